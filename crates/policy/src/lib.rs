@@ -1,0 +1,26 @@
+//! What sampling policies mean: validated types, resolution and statistics.
+//!
+//! Pure: no I/O, no async, no Kubernetes. A value of these types is valid by construction;
+//! [`resolve`] turns all policies into one [`Table`] and says for each policy what became of it.
+
+mod name;
+mod policy;
+mod probability;
+mod resolve;
+pub mod statistics;
+mod strategy;
+mod table;
+mod tail;
+mod version;
+
+pub use name::{
+    AttributeKey, InvalidName, Namespace, OperationName, PolicyKey, PolicyName, RuleName,
+    ServiceName,
+};
+pub use policy::{InvalidPolicy, Policy, Target};
+pub use probability::{InvalidProbability, Probability, Threshold};
+pub use resolve::{Acceptance, Effective, Outcome, Overridden, Resolution, Setting, resolve};
+pub use strategy::{InvalidRate, Strategy, TracesPerSecond};
+pub use table::{Assigned, Phase, Plan, Strategies, Table};
+pub use tail::{Condition, InvalidTail, Rule, TailPolicy, TailTable};
+pub use version::{Digest, Version};

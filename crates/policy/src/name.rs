@@ -1,0 +1,148 @@
+//! Names, checked once.
+
+use std::{fmt, sync::Arc};
+
+/// Why a text can't be a name of some kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// Nothing there.
+    #[error("must not be empty")]
+    Empty,
+    /// Longer than the kind allows.
+    #[error("must be at most {max} bytes, not {len}")]
+    TooLong {
+        /// The length found.
+        len: usize,
+        /// The length allowed.
+        max: usize,
+    },
+    /// Not a DNS-1123 subdomain, which Kubernetes asks of object names.
+    #[error("must be lower-case letters, digits, '-' and '.', with a letter or digit at each end")]
+    NotDns,
+    /// A control character.
+    #[error("must not hold control characters")]
+    Control,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $max:literal, $check:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The longest that is allowed, in bytes.
+            pub const MAX_LEN: usize = $max;
+
+            /// Checks the text.
+            ///
+            /// # Errors
+            /// [`InvalidName`] says what is wrong with it.
+            pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidName> {
+                let text = text.as_ref();
+                if text.is_empty() {
+                    return Err(InvalidName::Empty);
+                }
+                if text.len() > $max {
+                    return Err(InvalidName::TooLong { len: text.len(), max: $max });
+                }
+                $check(text)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                Self::new(text)
+            }
+        }
+    };
+}
+
+name!(
+    /// OpenTelemetry's `service.name`.
+    ServiceName, 253, printable
+);
+name!(
+    /// A span's name at its start.
+    OperationName, 512, printable
+);
+name!(
+    /// A span or resource attribute's key.
+    AttributeKey, 256, printable
+);
+name!(
+    /// A tail rule's name, unique in its policy.
+    RuleName, 63, dns
+);
+name!(
+    /// A policy's `metadata.name`.
+    PolicyName, 253, dns
+);
+name!(
+    /// A policy's `metadata.namespace`.
+    Namespace, 63, dns
+);
+
+impl Default for Namespace {
+    /// `default`, as in Kubernetes.
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+/// What identifies a policy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyKey {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its name there.
+    pub name: PolicyName,
+}
+
+impl fmt::Display for PolicyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+fn printable(text: &str) -> Result<(), InvalidName> {
+    if text.chars().any(char::is_control) { Err(InvalidName::Control) } else { Ok(()) }
+}
+
+fn dns(text: &str) -> Result<(), InvalidName> {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let fits = text.split('.').all(|label| {
+        let bytes = label.as_bytes();
+        bytes.iter().all(|byte| alphanumeric(*byte) || *byte == b'-')
+            && bytes.first().copied().is_some_and(alphanumeric)
+            && bytes.last().copied().is_some_and(alphanumeric)
+    });
+    if fits { Ok(()) } else { Err(InvalidName::NotDns) }
+}

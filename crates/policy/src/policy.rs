@@ -1,0 +1,151 @@
+//! A policy, valid by construction.
+
+use jiff::Timestamp;
+
+use crate::{OperationName, PolicyKey, ServiceName, Strategy, TailPolicy};
+
+/// One policy: whom it is for, and how their traces are sampled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    key: PolicyKey,
+    priority: i32,
+    created: Timestamp,
+    targets: Vec<Target>,
+    head: Option<Strategy>,
+    tail: Option<TailPolicy>,
+    expires_at: Option<Timestamp>,
+}
+
+/// A service, or some operations of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The service.
+    pub service: ServiceName,
+    /// Its operations; none: all.
+    pub operations: Vec<OperationName>,
+}
+
+/// Why the parts make no [`Policy`]. Each message names the field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPolicy {
+    /// Neither `head` nor `tail`.
+    #[error("spec: must have `head`, `tail` or both")]
+    Nothing,
+    /// A service that stands twice.
+    #[error("spec.targets: service \"{0}\" stands twice: name it once, with all its operations")]
+    DuplicateService(ServiceName),
+    /// An operation that stands twice.
+    #[error("spec.targets: operation \"{operation}\" of \"{service}\" stands twice")]
+    DuplicateOperation {
+        /// The target's service.
+        service: ServiceName,
+        /// The operation.
+        operation: OperationName,
+    },
+    /// More targets than [`Policy::MAX_TARGETS`].
+    #[error("spec.targets: must have at most {max} entries, not {0}", max = Policy::MAX_TARGETS)]
+    TooManyTargets(usize),
+    /// More operations than [`Policy::MAX_OPERATIONS`].
+    #[error("spec.targets: \"{service}\" must have at most {max} operations, not {found}", max = Policy::MAX_OPERATIONS)]
+    TooManyOperations {
+        /// The target's service.
+        service: ServiceName,
+        /// How many it has.
+        found: usize,
+    },
+}
+
+impl Policy {
+    /// The most targets that one policy may have.
+    pub const MAX_TARGETS: usize = 64;
+    /// The most operations that one target may have.
+    pub const MAX_OPERATIONS: usize = 64;
+
+    /// Checks the parts that only together can be wrong.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] names the field.
+    pub fn new(
+        key: PolicyKey,
+        priority: i32,
+        created: Timestamp,
+        targets: Vec<Target>,
+        head: Option<Strategy>,
+        tail: Option<TailPolicy>,
+        expires_at: Option<Timestamp>,
+    ) -> Result<Self, InvalidPolicy> {
+        if head.is_none() && tail.is_none() {
+            return Err(InvalidPolicy::Nothing);
+        }
+        check_targets(&targets)?;
+        Ok(Self { key, priority, created, targets, head, tail, expires_at })
+    }
+
+    /// What identifies it.
+    #[must_use]
+    pub fn key(&self) -> &PolicyKey {
+        &self.key
+    }
+
+    /// Between equally specific policies the higher wins.
+    #[must_use]
+    pub fn priority(&self) -> i32 {
+        self.priority
+    }
+
+    /// When it came to be: of equal priority the older wins.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// Whom it is for; none: every service of its namespace.
+    #[must_use]
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// What decides where a trace starts.
+    #[must_use]
+    pub fn head(&self) -> Option<Strategy> {
+        self.head
+    }
+
+    /// What decides once a trace is whole.
+    #[must_use]
+    pub fn tail(&self) -> Option<&TailPolicy> {
+        self.tail.as_ref()
+    }
+
+    /// When it ends by itself.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+}
+
+fn check_targets(targets: &[Target]) -> Result<(), InvalidPolicy> {
+    if targets.len() > Policy::MAX_TARGETS {
+        return Err(InvalidPolicy::TooManyTargets(targets.len()));
+    }
+    for (at, Target { service, operations }) in targets.iter().enumerate() {
+        if targets.iter().take(at).any(|earlier| earlier.service == *service) {
+            return Err(InvalidPolicy::DuplicateService(service.clone()));
+        }
+        if operations.len() > Policy::MAX_OPERATIONS {
+            return Err(InvalidPolicy::TooManyOperations {
+                service: service.clone(),
+                found: operations.len(),
+            });
+        }
+        for (at, operation) in operations.iter().enumerate() {
+            if operations.iter().take(at).any(|earlier| earlier == operation) {
+                return Err(InvalidPolicy::DuplicateOperation {
+                    service: service.clone(),
+                    operation: operation.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Probabilities, exact to a millionth, and the thresholds they mean.
+
+use std::{fmt, str::FromStr};
+
+/// A share of traces from 0 % to 100 %, exact to 0.0001 %.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Probability(u32);
+
+/// Why a text or number is no [`Probability`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidProbability {
+    /// Not a number followed by `%`.
+    #[error("must be a percentage such as \"1%\" or \"0.1%\", not \"{0}\"")]
+    NotAPercentage(String),
+    /// Under 0 % or over 100 %.
+    #[error("must be from \"0%\" to \"100%\", not \"{0}\"")]
+    OutOfRange(String),
+    /// More than four digits behind the point.
+    #[error("must have at most 4 digits behind the point (\"0.0001%\" is the finest), not \"{0}\"")]
+    TooFine(String),
+}
+
+impl Probability {
+    /// 0 %.
+    pub const NEVER: Self = Self(0);
+    /// 100 %.
+    pub const ALWAYS: Self = Self(Self::MILLIONTHS);
+    const MILLIONTHS: u32 = 1_000_000;
+
+    /// From millionths: 10 000 is 1 %.
+    ///
+    /// # Errors
+    /// [`InvalidProbability::OutOfRange`] over 1 000 000.
+    pub fn from_millionths(millionths: u32) -> Result<Self, InvalidProbability> {
+        if millionths <= Self::MILLIONTHS {
+            Ok(Self(millionths))
+        } else {
+            Err(InvalidProbability::OutOfRange(format!("{}%", f64::from(millionths) / 1e4)))
+        }
+    }
+
+    /// In millionths: 1 % is 10 000.
+    #[must_use]
+    pub fn millionths(self) -> u32 {
+        self.0
+    }
+
+    /// From 0.0 to 1.0.
+    #[must_use]
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::MILLIONTHS)
+    }
+
+    /// The threshold that rejects all but this share of random values.
+    #[must_use]
+    pub fn threshold(self) -> Threshold {
+        let rejected = u64::from(Self::MILLIONTHS - self.0);
+        // Exact: 2^56 × 10^6 fits 128 bits.
+        let scaled = u128::from(rejected) * u128::from(Threshold::END) / u128::from(Self::MILLIONTHS);
+        Threshold(u64::try_from(scaled).unwrap_or(Threshold::END))
+    }
+}
+
+impl fmt::Display for Probability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, fraction) = (self.0 / 10_000, self.0 % 10_000);
+        if fraction == 0 {
+            write!(f, "{whole}%")
+        } else {
+            let digits = format!("{fraction:04}");
+            write!(f, "{whole}.{}%", digits.trim_end_matches('0'))
+        }
+    }
+}
+
+impl FromStr for Probability {
+    type Err = InvalidProbability;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProbability> {
+        let not = || InvalidProbability::NotAPercentage(text.to_owned());
+        let number = text.strip_suffix('%').ok_or_else(not)?;
+        let (sign, digits) = match number.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, number),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if !is_digits(whole) || !is_digits(fraction) {
+            return Err(not());
+        }
+        let out_of_range = || InvalidProbability::OutOfRange(text.to_owned());
+        if sign {
+            return Err(out_of_range());
+        }
+        let whole: u32 = whole.parse().map_err(|_| out_of_range())?;
+        if whole > 100 {
+            return Err(out_of_range());
+        }
+        let fraction = fraction.trim_end_matches('0');
+        if fraction.len() > 4 {
+            return Err(InvalidProbability::TooFine(text.to_owned()));
+        }
+        let fraction: u32 = format!("{fraction:0<4}").parse().map_err(|_| not())?;
+        Self::from_millionths(whole * 10_000 + fraction).map_err(|_| out_of_range())
+    }
+}
+
+/// A rejection threshold T in 56 bits: a trace with randomness R is kept when R ≥ T.
+///
+/// Source: OpenTelemetry, Trace State: probability sampling (`ot=th`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Threshold(u64);
+
+impl Threshold {
+    /// 2⁵⁶: rejects everything.
+    pub const END: u64 = 1 << 56;
+
+    /// Whether a trace with this randomness (the low 56 bits of its id, or `rv`) is kept.
+    #[inline]
+    #[must_use]
+    pub fn keeps(self, randomness: u64) -> bool {
+        randomness >= self.0
+    }
+
+    /// The number itself, from 0 (keep all) to [`Threshold::END`] (keep none).
+    #[must_use]
+    pub fn value(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Threshold {
+    /// As `th` has it: 1 to 14 hexadecimal digits, trailing zeros left out. A threshold that
+    /// rejects everything has no such form and is never sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = format!("{:014x}", self.0);
+        match digits.trim_end_matches('0') {
+            "" => f.write_str("0"),
+            trimmed => f.write_str(trimmed),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What everybody samples: now, and after each expiry that is known today.
+
+use std::{collections::BTreeMap, hash::Hash};
+
+use jiff::Timestamp;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::{Digest, Namespace, OperationName, PolicyName, ServiceName, Strategy};
+
+/// The head strategies of all services.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    pub(crate) namespaces: BTreeMap<Namespace, NamespacePlans>,
+    pub(crate) empty: Plan,
+}
+
+/// A namespace's part of a [`Table`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NamespacePlans {
+    /// The services that some policy names.
+    pub(crate) services: BTreeMap<ServiceName, Plan>,
+    /// For all others.
+    pub(crate) others: Plan,
+}
+
+/// What one service samples. There is always at least one phase, and the last has no end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub(crate) phases: Vec<Phase>,
+}
+
+/// Strategies and how long they hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Phase {
+    /// When the next phase begins; none in the last.
+    pub until: Option<Timestamp>,
+    /// What holds until then.
+    pub strategies: Strategies,
+}
+
+/// A service's strategies by the name of the root span.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Strategies {
+    /// For every other operation; none: the service's own default.
+    pub default: Option<Assigned>,
+    /// For single operations.
+    pub operations: BTreeMap<OperationName, Assigned>,
+}
+
+/// A strategy, and the policy that it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// How to decide.
+    pub strategy: Strategy,
+    /// Whose word that is.
+    pub policy: PolicyName,
+}
+
+impl Table {
+    /// What a service samples, named by a policy or not.
+    #[must_use]
+    pub fn plan(&self, namespace: &str, service: &str) -> &Plan {
+        match self.namespaces.get(namespace) {
+            Some(plans) => plans.services.get(service).unwrap_or(&plans.others),
+            None => &self.empty,
+        }
+    }
+
+    /// The services that policies name.
+    pub fn services(&self) -> impl Iterator<Item = (&Namespace, &ServiceName, &Plan)> {
+        self.namespaces.iter().flat_map(|(namespace, plans)| {
+            plans.services.iter().map(move |(service, plan)| (namespace, service, plan))
+        })
+    }
+}
+
+impl Plan {
+    /// The phases in their order.
+    #[must_use]
+    pub fn phases(&self) -> &[Phase] {
+        &self.phases
+    }
+
+    /// What holds at a time.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Option<&Strategies> {
+        self.phases
+            .iter()
+            .find(|phase| phase.until.is_none_or(|until| now < until))
+            .map(|phase| &phase.strategies)
+    }
+
+    /// Stands for what clients do under this plan: strategies and times, not policies' names.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Xxh3Default::new();
+        for phase in &self.phases {
+            phase.until.map(Timestamp::as_nanosecond).hash(&mut hasher);
+            phase.strategies.default.as_ref().map(|assigned| assigned.strategy).hash(&mut hasher);
+            phase.strategies.operations.len().hash(&mut hasher);
+            for (operation, assigned) in &phase.strategies.operations {
+                (operation, assigned.strategy).hash(&mut hasher);
+            }
+        }
+        Digest(hasher.digest128())
+    }
+}
+
+impl Default for Plan {
+    /// The service's own default, for ever.
+    fn default() -> Self {
+        Self { phases: vec![Phase::default()] }
+    }
+}
+
+impl Strategies {
+    /// What decides for a root span of this name; none: the service's own default.
+    #[must_use]
+    pub fn strategy(&self, operation: &str) -> Option<&Assigned> {
+        self.operations.get(operation).or(self.default.as_ref())
+    }
+}

@@ -1,0 +1,128 @@
+//! What is kept of a trace once it is whole.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{AttributeKey, Namespace, OperationName, PolicyName, Probability, RuleName, ServiceName};
+
+/// Tail rules for the traces whose root span is of a target: kept if a rule matches, otherwise
+/// with a probability.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TailPolicy {
+    keep: Vec<Rule>,
+    otherwise: Probability,
+}
+
+/// One reason to keep a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name, unique in the policy.
+    pub name: RuleName,
+    /// When it matches.
+    pub condition: Condition,
+}
+
+/// When a [`Rule`] matches a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Some span of it has the status error.
+    Error,
+    /// The trace as a whole, from its first start to its last end, took longer.
+    SlowerThan(Duration),
+    /// Some span of it, or its resource, has the attribute with one of these values (as text).
+    Attribute {
+        /// The attribute's key.
+        key: AttributeKey,
+        /// At least one.
+        values: Vec<String>,
+    },
+}
+
+/// Why rules make no [`TailPolicy`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTail {
+    /// Two rules of one name.
+    #[error("two rules have the name \"{0}\": each needs its own")]
+    DuplicateRule(RuleName),
+    /// More rules than [`TailPolicy::MAX_RULES`].
+    #[error("must have at most {max} rules, not {0}", max = TailPolicy::MAX_RULES)]
+    TooManyRules(usize),
+}
+
+impl TailPolicy {
+    /// The most rules that one policy may have.
+    pub const MAX_RULES: usize = 32;
+
+    /// Checks the rules.
+    ///
+    /// # Errors
+    /// [`InvalidTail`] for too many rules or a name that stands twice.
+    pub fn new(keep: Vec<Rule>, otherwise: Probability) -> Result<Self, InvalidTail> {
+        if keep.len() > Self::MAX_RULES {
+            return Err(InvalidTail::TooManyRules(keep.len()));
+        }
+        for (at, rule) in keep.iter().enumerate() {
+            if keep.iter().take(at).any(|earlier| earlier.name == rule.name) {
+                return Err(InvalidTail::DuplicateRule(rule.name.clone()));
+            }
+        }
+        Ok(Self { keep, otherwise })
+    }
+
+    /// The rules, in the order in which they are asked.
+    #[must_use]
+    pub fn keep(&self) -> &[Rule] {
+        &self.keep
+    }
+
+    /// The overall probability, head and tail together, of what no rule keeps.
+    #[must_use]
+    pub fn otherwise(&self) -> Probability {
+        self.otherwise
+    }
+}
+
+/// The tail policies in force, by what a trace's root span is of. A trace that finds none here
+/// is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TailTable {
+    pub(crate) namespaces: BTreeMap<Namespace, NamespaceTail>,
+}
+
+/// A namespace's part of a [`TailTable`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NamespaceTail {
+    pub(crate) services: BTreeMap<ServiceName, ServiceTail>,
+    pub(crate) otherwise: ServiceTail,
+}
+
+/// A service's part of a [`NamespaceTail`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServiceTail {
+    pub(crate) operations: BTreeMap<OperationName, (PolicyName, TailPolicy)>,
+    pub(crate) otherwise: Option<(PolicyName, TailPolicy)>,
+}
+
+impl TailTable {
+    /// Whether it holds no policy, so that every trace is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.namespaces.is_empty()
+    }
+
+    /// The policy for traces whose root span has this service and name, if any.
+    #[must_use]
+    pub fn policy(
+        &self,
+        namespace: &str,
+        service: &str,
+        operation: &str,
+    ) -> Option<(&PolicyName, &TailPolicy)> {
+        let namespace = self.namespaces.get(namespace)?;
+        let own = namespace.services.get(service);
+        own.and_then(|tail| tail.operations.get(operation))
+            .or_else(|| own.and_then(|tail| tail.otherwise.as_ref()))
+            .or_else(|| namespace.otherwise.operations.get(operation))
+            .or(namespace.otherwise.otherwise.as_ref())
+            .map(|(name, policy)| (name, policy))
+    }
+}

@@ -1,0 +1,1 @@
+//! What every service links: providers, the live sampler, propagation, layers and fault injection.

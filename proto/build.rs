@@ -1,0 +1,26 @@
+//! Compiles the `.proto` files without `protoc`.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message;
+
+const FILES: [&str; 5] = [
+    "jaeger/api_v2/sampling.proto",
+    "jaeger/api_v3/query.proto",
+    "spoor/ab/v1/ab.proto",
+    "spoor/control/v1/control.proto",
+    "spoor/wishlist/v1/wishlist.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for file in FILES {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let descriptors = protox::compile(FILES, ["."])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".jaeger.api_v3.TracesData")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! The wire formats: the mesh, the control plane, and Jaeger's sampling and query services.
+//!
+//! Everything here is generated from the `.proto` files beside it; their comments are the
+//! documentation.
+#![allow(missing_docs, clippy::all)]
+
+/// All files' descriptors, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Spoor's own services.
+pub mod spoor {
+    pub mod ab {
+        pub mod v1 {
+            tonic::include_proto!("spoor.ab.v1");
+        }
+    }
+    pub mod control {
+        pub mod v1 {
+            tonic::include_proto!("spoor.control.v1");
+        }
+    }
+    pub mod wishlist {
+        pub mod v1 {
+            tonic::include_proto!("spoor.wishlist.v1");
+        }
+    }
+}
+
+/// Jaeger's.
+pub mod jaeger {
+    pub mod api_v2 {
+        tonic::include_proto!("jaeger.api_v2");
+    }
+    pub mod api_v3 {
+        tonic::include_proto!("jaeger.api_v3");
+    }
+}

@@ -1,0 +1,1 @@
+//! A wishlist: a gateway with a page and a JSON API, and a gRPC service on SQLite or Postgres.
