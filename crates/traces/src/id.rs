@@ -1,0 +1,63 @@
+//! A trace's id.
+
+use std::{fmt, str::FromStr};
+
+/// The 16 bytes that all spans of a trace share.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TraceId([u8; 16]);
+
+/// Why a text is no [`TraceId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a trace id must be 1 to 32 hexadecimal digits and not all zero")]
+pub struct InvalidTraceId;
+
+impl TraceId {
+    /// From the bytes as OTLP has them.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes as OTLP has them.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The low 56 bits: a trace's randomness unless its state says otherwise.
+    ///
+    /// Source: W3C Trace Context Level 2, random trace id flag.
+    #[must_use]
+    pub const fn randomness(self) -> u64 {
+        // The truncation is meant: the low 64 bits, then the low 56 of those.
+        (u128::from_be_bytes(self.0) as u64) & ((1 << 56) - 1)
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for TraceId {
+    type Err = InvalidTraceId;
+
+    /// Reads hexadecimal digits; leading zeros may be left out, as Jaeger has it.
+    fn from_str(text: &str) -> Result<Self, InvalidTraceId> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !digits || text.is_empty() || text.len() > 32 {
+            return Err(InvalidTraceId);
+        }
+        match u128::from_str_radix(text, 16) {
+            Ok(0) | Err(_) => Err(InvalidTraceId),
+            Ok(id) => Ok(Self(id.to_be_bytes())),
+        }
+    }
+}

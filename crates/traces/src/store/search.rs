@@ -1,0 +1,52 @@
+//! What can be asked of the store.
+
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+
+/// Which traces to find: those with at least one span to which everything applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Search {
+    /// The span's `service.name`.
+    pub service: Option<String>,
+    /// The span's name.
+    pub operation: Option<String>,
+    /// Attributes of the span or its resource, the value as text; `error=true` is a span with
+    /// the status error, `span.kind=server` and such its kind.
+    pub tags: Vec<(String, String)>,
+    /// The span's earliest start, in nanoseconds since 1970.
+    pub start_min: Option<u64>,
+    /// The span's latest start, in nanoseconds since 1970.
+    pub start_max: Option<u64>,
+    /// The span's shortest duration.
+    pub duration_min: Option<Duration>,
+    /// The span's longest duration.
+    pub duration_max: Option<Duration>,
+    /// The most traces to return, the newest first.
+    pub limit: usize,
+}
+
+impl Default for Search {
+    /// The newest 20 traces, as Jaeger has it.
+    fn default() -> Self {
+        Self {
+            service: None,
+            operation: None,
+            tags: Vec::new(),
+            start_min: None,
+            start_max: None,
+            duration_min: None,
+            duration_max: None,
+            limit: 20,
+        }
+    }
+}
+
+/// A span name that a service has been seen with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Operation {
+    /// The span's name.
+    pub name: String,
+    /// The span's kind.
+    pub kind: SpanKind,
+}
