@@ -3,6 +3,7 @@
 //! Pure: no I/O, no async, no Kubernetes. A value of these types is valid by construction;
 //! [`resolve`] turns all policies into one [`Table`] and says for each policy what became of it.
 
+mod binomial;
 mod name;
 mod policy;
 mod probability;

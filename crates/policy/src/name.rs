@@ -133,16 +133,26 @@ impl fmt::Display for PolicyKey {
 }
 
 fn printable(text: &str) -> Result<(), InvalidName> {
-    if text.chars().any(char::is_control) { Err(InvalidName::Control) } else { Ok(()) }
+    if text.chars().any(char::is_control) {
+        Err(InvalidName::Control)
+    } else {
+        Ok(())
+    }
 }
 
 fn dns(text: &str) -> Result<(), InvalidName> {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let fits = text.split('.').all(|label| {
         let bytes = label.as_bytes();
-        bytes.iter().all(|byte| alphanumeric(*byte) || *byte == b'-')
+        bytes
+            .iter()
+            .all(|byte| alphanumeric(*byte) || *byte == b'-')
             && bytes.first().copied().is_some_and(alphanumeric)
             && bytes.last().copied().is_some_and(alphanumeric)
     });
-    if fits { Ok(()) } else { Err(InvalidName::NotDns) }
+    if fits {
+        Ok(())
+    } else {
+        Err(InvalidName::NotDns)
+    }
 }

@@ -78,7 +78,15 @@ impl Policy {
             return Err(InvalidPolicy::Nothing);
         }
         check_targets(&targets)?;
-        Ok(Self { key, priority, created, targets, head, tail, expires_at })
+        Ok(Self {
+            key,
+            priority,
+            created,
+            targets,
+            head,
+            tail,
+            expires_at,
+        })
     }
 
     /// What identifies it.
@@ -128,8 +136,19 @@ fn check_targets(targets: &[Target]) -> Result<(), InvalidPolicy> {
     if targets.len() > Policy::MAX_TARGETS {
         return Err(InvalidPolicy::TooManyTargets(targets.len()));
     }
-    for (at, Target { service, operations }) in targets.iter().enumerate() {
-        if targets.iter().take(at).any(|earlier| earlier.service == *service) {
+    for (
+        at,
+        Target {
+            service,
+            operations,
+        },
+    ) in targets.iter().enumerate()
+    {
+        if targets
+            .iter()
+            .take(at)
+            .any(|earlier| earlier.service == *service)
+        {
             return Err(InvalidPolicy::DuplicateService(service.clone()));
         }
         if operations.len() > Policy::MAX_OPERATIONS {
@@ -139,7 +158,11 @@ fn check_targets(targets: &[Target]) -> Result<(), InvalidPolicy> {
             });
         }
         for (at, operation) in operations.iter().enumerate() {
-            if operations.iter().take(at).any(|earlier| earlier == operation) {
+            if operations
+                .iter()
+                .take(at)
+                .any(|earlier| earlier == operation)
+            {
                 return Err(InvalidPolicy::DuplicateOperation {
                     service: service.clone(),
                     operation: operation.clone(),

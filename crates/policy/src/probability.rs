@@ -35,7 +35,10 @@ impl Probability {
         if millionths <= Self::MILLIONTHS {
             Ok(Self(millionths))
         } else {
-            Err(InvalidProbability::OutOfRange(format!("{}%", f64::from(millionths) / 1e4)))
+            Err(InvalidProbability::OutOfRange(format!(
+                "{}%",
+                f64::from(millionths) / 1e4
+            )))
         }
     }
 
@@ -51,12 +54,19 @@ impl Probability {
         f64::from(self.0) / f64::from(Self::MILLIONTHS)
     }
 
+    /// What is left of 100 %.
+    #[must_use]
+    pub fn complement(self) -> Self {
+        Self(Self::MILLIONTHS - self.0)
+    }
+
     /// The threshold that rejects all but this share of random values.
     #[must_use]
     pub fn threshold(self) -> Threshold {
         let rejected = u64::from(Self::MILLIONTHS - self.0);
         // Exact: 2^56 × 10^6 fits 128 bits.
-        let scaled = u128::from(rejected) * u128::from(Threshold::END) / u128::from(Self::MILLIONTHS);
+        let scaled =
+            u128::from(rejected) * u128::from(Threshold::END) / u128::from(Self::MILLIONTHS);
         Threshold(u64::try_from(scaled).unwrap_or(Threshold::END))
     }
 }

@@ -96,18 +96,25 @@ pub struct Overridden {
 /// name. Head and tail are resolved apart.
 #[must_use]
 pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
-    let (mut live, expired): (Vec<&Policy>, Vec<&Policy>) =
-        policies.iter().partition(|policy| policy.expires_at().is_none_or(|end| now < end));
+    let (mut live, expired): (Vec<&Policy>, Vec<&Policy>) = policies
+        .iter()
+        .partition(|policy| policy.expires_at().is_none_or(|end| now < end));
     live.sort_by_key(|policy| rank(policy));
     let expiries: BTreeSet<Timestamp> = live.iter().filter_map(|p| p.expires_at()).collect();
 
     let claims = Claims::of(&live);
-    let mut outcomes: BTreeMap<PolicyKey, Outcome> =
-        live.iter().map(|policy| (policy.key().clone(), claims.outcome(policy))).collect();
+    let mut outcomes: BTreeMap<PolicyKey, Outcome> = live
+        .iter()
+        .map(|policy| (policy.key().clone(), claims.outcome(policy)))
+        .collect();
     outcomes.extend(expired.iter().filter_map(|policy| {
         let acceptance = Acceptance::Expired(policy.expires_at()?);
-        let outcome =
-            Outcome { acceptance, effective: vec![], overridden: vec![], warnings: vec![] };
+        let outcome = Outcome {
+            acceptance,
+            effective: vec![],
+            overridden: vec![],
+            warnings: vec![],
+        };
         Some((policy.key().clone(), outcome))
     }));
     Resolution {
@@ -120,7 +127,11 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
 
 /// Sorts winners first, among equally specific policies.
 fn rank(policy: &Policy) -> (Reverse<i32>, Timestamp, PolicyKey) {
-    (Reverse(policy.priority()), policy.created(), policy.key().clone())
+    (
+        Reverse(policy.priority()),
+        policy.created(),
+        policy.key().clone(),
+    )
 }
 
 /// Where a policy may claim to decide: the service (none: all), the operation (none: all).
@@ -140,10 +151,20 @@ impl<'a> Claims<'a> {
             for place in places(policy) {
                 let namespace = &policy.key().namespace;
                 if policy.head().is_some() {
-                    claims.head.entry(namespace).or_default().entry(place.clone()).or_insert(policy);
+                    claims
+                        .head
+                        .entry(namespace)
+                        .or_default()
+                        .entry(place.clone())
+                        .or_insert(policy);
                 }
                 if policy.tail().is_some() {
-                    claims.tail.entry(namespace).or_default().entry(place).or_insert(policy);
+                    claims
+                        .tail
+                        .entry(namespace)
+                        .or_default()
+                        .entry(place)
+                        .or_insert(policy);
                 }
             }
         }
@@ -158,7 +179,9 @@ impl<'a> Claims<'a> {
             warnings: warnings(policy),
         };
         let head = policy.head().map(Setting::Head);
-        let tail = policy.tail().map(|tail| Setting::Tail { otherwise: tail.otherwise() });
+        let tail = policy.tail().map(|tail| Setting::Tail {
+            otherwise: tail.otherwise(),
+        });
         for (claims, setting) in [(&self.head, head), (&self.tail, tail)] {
             let (Some(setting), Some(claims)) = (setting, claims.get(&policy.key().namespace))
             else {
@@ -168,8 +191,11 @@ impl<'a> Claims<'a> {
                 place_outcome(policy, claims, place, &setting, &mut outcome);
             }
         }
-        let winners: BTreeSet<PolicyName> =
-            outcome.overridden.iter().map(|overridden| overridden.by.clone()).collect();
+        let winners: BTreeSet<PolicyName> = outcome
+            .overridden
+            .iter()
+            .map(|overridden| overridden.by.clone())
+            .collect();
         outcome.acceptance = match (winners.is_empty(), outcome.effective.is_empty()) {
             (true, _) => Acceptance::Accepted,
             (false, false) => Acceptance::PartiallyOverridden(winners),
@@ -215,10 +241,14 @@ fn place_outcome(
     match claims.get(&place) {
         Some(winner) if is_self(winner) => {
             let (service, operation) = place.clone();
-            outcome.effective.push(Effective { service, operation, setting: setting.clone() });
-            let inside = claims.iter().filter(|(other, winner)| {
-                is_inside(other, &place) && !is_self(winner)
+            outcome.effective.push(Effective {
+                service,
+                operation,
+                setting: setting.clone(),
             });
+            let inside = claims
+                .iter()
+                .filter(|(other, winner)| is_inside(other, &place) && !is_self(winner));
             for ((service, operation), winner) in inside {
                 outcome.overridden.push(Overridden {
                     service: service.clone(),
@@ -230,7 +260,11 @@ fn place_outcome(
         Some(winner) => {
             let (service, operation) = place;
             let by = winner.key().name.clone();
-            outcome.overridden.push(Overridden { service, operation, by });
+            outcome.overridden.push(Overridden {
+                service,
+                operation,
+                by,
+            });
         }
         None => {}
     }
@@ -255,7 +289,10 @@ fn places(policy: &Policy) -> Vec<Place> {
             places.push((service, None));
         } else {
             places.extend(
-                target.operations.iter().map(|operation| (service.clone(), Some(operation.clone()))),
+                target
+                    .operations
+                    .iter()
+                    .map(|operation| (service.clone(), Some(operation.clone()))),
             );
         }
     }
@@ -279,8 +316,11 @@ fn table(ranked: &[&Policy], expiries: &BTreeSet<Timestamp>) -> Table {
     let mut table = Table::default();
     let namespaces: BTreeSet<&Namespace> = ranked.iter().map(|p| &p.key().namespace).collect();
     for namespace in namespaces {
-        let of_namespace: Vec<&Policy> =
-            ranked.iter().copied().filter(|p| p.key().namespace == *namespace).collect();
+        let of_namespace: Vec<&Policy> = ranked
+            .iter()
+            .copied()
+            .filter(|p| p.key().namespace == *namespace)
+            .collect();
         let services: BTreeSet<&ServiceName> = of_namespace
             .iter()
             .filter(|policy| policy.head().is_some())
@@ -290,7 +330,12 @@ fn table(ranked: &[&Policy], expiries: &BTreeSet<Timestamp>) -> Table {
             others: plan(&of_namespace, None, expiries),
             services: services
                 .into_iter()
-                .map(|service| (service.clone(), plan(&of_namespace, Some(service), expiries)))
+                .map(|service| {
+                    (
+                        service.clone(),
+                        plan(&of_namespace, Some(service), expiries),
+                    )
+                })
                 .collect(),
         };
         table.namespaces.insert(namespace.clone(), plans);
@@ -300,8 +345,10 @@ fn table(ranked: &[&Policy], expiries: &BTreeSet<Timestamp>) -> Table {
 
 /// One service's plan: its strategies now, and again from each expiry that changes them.
 fn plan(ranked: &[&Policy], service: Option<&ServiceName>, expiries: &BTreeSet<Timestamp>) -> Plan {
-    let mut phases: Vec<Phase> =
-        vec![Phase { until: None, strategies: strategies(ranked, service, None) }];
+    let mut phases: Vec<Phase> = vec![Phase {
+        until: None,
+        strategies: strategies(ranked, service, None),
+    }];
     for expiry in expiries {
         let after = strategies(ranked, service, Some(*expiry));
         let Some(last) = phases.last_mut() else { break };
@@ -309,7 +356,10 @@ fn plan(ranked: &[&Policy], service: Option<&ServiceName>, expiries: &BTreeSet<T
             continue;
         }
         last.until = Some(*expiry);
-        phases.push(Phase { until: None, strategies: after });
+        phases.push(Phase {
+            until: None,
+            strategies: after,
+        });
         if phases.len() == MAX_PHASES {
             break;
         }
@@ -326,18 +376,33 @@ fn strategies(
     let mut found = Strategies::default();
     let mut of_namespace = None;
     for policy in ranked {
-        let gone = policy.expires_at().zip(gone_by).is_some_and(|(end, by)| end <= by);
-        let (false, Some(strategy)) = (gone, policy.head()) else { continue };
-        let assigned = || Assigned { strategy, policy: policy.key().name.clone() };
+        let gone = policy
+            .expires_at()
+            .zip(gone_by)
+            .is_some_and(|(end, by)| end <= by);
+        let (false, Some(strategy)) = (gone, policy.head()) else {
+            continue;
+        };
+        let assigned = || Assigned {
+            strategy,
+            policy: policy.key().name.clone(),
+        };
         if policy.targets().is_empty() {
             of_namespace.get_or_insert_with(assigned);
         }
-        for target in policy.targets().iter().filter(|target| Some(&target.service) == service) {
+        for target in policy
+            .targets()
+            .iter()
+            .filter(|target| Some(&target.service) == service)
+        {
             if target.operations.is_empty() {
                 found.default.get_or_insert_with(assigned);
             }
             for operation in &target.operations {
-                found.operations.entry(operation.clone()).or_insert_with(assigned);
+                found
+                    .operations
+                    .entry(operation.clone())
+                    .or_insert_with(assigned);
             }
         }
     }

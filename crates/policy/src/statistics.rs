@@ -1,1 +1,249 @@
-//! Intervals and verdicts.
+//! Whether an observed rate is what a policy asks for: intervals, exact tests and verdicts.
+//!
+//! Root decisions are independent trials, so the number of sampled ones is binomial. Everything
+//! here is exact for it, not a normal approximation, until the binomial's variance passes 10⁹;
+//! from there on both agree to four digits and the approximation takes over, which bounds the
+//! work.
+
+use std::cmp::Ordering;
+
+use statrs::function::erf::{erfc, erfc_inv};
+
+use crate::{Probability, binomial::Binomial};
+
+/// The confidence at which a [`Judge`] judges each window.
+pub const CONFIDENCE: f64 = 0.999;
+
+/// How many windows in a row must agree before a [`Judge`] changes its verdict.
+pub const WINDOWS: u8 = 3;
+
+/// Exact sums have about as many terms as ten times the square root of this.
+const MAX_EXACT_VARIANCE: f64 = 1e9;
+
+/// The shares that an observation leaves plausible, each from 0.0 to 1.0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// The least.
+    pub lower: f64,
+    /// The greatest.
+    pub upper: f64,
+}
+
+/// What an observation says about a probability that was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Enough was seen, and it does not contradict the probability.
+    Consistent,
+    /// More was sampled than chance explains.
+    TooHigh,
+    /// Less was sampled than chance explains.
+    TooLow,
+    /// Too little was seen to say.
+    #[default]
+    Unknown,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Consistent => "Consistent",
+            Self::TooHigh => "TooHigh",
+            Self::TooLow => "TooLow",
+            Self::Unknown => "Unknown",
+        })
+    }
+}
+
+/// The Clopper–Pearson interval: it covers the true share with at least this confidence
+/// (from 0.0 to 1.0), whatever that share is. Without trials it is everything.
+#[must_use]
+pub fn interval(successes: u64, trials: u64, confidence: f64) -> Interval {
+    let successes = successes.min(trials);
+    if trials == 0 {
+        return Interval {
+            lower: 0.0,
+            upper: 1.0,
+        };
+    }
+    let tail = significance(confidence) / 2.0;
+    let seen = successes as f64 / trials as f64;
+    if variance(trials, seen) > MAX_EXACT_VARIANCE {
+        return wilson(successes, trials, tail);
+    }
+    let failures = trials - successes;
+    Interval {
+        lower: share(log_odds_below(successes, trials, tail)),
+        upper: share(-log_odds_below(failures, trials, tail)),
+    }
+}
+
+/// The exact two-sided p-value: how probable it is, at this probability, to see something at
+/// most as probable as this. Without trials it is 1.
+#[must_use]
+pub fn p_value(successes: u64, trials: u64, probability: Probability) -> f64 {
+    let successes = successes.min(trials);
+    let binomial = Binomial::of(trials, probability);
+    if binomial.variance() > MAX_EXACT_VARIANCE {
+        let distance = (successes as f64 - binomial.mean()).abs() - 0.5;
+        return erfc(distance.max(0.0) / (2.0 * binomial.variance()).sqrt());
+    }
+    let mode = binomial.mode();
+    let probability = match successes.cmp(&mode) {
+        Ordering::Equal => return 1.0,
+        Ordering::Less => {
+            let opposite = binomial.first_above(mode, binomial.mass(successes));
+            binomial.at_most(successes) + opposite.map_or(0.0, |from| binomial.at_least(from))
+        }
+        Ordering::Greater => {
+            let opposite = binomial.last_below(mode, binomial.mass(successes));
+            binomial.at_least(successes) + opposite.map_or(0.0, |to| binomial.at_most(to))
+        }
+    };
+    probability.min(1.0)
+}
+
+/// Judges one observation at a confidence from 0.0 to 1.0.
+///
+/// A contradiction is one however little was seen. [`Verdict::Consistent`] takes as many trials
+/// as let no successes at all contradict the probability; until then it is
+/// [`Verdict::Unknown`].
+#[must_use]
+pub fn judge(successes: u64, trials: u64, probability: Probability, confidence: f64) -> Verdict {
+    let significance = significance(confidence);
+    if p_value(successes, trials, probability) < significance {
+        let expected = trials as f64 * probability.as_f64();
+        return if successes as f64 > expected {
+            Verdict::TooHigh
+        } else {
+            Verdict::TooLow
+        };
+    }
+    // (1 - p)^n is at most e^(-np). Of 0 % nothing is expected: then the trials count.
+    let expected = match probability {
+        Probability::NEVER => trials as f64,
+        some => trials as f64 * some.as_f64(),
+    };
+    if expected < -significance.ln() {
+        Verdict::Unknown
+    } else {
+        Verdict::Consistent
+    }
+}
+
+/// Judges window after window, and is not impressed by a single one.
+///
+/// The first consistent window is believed at once. Every other change of the verdict takes
+/// [`WINDOWS`] windows in a row that agree, each at [`CONFIDENCE`]. Windows must not overlap:
+/// what is counted twice can't confirm itself.
+#[derive(Clone, Debug, Default)]
+pub struct Judge {
+    probability: Option<Probability>,
+    verdict: Verdict,
+    candidate: Verdict,
+    agreeing: u8,
+}
+
+impl Judge {
+    /// The verdict so far.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Takes the next window's counts and says what the verdict is now. Another probability
+    /// than in the window before starts anew.
+    pub fn window(&mut self, successes: u64, trials: u64, probability: Probability) -> Verdict {
+        if self.probability != Some(probability) {
+            *self = Self {
+                probability: Some(probability),
+                ..Self::default()
+            };
+        }
+        let found = judge(successes, trials, probability, CONFIDENCE);
+        self.agreeing = if found == self.candidate {
+            self.agreeing.saturating_add(1)
+        } else {
+            1
+        };
+        self.candidate = found;
+        let is_first = self.verdict == Verdict::Unknown && found == Verdict::Consistent;
+        if is_first || self.agreeing >= WINDOWS {
+            self.verdict = found;
+        }
+        self.verdict
+    }
+}
+
+/// The share of mistakes that a confidence allows. What is no confidence counts as the highest.
+fn significance(confidence: f64) -> f64 {
+    (1.0 - confidence).max(1e-15).min(1.0)
+}
+
+fn variance(trials: u64, share: f64) -> f64 {
+    trials as f64 * share * (1.0 - share)
+}
+
+/// The share with these log odds.
+fn share(log_odds: f64) -> f64 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// The log odds of the share at which at least so many successes have the probability `tail`.
+/// As odds, because they are as fine near 100 % as they are near 0 %.
+fn log_odds_below(successes: u64, trials: u64, tail: f64) -> f64 {
+    if successes == 0 {
+        return f64::NEG_INFINITY;
+    }
+    if successes == trials {
+        let log_share = tail.ln() / trials as f64;
+        return log_share - (-log_share.exp_m1()).ln();
+    }
+    let failures = (trials - successes) as f64;
+    let mut above = (successes as f64 / failures).ln();
+    let mut below = f64::NEG_INFINITY;
+    let Interval { lower, .. } = wilson(successes, trials, tail);
+    let mut at = (lower / (1.0 - lower)).ln().min(above);
+    // The logarithm of the tail is concave and rising in the log odds, so that Newton's steps
+    // arrive in a few; the bracket catches those that rounding misleads.
+    for _ in 0..100 {
+        let binomial = Binomial::new(trials, share(at), share(-at));
+        let (log_mass, sum) = binomial.upper_tail(successes);
+        let excess = log_mass + sum.ln() - tail.ln();
+        if excess > 0.0 {
+            above = at
+        } else {
+            below = at
+        }
+        let slope = successes as f64 * share(-at) / sum;
+        let mut next = at - excess / slope;
+        if next >= above {
+            next = if below.is_finite() {
+                above.midpoint(below)
+            } else {
+                above - 1.0
+            };
+        } else if next <= below {
+            next = above.midpoint(below);
+        }
+        if (next - at).abs() <= 1e-14 * at.abs().max(1.0) {
+            return next;
+        }
+        at = next;
+    }
+    at
+}
+
+/// Wilson's score interval, which is what the exact one becomes for large counts.
+fn wilson(successes: u64, trials: u64, tail: f64) -> Interval {
+    let (n, z) = (
+        trials as f64,
+        std::f64::consts::SQRT_2 * erfc_inv(2.0 * tail),
+    );
+    let (seen, square) = (successes as f64 / n, z * z / n);
+    let middle = (seen + square / 2.0) / (1.0 + square);
+    let half = z * (seen * (1.0 - seen) / n + square / (4.0 * n)).sqrt() / (1.0 + square);
+    Interval {
+        lower: (middle - half).clamp(0.0, seen),
+        upper: (middle + half).clamp(seen, 1.0),
+    }
+}

@@ -69,7 +69,10 @@ impl Table {
     /// The services that policies name.
     pub fn services(&self) -> impl Iterator<Item = (&Namespace, &ServiceName, &Plan)> {
         self.namespaces.iter().flat_map(|(namespace, plans)| {
-            plans.services.iter().map(move |(service, plan)| (namespace, service, plan))
+            plans
+                .services
+                .iter()
+                .map(move |(service, plan)| (namespace, service, plan))
         })
     }
 }
@@ -96,7 +99,12 @@ impl Plan {
         let mut hasher = Xxh3Default::new();
         for phase in &self.phases {
             phase.until.map(Timestamp::as_nanosecond).hash(&mut hasher);
-            phase.strategies.default.as_ref().map(|assigned| assigned.strategy).hash(&mut hasher);
+            phase
+                .strategies
+                .default
+                .as_ref()
+                .map(|assigned| assigned.strategy)
+                .hash(&mut hasher);
             phase.strategies.operations.len().hash(&mut hasher);
             for (operation, assigned) in &phase.strategies.operations {
                 (operation, assigned.strategy).hash(&mut hasher);
@@ -109,7 +117,9 @@ impl Plan {
 impl Default for Plan {
     /// The service's own default, for ever.
     fn default() -> Self {
-        Self { phases: vec![Phase::default()] }
+        Self {
+            phases: vec![Phase::default()],
+        }
     }
 }
 

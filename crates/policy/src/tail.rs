@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{AttributeKey, Namespace, OperationName, PolicyName, Probability, RuleName, ServiceName};
+use crate::{
+    AttributeKey, Namespace, OperationName, PolicyName, Probability, RuleName, ServiceName,
+};
 
 /// Tail rules for the traces whose root span is of a target: kept if a rule matches, otherwise
 /// with a probability.
@@ -61,7 +63,11 @@ impl TailPolicy {
             return Err(InvalidTail::TooManyRules(keep.len()));
         }
         for (at, rule) in keep.iter().enumerate() {
-            if keep.iter().take(at).any(|earlier| earlier.name == rule.name) {
+            if keep
+                .iter()
+                .take(at)
+                .any(|earlier| earlier.name == rule.name)
+            {
                 return Err(InvalidTail::DuplicateRule(rule.name.clone()));
             }
         }
