@@ -1,0 +1,95 @@
+//! A request's query parameters, read as Jaeger reads them.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::go;
+
+/// The decoded parameters in the order of the URL.
+#[derive(Clone, Debug, Default)]
+pub struct Parameters(pub Vec<(String, String)>);
+
+impl Parameters {
+    /// The first value under a name, unless empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let first = self.all(name).next()?;
+        (!first.is_empty()).then_some(first)
+    }
+
+    /// The first of several names that has a value, with that value.
+    pub fn any<'a>(&'a self, names: &[&'static str]) -> Option<(&'static str, &'a str)> {
+        names
+            .iter()
+            .find_map(|name| self.get(name).map(|value| (*name, value)))
+    }
+
+    /// All values under a name.
+    pub fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+        let same = move |pair: &&(String, String)| pair.0 == name;
+        self.0.iter().filter(same).map(|(_, value)| value.as_str())
+    }
+
+    /// A text, owned.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
+    }
+
+    /// Whether JSON should be indented.
+    pub fn pretty(&self) -> bool {
+        self.get("prettyPrint")
+            .is_some_and(|value| value != "false")
+    }
+
+    /// A value under a name through a parser of its own.
+    ///
+    /// # Errors
+    /// The parser's message after the parameter's name.
+    pub fn parsed<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        let named = |error| format!("unable to parse param '{name}': {error}");
+        self.get(name).map(parse).transpose().map_err(named)
+    }
+
+    /// A time given as a number of units since the Unix epoch, in nanoseconds.
+    ///
+    /// # Errors
+    /// When it is no whole number.
+    pub fn time(&self, name: &str, unit: Duration) -> Result<Option<u64>, String> {
+        let units = self.parsed(name, go::integer)?;
+        Ok(units.map(|units| nanos(unit).saturating_mul(units.try_into().unwrap_or(0))))
+    }
+
+    /// A duration such as `1.2s`.
+    ///
+    /// # Errors
+    /// When Go would not read it.
+    pub fn duration(&self, name: &str) -> Result<Option<Duration>, String> {
+        self.parsed(name, go::duration)
+    }
+}
+
+/// The present, in nanoseconds since the Unix epoch.
+pub fn now() -> u64 {
+    u64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0)
+}
+
+/// A duration in nanoseconds, the longest that there is if it is longer.
+pub fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A number of traces to find.
+///
+/// # Errors
+/// When it is none, or more than one search returns.
+pub fn limit(text: &str) -> Result<usize, String> {
+    let limit = go::integer(text)?;
+    usize::try_from(limit)
+        .ok()
+        .filter(|limit| (1..=super::MAX_TRACES).contains(limit))
+        .ok_or_else(|| format!("it must be between 1 and {}", super::MAX_TRACES))
+}

@@ -1,0 +1,244 @@
+//! A trace in the JSON of Jaeger's first query API.
+//!
+//! Tags that OTLP knows as fields are derived as the OpenTelemetry–Jaeger transformation says:
+//! <https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/jaeger/>.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    resource::v1::Resource,
+    trace::v1::{
+        ResourceSpans,
+        span::{Event, Link},
+        status::StatusCode,
+    },
+};
+use serde::Serialize;
+
+use crate::tree::{Member, members, value};
+
+/// The largest integer that JavaScript holds exactly; what is beyond travels as a string.
+const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// A trace.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trace {
+    #[serde(rename = "traceID")]
+    trace_id: String,
+    spans: Vec<Span>,
+    processes: BTreeMap<String, Process>,
+    warnings: Option<Vec<String>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Span {
+    #[serde(rename = "traceID")]
+    trace_id: String,
+    #[serde(rename = "spanID")]
+    span_id: String,
+    operation_name: String,
+    references: Vec<Reference>,
+    /// Microseconds since the Unix epoch.
+    start_time: u64,
+    /// Microseconds.
+    duration: u64,
+    tags: Vec<Tag>,
+    logs: Vec<Log>,
+    #[serde(rename = "processID")]
+    process_id: String,
+    warnings: Option<Vec<String>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Reference {
+    ref_type: &'static str,
+    #[serde(rename = "traceID")]
+    trace_id: String,
+    #[serde(rename = "spanID")]
+    span_id: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Process {
+    service_name: String,
+    tags: Vec<Tag>,
+}
+
+#[derive(Debug, Serialize)]
+struct Log {
+    timestamp: u64,
+    fields: Vec<Tag>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tag {
+    key: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    value: serde_json::Value,
+}
+
+/// Converts the batches of one trace. Unless `raw`, a span that came twice is there once and
+/// attributes are sorted by key.
+pub fn trace(trace_id: String, batches: Vec<ResourceSpans>, raw: bool) -> Trace {
+    let mut processes = Processes::default();
+    let spans = members(batches)
+        .iter()
+        .map(|member| span(member, processes.id(&member.resource, raw), raw))
+        .collect();
+    Trace {
+        trace_id,
+        spans,
+        processes: processes.by_id,
+        warnings: None,
+    }
+}
+
+/// Gives equal resources one id: `p1`, `p2` and so on.
+#[derive(Default)]
+struct Processes {
+    known: Vec<(Arc<Resource>, String)>,
+    by_id: BTreeMap<String, Process>,
+}
+
+impl Processes {
+    fn id(&mut self, resource: &Arc<Resource>, raw: bool) -> String {
+        let same = |known: &&(Arc<Resource>, String)| {
+            Arc::ptr_eq(&known.0, resource) || known.0.attributes == resource.attributes
+        };
+        // The last is the likeliest: spans of a batch follow one another.
+        if let Some((_, id)) = self.known.iter().rev().find(same) {
+            return id.clone();
+        }
+        let id = format!("p{}", self.known.len() + 1);
+        self.known.push((Arc::clone(resource), id.clone()));
+        self.by_id.insert(id.clone(), process(resource, raw));
+        id
+    }
+}
+
+fn process(resource: &Arc<Resource>, raw: bool) -> Process {
+    let mut tags = tags(&resource.attributes, raw);
+    tags.retain(|tag| tag.key != "service.name");
+    Process {
+        service_name: crate::tree::service_name(resource).to_owned(),
+        tags,
+    }
+}
+
+fn span(member: &Member, process_id: String, raw: bool) -> Span {
+    let span = &member.span;
+    let trace_id = value::hex(&span.trace_id);
+    let parent = member.parent_id().map(|parent| Reference {
+        ref_type: "CHILD_OF",
+        trace_id: trace_id.clone(),
+        span_id: value::hex(parent),
+    });
+    Span {
+        references: parent
+            .into_iter()
+            .chain(span.links.iter().map(follows_from))
+            .collect(),
+        trace_id,
+        span_id: value::hex(&span.span_id),
+        operation_name: span.name.clone(),
+        start_time: member.start() / 1_000,
+        duration: (member.end() - member.start()) / 1_000,
+        tags: span_tags(member, raw),
+        logs: span.events.iter().map(|event| log(event, raw)).collect(),
+        process_id,
+        warnings: warnings(member),
+    }
+}
+
+fn follows_from(link: &Link) -> Reference {
+    Reference {
+        ref_type: "FOLLOWS_FROM",
+        trace_id: value::hex(&link.trace_id),
+        span_id: value::hex(&link.span_id),
+    }
+}
+
+fn span_tags(member: &Member, raw: bool) -> Vec<Tag> {
+    let mut all = Vec::new();
+    all.extend(text("otel.scope.name", &member.scope.name));
+    all.extend(text("otel.scope.version", &member.scope.version));
+    all.extend(tags(&member.span.attributes, raw));
+    all.extend(text("span.kind", member.kind()));
+    match member.status_code() {
+        StatusCode::Unset => {}
+        StatusCode::Ok => all.extend(text("otel.status_code", "OK")),
+        StatusCode::Error => {
+            all.extend(text("otel.status_code", "ERROR"));
+            all.push(Tag {
+                key: "error".to_owned(),
+                kind: "bool",
+                value: true.into(),
+            });
+        }
+    }
+    all.extend(text("otel.status_description", member.status_message()));
+    all.extend(text("w3c.tracestate", &member.span.trace_state));
+    all
+}
+
+fn log(event: &Event, raw: bool) -> Log {
+    let mut fields = Vec::with_capacity(event.attributes.len() + 1);
+    if !event.attributes.iter().any(|found| found.key == "event") {
+        fields.extend(text("event", &event.name));
+    }
+    fields.extend(tags(&event.attributes, raw));
+    Log {
+        timestamp: event.time_unix_nano / 1_000,
+        fields,
+    }
+}
+
+fn warnings(member: &Member) -> Option<Vec<String>> {
+    let backwards = member.span.end_time_unix_nano < member.span.start_time_unix_nano;
+    backwards.then(|| vec!["Negative duration: the span ends before it starts".to_owned()])
+}
+
+fn text(key: &str, value: &str) -> Option<Tag> {
+    (!value.is_empty()).then(|| Tag {
+        key: key.to_owned(),
+        kind: "string",
+        value: value.into(),
+    })
+}
+
+fn tags(attributes: &[KeyValue], raw: bool) -> Vec<Tag> {
+    let mut tags: Vec<Tag> = attributes.iter().map(tag).collect();
+    if !raw {
+        tags.sort_by(|a, b| a.key.cmp(&b.key));
+    }
+    tags
+}
+
+fn tag(attribute: &KeyValue) -> Tag {
+    let (kind, value) = typed(attribute.value.as_ref());
+    Tag {
+        key: attribute.key.clone(),
+        kind,
+        value,
+    }
+}
+
+fn typed(any: Option<&AnyValue>) -> (&'static str, serde_json::Value) {
+    match any.and_then(|any| any.value.as_ref()) {
+        Some(Value::BoolValue(flag)) => ("bool", (*flag).into()),
+        Some(Value::IntValue(number)) if number.unsigned_abs() > MAX_SAFE_INTEGER => {
+            ("int64", number.to_string().into())
+        }
+        Some(Value::IntValue(number)) => ("int64", (*number).into()),
+        Some(Value::DoubleValue(number)) if number.is_finite() => ("float64", (*number).into()),
+        Some(Value::DoubleValue(number)) => ("float64", value::non_finite(*number).into()),
+        Some(Value::BytesValue(bytes)) => ("binary", value::base64(bytes).into()),
+        _ => ("string", value::text(any).into()),
+    }
+}

@@ -1,0 +1,122 @@
+//! What `/api/traces` is asked for.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::StatusCode;
+
+use super::{DAY, Fault, MICROSECOND};
+use crate::{
+    Search, TraceId,
+    query::{
+        go,
+        parameters::{self, Parameters},
+    },
+};
+
+/// How many traces a search finds unless it says otherwise.
+const DEFAULT_LIMIT: usize = 100;
+/// How far back a search without a start looks.
+const DEFAULT_LOOKBACK: Duration = Duration::from_secs(2 * DAY.as_secs());
+
+/// What to return, and how.
+#[derive(Debug)]
+pub struct Wanted {
+    pub what: What,
+    pub raw: bool,
+}
+
+/// Which traces to return.
+#[derive(Debug, PartialEq)]
+pub enum What {
+    /// Those named.
+    Ids(Vec<TraceId>),
+    /// Those that match.
+    Matching(Search),
+}
+
+/// The refusal of a request that needs a service and names none.
+pub fn service_required() -> Fault {
+    Fault::new(StatusCode::BAD_REQUEST, SERVICE_REQUIRED)
+}
+
+const SERVICE_REQUIRED: &str = "parameter 'service' is required";
+
+/// Reads the parameters of a search at a point in time.
+///
+/// # Errors
+/// A message that names the parameter and what is wrong with it.
+pub fn parse(parameters: &Parameters, now: u64) -> Result<Wanted, String> {
+    let start = parameters.time("start", MICROSECOND)?;
+    let end = parameters.time("end", MICROSECOND)?.unwrap_or(now);
+    // Jaeger's page sends `lookback` beside `start`; scripts send it instead.
+    let start = match start {
+        Some(start) => start,
+        None => end.saturating_sub(lookback(parameters)?),
+    };
+    let limit = parameters.parsed("limit", parameters::limit)?;
+    let duration_min = parameters.duration("minDuration")?;
+    let duration_max = parameters.duration("maxDuration")?;
+    let search = Search {
+        service: parameters.text("service"),
+        operation: parameters.text("operation"),
+        tags: tags(parameters)?,
+        start_min: Some(start),
+        start_max: Some(end),
+        duration_min: duration_min.filter(|shortest| !shortest.is_zero()),
+        duration_max: duration_max.filter(|longest| !longest.is_zero()),
+        limit: limit.unwrap_or(DEFAULT_LIMIT),
+    };
+    let ids = parameters.all("traceID").map(|id| {
+        id.parse()
+            .map_err(|error| format!("cannot parse traceID param {id:?}: {error}"))
+    });
+    let ids: Vec<TraceId> = ids.collect::<Result<_, _>>()?;
+    let raw = parameters.parsed("raw", go::boolean)?.unwrap_or(false);
+
+    if ids.is_empty() && search.service.is_none() {
+        return Err(SERVICE_REQUIRED.to_owned());
+    }
+    if let (Some(shortest), Some(longest)) = (search.duration_min, search.duration_max)
+        && longest < shortest
+    {
+        return Err("'maxDuration' should be greater than 'minDuration'".to_owned());
+    }
+    let what = if ids.is_empty() {
+        What::Matching(search)
+    } else {
+        What::Ids(ids)
+    };
+    Ok(Wanted { what, raw })
+}
+
+fn lookback(parameters: &Parameters) -> Result<u64, String> {
+    let given = parameters.get("lookback").filter(|text| *text != "custom");
+    let Some(text) = given else {
+        return Ok(parameters::nanos(DEFAULT_LOOKBACK));
+    };
+    // Jaeger's page also counts in days, which Go's durations do not.
+    let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
+    if let Some(days) = days {
+        return Ok(parameters::nanos(DAY).saturating_mul(days));
+    }
+    let lookback = parameters.duration("lookback")?.unwrap_or_default();
+    Ok(parameters::nanos(lookback))
+}
+
+/// `tag=key:value`, which may repeat, and `tags={"key":"value"}`, which wins.
+fn tags(parameters: &Parameters) -> Result<Vec<(String, String)>, String> {
+    let mut tags = BTreeMap::new();
+    for tag in parameters.all("tag") {
+        let (key, value) = tag.split_once(':').ok_or_else(|| {
+            format!("malformed 'tag' parameter, expecting key:value, received: {tag}")
+        })?;
+        tags.insert(key.to_owned(), value.to_owned());
+    }
+    for object in parameters.all("tags").filter(|object| !object.is_empty()) {
+        let object: BTreeMap<String, String> = serde_json::from_str(object).map_err(|error| {
+            format!("malformed 'tags' parameter, cannot unmarshal JSON: {error}")
+        })?;
+        tags.extend(object);
+    }
+    Ok(tags.into_iter().collect())
+}

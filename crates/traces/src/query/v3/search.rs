@@ -1,0 +1,102 @@
+//! What `/api/v3/traces` is asked for. Names come in camelCase and, as they first were, in
+//! snake_case.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::{
+    Search,
+    query::{
+        go,
+        parameters::{self, Parameters},
+    },
+};
+
+/// How many traces a search finds unless it says otherwise.
+pub const DEFAULT_DEPTH: usize = 100;
+
+type Names = &'static [&'static str];
+
+const SERVICE: Names = &["query.serviceName", "query.service_name"];
+const OPERATION: Names = &["query.operationName", "query.operation_name"];
+const ATTRIBUTES: Names = &["query.attributes"];
+const START_MIN: Names = &["query.startTimeMin", "query.start_time_min"];
+const START_MAX: Names = &["query.startTimeMax", "query.start_time_max"];
+const DURATION_MIN: Names = &["query.durationMin", "query.duration_min"];
+const DURATION_MAX: Names = &["query.durationMax", "query.duration_max"];
+const DEPTH: Names = &[
+    "query.searchDepth",
+    "query.search_depth",
+    "query.num_traces",
+];
+const RAW: Names = &["query.rawTraces", "query.raw_traces"];
+
+/// Reads the parameters of a search.
+///
+/// # Errors
+/// A message that names the parameter and what is wrong with it.
+pub fn parse(parameters: &Parameters) -> Result<Search, String> {
+    let text = |names| {
+        let found = parameters.any(names);
+        found.map(|(_, value)| value.to_owned())
+    };
+    let start_min = read(parameters, START_MIN, time)?;
+    let start_max = read(parameters, START_MAX, time)?;
+    let (Some(start_min), Some(start_max)) = (start_min, start_max) else {
+        return Err("query.startTimeMin and query.startTimeMax are required".to_owned());
+    };
+    if start_min >= start_max {
+        return Err("query.startTimeMin must be before query.startTimeMax".to_owned());
+    }
+    let duration_min = read(parameters, DURATION_MIN, go::duration)?;
+    let duration_max = read(parameters, DURATION_MAX, go::duration)?;
+    read(parameters, RAW, go::boolean)?;
+    Ok(Search {
+        service: text(SERVICE),
+        operation: text(OPERATION),
+        tags: read(parameters, ATTRIBUTES, attributes)?.unwrap_or_default(),
+        start_min: Some(start_min),
+        start_max: Some(start_max),
+        duration_min: duration_min.filter(|shortest| !shortest.is_zero()),
+        duration_max: duration_max.filter(|longest| !longest.is_zero()),
+        limit: read(parameters, DEPTH, parameters::limit)?.unwrap_or(DEFAULT_DEPTH),
+    })
+}
+
+/// Checks the parameters of a request for one trace. Its time window is a hint for stores that
+/// are split by time; it only has to be well formed.
+///
+/// # Errors
+/// A message that names the parameter and what is wrong with it.
+pub fn check_trace(parameters: &Parameters) -> Result<(), String> {
+    read(parameters, &["startTime", "start_time"], time)?;
+    read(parameters, &["endTime", "end_time"], time)?;
+    read(parameters, &["rawTraces", "raw_traces"], go::boolean)?;
+    Ok(())
+}
+
+fn read<T>(
+    parameters: &Parameters,
+    names: Names,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    let Some((name, value)) = parameters.any(names) else {
+        return Ok(None);
+    };
+    let named = |error| format!("malformed parameter {name}: {error}");
+    parse(value).map(Some).map_err(named)
+}
+
+fn time(text: &str) -> Result<u64, String> {
+    let time: Timestamp = text
+        .parse()
+        .map_err(|error| format!("it must be a time as RFC 3339 has it: {error}"))?;
+    Ok(u64::try_from(time.as_nanosecond()).unwrap_or(0))
+}
+
+fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
+    let object: BTreeMap<String, String> =
+        serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(object.into_iter().collect())
+}

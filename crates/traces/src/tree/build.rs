@@ -1,0 +1,253 @@
+//! Finds each span's place in the tree.
+
+use std::{collections::HashMap, time::Duration};
+
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+
+use super::{
+    critical::{self, Segment},
+    member::{Member, members},
+};
+
+/// A trace: rows in the order of a waterfall, a parent before its children, siblings by start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tree {
+    rows: Vec<Row>,
+    start: u64,
+    end: u64,
+}
+
+/// A span in its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The span.
+    pub member: Member,
+    /// How many spans are above it.
+    pub depth: usize,
+    /// The row of its parent.
+    pub parent: Option<usize>,
+    /// How many spans are directly below it.
+    pub children: usize,
+    /// Why it is where it is.
+    pub place: Place,
+    /// Its duration without the time in which any child ran.
+    pub self_time: Duration,
+    /// The parts of it that the trace's duration is made of: the critical path, in time order.
+    pub critical: Vec<Segment>,
+}
+
+/// Why a span is where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It names no parent.
+    Root,
+    /// Its parent is above it.
+    Child,
+    /// It names a parent that is not in the trace (not sampled, not yet here, or lost).
+    MissingParent,
+    /// Its parents lead back to itself; shown as a root so that it is shown at all.
+    Cycle,
+}
+
+impl Row {
+    /// How much of the critical path is spent in this span.
+    #[must_use]
+    pub fn critical_time(&self) -> Duration {
+        self.critical.iter().map(Segment::duration).sum()
+    }
+}
+
+impl Tree {
+    /// Builds the tree from decoded batches of one trace.
+    #[must_use]
+    pub fn new(batches: Vec<ResourceSpans>) -> Self {
+        Self::of(members(batches))
+    }
+
+    /// Builds the tree from the spans of one trace.
+    #[must_use]
+    pub fn of(mut members: Vec<Member>) -> Self {
+        members.sort_by(|a, b| {
+            let longest_first = b.end().cmp(&a.end());
+            a.start().cmp(&b.start()).then(longest_first)
+        });
+        let start = members.iter().map(Member::start).min().unwrap_or(0);
+        let end = members.iter().map(Member::end).max().unwrap_or(start);
+        let mut rows = arrange(members);
+        let children = children(&rows);
+        for (row, self_time) in self_times(&rows, &children).into_iter().enumerate() {
+            if let Some(row) = rows.get_mut(row) {
+                row.self_time = self_time;
+            }
+        }
+        for (row, segment) in critical::path(&rows, &children, start..end) {
+            if let Some(row) = rows.get_mut(row) {
+                row.critical.push(segment);
+            }
+        }
+        for row in &mut rows {
+            row.critical.reverse();
+        }
+        Self { rows, start, end }
+    }
+
+    /// The spans, top to bottom.
+    #[must_use]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The earliest start, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// The latest end, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// From the earliest start to the latest end.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        Duration::from_nanos(self.end - self.start)
+    }
+
+    /// The span that stands for the trace: the first without a parent, else the first.
+    #[must_use]
+    pub fn root(&self) -> Option<&Row> {
+        let real = self.rows.iter().find(|row| row.place == Place::Root);
+        real.or_else(|| self.rows.first())
+    }
+
+    /// The row in which most of the critical path is spent: the bottleneck.
+    #[must_use]
+    pub fn slowest(&self) -> Option<usize> {
+        let times = self.rows.iter().map(Row::critical_time).enumerate();
+        let longest = times.rev().max_by_key(|(_, time)| *time)?;
+        (longest.1 > Duration::ZERO).then_some(longest.0)
+    }
+
+    /// How many spans are errors.
+    #[must_use]
+    pub fn errors(&self) -> usize {
+        self.rows.iter().filter(|row| row.member.is_error()).count()
+    }
+
+    /// Each service with its number of spans, in the order in which they appear.
+    #[must_use]
+    pub fn services(&self) -> Vec<(&str, usize)> {
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut services: Vec<(&str, usize)> = Vec::new();
+        for row in &self.rows {
+            let name = row.member.service();
+            let place = *places.entry(name).or_insert_with(|| {
+                services.push((name, 0));
+                services.len() - 1
+            });
+            if let Some((_, count)) = services.get_mut(place) {
+                *count += 1;
+            }
+        }
+        services
+    }
+}
+
+/// Puts spans, which come sorted by start, into the order of the tree.
+fn arrange(members: Vec<Member>) -> Vec<Row> {
+    let links = links(&members);
+    let mut below: Vec<Vec<usize>> = vec![Vec::new(); members.len()];
+    let mut roots = Vec::new();
+    for (index, link) in links.iter().enumerate() {
+        match link {
+            (Place::Child, Some(parent)) => {
+                if let Some(list) = below.get_mut(*parent) {
+                    list.push(index);
+                }
+            }
+            _ => roots.push(index),
+        }
+    }
+
+    let mut members: Vec<Option<Member>> = members.into_iter().map(Some).collect();
+    let mut rows = Vec::with_capacity(members.len());
+    // A cycle hangs below no root: whatever is left is started from its earliest span.
+    let starts = roots.into_iter().map(|index| (index, false));
+    let leftovers = (0..members.len()).map(|index| (index, true));
+    for (start, in_cycle) in starts.chain(leftovers).collect::<Vec<_>>() {
+        let mut stack = vec![(start, None, 0)];
+        while let Some((index, parent, depth)) = stack.pop() {
+            let Some(member) = members.get_mut(index).and_then(Option::take) else {
+                continue;
+            };
+            let row = rows.len();
+            let place = match links.get(index) {
+                _ if index == start && in_cycle => Place::Cycle,
+                Some((place, _)) => *place,
+                None => Place::Root,
+            };
+            rows.push(Row {
+                member,
+                depth,
+                parent,
+                children: 0,
+                place,
+                self_time: Duration::ZERO,
+                critical: Vec::new(),
+            });
+            if let Some(parent) = parent.and_then(|parent: usize| rows.get_mut(parent)) {
+                parent.children += 1;
+            }
+            let children = below.get_mut(index).map(std::mem::take).unwrap_or_default();
+            let under = |child| (child, Some(row), depth + 1);
+            stack.extend(children.into_iter().rev().map(under));
+        }
+    }
+    rows
+}
+
+fn links(members: &[Member]) -> Vec<(Place, Option<usize>)> {
+    let mut by_id: HashMap<&[u8], usize> = HashMap::with_capacity(members.len());
+    for (index, member) in members.iter().enumerate() {
+        by_id.entry(&member.span.span_id).or_insert(index);
+    }
+    let link = |(index, member): (usize, &Member)| match member.parent_id() {
+        None => (Place::Root, None),
+        Some(id) => match by_id.get(id) {
+            Some(parent) if *parent == index => (Place::Cycle, None),
+            Some(parent) => (Place::Child, Some(*parent)),
+            None => (Place::MissingParent, None),
+        },
+    };
+    members.iter().enumerate().map(link).collect()
+}
+
+fn children(rows: &[Row]) -> Vec<Vec<usize>> {
+    let mut children = vec![Vec::new(); rows.len()];
+    for (index, row) in rows.iter().enumerate() {
+        if let Some(list) = row.parent.and_then(|parent| children.get_mut(parent)) {
+            list.push(index);
+        }
+    }
+    children
+}
+
+/// A span's duration less the union of its children's, as far as they lie within it.
+fn self_times(rows: &[Row], children: &[Vec<usize>]) -> Vec<Duration> {
+    let self_time = |(row, children): (&Row, &Vec<usize>)| {
+        let (start, end) = (row.member.start(), row.member.end());
+        let mut covered = 0;
+        let mut reached = start;
+        // Siblings are in order of their start.
+        for child in children.iter().filter_map(|child| rows.get(*child)) {
+            let from = child.member.start().clamp(reached, end.max(reached));
+            let to = child.member.end().clamp(from, end.max(from));
+            covered += to - from;
+            reached = reached.max(to);
+        }
+        Duration::from_nanos((end - start).saturating_sub(covered))
+    };
+    rows.iter().zip(children).map(self_time).collect()
+}

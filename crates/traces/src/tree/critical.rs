@@ -1,0 +1,98 @@
+//! The critical path: walking back from the end of a trace, always to the child that finished
+//! last before the point reached, as Jaeger's own view does it.
+
+use std::{ops::Range, time::Duration};
+
+use super::build::Row;
+
+/// A stretch of time on the critical path, spent in one span and in none of its children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its start, in nanoseconds since the Unix epoch.
+    pub start: u64,
+    /// Its end, in nanoseconds since the Unix epoch.
+    pub end: u64,
+}
+
+impl Segment {
+    /// How long it is.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        Duration::from_nanos(self.end.saturating_sub(self.start))
+    }
+}
+
+/// The segments of the path, each with its row, from the last to the first.
+pub(super) fn path(
+    rows: &[Row],
+    children: &[Vec<usize>],
+    trace: Range<u64>,
+) -> Vec<(usize, Segment)> {
+    let roots =
+        (0..rows.len()).filter(|row| rows.get(*row).is_some_and(|row| row.parent.is_none()));
+    // The trace itself stands above its roots; time between them belongs to no span.
+    let mut stack = vec![Frame {
+        row: None,
+        floor: trace.start,
+        reached: trace.end,
+        end: trace.end,
+        waiting: by_end(rows, roots.collect()),
+    }];
+    let mut path = Vec::new();
+    while let Some(frame) = stack.last_mut() {
+        let Some(child) = frame.waiting.pop() else {
+            frame.emit(frame.floor, &mut path);
+            stack.pop();
+            continue;
+        };
+        let Some(member) = rows.get(child).map(|row| &row.member) else {
+            continue;
+        };
+        let ended = member.end().min(frame.end);
+        let runs_on = member.start() >= frame.end && member.start() != member.end();
+        if runs_on || ended > frame.reached || ended < frame.floor {
+            continue;
+        }
+        frame.emit(ended, &mut path);
+        let floor = member.start().clamp(frame.floor, ended);
+        frame.reached = floor;
+        stack.push(Frame {
+            row: Some(child),
+            floor,
+            reached: ended,
+            end: member.end(),
+            waiting: by_end(rows, children.get(child).cloned().unwrap_or_default()),
+        });
+    }
+    path
+}
+
+struct Frame {
+    row: Option<usize>,
+    /// Nothing before this counts.
+    floor: u64,
+    /// Everything after this is accounted for.
+    reached: u64,
+    end: u64,
+    /// Children not yet looked at, the one that ended last at the back.
+    waiting: Vec<usize>,
+}
+
+impl Frame {
+    fn emit(&self, from: u64, path: &mut Vec<(usize, Segment)>) {
+        if let Some(row) = self.row
+            && from < self.reached
+        {
+            let segment = Segment {
+                start: from,
+                end: self.reached,
+            };
+            path.push((row, segment));
+        }
+    }
+}
+
+fn by_end(rows: &[Row], mut children: Vec<usize>) -> Vec<usize> {
+    children.sort_by_key(|child| rows.get(*child).map(|row| row.member.end()));
+    children
+}

@@ -1,0 +1,128 @@
+//! Spans taken out of their batches, each with what its batch said about it.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use opentelemetry_proto::tonic::{
+    common::v1::InstrumentationScope,
+    resource::v1::Resource,
+    trace::v1::{ResourceSpans, Span, status::StatusCode},
+};
+
+use super::value;
+use crate::kind;
+
+/// A span with the resource and the scope that it was reported under.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// The span as it was reported.
+    pub span: Span,
+    /// What produced it.
+    pub resource: Arc<Resource>,
+    /// The instrumentation that produced it.
+    pub scope: Arc<InstrumentationScope>,
+}
+
+impl Member {
+    /// The resource's `service.name`; Jaeger's words for it when there is none.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        service_name(&self.resource)
+    }
+
+    /// When it started, in nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.span.start_time_unix_nano
+    }
+
+    /// When it ended, in nanoseconds since the Unix epoch; never before its start.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.span.end_time_unix_nano.max(self.start())
+    }
+
+    /// From its start to its end.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        Duration::from_nanos(self.end() - self.start())
+    }
+
+    /// Whether its status is an error.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.status_code() == StatusCode::Error
+    }
+
+    /// Its status; unset when the reported code is unknown.
+    #[must_use]
+    pub fn status_code(&self) -> StatusCode {
+        let code = self.span.status.as_ref().map_or(0, |status| status.code);
+        StatusCode::try_from(code).unwrap_or(StatusCode::Unset)
+    }
+
+    /// Why it failed, in the words of the service; empty when it gave none.
+    #[must_use]
+    pub fn status_message(&self) -> &str {
+        self.span
+            .status
+            .as_ref()
+            .map_or("", |status| &status.message)
+    }
+
+    /// Jaeger's word for its kind; empty when unspecified or unknown.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        kind::word(self.span.kind())
+    }
+
+    /// Its parent's id; none for a root, whose parent id is empty or zero.
+    #[must_use]
+    pub fn parent_id(&self) -> Option<&[u8]> {
+        let id = self.span.parent_span_id.as_slice();
+        id.iter().any(|byte| *byte != 0).then_some(id)
+    }
+}
+
+/// The spans of a trace in the order reported. A span that was exported twice, as a retry may
+/// do, is there once.
+#[must_use]
+pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
+    let mut members: Vec<Member> = Vec::new();
+    let mut seen: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+    for batch in batches {
+        let resource = Arc::new(batch.resource.unwrap_or_default());
+        for group in batch.scope_spans {
+            let scope = Arc::new(group.scope.unwrap_or_default());
+            for span in group.spans {
+                let same_id = seen.entry(span.span_id.clone()).or_default();
+                let is_repeat = same_id
+                    .iter()
+                    .filter_map(|index| members.get(*index))
+                    .any(|earlier| earlier.span == span && earlier.resource == resource);
+                // Bounded, so that a trace of one id a million times costs no quadratic time.
+                if is_repeat {
+                    continue;
+                }
+                if same_id.len() < 4 {
+                    same_id.push(members.len());
+                }
+                members.push(Member {
+                    span,
+                    resource: Arc::clone(&resource),
+                    scope: Arc::clone(&scope),
+                });
+            }
+        }
+    }
+    members
+}
+
+/// The names that Jaeger stores in place of a `service.name` that it cannot use.
+pub(crate) fn service_name(resource: &Resource) -> &str {
+    let attribute = |key: &str| resource.attributes.iter().find(|found| found.key == key);
+    match value::string(&resource.attributes, "service.name") {
+        Some(name) => name,
+        None if attribute("service.name").is_some() => "empty-service-name",
+        None => "missing-service-name",
+    }
+}

@@ -1,0 +1,16 @@
+//! A trace as a tree: who called whom, what each span did by itself, and which work the trace's
+//! duration is made of.
+//!
+//! Pure: from decoded spans to rows in the order in which a waterfall shows them. Nothing about
+//! the spans is trusted: parents may be missing or form a cycle, clocks may disagree, ids may
+//! repeat.
+
+mod build;
+mod critical;
+mod member;
+pub mod value;
+
+pub use build::{Place, Row, Tree};
+pub use critical::Segment;
+pub(crate) use member::service_name;
+pub use member::{Member, members};
