@@ -1,0 +1,53 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+/// Short at first, doubling up to a longest wait, each time somewhere between half of that and
+/// all of it, so that clients that were cut off together don't come back together.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(50);
+
+    pub(super) fn new(longest: Duration) -> Self {
+        Self {
+            next: Self::FIRST.min(longest),
+            longest,
+        }
+    }
+
+    /// The wait before the next attempt.
+    pub(super) fn next(&mut self) -> Duration {
+        let wait = self.next;
+        self.next = self.next.saturating_mul(2).min(self.longest);
+        wait.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+
+    /// Starts over: the last attempt succeeded.
+    pub(super) fn reset(&mut self) {
+        self.next = Self::FIRST.min(self.longest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_to_its_longest_and_starts_over() {
+        let longest = Duration::from_millis(800);
+        let mut backoff = Backoff::new(longest);
+        for _ in 0..10 {
+            assert!(backoff.next() <= longest);
+        }
+        assert!(backoff.next() >= longest / 2);
+        backoff.reset();
+        assert!(backoff.next() <= Backoff::FIRST);
+    }
+}

@@ -1,0 +1,256 @@
+//! One connection to the control plane, from the hello to its end.
+
+use std::time::Duration;
+
+use spoor_proto::spoor::control::v1::{
+    self, Acknowledgement, ClientMessage, DroppedSpans, Hello, Plan, Refusal, Report,
+    ServerMessage, Version, client_message, policy_stream_client::PolicyStreamClient,
+    server_message,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::{Backoff, ControlStream, Pace};
+use crate::{batch::DropReason, faults::Fault};
+
+/// Messages on their way out, at most.
+const OUTGOING: usize = 16;
+
+/// Why a session is over.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It was told to stop, and has sent its final report.
+    ShutDown,
+    /// The control plane is not there.
+    Lost { error: Lost, was_open: bool },
+}
+
+/// What cut the stream off.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    #[error("connect to the control plane")]
+    Connect(#[source] tonic::transport::Error),
+    #[error("subscribe to the control plane")]
+    Subscribe(#[source] Status),
+    #[error("receive from the control plane")]
+    Receive(#[source] Status),
+    #[error("the control plane ended the stream")]
+    Closed,
+    #[error("the control plane took no message in time")]
+    Deadline,
+}
+
+pub(super) async fn run(
+    stream: &ControlStream,
+    shutdown: &CancellationToken,
+    backoff: &mut Backoff,
+) -> Ended {
+    let opened = match shutdown.run_until_cancelled(open(stream)).await {
+        None => return Ended::ShutDown,
+        Some(opened) => opened,
+    };
+    let mut session = match opened {
+        Ok(session) => session,
+        Err(error) => {
+            return Ended::Lost {
+                error,
+                was_open: false,
+            };
+        }
+    };
+    backoff.reset();
+    tracing::info!(endpoint = %stream.endpoint.uri(), "control plane reached");
+    match session.serve(shutdown).await {
+        Ok(()) => Ended::ShutDown,
+        Err(error) => Ended::Lost {
+            error,
+            was_open: true,
+        },
+    }
+}
+
+struct Session<'a> {
+    stream: &'a ControlStream,
+    outgoing: mpsc::Sender<ClientMessage>,
+    incoming: Streaming<ServerMessage>,
+    last: Option<(Report, Instant)>,
+}
+
+async fn open(stream: &ControlStream) -> Result<Session<'_>, Lost> {
+    let pace = stream.pace;
+    let connect = timeout(pace.deadline, endpoint(stream, pace).connect()).await;
+    let channel = connect
+        .map_err(|_| Lost::Deadline)?
+        .map_err(Lost::Connect)?;
+    let (outgoing, messages) = mpsc::channel(OUTGOING);
+    // There is room: nothing has been sent yet.
+    outgoing
+        .try_send(message(hello(stream)))
+        .map_err(|_| Lost::Closed)?;
+    let mut client = PolicyStreamClient::new(channel);
+    let subscribe = timeout(
+        pace.deadline,
+        client.subscribe(ReceiverStream::new(messages)),
+    )
+    .await;
+    let incoming = subscribe
+        .map_err(|_| Lost::Deadline)?
+        .map_err(Lost::Subscribe)?
+        .into_inner();
+    Ok(Session {
+        stream,
+        outgoing,
+        incoming,
+        last: None,
+    })
+}
+
+fn endpoint(stream: &ControlStream, pace: Pace) -> tonic::transport::Endpoint {
+    let endpoint = stream
+        .endpoint
+        .clone()
+        .connect_timeout(pace.deadline)
+        .tcp_nodelay(true);
+    endpoint
+        .http2_keep_alive_interval(pace.keep_alive)
+        .keep_alive_timeout(pace.keep_alive)
+        .keep_alive_while_idle(true)
+}
+
+impl Session<'_> {
+    async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), Lost> {
+        let mut reports = interval(self.stream.pace.report.max(Duration::from_millis(1)));
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return self.farewell().await,
+                received = self.incoming.message() => match received {
+                    Ok(Some(received)) => self.take(received).await?,
+                    Ok(None) => return Err(Lost::Closed),
+                    Err(status) => return Err(Lost::Receive(status)),
+                },
+                _ = reports.tick() => self.report().await?,
+            }
+        }
+    }
+
+    async fn take(&mut self, received: ServerMessage) -> Result<(), Lost> {
+        match received.message {
+            Some(server_message::Message::Plan(plan)) => self.send(self.install(plan)).await,
+            Some(server_message::Message::Faults(faults)) => {
+                self.stream
+                    .faults
+                    .set(faults.faults.into_iter().filter_map(fault).collect());
+                Ok(())
+            }
+            // From a newer control plane: nothing that this client could answer.
+            None => Ok(()),
+        }
+    }
+
+    fn install(&self, plan: Plan) -> client_message::Message {
+        match self.stream.live.install(plan) {
+            Ok(installed) => {
+                tracing::debug!(version = %installed.version, "plan in force");
+                let version = wire(installed.version);
+                client_message::Message::Acknowledgement(Acknowledgement {
+                    version: Some(version),
+                })
+            }
+            Err(refusal) => {
+                tracing::warn!(reason = %refusal, "plan refused; the one before stays in force");
+                client_message::Message::Refusal(Refusal {
+                    version: Some(refusal.version),
+                    reason: refusal.to_string(),
+                })
+            }
+        }
+    }
+
+    /// Sends a report if something has changed or the last is old.
+    async fn report(&mut self) -> Result<(), Lost> {
+        let report = report(self.stream);
+        let is_due = self.last.as_ref().is_none_or(|(last, at)| {
+            *last != report || at.elapsed() + self.stream.pace.report > self.stream.pace.alive
+        });
+        if !is_due {
+            return Ok(());
+        }
+        self.last = Some((report.clone(), Instant::now()));
+        self.send(client_message::Message::Report(report)).await
+    }
+
+    /// Sends the final report and waits until the control plane has seen the end of the stream.
+    async fn farewell(&mut self) -> Result<(), Lost> {
+        let last = message(client_message::Message::Report(report(self.stream)));
+        let farewell = async {
+            let sent = self.outgoing.send(last).await;
+            // Without senders the stream of requests ends behind the report.
+            self.outgoing = mpsc::channel(1).0;
+            while sent.is_ok() && matches!(self.incoming.message().await, Ok(Some(_))) {}
+        };
+        if timeout(self.stream.pace.farewell, farewell).await.is_err() {
+            tracing::debug!("the control plane has not confirmed the final report in time");
+        }
+        Ok(())
+    }
+
+    async fn send(&self, kind: client_message::Message) -> Result<(), Lost> {
+        match timeout(self.stream.pace.deadline, self.outgoing.send(message(kind))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Lost::Closed),
+            Err(_) => Err(Lost::Deadline),
+        }
+    }
+}
+
+fn hello(stream: &ControlStream) -> client_message::Message {
+    let held = stream.live.held();
+    client_message::Message::Hello(Hello {
+        service: stream.service.to_string(),
+        instance: stream.instance.clone(),
+        held: held.as_ref().map(|held| wire(held.version)),
+        held_digest: held.map(|held| held.digest).unwrap_or_default(),
+    })
+}
+
+fn report(stream: &ControlStream) -> Report {
+    let spans = &stream.spans;
+    let dropped = DropReason::ALL.map(|reason| DroppedSpans {
+        reason: reason.to_string(),
+        spans: spans.dropped(reason),
+    });
+    Report {
+        counts: stream.live.counts(),
+        spans_exported: spans.exported(),
+        spans_dropped: dropped
+            .into_iter()
+            .filter(|dropped| dropped.spans > 0)
+            .collect(),
+    }
+}
+
+fn fault(message: v1::Fault) -> Option<Fault> {
+    Fault::try_from(message)
+        .inspect_err(|error| tracing::warn!(%error, "fault ignored"))
+        .ok()
+}
+
+fn message(kind: client_message::Message) -> ClientMessage {
+    ClientMessage {
+        message: Some(kind),
+    }
+}
+
+fn wire(version: spoor_policy::Version) -> Version {
+    Version {
+        epoch: version.epoch,
+        sequence: version.sequence,
+    }
+}

@@ -1,0 +1,140 @@
+//! Whom an HTTP edge believes, and what its responses carry.
+//!
+//! A caller from outside says nothing that counts: its context becomes a link on a new trace, so
+//! that its sampled flag never decides what is kept here, and its `tracestate` and baggage go no
+//! further. Only callers in a list of networks, empty unless set, go on with their own trace.
+
+use std::{net::IpAddr, str::FromStr};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ipnet::IpNet;
+use opentelemetry::{
+    Context,
+    propagation::{Extractor, TextMapPropagator},
+    trace::{SpanContext, TraceContextExt, TraceState},
+};
+
+use crate::propagation::{Propagator, flags};
+
+/// W3C Trace Context's response header: the trace that answered.
+pub const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+/// The trace id alone, for people.
+pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+
+/// The networks whose callers are believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedPeers(Vec<IpNet>);
+
+/// A list of networks that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be networks or addresses such as \"10.0.0.0/8,::1/128\", not \"{0}\"")]
+pub struct InvalidPeers(String);
+
+/// What a request's headers amount to.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// The parent of the server span: the caller's context if it is trusted, else none.
+    pub parent: Context,
+    /// An untrusted caller's span, to be linked from the server span.
+    pub link: Option<SpanContext>,
+}
+
+/// Reads the trace context of a request from `peer`; an unknown peer is not trusted.
+#[must_use]
+pub fn admit(trusted: &TrustedPeers, peer: Option<IpAddr>, headers: &HeaderMap) -> Admitted {
+    let extracted = extract(headers);
+    if peer.is_some_and(|peer| trusted.contains(peer)) {
+        Admitted {
+            parent: extracted,
+            link: None,
+        }
+    } else {
+        Admitted {
+            parent: Context::new(),
+            link: link(&extracted),
+        }
+    }
+}
+
+/// The caller's context as its headers have it, whoever it is: inside the mesh all are trusted.
+pub(crate) fn extract(headers: &HeaderMap) -> Context {
+    Propagator::new().extract_with_context(&Context::new(), &Headers(headers))
+}
+
+/// The headers of a response to the request whose server span is in this context; none when
+/// there is no span.
+#[must_use]
+pub fn response_headers(context: &Context) -> Option<[(HeaderName, HeaderValue); 2]> {
+    let span = context.span();
+    let span = Some(span.span_context()).filter(|span| span.is_valid())?;
+    let (trace_id, span_id) = (span.trace_id(), span.span_id());
+    let response = format!("00-{trace_id}-{span_id}-{:02x}", flags(context));
+    Some([
+        (TRACE_RESPONSE, HeaderValue::try_from(response).ok()?),
+        (TRACE_ID, HeaderValue::try_from(trace_id.to_string()).ok()?),
+    ])
+}
+
+impl TrustedPeers {
+    /// Whether a caller at this address is believed.
+    #[must_use]
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        // A socket for both families shows IPv4 callers as `::ffff:a.b.c.d`.
+        let peer = peer.to_canonical();
+        self.0.iter().any(|network| network.contains(&peer))
+    }
+}
+
+impl FromStr for TrustedPeers {
+    type Err = InvalidPeers;
+
+    /// Networks in CIDR notation or single addresses, separated by commas; empty is none.
+    fn from_str(text: &str) -> Result<Self, InvalidPeers> {
+        let entries = text
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
+        let network = |entry: &str| {
+            let network = entry
+                .parse::<IpNet>()
+                .or_else(|_| entry.parse::<IpAddr>().map(IpNet::from));
+            network.map_err(|_| InvalidPeers(entry.to_owned()))
+        };
+        entries.map(network).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn link(extracted: &Context) -> Option<SpanContext> {
+    let span = extracted.span();
+    let caller = Some(span.span_context()).filter(|caller| caller.is_valid())?;
+    Some(SpanContext::new(
+        caller.trace_id(),
+        caller.span_id(),
+        caller.trace_flags(),
+        true,
+        TraceState::NONE,
+    ))
+}
+
+/// Header values as text; one that is no text is there, but empty, so that it counts as broken
+/// and not as absent.
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(text)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+
+    fn get_all(&self, key: &str) -> Option<Vec<&str>> {
+        let values: Vec<_> = self.0.get_all(key).iter().map(text).collect();
+        (!values.is_empty()).then_some(values)
+    }
+}
+
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or("\u{fffd}")
+}

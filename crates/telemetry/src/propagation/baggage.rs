@@ -1,0 +1,35 @@
+//! `baggage`, by the SDK's propagator, over all its headers at once.
+
+use opentelemetry::{
+    Context,
+    propagation::{Extractor, Injector, TextMapPropagator},
+};
+use opentelemetry_sdk::propagation::BaggagePropagator;
+
+use super::BAGGAGE;
+
+pub(super) fn inject(context: &Context, injector: &mut dyn Injector) {
+    BaggagePropagator::new().inject_context(context, injector);
+}
+
+pub(super) fn extract(context: &Context, extractor: &dyn Extractor) -> Context {
+    match extractor.get_all(BAGGAGE).as_deref() {
+        None | Some([]) => context.clone(),
+        Some(headers) => {
+            BaggagePropagator::new().extract_with_context(context, &Combined(headers.join(",")))
+        }
+    }
+}
+
+/// Several headers of one name mean one list.
+struct Combined(String);
+
+impl Extractor for Combined {
+    fn get(&self, key: &str) -> Option<&str> {
+        (key == BAGGAGE).then_some(self.0.as_str())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec![BAGGAGE]
+    }
+}

@@ -1,0 +1,119 @@
+//! W3C Trace Context and Baggage, in and out.
+//!
+//! Ours and not the SDK's, which masks the random flag both ways, rejects keys that Trace
+//! Context level 2 allows and takes the first of several `traceparent` headers.
+//! Sources: W3C Trace Context level 2, W3C Baggage.
+
+mod baggage;
+mod origin;
+mod traceparent;
+mod tracestate;
+
+use opentelemetry::{
+    Context,
+    propagation::{Extractor, Injector, TextMapPropagator, text_map_propagator::FieldIter},
+    trace::{SpanContext, TraceContextExt, TraceFlags},
+};
+
+pub use tracestate::{MAX_LENGTH as MAX_TRACESTATE_LENGTH, MAX_MEMBERS as MAX_TRACESTATE_MEMBERS};
+
+use origin::Origin;
+
+/// `traceparent`'s name.
+pub const TRACEPARENT: &str = "traceparent";
+/// `tracestate`'s name.
+pub const TRACESTATE: &str = "tracestate";
+/// `baggage`'s name.
+pub const BAGGAGE: &str = "baggage";
+
+/// The flag that says that the trace id's low 56 bits are random.
+///
+/// Source: W3C Trace Context level 2, random trace id flag.
+pub const RANDOM: TraceFlags = TraceFlags::new(0x02);
+
+/// Reads and writes `traceparent`, `tracestate` and `baggage`.
+///
+/// A broken or repeated `traceparent` starts a new trace; a broken or oversized `tracestate` is
+/// dropped and the `traceparent` kept. It takes whatever comes: whom to believe is
+/// [`crate::edge`]'s to say.
+#[derive(Debug)]
+pub struct Propagator {
+    fields: [String; 3],
+}
+
+impl Propagator {
+    /// The one propagator there is.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            fields: [TRACEPARENT, TRACESTATE, BAGGAGE].map(str::to_owned),
+        }
+    }
+}
+
+impl Default for Propagator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TextMapPropagator for Propagator {
+    fn inject_context(&self, context: &Context, injector: &mut dyn Injector) {
+        let span = context.span();
+        let span_context = span.span_context();
+        if span_context.is_valid() {
+            injector.set(
+                TRACEPARENT,
+                traceparent::write(span_context, flags(context)),
+            );
+            let header = tracestate::write(&Origin::members(context, span_context));
+            if !header.is_empty() {
+                injector.set(TRACESTATE, header);
+            }
+        }
+        baggage::inject(context, injector);
+    }
+
+    fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
+        let context = baggage::extract(context, extractor);
+        let Some(parent) = only(extractor, TRACEPARENT).and_then(traceparent::read) else {
+            return context;
+        };
+        let state = tracestate::read(&extractor.get_all(TRACESTATE).unwrap_or_default());
+        Origin::attach(&context, parent, state)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(&self.fields)
+    }
+}
+
+/// The flags that the context's span passes on: whether it is sampled, and whether its trace id
+/// is random. The SDK resets the latter on spans that it drops, so for a trace from elsewhere it
+/// comes from what was extracted; ids made here are random.
+#[must_use]
+pub fn flags(context: &Context) -> TraceFlags {
+    let span = context.span();
+    let span_context = span.span_context();
+    let sampled = span_context.trace_flags() & TraceFlags::SAMPLED;
+    if is_random(context, span_context) {
+        sampled | RANDOM
+    } else {
+        sampled
+    }
+}
+
+fn is_random(context: &Context, span_context: &SpanContext) -> bool {
+    match Origin::of(context, span_context) {
+        Some(origin) => origin.is_random(),
+        None if span_context.is_remote() => span_context.trace_flags() & RANDOM == RANDOM,
+        None => span_context.is_valid(),
+    }
+}
+
+fn only<'a>(extractor: &'a dyn Extractor, name: &str) -> Option<&'a str> {
+    match extractor.get_all(name)?.as_slice() {
+        [one] => Some(one),
+        _ => None,
+    }
+}

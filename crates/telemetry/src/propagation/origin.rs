@@ -1,0 +1,84 @@
+//! What a trace brought with it that the SDK's types can't hold.
+
+use std::sync::Arc;
+
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, TraceContextExt, TraceId, TraceState},
+};
+
+use super::{RANDOM, tracestate::Member};
+
+/// Kept in the [`Context`] beside the span context that was extracted.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    trace_id: TraceId,
+    is_random: bool,
+    /// All of the incoming `tracestate`.
+    members: Arc<[Member]>,
+    /// The part of it that the span context holds.
+    held: TraceState,
+}
+
+impl Origin {
+    /// The context with this parent, its `tracestate` and all that belongs to it.
+    pub(super) fn attach(context: &Context, parent: SpanContext, members: Vec<Member>) -> Context {
+        let held = representable(&members);
+        let origin = Self {
+            trace_id: parent.trace_id(),
+            is_random: parent.trace_flags() & RANDOM == RANDOM,
+            members: members.into(),
+            held: held.clone(),
+        };
+        let parent = SpanContext::new(
+            parent.trace_id(),
+            parent.span_id(),
+            parent.trace_flags(),
+            true,
+            held,
+        );
+        context.with_remote_span_context(parent).with_value(origin)
+    }
+
+    /// The origin of this span's trace; none for a trace that started here.
+    pub(super) fn of<'a>(context: &'a Context, span: &SpanContext) -> Option<&'a Self> {
+        context
+            .get::<Self>()
+            .filter(|origin| origin.trace_id == span.trace_id())
+    }
+
+    /// Whether the incoming trace id said that it is random.
+    pub(super) fn is_random(&self) -> bool {
+        self.is_random
+    }
+
+    /// The span's `tracestate` with the members that only the origin holds: in their place when
+    /// nobody has changed the list, else behind it.
+    pub(super) fn members<'a>(
+        context: &'a Context,
+        span: &'a SpanContext,
+    ) -> Vec<(&'a str, &'a str)> {
+        let state = span.trace_state();
+        let Some(origin) = Self::of(context, span) else {
+            return state.into_iter().collect();
+        };
+        let all = origin
+            .members
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        if *state == origin.held {
+            return all.collect();
+        }
+        let only_here = all.filter(|(key, _)| origin.held.get(key).is_none());
+        state.into_iter().chain(only_here).collect()
+    }
+}
+
+/// The members whose keys the SDK takes: it still has the narrower grammar of level 1.
+fn representable(members: &[Member]) -> TraceState {
+    let taken = members.iter().filter(|(key, value)| {
+        TraceState::from_key_value([(key.as_str(), value.as_str())]).is_ok()
+    });
+    let taken = taken.map(|(key, value)| (key.as_str(), value.as_str()));
+    TraceState::from_key_value(taken).unwrap_or(TraceState::NONE)
+}

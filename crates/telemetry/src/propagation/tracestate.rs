@@ -1,0 +1,86 @@
+//! `tracestate`: a list of `KEY=VALUE`, the latest writer first.
+
+use std::collections::HashSet;
+
+/// Members that a list may have.
+pub const MAX_MEMBERS: usize = 32;
+/// Characters that a list may have in all, over all its headers.
+pub const MAX_LENGTH: usize = 512;
+/// Members longer than this go first when a list grows too long.
+const LONG_MEMBER: usize = 128;
+const MAX_KEY: usize = 256;
+const MAX_VALUE: usize = 256;
+
+/// A key and its value.
+pub(super) type Member = (String, String);
+
+/// Reads the headers' values, in their order. A list that is broken anywhere, or too long, is
+/// empty; of members with the same key the first, which is the latest, counts.
+pub(super) fn read(headers: &[&str]) -> Vec<Member> {
+    let texts = headers.iter().flat_map(|header| header.split(','));
+    let texts = texts
+        .map(|text| text.trim_matches([' ', '\t']))
+        .filter(|text| !text.is_empty());
+    let Some(members) = texts.map(member).collect::<Option<Vec<_>>>() else {
+        return Vec::new();
+    };
+    if members.len() > MAX_MEMBERS || length(&members) > MAX_LENGTH {
+        return Vec::new();
+    }
+    let mut keys = HashSet::new();
+    let latest = members.into_iter().filter(|(key, _)| keys.insert(*key));
+    latest
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Writes one header's value; empty when there is nothing to say. Cuts what is too long as the
+/// specification has it: long members first, then from the end.
+pub(super) fn write(members: &[(&str, &str)]) -> String {
+    let mut members = members.to_vec();
+    members.truncate(MAX_MEMBERS);
+    while length(&members) > MAX_LENGTH {
+        let long = members
+            .iter()
+            .rposition(|member| member_length(member) > LONG_MEMBER);
+        match long {
+            Some(place) => {
+                members.remove(place);
+            }
+            None => {
+                members.pop();
+            }
+        }
+    }
+    members
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn length(members: &[(&str, &str)]) -> usize {
+    members.iter().map(member_length).sum::<usize>() + members.len().saturating_sub(1)
+}
+
+fn member_length((key, value): &(&str, &str)) -> usize {
+    key.len() + 1 + value.len()
+}
+
+fn member(text: &str) -> Option<(&str, &str)> {
+    let (key, value) = text.split_once('=')?;
+    (is_key(key) && is_value(value)).then_some((key, value))
+}
+
+/// A lower-case letter or digit, then these, `_`, `-`, `*`, `/` and `@`.
+fn is_key(text: &str) -> bool {
+    let starts = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let goes_on = |byte: u8| starts(byte) || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@');
+    text.len() <= MAX_KEY && text.bytes().next().is_some_and(starts) && text.bytes().all(goes_on)
+}
+
+/// Printable ASCII but `,` and `=`, with no space at its end.
+fn is_value(text: &str) -> bool {
+    let allowed = |byte: u8| matches!(byte, b' '..=b'~') && byte != b',' && byte != b'=';
+    !text.is_empty() && text.len() <= MAX_VALUE && !text.ends_with(' ') && text.bytes().all(allowed)
+}

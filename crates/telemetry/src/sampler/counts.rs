@@ -1,0 +1,196 @@
+//! Counts root decisions for each entry of a plan.
+//!
+//! Each thread counts in a [`Lane`] of its own, so that a decision writes no memory that another
+//! thread writes; [`Counters`] adds the lanes up when somebody asks.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
+use spoor_policy::Version;
+use spoor_proto::spoor::control::v1 as wire;
+
+/// All threads' counts for one version of the plan.
+#[derive(Debug)]
+pub(super) struct Counters {
+    /// None before the first plan: nobody asks for those counts.
+    version: Option<Version>,
+    /// The operation of each entry; empty for the default.
+    entries: Vec<Box<str>>,
+    tallies: Mutex<Tallies>,
+}
+
+/// One thread's counts; only that thread writes.
+#[derive(Debug)]
+pub(super) struct Lane {
+    slots: Box<[Slot]>,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Slot {
+    started: AtomicU64,
+    sampled: AtomicU64,
+    first_unix_millis: AtomicI64,
+}
+
+#[derive(Debug, Default)]
+struct Tallies {
+    lanes: Vec<Arc<Lane>>,
+    /// What threads counted that no longer hold this plan.
+    retired: Vec<Tally>,
+    /// When the last change of each entry was noticed.
+    noticed: Vec<Noticed>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    started: u64,
+    sampled: u64,
+    first_unix_millis: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Noticed {
+    started: u64,
+    unix_millis: i64,
+}
+
+impl Counters {
+    pub(super) fn new(version: Option<Version>, entries: Vec<Box<str>>) -> Self {
+        let tallies = Tallies {
+            lanes: Vec::new(),
+            retired: vec![Tally::default(); entries.len()],
+            noticed: vec![Noticed::default(); entries.len()],
+        };
+        Self {
+            version,
+            entries,
+            tallies: Mutex::new(tallies),
+        }
+    }
+
+    /// A lane for the calling thread, to be given back with [`Counters::retire`].
+    pub(super) fn lane(&self) -> Arc<Lane> {
+        let slots = self.entries.iter().map(|_| Slot::default()).collect();
+        let lane = Arc::new(Lane { slots });
+        self.tallies.lock().lanes.push(Arc::clone(&lane));
+        lane
+    }
+
+    /// Keeps a lane's counts and forgets the lane, which nobody writes any more.
+    pub(super) fn retire(&self, lane: &Arc<Lane>) {
+        let mut tallies = self.tallies.lock();
+        tallies.lanes.retain(|other| !Arc::ptr_eq(other, lane));
+        for (total, slot) in tallies.retired.iter_mut().zip(&lane.slots) {
+            total.add(slot.read());
+        }
+    }
+
+    /// What was counted, entries without any left out. The time of the last decision is the time
+    /// of the first call that sees it: reading the clock at each would cost as much as deciding.
+    pub(super) fn report(&self) -> Vec<wire::Count> {
+        let Some(version) = self.version else {
+            return Vec::new();
+        };
+        let now = unix_millis();
+        let mut tallies = self.tallies.lock();
+        let totals = tallies.totals();
+        let counted = self.entries.iter().zip(totals).zip(&mut tallies.noticed);
+        counted
+            .filter(|((_, total), _)| total.started > 0)
+            .map(|((operation, total), noticed)| {
+                if noticed.started != total.started {
+                    *noticed = Noticed {
+                        started: total.started,
+                        unix_millis: now,
+                    };
+                }
+                wire::Count {
+                    version: Some(wire::Version {
+                        epoch: version.epoch,
+                        sequence: version.sequence,
+                    }),
+                    operation: operation.to_string(),
+                    first_unix_millis: total.first_unix_millis,
+                    last_unix_millis: noticed.unix_millis.max(total.first_unix_millis),
+                    started: total.started,
+                    sampled: total.sampled,
+                }
+            })
+            .collect()
+    }
+}
+
+impl Lane {
+    /// Counts a decision of the owning thread.
+    #[inline]
+    pub(super) fn count(&self, entry: usize, sampled: bool) {
+        let Some(slot) = self.slots.get(entry) else {
+            return;
+        };
+        // One writer: a plain load and store lose nothing, and cost no locked instruction.
+        let started = slot.started.load(Relaxed);
+        if started == 0 {
+            slot.first_unix_millis.store(unix_millis(), Relaxed);
+        }
+        slot.started.store(started + 1, Relaxed);
+        if sampled {
+            slot.sampled.store(slot.sampled.load(Relaxed) + 1, Relaxed);
+        }
+    }
+}
+
+impl Slot {
+    fn read(&self) -> Tally {
+        // Read in the opposite order of writing, so that a kept decision is mostly counted as
+        // started too; `min` covers processors that reorder the two.
+        let sampled = self.sampled.load(Relaxed);
+        let started = self.started.load(Relaxed);
+        Tally {
+            started,
+            sampled: sampled.min(started),
+            first_unix_millis: self.first_unix_millis.load(Relaxed),
+        }
+    }
+}
+
+impl Tallies {
+    fn totals(&self) -> Vec<Tally> {
+        let mut totals = self.retired.clone();
+        for lane in &self.lanes {
+            for (total, slot) in totals.iter_mut().zip(&lane.slots) {
+                total.add(slot.read());
+            }
+        }
+        totals
+    }
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        if other.started == 0 {
+            return;
+        }
+        self.first_unix_millis = if self.started == 0 {
+            other.first_unix_millis
+        } else {
+            self.first_unix_millis.min(other.first_unix_millis)
+        };
+        self.started += other.started;
+        self.sampled += other.sampled;
+    }
+}
+
+/// Now, in Unix milliseconds.
+pub(super) fn unix_millis() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

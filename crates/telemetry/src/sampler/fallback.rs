@@ -1,0 +1,28 @@
+//! What the service samples on its own.
+
+use spoor_policy::Probability;
+
+/// The service's own default: before the first plan, and where a plan leaves it to the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback(Probability);
+
+impl Fallback {
+    /// How much of what starts here is kept.
+    #[must_use]
+    pub fn probability(self) -> Probability {
+        self.0
+    }
+}
+
+impl Default for Fallback {
+    /// Everything.
+    fn default() -> Self {
+        Self(Probability::ALWAYS)
+    }
+}
+
+impl From<Probability> for Fallback {
+    fn from(probability: Probability) -> Self {
+        Self(probability)
+    }
+}

@@ -1,0 +1,85 @@
+//! Each thread's own copy of the view in force.
+
+use std::{
+    cell::RefCell,
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{
+    counts::{Counters, Lane},
+    live::Live,
+    view::View,
+};
+
+thread_local! {
+    static HELD: RefCell<Option<Held>> = const { RefCell::new(None) };
+}
+
+struct Held {
+    view: Arc<View>,
+    lane: Arc<Lane>,
+}
+
+impl Live {
+    /// Calls `decide` with the view in force and the calling thread's lane in its counters.
+    #[inline]
+    pub(super) fn with_view<R>(&self, decide: impl Fn(&View, &Lane) -> R) -> R {
+        let generation = self.generation().load(Ordering::Acquire);
+        let decided = HELD.try_with(|held| {
+            // Only a nested decision would find it borrowed, and there are none.
+            let current = held.try_borrow().ok()?;
+            let held = current
+                .as_ref()
+                .filter(|held| held.view.generation() == generation)?;
+            Some(decide(&held.view, &held.lane))
+        });
+        match decided {
+            Ok(Some(decision)) => decision,
+            Ok(None) | Err(_) => self.with_fresh_view(decide),
+        }
+    }
+
+    #[cold]
+    fn with_fresh_view<R>(&self, decide: impl Fn(&View, &Lane) -> R) -> R {
+        let view = self.view();
+        let decided = HELD.try_with(|held| {
+            let mut held = held.try_borrow_mut().ok()?;
+            match held.as_mut().filter(|held| held.counts_in(view.counters())) {
+                Some(held) => held.view = Arc::clone(&view),
+                None => *held = Some(Held::new(&view)),
+            }
+            held.as_ref().map(|held| decide(&held.view, &held.lane))
+        });
+        match decided {
+            Ok(Some(decision)) => decision,
+            Ok(None) | Err(_) => decide_on_exit(&view, decide),
+        }
+    }
+}
+
+/// For a thread that is ending and has no place for a copy any more.
+fn decide_on_exit<R>(view: &View, decide: impl Fn(&View, &Lane) -> R) -> R {
+    let lane = view.counters().lane();
+    let decision = decide(view, &lane);
+    view.counters().retire(&lane);
+    decision
+}
+
+impl Held {
+    fn new(view: &Arc<View>) -> Self {
+        Self {
+            view: Arc::clone(view),
+            lane: view.counters().lane(),
+        }
+    }
+
+    fn counts_in(&self, counters: &Arc<Counters>) -> bool {
+        Arc::ptr_eq(self.view.counters(), counters)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.view.counters().retire(&self.lane);
+    }
+}

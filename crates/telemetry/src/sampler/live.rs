@@ -1,0 +1,164 @@
+//! The plan in force, and the way to change it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use spoor_policy::Version;
+use spoor_proto::spoor::control::v1 as wire;
+
+use super::{
+    counts::Counters,
+    plan::{self, Levels, Prepared, Refusal},
+    view::View,
+};
+
+/// Plans whose counts are still told after a newer one has taken their place.
+const REMEMBERED_PLANS: usize = 8;
+
+/// The plan in force: installed by the control stream, read by the sampler.
+pub struct Live {
+    /// The generation of `view`: what a thread compares before it trusts its own copy.
+    generation: AtomicU64,
+    view: ArcSwap<View>,
+    plans: Mutex<Plans>,
+}
+
+#[derive(Default)]
+struct Plans {
+    current: Option<Prepared>,
+    /// The counts of the current plan and those before it, newest first.
+    counters: VecDeque<Arc<Counters>>,
+}
+
+/// Says that a plan is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// The plan's version.
+    pub version: Version,
+}
+
+/// Which plan is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Its version.
+    pub version: Version,
+    /// Its digest, as the control plane said it.
+    pub digest: Vec<u8>,
+}
+
+impl Live {
+    /// With no plan: the service's own default decides.
+    #[must_use]
+    pub fn new() -> Self {
+        let counters = Arc::new(Counters::new(None, vec!["".into()]));
+        let view = View::new(None, HashMap::new(), counters);
+        Self {
+            generation: AtomicU64::new(view.generation()),
+            view: ArcSwap::from_pointee(view),
+            plans: Mutex::default(),
+        }
+    }
+
+    /// Puts a plan in force: every decision that starts after this returns follows it.
+    ///
+    /// # Errors
+    /// [`Refusal`] says what is wrong with the plan; what was in force before stays.
+    pub fn install(&self, plan: wire::Plan) -> Result<Installed, Refusal> {
+        let mut plans = self.plans.lock();
+        let none = Levels::new();
+        let levels = plans
+            .current
+            .as_ref()
+            .map_or(&none, |current| &current.levels);
+        let prepared = plan::prepare(plan, levels)?;
+        let version = prepared.version;
+        plans.counters.push_front(Arc::clone(&prepared.counters));
+        plans.counters.truncate(REMEMBERED_PLANS);
+        plans.current = Some(prepared);
+        self.follow(&plans, Timestamp::now());
+        Ok(Installed { version })
+    }
+
+    /// Goes on to the phase of the plan that holds at this time. The control stream calls this
+    /// when a phase ends, cut off or not.
+    pub fn advance(&self, now: Timestamp) {
+        self.follow(&self.plans.lock(), now);
+    }
+
+    /// When the first phase ends that has not ended by `now`.
+    #[must_use]
+    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let plans = self.plans.lock();
+        let ends = plans.current.iter().flat_map(|plan| &plan.phases);
+        ends.filter_map(|phase| Timestamp::from_millisecond(phase.until_unix_millis?).ok())
+            .find(|end| *end > now)
+    }
+
+    /// Which plan is in force; none before the first.
+    #[must_use]
+    pub fn held(&self) -> Option<Held> {
+        let plans = self.plans.lock();
+        let current = plans.current.as_ref()?;
+        Some(Held {
+            version: current.version,
+            digest: current.digest.clone(),
+        })
+    }
+
+    /// The root decisions under each entry of the plan in force and of the last ones before it,
+    /// since the process started. Entries without any are left out.
+    #[must_use]
+    pub fn counts(&self) -> Vec<wire::Count> {
+        let counters = self.plans.lock().counters.clone();
+        counters
+            .iter()
+            .flat_map(|counters| counters.report())
+            .collect()
+    }
+
+    #[inline]
+    pub(super) fn generation(&self) -> &AtomicU64 {
+        &self.generation
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    fn follow(&self, plans: &Plans, now: Timestamp) {
+        let now = now.as_millisecond();
+        let holds = |until: Option<i64>| until.is_none_or(|until| now < until);
+        let mut phases = plans.current.iter().flat_map(|plan| &plan.phases);
+        let Some(phase) = phases.find(|phase| holds(phase.until_unix_millis)) else {
+            return;
+        };
+        // In this order: who sees the new generation finds the new view.
+        self.view.store(Arc::clone(&phase.view));
+        self.generation
+            .store(phase.view.generation(), Ordering::Release);
+    }
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("held", &self.held())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! The sampler that follows the control plane while the process runs.
+//!
+//! [`Live`] holds the plan in force; [`LiveSampler`] decides by it. A decision reads one atomic
+//! and a copy of its own thread, takes no lock and, when the answer is no, allocates nothing.
+
+mod bucket;
+mod counts;
+mod fallback;
+mod held;
+mod live;
+mod plan;
+mod trace_state;
+mod view;
+
+use std::sync::Arc;
+
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceId, TraceState},
+};
+use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
+
+pub use fallback::Fallback;
+pub use live::{Held, Installed, Live};
+pub use plan::{InvalidPlan, Refusal};
+
+use trace_state::Randomness;
+use view::{Rule, View};
+
+/// Follows the parent where there is one, and decides where a trace starts: by the plan that
+/// [`Live`] holds and the name that the root span has at its start.
+#[derive(Clone, Debug)]
+pub struct LiveSampler {
+    live: Arc<Live>,
+    fallback: Arc<Rule>,
+}
+
+impl LiveSampler {
+    /// Decides by `live`, and by `fallback` before the first plan and where a plan leaves it to
+    /// the service.
+    #[must_use]
+    pub fn new(live: Arc<Live>, fallback: Fallback) -> Self {
+        Self {
+            live,
+            fallback: Arc::new(Rule::probability(fallback.probability())),
+        }
+    }
+
+    fn root(&self, trace_id: TraceId, name: &str, incoming: &TraceState) -> SamplingResult {
+        self.live.with_view(|view, lane| {
+            let (entry, rule) = view
+                .rule(name)
+                .unwrap_or((View::DEFAULT_ENTRY, &self.fallback));
+            let kept = rule.decide(|| Randomness::of(trace_id, incoming));
+            lane.count(entry, kept);
+            if kept {
+                keep(rule.trace_state(incoming))
+            } else {
+                drop_root(incoming)
+            }
+        })
+    }
+}
+
+impl ShouldSample for LiveSampler {
+    fn should_sample(
+        &self,
+        parent_context: Option<&Context>,
+        trace_id: TraceId,
+        name: &str,
+        _span_kind: &SpanKind,
+        _attributes: &[KeyValue],
+        _links: &[Link],
+    ) -> SamplingResult {
+        match parent_context.filter(|context| context.has_active_span()) {
+            None => self.root(trace_id, name, &TraceState::NONE),
+            Some(context) => {
+                let span = context.span();
+                let parent = span.span_context();
+                if parent.is_valid() {
+                    follow(parent)
+                } else {
+                    self.root(trace_id, name, parent.trace_state())
+                }
+            }
+        }
+    }
+}
+
+fn follow(parent: &SpanContext) -> SamplingResult {
+    let trace_state = parent.trace_state().clone();
+    if parent.is_sampled() {
+        keep(trace_state)
+    } else {
+        not_kept(trace_state)
+    }
+}
+
+fn drop_root(incoming: &TraceState) -> SamplingResult {
+    not_kept(trace_state::without_threshold(incoming))
+}
+
+fn keep(trace_state: TraceState) -> SamplingResult {
+    SamplingResult {
+        decision: SamplingDecision::RecordAndSample,
+        attributes: Vec::new(),
+        trace_state,
+    }
+}
+
+fn not_kept(trace_state: TraceState) -> SamplingResult {
+    SamplingResult {
+        decision: SamplingDecision::Drop,
+        attributes: Vec::new(),
+        trace_state,
+    }
+}

@@ -1,0 +1,116 @@
+//! What decides in one phase of a plan, laid out for reading.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use hashbrown::HashMap;
+use opentelemetry::trace::TraceState;
+use spoor_policy::{Probability, Threshold};
+
+use super::{
+    bucket::{self, TokenBucket},
+    counts::Counters,
+    trace_state::{self, Randomness},
+};
+
+/// The rules in force, immutable.
+#[derive(Debug)]
+pub(super) struct View {
+    generation: u64,
+    default: Option<Rule>,
+    operations: HashMap<Box<str>, Entry>,
+    counters: Arc<Counters>,
+}
+
+/// One operation's rule, and where its decisions are counted.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) index: usize,
+    pub(super) rule: Rule,
+}
+
+/// Decides for root spans.
+#[derive(Debug)]
+pub(super) enum Rule {
+    Probability {
+        threshold: Threshold,
+        /// What a kept root without a `tracestate` of its own gets.
+        written: TraceState,
+    },
+    RateLimit(TokenBucket),
+}
+
+impl View {
+    pub(super) const DEFAULT_ENTRY: usize = 0;
+
+    pub(super) fn new(
+        default: Option<Rule>,
+        operations: HashMap<Box<str>, Entry>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        // Unique in the process, so that a thread's copy can't be taken for another sampler's.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let generation = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            generation,
+            default,
+            operations,
+            counters,
+        }
+    }
+
+    /// The rule for a root span of this name and the entry that it counts under; none: the
+    /// service's own default.
+    #[inline]
+    pub(super) fn rule(&self, name: &str) -> Option<(usize, &Rule)> {
+        if !self.operations.is_empty()
+            && let Some(entry) = self.operations.get(name)
+        {
+            return Some((entry.index, &entry.rule));
+        }
+        self.default
+            .as_ref()
+            .map(|rule| (Self::DEFAULT_ENTRY, rule))
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+}
+
+impl Rule {
+    pub(super) fn probability(probability: Probability) -> Self {
+        let threshold = probability.threshold();
+        Self::Probability {
+            threshold,
+            written: trace_state::threshold(threshold),
+        }
+    }
+
+    /// Whether to keep the trace.
+    #[inline]
+    pub(super) fn decide(&self, randomness: impl FnOnce() -> Randomness) -> bool {
+        match self {
+            Self::Probability { threshold, .. } => threshold.keeps(randomness().value()),
+            Self::RateLimit(bucket) => bucket.take(bucket::now()),
+        }
+    }
+
+    /// The `tracestate` of a root span that this rule kept. Only a probability has a threshold
+    /// to tell.
+    pub(super) fn trace_state(&self, incoming: &TraceState) -> TraceState {
+        match self {
+            Self::Probability { written, .. } if *incoming == TraceState::NONE => written.clone(),
+            Self::Probability { threshold, .. } => {
+                trace_state::with_threshold(incoming, *threshold)
+            }
+            Self::RateLimit(_) => trace_state::without_threshold(incoming),
+        }
+    }
+}
