@@ -1,1 +1,32 @@
 //! The resources as people write them, read from YAML with errors that name line and field.
+//!
+//! A resource is only text and numbers until [`SamplingPolicy::validate`] turns it into a
+//! [`spoor_policy::Policy`], which is valid by construction, or says what is wrong, field by
+//! field. No client and no I/O.
+
+mod duration;
+mod field;
+mod metadata;
+pub mod read;
+mod sampling_policy;
+pub mod schema;
+pub mod status;
+mod validate;
+mod yaml;
+
+pub use duration::{InvalidDuration, format_duration, parse_duration};
+pub use field::{FieldError, FieldPath};
+pub use metadata::Metadata;
+pub use sampling_policy::{
+    AttributeMatch, ErrorMatch, Head, KeepRule, RateLimit, SamplingPolicy, SamplingPolicySpec,
+    Tail, Target,
+};
+pub use status::SamplingPolicyStatus;
+pub use yaml::to_yaml;
+
+/// The API group.
+pub const GROUP: &str = "spoor.dev";
+/// The version of the API.
+pub const VERSION: &str = "v1alpha1";
+/// What `apiVersion` says.
+pub const API_VERSION: &str = "spoor.dev/v1alpha1";

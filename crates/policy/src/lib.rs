@@ -23,5 +23,5 @@ pub use probability::{InvalidProbability, Probability, Threshold};
 pub use resolve::{Acceptance, Effective, Outcome, Overridden, Resolution, Setting, resolve};
 pub use strategy::{InvalidRate, Strategy, TracesPerSecond};
 pub use table::{Assigned, Phase, Plan, Strategies, Table};
-pub use tail::{Condition, InvalidTail, Rule, TailPolicy, TailTable};
+pub use tail::{Condition, InvalidCondition, InvalidTail, Rule, TailPolicy, TailTable};
 pub use version::{Digest, Version};

@@ -39,6 +39,68 @@ pub enum Condition {
     },
 }
 
+impl Condition {
+    /// The longest duration that can be asked for: traces are not held longer.
+    pub const MAX_DURATION: Duration = Duration::from_secs(3600);
+    /// The most values that one attribute may have.
+    pub const MAX_VALUES: usize = 64;
+    /// The longest value, in bytes.
+    pub const MAX_VALUE_LEN: usize = 256;
+
+    /// Checks durations and values against their bounds.
+    ///
+    /// # Errors
+    /// [`InvalidCondition`] says which bound, and what was found.
+    pub fn check(&self) -> Result<(), InvalidCondition> {
+        match self {
+            Self::Error => Ok(()),
+            Self::SlowerThan(duration) => {
+                let allowed = Duration::from_millis(1)..=Self::MAX_DURATION;
+                if allowed.contains(duration) {
+                    Ok(())
+                } else {
+                    Err(InvalidCondition::Duration(*duration))
+                }
+            }
+            Self::Attribute { values, .. } => check_values(values),
+        }
+    }
+}
+
+fn check_values(values: &[String]) -> Result<(), InvalidCondition> {
+    if values.is_empty() {
+        return Err(InvalidCondition::NoValues);
+    }
+    if values.len() > Condition::MAX_VALUES {
+        return Err(InvalidCondition::TooManyValues(values.len()));
+    }
+    match values
+        .iter()
+        .map(String::len)
+        .find(|len| *len > Condition::MAX_VALUE_LEN)
+    {
+        Some(len) => Err(InvalidCondition::ValueTooLong(len)),
+        None => Ok(()),
+    }
+}
+
+/// Why a [`Condition`] is out of bounds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCondition {
+    /// Under a millisecond or over [`Condition::MAX_DURATION`].
+    #[error("must be from 1ms to 1h, not {0:?}")]
+    Duration(Duration),
+    /// An attribute without values.
+    #[error("must have at least one value")]
+    NoValues,
+    /// More values than [`Condition::MAX_VALUES`].
+    #[error("must have at most {max} values, not {0}", max = Condition::MAX_VALUES)]
+    TooManyValues(usize),
+    /// A value over [`Condition::MAX_VALUE_LEN`].
+    #[error("must have values of at most {max} bytes, not {0}", max = Condition::MAX_VALUE_LEN)]
+    ValueTooLong(usize),
+}
+
 /// Why rules make no [`TailPolicy`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTail {
@@ -48,6 +110,14 @@ pub enum InvalidTail {
     /// More rules than [`TailPolicy::MAX_RULES`].
     #[error("must have at most {max} rules, not {0}", max = TailPolicy::MAX_RULES)]
     TooManyRules(usize),
+    /// A rule whose condition is out of bounds.
+    #[error("rule \"{rule}\" {source}")]
+    Condition {
+        /// The rule.
+        rule: RuleName,
+        /// The bound.
+        source: InvalidCondition,
+    },
 }
 
 impl TailPolicy {
@@ -57,7 +127,7 @@ impl TailPolicy {
     /// Checks the rules.
     ///
     /// # Errors
-    /// [`InvalidTail`] for too many rules or a name that stands twice.
+    /// [`InvalidTail`] for too many rules, a name that stands twice or a condition out of bounds.
     pub fn new(keep: Vec<Rule>, otherwise: Probability) -> Result<Self, InvalidTail> {
         if keep.len() > Self::MAX_RULES {
             return Err(InvalidTail::TooManyRules(keep.len()));
@@ -70,6 +140,12 @@ impl TailPolicy {
             {
                 return Err(InvalidTail::DuplicateRule(rule.name.clone()));
             }
+            rule.condition
+                .check()
+                .map_err(|source| InvalidTail::Condition {
+                    rule: rule.name.clone(),
+                    source,
+                })?;
         }
         Ok(Self { keep, otherwise })
     }

@@ -1,0 +1,59 @@
+//! Durations as Kubernetes' Gateway API writes them (GEP-2257): `500ms`, `2s`, `1m30s`.
+
+use std::time::Duration;
+
+/// Why a text is no duration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a duration such as \"500ms\", \"2s\" or \"1m30s\", not {0:?}")]
+pub struct InvalidDuration(pub String);
+
+/// The units, largest first, with their milliseconds.
+const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// Reads a duration: whole numbers with `h`, `m`, `s` or `ms`, the larger unit first and each
+/// at most once.
+///
+/// # Errors
+/// [`InvalidDuration`] for anything else.
+pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
+    parse(text)
+        .map(Duration::from_millis)
+        .ok_or_else(|| InvalidDuration(text.to_owned()))
+}
+
+/// Writes a duration so that [`parse_duration`] reads the same; what is under a millisecond is
+/// lost.
+#[must_use]
+pub fn format_duration(duration: Duration) -> String {
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if rest == 0 {
+        return "0s".to_owned();
+    }
+    let mut text = String::new();
+    for (unit, millis) in UNITS {
+        if rest >= millis {
+            text.push_str(&format!("{}{unit}", rest / millis));
+            rest %= millis;
+        }
+    }
+    text
+}
+
+fn parse(text: &str) -> Option<u64> {
+    let (mut rest, mut units, mut total) = (text, UNITS.as_slice(), 0u64);
+    while !rest.is_empty() {
+        let (number, after) = split_while(rest, |c| c.is_ascii_digit());
+        let (name, after) = split_while(after, |c| c.is_ascii_alphabetic());
+        let at = units.iter().position(|(unit, _)| *unit == name)?;
+        let (_, millis) = units.get(at)?;
+        units = units.get(at + 1..)?;
+        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(*millis)?)?;
+        rest = after;
+    }
+    (!text.is_empty()).then_some(total)
+}
+
+fn split_while(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
+    let end = text.find(|c| !belongs(c)).unwrap_or(text.len());
+    text.split_at(end)
+}

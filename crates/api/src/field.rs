@@ -1,0 +1,74 @@
+//! Where in a resource something is wrong.
+
+use std::fmt;
+
+/// The way from a document's root to a field, written `spec.targets[0].service`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldPath(Vec<Segment>);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Segment {
+    Field(String),
+    Index(usize),
+}
+
+impl FieldPath {
+    /// The document itself.
+    #[must_use]
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// A field of what this leads to.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Self {
+        self.with(Segment::Field(name.to_owned()))
+    }
+
+    /// An element of the list that this leads to, from 0.
+    #[must_use]
+    pub fn index(&self, at: usize) -> Self {
+        self.with(Segment::Index(at))
+    }
+
+    pub(crate) fn segments(&self) -> &[Segment] {
+        &self.0
+    }
+
+    fn with(&self, segment: Segment) -> Self {
+        Self(self.0.iter().cloned().chain([segment]).collect())
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, segment) in self.0.iter().enumerate() {
+            match segment {
+                Segment::Field(name) if at == 0 => f.write_str(name)?,
+                Segment::Field(name) => write!(f, ".{name}")?,
+                Segment::Index(index) => write!(f, "[{index}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a field, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct FieldError {
+    /// The field.
+    pub path: FieldPath,
+    /// What is wrong and what would be right.
+    pub problem: String,
+}
+
+impl FieldError {
+    /// Says so of a field.
+    pub fn new(path: FieldPath, problem: impl Into<String>) -> Self {
+        Self {
+            path,
+            problem: problem.into(),
+        }
+    }
+}

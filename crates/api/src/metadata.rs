@@ -1,0 +1,49 @@
+//! What every object says about itself.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The part of Kubernetes' `ObjectMeta` that Spoor reads, writes or carries along.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// The object's name, unique in its namespace.
+    #[schemars(example = &"service-a")]
+    pub name: String,
+    /// The namespace; none: `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"default")]
+    pub namespace: Option<String>,
+    /// Labels, for selection.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, for everything else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// Counts the changes of `spec`; set by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// When the object came to be, in RFC 3339; set by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"2027-01-01T12:00:00Z")]
+    pub creation_timestamp: Option<String>,
+    /// The object's version in the store; set by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_version: Option<String>,
+    /// Tells objects of one name apart over time; set by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+impl Metadata {
+    /// The metadata of an object of this name in the default namespace.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+}

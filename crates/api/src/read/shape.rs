@@ -1,0 +1,198 @@
+//! Whether a document has the shape of a schema. serde would stop at the first mistake; people
+//! want to hear of all.
+
+use serde_json::{Map, Value};
+
+use crate::{API_VERSION, FieldError, FieldPath};
+
+/// What is wrong with `apiVersion` and `kind`; while something is, the rest says nothing.
+pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
+    let root = FieldPath::root();
+    let Value::Object(fields) = value else {
+        let problem = format!(
+            "must be a mapping with `apiVersion`, `kind`, `metadata` and `spec`, not {}",
+            name(value)
+        );
+        return vec![FieldError::new(root, problem)];
+    };
+    let mut errors = vec![];
+    for (field, expected) in [("apiVersion", API_VERSION), ("kind", kind)] {
+        let problem = match fields.get(field) {
+            Some(Value::String(found)) if found == expected => continue,
+            Some(found) => format!("must be {expected:?}, not {}", name(found)),
+            None => format!("is missing: write `{field}: {expected}`"),
+        };
+        errors.push(FieldError::new(root.field(field), problem));
+    }
+    errors
+}
+
+/// Every place where a value departs from a schema: unknown and missing fields, wrong types.
+/// Bounds are for validation, which says more about them.
+pub(super) fn errors(value: &Value, schema: &Value) -> Vec<FieldError> {
+    let mut errors = vec![];
+    compare(value, schema, &FieldPath::root(), &mut errors);
+    errors
+}
+
+/// Takes out fields that are null, which means the same as leaving them out.
+pub(super) fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name, without_nulls(value)))
+            .collect(),
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
+}
+
+fn compare(value: &Value, schema: &Value, at: &FieldPath, errors: &mut Vec<FieldError>) {
+    match (schema.get("type").and_then(Value::as_str), value) {
+        (Some("object"), Value::Object(fields)) => object(fields, schema, at, errors),
+        (Some("array"), Value::Array(items)) => {
+            let Some(schema) = schema.get("items") else {
+                return;
+            };
+            for (index, item) in items.iter().enumerate() {
+                compare(item, schema, &at.index(index), errors);
+            }
+        }
+        (Some("integer"), Value::Number(number)) => integer(number, schema, at, errors),
+        (Some("string"), Value::String(_))
+        | (Some("number"), Value::Number(_))
+        | (Some("boolean"), Value::Bool(_))
+        | (None, _) => {}
+        (Some(_), _) => {
+            let problem = format!("must be {}, not {}", expected(schema), name(value));
+            errors.push(FieldError::new(at.clone(), problem));
+        }
+    }
+}
+
+fn object(
+    fields: &Map<String, Value>,
+    schema: &Value,
+    at: &FieldPath,
+    errors: &mut Vec<FieldError>,
+) {
+    let empty = Map::new();
+    let known = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
+    let others = schema.get("additionalProperties");
+    let required = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    for (field, value) in fields {
+        let is_required = required.iter().any(|name| name == field);
+        match (known.get(field), others) {
+            (Some(_), _) if value.is_null() && !is_required => {}
+            (Some(schema), _) | (None, Some(schema @ Value::Object(_))) => {
+                compare(value, schema, &at.field(field), errors);
+            }
+            (None, Some(Value::Bool(false))) => {
+                errors.push(FieldError::new(at.field(field), unknown(field, known)));
+            }
+            (None, _) => {}
+        }
+    }
+    for field in required.iter().filter_map(Value::as_str) {
+        if !fields.contains_key(field) {
+            let example = known.get(field).map_or_else(String::new, expected);
+            let problem = format!("is missing: it must be {example}");
+            errors.push(FieldError::new(at.field(field), problem));
+        }
+    }
+}
+
+fn integer(
+    number: &serde_json::Number,
+    schema: &Value,
+    at: &FieldPath,
+    errors: &mut Vec<FieldError>,
+) {
+    let fits = match schema.get("format").and_then(Value::as_str) {
+        Some("int32") => number
+            .as_i64()
+            .is_some_and(|number| i32::try_from(number).is_ok()),
+        _ => number.is_i64() || number.is_u64(),
+    };
+    if !fits {
+        let problem = format!("must be {}, not {number}", expected(schema));
+        errors.push(FieldError::new(at.clone(), problem));
+    }
+}
+
+/// "text such as "1%"".
+fn expected(schema: &Value) -> String {
+    let kind = match schema.get("type").and_then(Value::as_str) {
+        Some("object") => "a mapping",
+        Some("array") => "a list",
+        Some("integer") => match schema.get("format").and_then(Value::as_str) {
+            Some("int32") => "a whole number from -2147483648 to 2147483647",
+            _ => "a whole number",
+        },
+        Some("string") => "text",
+        _ => "a value",
+    };
+    match schema.pointer("/examples/0") {
+        Some(example) => format!("{kind} such as {example}"),
+        None => kind.to_owned(),
+    }
+}
+
+/// "the number 1".
+fn name(value: &Value) -> String {
+    match value {
+        Value::Null => "empty".to_owned(),
+        Value::Bool(flag) => format!("the boolean {flag}"),
+        Value::Number(number) => format!("the number {number}"),
+        Value::String(text) => format!("the text {}", shortened(text)),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a mapping".to_owned(),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
+    }
+}
+
+fn unknown(field: &str, known: &Map<String, Value>) -> String {
+    let close = known.keys().map(|name| (distance(field, name), name)).min();
+    match close {
+        Some((steps, name)) if steps <= 1 + name.len() / 4 => {
+            format!("unknown field: did you mean {name:?}?")
+        }
+        _ if known.is_empty() => "unknown field: there are none here".to_owned(),
+        _ => {
+            let names: Vec<&str> = known.keys().map(String::as_str).collect();
+            format!("unknown field: there are {}", names.join(", "))
+        }
+    }
+}
+
+/// How many letters to change, add or take away, ignoring case (Levenshtein's distance).
+fn distance(one: &str, other: &str) -> usize {
+    let one: Vec<char> = one.chars().take(64).flat_map(char::to_lowercase).collect();
+    let mut row: Vec<usize> = (0..=one.len()).collect();
+    for (at, letter) in other.chars().flat_map(char::to_lowercase).enumerate() {
+        let mut next = vec![at + 1];
+        let mut left = at + 1;
+        for (known, pair) in one.iter().zip(row.windows(2)) {
+            let [diagonal, above] = pair else { continue };
+            left = (left + 1)
+                .min(above + 1)
+                .min(diagonal + usize::from(*known != letter));
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}

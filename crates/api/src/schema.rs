@@ -1,0 +1,56 @@
+//! The JSON schemas of the resources, in the form that custom resource definitions take: no
+//! references, and what is optional is absent rather than null.
+
+use std::sync::LazyLock;
+
+use schemars::{
+    Schema,
+    generate::SchemaSettings,
+    transform::{RecursiveTransform, Transform},
+};
+use serde_json::Value;
+
+use crate::SamplingPolicy;
+
+static SAMPLING_POLICY: LazyLock<Value> = LazyLock::new(|| {
+    let settings = SchemaSettings::draft07().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings
+        .into_generator()
+        .into_root_schema_for::<SamplingPolicy>();
+    RecursiveTransform(absent_rather_than_null).transform(&mut schema);
+    schema.to_value()
+});
+
+/// The schema of [`SamplingPolicy`].
+#[must_use]
+pub fn sampling_policy() -> &'static Value {
+    &SAMPLING_POLICY
+}
+
+/// Turns `type: [string, null]` into `type: string`, and `anyOf: [X, {type: null}]` into `X`.
+fn absent_rather_than_null(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(Value::Array(types)) = object.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            object.insert("type".to_owned(), only);
+        }
+    }
+    let Some(Value::Array(choices)) = object.get_mut("anyOf") else {
+        return;
+    };
+    choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+    if let [Value::Object(only)] = choices.as_slice() {
+        let only = only.clone();
+        object.remove("anyOf");
+        for (key, value) in only {
+            object.entry(key).or_insert(value);
+        }
+    }
+}

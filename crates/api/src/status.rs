@@ -1,0 +1,132 @@
+//! What became of a policy: whether it holds, who has taken it, what rate is observed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The status of a [`SamplingPolicy`](crate::SamplingPolicy).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SamplingPolicyStatus {
+    /// `Accepted`, `Programmed` and `Converged`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// Where it decides, and what it says there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effective: Vec<Effective>,
+    /// Where another policy decides instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overridden: Vec<Overridden>,
+    /// Who should have taken it, and who has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<Clients>,
+    /// What is observed of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
+}
+
+/// A condition as Kubernetes has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it is about, such as [`Condition::ACCEPTED`].
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it is so.
+    pub status: ConditionStatus,
+    /// The `metadata.generation` that it speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// When `status` last changed, in RFC 3339.
+    pub last_transition_time: String,
+    /// Why, in one CamelCase word for machines.
+    pub reason: String,
+    /// Why, for people.
+    pub message: String,
+}
+
+impl Condition {
+    /// Whether the policy holds.
+    pub const ACCEPTED: &str = "Accepted";
+    /// Whether everything it says could be published.
+    pub const PROGRAMMED: &str = "Programmed";
+    /// Whether every expected instance has taken it.
+    pub const CONVERGED: &str = "Converged";
+}
+
+/// Whether a [`Condition`] is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionStatus {
+    /// It is.
+    True,
+    /// It is not.
+    False,
+    /// That can't be said yet.
+    Unknown,
+}
+
+/// A place where the policy decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Effective {
+    /// The service; none: every one that no policy names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The operation; none: all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// What it says there: `1%`, `10/s` or `tail, otherwise 10%`.
+    pub strategy: String,
+}
+
+/// A place where another policy decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Overridden {
+    /// The service; none: every one that no policy names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The operation; none: all others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// The name of the policy that decides there.
+    pub by: String,
+}
+
+/// The instances that should have taken the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Clients {
+    /// How many there should be.
+    pub expected: u32,
+    /// How many acknowledged it.
+    pub current: u32,
+    /// How many refused it.
+    pub refused: u32,
+    /// How many only poll, so that nothing is known of them.
+    pub polling: u32,
+    /// How many have not reported for a while.
+    pub silent: u32,
+    /// From publication to the slowest acknowledgement, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowest_milliseconds: Option<u64>,
+}
+
+/// The rate that is observed, from the instances' counts of root decisions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Observed {
+    /// The length of the window, in seconds.
+    pub window_seconds: u32,
+    /// Traces started in it.
+    pub started: u64,
+    /// Traces among them that were sampled.
+    pub sampled: u64,
+    /// Their share, as a percentage.
+    pub rate: String,
+    /// The least that is plausible.
+    pub lower: String,
+    /// The most that is plausible.
+    pub upper: String,
+    /// `Consistent`, `TooHigh`, `TooLow` or `Unknown`.
+    pub verdict: String,
+}

@@ -1,0 +1,289 @@
+//! YAML, in the one place that knows which crate reads it.
+
+use std::{cell::Cell, collections::BTreeSet, fmt};
+
+use serde::{
+    Serialize,
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value};
+use serde_yaml::Deserializer;
+
+use crate::field::{FieldPath, Segment};
+
+/// What a document may hold at most: aliases repeat what they stand for, so that a short text
+/// can mean a very long document.
+const MAX_NODES: usize = 20_000;
+const MAX_TEXT: usize = 4 << 20;
+
+/// Writes a resource as YAML.
+///
+/// # Errors
+/// When a value has no form in YAML, which no resource of this crate holds.
+pub fn to_yaml<T: Serialize>(resource: &T) -> Result<String, impl std::error::Error + use<T>> {
+    serde_yaml::to_string(resource)
+}
+
+/// What is wrong with a text as YAML.
+#[derive(Debug)]
+pub(crate) struct Malformed {
+    /// Counted from 1, if it is known.
+    pub(crate) line: Option<usize>,
+    pub(crate) problem: String,
+}
+
+/// Reads one document. An empty one is null.
+pub(crate) fn parse(text: &str) -> Result<Value, Malformed> {
+    let budget = Budget {
+        nodes: Cell::new(MAX_NODES),
+        text: Cell::new(MAX_TEXT),
+    };
+    Tree(&budget)
+        .deserialize(Deserializer::from_str(text))
+        .map_err(|error| Malformed {
+            line: error.location().map(|location| location.line()),
+            problem: without_location(&error),
+        })
+}
+
+/// The line of a field, counted from 1: that of its key, or of the deepest part of the way to it
+/// that is there.
+///
+/// The parser tells lines only with errors, so the document is read again up to the field, where
+/// the reading fails on purpose.
+pub(crate) fn line(text: &str, path: &FieldPath) -> usize {
+    let mut segments = path.segments();
+    loop {
+        let found = Way(segments).deserialize(Deserializer::from_str(text));
+        if let Some(location) = found.err().and_then(|error| error.location()) {
+            return location.line();
+        }
+        match segments.split_last() {
+            Some((_, shorter)) => segments = shorter,
+            None => return 1,
+        }
+    }
+}
+
+/// The message without "at line 2 column 1": who reports it puts file and line in front.
+fn without_location(error: &serde_yaml::Error) -> String {
+    let message = error.to_string();
+    let Some(location) = error.location() else {
+        return message;
+    };
+    let place = format!(" at line {} column {}", location.line(), location.column());
+    message.replace(&place, "")
+}
+
+struct Budget {
+    nodes: Cell<usize>,
+    text: Cell<usize>,
+}
+
+impl Budget {
+    fn spend<E: de::Error>(&self, text: usize) -> Result<(), E> {
+        let nodes = self.nodes.get().checked_sub(1);
+        let text = self.text.get().checked_sub(text);
+        let (Some(nodes), Some(text)) = (nodes, text) else {
+            let problem = "must be smaller: a document may hold 20000 values and 4 MiB of text, with aliases written out";
+            return Err(E::custom(problem));
+        };
+        self.nodes.set(nodes);
+        self.text.set(text);
+        Ok(())
+    }
+}
+
+/// Reads any value within a budget, and refuses what JSON has no form for.
+#[derive(Clone, Copy)]
+struct Tree<'a>(&'a Budget);
+
+impl<'de> DeserializeSeed<'de> for Tree<'_> {
+    type Value = Value;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tree<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping, a list, text, a number or a boolean")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        self.0.spend(0).map(|()| Value::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        self.0.spend(0).map(|()| value.into())
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        self.0.spend(0).map(|()| value.into())
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        self.0.spend(0)?;
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("must be a finite number"))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        self.0.spend(value.len()).map(|()| value.into())
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        self.0.spend(0).map(|()| Value::Null)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Value, E> {
+        self.visit_unit()
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        self.0.spend(0)?;
+        let mut items = vec![];
+        while let Some(item) = list.next_element_seed(self)? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        self.0.spend(0)?;
+        let (mut fields, mut seen) = (Map::new(), BTreeSet::new());
+        while let Some(name) = map.next_key_seed(Key {
+            budget: self.0,
+            seen: &mut seen,
+        })? {
+            fields.insert(name, map.next_value_seed(self)?);
+        }
+        Ok(Value::Object(fields))
+    }
+
+    fn visit_enum<A: de::EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
+        Err(de::Error::custom(
+            "must not have a tag: leave out the word that begins with \"!\"",
+        ))
+    }
+}
+
+/// Reads a key that must be text and new.
+struct Key<'a> {
+    budget: &'a Budget,
+    seen: &'a mut BTreeSet<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = String;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<String, E> {
+        self.budget.spend(name.len())?;
+        if !self.seen.insert(name.to_owned()) {
+            return Err(E::custom(format!(
+                "field {name:?} stands twice: delete one"
+            )));
+        }
+        Ok(name.to_owned())
+    }
+}
+
+/// Goes along a path, ignores everything beside it and fails at its end.
+#[derive(Clone, Copy)]
+struct Way<'a>(&'a [Segment]);
+
+const ARRIVED: &str = "arrived";
+
+impl<'de> DeserializeSeed<'de> for Way<'_> {
+    type Value = ();
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Way<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(ARRIVED)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Some((Segment::Index(index), rest)) = self.0.split_first() else {
+            return Err(de::Error::custom(ARRIVED));
+        };
+        for _ in 0..*index {
+            if list.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(());
+            }
+        }
+        list.next_element_seed(Way(rest))?;
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Some((Segment::Field(name), rest)) = self.0.split_first() else {
+            return Err(de::Error::custom(ARRIVED));
+        };
+        while let Some(found) = map.next_key_seed(Wanted {
+            name,
+            is_last: rest.is_empty(),
+        })? {
+            if found {
+                map.next_value_seed(Way(rest))?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Says whether a key is the wanted one, and fails there if the way ends with it.
+struct Wanted<'a> {
+    name: &'a str,
+    is_last: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Wanted<'_> {
+    type Value = bool;
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Wanted<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<bool, E> {
+        let found = name == self.name;
+        if found && self.is_last {
+            Err(E::custom(ARRIVED))
+        } else {
+            Ok(found)
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What the crate promises, asked from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod read;
+mod samples;

@@ -1,0 +1,180 @@
+//! Reading policies: what is right, and what is said of what is wrong.
+
+use rstest::rstest;
+use spoor_api::read::{self, Manifest};
+
+const GOOD: &str = "\
+apiVersion: spoor.dev/v1alpha1
+kind: SamplingPolicy
+metadata:
+  name: service-a
+spec:
+  head:
+    probability: 1%
+";
+
+fn errors(text: &str) -> String {
+    let found = read::policies(text, "p.yaml").expect_err("must not be accepted");
+    found.iter().map(|error| format!("{error}\n")).collect()
+}
+
+/// A policy whose `spec` is this, from line 6 on.
+fn with_spec(spec: &str) -> String {
+    let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+    format!(
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata:\n  name: p\nspec:\n{indented}"
+    )
+}
+
+#[test]
+fn a_good_policy_is_read() {
+    let manifests = read::policies(GOOD, "p.yaml").unwrap();
+    let [Manifest { policy, line, .. }] = manifests.as_slice() else {
+        panic!("{manifests:?}")
+    };
+    assert_eq!(*line, 1);
+    assert_eq!(policy.metadata.name, "service-a");
+    assert_eq!(
+        policy.spec.head.as_ref().unwrap().probability.as_deref(),
+        Some("1%")
+    );
+}
+
+#[rstest]
+#[case::unknown_field(
+    "hed: {probability: 1%}",
+    r#"p.yaml:6: spec.hed: unknown field: did you mean "head"?"#
+)]
+#[case::too_much(
+    "head:\n  probability: 150%",
+    r#"p.yaml:7: spec.head.probability: must be from "0%" to "100%", not "150%""#
+)]
+#[case::a_number(
+    "head:\n  probability: 1",
+    r#"p.yaml:7: spec.head.probability: must be text such as "1%", not the number 1"#
+)]
+#[case::two_heads(
+    "head:\n  probability: 1%\n  rateLimit: {tracesPerSecond: 1}",
+    r#"p.yaml:6: spec.head: must have one of "probability" and "rateLimit", not both: delete one"#
+)]
+#[case::empty_head("head: {}", r#"p.yaml:6: spec.head: must have one of "probability" and "rateLimit", such as `probability: 1%`"#)]
+#[case::neither(
+    "priority: 3",
+    r#"p.yaml:5: spec: must have "head", "tail" or both, such as `head: {probability: 1%}`"#
+)]
+#[case::soon("tail:\n  keep:\n  - name: slow\n    slowerThan: soon\n  otherwise: 1%", r#"p.yaml:9: spec.tail.keep[0].slowerThan: must be a duration such as "500ms", "2s" or "1m30s", not "soon""#)]
+#[case::no_otherwise(
+    "tail:\n  keep: []",
+    r#"p.yaml:6: spec.tail.otherwise: is missing: it must be text such as "10%""#
+)]
+#[case::two_conditions("tail: {otherwise: 0%, keep: [{name: a, error: {}, slowerThan: 1s}]}", r#"p.yaml:6: spec.tail.keep[0]: must have only one of "error", "slowerThan" and "attribute": make a rule of each"#)]
+#[case::error_without_braces("tail:\n  otherwise: 0%\n  keep:\n  - name: a\n    error:", r#"p.yaml:9: spec.tail.keep[0]: must have one of "error", "slowerThan" and "attribute", such as `error: {}`"#)]
+#[case::rule_twice(
+    "tail:\n  otherwise: 0%\n  keep:\n  - {name: a, error: {}}\n  - {name: a, error: {}}",
+    r#"p.yaml:10: spec.tail.keep[1].name: "a" stands twice: name it once"#
+)]
+#[case::target_twice(
+    "head: {probability: 1%}\ntargets:\n- service: a\n- service: a",
+    r#"p.yaml:9: spec.targets[1].service: "a" stands twice: name it once"#
+)]
+#[case::priority("head: {probability: 1%}\npriority: high", r#"p.yaml:7: spec.priority: must be a whole number from -2147483648 to 2147483647, not the text "high""#)]
+#[case::priority_out_of_bounds(
+    "head: {probability: 1%}\npriority: 3000000000",
+    "p.yaml:7: spec.priority: must be a whole number from -2147483648 to 2147483647, not 3000000000"
+)]
+#[case::expiry(
+    "head: {probability: 1%}\nexpiresAt: tomorrow",
+    r#"p.yaml:7: spec.expiresAt: must be a time such as "2027-01-01T12:00:00Z", not "tomorrow""#
+)]
+#[case::rate(
+    "head: {rateLimit: {tracesPerSecond: 0}}",
+    "p.yaml:6: spec.head.rateLimit.tracesPerSecond: must be a whole number from 1 to 1000000, not 0"
+)]
+#[case::empty_values(
+    "tail: {otherwise: 0%, keep: [{name: a, attribute: {key: k, values: []}}]}",
+    "p.yaml:6: spec.tail.keep[0].attribute.values: must have at least one value"
+)]
+#[case::values_are_text(
+    "tail: {otherwise: 0%, keep: [{name: a, attribute: {key: k, values: [1]}}]}",
+    "p.yaml:6: spec.tail.keep[0].attribute.values[0]: must be text, not the number 1"
+)]
+#[case::duration_out_of_bounds(
+    "tail: {otherwise: 0%, keep: [{name: a, slowerThan: 2h}]}",
+    "p.yaml:6: spec.tail.keep[0].slowerThan: must be from 1ms to 1h, not 7200s"
+)]
+#[case::empty_service(
+    "head: {probability: 1%}\ntargets: [{service: ''}]",
+    "p.yaml:7: spec.targets[0].service: must not be empty"
+)]
+#[case::not_a_list(
+    "head: {probability: 1%}\ntargets: service-a",
+    r#"p.yaml:7: spec.targets: must be a list, not the text "service-a""#
+)]
+fn a_wrong_spec(#[case] spec: &str, #[case] message: &str) {
+    assert_eq!(errors(&with_spec(spec)), format!("{message}\n"));
+}
+
+#[rstest]
+#[case::unknown_at_the_top(
+    &format!("{GOOD}targets: []\n"),
+    "p.yaml:8: targets: unknown field: there are apiVersion, kind, metadata, spec, status\n"
+)]
+#[case::unknown_in_metadata(
+    &GOOD.replace("  name: service-a", "  name: service-a\n  lables: {}"),
+    "p.yaml:5: metadata.lables: unknown field: did you mean \"labels\"?\n"
+)]
+#[case::bad_name(
+    &GOOD.replace("service-a", "Service A"),
+    "p.yaml:4: metadata.name: must be lower-case letters, digits, '-' and '.', with a letter or digit at each end\n"
+)]
+#[case::other_kind(
+    &GOOD.replace("SamplingPolicy", "Deployment"),
+    "p.yaml:2: kind: must be \"SamplingPolicy\", not the text \"Deployment\"\n"
+)]
+#[case::no_object(
+    "just text",
+    "p.yaml:1: must be a mapping with `apiVersion`, `kind`, `metadata` and `spec`, not the text \"just text\"\n"
+)]
+#[case::broken(
+    &GOOD.replace("  head:", "  head: ["),
+    "p.yaml:8: did not find expected ',' or ']', while parsing a flow sequence at line 6 column 9\n"
+)]
+#[case::field_twice(
+    &format!("{GOOD}    probability: 2%\n"),
+    "p.yaml:8: spec.head: field \"probability\" stands twice: delete one\n"
+)]
+#[case::tag(
+    &GOOD.replace("1%", "!percent 1"),
+    "p.yaml:7: spec.head.probability: must not have a tag: leave out the word that begins with \"!\"\n"
+)]
+#[case::one_of_two_documents(
+    &format!("{GOOD}---\n{}", GOOD.replace("service-a", "b").replace("1%", "101%")),
+    "p.yaml:15: spec.head.probability: must be from \"0%\" to \"100%\", not \"101%\"\n"
+)]
+#[case::both_documents(
+    &format!("{}---\n# Two.\n{}", GOOD.replace("kind", "knd"), GOOD.replace("1%", "-1%")),
+    "p.yaml:1: kind: is missing: write `kind: SamplingPolicy`\n\
+     p.yaml:16: spec.head.probability: must be from \"0%\" to \"100%\", not \"-1%\"\n"
+)]
+#[case::syntax_error_in_the_second(
+    &format!("{GOOD}---\n{}", GOOD.replace("  head:", "  head: [")),
+    "p.yaml:16: did not find expected ',' or ']', while parsing a flow sequence at line 14 column 9\n"
+)]
+#[case::syntax_error_and_another(
+    &format!("a: [\n---\n{}", GOOD.replace("1%", "-1%")),
+    "p.yaml:2: did not find expected node content, while parsing a flow node\n\
+     p.yaml:9: spec.head.probability: must be from \"0%\" to \"100%\", not \"-1%\"\n"
+)]
+#[case::name_twice(
+    &format!("{GOOD}---\n{GOOD}"),
+    "p.yaml:12: metadata.name: \"service-a\" stands already at line 1: give this one another name or delete one\n"
+)]
+#[case::several_in_one(
+    &GOOD.replace("  head:", "  prio: 1\n  targets: [{servce: a}]\n  head:"),
+    "p.yaml:6: spec.prio: unknown field: there are expiresAt, head, priority, tail, targets\n\
+     p.yaml:7: spec.targets[0].servce: unknown field: did you mean \"service\"?\n\
+     p.yaml:7: spec.targets[0].service: is missing: it must be text such as \"service-a\"\n"
+)]
+fn a_wrong_text(#[case] text: &str, #[case] message: &str) {
+    assert_eq!(errors(text), message);
+}

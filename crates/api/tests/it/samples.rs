@@ -1,0 +1,59 @@
+//! The files in `k8s/samples`: what people apply first must be right.
+
+use std::{fs, path::PathBuf};
+
+use jiff::Timestamp;
+use spoor_api::read;
+
+fn samples() -> Vec<(String, String)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../k8s/samples");
+    let mut samples: Vec<(String, String)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    samples.sort();
+    samples
+}
+
+#[test]
+fn every_sample_says_what_it_does_and_is_valid_without_warnings() {
+    let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let samples = samples();
+    assert!(samples.len() >= 10, "{} samples", samples.len());
+    for (name, text) in &samples {
+        assert!(text.starts_with("# "), "{name} has no first comment");
+        let manifests = read::policies(text, name).unwrap();
+        let policies: Vec<spoor_policy::Policy> = manifests
+            .iter()
+            .map(|manifest| manifest.policy.validate(now).unwrap())
+            .collect();
+        for (key, outcome) in spoor_policy::resolve(&policies, now).outcomes {
+            assert!(
+                outcome.warnings.is_empty(),
+                "{name}: {key}: {:?}",
+                outcome.warnings
+            );
+            assert!(!outcome.effective.is_empty(), "{name}: {key} has no effect");
+        }
+    }
+}
+
+#[test]
+fn the_three_rates_are_one_policy() {
+    let rates: Vec<(String, String)> = samples()
+        .into_iter()
+        .filter(|(name, _)| name.ends_with("-percent"))
+        .map(|(name, text)| {
+            let [manifest] = read::policies(&text, &name).unwrap().try_into().unwrap();
+            let probability = manifest.policy.spec.head.unwrap().probability.unwrap();
+            (manifest.policy.metadata.name, probability)
+        })
+        .collect();
+    let expected = ["0.1%", "1%", "100%"].map(|rate| ("service-a".to_owned(), rate.to_owned()));
+    assert_eq!(rates, expected);
+}
