@@ -1,0 +1,42 @@
+//! Jaeger's remote sampling over gRPC.
+
+use spoor_policy::ServiceName;
+use spoor_proto::jaeger::api_v2::{
+    SamplingStrategyParameters, SamplingStrategyResponse,
+    sampling_manager_server::{SamplingManager, SamplingManagerServer},
+};
+use tonic::{Request, Response, Status};
+
+use crate::Control;
+
+/// Far more than a service's name takes.
+const MAX_REQUEST: usize = 4 * 1024;
+
+impl Control {
+    /// `jaeger.api_v2.SamplingManager`.
+    #[must_use]
+    pub fn sampling_grpc(&self) -> SamplingManagerServer<impl SamplingManager + use<>> {
+        SamplingManagerServer::new(Door(self.clone())).max_decoding_message_size(MAX_REQUEST)
+    }
+}
+
+struct Door(Control);
+
+#[tonic::async_trait]
+impl SamplingManager for Door {
+    async fn get_sampling_strategy(
+        &self,
+        request: Request<SamplingStrategyParameters>,
+    ) -> Result<Response<SamplingStrategyResponse>, Status> {
+        let Self(control) = self;
+        let peer = request.remote_addr().map(|peer| peer.ip().to_canonical());
+        let service = ServiceName::new(&request.get_ref().service_name)
+            .map_err(|error| Status::invalid_argument(format!("serviceName {error}")))?;
+        let namespace = control.0.settings.identify.polling(peer)?;
+        let answer = control
+            .answer(namespace, service, peer)
+            .ok_or_else(|| Status::unavailable("no policies are known yet"))?;
+        control.0.metrics.polled("Grpc");
+        Ok(Response::new(answer.into_proto()))
+    }
+}

@@ -1,0 +1,97 @@
+//! Spoor's own stream. Written by hand where code is usually generated, so that a plan is encoded
+//! once and not for each subscriber.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::{Stream, future::BoxFuture, stream::try_unfold};
+use http::{HeaderValue, header::CONTENT_TYPE};
+use spoor_proto::spoor::control::v1::{ClientMessage, policy_stream_server};
+use tonic::{
+    Code, Request, Response, Status, Streaming,
+    body::Body,
+    metadata::GRPC_CONTENT_TYPE,
+    server::{Grpc, NamedService, StreamingService},
+};
+use tower::Service;
+
+use crate::{Control, doors::codec::Encoded, doors::session::Session};
+
+const PATH: &str = "/spoor.control.v1.PolicyStream/Subscribe";
+
+/// A report on a full plan takes about a tenth of this.
+const MAX_MESSAGE: usize = 1024 * 1024;
+
+/// `spoor.control.v1.PolicyStream`, to be added to a tonic server.
+///
+/// Set the server's `http2_keepalive_interval`, so that connections whose peer has vanished end.
+#[derive(Clone, Debug)]
+pub struct PolicyStreamService(Control);
+
+impl Control {
+    /// `spoor.control.v1.PolicyStream`.
+    #[must_use]
+    pub fn policy_stream(&self) -> PolicyStreamService {
+        PolicyStreamService(self.clone())
+    }
+}
+
+impl NamedService for PolicyStreamService {
+    const NAME: &'static str = policy_stream_server::SERVICE_NAME;
+}
+
+impl Service<http::Request<Body>> for PolicyStreamService {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if request.uri().path() != PATH {
+            return Box::pin(std::future::ready(Ok(unimplemented())));
+        }
+        let subscribe = Subscribe(self.0.clone());
+        Box::pin(async move {
+            let mut grpc =
+                Grpc::new(Encoded).apply_max_message_size_config(Some(MAX_MESSAGE), None);
+            Ok(grpc.streaming(subscribe, request).await)
+        })
+    }
+}
+
+struct Subscribe(Control);
+
+type Pushes = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
+
+impl StreamingService<ClientMessage> for Subscribe {
+    type Response = Bytes;
+    type ResponseStream = Pushes;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Pushes>, Status>> + Send>>;
+
+    fn call(&mut self, request: Request<Streaming<ClientMessage>>) -> Self::Future {
+        let session = Session::open(&self.0, request);
+        Box::pin(std::future::ready(session.map(|session| {
+            // Polled only when the connection has room: who reads slowly misses versions in
+            // between, and holds up nobody.
+            let pushes = try_unfold(session, Session::next);
+            Response::new(Box::pin(pushes) as Pushes)
+        })))
+    }
+}
+
+fn unimplemented() -> http::Response<Body> {
+    let mut response = http::Response::new(Body::default());
+    let headers = response.headers_mut();
+    let status = HeaderValue::from(Code::Unimplemented as i32);
+    headers.insert(Status::GRPC_STATUS, status);
+    headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    response
+}

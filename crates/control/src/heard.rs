@@ -1,0 +1,328 @@
+//! What a stream's client says, from its hello to its end.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use spoor_policy::Version;
+use spoor_proto::spoor::control::v1 as proto;
+use tokio::{runtime::Handle, sync::watch};
+use tonic::Status;
+
+use crate::{
+    Control, Identity, RefusedPlan,
+    ledger::{Bounds, Ledger, MAX_DECISIONS_PER_SECOND, Rejection},
+    record::Record,
+    served::{self, Served},
+    service::{Outgoing, Service, State},
+    tally::Tally,
+};
+
+/// The longest `service.instance.id`, in bytes.
+pub(crate) const MAX_INSTANCE_LEN: usize = 256;
+
+/// An instance's place while its stream is open.
+pub(crate) struct Seat {
+    control: Control,
+    service: Arc<Service>,
+    instance: Arc<str>,
+    generation: u64,
+}
+
+impl Control {
+    /// Seats an instance, and says what it holds already if that is its service's newest plan.
+    pub(crate) fn seat(
+        &self,
+        identity: &Identity,
+        hello: &proto::Hello,
+    ) -> Result<(Seat, watch::Receiver<Outgoing>, Option<Arc<Served>>), Status> {
+        let key = (identity.namespace.clone(), identity.service.clone());
+        let Some(service) = self.0.enter(&key) else {
+            self.0.metrics.turned_away("TooManyServices");
+            return Err(Status::resource_exhausted("too many services are known"));
+        };
+        let seat = Seat {
+            control: self.clone(),
+            instance: identity.instance.as_str().into(),
+            generation: self.next_generation(),
+            service,
+        };
+        let outgoing = seat.service.outgoing.subscribe();
+        let held = seat.sit_down(hello);
+        self.0.metrics.subscribers.inc();
+        seat.settle();
+        self.0.tick();
+        Ok((seat, outgoing, held))
+    }
+}
+
+impl Seat {
+    /// Notes that a plan is on its way.
+    pub(crate) fn sent(&self, served: &Served) -> Result<(), Status> {
+        let mut state = self.service.state();
+        let oldest = state.history.oldest();
+        let record = self.record(&mut state)?;
+        record.sent(served.version.sequence, oldest);
+        self.control.0.metrics.pushes.inc();
+        Ok(())
+    }
+
+    /// Takes a message.
+    ///
+    /// # Errors
+    /// The status that the stream ends with. A message that is only not believed is counted and
+    /// passed over.
+    pub(crate) fn hear(&self, message: proto::ClientMessage) -> Result<(), Status> {
+        use proto::client_message::Message;
+        let heard = match message.message {
+            Some(Message::Acknowledgement(acknowledgement)) => self.acknowledged(&acknowledgement),
+            Some(Message::Refusal(refusal)) => self.refused(&refusal),
+            Some(Message::Report(report)) => self.reported(&report),
+            Some(Message::Hello(_)) => return Err(Status::invalid_argument("hello comes once")),
+            // A later version of the protocol may say more.
+            None => return Ok(()),
+        };
+        match heard? {
+            Ok(()) => self.control.0.tick(),
+            Err(rejection) => {
+                self.control.0.metrics.rejected(rejection.reason());
+                tracing::warn!(
+                    service = %self.service.name,
+                    instance = %self.instance,
+                    %rejection,
+                    "passed over a message that can't be true"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledged(
+        &self,
+        acknowledgement: &proto::Acknowledgement,
+    ) -> Result<Result<(), Rejection>, Status> {
+        let now = Instant::now();
+        let mut state = self.service.state();
+        let served = state.served.clone();
+        let record = self.heard(&mut state, now)?;
+        let version = match self.version(record, acknowledgement.version.as_ref()) {
+            Ok(version) => version,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let took = served
+            .filter(|served| served.version == version && record.held != Some(version))
+            .map(|served| now.saturating_duration_since(served.published.max(record.connected)));
+        record.acknowledge(version, took);
+        drop(state);
+        self.control.0.metrics.acknowledgements.inc();
+        if let Some(took) = took {
+            self.control.0.metrics.propagated(took);
+        }
+        Ok(Ok(()))
+    }
+
+    fn refused(&self, refusal: &proto::Refusal) -> Result<Result<(), Rejection>, Status> {
+        let mut state = self.service.state();
+        let record = self.heard(&mut state, Instant::now())?;
+        let version = match self.version(record, refusal.version.as_ref()) {
+            Ok(version) => version,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        record.refuse(version, &refusal.reason);
+        let RefusedPlan { reason, .. } = match &record.refused {
+            Some(refused) => refused.clone(),
+            None => return Ok(Ok(())),
+        };
+        drop(state);
+        self.control.0.metrics.refused(&refusal.reason);
+        tracing::warn!(
+            service = %self.service.name,
+            instance = %self.instance,
+            %version,
+            reason,
+            "an instance refused its plan"
+        );
+        Ok(Ok(()))
+    }
+
+    fn reported(&self, report: &proto::Report) -> Result<Result<(), Rejection>, Status> {
+        let now = Instant::now();
+        let mut state = self.service.state();
+        let state = &mut *state;
+        let epoch = self.control.0.settings.epoch;
+        let record = match state.instances.get_mut(&self.instance) {
+            Some(record) if record.generation == self.generation => record,
+            _ => return Err(replaced()),
+        };
+        record.heard = now;
+        let age = now.saturating_duration_since(record.first_seen).as_secs();
+        let bounds = Bounds {
+            epoch,
+            history: &state.history,
+            sent: &record.sent,
+            most: (age + 1).saturating_mul(MAX_DECISIONS_PER_SECOND),
+        };
+        let deltas = match record.ledger.take(&report.counts, &bounds) {
+            Ok(deltas) => deltas,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        record.spans(report);
+        let owned = state.add(&deltas);
+        if !owned.is_empty() {
+            let window = self.control.0.settings.window;
+            let mut tallies = self.control.0.tallies.lock();
+            for (policy, strategy, counts) in owned {
+                tallies
+                    .entry((self.service.namespace.clone(), policy, strategy))
+                    .or_insert_with(|| Tally::new(strategy, window, now))
+                    .add(counts, now);
+            }
+        }
+        self.control.0.metrics.reports.inc();
+        Ok(Ok(()))
+    }
+
+    fn version(
+        &self,
+        record: &Record,
+        version: Option<&proto::Version>,
+    ) -> Result<Version, Rejection> {
+        let version = served::from_proto(version).ok_or(Rejection::NoVersion)?;
+        match record.was_sent(version, self.control.0.settings.epoch) {
+            true => Ok(version),
+            false => Err(Rejection::NeverSent),
+        }
+    }
+
+    fn sit_down(&self, hello: &proto::Hello) -> Option<Arc<Served>> {
+        let now = Instant::now();
+        let mut state = self.service.state();
+        let served = state.served.clone();
+        let held = served::from_proto(hello.held.as_ref());
+        let is_known_epoch = held.is_some_and(|it| it.epoch == self.control.0.settings.epoch);
+        let record = match state.instances.get_mut(&self.instance) {
+            Some(record) => {
+                let was_connected = record.is_connected;
+                record.generation = self.generation;
+                record.is_connected = true;
+                (record.connected, record.heard) = (now, now);
+                state.live += usize::from(!was_connected);
+                state.instances.get_mut(&self.instance)
+            }
+            None => {
+                let ledger = match (&served, is_known_epoch) {
+                    (Some(served), true) => Ledger::resumed_at(served.version.sequence),
+                    _ => Ledger::default(),
+                };
+                let record = Record::new(self.generation, ledger, now);
+                state.instances.insert(self.instance.clone(), record);
+                state.live += 1;
+                None
+            }
+        };
+        let served = served?;
+        let record = record?;
+        let is_current = held == Some(served.version)
+            && hello.held_digest[..] == served.digest.0.to_be_bytes()
+            && record.was_sent(served.version, self.control.0.settings.epoch);
+        if !is_current {
+            return None;
+        }
+        // The acknowledgement may have been lost with the stream before.
+        record.acknowledge(served.version, None);
+        Some(served)
+    }
+
+    fn stand_up(&self) {
+        let mut state = self.service.state();
+        match state.instances.get_mut(&self.instance) {
+            Some(record) if record.generation == self.generation => record.is_connected = false,
+            _ => return,
+        }
+        state.live = state.live.saturating_sub(1);
+        drop(state);
+        self.control
+            .departed(&self.service, &self.instance, self.generation);
+    }
+
+    /// Has the service's rate limit shared out anew, if it has one, after a time of rest.
+    fn settle(&self) {
+        self.control.settle(&self.service);
+    }
+
+    fn heard<'a>(&self, state: &'a mut State, now: Instant) -> Result<&'a mut Record, Status> {
+        let record = self.record(state)?;
+        record.heard = now;
+        Ok(record)
+    }
+
+    fn record<'a>(&self, state: &'a mut State) -> Result<&'a mut Record, Status> {
+        match state.instances.get_mut(&self.instance) {
+            Some(record) if record.generation == self.generation => Ok(record),
+            _ => Err(replaced()),
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.control.0.metrics.subscribers.dec();
+        self.stand_up();
+        self.settle();
+        self.control.0.tick();
+    }
+}
+
+impl Control {
+    pub(crate) fn settle(&self, service: &Arc<Service>) {
+        let has_shares = |state: &State| state.history.newest().is_some_and(served::is_shared);
+        if !has_shares(&service.state()) || service.is_settling.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (control, service) = (self.clone(), service.clone());
+        let Ok(runtime) = Handle::try_current() else {
+            // The runtime is gone, and with it everyone to tell.
+            service.is_settling.store(false, Ordering::Release);
+            return;
+        };
+        runtime.spawn(async move {
+            let settings = &control.0.settings;
+            let stop = settings.shutdown.cancelled();
+            let is_over = tokio::time::timeout(settings.settle, stop).await;
+            service.is_settling.store(false, Ordering::Release);
+            if is_over.is_err() {
+                control.0.share_anew(&service);
+            }
+        });
+    }
+
+    /// Remembers who is gone for the case that it comes back, up to a number.
+    fn departed(&self, service: &Service, instance: &Arc<str>, generation: u64) {
+        let key = (service.namespace.clone(), service.name.clone());
+        let mut departed = self.0.departed.lock();
+        departed.push_back((key, instance.clone(), generation));
+        let oldest = match departed.len() > self.0.settings.max_clients {
+            true => departed.pop_front(),
+            false => None,
+        };
+        drop(departed);
+        let Some((key, instance, generation)) = oldest else {
+            return;
+        };
+        if let Some(service) = self.0.services.get(&key) {
+            let mut state = service.state();
+            let has_not_returned = state
+                .instances
+                .get(&instance)
+                .is_some_and(|it| !it.is_connected && it.generation == generation);
+            if has_not_returned {
+                state.instances.remove(&instance);
+            }
+        }
+    }
+}
+
+fn replaced() -> Status {
+    Status::aborted("this instance has opened another stream")
+}

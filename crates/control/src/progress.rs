@@ -1,0 +1,115 @@
+//! How far a version has come.
+
+use std::time::{Duration, Instant};
+
+use spoor_policy::Version;
+
+use crate::{Control, Instance, InstanceState, record::Standing, service::Service};
+
+/// Looking at every instance after every acknowledgement would cost the square of their number.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Everybody who should be there holds its newest plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Convergence {
+    /// How many hold it.
+    pub instances: usize,
+    /// From the publication to the last acknowledgement of what it changed; zero where it
+    /// changed nothing for anybody.
+    pub took: Duration,
+}
+
+impl Control {
+    /// Waits until every expected and every connected instance holds the newest plan of its
+    /// service, none of them silent. For how long is the caller's to bound.
+    pub async fn converged(&self, version: Version) -> Convergence {
+        let mut changed = self.changed();
+        loop {
+            changed.mark_unchanged();
+            if let Some(convergence) = self.convergence(version) {
+                return convergence;
+            }
+            if changed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// The same if it is so now.
+    #[must_use]
+    pub fn convergence(&self, version: Version) -> Option<Convergence> {
+        if self
+            .0
+            .published
+            .load()
+            .as_ref()
+            .is_none_or(|it| it.version < version)
+        {
+            return None;
+        }
+        let now = Instant::now();
+        let mut all = Convergence {
+            instances: 0,
+            took: Duration::ZERO,
+        };
+        for service in self.0.services.all() {
+            let (instances, took) =
+                service.convergence(version, self.0.settings.silent_after, now)?;
+            all.instances += instances;
+            all.took = all.took.max(took);
+        }
+        Some(all)
+    }
+}
+
+impl Service {
+    fn convergence(
+        &self,
+        version: Version,
+        silent_after: Duration,
+        now: Instant,
+    ) -> Option<(usize, Duration)> {
+        let state = self.state();
+        let served = state.served.as_deref();
+        let (mut instances, mut took) = (0, Duration::ZERO);
+        for (_, record) in state.relevant() {
+            if record?.standing(served, silent_after, now) != Standing::Current {
+                return None;
+            }
+            instances += 1;
+            if served.is_some_and(|served| served.version >= version) {
+                took = took.max(record?.took.unwrap_or_default());
+            }
+        }
+        Some((instances, took))
+    }
+
+    pub(crate) fn instances(&self, silent_after: Duration, now: Instant) -> Vec<InstanceState> {
+        let state = self.state();
+        let served = state.served.as_deref();
+        let states = state.relevant().map(|(id, record)| InstanceState {
+            instance: Instance {
+                namespace: self.namespace.clone(),
+                service: self.name.clone(),
+                id: id.to_owned(),
+            },
+            expected: state.expected.contains(id),
+            connected: record.is_some_and(|it| it.is_connected),
+            silent: record.is_none_or(|it| it.is_silent(silent_after, now)),
+            held: record.and_then(|it| it.held),
+            current: record
+                .is_some_and(|it| it.standing(served, silent_after, now) == Standing::Current),
+            took: record.and_then(|it| it.took),
+            refused: record.and_then(|it| it.refused.clone()),
+            heard_ago: record.map(|it| now.saturating_duration_since(it.heard)),
+            spans_exported: record.map_or(0, |it| it.spans_exported),
+            spans_dropped: record
+                .map(|it| it.spans_dropped.clone())
+                .unwrap_or_default(),
+        });
+        let mut states: Vec<InstanceState> = states.collect();
+        states.sort_by(|one, other| one.instance.id.cmp(&other.instance.id));
+        states
+    }
+}

@@ -1,0 +1,179 @@
+//! What a policy's strategy did lately, and whether that is what it asks for.
+
+use std::time::{Duration, Instant};
+
+use spoor_policy::{
+    Strategy,
+    statistics::{Judge, Verdict, interval},
+};
+
+use crate::{Counts, Observed, window::Window};
+
+/// The confidence of the interval that is shown.
+const SHOWN: f64 = 0.95;
+
+/// The sampled and the unsampled that a window must expect before it can close early.
+const TELLING: f64 = 50.0;
+
+/// Counts of one strategy of one policy, over all instances.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    strategy: Strategy,
+    length: Duration,
+    window: Window,
+    last: Instant,
+    judge: Judge,
+    /// Not judged yet. These windows follow each other without overlap, unlike the sliding one.
+    open: Counts,
+    opened: Instant,
+}
+
+impl Tally {
+    pub(crate) fn new(strategy: Strategy, length: Duration, now: Instant) -> Self {
+        Self {
+            strategy,
+            length,
+            window: Window::new(length, now),
+            last: now,
+            judge: Judge::default(),
+            open: Counts::default(),
+            opened: now,
+        }
+    }
+
+    pub(crate) fn add(&mut self, counts: Counts, now: Instant) {
+        self.close_if_due(now);
+        self.window.add(counts, now);
+        self.open += counts;
+        self.last = now;
+        self.close_if_due(now);
+    }
+
+    /// Whether the window holds nothing any more.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) > self.length
+    }
+
+    /// What was observed; none before the first count.
+    pub(crate) fn observed(&mut self, now: Instant) -> Option<Observed> {
+        self.close_if_due(now);
+        let counts = self.window.sum(now);
+        if counts.started == 0 {
+            return None;
+        }
+        let sampled = counts.sampled.min(counts.started);
+        let window = self.window.spans(now);
+        Some(Observed {
+            window,
+            started: counts.started,
+            sampled,
+            rate: sampled as f64 / counts.started as f64,
+            interval: interval(sampled, counts.started, SHOWN),
+            verdict: self.verdict(sampled, window),
+        })
+    }
+
+    fn verdict(&self, sampled: u64, window: Duration) -> Verdict {
+        match self.strategy {
+            Strategy::Probability(_) => self.judge.verdict(),
+            // A second's worth may be saved up, and a tenth more lies in the clocks.
+            Strategy::RateLimit(limit) => {
+                let allowed = f64::from(limit.get()) * (window.as_secs_f64() * 1.1 + 1.0);
+                match sampled as f64 <= allowed {
+                    true => Verdict::Consistent,
+                    false => Verdict::TooHigh,
+                }
+            }
+        }
+    }
+
+    /// A window closes at its length, or at a sixth of it once it can tell; how much is needed to
+    /// tell depends on the number of trials alone, so the choice favours no outcome.
+    fn close_if_due(&mut self, now: Instant) {
+        let Strategy::Probability(probability) = self.strategy else {
+            return;
+        };
+        let age = now.saturating_duration_since(self.opened);
+        let expected = self.open.started as f64 * probability.as_f64();
+        let rest = self.open.started as f64 - expected;
+        let is_telling = |expected: f64, share: f64| expected >= TELLING || share == 0.0;
+        let tells = self.open.started as f64 >= TELLING
+            && is_telling(expected, probability.as_f64())
+            && is_telling(rest, 1.0 - probability.as_f64());
+        if age >= self.length || (age >= self.length / 6 && tells) {
+            if self.open.started > 0 {
+                let sampled = self.open.sampled.min(self.open.started);
+                self.judge.window(sampled, self.open.started, probability);
+            }
+            self.open = Counts::default();
+            self.opened = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use spoor_policy::{Probability, TracesPerSecond};
+
+    use super::*;
+
+    fn percent(text: &str) -> Strategy {
+        Strategy::Probability(text.parse::<Probability>().unwrap())
+    }
+
+    /// Adds the counts each second and says what is observed at the end.
+    fn run(strategy: Strategy, seconds: u64, started: u64, sampled: u64) -> Observed {
+        let start = Instant::now();
+        let mut tally = Tally::new(strategy, Duration::from_secs(60), start);
+        for second in 1..=seconds {
+            let now = start + Duration::from_secs(second);
+            tally.add(Counts { started, sampled }, now);
+        }
+        tally
+            .observed(start + Duration::from_secs(seconds))
+            .unwrap()
+    }
+
+    #[test]
+    fn agreement_is_believed_after_the_first_window() {
+        let observed = run(percent("1%"), 11, 10_000, 100);
+        assert_eq!(observed.verdict, Verdict::Consistent);
+        assert_eq!(observed.window, Duration::from_secs(11));
+        assert_eq!((observed.started, observed.sampled), (110_000, 1_100));
+        assert!(observed.interval.lower < 0.01 && 0.01 < observed.interval.upper);
+    }
+
+    #[test]
+    fn contradiction_takes_three_windows() {
+        assert_eq!(
+            run(percent("1%"), 29, 10_000, 300).verdict,
+            Verdict::Unknown
+        );
+        assert_eq!(
+            run(percent("1%"), 31, 10_000, 300).verdict,
+            Verdict::TooHigh
+        );
+        assert_eq!(run(percent("1%"), 31, 10_000, 30).verdict, Verdict::TooLow);
+    }
+
+    #[test]
+    fn sparse_traffic_waits_for_the_whole_window() {
+        assert_eq!(run(percent("50%"), 50, 1, 0).verdict, Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_rate_limit_is_held_against_traces_a_second() {
+        let limit = Strategy::RateLimit(TracesPerSecond::new(10).unwrap());
+        assert_eq!(run(limit, 30, 1_000, 10).verdict, Verdict::Consistent);
+        assert_eq!(run(limit, 30, 1_000, 20).verdict, Verdict::TooHigh);
+    }
+
+    #[test]
+    fn more_sampled_than_started_is_cut_for_the_statistics() {
+        let observed = run(percent("100%"), 2, 10, 11);
+        assert_eq!((observed.started, observed.sampled), (20, 20));
+        assert!(observed.rate <= 1.0);
+    }
+}
