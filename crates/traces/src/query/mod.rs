@@ -1,9 +1,9 @@
 //! Jaeger's query API over the store: the first version and the third over HTTP, the third over
 //! gRPC.
 
-mod go;
+pub(crate) mod go;
 mod grpc;
-mod parameters;
+pub(crate) mod parameters;
 mod response;
 mod v1;
 mod v3;
@@ -15,7 +15,6 @@ use tower::limit::GlobalConcurrencyLimitLayer;
 
 use crate::Store;
 
-pub(crate) use go::duration;
 pub use grpc::Queries;
 
 /// The most traces that one search returns; a request for more is refused rather than cut.

@@ -1,0 +1,161 @@
+//! What a span carries: attributes, events, links and where it came from.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+use opentelemetry_proto::tonic::{
+    common::v1::KeyValue,
+    trace::v1::span::{Event, Link},
+};
+
+use super::{layout::Site, text};
+use crate::{
+    TraceId,
+    tree::{Place, Row, Tree, value},
+};
+
+/// How many attributes, events or links a list shows.
+const MOST: usize = 100;
+/// How many characters of a value are shown.
+const MOST_CHARACTERS: usize = 1_000;
+
+/// The details of a row.
+pub fn details(site: &Site, tree: &Tree, row: &Row) -> Markup {
+    let member = &row.member;
+    let span = &member.span;
+    html! {
+        div .details {
+            (notes(tree, row))
+            dl .figures {
+                div { dt { "Starts at" } dd { (text::duration(Duration::from_nanos(member.start() - tree.start()))) } }
+                div { dt { "Duration" } dd { (text::duration(member.duration())) } }
+                div { dt { "Self time" } dd { (text::duration(row.self_time)) } }
+                div { dt { "On critical path" } dd { (text::duration(row.critical_time())) } }
+                @if !member.kind().is_empty() { div { dt { "Kind" } dd { (member.kind()) } } }
+                div { dt { "Span id" } dd { code { (value::hex(&span.span_id)) } } }
+            }
+            (attributes("Attributes", &span.attributes))
+            (events(tree, &span.events))
+            (links(site, &span.links))
+            (attributes("Resource", &member.resource.attributes))
+            @if !member.scope.name.is_empty() {
+                p .soft {
+                    "Recorded by " (text::cut(&member.scope.name, 200))
+                    " " (text::cut(&member.scope.version, 80))
+                }
+            }
+        }
+    }
+}
+
+/// What went wrong, or looks odd.
+fn notes(tree: &Tree, row: &Row) -> Markup {
+    let member = &row.member;
+    let parent = row.parent.and_then(|parent| tree.rows().get(parent));
+    let parent = parent.map(|row| &row.member);
+    let early = parent.is_some_and(|parent| member.start() < parent.start());
+    let backwards = member.span.end_time_unix_nano < member.span.start_time_unix_nano;
+    html! {
+        @if member.is_error() {
+            p .note .error {
+                b { "Error" }
+                @if !member.status_message().is_empty() {
+                    ": " (text::cut(member.status_message(), MOST_CHARACTERS))
+                }
+            }
+        }
+        @if row.place == Place::MissingParent {
+            p .note {
+                "Its parent " code { (value::hex(&member.span.parent_span_id)) }
+                " is not in this trace: not sampled, not exported yet, or lost."
+            }
+        }
+        @if row.place == Place::Cycle {
+            p .note { "Its parents lead back to itself, so it is shown as a root." }
+        }
+        @if early { p .note { "It starts before its parent: the clocks of their machines differ." } }
+        @if backwards { p .note { "It was reported to end before it starts." } }
+    }
+}
+
+fn attributes(heading: &str, attributes: &[KeyValue]) -> Markup {
+    html! {
+        @if !attributes.is_empty() {
+            h2 { (heading) }
+            (table(attributes))
+        }
+    }
+}
+
+fn table(attributes: &[KeyValue]) -> Markup {
+    let mut sorted: Vec<&KeyValue> = attributes.iter().collect();
+    sorted.sort_by(|a, b| a.key.cmp(&b.key));
+    html! {
+        table {
+            tbody {
+                @for attribute in sorted.iter().take(MOST) {
+                    tr {
+                        th scope="row" { (text::cut(&attribute.key, 200)) }
+                        td { (text::cut(&value::text(attribute.value.as_ref()), MOST_CHARACTERS)) }
+                    }
+                }
+            }
+        }
+        (left_out(attributes.len()))
+    }
+}
+
+fn events(tree: &Tree, events: &[Event]) -> Markup {
+    html! {
+        @if !events.is_empty() {
+            h2 { "Events" }
+            ol .events {
+                @for event in events.iter().take(MOST) {
+                    li {
+                        p {
+                            span .at {
+                                (text::duration(Duration::from_nanos(
+                                    event.time_unix_nano.saturating_sub(tree.start()),
+                                )))
+                            }
+                            " " b { (text::cut(&event.name, 200)) }
+                        }
+                        @if !event.attributes.is_empty() { (table(&event.attributes)) }
+                    }
+                }
+            }
+            (left_out(events.len()))
+        }
+    }
+}
+
+fn links(site: &Site, links: &[Link]) -> Markup {
+    html! {
+        @if !links.is_empty() {
+            h2 { "Links" }
+            ul .links {
+                @for link in links.iter().take(MOST) {
+                    li {
+                        @let id = <[u8; 16]>::try_from(link.trace_id.as_slice()).map(TraceId::from_bytes);
+                        @if let Ok(id) = id {
+                            "Trace " a href=(site.link(&format!("trace/{id}"))) { code { (id) } }
+                        } @else {
+                            "Trace " code { (text::cut(&value::hex(&link.trace_id), 64)) }
+                        }
+                        ", span " code { (text::cut(&value::hex(&link.span_id), 64)) }
+                        @if !link.attributes.is_empty() { (table(&link.attributes)) }
+                    }
+                }
+            }
+            (left_out(links.len()))
+        }
+    }
+}
+
+fn left_out(total: usize) -> Markup {
+    html! {
+        @if total > MOST {
+            p .cut { (text::grouped(total - MOST)) " more are left out; the JSON has them all." }
+        }
+    }
+}

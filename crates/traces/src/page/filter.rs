@@ -1,0 +1,210 @@
+//! What the search form asks for.
+
+use std::time::Duration;
+
+use crate::{
+    Search,
+    query::parameters::{self, Parameters},
+};
+
+/// How far back one can look, as the form writes it; the empty choice is any time.
+pub const LOOKBACKS: [(&str, &str, u64); 8] = [
+    ("", "Any time", 0),
+    ("5m", "Last 5 minutes", 5 * 60),
+    ("15m", "Last 15 minutes", 15 * 60),
+    ("1h", "Last hour", 3_600),
+    ("6h", "Last 6 hours", 6 * 3_600),
+    ("12h", "Last 12 hours", 12 * 3_600),
+    ("1d", "Last day", 24 * 3_600),
+    ("2d", "Last 2 days", 48 * 3_600),
+];
+
+/// How many traces one can ask for.
+pub const LIMITS: [usize; 4] = [20, 50, 100, 200];
+
+/// The form's fields as they were filled in, and what they mean.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub service: String,
+    pub operation: String,
+    pub tags: String,
+    pub min_duration: String,
+    pub max_duration: String,
+    pub lookback: String,
+    pub limit: usize,
+    pub longest_first: bool,
+    /// What to look for, as far as the fields make sense.
+    pub search: Search,
+    /// The fields that make no sense: their name and why.
+    pub problems: Vec<(&'static str, String)>,
+}
+
+impl Filter {
+    /// Reads the form's parameters.
+    pub fn read(parameters: &Parameters) -> Self {
+        let text = |name| parameters.text(name).unwrap_or_default();
+        let mut filter = Self {
+            service: text("service"),
+            operation: text("operation"),
+            tags: text("tags"),
+            min_duration: text("minDuration"),
+            max_duration: text("maxDuration"),
+            lookback: text("lookback"),
+            limit: LIMITS[0],
+            longest_first: parameters.get("sort") == Some("longest"),
+            ..Self::default()
+        };
+        filter.interpret(parameters);
+        filter
+    }
+
+    /// Whether it narrows down which traces are shown.
+    pub fn narrows(&self) -> bool {
+        let search = &self.search;
+        search.service.is_some()
+            || search.operation.is_some()
+            || !search.tags.is_empty()
+            || search.start_min.is_some()
+            || search.duration_min.is_some()
+            || search.duration_max.is_some()
+    }
+
+    /// The problem of a field.
+    pub fn problem(&self, field: &str) -> Option<&str> {
+        let found = self.problems.iter().find(|(name, _)| *name == field);
+        found.map(|(_, problem)| problem.as_str())
+    }
+
+    fn interpret(&mut self, parameters: &Parameters) {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        self.search.service = some(&self.service);
+        self.search.operation = some(&self.operation);
+        self.search.tags = self.checked("tags", tags(&self.tags)).unwrap_or_default();
+        self.search.duration_min = self
+            .checked("minDuration", span(parameters, "minDuration"))
+            .flatten();
+        self.search.duration_max = self
+            .checked("maxDuration", span(parameters, "maxDuration"))
+            .flatten();
+        if let (Some(shortest), Some(longest)) =
+            (self.search.duration_min, self.search.duration_max)
+            && longest < shortest
+        {
+            let problem = "it is less than the minimum".to_owned();
+            self.problems.push(("maxDuration", problem));
+        }
+        self.search.start_min = self.checked("lookback", lookback(&self.lookback)).flatten();
+        let limit = match parameters.get("limit").map(parameters::limit) {
+            None => Ok(LIMITS[0]),
+            Some(limit) => limit,
+        };
+        let largest = LIMITS[LIMITS.len() - 1];
+        self.limit = self.checked("limit", limit).unwrap_or(LIMITS[0]).min(largest);
+        self.search.limit = self.limit;
+    }
+
+    fn checked<T>(&mut self, field: &'static str, read: Result<T, String>) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.problems.push((field, problem));
+                None
+            }
+        }
+    }
+}
+
+fn span(parameters: &Parameters, name: &str) -> Result<Option<Duration>, String> {
+    let text = parameters.get(name).map(str::trim).unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let read = crate::query::go::duration(text);
+    read.map(Some)
+        .map_err(|_| "a number and its unit is expected, such as 100ms or 1.2s".to_owned())
+}
+
+fn lookback(text: &str) -> Result<Option<u64>, String> {
+    let known = LOOKBACKS.iter().find(|(value, ..)| *value == text);
+    match known {
+        Some((_, _, 0)) => Ok(None),
+        Some((_, _, seconds)) => {
+            let span = parameters::nanos(Duration::from_secs(*seconds));
+            Ok(Some(parameters::now().saturating_sub(span)))
+        }
+        None => Err("one of the choices is expected, such as 1h".to_owned()),
+    }
+}
+
+/// Reads `key=value other="with spaces"`.
+fn tags(text: &str) -> Result<Vec<(String, String)>, String> {
+    let expected = || "key=value is expected, such as error=true or http.route=\"/a b\"".to_owned();
+    let mut tags = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (key, after) = rest.split_once('=').ok_or_else(expected)?;
+        if key.is_empty() || key.contains(char::is_whitespace) {
+            return Err(expected());
+        }
+        let (value, after) = match after.strip_prefix('"') {
+            Some(quoted) => quoted
+                .split_once('"')
+                .ok_or_else(|| "a closing quotation mark is missing".to_owned())?,
+            None => after
+                .split_once(char::is_whitespace)
+                .unwrap_or((after, "")),
+        };
+        tags.push((key.to_owned(), value.to_owned()));
+        rest = after.trim_start();
+    }
+    Ok(tags)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::{Filter, tags};
+    use crate::query::parameters::Parameters;
+
+    fn read(pairs: &[(&str, &str)]) -> Filter {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Filter::read(&Parameters(pairs.iter().map(owned).collect()))
+    }
+
+    #[test]
+    fn tags_may_be_quoted() {
+        let expected = [("error", "true"), ("a", "b c"), ("empty", "")];
+        let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let read = tags(" error=true  a=\"b c\" empty= ");
+        assert_eq!(read.as_deref(), Ok(expected.as_slice()));
+        assert!(tags("error").is_err());
+        assert!(tags("=x").is_err());
+        assert!(tags("a=\"b").is_err());
+    }
+
+    #[rstest]
+    #[case("minDuration", "soon")]
+    #[case("maxDuration", "5")]
+    #[case("lookback", "7y")]
+    #[case("limit", "-1")]
+    #[case("tags", "x")]
+    fn a_field_that_makes_no_sense_is_named(#[case] field: &str, #[case] value: &str) {
+        let filter = read(&[(field, value)]);
+        assert!(filter.problem(field).is_some());
+        assert_eq!(filter.problems.len(), 1);
+    }
+
+    #[test]
+    fn empty_fields_ask_for_nothing() {
+        let filter = read(&[("service", ""), ("minDuration", ""), ("lookback", "")]);
+        assert!(!filter.narrows());
+        assert!(filter.problems.is_empty());
+        assert_eq!(filter.search.limit, 20);
+    }
+
+    #[test]
+    fn the_largest_choice_bounds_the_limit() {
+        assert_eq!(read(&[("limit", "20000")]).search.limit, 200);
+    }
+}

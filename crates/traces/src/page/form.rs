@@ -1,0 +1,129 @@
+//! The search form.
+
+use maud::{Markup, html};
+
+use super::{
+    filter::{Filter, LIMITS, LOOKBACKS},
+    layout::Site,
+    text,
+};
+use crate::{Operation, Store};
+
+/// How many choices a list offers; what is typed need not be among them.
+const MOST_CHOICES: usize = 500;
+
+/// The form, filled in as it was sent.
+pub fn form(site: &Site, filter: &Filter, store: &Store, services: &[String]) -> Markup {
+    let operations = operations(filter, store);
+    html! {
+        form .search action=(site.link("search")) role="search" aria-label="Search for traces" {
+            div .field .wide {
+                label for="service" { "Service" }
+                select #service name="service" {
+                    option value="" { "All services" }
+                    @for service in services.iter().take(MOST_CHOICES) {
+                        option value=(service) selected[*service == filter.service] {
+                            (text::cut(service, 80))
+                        }
+                    }
+                    @if !filter.service.is_empty() && !services.contains(&filter.service) {
+                        option value=(filter.service) selected {
+                            (text::cut(&filter.service, 80)) " (no traces)"
+                        }
+                    }
+                }
+            }
+            (input(filter, Field {
+                name: "operation", label: "Operation", value: &filter.operation,
+                hint: "Any", list: true, wide: true,
+            }))
+            datalist #operations {
+                @for operation in operations { option value=(operation) {} }
+            }
+            (input(filter, Field {
+                name: "tags", label: "Tags", value: &filter.tags,
+                hint: "error=true http.response.status_code=500", list: false, wide: true,
+            }))
+            (input(filter, Field {
+                name: "minDuration", label: "Min duration", value: &filter.min_duration,
+                hint: "100ms", list: false, wide: false,
+            }))
+            (input(filter, Field {
+                name: "maxDuration", label: "Max duration", value: &filter.max_duration,
+                hint: "1.2s", list: false, wide: false,
+            }))
+            div .field {
+                label for="lookback" { "Started" }
+                select #lookback name="lookback" {
+                    @for (value, label, _) in LOOKBACKS {
+                        option value=(value) selected[value == filter.lookback] { (label) }
+                    }
+                }
+                (problem(filter, "lookback"))
+            }
+            div .field .narrow {
+                label for="limit" { "Limit" }
+                select #limit name="limit" {
+                    @for limit in LIMITS {
+                        option value=(limit) selected[limit == filter.limit] { (limit) }
+                    }
+                }
+                (problem(filter, "limit"))
+            }
+            div .field .narrow {
+                label for="sort" { "Order" }
+                select #sort name="sort" {
+                    option value="" { "Newest" }
+                    option value="longest" selected[filter.longest_first] { "Longest" }
+                }
+            }
+            div .actions { button { "Find traces" } }
+        }
+    }
+}
+
+struct Field<'a> {
+    name: &'static str,
+    label: &'static str,
+    value: &'a str,
+    hint: &'static str,
+    list: bool,
+    wide: bool,
+}
+
+fn input(filter: &Filter, field: Field<'_>) -> Markup {
+    let wrong = filter.problem(field.name).is_some();
+    let described_by = format!("{}-problem", field.name);
+    html! {
+        div .field .wide[field.wide] {
+            label for=(field.name) { (field.label) }
+            input id=(field.name) name=(field.name) value=(field.value) placeholder=(field.hint)
+                list=[field.list.then_some("operations")]
+                aria-invalid=[wrong.then_some("true")]
+                aria-describedby=[wrong.then_some(described_by)]
+                autocomplete="off" spellcheck="false";
+            (problem(filter, field.name))
+        }
+    }
+}
+
+fn problem(filter: &Filter, field: &str) -> Markup {
+    html! {
+        @if let Some(problem) = filter.problem(field) {
+            p .problem id=(format!("{field}-problem")) { (problem) }
+        }
+    }
+}
+
+/// The names to offer: those of the chosen service.
+fn operations(filter: &Filter, store: &Store) -> Vec<String> {
+    if filter.service.is_empty() {
+        return Vec::new();
+    }
+    let name = |operation: Operation| text::cut(&operation.name, 200);
+    let operations = store.operations(&filter.service, None);
+    let mut names: Vec<String> = operations.into_iter().map(name).collect();
+    names.dedup();
+    names.truncate(MOST_CHOICES);
+    names
+}

@@ -1,0 +1,69 @@
+//! The frame around every page.
+
+use axum::response::Html;
+use http::Uri;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+/// Where the page stands, so that its links are relative and hold under any path prefix.
+#[derive(Clone, Debug)]
+pub struct Site {
+    root: String,
+}
+
+const MARK: PreEscaped<&str> = PreEscaped(include_str!("favicon.svg"));
+
+impl Site {
+    /// The site as seen from a page.
+    pub fn of(uri: &Uri) -> Self {
+        // Bounded, since anyone may ask for a path of slashes.
+        let depth = uri.path().matches('/').count().saturating_sub(1).min(16);
+        let root = match depth {
+            0 => "./".to_owned(),
+            depth => "../".repeat(depth),
+        };
+        Self { root }
+    }
+
+    /// A link to a path, which begins without a slash.
+    pub fn link(&self, path: &str) -> String {
+        format!("{}{path}", self.root)
+    }
+
+    /// A whole page.
+    pub fn document(&self, title: &str, content: Markup) -> Html<String> {
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (title) " · Spoor" }
+                    link rel="icon" type="image/svg+xml" href=(self.link("favicon.svg"));
+                    link rel="stylesheet" href=(self.link("style.css"));
+                }
+                body {
+                    a .skip href="#content" { "Skip to content" }
+                    header .top {
+                        a .brand href=(self.link("")) { (MARK) span { "Spoor" } }
+                        form .by-id action=(self.link("trace")) {
+                            label .hidden for="by-id" { "Trace id" }
+                            input #by-id name="id" placeholder="Open a trace id"
+                                autocomplete="off" spellcheck="false" required;
+                            button .quiet { "Open" }
+                        }
+                    }
+                    main #content { (content) }
+                }
+            }
+        };
+        Html(page.into_string())
+    }
+}
+
+/// A short message in place of content.
+pub fn notice(heading: &str, content: Markup) -> Markup {
+    html! {
+        section .notice { h1 { (heading) } (content) }
+    }
+}

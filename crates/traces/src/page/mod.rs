@@ -1,0 +1,166 @@
+//! The page: searching for traces, and a trace as a waterfall. Rendered here, complete without
+//! scripts; everything that came from outside is escaped.
+
+mod details;
+mod filter;
+mod form;
+mod layout;
+mod palette;
+mod results;
+mod scatter;
+mod text;
+mod trace;
+mod waterfall;
+
+use axum::{
+    Router,
+    extract::{Path, Query, Request, State},
+    middleware::{Next, from_fn},
+    response::{Html, IntoResponse, Redirect, Response},
+    routing::get,
+};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use maud::html;
+
+use crate::{Store, TraceId, query::parameters::Parameters};
+use filter::Filter;
+use layout::Site;
+use palette::Palette;
+
+type Pairs = Query<Vec<(String, String)>>;
+
+/// What the browser may load: our own style sheet and icon, and nothing else.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// `/`, `/search`, `/trace/{id}` and what they need; any other path is a page that says so.
+pub fn router(store: Store) -> Router {
+    Router::new()
+        .route("/", get(search))
+        .route("/search", get(search))
+        .route("/trace", get(by_id))
+        .route("/trace/{id}", get(trace))
+        .route("/style.css", get(style))
+        .route("/favicon.svg", get(icon))
+        .fallback(unknown_path)
+        .layer(from_fn(guarded))
+        .with_state(store)
+}
+
+async fn search(State(store): State<Store>, uri: Uri, Query(pairs): Pairs) -> Response {
+    let site = Site::of(&uri);
+    rendered(move || {
+        let filter = Filter::read(&Parameters(pairs));
+        let palette = Palette::new(store.services());
+        let status = match filter.problems.is_empty() {
+            true => StatusCode::OK,
+            false => StatusCode::BAD_REQUEST,
+        };
+        let content = html! {
+            (form::form(&site, &filter, &store, palette.services()))
+            (results::results(&site, &filter, &store, &palette))
+        };
+        (status, site.document("Traces", content))
+    })
+    .await
+}
+
+async fn by_id(uri: Uri, Query(pairs): Pairs) -> Response {
+    let parameters = Parameters(pairs);
+    let id = parameters.get("id").unwrap_or_default().trim();
+    match id.parse::<TraceId>() {
+        Ok(id) => Redirect::to(&format!("trace/{id}")).into_response(),
+        Err(error) => invalid_id(&Site::of(&uri), id, &error.to_string()),
+    }
+}
+
+async fn trace(
+    State(store): State<Store>,
+    Path(id): Path<String>,
+    uri: Uri,
+    Query(pairs): Pairs,
+) -> Response {
+    let site = Site::of(&uri);
+    let id: TraceId = match id.parse() {
+        Ok(id) => id,
+        Err(error) => return invalid_id(&site, &id, &crate::InvalidTraceId::to_string(&error)),
+    };
+    let from = Parameters(pairs).get("from").and_then(|from| from.parse().ok());
+    rendered(move || match store.trace(id) {
+        Some(found) => {
+            let palette = Palette::new(store.services());
+            let content = trace::trace(&site, &found, &palette, from.unwrap_or(0));
+            let title = format!("Trace {}", text::short(id));
+            (StatusCode::OK, site.document(&title, content))
+        }
+        None => (StatusCode::NOT_FOUND, trace::missing(&site, id)),
+    })
+    .await
+}
+
+async fn style() -> Response {
+    let kind = HeaderValue::from_static("text/css; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], include_str!("style.css")).into_response()
+}
+
+async fn icon() -> Response {
+    let kind = HeaderValue::from_static("image/svg+xml");
+    ([(header::CONTENT_TYPE, kind)], include_str!("favicon.svg")).into_response()
+}
+
+async fn unknown_path(uri: Uri) -> Response {
+    let site = Site::of(&uri);
+    let content = layout::notice(
+        "There is nothing here",
+        html! {
+            p { "No page has the path " code { (text::cut(uri.path(), 200)) } "." }
+            p { a href=(site.link("")) { "Look for traces" } }
+        },
+    );
+    (StatusCode::NOT_FOUND, site.document("Not found", content)).into_response()
+}
+
+fn invalid_id(site: &Site, id: &str, error: &str) -> Response {
+    let content = layout::notice(
+        "That is no trace id",
+        html! {
+            p { code { (text::cut(id, 200)) } ": " (error) "." }
+            p { a href=(site.link("")) { "Look for traces" } }
+        },
+    );
+    let page = site.document("Invalid trace id", content);
+    (StatusCode::BAD_REQUEST, page).into_response()
+}
+
+/// Renders on a thread that may block: a page may decode many spans.
+async fn rendered(page: impl FnOnce() -> (StatusCode, Html<String>) + Send + 'static) -> Response {
+    match tokio::task::spawn_blocking(page).await {
+        Ok(page) => page.into_response(),
+        Err(error) => {
+            tracing::error!(%error, "rendering a page failed");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// Adds the headers that keep a browser from doing more than showing the page.
+async fn guarded(request: Request, next: Next) -> Response {
+    const HEADERS: [(HeaderName, &str); 6] = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+    ];
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

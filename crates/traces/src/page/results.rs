@@ -1,0 +1,190 @@
+//! What a search found.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+use super::{filter::Filter, layout::Site, palette::Palette, scatter, text};
+use crate::{Kept, Store, StoredTrace, TraceId, query::parameters::now, tree::Tree};
+
+/// How many services a result names.
+const MOST_BADGES: usize = 8;
+
+/// A trace found, as far as a list shows it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub id: TraceId,
+    pub start: u64,
+    pub duration: Duration,
+    pub spans: usize,
+    pub errors: usize,
+    pub service: String,
+    pub operation: String,
+    services: Vec<(String, usize)>,
+    kept: Kept,
+}
+
+impl Found {
+    fn new(trace: &StoredTrace) -> Self {
+        let tree = Tree::new(trace.decode());
+        let root = tree.root().map(|row| &row.member);
+        let owned = |(name, count): (&str, usize)| (name.to_owned(), count);
+        Self {
+            id: trace.id,
+            start: tree.start(),
+            duration: tree.duration(),
+            spans: tree.rows().len(),
+            errors: tree.errors(),
+            service: root.map_or_else(String::new, |root| root.service().to_owned()),
+            operation: root.map_or_else(String::new, |root| root.span.name.clone()),
+            services: tree.services().into_iter().map(owned).collect(),
+            kept: trace.kept.clone(),
+        }
+    }
+}
+
+/// The results, or what to do when there are none.
+pub fn results(site: &Site, filter: &Filter, store: &Store, palette: &Palette) -> Markup {
+    if !filter.problems.is_empty() {
+        return html! {
+            section .notice role="alert" {
+                h1 { "Check the form" }
+                p { "A field holds something that makes no sense; it says what is expected." }
+            }
+        };
+    }
+    let traces = store.search(&filter.search);
+    let mut found: Vec<Found> = traces.iter().map(Found::new).collect();
+    if found.is_empty() {
+        return nothing(site, filter, store);
+    }
+    if filter.longest_first {
+        found.sort_by_key(|trace| std::cmp::Reverse(trace.duration));
+    }
+    let longest = found.iter().map(|trace| trace.duration).max();
+    let longest = longest.unwrap_or_default();
+    let now = now();
+    html! {
+        section aria-labelledby="found" {
+            div .heading {
+                h1 #found { (text::count(found.len(), "trace")) }
+                p .soft {
+                    @if found.len() == filter.limit {
+                        "The newest " (filter.limit) " that match; "
+                    }
+                    (text::grouped(store.len())) " stored"
+                }
+            }
+            (scatter::scatter(site, &found))
+            ol .results {
+                @for trace in &found {
+                    (result(site, trace, palette, longest, now))
+                }
+            }
+        }
+    }
+}
+
+fn result(site: &Site, trace: &Found, palette: &Palette, longest: Duration, now: u64) -> Markup {
+    let share = text::place(nanos(trace.duration), nanos(longest)).max(0.3);
+    html! {
+        li .result .failed[trace.errors > 0] {
+            a .what href=(site.link(&format!("trace/{}", trace.id))) {
+                span .service { (text::cut(&trace.service, 80)) }
+                " "
+                strong { (text::cut(named(&trace.operation), 160)) }
+            }
+            span .long { (text::duration(trace.duration)) }
+            svg .share width="100%" height="4" aria-hidden="true" {
+                rect .track width="100%" height="4" rx="2" {}
+                rect .fill width=(format!("{share:.2}%")) height="4" rx="2" {}
+            }
+            div .badges {
+                @if trace.errors > 0 {
+                    span .badge .error { (text::count(trace.errors, "error")) }
+                }
+                span .badge .plain { (text::count(trace.spans, "span")) }
+                @for (service, count) in trace.services.iter().take(MOST_BADGES) {
+                    span .badge {
+                        span class=(format!("dot {}", palette.class(service))) {}
+                        (text::cut(service, 40)) " " span .soft { (text::grouped(*count)) }
+                    }
+                }
+                @if trace.services.len() > MOST_BADGES {
+                    span .soft { "and " (trace.services.len() - MOST_BADGES) " more" }
+                }
+            }
+            p .when {
+                code { (text::short(trace.id)) } " · "
+                time datetime=(text::date_time(trace.start).replace(' ', "T") + "Z")
+                    title=(text::date_time(trace.start) + " UTC") {
+                    (text::ago(trace.start, now))
+                }
+                @if !matches!(trace.kept, Kept::NoPolicy) { " · kept: " (trace.kept) }
+            }
+        }
+    }
+}
+
+/// The name of an operation, which a service may leave empty.
+pub fn named(operation: &str) -> &str {
+    match operation {
+        "" => "(no name)",
+        name => name,
+    }
+}
+
+fn nothing(site: &Site, filter: &Filter, store: &Store) -> Markup {
+    if store.is_empty() {
+        return html! {
+            section .notice {
+                h1 { "No traces yet" }
+                p { "Spoor listens, but no span has come in. Make one:" }
+                ul {
+                    li {
+                        "In the lab, call the edge: " code { "curl http://127.0.0.1:8080/" }
+                        ", or send load: " code { "spoor load" } "."
+                    }
+                    li {
+                        "From your own service, export over OTLP: "
+                        code { "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317" } "."
+                    }
+                    li {
+                        "Requests but no traces? The sampling rate may be low: "
+                        code { "spoor get policies" } "."
+                    }
+                }
+                p { a .button href=(site.link("")) { "Look again" } }
+            }
+        };
+    }
+    html! {
+        section .notice {
+            h1 { "No trace matches" }
+            p {
+                (text::count(store.len(), "trace"))
+                @if store.len() == 1 { " is" } @else { " are" }
+                " stored, but none with a span to which all of this applies."
+            }
+            ul {
+                @if filter.search.start_min.is_some() { li { "Look further back." } }
+                @if filter.search.operation.is_some() {
+                    li { "The operation is the span's exact name, such as " code { "GET /" } "." }
+                }
+                @if !filter.search.tags.is_empty() {
+                    li { "Tags match one span exactly: " code { "error=true" } "." }
+                }
+                @if filter.search.duration_min.is_some() || filter.search.duration_max.is_some() {
+                    li { "Durations are of a single span, not of the trace." }
+                }
+            }
+            @if filter.narrows() {
+                p { a .button href=(site.link("")) { "Show all traces" } }
+            }
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    crate::query::parameters::nanos(duration)
+}

@@ -1,0 +1,86 @@
+//! The traces found as points: when they started, how long they took.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+use super::{
+    layout::Site,
+    results::{Found, named},
+    text,
+};
+use crate::query::parameters::nanos;
+
+/// The plot; nothing for fewer traces than make a picture.
+pub fn scatter(site: &Site, found: &[Found]) -> Markup {
+    if found.len() < 2 {
+        return html! {};
+    }
+    let first = found.iter().map(|trace| trace.start).min().unwrap_or(0);
+    let last = found.iter().map(|trace| trace.start).max().unwrap_or(0);
+    let longest = found.iter().map(|trace| nanos(trace.duration)).max();
+    let top = round_up(longest.unwrap_or(0));
+    html! {
+        figure .scatter {
+            figcaption { "Duration over time; red has errors, larger has more spans" }
+            div .plot {
+                div .scale aria-hidden="true" {
+                    @for part in [4, 2, 0] {
+                        span { (text::duration(Duration::from_nanos(top / 4 * part))) }
+                    }
+                }
+                svg width="100%" height="170" role="group" aria-label="Traces by duration" {
+                    @for line in ["4%", "50%", "96%"] {
+                        line .grid x1="0" x2="100%" y1=(line) y2=(line) {}
+                    }
+                    @for trace in found { (point(site, trace, first, last, top)) }
+                }
+            }
+            div .ends aria-hidden="true" {
+                span { (text::time_of_day(first)) }
+                span { (text::time_of_day(last)) " UTC" }
+            }
+        }
+    }
+}
+
+fn point(site: &Site, trace: &Found, first: u64, last: u64, top: u64) -> Markup {
+    // A margin on each side keeps whole points in the picture.
+    let across = match last - first {
+        0 => 50.0,
+        range => 2.0 + 0.96 * text::place(trace.start - first, range),
+    };
+    let up = 96.0 - 0.92 * text::place(nanos(trace.duration), top);
+    let radius = match trace.spans {
+        0..4 => 4,
+        4..16 => 5,
+        16..128 => 7,
+        _ => 9,
+    };
+    let class = if trace.errors > 0 { "failed" } else { "fine" };
+    html! {
+        a href=(site.link(&format!("trace/{}", trace.id))) {
+            circle class=(class) cx=(format!("{across:.2}%")) cy=(format!("{up:.2}%")) r=(radius) {
+                title {
+                    (text::cut(&trace.service, 80)) " " (text::cut(named(&trace.operation), 160))
+                    ", " (text::duration(trace.duration)) ", " (text::count(trace.spans, "span"))
+                    @if trace.errors > 0 { ", " (text::count(trace.errors, "error")) }
+                }
+            }
+        }
+    }
+}
+
+/// The next of 1, 2, 4 or 8 times a power of ten, so that its quarters are round.
+fn round_up(nanos: u64) -> u64 {
+    let mut magnitude = 100_u64;
+    loop {
+        for step in [1, 2, 4, 8] {
+            let candidate = magnitude.saturating_mul(step);
+            if candidate >= nanos {
+                return candidate;
+            }
+        }
+        magnitude = magnitude.saturating_mul(10);
+    }
+}

@@ -1,0 +1,164 @@
+//! The page of one trace.
+
+use std::time::Duration;
+
+use axum::response::Html;
+use maud::{Markup, html};
+
+use super::{
+    layout::{Site, notice},
+    palette::Palette,
+    results::named,
+    text,
+    waterfall::{self, Frame},
+};
+use crate::{
+    Kept, StoredTrace, TraceId,
+    query::parameters::now,
+    tree::{Row, Tree},
+};
+
+/// How many services the legend names.
+const MOST_SERVICES: usize = 24;
+
+/// A trace with everything that is known of it, its rows from a given one on.
+pub fn trace(site: &Site, stored: &StoredTrace, palette: &Palette, from: usize) -> Markup {
+    let tree = Tree::new(stored.decode());
+    let frame = Frame {
+        site,
+        palette,
+        tree: &tree,
+        id: stored.id,
+        from,
+    };
+    html! {
+        (heading(site, stored, &tree))
+        (facts(stored, &tree))
+        (bottleneck(&tree))
+        (legend(&tree, palette))
+        (waterfall::waterfall(&frame))
+    }
+}
+
+/// The page in place of a trace that is not there.
+pub fn missing(site: &Site, id: TraceId) -> Html<String> {
+    let content = notice(
+        "This trace is not here",
+        html! {
+            p { "No trace with the id " code { (id) } " is stored. It may be that" }
+            ul {
+                li { "it was not sampled, or no tail rule kept it: " code { "spoor get policies" } ";" }
+                li { "it is still on its way: spans are exported in batches, try again in a few seconds;" }
+                li { "it made room for newer ones: the store is bounded." }
+            }
+            p { a .button href=(site.link("")) { "Look for traces" } }
+        },
+    );
+    site.document("Trace not found", content)
+}
+
+fn heading(site: &Site, stored: &StoredTrace, tree: &Tree) -> Markup {
+    let root = tree.root().map(|row| &row.member);
+    let service = root.map_or("", |root| root.service());
+    let operation = root.map_or("", |root| &root.span.name);
+    html! {
+        div .heading .trace {
+            div {
+                p .crumbs { a href=(site.link("")) { "Traces" } }
+                h1 {
+                    span .service { (text::cut(service, 120)) } " "
+                    (text::cut(named(operation), 240))
+                }
+                p .id { code { (stored.id) } }
+            }
+            nav .links aria-label="This trace as JSON" {
+                a .button .quiet href=(site.link(&format!("api/traces/{}?prettyPrint=true", stored.id))) {
+                    "JSON"
+                }
+                a .button .quiet href=(site.link(&format!("api/v3/traces/{}?prettyPrint=true", stored.id))) {
+                    "OTLP JSON"
+                }
+            }
+        }
+    }
+}
+
+fn facts(stored: &StoredTrace, tree: &Tree) -> Markup {
+    let errors = tree.errors();
+    let depth = tree.rows().iter().map(|row| row.depth + 1).max();
+    html! {
+        dl .facts {
+            div { dt { "Duration" } dd { (text::duration(tree.duration())) } }
+            div {
+                dt { "Started" }
+                dd {
+                    (text::date_time(tree.start())) " UTC "
+                    span .soft { (text::ago(tree.start(), now())) }
+                }
+            }
+            div { dt { "Spans" } dd { (text::grouped(tree.rows().len())) } }
+            div .failed[errors > 0] { dt { "Errors" } dd { (text::grouped(errors)) } }
+            div { dt { "Services" } dd { (text::grouped(tree.services().len())) } }
+            div { dt { "Depth" } dd { (depth.unwrap_or(0)) } }
+            div .why { dt { "Kept because" } dd { (because(&stored.kept)) } }
+        }
+    }
+}
+
+/// Why it was kept, as a sentence.
+fn because(kept: &Kept) -> Markup {
+    html! {
+        @match kept {
+            Kept::NoPolicy => { "no tail policy covers it: all that arrives is kept" }
+            Kept::NoRoot => { "it had no root span when it was decided, so no policy applied" }
+            Kept::Rule { policy, rule } => {
+                "rule " b { (rule.to_string()) } " of policy " b { (policy.to_string()) } " matched"
+            }
+            Kept::Otherwise { policy } => {
+                "no rule matched, and it is in the share of others that policy "
+                b { (policy.to_string()) } " keeps"
+            }
+            Kept::Head { policy } => {
+                "no rule matched, and head sampling had already thinned out as far as policy "
+                b { (policy.to_string()) } " asks"
+            }
+        }
+    }
+}
+
+fn bottleneck(tree: &Tree) -> Markup {
+    let slowest = tree.slowest();
+    let row = slowest.and_then(|slowest| tree.rows().get(slowest));
+    let critical: Duration = tree.rows().iter().map(Row::critical_time).sum();
+    html! {
+        @if let (Some(row), true) = (row, tree.rows().len() > 1) {
+            p .bottleneck {
+                span .mark aria-hidden="true" {}
+                "Most of the critical path is spent in "
+                b { (text::cut(row.member.service(), 80)) " " (text::cut(named(&row.member.span.name), 120)) }
+                ": " (text::duration(row.critical_time()))
+                " of " (text::duration(critical))
+                " (" (text::percent(row.critical_time(), critical)) ")."
+            }
+        }
+    }
+}
+
+fn legend(tree: &Tree, palette: &Palette) -> Markup {
+    let services = tree.services();
+    html! {
+        ul .legend aria-label="Services" {
+            @for (service, count) in services.iter().take(MOST_SERVICES) {
+                li .badge {
+                    span class=(format!("dot {}", palette.class(service))) {}
+                    (text::cut(service, 60)) " " span .soft { (text::grouped(*count)) }
+                }
+            }
+            @if services.len() > MOST_SERVICES {
+                li .soft { "and " (services.len() - MOST_SERVICES) " more" }
+            }
+            li .key { span .swatch .critical {} "critical path" }
+            li .key { span .swatch .error {} "error" }
+        }
+    }
+}

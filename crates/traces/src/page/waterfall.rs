@@ -1,0 +1,167 @@
+//! The spans of a trace as bars over time, indented by who called whom.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+use super::{details, layout::Site, palette::Palette, results::named, text};
+use crate::{
+    TraceId,
+    tree::{Place, Row, Tree},
+};
+
+/// How many spans one page shows.
+const MOST_ROWS: usize = 1_000;
+/// A page that has grown to this many bytes shows no more details.
+const MOST_BYTES: usize = 4 << 20;
+/// Spans deeper than this are indented no further.
+const DEEPEST_INDENT: usize = 16;
+
+/// What a waterfall is drawn from.
+pub struct Frame<'a> {
+    pub site: &'a Site,
+    pub palette: &'a Palette,
+    pub tree: &'a Tree,
+    pub id: TraceId,
+    /// The first row shown.
+    pub from: usize,
+}
+
+/// The time axis and the rows that fit on a page, with links to the others.
+pub fn waterfall(frame: &Frame<'_>) -> Markup {
+    let rows = frame.tree.rows();
+    let from = if frame.from < rows.len() { frame.from } else { 0 };
+    let shown = rows.iter().enumerate().skip(from).take(MOST_ROWS);
+    let slowest = frame.tree.slowest().filter(|_| rows.len() > 1);
+    let mut size = 0;
+    let shown: Vec<Markup> = shown
+        .map(|(index, row)| {
+            let with_details = size < MOST_BYTES;
+            let row = item(frame, row, slowest == Some(index), with_details);
+            size += row.0.len();
+            row
+        })
+        .collect();
+    let next = from + shown.len();
+    html! {
+        section .waterfall aria-label="Spans" {
+            (pages(frame, from, next))
+            (axis(frame.tree.duration()))
+            ol .rows { @for row in shown { (row) } }
+            @if size >= MOST_BYTES {
+                p .cut {
+                    "The details of further spans are left out, since this page is already large; "
+                    "the JSON has them all."
+                }
+            }
+            (pages(frame, from, next))
+        }
+    }
+}
+
+/// Which part of the spans is shown; nothing when it is all of them.
+fn pages(frame: &Frame<'_>, from: usize, next: usize) -> Markup {
+    let total = frame.tree.rows().len();
+    let link = |from: usize| frame.site.link(&format!("trace/{}?from={from}", frame.id));
+    html! {
+        @if from > 0 || next < total {
+            nav .pages aria-label="Parts of the trace" {
+                span {
+                    "Spans " (text::grouped(from + 1)) "–" (text::grouped(next))
+                    " of " (text::grouped(total)) ", in the order of the tree"
+                }
+                @if from > 0 {
+                    a .button .quiet href=(link(from.saturating_sub(MOST_ROWS))) { "Previous" }
+                }
+                @if next < total { a .button .quiet href=(link(next)) { "Next" } }
+            }
+        }
+    }
+}
+
+fn axis(duration: Duration) -> Markup {
+    html! {
+        div .axis aria-hidden="true" {
+            span .corner { "Span" }
+            span .ticks {
+                @for part in 0..4_u32 { span { (text::duration(duration * part / 4)) } }
+                span .last { (text::duration(duration)) }
+            }
+        }
+    }
+}
+
+fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Markup {
+    let member = &row.member;
+    let indent = row.depth.min(DEEPEST_INDENT);
+    let class = frame.palette.class(member.service());
+    html! {
+        li .failed[member.is_error()] aria-level=(row.depth + 1) {
+            details {
+                summary {
+                    span class=(format!("name i{indent}")) {
+                        span class=(format!("dot {class}")) {}
+                        @if row.depth > DEEPEST_INDENT { span .soft { "+" (row.depth - DEEPEST_INDENT) } }
+                        span .label {
+                            span .operation { (text::cut(named(&member.span.name), 160)) }
+                            " "
+                            span .service { (text::cut(member.service(), 60)) }
+                        }
+                        @if member.is_error() { span .badge .error { "error" } }
+                        @if slowest { span .badge .slowest { "bottleneck" } }
+                        @if let Some(note) = place_note(row.place) { span .badge { (note) } }
+                        span .hidden { ", " (text::duration(member.duration())) }
+                    }
+                    (bar(frame.tree, row, &class))
+                }
+                @if with_details {
+                    (details::details(frame.site, frame.tree, row))
+                } @else {
+                    p .cut { "Left out, since this page is already large; see the JSON." }
+                }
+            }
+        }
+    }
+}
+
+fn place_note(place: Place) -> Option<&'static str> {
+    match place {
+        Place::Root | Place::Child => None,
+        Place::MissingParent => Some("parent missing"),
+        Place::Cycle => Some("cycle"),
+    }
+}
+
+fn bar(tree: &Tree, row: &Row, class: &str) -> Markup {
+    let total = tree.end() - tree.start();
+    let at = |time: u64| text::place(time - tree.start(), total);
+    let (start, end) = (at(row.member.start()), at(row.member.end()));
+    let width = (end - start).max(0.25);
+    // The label stands where there is room: after the bar, before it, or in it.
+    let (label_x, shift, anchor, inside) = match (start, end) {
+        (_, end) if end < 82.0 => (end.max(start + width), 6, "start", ""),
+        (start, _) if start > 18.0 => (start, -6, "end", ""),
+        (_, end) => (end, -6, "end", "inside"),
+    };
+    html! {
+        svg .bar width="100%" height="26" aria-hidden="true" {
+            @for line in ["25%", "50%", "75%"] {
+                line .grid x1=(line) x2=(line) y1="0" y2="26" {}
+            }
+            rect class=(format!("span {class}")) x=(share(start.min(99.75))) width=(share(width))
+                y="6" height="14" rx="2" {}
+            @for segment in &row.critical {
+                rect .critical x=(share(at(segment.start)))
+                    width=(share((at(segment.end) - at(segment.start)).max(0.25)))
+                    y="21" height="3" {}
+            }
+            text class=(inside) x=(share(label_x)) dx=(shift) y="17" text-anchor=(anchor) {
+                (text::duration(row.member.duration()))
+            }
+        }
+    }
+}
+
+fn share(percent: f64) -> String {
+    format!("{percent:.3}%")
+}
