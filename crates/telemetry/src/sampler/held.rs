@@ -16,6 +16,7 @@ thread_local! {
 }
 
 struct Held {
+    generation: u64,
     view: Arc<View>,
     lane: Arc<Lane>,
 }
@@ -30,7 +31,7 @@ impl Live {
             let current = held.try_borrow().ok()?;
             let held = current
                 .as_ref()
-                .filter(|held| held.view.generation() == generation)?;
+                .filter(|held| held.generation == generation)?;
             Some(decide(&held.view, &held.lane))
         });
         match decided {
@@ -45,7 +46,7 @@ impl Live {
         let decided = HELD.try_with(|held| {
             let mut held = held.try_borrow_mut().ok()?;
             match held.as_mut().filter(|held| held.counts_in(view.counters())) {
-                Some(held) => held.view = Arc::clone(&view),
+                Some(held) => held.change_phase(&view),
                 None => *held = Some(Held::new(&view)),
             }
             held.as_ref().map(|held| decide(&held.view, &held.lane))
@@ -68,9 +69,15 @@ fn decide_on_exit<R>(view: &View, decide: impl Fn(&View, &Lane) -> R) -> R {
 impl Held {
     fn new(view: &Arc<View>) -> Self {
         Self {
+            generation: view.generation(),
             view: Arc::clone(view),
             lane: view.counters().lane(),
         }
+    }
+
+    fn change_phase(&mut self, view: &Arc<View>) {
+        self.generation = view.generation();
+        self.view = Arc::clone(view);
     }
 
     fn counts_in(&self, counters: &Arc<Counters>) -> bool {

@@ -46,19 +46,18 @@ impl LiveSampler {
         }
     }
 
+    #[inline]
     fn root(&self, trace_id: TraceId, name: &str, incoming: &TraceState) -> SamplingResult {
-        self.live.with_view(|view, lane| {
-            let (entry, rule) = view
-                .rule(name)
-                .unwrap_or((View::DEFAULT_ENTRY, &self.fallback));
+        let kept = self.live.with_view(|view, lane| {
+            let (entry, rule) = view.rule(name).unwrap_or((View::DEFAULT_ENTRY, &self.fallback));
             let kept = rule.decide(|| Randomness::of(trace_id, incoming));
             lane.count(entry, kept);
-            if kept {
-                keep(rule.trace_state(incoming))
-            } else {
-                drop_root(incoming)
-            }
-        })
+            kept.then(|| rule.trace_state(incoming))
+        });
+        match kept {
+            Some(trace_state) => keep(trace_state),
+            None => not_kept(trace_state::without_threshold(incoming)),
+        }
     }
 }
 
@@ -94,10 +93,6 @@ fn follow(parent: &SpanContext) -> SamplingResult {
     } else {
         not_kept(trace_state)
     }
-}
-
-fn drop_root(incoming: &TraceState) -> SamplingResult {
-    not_kept(trace_state::without_threshold(incoming))
 }
 
 fn keep(trace_state: TraceState) -> SamplingResult {
