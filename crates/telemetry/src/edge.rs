@@ -4,7 +4,7 @@
 //! that its sampled flag never decides what is kept here, and its `tracestate` and baggage go no
 //! further. Only callers in a list of networks, empty unless set, go on with their own trace.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{net::IpAddr, str::FromStr, sync::LazyLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -58,7 +58,8 @@ pub fn admit(trusted: &TrustedPeers, peer: Option<IpAddr>, headers: &HeaderMap) 
 
 /// The caller's context as its headers have it, whoever it is: inside the mesh all are trusted.
 pub(crate) fn extract(headers: &HeaderMap) -> Context {
-    Propagator::new().extract_with_context(&Context::new(), &Headers(headers))
+    static PROPAGATOR: LazyLock<Propagator> = LazyLock::new(Propagator::new);
+    PROPAGATOR.extract_with_context(&Context::new(), &Headers(headers))
 }
 
 /// The headers of a response to the request whose server span is in this context; none when

@@ -1,0 +1,129 @@
+//! Finished spans on their way out: a bounded queue, retries, and a count of every loss.
+//!
+//! The SDK's own batch processor keeps its drop count private and gives a batch up after about
+//! a second; a receiver's rollout takes longer than that.
+
+mod counts;
+mod deliver;
+mod queue;
+
+use std::{
+    fmt, io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use opentelemetry::Context;
+use opentelemetry_sdk::{
+    error::{OTelSdkError, OTelSdkResult},
+    trace::{Span, SpanData, SpanProcessor},
+};
+use parking_lot::Mutex;
+
+pub use counts::{DropReason, SpanCounts};
+use deliver::Deliver;
+use queue::Queue;
+
+use crate::{export::Export, settings::BatchSettings};
+
+/// Queues spans and exports them in batches, on a thread of its own.
+#[derive(Clone)]
+pub struct BatchProcessor {
+    queue: Arc<Queue>,
+    worker: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl BatchProcessor {
+    /// Starts the exporting thread. `exporter` is called on a Tokio runtime of that thread's,
+    /// where it may open its lazy connections.
+    ///
+    /// # Errors
+    /// The operating system gives no thread or runtime, or `exporter` fails.
+    pub fn start<E: From<io::Error>>(
+        settings: BatchSettings,
+        counts: Arc<SpanCounts>,
+        exporter: impl FnOnce() -> Result<Arc<dyn Export>, E>,
+    ) -> Result<Self, E> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let exporter = {
+            let _inside = runtime.enter();
+            exporter()?
+        };
+        let queue = Arc::new(Queue::new(settings, counts));
+        let deliver = Deliver::new(settings, Arc::clone(&queue), exporter);
+        let worker = thread::Builder::new()
+            .name("span-export".to_owned())
+            .spawn(move || runtime.block_on(deliver.run()))?;
+        Ok(Self {
+            queue,
+            worker: Arc::new(Mutex::new(Some(worker))),
+        })
+    }
+
+    /// Exports what is there now, and waits for it; blocks the thread.
+    ///
+    /// # Errors
+    /// [`OTelSdkError::Timeout`] when it takes longer.
+    pub fn flush(&self, timeout: Duration) -> OTelSdkResult {
+        if self.queue.flush(Instant::now() + timeout) {
+            Ok(())
+        } else {
+            Err(OTelSdkError::Timeout(timeout))
+        }
+    }
+
+    /// Takes no more spans, exports those that are there and stops; what the grace period
+    /// doesn't suffice for is dropped as [`DropReason::ShutDown`]. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`OTelSdkError::AlreadyShutdown`] the second time, [`OTelSdkError::Timeout`] when spans
+    /// had to be dropped.
+    pub fn drain(&self, grace: Duration) -> OTelSdkResult {
+        let worker = self
+            .worker
+            .lock()
+            .take()
+            .ok_or(OTelSdkError::AlreadyShutdown)?;
+        let in_time = self.queue.close(Instant::now() + grace);
+        if worker.join().is_err() {
+            return Err(OTelSdkError::InternalFailure(
+                "the exporting thread panicked".to_owned(),
+            ));
+        }
+        if in_time {
+            Ok(())
+        } else {
+            Err(OTelSdkError::Timeout(grace))
+        }
+    }
+}
+
+impl SpanProcessor for BatchProcessor {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        if span.span_context.is_sampled() {
+            self.queue.push(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        self.flush(PATIENCE)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.drain(timeout)
+    }
+}
+
+impl fmt::Debug for BatchProcessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatchProcessor")
+            .field("waiting", &self.queue.len())
+            .finish_non_exhaustive()
+    }
+}

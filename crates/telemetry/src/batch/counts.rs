@@ -1,0 +1,97 @@
+//! What became of the spans.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// Spans exported and dropped since the process started.
+#[derive(Debug, Default)]
+pub struct SpanCounts {
+    exported: AtomicU64,
+    dropped: [AtomicU64; DropReason::ALL.len()],
+}
+
+/// Why a span was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// More spans were waiting than may.
+    QueueFull,
+    /// The receiver couldn't be reached, or didn't take them, for as long as they were retried.
+    ExportFailed,
+    /// The receiver said that it will never take them.
+    Refused,
+    /// The process ended before they were exported.
+    ShutDown,
+}
+
+impl DropReason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::QueueFull,
+        Self::ExportFailed,
+        Self::Refused,
+        Self::ShutDown,
+    ];
+
+    /// As metrics and reports have it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "QueueFull",
+            Self::ExportFailed => "ExportFailed",
+            Self::Refused => "Refused",
+            Self::ShutDown => "ShutDown",
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl SpanCounts {
+    /// Nothing counted yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Spans that the receiver accepted.
+    #[must_use]
+    pub fn exported(&self) -> u64 {
+        self.exported.load(Relaxed)
+    }
+
+    /// Spans dropped for this reason.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.slot(reason).load(Relaxed)
+    }
+
+    /// Spans dropped for whatever reason.
+    #[must_use]
+    pub fn all_dropped(&self) -> u64 {
+        self.dropped.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
+    pub(super) fn add_exported(&self, spans: u64) {
+        self.exported.fetch_add(spans, Relaxed);
+    }
+
+    pub(super) fn add_dropped(&self, reason: DropReason, spans: u64) {
+        self.slot(reason).fetch_add(spans, Relaxed);
+    }
+
+    fn slot(&self, reason: DropReason) -> &AtomicU64 {
+        let [queue_full, export_failed, refused, shut_down] = &self.dropped;
+        match reason {
+            DropReason::QueueFull => queue_full,
+            DropReason::ExportFailed => export_failed,
+            DropReason::Refused => refused,
+            DropReason::ShutDown => shut_down,
+        }
+    }
+}

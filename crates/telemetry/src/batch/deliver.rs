@@ -1,0 +1,170 @@
+//! Takes batches off the queue and sees each through: exported, refused or given up.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rand::RngExt;
+use tokio::task::JoinSet;
+
+use super::{DropReason, queue::Queue};
+use crate::{
+    export::{Accepted, Export, Failure},
+    settings::BatchSettings,
+};
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// Short against a rollout, so that spans follow soon after the receiver is back.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+/// Between two lines of the log about a full queue.
+const QUIET: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub(super) struct Deliver {
+    settings: BatchSettings,
+    queue: Arc<Queue>,
+    exporter: Arc<dyn Export>,
+    /// The last attempt failed: the log says so once, and once when it is over.
+    failing: Arc<AtomicBool>,
+}
+
+impl Deliver {
+    pub(super) fn new(
+        settings: BatchSettings,
+        queue: Arc<Queue>,
+        exporter: Arc<dyn Export>,
+    ) -> Self {
+        Self {
+            settings,
+            queue,
+            exporter,
+            failing: Arc::default(),
+        }
+    }
+
+    /// Until the queue is closed and everything is settled.
+    pub(super) async fn run(self) {
+        let mut exports = JoinSet::new();
+        let mut overflow = Overflow::default();
+        while let Some(batch) = self.queue.next().await {
+            overflow.report(self.queue.counts.dropped(DropReason::QueueFull));
+            let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            if self.queue.give_up.is_cancelled() {
+                self.queue.settle_dropped(DropReason::ShutDown, spans);
+                continue;
+            }
+            let encoded = self.exporter.encode(batch);
+            while exports.len() >= self.settings.max_exports {
+                exports.join_next().await;
+            }
+            let deliver = self.clone();
+            exports.spawn(async move { deliver.see_through(encoded, spans).await });
+        }
+        while exports.join_next().await.is_some() {}
+    }
+
+    async fn see_through(&self, batch: Bytes, spans: u64) {
+        tokio::select! {
+            biased;
+            () = self.queue.give_up.cancelled() => {
+                self.queue.settle_dropped(DropReason::ShutDown, spans);
+            }
+            outcome = self.attempts(batch) => match outcome {
+                Ok(accepted) => self.settle(accepted, spans),
+                Err(Failure::Refused(reason)) => {
+                    tracing::warn!(spans, reason, "the receiver refused spans");
+                    self.queue.settle_dropped(DropReason::Refused, spans);
+                }
+                Err(Failure::Retry { reason, .. }) => {
+                    tracing::warn!(spans, reason, "gave spans up after retrying");
+                    self.queue.settle_dropped(DropReason::ExportFailed, spans);
+                }
+            },
+        }
+    }
+
+    fn settle(&self, accepted: Accepted, spans: u64) {
+        let refused = accepted.rejected.min(spans);
+        if refused > 0 {
+            let reason = accepted.message;
+            tracing::warn!(spans = refused, reason, "the receiver refused some spans");
+            self.queue.settle_dropped(DropReason::Refused, refused);
+        }
+        self.queue.settle_exported(spans - refused);
+    }
+
+    async fn attempts(&self, batch: Bytes) -> Result<Accepted, Failure> {
+        let give_up_at = Instant::now() + self.settings.retry_budget;
+        let mut longest = FIRST_WAIT;
+        loop {
+            let sending = self.exporter.send(batch.clone());
+            let failure = match tokio::time::timeout(self.settings.export_timeout, sending).await {
+                Ok(Ok(accepted)) => {
+                    self.note_success();
+                    return Ok(accepted);
+                }
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::Retry {
+                    after: None,
+                    reason: "no answer in time".to_owned(),
+                },
+            };
+            let Failure::Retry { after, reason } = &failure else {
+                return Err(failure);
+            };
+            self.note_failure(reason);
+            let wait = wait(longest, *after);
+            let over = |next: Instant| next > give_up_at;
+            if Instant::now().checked_add(wait).is_none_or(over) {
+                return Err(failure);
+            }
+            tokio::time::sleep(wait).await;
+            longest = (longest * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    fn note_failure(&self, reason: &str) {
+        if !self.failing.swap(true, Relaxed) {
+            tracing::warn!(reason, "can't export spans, retrying");
+        }
+    }
+
+    fn note_success(&self) {
+        if self.failing.swap(false, Relaxed) {
+            tracing::info!("exporting spans again");
+        }
+    }
+}
+
+/// Half of it at random, so that instances don't come back in step; never sooner than the
+/// receiver asked.
+fn wait(longest: Duration, asked: Option<Duration>) -> Duration {
+    let jittered = longest.mul_f64(rand::rng().random_range(0.5..=1.0));
+    jittered.max(asked.unwrap_or_default())
+}
+
+/// Says in the log, now and then, that the queue overflowed.
+#[derive(Default)]
+struct Overflow {
+    reported: u64,
+    at: Option<Instant>,
+}
+
+impl Overflow {
+    fn report(&mut self, dropped: u64) {
+        let quiet = self.at.is_some_and(|at| at.elapsed() < QUIET);
+        if dropped > self.reported && !quiet {
+            let spans = dropped - self.reported;
+            tracing::warn!(spans, "dropped spans: OTEL_BSP_MAX_QUEUE_SIZE were waiting");
+            *self = Self {
+                reported: dropped,
+                at: Some(Instant::now()),
+            };
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Spans that wait, and who waits for them.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use opentelemetry_sdk::trace::SpanData;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{DropReason, SpanCounts};
+use crate::settings::BatchSettings;
+
+/// A bounded queue with one consumer.
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    /// For the consumer: there is a first span, a full batch, or a hurry.
+    wake: Notify,
+    /// For those who flush: something was settled.
+    settled: Condvar,
+    /// The grace period is over: give up what is left.
+    pub(super) give_up: CancellationToken,
+    pub(super) counts: Arc<SpanCounts>,
+    capacity: usize,
+    batch: usize,
+    delay: Duration,
+}
+
+#[derive(Default)]
+struct Waiting {
+    spans: VecDeque<SpanData>,
+    /// When the oldest of them came.
+    since: Option<Instant>,
+    /// Ever taken in, and ever exported or dropped after that.
+    taken: u64,
+    settled: u64,
+    /// Until this many are settled nobody waits for company.
+    hurry: u64,
+    closed: bool,
+}
+
+/// What the consumer finds.
+pub(super) enum Next {
+    Batch(Vec<SpanData>),
+    Wait(Option<Instant>),
+    Closed,
+}
+
+impl Queue {
+    pub(super) fn new(settings: BatchSettings, counts: Arc<SpanCounts>) -> Self {
+        Self {
+            waiting: Mutex::default(),
+            wake: Notify::new(),
+            settled: Condvar::new(),
+            give_up: CancellationToken::new(),
+            counts,
+            capacity: settings.max_queue_size,
+            batch: settings.max_export_batch_size,
+            delay: settings.schedule_delay,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.lock().spans.len()
+    }
+
+    pub(super) fn push(&self, span: SpanData) {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return self.counts.add_dropped(DropReason::ShutDown, 1);
+        }
+        if waiting.spans.len() >= self.capacity {
+            return self.counts.add_dropped(DropReason::QueueFull, 1);
+        }
+        if waiting.spans.is_empty() {
+            waiting.since = Some(Instant::now());
+        }
+        waiting.spans.push_back(span);
+        waiting.taken += 1;
+        let len = waiting.spans.len();
+        drop(waiting);
+        if len == 1 || len == self.batch {
+            self.wake.notify_one();
+        }
+    }
+
+    /// A batch as soon as one is full or its oldest span has waited long enough; none when the
+    /// queue is closed and empty.
+    pub(super) async fn next(&self) -> Option<Vec<SpanData>> {
+        loop {
+            match self.look() {
+                Next::Batch(batch) => return Some(batch),
+                Next::Closed => return None,
+                Next::Wait(None) => self.wake.notified().await,
+                Next::Wait(Some(until)) => {
+                    tokio::select! {
+                        () = self.wake.notified() => {}
+                        () = tokio::time::sleep_until(until.into()) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn look(&self) -> Next {
+        let mut waiting = self.waiting.lock();
+        let Some(since) = waiting.since.filter(|_| !waiting.spans.is_empty()) else {
+            return if waiting.closed {
+                Next::Closed
+            } else {
+                Next::Wait(None)
+            };
+        };
+        let until = since + self.delay;
+        let hurry = waiting.closed || waiting.hurry > waiting.settled;
+        if waiting.spans.len() < self.batch && !hurry && Instant::now() < until {
+            return Next::Wait(Some(until));
+        }
+        let count = waiting.spans.len().min(self.batch);
+        let batch: Vec<_> = waiting.spans.drain(..count).collect();
+        // The rest is at most as old as now: its own wait starts.
+        waiting.since = Some(Instant::now());
+        if waiting.spans.is_empty() {
+            waiting.spans.shrink_to(self.batch * 2);
+        }
+        Next::Batch(batch)
+    }
+
+    pub(super) fn settle_exported(&self, spans: u64) {
+        self.counts.add_exported(spans);
+        self.settle(spans);
+    }
+
+    pub(super) fn settle_dropped(&self, reason: DropReason, spans: u64) {
+        self.counts.add_dropped(reason, spans);
+        self.settle(spans);
+    }
+
+    fn settle(&self, spans: u64) {
+        self.waiting.lock().settled += spans;
+        self.settled.notify_all();
+    }
+
+    /// Whether all that was there is settled by then.
+    pub(super) fn flush(&self, deadline: Instant) -> bool {
+        let mut waiting = self.waiting.lock();
+        let target = waiting.taken;
+        waiting.hurry = waiting.hurry.max(target);
+        self.wake.notify_one();
+        while waiting.settled < target {
+            if self.settled.wait_until(&mut waiting, deadline).timed_out() {
+                return waiting.settled >= target;
+            }
+        }
+        true
+    }
+
+    /// Takes no more, and flushes; after the deadline what is left is given up.
+    pub(super) fn close(&self, deadline: Instant) -> bool {
+        self.waiting.lock().closed = true;
+        let in_time = self.flush(deadline);
+        if !in_time {
+            self.give_up.cancel();
+        }
+        self.wake.notify_one();
+        in_time
+    }
+}

@@ -1,0 +1,76 @@
+//! OTLP out: encodes a batch once, and sends the same bytes as often as it takes.
+//!
+//! Source: OpenTelemetry Protocol specification 1.5, for what may be retried and when.
+
+mod encode;
+mod grpc;
+mod http;
+mod retry_info;
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use opentelemetry_sdk::{Resource, trace::SpanData};
+
+use crate::settings::{OtlpSettings, Protocol};
+
+/// Sends batches of spans somewhere.
+pub trait Export: Send + Sync + 'static {
+    /// What [`Export::send`] sends: an OTLP `ExportTraceServiceRequest`.
+    fn encode(&self, spans: Vec<SpanData>) -> Bytes;
+
+    /// One attempt.
+    fn send(&self, batch: Bytes) -> Sending<'_>;
+}
+
+/// An attempt under way.
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Accepted, Failure>> + Send + 'a>>;
+
+/// The receiver took the batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Spans of it that it won't ever take.
+    pub rejected: u64,
+    /// Why.
+    pub message: String,
+}
+
+/// The receiver didn't take the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It may take it later.
+    Retry {
+        /// Not before this has passed.
+        after: Option<Duration>,
+        /// Why not now.
+        reason: String,
+    },
+    /// It will never take it.
+    Refused(String),
+}
+
+/// Why there can be no exporter.
+#[derive(Debug, thiserror::Error)]
+pub enum ExporterError {
+    /// The endpoint or its TLS.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+    Endpoint(#[from] tonic::transport::Error),
+    /// No TLS for this protocol.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: https needs OTEL_EXPORTER_OTLP_PROTOCOL=grpc")]
+    NoTls,
+}
+
+/// An exporter to an OTLP receiver; it connects when there is something to send.
+///
+/// # Errors
+/// The endpoint can't be used.
+pub fn otlp(
+    settings: &OtlpSettings,
+    resource: &Resource,
+) -> Result<Arc<dyn Export>, ExporterError> {
+    let encoder = encode::Encoder::new(resource);
+    Ok(match settings.protocol {
+        Protocol::Grpc => Arc::new(grpc::Grpc::new(settings, encoder)?),
+        Protocol::HttpProtobuf => Arc::new(http::Http::new(settings, encoder)?),
+    })
+}

@@ -1,0 +1,45 @@
+//! Spans → the bytes of an `ExportTraceServiceRequest`.
+
+use bytes::Bytes;
+use opentelemetry_proto::{
+    tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
+    transform::{
+        common::tonic::ResourceAttributesWithSchema,
+        trace::tonic::group_spans_by_resource_and_scope,
+    },
+};
+use opentelemetry_sdk::{Resource, trace::SpanData};
+use prost::Message;
+
+use super::Accepted;
+
+pub(super) struct Encoder {
+    resource: ResourceAttributesWithSchema,
+}
+
+impl Encoder {
+    pub(super) fn new(resource: &Resource) -> Self {
+        Self {
+            resource: resource.into(),
+        }
+    }
+
+    pub(super) fn encode(&self, spans: Vec<SpanData>) -> Bytes {
+        let resource_spans = group_spans_by_resource_and_scope(spans, &self.resource);
+        ExportTraceServiceRequest { resource_spans }
+            .encode_to_vec()
+            .into()
+    }
+}
+
+/// What the receiver's answer says; an answer that can't be read still is an acceptance.
+pub(super) fn accepted(answer: &[u8]) -> Accepted {
+    let partial = ExportTraceServiceResponse::decode(answer)
+        .ok()
+        .and_then(|response| response.partial_success)
+        .unwrap_or_default();
+    Accepted {
+        rejected: u64::try_from(partial.rejected_spans).unwrap_or_default(),
+        message: partial.error_message,
+    }
+}

@@ -1,0 +1,152 @@
+//! OTLP/gRPC.
+
+use std::error::Error;
+
+use bytes::{Buf, BufMut, Bytes};
+use http::{HeaderMap, Uri, uri::PathAndQuery};
+use opentelemetry_sdk::trace::SpanData;
+use tonic::{
+    Code, Request, Status,
+    codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder as Encode},
+    metadata::MetadataMap,
+    transport::{Channel, ClientTlsConfig, Endpoint},
+};
+
+use super::{
+    Accepted, Export, ExporterError, Failure, Sending,
+    encode::{Encoder, accepted},
+    retry_info,
+};
+use crate::settings::{Compression, OtlpSettings};
+
+const EXPORT: PathAndQuery =
+    PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
+
+pub(super) struct Grpc {
+    client: tonic::client::Grpc<Channel>,
+    headers: HeaderMap,
+    encoder: Encoder,
+}
+
+impl Grpc {
+    pub(super) fn new(settings: &OtlpSettings, encoder: Encoder) -> Result<Self, ExporterError> {
+        let mut endpoint = Endpoint::from(origin(&settings.endpoint))
+            .timeout(settings.timeout)
+            .connect_timeout(settings.timeout);
+        if settings.endpoint.scheme_str() == Some("https") {
+            endpoint = endpoint.tls_config(ClientTlsConfig::new().with_enabled_roots())?;
+        }
+        let client = tonic::client::Grpc::new(endpoint.connect_lazy());
+        let client = match settings.compression {
+            Compression::None => client,
+            Compression::Gzip => client.send_compressed(CompressionEncoding::Gzip),
+        };
+        Ok(Self {
+            client,
+            headers: settings.headers.clone(),
+            encoder,
+        })
+    }
+}
+
+impl Export for Grpc {
+    fn encode(&self, spans: Vec<SpanData>) -> Bytes {
+        self.encoder.encode(spans)
+    }
+
+    fn send(&self, batch: Bytes) -> Sending<'_> {
+        let mut client = self.client.clone();
+        Box::pin(async move {
+            client.ready().await.map_err(|error| retry(&error))?;
+            let mut request = Request::new(batch);
+            *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
+            let answer = client
+                .unary(request, EXPORT, Raw)
+                .await
+                .map_err(|status| failure(&status))?;
+            Ok::<Accepted, Failure>(accepted(&answer.into_inner()))
+        })
+    }
+}
+
+/// gRPC has its own paths: the endpoint's is of no meaning.
+fn origin(endpoint: &Uri) -> Uri {
+    let mut parts = endpoint.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).unwrap_or_else(|_| endpoint.clone())
+}
+
+fn retry(error: &dyn Error) -> Failure {
+    Failure::Retry {
+        after: None,
+        reason: with_causes(error),
+    }
+}
+
+fn failure(status: &Status) -> Failure {
+    let after = retry_info::delay(status.details());
+    let retryable = match status.code() {
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::ResourceExhausted => after.is_some(),
+        // Not the receiver's answer but the connection's failure.
+        _ => status.source().is_some(),
+    };
+    let reason = with_causes(status);
+    if retryable {
+        Failure::Retry { after, reason }
+    } else {
+        Failure::Refused(reason)
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Passes messages through as the bytes that they are.
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encode for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}

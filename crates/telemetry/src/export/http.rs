@@ -1,0 +1,139 @@
+//! OTLP/HTTP with protobuf bodies.
+
+use std::{io::Write, time::Duration};
+
+use bytes::Bytes;
+use flate2::write::GzEncoder;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use opentelemetry_sdk::trace::SpanData;
+
+use super::{
+    Export, ExporterError, Failure, Sending,
+    encode::{Encoder, accepted},
+};
+use crate::settings::{Compression, OtlpSettings};
+
+/// What of an answer is read.
+const MAX_ANSWER: usize = 64 * 1024;
+
+pub(super) struct Http {
+    client: Client<HttpConnector, Full<Bytes>>,
+    endpoint: Uri,
+    headers: HeaderMap,
+    compression: Compression,
+    timeout: Duration,
+    encoder: Encoder,
+}
+
+impl Http {
+    pub(super) fn new(settings: &OtlpSettings, encoder: Encoder) -> Result<Self, ExporterError> {
+        if settings.endpoint.scheme_str() == Some("https") {
+            return Err(ExporterError::NoTls);
+        }
+        let mut headers = settings.headers.clone();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-protobuf"),
+        );
+        if settings.compression == Compression::Gzip {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            endpoint: settings.endpoint.clone(),
+            headers,
+            compression: settings.compression,
+            timeout: settings.timeout,
+            encoder,
+        })
+    }
+}
+
+impl Export for Http {
+    fn encode(&self, spans: Vec<SpanData>) -> Bytes {
+        let bytes = self.encoder.encode(spans);
+        match self.compression {
+            Compression::None => bytes,
+            Compression::Gzip => gzipped(&bytes),
+        }
+    }
+
+    fn send(&self, batch: Bytes) -> Sending<'_> {
+        let mut request = Request::new(Full::new(batch));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.endpoint.clone();
+        *request.headers_mut() = self.headers.clone();
+        Box::pin(async move {
+            let exchange = async {
+                let response = self.client.request(request).await.map_err(|e| retry(&e))?;
+                judge(response).await
+            };
+            tokio::time::timeout(self.timeout, exchange)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(Failure::Retry {
+                        after: None,
+                        reason: "no answer in time".to_owned(),
+                    })
+                })
+        })
+    }
+}
+
+async fn judge(response: Response<Incoming>) -> Result<super::Accepted, Failure> {
+    let status = response.status();
+    let after = retry_after(response.headers());
+    let body = Limited::new(response.into_body(), MAX_ANSWER)
+        .collect()
+        .await;
+    if status.is_success() {
+        return Ok(body
+            .map(|body| accepted(&body.to_bytes()))
+            .unwrap_or_default());
+    }
+    let reason = format!("HTTP status {status}");
+    Err(match status {
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Failure::Retry { after, reason },
+        _ => Failure::Refused(reason),
+    })
+}
+
+/// In seconds; the date form is rare enough to fall back on the own backoff.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn retry(error: &hyper_util::client::legacy::Error) -> Failure {
+    let cause = std::error::Error::source(error);
+    let reason = cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+    Failure::Retry {
+        after: None,
+        reason,
+    }
+}
+
+fn gzipped(bytes: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    // Writing to memory can't fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default().into()
+}

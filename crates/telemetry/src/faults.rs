@@ -1,0 +1,191 @@
+//! Faults to inject: a delay, a share of failing requests, for one operation or all.
+
+use std::{collections::HashMap, str::FromStr, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use rand::RngExt;
+use spoor_policy::{OperationName, Probability};
+use spoor_proto::spoor::control::v1;
+
+/// One fault of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The server span's name; none: every operation that has no fault of its own.
+    pub operation: Option<OperationName>,
+    /// What each request waits before it is handled.
+    pub delay: Duration,
+    /// The share of requests that fail instead of being handled.
+    pub error_rate: Probability,
+}
+
+/// What one request has to suffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Wait this long first.
+    pub delay: Option<Duration>,
+    /// Then fail.
+    pub fail: bool,
+}
+
+/// Why a text or message holds no faults.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidFault {
+    /// Not `key=value`.
+    #[error("\"{0}\" must be operation=…, delay=… or errors=…")]
+    Member(String),
+    /// The operation's name.
+    #[error("operation: {0}")]
+    Operation(#[from] spoor_policy::InvalidName),
+    /// The delay.
+    #[error("delay: must be a number of ms or s such as \"300ms\" or \"1.5s\", not \"{0}\"")]
+    Delay(String),
+    /// Longer than a request may be held.
+    #[error("delay: must be at most {max} s", max = Fault::MAX_DELAY.as_secs())]
+    TooLong,
+    /// The share of errors.
+    #[error("errors: {0}")]
+    ErrorRate(#[from] spoor_policy::InvalidProbability),
+}
+
+/// The faults in force: read by every request, without a lock.
+#[derive(Debug, Default)]
+pub struct Faults {
+    table: ArcSwapOption<FaultTable>,
+}
+
+#[derive(Debug)]
+struct FaultTable {
+    operations: HashMap<OperationName, Fault>,
+    otherwise: Option<Fault>,
+}
+
+impl Faults {
+    /// No faults, until some are set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Replaces all faults. Of two for the same operation the later counts.
+    pub fn set(&self, faults: Vec<Fault>) {
+        if faults.is_empty() {
+            self.table.store(None);
+            return;
+        }
+        let mut table = FaultTable {
+            operations: HashMap::new(),
+            otherwise: None,
+        };
+        for fault in faults {
+            match fault.operation.clone() {
+                Some(operation) => {
+                    table.operations.insert(operation, fault);
+                }
+                None => table.otherwise = Some(fault),
+            }
+        }
+        self.table.store(Some(Arc::new(table)));
+    }
+
+    /// What a request of this operation (its server span's name) has to suffer.
+    #[must_use]
+    pub fn decide(&self, operation: &str) -> Decision {
+        let table = self.table.load();
+        let Some(table) = table.as_ref() else {
+            return Decision::default();
+        };
+        let Some(fault) = table.operations.get(operation).or(table.otherwise.as_ref()) else {
+            return Decision::default();
+        };
+        Decision {
+            delay: (!fault.delay.is_zero()).then_some(fault.delay),
+            fail: strikes(fault.error_rate),
+        }
+    }
+}
+
+fn strikes(rate: Probability) -> bool {
+    rate != Probability::NEVER
+        && rand::rng().random_range(0..Probability::ALWAYS.millionths()) < rate.millionths()
+}
+
+impl Fault {
+    /// The longest delay, one minute: more would only hold connections.
+    pub const MAX_DELAY: Duration = Duration::from_secs(60);
+
+    /// Reads faults as settings and flags have them: members separated by commas, faults by
+    /// semicolons. `operation=GET /,delay=300ms,errors=20%;errors=1%`.
+    ///
+    /// # Errors
+    /// [`InvalidFault`] names the member.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, InvalidFault> {
+        text.split(';')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(str::parse)
+            .collect()
+    }
+}
+
+impl FromStr for Fault {
+    type Err = InvalidFault;
+
+    fn from_str(text: &str) -> Result<Self, InvalidFault> {
+        let mut fault = Self {
+            operation: None,
+            delay: Duration::ZERO,
+            error_rate: Probability::NEVER,
+        };
+        for member in text
+            .split(',')
+            .map(str::trim)
+            .filter(|member| !member.is_empty())
+        {
+            let no_member = || InvalidFault::Member(member.to_owned());
+            let (key, value) = member.split_once('=').ok_or_else(no_member)?;
+            match key.trim() {
+                "operation" => fault.operation = Some(OperationName::new(value.trim())?),
+                "delay" => fault.delay = delay(value.trim())?,
+                "errors" => fault.error_rate = value.trim().parse()?,
+                _ => return Err(no_member()),
+            }
+        }
+        Ok(fault)
+    }
+}
+
+fn delay(text: &str) -> Result<Duration, InvalidFault> {
+    let invalid = || InvalidFault::Delay(text.to_owned());
+    let (number, scale) = match text.strip_suffix("ms") {
+        Some(number) => (number, 1e-3),
+        None => (text.strip_suffix('s').ok_or_else(invalid)?, 1.0),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| invalid())?;
+    let delay = Duration::try_from_secs_f64(number * scale).map_err(|_| invalid())?;
+    if delay > Fault::MAX_DELAY {
+        Err(InvalidFault::TooLong)
+    } else {
+        Ok(delay)
+    }
+}
+
+impl TryFrom<v1::Fault> for Fault {
+    type Error = InvalidFault;
+
+    fn try_from(message: v1::Fault) -> Result<Self, InvalidFault> {
+        let operation = match message.operation.as_str() {
+            "" => None,
+            name => Some(OperationName::new(name)?),
+        };
+        let delay = Duration::from_millis(message.delay_millis.into());
+        if delay > Self::MAX_DELAY {
+            return Err(InvalidFault::TooLong);
+        }
+        let error_rate = Probability::from_millionths(message.error_rate_millionths)?;
+        Ok(Self {
+            operation,
+            delay,
+            error_rate,
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! A response's body under observation: the call ends with its trailers.
+
+use std::{
+    pin::Pin,
+    task::{self, Poll},
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Frame, SizeHint};
+use tonic::{Code, Status, body::Body};
+
+use super::{call::Call, status};
+
+/// The response with the call attached to its body, or finished if its head has the status.
+pub(super) fn observed(call: Call, response: Response<Body>) -> Response<Body> {
+    if let Some((code, message)) = status::of(response.headers()) {
+        call.finish(code, &message);
+        return response;
+    }
+    if !response.status().is_success() {
+        call.finish(status::of_http(response.status()), "");
+        return response;
+    }
+    response.map(|inner| {
+        Body::new(Observed {
+            inner,
+            call: Some(call),
+        })
+    })
+}
+
+struct Observed {
+    inner: Body,
+    call: Option<Call>,
+}
+
+impl http_body::Body for Observed {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let polled = {
+            // A streaming handler runs while its body is polled.
+            let _inside = self.call.as_ref().map(|call| call.context.clone().attach());
+            Pin::new(&mut self.inner).poll_frame(task)
+        };
+        let Poll::Ready(frame) = &polled else {
+            return polled;
+        };
+        let end = match frame {
+            None => Some((Code::Unknown, "the answer has no trailers".to_owned())),
+            Some(Err(error)) => Some((error.code(), error.message().to_owned())),
+            Some(Ok(frame)) => frame
+                .trailers_ref()
+                .map(|trailers| status::of(trailers).unwrap_or((Code::Unknown, String::new()))),
+        };
+        if let Some((code, message)) = end
+            && let Some(call) = self.call.take()
+        {
+            call.finish(code, &message);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,83 @@
+//! A call from its start to its status.
+
+use std::{sync::Arc, time::Instant};
+
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Status, TraceContextExt},
+};
+use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, RPC_RESPONSE_STATUS_CODE};
+use tonic::Code;
+
+use super::status;
+use crate::metrics::{Operation, Outcome};
+
+/// Which end of the call this is: they judge codes differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Client,
+    Server,
+}
+
+/// A call under way. Dropped before its status is known, it counts as cancelled.
+pub(super) struct Call {
+    pub(super) operation: Arc<Operation>,
+    pub(super) context: Context,
+    started: Instant,
+    end: End,
+    over: bool,
+}
+
+impl Call {
+    pub(super) fn new(operation: Arc<Operation>, context: Context, end: End) -> Self {
+        Self {
+            operation,
+            context,
+            started: Instant::now(),
+            end,
+            over: false,
+        }
+    }
+
+    pub(super) fn event(&self, name: &'static str, attributes: impl FnOnce() -> Vec<KeyValue>) {
+        let span = self.context.span();
+        if span.is_recording() {
+            span.add_event(name, attributes());
+        }
+    }
+
+    /// It ended with this status.
+    pub(super) fn finish(mut self, code: Code, message: &str) {
+        self.over = true;
+        self.record(code, message);
+    }
+
+    fn record(&self, code: Code, message: &str) {
+        self.operation
+            .observe(Outcome::Rpc(code), self.started.elapsed());
+        let span = self.context.span();
+        // Without a span of its own the context holds the caller's, which isn't recorded here.
+        if !span.is_recording() {
+            return;
+        }
+        let name = status::name(code);
+        span.set_attribute(KeyValue::new(RPC_RESPONSE_STATUS_CODE, name));
+        let is_error = match self.end {
+            End::Client => code != Code::Ok,
+            End::Server => status::is_server_error(code),
+        };
+        if is_error {
+            span.set_attribute(KeyValue::new(ERROR_TYPE, name));
+            span.set_status(Status::error(message.to_owned()));
+        }
+        span.end();
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.over {
+            self.record(Code::Cancelled, "cancelled before its end");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The layer of a gRPC channel.
+
+use std::{
+    fmt::Display,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+};
+
+use http::{Request, Response};
+use opentelemetry::trace::FutureExt;
+use opentelemetry_sdk::trace::SdkTracer;
+use tonic::{Code, body::Body};
+use tower::{Layer, Service};
+
+use super::{
+    attributes, body,
+    call::{Call, End},
+    is_infrastructure,
+};
+use crate::{metrics::Operations, outgoing};
+
+/// Traces the calls made through a tonic channel.
+#[derive(Clone)]
+pub struct ClientLayer(pub(crate) Arc<Caller>);
+
+/// What the layer works with.
+pub(crate) struct Caller {
+    /// None: tracing is off.
+    pub(crate) tracer: Option<SdkTracer>,
+    pub(crate) operations: Arc<Operations>,
+}
+
+/// A channel behind [`ClientLayer`].
+#[derive(Clone)]
+pub struct Client<S> {
+    inner: S,
+    caller: Arc<Caller>,
+}
+
+impl<S> Layer<S> for ClientLayer {
+    type Service = Client<S>;
+
+    fn layer(&self, inner: S) -> Client<S> {
+        Client {
+            inner,
+            caller: Arc::clone(&self.0),
+        }
+    }
+}
+
+impl<S, B> Service<Request<B>> for Client<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Display,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(task)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if is_infrastructure(request.uri().path()) {
+            return Box::pin(self.inner.call(request));
+        }
+        let call = self.caller.begin(&request);
+        outgoing::inject(&call.context, request.headers_mut());
+        let sent = self.inner.call(request).with_context(call.context.clone());
+        Box::pin(async move {
+            match sent.await {
+                Ok(response) => Ok(body::observed(call, response)),
+                Err(error) => {
+                    call.finish(Code::Unavailable, &error.to_string());
+                    Err(error)
+                }
+            }
+        })
+    }
+}
+
+impl Caller {
+    fn begin<B>(&self, request: &Request<B>) -> Call {
+        let uri = request.uri();
+        let operation = self.operations.get("", attributes::method(uri.path()));
+        let context = outgoing::start(self.tracer.as_ref(), operation.name, || {
+            attributes::of_call(&operation, uri.path(), uri.authority())
+        });
+        Call::new(operation, context, End::Client)
+    }
+}

@@ -1,0 +1,18 @@
+//! gRPC inside the mesh: the layers for tonic's servers and channels. Callers are trusted.
+
+mod attributes;
+mod body;
+mod call;
+mod client;
+mod server;
+pub(crate) mod status;
+
+pub(crate) use client::Caller;
+pub use client::{Client, ClientLayer};
+pub(crate) use server::Callee;
+pub use server::{Server, ServerLayer};
+
+/// Health checks and reflection are the infrastructure's: no spans, faults or metrics.
+fn is_infrastructure(path: &str) -> bool {
+    path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
+}

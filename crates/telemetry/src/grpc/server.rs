@@ -1,0 +1,158 @@
+//! The layer of a gRPC server.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+};
+
+use http::{Request, Response};
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{FutureExt, Span, SpanKind, TraceContextExt, Tracer},
+};
+use opentelemetry_sdk::trace::SdkTracer;
+use tonic::{Status, body::Body, transport::server::TcpConnectInfo};
+use tower::{Layer, Service};
+
+use super::{
+    attributes, body,
+    call::{Call, End},
+    is_infrastructure,
+};
+use crate::{
+    edge,
+    faults::Faults,
+    metrics::{Operation, Operations},
+};
+
+/// Traces the calls that a tonic server answers.
+#[derive(Clone)]
+pub struct ServerLayer(pub(crate) Arc<Callee>);
+
+/// What the layer works with.
+pub(crate) struct Callee {
+    /// None: tracing is off.
+    pub(crate) tracer: Option<SdkTracer>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) operations: Arc<Operations>,
+}
+
+/// A service behind [`ServerLayer`].
+#[derive(Clone)]
+pub struct Server<S> {
+    inner: S,
+    callee: Arc<Callee>,
+}
+
+impl<S> Layer<S> for ServerLayer {
+    type Service = Server<S>;
+
+    fn layer(&self, inner: S) -> Server<S> {
+        Server {
+            inner,
+            callee: Arc::clone(&self.0),
+        }
+    }
+}
+
+impl<S, B> Service<Request<B>> for Server<S>
+where
+    S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(task)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The clone isn't ready; what was polled ready is.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        if is_infrastructure(request.uri().path()) {
+            return Box::pin(async move { inner.call(request).await });
+        }
+        let callee = Arc::clone(&self.callee);
+        Box::pin(async move { callee.handle(inner, request).await })
+    }
+}
+
+impl Callee {
+    async fn handle<S, B>(
+        &self,
+        mut inner: S,
+        request: Request<B>,
+    ) -> Result<Response<Body>, S::Error>
+    where
+        S: Service<Request<B>, Response = Response<Body>>,
+    {
+        let call = self.begin(&request);
+        let fault = self.faults.decide(call.operation.name);
+        let handled = async {
+            if let Some(delay) = fault.delay {
+                call.event("fault.injected", || {
+                    vec![KeyValue::new("fault.delay", delay.as_secs_f64())]
+                });
+                tokio::time::sleep(delay).await;
+            }
+            if fault.fail {
+                call.event("fault.injected", || {
+                    vec![KeyValue::new("fault.error", true)]
+                });
+                return Ok(Status::unavailable("injected fault").into_http());
+            }
+            inner.call(request).await
+        };
+        let result = handled.with_context(call.context.clone()).await;
+        match result {
+            Ok(response) => Ok(body::observed(call, response)),
+            Err(error) => {
+                call.finish(tonic::Code::Internal, "the service failed");
+                Err(error)
+            }
+        }
+    }
+
+    fn begin<B>(&self, request: &Request<B>) -> Call {
+        let path = request.uri().path();
+        let operation = self.operations.get("", attributes::method(path));
+        let parent = edge::extract(request.headers());
+        let context = match &self.tracer {
+            Some(tracer) => start_span(tracer, &operation, &parent, request),
+            None => parent,
+        };
+        Call::new(operation, context, End::Server)
+    }
+}
+
+/// The sampler decides on the name alone: attributes are made for recorded spans only.
+fn start_span<B>(
+    tracer: &SdkTracer,
+    operation: &Operation,
+    parent: &Context,
+    request: &Request<B>,
+) -> Context {
+    let builder = tracer
+        .span_builder(operation.name)
+        .with_kind(SpanKind::Server);
+    let mut span = tracer.build_with_context(builder, parent);
+    if span.is_recording() {
+        let uri = request.uri();
+        let mut all = attributes::of_call(operation, uri.path(), uri.authority());
+        if let Some(peer) = peer(request) {
+            attributes::push_peer(&mut all, peer);
+        }
+        span.set_attributes(all);
+    }
+    parent.with_span(span)
+}
+
+fn peer<B>(request: &Request<B>) -> Option<SocketAddr> {
+    request.extensions().get::<TcpConnectInfo>()?.remote_addr()
+}

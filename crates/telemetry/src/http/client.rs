@@ -1,0 +1,119 @@
+//! The layer of an HTTP client: the client span, metrics, and the context in the request.
+
+use std::{
+    fmt::Display,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+    time::Instant,
+};
+
+use http::{Request, Response, StatusCode};
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{FutureExt, Status, TraceContextExt},
+};
+use opentelemetry_sdk::trace::SdkTracer;
+use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, HTTP_RESPONSE_STATUS_CODE};
+use tower::{Layer, Service};
+
+use super::attributes;
+use crate::{
+    metrics::{Operation, Operations, Outcome},
+    outgoing,
+};
+
+/// Traces the requests of an HTTP client, such as `hyper_util`'s.
+#[derive(Clone)]
+pub struct ClientLayer(pub(crate) Arc<Caller>);
+
+/// What the layer works with.
+pub(crate) struct Caller {
+    pub(crate) tracer: Option<SdkTracer>,
+    pub(crate) operations: Arc<Operations>,
+}
+
+/// A client behind [`ClientLayer`].
+#[derive(Clone)]
+pub struct Client<S> {
+    inner: S,
+    caller: Arc<Caller>,
+}
+
+impl<S> Layer<S> for ClientLayer {
+    type Service = Client<S>;
+
+    fn layer(&self, inner: S) -> Client<S> {
+        Client {
+            inner,
+            caller: Arc::clone(&self.0),
+        }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Client<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: Display,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(task)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let started = Instant::now();
+        let method = attributes::method(request.method());
+        let operation = self
+            .caller
+            .operations
+            .get(method, request.uri().host().unwrap_or(""));
+        let context = outgoing::start(self.caller.tracer.as_ref(), operation.name, || {
+            attributes::of_client(&request)
+        });
+        outgoing::inject(&context, request.headers_mut());
+        let sent = self.inner.call(request).with_context(context.clone());
+        Box::pin(async move {
+            let result = sent.await;
+            let outcome = result.as_ref().map(Response::status);
+            end(&operation, started, &context, outcome);
+            result
+        })
+    }
+}
+
+fn end<E: Display>(
+    operation: &Operation,
+    started: Instant,
+    context: &Context,
+    outcome: Result<StatusCode, &E>,
+) {
+    let span = context.span();
+    let counted = match outcome {
+        Ok(status) => Outcome::Http(status.as_u16()),
+        Err(_) => Outcome::NoAnswer,
+    };
+    operation.observe(counted, started.elapsed());
+    if !span.is_recording() {
+        return;
+    }
+    match outcome {
+        Ok(status) => {
+            let code = status.as_u16();
+            span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
+            if code >= 400 {
+                span.set_attribute(KeyValue::new(ERROR_TYPE, code.to_string()));
+                span.set_status(Status::error(""));
+            }
+        }
+        Err(error) => {
+            span.set_attribute(KeyValue::new(ERROR_TYPE, crate::metrics::OTHER));
+            span.set_status(Status::error(error.to_string()));
+        }
+    }
+    span.end();
+}

@@ -1,0 +1,217 @@
+//! The layer of an HTTP edge: who is believed, the server span, faults, metrics, the trace id
+//! in the response.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll},
+    time::Instant,
+};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, MatchedPath},
+};
+use http::{Request, Response, StatusCode};
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{FutureExt, Span, SpanKind, Status, TraceContextExt, Tracer},
+};
+use opentelemetry_sdk::trace::SdkTracer;
+use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, HTTP_RESPONSE_STATUS_CODE};
+use tower::{Layer, Service};
+
+use super::{attributes, fault};
+use crate::{
+    edge::{self, Admitted, TrustedPeers},
+    faults::Faults,
+    metrics::{Operation, Operations, Outcome},
+};
+
+/// Traces the requests of an HTTP edge: [`crate::Telemetry::http_server`] applies it.
+#[derive(Clone)]
+pub struct ServerLayer(pub(crate) Arc<Edge>);
+
+/// What the layer works with.
+pub(crate) struct Edge {
+    /// None: tracing is off.
+    pub(crate) tracer: Option<SdkTracer>,
+    pub(crate) trusted: TrustedPeers,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) operations: Arc<Operations>,
+}
+
+/// A service behind [`ServerLayer`].
+#[derive(Clone)]
+pub struct Server<S> {
+    inner: S,
+    edge: Arc<Edge>,
+}
+
+impl<S> Layer<S> for ServerLayer {
+    type Service = Server<S>;
+
+    fn layer(&self, inner: S) -> Server<S> {
+        Server {
+            inner,
+            edge: Arc::clone(&self.0),
+        }
+    }
+}
+
+impl<S> Service<Request<Body>> for Server<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, task: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(task)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The clone isn't ready; what was polled ready is.
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let edge = Arc::clone(&self.edge);
+        Box::pin(async move { Ok(edge.handle(inner, request).await) })
+    }
+}
+
+impl Edge {
+    async fn handle<S>(&self, mut inner: S, request: Request<Body>) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        let (exchange, request) = self.begin(request);
+        let fault = self.faults.decide(exchange.operation.name);
+        let handled = async {
+            if let Some(delay) = fault.delay {
+                exchange.event("fault.injected", || {
+                    vec![KeyValue::new("fault.delay", delay.as_secs_f64())]
+                });
+                tokio::time::sleep(delay).await;
+            }
+            if fault.fail {
+                exchange.event("fault.injected", || {
+                    vec![KeyValue::new("fault.error", true)]
+                });
+                return fault::response();
+            }
+            let Ok(response) = inner.call(request).await;
+            response
+        };
+        let mut response = handled.with_context(exchange.context.clone()).await;
+        if let Some(headers) = edge::response_headers(&exchange.context) {
+            response.headers_mut().extend(headers);
+        }
+        exchange.end(response.status());
+        response
+    }
+
+    fn begin(&self, request: Request<Body>) -> (Exchange, Request<Body>) {
+        let started = Instant::now();
+        let peer = request
+            .extensions()
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|it| it.0);
+        let route = request
+            .extensions()
+            .get::<MatchedPath>()
+            .map_or("", MatchedPath::as_str);
+        let operation = self
+            .operations
+            .get(attributes::method(request.method()), route);
+        let admitted = edge::admit(&self.trusted, peer.map(|it| it.ip()), request.headers());
+        let Some(tracer) = &self.tracer else {
+            return (Exchange::new(operation, started, admitted.parent), request);
+        };
+        let (context, request) = start_span(tracer, &operation, admitted, peer, request);
+        (Exchange::new(operation, started, context), request)
+    }
+}
+
+/// The sampler decides on the name alone: attributes are made for recorded spans only.
+fn start_span(
+    tracer: &SdkTracer,
+    operation: &Operation,
+    admitted: Admitted,
+    peer: Option<SocketAddr>,
+    request: Request<Body>,
+) -> (Context, Request<Body>) {
+    let Admitted { parent, link, .. } = admitted;
+    let builder = tracer
+        .span_builder(operation.name)
+        .with_kind(SpanKind::Server);
+    let mut span = tracer.build_with_context(builder, &parent);
+    if !span.is_recording() {
+        return (parent.with_span(span), request);
+    }
+    if let Some(link) = link {
+        span.add_link(link, Vec::new());
+    }
+    let (parts, body) = request.into_parts();
+    span.set_attributes(attributes::of_server(&parts, operation.target, peer));
+    (parent.with_span(span), Request::from_parts(parts, body))
+}
+
+/// A request being answered. Dropped before its end, it counts as unanswered.
+struct Exchange {
+    operation: Arc<Operation>,
+    started: Instant,
+    context: Context,
+    answered: bool,
+}
+
+impl Exchange {
+    fn new(operation: Arc<Operation>, started: Instant, context: Context) -> Self {
+        Self {
+            operation,
+            started,
+            context,
+            answered: false,
+        }
+    }
+
+    fn event(&self, name: &'static str, attributes: impl FnOnce() -> Vec<KeyValue>) {
+        let span = self.context.span();
+        if span.is_recording() {
+            span.add_event(name, attributes());
+        }
+    }
+
+    fn end(mut self, status: StatusCode) {
+        self.answered = true;
+        let span = self.context.span();
+        if span.is_recording() {
+            let code = status.as_u16();
+            span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
+            if status.is_server_error() {
+                span.set_attribute(KeyValue::new(ERROR_TYPE, code.to_string()));
+                span.set_status(Status::error(""));
+            }
+            span.end();
+        }
+        self.operation
+            .observe(Outcome::Http(status.as_u16()), self.started.elapsed());
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.answered {
+            let span = self.context.span();
+            span.set_attribute(KeyValue::new(ERROR_TYPE, "cancelled"));
+            span.set_status(Status::error("the client went away before the answer"));
+            span.end();
+            self.operation
+                .observe(Outcome::NoAnswer, self.started.elapsed());
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Lines of the log on standard error, each with the trace and span that it belongs to, sampled
+//! or not.
+
+mod fields;
+
+use std::fmt::{self, Write};
+
+use jiff::Timestamp;
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, TraceContextExt},
+};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
+
+use crate::settings::LogFormat;
+use fields::{JsonFields, TextFields};
+
+/// Formats events in the form that is set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lines(pub(crate) LogFormat);
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let span = Context::map_current(|context| context.span().span_context().clone());
+        let line = match self.0 {
+            LogFormat::Text => text(event, &span)?,
+            LogFormat::Json => json(event, &span)?,
+        };
+        writeln!(writer, "{line}")
+    }
+}
+
+fn text(event: &Event<'_>, span: &SpanContext) -> Result<String, fmt::Error> {
+    let metadata = event.metadata();
+    let mut line = String::with_capacity(160);
+    write!(
+        line,
+        "{:.3} {:5} {}:",
+        Timestamp::now(),
+        metadata.level(),
+        metadata.target()
+    )?;
+    event.record(&mut TextFields::new(&mut line));
+    if span.is_valid() {
+        write!(
+            line,
+            " trace_id={} span_id={}",
+            span.trace_id(),
+            span.span_id()
+        )?;
+    }
+    Ok(line)
+}
+
+fn json(event: &Event<'_>, span: &SpanContext) -> Result<String, fmt::Error> {
+    let metadata = event.metadata();
+    let mut object = serde_json::Map::new();
+    let mut put = |key: &str, value: String| object.insert(key.to_owned(), value.into());
+    put("timestamp", format!("{:.6}", Timestamp::now()));
+    put("level", metadata.level().to_string());
+    put("target", metadata.target().to_owned());
+    if span.is_valid() {
+        put("trace_id", span.trace_id().to_string());
+        put("span_id", span.span_id().to_string());
+        put("trace_flags", format!("{:02x}", span.trace_flags()));
+    }
+    event.record(&mut JsonFields(&mut object));
+    serde_json::to_string(&object).map_err(|_| fmt::Error)
+}

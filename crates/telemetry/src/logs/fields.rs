@@ -1,0 +1,110 @@
+//! An event's fields, for people and for machines.
+
+use std::{
+    error::Error,
+    fmt::{Debug, Write},
+};
+
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
+
+const MESSAGE: &str = "message";
+
+/// ` the message key=value key=value`. Line breaks are escaped: one event, one line.
+pub(super) struct TextFields<'a> {
+    line: &'a mut String,
+}
+
+impl<'a> TextFields<'a> {
+    pub(super) fn new(line: &'a mut String) -> Self {
+        Self { line }
+    }
+
+    fn put(&mut self, field: &Field, text: &str) {
+        // Writing to a string can't fail.
+        if field.name() == MESSAGE {
+            let _ = write!(self.line, " {}", text.escape_debug_lines());
+        } else {
+            let _ = write!(self.line, " {}={}", field.name(), text.escape_debug_lines());
+        }
+    }
+}
+
+impl Visit for TextFields<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == MESSAGE {
+            self.put(field, value);
+        } else {
+            self.put(field, &format!("{value:?}"));
+        }
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.put(field, &format!("{:?}", with_causes(value)));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.put(field, &format!("{value:?}"));
+    }
+}
+
+/// The fields as members of an object.
+pub(super) struct JsonFields<'a>(pub(super) &'a mut Map<String, Value>);
+
+impl JsonFields<'_> {
+    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for JsonFields<'_> {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.put(field, with_causes(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a string can't fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// Keeps a text on one line.
+trait OneLine {
+    fn escape_debug_lines(&self) -> String;
+}
+
+impl OneLine for str {
+    fn escape_debug_lines(&self) -> String {
+        self.replace('\n', "\\n").replace('\r', "\\r")
+    }
+}

@@ -1,0 +1,69 @@
+//! Numbers for Prometheus: requests (rate, errors, duration), spans, sampling, the process.
+//!
+//! Names are those of the semantic conventions as OpenTelemetry's Prometheus compatibility
+//! document translates them: `http.server.request.duration` in seconds is
+//! `http_server_request_duration_seconds`.
+
+mod operation;
+mod process;
+mod sampling;
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use prometheus_client::{encoding::text, registry::Registry};
+
+use crate::{batch::SpanCounts, sampler::Live};
+
+pub(crate) use operation::{OTHER, Operation, Operations, Outcome, Side};
+
+/// All of a process's metrics.
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    pub(crate) http_server: Arc<Operations>,
+    pub(crate) http_client: Arc<Operations>,
+    pub(crate) rpc_server: Arc<Operations>,
+    pub(crate) rpc_client: Arc<Operations>,
+}
+
+impl Metrics {
+    pub(crate) fn new(counts: Arc<SpanCounts>, live: Arc<Live>) -> Self {
+        let mut registry = Registry::default();
+        let mut operations = |side| Arc::new(Operations::register(side, &mut registry));
+        let http_server = operations(Side::HttpServer);
+        let http_client = operations(Side::HttpClient);
+        let rpc_server = operations(Side::RpcServer);
+        let rpc_client = operations(Side::RpcClient);
+        registry.register_collector(Box::new(sampling::Spans(counts)));
+        registry.register_collector(Box::new(sampling::Roots(live)));
+        registry.register_collector(Box::new(process::Process::new()));
+        Self {
+            registry: Mutex::new(registry),
+            http_server,
+            http_client,
+            rpc_server,
+            rpc_client,
+        }
+    }
+
+    /// Adds a service's own metrics.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.lock());
+    }
+
+    /// All of them in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// A metric can't be written.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry.lock())?;
+        Ok(text)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

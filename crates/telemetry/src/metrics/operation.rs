@@ -1,0 +1,232 @@
+//! What a layer knows about each operation: the span's name, and its duration histograms.
+//!
+//! An operation is looked up once a request, without allocating; its labels were made when it
+//! was first seen.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use prometheus_client::{
+    metrics::{family::Family, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::grpc::status;
+
+/// The semantic conventions' advice for request durations, in seconds.
+const BUCKETS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+/// How many operations are told apart; the others are one, `_OTHER`.
+const MAX_OPERATIONS: usize = 1000;
+/// The semantic conventions' name for what isn't known.
+pub(crate) const OTHER: &str = "_OTHER";
+
+type Labels = Vec<(&'static str, String)>;
+type Durations = Family<Labels, Histogram, fn() -> Histogram>;
+
+/// Which layer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    HttpServer,
+    HttpClient,
+    RpcServer,
+    RpcClient,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// With this HTTP status.
+    Http(u16),
+    /// With this gRPC status.
+    Rpc(tonic::Code),
+    /// Without one: cancelled, or the peer couldn't be reached.
+    NoAnswer,
+}
+
+/// All operations of one layer.
+pub(crate) struct Operations {
+    side: Side,
+    durations: Durations,
+    known: RwLock<HashMap<&'static str, HashMap<Box<str>, Arc<Operation>>>>,
+    other: Arc<Operation>,
+}
+
+/// One operation: method and route, or an RPC method.
+pub(crate) struct Operation {
+    /// The span's name.
+    pub(crate) name: &'static str,
+    /// The route or the RPC method; empty when there is none.
+    pub(crate) target: &'static str,
+    side: Side,
+    labels: Labels,
+    durations: Durations,
+    /// Those that ever occurred.
+    outcomes: RwLock<Vec<(Outcome, Histogram)>>,
+}
+
+impl Side {
+    fn metric(self) -> (&'static str, &'static str) {
+        match self {
+            Self::HttpServer => (
+                "http_server_request_duration",
+                "Duration of HTTP server requests",
+            ),
+            Self::HttpClient => (
+                "http_client_request_duration",
+                "Duration of HTTP client requests",
+            ),
+            Self::RpcServer => ("rpc_server_call_duration", "Duration of incoming RPCs"),
+            Self::RpcClient => ("rpc_client_call_duration", "Duration of outgoing RPCs"),
+        }
+    }
+
+    /// What the conventions say about an outcome: the status, and `error.type` when it counts
+    /// as an error on this side.
+    fn outcome(self, outcome: Outcome) -> Labels {
+        let mut labels = Vec::new();
+        if let Some((key, value)) = match outcome {
+            Outcome::Http(status) => Some(("http_response_status_code", status.to_string())),
+            Outcome::Rpc(code) => Some(("rpc_response_status_code", status::name(code).to_owned())),
+            Outcome::NoAnswer => None,
+        } {
+            labels.push((key, value));
+        }
+        if let Some(error) = self.error_type(outcome) {
+            labels.push(("error_type", error));
+        }
+        labels
+    }
+
+    fn error_type(self, outcome: Outcome) -> Option<String> {
+        match (self, outcome) {
+            (_, Outcome::NoAnswer) => Some(OTHER.to_owned()),
+            (Self::HttpServer, Outcome::Http(status)) => {
+                (status >= 500).then(|| status.to_string())
+            }
+            (_, Outcome::Http(status)) => (status >= 400).then(|| status.to_string()),
+            (Self::RpcServer, Outcome::Rpc(code)) => {
+                status::is_server_error(code).then(|| status::name(code).to_owned())
+            }
+            (_, Outcome::Rpc(code)) => {
+                (code != tonic::Code::Ok).then(|| status::name(code).to_owned())
+            }
+        }
+    }
+
+    fn labels(self, method: &'static str, target: &str) -> Labels {
+        let mut labels = match self {
+            Self::HttpServer | Self::HttpClient => {
+                vec![("http_request_method", method.to_owned())]
+            }
+            Self::RpcServer | Self::RpcClient => vec![("rpc_system_name", "grpc".to_owned())],
+        };
+        let key = match self {
+            Self::HttpServer => "http_route",
+            Self::HttpClient => "server_address",
+            Self::RpcServer | Self::RpcClient => "rpc_method",
+        };
+        if !target.is_empty() {
+            labels.push((key, target.to_owned()));
+        }
+        labels
+    }
+
+    /// HTTP servers: `{method} {route}`. RPC: the method. HTTP clients have no route to name.
+    fn span_name(self, method: &'static str, target: &'static str) -> &'static str {
+        let method = if method == OTHER { "HTTP" } else { method };
+        match self {
+            Self::HttpServer if !target.is_empty() => leaked(&format!("{method} {target}")),
+            Self::HttpServer | Self::HttpClient => method,
+            Self::RpcServer | Self::RpcClient => target,
+        }
+    }
+}
+
+impl Operations {
+    pub(crate) fn register(side: Side, registry: &mut Registry) -> Self {
+        let durations = Durations::new_with_constructor(|| Histogram::new(BUCKETS));
+        let (name, help) = side.metric();
+        registry.register_with_unit(name, help, Unit::Seconds, durations.clone());
+        let other = Arc::new(Operation::new(side, OTHER, OTHER, &durations));
+        Self {
+            side,
+            durations,
+            known: RwLock::default(),
+            other,
+        }
+    }
+
+    /// The operation of this method (one of a fixed set) and target.
+    pub(crate) fn get(&self, method: &'static str, target: &str) -> Arc<Operation> {
+        let known = self.known.read();
+        if let Some(operation) = known.get(method).and_then(|targets| targets.get(target)) {
+            return Arc::clone(operation);
+        }
+        drop(known);
+        self.add(method, target)
+    }
+
+    fn add(&self, method: &'static str, target: &str) -> Arc<Operation> {
+        let mut known = self.known.write();
+        if known.values().map(HashMap::len).sum::<usize>() >= MAX_OPERATIONS {
+            return Arc::clone(&self.other);
+        }
+        let operation = known
+            .entry(method)
+            .or_default()
+            .entry(target.into())
+            .or_insert_with(|| {
+                Arc::new(Operation::new(
+                    self.side,
+                    method,
+                    leaked(target),
+                    &self.durations,
+                ))
+            });
+        Arc::clone(operation)
+    }
+}
+
+impl Operation {
+    fn new(side: Side, method: &'static str, target: &'static str, durations: &Durations) -> Self {
+        Self {
+            name: side.span_name(method, target),
+            target,
+            side,
+            labels: side.labels(method, target),
+            durations: durations.clone(),
+            outcomes: RwLock::default(),
+        }
+    }
+
+    /// Counts one request.
+    pub(crate) fn observe(&self, outcome: Outcome, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        let outcomes = self.outcomes.read();
+        if let Some((_, histogram)) = outcomes.iter().find(|(known, _)| *known == outcome) {
+            histogram.observe(seconds);
+            return;
+        }
+        drop(outcomes);
+        self.first(outcome).observe(seconds);
+    }
+
+    fn first(&self, outcome: Outcome) -> Histogram {
+        let mut labels = self.labels.clone();
+        labels.extend(self.side.outcome(outcome));
+        let histogram = self.durations.get_or_create_owned(&labels);
+        let mut outcomes = self.outcomes.write();
+        if !outcomes.iter().any(|(known, _)| *known == outcome) {
+            outcomes.push((outcome, histogram.clone()));
+        }
+        histogram
+    }
+}
+
+/// Kept for the process's life: span names must be `'static` or allocated for each span. Their
+/// number is bounded by [`MAX_OPERATIONS`].
+fn leaked(text: &str) -> &'static str {
+    Box::leak(text.into())
+}

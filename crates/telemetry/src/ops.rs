@@ -1,0 +1,36 @@
+//! What operators ask a process: `/metrics`, `/healthz`, `/readyz`, on a port of its own.
+
+use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+
+use crate::Telemetry;
+
+/// The three routes.
+///
+/// `/healthz` answers 200 while the process can answer at all, `/readyz` only between
+/// [`Telemetry::set_ready`] with `true` and the start of the shutdown.
+pub fn router(telemetry: &Telemetry) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(ready))
+        .with_state(telemetry.clone())
+}
+
+async fn metrics(State(telemetry): State<Telemetry>) -> impl IntoResponse {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match telemetry.metrics().text() {
+        Ok(text) => ([("content-type", OPEN_METRICS)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "can't write the metrics");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn ready(State(telemetry): State<Telemetry>) -> impl IntoResponse {
+    if telemetry.is_ready() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    }
+}

@@ -1,0 +1,48 @@
+//! What every client layer does: open a client span, and pass the context on.
+
+use std::sync::LazyLock;
+
+use http::HeaderMap;
+use opentelemetry::{
+    Context, KeyValue,
+    propagation::TextMapPropagator,
+    trace::{Span, SpanKind, TraceContextExt, Tracer},
+};
+use opentelemetry_http::HeaderInjector;
+use opentelemetry_sdk::trace::SdkTracer;
+
+use crate::propagation::Propagator;
+
+/// A context with a new client span, or the current one as it is when tracing is off or the
+/// trace isn't sampled: the span would be dropped, and its parent stands for it.
+pub(crate) fn start(
+    tracer: Option<&SdkTracer>,
+    name: &'static str,
+    attributes: impl FnOnce() -> Vec<KeyValue>,
+) -> Context {
+    let current = Context::current();
+    let Some(tracer) = tracer else { return current };
+    let unsampled = {
+        let span = current.span();
+        let parent = span.span_context();
+        parent.is_valid() && !parent.is_sampled()
+    };
+    if unsampled {
+        return current;
+    }
+    let builder = tracer.span_builder(name).with_kind(SpanKind::Client);
+    let mut span = tracer.build_with_context(builder, &current);
+    if span.is_recording() {
+        span.set_attributes(attributes());
+    }
+    current.with_span(span)
+}
+
+/// Writes the context into a request's headers, in place of what they held.
+pub(crate) fn inject(context: &Context, headers: &mut HeaderMap) {
+    static PROPAGATOR: LazyLock<Propagator> = LazyLock::new(Propagator::new);
+    for field in PROPAGATOR.fields() {
+        headers.remove(field);
+    }
+    PROPAGATOR.inject_context(context, &mut HeaderInjector(headers));
+}

@@ -1,0 +1,16 @@
+//! Percent-encoding, as settings and gRPC messages use it.
+
+/// `%41` → `A`; none when what follows a `%` is not hexadecimal, or the result not UTF-8.
+pub(crate) fn decoded(text: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(bytes.next()?).to_digit(16);
+        decoded.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
+    }
+    String::from_utf8(decoded).ok()
+}

@@ -1,0 +1,370 @@
+//! A process's telemetry, from its start to its shutdown.
+
+mod events;
+mod resource;
+mod subscriber;
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use opentelemetry::{InstrumentationScope, trace::TracerProvider};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{SdkTracer, SdkTracerProvider},
+};
+use opentelemetry_semantic_conventions::SCHEMA_URL;
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+
+use crate::{
+    batch::{BatchProcessor, SpanCounts},
+    control_stream::{self, ControlStream, Pace},
+    export::{self, Export, ExporterError},
+    faults::Faults,
+    grpc, http,
+    metrics::Metrics,
+    ops,
+    propagation::Propagator,
+    sampler::{Fallback, Live, LiveSampler},
+    settings::{Sampler, Settings},
+};
+
+/// A process's telemetry. Clones are the same one.
+#[derive(Clone)]
+pub struct Telemetry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    provider: Option<SdkTracerProvider>,
+    tracer: Option<SdkTracer>,
+    counts: Arc<SpanCounts>,
+    live: Arc<Live>,
+    faults: Arc<Faults>,
+    metrics: Metrics,
+    ready: AtomicBool,
+    stop: CancellationToken,
+    control: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What became of all spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Those that the receiver accepted.
+    pub exported: u64,
+    /// Those that were lost, for whatever reason.
+    pub dropped: u64,
+}
+
+/// Why telemetry can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No exporter.
+    #[error(transparent)]
+    Exporter(#[from] ExporterError),
+    /// No thread to export on.
+    #[error("can't start the exporting thread: {0}")]
+    Thread(#[from] io::Error),
+    /// What is to be logged.
+    #[error("RUST_LOG: {0}; must be directives such as \"info\" or \"info,sqlx=warn\"")]
+    LogFilter(#[source] tracing_subscriber::filter::ParseError),
+    /// The process has a subscriber already.
+    #[error("the process logs elsewhere already: {0}")]
+    Subscriber(#[from] tracing::subscriber::SetGlobalDefaultError),
+    /// Called outside a Tokio runtime.
+    #[error("must be started inside a Tokio runtime: {0}")]
+    Runtime(#[from] tokio::runtime::TryCurrentError),
+    /// The control plane's address.
+    #[error("SPOOR_CONTROL_ENDPOINT: {0}")]
+    ControlEndpoint(#[from] tonic::transport::Error),
+}
+
+impl Telemetry {
+    /// Starts the process's telemetry: logs, spans, the exporter and the control stream. Call it
+    /// once, inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] names what is in the way.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let telemetry = Self::local(settings)?;
+        tracing::subscriber::set_global_default(telemetry.subscriber()?)?;
+        opentelemetry::global::set_text_map_propagator(Propagator::new());
+        if let Some(provider) = &telemetry.inner.provider {
+            opentelemetry::global::set_tracer_provider(provider.clone());
+        }
+        for warning in &telemetry.inner.settings.warnings {
+            tracing::warn!("ignored {warning}");
+        }
+        Ok(telemetry)
+    }
+
+    /// The same without touching what is the process's own: nothing is logged, and `tracing`'s
+    /// spans are not collected unless [`Telemetry::subscriber`] is set as the default. For
+    /// several services in one process, as in tests.
+    ///
+    /// # Errors
+    /// As [`Telemetry::start`].
+    pub fn local(settings: Settings) -> Result<Self, StartError> {
+        let resource = resource::of(&settings);
+        let exporter = settings.otlp.clone();
+        Self::build(
+            settings,
+            &resource,
+            exporter.map(|otlp| {
+                let resource = resource.clone();
+                move || Ok(export::otlp(&otlp, &resource)?)
+            }),
+        )
+    }
+
+    /// As [`Telemetry::local`], with an exporter of one's own.
+    ///
+    /// # Errors
+    /// As [`Telemetry::start`].
+    pub fn with_exporter(
+        settings: Settings,
+        exporter: Arc<dyn Export>,
+    ) -> Result<Self, StartError> {
+        let resource = resource::of(&settings);
+        Self::build(settings, &resource, Some(|| Ok(exporter)))
+    }
+
+    fn build(
+        settings: Settings,
+        resource: &Resource,
+        exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, StartError>>,
+    ) -> Result<Self, StartError> {
+        let counts = Arc::new(SpanCounts::new());
+        let live = Arc::new(Live::new());
+        let faults = Arc::new(Faults::new());
+        faults.set(settings.faults.clone());
+        let provider = (!settings.disabled)
+            .then(|| provider(&settings, resource, &counts, &live, exporter))
+            .transpose()?;
+        let tracer = provider.as_ref().map(tracer);
+        let stop = CancellationToken::new();
+        let control = control(&settings, &live, &faults, &counts, &stop)?;
+        let metrics = Metrics::new(Arc::clone(&counts), Arc::clone(&live));
+        let inner = Inner {
+            settings,
+            provider,
+            tracer,
+            counts,
+            live,
+            faults,
+            metrics,
+            ready: AtomicBool::new(false),
+            stop,
+            control: Mutex::new(control),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Collects `tracing`'s events into the log and its spans into the trace.
+    ///
+    /// # Errors
+    /// [`StartError::LogFilter`].
+    pub fn subscriber(
+        &self,
+    ) -> Result<impl tracing::Subscriber + Send + Sync + 'static, StartError> {
+        subscriber::build(&self.inner.settings, self.inner.tracer.clone())
+    }
+
+    /// The router behind an HTTP edge: server spans, metrics, faults, the trust rule, and the
+    /// trace id in every response. Add all routes first.
+    pub fn http_server(&self, router: axum::Router) -> axum::Router {
+        router.layer(http::ServerLayer(Arc::new(http::Edge {
+            tracer: self.inner.tracer.clone(),
+            trusted: self.inner.settings.trusted.clone(),
+            faults: Arc::clone(&self.inner.faults),
+            operations: Arc::clone(&self.inner.metrics.http_server),
+        })))
+    }
+
+    /// For an HTTP client: client spans, metrics, and the context in the request.
+    #[must_use]
+    pub fn http_client_layer(&self) -> http::ClientLayer {
+        http::ClientLayer(Arc::new(http::Caller {
+            tracer: self.inner.tracer.clone(),
+            operations: Arc::clone(&self.inner.metrics.http_client),
+        }))
+    }
+
+    /// For a tonic server: server spans, metrics and faults. [`crate::serve::grpc`] applies it.
+    #[must_use]
+    pub fn grpc_server_layer(&self) -> grpc::ServerLayer {
+        grpc::ServerLayer(Arc::new(grpc::Callee {
+            tracer: self.inner.tracer.clone(),
+            faults: Arc::clone(&self.inner.faults),
+            operations: Arc::clone(&self.inner.metrics.rpc_server),
+        }))
+    }
+
+    /// For a tonic channel: client spans, metrics, and the context in the call.
+    #[must_use]
+    pub fn grpc_client_layer(&self) -> grpc::ClientLayer {
+        grpc::ClientLayer(Arc::new(grpc::Caller {
+            tracer: self.inner.tracer.clone(),
+            operations: Arc::clone(&self.inner.metrics.rpc_client),
+        }))
+    }
+
+    /// `/metrics`, `/healthz` and `/readyz`, for a port of their own.
+    pub fn ops(&self) -> axum::Router {
+        ops::router(self)
+    }
+
+    /// All metrics; a service's own can be added.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// The faults in force.
+    #[must_use]
+    pub fn faults(&self) -> &Arc<Faults> {
+        &self.inner.faults
+    }
+
+    /// The sampling plan in force.
+    #[must_use]
+    pub fn live(&self) -> &Arc<Live> {
+        &self.inner.live
+    }
+
+    /// What became of the spans so far.
+    #[must_use]
+    pub fn span_counts(&self) -> &Arc<SpanCounts> {
+        &self.inner.counts
+    }
+
+    /// For spans made by hand through OpenTelemetry's API; none when tracing is off.
+    #[must_use]
+    pub fn tracer(&self) -> Option<SdkTracer> {
+        self.inner.tracer.clone()
+    }
+
+    /// What it was started with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// What `/readyz` answers.
+    pub fn set_ready(&self, ready: bool) {
+        self.inner.ready.store(ready, Relaxed);
+    }
+
+    /// What `/readyz` answers.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.inner.ready.load(Relaxed)
+    }
+
+    /// Exports what has been collected, within the grace period, and stops. Spans that end later
+    /// are counted as dropped.
+    pub async fn shutdown(&self, grace: Duration) -> Drained {
+        const FAREWELL: Duration = Duration::from_secs(2);
+        self.set_ready(false);
+        if let Some(provider) = self.inner.provider.clone() {
+            let drained =
+                tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(grace)).await;
+            match drained {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "spans were not exported in time"),
+                Err(error) => tracing::warn!(%error, "exporting the last spans failed"),
+            }
+        }
+        // Afterwards, so that the last report has the final counts.
+        self.inner.stop.cancel();
+        let control = self.inner.control.lock().take();
+        if let Some(task) = control
+            && tokio::time::timeout(FAREWELL, task).await.is_err()
+        {
+            tracing::warn!("the control stream didn't end in time");
+        }
+        let counts = &self.inner.counts;
+        Drained {
+            exported: counts.exported(),
+            dropped: counts.all_dropped(),
+        }
+    }
+}
+
+fn provider(
+    settings: &Settings,
+    resource: &Resource,
+    counts: &Arc<SpanCounts>,
+    live: &Arc<Live>,
+    exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, StartError>>,
+) -> Result<SdkTracerProvider, StartError> {
+    let sampler = LiveSampler::new(Arc::clone(live), fallback(settings.sampler));
+    let mut builder = SdkTracerProvider::builder()
+        .with_sampler(sampler)
+        .with_resource(resource.clone());
+    if let Some(exporter) = exporter {
+        let processor = BatchProcessor::start(settings.batch, Arc::clone(counts), exporter)?;
+        builder = builder.with_span_processor(processor);
+    }
+    Ok(builder.build())
+}
+
+fn fallback(sampler: Sampler) -> Fallback {
+    Fallback::from(match sampler {
+        Sampler::AlwaysOn => spoor_policy::Probability::ALWAYS,
+        Sampler::AlwaysOff => spoor_policy::Probability::NEVER,
+        Sampler::Ratio(probability) => probability,
+    })
+}
+
+fn tracer(provider: &SdkTracerProvider) -> SdkTracer {
+    let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(SCHEMA_URL)
+        .build();
+    provider.tracer_with_scope(scope)
+}
+
+fn control(
+    settings: &Settings,
+    live: &Arc<Live>,
+    faults: &Arc<Faults>,
+    counts: &Arc<SpanCounts>,
+    stop: &CancellationToken,
+) -> Result<Option<JoinHandle<()>>, StartError> {
+    let Some(endpoint) = &settings.control else {
+        return Ok(None);
+    };
+    let stream = ControlStream {
+        endpoint: Endpoint::new(endpoint.clone())?,
+        service: settings.service.clone(),
+        instance: settings.instance.clone(),
+        live: Arc::clone(live),
+        faults: Arc::clone(faults),
+        spans: Arc::clone(counts),
+        pace: Pace::default(),
+    };
+    let runtime = tokio::runtime::Handle::try_current()?;
+    Ok(Some(
+        runtime.spawn(control_stream::run(stream, stop.clone())),
+    ))
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry")
+            .field("settings", &self.inner.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,143 @@
+//! Serving with an end: bind, serve, and drain under a grace period.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+
+use crate::Telemetry;
+
+/// Why there is no serving, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address can't be listened on.
+    #[error("can't listen on {address} (set by {setting}): {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The flag or variable that sets it.
+        setting: String,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// Accepting connections failed.
+    #[error("serving HTTP failed: {0}")]
+    Http(#[source] io::Error),
+    /// Accepting connections failed.
+    #[error("serving gRPC failed: {0}")]
+    Grpc(#[source] tonic::transport::Error),
+    /// Requests were still in flight when the grace period ended.
+    #[error("requests were cut off: not done within {} s of the shutdown", .grace.as_secs_f64())]
+    CutOff {
+        /// The grace period.
+        grace: Duration,
+    },
+}
+
+/// Listens on an address; `setting` is the flag or variable that it comes from, for the error.
+///
+/// # Errors
+/// [`ServeError::Bind`].
+pub async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| {
+        let setting = setting.to_owned();
+        ServeError::Bind {
+            address,
+            setting,
+            source,
+        }
+    })
+}
+
+/// Serves HTTP until `stop`, then finishes the requests in flight within `grace`. Handlers and
+/// layers find the peer's address as `axum::extract::ConnectInfo<SocketAddr>`.
+///
+/// # Errors
+/// [`ServeError::Http`], [`ServeError::CutOff`].
+pub async fn http(
+    listener: TcpListener,
+    router: Router,
+    grace: Duration,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serving =
+        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    within_grace(
+        async { serving.await.map_err(ServeError::Http) },
+        grace,
+        stop,
+    )
+    .await
+}
+
+/// A gRPC server: services behind the telemetry layer, with health.
+#[derive(Debug)]
+pub struct Grpc {
+    /// Where it listens.
+    pub listener: TcpListener,
+    /// The services, such as `Routes::new(ServiceBServer::new(b))`, with reflection if wanted.
+    pub routes: Routes,
+    /// Their full names, for `grpc.health.v1.Health`, such as `spoor.ab.v1.ServiceB`.
+    pub services: Vec<&'static str>,
+    /// How long requests in flight have after the stop.
+    pub grace: Duration,
+}
+
+/// Serves gRPC until `stop`: then health says NOT_SERVING, and the requests in flight finish
+/// within the grace period.
+///
+/// # Errors
+/// [`ServeError::Grpc`], [`ServeError::CutOff`].
+pub async fn grpc(
+    server: Grpc,
+    telemetry: &Telemetry,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let names: Vec<&'static str> = [""].into_iter().chain(server.services).collect();
+    for name in &names {
+        reporter
+            .set_service_status(*name, ServingStatus::Serving)
+            .await;
+    }
+    let stopping = {
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            for name in names {
+                reporter
+                    .set_service_status(name, ServingStatus::NotServing)
+                    .await;
+            }
+        }
+    };
+    let serving = tonic::transport::Server::builder()
+        .layer(telemetry.grpc_server_layer())
+        .add_routes(server.routes.add_service(health))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(server.listener), stopping);
+    within_grace(
+        async { serving.await.map_err(ServeError::Grpc) },
+        server.grace,
+        stop,
+    )
+    .await
+}
+
+async fn within_grace(
+    serving: impl Future<Output = Result<(), ServeError>>,
+    grace: Duration,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    tokio::select! {
+        result = serving => result,
+        () = async {
+            stop.cancelled().await;
+            tokio::time::sleep(grace).await;
+        } => Err(ServeError::CutOff { grace }),
+    }
+}

@@ -1,0 +1,212 @@
+//! Settings, read once from the environment: OpenTelemetry's names, and a few of Spoor's own.
+//!
+//! Sources: OpenTelemetry specification, "Environment Variable Specification" and "OTLP Exporter
+//! Configuration". Where it says that a value which can't be understood is ignored with a
+//! warning, that is done ([`Settings::warnings`]); anything else wrong is an error.
+
+mod batch;
+mod otlp;
+mod reader;
+mod resource;
+
+use spoor_policy::{Namespace, Probability, ServiceName};
+
+use crate::{edge::TrustedPeers, faults::Fault};
+
+pub use batch::BatchSettings;
+pub use otlp::{Compression, OtlpSettings, Protocol};
+use reader::Reader;
+pub use reader::SettingError;
+
+/// Everything that can be set about a service's telemetry.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `OTEL_SERVICE_NAME`, else `service.name` of `OTEL_RESOURCE_ATTRIBUTES`, else
+    /// `unknown_service`.
+    pub service: ServiceName,
+    /// `service.namespace` of `OTEL_RESOURCE_ATTRIBUTES`, else `default`.
+    pub namespace: Namespace,
+    /// `service.instance.id` of `OTEL_RESOURCE_ATTRIBUTES`, else a new UUID.
+    pub instance: String,
+    /// The other resource attributes.
+    pub attributes: Vec<(String, String)>,
+    /// `OTEL_SDK_DISABLED`: no spans. Contexts are still passed on and metrics still counted.
+    pub disabled: bool,
+    /// `OTEL_TRACES_SAMPLER` and `_ARG`: decides where traces start until a policy does.
+    pub sampler: Sampler,
+    /// `OTEL_TRACES_EXPORTER`: `otlp` (the default), or none for `none`.
+    pub otlp: Option<OtlpSettings>,
+    /// `OTEL_BSP_…`.
+    pub batch: BatchSettings,
+    /// `RUST_LOG`: what is logged; `info` unless set.
+    pub log_filter: String,
+    /// `SPOOR_LOG_FORMAT`: `text` or `json`.
+    pub log_format: LogFormat,
+    /// `SPOOR_CONTROL_ENDPOINT`: where policies and faults come from, such as
+    /// `http://127.0.0.1:5779`. None: nowhere, the sampler stays as it is set.
+    pub control: Option<http::Uri>,
+    /// `SPOOR_TRUSTED_PEERS`: whose trace context an HTTP edge continues.
+    pub trusted: TrustedPeers,
+    /// `SPOOR_FAULTS`: in force from the start.
+    pub faults: Vec<Fault>,
+    /// Settings that were ignored, as OpenTelemetry asks; logged at the start.
+    pub warnings: Vec<SettingError>,
+    named: bool,
+}
+
+/// How roots are sampled without a policy. What has a parent always follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampler {
+    /// Every trace.
+    AlwaysOn,
+    /// None.
+    AlwaysOff,
+    /// This share.
+    Ratio(Probability),
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Reads all settings through `variable`, which looks one up by its name.
+    ///
+    /// # Errors
+    /// All that is wrong, each naming its setting and what would be right.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<SettingError>> {
+        let mut reader = Reader::new(&variable);
+        let identity = resource::read(&mut reader);
+        let settings = Self {
+            service: identity.service,
+            namespace: identity.namespace,
+            instance: identity.instance,
+            attributes: identity.attributes,
+            named: identity.named,
+            disabled: reader.boolean("OTEL_SDK_DISABLED"),
+            sampler: sampler(&mut reader),
+            otlp: exporter(&mut reader)
+                .then(|| otlp::read(&mut reader))
+                .flatten(),
+            batch: batch::read(&mut reader),
+            log_filter: reader.text("RUST_LOG").unwrap_or_else(|| "info".to_owned()),
+            log_format: log_format(&mut reader),
+            control: reader.parsed("SPOOR_CONTROL_ENDPOINT", control_endpoint),
+            trusted: reader
+                .parsed("SPOOR_TRUSTED_PEERS", |text| {
+                    text.parse::<TrustedPeers>()
+                        .map_err(|error| error.to_string())
+                })
+                .unwrap_or_default(),
+            faults: reader
+                .parsed("SPOOR_FAULTS", |text| {
+                    Fault::parse_all(text).map_err(|error| error.to_string())
+                })
+                .unwrap_or_default(),
+            warnings: Vec::new(),
+        };
+        let (errors, warnings) = reader.finish();
+        if errors.is_empty() {
+            Ok(Self {
+                warnings,
+                ..settings
+            })
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// As [`Settings::read`], from the process's environment.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_env() -> Result<Self, Vec<SettingError>> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Names the service, unless the environment did.
+    #[must_use]
+    pub fn or_service(mut self, name: ServiceName) -> Self {
+        if !self.named {
+            self.service = name;
+            self.named = true;
+        }
+        self
+    }
+}
+
+fn exporter(reader: &mut Reader<'_>) -> bool {
+    match reader.text("OTEL_TRACES_EXPORTER").as_deref() {
+        None | Some("otlp") => true,
+        Some("none") => false,
+        Some(other) => {
+            reader.warn(
+                "OTEL_TRACES_EXPORTER",
+                other,
+                "must be \"otlp\" or \"none\"",
+            );
+            true
+        }
+    }
+}
+
+fn sampler(reader: &mut Reader<'_>) -> Sampler {
+    const NAME: &str = "OTEL_TRACES_SAMPLER";
+    let Some(name) = reader.text(NAME) else {
+        return Sampler::AlwaysOn;
+    };
+    match name.as_str() {
+        "always_on" | "parentbased_always_on" => Sampler::AlwaysOn,
+        "always_off" | "parentbased_always_off" => Sampler::AlwaysOff,
+        "traceidratio" | "parentbased_traceidratio" => Sampler::Ratio(ratio(reader)),
+        other => {
+            reader.warn(
+                NAME,
+                other,
+                "must be always_on, always_off, traceidratio, or one of them after \
+                 \"parentbased_\"; policies come from SPOOR_CONTROL_ENDPOINT",
+            );
+            Sampler::AlwaysOn
+        }
+    }
+}
+
+fn ratio(reader: &mut Reader<'_>) -> Probability {
+    const NAME: &str = "OTEL_TRACES_SAMPLER_ARG";
+    let Some(text) = reader.text(NAME) else {
+        return Probability::ALWAYS;
+    };
+    let ratio = text
+        .parse()
+        .ok()
+        .filter(|ratio: &f64| (0.0..=1.0).contains(ratio));
+    // From 0 to 1 it is at most a million, and rounding there is what is wanted.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let millionths = ratio.map(|ratio| (ratio * 1e6).round() as u32);
+    millionths
+        .and_then(|number| Probability::from_millionths(number).ok())
+        .unwrap_or_else(|| {
+            reader.warn(NAME, &text, "must be a number from 0 to 1");
+            Probability::ALWAYS
+        })
+}
+
+fn log_format(reader: &mut Reader<'_>) -> LogFormat {
+    reader
+        .parsed("SPOOR_LOG_FORMAT", |text| match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be \"text\" or \"json\"".to_owned()),
+        })
+        .unwrap_or_default()
+}
+
+fn control_endpoint(text: &str) -> Result<http::Uri, String> {
+    reader::endpoint(text, "http://127.0.0.1:5779")
+}

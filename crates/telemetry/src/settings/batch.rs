@@ -1,0 +1,61 @@
+//! How spans wait, and for how long they are worth sending.
+
+use std::time::Duration;
+
+use super::reader::Reader;
+
+/// The batch processor's bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchSettings {
+    /// `OTEL_BSP_SCHEDULE_DELAY` (ms): how long a span waits for company. 1 s unless set, so
+    /// that a trace is soon seen.
+    pub schedule_delay: Duration,
+    /// `OTEL_BSP_MAX_QUEUE_SIZE`: how many spans wait at most. 65 536 unless set: a burst with
+    /// everything sampled, or a receiver's restart, must fit.
+    pub max_queue_size: usize,
+    /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: how many are sent at once. 512 unless set.
+    pub max_export_batch_size: usize,
+    /// `OTEL_BSP_EXPORT_TIMEOUT` (ms): how long one attempt to send may take. 30 s unless set.
+    pub export_timeout: Duration,
+    /// How long a batch is retried, counted from its first attempt: longer than a rollout of
+    /// the receiver. 120 s.
+    pub retry_budget: Duration,
+    /// How many batches are on their way at once. 4.
+    pub max_exports: usize,
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        Self {
+            schedule_delay: Duration::from_secs(1),
+            max_queue_size: 65_536,
+            max_export_batch_size: 512,
+            export_timeout: Duration::from_secs(30),
+            retry_budget: Duration::from_secs(120),
+            max_exports: 4,
+        }
+    }
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> BatchSettings {
+    let default = BatchSettings::default();
+    let max_queue_size = size(reader, "OTEL_BSP_MAX_QUEUE_SIZE", default.max_queue_size);
+    let batch = size(
+        reader,
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+        default.max_export_batch_size,
+    );
+    BatchSettings {
+        schedule_delay: reader.milliseconds(&["OTEL_BSP_SCHEDULE_DELAY"], default.schedule_delay),
+        max_queue_size,
+        // The specification: it must be less than or equal to the queue's size.
+        max_export_batch_size: batch.min(max_queue_size),
+        export_timeout: reader.milliseconds(&["OTEL_BSP_EXPORT_TIMEOUT"], default.export_timeout),
+        ..default
+    }
+}
+
+fn size(reader: &mut Reader<'_>, setting: &'static str, default: usize) -> usize {
+    let number = reader.number(setting, 1, u64::try_from(default).unwrap_or(u64::MAX));
+    usize::try_from(number).unwrap_or(default)
+}

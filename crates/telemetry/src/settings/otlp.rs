@@ -1,0 +1,173 @@
+//! Where spans go, and how.
+
+use std::{fmt, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use super::reader::{Reader, endpoint, pairs};
+
+/// An OTLP receiver.
+#[derive(Clone)]
+pub struct OtlpSettings {
+    /// `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, else `OTEL_EXPORTER_OTLP_PROTOCOL`, else gRPC.
+    pub protocol: Protocol,
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, else `OTEL_EXPORTER_OTLP_ENDPOINT` (to which
+    /// `/v1/traces` is added for HTTP), else port 4317 or 4318 of localhost.
+    pub endpoint: Uri,
+    /// `OTEL_EXPORTER_OTLP_HEADERS`, overridden by `OTEL_EXPORTER_OTLP_TRACES_HEADERS`. Their
+    /// values are secret.
+    pub headers: HeaderMap,
+    /// `OTEL_EXPORTER_OTLP_(TRACES_)TIMEOUT` (ms): of one request. 10 s unless set.
+    pub timeout: Duration,
+    /// `OTEL_EXPORTER_OTLP_(TRACES_)COMPRESSION`.
+    pub compression: Compression,
+}
+
+/// OTLP's transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// `grpc`.
+    #[default]
+    Grpc,
+    /// `http/protobuf`.
+    HttpProtobuf,
+}
+
+/// How a request's body is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// `none`.
+    #[default]
+    None,
+    /// `gzip`.
+    Gzip,
+}
+
+impl fmt::Debug for OtlpSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OtlpSettings")
+            .field("protocol", &self.protocol)
+            .field("endpoint", &self.endpoint)
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("timeout", &self.timeout)
+            .field("compression", &self.compression)
+            .finish()
+    }
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<OtlpSettings> {
+    let protocol = protocol(reader);
+    let compression = compression(reader);
+    let timeout = reader.milliseconds(
+        &[
+            "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+            "OTEL_EXPORTER_OTLP_TIMEOUT",
+        ],
+        Duration::from_secs(10),
+    );
+    let headers = headers(reader);
+    let endpoint = traces_endpoint(reader, protocol)?;
+    Some(OtlpSettings {
+        protocol,
+        endpoint,
+        headers,
+        timeout,
+        compression,
+    })
+}
+
+fn protocol(reader: &mut Reader<'_>) -> Protocol {
+    let names = [
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+    ];
+    match reader.first(&names) {
+        None => Protocol::default(),
+        Some((name, text)) => match text.as_str() {
+            "grpc" => Protocol::Grpc,
+            "http/protobuf" => Protocol::HttpProtobuf,
+            other => {
+                reader.warn(name, other, "must be \"grpc\" or \"http/protobuf\"");
+                Protocol::default()
+            }
+        },
+    }
+}
+
+fn compression(reader: &mut Reader<'_>) -> Compression {
+    let names = [
+        "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+        "OTEL_EXPORTER_OTLP_COMPRESSION",
+    ];
+    match reader.first(&names) {
+        None => Compression::None,
+        Some((name, text)) => match text.as_str() {
+            "none" => Compression::None,
+            "gzip" => Compression::Gzip,
+            other => {
+                reader.warn(name, other, "must be \"gzip\" or \"none\"");
+                Compression::None
+            }
+        },
+    }
+}
+
+fn traces_endpoint(reader: &mut Reader<'_>, protocol: Protocol) -> Option<Uri> {
+    const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    const TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+    let example = match protocol {
+        Protocol::Grpc => "http://localhost:4317",
+        Protocol::HttpProtobuf => "http://localhost:4318",
+    };
+    if reader.text(TRACES).is_some() {
+        return reader.parsed(TRACES, |text| endpoint(text, example));
+    }
+    let base = match reader.text(BASE) {
+        Some(_) => reader.parsed(BASE, |text| endpoint(text, example))?,
+        None => endpoint(example, example).ok()?,
+    };
+    match protocol {
+        Protocol::Grpc => Some(base),
+        Protocol::HttpProtobuf => below(&base, "v1/traces"),
+    }
+}
+
+/// The same URL with this at the end of its path.
+fn below(base: &Uri, path: &str) -> Option<Uri> {
+    let path = format!("{}/{path}", base.path().trim_end_matches('/'));
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = Some(path.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+fn headers(reader: &mut Reader<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for setting in [
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    ] {
+        let Some(text) = reader.text(setting) else {
+            continue;
+        };
+        match header_map(&text) {
+            Some(map) => headers.extend(map),
+            None => reader.fail_secret(
+                setting,
+                "must be name=value pairs separated by commas, with other characters \
+                 percent-encoded",
+            ),
+        }
+    }
+    headers
+}
+
+fn header_map(text: &str) -> Option<HeaderMap> {
+    pairs(text)?
+        .into_iter()
+        .map(|(name, value)| {
+            let mut value = HeaderValue::from_str(&value).ok()?;
+            value.set_sensitive(true);
+            Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+        })
+        .collect()
+}

@@ -1,0 +1,161 @@
+//! Looks settings up and collects what is wrong with them.
+
+use std::time::Duration;
+
+use crate::percent;
+
+/// A setting that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}{}", .value.as_ref().map(|value| format!(", not {value:?}")).unwrap_or_default())]
+pub struct SettingError {
+    /// The variable's name.
+    pub setting: &'static str,
+    /// What it held; none when it may be secret.
+    pub value: Option<String>,
+    /// What would be right.
+    pub problem: String,
+}
+
+pub(super) struct Reader<'a> {
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    errors: Vec<SettingError>,
+    warnings: Vec<SettingError>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            variable,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The errors and the warnings.
+    pub(super) fn finish(self) -> (Vec<SettingError>, Vec<SettingError>) {
+        (self.errors, self.warnings)
+    }
+
+    /// An empty value is the same as none: OpenTelemetry says so.
+    pub(super) fn text(&self, setting: &str) -> Option<String> {
+        let text = (self.variable)(setting)?;
+        let text = text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// The first of these that is set, with its name.
+    pub(super) fn first(&self, settings: &[&'static str]) -> Option<(&'static str, String)> {
+        settings
+            .iter()
+            .find_map(|setting| Some((*setting, self.text(setting)?)))
+    }
+
+    /// `true` in any case; all else is false, with a warning if it isn't `false`.
+    pub(super) fn boolean(&mut self, setting: &'static str) -> bool {
+        let Some(text) = self.text(setting) else {
+            return false;
+        };
+        if !text.eq_ignore_ascii_case("true") && !text.eq_ignore_ascii_case("false") {
+            self.warn(setting, &text, "must be \"true\" or \"false\"");
+        }
+        text.eq_ignore_ascii_case("true")
+    }
+
+    /// A number of at least `least`; otherwise a warning and the default.
+    pub(super) fn number(&mut self, setting: &'static str, least: u64, default: u64) -> u64 {
+        let Some(text) = self.text(setting) else {
+            return default;
+        };
+        match text.parse() {
+            Ok(number) if number >= least => number,
+            _ => {
+                self.warn(
+                    setting,
+                    &text,
+                    &format!("must be a whole number of at least {least}"),
+                );
+                default
+            }
+        }
+    }
+
+    pub(super) fn milliseconds(
+        &mut self,
+        settings: &[&'static str],
+        default: Duration,
+    ) -> Duration {
+        let Some((setting, _)) = self.first(settings) else {
+            return default;
+        };
+        let default = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.number(setting, 1, default))
+    }
+
+    /// A setting whose value must be right.
+    pub(super) fn parsed<T>(
+        &mut self,
+        setting: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.text(setting)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.fail(setting, text, problem);
+                None
+            }
+        }
+    }
+
+    pub(super) fn fail(&mut self, setting: &'static str, value: String, problem: String) {
+        self.errors.push(SettingError {
+            setting,
+            value: Some(value),
+            problem,
+        });
+    }
+
+    /// An error that doesn't show the value.
+    pub(super) fn fail_secret(&mut self, setting: &'static str, problem: &str) {
+        self.errors.push(SettingError {
+            setting,
+            value: None,
+            problem: problem.to_owned(),
+        });
+    }
+
+    pub(super) fn warn(&mut self, setting: &'static str, value: &str, problem: &str) {
+        let value = Some(value.to_owned());
+        self.warnings.push(SettingError {
+            setting,
+            value,
+            problem: problem.to_owned(),
+        });
+    }
+}
+
+/// `key=value,key=value`, percent-encoded, as `OTEL_RESOURCE_ATTRIBUTES` and `…_HEADERS` have it.
+pub(super) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            let key = percent::decoded(key.trim())?;
+            (!key.is_empty()).then_some(())?;
+            Some((key, percent::decoded(value.trim())?))
+        })
+        .collect()
+}
+
+/// An http or https URL with a host.
+pub(super) fn endpoint(text: &str, example: &str) -> Result<http::Uri, String> {
+    let wrong = || format!("must be a URL such as \"{example}\"");
+    let uri: http::Uri = text.parse().map_err(|_| wrong())?;
+    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+    if scheme && uri.host().is_some_and(|host| !host.is_empty()) {
+        Ok(uri)
+    } else {
+        Err(wrong())
+    }
+}

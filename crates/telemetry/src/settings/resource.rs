@@ -1,0 +1,87 @@
+//! Who the service is.
+
+use spoor_policy::{Namespace, ServiceName};
+
+use super::reader::{Reader, pairs};
+
+const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+const SERVICE: &str = "OTEL_SERVICE_NAME";
+
+pub(super) struct Identity {
+    pub(super) service: ServiceName,
+    pub(super) namespace: Namespace,
+    pub(super) instance: String,
+    pub(super) attributes: Vec<(String, String)>,
+    pub(super) named: bool,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Identity {
+    let mut attributes = attributes(reader);
+    let mut take = |key: &str| {
+        let found = attributes.iter().rposition(|(name, _)| name == key)?;
+        let value = attributes.swap_remove(found).1;
+        attributes.retain(|(name, _)| name != key);
+        (!value.is_empty()).then_some(value)
+    };
+    let (attribute_name, namespace, instance) = (
+        take("service.name"),
+        take("service.namespace"),
+        take("service.instance.id"),
+    );
+    let service = reader
+        .parsed(SERVICE, |text| {
+            ServiceName::new(text).map_err(|error| error.to_string())
+        })
+        .or_else(|| {
+            checked(reader, "service.name", attribute_name?, |text| {
+                ServiceName::new(text)
+            })
+        });
+    let namespace = namespace.and_then(|text| {
+        checked(reader, "service.namespace", text, |text| {
+            Namespace::new(text)
+        })
+    });
+    let named = service.is_some();
+    Identity {
+        service: service.unwrap_or_else(unknown_service),
+        namespace: namespace.unwrap_or_default(),
+        instance: instance.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        attributes,
+        named,
+    }
+}
+
+fn attributes(reader: &mut Reader<'_>) -> Vec<(String, String)> {
+    let Some(text) = reader.text(ATTRIBUTES) else {
+        return Vec::new();
+    };
+    pairs(&text).unwrap_or_else(|| {
+        reader.warn(
+            ATTRIBUTES,
+            &text,
+            "must be key=value pairs separated by commas, with other characters percent-encoded",
+        );
+        Vec::new()
+    })
+}
+
+fn checked<T>(
+    reader: &mut Reader<'_>,
+    attribute: &str,
+    text: String,
+    check: impl Fn(&str) -> Result<T, spoor_policy::InvalidName>,
+) -> Option<T> {
+    match check(&text) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            reader.fail(ATTRIBUTES, text, format!("{attribute}: {error}"));
+            None
+        }
+    }
+}
+
+fn unknown_service() -> ServiceName {
+    static NAME: &str = "unknown_service";
+    ServiceName::new(NAME).unwrap_or_else(|error| unreachable!("{NAME} is a name: {error}"))
+}
