@@ -1,13 +1,16 @@
 //! An instance's cumulative counts: believed only as far as they can be true, and turned into
 //! what is new.
 
-use std::collections::BTreeMap;
+use std::collections::{
+    BTreeMap,
+    btree_map::Entry::{Occupied, Vacant},
+};
 
 use jiff::Timestamp;
-use spoor_policy::{OperationName, Plan, Version};
+use spoor_policy::{OperationName, Plan};
 use spoor_proto::spoor::control::v1 as proto;
 
-use crate::{Counts, service::History};
+use crate::{Counts, served, service::History};
 
 /// No process makes more root decisions a second.
 pub(crate) const MAX_DECISIONS_PER_SECOND: u64 = 100_000_000;
@@ -15,24 +18,33 @@ pub(crate) const MAX_DECISIONS_PER_SECOND: u64 = 100_000_000;
 /// What one instance has reported since it started.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    entries: BTreeMap<Entry, Counts>,
+    entries: BTreeMap<Entry, Known>,
     /// The newest version when an instance came back that had been forgotten: what it counted
     /// until then was added up before.
     resumed: Option<u64>,
 }
 
-/// What a count is of: a phase's entry, the default where no operation is named.
+/// What a count is of: an operation of a version's plan, or all that it does not name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry {
     pub(crate) sequence: u64,
-    pub(crate) phase: usize,
     pub(crate) operation: Option<OperationName>,
+}
+
+/// The last that was heard of an entry.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    counts: Counts,
+    /// The phases of the first and of the last decision.
+    phases: (usize, usize),
 }
 
 /// What is new of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Delta {
     pub(crate) entry: Entry,
+    /// The plan's phase in which it was decided; none if it may have been in several.
+    pub(crate) phase: Option<usize>,
     pub(crate) counts: Counts,
 }
 
@@ -95,47 +107,33 @@ impl Ledger {
         counts: &[proto::Count],
         bounds: &Bounds<'_>,
     ) -> Result<Vec<Delta>, Rejection> {
-        let mut reported: BTreeMap<Entry, (Counts, usize)> = BTreeMap::new();
+        let mut reported: BTreeMap<Entry, Known> = BTreeMap::new();
         for count in counts {
-            let Some((entry, owner)) = self.entry(count, bounds)? else {
-                continue;
-            };
-            let (sum, last_owner) = reported.entry(entry).or_default();
-            *last_owner = owner.max(*last_owner);
-            sum.started = sum
-                .started
-                .checked_add(count.started)
-                .ok_or(Rejection::Implausible)?;
-            sum.sampled = sum
-                .sampled
-                .checked_add(count.sampled)
-                .ok_or(Rejection::Implausible)?;
-        }
-        let mut deltas = vec![];
-        for (entry, (now, owner)) in &reported {
-            if let Some(counts) = self.delta(entry, *now, bounds.most)? {
-                let entry = Entry {
-                    phase: *owner,
-                    ..entry.clone()
-                };
-                deltas.push(Delta { entry, counts });
+            if let Some((entry, known)) = self.entry(count, bounds)? {
+                match reported.entry(entry) {
+                    Vacant(place) => {
+                        place.insert(known);
+                    }
+                    Occupied(mut place) => place.get_mut().merge(known)?,
+                }
             }
         }
-        for (entry, (now, _)) in reported {
-            self.entries.insert(entry, now);
+        let mut deltas = vec![];
+        for (entry, now) in &reported {
+            deltas.extend(self.delta(entry, now, bounds.most)?);
         }
+        self.entries.extend(reported);
         let oldest = bounds.history.oldest();
         self.entries.retain(|entry, _| entry.sequence >= oldest);
         Ok(deltas)
     }
 
-    /// What a count is of, and the phase that its newest decisions belong to.
     fn entry(
         &self,
         count: &proto::Count,
         bounds: &Bounds<'_>,
-    ) -> Result<Option<(Entry, usize)>, Rejection> {
-        let version = count.version.ok_or(Rejection::NoVersion)?;
+    ) -> Result<Option<(Entry, Known)>, Rejection> {
+        let version = served::from_proto(count.version.as_ref()).ok_or(Rejection::NoVersion)?;
         if count.sampled > count.started {
             return Err(Rejection::SampledOverStarted);
         }
@@ -149,10 +147,6 @@ impl Ledger {
                 _ => Err(Rejection::NeverSent),
             };
         }
-        let version = Version {
-            epoch: version.epoch,
-            sequence,
-        };
         let Some(plan) = bounds.history.plan(version) else {
             return Ok(None);
         };
@@ -160,34 +154,56 @@ impl Ledger {
             "" => None,
             name => Some(OperationName::new(name).map_err(|_| Rejection::UnknownOperation)?),
         };
-        let key = phase(plan, count.first_unix_millis, operation.as_ref())?;
-        let owner = phase(plan, count.last_unix_millis, operation.as_ref())?.max(key);
+        let first = phase(plan, count.first_unix_millis, operation.as_ref())?;
+        let last = phase(plan, count.last_unix_millis, operation.as_ref())?;
         let entry = Entry {
             sequence,
-            phase: key,
             operation,
         };
-        Ok(Some((entry, owner)))
+        let known = Known {
+            counts: Counts {
+                started: count.started,
+                sampled: count.sampled,
+            },
+            phases: (first, last.max(first)),
+        };
+        Ok(Some((entry, known)))
     }
 
-    fn delta(&self, entry: &Entry, now: Counts, most: u64) -> Result<Option<Counts>, Rejection> {
-        if now.started > most {
+    fn delta(&self, entry: &Entry, now: &Known, most: u64) -> Result<Option<Delta>, Rejection> {
+        if now.counts.started > most {
             return Err(Rejection::Implausible);
         }
-        let before = match self.entries.get(entry) {
-            Some(before) => *before,
+        let (before, since) = match self.entries.get(entry) {
+            Some(before) => (before.counts, before.phases.1),
             None if self.resumed == Some(entry.sequence) => return Ok(None),
-            None => Counts::default(),
+            None => (Counts::default(), now.phases.0),
         };
-        match (
-            now.started.checked_sub(before.started),
-            now.sampled.checked_sub(before.sampled),
+        let counts = match (
+            now.counts.started.checked_sub(before.started),
+            now.counts.sampled.checked_sub(before.sampled),
         ) {
-            (Some(started), Some(sampled)) => {
-                Ok(Some(Counts { started, sampled }).filter(|counts| *counts != Counts::default()))
-            }
-            _ => Err(Rejection::Decreased),
-        }
+            (Some(started), Some(sampled)) => Counts { started, sampled },
+            _ => return Err(Rejection::Decreased),
+        };
+        let until = now.phases.1;
+        Ok((counts != Counts::default()).then(|| Delta {
+            entry: entry.clone(),
+            phase: (since == until).then_some(until),
+            counts,
+        }))
+    }
+}
+
+impl Known {
+    /// Takes in another count of the same entry.
+    fn merge(&mut self, other: Self) -> Result<(), Rejection> {
+        let add = |one: u64, other: u64| one.checked_add(other).ok_or(Rejection::Implausible);
+        self.counts.started = add(self.counts.started, other.counts.started)?;
+        self.counts.sampled = add(self.counts.sampled, other.counts.sampled)?;
+        self.phases.0 = self.phases.0.min(other.phases.0);
+        self.phases.1 = self.phases.1.max(other.phases.1);
+        Ok(())
     }
 }
 

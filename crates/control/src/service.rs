@@ -138,14 +138,19 @@ impl State {
     /// Adds up what is new and says whose it is.
     pub(crate) fn add(&mut self, deltas: &[Delta]) -> Vec<(PolicyName, Strategy, Counts)> {
         let mut owned = vec![];
-        for Delta { entry, counts } in deltas {
+        for Delta {
+            entry,
+            phase,
+            counts,
+        } in deltas
+        {
             self.has_roots |= counts.started > 0;
             if let Some(operation) = &entry.operation
                 && self.operations_seen.len() < MAX_OPERATIONS_SEEN
             {
                 self.operations_seen.insert(operation.clone());
             }
-            if let Some((policy, strategy)) = self.history.add(entry, *counts) {
+            if let Some((policy, strategy)) = self.history.add(entry, *phase, *counts) {
                 owned.push((policy, strategy, *counts));
             }
         }
@@ -206,8 +211,13 @@ impl History {
         self.0.back().map(|past| &past.plan)
     }
 
-    /// Adds to an entry and says which policy it is of, if any.
-    fn add(&mut self, entry: &Entry, counts: Counts) -> Option<(PolicyName, Strategy)> {
+    /// Adds to an entry and says which policy it is of, if that is known.
+    fn add(
+        &mut self,
+        entry: &Entry,
+        phase: Option<usize>,
+        counts: Counts,
+    ) -> Option<(PolicyName, Strategy)> {
         let past = self
             .0
             .iter_mut()
@@ -217,7 +227,7 @@ impl History {
             .by_operation
             .entry(entry.operation.clone())
             .or_default() += counts;
-        let strategies = &past.plan.phases().get(entry.phase)?.strategies;
+        let strategies = &past.plan.phases().get(phase?)?.strategies;
         let assigned = match &entry.operation {
             Some(operation) => strategies.operations.get(operation),
             None => strategies.default.as_ref(),
