@@ -4,12 +4,15 @@
 //! [`resolve`] turns all policies into one [`Table`] and says for each policy what became of it.
 
 mod binomial;
+mod claims;
 mod name;
+mod outcome;
 mod policy;
 mod probability;
 mod resolve;
 pub mod statistics;
 mod strategy;
+mod succession;
 mod table;
 mod tail;
 mod version;
@@ -18,9 +21,10 @@ pub use name::{
     AttributeKey, InvalidName, Namespace, OperationName, PolicyKey, PolicyName, RuleName,
     ServiceName,
 };
+pub use outcome::{Acceptance, Effective, Outcome, Overridden, Part, Precedence, Setting};
 pub use policy::{InvalidPolicy, Policy, Target};
 pub use probability::{InvalidProbability, Probability, Threshold};
-pub use resolve::{Acceptance, Effective, Outcome, Overridden, Resolution, Setting, resolve};
+pub use resolve::{Resolution, resolve};
 pub use strategy::{InvalidRate, Strategy, TracesPerSecond};
 pub use table::{Assigned, Phase, Plan, Strategies, Table};
 pub use tail::{Condition, InvalidCondition, InvalidTail, Rule, TailPolicy, TailTable};

@@ -19,6 +19,9 @@ pub enum InvalidName {
     /// Not a DNS-1123 subdomain, which Kubernetes asks of object names.
     #[error("must be lower-case letters, digits, '-' and '.', with a letter or digit at each end")]
     NotDns,
+    /// Not a DNS-1123 label, which Kubernetes asks of namespaces.
+    #[error("must be lower-case letters, digits and '-', with a letter or digit at each end")]
+    NotDnsLabel,
     /// A control character.
     #[error("must not hold control characters")]
     Control,
@@ -99,15 +102,15 @@ name!(
 );
 name!(
     /// A tail rule's name, unique in its policy.
-    RuleName, 63, dns
+    RuleName, 63, label
 );
 name!(
     /// A policy's `metadata.name`.
-    PolicyName, 253, dns
+    PolicyName, 253, subdomain
 );
 name!(
     /// A policy's `metadata.namespace`.
-    Namespace, 63, dns
+    Namespace, 63, label
 );
 
 impl Default for Namespace {
@@ -140,19 +143,26 @@ fn printable(text: &str) -> Result<(), InvalidName> {
     }
 }
 
-fn dns(text: &str) -> Result<(), InvalidName> {
-    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let fits = text.split('.').all(|label| {
-        let bytes = label.as_bytes();
-        bytes
-            .iter()
-            .all(|byte| alphanumeric(*byte) || *byte == b'-')
-            && bytes.first().copied().is_some_and(alphanumeric)
-            && bytes.last().copied().is_some_and(alphanumeric)
-    });
-    if fits {
+fn label(text: &str) -> Result<(), InvalidName> {
+    if is_label(text) {
+        Ok(())
+    } else {
+        Err(InvalidName::NotDnsLabel)
+    }
+}
+
+fn subdomain(text: &str) -> Result<(), InvalidName> {
+    if text.split('.').all(is_label) {
         Ok(())
     } else {
         Err(InvalidName::NotDns)
     }
+}
+
+fn is_label(text: &str) -> bool {
+    let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    bytes.iter().all(|byte| alphanumeric(byte) || *byte == b'-')
+        && bytes.first().is_some_and(alphanumeric)
+        && bytes.last().is_some_and(alphanumeric)
 }

@@ -87,7 +87,7 @@ impl FromStr for Probability {
     type Err = InvalidProbability;
 
     fn from_str(text: &str) -> Result<Self, InvalidProbability> {
-        let not = || InvalidProbability::NotAPercentage(text.to_owned());
+        let not = || InvalidProbability::NotAPercentage(shown(text));
         let number = text.strip_suffix('%').ok_or_else(not)?;
         let (sign, digits) = match number.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -98,7 +98,7 @@ impl FromStr for Probability {
         if !is_digits(whole) || !is_digits(fraction) {
             return Err(not());
         }
-        let out_of_range = || InvalidProbability::OutOfRange(text.to_owned());
+        let out_of_range = || InvalidProbability::OutOfRange(shown(text));
         if sign {
             return Err(out_of_range());
         }
@@ -108,10 +108,18 @@ impl FromStr for Probability {
         }
         let fraction = fraction.trim_end_matches('0');
         if fraction.len() > 4 {
-            return Err(InvalidProbability::TooFine(text.to_owned()));
+            return Err(InvalidProbability::TooFine(shown(text)));
         }
         let fraction: u32 = format!("{fraction:0<4}").parse().map_err(|_| not())?;
         Self::from_millionths(whole * 10_000 + fraction).map_err(|_| out_of_range())
+    }
+}
+
+/// As much of a text as a message needs.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 

@@ -97,7 +97,12 @@ impl Plan {
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut hasher = Xxh3Default::new();
-        for phase in &self.phases {
+        let next = self.phases.iter().skip(1).map(Some).chain([None]);
+        for (phase, next) in self.phases.iter().zip(next) {
+            // Where only the policies change, clients see no new phase.
+            if next.is_some_and(|next| next.strategies.decides_as(&phase.strategies)) {
+                continue;
+            }
             phase.until.map(Timestamp::as_nanosecond).hash(&mut hasher);
             phase
                 .strategies
@@ -128,5 +133,16 @@ impl Strategies {
     #[must_use]
     pub fn strategy(&self, operation: &str) -> Option<&Assigned> {
         self.operations.get(operation).or(self.default.as_ref())
+    }
+
+    /// Whether both hold the same strategies, whoever's they are.
+    fn decides_as(&self, other: &Self) -> bool {
+        let strategy = |assigned: &Assigned| assigned.strategy;
+        let operations = |strategies: &Self| -> Vec<Strategy> {
+            strategies.operations.values().map(strategy).collect()
+        };
+        self.default.as_ref().map(strategy) == other.default.as_ref().map(strategy)
+            && self.operations.keys().eq(other.operations.keys())
+            && operations(self) == operations(other)
     }
 }

@@ -1,4 +1,8 @@
 //! What the crate promises, asked from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod build;
+mod parse;
+mod properties;
+mod resolve;
 mod statistics;

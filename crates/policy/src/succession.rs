@@ -1,0 +1,128 @@
+//! Who decides at a place, one after the other, as policies end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::{
+    Assigned, OperationName, Phase, Plan, Policy, ServiceName, Strategies,
+    claims::{Claims, Place},
+    table::NamespacePlans,
+};
+
+/// A plan looks no further ahead than this many phases; later ones come with a later resolution.
+const MAX_PHASES: usize = 8;
+
+/// Those who decide at one place in turn: each holds it until its own end.
+#[derive(Clone, Debug, Default)]
+struct Succession<'a>(Vec<&'a Policy>);
+
+impl<'a> Succession<'a> {
+    fn of(ranked: &[&'a Policy]) -> Self {
+        Self::default().then(ranked)
+    }
+
+    /// Lets others follow: who ends before its turn comes is left out.
+    fn then(mut self, ranked: &[&'a Policy]) -> Self {
+        for policy in ranked {
+            match self.0.last().map(|last| last.expires_at()) {
+                Some(None) => break,
+                Some(Some(turn)) if policy.expires_at().is_some_and(|end| end <= turn) => {}
+                _ => self.0.push(policy),
+            }
+        }
+        self
+    }
+
+    fn ends(&self) -> impl Iterator<Item = Timestamp> {
+        self.0.iter().filter_map(|policy| policy.expires_at())
+    }
+
+    /// Who decides from a time on; none stands for now.
+    fn from(&self, time: Option<Timestamp>) -> Option<Assigned> {
+        let holds = |policy: &Policy| {
+            time.zip(policy.expires_at())
+                .is_none_or(|(at, end)| at < end)
+        };
+        let policy = self.0.iter().find(|policy| holds(policy))?;
+        Some(Assigned {
+            strategy: policy.head()?,
+            policy: policy.key().name.clone(),
+        })
+    }
+}
+
+/// The plans of every service that a policy names, and of the rest.
+pub(crate) fn plans<'a>(claims: &Claims<'a>) -> NamespacePlans {
+    let of_namespace = claims.at(Place {
+        service: None,
+        operation: None,
+    });
+    let mut services: BTreeMap<&'a ServiceName, Places<'a>> = BTreeMap::new();
+    for (place, ranked) in claims.all() {
+        let Some(service) = place.service else {
+            continue;
+        };
+        let places = services.entry(service).or_default();
+        match place.operation {
+            Some(operation) => {
+                places.operations.push((operation, Succession::of(ranked)));
+            }
+            None => places.default = Succession::of(ranked),
+        }
+    }
+    let named = services.into_iter().map(|(service, mut places)| {
+        places.default = places.default.then(of_namespace);
+        (service.clone(), places.plan())
+    });
+    NamespacePlans {
+        services: named.collect(),
+        others: Places {
+            default: Succession::of(of_namespace),
+            operations: vec![],
+        }
+        .plan(),
+    }
+}
+
+/// The successions of one service.
+#[derive(Default)]
+struct Places<'a> {
+    default: Succession<'a>,
+    operations: Vec<(&'a OperationName, Succession<'a>)>,
+}
+
+impl Places<'_> {
+    /// A phase for now, and one from each end of somebody's turn.
+    fn plan(&self) -> Plan {
+        let operations = self
+            .operations
+            .iter()
+            .flat_map(|(_, succession)| succession.ends());
+        let ends: BTreeSet<Timestamp> = self.default.ends().chain(operations).collect();
+        let starts = [None]
+            .into_iter()
+            .chain(ends.iter().copied().map(Some))
+            .take(MAX_PHASES);
+        let phases = starts.enumerate().map(|(at, start)| Phase {
+            until: ends.iter().nth(at).copied().filter(|_| at + 1 < MAX_PHASES),
+            strategies: self.from(start),
+        });
+        Plan {
+            phases: phases.collect(),
+        }
+    }
+
+    fn from(&self, time: Option<Timestamp>) -> Strategies {
+        let operations = self
+            .operations
+            .iter()
+            .filter_map(|(operation, succession)| {
+                Some(((*operation).clone(), succession.from(time)?))
+            });
+        Strategies {
+            default: self.default.from(time),
+            operations: operations.collect(),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Who wins, by the design's rules, and what is said of it.
+
+use jiff::{Timestamp, ToSpan};
+use rstest::rstest;
+use spoor_policy::{Acceptance, Policy, Resolution, Strategy, resolve};
+
+use crate::build::{NOW, Spec, key, name, table};
+
+fn resolved(specs: &[Spec]) -> Resolution {
+    let policies: Vec<Policy> = specs.iter().map(Spec::build).collect();
+    resolve(&policies, NOW)
+}
+
+fn acceptance<'a>(resolution: &'a Resolution, policy: &str) -> &'a Acceptance {
+    &resolution.outcomes[&key(policy)].acceptance
+}
+
+fn overridden(resolution: &Resolution, policy: &str) -> Vec<String> {
+    resolution.outcomes[&key(policy)]
+        .overridden
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// Each pair claims the same root spans: service `a`, operation `x`.
+#[rstest]
+#[case::operation_before_service(Spec::new("p").at("a", &["x"]), Spec::new("q").at("a", &[]).priority(9))]
+#[case::operation_before_namespace(Spec::new("p").at("a", &["x"]), Spec::new("q").priority(9))]
+#[case::service_before_namespace(Spec::new("p").at("a", &[]), Spec::new("q").priority(9))]
+#[case::priority(Spec::new("q").priority(1), Spec::new("p").created(-9))]
+#[case::negative_priority(Spec::new("q"), Spec::new("p").priority(-1).created(-9))]
+#[case::the_older(Spec::new("q").created(-2), Spec::new("p").created(-1))]
+#[case::the_first_by_name(Spec::new("p"), Spec::new("q"))]
+#[case::one_in_force_before_one_that_ended(Spec::new("p"), Spec::new("q").priority(9).ends(-1))]
+#[case::ended_to_the_nanosecond(Spec::new("p"), Spec::new("q").priority(9).ends(0))]
+fn winner_and_loser(#[case] winner: Spec, #[case] loser: Spec) {
+    for specs in [[winner.clone(), loser.clone()], [loser, winner.clone()]] {
+        let resolution = resolved(&specs);
+        let strategies = table(&resolution, "a").at(NOW).unwrap().clone();
+        assert_eq!(
+            strategies.strategy("x").unwrap().policy.as_str(),
+            winner.name
+        );
+        let (by, _) = resolution.tail.policy("default", "a", "x").unwrap();
+        assert_eq!(by.as_str(), winner.name);
+    }
+}
+
+#[test]
+fn what_no_policy_is_for_is_left_alone() {
+    let resolution = resolved(&[Spec::new("p").at("a", &["x"])]);
+    let strategies = table(&resolution, "a").at(NOW).unwrap().clone();
+    assert!(strategies.strategy("y").is_none());
+    assert!(resolution.tail.policy("default", "a", "y").is_none());
+    assert_eq!(table(&resolution, "b").at(NOW).unwrap().default, None);
+    assert_eq!(
+        resolution
+            .table
+            .plan("elsewhere", "a")
+            .at(NOW)
+            .unwrap()
+            .default,
+        None
+    );
+}
+
+#[test]
+fn what_is_not_won_falls_through_to_the_larger_place() {
+    let resolution = resolved(&[
+        Spec::new("operation").at("a", &["x"]),
+        Spec::new("service").at("a", &[]),
+        Spec::new("namespace"),
+    ]);
+    let decides = |service: &str, operation: &str| {
+        let strategies = table(&resolution, service).at(NOW).unwrap().clone();
+        let head = strategies.strategy(operation).unwrap().policy.to_string();
+        let (tail, _) = resolution
+            .tail
+            .policy("default", service, operation)
+            .unwrap();
+        assert_eq!(head, tail.as_str());
+        head
+    };
+    assert_eq!(decides("a", "x"), "operation");
+    assert_eq!(decides("a", "y"), "service");
+    assert_eq!(decides("b", "x"), "namespace");
+}
+
+#[test]
+fn head_and_tail_are_resolved_apart() {
+    let resolution = resolved(&[
+        Spec::new("head").at("a", &[]).head_only().priority(1),
+        Spec::new("both").at("a", &[]),
+    ]);
+    assert_eq!(acceptance(&resolution, "head"), &Acceptance::Accepted);
+    assert_eq!(
+        acceptance(&resolution, "both"),
+        &Acceptance::PartiallyOverridden([name("head")].into())
+    );
+    assert_eq!(
+        overridden(&resolution, "both"),
+        ["\"head\" decides the head of a, because it has the higher priority (1 over 0)"]
+    );
+}
+
+#[test]
+fn a_policy_for_more_is_overridden_in_part_by_one_for_less() {
+    let resolution = resolved(&[
+        Spec::new("namespace").head_only(),
+        Spec::new("service").at("a", &[]).head_only(),
+        Spec::new("operation").at("a", &["GET /"]).head_only(),
+    ]);
+    assert_eq!(
+        acceptance(&resolution, "namespace"),
+        &Acceptance::PartiallyOverridden([name("service"), name("operation")].into())
+    );
+    assert_eq!(
+        overridden(&resolution, "namespace"),
+        [
+            "\"service\" decides the head of a, because it is for that service",
+            "\"operation\" decides the head of a \"GET /\", because it is for that operation",
+        ]
+    );
+    assert_eq!(
+        overridden(&resolution, "service"),
+        ["\"operation\" decides the head of a \"GET /\", because it is for that operation"]
+    );
+    assert_eq!(acceptance(&resolution, "operation"), &Acceptance::Accepted);
+}
+
+#[test]
+fn a_policy_of_which_nothing_is_left_is_conflicted() {
+    let resolution = resolved(&[
+        Spec::new("old").at("a", &[]).created(-5000).head_only(),
+        Spec::new("new").at("a", &[]).head_only(),
+    ]);
+    assert_eq!(
+        acceptance(&resolution, "new"),
+        &Acceptance::Conflicted([name("old")].into())
+    );
+    let expected = ["\"old\" decides the head of a, because it is older"];
+    assert_eq!(overridden(&resolution, "new"), expected);
+}
+
+#[test]
+fn namespaces_do_not_touch() {
+    let resolution = resolved(&[
+        Spec::new("p").at("a", &[]),
+        Spec::new("p").at("a", &[]).namespace("other").priority(9),
+    ]);
+    assert!(
+        resolution
+            .outcomes
+            .values()
+            .all(|o| o.acceptance == Acceptance::Accepted)
+    );
+    assert_eq!(resolution.outcomes.len(), 2);
+}
+
+#[test]
+fn a_plan_says_who_follows_when_a_policy_ends() {
+    let resolution = resolved(&[
+        Spec::new("first")
+            .at("a", &[])
+            .priority(3)
+            .ends(10)
+            .percent(3),
+        Spec::new("never")
+            .at("a", &[])
+            .priority(2)
+            .ends(5)
+            .percent(4),
+        Spec::new("second")
+            .at("a", &[])
+            .priority(1)
+            .ends(20)
+            .percent(2),
+        Spec::new("last").percent(1),
+    ]);
+    let plan = table(&resolution, "a");
+    let phases: Vec<(Option<Timestamp>, String)> = plan
+        .phases()
+        .iter()
+        .map(|phase| {
+            (
+                phase.until,
+                phase
+                    .strategies
+                    .default
+                    .as_ref()
+                    .unwrap()
+                    .policy
+                    .to_string(),
+            )
+        })
+        .collect();
+    let at = |seconds: i64| Some(NOW + seconds.seconds());
+    let expected = [(at(10), "first"), (at(20), "second"), (None, "last")];
+    assert_eq!(
+        phases,
+        expected.map(|(until, policy)| (until, policy.to_owned()))
+    );
+    assert_eq!(resolution.next_expiry, at(5));
+    let one = |moment: Timestamp| plan.at(moment).unwrap().default.as_ref().unwrap().strategy;
+    let last = NOW + 10.seconds() - 1.nanosecond();
+    assert_eq!(one(last), Strategy::Probability("3%".parse().unwrap()));
+    assert_eq!(
+        one(NOW + 10.seconds()),
+        Strategy::Probability("2%".parse().unwrap())
+    );
+}
+
+#[test]
+fn a_plan_looks_eight_phases_ahead() {
+    let specs: Vec<Spec> = (0..20)
+        .map(|i| {
+            Spec::new(&format!("p{i}"))
+                .priority(20 - i)
+                .ends(i64::from(i) + 1)
+        })
+        .collect();
+    let resolution = resolved(&specs);
+    let phases = table(&resolution, "a").phases();
+    assert_eq!(phases.len(), 8);
+    assert_eq!(phases.last().unwrap().until, None);
+}
+
+#[test]
+fn clients_see_no_phase_where_only_the_policy_changes() {
+    let same = resolved(&[Spec::new("now").priority(1).ends(10), Spec::new("then")]);
+    let always = resolved(&[Spec::new("then")]);
+    assert_eq!(table(&same, "a").phases().len(), 2);
+    assert_eq!(table(&same, "a").digest(), table(&always, "a").digest());
+    let other = resolved(&[
+        Spec::new("now").priority(1).ends(10).percent(7),
+        Spec::new("then"),
+    ]);
+    assert_ne!(table(&other, "a").digest(), table(&always, "a").digest());
+}
+
+#[rstest]
+#[case::all_errors_arrive(Spec::new("p").percent(100), &[])]
+#[case::own_head(Spec::new("p").percent(1).otherwise("1%"), &[
+    "the head comes first with 1%: the rules in `tail.keep` see only 1% of the traces that they are for",
+])]
+#[case::otherwise_is_out_of_reach(Spec::new("p").percent(1).otherwise("10%").no_rules(), &[
+    "the head comes first with 1%: `tail.otherwise` can't keep 10% of all traces, so it keeps all that arrive",
+])]
+#[case::limit_for_operations(Spec::new("p").at("a", &["x"]).limit(3), &[
+    "clients that only poll can't be told a rate limit for single operations: they sample these as the rest of the service",
+])]
+fn warnings(#[case] spec: Spec, #[case] expected: &[&str]) {
+    assert_eq!(resolved(&[spec]).outcomes[&key("p")].warnings, expected);
+}
+
+#[test]
+fn a_tail_is_warned_of_the_head_of_another_policy() {
+    let resolution = resolved(&[
+        Spec::new("tail")
+            .at("a", &["x"])
+            .tail_only()
+            .otherwise("0%"),
+        Spec::new("head").at("a", &[]).head_only().percent(2),
+    ]);
+    assert_eq!(
+        resolution.outcomes[&key("tail")].warnings,
+        [
+            "the head of \"head\" comes first with 2%: the rules in `tail.keep` see only 2% of the traces that they are for"
+        ]
+    );
+}
+
+#[test]
+fn a_policy_that_ended_says_when() {
+    let resolution = resolved(&[Spec::new("p").ends(-60)]);
+    assert_eq!(
+        acceptance(&resolution, "p"),
+        &Acceptance::Expired(NOW - 60.seconds())
+    );
+    assert_eq!(resolution.next_expiry, None);
+    assert!(resolution.tail.is_empty());
+}
