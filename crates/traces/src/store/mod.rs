@@ -1,142 +1,173 @@
 //! Keeps traces in memory.
+//!
+//! The bytes of spans are kept as they came, in a [`Log`]; columns beside them say enough for a
+//! search to pass over most spans without looking at their bytes.
 
+mod assemble;
+mod query;
 mod search;
 mod trace;
 
 pub use search::{Operation, Search};
 pub use trace::StoredTrace;
 
-use std::{collections::BTreeSet, sync::Arc};
-
-use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
-    common::v1::{KeyValue, any_value::Value},
-    trace::v1::{ResourceSpans, ScopeSpans, Span, span::SpanKind},
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
 };
-use parking_lot::RwLock;
-use prost::Message;
 
-use crate::{Kept, TraceId};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use parking_lot::{RwLock, RwLockWriteGuard};
+
+use crate::{
+    InvalidRequest, Kept, TraceId,
+    log::{Full, IdHasher, Interned, Log, NewSource, NewSpan, TraceAt},
+    scan::{self, Scanned},
+};
 
 /// The traces kept, bounded in bytes, the oldest out first. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    inner: Arc<RwLock<Vec<Stored>>>,
+    shared: Arc<RwLock<Shared>>,
+    hasher: IdHasher,
 }
 
 #[derive(Debug)]
-struct Stored {
-    id: TraceId,
-    kept: Kept,
-    spans: Vec<ResourceSpans>,
+struct Shared {
+    log: Log,
+    max_bytes: usize,
+    reasons: Vec<Kept>,
+    reason_numbers: HashMap<Kept, u32>,
+    evicted: Evicted,
+}
+
+/// What the store holds and has let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Traces held.
+    pub traces: usize,
+    /// Spans held.
+    pub spans: usize,
+    /// Memory taken, in bytes.
+    pub bytes: usize,
+    /// The bound on that memory, in bytes.
+    pub max_bytes: usize,
+    /// What had to go because of the bound, since the start.
+    pub evicted: Evicted,
+}
+
+/// What a bound on memory has driven out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Whole traces.
+    pub traces: u64,
+    /// Their spans.
+    pub spans: u64,
 }
 
 impl Store {
-    /// An empty store.
+    /// An empty store that takes at most so many bytes.
     #[must_use]
-    pub fn new(_max_bytes: usize) -> Self {
+    pub fn new(max_bytes: usize) -> Self {
+        let hasher = IdHasher::default();
+        let shared = Shared {
+            log: Log::new(max_bytes, hasher.clone()),
+            max_bytes,
+            reasons: Vec::new(),
+            reason_numbers: HashMap::new(),
+            evicted: Evicted::default(),
+        };
         Self {
-            inner: Arc::default(),
+            shared: Arc::new(RwLock::new(shared)),
+            hasher,
         }
     }
 
-    /// Stores all spans of an encoded `ExportTraceServiceRequest`; returns how many.
+    /// Stores all valid spans of an encoded `ExportTraceServiceRequest`; returns how many.
     ///
     /// # Errors
-    /// When it is no valid request.
-    pub fn insert(&self, request: &[u8], kept: &Kept) -> Result<usize, prost::DecodeError> {
-        let request = ExportTraceServiceRequest::decode(request)?;
-        let mut inner = self.inner.write();
-        let mut count = 0;
-        for resource in request.resource_spans {
-            for scope in resource.scope_spans {
-                for span in scope.spans {
-                    let Ok(id) = <[u8; 16]>::try_from(span.trace_id.as_slice()) else {
-                        continue;
-                    };
-                    let id = TraceId::from_bytes(id);
-                    let part = ResourceSpans {
-                        resource: resource.resource.clone(),
-                        scope_spans: vec![ScopeSpans {
-                            scope: scope.scope.clone(),
-                            spans: vec![span],
-                            schema_url: scope.schema_url.clone(),
-                        }],
-                        schema_url: resource.schema_url.clone(),
-                    };
-                    count += 1;
-                    match inner.iter_mut().find(|stored| stored.id == id) {
-                        Some(stored) => stored.spans.push(part),
-                        None => inner.push(Stored {
-                            id,
-                            kept: kept.clone(),
-                            spans: vec![part],
-                        }),
-                    }
-                }
-            }
-        }
-        Ok(count)
+    /// [`InvalidRequest`] if it can't be decoded.
+    pub fn insert(&self, request: &[u8], kept: &Kept) -> Result<usize, InvalidRequest> {
+        let scanned = scan::scan(request)?;
+        let mut writer = self.write();
+        let note = writer.note(kept);
+        Ok(writer.insert(&scanned, note))
     }
 
     /// The trace with this id.
     #[must_use]
     pub fn trace(&self, id: TraceId) -> Option<StoredTrace> {
-        self.inner
-            .read()
-            .iter()
-            .find(|stored| stored.id == id)
-            .map(Stored::copy)
+        let hash = self.hasher.hash(id);
+        let shared = self.shared.read();
+        let at = shared.log.find(id, hash)?;
+        let entry = shared.log.trace(at)?;
+        Some(StoredTrace {
+            id,
+            kept: shared.reasons.get(entry.note as usize)?.clone(),
+            resource_spans: assemble::resource_spans(&shared.log, at),
+        })
     }
 
     /// The traces that match, the newest first.
     #[must_use]
     pub fn search(&self, search: &Search) -> Vec<StoredTrace> {
-        let inner = self.inner.read();
-        let mut found: Vec<_> = inner
-            .iter()
-            .filter(|stored| stored.matches(search))
-            .collect();
-        found.sort_by_key(|stored| std::cmp::Reverse(stored.start()));
-        found
-            .into_iter()
-            .take(search.limit)
-            .map(Stored::copy)
-            .collect()
+        let ids = self.find(search);
+        ids.into_iter().filter_map(|id| self.trace(id)).collect()
+    }
+
+    /// The ids of the traces that match, the newest first.
+    #[must_use]
+    pub fn find(&self, search: &Search) -> Vec<TraceId> {
+        let snapshot = self.shared.read().log.snapshot();
+        query::find(&snapshot, search)
     }
 
     /// The names of the services that have spans here, sorted.
     #[must_use]
     pub fn services(&self) -> Vec<String> {
-        let inner = self.inner.read();
-        let all = inner
-            .iter()
-            .flat_map(|stored| stored.spans.iter().map(service));
-        all.collect::<BTreeSet<_>>().into_iter().collect()
+        let snapshot = self.shared.read().log.snapshot();
+        let mut names = HashSet::new();
+        for segment in snapshot.newest_first() {
+            names.extend(
+                segment
+                    .sources
+                    .services()
+                    .iter()
+                    .map(|name| name.of(&segment.bytes)),
+            );
+        }
+        let names = names.into_iter().filter(|name| !name.is_empty());
+        let names: BTreeSet<_> = names.map(|name| String::from_utf8_lossy(name)).collect();
+        names.into_iter().map(String::from).collect()
     }
 
     /// The names of a service's spans, of one kind or of all, sorted.
     #[must_use]
-    pub fn operations(&self, service_name: &str, kind: Option<SpanKind>) -> Vec<Operation> {
-        let inner = self.inner.read();
-        let all = inner
-            .iter()
-            .flat_map(Stored::each)
-            .filter(|(of, _)| service(of) == service_name);
-        all.map(|(_, span)| Operation {
-            name: span.name.clone(),
-            kind: span.kind(),
-        })
-        .filter(|operation| kind.is_none_or(|kind| kind == operation.kind))
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
+    pub fn operations(&self, service: &str, kind: Option<SpanKind>) -> Vec<Operation> {
+        let snapshot = self.shared.read().log.snapshot();
+        let mut found = HashSet::new();
+        for segment in snapshot.newest_first() {
+            let services = query::services_named(segment, service);
+            if services.is_empty() {
+                continue;
+            }
+            let of_service = segment.operations.iter().filter(|operation| {
+                services.contains(&operation.service)
+                    && kind.is_none_or(|kind| kind as i32 == i32::from(operation.kind))
+            });
+            found.extend(of_service.map(|it| (it.name.of(&segment.bytes), it.kind)));
+        }
+        let all = found.into_iter().map(|(name, kind)| Operation {
+            name: String::from_utf8_lossy(name).into_owned(),
+            kind: SpanKind::try_from(i32::from(kind)).unwrap_or(SpanKind::Unspecified),
+        });
+        all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// How many traces it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.inner.read().len()
+        self.shared.read().log.len()
     }
 
     /// Whether it holds none.
@@ -144,100 +175,120 @@ impl Store {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
 
-impl Stored {
-    fn each(&self) -> impl Iterator<Item = (&ResourceSpans, &Span)> {
-        self.spans.iter().flat_map(|part| {
-            part.scope_spans
-                .iter()
-                .flat_map(move |scope| scope.spans.iter().map(move |span| (part, span)))
-        })
-    }
-
-    fn start(&self) -> u64 {
-        self.each()
-            .map(|(_, span)| span.start_time_unix_nano)
-            .min()
-            .unwrap_or(0)
-    }
-
-    fn copy(&self) -> StoredTrace {
-        StoredTrace {
-            id: self.id,
-            kept: self.kept.clone(),
-            resource_spans: self
-                .spans
-                .iter()
-                .map(|part| part.encode_to_vec().into())
-                .collect(),
+    /// What it holds and has let go.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        let shared = self.shared.read();
+        Occupancy {
+            traces: shared.log.len(),
+            spans: shared.log.spans(),
+            bytes: shared.log.allocated(),
+            max_bytes: shared.max_bytes,
+            evicted: shared.evicted,
         }
     }
 
-    fn matches(&self, search: &Search) -> bool {
-        self.each().any(|(part, span)| {
-            let duration = span
-                .end_time_unix_nano
-                .saturating_sub(span.start_time_unix_nano);
-            search
-                .service
-                .as_ref()
-                .is_none_or(|name| service(part) == *name)
-                && search
-                    .operation
-                    .as_ref()
-                    .is_none_or(|name| span.name == *name)
-                && search
-                    .start_min
-                    .is_none_or(|min| span.start_time_unix_nano >= min)
-                && search
-                    .start_max
-                    .is_none_or(|max| span.start_time_unix_nano <= max)
-                && search
-                    .duration_min
-                    .is_none_or(|min| u128::from(duration) >= min.as_nanos())
-                && search
-                    .duration_max
-                    .is_none_or(|max| u128::from(duration) <= max.as_nanos())
-                && search
-                    .tags
-                    .iter()
-                    .all(|(key, value)| has(part, span, key, value))
-        })
+    pub(crate) fn hasher(&self) -> &IdHasher {
+        &self.hasher
+    }
+
+    /// Locks the store for one request or a few decisions.
+    pub(crate) fn write(&self) -> Writer<'_> {
+        Writer {
+            shared: self.shared.write(),
+            hasher: &self.hasher,
+        }
     }
 }
 
-fn has(part: &ResourceSpans, span: &Span, key: &str, value: &str) -> bool {
-    let error = span.status.as_ref().is_some_and(|status| status.code == 2);
-    let resource = part
-        .resource
-        .iter()
-        .flat_map(|resource| &resource.attributes);
-    (key == "error" && (value == "true") == error)
-        || span
-            .attributes
-            .iter()
-            .chain(resource)
-            .any(|pair| pair.key == key && text(pair) == value)
+/// Adds to the store; sees to its bound in the end.
+pub(crate) struct Writer<'a> {
+    shared: RwLockWriteGuard<'a, Shared>,
+    hasher: &'a IdHasher,
 }
 
-fn service(part: &ResourceSpans) -> String {
-    let mut attributes = part
-        .resource
-        .iter()
-        .flat_map(|resource| &resource.attributes);
-    attributes
-        .find(|pair| pair.key == "service.name")
-        .map(text)
-        .unwrap_or_default()
+impl Writer<'_> {
+    /// The number of a reason to keep a trace.
+    pub(crate) fn note(&mut self, kept: &Kept) -> u32 {
+        if let Some(number) = self.shared.reason_numbers.get(kept) {
+            return *number;
+        }
+        let number = self.shared.reasons.len() as u32;
+        self.shared.reasons.push(kept.clone());
+        self.shared.reason_numbers.insert(kept.clone(), number);
+        number
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, id: TraceId, hash: u64) -> Option<TraceAt> {
+        self.shared.log.find(id, hash)
+    }
+
+    pub(crate) fn begin(
+        &mut self,
+        id: (TraceId, u64),
+        note: u32,
+        span: &NewSpan<'_>,
+        source: &NewSource<'_>,
+        interned: &mut Interned,
+    ) -> Result<TraceAt, Full> {
+        self.shared.log.begin(id, note, span, source, interned)
+    }
+
+    pub(crate) fn append(
+        &mut self,
+        trace: TraceAt,
+        span: &NewSpan<'_>,
+        source: &NewSource<'_>,
+        interned: &mut Interned,
+    ) -> Result<(), Full> {
+        self.shared.log.append(trace, span, source, interned)
+    }
+
+    /// Stores all spans of a request; returns how many.
+    pub(crate) fn insert(&mut self, scanned: &Scanned<'_>, note: u32) -> usize {
+        let mut stored = 0;
+        let mut last: Option<(TraceId, TraceAt)> = None;
+        let mut interned = vec![Interned::default(); scanned.scopes.len()];
+        for span in &scanned.spans {
+            let Some(source) = scanned.source(span) else {
+                continue;
+            };
+            let Some(interned) = interned.get_mut(span.scope as usize) else {
+                continue;
+            };
+            let new = NewSpan::from(span);
+            let id = span.trace_id;
+            let known = match last {
+                Some((last, at)) if last == id => Ok(at),
+                _ => {
+                    let hash = self.hasher.hash(id);
+                    self.find(id, hash).ok_or(hash)
+                }
+            };
+            let at = match known {
+                Ok(at) => self.append(at, &new, &source, interned).map(|()| at),
+                Err(hash) => self.begin((id, hash), note, &new, &source, interned),
+            };
+            if let Ok(at) = at {
+                last = Some((id, at));
+                stored += 1;
+            }
+        }
+        stored
+    }
 }
 
-fn text(pair: &KeyValue) -> String {
-    match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
-        Some(Value::StringValue(text)) => text.clone(),
-        Some(Value::IntValue(number)) => number.to_string(),
-        Some(Value::DoubleValue(number)) => number.to_string(),
-        Some(Value::BoolValue(flag)) => flag.to_string(),
-        _ => String::new(),
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        let shared = &mut *self.shared;
+        while shared.log.allocated() > shared.max_bytes {
+            let Some(evicted) = shared.log.evict_oldest() else {
+                break;
+            };
+            shared.evicted.traces += evicted.traces;
+            shared.evicted.spans += evicted.spans;
+        }
     }
 }

@@ -1,0 +1,445 @@
+//! Spans in the order in which they came, found by trace: what both the traces that wait for
+//! their decision and the traces that were kept are held in.
+//!
+//! Memory comes and goes a segment at a time, the oldest first. A trace belongs to the segment
+//! of its first span: all its other spans are in the same segment or a later one, so when its
+//! segment goes the trace goes whole, and nothing that stays refers to what went.
+
+mod names;
+mod pointer;
+mod segment;
+
+use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::{TraceId, scan::Signature};
+
+pub(crate) use names::{NewSource, Source};
+pub(crate) use pointer::TraceAt;
+pub(crate) use segment::{Segment, SpanEntry};
+
+use names::Sources;
+use pointer::SpanAt;
+use segment::TraceEntry;
+
+/// A span to be added.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewSpan<'a> {
+    /// The encoded `Span`.
+    pub(crate) body: &'a [u8],
+    pub(crate) name: &'a [u8],
+    /// `SpanKind`'s number.
+    pub(crate) kind: u8,
+    /// In nanoseconds since 1970.
+    pub(crate) start: u64,
+    /// In nanoseconds.
+    pub(crate) duration: u64,
+    pub(crate) signature: Signature,
+}
+
+/// Remembers a source's place in the segment that is being written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Interned {
+    serial: u64,
+    source: u16,
+    service: u16,
+}
+
+/// Hashes trace ids; shared by all that look up the same ids, so that each is hashed once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct IdHasher(DefaultHashBuilder);
+
+impl IdHasher {
+    #[inline]
+    pub(crate) fn hash(&self, id: TraceId) -> u64 {
+        self.0.hash_one(u128::from_ne_bytes(id.to_bytes()))
+    }
+}
+
+/// No span can be added: every slot for a segment is taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Full;
+
+/// The log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    hasher: IdHasher,
+    by_id: HashTable<TraceAt>,
+    /// The sealed segments.
+    slots: Vec<Option<Arc<Segment>>>,
+    /// Their slots, the oldest first.
+    order: VecDeque<u16>,
+    free: Vec<u16>,
+    active: Segment,
+    active_slot: u16,
+    /// In the oldest segment, how many traces have been taken out.
+    taken: usize,
+    spare: Vec<Segment>,
+    serial: u64,
+    segment_bytes: usize,
+    sealed_bytes: usize,
+    spans: usize,
+}
+
+/// What went with a segment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Evicted {
+    pub(crate) traces: u64,
+    pub(crate) spans: u64,
+}
+
+const MAX_SLOTS: usize = u16::MAX as usize;
+const MAX_SPARE: usize = 8;
+/// A field's key and the longest length.
+const MAX_FIELD_HEADER: usize = 6;
+
+impl Log {
+    /// A log for about so many bytes; its owner sees to the bound.
+    pub(crate) fn new(max_bytes: usize, hasher: IdHasher) -> Self {
+        let segment_bytes = (max_bytes / 64)
+            .clamp(8 << 10, 1 << 20)
+            .max(max_bytes / (MAX_SLOTS / 2));
+        Self {
+            hasher,
+            by_id: HashTable::new(),
+            slots: vec![None],
+            order: VecDeque::new(),
+            free: Vec::new(),
+            active: Segment::new(1, segment_bytes),
+            active_slot: 0,
+            taken: 0,
+            spare: Vec::new(),
+            serial: 1,
+            segment_bytes,
+            sealed_bytes: 0,
+            spans: 0,
+        }
+    }
+
+    /// How many traces there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// How many spans they have.
+    pub(crate) fn spans(&self) -> usize {
+        self.spans
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn allocated(&self) -> usize {
+        self.sealed_bytes
+            + self.active.allocated()
+            + self.by_id.allocation_size()
+            + self.spare.iter().map(Segment::allocated).sum::<usize>()
+    }
+
+    /// The trace of this id, whose hash the caller has from the log's hasher.
+    #[inline]
+    pub(crate) fn find(&self, id: TraceId, hash: u64) -> Option<TraceAt> {
+        let is_it = |at: &TraceAt| self.trace(*at).is_some_and(|trace| trace.id == id);
+        self.by_id.find(hash, is_it).copied()
+    }
+
+    #[inline]
+    pub(crate) fn segment(&self, slot: u16) -> Option<&Segment> {
+        if slot == self.active_slot {
+            Some(&self.active)
+        } else {
+            self.slots.get(usize::from(slot))?.as_deref()
+        }
+    }
+
+    /// A trace's id, note and such.
+    #[inline]
+    pub(crate) fn trace(&self, at: TraceAt) -> Option<&TraceEntry> {
+        self.segment(at.slot())?.traces.get(at.index())
+    }
+
+    /// A trace's spans, the last first.
+    pub(crate) fn spans_of(
+        &self,
+        at: TraceAt,
+    ) -> impl Iterator<Item = (u16, &Segment, &SpanEntry)> {
+        let mut next = self.trace(at).and_then(TraceEntry::last);
+        std::iter::from_fn(move || {
+            let span = next?;
+            let segment = self.segment(span.slot())?;
+            let entry = segment.spans.get(span.index())?;
+            next = entry.previous;
+            Some((span.slot(), segment, entry))
+        })
+    }
+
+    /// Adds a trace and its first span.
+    pub(crate) fn begin(
+        &mut self,
+        (id, hash): (TraceId, u64),
+        note: u32,
+        span: &NewSpan<'_>,
+        source: &NewSource<'_>,
+        interned: &mut Interned,
+    ) -> Result<TraceAt, Full> {
+        self.make_room(span, source)?;
+        let at = TraceAt::new(self.active_slot, self.active.traces.len());
+        self.active.traces.push(TraceEntry::new(id, note));
+        let Self {
+            by_id,
+            hasher,
+            slots,
+            active,
+            active_slot,
+            ..
+        } = self;
+        by_id.insert_unique(hash, at, |at| {
+            let segment = if at.slot() == *active_slot {
+                Some(&*active)
+            } else {
+                slots
+                    .get(usize::from(at.slot()))
+                    .and_then(|slot| slot.as_deref())
+            };
+            let trace = segment.and_then(|segment| segment.traces.get(at.index()));
+            trace.map_or(0, |trace| hasher.hash(trace.id))
+        });
+        self.push(at, span, source, interned);
+        Ok(at)
+    }
+
+    /// Adds a span to a trace.
+    pub(crate) fn append(
+        &mut self,
+        trace: TraceAt,
+        span: &NewSpan<'_>,
+        source: &NewSource<'_>,
+        interned: &mut Interned,
+    ) -> Result<(), Full> {
+        self.make_room(span, source)?;
+        self.push(trace, span, source, interned);
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        trace: TraceAt,
+        span: &NewSpan<'_>,
+        source: &NewSource<'_>,
+        interned: &mut Interned,
+    ) {
+        let active = &mut self.active;
+        if interned.serial != active.serial {
+            let index = active.sources.intern(&mut active.bytes, source);
+            let service = active.sources.get(index).map_or(0, |source| source.service);
+            *interned = Interned {
+                serial: active.serial,
+                source: index,
+                service,
+            };
+        }
+        let operation =
+            active
+                .operations
+                .intern(&mut active.bytes, interned.service, span.kind, span.name);
+        let offset = active.bytes.len() as u32;
+        write_field(&mut active.bytes, span.body);
+        active.latest_start = active.latest_start.max(span.start);
+        let index = active.spans.len();
+        let Some(at) = SpanAt::new(self.active_slot, index) else {
+            return;
+        };
+        let Some(entry) = self.trace(trace) else {
+            return;
+        };
+        let previous = entry.link(at, span.start);
+        self.active.spans.push(SpanEntry {
+            start: span.start,
+            duration: span.duration,
+            signature: span.signature,
+            trace,
+            previous,
+            offset,
+            operation,
+            source: interned.source,
+        });
+        self.spans += 1;
+    }
+
+    #[inline]
+    fn make_room(&mut self, span: &NewSpan<'_>, source: &NewSource<'_>) -> Result<(), Full> {
+        let bytes = span.body.len() + span.name.len() + MAX_FIELD_HEADER + Sources::len_of(source);
+        if self.active.has_room(bytes) {
+            Ok(())
+        } else {
+            self.roll(bytes)
+        }
+    }
+
+    /// Seals the segment that is being written and starts another.
+    #[cold]
+    fn roll(&mut self, bytes: usize) -> Result<(), Full> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.slots.len() < MAX_SLOTS => {
+                self.slots.push(None);
+                (self.slots.len() - 1) as u16
+            }
+            None => return Err(Full),
+        };
+        self.serial += 1;
+        let next = if bytes > self.segment_bytes {
+            Segment::new(self.serial, bytes)
+        } else if let Some(mut spare) = self.spare.pop() {
+            spare.recycle(self.serial);
+            spare
+        } else {
+            Segment::new(self.serial, self.segment_bytes)
+        };
+        let mut sealed = std::mem::replace(&mut self.active, next);
+        sealed.seal();
+        self.sealed_bytes += sealed.allocated();
+        self.order.push_back(self.active_slot);
+        if let Some(place) = self.slots.get_mut(usize::from(self.active_slot)) {
+            *place = Some(Arc::new(sealed));
+        }
+        self.active_slot = slot;
+        Ok(())
+    }
+
+    /// Drops the oldest sealed segment, if there is one, with all its traces.
+    pub(crate) fn evict_oldest(&mut self) -> Option<Evicted> {
+        let slot = *self.order.front()?;
+        let segment = self.slots.get(usize::from(slot))?.clone()?;
+        let mut evicted = Evicted::default();
+        for index in 0..segment.traces.len() {
+            let at = TraceAt::new(slot, index);
+            evicted.spans += self.spans_of(at).count() as u64;
+            evicted.traces += 1;
+            self.unlist(at);
+        }
+        drop(segment);
+        self.spans -= evicted.spans as usize;
+        self.release_oldest();
+        Some(evicted)
+    }
+
+    /// The trace that came first among those not taken out.
+    pub(crate) fn oldest(&self) -> Option<TraceAt> {
+        let slot = self.order.front().copied().unwrap_or(self.active_slot);
+        let at = TraceAt::new(slot, self.taken);
+        (self.taken < self.segment(slot)?.traces.len()).then_some(at)
+    }
+
+    /// Takes that trace out; the caller knows how many spans it has.
+    pub(crate) fn take_oldest(&mut self, spans: usize) {
+        let Some(at) = self.oldest() else { return };
+        self.unlist(at);
+        self.taken += 1;
+        self.spans -= spans;
+        while let Some(&slot) = self.order.front() {
+            if self
+                .segment(slot)
+                .is_some_and(|segment| self.taken < segment.traces.len())
+            {
+                return;
+            }
+            self.taken = 0;
+            self.release_oldest();
+        }
+        // Nobody refers to the spans of traces that are out.
+        if self.taken >= self.active.traces.len() {
+            self.taken = 0;
+            self.serial += 1;
+            self.active.recycle(self.serial);
+        }
+    }
+
+    fn unlist(&mut self, at: TraceAt) {
+        let Some(id) = self.trace(at).map(|trace| trace.id) else {
+            return;
+        };
+        let hash = self.hasher.hash(id);
+        if let Ok(entry) = self.by_id.find_entry(hash, |known| *known == at) {
+            entry.remove();
+        }
+    }
+
+    fn release_oldest(&mut self) {
+        let Some(slot) = self.order.pop_front() else {
+            return;
+        };
+        self.free.push(slot);
+        let segment = self.slots.get_mut(usize::from(slot)).and_then(Option::take);
+        let Some(segment) = segment else { return };
+        self.sealed_bytes -= segment.allocated();
+        // A search may still read it; then it goes when the search is done.
+        if let Ok(segment) = Arc::try_unwrap(segment)
+            && self.spare.len() < MAX_SPARE
+            && segment.bytes.capacity() == self.segment_bytes
+        {
+            self.spare.push(segment);
+        }
+    }
+
+    /// All segments, for a search to read without holding up the writer.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut slots = self.slots.clone();
+        let mut order: Vec<u16> = self.order.iter().copied().collect();
+        if let Some(place) = slots.get_mut(usize::from(self.active_slot)) {
+            *place = Some(Arc::new(self.active.snapshot()));
+            order.push(self.active_slot);
+        }
+        Snapshot { slots, order }
+    }
+}
+
+/// A log's segments at some time.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    slots: Vec<Option<Arc<Segment>>>,
+    order: Vec<u16>,
+}
+
+impl Snapshot {
+    /// The segments, the newest first.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Segment> {
+        self.order
+            .iter()
+            .rev()
+            .filter_map(|slot| self.segment(*slot))
+    }
+
+    fn segment(&self, slot: u16) -> Option<&Segment> {
+        self.slots.get(usize::from(slot))?.as_deref()
+    }
+
+    /// The trace that a span in a segment belongs to; none if it has been evicted. With the
+    /// serial number of the trace's segment.
+    pub(crate) fn trace_of(&self, of: &Segment, span: &SpanEntry) -> Option<(u64, &TraceEntry)> {
+        let segment = self.segment(span.trace.slot())?;
+        // A trace's segment is never newer than its spans': this is another in its slot.
+        if segment.serial > of.serial {
+            return None;
+        }
+        Some((segment.serial, segment.traces.get(span.trace.index())?))
+    }
+}
+
+/// Writes a field of `ScopeSpans` that holds a span.
+fn write_field(bytes: &mut Vec<u8>, body: &[u8]) {
+    bytes.push(SPAN_FIELD);
+    write_varint(bytes, body.len());
+    bytes.extend_from_slice(body);
+}
+
+/// The key of `ScopeSpans.spans`, and of `ResourceSpans.scope_spans`.
+pub(crate) const SPAN_FIELD: u8 = 2 << 3 | 2;
+
+/// Writes a length.
+pub(crate) fn write_varint(bytes: &mut Vec<u8>, mut value: usize) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}

@@ -1,0 +1,52 @@
+//! Where spans and traces are: a segment's slot and an index there, in 32 bits.
+
+use std::num::NonZeroU32;
+
+/// Where a span is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpanAt(NonZeroU32);
+
+/// Where a trace is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TraceAt(u32);
+
+impl SpanAt {
+    /// The bits that stand for no span.
+    pub(crate) const NONE: u32 = 0;
+
+    /// Slots count from 0 to 65 534, so that no pointer has the bits of none.
+    pub(crate) fn new(slot: u16, index: usize) -> Option<Self> {
+        let slot = u32::from(slot) + 1;
+        NonZeroU32::new(slot << 16 | u32::from(index as u16)).map(Self)
+    }
+
+    pub(crate) fn from_bits(bits: u32) -> Option<Self> {
+        NonZeroU32::new(bits).map(Self)
+    }
+
+    pub(crate) fn to_bits(self) -> u32 {
+        self.0.get()
+    }
+
+    pub(crate) fn slot(self) -> u16 {
+        ((self.0.get() >> 16) - 1) as u16
+    }
+
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0.get() as u16)
+    }
+}
+
+impl TraceAt {
+    pub(crate) fn new(slot: u16, index: usize) -> Self {
+        Self(u32::from(slot) << 16 | u32::from(index as u16))
+    }
+
+    pub(crate) fn slot(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0 as u16)
+    }
+}

@@ -1,0 +1,192 @@
+//! A stretch of the log: spans' bytes, and columns that say what is where.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::{
+    names::{Operations, Sources},
+    pointer::{SpanAt, TraceAt},
+};
+use crate::{TraceId, scan::Signature};
+
+/// Spans in the order in which they came, and the traces of which it saw the first span.
+///
+/// Once sealed only the links of its traces change, so that a search reads it without a lock.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Counts segments up; tells a segment from an earlier one in the same slot.
+    pub(crate) serial: u64,
+    /// Encoded spans, each with its key and length as a field of `ScopeSpans`, and between them
+    /// what several share.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) spans: Vec<SpanEntry>,
+    pub(crate) traces: Vec<TraceEntry>,
+    pub(crate) sources: Sources,
+    pub(crate) operations: Operations,
+    /// The latest start of its spans.
+    pub(crate) latest_start: u64,
+}
+
+/// A span in a segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SpanEntry {
+    /// In nanoseconds since 1970.
+    pub(crate) start: u64,
+    /// In nanoseconds.
+    pub(crate) duration: u64,
+    pub(crate) signature: Signature,
+    pub(crate) trace: TraceAt,
+    /// The span of the same trace that came before.
+    pub(crate) previous: Option<SpanAt>,
+    /// Where its field begins in the segment's bytes.
+    pub(crate) offset: u32,
+    /// Its name, kind and service, among the segment's operations.
+    pub(crate) operation: u16,
+    /// Its resource and scope, among the segment's sources.
+    pub(crate) source: u16,
+}
+
+/// A trace, in the segment that holds its first span.
+#[derive(Debug)]
+pub(crate) struct TraceEntry {
+    pub(crate) id: TraceId,
+    start: AtomicU64,
+    last: AtomicU32,
+    /// What the log's owner has to remember of it.
+    pub(crate) note: u32,
+}
+
+impl TraceEntry {
+    pub(crate) fn new(id: TraceId, note: u32) -> Self {
+        Self {
+            id,
+            start: AtomicU64::new(u64::MAX),
+            last: AtomicU32::new(SpanAt::NONE),
+            note,
+        }
+    }
+
+    /// The earliest start of its spans.
+    pub(crate) fn start(&self) -> u64 {
+        self.start.load(Ordering::Relaxed)
+    }
+
+    /// The span that came last.
+    pub(crate) fn last(&self) -> Option<SpanAt> {
+        SpanAt::from_bits(self.last.load(Ordering::Relaxed))
+    }
+
+    /// Adds a span; returns the one before it. Only the log's only writer may call this.
+    pub(crate) fn link(&self, span: SpanAt, start: u64) -> Option<SpanAt> {
+        let previous = self.last();
+        self.last.store(span.to_bits(), Ordering::Relaxed);
+        if start < self.start() {
+            self.start.store(start, Ordering::Relaxed);
+        }
+        previous
+    }
+}
+
+impl Clone for TraceEntry {
+    fn clone(&self) -> Self {
+        Self {
+            id: self.id,
+            start: AtomicU64::new(self.start()),
+            last: AtomicU32::new(self.last.load(Ordering::Relaxed)),
+            note: self.note,
+        }
+    }
+}
+
+impl Segment {
+    /// The most spans (and so traces) in one segment: their pointers have 16 bits for it.
+    pub(crate) const MAX_SPANS: usize = 1 << 16;
+
+    pub(crate) fn new(serial: u64, capacity: usize) -> Self {
+        Self {
+            serial,
+            bytes: Vec::with_capacity(capacity),
+            spans: Vec::new(),
+            traces: Vec::new(),
+            sources: Sources::default(),
+            operations: Operations::default(),
+            latest_start: 0,
+        }
+    }
+
+    /// Makes an old segment an empty one, keeping its memory.
+    pub(crate) fn recycle(&mut self, serial: u64) {
+        self.serial = serial;
+        self.bytes.clear();
+        self.spans.clear();
+        self.traces.clear();
+        self.sources.clear();
+        self.operations.clear();
+        self.latest_start = 0;
+    }
+
+    /// Gives back what only a growing segment needs.
+    pub(crate) fn seal(&mut self) {
+        self.spans.shrink_to_fit();
+        self.traces.shrink_to_fit();
+        self.sources.seal();
+        self.operations.seal();
+    }
+
+    /// Whether a span of so many bytes, with a new source and operation, still fits.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes.len() + bytes <= self.bytes.capacity()
+            && self.spans.len() < Self::MAX_SPANS
+            && self.sources.has_room()
+            && self.operations.has_room()
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn allocated(&self) -> usize {
+        self.bytes.capacity()
+            + self.spans.capacity() * size_of::<SpanEntry>()
+            + self.traces.capacity() * size_of::<TraceEntry>()
+            + self.sources.allocated()
+            + self.operations.allocated()
+            + size_of::<Self>()
+    }
+
+    /// A span's field in `ScopeSpans`: key, length and the encoded `Span`.
+    pub(crate) fn field(&self, entry: &SpanEntry) -> &[u8] {
+        let rest = self.bytes.get(entry.offset as usize..).unwrap_or_default();
+        let (header, len) = field_header(rest);
+        rest.get(..header + len).unwrap_or_default()
+    }
+
+    /// The encoded `Span`.
+    pub(crate) fn body(&self, entry: &SpanEntry) -> &[u8] {
+        let rest = self.bytes.get(entry.offset as usize..).unwrap_or_default();
+        let (header, len) = field_header(rest);
+        rest.get(header..header + len).unwrap_or_default()
+    }
+
+    /// A copy for a search to read while the original grows.
+    pub(crate) fn snapshot(&self) -> Self {
+        Self {
+            serial: self.serial,
+            bytes: self.bytes.clone(),
+            spans: self.spans.clone(),
+            traces: self.traces.clone(),
+            sources: self.sources.snapshot(),
+            operations: self.operations.snapshot(),
+            latest_start: self.latest_start,
+        }
+    }
+}
+
+/// The length of a field's key and length, and the length.
+fn field_header(field: &[u8]) -> (usize, usize) {
+    let (mut len, mut shift) = (0, 0);
+    for (at, byte) in field.iter().enumerate().skip(1).take(5) {
+        len |= usize::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return (at + 1, len);
+        }
+        shift += 7;
+    }
+    (0, 0)
+}

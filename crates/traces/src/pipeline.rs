@@ -1,0 +1,193 @@
+//! Receive → tail sampler → store.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use spoor_policy::TailTable;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    InvalidRequest, ReceiveSettings, Store, TailSettings, Totals,
+    metrics::{PipelineCollector, Refusals},
+    receive::{self, Memory, TraceService},
+    scan,
+    tail::Sampler,
+};
+
+/// How a [`Pipeline`] works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The memory for traces that are kept, in bytes.
+    pub store_bytes: usize,
+    /// How traces are gathered for their decision.
+    pub tail: TailSettings,
+    /// What is accepted from senders.
+    pub receive: ReceiveSettings,
+}
+
+impl Default for Settings {
+    /// 512 MiB for the store.
+    fn default() -> Self {
+        Self {
+            store_bytes: 512 << 20,
+            tail: TailSettings::default(),
+            receive: ReceiveSettings::default(),
+        }
+    }
+}
+
+/// Takes spans, decides on whole traces, stores those that are kept. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    store: Store,
+    sampler: Mutex<Sampler>,
+    memory: Memory,
+    refusals: Refusals,
+    closed: AtomicBool,
+}
+
+/// What became of a request that could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Spans that can't be taken: their trace or span id is invalid.
+    pub rejected: u64,
+}
+
+/// Decisions made without giving others the lock.
+const DECISIONS_AT_ONCE: usize = 256;
+
+impl Pipeline {
+    /// Starts the task that decides. When the token is cancelled it decides on all that waits,
+    /// and the pipeline takes no more.
+    #[must_use]
+    pub fn start(settings: Settings, shutdown: CancellationToken) -> Self {
+        let store = Store::new(settings.store_bytes);
+        let now = Instant::now();
+        let sampler = Sampler::new(settings.tail.clone(), store.hasher().clone(), now);
+        let shared = Shared {
+            store,
+            sampler: Mutex::new(sampler),
+            memory: Memory::new(settings.receive.max_receiving_bytes),
+            refusals: Refusals::default(),
+            closed: AtomicBool::new(false),
+            settings,
+        };
+        let pipeline = Self {
+            shared: Arc::new(shared),
+        };
+        tokio::spawn(pipeline.clone().decide_in_time(shutdown));
+        pipeline
+    }
+
+    /// Puts tail rules in force for every decision from now on, those on traces in flight
+    /// included.
+    pub fn set_tail(&self, table: TailTable) {
+        self.shared.sampler.lock().set_table(table);
+    }
+
+    /// Takes an encoded `ExportTraceServiceRequest`.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`] if it can't be decoded; then none of its spans is taken.
+    pub fn accept(&self, request: &[u8]) -> Result<Accepted, InvalidRequest> {
+        let scanned = scan::scan(request)?;
+        let mut sampler = self.shared.sampler.lock();
+        sampler.take(&scanned, Instant::now(), &mut self.shared.store.write());
+        Ok(Accepted {
+            rejected: scanned.without_trace_id + scanned.without_span_id,
+        })
+    }
+
+    /// The OTLP receiver over HTTP: `POST /v1/traces`.
+    pub fn otlp_http(&self) -> axum::Router {
+        receive::http(self.clone())
+    }
+
+    /// The OTLP receiver over gRPC.
+    #[must_use]
+    pub fn otlp_grpc(&self) -> TraceService {
+        TraceService::new(self.clone())
+    }
+
+    /// The traces kept.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// What became of all spans so far, as of one moment.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.shared.sampler.lock().totals()
+    }
+
+    /// Decides on all traces that wait, at once.
+    pub async fn drain(&self) {
+        while self.decide(|sampler, store| sampler.decide_any(DECISIONS_AT_ONCE, store)) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Adds the pipeline's metrics, named `spoor_traces_…`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.shared.refusals.register(registry);
+        registry.register_collector(Box::new(PipelineCollector::new(self.clone())));
+    }
+
+    pub(crate) fn receive_settings(&self) -> &ReceiveSettings {
+        &self.shared.settings.receive
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.shared.memory
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Relaxed)
+    }
+
+    async fn decide_in_time(self, shutdown: CancellationToken) {
+        let wait = self.shared.settings.tail.decision_wait;
+        let period = (wait / 10).clamp(Duration::from_millis(5), Duration::from_millis(100));
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            while self.decide(|sampler, store| {
+                sampler.decide_due(Instant::now(), DECISIONS_AT_ONCE, store)
+            }) {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.shared.closed.store(true, Ordering::Relaxed);
+        self.drain().await;
+    }
+
+    fn decide(
+        &self,
+        some: impl FnOnce(&mut Sampler, &mut crate::store::Writer<'_>) -> bool,
+    ) -> bool {
+        let mut sampler = self.shared.sampler.lock();
+        some(&mut sampler, &mut self.shared.store.write())
+    }
+}

@@ -1,0 +1,225 @@
+//! OTLP over HTTP.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+    },
+    response::{IntoResponse, Response},
+    routing::{any, post},
+};
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+
+use super::{
+    body::{self, BodyError},
+    status::Encoding,
+};
+use crate::{Accepted, InvalidRequest, Pipeline, metrics::Refusal};
+
+/// The receiver's routes.
+pub(crate) fn http(pipeline: Pipeline) -> Router {
+    Router::new()
+        .route("/v1/traces", post(traces).fallback(method_not_allowed))
+        .route("/v1/metrics", any(other_signal))
+        .route("/v1/logs", any(other_signal))
+        .fallback(not_found)
+        .with_state(pipeline)
+}
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+enum HttpError {
+    #[error("Content-Type must be application/x-protobuf or application/json, not \"{0}\"")]
+    ContentType(String),
+    #[error("Content-Encoding must be gzip or identity, not \"{0}\"")]
+    ContentEncoding(String),
+    #[error("shutting down: try again later")]
+    Closed,
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("the body is no valid JSON of an ExportTraceServiceRequest: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Request(#[from] InvalidRequest),
+}
+
+async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response {
+    let encoding = encoding(request.headers());
+    let answer_in = *encoding.as_ref().unwrap_or(&Encoding::Json);
+    let (parts, mut body) = request.into_parts();
+    let taken = match encoding {
+        Ok(encoding) => take(&pipeline, encoding, &parts.headers, &mut body).await,
+        Err(error) => Err(error),
+    };
+    match taken {
+        Ok(accepted) => answer(
+            StatusCode::OK,
+            answer_in,
+            answer_in.response(accepted.rejected),
+        ),
+        Err(error) => {
+            let (code, rpc_code, refusal) = error.kind();
+            pipeline.refusals().count(refusal);
+            if !http_body::Body::is_end_stream(&body) {
+                tokio::spawn(body::discard(body, pipeline.receive_settings().clone()));
+            }
+            let mut response = answer(
+                code,
+                answer_in,
+                answer_in.status(rpc_code, error.to_string()),
+            );
+            if matches!(
+                code,
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+            ) {
+                let seconds = HeaderValue::from(super::RETRY_AFTER.as_secs());
+                response.headers_mut().insert(RETRY_AFTER, seconds);
+            }
+            response
+        }
+    }
+}
+
+async fn take(
+    pipeline: &Pipeline,
+    encoding: Encoding,
+    headers: &HeaderMap,
+    body: &mut Body,
+) -> Result<Accepted, HttpError> {
+    let is_gzip = is_gzip(headers)?;
+    if pipeline.is_closed() {
+        return Err(HttpError::Closed);
+    }
+    let settings = pipeline.receive_settings();
+    let mut share = pipeline.memory().share();
+    let mut bytes = body::read(body, settings, &mut share).await?;
+    if is_gzip {
+        bytes = body::gunzip(&bytes, settings, &mut share)?;
+    }
+    if encoding == Encoding::Json {
+        bytes = from_json(&bytes)?;
+    }
+    Ok(pipeline.accept(&bytes)?)
+}
+
+fn from_json(bytes: &[u8]) -> Result<Bytes, HttpError> {
+    let request: ExportTraceServiceRequest = serde_json::from_slice(bytes)?;
+    Ok(request.encode_to_vec().into())
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, HttpError> {
+    let text = headers
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    let essence = text
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    if essence.eq_ignore_ascii_case(Encoding::Protobuf.content_type().as_bytes()) {
+        Ok(Encoding::Protobuf)
+    } else if essence.eq_ignore_ascii_case(Encoding::Json.content_type().as_bytes()) {
+        Ok(Encoding::Json)
+    } else {
+        Err(HttpError::ContentType(
+            String::from_utf8_lossy(text).into_owned(),
+        ))
+    }
+}
+
+fn is_gzip(headers: &HeaderMap) -> Result<bool, HttpError> {
+    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"" | b"identity") => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case(b"gzip") => Ok(true),
+        Some(text) => Err(HttpError::ContentEncoding(
+            String::from_utf8_lossy(text).into_owned(),
+        )),
+    }
+}
+
+impl HttpError {
+    fn kind(&self) -> (StatusCode, tonic::Code, Refusal) {
+        use tonic::Code;
+        match self {
+            Self::ContentType(_) | Self::ContentEncoding(_) => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                Code::InvalidArgument,
+                Refusal::UnsupportedType,
+            ),
+            Self::Closed => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Code::Unavailable,
+                Refusal::ShuttingDown,
+            ),
+            Self::Json(_) | Self::Request(_) | Self::Body(BodyError::Gzip(_)) => (
+                StatusCode::BAD_REQUEST,
+                Code::InvalidArgument,
+                Refusal::BadData,
+            ),
+            Self::Body(BodyError::Aborted(_)) => {
+                (StatusCode::BAD_REQUEST, Code::Cancelled, Refusal::Aborted)
+            }
+            Self::Body(BodyError::TooLarge { .. } | BodyError::TooLargeDecompressed { .. }) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                Code::InvalidArgument,
+                Refusal::TooLarge,
+            ),
+            Self::Body(BodyError::TimedOut { .. }) => (
+                StatusCode::REQUEST_TIMEOUT,
+                Code::DeadlineExceeded,
+                Refusal::TimedOut,
+            ),
+            Self::Body(BodyError::Overloaded(_)) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                Code::ResourceExhausted,
+                Refusal::Overloaded,
+            ),
+        }
+    }
+}
+
+fn answer(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
+    let content_type = HeaderValue::from_static(encoding.content_type());
+    (code, [(CONTENT_TYPE, content_type)], body).into_response()
+}
+
+fn refusal(code: StatusCode, rpc_code: tonic::Code, message: &str) -> Response {
+    let encoding = Encoding::Json;
+    answer(
+        code,
+        encoding,
+        encoding.status(rpc_code, message.to_owned()),
+    )
+}
+
+async fn method_not_allowed() -> Response {
+    let message = "only POST is allowed here";
+    let mut response = refusal(
+        StatusCode::METHOD_NOT_ALLOWED,
+        tonic::Code::Unimplemented,
+        message,
+    );
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("POST"));
+    response
+}
+
+async fn other_signal() -> Response {
+    let message = "only traces are received here: set OTEL_METRICS_EXPORTER and \
+                   OTEL_LOGS_EXPORTER to none, or send metrics and logs elsewhere";
+    refusal(StatusCode::NOT_FOUND, tonic::Code::Unimplemented, message)
+}
+
+async fn not_found() -> Response {
+    refusal(
+        StatusCode::NOT_FOUND,
+        tonic::Code::NotFound,
+        "traces are received at /v1/traces",
+    )
+}

@@ -1,0 +1,188 @@
+//! One pass over an encoded `ExportTraceServiceRequest`: validates it and finds its spans.
+//!
+//! Nothing is copied or decoded: the result says where things are in the bytes. What passes can
+//! be decoded by prost; what prost refuses doesn't pass.
+
+mod attribute;
+mod resource;
+mod span;
+mod wire;
+
+pub(crate) use attribute::{Signature, Wanted};
+pub(crate) use resource::resource_attributes;
+pub(crate) use span::{ScannedSpan, span_attributes, trace_state};
+use std::ops::Range;
+
+use wire::{BYTES, Fault, Reader, key};
+
+use crate::log::{NewSource, NewSpan};
+
+/// Why bytes are no `ExportTraceServiceRequest`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body is no valid ExportTraceServiceRequest: it {fault} (before byte {at} of {len})")]
+pub struct InvalidRequest {
+    fault: Fault,
+    at: usize,
+    len: usize,
+}
+
+/// Why a span can't be taken although the request is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    /// Its trace id is zero or not of 16 bytes.
+    TraceId,
+    /// Its span id is zero or not of 8 bytes.
+    SpanId,
+}
+
+/// What a pass has found, in slices of the request.
+#[derive(Debug, Default)]
+pub(crate) struct Scanned<'a> {
+    pub(crate) spans: Vec<ScannedSpan<'a>>,
+    pub(crate) scopes: Vec<ScannedScope>,
+    pub(crate) resources: Vec<ScannedResource<'a>>,
+    /// Spans with an invalid trace id.
+    pub(crate) without_trace_id: u64,
+    /// Spans with an invalid span id.
+    pub(crate) without_span_id: u64,
+    resource_parts: Vec<&'a [u8]>,
+    scope_parts: Vec<&'a [u8]>,
+}
+
+/// A `ScopeSpans` in a request.
+#[derive(Clone, Debug)]
+pub(crate) struct ScannedScope {
+    /// Index into the scanned resources.
+    pub(crate) resource: u32,
+    parts: Range<usize>,
+}
+
+/// A `ResourceSpans` in a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ScannedResource<'a> {
+    /// The value of `service.name`.
+    pub(crate) service: &'a [u8],
+    /// The value of `service.namespace`.
+    pub(crate) namespace: &'a [u8],
+    parts: Range<usize>,
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// [`InvalidRequest`] if prost couldn't decode it either.
+pub(crate) fn scan(request: &[u8]) -> Result<Scanned<'_>, InvalidRequest> {
+    let mut scanned = Scanned {
+        spans: Vec::with_capacity(request.len() / TYPICAL_SPAN_BYTES + 1),
+        ..Scanned::default()
+    };
+    let mut reader = Reader::new(request);
+    match scanned.request(&mut reader) {
+        Ok(()) => Ok(scanned),
+        Err(fault) => Err(InvalidRequest {
+            fault,
+            at: reader.position(),
+            len: request.len(),
+        }),
+    }
+}
+
+const TYPICAL_SPAN_BYTES: usize = 256;
+
+impl<'a> Scanned<'a> {
+    /// The resource and scope of a span.
+    pub(crate) fn source(&self, span: &ScannedSpan<'_>) -> Option<NewSource<'_>> {
+        let scope = self.scopes.get(span.scope as usize)?;
+        let resource = self.resources.get(scope.resource as usize)?;
+        Some(NewSource {
+            resource: self.resource_parts.get(resource.parts.clone())?,
+            scope: self.scope_parts.get(scope.parts.clone())?,
+            service: resource.service,
+            namespace: resource.namespace,
+        })
+    }
+
+    fn request(&mut self, reader: &mut Reader<'a>) -> Result<(), Fault> {
+        const RESOURCE_SPANS: u32 = key(1, BYTES);
+        while let Some(key) = reader.key()? {
+            match key {
+                RESOURCE_SPANS => self.resource_spans(reader.message()?)?,
+                other => reader.unknown(other, 1)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn resource_spans(&mut self, mut reader: Reader<'a>) -> Result<(), Fault> {
+        const RESOURCE: u32 = key(1, BYTES);
+        const SCOPE_SPANS: u32 = key(2, BYTES);
+        const SCHEMA_URL: u32 = key(3, BYTES);
+        let index = self.resources.len() as u32;
+        let first_part = self.resource_parts.len();
+        let mut found = ScannedResource::default();
+        let mut from = reader.position();
+        while let Some(key) = reader.key()? {
+            match key {
+                SCOPE_SPANS => {
+                    self.scope_spans(reader.message()?, index)?;
+                    from = reader.position();
+                    continue;
+                }
+                RESOURCE => resource::resource(reader.message()?, &mut found)?,
+                SCHEMA_URL => drop(reader.text()?),
+                other => reader.unknown(other, 3)?,
+            }
+            self.resource_parts.push(reader.since(from));
+            from = reader.position();
+        }
+        found.parts = first_part..self.resource_parts.len();
+        self.resources.push(found);
+        Ok(())
+    }
+
+    fn scope_spans(&mut self, mut reader: Reader<'a>, resource: u32) -> Result<(), Fault> {
+        const SCOPE: u32 = key(1, BYTES);
+        const SPAN: u32 = key(2, BYTES);
+        const SCHEMA_URL: u32 = key(3, BYTES);
+        let index = self.scopes.len() as u32;
+        let first_part = self.scope_parts.len();
+        let mut from = reader.position();
+        while let Some(key) = reader.key()? {
+            match key {
+                SPAN => {
+                    match span::span(reader.message()?, index)? {
+                        Ok(span) => self.spans.push(span),
+                        Err(Rejection::TraceId) => self.without_trace_id += 1,
+                        Err(Rejection::SpanId) => self.without_span_id += 1,
+                    }
+                    from = reader.position();
+                    continue;
+                }
+                SCOPE => resource::scope(reader.message()?)?,
+                SCHEMA_URL => drop(reader.text()?),
+                other => reader.unknown(other, 3)?,
+            }
+            self.scope_parts.push(reader.since(from));
+            from = reader.position();
+        }
+        let parts = first_part..self.scope_parts.len();
+        self.scopes.push(ScannedScope { resource, parts });
+        Ok(())
+    }
+}
+
+impl<'a> From<&ScannedSpan<'a>> for NewSpan<'a> {
+    fn from(span: &ScannedSpan<'a>) -> Self {
+        Self {
+            body: span.body,
+            name: span.name,
+            kind: span.kind,
+            start: span.start,
+            duration: span.duration,
+            signature: span.signature,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

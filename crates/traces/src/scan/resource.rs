@@ -1,0 +1,94 @@
+//! Resources and scopes: what all spans under them share.
+
+use super::{
+    ScannedResource,
+    attribute::{Value, key_value},
+    wire::{BYTES, Fault, Reader, VARINT, key},
+};
+
+/// Reads a `Resource`, noting the service.
+pub(super) fn resource<'a>(
+    reader: Reader<'a>,
+    found: &mut ScannedResource<'a>,
+) -> Result<(), Fault> {
+    attributes(reader, |name, value| match (name, value) {
+        (b"service.name", Value::Text(text)) => found.service = text,
+        (b"service.namespace", Value::Text(text)) => found.namespace = text,
+        _ => {}
+    })
+}
+
+fn attributes<'a>(
+    mut reader: Reader<'a>,
+    mut found: impl FnMut(&'a [u8], Value<'a>),
+) -> Result<(), Fault> {
+    const ATTRIBUTE: u32 = key(1, BYTES);
+    const DROPPED: u32 = key(2, VARINT);
+    const ENTITY: u32 = key(3, BYTES);
+    while let Some(key) = reader.key()? {
+        match key {
+            ATTRIBUTE => {
+                let (name, value) = key_value(reader.message()?)?;
+                found(name, value);
+            }
+            DROPPED => drop(reader.varint()?),
+            ENTITY => entity(reader.message()?)?,
+            other => reader.unknown(other, 3)?,
+        }
+    }
+    Ok(())
+}
+
+/// Reads an `EntityRef`, all strings.
+fn entity(mut reader: Reader<'_>) -> Result<(), Fault> {
+    while let Some(key) = reader.key()? {
+        match key {
+            SCHEMA_URL | TYPE | ID_KEY | DESCRIPTION_KEY => drop(reader.text()?),
+            other => reader.unknown(other, 4)?,
+        }
+    }
+    Ok(())
+}
+
+const SCHEMA_URL: u32 = key(1, BYTES);
+const TYPE: u32 = key(2, BYTES);
+const ID_KEY: u32 = key(3, BYTES);
+const DESCRIPTION_KEY: u32 = key(4, BYTES);
+
+/// Reads an `InstrumentationScope`.
+pub(super) fn scope(mut reader: Reader<'_>) -> Result<(), Fault> {
+    const NAME: u32 = key(1, BYTES);
+    const VERSION: u32 = key(2, BYTES);
+    const ATTRIBUTE: u32 = key(3, BYTES);
+    const DROPPED: u32 = key(4, VARINT);
+    while let Some(key) = reader.key()? {
+        match key {
+            NAME | VERSION => drop(reader.text()?),
+            ATTRIBUTE => drop(key_value(reader.message()?)?),
+            DROPPED => drop(reader.varint()?),
+            other => reader.unknown(other, 4)?,
+        }
+    }
+    Ok(())
+}
+
+/// Calls back with every attribute of the resource in an encoded `ResourceSpans` without its
+/// scopes.
+pub(crate) fn resource_attributes<'a>(
+    header: &'a [u8],
+    mut found: impl FnMut(&'a [u8], Value<'a>),
+) {
+    const RESOURCE: u32 = key(1, BYTES);
+    let mut read = || -> Result<(), Fault> {
+        let mut reader = Reader::new(header);
+        while let Some(key) = reader.key()? {
+            match key {
+                RESOURCE => attributes(reader.message()?, &mut found)?,
+                other => reader.unknown(other, 0)?,
+            }
+        }
+        Ok(())
+    };
+    // The bytes have been scanned: there is no fault in them.
+    let _ = read();
+}

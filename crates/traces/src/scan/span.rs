@@ -1,0 +1,211 @@
+//! One span: what the index keeps of it.
+
+use super::{
+    Rejection,
+    attribute::{Signature, Value, key_value},
+    wire::{BYTES, FIXED32, FIXED64, Fault, Reader, VARINT, key},
+};
+use crate::TraceId;
+
+/// A span in a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScannedSpan<'a> {
+    pub(crate) trace_id: TraceId,
+    /// The encoded `Span`.
+    pub(crate) body: &'a [u8],
+    pub(crate) name: &'a [u8],
+    /// `SpanKind`'s number; 0 for those that don't exist.
+    pub(crate) kind: u8,
+    /// In nanoseconds since 1970.
+    pub(crate) start: u64,
+    /// In nanoseconds; 0 if it ends before its start.
+    pub(crate) duration: u64,
+    pub(crate) signature: Signature,
+    /// Index into the scanned scopes.
+    pub(crate) scope: u32,
+}
+
+const TRACE_ID: u32 = key(1, BYTES);
+const SPAN_ID: u32 = key(2, BYTES);
+const TRACE_STATE: u32 = key(3, BYTES);
+const PARENT_SPAN_ID: u32 = key(4, BYTES);
+const NAME: u32 = key(5, BYTES);
+const KIND: u32 = key(6, VARINT);
+const START: u32 = key(7, FIXED64);
+const END: u32 = key(8, FIXED64);
+const ATTRIBUTE: u32 = key(9, BYTES);
+const DROPPED_ATTRIBUTES: u32 = key(10, VARINT);
+const EVENT: u32 = key(11, BYTES);
+const DROPPED_EVENTS: u32 = key(12, VARINT);
+const LINK: u32 = key(13, BYTES);
+const DROPPED_LINKS: u32 = key(14, VARINT);
+const STATUS: u32 = key(15, BYTES);
+const FLAGS: u32 = key(16, FIXED32);
+const LAST_FIELD: u32 = 16;
+
+/// Reads a `Span`. The inner error says why a valid message is no valid span.
+#[inline]
+pub(super) fn span(
+    mut reader: Reader<'_>,
+    scope: u32,
+) -> Result<Result<ScannedSpan<'_>, Rejection>, Fault> {
+    let body = reader.rest();
+    let mut trace_id: &[u8] = &[];
+    let mut span_id: &[u8] = &[];
+    let mut parent: &[u8] = &[];
+    let mut name: &[u8] = &[];
+    let (mut kind, mut start, mut end, mut status) = (0u64, 0, 0, 0u64);
+    let mut signature = Signature::default();
+    while let Some(key) = reader.key()? {
+        match key {
+            TRACE_ID => trace_id = reader.bytes()?,
+            SPAN_ID => span_id = reader.bytes()?,
+            TRACE_STATE => drop(reader.text()?),
+            PARENT_SPAN_ID => parent = reader.bytes()?,
+            NAME => name = reader.text()?,
+            KIND => kind = reader.varint()?,
+            START => start = reader.fixed64()?,
+            END => end = reader.fixed64()?,
+            ATTRIBUTE => {
+                let (name, value) = key_value(reader.message()?)?;
+                signature.insert(Signature::of(name, value));
+            }
+            EVENT => event(reader.message()?, |name, value| {
+                signature.insert(Signature::of(name, value));
+            })?,
+            LINK => link(reader.message()?)?,
+            STATUS => {
+                if let Some(code) = status_code(reader.message()?)? {
+                    status = code;
+                }
+            }
+            DROPPED_ATTRIBUTES | DROPPED_EVENTS | DROPPED_LINKS => drop(reader.varint()?),
+            FLAGS => drop(reader.fixed32()?),
+            other => reader.unknown(other, LAST_FIELD)?,
+        }
+    }
+    // Enumerations are 32 bits wide, whatever the varint holds.
+    if status as u32 == STATUS_ERROR {
+        signature.insert(Signature::ERROR);
+    }
+    if parent.iter().all(|byte| *byte == 0) {
+        signature.insert(Signature::ROOT);
+    }
+    let trace_id = match <[u8; 16]>::try_from(trace_id) {
+        Ok(id) if id != [0; 16] => TraceId::from_bytes(id),
+        _ => return Ok(Err(Rejection::TraceId)),
+    };
+    if span_id.len() != 8 || span_id.iter().all(|byte| *byte == 0) {
+        return Ok(Err(Rejection::SpanId));
+    }
+    Ok(Ok(ScannedSpan {
+        trace_id,
+        body,
+        name,
+        kind: u8::try_from(kind as u32)
+            .ok()
+            .filter(|kind| *kind <= LAST_KIND)
+            .unwrap_or(0),
+        start,
+        duration: end.saturating_sub(start),
+        signature,
+        scope,
+    }))
+}
+
+const STATUS_ERROR: u32 = 2;
+const LAST_KIND: u8 = 5;
+
+fn status_code(mut status: Reader<'_>) -> Result<Option<u64>, Fault> {
+    const MESSAGE: u32 = key(2, BYTES);
+    const CODE: u32 = key(3, VARINT);
+    let mut code = None;
+    while let Some(key) = status.key()? {
+        match key {
+            MESSAGE => drop(status.text()?),
+            CODE => code = Some(status.varint()?),
+            other if other >> 3 == 1 => status.unknown(other, 0)?,
+            other => status.unknown(other, 3)?,
+        }
+    }
+    Ok(code)
+}
+
+fn event<'a>(
+    mut event: Reader<'a>,
+    mut attribute: impl FnMut(&'a [u8], Value<'a>),
+) -> Result<(), Fault> {
+    const TIME: u32 = key(1, FIXED64);
+    const NAME: u32 = key(2, BYTES);
+    const ATTRIBUTE: u32 = key(3, BYTES);
+    const DROPPED: u32 = key(4, VARINT);
+    while let Some(key) = event.key()? {
+        match key {
+            TIME => drop(event.fixed64()?),
+            NAME => drop(event.text()?),
+            ATTRIBUTE => {
+                let (name, value) = key_value(event.message()?)?;
+                attribute(name, value);
+            }
+            DROPPED => drop(event.varint()?),
+            other => event.unknown(other, 4)?,
+        }
+    }
+    Ok(())
+}
+
+fn link(mut link: Reader<'_>) -> Result<(), Fault> {
+    const TRACE_ID: u32 = key(1, BYTES);
+    const SPAN_ID: u32 = key(2, BYTES);
+    const TRACE_STATE: u32 = key(3, BYTES);
+    const ATTRIBUTE: u32 = key(4, BYTES);
+    const DROPPED: u32 = key(5, VARINT);
+    const FLAGS: u32 = key(6, FIXED32);
+    while let Some(key) = link.key()? {
+        match key {
+            TRACE_ID | SPAN_ID => drop(link.bytes()?),
+            TRACE_STATE => drop(link.text()?),
+            ATTRIBUTE => drop(key_value(link.message()?)?),
+            DROPPED => drop(link.varint()?),
+            FLAGS => drop(link.fixed32()?),
+            other => link.unknown(other, 6)?,
+        }
+    }
+    Ok(())
+}
+
+/// Calls back with every attribute of an encoded `Span` and its events.
+pub(crate) fn span_attributes<'a>(body: &'a [u8], mut found: impl FnMut(&'a [u8], Value<'a>)) {
+    let mut read = || -> Result<(), Fault> {
+        let mut reader = Reader::new(body);
+        while let Some(key) = reader.key()? {
+            match key {
+                ATTRIBUTE => {
+                    let (name, value) = key_value(reader.message()?)?;
+                    found(name, value);
+                }
+                EVENT => event(reader.message()?, &mut found)?,
+                other => reader.unknown(other, 0)?,
+            }
+        }
+        Ok(())
+    };
+    // The bytes have been scanned: there is no fault in them.
+    let _ = read();
+}
+
+/// The W3C `tracestate` of an encoded `Span`.
+pub(crate) fn trace_state(body: &[u8]) -> &str {
+    let mut state = &[][..];
+    let mut reader = Reader::new(body);
+    while let Ok(Some(key)) = reader.key() {
+        let read = match key {
+            TRACE_STATE => reader.bytes().map(|text| state = text),
+            other => reader.unknown(other, 0),
+        };
+        if read.is_err() {
+            break;
+        }
+    }
+    std::str::from_utf8(state).unwrap_or_default()
+}

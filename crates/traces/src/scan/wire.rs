@@ -1,0 +1,218 @@
+//! Protobuf's wire format, read without copying.
+//!
+//! Accepts exactly what prost accepts, so that whatever passes here can be decoded later.
+//! Source: <https://protobuf.dev/programming-guides/encoding/>.
+
+/// Why bytes are no protobuf message of the expected type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("ends in the middle of a field")]
+    Truncated,
+    #[error("holds a varint of more than 64 bits")]
+    Varint,
+    #[error("holds a field number or wire type that does not exist")]
+    Key,
+    #[error("holds a field with another wire type than its definition")]
+    WireType,
+    #[error("holds a string that is not UTF-8")]
+    Text,
+    #[error("is nested too deeply")]
+    Depth,
+}
+
+/// How many messages may nest, as in prost.
+pub(crate) const MAX_DEPTH: u32 = 100;
+
+/// The wire types, the low three bits of a key.
+pub(crate) const VARINT: u32 = 0;
+pub(crate) const FIXED64: u32 = 1;
+pub(crate) const BYTES: u32 = 2;
+const GROUP: u32 = 3;
+const GROUP_END: u32 = 4;
+pub(crate) const FIXED32: u32 = 5;
+
+/// The key that stands before a field.
+pub(crate) const fn key(field: u32, wire_type: u32) -> u32 {
+    field << 3 | wire_type
+}
+
+/// Reads one message. Positions count from the start of the outermost one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    depth: u32,
+}
+
+impl<'a> Reader<'a> {
+    /// At the start of an outermost message.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            depth: MAX_DEPTH,
+        }
+    }
+
+    /// Where it stands.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The bytes from a position to where it stands.
+    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
+        self.bytes.get(start..self.at).unwrap_or_default()
+    }
+
+    /// The bytes that are left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// The next field's key; none at the end.
+    #[inline(always)]
+    pub(crate) fn key(&mut self) -> Result<Option<u32>, Fault> {
+        if self.at >= self.bytes.len() {
+            return Ok(None);
+        }
+        u32::try_from(self.varint()?)
+            .map(Some)
+            .map_err(|_| Fault::Key)
+    }
+
+    #[inline(always)]
+    pub(crate) fn varint(&mut self) -> Result<u64, Fault> {
+        match self.bytes.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Fault> {
+        let mut value = 0;
+        for (count, &byte) in self
+            .bytes
+            .get(self.at..)
+            .unwrap_or_default()
+            .iter()
+            .take(10)
+            .enumerate()
+        {
+            value |= u64::from(byte & 0x7f) << (count * 7);
+            if byte < 0x80 {
+                if count == 9 && byte > 1 {
+                    return Err(Fault::Varint);
+                }
+                self.at += count + 1;
+                return Ok(value);
+            }
+        }
+        if self.rest().len() < 10 {
+            Err(Fault::Truncated)
+        } else {
+            Err(Fault::Varint)
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn fixed64(&mut self) -> Result<u64, Fault> {
+        let bytes = self
+            .bytes
+            .get(self.at..)
+            .and_then(|rest| rest.first_chunk());
+        self.at += 8;
+        bytes
+            .map(|bytes| u64::from_le_bytes(*bytes))
+            .ok_or(Fault::Truncated)
+    }
+
+    #[inline(always)]
+    pub(crate) fn fixed32(&mut self) -> Result<u32, Fault> {
+        let bytes = self
+            .bytes
+            .get(self.at..)
+            .and_then(|rest| rest.first_chunk());
+        self.at += 4;
+        bytes
+            .map(|bytes| u32::from_le_bytes(*bytes))
+            .ok_or(Fault::Truncated)
+    }
+
+    /// A length-delimited field's content.
+    #[inline(always)]
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Fault> {
+        let len = usize::try_from(self.varint()?).map_err(|_| Fault::Truncated)?;
+        let start = self.at;
+        let end = start.checked_add(len).ok_or(Fault::Truncated)?;
+        let content = self.bytes.get(start..end).ok_or(Fault::Truncated)?;
+        self.at = end;
+        Ok(content)
+    }
+
+    /// A string field's content.
+    #[inline(always)]
+    pub(crate) fn text(&mut self) -> Result<&'a [u8], Fault> {
+        let content = self.bytes()?;
+        match std::str::from_utf8(content) {
+            Ok(_) => Ok(content),
+            Err(_) => Err(Fault::Text),
+        }
+    }
+
+    /// A message field's content.
+    #[inline(always)]
+    pub(crate) fn message(&mut self) -> Result<Reader<'a>, Fault> {
+        if self.depth == 0 {
+            return Err(Fault::Depth);
+        }
+        let len = usize::try_from(self.varint()?).map_err(|_| Fault::Truncated)?;
+        let start = self.at;
+        let end = start.checked_add(len).ok_or(Fault::Truncated)?;
+        let bytes = self.bytes.get(..end).ok_or(Fault::Truncated)?;
+        self.at = end;
+        Ok(Reader {
+            bytes,
+            at: start,
+            depth: self.depth - 1,
+        })
+    }
+
+    /// Passes over a field that the message's definition, with fields 1 to `known`, has not.
+    #[cold]
+    pub(crate) fn unknown(&mut self, key: u32, known: u32) -> Result<(), Fault> {
+        if (1..=known).contains(&(key >> 3)) {
+            return Err(Fault::WireType);
+        }
+        self.skip(key, self.depth)
+    }
+
+    fn skip(&mut self, key: u32, depth: u32) -> Result<(), Fault> {
+        if key >> 3 == 0 {
+            return Err(Fault::Key);
+        }
+        if depth == 0 {
+            return Err(Fault::Depth);
+        }
+        match key & 7 {
+            VARINT => self.varint().map(drop),
+            FIXED64 => self.fixed64().map(drop),
+            FIXED32 => self.fixed32().map(drop),
+            BYTES => self.bytes().map(drop),
+            GROUP => loop {
+                let inner = self.key()?.ok_or(Fault::Truncated)?;
+                if inner & 7 == GROUP_END {
+                    return if inner >> 3 == key >> 3 {
+                        Ok(())
+                    } else {
+                        Err(Fault::Key)
+                    };
+                }
+                self.skip(inner, depth - 1)?;
+            },
+            _ => Err(Fault::Key),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Finds traces: columns first, bytes last.
+
+use std::collections::BTreeMap;
+
+use super::Search;
+use crate::{
+    TraceId,
+    log::{Segment, Snapshot, SpanEntry},
+    scan::{Signature, Wanted, resource_attributes, span_attributes},
+};
+
+/// The ids of the traces that match, the newest first.
+pub(super) fn find(snapshot: &Snapshot, search: &Search) -> Vec<TraceId> {
+    if search.limit == 0 {
+        return Vec::new();
+    }
+    let query = Query::new(search);
+    let mut found = Newest {
+        limit: search.limit,
+        traces: BTreeMap::new(),
+    };
+    for segment in snapshot.newest_first() {
+        if found.is_newer_than(segment.latest_start) {
+            continue;
+        }
+        let Some(local) = Local::new(&query, segment) else {
+            continue;
+        };
+        for span in segment
+            .spans
+            .iter()
+            .rev()
+            .filter(|span| local.may_match(span))
+        {
+            let Some((serial, trace)) = snapshot.trace_of(segment, span) else {
+                continue;
+            };
+            let key = (trace.start(), serial, span.trace.index());
+            if !found.takes(key) || !local.has_attributes(span) {
+                continue;
+            }
+            found.add(key, trace.id);
+        }
+    }
+    found.traces.into_values().rev().collect()
+}
+
+/// The indices of a service among a segment's.
+pub(super) fn services_named(segment: &Segment, service: &str) -> Vec<u16> {
+    let names = segment.sources.services().iter().enumerate();
+    let named = names.filter(|(_, name)| name.of(&segment.bytes) == service.as_bytes());
+    named.map(|(index, _)| index as u16).collect()
+}
+
+/// When a trace started; between those that started together, where it is.
+type Age = (u64, u64, usize);
+
+/// The newest traces so far, at most `limit`.
+struct Newest {
+    limit: usize,
+    traces: BTreeMap<Age, TraceId>,
+}
+
+impl Newest {
+    /// Whether a trace that started at this time or before can't be among them.
+    fn is_newer_than(&self, start: u64) -> bool {
+        let oldest = self.traces.first_key_value();
+        self.traces.len() >= self.limit && oldest.is_some_and(|((oldest, ..), _)| *oldest > start)
+    }
+
+    fn takes(&self, age: Age) -> bool {
+        let is_full = self.traces.len() >= self.limit;
+        let is_newer = self
+            .traces
+            .first_key_value()
+            .is_none_or(|(oldest, _)| age > *oldest);
+        (!is_full || is_newer) && !self.traces.contains_key(&age)
+    }
+
+    fn add(&mut self, age: Age, id: TraceId) {
+        self.traces.insert(age, id);
+        if self.traces.len() > self.limit {
+            self.traces.pop_first();
+        }
+    }
+}
+
+/// A search, prepared.
+struct Query<'a> {
+    search: &'a Search,
+    duration: std::ops::RangeInclusive<u64>,
+    start: std::ops::RangeInclusive<u64>,
+    /// What the span's signature must contain.
+    facts: Signature,
+    /// What it must not.
+    not: Option<Signature>,
+    kind: Option<u8>,
+    attributes: Vec<(Wanted, Vec<Signature>)>,
+}
+
+impl<'a> Query<'a> {
+    fn new(search: &'a Search) -> Self {
+        let nanos =
+            |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let mut query = Self {
+            search,
+            duration: search.duration_min.map_or(0, nanos)
+                ..=search.duration_max.map_or(u64::MAX, nanos),
+            start: search.start_min.unwrap_or(0)..=search.start_max.unwrap_or(u64::MAX),
+            facts: Signature::default(),
+            not: None,
+            kind: None,
+            attributes: Vec::new(),
+        };
+        for (key, value) in &search.tags {
+            match (key.as_str(), value.as_str()) {
+                ("error", "true") => query.facts.insert(Signature::ERROR),
+                ("error", "false") => query.not = Some(Signature::ERROR),
+                ("span.kind", kind) if kind_number(kind).is_some() => {
+                    query.kind = kind_number(kind)
+                }
+                (key, value) => {
+                    let wanted = Wanted::new(key, value);
+                    let signatures = wanted.signatures();
+                    query.attributes.push((wanted, signatures));
+                }
+            }
+        }
+        query
+    }
+}
+
+fn kind_number(kind: &str) -> Option<u8> {
+    let kinds = ["internal", "server", "client", "producer", "consumer"];
+    kinds
+        .iter()
+        .position(|known| *known == kind)
+        .map(|index| index as u8 + 1)
+}
+
+/// A query in the terms of one segment.
+struct Local<'a> {
+    query: &'a Query<'a>,
+    segment: &'a Segment,
+    /// For each operation whether it may be; empty if all may.
+    operations: Vec<bool>,
+    /// For each attribute, for each source, whether its resource has it.
+    resources: Vec<Vec<bool>>,
+}
+
+impl<'a> Local<'a> {
+    /// None if nothing in the segment can match.
+    fn new(query: &'a Query<'a>, segment: &'a Segment) -> Option<Self> {
+        let search = query.search;
+        let mut operations = Vec::new();
+        if search.service.is_some() || search.operation.is_some() || query.kind.is_some() {
+            let services = search
+                .service
+                .as_ref()
+                .map(|name| services_named(segment, name));
+            if services.as_ref().is_some_and(Vec::is_empty) {
+                return None;
+            }
+            let may = segment.operations.iter().map(|operation| {
+                services
+                    .as_ref()
+                    .is_none_or(|services| services.contains(&operation.service))
+                    && query.kind.is_none_or(|kind| operation.kind == kind)
+                    && search
+                        .operation
+                        .as_ref()
+                        .is_none_or(|name| operation.name.of(&segment.bytes) == name.as_bytes())
+            });
+            operations.extend(may);
+            if !operations.contains(&true) {
+                return None;
+            }
+        }
+        let resources = query.attributes.iter().map(|(wanted, _)| {
+            let sources = segment.sources.iter();
+            let headers = sources.map(|source| source.resource.of(&segment.bytes));
+            headers.map(|header| resource_has(header, wanted)).collect()
+        });
+        Some(Self {
+            query,
+            segment,
+            operations,
+            resources: resources.collect(),
+        })
+    }
+
+    /// What the columns say.
+    #[inline]
+    fn may_match(&self, span: &SpanEntry) -> bool {
+        let query = self.query;
+        (self.operations.is_empty()
+            || self
+                .operations
+                .get(usize::from(span.operation))
+                .is_some_and(|may| *may))
+            && query.start.contains(&span.start)
+            && query.duration.contains(&span.duration)
+            && span.signature.contains(query.facts)
+            && query.not.is_none_or(|not| !span.signature.contains(not))
+            && query
+                .attributes
+                .iter()
+                .enumerate()
+                .all(|(index, (_, signatures))| {
+                    signatures.iter().any(|one| span.signature.contains(*one))
+                        || self.is_of_resource(index, span)
+                })
+    }
+
+    /// What the bytes say about the attributes.
+    fn has_attributes(&self, span: &SpanEntry) -> bool {
+        let attributes = self.query.attributes.iter().enumerate();
+        let mut missing: Vec<_> = attributes
+            .filter(|(index, _)| !self.is_of_resource(*index, span))
+            .map(|(_, (wanted, _))| wanted)
+            .collect();
+        if !missing.is_empty() {
+            span_attributes(self.segment.body(span), |name, value| {
+                missing.retain(|wanted| !wanted.is(name, value));
+            });
+        }
+        missing.is_empty()
+    }
+
+    fn is_of_resource(&self, attribute: usize, span: &SpanEntry) -> bool {
+        let sources = self.resources.get(attribute);
+        sources
+            .and_then(|of| of.get(usize::from(span.source)))
+            .is_some_and(|has| *has)
+    }
+}
+
+fn resource_has(header: &[u8], wanted: &Wanted) -> bool {
+    let mut has = false;
+    resource_attributes(header, |name, value| has |= wanted.is(name, value));
+    has
+}

@@ -1,0 +1,145 @@
+//! Decides on a whole trace.
+
+use spoor_policy::{Condition, Namespace, PolicyName, Rule, TailPolicy, TailTable};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::randomness::Head;
+use crate::{
+    Kept, TraceId,
+    log::{Segment, SpanEntry},
+    scan::{Signature, Wanted, resource_attributes, span_attributes, trace_state},
+};
+
+/// A span where it waits.
+pub(super) type Waiting<'a> = (&'a Segment, &'a SpanEntry);
+
+/// Why the trace is kept; none if it is to be dropped.
+pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> Option<Kept> {
+    if table.is_empty() {
+        return Some(Kept::NoPolicy);
+    }
+    let roots = spans
+        .iter()
+        .filter(|(_, span)| span.signature.contains(Signature::ROOT));
+    let Some(root) = roots.min_by_key(|(_, span)| span.start) else {
+        return Some(Kept::NoRoot);
+    };
+    let Some((name, policy)) = policy_for(table, *root) else {
+        return Some(Kept::NoPolicy);
+    };
+    match policy.keep().iter().find(|rule| matches(rule, spans)) {
+        Some(rule) => Some(Kept::Rule {
+            policy: name.clone(),
+            rule: rule.name.clone(),
+        }),
+        None => otherwise(name, policy, id, *root, spans),
+    }
+}
+
+fn policy_for<'t>(
+    table: &'t TailTable,
+    (segment, root): Waiting<'_>,
+) -> Option<(&'t PolicyName, &'t TailPolicy)> {
+    let operation = segment.operations.get(root.operation)?;
+    let source = segment.sources.get(root.source)?;
+    let service = segment
+        .sources
+        .services()
+        .get(usize::from(source.service))?;
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    let namespace = text(source.namespace.of(&segment.bytes));
+    let default = Namespace::default();
+    let namespace = if namespace.is_empty() {
+        default.as_str()
+    } else {
+        namespace
+    };
+    let name = text(operation.name.of(&segment.bytes));
+    table.policy(namespace, text(service.of(&segment.bytes)), name)
+}
+
+fn matches(rule: &Rule, spans: &[Waiting<'_>]) -> bool {
+    match &rule.condition {
+        Condition::Error => spans
+            .iter()
+            .any(|(_, span)| span.signature.contains(Signature::ERROR)),
+        Condition::SlowerThan(limit) => u128::from(duration(spans)) > limit.as_nanos(),
+        Condition::Attribute { key, values } => {
+            let wanted: Vec<_> = values
+                .iter()
+                .map(|value| Wanted::new(key.as_str(), value))
+                .collect();
+            spans.iter().any(|span| has_one(*span, &wanted))
+        }
+    }
+}
+
+/// From the first start to the last end, in nanoseconds.
+fn duration(spans: &[Waiting<'_>]) -> u64 {
+    let first = spans.iter().map(|(_, span)| span.start).min();
+    let last = spans
+        .iter()
+        .map(|(_, span)| span.start.saturating_add(span.duration))
+        .max();
+    last.unwrap_or(0).saturating_sub(first.unwrap_or(0))
+}
+
+fn has_one((segment, span): Waiting<'_>, wanted: &[Wanted]) -> bool {
+    let mut has = false;
+    let mut look = |name: &[u8], value| has |= wanted.iter().any(|one| one.is(name, value));
+    if let Some(source) = segment.sources.get(span.source) {
+        resource_attributes(source.resource.of(&segment.bytes), &mut look);
+    }
+    span_attributes(segment.body(span), &mut look);
+    has
+}
+
+/// `otherwise` is a share of all traces, head and tail together: a head that has let through
+/// fewer leaves nothing to drop. Where the head hasn't said with which probability it decided,
+/// it is a share of what arrived; then the trace id's own bits may be biased by the head, and
+/// a hash of them decides.
+fn otherwise(
+    name: &PolicyName,
+    policy: &TailPolicy,
+    id: TraceId,
+    root: Waiting<'_>,
+    spans: &[Waiting<'_>],
+) -> Option<Kept> {
+    let threshold = policy.otherwise().threshold();
+    let head = head(root, spans);
+    let randomness = match head {
+        Head {
+            randomness: Some(explicit),
+            ..
+        } => explicit,
+        Head {
+            threshold: Some(_), ..
+        } => id.randomness(),
+        Head { .. } => xxh3_64(&id.to_bytes()) >> 8,
+    };
+    if !threshold.keeps(randomness) {
+        return None;
+    }
+    Some(match head.threshold {
+        Some(of_head) if of_head > 0 && of_head >= threshold.value() => Kept::Head {
+            policy: name.clone(),
+        },
+        _ => Kept::Otherwise {
+            policy: name.clone(),
+        },
+    })
+}
+
+/// The root's word on the head's decision, else that of the first span that has one.
+fn head((segment, root): Waiting<'_>, spans: &[Waiting<'_>]) -> Head {
+    let of_root = Head::read(trace_state(segment.body(root)));
+    if of_root != Head::default() {
+        return of_root;
+    }
+    let all = spans
+        .iter()
+        .map(|(segment, span)| Head::read(trace_state(segment.body(span))));
+    all.into_iter()
+        .find(|head| *head != Head::default())
+        .unwrap_or_default()
+}
