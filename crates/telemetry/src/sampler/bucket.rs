@@ -30,8 +30,9 @@ impl TokenBucket {
         let tolerance = nanos((tokens_per_second.max(1.0) - 1.0) / tokens_per_second);
         let one_token = now.saturating_add(tolerance);
         let level = level.unwrap_or_else(|| Arc::new(AtomicU64::new(one_token)));
-        // A slower predecessor may have put its next token further off than ours can be.
-        level.fetch_min(one_token, Ordering::Relaxed);
+        // A slower predecessor may have put its next token further off than ours can be: one
+        // interval from now. Not nearer, or each change of the rate would give a token away.
+        level.fetch_min(one_token.saturating_add(interval), Ordering::Relaxed);
         Self {
             interval,
             tolerance,
@@ -107,8 +108,9 @@ mod tests {
         let old = TokenBucket::new(10.0, None, 0);
         assert!(old.take(0));
         let new = TokenBucket::new(20.0, Some(Arc::clone(old.level())), 1);
-        assert!(new.take(2), "the first token of the new rate");
-        assert!(!new.take(3), "no second token for free");
+        assert!(!new.take(2), "no token for the change");
+        assert!(new.take(SECOND / 20 + 1));
+        assert!(!new.take(SECOND / 20 + 2));
     }
 
     #[test]
@@ -116,7 +118,7 @@ mod tests {
         let old = TokenBucket::new(0.001, None, 0);
         assert!(old.take(0));
         let new = TokenBucket::new(100.0, Some(Arc::clone(old.level())), SECOND);
-        assert!(new.take(SECOND));
+        assert!(new.take(SECOND + SECOND / 100));
     }
 
     #[test]
