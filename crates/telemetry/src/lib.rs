@@ -42,6 +42,7 @@
 
 pub mod batch;
 pub mod control_stream;
+mod current;
 pub mod database;
 pub mod edge;
 pub mod export;
@@ -59,5 +60,6 @@ pub mod sampler;
 pub mod serve;
 pub mod settings;
 
+pub use current::trace_id;
 pub use provider::{Drained, StartError, Telemetry};
 pub use settings::Settings;

@@ -11,6 +11,9 @@ use tonic_health::ServingStatus;
 
 use crate::Telemetry;
 
+/// gRPC calls in flight on one connection; a caller holds back what is more.
+const MOST_CALLS: u32 = 4096;
+
 /// Why there is no serving, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -117,6 +120,7 @@ pub async fn grpc(
         }
     };
     let serving = tonic::transport::Server::builder()
+        .max_concurrent_streams(MOST_CALLS)
         .layer(telemetry.grpc_server_layer())
         .add_routes(server.routes.add_service(health))
         .serve_with_incoming_shutdown(TcpListenerStream::new(server.listener), stopping);
@@ -126,6 +130,39 @@ pub async fn grpc(
         stop,
     )
     .await
+}
+
+/// Serves a service beside its operators' port: ready from now until `stop`, and answering there
+/// until the last request is done.
+///
+/// # Errors
+/// Those of either.
+pub async fn with_ops(
+    serving: impl Future<Output = Result<(), ServeError>>,
+    ops: TcpListener,
+    telemetry: &Telemetry,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    const FAREWELL: Duration = Duration::from_secs(1);
+    let done = CancellationToken::new();
+    let ops = http(ops, telemetry.ops(), FAREWELL, done.clone());
+    let unready = async {
+        stop.cancelled().await;
+        telemetry.set_ready(false);
+        std::future::pending().await
+    };
+    let serving = async {
+        let result = tokio::select! {
+            result = serving => result,
+            () = unready => Ok(()),
+        };
+        done.cancel();
+        result
+    };
+    telemetry.set_ready(true);
+    let result = tokio::try_join!(serving, ops).map(|_| ());
+    telemetry.set_ready(false);
+    result
 }
 
 async fn within_grace(

@@ -1,1 +1,13 @@
 //! service-a calls service-b: a bottleneck to find, errors to see, a rate to change.
+//!
+//! `service-a` is the edge, over HTTP; `service-b` does the work, over gRPC: it waits as a
+//! database would, then computes.
+
+pub mod a;
+pub mod b;
+mod duration;
+
+use std::time::Duration;
+
+/// What a request in flight is given at a shutdown: longer than any may take.
+const GRACE: Duration = Duration::from_secs(15);

@@ -1,0 +1,16 @@
+//! The trace that a request belongs to.
+
+use opentelemetry::{
+    Context,
+    trace::{TraceContextExt, TraceId},
+};
+
+/// The id of the trace under way, sampled or not; none outside one.
+#[must_use]
+pub fn trace_id() -> Option<TraceId> {
+    Context::map_current(|context| {
+        let span = context.span();
+        let context = span.span_context();
+        context.is_valid().then(|| context.trace_id())
+    })
+}

@@ -1,0 +1,101 @@
+//! What a request to service-a may ask for.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use spoor_proto::spoor::ab::v1::WorkRequest;
+
+use crate::{
+    b::{InvalidRounds, Rounds},
+    duration,
+};
+
+/// The query as it came; parameters that are not known are ignored.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Query {
+    wait: Option<String>,
+    calc: Option<String>,
+}
+
+/// Why a query can't be handed on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InvalidQuery {
+    #[error("wait: {0}")]
+    Wait(String),
+    #[error("calc: {0}")]
+    Calc(#[from] InvalidRounds),
+}
+
+impl Query {
+    /// What service-b is asked for; what it is not asked for it decides itself.
+    pub(super) fn into_request(self) -> Result<WorkRequest, InvalidQuery> {
+        Ok(WorkRequest {
+            wait_millis: self.wait.as_deref().map(wait_millis).transpose()?,
+            calc_rounds: self
+                .calc
+                .map(|text| text.parse::<Rounds>())
+                .transpose()?
+                .map(Rounds::get),
+        })
+    }
+}
+
+fn wait_millis(text: &str) -> Result<u32, InvalidQuery> {
+    let wait = duration::parse(text).map_err(InvalidQuery::Wait)?;
+    if wait > MOST_WAIT {
+        return Err(InvalidQuery::Wait(format!(
+            "must be at most {MOST_WAIT:?}, not {text:?}"
+        )));
+    }
+    u32::try_from(wait.as_millis()).map_err(|error| InvalidQuery::Wait(error.to_string()))
+}
+
+/// As service-b has it.
+const MOST_WAIT: Duration = crate::b::LONGEST_WAIT;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn query(wait: Option<&str>, calc: Option<&str>) -> Result<WorkRequest, InvalidQuery> {
+        Query {
+            wait: wait.map(str::to_owned),
+            calc: calc.map(str::to_owned),
+        }
+        .into_request()
+    }
+
+    #[test]
+    fn what_is_absent_is_left_to_service_b() {
+        assert_eq!(query(None, None).unwrap(), WorkRequest::default());
+    }
+
+    #[test]
+    fn zeros_are_handed_on() {
+        let zeros = WorkRequest {
+            wait_millis: Some(0),
+            calc_rounds: Some(0),
+        };
+        assert_eq!(query(Some("0ms"), Some("0")).unwrap(), zeros);
+    }
+
+    #[rstest::rstest]
+    #[case(Some("soon"), None, "wait: must be a duration")]
+    #[case(Some("1h"), None, "wait: must be at most 10s")]
+    #[case(None, Some("-1"), "calc: must be a number")]
+    #[case(None, Some("4000000000"), "calc: must be at most")]
+    fn errors_name_the_parameter(
+        #[case] wait: Option<&str>,
+        #[case] calc: Option<&str>,
+        #[case] message: &str,
+    ) {
+        assert!(
+            query(wait, calc)
+                .unwrap_err()
+                .to_string()
+                .starts_with(message)
+        );
+    }
+}

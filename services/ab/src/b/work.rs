@@ -1,0 +1,85 @@
+//! What service-b does for a request.
+
+use std::{error::Error, time::Duration};
+
+use rand::RngExt;
+use spoor_policy::Probability;
+use spoor_proto::spoor::ab::v1::{WorkReply, WorkRequest, service_b_server::ServiceB};
+use tonic::{Request, Response, Status};
+
+use super::{
+    calc::{Calculator, Rounds},
+    wait::{self, WaitRange},
+};
+
+/// `spoor.ab.v1.ServiceB`.
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    pub(super) wait: WaitRange,
+    pub(super) rounds: Rounds,
+    pub(super) error_rate: Probability,
+    pub(super) calculator: Calculator,
+}
+
+#[tonic::async_trait]
+impl ServiceB for Work {
+    async fn work(&self, request: Request<WorkRequest>) -> Result<Response<WorkReply>, Status> {
+        let request = request.into_inner();
+        let wait = self.wait_of(&request)?;
+        let rounds = self.rounds_of(&request)?;
+        wait::query(wait).await;
+        let result = self
+            .calculator
+            .run(rounds)
+            .await
+            .map_err(|error| Status::internal(error.to_string()))?;
+        if fails(self.error_rate) {
+            return Err(failure(self.error_rate));
+        }
+        let waited_millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        Ok(Response::new(WorkReply {
+            waited_millis,
+            result,
+        }))
+    }
+}
+
+impl Work {
+    fn wait_of(&self, request: &WorkRequest) -> Result<Duration, Status> {
+        let Some(millis) = request.wait_millis else {
+            return Ok(self.wait.pick());
+        };
+        let wait = Duration::from_millis(millis.into());
+        if wait > wait::LONGEST {
+            let most = wait::LONGEST.as_millis();
+            return Err(Status::invalid_argument(format!(
+                "wait_millis: must be at most {most}, not {millis}"
+            )));
+        }
+        Ok(wait)
+    }
+
+    fn rounds_of(&self, request: &WorkRequest) -> Result<Rounds, Status> {
+        let Some(rounds) = request.calc_rounds else {
+            return Ok(self.rounds);
+        };
+        Rounds::new(rounds)
+            .map_err(|error| Status::invalid_argument(format!("calc_rounds: {error}")))
+    }
+}
+
+/// What `--error-rate` asks for.
+#[derive(Debug, thiserror::Error)]
+#[error("failed on purpose, as {0} of the requests do")]
+struct OnPurpose(Probability);
+
+fn fails(rate: Probability) -> bool {
+    rate != Probability::NEVER
+        && rand::rng().random_range(0..Probability::ALWAYS.millionths()) < rate.millionths()
+}
+
+fn failure(rate: Probability) -> Status {
+    let error = OnPurpose(rate);
+    tracing::error!(error = &error as &dyn Error, "failed");
+    Status::internal(error.to_string())
+}

@@ -1,0 +1,6 @@
+CREATE TABLE wishes (
+    position BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    created_unix_millis BIGINT NOT NULL
+);

@@ -1,0 +1,6 @@
+CREATE TABLE wishes (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    created_unix_millis INTEGER NOT NULL
+) STRICT;

@@ -1,0 +1,164 @@
+//! The page: forms that post, and answers that lead back to it. It needs no script.
+
+use axum::{
+    Form, Router,
+    extract::{
+        Path, Query, State,
+        rejection::{FormRejection, QueryRejection},
+    },
+    response::{Html, IntoResponse, Redirect, Response},
+    routing::{get, post},
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+
+use super::{
+    Gateway,
+    traces::TraceId,
+    view::{self, Notice, Shown},
+    wishes::Failure,
+};
+use crate::WishName;
+
+const STYLE: &str = include_str!("style.css");
+const ICON: &str = include_str!("icon.svg");
+
+#[derive(Debug, Deserialize)]
+struct NewWish {
+    #[serde(default)]
+    name: String,
+}
+
+/// What the redirect after a change says of it.
+#[derive(Debug, Default, Deserialize)]
+struct Past {
+    done: Option<Done>,
+    trace: Option<String>,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Done {
+    Added,
+    Deleted,
+}
+
+pub(super) fn router() -> Router<Gateway> {
+    Router::new()
+        .route("/", get(show))
+        .route("/wishes", post(add))
+        .route("/wishes/{id}/delete", post(remove))
+        .route(
+            "/style.css",
+            get(async || asset("text/css; charset=utf-8", STYLE)),
+        )
+        .route("/icon.svg", get(async || asset("image/svg+xml", ICON)))
+}
+
+async fn show(
+    State(gateway): State<Gateway>,
+    past: Result<Query<Past>, QueryRejection>,
+) -> Response {
+    // What can't be understood there says nothing: the list is shown all the same.
+    let past = past.map(|Query(past)| past).unwrap_or_default();
+    let notice = past.done.map(|done| Notice::Done {
+        text: done.text(),
+        trace: past.trace.as_deref().and_then(TraceId::new),
+    });
+    page(
+        gateway,
+        Shown {
+            notice,
+            ..Shown::default()
+        },
+    )
+    .await
+}
+
+async fn add(
+    State(gateway): State<Gateway>,
+    form: Result<Form<NewWish>, FormRejection>,
+) -> Response {
+    let Form(NewWish { name }) = match form {
+        Ok(form) => form,
+        Err(rejection) => {
+            let notice = Some(Notice::Failed(rejection.body_text()));
+            let status = rejection.status();
+            return page(
+                gateway,
+                Shown {
+                    status,
+                    notice,
+                    ..Shown::default()
+                },
+            )
+            .await;
+        }
+    };
+    let added = match WishName::new(&name) {
+        Ok(valid) => gateway.wishes.clone().add(&valid).await.map(|_| ()),
+        Err(error) => Err(Failure::Name(error)),
+    };
+    match added {
+        Ok(()) => Done::Added.redirect(),
+        Err(failure) => page(gateway, Shown::failed(&failure, name)).await,
+    }
+}
+
+async fn remove(State(gateway): State<Gateway>, Path(id): Path<String>) -> Response {
+    match gateway.wishes.clone().delete(&id).await {
+        Ok(()) => Done::Deleted.redirect(),
+        Err(failure) => page(gateway, Shown::failed(&failure, String::new())).await,
+    }
+}
+
+fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("max-age=300"),
+        ),
+    ];
+    (headers, body)
+}
+
+/// The page with the wishes as they are now; without them when they can't be had.
+async fn page(gateway: Gateway, mut shown: Shown) -> Response {
+    match gateway.wishes.list().await {
+        Ok(wishes) => shown.wishes = Some(wishes),
+        Err(failure) => {
+            shown.status = failure.status();
+            shown.notice = Some(Notice::Failed(failure.to_string()));
+        }
+    }
+    let trace = TraceId::current();
+    let html = view::page(&shown, trace.as_ref(), &gateway.traces).into_string();
+    let mut response = (shown.status, Html(html)).into_response();
+    if shown.status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+impl Done {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Added => "Added to your wishes.",
+            Self::Deleted => "Deleted.",
+        }
+    }
+
+    /// Back to the page, so that reloading it does nothing again.
+    fn redirect(self) -> Response {
+        let done = match self {
+            Self::Added => "added",
+            Self::Deleted => "deleted",
+        };
+        let trace = TraceId::current().map(|id| format!("&trace={}", id.as_str()));
+        Redirect::to(&format!("/?done={done}{}", trace.unwrap_or_default())).into_response()
+    }
+}

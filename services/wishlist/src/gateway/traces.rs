@@ -1,0 +1,96 @@
+//! Links to the page that shows a trace.
+
+use std::str::FromStr;
+
+use http::Uri;
+use spoor_telemetry::trace_id;
+
+/// Where a trace is shown: a URL with `{id}` where the trace id goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TracesUrl {
+    before: String,
+    after: String,
+}
+
+/// Why a text is no [`TracesUrl`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be such as http://127.0.0.1:16686/trace/{{id}}, not {0:?}")]
+pub struct InvalidTracesUrl(String);
+
+/// A trace id: 32 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TraceId(String);
+
+impl TracesUrl {
+    /// The page of one trace.
+    pub(super) fn of(&self, id: &TraceId) -> String {
+        format!("{}{}{}", self.before, id.0, self.after)
+    }
+}
+
+impl TraceId {
+    /// Only what is a trace id: it comes from the page's own address, which anyone may write.
+    pub(super) fn new(text: &str) -> Option<Self> {
+        let valid = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        valid.then(|| Self(text.to_ascii_lowercase()))
+    }
+
+    /// That of the request being answered.
+    pub(super) fn current() -> Option<Self> {
+        trace_id().map(|id| Self(id.to_string()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TracesUrl {
+    type Err = InvalidTracesUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTracesUrl> {
+        let invalid = || InvalidTracesUrl(text.to_owned());
+        let (before, after) = text.split_once("{id}").ok_or_else(invalid)?;
+        let uri: Uri = format!("{before}0{after}").parse().map_err(|_| invalid())?;
+        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+        if is_web && uri.authority().is_some() {
+            Ok(Self {
+                before: before.to_owned(),
+                after: after.to_owned(),
+            })
+        } else {
+            Err(invalid())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_id_goes_where_the_url_says() {
+        let url: TracesUrl = "https://traces.example/trace/{id}?raw=1".parse().unwrap();
+        let id = TraceId::new("4BF92F3577B34DA6A3CE929D0E0E4736").unwrap();
+        let expected = "https://traces.example/trace/4bf92f3577b34da6a3ce929d0e0e4736?raw=1";
+        assert_eq!(url.of(&id), expected);
+    }
+
+    #[rstest::rstest]
+    #[case("http://127.0.0.1:16686/trace/")]
+    #[case("/trace/{id}")]
+    #[case("javascript:alert('{id}')")]
+    fn other_urls_are_refused(#[case] text: &str) {
+        assert!(text.parse::<TracesUrl>().is_err());
+    }
+
+    #[rstest::rstest]
+    #[case("")]
+    #[case("4bf92f3577b34da6a3ce929d0e0e473")]
+    #[case("\"><script>alert(1)</script>12345")]
+    fn other_ids_are_refused(#[case] text: &str) {
+        assert_eq!(TraceId::new(text), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! What a wish may be called.
+
+use std::fmt;
+
+/// A wish's name: trimmed, not empty, on one line, not too long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WishName(String);
+
+/// Why a text names no wish.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidWishName {
+    /// Nothing, or only spaces.
+    #[error("must not be empty")]
+    Empty,
+    /// Longer than [`WishName::MAX_CHARS`].
+    #[error("must be at most {max} characters, not {0}", max = WishName::MAX_CHARS)]
+    TooLong(usize),
+    /// Line breaks and other control characters.
+    #[error("must be on one line, without control characters")]
+    Control,
+}
+
+impl WishName {
+    /// The most characters.
+    pub const MAX_CHARS: usize = 200;
+
+    /// Checks the text, without the white space around it.
+    ///
+    /// # Errors
+    /// [`InvalidWishName`] says what is wrong with it.
+    pub fn new(text: &str) -> Result<Self, InvalidWishName> {
+        let text = text.trim();
+        let chars = text.chars().count();
+        if text.is_empty() {
+            Err(InvalidWishName::Empty)
+        } else if chars > Self::MAX_CHARS {
+            Err(InvalidWishName::TooLong(chars))
+        } else if text.contains(char::is_control) {
+            Err(InvalidWishName::Control)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for WishName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn white_space_around_it_is_dropped() {
+        assert_eq!(WishName::new(" a bike\n").unwrap().as_str(), "a bike");
+    }
+
+    #[test]
+    fn characters_are_counted_and_not_bytes() {
+        assert!(WishName::new(&"ß".repeat(WishName::MAX_CHARS)).is_ok());
+        let over = WishName::MAX_CHARS + 1;
+        assert_eq!(
+            WishName::new(&"ß".repeat(over)),
+            Err(InvalidWishName::TooLong(over))
+        );
+    }
+
+    #[rstest::rstest]
+    #[case("", InvalidWishName::Empty)]
+    #[case(" \t ", InvalidWishName::Empty)]
+    #[case("a\nb", InvalidWishName::Control)]
+    #[case("a\0b", InvalidWishName::Control)]
+    fn other_texts_are_refused(#[case] text: &str, #[case] error: InvalidWishName) {
+        assert_eq!(WishName::new(text), Err(error));
+    }
+}

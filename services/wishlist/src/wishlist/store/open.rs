@@ -1,0 +1,173 @@
+//! Opens a database and brings its tables up to date.
+
+use std::time::Duration;
+
+use sqlx::{
+    ConnectOptions, Connection, Database, Executor,
+    migrate::{MigrateError, Migrator},
+    pool::PoolOptions,
+    postgres::PgConnectOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+use super::{DatabaseUrl, Limits, Pool, Store, url::Kind};
+
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Why a database can't be used. None of it shows the password.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It is not there, or doesn't let us in, or the file's folder is missing.
+    #[error("can't open the database {database}")]
+    Connect {
+        /// Which.
+        database: String,
+        /// Why not.
+        source: sqlx::Error,
+    },
+    /// Nothing answered in time.
+    #[error("the database {database} did not answer within {after:?}")]
+    Silent {
+        /// Which.
+        database: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+    /// It can only be read.
+    #[error("can't write to the database {database}: its file and folder must be writable")]
+    ReadOnly {
+        /// Which.
+        database: String,
+        /// Why not.
+        source: sqlx::Error,
+    },
+    /// Its tables can't be brought up to date.
+    #[error("can't bring the tables of {database} up to date")]
+    Migrate {
+        /// Which.
+        database: String,
+        /// Why not.
+        source: MigrateError,
+    },
+}
+
+impl Store {
+    /// Opens the database, which must be there; a SQLite file is made when it is missing.
+    pub(crate) async fn open(url: &DatabaseUrl, limits: Limits) -> Result<Self, OpenError> {
+        let database = url.to_string();
+        let opening = Opening {
+            database: &database,
+            limits,
+        };
+        let pool = match url.0.clone() {
+            Kind::Memory => opening.memory().await?,
+            Kind::Sqlite(options) => opening.sqlite(options).await?,
+            Kind::Postgres(options) => opening.postgres(options).await?,
+        };
+        Ok(Self {
+            pool,
+            server: url.server().map(Into::into),
+        })
+    }
+}
+
+struct Opening<'a> {
+    database: &'a str,
+    limits: Limits,
+}
+
+impl Opening<'_> {
+    /// The memory belongs to its connection: one, which never ends.
+    async fn memory(&self) -> Result<Pool, OpenError> {
+        let options = SqliteConnectOptions::new().in_memory(true);
+        let limits = self.pool_options().max_connections(1).min_connections(1);
+        let forever = limits.idle_timeout(None).max_lifetime(None);
+        let pool = forever
+            .connect_with(options)
+            .await
+            .map_err(|error| self.connect(error))?;
+        SQLITE
+            .run(&pool)
+            .await
+            .map_err(|error| self.migrate(error))?;
+        Ok(Pool::Sqlite(pool))
+    }
+
+    async fn sqlite(&self, options: SqliteConnectOptions) -> Result<Pool, OpenError> {
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(self.limits.acquire)
+            .disable_statement_logging();
+        let pool = self.pool_options().connect_with(options).await;
+        let pool = pool.map_err(|error| self.connect(error))?;
+        // SQLite opens what it may not write to for reading, without a word.
+        pool.execute("BEGIN IMMEDIATE; ROLLBACK")
+            .await
+            .map_err(|source| self.read_only(source))?;
+        SQLITE
+            .run(&pool)
+            .await
+            .map_err(|error| self.migrate(error))?;
+        Ok(Pool::Sqlite(pool))
+    }
+
+    async fn postgres(&self, options: PgConnectOptions) -> Result<Pool, OpenError> {
+        let options = options.disable_statement_logging();
+        self.knock(&options).await?;
+        let pool = self.pool_options().connect_with(options).await;
+        let pool = pool.map_err(|error| self.connect(error))?;
+        POSTGRES
+            .run(&pool)
+            .await
+            .map_err(|error| self.migrate(error))?;
+        Ok(Pool::Postgres(pool))
+    }
+
+    /// A pool retries until its deadline and then says nothing of the cause; one connection says
+    /// it at once.
+    async fn knock(&self, options: &PgConnectOptions) -> Result<(), OpenError> {
+        let after = self.limits.acquire;
+        let connection = tokio::time::timeout(after, options.connect()).await;
+        let silent = |_| OpenError::Silent {
+            database: self.database.to_owned(),
+            after,
+        };
+        let connection = connection
+            .map_err(silent)?
+            .map_err(|error| self.connect(error))?;
+        connection
+            .close()
+            .await
+            .map_err(|error| self.connect(error))
+    }
+
+    fn pool_options<DB: Database>(&self) -> PoolOptions<DB> {
+        PoolOptions::new()
+            .max_connections(self.limits.connections)
+            .acquire_timeout(self.limits.acquire)
+    }
+
+    fn connect(&self, source: sqlx::Error) -> OpenError {
+        OpenError::Connect {
+            database: self.database.to_owned(),
+            source,
+        }
+    }
+
+    fn read_only(&self, source: sqlx::Error) -> OpenError {
+        OpenError::ReadOnly {
+            database: self.database.to_owned(),
+            source,
+        }
+    }
+
+    fn migrate(&self, source: MigrateError) -> OpenError {
+        OpenError::Migrate {
+            database: self.database.to_owned(),
+            source,
+        }
+    }
+}
