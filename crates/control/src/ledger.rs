@@ -235,3 +235,6 @@ fn phase(
         .find(|at| has(*at))
         .ok_or(Rejection::UnknownOperation)
 }
+
+#[cfg(test)]
+mod tests;

@@ -172,7 +172,7 @@ struct Past {
 }
 
 impl History {
-    fn push(&mut self, version: Version, plan: Plan) {
+    pub(crate) fn push(&mut self, version: Version, plan: Plan) {
         if self.0.len() == HISTORY {
             self.0.pop_front();
         }

@@ -1,0 +1,285 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use rstest::rstest;
+use spoor_policy::{Policy, PolicyKey, Strategy as Head, Target, Version, resolve};
+
+use super::*;
+
+const EPOCH: u64 = 7;
+const EXPIRY: i64 = 1_000_000;
+
+/// A plan for "GET /" until [`EXPIRY`], and a default for ever.
+fn history(sequences: &[u64]) -> History {
+    let policy = |name: &str, operations: Vec<OperationName>, expires| {
+        let key = PolicyKey {
+            namespace: Default::default(),
+            name: name.parse().unwrap(),
+        };
+        let service = "a".parse().unwrap();
+        let targets = vec![Target {
+            service,
+            operations,
+        }];
+        let head = Head::Probability("50%".parse().unwrap());
+        Policy::new(
+            key,
+            0,
+            Timestamp::UNIX_EPOCH,
+            targets,
+            Some(head),
+            None,
+            expires,
+        )
+        .unwrap()
+    };
+    let expiry = Timestamp::from_millisecond(EXPIRY).unwrap();
+    let policies = [
+        policy("all", vec![], None),
+        policy("one", vec!["GET /".parse().unwrap()], Some(expiry)),
+    ];
+    let resolution = resolve(&policies, Timestamp::UNIX_EPOCH);
+    let plan = resolution.table.plan("default", "a");
+    assert_eq!(plan.phases().len(), 2);
+    let mut history = History::default();
+    for sequence in sequences {
+        let version = Version {
+            epoch: EPOCH,
+            sequence: *sequence,
+        };
+        history.push(version, plan.clone());
+    }
+    history
+}
+
+fn count(sequence: u64, operation: &str, started: u64, sampled: u64) -> proto::Count {
+    proto::Count {
+        version: Some(proto::Version {
+            epoch: EPOCH,
+            sequence,
+        }),
+        operation: operation.to_owned(),
+        first_unix_millis: 1,
+        last_unix_millis: 2,
+        started,
+        sampled,
+    }
+}
+
+fn take(
+    ledger: &mut Ledger,
+    history: &History,
+    counts: &[proto::Count],
+) -> Result<Vec<Delta>, Rejection> {
+    let bounds = Bounds {
+        epoch: EPOCH,
+        history,
+        sent: &[1, 2],
+        most: 1_000_000,
+    };
+    ledger.take(counts, &bounds)
+}
+
+fn sum(deltas: &[Delta]) -> Counts {
+    let mut sum = Counts::default();
+    for delta in deltas {
+        sum += delta.counts;
+    }
+    sum
+}
+
+#[rstest]
+#[case::more_sampled_than_started(count(1, "", 1, 2), Rejection::SampledOverStarted)]
+#[case::a_later_version(count(3, "", 1, 1), Rejection::NeverSent)]
+#[case::an_unknown_operation(count(1, "GET /elsewhere", 1, 1), Rejection::UnknownOperation)]
+#[case::an_operation_that_is_no_name(count(1, "\n", 1, 1), Rejection::UnknownOperation)]
+#[case::fewer_started(count(1, "", 9, 5), Rejection::Decreased)]
+#[case::fewer_sampled(count(1, "", 10, 4), Rejection::Decreased)]
+#[case::more_than_possible(count(1, "", u64::MAX, 5), Rejection::Implausible)]
+#[case::no_version(proto::Count { version: None, ..count(1, "", 1, 1) }, Rejection::NoVersion)]
+fn what_can_not_be_true_is_refused_as_a_whole(
+    #[case] forged: proto::Count,
+    #[case] rejection: Rejection,
+) {
+    let history = history(&[1, 2]);
+    let mut ledger = Ledger::default();
+    take(&mut ledger, &history, &[count(1, "", 10, 5)]).unwrap();
+    let honest = count(2, "", 100, 50);
+    let refused = take(&mut ledger, &history, &[honest.clone(), forged]);
+    assert_eq!(refused, Err(rejection));
+    let after = take(&mut ledger, &history, &[count(1, "", 11, 5), honest]).unwrap();
+    assert_eq!(
+        sum(&after),
+        Counts {
+            started: 101,
+            sampled: 50
+        }
+    );
+}
+
+#[test]
+fn other_epochs_and_forgotten_versions_are_passed_over() {
+    let history = history(&[2]);
+    let mut ledger = Ledger::default();
+    let mut of_another_epoch = count(2, "", 10, 5);
+    of_another_epoch.version = Some(proto::Version {
+        epoch: EPOCH - 1,
+        sequence: 99,
+    });
+    let deltas = take(
+        &mut ledger,
+        &history,
+        &[of_another_epoch, count(1, "", 10, 5)],
+    );
+    assert_eq!(deltas, Ok(vec![]));
+}
+
+#[test]
+fn who_was_forgotten_is_not_added_up_again() {
+    let history = history(&[1, 2]);
+    let mut ledger = Ledger::resumed_at(2);
+    let bounds = Bounds {
+        epoch: EPOCH,
+        history: &history,
+        sent: &[2],
+        most: 1_000_000,
+    };
+    let held = [count(1, "", 500, 5), count(2, "", 1_000, 10)];
+    assert_eq!(ledger.take(&held, &bounds), Ok(vec![]));
+    let later = [count(1, "", 500, 5), count(2, "", 1_001, 11)];
+    let deltas = ledger.take(&later, &bounds).unwrap();
+    assert_eq!(
+        sum(&deltas),
+        Counts {
+            started: 1,
+            sampled: 1
+        }
+    );
+}
+
+#[test]
+fn decisions_are_of_the_phase_they_were_made_in() {
+    let history = history(&[1]);
+    let mut ledger = Ledger::default();
+    let mut phase_of = |started, last_unix_millis| {
+        let count = proto::Count {
+            last_unix_millis,
+            ..count(1, "", started, 0)
+        };
+        take(&mut ledger, &history, &[count]).unwrap()[0].phase
+    };
+    assert_eq!(phase_of(1, EXPIRY - 1), Some(0));
+    assert_eq!(phase_of(2, EXPIRY), None, "may be of both");
+    assert_eq!(phase_of(3, EXPIRY + 1), Some(1));
+}
+
+/// What may happen to a process under one of two versions.
+#[derive(Clone, Debug)]
+enum Step {
+    Decide {
+        version: u64,
+        operation: bool,
+        started: u64,
+        sampled: u64,
+    },
+    Report,
+    Forge(u64, u64),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let decide =
+        (1_u64..=2, any::<bool>(), 0_u64..50, 0_u64..50).prop_map(|(version, operation, a, b)| {
+            Step::Decide {
+                version,
+                operation,
+                started: a.max(b),
+                sampled: a.min(b),
+            }
+        });
+    prop_oneof![
+        4 => decide,
+        4 => Just(Step::Report),
+        1 => (any::<u64>(), any::<u64>()).prop_map(|(started, sampled)| Step::Forge(started, sampled)),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    /// Over reports, lost reports, forged ones and restarts, the sum is what was reported last by
+    /// each process.
+    #[test]
+    fn sums_are_right(steps in prop::collection::vec(step(), 0..60)) {
+        let history = history(&[1, 2]);
+        let mut ledger = Ledger::default();
+        let mut process: BTreeMap<(u64, bool), Counts> = BTreeMap::new();
+        let (mut expected, mut of_process) = (Counts::default(), Counts::default());
+        let mut total = Counts::default();
+        for step in steps {
+            match step {
+                Step::Decide { version, operation, started, sampled } => {
+                    *process.entry((version, operation)).or_default() += Counts { started, sampled };
+                }
+                Step::Report => {
+                    let counts: Vec<_> = process
+                        .iter()
+                        .map(|((version, operation), counts)| {
+                            let name = if *operation { "GET /" } else { "" };
+                            count(*version, name, counts.started, counts.sampled)
+                        })
+                        .collect();
+                    total += sum(&take(&mut ledger, &history, &counts).unwrap());
+                    of_process = Counts::default();
+                    process.values().for_each(|counts| of_process += *counts);
+                }
+                Step::Forge(started, sampled) => {
+                    let forged = count(9, "", started, sampled);
+                    prop_assert!(take(&mut ledger, &history, &[forged]).is_err());
+                }
+                Step::Restart => {
+                    expected += of_process;
+                    of_process = Counts::default();
+                    process.clear();
+                    ledger = Ledger::default();
+                }
+            }
+        }
+        expected += of_process;
+        prop_assert_eq!(total, expected);
+    }
+
+    /// Whatever comes, nothing is taken back and nothing is taken by halves.
+    #[test]
+    fn refusals_change_nothing(
+        reports in prop::collection::vec(
+            prop::collection::vec((0_u64..4, 0_usize..3, 0_u64..40, 0_u64..40), 0..5),
+            0..20,
+        )
+    ) {
+        let history = history(&[1, 2]);
+        let mut ledger = Ledger::default();
+        for report in reports {
+            let counts: Vec<_> = report
+                .iter()
+                .map(|(version, operation, started, sampled)| {
+                    count(*version, ["", "GET /", "none"][*operation], *started, *sampled)
+                })
+                .collect();
+            let before: Vec<_> = ledger.entries.iter().map(|(entry, it)| (entry.clone(), it.counts)).collect();
+            match take(&mut ledger, &history, &counts) {
+                Ok(deltas) => {
+                    let mut difference = Counts::default();
+                    ledger.entries.values().for_each(|it| difference += it.counts);
+                    let mut had = sum(&deltas);
+                    before.iter().for_each(|(_, counts)| had += *counts);
+                    prop_assert_eq!(difference, had);
+                }
+                Err(_) => {
+                    let after: Vec<_> = ledger.entries.iter().map(|(entry, it)| (entry.clone(), it.counts)).collect();
+                    prop_assert_eq!(before, after);
+                }
+            }
+        }
+    }
+}

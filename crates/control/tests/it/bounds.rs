@@ -1,0 +1,155 @@
+//! Nothing grows without end, and nobody holds up others.
+
+use std::time::{Duration, Instant};
+
+use spoor_control::Settings;
+use spoor_proto::spoor::control::v1::{self as proto, client_message::Message};
+use tonic::Code;
+
+use crate::support::{Lab, eventually, key, percent, policy, resolved, within};
+
+async fn lab(settings: Settings) -> Lab {
+    let lab = Lab::empty(settings).await;
+    lab.control.publish(resolved(&[]));
+    lab
+}
+
+#[tokio::test]
+async fn streams_are_bounded() {
+    let lab = lab(Settings {
+        max_clients: 2,
+        ..Settings::default()
+    })
+    .await;
+    let mut first = lab.client("a", "1").await;
+    let mut second = lab.client("a", "2").await;
+    (first.plan().await, second.plan().await);
+    let hello = || {
+        Message::Hello(proto::Hello {
+            service: "a".to_owned(),
+            instance: "3".to_owned(),
+            ..Default::default()
+        })
+    };
+    let refused = lab.client_with(hello()).await.err().unwrap();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    lab.shows(r#"spoor_control_turned_away_total{reason="TooManyClients"} 1"#)
+        .await;
+    drop(first);
+    lab.shows("spoor_control_subscribers 1").await;
+    lab.client_with(hello()).await.unwrap().plan().await;
+}
+
+#[tokio::test]
+async fn services_are_bounded_and_make_room() {
+    let lab = lab(Settings {
+        max_services: 2,
+        ..Settings::default()
+    })
+    .await;
+    let mut stays = lab.client("a", "1").await;
+    stays.plan().await;
+    for number in 0..5 {
+        let mut passing = lab.client(&format!("passing-{number}"), "1").await;
+        passing.plan().await;
+        drop(passing);
+        lab.shows("spoor_control_subscribers 1").await;
+    }
+    let mut other = lab.client("b", "1").await;
+    other.plan().await;
+    let mut refused = lab.client("c", "1").await;
+    let code = refused.end().await.unwrap_err().code();
+    assert_eq!(code, Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn an_oversized_message_ends_the_stream_that_sent_it() {
+    let lab = lab(Settings::default()).await;
+    let mut client = lab.client("a", "1").await;
+    client.plan().await;
+    let reason = "x".repeat(2 << 20);
+    let refusal = proto::Refusal {
+        version: None,
+        reason,
+    };
+    client.say(Message::Refusal(refusal)).await;
+    within(client.end()).await.ok();
+    lab.shows("spoor_control_subscribers 0").await;
+}
+
+#[tokio::test]
+async fn clients_write_no_labels() {
+    let lab = lab(Settings::default()).await;
+    let mut client = lab.client("a", "1").await;
+    let version = client.plan().await.version;
+    for number in 0..100 {
+        let reason = format!("Reason{number}");
+        let refusal = proto::Refusal { version, reason };
+        client.say(Message::Refusal(refusal)).await;
+    }
+    lab.shows(r#"spoor_control_refusals_total{reason="Other"} 84"#)
+        .await;
+}
+
+#[tokio::test]
+async fn an_idle_stream_is_closed() {
+    let lab = lab(Settings {
+        idle_after: Duration::from_millis(100),
+        ..Settings::default()
+    })
+    .await;
+    let mut client = lab.client("a", "1").await;
+    client.take().await;
+    let code = client.end().await.unwrap_err().code();
+    assert_eq!(code, Code::DeadlineExceeded);
+}
+
+/// One subscriber reads nothing while thousands of plans are published, each too large for the
+/// connection's window to hold many; the other gets its last one all the same.
+#[tokio::test]
+async fn a_slow_subscriber_holds_up_nobody_and_gets_the_newest() {
+    let lab = lab(Settings::default()).await;
+    let mut slow = lab.client("a", "slow").await;
+    let mut fast = lab.client("a", "fast").await;
+    slow.plan().await;
+    fast.plan().await;
+    let operations: Vec<String> = (0..60).map(|it| format!("{it:0>500}")).collect();
+    let operations: Vec<&str> = operations.iter().map(String::as_str).collect();
+    let mut last = lab.control.version();
+    for round in 0..500_u32 {
+        let head = percent(&format!("0.{:0>4}%", round + 1));
+        let policies = [policy("one", &[("a", &operations)], head)];
+        last = lab.control.publish(resolved(&policies));
+        let started = Instant::now();
+        let mut received = fast.plan().await;
+        while received.version.unwrap().sequence != last.sequence {
+            received = fast.plan().await;
+        }
+        assert!(started.elapsed() < Duration::from_secs(2));
+        if round % 100 == 0 {
+            fast.acknowledge(received.version).await;
+        }
+    }
+    let mut received = 0;
+    while slow.plan().await.version.unwrap().sequence != last.sequence {
+        received += 1;
+    }
+    assert!(received < 250, "{received} were kept for the slow one");
+}
+
+#[tokio::test]
+async fn what_is_named_is_bounded() {
+    let lab = lab(Settings::default()).await;
+    lab.control
+        .publish(resolved(&[policy("one", &[("a", &[])], percent("1%"))]));
+    let expected = (0..500).map(|it| crate::support::instance("a", &it.to_string()));
+    lab.control.expect(expected.collect());
+    let clients = lab.control.evidence(&key("one")).unwrap().clients;
+    assert_eq!((clients.silent, clients.not_current.len()), (500, 100));
+    lab.control.expect(vec![]);
+    eventually("nobody", || {
+        let evidence = lab.control.evidence(&key("one")).unwrap();
+        evidence.clients.expected == 0
+    })
+    .await;
+}

@@ -1,0 +1,268 @@
+//! What is known of a policy's effect.
+
+use std::time::Duration;
+
+use spoor_control::{Clients, Counts, Settings, Why};
+use spoor_policy::statistics::Verdict;
+use spoor_proto::spoor::control::v1::{self as proto, client_message::Message};
+
+use crate::support::{
+    Client, Lab, count, eventually, instance, key, limit, percent, policy, resolved,
+};
+
+fn clients(lab: &Lab, name: &str) -> Clients {
+    lab.control.evidence(&key(name)).unwrap().clients
+}
+
+/// The numbers: expected, current, refused, polling, silent.
+fn numbers(lab: &Lab, name: &str) -> [usize; 5] {
+    let it = clients(lab, name);
+    [it.expected, it.current, it.refused, it.polling, it.silent]
+}
+
+fn counts(lab: &Lab, service: &str) -> Counts {
+    let namespace = Default::default();
+    lab.control
+        .counts(&namespace, &service.parse().unwrap(), None)
+}
+
+async fn counted(lab: &Lab, service: &str, started: u64, sampled: u64) {
+    let expected = Counts { started, sampled };
+    eventually(&format!("{expected:?}"), || {
+        counts(lab, service) == expected
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn instances_are_told_by_where_they_stand() {
+    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
+    let expected = ["1", "2", "3"].map(|id| instance("a", id));
+    lab.control.expect(expected.to_vec());
+    assert_eq!(numbers(&lab, "one"), [3, 0, 0, 0, 3]);
+
+    let mut elsewhere = lab.client("b", "of another service").await;
+    elsewhere.take().await;
+    let mut current = lab.client("a", "1").await;
+    current.take().await;
+    let mut refusing = lab.client("a", "2").await;
+    let version = refusing.plan().await.version;
+    let reason = "UnknownStrategy".to_owned();
+    refusing
+        .say(Message::Refusal(proto::Refusal { version, reason }))
+        .await;
+    eventually("one of each", || numbers(&lab, "one") == [3, 1, 1, 0, 1]).await;
+    let why: Vec<_> = clients(&lab, "one")
+        .not_current
+        .into_iter()
+        .map(|it| (it.instance, it.why))
+        .collect();
+    assert_eq!(
+        why,
+        [
+            ("2".to_owned(), Why::Refused("UnknownStrategy".to_owned())),
+            ("3".to_owned(), Why::Silent),
+        ]
+    );
+    lab.shows(r#"spoor_control_refusals_total{reason="UnknownStrategy"} 1"#)
+        .await;
+
+    // One more than expected, that has not answered yet; and one that polls.
+    let mut surplus = lab.client("a", "4").await;
+    surplus.plan().await;
+    let url = format!("{}/sampling?service=a", lab.http);
+    reqwest::get(url).await.unwrap();
+    assert_eq!(numbers(&lab, "one"), [4, 1, 1, 1, 0]);
+    assert_eq!(clients(&lab, "one").pending(), 1);
+    let slowest = lab.control.evidence(&key("one")).unwrap().slowest;
+    assert!(slowest.is_some_and(|it| it < Duration::from_secs(10)));
+}
+
+#[tokio::test]
+async fn who_says_nothing_for_too_long_is_silent() {
+    let lab = Lab::empty(Settings {
+        silent_after: Duration::from_millis(100),
+        ..Settings::default()
+    })
+    .await;
+    lab.control
+        .publish(resolved(&[policy("one", &[("a", &[])], percent("1%"))]));
+    let mut client = lab.client("a", "1").await;
+    client.take().await;
+    eventually("silence", || numbers(&lab, "one") == [1, 0, 0, 0, 1]).await;
+    client.report(vec![]).await;
+    eventually("a word", || numbers(&lab, "one") == [1, 1, 0, 0, 0]).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_is_gone_is_missed_only_if_expected() {
+    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
+    let mut client = lab.client("a", "1").await;
+    client.take().await;
+    eventually("current", || numbers(&lab, "one") == [1, 1, 0, 0, 0]).await;
+    drop(client);
+    eventually("gone", || numbers(&lab, "one") == [0, 0, 0, 0, 0]).await;
+}
+
+#[tokio::test]
+async fn counts_add_up_over_reconnects_and_restarts() {
+    let lab = Lab::with(&[policy("one", &[("a", &["GET /"])], percent("50%"))]).await;
+    let mut client = lab.client("a", "1").await;
+    let plan = client.take().await;
+    let report = |client: &Client, started, sampled| {
+        let counts = vec![count(&plan, "GET /", started, sampled)];
+        let outgoing = client.outgoing.clone();
+        async move {
+            let report = proto::Report {
+                counts,
+                ..Default::default()
+            };
+            let message = Some(Message::Report(report));
+            outgoing
+                .send(proto::ClientMessage { message })
+                .await
+                .unwrap();
+        }
+    };
+    report(&client, 10, 5).await;
+    counted(&lab, "a", 10, 5).await;
+    report(&client, 30, 16).await;
+    counted(&lab, "a", 30, 16).await;
+    drop(client);
+    let mut client = lab.client("a", "1").await;
+    client.take().await;
+    report(&client, 31, 16).await;
+    counted(&lab, "a", 31, 16).await;
+    let mut restarted = lab.client("a", "2").await;
+    restarted.take().await;
+    report(&restarted, 4, 4).await;
+    counted(&lab, "a", 35, 20).await;
+
+    let evidence = lab.control.evidence(&key("one")).unwrap();
+    let observed = evidence.observed.unwrap();
+    assert_eq!((observed.started, observed.sampled), (35, 20));
+    assert!(observed.interval.lower < 20.0 / 35.0 && 20.0 / 35.0 < observed.interval.upper);
+    assert_eq!(observed.verdict, Verdict::Unknown);
+}
+
+#[tokio::test]
+async fn counts_since_a_version_leave_out_what_was_before() {
+    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("100%"))]).await;
+    let mut client = lab.client("a", "1").await;
+    let first = client.take().await;
+    client.report(vec![count(&first, "", 10, 10)]).await;
+    counted(&lab, "a", 10, 10).await;
+    let version = lab
+        .control
+        .publish(resolved(&[policy("one", &[("a", &[])], percent("0%"))]));
+    let second = client.take().await;
+    client
+        .report(vec![count(&first, "", 11, 11), count(&second, "", 7, 0)])
+        .await;
+    counted(&lab, "a", 18, 11).await;
+    let (namespace, service) = (Default::default(), "a".parse().unwrap());
+    let since = lab.control.counts(&namespace, &service, Some(version));
+    assert_eq!((since.started, since.sampled), (7, 0));
+    // The policy says something else now; what it said before does not count against it.
+    let observed = lab.control.evidence(&key("one")).unwrap().observed.unwrap();
+    assert_eq!((observed.started, observed.sampled), (7, 0));
+    // Nothing new for anybody: the plan in force stays, and so do its counts.
+    let version = lab
+        .control
+        .publish(resolved(&[policy("one", &[("a", &[])], percent("0%"))]));
+    let since = lab.control.counts(&namespace, &service, Some(version));
+    assert_eq!((since.started, since.sampled), (7, 0));
+}
+
+#[tokio::test]
+async fn forged_reports_are_counted_and_passed_over() {
+    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("50%"))]).await;
+    let mut client = lab.client("a", "1").await;
+    let plan = client.take().await;
+    client.report(vec![count(&plan, "", 10, 5)]).await;
+    let mut never_sent = plan.version.unwrap();
+    never_sent.sequence += 1;
+    client.report(vec![count(&plan, "", 10, 11)]).await;
+    client.report(vec![count(&plan, "", 9, 5)]).await;
+    client.report(vec![count(&plan, "GET /", 1, 1)]).await;
+    client
+        .report(vec![count(&plan, "", u64::MAX, u64::MAX)])
+        .await;
+    client.acknowledge(Some(never_sent)).await;
+    client.acknowledge(None).await;
+    for reason in [
+        "SampledOverStarted",
+        "Decreased",
+        "UnknownOperation",
+        "Implausible",
+        "NeverSent",
+        "NoVersion",
+    ] {
+        let line = format!(r#"spoor_control_rejected_messages_total{{reason="{reason}"}} 1"#);
+        lab.shows(&line).await;
+    }
+    counted(&lab, "a", 10, 5).await;
+    client.report(vec![count(&plan, "", 11, 6)]).await;
+    counted(&lab, "a", 11, 6).await;
+    assert_eq!(numbers(&lab, "one"), [1, 1, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn says_where_roots_are_and_which_operations_never_match() {
+    let policies = [policy(
+        "one",
+        &[("a", &["GET /", "GET /never"]), ("b", &[])],
+        percent("50%"),
+    )];
+    let lab = Lab::with(&policies).await;
+    let (mut a, mut b) = (lab.client("a", "1").await, lab.client("b", "1").await);
+    let plan = a.take().await;
+    b.take().await;
+    a.report(vec![count(&plan, "GET /", 1, 0)]).await;
+    counted(&lab, "a", 1, 0).await;
+    let evidence = lab.control.evidence(&key("one")).unwrap();
+    assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
+    let seen: Vec<_> = evidence
+        .services
+        .iter()
+        .map(|it| (it.service.as_str(), it.roots_seen))
+        .collect();
+    assert_eq!(seen, [("a", true), ("b", false)]);
+    let operations: Vec<_> = evidence.services[0]
+        .operations
+        .iter()
+        .map(|it| (it.operation.as_str(), it.seen))
+        .collect();
+    assert_eq!(operations, [("GET /", true), ("GET /never", false)]);
+}
+
+#[tokio::test]
+async fn decisions_under_no_policy_count_as_roots_only() {
+    let lab = Lab::with(&[]).await;
+    let mut client = lab.client("a", "1").await;
+    let plan = client.take().await;
+    client.report(vec![count(&plan, "", 3, 3)]).await;
+    counted(&lab, "a", 3, 3).await;
+    lab.control
+        .publish(resolved(&[policy("one", &[("b", &[])], percent("1%"))]));
+    let evidence = lab.control.evidence(&key("one")).unwrap();
+    assert_eq!(evidence.observed, None);
+    assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
+    assert!(!evidence.services[0].roots_seen);
+    assert_eq!(lab.control.evidence(&key("unknown")), None);
+}
+
+#[tokio::test]
+async fn a_limit_for_one_operation_is_only_partly_expressible() {
+    let lab = Lab::with(&[
+        policy("operation", &[("a", &["GET /"])], limit(1)),
+        policy("service", &[("b", &[])], limit(1)),
+    ])
+    .await;
+    let is_partly = |name: &str| {
+        let evidence = lab.control.evidence(&key(name)).unwrap();
+        evidence.services[0].partly_expressible
+    };
+    assert!(is_partly("operation"));
+    assert!(!is_partly("service"));
+}

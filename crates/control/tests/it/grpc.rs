@@ -1,0 +1,59 @@
+//! Jaeger's remote sampling over gRPC.
+
+use spoor_control::Settings;
+use spoor_proto::jaeger::api_v2::{
+    SamplingStrategyParameters, SamplingStrategyResponse, SamplingStrategyType,
+    sampling_manager_client::SamplingManagerClient,
+};
+use tonic::{Code, Status};
+
+use crate::support::{Lab, limit, percent, policy};
+
+async fn ask(lab: &Lab, service: &str) -> Result<SamplingStrategyResponse, Status> {
+    let parameters = SamplingStrategyParameters {
+        service_name: service.to_owned(),
+    };
+    let mut client = SamplingManagerClient::new(lab.channel().await);
+    Ok(client.get_sampling_strategy(parameters).await?.into_inner())
+}
+
+#[tokio::test]
+async fn says_the_same_as_http() {
+    let policies = [
+        policy("one", &[("a", &["GET /"])], percent("0.1%")),
+        policy("all", &[("a", &[])], percent("50%")),
+        policy("limit", &[("b", &[])], limit(10)),
+    ];
+    let lab = Lab::with(&policies).await;
+
+    let a = ask(&lab, "a").await.unwrap();
+    assert_eq!(a.strategy_type(), SamplingStrategyType::Probabilistic);
+    assert_eq!(a.probabilistic_sampling.unwrap().sampling_rate, 0.5);
+    let operations = a.operation_sampling.unwrap();
+    assert_eq!(operations.default_sampling_probability, 0.5);
+    let operation = &operations.per_operation_strategies[0];
+    assert_eq!(operation.operation, "GET /");
+    assert_eq!(
+        operation.probabilistic_sampling.unwrap().sampling_rate,
+        0.001
+    );
+
+    let b = ask(&lab, "b").await.unwrap();
+    assert_eq!(b.strategy_type(), SamplingStrategyType::RateLimiting);
+    let limit = b.rate_limiting_sampling.unwrap();
+    assert_eq!(limit.max_traces_per_second, 10);
+    assert_eq!(
+        (b.probabilistic_sampling, b.operation_sampling),
+        (None, None)
+    );
+}
+
+#[tokio::test]
+async fn refuses_what_is_no_name_and_waits_for_policies() {
+    let lab = Lab::with(&[]).await;
+    let code = ask(&lab, "").await.unwrap_err().code();
+    assert_eq!(code, Code::InvalidArgument);
+    let lab = Lab::empty(Settings::default()).await;
+    let code = ask(&lab, "a").await.unwrap_err().code();
+    assert_eq!(code, Code::Unavailable);
+}

@@ -1,0 +1,107 @@
+//! Jaeger's remote sampling over HTTP.
+
+use insta::assert_snapshot;
+use reqwest::{Method, StatusCode};
+use rstest::rstest;
+use spoor_control::{Control, Settings};
+
+use crate::support::{Lab, limit, percent, policy, resolved};
+
+async fn ask(lab: &Lab, path: &str) -> (StatusCode, String, String) {
+    let response = reqwest::get(format!("{}{path}", lab.http)).await.unwrap();
+    let content_type = response.headers()["content-type"].to_str().unwrap();
+    let (status, content_type) = (response.status(), content_type.to_owned());
+    (status, content_type, response.text().await.unwrap())
+}
+
+async fn answer(lab: &Lab, path: &str) -> String {
+    let (status, content_type, body) = ask(lab, path).await;
+    assert_eq!(
+        (status, content_type.as_str()),
+        (StatusCode::OK, "application/json")
+    );
+    body
+}
+
+#[tokio::test]
+async fn a_probability_is_said_in_both_forms() {
+    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
+    assert_snapshot!(answer(&lab, "/sampling?service=a").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":0.01},"operationSampling":{"defaultSamplingProbability":0.01,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
+}
+
+#[tokio::test]
+async fn operations_have_their_own() {
+    let policies = [
+        policy("one", &[("a", &["GET /", "GET /x"])], percent("0.1%")),
+        policy("limit", &[("a", &["GET /limited"])], limit(3)),
+        policy("all", &[], percent("50%")),
+    ];
+    let lab = Lab::with(&policies).await;
+    assert_snapshot!(answer(&lab, "/?service=a").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":0.5},"operationSampling":{"defaultSamplingProbability":0.5,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[{"operation":"GET /","probabilisticSampling":{"samplingRate":0.001}},{"operation":"GET /x","probabilisticSampling":{"samplingRate":0.001}}],"defaultUpperBoundTracesPerSecond":0.0}}"#);
+    assert_snapshot!(answer(&lab, "/sampling?service=b").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":0.5},"operationSampling":{"defaultSamplingProbability":0.5,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
+}
+
+#[tokio::test]
+async fn a_rate_limit_stands_alone_as_a_whole_share() {
+    let policies = [
+        policy("limit", &[("a", &[])], limit(3)),
+        policy("one", &[("a", &["GET /"])], percent("1%")),
+    ];
+    let lab = Lab::with(&policies).await;
+    assert_snapshot!(answer(&lab, "/sampling?service=a").await, @r#"{"strategyType":"RATE_LIMITING","rateLimitingSampling":{"maxTracesPerSecond":3}}"#);
+    let mut client = lab.client("a", "1").await;
+    client.plan().await;
+    assert_snapshot!(answer(&lab, "/sampling?service=a").await, @r#"{"strategyType":"RATE_LIMITING","rateLimitingSampling":{"maxTracesPerSecond":2}}"#);
+}
+
+#[tokio::test]
+async fn what_no_policy_covers_is_kept() {
+    let lab = Lab::with(&[]).await;
+    assert_snapshot!(answer(&lab, "/sampling?service=a&other=1").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":1.0},"operationSampling":{"defaultSamplingProbability":1.0,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
+}
+
+#[tokio::test]
+async fn names_are_decoded() {
+    let lab = Lab::with(&[policy("one", &[("my shop/ü", &[])], percent("25%"))]).await;
+    let found = answer(&lab, "/sampling?service=my+shop%2F%C3%BC").await;
+    assert!(found.contains(r#""samplingRate":0.25"#), "{found}");
+}
+
+#[rstest]
+#[case::none("/sampling", StatusCode::BAD_REQUEST)]
+#[case::another("/sampling?name=a", StatusCode::BAD_REQUEST)]
+#[case::two("/sampling?service=a&service=b", StatusCode::BAD_REQUEST)]
+#[case::the_same_twice("/sampling?service=a&service=a", StatusCode::BAD_REQUEST)]
+#[case::empty("/sampling?service=", StatusCode::BAD_REQUEST)]
+#[case::a_control_character("/sampling?service=%0A", StatusCode::BAD_REQUEST)]
+#[case::elsewhere("/baggage?service=a", StatusCode::NOT_FOUND)]
+#[tokio::test]
+async fn bad_requests_are_told_what_would_be_right(
+    #[case] path: &str,
+    #[case] expected: StatusCode,
+) {
+    let lab = Lab::with(&[]).await;
+    let (status, content_type, body) = ask(&lab, path).await;
+    assert_eq!(
+        (status, content_type.as_str()),
+        (expected, "application/problem+json")
+    );
+    assert!(body.contains("service"), "{body}");
+}
+
+#[tokio::test]
+async fn only_get_is_answered() {
+    let lab = Lab::with(&[]).await;
+    let request = reqwest::Client::new().request(Method::POST, format!("{}/sampling", lab.http));
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn before_the_first_publication_clients_keep_what_they_have() {
+    let lab = Lab::empty(Settings::default()).await;
+    let (status, _, body) = ask(&lab, "/sampling?service=a").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    Control::publish(&lab.control, resolved(&[]));
+    answer(&lab, "/sampling?service=a").await;
+}

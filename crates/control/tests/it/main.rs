@@ -1,0 +1,9 @@
+//! Servers on port 0 and clients of each of the doors.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bounds;
+mod evidence;
+mod grpc;
+mod http;
+mod stream;
+mod support;

@@ -1,0 +1,295 @@
+//! Spoor's own stream.
+
+use std::{future::ready, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use spoor_control::{Caller, Fault, Identify, Identity, Settings};
+use spoor_policy::{Namespace, Probability};
+use spoor_proto::spoor::control::v1::{
+    self as proto, client_message::Message, strategy::Strategy as Wire,
+};
+use tonic::{Code, Status};
+
+use crate::support::{
+    Lab, eventually, expiring, instance, limit, percent, policy, resolved, within,
+};
+
+fn default_of(plan: &proto::Plan) -> Option<Wire> {
+    plan.phases[0].default.and_then(|it| it.strategy)
+}
+
+#[tokio::test]
+async fn a_plan_comes_at_once_and_again_when_it_changes() {
+    let lab = Lab::with(&[policy("one", &[("a", &["GET /"])], percent("1%"))]).await;
+    let mut client = lab.client("a", "1").await;
+    let first = client.take().await;
+    assert_eq!(default_of(&first), None);
+    let operation = &first.phases[0].operations[0];
+    assert_eq!(operation.operation, "GET /");
+    let strategy = operation.strategy.unwrap().strategy.unwrap();
+    assert_eq!(strategy, Wire::ProbabilityMillionths(10_000));
+
+    let version = lab
+        .control
+        .publish(resolved(&[policy("one", &[], percent("0.1%"))]));
+    let second = client.take().await;
+    assert_eq!(
+        default_of(&second),
+        Some(Wire::ProbabilityMillionths(1_000))
+    );
+    assert_eq!(second.version.unwrap().sequence, version.sequence);
+    assert_ne!(first.digest, second.digest);
+    within(lab.control.converged(version)).await;
+    lab.shows("spoor_control_acknowledgements_total 2").await;
+    lab.shows("spoor_control_subscribers 1").await;
+}
+
+#[tokio::test]
+async fn only_services_whose_plan_changed_are_pushed_to() {
+    let of = |a: &str, b: &str| {
+        resolved(&[
+            policy("a", &[("a", &[])], percent(a)),
+            policy("b", &[("b", &[])], percent(b)),
+        ])
+    };
+    let lab = Lab::with(&[]).await;
+    let (mut a, mut b) = (lab.client("a", "1").await, lab.client("b", "1").await);
+    (a.plan().await, b.plan().await);
+    lab.control.publish(of("1%", "1%"));
+    (a.plan().await, b.plan().await);
+    lab.control.publish(of("2%", "1%"));
+    a.plan().await;
+    lab.control.publish(of("2%", "3%"));
+    let plan = b.plan().await;
+    let version = lab.control.version();
+    assert_eq!(plan.version.unwrap().sequence, version.sequence);
+    lab.shows("spoor_control_pushes_total 6").await;
+}
+
+#[tokio::test]
+async fn an_expiry_goes_along_with_what_follows_it() {
+    let expiry = Timestamp::now() + Duration::from_secs(3600);
+    let policies = [
+        expiring("override", &[("a", &[])], percent("100%"), Some(expiry)),
+        policy("all", &[], percent("1%")),
+    ];
+    let lab = Lab::with(&policies).await;
+    let plan = lab.client("a", "1").await.plan().await;
+    assert_eq!(plan.phases.len(), 2);
+    let until = plan.phases[0].until_unix_millis;
+    assert_eq!(until, Some(expiry.as_millisecond()));
+    assert_eq!(plan.phases[1].until_unix_millis, None);
+    let after = plan.phases[1].default.unwrap().strategy;
+    assert_eq!(after, Some(Wire::ProbabilityMillionths(10_000)));
+}
+
+#[tokio::test]
+async fn a_rate_limit_is_shared_out_over_the_instances() {
+    let lab = Lab::with(&[
+        policy("limit", &[("a", &[])], limit(10)),
+        policy("other", &[("b", &[])], percent("1%")),
+    ])
+    .await;
+    let share = |plan: &proto::Plan| match default_of(plan) {
+        Some(Wire::TracesPerSecond(share)) => share,
+        other => panic!("no share but {other:?}"),
+    };
+    let mut other = lab.client("b", "1").await;
+    other.plan().await;
+    let mut first = lab.client("a", "1").await;
+    assert_eq!(share(&first.plan().await), 10.0);
+    let mut second = lab.client("a", "2").await;
+    assert_eq!(share(&first.plan().await), 5.0);
+    while share(&second.plan().await) != 5.0 {}
+    drop(first);
+    assert_eq!(share(&second.plan().await), 10.0);
+    // The next that the other service hears is the next publication.
+    let version = lab.control.publish(resolved(&[]));
+    let heard = other.plan().await.version.unwrap();
+    assert_eq!(heard.sequence, version.sequence);
+}
+
+#[tokio::test]
+async fn who_comes_back_with_the_newest_plan_is_not_sent_it_again() {
+    let lab = Lab::with(&[]).await;
+    let mut client = lab.client("a", "1").await;
+    let plan = client.take().await;
+    drop(client);
+    let hello = |held_digest: Vec<u8>| {
+        Message::Hello(proto::Hello {
+            service: "a".to_owned(),
+            instance: "1".to_owned(),
+            held: plan.version,
+            held_digest,
+        })
+    };
+    let mut client = lab.client_with(hello(plan.digest.clone())).await.unwrap();
+    client.faults().await;
+    lab.shows("spoor_control_pushes_total 1").await;
+    let version = lab.control.version();
+    within(lab.control.converged(version)).await;
+    // Another content under the same version is no match.
+    let mut client = lab.client_with(hello(vec![1])).await.unwrap();
+    assert_eq!(client.plan().await, plan);
+}
+
+#[tokio::test]
+async fn faults_are_pushed_and_end() {
+    let lab = Lab::with(&[]).await;
+    let fault = Fault {
+        operation: Some("GET /".parse().unwrap()),
+        delay: Duration::from_millis(300),
+        error_rate: "20%".parse::<Probability>().unwrap(),
+    };
+    let (namespace, service) = (Namespace::default(), "a".parse().unwrap());
+    lab.control
+        .set_faults(&namespace, &service, vec![fault.clone()]);
+    let mut client = lab.client("a", "1").await;
+    let expected = proto::Fault {
+        operation: "GET /".to_owned(),
+        delay_millis: 300,
+        error_rate_millionths: 200_000,
+    };
+    assert_eq!(client.faults().await, [expected]);
+    assert_eq!(lab.control.faults()[0].faults, [fault]);
+    lab.control.set_faults(&namespace, &service, vec![]);
+    assert_eq!(client.faults().await, []);
+    assert_eq!(lab.control.faults(), []);
+}
+
+#[tokio::test]
+async fn nothing_is_served_before_the_first_publication() {
+    let lab = Lab::empty(Settings::default()).await;
+    let mut client = lab.client("a", "1").await;
+    assert_eq!(client.faults().await, []);
+    lab.control.publish(resolved(&[]));
+    assert_eq!(client.plan().await.version.unwrap().sequence, 1);
+}
+
+#[tokio::test]
+async fn a_stream_begins_with_one_hello() {
+    let settings = Settings {
+        hello_within: Duration::from_millis(50),
+        ..Settings::default()
+    };
+    let lab = Lab::empty(settings).await;
+    let report = Message::Report(proto::Report::default());
+    let mut client = lab.client_with(report).await.unwrap();
+    assert_eq!(
+        client.end().await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+
+    let mut client = lab.client("a", "1").await;
+    client.say(Message::Hello(proto::Hello::default())).await;
+    assert_eq!(
+        client.end().await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+
+    for (service, instance) in [("", "1"), ("a", ""), ("a\n", "1"), ("a", "\u{7}")] {
+        let mut client = lab.client(service, instance).await;
+        let code = client.end().await.unwrap_err().code();
+        assert_eq!(code, Code::InvalidArgument, "{service:?} {instance:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_stream_of_an_instance_counts() {
+    let lab = Lab::with(&[]).await;
+    let mut first = lab.client("a", "1").await;
+    let plan = first.plan().await;
+    let mut second = lab.client("a", "1").await;
+    second.plan().await;
+    first.acknowledge(plan.version).await;
+    assert_eq!(first.end().await.unwrap_err().code(), Code::Aborted);
+    let found = lab.control.instances();
+    assert_eq!(found.len(), 1);
+    assert!(found[0].connected && !found[0].current);
+}
+
+#[tokio::test]
+async fn convergence_waits_for_everyone_who_should_be_there() {
+    let lab = Lab::with(&[]).await;
+    lab.control
+        .expect(vec![instance("a", "1"), instance("a", "2")]);
+    let version = lab
+        .control
+        .publish(resolved(&[policy("one", &[], percent("1%"))]));
+    let mut one = lab.client("a", "1").await;
+    one.take().await;
+    eventually("the first", || {
+        lab.control.instances().iter().any(|it| it.current)
+    })
+    .await;
+    assert_eq!(lab.control.convergence(version), None);
+    let mut other = lab.client("a", "2").await;
+    other.take().await;
+    let convergence = within(lab.control.converged(version)).await;
+    assert_eq!(convergence.instances, 2);
+    assert!(convergence.took > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn shutdown_ends_every_stream_and_the_server() {
+    let mut lab = Lab::with(&[]).await;
+    let mut clients = vec![];
+    for number in 0..5 {
+        let mut client = lab.client("a", &number.to_string()).await;
+        client.plan().await;
+        clients.push(client);
+    }
+    lab.shutdown.cancel();
+    for client in &mut clients {
+        assert_eq!(client.end().await.unwrap_err().code(), Code::Unavailable);
+    }
+    drop(clients);
+    within(&mut lab.grpc_server).await.unwrap().unwrap();
+    lab.shows("spoor_control_subscribers 0").await;
+}
+
+/// Believes nobody who calls itself anything but `a`.
+struct OnlyA;
+
+impl Identify for OnlyA {
+    fn stream<'a>(
+        &'a self,
+        caller: Caller,
+    ) -> Pin<Box<dyn Future<Output = Result<Identity, Status>> + Send + 'a>> {
+        Box::pin(ready(match caller.service.as_str() {
+            "a" => Ok(Identity {
+                namespace: "shop".parse().unwrap(),
+                service: caller.service,
+                instance: "pod-1".to_owned(),
+            }),
+            _ => Err(Status::permission_denied("the pod is of another service")),
+        }))
+    }
+
+    fn polling(&self, _: Option<IpAddr>) -> Result<Namespace, Status> {
+        Err(Status::permission_denied("no such pod"))
+    }
+}
+
+#[tokio::test]
+async fn identity_is_not_the_callers_word() {
+    let lab = Lab::empty(Settings {
+        identify: Arc::new(OnlyA),
+        ..Settings::default()
+    })
+    .await;
+    lab.control.publish(resolved(&[]));
+    let mut forger = lab.client("b", "1").await;
+    assert_eq!(
+        forger.end().await.unwrap_err().code(),
+        Code::PermissionDenied
+    );
+    lab.shows(r#"spoor_control_turned_away_total{reason="NotIdentified"} 1"#)
+        .await;
+    lab.client("a", "1").await.plan().await;
+    let found = lab.control.instances();
+    assert_eq!(found[0].instance.namespace.as_str(), "shop");
+    assert_eq!(found[0].instance.id, "pod-1");
+    let polled = reqwest::get(format!("{}/sampling?service=a", lab.http)).await;
+    assert_eq!(polled.unwrap().status(), reqwest::StatusCode::FORBIDDEN);
+}

@@ -1,0 +1,259 @@
+//! A control plane with its doors open, and a client of the stream.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use spoor_control::{Control, Instance, Settings};
+use spoor_policy::{Policy, PolicyKey, Resolution, Strategy, Target, TracesPerSecond, resolve};
+use spoor_proto::spoor::control::v1::{
+    self as proto, ClientMessage, ServerMessage, client_message::Message,
+    policy_stream_client::PolicyStreamClient, server_message,
+};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Status, Streaming,
+    transport::{Channel, Server, server::TcpIncoming},
+};
+
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+pub struct Lab {
+    pub control: Control,
+    pub http: String,
+    pub grpc: String,
+    pub shutdown: CancellationToken,
+    pub grpc_server: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Lab {
+    /// With nothing published.
+    pub async fn empty(settings: Settings) -> Self {
+        let shutdown = settings.shutdown.clone();
+        let control = Control::new(settings);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let http = format!("http://{}", listener.local_addr().unwrap());
+        let router = control
+            .sampling_http()
+            .into_make_service_with_connect_info::<SocketAddr>();
+        let stop = shutdown.clone().cancelled_owned();
+        tokio::spawn(
+            axum::serve(listener, router)
+                .with_graceful_shutdown(stop)
+                .into_future(),
+        );
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let grpc = format!("http://{}", incoming.local_addr().unwrap());
+        let server = Server::builder()
+            .add_service(control.policy_stream())
+            .add_service(control.sampling_grpc())
+            .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+        Self {
+            control,
+            http,
+            grpc,
+            shutdown,
+            grpc_server: tokio::spawn(server),
+        }
+    }
+
+    pub async fn with(policies: &[Policy]) -> Self {
+        let lab = Self::empty(Settings::default()).await;
+        lab.control.publish(resolved(policies));
+        lab
+    }
+
+    pub async fn channel(&self) -> Channel {
+        Channel::from_shared(self.grpc.clone())
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
+    }
+
+    pub async fn client(&self, service: &str, instance: &str) -> Client {
+        let hello = proto::Hello {
+            service: service.to_owned(),
+            instance: instance.to_owned(),
+            ..Default::default()
+        };
+        self.client_with(Message::Hello(hello)).await.unwrap()
+    }
+
+    pub async fn client_with(&self, first: Message) -> Result<Client, Status> {
+        let (outgoing, messages) = mpsc::channel(64);
+        let mut client = PolicyStreamClient::new(self.channel().await);
+        let subscribed = client.subscribe(ReceiverStream::new(messages));
+        outgoing
+            .send(ClientMessage {
+                message: Some(first),
+            })
+            .await
+            .unwrap();
+        Ok(Client {
+            outgoing,
+            incoming: subscribed.await?.into_inner(),
+        })
+    }
+
+    pub fn metrics(&self) -> String {
+        let mut registry = Registry::default();
+        self.control.register(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    /// Asserts that a metric's line comes to be there.
+    pub async fn shows(&self, line: &str) {
+        eventually(line, || self.metrics().lines().any(|it| it == line)).await;
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+pub struct Client {
+    pub outgoing: mpsc::Sender<ClientMessage>,
+    pub incoming: Streaming<ServerMessage>,
+}
+
+impl Client {
+    pub async fn next(&mut self) -> Result<Option<server_message::Message>, Status> {
+        let message = within(self.incoming.message()).await?;
+        Ok(message.and_then(|it| it.message))
+    }
+
+    pub async fn plan(&mut self) -> proto::Plan {
+        loop {
+            match self.next().await {
+                Ok(Some(server_message::Message::Plan(plan))) => return plan,
+                Ok(Some(server_message::Message::Faults(_))) => {}
+                other => panic!("no plan but {other:?}"),
+            }
+        }
+    }
+
+    pub async fn faults(&mut self) -> Vec<proto::Fault> {
+        loop {
+            match self.next().await {
+                Ok(Some(server_message::Message::Faults(faults))) => return faults.faults,
+                Ok(Some(server_message::Message::Plan(_))) => {}
+                other => panic!("no faults but {other:?}"),
+            }
+        }
+    }
+
+    /// How the stream ends.
+    pub async fn end(&mut self) -> Result<(), Status> {
+        while self.next().await?.is_some() {}
+        Ok(())
+    }
+
+    pub async fn say(&self, message: Message) {
+        let message = ClientMessage {
+            message: Some(message),
+        };
+        self.outgoing.send(message).await.unwrap();
+    }
+
+    pub async fn acknowledge(&self, version: Option<proto::Version>) {
+        self.say(Message::Acknowledgement(proto::Acknowledgement { version }))
+            .await;
+    }
+
+    /// Takes the next plan and says so.
+    pub async fn take(&mut self) -> proto::Plan {
+        let plan = self.plan().await;
+        self.acknowledge(plan.version).await;
+        plan
+    }
+
+    pub async fn report(&self, counts: Vec<proto::Count>) {
+        let report = proto::Report {
+            counts,
+            ..Default::default()
+        };
+        self.say(Message::Report(report)).await;
+    }
+}
+
+pub fn count(plan: &proto::Plan, operation: &str, started: u64, sampled: u64) -> proto::Count {
+    let now = Timestamp::now().as_millisecond();
+    proto::Count {
+        version: plan.version,
+        operation: operation.to_owned(),
+        first_unix_millis: now,
+        last_unix_millis: now,
+        started,
+        sampled,
+    }
+}
+
+pub fn policy(name: &str, services: &[(&str, &[&str])], head: Strategy) -> Policy {
+    expiring(name, services, head, None)
+}
+
+pub fn expiring(
+    name: &str,
+    services: &[(&str, &[&str])],
+    head: Strategy,
+    expires_at: Option<Timestamp>,
+) -> Policy {
+    let targets = services.iter().map(|(service, operations)| Target {
+        service: service.parse().unwrap(),
+        operations: operations.iter().map(|it| it.parse().unwrap()).collect(),
+    });
+    let targets = targets.collect();
+    let created = Timestamp::UNIX_EPOCH;
+    Policy::new(key(name), 0, created, targets, Some(head), None, expires_at).unwrap()
+}
+
+pub fn percent(text: &str) -> Strategy {
+    Strategy::Probability(text.parse().unwrap())
+}
+
+pub fn limit(per_second: i64) -> Strategy {
+    Strategy::RateLimit(TracesPerSecond::new(per_second).unwrap())
+}
+
+pub fn key(name: &str) -> PolicyKey {
+    PolicyKey {
+        namespace: Default::default(),
+        name: name.parse().unwrap(),
+    }
+}
+
+pub fn instance(service: &str, id: &str) -> Instance {
+    Instance {
+        namespace: Default::default(),
+        service: service.parse().unwrap(),
+        id: id.to_owned(),
+    }
+}
+
+pub fn resolved(policies: &[Policy]) -> Resolution {
+    resolve(policies, Timestamp::now())
+}
+
+pub async fn within<F: Future>(future: F) -> F::Output {
+    timeout(LIMIT, future).await.expect("in time")
+}
+
+/// Waits until something is so.
+pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
