@@ -24,7 +24,7 @@ pub fn details(site: &Site, tree: &Tree, row: &Row) -> Markup {
     let member = &row.member;
     let span = &member.span;
     html! {
-        div .details {
+        div .details id=(anchor(row)) {
             (notes(tree, row))
             dl .figures {
                 div { dt { "Starts at" } dd { (text::duration(Duration::from_nanos(member.start() - tree.start()))) } }
@@ -46,6 +46,11 @@ pub fn details(site: &Site, tree: &Tree, row: &Row) -> Markup {
             }
         }
     }
+}
+
+/// The fragment of the URL that shows a row's details.
+pub fn anchor(row: &Row) -> String {
+    format!("span-{}", value::hex(&row.member.span.span_id))
 }
 
 /// What went wrong, or looks odd.

@@ -99,7 +99,10 @@ impl Filter {
             Some(limit) => limit,
         };
         let largest = LIMITS[LIMITS.len() - 1];
-        self.limit = self.checked("limit", limit).unwrap_or(LIMITS[0]).min(largest);
+        self.limit = self
+            .checked("limit", limit)
+            .unwrap_or(LIMITS[0])
+            .min(largest);
         self.search.limit = self.limit;
     }
 
@@ -150,9 +153,7 @@ fn tags(text: &str) -> Result<Vec<(String, String)>, String> {
             Some(quoted) => quoted
                 .split_once('"')
                 .ok_or_else(|| "a closing quotation mark is missing".to_owned())?,
-            None => after
-                .split_once(char::is_whitespace)
-                .unwrap_or((after, "")),
+            None => after.split_once(char::is_whitespace).unwrap_or((after, "")),
         };
         tags.push((key.to_owned(), value.to_owned()));
         rest = after.trim_start();

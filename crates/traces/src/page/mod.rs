@@ -85,7 +85,9 @@ async fn trace(
         Ok(id) => id,
         Err(error) => return invalid_id(&site, &id, &crate::InvalidTraceId::to_string(&error)),
     };
-    let from = Parameters(pairs).get("from").and_then(|from| from.parse().ok());
+    let from = Parameters(pairs)
+        .get("from")
+        .and_then(|from| from.parse().ok());
     rendered(move || match store.trace(id) {
         Some(found) => {
             let palette = Palette::new(store.services());

@@ -162,7 +162,10 @@ mod tests {
         let (part, whole) = (Duration::from_millis(1), Duration::from_secs(1));
         assert_eq!(percent(part, whole), "<1 %");
         assert_eq!(percent(part, Duration::ZERO), "0 %");
-        assert_eq!(date_time(1_700_000_000_123_000_000), "2023-11-14 22:13:20.123");
+        assert_eq!(
+            date_time(1_700_000_000_123_000_000),
+            "2023-11-14 22:13:20.123"
+        );
         assert_eq!(ago(0, 5_000_000_000), "5 s ago");
         assert_eq!(ago(5, 0), "just now");
         assert!(!date_time(u64::MAX).is_empty());

@@ -34,7 +34,7 @@ pub fn trace(site: &Site, stored: &StoredTrace, palette: &Palette, from: usize) 
     html! {
         (heading(site, stored, &tree))
         (facts(stored, &tree))
-        (bottleneck(&tree))
+        (findings(&frame))
         (legend(&tree, palette))
         (waterfall::waterfall(&frame))
     }
@@ -126,20 +126,44 @@ fn because(kept: &Kept) -> Markup {
     }
 }
 
-fn bottleneck(tree: &Tree) -> Markup {
-    let slowest = tree.slowest();
-    let row = slowest.and_then(|slowest| tree.rows().get(slowest));
-    let critical: Duration = tree.rows().iter().map(Row::critical_time).sum();
+/// What to look at first: where it failed, and where the time went.
+fn findings(frame: &Frame<'_>) -> Markup {
+    let rows = frame.tree.rows();
+    let at = |index: usize| rows.get(index).map(|row| (index, row));
+    let origin = frame.tree.origin_of_errors().and_then(at);
+    let slowest = frame.tree.slowest().and_then(at);
+    let slowest = slowest.filter(|_| rows.len() > 1);
+    let critical: Duration = rows.iter().map(Row::critical_time).sum();
     html! {
-        @if let (Some(row), true) = (row, tree.rows().len() > 1) {
-            p .bottleneck {
-                span .mark aria-hidden="true" {}
-                "Most of the critical path is spent in "
-                b { (text::cut(row.member.service(), 80)) " " (text::cut(named(&row.member.span.name), 120)) }
-                ": " (text::duration(row.critical_time()))
-                " of " (text::duration(critical))
-                " (" (text::percent(row.critical_time(), critical)) ")."
+        @if origin.is_some() || slowest.is_some() {
+            ul .findings {
+                @if let Some((index, row)) = origin {
+                    li .failed {
+                        "The error began in " (link(frame, index, row))
+                        @if !row.member.status_message().is_empty() {
+                            ": " (text::cut(row.member.status_message(), 200))
+                        }
+                    }
+                }
+                @if let Some((index, row)) = slowest {
+                    li {
+                        "Most of the critical path is spent in " (link(frame, index, row))
+                        ": " (text::duration(row.critical_time()))
+                        " of " (text::duration(critical))
+                        " (" (text::percent(row.critical_time(), critical)) ")"
+                    }
+                }
             }
+        }
+    }
+}
+
+/// A link to a row's details, which opens them.
+fn link(frame: &Frame<'_>, index: usize, row: &Row) -> Markup {
+    html! {
+        a href=(frame.link_to(index, row)) {
+            (text::cut(row.member.service(), 80)) " "
+            b { (text::cut(named(&row.member.span.name), 120)) }
         }
     }
 }

@@ -27,10 +27,24 @@ pub struct Frame<'a> {
     pub from: usize,
 }
 
+impl Frame<'_> {
+    /// A link to a row's details, on this page or on the one that shows it.
+    pub fn link_to(&self, index: usize, row: &Row) -> String {
+        let anchor = details::anchor(row);
+        let first = first_shown(self);
+        if (first..first + MOST_ROWS).contains(&index) {
+            return format!("#{anchor}");
+        }
+        let from = index - index % MOST_ROWS;
+        let path = format!("trace/{}?from={from}#{anchor}", self.id);
+        self.site.link(&path)
+    }
+}
+
 /// The time axis and the rows that fit on a page, with links to the others.
 pub fn waterfall(frame: &Frame<'_>) -> Markup {
     let rows = frame.tree.rows();
-    let from = if frame.from < rows.len() { frame.from } else { 0 };
+    let from = first_shown(frame);
     let shown = rows.iter().enumerate().skip(from).take(MOST_ROWS);
     let slowest = frame.tree.slowest().filter(|_| rows.len() > 1);
     let mut size = 0;
@@ -56,6 +70,14 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
             }
             (pages(frame, from, next))
         }
+    }
+}
+
+/// A row that does not exist means the first.
+fn first_shown(frame: &Frame<'_>) -> usize {
+    match frame.from < frame.tree.rows().len() {
+        true => frame.from,
+        false => 0,
     }
 }
 

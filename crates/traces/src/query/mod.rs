@@ -30,6 +30,7 @@ pub fn http(store: Store) -> Router {
     v1::routes()
         .merge(v3::routes())
         .route("/api", any(unknown))
+        .route("/api/", any(unknown))
         .route("/api/{*path}", any(unknown))
         .layer(GlobalConcurrencyLimitLayer::new(CONCURRENT_QUERIES))
         .with_state(store)

@@ -130,6 +130,19 @@ impl Tree {
         (longest.1 > Duration::ZERO).then_some(longest.0)
     }
 
+    /// The row where the errors began: the first failed span that no failed span is below.
+    #[must_use]
+    pub fn origin_of_errors(&self) -> Option<usize> {
+        let mut above_failed = vec![false; self.rows.len()];
+        for row in self.rows.iter().filter(|row| row.member.is_error()) {
+            if let Some(above) = row.parent.and_then(|parent| above_failed.get_mut(parent)) {
+                *above = true;
+            }
+        }
+        let mut rows = self.rows.iter().zip(above_failed);
+        rows.position(|(row, above_failed)| row.member.is_error() && !above_failed)
+    }
+
     /// How many spans are errors.
     #[must_use]
     pub fn errors(&self) -> usize {

@@ -1,0 +1,293 @@
+//! The page, and what hostile spans make of it.
+
+use opentelemetry_proto::tonic::trace::v1::{Status, span::Event};
+use reqwest::{StatusCode, header};
+use spoor_policy::{PolicyName, RuleName};
+use spoor_traces::{Kept, Store};
+
+use crate::{
+    serve::Server,
+    spans::{MS, a_to_b, batch, insert, insert_kept, span, text},
+};
+
+const START: u64 = 1_700_000_000_000;
+const TRACE: &str = "/trace/5b8efff7980381030000000000000001";
+
+async fn page_of(store: &Store, path: &str) -> String {
+    let (status, page) = Server::start(store).await.text(path).await;
+    assert_eq!(status, StatusCode::OK, "{path}");
+    page
+}
+
+fn store() -> Store {
+    Store::new(64 << 20)
+}
+
+#[tokio::test]
+async fn a_trace_shows_its_spans_and_what_matters() {
+    let store = store();
+    let kept = Kept::Rule {
+        policy: PolicyName::new("keep-errors").unwrap(),
+        rule: RuleName::new("errors").unwrap(),
+    };
+    insert_kept(&store, a_to_b(1, START, 100, true), &kept);
+    let page = page_of(&store, TRACE).await;
+    for expected in [
+        "<details>",
+        "GET /",
+        "heavy_calc",
+        "The error began in",
+        "Most of the critical path is spent in",
+        "162 ms of 290 ms (56 %)",
+        "rule <b>errors</b> of policy <b>keep-errors</b> matched",
+        "exception.message",
+        "calc.rounds</th><td>9007199254740993</td>",
+        "../trace/5b8efff798038103000000000000feed",
+        "../api/traces/5b8efff7980381030000000000000001?prettyPrint=true",
+        "aria-level=\"4\"",
+    ] {
+        assert!(page.contains(expected), "{expected} is missing");
+    }
+}
+
+#[tokio::test]
+async fn the_search_lists_what_it_finds() {
+    let store = store();
+    insert(&store, a_to_b(1, START, 100, true));
+    insert(&store, a_to_b(2, START + 1_000, 100, false));
+    let all = page_of(&store, "/").await;
+    assert!(all.contains("2 traces"));
+    assert_eq!(all.matches("<circle").count(), 2);
+    assert!(all.contains("4 errors"));
+    let failed = page_of(&store, "/search?service=service-b&tags=error%3Dtrue").await;
+    assert!(failed.contains("1 trace<"));
+    assert!(failed.contains("<option value=\"service-b\" selected>"));
+    let longest = page_of(&store, "/search?sort=longest&limit=50&lookback=").await;
+    assert!(longest.contains("2 traces"));
+}
+
+#[tokio::test]
+async fn empty_pages_say_what_to_do_next() {
+    let store = store();
+    let page = page_of(&store, "/").await;
+    assert!(page.contains("No traces yet") && page.contains("spoor load"));
+    insert(&store, a_to_b(1, START, 100, true));
+    let page = page_of(&store, "/search?service=none&lookback=5m").await;
+    assert!(page.contains("No trace matches") && page.contains("Look further back"));
+}
+
+#[tokio::test]
+async fn a_wrong_field_is_kept_and_explained() {
+    let server = Server::start(&store()).await;
+    let path = "/search?minDuration=soon&tags=%22%3E%3Cscript%3E";
+    let (status, page) = server.text(path).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(page.contains("value=\"soon\"") && page.contains("aria-invalid=\"true\""));
+    assert!(page.contains("id=\"minDuration-problem\""));
+    assert!(!page.contains("<script"));
+}
+
+#[tokio::test]
+async fn ids_are_looked_up_and_checked() {
+    let store = store();
+    insert(&store, a_to_b(1, START, 100, true));
+    let server = Server::start(&store).await;
+    let (status, page) = server
+        .text("/trace?id=5B8EFFF7980381030000000000000001")
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("heavy_calc"));
+    let (status, page) = server.text("/trace/abc").await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(page.contains("00000000000000000000000000000abc") && page.contains("not sampled"));
+    for path in ["/trace/xyz", "/trace?id=", "/trace?id=%3Cscript%3E"] {
+        let (status, page) = server.text(path).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(page.contains("no trace id") && !page.contains("<script"));
+    }
+    for path in ["/nothing", "/trace/1/2", "/%3Cscript%3E"] {
+        let (status, page) = server.text(path).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+        assert!(page.contains("There is nothing here") && !page.contains("<script"));
+    }
+}
+
+#[tokio::test]
+async fn every_page_forbids_what_it_does_not_need() {
+    let server = Server::start(&store()).await;
+    for path in [
+        "/",
+        "/search",
+        "/trace/abc",
+        "/nothing",
+        "/style.css",
+        "/favicon.svg",
+    ] {
+        let response = server.get(path).await;
+        let policy = response.headers()[header::CONTENT_SECURITY_POLICY]
+            .to_str()
+            .unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'self';"),
+            "{path}"
+        );
+        assert!(!policy.contains("unsafe"), "{path}");
+        assert_eq!(
+            response.headers()[header::X_CONTENT_TYPE_OPTIONS],
+            "nosniff"
+        );
+        // What the policy would block must not be there in the first place.
+        let body = response.text().await.unwrap();
+        assert!(!body.contains(" style=") && !body.contains("<style") && !body.contains("<script"));
+    }
+    let style = server.get("/style.css").await;
+    assert_eq!(
+        style.headers()[header::CONTENT_TYPE],
+        "text/css; charset=utf-8"
+    );
+}
+
+#[tokio::test]
+async fn markup_in_spans_stays_text() {
+    const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=y>&amp;\u{202e}日本 😀";
+    let store = store();
+    let mut one = span(1, 1, 0, HOSTILE, START, START + 5);
+    one.attributes = vec![text(HOSTILE, HOSTILE)];
+    one.trace_state = HOSTILE.to_owned();
+    one.status = Some(Status {
+        message: HOSTILE.to_owned(),
+        code: 2,
+    });
+    one.events = vec![Event {
+        name: HOSTILE.to_owned(),
+        attributes: vec![text(HOSTILE, HOSTILE)],
+        time_unix_nano: START * MS,
+        ..Event::default()
+    }];
+    insert(&store, vec![batch(HOSTILE, vec![one])]);
+    insert(
+        &store,
+        vec![batch(HOSTILE, vec![span(2, 1, 0, "x", START, START + 5)])],
+    );
+    let by_service = "/search?service=%3Cscript%3Ealert(1)%3C/script%3E";
+    for path in [TRACE, "/", by_service] {
+        let page = page_of(&store, path).await;
+        assert!(
+            !page.contains("<script") && !page.contains("<img"),
+            "{path}"
+        );
+        assert!(!page.contains("\"'>"), "{path}");
+    }
+    let page = page_of(&store, TRACE).await;
+    assert!(page.contains("日本 😀"));
+    assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+    // In JSON it is data; the type keeps a browser from taking it for a page.
+    let server = Server::start(&store).await;
+    let response = server
+        .get("/api/traces/5b8efff7980381030000000000000001")
+        .await;
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+    let json: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(json["data"][0]["spans"][0]["operationName"], HOSTILE);
+}
+
+#[tokio::test]
+async fn odd_trees_are_shown_with_a_word_on_why() {
+    let store = store();
+    let spans = vec![
+        span(1, 1, 2, "hen", START, START + 10),
+        span(1, 2, 1, "egg", START + 1, START + 9),
+        span(1, 3, 9, "orphan", START + 2, START + 2),
+        span(1, 4, 3, "early", START + 1, START + 1),
+        span(1, 5, 3, "backwards", START + 8, START + 3),
+        span(1, 6, 0, "", START, START),
+    ];
+    insert(&store, vec![batch("service", spans)]);
+    let page = page_of(&store, TRACE).await;
+    for expected in [
+        "Its parents lead back to itself",
+        "Its parent <code>0000000000000009</code> is not in this trace",
+        "It starts before its parent",
+        "It was reported to end before it starts",
+        "(no name)",
+    ] {
+        assert!(page.contains(expected), "{expected} is missing");
+    }
+    assert_eq!(page.matches("<summary>").count(), 6);
+}
+
+#[tokio::test]
+async fn a_trace_without_duration_is_drawn() {
+    let store = store();
+    insert(
+        &store,
+        vec![batch(
+            "service",
+            vec![span(1, 1, 0, "instant", START, START)],
+        )],
+    );
+    insert(
+        &store,
+        vec![batch(
+            "service",
+            vec![span(2, 1, 0, "instant", START, START)],
+        )],
+    );
+    let page = page_of(&store, TRACE).await;
+    assert!(!page.contains("NaN") && !page.contains("inf%"));
+    let list = page_of(&store, "/").await;
+    assert!(!list.contains("NaN") && !list.contains("inf%"));
+}
+
+#[tokio::test]
+async fn long_names_and_values_are_cut() {
+    let store = store();
+    let long = "n".repeat(10_000);
+    let mut one = span(1, 1, 0, &long, START, START + 5);
+    one.attributes = vec![text(&long, &"v".repeat(100_000))];
+    one.attributes
+        .extend((0..300).map(|number| text(&format!("other-{number:03}"), "x")));
+    insert(&store, vec![batch(&long, vec![one])]);
+    for path in [TRACE, "/"] {
+        let page = page_of(&store, path).await;
+        assert!(page.len() < 60_000, "{path}: {}", page.len());
+    }
+    let page = page_of(&store, TRACE).await;
+    assert!(page.contains("99,000 more bytes") && page.contains("201 more are left out"));
+}
+
+#[tokio::test]
+async fn a_trace_of_thousands_of_spans_comes_in_parts() {
+    let store = store();
+    let spans =
+        (1..=2_500).map(|id| span(1, id, u64::from(id > 1), "work", START + id, START + 3_000));
+    insert(&store, vec![batch("service", spans.collect())]);
+    let first = page_of(&store, TRACE).await;
+    assert_eq!(first.matches("<summary>").count(), 1_000);
+    assert!(first.contains("Spans 1–1,000 of 2,500") && first.contains("?from=1000"));
+    let last = page_of(&store, &format!("{TRACE}?from=2000")).await;
+    assert_eq!(last.matches("<summary>").count(), 500);
+    let beyond = page_of(&store, &format!("{TRACE}?from=99999")).await;
+    assert!(beyond.contains("Spans 1–1,000"));
+}
+
+#[tokio::test]
+async fn a_page_of_large_spans_leaves_details_out_and_says_so() {
+    let store = store();
+    let large = |id| {
+        let mut one = span(1, id, 0, "large", START + id, START + 900);
+        let value = "v".repeat(900);
+        one.attributes = (0..60)
+            .map(|number| text(&format!("key-{number}"), &value))
+            .collect();
+        one
+    };
+    insert(
+        &store,
+        vec![batch("service", (1..=300).map(large).collect())],
+    );
+    let page = page_of(&store, TRACE).await;
+    assert!(page.len() < 6 << 20);
+    assert_eq!(page.matches("<summary>").count(), 300);
+    assert!(page.contains("The details of further spans are left out"));
+}

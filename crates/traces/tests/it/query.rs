@@ -1,0 +1,5 @@
+//! Jaeger's query API over HTTP and gRPC.
+
+mod grpc;
+mod v1;
+mod v3;

@@ -1,0 +1,127 @@
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use prost::Message;
+use spoor_proto::jaeger::api_v3::{
+    FindTracesRequest, GetOperationsRequest, GetServicesRequest, GetTraceRequest,
+    TraceQueryParameters, TracesData, query_service_client::QueryServiceClient,
+};
+use spoor_traces::{Store, query, tree::Tree};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{
+    Code, Streaming,
+    transport::{Channel, Server},
+};
+
+use crate::spans::{a_to_b, batch, insert, span, text};
+
+const START: u64 = 1_700_000_000_000;
+
+async fn client(store: &Store) -> QueryServiceClient<Channel> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let service = query::grpc(store.clone());
+    let incoming = TcpListenerStream::new(listener);
+    tokio::spawn(
+        Server::builder()
+            .add_service(service)
+            .serve_with_incoming(incoming),
+    );
+    QueryServiceClient::connect(url).await.unwrap()
+}
+
+async fn batches(mut stream: Streaming<TracesData>) -> Vec<ResourceSpans> {
+    let mut batches = Vec::new();
+    while let Some(data) = stream.message().await.unwrap() {
+        let decoded = data.resource_spans.iter();
+        batches.extend(decoded.map(|bytes| ResourceSpans::decode(bytes.as_ref()).unwrap()));
+    }
+    batches
+}
+
+fn window() -> TraceQueryParameters {
+    let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+    TraceQueryParameters {
+        start_time_min: at(1_700_000_000),
+        start_time_max: at(1_700_003_600),
+        ..TraceQueryParameters::default()
+    }
+}
+
+#[tokio::test]
+async fn a_trace_arrives_as_it_was_sent() {
+    let store = Store::new(16 << 20);
+    insert(&store, a_to_b(3, START, 100, true));
+    let request = GetTraceRequest {
+        trace_id: "5b8efff7980381030000000000000003".to_owned(),
+        ..GetTraceRequest::default()
+    };
+    let stream = client(&store).await.get_trace(request).await.unwrap();
+    let received = Tree::new(batches(stream.into_inner()).await);
+    assert_eq!(received, Tree::new(a_to_b(3, START, 100, true)));
+}
+
+#[tokio::test]
+async fn a_trace_larger_than_a_message_takes_several() {
+    let store = Store::new(64 << 20);
+    let big = "x".repeat(600_000);
+    for id in 1..=10 {
+        let mut one = span(1, id, 0, "big", START, START + 1);
+        one.attributes = vec![text("blob", &big)];
+        insert(&store, vec![batch(&format!("service-{id}"), vec![one])]);
+    }
+    let request = GetTraceRequest {
+        trace_id: "5b8efff7980381030000000000000001".to_owned(),
+        ..GetTraceRequest::default()
+    };
+    let stream = client(&store).await.get_trace(request).await.unwrap();
+    assert_eq!(batches(stream.into_inner()).await.len(), 10);
+}
+
+#[tokio::test]
+async fn searches_need_a_window_and_find() {
+    let store = Store::new(16 << 20);
+    insert(&store, a_to_b(1, START, 0, false));
+    insert(&store, a_to_b(2, START + 1_000, 0, true));
+    let mut client = client(&store).await;
+    let ask = |query| FindTracesRequest { query };
+
+    let refused = client.find_traces(ask(None)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let no_window = ask(Some(TraceQueryParameters::default()));
+    let refused = client.find_traces(no_window).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+
+    let errors = TraceQueryParameters {
+        service_name: "service-a".to_owned(),
+        attributes: [("error".to_owned(), "true".to_owned())].into(),
+        ..window()
+    };
+    let stream = client.find_traces(ask(Some(errors))).await.unwrap();
+    let found = Tree::new(batches(stream.into_inner()).await);
+    assert_eq!(found, Tree::new(a_to_b(2, START + 1_000, 0, true)));
+}
+
+#[tokio::test]
+async fn services_operations_and_unknown_ids() {
+    let store = Store::new(16 << 20);
+    insert(&store, a_to_b(1, START, 0, false));
+    let mut client = client(&store).await;
+    let services = client.get_services(GetServicesRequest {}).await.unwrap();
+    assert_eq!(services.into_inner().services, ["service-a", "service-b"]);
+
+    let request = GetOperationsRequest {
+        service: "service-a".to_owned(),
+        span_kind: "server".to_owned(),
+    };
+    let operations = client.get_operations(request).await.unwrap().into_inner();
+    assert_eq!(operations.operations[0].name, "GET /");
+
+    for (trace_id, code) in [("abc", Code::NotFound), ("xyz", Code::InvalidArgument)] {
+        let request = GetTraceRequest {
+            trace_id: trace_id.to_owned(),
+            ..GetTraceRequest::default()
+        };
+        let refused = client.get_trace(request).await.unwrap_err();
+        assert_eq!(refused.code(), code);
+    }
+}

@@ -1,0 +1,123 @@
+use opentelemetry_proto::tonic::trace::v1::TracesData;
+use reqwest::StatusCode;
+use rstest::rstest;
+use serde_json::json;
+use spoor_traces::{Store, tree::Tree};
+
+use crate::{
+    serve::Server,
+    spans::{a_to_b, insert},
+};
+
+const START: u64 = 1_700_000_000_000;
+const WINDOW: [(&str, &str); 2] = [
+    ("query.start_time_min", "2023-11-14T22:13:20Z"),
+    ("query.start_time_max", "2023-11-14T23:13:20.5+00:00"),
+];
+
+async fn server() -> Server {
+    let store = Store::new(16 << 20);
+    insert(&store, a_to_b(1, START, 0, false));
+    insert(&store, a_to_b(2, START + 1_000, 400, false));
+    insert(&store, a_to_b(3, START + 2_000, 100, true));
+    Server::start(&store).await
+}
+
+#[tokio::test]
+async fn a_trace_is_in_otlp_json() {
+    let (status, body) = server()
+        .await
+        .text("/api/v3/traces/5b8efff7980381030000000000000003?prettyPrint=true")
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    insta::assert_snapshot!(body);
+}
+
+#[tokio::test]
+async fn what_is_answered_can_be_read_as_otlp() {
+    let server = server().await;
+    let path = "/api/v3/traces/5b8efff7980381030000000000000003";
+    let (_, mut answer) = server.query(path, &[]).await;
+    let data: TracesData = serde_json::from_value(answer["result"].take()).unwrap();
+    let expected = Tree::new(a_to_b(3, START + 2_000, 100, true));
+    assert_eq!(Tree::new(data.resource_spans), expected);
+}
+
+#[rstest]
+#[case::window(&[], 3)]
+#[case::service(&[("query.service_name", "service-b")], 3)]
+#[case::camel_case(&[("query.serviceName", "service-c")], 0)]
+#[case::operation(&[("query.operation_name", "heavy_calc")], 3)]
+#[case::attributes(&[("query.attributes", r#"{"http.response.status_code":"500"}"#)], 1)]
+#[case::min(&[("query.duration_min", "250ms"), ("query.service_name", "service-a")], 2)]
+#[case::max(&[("query.durationMax", "250ms"), ("query.operation_name", "GET /")], 1)]
+#[case::depth(&[("query.search_depth", "2")], 2)]
+#[case::old_depth(&[("query.num_traces", "1")], 1)]
+#[case::raw(&[("query.raw_traces", "true")], 3)]
+#[tokio::test]
+async fn each_parameter_narrows_the_search(
+    #[case] parameters: &[(&str, &str)],
+    #[case] traces: usize,
+) {
+    let server = server().await;
+    let parameters = [&WINDOW[..], parameters].concat();
+    let (status, answer) = server.query("/api/v3/traces", &parameters).await;
+    if traces == 0 {
+        let none = json!({"error": {"httpCode": 404, "message": "No traces found"}});
+        assert_eq!((status, answer), (StatusCode::NOT_FOUND, none));
+        return;
+    }
+    let batches = answer["result"]["resourceSpans"].as_array().unwrap();
+    let ids: std::collections::BTreeSet<&str> = batches
+        .iter()
+        .map(|batch| {
+            batch["scopeSpans"][0]["spans"][0]["traceId"]
+                .as_str()
+                .unwrap()
+        })
+        .collect();
+    assert_eq!(ids.len(), traces);
+}
+
+#[rstest]
+#[case::window(&[], "query.startTimeMin and query.startTimeMax are required")]
+#[case::time(&[("query.start_time_min", "yesterday"), WINDOW[1]], "malformed parameter query.start_time_min: it must be a time as RFC 3339 has it")]
+#[case::order(&[("query.startTimeMin", "2024-01-01T00:00:00Z"), WINDOW[1]], "query.startTimeMin must be before query.startTimeMax")]
+#[case::depth(&[WINDOW[0], WINDOW[1], ("query.search_depth", "-1")], "malformed parameter query.search_depth: it must be between 1 and 20000")]
+#[case::duration(&[WINDOW[0], WINDOW[1], ("query.duration_min", "1")], "malformed parameter query.duration_min: time: missing unit")]
+#[case::attributes(&[WINDOW[0], WINDOW[1], ("query.attributes", "x")], "malformed parameter query.attributes: ")]
+#[case::raw(&[WINDOW[0], WINDOW[1], ("query.rawTraces", "x")], "malformed parameter query.rawTraces: ")]
+#[tokio::test]
+async fn a_bad_parameter_is_named(#[case] parameters: &[(&str, &str)], #[case] message: &str) {
+    let (status, answer) = server().await.query("/api/v3/traces", parameters).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer["error"]["httpCode"], 400);
+    let given = answer["error"]["message"].as_str().unwrap();
+    assert!(given.starts_with(message), "{given}");
+}
+
+#[tokio::test]
+async fn ids_are_checked_and_looked_up() {
+    let server = server().await;
+    let (status, answer) = server.query("/api/v3/traces/xyz", &[]).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("malformed parameter trace_id: "));
+    let (status, answer) = server.query("/api/v3/traces/abc", &[]).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(answer["error"]["httpCode"], 404);
+    let bad_time = [("start_time", "x")];
+    let (status, _) = server.query("/api/v3/traces/abc", &bad_time).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn services_and_operations_stand_alone() {
+    let server = server().await;
+    let (_, services) = server.query("/api/v3/services", &[]).await;
+    assert_eq!(services, json!({"services": ["service-a", "service-b"]}));
+    let clients = [("service", "service-a"), ("span_kind", "client")];
+    let (_, operations) = server.query("/api/v3/operations", &clients).await;
+    let client = json!({"name": "spoor.ab.v1.ServiceB/Work", "spanKind": "client"});
+    assert_eq!(operations, json!({"operations": [client]}));
+}

@@ -1,0 +1,45 @@
+//! A server of the query API and the page on a port of its own.
+
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+use spoor_traces::{Store, page, query};
+use tokio::task::JoinHandle;
+
+/// A running server, which stops when dropped.
+pub struct Server {
+    url: String,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    pub async fn start(store: &Store) -> Self {
+        let app = query::http(store.clone()).merge(page::router(store.clone()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self { url, task }
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        reqwest::get(format!("{}{path}", self.url)).await.unwrap()
+    }
+
+    /// A request with parameters, which are encoded here.
+    pub async fn query(&self, path: &str, parameters: &[(&str, &str)]) -> (StatusCode, Value) {
+        let url = format!("{}{path}", self.url);
+        let request = reqwest::Client::new().get(url).query(parameters);
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    pub async fn text(&self, path: &str) -> (StatusCode, String) {
+        let response = self.get(path).await;
+        (response.status(), response.text().await.unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
