@@ -1,2 +1,33 @@
-//! The command.
-fn main() {}
+//! The command, and the lab in it.
+
+mod cli;
+mod lab;
+mod load;
+mod service;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Two serve the lab and every service well, and keep each process small.
+const WORKER_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let command = match cli::Cli::try_parse() {
+        Ok(command) => command,
+        Err(error) => return cli::explain(&error),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime
+            .block_on(command.execute())
+            .unwrap_or_else(|error| cli::report(&error)),
+        Err(error) => {
+            eprintln!("spoor: can't start the runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `spoor apply`: takes policies in, all or none, and says when everybody has them.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Client, LabArgs, Output, documents::read_all, duration, print_json};
+use crate::lab::admin::{Applied, Change, Convergence};
+
+/// Apply policies from files, all or none
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  spoor apply -f policy.yaml
+  spoor apply -f k8s/samples/ --wait     until every instance has them
+  spoor override service-a 100% --for 15m -o yaml | spoor apply -f -")]
+pub struct ApplyArgs {
+    /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; may stand
+    /// several times
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    filenames: Vec<PathBuf>,
+    #[command(flatten)]
+    wait: WaitArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    lab: LabArgs,
+}
+
+/// Whether to wait for the effect.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct WaitArgs {
+    /// Wait until every instance has acknowledged it, and say how long that took
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait at most
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    timeout: Duration,
+}
+
+/// What is printed for scripts.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    applied: Applied,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    convergence: Option<Convergence>,
+}
+
+impl ApplyArgs {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        let documents = read_all(&self.filenames)?;
+        let client = self.lab.client();
+        let applied = client.apply(&documents).await?;
+        if self.output == Output::Table {
+            print_changes(&applied.policies);
+        }
+        let convergence = self.wait.until_converged(&client).await?;
+        match (self.output, &convergence) {
+            (Output::Json, _) => print_json(&Report {
+                applied,
+                convergence: convergence.clone(),
+            })?,
+            (Output::Table, Some(convergence)) => print_convergence(convergence),
+            (Output::Table, None) => {}
+        }
+        Ok(exit_code(convergence.as_ref()))
+    }
+}
+
+impl WaitArgs {
+    /// How it went; none if nobody wants to know.
+    pub(super) async fn until_converged(
+        &self,
+        client: &Client,
+    ) -> anyhow::Result<Option<Convergence>> {
+        Ok(if self.wait {
+            Some(client.converged(self.timeout).await?)
+        } else {
+            None
+        })
+    }
+}
+
+/// Not reaching everybody in time is a failure.
+pub(super) fn exit_code(convergence: Option<&Convergence>) -> ExitCode {
+    if convergence.is_none_or(|convergence| convergence.converged) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+pub(super) fn print_changes(changes: &[Change]) {
+    if changes.is_empty() {
+        println!("No policies there.");
+    }
+    for Change {
+        name,
+        action,
+        warnings,
+        ..
+    } in changes
+    {
+        println!("samplingpolicy.spoor.dev/{name} {}", action.word());
+        for warning in warnings {
+            eprintln!("Warning: {name}: {warning}");
+        }
+    }
+}
+
+pub(super) fn print_convergence(convergence: &Convergence) {
+    let Convergence {
+        converged,
+        milliseconds,
+        expected,
+        waiting,
+    } = convergence;
+    if !converged {
+        eprintln!(
+            "Not converged: {} of {expected} instances have not acknowledged it:",
+            waiting.len()
+        );
+        for instance in waiting {
+            eprintln!("  {instance}");
+        }
+    } else if let Some(milliseconds) = milliseconds {
+        println!("Converged in {milliseconds:.1} ms ({expected} instances).");
+    } else {
+        println!("Converged: no instance had to be told.");
+    }
+}

@@ -1,0 +1,109 @@
+//! `spoor delete`: takes policies out; what holds without them comes back by itself.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use serde::Serialize;
+use spoor_api::read;
+use spoor_policy::{Namespace, PolicyName};
+
+use super::{
+    LabArgs, NamespaceArgs, Output,
+    apply::{WaitArgs, exit_code, print_changes, print_convergence},
+    documents::read_all,
+    failure::Invalid,
+    print_json,
+};
+use crate::lab::admin::{Change, Convergence};
+
+/// Delete policies, by name or as they stand in files
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  spoor delete service-a
+  spoor delete -f k8s/samples/ --wait")]
+pub struct DeleteArgs {
+    /// The policies' names
+    #[arg(value_name = "NAME", required_unless_present = "filenames")]
+    names: Vec<PolicyName>,
+    /// A file, a folder or - whose policies are to go; may stand several times
+    #[arg(
+        short = 'f',
+        long = "filename",
+        value_name = "FILE",
+        conflicts_with = "names"
+    )]
+    filenames: Vec<PathBuf>,
+    #[command(flatten)]
+    namespace: NamespaceArgs,
+    #[command(flatten)]
+    wait: WaitArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    lab: LabArgs,
+}
+
+/// What is printed for scripts.
+#[derive(Serialize)]
+struct Report {
+    policies: Vec<Change>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    convergence: Option<Convergence>,
+}
+
+impl DeleteArgs {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        let client = self.lab.client();
+        let mut changes = vec![];
+        for (namespace, name) in self.keys()? {
+            let change = client.delete(&namespace, &name).await?;
+            if self.output == Output::Table {
+                print_changes(std::slice::from_ref(&change));
+            }
+            changes.push(change);
+        }
+        let convergence = self.wait.until_converged(&client).await?;
+        let code = exit_code(convergence.as_ref());
+        match (self.output, &convergence) {
+            (Output::Json, _) => print_json(&Report {
+                policies: changes,
+                convergence,
+            })?,
+            (Output::Table, Some(convergence)) => print_convergence(convergence),
+            (Output::Table, None) => {}
+        }
+        Ok(code)
+    }
+
+    /// Namespace and name of each.
+    fn keys(&self) -> anyhow::Result<Vec<(String, String)>> {
+        if !self.names.is_empty() {
+            let namespace = self.namespace.namespace.to_string();
+            return Ok(self
+                .names
+                .iter()
+                .map(|name| (namespace.clone(), name.to_string()))
+                .collect());
+        }
+        let (mut keys, mut errors) = (vec![], vec![]);
+        for document in read_all(&self.filenames)?.documents {
+            match read::policies(&document.text, &document.source) {
+                Ok(manifests) => keys.extend(manifests.into_iter().map(|manifest| {
+                    let metadata = manifest.policy.metadata;
+                    let namespace = metadata.namespace;
+                    (
+                        namespace.unwrap_or_else(|| Namespace::default().to_string()),
+                        metadata.name,
+                    )
+                })),
+                Err(faults) => errors.extend(faults.iter().map(ToString::to_string)),
+            }
+        }
+        if errors.is_empty() {
+            Ok(keys)
+        } else {
+            Err(Invalid(errors).into())
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! `spoor describe`: everything about a policy, for people.
+
+use std::{fmt::Write, process::ExitCode};
+
+use clap::Args;
+use jiff::Timestamp;
+use spoor_api::{
+    SamplingPolicy,
+    status::{Clients, Observed, SamplingPolicyStatus},
+};
+use spoor_policy::PolicyName;
+
+use super::{
+    LabArgs, NamespaceArgs,
+    duration::age,
+    policy_row::{status_word, strategy, targets},
+    table::Table,
+};
+
+/// Show everything about a policy: where it decides, who wins elsewhere, what is observed
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  spoor describe service-a")]
+pub struct DescribeArgs {
+    /// The policies; none: all
+    #[arg(value_name = "NAME")]
+    names: Vec<PolicyName>,
+    #[command(flatten)]
+    namespace: NamespaceArgs,
+    #[command(flatten)]
+    lab: LabArgs,
+}
+
+impl DescribeArgs {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        let client = self.lab.client();
+        let namespace = self.namespace.namespace.as_str();
+        let mut policies = vec![];
+        for name in &self.names {
+            policies.push(client.policy(namespace, name.as_str()).await?);
+        }
+        if self.names.is_empty() {
+            policies = client.policies(namespace).await?;
+        }
+        let now = Timestamp::now();
+        let described: Vec<String> = policies
+            .iter()
+            .map(|policy| described(policy, now))
+            .collect::<Result<_, _>>()?;
+        print!("{}", described.join("\n"));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn described(policy: &SamplingPolicy, now: Timestamp) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    let metadata = &policy.metadata;
+    let created = metadata.creation_timestamp.as_deref().unwrap_or_default();
+    let created_ago = created
+        .parse()
+        .map_or_else(|_| String::new(), |at| age(at, now));
+    writeln!(text, "Name:        {}", metadata.name)?;
+    writeln!(
+        text,
+        "Namespace:   {}",
+        metadata.namespace.as_deref().unwrap_or("default")
+    )?;
+    writeln!(text, "Created:     {created} ({created_ago} ago)")?;
+    writeln!(text, "Generation:  {}", metadata.generation.unwrap_or(1))?;
+    writeln!(text, "Priority:    {}", policy.spec.priority)?;
+    writeln!(text, "Targets:     {}", targets(policy))?;
+    writeln!(text, "Strategy:    {}", strategy(policy))?;
+    if let Some(expires) = &policy.spec.expires_at {
+        writeln!(text, "Expires:     {expires}")?;
+    }
+    if let Some(status) = &policy.status {
+        write_status(&mut text, status)?;
+    }
+    Ok(text)
+}
+
+fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::Result {
+    let mut conditions = Table::new(&["TYPE", "STATUS", "REASON", "MESSAGE"]);
+    for condition in &status.conditions {
+        conditions.row([
+            condition.kind.clone(),
+            status_word(condition.status).to_owned(),
+            condition.reason.clone(),
+            condition.message.clone(),
+        ]);
+    }
+    write!(text, "Conditions:\n{}", indented(&conditions))?;
+    let place = |service: &Option<String>, operation: &Option<String>| {
+        let service = service.clone().unwrap_or_else(|| "(all others)".into());
+        [
+            service,
+            operation.clone().unwrap_or_else(|| "(all others)".into()),
+        ]
+    };
+    if !status.effective.is_empty() {
+        let mut effective = Table::new(&["SERVICE", "OPERATION", "STRATEGY"]);
+        for entry in &status.effective {
+            let [service, operation] = place(&entry.service, &entry.operation);
+            effective.row([service, operation, entry.strategy.clone()]);
+        }
+        write!(text, "Effective:\n{}", indented(&effective))?;
+    }
+    if !status.overridden.is_empty() {
+        let mut overridden = Table::new(&["SERVICE", "OPERATION", "BY"]);
+        for entry in &status.overridden {
+            let [service, operation] = place(&entry.service, &entry.operation);
+            overridden.row([service, operation, entry.by.clone()]);
+        }
+        write!(text, "Overridden:\n{}", indented(&overridden))?;
+    }
+    if let Some(clients) = &status.clients {
+        write_clients(text, clients)?;
+    }
+    status
+        .observed
+        .as_ref()
+        .map_or(Ok(()), |observed| write_observed(text, observed))
+}
+
+fn write_clients(text: &mut String, clients: &Clients) -> std::fmt::Result {
+    let Clients {
+        expected,
+        current,
+        refused,
+        polling,
+        silent,
+        slowest_milliseconds,
+    } = clients;
+    writeln!(
+        text,
+        "Clients:     {current} of {expected} current, {refused} refused, {polling} polling, {silent} silent"
+    )?;
+    slowest_milliseconds.map_or(Ok(()), |slowest| {
+        writeln!(text, "Slowest:     {slowest} ms after the publication")
+    })
+}
+
+fn write_observed(text: &mut String, observed: &Observed) -> std::fmt::Result {
+    let Observed {
+        window_seconds,
+        started,
+        sampled,
+        rate,
+        lower,
+        upper,
+        verdict,
+    } = observed;
+    writeln!(
+        text,
+        "Observed:    {rate} ({lower} to {upper}): {sampled} of {started} traces in {window_seconds} s, {verdict}"
+    )
+}
+
+fn indented(table: &Table) -> String {
+    table
+        .to_string()
+        .lines()
+        .map(|line| format!("  {line}\n"))
+        .collect()
+}

@@ -1,0 +1,65 @@
+//! `spoor diff`: what applying would change.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+
+use super::{LabArgs, Output, documents::read_all, print_json, table::Table};
+use crate::lab::admin::{Difference, Says};
+
+/// Show what applying files would change, without applying them (exit code 1: something would)
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  spoor diff -f policy.yaml
+  spoor diff -f k8s/samples/ -o json")]
+pub struct DiffArgs {
+    /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; may stand
+    /// several times
+    #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+    filenames: Vec<PathBuf>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    lab: LabArgs,
+}
+
+impl DiffArgs {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        let differences = self.lab.client().diff(&read_all(&self.filenames)?).await?;
+        match self.output {
+            Output::Json => print_json(&differences)?,
+            Output::Table if differences.is_empty() => println!("No difference."),
+            Output::Table => print!("{}", table(&differences)),
+        }
+        let code = if differences.is_empty() { 0 } else { 1 };
+        Ok(ExitCode::from(code))
+    }
+}
+
+fn table(differences: &[Difference]) -> Table {
+    let mut table = Table::new(&["SERVICE", "OPERATION", "PART", "BEFORE", "AFTER"]);
+    for difference in differences {
+        table.row([
+            difference
+                .service
+                .clone()
+                .unwrap_or_else(|| "(all others)".into()),
+            difference
+                .operation
+                .clone()
+                .unwrap_or_else(|| "(all others)".into()),
+            difference.part.clone(),
+            words(difference.before.as_ref()),
+            words(difference.after.as_ref()),
+        ]);
+    }
+    table
+}
+
+fn words(says: Option<&Says>) -> String {
+    says.map_or_else(
+        || "(no policy)".to_owned(),
+        |Says { policy, setting }| format!("{setting} ({policy})"),
+    )
+}

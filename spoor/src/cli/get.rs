@@ -1,0 +1,154 @@
+//! `spoor get`: what policies there are, and how they do.
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde::Serialize;
+use spoor_api::{API_VERSION, SamplingPolicy, to_yaml};
+use spoor_policy::PolicyName;
+
+use super::{
+    Client, LabArgs, NamespaceArgs,
+    policy_row::{HEADINGS, WIDE_HEADINGS, row, wide_row},
+    print_json,
+    table::Table,
+};
+
+/// List policies, with what became of them
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  spoor get policies
+  spoor get policies -o wide
+  spoor get policy service-a -o yaml")]
+pub struct GetArgs {
+    /// What to list
+    #[arg(value_enum)]
+    what: Resource,
+    /// One of them
+    name: Option<PolicyName>,
+    #[command(flatten)]
+    namespace: NamespaceArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    lab: LabArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Resource {
+    #[value(aliases = ["policy", "samplingpolicies", "samplingpolicy", "spol"])]
+    Policies,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For people with wide terminals.
+    Wide,
+    /// The resources as JSON.
+    Json,
+    /// The resources as YAML.
+    Yaml,
+    /// Their names.
+    Name,
+}
+
+/// As the Kubernetes API lists them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List {
+    api_version: &'static str,
+    kind: &'static str,
+    items: Vec<SamplingPolicy>,
+}
+
+impl GetArgs {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        let Resource::Policies = self.what;
+        let client = self.lab.client();
+        let namespace = self.namespace.namespace.as_str();
+        let policies = match &self.name {
+            Some(name) => vec![client.policy(namespace, name.as_str()).await?],
+            None => client.policies(namespace).await?,
+        };
+        match self.output {
+            Format::Json | Format::Yaml => self.print_resources(policies)?,
+            Format::Name => {
+                for policy in &policies {
+                    println!("samplingpolicy.spoor.dev/{}", policy.metadata.name);
+                }
+            }
+            Format::Table | Format::Wide => {
+                print_table(&policies, self.output == Format::Wide);
+                warn_of_folder(&client).await?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// One that was named stands alone, others in a list.
+    fn print_resources(&self, policies: Vec<SamplingPolicy>) -> anyhow::Result<()> {
+        match (&self.name, policies.as_slice()) {
+            (Some(_), [policy]) => self.print_resource(policy),
+            _ => {
+                let kind = "SamplingPolicyList";
+                self.print_resource(&List {
+                    api_version: API_VERSION,
+                    kind,
+                    items: policies,
+                })
+            }
+        }
+    }
+
+    fn print_resource(&self, resource: &(impl Serialize + 'static)) -> anyhow::Result<()> {
+        match self.output {
+            Format::Json => print_json(resource)?,
+            _ => print!("{}", to_yaml(resource)?),
+        }
+        Ok(())
+    }
+}
+
+fn print_table(policies: &[SamplingPolicy], wide: bool) {
+    if policies.is_empty() {
+        println!("No policies: every trace is kept where no service says otherwise.");
+        return;
+    }
+    let now = Timestamp::now();
+    let mut table = Table::new(if wide {
+        WIDE_HEADINGS.as_slice()
+    } else {
+        HEADINGS.as_slice()
+    });
+    for policy in policies {
+        table.row(if wide {
+            wide_row(policy, now)
+        } else {
+            row(policy, now)
+        });
+    }
+    print!("{table}");
+}
+
+async fn warn_of_folder(client: &Client) -> anyhow::Result<()> {
+    if let Some(folder) = client
+        .status()
+        .await?
+        .folder
+        .filter(|folder| !folder.errors.is_empty())
+    {
+        eprintln!(
+            "\nThe watched folder {} is not taken up; its last good policies hold:",
+            folder.path
+        );
+        for error in folder.errors {
+            eprintln!("  {error}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! `spoor override`: a rate for a while, above all other policies.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Args, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
+use spoor_api::{Head, Metadata, SamplingPolicy, SamplingPolicySpec, Target, to_yaml};
+use spoor_policy::{OperationName, PolicyName, Probability, ServiceName};
+
+use super::{
+    LabArgs, NamespaceArgs,
+    apply::{WaitArgs, exit_code, print_changes, print_convergence},
+    duration::duration,
+    failure::Invalid,
+};
+use crate::lab::admin::{Document, Documents};
+
+/// Above what people give their policies.
+const PRIORITY: i32 = 1000;
+
+/// Sample a service at another rate for a while; then it reverts by itself
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  spoor override service-a 100% --for 15m
+  spoor override service-a 0% --operation 'GET /healthz' --for 2h
+  spoor override service-a 100% --for 15m -o yaml | kubectl apply -f -")]
+pub struct OverrideArgs {
+    /// The service where the traces start
+    service: ServiceName,
+    /// The share to keep, such as 100% or 0.5%
+    probability: Probability,
+    /// For how long, such as 15m
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    lasting: Duration,
+    /// Only traces that start as this operation; may stand several times
+    #[arg(long)]
+    operation: Vec<OperationName>,
+    #[command(flatten)]
+    namespace: NamespaceArgs,
+    /// yaml: print the policy, and apply nothing
+    #[arg(short, long, value_enum)]
+    output: Option<Format>,
+    #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
+    lab: LabArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// The policy as YAML.
+    Yaml,
+    /// The policy as JSON.
+    Json,
+}
+
+impl OverrideArgs {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        let policy = self.policy(Timestamp::now())?;
+        match self.output {
+            Some(Format::Yaml) => print!("{}", to_yaml(&policy)?),
+            Some(Format::Json) => super::print_json(&policy)?,
+            None => return self.apply(&policy).await,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn apply(&self, policy: &SamplingPolicy) -> anyhow::Result<ExitCode> {
+        let document = Document {
+            source: "override".into(),
+            text: to_yaml(policy)?,
+        };
+        let client = self.lab.client();
+        let applied = client
+            .apply(&Documents {
+                documents: vec![document],
+            })
+            .await?;
+        print_changes(&applied.policies);
+        let convergence = self.wait.until_converged(&client).await?;
+        if let Some(convergence) = &convergence {
+            print_convergence(convergence);
+        }
+        if let Some(until) = &policy.spec.expires_at {
+            println!(
+                "It holds until {until}, or `spoor delete {}`.",
+                policy.metadata.name
+            );
+        }
+        Ok(exit_code(convergence.as_ref()))
+    }
+
+    fn policy(&self, now: Timestamp) -> anyhow::Result<SamplingPolicy> {
+        let until = SignedDuration::try_from(self.lasting)
+            .ok()
+            .filter(|lasting| *lasting > SignedDuration::ZERO)
+            .and_then(|lasting| now.checked_add(lasting).ok());
+        let Some(until) = until else {
+            return Err(Invalid(vec!["--for: must be longer than 0, such as 15m".into()]).into());
+        };
+        let metadata = Metadata {
+            namespace: Some(self.namespace.namespace.to_string()),
+            ..Metadata::named(self.name()?)
+        };
+        let operations = self.operation.iter().map(ToString::to_string).collect();
+        let spec = SamplingPolicySpec {
+            priority: PRIORITY,
+            targets: vec![Target {
+                service: self.service.to_string(),
+                operations,
+            }],
+            head: Some(Head {
+                probability: Some(self.probability.to_string()),
+                ..Head::default()
+            }),
+            // Whole milliseconds: enough, and easier to read.
+            expires_at: Some(format!("{until:.3}")),
+            ..SamplingPolicySpec::default()
+        };
+        Ok(SamplingPolicy::new(metadata, spec))
+    }
+
+    /// Another override of the same service replaces this one.
+    fn name(&self) -> anyhow::Result<String> {
+        let name = format!("override-{}", self.service);
+        match PolicyName::new(&name) {
+            Ok(_) => Ok(name),
+            Err(error) => {
+                let wrong = format!(
+                    "{name:?} can't be a policy's name ({error}): write a policy and apply it"
+                );
+                Err(Invalid(vec![wrong]).into())
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A policy as a line of a table.
+
+use jiff::Timestamp;
+use spoor_api::{
+    SamplingPolicy,
+    status::{Condition, ConditionStatus, Observed},
+};
+
+use super::duration::age;
+
+/// The columns of [`row`].
+pub const HEADINGS: [&str; 7] = [
+    "NAME",
+    "STRATEGY",
+    "ACCEPTED",
+    "CONVERGED",
+    "CLIENTS",
+    "OBSERVED",
+    "AGE",
+];
+/// The columns of [`wide_row`].
+pub const WIDE_HEADINGS: [&str; 11] = [
+    "NAME",
+    "STRATEGY",
+    "ACCEPTED",
+    "CONVERGED",
+    "CLIENTS",
+    "OBSERVED",
+    "AGE",
+    "PRIORITY",
+    "TARGETS",
+    "EXPIRES",
+    "REASON",
+];
+
+/// What most want to know.
+pub fn row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
+    let status = policy.status.as_ref();
+    let clients = status.and_then(|status| status.clients.as_ref());
+    let observed = status.and_then(|status| status.observed.as_ref());
+    let created = policy.metadata.creation_timestamp.as_deref();
+    let created = created.and_then(|created| created.parse::<Timestamp>().ok());
+    vec![
+        policy.metadata.name.clone(),
+        strategy(policy),
+        condition(policy, Condition::ACCEPTED),
+        condition(policy, Condition::CONVERGED),
+        clients.map_or_else(String::new, |clients| {
+            format!("{}/{}", clients.current, clients.expected)
+        }),
+        observed.map_or_else(String::new, observed_in_words),
+        created.map_or_else(String::new, |created| age(created, now)),
+    ]
+}
+
+/// All that fits on a wide terminal.
+pub fn wide_row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
+    let reason = find(policy, Condition::ACCEPTED).map(|condition| condition.reason.clone());
+    let mut cells = row(policy, now);
+    cells.extend([
+        policy.spec.priority.to_string(),
+        targets(policy),
+        policy.spec.expires_at.clone().unwrap_or_default(),
+        reason.unwrap_or_default(),
+    ]);
+    cells
+}
+
+/// The observed rate and what to think of it, such as `0.98% Consistent`.
+fn observed_in_words(observed: &Observed) -> String {
+    format!("{} {}", observed.rate, observed.verdict)
+}
+
+/// Head and tail, such as `1%` or `100% + tail 10%`.
+pub fn strategy(policy: &SamplingPolicy) -> String {
+    let head = policy.spec.head.as_ref().and_then(|head| {
+        let rate = head
+            .rate_limit
+            .as_ref()
+            .map(|rate| format!("{}/s", rate.traces_per_second));
+        head.probability.clone().or(rate)
+    });
+    let tail = policy
+        .spec
+        .tail
+        .as_ref()
+        .map(|tail| format!("tail {}", tail.otherwise));
+    head.into_iter().chain(tail).collect::<Vec<_>>().join(" + ")
+}
+
+/// Services and their operations, such as `service-a(GET /)`.
+pub fn targets(policy: &SamplingPolicy) -> String {
+    let targets = policy.spec.targets.iter().map(|target| {
+        if target.operations.is_empty() {
+            target.service.clone()
+        } else {
+            format!("{}({})", target.service, target.operations.join(","))
+        }
+    });
+    let targets: Vec<String> = targets.collect();
+    if targets.is_empty() {
+        "all services".into()
+    } else {
+        targets.join(",")
+    }
+}
+
+fn condition(policy: &SamplingPolicy, kind: &str) -> String {
+    find(policy, kind).map_or_else(String::new, |condition| {
+        status_word(condition.status).into()
+    })
+}
+
+fn find<'a>(policy: &'a SamplingPolicy, kind: &str) -> Option<&'a Condition> {
+    policy
+        .status
+        .as_ref()?
+        .conditions
+        .iter()
+        .find(|condition| condition.kind == kind)
+}
+
+/// As Kubernetes writes it.
+pub fn status_word(status: ConditionStatus) -> &'static str {
+    match status {
+        ConditionStatus::True => "True",
+        ConditionStatus::False => "False",
+        ConditionStatus::Unknown => "Unknown",
+    }
+}

@@ -1,0 +1,106 @@
+//! `spoor up`: the lab, until it is told to end.
+
+use std::{collections::BTreeMap, process::ExitCode, time::Instant};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Output, print_json, signals};
+use crate::lab::{Lab, Settings, Stopped};
+
+/// Start the lab: services, control plane and trace pipeline
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  spoor up
+  spoor up --policies k8s/samples/         a folder whose policies hold while they are there
+  spoor up --services service-a,service-b
+  spoor up --any-ports --output json       for scripts: one line with all addresses")]
+pub struct UpArgs {
+    #[command(flatten)]
+    settings: Settings,
+    /// How to print where everything is
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// What is printed for scripts when all is ready.
+#[derive(Serialize)]
+struct Ready<'a> {
+    event: &'static str,
+    milliseconds: f64,
+    urls: &'a BTreeMap<String, String>,
+}
+
+/// What is printed for scripts when all has ended.
+#[derive(Serialize)]
+struct Ended {
+    event: &'static str,
+    #[serde(flatten)]
+    stopped: Stopped,
+}
+
+impl UpArgs {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        log_to_standard_error();
+        let told_to_end = signals::told_to_end()?;
+        tokio::pin!(told_to_end);
+        let started = Instant::now();
+        let lab = tokio::select! {
+            lab = Lab::start(self.settings) => lab?,
+            () = &mut told_to_end => return Ok(ExitCode::SUCCESS),
+        };
+        let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+        match self.output {
+            Output::Json => print_json(&Ready {
+                event: "ready",
+                milliseconds,
+                urls: lab.urls(),
+            })?,
+            Output::Table => print_urls(lab.urls(), milliseconds),
+        }
+        told_to_end.await;
+        eprintln!("Stopping: no new requests, those accepted are answered.");
+        let stopped = lab.stop().await;
+        match self.output {
+            Output::Json => print_json(&Ended {
+                event: "stopped",
+                stopped,
+            })?,
+            Output::Table => println!("{stopped}"),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print_urls(urls: &BTreeMap<String, String>, milliseconds: f64) {
+    println!("The lab is ready ({milliseconds:.0} ms).");
+    let of_people = [
+        ("service-a", "a request through service-a and service-b"),
+        ("gateway", "the wishlist"),
+        ("traces", "traces: page and Jaeger's query API"),
+        ("otlp-grpc", "OTLP over gRPC"),
+        ("otlp-http", "OTLP over HTTP"),
+        ("sampling-http", "Jaeger's remote sampling over HTTP"),
+        ("sampling-grpc", "the same over gRPC, and Spoor's stream"),
+        ("admin", "the lab's API, for `spoor apply` and its like"),
+    ];
+    for (name, what) in of_people {
+        if let Some(url) = urls.get(name) {
+            println!("  {url:<28} {what}");
+        }
+    }
+    println!("Ctrl-C ends it.");
+}
+
+fn log_to_standard_error() {
+    let level = tracing_subscriber::EnvFilter::try_from_default_env();
+    let format = tracing_subscriber::fmt()
+        .with_env_filter(level.unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_target(false)
+        .compact();
+    if let Err(error) = format.try_init() {
+        eprintln!("spoor: logs stay off: {error}");
+    }
+}

@@ -1,0 +1,174 @@
+//! Where everything in a lab is.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use super::{
+    data_folder::DataFolder,
+    ports::{Door, Held, Ports, TakePortError},
+    settings::Settings,
+    supervisor::Spec,
+};
+use crate::service::Service;
+
+/// The doors of this process, open.
+pub(super) struct Open {
+    pub(super) otlp_grpc: tokio::net::TcpListener,
+    pub(super) otlp_http: tokio::net::TcpListener,
+    pub(super) query_http: tokio::net::TcpListener,
+    pub(super) query_grpc: tokio::net::TcpListener,
+    pub(super) sampling_http: tokio::net::TcpListener,
+    pub(super) sampling_grpc: tokio::net::TcpListener,
+    pub(super) admin: tokio::net::TcpListener,
+}
+
+impl Open {
+    /// Takes all their ports.
+    pub(super) fn all(ports: &Ports) -> Result<Self, TakePortError> {
+        Ok(Self {
+            otlp_grpc: ports.listen(Door::OtlpGrpc)?,
+            otlp_http: ports.listen(Door::OtlpHttp)?,
+            query_http: ports.listen(Door::QueryHttp)?,
+            query_grpc: ports.listen(Door::QueryGrpc)?,
+            sampling_http: ports.listen(Door::SamplingHttp)?,
+            sampling_grpc: ports.listen(Door::SamplingGrpc)?,
+            admin: ports.listen(Door::Admin)?,
+        })
+    }
+
+    fn urls(&self) -> std::io::Result<Vec<(&'static str, String)>> {
+        let named = [
+            ("otlp-grpc", &self.otlp_grpc),
+            ("otlp-http", &self.otlp_http),
+            ("traces", &self.query_http),
+            ("query-grpc", &self.query_grpc),
+            ("sampling-http", &self.sampling_http),
+            ("sampling-grpc", &self.sampling_grpc),
+            ("admin", &self.admin),
+        ];
+        named
+            .into_iter()
+            .map(|(name, door)| Ok((name, format!("http://{}", door.local_addr()?))))
+            .collect()
+    }
+}
+
+/// The ports of the services, kept for them.
+pub(super) struct Kept(BTreeMap<Service, (Held, Held)>);
+
+/// A service's place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) address: SocketAddr,
+    pub(super) ops: SocketAddr,
+}
+
+impl Kept {
+    pub(super) fn all(services: &[Service], ports: &Ports) -> Result<Self, TakePortError> {
+        let held = services.iter().map(|service| {
+            let (door, ops) = doors(*service);
+            Ok((*service, (ports.hold(door)?, ports.hold(ops)?)))
+        });
+        Ok(Self(held.collect::<Result<_, _>>()?))
+    }
+
+    /// Lets the services have them.
+    pub(super) fn release(self) -> BTreeMap<Service, Place> {
+        let place = |(service, (door, ops)): (Service, (Held, Held))| {
+            (
+                service,
+                Place {
+                    address: door.address,
+                    ops: ops.address,
+                },
+            )
+        };
+        self.0.into_iter().map(place).collect()
+    }
+}
+
+/// Every address by its name.
+pub(super) fn urls(
+    open: &Open,
+    services: &BTreeMap<Service, Place>,
+) -> std::io::Result<BTreeMap<String, String>> {
+    let mut urls: BTreeMap<String, String> = open
+        .urls()?
+        .into_iter()
+        .map(|(name, url)| (name.to_owned(), url))
+        .collect();
+    for (service, place) in services {
+        urls.insert(
+            service.name().to_owned(),
+            format!("http://{}", place.address),
+        );
+        urls.insert(format!("{service}-ops"), format!("http://{}", place.ops));
+    }
+    Ok(urls)
+}
+
+/// How each service is started.
+pub(super) fn specs(
+    services: &BTreeMap<Service, Place>,
+    urls: &BTreeMap<String, String>,
+    settings: &Settings,
+    data: &DataFolder,
+    executable: &std::path::Path,
+) -> Vec<Spec> {
+    let url = |name: &str| urls.get(name).cloned().unwrap_or_default();
+    let spec = |(service, place): (&Service, &Place)| {
+        let mut environment = vec![
+            ("OTEL_SERVICE_NAME", service.name().to_owned()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", url("otlp-grpc")),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
+            ("OTEL_TRACES_SAMPLER", settings.sampler.clone()),
+            ("SPOOR_CONTROL_ENDPOINT", url("sampling-grpc")),
+            ("SPOOR_LISTEN", place.address.to_string()),
+            ("SPOOR_OPS_LISTEN", place.ops.to_string()),
+        ];
+        environment.extend(
+            settings
+                .sampler_arg
+                .clone()
+                .map(|it| ("OTEL_TRACES_SAMPLER_ARG", it)),
+        );
+        match service {
+            Service::ServiceA => environment.push(("SPOOR_SERVICE_B_URL", url("service-b"))),
+            Service::ServiceB => {}
+            Service::Gateway => environment.extend([
+                ("SPOOR_WISHLIST_URL", url("wishlist")),
+                (
+                    "SPOOR_TRACES_URL",
+                    format!("{}/trace/{{id}}", url("traces")),
+                ),
+            ]),
+            Service::Wishlist => {
+                let database = data.file("wishes.db");
+                environment.push((
+                    "SPOOR_DATABASE_URL",
+                    format!("sqlite:{}", database.display()),
+                ));
+            }
+        }
+        // An address that the lab does not know is left to the service's own default.
+        environment.retain(|(_, value)| !value.is_empty());
+        Spec {
+            service: *service,
+            executable: executable.to_owned(),
+            environment: environment
+                .into_iter()
+                .map(|(name, it)| (name.to_owned(), it))
+                .collect(),
+            ops: place.ops,
+        }
+    };
+    services.iter().map(spec).collect()
+}
+
+fn doors(service: Service) -> (Door, Door) {
+    match service {
+        Service::ServiceA => (Door::ServiceA, Door::ServiceAOps),
+        Service::ServiceB => (Door::ServiceB, Door::ServiceBOps),
+        Service::Gateway => (Door::Gateway, Door::GatewayOps),
+        Service::Wishlist => (Door::Wishlist, Door::WishlistOps),
+    }
+}

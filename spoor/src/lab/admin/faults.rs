@@ -1,0 +1,123 @@
+//! Faults: which there are, add, clear.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::JsonRejection},
+};
+use http::StatusCode;
+use spoor_control::{Control, Fault, ServiceFaults};
+use spoor_policy::{Namespace, OperationName, Probability, ServiceName};
+
+use super::{Admin, FaultSetting, Faults, Problem};
+
+/// Longer than any client waits.
+const LONGEST: Duration = Duration::from_secs(600);
+/// More than anybody sets by hand.
+const PER_SERVICE: usize = 64;
+
+pub(super) async fn list(State(admin): State<Admin>) -> Json<Faults> {
+    Json(faults(&admin.control))
+}
+
+pub(super) async fn add(
+    State(admin): State<Admin>,
+    Path(service): Path<String>,
+    setting: Result<Json<FaultSetting>, JsonRejection>,
+) -> Result<Json<Faults>, Problem> {
+    let service = service_name(&service)?;
+    let Json(setting) = setting.map_err(|error| invalid(error.body_text()))?;
+    let fault = fault(&setting)?;
+    let mut of_service = of(&admin.control, &service);
+    of_service.retain(|other| other.operation != fault.operation);
+    if of_service.len() >= PER_SERVICE {
+        return Err(invalid(format!(
+            "{service} has {PER_SERVICE} faults: clear some first"
+        )));
+    }
+    of_service.push(fault);
+    admin
+        .control
+        .set_faults(&Namespace::default(), &service, of_service);
+    Ok(Json(faults(&admin.control)))
+}
+
+pub(super) async fn clear(
+    State(admin): State<Admin>,
+    Path(service): Path<String>,
+) -> Result<Json<Faults>, Problem> {
+    admin
+        .control
+        .set_faults(&Namespace::default(), &service_name(&service)?, vec![]);
+    Ok(Json(faults(&admin.control)))
+}
+
+pub(super) async fn clear_all(State(admin): State<Admin>) -> Json<Faults> {
+    for ServiceFaults {
+        namespace, service, ..
+    } in admin.control.faults()
+    {
+        admin.control.set_faults(&namespace, &service, vec![]);
+    }
+    Json(faults(&admin.control))
+}
+
+fn faults(control: &Control) -> Faults {
+    let of_service =
+        |ServiceFaults {
+             service, faults, ..
+         }: ServiceFaults| { (service.to_string(), faults.iter().map(setting).collect()) };
+    control.faults().into_iter().map(of_service).collect()
+}
+
+fn of(control: &Control, service: &ServiceName) -> Vec<Fault> {
+    let mut all = control.faults().into_iter();
+    all.find(|of| of.service == *service)
+        .map(|of| of.faults)
+        .unwrap_or_default()
+}
+
+fn fault(setting: &FaultSetting) -> Result<Fault, Problem> {
+    let operation = setting
+        .operation
+        .as_deref()
+        .map(OperationName::new)
+        .transpose();
+    let errors = setting
+        .errors
+        .as_deref()
+        .map(str::parse::<Probability>)
+        .transpose();
+    let delay = Duration::from_millis(setting.delay_milliseconds);
+    if delay > LONGEST {
+        return Err(invalid(format!(
+            "delayMilliseconds: must be at most {}",
+            LONGEST.as_millis()
+        )));
+    }
+    Ok(Fault {
+        operation: operation.map_err(|error| invalid(format!("operation: {error}")))?,
+        delay,
+        error_rate: errors
+            .map_err(|error| invalid(format!("errors: {error}")))?
+            .unwrap_or(Probability::NEVER),
+    })
+}
+
+fn setting(fault: &Fault) -> FaultSetting {
+    let errors = fault.error_rate;
+    FaultSetting {
+        operation: fault.operation.as_ref().map(ToString::to_string),
+        delay_milliseconds: u64::try_from(fault.delay.as_millis()).unwrap_or(u64::MAX),
+        errors: (errors != Probability::NEVER).then(|| errors.to_string()),
+    }
+}
+
+fn service_name(text: &str) -> Result<ServiceName, Problem> {
+    ServiceName::new(text).map_err(|error| invalid(format!("service {text:?}: {error}")))
+}
+
+fn invalid(detail: String) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid fault", detail)
+}

@@ -1,0 +1,76 @@
+//! The lab's own API, for programs on this machine.
+
+mod faults;
+mod guard;
+mod policies;
+mod problem;
+mod status;
+mod wire;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware::from_fn,
+    routing::{get, post},
+};
+use prometheus_client::registry::Registry;
+use spoor_control::Control;
+
+pub use problem::Problem;
+pub use wire::{
+    Action, Applied, Change, Convergence, Difference, Document, Documents, FaultSetting, Faults,
+    FolderStatus, Says, ServiceStatus, Status, VersionText,
+};
+
+use super::{policies::Desk, supervisor::Roster};
+
+/// More than a thousand policies need.
+const BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// What the API speaks for.
+#[derive(Clone)]
+pub(super) struct Admin {
+    pub(super) desk: Desk,
+    pub(super) control: Control,
+    pub(super) roster: Arc<Roster>,
+    pub(super) urls: Arc<BTreeMap<String, String>>,
+    pub(super) metrics: Arc<Registry>,
+}
+
+/// Everything under `/v1`, with `/healthz` and `/metrics` beside it.
+pub(super) fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/metrics", get(status::metrics))
+        .route("/v1/status", get(status::status))
+        .route("/v1/converged", get(status::converged))
+        .route(
+            "/v1/policies",
+            get(policies::list_all).post(policies::apply),
+        )
+        .route("/v1/policies/{namespace}", get(policies::list))
+        .route(
+            "/v1/policies/{namespace}/{name}",
+            get(policies::one).delete(policies::delete),
+        )
+        .route("/v1/diff", post(policies::diff))
+        .route("/v1/faults", get(faults::list).delete(faults::clear_all))
+        .route(
+            "/v1/faults/{service}",
+            post(faults::add).delete(faults::clear),
+        )
+        .fallback(async |uri: axum::http::Uri| Problem::not_found(uri.path()))
+        .method_not_allowed_fallback(async || {
+            let detail = "this path has other methods; docs: spoor --help";
+            Problem::new(
+                http::StatusCode::METHOD_NOT_ALLOWED,
+                "Method not allowed",
+                detail,
+            )
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(from_fn(guard::local_programs_only))
+        .with_state(admin)
+}

@@ -1,0 +1,101 @@
+//! How the lab does.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{Query, State},
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use serde::Deserialize;
+use spoor_control::InstanceState;
+
+use super::{Admin, Convergence, Problem, ServiceStatus, Status, VersionText};
+use crate::{
+    lab::supervisor::{Child, State as ChildState},
+    service::Service,
+};
+
+/// The longest that a request is kept waiting.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+
+#[derive(Deserialize)]
+pub(super) struct Within {
+    /// Milliseconds.
+    #[serde(default)]
+    within: u64,
+}
+
+pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
+    let version = admin.control.version();
+    let children = admin.roster.children();
+    Json(Status {
+        version: VersionText {
+            epoch: version.epoch,
+            sequence: version.sequence,
+        },
+        urls: (*admin.urls).clone(),
+        services: children
+            .iter()
+            .map(|(service, child)| service_status(*service, child))
+            .collect(),
+        folder: admin.desk.folder_status(),
+    })
+}
+
+/// Answers as soon as every instance has what is published now, at the latest when the time is
+/// over.
+pub(super) async fn converged(
+    State(admin): State<Admin>,
+    Query(Within { within }): Query<Within>,
+) -> Json<Convergence> {
+    let within = Duration::from_millis(within).min(LONGEST_WAIT);
+    let converged = admin.control.converged(admin.control.version());
+    let reached = tokio::time::timeout(within, converged).await.ok();
+    let instances = admin.control.instances();
+    let late = |state: &&InstanceState| !state.current || state.silent;
+    let name = |state: &InstanceState| format!("{} {}", state.instance.service, state.instance.id);
+    Json(Convergence {
+        converged: reached.is_some(),
+        milliseconds: reached
+            .map(|reached| reached.took.as_secs_f64() * 1000.0)
+            .filter(|took| *took > 0.0),
+        expected: reached.map_or(instances.len(), |reached| reached.instances),
+        waiting: match reached {
+            Some(_) => vec![],
+            None => instances.iter().filter(late).map(name).collect(),
+        },
+    })
+}
+
+/// The control plane's and the pipeline's metrics, as OpenMetrics text.
+pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &admin.metrics) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(error) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Problem::new(status, "Metrics could not be written", error.to_string()).into_response()
+        }
+    }
+}
+
+fn service_status(service: Service, child: &Child) -> ServiceStatus {
+    let state = match child.state {
+        ChildState::Waiting => "waiting",
+        ChildState::Starting(_) => "starting",
+        ChildState::Ready(_) => "ready",
+        ChildState::Stopped => "stopped",
+    };
+    ServiceStatus {
+        name: service.name().into(),
+        state: state.into(),
+        pid: child.process().map(|process| process.pid),
+        instance: child.process().map(|process| process.instance.clone()),
+        restarts: child.restarts,
+    }
+}

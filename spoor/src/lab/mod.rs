@@ -1,0 +1,19 @@
+//! The embedded lab: control plane, trace pipeline and admin API in this process, the services
+//! as its children.
+
+mod addresses;
+pub mod admin;
+mod data_folder;
+mod doors;
+mod policies;
+mod ports;
+mod serve;
+mod settings;
+mod start;
+mod supervisor;
+
+pub use policies::Desk;
+pub use ports::{Door, Ports};
+pub use settings::Settings;
+pub use start::{Lab, StartError, Stopped};
+pub use supervisor::SUPERVISED;

@@ -1,0 +1,199 @@
+//! All policies there are: those applied by hand, and those of the watched folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use spoor_api::SamplingPolicy;
+use spoor_policy::{Policy, PolicyKey};
+
+use super::sent::Sent;
+use crate::lab::admin::Action;
+
+/// The policies, by whose word they hold. A name is in one of the two only.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Book {
+    applied: BTreeMap<PolicyKey, Entry>,
+    folder: BTreeMap<PolicyKey, Entry>,
+}
+
+/// One policy.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// As it was written, with its creation and generation, without status.
+    pub(super) resource: SamplingPolicy,
+    /// What it means.
+    pub(super) policy: Policy,
+}
+
+/// What was done with each of several policies.
+pub(super) type Actions = Vec<(PolicyKey, Action)>;
+
+impl Book {
+    /// As it was kept; the folder's part comes with its first reading.
+    pub(super) fn of(applied: BTreeMap<PolicyKey, Entry>) -> Self {
+        Self {
+            applied,
+            folder: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn applied(&self) -> impl Iterator<Item = &Entry> {
+        self.applied.values()
+    }
+
+    pub(super) fn of_folder(&self) -> impl Iterator<Item = &Entry> {
+        self.folder.values()
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let keys: BTreeSet<&PolicyKey> = self.applied.keys().chain(self.folder.keys()).collect();
+        keys.into_iter().filter_map(|key| self.get(key))
+    }
+
+    pub(super) fn get(&self, key: &PolicyKey) -> Option<&Entry> {
+        self.applied.get(key).or_else(|| self.folder.get(key))
+    }
+
+    pub(super) fn policies(&self) -> Vec<Policy> {
+        self.entries().map(|entry| entry.policy.clone()).collect()
+    }
+
+    pub(super) fn folder_owns(&self, key: &PolicyKey) -> bool {
+        self.folder.contains_key(key)
+    }
+
+    /// Takes all in.
+    ///
+    /// # Errors
+    /// What is wrong with them, and nothing is changed.
+    pub(super) fn apply(&mut self, sent: &[Sent], now: Timestamp) -> Result<Actions, Vec<String>> {
+        refuse_those_of(&self.folder, sent, |name| {
+            format!("{name:?} is in the watched folder: change it there")
+        })?;
+        let (entries, actions) = successors(sent, &self.applied, &BTreeMap::new(), now)?;
+        self.applied.extend(entries);
+        Ok(actions)
+    }
+
+    /// Puts the folder's policies in the place of those that it had. `first_accepted` says when
+    /// those were that the lab knew before it was last started.
+    ///
+    /// # Errors
+    /// What is wrong with them, and nothing is changed.
+    pub(super) fn replace_folder(
+        &mut self,
+        sent: &[Sent],
+        first_accepted: &BTreeMap<PolicyKey, Timestamp>,
+        now: Timestamp,
+    ) -> Result<Actions, Vec<String>> {
+        refuse_those_of(&self.applied, sent, |name| {
+            format!("{name:?} was applied by hand: `spoor delete {name}` first")
+        })?;
+        let (entries, mut actions) = successors(sent, &self.folder, first_accepted, now)?;
+        let gone = self.folder.keys().filter(|key| !entries.contains_key(*key));
+        actions.extend(gone.map(|key| (key.clone(), Action::Deleted)));
+        self.folder = entries;
+        Ok(actions)
+    }
+
+    /// Takes one out that was applied by hand; whether it was there.
+    pub(super) fn delete(&mut self, key: &PolicyKey) -> bool {
+        self.applied.remove(key).is_some()
+    }
+}
+
+fn refuse_those_of(
+    others: &BTreeMap<PolicyKey, Entry>,
+    sent: &[Sent],
+    why: impl Fn(&str) -> String,
+) -> Result<(), Vec<String>> {
+    let theirs = sent.iter().filter(|sent| others.contains_key(&sent.key));
+    let refused: Vec<String> = theirs
+        .map(|sent| sent.wrong_name(&why(sent.key.name.as_str())))
+        .collect();
+    if refused.is_empty() {
+        Ok(())
+    } else {
+        Err(refused)
+    }
+}
+
+/// What each that was sent becomes, given those that were there.
+fn successors(
+    sent: &[Sent],
+    before: &BTreeMap<PolicyKey, Entry>,
+    first_accepted: &BTreeMap<PolicyKey, Timestamp>,
+    now: Timestamp,
+) -> Result<(BTreeMap<PolicyKey, Entry>, Actions), Vec<String>> {
+    let mut entries = BTreeMap::new();
+    let mut actions = vec![];
+    for sent in sent {
+        let (key, resource) = (&sent.key, &sent.manifest.policy);
+        if entries.contains_key(key) {
+            let why = format!(
+                "{:?} stands twice: give each policy its own name",
+                key.name.as_str()
+            );
+            return Err(vec![sent.wrong_name(&why)]);
+        }
+        let before = before.get(key);
+        let created = before
+            .map(|entry| entry.policy.created())
+            .or_else(|| first_accepted.get(key).copied())
+            .unwrap_or(now);
+        let action = match before {
+            None => Action::Created,
+            Some(before) if is_same(&before.resource, resource) => Action::Unchanged,
+            Some(_) => Action::Configured,
+        };
+        let generation = generation(before, resource);
+        let entry = Entry::new(resource, created, generation).map_err(|faults| {
+            let place = |fault| sent.manifest.error(fault).to_string();
+            faults.into_iter().map(place).collect::<Vec<_>>()
+        })?;
+        entries.insert(key.clone(), entry);
+        actions.push((key.clone(), action));
+    }
+    Ok((entries, actions))
+}
+
+impl Entry {
+    /// Checks what was written.
+    pub(super) fn new(
+        resource: &SamplingPolicy,
+        created: Timestamp,
+        generation: i64,
+    ) -> Result<Self, Vec<spoor_api::FieldError>> {
+        let policy = resource.validate(created)?;
+        let mut resource = SamplingPolicy {
+            status: None,
+            ..resource.clone()
+        };
+        resource.metadata.namespace = Some(policy.key().namespace.to_string());
+        resource.metadata.creation_timestamp = Some(created.to_string());
+        resource.metadata.generation = Some(generation);
+        resource.metadata.resource_version = None;
+        resource.metadata.uid = None;
+        Ok(Self { resource, policy })
+    }
+}
+
+fn is_same(before: &SamplingPolicy, sent: &SamplingPolicy) -> bool {
+    before.spec == sent.spec
+        && before.metadata.labels == sent.metadata.labels
+        && before.metadata.annotations == sent.metadata.annotations
+}
+
+fn generation(before: Option<&Entry>, sent: &SamplingPolicy) -> i64 {
+    match before {
+        None => 1,
+        Some(before) => {
+            let was = before.resource.metadata.generation.unwrap_or(1);
+            if before.resource.spec == sent.spec {
+                was
+            } else {
+                was + 1
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What can be set of a lab.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+
+use super::ports::Ports;
+use crate::{cli::duration, service::Service};
+
+const DEFAULT_SAMPLER: &str = "parentbased_always_on";
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+/// A lab's settings, as options and environment variables.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Where policies and wishes are kept [default: ~/.local/state/spoor]
+    #[arg(long, env = "SPOOR_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// A folder of policies to watch: its files hold as long as they are there
+    #[arg(long, env = "SPOOR_POLICIES", value_name = "DIR")]
+    pub policies: Option<PathBuf>,
+    /// How much memory traces may take, such as 64MiB; the oldest go first
+    #[arg(long, env = "SPOOR_STORE_BYTES", value_name = "SIZE", value_parser = bytes)]
+    pub store_bytes: Option<usize>,
+    /// The services to start [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "SERVICE")]
+    pub services: Vec<Service>,
+    /// What services sample where no policy decides
+    #[arg(long, env = "OTEL_TRACES_SAMPLER", default_value = DEFAULT_SAMPLER)]
+    pub sampler: String,
+    /// The sampler's argument, such as a ratio
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "ARGUMENT")]
+    pub sampler_arg: Option<String>,
+    /// How long each service may take to end
+    #[arg(long, env = "SPOOR_GRACE", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub grace: Duration,
+    /// The ports.
+    #[command(flatten)]
+    pub ports: Ports,
+}
+
+impl Settings {
+    /// A lab with a data folder of its own and everything else as it is by default, whatever the
+    /// environment says.
+    #[must_use]
+    pub fn of_tour(ports: Ports, data: PathBuf) -> Self {
+        Self {
+            data: Some(data),
+            policies: None,
+            store_bytes: None,
+            services: vec![],
+            sampler: DEFAULT_SAMPLER.to_owned(),
+            sampler_arg: None,
+            grace: DEFAULT_GRACE,
+            ports,
+        }
+    }
+
+    /// The services to start.
+    #[must_use]
+    pub fn services(&self) -> Vec<Service> {
+        if self.services.is_empty() {
+            Service::ALL.to_vec()
+        } else {
+            self.services.clone()
+        }
+    }
+}
+
+/// Reads `64MiB`, `1GB`, `500000`.
+fn bytes(text: &str) -> Result<usize, String> {
+    let wrong = || format!("must be a size such as 64MiB or 1GB, not {text:?}");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit: usize = match unit {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let number: usize = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("64MiB", Some(64 << 20))]
+    #[case("1GB", Some(1_000_000_000))]
+    #[case("123", Some(123))]
+    #[case("MiB", None)]
+    #[case("1 MB", None)]
+    #[case("99999999999999GiB", None)]
+    fn sizes(#[case] text: &str, #[case] size: Option<usize>) {
+        assert_eq!(bytes(text).ok(), size);
+    }
+}

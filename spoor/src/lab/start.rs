@@ -1,0 +1,215 @@
+//! A lab's start and its end.
+
+use std::{collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
+
+use serde::Serialize;
+use spoor_control::Control;
+use spoor_traces::Pipeline;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    addresses::{self, Kept, Open},
+    admin::Admin,
+    data_folder::{DataFolder, DataFolderError},
+    doors::Doors,
+    policies::{Desk, FolderError, KeepError},
+    ports::TakePortError,
+    serve::{metrics, open_doors},
+    settings::Settings,
+    supervisor::{NotReady, Roster, Supervisor},
+};
+
+/// For every service to become ready. It takes a fraction of a second, unless the machine is
+/// busy with something else.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// For connections that stay open after the services have ended.
+const DOORS_GRACE: Duration = Duration::from_secs(2);
+
+/// A running lab.
+pub struct Lab {
+    urls: Arc<BTreeMap<String, String>>,
+    control: Control,
+    pipeline: Pipeline,
+    desk: Desk,
+    roster: Arc<Roster>,
+    supervisor: Supervisor,
+    doors: Doors,
+    /// Ends what works in the background.
+    stop: CancellationToken,
+    background: JoinSet<()>,
+    /// Ends the streams of clients.
+    end_streams: CancellationToken,
+    _data: DataFolder,
+}
+
+/// Why a lab does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port can't be had.
+    #[error(transparent)]
+    Port(#[from] TakePortError),
+    /// The data folder can't be used.
+    #[error(transparent)]
+    Data(#[from] DataFolderError),
+    /// The kept policies can't be read.
+    #[error(transparent)]
+    Policies(#[from] KeepError),
+    /// The watched folder can't be watched.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// A service does not become ready.
+    #[error(transparent)]
+    Services(#[from] NotReady),
+    /// The operating system's word.
+    #[error("can't start the lab")]
+    System(#[from] io::Error),
+}
+
+impl Lab {
+    /// Starts everything, and returns when every service is ready.
+    ///
+    /// # Errors
+    /// [`StartError`] says in a line what is in the way; nothing runs then.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let services = settings.services();
+        let open = Open::all(&settings.ports)?;
+        let kept = Kept::all(&services, &settings.ports)?;
+        let data = DataFolder::open(settings.data.as_deref())?;
+        let executable = std::env::current_exe()?;
+
+        let stop = CancellationToken::new();
+        let end_streams = CancellationToken::new();
+        let control = Control::new(spoor_control::Settings {
+            shutdown: end_streams.clone(),
+            ..spoor_control::Settings::default()
+        });
+        let pipeline = Pipeline::start(pipeline_settings(&settings), stop.clone());
+        let kept_policies = data.file("policies.json");
+        let desk = Desk::open(
+            control.clone(),
+            pipeline.clone(),
+            kept_policies,
+            settings.policies.clone(),
+        )?;
+        let watch = desk.watch()?;
+        let roster = Arc::new(Roster::new(services, control.clone()));
+        let mut background = JoinSet::new();
+        background.spawn(watch.run(stop.clone()));
+
+        let places = kept.release();
+        let urls = Arc::new(addresses::urls(&open, &places)?);
+        let admin = Admin {
+            desk: desk.clone(),
+            control: control.clone(),
+            roster: roster.clone(),
+            urls: urls.clone(),
+            metrics: Arc::new(metrics(&control, &pipeline)),
+        };
+        let doors = open_doors(open, &control, &pipeline, admin);
+        let specs = addresses::specs(&places, &urls, &settings, &data, &executable);
+        let supervisor = Supervisor::start(specs, roster.clone(), settings.grace)?;
+        let lab = Self {
+            urls,
+            control,
+            pipeline,
+            desk,
+            roster,
+            supervisor,
+            doors,
+            stop,
+            background,
+            end_streams,
+            _data: data,
+        };
+        match lab.supervisor.ready(READY_WITHIN).await {
+            Ok(()) => Ok(lab),
+            Err(error) => {
+                lab.stop().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Where everything is, by name: `service-a`, `gateway`, `traces`, `admin`, `otlp-grpc`, …
+    #[must_use]
+    pub fn urls(&self) -> &BTreeMap<String, String> {
+        &self.urls
+    }
+
+    /// The process of each service that has one, by the service's name.
+    #[must_use]
+    pub fn processes(&self) -> BTreeMap<String, u32> {
+        let children = self.roster.children().into_iter();
+        children
+            .filter_map(|(service, child)| Some((service.to_string(), child.process()?.pid)))
+            .collect()
+    }
+
+    /// Who samples how.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// The traces.
+    #[must_use]
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// The policies.
+    #[must_use]
+    pub fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Ends it so that nothing is lost: the services answer what they accepted and hand over
+    /// their spans, the pipeline decides about every trace, and only then the doors close.
+    pub async fn stop(self) -> Stopped {
+        self.supervisor.stop().await;
+        let dropped = dropped_by_services(&self.control);
+        self.pipeline.drain().await;
+        self.end_streams.cancel();
+        self.doors.close(DOORS_GRACE).await;
+        self.stop.cancel();
+        self.background.join_all().await;
+        Stopped { dropped }
+    }
+}
+
+/// What is known at the end.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stopped {
+    /// Spans that the services dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stopped.")?;
+        for (reason, spans) in &self.dropped {
+            write!(f, " {spans} spans were dropped: {reason}.")?;
+        }
+        Ok(())
+    }
+}
+
+fn pipeline_settings(settings: &Settings) -> spoor_traces::Settings {
+    let default = spoor_traces::Settings::default();
+    spoor_traces::Settings {
+        store_bytes: settings.store_bytes.unwrap_or(default.store_bytes),
+        ..default
+    }
+}
+
+fn dropped_by_services(control: &Control) -> BTreeMap<String, u64> {
+    let mut dropped = BTreeMap::new();
+    for instance in control.instances() {
+        for (reason, spans) in instance.spans_dropped {
+            *dropped.entry(reason).or_default() += spans;
+        }
+    }
+    dropped
+}

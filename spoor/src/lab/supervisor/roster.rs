@@ -1,0 +1,192 @@
+//! Which children there are, and how they do.
+
+use std::{collections::BTreeMap, process::ExitStatus};
+
+use parking_lot::Mutex;
+use spoor_control::{Control, Instance};
+use spoor_policy::{Namespace, ServiceName};
+use tokio::sync::watch;
+
+use super::NotReady;
+use crate::service::Service;
+
+/// What is known of each child. The control plane hears at once of every instance that comes
+/// or goes: they are those whose acknowledgement it waits for.
+pub struct Roster {
+    children: Mutex<BTreeMap<Service, Child>>,
+    changed: watch::Sender<()>,
+    control: Control,
+}
+
+/// What is known of one child.
+#[derive(Clone, Debug, Default)]
+pub struct Child {
+    /// What it does now.
+    pub state: State,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Why it last ended or did not start.
+    failure: Option<Failure>,
+}
+
+/// What a child does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// No process: it was not started yet, or waits to be started again.
+    #[default]
+    Waiting,
+    /// A process that is not ready, or not yet.
+    Starting(Process),
+    /// A process that has said that it is ready.
+    Ready(Process),
+    /// It was told to stop.
+    Stopped,
+}
+
+/// A child's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// The process's id.
+    pub pid: u32,
+    /// Its `service.instance.id`.
+    pub instance: String,
+}
+
+#[derive(Clone, Debug)]
+enum Failure {
+    Ended(ExitStatus),
+    Spawn(String),
+}
+
+impl Roster {
+    /// Knows these services, none of which has a process yet.
+    #[must_use]
+    pub fn new(services: impl IntoIterator<Item = Service>, control: Control) -> Self {
+        let children = services
+            .into_iter()
+            .map(|service| (service, Child::default()))
+            .collect();
+        Self {
+            children: Mutex::new(children),
+            changed: watch::Sender::new(()),
+            control,
+        }
+    }
+
+    /// All children as they are now.
+    #[must_use]
+    pub fn children(&self) -> BTreeMap<Service, Child> {
+        self.children.lock().clone()
+    }
+
+    pub(super) fn started(&self, service: Service, process: Process) {
+        self.update(service, |child| child.state = State::Starting(process));
+    }
+
+    pub(super) fn ready(&self, service: Service) {
+        self.update(service, |child| {
+            if let State::Starting(process) = &child.state {
+                child.state = State::Ready(process.clone());
+            }
+        });
+    }
+
+    pub(super) fn ended(&self, service: Service, status: ExitStatus) {
+        self.update(service, |child| {
+            child.restarts += 1;
+            child.state = State::Waiting;
+            child.failure = Some(Failure::Ended(status));
+        });
+    }
+
+    pub(super) fn not_started(&self, service: Service, reason: String) {
+        self.update(service, |child| {
+            child.restarts += 1;
+            child.state = State::Waiting;
+            child.failure = Some(Failure::Spawn(reason));
+        });
+    }
+
+    pub(super) fn stopped(&self, service: Service) {
+        self.update(service, |child| child.state = State::Stopped);
+    }
+
+    pub(super) async fn all_ready(&self) -> Result<(), NotReady> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if self.check()? {
+                return Ok(());
+            }
+            if changed.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn unready(&self) -> Vec<Service> {
+        let children = self.children.lock();
+        let unready = children.iter().filter(|(_, child)| !child.is_ready());
+        unready.map(|(service, _)| *service).collect()
+    }
+
+    fn check(&self) -> Result<bool, NotReady> {
+        let children = self.children.lock();
+        for (service, child) in children.iter().filter(|(_, child)| !child.is_ready()) {
+            match child.failure.clone() {
+                Some(Failure::Ended(status)) => {
+                    return Err(NotReady::Ended {
+                        service: *service,
+                        status,
+                    });
+                }
+                Some(Failure::Spawn(reason)) => {
+                    return Err(NotReady::Spawn {
+                        service: *service,
+                        reason,
+                    });
+                }
+                None => {}
+            }
+        }
+        Ok(children.values().all(Child::is_ready))
+    }
+
+    fn update(&self, service: Service, change: impl FnOnce(&mut Child)) {
+        let mut children = self.children.lock();
+        change(children.entry(service).or_default());
+        self.control.expect(instances(&children));
+        self.changed.send_replace(());
+    }
+}
+
+impl Child {
+    /// Its process, if it has one.
+    #[must_use]
+    pub fn process(&self) -> Option<&Process> {
+        match &self.state {
+            State::Starting(process) | State::Ready(process) => Some(process),
+            State::Waiting | State::Stopped => None,
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready(_))
+    }
+}
+
+fn instances(children: &BTreeMap<Service, Child>) -> Vec<Instance> {
+    let running = children.iter().filter_map(|(service, child)| {
+        Some((
+            ServiceName::new(service.name()).ok()?,
+            child.process()?.instance.clone(),
+        ))
+    });
+    running
+        .map(|(service, id)| Instance {
+            namespace: Namespace::default(),
+            service,
+            id,
+        })
+        .collect()
+}
