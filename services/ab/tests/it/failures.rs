@@ -1,0 +1,95 @@
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{net::TcpListener, time::Instant};
+
+use crate::pair::{Running, get, json, service_a, service_b};
+
+/// An address where nothing listens, for now.
+async fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_of_service_b_is_a_500() {
+    let b = service_b(&["--error-rate=100%"]).await;
+    let a = service_a(b.address, &[]).await;
+    let (status, body) = json(get(a.address, "/?wait=0ms&calc=0").await).await;
+    assert_eq!(status, 500);
+    assert_eq!(
+        body["detail"],
+        "service-b: failed on purpose, as 100% of the requests do"
+    );
+    assert_eq!(body["traceId"].as_str().unwrap().len(), 32);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_come_as_often_as_asked() {
+    let b = service_b(&["--error-rate=50%"]).await;
+    let a = service_a(b.address, &[]).await;
+    let mut failed = 0;
+    for _ in 0..200 {
+        failed += usize::from(get(a.address, "/?wait=0ms&calc=0").await.status() == 500);
+    }
+    // Beyond these once in 10^10 runs.
+    assert!((55..=145).contains(&failed), "{failed} of 200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_absent_service_b_is_a_503_and_no_trouble_once_it_is_there() {
+    let address = nowhere().await;
+    let a = service_a(address, &[]).await;
+    let response = get(a.address, "/?wait=0ms&calc=0").await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    let (status, body) = json(response).await;
+    assert_eq!(
+        (status, &body["detail"]),
+        (503, &"service-b can't be reached".into())
+    );
+
+    let listen = format!("--listen={address}");
+    let b = crate::pair::service_b_at(&["service", &listen, "--ops-listen=127.0.0.1:0"]).await;
+    answers_again(&a).await;
+    drop(b);
+}
+
+async fn answers_again<E>(a: &Running<E>) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while get(a.address, "/?wait=0ms&calc=0").await.status() != 200 {
+        assert!(Instant::now() < deadline, "never connected again");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_answer_is_a_504() {
+    let b = service_b(&[]).await;
+    let a = service_a(b.address, &["--deadline=20ms"]).await;
+    let (status, _) = json(get(a.address, "/?wait=10s").await).await;
+    assert_eq!(status, 504);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_peer_is_a_504_too() {
+    // Takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let a = service_a(silent.local_addr().unwrap(), &["--deadline=20ms"]).await;
+    assert_eq!(json(get(a.address, "/").await).await.0, 504);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = format!("--listen={}", taken.local_addr().unwrap());
+    let error = spoor_ab::b::ServiceB::bind(crate::pair::args_at(&["service", &listen]))
+        .await
+        .expect_err("the port is in use")
+        .to_string();
+    assert!(
+        error.contains("can't listen on 127.0.0.1:") && error.contains("--listen"),
+        "{error}"
+    );
+}

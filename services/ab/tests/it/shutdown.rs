@@ -1,0 +1,51 @@
+use std::sync::Arc;
+
+use spoor_proto::spoor::ab::v1::{
+    WorkReply, WorkRequest,
+    service_b_server::{ServiceB, ServiceBServer},
+};
+use tokio::{net::TcpListener, sync::Notify};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+
+use crate::pair::{get, json, service_a};
+
+/// A service-b that says when it was called, and answers when it is told to.
+#[derive(Clone, Default)]
+struct Held {
+    called: Arc<Notify>,
+    answer: Arc<Notify>,
+}
+
+#[tonic::async_trait]
+impl ServiceB for Held {
+    async fn work(&self, _: Request<WorkRequest>) -> Result<Response<WorkReply>, Status> {
+        self.called.notify_one();
+        self.answer.notified().await;
+        Ok(Response::new(WorkReply::default()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_is_answered() {
+    let held = Held::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut a = service_a(listener.local_addr().unwrap(), &[]).await;
+    let serving = Server::builder()
+        .add_service(ServiceBServer::new(held.clone()))
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    let serving = tokio::spawn(serving);
+
+    let address = a.address;
+    let request = tokio::spawn(async move { json(get(address, "/").await).await.0 });
+    held.called.notified().await;
+    a.stop.cancel();
+    held.answer.notify_one();
+    assert_eq!(request.await.unwrap(), 200);
+    (&mut a.task).await.unwrap().unwrap();
+    assert!(
+        reqwest::get(format!("http://{address}/")).await.is_err(),
+        "still listens"
+    );
+    serving.abort();
+}

@@ -1,0 +1,73 @@
+use opentelemetry::trace::{SpanId, SpanKind, Status};
+use opentelemetry_sdk::trace::SpanData;
+
+use crate::{
+    pair::{get, json, service_a, service_b},
+    spans::CAUGHT,
+};
+
+const WORK: &str = "spoor.ab.v1.ServiceB/Work";
+
+fn one<'a>(spans: &'a [SpanData], name: &str, kind: &SpanKind) -> &'a SpanData {
+    let found: Vec<_> = spans
+        .iter()
+        .filter(|span| span.name == name && span.span_kind == *kind)
+        .collect();
+    assert_eq!(found.len(), 1, "{name} {kind:?} among {spans:#?}");
+    found[0]
+}
+
+async fn trace_of(a: std::net::SocketAddr, path: &str, spans: usize) -> Vec<SpanData> {
+    let (_, body) = json(get(a, path).await).await;
+    CAUGHT.trace(body["traceId"].as_str().unwrap(), spans).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_one_trace_through_both_services() {
+    let b = service_b(&[]).await;
+    let a = service_a(b.address, &[]).await;
+    let spans = trace_of(a.address, "/?wait=1ms&calc=100", 5).await;
+    let edge = one(&spans, "GET /", &SpanKind::Server);
+    let call = one(&spans, WORK, &SpanKind::Client);
+    let work = one(&spans, WORK, &SpanKind::Server);
+    let wait = one(&spans, "SELECT orders", &SpanKind::Client);
+    let calc = one(&spans, "heavy_calc", &SpanKind::Internal);
+    assert_eq!(edge.parent_span_id, SpanId::INVALID);
+    assert_eq!(call.parent_span_id, edge.span_context.span_id());
+    assert_eq!(work.parent_span_id, call.span_context.span_id());
+    assert_eq!(wait.parent_span_id, work.span_context.span_id());
+    assert_eq!(calc.parent_span_id, work.span_context.span_id());
+    assert!(wait.end_time <= calc.start_time, "waits, then computes");
+    assert!(
+        spans
+            .iter()
+            .all(|span| !matches!(span.status, Status::Error { .. })),
+        "{spans:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_to_wait_for_and_nothing_to_compute_leave_no_span() {
+    let b = service_b(&[]).await;
+    let a = service_a(b.address, &[]).await;
+    assert_eq!(trace_of(a.address, "/?wait=0ms&calc=0", 3).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_red_in_both_services_with_an_event_that_says_why() {
+    let b = service_b(&["--error-rate=100%"]).await;
+    let a = service_a(b.address, &[]).await;
+    let spans = trace_of(a.address, "/?wait=0ms&calc=0", 3).await;
+    let edge = one(&spans, "GET /", &SpanKind::Server);
+    let call = one(&spans, WORK, &SpanKind::Client);
+    let work = one(&spans, WORK, &SpanKind::Server);
+    for span in [edge, call, work] {
+        assert!(matches!(span.status, Status::Error { .. }), "{span:#?}");
+    }
+    for span in [edge, work] {
+        assert!(
+            span.events.iter().any(|event| event.name == "exception"),
+            "{span:#?}"
+        );
+    }
+}
