@@ -49,24 +49,39 @@ fn main() {
 }
 
 fn live(millionths: u32, operations: u32) -> LiveSampler {
-    let strategy = || Strategy { strategy: Some(ProbabilityMillionths(millionths)) };
+    let strategy = || Strategy {
+        strategy: Some(ProbabilityMillionths(millionths)),
+    };
     let others = (1..operations).map(|number| format!("GET /items/{number}"));
     let names = others.chain((operations > 0).then(|| NAME.to_owned()));
     let operations = names
-        .map(|operation| OperationStrategy { operation, strategy: Some(strategy()) })
+        .map(|operation| OperationStrategy {
+            operation,
+            strategy: Some(strategy()),
+        })
         .collect();
     let live = Live::new();
     live.install(Plan {
-        version: Some(Version { epoch: 1, sequence: 1 }),
+        version: Some(Version {
+            epoch: 1,
+            sequence: 1,
+        }),
         digest: vec![1],
-        phases: vec![Phase { until_unix_millis: None, default: Some(strategy()), operations }],
+        phases: vec![Phase {
+            until_unix_millis: None,
+            default: Some(strategy()),
+            operations,
+        }],
     })
     .expect("a valid plan");
     LiveSampler::new(Arc::new(live), Fallback::default())
 }
 
 fn tracer(sampler: impl ShouldSample + 'static) -> SdkTracer {
-    SdkTracerProvider::builder().with_sampler(sampler).build().tracer("bench")
+    SdkTracerProvider::builder()
+        .with_sampler(sampler)
+        .build()
+        .tracer("bench")
 }
 
 /// The median time of a span under each.
@@ -85,7 +100,9 @@ fn batch(tracer: &SdkTracer) -> Duration {
     let context = Context::new();
     let start = Instant::now();
     for _ in 0..BATCH {
-        drop(black_box(tracer.start_with_context(NAME, black_box(&context))));
+        drop(black_box(
+            tracer.start_with_context(NAME, black_box(&context)),
+        ));
     }
     start.elapsed()
 }
