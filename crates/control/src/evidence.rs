@@ -101,7 +101,8 @@ pub struct ServiceEvidence {
     pub roots_seen: bool,
     /// The operations that the policy names there.
     pub operations: Vec<OperationEvidence>,
-    /// Whether stock clients can't be told all of it: they know no limit for one operation.
+    /// Whether stock clients can't be told all that the policy says there: they know no limit for
+    /// one operation, and no operation beside a limit.
     pub partly_expressible: bool,
 }
 
@@ -285,6 +286,6 @@ fn of_service(
         service: name.clone(),
         roots_seen: state.as_ref().is_some_and(|it| it.has_roots),
         operations: operations.collect(),
-        partly_expressible: !stock::is_expressible(strategies),
+        partly_expressible: !stock::is_expressible(strategies, &policy.name),
     }
 }

@@ -1,7 +1,11 @@
 //! What a stream's client says, from its hello to its end.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -11,7 +15,7 @@ use tokio::{runtime::Handle, sync::watch};
 use tonic::Status;
 
 use crate::{
-    Control, Identity, RefusedPlan,
+    Control, Identity,
     ledger::{Bounds, Ledger, MAX_DECISIONS_PER_SECOND, Rejection},
     record::Record,
     served::{self, Served},
@@ -28,6 +32,8 @@ pub(crate) struct Seat {
     service: Arc<Service>,
     instance: Arc<str>,
     generation: u64,
+    /// Once it has sent nonsense, there is no news in more of it.
+    has_warned: AtomicBool,
 }
 
 impl Control {
@@ -47,6 +53,7 @@ impl Control {
             instance: identity.instance.as_str().into(),
             generation: self.next_generation(),
             service,
+            has_warned: AtomicBool::new(false),
         };
         let outgoing = seat.service.outgoing.subscribe();
         let held = seat.sit_down(hello);
@@ -87,12 +94,7 @@ impl Seat {
             Ok(()) => self.control.0.tick(),
             Err(rejection) => {
                 self.control.0.metrics.rejected(rejection.reason());
-                tracing::warn!(
-                    service = %self.service.name,
-                    instance = %self.instance,
-                    %rejection,
-                    "passed over a message that can't be true"
-                );
+                self.warn("passed over a message that can't be true", &rejection);
             }
         }
         Ok(())
@@ -130,19 +132,9 @@ impl Seat {
             Err(rejection) => return Ok(Err(rejection)),
         };
         record.refuse(version, &refusal.reason);
-        let RefusedPlan { reason, .. } = match &record.refused {
-            Some(refused) => refused.clone(),
-            None => return Ok(Ok(())),
-        };
         drop(state);
         self.control.0.metrics.refused(&refusal.reason);
-        tracing::warn!(
-            service = %self.service.name,
-            instance = %self.instance,
-            %version,
-            reason,
-            "an instance refused its plan"
-        );
+        self.warn("an instance refused its plan", &refusal.reason);
         Ok(Ok(()))
     }
 
@@ -192,6 +184,13 @@ impl Seat {
         match record.was_sent(version, self.control.0.settings.epoch) {
             true => Ok(version),
             false => Err(Rejection::NeverSent),
+        }
+    }
+
+    fn warn(&self, what: &str, reason: &dyn fmt::Display) {
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            let (service, instance) = (&self.service.name, &self.instance);
+            tracing::warn!(%service, %instance, %reason, "{what}");
         }
     }
 
@@ -246,7 +245,7 @@ impl Seat {
             .departed(&self.service, &self.instance, self.generation);
     }
 
-    /// Has the service's rate limit shared out anew, if it has one, after a time of rest.
+    /// Has the service's rate limit shared out anew, if it has one.
     fn settle(&self) {
         self.control.settle(&self.service);
     }

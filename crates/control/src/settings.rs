@@ -30,7 +30,8 @@ pub struct Settings {
     pub idle_after: Duration,
     /// The window of observed rates.
     pub window: Duration,
-    /// The shares of a rate limit follow the number of instances after this time of rest.
+    /// How long after the number of instances changes a rate limit is shared out anew, once for
+    /// all changes in between.
     pub settle: Duration,
     /// A stock client counts as polling for this long after it last asked.
     pub polling_for: Duration,

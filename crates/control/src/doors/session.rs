@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until, timeout},
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::{Request, Status, Streaming, metadata::MetadataMap};
+use tonic::{Code, Request, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
     Caller, Control,
@@ -90,8 +90,8 @@ impl Session {
                 () = &mut *shutdown => return Err(stopping()),
                 message = inbound.message() => match message {
                     Ok(Some(message)) => seated.hear(message)?,
-                    // A broken stream is no news: its client comes back.
-                    Ok(None) | Err(_) => return Ok(None),
+                    Ok(None) => return Ok(None),
+                    Err(status) => return self.broken(status),
                 },
                 changed = seated.outgoing.changed() => changed.map_err(|_| stopping())?,
                 () = &mut seated.idle => seated.check_idle()?,
@@ -139,6 +139,17 @@ impl Session {
             heard,
             idle: Box::pin(sleep_until(heard + settings.idle_after)),
         }))
+    }
+
+    /// A connection that breaks is no news: its client comes back.
+    fn broken(&self, status: Status) -> Result<Option<(Bytes, Self)>, Status> {
+        match status.code() {
+            Code::InvalidArgument | Code::OutOfRange => {
+                self.control.0.metrics.rejected("Unreadable");
+                Err(status)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn caller(&self, hello: &Hello) -> Result<Caller, Status> {

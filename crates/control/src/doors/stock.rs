@@ -4,7 +4,9 @@ use std::{net::IpAddr, time::Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use spoor_policy::{Assigned, Namespace, Probability, ServiceName, Strategies, Strategy};
+use spoor_policy::{
+    Assigned, Namespace, PolicyName, Probability, ServiceName, Strategies, Strategy,
+};
 use spoor_proto::jaeger::api_v2 as proto;
 
 use crate::Control;
@@ -184,9 +186,14 @@ impl From<PerOperation> for proto::PerOperationSamplingStrategies {
     }
 }
 
-/// Whether stock clients can be told all of it.
-pub(crate) fn is_expressible(strategies: &Strategies) -> bool {
+/// Whether stock clients can be told all that a policy says: they know no limit for an operation,
+/// and no operation beside a limit.
+pub(crate) fn is_expressible(strategies: &Strategies, policy: &PolicyName) -> bool {
     let is_limit = |assigned: &Assigned| matches!(assigned.strategy, Strategy::RateLimit(_));
-    let has_limit = strategies.default.as_ref().is_some_and(is_limit);
-    strategies.operations.is_empty() || !(has_limit || strategies.operations.values().any(is_limit))
+    let beside_a_limit = strategies.default.as_ref().is_some_and(is_limit);
+    strategies
+        .operations
+        .values()
+        .filter(|assigned| assigned.policy == *policy)
+        .all(|assigned| !beside_a_limit && !is_limit(assigned))
 }

@@ -73,8 +73,10 @@ async fn an_oversized_message_ends_the_stream_that_sent_it() {
         reason,
     };
     client.say(Message::Refusal(refusal)).await;
-    within(client.end()).await.ok();
+    within(client.end()).await.unwrap_err();
     lab.shows("spoor_control_subscribers 0").await;
+    lab.shows(r#"spoor_control_rejected_messages_total{reason="Unreadable"} 1"#)
+        .await;
 }
 
 #[tokio::test]

@@ -257,6 +257,8 @@ async fn a_limit_for_one_operation_is_only_partly_expressible() {
     let lab = Lab::with(&[
         policy("operation", &[("a", &["GET /"])], limit(1)),
         policy("service", &[("b", &[])], limit(1)),
+        policy("beside", &[("b", &["GET /"])], percent("1%")),
+        policy("apart", &[("a", &["GET /x"])], percent("1%")),
     ])
     .await;
     let is_partly = |name: &str| {
@@ -264,5 +266,7 @@ async fn a_limit_for_one_operation_is_only_partly_expressible() {
         evidence.services[0].partly_expressible
     };
     assert!(is_partly("operation"));
+    assert!(is_partly("beside"));
     assert!(!is_partly("service"));
+    assert!(!is_partly("apart"));
 }
