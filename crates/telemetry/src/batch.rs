@@ -50,7 +50,15 @@ impl BatchProcessor {
             .build()?;
         let exporter = {
             let _inside = runtime.enter();
-            exporter()?
+            exporter()
+        };
+        let exporter = match exporter {
+            Ok(exporter) => exporter,
+            Err(error) => {
+                // Dropped the usual way it would block, which another runtime doesn't allow.
+                runtime.shutdown_background();
+                return Err(error);
+            }
         };
         let queue = Arc::new(Queue::new(settings, counts));
         let deliver = Deliver::new(settings, Arc::clone(&queue), exporter);

@@ -41,6 +41,7 @@
 //! `tracing::info_span!("heavy_calc")`, statements of a database [`database::statement`].
 
 pub mod batch;
+mod causes;
 pub mod control_stream;
 mod current;
 pub mod database;

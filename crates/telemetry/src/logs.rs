@@ -48,7 +48,7 @@ fn text(event: &Event<'_>, span: &SpanContext) -> Result<String, fmt::Error> {
     let mut line = String::with_capacity(160);
     write!(
         line,
-        "{:.3} {:5} {}:",
+        "{:.3} {:>5} {}:",
         Timestamp::now(),
         metadata.level(),
         metadata.target()

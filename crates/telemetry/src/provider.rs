@@ -23,6 +23,8 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::{
     batch::{BatchProcessor, SpanCounts},
@@ -171,14 +173,23 @@ impl Telemetry {
         })
     }
 
-    /// Collects `tracing`'s events into the log and its spans into the trace.
+    /// Collects `tracing`'s events into the log, on standard error, and its spans into the trace.
     ///
     /// # Errors
     /// [`StartError::LogFilter`].
-    pub fn subscriber(
+    pub fn subscriber(&self) -> Result<impl Subscriber + Send + Sync + 'static, StartError> {
+        self.subscriber_to(io::stderr)
+    }
+
+    /// As [`Telemetry::subscriber`], with the log elsewhere.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn subscriber_to(
         &self,
-    ) -> Result<impl tracing::Subscriber + Send + Sync + 'static, StartError> {
-        subscriber::build(&self.inner.settings, self.inner.tracer.clone())
+        log: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+    ) -> Result<impl Subscriber + Send + Sync + 'static, StartError> {
+        subscriber::build(&self.inner.settings, self.inner.tracer.clone(), log)
     }
 
     /// The router behind an HTTP edge: server spans, metrics, faults, the trust rule, and the
@@ -214,10 +225,14 @@ impl Telemetry {
     /// For a tonic channel: client spans, metrics, and the context in the call.
     #[must_use]
     pub fn grpc_client_layer(&self) -> grpc::ClientLayer {
-        grpc::ClientLayer(Arc::new(grpc::Caller {
+        let caller = grpc::Caller {
             tracer: self.inner.tracer.clone(),
             operations: Arc::clone(&self.inner.metrics.rpc_client),
-        }))
+        };
+        grpc::ClientLayer {
+            caller: Arc::new(caller),
+            server: None,
+        }
     }
 
     /// `/metrics`, `/healthz` and `/readyz`, for a port of their own.

@@ -202,7 +202,7 @@ fn log_format(reader: &mut Reader<'_>) -> LogFormat {
         .parsed("SPOOR_LOG_FORMAT", |text| match text {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
-            _ => Err("must be \"text\" or \"json\"".to_owned()),
+            _ => Err(format!("must be \"text\" or \"json\", not {text:?}")),
         })
         .unwrap_or_default()
 }

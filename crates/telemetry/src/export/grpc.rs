@@ -17,7 +17,10 @@ use super::{
     encode::{Encoder, accepted},
     retry_info,
 };
-use crate::settings::{Compression, OtlpSettings};
+use crate::{
+    causes::with_causes,
+    settings::{Compression, OtlpSettings},
+};
 
 const EXPORT: PathAndQuery =
     PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
@@ -102,16 +105,6 @@ fn failure(status: &Status) -> Failure {
     } else {
         Failure::Refused(reason)
     }
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Passes messages through as the bytes that they are.

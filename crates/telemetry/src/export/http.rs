@@ -20,7 +20,10 @@ use super::{
     Export, ExporterError, Failure, Sending,
     encode::{Encoder, accepted},
 };
-use crate::settings::{Compression, OtlpSettings};
+use crate::{
+    causes::with_causes,
+    settings::{Compression, OtlpSettings},
+};
 
 /// What of an answer is read.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -123,11 +126,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 fn retry(error: &hyper_util::client::legacy::Error) -> Failure {
-    let cause = std::error::Error::source(error);
-    let reason = cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
     Failure::Retry {
         after: None,
-        reason,
+        reason: with_causes(error),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     task::{self, Poll},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, Uri, uri::Authority};
 use opentelemetry::trace::FutureExt;
 use opentelemetry_sdk::trace::SdkTracer;
 use tonic::{Code, body::Body};
@@ -22,7 +22,10 @@ use crate::{metrics::Operations, outgoing};
 
 /// Traces the calls made through a tonic channel.
 #[derive(Clone)]
-pub struct ClientLayer(pub(crate) Arc<Caller>);
+pub struct ClientLayer {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) server: Option<Authority>,
+}
 
 /// What the layer works with.
 pub(crate) struct Caller {
@@ -36,6 +39,19 @@ pub(crate) struct Caller {
 pub struct Client<S> {
     inner: S,
     caller: Arc<Caller>,
+    server: Option<Authority>,
+}
+
+impl ClientLayer {
+    /// Says where the channel goes, for `server.address` and `server.port`: only the channel
+    /// itself knows.
+    #[must_use]
+    pub fn to(self, endpoint: &Uri) -> Self {
+        Self {
+            server: endpoint.authority().cloned(),
+            ..self
+        }
+    }
 }
 
 impl<S> Layer<S> for ClientLayer {
@@ -44,7 +60,8 @@ impl<S> Layer<S> for ClientLayer {
     fn layer(&self, inner: S) -> Client<S> {
         Client {
             inner,
-            caller: Arc::clone(&self.0),
+            caller: Arc::clone(&self.caller),
+            server: self.server.clone(),
         }
     }
 }
@@ -67,7 +84,7 @@ where
         if is_infrastructure(request.uri().path()) {
             return Box::pin(self.inner.call(request));
         }
-        let call = self.caller.begin(&request);
+        let call = self.caller.begin(&request, self.server.as_ref());
         outgoing::inject(&call.context, request.headers_mut());
         let sent = self.inner.call(request).with_context(call.context.clone());
         Box::pin(async move {
@@ -83,11 +100,12 @@ where
 }
 
 impl Caller {
-    fn begin<B>(&self, request: &Request<B>) -> Call {
-        let uri = request.uri();
-        let operation = self.operations.get("", attributes::method(uri.path()));
+    fn begin<B>(&self, request: &Request<B>, server: Option<&Authority>) -> Call {
+        let path = request.uri().path();
+        let operation = self.operations.get("", attributes::method(path));
+        let server = server.or(request.uri().authority());
         let context = outgoing::start(self.tracer.as_ref(), operation.name, || {
-            attributes::of_call(&operation, uri.path(), uri.authority())
+            attributes::of_call(&operation, path, server)
         });
         Call::new(operation, context, End::Client)
     }

@@ -83,7 +83,7 @@ fn full(uri: &Uri) -> String {
         .authority()
         .and_then(|authority| authority.as_str().rsplit_once('@'))
     {
-        Some((credentials, _)) => text.replacen(credentials, "REDACTED", 1),
+        Some((credentials, _)) => text.replacen(credentials, "REDACTED:REDACTED", 1),
         None => text,
     }
 }

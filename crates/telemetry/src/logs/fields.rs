@@ -8,6 +8,8 @@ use std::{
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 
+use crate::causes::with_causes;
+
 const MESSAGE: &str = "message";
 
 /// ` the message key=value key=value`. Line breaks are escaped: one event, one line.
@@ -85,17 +87,6 @@ impl Visit for JsonFields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.put(field, format!("{value:?}"));
     }
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a string can't fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Keeps a text on one line.

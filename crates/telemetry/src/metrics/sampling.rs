@@ -10,7 +10,7 @@ use prometheus_client::{
 
 use crate::{
     batch::{DropReason, SpanCounts},
-    sampler::Live,
+    sampler::{Decisions, Live},
 };
 
 #[derive(Debug)]
@@ -38,19 +38,12 @@ impl Collector for Spans {
     }
 }
 
+#[derive(Debug)]
 pub(super) struct Roots(pub(super) Arc<Live>);
-
-impl fmt::Debug for Roots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Roots").finish_non_exhaustive()
-    }
-}
 
 impl Collector for Roots {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let counts = self.0.counts();
-        let started: u64 = counts.iter().map(|count| count.started).sum();
-        let sampled: u64 = counts.iter().map(|count| count.sampled).sum();
+        let Decisions { started, sampled } = self.0.decisions();
         ConstCounter::new(started).encode(encoder.encode_descriptor(
             "spoor_sampler_decisions",
             "Traces started here: decisions of the sampler on root spans",

@@ -1,25 +1,26 @@
-//! Events (`tracing::error!` and the like) onto the server span that they happen in.
-//!
-//! Spans made by this crate's layers are OpenTelemetry's own, unknown to `tracing`; what happens
-//! inside a `tracing` span is the business of [`tracing_opentelemetry`].
+//! Events (`tracing::error!` and the like) onto the span that they happen in: a server span of
+//! this crate's layers, which are OpenTelemetry's own and unknown to `tracing`, or a `tracing`
+//! span.
 
-use std::{error::Error, fmt::Debug};
+use std::{borrow::Cow, error::Error, fmt::Debug};
 
-use opentelemetry::{Context, KeyValue, trace::TraceContextExt};
-use opentelemetry_semantic_conventions::attribute::{EXCEPTION_MESSAGE, EXCEPTION_TYPE};
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Status, TraceContextExt},
+};
+use opentelemetry_semantic_conventions::attribute::EXCEPTION_MESSAGE;
 use tracing::{
-    Event, Subscriber,
+    Event, Level, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{Layer, layer, registry::LookupSpan};
+
+use crate::causes::with_causes;
 
 pub(super) struct Events;
 
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Events {
     fn on_event(&self, event: &Event<'_>, context: layer::Context<'_, S>) {
-        if context.event_span(event).is_some() {
-            return;
-        }
         Context::map_current(|current| {
             let span = current.span();
             if !span.is_recording() {
@@ -27,14 +28,15 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Events {
             }
             let mut fields = Fields::default();
             event.record(&mut fields);
-            let level = event.metadata().level().as_str();
-            fields.attributes.push(KeyValue::new("level", level));
-            let name = if fields.is_exception {
-                "exception".to_owned()
-            } else {
-                fields.message
-            };
-            span.add_event(name, fields.attributes);
+            let level = event.metadata().level();
+            // A server span's status is its answer's; a span inside has no other.
+            if *level == Level::ERROR && context.event_span(event).is_some() {
+                span.set_status(Status::error(fields.description().to_owned()));
+            }
+            fields
+                .attributes
+                .push(KeyValue::new("level", level.as_str()));
+            span.add_event(fields.name(), fields.attributes);
         });
     }
 }
@@ -42,21 +44,35 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Events {
 #[derive(Default)]
 struct Fields {
     message: String,
+    exception: Option<String>,
     attributes: Vec<KeyValue>,
-    is_exception: bool,
 }
 
 impl Fields {
+    fn description(&self) -> &str {
+        self.exception.as_deref().unwrap_or(&self.message)
+    }
+
+    /// `exception` where there is an error: the conventions ask for that name.
+    fn name(&self) -> Cow<'static, str> {
+        match self.exception {
+            Some(_) => "exception".into(),
+            None => self.message.clone().into(),
+        }
+    }
+
     fn exception(&mut self, message: String) {
-        self.is_exception = true;
-        self.attributes.push(KeyValue::new(EXCEPTION_TYPE, "error"));
         self.attributes
-            .push(KeyValue::new(EXCEPTION_MESSAGE, message));
+            .push(KeyValue::new(EXCEPTION_MESSAGE, message.clone()));
+        self.exception = Some(message);
     }
 
     fn text(&mut self, field: &Field, text: String) {
         match field.name() {
-            "message" => self.message = text,
+            "message" => {
+                self.attributes.push(KeyValue::new("message", text.clone()));
+                self.message = text;
+            }
             "error" | "err" => self.exception(text),
             name => self.attributes.push(KeyValue::new(name, text)),
         }
@@ -81,7 +97,7 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, _: &Field, value: &(dyn Error + 'static)) {
-        self.exception(value.to_string());
+        self.exception(with_causes(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {

@@ -5,8 +5,9 @@ use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
-    filter::{FilterExt, dynamic_filter_fn, filter_fn},
-    layer::SubscriberExt,
+    filter::{FilterExt, filter_fn},
+    fmt::MakeWriter,
+    layer::{self, Filter, SubscriberExt},
 };
 
 use super::{StartError, events::Events};
@@ -24,25 +25,17 @@ const PLUMBING: [&str; 8] = [
     "tower",
 ];
 
-/// A subscriber of these settings.
+/// A subscriber of these settings that writes the log there.
 pub(super) fn build(
     settings: &Settings,
     tracer: Option<SdkTracer>,
+    log: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 ) -> Result<impl Subscriber + Send + Sync + 'static, StartError> {
     let filter = EnvFilter::try_new(&settings.log_filter).map_err(StartError::LogFilter)?;
     let log = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(log)
         .event_format(Lines(settings.log_format))
         .with_filter(filter.and(filter_fn(|metadata| metadata.is_event())));
-    let is_traced = dynamic_filter_fn(|metadata, _| is_of_trace(metadata))
-        .with_max_level_hint(LevelFilter::INFO)
-        .with_callsite_filter(|metadata| {
-            if is_traceable(metadata) {
-                Interest::sometimes()
-            } else {
-                Interest::never()
-            }
-        });
     let spans = tracer.map(|tracer| {
         tracing_opentelemetry::layer()
             .with_tracer(tracer)
@@ -50,10 +43,14 @@ pub(super) fn build(
             .with_threads(false)
             .with_tracked_inactivity(false)
             .with_target(false)
-            .with_filter(is_traced)
+            .with_filter(traceable(|metadata| metadata.is_span()))
     });
-    let events = Events.with_filter(filter_fn(is_traceable).with_max_level_hint(LevelFilter::INFO));
-    Ok(Registry::default().with(log).with(spans).with(events))
+    let events = Events.with_filter(traceable(|_| true));
+    Ok(Registry::default()
+        .with(log)
+        .with(spans)
+        .with(events)
+        .with(OnlyTraced))
 }
 
 fn is_traceable(metadata: &Metadata<'_>) -> bool {
@@ -61,12 +58,37 @@ fn is_traceable(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::INFO && !PLUMBING.contains(&origin)
 }
 
-/// Inside a trace that isn't sampled a span isn't even made.
-fn is_of_trace(metadata: &Metadata<'_>) -> bool {
-    is_traceable(metadata)
-        && Context::map_current(|current| {
-            let span = current.span();
-            let parent = span.span_context();
-            !parent.is_valid() || parent.is_sampled()
-        })
+fn traceable<S: Subscriber>(filter: fn(&Metadata<'_>) -> bool) -> impl Filter<S> {
+    filter_fn(move |metadata| is_traceable(metadata) && filter(metadata))
+        .with_max_level_hint(LevelFilter::INFO)
+}
+
+/// Inside a trace that isn't sampled `tracing`'s spans aren't even made. The log needs none.
+struct OnlyTraced;
+
+impl<S: Subscriber> Layer<S> for OnlyTraced {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match (metadata.is_span(), is_traceable(metadata)) {
+            (false, _) => Interest::always(),
+            (true, true) => Interest::sometimes(),
+            (true, false) => Interest::never(),
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: layer::Context<'_, S>) -> bool {
+        !metadata.is_span() || (is_traceable(metadata) && may_be_sampled())
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::INFO)
+    }
+}
+
+/// Whether the current trace is sampled, or none has begun.
+fn may_be_sampled() -> bool {
+    Context::map_current(|current| {
+        let span = current.span();
+        let parent = span.span_context();
+        !parent.is_valid() || parent.is_sampled()
+    })
 }

@@ -15,6 +15,8 @@ use parking_lot::Mutex;
 use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as wire;
 
+use super::live::Decisions;
+
 /// All threads' counts for one version of the plan.
 #[derive(Debug)]
 pub(super) struct Counters {
@@ -90,6 +92,21 @@ impl Counters {
         for (total, slot) in tallies.retired.iter_mut().zip(&lane.slots) {
             total.add(slot.read());
         }
+    }
+
+    /// The sum over all entries.
+    pub(super) fn decisions(&self) -> Decisions {
+        let sum = |sum: Decisions, total: Tally| {
+            sum + Decisions {
+                started: total.started,
+                sampled: total.sampled,
+            }
+        };
+        self.tallies
+            .lock()
+            .totals()
+            .into_iter()
+            .fold(Decisions::default(), sum)
     }
 
     /// What was counted, entries without any left out. The time of the last decision is the time

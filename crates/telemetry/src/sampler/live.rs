@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     fmt,
+    ops::Add,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -33,11 +34,35 @@ pub struct Live {
     plans: Mutex<Plans>,
 }
 
-#[derive(Default)]
 struct Plans {
     current: Option<Prepared>,
     /// The counts of the current plan and those before it, newest first.
     counters: VecDeque<Arc<Counters>>,
+    /// Those from before the first plan.
+    unplanned: Arc<Counters>,
+    /// The sum of those that are remembered no longer.
+    forgotten: Decisions,
+}
+
+/// Decisions on root spans since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decisions {
+    /// All of them.
+    pub started: u64,
+    /// Those that keep the trace.
+    pub sampled: u64,
+}
+
+impl Add for Decisions {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let started = self.started + other.started;
+        Self {
+            started,
+            sampled: self.sampled + other.sampled,
+        }
+    }
 }
 
 /// Says that a plan is in force.
@@ -61,11 +86,18 @@ impl Live {
     #[must_use]
     pub fn new() -> Self {
         let counters = Arc::new(Counters::new(None, vec!["".into()]));
+        let unplanned = Arc::clone(&counters);
         let view = View::new(None, HashMap::new(), counters);
+        let plans = Plans {
+            current: None,
+            counters: VecDeque::new(),
+            unplanned,
+            forgotten: Decisions::default(),
+        };
         Self {
             generation: AtomicU64::new(view.generation()),
             view: ArcSwap::from_pointee(view),
-            plans: Mutex::default(),
+            plans: Mutex::new(plans),
         }
     }
 
@@ -83,7 +115,11 @@ impl Live {
         let prepared = plan::prepare(plan, levels)?;
         let version = prepared.version;
         plans.counters.push_front(Arc::clone(&prepared.counters));
-        plans.counters.truncate(REMEMBERED_PLANS);
+        if plans.counters.len() > REMEMBERED_PLANS
+            && let Some(oldest) = plans.counters.pop_back()
+        {
+            plans.forgotten = plans.forgotten + oldest.decisions();
+        }
         plans.current = Some(prepared);
         self.follow(&plans, Timestamp::now());
         Ok(Installed { version })
@@ -124,6 +160,14 @@ impl Live {
             .iter()
             .flat_map(|counters| counters.report())
             .collect()
+    }
+
+    /// All root decisions, under whatever plan or none.
+    #[must_use]
+    pub fn decisions(&self) -> Decisions {
+        let plans = self.plans.lock();
+        let counters = plans.counters.iter().chain([&plans.unplanned]);
+        counters.fold(plans.forgotten, |sum, counters| sum + counters.decisions())
     }
 
     #[inline]

@@ -21,7 +21,7 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
 pub use fallback::Fallback;
-pub use live::{Held, Installed, Live};
+pub use live::{Decisions, Held, Installed, Live};
 pub use plan::{InvalidPlan, Refusal};
 
 use trace_state::Randomness;

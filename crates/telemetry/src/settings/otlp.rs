@@ -151,7 +151,7 @@ fn headers(reader: &mut Reader<'_>) -> HeaderMap {
         };
         match header_map(&text) {
             Some(map) => headers.extend(map),
-            None => reader.fail_secret(
+            None => reader.fail(
                 setting,
                 "must be name=value pairs separated by commas, with other characters \
                  percent-encoded",

@@ -6,13 +6,11 @@ use crate::percent;
 
 /// A setting that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}: {problem}{}", .value.as_ref().map(|value| format!(", not {value:?}")).unwrap_or_default())]
+#[error("{setting}: {problem}")]
 pub struct SettingError {
     /// The variable's name.
     pub setting: &'static str,
-    /// What it held; none when it may be secret.
-    pub value: Option<String>,
-    /// What would be right.
+    /// What would be right, and what is there unless that may be secret.
     pub problem: String,
 }
 
@@ -101,36 +99,20 @@ impl<'a> Reader<'a> {
         match parse(&text) {
             Ok(value) => Some(value),
             Err(problem) => {
-                self.fail(setting, text, problem);
+                self.fail(setting, problem);
                 None
             }
         }
     }
 
-    pub(super) fn fail(&mut self, setting: &'static str, value: String, problem: String) {
-        self.errors.push(SettingError {
-            setting,
-            value: Some(value),
-            problem,
-        });
+    pub(super) fn fail(&mut self, setting: &'static str, problem: impl Into<String>) {
+        let problem = problem.into();
+        self.errors.push(SettingError { setting, problem });
     }
 
-    /// An error that doesn't show the value.
-    pub(super) fn fail_secret(&mut self, setting: &'static str, problem: &str) {
-        self.errors.push(SettingError {
-            setting,
-            value: None,
-            problem: problem.to_owned(),
-        });
-    }
-
-    pub(super) fn warn(&mut self, setting: &'static str, value: &str, problem: &str) {
-        let value = Some(value.to_owned());
-        self.warnings.push(SettingError {
-            setting,
-            value,
-            problem: problem.to_owned(),
-        });
+    pub(super) fn warn(&mut self, setting: &'static str, value: &str, right: &str) {
+        let problem = format!("{right}, not {value:?}");
+        self.warnings.push(SettingError { setting, problem });
     }
 }
 
@@ -150,7 +132,7 @@ pub(super) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
 
 /// An http or https URL with a host.
 pub(super) fn endpoint(text: &str, example: &str) -> Result<http::Uri, String> {
-    let wrong = || format!("must be a URL such as \"{example}\"");
+    let wrong = || format!("must be a URL such as \"{example}\", not {text:?}");
     let uri: http::Uri = text.parse().map_err(|_| wrong())?;
     let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
     if scheme && uri.host().is_some_and(|host| !host.is_empty()) {

@@ -75,7 +75,7 @@ fn checked<T>(
     match check(&text) {
         Ok(name) => Some(name),
         Err(error) => {
-            reader.fail(ATTRIBUTES, text, format!("{attribute}: {error}"));
+            reader.fail(ATTRIBUTES, format!("{attribute}: {error}, not {text:?}"));
             None
         }
     }

@@ -222,6 +222,6 @@ fn client(url: Uri, telemetry: &Telemetry) -> Result<Client, RunError> {
         .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(5));
-    let traced = ServiceBuilder::new().layer(telemetry.grpc_client_layer());
+    let traced = ServiceBuilder::new().layer(telemetry.grpc_client_layer().to(endpoint.uri()));
     Ok(WishlistClient::new(traced.service(endpoint.connect_lazy())))
 }

@@ -1,0 +1,278 @@
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use opentelemetry::trace::{Tracer, TracerProvider};
+use opentelemetry_sdk::{
+    error::OTelSdkError,
+    trace::{SdkTracerProvider, SpanProcessor},
+};
+use spoor_telemetry::{
+    batch::{BatchProcessor, DropReason, SpanCounts},
+    export::{Accepted, Export, Failure},
+    settings::BatchSettings,
+};
+
+use crate::fake::{Fake, PATIENCE, until};
+
+struct Bench {
+    processor: BatchProcessor,
+    provider: SdkTracerProvider,
+    counts: Arc<SpanCounts>,
+}
+
+fn bench(settings: BatchSettings, fake: &Arc<Fake>) -> Bench {
+    let counts = Arc::new(SpanCounts::new());
+    let exporter: Arc<dyn Export> = fake.clone();
+    let processor = BatchProcessor::start(settings, counts.clone(), || {
+        Ok::<_, std::io::Error>(exporter)
+    })
+    .unwrap();
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(processor.clone())
+        .build();
+    Bench {
+        processor,
+        provider,
+        counts,
+    }
+}
+
+impl Bench {
+    fn make(&self, spans: usize) {
+        let tracer = self.provider.tracer("test");
+        for _ in 0..spans {
+            tracer.start("span");
+        }
+    }
+
+    fn dropped(&self) -> [u64; 4] {
+        DropReason::ALL.map(|reason| self.counts.dropped(reason))
+    }
+}
+
+fn retry() -> Result<Accepted, Failure> {
+    Err(Failure::Retry {
+        after: None,
+        reason: "not now".to_owned(),
+    })
+}
+
+fn quick() -> BatchSettings {
+    BatchSettings {
+        schedule_delay: Duration::from_millis(5),
+        ..BatchSettings::default()
+    }
+}
+
+#[tokio::test]
+async fn exports_after_the_delay_without_being_asked() {
+    let fake = Fake::new();
+    let bench = bench(quick(), &fake);
+    bench.make(3);
+    until("three spans", || bench.counts.exported() == 3).await;
+    assert_eq!(fake.spans().len(), 3);
+}
+
+#[tokio::test]
+async fn exports_a_full_batch_at_once() {
+    let fake = Fake::new();
+    let settings = BatchSettings {
+        schedule_delay: Duration::from_secs(3600),
+        max_export_batch_size: 10,
+        ..BatchSettings::default()
+    };
+    let bench = bench(settings, &fake);
+    bench.make(25);
+    until("two batches", || bench.counts.exported() == 20).await;
+    assert_eq!(fake.attempts.load(Ordering::SeqCst), 2);
+    bench.processor.flush(PATIENCE).unwrap();
+    assert_eq!(bench.counts.exported(), 25);
+}
+
+#[test]
+fn retries_until_the_receiver_is_back() {
+    let fake = Fake::answering([retry(), retry()]);
+    let bench = bench(quick(), &fake);
+    bench.make(3);
+    bench.processor.flush(PATIENCE).unwrap();
+    assert_eq!((bench.counts.exported(), bench.dropped()), (3, [0; 4]));
+    assert_eq!(fake.attempts.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn waits_as_long_as_the_receiver_asks() {
+    let after = Some(Duration::from_millis(400));
+    let fake = Fake::answering([Err(Failure::Retry {
+        after,
+        reason: String::new(),
+    })]);
+    let bench = bench(quick(), &fake);
+    let started = std::time::Instant::now();
+    bench.make(1);
+    bench.processor.flush(PATIENCE).unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(400));
+}
+
+#[test]
+fn gives_up_when_the_budget_is_spent() {
+    let fake = Fake::answering(std::iter::repeat_with(retry).take(1000));
+    let settings = BatchSettings {
+        retry_budget: Duration::from_millis(50),
+        ..quick()
+    };
+    let bench = bench(settings, &fake);
+    bench.make(2);
+    bench.processor.flush(PATIENCE).unwrap();
+    assert_eq!(
+        (bench.counts.exported(), bench.dropped()),
+        (0, [0, 2, 0, 0])
+    );
+}
+
+#[test]
+fn an_absurd_delay_is_a_failure_and_not_a_panic() {
+    let after = Some(Duration::MAX);
+    let fake = Fake::answering([Err(Failure::Retry {
+        after,
+        reason: String::new(),
+    })]);
+    let bench = bench(quick(), &fake);
+    bench.make(1);
+    bench.processor.flush(PATIENCE).unwrap();
+    assert_eq!(bench.dropped(), [0, 1, 0, 0]);
+}
+
+#[test]
+fn counts_what_the_receiver_refuses() {
+    let partial = Accepted {
+        rejected: 2,
+        message: "two are bad".to_owned(),
+    };
+    let fake = Fake::answering([Ok(partial), Err(Failure::Refused("bad".to_owned()))]);
+    let bench = bench(quick(), &fake);
+    bench.make(5);
+    bench.processor.flush(PATIENCE).unwrap();
+    assert_eq!(
+        (bench.counts.exported(), bench.dropped()),
+        (3, [0, 0, 2, 0])
+    );
+    bench.make(4);
+    bench.processor.flush(PATIENCE).unwrap();
+    assert_eq!(
+        (bench.counts.exported(), bench.dropped()),
+        (3, [0, 0, 6, 0])
+    );
+}
+
+#[test]
+fn an_attempt_has_a_deadline() {
+    let fake = Fake::held();
+    let settings = BatchSettings {
+        export_timeout: Duration::from_millis(20),
+        retry_budget: Duration::from_millis(60),
+        ..quick()
+    };
+    let bench = bench(settings, &fake);
+    bench.make(1);
+    bench.processor.flush(PATIENCE).unwrap();
+    assert_eq!(bench.dropped(), [0, 1, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_and_counts_and_the_rest_arrives() {
+    let fake = Fake::held();
+    let settings = BatchSettings {
+        max_queue_size: 10,
+        max_export_batch_size: 1,
+        max_exports: 1,
+        ..quick()
+    };
+    let bench = bench(settings, &fake);
+    // One is being sent and one waits to be sent: neither is in the queue any more.
+    bench.make(2);
+    until("the first attempt", || {
+        fake.attempts.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    until("an empty queue", || {
+        format!("{:?}", bench.processor).contains("waiting: 0")
+    })
+    .await;
+    bench.make(15);
+    assert_eq!(bench.dropped(), [5, 0, 0, 0]);
+    fake.release();
+    bench.processor.flush(PATIENCE).unwrap();
+    assert_eq!(
+        (bench.counts.exported(), bench.dropped()),
+        (12, [5, 0, 0, 0])
+    );
+}
+
+#[test]
+fn several_batches_are_on_their_way_at_once() {
+    let fake = Fake::held();
+    let settings = BatchSettings {
+        max_export_batch_size: 1,
+        max_exports: 3,
+        ..quick()
+    };
+    let bench = bench(settings, &fake);
+    bench.make(8);
+    let timeout = bench.processor.flush(Duration::from_millis(100));
+    assert!(matches!(timeout, Err(OTelSdkError::Timeout(_))));
+    assert_eq!(fake.attempts.load(Ordering::SeqCst), 3);
+    fake.release();
+    bench.processor.flush(PATIENCE).unwrap();
+    assert_eq!(bench.counts.exported(), 8);
+}
+
+#[test]
+fn a_shutdown_drains_everything() {
+    let fake = Fake::answering([retry()]);
+    let settings = BatchSettings {
+        schedule_delay: Duration::from_secs(3600),
+        max_export_batch_size: 100,
+        ..BatchSettings::default()
+    };
+    let bench = bench(settings, &fake);
+    bench.make(2050);
+    bench.processor.drain(PATIENCE).unwrap();
+    assert_eq!((bench.counts.exported(), bench.dropped()), (2050, [0; 4]));
+    assert_eq!(fake.spans().len(), 2050);
+}
+
+#[test]
+fn a_shutdown_ends_in_time_and_counts_what_is_left() {
+    let fake = Fake::held();
+    let settings = BatchSettings {
+        max_export_batch_size: 10,
+        max_exports: 2,
+        ..quick()
+    };
+    let bench = bench(settings, &fake);
+    bench.make(100);
+    let timeout = bench.processor.drain(Duration::from_millis(50));
+    assert!(matches!(timeout, Err(OTelSdkError::Timeout(_))));
+    assert_eq!(
+        (bench.counts.exported(), bench.dropped()),
+        (0, [0, 0, 0, 100])
+    );
+    bench.make(1);
+    assert_eq!(bench.dropped(), [0, 0, 0, 101]);
+    assert!(matches!(bench.processor.force_flush(), Ok(())));
+    assert!(matches!(
+        bench.processor.drain(PATIENCE),
+        Err(OTelSdkError::AlreadyShutdown)
+    ));
+}
+
+#[test]
+fn a_burst_is_not_lost() {
+    let fake = Fake::new();
+    let bench = bench(BatchSettings::default(), &fake);
+    bench.make(60_000);
+    bench.processor.flush(PATIENCE).unwrap();
+    assert_eq!((bench.counts.exported(), bench.dropped()), (60_000, [0; 4]));
+}

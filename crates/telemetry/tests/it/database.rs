@@ -1,0 +1,45 @@
+use opentelemetry::{
+    Context,
+    trace::{TraceContextExt, Tracer},
+};
+use spoor_telemetry::database::{self, Statement};
+use tracing::instrument::WithSubscriber;
+
+use crate::fake::{finish, telemetry, text};
+
+#[tokio::test]
+async fn a_statement_is_a_client_span_below_the_request() {
+    let (telemetry, fake) = telemetry(&[]);
+    let request = telemetry.tracer().unwrap().start("GET /");
+    let work = async {
+        let _inside = Context::new().with_span(request).attach();
+        let insert = "INSERT INTO wishes (name) VALUES ($1)";
+        let span = database::statement("sqlite", "INSERT wishes", insert);
+        span.in_scope(|| {});
+        drop(span);
+        let begin = Statement {
+            system: "postgresql",
+            summary: "BEGIN",
+            text: "BEGIN",
+            server: Some("db.example"),
+        };
+        begin.span().in_scope(|| {});
+    };
+    work.with_subscriber(telemetry.subscriber().unwrap()).await;
+    let spans = finish(&telemetry, &fake).await;
+    insta::assert_snapshot!("database_statement", text(&spans));
+}
+
+#[tokio::test]
+async fn a_failed_statement_is_an_error_with_its_exception() {
+    let (telemetry, fake) = telemetry(&[]);
+    let work = async {
+        let span = database::statement("sqlite", "SELECT wishes", "SELECT * FROM wishes");
+        let failing = async { Err::<(), _>(std::io::Error::other("no such table: wishes")) };
+        database::observed(failing, span).await.unwrap_err();
+    };
+    work.with_subscriber(telemetry.subscriber_to(std::io::sink).unwrap())
+        .await;
+    let spans = finish(&telemetry, &fake).await;
+    insta::assert_snapshot!("database_failed", text(&spans));
+}

@@ -1,0 +1,263 @@
+use std::{net::SocketAddr, time::Duration};
+
+use opentelemetry::{
+    Context,
+    trace::{FutureExt, TraceContextExt, Tracer},
+};
+use rstest::rstest;
+use spoor_proto::spoor::{
+    ab::v1::{
+        WorkReply, WorkRequest,
+        service_b_client::ServiceBClient,
+        service_b_server::{ServiceB, ServiceBServer},
+    },
+    control::v1::{
+        ClientMessage, ServerMessage,
+        policy_stream_client::PolicyStreamClient,
+        policy_stream_server::{PolicyStream, PolicyStreamServer},
+    },
+};
+use spoor_telemetry::{
+    Telemetry, grpc,
+    serve::{self, Grpc},
+};
+use tokio_stream::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Code, Request, Response, Status, Streaming,
+    service::Routes,
+    transport::{Channel, Endpoint},
+};
+use tower::ServiceBuilder;
+
+use crate::fake::{PATIENCE, finish, hex, telemetry, text, until};
+
+/// Answers `Work` with the code that `wait_millis` names, `Subscribe` with as many messages as
+/// it is told, and then an error.
+struct Answers;
+
+#[tonic::async_trait]
+impl ServiceB for Answers {
+    async fn work(&self, request: Request<WorkRequest>) -> Result<Response<WorkReply>, Status> {
+        match request.into_inner().wait_millis {
+            None => Ok(Response::new(WorkReply::default())),
+            Some(code) => Err(Status::new(
+                Code::from(i32::try_from(code).unwrap()),
+                "as told",
+            )),
+        }
+    }
+}
+
+type Messages = std::pin::Pin<Box<dyn Stream<Item = Result<ServerMessage, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl PolicyStream for Answers {
+    type SubscribeStream = Messages;
+
+    async fn subscribe(
+        &self,
+        _: Request<Streaming<ClientMessage>>,
+    ) -> Result<Response<Messages>, Status> {
+        let messages = tokio_stream::iter([
+            Ok(ServerMessage::default()),
+            Ok(ServerMessage::default()),
+            Err(Status::data_loss("torn")),
+        ]);
+        Ok(Response::new(Box::pin(messages)))
+    }
+}
+
+async fn serve(telemetry: &Telemetry, stop: &CancellationToken) -> SocketAddr {
+    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes =
+        Routes::new(ServiceBServer::new(Answers)).add_service(PolicyStreamServer::new(Answers));
+    let server = Grpc {
+        listener,
+        routes,
+        services: vec!["spoor.ab.v1.ServiceB"],
+        grace: PATIENCE,
+    };
+    let (telemetry, stop) = (telemetry.clone(), stop.clone());
+    tokio::spawn(async move { serve::grpc(server, &telemetry, stop).await.unwrap() });
+    address
+}
+
+fn channel(telemetry: &Telemetry, address: SocketAddr) -> grpc::Client<Channel> {
+    let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
+    let layer = telemetry.grpc_client_layer().to(endpoint.uri());
+    ServiceBuilder::new()
+        .layer(layer)
+        .service(endpoint.connect_lazy())
+}
+
+fn work(code: Option<u32>) -> WorkRequest {
+    WorkRequest {
+        wait_millis: code,
+        calc_rounds: None,
+    }
+}
+
+#[rstest]
+#[case::ok(None, "ok")]
+#[case::not_found_is_the_clients_error(Some(5), "not_found")]
+#[case::internal_is_both_sides_error(Some(13), "internal")]
+#[tokio::test]
+async fn a_call_is_a_client_and_a_server_span(#[case] code: Option<u32>, #[case] name: &str) {
+    let (telemetry, fake) = telemetry(&[]);
+    let stop = CancellationToken::new();
+    let address = serve(&telemetry, &stop).await;
+    let mut client = ServiceBClient::new(channel(&telemetry, address));
+    let result = client.work(work(code)).await;
+    assert_eq!(
+        result.map_or_else(|status| i32::from(status.code()), |_| 0),
+        code.map_or(0, |it| it.try_into().unwrap())
+    );
+    let spans = finish(&telemetry, &fake).await;
+    insta::assert_snapshot!(format!("grpc_{name}"), text(&spans));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_streams_span_ends_with_its_trailers() {
+    let (telemetry, fake) = telemetry(&[]);
+    let stop = CancellationToken::new();
+    let address = serve(&telemetry, &stop).await;
+    let mut client = PolicyStreamClient::new(channel(&telemetry, address));
+    let mut messages = client
+        .subscribe(tokio_stream::empty())
+        .await
+        .unwrap()
+        .into_inner();
+    messages.next().await.unwrap().unwrap();
+    let running = telemetry.metrics().text().unwrap();
+    assert!(
+        !running.contains("rpc_client_call_duration_seconds_count"),
+        "{running}"
+    );
+    messages.next().await.unwrap().unwrap();
+    assert_eq!(
+        messages.next().await.unwrap().unwrap_err().code(),
+        Code::DataLoss
+    );
+    let spans = finish(&telemetry, &fake).await;
+    insta::assert_snapshot!("grpc_stream", text(&spans));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_on_is_cancelled() {
+    let (telemetry, fake) = telemetry(&[]);
+    let stop = CancellationToken::new();
+    let address = serve(&telemetry, &stop).await;
+    let mut client = PolicyStreamClient::new(channel(&telemetry, address));
+    let messages = client.subscribe(tokio_stream::empty()).await.unwrap();
+    drop(messages);
+    let counted = r#"rpc_client_call_duration_seconds_count{rpc_system_name="grpc",rpc_method="spoor.control.v1.PolicyStream/Subscribe",rpc_response_status_code="CANCELLED",error_type="CANCELLED"} 1"#;
+    assert!(telemetry.metrics().text().unwrap().contains(counted));
+    let spans = finish(&telemetry, &fake).await;
+    assert!(text(&spans).contains(r#"rpc.response.status_code = "CANCELLED""#));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn an_unreachable_service_is_unavailable() {
+    let (telemetry, fake) = telemetry(&[]);
+    // Port 1 of loopback: nobody listens there.
+    let address = "127.0.0.1:1".parse().unwrap();
+    let mut client = ServiceBClient::new(channel(&telemetry, address));
+    let status = client.work(work(None)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    let spans = finish(&telemetry, &fake).await;
+    let text = text(&spans);
+    assert!(text.contains(r#"error.type = "UNAVAILABLE""#), "{text}");
+    assert!(text.contains("status=Error"), "{text}");
+}
+
+#[tokio::test]
+async fn an_unsampled_trace_goes_through_unsampled() {
+    let (telemetry, fake) = telemetry(&[("OTEL_TRACES_SAMPLER", "always_off")]);
+    let stop = CancellationToken::new();
+    let address = serve(&telemetry, &stop).await;
+    let parent = telemetry.tracer().unwrap().start("root");
+    let mut client = ServiceBClient::new(channel(&telemetry, address));
+    client
+        .work(work(None))
+        .with_context(Context::new().with_span(parent))
+        .await
+        .unwrap();
+    // One root was decided upon, by hand; the server followed it.
+    let text = telemetry.metrics().text().unwrap();
+    assert!(text.contains("spoor_sampler_decisions_total 1\n"), "{text}");
+    assert!(finish(&telemetry, &fake).await.is_empty());
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn faults_fail_the_operation_they_name() {
+    let fault = "operation=spoor.ab.v1.ServiceB/Work,delay=30ms,errors=100%";
+    let (telemetry, fake) = telemetry(&[("SPOOR_FAULTS", fault)]);
+    let stop = CancellationToken::new();
+    let address = serve(&telemetry, &stop).await;
+    let mut client = ServiceBClient::new(channel(&telemetry, address));
+    let started = std::time::Instant::now();
+    let status = client.work(work(None)).await.unwrap_err();
+    assert!(started.elapsed() >= Duration::from_millis(30));
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Unavailable, "injected fault")
+    );
+    telemetry.faults().set(vec![]);
+    client.work(work(None)).await.unwrap();
+    let spans = finish(&telemetry, &fake).await;
+    insta::assert_snapshot!("grpc_fault", text(&spans[..2]));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn the_trace_is_one_over_both_processes() {
+    let (caller, sent) = telemetry(&[]);
+    let (callee, received) = telemetry(&[]);
+    let stop = CancellationToken::new();
+    let address = serve(&callee, &stop).await;
+    ServiceBClient::new(channel(&caller, address))
+        .work(work(None))
+        .await
+        .unwrap();
+    let [client] = finish(&caller, &sent).await.try_into().unwrap();
+    let [server] = finish(&callee, &received).await.try_into().unwrap();
+    assert_eq!(hex(&client.trace_id), hex(&server.trace_id));
+    assert_eq!(hex(&client.span_id), hex(&server.parent_span_id));
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn health_is_not_traced_and_says_when_it_ends() {
+    use tonic_health::pb::{
+        HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    };
+    let (telemetry, fake) = telemetry(&[]);
+    let stop = CancellationToken::new();
+    let address = serve(&telemetry, &stop).await;
+    let mut health = HealthClient::new(channel(&telemetry, address));
+    let request = HealthCheckRequest {
+        service: "spoor.ab.v1.ServiceB".to_owned(),
+    };
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    assert_eq!(
+        watch.next().await.unwrap().unwrap().status(),
+        ServingStatus::Serving
+    );
+    stop.cancel();
+    assert_eq!(
+        watch.next().await.unwrap().unwrap().status(),
+        ServingStatus::NotServing
+    );
+    drop(watch);
+    assert!(finish(&telemetry, &fake).await.is_empty());
+    let refused = || std::net::TcpStream::connect(address).is_err();
+    until("the listener to close", refused).await;
+}

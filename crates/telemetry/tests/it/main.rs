@@ -1,0 +1,18 @@
+//! The crate through its public interface, against fakes in the process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod batch;
+mod control_stream;
+mod database;
+mod edge;
+mod fake;
+mod grpc;
+mod http_client;
+mod http_server;
+mod logs;
+mod ops;
+mod otlp;
+mod propagation;
+mod sampler;
+mod serve;
+mod settings;

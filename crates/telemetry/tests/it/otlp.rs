@@ -1,0 +1,325 @@
+//! The exporters against receivers in the process.
+
+use std::{
+    io::Read,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
+use opentelemetry::trace::Tracer;
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{
+        ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+    common::v1::any_value::Value,
+};
+use prost::Message;
+use spoor_telemetry::{Telemetry, batch::DropReason, serve};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status, codec::CompressionEncoding};
+
+use crate::fake::{PATIENCE, settings, until};
+
+/// Answers once as it is told, and accepts the rest.
+#[derive(Clone, Default)]
+struct Receiver {
+    requests: Arc<Mutex<Vec<(ExportTraceServiceRequest, String)>>>,
+    first: Arc<Mutex<Option<Answer>>>,
+}
+
+enum Answer {
+    Status(Status),
+    Http(u16, &'static [(&'static str, &'static str)]),
+    Partial(i64),
+}
+
+impl Receiver {
+    fn answering(answer: Answer) -> Self {
+        Self {
+            first: Arc::new(Mutex::new(Some(answer))),
+            ..Self::default()
+        }
+    }
+
+    fn spans(&self) -> usize {
+        let requests = self.requests.lock().unwrap();
+        let scopes = requests
+            .iter()
+            .flat_map(|(request, _)| &request.resource_spans);
+        scopes
+            .flat_map(|it| &it.scope_spans)
+            .map(|it| it.spans.len())
+            .sum()
+    }
+
+    fn keep(&self, request: ExportTraceServiceRequest, authorization: &str) {
+        self.requests
+            .lock()
+            .unwrap()
+            .push((request, authorization.to_owned()));
+    }
+
+    fn service_name(&self) -> String {
+        let requests = self.requests.lock().unwrap();
+        let resource = requests[0].0.resource_spans[0].resource.clone().unwrap();
+        let name = resource
+            .attributes
+            .into_iter()
+            .find(|it| it.key == "service.name")
+            .unwrap();
+        match name.value.unwrap().value.unwrap() {
+            Value::StringValue(name) => name,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn authorization(&self) -> String {
+        self.requests.lock().unwrap()[0].1.clone()
+    }
+}
+
+fn partial(rejected_spans: i64) -> ExportTraceServiceResponse {
+    let partial = ExportTracePartialSuccess {
+        rejected_spans,
+        error_message: "bad".to_owned(),
+    };
+    ExportTraceServiceResponse {
+        partial_success: Some(partial),
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let authorization = request.metadata().get("authorization");
+        let authorization = authorization
+            .map_or("", |it| it.to_str().unwrap())
+            .to_owned();
+        let answer = match self.first.lock().unwrap().take() {
+            Some(Answer::Status(status)) => return Err(status),
+            Some(Answer::Partial(rejected)) => partial(rejected),
+            _ => ExportTraceServiceResponse::default(),
+        };
+        self.keep(request.into_inner(), &authorization);
+        Ok(Response::new(answer))
+    }
+}
+
+async fn grpc(receiver: Receiver) -> SocketAddr {
+    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = TraceServiceServer::new(receiver).accept_compressed(CompressionEncoding::Gzip);
+    let server = tonic::transport::Server::builder().add_service(service);
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    address
+}
+
+async fn http(receiver: Receiver) -> SocketAddr {
+    let export = move |headers: HeaderMap, body: Bytes| async move {
+        let answer = match receiver.first.lock().unwrap().take() {
+            Some(Answer::Http(status, extra)) => {
+                let mut answer = http::Response::builder().status(status);
+                for (name, value) in extra {
+                    answer = answer.header(*name, *value);
+                }
+                return answer.body(axum::body::Body::empty()).unwrap();
+            }
+            Some(Answer::Partial(rejected)) => partial(rejected),
+            _ => ExportTraceServiceResponse::default(),
+        };
+        assert_eq!(headers["content-type"], "application/x-protobuf");
+        let mut bytes = body.to_vec();
+        if headers
+            .get("content-encoding")
+            .is_some_and(|it| it == "gzip")
+        {
+            bytes.clear();
+            flate2::read::GzDecoder::new(&*body)
+                .read_to_end(&mut bytes)
+                .unwrap();
+        }
+        let authorization = headers
+            .get("authorization")
+            .map_or("", |it| it.to_str().unwrap());
+        receiver.keep(
+            ExportTraceServiceRequest::decode(&*bytes).unwrap(),
+            authorization,
+        );
+        http::Response::new(axum::body::Body::from(answer.encode_to_vec()))
+    };
+    let router = Router::new().route("/base/v1/traces", post(export));
+    crate::serve::http(router, &CancellationToken::new()).await
+}
+
+fn telemetry(endpoint: &str, protocol: &str, more: &[(&str, &str)]) -> Telemetry {
+    let mut variables = vec![
+        ("OTEL_SERVICE_NAME", "exporting"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "authorization=Bearer%20s3cret",
+        ),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5"),
+    ];
+    variables.extend(more);
+    Telemetry::local(settings(&variables)).unwrap()
+}
+
+fn make(telemetry: &Telemetry, spans: usize) {
+    let tracer = telemetry.tracer().unwrap();
+    for _ in 0..spans {
+        tracer.start("span");
+    }
+}
+
+fn dropped(telemetry: &Telemetry) -> [u64; 4] {
+    DropReason::ALL.map(|reason| telemetry.span_counts().dropped(reason))
+}
+
+#[tokio::test]
+async fn grpc_delivers_with_headers_and_resource() {
+    for compression in ["none", "gzip"] {
+        let receiver = Receiver::default();
+        let endpoint = format!("http://{}", grpc(receiver.clone()).await);
+        let telemetry = telemetry(
+            &endpoint,
+            "grpc",
+            &[("OTEL_EXPORTER_OTLP_COMPRESSION", compression)],
+        );
+        make(&telemetry, 3);
+        let drained = telemetry.shutdown(PATIENCE).await;
+        assert_eq!((drained.exported, drained.dropped), (3, 0));
+        assert_eq!(receiver.spans(), 3);
+        assert_eq!(receiver.service_name(), "exporting");
+        assert_eq!(receiver.authorization(), "Bearer s3cret");
+    }
+}
+
+#[tokio::test]
+async fn http_delivers_with_headers_and_resource() {
+    for compression in ["none", "gzip"] {
+        let receiver = Receiver::default();
+        let endpoint = format!("http://{}/base", http(receiver.clone()).await);
+        let more = [("OTEL_EXPORTER_OTLP_COMPRESSION", compression)];
+        let telemetry = telemetry(&endpoint, "http/protobuf", &more);
+        make(&telemetry, 3);
+        let drained = telemetry.shutdown(PATIENCE).await;
+        assert_eq!((drained.exported, drained.dropped), (3, 0));
+        assert_eq!(receiver.spans(), 3);
+        assert_eq!(receiver.service_name(), "exporting");
+        assert_eq!(receiver.authorization(), "Bearer s3cret");
+    }
+}
+
+#[tokio::test]
+async fn spans_wait_for_a_receiver_that_comes_late() {
+    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let telemetry = telemetry(&format!("http://{address}"), "grpc", &[]);
+    make(&telemetry, 3);
+    until("an attempt", || {
+        format!("{telemetry:?}").contains("exporting")
+    })
+    .await;
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let receiver = Receiver::default();
+    let listener = serve::bind(address, "the test").await.unwrap();
+    let server =
+        tonic::transport::Server::builder().add_service(TraceServiceServer::new(receiver.clone()));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let drained = telemetry.shutdown(PATIENCE).await;
+    assert_eq!((drained.exported, drained.dropped), (3, 0));
+    assert_eq!(receiver.spans(), 3);
+}
+
+#[tokio::test]
+async fn grpc_statuses_are_retried_or_final_as_the_protocol_says() {
+    let retry_info =
+        b"\x1a\x30\x0a\x28type.googleapis.com/google.rpc.RetryInfo\x12\x04\x0a\x02\x10\x01";
+    let exhausted = Status::with_details(
+        Code::ResourceExhausted,
+        "slow down",
+        Bytes::from_static(retry_info),
+    );
+    for (status, exported) in [
+        (Status::unavailable("rolling out"), 3),
+        (Status::data_loss("oops"), 3),
+        (exhausted, 3),
+        (Status::resource_exhausted("for ever"), 0),
+        (Status::invalid_argument("bad"), 0),
+        (Status::unauthenticated("who?"), 0),
+    ] {
+        let text = format!("{status}");
+        let receiver = Receiver::answering(Answer::Status(status));
+        let endpoint = format!("http://{}", grpc(receiver.clone()).await);
+        let telemetry = telemetry(&endpoint, "grpc", &[]);
+        make(&telemetry, 3);
+        let drained = telemetry.shutdown(PATIENCE).await;
+        assert_eq!(
+            (drained.exported, receiver.spans()),
+            (exported, exported as usize),
+            "{text}"
+        );
+        assert_eq!(dropped(&telemetry), [0, 0, 3 - exported, 0], "{text}");
+    }
+}
+
+#[tokio::test]
+async fn http_statuses_are_retried_or_final_as_the_protocol_says() {
+    for (status, headers, exported) in [
+        (503, &[("retry-after", "0")][..], 3),
+        (429, &[][..], 3),
+        (400, &[][..], 0),
+        (500, &[][..], 0),
+        (404, &[][..], 0),
+    ] {
+        let receiver = Receiver::answering(Answer::Http(status, headers));
+        let endpoint = format!("http://{}/base", http(receiver.clone()).await);
+        let telemetry = telemetry(&endpoint, "http/protobuf", &[]);
+        make(&telemetry, 3);
+        let drained = telemetry.shutdown(PATIENCE).await;
+        assert_eq!(
+            (drained.exported, receiver.spans()),
+            (exported, exported as usize),
+            "{status}"
+        );
+        assert_eq!(dropped(&telemetry), [0, 0, 3 - exported, 0], "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_partial_success_counts_what_was_rejected() {
+    let over_grpc = Receiver::answering(Answer::Partial(2));
+    let grpc = format!("http://{}", grpc(over_grpc).await);
+    let over_http = Receiver::answering(Answer::Partial(2));
+    let http = format!("http://{}/base", http(over_http).await);
+    for (endpoint, protocol) in [(grpc, "grpc"), (http, "http/protobuf")] {
+        let telemetry = telemetry(&endpoint, protocol, &[]);
+        make(&telemetry, 3);
+        telemetry.shutdown(PATIENCE).await;
+        assert_eq!(telemetry.span_counts().exported(), 1, "{protocol}");
+        assert_eq!(dropped(&telemetry), [0, 0, 2, 0], "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cant_be_used_is_named() {
+    let settings = settings(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+    ]);
+    let error = Telemetry::local(settings).unwrap_err().to_string();
+    assert!(error.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{error}");
+}

@@ -1,0 +1,195 @@
+use std::time::Duration;
+
+use rstest::rstest;
+use spoor_policy::{Probability, ServiceName};
+use spoor_telemetry::{
+    Settings,
+    settings::{BatchSettings, Compression, LogFormat, Protocol, Sampler, SettingError},
+};
+
+use crate::fake::settings;
+
+fn errors(variables: &'static [(&str, &str)]) -> Vec<SettingError> {
+    Settings::read(|name| {
+        variables
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| (*value).to_owned())
+    })
+    .unwrap_err()
+}
+
+#[test]
+fn nothing_set_is_the_defaults() {
+    let settings = settings(&[]);
+    assert_eq!(settings.service.as_str(), "unknown_service");
+    assert_eq!(settings.namespace.as_str(), "default");
+    assert_eq!(settings.instance.len(), 36);
+    assert!(!settings.disabled);
+    assert_eq!(settings.sampler, Sampler::AlwaysOn);
+    assert_eq!(settings.batch, BatchSettings::default());
+    assert_eq!(settings.log_filter, "info");
+    assert_eq!(settings.log_format, LogFormat::Text);
+    assert_eq!(settings.control, None);
+    assert_eq!(settings.faults, []);
+    assert_eq!(settings.warnings, []);
+    let otlp = settings.otlp.unwrap();
+    assert_eq!(otlp.endpoint.to_string(), "http://localhost:4317/");
+    assert_eq!(
+        (otlp.protocol, otlp.compression),
+        (Protocol::Grpc, Compression::None)
+    );
+    assert_eq!(otlp.timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn two_instances_have_two_ids() {
+    assert_ne!(settings(&[]).instance, settings(&[]).instance);
+}
+
+#[test]
+fn resource_attributes_are_percent_decoded() {
+    let settings = settings(&[(
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "service.name=a%2Cb, service.namespace=team,service.instance.id=one,what=1%3D1%25",
+    )]);
+    assert_eq!(settings.service.as_str(), "a,b");
+    assert_eq!(settings.namespace.as_str(), "team");
+    assert_eq!(settings.instance, "one");
+    assert_eq!(
+        settings.attributes,
+        [("what".to_owned(), "1=1%".to_owned())]
+    );
+}
+
+#[rstest]
+#[case::own_variable_wins(&[("OTEL_SERVICE_NAME", "x"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=y")], "x")]
+#[case::attribute(&[("OTEL_RESOURCE_ATTRIBUTES", "service.name=y")], "y")]
+#[case::empty_is_unset(&[("OTEL_SERVICE_NAME", " ")], "mine")]
+fn the_service_has_a_name(#[case] variables: &[(&str, &str)], #[case] name: &str) {
+    let settings = settings(variables).or_service(ServiceName::new("mine").unwrap());
+    assert_eq!(settings.service.as_str(), name);
+}
+
+#[rstest]
+#[case::grpc(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317")], "http://c:4317/")]
+#[case::http_default(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")], "http://localhost:4318/v1/traces")]
+#[case::http_base(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1/x/")], "http://c:1/x/v1/traces")]
+#[case::http_traces_as_it_is(&[("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"), ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:1/x"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://d")], "http://c:1/x")]
+#[case::http_traces_without_path(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"), ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:1")], "http://c:1/")]
+#[case::traces_protocol_wins(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"), ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc")], "http://localhost:4317/")]
+fn the_endpoint_follows_the_path_rules(#[case] variables: &[(&str, &str)], #[case] endpoint: &str) {
+    assert_eq!(
+        settings(variables).otlp.unwrap().endpoint.to_string(),
+        endpoint
+    );
+}
+
+#[test]
+fn headers_merge_and_stay_secret() {
+    let settings = settings(&[
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            "authorization=Bearer%20s3cret,x-a=1",
+        ),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "X-A=2"),
+    ]);
+    let otlp = settings.otlp.clone().unwrap();
+    assert_eq!(otlp.headers["authorization"], "Bearer s3cret");
+    assert_eq!(
+        otlp.headers.get_all("x-a").iter().collect::<Vec<_>>(),
+        ["2"]
+    );
+    assert!(!format!("{settings:?}").contains("s3cret"));
+}
+
+#[rstest]
+#[case("always_off", None, Sampler::AlwaysOff)]
+#[case("parentbased_always_on", None, Sampler::AlwaysOn)]
+#[case("traceidratio", Some("0.01"), Sampler::Ratio(Probability::from_millionths(10_000).unwrap()))]
+#[case("parentbased_traceidratio", None, Sampler::Ratio(Probability::ALWAYS))]
+fn samplers(#[case] name: &str, #[case] argument: Option<&str>, #[case] sampler: Sampler) {
+    let mut variables = vec![("OTEL_TRACES_SAMPLER", name)];
+    variables.extend(argument.map(|text| ("OTEL_TRACES_SAMPLER_ARG", text)));
+    let settings = settings(&variables);
+    assert_eq!((settings.sampler, settings.warnings), (sampler, vec![]));
+}
+
+#[test]
+fn batch_settings_are_read_and_kept_consistent() {
+    let batch = settings(&[
+        ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "200"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "3000"),
+    ])
+    .batch;
+    assert_eq!(batch.schedule_delay, Duration::from_millis(20));
+    assert_eq!(
+        (batch.max_queue_size, batch.max_export_batch_size),
+        (100, 100)
+    );
+    assert_eq!(batch.export_timeout, Duration::from_secs(3));
+}
+
+#[test]
+fn none_exports_nowhere_and_disabled_is_disabled() {
+    let settings = settings(&[
+        ("OTEL_TRACES_EXPORTER", "none"),
+        ("OTEL_SDK_DISABLED", "TRUE"),
+    ]);
+    assert!(settings.otlp.is_none());
+    assert!(settings.disabled);
+}
+
+/// The specification: what can't be understood is ignored, with a warning.
+#[rstest]
+#[case("OTEL_TRACES_SAMPLER", "sometimes")]
+#[case("OTEL_TRACES_EXPORTER", "zipkin")]
+#[case("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]
+#[case("OTEL_EXPORTER_OTLP_COMPRESSION", "br")]
+#[case("OTEL_EXPORTER_OTLP_TIMEOUT", "10s")]
+#[case("OTEL_BSP_MAX_QUEUE_SIZE", "0")]
+#[case("OTEL_BSP_SCHEDULE_DELAY", "soon")]
+#[case("OTEL_SDK_DISABLED", "yes")]
+#[case("OTEL_RESOURCE_ATTRIBUTES", "a=%zz")]
+#[case("OTEL_RESOURCE_ATTRIBUTES", "nonsense")]
+fn warns_and_goes_on(#[case] name: &'static str, #[case] value: &str) {
+    let settings = settings(&[(name, value)]);
+    let [warning] = settings.warnings.as_slice() else {
+        panic!("{:?}", settings.warnings)
+    };
+    assert_eq!(warning.setting, name);
+    assert!(
+        warning.problem.ends_with(&format!(", not {value:?}")),
+        "{warning}"
+    );
+    assert_eq!(settings.batch, BatchSettings::default());
+    assert!(settings.attributes.is_empty());
+}
+
+#[test]
+fn a_ratio_out_of_range_is_ignored() {
+    let settings = settings(&[
+        ("OTEL_TRACES_SAMPLER", "traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+    ]);
+    assert_eq!(settings.sampler, Sampler::Ratio(Probability::ALWAYS));
+    assert_eq!(settings.warnings.len(), 1);
+}
+
+#[test]
+fn all_errors_come_at_once_and_name_the_fix() {
+    let errors = errors(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret"),
+        ("SPOOR_CONTROL_ENDPOINT", "http://"),
+        ("SPOOR_TRUSTED_PEERS", "everyone"),
+        ("SPOOR_FAULTS", "delay=soon"),
+        ("SPOOR_LOG_FORMAT", "xml"),
+        ("OTEL_SERVICE_NAME", "a\nb"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.namespace=Team"),
+    ]);
+    let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
