@@ -43,6 +43,11 @@ fn main() {
         "500 policies, each for 4 operations of 10 services",
         &policies(many, true),
     );
+    let all = |at: usize| (0..50).map(|step| target(at + step, 0)).collect();
+    print(
+        "500 policies, each for all 50 services",
+        &policies(all, true),
+    );
     let namespace = |at: usize| if at < 50 { vec![target(at, 0)] } else { vec![] };
     print(
         "450 policies for the namespace, 50 for a service",

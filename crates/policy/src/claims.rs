@@ -1,90 +1,100 @@
 //! Who wants to decide where, winners first.
 
-use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
-    ops::Bound::{Excluded, Unbounded},
-};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use jiff::Timestamp;
 
-use crate::{OperationName, Policy, PolicyKey, ServiceName};
+use crate::{OperationName, Part, Policy, PolicyKey, ServiceName};
 
-/// Where a policy may claim to decide: the service (none: all), the operation (none: all). All
-/// places inside a service follow it in the order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place<'a> {
-    pub(crate) service: Option<&'a ServiceName>,
-    pub(crate) operation: Option<&'a OperationName>,
+/// A policy and its place in the order of winners.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ranked<'a> {
+    pub(crate) rank: usize,
+    pub(crate) policy: &'a Policy,
 }
 
-/// The claims to one part of the decisions in one namespace.
-#[derive(Default)]
-pub(crate) struct Claims<'a>(BTreeMap<Place<'a>, Vec<&'a Policy>>);
+/// Those who claim one place, winners first.
+#[derive(Debug, Default)]
+pub(crate) struct Claim<'a> {
+    head: Vec<Ranked<'a>>,
+    tail: Vec<Ranked<'a>>,
+}
+
+/// The claims to one service.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceClaims<'a> {
+    /// For all operations that nobody claims.
+    pub(crate) whole: Claim<'a>,
+    pub(crate) operations: BTreeMap<&'a OperationName, Claim<'a>>,
+}
+
+/// All claims in one namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Claims<'a> {
+    /// For all services that nobody claims.
+    pub(crate) whole: Claim<'a>,
+    pub(crate) services: BTreeMap<&'a ServiceName, ServiceClaims<'a>>,
+}
 
 impl<'a> Claims<'a> {
-    /// Takes the policies in the order of their [`rank`].
-    pub(crate) fn of(ranked: impl IntoIterator<Item = &'a Policy>) -> Self {
-        let mut claims: BTreeMap<Place<'a>, Vec<&'a Policy>> = BTreeMap::new();
-        for policy in ranked {
-            for place in places(policy) {
-                claims.entry(place).or_default().push(policy);
+    /// Takes the policies in the order of [`precedence`].
+    pub(crate) fn of(ordered: &[&'a Policy]) -> Self {
+        let mut claims = Self::default();
+        for (rank, policy) in ordered.iter().enumerate() {
+            claims.add(Ranked { rank, policy });
+        }
+        claims
+    }
+
+    fn add(&mut self, ranked: Ranked<'a>) {
+        if ranked.policy.targets().is_empty() {
+            self.whole.add(ranked);
+        }
+        for target in ranked.policy.targets() {
+            let service = self.services.entry(&target.service).or_default();
+            if target.operations.is_empty() {
+                service.whole.add(ranked);
+            }
+            for operation in &target.operations {
+                service.operations.entry(operation).or_default().add(ranked);
             }
         }
-        Self(claims)
+    }
+}
+
+impl ServiceClaims<'_> {
+    /// Whether anybody claims this part anywhere in the service.
+    pub(crate) fn has(&self, part: Part) -> bool {
+        let mut claims = [&self.whole].into_iter().chain(self.operations.values());
+        claims.any(|claim| claim.winner(part).is_some())
+    }
+}
+
+impl<'a> Claim<'a> {
+    fn add(&mut self, ranked: Ranked<'a>) {
+        if ranked.policy.head().is_some() {
+            self.head.push(ranked);
+        }
+        if ranked.policy.tail().is_some() {
+            self.tail.push(ranked);
+        }
     }
 
-    /// All that claim a place, winners first. What is claimed around it is not asked.
-    pub(crate) fn at(&self, place: Place<'a>) -> &[&'a Policy] {
-        self.0.get(&place).map_or(&[], Vec::as_slice)
+    /// Those who claim one part of the decision.
+    pub(crate) fn to(&self, part: Part) -> &[Ranked<'a>] {
+        match part {
+            Part::Head => &self.head,
+            Part::Tail => &self.tail,
+        }
     }
 
-    /// The places with a claim, each with its claims.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (Place<'a>, &[&'a Policy])> {
-        self.0
-            .iter()
-            .map(|(place, claims)| (*place, claims.as_slice()))
-    }
-
-    /// The winners of places inside this one.
-    pub(crate) fn inside(&self, outer: Place<'a>) -> impl Iterator<Item = (Place<'a>, &'a Policy)> {
-        self.0
-            .range((Excluded(outer), Unbounded))
-            .take_while(move |(place, _)| {
-                outer.operation.is_none()
-                    && (outer.service.is_none() || place.service == outer.service)
-            })
-            .filter_map(|(place, claims)| claims.first().map(|winner| (*place, *winner)))
+    /// Who decides it.
+    pub(crate) fn winner(&self, part: Part) -> Option<Ranked<'a>> {
+        self.to(part).first().copied()
     }
 }
 
 /// Sorts winners first, among policies that claim the same place.
-pub(crate) fn rank(policy: &Policy) -> (Reverse<i32>, Timestamp, &PolicyKey) {
+pub(crate) fn precedence(policy: &Policy) -> (Reverse<i32>, Timestamp, &PolicyKey) {
     (Reverse(policy.priority()), policy.created(), policy.key())
-}
-
-/// The places that a policy asks for.
-pub(crate) fn places(policy: &Policy) -> Vec<Place<'_>> {
-    if policy.targets().is_empty() {
-        return vec![Place {
-            service: None,
-            operation: None,
-        }];
-    }
-    let mut places = vec![];
-    for target in policy.targets() {
-        let service = Some(&target.service);
-        if target.operations.is_empty() {
-            places.push(Place {
-                service,
-                operation: None,
-            });
-        }
-        let operations = target.operations.iter();
-        places.extend(operations.map(|operation| Place {
-            service,
-            operation: Some(operation),
-        }));
-    }
-    places
 }

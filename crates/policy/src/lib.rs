@@ -5,6 +5,7 @@
 
 mod binomial;
 mod claims;
+mod contest;
 mod name;
 mod outcome;
 mod policy;

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::{
-    Acceptance, Namespace, Outcome, Policy, PolicyKey, Table, TailTable,
-    claims::{Claims, rank},
-    outcome::Parts,
-    succession,
-    tail::{NamespaceTail, ServiceTail},
+    Acceptance, Namespace, Outcome, Part, Policy, PolicyKey, Table, TailTable,
+    claims::{Claim, Claims, precedence},
+    contest, succession,
+    tail::{Named, NamespaceTail, ServiceTail},
 };
 
 /// What all policies together mean at one moment.
@@ -51,17 +50,17 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
         }
     }
     for (namespace, mut live) in namespaces {
-        live.sort_by_key(|policy| rank(policy));
-        let parts = Parts::of(&live);
-        let outcomes = live
-            .iter()
-            .map(|policy| (policy.key().clone(), parts.outcome(policy)));
-        resolution.outcomes.extend(outcomes);
+        live.sort_by_key(|policy| precedence(policy));
+        let claims = Claims::of(&live);
+        let keys = live.iter().map(|policy| policy.key().clone());
+        resolution
+            .outcomes
+            .extend(keys.zip(contest::outcomes(&live, &claims)));
         resolution
             .table
             .namespaces
-            .insert(namespace.clone(), succession::plans(&parts.head));
-        let tail = tail_policies(&parts.tail);
+            .insert(namespace.clone(), succession::plans(&claims));
+        let tail = tails(&claims);
         if tail != NamespaceTail::default() {
             resolution.tail.namespaces.insert(namespace.clone(), tail);
         }
@@ -78,24 +77,30 @@ fn expired(end: Timestamp) -> Outcome {
     }
 }
 
-fn tail_policies(claims: &Claims<'_>) -> NamespaceTail {
-    let mut of_namespace = NamespaceTail::default();
-    for (place, ranked) in claims.all() {
-        let Some(winner) = ranked.first() else {
-            continue;
+fn tails(claims: &Claims<'_>) -> NamespaceTail {
+    let services = claims
+        .services
+        .iter()
+        .filter(|(_, claims)| claims.has(Part::Tail));
+    let services = services.map(|(service, of_service)| {
+        let operations = of_service.operations.iter();
+        let tail = ServiceTail {
+            operations: operations
+                .filter_map(|(operation, claim)| Some(((*operation).clone(), tail(claim)?)))
+                .collect(),
+            otherwise: tail(&of_service.whole),
         };
-        let Some(tail) = winner.tail() else { continue };
-        let entry = (winner.key().name.clone(), tail.clone());
-        let of_service: &mut ServiceTail = match place.service {
-            Some(service) => of_namespace.services.entry(service.clone()).or_default(),
-            None => &mut of_namespace.otherwise,
-        };
-        match place.operation {
-            Some(operation) => {
-                of_service.operations.insert(operation.clone(), entry);
-            }
-            None => of_service.otherwise = Some(entry),
-        }
+        ((*service).clone(), tail)
+    });
+    NamespaceTail {
+        services: services
+            .filter(|(_, tail)| *tail != ServiceTail::default())
+            .collect(),
+        otherwise: tail(&claims.whole),
     }
-    of_namespace
+}
+
+fn tail(claim: &Claim<'_>) -> Option<Named> {
+    let winner = claim.winner(Part::Tail)?.policy;
+    Some((winner.key().name.clone(), winner.tail()?.clone()))
 }

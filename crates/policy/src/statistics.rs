@@ -176,7 +176,11 @@ impl Judge {
 
 /// The share of mistakes that a confidence allows. What is no confidence counts as the highest.
 fn significance(confidence: f64) -> f64 {
-    (1.0 - confidence).max(1e-15).min(1.0)
+    if confidence.is_nan() {
+        1e-15
+    } else {
+        (1.0 - confidence).clamp(1e-15, 1.0)
+    }
 }
 
 fn variance(trials: u64, share: f64) -> f64 {

@@ -1,12 +1,12 @@
 //! Who decides at a place, one after the other, as policies end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use crate::{
-    Assigned, OperationName, Phase, Plan, Policy, ServiceName, Strategies,
-    claims::{Claims, Place},
+    Assigned, OperationName, Part, Phase, Plan, Policy, Strategies,
+    claims::{Claim, Claims},
     table::NamespacePlans,
 };
 
@@ -18,13 +18,13 @@ const MAX_PHASES: usize = 8;
 struct Succession<'a>(Vec<&'a Policy>);
 
 impl<'a> Succession<'a> {
-    fn of(ranked: &[&'a Policy]) -> Self {
-        Self::default().then(ranked)
+    fn of(claim: &Claim<'a>) -> Self {
+        Self::default().then(claim)
     }
 
     /// Lets others follow: who ends before its turn comes is left out.
-    fn then(mut self, ranked: &[&'a Policy]) -> Self {
-        for policy in ranked {
+    fn then(mut self, claim: &Claim<'a>) -> Self {
+        for policy in claim.to(Part::Head).iter().map(|ranked| ranked.policy) {
             match self.0.last().map(|last| last.expires_at()) {
                 Some(None) => break,
                 Some(Some(turn)) if policy.expires_at().is_some_and(|end| end <= turn) => {}
@@ -53,32 +53,25 @@ impl<'a> Succession<'a> {
 }
 
 /// The plans of every service that a policy names, and of the rest.
-pub(crate) fn plans<'a>(claims: &Claims<'a>) -> NamespacePlans {
-    let of_namespace = claims.at(Place {
-        service: None,
-        operation: None,
-    });
-    let mut services: BTreeMap<&'a ServiceName, Places<'a>> = BTreeMap::new();
-    for (place, ranked) in claims.all() {
-        let Some(service) = place.service else {
-            continue;
+pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
+    let services = claims
+        .services
+        .iter()
+        .filter(|(_, claims)| claims.has(Part::Head));
+    let services = services.map(|(service, of_service)| {
+        let operations = of_service.operations.iter();
+        let places = Places {
+            default: Succession::of(&of_service.whole).then(&claims.whole),
+            operations: operations
+                .map(|(name, claim)| (*name, Succession::of(claim)))
+                .collect(),
         };
-        let places = services.entry(service).or_default();
-        match place.operation {
-            Some(operation) => {
-                places.operations.push((operation, Succession::of(ranked)));
-            }
-            None => places.default = Succession::of(ranked),
-        }
-    }
-    let named = services.into_iter().map(|(service, mut places)| {
-        places.default = places.default.then(of_namespace);
-        (service.clone(), places.plan())
+        ((*service).clone(), places.plan())
     });
     NamespacePlans {
-        services: named.collect(),
+        services: services.collect(),
         others: Places {
-            default: Succession::of(of_namespace),
+            default: Succession::of(&claims.whole),
             operations: vec![],
         }
         .plan(),
@@ -86,7 +79,6 @@ pub(crate) fn plans<'a>(claims: &Claims<'a>) -> NamespacePlans {
 }
 
 /// The successions of one service.
-#[derive(Default)]
 struct Places<'a> {
     default: Succession<'a>,
     operations: Vec<(&'a OperationName, Succession<'a>)>,

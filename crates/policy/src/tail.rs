@@ -174,14 +174,17 @@ pub struct TailTable {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamespaceTail {
     pub(crate) services: BTreeMap<ServiceName, ServiceTail>,
-    pub(crate) otherwise: ServiceTail,
+    pub(crate) otherwise: Option<Named>,
 }
+
+/// A tail policy and whose it is.
+pub(crate) type Named = (PolicyName, TailPolicy);
 
 /// A service's part of a [`NamespaceTail`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServiceTail {
-    pub(crate) operations: BTreeMap<OperationName, (PolicyName, TailPolicy)>,
-    pub(crate) otherwise: Option<(PolicyName, TailPolicy)>,
+    pub(crate) operations: BTreeMap<OperationName, Named>,
+    pub(crate) otherwise: Option<Named>,
 }
 
 impl TailTable {
@@ -203,8 +206,7 @@ impl TailTable {
         let own = namespace.services.get(service);
         own.and_then(|tail| tail.operations.get(operation))
             .or_else(|| own.and_then(|tail| tail.otherwise.as_ref()))
-            .or_else(|| namespace.otherwise.operations.get(operation))
-            .or(namespace.otherwise.otherwise.as_ref())
+            .or(namespace.otherwise.as_ref())
             .map(|(name, policy)| (name, policy))
     }
 }

@@ -104,10 +104,13 @@ fn winner<'a>(
         .map(|(_, policy)| policy)
 }
 
+/// What clients see of one phase: its end, its default, its operations.
+type Seen = (Option<Timestamp>, Option<Head>, Vec<(String, Head)>);
+
 /// What clients see of a plan: each change of strategies, with its time.
-fn behaviour(plan: &Plan) -> Vec<(Option<Timestamp>, Option<Head>, Vec<(String, Head)>)> {
+fn behaviour(plan: &Plan) -> Vec<Seen> {
     let strategy = |assigned: &Assigned| assigned.strategy;
-    let mut seen: Vec<(Option<Timestamp>, Option<Head>, Vec<(String, Head)>)> = vec![];
+    let mut seen: Vec<Seen> = vec![];
     for phase in plan.phases() {
         let Strategies {
             default,
