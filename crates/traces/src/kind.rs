@@ -2,7 +2,7 @@
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-use crate::{Operation, Store};
+use crate::{Operation, Store, service};
 
 /// The word for a kind; empty when unspecified.
 pub(crate) fn word(kind: SpanKind) -> &'static str {
@@ -18,6 +18,7 @@ pub(crate) fn word(kind: SpanKind) -> &'static str {
 
 /// A service's operations of the kind that a word names, or of all; an unknown word finds none.
 pub(crate) fn operations(store: &Store, service: &str, word: Option<&str>) -> Vec<Operation> {
+    let service = service::stored(service);
     match word {
         None => store.operations(service, None),
         Some(word) => named(word)

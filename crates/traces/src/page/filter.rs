@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     Search,
     query::parameters::{self, Parameters},
+    service,
 };
 
 /// How far back one can look, as the form writes it; the empty choice is any time.
@@ -77,7 +78,7 @@ impl Filter {
 
     fn interpret(&mut self, parameters: &Parameters) {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        self.search.service = some(&self.service);
+        self.search.service = some(&self.service).map(|name| service::stored(&name).to_owned());
         self.search.operation = some(&self.operation);
         self.search.tags = self.checked("tags", tags(&self.tags)).unwrap_or_default();
         self.search.duration_min = self

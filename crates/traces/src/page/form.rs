@@ -7,7 +7,7 @@ use super::{
     layout::Site,
     text,
 };
-use crate::{Operation, Store};
+use crate::{Operation, Store, kind};
 
 /// How many choices a list offers; what is typed need not be among them.
 const MOST_CHOICES: usize = 500;
@@ -121,7 +121,7 @@ fn operations(filter: &Filter, store: &Store) -> Vec<String> {
         return Vec::new();
     }
     let name = |operation: Operation| text::cut(&operation.name, 200);
-    let operations = store.operations(&filter.service, None);
+    let operations = kind::operations(store, &filter.service, None);
     let mut names: Vec<String> = operations.into_iter().map(name).collect();
     names.dedup();
     names.truncate(MOST_CHOICES);

@@ -21,8 +21,9 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use maud::html;
+use tower::limit::GlobalConcurrencyLimitLayer;
 
-use crate::{Store, TraceId, query::parameters::Parameters};
+use crate::{Store, TraceId, query::parameters::Parameters, service};
 use filter::Filter;
 use layout::Site;
 use palette::Palette;
@@ -32,6 +33,9 @@ type Pairs = Query<Vec<(String, String)>>;
 /// What the browser may load: our own style sheet and icon, and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Pages hold decoded traces: this many are made at once, more requests wait their turn.
+const CONCURRENT_PAGES: usize = 8;
 
 /// `/`, `/search`, `/trace/{id}` and what they need; any other path is a page that says so.
 pub fn router(store: Store) -> Router {
@@ -43,6 +47,7 @@ pub fn router(store: Store) -> Router {
         .route("/style.css", get(style))
         .route("/favicon.svg", get(icon))
         .fallback(unknown_path)
+        .layer(GlobalConcurrencyLimitLayer::new(CONCURRENT_PAGES))
         .layer(from_fn(guarded))
         .with_state(store)
 }
@@ -51,7 +56,7 @@ async fn search(State(store): State<Store>, uri: Uri, Query(pairs): Pairs) -> Re
     let site = Site::of(&uri);
     rendered(move || {
         let filter = Filter::read(&Parameters(pairs));
-        let palette = Palette::new(store.services());
+        let palette = Palette::new(service::names(&store));
         let status = match filter.problems.is_empty() {
             true => StatusCode::OK,
             false => StatusCode::BAD_REQUEST,
@@ -90,7 +95,7 @@ async fn trace(
         .and_then(|from| from.parse().ok());
     rendered(move || match store.trace(id) {
         Some(found) => {
-            let palette = Palette::new(store.services());
+            let palette = Palette::new(service::names(&store));
             let content = trace::trace(&site, &found, &palette, from.unwrap_or(0));
             let title = format!("Trace {}", text::short(id));
             (StatusCode::OK, site.document(&title, content))

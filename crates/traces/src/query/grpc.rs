@@ -12,7 +12,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::{MAX_TRACES, v3::DEFAULT_DEPTH};
-use crate::{Search, Store, StoredTrace, TraceId, kind};
+use crate::{Search, Store, StoredTrace, TraceId, kind, service};
 
 /// A message holds at most about this much, well under what clients accept by default (4 MiB).
 const CHUNK_BYTES: usize = 1 << 20;
@@ -66,7 +66,7 @@ impl QueryService for Queries {
         _: Request<GetServicesRequest>,
     ) -> Result<Response<GetServicesResponse>, Status> {
         let store = self.store.clone();
-        let services = blocking(move || store.services()).await?;
+        let services = blocking(move || service::names(&store)).await?;
         Ok(Response::new(GetServicesResponse { services }))
     }
 
@@ -118,7 +118,7 @@ fn search(query: TraceQueryParameters) -> Result<Search, Status> {
     let some = |text: String| (!text.is_empty()).then_some(text);
     let duration = |seconds, part| nanos(seconds, part).map(Duration::from_nanos);
     Ok(Search {
-        service: some(query.service_name),
+        service: some(query.service_name).map(|name| service::stored(&name).to_owned()),
         operation: some(query.operation_name),
         tags: query.attributes.into_iter().collect(),
         start_min,

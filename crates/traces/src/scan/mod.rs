@@ -87,6 +87,15 @@ pub(crate) fn scan(request: &[u8]) -> Result<Scanned<'_>, InvalidRequest> {
     }
 }
 
+/// Checks an encoded `ExportTraceServiceRequest` as receivers do; returns how many valid spans it
+/// has.
+///
+/// # Errors
+/// [`InvalidRequest`] if it can't be decoded.
+pub fn validate(request: &[u8]) -> Result<usize, InvalidRequest> {
+    scan(request).map(|scanned| scanned.spans.len())
+}
+
 const TYPICAL_SPAN_BYTES: usize = 256;
 
 impl<'a> Scanned<'a> {

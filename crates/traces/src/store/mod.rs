@@ -122,7 +122,7 @@ impl Store {
         query::find(&snapshot, search)
     }
 
-    /// The names of the services that have spans here, sorted.
+    /// The names of the services that have spans here, sorted; an empty one when spans name none.
     #[must_use]
     pub fn services(&self) -> Vec<String> {
         let snapshot = self.shared.read().log.snapshot();
@@ -136,8 +136,10 @@ impl Store {
                     .map(|name| name.of(&segment.bytes)),
             );
         }
-        let names = names.into_iter().filter(|name| !name.is_empty());
-        let names: BTreeSet<_> = names.map(|name| String::from_utf8_lossy(name)).collect();
+        let names: BTreeSet<_> = names
+            .into_iter()
+            .map(|name| String::from_utf8_lossy(name))
+            .collect();
         names.into_iter().map(String::from).collect()
     }
 

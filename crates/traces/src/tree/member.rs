@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::{
 };
 
 use super::value;
-use crate::kind;
+use crate::{kind, service};
 
 /// A span with the resource and the scope that it was reported under.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,12 +117,7 @@ pub fn members(batches: Vec<ResourceSpans>) -> Vec<Member> {
     members
 }
 
-/// The names that Jaeger stores in place of a `service.name` that it cannot use.
+/// The `service.name`, or Jaeger's word for none.
 pub(crate) fn service_name(resource: &Resource) -> &str {
-    let attribute = |key: &str| resource.attributes.iter().find(|found| found.key == key);
-    match value::string(&resource.attributes, "service.name") {
-        Some(name) => name,
-        None if attribute("service.name").is_some() => "empty-service-name",
-        None => "missing-service-name",
-    }
+    value::string(&resource.attributes, "service.name").unwrap_or(service::MISSING)
 }

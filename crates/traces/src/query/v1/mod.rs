@@ -26,7 +26,7 @@ use super::{
 use crate::{
     Store, StoredTrace, TraceId,
     dependencies::{Dependency, dependencies},
-    kind,
+    kind, service,
 };
 
 type Pairs = Query<Vec<(String, String)>>;
@@ -48,7 +48,7 @@ pub fn routes() -> Router<Store> {
 
 async fn services(State(store): State<Store>, Query(pairs): Pairs) -> Response {
     answer(&Parameters(pairs), move || {
-        let services = store.services();
+        let services = service::names(&store);
         let total = services.len();
         Ok(Envelope::of(services).total(total))
     })
@@ -61,7 +61,7 @@ async fn operation_names(
     Query(pairs): Pairs,
 ) -> Response {
     answer(&Parameters(pairs), move || {
-        let operations = store.operations(&service, None);
+        let operations = kind::operations(&store, &service, None);
         let names: BTreeSet<String> = operations.into_iter().map(|found| found.name).collect();
         let total = names.len();
         Ok(Envelope::of(names).total(total))

@@ -11,6 +11,7 @@ use crate::{
         go,
         parameters::{self, Parameters},
     },
+    service,
 };
 
 /// How many traces a search finds unless it says otherwise.
@@ -57,7 +58,10 @@ pub fn parse(parameters: &Parameters, now: u64) -> Result<Wanted, String> {
     let duration_min = parameters.duration("minDuration")?;
     let duration_max = parameters.duration("maxDuration")?;
     let search = Search {
-        service: parameters.text("service"),
+        service: parameters
+            .get("service")
+            .map(service::stored)
+            .map(str::to_owned),
         operation: parameters.text("operation"),
         tags: tags(parameters)?,
         start_min: Some(start),

@@ -19,7 +19,7 @@ use super::{
     parameters::Parameters,
     response::{self, INTERNAL},
 };
-use crate::{Store, TraceId, kind};
+use crate::{Store, TraceId, kind, service};
 
 type Pairs = Query<Vec<(String, String)>>;
 
@@ -71,7 +71,7 @@ struct Services {
 async fn services(State(store): State<Store>, Query(pairs): Pairs) -> Response {
     answer(&Parameters(pairs), move || {
         Ok(Services {
-            services: store.services(),
+            services: service::names(&store),
         })
     })
     .await

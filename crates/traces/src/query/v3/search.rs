@@ -11,6 +11,7 @@ use crate::{
         go,
         parameters::{self, Parameters},
     },
+    service,
 };
 
 /// How many traces a search finds unless it says otherwise.
@@ -53,7 +54,7 @@ pub fn parse(parameters: &Parameters) -> Result<Search, String> {
     let duration_max = read(parameters, DURATION_MAX, go::duration)?;
     read(parameters, RAW, go::boolean)?;
     Ok(Search {
-        service: text(SERVICE),
+        service: text(SERVICE).map(|name| service::stored(&name).to_owned()),
         operation: text(OPERATION),
         tags: read(parameters, ATTRIBUTES, attributes)?.unwrap_or_default(),
         start_min: Some(start_min),

@@ -223,6 +223,25 @@ async fn a_service_named_like_a_path_is_found() {
 }
 
 #[tokio::test]
+async fn spans_that_name_no_service_are_found_under_jaegers_name_for_it() {
+    let store = Store::new(1 << 20);
+    let mut nameless = batch("", vec![span(1, 1, 0, "work", START, START + 1)]);
+    nameless.resource = None;
+    insert(&store, vec![nameless]);
+    let server = Server::start(&store).await;
+    let (_, services) = server.query("/api/services", &[]).await;
+    assert_eq!(services["data"], json!(["missing-service-name"]));
+    let (_, names) = server
+        .query("/api/services/missing-service-name/operations", &[])
+        .await;
+    assert_eq!(names["data"], json!(["work"]));
+    let search = [&WINDOW[..], &[("service", "missing-service-name")]].concat();
+    let (_, answer) = server.query("/api/traces", &search).await;
+    let process = &answer["data"][0]["processes"]["p1"];
+    assert_eq!(process["serviceName"], "missing-service-name");
+}
+
+#[tokio::test]
 async fn dependencies_count_calls_between_services() {
     let server = server().await;
     let window = [("endTs", "1700000003000"), ("lookback", "3600000")];
