@@ -107,6 +107,9 @@ impl Live {
     /// [`Refusal`] says what is wrong with the plan; what was in force before stays.
     pub fn install(&self, plan: wire::Plan) -> Result<Installed, Refusal> {
         let mut plans = self.plans.lock();
+        if let Some(same) = plans.installed(&plan) {
+            return Ok(same);
+        }
         let none = Levels::new();
         let levels = plans
             .current
@@ -190,6 +193,20 @@ impl Live {
         self.view.store(Arc::clone(&phase.view));
         self.generation
             .store(phase.view.generation(), Ordering::Release);
+    }
+}
+
+impl Plans {
+    /// Says so if the plan is in force already: it goes on, and so do its counts.
+    fn installed(&self, plan: &wire::Plan) -> Option<Installed> {
+        let current = self.current.as_ref()?;
+        let version = plan.version?;
+        let is_same = current.version.epoch == version.epoch
+            && current.version.sequence == version.sequence
+            && current.digest == plan.digest;
+        is_same.then_some(Installed {
+            version: current.version,
+        })
     }
 }
 

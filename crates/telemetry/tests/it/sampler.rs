@@ -336,6 +336,18 @@ fn counts_say_when() {
 }
 
 #[test]
+fn a_plan_that_comes_again_goes_on_counting() {
+    let (live, sampler) = sampler(vec![phase(Some(probability(0)), &[])]);
+    for started in 1..=20 {
+        root(&sampler, 1, "GET /");
+        live.install(plan(1, vec![phase(Some(probability(0)), &[])])).unwrap();
+        let counts = live.counts();
+        assert_eq!(counts.len(), 1);
+        assert_eq!(count(&counts, ""), (started, 0));
+    }
+}
+
+#[test]
 fn the_plan_in_force_is_known() {
     let (live, _) = sampler(vec![phase(None, &[])]);
     let held = live.held().unwrap();

@@ -1,0 +1,102 @@
+//! The stream's client against the real control plane.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use opentelemetry_sdk::trace::SamplingDecision;
+use spoor_control::{Control, Instance, Settings};
+use spoor_policy::{Namespace, Policy, PolicyKey, ServiceName, Strategy, Version, resolve};
+use spoor_telemetry::{
+    batch::SpanCounts,
+    control_stream::{self, ControlStream, Pace},
+    faults::Faults,
+    sampler::{Fallback, Live, LiveSampler},
+};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+
+use crate::sampler::root;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+const DECISIONS: u64 = 10_000;
+
+#[tokio::test]
+async fn a_policy_reaches_the_sampler_and_its_evidence_comes_back() {
+    let control = Control::new(Settings::default());
+    let service = ServiceName::new("service-a").unwrap();
+    control.expect(vec![Instance {
+        namespace: Namespace::default(),
+        service: service.clone(),
+        id: "one".to_owned(),
+    }]);
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = incoming.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = Server::builder()
+        .add_service(control.policy_stream())
+        .serve_with_incoming(incoming);
+    let server = tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
+
+    let live = Arc::new(Live::new());
+    let client = ControlStream {
+        endpoint: format!("http://{address}").parse().unwrap(),
+        service,
+        instance: "one".to_owned(),
+        live: Arc::clone(&live),
+        faults: Arc::new(Faults::new()),
+        spans: Arc::new(SpanCounts::new()),
+        pace: Pace {
+            report: Duration::from_millis(20),
+            ..Pace::default()
+        },
+    };
+    let client = tokio::spawn(control_stream::run(client, stop.clone()));
+    let sampler = LiveSampler::new(live, Fallback::default());
+
+    for percent in ["1%", "0.1%", "100%"] {
+        let version = publish(&control, percent);
+        let converged = timeout(DEADLINE, control.converged(version)).await.unwrap();
+        assert_eq!(converged.instances, 1);
+        let kept = (1..=DECISIONS).filter(|id| keeps(&sampler, *id)).count() as u64;
+        assert_eq!(observed(&control).await, (DECISIONS, kept), "at {percent}");
+    }
+    stop.cancel();
+    timeout(DEADLINE, client).await.unwrap().unwrap();
+    server.await.unwrap();
+}
+
+fn keeps(sampler: &LiveSampler, number: u64) -> bool {
+    // Spread over the bits that decide.
+    let id = u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    root(sampler, id, "GET /").decision == SamplingDecision::RecordAndSample
+}
+
+fn key() -> PolicyKey {
+    PolicyKey {
+        namespace: Namespace::default(),
+        name: "service-a".parse().unwrap(),
+    }
+}
+
+fn publish(control: &Control, percent: &str) -> Version {
+    let now = Timestamp::now();
+    let head = Strategy::Probability(percent.parse().unwrap());
+    let policy = Policy::new(key(), 0, now, Vec::new(), Some(head), None, None).unwrap();
+    control.publish(resolve(&[policy], now))
+}
+
+/// The root decisions, and those that keep, once all have arrived.
+async fn observed(control: &Control) -> (u64, u64) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let observed = control
+            .evidence(&key())
+            .and_then(|evidence| evidence.observed);
+        if let Some(observed) = observed.filter(|observed| observed.started >= DECISIONS) {
+            return (observed.started, observed.sampled);
+        }
+        assert!(Instant::now() < deadline, "{observed:?}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
