@@ -1,0 +1,174 @@
+use std::time::Duration;
+
+use spoor_proto::spoor::wishlist::v1::{AddRequest, DeleteRequest, ListRequest, Wish};
+use spoor_wishlist::wishlist::{self, Keeper, MOST_WISHES};
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use crate::{
+    postgres::Postgres,
+    running::{Wishlist, args},
+};
+
+async fn add(wishlist: &Wishlist, name: &str) -> Result<Wish, Status> {
+    let request = AddRequest {
+        name: name.to_owned(),
+    };
+    Ok(wishlist.client().await.add(request).await?.into_inner())
+}
+
+async fn delete(wishlist: &Wishlist, id: &str) -> Result<(), Code> {
+    let request = DeleteRequest { id: id.to_owned() };
+    let deleted = wishlist.client().await.delete(request).await;
+    deleted.map(|_| ()).map_err(|status| status.code())
+}
+
+async fn names(wishlist: &Wishlist) -> Vec<String> {
+    let reply = wishlist
+        .client()
+        .await
+        .list(ListRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    reply.wishes.into_iter().map(|wish| wish.name).collect()
+}
+
+/// What holds for every database; it must be empty.
+async fn keeps_wishes(wishlist: &Wishlist) {
+    const HOSTILE: &str = "'); DROP TABLE wishes; --";
+    assert_eq!(names(wishlist).await, [""; 0]);
+    let bike = add(wishlist, " a bike ").await.unwrap();
+    assert_eq!(bike.name, "a bike");
+    assert!(bike.created_unix_millis > 1_700_000_000_000);
+    add(wishlist, HOSTILE).await.unwrap();
+    add(wishlist, "ein Spätzlehobel 🎁").await.unwrap();
+    assert_eq!(
+        names(wishlist).await,
+        ["ein Spätzlehobel 🎁", HOSTILE, "a bike"]
+    );
+
+    assert_eq!(delete(wishlist, &bike.id).await, Ok(()));
+    assert_eq!(delete(wishlist, &bike.id).await, Err(Code::NotFound));
+    assert_eq!(delete(wishlist, "no id").await, Err(Code::NotFound));
+    assert_eq!(
+        add(wishlist, "").await.unwrap_err().code(),
+        Code::InvalidArgument
+    );
+    assert_eq!(names(wishlist).await, ["ein Spätzlehobel 🎁", HOSTILE]);
+}
+
+/// And then fills it.
+async fn is_bounded(wishlist: &Wishlist) {
+    let mut client = wishlist.client().await;
+    let there = names(wishlist).await.len();
+    for number in there..usize::try_from(MOST_WISHES).unwrap() {
+        client
+            .add(AddRequest {
+                name: number.to_string(),
+            })
+            .await
+            .unwrap();
+    }
+    let over = client
+        .add(AddRequest {
+            name: "one more".to_owned(),
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(over.code(), Code::ResourceExhausted);
+    assert!(over.message().contains("delete one first"), "{over}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory() {
+    let wishlist = Wishlist::on("sqlite::memory:").await;
+    keeps_wishes(&wishlist).await;
+    is_bounded(&wishlist).await;
+    wishlist.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("wishes.db").display());
+    let wishlist = Wishlist::on(&url).await;
+    keeps_wishes(&wishlist).await;
+    let before = names(&wishlist).await;
+    wishlist.end().await;
+    let wishlist = Wishlist::on(&url).await;
+    assert_eq!(names(&wishlist).await, before, "kept over a restart");
+    is_bounded(&wishlist).await;
+    wishlist.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres() {
+    let Some(postgres) = Postgres::start() else {
+        return;
+    };
+    let url = postgres.url();
+    is_up(&url).await;
+    let wishlist = Wishlist::on(&url).await;
+    keeps_wishes(&wishlist).await;
+    let before = names(&wishlist).await;
+    wishlist.end().await;
+    let wishlist = Wishlist::on(&url).await;
+    assert_eq!(names(&wishlist).await, before, "kept over a restart");
+    is_bounded(&wishlist).await;
+
+    drop(postgres);
+    let status = wishlist
+        .client()
+        .await
+        .list(ListRequest {})
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    wishlist.end().await;
+}
+
+async fn is_up(url: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = open(url).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn open(url: &str) -> Result<Keeper, wishlist::RunError> {
+    Keeper::open(args(&[&format!("--database-url={url}")])).await
+}
+
+#[rstest::rstest]
+#[case(
+    "sqlite:/nowhere/wishes.db",
+    "can't open the database sqlite:/nowhere/wishes.db"
+)]
+#[case(
+    "postgres://me:secret@127.0.0.1:1/w",
+    "can't open the database postgres://127.0.0.1:1/w"
+)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_can_not_be_had_is_named(#[case] url: &str, #[case] says: &str) {
+    let error = open(url).await.expect_err("it can't be had");
+    assert_eq!(error.to_string(), says);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_database_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wishes.db");
+    std::fs::write(
+        &file,
+        "no database, but long enough to look like the header of one: ".repeat(99),
+    )
+    .unwrap();
+    let error = open(&format!("sqlite:{}", file.display()))
+        .await
+        .expect_err("it is no database");
+    assert!(
+        error.to_string().contains(&file.display().to_string()),
+        "{error}"
+    );
+}

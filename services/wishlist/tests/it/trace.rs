@@ -1,0 +1,58 @@
+use opentelemetry::{
+    Value,
+    trace::{SpanId, SpanKind},
+};
+use opentelemetry_sdk::trace::SpanData;
+
+use crate::{
+    running::{both, json},
+    spans::CAUGHT,
+};
+
+fn one<'a>(spans: &'a [SpanData], name: &str, kind: &SpanKind) -> &'a SpanData {
+    let found: Vec<_> = spans
+        .iter()
+        .filter(|span| span.name == name && span.span_kind == *kind)
+        .collect();
+    assert_eq!(found.len(), 1, "{name} {kind:?} among {spans:#?}");
+    found[0]
+}
+
+fn attribute<'a>(span: &'a SpanData, key: &str) -> Option<&'a Value> {
+    span.attributes
+        .iter()
+        .find(|pair| pair.key.as_str() == key)
+        .map(|pair| &pair.value)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_one_trace_down_to_the_statement() {
+    const ADD: &str = "spoor.wishlist.v1.Wishlist/Add";
+    let (_wishlist, gateway) = both().await;
+    let added = gateway.post("/api/wishes", "application/json", r#"{"name": "a bike"}"#);
+    let response = added.send().await.unwrap();
+    let trace = response.headers()["x-trace-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(json(response).await.0, 201);
+
+    let spans = CAUGHT.trace(&trace, 4).await;
+    let edge = one(&spans, "POST /api/wishes", &SpanKind::Server);
+    let call = one(&spans, ADD, &SpanKind::Client);
+    let add = one(&spans, ADD, &SpanKind::Server);
+    let insert = one(&spans, "INSERT wishes", &SpanKind::Client);
+    assert_eq!(edge.parent_span_id, SpanId::INVALID);
+    assert_eq!(call.parent_span_id, edge.span_context.span_id());
+    assert_eq!(add.parent_span_id, call.span_context.span_id());
+    assert_eq!(insert.parent_span_id, add.span_context.span_id());
+    assert_eq!(
+        attribute(insert, "db.system.name"),
+        Some(&Value::from("sqlite"))
+    );
+    let text = attribute(insert, "db.query.text").unwrap().to_string();
+    assert!(
+        text.starts_with("INSERT INTO wishes") && !text.contains("a bike"),
+        "{text}"
+    );
+}
