@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::field::quoted;
+
 /// Why a text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a duration such as \"500ms\", \"2s\" or \"1m30s\", not {0:?}")]
+#[error("must be a duration such as \"500ms\", \"2s\" or \"1m30s\", not {}", quoted(.0))]
 pub struct InvalidDuration(pub String);
 
 /// The units, largest first, with their milliseconds.

@@ -1,6 +1,9 @@
 //! Where in a resource something is wrong.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+/// The letters of a text that a message shows.
+const MAX_SHOWN: usize = 60;
 
 /// The way from a document's root to a field, written `spec.targets[0].service`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,8 +47,8 @@ impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, segment) in self.0.iter().enumerate() {
             match segment {
-                Segment::Field(name) if at == 0 => f.write_str(name)?,
-                Segment::Field(name) => write!(f, ".{name}")?,
+                Segment::Field(name) if at == 0 => f.write_str(&shortened(name, MAX_SHOWN))?,
+                Segment::Field(name) => write!(f, ".{}", shortened(name, MAX_SHOWN))?,
                 Segment::Index(index) => write!(f, "[{index}]")?,
             }
         }
@@ -70,5 +73,18 @@ impl FieldError {
             path,
             problem: problem.into(),
         }
+    }
+}
+
+/// A text as a message shows it, in quotation marks.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("{:?}", shortened(text, MAX_SHOWN))
+}
+
+/// As much of a text as a message needs.
+pub(crate) fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+        None => text.into(),
     }
 }

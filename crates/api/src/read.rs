@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    FieldError, FieldPath, SamplingPolicy, schema,
+    FieldError, FieldPath, SamplingPolicy,
+    field::quoted,
+    schema,
     yaml::{self, Malformed},
 };
 use documents::Document;
@@ -190,8 +192,8 @@ fn twice(manifests: &[Manifest]) -> Vec<ReadError> {
         match first.get(&(namespace, metadata.name.as_str())) {
             Some(line) => {
                 let problem = format!(
-                    "{:?} stands already at line {line}: give this one another name or delete one",
-                    metadata.name
+                    "{} stands already at line {line}: give this one another name or delete one",
+                    quoted(&metadata.name)
                 );
                 let path = FieldPath::root().field("metadata").field("name");
                 errors.push(manifest.error(FieldError::new(path, problem)));

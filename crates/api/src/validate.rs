@@ -10,7 +10,7 @@ use spoor_policy::{
 
 use crate::{
     API_VERSION, AttributeMatch, FieldError, FieldPath, Head, KeepRule, Metadata, SamplingPolicy,
-    SamplingPolicySpec, Tail, Target, parse_duration,
+    SamplingPolicySpec, Tail, Target, field::quoted, parse_duration,
 };
 
 impl SamplingPolicy {
@@ -23,11 +23,14 @@ impl SamplingPolicy {
         let mut errors = Errors::default();
         let root = FieldPath::root();
         if self.api_version != API_VERSION {
-            let problem = format!("must be \"{API_VERSION}\", not {:?}", self.api_version);
+            let problem = format!(
+                "must be \"{API_VERSION}\", not {}",
+                quoted(&self.api_version)
+            );
             errors.add(root.field("apiVersion"), problem);
         }
         if self.kind != Self::KIND {
-            let problem = format!("must be \"{}\", not {:?}", Self::KIND, self.kind);
+            let problem = format!("must be \"{}\", not {}", Self::KIND, quoted(&self.kind));
             errors.add(root.field("kind"), problem);
         }
         let key = errors.key(&self.metadata, &root.field("metadata"));
@@ -108,7 +111,10 @@ impl Errors {
             .map(|tail| self.tail(tail, &at.field("tail")));
         let expires_at = spec.expires_at.as_ref().map(|text| {
             let parsed = text.parse::<Timestamp>().map_err(|_| {
-                format!("must be a time such as \"2027-01-01T12:00:00Z\", not {text:?}")
+                format!(
+                    "must be a time such as \"2027-01-01T12:00:00Z\", not {}",
+                    quoted(text)
+                )
             });
             self.check(at.field("expiresAt"), parsed)
         });
@@ -259,7 +265,10 @@ impl Errors {
         for (index, item) in items.into_iter().enumerate() {
             let name = item.to_string();
             if !seen.insert(item) {
-                self.add(path(index), format!("{name:?} stands twice: name it once"));
+                self.add(
+                    path(index),
+                    format!("{} stands twice: name it once", quoted(&name)),
+                );
             }
         }
     }

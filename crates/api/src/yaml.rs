@@ -9,12 +9,20 @@ use serde::{
 use serde_json::{Map, Number, Value};
 use serde_yaml::Deserializer;
 
-use crate::field::{FieldPath, Segment};
+use crate::field::{FieldPath, Segment, quoted, shortened};
 
 /// What a document may hold at most: aliases repeat what they stand for, so that a short text
 /// can mean a very long document.
 const MAX_NODES: usize = 20_000;
 const MAX_TEXT: usize = 4 << 20;
+
+/// How many brackets may stand open, and how many there may be: for each token the parser goes
+/// through all that are open.
+const MAX_OPEN: usize = 100;
+const MAX_BRACKETS: usize = 10_000;
+
+/// The letters of the parser's messages, which hold fields' names, that are passed on.
+const MAX_MESSAGE: usize = 300;
 
 /// Writes a resource as YAML.
 ///
@@ -34,6 +42,7 @@ pub(crate) struct Malformed {
 
 /// Reads one document. An empty one is null.
 pub(crate) fn parse(text: &str) -> Result<Value, Malformed> {
+    check_brackets(text)?;
     let budget = Budget {
         nodes: Cell::new(MAX_NODES),
         text: Cell::new(MAX_TEXT),
@@ -42,8 +51,32 @@ pub(crate) fn parse(text: &str) -> Result<Value, Malformed> {
         .deserialize(Deserializer::from_str(text))
         .map_err(|error| Malformed {
             line: error.location().map(|location| location.line()),
-            problem: without_location(&error),
+            problem: shortened(&without_location(&error), MAX_MESSAGE).into_owned(),
         })
+}
+
+/// Counts brackets wherever they stand, also in quotation marks: those are closed again.
+fn check_brackets(text: &str) -> Result<(), Malformed> {
+    let (mut open, mut all) = (0usize, 0usize);
+    for (number, line) in text.lines().enumerate() {
+        for byte in line.bytes() {
+            match byte {
+                b'[' | b'{' => (open, all) = (open + 1, all + 1),
+                b']' | b'}' => open = open.saturating_sub(1),
+                _ => {}
+            }
+        }
+        if open > MAX_OPEN || all > MAX_BRACKETS {
+            let problem = format!(
+                "must have at most {MAX_BRACKETS} opening brackets in a document and {MAX_OPEN} that are not closed again"
+            );
+            return Err(Malformed {
+                line: Some(number + 1),
+                problem,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The line of a field, counted from 1: that of its key, or of the deepest part of the way to it
@@ -197,7 +230,8 @@ impl Visitor<'_> for Key<'_> {
         self.budget.spend(name.len())?;
         if !self.seen.insert(name.to_owned()) {
             return Err(E::custom(format!(
-                "field {name:?} stands twice: delete one"
+                "field {} stands twice: delete one",
+                quoted(name)
             )));
         }
         Ok(name.to_owned())

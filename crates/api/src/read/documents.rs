@@ -9,35 +9,57 @@ pub(super) struct Document<'a> {
 }
 
 /// Splits before each line that begins with `---`, which in YAML is nothing but a document's
-/// start wherever it stands. Directives (`%YAML 1.2`) stay with the document that follows.
+/// start wherever it stands, and leaves out what is empty. Directives (`%YAML 1.2`) stay with the
+/// document that follows.
 pub(super) fn split(text: &str) -> Vec<Document<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (mut documents, mut start, mut lines_before) = (vec![], 0, 0);
-    let (mut at, mut has_content) = (0, false);
+    let mut documents = vec![];
+    let mut part = Part::default();
+    let mut at = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {
-        if is_marker(line) && has_content {
-            documents.extend(
-                text.get(start..at)
-                    .map(|text| Document { text, lines_before }),
-            );
-            (start, lines_before, has_content) = (at, number, false);
+        let after_marker = marker(line);
+        if after_marker.is_some() && (part.has_marker || part.has_content) {
+            documents.extend(part.document(text, at));
+            part = Part {
+                start: at,
+                lines_before: number,
+                ..Part::default()
+            };
         }
-        has_content |= is_content(line);
+        part.has_marker |= after_marker.is_some();
+        part.has_content |= is_content(after_marker.unwrap_or(line));
         at += line.len();
     }
-    documents.extend(
-        text.get(start..)
-            .map(|text| Document { text, lines_before }),
-    );
+    documents.extend(part.document(text, at));
     documents
 }
 
-fn is_marker(line: &str) -> bool {
-    line.strip_prefix("---")
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+/// The part of a text that is being read.
+#[derive(Default)]
+struct Part {
+    start: usize,
+    lines_before: usize,
+    has_marker: bool,
+    has_content: bool,
+}
+
+impl Part {
+    fn document<'a>(&self, text: &'a str, end: usize) -> Option<Document<'a>> {
+        let text = text.get(self.start..end)?;
+        self.has_content.then_some(Document {
+            text,
+            lines_before: self.lines_before,
+        })
+    }
+}
+
+/// What follows `---` in a line that begins a document.
+fn marker(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("---")?;
+    (rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n'])).then_some(rest)
 }
 
 fn is_content(line: &str) -> bool {
     let line = line.trim();
-    !(line.is_empty() || line.starts_with(['#', '%']))
+    !(line.is_empty() || line == "..." || line.starts_with(['#', '%']))
 }

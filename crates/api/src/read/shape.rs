@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{API_VERSION, FieldError, FieldPath};
+use crate::{API_VERSION, FieldError, FieldPath, field::quoted};
 
 /// What is wrong with `apiVersion` and `kind`; while something is, the rest says nothing.
 pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
@@ -151,16 +151,9 @@ fn name(value: &Value) -> String {
         Value::Null => "empty".to_owned(),
         Value::Bool(flag) => format!("the boolean {flag}"),
         Value::Number(number) => format!("the number {number}"),
-        Value::String(text) => format!("the text {}", shortened(text)),
+        Value::String(text) => format!("the text {}", quoted(text)),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a mapping".to_owned(),
-    }
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
-        None => format!("{text:?}"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the crate promises, asked from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod durations;
+mod hostile;
 mod read;
 mod samples;

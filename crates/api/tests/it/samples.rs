@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use jiff::Timestamp;
 use spoor_api::read;
 
-fn samples() -> Vec<(String, String)> {
+pub fn samples() -> Vec<(String, String)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../k8s/samples");
     let mut samples: Vec<(String, String)> = fs::read_dir(folder)
         .unwrap()

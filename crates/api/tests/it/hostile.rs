@@ -1,0 +1,203 @@
+//! Texts that nobody means well with: whatever comes, reading ends, soon, and says something.
+
+use std::time::{Duration, Instant};
+
+use proptest::{collection::vec, prelude::*, sample::select};
+use rstest::rstest;
+use spoor_api::read::{self, MAX_BYTES, MAX_ERRORS};
+
+use crate::samples::samples;
+
+/// Reads a text and looks at every word of the answer.
+fn read_all(text: &str) {
+    let start = Instant::now();
+    match read::policies(text, "f.yaml") {
+        Ok(manifests) => {
+            let lines = text.lines().count();
+            assert!(
+                manifests
+                    .iter()
+                    .all(|manifest| (1..=lines).contains(&manifest.line))
+            );
+        }
+        Err(errors) => {
+            assert!((1..=MAX_ERRORS).contains(&errors.len()));
+            let lines = text.lines().count().max(1);
+            for error in errors {
+                // The end of a text is after its last line.
+                assert!(
+                    error
+                        .line
+                        .is_none_or(|line| (1..=lines + 1).contains(&line)),
+                    "{error}"
+                );
+                assert!(error.to_string().len() < 1_000, "{error}");
+            }
+        }
+    }
+    // Not a benchmark: a hang is what it must not be.
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+const HEAD: &str = "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: p}\n";
+
+fn billion_laughs() -> String {
+    let levels: String = (1..12)
+        .map(|level| {
+            let previous = format!("*l{}", level - 1);
+            format!("l{level}: &l{level} [{}]\n", vec![previous; 10].join(", "))
+        })
+        .collect();
+    format!("l0: &l0 ha\n{levels}{HEAD}spec: *l11\n")
+}
+
+fn long_alias() -> String {
+    format!(
+        "t: &t {}\nu: [{}]\n",
+        "x".repeat(500_000),
+        vec!["*t"; 10_000].join(", ")
+    )
+}
+
+#[rstest]
+#[case::nothing("", true)]
+#[case::only_comments("# a\n---\n# b\n---\n", true)]
+#[case::byte_order_mark(&format!("\u{feff}{HEAD}spec: {{head: {{probability: 1%}}}}\n"), true)]
+#[case::carriage_returns(
+    &format!("{HEAD}spec: {{head: {{probability: 1%}}}}\n---\n# b\n").replace('\n', "\r\n"),
+    true
+)]
+#[case::directive(&format!("%YAML 1.2\n---\n{HEAD}spec: {{head: {{probability: 1%}}}}\n...\n"), true)]
+#[case::an_alias_is_fine(
+    &format!("{HEAD}spec: {{head: {{probability: &p 1%}}, tail: {{otherwise: *p}}}}\n"),
+    true
+)]
+#[case::json(
+    r#"{"apiVersion": "spoor.dev/v1alpha1", "kind": "SamplingPolicy", "metadata": {"name": "p"}, "spec": {"head": {"probability": "1%"}}}"#,
+    true
+)]
+#[case::status_is_ignored(
+    &format!("{HEAD}spec: {{head: {{probability: 1%}}}}\nstatus: {{conditions: 3}}\n"),
+    true
+)]
+#[case::null_is_absent(
+    &format!("{HEAD}spec: {{head: {{probability: 1%, rateLimit: null}}, tail: ~}}\n"),
+    true
+)]
+#[case::two_documents_without_a_line_between("a: 1\n...\nb: 2\n", false)]
+#[case::billion_laughs(&billion_laughs(), false)]
+#[case::long_alias(&long_alias(), false)]
+#[case::alias_of_itself("a: &a [*a]\n", false)]
+#[case::unknown_alias("a: *b\n", false)]
+#[case::merge_key("a: &a {b: 1}\n<<: *a\n", false)]
+#[case::deep_flow(&"[".repeat(100_000), false)]
+#[case::deep_closed_flow(&("[".repeat(50_000) + &"]".repeat(50_000)), false)]
+#[case::deep_maps_with_quoted_brackets(&r#"{"}": "#.repeat(50_000), false)]
+#[case::deep_maps(&"{a: ".repeat(50_000), false)]
+#[case::deep_blocks(&"- ".repeat(100_000), false)]
+#[case::many_questions(&"? ".repeat(100_000), false)]
+#[case::many_keys(&(0..100_000).map(|at| format!("k{at}: 1\n")).collect::<String>(), false)]
+#[case::many_anchors(&(0..20_000).map(|at| format!("- &a{at} x\n")).collect::<String>(), false)]
+#[case::many_documents(&"---\na: 1\n".repeat(1_001), false)]
+#[case::many_bad_documents(&"---\na: 1\n".repeat(999), false)]
+#[case::many_broken_documents(&"---\n[\n".repeat(999), false)]
+#[case::many_empty_documents(&"---\n# nothing\n".repeat(2_000), true)]
+#[case::too_long(&"# a\n".repeat(MAX_BYTES / 4 + 1), false)]
+#[case::long_comment(&"# a\n".repeat(MAX_BYTES / 4), true)]
+#[case::long_name(&format!("{HEAD}spec: {{head: {{probability: {}%}}}}\n", "9".repeat(100_000)), false)]
+#[case::long_time(&format!("{HEAD}spec: {{expiresAt: {}}}\n", "9".repeat(100_000)), false)]
+#[case::long_key(&format!("{HEAD}spec: {{? {} : 1}}\n", "k".repeat(100_000)), false)]
+#[case::long_key_of_a_mistake(&format!("? {} \n: {{a: 1, a: 2}}\n", "k".repeat(100_000)), false)]
+#[case::long_duplicates(
+    &format!("{HEAD}spec: {{targets: [{{service: a, operations: [{0}, {0}]}}]}}\n", "o".repeat(100_000)),
+    false
+)]
+#[case::long_tag(&format!("a: !{} b\n", "t".repeat(100_000)), false)]
+#[case::infinity(&format!("{HEAD}spec: {{priority: .inf}}\n"), false)]
+#[case::huge_number(&format!("{HEAD}spec: {{priority: 99999999999999999999}}\n"), false)]
+#[case::vast_number(&format!("{HEAD}spec: {{priority: 9{}}}\n", "9".repeat(400)), false)]
+#[case::keys_that_are_lists("[a]: 1\n", false)]
+#[case::zeros("\0\0\0", false)]
+#[case::binary("a: !!binary aGVsbG8=\n", false)]
+fn hostile(#[case] text: &str, #[case] is_taken: bool) {
+    read_all(text);
+    let result = read::policies(text, "f.yaml");
+    assert_eq!(result.is_ok(), is_taken, "{result:?}");
+}
+
+/// One change of a text.
+#[derive(Clone, Debug)]
+enum Change {
+    Delete(usize, usize),
+    Insert(usize, String),
+    Repeat(usize, usize),
+    Swap(usize, usize),
+}
+
+/// What YAML gives a meaning to.
+const PIECES: &[&str] = &[
+    "---\n", "...\n", "- ", "? ", ": ", ":", "&a ", "*a", "!t ", "[", "]", "{", "}", "|\n", ">-\n",
+    "\"", "'", "#", "%", "\t", "\r", "\n", "  ", "\0", "\u{feff}", "ä", "null", "~", "1e9",
+    "<<: *a", "!!int ", "0x1F", ".nan", "@", "`", ", ",
+];
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (any::<usize>(), 0usize..20).prop_map(|(at, len)| Change::Delete(at, len)),
+        (any::<usize>(), select(PIECES)).prop_map(|(at, s)| Change::Insert(at, s.to_owned())),
+        (any::<usize>(), ".{1,5}").prop_map(|(at, text)| Change::Insert(at, text)),
+        (any::<usize>(), 1usize..60).prop_map(|(at, len)| Change::Repeat(at, len)),
+        (any::<usize>(), any::<usize>()).prop_map(|(one, other)| Change::Swap(one, other)),
+    ]
+}
+
+fn apply(text: &str, changes: &[Change]) -> String {
+    let mut letters: Vec<char> = text.chars().collect();
+    for change in changes {
+        let len = letters.len();
+        let place = |at: usize| at % (len + 1);
+        match change {
+            Change::Delete(at, count) => {
+                let at = place(*at);
+                letters.drain(at..(at + count).min(len));
+            }
+            Change::Insert(at, piece) => {
+                let at = place(*at);
+                letters.splice(at..at, piece.chars());
+            }
+            Change::Repeat(at, count) => {
+                let at = place(*at);
+                let piece = letters[at..(at + count).min(len)].to_vec();
+                letters.splice(at..at, piece);
+            }
+            Change::Swap(one, other) if len > 0 => letters.swap(one % len, other % len),
+            Change::Swap(..) => {}
+        }
+    }
+    letters.into_iter().collect()
+}
+
+proptest! {
+    #[test]
+    fn any_text(text in "\\PC{0,200}|[\\x00-\\x7f]{0,200}") {
+        read_all(&text);
+    }
+
+    #[test]
+    fn any_bytes(bytes in vec(any::<u8>(), 0..400)) {
+        read_all(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn yaml_like_texts(text in "([ \\-?:,\\[\\]{}#&*!|>'\"%@`\n\tab1~.<]|---\n|a: |- ){0,120}") {
+        read_all(&text);
+    }
+
+    #[test]
+    fn changed_samples(
+        (_, text) in select(samples()), other in select(samples()), changes in vec(change(), 1..12),
+    ) {
+        read_all(&apply(&text, &changes));
+        read_all(&apply(&format!("{text}---\n{}", other.1), &changes));
+    }
+}
