@@ -42,7 +42,7 @@ impl Control {
         &self,
         identity: &Identity,
         hello: &proto::Hello,
-    ) -> Result<(Seat, watch::Receiver<Outgoing>, Option<Arc<Served>>), Status> {
+    ) -> Result<(Seat, Option<Arc<Served>>), Status> {
         let key = (identity.namespace.clone(), identity.service.clone());
         let Some(service) = self.0.enter(&key) else {
             self.0.metrics.turned_away("TooManyServices");
@@ -55,16 +55,20 @@ impl Control {
             service,
             has_warned: AtomicBool::new(false),
         };
-        let outgoing = seat.service.outgoing.subscribe();
         let held = seat.sit_down(hello);
         self.0.metrics.subscribers.inc();
         seat.settle();
         self.0.tick();
-        Ok((seat, outgoing, held))
+        Ok((seat, held))
     }
 }
 
 impl Seat {
+    /// What its stream is to have.
+    pub(crate) fn outgoing(&self) -> watch::Receiver<Outgoing> {
+        self.service.outgoing.subscribe()
+    }
+
     /// Notes that a plan is on its way.
     pub(crate) fn sent(&self, served: &Served) -> Result<(), Status> {
         let mut state = self.service.state();

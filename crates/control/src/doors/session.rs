@@ -128,11 +128,11 @@ impl Session {
         let identity = identified
             .unwrap_or_else(|_| Err(Status::unavailable("who you are could not be found out")))
             .inspect_err(|_| self.control.0.metrics.turned_away("NotIdentified"))?;
-        let (seat, outgoing, sent_plan) = self.control.seat(&identity, &hello)?;
+        let (seat, sent_plan) = self.control.seat(&identity, &hello)?;
         let heard = Instant::now();
         Ok(Some(Seated {
+            outgoing: seat.outgoing(),
             seat,
-            outgoing,
             sent_plan,
             sent_faults: None,
             idle_after: settings.idle_after,

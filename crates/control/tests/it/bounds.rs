@@ -23,7 +23,8 @@ async fn streams_are_bounded() {
     .await;
     let mut first = lab.client("a", "1").await;
     let mut second = lab.client("a", "2").await;
-    (first.plan().await, second.plan().await);
+    first.plan().await;
+    second.plan().await;
     let hello = || {
         Message::Hello(proto::Hello {
             service: "a".to_owned(),

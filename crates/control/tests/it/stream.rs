@@ -54,9 +54,11 @@ async fn only_services_whose_plan_changed_are_pushed_to() {
     };
     let lab = Lab::with(&[]).await;
     let (mut a, mut b) = (lab.client("a", "1").await, lab.client("b", "1").await);
-    (a.plan().await, b.plan().await);
+    a.plan().await;
+    b.plan().await;
     lab.control.publish(of("1%", "1%"));
-    (a.plan().await, b.plan().await);
+    a.plan().await;
+    b.plan().await;
     lab.control.publish(of("2%", "1%"));
     a.plan().await;
     lab.control.publish(of("2%", "3%"));
