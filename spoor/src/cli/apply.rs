@@ -12,7 +12,7 @@ use crate::lab::admin::{Applied, Change, Convergence};
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor apply -f policy.yaml
-  spoor apply -f k8s/samples/ --wait     until every instance has them
+  spoor apply -f policies/ --wait        until every instance has them
   spoor override service-a 100% --for 15m -o yaml | spoor apply -f -")]
 pub struct ApplyArgs {
     /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; may stand

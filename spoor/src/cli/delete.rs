@@ -20,7 +20,7 @@ use crate::lab::admin::{Change, Convergence};
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor delete service-a
-  spoor delete -f k8s/samples/ --wait")]
+  spoor delete -f policies/ --wait")]
 pub struct DeleteArgs {
     /// The policies' names
     #[arg(value_name = "NAME", required_unless_present = "filenames")]

@@ -11,7 +11,7 @@ use crate::lab::admin::{Difference, Says};
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor diff -f policy.yaml
-  spoor diff -f k8s/samples/ -o json")]
+  spoor diff -f policies/ -o json")]
 pub struct DiffArgs {
     /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; may stand
     /// several times

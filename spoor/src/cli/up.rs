@@ -12,7 +12,7 @@ use crate::lab::{Lab, Settings, Stopped};
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor up
-  spoor up --policies k8s/samples/         a folder whose policies hold while they are there
+  spoor up --policies policies/            a folder whose policies hold while they are there
   spoor up --services service-a,service-b
   spoor up --any-ports --output json       for scripts: one line with all addresses")]
 pub struct UpArgs {
@@ -60,7 +60,14 @@ impl UpArgs {
         }
         told_to_end.await;
         eprintln!("Stopping: no new requests, those accepted are answered.");
-        let stopped = lab.stop().await;
+        let told_again = signals::told_to_end()?;
+        let stopped = tokio::select! {
+            stopped = lab.stop() => stopped,
+            () = told_again => {
+                eprintln!("Stopped at once, as told again: what was under way is lost.");
+                return Ok(ExitCode::FAILURE);
+            }
+        };
         match self.output {
             Output::Json => print_json(&Ended {
                 event: "stopped",

@@ -1,6 +1,6 @@
 //! Serves what listens on the lab's ports.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -38,6 +38,8 @@ impl Doors {
                     tracing::debug!("{what}: can't set TCP_NODELAY: {error}");
                 }
             });
+            // Stock sampling clients are told apart by their address.
+            let router = router.into_make_service_with_connect_info::<SocketAddr>();
             let served = axum::serve(listener, router)
                 .with_graceful_shutdown(stop.cancelled_owned())
                 .await;

@@ -10,10 +10,12 @@ mod ports;
 mod serve;
 mod settings;
 mod start;
+mod stopped;
 mod supervisor;
 
 pub use policies::Desk;
 pub use ports::{Door, Ports};
 pub use settings::Settings;
-pub use start::{Lab, StartError, Stopped};
+pub use start::{Lab, StartError};
+pub use stopped::Stopped;
 pub use supervisor::SUPERVISED;

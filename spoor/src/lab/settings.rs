@@ -8,7 +8,7 @@ use super::ports::Ports;
 use crate::{cli::duration, service::Service};
 
 const DEFAULT_SAMPLER: &str = "parentbased_always_on";
-const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 
 /// A lab's settings, as options and environment variables.
 #[derive(Args, Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Settings {
     #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "ARGUMENT")]
     pub sampler_arg: Option<String>,
     /// How long each service may take to end
-    #[arg(long, env = "SPOOR_GRACE", value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, env = "SPOOR_GRACE", value_name = "DURATION", default_value = "25s", value_parser = duration)]
     pub grace: Duration,
     /// The ports.
     #[command(flatten)]

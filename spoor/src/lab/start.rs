@@ -1,8 +1,7 @@
 //! A lab's start and its end.
 
-use std::{collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
-use serde::Serialize;
 use spoor_control::Control;
 use spoor_traces::Pipeline;
 use tokio::task::JoinSet;
@@ -17,6 +16,7 @@ use super::{
     ports::TakePortError,
     serve::{metrics, open_doors},
     settings::Settings,
+    stopped::Stopped,
     supervisor::{NotReady, Roster, Supervisor},
 };
 
@@ -166,33 +166,19 @@ impl Lab {
 
     /// Ends it so that nothing is lost: the services answer what they accepted and hand over
     /// their spans, the pipeline decides about every trace, and only then the doors close.
-    pub async fn stop(self) -> Stopped {
+    pub async fn stop(mut self) -> Stopped {
         self.supervisor.stop().await;
-        let dropped = dropped_by_services(&self.control);
         self.pipeline.drain().await;
+        let stopped = Stopped::of(&self.pipeline, &self.control);
         self.end_streams.cancel();
         self.doors.close(DOORS_GRACE).await;
         self.stop.cancel();
-        self.background.join_all().await;
-        Stopped { dropped }
-    }
-}
-
-/// What is known at the end.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Stopped {
-    /// Spans that the services dropped, by reason.
-    pub dropped: BTreeMap<String, u64>,
-}
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stopped.")?;
-        for (reason, spans) in &self.dropped {
-            write!(f, " {spans} spans were dropped: {reason}.")?;
+        while let Some(ended) = self.background.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!("the watch over policies failed: {error}");
+            }
         }
-        Ok(())
+        stopped
     }
 }
 
@@ -202,14 +188,4 @@ fn pipeline_settings(settings: &Settings) -> spoor_traces::Settings {
         store_bytes: settings.store_bytes.unwrap_or(default.store_bytes),
         ..default
     }
-}
-
-fn dropped_by_services(control: &Control) -> BTreeMap<String, u64> {
-    let mut dropped = BTreeMap::new();
-    for instance in control.instances() {
-        for (reason, spans) in instance.spans_dropped {
-            *dropped.entry(reason).or_default() += spans;
-        }
-    }
-    dropped
 }

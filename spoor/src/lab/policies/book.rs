@@ -118,6 +118,26 @@ fn refuse_those_of(
     }
 }
 
+fn refuse_those_that_stand_twice(sent: &[Sent]) -> Result<(), Vec<String>> {
+    let mut places: BTreeMap<&PolicyKey, &Sent> = BTreeMap::new();
+    let mut refused = vec![];
+    for sent in sent {
+        if let Some(first) = places.get(&sent.key) {
+            let (name, place) = (sent.key.name.as_str(), first.place());
+            refused.push(sent.wrong_name(&format!(
+                "{name:?} is also the name of {place}: give each policy its own"
+            )));
+        } else {
+            places.insert(&sent.key, sent);
+        }
+    }
+    if refused.is_empty() {
+        Ok(())
+    } else {
+        Err(refused)
+    }
+}
+
 /// What each that was sent becomes, given those that were there.
 fn successors(
     sent: &[Sent],
@@ -125,17 +145,11 @@ fn successors(
     first_accepted: &BTreeMap<PolicyKey, Timestamp>,
     now: Timestamp,
 ) -> Result<(BTreeMap<PolicyKey, Entry>, Actions), Vec<String>> {
+    refuse_those_that_stand_twice(sent)?;
     let mut entries = BTreeMap::new();
     let mut actions = vec![];
     for sent in sent {
         let (key, resource) = (&sent.key, &sent.manifest.policy);
-        if entries.contains_key(key) {
-            let why = format!(
-                "{:?} stands twice: give each policy its own name",
-                key.name.as_str()
-            );
-            return Err(vec![sent.wrong_name(&why)]);
-        }
         let before = before.get(key);
         let created = before
             .map(|entry| entry.policy.created())

@@ -17,6 +17,11 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// Where it stands.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.manifest.source, self.manifest.line)
+    }
+
     /// Says so of its name, with file and line.
     pub(super) fn wrong_name(&self, why: &str) -> String {
         let path = FieldPath::root().field("metadata").field("name");

@@ -1,6 +1,7 @@
 //! One service's process, over its lives.
 
 use std::{
+    ffi::OsString,
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -82,7 +83,11 @@ impl Supervised {
 
     fn spawn(&self) -> io::Result<process::Child> {
         let instance = uuid::Uuid::new_v4().to_string();
-        let child = process::Command::new(&self.spec.executable)
+        let mut command = process::Command::new(&self.spec.executable);
+        for name in inherited_export_settings() {
+            command.env_remove(name);
+        }
+        let child = command
             .args(["run", self.spec.service.name()])
             .envs(
                 self.spec
@@ -176,6 +181,12 @@ fn ask_to_end(child: &process::Child) -> io::Result<()> {
         // It has ended by itself.
         None => Ok(()),
     }
+}
+
+/// Settings for an exporter elsewhere: services export to this lab.
+fn inherited_export_settings() -> impl Iterator<Item = OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names.filter(|name| name.as_encoded_bytes().starts_with(b"OTEL_EXPORTER_OTLP_"))
 }
 
 /// Those of the lab's own environment, and the instance's id.

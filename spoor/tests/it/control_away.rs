@@ -1,0 +1,189 @@
+//! Taking the control plane away and bringing it back: no request fails, no rate changes, and
+//! what changed meanwhile arrives.
+
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use jiff::Timestamp;
+use spoor_control::{Control, Settings};
+use spoor_policy::resolve;
+use tokio::{net::TcpListener, process::Child, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+
+use crate::lab::{PATIENCE, command, eventually, policy, request};
+
+/// A control plane in this process, so that it can be taken away from services that run on.
+struct Plane {
+    control: Control,
+    address: SocketAddr,
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+impl Plane {
+    async fn start(address: SocketAddr, probability: &str) -> Self {
+        let stop = CancellationToken::new();
+        let control = Control::new(Settings {
+            shutdown: stop.clone(),
+            ..Settings::default()
+        });
+        publish(&control, probability);
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Server::builder().add_service(control.policy_stream());
+        let stopped = stop.clone().cancelled_owned();
+        let server = tokio::spawn(async move {
+            router
+                .serve_with_incoming_shutdown(TcpIncoming::from(listener), stopped)
+                .await
+                .unwrap();
+        });
+        Self {
+            control,
+            address,
+            stop,
+            server,
+        }
+    }
+
+    async fn take_away(self) -> SocketAddr {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.server)
+            .await
+            .expect("ends in time")
+            .unwrap();
+        self.address
+    }
+}
+
+fn publish(control: &Control, probability: &str) {
+    let text = policy("service-a", probability);
+    let manifests = spoor_api::read::policies(&text, "test").unwrap();
+    let now = Timestamp::now();
+    let policies: Vec<_> = manifests
+        .iter()
+        .map(|it| it.policy.validate(now).unwrap())
+        .collect();
+    control.publish(resolve(&policies, now));
+}
+
+fn free_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+fn run(service: &str, listen: SocketAddr, plane: SocketAddr, more: &[(&str, String)]) -> Child {
+    command()
+        .args(["run", service])
+        .env("SPOOR_LISTEN", listen.to_string())
+        .env("SPOOR_OPS_LISTEN", "127.0.0.1:0")
+        .env("SPOOR_CONTROL_ENDPOINT", format!("http://{plane}"))
+        .env("OTEL_TRACES_EXPORTER", "none")
+        .envs(more.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn no_request_fails_and_no_rate_changes_while_it_is_away() {
+    let plane = Plane::start("127.0.0.1:0".parse().unwrap(), "0%").await;
+    let (a, b) = (free_port(), free_port());
+    let _service_b = run("service-b", b, plane.address, &[]);
+    let to_b = [("SPOOR_SERVICE_B_URL", format!("http://{b}"))];
+    let _service_a = run("service-a", a, plane.address, &to_b);
+    let http = reqwest::Client::new();
+    let url = format!("http://{a}");
+    let ask = || request(&http, &url);
+    let sampled = eventually("the policy holds", ask, |sampled| *sampled == Ok(false)).await;
+    assert_eq!(sampled, Ok(false));
+
+    let load = Load::start(url.clone());
+    load.goes_on_for(100).await;
+    let address = plane.take_away().await;
+    load.goes_on_for(300).await;
+    assert_eq!(
+        load.sampled(),
+        0,
+        "the rate stays while the control plane is away"
+    );
+    let plane = Plane::start(address, "0%").await;
+    let back = async || {
+        plane
+            .control
+            .instances()
+            .iter()
+            .filter(|it| it.current)
+            .count()
+    };
+    eventually("both are back", back, |current| *current == 2).await;
+    load.goes_on_for(100).await;
+    assert_eq!(load.sampled(), 0, "the rate stays when it is back");
+
+    let address = plane.take_away().await;
+    load.goes_on_for(100).await;
+    let _plane = Plane::start(address, "100%").await;
+    let sampled = async || load.sampled();
+    eventually("what changed meanwhile arrives", sampled, |sampled| {
+        *sampled > 0
+    })
+    .await;
+    assert_eq!(load.end(), 0, "requests that failed");
+}
+
+/// Requests, one after the other.
+struct Load {
+    counts: Arc<Counts>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Counts {
+    answered: AtomicU64,
+    sampled: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Load {
+    fn start(url: String) -> Self {
+        let counts = Arc::new(Counts::default());
+        let counted = counts.clone();
+        let task = tokio::spawn(async move {
+            let http = reqwest::Client::new();
+            loop {
+                let count = match request(&http, &url).await {
+                    Ok(true) => &counted.sampled,
+                    Ok(false) => &counted.answered,
+                    Err(_) => &counted.failed,
+                };
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { counts, task }
+    }
+
+    fn sampled(&self) -> u64 {
+        self.counts.sampled.load(Ordering::Relaxed)
+    }
+
+    /// Waits for so many more answers.
+    async fn goes_on_for(&self, answers: u64) {
+        let answered = async || self.counts.answered.load(Ordering::Relaxed);
+        let goal = answered().await + answers;
+        eventually("answers", answered, |answered| *answered >= goal).await;
+    }
+
+    fn end(self) -> u64 {
+        self.task.abort();
+        self.counts.failed.load(Ordering::Relaxed)
+    }
+}

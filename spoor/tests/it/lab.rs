@@ -1,0 +1,284 @@
+//! A lab to test: started for one test, killed when that ends.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    future::Future,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+/// For what takes milliseconds on an idle machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running lab.
+pub struct Lab {
+    process: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    urls: BTreeMap<String, String>,
+    http: reqwest::Client,
+    folder: TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Lab {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub async fn start_with(options: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), options).await
+    }
+
+    /// `{folder}` in an option stands for the lab's own folder.
+    pub async fn start_in(folder: TempDir, options: &[&str]) -> Self {
+        let path = folder.path().to_str().unwrap();
+        let mut process = command()
+            .args(["up", "--any-ports", "--output", "json", "--data"])
+            .arg(folder.path().join("data"))
+            .args(
+                options
+                    .iter()
+                    .map(|option| option.replace("{folder}", path)),
+            )
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
+        let ready = tokio::time::timeout(PATIENCE, stdout.next_line())
+            .await
+            .expect("ready in time");
+        let ready: Value =
+            serde_json::from_str(&ready.unwrap().expect("a line when ready")).unwrap();
+        assert_eq!(ready["event"], "ready");
+        let urls = serde_json::from_value(ready["urls"].clone()).unwrap();
+        // Every request on a connection of its own: none is cut off between two.
+        let http = reqwest::Client::builder()
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap();
+        Self {
+            process,
+            stdout,
+            urls,
+            http,
+            folder,
+        }
+    }
+
+    pub fn url(&self, name: &str) -> &str {
+        &self.urls[name]
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id().unwrap()
+    }
+
+    /// A verb, with this lab.
+    pub async fn spoor(&self, arguments: &[&str]) -> Ended {
+        self.spoor_given("", arguments).await
+    }
+
+    /// The same with something on standard input.
+    pub async fn spoor_given(&self, input: &str, arguments: &[&str]) -> Ended {
+        run(
+            command()
+                .env("SPOOR_LAB", self.url("admin"))
+                .args(arguments),
+            input,
+        )
+        .await
+    }
+
+    /// A verb that must succeed; what it printed.
+    pub async fn ok(&self, arguments: &[&str]) -> String {
+        succeeded(self.spoor(arguments).await)
+    }
+
+    /// Applies a policy and waits until every instance has it.
+    pub async fn apply(&self, policy: &str) -> String {
+        succeeded(
+            self.spoor_given(policy, &["apply", "-f", "-", "--wait"])
+                .await,
+        )
+    }
+
+    pub async fn json(&self, arguments: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(arguments).await).unwrap()
+    }
+
+    pub async fn status(&self) -> Value {
+        let url = format!("{}/v1/status", self.url("admin"));
+        self.http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
+    }
+
+    pub async fn service(&self, name: &str) -> Value {
+        let status = self.status().await;
+        let services = status["services"].as_array().unwrap();
+        services
+            .iter()
+            .find(|service| service["name"] == name)
+            .unwrap()
+            .clone()
+    }
+
+    /// Sends a request through service-a; whether its trace is sampled.
+    pub async fn request(&self) -> bool {
+        request(&self.http, self.url("service-a")).await.unwrap()
+    }
+
+    /// Sends some; how many of them are sampled.
+    pub async fn requests(&self, number: usize) -> usize {
+        let mut sampled = 0;
+        for _ in 0..number {
+            sampled += usize::from(self.request().await);
+        }
+        sampled
+    }
+
+    /// Tells it to end; what it says then, and its exit code.
+    pub async fn stop(mut self, signal: &str) -> (Value, Option<i32>) {
+        send(signal, self.pid());
+        let ended = async {
+            let last = self
+                .stdout
+                .next_line()
+                .await
+                .unwrap()
+                .expect("a line when stopped");
+            let status = self.process.wait().await.unwrap();
+            (serde_json::from_str(&last).unwrap(), status.code())
+        };
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .expect("stopped in time")
+    }
+
+    /// Kills it; its folder stays.
+    pub async fn kill(mut self) -> TempDir {
+        self.process.kill().await.unwrap();
+        self.folder
+    }
+}
+
+/// A request without waiting or computing; whether its trace is sampled, if it was answered
+/// well.
+pub async fn request(http: &reqwest::Client, service_a: &str) -> Result<bool, String> {
+    let url = format!("{service_a}/?wait=0ms&calc=0");
+    let answer = http
+        .get(url)
+        .send()
+        .await
+        .map_err(|error| format!("{error:?}"))?;
+    if !answer.status().is_success() {
+        return Err(format!("{answer:?}"));
+    }
+    let response = answer.headers()["traceresponse"].to_str().unwrap();
+    let flags = u8::from_str_radix(response.rsplit('-').next().unwrap(), 16).unwrap();
+    Ok(flags & 1 == 1)
+}
+
+/// The program.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spoor"));
+    command.kill_on_drop(true);
+    if std::env::var_os("RUST_LOG").is_none() {
+        command.env("RUST_LOG", "error");
+    }
+    command
+}
+
+/// Runs a command to its end.
+pub async fn run(command: &mut Command, input: &str) -> Ended {
+    let mut process = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = process.stdin.take().unwrap();
+    // A command that does not read it may be gone by then.
+    let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await;
+    drop(stdin);
+    let output = tokio::time::timeout(2 * PATIENCE, process.wait_with_output()).await;
+    let output = output.expect("ends in time").unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+pub fn succeeded(ended: Ended) -> String {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    ended.stdout
+}
+
+pub fn send(signal: &str, pid: u32) {
+    let status = std::process::Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+pub fn is_running(pid: u32) -> bool {
+    // A zombie is a process that has ended.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+}
+
+/// Looks until what it sees is right.
+pub async fn eventually<T: Debug, F: Future<Output = T>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+    is_right: impl Fn(&T) -> bool,
+) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let seen = look().await;
+        if is_right(&seen) {
+            return seen;
+        }
+        assert!(Instant::now() < deadline, "{what}: last seen {seen:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A policy for all traces that start at service-a.
+pub fn policy(name: &str, probability: &str) -> String {
+    format!(
+        "apiVersion: spoor.dev/v1alpha1\n\
+         kind: SamplingPolicy\n\
+         metadata:\n  name: {name}\n\
+         spec:\n  targets:\n  - service: service-a\n  head:\n    probability: {probability}\n"
+    )
+}

@@ -1,0 +1,145 @@
+//! Bad policies: refused with the line, the field and what would be right; the rate in force
+//! stays.
+
+use crate::lab::{Lab, policy};
+
+/// What is wrong, the file, and what must be said of it.
+const BAD: [(&str, &str, &[&str]); 8] = [
+    (
+        "an unknown field",
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: bad}\nspec:\n  head:\n    probabilty: 1%\n",
+        &[
+            "bad.yaml:6: spec.head.probabilty: unknown field",
+            "\"probability\"",
+        ],
+    ),
+    (
+        "150 %",
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: bad}\nspec:\n  head:\n    probability: 150%\n",
+        &[
+            "bad.yaml:6: spec.head.probability: ",
+            "from \"0%\" to \"100%\"",
+        ],
+    ),
+    (
+        "two heads",
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: bad}\nspec:\n  head:\n    probability: 1%\n    rateLimit: {tracesPerSecond: 10}\n",
+        &["bad.yaml:5: spec.head: ", "not both"],
+    ),
+    (
+        "no head and no tail",
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: bad}\nspec:\n  priority: 1\n",
+        &["bad.yaml:4: spec: ", "\"head\", \"tail\" or both"],
+    ),
+    (
+        "slowerThan: soon",
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: bad}\nspec:\n  tail:\n    keep:\n    - name: slow\n      slowerThan: soon\n    otherwise: 10%\n",
+        &["bad.yaml:8: spec.tail.keep[0].slowerThan: ", "500ms"],
+    ),
+    (
+        "broken YAML",
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: bad\nspec:\n  head: {probability: 1%}\n",
+        &["bad.yaml:"],
+    ),
+    (
+        "two documents of which one is bad",
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: good}\nspec:\n  priority: 9\n  head: {probability: 100%}\n---\napiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: bad}\nspec:\n  head: {probability: lots}\n",
+        &["bad.yaml:12: spec.head.probability: ", "\"1%\""],
+    ),
+    (
+        "one name twice",
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: one}\nspec: {head: {probability: 1%}}\n---\napiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: one}\nspec: {head: {probability: 2%}}\n",
+        &["bad.yaml:8: metadata.name: "],
+    ),
+];
+
+#[tokio::test]
+async fn a_bad_policy_is_refused_and_the_rate_in_force_stays() {
+    let lab = Lab::start().await;
+    lab.apply(&policy("service-a", "0%")).await;
+    let path = lab.folder().join("bad.yaml");
+    for (what, text, said) in BAD {
+        std::fs::write(&path, text).unwrap();
+        for verb in ["apply", "diff"] {
+            let ended = lab.spoor(&[verb, "-f", path.to_str().unwrap()]).await;
+            assert_eq!(ended.code, Some(2), "{what}: {ended:?}");
+            assert_eq!(ended.stdout, "", "{what}");
+            for part in said {
+                assert!(
+                    ended.stderr.contains(part),
+                    "{what}: {part:?} in {}",
+                    ended.stderr
+                );
+            }
+        }
+    }
+    assert_eq!(lab.requests(5).await, 0);
+    let names = lab.ok(&["get", "policies", "-o", "name"]).await;
+    assert_eq!(names, "samplingpolicy.spoor.dev/service-a\n");
+}
+
+#[tokio::test]
+async fn of_several_files_all_are_applied_or_none() {
+    let lab = Lab::start().await;
+    let (good, bad) = (
+        lab.folder().join("good.yaml"),
+        lab.folder().join("bad.yaml"),
+    );
+    std::fs::write(&good, policy("good", "0%")).unwrap();
+    std::fs::write(&bad, policy("bad", "1000%")).unwrap();
+    let files = [
+        "apply",
+        "-f",
+        good.to_str().unwrap(),
+        "-f",
+        bad.to_str().unwrap(),
+    ];
+    let ended = lab.spoor(&files).await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(lab.request().await);
+    assert_eq!(lab.ok(&["get", "policies", "-o", "name"]).await, "");
+
+    std::fs::write(&bad, policy("better", "1%")).unwrap();
+    let said = lab.ok(&files).await;
+    assert!(
+        said.contains("good created") && said.contains("better created"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn the_api_is_for_programs_on_this_machine() {
+    let lab = Lab::start().await;
+    let http = reqwest::Client::new();
+    let url = format!("{}/v1/policies", lab.url("admin"));
+    let post = || {
+        http.post(&url)
+            .header("content-type", "application/yaml")
+            .body(policy("p", "0%"))
+    };
+    let web_page = post()
+        .header("origin", "http://evil.example")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(web_page.status(), 403);
+    assert_eq!(
+        web_page.headers()["content-type"],
+        "application/problem+json"
+    );
+    let rebound = post()
+        .header("host", "evil.example:16600")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(rebound.status(), 403);
+    let form = http
+        .post(&url)
+        .header("content-type", "text/plain")
+        .body(policy("p", "0%"));
+    assert_eq!(form.send().await.unwrap().status(), 415);
+    let huge = post().body(vec![b'#'; 5 << 20]).send().await.unwrap();
+    assert_eq!(huge.status(), 413);
+    assert_eq!(lab.ok(&["get", "policies", "-o", "name"]).await, "");
+    assert_eq!(post().send().await.unwrap().status(), 200);
+}

@@ -1,0 +1,101 @@
+//! Starting: what is in the way is said in one clear line.
+
+use crate::lab::{Lab, command, run};
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_its_setting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    for (option, variable) in [
+        ("--port-otlp-grpc", "SPOOR_PORT_OTLP_GRPC"),
+        ("--port-service-a", "SPOOR_PORT_SERVICE_A"),
+    ] {
+        let mut up = command();
+        up.args(["up", "--data"]).arg(folder.path());
+        for door in DOORS.iter().filter(|door| **door != option) {
+            up.args([door, "0"]);
+        }
+        let ended = run(up.args([option, &port]), "").await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        for part in [port.as_str(), "in use", option, variable] {
+            assert!(ended.stderr.contains(part), "{part}: {ended:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unwritable_data_folder_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below = file.path().join("data");
+    let ended = run(
+        command().args(["up", "--any-ports", "--data"]).arg(&below),
+        "",
+    )
+    .await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.contains(below.to_str().unwrap()), "{ended:?}");
+    assert!(ended.stderr.contains("--data"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_data_folder_is_one_labs_alone() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let data = lab.folder().join("data");
+    let ended = run(
+        command().args(["up", "--any-ports", "--data"]).arg(&data),
+        "",
+    )
+    .await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.contains("another lab uses the data folder"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_service_is_answered_with_the_known() {
+    let ended = run(command().args(["run", "service-c"]), "").await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_eq!(
+        ended.stderr,
+        "spoor: no service \"service-c\": there are service-a, service-b, gateway, wishlist\n"
+    );
+}
+
+#[tokio::test]
+async fn without_a_lab_the_verbs_say_how_to_start_one() {
+    for verb in [&["get", "policies"][..], &["delete", "x"], &["fault"]] {
+        let ended = run(
+            command().env("SPOOR_LAB", "http://127.0.0.1:1").args(verb),
+            "",
+        )
+        .await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert_eq!(
+            ended.stderr,
+            "spoor: no lab runs at http://127.0.0.1:1/: start one with `spoor up`, or name another with --lab\n"
+        );
+    }
+}
+
+const DOORS: [&str; 15] = [
+    "--port-otlp-grpc",
+    "--port-otlp-http",
+    "--port-query-http",
+    "--port-query-grpc",
+    "--port-sampling-http",
+    "--port-sampling-grpc",
+    "--port-admin",
+    "--port-service-a",
+    "--port-service-b",
+    "--port-gateway",
+    "--port-wishlist",
+    "--port-service-a-ops",
+    "--port-service-b-ops",
+    "--port-gateway-ops",
+    "--port-wishlist-ops",
+];

@@ -1,0 +1,233 @@
+//! The policy verbs, from the file to the trace.
+
+use serde_json::Value;
+
+use crate::lab::{Lab, eventually, policy, succeeded};
+
+#[tokio::test]
+async fn a_policy_holds_from_its_apply_to_its_delete() {
+    let lab = Lab::start().await;
+    assert_eq!(lab.requests(5).await, 5);
+
+    let said = lab.apply(&policy("service-a", "0%")).await;
+    assert!(
+        said.contains("samplingpolicy.spoor.dev/service-a created"),
+        "{said}"
+    );
+    assert!(
+        said.contains("Converged in ") && said.contains("(4 instances)"),
+        "{said}"
+    );
+    assert_eq!(lab.requests(20).await, 0);
+
+    let said = lab.apply(&policy("service-a", "100%")).await;
+    assert!(said.contains("service-a configured"), "{said}");
+    assert_eq!(lab.requests(20).await, 20);
+    let said = lab.apply(&policy("service-a", "100%")).await;
+    assert!(said.contains("service-a unchanged"), "{said}");
+
+    lab.apply(&policy("service-a", "0%")).await;
+    let said = lab.ok(&["delete", "service-a", "--wait"]).await;
+    assert!(said.contains("service-a deleted"), "{said}");
+    assert_eq!(lab.requests(5).await, 5);
+    let again = lab.spoor(&["delete", "service-a"]).await;
+    assert_eq!(again.code, Some(1));
+    assert!(
+        again.stderr.contains("\"service-a\" not found"),
+        "{again:?}"
+    );
+}
+
+#[tokio::test]
+async fn get_and_describe_show_what_became_of_a_policy() {
+    let lab = Lab::start().await;
+    lab.apply(&policy("service-a", "100%")).await;
+    lab.requests(30).await;
+    let get = async || {
+        lab.json(&["get", "policy", "service-a", "-o", "json"])
+            .await
+    };
+    let shown = eventually("30 traces observed", get, |policy| {
+        policy["status"]["observed"]["started"] == 30
+    })
+    .await;
+    assert_eq!(shown["metadata"]["generation"], 1);
+    let status = &shown["status"];
+    assert_eq!(status["observed"]["rate"], "100%");
+    assert_eq!(status["clients"]["expected"], 1);
+    assert_eq!(status["clients"]["current"], 1);
+    assert_eq!(status["effective"][0]["strategy"], "100%");
+    let conditions = status["conditions"].as_array().unwrap();
+    let kinds: Vec<&str> = conditions
+        .iter()
+        .map(|it| it["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["Accepted", "Programmed", "Converged"]);
+    assert!(
+        conditions
+            .iter()
+            .all(|it| it["status"] == "True" && it["observedGeneration"] == 1)
+    );
+
+    let table = lab.ok(&["get", "policies"]).await;
+    let [headings, row] = table.lines().collect::<Vec<_>>()[..] else {
+        panic!("{table}")
+    };
+    let headings: Vec<&str> = headings.split_whitespace().collect();
+    assert_eq!(
+        headings,
+        [
+            "NAME",
+            "STRATEGY",
+            "ACCEPTED",
+            "CONVERGED",
+            "CLIENTS",
+            "OBSERVED",
+            "AGE"
+        ]
+    );
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(
+        cells[..6],
+        ["service-a", "100%", "True", "True", "1/1", "100%"]
+    );
+
+    let yaml = lab.ok(&["get", "policy", "service-a", "-o", "yaml"]).await;
+    let said = succeeded(lab.spoor_given(&yaml, &["apply", "-f", "-"]).await);
+    assert!(
+        said.contains("unchanged"),
+        "what is shown can be applied: {said}"
+    );
+    let described = lab.ok(&["describe", "service-a"]).await;
+    assert!(
+        described.contains("Clients:     1 of 1 current"),
+        "{described}"
+    );
+}
+
+#[tokio::test]
+async fn of_two_policies_for_one_target_both_say_who_wins() {
+    let lab = Lab::start().await;
+    lab.apply(&policy("first", "0%")).await;
+    lab.apply(&policy("second", "100%")).await;
+    assert_eq!(lab.requests(5).await, 0);
+    let second = lab.json(&["get", "policy", "second", "-o", "json"]).await;
+    let accepted = &second["status"]["conditions"][0];
+    assert_eq!(
+        (&accepted["status"], &accepted["reason"]),
+        (&"False".into(), &"Conflicted".into())
+    );
+    assert!(
+        lab.ok(&["describe", "second"])
+            .await
+            .contains("everywhere first wins")
+    );
+
+    let higher = policy("second", "100%").replace("spec:\n", "spec:\n  priority: 1\n");
+    lab.apply(&higher).await;
+    assert_eq!(lab.requests(5).await, 5);
+    assert!(
+        lab.ok(&["describe", "first"])
+            .await
+            .contains("everywhere second wins")
+    );
+}
+
+#[tokio::test]
+async fn an_override_ends_by_itself() {
+    let lab = Lab::start().await;
+    let said = lab
+        .ok(&["override", "service-a", "0%", "--for", "1500ms", "--wait"])
+        .await;
+    assert!(
+        said.contains("override-service-a created") && said.contains("Converged"),
+        "{said}"
+    );
+    assert!(!lab.request().await);
+    eventually("sampled again", || lab.request(), |sampled| *sampled).await;
+    let shown = async || {
+        lab.json(&["get", "policy", "override-service-a", "-o", "json"])
+            .await
+    };
+    eventually("expired", shown, |policy| {
+        policy["status"]["conditions"][0]["reason"] == "Expired"
+    })
+    .await;
+
+    let yaml = lab
+        .ok(&["override", "service-a", "50%", "--for", "15m", "-o", "yaml"])
+        .await;
+    assert!(
+        yaml.contains("probability: 50%") && yaml.contains("expiresAt:"),
+        "{yaml}"
+    );
+    let shown = lab
+        .json(&["get", "policy", "override-service-a", "-o", "json"])
+        .await;
+    assert_eq!(
+        shown["spec"]["head"]["probability"], "0%",
+        "printed only, not applied"
+    );
+}
+
+#[tokio::test]
+async fn diff_shows_and_changes_nothing() {
+    let lab = Lab::start().await;
+    lab.apply(&policy("service-a", "0%")).await;
+    let diff = lab
+        .spoor_given(
+            &policy("service-a", "1%"),
+            &["diff", "-f", "-", "-o", "json"],
+        )
+        .await;
+    assert_eq!(diff.code, Some(1), "{diff:?}");
+    let diff: Value = serde_json::from_str(&diff.stdout).unwrap();
+    assert_eq!(diff.as_array().unwrap().len(), 1);
+    assert_eq!(diff[0]["service"], "service-a");
+    assert_eq!(diff[0]["before"]["setting"], "0%");
+    assert_eq!(diff[0]["after"]["setting"], "1%");
+    assert_eq!(lab.requests(5).await, 0);
+    let same = lab
+        .spoor_given(&policy("service-a", "0%"), &["diff", "-f", "-"])
+        .await;
+    assert_eq!(
+        (same.code, same.stdout.as_str()),
+        (Some(0), "No difference.\n")
+    );
+}
+
+#[tokio::test]
+async fn a_fault_fails_requests_until_it_is_cleared() {
+    let lab = Lab::start().await;
+    lab.ok(&["fault", "service-b", "--errors", "100%"]).await;
+    let status = async || {
+        let url = format!("{}/?wait=0ms", lab.url("service-a"));
+        reqwest::get(url).await.unwrap().status().as_u16()
+    };
+    eventually("failing", status, |status| *status >= 500).await;
+    let shown = lab.json(&["fault", "--output", "json"]).await;
+    assert_eq!(shown["service-b"][0]["errors"], "100%");
+    lab.ok(&["fault", "--clear"]).await;
+    eventually("well again", status, |status| *status == 200).await;
+    assert_eq!(lab.ok(&["fault"]).await, "No faults.\n");
+}
+
+#[tokio::test]
+async fn policies_outlive_the_lab_with_their_age() {
+    let lab = Lab::start().await;
+    lab.apply(&policy("service-a", "0%")).await;
+    let created = |policy: &Value| policy["metadata"]["creationTimestamp"].clone();
+    let before = created(
+        &lab.json(&["get", "policy", "service-a", "-o", "json"])
+            .await,
+    );
+    let folder = lab.kill().await;
+
+    let lab = Lab::start_in(folder, &[]).await;
+    let after = created(
+        &lab.json(&["get", "policy", "service-a", "-o", "json"])
+            .await,
+    );
+    assert_eq!(before, after);
+    eventually("the policy holds", || lab.request(), |sampled| !sampled).await;
+}
