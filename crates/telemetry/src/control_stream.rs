@@ -16,8 +16,7 @@ use tonic::transport::Endpoint;
 
 use crate::{batch::SpanCounts, faults::Faults, sampler::Live};
 
-use backoff::Backoff;
-use session::Ended;
+use session::{Ended, Memory};
 
 /// What the stream needs to know and what it writes to.
 #[derive(Clone)]
@@ -77,10 +76,10 @@ pub async fn run(stream: ControlStream, shutdown: CancellationToken) {
 }
 
 async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
-    let mut backoff = Backoff::new(stream.pace.retry);
+    let mut memory = Memory::new(stream.pace.retry);
     let mut was_reachable = true;
     loop {
-        match session::run(stream, shutdown, &mut backoff).await {
+        match session::run(stream, shutdown, &mut memory).await {
             Ended::ShutDown => return,
             Ended::Lost { error, was_open } => {
                 if was_open || was_reachable {
@@ -93,7 +92,7 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
             }
         }
         let stopped = shutdown
-            .run_until_cancelled(tokio::time::sleep(backoff.next()))
+            .run_until_cancelled(tokio::time::sleep(memory.backoff.next()))
             .await;
         if stopped.is_none() {
             return;

@@ -15,11 +15,28 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
-use super::{Backoff, ControlStream, Pace};
+use super::{ControlStream, Pace, backoff::Backoff};
 use crate::{batch::DropReason, faults::Fault};
 
 /// Messages on their way out, at most.
 const OUTGOING: usize = 16;
+
+/// What outlives a session.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) backoff: Backoff,
+    /// Whether the faults in force came over a stream, and not from the service's settings.
+    has_pushed_faults: bool,
+}
+
+impl Memory {
+    pub(super) fn new(longest_wait: Duration) -> Self {
+        Self {
+            backoff: Backoff::new(longest_wait),
+            has_pushed_faults: false,
+        }
+    }
+}
 
 /// Why a session is over.
 #[derive(Debug)]
@@ -48,9 +65,9 @@ pub(super) enum Lost {
 pub(super) async fn run(
     stream: &ControlStream,
     shutdown: &CancellationToken,
-    backoff: &mut Backoff,
+    memory: &mut Memory,
 ) -> Ended {
-    let opened = match shutdown.run_until_cancelled(open(stream)).await {
+    let opened = match shutdown.run_until_cancelled(open(stream, memory)).await {
         None => return Ended::ShutDown,
         Some(opened) => opened,
     };
@@ -63,7 +80,7 @@ pub(super) async fn run(
             };
         }
     };
-    backoff.reset();
+    session.memory.backoff.reset();
     tracing::info!(endpoint = %stream.endpoint.uri(), "control plane reached");
     match session.serve(shutdown).await {
         Ok(()) => Ended::ShutDown,
@@ -78,10 +95,11 @@ struct Session<'a> {
     stream: &'a ControlStream,
     outgoing: mpsc::Sender<ClientMessage>,
     incoming: Streaming<ServerMessage>,
+    memory: &'a mut Memory,
     last: Option<(Report, Instant)>,
 }
 
-async fn open(stream: &ControlStream) -> Result<Session<'_>, Lost> {
+async fn open<'a>(stream: &'a ControlStream, memory: &'a mut Memory) -> Result<Session<'a>, Lost> {
     let pace = stream.pace;
     let connect = timeout(pace.deadline, endpoint(stream, pace).connect()).await;
     let channel = connect
@@ -106,6 +124,7 @@ async fn open(stream: &ControlStream) -> Result<Session<'_>, Lost> {
         stream,
         outgoing,
         incoming,
+        memory,
         last: None,
     })
 }
@@ -144,13 +163,20 @@ impl Session<'_> {
         match received.message {
             Some(server_message::Message::Plan(plan)) => self.send(self.install(plan)).await,
             Some(server_message::Message::Faults(faults)) => {
-                self.stream
-                    .faults
-                    .set(faults.faults.into_iter().filter_map(fault).collect());
+                self.set_faults(faults.faults.into_iter().filter_map(fault).collect());
                 Ok(())
             }
             // From a newer control plane: nothing that this client could answer.
             None => Ok(()),
+        }
+    }
+
+    /// No faults ends those that were pushed. It is also what a control plane says that has never
+    /// been told of any, and then those of the settings stay.
+    fn set_faults(&mut self, faults: Vec<Fault>) {
+        if self.memory.has_pushed_faults || !faults.is_empty() {
+            self.memory.has_pushed_faults = true;
+            self.stream.faults.set(faults);
         }
     }
 

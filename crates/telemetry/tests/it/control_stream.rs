@@ -314,6 +314,25 @@ async fn takes_faults_and_their_end() {
 }
 
 #[tokio::test]
+async fn no_faults_leave_those_of_the_settings() {
+    let mut plane = plane().await;
+    let client = Client::start(plane.address);
+    client.faults.set(vec!["errors=100%".parse().unwrap()]);
+    let mut stream = plane.next().await;
+    let none = WireFaults { faults: Vec::new() };
+    stream.tell(ToClient::Faults(none)).await;
+    // Messages come in order: what is behind it has been taken after it.
+    stream.push(nothing(1)).await;
+    assert!(matches!(stream.answer().await, FromClient::Hello(_)));
+    assert!(matches!(
+        stream.answer().await,
+        FromClient::Acknowledgement(_)
+    ));
+    assert!(client.faults.decide("GET /").fail);
+    client.stop().await;
+}
+
+#[tokio::test]
 async fn reports_what_changes_and_that_it_lives() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);

@@ -340,7 +340,8 @@ fn a_plan_that_comes_again_goes_on_counting() {
     let (live, sampler) = sampler(vec![phase(Some(probability(0)), &[])]);
     for started in 1..=20 {
         root(&sampler, 1, "GET /");
-        live.install(plan(1, vec![phase(Some(probability(0)), &[])])).unwrap();
+        live.install(plan(1, vec![phase(Some(probability(0)), &[])]))
+            .unwrap();
         let counts = live.counts();
         assert_eq!(counts.len(), 1);
         assert_eq!(count(&counts, ""), (started, 0));
