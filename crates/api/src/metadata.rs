@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     /// The object's name, unique in its namespace.
-    #[schemars(example = &"service-a")]
+    #[schemars(length(min = 1, max = 253), example = &"service-a")]
     pub name: String,
     /// The namespace; none: `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"default")]
+    #[schemars(length(min = 1, max = 63), example = &"default")]
     pub namespace: Option<String>,
     /// Labels, for selection.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

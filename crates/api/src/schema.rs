@@ -21,6 +21,7 @@ static SAMPLING_POLICY: LazyLock<Value> = LazyLock::new(|| {
         .into_generator()
         .into_root_schema_for::<SamplingPolicy>();
     RecursiveTransform(absent_rather_than_null).transform(&mut schema);
+    RecursiveTransform(words_rather_than_choices).transform(&mut schema);
     schema.to_value()
 });
 
@@ -52,5 +53,24 @@ fn absent_rather_than_null(schema: &mut Schema) {
         for (key, value) in only {
             object.entry(key).or_insert(value);
         }
+    }
+}
+
+/// Turns `oneOf: [{const: A}, {const: B}]` into `enum: [A, B]`.
+fn words_rather_than_choices(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else {
+        return;
+    };
+    let Some(Value::Array(choices)) = object.get("oneOf") else {
+        return;
+    };
+    let words: Option<Vec<Value>> = choices
+        .iter()
+        .map(|choice| choice.get("const").cloned())
+        .collect();
+    if let Some(words) = words {
+        object.remove("oneOf");
+        object.insert("type".to_owned(), "string".into());
+        object.insert("enum".to_owned(), Value::Array(words));
     }
 }

@@ -49,9 +49,17 @@ pub(crate) fn parse(text: &str) -> Result<Value, Malformed> {
     };
     Tree(&budget)
         .deserialize(Deserializer::from_str(text))
-        .map_err(|error| Malformed {
-            line: error.location().map(|location| location.line()),
-            problem: shortened(&without_location(&error), MAX_MESSAGE).into_owned(),
+        .map_err(|error| {
+            let has_another =
+                error.location().is_none() && Deserializer::from_str(text).nth(1).is_some();
+            let problem = match has_another {
+                true => "must have a line `---` before the next document".to_owned(),
+                false => shortened(&without_location(&error), MAX_MESSAGE).into_owned(),
+            };
+            Malformed {
+                line: error.location().map(|location| location.line()),
+                problem,
+            }
         })
 }
 

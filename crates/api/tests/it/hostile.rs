@@ -11,24 +11,26 @@ use crate::samples::samples;
 /// Reads a text and looks at every word of the answer.
 fn read_all(text: &str) {
     let start = Instant::now();
+    // YAML's line breaks, which are more than those of Rust. A text's end is on a line of its own.
+    let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+    let lines = 1..=text
+        .chars()
+        .filter(|letter| breaks.contains(letter))
+        .count()
+        + 2;
     match read::policies(text, "f.yaml") {
         Ok(manifests) => {
-            let lines = text.lines().count();
             assert!(
                 manifests
                     .iter()
-                    .all(|manifest| (1..=lines).contains(&manifest.line))
+                    .all(|manifest| lines.contains(&manifest.line))
             );
         }
         Err(errors) => {
             assert!((1..=MAX_ERRORS).contains(&errors.len()));
-            let lines = text.lines().count().max(1);
             for error in errors {
-                // The end of a text is after its last line.
                 assert!(
-                    error
-                        .line
-                        .is_none_or(|line| (1..=lines + 1).contains(&line)),
+                    error.line.is_none_or(|line| lines.contains(&line)),
                     "{error}"
                 );
                 assert!(error.to_string().len() < 1_000, "{error}");

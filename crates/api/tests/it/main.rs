@@ -5,3 +5,5 @@ mod durations;
 mod hostile;
 mod read;
 mod samples;
+mod schema;
+mod write;

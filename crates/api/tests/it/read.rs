@@ -165,6 +165,10 @@ fn a_wrong_spec(#[case] spec: &str, #[case] message: &str) {
     "p.yaml:2: did not find expected node content, while parsing a flow node\n\
      p.yaml:9: spec.head.probability: must be from \"0%\" to \"100%\", not \"-1%\"\n"
 )]
+#[case::no_line_between(
+    "a: 1\n...\nb: 2\n",
+    "p.yaml: must have a line `---` before the next document\n"
+)]
 #[case::name_twice(
     &format!("{GOOD}---\n{GOOD}"),
     "p.yaml:12: metadata.name: \"service-a\" stands already at line 1: give this one another name or delete one\n"

@@ -1,0 +1,77 @@
+//! The schema that a cluster gets says the same as validation.
+
+use rstest::rstest;
+use serde_json::Value;
+use spoor_api::schema;
+use spoor_policy::{
+    AttributeKey, Condition, Namespace, OperationName, Policy, PolicyName, RuleName, ServiceName,
+    TailPolicy, TracesPerSecond,
+};
+
+const SPEC: &str = "/properties/spec/properties";
+const TARGETS: &str = "/properties/spec/properties/targets";
+const OPERATIONS: &str = "/properties/spec/properties/targets/items/properties/operations";
+const RULES: &str = "/properties/spec/properties/tail/properties/keep";
+const ATTRIBUTE: &str =
+    "/properties/spec/properties/tail/properties/keep/items/properties/attribute/properties";
+
+#[rstest]
+#[case("/properties/metadata/properties/name/maxLength", PolicyName::MAX_LEN)]
+#[case(
+    "/properties/metadata/properties/namespace/maxLength",
+    Namespace::MAX_LEN
+)]
+#[case(&format!("{TARGETS}/maxItems"), Policy::MAX_TARGETS)]
+#[case(&format!("{TARGETS}/items/properties/service/maxLength"), ServiceName::MAX_LEN)]
+#[case(&format!("{OPERATIONS}/maxItems"), Policy::MAX_OPERATIONS)]
+#[case(&format!("{OPERATIONS}/items/maxLength"), OperationName::MAX_LEN)]
+#[case(
+    &format!("{SPEC}/head/properties/rateLimit/properties/tracesPerSecond/maximum"),
+    TracesPerSecond::MAX as usize
+)]
+#[case(&format!("{RULES}/maxItems"), TailPolicy::MAX_RULES)]
+#[case(&format!("{RULES}/items/properties/name/maxLength"), RuleName::MAX_LEN)]
+#[case(&format!("{ATTRIBUTE}/key/maxLength"), AttributeKey::MAX_LEN)]
+#[case(&format!("{ATTRIBUTE}/values/maxItems"), Condition::MAX_VALUES)]
+#[case(&format!("{ATTRIBUTE}/values/items/maxLength"), Condition::MAX_VALUE_LEN)]
+fn bounds(#[case] pointer: &str, #[case] bound: usize) {
+    let found = schema::sampling_policy()
+        .pointer(pointer)
+        .and_then(Value::as_u64);
+    assert_eq!(found, Some(bound as u64), "{pointer}");
+}
+
+/// A cluster takes no references, no choices of types and no null, and shows every description.
+fn check(schema: &Value, at: &str) {
+    let Value::Object(schema) = schema else {
+        panic!("{at}: {schema}")
+    };
+    for word in ["$ref", "anyOf", "oneOf", "allOf", "definitions"] {
+        assert!(!schema.contains_key(word), "{at}: {word}");
+    }
+    assert!(
+        schema.get("type").is_some_and(Value::is_string) || schema.contains_key("enum"),
+        "{at}"
+    );
+    for (name, property) in schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        let at = format!("{at}/{name}");
+        assert!(
+            property.get("description").is_some(),
+            "{at} has no description"
+        );
+        check(property, &at);
+    }
+    if let Some(items) = schema.get("items") {
+        check(items, &format!("{at}[]"));
+    }
+}
+
+#[test]
+fn the_schema_is_structural_and_describes_every_field() {
+    check(schema::sampling_policy(), "");
+}
