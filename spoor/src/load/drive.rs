@@ -94,17 +94,31 @@ impl Load {
     }
 
     fn address(&self) -> Result<String, LoadError> {
-        let authority = self.url.authority().filter(|_| self.url.scheme_str() == Some("http"));
+        let authority = self
+            .url
+            .authority()
+            .filter(|_| self.url.scheme_str() == Some("http"));
         let authority = authority.ok_or_else(|| LoadError::Address(self.url.clone()))?;
-        Ok(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80)))
+        Ok(format!(
+            "{}:{}",
+            authority.host(),
+            authority.port_u16().unwrap_or(80)
+        ))
     }
 
     fn request(&self) -> Result<Request<Empty<Bytes>>, LoadError> {
-        let host = self.url.authority().map(ToString::to_string).unwrap_or_default();
+        let host = self
+            .url
+            .authority()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         Request::get(&self.path)
             .header(HOST, host)
             .body(Empty::new())
-            .map_err(|source| LoadError::Path { path: self.path.clone(), source })
+            .map_err(|source| LoadError::Path {
+                path: self.path.clone(),
+                source,
+            })
     }
 }
 
@@ -121,7 +135,10 @@ pub async fn drive(
     load.request()?;
     TcpStream::connect(&address)
         .await
-        .map_err(|source| LoadError::Connect { address: address.clone(), source })?;
+        .map_err(|source| LoadError::Connect {
+            address: address.clone(),
+            source,
+        })?;
 
     let started = Instant::now();
     let shared = Arc::new(Shared {
@@ -170,7 +187,11 @@ impl Shared {
             return None;
         }
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        if self.load.requests.is_some_and(|requests| ticket >= requests) {
+        if self
+            .load
+            .requests
+            .is_some_and(|requests| ticket >= requests)
+        {
             return None;
         }
         let now = Instant::now();
@@ -178,7 +199,10 @@ impl Shared {
             Pace::AsAnswered => now,
             Pace::Rate(rate) => self.started + Duration::from_secs(ticket) / rate,
         };
-        if self.deadline.is_some_and(|deadline| due.max(now) >= deadline) {
+        if self
+            .deadline
+            .is_some_and(|deadline| due.max(now) >= deadline)
+        {
             return None;
         }
         if due <= now {
@@ -220,7 +244,10 @@ async fn exchange(
         _ => connect(&shared.address).await?,
     };
     sender.ready().await.ok()?;
-    let response = sender.send_request(shared.load.request().ok()?).await.ok()?;
+    let response = sender
+        .send_request(shared.load.request().ok()?)
+        .await
+        .ok()?;
     let status = response.status();
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
@@ -238,7 +265,11 @@ async fn connect(address: &str) -> Option<SendRequest<Empty<Bytes>>> {
     Some(sender)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded and not negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "rounded and not negative"
+)]
 fn whole(number: f64) -> u64 {
     number.round().max(0.0) as u64
 }

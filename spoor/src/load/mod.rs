@@ -4,14 +4,13 @@
 mod drive;
 mod summary;
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, process::ExitCode, time::Duration};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 pub use drive::{Load, LoadError, Pace, drive};
-pub use summary::Summary;
 
 use crate::cli::Output;
 
@@ -22,7 +21,9 @@ use crate::cli::Output;
   spoor load --rate 50 --duration 1m       a slow, steady minute
   spoor load --requests 10000 --path '/?wait=0ms&calc=0'
                                            10 000 requests, as fast as they are answered
-  spoor load --url http://127.0.0.1:8081 --path /api/wishes --output json")]
+  spoor load --url http://127.0.0.1:8081 --path /api/wishes --output json
+
+Ends with 1 if any request failed.")]
 pub struct LoadArgs {
     /// Requests a second, sent on time whether or not earlier ones were answered
     /// [default: 200, unless --requests stands alone]
@@ -46,9 +47,40 @@ pub struct LoadArgs {
     /// How long to wait for one answer
     #[arg(long, default_value = "10s", value_parser = crate::cli::duration)]
     timeout: Duration,
+    /// How to print the summary
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
 }
 
 impl LoadArgs {
+    /// Sends what is asked for, with a progress bar, and prints the summary; Ctrl-C ends it early.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the address is no HTTP address or nobody listens there.
+    pub async fn execute(self) -> anyhow::Result<ExitCode> {
+        let load = self.load();
+        let stop = CancellationToken::new();
+        let told = crate::cli::told_to_end()?;
+        let on_signal = stop.clone();
+        tokio::spawn(async move {
+            told.await;
+            on_signal.cancel();
+        });
+        let bar = progress_bar(&load);
+        let summary = drive(&load, |done| bar.set_position(done), stop).await;
+        bar.finish_and_clear();
+        let summary = summary?;
+        match self.output {
+            Output::Json => println!("{}", summary.to_json()),
+            Output::Table => print!("{summary}"),
+        }
+        Ok(if summary.failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
     fn load(&self) -> Load {
         let pace = match (self.rate, self.requests, self.duration) {
             (Some(rate), _, _) => Pace::Rate(rate),
@@ -69,27 +101,6 @@ impl LoadArgs {
             timeout: self.timeout,
         }
     }
-}
-
-/// Sends what the arguments ask for, with a progress bar, and prints the summary.
-///
-/// # Errors
-/// [`LoadError`] when the address is no HTTP address or nobody listens there.
-pub async fn run(
-    args: &LoadArgs,
-    output: Output,
-    stop: CancellationToken,
-) -> Result<Summary, LoadError> {
-    let load = args.load();
-    let bar = progress_bar(&load);
-    let summary = drive(&load, |done| bar.set_position(done), stop).await;
-    bar.finish_and_clear();
-    let summary = summary?;
-    match output {
-        Output::Json => println!("{}", summary.to_json()),
-        Output::Table => print!("{summary}"),
-    }
-    Ok(summary)
 }
 
 /// A bar on a terminal; nothing elsewhere.

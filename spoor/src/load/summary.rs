@@ -43,12 +43,16 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new() -> Result<Self, CreationError> {
         let latency = Histogram::new_with_max(LONGEST, 3)?;
-        Ok(Self { answers: BTreeMap::new(), latency })
+        Ok(Self {
+            answers: BTreeMap::new(),
+            latency,
+        })
     }
 
     pub(super) fn count(&mut self, answer: Answer, latency: Duration) {
         *self.answers.entry(answer).or_default() += 1;
-        self.latency.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LONGEST));
+        self.latency
+            .saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LONGEST));
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -56,23 +60,38 @@ impl Tally {
             *self.answers.entry(*answer).or_default() += count;
         }
         for step in other.latency.iter_recorded() {
-            self.latency.saturating_record_n(step.value_iterated_to(), step.count_at_value());
+            self.latency
+                .saturating_record_n(step.value_iterated_to(), step.count_at_value());
         }
     }
 
     pub(super) fn summary(self, pace: Pace, elapsed: Duration) -> Summary {
         let requests: u64 = self.answers.values().sum();
         let succeeded = |answer: &Answer| matches!(answer, Answer::Status(s) if !s.is_client_error() && !s.is_server_error());
-        let failed = self.answers.iter().filter(|(a, _)| !succeeded(a)).map(|(_, n)| n).sum();
+        let failed = self
+            .answers
+            .iter()
+            .filter(|(a, _)| !succeeded(a))
+            .map(|(_, n)| n)
+            .sum();
         Summary {
             requests,
             failed,
             seconds: elapsed.as_secs_f64(),
             requests_per_second: rate(requests, elapsed),
-            answers: self.answers.iter().map(|(a, n)| (a.to_string(), *n)).collect(),
+            answers: self
+                .answers
+                .iter()
+                .map(|(a, n)| (a.to_string(), *n))
+                .collect(),
             latency_milliseconds: PERCENTILES
                 .iter()
-                .map(|p| (label(*p), milliseconds(self.latency.value_at_percentile(*p))))
+                .map(|p| {
+                    (
+                        label(*p),
+                        milliseconds(self.latency.value_at_percentile(*p)),
+                    )
+                })
                 .collect(),
             corrected: matches!(pace, Pace::Rate(_)),
         }
@@ -129,7 +148,11 @@ impl fmt::Display for Summary {
         for (answer, count) in &self.answers {
             writeln!(f, "  {answer:<20} {count:>10}")?;
         }
-        let from = if self.corrected { "from when each was due" } else { "from when each was sent" };
+        let from = if self.corrected {
+            "from when each was due"
+        } else {
+            "from when each was sent"
+        };
         writeln!(f, "latency, {from}:")?;
         for (percentile, value) in &self.latency_milliseconds {
             writeln!(f, "  {percentile:<20} {value:>10.2} ms")?;
@@ -139,7 +162,11 @@ impl fmt::Display for Summary {
 }
 
 fn label(percentile: f64) -> String {
-    if percentile >= 100.0 { "max".to_owned() } else { format!("p{percentile}") }
+    if percentile >= 100.0 {
+        "max".to_owned()
+    } else {
+        format!("p{percentile}")
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far under 2^53")]

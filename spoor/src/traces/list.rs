@@ -1,0 +1,95 @@
+//! Traces as a table.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use spoor_traces::tree::{Member, Tree, members, value};
+
+use super::render::{milliseconds, printable};
+use crate::cli::{Table, age};
+
+/// A trace that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its id, 32 hexadecimal digits.
+    pub id: String,
+    /// Its spans.
+    pub tree: Tree,
+}
+
+/// An answer holds the spans of all its traces together.
+pub(super) fn separate(batches: Vec<ResourceSpans>) -> Vec<Found> {
+    let mut by_id: BTreeMap<String, Vec<Member>> = BTreeMap::new();
+    for member in members(batches) {
+        by_id
+            .entry(value::hex(&member.span.trace_id))
+            .or_default()
+            .push(member);
+    }
+    by_id
+        .into_iter()
+        .map(|(id, members)| Found {
+            id,
+            tree: Tree::of(members),
+        })
+        .collect()
+}
+
+pub(super) fn table(found: &[Found], now: Timestamp) -> String {
+    if found.is_empty() {
+        return "No traces found: send some load (`spoor load`), or look further back.\n"
+            .to_owned();
+    }
+    let mut table = Table::new(&[
+        "TRACE", "AGE", "DURATION", "SPANS", "ERRORS", "ROOT", "SERVICES",
+    ]);
+    for Found { id, tree } in found {
+        let start = i128::from(tree.start());
+        let since = Timestamp::from_nanosecond(start).unwrap_or(Timestamp::UNIX_EPOCH);
+        table.row([
+            id.clone(),
+            age(since, now),
+            milliseconds(tree.duration()),
+            tree.rows().len().to_string(),
+            if tree.errors() > 0 {
+                tree.errors().to_string()
+            } else {
+                String::new()
+            },
+            root(tree),
+            services(tree).join(", "),
+        ]);
+    }
+    table.to_string()
+}
+
+pub(super) fn json(found: &[Found]) -> serde_json::Value {
+    found
+        .iter()
+        .map(|Found { id, tree }| {
+            serde_json::json!({
+                "traceId": id,
+                "startUnixNanos": tree.start().to_string(),
+                "durationMilliseconds": tree.duration().as_secs_f64() * 1e3,
+                "spans": tree.rows().len(),
+                "errors": tree.errors(),
+                "root": root(tree),
+                "services": services(tree),
+            })
+        })
+        .collect()
+}
+
+fn root(tree: &Tree) -> String {
+    tree.root()
+        .map(|row| printable(&row.member.span.name))
+        .unwrap_or_default()
+}
+
+fn services(tree: &Tree) -> Vec<String> {
+    tree.services()
+        .into_iter()
+        .map(|(name, _)| printable(name))
+        .collect()
+}

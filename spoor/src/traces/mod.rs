@@ -1,0 +1,148 @@
+//! `spoor traces` and `spoor trace ID`: what the lab has seen, in the terminal.
+
+mod client;
+mod list;
+mod render;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Args;
+use spoor_traces::tree::Tree;
+
+pub use client::{AskError, Query, Traces};
+pub use render::{Canvas, render};
+
+use crate::cli::Output;
+
+/// Where the traces are
+#[derive(Args, Clone, Debug)]
+pub struct Source {
+    /// Jaeger's query API, the lab's or another
+    #[arg(
+        long,
+        env = "SPOOR_TRACES_URL",
+        default_value = "http://127.0.0.1:16686",
+        value_name = "URL"
+    )]
+    traces_url: String,
+}
+
+/// List traces, the newest first
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  spoor traces
+  spoor traces --service service-a --errors
+  spoor traces --min-duration 400ms --tag http.route=/ --output json")]
+pub struct TracesArgs {
+    #[command(flatten)]
+    source: Source,
+    /// Only traces that this service is part of
+    #[arg(long)]
+    service: Option<String>,
+    /// Only traces with a span of this name
+    #[arg(long)]
+    operation: Option<String>,
+    /// Only traces with a span that has this attribute, as KEY=VALUE; all of them, if several
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
+    tags: Vec<(String, String)>,
+    /// Only traces with an error
+    #[arg(long)]
+    errors: bool,
+    /// Only traces with a span at least this long, such as 300ms
+    #[arg(long, value_parser = crate::cli::duration)]
+    min_duration: Option<Duration>,
+    /// How far back to look
+    #[arg(long, default_value = "1h", value_parser = crate::cli::duration)]
+    lookback: Duration,
+    /// At most so many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1500))]
+    limit: u16,
+    /// How to print what was found
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Show one trace as a tree with a bar for each span
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  spoor trace 5b8aa5a2d2c872e8321cf37308d69df2
+  spoor trace latest                       the newest of service-a")]
+pub struct TraceArgs {
+    #[command(flatten)]
+    source: Source,
+    /// The trace's id (32 hexadecimal digits, leading zeros may be left out), or `latest`
+    id: String,
+    /// Whose newest trace `latest` is
+    #[arg(long, default_value = "service-a")]
+    service: String,
+    /// How to print what was found
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl TracesArgs {
+    /// Lists traces.
+    ///
+    /// # Errors
+    /// [`AskError`] when there is no answer, or none that can be read.
+    pub async fn execute(self) -> anyhow::Result<ExitCode> {
+        let traces = Traces::at(&self.source.traces_url)?;
+        let services = match &self.service {
+            Some(service) => vec![service.clone()],
+            None => traces.services().await?,
+        };
+        let output = self.output;
+        let found = traces.newest(&services, &self.into_query()).await?;
+        match output {
+            Output::Json => println!("{}", list::json(&found)),
+            Output::Table => print!("{}", list::table(&found, jiff::Timestamp::now())),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn into_query(mut self) -> Query {
+        if self.errors {
+            self.tags.push(("error".to_owned(), "true".to_owned()));
+        }
+        Query {
+            operation: self.operation,
+            tags: self.tags,
+            min_duration: self.min_duration,
+            lookback: self.lookback,
+            limit: self.limit,
+        }
+    }
+}
+
+impl TraceArgs {
+    /// Shows a trace.
+    ///
+    /// # Errors
+    /// [`AskError`] when there is no answer, or no such trace.
+    pub async fn execute(self) -> anyhow::Result<ExitCode> {
+        let traces = Traces::at(&self.source.traces_url)?;
+        let id = match self.id.as_str() {
+            "latest" => traces.latest(&self.service).await?,
+            id => id.to_owned(),
+        };
+        let tree = Tree::new(traces.trace(&id).await?);
+        match self.output {
+            Output::Json => println!("{}", render::json(&id, &tree)),
+            Output::Table => {
+                print!("{}", render(&id, &tree, Canvas::terminal()));
+                println!(
+                    "\n{}/trace/{id}",
+                    self.source.traces_url.trim_end_matches('/')
+                );
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("must be KEY=VALUE, such as http.route=/".to_owned()),
+    }
+}

@@ -1,0 +1,370 @@
+//! A trace as lines: the tree on the left, a bar for each span on the right.
+
+use std::{fmt::Write, time::Duration};
+
+use console::{Style, Term};
+use spoor_traces::tree::{Row, Segment, Tree};
+
+/// A trace of more spans is cut here.
+const MOST_ROWS: usize = 400;
+const NAMES: usize = 44;
+const SERVICES: usize = 16;
+const LEAST_BAR: usize = 16;
+
+/// What to draw on.
+#[derive(Clone, Copy, Debug)]
+pub struct Canvas {
+    /// How many columns a line has.
+    pub columns: usize,
+    /// Whether colours show.
+    pub colour: bool,
+}
+
+impl Canvas {
+    /// Standard output: as wide as the terminal, in colour if it is one.
+    #[must_use]
+    pub fn terminal() -> Self {
+        let term = Term::stdout();
+        let columns = term
+            .size_checked()
+            .map_or(120, |(_, columns)| usize::from(columns));
+        Self {
+            columns,
+            colour: console::colors_enabled() && term.is_term(),
+        }
+    }
+
+    fn paint(self, style: Style, text: &str) -> String {
+        style.force_styling(self.colour).apply_to(text).to_string()
+    }
+}
+
+/// Where most of a trace's time goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bottleneck {
+    /// The service.
+    pub service: String,
+    /// The span's name.
+    pub operation: String,
+    /// How much of the critical path is spent in the span itself.
+    pub time: Duration,
+    /// The same as a share of the trace, from 0 to 1.
+    pub share: f64,
+}
+
+/// The span in which most of the critical path is spent.
+#[must_use]
+pub fn bottleneck(tree: &Tree) -> Option<Bottleneck> {
+    let row = tree.rows().get(tree.slowest()?)?;
+    let time = row.critical_time();
+    Some(Bottleneck {
+        service: printable(row.member.service()),
+        operation: printable(&row.member.span.name),
+        time,
+        share: time.as_secs_f64() / tree.duration().as_secs_f64().max(f64::MIN_POSITIVE),
+    })
+}
+
+/// Draws a trace.
+#[must_use]
+pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{}", heading(id, tree, canvas));
+    let slowest = tree.slowest();
+    let columns = Columns::of(tree, canvas);
+    for (index, row) in tree.rows().iter().enumerate().take(MOST_ROWS) {
+        let line = line(tree, row, &columns, slowest == Some(index), canvas);
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    if let Some(left_out) = tree
+        .rows()
+        .len()
+        .checked_sub(MOST_ROWS)
+        .filter(|more| *more > 0)
+    {
+        let _ = writeln!(out, "  … and {left_out} more spans");
+    }
+    let _ = writeln!(out, "  ━ on the critical path   ─ off it");
+    if let Some(found) = bottleneck(tree) {
+        let text = format!(
+            "Bottleneck: {} in {}, {} of {} ({:.0} %)",
+            found.operation,
+            found.service,
+            milliseconds(found.time),
+            milliseconds(tree.duration()),
+            found.share * 100.0
+        );
+        let _ = writeln!(out, "{}", canvas.paint(Style::new().yellow().bold(), &text));
+    }
+    out
+}
+
+/// The same for scripts.
+pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
+    let span = |row: &Row| {
+        serde_json::json!({
+            "service": row.member.service(),
+            "operation": row.member.span.name,
+            "depth": row.depth,
+            "startMilliseconds": offset(tree, row.member.start()).as_secs_f64() * 1e3,
+            "durationMilliseconds": row.member.duration().as_secs_f64() * 1e3,
+            "criticalMilliseconds": row.critical_time().as_secs_f64() * 1e3,
+            "error": row.member.is_error(),
+        })
+    };
+    serde_json::json!({
+        "traceId": id,
+        "durationMilliseconds": tree.duration().as_secs_f64() * 1e3,
+        "bottleneck": bottleneck(tree).map(|found| serde_json::json!({
+            "service": found.service,
+            "operation": found.operation,
+            "milliseconds": found.time.as_secs_f64() * 1e3,
+            "share": found.share,
+        })),
+        "spans": tree.rows().iter().map(span).collect::<Vec<_>>(),
+    })
+}
+
+/// Milliseconds, with as many digits as tell something.
+pub(super) fn milliseconds(duration: Duration) -> String {
+    let ms = duration.as_secs_f64() * 1e3;
+    if ms >= 100.0 {
+        format!("{ms:.0} ms")
+    } else if ms >= 1.0 {
+        format!("{ms:.1} ms")
+    } else {
+        format!("{ms:.3} ms")
+    }
+}
+
+/// A name without what would move a terminal's cursor.
+pub(super) fn printable(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+struct Columns {
+    service: usize,
+    name: usize,
+    bar: usize,
+}
+
+impl Columns {
+    fn of(tree: &Tree, canvas: Canvas) -> Self {
+        let widest = |measure: &dyn Fn(&Row) -> usize| {
+            tree.rows()
+                .iter()
+                .take(MOST_ROWS)
+                .map(measure)
+                .max()
+                .unwrap_or(0)
+        };
+        let service = widest(&|row| row.member.service().chars().count()).min(SERVICES);
+        let name = widest(&|row| row.depth * 2 + row.member.span.name.chars().count()).min(NAMES);
+        // Two at each gap, and the duration with its unit behind the bar.
+        let rest = canvas
+            .columns
+            .saturating_sub(service + name + 2 + 2 + 2 + 11);
+        Self {
+            service,
+            name,
+            bar: rest.clamp(LEAST_BAR, 80),
+        }
+    }
+}
+
+fn heading(id: &str, tree: &Tree, canvas: Canvas) -> String {
+    let (spans, services, errors) = (tree.rows().len(), tree.services().len(), tree.errors());
+    let counts = format!(
+        "{}, {spans} span{}, {services} service{}",
+        milliseconds(tree.duration()),
+        if spans == 1 { "" } else { "s" },
+        if services == 1 { "" } else { "s" },
+    );
+    let mut heading = format!("trace {}  {counts}", canvas.paint(Style::new().bold(), id));
+    if errors > 0 {
+        let text = format!(", {errors} error{}", if errors == 1 { "" } else { "s" });
+        heading += &canvas.paint(Style::new().red(), &text);
+    }
+    heading
+}
+
+fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas) -> String {
+    let service = fit(&printable(row.member.service()), columns.service);
+    let branch = match row.depth {
+        0 => String::new(),
+        depth => format!("{}└ ", "  ".repeat((depth - 1).min(NAMES / 4))),
+    };
+    let name = fit(
+        &format!("{branch}{}", printable(&row.member.span.name)),
+        columns.name,
+    );
+    let (of_name, of_bar, mark) = match (row.member.is_error(), slowest) {
+        (true, _) => (Style::new().red(), Style::new().red(), "  ✗ error"),
+        (false, true) => (Style::new().yellow(), Style::new().yellow(), "  ◀ slowest"),
+        (false, false) => (Style::new(), Style::new().cyan(), ""),
+    };
+    format!(
+        "  {}  {}  {} {:>9}{}",
+        canvas.paint(Style::new().dim(), &service),
+        canvas.paint(of_name.clone(), &name),
+        canvas.paint(of_bar, &bar(tree, row, columns.bar)),
+        milliseconds(row.member.duration()),
+        canvas.paint(of_name, mark),
+    )
+}
+
+/// One cell for each slice of the trace's time that the span touches.
+fn bar(tree: &Tree, row: &Row, cells: usize) -> String {
+    let at = |time: u64| cell(offset(tree, time), tree.duration(), cells);
+    let (from, to) = (at(row.member.start()), at(row.member.end()));
+    let critical = |at_cell: usize| {
+        row.critical.iter().any(|Segment { start, end }| {
+            (at(*start)..=at(*end).saturating_sub(1).max(at(*start))).contains(&at_cell)
+        })
+    };
+    (0..cells)
+        .map(|cell| {
+            let inside = (from..to).contains(&cell) || (from == to && cell == from.min(cells - 1));
+            match (inside, critical(cell)) {
+                (false, _) => ' ',
+                (true, true) => '━',
+                (true, false) => '─',
+            }
+        })
+        .collect()
+}
+
+fn offset(tree: &Tree, time: u64) -> Duration {
+    Duration::from_nanos(time.saturating_sub(tree.start()))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a column of the screen"
+)]
+fn cell(offset: Duration, whole: Duration, cells: usize) -> usize {
+    let share = offset.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
+    ((share * cells as f64).round() as usize).min(cells)
+}
+
+fn fit(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return format!("{text:<width$}");
+    }
+    let start: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{start}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::{
+        common::v1::{AnyValue, KeyValue, any_value::Value},
+        resource::v1::Resource,
+        trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
+    };
+
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn span(service: &str, name: &str, id: u8, parent: u8, from: u64, to: u64) -> ResourceSpans {
+        let service = AnyValue {
+            value: Some(Value::StringValue(service.to_owned())),
+        };
+        let span = Span {
+            trace_id: vec![7; 16],
+            span_id: vec![id; 8],
+            parent_span_id: if parent == 0 { vec![] } else { vec![parent; 8] },
+            name: name.to_owned(),
+            start_time_unix_nano: from * MS,
+            end_time_unix_nano: to * MS,
+            ..Span::default()
+        };
+        ResourceSpans {
+            resource: Some(Resource {
+                attributes: vec![KeyValue {
+                    key: "service.name".to_owned(),
+                    value: Some(service),
+                    ..KeyValue::default()
+                }],
+                ..Resource::default()
+            }),
+            scope_spans: vec![ScopeSpans {
+                spans: vec![span],
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }
+    }
+
+    fn a_to_b() -> Vec<ResourceSpans> {
+        vec![
+            span("service-a", "GET /", 1, 0, 1000, 1412),
+            span("service-a", "spoor.ab.v1.ServiceB/Work", 2, 1, 1002, 1410),
+            span("service-b", "spoor.ab.v1.ServiceB/Work", 3, 2, 1004, 1408),
+            span("service-b", "SELECT offers", 4, 3, 1005, 1350),
+            span("service-b", "heavy_calc", 5, 3, 1350, 1400),
+        ]
+    }
+
+    const CANVAS: Canvas = Canvas {
+        columns: 100,
+        colour: false,
+    };
+
+    #[test]
+    fn draws_the_tree_and_names_the_bottleneck() {
+        insta::assert_snapshot!(render("0707", &Tree::new(a_to_b()), CANVAS));
+    }
+
+    #[test]
+    fn marks_errors() {
+        let mut batches = a_to_b();
+        let failed = batches
+            .get_mut(4)
+            .and_then(|batch| batch.scope_spans.first_mut());
+        if let Some(span) = failed.and_then(|scope| scope.spans.first_mut()) {
+            span.status = Some(Status {
+                code: 2,
+                message: "made to fail".to_owned(),
+            });
+        }
+        let drawn = render("0707", &Tree::new(batches), CANVAS);
+        assert!(
+            drawn
+                .lines()
+                .any(|line| line.contains("heavy_calc") && line.contains("✗ error"))
+        );
+        assert!(
+            drawn
+                .lines()
+                .next()
+                .is_some_and(|heading| heading.contains("1 error"))
+        );
+    }
+
+    #[test]
+    fn hostile_names_move_no_cursor() {
+        let batches = vec![span("a\u{1b}[2J", &"x\u{7}".repeat(500), 1, 0, 0, 10)];
+        let drawn = render("0707", &Tree::new(batches), CANVAS);
+        assert!(
+            !drawn.chars().any(|c| c.is_control() && c != '\n'),
+            "{drawn:?}"
+        );
+        assert!(
+            drawn.lines().all(|line| line.chars().count() <= 110),
+            "{drawn}"
+        );
+    }
+
+    #[test]
+    fn a_trace_of_no_length_has_a_bar() {
+        let drawn = render("0707", &Tree::new(vec![span("a", "b", 1, 0, 5, 5)]), CANVAS);
+        assert!(drawn.contains('─'), "{drawn}");
+    }
+}
