@@ -11,10 +11,10 @@ use ipnet::IpNet;
 use opentelemetry::{
     Context,
     propagation::{Extractor, TextMapPropagator},
-    trace::{SpanContext, TraceContextExt, TraceState},
+    trace::{SpanContext, TraceContextExt},
 };
 
-use crate::propagation::{Propagator, flags};
+use crate::propagation::{self, Propagator, flags};
 
 /// W3C Trace Context's response header: the trace that answered.
 pub const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
@@ -42,16 +42,15 @@ pub struct Admitted {
 /// Reads the trace context of a request from `peer`; an unknown peer is not trusted.
 #[must_use]
 pub fn admit(trusted: &TrustedPeers, peer: Option<IpAddr>, headers: &HeaderMap) -> Admitted {
-    let extracted = extract(headers);
     if peer.is_some_and(|peer| trusted.contains(peer)) {
         Admitted {
-            parent: extracted,
+            parent: extract(headers),
             link: None,
         }
     } else {
         Admitted {
             parent: Context::new(),
-            link: link(&extracted),
+            link: propagation::caller(&Headers(headers)),
         }
     }
 }
@@ -103,18 +102,6 @@ impl FromStr for TrustedPeers {
         };
         entries.map(network).collect::<Result<_, _>>().map(Self)
     }
-}
-
-fn link(extracted: &Context) -> Option<SpanContext> {
-    let span = extracted.span();
-    let caller = Some(span.span_context()).filter(|caller| caller.is_valid())?;
-    Some(SpanContext::new(
-        caller.trace_id(),
-        caller.span_id(),
-        caller.trace_flags(),
-        true,
-        TraceState::NONE,
-    ))
 }
 
 /// Header values as text; one that is no text is there, but empty, so that it counts as broken

@@ -76,7 +76,7 @@ impl TextMapPropagator for Propagator {
 
     fn extract_with_context(&self, context: &Context, extractor: &dyn Extractor) -> Context {
         let context = baggage::extract(context, extractor);
-        let Some(parent) = only(extractor, TRACEPARENT).and_then(traceparent::read) else {
+        let Some(parent) = caller(extractor) else {
             return context;
         };
         let state = tracestate::read(&extractor.get_all(TRACESTATE).unwrap_or_default());
@@ -86,6 +86,11 @@ impl TextMapPropagator for Propagator {
     fn fields(&self) -> FieldIter<'_> {
         FieldIter::new(&self.fields)
     }
+}
+
+/// The span that a request comes from, and nothing else of what it brings.
+pub(crate) fn caller(extractor: &dyn Extractor) -> Option<SpanContext> {
+    only(extractor, TRACEPARENT).and_then(traceparent::read)
 }
 
 /// The flags that the context's span passes on: whether it is sampled, and whether its trace id
