@@ -330,10 +330,12 @@ impl Log {
         (self.taken < self.segment(slot)?.traces.len()).then_some(at)
     }
 
-    /// Takes that trace out; the caller knows how many spans it has.
-    pub(crate) fn take_oldest(&mut self, spans: usize) {
+    /// Takes that trace out; the caller knows its id's hash and how many spans it has.
+    pub(crate) fn take_oldest(&mut self, hash: u64, spans: usize) {
         let Some(at) = self.oldest() else { return };
-        self.unlist(at);
+        if let Ok(entry) = self.by_id.find_entry(hash, |known| *known == at) {
+            entry.remove();
+        }
         self.taken += 1;
         self.spans -= spans;
         while let Some(&slot) = self.order.front() {

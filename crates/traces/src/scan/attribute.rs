@@ -1,7 +1,5 @@
 //! Attributes: reading them, finding them, and the signature that says where one can't be.
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use super::wire::{BYTES, FIXED64, Fault, Reader, VARINT, key};
 
 /// An attribute's value, as far as it can be compared with a text.
@@ -94,7 +92,7 @@ fn each<'a>(
     Ok(())
 }
 
-/// A small Bloom filter over a span's attributes, and two facts about the span itself.
+/// A small Bloom filter over a span's attributes, and three facts about the span itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signature(u64);
 
@@ -103,7 +101,9 @@ impl Signature {
     pub(crate) const ERROR: Self = Self(1 << 63);
     /// The span has no parent.
     pub(crate) const ROOT: Self = Self(1 << 62);
-    const FILTER_BITS: u64 = 62;
+    /// The span has a `tracestate`.
+    pub(crate) const TRACE_STATE: Self = Self(1 << 61);
+    const FILTER_BITS: u64 = 61;
 
     pub(crate) fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -116,17 +116,54 @@ impl Signature {
     /// Of an attribute. An attribute whose value can't be compared leaves no mark.
     #[inline]
     pub(crate) fn of(name: &[u8], value: Value<'_>) -> Self {
-        let seed = xxh3_64_with_seed(name, 0);
+        let seed = short_hash(name, 0);
         let hash = match value {
             Value::Missing | Value::Other => return Self::default(),
-            Value::Text(text) => xxh3_64_with_seed(text, seed),
-            Value::Int(number) => xxh3_64_with_seed(&number.to_le_bytes(), seed ^ 1),
-            Value::Double(number) => xxh3_64_with_seed(&number.to_bits().to_le_bytes(), seed ^ 2),
-            Value::Bool(flag) => xxh3_64_with_seed(&[u8::from(flag)], seed ^ 3),
+            Value::Text(text) => short_hash(text, seed),
+            Value::Int(number) => fold(number.cast_unsigned() ^ seed, INT),
+            Value::Double(number) => fold(number.to_bits() ^ seed, DOUBLE),
+            Value::Bool(flag) => fold(u64::from(flag) ^ seed, BOOL),
         };
         let bit = |half: u64| 1 << (half * Self::FILTER_BITS >> 32);
         Self(bit(hash & 0xffff_ffff) | bit(hash >> 32))
     }
+}
+
+// The digits of π, for want of meaning.
+const TEXT: u64 = 0x243f_6a88_85a3_08d3;
+const INT: u64 = 0x1319_8a2e_0370_7344;
+const DOUBLE: u64 = 0xa409_3822_299f_31d0;
+const BOOL: u64 = 0x082e_fa98_ec4e_6c89;
+
+#[inline]
+fn fold(one: u64, other: u64) -> u64 {
+    let product = u128::from(one) * u128::from(other);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// A hash that is fast for a few bytes. Signatures are never kept or sent, and a collision only
+/// costs a look at the span.
+#[inline]
+fn short_hash(bytes: &[u8], seed: u64) -> u64 {
+    let mut hash = seed ^ bytes.len() as u64;
+    let mut rest = bytes;
+    while let Some((chunk, more)) = rest.split_first_chunk::<16>() {
+        let both = u128::from_le_bytes(*chunk);
+        hash = fold(both as u64 ^ hash, (both >> 64) as u64 ^ TEXT);
+        rest = more;
+    }
+    if let (Some(first), Some(last)) = (rest.first_chunk::<8>(), rest.last_chunk::<8>()) {
+        return fold(
+            u64::from_le_bytes(*first) ^ hash,
+            u64::from_le_bytes(*last) ^ TEXT,
+        );
+    }
+    if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+        return fold(u64::from(first) ^ hash, u64::from(last) ^ TEXT);
+    }
+    let few = rest.iter().fold(0, |few, byte| few << 8 | u64::from(*byte));
+    fold(few ^ hash, TEXT)
 }
 
 /// An attribute that is looked for, its value as text: `200` finds the text and the number.

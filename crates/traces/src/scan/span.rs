@@ -60,7 +60,10 @@ pub(super) fn span(
         match key {
             TRACE_ID => trace_id = reader.bytes()?,
             SPAN_ID => span_id = reader.bytes()?,
-            TRACE_STATE => drop(reader.text()?),
+            TRACE_STATE => {
+                reader.text()?;
+                signature.insert(Signature::TRACE_STATE);
+            }
             PARENT_SPAN_ID => parent = reader.bytes()?,
             NAME => name = reader.text()?,
             KIND => kind = reader.varint()?,

@@ -156,9 +156,11 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub(crate) fn text(&mut self) -> Result<&'a [u8], Fault> {
         let content = self.bytes()?;
-        match std::str::from_utf8(content) {
-            Ok(_) => Ok(content),
-            Err(_) => Err(Fault::Text),
+        // Most texts are short and ASCII, which is known faster.
+        if content.is_ascii() || std::str::from_utf8(content).is_ok() {
+            Ok(content)
+        } else {
+            Err(Fault::Text)
         }
     }
 

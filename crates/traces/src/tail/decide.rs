@@ -131,15 +131,10 @@ fn otherwise(
 }
 
 /// The root's word on the head's decision, else that of the first span that has one.
-fn head((segment, root): Waiting<'_>, spans: &[Waiting<'_>]) -> Head {
-    let of_root = Head::read(trace_state(segment.body(root)));
-    if of_root != Head::default() {
-        return of_root;
-    }
-    let all = spans
-        .iter()
-        .map(|(segment, span)| Head::read(trace_state(segment.body(span))));
-    all.into_iter()
+fn head(root: Waiting<'_>, spans: &[Waiting<'_>]) -> Head {
+    let all = std::iter::once(&root).chain(spans);
+    all.filter(|(_, span)| span.signature.contains(Signature::TRACE_STATE))
+        .map(|(segment, span)| Head::read(trace_state(segment.body(span))))
         .find(|head| *head != Head::default())
         .unwrap_or_default()
 }

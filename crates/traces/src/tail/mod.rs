@@ -309,7 +309,7 @@ impl Sampler {
                 self.totals.traces_dropped += 1;
             }
         }
-        self.gathering.take_oldest(count);
+        self.gathering.take_oldest(hash, count);
         self.decided += 1;
         true
     }

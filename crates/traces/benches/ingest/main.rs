@@ -1,0 +1,156 @@
+//! How fast the pipeline takes spans, how much memory a stored span costs and how long a search
+//! takes. Prints a table; `--quick` for a tenth of the work.
+//!
+//! The pipeline runs in a process of its own, on one thread pinned to one core; the sender runs
+//! in this one.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod request;
+mod scan;
+mod sender;
+mod server;
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use request::{Request, SPANS};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(mode) = arguments
+        .iter()
+        .find_map(|argument| argument.strip_prefix("--server="))
+    {
+        server::run(mode);
+        return;
+    }
+    let spans = if arguments.iter().any(|argument| argument == "--quick") {
+        100_000
+    } else {
+        1_000_000
+    };
+    pin(1);
+    let mut request = Request::new(1);
+    println!(
+        "{} bytes a span, {SPANS} spans a request, one core for the server",
+        request.span_bytes()
+    );
+    scan::run(&request);
+    for traces in [1, 10] {
+        request = Request::new(traces);
+        stored(&mut request, spans, traces);
+        tail_sampled(&mut request, spans * 5, traces);
+    }
+}
+
+/// Keeps a thread and those that it starts on one core, if there is more than one.
+fn pin(core: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(core);
+    if rustix::thread::sched_setaffinity(None, &set).is_err() {
+        println!("not pinned to core {core}");
+    }
+}
+
+/// How long a thread has been on a processor, in seconds: unlike the time by the clock this
+/// leaves out what other programs take. `self` is a process's first thread.
+fn worked(thread: &str) -> f64 {
+    let times = std::fs::read_to_string(format!("/proc/{thread}/schedstat")).expect("schedstat");
+    let nanos: u64 = times
+        .split(' ')
+        .next()
+        .expect("a field")
+        .parse()
+        .expect("a number");
+    nanos as f64 / 1e9
+}
+
+fn stored(request: &mut Request, spans: u64, spans_in_trace: u64) {
+    let mut server = Server::start("stored");
+    let before: u64 = server.ask("resident").parse().expect("a number");
+    let worked = server.number("worked");
+    let rate = sender::send(server.port, request, spans);
+    let core = spans as f64 / (server.number("worked") - worked);
+    let held: u64 = server.ask("spans").parse().expect("a number");
+    let resident: u64 = server.ask("resident").parse().expect("a number");
+    let each = (resident - before) / held;
+    println!(
+        "stored, {spans_in_trace} span(s) a trace: {core:.0} spans a core-second ({rate:.0} by \
+         the clock), {each} bytes resident a span of {held}"
+    );
+    for line in server.ask("search").split('|') {
+        println!("  search {line}");
+    }
+}
+
+fn tail_sampled(request: &mut Request, spans: u64, spans_in_trace: u64) {
+    let mut server = Server::start("tail");
+    let started = Instant::now();
+    let worked = server.number("worked");
+    sender::send(server.port, request, spans);
+    let took = started.elapsed().as_secs_f64();
+    let decided = server.number("decided");
+    let core = decided / (server.number("worked") - worked);
+    let totals = server.ask("totals");
+    println!(
+        "tail-sampled, {spans_in_trace} span(s) a trace: {core:.0} spans a core-second ({:.0} by \
+         the clock; {totals})",
+        decided / took
+    );
+}
+
+struct Server {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    port: u16,
+}
+
+impl Server {
+    fn start(mode: &str) -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let mut process = Command::new(program)
+            .arg(format!("--server={mode}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server");
+        let input = process.stdin.take().expect("its input");
+        let output = BufReader::new(process.stdout.take().expect("its output"));
+        let mut server = Self {
+            process,
+            input,
+            output,
+            port: 0,
+        };
+        server.port = server.line().parse().expect("a port");
+        server
+    }
+
+    fn ask(&mut self, what: &str) -> String {
+        writeln!(self.input, "{what}").expect("to ask");
+        self.line()
+    }
+
+    fn number(&mut self, what: &str) -> f64 {
+        self.ask(what).parse().expect("a number")
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("an answer");
+        line.trim_end().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,32 @@
+//! The pass over a request's bytes alone, and what decoding would take instead.
+
+use std::hint::black_box;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message;
+
+use crate::{
+    request::{Request, SPANS},
+    worked,
+};
+
+const ROUNDS: u64 = 20_000;
+
+pub fn run(request: &Request) {
+    let body = request.body();
+    let pass = rate(|| drop(black_box(spoor_traces::validate(black_box(body)))));
+    let decoding = rate(|| {
+        drop(black_box(ExportTraceServiceRequest::decode(black_box(
+            body,
+        ))))
+    });
+    println!("scan only: {pass:>10.0} spans a core-second (decoding them: {decoding:.0})");
+}
+
+fn rate(work: impl Fn()) -> f64 {
+    let started = worked("thread-self");
+    for _ in 0..ROUNDS {
+        work();
+    }
+    (ROUNDS * SPANS) as f64 / (worked("thread-self") - started)
+}
