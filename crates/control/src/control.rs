@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -257,16 +258,19 @@ impl Inner {
         let plan = published
             .table
             .plan(service.namespace.as_str(), service.name.as_str());
-        let polling = match served::is_shared(plan) {
-            true => self.polling(service),
-            false => 0,
-        };
-        service.publish(plan, version, at, polling);
+        service.publish(plan, version, at, self.sharers(service));
     }
 
-    fn polling(&self, service: &Service) -> usize {
+    /// Among how many instances a service's rate limit is to be shared out, at least one.
+    pub(crate) fn sharers(&self, service: &Service) -> usize {
+        let live = service.state().live;
+        (live + self.polling(service, live > 0).len()).max(1)
+    }
+
+    /// The stock clients of a service.
+    pub(crate) fn polling(&self, service: &Service, has_streams: bool) -> Vec<IpAddr> {
         let key = (service.namespace.clone(), service.name.clone());
-        self.pollers.clients(&key, Instant::now()).len()
+        self.pollers.clients(&key, has_streams, Instant::now())
     }
 
     /// Serves a service's rate limit in as many shares as there are instances by now.
@@ -278,15 +282,12 @@ impl Inner {
         let plan = published
             .table
             .plan(service.namespace.as_str(), service.name.as_str());
-        if !served::is_shared(plan) {
-            return;
-        }
         let next = *sequence + 1;
         if service.publish(
             plan,
             self.version(next),
             Instant::now(),
-            self.polling(service),
+            self.sharers(service),
         ) {
             *sequence = next;
         }

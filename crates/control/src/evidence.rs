@@ -189,9 +189,10 @@ impl Control {
         evidence: &mut Evidence,
     ) {
         let clients = &mut evidence.clients;
-        let mut absent = 0;
+        let (mut absent, mut has_streams) = (0, false);
         if let Some(service) = service {
             let state = service.state();
+            has_streams = state.live > 0;
             for (id, record) in state.relevant() {
                 clients.expected += 1;
                 let silent_after = self.0.settings.silent_after;
@@ -219,7 +220,7 @@ impl Control {
             }
         }
         let key = (policy.namespace.clone(), name.clone());
-        let polling = self.0.pollers.clients(&key, now);
+        let polling = self.0.pollers.clients(&key, has_streams, now);
         // Those who poll are most likely those who should be there and have no stream.
         let found = absent.min(polling.len());
         clients.silent -= found;

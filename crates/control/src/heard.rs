@@ -95,7 +95,11 @@ impl Seat {
             None => return Ok(()),
         };
         match heard? {
-            Ok(()) => self.control.0.tick(),
+            Ok(()) => {
+                // Polling clients go without a word.
+                self.settle();
+                self.control.0.tick();
+            }
             Err(rejection) => {
                 self.control.0.metrics.rejected(rejection.reason());
                 self.warn("passed over a message that can't be true", &rejection);
@@ -249,7 +253,8 @@ impl Seat {
             .departed(&self.service, &self.instance, self.generation);
     }
 
-    /// Has the service's rate limit shared out anew, if it has one.
+    /// Has the service's rate limit shared out anew, if it has one and its instances have become
+    /// more or fewer.
     fn settle(&self) {
         self.control.settle(&self.service);
     }
@@ -279,8 +284,9 @@ impl Drop for Seat {
 
 impl Control {
     pub(crate) fn settle(&self, service: &Arc<Service>) {
-        let has_shares = |state: &State| state.history.newest().is_some_and(served::is_shared);
-        if !has_shares(&service.state()) || service.is_settling.swap(true, Ordering::AcqRel) {
+        let shares = service.state().served.as_ref().and_then(|it| it.shares);
+        let is_settled = shares.is_none_or(|shares| shares == self.0.sharers(service));
+        if is_settled || service.is_settling.swap(true, Ordering::AcqRel) {
             return;
         }
         let (control, service) = (self.clone(), service.clone());

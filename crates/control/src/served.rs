@@ -14,6 +14,8 @@ pub(crate) struct Served {
     pub(crate) version: Version,
     pub(crate) digest: Digest,
     pub(crate) published: Instant,
+    /// Among how many instances its rate limits are shared out, if it has any.
+    pub(crate) shares: Option<usize>,
     pub(crate) message: Bytes,
 }
 
@@ -50,6 +52,7 @@ impl Served {
             version,
             digest,
             published,
+            shares: is_shared(plan).then_some(instances),
             message: message.encode_to_vec().into(),
         }
     }

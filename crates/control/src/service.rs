@@ -86,17 +86,15 @@ impl Service {
         self.state.lock()
     }
 
-    /// Serves a plan from now on, if it says anything new; `polling` stock clients share a rate
-    /// limit with the streams.
+    /// Serves a plan from now on, if it says anything new to one of so many instances.
     pub(crate) fn publish(
         &self,
         plan: &Plan,
         version: Version,
         published: Instant,
-        polling: usize,
+        instances: usize,
     ) -> bool {
         let mut state = self.state();
-        let instances = state.live + polling;
         let digest = served::digest(plan, instances);
         if state.served.as_ref().is_some_and(|it| it.digest == digest) {
             state.history.rename(plan);
@@ -204,11 +202,6 @@ impl History {
             .rev()
             .find(|past| past.version == version)
             .map(|past| &past.plan)
-    }
-
-    /// The newest plan.
-    pub(crate) fn newest(&self) -> Option<&Plan> {
-        self.0.back().map(|past| &past.plan)
     }
 
     /// Adds to an entry and says which policy it is of, if that is known.

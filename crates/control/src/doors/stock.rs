@@ -71,9 +71,8 @@ impl Control {
         let key = (namespace, service);
         let published = self.0.published.load_full()?;
         let entered = self.0.services.get(&key);
-        if let Some(peer) = peer
-            && self.0.pollers.asked(&key, peer, now)
-        {
+        if let Some(peer) = peer {
+            self.0.pollers.asked(&key, peer, now);
             if let Some(service) = &entered {
                 self.settle(service);
             }
@@ -83,7 +82,9 @@ impl Control {
         let strategies = plan.at(Timestamp::now()).cloned().unwrap_or_default();
         let instances = || {
             let live = entered.map_or(0, |service| service.state().live);
-            live + self.0.pollers.clients(&key, now).len()
+            let polling = self.0.pollers.clients(&key, live > 0, now);
+            let is_counted = peer.is_none_or(|peer| polling.contains(&peer));
+            live + polling.len() + usize::from(!is_counted)
         };
         let default = self.0.settings.stock_default;
         Some(Answer::of(&strategies, default, instances))

@@ -71,11 +71,29 @@ async fn instances_are_told_by_where_they_stand() {
     let mut surplus = lab.client("a", "4").await;
     surplus.plan().await;
     let url = format!("{}/sampling?service=a", lab.http);
-    reqwest::get(url).await.unwrap();
+    reqwest::get(&url).await.unwrap();
+    assert_eq!(numbers(&lab, "one"), [4, 1, 1, 0, 1], "a look is no client");
+    for _ in 0..2 {
+        reqwest::get(&url).await.unwrap();
+    }
     assert_eq!(numbers(&lab, "one"), [4, 1, 1, 1, 0]);
     assert_eq!(clients(&lab, "one").pending(), 1);
     let slowest = lab.control.evidence(&key("one")).unwrap().slowest;
     assert!(slowest.is_some_and(|it| it < Duration::from_secs(10)));
+}
+
+#[tokio::test]
+async fn a_service_of_stock_clients_is_polling_at_once() {
+    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
+    reqwest::get(format!("{}/sampling?service=a", lab.http))
+        .await
+        .unwrap();
+    assert_eq!(numbers(&lab, "one"), [1, 0, 0, 1, 0]);
+    let named = &clients(&lab, "one").not_current[0];
+    assert_eq!(
+        (named.instance.as_str(), &named.why),
+        ("127.0.0.1", &Why::Polling)
+    );
 }
 
 #[tokio::test]

@@ -105,6 +105,11 @@ async fn a_rate_limit_is_shared_out_over_the_instances() {
     while share(&second.plan().await) != 5.0 {}
     drop(first);
     assert_eq!(share(&second.plan().await), 10.0);
+    for _ in 0..3 {
+        let url = format!("{}/sampling?service=a", lab.http);
+        reqwest::get(url).await.unwrap();
+    }
+    assert_eq!(share(&second.plan().await), 5.0);
     // The next that the other service hears is the next publication.
     let version = lab.control.publish(resolved(&[]));
     let heard = other.plan().await.version.unwrap();
