@@ -1,5 +1,5 @@
 //! Serves the query API and the page over a store with made-up traces, to look at them without
-//! a lab: `cargo run -p spoor-traces --example example-traces [PORT]`.
+//! a lab: `cargo run -p spoor-traces --example example-traces [PORT] [REQUESTS]`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../tests/it/spans.rs"]
@@ -12,11 +12,14 @@ use spoor_traces::{Kept, Store, page, query};
 
 #[tokio::main]
 async fn main() {
-    let store = Store::new(64 << 20);
+    let requests = env::args()
+        .nth(2)
+        .map_or(24, |count| count.parse().unwrap());
+    let store = Store::new(1 << 30);
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
     let now = u64::try_from(now).unwrap();
-    for number in 1..=24_u64 {
-        let start = now - 1_000_000 + number * 37_000 + number * number % 7 * 2_000;
+    for number in 1..=requests {
+        let start = now - 1_000_000 + number * 900_000 / requests + number * number % 7 * 2_000;
         let wait = 90 + number * number * 31 % 400;
         let fails = number % 9 == 4;
         let kept = if fails {
@@ -35,7 +38,7 @@ async fn main() {
             now - 900_000 + index,
         );
         spans::span(
-            99,
+            0xffff_0001,
             index + 1,
             parent,
             "crawl",
@@ -45,14 +48,21 @@ async fn main() {
     });
     spans::insert(&store, vec![spans::batch("crawler", wide.collect())]);
     let orphan = spans::span(
-        98,
+        0xffff_0002,
         7,
         3,
         "DELETE /wishes/{id}",
         now - 400_000,
         now - 399_600,
     );
-    let early = spans::span(98, 8, 7, "delete wishes", now - 400_020, now - 399_900);
+    let early = spans::span(
+        0xffff_0002,
+        8,
+        7,
+        "delete wishes",
+        now - 400_020,
+        now - 399_900,
+    );
     spans::insert(
         &store,
         vec![

@@ -19,7 +19,6 @@ pub fn duration(duration: Duration) -> String {
         _ => return two(duration, 3_600, "h", 60, "min"),
     };
     // For reading: the digits beyond a double's precision are not shown.
-    #[allow(clippy::cast_precision_loss)]
     let number = nanos as f64 / unit;
     let digits = match number {
         100.0.. => 0,
@@ -120,7 +119,6 @@ pub fn short(id: TraceId) -> String {
 /// A place along an axis, for SVG.
 pub fn place(part: u64, whole: u64) -> f64 {
     // For drawing: a pixel is far coarser than what is lost.
-    #[allow(clippy::cast_precision_loss)]
     match whole {
         0 => 0.0,
         whole => 100.0 * part as f64 / whole as f64,

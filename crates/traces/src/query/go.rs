@@ -43,7 +43,6 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         return Err(quoted());
     }
     // Not negative, and within the range just checked.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     Ok(Duration::from_nanos(nanos.round() as u64))
 }
 

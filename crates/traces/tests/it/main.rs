@@ -1,8 +1,11 @@
 //! Traces, from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod browser;
 mod page;
 mod query;
+mod receive;
+mod receiver;
 mod serve;
 mod spans;
 mod tree;

@@ -20,14 +20,17 @@ impl Server {
         Self { url, task }
     }
 
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
     pub async fn get(&self, path: &str) -> Response {
-        reqwest::get(format!("{}{path}", self.url)).await.unwrap()
+        reqwest::get(self.url(path)).await.unwrap()
     }
 
     /// A request with parameters, which are encoded here.
     pub async fn query(&self, path: &str, parameters: &[(&str, &str)]) -> (StatusCode, Value) {
-        let url = format!("{}{path}", self.url);
-        let request = reqwest::Client::new().get(url).query(parameters);
+        let request = reqwest::Client::new().get(self.url(path)).query(parameters);
         let response = request.send().await.unwrap();
         (response.status(), response.json().await.unwrap())
     }

@@ -86,8 +86,7 @@ impl IntoResponse for Fault {
     }
 }
 
-// The signature is serde's.
-#[allow(clippy::trivially_copy_pass_by_ref)]
+// serde asks for a reference.
 fn is_zero(code: &u16) -> bool {
     *code == 0
 }

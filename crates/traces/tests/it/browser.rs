@@ -1,0 +1,71 @@
+//! The page in a real browser: what its policy allows is enough for it. Needs Chromium, under
+//! one of its names on the path or named by `CHROMIUM`; without one there is nothing to test.
+
+use std::{env, path::PathBuf, process::Output, time::Duration};
+
+use spoor_traces::Store;
+use tokio::{process::Command, time::timeout};
+
+use crate::{
+    serve::Server,
+    spans::{a_to_b, insert},
+};
+
+fn chromium() -> Option<PathBuf> {
+    let named = env::var_os("CHROMIUM").map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = || {
+        env::split_paths(&path)
+            .flat_map(|folder| {
+                ["chromium", "chromium-browser", "google-chrome"].map(|name| folder.join(name))
+            })
+            .find(|file| file.is_file())
+    };
+    named.or_else(found)
+}
+
+async fn visit(browser: &PathBuf, url: &str) -> Output {
+    let profile = tempfile::tempdir().unwrap();
+    let mut command = Command::new(browser);
+    command
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+        ])
+        .args([
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+        ])
+        .args(["--disable-sync", "--enable-logging=stderr", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(url)
+        .kill_on_drop(true);
+    let limit = Duration::from_secs(60);
+    timeout(limit, command.output()).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_browser_shows_a_trace_and_has_nothing_to_complain_about() {
+    let Some(browser) = chromium() else {
+        eprintln!("no Chromium here: the page was not tried in a browser");
+        return;
+    };
+    let store = Store::new(1 << 20);
+    insert(&store, a_to_b(1, 1_700_000_000_000, 100, true));
+    let server = Server::start(&store).await;
+    let trace = "/trace/5b8efff7980381030000000000000001";
+    for (path, expected) in [(trace, "heavy_calc"), ("/", "1 trace")] {
+        let output = visit(&browser, &server.url(path)).await;
+        let page = String::from_utf8_lossy(&output.stdout);
+        assert!(page.contains(expected), "{path}: {page}");
+        let log = String::from_utf8_lossy(&output.stderr);
+        let complaints: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("CONSOLE"))
+            .collect();
+        assert!(complaints.is_empty(), "{path}: {complaints:?}");
+    }
+}
