@@ -8,4 +8,6 @@ mod receive;
 mod receiver;
 mod serve;
 mod spans;
+mod store;
+mod tail;
 mod tree;

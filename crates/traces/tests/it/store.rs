@@ -1,0 +1,287 @@
+//! What the store finds and what it lets go.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use opentelemetry_proto::tonic::{
+    common::v1::{KeyValue, any_value::Value},
+    trace::v1::{ResourceSpans, Span, Status, span::SpanKind},
+};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use spoor_traces::{Kept, Operation, Search, Store, TraceId};
+
+use crate::spans::{MS, attribute, batch, insert, insert_kept, span, text, trace_id};
+
+fn id(number: u64) -> TraceId {
+    TraceId::from_bytes(trace_id(number).try_into().unwrap())
+}
+
+const SERVICES: [&str; 3] = ["a", "b", "c"];
+const NAMES: [&str; 3] = ["GET /", "work", "ü"];
+
+fn made_up() -> impl Strategy<Value = (&'static str, Span)> {
+    let attributes = vec(
+        prop_oneof![
+            select(&["x", "y"][..]).prop_map(|value| text("key", value)),
+            (199..202i64).prop_map(|number| attribute("code", Value::IntValue(number))),
+            any::<bool>().prop_map(|flag| attribute("flag", Value::BoolValue(flag))),
+            Just(attribute("share", Value::DoubleValue(0.5))),
+        ],
+        0..3,
+    );
+    let parts = (
+        1..12u64,
+        select(&NAMES[..]),
+        0..100u64,
+        0..30u64,
+        0..6i32,
+        any::<bool>(),
+    );
+    (select(&SERVICES[..]), parts, attributes).prop_map(|(service, parts, attributes)| {
+        let (trace, name, start, duration, kind, fails) = parts;
+        let made = Span {
+            attributes,
+            kind,
+            status: fails.then(|| Status {
+                code: 2,
+                ..Status::default()
+            }),
+            ..span(trace, start + 1, 0, name, start, start + duration)
+        };
+        (service, made)
+    })
+}
+
+fn search() -> impl Strategy<Value = Search> {
+    let tags = vec(
+        select(
+            &[
+                ("key", "x"),
+                ("code", "200"),
+                ("flag", "true"),
+                ("share", "0.5"),
+                ("error", "true"),
+                ("error", "false"),
+                ("span.kind", "server"),
+                ("service.name", "a"),
+                ("key", "nothing"),
+            ][..],
+        )
+        .prop_map(|(key, value)| (key.to_owned(), value.to_owned())),
+        0..3,
+    );
+    (
+        option::of(select(&["a", "b", "other"][..]).prop_map(str::to_owned)),
+        option::of(select(&["GET /", "ü", "other"][..]).prop_map(str::to_owned)),
+        tags,
+        (option::of(0..100u64), option::of(0..100u64)),
+        (option::of(0..30u64), option::of(0..30u64)),
+        1..12usize,
+    )
+        .prop_map(
+            |(service, operation, tags, start, duration, limit)| Search {
+                service,
+                operation,
+                tags,
+                start_min: start.0.map(|start| start * MS),
+                start_max: start.1.map(|start| start * MS),
+                duration_min: duration.0.map(Duration::from_millis),
+                duration_max: duration.1.map(Duration::from_millis),
+                limit,
+            },
+        )
+}
+
+/// What a search says, word for word.
+fn matches(search: &Search, service: &str, span: &Span) -> bool {
+    let duration = Duration::from_nanos(span.end_time_unix_nano - span.start_time_unix_nano);
+    search.service.as_ref().is_none_or(|name| name == service)
+        && search
+            .operation
+            .as_ref()
+            .is_none_or(|name| *name == span.name)
+        && search
+            .start_min
+            .is_none_or(|min| span.start_time_unix_nano >= min)
+        && search
+            .start_max
+            .is_none_or(|max| span.start_time_unix_nano <= max)
+        && search.duration_min.is_none_or(|min| duration >= min)
+        && search.duration_max.is_none_or(|max| duration <= max)
+        && search
+            .tags
+            .iter()
+            .all(|(key, value)| match (key.as_str(), value.as_str()) {
+                ("error", value) => value == span.status.is_some().to_string(),
+                ("span.kind", _) => span.kind() == SpanKind::Server,
+                ("service.name", value) => value == service,
+                (key, value) => span
+                    .attributes
+                    .iter()
+                    .any(|pair| pair.key == key && is(pair, value)),
+            })
+}
+
+fn is(pair: &KeyValue, text: &str) -> bool {
+    match pair.value.as_ref().unwrap().value.as_ref().unwrap() {
+        Value::StringValue(found) => found == text,
+        Value::BoolValue(found) => found.to_string() == text,
+        Value::IntValue(found) => found.to_string() == text,
+        Value::DoubleValue(found) => found.to_string() == text,
+        other => panic!("{other:?}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn finds_what_a_look_at_every_span_finds(spans in vec(made_up(), 0..120), search in search()) {
+        // So small that the spans fill several segments.
+        let store = Store::new(512 << 10);
+        for (service, span) in &spans {
+            insert(&store, vec![batch(service, vec![span.clone()])]);
+        }
+        let mut starts = BTreeMap::new();
+        for (_, span) in &spans {
+            let start = starts.entry(span.trace_id.clone()).or_insert(u64::MAX);
+            *start = span.start_time_unix_nano.min(*start);
+        }
+        let mut expected: Vec<u64> = starts
+            .iter()
+            .filter(|(id, _)| spans.iter().any(|(service, span)| {
+                span.trace_id == **id && matches(&search, service, span)
+            }))
+            .map(|(_, start)| *start)
+            .collect();
+        expected.sort_unstable_by(|one, other| other.cmp(one));
+        expected.truncate(search.limit);
+        let found = store.search(&search);
+        let found_starts: Vec<u64> =
+            found.iter().map(|trace| starts[trace.id.to_bytes().as_slice()]).collect();
+        prop_assert_eq!(found_starts, expected);
+        let mut ids: Vec<_> = found.iter().map(|trace| trace.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        prop_assert_eq!(ids.len(), found.len());
+        for trace in found {
+            let sent: Vec<_> =
+                spans.iter().filter(|(_, span)| span.trace_id == trace.id.to_bytes()).collect();
+            let parts = trace.decode();
+            let stored = parts.iter().flat_map(|part| &part.scope_spans).flat_map(|part| &part.spans);
+            prop_assert_eq!(stored.collect::<Vec<_>>(), sent.iter().map(|(_, span)| span).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn lists_services_and_operations() {
+    let store = Store::new(1 << 20);
+    let server = Span {
+        kind: SpanKind::Server as i32,
+        ..span(1, 1, 0, "GET /", 1, 2)
+    };
+    insert(
+        &store,
+        vec![batch("b", vec![server, span(1, 2, 1, "work", 1, 2)])],
+    );
+    insert(&store, vec![batch("a", vec![span(1, 3, 1, "other", 1, 2)])]);
+    assert_eq!(store.services(), ["a", "b"]);
+    let operation = |name: &str, kind| Operation {
+        name: name.to_owned(),
+        kind,
+    };
+    let both = [
+        operation("GET /", SpanKind::Server),
+        operation("work", SpanKind::Internal),
+    ];
+    assert_eq!(store.operations("b", None), both);
+    assert_eq!(store.operations("b", Some(SpanKind::Server)), both[..1]);
+    assert!(store.operations("c", None).is_empty());
+}
+
+fn large(trace: u64, id: u64) -> Vec<ResourceSpans> {
+    let filling = text("filling", &"x".repeat(1_000));
+    vec![batch(
+        "a",
+        vec![Span {
+            attributes: vec![filling],
+            ..span(trace, id, 0, "x", trace, trace + 1)
+        }],
+    )]
+}
+
+#[test]
+fn lets_the_oldest_traces_go_whole() {
+    let max = 1 << 20;
+    let store = Store::new(max);
+    for number in 1..=3_000 {
+        insert(&store, large(number, 1));
+        // The first trace gets more spans all the time, and is the oldest still.
+        if number < 300 {
+            insert(&store, large(1, number + 1));
+        }
+        assert!(store.occupancy().bytes <= max, "{:?}", store.occupancy());
+    }
+    let occupancy = store.occupancy();
+    assert_eq!(occupancy.traces as u64 + occupancy.evicted.traces, 3_000);
+    assert_eq!(occupancy.spans as u64 + occupancy.evicted.spans, 3_299);
+    assert!(store.len() > 500, "{occupancy:?}");
+    // An unbroken run of the newest.
+    let oldest = 3_001 - store.len() as u64;
+    for number in 1..=3_000 {
+        assert_eq!(
+            store.trace(id(number)).is_some(),
+            number >= oldest,
+            "{number}"
+        );
+    }
+    let everything = Search {
+        limit: usize::MAX,
+        ..Search::default()
+    };
+    let found: Vec<_> = store
+        .search(&everything)
+        .iter()
+        .map(|trace| trace.id)
+        .collect();
+    assert_eq!(found, (oldest..=3_000).rev().map(id).collect::<Vec<_>>());
+}
+
+#[test]
+fn spans_of_a_trace_that_went_are_not_found() {
+    let store = Store::new(256 << 10);
+    insert(&store, large(1, 1));
+    for number in 2..=200 {
+        insert(&store, large(number, 1));
+    }
+    let mut last = 200;
+    while store.trace(id(1)).is_some() {
+        last += 1;
+        insert(&store, large(last, 1));
+    }
+    // It comes again, and is as new as its first span is now.
+    insert(&store, large(1, 2));
+    let stored = store.trace(id(1)).unwrap();
+    assert_eq!(stored.decode()[0].scope_spans[0].spans.len(), 1);
+}
+
+#[test]
+fn a_span_larger_than_a_segment_has_a_place() {
+    let store = Store::new(8 << 20);
+    let filling = text("filling", &"x".repeat(2 << 20));
+    let giant = Span {
+        attributes: vec![filling],
+        ..span(1, 1, 0, "x", 1, 2)
+    };
+    let sent = vec![batch("a", vec![giant])];
+    insert(&store, sent.clone());
+    insert(&store, large(2, 1));
+    assert_eq!(store.trace(id(1)).unwrap().decode(), sent);
+    assert_eq!(store.search(&Search::default()).len(), 2);
+}
+
+#[test]
+fn says_why_a_trace_was_kept() {
+    let store = Store::new(1 << 20);
+    insert_kept(&store, large(1, 1), &Kept::NoRoot);
+    insert_kept(&store, large(1, 2), &Kept::NoPolicy);
+    assert_eq!(store.trace(id(1)).unwrap().kept, Kept::NoRoot);
+}

@@ -1,0 +1,399 @@
+//! Which traces are kept, and that each is decided on once and whole.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::any_value::Value,
+    trace::v1::{ResourceSpans, Span, Status},
+};
+use prost::Message;
+use rstest::rstest;
+use spoor_policy::{
+    AttributeKey, Condition, Namespace, Policy, PolicyKey, PolicyName, Rule, RuleName, ServiceName,
+    TailPolicy, TailTable, Target, resolve,
+};
+use spoor_traces::{Kept, Pipeline, Settings, StoredTrace, TailSettings, TraceId};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    receiver::{assert_balanced, eventually},
+    spans::{attribute, batch, span, text},
+};
+
+fn name() -> PolicyName {
+    PolicyName::new("tail").unwrap()
+}
+
+/// A table with one policy, for service-a of the namespace that the made-up spans have.
+fn table(keep: Vec<(&str, Condition)>, otherwise: &str) -> TailTable {
+    let rule = |(name, condition)| Rule {
+        name: RuleName::new(name).unwrap(),
+        condition,
+    };
+    let tail = TailPolicy::new(
+        keep.into_iter().map(rule).collect(),
+        otherwise.parse().unwrap(),
+    );
+    let target = Target {
+        service: ServiceName::new("service-a").unwrap(),
+        operations: Vec::new(),
+    };
+    let key = PolicyKey {
+        namespace: Namespace::new("demo").unwrap(),
+        name: name(),
+    };
+    let now = jiff::Timestamp::now();
+    let policy = Policy::new(key, 0, now, vec![target], None, Some(tail.unwrap()), None).unwrap();
+    resolve(&[policy], now).tail
+}
+
+fn rules() -> Vec<(&'static str, Condition)> {
+    let key = AttributeKey::new("customer.tier").unwrap();
+    let values = vec!["gold".to_owned(), "7".to_owned()];
+    vec![
+        ("errors", Condition::Error),
+        ("slow", Condition::SlowerThan(Duration::from_millis(500))),
+        ("gold", Condition::Attribute { key, values }),
+    ]
+}
+
+fn start(tail: TailSettings) -> (Pipeline, CancellationToken) {
+    let shutdown = CancellationToken::new();
+    let settings = Settings {
+        tail,
+        ..Settings::default()
+    };
+    (Pipeline::start(settings, shutdown.clone()), shutdown)
+}
+
+/// Decides on nothing before it is asked to.
+fn patient() -> TailSettings {
+    TailSettings {
+        decision_wait: Duration::from_secs(3600),
+        ..TailSettings::default()
+    }
+}
+
+fn send(pipeline: &Pipeline, resource_spans: Vec<ResourceSpans>) {
+    pipeline
+        .accept(&ExportTraceServiceRequest { resource_spans }.encode_to_vec())
+        .unwrap();
+}
+
+fn id_of(span: &Span) -> TraceId {
+    TraceId::from_bytes(span.trace_id.clone().try_into().unwrap())
+}
+
+/// A trace with these low 64 bits in its id.
+fn trace(low: u64) -> Span {
+    span(low, 1, 0, "GET /", 1_000, 1_100)
+}
+
+fn with_state(low: u64, state: &str) -> Span {
+    Span {
+        trace_state: state.to_owned(),
+        ..trace(low)
+    }
+}
+
+fn rule(rule: &str) -> Option<Kept> {
+    Some(Kept::Rule {
+        policy: name(),
+        rule: RuleName::new(rule).unwrap(),
+    })
+}
+
+fn failed() -> Option<Status> {
+    Some(Status {
+        code: 2,
+        ..Status::default()
+    })
+}
+
+const HALF: u64 = 1 << 55;
+const MOST: u64 = (1 << 56) - 1;
+
+#[rstest]
+#[case::no_rule(trace(1), None, "0%", None)]
+#[case::otherwise(trace(1), None, "100%", Some(Kept::Otherwise { policy: name() }))]
+#[case::error(Span { status: failed(), ..trace(1) }, None, "0%", rule("errors"))]
+#[case::child_error(trace(1), Some(Span { status: failed(), ..span(1, 2, 1, "x", 1_000, 1_001) }), "0%", rule("errors"))]
+#[case::not_slow(span(1, 1, 0, "GET /", 1_000, 1_500), None, "0%", None)]
+#[case::slow(span(1, 1, 0, "GET /", 1_000, 1_501), None, "0%", rule("slow"))]
+#[case::slow_as_a_whole(trace(1), Some(span(1, 2, 1, "x", 1_300, 1_501)), "0%", rule("slow"))]
+#[case::gold(Span { attributes: vec![text("customer.tier", "gold")], ..trace(1) }, None, "0%", rule("gold"))]
+#[case::number(Span { attributes: vec![attribute("customer.tier", Value::IntValue(7))], ..trace(1) }, None, "0%", rule("gold"))]
+#[case::silver(Span { attributes: vec![text("customer.tier", "silver")], ..trace(1) }, None, "0%", None)]
+#[case::head_let_through_fewer(with_state(MOST, "ot=th:fd70a3d70a3d71"), None, "10%", Some(Kept::Head { policy: name() }))]
+#[case::head_let_through_more(with_state(MOST, "ot=th:8"), None, "10%", Some(Kept::Otherwise { policy: name() }))]
+#[case::too_many_for_otherwise(with_state(HALF, "ot=th:8"), None, "10%", None)]
+#[case::explicit_randomness(with_state(HALF, "ot=th:8;rv:ffffffffffffff"), None, "10%", Some(Kept::Otherwise { policy: name() }))]
+#[case::state_of_a_child(trace(HALF), Some(Span { trace_state: "ot=th:8".into(), ..span(HALF, 2, 1, "x", 1_000, 1_001) }), "10%", None)]
+#[case::without_root(span(1, 1, 9, "GET /", 1_000, 1_100), None, "0%", Some(Kept::NoRoot))]
+#[tokio::test]
+async fn decides(
+    #[case] first: Span,
+    #[case] second: Option<Span>,
+    #[case] otherwise: &str,
+    #[case] expected: Option<Kept>,
+) {
+    let (pipeline, _) = start(patient());
+    pipeline.set_tail(table(rules(), otherwise));
+    let id = id_of(&first);
+    send(&pipeline, vec![batch("service-a", vec![first])]);
+    if let Some(span) = second {
+        send(&pipeline, vec![batch("service-b", vec![span])]);
+    }
+    assert!(pipeline.store().is_empty());
+    pipeline.drain().await;
+    assert_eq!(pipeline.store().trace(id).map(|trace| trace.kept), expected);
+    assert_balanced(&pipeline);
+}
+
+#[tokio::test]
+async fn keeps_traces_that_start_elsewhere() {
+    let (pipeline, _) = start(patient());
+    pipeline.set_tail(table(rules(), "0%"));
+    send(&pipeline, vec![batch("service-b", vec![trace(1)])]);
+    pipeline.drain().await;
+    assert_eq!(
+        pipeline.store().trace(id_of(&trace(1))).unwrap().kept,
+        Kept::NoPolicy
+    );
+}
+
+#[tokio::test]
+async fn a_rule_finds_a_resource_attribute() {
+    let (pipeline, _) = start(patient());
+    let key = AttributeKey::new("service.instance.id").unwrap();
+    let condition = Condition::Attribute {
+        key,
+        values: vec!["6f1c".to_owned()],
+    };
+    pipeline.set_tail(table(vec![("instance", condition)], "0%"));
+    send(&pipeline, vec![batch("service-a", vec![trace(1)])]);
+    pipeline.drain().await;
+    assert_eq!(pipeline.store().len(), 1);
+}
+
+/// Without a threshold the ids may be anything: here their random bits are all but constant.
+#[tokio::test]
+async fn otherwise_is_a_share_of_what_arrived_if_the_head_says_nothing() {
+    let (pipeline, _) = start(patient());
+    pipeline.set_tail(table(Vec::new(), "10%"));
+    for thousand in 0..20 {
+        let spans = (0..1_000)
+            .map(|number| trace(thousand * 1_000 + number + 1))
+            .collect();
+        send(&pipeline, vec![batch("service-a", spans)]);
+    }
+    pipeline.drain().await;
+    // 2000 expected; the standard deviation is 42.
+    let kept = pipeline.store().len();
+    assert!((1_750..2_250).contains(&kept), "{kept}");
+}
+
+#[tokio::test]
+async fn late_spans_follow_their_trace() {
+    let (pipeline, _) = start(patient());
+    pipeline.set_tail(table(rules(), "0%"));
+    let dropped = trace(1);
+    let kept = Span {
+        status: failed(),
+        ..trace(2)
+    };
+    send(
+        &pipeline,
+        vec![batch("service-a", vec![dropped.clone(), kept.clone()])],
+    );
+    pipeline.drain().await;
+    let late = |trace| Span {
+        status: failed(),
+        ..span(trace, 2, 1, "late", 1_000, 9_000)
+    };
+    send(&pipeline, vec![batch("service-b", vec![late(1), late(2)])]);
+    // The rules may be gone by then.
+    pipeline.set_tail(TailTable::default());
+    send(&pipeline, vec![batch("service-b", vec![late(1), late(2)])]);
+    pipeline.drain().await;
+    assert!(pipeline.store().trace(id_of(&dropped)).is_none());
+    let kept = pipeline.store().trace(id_of(&kept)).unwrap();
+    assert_eq!(spans_in(&kept), 3);
+    let totals = pipeline.totals();
+    assert_eq!((totals.kept, totals.not_sampled), (3, 3));
+    assert_eq!((totals.traces_kept, totals.traces_dropped), (1, 1));
+    assert_balanced(&pipeline);
+}
+
+#[tokio::test]
+async fn a_change_of_rules_finds_the_traces_in_flight() {
+    let (pipeline, _) = start(patient());
+    // Straight to the store: kept, whatever comes later.
+    send(&pipeline, vec![batch("service-a", vec![trace(1)])]);
+    assert_eq!(pipeline.store().len(), 1);
+    pipeline.set_tail(table(Vec::new(), "100%"));
+    send(
+        &pipeline,
+        vec![batch("service-b", vec![span(1, 2, 1, "x", 1, 2)])],
+    );
+    assert_eq!(
+        pipeline
+            .store()
+            .trace(id_of(&trace(1)))
+            .unwrap()
+            .decode()
+            .len(),
+        2
+    );
+    // In flight while the rules change: decided by those in force in the end.
+    send(&pipeline, vec![batch("service-a", vec![trace(2)])]);
+    pipeline.set_tail(table(Vec::new(), "0%"));
+    send(
+        &pipeline,
+        vec![batch("service-b", vec![span(2, 2, 1, "x", 1, 2)])],
+    );
+    pipeline.drain().await;
+    assert_eq!(pipeline.totals().not_sampled, 2);
+    // In flight when the last rule goes.
+    send(&pipeline, vec![batch("service-a", vec![trace(3)])]);
+    pipeline.set_tail(TailTable::default());
+    send(
+        &pipeline,
+        vec![batch("service-b", vec![span(3, 2, 1, "x", 1, 2)])],
+    );
+    assert!(pipeline.store().trace(id_of(&trace(3))).is_none());
+    pipeline.drain().await;
+    let stored = pipeline.store().trace(id_of(&trace(3))).unwrap();
+    assert_eq!(
+        (stored.kept.clone(), stored.decode().len()),
+        (Kept::NoPolicy, 2)
+    );
+    assert_balanced(&pipeline);
+}
+
+#[tokio::test]
+async fn decides_when_the_wait_is_over() {
+    let decision_wait = Duration::from_millis(30);
+    let (pipeline, _) = start(TailSettings {
+        decision_wait,
+        ..TailSettings::default()
+    });
+    pipeline.set_tail(table(Vec::new(), "100%"));
+    let sent = std::time::Instant::now();
+    send(&pipeline, vec![batch("service-a", vec![trace(1)])]);
+    eventually("the trace is decided on", || pipeline.store().len() == 1).await;
+    assert!(sent.elapsed() >= decision_wait);
+}
+
+#[tokio::test]
+async fn decides_on_all_when_it_shuts_down() {
+    let (pipeline, shutdown) = start(patient());
+    pipeline.set_tail(table(Vec::new(), "100%"));
+    send(&pipeline, vec![batch("service-a", vec![trace(1)])]);
+    shutdown.cancel();
+    eventually("the trace is decided on", || pipeline.store().len() == 1).await;
+}
+
+#[tokio::test]
+async fn decides_early_rather_than_take_more_memory() {
+    let max_bytes = 1 << 20;
+    let (pipeline, _) = start(TailSettings {
+        max_bytes,
+        ..patient()
+    });
+    pipeline.set_tail(table(Vec::new(), "100%"));
+    for number in 0..20_000 {
+        send(&pipeline, vec![batch("service-a", vec![trace(number + 1)])]);
+    }
+    let totals = pipeline.totals();
+    assert!(totals.traces_decided_early > 10_000, "{totals:?}");
+    assert!(totals.gathering < max_bytes as u64 / 100, "{totals:?}");
+    assert_balanced(&pipeline);
+    pipeline.drain().await;
+    assert_eq!(pipeline.totals().kept, 20_000);
+}
+
+fn spans_in(trace: &StoredTrace) -> usize {
+    let parts = trace.decode();
+    parts
+        .iter()
+        .flat_map(|part| &part.scope_spans)
+        .map(|scope| scope.spans.len())
+        .sum()
+}
+
+const SENDERS: u64 = 4;
+const TRACES: u64 = 2_000;
+
+/// Each trace comes in three requests from one of four threads, while the rules change.
+#[tokio::test(flavor = "multi_thread")]
+async fn decides_once_and_whole_under_changing_rules() {
+    let decision_wait = Duration::from_millis(20);
+    let (pipeline, _) = start(TailSettings {
+        decision_wait,
+        ..TailSettings::default()
+    });
+    let sending = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| {
+                let pipeline = &pipeline;
+                scope.spawn(move || {
+                    for number in 0..TRACES {
+                        let low = sender * TRACES + number + 1;
+                        send(
+                            pipeline,
+                            vec![batch("service-b", vec![span(low, 3, 2, "z", 1, 2)])],
+                        );
+                        send(
+                            pipeline,
+                            vec![batch("service-b", vec![span(low, 2, 1, "y", 1, 2)])],
+                        );
+                        send(pipeline, vec![batch("service-a", vec![trace(low)])]);
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            let tables = [
+                table(Vec::new(), "0%"),
+                table(Vec::new(), "50%"),
+                TailTable::default(),
+                table(rules(), "10%"),
+            ];
+            for table in tables.iter().cycle() {
+                if !sending.load(Ordering::Relaxed) {
+                    return;
+                }
+                pipeline.set_tail(table.clone());
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        });
+        senders
+            .into_iter()
+            .for_each(|sender| sender.join().unwrap());
+        sending.store(false, Ordering::Relaxed);
+    });
+    pipeline.drain().await;
+    let totals = pipeline.totals();
+    assert_eq!(totals.received, SENDERS * TRACES * 3);
+    assert_eq!(
+        totals.kept + totals.not_sampled,
+        totals.received,
+        "{totals:?}"
+    );
+    assert_eq!(totals.gathering, 0);
+    let mut kept = 0;
+    for low in 1..=SENDERS * TRACES {
+        if let Some(stored) = pipeline.store().trace(id_of(&trace(low))) {
+            assert_eq!(spans_in(&stored), 3, "{low}: {stored:?}");
+            kept += 1;
+        }
+    }
+    assert_eq!(totals.kept, kept * 3);
+    assert!(kept > 0 && totals.not_sampled > 0, "{totals:?}");
+}
