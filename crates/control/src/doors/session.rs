@@ -66,7 +66,7 @@ impl Session {
     }
 
     /// The next message for the client; none when it has gone.
-    pub(crate) async fn next(mut self) -> Result<Option<(Bytes, Self)>, Status> {
+    pub(crate) async fn next(mut self: Box<Self>) -> Result<Option<(Bytes, Box<Self>)>, Status> {
         if self.seated.is_none() {
             let Some(seated) = self.greet().await? else {
                 return Ok(None);
@@ -78,7 +78,7 @@ impl Session {
             seated: Some(seated),
             shutdown,
             ..
-        } = &mut self
+        } = &mut *self
         else {
             return Ok(None);
         };
@@ -142,7 +142,7 @@ impl Session {
     }
 
     /// A connection that breaks is no news: its client comes back.
-    fn broken(&self, status: Status) -> Result<Option<(Bytes, Self)>, Status> {
+    fn broken(&self, status: Status) -> Result<Option<(Bytes, Box<Self>)>, Status> {
         match status.code() {
             Code::InvalidArgument | Code::OutOfRange => {
                 self.control.0.metrics.rejected("Unreadable");

@@ -81,7 +81,7 @@ impl StreamingService<ClientMessage> for Subscribe {
         Box::pin(std::future::ready(session.map(|session| {
             // Polled only when the connection has room: who reads slowly misses versions in
             // between, and holds up nobody.
-            let pushes = try_unfold(session, Session::next);
+            let pushes = try_unfold(Box::new(session), Session::next);
             Response::new(Box::pin(pushes) as Pushes)
         })))
     }
