@@ -115,6 +115,40 @@ impl Lab {
         succeeded(self.spoor(arguments).await)
     }
 
+    /// The same with something on standard input.
+    pub async fn ok_given(&self, input: &str, arguments: &[&str]) -> String {
+        succeeded(self.spoor_given(input, arguments).await)
+    }
+
+    /// `traces` or `trace`, of this lab.
+    pub async fn traces(&self, arguments: &[&str]) -> Value {
+        let printed = self
+            .traces_text(&[arguments, &["--output", "json"]].concat())
+            .await;
+        serde_json::from_str(&printed).unwrap()
+    }
+
+    /// The same as people see it.
+    pub async fn traces_text(&self, arguments: &[&str]) -> String {
+        succeeded(
+            run(
+                command()
+                    .env("SPOOR_TRACES_URL", self.url("traces"))
+                    .args(arguments),
+                "",
+            )
+            .await,
+        )
+    }
+
+    /// Load on service-a.
+    pub async fn load(&self, arguments: &[&str]) -> Value {
+        let mut load = command();
+        load.env("SPOOR_LOAD_URL", self.url("service-a"));
+        let ended = run(load.args(["load", "--output", "json"]).args(arguments), "").await;
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"))
+    }
+
     /// Applies a policy and waits until every instance has it.
     pub async fn apply(&self, policy: &str) -> String {
         succeeded(
@@ -207,11 +241,17 @@ pub async fn request(http: &reqwest::Client, service_a: &str) -> Result<bool, St
 
 /// The program.
 pub fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_spoor"));
-    command.kill_on_drop(true);
+    let mut command = command_of(env!("CARGO_BIN_EXE_spoor"));
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "error");
     }
+    command
+}
+
+/// Any program, which does not outlive its test.
+pub fn command_of(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.kill_on_drop(true);
     command
 }
 

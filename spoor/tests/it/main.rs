@@ -1,11 +1,15 @@
 //! The command as people use it: the real program, on ports and in folders of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod browser;
 mod control_away;
 mod drain;
 mod folder;
+mod interop;
 mod lab;
+mod peer;
 mod refusals;
+mod sight;
 mod start;
 mod supervision;
 mod verbs;

@@ -120,7 +120,7 @@ async fn of_two_policies_for_one_target_both_say_who_wins() {
     assert!(
         lab.ok(&["describe", "second"])
             .await
-            .contains("everywhere first wins")
+            .contains("decided everywhere by first")
     );
 
     let higher = policy("second", "100%").replace("spec:\n", "spec:\n  priority: 1\n");
@@ -129,8 +129,21 @@ async fn of_two_policies_for_one_target_both_say_who_wins() {
     assert!(
         lab.ok(&["describe", "first"])
             .await
-            .contains("everywhere second wins")
+            .contains("decided everywhere by second")
     );
+}
+
+#[tokio::test]
+async fn a_policy_where_no_trace_starts_says_where_they_do() {
+    let lab = Lab::start().await;
+    lab.request().await;
+    lab.apply(&policy("service-b", "1%").replace("service: service-a", "service: service-b"))
+        .await;
+    let describe = || lab.ok(&["describe", "service-b"]);
+    eventually("where roots are", describe, |described| {
+        described.contains("no trace starts at service-b: roots are at service-a")
+    })
+    .await;
 }
 
 #[tokio::test]

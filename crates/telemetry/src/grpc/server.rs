@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     edge,
-    faults::Faults,
+    faults::{Decision, Faults},
     metrics::{Operation, Operations},
 };
 
@@ -60,7 +60,7 @@ impl<S> Layer<S> for ServerLayer {
 impl<S, B> Service<Request<B>> for Server<S>
 where
     S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
     B: Send + 'static,
 {
     type Response = Response<Body>;
@@ -72,53 +72,63 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if is_infrastructure(request.uri().path()) {
+            return Box::pin(self.inner.call(request));
+        }
+        let call = self.callee.begin(&request);
+        let fault = self.callee.faults.decide(call.operation.name);
+        if fault == Decision::default() {
+            let inside = call.context.clone().attach();
+            let answer = self.inner.call(request);
+            drop(inside);
+            let answer = answer.with_context(call.context.clone());
+            return Box::pin(async move { end(call, answer.await) });
+        }
         // The clone isn't ready; what was polled ready is.
         let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
-        if is_infrastructure(request.uri().path()) {
-            return Box::pin(async move { inner.call(request).await });
-        }
-        let callee = Arc::clone(&self.callee);
-        Box::pin(async move { callee.handle(inner, request).await })
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let context = call.context.clone();
+        let answer = async move {
+            let result = suffer(fault, inner, request, &call).await;
+            end(call, result)
+        };
+        Box::pin(answer.with_context(context))
     }
 }
 
-impl Callee {
-    async fn handle<S, B>(
-        &self,
-        mut inner: S,
-        request: Request<B>,
-    ) -> Result<Response<Body>, S::Error>
-    where
-        S: Service<Request<B>, Response = Response<Body>>,
-    {
-        let call = self.begin(&request);
-        let fault = self.faults.decide(call.operation.name);
-        let handled = async {
-            if let Some(delay) = fault.delay {
-                call.event("fault.injected", || {
-                    vec![KeyValue::new("fault.delay", delay.as_secs_f64())]
-                });
-                tokio::time::sleep(delay).await;
-            }
-            if fault.fail {
-                call.event("fault.injected", || {
-                    vec![KeyValue::new("fault.error", true)]
-                });
-                return Ok(Status::unavailable("injected fault").into_http());
-            }
-            inner.call(request).await
-        };
-        let result = handled.with_context(call.context.clone()).await;
-        match result {
-            Ok(response) => Ok(body::observed(call, response)),
-            Err(error) => {
-                call.finish(tonic::Code::Internal, "the service failed");
-                Err(error)
-            }
+fn end<E>(call: Call, result: Result<Response<Body>, E>) -> Result<Response<Body>, E> {
+    match result {
+        Ok(response) => Ok(body::observed(call, response)),
+        Err(error) => {
+            call.finish(tonic::Code::Internal, "the service failed");
+            Err(error)
         }
     }
+}
 
+/// Waits as long as it must, then fails or is handled.
+async fn suffer<S, B>(
+    fault: Decision,
+    mut inner: S,
+    request: Request<B>,
+    call: &Call,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+{
+    if let Some(delay) = fault.delay {
+        let seconds = delay.as_secs_f64();
+        call.event("fault.injected", || vec![KeyValue::new("fault.delay", seconds)]);
+        tokio::time::sleep(delay).await;
+    }
+    if fault.fail {
+        call.event("fault.injected", || vec![KeyValue::new("fault.error", true)]);
+        return Ok(Status::internal("injected fault").into_http());
+    }
+    inner.call(request).await
+}
+
+impl Callee {
     fn begin<B>(&self, request: &Request<B>) -> Call {
         let path = request.uri().path();
         let operation = self.operations.get("", attributes::method(path));

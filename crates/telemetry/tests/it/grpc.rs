@@ -208,7 +208,7 @@ async fn faults_fail_the_operation_they_name() {
     assert!(started.elapsed() >= Duration::from_millis(30));
     assert_eq!(
         (status.code(), status.message()),
-        (Code::Unavailable, "injected fault")
+        (Code::Internal, "injected fault")
     );
     telemetry.faults().set(vec![]);
     client.work(work(None)).await.unwrap();

@@ -1,0 +1,230 @@
+//! The pages in a real browser, driven over WebDriver.
+
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::Child,
+};
+
+use crate::{
+    lab::{Lab, PATIENCE, command_of, eventually},
+    peer::have,
+};
+
+const FLAGS: [&str; 8] = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_is_made_and_its_trace_is_looked_at() {
+    if !have("the pages in a browser", &["chromium", "chromedriver"]) {
+        return;
+    }
+    let lab = Lab::start().await;
+    let browser = Browser::start().await;
+
+    browser.open(lab.url("gateway")).await;
+    browser
+        .type_into("input[name=name]", "a <b>bold</b> kettle")
+        .await;
+    browser.click("form[action] button[type=submit]").await;
+    eventually(
+        "the wish on the page",
+        || browser.text("main"),
+        |text| text.contains("a <b>bold</b> kettle"),
+    )
+    .await;
+
+    assert!(lab.request().await);
+    let whole = || async { lab.traces(&["traces", "--service", "service-b"]).await };
+    let found = eventually("a trace of A and B", whole, |found| {
+        found[0]["spans"].as_u64() >= Some(3)
+    })
+    .await;
+    let id = found[0]["traceId"].as_str().unwrap();
+    browser
+        .open(&format!("{}/search?service=service-a", lab.url("traces")))
+        .await;
+    let results = browser.text("body").await;
+    assert!(results.contains("GET /"), "{results}");
+    browser
+        .open(&format!("{}/trace/{id}", lab.url("traces")))
+        .await;
+    let waterfall = browser.text("body").await;
+    for expected in [
+        "service-a",
+        "service-b",
+        "spoor.ab.v1.ServiceB/Work",
+        "GET /",
+    ] {
+        assert!(waterfall.contains(expected), "{expected}: {waterfall}");
+    }
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.quit().await;
+}
+
+/// A browser window.
+struct Browser {
+    session: String,
+    http: reqwest::Client,
+    _driver: Child,
+    _profile: TempDir,
+}
+
+impl Browser {
+    async fn start() -> Self {
+        let mut driver = command_of("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = loop {
+            let line = lines
+                .next_line()
+                .await
+                .unwrap()
+                .expect("a line with the port");
+            if let Some(at) = line.find("successfully on port ") {
+                let digits: String = line[at + 21..]
+                    .chars()
+                    .take_while(char::is_ascii_digit)
+                    .collect();
+                break digits;
+            }
+        };
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let profile = tempfile::tempdir().unwrap();
+        let data = format!("--user-data-dir={}", profile.path().display());
+        let flags: Vec<&str> = FLAGS.iter().copied().chain([data.as_str()]).collect();
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:chromeOptions": {"args": flags},
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }}});
+        let http = reqwest::Client::builder()
+            .timeout(2 * PATIENCE)
+            .build()
+            .unwrap();
+        let base = format!("http://127.0.0.1:{port}/session");
+        let made: Value = http
+            .post(&base)
+            .json(&wanted)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        let id = made["value"]["sessionId"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{made:#}"));
+        Self {
+            session: format!("{base}/{id}"),
+            http,
+            _driver: driver,
+            _profile: profile,
+        }
+    }
+
+    async fn open(&self, url: &str) {
+        self.post("url", json!({ "url": url })).await;
+    }
+
+    async fn text(&self, selector: &str) -> String {
+        let element = self.element(selector).await;
+        let url = format!("{}/element/{element}/text", self.session);
+        let answer: Value = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        // An element that a navigation has just taken away has no text.
+        answer["value"].as_str().unwrap_or_default().to_owned()
+    }
+
+    async fn type_into(&self, selector: &str, text: &str) {
+        let element = self.element(selector).await;
+        self.post(&format!("element/{element}/value"), json!({ "text": text }))
+            .await;
+    }
+
+    async fn click(&self, selector: &str) {
+        let element = self.element(selector).await;
+        self.post(&format!("element/{element}/click"), json!({}))
+            .await;
+    }
+
+    /// What the pages made the browser complain about: blocked scripts, missing files.
+    async fn complaints(&self) -> Vec<String> {
+        let entries = self.post("se/log", json!({"type": "browser"})).await;
+        let entries = entries.as_array().cloned().unwrap_or_default();
+        entries
+            .iter()
+            .map(|entry| entry["message"].to_string())
+            .collect()
+    }
+
+    async fn quit(self) {
+        self.http.delete(&self.session).send().await.unwrap();
+    }
+
+    async fn element(&self, selector: &str) -> String {
+        let wanted = json!({"using": "css selector", "value": selector});
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let url = format!("{}/element", self.session);
+            let answer: Value = self
+                .http
+                .post(url)
+                .json(&wanted)
+                .send()
+                .await
+                .unwrap()
+                .json()
+                .await
+                .unwrap();
+            let found = answer["value"]
+                .as_object()
+                .and_then(|value| value.values().next());
+            match found.and_then(Value::as_str) {
+                Some(id) if answer["value"]["error"].is_null() => return id.to_owned(),
+                _ => assert!(Instant::now() < deadline, "{selector}: {answer:#}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let url = format!("{}/{path}", self.session);
+        let answer: Value = self
+            .http
+            .post(url)
+            .json(&body)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        assert!(answer["value"]["error"].is_null(), "{path}: {answer:#}");
+        answer["value"].clone()
+    }
+}

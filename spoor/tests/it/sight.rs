@@ -1,0 +1,94 @@
+//! Load, and what it leaves to be seen: `load`, `traces`, `trace`.
+
+use crate::lab::{Lab, command, eventually, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn load_is_sent_and_its_traces_are_seen() {
+    let lab = Lab::start().await;
+    let sent = lab
+        .load(&["--requests", "40", "--path", "/?wait=1ms"])
+        .await;
+    assert_eq!(
+        (&sent["requests"], &sent["failed"]),
+        (&40.into(), &0.into()),
+        "{sent:#}"
+    );
+    assert_eq!(sent["corrected"], false, "{sent:#}");
+
+    let all = || async { lab.traces(&["traces", "--limit", "100"]).await };
+    let whole = |found: &serde_json::Value| {
+        let traces = found.as_array().unwrap();
+        traces.len() == 40 && traces.iter().all(|trace| trace["spans"] == 5)
+    };
+    let found = eventually("40 traces of 5 spans", all, whole).await;
+    assert_eq!(found[0]["root"], "GET /");
+    assert_eq!(
+        found[0]["services"],
+        serde_json::json!(["service-a", "service-b"])
+    );
+
+    let latest = lab.traces_text(&["trace", "latest"]).await;
+    for expected in ["service-b", "heavy_calc", "Bottleneck: ", "◀ slowest"] {
+        assert!(latest.contains(expected), "{expected} in {latest}");
+    }
+    assert!(
+        !latest.contains('\u{1b}'),
+        "no colour outside a terminal: {latest:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_is_kept_and_late_answers_count_from_when_they_were_due() {
+    let lab = Lab::start().await;
+    let sent = lab
+        .load(&[
+            "--rate",
+            "40",
+            "--duration",
+            "1s",
+            "--connections",
+            "1",
+            "--path",
+            "/?wait=100ms&calc=0",
+        ])
+        .await;
+    // One connection answers ten a second: the last of 40 waits for most of the others.
+    assert_eq!(sent["corrected"], true, "{sent:#}");
+    let slowest = sent["latencyMilliseconds"]["max"].as_f64().unwrap();
+    assert!(slowest >= 500.0, "{sent:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_show_as_failed_requests_and_red_traces() {
+    let lab = Lab::start().await;
+    lab.ok(&["fault", "service-b", "--errors", "100%"]).await;
+    let failing = || async {
+        lab.load(&["--requests", "5", "--path", "/?wait=0ms&calc=0"])
+            .await
+    };
+    let sent = eventually("all to fail", failing, |sent| sent["failed"] == 5).await;
+    assert_eq!(sent["answers"]["500"], 5, "{sent:#}");
+    let red = || async { lab.traces(&["traces", "--errors"]).await };
+    let both = |found: &serde_json::Value| found[0]["errors"].as_u64() >= Some(2);
+    eventually("errors on both services' spans", red, both).await;
+    lab.ok(&["fault", "--clear"]).await;
+    eventually("none to fail", failing, |sent| sent["failed"] == 0).await;
+}
+
+#[tokio::test]
+async fn nobody_there_is_one_clear_line() {
+    let nowhere = "http://127.0.0.1:9";
+    for arguments in [
+        vec!["load", "--url", nowhere],
+        vec!["traces", "--traces-url", nowhere],
+        vec!["trace", "latest", "--traces-url", nowhere],
+    ] {
+        let ended = run(command().args(&arguments), "").await;
+        assert_eq!(ended.code, Some(1), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{arguments:?}: {ended:?}");
+        assert!(
+            ended.stderr.contains("spoor up"),
+            "{arguments:?}: {ended:?}"
+        );
+    }
+}
