@@ -4,8 +4,9 @@
 //! that its sampled flag never decides what is kept here, and its `tracestate` and baggage go no
 //! further. Only callers in a list of networks, empty unless set, go on with their own trace.
 
-use std::{net::IpAddr, str::FromStr, sync::LazyLock};
+use std::{net::IpAddr, ops::Range, str::FromStr, sync::LazyLock};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use opentelemetry::{
@@ -14,12 +15,15 @@ use opentelemetry::{
     trace::{SpanContext, TraceContextExt},
 };
 
-use crate::propagation::{self, Propagator, flags};
+use crate::propagation::{self, BAGGAGE, Propagator, TRACEPARENT, TRACESTATE};
 
 /// W3C Trace Context's response header: the trace that answered.
 pub const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 /// The trace id alone, for people.
 pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+
+/// Where `traceresponse`, `00-…-…-…` like `traceparent`, has it.
+const TRACE_ID_IN_RESPONSE: Range<usize> = 3..35;
 
 /// The networks whose callers are believed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,13 +69,17 @@ pub(crate) fn extract(headers: &HeaderMap) -> Context {
 /// there is no span.
 #[must_use]
 pub fn response_headers(context: &Context) -> Option<[(HeaderName, HeaderValue); 2]> {
-    let span = context.span();
-    let span = Some(span.span_context()).filter(|span| span.is_valid())?;
-    let (trace_id, span_id) = (span.trace_id(), span.span_id());
-    let response = format!("00-{trace_id}-{span_id}-{:02x}", flags(context));
+    if !context.span().span_context().is_valid() {
+        return None;
+    }
+    let response = Bytes::from(propagation::traceparent(context));
+    let trace_id = response.slice(TRACE_ID_IN_RESPONSE);
     Some([
-        (TRACE_RESPONSE, HeaderValue::try_from(response).ok()?),
-        (TRACE_ID, HeaderValue::try_from(trace_id.to_string()).ok()?),
+        (
+            TRACE_RESPONSE,
+            HeaderValue::from_maybe_shared(response).ok()?,
+        ),
+        (TRACE_ID, HeaderValue::from_maybe_shared(trace_id).ok()?),
     ])
 }
 
@@ -110,7 +118,7 @@ struct Headers<'a>(&'a HeaderMap);
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(text)
+        self.0.get(name(key)?).map(text)
     }
 
     fn keys(&self) -> Vec<&str> {
@@ -118,9 +126,19 @@ impl Extractor for Headers<'_> {
     }
 
     fn get_all(&self, key: &str) -> Option<Vec<&str>> {
-        let values: Vec<_> = self.0.get_all(key).iter().map(text).collect();
+        let values: Vec<_> = self.0.get_all(name(key)?).iter().map(text).collect();
         (!values.is_empty()).then_some(values)
     }
+}
+
+/// A propagation header's name, without parsing it each time.
+pub(crate) fn name(key: &str) -> Option<&'static HeaderName> {
+    static NAMES: [HeaderName; 3] = [
+        HeaderName::from_static(TRACEPARENT),
+        HeaderName::from_static(TRACESTATE),
+        HeaderName::from_static(BAGGAGE),
+    ];
+    NAMES.iter().find(|name| name.as_str() == key)
 }
 
 fn text(value: &HeaderValue) -> &str {

@@ -2,16 +2,18 @@
 
 use std::sync::LazyLock;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use opentelemetry::{
     Context, KeyValue,
-    propagation::TextMapPropagator,
+    propagation::{Injector, TextMapPropagator},
     trace::{Span, SpanKind, TraceContextExt, Tracer},
 };
-use opentelemetry_http::HeaderInjector;
 use opentelemetry_sdk::trace::SdkTracer;
 
-use crate::propagation::Propagator;
+use crate::{
+    edge,
+    propagation::{BAGGAGE, Propagator, TRACEPARENT, TRACESTATE},
+};
 
 /// A context with a new client span, or the current one as it is when tracing is off or the
 /// trace isn't sampled: the span would be dropped, and its parent stands for it.
@@ -41,8 +43,21 @@ pub(crate) fn start(
 /// Writes the context into a request's headers, in place of what they held.
 pub(crate) fn inject(context: &Context, headers: &mut HeaderMap) {
     static PROPAGATOR: LazyLock<Propagator> = LazyLock::new(Propagator::new);
-    for field in PROPAGATOR.fields() {
-        headers.remove(field);
+    for field in [TRACEPARENT, TRACESTATE, BAGGAGE] {
+        if let Some(name) = edge::name(field) {
+            headers.remove(name);
+        }
     }
-    PROPAGATOR.inject_context(context, &mut HeaderInjector(headers));
+    PROPAGATOR.inject_context(context, &mut Headers(headers));
+}
+
+struct Headers<'a>(&'a mut HeaderMap);
+
+impl Injector for Headers<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // Only the propagator's own fields come here, with values that are headers.
+        if let (Some(name), Ok(value)) = (edge::name(key), HeaderValue::try_from(value)) {
+            self.0.insert(name.clone(), value);
+        }
+    }
 }

@@ -118,11 +118,15 @@ where
 {
     if let Some(delay) = fault.delay {
         let seconds = delay.as_secs_f64();
-        call.event("fault.injected", || vec![KeyValue::new("fault.delay", seconds)]);
+        call.event("fault.injected", || {
+            vec![KeyValue::new("fault.delay", seconds)]
+        });
         tokio::time::sleep(delay).await;
     }
     if fault.fail {
-        call.event("fault.injected", || vec![KeyValue::new("fault.error", true)]);
+        call.event("fault.injected", || {
+            vec![KeyValue::new("fault.error", true)]
+        });
         return Ok(Status::internal("injected fault").into_http());
     }
     inner.call(request).await

@@ -14,7 +14,7 @@ use axum::{
     body::Body,
     extract::{ConnectInfo, MatchedPath},
 };
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use opentelemetry::{
     Context, KeyValue,
     trace::{FutureExt, Span, SpanKind, Status, TraceContextExt, Tracer},
@@ -26,7 +26,7 @@ use tower::{Layer, Service};
 use super::{attributes, fault};
 use crate::{
     edge::{self, Admitted, TrustedPeers},
-    faults::Faults,
+    faults::{Decision, Faults},
     metrics::{Operation, Operations, Outcome},
 };
 
@@ -65,7 +65,7 @@ impl<S> Service<Request<Body>> for Server<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S: Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -76,45 +76,31 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (exchange, request) = self.edge.begin(request);
+        let fault = self.edge.faults.decide(exchange.operation.name);
+        if fault == Decision::default() {
+            let inside = exchange.context.clone().attach();
+            let answer = self.inner.call(request);
+            drop(inside);
+            let answer = answer.with_context(exchange.context.clone());
+            return Box::pin(async move {
+                let Ok(response) = answer.await;
+                Ok(exchange.end(response))
+            });
+        }
         // The clone isn't ready; what was polled ready is.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
-        let edge = Arc::clone(&self.edge);
-        Box::pin(async move { Ok(edge.handle(inner, request).await) })
+        let context = exchange.context.clone();
+        let answer = async move {
+            let response = fault::suffer(fault, inner, request, &exchange).await;
+            Ok(exchange.end(response))
+        };
+        Box::pin(answer.with_context(context))
     }
 }
 
 impl Edge {
-    async fn handle<S>(&self, mut inner: S, request: Request<Body>) -> Response<Body>
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    {
-        let (exchange, request) = self.begin(request);
-        let fault = self.faults.decide(exchange.operation.name);
-        let handled = async {
-            if let Some(delay) = fault.delay {
-                exchange.event("fault.injected", || {
-                    vec![KeyValue::new("fault.delay", delay.as_secs_f64())]
-                });
-                tokio::time::sleep(delay).await;
-            }
-            if fault.fail {
-                exchange.event("fault.injected", || {
-                    vec![KeyValue::new("fault.error", true)]
-                });
-                return fault::response();
-            }
-            let Ok(response) = inner.call(request).await;
-            response
-        };
-        let mut response = handled.with_context(exchange.context.clone()).await;
-        if let Some(headers) = edge::response_headers(&exchange.context) {
-            response.headers_mut().extend(headers);
-        }
-        exchange.end(response.status());
-        response
-    }
-
     fn begin(&self, request: Request<Body>) -> (Exchange, Request<Body>) {
         let started = Instant::now();
         let peer = request
@@ -162,7 +148,7 @@ fn start_span(
 }
 
 /// A request being answered. Dropped before its end, it counts as unanswered.
-struct Exchange {
+pub(super) struct Exchange {
     operation: Arc<Operation>,
     started: Instant,
     context: Context,
@@ -179,15 +165,21 @@ impl Exchange {
         }
     }
 
-    fn event(&self, name: &'static str, attributes: impl FnOnce() -> Vec<KeyValue>) {
+    pub(super) fn event(&self, name: &'static str, attributes: impl FnOnce() -> Vec<KeyValue>) {
         let span = self.context.span();
         if span.is_recording() {
             span.add_event(name, attributes());
         }
     }
 
-    fn end(mut self, status: StatusCode) {
+    fn end(mut self, mut response: Response<Body>) -> Response<Body> {
         self.answered = true;
+        if let Some(headers) = edge::response_headers(&self.context) {
+            for (name, value) in headers {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        let status = response.status();
         let span = self.context.span();
         if span.is_recording() {
             let code = status.as_u16();
@@ -200,6 +192,7 @@ impl Exchange {
         }
         self.operation
             .observe(Outcome::Http(status.as_u16()), self.started.elapsed());
+        response
     }
 }
 

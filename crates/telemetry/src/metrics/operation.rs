@@ -3,8 +3,9 @@
 //! An operation is looked up once a request, without allocating; its labels were made when it
 //! was first seen.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use hashbrown::HashMap;
 use parking_lot::RwLock;
 use prometheus_client::{
     metrics::{family::Family, histogram::Histogram},

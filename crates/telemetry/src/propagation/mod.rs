@@ -62,10 +62,7 @@ impl TextMapPropagator for Propagator {
         let span = context.span();
         let span_context = span.span_context();
         if span_context.is_valid() {
-            injector.set(
-                TRACEPARENT,
-                traceparent::write(span_context, flags(context)),
-            );
+            injector.set(TRACEPARENT, traceparent(context));
             let header = tracestate::write(&Origin::members(context, span_context));
             if !header.is_empty() {
                 injector.set(TRACESTATE, header);
@@ -86,6 +83,11 @@ impl TextMapPropagator for Propagator {
     fn fields(&self) -> FieldIter<'_> {
         FieldIter::new(&self.fields)
     }
+}
+
+/// The header that passes this context's span on.
+pub(crate) fn traceparent(context: &Context) -> String {
+    traceparent::write(context.span().span_context(), flags(context))
 }
 
 /// The span that a request comes from, and nothing else of what it brings.

@@ -23,10 +23,15 @@ pub(super) struct Origin {
 impl Origin {
     /// The context with this parent, its `tracestate` and all that belongs to it.
     pub(super) fn attach(context: &Context, parent: SpanContext, members: Vec<Member>) -> Context {
+        let is_random = parent.trace_flags() & RANDOM == RANDOM;
+        if is_random && members.is_empty() {
+            // What is assumed without an origin; most calls inside a mesh are like this.
+            return context.with_remote_span_context(parent);
+        }
         let held = representable(&members);
         let origin = Self {
             trace_id: parent.trace_id(),
-            is_random: parent.trace_flags() & RANDOM == RANDOM,
+            is_random,
             members: members.into(),
             held: held.clone(),
         };

@@ -35,16 +35,33 @@ pub(super) fn read(value: &str) -> Option<SpanContext> {
     context.is_valid().then_some(context)
 }
 
-/// Writes the value, in version 00.
-pub(super) fn write(context: &SpanContext, flags: TraceFlags) -> String {
-    format!(
-        "00-{}-{}-{flags:02x}",
-        context.trace_id(),
-        context.span_id()
-    )
+/// The header for this span with these flags.
+pub(crate) fn write(context: &SpanContext, flags: TraceFlags) -> String {
+    // Digit by digit: it is written for every call, and formatting costs several times that.
+    let mut header = String::with_capacity(LENGTH);
+    header.push_str("00-");
+    push_hex(&mut header, &context.trace_id().to_bytes());
+    header.push('-');
+    push_hex(&mut header, &context.span_id().to_bytes());
+    header.push('-');
+    push_hex(&mut header, &[flags.to_u8()]);
+    header
 }
 
-/// The text if it is so many lower-case hexadecimal digits.
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    let digit = |nibble: u8| {
+        char::from(if nibble < 10 {
+            b'0' + nibble
+        } else {
+            b'a' + nibble - 10
+        })
+    };
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 0x0f));
+    }
+}
+
 fn hex<const DIGITS: usize>(text: &str) -> Option<&str> {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     (text.len() == DIGITS && text.bytes().all(is_digit)).then_some(text)

@@ -239,7 +239,9 @@ impl<'a> Builder<'a> {
             Some(strategy) => Some(self.rule(place, "", &strategy)?),
             None => None,
         };
-        let mut operations = HashMap::with_capacity(phase.operations.len());
+        // Sparse, since it is read far more often than written: a lookup hardly ever meets a
+        // name that isn't the one sought.
+        let mut operations = HashMap::with_capacity(4 * phase.operations.len());
         for wire::OperationStrategy {
             operation,
             strategy,
