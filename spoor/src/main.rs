@@ -1,9 +1,11 @@
 //! The command, and the lab in it.
 
 mod cli;
+mod demo;
 mod lab;
 mod load;
 mod service;
+mod traces;
 
 use std::process::ExitCode;
 

@@ -23,9 +23,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 use reqwest::Url;
 use spoor_policy::Namespace;
 
-pub use client::{Client, ClientError};
-pub use duration::duration;
+pub use client::Client;
+pub use duration::{age, duration};
 pub use failure::{explain, report};
+pub use signals::told_to_end;
+pub use table::Table;
 
 /// See which requests are traced, change it while everything runs, and get proof that it
 /// happened
@@ -34,9 +36,11 @@ pub use failure::{explain, report};
     name = "spoor",
     version,
     after_help = "Examples:
+  spoor demo                                 a tour that ends
   spoor up                                   start the lab: services, traces, policies
   curl http://127.0.0.1:8080/                a request from service-a to service-b
-  spoor apply -f k8s/samples/ --wait         change what is traced, and wait until it is so
+  spoor apply -f k8s/samples/service-a-1-percent.yaml --wait
+                                             change what is traced, and wait until it is so
   spoor get policies                         what holds, and what is observed
   spoor override service-a 100% --for 15m    trace everything for a while"
 )]
@@ -49,7 +53,7 @@ pub struct Cli {
 enum Verb {
     Up(Box<up::UpArgs>),
     #[command(subcommand)]
-    Run(run::RunService),
+    Run(Box<run::RunService>),
     Apply(apply::ApplyArgs),
     Delete(delete::DeleteArgs),
     Get(get::GetArgs),
@@ -57,6 +61,10 @@ enum Verb {
     Diff(diff::DiffArgs),
     Override(overrule::OverrideArgs),
     Fault(fault::FaultArgs),
+    Load(crate::load::LoadArgs),
+    Traces(crate::traces::TracesArgs),
+    Trace(crate::traces::TraceArgs),
+    Demo(Box<crate::demo::DemoArgs>),
 }
 
 /// How a verb prints what it found.
@@ -107,6 +115,10 @@ impl Cli {
             Verb::Diff(args) => args.execute().await,
             Verb::Override(args) => args.execute().await,
             Verb::Fault(args) => args.execute().await,
+            Verb::Load(args) => args.execute().await,
+            Verb::Traces(args) => args.execute().await,
+            Verb::Trace(args) => args.execute().await,
+            Verb::Demo(args) => args.execute().await,
         }
     }
 }

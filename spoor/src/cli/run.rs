@@ -28,7 +28,7 @@ pub enum RunService {
     /// The wishlist's web page and JSON API
     Gateway(spoor_wishlist::gateway::Args),
     /// Keeps the wishes, over gRPC
-    Wishlist(spoor_wishlist::wishlist::Args),
+    Wishlist(Box<spoor_wishlist::wishlist::Args>),
 }
 
 impl RunService {
@@ -66,7 +66,7 @@ impl RunService {
                 failed(spoor_wishlist::gateway::run(args, telemetry, stop).await)
             }
             Self::Wishlist(args) => {
-                failed(spoor_wishlist::wishlist::run(args, telemetry, stop).await)
+                failed(spoor_wishlist::wishlist::run(*args, telemetry, stop).await)
             }
         }
     }

@@ -13,8 +13,7 @@ mod start;
 mod stopped;
 mod supervisor;
 
-pub use policies::Desk;
-pub use ports::{Door, Ports};
+pub use ports::Ports;
 pub use settings::Settings;
 pub use start::{Lab, StartError};
 pub use stopped::Stopped;

@@ -207,13 +207,6 @@ pub enum TakePortError {
 }
 
 impl Ports {
-    /// Every port 0: any free one.
-    #[must_use]
-    pub fn any(mut self) -> Self {
-        self.any_ports = true;
-        self
-    }
-
     /// Opens the door.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The lab's own API, for programs on this machine.
 
+mod documents;
 mod faults;
 mod guard;
 mod policies;
@@ -21,7 +22,7 @@ use spoor_control::Control;
 pub use problem::Problem;
 pub use wire::{
     Action, Applied, Change, Convergence, Difference, Document, Documents, FaultSetting, Faults,
-    FolderStatus, Says, ServiceStatus, Status, VersionText,
+    FolderStatus, InstanceStatus, Says, ServiceStatus, Status,
 };
 
 use super::{policies::Desk, supervisor::Roster};

@@ -2,30 +2,19 @@
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Path, State},
 };
-use http::{HeaderMap, StatusCode, header};
-use serde::Deserialize;
+use http::StatusCode;
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Namespace, PolicyKey, PolicyName};
 
-use super::{Admin, Applied, Change, Difference, Document, Documents, Problem};
+use super::{Admin, Applied, Change, Difference, Documents, Problem};
 use crate::lab::policies::{Desk, DeskError};
-
-/// What errors call a body that is itself the file.
-#[derive(Deserialize)]
-pub(super) struct Named {
-    source: Option<String>,
-}
 
 pub(super) async fn apply(
     State(admin): State<Admin>,
-    Query(named): Query<Named>,
-    headers: HeaderMap,
-    body: Bytes,
+    documents: Documents,
 ) -> Result<Json<Applied>, Problem> {
-    let documents = documents(named, &headers, &body)?;
     at_desk(admin.desk, move |desk| desk.apply(&documents))
         .await
         .map(Json)
@@ -33,11 +22,8 @@ pub(super) async fn apply(
 
 pub(super) async fn diff(
     State(admin): State<Admin>,
-    Query(named): Query<Named>,
-    headers: HeaderMap,
-    body: Bytes,
+    documents: Documents,
 ) -> Result<Json<Vec<Difference>>, Problem> {
-    let documents = documents(named, &headers, &body)?;
     at_desk(admin.desk, move |desk| desk.diff(&documents))
         .await
         .map(Json)
@@ -83,47 +69,6 @@ async fn at_desk<T: Send + 'static>(
     match tokio::task::spawn_blocking(move || act(&desk)).await {
         Ok(outcome) => Ok(outcome?),
         Err(error) => Err(internal(error.to_string())),
-    }
-}
-
-/// A list of files as JSON, or one file as it is.
-fn documents(named: Named, headers: &HeaderMap, body: &Bytes) -> Result<Documents, Problem> {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let essence = content_type
-        .and_then(|kind| kind.split(';').next())
-        .unwrap_or_default()
-        .trim();
-    match essence {
-        "application/json" => serde_json::from_slice(body).map_err(|error| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "Not a list of documents",
-                error.to_string(),
-            )
-        }),
-        "application/yaml" | "application/x-yaml" | "text/yaml" => {
-            let text = std::str::from_utf8(body).map_err(|error| {
-                Problem::new(StatusCode::BAD_REQUEST, "Not UTF-8", error.to_string())
-            })?;
-            let source = named.source.unwrap_or_else(|| "body".into());
-            Ok(Documents {
-                documents: vec![Document {
-                    source,
-                    text: text.into(),
-                }],
-            })
-        }
-        _ => {
-            let detail = "send application/yaml, or application/json of the form \
-                          {\"documents\": [{\"source\": …, \"text\": …}]}";
-            Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "Unsupported media type",
-                detail,
-            ))
-        }
     }
 }
 

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
 use serde::Deserialize;
 use spoor_control::InstanceState;
 
-use super::{Admin, Convergence, Problem, ServiceStatus, Status, VersionText};
+use super::{Admin, Convergence, InstanceStatus, Problem, ServiceStatus, Status};
 use crate::{
     lab::supervisor::{Child, State as ChildState},
     service::Service,
@@ -31,14 +31,17 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     let version = admin.control.version();
     let children = admin.roster.children();
     Json(Status {
-        version: VersionText {
-            epoch: version.epoch,
-            sequence: version.sequence,
-        },
+        version: version.into(),
         urls: (*admin.urls).clone(),
         services: children
             .iter()
             .map(|(service, child)| service_status(*service, child))
+            .collect(),
+        instances: admin
+            .control
+            .instances()
+            .into_iter()
+            .map(instance_status)
             .collect(),
         folder: admin.desk.folder_status(),
     })
@@ -48,15 +51,17 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
 /// over.
 pub(super) async fn converged(
     State(admin): State<Admin>,
-    Query(Within { within }): Query<Within>,
-) -> Json<Convergence> {
+    query: Result<Query<Within>, QueryRejection>,
+) -> Result<Json<Convergence>, Problem> {
+    let Query(Within { within }) = query
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "Bad query", error.body_text()))?;
     let within = Duration::from_millis(within).min(LONGEST_WAIT);
     let converged = admin.control.converged(admin.control.version());
     let reached = tokio::time::timeout(within, converged).await.ok();
     let instances = admin.control.instances();
     let late = |state: &&InstanceState| !state.current || state.silent;
     let name = |state: &InstanceState| format!("{} {}", state.instance.service, state.instance.id);
-    Json(Convergence {
+    Ok(Json(Convergence {
         converged: reached.is_some(),
         milliseconds: reached
             .map(|reached| reached.took.as_secs_f64() * 1000.0)
@@ -66,7 +71,7 @@ pub(super) async fn converged(
             Some(_) => vec![],
             None => instances.iter().filter(late).map(name).collect(),
         },
-    })
+    }))
 }
 
 /// The control plane's and the pipeline's metrics, as OpenMetrics text.
@@ -97,5 +102,18 @@ fn service_status(service: Service, child: &Child) -> ServiceStatus {
         pid: child.process().map(|process| process.pid),
         instance: child.process().map(|process| process.instance.clone()),
         restarts: child.restarts,
+    }
+}
+
+fn instance_status(state: InstanceState) -> InstanceStatus {
+    InstanceStatus {
+        service: state.instance.service.to_string(),
+        instance: state.instance.id,
+        expected: state.expected,
+        connected: state.connected,
+        current: state.current,
+        held: state.held.map(Into::into),
+        spans_exported: state.spans_exported,
+        spans_dropped: state.spans_dropped,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use spoor_policy::Version;
 
 /// Files to apply or compare, all or none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -20,6 +21,15 @@ pub struct Document {
     pub source: String,
     /// YAML or JSON.
     pub text: String,
+}
+
+impl From<Version> for VersionText {
+    fn from(version: Version) -> Self {
+        Self {
+            epoch: version.epoch,
+            sequence: version.sequence,
+        }
+    }
 }
 
 /// What became of what was sent.
@@ -151,6 +161,8 @@ pub struct Status {
     pub urls: BTreeMap<String, String>,
     /// The services.
     pub services: Vec<ServiceStatus>,
+    /// Everybody whom the control plane knows.
+    pub instances: Vec<InstanceStatus>,
     /// The watched folder, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<FolderStatus>,
@@ -172,6 +184,29 @@ pub struct ServiceStatus {
     pub instance: Option<String>,
     /// How often it was started again.
     pub restarts: u32,
+}
+
+/// How an instance stands with the control plane.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceStatus {
+    /// Its service.
+    pub service: String,
+    /// Its `service.instance.id`.
+    pub instance: String,
+    /// Whether it should be there.
+    pub expected: bool,
+    /// Whether its stream is open.
+    pub connected: bool,
+    /// Whether it holds what is published for its service.
+    pub current: bool,
+    /// The version that it acknowledged last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<VersionText>,
+    /// Spans that it handed over.
+    pub spans_exported: u64,
+    /// Spans that it dropped, by reason.
+    pub spans_dropped: BTreeMap<String, u64>,
 }
 
 /// How the watched folder does.

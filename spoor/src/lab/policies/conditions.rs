@@ -26,12 +26,12 @@ pub(super) fn accepted(outcome: &Outcome) -> Verdict {
         Acceptance::PartiallyOverridden(winners) => (
             ConditionStatus::True,
             "PartiallyOverridden",
-            format!("in part {} wins", joined(winners)),
+            format!("decided in part by {}", joined(winners)),
         ),
         Acceptance::Conflicted(winners) => (
             ConditionStatus::False,
             "Conflicted",
-            format!("everywhere {} wins", joined(winners)),
+            format!("decided everywhere by {}", joined(winners)),
         ),
         Acceptance::Expired(at) => (
             ConditionStatus::False,
@@ -220,5 +220,180 @@ fn verdict(status: ConditionStatus, reason: &'static str, message: impl Into<Str
         status,
         reason,
         message: message.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use spoor_control::{Clients, OperationEvidence, ServiceEvidence};
+    use spoor_policy::{OperationName, ServiceName};
+
+    use super::*;
+
+    fn outcome(acceptance: Acceptance) -> Outcome {
+        Outcome {
+            acceptance,
+            effective: vec![],
+            overridden: vec![],
+            warnings: vec![],
+        }
+    }
+
+    fn service(name: &str) -> ServiceName {
+        ServiceName::new(name).unwrap()
+    }
+
+    fn evidence(clients: Clients) -> Evidence {
+        Evidence {
+            clients,
+            slowest: None,
+            observed: None,
+            services: vec![],
+            roots_at: vec![],
+        }
+    }
+
+    fn not_current(why: Why) -> Vec<NotCurrent> {
+        vec![NotCurrent {
+            service: service("service-a"),
+            instance: "one".into(),
+            why,
+        }]
+    }
+
+    fn of_clients(clients: Clients) -> (ConditionStatus, &'static str, String) {
+        let policy = spoor_api::read::policies(
+            "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: p}\nspec: {head: {probability: 1%}}",
+            "test",
+        );
+        let policy = policy
+            .unwrap()
+            .remove(0)
+            .policy
+            .validate(jiff::Timestamp::UNIX_EPOCH)
+            .unwrap();
+        let verdict = converged(
+            &policy,
+            &outcome(Acceptance::Accepted),
+            Some(&evidence(clients)),
+        );
+        (verdict.status, verdict.reason, verdict.message)
+    }
+
+    #[test]
+    fn is_converged_only_when_everybody_acknowledged() {
+        let none = Clients::default();
+        let all = Clients {
+            expected: 3,
+            current: 3,
+            ..none.clone()
+        };
+        assert_eq!(
+            of_clients(all),
+            (
+                ConditionStatus::True,
+                "Converged",
+                "3 of 3 instances have it".into()
+            )
+        );
+        let pending = Clients {
+            expected: 3,
+            current: 2,
+            not_current: not_current(Why::Pending),
+            ..none.clone()
+        };
+        assert_eq!(
+            of_clients(pending),
+            (
+                ConditionStatus::False,
+                "Pending",
+                "2 of 3 instances have it; awaited: service-a one".into()
+            )
+        );
+        let silent = Clients {
+            expected: 3,
+            current: 2,
+            silent: 1,
+            not_current: not_current(Why::Silent),
+            ..none.clone()
+        };
+        let (status, reason, message) = of_clients(silent);
+        assert_eq!((status, reason), (ConditionStatus::Unknown, "Silent"));
+        assert!(message.ends_with("silent: service-a one"), "{message}");
+        let polling = Clients {
+            expected: 1,
+            polling: 1,
+            not_current: not_current(Why::Polling),
+            ..none.clone()
+        };
+        assert_eq!(of_clients(polling).1, "Polling");
+        let refused = Clients {
+            expected: 1,
+            refused: 1,
+            not_current: not_current(Why::Refused("no phase".into())),
+            ..none.clone()
+        };
+        assert_eq!(
+            of_clients(refused),
+            (
+                ConditionStatus::False,
+                "Refused",
+                "refused by service-a one (no phase)".into()
+            )
+        );
+        assert_eq!(of_clients(none).0, ConditionStatus::Unknown);
+    }
+
+    #[test]
+    fn says_why_a_policy_decides_nothing() {
+        let operation = OperationName::new("GET /nowhere").unwrap();
+        let mut evidence = evidence(Clients::default());
+        evidence.roots_at = vec![service("service-a")];
+        evidence.services = vec![
+            ServiceEvidence {
+                service: service("service-b"),
+                roots_seen: false,
+                operations: vec![],
+                partly_expressible: false,
+            },
+            ServiceEvidence {
+                service: service("service-a"),
+                roots_seen: true,
+                operations: vec![OperationEvidence {
+                    operation,
+                    seen: false,
+                }],
+                partly_expressible: false,
+            },
+        ];
+        assert_eq!(
+            hints(&evidence),
+            [
+                "no trace starts at service-b: roots are at service-a",
+                "no trace of service-a starts as \"GET /nowhere\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn says_who_wins() {
+        let winners = ["one", "two"].map(|name| spoor_policy::PolicyName::new(name).unwrap());
+        let partly = accepted(&outcome(Acceptance::PartiallyOverridden(
+            winners.clone().into(),
+        )));
+        assert_eq!(
+            (partly.status, partly.reason, partly.message.as_str()),
+            (
+                ConditionStatus::True,
+                "PartiallyOverridden",
+                "decided in part by one, two"
+            )
+        );
+        let lost = accepted(&outcome(Acceptance::Conflicted(winners.into())));
+        assert_eq!(
+            (lost.status, lost.reason),
+            (ConditionStatus::False, "Conflicted")
+        );
     }
 }

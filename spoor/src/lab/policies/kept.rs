@@ -79,11 +79,20 @@ impl Keep {
         })
     }
 
-    /// Replaces what is kept: a crash leaves the old or the new, never a part.
-    pub(super) fn write(&self, book: &Book) -> Result<(), KeepError> {
+    /// Replaces what is kept, also of the folder's policies that this run has not seen yet: a crash leaves the old or the new, never a part.
+    pub(super) fn write(
+        &self,
+        book: &Book,
+        not_seen_yet: &BTreeMap<PolicyKey, Timestamp>,
+    ) -> Result<(), KeepError> {
+        let seen = book
+            .of_folder()
+            .map(|entry| (entry.policy.key(), entry.policy.created()));
+        let not_seen_yet = not_seen_yet.iter().map(|(key, at)| (key, *at));
+        let folder: BTreeMap<&PolicyKey, Timestamp> = not_seen_yet.chain(seen).collect();
         let content = Content {
             applied: book.applied().map(|entry| entry.resource.clone()).collect(),
-            folder: book.of_folder().map(first_accepted).collect(),
+            folder: folder.into_iter().map(first_accepted).collect(),
         };
         let text = serde_json::to_vec_pretty(&content).map_err(io::Error::from);
         text.and_then(|text| replace(&self.0, &text))
@@ -127,12 +136,12 @@ fn kept(content: Content) -> Result<Kept, String> {
     Ok(kept)
 }
 
-fn first_accepted(entry: &Entry) -> FirstAccepted {
-    let PolicyKey { namespace, name } = entry.policy.key();
+fn first_accepted((key, at): (&PolicyKey, Timestamp)) -> FirstAccepted {
+    let PolicyKey { namespace, name } = key;
     FirstAccepted {
         namespace: namespace.to_string(),
         name: name.to_string(),
-        at: entry.policy.created().to_string(),
+        at: at.to_string(),
     }
 }
 

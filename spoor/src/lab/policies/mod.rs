@@ -20,7 +20,7 @@ use spoor_traces::Pipeline;
 use tokio::sync::Notify;
 
 use self::{book::Book, folder::Folder, kept::Keep, status::Transitions};
-use super::admin::{Action, Applied, Change, Difference, Documents, FolderStatus, VersionText};
+use super::admin::{Action, Applied, Change, Difference, Documents, FolderStatus};
 
 pub use folder::FolderError;
 pub use kept::KeepError;
@@ -42,7 +42,8 @@ struct Inner {
 struct State {
     book: Book,
     resolution: Resolution,
-    /// When the folder's policies were first accepted, as the last run kept it.
+    /// When the folder's policies were first accepted, as the last run kept it; empty once the
+    /// folder was taken up.
     first_accepted: BTreeMap<PolicyKey, Timestamp>,
     folder_errors: Vec<String>,
     transitions: Transitions,
@@ -130,7 +131,7 @@ impl Desk {
         };
         Ok(Applied {
             policies: actions.iter().map(change).collect(),
-            version: text(version),
+            version: version.into(),
         })
     }
 
@@ -212,7 +213,7 @@ impl Desk {
         {
             return Ok(self.0.control.version());
         }
-        self.0.keep.write(&book)?;
+        self.0.keep.write(&book, &state.first_accepted)?;
         state.book = book;
         for (key, action) in actions
             .iter()
@@ -270,12 +271,5 @@ fn change(key: &PolicyKey, action: Action) -> Change {
         name: key.name.to_string(),
         action,
         warnings: vec![],
-    }
-}
-
-fn text(version: Version) -> VersionText {
-    VersionText {
-        epoch: version.epoch,
-        sequence: version.sequence,
     }
 }

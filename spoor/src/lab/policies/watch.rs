@@ -45,6 +45,7 @@ impl Desk {
         match replaced {
             Ok(actions) => {
                 state.folder_errors.clear();
+                state.first_accepted.clear();
                 if let Err(error) = self.accept(&mut state, book, &actions) {
                     note(&mut state, vec![format!("{:#}", anyhow::Error::new(error))]);
                 }

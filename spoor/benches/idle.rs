@@ -1,0 +1,130 @@
+//! The lab at rest: how soon all is ready, and what each process keeps of the memory.
+//!
+//! `cargo bench -p spoor --bench idle`
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Until what the start needed has been given back, and every regular task has run.
+const SETTLE: Duration = Duration::from_secs(6);
+const STARTS: usize = 5;
+
+fn main() {
+    let mut times: Vec<Duration> = (0..STARTS).map(|_| Lab::start().ready).collect();
+    times.sort();
+    let lab = Lab::start();
+    thread::sleep(SETTLE);
+    let processes = lab.processes();
+    println!("{:<28} {:>10} {:>10}", "process", "PSS kB", "RSS kB");
+    for (name, memory) in &processes {
+        println!(
+            "{name:<28} {:>10} {:>10}",
+            memory.proportional, memory.resident
+        );
+    }
+    let total: u64 = processes
+        .iter()
+        .map(|(_, memory)| memory.proportional)
+        .sum();
+    println!("{:<28} {total:>10}            (aim: under 100000)", "all");
+    let shown = |time: &Duration| format!("{} ms", time.as_millis());
+    println!(
+        "ready: median {} of {STARTS}, slowest {} (aim: under 2000 ms)",
+        times.get(STARTS / 2).map(shown).unwrap(),
+        times.last().map(shown).unwrap()
+    );
+}
+
+struct Lab {
+    process: Child,
+    ready: Duration,
+    _data: tempfile::TempDir,
+}
+
+struct Memory {
+    proportional: u64,
+    resident: u64,
+}
+
+impl Lab {
+    fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let began = Instant::now();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_spoor"))
+            .args(["up", "--any-ports", "--output", "json", "--data"])
+            .arg(data.path())
+            .env("RUST_LOG", "error")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = process.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert!(line.contains("\"ready\""), "{line}");
+        Self {
+            process,
+            ready: began.elapsed(),
+            _data: data,
+        }
+    }
+
+    /// The lab's own process and its services.
+    fn processes(&self) -> Vec<(String, Memory)> {
+        let lab = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{lab}/task/{lab}/children")).unwrap();
+        let spawned_elsewhere = fs::read_dir(format!("/proc/{lab}/task")).unwrap();
+        let mut pids: Vec<u32> = spawned_elsewhere
+            .filter_map(|task| fs::read_to_string(task.unwrap().path().join("children")).ok())
+            .chain([children])
+            .flat_map(|pids| {
+                pids.split_whitespace()
+                    .map(|pid| pid.parse().unwrap())
+                    .collect::<Vec<_>>()
+            })
+            .chain([lab])
+            .collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids.into_iter()
+            .map(|pid| (command_line(pid), memory(pid)))
+            .collect()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = Command::new("kill")
+            .arg(self.process.id().to_string())
+            .status();
+        let _ = self.process.wait();
+    }
+}
+
+fn command_line(pid: u32) -> String {
+    let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    let words: Vec<&str> = words.split('\0').skip(1).take(2).collect();
+    let words = words.join(" ");
+    format!("spoor {}", words.split(" --").next().unwrap())
+}
+
+fn memory(pid: u32) -> Memory {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let field = |name: &str| {
+        let line = rollup
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    Memory {
+        proportional: field("Pss:"),
+        resident: field("Rss:"),
+    }
+}

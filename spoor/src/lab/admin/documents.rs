@@ -1,0 +1,65 @@
+//! The files in a request: a list of them as JSON, or one as it is.
+
+use axum::{
+    RequestExt,
+    body::Bytes,
+    extract::{FromRequest, Query, Request},
+};
+use http::{StatusCode, header};
+use serde::Deserialize;
+
+use super::{Document, Documents, Problem};
+
+/// What errors call a body that is itself the file.
+#[derive(Deserialize)]
+struct Named {
+    source: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Documents {
+    type Rejection = Problem;
+
+    async fn from_request(mut request: Request, _state: &S) -> Result<Self, Problem> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default();
+        let essence = content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+        let Query(named): Query<Named> = request
+            .extract_parts()
+            .await
+            .map_err(|error| bad_request("Bad query", error))?;
+        let body: Bytes = request.extract().await.map_err(|error| {
+            let error: axum::extract::rejection::BytesRejection = error;
+            Problem::new(error.status(), "The body can't be read", error.body_text())
+        })?;
+        match essence.as_str() {
+            "application/json" => serde_json::from_slice(&body)
+                .map_err(|error| bad_request("Not a list of documents", error)),
+            "application/yaml" | "application/x-yaml" | "text/yaml" => {
+                let text = std::str::from_utf8(&body)
+                    .map_err(|error| bad_request("Not UTF-8", error))?
+                    .to_owned();
+                let source = named.source.unwrap_or_else(|| "body".into());
+                Ok(Self {
+                    documents: vec![Document { source, text }],
+                })
+            }
+            _ => {
+                let detail = "send application/yaml, or application/json of the form \
+                              {\"documents\": [{\"source\": …, \"text\": …}]}";
+                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                Err(Problem::new(status, "Unsupported media type", detail))
+            }
+        }
+    }
+}
+
+fn bad_request(title: &str, error: impl std::fmt::Display) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, title, error.to_string())
+}
