@@ -55,9 +55,9 @@ pub enum ExporterError {
     /// The endpoint or its TLS.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
     Endpoint(#[from] tonic::transport::Error),
-    /// No TLS for this protocol.
-    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: https needs OTEL_EXPORTER_OTLP_PROTOCOL=grpc")]
-    NoTls,
+    /// The system's root certificates.
+    #[error("the system's root certificates can't be loaded: {0}")]
+    Roots(#[source] std::io::Error),
 }
 
 /// An exporter to an OTLP receiver; it connects when there is something to send.

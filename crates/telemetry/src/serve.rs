@@ -1,5 +1,7 @@
 //! Serving with an end: bind, serve, and drain under a grace period.
 
+mod connections;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::Router;
@@ -28,9 +30,6 @@ pub enum ServeError {
         source: io::Error,
     },
     /// Accepting connections failed.
-    #[error("serving HTTP failed: {0}")]
-    Http(#[source] io::Error),
-    /// Accepting connections failed.
     #[error("serving gRPC failed: {0}")]
     Grpc(#[source] tonic::transport::Error),
     /// Requests were still in flight when the grace period ended.
@@ -56,22 +55,23 @@ pub async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Ser
     })
 }
 
-/// Serves HTTP until `stop`, then finishes the requests in flight within `grace`. Handlers and
+/// Serves HTTP/1 until `stop`, then finishes the requests in flight within `grace`. Handlers and
 /// layers find the peer's address as `axum::extract::ConnectInfo<SocketAddr>`.
 ///
 /// # Errors
-/// [`ServeError::Http`], [`ServeError::CutOff`].
+/// [`ServeError::CutOff`].
 pub async fn http(
     listener: TcpListener,
     router: Router,
     grace: Duration,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let serving =
-        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let serving = connections::serve(listener, router, stop.clone());
     within_grace(
-        async { serving.await.map_err(ServeError::Http) },
+        async {
+            serving.await;
+            Ok(())
+        },
         grace,
         stop,
     )

@@ -1,6 +1,9 @@
 //! OTLP/HTTP with protobuf bodies.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flate2::write::GzEncoder;
@@ -10,11 +13,13 @@ use http::{
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use opentelemetry_sdk::trace::SpanData;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::{
     Export, ExporterError, Failure, Sending,
@@ -29,7 +34,7 @@ use crate::{
 const MAX_ANSWER: usize = 64 * 1024;
 
 pub(super) struct Http {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     endpoint: Uri,
     headers: HeaderMap,
     compression: Compression,
@@ -39,9 +44,7 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(settings: &OtlpSettings, encoder: Encoder) -> Result<Self, ExporterError> {
-        if settings.endpoint.scheme_str() == Some("https") {
-            return Err(ExporterError::NoTls);
-        }
+        let connector = connector(&settings.endpoint)?;
         let mut headers = settings.headers.clone();
         headers.insert(
             CONTENT_TYPE,
@@ -51,7 +54,7 @@ impl Http {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: Client::builder(TokioExecutor::new()).build(connector),
             endpoint: settings.endpoint.clone(),
             headers,
             compression: settings.compression,
@@ -90,6 +93,24 @@ impl Export for Http {
                 })
         })
     }
+}
+
+/// The system's roots are loaded for https only: a container that needs none may have none.
+fn connector(endpoint: &Uri) -> Result<HttpsConnector<HttpConnector>, ExporterError> {
+    let provider = rustls::crypto::ring::default_provider();
+    let builder = HttpsConnectorBuilder::new();
+    let builder = if endpoint.scheme_str() == Some("https") {
+        builder
+            .with_provider_and_native_roots(provider)
+            .map_err(ExporterError::Roots)?
+    } else {
+        let tls = ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| ExporterError::Roots(io::Error::other(error)))?
+            .with_root_certificates(RootCertStore::empty());
+        builder.with_tls_config(tls.with_no_client_auth())
+    };
+    Ok(builder.https_or_http().enable_http1().build())
 }
 
 async fn judge(response: Response<Incoming>) -> Result<super::Accepted, Failure> {

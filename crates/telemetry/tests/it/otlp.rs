@@ -314,12 +314,25 @@ async fn a_partial_success_counts_what_was_rejected() {
     }
 }
 
+/// Whoever answers in plain text on the other side: the handshake fails, and is retried.
 #[tokio::test]
-async fn an_endpoint_that_cant_be_used_is_named() {
-    let settings = settings(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
-    ]);
-    let error = Telemetry::local(settings).unwrap_err().to_string();
-    assert!(error.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{error}");
+async fn https_speaks_tls() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("https://{}", listener.local_addr().unwrap());
+        let telemetry = telemetry(&endpoint, protocol, &[]);
+        make(&telemetry, 1);
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut first = [0];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut first)
+            .await
+            .unwrap();
+        // A TLS record of type handshake: RFC 8446, 5.1.
+        assert_eq!(first, [22], "{protocol}");
+        drop((stream, listener));
+        telemetry
+            .shutdown(std::time::Duration::from_millis(50))
+            .await;
+        assert_eq!(dropped(&telemetry), [0, 0, 0, 1], "{protocol}");
+    }
 }
