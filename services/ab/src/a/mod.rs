@@ -149,7 +149,7 @@ impl ServiceA {
             deadline,
         };
         let router = telemetry.http_server(edge.router());
-        let serving = serve::http(self.listener, router, GRACE, shutdown.clone());
+        let serving = serve::http(self.listener, router, deadline + GRACE, shutdown.clone());
         Ok(serve::with_ops(serving, self.ops, telemetry, shutdown).await?)
     }
 }

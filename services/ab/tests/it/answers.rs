@@ -57,3 +57,18 @@ async fn refuses_other_methods() {
     assert_eq!(response.headers()["allow"], "GET,HEAD");
     assert_eq!(json(response).await.0, 405);
 }
+
+#[rstest::rstest]
+#[case(200, 10)]
+#[case(1, 300_000)]
+#[tokio::test(flavor = "multi_thread")]
+async fn refuses_a_head_that_is_too_large(#[case] headers: usize, #[case] bytes: usize) {
+    let b = service_b(&[]).await;
+    let a = service_a(b.address, &[]).await;
+    let url = format!("http://{}/?wait=0ms&calc=0", a.address);
+    let mut request = reqwest::Client::new().get(url);
+    for number in 0..headers {
+        request = request.header(format!("x-{number}"), "x".repeat(bytes));
+    }
+    assert_eq!(request.send().await.unwrap().status(), 431);
+}

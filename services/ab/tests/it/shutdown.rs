@@ -4,7 +4,10 @@ use spoor_proto::spoor::ab::v1::{
     WorkReply, WorkRequest,
     service_b_server::{ServiceB, ServiceBServer},
 };
-use tokio::{net::TcpListener, sync::Notify};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
@@ -48,4 +51,15 @@ async fn what_was_accepted_is_answered() {
         "still listens"
     );
     serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_holds_nothing_up() {
+    let mut a = service_a("127.0.0.1:1".parse().unwrap(), &[]).await;
+    let silent = TcpStream::connect(a.address).await.unwrap();
+    // Answered, so the connection before it is accepted too.
+    get(a.address, "/elsewhere").await;
+    a.stop.cancel();
+    (&mut a.task).await.unwrap().unwrap();
+    drop(silent);
 }

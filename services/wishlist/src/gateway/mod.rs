@@ -178,7 +178,7 @@ impl Edge {
             deadline,
         };
         let router = telemetry.http_server(Gateway { wishes, traces }.router(deadline));
-        let serving = serve::http(self.listener, router, GRACE, shutdown.clone());
+        let serving = serve::http(self.listener, router, deadline + GRACE, shutdown.clone());
         Ok(serve::with_ops(serving, self.ops, telemetry, shutdown).await?)
     }
 }
