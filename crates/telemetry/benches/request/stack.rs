@@ -80,7 +80,7 @@ pub struct Mesh {
 
 enum Target {
     InProcess(Router),
-    Loopback(Client<HttpConnector, Empty<Bytes>>, SocketAddr),
+    Loopback(Box<Client<HttpConnector, Empty<Bytes>>>, SocketAddr),
 }
 
 type Calls = BoxCloneSyncService<
@@ -130,7 +130,7 @@ impl Mesh {
         Self {
             telemetry,
             dispatch,
-            target: Target::Loopback(client, address),
+            target: Target::Loopback(Box::new(client), address),
             stop,
         }
     }

@@ -26,6 +26,8 @@ pub(crate) const OTHER: &str = "_OTHER";
 type Labels = Vec<(&'static str, String)>;
 type Durations = Family<Labels, Histogram, fn() -> Histogram>;
 
+type ByTarget = HashMap<Box<str>, Arc<Operation>>;
+
 /// Which layer counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -50,7 +52,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Operations {
     side: Side,
     durations: Durations,
-    known: RwLock<HashMap<&'static str, HashMap<Box<str>, Arc<Operation>>>>,
+    known: RwLock<HashMap<&'static str, ByTarget>>,
     other: Arc<Operation>,
 }
 

@@ -117,7 +117,7 @@ async fn spans_and_events_join_the_trace() {
             tracing::error!(error = &error as &dyn std::error::Error, "failed");
         });
     };
-    let (_, ..) = logged(&telemetry, work).await;
+    logged(&telemetry, work).await;
     let spans = finish(&telemetry, &fake).await;
     insta::assert_snapshot!("logs_spans_and_events", text(&spans));
 }
