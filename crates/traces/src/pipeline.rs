@@ -75,8 +75,7 @@ impl Pipeline {
     #[must_use]
     pub fn start(settings: Settings, shutdown: CancellationToken) -> Self {
         let store = Store::new(settings.store_bytes);
-        let now = Instant::now();
-        let sampler = Sampler::new(settings.tail.clone(), store.hasher().clone(), now);
+        let sampler = Sampler::new(settings.tail.clone(), store.hasher().clone());
         let shared = Shared {
             store,
             sampler: Mutex::new(sampler),

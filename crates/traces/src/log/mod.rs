@@ -8,20 +8,24 @@
 mod names;
 mod pointer;
 mod segment;
+mod settle;
 
 use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::{TraceId, scan::Signature};
+use crate::{
+    TraceId,
+    scan::{Scanned, Signature},
+};
 
 pub(crate) use names::{NewSource, Source};
 pub(crate) use pointer::TraceAt;
-pub(crate) use segment::{Segment, SpanEntry};
+pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
 
 use names::Sources;
 use pointer::SpanAt;
-use segment::TraceEntry;
+use settle::Husk;
 
 /// A span to be added.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +59,24 @@ impl IdHasher {
     pub(crate) fn hash(&self, id: TraceId) -> u64 {
         self.0.hash_one(u128::from_ne_bytes(id.to_bytes()))
     }
+
+    /// The hashes of a request's trace ids. Each is looked up on the way, for the sake of the
+    /// processor's cache: here the look-ups don't depend on one another, so that the processor
+    /// waits for memory once for several.
+    pub(crate) fn warm(
+        &self,
+        scanned: &Scanned<'_>,
+        look_up: impl Fn(TraceId, u64) -> bool,
+    ) -> Vec<u64> {
+        let spans = scanned.spans.iter();
+        let hashes: Vec<u64> = spans.map(|span| self.hash(span.trace_id)).collect();
+        let both = scanned.spans.iter().zip(&hashes);
+        let known = both
+            .filter(|(span, hash)| look_up(span.trace_id, **hash))
+            .count();
+        std::hint::black_box(known);
+        hashes
+    }
 }
 
 /// No span can be added: every slot for a segment is taken.
@@ -73,8 +95,10 @@ pub(crate) struct Log {
     free: Vec<u16>,
     active: Segment,
     active_slot: u16,
-    /// In the oldest segment, how many traces have been taken out.
-    taken: usize,
+    /// In the oldest segment that is no husk, how many traces are settled.
+    settled: usize,
+    husks: VecDeque<Husk>,
+    husk_traces: usize,
     spare: Vec<Segment>,
     serial: u64,
     segment_bytes: usize,
@@ -108,7 +132,9 @@ impl Log {
             free: Vec::new(),
             active: Segment::new(1, segment_bytes),
             active_slot: 0,
-            taken: 0,
+            settled: 0,
+            husks: VecDeque::new(),
+            husk_traces: 0,
             spare: Vec::new(),
             serial: 1,
             segment_bytes,
@@ -117,7 +143,7 @@ impl Log {
         }
     }
 
-    /// How many traces there are.
+    /// How many traces there are, settled ones that are remembered included.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -323,39 +349,6 @@ impl Log {
         Some(evicted)
     }
 
-    /// The trace that came first among those not taken out.
-    pub(crate) fn oldest(&self) -> Option<TraceAt> {
-        let slot = self.order.front().copied().unwrap_or(self.active_slot);
-        let at = TraceAt::new(slot, self.taken);
-        (self.taken < self.segment(slot)?.traces.len()).then_some(at)
-    }
-
-    /// Takes that trace out; the caller knows its id's hash and how many spans it has.
-    pub(crate) fn take_oldest(&mut self, hash: u64, spans: usize) {
-        let Some(at) = self.oldest() else { return };
-        if let Ok(entry) = self.by_id.find_entry(hash, |known| *known == at) {
-            entry.remove();
-        }
-        self.taken += 1;
-        self.spans -= spans;
-        while let Some(&slot) = self.order.front() {
-            if self
-                .segment(slot)
-                .is_some_and(|segment| self.taken < segment.traces.len())
-            {
-                return;
-            }
-            self.taken = 0;
-            self.release_oldest();
-        }
-        // Nobody refers to the spans of traces that are out.
-        if self.taken >= self.active.traces.len() {
-            self.taken = 0;
-            self.serial += 1;
-            self.active.recycle(self.serial);
-        }
-    }
-
     fn unlist(&mut self, at: TraceAt) {
         let Some(id) = self.trace(at).map(|trace| trace.id) else {
             return;
@@ -371,14 +364,23 @@ impl Log {
             return;
         };
         self.free.push(slot);
-        let segment = self.slots.get_mut(usize::from(slot)).and_then(Option::take);
-        let Some(segment) = segment else { return };
+        let Some(segment) = self.vacate(slot) else {
+            return;
+        };
         self.sealed_bytes -= segment.allocated();
         // A search may still read it; then it goes when the search is done.
-        if let Ok(segment) = Arc::try_unwrap(segment)
-            && self.spare.len() < MAX_SPARE
-            && segment.bytes.capacity() == self.segment_bytes
-        {
+        if let Ok(segment) = Arc::try_unwrap(segment) {
+            self.spare(segment);
+        }
+    }
+
+    fn vacate(&mut self, slot: u16) -> Option<Arc<Segment>> {
+        self.slots.get_mut(usize::from(slot))?.take()
+    }
+
+    /// Keeps a segment's memory for the next.
+    fn spare(&mut self, segment: Segment) {
+        if self.spare.len() < MAX_SPARE && segment.bytes.capacity() == self.segment_bytes {
             self.spare.push(segment);
         }
     }

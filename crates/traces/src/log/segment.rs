@@ -51,8 +51,7 @@ pub(crate) struct TraceEntry {
     pub(crate) id: TraceId,
     start: AtomicU64,
     last: AtomicU32,
-    /// What the log's owner has to remember of it.
-    pub(crate) note: u32,
+    note: AtomicU32,
 }
 
 impl TraceEntry {
@@ -61,8 +60,17 @@ impl TraceEntry {
             id,
             start: AtomicU64::new(u64::MAX),
             last: AtomicU32::new(SpanAt::NONE),
-            note,
+            note: AtomicU32::new(note),
         }
+    }
+
+    /// What the log's owner has to remember of it.
+    pub(crate) fn note(&self) -> u32 {
+        self.note.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_note(&self, note: u32) {
+        self.note.store(note, Ordering::Relaxed);
     }
 
     /// The earliest start of its spans.
@@ -92,7 +100,7 @@ impl Clone for TraceEntry {
             id: self.id,
             start: AtomicU64::new(self.start()),
             last: AtomicU32::new(self.last.load(Ordering::Relaxed)),
-            note: self.note,
+            note: AtomicU32::new(self.note()),
         }
     }
 }
@@ -130,6 +138,13 @@ impl Segment {
         self.traces.shrink_to_fit();
         self.sources.seal();
         self.operations.seal();
+    }
+
+    /// Takes the traces out into a segment that has nothing else.
+    pub(super) fn strip(&mut self) -> Self {
+        let mut husk = Self::new(self.serial, 0);
+        husk.traces = std::mem::take(&mut self.traces);
+        husk
     }
 
     /// Whether a span of so many bytes, with a new source and operation, still fits.

@@ -103,7 +103,7 @@ impl Store {
         let entry = shared.log.trace(at)?;
         Some(StoredTrace {
             id,
-            kept: shared.reasons.get(entry.note as usize)?.clone(),
+            kept: shared.reasons.get(entry.note() as usize)?.clone(),
             resource_spans: assemble::resource_spans(&shared.log, at),
         })
     }
@@ -253,7 +253,10 @@ impl Writer<'_> {
         let mut stored = 0;
         let mut last: Option<(TraceId, TraceAt)> = None;
         let mut interned = vec![Interned::default(); scanned.scopes.len()];
-        for span in &scanned.spans {
+        let hashes = self
+            .hasher
+            .warm(scanned, |id, hash| self.find(id, hash).is_some());
+        for (span, hash) in scanned.spans.iter().zip(hashes) {
             let Some(source) = scanned.source(span) else {
                 continue;
             };
@@ -263,15 +266,12 @@ impl Writer<'_> {
             let new = NewSpan::from(span);
             let id = span.trace_id;
             let known = match last {
-                Some((last, at)) if last == id => Ok(at),
-                _ => {
-                    let hash = self.hasher.hash(id);
-                    self.find(id, hash).ok_or(hash)
-                }
+                Some((last, at)) if last == id => Some(at),
+                _ => self.find(id, hash),
             };
             let at = match known {
-                Ok(at) => self.append(at, &new, &source, interned).map(|()| at),
-                Err(hash) => self.begin((id, hash), note, &new, &source, interned),
+                Some(at) => self.append(at, &new, &source, interned).map(|()| at),
+                None => self.begin((id, hash), note, &new, &source, interned),
             };
             if let Ok(at) = at {
                 last = Some((id, at));

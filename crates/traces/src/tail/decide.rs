@@ -1,6 +1,6 @@
 //! Decides on a whole trace.
 
-use spoor_policy::{Condition, Namespace, PolicyName, Rule, TailPolicy, TailTable};
+use spoor_policy::{Condition, PolicyName, Rule, TailPolicy, TailTable};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::randomness::Head;
@@ -36,6 +36,9 @@ pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> O
     }
 }
 
+/// As in Kubernetes.
+const DEFAULT_NAMESPACE: &str = "default";
+
 fn policy_for<'t>(
     table: &'t TailTable,
     (segment, root): Waiting<'_>,
@@ -48,9 +51,8 @@ fn policy_for<'t>(
         .get(usize::from(source.service))?;
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let namespace = text(source.namespace.of(&segment.bytes));
-    let default = Namespace::default();
     let namespace = if namespace.is_empty() {
-        default.as_str()
+        DEFAULT_NAMESPACE
     } else {
         namespace
     };

@@ -1,17 +1,18 @@
 //! Gathers traces and decides on each once, whole.
 //!
 //! Invariants, each under the sampler's lock:
-//! - A trace is in one place: gathering, in the store, or among those dropped and remembered.
-//!   A span goes where its trace is; only a trace that is nowhere is new.
+//! - A trace that was ever gathered is in the gathering log: waiting, or settled with a note that
+//!   says what was decided. Its spans follow the note. Only a trace that is neither there nor in
+//!   the store is new.
 //! - A new trace gathers if a tail policy is in force. Otherwise it goes to the store at once:
 //!   that is its decision, which a policy that comes later doesn't undo.
-//! - A trace that gathers is decided once, by the table in force at that time, be it empty.
+//! - A trace that waits is decided once, by the table in force at that time, be it empty.
 //!
-//! So each trace is decided once and whole while its decision is remembered: as long as the
-//! store holds it if it was kept, among the last [`TailSettings::remembered`] if it was dropped.
+//! So each trace is decided once and whole while its decision is remembered:
+//! [`TailSettings::remembered`] traces, for a minute. A trace that went to the store at once is
+//! known by being there.
 
 mod decide;
-mod forgotten;
 mod randomness;
 
 use std::{
@@ -23,12 +24,11 @@ use spoor_policy::TailTable;
 
 use crate::{
     Kept, TraceId,
-    log::{IdHasher, Interned, Log, NewSource, NewSpan, TraceAt},
+    log::{IdHasher, Interned, Log, NewSource, NewSpan, TraceAt, TraceEntry},
     scan::Scanned,
     store::Writer,
 };
 use decide::{Waiting, decide};
-use forgotten::Forgotten;
 
 /// How traces are gathered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct TailSettings {
     pub decision_wait: Duration,
     /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
     pub max_bytes: usize,
-    /// How many dropped traces are remembered, so that their late spans follow.
+    /// How many decisions are remembered, so that late spans follow them.
     pub remembered: usize,
 }
 
@@ -46,7 +46,7 @@ impl Default for TailSettings {
         Self {
             decision_wait: Duration::from_secs(2),
             max_bytes: 256 << 20,
-            remembered: 100_000,
+            remembered: 250_000,
         }
     }
 }
@@ -98,25 +98,38 @@ pub(crate) struct Sampler {
     arrivals: VecDeque<(Instant, u64)>,
     begun: u64,
     decided: u64,
-    forgotten: Forgotten,
+    /// When a trace went to the store without waiting for the last time.
+    last_kept_at_once: Option<Instant>,
     totals: Totals,
 }
 
 /// How exactly arrivals are noted; decisions come later by that much, never early.
 const ARRIVAL_GRAIN: Duration = Duration::from_millis(1);
+/// How long decisions are remembered.
 const REMEMBER_FOR: Duration = Duration::from_secs(60);
+/// What a remembered decision takes, at most a quarter of the memory for gathering in all.
+const BYTES_TO_REMEMBER: usize = 64;
+
+/// What the gathering log notes of a trace: it waits, it was dropped, or it was kept, with the
+/// store's number for the reason added.
+const WAITING: u32 = 0;
+const DROPPED: u32 = 1;
+const KEPT: u32 = 2;
 
 impl Sampler {
-    pub(crate) fn new(settings: TailSettings, hasher: IdHasher, now: Instant) -> Self {
+    pub(crate) fn new(mut settings: TailSettings, hasher: IdHasher) -> Self {
+        settings.remembered = settings
+            .remembered
+            .min(settings.max_bytes / 4 / BYTES_TO_REMEMBER);
         Self {
             gathering: Log::new(settings.max_bytes, hasher.clone()),
-            forgotten: Forgotten::new(settings.remembered, REMEMBER_FOR, hasher.clone(), now),
             hasher,
             settings,
             table: TailTable::default(),
             arrivals: VecDeque::new(),
             begun: 0,
             decided: 0,
+            last_kept_at_once: None,
             totals: Totals::default(),
         }
     }
@@ -129,7 +142,7 @@ impl Sampler {
     pub(crate) fn totals(&self) -> Totals {
         Totals {
             gathering: self.gathering.spans() as u64,
-            traces_gathering: self.gathering.len() as u64,
+            traces_gathering: self.waiting(),
             ..self.totals
         }
     }
@@ -140,13 +153,12 @@ impl Sampler {
         self.totals.received += count + scanned.without_trace_id + scanned.without_span_id;
         self.totals.invalid_trace_id += scanned.without_trace_id;
         self.totals.invalid_span_id += scanned.without_span_id;
-        self.forgotten.age(now);
-        if self.table.is_empty() && self.gathering.len() == 0 && self.forgotten.is_empty() {
-            self.keep_all(scanned, store);
+        if self.table.is_empty() && self.gathering.len() == 0 {
+            self.keep_all(scanned, now, store);
             return;
         }
         let begun = self.begun;
-        self.route_all(scanned, store);
+        self.route_all(scanned, now, store);
         if self.begun > begun {
             self.note_arrival(now);
         }
@@ -157,8 +169,17 @@ impl Sampler {
         }
     }
 
+    fn waiting(&self) -> u64 {
+        self.begun - self.decided
+    }
+
     /// Decides on the traces whose time has come, at most `max`; says whether there are more.
     pub(crate) fn decide_due(&mut self, now: Instant, max: usize, store: &mut Writer<'_>) -> bool {
+        self.gathering
+            .forget(self.settings.remembered, REMEMBER_FOR);
+        if self.table.is_empty() {
+            self.gathering.retire();
+        }
         let mut left = max;
         while let Some((came, count)) = self.arrivals.front().copied() {
             if now.saturating_duration_since(came) < self.settings.decision_wait + ARRIVAL_GRAIN {
@@ -189,55 +210,78 @@ impl Sampler {
         true
     }
 
-    fn keep_all(&mut self, scanned: &Scanned<'_>, store: &mut Writer<'_>) {
+    fn keep_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
         let note = store.note(&Kept::NoPolicy);
         let kept = store.insert(scanned, note) as u64;
+        self.last_kept_at_once = Some(now);
         self.totals.kept += kept;
         self.totals.no_room += scanned.spans.len() as u64 - kept;
     }
 
-    fn route_all(&mut self, scanned: &Scanned<'_>, store: &mut Writer<'_>) {
+    fn route_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
+        if self.table.is_empty() {
+            self.last_kept_at_once = Some(now);
+        }
+        let may_be_in_store = self
+            .last_kept_at_once
+            .is_some_and(|last| now.saturating_duration_since(last) < REMEMBER_FOR);
         let no_policy = store.note(&Kept::NoPolicy);
         let mut interned = vec![(Interned::default(), Interned::default()); scanned.scopes.len()];
+        let gathering = &self.gathering;
+        let hashes = self
+            .hasher
+            .warm(scanned, |id, hash| gathering.find(id, hash).is_some());
         let mut last: Option<(TraceId, Place)> = None;
-        for span in &scanned.spans {
+        for (span, hash) in scanned.spans.iter().zip(hashes) {
             let Some(source) = scanned.source(span) else {
                 continue;
             };
             let Some(interned) = interned.get_mut(span.scope as usize) else {
                 continue;
             };
-            let new = NewSpan::from(span);
-            let id = span.trace_id;
+            let id = (span.trace_id, hash);
             let place = match last {
-                Some((last, place)) if last == id => place,
-                _ => self.place(id, store),
+                Some((last, place)) if last == span.trace_id => place,
+                _ => self.place(id, may_be_in_store, no_policy, store),
             };
-            let routed = self.route(id, place, no_policy, (&new, &source), interned, store);
-            last = routed.map(|place| (id, place));
+            let routed = self.route(id, place, (&NewSpan::from(span), &source), interned, store);
+            last = routed.map(|place| (span.trace_id, place));
         }
     }
 
+    /// Where a trace is, or where it is to go.
     #[inline]
-    fn place(&self, id: TraceId, store: &Writer<'_>) -> Place {
-        let hash = self.hasher.hash(id);
+    fn place(
+        &self,
+        (id, hash): (TraceId, u64),
+        may_be_in_store: bool,
+        no_policy: u32,
+        store: &Writer<'_>,
+    ) -> Place {
         if let Some(at) = self.gathering.find(id, hash) {
-            Place::Gathering(at)
-        } else if let Some(at) = store.find(id, hash) {
-            Place::Kept(at)
-        } else if self.forgotten.contains(id, hash) {
-            Place::Dropped
+            return match self.gathering.trace(at).map_or(DROPPED, TraceEntry::note) {
+                WAITING => Place::Gathering(at),
+                DROPPED => Place::Dropped,
+                kept => store
+                    .find(id, hash)
+                    .map_or(Place::NewInStore { note: kept - KEPT }, Place::Kept),
+            };
+        }
+        if may_be_in_store && let Some(at) = store.find(id, hash) {
+            return Place::Kept(at);
+        }
+        if self.table.is_empty() {
+            Place::NewInStore { note: no_policy }
         } else {
-            Place::Nowhere { hash }
+            Place::New
         }
     }
 
     /// Puts a span where its trace is; says where that is now.
     fn route(
         &mut self,
-        id: TraceId,
+        id: (TraceId, u64),
         place: Place,
-        no_policy: u32,
         (span, source): (&NewSpan<'_>, &NewSource<'_>),
         (in_gathering, in_store): &mut (Interned, Interned),
         store: &mut Writer<'_>,
@@ -249,14 +293,13 @@ impl Sampler {
                 .map(|()| place),
             Place::Kept(at) => store.append(at, span, source, in_store).map(|()| place),
             Place::Dropped => Ok(place),
-            Place::Nowhere { hash } if self.table.is_empty() => {
-                let at = store.begin((id, hash), no_policy, span, source, in_store);
-                at.map(Place::Kept)
-            }
-            Place::Nowhere { hash } => {
+            Place::NewInStore { note } => store
+                .begin(id, note, span, source, in_store)
+                .map(Place::Kept),
+            Place::New => {
                 let at = self
                     .gathering
-                    .begin((id, hash), 0, span, source, in_gathering);
+                    .begin(id, WAITING, span, source, in_gathering);
                 self.begun += u64::from(at.is_ok());
                 at.map(Place::Gathering)
             }
@@ -294,39 +337,41 @@ impl Sampler {
             .collect();
         spans.reverse();
         let count = spans.len();
-        let hash = self.hasher.hash(id);
-        match decide(&self.table, id, &spans) {
+        let note = match decide(&self.table, id, &spans) {
             Some(kept) => {
-                let note = store.note(&kept);
-                let stored = keep((id, hash), note, &spans, store);
+                let reason = store.note(&kept);
+                let stored = keep((id, self.hasher.hash(id)), reason, &spans, store);
                 self.totals.kept += stored as u64;
                 self.totals.no_room += (count - stored) as u64;
                 self.totals.traces_kept += 1;
+                KEPT + reason
             }
             None => {
-                self.forgotten.insert(id, hash);
                 self.totals.not_sampled += count as u64;
                 self.totals.traces_dropped += 1;
+                DROPPED
             }
-        }
-        self.gathering.take_oldest(hash, count);
+        };
+        self.gathering.settle_oldest(note, count);
         self.decided += 1;
         true
     }
 }
 
-/// Where a trace is.
+/// Where a trace is, or where it is to go.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Gathering(TraceAt),
     Kept(TraceAt),
     Dropped,
-    Nowhere { hash: u64 },
+    NewInStore { note: u32 },
+    New,
 }
 
 /// Copies a trace to the store; returns how many of its spans found room there.
 fn keep(id: (TraceId, u64), note: u32, spans: &[Waiting<'_>], store: &mut Writer<'_>) -> usize {
-    let mut kept = None;
+    // It may be there if it came before the policy, longer ago than is remembered.
+    let mut kept = store.find(id.0, id.1);
     let mut stored = 0;
     let mut last = None;
     let mut interned = Interned::default();
