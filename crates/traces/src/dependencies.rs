@@ -33,7 +33,12 @@ pub fn dependencies(store: &Store, start: u64, end: u64) -> Vec<Dependency> {
         limit: usize::MAX,
         ..Search::default()
     };
-    for trace in store.search(&everything) {
+    // One at a time: together they may be as large as the store.
+    for trace in store
+        .find(&everything)
+        .into_iter()
+        .filter_map(|id| store.trace(id))
+    {
         count(&members(trace.decode()), &mut counts);
     }
     counts

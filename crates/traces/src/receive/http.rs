@@ -11,12 +11,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{any, post},
 };
-use bytes::Bytes;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
 
 use super::{
     body::{self, BodyError},
+    json,
     status::Encoding,
 };
 use crate::{Accepted, InvalidRequest, Pipeline, metrics::Refusal};
@@ -102,14 +100,9 @@ async fn take(
         bytes = body::gunzip(&bytes, settings, &mut share)?;
     }
     if encoding == Encoding::Json {
-        bytes = from_json(&bytes)?;
+        bytes = json::to_protobuf(&bytes)?;
     }
     Ok(pipeline.accept(&bytes)?)
-}
-
-fn from_json(bytes: &[u8]) -> Result<Bytes, HttpError> {
-    let request: ExportTraceServiceRequest = serde_json::from_slice(bytes)?;
-    Ok(request.encode_to_vec().into())
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, HttpError> {

@@ -5,6 +5,7 @@
 mod body;
 mod grpc;
 mod http;
+mod json;
 mod memory;
 mod status;
 

@@ -124,7 +124,7 @@ impl Signature {
             Value::Double(number) => fold(number.to_bits() ^ seed, DOUBLE),
             Value::Bool(flag) => fold(u64::from(flag) ^ seed, BOOL),
         };
-        let bit = |half: u64| 1 << (half * Self::FILTER_BITS >> 32);
+        let bit = |half: u64| 1 << ((half * Self::FILTER_BITS) >> 32);
         Self(bit(hash & 0xffff_ffff) | bit(hash >> 32))
     }
 }

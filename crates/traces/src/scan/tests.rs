@@ -130,11 +130,11 @@ fn service(resource: &ResourceSpans) -> &str {
         .iter()
         .flat_map(|resource| &resource.attributes);
     let names = attributes.filter(|pair| pair.key == "service.name");
-    let texts = names.filter_map(|pair| match pair.value.as_ref()?.value.as_ref()? {
+    let mut texts = names.filter_map(|pair| match pair.value.as_ref()?.value.as_ref()? {
         any_value::Value::StringValue(text) => Some(text.as_str()),
         _ => None,
     });
-    texts.last().unwrap_or_default()
+    texts.next_back().unwrap_or_default()
 }
 
 fn is_id(bytes: &[u8], len: usize) -> bool {

@@ -58,11 +58,11 @@ mod tests {
 
     #[rstest]
     #[case::nothing("", None, None)]
-    #[case::threshold("ot=th:c", Some(0xc0_0000_0000_0000), None)]
+    #[case::threshold("ot=th:c", Some(0x00c0_0000_0000_0000), None)]
     #[case::always("ot=th:0", Some(0), None)]
     #[case::both(
         "a=b, ot=rv:00000000000001;th:fd70a3d70a3d71",
-        Some(0xfd70_a3d7_0a3d71),
+        Some(0x00fd_70a3_d70a_3d71),
         Some(1)
     )]
     #[case::too_long("ot=th:fd70a3d70a3d711", None, None)]

@@ -102,6 +102,53 @@ async fn takes_gzip_and_json() {
     assert_eq!(store.services(), ["my.service", "service-a", "service-b"]);
 }
 
+/// What the JSON mapping of protobuf allows.
+#[rstest]
+#[case::nothing(json!({}))]
+#[case::no_spans(json!({"resourceSpans": []}))]
+#[case::empty_parts(json!({"resourceSpans": [{"scopeSpans": [{"spans": []}]}, {}]}))]
+#[case::unknown_field(json!({"resourceSpans": [], "somethingNew": {"a": [1]}}))]
+#[case::attribute(attributed(json!({"key": "a", "value": {"intValue": 7}})))]
+#[case::text_number(attributed(json!({"key": "a", "value": {"intValue": "7"}})))]
+#[case::whole_double(attributed(json!({"key": "a", "value": {"doubleValue": 7}})))]
+#[case::bool(attributed(json!({"key": "a", "value": {"boolValue": true}})))]
+#[case::array(attributed(json!({"key": "a", "value": {"arrayValue": {"values": [{"stringValue": "x"}]}}})))]
+#[case::empty_array(attributed(json!({"key": "a", "value": {"arrayValue": {}}})))]
+#[case::pairs(attributed(json!({"key": "a", "value": {"kvlistValue": {"values": []}}})))]
+#[case::bytes(attributed(json!({"key": "a", "value": {"bytesValue": "AQID"}})))]
+#[case::no_value(attributed(json!({"key": "a"})))]
+#[case::empty_value(attributed(json!({"key": "a", "value": {}})))]
+#[case::unknown_attribute_field(attributed(json!({"key": "a", "value": {"stringValue": "x"}, "new": 1})))]
+#[tokio::test]
+async fn takes_all_forms_of_json(#[case] body: Value) {
+    let receiver = Receiver::start(Settings::default()).await;
+    let url = format!("http://{}/v1/traces", receiver.http);
+    let response = Client::new().post(url).json(&body).send().await.unwrap();
+    assert_eq!(
+        response.status(),
+        StatusCode::OK,
+        "{}",
+        response.text().await.unwrap()
+    );
+}
+
+fn attributed(attribute: Value) -> Value {
+    json!({"resourceSpans": [{
+        "resource": {"attributes": [attribute]},
+        "scopeSpans": [{"spans": [{
+            "traceId": "5b8efff798038103d269b633813fc60c",
+            "spanId": "eee19b7ec3c1b174",
+            "name": "x",
+            "startTimeUnixNano": 1_544_712_660_000_000_000_u64,
+            "attributes": [attribute],
+            "events": [{"name": "e", "attributes": [attribute]}],
+            "links": [{"traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174"}],
+            "status": {},
+            "newField": null,
+        }]}],
+    }]})
+}
+
 #[tokio::test]
 async fn says_which_spans_it_rejects() {
     let receiver = Receiver::start(Settings::default()).await;
