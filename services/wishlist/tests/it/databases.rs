@@ -172,3 +172,17 @@ async fn a_file_that_is_no_database_is_named() {
         "{error}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_can_only_be_read_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("wishes.db").display());
+    Wishlist::on(&url).await.end().await;
+    let error = open(&format!("{url}?mode=ro"))
+        .await
+        .expect_err("wishes can't be added");
+    assert_eq!(
+        error.to_string(),
+        format!("can't write to the database {url}: its file and folder must be writable")
+    );
+}
