@@ -15,6 +15,9 @@ use super::{DatabaseUrl, Limits, Pool, Store, url::Kind};
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
+/// Leaves nothing behind.
+const TRY_TO_WRITE: &str = "BEGIN; CREATE TABLE probe (field); ROLLBACK";
+
 /// Why a database can't be used. None of it shows the password.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -104,7 +107,7 @@ impl Opening<'_> {
         let pool = self.pool_options().connect_with(options).await;
         let pool = pool.map_err(|error| self.connect(error))?;
         // SQLite opens what it may not write to for reading, without a word.
-        pool.execute("BEGIN IMMEDIATE; ROLLBACK")
+        pool.execute(TRY_TO_WRITE)
             .await
             .map_err(|source| self.read_only(source))?;
         SQLITE
