@@ -24,12 +24,7 @@ pub(crate) fn start(
 ) -> Context {
     let current = Context::current();
     let Some(tracer) = tracer else { return current };
-    let unsampled = {
-        let span = current.span();
-        let parent = span.span_context();
-        parent.is_valid() && !parent.is_sampled()
-    };
-    if unsampled {
+    if is_unsampled(&current) {
         return current;
     }
     let builder = tracer.span_builder(name).with_kind(SpanKind::Client);
@@ -38,6 +33,13 @@ pub(crate) fn start(
         span.set_attributes(attributes());
     }
     current.with_span(span)
+}
+
+/// Whether the context is inside a trace that isn't sampled: its spans would all be dropped.
+pub(crate) fn is_unsampled(context: &Context) -> bool {
+    let span = context.span();
+    let parent = span.span_context();
+    parent.is_valid() && !parent.is_sampled()
 }
 
 /// Writes the context into a request's headers, in place of what they held.
@@ -56,7 +58,9 @@ struct Headers<'a>(&'a mut HeaderMap);
 impl Injector for Headers<'_> {
     fn set(&mut self, key: &str, value: String) {
         // Only the propagator's own fields come here, with values that are headers.
-        if let (Some(name), Ok(value)) = (edge::name(key), HeaderValue::try_from(value)) {
+        if let (Some(name), Ok(mut value)) = (edge::name(key), HeaderValue::try_from(value)) {
+            // Another one in each call: HTTP/2 needn't remember it for the next.
+            value.set_sensitive(true);
             self.0.insert(name.clone(), value);
         }
     }

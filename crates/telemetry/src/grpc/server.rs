@@ -25,6 +25,7 @@ use crate::{
     edge,
     faults::{Decision, Faults},
     metrics::{Operation, Operations},
+    outgoing,
 };
 
 /// Traces the calls that a tonic server answers.
@@ -138,8 +139,10 @@ impl Callee {
         let operation = self.operations.get("", attributes::method(path));
         let parent = edge::extract(request.headers());
         let context = match &self.tracer {
-            Some(tracer) => start_span(tracer, &operation, &parent, request),
-            None => parent,
+            Some(tracer) if !outgoing::is_unsampled(&parent) => {
+                start_span(tracer, &operation, &parent, request)
+            }
+            _ => parent,
         };
         Call::new(operation, context, End::Server)
     }

@@ -1,6 +1,6 @@
 //! What becomes of `tracing`'s spans and events: lines of the log, and parts of the trace.
 
-use opentelemetry::{Context, trace::TraceContextExt};
+use opentelemetry::Context;
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
@@ -11,7 +11,7 @@ use tracing_subscriber::{
 };
 
 use super::{StartError, events::Events};
-use crate::{logs::Lines, settings::Settings};
+use crate::{logs::Lines, outgoing::is_unsampled, settings::Settings};
 
 /// The targets of what carries telemetry: its own spans would trace the tracing.
 const PLUMBING: [&str; 8] = [
@@ -32,6 +32,9 @@ pub(super) fn build(
     log: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 ) -> Result<impl Subscriber + Send + Sync + 'static, StartError> {
     let filter = EnvFilter::try_new(&settings.log_filter).map_err(StartError::LogFilter)?;
+    let only_traced = OnlyTraced {
+        tracing: tracer.is_some(),
+    };
     let log = tracing_subscriber::fmt::layer()
         .with_writer(log)
         .event_format(Lines(settings.log_format))
@@ -50,7 +53,7 @@ pub(super) fn build(
         .with(log)
         .with(spans)
         .with(events)
-        .with(OnlyTraced))
+        .with(only_traced))
 }
 
 fn is_traceable(metadata: &Metadata<'_>) -> bool {
@@ -64,11 +67,14 @@ fn traceable<S: Subscriber>(filter: fn(&Metadata<'_>) -> bool) -> impl Filter<S>
 }
 
 /// Inside a trace that isn't sampled `tracing`'s spans aren't even made. The log needs none.
-struct OnlyTraced;
+struct OnlyTraced {
+    /// Spans are made at all.
+    tracing: bool,
+}
 
 impl<S: Subscriber> Layer<S> for OnlyTraced {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        match (metadata.is_span(), is_traceable(metadata)) {
+        match (metadata.is_span(), self.tracing && is_traceable(metadata)) {
             (false, _) => Interest::always(),
             (true, true) => Interest::sometimes(),
             (true, false) => Interest::never(),
@@ -76,19 +82,11 @@ impl<S: Subscriber> Layer<S> for OnlyTraced {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: layer::Context<'_, S>) -> bool {
-        !metadata.is_span() || (is_traceable(metadata) && may_be_sampled())
+        !metadata.is_span()
+            || (self.tracing && is_traceable(metadata) && !Context::map_current(is_unsampled))
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(LevelFilter::INFO)
     }
-}
-
-/// Whether the current trace is sampled, or none has begun.
-fn may_be_sampled() -> bool {
-    Context::map_current(|current| {
-        let span = current.span();
-        let parent = span.span_context();
-        !parent.is_valid() || parent.is_sampled()
-    })
 }
