@@ -189,3 +189,68 @@ impl TryFrom<v1::Fault> for Fault {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rstest::rstest;
+
+    use super::*;
+
+    fn fault(operation: Option<&str>, millis: u64, millionths: u32) -> Fault {
+        Fault {
+            operation: operation.map(|name| OperationName::new(name).unwrap()),
+            delay: Duration::from_millis(millis),
+            error_rate: Probability::from_millionths(millionths).unwrap(),
+        }
+    }
+
+    #[rstest]
+    #[case("", vec![])]
+    #[case("delay=300ms", vec![fault(None, 300, 0)])]
+    #[case("errors=20%", vec![fault(None, 0, 200_000)])]
+    #[case(" operation = GET /a , delay = 1.5s , errors = 0.1% ;", vec![fault(Some("GET /a"), 1500, 1000)])]
+    #[case("operation=A/B,delay=1ms;errors=100%", vec![fault(Some("A/B"), 1, 0), fault(None, 0, 1_000_000)])]
+    fn reads_faults(#[case] text: &str, #[case] faults: Vec<Fault>) {
+        assert_eq!(Fault::parse_all(text).unwrap(), faults);
+    }
+
+    #[rstest]
+    #[case("slow", "\"slow\" must be operation=…, delay=… or errors=…")]
+    #[case("speed=1", "\"speed=1\" must be")]
+    #[case("delay=300", "delay: must be a number of ms or s such as \"300ms\"")]
+    #[case("delay=-1s", "delay: must be a number")]
+    #[case("delay=NaNs", "delay: must be a number")]
+    #[case("delay=61s", "delay: must be at most 60 s")]
+    #[case("errors=0.2", "errors: must be a percentage")]
+    #[case("errors=150%", "errors: must be from \"0%\" to \"100%\"")]
+    #[case("operation=,delay=1s", "operation: must not be empty")]
+    fn says_what_would_be_right(#[case] text: &str, #[case] message: &str) {
+        let error = Fault::parse_all(text).unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+
+    #[test]
+    fn an_operations_own_fault_comes_before_that_of_all() {
+        let faults = Faults::new();
+        assert_eq!(faults.decide("GET /"), Decision::default());
+        faults.set(vec![fault(Some("GET /"), 5, 0), fault(None, 0, 1_000_000)]);
+        let (slow, failing) = (faults.decide("GET /"), faults.decide("POST /"));
+        assert_eq!(
+            (slow.delay, slow.fail),
+            (Some(Duration::from_millis(5)), false)
+        );
+        assert_eq!((failing.delay, failing.fail), (None, true));
+        faults.set(vec![]);
+        assert_eq!(faults.decide("POST /"), Decision::default());
+    }
+
+    #[test]
+    fn errors_strike_at_their_rate() {
+        let faults = Faults::new();
+        faults.set(vec![fault(None, 0, 200_000)]);
+        let struck = (0..20_000).filter(|_| faults.decide("any").fail).count();
+        // Ten standard deviations either side.
+        assert!((3_430..=4_570).contains(&struck), "{struck}");
+    }
+}

@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 use super::attributes;
 use crate::{
-    metrics::{Operation, Operations, Outcome},
+    metrics::{OTHER, Operation, Operations, Outcome},
     outgoing,
 };
 
@@ -77,43 +77,70 @@ where
         });
         outgoing::inject(&context, request.headers_mut());
         let sent = self.inner.call(request).with_context(context.clone());
+        let exchange = Exchange {
+            operation,
+            started,
+            context,
+            answered: false,
+        };
         Box::pin(async move {
             let result = sent.await;
-            let outcome = result.as_ref().map(Response::status);
-            end(&operation, started, &context, outcome);
+            exchange.end(result.as_ref().map(Response::status));
             result
         })
     }
 }
 
-fn end<E: Display>(
-    operation: &Operation,
+/// A request under way. Dropped before its end, it counts as unanswered.
+struct Exchange {
+    operation: Arc<Operation>,
     started: Instant,
-    context: &Context,
-    outcome: Result<StatusCode, &E>,
-) {
-    let span = context.span();
-    let counted = match outcome {
-        Ok(status) => Outcome::Http(status.as_u16()),
-        Err(_) => Outcome::NoAnswer,
-    };
-    operation.observe(counted, started.elapsed());
-    if !span.is_recording() {
-        return;
-    }
-    match outcome {
-        Ok(status) => {
-            let code = status.as_u16();
-            span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
-            if code >= 400 {
-                span.set_attribute(KeyValue::new(ERROR_TYPE, code.to_string()));
-                span.set_status(Status::error(""));
-            }
-        }
-        Err(error) => {
-            span.set_attribute(KeyValue::new(ERROR_TYPE, crate::metrics::OTHER));
-            span.set_status(Status::error(error.to_string()));
+    context: Context,
+    answered: bool,
+}
+
+impl Exchange {
+    fn end<E: Display>(mut self, outcome: Result<StatusCode, &E>) {
+        self.answered = true;
+        match outcome {
+            Ok(status) => self.answered(status),
+            Err(error) => self.failed(OTHER, error.to_string()),
         }
     }
-    span.end();
+
+    fn answered(&self, status: StatusCode) {
+        let code = status.as_u16();
+        self.operation
+            .observe(Outcome::Http(code), self.started.elapsed());
+        let span = self.context.span();
+        // Without a span of its own the context holds another's, which isn't recorded.
+        if !span.is_recording() {
+            return;
+        }
+        span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
+        if code >= 400 {
+            span.set_attribute(KeyValue::new(ERROR_TYPE, code.to_string()));
+            span.set_status(Status::error(""));
+        }
+        span.end();
+    }
+
+    fn failed(&self, error_type: &'static str, description: String) {
+        self.operation
+            .observe(Outcome::NoAnswer, self.started.elapsed());
+        let span = self.context.span();
+        if span.is_recording() {
+            span.set_attribute(KeyValue::new(ERROR_TYPE, error_type));
+            span.set_status(Status::error(description));
+            span.end();
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.failed("cancelled", "cancelled before the answer".to_owned());
+        }
+    }
 }

@@ -67,6 +67,20 @@ async fn an_unreachable_peer_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_given_up_leaves_a_span() {
+    let (telemetry, fake) = telemetry(&[]);
+    let never =
+        service_fn(|_: Sent| std::future::pending::<Result<Response<String>, Infallible>>());
+    let client = telemetry.http_client_layer().layer(never);
+    let given_up = tokio::time::timeout(std::time::Duration::ZERO, client.oneshot(request())).await;
+    assert!(given_up.is_err());
+    let spans = finish(&telemetry, &fake).await;
+    assert!(text(&spans).contains(r#"error.type = "cancelled""#));
+    let counted = r#"server_address="wishes.example",error_type="_OTHER"} 1"#;
+    assert!(telemetry.metrics().text().unwrap().contains(counted));
+}
+
+#[tokio::test]
 async fn in_an_unsampled_trace_the_parent_is_passed_on() {
     let (telemetry, fake) = telemetry(&[("OTEL_TRACES_SAMPLER", "always_off")]);
     let span = telemetry.tracer().unwrap().start("parent");
