@@ -4,9 +4,9 @@ use super::wire::{BYTES, FIXED64, Fault, Reader, VARINT, key};
 
 /// An attribute's value, as far as it can be compared with a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Value<'a> {
+pub(crate) enum Value<T> {
     Missing,
-    Text(&'a [u8]),
+    Text(T),
     Bool(bool),
     Int(i64),
     Double(f64),
@@ -14,17 +14,67 @@ pub(crate) enum Value<'a> {
     Other,
 }
 
+/// What is made of the texts that are read; all are checked to be UTF-8.
+pub(super) trait Texts<'a> {
+    type Text;
+
+    /// The text of a field that is left out.
+    fn empty() -> Self::Text;
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self::Text, Fault>;
+}
+
+/// The texts themselves.
+pub(super) struct Plain;
+
+impl<'a> Texts<'a> for Plain {
+    type Text = &'a [u8];
+
+    fn empty() -> &'a [u8] {
+        &[]
+    }
+
+    #[inline(always)]
+    fn read(reader: &mut Reader<'a>) -> Result<&'a [u8], Fault> {
+        reader.text()
+    }
+}
+
+/// Their hashes.
+pub(super) struct Hashed;
+
+impl<'a> Texts<'a> for Hashed {
+    type Text = u64;
+
+    fn empty() -> u64 {
+        hash(&[]).0
+    }
+
+    #[inline(always)]
+    fn read(reader: &mut Reader<'a>) -> Result<u64, Fault> {
+        let bytes = reader.bytes()?;
+        let (hash, is_ascii) = hash(bytes);
+        if is_ascii || std::str::from_utf8(bytes).is_ok() {
+            Ok(hash)
+        } else {
+            Err(Fault::Text)
+        }
+    }
+}
+
 /// Reads a `KeyValue`.
 #[inline]
-pub(crate) fn key_value<'a>(mut reader: Reader<'a>) -> Result<(&'a [u8], Value<'a>), Fault> {
+pub(super) fn key_value<'a, T: Texts<'a>>(
+    mut reader: Reader<'a>,
+) -> Result<(T::Text, Value<T::Text>), Fault> {
     const KEY: u32 = key(1, BYTES);
     const VALUE: u32 = key(2, BYTES);
     const KEY_INDEX: u32 = key(3, VARINT);
-    let (mut name, mut value) = (&[][..], Value::Missing);
+    let (mut name, mut value) = (None, Value::Missing);
     while let Some(key) = reader.key()? {
         match key {
-            KEY => name = reader.text()?,
-            VALUE => match any_value(reader.message()?)? {
+            KEY => name = Some(T::read(&mut reader)?),
+            VALUE => match any_value::<T>(reader.message()?)? {
                 Value::Missing => {}
                 found => value = found,
             },
@@ -32,11 +82,11 @@ pub(crate) fn key_value<'a>(mut reader: Reader<'a>) -> Result<(&'a [u8], Value<'
             other => reader.unknown(other, 3)?,
         }
     }
-    Ok((name, value))
+    Ok((name.unwrap_or_else(T::empty), value))
 }
 
 #[inline]
-fn any_value<'a>(mut reader: Reader<'a>) -> Result<Value<'a>, Fault> {
+fn any_value<'a, T: Texts<'a>>(mut reader: Reader<'a>) -> Result<Value<T::Text>, Fault> {
     const STRING: u32 = key(1, BYTES);
     const BOOL: u32 = key(2, VARINT);
     const INT: u32 = key(3, VARINT);
@@ -48,16 +98,16 @@ fn any_value<'a>(mut reader: Reader<'a>) -> Result<Value<'a>, Fault> {
     let mut value = Value::Missing;
     while let Some(key) = reader.key()? {
         value = match key {
-            STRING => Value::Text(reader.text()?),
+            STRING => Value::Text(T::read(&mut reader)?),
             BOOL => Value::Bool(reader.varint()? != 0),
             INT => Value::Int(reader.varint()?.cast_signed()),
             DOUBLE => Value::Double(f64::from_bits(reader.fixed64()?)),
             ARRAY => {
-                each(reader.message()?, |item| any_value(item).map(drop))?;
+                each(reader.message()?, |item| any_value::<Plain>(item).map(drop))?;
                 Value::Other
             }
             PAIRS => {
-                each(reader.message()?, |item| key_value(item).map(drop))?;
+                each(reader.message()?, |item| key_value::<Plain>(item).map(drop))?;
                 Value::Other
             }
             RAW => {
@@ -78,6 +128,7 @@ fn any_value<'a>(mut reader: Reader<'a>) -> Result<Value<'a>, Fault> {
 }
 
 /// Reads a message whose only field, 1, is a repeated message.
+#[cold]
 fn each<'a>(
     mut list: Reader<'a>,
     mut item: impl FnMut(Reader<'a>) -> Result<(), Fault>,
@@ -113,17 +164,17 @@ impl Signature {
         self.0 |= other.0;
     }
 
-    /// Of an attribute. An attribute whose value can't be compared leaves no mark.
+    /// Of an attribute, its texts hashed. One whose value can't be compared leaves no mark.
     #[inline]
-    pub(crate) fn of(name: &[u8], value: Value<'_>) -> Self {
-        let seed = short_hash(name, 0);
-        let hash = match value {
+    pub(super) fn of(name: u64, value: Value<u64>) -> Self {
+        let value = match value {
             Value::Missing | Value::Other => return Self::default(),
-            Value::Text(text) => short_hash(text, seed),
-            Value::Int(number) => fold(number.cast_unsigned() ^ seed, INT),
-            Value::Double(number) => fold(number.to_bits() ^ seed, DOUBLE),
-            Value::Bool(flag) => fold(u64::from(flag) ^ seed, BOOL),
+            Value::Text(hash) => hash ^ TEXT,
+            Value::Int(number) => number.cast_unsigned() ^ INT,
+            Value::Double(number) => number.to_bits() ^ DOUBLE,
+            Value::Bool(flag) => u64::from(flag) ^ BOOL,
         };
+        let hash = fold(name, value);
         let bit = |half: u64| 1 << ((half * Self::FILTER_BITS) >> 32);
         Self(bit(hash & 0xffff_ffff) | bit(hash >> 32))
     }
@@ -135,35 +186,44 @@ const INT: u64 = 0x1319_8a2e_0370_7344;
 const DOUBLE: u64 = 0xa409_3822_299f_31d0;
 const BOOL: u64 = 0x082e_fa98_ec4e_6c89;
 
-#[inline]
+#[inline(always)]
 fn fold(one: u64, other: u64) -> u64 {
     let product = u128::from(one) * u128::from(other);
     product as u64 ^ (product >> 64) as u64
 }
 
-/// A hash that is fast for a few bytes. Signatures are never kept or sent, and a collision only
-/// costs a look at the span.
-#[inline]
-fn short_hash(bytes: &[u8], seed: u64) -> u64 {
-    let mut hash = seed ^ bytes.len() as u64;
+/// A hash that is fast for a few bytes, and whether they are ASCII. Signatures are never kept or
+/// sent, and a collision only costs a look at the span.
+#[inline(always)]
+fn hash(bytes: &[u8]) -> (u64, bool) {
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    let mut hash = TEXT ^ bytes.len() as u64;
+    let mut all = 0;
     let mut rest = bytes;
     while let Some((chunk, more)) = rest.split_first_chunk::<16>() {
-        let both = u128::from_le_bytes(*chunk);
-        hash = fold(both as u64 ^ hash, (both >> 64) as u64 ^ TEXT);
+        let chunk = u128::from_le_bytes(*chunk);
+        let (low, high) = (chunk as u64, (chunk >> 64) as u64);
+        all |= low | high;
+        hash = fold(low ^ hash, high ^ INT);
         rest = more;
     }
-    if let (Some(first), Some(last)) = (rest.first_chunk::<8>(), rest.last_chunk::<8>()) {
-        return fold(
-            u64::from_le_bytes(*first) ^ hash,
-            u64::from_le_bytes(*last) ^ TEXT,
-        );
-    }
-    if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
-        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-        return fold(u64::from(first) ^ hash, u64::from(last) ^ TEXT);
-    }
-    let few = rest.iter().fold(0, |few, byte| few << 8 | u64::from(*byte));
-    fold(few ^ hash, TEXT)
+    let (first, last) = if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
+        (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
+    } else if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
+        (
+            u64::from(u32::from_le_bytes(*first)),
+            u64::from(u32::from_le_bytes(*last)),
+        )
+    } else {
+        (
+            rest.iter().fold(0, |few, byte| few << 8 | u64::from(*byte)),
+            0,
+        )
+    };
+    (
+        fold(first ^ hash, last ^ DOUBLE),
+        (all | first | last) & HIGH_BITS == 0,
+    )
 }
 
 /// An attribute that is looked for, its value as text: `200` finds the text and the number.
@@ -189,9 +249,10 @@ impl Wanted {
 
     /// A span that has it contains at least one of these.
     pub(crate) fn signatures(&self) -> Vec<Signature> {
-        let name = self.key.as_bytes();
+        let (name, _) = hash(self.key.as_bytes());
+        let (text, _) = hash(self.text.as_bytes());
         let values = [
-            Some(Value::Text(self.text.as_bytes())),
+            Some(Value::Text(text)),
             self.int.map(Value::Int),
             self.double.map(Value::Double),
             self.bool.map(Value::Bool),
@@ -203,7 +264,7 @@ impl Wanted {
             .collect()
     }
 
-    pub(crate) fn is(&self, name: &[u8], value: Value<'_>) -> bool {
+    pub(crate) fn is(&self, name: &[u8], value: Value<&[u8]>) -> bool {
         name == self.key.as_bytes()
             && match value {
                 Value::Missing | Value::Other => false,

@@ -2,7 +2,7 @@
 
 use super::{
     ScannedResource,
-    attribute::{Value, key_value},
+    attribute::{Plain, Value, key_value},
     wire::{BYTES, Fault, Reader, VARINT, key},
 };
 
@@ -20,7 +20,7 @@ pub(super) fn resource<'a>(
 
 fn attributes<'a>(
     mut reader: Reader<'a>,
-    mut found: impl FnMut(&'a [u8], Value<'a>),
+    mut found: impl FnMut(&'a [u8], Value<&'a [u8]>),
 ) -> Result<(), Fault> {
     const ATTRIBUTE: u32 = key(1, BYTES);
     const DROPPED: u32 = key(2, VARINT);
@@ -28,7 +28,7 @@ fn attributes<'a>(
     while let Some(key) = reader.key()? {
         match key {
             ATTRIBUTE => {
-                let (name, value) = key_value(reader.message()?)?;
+                let (name, value) = key_value::<Plain>(reader.message()?)?;
                 found(name, value);
             }
             DROPPED => drop(reader.varint()?),
@@ -64,7 +64,7 @@ pub(super) fn scope(mut reader: Reader<'_>) -> Result<(), Fault> {
     while let Some(key) = reader.key()? {
         match key {
             NAME | VERSION => drop(reader.text()?),
-            ATTRIBUTE => drop(key_value(reader.message()?)?),
+            ATTRIBUTE => drop(key_value::<Plain>(reader.message()?)?),
             DROPPED => drop(reader.varint()?),
             other => reader.unknown(other, 4)?,
         }
@@ -76,7 +76,7 @@ pub(super) fn scope(mut reader: Reader<'_>) -> Result<(), Fault> {
 /// scopes.
 pub(crate) fn resource_attributes<'a>(
     header: &'a [u8],
-    mut found: impl FnMut(&'a [u8], Value<'a>),
+    mut found: impl FnMut(&'a [u8], Value<&'a [u8]>),
 ) {
     const RESOURCE: u32 = key(1, BYTES);
     let mut read = || -> Result<(), Fault> {

@@ -2,7 +2,7 @@
 
 use super::{
     Rejection,
-    attribute::{Signature, Value, key_value},
+    attribute::{Hashed, Plain, Signature, Texts, Value, key_value},
     wire::{BYTES, FIXED32, FIXED64, Fault, Reader, VARINT, key},
 };
 use crate::TraceId;
@@ -70,10 +70,10 @@ pub(super) fn span(
             START => start = reader.fixed64()?,
             END => end = reader.fixed64()?,
             ATTRIBUTE => {
-                let (name, value) = key_value(reader.message()?)?;
+                let (name, value) = key_value::<Hashed>(reader.message()?)?;
                 signature.insert(Signature::of(name, value));
             }
-            EVENT => event(reader.message()?, |name, value| {
+            EVENT => event::<Hashed>(reader.message()?, |name, value| {
                 signature.insert(Signature::of(name, value));
             })?,
             LINK => link(reader.message()?)?,
@@ -134,9 +134,9 @@ fn status_code(mut status: Reader<'_>) -> Result<Option<u64>, Fault> {
     Ok(code)
 }
 
-fn event<'a>(
+fn event<'a, T: Texts<'a>>(
     mut event: Reader<'a>,
-    mut attribute: impl FnMut(&'a [u8], Value<'a>),
+    mut attribute: impl FnMut(T::Text, Value<T::Text>),
 ) -> Result<(), Fault> {
     const TIME: u32 = key(1, FIXED64);
     const NAME: u32 = key(2, BYTES);
@@ -147,7 +147,7 @@ fn event<'a>(
             TIME => drop(event.fixed64()?),
             NAME => drop(event.text()?),
             ATTRIBUTE => {
-                let (name, value) = key_value(event.message()?)?;
+                let (name, value) = key_value::<T>(event.message()?)?;
                 attribute(name, value);
             }
             DROPPED => drop(event.varint()?),
@@ -168,7 +168,7 @@ fn link(mut link: Reader<'_>) -> Result<(), Fault> {
         match key {
             TRACE_ID | SPAN_ID => drop(link.bytes()?),
             TRACE_STATE => drop(link.text()?),
-            ATTRIBUTE => drop(key_value(link.message()?)?),
+            ATTRIBUTE => drop(key_value::<Plain>(link.message()?)?),
             DROPPED => drop(link.varint()?),
             FLAGS => drop(link.fixed32()?),
             other => link.unknown(other, 6)?,
@@ -178,16 +178,19 @@ fn link(mut link: Reader<'_>) -> Result<(), Fault> {
 }
 
 /// Calls back with every attribute of an encoded `Span` and its events.
-pub(crate) fn span_attributes<'a>(body: &'a [u8], mut found: impl FnMut(&'a [u8], Value<'a>)) {
+pub(crate) fn span_attributes<'a>(
+    body: &'a [u8],
+    mut found: impl FnMut(&'a [u8], Value<&'a [u8]>),
+) {
     let mut read = || -> Result<(), Fault> {
         let mut reader = Reader::new(body);
         while let Some(key) = reader.key()? {
             match key {
                 ATTRIBUTE => {
-                    let (name, value) = key_value(reader.message()?)?;
+                    let (name, value) = key_value::<Plain>(reader.message()?)?;
                     found(name, value);
                 }
-                EVENT => event(reader.message()?, &mut found)?,
+                EVENT => event::<Plain>(reader.message()?, &mut found)?,
                 other => reader.unknown(other, 0)?,
             }
         }
