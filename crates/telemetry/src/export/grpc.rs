@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     causes::with_causes,
+    grpc::status,
     settings::{Compression, OtlpSettings},
 };
 
@@ -99,11 +100,24 @@ fn failure(status: &Status) -> Failure {
         // Not the receiver's answer but the connection's failure.
         _ => status.source().is_some(),
     };
-    let reason = with_causes(status);
+    let reason = said(status);
     if retryable {
         Failure::Retry { after, reason }
     } else {
         Failure::Refused(reason)
+    }
+}
+
+/// What the receiver said, or the root of the connection's failure.
+fn said(status: &Status) -> String {
+    let name = status::name(status.code());
+    let mut root = status.source();
+    while let Some(cause) = root.and_then(Error::source) {
+        root = Some(cause);
+    }
+    match root {
+        None => format!("{name}: {}", status.message()),
+        Some(root) => format!("{name}: {}: {root}", status.message()),
     }
 }
 
