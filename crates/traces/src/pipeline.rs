@@ -1,6 +1,7 @@
 //! Receive → tail sampler → store.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -44,12 +45,11 @@ impl Default for Settings {
 }
 
 /// Takes spans, decides on whole traces, stores those that are kept. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Pipeline {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     settings: Settings,
     store: Store,
@@ -57,6 +57,12 @@ struct Shared {
     memory: Memory,
     refusals: Refusals,
     closed: AtomicBool,
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pipeline").field(&self.totals()).finish()
+    }
 }
 
 /// What became of a request that could be read.

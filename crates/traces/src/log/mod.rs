@@ -9,6 +9,7 @@ mod names;
 mod pointer;
 mod segment;
 mod settle;
+mod snapshot;
 
 use std::{collections::VecDeque, hash::BuildHasher, sync::Arc};
 
@@ -22,6 +23,7 @@ use crate::{
 pub(crate) use names::{NewSource, Source};
 pub(crate) use pointer::TraceAt;
 pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
+pub(crate) use snapshot::Snapshot;
 
 use names::Sources;
 use pointer::SpanAt;
@@ -84,7 +86,6 @@ impl IdHasher {
 pub(crate) struct Full;
 
 /// The log.
-#[derive(Debug)]
 pub(crate) struct Log {
     hasher: IdHasher,
     by_id: HashTable<TraceAt>,
@@ -384,49 +385,6 @@ impl Log {
             self.spare.push(segment);
         }
     }
-
-    /// All segments, for a search to read without holding up the writer.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut slots = self.slots.clone();
-        let mut order: Vec<u16> = self.order.iter().copied().collect();
-        if let Some(place) = slots.get_mut(usize::from(self.active_slot)) {
-            *place = Some(Arc::new(self.active.snapshot()));
-            order.push(self.active_slot);
-        }
-        Snapshot { slots, order }
-    }
-}
-
-/// A log's segments at some time.
-#[derive(Debug)]
-pub(crate) struct Snapshot {
-    slots: Vec<Option<Arc<Segment>>>,
-    order: Vec<u16>,
-}
-
-impl Snapshot {
-    /// The segments, the newest first.
-    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Segment> {
-        self.order
-            .iter()
-            .rev()
-            .filter_map(|slot| self.segment(*slot))
-    }
-
-    fn segment(&self, slot: u16) -> Option<&Segment> {
-        self.slots.get(usize::from(slot))?.as_deref()
-    }
-
-    /// The trace that a span in a segment belongs to; none if it has been evicted. With the
-    /// serial number of the trace's segment.
-    pub(crate) fn trace_of(&self, of: &Segment, span: &SpanEntry) -> Option<(u64, &TraceEntry)> {
-        let segment = self.segment(span.trace.slot())?;
-        // A trace's segment is never newer than its spans': this is another in its slot.
-        if segment.serial > of.serial {
-            return None;
-        }
-        Some((segment.serial, segment.traces.get(span.trace.index())?))
-    }
 }
 
 /// Writes a field of `ScopeSpans` that holds a span.
@@ -447,3 +405,6 @@ pub(crate) fn write_varint(bytes: &mut Vec<u8>, mut value: usize) {
     }
     bytes.push(value as u8);
 }
+
+#[cfg(test)]
+mod tests;

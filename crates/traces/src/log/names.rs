@@ -59,7 +59,7 @@ pub(crate) struct Source {
 }
 
 /// The sources and the services of a segment.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Sources {
     all: Vec<Source>,
     services: Vec<Part>,
@@ -201,7 +201,7 @@ pub(crate) struct Operation {
 }
 
 /// The operations of a segment.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Operations {
     all: Vec<Operation>,
     by_hash: HashTable<u16>,

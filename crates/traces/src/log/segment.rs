@@ -11,7 +11,6 @@ use crate::{TraceId, scan::Signature};
 /// Spans in the order in which they came, and the traces of which it saw the first span.
 ///
 /// Once sealed only the links of its traces change, so that a search reads it without a lock.
-#[derive(Debug)]
 pub(crate) struct Segment {
     /// Counts segments up; tells a segment from an earlier one in the same slot.
     pub(crate) serial: u64,

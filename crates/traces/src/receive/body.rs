@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 
 use super::{
     ReceiveSettings,
-    memory::{Metered, Overloaded, Share},
+    memory::{Overloaded, Share},
 };
 
 /// Why a body can't be had.
@@ -124,8 +124,3 @@ where
 }
 
 const BODIES_TO_DISCARD: usize = 8;
-
-/// The body of a gRPC request, metered.
-pub(super) fn metered<B>(body: B, share: Share) -> Metered<B> {
-    Metered::new(body, share)
-}

@@ -19,7 +19,10 @@ use tonic::{
     server::{Grpc, NamedService, UnaryService},
 };
 
-use super::{body::metered, memory::Overloaded, status};
+use super::{
+    memory::{Metered, Overloaded},
+    status,
+};
 use crate::{Pipeline, metrics::Refusal};
 
 /// `opentelemetry.proto.collector.trace.v1.TraceService`, which takes requests without decoding
@@ -86,7 +89,7 @@ impl TraceService {
     {
         let settings = self.pipeline.receive_settings().clone();
         let share = self.pipeline.memory().share();
-        let request = request.map(|body| metered(body, share));
+        let request = request.map(|body| Metered::new(body, share));
         let mut gzip = EnabledCompressionEncodings::default();
         gzip.enable(CompressionEncoding::Gzip);
         let mut grpc = Grpc::new(RawCodec)

@@ -6,7 +6,7 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+        header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
     routing::{any, post},
@@ -63,7 +63,9 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
         Err(error) => {
             let (code, rpc_code, refusal) = error.kind();
             pipeline.refusals().count(refusal);
-            if !http_body::Body::is_end_stream(&body) {
+            // A sender that asked whether it may send the body has not sent it.
+            let is_on_its_way = !parts.headers.contains_key(EXPECT);
+            if is_on_its_way && !http_body::Body::is_end_stream(&body) {
                 tokio::spawn(body::discard(body, pipeline.receive_settings().clone()));
             }
             let mut response = answer(

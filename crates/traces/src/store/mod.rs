@@ -13,6 +13,7 @@ pub use trace::StoredTrace;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    fmt,
     sync::Arc,
 };
 
@@ -26,13 +27,12 @@ use crate::{
 };
 
 /// The traces kept, bounded in bytes, the oldest out first. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     shared: Arc<RwLock<Shared>>,
     hasher: IdHasher,
 }
 
-#[derive(Debug)]
 struct Shared {
     log: Log,
     max_bytes: usize,
@@ -201,6 +201,12 @@ impl Store {
             shared: self.shared.write(),
             hasher: &self.hasher,
         }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.occupancy()).finish()
     }
 }
 

@@ -13,7 +13,13 @@
 //! known by being there.
 
 mod decide;
+mod keep;
 mod randomness;
+mod settings;
+mod totals;
+
+pub use settings::TailSettings;
+pub use totals::Totals;
 
 use std::{
     collections::VecDeque,
@@ -29,66 +35,9 @@ use crate::{
     store::Writer,
 };
 use decide::{Waiting, decide};
-
-/// How traces are gathered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TailSettings {
-    /// How long a trace gathers, from its first span.
-    pub decision_wait: Duration,
-    /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
-    pub max_bytes: usize,
-    /// How many decisions are remembered, so that late spans follow them.
-    pub remembered: usize,
-}
-
-impl Default for TailSettings {
-    fn default() -> Self {
-        Self {
-            decision_wait: Duration::from_secs(2),
-            max_bytes: 256 << 20,
-            remembered: 250_000,
-        }
-    }
-}
-
-/// What became of spans and traces, since the start. All spans received are kept, dropped or
-/// gathering.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Spans in requests that could be read.
-    pub received: u64,
-    /// Spans that went to the store.
-    pub kept: u64,
-    /// Spans of traces that a policy dropped.
-    pub not_sampled: u64,
-    /// Spans with an invalid trace id.
-    pub invalid_trace_id: u64,
-    /// Spans with an invalid span id.
-    pub invalid_span_id: u64,
-    /// Spans for which there was no room.
-    pub no_room: u64,
-    /// Spans that wait for their trace's decision.
-    pub gathering: u64,
-    /// Traces that wait for their decision.
-    pub traces_gathering: u64,
-    /// Traces decided and kept.
-    pub traces_kept: u64,
-    /// Traces decided and dropped.
-    pub traces_dropped: u64,
-    /// Traces decided before their time, for want of memory.
-    pub traces_decided_early: u64,
-}
-
-impl Totals {
-    /// Spans dropped, for whatever reason.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.not_sampled + self.invalid_trace_id + self.invalid_span_id + self.no_room
-    }
-}
+use keep::keep;
 
 /// Where all spans pass.
-#[derive(Debug)]
 pub(crate) struct Sampler {
     settings: TailSettings,
     hasher: IdHasher,
@@ -366,51 +315,4 @@ enum Place {
     Dropped,
     NewInStore { note: u32 },
     New,
-}
-
-/// Copies a trace to the store; returns how many of its spans found room there.
-fn keep(id: (TraceId, u64), note: u32, spans: &[Waiting<'_>], store: &mut Writer<'_>) -> usize {
-    // It may be there if it came before the policy, longer ago than is remembered.
-    let mut kept = store.find(id.0, id.1);
-    let mut stored = 0;
-    let mut last = None;
-    let mut interned = Interned::default();
-    for (segment, span) in spans {
-        let Some(source) = segment.sources.get(span.source) else {
-            continue;
-        };
-        let Some(operation) = segment.operations.get(span.operation) else {
-            continue;
-        };
-        let Some(service) = segment.sources.services().get(usize::from(source.service)) else {
-            continue;
-        };
-        let bytes = segment.bytes.as_slice();
-        if last != Some((segment.serial, span.source)) {
-            last = Some((segment.serial, span.source));
-            interned = Interned::default();
-        }
-        let new = NewSpan {
-            body: segment.body(span),
-            name: operation.name.of(bytes),
-            kind: operation.kind,
-            start: span.start,
-            duration: span.duration,
-            signature: span.signature,
-        };
-        let source = NewSource {
-            resource: &[source.resource.of(bytes)],
-            scope: &[source.scope.of(bytes)],
-            service: service.of(bytes),
-            namespace: source.namespace.of(bytes),
-        };
-        let done = match kept {
-            Some(at) => store.append(at, &new, &source, &mut interned),
-            None => store
-                .begin(id, note, &new, &source, &mut interned)
-                .map(|at| kept = Some(at)),
-        };
-        stored += usize::from(done.is_ok());
-    }
-    stored
 }

@@ -1,0 +1,49 @@
+//! Reading a log without holding up its writer.
+
+use std::sync::Arc;
+
+use super::{Log, Segment, SpanEntry, TraceEntry};
+
+impl Log {
+    /// All segments, for a search to read without holding up the writer.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut slots = self.slots.clone();
+        let mut order: Vec<u16> = self.order.iter().copied().collect();
+        if let Some(place) = slots.get_mut(usize::from(self.active_slot)) {
+            *place = Some(Arc::new(self.active.snapshot()));
+            order.push(self.active_slot);
+        }
+        Snapshot { slots, order }
+    }
+}
+
+/// A log's segments at some time.
+pub(crate) struct Snapshot {
+    slots: Vec<Option<Arc<Segment>>>,
+    order: Vec<u16>,
+}
+
+impl Snapshot {
+    /// The segments, the newest first.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Segment> {
+        self.order
+            .iter()
+            .rev()
+            .filter_map(|slot| self.segment(*slot))
+    }
+
+    fn segment(&self, slot: u16) -> Option<&Segment> {
+        self.slots.get(usize::from(slot))?.as_deref()
+    }
+
+    /// The trace that a span in a segment belongs to; none if it has been evicted. With the
+    /// serial number of the trace's segment.
+    pub(crate) fn trace_of(&self, of: &Segment, span: &SpanEntry) -> Option<(u64, &TraceEntry)> {
+        let segment = self.segment(span.trace.slot())?;
+        // A trace's segment is never newer than its spans': this is another in its slot.
+        if segment.serial > of.serial {
+            return None;
+        }
+        Some((segment.serial, segment.traces.get(span.trace.index())?))
+    }
+}

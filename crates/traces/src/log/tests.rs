@@ -1,0 +1,166 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{collections::VecDeque, time::Duration};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+fn id(number: u64) -> TraceId {
+    TraceId::from_bytes((u128::from(number) + 1).to_be_bytes())
+}
+
+struct Spans {
+    body: Vec<u8>,
+    parts: [Vec<u8>; 2],
+}
+
+impl Spans {
+    fn new(len: usize) -> Self {
+        Self {
+            body: vec![7; len],
+            parts: [b"resource".to_vec(), b"scope".to_vec()],
+        }
+    }
+
+    fn add(&self, log: &mut Log, trace: u64) -> TraceAt {
+        let (id, hash) = (id(trace), log.hasher.hash(id(trace)));
+        let span = NewSpan {
+            body: &self.body,
+            name: b"name",
+            kind: 1,
+            start: trace,
+            duration: 1,
+            signature: Signature::default(),
+        };
+        let [resource, scope] = &self.parts;
+        let source = NewSource {
+            resource: &[resource],
+            scope: &[scope],
+            service: b"service",
+            namespace: b"",
+        };
+        let mut interned = Interned::default();
+        match log.find(id, hash) {
+            Some(at) => {
+                log.append(at, &span, &source, &mut interned).unwrap();
+                at
+            }
+            None => log
+                .begin((id, hash), 0, &span, &source, &mut interned)
+                .unwrap(),
+        }
+    }
+}
+
+fn note(log: &Log, trace: u64) -> Option<u32> {
+    let at = log.find(id(trace), log.hasher.hash(id(trace)))?;
+    Some(log.trace(at)?.note())
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A span of the newest trace but so many.
+    Span {
+        back: u64,
+        len: usize,
+    },
+    Begin {
+        len: usize,
+    },
+    Settle,
+    Forget {
+        max: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..20u64, 1..3_000usize).prop_map(|(back, len)| Step::Span { back, len }),
+        4 => (1..3_000usize).prop_map(|len| Step::Begin { len }),
+        4 => Just(Step::Settle),
+        1 => (0..10usize).prop_map(|max| Step::Forget { max }),
+    ]
+}
+
+proptest! {
+    /// Traces come, grow and are settled in order, and nothing gets lost or mixed up.
+    #[test]
+    fn settles_in_the_order_of_arrival(steps in vec(step(), 1..300)) {
+        // Segments of 8 KiB.
+        let mut log = Log::new(0, IdHasher::default());
+        let mut waiting: VecDeque<(u64, usize)> = VecDeque::new();
+        let mut begun = 0;
+        for step in steps {
+            match step {
+                Step::Span { back, len } => {
+                    let newest = waiting.len().checked_sub(back as usize + 1);
+                    if let Some((trace, spans)) = newest.and_then(|at| waiting.get_mut(at)) {
+                        Spans::new(len).add(&mut log, *trace);
+                        *spans += 1;
+                    }
+                }
+                Step::Begin { len } => {
+                    Spans::new(len).add(&mut log, begun);
+                    waiting.push_back((begun, 1));
+                    begun += 1;
+                }
+                Step::Settle => {
+                    let oldest = log.oldest();
+                    prop_assert_eq!(oldest.is_some(), !waiting.is_empty());
+                    if let (Some(at), Some((trace, spans))) = (oldest, waiting.pop_front()) {
+                        prop_assert_eq!(log.trace(at).unwrap().id, id(trace));
+                        prop_assert_eq!(log.spans_of(at).count(), spans);
+                        log.settle_oldest(trace as u32 + 1, spans);
+                        prop_assert_eq!(note(&log, trace), Some(trace as u32 + 1));
+                    }
+                }
+                Step::Forget { max } => log.forget(max, AN_HOUR),
+            }
+            prop_assert_eq!(log.spans(), waiting.iter().map(|(_, spans)| spans).sum::<usize>());
+            for (trace, spans) in &waiting {
+                prop_assert_eq!(note(&log, *trace), Some(0));
+                let at = log.find(id(*trace), log.hasher.hash(id(*trace))).unwrap();
+                prop_assert_eq!(log.spans_of(at).count(), *spans);
+            }
+        }
+    }
+}
+
+#[test]
+fn remembers_the_latest_settled_traces_up_to_a_number() {
+    let mut log = Log::new(0, IdHasher::default());
+    let spans = Spans::new(1_000);
+    for trace in 0..1_000 {
+        spans.add(&mut log, trace);
+        log.settle_oldest(1, 1);
+        log.forget(100, AN_HOUR);
+    }
+    assert!((100..130).contains(&log.len()), "{}", log.len());
+    assert_eq!(note(&log, 0), None);
+    assert_eq!(note(&log, 900), Some(1));
+    // Without their spans.
+    assert!(log.allocated() < 150_000, "{}", log.allocated());
+    log.forget(100, Duration::ZERO);
+    assert!(log.len() < 10, "{}", log.len());
+}
+
+#[test]
+fn forgets_all_once_nothing_waits() {
+    let mut log = Log::new(0, IdHasher::default());
+    let spans = Spans::new(100);
+    spans.add(&mut log, 0);
+    spans.add(&mut log, 1);
+    log.settle_oldest(1, 1);
+    log.retire();
+    assert_eq!(note(&log, 1), Some(0), "it waits");
+    log.settle_oldest(1, 1);
+    log.retire();
+    assert_eq!(note(&log, 0), Some(1));
+    log.forget(100, Duration::ZERO);
+    assert_eq!(log.len(), 0);
+    spans.add(&mut log, 0);
+    assert_eq!(note(&log, 0), Some(0));
+}

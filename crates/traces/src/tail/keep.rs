@@ -1,0 +1,60 @@
+//! Moves a trace from where it waited to the store.
+
+use super::decide::Waiting;
+use crate::{
+    TraceId,
+    log::{Interned, NewSource, NewSpan},
+    store::Writer,
+};
+
+/// Copies a trace to the store; returns how many of its spans found room there.
+pub(super) fn keep(
+    id: (TraceId, u64),
+    note: u32,
+    spans: &[Waiting<'_>],
+    store: &mut Writer<'_>,
+) -> usize {
+    // It may be there if it came before the policy, longer ago than is remembered.
+    let mut kept = store.find(id.0, id.1);
+    let mut stored = 0;
+    let mut last = None;
+    let mut interned = Interned::default();
+    for (segment, span) in spans {
+        let Some(source) = segment.sources.get(span.source) else {
+            continue;
+        };
+        let Some(operation) = segment.operations.get(span.operation) else {
+            continue;
+        };
+        let Some(service) = segment.sources.services().get(usize::from(source.service)) else {
+            continue;
+        };
+        let bytes = segment.bytes.as_slice();
+        if last != Some((segment.serial, span.source)) {
+            last = Some((segment.serial, span.source));
+            interned = Interned::default();
+        }
+        let new = NewSpan {
+            body: segment.body(span),
+            name: operation.name.of(bytes),
+            kind: operation.kind,
+            start: span.start,
+            duration: span.duration,
+            signature: span.signature,
+        };
+        let source = NewSource {
+            resource: &[source.resource.of(bytes)],
+            scope: &[source.scope.of(bytes)],
+            service: service.of(bytes),
+            namespace: source.namespace.of(bytes),
+        };
+        let done = match kept {
+            Some(at) => store.append(at, &new, &source, &mut interned),
+            None => store
+                .begin(id, note, &new, &source, &mut interned)
+                .map(|at| kept = Some(at)),
+        };
+        stored += usize::from(done.is_ok());
+    }
+    stored
+}

@@ -1,0 +1,24 @@
+//! How traces are gathered.
+
+use std::time::Duration;
+
+/// How traces are gathered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TailSettings {
+    /// How long a trace gathers, from its first span.
+    pub decision_wait: Duration,
+    /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
+    pub max_bytes: usize,
+    /// How many decisions are remembered, so that late spans follow them.
+    pub remembered: usize,
+}
+
+impl Default for TailSettings {
+    fn default() -> Self {
+        Self {
+            decision_wait: Duration::from_secs(2),
+            max_bytes: 256 << 20,
+            remembered: 250_000,
+        }
+    }
+}

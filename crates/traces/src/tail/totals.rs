@@ -1,0 +1,37 @@
+//! What became of everything that came.
+
+/// What became of spans and traces, since the start. All spans received are kept, dropped or
+/// gathering.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Spans in requests that could be read.
+    pub received: u64,
+    /// Spans that went to the store.
+    pub kept: u64,
+    /// Spans of traces that a policy dropped.
+    pub not_sampled: u64,
+    /// Spans with an invalid trace id.
+    pub invalid_trace_id: u64,
+    /// Spans with an invalid span id.
+    pub invalid_span_id: u64,
+    /// Spans for which there was no room.
+    pub no_room: u64,
+    /// Spans that wait for their trace's decision.
+    pub gathering: u64,
+    /// Traces that wait for their decision.
+    pub traces_gathering: u64,
+    /// Traces decided and kept.
+    pub traces_kept: u64,
+    /// Traces decided and dropped.
+    pub traces_dropped: u64,
+    /// Traces decided before their time, for want of memory.
+    pub traces_decided_early: u64,
+}
+
+impl Totals {
+    /// Spans dropped, for whatever reason.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.not_sampled + self.invalid_trace_id + self.invalid_span_id + self.no_room
+    }
+}
