@@ -7,6 +7,8 @@ use rand::RngExt;
 use spoor_policy::{OperationName, Probability};
 use spoor_proto::spoor::control::v1;
 
+use crate::duration;
+
 /// One fault of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -155,13 +157,7 @@ impl FromStr for Fault {
 }
 
 fn delay(text: &str) -> Result<Duration, InvalidFault> {
-    let invalid = || InvalidFault::Delay(text.to_owned());
-    let (number, scale) = match text.strip_suffix("ms") {
-        Some(number) => (number, 1e-3),
-        None => (text.strip_suffix('s').ok_or_else(invalid)?, 1.0),
-    };
-    let number: f64 = number.trim().parse().map_err(|_| invalid())?;
-    let delay = Duration::try_from_secs_f64(number * scale).map_err(|_| invalid())?;
+    let delay = duration::parse(text).map_err(|_| InvalidFault::Delay(text.to_owned()))?;
     if delay > Fault::MAX_DELAY {
         Err(InvalidFault::TooLong)
     } else {

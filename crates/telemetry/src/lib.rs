@@ -7,10 +7,8 @@
 //!
 //! use axum::{Router, routing::get};
 //! use spoor_policy::ServiceName;
-//! use spoor_telemetry::{Settings, Telemetry, serve};
+//! use spoor_telemetry::{Settings, Telemetry, serve::{self, Ports}};
 //! use tokio_util::sync::CancellationToken;
-//! use tonic::transport::Endpoint;
-//! use tower::ServiceBuilder;
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -19,25 +17,21 @@
 //! let stop = CancellationToken::new();
 //!
 //! // A gRPC client whose calls are traced: give it to a generated `…Client::new(channel)`.
-//! let channel = Endpoint::from_static("http://127.0.0.1:9001").connect_lazy();
-//! let channel = ServiceBuilder::new().layer(telemetry.grpc_client_layer()).service(channel);
+//! let channel = telemetry.grpc_channel(&"http://127.0.0.1:9001".parse()?);
 //!
-//! // The operators' port, and an HTTP edge.
-//! let ops = serve::bind("127.0.0.1:9464".parse()?, "--ops-address").await?;
-//! let ops = tokio::spawn(serve::http(ops, telemetry.ops(), Duration::ZERO, stop.clone()));
-//! let edge = telemetry.http_server(Router::new().route("/", get(|| async { "hello" })));
-//! let listener = serve::bind("127.0.0.1:8080".parse()?, "--address").await?;
-//! telemetry.set_ready(true);
-//! serve::http(listener, edge, Duration::from_secs(10), stop).await?;
+//! // An HTTP edge, and its operators' port.
+//! let ports = Ports::take("127.0.0.1:8080".parse()?, "127.0.0.1:9464".parse()?).await?;
+//! let router = Router::new().route("/", get(|| async { "hello" }));
+//! ports.serve_http(router, serve::GRACE, &telemetry, stop).await?;
 //!
 //! let drained = telemetry.shutdown(Duration::from_secs(5)).await;
-//! # drop((channel, ops, drained));
+//! # drop((channel, drained));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A gRPC server is `serve::grpc(serve::Grpc { listener, routes, services, grace }, &telemetry,
-//! stop)`: it has the layer and health. Spans inside a handler are plain
+//! A gRPC server is `ports.serve_grpc(serve::Grpc { .. }, &telemetry, stop)`: it has the layer,
+//! health and reflection. Spans inside a handler are plain
 //! `tracing::info_span!("heavy_calc")`, statements of a database [`database::statement`].
 
 pub mod batch;
@@ -45,6 +39,7 @@ mod causes;
 pub mod control_stream;
 mod current;
 pub mod database;
+pub mod duration;
 pub mod edge;
 pub mod export;
 pub mod faults;

@@ -235,6 +235,13 @@ impl Telemetry {
         }
     }
 
+    /// A channel to a peer that may come later: traced, with keep-alive, connected at the first
+    /// call. Must be called inside a Tokio runtime.
+    #[must_use]
+    pub fn grpc_channel(&self, peer: &grpc::PeerUrl) -> grpc::Channel {
+        grpc::lazy(peer, self.grpc_client_layer())
+    }
+
     /// `/metrics`, `/healthz` and `/readyz`, for a port of their own.
     pub fn ops(&self) -> axum::Router {
         ops::router(self)

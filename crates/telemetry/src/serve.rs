@@ -1,6 +1,7 @@
 //! Serving with an end: bind, serve, and drain under a grace period.
 
 mod connections;
+mod ports;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -12,6 +13,11 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 
 use crate::Telemetry;
+
+pub use ports::Ports;
+
+/// What requests in flight are given at a shutdown, beyond any deadline of their own.
+pub const GRACE: Duration = Duration::from_secs(15);
 
 /// gRPC calls in flight on one connection; a caller holds back what is more.
 const MOST_CALLS: u32 = 4096;
@@ -32,6 +38,9 @@ pub enum ServeError {
     /// Accepting connections failed.
     #[error("serving gRPC failed: {0}")]
     Grpc(#[source] tonic::transport::Error),
+    /// The descriptors that reflection would show.
+    #[error("gRPC reflection can't be offered")]
+    Reflection(#[source] tonic_reflection::server::Error),
     /// Requests were still in flight when the grace period ended.
     #[error("requests were cut off: not done within {} s of the shutdown", .grace.as_secs_f64())]
     CutOff {
@@ -78,15 +87,15 @@ pub async fn http(
     .await
 }
 
-/// A gRPC server: services behind the telemetry layer, with health.
+/// A gRPC server: services behind the telemetry layer, with health and reflection.
 #[derive(Debug)]
 pub struct Grpc {
-    /// Where it listens.
-    pub listener: TcpListener,
-    /// The services, such as `Routes::new(ServiceBServer::new(b))`, with reflection if wanted.
+    /// The services, such as `Routes::new(ServiceBServer::new(b))`.
     pub routes: Routes,
     /// Their full names, for `grpc.health.v1.Health`, such as `spoor.ab.v1.ServiceB`.
     pub services: Vec<&'static str>,
+    /// What reflection shows: a `FileDescriptorSet`, encoded.
+    pub descriptors: &'static [u8],
     /// How long requests in flight have after the stop.
     pub grace: Duration,
 }
@@ -95,12 +104,17 @@ pub struct Grpc {
 /// within the grace period.
 ///
 /// # Errors
-/// [`ServeError::Grpc`], [`ServeError::CutOff`].
+/// [`ServeError::Reflection`], [`ServeError::Grpc`], [`ServeError::CutOff`].
 pub async fn grpc(
+    listener: TcpListener,
     server: Grpc,
     telemetry: &Telemetry,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(server.descriptors)
+        .build_v1()
+        .map_err(ServeError::Reflection)?;
     let (reporter, health) = tonic_health::server::health_reporter();
     let names: Vec<&'static str> = [""].into_iter().chain(server.services).collect();
     for name in &names {
@@ -122,47 +136,14 @@ pub async fn grpc(
     let serving = tonic::transport::Server::builder()
         .max_concurrent_streams(MOST_CALLS)
         .layer(telemetry.grpc_server_layer())
-        .add_routes(server.routes.add_service(health))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(server.listener), stopping);
+        .add_routes(server.routes.add_service(health).add_service(reflection))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping);
     within_grace(
         async { serving.await.map_err(ServeError::Grpc) },
         server.grace,
         stop,
     )
     .await
-}
-
-/// Serves a service beside its operators' port: ready from now until `stop`, and answering there
-/// until the last request is done.
-///
-/// # Errors
-/// Those of either.
-pub async fn with_ops(
-    serving: impl Future<Output = Result<(), ServeError>>,
-    ops: TcpListener,
-    telemetry: &Telemetry,
-    stop: CancellationToken,
-) -> Result<(), ServeError> {
-    const FAREWELL: Duration = Duration::from_secs(1);
-    let done = CancellationToken::new();
-    let ops = http(ops, telemetry.ops(), FAREWELL, done.clone());
-    let unready = async {
-        stop.cancelled().await;
-        telemetry.set_ready(false);
-        std::future::pending().await
-    };
-    let serving = async {
-        let result = tokio::select! {
-            result = serving => result,
-            () = unready => Ok(()),
-        };
-        done.cancel();
-        result
-    };
-    telemetry.set_ready(true);
-    let result = tokio::try_join!(serving, ops).map(|_| ());
-    telemetry.set_ready(false);
-    result
 }
 
 async fn within_grace(

@@ -20,6 +20,7 @@ use spoor_telemetry::{
     Settings, Telemetry,
     export::{Accepted, Export, Sending},
 };
+use spoor_testing::args;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -38,12 +39,6 @@ struct Options {
     /// Cargo's.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-#[derive(Parser)]
-struct Cli<A: clap::Args> {
-    #[command(flatten)]
-    args: A,
 }
 
 struct Nowhere;
@@ -102,22 +97,13 @@ async fn main() {
 async fn mesh(setting: (&'static str, &'static str)) -> SocketAddr {
     let a_telemetry = telemetry("service-a", setting);
     let b_telemetry = telemetry("service-b", setting);
-    let b = b::ServiceB::bind(args(None)).await.unwrap();
-    let url = format!("--service-b=http://{}", b.address().unwrap());
-    let a = a::ServiceA::bind(args(Some(&url))).await.unwrap();
-    let edge = a.address().unwrap();
+    let b = b::ServiceB::bind(args(&[])).await.unwrap();
+    let url = format!("--service-b=http://{}", b.ports.address().unwrap());
+    let a = a::ServiceA::bind(args(&[&url])).await.unwrap();
+    let edge = a.ports.address().unwrap();
     tokio::spawn(async move { b.serve(&b_telemetry, CancellationToken::new()).await });
     tokio::spawn(async move { a.serve(&a_telemetry, CancellationToken::new()).await });
     edge
-}
-
-fn args<A: clap::Args>(flag: Option<&str>) -> A {
-    let ports = [
-        "service",
-        "--listen=127.0.0.1:0",
-        "--ops-listen=127.0.0.1:0",
-    ];
-    Cli::parse_from(ports.into_iter().chain(flag)).args
 }
 
 fn telemetry(service: &'static str, setting: (&'static str, &'static str)) -> Telemetry {

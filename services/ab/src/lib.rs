@@ -5,9 +5,3 @@
 
 pub mod a;
 pub mod b;
-mod duration;
-
-use std::time::Duration;
-
-/// What a request in flight is given at a shutdown: longer than any may take.
-const GRACE: Duration = Duration::from_secs(15);

@@ -9,30 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 /// # Errors
 /// A sentence that says what would be right.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("must be a duration such as 300ms, 15s, 10m or 1h30m, not {text:?}");
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest
-            .bytes()
-            .take_while(|b| b.is_ascii_digit() || *b == b'.')
-            .count();
-        let (number, after) = rest.split_at(digits);
-        let letters = after.bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (unit, after) = after.split_at(letters);
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        let seconds = number * seconds_in(unit).ok_or_else(wrong)?;
-        total = Duration::try_from_secs_f64(seconds)
-            .ok()
-            .and_then(|part| total.checked_add(part))
-            .ok_or_else(wrong)?;
-        rest = after;
-    }
-    if text.is_empty() {
-        Err(wrong())
-    } else {
-        Ok(total)
-    }
+    spoor_telemetry::duration::parse(text)
+        .map_err(|_| format!("must be a duration such as 300ms, 15s, 10m or 1h30m, not {text:?}"))
 }
 
 /// How long ago, as kubectl has it: the largest unit or two.
@@ -56,34 +34,20 @@ pub fn age(since: Timestamp, now: Timestamp) -> String {
     }
 }
 
-fn seconds_in(unit: &str) -> Option<f64> {
-    Some(match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
-    #[rstest::rstest]
-    #[case("300ms", Some(300))]
-    #[case("15m", Some(900_000))]
-    #[case("1h30m", Some(5_400_000))]
-    #[case("1.5s", Some(1500))]
-    #[case("", None)]
-    #[case("soon", None)]
-    #[case("5", None)]
-    #[case("5 s", None)]
-    #[case("-1s", None)]
-    #[case("99999999999999999999d", None)]
-    fn durations(#[case] text: &str, #[case] milliseconds: Option<u64>) {
-        assert_eq!(duration(text).ok(), milliseconds.map(Duration::from_millis));
+    #[test]
+    fn the_error_says_what_would_be_right() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        let error = duration("soon").unwrap_err();
+        assert!(
+            error.contains("10m") && error.contains("\"soon\""),
+            "{error}"
+        );
     }
 
     #[rstest::rstest]

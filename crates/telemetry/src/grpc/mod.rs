@@ -3,10 +3,13 @@
 mod attributes;
 mod body;
 mod call;
+mod channel;
 mod client;
 mod server;
 pub(crate) mod status;
 
+pub(crate) use channel::lazy;
+pub use channel::{Channel, InvalidPeerUrl, PeerUrl};
 pub(crate) use client::Caller;
 pub use client::{Client, ClientLayer};
 pub(crate) use server::Callee;

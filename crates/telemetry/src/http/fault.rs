@@ -2,12 +2,12 @@
 
 use std::convert::Infallible;
 
-use axum::body::Body;
-use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
+use axum::{body::Body, response::IntoResponse};
+use http::{Request, Response, StatusCode};
 use opentelemetry::KeyValue;
 use tower::Service;
 
-use super::server::Exchange;
+use super::{problem::Problem, server::Exchange};
 use crate::faults::Decision;
 
 /// Waits as long as it must, then fails or is handled.
@@ -31,20 +31,8 @@ where
         exchange.event("fault.injected", || {
             vec![KeyValue::new("fault.error", true)]
         });
-        return failure();
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "injected fault").into_response();
     }
     let Ok(response) = inner.call(request).await;
-    response
-}
-
-/// 500, as a problem document.
-///
-/// Source: RFC 9457.
-fn failure() -> Response<Body> {
-    const PROBLEM: &str = r#"{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"injected fault"}"#;
-    let mut response = Response::new(Body::from(PROBLEM));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    let json = HeaderValue::from_static("application/problem+json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
     response
 }

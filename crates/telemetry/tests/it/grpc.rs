@@ -23,12 +23,7 @@ use spoor_telemetry::{
 };
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Code, Request, Response, Status, Streaming,
-    service::Routes,
-    transport::{Channel, Endpoint},
-};
-use tower::ServiceBuilder;
+use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
 
 use crate::fake::{PATIENCE, finish, hex, telemetry, text, until};
 
@@ -76,22 +71,22 @@ async fn serve(telemetry: &Telemetry, stop: &CancellationToken) -> SocketAddr {
     let routes =
         Routes::new(ServiceBServer::new(Answers)).add_service(PolicyStreamServer::new(Answers));
     let server = Grpc {
-        listener,
         routes,
         services: vec!["spoor.ab.v1.ServiceB"],
+        descriptors: spoor_proto::DESCRIPTORS,
         grace: PATIENCE,
     };
     let (telemetry, stop) = (telemetry.clone(), stop.clone());
-    tokio::spawn(async move { serve::grpc(server, &telemetry, stop).await.unwrap() });
+    tokio::spawn(async move {
+        serve::grpc(listener, server, &telemetry, stop)
+            .await
+            .unwrap()
+    });
     address
 }
 
-fn channel(telemetry: &Telemetry, address: SocketAddr) -> grpc::Client<Channel> {
-    let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
-    let layer = telemetry.grpc_client_layer().to(endpoint.uri());
-    ServiceBuilder::new()
-        .layer(layer)
-        .service(endpoint.connect_lazy())
+fn channel(telemetry: &Telemetry, address: SocketAddr) -> grpc::Channel {
+    telemetry.grpc_channel(&format!("http://{address}").parse().unwrap())
 }
 
 fn work(code: Option<u32>) -> WorkRequest {

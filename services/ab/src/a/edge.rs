@@ -1,6 +1,6 @@
 //! The edge: one route, which asks service-b.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json, Router,
@@ -11,12 +11,11 @@ use axum::{
 use http::StatusCode;
 use serde::Serialize;
 use spoor_proto::spoor::ab::v1::{WorkReply, WorkRequest};
-use spoor_telemetry::trace_id;
-use tokio::time::error::Elapsed;
-use tonic::{Request, Status};
+use spoor_telemetry::{http::Problem, trace_id};
+use tonic::Request;
 use tower::ServiceBuilder;
 
-use super::{ServiceB, problem::Problem, query::Query};
+use super::{ServiceB, failure, query::Query};
 
 /// What every request needs.
 #[derive(Clone)]
@@ -62,8 +61,8 @@ impl Edge {
         // The channel's own deadline doesn't cover the time that it takes to connect.
         match tokio::time::timeout(self.deadline, service_b.work(request)).await {
             Ok(Ok(reply)) => Ok(reply.into_inner()),
-            Ok(Err(status)) => Err(failed(&status)),
-            Err(elapsed) => Err(late(elapsed)),
+            Ok(Err(status)) => Err(failure::of_service_b(&status)),
+            Err(elapsed) => Err(failure::late(&elapsed)),
         }
     }
 }
@@ -72,11 +71,10 @@ async fn ask(
     State(edge): State<Edge>,
     query: Result<Extracted<Query>, QueryRejection>,
 ) -> Result<Json<Answer>, Problem> {
-    let invalid = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-    let Extracted(query) = query.map_err(|rejection| invalid(rejection.body_text()))?;
+    let Extracted(query) = query?;
     let request = query
         .into_request()
-        .map_err(|error| invalid(error.to_string()))?;
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let reply = edge.work(request).await?;
     Ok(Json(Answer {
         answered_by: "service-b",
@@ -84,19 +82,6 @@ async fn ask(
         result: reply.result.to_string(),
         trace_id: trace_id().map(|id| id.to_string()),
     }))
-}
-
-fn failed(status: &Status) -> Problem {
-    tracing::error!(error = status as &dyn Error, "service-b failed");
-    Problem::of_service_b(status)
-}
-
-fn late(elapsed: Elapsed) -> Problem {
-    tracing::error!(
-        error = &elapsed as &dyn Error,
-        "no answer from service-b in time"
-    );
-    Problem::late()
 }
 
 fn busy() -> Problem {

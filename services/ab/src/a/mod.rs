@@ -1,30 +1,23 @@
 //! service-a: the edge. It takes requests over HTTP and lets service-b do the work.
 
 mod edge;
-mod problem;
+mod failure;
 mod query;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use http::Uri;
 use spoor_proto::spoor::ab::v1::service_b_client::ServiceBClient;
 use spoor_telemetry::{
-    Telemetry, grpc,
-    serve::{self, ServeError},
+    Telemetry, duration,
+    grpc::{Channel, PeerUrl},
+    serve::{GRACE, Ports, ServeError},
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
-use tower::ServiceBuilder;
 
-use crate::{GRACE, duration};
 use edge::Edge;
 
 /// service-b behind the layer that traces each call.
-type ServiceB = ServiceBClient<grpc::Client<Channel>>;
-
-/// To connect to service-b: on the same network it takes far less, or never comes.
-const CONNECT: Duration = Duration::from_secs(1);
+type ServiceB = ServiceBClient<Channel>;
 
 /// What can be set about service-a.
 #[derive(clap::Args, Clone, Debug)]
@@ -50,10 +43,9 @@ pub struct Args {
         long,
         env = "SPOOR_SERVICE_B_URL",
         value_name = "URL",
-        default_value = "http://127.0.0.1:9001",
-        value_parser = service_b_url
+        default_value = "http://127.0.0.1:9001"
     )]
-    pub service_b: Uri,
+    pub service_b: PeerUrl,
     /// How long a request may take, such as 5s, before it is given up.
     #[arg(
         long,
@@ -65,34 +57,23 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-/// Why service-a doesn't run, or no longer.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A port, or the serving itself.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    /// The address of service-b.
-    #[error("--service-b can't be used")]
-    ServiceB(#[source] tonic::transport::Error),
-}
-
 /// service-a with its ports taken.
 #[derive(Debug)]
 pub struct ServiceA {
     args: Args,
-    listener: TcpListener,
-    ops: TcpListener,
+    /// Where it listens.
+    pub ports: Ports,
 }
 
 /// Runs service-a until `shutdown`; what it accepted by then is answered.
 ///
 /// # Errors
-/// [`RunError`].
+/// A port that can't be had, or requests cut off in the end.
 pub async fn run(
     args: Args,
     telemetry: Telemetry,
     shutdown: CancellationToken,
-) -> Result<(), RunError> {
+) -> Result<(), ServeError> {
     ServiceA::bind(args)
         .await?
         .serve(&telemetry, shutdown)
@@ -103,74 +84,32 @@ impl ServiceA {
     /// Takes its ports.
     ///
     /// # Errors
-    /// [`RunError::Serve`] names the port that can't be had.
-    pub async fn bind(args: Args) -> Result<Self, RunError> {
-        let listener = serve::bind(args.listen, "--listen").await?;
-        let ops = serve::bind(args.ops_listen, "--ops-listen").await?;
-        Ok(Self {
-            args,
-            listener,
-            ops,
-        })
-    }
-
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    /// Where its metrics and health are.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn ops_address(&self) -> io::Result<SocketAddr> {
-        self.ops.local_addr()
+    /// [`ServeError::Bind`] names the port that can't be had.
+    pub async fn bind(args: Args) -> Result<Self, ServeError> {
+        let ports = Ports::take(args.listen, args.ops_listen).await?;
+        Ok(Self { args, ports })
     }
 
     /// Serves until `shutdown`; what it accepted by then is answered.
     ///
     /// # Errors
-    /// [`RunError`].
+    /// As [`Ports::serve_http`].
     pub async fn serve(
         self,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
-    ) -> Result<(), RunError> {
+    ) -> Result<(), ServeError> {
         let Args {
             service_b,
             deadline,
             ..
         } = self.args;
         let edge = Edge {
-            service_b: client(service_b, telemetry)?,
+            service_b: ServiceBClient::new(telemetry.grpc_channel(&service_b)),
             deadline,
         };
-        let router = telemetry.http_server(edge.router());
-        let serving = serve::http(self.listener, router, deadline + GRACE, shutdown.clone());
-        Ok(serve::with_ops(serving, self.ops, telemetry, shutdown).await?)
+        self.ports
+            .serve_http(edge.router(), deadline + GRACE, telemetry, shutdown)
+            .await
     }
-}
-
-/// One HTTP/2 connection, made at the first call and again whenever it is gone.
-fn client(url: Uri, telemetry: &Telemetry) -> Result<ServiceB, RunError> {
-    let endpoint = Endpoint::new(url)
-        .map_err(RunError::ServiceB)?
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(5));
-    let traced = ServiceBuilder::new().layer(telemetry.grpc_client_layer().to(endpoint.uri()));
-    Ok(ServiceBClient::new(traced.service(endpoint.connect_lazy())))
-}
-
-fn service_b_url(text: &str) -> Result<Uri, String> {
-    let url = text
-        .parse::<Uri>()
-        .ok()
-        .filter(|url| url.authority().is_some());
-    url.filter(|url| url.scheme_str() == Some("http"))
-        .ok_or_else(|| "must be such as http://127.0.0.1:9001".to_owned())
 }

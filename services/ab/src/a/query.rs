@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use spoor_proto::spoor::ab::v1::WorkRequest;
+use spoor_telemetry::duration;
 
-use crate::{
-    b::{InvalidRounds, Rounds},
-    duration,
-};
+use crate::b::{InvalidRounds, Rounds};
 
 /// The query as it came; parameters that are not known are ignored.
 #[derive(Debug, Default, Deserialize)]
@@ -41,7 +39,7 @@ impl Query {
 }
 
 fn wait_millis(text: &str) -> Result<u32, InvalidQuery> {
-    let wait = duration::parse(text).map_err(InvalidQuery::Wait)?;
+    let wait = duration::parse(text).map_err(|error| InvalidQuery::Wait(error.to_string()))?;
     if wait > MOST_WAIT {
         return Err(InvalidQuery::Wait(format!(
             "must be at most {MOST_WAIT:?}, not {text:?}"

@@ -4,7 +4,7 @@ mod calc;
 mod wait;
 mod work;
 
-use std::{io, net::SocketAddr};
+use std::net::SocketAddr;
 
 use spoor_policy::Probability;
 use spoor_proto::{
@@ -13,13 +13,11 @@ use spoor_proto::{
 };
 use spoor_telemetry::{
     Telemetry,
-    serve::{self, Grpc, ServeError},
+    serve::{GRACE, Grpc, Ports, ServeError},
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::GRACE;
 use calc::Calculator;
 use work::Work;
 
@@ -67,34 +65,23 @@ pub struct Args {
     pub error_rate: Probability,
 }
 
-/// Why service-b doesn't run, or no longer.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A port, or the serving itself.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    /// The descriptors that it would show.
-    #[error("gRPC reflection can't be offered")]
-    Reflection(#[source] tonic_reflection::server::Error),
-}
-
 /// service-b with its ports taken.
 #[derive(Debug)]
 pub struct ServiceB {
     args: Args,
-    listener: TcpListener,
-    ops: TcpListener,
+    /// Where it listens.
+    pub ports: Ports,
 }
 
 /// Runs service-b until `shutdown`; what it accepted by then is answered.
 ///
 /// # Errors
-/// [`RunError`].
+/// A port that can't be had, or requests cut off in the end.
 pub async fn run(
     args: Args,
     telemetry: Telemetry,
     shutdown: CancellationToken,
-) -> Result<(), RunError> {
+) -> Result<(), ServeError> {
     ServiceB::bind(args)
         .await?
         .serve(&telemetry, shutdown)
@@ -105,46 +92,21 @@ impl ServiceB {
     /// Takes its ports.
     ///
     /// # Errors
-    /// [`RunError::Serve`] names the port that can't be had.
-    pub async fn bind(args: Args) -> Result<Self, RunError> {
-        let listener = serve::bind(args.listen, "--listen").await?;
-        let ops = serve::bind(args.ops_listen, "--ops-listen").await?;
-        Ok(Self {
-            args,
-            listener,
-            ops,
-        })
-    }
-
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    /// Where its metrics and health are.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn ops_address(&self) -> io::Result<SocketAddr> {
-        self.ops.local_addr()
+    /// [`ServeError::Bind`] names the port that can't be had.
+    pub async fn bind(args: Args) -> Result<Self, ServeError> {
+        let ports = Ports::take(args.listen, args.ops_listen).await?;
+        Ok(Self { args, ports })
     }
 
     /// Serves until `shutdown`; what it accepted by then is answered.
     ///
     /// # Errors
-    /// [`RunError`].
+    /// As [`Ports::serve_grpc`].
     pub async fn serve(
         self,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
-    ) -> Result<(), RunError> {
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .build_v1()
-            .map_err(RunError::Reflection)?;
+    ) -> Result<(), ServeError> {
         let Args {
             wait,
             calc: rounds,
@@ -158,12 +120,11 @@ impl ServiceB {
             calculator: Calculator::new(),
         };
         let server = Grpc {
-            listener: self.listener,
-            routes: Routes::new(ServiceBServer::new(work)).add_service(reflection),
+            routes: Routes::new(ServiceBServer::new(work)),
             services: vec![SERVICE_NAME],
+            descriptors: DESCRIPTORS,
             grace: GRACE,
         };
-        let serving = serve::grpc(server, telemetry, shutdown.clone());
-        Ok(serve::with_ops(serving, self.ops, telemetry, shutdown).await?)
+        self.ports.serve_grpc(server, telemetry, shutdown).await
     }
 }

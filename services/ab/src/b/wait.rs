@@ -3,9 +3,8 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use rand::RngExt;
+use spoor_telemetry::duration::{self, InvalidDuration};
 use tracing::Instrument;
-
-use crate::duration;
 
 /// The longest that a request may ask for.
 pub(crate) const LONGEST: Duration = Duration::from_secs(10);
@@ -21,8 +20,8 @@ pub struct WaitRange {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidWaitRange {
     /// An end is no duration.
-    #[error("{0}")]
-    Duration(String),
+    #[error(transparent)]
+    Duration(#[from] InvalidDuration),
     /// The ends are in the wrong order.
     #[error("must begin with the shorter end, as in 100ms..500ms")]
     Reversed,
@@ -59,8 +58,8 @@ impl FromStr for WaitRange {
 
     fn from_str(text: &str) -> Result<Self, InvalidWaitRange> {
         let (shortest, longest) = text.split_once("..").unwrap_or((text, text));
-        let shortest = duration::parse(shortest).map_err(InvalidWaitRange::Duration)?;
-        let longest = duration::parse(longest).map_err(InvalidWaitRange::Duration)?;
+        let shortest = duration::parse(shortest)?;
+        let longest = duration::parse(longest)?;
         if shortest > longest {
             Err(InvalidWaitRange::Reversed)
         } else if longest > LONGEST {

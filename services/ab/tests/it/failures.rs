@@ -1,17 +1,9 @@
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
+use spoor_testing::{args_at, nowhere};
 use tokio::{net::TcpListener, time::Instant};
 
-use crate::pair::{Running, get, json, service_a, service_b};
-
-/// An address where nothing listens, for now.
-async fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
+use crate::pair::{Running, get, json, service_a, service_b, start_b};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_of_service_b_is_a_500() {
@@ -51,12 +43,12 @@ async fn an_absent_service_b_is_a_503_and_no_trouble_once_it_is_there() {
     );
 
     let listen = format!("--listen={address}");
-    let b = crate::pair::service_b_at(&["service", &listen, "--ops-listen=127.0.0.1:0"]).await;
+    let b = start_b(args_at(&[&listen, "--ops-listen=127.0.0.1:0"])).await;
     answers_again(&a).await;
     drop(b);
 }
 
-async fn answers_again<E>(a: &Running<E>) {
+async fn answers_again(a: &Running) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while get(a.address, "/?wait=0ms&calc=0").await.status() != 200 {
         assert!(Instant::now() < deadline, "never connected again");
@@ -84,7 +76,7 @@ async fn a_silent_peer_is_a_504_too() {
 async fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = format!("--listen={}", taken.local_addr().unwrap());
-    let error = spoor_ab::b::ServiceB::bind(crate::pair::args_at(&["service", &listen]))
+    let error = spoor_ab::b::ServiceB::bind(args_at(&[&listen]))
         .await
         .expect_err("the port is in use")
         .to_string();

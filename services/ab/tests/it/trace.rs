@@ -1,5 +1,6 @@
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
+use spoor_testing::one;
 
 use crate::{
     pair::{get, json, service_a, service_b},
@@ -8,18 +9,12 @@ use crate::{
 
 const WORK: &str = "spoor.ab.v1.ServiceB/Work";
 
-fn one<'a>(spans: &'a [SpanData], name: &str, kind: &SpanKind) -> &'a SpanData {
-    let found: Vec<_> = spans
-        .iter()
-        .filter(|span| span.name == name && span.span_kind == *kind)
-        .collect();
-    assert_eq!(found.len(), 1, "{name} {kind:?} among {spans:#?}");
-    found[0]
-}
-
 async fn trace_of(a: std::net::SocketAddr, path: &str, spans: usize) -> Vec<SpanData> {
     let (_, body) = json(get(a, path).await).await;
-    CAUGHT.trace(body["traceId"].as_str().unwrap(), spans).await
+    CAUGHT
+        .spans
+        .trace(body["traceId"].as_str().unwrap(), spans)
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

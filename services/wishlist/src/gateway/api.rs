@@ -8,10 +8,10 @@ use axum::{
 };
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
+use spoor_telemetry::http::Problem;
 
 use super::{
     Gateway,
-    problem::Problem,
     wishes::{Failure, Wish},
 };
 use crate::WishName;

@@ -8,8 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-
-use super::problem::Problem;
+use spoor_telemetry::http::Problem;
 
 /// Everything from this host, nothing from elsewhere, and no script at all.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \

@@ -3,36 +3,31 @@
 mod api;
 mod guard;
 mod page;
-mod problem;
 mod traces;
 mod view;
 mod wishes;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, error_handling::HandleErrorLayer, extract::DefaultBodyLimit, middleware};
-use http::{StatusCode, Uri};
+use http::StatusCode;
 use spoor_proto::spoor::wishlist::v1::wishlist_client::WishlistClient;
 use spoor_telemetry::{
-    Telemetry, grpc,
-    serve::{self, ServeError},
+    Telemetry,
+    duration::parse_deadline,
+    grpc::{Channel, PeerUrl},
+    http::Problem,
+    serve::{GRACE, Ports, ServeError},
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 use tower::ServiceBuilder;
 
-use crate::{GRACE, duration::parse_deadline};
-use problem::Problem;
 use wishes::Wishes;
 
 pub use traces::{InvalidTracesUrl, TracesUrl};
 
 /// The wishlist behind the layer that traces each call.
-type Client = WishlistClient<grpc::Client<Channel>>;
-
-/// To connect to the wishlist: on the same network it takes far less, or never comes.
-const CONNECT: Duration = Duration::from_secs(1);
+type Client = WishlistClient<Channel>;
 
 /// The longest body: a wish's name in its widest writing, and room to spare.
 const MOST_BYTES: usize = 8 * 1024;
@@ -64,10 +59,9 @@ pub struct Args {
         long,
         env = "SPOOR_WISHLIST_URL",
         value_name = "URL",
-        default_value = "http://127.0.0.1:9002",
-        value_parser = wishlist_url
+        default_value = "http://127.0.0.1:9002"
     )]
-    pub wishlist: Uri,
+    pub wishlist: PeerUrl,
     /// Where a trace is shown; {id} stands for its id.
     #[arg(
         long,
@@ -87,43 +81,23 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-fn wishlist_url(text: &str) -> Result<Uri, String> {
-    let url = text
-        .parse::<Uri>()
-        .ok()
-        .filter(|url| url.authority().is_some());
-    url.filter(|url| url.scheme_str() == Some("http"))
-        .ok_or_else(|| "must be such as http://127.0.0.1:9002".to_owned())
-}
-
-/// Why the gateway doesn't run, or no longer.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// A port, or the serving itself.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    /// The address of wishlist.
-    #[error("--wishlist can't be used")]
-    Wishlist(#[source] tonic::transport::Error),
-}
-
 /// The gateway with its ports taken.
 #[derive(Debug)]
 pub struct Edge {
     args: Args,
-    listener: TcpListener,
-    ops: TcpListener,
+    /// Where it listens.
+    pub ports: Ports,
 }
 
 /// Runs the gateway until `shutdown`; what it accepted by then is answered.
 ///
 /// # Errors
-/// [`RunError`].
+/// A port that can't be had, or requests cut off in the end.
 pub async fn run(
     args: Args,
     telemetry: Telemetry,
     shutdown: CancellationToken,
-) -> Result<(), RunError> {
+) -> Result<(), ServeError> {
     Edge::bind(args).await?.serve(&telemetry, shutdown).await
 }
 
@@ -131,42 +105,21 @@ impl Edge {
     /// Takes its ports.
     ///
     /// # Errors
-    /// [`RunError::Serve`] names the port that can't be had.
-    pub async fn bind(args: Args) -> Result<Self, RunError> {
-        let listener = serve::bind(args.listen, "--listen").await?;
-        let ops = serve::bind(args.ops_listen, "--ops-listen").await?;
-        Ok(Self {
-            args,
-            listener,
-            ops,
-        })
-    }
-
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    /// Where its metrics and health are.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn ops_address(&self) -> io::Result<SocketAddr> {
-        self.ops.local_addr()
+    /// [`ServeError::Bind`] names the port that can't be had.
+    pub async fn bind(args: Args) -> Result<Self, ServeError> {
+        let ports = Ports::take(args.listen, args.ops_listen).await?;
+        Ok(Self { args, ports })
     }
 
     /// Serves until `shutdown`; what it accepted by then is answered.
     ///
     /// # Errors
-    /// [`RunError`].
+    /// As [`Ports::serve_http`].
     pub async fn serve(
         self,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
-    ) -> Result<(), RunError> {
+    ) -> Result<(), ServeError> {
         let Args {
             wishlist,
             traces_url: traces,
@@ -174,12 +127,13 @@ impl Edge {
             ..
         } = self.args;
         let wishes = Wishes {
-            client: client(wishlist, telemetry)?,
+            client: WishlistClient::new(telemetry.grpc_channel(&wishlist)),
             deadline,
         };
-        let router = telemetry.http_server(Gateway { wishes, traces }.router(deadline));
-        let serving = serve::http(self.listener, router, deadline + GRACE, shutdown.clone());
-        Ok(serve::with_ops(serving, self.ops, telemetry, shutdown).await?)
+        let router = Gateway { wishes, traces }.router(deadline);
+        self.ports
+            .serve_http(router, deadline + GRACE, telemetry, shutdown)
+            .await
     }
 }
 
@@ -212,16 +166,4 @@ impl Gateway {
             .layer(middleware::map_response(guard::security_headers))
             .with_state(self)
     }
-}
-
-/// One HTTP/2 connection, made at the first call and again whenever it is gone.
-fn client(url: Uri, telemetry: &Telemetry) -> Result<Client, RunError> {
-    let endpoint = Endpoint::new(url)
-        .map_err(RunError::Wishlist)?
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(5));
-    let traced = ServiceBuilder::new().layer(telemetry.grpc_client_layer().to(endpoint.uri()));
-    Ok(WishlistClient::new(traced.service(endpoint.connect_lazy())))
 }

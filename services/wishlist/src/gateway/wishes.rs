@@ -5,6 +5,7 @@ use std::{error::Error, time::Duration};
 use http::StatusCode;
 use jiff::Timestamp;
 use spoor_proto::spoor::wishlist::v1::{self, AddRequest, DeleteRequest, ListRequest};
+use spoor_telemetry::http::Problem;
 use tonic::{Code, Request, Response, Status};
 
 use super::Client;
@@ -98,6 +99,12 @@ impl Failure {
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
             Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Self::new(failure.status(), failure.to_string())
     }
 }
 

@@ -3,7 +3,7 @@
 mod service;
 mod store;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use spoor_proto::{
     DESCRIPTORS,
@@ -11,13 +11,12 @@ use spoor_proto::{
 };
 use spoor_telemetry::{
     Telemetry,
-    serve::{self, Grpc, ServeError},
+    duration::parse_deadline,
+    serve::{GRACE, Grpc, Ports, ServeError},
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::{GRACE, duration::parse_deadline};
 use service::Service;
 use store::{Limits, Store};
 
@@ -81,17 +80,14 @@ pub enum RunError {
     /// A port, or the serving itself.
     #[error(transparent)]
     Serve(#[from] ServeError),
-    /// The descriptors that it would show.
-    #[error("gRPC reflection can't be offered")]
-    Reflection(#[source] tonic_reflection::server::Error),
 }
 
 /// wishlist with its ports taken and its database open.
 #[derive(Debug)]
 pub struct Keeper {
     store: Store,
-    listener: TcpListener,
-    ops: TcpListener,
+    /// Where it listens.
+    pub ports: Ports,
 }
 
 /// Runs wishlist until `shutdown`; what it accepted by then is answered.
@@ -112,8 +108,7 @@ impl Keeper {
     /// # Errors
     /// [`RunError`] names the port or the database that can't be had.
     pub async fn open(args: Args) -> Result<Self, RunError> {
-        let listener = serve::bind(args.listen, "--listen").await?;
-        let ops = serve::bind(args.ops_listen, "--ops-listen").await?;
+        let ports = Ports::take(args.listen, args.ops_listen).await?;
         let Args {
             database_connections: connections,
             database_deadline: acquire,
@@ -128,27 +123,7 @@ impl Keeper {
         )
         .await?;
         tracing::info!(database = %args.database_url, "the wishes are kept here");
-        Ok(Self {
-            store,
-            listener,
-            ops,
-        })
-    }
-
-    /// Where it listens.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-
-    /// Where its metrics and health are.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn ops_address(&self) -> io::Result<SocketAddr> {
-        self.ops.local_addr()
+        Ok(Self { store, ports })
     }
 
     /// Serves until `shutdown`; what it accepted by then is answered.
@@ -160,21 +135,16 @@ impl Keeper {
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), RunError> {
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .build_v1()
-            .map_err(RunError::Reflection)?;
         let service = Service {
             store: self.store.clone(),
         };
         let server = Grpc {
-            listener: self.listener,
-            routes: Routes::new(WishlistServer::new(service)).add_service(reflection),
+            routes: Routes::new(WishlistServer::new(service)),
             services: vec![SERVICE_NAME],
+            descriptors: DESCRIPTORS,
             grace: GRACE,
         };
-        let serving = serve::grpc(server, telemetry, shutdown.clone());
-        let served = serve::with_ops(serving, self.ops, telemetry, shutdown).await;
+        let served = self.ports.serve_grpc(server, telemetry, shutdown).await;
         self.store.close().await;
         Ok(served?)
     }

@@ -1,94 +1,52 @@
 //! Starts the services.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, ops::Deref};
 
-use clap::Parser;
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
-use serde_json::Value;
 use spoor_proto::spoor::wishlist::v1::wishlist_client::WishlistClient;
+use spoor_telemetry::serve::ServeError;
+use spoor_testing::{Running, addresses, infrastructure::channel, nowhere};
 use spoor_wishlist::{gateway, wishlist};
-use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::spans::CAUGHT;
 
-/// Flags as the command line has them.
-#[derive(Parser)]
-struct Cli<A: clap::Args> {
-    #[command(flatten)]
-    args: A,
-}
+pub use spoor_testing::{args, json};
 
 /// wishlist on free ports.
-pub struct Wishlist {
-    pub address: SocketAddr,
-    pub ops: SocketAddr,
-    stop: CancellationToken,
-    task: JoinHandle<Result<(), wishlist::RunError>>,
-}
+pub struct Wishlist(Running<wishlist::RunError>);
 
 /// The gateway on free ports, and a client that follows no redirects.
 pub struct Gateway {
     pub address: SocketAddr,
     client: Client,
-    stop: CancellationToken,
+    _running: Running<ServeError>,
 }
 
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        self.stop.cancel();
+impl Deref for Wishlist {
+    type Target = Running<wishlist::RunError>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
-}
-
-impl Drop for Wishlist {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-pub fn args<A: clap::Args>(flags: &[&str]) -> A {
-    let ports = [
-        "service",
-        "--listen=127.0.0.1:0",
-        "--ops-listen=127.0.0.1:0",
-    ];
-    Cli::parse_from(ports.iter().chain(flags)).args
 }
 
 impl Wishlist {
     pub async fn on(database_url: &str) -> Self {
         let flag = format!("--database-url={database_url}");
         let service = wishlist::Keeper::open(args(&[&flag])).await.unwrap();
-        let (address, ops) = (service.address().unwrap(), service.ops_address().unwrap());
-        let stop = CancellationToken::new();
-        let task = tokio::spawn({
-            let stop = stop.clone();
-            async { service.serve(&CAUGHT.wishlist, stop).await }
-        });
-        Self {
-            address,
-            ops,
-            stop,
-            task,
-        }
-    }
-
-    pub async fn channel(&self) -> Channel {
-        Channel::from_shared(format!("http://{}", self.address))
-            .unwrap()
-            .connect()
-            .await
-            .unwrap()
+        Self(Running::start(addresses(&service.ports), |stop| {
+            service.serve(&CAUGHT.wishlist, stop)
+        }))
     }
 
     pub async fn client(&self) -> WishlistClient<Channel> {
-        WishlistClient::new(self.channel().await)
+        WishlistClient::new(channel(self.address).await)
     }
 
     pub async fn end(mut self) {
-        self.stop.cancel();
-        (&mut self.task).await.unwrap().unwrap();
+        self.0.stop.cancel();
+        (&mut self.0.task).await.unwrap().unwrap();
     }
 }
 
@@ -100,28 +58,20 @@ impl Gateway {
             "--traces-url=http://traces.example/trace/{id}",
         ];
         let service = gateway::Edge::bind(args(&flags)).await.unwrap();
-        let address = service.address().unwrap();
-        let stop = CancellationToken::new();
-        tokio::spawn({
-            let stop = stop.clone();
-            async { service.serve(&CAUGHT.gateway, stop).await }
+        let running = Running::start(addresses(&service.ports), |stop| {
+            service.serve(&CAUGHT.gateway, stop)
         });
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
         Self {
-            address,
+            address: running.address,
             client,
-            stop,
+            _running: running,
         }
     }
 
     /// One whose wishlist isn't there.
     pub async fn alone() -> Self {
-        let nowhere = TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        Self::of(nowhere).await
+        Self::of(nowhere().await).await
     }
 
     pub async fn get(&self, path: &str) -> Response {
@@ -149,25 +99,4 @@ pub async fn both() -> (Wishlist, Gateway) {
     let wishlist = Wishlist::on("sqlite::memory:").await;
     let gateway = Gateway::of(wishlist.address).await;
     (wishlist, gateway)
-}
-
-/// The answer's status and body; failures must be problem documents.
-pub async fn json(response: Response) -> (u16, Value) {
-    let status = response.status().as_u16();
-    let kind = response.headers()["content-type"]
-        .to_str()
-        .unwrap()
-        .to_owned();
-    let expected = if status < 400 {
-        "application/json"
-    } else {
-        "application/problem+json"
-    };
-    let body = response.text().await.unwrap();
-    assert_eq!(kind, expected, "{body}");
-    let body: Value = serde_json::from_str(&body).unwrap();
-    if status >= 400 {
-        assert_eq!(body["status"], status, "{body}");
-    }
-    (status, body)
 }

@@ -3,20 +3,12 @@ use opentelemetry::{
     trace::{SpanId, SpanKind},
 };
 use opentelemetry_sdk::trace::SpanData;
+use spoor_testing::one;
 
 use crate::{
     running::{both, json},
     spans::CAUGHT,
 };
-
-fn one<'a>(spans: &'a [SpanData], name: &str, kind: &SpanKind) -> &'a SpanData {
-    let found: Vec<_> = spans
-        .iter()
-        .filter(|span| span.name == name && span.span_kind == *kind)
-        .collect();
-    assert_eq!(found.len(), 1, "{name} {kind:?} among {spans:#?}");
-    found[0]
-}
 
 fn attribute<'a>(span: &'a SpanData, key: &str) -> Option<&'a Value> {
     span.attributes
@@ -37,7 +29,7 @@ async fn a_request_is_one_trace_down_to_the_statement() {
         .to_owned();
     assert_eq!(json(response).await.0, 201);
 
-    let spans = CAUGHT.trace(&trace, 4).await;
+    let spans = CAUGHT.spans.trace(&trace, 4).await;
     let edge = one(&spans, "POST /api/wishes", &SpanKind::Server);
     let call = one(&spans, ADD, &SpanKind::Client);
     let add = one(&spans, ADD, &SpanKind::Server);

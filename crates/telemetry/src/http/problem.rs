@@ -1,19 +1,19 @@
 //! Failures as RFC 9457 has them, each with the trace that shows it.
 
 use axum::{
-    extract::rejection::JsonRejection,
+    extract::rejection::{JsonRejection, QueryRejection},
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use spoor_telemetry::trace_id;
 
-use super::wishes::Failure;
+use crate::trace_id;
 
-/// Why a request got no answer, as `application/problem+json`.
+/// Why a request got no answer, as `application/problem+json`; as a 503 it asks to try again
+/// after a second.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Problem {
+pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -25,7 +25,9 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    /// A failure of the request under way; `detail` says what is wrong and what would be right.
+    #[must_use]
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Unknown"),
@@ -36,14 +38,14 @@ impl Problem {
     }
 }
 
-impl From<Failure> for Problem {
-    fn from(failure: Failure) -> Self {
-        Self::new(failure.status(), failure.to_string())
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
     }
 }
 
-impl From<JsonRejection> for Problem {
-    fn from(rejection: JsonRejection) -> Self {
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
         Self::new(rejection.status(), rejection.body_text())
     }
 }

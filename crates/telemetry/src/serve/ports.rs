@@ -1,0 +1,107 @@
+//! A service's own port and that of its operators.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{Grpc, ServeError, bind, grpc, http};
+use crate::Telemetry;
+
+/// The two ports of a service, taken.
+#[derive(Debug)]
+pub struct Ports {
+    listener: TcpListener,
+    ops: TcpListener,
+}
+
+impl Ports {
+    /// Takes what `--listen` and `--ops-listen` say; port 0 takes any free one.
+    ///
+    /// # Errors
+    /// [`ServeError::Bind`] names the port that can't be had.
+    pub async fn take(listen: SocketAddr, ops_listen: SocketAddr) -> Result<Self, ServeError> {
+        Ok(Self {
+            listener: bind(listen, "--listen").await?,
+            ops: bind(ops_listen, "--ops-listen").await?,
+        })
+    }
+
+    /// Where the service listens.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Where its metrics and health are.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn ops_address(&self) -> io::Result<SocketAddr> {
+        self.ops.local_addr()
+    }
+
+    /// Serves an HTTP edge until `stop`: the router behind [`Telemetry::http_server`], and the
+    /// operators' port until the last request is done. Requests in flight finish within `grace`.
+    ///
+    /// # Errors
+    /// As [`http`].
+    pub async fn serve_http(
+        self,
+        router: Router,
+        grace: Duration,
+        telemetry: &Telemetry,
+        stop: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let router = telemetry.http_server(router);
+        let serving = http(self.listener, router, grace, stop.clone());
+        with_ops(serving, self.ops, telemetry, stop).await
+    }
+
+    /// Serves gRPC until `stop`, as [`grpc`], and the operators' port until the last call is done.
+    ///
+    /// # Errors
+    /// As [`grpc`].
+    pub async fn serve_grpc(
+        self,
+        server: Grpc,
+        telemetry: &Telemetry,
+        stop: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let serving = grpc(self.listener, server, telemetry, stop.clone());
+        with_ops(serving, self.ops, telemetry, stop).await
+    }
+}
+
+/// Serves a service beside its operators' port: ready from now until `stop`, and answering there
+/// until the last request is done.
+async fn with_ops(
+    serving: impl Future<Output = Result<(), ServeError>>,
+    ops: TcpListener,
+    telemetry: &Telemetry,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    const FAREWELL: Duration = Duration::from_secs(1);
+    let done = CancellationToken::new();
+    let ops = http(ops, telemetry.ops(), FAREWELL, done.clone());
+    let unready = async {
+        stop.cancelled().await;
+        telemetry.set_ready(false);
+        std::future::pending().await
+    };
+    let serving = async {
+        let result = tokio::select! {
+            result = serving => result,
+            () = unready => Ok(()),
+        };
+        done.cancel();
+        result
+    };
+    telemetry.set_ready(true);
+    let result = tokio::try_join!(serving, ops).map(|_| ());
+    telemetry.set_ready(false);
+    result
+}

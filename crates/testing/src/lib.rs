@@ -1,0 +1,10 @@
+//! What the services' tests share: services on free ports, the spans they make, their
+//! infrastructure. All of it fails by panicking, as a test does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod infrastructure;
+mod running;
+mod spans;
+
+pub use running::{Running, addresses, args, args_at, json, nowhere};
+pub use spans::{Spans, one};

@@ -1,0 +1,100 @@
+//! Starts services and reads their answers.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use reqwest::Response;
+use serde_json::Value;
+use spoor_telemetry::serve::Ports;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// Flags as the command line has them.
+#[derive(Parser)]
+struct Cli<A: clap::Args> {
+    #[command(flatten)]
+    args: A,
+}
+
+/// A service's arguments, with free ports.
+pub fn args<A: clap::Args>(flags: &[&str]) -> A {
+    let ports = ["--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"];
+    args_at(&[ports.as_slice(), flags].concat())
+}
+
+/// A service's arguments, with ports of one's own.
+pub fn args_at<A: clap::Args>(flags: &[&str]) -> A {
+    Cli::parse_from([&"service"].into_iter().chain(flags)).args
+}
+
+/// The service's address, and its operators'.
+#[must_use]
+pub fn addresses(ports: &Ports) -> (SocketAddr, SocketAddr) {
+    (ports.address().unwrap(), ports.ops_address().unwrap())
+}
+
+/// An address where nothing listens, for now.
+pub async fn nowhere() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// A service that runs until this is dropped; it ends with this result.
+#[derive(Debug)]
+pub struct Running<E> {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where its metrics and health are.
+    pub ops: SocketAddr,
+    /// Ends it.
+    pub stop: CancellationToken,
+    /// Its end.
+    pub task: JoinHandle<Result<(), E>>,
+}
+
+impl<E: Send + 'static> Running<E> {
+    /// Starts it at these [`addresses`].
+    pub fn start<S>(
+        (address, ops): (SocketAddr, SocketAddr),
+        serve: impl FnOnce(CancellationToken) -> S,
+    ) -> Self
+    where
+        S: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(serve(stop.clone()));
+        Self {
+            address,
+            ops,
+            stop,
+            task,
+        }
+    }
+}
+
+impl<E> Drop for Running<E> {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// The answer's status and body; failures must be problem documents.
+pub async fn json(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let kind = response.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let expected = if status < 400 {
+        "application/json"
+    } else {
+        "application/problem+json"
+    };
+    let body = response.text().await.unwrap();
+    assert_eq!(kind, expected, "{body}");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    if status >= 400 {
+        assert_eq!(body["status"], status, "{body}");
+    }
+    (status, body)
+}

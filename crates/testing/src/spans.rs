@@ -1,0 +1,82 @@
+//! Catches the spans that services export.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use opentelemetry::trace::SpanKind;
+use opentelemetry_sdk::trace::SpanData;
+use spoor_telemetry::{
+    Settings, Telemetry,
+    export::{Accepted, Export, Sending},
+};
+use tokio::time::Instant;
+
+/// The spans of all services that export to it.
+#[derive(Clone, Debug, Default)]
+pub struct Spans(Arc<Caught>);
+
+#[derive(Debug, Default)]
+struct Caught(Mutex<Vec<SpanData>>);
+
+impl Export for Caught {
+    fn encode(&self, spans: Vec<SpanData>) -> Bytes {
+        self.0.lock().unwrap().extend(spans);
+        Bytes::new()
+    }
+
+    fn send(&self, _: Bytes) -> Sending<'_> {
+        Box::pin(async { Ok(Accepted::default()) })
+    }
+}
+
+impl Spans {
+    /// The telemetry of a service whose spans are caught.
+    #[must_use]
+    pub fn of(&self, service: &str) -> Telemetry {
+        let settings = Settings::read(|variable| match variable {
+            "OTEL_SERVICE_NAME" => Some(service.to_owned()),
+            "OTEL_BSP_SCHEDULE_DELAY" => Some("10".to_owned()),
+            "RUST_LOG" => Some("off".to_owned()),
+            _ => None,
+        });
+        let exporter = Arc::clone(&self.0) as Arc<dyn Export>;
+        Telemetry::with_exporter(settings.unwrap(), exporter).unwrap()
+    }
+
+    /// This trace's spans, once there are so many.
+    pub async fn trace(&self, id: &str, count: usize) -> Vec<SpanData> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let found = self.so_far(id);
+            if found.len() >= count {
+                return found;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} of {count} spans: {found:#?}",
+                found.len()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn so_far(&self, id: &str) -> Vec<SpanData> {
+        let spans = self.0.0.lock().unwrap();
+        let of_trace = |span: &&SpanData| span.span_context.trace_id().to_string() == id;
+        spans.iter().filter(of_trace).cloned().collect()
+    }
+}
+
+/// The only span of this name and kind.
+#[must_use]
+pub fn one<'a>(spans: &'a [SpanData], name: &str, kind: &SpanKind) -> &'a SpanData {
+    let found: Vec<_> = spans
+        .iter()
+        .filter(|span| span.name == name && span.span_kind == *kind)
+        .collect();
+    assert_eq!(found.len(), 1, "{name} {kind:?} among {spans:#?}");
+    found[0]
+}

@@ -1,0 +1,65 @@
+//! Failures of service-b, as whoever called service-a should see them.
+
+use std::error::Error;
+
+use http::StatusCode;
+use spoor_telemetry::http::Problem;
+use tokio::time::error::Elapsed;
+use tonic::{Code, Status};
+
+/// service-b answered, or can't be reached.
+pub(super) fn of_service_b(status: &Status) -> Problem {
+    tracing::error!(error = status as &dyn Error, "service-b failed");
+    let message = status.message();
+    match status.code() {
+        Code::InvalidArgument => Problem::new(StatusCode::BAD_REQUEST, message),
+        Code::Unavailable => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "service-b can't be reached",
+        ),
+        Code::DeadlineExceeded | Code::Cancelled => too_late(),
+        Code::ResourceExhausted => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("service-b: {message}"),
+        ),
+        _ => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("service-b: {message}"),
+        ),
+    }
+}
+
+/// The deadline passed.
+pub(super) fn late(elapsed: &Elapsed) -> Problem {
+    tracing::error!(
+        error = elapsed as &dyn Error,
+        "no answer from service-b in time"
+    );
+    too_late()
+}
+
+fn too_late() -> Problem {
+    Problem::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "service-b took longer than the request may",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case(Code::Internal, 500)]
+    #[case(Code::Unknown, 500)]
+    #[case(Code::Unavailable, 503)]
+    #[case(Code::ResourceExhausted, 503)]
+    #[case(Code::DeadlineExceeded, 504)]
+    #[case(Code::InvalidArgument, 400)]
+    fn statuses(#[case] code: Code, #[case] status: u16) {
+        let response = of_service_b(&Status::new(code, "no")).into_response();
+        assert_eq!(response.status().as_u16(), status);
+    }
+}
