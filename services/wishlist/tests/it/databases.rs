@@ -2,13 +2,20 @@ use std::time::Duration;
 
 use spoor_proto::spoor::wishlist::v1::{AddRequest, DeleteRequest, ListRequest, Wish};
 use spoor_wishlist::wishlist::{self, Keeper, MOST_WISHES};
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::Instant,
+};
 use tonic::{Code, Status};
 
 use crate::{
     postgres::Postgres,
     running::{Wishlist, args},
 };
+
+/// Its length and its code, which PostgreSQL's protocol has under "SSLRequest".
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 async fn add(wishlist: &Wishlist, name: &str) -> Result<Wish, Status> {
     let request = AddRequest {
@@ -138,6 +145,24 @@ async fn is_up(url: &str) {
 
 async fn open(url: &str) -> Result<Keeper, wishlist::RunError> {
     Keeper::open(args(&[&format!("--database-url={url}")])).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_spoken_to_over_tls_where_the_url_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "postgres://me:secret@{}/w?sslmode=require",
+        listener.local_addr().unwrap()
+    );
+    let opening = tokio::spawn(async move { open(&url).await });
+    let (mut server, _) = listener.accept().await.unwrap();
+    let mut request = [0; 8];
+    server.read_exact(&mut request).await.unwrap();
+    assert_eq!(request, SSL_REQUEST);
+    server.write_all(b"S").await.unwrap();
+    // A TLS record: the handshake's.
+    assert_eq!(server.read_u8().await.unwrap(), 0x16);
+    opening.abort();
 }
 
 #[rstest::rstest]
