@@ -116,6 +116,7 @@ pub(crate) struct Evicted {
 
 const MAX_SLOTS: usize = u16::MAX as usize;
 const MAX_SPARE: usize = 8;
+const MIN_TRACES: usize = 64;
 /// A field's key and the longest length.
 const MAX_FIELD_HEADER: usize = 6;
 
@@ -211,25 +212,7 @@ impl Log {
         self.make_room(span, source)?;
         let at = TraceAt::new(self.active_slot, self.active.traces.len());
         self.active.traces.push(TraceEntry::new(id, note));
-        let Self {
-            by_id,
-            hasher,
-            slots,
-            active,
-            active_slot,
-            ..
-        } = self;
-        by_id.insert_unique(hash, at, |at| {
-            let segment = if at.slot() == *active_slot {
-                Some(&*active)
-            } else {
-                slots
-                    .get(usize::from(at.slot()))
-                    .and_then(|slot| slot.as_deref())
-            };
-            let trace = segment.and_then(|segment| segment.traces.get(at.index()));
-            trace.map_or(0, |trace| hasher.hash(trace.id))
-        });
+        self.list(hash, at);
         self.push(at, span, source, interned);
         Ok(at)
     }
@@ -245,6 +228,39 @@ impl Log {
         self.make_room(span, source)?;
         self.push(trace, span, source, interned);
         Ok(())
+    }
+
+    fn list(&mut self, hash: u64, at: TraceAt) {
+        if self.by_id.len() == self.by_id.capacity() {
+            self.grow();
+        }
+        // There is room: nothing is hashed again.
+        self.by_id.insert_unique(hash, at, |_| hash);
+    }
+
+    /// Makes the table twice as large. It has just the traces of all segments, and to go through
+    /// those in their order is much faster than to follow the table's pointers.
+    #[cold]
+    fn grow(&mut self) {
+        let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_TRACES));
+        let newest = self.active_slot;
+        let slots = self
+            .husks
+            .iter()
+            .map(Husk::slot)
+            .chain(self.order.iter().copied());
+        for slot in slots.chain([newest]) {
+            let Some(segment) = self.segment(slot) else {
+                continue;
+            };
+            // The one that is being added is not in the table yet.
+            let count = segment.traces.len() - usize::from(slot == newest);
+            for (index, trace) in segment.traces.iter().take(count).enumerate() {
+                let hash = self.hasher.hash(trace.id);
+                larger.insert_unique(hash, TraceAt::new(slot, index), |_| hash);
+            }
+        }
+        self.by_id = larger;
     }
 
     fn push(
@@ -323,6 +339,8 @@ impl Log {
             Segment::new(self.serial, self.segment_bytes)
         };
         let mut sealed = std::mem::replace(&mut self.active, next);
+        // The next will be much like this one.
+        self.active.reserve(sealed.spans.len(), sealed.traces.len());
         sealed.seal();
         self.sealed_bytes += sealed.allocated();
         self.order.push_back(self.active_slot);

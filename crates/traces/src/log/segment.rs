@@ -131,6 +131,12 @@ impl Segment {
         self.latest_start = 0;
     }
 
+    /// Makes room for as many as are expected.
+    pub(crate) fn reserve(&mut self, spans: usize, traces: usize) {
+        self.spans.reserve(spans);
+        self.traces.reserve(traces);
+    }
+
     /// Gives back what only a growing segment needs.
     pub(crate) fn seal(&mut self) {
         self.spans.shrink_to_fit();

@@ -18,6 +18,12 @@ pub(super) struct Husk {
     since: Instant,
 }
 
+impl Husk {
+    pub(super) fn slot(&self) -> u16 {
+        self.slot
+    }
+}
+
 impl Log {
     /// The trace that came first among those not settled.
     #[inline]
