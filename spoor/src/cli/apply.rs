@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::Args;
 use serde::Serialize;
 
+use super::out::say;
 use super::{Client, LabArgs, Output, documents::read_all, duration, print_json};
 use crate::lab::admin::{Applied, Change, Convergence};
 
@@ -94,7 +95,7 @@ pub(super) fn exit_code(convergence: Option<&Convergence>) -> ExitCode {
 
 pub(super) fn print_changes(changes: &[Change]) {
     if changes.is_empty() {
-        println!("No policies there.");
+        say!("No policies there.");
     }
     for Change {
         name,
@@ -103,7 +104,7 @@ pub(super) fn print_changes(changes: &[Change]) {
         ..
     } in changes
     {
-        println!("samplingpolicy.spoor.dev/{name} {}", action.word());
+        say!("samplingpolicy.spoor.dev/{name} {}", action.word());
         for warning in warnings {
             eprintln!("Warning: {name}: {warning}");
         }
@@ -126,8 +127,8 @@ pub(super) fn print_convergence(convergence: &Convergence) {
             eprintln!("  {instance}");
         }
     } else if let Some(milliseconds) = milliseconds {
-        println!("Converged in {milliseconds:.1} ms ({expected} instances).");
+        say!("Converged in {milliseconds:.1} ms ({expected} instances).");
     } else {
-        println!("Converged: no instance had to be told.");
+        say!("Converged: no instance had to be told.");
     }
 }

@@ -10,6 +10,7 @@ use spoor_api::{
 };
 use spoor_policy::PolicyName;
 
+use super::out::show;
 use super::{
     LabArgs, NamespaceArgs,
     duration::age,
@@ -47,7 +48,7 @@ impl DescribeArgs {
             .iter()
             .map(|policy| described(policy, now))
             .collect::<Result<_, _>>()?;
-        print!("{}", described.join("\n"));
+        show!("{}", described.join("\n"));
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
+use super::out::{say, show};
 use super::{LabArgs, Output, documents::read_all, print_json, table::Table};
 use crate::lab::admin::{Difference, Says};
 
@@ -29,8 +30,8 @@ impl DiffArgs {
         let differences = self.lab.client().diff(&read_all(&self.filenames)?).await?;
         match self.output {
             Output::Json => print_json(&differences)?,
-            Output::Table if differences.is_empty() => println!("No difference."),
-            Output::Table => print!("{}", table(&differences)),
+            Output::Table if differences.is_empty() => say!("No difference."),
+            Output::Table => show!("{}", table(&differences)),
         }
         let code = if differences.is_empty() { 0 } else { 1 };
         Ok(ExitCode::from(code))

@@ -5,6 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Args;
 use spoor_policy::{OperationName, Probability, ServiceName};
 
+use super::out::{say, show};
 use super::{LabArgs, Output, duration::duration, print_json, table::Table};
 use crate::lab::admin::{FaultSetting, Faults};
 
@@ -72,7 +73,7 @@ impl FaultArgs {
 
 fn print(faults: &Faults) {
     if faults.is_empty() {
-        println!("No faults.");
+        say!("No faults.");
         return;
     }
     let mut table = Table::new(&["SERVICE", "OPERATION", "DELAY", "ERRORS"]);
@@ -91,5 +92,5 @@ fn print(faults: &Faults) {
             ]);
         }
     }
-    print!("{table}");
+    show!("{table}");
 }

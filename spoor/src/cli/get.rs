@@ -8,6 +8,7 @@ use serde::Serialize;
 use spoor_api::{API_VERSION, SamplingPolicy, to_yaml};
 use spoor_policy::PolicyName;
 
+use super::out::{say, show};
 use super::{
     Client, LabArgs, NamespaceArgs,
     policy_row::{HEADINGS, WIDE_HEADINGS, row, wide_row},
@@ -79,7 +80,7 @@ impl GetArgs {
             Format::Json | Format::Yaml => self.print_resources(policies)?,
             Format::Name => {
                 for policy in &policies {
-                    println!("samplingpolicy.spoor.dev/{}", policy.metadata.name);
+                    say!("samplingpolicy.spoor.dev/{}", policy.metadata.name);
                 }
             }
             Format::Table | Format::Wide => {
@@ -108,7 +109,7 @@ impl GetArgs {
     fn print_resource(&self, resource: &(impl Serialize + 'static)) -> anyhow::Result<()> {
         match self.output {
             Format::Json => print_json(resource)?,
-            _ => print!("{}", to_yaml(resource)?),
+            _ => show!("{}", to_yaml(resource)?),
         }
         Ok(())
     }
@@ -116,7 +117,7 @@ impl GetArgs {
 
 fn print_table(policies: &[SamplingPolicy], wide: bool) {
     if policies.is_empty() {
-        println!("No policies: every trace is kept where no service says otherwise.");
+        say!("No policies: every trace is kept where no service says otherwise.");
         return;
     }
     let now = Timestamp::now();
@@ -132,7 +133,7 @@ fn print_table(policies: &[SamplingPolicy], wide: bool) {
             row(policy, now)
         });
     }
-    print!("{table}");
+    show!("{table}");
 }
 
 async fn warn_of_folder(client: &Client) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ mod duration;
 mod failure;
 mod fault;
 mod get;
+pub(crate) mod out;
 mod overrule;
 mod policy_row;
 mod run;
@@ -22,6 +23,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use reqwest::Url;
 use spoor_policy::Namespace;
+
+use out::say;
 
 pub use client::Client;
 pub use duration::{age, duration};
@@ -133,6 +136,6 @@ impl LabArgs {
 
 /// Prints a value for scripts: one line of JSON.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string(value)?);
+    say!("{}", serde_json::to_string(value)?);
     Ok(())
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use spoor_api::{Head, Metadata, SamplingPolicy, SamplingPolicySpec, Target, to_yaml};
 use spoor_policy::{OperationName, PolicyName, Probability, ServiceName};
 
+use super::out::{say, show};
 use super::{
     LabArgs, NamespaceArgs,
     apply::{WaitArgs, exit_code, print_changes, print_convergence},
@@ -58,7 +59,7 @@ impl OverrideArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let policy = self.policy(Timestamp::now())?;
         match self.output {
-            Some(Format::Yaml) => print!("{}", to_yaml(&policy)?),
+            Some(Format::Yaml) => show!("{}", to_yaml(&policy)?),
             Some(Format::Json) => super::print_json(&policy)?,
             None => return self.apply(&policy).await,
         }
@@ -82,7 +83,7 @@ impl OverrideArgs {
             print_convergence(convergence);
         }
         if let Some(until) = &policy.spec.expires_at {
-            println!(
+            say!(
                 "It holds until {until}, or `spoor delete {}`.",
                 policy.metadata.name
             );

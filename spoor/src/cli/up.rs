@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Output, print_json, signals};
+use super::{Output, out, signals};
 use crate::lab::{Lab, Settings, Stopped};
 
 /// Start the lab: services, control plane and trace pipeline
@@ -16,11 +16,11 @@ use crate::lab::{Lab, Settings, Stopped};
   spoor up --services service-a,service-b
   spoor up --any-ports --output json       for scripts: one line with all addresses")]
 pub struct UpArgs {
-    #[command(flatten)]
-    settings: Settings,
     /// How to print where everything is
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// What is printed for scripts when all is ready.
@@ -51,12 +51,12 @@ impl UpArgs {
         };
         let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
         match self.output {
-            Output::Json => print_json(&Ready {
+            Output::Json => offer_json(&Ready {
                 event: "ready",
                 milliseconds,
                 urls: lab.urls(),
             })?,
-            Output::Table => print_urls(lab.urls(), milliseconds),
+            Output::Table => out::offer(format_args!("{}", in_words(lab.urls(), milliseconds))),
         }
         told_to_end.await;
         eprintln!("Stopping: no new requests, those accepted are answered.");
@@ -69,18 +69,17 @@ impl UpArgs {
             }
         };
         match self.output {
-            Output::Json => print_json(&Ended {
+            Output::Json => offer_json(&Ended {
                 event: "stopped",
                 stopped,
             })?,
-            Output::Table => println!("{stopped}"),
+            Output::Table => out::offer(format_args!("{stopped}\n")),
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn print_urls(urls: &BTreeMap<String, String>, milliseconds: f64) {
-    println!("The lab is ready ({milliseconds:.0} ms).");
+fn in_words(urls: &BTreeMap<String, String>, milliseconds: f64) -> String {
     let of_people = [
         ("service-a", "a request through service-a and service-b"),
         ("gateway", "the wishlist"),
@@ -91,12 +90,18 @@ fn print_urls(urls: &BTreeMap<String, String>, milliseconds: f64) {
         ("sampling-grpc", "the same over gRPC, and Spoor's stream"),
         ("admin", "the lab's API, for `spoor apply` and its like"),
     ];
-    for (name, what) in of_people {
-        if let Some(url) = urls.get(name) {
-            println!("  {url:<28} {what}");
-        }
-    }
-    println!("Ctrl-C ends it.");
+    let lines = of_people.iter().filter_map(|(name, what)| {
+        let url = urls.get(*name)?;
+        Some(format!("  {url:<28} {what}\n"))
+    });
+    let lines: String = lines.collect();
+    format!("The lab is ready ({milliseconds:.0} ms).\n{lines}Ctrl-C ends it.\n")
+}
+
+/// A lab goes on when nobody reads what it says.
+fn offer_json(value: &impl Serialize) -> serde_json::Result<()> {
+    out::offer(format_args!("{}\n", serde_json::to_string(value)?));
+    Ok(())
 }
 
 fn log_to_standard_error() {

@@ -14,6 +14,7 @@ use super::{
     DemoError,
     rates::{self, RateResult, observe},
 };
+use crate::cli::out::say;
 use crate::{
     cli::Output,
     lab::{
@@ -56,10 +57,10 @@ pub(super) async fn take(ports: Ports, output: Output) -> Result<bool, DemoError
     let (results, restarted) = toured?;
     let passed = restarted.is_empty() && results.iter().all(RateResult::passed);
     if people {
-        println!("\n{stopped}");
-        println!("{}", conclusion(&results, &restarted));
+        say!("\n{stopped}");
+        say!("{}", conclusion(&results, &restarted));
     } else {
-        println!(
+        say!(
             "{}",
             json!({"rates": results, "restarted": restarted, "passed": passed})
         );
@@ -72,7 +73,7 @@ type Toured = (Vec<RateResult>, Vec<String>);
 async fn stages(lab: &Lab, people: bool, started_in: Duration) -> Result<Toured, DemoError> {
     let say = |text: &str| {
         if people {
-            println!("{text}");
+            say!("{text}");
         }
     };
     let processes = lab.processes();

@@ -8,6 +8,15 @@ use super::ports::Ports;
 use crate::{cli::duration, service::Service};
 
 const DEFAULT_SAMPLER: &str = "parentbased_always_on";
+/// As OpenTelemetry names them.
+const SAMPLERS: [&str; 6] = [
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+];
 const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 
 /// A lab's settings, as options and environment variables.
@@ -20,13 +29,19 @@ pub struct Settings {
     #[arg(long, env = "SPOOR_POLICIES", value_name = "DIR")]
     pub policies: Option<PathBuf>,
     /// How much memory traces may take, such as 64MiB; the oldest go first
+    /// [default: 512MiB]
     #[arg(long, env = "SPOOR_STORE_BYTES", value_name = "SIZE", value_parser = bytes)]
     pub store_bytes: Option<usize>,
     /// The services to start [default: all]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "SERVICE")]
     pub services: Vec<Service>,
     /// What services sample where no policy decides
-    #[arg(long, env = "OTEL_TRACES_SAMPLER", default_value = DEFAULT_SAMPLER)]
+    #[arg(
+        long,
+        env = "OTEL_TRACES_SAMPLER",
+        default_value = DEFAULT_SAMPLER,
+        value_parser = SAMPLERS
+    )]
     pub sampler: String,
     /// The sampler's argument, such as a ratio
     #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "ARGUMENT")]

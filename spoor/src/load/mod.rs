@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 pub use drive::{Load, LoadError, Pace, drive};
 
 use crate::cli::Output;
+use crate::cli::out::{say, show};
 
 /// Send load to a service and measure the latency
 #[derive(Args, Clone, Debug)]
@@ -71,8 +72,8 @@ impl LoadArgs {
         bar.finish_and_clear();
         let summary = summary?;
         match self.output {
-            Output::Json => println!("{}", summary.to_json()),
-            Output::Table => print!("{summary}"),
+            Output::Json => say!("{}", summary.to_json()),
+            Output::Table => show!("{summary}"),
         }
         Ok(if summary.failed == 0 {
             ExitCode::SUCCESS

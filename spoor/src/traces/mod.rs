@@ -13,6 +13,7 @@ pub use client::{AskError, Query, Traces};
 pub use render::{Canvas, render};
 
 use crate::cli::Output;
+use crate::cli::out::{say, show};
 
 /// Where the traces are
 #[derive(Args, Clone, Debug)]
@@ -94,8 +95,8 @@ impl TracesArgs {
         let output = self.output;
         let found = traces.newest(&services, &self.into_query()).await?;
         match output {
-            Output::Json => println!("{}", list::json(&found)),
-            Output::Table => print!("{}", list::table(&found, jiff::Timestamp::now())),
+            Output::Json => say!("{}", list::json(&found)),
+            Output::Table => show!("{}", list::table(&found, jiff::Timestamp::now())),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -127,10 +128,10 @@ impl TraceArgs {
         };
         let tree = Tree::new(traces.trace(&id).await?);
         match self.output {
-            Output::Json => println!("{}", render::json(&id, &tree)),
+            Output::Json => say!("{}", render::json(&id, &tree)),
             Output::Table => {
-                print!("{}", render(&id, &tree, Canvas::terminal()));
-                println!(
+                show!("{}", render(&id, &tree, Canvas::terminal()));
+                say!(
                     "\n{}/trace/{id}",
                     self.source.traces_url.trim_end_matches('/')
                 );

@@ -57,6 +57,39 @@ async fn a_data_folder_is_one_labs_alone() {
 }
 
 #[tokio::test]
+async fn damaged_policies_are_named_not_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("policies.json");
+    std::fs::write(&kept, "{\"applied\": [").unwrap();
+    let ended = run(
+        command()
+            .args(["up", "--any-ports", "--data"])
+            .arg(folder.path()),
+        "",
+    )
+    .await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(ended.stderr.contains(kept.to_str().unwrap()), "{ended:?}");
+    assert!(ended.stderr.contains("damaged") && ended.stderr.contains("move the file away"));
+}
+
+#[tokio::test]
+async fn a_reader_that_has_had_enough_ends_a_verb_quietly() {
+    let verb = "override service-a 1% --for 1m -o yaml";
+    let script = format!(
+        "{} {verb} | (exec <&-; sleep 1)",
+        env!("CARGO_BIN_EXE_spoor")
+    );
+    let ended = run(
+        tokio::process::Command::new("bash").args(["-c", &script]),
+        "",
+    )
+    .await;
+    assert_eq!(ended.stderr, "", "{ended:?}");
+}
+
+#[tokio::test]
 async fn an_unknown_service_is_answered_with_the_known() {
     let ended = run(command().args(["run", "service-c"]), "").await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
