@@ -95,6 +95,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
             milliseconds(tree.duration()),
             found.share * 100.0
         );
+        let text = console::truncate_str(&text, canvas.columns, "…");
         let _ = writeln!(out, "{}", canvas.paint(Style::new().yellow().bold(), &text));
     }
     out
