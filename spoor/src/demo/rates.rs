@@ -170,7 +170,7 @@ async fn arrived(lab: &Lab, before: u64, sampled: u64) -> u64 {
 }
 
 /// Traces that ever came into the store.
-fn kept_traces(lab: &Lab) -> u64 {
+pub(super) fn kept_traces(lab: &Lab) -> u64 {
     let occupancy = lab.pipeline().store().occupancy();
     u64::try_from(occupancy.traces)
         .unwrap_or(u64::MAX)

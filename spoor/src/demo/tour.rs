@@ -104,7 +104,8 @@ async fn stages(lab: &Lab, people: bool, started_in: Duration) -> Result<Toured,
     Ok((results, restarted(&processes, &lab.processes())))
 }
 
-/// Sends some requests at B's usual pace and waits for a whole trace of one.
+/// Sends some requests at B's usual pace and waits for a whole trace of one; also for a part of
+/// every other, so that none comes in later and is counted with a rate.
 async fn first_trace(lab: &Lab, url: &Uri) -> Result<(String, Tree), DemoError> {
     let load = Load {
         url: url.clone(),
@@ -119,8 +120,9 @@ async fn first_trace(lab: &Lab, url: &Uri) -> Result<(String, Tree), DemoError> 
     let traces = Traces::at(&address(lab, "traces")?.to_string())?;
     let deadline = Instant::now() + DEADLINE;
     while Instant::now() < deadline {
-        if let Some((id, tree)) = whole_trace(&traces).await? {
-            return Ok((id, tree));
+        let have_all_come = rates::kept_traces(lab) >= FIRST_REQUESTS;
+        if let (true, Some(found)) = (have_all_come, whole_trace(&traces).await?) {
+            return Ok(found);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
