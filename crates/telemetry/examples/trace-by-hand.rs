@@ -1,27 +1,31 @@
 //! The smallest trace there is: two spans of `my-otel-service`, a parent and its child, made by
-//! hand through OpenTelemetry's own API.
+//! hand with nothing but OpenTelemetry's own packages.
 //!
 //! `cargo run -p spoor-telemetry --example trace-by-hand`, with a receiver at
-//! `OTEL_EXPORTER_OTLP_ENDPOINT`, by default `http://127.0.0.1:4317`.
+//! `OTEL_EXPORTER_OTLP_ENDPOINT`, by default `http://localhost:4317`.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::Context as _;
 use opentelemetry::{
     Context, KeyValue,
-    trace::{SpanKind, TraceContextExt, Tracer},
+    trace::{SpanKind, TraceContextExt, Tracer, TracerProvider},
 };
-use spoor_policy::ServiceName;
-use spoor_telemetry::{Settings, Telemetry, settings::SettingError};
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let settings = Settings::read(variable).map_err(|errors| anyhow!(lines(&errors)))?;
-    let settings = settings.or_service(ServiceName::new("my-otel-service")?);
-    let telemetry = Telemetry::start(settings)?;
-    let tracer = telemetry
-        .tracer()
-        .context("OTEL_SDK_DISABLED: must not be \"true\" here")?;
+    let exporter = SpanExporter::builder().with_tonic().build()?;
+    let provider = SdkTracerProvider::builder()
+        .with_resource(
+            Resource::builder()
+                .with_service_name("my-otel-service")
+                .build(),
+        )
+        .with_batch_exporter(exporter)
+        .build();
+    let tracer = provider.tracer("trace-by-hand");
 
     let builder = tracer.span_builder("parent").with_kind(SpanKind::Server);
     let parent = Context::new().with_span(tracer.build_with_context(builder, &Context::new()));
@@ -35,27 +39,10 @@ async fn main() -> anyhow::Result<()> {
     child.span().end();
     parent.span().end();
 
+    provider.force_flush().context(
+        "the spans were not taken: is there a receiver? `spoor up` starts one on port 4317",
+    )?;
     let trace = parent.span().span_context().trace_id();
-    let drained = telemetry.shutdown(Duration::from_secs(10)).await;
-    if drained.exported < 2 {
-        bail!(
-            "{} of 2 spans were exported: is there a receiver?",
-            drained.exported
-        );
-    }
     println!("trace {trace}\nhttp://127.0.0.1:16686/trace/{trace}");
     Ok(())
-}
-
-fn variable(name: &str) -> Option<String> {
-    let local = (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://127.0.0.1:4317".to_owned());
-    std::env::var(name).ok().or(local)
-}
-
-fn lines(errors: &[SettingError]) -> String {
-    errors
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
 }
