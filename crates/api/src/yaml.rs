@@ -54,6 +54,9 @@ pub(crate) fn parse(text: &str) -> Result<Value, Malformed> {
                 error.location().is_none() && Deserializer::from_str(text).nth(1).is_some();
             let problem = match has_another {
                 true => "must have a line `---` before the next document".to_owned(),
+                false if is_indented_by_tab(text, &error) => {
+                    "must be indented with spaces, not with tabs".to_owned()
+                }
                 false => shortened(&without_location(&error), MAX_MESSAGE).into_owned(),
             };
             Malformed {
@@ -104,6 +107,12 @@ pub(crate) fn line(text: &str, path: &FieldPath) -> usize {
             None => return 1,
         }
     }
+}
+
+fn is_indented_by_tab(text: &str, error: &serde_yaml::Error) -> bool {
+    let line = error.location().map(|location| location.line());
+    let line = line.and_then(|line| text.lines().nth(line.checked_sub(1)?));
+    line.is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'))
 }
 
 /// The message without "at line 2 column 1": who reports it puts file and line in front.

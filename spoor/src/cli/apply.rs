@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::out::say;
-use super::{Client, LabArgs, Output, documents::read_all, duration, print_json};
+use super::{Client, LabArgs, Output, documents::read_all, duration, failure::Invalid, print_json};
 use crate::lab::admin::{Applied, Change, Convergence};
 
 /// Apply policies from files, all or none
@@ -54,6 +54,9 @@ impl ApplyArgs {
         let documents = read_all(&self.filenames)?;
         let client = self.lab.client();
         let applied = client.apply(&documents).await?;
+        if applied.policies.is_empty() {
+            return Err(Invalid(vec![self.nothing_there()]).into());
+        }
         if self.output == Output::Table {
             print_changes(&applied.policies);
         }
@@ -67,6 +70,13 @@ impl ApplyArgs {
             (Output::Table, None) => {}
         }
         Ok(exit_code(convergence.as_ref()))
+    }
+}
+
+impl ApplyArgs {
+    fn nothing_there(&self) -> String {
+        let files = self.filenames.iter().map(|file| file.display().to_string());
+        format!("no policy in {}", files.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -94,9 +104,6 @@ pub(super) fn exit_code(convergence: Option<&Convergence>) -> ExitCode {
 }
 
 pub(super) fn print_changes(changes: &[Change]) {
-    if changes.is_empty() {
-        say!("No policies there.");
-    }
     for Change {
         name,
         action,

@@ -10,6 +10,7 @@ use spoor_policy::{Namespace, PolicyName};
 use super::{
     LabArgs, NamespaceArgs, Output,
     apply::{WaitArgs, exit_code, print_changes, print_convergence},
+    client::ClientError,
     documents::read_all,
     failure::Invalid,
     print_json,
@@ -55,16 +56,27 @@ struct Report {
 impl DeleteArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let client = self.lab.client();
-        let mut changes = vec![];
+        let (mut changes, mut refused) = (vec![], false);
         for (namespace, name) in self.keys()? {
-            let change = client.delete(&namespace, &name).await?;
+            let change = match client.delete(&namespace, &name).await {
+                Ok(change) => change,
+                Err(ClientError::Refused(why)) => {
+                    eprintln!("spoor: {why}");
+                    refused = true;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             if self.output == Output::Table {
                 print_changes(std::slice::from_ref(&change));
             }
             changes.push(change);
         }
         let convergence = self.wait.until_converged(&client).await?;
-        let code = exit_code(convergence.as_ref());
+        let code = match refused {
+            true => ExitCode::FAILURE,
+            false => exit_code(convergence.as_ref()),
+        };
         match (self.output, &convergence) {
             (Output::Json, _) => print_json(&Report {
                 policies: changes,
@@ -101,6 +113,8 @@ impl DeleteArgs {
             }
         }
         if errors.is_empty() {
+            keys.sort();
+            keys.dedup();
             Ok(keys)
         } else {
             Err(Invalid(errors).into())

@@ -10,10 +10,11 @@ use spoor_api::{
 };
 use spoor_policy::PolicyName;
 
-use super::out::show;
+use super::out::{say, show};
 use super::{
     LabArgs, NamespaceArgs,
     duration::age,
+    get::NO_POLICIES,
     policy_row::{status_word, strategy, targets},
     table::Table,
 };
@@ -42,6 +43,9 @@ impl DescribeArgs {
         }
         if self.names.is_empty() {
             policies = client.policies(namespace).await?;
+        }
+        if policies.is_empty() {
+            say!("{NO_POLICIES}");
         }
         let now = Timestamp::now();
         let described: Vec<String> = policies

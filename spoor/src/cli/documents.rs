@@ -8,6 +8,9 @@ use std::{
 
 use crate::lab::admin::{Document, Documents};
 
+/// More than any file of policies needs.
+const FILE_BYTES: u64 = 1024 * 1024;
+
 /// Why a file can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadFilesError {
@@ -40,23 +43,30 @@ pub fn read_all(filenames: &[PathBuf]) -> Result<Documents, ReadFilesError> {
 }
 
 fn standard_input() -> Result<Document, ReadFilesError> {
-    let mut text = String::new();
-    io::stdin()
-        .read_to_string(&mut text)
-        .map_err(|error| ReadFilesError::Read("standard input".into(), error))?;
     Ok(Document {
         source: "<stdin>".into(),
-        text,
+        text: text(io::stdin().lock())
+            .map_err(|error| ReadFilesError::Read("standard input".into(), error))?,
     })
 }
 
 fn read(path: &Path) -> Result<Document, ReadFilesError> {
-    let text =
-        fs::read_to_string(path).map_err(|error| ReadFilesError::Read(path.to_owned(), error))?;
+    let text = fs::File::open(path)
+        .and_then(text)
+        .map_err(|error| ReadFilesError::Read(path.to_owned(), error))?;
     Ok(Document {
         source: path.display().to_string(),
         text,
     })
+}
+
+fn text(file: impl Read) -> io::Result<String> {
+    let mut bytes = vec![];
+    file.take(FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not text in UTF-8"))
 }
 
 fn policy_files(folder: &Path) -> Result<Vec<PathBuf>, ReadFilesError> {

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::client::ClientError;
+use super::{client::ClientError, documents::ReadFilesError};
+use crate::load::LoadError;
 use crate::service::Service;
 
 /// What was asked for can't be right: exit code 2, as for a wrong option.
@@ -22,13 +23,25 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         (Some(ClientError::Invalid(faults)), _) | (_, Some(Invalid(faults))) => faults,
         _ => {
             eprintln!("spoor: {}", in_a_line(error));
-            return ExitCode::FAILURE;
+            return if is_wrong_input(error) {
+                ExitCode::from(2)
+            } else {
+                ExitCode::FAILURE
+            };
         }
     };
     for fault in faults {
         eprintln!("{fault}");
     }
     ExitCode::from(2)
+}
+
+fn is_wrong_input(error: &anyhow::Error) -> bool {
+    error.is::<ReadFilesError>()
+        || matches!(
+            error.downcast_ref(),
+            Some(LoadError::Address(_) | LoadError::Path { .. })
+        )
 }
 
 /// Prints what is wrong with the command line, or the help that was asked for.

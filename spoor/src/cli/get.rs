@@ -11,7 +11,7 @@ use spoor_policy::PolicyName;
 use super::out::{say, show};
 use super::{
     Client, LabArgs, NamespaceArgs,
-    policy_row::{HEADINGS, WIDE_HEADINGS, row, wide_row},
+    policy_row::{HEADINGS, WIDE_HEADINGS, row, wide_row, winners},
     print_json,
     table::Table,
 };
@@ -57,6 +57,10 @@ enum Format {
     /// Their names.
     Name,
 }
+
+/// Where a list would stand.
+pub(super) const NO_POLICIES: &str =
+    "No policies: every trace is kept where no service says otherwise.";
 
 /// As the Kubernetes API lists them.
 #[derive(Serialize)]
@@ -117,21 +121,31 @@ impl GetArgs {
 
 fn print_table(policies: &[SamplingPolicy], wide: bool) {
     if policies.is_empty() {
-        say!("No policies: every trace is kept where no service says otherwise.");
+        say!("{NO_POLICIES}");
         return;
     }
     let now = Timestamp::now();
-    let mut table = Table::new(if wide {
-        WIDE_HEADINGS.as_slice()
+    let mut headings = if wide {
+        WIDE_HEADINGS.to_vec()
     } else {
-        HEADINGS.as_slice()
-    });
-    for policy in policies {
-        table.row(if wide {
+        HEADINGS.to_vec()
+    };
+    let winners: Vec<String> = policies.iter().map(winners).collect();
+    let contested = winners.iter().any(|winners| !winners.is_empty());
+    if contested {
+        headings.push("OVERRIDDEN BY");
+    }
+    let mut table = Table::new(&headings);
+    for (policy, winners) in policies.iter().zip(winners) {
+        let mut cells = if wide {
             wide_row(policy, now)
         } else {
             row(policy, now)
-        });
+        };
+        if contested {
+            cells.push(winners);
+        }
+        table.row(cells);
     }
     show!("{table}");
 }

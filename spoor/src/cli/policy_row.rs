@@ -1,5 +1,7 @@
 //! A policy as a line of a table.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use spoor_api::{
     SamplingPolicy,
@@ -43,7 +45,7 @@ pub fn row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
     vec![
         policy.metadata.name.clone(),
         strategy(policy),
-        condition(policy, Condition::ACCEPTED),
+        accepted(policy),
         condition(policy, Condition::CONVERGED),
         clients.map_or_else(String::new, |clients| {
             format!("{}/{}", clients.current, clients.expected)
@@ -102,6 +104,32 @@ pub fn targets(policy: &SamplingPolicy) -> String {
         "all services".into()
     } else {
         targets.join(",")
+    }
+}
+
+/// Who decides where this policy would, such as `one, two and 3 more`.
+pub fn winners(policy: &SamplingPolicy) -> String {
+    const NAMED: usize = 2;
+    let overridden = policy.status.as_ref().map(|status| &status.overridden);
+    let names: BTreeSet<&str> = overridden
+        .into_iter()
+        .flatten()
+        .map(|place| place.by.as_str())
+        .collect();
+    let named: Vec<&str> = names.iter().copied().take(NAMED).collect();
+    match names.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+/// Where it is not, the reason too.
+fn accepted(policy: &SamplingPolicy) -> String {
+    match find(policy, Condition::ACCEPTED) {
+        Some(condition) if condition.status != ConditionStatus::True => {
+            format!("{} ({})", status_word(condition.status), condition.reason)
+        }
+        _ => condition(policy, Condition::ACCEPTED),
     }
 }
 

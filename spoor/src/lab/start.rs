@@ -12,7 +12,7 @@ use super::{
     admin::Admin,
     data_folder::{DataFolder, DataFolderError},
     doors::Doors,
-    policies::{Desk, FolderError, KeepError},
+    policies::{self, Desk, FolderError},
     ports::TakePortError,
     serve::{metrics, open_doors},
     settings::Settings,
@@ -52,9 +52,9 @@ pub enum StartError {
     /// The data folder can't be used.
     #[error(transparent)]
     Data(#[from] DataFolderError),
-    /// The kept policies can't be read.
+    /// The policies can't be taken up.
     #[error(transparent)]
-    Policies(#[from] KeepError),
+    Policies(#[from] policies::OpenError),
     /// The watched folder can't be watched.
     #[error(transparent)]
     Folder(#[from] FolderError),

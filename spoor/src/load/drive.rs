@@ -150,6 +150,7 @@ pub async fn drive(
         answered: AtomicU64::new(0),
         stop,
     });
+    let stop = shared.stop.clone();
     let mut tally = Tally::new()?;
     let mut connections = JoinSet::new();
     for _ in 0..load.connections.get() {
@@ -166,7 +167,13 @@ pub async fn drive(
             },
         }
     }
-    Ok(tally.summary(load.pace, started.elapsed()))
+    let mut summary = tally.summary(load.pace, started.elapsed());
+    if let (Pace::Rate(_), Some(due), false) =
+        (load.pace, load.expected_requests(), stop.is_cancelled())
+    {
+        summary.unsent = due.saturating_sub(summary.requests);
+    }
+    Ok(summary)
 }
 
 struct Shared {

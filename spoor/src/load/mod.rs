@@ -37,7 +37,7 @@ pub struct LoadArgs {
     #[arg(long, value_parser = crate::cli::duration)]
     duration: Option<Duration>,
     /// Connections, each with one request at a time
-    #[arg(long, default_value = "64")]
+    #[arg(long, default_value = "256")]
     connections: NonZeroUsize,
     /// Where to
     #[arg(long, env = "SPOOR_LOAD_URL", default_value = "http://127.0.0.1:8080")]

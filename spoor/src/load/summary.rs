@@ -77,6 +77,7 @@ impl Tally {
         Summary {
             requests,
             failed,
+            unsent: 0,
             seconds: elapsed.as_secs_f64(),
             requests_per_second: rate(requests, elapsed),
             answers: self
@@ -106,6 +107,8 @@ pub struct Summary {
     pub requests: u64,
     /// How many of them ended with a 4xx, a 5xx or no answer.
     pub failed: u64,
+    /// How many were due, but no connection was free for them before the end.
+    pub unsent: u64,
     /// From the first to the last.
     pub seconds: f64,
     /// Requests through seconds.
@@ -129,6 +132,7 @@ impl Summary {
         serde_json::json!({
             "requests": self.requests,
             "failed": self.failed,
+            "unsent": self.unsent,
             "seconds": self.seconds,
             "requestsPerSecond": self.requests_per_second,
             "answers": self.answers,
@@ -147,6 +151,13 @@ impl fmt::Display for Summary {
         )?;
         for (answer, count) in &self.answers {
             writeln!(f, "  {answer:<20} {count:>10}")?;
+        }
+        if self.unsent > 0 {
+            writeln!(
+                f,
+                "{} more were due, but no connection was free: the rate is more than is answered, or needs more --connections",
+                self.unsent
+            )?;
         }
         let from = if self.corrected {
             "from when each was due"

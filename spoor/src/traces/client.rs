@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde::Deserialize;
 
-use super::list::{self, Found};
+use super::{
+    list::{self, Found},
+    render::printable,
+};
 
 const DEADLINE: Duration = Duration::from_secs(15);
 
@@ -27,8 +30,13 @@ pub enum AskError {
     /// The HTTP client can't be made.
     #[error("preparing the HTTP client: {0}")]
     Client(#[source] reqwest::Error),
-    /// Nobody answers.
-    #[error("asking {url} for traces: {}; is the lab running? `spoor up` starts it", root(.source))]
+    /// Nobody listens there.
+    #[error(
+        "nobody answers for traces at {0}: start a lab with `spoor up`, or name another address with --traces-url"
+    )]
+    NotRunning(String),
+    /// There is no answer, or only a part of one.
+    #[error("asking {url} for traces")]
     Send {
         /// Where.
         url: String,
@@ -54,8 +62,13 @@ pub enum AskError {
         source: serde_json::Error,
     },
     /// There is none.
-    #[error("no trace of {0} yet: send a request first, or look further back")]
+    #[error("no trace of {0} yet: send a request first")]
     NoTrace(String),
+    /// None with this id.
+    #[error(
+        "no trace {0}: it was not sampled, is not finished yet, or has given way to newer ones"
+    )]
+    Unknown(String),
 }
 
 /// What to look for.
@@ -134,11 +147,15 @@ impl Traces {
     /// The spans of a trace.
     ///
     /// # Errors
-    /// [`AskError::Refused`] with 404 for an unknown one.
+    /// [`AskError::Unknown`] if there is none.
     pub async fn trace(&self, id: &str) -> Result<Vec<ResourceSpans>, AskError> {
         let digits: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
-        let answer: Answer = self.get(&format!("/api/v3/traces/{digits}"), &[]).await?;
-        Ok(answer.result.resource_spans)
+        let path = format!("/api/v3/traces/{digits}");
+        match self.get::<Answer>(&path, &[]).await {
+            Ok(answer) => Ok(answer.result.resource_spans),
+            Err(AskError::Refused { status: 404, .. }) => Err(AskError::Unknown(id.to_owned())),
+            Err(error) => Err(error),
+        }
     }
 
     /// The spans of the traces that a query finds for a service.
@@ -219,16 +236,20 @@ impl Traces {
         parameters: &[(&str, String)],
     ) -> Result<T, AskError> {
         let url = format!("{}{path}", self.base);
-        let failed = |source| AskError::Send {
-            url: self.base.clone(),
-            source,
+        let failed = |source: reqwest::Error| {
+            let url = self.base.clone();
+            if source.is_connect() {
+                AskError::NotRunning(url)
+            } else {
+                AskError::Send { url, source }
+            }
         };
         let request = self.http.get(&url).query(parameters);
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
         let body = response.bytes().await.map_err(failed)?;
         if !status.is_success() {
-            let message = String::from_utf8_lossy(&body).chars().take(500).collect();
+            let message = in_words(&body);
             return Err(AskError::Refused {
                 url,
                 status: status.as_u16(),
@@ -239,11 +260,10 @@ impl Traces {
     }
 }
 
-/// The innermost cause, which says what the system said.
-fn root(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+/// What a refusal says: Jaeger wraps it in JSON.
+fn in_words(body: &[u8]) -> String {
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let said = json.pointer("/error/message").and_then(|it| it.as_str());
+    let said = said.map_or_else(|| String::from_utf8_lossy(body), Into::into);
+    printable(&said).chars().take(500).collect()
 }

@@ -38,7 +38,7 @@ pub(super) fn separate(batches: Vec<ResourceSpans>) -> Vec<Found> {
 
 pub(super) fn table(found: &[Found], now: Timestamp) -> String {
     if found.is_empty() {
-        return "No traces found: send some load (`spoor load`), or look further back.\n"
+        return "No traces found: send some load (`spoor load`), or look further back (--lookback 24h).\n"
             .to_owned();
     }
     let mut table = Table::new(&[

@@ -96,7 +96,10 @@ impl TracesArgs {
         let found = traces.newest(&services, &self.into_query()).await?;
         match output {
             Output::Json => say!("{}", list::json(&found)),
-            Output::Table => show!("{}", list::table(&found, jiff::Timestamp::now())),
+            Output::Table => {
+                let table = list::table(&found, jiff::Timestamp::now());
+                show!("{}", Canvas::terminal().cut(&table));
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

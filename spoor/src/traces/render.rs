@@ -9,7 +9,9 @@ use spoor_traces::tree::{Row, Segment, Tree};
 const MOST_ROWS: usize = 400;
 const NAMES: usize = 44;
 const SERVICES: usize = 16;
-const LEAST_BAR: usize = 16;
+const LEAST_BAR: usize = 10;
+/// All that is neither service, name nor bar: the gaps, the duration, and the mark behind it.
+const REST: usize = 28;
 
 /// What to draw on.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,16 @@ impl Canvas {
             columns,
             colour: console::colors_enabled() && term.is_term(),
         }
+    }
+
+    /// A table for standard output: cut where a terminal would break its lines.
+    #[must_use]
+    pub fn cut(self, table: &str) -> String {
+        if !Term::stdout().is_term() {
+            return table.to_owned();
+        }
+        let cut = |line| format!("{}\n", console::truncate_str(line, self.columns, "…"));
+        table.lines().map(cut).collect()
     }
 
     fn paint(self, style: Style, text: &str) -> String {
@@ -163,15 +175,14 @@ impl Columns {
                 .unwrap_or(0)
         };
         let service = widest(&|row| row.member.service().chars().count()).min(SERVICES);
-        let name = widest(&|row| row.depth * 2 + row.member.span.name.chars().count()).min(NAMES);
-        // Two at each gap, and the duration with its unit behind the bar.
-        let rest = canvas
-            .columns
-            .saturating_sub(service + name + 2 + 2 + 2 + 11);
+        let room = canvas.columns.saturating_sub(service + REST);
+        let name = widest(&|row| row.depth * 2 + row.member.span.name.chars().count())
+            .min(NAMES)
+            .min(room.saturating_sub(LEAST_BAR));
         Self {
             service,
             name,
-            bar: rest.clamp(LEAST_BAR, 80),
+            bar: room.saturating_sub(name).clamp(LEAST_BAR, 80),
         }
     }
 }
@@ -347,6 +358,18 @@ mod tests {
                 .next()
                 .is_some_and(|heading| heading.contains("1 error"))
         );
+    }
+
+    #[test]
+    fn lines_stay_within_the_terminal() {
+        for columns in [72, 80, 100, 160] {
+            let canvas = Canvas { columns, ..CANVAS };
+            let drawn = render("0707", &Tree::new(a_to_b()), canvas);
+            assert!(
+                drawn.lines().all(|line| line.chars().count() <= columns),
+                "{columns}: {drawn}"
+            );
+        }
     }
 
     #[test]

@@ -79,6 +79,34 @@ async fn a_bad_policy_is_refused_and_the_rate_in_force_stays() {
 }
 
 #[tokio::test]
+async fn a_file_without_policies_is_wrong_input() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let huge = format!("{}{}", policy("p", "0%"), "# much\n".repeat(200_000));
+    let files: [(&str, &[u8], &str); 4] = [
+        ("empty.yaml", b"# nothing\n", "no policy in "),
+        ("binary.yaml", b"\xff\xfe\x00", "not text in UTF-8"),
+        ("huge.yaml", huge.as_bytes(), "larger than 1 MiB"),
+        (
+            "tab.yaml",
+            b"metadata:\n\tname: p\n",
+            "tab.yaml:2: must be indented with spaces",
+        ),
+    ];
+    for (name, content, said) in files {
+        let path = lab.folder().join(name);
+        std::fs::write(&path, content).unwrap();
+        let ended = lab.spoor(&["apply", "-f", path.to_str().unwrap()]).await;
+        assert_eq!(ended.code, Some(2), "{name}: {ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{name}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{name}: {ended:?}");
+        assert!(ended.stderr.contains(name), "{name}: {ended:?}");
+    }
+    let missing = lab.spoor(&["apply", "-f", "/nowhere/p.yaml"]).await;
+    assert_eq!(missing.code, Some(2), "{missing:?}");
+    assert!(missing.stderr.contains("/nowhere/p.yaml"), "{missing:?}");
+}
+
+#[tokio::test]
 async fn of_several_files_all_are_applied_or_none() {
     let lab = Lab::start().await;
     let (good, bad) = (

@@ -56,6 +56,12 @@ async fn a_rate_is_kept_and_late_answers_count_from_when_they_were_due() {
     assert_eq!(sent["corrected"], true, "{sent:#}");
     let slowest = sent["latencyMilliseconds"]["max"].as_f64().unwrap();
     assert!(slowest >= 500.0, "{sent:#}");
+    let (sent_in_time, unsent) = (&sent["requests"], &sent["unsent"]);
+    assert_eq!(
+        sent_in_time.as_u64().unwrap() + unsent.as_u64().unwrap(),
+        40,
+        "those that were never sent are told: {sent:#}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,6 +79,25 @@ async fn faults_show_as_failed_requests_and_red_traces() {
     eventually("errors on both services' spans", red, both).await;
     lab.ok(&["fault", "--clear"]).await;
     eventually("none to fail", failing, |sent| sent["failed"] == 0).await;
+}
+
+#[tokio::test]
+async fn an_unknown_trace_is_one_clear_line() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    for (id, said) in [
+        ("5b8aa5a2d2c872e8321cf37308d69df2", "no trace 5b8aa5a2"),
+        ("latte", "must be 1 to 32 hexadecimal digits"),
+    ] {
+        let mut trace = command();
+        trace.args(["trace", id, "--traces-url", lab.url("traces")]);
+        let ended = run(&mut trace, "").await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        assert!(
+            ended.stderr.contains(said) && !ended.stderr.contains('{'),
+            "{ended:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -75,6 +75,27 @@ async fn damaged_policies_are_named_not_forgotten() {
 }
 
 #[tokio::test]
+async fn a_folder_of_policies_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("policies");
+    let ended = run(
+        command()
+            .args(["up", "--any-ports", "--data"])
+            .arg(folder.path())
+            .arg("--policies")
+            .arg(&missing),
+        "",
+    )
+    .await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    assert!(
+        ended.stderr.contains(missing.to_str().unwrap()),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_reader_that_has_had_enough_ends_a_verb_quietly() {
     let verb = "override service-a 1% --for 1m -o yaml";
     let script = format!(

@@ -109,8 +109,26 @@ async fn get_and_describe_show_what_became_of_a_policy() {
 async fn of_two_policies_for_one_target_both_say_who_wins() {
     let lab = Lab::start().await;
     lab.apply(&policy("first", "0%")).await;
-    lab.apply(&policy("second", "100%")).await;
+    let applied = lab
+        .spoor_given(&policy("second", "100%"), &["apply", "-f", "-"])
+        .await;
+    assert!(
+        applied
+            .stderr
+            .contains("second: has no effect: first decides"),
+        "{applied:?}"
+    );
     assert_eq!(lab.requests(5).await, 0);
+    let listed = lab.ok(&["get", "policies"]).await;
+    let [headings, first, second] = listed.lines().collect::<Vec<_>>()[..] else {
+        panic!("{listed}")
+    };
+    assert!(headings.ends_with("OVERRIDDEN BY"), "{listed}");
+    assert!(first.ends_with('-'), "{listed}");
+    assert!(
+        second.contains("False (Conflicted)") && second.ends_with("first"),
+        "{listed}"
+    );
     let second = lab.json(&["get", "policy", "second", "-o", "json"]).await;
     let accepted = &second["status"]["conditions"][0];
     assert_eq!(
@@ -223,6 +241,29 @@ async fn a_fault_fails_requests_until_it_is_cleared() {
     lab.ok(&["fault", "--clear"]).await;
     eventually("well again", status, |status| *status == 200).await;
     assert_eq!(lab.ok(&["fault"]).await, "No faults.\n");
+}
+
+#[tokio::test]
+async fn a_fault_for_a_service_that_nobody_runs_is_refused() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let ended = lab.spoor(&["fault", "service-c", "--errors", "5%"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(
+        ended.stderr,
+        "spoor: no service \"service-c\": there are service-b\n"
+    );
+    assert_eq!(lab.ok(&["fault"]).await, "No faults.\n");
+}
+
+#[tokio::test]
+async fn delete_goes_on_after_a_policy_that_is_not_there() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    lab.apply(&policy("b", "0%")).await;
+    let ended = lab.spoor(&["delete", "a", "b"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.stderr, "spoor: policy \"a\" not found\n");
+    assert!(ended.stdout.contains("b deleted"), "{ended:?}");
+    assert!(lab.ok(&["describe"]).await.starts_with("No policies"));
 }
 
 #[tokio::test]

@@ -36,7 +36,11 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
             .map_err(|error| bad_request("Bad query", error))?;
         let body: Bytes = request.extract().await.map_err(|error| {
             let error: axum::extract::rejection::BytesRejection = error;
-            Problem::new(error.status(), "The body can't be read", error.body_text())
+            let detail = match error.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => "send at most 4 MiB at once".to_owned(),
+                _ => error.body_text(),
+            };
+            Problem::new(error.status(), "The body can't be read", detail)
         })?;
         match essence.as_str() {
             "application/json" => serde_json::from_slice(&body)

@@ -1,6 +1,6 @@
 //! Faults: which there are, add, clear.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     Json,
@@ -27,6 +27,7 @@ pub(super) async fn add(
     setting: Result<Json<FaultSetting>, JsonRejection>,
 ) -> Result<Json<Faults>, Problem> {
     let service = service_name(&service)?;
+    known(&admin, &service)?;
     let Json(setting) = setting.map_err(|error| invalid(error.body_text()))?;
     let fault = fault(&setting)?;
     let mut of_service = of(&admin.control, &service);
@@ -116,6 +117,27 @@ fn setting(fault: &Fault) -> FaultSetting {
 
 fn service_name(text: &str) -> Result<ServiceName, Problem> {
     ServiceName::new(text).map_err(|error| invalid(format!("service {text:?}: {error}")))
+}
+
+/// A fault for a service that nobody runs is a slip of the pen.
+fn known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
+    let children = admin.roster.children().into_keys();
+    let children = children.map(|service| service.to_string());
+    let clients = admin.control.instances().into_iter();
+    let known: BTreeSet<String> = clients
+        .map(|client| client.instance.service.to_string())
+        .chain(children)
+        .collect();
+    if known.contains(service.as_str()) {
+        return Ok(());
+    }
+    let known: Vec<String> = known.into_iter().collect();
+    let detail = format!(
+        "no service {:?}: there are {}",
+        service.as_str(),
+        known.join(", ")
+    );
+    Err(Problem::new(StatusCode::NOT_FOUND, "Not found", detail))
 }
 
 fn invalid(detail: String) -> Problem {

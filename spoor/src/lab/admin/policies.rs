@@ -99,7 +99,7 @@ impl From<DeskError> for Problem {
             DeskError::Invalid(errors) => Self::invalid(errors),
             DeskError::NotFound(key) => Self::not_found(format!("policy {:?}", key.name.as_str())),
             DeskError::OwnedByFolder { .. } => Self::conflict(error.to_string()),
-            DeskError::Keep(source) => internal(format!("nothing was changed: {source}")),
+            DeskError::Keep(_) => internal(format!("{:#}", anyhow::Error::new(error))),
         }
     }
 }

@@ -45,6 +45,17 @@ pub(super) fn accepted(outcome: &Outcome) -> Verdict {
     verdict(status, reason, sentences.collect::<Vec<_>>().join("; "))
 }
 
+/// That it has no effect, and why; none where it has one.
+pub(super) fn decides_nowhere(outcome: &Outcome) -> Option<String> {
+    match &outcome.acceptance {
+        Acceptance::Accepted | Acceptance::PartiallyOverridden(_) => None,
+        Acceptance::Conflicted(winners) => {
+            Some(format!("has no effect: {} decides", joined(winners)))
+        }
+        Acceptance::Expired(at) => Some(format!("has no effect: expired at {at}")),
+    }
+}
+
 /// Whether everything it says could be published.
 pub(super) fn programmed(outcome: &Outcome, evidence: Option<&Evidence>) -> Verdict {
     if !is_accepted(outcome) {

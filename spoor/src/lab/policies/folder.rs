@@ -61,6 +61,12 @@ impl Folder {
         Self(path)
     }
 
+    /// Whether there is a folder to watch.
+    pub(super) fn check(&self) -> Result<(), FolderError> {
+        let listed = fs::read_dir(&self.0).map(drop);
+        listed.map_err(|error| FolderError::List(self.0.clone(), error))
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.0
     }

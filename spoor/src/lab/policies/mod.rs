@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use spoor_api::SamplingPolicy;
 use spoor_control::Control;
-use spoor_policy::{Namespace, PolicyKey, Resolution, Version, resolve};
+use spoor_policy::{Namespace, Outcome, PolicyKey, Resolution, Version, resolve};
 use spoor_traces::Pipeline;
 use tokio::sync::Notify;
 
@@ -71,18 +71,31 @@ pub enum DeskError {
     Keep(#[from] KeepError),
 }
 
+/// Why the lab's policies can't be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Those that were kept can't be read.
+    #[error(transparent)]
+    Kept(#[from] KeepError),
+    /// The folder to watch can't be read.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+}
+
 impl Desk {
     /// Takes up what was kept and what is in the folder, and publishes it.
     ///
     /// # Errors
-    /// When the kept file can't be read. A folder with something wrong in it is no error: it
-    /// shows in [`Desk::folder_status`] until it is put right.
+    /// When the kept file or the folder can't be read. A folder with something wrong in its
+    /// files is no error: it shows in [`Desk::folder_status`] until it is put right.
     pub fn open(
         control: Control,
         pipeline: Pipeline,
         kept: PathBuf,
         folder: Option<PathBuf>,
-    ) -> Result<Self, KeepError> {
+    ) -> Result<Self, OpenError> {
+        let folder = folder.map(Folder::new);
+        folder.as_ref().map_or(Ok(()), Folder::check)?;
         let keep = Keep::new(kept);
         let kept = keep.read()?;
         let state = State {
@@ -96,7 +109,7 @@ impl Desk {
             control,
             pipeline,
             keep,
-            folder: folder.map(Folder::new),
+            folder,
             state: Mutex::new(state),
             resolved: Notify::new(),
         }));
@@ -118,15 +131,9 @@ impl Desk {
             .apply(&sent, Timestamp::now())
             .map_err(DeskError::Invalid)?;
         let version = self.accept(&mut state, book, &actions)?;
-        let warnings = |key: &PolicyKey| {
-            state
-                .resolution
-                .outcomes
-                .get(key)
-                .map(|outcome| outcome.warnings.clone())
-        };
+        let outcome = |key: &PolicyKey| state.resolution.outcomes.get(key);
         let change = |(key, action): &(PolicyKey, Action)| Change {
-            warnings: warnings(key).unwrap_or_default(),
+            warnings: outcome(key).map(warnings).unwrap_or_default(),
             ..change(key, *action)
         };
         Ok(Applied {
@@ -263,6 +270,12 @@ impl State {
             })
             .collect()
     }
+}
+
+/// What the author should know at once.
+fn warnings(outcome: &Outcome) -> Vec<String> {
+    let nowhere = conditions::decides_nowhere(outcome).into_iter();
+    nowhere.chain(outcome.warnings.iter().cloned()).collect()
 }
 
 fn change(key: &PolicyKey, action: Action) -> Change {
