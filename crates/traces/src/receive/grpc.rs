@@ -104,7 +104,7 @@ impl TraceService {
         let Some(refused) = Status::from_header_map(response.headers()) else {
             return response;
         };
-        count(&pipeline, refused.code());
+        count(&pipeline, &refused);
         match refused.code() {
             // To OTLP out of range means: try again. That doesn't help a body that is too large.
             Code::OutOfRange => Status::resource_exhausted(refused.message()).into_http(),
@@ -113,10 +113,12 @@ impl TraceService {
     }
 }
 
-fn count(pipeline: &Pipeline, code: Code) {
-    let refusal = match code {
+fn count(pipeline: &Pipeline, refused: &Status) {
+    let refusal = match refused.code() {
         Code::Ok => return,
         Code::OutOfRange => Refusal::TooLarge,
+        // Not asked to try again: it is tonic's answer to what is too large when decompressed.
+        Code::ResourceExhausted if refused.details().is_empty() => Refusal::TooLarge,
         Code::ResourceExhausted => Refusal::Overloaded,
         Code::Unavailable => Refusal::ShuttingDown,
         Code::DeadlineExceeded => Refusal::TimedOut,

@@ -42,6 +42,8 @@ enum HttpError {
     Body(#[from] BodyError),
     #[error("the body is no valid JSON of an ExportTraceServiceRequest: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("the body takes more memory as JSON than there is: send smaller batches, or protobuf")]
+    TooLargeAsJson,
     #[error(transparent)]
     Request(#[from] InvalidRequest),
 }
@@ -102,6 +104,11 @@ async fn take(
         bytes = body::gunzip(&bytes, settings, &mut share)?;
     }
     if encoding == Encoding::Json {
+        let memory = json::memory(&bytes);
+        if !share.may_ever_grow(memory) {
+            return Err(HttpError::TooLargeAsJson);
+        }
+        share.grow(memory).map_err(BodyError::from)?;
         bytes = json::to_protobuf(&bytes)?;
     }
     Ok(pipeline.accept(&bytes)?)
@@ -129,7 +136,8 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, HttpError> {
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, HttpError> {
     match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"" | b"identity") => Ok(false),
+        None | Some(b"") => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case(b"identity") => Ok(false),
         Some(text) if text.eq_ignore_ascii_case(b"gzip") => Ok(true),
         Some(text) => Err(HttpError::ContentEncoding(
             String::from_utf8_lossy(text).into_owned(),
@@ -159,7 +167,8 @@ impl HttpError {
             Self::Body(BodyError::Aborted(_)) => {
                 (StatusCode::BAD_REQUEST, Code::Cancelled, Refusal::Aborted)
             }
-            Self::Body(BodyError::TooLarge { .. } | BodyError::TooLargeDecompressed { .. }) => (
+            Self::TooLargeAsJson
+            | Self::Body(BodyError::TooLarge { .. } | BodyError::TooLargeDecompressed { .. }) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 Code::InvalidArgument,
                 Refusal::TooLarge,

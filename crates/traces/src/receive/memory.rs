@@ -49,6 +49,11 @@ pub(crate) struct Share {
 }
 
 impl Share {
+    /// Whether so many bytes more would be had if nobody else took any.
+    pub(crate) fn may_ever_grow(&self, bytes: usize) -> bool {
+        self.bytes.saturating_add(bytes) <= self.memory.max
+    }
+
     /// Makes the share larger.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Overloaded> {
         let before = self.memory.taken.fetch_add(bytes, Ordering::Relaxed);

@@ -111,6 +111,10 @@ async fn takes_gzip_and_json() {
 #[case::attribute(attributed(json!({"key": "a", "value": {"intValue": 7}})))]
 #[case::text_number(attributed(json!({"key": "a", "value": {"intValue": "7"}})))]
 #[case::whole_double(attributed(json!({"key": "a", "value": {"doubleValue": 7}})))]
+#[case::text_double(attributed(json!({"key": "a", "value": {"doubleValue": "1.5"}})))]
+#[case::not_a_number(attributed(json!({"key": "a", "value": {"doubleValue": "NaN"}})))]
+#[case::null(attributed(json!({"key": "a", "value": {"arrayValue": {"values": null}}})))]
+#[case::nulls(json!({"resourceSpans": [{"resource": null, "schemaUrl": null, "scopeSpans": null}]}))]
 #[case::bool(attributed(json!({"key": "a", "value": {"boolValue": true}})))]
 #[case::array(attributed(json!({"key": "a", "value": {"arrayValue": {"values": [{"stringValue": "x"}]}}})))]
 #[case::empty_array(attributed(json!({"key": "a", "value": {"arrayValue": {}}})))]
@@ -285,6 +289,26 @@ async fn refuses_what_is_too_large_without_keeping_it() {
 }
 
 #[tokio::test]
+async fn refuses_json_that_grows_when_it_is_read() {
+    let receiver = Receiver::start(Settings::default()).await;
+    let spans = vec!["{}"; 1 << 20].join(",");
+    let body = format!(r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{spans}]}}]}}]}}"#);
+    let response = Client::new()
+        .post(format!("http://{}/v1/traces", receiver.http))
+        .header("content-type", "application/json")
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let metrics = receiver.metrics();
+    assert!(
+        metrics.contains("requests_refused_total{reason=\"too_large\"} 1"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
 async fn asks_to_come_back_when_it_has_no_memory() {
     let receive = ReceiveSettings {
         max_receiving_bytes: 1_000,
@@ -381,13 +405,22 @@ async fn refuses_over_grpc() {
         !too_large.contains_key("grpc-status-details-bin"),
         "not to be tried again"
     );
+    let channel = tonic::transport::Endpoint::new(format!("http://{}", receiver.grpc)).unwrap();
+    let mut client = TraceServiceClient::new(channel.connect().await.unwrap())
+        .send_compressed(CompressionEncoding::Gzip);
+    let bomb = ExportTraceServiceRequest {
+        resource_spans: vec![batch(&"a".repeat(64 << 20), Vec::new())],
+    };
+    let refused = client.export(bomb).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+    assert!(refused.details().is_empty(), "not to be tried again");
     let metrics = receiver.metrics();
     assert!(
         metrics.contains("requests_refused_total{reason=\"bad_data\"} 1"),
         "{metrics}"
     );
     assert!(
-        metrics.contains("requests_refused_total{reason=\"too_large\"} 1"),
+        metrics.contains("requests_refused_total{reason=\"too_large\"} 2"),
         "{metrics}"
     );
 }
