@@ -19,7 +19,9 @@ const ORPHANS_GRACE: Duration = Duration::from_secs(5);
 #[derive(Subcommand, Debug)]
 #[command(after_help = "Examples:
   spoor run service-b --wait 0ms
-  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 spoor run service-a")]
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 spoor run service-a
+  SPOOR_CONTROL_ENDPOINT=http://127.0.0.1:5779 spoor run service-a
+                                         with the policies and faults of a lab")]
 pub enum RunService {
     /// The edge that calls service-b, over HTTP
     ServiceA(spoor_ab::a::Args),

@@ -62,7 +62,7 @@ pub enum AskError {
         source: serde_json::Error,
     },
     /// There is none.
-    #[error("no trace of {0} yet: send a request first")]
+    #[error("no trace of {0} yet: send a request first, and give its spans a second or two")]
     NoTrace(String),
     /// None with this id.
     #[error(
