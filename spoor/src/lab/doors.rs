@@ -1,8 +1,9 @@
 //! Serves what listens on the lab's ports.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
+use spoor_telemetry::serve;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
@@ -15,8 +16,8 @@ pub(super) struct Doors {
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ServeError {
-    #[error("accept connections")]
-    Http(#[from] io::Error),
+    #[error(transparent)]
+    Http(#[from] serve::ServeError),
     #[error("accept connections")]
     Grpc(#[from] tonic::transport::Error),
 }
@@ -33,16 +34,7 @@ impl Doors {
     pub(super) fn http(&mut self, what: &'static str, listener: TcpListener, router: Router) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            let listener = listener.tap_io(move |connection| {
-                if let Err(error) = connection.set_nodelay(true) {
-                    tracing::debug!("{what}: can't set TCP_NODELAY: {error}");
-                }
-            });
-            // Stock sampling clients are told apart by their address.
-            let router = router.into_make_service_with_connect_info::<SocketAddr>();
-            let served = axum::serve(listener, router)
-                .with_graceful_shutdown(stop.cancelled_owned())
-                .await;
+            let served = serve::http(listener, router, serve::GRACE, stop).await;
             (what, served.map_err(ServeError::from))
         });
     }
