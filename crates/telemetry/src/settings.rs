@@ -186,8 +186,11 @@ fn ratio(reader: &mut Reader<'_>) -> Probability {
         .parse()
         .ok()
         .filter(|ratio: &f64| (0.0..=1.0).contains(ratio));
-    // From 0 to 1 it is at most a million, and rounding there is what is wanted.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "from 0 to 1 it is at most a million, and rounding there is what is wanted"
+    )]
     let millionths = ratio.map(|ratio| (ratio * 1e6).round() as u32);
     millionths
         .and_then(|number| Probability::from_millionths(number).ok())

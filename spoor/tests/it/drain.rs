@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::lab::{Lab, eventually};
+use crate::lab::{Lab, PATIENCE, eventually};
 
 /// A request that was sent this long before the signal has been accepted.
 const ACCEPTED: Duration = Duration::from_millis(150);
@@ -103,6 +103,7 @@ async fn received(lab: &Lab, http: &reqwest::Client) -> u64 {
 
 /// The number once it stays the same.
 async fn settled(lab: &Lab, http: &reqwest::Client) -> u64 {
+    let deadline = Instant::now() + PATIENCE;
     let mut last = 0;
     loop {
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -110,6 +111,7 @@ async fn settled(lab: &Lab, http: &reqwest::Client) -> u64 {
         if now == last {
             return now;
         }
+        assert!(Instant::now() < deadline, "still growing: {now} spans");
         last = now;
     }
 }

@@ -89,7 +89,6 @@ fn cpu_seconds() -> Option<f64> {
 fn resident_bytes() -> Option<f64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    // Exact up to 2^53 bytes.
-    #[allow(clippy::cast_precision_loss)]
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
     Some((pages * PAGE) as f64)
 }
