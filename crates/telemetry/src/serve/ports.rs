@@ -48,7 +48,7 @@ impl Ports {
     /// operators' port until the last request is done. Requests in flight finish within `grace`.
     ///
     /// # Errors
-    /// As [`http`].
+    /// As [`http()`].
     pub async fn serve_http(
         self,
         router: Router,
