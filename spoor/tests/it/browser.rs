@@ -190,17 +190,7 @@ impl Browser {
         let wanted = json!({"using": "css selector", "value": selector});
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let url = format!("{}/element", self.session);
-            let answer: Value = self
-                .http
-                .post(url)
-                .json(&wanted)
-                .send()
-                .await
-                .unwrap()
-                .json()
-                .await
-                .unwrap();
+            let answer = self.ask("element", &wanted).await;
             let found = answer["value"]
                 .as_object()
                 .and_then(|value| value.values().next());
@@ -213,18 +203,15 @@ impl Browser {
     }
 
     async fn post(&self, path: &str, body: Value) -> Value {
-        let url = format!("{}/{path}", self.session);
-        let answer: Value = self
-            .http
-            .post(url)
-            .json(&body)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
+        let answer = self.ask(path, &body).await;
         assert!(answer["value"]["error"].is_null(), "{path}: {answer:#}");
         answer["value"].clone()
+    }
+
+    /// The driver's answer, be it an error.
+    async fn ask(&self, path: &str, body: &Value) -> Value {
+        let url = format!("{}/{path}", self.session);
+        let sent = self.http.post(url).json(body).send().await;
+        sent.unwrap().json().await.unwrap()
     }
 }
