@@ -1,5 +1,7 @@
 //! What is kept of a trace once it is whole.
 
+mod digest;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{

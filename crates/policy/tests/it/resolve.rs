@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, ToSpan};
 use rstest::rstest;
-use spoor_policy::{Acceptance, Policy, Resolution, Strategy, resolve};
+use spoor_policy::{Acceptance, Namespace, Policy, Resolution, Strategy, resolve};
 
 use crate::build::{NOW, Spec, key, name, table};
 
@@ -280,4 +280,33 @@ fn a_policy_that_ended_says_when() {
     );
     assert_eq!(resolution.next_expiry, None);
     assert!(resolution.tail.is_empty());
+}
+
+/// Written down, since processes of different age compare it.
+#[test]
+fn a_digest_of_tail_rules_outlives_processes() {
+    let digest = |specs: &[Spec]| {
+        let namespace = Namespace::default();
+        resolved(specs).tail.digest(&namespace).to_string()
+    };
+    let spec = Spec::new("p").at("a", &["x"]).otherwise("10%");
+    assert_eq!(digest(&[spec.clone()]), "6d346b535e6d9bcf4cd310a7e56b1171");
+    assert_eq!(digest(&[spec.clone().percent(5)]), digest(&[spec.clone()]));
+    assert_eq!(
+        digest(&[]),
+        digest(&[spec.clone().tail_only().namespace("other")])
+    );
+    let others = [
+        vec![],
+        vec![spec.clone().otherwise("11%")],
+        vec![spec.clone().no_rules()],
+        vec![Spec::new("q").at("a", &["x"]).otherwise("10%")],
+        vec![Spec::new("p").at("a", &["y"]).otherwise("10%")],
+        vec![Spec::new("p").at("a", &[]).otherwise("10%")],
+        vec![Spec::new("p").otherwise("10%")],
+        vec![spec.clone(), Spec::new("q").otherwise("10%")],
+    ];
+    for other in &others {
+        assert_ne!(digest(other), digest(&[spec.clone()]), "{other:?}");
+    }
 }
