@@ -11,6 +11,7 @@ pub mod read;
 mod sampling_policy;
 pub mod schema;
 pub mod status;
+pub mod tracing_stack;
 mod validate;
 mod yaml;
 
@@ -22,6 +23,7 @@ pub use sampling_policy::{
     Tail, Target,
 };
 pub use status::SamplingPolicyStatus;
+pub use tracing_stack::{TracingStack, TracingStackSpec, TracingStackStatus};
 pub use yaml::to_yaml;
 
 /// The API group.

@@ -10,6 +10,9 @@ pub struct SamplingPolicyStatus {
     /// `Accepted`, `Programmed` and `Converged`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// What most want to know, in few words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
     /// Where it decides, and what it says there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub effective: Vec<Effective>,
@@ -22,6 +25,20 @@ pub struct SamplingPolicyStatus {
     /// What is observed of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
+}
+
+/// What a table of policies shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Head and tail: `1%`, `100% + tail 10%`.
+    pub strategy: String,
+    /// The clients that have it, of those that should: `3/3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<String>,
+    /// The observed rate and what to think of it: `0.98% Consistent`, `0.98% Reported`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<String>,
 }
 
 /// A condition as Kubernetes has it.
@@ -51,6 +68,12 @@ impl Condition {
     pub const PROGRAMMED: &str = "Programmed";
     /// Whether every expected instance has taken it.
     pub const CONVERGED: &str = "Converged";
+    /// Whether a stack takes spans and answers for traces.
+    pub const AVAILABLE: &str = "Available";
+    /// Whether a stack is on the way to what is asked for.
+    pub const PROGRESSING: &str = "Progressing";
+    /// Whether something of a stack is not as it should be.
+    pub const DEGRADED: &str = "Degraded";
 }
 
 /// Whether a [`Condition`] is so.
@@ -111,22 +134,42 @@ pub struct Clients {
     pub slowest_milliseconds: Option<u64>,
 }
 
-/// The rate that is observed, from the instances' counts of root decisions.
+/// The rate that is observed, from counts of root decisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Observed {
+    /// Who counted.
+    pub source: Source,
     /// The length of the window, in seconds.
     pub window_seconds: u32,
     /// Traces started in it.
     pub started: u64,
     /// Traces among them that were sampled.
     pub sampled: u64,
-    /// Their share, as a percentage.
-    pub rate: String,
+    /// Their share, as a percentage; absent where nothing was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
     /// The least that is plausible.
-    pub lower: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<String>,
     /// The most that is plausible.
-    pub upper: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<String>,
     /// `Consistent`, `TooHigh`, `TooLow` or `Unknown`.
     pub verdict: String,
+    /// Why there is no rate, or no verdict on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Who counted the root decisions that make up an [`Observed`] rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Source {
+    /// Spoor's own clients, each known by its identity.
+    Clients,
+    /// The metric `otel.sdk.span.started` of unmodified SDKs. Anyone can send it, so there is no
+    /// verdict.
+    Reported,
+    /// Nobody yet: nothing is there to see.
+    Nothing,
 }
