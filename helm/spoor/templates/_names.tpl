@@ -1,0 +1,42 @@
+{{/* The operator's objects: the release's name, with the chart's in it. */}}
+{{- define "spoor.fullname" -}}
+{{- if contains "spoor" .Release.Name -}}
+{{ .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else -}}
+{{ printf "%s-spoor" (.Release.Name | trunc 34 | trimSuffix "-") }}
+{{- end -}}
+{{- end -}}
+
+{{/* The TracingStack that the applications export to. */}}
+{{- define "spoor.stack" -}}
+{{ .Values.applications.stack | default .Values.stack.name }}
+{{- end -}}
+
+{{- define "spoor.images.operator" -}}
+{{ .Values.images.operator.repository }}:{{ .Values.images.operator.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{- define "spoor.images.applications" -}}
+{{ .Values.images.applications.repository }}:{{ .Values.images.applications.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{/* What selects the pods of a workload. dict: root, name. */}}
+{{- define "spoor.selector" -}}
+app.kubernetes.io/name: {{ .name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- end -}}
+
+{{/* dict: root, name, component. */}}
+{{- define "spoor.labels" -}}
+{{ include "spoor.selector" . }}
+app.kubernetes.io/component: {{ .component }}
+app.kubernetes.io/part-of: spoor
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{/* The path under which Jaeger answers, without a slash at its end. */}}
+{{- define "spoor.query.path" -}}
+{{ dig "jaeger" "basePath" "" .Values.stack.spec | trimSuffix "/" }}
+{{- end -}}

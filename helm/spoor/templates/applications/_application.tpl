@@ -1,0 +1,141 @@
+{{/*
+One application: its ServiceAccount, Deployment, Service, and what protects them.
+dict: root, name, values, port, protocol (http or grpc), callers (those who may call it; none: everybody),
+env (list of EnvVar), writable (a folder that may be written).
+*/}}
+{{- define "spoor.application" -}}
+{{- $stack := include "spoor.stack" .root -}}
+{{- $labels := dict "root" .root "name" .name "component" "application" -}}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "spoor.labels" $labels | nindent 4 }}
+automountServiceAccountToken: false
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "spoor.labels" $labels | nindent 4 }}
+spec:
+  replicas: {{ .values.replicas }}
+  selector:
+    matchLabels: {{- include "spoor.selector" $labels | nindent 6 }}
+  template:
+    metadata:
+      labels:
+        {{- include "spoor.labels" $labels | nindent 8 }}
+        spoor.dev/service: {{ .name }}
+    spec:
+      serviceAccountName: {{ .name }}
+      automountServiceAccountToken: false
+      enableServiceLinks: false
+      securityContext: {{- include "spoor.pod.security" .root | nindent 8 }}
+      {{- include "spoor.pull.secrets" .root | nindent 6 }}
+      {{- include "spoor.scheduling" .values.scheduling | nindent 6 }}
+      containers:
+      - name: {{ .name }}
+        image: {{ include "spoor.images.applications" .root }}
+        imagePullPolicy: {{ .root.Values.images.pullPolicy }}
+        args: [run, {{ .name }}]
+        ports:
+        - {name: {{ .protocol }}, containerPort: {{ .port }}}
+        - {name: ops, containerPort: 9464}
+        # The operator makes it for the TracingStack; the pod starts as soon as it is there.
+        envFrom:
+        - configMapRef: {name: {{ $stack }}-otel-env}
+        env:
+        - {name: SPOOR_LISTEN, value: "0.0.0.0:{{ .port }}"}
+        - {name: SPOOR_OPS_LISTEN, value: "0.0.0.0:9464"}
+        - {name: SPOOR_LOG_FORMAT, value: json}
+        - {name: RUST_LOG, value: {{ .root.Values.applications.logFilter | quote }}}
+        - name: POD_NAME
+          valueFrom: {fieldRef: {fieldPath: metadata.name}}
+        - name: POD_NAMESPACE
+          valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+        - {name: OTEL_SERVICE_NAME, value: {{ .name }}}
+        - name: OTEL_RESOURCE_ATTRIBUTES
+          value: service.namespace=$(POD_NAMESPACE),service.instance.id=$(POD_NAME),service.version={{ .root.Chart.AppVersion }},k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)
+        - {name: SPOOR_CONTROL_TOKEN_FILE, value: /var/run/secrets/spoor.dev/token}
+        - {name: SPOOR_CONTROL_CA_FILE, value: /etc/spoor/ca/ca.crt}
+        {{- with .env }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
+        {{- include "spoor.probes" .root | nindent 8 }}
+        lifecycle:
+          # The endpoint is taken out meanwhile: nobody is sent to a port that closes.
+          preStop: {sleep: {seconds: 3}}
+        resources: {{- toYaml .values.resources | nindent 10 }}
+        securityContext: {{- include "spoor.container.security" .root | nindent 10 }}
+        volumeMounts:
+        - {name: token, mountPath: /var/run/secrets/spoor.dev, readOnly: true}
+        - {name: ca, mountPath: /etc/spoor/ca, readOnly: true}
+        {{- with .writable }}
+        - {name: data, mountPath: {{ . }}}
+        {{- end }}
+      volumes:
+      # Who the pod is, for the control plane and nobody else.
+      - name: token
+        projected:
+          sources:
+          - serviceAccountToken: {audience: spoor.dev, path: token, expirationSeconds: 3600}
+      - name: ca
+        configMap: {name: {{ $stack }}-ca}
+      {{- if .writable }}
+      - name: data
+        emptyDir: {sizeLimit: 256Mi}
+      {{- end }}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "spoor.labels" $labels | nindent 4 }}
+spec:
+  selector: {{- include "spoor.selector" $labels | nindent 4 }}
+  ports:
+  - name: {{ .protocol }}
+    port: {{ .port }}
+    targetPort: {{ .protocol }}
+    appProtocol: {{ eq .protocol "grpc" | ternary "kubernetes.io/h2c" "http" }}
+{{- if gt (int .values.replicas) 1 }}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "spoor.labels" $labels | nindent 4 }}
+spec:
+  maxUnavailable: 1
+  selector:
+    matchLabels: {{- include "spoor.selector" $labels | nindent 6 }}
+{{- end }}
+{{- if .root.Values.networkPolicies.enabled }}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace }}
+  labels: {{- include "spoor.labels" $labels | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels: {{- include "spoor.selector" $labels | nindent 6 }}
+  policyTypes: [Ingress]
+  ingress:
+  - ports: [{port: ops}]
+  - ports: [{port: {{ .protocol }}}]
+    {{- if .callers }}
+    from:
+    {{- range .callers }}
+    - podSelector:
+        matchLabels: {{- include "spoor.selector" (dict "root" $.root "name" .) | nindent 10 }}
+    {{- end }}
+    {{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,6 @@
+{{/* Before the release's own objects, in the order of the weight; gone once it has worked. */}}
+{{- define "spoor.crds.hook" -}}
+helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
