@@ -1,0 +1,38 @@
+use std::path::PathBuf;
+
+/// The folder that holds `etcd`, `kube-apiserver` and `kubectl`.
+#[derive(Clone, Debug)]
+pub struct Assets(PathBuf);
+
+impl Assets {
+    /// The path of one of its programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+/// What `KUBEBUILDER_ASSETS` names. None, with a line that says so, where that isn't set or
+/// lacks a program; with `SPOOR_REQUIRE_ALL=1` that is a failure.
+pub fn assets(test: &str) -> Option<Assets> {
+    let missing = match std::env::var_os("KUBEBUILDER_ASSETS") {
+        None => "KUBEBUILDER_ASSETS is not set".to_owned(),
+        Some(folder) => {
+            let folder = PathBuf::from(folder);
+            match ["etcd", "kube-apiserver", "kubectl"]
+                .iter()
+                .find(|program| !folder.join(program).is_file())
+            {
+                None => return Some(Assets(folder)),
+                Some(program) => format!("KUBEBUILDER_ASSETS has no {program}"),
+            }
+        }
+    };
+    let message = format!("SKIPPED {test}: {missing}");
+    assert_ne!(
+        std::env::var("SPOOR_REQUIRE_ALL").as_deref(),
+        Ok("1"),
+        "{message}"
+    );
+    eprintln!("\n{message}\n");
+    None
+}

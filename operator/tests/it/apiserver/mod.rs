@@ -1,0 +1,39 @@
+//! A real API server of the tests' own: etcd and kube-apiserver from `KUBEBUILDER_ASSETS`, with
+//! RBAC, ServiceAccount tokens and an audit log. No controllers, no scheduler, no kubelet: what
+//! those would do (a pod that becomes Ready) a test does itself.
+//!
+//! All tests of a binary share one server, each in a namespace of its own; a test that stops the
+//! server, or whose operator must see nothing of its neighbours, starts a private one.
+#![allow(dead_code)] // The tests and the benchmarks each use a part.
+
+mod apply;
+mod assets;
+mod audit;
+mod certificates;
+mod eventually;
+mod namespace;
+mod process;
+mod server;
+mod users;
+
+pub use assets::{Assets, assets};
+pub use audit::{Call, Mark};
+pub use eventually::eventually;
+pub use namespace::{Namespace, PodIdentity};
+pub use process::Process;
+pub use server::ApiServer;
+
+use tokio::sync::OnceCell;
+
+/// The server that all tests of this binary share. None, with a line that says so, where there
+/// is none to start; with `SPOOR_REQUIRE_ALL=1` that is a failure.
+pub async fn shared(test: &str) -> Option<&'static ApiServer> {
+    static SHARED: OnceCell<ApiServer> = OnceCell::const_new();
+    let assets = assets(test)?;
+    Some(SHARED.get_or_init(|| ApiServer::start(assets)).await)
+}
+
+/// A server for this test alone.
+pub async fn private(test: &str) -> Option<ApiServer> {
+    Some(ApiServer::start(assets(test)?).await)
+}

@@ -1,0 +1,156 @@
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use serde_json::json;
+
+use super::{Assets, Process, certificates::Certificates, eventually};
+
+/// etcd and kube-apiserver.
+#[derive(Debug)]
+pub struct ApiServer {
+    pub(super) assets: Assets,
+    pub(super) folder: PathBuf,
+    pub(super) certificates: Certificates,
+    pub(super) port: u16,
+    pub(super) etcd_port: u16,
+    // In this order, so that the API server ends before its store.
+    server: Mutex<Option<Process>>,
+    etcd: Process,
+}
+
+impl ApiServer {
+    /// Starts both, and applies Spoor's CRDs.
+    pub async fn start(assets: Assets) -> Self {
+        // Kept: etcd's watchdog deletes it, which happens even when this process is killed.
+        let folder = tempfile::Builder::new()
+            .prefix("spoor-apiserver-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        let certificates = Certificates::write(&folder);
+        let [port, etcd_port, peer_port] = free_ports();
+        let etcd = etcd(&assets, &folder, etcd_port, peer_port);
+        let this = Self {
+            assets,
+            folder,
+            certificates,
+            port,
+            etcd_port,
+            server: Mutex::new(None),
+            etcd,
+        };
+        std::fs::write(this.folder.join("audit-policy.json"), AUDIT_POLICY).unwrap();
+        this.resume().await;
+        this.define_resources().await;
+        this
+    }
+
+    /// Where it serves.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills kube-apiserver; what it stored stays.
+    pub fn away(&self) {
+        if let Some(server) = self.server.lock().take() {
+            server.kill();
+        }
+    }
+
+    /// Starts kube-apiserver, on the same port and store as before.
+    pub async fn resume(&self) {
+        *self.server.lock() = Some(self.kube_apiserver());
+        let client = self.admin();
+        eventually(
+            "kube-apiserver ready",
+            Duration::from_secs(90),
+            async || {
+                let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
+                let Err(error) = client.request_text(request).await else {
+                    return Ok(());
+                };
+                let words = |process: &Process| process.last_words();
+                let server = self.server.lock().as_ref().map(words).unwrap_or_default();
+                Err(format!("{error}\n{server}\n{}", self.etcd.last_words()))
+            },
+        )
+        .await;
+    }
+
+    /// Forgets the history of everything stored: who then asks for changes since an earlier
+    /// version gets 410.
+    pub async fn compact(&self) {
+        let etcd = format!("http://127.0.0.1:{}/v3/kv", self.etcd_port);
+        let http = reqwest::Client::new();
+        let post = async |call: &str, body: serde_json::Value| -> serde_json::Value {
+            let answer = http.post(format!("{etcd}/{call}")).json(&body).send();
+            let answer = answer.await.unwrap().error_for_status().unwrap();
+            answer.json().await.unwrap()
+        };
+        let newest = post("range", json!({"key": "AA=="})).await["header"]["revision"].clone();
+        post("compaction", json!({"revision": newest, "physical": true})).await;
+    }
+
+    fn kube_apiserver(&self) -> Process {
+        let file = |name: &str| self.certificates.file(name);
+        let arguments = [
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
+            "--bind-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", self.port),
+            "--endpoint-reconciler-type=none".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--authorization-mode=RBAC".to_owned(),
+            // It would refuse pods until a controller, which isn't there, made their account.
+            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            format!("--client-ca-file={}", file("ca.crt")),
+            format!("--tls-cert-file={}", file("server.crt")),
+            format!("--tls-private-key-file={}", file("server.key")),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            format!("--service-account-key-file={}", file("tokens.pub")),
+            format!("--service-account-signing-key-file={}", file("tokens.key")),
+            format!("--audit-policy-file={}", file("audit-policy.json")),
+            format!("--audit-log-path={}", file("audit.log")),
+        ];
+        let program = self.assets.program("kube-apiserver");
+        Process::start(&program, arguments, &[], self.folder.join("apiserver.log"))
+    }
+}
+
+fn etcd(assets: &Assets, folder: &Path, port: u16, peer_port: u16) -> Process {
+    let url = format!("http://127.0.0.1:{port}");
+    let peer = format!("http://127.0.0.1:{peer_port}");
+    let arguments = [
+        format!("--data-dir={}", folder.join("etcd").display()),
+        "--unsafe-no-fsync".to_owned(),
+        "--log-level=warn".to_owned(),
+        format!("--listen-client-urls={url}"),
+        format!("--advertise-client-urls={url}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
+    ];
+    Process::start_owning(
+        Some(folder),
+        &assets.program("etcd"),
+        arguments,
+        &[],
+        folder.join("etcd.log"),
+    )
+}
+
+/// All bound at once, so that they differ.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+const AUDIT_POLICY: &str = r#"{
+  "apiVersion": "audit.k8s.io/v1",
+  "kind": "Policy",
+  "omitStages": ["RequestReceived"],
+  "rules": [{"level": "Metadata"}]
+}"#;
