@@ -28,5 +28,5 @@ pub use probability::{InvalidProbability, Probability, Threshold};
 pub use resolve::{Resolution, resolve};
 pub use strategy::{InvalidRate, Strategy, TracesPerSecond};
 pub use table::{Assigned, Phase, Plan, Strategies, Table};
-pub use tail::{Condition, InvalidCondition, InvalidTail, Rule, TailPolicy, TailTable};
+pub use tail::{Condition, InvalidCondition, InvalidTail, Place, Rule, TailPolicy, TailTable};
 pub use version::{Digest, Version};

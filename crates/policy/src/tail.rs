@@ -172,6 +172,17 @@ pub struct TailTable {
     pub(crate) namespaces: BTreeMap<Namespace, NamespaceTail>,
 }
 
+/// Where a policy of a [`TailTable`] decides: about the traces whose root span is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'t> {
+    /// One operation of a service.
+    Operation(&'t ServiceName, &'t OperationName),
+    /// What is left of a service.
+    Service(&'t ServiceName),
+    /// What is left of the namespace.
+    Namespace,
+}
+
 /// A namespace's part of a [`TailTable`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamespaceTail {
@@ -194,6 +205,28 @@ impl TailTable {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.namespaces.is_empty()
+    }
+
+    /// A namespace's policies and where each decides, the most specific places first: a trace is
+    /// decided at the first place that its root span is at.
+    pub fn places(
+        &self,
+        namespace: &Namespace,
+    ) -> impl Iterator<Item = (Place<'_>, &PolicyName, &TailPolicy)> {
+        let tail = self.namespaces.get(namespace);
+        let services = || tail.into_iter().flat_map(|tail| &tail.services);
+        let operations = services().flat_map(|(service, tail)| {
+            let operations = tail.operations.iter();
+            operations.map(move |(name, named)| (Place::Operation(service, name), named))
+        });
+        let wholes = services().filter_map(|(service, tail)| {
+            Some((Place::Service(service), tail.otherwise.as_ref()?))
+        });
+        let rest = tail.and_then(|tail| tail.otherwise.as_ref());
+        operations
+            .chain(wholes)
+            .chain(rest.map(|named| (Place::Namespace, named)))
+            .map(|(place, (name, policy))| (place, name, policy))
     }
 
     /// The policy for traces whose root span has this service and name, if any.

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use jiff::{Timestamp, ToSpan};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 use spoor_policy::{
-    Acceptance, Assigned, Plan, Policy, PolicyName, Setting, Strategies, Strategy as Head, resolve,
+    Acceptance, Assigned, Namespace, Place, Plan, Policy, PolicyName, Setting, Strategies,
+    Strategy as Head, resolve,
 };
 
 use crate::build::{NOW, Spec, key, table};
@@ -151,6 +152,13 @@ proptest! {
                 let found = resolution.tail.policy("default", service, operation);
                 let tail = winner(&policies, NOW, service, operation, |p| p.tail().is_some());
                 prop_assert_eq!(found.map(|(name, _)| name), tail.map(|policy| &policy.key().name));
+                let namespace = Namespace::default();
+                let first = resolution.tail.places(&namespace).find(|(place, ..)| match place {
+                    Place::Operation(of, name) => of.as_str() == service && name.as_str() == operation,
+                    Place::Service(of) => of.as_str() == service,
+                    Place::Namespace => true,
+                });
+                prop_assert_eq!(first.map(|(_, name, policy)| (name, policy)), found);
             }
         }
     }
