@@ -1,0 +1,110 @@
+//! The definitions of Spoor's resources: printed, and applied.
+
+use std::{fs, io, path::PathBuf};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::kubernetes::{CallError, DEADLINE, within};
+
+/// The field manager that owns them.
+const MANAGER: &str = "spoor-crds";
+const KIND: &str = "CustomResourceDefinition";
+
+/// Why definitions can't be printed, read or applied.
+#[derive(Debug, thiserror::Error)]
+pub enum CrdError {
+    /// They can't be written as YAML.
+    #[error("can't write the definitions as YAML")]
+    Encode(#[source] serde_yaml::Error),
+    /// A file can't be read.
+    #[error("can't read {}", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    /// A file is no YAML.
+    #[error("{} is no YAML", .0.display())]
+    Parse(PathBuf, #[source] serde_yaml::Error),
+    /// A document in a file is something else.
+    #[error("{}: document {document} must be a {KIND} with a name", .path.display())]
+    NotADefinition {
+        /// The file.
+        path: PathBuf,
+        /// The number of the document, from 1.
+        document: usize,
+    },
+    /// The API server did not take one.
+    #[error("can't apply the definition of {0}")]
+    Apply(String, #[source] CallError),
+}
+
+/// This program's own, as YAML.
+///
+/// # Errors
+/// [`CrdError::Encode`].
+pub fn yaml() -> Result<String, CrdError> {
+    let mut text = String::new();
+    for definition in own() {
+        text.push_str("---\n");
+        text.push_str(&serde_yaml::to_string(&definition).map_err(CrdError::Encode)?);
+    }
+    Ok(text)
+}
+
+/// The definitions of some files; without files, this program's own.
+///
+/// # Errors
+/// The file that can't be read, is no YAML, or holds something else.
+pub fn read(files: &[PathBuf]) -> Result<Vec<Value>, CrdError> {
+    if files.is_empty() {
+        return Ok(own());
+    }
+    let mut definitions = vec![];
+    for path in files {
+        let text = fs::read_to_string(path).map_err(|error| CrdError::Read(path.clone(), error))?;
+        for (index, document) in serde_yaml::Deserializer::from_str(&text).enumerate() {
+            let value = Value::deserialize(document)
+                .map_err(|error| CrdError::Parse(path.clone(), error))?;
+            if value.is_null() {
+                continue;
+            }
+            if value.get("kind").and_then(Value::as_str) != Some(KIND) || name(&value).is_none() {
+                return Err(CrdError::NotADefinition {
+                    path: path.clone(),
+                    document: index + 1,
+                });
+            }
+            definitions.push(value);
+        }
+    }
+    Ok(definitions)
+}
+
+/// Applies definitions, whoever's they were.
+///
+/// # Errors
+/// [`CrdError::Apply`] names the first that was not taken.
+pub async fn apply(client: Client, definitions: &[Value]) -> Result<(), CrdError> {
+    let api: Api<CustomResourceDefinition> = Api::all(client);
+    let parameters = PatchParams::apply(MANAGER).force();
+    for definition in definitions {
+        let name = name(definition).unwrap_or_default();
+        let patch = Patch::Apply(definition);
+        within(DEADLINE, api.patch(name, &parameters, &patch))
+            .await
+            .map_err(|error| CrdError::Apply(name.to_owned(), error))?;
+        tracing::info!(name, "applied");
+    }
+    Ok(())
+}
+
+fn own() -> Vec<Value> {
+    vec![]
+}
+
+fn name(definition: &Value) -> Option<&str> {
+    definition.get("metadata")?.get("name")?.as_str()
+}

@@ -1,0 +1,334 @@
+//! Server-side apply with one field manager, and no call where nothing would change.
+
+mod fingerprint;
+
+use std::collections::HashMap;
+
+use kube::{
+    Api, Client, Resource,
+    api::{DeleteParams, Patch, PatchParams},
+    core::{ApiResource, DynamicObject},
+};
+use parking_lot::Mutex;
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{CallError, DEADLINE, watch::Key, within};
+pub use fingerprint::Fingerprint;
+
+/// An object as it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// Its kind.
+    pub resource: ApiResource,
+    /// The object; its namespace and name say where.
+    pub object: DynamicObject,
+}
+
+/// What is known of an object in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    /// Its uid.
+    pub uid: String,
+    /// The uid of the object that controls it, if any.
+    pub controller: Option<String>,
+    /// The field managers that have applied it.
+    pub appliers: Vec<String>,
+    /// Stands for all that it says, its status left out.
+    pub fingerprint: Fingerprint,
+}
+
+/// What applying an object did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It was not there.
+    Created,
+    /// It said something else.
+    Changed,
+    /// It was so already.
+    Unchanged,
+}
+
+/// Why an object is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// An object of this name is somebody else's, and left as it is.
+    #[error("{kind} {key} is there already and not Spoor's: rename or delete it")]
+    NameTaken {
+        /// The kind of the object.
+        kind: String,
+        /// Its place.
+        key: Key,
+    },
+    /// The object can't be written as JSON.
+    #[error("can't encode {kind} {key}")]
+    Encode {
+        /// The kind of the object.
+        kind: String,
+        /// Its place.
+        key: Key,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// What is there could not be read.
+    #[error("can't read {kind} {key}")]
+    Read {
+        /// The kind of the object.
+        kind: String,
+        /// Its place.
+        key: Key,
+        /// Why.
+        #[source]
+        source: CallError,
+    },
+    /// The API server did not take it.
+    #[error("can't apply {kind} {key}")]
+    Apply {
+        /// The kind of the object.
+        kind: String,
+        /// Its place.
+        key: Key,
+        /// Why.
+        #[source]
+        source: CallError,
+    },
+    /// The API server did not delete it.
+    #[error("can't delete {kind} {key}")]
+    Delete {
+        /// The kind of the object.
+        kind: String,
+        /// Its place.
+        key: Key,
+        /// Why.
+        #[source]
+        source: CallError,
+    },
+}
+
+/// Applies objects under one field manager.
+pub struct Applier {
+    client: Client,
+    manager: &'static str,
+    /// What was applied last, and what came of it.
+    known: Mutex<HashMap<(String, Key), Before>>,
+    writes: Counter,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Before {
+    wanted: Fingerprint,
+    became: Fingerprint,
+}
+
+impl Manifest {
+    /// Of an object whose kind is known when this is compiled.
+    ///
+    /// # Errors
+    /// [`ApplyError::Encode`].
+    pub fn of<K>(object: &K) -> Result<Self, ApplyError>
+    where
+        K: Resource<DynamicType = ()> + Serialize,
+    {
+        let resource = ApiResource::erase::<K>(&());
+        let encoded = serde_json::to_value(object).and_then(serde_json::from_value);
+        match encoded {
+            Ok(object) => Ok(Self { resource, object }),
+            Err(source) => Err(ApplyError::Encode {
+                kind: resource.kind,
+                key: Key::of(object),
+                source,
+            }),
+        }
+    }
+
+    /// Its place.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::of(&self.object)
+    }
+}
+
+impl Live {
+    /// What matters here of an object; for a watch to keep.
+    pub fn of<K: Resource + Serialize>(object: &K) -> Self {
+        let metadata = object.meta();
+        let owners = metadata.owner_references.iter().flatten();
+        let managers = metadata.managed_fields.iter().flatten();
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            controller: owners
+                .filter(|owner| owner.controller == Some(true))
+                .map(|owner| owner.uid.clone())
+                .next(),
+            appliers: managers
+                .filter(|entry| entry.operation.as_deref() == Some("Apply"))
+                .filter_map(|entry| entry.manager.clone())
+                .collect(),
+            fingerprint: Fingerprint::of(object),
+        }
+    }
+}
+
+impl Applier {
+    /// Applies as this field manager.
+    #[must_use]
+    pub fn new(client: Client, manager: &'static str) -> Self {
+        Self {
+            client,
+            manager,
+            known: Mutex::default(),
+            writes: Counter::default(),
+        }
+    }
+
+    /// Registers the metrics, under `spoor_operator_`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry
+            .sub_registry_with_prefix("spoor_operator")
+            .register(
+                "writes",
+                "Calls that ask the API server to change an object",
+                self.writes.clone(),
+            );
+    }
+
+    /// Brings an object to what it should be. `live` is what a watch knows of it; without it the
+    /// API server is asked first.
+    ///
+    /// # Errors
+    /// [`ApplyError::NameTaken`] if there is one of that name that this field manager has never
+    /// applied, or that another object controls; else why the call failed.
+    pub async fn apply(
+        &self,
+        manifest: &Manifest,
+        live: Option<&Live>,
+    ) -> Result<Applied, ApplyError> {
+        let (kind, key) = (manifest.resource.kind.clone(), manifest.key());
+        let asked;
+        let live = match live {
+            Some(live) => Some(live),
+            None => {
+                asked = self.live(manifest).await?;
+                asked.as_ref()
+            }
+        };
+        if live.is_some_and(|live| !self.is_ours(live, &manifest.object)) {
+            return Err(ApplyError::NameTaken { kind, key });
+        }
+        let wanted = Fingerprint::of(&manifest.object);
+        let place = (kind, key);
+        let before = live.map(|live| live.fingerprint);
+        let known = self.known.lock().get(&place).copied();
+        if known.is_some_and(|known| known.wanted == wanted && Some(known.became) == before) {
+            return Ok(Applied::Unchanged);
+        }
+        let parameters = PatchParams::apply(self.manager).force();
+        let api = self.api(&manifest.resource, &place.1);
+        let patch = Patch::Apply(&manifest.object);
+        self.writes.inc();
+        let after = match within(DEADLINE, api.patch(&place.1.name, &parameters, &patch)).await {
+            Ok(after) => after,
+            Err(source) => {
+                let (kind, key) = place;
+                return Err(ApplyError::Apply { kind, key, source });
+            }
+        };
+        let became = Fingerprint::of(&after);
+        self.known.lock().insert(place, Before { wanted, became });
+        Ok(match before {
+            None => Applied::Created,
+            Some(before) if before == became => Applied::Unchanged,
+            Some(_) => Applied::Changed,
+        })
+    }
+
+    /// Brings an object's status to what it should be: always a call.
+    ///
+    /// # Errors
+    /// [`ApplyError::Apply`].
+    pub async fn apply_status(
+        &self,
+        resource: &ApiResource,
+        key: &Key,
+        status: Value,
+    ) -> Result<DynamicObject, ApplyError> {
+        let mut object = DynamicObject::new(&key.name, resource);
+        object.data = serde_json::json!({ "status": status });
+        let parameters = PatchParams::apply(self.manager).force();
+        let api = self.api(resource, key);
+        let patch = Patch::Apply(&object);
+        self.writes.inc();
+        within(DEADLINE, api.patch_status(&key.name, &parameters, &patch))
+            .await
+            .map_err(|source| ApplyError::Apply {
+                kind: format!("the status of {}", resource.kind),
+                key: key.clone(),
+                source,
+            })
+    }
+
+    /// Deletes an object, if it is there and still the one that is meant.
+    ///
+    /// # Errors
+    /// [`ApplyError::Delete`].
+    pub async fn delete(
+        &self,
+        resource: &ApiResource,
+        key: &Key,
+        uid: &str,
+    ) -> Result<(), ApplyError> {
+        let parameters = DeleteParams::background().preconditions(kube::api::Preconditions {
+            uid: Some(uid.to_owned()),
+            ..Default::default()
+        });
+        let api = self.api(resource, key);
+        self.known
+            .lock()
+            .remove(&(resource.kind.clone(), key.clone()));
+        self.writes.inc();
+        match within(DEADLINE, api.delete(&key.name, &parameters)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
+            Err(source) => Err(ApplyError::Delete {
+                kind: resource.kind.clone(),
+                key: key.clone(),
+                source,
+            }),
+        }
+    }
+
+    async fn live(&self, manifest: &Manifest) -> Result<Option<Live>, ApplyError> {
+        let key = manifest.key();
+        let api = self.api(&manifest.resource, &key);
+        match within(DEADLINE, api.get_opt(&key.name)).await {
+            Ok(found) => Ok(found.as_ref().map(Live::of)),
+            Err(source) => Err(ApplyError::Read {
+                kind: manifest.resource.kind.clone(),
+                key,
+                source,
+            }),
+        }
+    }
+
+    /// One that lost its controller by somebody's hand is still ours.
+    fn is_ours(&self, live: &Live, wanted: &DynamicObject) -> bool {
+        let owners = wanted.metadata.owner_references.iter().flatten();
+        let controller = owners
+            .filter(|owner| owner.controller == Some(true))
+            .map(|owner| owner.uid.as_str())
+            .next();
+        let is_applied = live.appliers.iter().any(|applier| applier == self.manager);
+        is_applied && (live.controller.is_none() || live.controller.as_deref() == controller)
+    }
+
+    fn api(&self, resource: &ApiResource, key: &Key) -> Api<DynamicObject> {
+        let client = self.client.clone();
+        if key.namespace.is_empty() {
+            Api::all_with(client, resource)
+        } else {
+            Api::namespaced_with(client, &key.namespace, resource)
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What stands for an object's content.
+
+use serde::Serialize;
+use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Stands for what an object says: without its status, and without what the API server keeps
+/// about its versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u128);
+
+impl Fingerprint {
+    /// An object's.
+    pub fn of(object: &impl Serialize) -> Self {
+        // An object came as JSON or is about to go as JSON: what can't be encoded fails there.
+        let mut value = serde_json::to_value(object).unwrap_or_default();
+        if let Value::Object(fields) = &mut value {
+            fields.remove("status");
+            if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+                for versions in ["managedFields", "resourceVersion", "generation"] {
+                    metadata.remove(versions);
+                }
+            }
+            if let Some(Value::Object(annotations)) = fields
+                .get_mut("metadata")
+                .and_then(|metadata| metadata.get_mut("annotations"))
+            {
+                // The Deployment controller writes it after every change.
+                annotations.remove("deployment.kubernetes.io/revision");
+            }
+        }
+        // Its maps are sorted, so that equal values have equal texts.
+        Self(xxh3_128(value.to_string().as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn stands_for_what_is_asked_for_and_not_for_what_became_of_it() {
+        let object = json!({"metadata": {"name": "a", "generation": 1}, "spec": {"replicas": 1}});
+        let later = json!({
+            "spec": {"replicas": 1},
+            "status": {"readyReplicas": 1},
+            "metadata": {"resourceVersion": "7", "name": "a", "managedFields": []},
+        });
+        let edited = json!({"metadata": {"name": "a"}, "spec": {"replicas": 2}});
+        assert_eq!(Fingerprint::of(&object), Fingerprint::of(&later));
+        assert_ne!(Fingerprint::of(&object), Fingerprint::of(&edited));
+    }
+}

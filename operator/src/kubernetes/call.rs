@@ -1,0 +1,63 @@
+//! Calls with a deadline.
+
+use std::time::Duration;
+
+/// For one call to the API server.
+pub const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a call to the API server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The API server refused, or could not be reached.
+    #[error("the call to the API server failed")]
+    Failed(#[from] kube::Error),
+    /// It did not answer in time.
+    #[error("the API server gave no answer within {0:?}")]
+    DeadlineExceeded(Duration),
+}
+
+impl CallError {
+    /// The HTTP status that the API server answered with, if it did.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Failed(kube::Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// What the API server said, if it did.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Failed(kube::Error::Api(status)) => Some(&status.message),
+            _ => None,
+        }
+    }
+
+    /// Whether there is no such object.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    /// Whether somebody else was faster.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+}
+
+/// Makes a call that must answer by the deadline.
+///
+/// # Errors
+/// The call's own, and when it takes longer.
+pub async fn within<T>(
+    deadline: Duration,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(deadline, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(CallError::DeadlineExceeded(deadline)),
+    }
+}

@@ -1,0 +1,48 @@
+//! Pauses between attempts, twice as long each time, with jitter.
+
+use std::time::Duration;
+
+const FIRST: Duration = Duration::from_millis(100);
+/// Short: an API server that is back is wanted at once, and there are few who ask.
+const LONGEST: Duration = Duration::from_secs(4);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(FIRST)
+    }
+}
+
+impl Iterator for Backoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let Self(pause) = *self;
+        self.0 = (pause * 2).min(LONGEST);
+        Some(pause.mul_f64(rand::random_range(0.5..1.0)))
+    }
+}
+
+impl kube::runtime::utils::Backoff for Backoff {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_the_longest_and_never_end() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<Duration> = backoff.by_ref().take(20).collect();
+        assert_eq!(pauses.len(), 20);
+        assert!(pauses.iter().all(|pause| *pause <= LONGEST));
+        assert!(pauses.iter().skip(7).all(|pause| *pause >= LONGEST / 2));
+        kube::runtime::utils::Backoff::reset(&mut backoff);
+        assert!(backoff.next().is_some_and(|pause| pause <= FIRST));
+    }
+}

@@ -1,0 +1,210 @@
+//! What can be set, by flags or environment; all that is wrong is said at once.
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+use tracing_subscriber::EnvFilter;
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What both roles need to know of themselves.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// The namespace that the operator is in.
+    pub namespace: String,
+    /// This replica, unlike any other: its pod's name, and something random.
+    pub identity: String,
+    /// This replica's pod.
+    pub pod: String,
+    /// The only namespace whose resources are looked after; none: all.
+    pub watch_namespace: Option<String>,
+    /// Where `/metrics`, `/healthz` and `/readyz` are.
+    pub ops: SocketAddr,
+    /// The Lease by which the role's replicas find their leader.
+    pub lease: String,
+    /// How long that holds.
+    pub timing: crate::lease::Timing,
+}
+
+/// Settings that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct InvalidSettings(pub Vec<SettingError>);
+
+/// A setting that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct SettingError {
+    /// The flag, and the variable if there is one.
+    pub setting: &'static str,
+    /// What would be right.
+    pub problem: String,
+}
+
+/// Reads settings and collects what is wrong with them.
+#[derive(Debug, Default)]
+pub struct Reader(Vec<SettingError>);
+
+impl Reader {
+    /// A value of any kind; `example` is one that would be right.
+    pub fn parsed<T>(&mut self, setting: &'static str, text: &str, example: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let problem = format!("must be such as \"{example}\", not {text:?}: {error}");
+                self.wrong(setting, problem);
+                None
+            }
+        }
+    }
+
+    /// A name that Kubernetes gives: a DNS label or subdomain.
+    pub fn name(&mut self, setting: &'static str, text: &str) -> String {
+        let is_name = (1..=253).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
+        if !is_name {
+            let problem =
+                format!("must be a name of lower case letters, digits, '-' and '.', not {text:?}");
+            self.wrong(setting, problem);
+        }
+        text.to_owned()
+    }
+
+    /// Says what is wrong.
+    pub fn wrong(&mut self, setting: &'static str, problem: impl Into<String>) {
+        let problem = problem.into();
+        self.0.push(SettingError { setting, problem });
+    }
+
+    /// What was read, if nothing was wrong.
+    ///
+    /// # Errors
+    /// All that was wrong.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, InvalidSettings> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(InvalidSettings(self.0)),
+        }
+    }
+}
+
+/// The log's settings, as written.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LogArguments {
+    /// What is logged: a level, or `target=level` with commas between
+    #[arg(long, global = true, env = "SPOOR_LOG", default_value = "info")]
+    log: String,
+    /// How: text or json
+    #[arg(long, global = true, env = "SPOOR_LOG_FORMAT", default_value = "text")]
+    log_format: String,
+}
+
+impl LogArguments {
+    /// Checks them.
+    pub(crate) fn read(&self, reader: &mut Reader) -> Option<(EnvFilter, LogFormat)> {
+        let filter = reader.parsed("--log (SPOOR_LOG)", &self.log, "info,kube=warn");
+        let format = match self.log_format.as_str() {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            other => {
+                let problem = format!("must be \"text\" or \"json\", not {other:?}");
+                reader.wrong("--log-format (SPOOR_LOG_FORMAT)", problem);
+                None
+            }
+        };
+        Some((filter?, format?))
+    }
+}
+
+/// A role's settings, as written.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RoleArguments {
+    /// The namespace that the operator is in
+    #[arg(long, env = "SPOOR_NAMESPACE", default_value = "default")]
+    namespace: String,
+    /// The name of the pod that this is
+    #[arg(long, env = "SPOOR_POD_NAME", default_value = "spoor-operator")]
+    pod: String,
+    /// The Lease by which replicas find their leader [default: spoor-ROLE]
+    #[arg(long, env = "SPOOR_LEASE")]
+    lease: Option<String>,
+    /// The only namespace to look after [default: all]
+    #[arg(long, env = "SPOOR_WATCH_NAMESPACE")]
+    watch_namespace: Option<String>,
+    /// Where to serve /metrics, /healthz and /readyz
+    #[arg(long, env = "SPOOR_OPS_LISTEN", default_value = "0.0.0.0:9464")]
+    ops_listen: String,
+}
+
+impl RoleArguments {
+    /// Checks them; `lease` is the Lease's name if nothing else is said.
+    pub fn read(&self, reader: &mut Reader, lease: &str) -> Option<Role> {
+        let namespace = reader.name("--namespace (SPOOR_NAMESPACE)", &self.namespace);
+        let pod = reader.name("--pod (SPOOR_POD_NAME)", &self.pod);
+        let lease = reader.name(
+            "--lease (SPOOR_LEASE)",
+            self.lease.as_deref().unwrap_or(lease),
+        );
+        let watch_namespace = self
+            .watch_namespace
+            .as_deref()
+            .filter(|namespace| !namespace.is_empty())
+            .map(|namespace| reader.name("--watch-namespace (SPOOR_WATCH_NAMESPACE)", namespace));
+        let ops = reader.parsed(
+            "--ops-listen (SPOOR_OPS_LISTEN)",
+            &self.ops_listen,
+            "0.0.0.0:9464",
+        );
+        Some(Role {
+            namespace,
+            identity: format!("{pod}_{:016x}", rand::random::<u64>()),
+            pod,
+            watch_namespace,
+            ops: ops?,
+            lease,
+            timing: crate::lease::Timing::default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let arguments = RoleArguments {
+            namespace: "Not A Name".to_owned(),
+            pod: "fine".to_owned(),
+            lease: None,
+            watch_namespace: Some(String::new()),
+            ops_listen: "nowhere".to_owned(),
+        };
+        let mut reader = Reader::default();
+        let role = arguments.read(&mut reader, "spoor-policies");
+        let errors = reader.finish(role).unwrap_err();
+        let settings: Vec<_> = errors.0.iter().map(|error| error.setting).collect();
+        assert_eq!(
+            settings,
+            [
+                "--namespace (SPOOR_NAMESPACE)",
+                "--ops-listen (SPOOR_OPS_LISTEN)"
+            ]
+        );
+    }
+}

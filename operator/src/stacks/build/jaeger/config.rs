@@ -1,0 +1,93 @@
+//! Jaeger's configuration file.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use spoor_api::stack::ManagedJaeger;
+
+use super::{GRPC_QUERY, HEALTH, HTTP_QUERY, METRICS, storage::Needs};
+use crate::stacks::build::{OTLP_GRPC, OTLP_HTTP, text};
+
+/// How long a client keeps its connection before Jaeger asks for a new one: a route that changes
+/// takes that long to move.
+pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(10);
+/// How long requests that are under way may take on after that.
+pub const MAX_CONNECTION_AGE_GRACE: Duration = Duration::from_secs(10);
+
+/// The configuration as YAML.
+///
+/// There is no batch processor: it would take spans before they are stored and lose them when
+/// storing fails; the Collector and the services send batches, and try again.
+#[must_use]
+pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
+    let mut config = json!({
+        "service": {
+            "extensions": ["healthcheckv2", "jaeger_storage", "jaeger_query"],
+            "pipelines": {"traces": {
+                "receivers": ["otlp"],
+                "processors": ["memory_limiter"],
+                "exporters": ["jaeger_storage_exporter"],
+            }},
+            "telemetry": {
+                "resource": {"service.name": "jaeger"},
+                "metrics": {"level": "normal", "readers": [
+                    {"pull": {"exporter": {"prometheus": {"host": "0.0.0.0", "port": METRICS}}}},
+                ]},
+                "logs": {"level": "info", "encoding": "json"},
+            },
+        },
+        "extensions": {
+            "healthcheckv2": {"use_v2": true, "http": {"endpoint": everywhere(HEALTH)}},
+            "jaeger_storage": {"backends": {"traces": needs.backend}},
+            "jaeger_query": {
+                "base_path": base_path(jaeger),
+                "enable_tracing": false,
+                "storage": {"traces": "traces"},
+                "http": {"endpoint": everywhere(HTTP_QUERY)},
+                "grpc": {"endpoint": everywhere(GRPC_QUERY)},
+            },
+        },
+        "receivers": {"otlp": {"protocols": {
+            "grpc": {
+                "endpoint": everywhere(OTLP_GRPC),
+                "max_recv_msg_size_mib": 64,
+                "keepalive": {"server_parameters": {
+                    "max_connection_age": seconds(MAX_CONNECTION_AGE),
+                    "max_connection_age_grace": seconds(MAX_CONNECTION_AGE_GRACE),
+                }},
+            },
+            "http": {"endpoint": everywhere(OTLP_HTTP), "keep_alives_enabled": false},
+        }}},
+        "processors": {"memory_limiter": {
+            "check_interval": "1s",
+            "limit_percentage": 85,
+            "spike_limit_percentage": 15,
+        }},
+        "exporters": {"jaeger_storage_exporter": {"trace_storage": "traces"}},
+    });
+    if let Some(url) = &jaeger.prometheus {
+        config["extensions"]["jaeger_storage"]["metric_backends"] =
+            json!({"metrics": {"prometheus": {
+                "endpoint": url.replace('$', "$$"),
+                "normalize_calls": true,
+                "normalize_duration": true,
+            }}});
+        config["extensions"]["jaeger_query"]["storage"]["metrics"] = json!("metrics");
+    }
+    text::yaml(&config)
+}
+
+fn base_path(jaeger: &ManagedJaeger) -> Value {
+    match jaeger.base_path.as_str() {
+        "" => json!("/"),
+        path => json!(path.replace('$', "$$")),
+    }
+}
+
+fn everywhere(port: i32) -> String {
+    format!("0.0.0.0:{port}")
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs())
+}

@@ -1,0 +1,225 @@
+//! Jaeger's storage: its part of the configuration, and what the pod needs for it.
+//!
+//! Passwords come from Secrets, as files where Jaeger reads files and as environment variables
+//! where it doesn't; the configuration only says where they are.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{
+    EnvVar, EnvVarSource, KeyToPath, PersistentVolumeClaimVolumeSource, SecretKeySelector,
+    SecretVolumeSource, Volume, VolumeMount,
+};
+use serde_json::{Map, Value, json};
+use spoor_api::{
+    stack::{Backend, CassandraStorage, ClickHouseStorage, SearchStorage, Stack, Storage},
+    tracing_stack::{Credentials, TlsSpec},
+};
+
+use super::name;
+
+/// Where Badger's volume is mounted.
+const BADGER: &str = "/badger";
+const CREDENTIALS: &str = "/etc/jaeger/credentials";
+const CA: &str = "/etc/jaeger/ca";
+const CERTIFICATE: &str = "/etc/jaeger/certificate";
+const USERNAME: &str = "STORAGE_USERNAME";
+const PASSWORD: &str = "STORAGE_PASSWORD";
+
+/// What a storage asks of the pod, and what the configuration says of it.
+#[derive(Debug, Default)]
+pub struct Needs {
+    /// The one member of the backend.
+    pub backend: Value,
+    /// Logins that Jaeger reads from its environment.
+    pub env: Vec<EnvVar>,
+    /// Secrets and claims.
+    pub volumes: Vec<Volume>,
+    /// Where they are in the container.
+    pub mounts: Vec<VolumeMount>,
+}
+
+/// What a stack's storage needs.
+#[must_use]
+pub fn needs(stack: &Stack, storage: &Storage) -> Needs {
+    match storage {
+        Storage::Memory { max_traces } => Needs {
+            backend: json!({"memory": {"max_traces": max_traces}}),
+            ..Needs::default()
+        },
+        Storage::Badger { retention, .. } => badger(stack, *retention),
+        Storage::Outside { backend, .. } => match backend {
+            Backend::OpenSearch(search) => self::search("opensearch", search),
+            Backend::Elasticsearch(search) => self::search("elasticsearch", search),
+            Backend::Cassandra(cassandra) => self::cassandra(cassandra),
+            Backend::ClickHouse(clickhouse) => self::clickhouse(clickhouse),
+        },
+    }
+}
+
+fn badger(stack: &Stack, retention: Duration) -> Needs {
+    let directory = |name: &str| format!("{BADGER}/{name}");
+    Needs {
+        backend: json!({"badger": {
+            "ephemeral": false,
+            "directories": {"keys": directory("keys"), "values": directory("values")},
+            "ttl": {"spans": format!("{}s", retention.as_secs())},
+        }}),
+        volumes: vec![Volume {
+            name: "badger".to_owned(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: name(stack),
+                ..PersistentVolumeClaimVolumeSource::default()
+            }),
+            ..Volume::default()
+        }],
+        mounts: vec![VolumeMount {
+            name: "badger".to_owned(),
+            mount_path: BADGER.to_owned(),
+            ..VolumeMount::default()
+        }],
+        env: vec![],
+    }
+}
+
+fn search(kind: &str, storage: &SearchStorage) -> Needs {
+    let mut needs = Needs::default();
+    let mut backend = Map::new();
+    backend.insert("server_urls".to_owned(), json!(literals(&storage.urls)));
+    if let Some(prefix) = &storage.index_prefix {
+        backend.insert("indices".to_owned(), json!({"index_prefix": literal(prefix)}));
+    }
+    if let Some(credentials) = &storage.credentials {
+        needs.env.push(from_secret(USERNAME, credentials, "username"));
+        needs.secret("credentials", &credentials.secret_name, CREDENTIALS, &["password"]);
+        backend.insert(
+            "auth".to_owned(),
+            json!({"basic": {
+                "username": format!("${{env:{USERNAME}}}"),
+                "password_file": format!("{CREDENTIALS}/password"),
+                "reload_interval": "10s",
+            }}),
+        );
+    }
+    if let Some(tls) = &storage.tls {
+        backend.insert("tls".to_owned(), needs.tls(tls));
+    }
+    needs.backend = json!({kind: backend});
+    needs
+}
+
+fn cassandra(storage: &CassandraStorage) -> Needs {
+    let mut needs = Needs::default();
+    let mut connection = Map::new();
+    connection.insert("servers".to_owned(), json!(literals(&storage.hosts)));
+    connection.insert("local_dc".to_owned(), json!(literal(&storage.datacenter)));
+    if let Some(credentials) = &storage.credentials {
+        connection.insert("auth".to_owned(), json!({"basic": needs.login(credentials)}));
+    }
+    let tls = match &storage.tls {
+        Some(tls) => needs.tls(tls),
+        None => json!({"insecure": true}),
+    };
+    connection.insert("tls".to_owned(), tls);
+    needs.backend = json!({"cassandra": {
+        "schema": {
+            "keyspace": literal(&storage.keyspace),
+            "datacenter": literal(&storage.datacenter),
+            "create": true,
+        },
+        "connection": connection,
+    }});
+    needs
+}
+
+fn clickhouse(storage: &ClickHouseStorage) -> Needs {
+    let mut needs = Needs::default();
+    let mut backend = Map::new();
+    backend.insert("addresses".to_owned(), json!(literals(&storage.addresses)));
+    backend.insert("database".to_owned(), json!(literal(&storage.database)));
+    backend.insert("create_schema".to_owned(), json!(true));
+    if let Some(credentials) = &storage.credentials {
+        backend.insert("auth".to_owned(), json!({"basic": needs.login(credentials)}));
+    }
+    if let Some(tls) = &storage.tls {
+        backend.insert("tls".to_owned(), needs.tls(tls));
+    }
+    needs.backend = json!({"clickhouse": backend});
+    needs
+}
+
+impl Needs {
+    fn login(&mut self, credentials: &Credentials) -> Value {
+        self.env.push(from_secret(USERNAME, credentials, "username"));
+        self.env.push(from_secret(PASSWORD, credentials, "password"));
+        json!({
+            "username": format!("${{env:{USERNAME}}}"),
+            "password": format!("${{env:{PASSWORD}}}"),
+        })
+    }
+
+    fn tls(&mut self, tls: &TlsSpec) -> Value {
+        let mut fields = Map::new();
+        if let Some(secret) = &tls.ca_secret_name {
+            self.secret("ca", secret, CA, &["ca.crt"]);
+            fields.insert("ca_file".to_owned(), json!(format!("{CA}/ca.crt")));
+        }
+        if let Some(secret) = &tls.cert_secret_name {
+            self.secret("certificate", secret, CERTIFICATE, &["tls.crt", "tls.key"]);
+            fields.insert("cert_file".to_owned(), json!(format!("{CERTIFICATE}/tls.crt")));
+            fields.insert("key_file".to_owned(), json!(format!("{CERTIFICATE}/tls.key")));
+            fields.insert("reload_interval".to_owned(), json!("1m"));
+        }
+        if let Some(server) = &tls.server_name {
+            fields.insert("server_name_override".to_owned(), json!(literal(server)));
+        }
+        Value::Object(fields)
+    }
+
+    fn secret(&mut self, volume: &str, secret: &str, path: &str, keys: &[&str]) {
+        let items = keys.iter().map(|key| KeyToPath {
+            key: (*key).to_owned(),
+            path: (*key).to_owned(),
+            mode: None,
+        });
+        self.volumes.push(Volume {
+            name: volume.to_owned(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(secret.to_owned()),
+                items: Some(items.collect()),
+                default_mode: Some(0o440),
+                ..SecretVolumeSource::default()
+            }),
+            ..Volume::default()
+        });
+        self.mounts.push(VolumeMount {
+            name: volume.to_owned(),
+            mount_path: path.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        });
+    }
+}
+
+fn from_secret(variable: &str, credentials: &Credentials, key: &str) -> EnvVar {
+    EnvVar {
+        name: variable.to_owned(),
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: credentials.secret_name.clone(),
+                key: key.to_owned(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
+}
+
+/// A text that Jaeger takes as it is: in its configuration `$` begins a reference.
+fn literal(text: &str) -> String {
+    text.replace('$', "$$")
+}
+
+fn literals<T: ToString>(texts: &[T]) -> Vec<String> {
+    texts.iter().map(|text| literal(&text.to_string())).collect()
+}

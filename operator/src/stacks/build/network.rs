@@ -1,0 +1,63 @@
+//! Who may reach Jaeger, and whom it may reach.
+//!
+//! Policies add up: whoever wants Jaeger's page from another namespace adds one of their own.
+
+use k8s_openapi::{
+    api::networking::v1::{
+        NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+        NetworkPolicyPort, NetworkPolicySpec,
+    },
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+use spoor_api::stack::{ManagedJaeger, Stack, Storage};
+
+use super::{
+    OTLP_GRPC, OTLP_HTTP, jaeger,
+    labels::{Component, component_metadata, label_selector},
+};
+
+/// Pods of the namespace may send traces and ask for them; everybody may read Jaeger's metrics.
+/// Jaeger itself reaches only what lies outside: a storage, Prometheus.
+#[must_use]
+pub fn jaeger(stack: &Stack, managed: &ManagedJaeger) -> NetworkPolicy {
+    let from_namespace = NetworkPolicyIngressRule {
+        from: Some(vec![NetworkPolicyPeer {
+            pod_selector: Some(LabelSelector::default()),
+            ..NetworkPolicyPeer::default()
+        }]),
+        ports: Some(ports(&[
+            OTLP_GRPC,
+            OTLP_HTTP,
+            jaeger::HTTP_QUERY,
+            jaeger::GRPC_QUERY,
+        ])),
+    };
+    let from_cluster = NetworkPolicyIngressRule {
+        from: Some(vec![NetworkPolicyPeer {
+            namespace_selector: Some(LabelSelector::default()),
+            ..NetworkPolicyPeer::default()
+        }]),
+        ports: Some(ports(&[jaeger::METRICS])),
+    };
+    let asks_others =
+        matches!(managed.storage, Storage::Outside { .. }) || managed.prometheus.is_some();
+    let egress = asks_others.then(NetworkPolicyEgressRule::default);
+    NetworkPolicy {
+        metadata: component_metadata(stack, Component::Jaeger, jaeger::name(stack)),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(label_selector(stack, Component::Jaeger)),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            ingress: Some(vec![from_namespace, from_cluster]),
+            egress: Some(egress.into_iter().collect()),
+        }),
+    }
+}
+
+fn ports(ports: &[i32]) -> Vec<NetworkPolicyPort> {
+    let ports = ports.iter().map(|port| NetworkPolicyPort {
+        port: Some(IntOrString::Int(*port)),
+        protocol: Some("TCP".to_owned()),
+        ..NetworkPolicyPort::default()
+    });
+    ports.collect()
+}

@@ -1,0 +1,83 @@
+//! The second tier: decides on whole traces by the policies in force, and exports those that are
+//! kept. It is replaced by a new pod when the policies change.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    memory::Memory,
+    parts::{HEALTH, LIMITER, go, grpc, health, limiter, sender, telemetry},
+    ports,
+};
+
+/// Makes `otherwise` a share of all traces, head and tail together, and says so in `tracestate`.
+pub(super) const FEATURE_GATES: &str = "+processor.tailsamplingprocessor.usetracestate";
+
+/// The exporter to Jaeger, as the Collector's metrics name it.
+pub(super) const JAEGER: &str = "otlp_grpc/spoor-jaeger";
+
+const GATHERED: &str = "otlp";
+const DECIDER: &str = "tail_sampling";
+/// How many decisions are remembered of each kind, so that late spans follow their trace.
+const REMEMBERED: u64 = 100_000;
+/// The most spans in one message to Jaeger, whose limit may be the usual 4 MiB.
+const MAX_BATCH: u64 = 2000;
+
+/// What the second tier's configuration depends on.
+pub(super) struct Decide<'a> {
+    /// What keeps traces, as the sampler's policies.
+    pub(super) policies: Vec<Value>,
+    /// Host and port of Jaeger's OTLP over gRPC.
+    pub(super) jaeger: &'a str,
+    /// Exporters beside Jaeger's, by their names.
+    pub(super) exporters: BTreeMap<&'a str, &'a Map<String, Value>>,
+    pub(super) wait: Duration,
+    pub(super) memory: Memory,
+}
+
+/// The configuration of the second tier.
+pub(super) fn config(decide: &Decide<'_>) -> Value {
+    let mut exporters: Map<String, Value> = decide
+        .exporters
+        .iter()
+        .map(|(name, config)| ((*name).to_owned(), Value::Object((*config).clone())))
+        .collect();
+    exporters.insert(JAEGER.to_owned(), jaeger(decide));
+    let names: Vec<&String> = exporters.keys().collect();
+    json!({
+        "receivers": {GATHERED: {"protocols": {"grpc": grpc(ports::OTLP_GRPC)}}},
+        "processors": {
+            LIMITER: limiter(decide.memory),
+            DECIDER: {
+                "decision_wait": go(decide.wait),
+                "num_traces": decide.memory.traces(),
+                "block_on_overflow": true,
+                "sample_on_first_match": true,
+                "decision_cache": {
+                    "sampled_cache_size": REMEMBERED,
+                    "non_sampled_cache_size": REMEMBERED,
+                },
+                "policies": decide.policies,
+            },
+        },
+        "exporters": exporters,
+        "extensions": {HEALTH: health()},
+        "service": {
+            "extensions": [HEALTH],
+            "telemetry": telemetry(),
+            "pipelines": {"traces": {
+                "receivers": [GATHERED],
+                "processors": [LIMITER, DECIDER],
+                "exporters": names,
+            }},
+        },
+    })
+}
+
+fn jaeger(decide: &Decide<'_>) -> Value {
+    let mut jaeger = Value::Object(sender(decide.memory));
+    jaeger["endpoint"] = json!(decide.jaeger);
+    jaeger["sending_queue"]["batch"]["max_size"] = json!(MAX_BATCH);
+    jaeger
+}

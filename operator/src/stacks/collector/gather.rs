@@ -1,0 +1,132 @@
+//! The first tier: takes spans, gathers them into whole traces and hands those to the second.
+//! It knows no policy, so that a change of one doesn't disturb what is being gathered.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{
+    memory::Memory,
+    parts::{HEALTH, LIMITER, go, grpc, health, http, limiter, sender, telemetry},
+    ports,
+};
+
+/// What the first tier's configuration depends on.
+pub(super) struct Gather<'a> {
+    /// Whether spans are spread by trace id over several pods.
+    pub(super) spread: bool,
+    /// The name that all pods of the tier are found under.
+    pub(super) peers: &'a str,
+    /// Host and port of the second tier.
+    pub(super) decide: String,
+    /// Where clients' own counts go, `http://HOST:PORT`.
+    pub(super) reported: &'a str,
+    pub(super) wait: Duration,
+    pub(super) memory: Memory,
+}
+
+const CLIENTS: &str = "otlp";
+const PEERS: &str = "otlp/spoor-peers";
+const GATHERER: &str = "groupbytrace";
+const COUNTS_ONLY: &str = "filter/spoor-reported";
+const SPREADER: &str = "load_balancing/spoor-peers";
+const DECIDE: &str = "otlp_grpc/spoor-decide";
+const REPORTED: &str = "otlp_http/spoor-reported";
+const SPAN_METRICS: &str = "span_metrics";
+const SCRAPED: &str = "prometheus/spoor";
+
+/// How often a pod looks for its peers.
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The configuration of the first tier.
+pub(super) fn config(gather: &Gather<'_>) -> Value {
+    let mut config = json!({
+        "receivers": {
+            CLIENTS: {"protocols": {
+                "grpc": grpc(ports::OTLP_GRPC),
+                "http": http(ports::OTLP_HTTP),
+            }},
+            // Also where there is one pod: there are two while their number changes.
+            PEERS: {"protocols": {"grpc": grpc(ports::PEERS)}},
+        },
+        "processors": {
+            LIMITER: limiter(gather.memory),
+            GATHERER: {
+                "wait_duration": go(gather.wait),
+                "num_traces": gather.memory.traces(),
+                "num_workers": 2,
+            },
+            COUNTS_ONLY: {
+                "error_mode": "ignore",
+                "metrics": {"metric": ["name != \"otel.sdk.span.started\""]},
+            },
+        },
+        "connectors": {
+            SPAN_METRICS: {
+                "metrics_flush_interval": "15s",
+                "metrics_expiration": "10m",
+                "aggregation_cardinality_limit": 2000,
+            },
+        },
+        "exporters": {
+            DECIDE: sender(gather.memory),
+            REPORTED: {
+                "endpoint": gather.reported,
+                "compression": "none",
+                "timeout": "5s",
+                "retry_on_failure": {"enabled": true, "max_elapsed_time": "30s"},
+                "sending_queue": {"enabled": true, "queue_size": 100, "num_consumers": 1},
+            },
+            SCRAPED: {"endpoint": format!("0.0.0.0:{}", ports::SPAN_METRICS)},
+        },
+        "extensions": {HEALTH: health()},
+        "service": {
+            "extensions": [HEALTH],
+            "telemetry": telemetry(),
+            "pipelines": {
+                "traces/gather": {
+                    "receivers": [PEERS],
+                    "processors": [LIMITER, GATHERER],
+                    "exporters": [DECIDE, SPAN_METRICS],
+                },
+                "metrics/spans": {
+                    "receivers": [SPAN_METRICS],
+                    "exporters": [SCRAPED],
+                },
+                "metrics/reported": {
+                    "receivers": [CLIENTS],
+                    "processors": [LIMITER, COUNTS_ONLY],
+                    "exporters": [REPORTED],
+                },
+            },
+        },
+    });
+    config["exporters"][DECIDE]["endpoint"] = json!(gather.decide);
+    let pipelines = &mut config["service"]["pipelines"];
+    if gather.spread {
+        pipelines["traces/spread"] = json!({
+            "receivers": [CLIENTS],
+            "processors": [LIMITER],
+            "exporters": [SPREADER],
+        });
+        config["exporters"][SPREADER] = spreader(gather);
+    } else {
+        pipelines["traces/gather"]["receivers"] = json!([CLIENTS, PEERS]);
+    }
+    config
+}
+
+/// Queue and retries belong to each peer's own exporter: those of the whole would send again what
+/// another peer has already.
+fn spreader(gather: &Gather<'_>) -> Value {
+    json!({
+        "routing_key": "traceID",
+        "protocol": {"otlp": sender(gather.memory)},
+        "resolver": {"dns": {
+            "hostname": gather.peers,
+            "port": ports::PEERS.to_string(),
+            "interval": go(LOOKUP_INTERVAL),
+            "timeout": "1s",
+        }},
+    })
+}

@@ -1,0 +1,86 @@
+//! How a tier divides the memory that it may use.
+
+use spoor_api::{Quantity, Resources};
+
+const MIB: u64 = 1 << 20;
+
+/// The memory of a pod, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Memory(u64);
+
+impl Memory {
+    /// The limit in these resources; none or one that can't be read: 512 MiB.
+    pub(super) fn limit(resources: &Resources) -> Self {
+        let limit = resources.limits.get("memory").and_then(bytes);
+        Self(limit.unwrap_or(512 * MIB).max(32 * MIB))
+    }
+
+    /// From where on Go's runtime collects garbage harder.
+    pub(super) fn go(self) -> String {
+        format!("{}MiB", self.0 * 4 / 5 / MIB)
+    }
+
+    /// From where on everything is refused, for senders to send again.
+    pub(super) fn hard_mib(self) -> u64 {
+        self.0 * 4 / 5 / MIB
+    }
+
+    /// How far below that it begins.
+    pub(super) fn spike_mib(self) -> u64 {
+        self.0 / 5 / MIB
+    }
+
+    /// Encoded spans that may wait to be sent; in memory they are several times as large.
+    pub(super) fn queue_bytes(self) -> u64 {
+        self.0 / 8
+    }
+
+    /// Traces that may be gathered. A trace takes more than 1 KiB, so that the limiter refuses
+    /// spans before any trace is given up.
+    pub(super) fn traces(self) -> u64 {
+        self.0 / 1024
+    }
+}
+
+/// A quantity as Kubernetes writes it, in bytes.
+fn bytes(quantity: &Quantity) -> Option<u64> {
+    let text = quantity.0.trim();
+    let end = text
+        .find(|char: char| !char.is_ascii_digit() && char != '.')
+        .unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let factor: f64 = match suffix {
+        "" => 1.0,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "Ki" => 1024.0,
+        "Mi" => 1_048_576.0,
+        "Gi" => 1_073_741_824.0,
+        "Ti" => 1_099_511_627_776.0,
+        "m" => 1e-3,
+        exponent => format!("1{exponent}").parse().ok()?,
+    };
+    let bytes = number.parse::<f64>().ok()? * factor;
+    (bytes.is_finite() && bytes >= 0.0).then_some(bytes as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("512Mi", Some(512 << 20))]
+    #[case("1.5Gi", Some(3 << 29))]
+    #[case("200M", Some(200_000_000))]
+    #[case("134217728", Some(128 << 20))]
+    #[case("1e9", Some(1_000_000_000))]
+    #[case("128974848000m", Some(128_974_848))]
+    #[case("much", None)]
+    fn reads_quantities(#[case] text: &str, #[case] expected: Option<u64>) {
+        assert_eq!(bytes(&Quantity(text.to_owned())), expected);
+    }
+}

@@ -1,0 +1,92 @@
+//! The parts of configuration that both tiers share.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, memory::Memory, ports};
+
+/// The extension that answers probes.
+pub(super) const HEALTH: &str = "health_check";
+/// The first processor of each pipeline: refuses what there is no memory for.
+pub(super) const LIMITER: &str = "memory_limiter";
+
+/// A duration as Go reads it.
+pub(super) fn go(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}
+
+fn everywhere(port: u16) -> String {
+    format!("0.0.0.0:{port}")
+}
+
+/// OTLP over gRPC. Connections end at an age, or senders would stay with the pods that they know.
+pub(super) fn grpc(port: u16) -> Value {
+    json!({
+        "endpoint": everywhere(port),
+        "max_recv_msg_size_mib": 64,
+        "keepalive": {"server_parameters": {
+            "max_connection_age": go(MAX_CONNECTION_AGE),
+            "max_connection_age_grace": go(MAX_CONNECTION_AGE_GRACE),
+        }},
+    })
+}
+
+/// OTLP over HTTP, a connection for each request: one that is kept has no age, and would bring
+/// spans to a pod that is about to end.
+pub(super) fn http(port: u16) -> Value {
+    json!({"endpoint": everywhere(port), "keep_alives_enabled": false})
+}
+
+/// Sends OTLP over gRPC without TLS, and without an end to retries: when the queue is full, what
+/// is before it waits, then the limiter refuses.
+pub(super) fn sender(memory: Memory) -> Map<String, Value> {
+    let sender = json!({
+        "compression": "none",
+        "tls": {"insecure": true},
+        "timeout": "5s",
+        "retry_on_failure": {
+            "enabled": true,
+            "initial_interval": "200ms",
+            "max_interval": "2s",
+            "max_elapsed_time": "0s",
+        },
+        "sending_queue": {
+            "enabled": true,
+            "sizer": "bytes",
+            "queue_size": memory.queue_bytes(),
+            "num_consumers": 10,
+            "block_on_overflow": true,
+            "batch": {"flush_timeout": "200ms", "sizer": "items", "min_size": 1000},
+        },
+    });
+    match sender {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+pub(super) fn limiter(memory: Memory) -> Value {
+    json!({
+        "check_interval": "1s",
+        "limit_mib": memory.hard_mib(),
+        "spike_limit_mib": memory.spike_mib(),
+    })
+}
+
+pub(super) fn health() -> Value {
+    json!({"endpoint": everywhere(ports::HEALTH)})
+}
+
+/// The Collector's own logs and metrics.
+pub(super) fn telemetry() -> Value {
+    json!({
+        "logs": {"level": "warn", "encoding": "json"},
+        "metrics": {
+            "level": "normal",
+            "readers": [{"pull": {"exporter": {
+                "prometheus": {"host": "0.0.0.0", "port": ports::OWN_METRICS},
+            }}}],
+        },
+    })
+}
