@@ -1,7 +1,7 @@
 //! The control plane's state, and what its owner does with it.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
     net::IpAddr,
     sync::{
@@ -16,7 +16,8 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use spoor_policy::{
-    Namespace, OperationName, PolicyName, Resolution, ServiceName, Strategy, Table, Version,
+    Namespace, OperationName, Outcome, PolicyKey, PolicyName, Resolution, ServiceName, Setting,
+    Strategy, Table, Version,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -62,7 +63,11 @@ pub(crate) struct Published {
     pub(crate) version: Version,
     pub(crate) at: Instant,
     pub(crate) table: Table,
+    pub(crate) tail: TailPlaces,
 }
+
+/// The services, and operations of them, that policies decide the tail of and name.
+pub(crate) type TailPlaces = BTreeMap<PolicyKey, BTreeMap<ServiceName, BTreeSet<OperationName>>>;
 
 impl Control {
     /// A control plane that serves nothing yet: its doors make clients wait, or keep what they
@@ -95,6 +100,7 @@ impl Control {
         let published = Arc::new(Published {
             version: inner.version(*sequence),
             at: Instant::now(),
+            tail: tail_places(&resolution.outcomes),
             table: resolution.table,
         });
         // Before the services are listed: one that enters later finds the new table.
@@ -301,6 +307,20 @@ impl Inner {
             !tally.is_over(now) || in_force(table, namespace, policy, time) == Some(*strategy)
         });
     }
+}
+
+fn tail_places(outcomes: &BTreeMap<PolicyKey, Outcome>) -> TailPlaces {
+    let mut places = TailPlaces::new();
+    for (policy, outcome) in outcomes {
+        for place in &outcome.effective {
+            if let (Setting::Tail { .. }, Some(service)) = (&place.setting, &place.service) {
+                let services = places.entry(policy.clone()).or_default();
+                let operations = services.entry(service.clone()).or_default();
+                operations.extend(place.operation.clone());
+            }
+        }
+    }
+    places
 }
 
 /// What a policy says, if it decides anywhere.

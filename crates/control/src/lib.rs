@@ -30,7 +30,7 @@ mod window;
 pub use control::Control;
 pub use doors::stream::PolicyStreamService;
 pub use evidence::{
-    Clients, Evidence, NotCurrent, Observed, OperationEvidence, ServiceEvidence, Why,
+    Clients, Evidence, NotCurrent, Observed, OperationEvidence, ServiceEvidence, Source, Why,
 };
 pub use fault::{Fault, ServiceFaults};
 pub use identity::{AnyoneOnLoopback, Caller, Identify, Identity};

@@ -7,7 +7,7 @@ use spoor_policy::{
     statistics::{Judge, Verdict, interval},
 };
 
-use crate::{Counts, Observed, window::Window};
+use crate::{Counts, Observed, Source, window::Window};
 
 /// The confidence of the interval that is shown.
 const SHOWN: f64 = 0.95;
@@ -64,6 +64,7 @@ impl Tally {
         let sampled = counts.sampled.min(counts.started);
         let window = self.window.spans(now);
         Some(Observed {
+            source: Source::Clients,
             window,
             started: counts.started,
             sampled,

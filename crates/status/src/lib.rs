@@ -1,1 +1,105 @@
-//! What became of a policy: its status, from its resolution and the evidence.
+//! What became of a policy, as its resource's status says it.
+//!
+//! [`Findings`] are all that is known: how the policy was resolved, what the control plane has
+//! heard of it, and how far its tail rules have come. Pure: the same findings make the same
+//! status, and a condition keeps its `lastTransitionTime` as long as the status it had before.
+
+mod conditions;
+mod figures;
+mod hints;
+mod places;
+mod tail_rules;
+mod transitions;
+
+use jiff::Timestamp;
+use spoor_api::{
+    SamplingPolicyStatus,
+    status::{Condition, Summary},
+};
+use spoor_control::Evidence;
+use spoor_policy::{Outcome, Policy};
+
+pub use conditions::warnings;
+pub use tail_rules::TailRules;
+
+use conditions::Verdict;
+
+/// What is known of a policy.
+#[derive(Clone, Debug)]
+pub struct Findings<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The `metadata.generation` that it was read from.
+    pub generation: Option<i64>,
+    /// How it was resolved.
+    pub outcome: &'a Outcome,
+    /// What [`spoor_control::Control::evidence`] says of it.
+    pub evidence: Option<&'a Evidence>,
+    /// How far its tail rules have come; of no matter where it has none.
+    pub tail: TailRules,
+    /// The conditions of its last status.
+    pub previous: &'a [Condition],
+    /// The moment.
+    pub now: Timestamp,
+}
+
+impl Findings<'_> {
+    /// The status that says so.
+    #[must_use]
+    pub fn status(&self) -> SamplingPolicyStatus {
+        let Self {
+            policy,
+            outcome,
+            evidence,
+            tail,
+            ..
+        } = self;
+        let verdicts = [
+            (Condition::ACCEPTED, conditions::accepted(outcome)),
+            (
+                Condition::PROGRAMMED,
+                conditions::programmed(outcome, *evidence, tail),
+            ),
+            (
+                Condition::CONVERGED,
+                conditions::converged(outcome, *evidence, tail),
+            ),
+        ];
+        let clients = evidence.map(figures::clients);
+        let observed = evidence.and_then(|evidence| figures::observed(outcome, evidence));
+        SamplingPolicyStatus {
+            conditions: self.conditions(verdicts),
+            summary: Some(Summary {
+                strategy: places::strategy(policy),
+                clients: clients.as_ref().map(figures::clients_in_words),
+                observed: observed.as_ref().map(figures::observed_in_words),
+            }),
+            effective: places::effective(outcome),
+            overridden: places::overridden(outcome),
+            clients,
+            observed,
+        }
+    }
+
+    fn conditions(
+        &self,
+        verdicts: impl IntoIterator<Item = (&'static str, Verdict)>,
+    ) -> Vec<Condition> {
+        transitions::conditions(verdicts, self.generation, self.previous, self.now)
+    }
+}
+
+/// The status of a resource that is no valid policy, for the reasons given.
+#[must_use]
+pub fn invalid(
+    reasons: &[String],
+    generation: Option<i64>,
+    previous: &[Condition],
+    now: Timestamp,
+) -> SamplingPolicyStatus {
+    let verdicts = conditions::invalid(reasons);
+    SamplingPolicyStatus {
+        conditions: transitions::conditions(verdicts, generation, previous, now),
+        ..SamplingPolicyStatus::default()
+    }
+}

@@ -154,11 +154,20 @@ fn write_observed(text: &mut String, observed: &Observed) -> std::fmt::Result {
         lower,
         upper,
         verdict,
+        message,
+        ..
     } = observed;
-    writeln!(
-        text,
-        "Observed:    {rate} ({lower} to {upper}): {sampled} of {started} traces in {window_seconds} s, {verdict}"
-    )
+    write!(text, "Observed:    ")?;
+    if let (Some(rate), Some(lower), Some(upper)) = (rate, lower, upper) {
+        write!(
+            text,
+            "{rate} ({lower} to {upper}): {sampled} of {started} traces in {window_seconds} s, "
+        )?;
+    }
+    match message {
+        Some(message) => writeln!(text, "{verdict}: {message}"),
+        None => writeln!(text, "{verdict}"),
+    }
 }
 
 fn indented(table: &Table) -> String {

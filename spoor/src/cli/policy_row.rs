@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use spoor_api::{
     SamplingPolicy,
-    status::{Condition, ConditionStatus, Observed},
+    status::{Condition, ConditionStatus},
 };
 
 use super::duration::age;
@@ -38,8 +38,7 @@ pub const WIDE_HEADINGS: [&str; 11] = [
 /// What most want to know.
 pub fn row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
     let status = policy.status.as_ref();
-    let clients = status.and_then(|status| status.clients.as_ref());
-    let observed = status.and_then(|status| status.observed.as_ref());
+    let summary = status.and_then(|status| status.summary.as_ref());
     let created = policy.metadata.creation_timestamp.as_deref();
     let created = created.and_then(|created| created.parse::<Timestamp>().ok());
     vec![
@@ -47,10 +46,8 @@ pub fn row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
         strategy(policy),
         accepted(policy),
         condition(policy, Condition::CONVERGED),
-        clients.map_or_else(String::new, |clients| {
-            format!("{}/{}", clients.current, clients.expected)
-        }),
-        observed.map_or_else(String::new, observed_in_words),
+        said(summary.and_then(|summary| summary.clients.as_ref())),
+        said(summary.and_then(|summary| summary.observed.as_ref())),
         created.map_or_else(String::new, |created| age(created, now)),
     ]
 }
@@ -68,9 +65,8 @@ pub fn wide_row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
     cells
 }
 
-/// The observed rate and what to think of it, such as `0.98% Consistent`.
-fn observed_in_words(observed: &Observed) -> String {
-    format!("{} {}", observed.rate, observed.verdict)
+fn said(words: Option<&String>) -> String {
+    words.cloned().unwrap_or_default()
 }
 
 /// Head and tail, such as `1%` or `100% + tail 10%`.

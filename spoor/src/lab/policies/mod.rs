@@ -1,25 +1,32 @@
 //! The lab's policies: taken in, kept, resolved, published, and what became of them.
 
 mod book;
-mod conditions;
 mod difference;
 mod folder;
 mod kept;
 mod sent;
-mod status;
 mod watch;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use spoor_api::SamplingPolicy;
+use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
 use spoor_control::Control;
-use spoor_policy::{Namespace, Outcome, PolicyKey, Resolution, Version, resolve};
+use spoor_policy::{Namespace, Outcome, Policy, PolicyKey, Resolution, Version, resolve};
+use spoor_status::{Findings, TailRules, warnings};
 use spoor_traces::Pipeline;
 use tokio::sync::Notify;
 
-use self::{book::Book, folder::Folder, kept::Keep, status::Transitions};
+use self::{
+    book::{Book, Entry},
+    folder::Folder,
+    kept::Keep,
+};
 use super::admin::{Action, Applied, Change, Difference, Documents, FolderStatus};
 
 pub use folder::FolderError;
@@ -46,7 +53,8 @@ struct State {
     /// folder was taken up.
     first_accepted: BTreeMap<PolicyKey, Timestamp>,
     folder_errors: Vec<String>,
-    transitions: Transitions,
+    /// What was last said of each policy.
+    conditions: BTreeMap<PolicyKey, Vec<Condition>>,
 }
 
 /// Why nothing was changed.
@@ -103,7 +111,7 @@ impl Desk {
             resolution: Resolution::default(),
             first_accepted: kept.first_accepted,
             folder_errors: vec![],
-            transitions: Transitions::default(),
+            conditions: BTreeMap::new(),
         };
         let desk = Self(Arc::new(Inner {
             control,
@@ -240,7 +248,8 @@ impl Desk {
     fn publish(&self, state: &mut State) -> Version {
         let policies = state.book.policies();
         state.resolution = resolve(&policies, Timestamp::now());
-        state.transitions.keep(&policies);
+        let keys: BTreeSet<&PolicyKey> = policies.iter().map(Policy::key).collect();
+        state.conditions.retain(|key, _| keys.contains(key));
         self.0.pipeline.set_tail(state.resolution.tail.clone());
         let version = self.0.control.publish(state.resolution.clone());
         self.0.resolved.notify_one();
@@ -258,24 +267,46 @@ impl State {
         let Self {
             book,
             resolution,
-            transitions,
+            conditions,
             ..
         } = self;
         let entries = book.entries().filter(|entry| wanted(entry.policy.key()));
         entries
             .map(|entry| {
-                let key = entry.policy.key();
-                let (outcome, evidence) = (resolution.outcomes.get(key), control.evidence(key));
-                status::with_status(entry, outcome, evidence.as_ref(), transitions, now)
+                let outcome = resolution.outcomes.get(entry.policy.key());
+                let status =
+                    outcome.map(|outcome| status(entry, outcome, control, conditions, now));
+                SamplingPolicy {
+                    status,
+                    ..entry.resource.clone()
+                }
             })
             .collect()
     }
 }
 
-/// What the author should know at once.
-fn warnings(outcome: &Outcome) -> Vec<String> {
-    let nowhere = conditions::decides_nowhere(outcome).into_iter();
-    nowhere.chain(outcome.warnings.iter().cloned()).collect()
+fn status(
+    entry: &Entry,
+    outcome: &Outcome,
+    control: &Control,
+    conditions: &mut BTreeMap<PolicyKey, Vec<Condition>>,
+    now: Timestamp,
+) -> SamplingPolicyStatus {
+    let key = entry.policy.key();
+    let previous = conditions.entry(key.clone()).or_default();
+    let status = Findings {
+        policy: &entry.policy,
+        generation: entry.resource.metadata.generation,
+        outcome,
+        evidence: control.evidence(key).as_ref(),
+        // The pipeline is in this process: it has them as soon as they are published.
+        tail: TailRules::InForce,
+        previous,
+        now,
+    }
+    .status();
+    previous.clone_from(&status.conditions);
+    status
 }
 
 fn change(key: &PolicyKey, action: Action) -> Change {

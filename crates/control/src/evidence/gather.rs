@@ -1,0 +1,201 @@
+//! Puts together what is known of a policy.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use spoor_policy::{OperationName, PolicyKey, ServiceName, Strategies, Strategy};
+
+use super::{Clients, Evidence, Observed, OperationEvidence, ServiceEvidence, Why};
+use crate::{
+    Control, control::Published, doors::stock, record::Standing, served, service::Service,
+};
+
+impl Control {
+    /// What is known of a policy; none if it decides where no trace starts: it does not exist,
+    /// names no service and has no `head`, or is overridden everywhere.
+    #[must_use]
+    pub fn evidence(&self, policy: &PolicyKey) -> Option<Evidence> {
+        let published = self.0.published.load_full()?;
+        let now = Instant::now();
+        let known = self.known_services(policy, &published);
+        let roots_at = known
+            .iter()
+            .filter(|(_, service)| service.as_ref().is_some_and(|it| it.state().has_roots))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let mut evidence = Evidence {
+            clients: Clients::default(),
+            slowest: None,
+            observed: None,
+            services: vec![],
+            roots_at,
+        };
+        let nowhere = BTreeMap::new();
+        let tail = published.tail.get(policy).unwrap_or(&nowhere);
+        let mut strategy = decided_elsewhere(&published, policy);
+        for (name, service) in known {
+            let plan = published
+                .table
+                .plan(policy.namespace.as_str(), name.as_str());
+            let strategies = plan.at(Timestamp::now());
+            let head = strategies.and_then(|it| Some((it, decided_by(it, policy)?)));
+            let mut clients = Clients::default();
+            let took = self.count_clients(policy, &name, service.as_deref(), now, &mut clients);
+            let mut operations = tail.get(&name).cloned().unwrap_or_default();
+            if let Some((strategies, here)) = head {
+                strategy = Some(here);
+                evidence.slowest = evidence.slowest.max(took);
+                operations.extend(operations_of(strategies, policy));
+            } else if !tail.contains_key(&name) {
+                continue;
+            }
+            evidence.services.push(ServiceEvidence {
+                instances: clients.expected,
+                partly_expressible: head
+                    .is_some_and(|(it, _)| !stock::is_expressible(it, &policy.name)),
+                ..of_service(&name, service.as_deref(), operations)
+            });
+            if head.is_some() {
+                evidence.clients.add(clients);
+            }
+        }
+        match strategy {
+            Some(strategy) => evidence.observed = self.observed(policy, strategy, now),
+            None if tail.is_empty() => return None,
+            None => {}
+        }
+        Some(evidence)
+    }
+
+    fn observed(&self, policy: &PolicyKey, strategy: Strategy, now: Instant) -> Option<Observed> {
+        let key = (policy.namespace.clone(), policy.name.clone(), strategy);
+        self.0.tallies.lock().get_mut(&key)?.observed(now)
+    }
+
+    /// The services of a policy's namespace that instances or policies name.
+    fn known_services(
+        &self,
+        policy: &PolicyKey,
+        published: &Published,
+    ) -> BTreeMap<ServiceName, Option<Arc<Service>>> {
+        let named = published
+            .table
+            .services()
+            .filter(|(namespace, _, _)| **namespace == policy.namespace)
+            .map(|(_, name, _)| (name.clone(), None));
+        let tail = published.tail.get(policy).into_iter().flatten();
+        let tail = tail.map(|(name, _)| (name.clone(), None));
+        let mut known: BTreeMap<_, _> = named.chain(tail).collect();
+        let entered = self.0.services.all().into_iter();
+        known.extend(
+            entered
+                .filter(|service| service.namespace == policy.namespace)
+                .map(|service| (service.name.clone(), Some(service))),
+        );
+        known
+    }
+
+    fn count_clients(
+        &self,
+        policy: &PolicyKey,
+        name: &ServiceName,
+        service: Option<&Service>,
+        now: Instant,
+        clients: &mut Clients,
+    ) -> Option<Duration> {
+        let (mut absent, mut has_streams, mut slowest) = (0, false, None);
+        if let Some(service) = service {
+            let state = service.state();
+            has_streams = state.live > 0;
+            for (id, record) in state.relevant() {
+                clients.expected += 1;
+                let silent_after = self.0.settings.silent_after;
+                let standing = match record {
+                    Some(record) => record.standing(state.served.as_deref(), silent_after, now),
+                    None => Standing::Silent,
+                };
+                absent += usize::from(record.is_none());
+                let took = record.and_then(|it| it.took);
+                match standing {
+                    Standing::Current => {
+                        clients.current += 1;
+                        slowest = slowest.max(took);
+                    }
+                    Standing::Refused(reason) => {
+                        clients.refused += 1;
+                        clients.name(name, id, Why::Refused(reason));
+                    }
+                    Standing::Silent => {
+                        clients.silent += 1;
+                        clients.name(name, id, Why::Silent);
+                    }
+                    Standing::Pending => clients.name(name, id, Why::Pending),
+                }
+            }
+        }
+        let key = (policy.namespace.clone(), name.clone());
+        let polling = self.0.pollers.clients(&key, has_streams, now);
+        // Those who poll are most likely those who should be there and have no stream.
+        let found = absent.min(polling.len());
+        clients.silent -= found;
+        clients.expected += polling.len() - found;
+        clients.polling += polling.len();
+        for peer in polling {
+            clients.name(name, &peer.to_string(), Why::Polling);
+        }
+        slowest
+    }
+}
+
+/// What a policy says for the services that no policy names.
+fn decided_elsewhere(published: &Published, policy: &PolicyKey) -> Option<Strategy> {
+    let others = published.table.plan(policy.namespace.as_str(), "");
+    decided_by(others.at(Timestamp::now())?, policy)
+}
+
+fn decided_by(strategies: &Strategies, policy: &PolicyKey) -> Option<Strategy> {
+    served::assigned(strategies)
+        .find(|assigned| assigned.policy == policy.name)
+        .map(|assigned| assigned.strategy)
+}
+
+/// The operations that a policy decides the head of.
+fn operations_of<'a>(
+    strategies: &'a Strategies,
+    policy: &'a PolicyKey,
+) -> impl Iterator<Item = OperationName> + 'a {
+    let of_policy = strategies
+        .operations
+        .iter()
+        .filter(|(_, assigned)| assigned.policy == policy.name);
+    of_policy.map(|(operation, _)| operation.clone())
+}
+
+fn of_service(
+    name: &ServiceName,
+    service: Option<&Service>,
+    operations: BTreeSet<OperationName>,
+) -> ServiceEvidence {
+    let state = service.map(Service::state);
+    let is_seen = |operation: &OperationName| {
+        state
+            .as_ref()
+            .is_some_and(|it| it.operations_seen.contains(operation))
+    };
+    let operations = operations.into_iter().map(|operation| OperationEvidence {
+        seen: is_seen(&operation),
+        operation,
+    });
+    ServiceEvidence {
+        service: name.clone(),
+        instances: 0,
+        operations: operations.collect(),
+        reports: state.as_ref().is_some_and(|it| it.live > 0),
+        roots_seen: state.as_ref().is_some_and(|it| it.has_roots),
+        partly_expressible: false,
+    }
+}

@@ -1,0 +1,258 @@
+//! A policy's three conditions: `Accepted`, `Programmed`, `Converged`.
+
+use spoor_api::status::{Condition, ConditionStatus};
+use spoor_control::{Clients, Evidence, NotCurrent, Why};
+use spoor_policy::{Acceptance, Outcome, Setting};
+
+use crate::{hints::hints, tail_rules::TailRules};
+
+/// A condition before it has a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) status: ConditionStatus,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+/// More instances than a message should name.
+const NAMED: usize = 5;
+
+const NOT_PUBLISHED: &str = "nothing of it is published";
+const NOT_TO_BE_TAKEN: &str = "nobody is to take it";
+
+/// What its author should know at once, each a sentence without its full stop.
+#[must_use]
+pub fn warnings(outcome: &Outcome) -> Vec<String> {
+    let nowhere = decides_nowhere(outcome).into_iter();
+    nowhere.chain(outcome.warnings.iter().cloned()).collect()
+}
+
+/// Whether it holds, and if not everywhere, who wins.
+pub(crate) fn accepted(outcome: &Outcome) -> Verdict {
+    let (status, reason, message) = match &outcome.acceptance {
+        Acceptance::Accepted => (
+            ConditionStatus::True,
+            "Accepted",
+            "decides everywhere that it asks for".to_owned(),
+        ),
+        Acceptance::PartiallyOverridden(winners) => (
+            ConditionStatus::True,
+            "PartiallyOverridden",
+            format!("decided in part by {}", joined(winners)),
+        ),
+        Acceptance::Conflicted(winners) => (
+            ConditionStatus::False,
+            "Conflicted",
+            format!("decided everywhere by {}", joined(winners)),
+        ),
+        Acceptance::Expired(at) => (
+            ConditionStatus::False,
+            "Expired",
+            format!("expired at {at}"),
+        ),
+    };
+    let sentences = [message]
+        .into_iter()
+        .chain(outcome.warnings.iter().cloned());
+    verdict(status, reason, sentences.collect::<Vec<_>>().join("; "))
+}
+
+/// That it has no effect, and why; none where it has one.
+fn decides_nowhere(outcome: &Outcome) -> Option<String> {
+    match &outcome.acceptance {
+        Acceptance::Accepted | Acceptance::PartiallyOverridden(_) => None,
+        Acceptance::Conflicted(winners) => {
+            Some(format!("has no effect: {} decides", joined(winners)))
+        }
+        Acceptance::Expired(at) => Some(format!("has no effect: expired at {at}")),
+    }
+}
+
+/// That it is no policy.
+pub(crate) fn invalid(reasons: &[String]) -> [(&'static str, Verdict); 3] {
+    let not_accepted =
+        |message: &str| verdict(ConditionStatus::False, "NotAccepted", message.to_owned());
+    let accepted = verdict(ConditionStatus::False, "Invalid", reasons.join("; "));
+    [
+        (Condition::ACCEPTED, accepted),
+        (Condition::PROGRAMMED, not_accepted(NOT_PUBLISHED)),
+        (Condition::CONVERGED, not_accepted(NOT_TO_BE_TAKEN)),
+    ]
+}
+
+/// Whether everything it says could be published.
+pub(crate) fn programmed(
+    outcome: &Outcome,
+    evidence: Option<&Evidence>,
+    tail: &TailRules,
+) -> Verdict {
+    if !is_accepted(outcome) {
+        return verdict(ConditionStatus::False, "NotAccepted", NOT_PUBLISHED);
+    }
+    let head = decides_head(outcome).then(|| head_programmed(evidence));
+    let tail = decides_tail(outcome).then(|| tail.programmed());
+    all(tail.into_iter().chain(head))
+}
+
+fn head_programmed(evidence: Option<&Evidence>) -> Verdict {
+    let services = evidence
+        .map(|evidence| evidence.services.as_slice())
+        .unwrap_or_default();
+    let partly: Vec<&str> = services
+        .iter()
+        .filter(|service| service.partly_expressible && !service.operations.is_empty())
+        .map(|service| service.service.as_str())
+        .collect();
+    if partly.is_empty() {
+        return verdict(
+            ConditionStatus::True,
+            "Programmed",
+            "published to all doors",
+        );
+    }
+    let message = format!(
+        "Jaeger's remote sampling has no rate limit for one operation: stock clients of {} don't follow it",
+        partly.join(", ")
+    );
+    verdict(ConditionStatus::False, "PartlyExpressible", message)
+}
+
+/// Whether every expected instance has acknowledged it, and its tail rules decide.
+pub(crate) fn converged(
+    outcome: &Outcome,
+    evidence: Option<&Evidence>,
+    tail: &TailRules,
+) -> Verdict {
+    if !is_accepted(outcome) {
+        return verdict(ConditionStatus::False, "NotAccepted", NOT_TO_BE_TAKEN);
+    }
+    let head = decides_head(outcome).then(|| match evidence {
+        Some(evidence) => taken(&evidence.clients),
+        None => verdict(
+            ConditionStatus::Unknown,
+            "NotPublished",
+            "nothing was published yet",
+        ),
+    });
+    let tail = decides_tail(outcome).then(|| tail.converged());
+    let mut verdict = all(head.into_iter().chain(tail));
+    for hint in evidence.map(hints).unwrap_or_default() {
+        verdict.message.push_str("; ");
+        verdict.message.push_str(&hint);
+    }
+    verdict
+}
+
+/// Whether every expected instance has acknowledged it.
+fn taken(clients: &Clients) -> Verdict {
+    let (expected, current) = (clients.expected, clients.current);
+    let of = |matches: fn(&Why) -> bool| names(&clients.not_current, matches);
+    let (status, reason, message) = if expected == 0 {
+        let none = "nobody is there to take it".to_owned();
+        (ConditionStatus::Unknown, "NoInstances", none)
+    } else if clients.refused > 0 {
+        let who = of(|why| matches!(why, Why::Refused(_)));
+        (
+            ConditionStatus::False,
+            "Refused",
+            format!("refused by {who}"),
+        )
+    } else if clients.pending() > 0 {
+        let who = of(|why| matches!(why, Why::Pending));
+        let message = format!("{current} of {expected} instances have it; awaited: {who}");
+        (ConditionStatus::False, "Pending", message)
+    } else if clients.silent > 0 {
+        let who = of(|why| matches!(why, Why::Silent));
+        let message = format!("{current} of {expected} instances have it; silent: {who}");
+        (ConditionStatus::Unknown, "Silent", message)
+    } else if clients.polling > 0 {
+        let who = of(|why| matches!(why, Why::Polling));
+        let message = format!("{current} of {expected} instances have it; only polling: {who}");
+        (ConditionStatus::Unknown, "Polling", message)
+    } else {
+        let message = format!("{current} of {expected} instances have it");
+        (ConditionStatus::True, "Converged", message)
+    };
+    verdict(status, reason, message)
+}
+
+/// The worst of a policy's parts, with what is to be said of each.
+fn all(parts: impl Iterator<Item = Verdict>) -> Verdict {
+    let parts: Vec<Verdict> = parts.collect();
+    let message = parts
+        .iter()
+        .map(|part| part.message.as_str())
+        .collect::<Vec<_>>()
+        .join("; ");
+    let rank = |status: ConditionStatus| match status {
+        ConditionStatus::False => 0,
+        ConditionStatus::Unknown => 1,
+        ConditionStatus::True => 2,
+    };
+    let worst = parts.iter().min_by_key(|part| rank(part.status));
+    let (status, reason) = worst.map_or((ConditionStatus::Unknown, "DecidesNothing"), |worst| {
+        (worst.status, worst.reason)
+    });
+    verdict(status, reason, message)
+}
+
+/// Whether it decides the head of any trace.
+pub(crate) fn decides_head(outcome: &Outcome) -> bool {
+    let mut settings = outcome.effective.iter().map(|place| &place.setting);
+    settings.any(|setting| matches!(setting, Setting::Head(_)))
+}
+
+fn decides_tail(outcome: &Outcome) -> bool {
+    let mut settings = outcome.effective.iter().map(|place| &place.setting);
+    settings.any(|setting| matches!(setting, Setting::Tail { .. }))
+}
+
+fn is_accepted(outcome: &Outcome) -> bool {
+    matches!(
+        outcome.acceptance,
+        Acceptance::Accepted | Acceptance::PartiallyOverridden(_)
+    )
+}
+
+fn names(not_current: &[NotCurrent], matches: fn(&Why) -> bool) -> String {
+    let those: Vec<String> = not_current
+        .iter()
+        .filter(|instance| matches(&instance.why))
+        .map(
+            |NotCurrent {
+                 service,
+                 instance,
+                 why,
+             }| match why {
+                Why::Refused(reason) => format!("{service} {instance} ({reason})"),
+                _ => format!("{service} {instance}"),
+            },
+        )
+        .collect();
+    let more = those.len().saturating_sub(NAMED);
+    let named = those.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        format!("{named} and {more} more")
+    } else {
+        named
+    }
+}
+
+fn joined(names: impl IntoIterator<Item = impl ToString>) -> String {
+    names
+        .into_iter()
+        .map(|name| name.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn verdict(status: ConditionStatus, reason: &'static str, message: impl Into<String>) -> Verdict {
+    Verdict {
+        status,
+        reason,
+        message: message.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

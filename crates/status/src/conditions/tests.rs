@@ -1,0 +1,206 @@
+#![allow(clippy::unwrap_used)]
+
+use rstest::rstest;
+use spoor_control::ServiceEvidence;
+use spoor_policy::{Effective, PolicyName, Probability, Strategy};
+
+use super::*;
+
+const HEAD: Setting = Setting::Head(Strategy::Probability(Probability::ALWAYS));
+const TAIL: Setting = Setting::Tail {
+    otherwise: Probability::ALWAYS,
+};
+
+fn outcome(acceptance: Acceptance, settings: &[Setting]) -> Outcome {
+    let effective = settings.iter().map(|setting| Effective {
+        service: None,
+        operation: None,
+        setting: setting.clone(),
+    });
+    Outcome {
+        acceptance,
+        effective: effective.collect(),
+        overridden: vec![],
+        warnings: vec![],
+    }
+}
+
+fn evidence(clients: Clients) -> Evidence {
+    Evidence {
+        clients,
+        slowest: None,
+        observed: None,
+        services: vec![],
+        roots_at: vec![],
+    }
+}
+
+fn clients(expected: usize, current: usize, why: &[Why]) -> Clients {
+    let count = |of: fn(&Why) -> bool| why.iter().filter(|why| of(why)).count();
+    Clients {
+        expected,
+        current,
+        refused: count(|why| matches!(why, Why::Refused(_))),
+        polling: count(|why| matches!(why, Why::Polling)),
+        silent: count(|why| matches!(why, Why::Silent)),
+        not_current: why
+            .iter()
+            .map(|why| NotCurrent {
+                service: "service-a".parse().unwrap(),
+                instance: "one".into(),
+                why: why.clone(),
+            })
+            .collect(),
+    }
+}
+
+#[rstest]
+#[case(clients(3, 3, &[]), "True Converged: 3 of 3 instances have it")]
+#[case(clients(3, 2, &[Why::Pending]), "False Pending: 2 of 3 instances have it; awaited: service-a one")]
+#[case(clients(3, 2, &[Why::Silent]), "Unknown Silent: 2 of 3 instances have it; silent: service-a one")]
+#[case(clients(1, 0, &[Why::Polling]), "Unknown Polling: 0 of 1 instances have it; only polling: service-a one")]
+#[case(clients(1, 0, &[Why::Refused("no phase".into())]), "False Refused: refused by service-a one (no phase)")]
+#[case(clients(0, 0, &[]), "Unknown NoInstances: nobody is there to take it")]
+fn is_converged_only_when_everybody_acknowledged(#[case] clients: Clients, #[case] said: &str) {
+    let outcome = outcome(Acceptance::Accepted, &[HEAD]);
+    let converged = converged(
+        &outcome,
+        Some(&evidence(clients)),
+        &TailRules::NoTracingStack,
+    );
+    assert_eq!(shown(&converged), said);
+}
+
+#[test]
+fn tail_rules_are_no_more_in_force_than_the_collector_has_them() {
+    let outcome = outcome(Acceptance::Accepted, &[TAIL]);
+    let direct = TailRules::RouteIsDirect("main".into());
+    for verdict in [
+        programmed(&outcome, None, &direct),
+        converged(&outcome, None, &direct),
+    ] {
+        assert_eq!(
+            (verdict.status, verdict.reason),
+            (ConditionStatus::False, "RouteIsDirect")
+        );
+        assert!(verdict.message.contains("\"main\""), "{}", verdict.message);
+    }
+    let programmed = programmed(&outcome, None, &TailRules::InForce);
+    assert_eq!(
+        shown(&programmed),
+        "True Programmed: its tail rules are in force"
+    );
+    let converged = converged(&outcome, None, &TailRules::InForce);
+    assert_eq!(
+        shown(&converged),
+        "True Converged: its tail rules are in force"
+    );
+}
+
+#[test]
+fn the_worse_of_head_and_tail_counts_and_both_are_told() {
+    let outcome = outcome(Acceptance::Accepted, &[HEAD, TAIL]);
+    let everybody = evidence(clients(3, 3, &[]));
+    let rolling = TailRules::RollingOut("main".into());
+    let verdict = converged(&outcome, Some(&everybody), &rolling);
+    assert_eq!(
+        (verdict.status, verdict.reason),
+        (ConditionStatus::False, "RollingOut")
+    );
+    assert!(
+        verdict
+            .message
+            .starts_with("3 of 3 instances have it; the Collector of")
+    );
+    let silent = evidence(clients(3, 2, &[Why::Silent]));
+    let verdict = converged(&outcome, Some(&silent), &TailRules::InForce);
+    assert_eq!(verdict.reason, "Silent");
+}
+
+#[test]
+fn a_policy_without_tail_rules_needs_no_stack() {
+    let outcome = outcome(Acceptance::Accepted, &[HEAD]);
+    let programmed = programmed(&outcome, None, &TailRules::NoTracingStack);
+    assert_eq!(
+        shown(&programmed),
+        "True Programmed: published to all doors"
+    );
+}
+
+#[test]
+fn a_service_that_nobody_runs_is_named() {
+    let mut evidence = evidence(clients(0, 0, &[]));
+    evidence.services = vec![ServiceEvidence {
+        service: "service-x".parse().unwrap(),
+        instances: 0,
+        reports: false,
+        roots_seen: false,
+        operations: vec![],
+        partly_expressible: false,
+    }];
+    let outcome = outcome(Acceptance::Accepted, &[HEAD]);
+    let converged = converged(&outcome, Some(&evidence), &TailRules::InForce);
+    assert_eq!(
+        shown(&converged),
+        "Unknown NoInstances: nobody is there to take it; no ready instance of service-x is known"
+    );
+}
+
+#[test]
+fn says_who_wins() {
+    let winners = ["one", "two"].map(|name| PolicyName::new(name).unwrap());
+    let partly = Acceptance::PartiallyOverridden(winners.clone().into());
+    assert_eq!(
+        shown(&accepted(&outcome(partly, &[HEAD]))),
+        "True PartiallyOverridden: decided in part by one, two"
+    );
+    let lost = outcome(Acceptance::Conflicted(winners.into()), &[]);
+    assert_eq!(
+        shown(&accepted(&lost)),
+        "False Conflicted: decided everywhere by one, two"
+    );
+    for verdict in [
+        programmed(&lost, None, &TailRules::InForce),
+        converged(&lost, None, &TailRules::InForce),
+    ] {
+        assert_eq!(
+            (verdict.status, verdict.reason),
+            (ConditionStatus::False, "NotAccepted")
+        );
+    }
+}
+
+#[test]
+fn says_since_when_it_is_expired() {
+    let at = "2026-01-01T00:00:00Z".parse().unwrap();
+    let expired = outcome(Acceptance::Expired(at), &[]);
+    assert_eq!(
+        shown(&accepted(&expired)),
+        "False Expired: expired at 2026-01-01T00:00:00Z"
+    );
+    assert_eq!(
+        warnings(&expired),
+        ["has no effect: expired at 2026-01-01T00:00:00Z"]
+    );
+}
+
+#[test]
+fn says_what_is_wrong_with_what_is_no_policy() {
+    let reasons = ["spec.head: one".to_owned(), "spec.tail: two".to_owned()];
+    let [(_, accepted), (_, programmed), (_, converged)] = invalid(&reasons);
+    assert_eq!(
+        shown(&accepted),
+        "False Invalid: spec.head: one; spec.tail: two"
+    );
+    assert_eq!(programmed.status, ConditionStatus::False);
+    assert_eq!(converged.status, ConditionStatus::False);
+}
+
+fn shown(verdict: &Verdict) -> String {
+    let Verdict {
+        status,
+        reason,
+        message,
+    } = verdict;
+    format!("{status:?} {reason}: {message}")
+}
