@@ -5,11 +5,15 @@
 //! field. No client and no I/O.
 
 mod duration;
+mod errors;
 mod field;
+mod form;
 mod metadata;
+mod problem;
 pub mod read;
 mod sampling_policy;
 pub mod schema;
+pub mod stack;
 pub mod status;
 pub mod tracing_stack;
 mod validate;

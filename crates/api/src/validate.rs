@@ -1,7 +1,5 @@
 //! From what people wrote to what it means.
 
-use std::{collections::HashSet, fmt::Display, hash::Hash};
-
 use jiff::Timestamp;
 use spoor_policy::{
     AttributeKey, Condition, Namespace, OperationName, Policy, PolicyKey, PolicyName, Probability,
@@ -9,8 +7,8 @@ use spoor_policy::{
 };
 
 use crate::{
-    API_VERSION, AttributeMatch, FieldError, FieldPath, Head, KeepRule, Metadata, SamplingPolicy,
-    SamplingPolicySpec, Tail, Target, field::quoted, parse_duration,
+    AttributeMatch, FieldError, FieldPath, Head, KeepRule, Metadata, SamplingPolicy,
+    SamplingPolicySpec, Tail, Target, errors::Errors, field::quoted, form, parse_duration, problem,
 };
 
 impl SamplingPolicy {
@@ -22,21 +20,11 @@ impl SamplingPolicy {
     pub fn validate(&self, created: Timestamp) -> Result<Policy, Vec<FieldError>> {
         let mut errors = Errors::default();
         let root = FieldPath::root();
-        if self.api_version != API_VERSION {
-            let problem = format!(
-                "must be \"{API_VERSION}\", not {}",
-                quoted(&self.api_version)
-            );
-            errors.add(root.field("apiVersion"), problem);
-        }
-        if self.kind != Self::KIND {
-            let problem = format!("must be \"{}\", not {}", Self::KIND, quoted(&self.kind));
-            errors.add(root.field("kind"), problem);
-        }
+        errors.kind(&self.api_version, &self.kind, Self::KIND);
         let key = errors.key(&self.metadata, &root.field("metadata"));
         let parts = errors.spec(&self.spec, &root.field("spec"));
-        let (Some(key), Some(parts), true) = (key, parts, errors.0.is_empty()) else {
-            return Err(errors.0);
+        let (Some(key), Some(parts), true) = (key, parts, errors.is_empty()) else {
+            return Err(errors.into_found());
         };
         let Parts {
             targets,
@@ -65,22 +53,7 @@ struct Parts {
     expires_at: Option<Timestamp>,
 }
 
-/// Collects what is wrong, so that all of it can be said at once. A check that gives `None` has
-/// said why.
-#[derive(Default)]
-struct Errors(Vec<FieldError>);
-
 impl Errors {
-    fn add(&mut self, path: FieldPath, problem: impl Into<String>) {
-        self.0.push(FieldError::new(path, problem));
-    }
-
-    fn check<T, E: Display>(&mut self, path: FieldPath, result: Result<T, E>) -> Option<T> {
-        result
-            .map_err(|error| self.add(path, error.to_string()))
-            .ok()
-    }
-
     fn key(&mut self, metadata: &Metadata, at: &FieldPath) -> Option<PolicyKey> {
         let name = self.check(at.field("name"), PolicyName::new(&metadata.name));
         let namespace = match &metadata.namespace {
@@ -96,10 +69,7 @@ impl Errors {
     fn spec(&mut self, spec: &SamplingPolicySpec, at: &FieldPath) -> Option<Parts> {
         let targets = self.targets(&spec.targets, &at.field("targets"));
         if spec.head.is_none() && spec.tail.is_none() {
-            self.add(
-                at.clone(),
-                "must have \"head\", \"tail\" or both, such as `head: {probability: 1%}`",
-            );
+            self.add(at.clone(), problem::NOTHING);
         }
         let head = spec
             .head
@@ -109,15 +79,10 @@ impl Errors {
             .tail
             .as_ref()
             .map(|tail| self.tail(tail, &at.field("tail")));
-        let expires_at = spec.expires_at.as_ref().map(|text| {
-            let parsed = text.parse::<Timestamp>().map_err(|_| {
-                format!(
-                    "must be a time such as \"2027-01-01T12:00:00Z\", not {}",
-                    quoted(text)
-                )
-            });
-            self.check(at.field("expiresAt"), parsed)
-        });
+        let expires_at = spec
+            .expires_at
+            .as_ref()
+            .map(|text| self.time(text, at.field("expiresAt")));
         // What is absent is fine; what is there but wrong is not.
         Some(Parts {
             targets,
@@ -157,7 +122,7 @@ impl Errors {
     fn head(&mut self, head: &Head, at: &FieldPath) -> Option<Strategy> {
         match (&head.probability, &head.rate_limit) {
             (Some(text), None) => self
-                .check(at.field("probability"), text.parse::<Probability>())
+                .probability(text, at.field("probability"))
                 .map(Strategy::Probability),
             (None, Some(limit)) => {
                 let at = at.field("rateLimit").field("tracesPerSecond");
@@ -165,17 +130,11 @@ impl Errors {
                     .map(Strategy::RateLimit)
             }
             (Some(_), Some(_)) => {
-                self.add(
-                    at.clone(),
-                    "must have one of \"probability\" and \"rateLimit\", not both: delete one",
-                );
+                self.add(at.clone(), problem::HEAD_BOTH);
                 None
             }
             (None, None) => {
-                self.add(
-                    at.clone(),
-                    "must have one of \"probability\" and \"rateLimit\", such as `probability: 1%`",
-                );
+                self.add(at.clone(), problem::HEAD_NONE);
                 None
             }
         }
@@ -183,7 +142,7 @@ impl Errors {
 
     fn tail(&mut self, tail: &Tail, at: &FieldPath) -> Option<TailPolicy> {
         let keep = at.field("keep");
-        let before = self.0.len();
+        let before = self.len();
         self.at_most(tail.keep.len(), TailPolicy::MAX_RULES, &keep);
         self.distinct(tail.keep.iter().map(|rule| &rule.name), |index| {
             keep.index(index).field("name")
@@ -192,8 +151,8 @@ impl Errors {
         let rules = indexed
             .filter_map(|(index, rule)| self.rule(rule, &keep.index(index)))
             .collect();
-        let otherwise = self.check(at.field("otherwise"), tail.otherwise.parse::<Probability>())?;
-        if self.0.len() > before {
+        let otherwise = self.probability(&tail.otherwise, at.field("otherwise"))?;
+        if self.len() > before {
             return None;
         }
         self.check(keep, TailPolicy::new(rules, otherwise))
@@ -213,6 +172,7 @@ impl Errors {
             (Some(_), None, None) => Condition::Error,
             (None, Some(text), None) => {
                 let at = at.field("slowerThan");
+                self.check(at.clone(), form::DURATION.check(text))?;
                 let condition =
                     Condition::SlowerThan(self.check(at.clone(), parse_duration(text))?);
                 self.check(at, condition.check())?;
@@ -220,11 +180,11 @@ impl Errors {
             }
             (None, None, Some(attribute)) => self.attribute(attribute, &at.field("attribute"))?,
             (None, None, None) => {
-                self.add(at.clone(), "must have one of \"error\", \"slowerThan\" and \"attribute\", such as `error: {}`");
+                self.add(at.clone(), problem::RULE_NONE);
                 return None;
             }
             _ => {
-                self.add(at.clone(), "must have only one of \"error\", \"slowerThan\" and \"attribute\": make a rule of each");
+                self.add(at.clone(), problem::RULE_SEVERAL);
                 return None;
             }
         };
@@ -234,9 +194,9 @@ impl Errors {
     fn attribute(&mut self, attribute: &AttributeMatch, at: &FieldPath) -> Option<Condition> {
         let key = self.check(at.field("key"), AttributeKey::new(&attribute.key));
         let values = at.field("values");
-        let before = self.0.len();
+        let before = self.len();
         self.distinct(&attribute.values, |index| values.index(index));
-        if self.0.len() > before {
+        if self.len() > before {
             return None;
         }
         let condition = Condition::Attribute {
@@ -247,29 +207,27 @@ impl Errors {
         Some(condition)
     }
 
-    fn at_most(&mut self, found: usize, max: usize, at: &FieldPath) {
-        if found > max {
+    fn probability(&mut self, text: &str, at: FieldPath) -> Option<Probability> {
+        let max = form::MAX_PERCENTAGE;
+        let probability = self.check(at.clone(), text.parse())?;
+        if text.len() > max {
             self.add(
-                at.clone(),
-                format!("must have at most {max} entries, not {found}"),
+                at,
+                format!("must be at most {max} bytes, not {}", text.len()),
             );
+            return None;
         }
+        Some(probability)
     }
 
-    fn distinct<T: Eq + Hash + Display>(
-        &mut self,
-        items: impl IntoIterator<Item = T>,
-        path: impl Fn(usize) -> FieldPath,
-    ) {
-        let mut seen = HashSet::new();
-        for (index, item) in items.into_iter().enumerate() {
-            let name = item.to_string();
-            if !seen.insert(item) {
-                self.add(
-                    path(index),
-                    format!("{} stands twice: name it once", quoted(&name)),
-                );
-            }
-        }
+    fn time(&mut self, text: &str, at: FieldPath) -> Option<Timestamp> {
+        let checked = form::TIME.check(text);
+        let parsed = checked.and_then(|text| {
+            text.parse().map_err(|_| {
+                let problem = form::TIME.problem;
+                format!("{problem}, not {}: there is no such day", quoted(text))
+            })
+        });
+        self.check(at, parsed)
     }
 }

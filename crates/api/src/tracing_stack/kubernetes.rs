@@ -140,19 +140,37 @@ pub struct Toleration {
     pub key: Option<String>,
     /// `Equal`, the default, or `Exists`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
-    pub operator: Option<String>,
+    pub operator: Option<TolerationOperator>,
     /// The taint's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub value: Option<String>,
     /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; none: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32))]
-    pub effect: Option<String>,
+    pub effect: Option<TaintEffect>,
     /// How long a taint `NoExecute` is put up with; none: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub toleration_seconds: Option<i64>,
+}
+
+/// How a toleration is compared with a taint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TolerationOperator {
+    /// Key and value are the taint's.
+    Equal,
+    /// The key is the taint's.
+    Exists,
+}
+
+/// What a taint does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TaintEffect {
+    /// Keeps new pods away.
+    NoSchedule,
+    /// Keeps new pods away if they can go elsewhere.
+    PreferNoSchedule,
+    /// Drives pods away.
+    NoExecute,
 }
 
 /// As whom to log in.

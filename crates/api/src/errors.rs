@@ -1,0 +1,77 @@
+//! Collects what is wrong with a resource, so that all of it can be said at once.
+
+use std::{collections::HashSet, fmt::Display, hash::Hash};
+
+use crate::{API_VERSION, FieldError, FieldPath, field::quoted};
+
+/// What is wrong so far. A check that gives `None` has said why.
+#[derive(Default)]
+pub(crate) struct Errors(Vec<FieldError>);
+
+impl Errors {
+    pub(crate) fn add(&mut self, path: FieldPath, problem: impl Into<String>) {
+        self.0.push(FieldError::new(path, problem));
+    }
+
+    pub(crate) fn check<T, E: Display>(
+        &mut self,
+        path: FieldPath,
+        result: Result<T, E>,
+    ) -> Option<T> {
+        result
+            .map_err(|error| self.add(path, error.to_string()))
+            .ok()
+    }
+
+    /// Checks what an object says that it is.
+    pub(crate) fn kind(&mut self, api_version: &str, kind: &str, expected: &str) {
+        let root = FieldPath::root();
+        for (field, found, expected) in [
+            ("apiVersion", api_version, API_VERSION),
+            ("kind", kind, expected),
+        ] {
+            if found != expected {
+                let problem = format!("must be \"{expected}\", not {}", quoted(found));
+                self.add(root.field(field), problem);
+            }
+        }
+    }
+
+    pub(crate) fn at_most(&mut self, found: usize, max: usize, at: &FieldPath) {
+        if found > max {
+            self.add(
+                at.clone(),
+                format!("must have at most {max} entries, not {found}"),
+            );
+        }
+    }
+
+    pub(crate) fn distinct<T: Eq + Hash + Display>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        path: impl Fn(usize) -> FieldPath,
+    ) {
+        let mut seen = HashSet::new();
+        for (index, item) in items.into_iter().enumerate() {
+            let name = item.to_string();
+            if !seen.insert(item) {
+                self.add(
+                    path(index),
+                    format!("{} stands twice: name it once", quoted(&name)),
+                );
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn into_found(self) -> Vec<FieldError> {
+        self.0
+    }
+}

@@ -1,0 +1,194 @@
+//! The forms that texts of the resources have. One pattern is both what validation asks and what
+//! a cluster's API server asks, and one sentence is what both say.
+
+use std::sync::OnceLock;
+
+use regex::Regex;
+
+use crate::field::quoted;
+
+/// A form of texts. The pattern is in the syntax that Rust and CEL (RE2) share.
+pub(crate) struct Form {
+    /// The longest, in letters; the patterns let only ASCII through, so also in bytes.
+    pub(crate) max: usize,
+    /// Matches the text as a whole.
+    pub(crate) pattern: &'static str,
+    /// What the text must be.
+    pub(crate) problem: &'static str,
+    regex: OnceLock<Option<Regex>>,
+}
+
+impl Form {
+    const fn new(max: usize, pattern: &'static str, problem: &'static str) -> Self {
+        Self {
+            max,
+            pattern,
+            problem,
+            regex: OnceLock::new(),
+        }
+    }
+
+    /// Whether a text has the form.
+    pub(crate) fn fits(&self, text: &str) -> bool {
+        let regex = self.regex.get_or_init(|| Regex::new(self.pattern).ok());
+        text.len() <= self.max && regex.as_ref().is_some_and(|regex| regex.is_match(text))
+    }
+
+    /// The text, if it has the form; otherwise what is wrong.
+    pub(crate) fn check<'a>(&self, text: &'a str) -> Result<&'a str, String> {
+        if text.len() > self.max {
+            return Err(format!(
+                "must be at most {} bytes, not {}",
+                self.max,
+                text.len()
+            ));
+        }
+        if !self.fits(text) {
+            return Err(format!("{}, not {}", self.problem, quoted(text)));
+        }
+        Ok(text)
+    }
+}
+
+/// Composes patterns at compile time.
+macro_rules! port {
+    () => {
+        "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+    };
+}
+macro_rules! label {
+    () => {
+        "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+    };
+}
+macro_rules! subdomain {
+    () => {
+        concat!(label!(), "([.]", label!(), ")*")
+    };
+}
+/// A host whose last label is no number, so that it is no IP address.
+macro_rules! dns_name {
+    () => {
+        concat!("(", label!(), "[.])*[a-z]([-a-z0-9]*[a-z0-9])?")
+    };
+}
+
+pub(crate) static STACK_NAME: Form = Form::new(
+    40,
+    "^[a-z]([-a-z0-9]*[a-z0-9])?$",
+    "must be at most 40 lower-case letters, digits and '-', beginning with a letter: Services are named after it",
+);
+pub(crate) static OBJECT_NAME: Form = Form::new(
+    253,
+    concat!("^", subdomain!(), "$"),
+    "must be an object's name: lower-case letters, digits, '-' and '.', with a letter or digit at each end",
+);
+pub(crate) static IMAGE: Form = Form::new(
+    512,
+    "^[A-Za-z0-9][-A-Za-z0-9._/]*(:[0-9]+/[-A-Za-z0-9._/]+)?(:[A-Za-z0-9_][-A-Za-z0-9._]*)?(@sha256:[0-9a-f]{64})?$",
+    "must be an image such as \"registry.example.com/jaeger:2.13.0\"",
+);
+pub(crate) static BASE_PATH: Form = Form::new(
+    128,
+    "^/([-A-Za-z0-9_~][-A-Za-z0-9._~]*(/[-A-Za-z0-9_~][-A-Za-z0-9._~]*)*)?$",
+    "must be a path such as \"/jaeger\": with '/' at its beginning, without one at its end",
+);
+/// Of an existing Jaeger or Collector, which gets a Service's name: no IP address has one.
+pub(crate) static NAMED_ADDRESS: Form = Form::new(
+    260,
+    concat!("^", dns_name!(), ":", port!(), "$"),
+    "must be a DNS name with a port, such as \"jaeger.observability.svc:4317\"",
+);
+pub(crate) static ADDRESS: Form = Form::new(
+    260,
+    concat!("^", subdomain!(), ":", port!(), "$"),
+    "must be a host with a port, such as \"clickhouse:9000\"",
+);
+pub(crate) static HOST: Form = Form::new(
+    255,
+    concat!("^", subdomain!(), "(:", port!(), ")?$"),
+    "must be a host, with a port or without, such as \"cassandra:9042\"",
+);
+pub(crate) static URL: Form = Form::new(
+    512,
+    concat!(
+        "^https?://",
+        subdomain!(),
+        "(:",
+        port!(),
+        ")?(/[-A-Za-z0-9._~/]*)?$"
+    ),
+    "must be a URL such as \"https://opensearch:9200\", without user and query",
+);
+pub(crate) static SERVER_NAME: Form = Form::new(
+    253,
+    concat!("^", subdomain!(), "$"),
+    "must be a DNS name such as \"opensearch.example.com\"",
+);
+pub(crate) static INDEX_PREFIX: Form = Form::new(
+    63,
+    "^[a-z0-9][-a-z0-9_.]*$",
+    "must be lower-case letters, digits, '-', '_' and '.', beginning with a letter or digit",
+);
+pub(crate) static KEYSPACE: Form = Form::new(
+    48,
+    "^[A-Za-z][A-Za-z0-9_]*$",
+    "must be letters, digits and '_', beginning with a letter",
+);
+pub(crate) static DATACENTER: Form = Form::new(
+    63,
+    "^[A-Za-z0-9][-A-Za-z0-9_.]*$",
+    "must be letters, digits, '-', '_' and '.', beginning with a letter or digit",
+);
+pub(crate) static DATABASE: Form = Form::new(
+    63,
+    "^[A-Za-z_][A-Za-z0-9_]*$",
+    "must be letters, digits and '_', beginning with a letter",
+);
+pub(crate) static EXPORTER: Form = Form::new(
+    127,
+    "^[A-Za-z][A-Za-z0-9_]{0,62}(/[A-Za-z0-9][-A-Za-z0-9_.]{0,62})?$",
+    "must name each exporter as the Collector does: its type such as \"otlp_http\", or with a name of yours \"otlp_http/vendor\"",
+);
+pub(crate) static QUANTITY: Form = Form::new(
+    24,
+    "^[0-9]{1,12}([.][0-9]{1,3})?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+    "must be a quantity such as \"500m\", \"1\" or \"256Mi\"",
+);
+pub(crate) static RESOURCE: Form = Form::new(
+    316,
+    concat!(
+        "^(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMG]i|",
+        subdomain!(),
+        "/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)$"
+    ),
+    "must name resources: \"cpu\", \"memory\", \"ephemeral-storage\", or an extended one such as \"example.com/device\"",
+);
+pub(crate) static LABEL_KEY: Form = Form::new(
+    317,
+    concat!(
+        "^(",
+        subdomain!(),
+        "/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+    ),
+    "must have keys such as \"kubernetes.io/arch\"",
+);
+pub(crate) static LABEL_VALUE: Form = Form::new(
+    63,
+    "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+    "must be letters, digits, '-', '_' and '.', with a letter or digit at each end",
+);
+/// As [`crate::parse_duration`] reads it; so long that no number overflows CEL's durations.
+pub(crate) static DURATION: Form = Form::new(
+    32,
+    "^([0-9]{1,6}h([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,11}ms)?|[0-9]{1,7}m([0-9]{1,9}s)?([0-9]{1,11}ms)?|[0-9]{1,9}s([0-9]{1,11}ms)?|[0-9]{1,11}ms)$",
+    "must be a duration such as \"500ms\", \"2s\" or \"1m30s\"",
+);
+/// RFC 3339, of a year that a policy can mean; days that a month doesn't have are for the parser.
+pub(crate) static TIME: Form = Form::new(
+    40,
+    "^(19|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
+    "must be a time such as \"2027-01-01T12:00:00Z\"",
+);
+/// As [`spoor_policy::Probability`] reads it.
+pub(crate) const MAX_PERCENTAGE: usize = 16;

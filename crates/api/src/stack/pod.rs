@@ -1,0 +1,117 @@
+//! Checks what pods may use, and where they run.
+
+use std::collections::BTreeMap;
+
+use super::PodSettings;
+use crate::{
+    FieldPath,
+    errors::Errors,
+    form, problem,
+    tracing_stack::{Quantity, Resources, Scheduling, TaintEffect, Toleration, TolerationOperator},
+};
+
+impl PodSettings {
+    /// The most resources of one kind, and the most labels of a node.
+    pub(crate) const MAX_ENTRIES: usize = 16;
+    pub(crate) const MAX_TOLERATIONS: usize = 32;
+    pub(crate) const MAX_SPREADS: usize = 16;
+}
+
+impl Errors {
+    pub(super) fn pod(
+        &mut self,
+        resources: Option<&Resources>,
+        scheduling: Option<&Scheduling>,
+        at: &FieldPath,
+    ) -> Option<PodSettings> {
+        let before = self.len();
+        if let Some(resources) = resources {
+            self.resources(resources, &at.field("resources"));
+        }
+        if let Some(scheduling) = scheduling {
+            self.scheduling(scheduling, &at.field("scheduling"));
+        }
+        (self.len() == before).then(|| PodSettings {
+            resources: resources.cloned().unwrap_or_default(),
+            scheduling: scheduling.cloned().unwrap_or_default(),
+        })
+    }
+
+    fn resources(&mut self, resources: &Resources, at: &FieldPath) {
+        let requests = self.amounts(&resources.requests, &at.field("requests"));
+        let limits = self.amounts(&resources.limits, &at.field("limits"));
+        for (name, limit) in limits {
+            if requests.get(name).is_some_and(|request| *request > limit) {
+                self.add(at.field("limits").field(name), problem::LIMITS);
+            }
+        }
+    }
+
+    fn amounts<'a>(
+        &mut self,
+        quantities: &'a BTreeMap<String, Quantity>,
+        at: &FieldPath,
+    ) -> BTreeMap<&'a str, u128> {
+        self.at_most(quantities.len(), PodSettings::MAX_ENTRIES, at);
+        let mut amounts = BTreeMap::new();
+        for (name, quantity) in quantities {
+            let at = at.field(name);
+            self.check(at.clone(), form::RESOURCE.check(name));
+            let amount = self.check(at, quantity.millionths());
+            amounts.extend(amount.map(|amount| (name.as_str(), amount)));
+        }
+        amounts
+    }
+
+    fn scheduling(&mut self, scheduling: &Scheduling, at: &FieldPath) {
+        let selector = at.field("nodeSelector");
+        self.at_most(
+            scheduling.node_selector.len(),
+            PodSettings::MAX_ENTRIES,
+            &selector,
+        );
+        for (key, value) in &scheduling.node_selector {
+            self.check(selector.field(key), form::LABEL_KEY.check(key));
+            self.check(selector.field(key), form::LABEL_VALUE.check(value));
+        }
+        let tolerations = at.field("tolerations");
+        self.at_most(
+            scheduling.tolerations.len(),
+            PodSettings::MAX_TOLERATIONS,
+            &tolerations,
+        );
+        for (index, toleration) in scheduling.tolerations.iter().enumerate() {
+            self.toleration(toleration, &tolerations.index(index));
+        }
+        self.at_most(
+            scheduling.topology_spread_constraints.len(),
+            PodSettings::MAX_SPREADS,
+            &at.field("topologySpreadConstraints"),
+        );
+        if let Some(name) = &scheduling.priority_class_name {
+            self.check(at.field("priorityClassName"), form::OBJECT_NAME.check(name));
+        }
+    }
+
+    fn toleration(&mut self, toleration: &Toleration, at: &FieldPath) {
+        let exists = toleration.operator == Some(TolerationOperator::Exists);
+        match &toleration.key {
+            Some(key) => {
+                self.check(at.field("key"), form::LABEL_KEY.check(key));
+            }
+            None if !exists => self.add(at.field("key"), problem::TOLERATION_KEY),
+            None => {}
+        }
+        if let Some(value) = &toleration.value {
+            self.check(at.field("value"), form::LABEL_VALUE.check(value));
+            if exists {
+                self.add(at.field("value"), problem::TOLERATION_VALUE);
+            }
+        }
+        if toleration.toleration_seconds.is_some()
+            && toleration.effect != Some(TaintEffect::NoExecute)
+        {
+            self.add(at.field("tolerationSeconds"), problem::TOLERATION_SECONDS);
+        }
+    }
+}

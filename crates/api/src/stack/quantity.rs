@@ -1,0 +1,42 @@
+//! How much a quantity is.
+
+use crate::{form, tracing_stack::Quantity};
+
+/// The units with how many millionths they are.
+const UNITS: [(&str, u128); 13] = [
+    ("m", 1_000),
+    ("k", 1_000_000_000),
+    ("M", 1_000_000_000_000),
+    ("G", 1_000_000_000_000_000),
+    ("T", 1_000_000_000_000_000_000),
+    ("P", 1_000_000_000_000_000_000_000),
+    ("E", 1_000_000_000_000_000_000_000_000),
+    ("Ki", 1_000_000 << 10),
+    ("Mi", 1_000_000 << 20),
+    ("Gi", 1_000_000 << 30),
+    ("Ti", 1_000_000 << 40),
+    ("Pi", 1_000_000 << 50),
+    ("Ei", 1_000_000 << 60),
+];
+
+impl Quantity {
+    /// Its amount in millionths of one, to compare by.
+    ///
+    /// # Errors
+    /// What the text must be.
+    pub(crate) fn millionths(&self) -> Result<u128, String> {
+        let text = form::QUANTITY.check(&self.0)?;
+        let end = text
+            .find(|letter: char| letter.is_ascii_alphabetic())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let factor = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .map_or(1_000_000, |(_, factor)| *factor);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        // The form allows 12 digits before the point and 3 behind it, which fits.
+        let thousandths: u128 = format!("{whole}{fraction:0<3}").parse().unwrap_or_default();
+        Ok(thousandths * factor / 1_000)
+    }
+}

@@ -1,0 +1,138 @@
+//! Texts of a stack, checked once.
+
+use std::fmt;
+
+use crate::form::{self, Form};
+
+/// Why a text is not of the form that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidText(String);
+
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $form:path) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks the text.
+            ///
+            /// # Errors
+            /// [`InvalidText`] says what is wrong with it.
+            pub fn new(text: &str) -> Result<Self, InvalidText> {
+                checked(&$form, text).map(Self)
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+text!(
+    /// A stack's name: so short that what is named after it has names too.
+    StackName, form::STACK_NAME
+);
+text!(
+    /// The name of a Secret, a StorageClass or a PriorityClass.
+    ObjectName, form::OBJECT_NAME
+);
+text!(
+    /// Host and port.
+    Address, form::ADDRESS
+);
+
+impl Address {
+    /// The part before the colon.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.rsplit_once(':').map_or(&self.0, |(host, _)| host)
+    }
+
+    /// The part behind it.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let port = self
+            .0
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse().ok());
+        port.unwrap_or_default()
+    }
+}
+
+/// The path under which Jaeger is served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BasePath(String);
+
+impl BasePath {
+    /// Checks the text.
+    ///
+    /// # Errors
+    /// [`InvalidText`] says what is wrong with it.
+    pub fn new(text: &str) -> Result<Self, InvalidText> {
+        let text = checked(&form::BASE_PATH, text)?;
+        Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+
+    /// `/jaeger`, to put before a path; empty for the root.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.0
+    }
+
+    /// `/jaeger`; `/` for the root.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        if self.0.is_empty() { "/" } else { &self.0 }
+    }
+}
+
+/// The Collector's name of an exporter: `type` or `type/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExporterName(String);
+
+impl ExporterName {
+    /// What the part behind the slash begins with in the operator's own names.
+    pub const RESERVED: &str = "spoor";
+    pub(crate) const RESERVED_PROBLEM: &str = "must not begin with \"spoor\" behind the slash, which is for the operator's own exporters: choose another name";
+
+    /// Checks the text.
+    ///
+    /// # Errors
+    /// [`InvalidText`] says what is wrong with it.
+    pub fn new(text: &str) -> Result<Self, InvalidText> {
+        let text = checked(&form::EXPORTER, text)?;
+        match text.split_once('/') {
+            Some((_, name)) if name.starts_with(Self::RESERVED) => {
+                Err(InvalidText(Self::RESERVED_PROBLEM.to_owned()))
+            }
+            _ => Ok(Self(text)),
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ExporterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+fn checked(form: &Form, text: &str) -> Result<String, InvalidText> {
+    form.check(text).map(str::to_owned).map_err(InvalidText)
+}
