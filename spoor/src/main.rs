@@ -4,6 +4,7 @@ mod cli;
 mod demo;
 mod lab;
 mod load;
+mod probe;
 mod service;
 mod traces;
 

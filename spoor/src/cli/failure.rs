@@ -65,7 +65,8 @@ pub fn explain(error: &clap::Error) -> ExitCode {
 }
 
 /// The error and its causes; a cause that is quoted already is not said twice.
-fn in_a_line(error: &anyhow::Error) -> String {
+#[must_use]
+pub fn in_a_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();

@@ -10,7 +10,7 @@ use clap::Args;
 use spoor_traces::tree::Tree;
 
 pub use client::{AskError, Query, Traces};
-pub use render::{Canvas, render};
+pub use render::{Canvas, printable, render};
 
 use crate::cli::Output;
 use crate::cli::out::{say, show};
@@ -26,6 +26,16 @@ pub struct Source {
         value_name = "URL"
     )]
     traces_url: String,
+}
+
+impl Source {
+    /// Prepares to ask there.
+    ///
+    /// # Errors
+    /// [`AskError::Client`].
+    pub fn open(&self) -> Result<Traces, AskError> {
+        Traces::at(&self.traces_url)
+    }
 }
 
 /// List traces, the newest first
@@ -87,7 +97,7 @@ impl TracesArgs {
     /// # Errors
     /// [`AskError`] when there is no answer, or none that can be read.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        let traces = Traces::at(&self.source.traces_url)?;
+        let traces = self.source.open()?;
         let services = match &self.service {
             Some(service) => vec![service.clone()],
             None => traces.services().await?,
@@ -124,7 +134,7 @@ impl TraceArgs {
     /// # Errors
     /// [`AskError`] when there is no answer, or no such trace.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        let traces = Traces::at(&self.source.traces_url)?;
+        let traces = self.source.open()?;
         let id = match self.id.as_str() {
             "latest" => traces.latest(&self.service).await?,
             id => id.to_owned(),

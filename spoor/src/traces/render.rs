@@ -152,7 +152,7 @@ pub(super) fn milliseconds(duration: Duration) -> String {
 }
 
 /// A name without what would move a terminal's cursor.
-pub(super) fn printable(name: &str) -> String {
+pub fn printable(name: &str) -> String {
     name.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()

@@ -8,6 +8,7 @@ mod folder;
 mod interop;
 mod lab;
 mod peer;
+mod probe;
 mod refusals;
 mod sight;
 mod start;

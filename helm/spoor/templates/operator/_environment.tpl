@@ -1,10 +1,9 @@
 {{/* What both roles are told. */}}
 {{- define "spoor.operator.env" -}}
-- name: POD_NAMESPACE
+- name: SPOOR_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
-- name: POD_NAME
+- name: SPOOR_POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
-- {name: SPOOR_POLICIES_SERVICE, value: {{ include "spoor.fullname" . }}-policies}
+- {name: SPOOR_LOG, value: {{ .Values.operator.logFilter | quote }}}
 - {name: SPOOR_LOG_FORMAT, value: json}
-- {name: RUST_LOG, value: {{ .Values.operator.logFilter | quote }}}
 {{- end -}}

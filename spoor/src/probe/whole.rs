@@ -1,0 +1,146 @@
+//! When a trace is whole.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+};
+
+use spoor_traces::tree::Member;
+
+use crate::traces::printable;
+
+/// A trace that has its root, every parent that a span names, and the services asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Whole {
+    spans: usize,
+    services: BTreeSet<String>,
+}
+
+/// What a trace lacks.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Lack {
+    /// Where it starts.
+    #[error("it has no root span yet")]
+    Root,
+    /// Spans that others name as their parent.
+    #[error("{0} spans name a parent that is not there")]
+    Parents(usize),
+    /// Services.
+    #[error("it has no span of {0}")]
+    Services(String),
+}
+
+impl Whole {
+    /// Looks at a trace's spans.
+    ///
+    /// # Errors
+    /// [`Lack`].
+    pub(super) fn of(spans: &[Member], expected: &[String]) -> Result<Self, Lack> {
+        let services: BTreeSet<String> =
+            spans.iter().map(|span| span.service().to_owned()).collect();
+        let missing: Vec<&str> = expected
+            .iter()
+            .filter(|service| !services.contains(*service))
+            .map(String::as_str)
+            .collect();
+        if !missing.is_empty() {
+            return Err(Lack::Services(missing.join(", ")));
+        }
+        let ids: HashSet<&[u8]> = spans
+            .iter()
+            .map(|member| member.span.span_id.as_slice())
+            .collect();
+        if spans.iter().all(|span| span.parent_id().is_some()) {
+            return Err(Lack::Root);
+        }
+        let orphans = spans
+            .iter()
+            .filter_map(Member::parent_id)
+            .filter(|parent| !ids.contains(parent))
+            .count();
+        if orphans > 0 {
+            return Err(Lack::Parents(orphans));
+        }
+        Ok(Self {
+            spans: spans.len(),
+            services,
+        })
+    }
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services: Vec<String> = self.services.iter().map(|name| printable(name)).collect();
+        write!(f, "whole, {} spans of {}", self.spans, services.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::{
+        common::v1::{AnyValue, KeyValue, any_value::Value},
+        resource::v1::Resource,
+        trace::v1::{ResourceSpans, ScopeSpans, Span},
+    };
+    use spoor_traces::tree::members;
+
+    use super::*;
+
+    /// Of service-a or service-b: an id, and that of the parent (0: none).
+    fn trace(spans: &[(&str, u8, u8)]) -> Vec<Member> {
+        members(spans.iter().map(|span| batch(*span)).collect())
+    }
+
+    fn batch((service, id, parent): (&str, u8, u8)) -> ResourceSpans {
+        let name = KeyValue {
+            key: "service.name".into(),
+            value: Some(AnyValue {
+                value: Some(Value::StringValue(service.into())),
+            }),
+            ..KeyValue::default()
+        };
+        let span = Span {
+            span_id: vec![id; 8],
+            parent_span_id: if parent == 0 { vec![] } else { vec![parent; 8] },
+            ..Span::default()
+        };
+        ResourceSpans {
+            resource: Some(Resource {
+                attributes: vec![name],
+                ..Resource::default()
+            }),
+            scope_spans: vec![ScopeSpans {
+                spans: vec![span],
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }
+    }
+
+    fn both() -> Vec<String> {
+        vec!["service-a".into(), "service-b".into()]
+    }
+
+    #[test]
+    fn all_parents_and_all_services() {
+        let spans = trace(&[
+            ("service-a", 1, 0),
+            ("service-a", 2, 1),
+            ("service-b", 3, 2),
+        ]);
+        let whole = Whole::of(&spans, &both()).map(|whole| whole.to_string());
+        assert_eq!(
+            whole,
+            Ok("whole, 3 spans of service-a, service-b".to_owned())
+        );
+    }
+
+    #[rstest::rstest]
+    #[case::no_span(&[], Lack::Services("service-a, service-b".into()))]
+    #[case::one_service(&[("service-a", 1, 0)], Lack::Services("service-b".into()))]
+    #[case::no_root(&[("service-a", 2, 1), ("service-b", 3, 2)], Lack::Root)]
+    #[case::a_gap(&[("service-a", 1, 0), ("service-b", 3, 2)], Lack::Parents(1))]
+    fn says_what_is_missing(#[case] spans: &[(&str, u8, u8)], #[case] lack: Lack) {
+        assert_eq!(Whole::of(&trace(spans), &both()), Err(lack));
+    }
+}

@@ -1,0 +1,34 @@
+//! `spoor probe`: a request and its trace.
+
+use crate::lab::{Lab, command, run, succeeded};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finds_the_trace_of_a_request_in_both_services() {
+    let lab = Lab::start().await;
+    let found = succeeded(probe(&lab, &["--expect", "service-a,service-b"]).await);
+    let (id, found) = found.trim_end().split_once(": ").unwrap();
+    assert_eq!(
+        (id.len(), found),
+        (32, "whole, 5 spans of service-a, service-b")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn says_what_is_missing_when_the_time_is_over() {
+    let lab = Lab::start().await;
+    let ended = probe(&lab, &["--expect", "service-z", "--timeout", "4s"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for expected in ["within 4s", "it has no span of service-z"] {
+        assert!(ended.stderr.contains(expected), "{expected}: {ended:?}");
+    }
+}
+
+async fn probe(lab: &Lab, options: &[&str]) -> crate::lab::Ended {
+    let edge = format!("{}/?wait=1ms", lab.url("service-a"));
+    let traces = lab.url("traces");
+    let mut probe = command();
+    probe
+        .args(["probe", "--url", &edge, "--traces-url", &traces])
+        .args(options);
+    run(&mut probe, "").await
+}
