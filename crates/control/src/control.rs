@@ -51,8 +51,16 @@ pub(crate) struct Inner {
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) seats: Arc<Semaphore>,
     pub(crate) generations: AtomicU64,
-    /// Instances whose stream has ended, the first to go first.
-    pub(crate) departed: Mutex<VecDeque<(Key, Arc<str>, u64)>>,
+    /// Processes whose stream has ended, the first to go first.
+    pub(crate) departed: Mutex<VecDeque<Departed>>,
+}
+
+/// A process whose stream has ended.
+pub(crate) struct Departed {
+    pub(crate) service: Key,
+    pub(crate) instance: Arc<str>,
+    pub(crate) start: Arc<str>,
+    pub(crate) generation: u64,
 }
 
 /// Counts belong to a policy as long as it says the same.

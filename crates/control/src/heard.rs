@@ -16,7 +16,9 @@ use tonic::Status;
 
 use crate::{
     Control, Identity,
+    control::Departed,
     ledger::{Bounds, Ledger, MAX_DECISIONS_PER_SECOND, Rejection},
+    metrics::Door,
     record::Record,
     served::{self, Served},
     service::{Outgoing, Service, State},
@@ -26,18 +28,24 @@ use crate::{
 /// The longest `service.instance.id`, in bytes.
 pub(crate) const MAX_INSTANCE_LEN: usize = 256;
 
-/// An instance's place while its stream is open.
+/// A process's place while its stream is open.
+///
+/// Whose it is was settled when it sat down; no message says so again, so that a stream can only
+/// ever speak for itself.
 pub(crate) struct Seat {
     control: Control,
     service: Arc<Service>,
+    /// Its instance, by its identity.
     instance: Arc<str>,
+    /// Which process of the instance it is, by its own word.
+    start: Arc<str>,
     generation: u64,
     /// Once it has sent nonsense, there is no news in more of it.
     has_warned: AtomicBool,
 }
 
 impl Control {
-    /// Seats an instance, and says what it holds already if that is its service's newest plan.
+    /// Seats a process, and says what it holds already if that is its service's newest plan.
     pub(crate) fn seat(
         &self,
         identity: &Identity,
@@ -45,17 +53,18 @@ impl Control {
     ) -> Result<(Seat, Option<Arc<Served>>), Status> {
         let key = (identity.namespace.clone(), identity.service.clone());
         let Some(service) = self.0.enter(&key) else {
-            self.0.metrics.turned_away("TooManyServices");
+            self.0.metrics.refused(Door::Stream, "TooManyServices");
             return Err(Status::resource_exhausted("too many services are known"));
         };
         let seat = Seat {
             control: self.clone(),
             instance: identity.instance.as_str().into(),
+            start: hello.instance.as_str().into(),
             generation: self.next_generation(),
             service,
             has_warned: AtomicBool::new(false),
         };
-        let held = seat.sit_down(hello);
+        let held = seat.sit_down(hello)?;
         self.0.metrics.subscribers.inc();
         seat.settle();
         self.0.tick();
@@ -141,7 +150,7 @@ impl Seat {
         };
         record.refuse(version, &refusal.reason);
         drop(state);
-        self.control.0.metrics.refused(&refusal.reason);
+        self.control.0.metrics.plan_refused(&refusal.reason);
         self.warn("an instance refused its plan", &refusal.reason);
         Ok(Ok(()))
     }
@@ -151,7 +160,8 @@ impl Seat {
         let mut state = self.service.state();
         let state = &mut *state;
         let epoch = self.control.0.settings.epoch;
-        let record = match state.instances.get_mut(&self.instance) {
+        let processes = state.instances.get_mut(&self.instance);
+        let record = match processes.and_then(|it| it.get_mut(&self.start)) {
             Some(record) if record.generation == self.generation => record,
             _ => return Err(replaced()),
         };
@@ -202,55 +212,64 @@ impl Seat {
         }
     }
 
-    fn sit_down(&self, hello: &proto::Hello) -> Option<Arc<Served>> {
+    fn sit_down(&self, hello: &proto::Hello) -> Result<Option<Arc<Served>>, Status> {
         let now = Instant::now();
         let mut state = self.service.state();
+        let state = &mut *state;
         let served = state.served.clone();
         let held = served::from_proto(hello.held.as_ref());
         let is_known_epoch = held.is_some_and(|it| it.epoch == self.control.0.settings.epoch);
-        let record = match state.instances.get_mut(&self.instance) {
-            Some(record) => {
-                let was_connected = record.is_connected;
-                record.generation = self.generation;
-                record.is_connected = true;
-                (record.connected, record.heard) = (now, now);
-                state.live += usize::from(!was_connected);
-                state.instances.get_mut(&self.instance)
+        let processes = state.instances.entry(self.instance.clone()).or_default();
+        let Some(record) = processes.get_mut(&self.start) else {
+            if !processes.make_room() {
+                self.control
+                    .0
+                    .metrics
+                    .refused(Door::Stream, "TooManyStreams");
+                return Err(too_many_streams());
             }
-            None => {
-                let ledger = match (&served, is_known_epoch) {
-                    (Some(served), true) => Ledger::resumed_at(served.version.sequence),
-                    _ => Ledger::default(),
-                };
-                let record = Record::new(self.generation, ledger, now);
-                state.instances.insert(self.instance.clone(), record);
-                state.live += 1;
-                None
-            }
+            let ledger = match (&served, is_known_epoch) {
+                (Some(served), true) => Ledger::resumed_at(served.version.sequence),
+                _ => Ledger::default(),
+            };
+            let record = Record::new(self.generation, ledger, now);
+            processes.insert(self.start.clone(), record);
+            state.live += 1;
+            return Ok(None);
         };
-        let served = served?;
-        let record = record?;
+        let was_connected = record.is_connected;
+        record.generation = self.generation;
+        record.is_connected = true;
+        (record.connected, record.heard) = (now, now);
+        let Some(served) = served else {
+            state.live += usize::from(!was_connected);
+            return Ok(None);
+        };
         let is_current = held == Some(served.version)
             && hello.held_digest[..] == served.digest.0.to_be_bytes()
             && record.was_sent(served.version, self.control.0.settings.epoch);
-        if !is_current {
-            return None;
+        if is_current {
+            // The acknowledgement may have been lost with the stream before.
+            record.acknowledge(served.version, None);
         }
-        // The acknowledgement may have been lost with the stream before.
-        record.acknowledge(served.version, None);
-        Some(served)
+        state.live += usize::from(!was_connected);
+        Ok(is_current.then_some(served))
     }
 
     fn stand_up(&self) {
         let mut state = self.service.state();
-        match state.instances.get_mut(&self.instance) {
+        match state.process(&self.instance, &self.start) {
             Some(record) if record.generation == self.generation => record.is_connected = false,
             _ => return,
         }
         state.live = state.live.saturating_sub(1);
         drop(state);
-        self.control
-            .departed(&self.service, &self.instance, self.generation);
+        self.control.departed(Departed {
+            service: (self.service.namespace.clone(), self.service.name.clone()),
+            instance: self.instance.clone(),
+            start: self.start.clone(),
+            generation: self.generation,
+        });
     }
 
     /// Has the service's rate limit shared out anew, if it has one and its instances have become
@@ -266,7 +285,7 @@ impl Seat {
     }
 
     fn record<'a>(&self, state: &'a mut State) -> Result<&'a mut Record, Status> {
-        match state.instances.get_mut(&self.instance) {
+        match state.process(&self.instance, &self.start) {
             Some(record) if record.generation == self.generation => Ok(record),
             _ => Err(replaced()),
         }
@@ -307,31 +326,26 @@ impl Control {
     }
 
     /// Remembers who is gone for the case that it comes back, up to a number.
-    fn departed(&self, service: &Service, instance: &Arc<str>, generation: u64) {
-        let key = (service.namespace.clone(), service.name.clone());
+    fn departed(&self, process: Departed) {
         let mut departed = self.0.departed.lock();
-        departed.push_back((key, instance.clone(), generation));
+        departed.push_back(process);
         let oldest = match departed.len() > self.0.settings.max_clients {
             true => departed.pop_front(),
             false => None,
         };
         drop(departed);
-        let Some((key, instance, generation)) = oldest else {
-            return;
-        };
-        if let Some(service) = self.0.services.get(&key) {
-            let mut state = service.state();
-            let has_not_returned = state
-                .instances
-                .get(&instance)
-                .is_some_and(|it| !it.is_connected && it.generation == generation);
-            if has_not_returned {
-                state.instances.remove(&instance);
-            }
+        if let Some(process) = oldest
+            && let Some(service) = self.0.services.get(&process.service)
+        {
+            service.state().forget(&process);
         }
     }
 }
 
 fn replaced() -> Status {
-    Status::aborted("this instance has opened another stream")
+    Status::aborted("this process has opened another stream")
+}
+
+fn too_many_streams() -> Status {
+    Status::resource_exhausted("this instance has too many streams open")
 }

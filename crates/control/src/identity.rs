@@ -1,9 +1,13 @@
 //! Who a caller is: in a cluster not what it claims, on one machine just that.
 
+mod denied;
+
 use std::{future::Future, net::IpAddr, pin::Pin};
 
 use spoor_policy::{Namespace, ServiceName};
-use tonic::{Status, metadata::MetadataMap};
+use tonic::metadata::MetadataMap;
+
+pub use denied::Denied;
 
 /// What a new stream brings along.
 #[derive(Clone, Debug)]
@@ -14,7 +18,7 @@ pub struct Caller {
     pub peer: Option<IpAddr>,
     /// The service that it claims to be.
     pub service: ServiceName,
-    /// The instance that it claims to be.
+    /// The start of the process that it claims to be.
     pub instance: String,
 }
 
@@ -25,7 +29,8 @@ pub struct Identity {
     pub namespace: Namespace,
     /// Its service: it sees no other's strategy.
     pub service: ServiceName,
-    /// Its instance.
+    /// Its instance, which all streams of one pod share. What a stream says counts for this one
+    /// and no other; its processes are told apart by what each calls its start.
     pub instance: String,
 }
 
@@ -34,17 +39,24 @@ pub trait Identify: Send + Sync {
     /// Identifies a stream's client.
     ///
     /// # Errors
-    /// The status that the stream ends with.
+    /// Why the stream ends.
     fn stream<'a>(
         &'a self,
         caller: Caller,
-    ) -> Pin<Box<dyn Future<Output = Result<Identity, Status>> + Send + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send + 'a>>;
 
-    /// The namespace of a client of the stock doors, by its address.
+    /// The namespace of a client of the stock doors, by its address, if it may have the strategy
+    /// of this service.
     ///
     /// # Errors
-    /// The status that it is answered with; over HTTP 403.
-    fn polling(&self, peer: Option<IpAddr>) -> Result<Namespace, Status>;
+    /// Why it gets no answer.
+    fn polling(&self, peer: Option<IpAddr>, service: &ServiceName) -> Result<Namespace, Denied>;
+
+    /// The namespace whose services' metrics a sender may hand on, by its address.
+    ///
+    /// # Errors
+    /// Why its metrics are not taken.
+    fn reporting(&self, peer: Option<IpAddr>) -> Result<Namespace, Denied>;
 }
 
 /// Believes everyone, in the namespace `default`. What guards it is that its ports are bound to
@@ -56,7 +68,7 @@ impl Identify for AnyoneOnLoopback {
     fn stream<'a>(
         &'a self,
         caller: Caller,
-    ) -> Pin<Box<dyn Future<Output = Result<Identity, Status>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send + 'a>> {
         let identity = Identity {
             namespace: Namespace::default(),
             service: caller.service,
@@ -65,7 +77,11 @@ impl Identify for AnyoneOnLoopback {
         Box::pin(std::future::ready(Ok(identity)))
     }
 
-    fn polling(&self, _peer: Option<IpAddr>) -> Result<Namespace, Status> {
+    fn polling(&self, _peer: Option<IpAddr>, _service: &ServiceName) -> Result<Namespace, Denied> {
+        Ok(Namespace::default())
+    }
+
+    fn reporting(&self, _peer: Option<IpAddr>) -> Result<Namespace, Denied> {
         Ok(Namespace::default())
     }
 }

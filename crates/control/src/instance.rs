@@ -4,14 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use spoor_policy::{Namespace, ServiceName, Version};
 
-/// A process of a service.
+/// An instance of a service: a pod, or on one machine a process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instance {
     /// Its namespace.
     pub namespace: Namespace,
     /// Its service.
     pub service: ServiceName,
-    /// OpenTelemetry's `service.instance.id`: new at each start of the process.
+    /// Its name: what [`Identity::instance`](crate::Identity::instance) says. Not the start of a
+    /// process, of which an instance may have several.
     pub id: String,
 }
 
@@ -22,11 +23,11 @@ pub struct InstanceState {
     pub instance: Instance,
     /// Whether it should be there.
     pub expected: bool,
-    /// Whether its stream is open.
+    /// Whether a stream of it is open.
     pub connected: bool,
     /// Whether nothing was heard of it for too long.
     pub silent: bool,
-    /// The version that it last acknowledged.
+    /// The version that it last acknowledged; of several processes, the one furthest behind.
     pub held: Option<Version>,
     /// Whether that is its service's newest.
     pub current: bool,
@@ -37,9 +38,9 @@ pub struct InstanceState {
     pub refused: Option<RefusedPlan>,
     /// How long ago it was last heard of.
     pub heard_ago: Option<Duration>,
-    /// Spans that its exporter's peer accepted, since its start.
+    /// Spans that its exporter's peer accepted, since the start of its processes.
     pub spans_exported: u64,
-    /// Spans that it dropped since its start, by reason.
+    /// Spans that it dropped since then, by reason.
     pub spans_dropped: BTreeMap<String, u64>,
 }
 

@@ -18,6 +18,7 @@ mod instance;
 mod ledger;
 mod metrics;
 mod pollers;
+mod processes;
 mod progress;
 mod record;
 mod served;
@@ -33,7 +34,7 @@ pub use evidence::{
     Clients, Evidence, NotCurrent, Observed, OperationEvidence, ServiceEvidence, Source, Why,
 };
 pub use fault::{Fault, ServiceFaults};
-pub use identity::{AnyoneOnLoopback, Caller, Identify, Identity};
+pub use identity::{AnyoneOnLoopback, Caller, Denied, Identify, Identity};
 pub use instance::{Instance, InstanceState, RefusedPlan};
 pub use progress::Convergence;
 pub use service::Counts;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::EncodeLabelSet,
+    encoding::{EncodeLabelSet, EncodeLabelValue},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
@@ -19,8 +19,27 @@ struct Reason {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Door {
-    door: &'static str,
+struct At {
+    door: Door,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedAt {
+    door: Door,
+    reason: &'static str,
+}
+
+/// Where callers come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Door {
+    /// Spoor's own stream.
+    Stream,
+    /// Jaeger's remote sampling over HTTP.
+    Http,
+    /// The same over gRPC.
+    Grpc,
+    /// Metrics of unmodified SDKs.
+    Metrics,
 }
 
 /// Counters and their like; clones share them.
@@ -34,8 +53,8 @@ pub(crate) struct Metrics {
     propagation: Histogram,
     refusals: Family<Reason, Counter>,
     rejected: Family<Reason, Counter>,
-    turned_away: Family<Reason, Counter>,
-    polls: Family<Door, Counter>,
+    refused: Family<RefusedAt, Counter>,
+    polls: Family<At, Counter>,
     known_reasons: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -53,7 +72,7 @@ impl Default for Metrics {
             propagation: Histogram::new(buckets),
             refusals: Family::default(),
             rejected: Family::default(),
-            turned_away: Family::default(),
+            refused: Family::default(),
             polls: Family::default(),
             known_reasons: Arc::default(),
         }
@@ -95,9 +114,9 @@ impl Metrics {
             self.rejected.clone(),
         );
         registry.register(
-            "turned_away",
-            "Streams not let in, by reason",
-            self.turned_away.clone(),
+            "refused",
+            "Callers not let in, by door and reason",
+            self.refused.clone(),
         );
         registry.register(
             "polls",
@@ -116,7 +135,7 @@ impl Metrics {
         self.propagation.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn refused(&self, reason: &str) {
+    pub(crate) fn plan_refused(&self, reason: &str) {
         let reason = self.bounded(reason);
         self.refusals.get_or_create(&Reason { reason }).inc();
     }
@@ -126,13 +145,14 @@ impl Metrics {
         self.rejected.get_or_create(&Reason { reason }).inc();
     }
 
-    pub(crate) fn turned_away(&self, reason: &str) {
-        let reason = reason.to_owned();
-        self.turned_away.get_or_create(&Reason { reason }).inc();
+    pub(crate) fn refused(&self, door: Door, reason: &'static str) {
+        self.refused
+            .get_or_create(&RefusedAt { door, reason })
+            .inc();
     }
 
-    pub(crate) fn polled(&self, door: &'static str) {
-        self.polls.get_or_create(&Door { door }).inc();
+    pub(crate) fn polled(&self, door: Door) {
+        self.polls.get_or_create(&At { door }).inc();
     }
 
     /// The reason if it is a word and one of the first few, otherwise `Other`.

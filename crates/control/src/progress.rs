@@ -1,10 +1,15 @@
 //! How far a version has come.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use spoor_policy::Version;
 
-use crate::{Control, Instance, InstanceState, record::Standing, service::Service};
+use crate::{
+    Control, Instance, InstanceState, processes::Processes, record::Standing, service::Service,
+};
 
 /// Looking at every instance after every acknowledgement would cost the square of their number.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -73,13 +78,13 @@ impl Service {
         let state = self.state();
         let served = state.served.as_deref();
         let (mut instances, mut took) = (0, Duration::ZERO);
-        for (_, record) in state.relevant() {
-            if record?.standing(served, silent_after, now) != Standing::Current {
+        for (_, processes) in state.relevant() {
+            if processes?.standing(served, silent_after, now) != Standing::Current {
                 return None;
             }
             instances += 1;
             if served.is_some_and(|served| served.version >= version) {
-                took = took.max(record?.took.unwrap_or_default());
+                took = took.max(processes?.took().unwrap_or_default());
             }
         }
         Some((instances, took))
@@ -88,28 +93,46 @@ impl Service {
     pub(crate) fn instances(&self, silent_after: Duration, now: Instant) -> Vec<InstanceState> {
         let state = self.state();
         let served = state.served.as_deref();
-        let states = state.relevant().map(|(id, record)| InstanceState {
-            instance: Instance {
-                namespace: self.namespace.clone(),
-                service: self.name.clone(),
-                id: id.to_owned(),
-            },
-            expected: state.expected.contains(id),
-            connected: record.is_some_and(|it| it.is_connected),
-            silent: record.is_none_or(|it| it.is_silent(silent_after, now)),
-            held: record.and_then(|it| it.held),
-            current: record
-                .is_some_and(|it| it.standing(served, silent_after, now) == Standing::Current),
-            took: record.and_then(|it| it.took),
-            refused: record.and_then(|it| it.refused.clone()),
-            heard_ago: record.map(|it| now.saturating_duration_since(it.heard)),
-            spans_exported: record.map_or(0, |it| it.spans_exported),
-            spans_dropped: record
-                .map(|it| it.spans_dropped.clone())
-                .unwrap_or_default(),
+        let nobody = Processes::default();
+        let states = state.relevant().map(|(id, processes)| {
+            let processes = processes.unwrap_or(&nobody);
+            let standing = processes.standing(served, silent_after, now);
+            InstanceState {
+                instance: Instance {
+                    namespace: self.namespace.clone(),
+                    service: self.name.clone(),
+                    id: id.to_owned(),
+                },
+                expected: state.expected.contains(id),
+                connected: processes.is_connected(),
+                silent: processes
+                    .speaking()
+                    .all(|it| it.is_silent(silent_after, now)),
+                held: processes.speaking().map(|it| it.held).min().flatten(),
+                current: standing == Standing::Current,
+                took: processes.took(),
+                refused: processes.speaking().find_map(|it| it.refused.clone()),
+                heard_ago: processes
+                    .speaking()
+                    .map(|it| now.saturating_duration_since(it.heard))
+                    .min(),
+                spans_exported: processes
+                    .all()
+                    .fold(0, |sum, it| sum.saturating_add(it.spans_exported)),
+                spans_dropped: dropped(processes),
+            }
         });
         let mut states: Vec<InstanceState> = states.collect();
         states.sort_by(|one, other| one.instance.id.cmp(&other.instance.id));
         states
     }
+}
+
+fn dropped(processes: &Processes) -> BTreeMap<String, u64> {
+    let mut dropped = BTreeMap::new();
+    for (reason, spans) in processes.all().flat_map(|it| &it.spans_dropped) {
+        let sum: &mut u64 = dropped.entry(reason.clone()).or_default();
+        *sum = sum.saturating_add(*spans);
+    }
+    dropped
 }

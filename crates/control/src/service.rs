@@ -13,7 +13,9 @@ use spoor_policy::{Namespace, OperationName, Plan, PolicyName, ServiceName, Stra
 use tokio::sync::watch;
 
 use crate::{
+    control::Departed,
     ledger::{Delta, Entry},
+    processes::Processes,
     record::Record,
     served::{self, Served},
 };
@@ -63,7 +65,7 @@ pub(crate) struct Outgoing {
 pub(crate) struct State {
     pub(crate) served: Option<Arc<Served>>,
     pub(crate) history: History,
-    pub(crate) instances: HashMap<Arc<str>, Record>,
+    pub(crate) instances: HashMap<Arc<str>, Processes>,
     pub(crate) expected: BTreeSet<String>,
     pub(crate) live: usize,
     pub(crate) has_roots: bool,
@@ -120,7 +122,7 @@ impl Service {
 
 impl State {
     /// Everyone who should be there or is, with what is known of them.
-    pub(crate) fn relevant(&self) -> impl Iterator<Item = (&str, Option<&Record>)> {
+    pub(crate) fn relevant(&self) -> impl Iterator<Item = (&str, Option<&Processes>)> {
         let expected = self
             .expected
             .iter()
@@ -128,9 +130,30 @@ impl State {
         let others = self
             .instances
             .iter()
-            .filter(|(id, record)| record.is_connected && !self.expected.contains(&***id))
-            .map(|(id, record)| (&**id, Some(record)));
+            .filter(|(id, processes)| processes.is_connected() && !self.expected.contains(&***id))
+            .map(|(id, processes)| (&**id, Some(processes)));
         expected.chain(others)
+    }
+
+    /// What is known of a process.
+    pub(crate) fn process(&mut self, instance: &str, start: &str) -> Option<&mut Record> {
+        self.instances.get_mut(instance)?.get_mut(start)
+    }
+
+    /// Forgets a process, unless it has come back.
+    pub(crate) fn forget(&mut self, process: &Departed) {
+        let Some(processes) = self.instances.get_mut(&process.instance) else {
+            return;
+        };
+        let is_gone = processes
+            .get(&process.start)
+            .is_some_and(|it| !it.is_connected && it.generation == process.generation);
+        if is_gone {
+            processes.remove(&process.start);
+        }
+        if processes.is_empty() {
+            self.instances.remove(&process.instance);
+        }
     }
 
     /// Adds up what is new and says whose it is.

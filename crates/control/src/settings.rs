@@ -16,7 +16,7 @@ use crate::{AnyoneOnLoopback, Identify};
 pub struct Settings {
     /// The first half of every version: this control plane's start, in Unix nanoseconds.
     pub epoch: u64,
-    /// The most streams at a time; also the most gone instances whose counts are remembered.
+    /// The most streams at a time; also the most gone processes whose counts are remembered.
     pub max_clients: usize,
     /// The most polling clients of the stock doors that are remembered; others are answered too.
     pub max_polling: usize,

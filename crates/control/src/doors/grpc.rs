@@ -7,7 +7,7 @@ use spoor_proto::jaeger::api_v2::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::Control;
+use crate::{Control, metrics::Door};
 
 /// Far more than a service's name takes.
 const MAX_REQUEST: usize = 4 * 1024;
@@ -16,14 +16,14 @@ impl Control {
     /// `jaeger.api_v2.SamplingManager`.
     #[must_use]
     pub fn sampling_grpc(&self) -> SamplingManagerServer<impl SamplingManager + use<>> {
-        SamplingManagerServer::new(Door(self.clone())).max_decoding_message_size(MAX_REQUEST)
+        SamplingManagerServer::new(Sampling(self.clone())).max_decoding_message_size(MAX_REQUEST)
     }
 }
 
-struct Door(Control);
+struct Sampling(Control);
 
 #[tonic::async_trait]
-impl SamplingManager for Door {
+impl SamplingManager for Sampling {
     async fn get_sampling_strategy(
         &self,
         request: Request<SamplingStrategyParameters>,
@@ -32,11 +32,13 @@ impl SamplingManager for Door {
         let peer = request.remote_addr().map(|peer| peer.ip().to_canonical());
         let service = ServiceName::new(&request.get_ref().service_name)
             .map_err(|error| Status::invalid_argument(format!("serviceName {error}")))?;
-        let namespace = control.0.settings.identify.polling(peer)?;
+        let identified = control.0.settings.identify.polling(peer, &service);
+        let namespace = identified
+            .inspect_err(|denied| control.0.metrics.refused(Door::Grpc, denied.reason()))?;
         let answer = control
             .answer(namespace, service, peer)
             .ok_or_else(|| Status::unavailable("no policies are known yet"))?;
-        control.0.metrics.polled("Grpc");
+        control.0.metrics.polled(Door::Grpc);
         Ok(Response::new(answer.into_proto()))
     }
 }

@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use spoor_policy::ServiceName;
 
-use crate::{Control, doors::stock::Answer};
+use crate::{Control, doors::stock::Answer, metrics::Door};
 
 impl Control {
     /// `GET /sampling?service=NAME`, and the same at `/`. Serve it with
@@ -38,13 +38,14 @@ async fn sampling(
         .0
         .settings
         .identify
-        .polling(peer)
-        .map_err(|status| Problem::new(StatusCode::FORBIDDEN, status.message()))?;
+        .polling(peer, &service)
+        .inspect_err(|denied| control.0.metrics.refused(Door::Http, denied.reason()))
+        .map_err(|denied| Problem::new(denied.status_code(), &denied.to_string()))?;
     let answer = control.answer(namespace, service, peer).ok_or_else(|| {
         let detail = "no policies are known yet: ask again in a moment";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     })?;
-    control.0.metrics.polled("Http");
+    control.0.metrics.polled(Door::Http);
     Ok(Json(answer))
 }
 

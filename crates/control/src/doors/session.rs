@@ -13,8 +13,9 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Request, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
-    Caller, Control,
+    Caller, Control, Denied,
     heard::{MAX_INSTANCE_LEN, Seat},
+    metrics::Door,
     served::Served,
     service::Outgoing,
 };
@@ -48,7 +49,7 @@ impl Session {
         request: Request<Streaming<ClientMessage>>,
     ) -> Result<Self, Status> {
         let Ok(permit) = control.0.seats.clone().try_acquire_owned() else {
-            control.0.metrics.turned_away("TooManyClients");
+            control.0.metrics.refused(Door::Stream, "TooManyClients");
             return Err(Status::resource_exhausted("too many streams are open"));
         };
         let peer = request.remote_addr().map(|peer| peer.ip().to_canonical());
@@ -114,7 +115,7 @@ impl Session {
             Ok(Ok(None)) => return Ok(None),
             Ok(Err(status)) => return Err(status),
             Err(_) => {
-                self.control.0.metrics.turned_away("NoHello");
+                self.control.0.metrics.refused(Door::Stream, "NoHello");
                 return Err(Status::deadline_exceeded("said no hello"));
             }
         };
@@ -126,8 +127,13 @@ impl Session {
             }
         };
         let identity = identified
-            .unwrap_or_else(|_| Err(Status::unavailable("who you are could not be found out")))
-            .inspect_err(|_| self.control.0.metrics.turned_away("NotIdentified"))?;
+            .unwrap_or_else(|_| Err(Denied::Unavailable("it took too long".to_owned())))
+            .inspect_err(|denied| {
+                self.control
+                    .0
+                    .metrics
+                    .refused(Door::Stream, denied.reason());
+            })?;
         let (seat, sent_plan) = self.control.seat(&identity, &hello)?;
         let heard = Instant::now();
         Ok(Some(Seated {
@@ -171,8 +177,8 @@ impl Session {
         })
     }
 
-    fn turned_away(&self, reason: &str, detail: &str) -> Status {
-        self.control.0.metrics.turned_away(reason);
+    fn turned_away(&self, reason: &'static str, detail: &str) -> Status {
+        self.control.0.metrics.refused(Door::Stream, reason);
         Status::invalid_argument(detail)
     }
 }

@@ -11,7 +11,8 @@ use spoor_policy::{OperationName, PolicyKey, ServiceName, Strategies, Strategy};
 
 use super::{Clients, Evidence, Observed, OperationEvidence, ServiceEvidence, Why};
 use crate::{
-    Control, control::Published, doors::stock, record::Standing, served, service::Service,
+    Control, control::Published, doors::stock, processes::Processes, record::Standing, served,
+    service::Service,
 };
 
 impl Control {
@@ -111,15 +112,15 @@ impl Control {
         if let Some(service) = service {
             let state = service.state();
             has_streams = state.live > 0;
-            for (id, record) in state.relevant() {
+            for (id, processes) in state.relevant() {
                 clients.expected += 1;
                 let silent_after = self.0.settings.silent_after;
-                let standing = match record {
-                    Some(record) => record.standing(state.served.as_deref(), silent_after, now),
+                let standing = match processes {
+                    Some(it) => it.standing(state.served.as_deref(), silent_after, now),
                     None => Standing::Silent,
                 };
-                absent += usize::from(record.is_none());
-                let took = record.and_then(|it| it.took);
+                absent += usize::from(processes.is_none());
+                let took = processes.and_then(Processes::took);
                 match standing {
                     Standing::Current => {
                         clients.current += 1;

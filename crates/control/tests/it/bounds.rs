@@ -34,7 +34,7 @@ async fn streams_are_bounded() {
     };
     let refused = lab.client_with(hello()).await.err().unwrap();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    lab.shows(r#"spoor_control_turned_away_total{reason="TooManyClients"} 1"#)
+    lab.shows(r#"spoor_control_refused_total{door="Stream",reason="TooManyClients"} 1"#)
         .await;
     drop(first);
     lab.shows("spoor_control_subscribers 1").await;

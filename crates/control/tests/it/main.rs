@@ -5,5 +5,6 @@ mod bounds;
 mod evidence;
 mod grpc;
 mod http;
+mod identity;
 mod stream;
 mod support;

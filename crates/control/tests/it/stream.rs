@@ -1,14 +1,14 @@
 //! Spoor's own stream.
 
-use std::{future::ready, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use spoor_control::{Caller, Fault, Identify, Identity, Settings};
+use spoor_control::{Fault, Settings};
 use spoor_policy::{Namespace, Probability};
 use spoor_proto::spoor::control::v1::{
     self as proto, client_message::Message, strategy::Strategy as Wire,
 };
-use tonic::{Code, Status};
+use tonic::Code;
 
 use crate::support::{
     Lab, eventually, expiring, instance, limit, percent, policy, resolved, within,
@@ -253,50 +253,4 @@ async fn shutdown_ends_every_stream_and_the_server() {
     drop(clients);
     within(&mut lab.grpc_server).await.unwrap().unwrap();
     lab.shows("spoor_control_subscribers 0").await;
-}
-
-/// Believes nobody who calls itself anything but `a`.
-struct OnlyA;
-
-impl Identify for OnlyA {
-    fn stream<'a>(
-        &'a self,
-        caller: Caller,
-    ) -> Pin<Box<dyn Future<Output = Result<Identity, Status>> + Send + 'a>> {
-        Box::pin(ready(match caller.service.as_str() {
-            "a" => Ok(Identity {
-                namespace: "shop".parse().unwrap(),
-                service: caller.service,
-                instance: "pod-1".to_owned(),
-            }),
-            _ => Err(Status::permission_denied("the pod is of another service")),
-        }))
-    }
-
-    fn polling(&self, _: Option<IpAddr>) -> Result<Namespace, Status> {
-        Err(Status::permission_denied("no such pod"))
-    }
-}
-
-#[tokio::test]
-async fn identity_is_not_the_callers_word() {
-    let lab = Lab::empty(Settings {
-        identify: Arc::new(OnlyA),
-        ..Settings::default()
-    })
-    .await;
-    lab.control.publish(resolved(&[]));
-    let mut forger = lab.client("b", "1").await;
-    assert_eq!(
-        forger.end().await.unwrap_err().code(),
-        Code::PermissionDenied
-    );
-    lab.shows(r#"spoor_control_turned_away_total{reason="NotIdentified"} 1"#)
-        .await;
-    lab.client("a", "1").await.plan().await;
-    let found = lab.control.instances();
-    assert_eq!(found[0].instance.namespace.as_str(), "shop");
-    assert_eq!(found[0].instance.id, "pod-1");
-    let polled = reqwest::get(format!("{}/sampling?service=a", lab.http)).await;
-    assert_eq!(polled.unwrap().status(), reqwest::StatusCode::FORBIDDEN);
 }

@@ -18,7 +18,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Status, Streaming,
+    Request, Status, Streaming,
     transport::{Channel, Server, server::TcpIncoming},
 };
 
@@ -87,9 +87,21 @@ impl Lab {
     }
 
     pub async fn client_with(&self, first: Message) -> Result<Client, Status> {
+        self.client_as("", first).await
+    }
+
+    /// With a token, unless it is empty.
+    pub async fn client_as(&self, token: &str, first: Message) -> Result<Client, Status> {
         let (outgoing, messages) = mpsc::channel(64);
         let mut client = PolicyStreamClient::new(self.channel().await);
-        let subscribed = client.subscribe(ReceiverStream::new(messages));
+        let mut request = Request::new(ReceiverStream::new(messages));
+        if !token.is_empty() {
+            let authorization = format!("Bearer {token}").parse().unwrap();
+            request
+                .metadata_mut()
+                .insert("authorization", authorization);
+        }
+        let subscribed = client.subscribe(request);
         outgoing
             .send(ClientMessage {
                 message: Some(first),

@@ -1,0 +1,265 @@
+//! Callers are who their credentials say, and speak for nobody else.
+
+use std::{
+    future::{Future, ready},
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+};
+
+use reqwest::StatusCode;
+use rstest::rstest;
+use spoor_control::{Caller, Counts, Denied, Identify, Identity, Settings};
+use spoor_policy::{Namespace, Policy, ServiceName};
+use spoor_proto::{
+    jaeger::api_v2::{SamplingStrategyParameters, sampling_manager_client::SamplingManagerClient},
+    spoor::control::v1::{self as proto, client_message::Message},
+};
+use tonic::Code;
+
+use crate::support::{Client, Lab, count, eventually, instance, key, percent, policy, resolved};
+
+/// A cluster in small: `token-POD` is the token of a pod of service `a` in `default`. At the
+/// stock doors every address is such a pod's.
+struct Pods;
+
+impl Identify for Pods {
+    fn stream<'a>(
+        &'a self,
+        caller: Caller,
+    ) -> Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send + 'a>> {
+        Box::pin(ready(identity(&caller)))
+    }
+
+    fn polling(&self, _: Option<IpAddr>, service: &ServiceName) -> Result<Namespace, Denied> {
+        is_a(service).map(|_| Namespace::default())
+    }
+
+    fn reporting(&self, _: Option<IpAddr>) -> Result<Namespace, Denied> {
+        Err(Denied::NotACollector)
+    }
+}
+
+fn identity(caller: &Caller) -> Result<Identity, Denied> {
+    let authorization = caller.metadata.get("authorization");
+    let authorization = authorization.ok_or(Denied::TokenMissing)?;
+    let pod = match authorization.to_str().unwrap() {
+        "Bearer for another" => return Err(Denied::WrongAudience),
+        "Bearer token-of-nobody" => return Err(Denied::NotAPod),
+        "Bearer token-unwatched" => return Err(Denied::UnknownPod("unwatched".to_owned())),
+        token => token.strip_prefix("Bearer token-"),
+    };
+    let pod = pod.ok_or(Denied::TokenInvalid)?;
+    Ok(Identity {
+        namespace: Namespace::default(),
+        service: is_a(&caller.service)?,
+        instance: pod.to_owned(),
+    })
+}
+
+fn is_a(claimed: &ServiceName) -> Result<ServiceName, Denied> {
+    let actual: ServiceName = "a".parse().unwrap();
+    if *claimed == actual {
+        return Ok(actual);
+    }
+    Err(Denied::OtherService {
+        claimed: claimed.clone(),
+        actual,
+    })
+}
+
+async fn lab(policies: &[Policy]) -> Lab {
+    let lab = Lab::empty(Settings {
+        identify: Arc::new(Pods),
+        ..Settings::default()
+    })
+    .await;
+    lab.control.publish(resolved(policies));
+    lab
+}
+
+fn hello(service: &str, start: &str) -> Message {
+    Message::Hello(proto::Hello {
+        service: service.to_owned(),
+        instance: start.to_owned(),
+        ..Default::default()
+    })
+}
+
+/// A stream of a pod's process.
+async fn process(lab: &Lab, pod: &str, start: &str) -> Client {
+    let token = format!("token-{pod}");
+    lab.client_as(&token, hello("a", start)).await.unwrap()
+}
+
+fn counts(lab: &Lab) -> (u64, u64) {
+    let service = "a".parse().unwrap();
+    let Counts { started, sampled } = lab.control.counts(&Namespace::default(), &service, None);
+    (started, sampled)
+}
+
+fn half() -> Vec<Policy> {
+    vec![policy("one", &[("a", &[])], percent("50%"))]
+}
+
+#[rstest]
+#[case::none("", "a", "TokenMissing", Code::Unauthenticated)]
+#[case::forged("forged", "a", "TokenInvalid", Code::Unauthenticated)]
+#[case::another_audience("for another", "a", "WrongAudience", Code::Unauthenticated)]
+#[case::of_no_pod("token-of-nobody", "a", "NotAPod", Code::PermissionDenied)]
+#[case::another_service("token-1", "b", "OtherService", Code::PermissionDenied)]
+#[case::not_watched_yet("token-unwatched", "a", "UnknownPod", Code::Unavailable)]
+#[tokio::test]
+async fn who_is_not_let_in_is_told_and_counted(
+    #[case] token: &str,
+    #[case] service: &str,
+    #[case] reason: &str,
+    #[case] code: Code,
+) {
+    let lab = lab(&half()).await;
+    let mut client = lab.client_as(token, hello(service, "1")).await.unwrap();
+    assert_eq!(client.end().await.unwrap_err().code(), code);
+    let line = format!(r#"spoor_control_refused_total{{door="Stream",reason="{reason}"}} 1"#);
+    lab.shows(&line).await;
+    assert_eq!(lab.control.instances(), []);
+}
+
+#[tokio::test]
+async fn another_services_strategy_is_refused_at_the_stock_doors() {
+    let lab = lab(&half()).await;
+    let ask = |service: &str| reqwest::get(format!("{}/sampling?service={service}", lab.http));
+    assert_eq!(ask("a").await.unwrap().status(), StatusCode::OK);
+    assert_eq!(ask("b").await.unwrap().status(), StatusCode::FORBIDDEN);
+    let mut grpc = SamplingManagerClient::new(lab.channel().await);
+    let parameters = SamplingStrategyParameters {
+        service_name: "b".to_owned(),
+    };
+    let status = grpc.get_sampling_strategy(parameters).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert_eq!(status.message(), "this pod is of service a, not of b");
+    for door in ["Http", "Grpc"] {
+        let line =
+            format!(r#"spoor_control_refused_total{{door="{door}",reason="OtherService"}} 1"#);
+        lab.shows(&line).await;
+    }
+}
+
+#[tokio::test]
+async fn an_instance_is_the_pod_and_not_what_its_process_calls_itself() {
+    let lab = lab(&half()).await;
+    lab.control.expect(vec![instance("a", "pod-1")]);
+    let mut client = process(&lab, "pod-1", "pod-2").await;
+    client.take().await;
+    eventually("current", || {
+        lab.control.instances().iter().all(|it| it.current)
+    })
+    .await;
+    let found = lab.control.instances();
+    let named: Vec<_> = found.iter().map(|it| it.instance.id.as_str()).collect();
+    assert_eq!(named, ["pod-1"]);
+    assert!(found[0].expected);
+}
+
+#[tokio::test]
+async fn a_container_that_starts_again_counts_anew_and_adds_up() {
+    let lab = lab(&half()).await;
+    lab.control.expect(vec![instance("a", "pod-1")]);
+    let mut first = process(&lab, "pod-1", "start-1").await;
+    let plan = first.take().await;
+    first.report(vec![count(&plan, "", 10, 5)]).await;
+    eventually("its counts", || counts(&lab) == (10, 5)).await;
+    drop(first);
+
+    let mut second = process(&lab, "pod-1", "start-2").await;
+    let plan = second.take().await;
+    second.report(vec![count(&plan, "", 4, 2)]).await;
+    eventually("the counts of both", || counts(&lab) == (14, 7)).await;
+    drop(second);
+
+    let mut again = process(&lab, "pod-1", "start-2").await;
+    let plan = again.take().await;
+    again.report(vec![count(&plan, "", 6, 3)]).await;
+    eventually("what is new", || counts(&lab) == (16, 8)).await;
+    let clients = lab.control.evidence(&key("one")).unwrap().clients;
+    assert_eq!((clients.expected, clients.current), (1, 1));
+    assert!(!lab.metrics().contains("rejected_messages_total{"));
+}
+
+#[tokio::test]
+async fn a_pod_of_two_processes_is_current_when_both_are() {
+    let lab = lab(&half()).await;
+    lab.control.expect(vec![instance("a", "pod-1")]);
+    let mut one = process(&lab, "pod-1", "one").await;
+    let mut two = process(&lab, "pod-1", "two").await;
+    let plan = one.take().await;
+    one.report(vec![count(&plan, "", 10, 5)]).await;
+    two.plan().await;
+    eventually("the counts of one", || counts(&lab) == (10, 5)).await;
+    let clients = || lab.control.evidence(&key("one")).unwrap().clients;
+    assert_eq!((clients().expected, clients().current), (1, 0));
+    two.acknowledge(plan.version).await;
+    two.report(vec![count(&plan, "", 3, 1)]).await;
+    eventually("the counts of both", || counts(&lab) == (13, 6)).await;
+    assert_eq!((clients().expected, clients().current), (1, 1));
+}
+
+/// The name of a start is the caller's own word: it reaches no record of another pod.
+#[tokio::test]
+async fn a_pod_that_names_anothers_start_speaks_for_itself_only() {
+    let lab = lab(&half()).await;
+    lab.control
+        .expect(vec![instance("a", "honest"), instance("a", "forger")]);
+    let mut honest = process(&lab, "honest", "start").await;
+    let mut forger = process(&lab, "forger", "start").await;
+    forger.take().await;
+    eventually("one of two", || {
+        lab.control.evidence(&key("one")).unwrap().clients.current == 1
+    })
+    .await;
+    let state = lab.control.instances();
+    let honest_is_current = state
+        .iter()
+        .any(|it| it.instance.id == "honest" && it.current);
+    assert!(!honest_is_current);
+    let plan = honest.take().await;
+    honest.report(vec![count(&plan, "", 10, 5)]).await;
+    forger.report(vec![count(&plan, "", 1, 0)]).await;
+    eventually("both, apart", || counts(&lab) == (11, 5)).await;
+}
+
+/// What was sent to one process can't be acknowledged, nor counted, by another.
+#[tokio::test]
+async fn versions_that_a_process_was_not_sent_are_not_its_own() {
+    let lab = lab(&half()).await;
+    let mut early = process(&lab, "early", "start").await;
+    let old = early.take().await;
+    lab.control
+        .publish(resolved(&[policy("one", &[("a", &[])], percent("10%"))]));
+    early.take().await;
+    let mut late = process(&lab, "late", "start").await;
+    late.take().await;
+    late.acknowledge(old.version).await;
+    late.report(vec![count(&old, "", 100, 100)]).await;
+    lab.shows(r#"spoor_control_rejected_messages_total{reason="NeverSent"} 2"#)
+        .await;
+    assert_eq!(counts(&lab), (0, 0));
+}
+
+#[tokio::test]
+async fn an_instance_has_a_bounded_number_of_streams() {
+    let lab = lab(&half()).await;
+    let mut open = vec![];
+    for start in 0..16 {
+        let mut client = process(&lab, "pod-1", &start.to_string()).await;
+        client.take().await;
+        open.push(client);
+    }
+    let mut surplus = process(&lab, "pod-1", "16").await;
+    let code = surplus.end().await.unwrap_err().code();
+    assert_eq!(code, Code::ResourceExhausted);
+    lab.shows(r#"spoor_control_refused_total{door="Stream",reason="TooManyStreams"} 1"#)
+        .await;
+    drop(open.pop());
+    lab.shows("spoor_control_subscribers 15").await;
+    process(&lab, "pod-1", "17").await.take().await;
+}
