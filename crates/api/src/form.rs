@@ -83,6 +83,12 @@ pub(crate) static OBJECT_NAME: Form = Form::new(
     concat!("^", subdomain!(), "$"),
     "must be an object's name: lower-case letters, digits, '-' and '.', with a letter or digit at each end",
 );
+/// As [`spoor_policy::RuleName`] asks.
+pub(crate) static RULE_NAME: Form = Form::new(
+    63,
+    concat!("^", label!(), "$"),
+    "must be lower-case letters, digits and '-', with a letter or digit at each end",
+);
 pub(crate) static IMAGE: Form = Form::new(
     512,
     "^[A-Za-z0-9][-A-Za-z0-9._/]*(:[0-9]+/[-A-Za-z0-9._/]+)?(:[A-Za-z0-9_][-A-Za-z0-9._]*)?(@sha256:[0-9a-f]{64})?$",

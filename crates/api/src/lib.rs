@@ -4,6 +4,7 @@
 //! [`spoor_policy::Policy`], which is valid by construction, or says what is wrong, field by
 //! field. No client and no I/O.
 
+pub mod crd;
 mod duration;
 mod errors;
 mod field;

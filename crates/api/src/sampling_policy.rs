@@ -50,7 +50,7 @@ pub struct SamplingPolicySpec {
     pub priority: i32,
     /// The services it is for; none: every service in the namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["service"]))]
     pub targets: Vec<Target>,
     /// What decides where a trace starts: exactly one member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,7 +73,7 @@ pub struct Target {
     pub service: String,
     /// The operations, each the name that a root span has at its start; none: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 512)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub operations: Vec<String>,
 }
 
@@ -106,7 +106,7 @@ pub struct RateLimit {
 pub struct Tail {
     /// The reasons to keep a trace; one that matches is enough.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub keep: Vec<KeepRule>,
     /// The share that is kept of the traces that no rule keeps: a percentage of all traces, head
     /// and tail together. Under a `rateLimit` it is a share of what arrived.
@@ -146,7 +146,7 @@ pub struct AttributeMatch {
     #[schemars(length(min = 1, max = 256), example = &"customer.tier")]
     pub key: String,
     /// The values, as text.
-    #[schemars(length(min = 1, max = 64), inner(length(max = 256)))]
+    #[schemars(length(min = 1, max = 64), inner(length(max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub values: Vec<String>,
 }
 

@@ -4,31 +4,38 @@
 use std::sync::LazyLock;
 
 use schemars::{
-    Schema,
+    JsonSchema, Schema,
     generate::SchemaSettings,
     transform::{RecursiveTransform, Transform},
 };
 use serde_json::Value;
 
-use crate::SamplingPolicy;
+use crate::{SamplingPolicy, TracingStack};
 
-static SAMPLING_POLICY: LazyLock<Value> = LazyLock::new(|| {
-    let settings = SchemaSettings::draft07().with(|settings| {
-        settings.inline_subschemas = true;
-        settings.meta_schema = None;
-    });
-    let mut schema = settings
-        .into_generator()
-        .into_root_schema_for::<SamplingPolicy>();
-    RecursiveTransform(absent_rather_than_null).transform(&mut schema);
-    RecursiveTransform(words_rather_than_choices).transform(&mut schema);
-    schema.to_value()
-});
+static SAMPLING_POLICY: LazyLock<Value> = LazyLock::new(of::<SamplingPolicy>);
+static TRACING_STACK: LazyLock<Value> = LazyLock::new(of::<TracingStack>);
 
 /// The schema of [`SamplingPolicy`].
 #[must_use]
 pub fn sampling_policy() -> &'static Value {
     &SAMPLING_POLICY
+}
+
+/// The schema of [`TracingStack`].
+#[must_use]
+pub fn tracing_stack() -> &'static Value {
+    &TRACING_STACK
+}
+
+fn of<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft07().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    RecursiveTransform(absent_rather_than_null).transform(&mut schema);
+    RecursiveTransform(words_rather_than_choices).transform(&mut schema);
+    schema.to_value()
 }
 
 /// Turns `type: [string, null]` into `type: string`, and `anyOf: [X, {type: null}]` into `X`.

@@ -9,15 +9,18 @@ use serde::{Deserialize, Serialize};
 pub struct SamplingPolicyStatus {
     /// `Accepted`, `Programmed` and `Converged`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// What most want to know, in few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
     /// Where it decides, and what it says there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub effective: Vec<Effective>,
     /// Where another policy decides instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub overridden: Vec<Overridden>,
     /// Who should have taken it, and who has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,12 +35,15 @@ pub struct SamplingPolicyStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// Head and tail: `1%`, `100% + tail 10%`.
+    #[schemars(length(max = 256))]
     pub strategy: String,
     /// The clients that have it, of those that should: `3/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
     pub clients: Option<String>,
     /// The observed rate and what to think of it: `0.98% Consistent`, `0.98% Reported`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub observed: Option<String>,
 }
 
@@ -47,6 +53,12 @@ pub struct Summary {
 pub struct Condition {
     /// What it is about, such as [`Condition::ACCEPTED`].
     #[serde(rename = "type")]
+    #[schemars(
+        length(max = 316),
+        regex(
+            pattern = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"
+        )
+    )]
     pub kind: String,
     /// Whether it is so.
     pub status: ConditionStatus,
@@ -54,10 +66,16 @@ pub struct Condition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// When `status` last changed, in RFC 3339.
+    #[schemars(length(max = 64), extend("format" = "date-time"))]
     pub last_transition_time: String,
     /// Why, in one CamelCase word for machines.
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
+    )]
     pub reason: String,
     /// Why, for people.
+    #[schemars(length(max = 32768))]
     pub message: String,
 }
 
@@ -93,11 +111,14 @@ pub enum ConditionStatus {
 pub struct Effective {
     /// The service; none: every one that no policy names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub service: Option<String>,
     /// The operation; none: all others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub operation: Option<String>,
     /// What it says there: `1%`, `10/s` or `tail, otherwise 10%`.
+    #[schemars(length(max = 256))]
     pub strategy: String,
 }
 
@@ -107,11 +128,14 @@ pub struct Effective {
 pub struct Overridden {
     /// The service; none: every one that no policy names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub service: Option<String>,
     /// The operation; none: all others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub operation: Option<String>,
     /// The name of the policy that decides there.
+    #[schemars(length(max = 253))]
     pub by: String,
 }
 
@@ -148,17 +172,22 @@ pub struct Observed {
     pub sampled: u64,
     /// Their share, as a percentage; absent where nothing was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
     pub rate: Option<String>,
     /// The least that is plausible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
     pub lower: Option<String>,
     /// The most that is plausible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
     pub upper: Option<String>,
     /// `Consistent`, `TooHigh`, `TooLow` or `Unknown`.
+    #[schemars(length(max = 32))]
     pub verdict: String,
     /// Why there is no rate, or no verdict on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
     pub message: Option<String>,
 }
 

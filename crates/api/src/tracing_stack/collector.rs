@@ -45,11 +45,12 @@ pub struct CollectorSpec {
     /// `type/name`) with its configuration. A name that begins with `spoor` behind the slash is
     /// the operator's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
     pub exporters: BTreeMap<String, FreeForm>,
     /// Secrets whose keys are environment variables of the pods that export, so that an exporter
     /// can say `${env:KEY}`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     pub env_from_secrets: Vec<String>,
     /// What a pod may use of the node; each quantity that is left out has a default.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -88,7 +88,7 @@ impl JsonSchema for Quantity {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "x-kubernetes-int-or-string": true,
-            "maxLength": 32,
+            "maxLength": 24,
             "examples": ["256Mi"],
         })
     }
@@ -100,9 +100,11 @@ impl JsonSchema for Quantity {
 pub struct Resources {
     /// What is set aside for it, such as `{cpu: 100m, memory: 128Mi}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
     pub requests: BTreeMap<String, Quantity>,
     /// What it may use at most, such as `{memory: 512Mi}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
     pub limits: BTreeMap<String, Quantity>,
 }
 
@@ -112,6 +114,7 @@ pub struct Resources {
 pub struct Scheduling {
     /// Labels that the node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
     pub node_selector: BTreeMap<String, String>,
     /// Taints of nodes that are put up with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -12,7 +12,7 @@ use crate::status::Condition;
 pub struct TracingStackStatus {
     /// `Available`, `Progressing` and `Degraded`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// The `metadata.generation` that the operator last looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]

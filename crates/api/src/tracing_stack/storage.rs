@@ -61,7 +61,7 @@ pub struct BadgerSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ElasticsearchSpec {
     /// Its nodes, such as `https://opensearch:9200`.
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 512)))]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub urls: Vec<String>,
     /// What the names of Jaeger's indices begin with; none: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ pub struct ElasticsearchSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CassandraSpec {
     /// Its nodes, each a host or `host:port`; without a port: 9042.
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 260)))]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 260)), extend("x-kubernetes-list-type" = "set"))]
     pub hosts: Vec<String>,
     /// The keyspace; none: `jaeger_v1_dc1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,7 +104,7 @@ pub struct CassandraSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClickhouseSpec {
     /// Its nodes, each `host:port` of its native protocol.
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 260)))]
+    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 260)), extend("x-kubernetes-list-type" = "set"))]
     pub addresses: Vec<String>,
     /// The database; none: `jaeger`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

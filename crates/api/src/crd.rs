@@ -1,0 +1,113 @@
+//! The custom resource definitions that a cluster gets: the resources' schemas, with the rules
+//! that its API server asks and the words that it answers with.
+
+mod rule;
+mod sampling_policy;
+mod structural;
+mod tracing_stack;
+
+use serde_json::{Value, json};
+
+use crate::{GROUP, SamplingPolicy, TracingStack, VERSION, schema};
+use rule::Rule;
+
+/// All of them.
+#[must_use]
+pub fn all() -> Vec<Value> {
+    vec![sampling_policy(), tracing_stack()]
+}
+
+/// The definition of [`SamplingPolicy`].
+#[must_use]
+pub fn sampling_policy() -> Value {
+    Names {
+        kind: SamplingPolicy::KIND,
+        singular: "samplingpolicy",
+        plural: "samplingpolicies",
+        short: "spol",
+    }
+    .definition(
+        schema::sampling_policy(),
+        &sampling_policy::rules(),
+        sampling_policy::columns(),
+    )
+}
+
+/// The definition of [`TracingStack`].
+#[must_use]
+pub fn tracing_stack() -> Value {
+    Names {
+        kind: TracingStack::KIND,
+        singular: "tracingstack",
+        plural: "tracingstacks",
+        short: "ts",
+    }
+    .definition(
+        schema::tracing_stack(),
+        &tracing_stack::rules(),
+        tracing_stack::columns(),
+    )
+}
+
+/// What a kind is called.
+struct Names {
+    kind: &'static str,
+    singular: &'static str,
+    plural: &'static str,
+    short: &'static str,
+}
+
+impl Names {
+    fn definition(&self, schema: &Value, rules: &[Rule], columns: Value) -> Value {
+        let mut schema = structural::structural(schema.clone());
+        for rule in rules {
+            rule.apply(&mut schema);
+        }
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{}.{GROUP}", self.plural)},
+            "spec": {
+                "group": GROUP,
+                "names": {
+                    "kind": self.kind,
+                    "listKind": format!("{}List", self.kind),
+                    "plural": self.plural,
+                    "singular": self.singular,
+                    "shortNames": [self.short],
+                    "categories": ["spoor", "tracing"],
+                },
+                "scope": "Namespaced",
+                "versions": [{
+                    "name": VERSION,
+                    "served": true,
+                    "storage": true,
+                    "schema": {"openAPIV3Schema": schema},
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": columns,
+                }],
+            },
+        })
+    }
+}
+
+/// A column of `kubectl get`; one that is wide shows with `-o wide`.
+fn column(name: &str, path: &str, wide: bool, description: &str) -> Value {
+    json!({
+        "name": name,
+        "type": "string",
+        "jsonPath": path,
+        "priority": i32::from(wide),
+        "description": description,
+    })
+}
+
+/// The column of a condition.
+fn condition(kind: &str, wide: bool, description: &str) -> Value {
+    let path = format!(".status.conditions[?(@.type==\"{kind}\")].status");
+    column(kind, &path, wide, description)
+}
+
+fn age() -> Value {
+    json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"})
+}

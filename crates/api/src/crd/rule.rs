@@ -1,0 +1,130 @@
+//! Rules in CEL and where in a schema they stand.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::{form, form::Form, format_duration};
+
+/// A rule of a place in a schema.
+pub(super) struct Rule {
+    /// The place: `spec.targets[].service`; `{}` is the value of any key of a mapping.
+    pub(super) at: String,
+    /// What must be true of it, in CEL.
+    holds: String,
+    /// What is wrong otherwise, and what would be right.
+    problem: String,
+    /// The field that is named with it, from the place on; none: the place itself.
+    field: Option<&'static str>,
+    /// The longest text that the place takes.
+    max_length: Option<usize>,
+}
+
+impl Rule {
+    pub(super) fn new(at: &str, holds: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self {
+            at: at.to_owned(),
+            holds: holds.into(),
+            problem: problem.into(),
+            field: None,
+            max_length: None,
+        }
+    }
+
+    /// Names a field below the place.
+    pub(super) fn of_field(mut self, field: &'static str) -> Self {
+        self.field = Some(field);
+        self
+    }
+
+    /// A text of a form.
+    pub(super) fn form(at: &str, form: &Form) -> Self {
+        Self {
+            max_length: Some(form.max),
+            ..Self::new(at, fits("self", form), form.problem)
+        }
+    }
+
+    /// A mapping whose keys are of a form.
+    pub(super) fn keys(at: &str, form: &Form) -> Self {
+        let holds = format!(
+            "self.all(key, size(key) <= {} && {})",
+            form.max,
+            fits("key", form)
+        );
+        Self::new(at, holds, form.problem)
+    }
+
+    /// A duration between two others.
+    pub(super) fn duration(at: &str, (least, most): (Duration, Duration)) -> [Self; 2] {
+        let (least, most) = (format_duration(least), format_duration(most));
+        let holds = format!(
+            "!{} || (duration(self) >= duration('{least}') && duration(self) <= duration('{most}'))",
+            fits("self", &form::DURATION)
+        );
+        let problem = format!("must be from {least} to {most}");
+        [
+            Self::form(at, &form::DURATION),
+            Self::new(at, holds, problem),
+        ]
+    }
+
+    /// A text of so many bytes that people can read.
+    pub(super) fn printable(at: &str, max: usize) -> [Self; 2] {
+        [
+            Self::bytes(at, max),
+            Self::new(
+                at,
+                "!self.matches(r'\\p{Cc}')",
+                "must not hold control characters",
+            ),
+        ]
+    }
+
+    /// A text of so many bytes: a schema counts letters.
+    pub(super) fn bytes(at: &str, max: usize) -> Self {
+        let problem = format!("must be at most {max} bytes");
+        Self::new(at, format!("size(bytes(self)) <= {max}"), problem)
+    }
+
+    /// Puts the rule into a schema.
+    pub(super) fn apply(&self, schema: &mut Value) {
+        let Some(place) = place(schema, &self.at) else {
+            return;
+        };
+        if let Some(max) = self.max_length {
+            place.insert("maxLength".to_owned(), max.into());
+        }
+        let mut rule = json!({"rule": self.holds, "message": self.problem});
+        if let (Some(field), Some(rule)) = (self.field, rule.as_object_mut()) {
+            rule.insert("fieldPath".to_owned(), format!(".{field}").into());
+        }
+        let rules = place
+            .entry("x-kubernetes-validations")
+            .or_insert_with(|| json!([]));
+        if let Value::Array(rules) = rules {
+            rules.push(rule);
+        }
+    }
+}
+
+/// A text in CEL that is of a form.
+fn fits(text: &str, form: &Form) -> String {
+    format!("{text}.matches(r'{}')", form.pattern)
+}
+
+/// The part of a schema that a way leads to.
+pub(super) fn place<'a>(schema: &'a mut Value, at: &str) -> Option<&'a mut Map<String, Value>> {
+    let mut schema = schema;
+    for step in at.split('.').filter(|step| !step.is_empty()) {
+        let name = step.trim_end_matches("[]").trim_end_matches("{}");
+        schema = schema.get_mut("properties")?.get_mut(name)?;
+        if step.ends_with("[]") {
+            schema = schema.get_mut("items")?;
+        }
+        if step.ends_with("{}") {
+            schema = schema.get_mut("additionalProperties")?;
+        }
+    }
+    schema.as_object_mut()
+}

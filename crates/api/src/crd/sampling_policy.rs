@@ -1,0 +1,131 @@
+//! What is asked of a `SamplingPolicy`, and what `kubectl get` shows of it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use spoor_policy::{AttributeKey, Condition, OperationName, ServiceName};
+
+use super::{Rule, age, column, condition};
+use crate::{form, problem, status};
+
+pub(super) fn rules() -> Vec<Rule> {
+    let mut rules = vec![
+        Rule::new("spec", "has(self.head) || has(self.tail)", problem::NOTHING),
+        Rule::new(
+            "spec.head",
+            "has(self.probability) || has(self.rateLimit)",
+            problem::HEAD_NONE,
+        ),
+        Rule::new(
+            "spec.head",
+            "!(has(self.probability) && has(self.rateLimit))",
+            problem::HEAD_BOTH,
+        ),
+        Rule::form("spec.tail.keep[].name", &form::RULE_NAME),
+        Rule::new(
+            "spec.tail.keep[]",
+            "has(self.error) || has(self.slowerThan) || has(self.attribute)",
+            problem::RULE_NONE,
+        ),
+        Rule::new(
+            "spec.tail.keep[]",
+            "[has(self.error), has(self.slowerThan), has(self.attribute)].filter(is, is).size() < 2",
+            problem::RULE_SEVERAL,
+        ),
+        Rule::bytes(
+            "spec.tail.keep[].attribute.values[]",
+            Condition::MAX_VALUE_LEN,
+        ),
+        Rule::form("spec.expiresAt", &form::TIME),
+        Rule::new(
+            "spec.expiresAt",
+            "!format.datetime().validate(self).hasValue()",
+            format!("{}: there is no such day", form::TIME.problem),
+        ),
+    ];
+    for at in ["spec.head.probability", "spec.tail.otherwise"] {
+        rules.extend(percentage(at));
+    }
+    let duration = (Duration::from_millis(1), Condition::MAX_DURATION);
+    rules.extend(Rule::duration("spec.tail.keep[].slowerThan", duration));
+    for (at, max) in [
+        ("spec.targets[].service", ServiceName::MAX_LEN),
+        ("spec.targets[].operations[]", OperationName::MAX_LEN),
+        ("spec.tail.keep[].attribute.key", AttributeKey::MAX_LEN),
+    ] {
+        rules.extend(Rule::printable(at, max));
+    }
+    rules
+}
+
+/// The same as [`spoor_policy::Probability`] asks. Each rule speaks only if those before it hold.
+fn percentage(at: &str) -> [Rule; 3] {
+    let number = "self.matches(r'^-?[0-9]+([.][0-9]+)?%$')";
+    let in_range = "self.matches(r'^(0*[0-9]{1,2}([.][0-9]+)?|0*100([.]0+)?)%$')";
+    let fine = "self.matches(r'^[0-9]+([.][0-9]{1,4}0*)?%$')";
+    [
+        Rule::new(
+            at,
+            number,
+            "must be a percentage such as \"1%\" or \"0.1%\"",
+        ),
+        Rule::new(
+            at,
+            format!("!{number} || {in_range}"),
+            "must be from \"0%\" to \"100%\"",
+        ),
+        Rule::new(
+            at,
+            format!("!{in_range} || {fine}"),
+            "must have at most 4 digits behind the point (\"0.0001%\" is the finest)",
+        ),
+    ]
+}
+
+pub(super) fn columns() -> Value {
+    use status::Condition;
+    json!([
+        column(
+            "Strategy",
+            ".status.summary.strategy",
+            false,
+            "What it says where it decides."
+        ),
+        column(
+            "Clients",
+            ".status.summary.clients",
+            false,
+            "The instances that have taken it, of those that should."
+        ),
+        column(
+            "Observed",
+            ".status.summary.observed",
+            false,
+            "The observed rate and what to think of it."
+        ),
+        condition(
+            Condition::CONVERGED,
+            false,
+            "Whether every expected instance has taken it."
+        ),
+        condition(Condition::ACCEPTED, true, "Whether it holds."),
+        condition(
+            Condition::PROGRAMMED,
+            true,
+            "Whether everything that it says is in force."
+        ),
+        column(
+            "Message",
+            ".status.conditions[?(@.type==\"Converged\")].message",
+            true,
+            "Why it has converged, or has not."
+        ),
+        column(
+            "Expires",
+            ".spec.expiresAt",
+            true,
+            "When it ends by itself."
+        ),
+        age(),
+    ])
+}

@@ -1,0 +1,60 @@
+//! From a JSON schema to the structural schema that a custom resource definition takes.
+
+use serde_json::{Map, Value, json};
+
+/// Leaves `metadata` to the API server, and out what structural schemas don't know.
+pub(super) fn structural(mut schema: Value) -> Value {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert("apiVersion".to_owned(), json!({"type": "string"}));
+        properties.insert("kind".to_owned(), json!({"type": "string"}));
+        properties.insert("metadata".to_owned(), json!({"type": "object"}));
+    }
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("required".to_owned(), json!(["spec"]));
+    }
+    clean(&mut schema);
+    schema
+}
+
+fn clean(schema: &mut Value) {
+    let Value::Object(fields) = schema else {
+        return;
+    };
+    // The API server prunes fields that the schema doesn't name, and kubectl refuses them.
+    if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
+        fields.remove("additionalProperties");
+    }
+    for unknown in ["title", "examples", "$schema"] {
+        fields.remove(unknown);
+    }
+    if let Some(description) = fields.get_mut("description") {
+        *description = Value::String(plain(description.as_str().unwrap_or_default()));
+    }
+    whole_numbers(fields);
+    for nested in ["items", "additionalProperties"] {
+        if let Some(schema) = fields.get_mut(nested) {
+            clean(schema);
+        }
+    }
+    if let Some(properties) = fields.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(clean);
+    }
+}
+
+/// Kubernetes has no unsigned numbers: what is one is large enough and not negative.
+fn whole_numbers(fields: &mut Map<String, Value>) {
+    let format = fields.get("format").and_then(Value::as_str);
+    if matches!(format, Some("uint32" | "uint64")) {
+        fields.insert("format".to_owned(), "int64".into());
+        fields.insert("minimum".to_owned(), 0.into());
+    }
+}
+
+/// A doc comment as `kubectl explain` shows it: without links, each paragraph on one line.
+fn plain(comment: &str) -> String {
+    let paragraphs = comment.split("\n\n").map(|paragraph| {
+        let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+        line.replace("[`", "`").replace("`]", "`")
+    });
+    paragraphs.collect::<Vec<_>>().join("\n\n")
+}

@@ -1,0 +1,254 @@
+//! What is asked of a `TracingStack`, and what `kubectl get` shows of it.
+
+use serde_json::{Value, json};
+
+use super::{Rule, age, column, condition};
+use crate::{
+    form, problem,
+    stack::{ExporterName, ManagedCollector, Storage},
+    status::Condition,
+};
+
+const JAEGER: &str = "spec.jaeger";
+const COLLECTOR: &str = "spec.collector";
+
+pub(super) fn rules() -> Vec<Rule> {
+    let mut rules = vec![Rule::new(
+        "",
+        format!(
+            "size(self.metadata.name) <= {} && self.metadata.name.matches(r'{}')",
+            form::STACK_NAME.max,
+            form::STACK_NAME.pattern
+        ),
+        format!("metadata.name: {}", form::STACK_NAME.problem),
+    )];
+    rules.extend(jaeger());
+    rules.extend(collector());
+    rules.extend(storage());
+    rules.extend(search("opensearch"));
+    rules.extend(search("elasticsearch"));
+    for database in ["opensearch", "elasticsearch", "cassandra", "clickhouse"] {
+        rules.extend(login(database));
+    }
+    rules.extend(pod(JAEGER));
+    rules.extend(pod(COLLECTOR));
+    rules
+}
+
+fn jaeger() -> Vec<Rule> {
+    vec![
+        Rule::new(
+            JAEGER,
+            "!has(self.existing) || !(has(self.image) || has(self.imagePullPolicy) || has(self.storage) || has(self.replicas) || has(self.basePath) || has(self.prometheus) || has(self.resources) || has(self.scheduling))",
+            problem::EXISTING_JAEGER,
+        )
+        .of_field("existing"),
+        Rule::new(
+            JAEGER,
+            "!has(self.replicas) || self.replicas < 2 || (has(self.storage) && !has(self.storage.memory) && !has(self.storage.badger))",
+            problem::REPLICAS,
+        )
+        .of_field("replicas"),
+        Rule::new(
+            JAEGER,
+            "has(self.image) || !(has(self.storage) && has(self.storage.clickhouse) && has(self.storage.clickhouse.tls))",
+            problem::CLICKHOUSE_TLS,
+        )
+        .of_field("storage.clickhouse.tls"),
+        Rule::form("spec.jaeger.existing.otlp", &form::NAMED_ADDRESS),
+        Rule::form("spec.jaeger.existing.query", &form::NAMED_ADDRESS),
+        Rule::form("spec.jaeger.image", &form::IMAGE),
+        Rule::form("spec.jaeger.basePath", &form::BASE_PATH),
+        Rule::form("spec.jaeger.prometheus.url", &form::URL),
+    ]
+}
+
+fn collector() -> Vec<Rule> {
+    let mut rules = vec![
+        Rule::new(
+            COLLECTOR,
+            "!has(self.existing) || !(has(self.image) || has(self.imagePullPolicy) || has(self.replicas) || has(self.gatherWait) || has(self.decisionWait) || (has(self.exporters) && size(self.exporters) > 0) || (has(self.envFromSecrets) && size(self.envFromSecrets) > 0) || has(self.resources) || has(self.scheduling))",
+            problem::EXISTING_COLLECTOR,
+        )
+        .of_field("existing"),
+        Rule::form("spec.collector.existing.otlp", &form::NAMED_ADDRESS),
+        Rule::form("spec.collector.image", &form::IMAGE),
+        Rule::keys("spec.collector.exporters", &form::EXPORTER),
+        Rule::new(
+            "spec.collector.exporters",
+            format!("!self.exists(key, key.contains('/{}'))", ExporterName::RESERVED),
+            ExporterName::RESERVED_PROBLEM,
+        ),
+        Rule::form("spec.collector.envFromSecrets[]", &form::OBJECT_NAME),
+    ];
+    rules.extend(Rule::duration(
+        "spec.collector.gatherWait",
+        ManagedCollector::GATHER_WAIT,
+    ));
+    rules.extend(Rule::duration(
+        "spec.collector.decisionWait",
+        ManagedCollector::DECISION_WAIT,
+    ));
+    rules
+}
+
+fn storage() -> Vec<Rule> {
+    let found = "[has(self.memory), has(self.badger), has(self.opensearch), has(self.elasticsearch), has(self.cassandra), has(self.clickhouse)].filter(is, is).size()";
+    let mut rules = vec![
+        Rule::new(
+            "spec.jaeger.storage",
+            format!("{found} > 0"),
+            problem::STORAGE_NONE,
+        ),
+        Rule::new(
+            "spec.jaeger.storage",
+            format!("{found} < 2"),
+            problem::STORAGE_SEVERAL,
+        ),
+        Rule::form(
+            "spec.jaeger.storage.badger.storageClassName",
+            &form::OBJECT_NAME,
+        ),
+        Rule::form("spec.jaeger.storage.cassandra.hosts[]", &form::HOST),
+        Rule::form("spec.jaeger.storage.cassandra.keyspace", &form::KEYSPACE),
+        Rule::form(
+            "spec.jaeger.storage.cassandra.datacenter",
+            &form::DATACENTER,
+        ),
+        Rule::form("spec.jaeger.storage.clickhouse.addresses[]", &form::ADDRESS),
+        Rule::form("spec.jaeger.storage.clickhouse.database", &form::DATABASE),
+    ];
+    let size = "spec.jaeger.storage.badger.size";
+    rules.push(quantity(size));
+    rules.push(Rule::new(
+        size,
+        "!isQuantity(string(self)) || quantity(string(self)).isGreaterThan(quantity('0'))",
+        problem::SIZE,
+    ));
+    let retention = "spec.jaeger.storage.badger.retention";
+    rules.extend(Rule::duration(retention, Storage::RETENTION));
+    rules
+}
+
+fn search(kind: &str) -> [Rule; 3] {
+    let at = format!("spec.jaeger.storage.{kind}");
+    [
+        Rule::new(
+            &at,
+            "!has(self.tls) || self.urls.all(url, url.startsWith('https://'))",
+            problem::SEARCH_TLS,
+        )
+        .of_field("tls"),
+        Rule::form(&format!("{at}.urls[]"), &form::URL),
+        Rule::form(&format!("{at}.indexPrefix"), &form::INDEX_PREFIX),
+    ]
+}
+
+fn login(kind: &str) -> [Rule; 4] {
+    let at = format!("spec.jaeger.storage.{kind}");
+    [
+        Rule::form(&format!("{at}.credentials.secretName"), &form::OBJECT_NAME),
+        Rule::form(&format!("{at}.tls.caSecretName"), &form::OBJECT_NAME),
+        Rule::form(&format!("{at}.tls.certSecretName"), &form::OBJECT_NAME),
+        Rule::form(&format!("{at}.tls.serverName"), &form::SERVER_NAME),
+    ]
+}
+
+fn pod(of: &str) -> Vec<Rule> {
+    let resources = format!("{of}.resources");
+    let scheduling = format!("{of}.scheduling");
+    let toleration = format!("{scheduling}.tolerations[]");
+    let mut rules = vec![
+        Rule::new(
+            &resources,
+            "!has(self.requests) || !has(self.limits) || self.limits.all(name, !(name in self.requests) || !isQuantity(string(self.limits[name])) || !isQuantity(string(self.requests[name])) || quantity(string(self.limits[name])).compareTo(quantity(string(self.requests[name]))) >= 0)",
+            problem::LIMITS,
+        )
+        .of_field("limits"),
+        Rule::keys(&format!("{scheduling}.nodeSelector"), &form::LABEL_KEY),
+        Rule::form(&format!("{scheduling}.nodeSelector{{}}"), &form::LABEL_VALUE),
+        Rule::form(&format!("{scheduling}.priorityClassName"), &form::OBJECT_NAME),
+        Rule::form(&format!("{toleration}.key"), &form::LABEL_KEY),
+        Rule::form(&format!("{toleration}.value"), &form::LABEL_VALUE),
+        Rule::new(
+            &toleration,
+            "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+            format!("\"key\" {}", problem::TOLERATION_KEY),
+        ),
+        Rule::new(
+            &toleration,
+            "!has(self.value) || !has(self.operator) || self.operator != 'Exists'",
+            problem::TOLERATION_VALUE,
+        )
+        .of_field("value"),
+        Rule::new(
+            &toleration,
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            problem::TOLERATION_SECONDS,
+        )
+        .of_field("tolerationSeconds"),
+    ];
+    for kind in ["requests", "limits"] {
+        let at = format!("{resources}.{kind}");
+        rules.push(Rule::keys(&at, &form::RESOURCE));
+        rules.push(quantity(&format!("{at}{{}}")));
+    }
+    rules
+}
+
+/// A quantity may be written as a number.
+fn quantity(at: &str) -> Rule {
+    let holds = format!("string(self).matches(r'{}')", form::QUANTITY.pattern);
+    Rule::new(at, holds, form::QUANTITY.problem)
+}
+
+pub(super) fn columns() -> Value {
+    json!([
+        column(
+            "Route",
+            ".status.route",
+            false,
+            "The way that traffic takes now."
+        ),
+        column(
+            "Storage",
+            ".status.storage",
+            false,
+            "Where traces are held."
+        ),
+        condition(
+            Condition::AVAILABLE,
+            false,
+            "Whether it takes spans and answers for traces."
+        ),
+        condition(
+            Condition::PROGRESSING,
+            false,
+            "Whether it is on the way to what is asked for."
+        ),
+        condition(
+            Condition::DEGRADED,
+            true,
+            "Whether something of it is not as it should be."
+        ),
+        column(
+            "OTLP",
+            ".status.endpoints.otlp",
+            true,
+            "Where services send spans."
+        ),
+        column(
+            "Query",
+            ".status.endpoints.query",
+            true,
+            "Where Jaeger's page and API are."
+        ),
+        column(
+            "Message",
+            ".status.conditions[?(@.type==\"Available\")].message",
+            true,
+            "Why it is available, or is not."
+        ),
+        age(),
+    ])
+}
