@@ -2,6 +2,7 @@
 
 mod cli;
 mod demo;
+mod generate;
 mod lab;
 mod load;
 mod probe;

@@ -28,7 +28,7 @@ use out::say;
 
 pub use client::Client;
 pub use duration::{age, duration};
-pub use failure::{explain, in_a_line, report};
+pub use failure::{Invalid, explain, in_a_line, report};
 pub use signals::told_to_end;
 pub use table::Table;
 
@@ -66,6 +66,7 @@ enum Verb {
     Fault(fault::FaultArgs),
     Load(crate::load::LoadArgs),
     Probe(crate::probe::ProbeArgs),
+    Generate(crate::generate::GenerateArgs),
     Traces(crate::traces::TracesArgs),
     Trace(crate::traces::TraceArgs),
     Demo(Box<crate::demo::DemoArgs>),
@@ -121,6 +122,7 @@ impl Cli {
             Verb::Fault(args) => args.execute().await,
             Verb::Load(args) => args.execute().await,
             Verb::Probe(args) => args.execute().await,
+            Verb::Generate(args) => args.execute().await,
             Verb::Traces(args) => args.execute().await,
             Verb::Trace(args) => args.execute().await,
             Verb::Demo(args) => args.execute().await,
