@@ -47,7 +47,7 @@ pub enum CrdError {
 /// [`CrdError::Encode`].
 pub fn yaml() -> Result<String, CrdError> {
     let mut text = String::new();
-    for definition in own() {
+    for definition in spoor_api::crd::all() {
         text.push_str("---\n");
         text.push_str(&serde_yaml::to_string(&definition).map_err(CrdError::Encode)?);
     }
@@ -60,7 +60,7 @@ pub fn yaml() -> Result<String, CrdError> {
 /// The file that can't be read, is no YAML, or holds something else.
 pub fn read(files: &[PathBuf]) -> Result<Vec<Value>, CrdError> {
     if files.is_empty() {
-        return Ok(own());
+        return Ok(spoor_api::crd::all());
     }
     let mut definitions = vec![];
     for path in files {
@@ -99,10 +99,6 @@ pub async fn apply(client: Client, definitions: &[Value]) -> Result<(), CrdError
         tracing::info!(name, "applied");
     }
     Ok(())
-}
-
-fn own() -> Vec<Value> {
-    vec![]
 }
 
 fn name(definition: &Value) -> Option<&str> {

@@ -75,12 +75,17 @@ pub struct Port {
     pub most_connections: usize,
 }
 
-/// Takes a port; 0 takes any free one. `setting` is what says so.
+/// Takes a port, and says where that is: 0 takes any free one. `setting` is what says so.
 ///
 /// # Errors
 /// [`BindError`].
-pub async fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, BindError> {
-    let bound = TcpListener::bind(address).await;
+pub async fn bind(
+    address: SocketAddr,
+    setting: &'static str,
+) -> Result<(TcpListener, SocketAddr), BindError> {
+    let bound = TcpListener::bind(address)
+        .await
+        .and_then(|listener| listener.local_addr().map(|address| (listener, address)));
     bound.map_err(|source| BindError {
         address,
         setting,

@@ -46,6 +46,8 @@ pub enum Applied {
     Created,
     /// It said something else.
     Changed,
+    /// Somebody else had changed it since it was applied.
+    Repaired,
     /// It was so already.
     Unchanged,
 }
@@ -219,11 +221,19 @@ impl Applier {
         }
         let wanted = Fingerprint::of(&manifest.object);
         let place = (kind, key);
-        let before = live.map(|live| live.fingerprint);
+        let mut before = live.map(|live| live.fingerprint);
         let known = self.known.lock().get(&place).copied();
-        if known.is_some_and(|known| known.wanted == wanted && Some(known.became) == before) {
+        let became = known
+            .filter(|known| known.wanted == wanted)
+            .map(|known| known.became);
+        if became.is_some() && before != became {
+            // Either somebody has changed it, or the watch lags behind what was applied.
+            before = self.live(manifest).await?.map(|live| live.fingerprint);
+        }
+        if became.is_some() && before == became {
             return Ok(Applied::Unchanged);
         }
+        let was_applied = became.is_some();
         let parameters = PatchParams::apply(self.manager).force();
         let api = self.api(&manifest.resource, &place.1);
         let patch = Patch::Apply(&manifest.object);
@@ -240,6 +250,7 @@ impl Applier {
         Ok(match before {
             None => Applied::Created,
             Some(before) if before == became => Applied::Unchanged,
+            Some(_) if was_applied => Applied::Repaired,
             Some(_) => Applied::Changed,
         })
     }

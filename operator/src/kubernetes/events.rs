@@ -34,7 +34,7 @@ pub struct Event {
     /// Whether something is wrong.
     pub is_warning: bool,
     /// Why, in one CamelCase word for machines.
-    pub reason: &'static str,
+    pub reason: String,
     /// What was done, in one CamelCase word.
     pub action: &'static str,
     /// Why, for people.
@@ -49,7 +49,7 @@ pub struct Events {
 }
 
 /// What makes two events one.
-type Told = (Option<String>, &'static str, String);
+type Told = (Option<String>, String, String);
 
 impl Events {
     /// Events that `controller` tells, such as `spoor-policies`; `instance` is its pod. They are
@@ -64,7 +64,7 @@ impl Events {
         let (waiting, mut queue) = mpsc::channel::<Event>(WAITING);
         let send = async move {
             while let Some(Some(event)) = stop.run_until_cancelled(queue.recv()).await {
-                let reason = event.reason;
+                let reason = event.reason.clone();
                 if let Err(error) = send(&client, controller, &instance, event).await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
@@ -82,7 +82,7 @@ impl Events {
     pub fn tell(&self, event: Event) {
         let same = (
             event.regarding.uid.clone(),
-            event.reason,
+            event.reason.clone(),
             event.note.clone(),
         );
         let now = Instant::now();
@@ -100,7 +100,7 @@ impl Events {
             }
             told.push_back((now, same));
         }
-        let reason = event.reason;
+        let reason = event.reason.clone();
         if self.waiting.try_send(event).is_err() {
             tracing::warn!(reason, "an event is left out: too many wait");
         }
@@ -138,7 +138,7 @@ fn object(controller: &str, instance: &str, event: Event, now: Timestamp) -> Eve
         },
         event_time: Some(MicroTime(now)),
         regarding: Some(regarding),
-        reason: Some(reason.to_owned()),
+        reason: Some(reason),
         action: Some(action.to_owned()),
         note: Some(shortened(note)),
         type_: Some(if is_warning { "Warning" } else { "Normal" }.to_owned()),

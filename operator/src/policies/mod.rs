@@ -1,29 +1,282 @@
 //! The role `policies`: sampling policies are resolved, served at the doors, and told in their
 //! status what became of them.
+//!
+//! Six steps, each in a file of its name: dereference, preprocess, validate, build, apply, status.
+//! Only the leader takes them; a standby keeps its watches warm, and its doors closed. A leader
+//! that can't reach the API server goes on serving what it has.
 
+mod apply;
+mod build;
+mod certificate;
+mod dereference;
+mod doors;
+mod identity;
+mod lead;
+mod metrics;
+mod pods;
+mod preprocess;
 mod settings;
+mod status;
+mod tokens;
+mod validate;
+
+use std::{net::SocketAddr, sync::Arc};
 
 use kube::Client;
-use tokio_util::sync::CancellationToken;
+use prometheus_client::registry::Registry;
+use spoor_control::Control;
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use certificate::CertificateError;
+pub use doors::Doors;
 pub use settings::{Arguments, Listen, Settings};
+pub use tokens::AUDIENCE;
+
+use crate::{
+    kubernetes::{apply::Applier, events::Events, watch::Watches},
+    lease::{self, Candidate, Leadership},
+    ops,
+    serve::{self, BindError, Port, Speaks},
+};
+use certificate::Certificate;
+use dereference::Sources;
+use identity::Pods;
+use lead::Leader;
+use metrics::Metrics;
+use pods::ByAddress;
+use status::Statuses;
+use tokens::Tokens;
+
+/// The field manager of statuses, and who tells events.
+const MANAGER: &str = "spoor-policies";
+/// Probes and scrapers are few.
+const MOST_OPERATORS: usize = 64;
 
 /// Why the role ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A port can't be listened at.
     #[error(transparent)]
-    Bind(#[from] crate::serve::BindError),
-    /// Another replica leads now.
-    #[error("another replica leads: {0}")]
-    Deposed(String),
+    Bind(#[from] BindError),
+    /// TLS can't be set up.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Another replica leads, so that this one has to begin anew.
+    #[error("{by} leads now: this replica begins anew")]
+    Deposed {
+        /// The identity of the other.
+        by: String,
+    },
+    /// One of its tasks panicked.
+    #[error("a task ended that should not have")]
+    Broken(#[from] tokio::task::JoinError),
+}
+
+/// The role while it runs. It ends when its token is cancelled.
+#[derive(Debug)]
+pub struct Running {
+    ops: SocketAddr,
+    doors: watch::Receiver<Option<Doors>>,
+    ended: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// Where `/metrics`, `/healthz` and `/readyz` are.
+    #[must_use]
+    pub fn ops(&self) -> SocketAddr {
+        self.ops
+    }
+
+    /// Where the doors are, once they are open: when this replica leads and has published.
+    #[must_use]
+    pub fn doors(&self) -> watch::Receiver<Option<Doors>> {
+        self.doors.clone()
+    }
+
+    /// Waits for the role's end.
+    ///
+    /// # Errors
+    /// Why it ended, if nobody asked it to.
+    pub async fn finished(self) -> Result<(), Error> {
+        self.ended.await?
+    }
 }
 
 /// Runs the role until `stop`.
 ///
 /// # Errors
-/// Why it can't.
-pub async fn run(_: Client, _: Settings, stop: CancellationToken) -> Result<(), Error> {
-    stop.cancelled().await;
-    Ok(())
+/// Why it can't go on.
+pub async fn run(client: Client, settings: Settings, stop: CancellationToken) -> Result<(), Error> {
+    start(client, settings, stop).await?.finished().await
+}
+
+/// Starts the role, which runs until `stop`.
+///
+/// # Errors
+/// The port for operators can't be had, or TLS not be set up.
+pub async fn start(
+    client: Client,
+    settings: Settings,
+    stop: CancellationToken,
+) -> Result<Running, Error> {
+    let (listener, ops) = serve::bind(settings.role.ops, "--ops-listen").await?;
+    // The role also ends by itself.
+    let stop = stop.child_token();
+    let (opened, doors) = watch::channel(None);
+    let certificate = Certificate::new();
+    let acceptor = certificate.acceptor()?;
+    let mut registry = Registry::default();
+    let replica = Replica::new(client, settings, certificate, &mut registry, stop);
+    let port = Port {
+        listener,
+        router: ops::router(registry, replica.readiness(doors.clone())),
+        speaks: Speaks::Http,
+        most_connections: MOST_OPERATORS,
+    };
+    let ended = tokio::spawn(replica.run(port, acceptor, opened));
+    Ok(Running { ops, doors, ended })
+}
+
+/// One replica, leading or not.
+struct Replica {
+    settings: Settings,
+    leader: Arc<Leader>,
+    certificate: Certificate,
+    applier: Arc<Applier>,
+    events: Arc<Events>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Replica {
+    /// Starts all that leader and standby have in common.
+    fn new(
+        client: Client,
+        settings: Settings,
+        certificate: Certificate,
+        registry: &mut Registry,
+        stop: CancellationToken,
+    ) -> Self {
+        let tasks = TaskTracker::new();
+        let watches = Watches::new(stop.clone());
+        watches.register(registry);
+        let namespace = settings.role.watch_namespace.as_deref();
+        let sources = Sources::follow(&client, &watches, namespace);
+        let tokens = Arc::new(Tokens::new(client.clone()));
+        tokens.register(registry);
+        let control = Control::new(spoor_control::Settings {
+            identify: Arc::new(Pods {
+                by_name: sources.pods.clone(),
+                by_address: ByAddress::new(sources.pods.clone(), watches.changed()),
+                tokens,
+            }),
+            shutdown: stop.clone(),
+            ..settings.control.clone()
+        });
+        control.register(registry);
+        let applier = Arc::new(Applier::new(client.clone(), MANAGER));
+        applier.register(registry);
+        let pod = settings.role.pod.clone();
+        let (events, telling) = Events::new(client.clone(), MANAGER, pod, stop.clone());
+        tasks.spawn(telling);
+        let candidate = Candidate {
+            namespace: settings.role.namespace.clone(),
+            name: settings.role.lease.clone(),
+            identity: settings.role.identity.clone(),
+            timing: settings.role.timing,
+        };
+        let (leadership, election) = lease::stand(client, candidate, stop.clone());
+        tasks.spawn(election);
+        let files = (settings.certificate.clone(), settings.key.clone());
+        tasks.spawn(certificate.clone().follow(files.0, files.1, stop.clone()));
+        let metrics = Metrics::register(registry);
+        let leader = Leader::new(sources, watches, control, metrics, leadership);
+        Self {
+            settings,
+            leader: Arc::new(leader),
+            certificate,
+            applier,
+            events: Arc::new(events),
+            tasks,
+            stop,
+        }
+    }
+
+    fn readiness(&self, doors: watch::Receiver<Option<Doors>>) -> ops::Readiness {
+        let leadership = self.leader.leadership.clone();
+        let watches = self.leader.watches.clone();
+        let certificate = self.certificate.clone();
+        Arc::new(move || {
+            if !watches.are_complete() {
+                Err("waits for the API server to say what there is")
+            } else if !leadership.borrow().is_leader() {
+                Err("is a standby")
+            } else if !leadership.borrow().is_certain() {
+                Err("can't renew its lease")
+            } else if !certificate.is_there() {
+                Err("waits for the certificate of the stream's door")
+            } else if doors.borrow().is_none() {
+                Err("has not published yet")
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    async fn run(
+        self,
+        ops: Port,
+        acceptor: TlsAcceptor,
+        opened: watch::Sender<Option<Doors>>,
+    ) -> Result<(), Error> {
+        let ops = tokio::spawn(ops.serve(doors::GRACE, self.stop.clone()));
+        let result = tokio::select! {
+            result = self.serve(acceptor, &opened) => result,
+            by = self.deposed() => Err(Error::Deposed { by }),
+            () = self.stop.cancelled() => Ok(()),
+        };
+        self.stop.cancel();
+        opened.send_replace(None);
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.leader.watches.ended().await;
+        ops.await?;
+        result
+    }
+
+    /// Waits until this replica leads and knows all there is; from then on it leads, for ever.
+    async fn serve(
+        &self,
+        acceptor: TlsAcceptor,
+        opened: &watch::Sender<Option<Doors>>,
+    ) -> Result<(), Error> {
+        let leader = &*self.leader;
+        let mut leadership = leader.leadership.clone();
+        if leadership.wait_for(Leadership::is_leader).await.is_err() {
+            return Ok(());
+        }
+        leader.watches.complete().await;
+        let expiry = leader.resolve();
+        let listen = &self.settings.listen;
+        let doors = doors::open(&leader.control, listen, acceptor, &self.tasks, &self.stop).await?;
+        opened.send_replace(Some(doors));
+        leader.metrics.leader.set(1);
+        let (applier, events) = (self.applier.clone(), self.events.clone());
+        let statuses = Statuses::new(applier, events, self.settings.observe);
+        tokio::join!(leader.keep_resolving(expiry), leader.keep_writing(statuses));
+        Ok(())
+    }
+
+    async fn deposed(&self) -> String {
+        let mut leadership = self.leader.leadership.clone();
+        let is_deposed = |leadership: &Leadership| matches!(leadership, Leadership::Deposed { .. });
+        if let Ok(deposed) = leadership.wait_for(is_deposed).await
+            && let Leadership::Deposed { by } = &*deposed
+        {
+            return by.clone();
+        }
+        std::future::pending().await
+    }
 }

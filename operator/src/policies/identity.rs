@@ -1,0 +1,93 @@
+//! Who callers are: by their token on the stream, by their address at the other doors; never by
+//! their own word.
+
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
+
+use spoor_control::{Caller, Denied, Identify, Identity};
+use spoor_policy::{Namespace, ServiceName};
+
+use super::{
+    pods::{ByAddress, Pod},
+    tokens::Tokens,
+};
+use crate::kubernetes::watch::Watched;
+
+/// Says who callers are, by what Kubernetes knows of their pods.
+pub(super) struct Pods {
+    pub(super) by_name: Watched<Pod>,
+    pub(super) by_address: ByAddress,
+    pub(super) tokens: Arc<Tokens>,
+}
+
+impl Identify for Pods {
+    fn stream<'a>(
+        &'a self,
+        caller: Caller,
+    ) -> Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send + 'a>> {
+        Box::pin(self.by_token(caller))
+    }
+
+    fn polling(&self, peer: Option<IpAddr>, service: &ServiceName) -> Result<Namespace, Denied> {
+        let pods = self.at(peer)?;
+        let own = pods
+            .iter()
+            .find(|pod| pod.service.as_ref() == Some(service));
+        let pod = own.or(pods.first()).ok_or(Denied::UnknownPeer)?;
+        pod.check(service)?;
+        Ok(pod.namespace.clone())
+    }
+
+    fn reporting(&self, peer: Option<IpAddr>) -> Result<Namespace, Denied> {
+        let pods = self.at(peer)?;
+        let collector = pods.iter().find(|pod| pod.is_collector);
+        match (collector, pods.is_empty()) {
+            (Some(pod), _) => Ok(pod.namespace.clone()),
+            (None, false) => Err(Denied::NotACollector),
+            (None, true) => Err(Denied::UnknownPeer),
+        }
+    }
+}
+
+impl Pods {
+    async fn by_token(&self, caller: Caller) -> Result<Identity, Denied> {
+        let authorization = caller.metadata.get("authorization");
+        let token = authorization
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .map(str::trim)
+            .filter(|token| !token.is_empty())
+            .ok_or(Denied::TokenMissing)?;
+        let bearer = self.tokens.bearer(token).await?;
+        let unknown = || Denied::UnknownPod(bearer.pod.to_string());
+        let pod = self.by_name.get(&bearer.pod).ok_or_else(unknown)?;
+        if pod.uid != bearer.uid {
+            // A later pod of the same name; the API server no longer takes the token either.
+            return Err(unknown());
+        }
+        pod.check(&caller.service)?;
+        Ok(Identity {
+            namespace: pod.namespace.clone(),
+            service: caller.service,
+            instance: pod.name.clone(),
+        })
+    }
+
+    fn at(&self, peer: Option<IpAddr>) -> Result<Vec<Arc<Pod>>, Denied> {
+        let address = peer.ok_or(Denied::UnknownPeer)?;
+        Ok(self.by_address.at(address.to_canonical()))
+    }
+}
+
+impl Pod {
+    /// Whether it is the service that it claims to be.
+    fn check(&self, claimed: &ServiceName) -> Result<(), Denied> {
+        let actual = self.service.as_ref().ok_or(Denied::NoService)?;
+        if actual == claimed {
+            return Ok(());
+        }
+        Err(Denied::OtherService {
+            claimed: claimed.clone(),
+            actual: actual.clone(),
+        })
+    }
+}

@@ -1,0 +1,174 @@
+//! What the leader does: it resolves whenever something changed or expires, and writes what
+//! became of that.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use spoor_control::Control;
+use tokio::sync::{Notify, watch};
+
+use super::{
+    apply,
+    build::{Built, Inputs, Service},
+    dereference::Sources,
+    metrics::Metrics,
+    status::Statuses,
+};
+use crate::{kubernetes::watch::Watches, lease::Leadership};
+
+/// What comes together is resolved together: an API server sends a change of many objects as
+/// many events.
+const TOGETHER: Duration = Duration::from_millis(3);
+/// A timer that is this late is still in time.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// How often clients are looked at while they are about to take something.
+const CLOSELY: Duration = Duration::from_millis(50);
+/// The same while they are not.
+const NOW_AND_THEN: Duration = Duration::from_secs(2);
+/// Something that was published is moving for at least this long.
+const MOVES: Duration = Duration::from_secs(3);
+
+/// What the leader's two tasks share.
+pub(super) struct Leader {
+    pub(super) sources: Sources,
+    pub(super) watches: Watches,
+    pub(super) control: Control,
+    pub(super) metrics: Metrics,
+    pub(super) leadership: watch::Receiver<Leadership>,
+    built: ArcSwapOption<Built>,
+    /// Ticks when something was built.
+    news: watch::Sender<u64>,
+    /// Clients of services that nobody expected have come, or gone.
+    arrivals: Notify,
+    connected: ArcSwapOption<BTreeSet<Service>>,
+}
+
+impl Leader {
+    pub(super) fn new(
+        sources: Sources,
+        watches: Watches,
+        control: Control,
+        metrics: Metrics,
+        leadership: watch::Receiver<Leadership>,
+    ) -> Self {
+        Self {
+            sources,
+            watches,
+            control,
+            metrics,
+            leadership,
+            built: ArcSwapOption::empty(),
+            news: watch::Sender::new(0),
+            arrivals: Notify::new(),
+            connected: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Resolves and publishes if anything changed, and says when something expires.
+    pub(super) fn resolve(&self) -> Option<Timestamp> {
+        let started = Instant::now();
+        let now = Timestamp::now();
+        let snapshot = self.sources.snapshot();
+        let connected = self.connected.load_full().unwrap_or_default();
+        let inputs = Inputs::of(&snapshot, &connected);
+        let before = self.built.load_full();
+        let built = Built::new(inputs, &snapshot.stacks, now);
+        apply::apply(&self.control, &built, before.as_deref());
+        self.metrics.resolved(started.elapsed());
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics
+            .policies
+            .set(count(built.inputs.policies.len()));
+        self.metrics
+            .instances
+            .set(count(built.inputs.instances.len()));
+        let next_expiry = built.resolution.next_expiry;
+        self.built.store(Some(Arc::new(built)));
+        self.news
+            .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
+        next_expiry
+    }
+
+    /// Resolves at every change, for ever.
+    pub(super) async fn keep_resolving(&self, mut expiry: Option<Timestamp>) {
+        let mut changed = self.watches.changed();
+        loop {
+            tokio::select! {
+                ticked = changed.changed() => if ticked.is_err() { return },
+                () = self.arrivals.notified() => {}
+                () = until(expiry) => {}
+            }
+            tokio::time::sleep(TOGETHER).await;
+            changed.mark_unchanged();
+            expiry = self.resolve();
+        }
+    }
+
+    /// Writes statuses whenever that is due, for ever; only while nobody else can be the leader.
+    pub(super) async fn keep_writing(&self, mut statuses: Statuses) {
+        let mut news = self.news.subscribe();
+        let mut heard = self.control.changed();
+        let mut leadership = self.leadership.clone();
+        let mut moves_until = Instant::now() + MOVES;
+        loop {
+            if leadership.wait_for(Leadership::is_certain).await.is_err() {
+                return;
+            }
+            news.mark_unchanged();
+            heard.mark_unchanged();
+            self.see_who_connects();
+            let Some(built) = self.built.load_full() else {
+                return;
+            };
+            let policies = self.sources.policies.all();
+            let next = statuses.write(&policies, &built, &self.control).await;
+            let began = Instant::now();
+            let pause = match next.is_moving || began < moves_until {
+                true => CLOSELY,
+                false => NOW_AND_THEN,
+            };
+            let due = next.at.unwrap_or(began + LONGEST);
+            tokio::select! {
+                ticked = news.changed() => match ticked {
+                    Ok(()) => moves_until = Instant::now() + MOVES,
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep_until(due.into()) => {}
+                () = async {
+                    if heard.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                    tokio::time::sleep_until((began + pause).into()).await;
+                } => {}
+            }
+        }
+    }
+
+    fn see_who_connects(&self) {
+        let instances = self.control.instances().into_iter();
+        let connected: BTreeSet<Service> = instances
+            .filter(|it| it.connected)
+            .map(|it| (it.instance.namespace, it.instance.service))
+            .collect();
+        let known = self.connected.load();
+        if known.as_deref().is_none_or(|known| *known != connected) {
+            self.connected.store(Some(Arc::new(connected)));
+            self.arrivals.notify_one();
+        }
+    }
+}
+
+async fn until(time: Option<Timestamp>) {
+    let Some(time) = time else {
+        return std::future::pending().await;
+    };
+    let left = Timestamp::now().duration_until(time);
+    let left = Duration::try_from(left).unwrap_or_default();
+    // Clocks are set now and then: it is looked at again after a while.
+    tokio::time::sleep(left.min(LONGEST)).await;
+}

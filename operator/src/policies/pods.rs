@@ -1,0 +1,205 @@
+//! The pods that are services' instances: who should be there, and whose address is whose.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
+
+use kube::core::{ApiResource, NotUsed, Object};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use spoor_policy::{Namespace, ServiceName};
+use tokio::sync::watch;
+
+use crate::kubernetes::watch::Watched;
+
+/// Says which service a pod is; meant for Spoor alone.
+const SERVICE: &str = "spoor.dev/service";
+/// The same where there is no other; many pods have it for other reasons.
+const NAME: &str = "app.kubernetes.io/name";
+const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// A pod as the API server sends it, without what is not looked at.
+pub(super) type Sent = Object<NotUsed, SentStatus>;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SentStatus {
+    phase: Option<String>,
+    #[serde(default)]
+    conditions: Vec<SentCondition>,
+    #[serde(rename = "hostIP")]
+    host_ip: Option<String>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<String>,
+    #[serde(rename = "podIPs", default)]
+    pod_ips: Vec<SentAddress>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct SentCondition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct SentAddress {
+    ip: Option<String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pod {
+    pub(super) namespace: Namespace,
+    pub(super) name: String,
+    pub(super) uid: String,
+    /// Which service it is, if it says so.
+    pub(super) service: Option<ServiceName>,
+    /// Whether it says so for Spoor.
+    pub(super) is_meant: bool,
+    /// Whether it is Ready and stays.
+    pub(super) is_ready: bool,
+    /// Whether it is one of the operator's Collectors.
+    pub(super) is_collector: bool,
+    /// Its own addresses: none while it has none, and none if it shares its node's.
+    pub(super) addresses: Vec<IpAddr>,
+}
+
+/// The kind `Pod`.
+pub(super) fn resource() -> ApiResource {
+    ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&())
+}
+
+/// Reads a pod; none if it is over.
+pub(super) fn pod(sent: Sent) -> Option<Pod> {
+    let Object {
+        metadata, status, ..
+    } = sent;
+    let status = status.unwrap_or_default();
+    let labels = metadata.labels.unwrap_or_default();
+    if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
+        return None;
+    }
+    let service = |label| ServiceName::new(labels.get(label)?).ok();
+    let meant = service(SERVICE);
+    let is_meant = meant.is_some();
+    let is_ready = metadata.deletion_timestamp.is_none()
+        && status
+            .conditions
+            .iter()
+            .any(|condition| condition.kind == "Ready" && condition.status == "True");
+    let is_collector = labels
+        .get(NAME)
+        .is_some_and(|name| name == "collector-gather")
+        && labels
+            .get(MANAGED_BY)
+            .is_some_and(|by| by == "spoor-operator");
+    Some(Pod {
+        namespace: Namespace::new(metadata.namespace?).ok()?,
+        name: metadata.name?,
+        uid: metadata.uid?,
+        service: meant.or_else(|| service(NAME)),
+        is_meant,
+        is_ready,
+        is_collector,
+        addresses: status.addresses(),
+    })
+}
+
+impl SentStatus {
+    fn addresses(&self) -> Vec<IpAddr> {
+        let listed = self
+            .pod_ips
+            .iter()
+            .filter_map(|address| address.ip.as_ref());
+        let all = listed.chain(&self.pod_ip);
+        let own = all.filter(|address| Some(*address) != self.host_ip.as_ref());
+        let mut own: Vec<IpAddr> = own.filter_map(|address| address.parse().ok()).collect();
+        own.sort_unstable();
+        own.dedup();
+        own
+    }
+}
+
+/// Pods by their addresses.
+pub(super) struct ByAddress {
+    pods: Watched<Pod>,
+    changed: watch::Receiver<u64>,
+    index: Mutex<(Option<u64>, HashMap<IpAddr, Vec<Arc<Pod>>>)>,
+}
+
+impl ByAddress {
+    /// Of these pods, which tick so when they change.
+    pub(super) fn new(pods: Watched<Pod>, changed: watch::Receiver<u64>) -> Self {
+        Self {
+            pods,
+            changed,
+            index: Mutex::default(),
+        }
+    }
+
+    /// The pods that have an address: more than one only while one goes and another comes.
+    pub(super) fn at(&self, address: IpAddr) -> Vec<Arc<Pod>> {
+        let tick = *self.changed.borrow();
+        let mut index = self.index.lock();
+        if index.0 != Some(tick) {
+            let mut pods: HashMap<IpAddr, Vec<Arc<Pod>>> = HashMap::new();
+            for pod in self.pods.all() {
+                for address in &pod.addresses {
+                    pods.entry(*address).or_default().push(pod.clone());
+                }
+            }
+            *index = (Some(tick), pods);
+        }
+        index.1.get(&address).cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(labels: Value, status: Value) -> Option<Pod> {
+        let metadata = json!({"name": "a-0", "namespace": "shop", "uid": "1", "labels": labels});
+        let sent = json!({"metadata": metadata, "spec": {"containers": []}, "status": status});
+        pod(serde_json::from_value(sent).unwrap())
+    }
+
+    fn ready() -> Value {
+        json!({
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True", "lastProbeTime": null}],
+            "hostIP": "10.0.0.1", "podIP": "10.1.0.7", "podIPs": [{"ip": "10.1.0.7"}, {"ip": "fd00::7"}],
+        })
+    }
+
+    #[rstest]
+    #[case(json!({"spoor.dev/service": "a", "app.kubernetes.io/name": "b"}), Some(("a", true)))]
+    #[case(json!({"app.kubernetes.io/name": "b"}), Some(("b", false)))]
+    #[case(json!({"app": "b"}), None)]
+    #[case(json!({"spoor.dev/service": ""}), None)]
+    fn a_pod_is_the_service_that_its_labels_say(
+        #[case] labels: Value,
+        #[case] expected: Option<(&str, bool)>,
+    ) {
+        let pod = read(labels, ready()).unwrap();
+        let found = pod.service.as_ref().map(|it| (it.as_str(), pod.is_meant));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn its_addresses_are_its_own() {
+        let labels = json!({"spoor.dev/service": "a"});
+        let pod = read(labels.clone(), ready()).unwrap();
+        assert!(pod.is_ready);
+        let addresses: Vec<String> = pod.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["10.1.0.7", "fd00::7"]);
+        let on_its_node = json!({"phase": "Running", "hostIP": "10.0.0.1", "podIP": "10.0.0.1"});
+        let pod = read(labels.clone(), on_its_node).unwrap();
+        assert!(pod.addresses.is_empty() && !pod.is_ready);
+        assert!(read(labels, json!({"phase": "Succeeded"})).is_none());
+    }
+}

@@ -1,0 +1,250 @@
+//! Writes what became of policies into their status: at once when something happened, else
+//! seldom, and not at all while nothing changes.
+
+mod due;
+mod tell;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use kube::core::ApiResource;
+use spoor_api::{SamplingPolicyStatus, status::Condition};
+use spoor_control::Control;
+
+use self::due::Known;
+use super::{
+    build::Built,
+    preprocess::{self, Found},
+};
+use crate::kubernetes::{
+    apply::{Applier, ApplyError},
+    events::Events,
+    resources,
+    watch::Key,
+};
+
+/// Writes at once.
+const AT_ONCE: usize = 8;
+/// Until the next try after the API server did not answer.
+const RESPITE: Duration = Duration::from_secs(1);
+/// Clients of the last leader come back within this time, as a rule.
+const RETURNING: Duration = Duration::from_secs(10);
+
+/// The statuses of all policies.
+pub(super) struct Statuses {
+    applier: Arc<Applier>,
+    events: Arc<Events>,
+    resource: ApiResource,
+    observe: Duration,
+    began: Instant,
+    entries: HashMap<Key, Entry>,
+}
+
+/// What is known of a policy's status beside the policy.
+struct Entry {
+    uid: String,
+    /// What this replica wrote last.
+    written: Option<Written>,
+    written_at: Instant,
+    differs: Option<Instant>,
+}
+
+struct Written {
+    wanted: SamplingPolicyStatus,
+    /// What came of it: others may have put things of their own there.
+    became: Option<SamplingPolicyStatus>,
+    version: u64,
+}
+
+/// A status that is to be written now.
+struct Due {
+    found: Arc<Found>,
+    wanted: SamplingPolicyStatus,
+    previous: Vec<Condition>,
+}
+
+/// When to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    /// Then at the latest, if at all.
+    pub(super) at: Option<Instant>,
+    /// Whether clients are about to take something.
+    pub(super) is_moving: bool,
+}
+
+impl Statuses {
+    pub(super) fn new(applier: Arc<Applier>, events: Arc<Events>, observe: Duration) -> Self {
+        Self {
+            applier,
+            events,
+            resource: resources::sampling_policies(),
+            observe,
+            began: Instant::now(),
+            entries: HashMap::new(),
+        }
+    }
+
+    /// Looks at all policies and writes what is due.
+    pub(super) async fn write(
+        &mut self,
+        policies: &[Arc<Found>],
+        built: &Built,
+        control: &Control,
+    ) -> Next {
+        let (due, mut next) = self.due(policies, built, control);
+        if due.is_empty() {
+            return next;
+        }
+        let (applier, resource) = (&*self.applier, &self.resource);
+        let writes = stream::iter(due).map(|due| async move {
+            let written = write(applier, resource, &due).await;
+            (due, written)
+        });
+        let mut writes = writes.buffer_unordered(AT_ONCE);
+        let mut is_failing = false;
+        while let Some((due, written)) = writes.next().await {
+            match written {
+                Ok(written) => {
+                    for event in tell::events(&due.found, &due.previous, &written.wanted) {
+                        self.events.tell(event);
+                    }
+                    if let Some(entry) = self.entries.get_mut(&due.found.key) {
+                        entry.written = Some(written);
+                        entry.written_at = Instant::now();
+                        entry.differs = None;
+                    }
+                }
+                Err(error) if is_gone(&error) => {}
+                Err(error) => {
+                    // One line for all that fail together.
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "can't write a status"
+                        );
+                    }
+                }
+            }
+        }
+        if is_failing {
+            next.at = Some(Instant::now() + RESPITE);
+        }
+        next
+    }
+
+    fn due(
+        &mut self,
+        policies: &[Arc<Found>],
+        built: &Built,
+        control: &Control,
+    ) -> (Vec<Due>, Next) {
+        let (now, time) = (Instant::now(), Timestamp::now());
+        let mut due = vec![];
+        let mut next = Next {
+            at: None,
+            is_moving: false,
+        };
+        self.forget(policies);
+        for found in policies {
+            let began = self.began;
+            let entry = self
+                .entries
+                .entry(found.key.clone())
+                .or_insert_with(|| Entry::new(found, began));
+            if entry.uid != found.uid {
+                *entry = Entry::new(found, began);
+            }
+            let is = entry.is(found);
+            let previous = is.map(|is| is.conditions.as_slice()).unwrap_or_default();
+            let evidence = |key: &_| control.evidence(key);
+            let Some(wanted) = built.status(found, evidence, previous, time) else {
+                continue;
+            };
+            let known = Known {
+                is,
+                wanted: &wanted,
+                written: entry.written_at,
+                returning_until: began + RETURNING,
+                observe: self.observe,
+            };
+            let mut differs = entry.differs;
+            let at = due::due(&known, &mut differs, now);
+            let previous = previous.to_vec();
+            entry.differs = differs;
+            match at {
+                None => continue,
+                Some(at) if at > now => {
+                    next.is_moving |= differs.is_some();
+                    next.at = [next.at, Some(at)].into_iter().flatten().min();
+                }
+                Some(_) => {
+                    next.is_moving = true;
+                    due.push(Due {
+                        found: found.clone(),
+                        wanted,
+                        previous,
+                    });
+                }
+            }
+        }
+        (due, next)
+    }
+
+    fn forget(&mut self, policies: &[Arc<Found>]) {
+        if self.entries.len() > policies.len() {
+            let keys: std::collections::HashSet<&Key> =
+                policies.iter().map(|found| &found.key).collect();
+            self.entries.retain(|key, _| keys.contains(key));
+        }
+    }
+}
+
+impl Entry {
+    fn new(found: &Found, began: Instant) -> Self {
+        Self {
+            uid: found.uid.clone(),
+            written: None,
+            written_at: began,
+            differs: None,
+        }
+    }
+
+    /// The status in the cluster, as far as that matters: what others added to it is theirs, but
+    /// what they changed of it is to be put right.
+    fn is<'a>(&'a self, found: &'a Found) -> Option<&'a SamplingPolicyStatus> {
+        match &self.written {
+            Some(written) if found.version <= written.version || found.status == written.became => {
+                Some(&written.wanted)
+            }
+            _ => found.status.as_ref(),
+        }
+    }
+}
+
+async fn write(
+    applier: &Applier,
+    resource: &ApiResource,
+    due: &Due,
+) -> Result<Written, ApplyError> {
+    let key = &due.found.key;
+    let status = serde_json::to_value(&due.wanted).map_err(|source| ApplyError::Encode {
+        kind: resource.kind.clone(),
+        key: key.clone(),
+        source,
+    })?;
+    let after = applier.apply_status(resource, key, status).await?;
+    Ok(Written {
+        wanted: due.wanted.clone(),
+        became: after.data.get("status").and_then(preprocess::status),
+        version: preprocess::version(after.metadata.resource_version.as_deref()),
+    })
+}
+
+fn is_gone(error: &ApplyError) -> bool {
+    matches!(error, ApplyError::Apply { source, .. } if source.is_not_found())
+}

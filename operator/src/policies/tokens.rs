@@ -1,0 +1,239 @@
+//! Whose a token is, by the word of the API server.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
+use kube::{Api, Client, api::PostParams};
+use parking_lot::Mutex;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
+use spoor_control::Denied;
+use tokio::sync::Semaphore;
+
+use crate::kubernetes::{CallError, watch::Key, within};
+
+/// The audience of tokens for Spoor: one for anything else says nothing here.
+pub const AUDIENCE: &str = "spoor.dev";
+
+/// Reviews at once: a thousand clients that come back together must not flood the API server.
+const AT_ONCE: usize = 32;
+/// For one review, the wait for its turn included.
+const DEADLINE: Duration = Duration::from_secs(4);
+/// A token that was good is believed this long without another review.
+const BELIEVED: Duration = Duration::from_secs(60);
+/// The most that are remembered.
+const REMEMBERED: usize = 20_000;
+/// No ServiceAccount's token is longer.
+const MAX_TOKEN: usize = 16 * 1024;
+
+const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
+const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
+
+/// The pod that a token was made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Bearer {
+    pub(super) pod: Key,
+    pub(super) uid: String,
+}
+
+/// Asks the API server whose tokens are.
+pub(super) struct Tokens {
+    api: Api<TokenReview>,
+    turns: Semaphore,
+    /// By the tokens' SHA-256, so that no token is kept.
+    known: Mutex<HashMap<[u8; 32], (Instant, Bearer)>>,
+    reviews: Family<Answer, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    answer: &'static str,
+}
+
+impl Tokens {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            api: Api::all(client),
+            turns: Semaphore::new(AT_ONCE),
+            known: Mutex::default(),
+            reviews: Family::default(),
+        }
+    }
+
+    /// Registers the metrics, under `spoor_operator_`.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry
+            .sub_registry_with_prefix("spoor_operator")
+            .register(
+                "token_reviews",
+                "Questions to the API server whose a token is, by its answer",
+                self.reviews.clone(),
+            );
+    }
+
+    /// The pod of a token.
+    pub(super) async fn bearer(&self, token: &str) -> Result<Bearer, Denied> {
+        if token.len() > MAX_TOKEN {
+            return Err(Denied::TokenInvalid);
+        }
+        let digest = sha256(token);
+        if let Some(bearer) = digest.and_then(|digest| self.remembered(&digest)) {
+            return Ok(bearer);
+        }
+        let answer = tokio::time::timeout(DEADLINE, self.review(token)).await;
+        let answer = answer.unwrap_or(Err(CallError::DeadlineExceeded(DEADLINE)));
+        let bearer = match answer {
+            Ok(review) => bearer(&review.status.unwrap_or_default()),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "can't have a token reviewed"
+                );
+                Err(Denied::Unavailable(
+                    "the API server could not be asked".to_owned(),
+                ))
+            }
+        };
+        let answer = match &bearer {
+            Ok(_) => "Pod",
+            Err(denied) => denied.reason(),
+        };
+        self.reviews.get_or_create(&Answer { answer }).inc();
+        if let (Some(digest), Ok(bearer)) = (digest, &bearer) {
+            self.remember(digest, bearer.clone());
+        }
+        bearer
+    }
+
+    async fn review(&self, token: &str) -> Result<TokenReview, CallError> {
+        // Never closed, so there is always a turn.
+        let _turn = self.turns.acquire().await.ok();
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: Some(token.to_owned()),
+                audiences: Some(vec![AUDIENCE.to_owned()]),
+            },
+            ..TokenReview::default()
+        };
+        within(DEADLINE, self.api.create(&PostParams::default(), &review)).await
+    }
+
+    fn remembered(&self, digest: &[u8; 32]) -> Option<Bearer> {
+        let known = self.known.lock();
+        let (since, bearer) = known.get(digest)?;
+        (since.elapsed() < BELIEVED).then(|| bearer.clone())
+    }
+
+    fn remember(&self, digest: [u8; 32], bearer: Bearer) {
+        let mut known = self.known.lock();
+        if known.len() >= REMEMBERED {
+            known.retain(|_, (since, _)| since.elapsed() < BELIEVED);
+        }
+        if known.len() < REMEMBERED {
+            known.insert(digest, (Instant::now(), bearer));
+        }
+    }
+}
+
+/// What an answer says.
+fn bearer(status: &TokenReviewStatus) -> Result<Bearer, Denied> {
+    if status.authenticated != Some(true) {
+        // The only word that there is of it.
+        let is_for_others = status.error.iter().any(|error| error.contains("audience"));
+        return Err(match is_for_others {
+            true => Denied::WrongAudience,
+            false => Denied::TokenInvalid,
+        });
+    }
+    // An authenticator that knows no audiences leaves them out: then the token is for the API
+    // server, and not for here.
+    let audiences = status.audiences.iter().flatten();
+    if !audiences.into_iter().any(|audience| audience == AUDIENCE) {
+        return Err(Denied::WrongAudience);
+    }
+    let user = status.user.as_ref().ok_or(Denied::NotAPod)?;
+    let account = user.username.as_deref().unwrap_or_default();
+    let namespace = account
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|account| account.split_once(':'))
+        .map(|(namespace, _)| namespace);
+    let extra = |key| match user.extra.as_ref()?.get(key)?.as_slice() {
+        [value] => Some(value.clone()),
+        _ => None,
+    };
+    match (namespace, extra(POD_NAME), extra(POD_UID)) {
+        (Some(namespace), Some(name), Some(uid)) => Ok(Bearer {
+            pod: Key {
+                namespace: namespace.to_owned(),
+                name,
+            },
+            uid,
+        }),
+        _ => Err(Denied::NotAPod),
+    }
+}
+
+/// By the TLS library's own implementation.
+fn sha256(text: &str) -> Option<[u8; 32]> {
+    let suite = TLS13_AES_128_GCM_SHA256.tls13()?;
+    let output = suite.common.hash_provider.hash(text.as_bytes());
+    output.as_ref().try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn user(extra: Value) -> Value {
+        json!({"username": "system:serviceaccount:shop:default", "extra": extra})
+    }
+
+    fn pod() -> Value {
+        json!({POD_NAME: ["a-0"], POD_UID: ["1"]})
+    }
+
+    #[rstest]
+    #[case(json!({"authenticated": true, "audiences": [AUDIENCE], "user": user(pod())}), "Pod")]
+    #[case(json!({"authenticated": false, "error": "token audiences [\"x\"] is invalid for the target audiences"}), "WrongAudience")]
+    #[case(json!({"authenticated": true, "audiences": ["other"], "user": user(pod())}), "WrongAudience")]
+    #[case(json!({"authenticated": true, "user": user(pod())}), "WrongAudience")]
+    #[case(json!({"authenticated": false, "error": "signature is wrong"}), "TokenInvalid")]
+    #[case(json!({}), "TokenInvalid")]
+    #[case(json!({"authenticated": true, "audiences": [AUDIENCE], "user": user(json!({}))}), "NotAPod")]
+    #[case(json!({"authenticated": true, "audiences": [AUDIENCE], "user": {"username": "admin", "extra": pod()}}), "NotAPod")]
+    fn an_answer_names_a_pod_or_says_why_not(#[case] status: Value, #[case] expected: &str) {
+        let status = serde_json::from_value(status).unwrap();
+        let found = match bearer(&status) {
+            Ok(bearer) => {
+                assert_eq!(bearer.pod.to_string(), "shop/a-0");
+                "Pod"
+            }
+            Err(denied) => denied.reason(),
+        };
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn tokens_are_told_apart() {
+        let hex = |text| -> String {
+            let digest = sha256(text).unwrap();
+            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        assert_eq!(
+            hex("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}
