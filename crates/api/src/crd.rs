@@ -111,3 +111,22 @@ fn condition(kind: &str, wide: bool, description: &str) -> Value {
 fn age() -> Value {
     json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rule without a place would ask nothing.
+    #[test]
+    fn every_rule_has_its_place() {
+        for (schema, rules) in [
+            (schema::sampling_policy(), sampling_policy::rules()),
+            (schema::tracing_stack(), tracing_stack::rules()),
+        ] {
+            let mut schema = structural::structural(schema.clone());
+            for rule in rules {
+                assert!(rule::place(&mut schema, &rule.at).is_some(), "{}", rule.at);
+            }
+        }
+    }
+}

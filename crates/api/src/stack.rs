@@ -103,7 +103,7 @@ pub struct ManagedCollector {
     pub image: String,
     /// When the image is pulled.
     pub image_pull_policy: ImagePullPolicy,
-    /// How many pods each tier has.
+    /// How many pods gather; what decides is one pod.
     pub replicas: u16,
     /// How long a trace's spans are gathered.
     pub gather_wait: Duration,

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{API_VERSION, FieldError, FieldPath, field::quoted};
+use crate::{API_VERSION, FieldError, FieldPath, TracingStack, field::quoted};
 
 /// What is wrong with `apiVersion` and `kind`; while something is, the rest says nothing.
 pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
@@ -19,6 +19,11 @@ pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
     for (field, expected) in [("apiVersion", API_VERSION), ("kind", kind)] {
         let problem = match fields.get(field) {
             Some(Value::String(found)) if found == expected => continue,
+            Some(Value::String(found)) if found == TracingStack::KIND => {
+                format!(
+                    "must be {expected:?}: a {found} is for a cluster, where `kubectl apply` takes it"
+                )
+            }
             Some(found) => format!("must be {expected:?}, not {}", name(found)),
             None => format!("is missing: write `{field}: {expected}`"),
         };

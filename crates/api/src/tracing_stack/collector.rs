@@ -26,8 +26,8 @@ pub struct CollectorSpec {
     /// When the image is pulled; none: `IfNotPresent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
-    /// How many pods each of the two tiers has, the one that gathers whole traces and the one
-    /// that decides about them; none: 1.
+    /// How many pods take spans and gather them to whole traces; none: 1. What decides about whole
+    /// traces is always one pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16))]
     pub replicas: Option<i32>,

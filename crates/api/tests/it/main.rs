@@ -1,9 +1,11 @@
 //! What the crate promises, asked from outside.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod crds;
 mod durations;
 mod hostile;
 mod read;
 mod samples;
 mod schema;
+mod stack;
 mod write;

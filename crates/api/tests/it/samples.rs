@@ -1,9 +1,9 @@
 //! The files in `k8s/samples`: what people apply first must be right.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use jiff::Timestamp;
-use spoor_api::read;
+use spoor_api::{TracingStack, read, stack::Jaeger};
 
 pub fn samples() -> Vec<(String, String)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../k8s/samples");
@@ -20,10 +20,64 @@ pub fn samples() -> Vec<(String, String)> {
     samples
 }
 
+fn of_policies() -> Vec<(String, String)> {
+    let mut samples = samples();
+    samples.retain(|(name, _)| !name.starts_with("stack-"));
+    samples
+}
+
+fn of_stacks() -> Vec<(String, String)> {
+    let mut samples = samples();
+    samples.retain(|(name, _)| name.starts_with("stack-"));
+    samples
+}
+
+#[test]
+fn every_stack_says_what_it_does_and_is_valid() {
+    let mut storage = BTreeSet::new();
+    for (name, text) in of_stacks() {
+        assert!(text.starts_with("# "), "{name} has no first comment");
+        let stack: TracingStack =
+            serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let stack = stack
+            .validate()
+            .unwrap_or_else(|errors| panic!("{name}: {errors:?}"));
+        storage.insert(match stack.jaeger {
+            Jaeger::Existing(_) => "Existing",
+            Jaeger::Managed(jaeger) => jaeger.storage.word(),
+        });
+    }
+    let all = [
+        "Badger",
+        "Cassandra",
+        "ClickHouse",
+        "Elasticsearch",
+        "Existing",
+        "Memory",
+        "OpenSearch",
+    ];
+    assert_eq!(storage, all.into());
+}
+
+#[test]
+fn the_lab_says_that_stacks_are_for_clusters() {
+    for (name, text) in of_stacks() {
+        let [error] = read::policies(&text, &name)
+            .unwrap_err()
+            .try_into()
+            .unwrap();
+        let expected = "must be \"SamplingPolicy\": a TracingStack is for a cluster, where `kubectl apply` takes it";
+        assert_eq!(
+            (error.path.to_string().as_str(), error.problem.as_str()),
+            ("kind", expected)
+        );
+    }
+}
+
 #[test]
 fn every_sample_says_what_it_does_and_is_valid_without_warnings() {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let samples = samples();
+    let samples = of_policies();
     assert!(samples.len() >= 10, "{} samples", samples.len());
     for (name, text) in &samples {
         assert!(text.starts_with("# "), "{name} has no first comment");
@@ -45,7 +99,7 @@ fn every_sample_says_what_it_does_and_is_valid_without_warnings() {
 
 #[test]
 fn the_three_rates_are_one_policy() {
-    let rates: Vec<(String, String)> = samples()
+    let rates: Vec<(String, String)> = of_policies()
         .into_iter()
         .filter(|(name, _)| name.ends_with("-percent"))
         .map(|(name, text)| {

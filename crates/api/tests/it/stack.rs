@@ -1,0 +1,197 @@
+//! Stacks: what they mean, and what is said of those that mean nothing.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use spoor_api::{
+    TracingStack,
+    stack::{Backend, Collector, Jaeger, ManagedCollector, ManagedJaeger, Stack, Storage},
+};
+
+/// A stack whose `spec` is this.
+fn stack(spec: &str) -> TracingStack {
+    serde_yaml::from_str(&format!(
+        "apiVersion: spoor.dev/v1alpha1\nkind: TracingStack\nmetadata: {{name: tracing, namespace: shop}}\nspec: {spec}"
+    ))
+    .unwrap()
+}
+
+fn valid(spec: &str) -> Stack {
+    stack(spec).validate().unwrap()
+}
+
+fn managed(stack: Stack) -> (ManagedJaeger, ManagedCollector) {
+    match (stack.jaeger, stack.collector) {
+        (Jaeger::Managed(jaeger), Collector::Managed(collector)) => (*jaeger, *collector),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn nothing_said_is_everything_by_default() {
+    let stack = valid("{}");
+    assert_eq!(stack.name.as_str(), "tracing");
+    assert_eq!(stack.namespace.as_str(), "shop");
+    assert_eq!(stack.route.as_str(), "Collector");
+    let (jaeger, collector) = managed(stack);
+    assert_eq!(jaeger.image, ManagedJaeger::DEFAULT_IMAGE);
+    assert_eq!(jaeger.storage, Storage::Memory { max_traces: 50_000 });
+    assert_eq!(jaeger.replicas(), 1);
+    assert_eq!(jaeger.base_path.as_str(), "/");
+    assert_eq!(jaeger.base_path.prefix(), "");
+    assert_eq!(collector.replicas, 1);
+    assert_eq!(collector.gather_wait, Duration::from_secs(2));
+    assert_eq!(collector.decision_wait, Duration::from_secs(5));
+}
+
+#[test]
+fn storage_outside_has_replicas() {
+    let spec = "{jaeger: {replicas: 3, storage: {cassandra: {hosts: [a, 'b.c:9043']}}}}";
+    let (jaeger, _) = managed(valid(spec));
+    let Storage::Outside {
+        replicas: 3,
+        backend: Backend::Cassandra(cassandra),
+    } = jaeger.storage
+    else {
+        panic!("{:?}", jaeger.storage)
+    };
+    let hosts: Vec<(&str, u16)> = cassandra
+        .hosts
+        .iter()
+        .map(|host| (host.host(), host.port()))
+        .collect();
+    assert_eq!(hosts, [("a", 9042), ("b.c", 9043)]);
+}
+
+#[test]
+fn a_base_path_is_a_prefix() {
+    let (jaeger, _) = managed(valid("{jaeger: {basePath: /jaeger}}"));
+    assert_eq!(
+        (jaeger.base_path.as_str(), jaeger.base_path.prefix()),
+        ("/jaeger", "/jaeger")
+    );
+}
+
+#[test]
+fn exporters_keep_their_configuration() {
+    let spec = "{collector: {exporters: {otlp_http/vendor: {endpoint: 'https://v', headers: {a: '${env:T}'}}}}}";
+    let (_, collector) = managed(valid(spec));
+    let (name, settings) = collector.exporters.first_key_value().unwrap();
+    assert_eq!(name.as_str(), "otlp_http/vendor");
+    assert_eq!(settings["headers"]["a"], "${env:T}");
+}
+
+#[rstest]
+#[case::existing(
+    "{jaeger: {existing: {otlp: 'j:4317'}}, collector: {existing: {otlp: 'c:4317'}}, route: Direct}"
+)]
+#[case::empty_maps_beside_existing(
+    "{collector: {existing: {otlp: 'c:4317'}, exporters: {}, envFromSecrets: []}}"
+)]
+#[case::numbers_as_quantities("{jaeger: {resources: {requests: {cpu: 1}, limits: {cpu: 1000m}}}}")]
+fn what_is_right(#[case] spec: &str) {
+    valid(spec);
+}
+
+#[rstest]
+#[case::two_storages(
+    "{jaeger: {storage: {memory: {}, badger: {}}}}",
+    "spec.jaeger.storage: must have only one of"
+)]
+#[case::no_storage("{jaeger: {storage: {}}}", "spec.jaeger.storage: must have one of")]
+#[case::replicas(
+    "{jaeger: {replicas: 2}}",
+    "spec.jaeger.replicas: must be 1 while traces are held in a pod"
+)]
+#[case::badger_replicas(
+    "{jaeger: {replicas: 2, storage: {badger: {}}}}",
+    "spec.jaeger.replicas: must be 1 while"
+)]
+#[case::no_replicas(
+    "{jaeger: {replicas: 0}}",
+    "spec.jaeger.replicas: must be a whole number from 1 to 16, not 0"
+)]
+#[case::existing_and_more(
+    "{jaeger: {existing: {otlp: 'j:1'}, basePath: /j}}",
+    "spec.jaeger.existing: stands alone"
+)]
+#[case::existing_address(
+    "{jaeger: {existing: {otlp: '10.0.0.1:4317'}}}",
+    "spec.jaeger.existing.otlp: must be a DNS name with a port"
+)]
+#[case::base_path(
+    "{jaeger: {basePath: jaeger/}}",
+    "spec.jaeger.basePath: must be a path such as \"/jaeger\""
+)]
+#[case::user_in_url(
+    "{jaeger: {storage: {opensearch: {urls: ['https://me:secret@os:9200']}}}}",
+    "spec.jaeger.storage.opensearch.urls[0]: must be a URL"
+)]
+#[case::tls_of_http(
+    "{jaeger: {storage: {opensearch: {urls: ['http://os:9200'], tls: {}}}}}",
+    "spec.jaeger.storage.opensearch.tls: is only for URLs that begin with \"https://\""
+)]
+#[case::clickhouse_tls(
+    "{jaeger: {storage: {clickhouse: {addresses: ['c:9000'], tls: {}}}}}",
+    "spec.jaeger.storage.clickhouse.tls: needs a Jaeger after 2.13"
+)]
+#[case::no_hosts(
+    "{jaeger: {storage: {cassandra: {hosts: []}}}}",
+    "spec.jaeger.storage.cassandra.hosts: must have at least one entry"
+)]
+#[case::size(
+    "{jaeger: {storage: {badger: {size: 0}}}}",
+    "spec.jaeger.storage.badger.size: must be more than 0"
+)]
+#[case::limits(
+    "{collector: {resources: {requests: {memory: 1Gi}, limits: {memory: 1G}}}}",
+    "spec.collector.resources.limits.memory: must be at least what is requested"
+)]
+#[case::wait(
+    "{collector: {gatherWait: 2m}}",
+    "spec.collector.gatherWait: must be from 100ms to 1m, not 2m"
+)]
+#[case::own_exporter(
+    "{collector: {exporters: {otlp_grpc/spoor-jaeger: {}}}}",
+    "spec.collector.exporters.otlp_grpc/spoor-jaeger: must not begin with \"spoor\""
+)]
+#[case::secret_twice(
+    "{collector: {envFromSecrets: [a, a]}}",
+    "spec.collector.envFromSecrets[1]: \"a\" stands twice"
+)]
+#[case::toleration(
+    "{jaeger: {scheduling: {tolerations: [{effect: NoSchedule}]}}}",
+    "spec.jaeger.scheduling.tolerations[0].key: is missing"
+)]
+fn what_is_wrong(#[case] spec: &str, #[case] expected: &str) {
+    let errors = stack(spec).validate().unwrap_err();
+    let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert!(found[0].starts_with(expected), "{found:#?}");
+    assert_eq!(found.len(), 1, "{found:#?}");
+}
+
+#[test]
+fn every_mistake_is_said_at_once() {
+    let errors =
+        stack("{jaeger: {image: ' ', basePath: x}, collector: {replicas: 99, gatherWait: x}}")
+            .validate()
+            .unwrap_err();
+    assert_eq!(errors.len(), 4, "{errors:#?}");
+}
+
+#[rstest]
+#[case("Tracing")]
+#[case("1tracing")]
+#[case("tracing.shop")]
+#[case("a-name-so-long-that-what-is-named-after-it-has-no-room")]
+fn names_that_services_cannot_have(#[case] name: &str) {
+    let mut stack = stack("{}");
+    stack.metadata.name = name.to_owned();
+    let errors = stack.validate().unwrap_err();
+    assert!(
+        errors[0]
+            .to_string()
+            .starts_with("metadata.name: must be at most 40"),
+        "{errors:?}"
+    );
+}
