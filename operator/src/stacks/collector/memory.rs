@@ -1,6 +1,8 @@
 //! How a tier divides the memory that it may use.
 
-use spoor_api::{Quantity, Resources};
+use k8s_openapi::{
+    api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -9,10 +11,13 @@ const MIB: u64 = 1 << 20;
 pub(super) struct Memory(u64);
 
 impl Memory {
-    /// The limit in these resources; none or one that can't be read: 512 MiB.
-    pub(super) fn limit(resources: &Resources) -> Self {
-        let limit = resources.limits.get("memory").and_then(bytes);
-        Self(limit.unwrap_or(512 * MIB).max(32 * MIB))
+    /// The limit in these resources, else the request; neither: 512 MiB.
+    pub(super) fn of(resources: &ResourceRequirements) -> Self {
+        let named = [&resources.limits, &resources.requests]
+            .into_iter()
+            .flatten();
+        let memory = named.filter_map(|all| all.get("memory")).find_map(bytes);
+        Self(memory.unwrap_or(512 * MIB).max(32 * MIB))
     }
 
     /// From where on Go's runtime collects garbage harder.

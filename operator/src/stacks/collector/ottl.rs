@@ -1,7 +1,5 @@
 //! Conditions in the OpenTelemetry Transformation Language, about one span and its resource.
 
-use std::fmt::Write;
-
 use spoor_policy::AttributeKey;
 
 /// A text as a literal that nothing in it can end.
@@ -16,9 +14,8 @@ pub(super) fn text(text: &str) -> String {
             '"' => literal.push_str("\\\""),
             '\\' => literal.push_str("\\\\"),
             '$' => literal.push_str("\\x24"),
-            // Writing to a String can't fail.
             control if control.is_control() => {
-                drop(write!(literal, "\\u{:04x}", u32::from(control)));
+                literal.push_str(&format!("\\u{:04x}", u32::from(control)));
             }
             other => literal.push(other),
         }
@@ -27,13 +24,22 @@ pub(super) fn text(text: &str) -> String {
     literal
 }
 
-/// The conditions joined; none: what always holds.
-pub(super) fn all(conditions: impl IntoIterator<Item = String>) -> String {
+/// All of the conditions hold; of none, always.
+pub(super) fn all_of(conditions: impl IntoIterator<Item = String>) -> String {
     let conditions: Vec<String> = conditions.into_iter().collect();
     if conditions.is_empty() {
         return "true".to_owned();
     }
     conditions.join(" and ")
+}
+
+/// One of the conditions holds; of none, never.
+pub(super) fn one_of(conditions: impl IntoIterator<Item = String>) -> String {
+    let conditions: Vec<String> = conditions.into_iter().collect();
+    if conditions.is_empty() {
+        return "false".to_owned();
+    }
+    format!("({})", conditions.join(" or "))
 }
 
 /// A span or its resource has the attribute with this value, given as text: `200` finds the text

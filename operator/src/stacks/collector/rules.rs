@@ -4,67 +4,64 @@
 //! traces it is about (those whose root span is at its places), and one keeps all the others:
 //! other services', other namespaces', and traces without a root.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use spoor_policy::{
-    Condition, Namespace, OperationName, Place, PolicyName, Probability, ServiceName, TailPolicy,
-    TailTable,
+    Condition, Namespace, OperationName, Place, PolicyName, Probability, Rule, ServiceName,
+    TailPolicy, TailTable,
 };
 
-use super::ottl::{all, has, text};
+use super::ottl::{all_of, has, one_of, text};
 
 /// The sampler's policies, in the order in which they are asked; the first that matches decides.
 pub(super) fn policies(tail: &TailTable, namespace: &Namespace) -> Vec<Value> {
-    let governed = Governed::of(tail, namespace);
-    if governed.policies.is_empty() {
+    let governed = governed(tail, namespace);
+    if governed.is_empty() {
         return vec![json!({"name": "all", "type": "always_sample"})];
     }
-    let roots = governed.policies.values().flat_map(|(_, roots)| roots);
-    let mut policies = vec![json!({
+    let places = governed.values().flat_map(|(_, places)| places).cloned();
+    let ours = format!("{} and {}", is_of(namespace), root_at(places.collect()));
+    let others = json!({
         "name": "others",
         "type": "not",
-        "not": {"not_sub_policy": any_span("governed", roots.cloned().collect())},
-    })];
-    for (name, (policy, roots)) in governed.policies {
-        policies.extend(of_policy(name, policy, any_span("root", roots)));
-    }
-    policies
+        "not": {"not_sub_policy": any_span("governed", &[ours])},
+    });
+    let each = governed
+        .into_iter()
+        .flat_map(|(name, (policy, places))| of_policy(name, policy, root_at(places)));
+    std::iter::once(others).chain(each).collect()
 }
 
 /// How many policies a namespace's traces are kept by.
 pub(super) fn count(tail: &TailTable, namespace: &Namespace) -> usize {
-    Governed::of(tail, namespace).policies.len()
+    governed(tail, namespace).len()
 }
 
-/// Each policy with the conditions for a root span at its places.
-#[derive(Default)]
-struct Governed<'t> {
-    policies: BTreeMap<&'t PolicyName, (&'t TailPolicy, Vec<String>)>,
-}
-
-impl<'t> Governed<'t> {
-    fn of(tail: &'t TailTable, namespace: &Namespace) -> Self {
-        let mut governed = Self::default();
-        let mut above = Above::default();
-        // The most specific places come first, so all that a place has to leave out is known.
-        for (place, name, policy) in tail.places(namespace) {
-            let root = all(["IsRootSpan()".to_owned(), is_of(namespace)]
-                .into_iter()
-                .chain(above.within(place)));
-            let (_, roots) = governed.policies.entry(name).or_insert((policy, vec![]));
-            roots.push(root);
-            above.add(place);
-        }
-        governed
+/// Each policy with the conditions for a span at its places.
+fn governed<'t>(
+    tail: &'t TailTable,
+    namespace: &Namespace,
+) -> BTreeMap<&'t PolicyName, (&'t TailPolicy, Vec<String>)> {
+    let mut governed = BTreeMap::new();
+    let mut above = Above::default();
+    // The most specific places come first, so all that a place has to leave out is known.
+    for (place, name, policy) in tail.places(namespace) {
+        let (_, places) = governed.entry(name).or_insert((policy, vec![]));
+        places.push(above.within(place));
+        above.add(place);
     }
+    governed
 }
 
 /// The places that are decided before a less specific one.
 #[derive(Default)]
 struct Above<'t> {
     operations: BTreeMap<&'t ServiceName, Vec<&'t OperationName>>,
-    services: Vec<&'t ServiceName>,
+    services: BTreeSet<&'t ServiceName>,
 }
 
 impl<'t> Above<'t> {
@@ -73,33 +70,37 @@ impl<'t> Above<'t> {
             Place::Operation(service, name) => {
                 self.operations.entry(service).or_default().push(name);
             }
-            Place::Service(service) => self.services.push(service),
+            Place::Service(service) => drop(self.services.insert(service)),
             Place::Namespace => {}
         }
     }
 
-    /// The conditions for a span at a place and at none of these.
-    fn within(&self, place: Place<'_>) -> Vec<String> {
+    /// The condition for a span at a place and at none of these.
+    fn within(&self, place: Place<'_>) -> String {
         match place {
-            Place::Operation(service, name) => {
-                vec![is_service(service), format!("span.name == {}", text(name.as_str()))]
-            }
+            Place::Operation(service, name) => all_of([
+                is_service(service),
+                format!("span.name == {}", text(name.as_str())),
+            ]),
             Place::Service(service) => {
                 let taken = self.operations.get(service).into_iter().flatten();
                 let others = taken.map(|name| format!("span.name != {}", text(name.as_str())));
-                std::iter::once(is_service(service)).chain(others).collect()
+                all_of(std::iter::once(is_service(service)).chain(others))
             }
             Place::Namespace => {
                 let services = self.services.iter();
                 let services = services.map(|service| format!("not ({})", is_service(service)));
-                let operations = self.operations.iter().flat_map(|(service, names)| {
-                    let is_service = is_service(service);
-                    names.iter().map(move |name| {
-                        let name = text(name.as_str());
-                        format!("not ({is_service} and span.name == {name})")
-                    })
-                });
-                services.chain(operations).collect()
+                let operations = self
+                    .operations
+                    .iter()
+                    .filter(|(service, _)| !self.services.contains(*service))
+                    .map(|(service, names)| {
+                        let names = names.iter();
+                        let names =
+                            names.map(|name| format!("span.name == {}", text(name.as_str())));
+                        format!("not ({} and {})", is_service(service), one_of(names))
+                    });
+                all_of(services.chain(operations))
             }
         }
     }
@@ -114,67 +115,77 @@ fn is_service(service: &ServiceName) -> String {
 fn is_of(namespace: &Namespace) -> String {
     const KEY: &str = "resource.attributes[\"k8s.namespace.name\"]";
     let namespace = text(namespace.as_str());
-    format!("({KEY} == nil or {KEY} == \"\" or {KEY} == {namespace})")
+    one_of(["nil", "\"\"", &namespace].map(|value| format!("{KEY} == {value}")))
 }
 
-fn of_policy(name: &PolicyName, policy: &TailPolicy, root: Value) -> Vec<Value> {
+/// The root of a trace, at one of these places.
+fn root_at(places: Vec<String>) -> String {
+    format!("IsRootSpan() and {}", one_of(places))
+}
+
+/// What keeps traces under a policy. Other namespaces' roots may be at its places too: they are
+/// kept anyhow.
+fn of_policy(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value> {
     if policy.otherwise() == Probability::ALWAYS {
-        let mut all = root;
-        all["name"] = json!(format!("{name}/otherwise"));
-        return vec![all];
+        return vec![any_span(&format!("{name}/otherwise"), &[root])];
     }
-    let rules = policy.keep().iter().flat_map(|rule| {
-        let conditions = matching(&rule.condition).into_iter();
-        let name = format!("{name}/keep/{}", rule.name);
-        conditions.map(move |(suffix, condition)| (format!("{name}{suffix}"), condition))
-    });
-    let otherwise = (policy.otherwise() != Probability::NEVER).then(|| {
-        let percentage = f64::from(policy.otherwise().millionths()) / 1e4;
-        let share = json!({
-            "name": "share",
-            "type": "probabilistic",
-            "probabilistic": {"sampling_percentage": percentage},
-        });
-        (format!("{name}/otherwise"), share)
-    });
-    let both = |(name, condition): (String, Value)| {
+    let root = any_span("root", &[root]);
+    let both = |end: &str, condition: Value| {
+        let name = format!("{name}/{end}");
         json!({"name": name, "type": "and", "and": {"and_sub_policy": [root, condition]}})
     };
-    rules.chain(otherwise).map(both).collect()
+    let spans: Vec<String> = policy.keep().iter().flat_map(of_a_span).collect();
+    let spans = (!spans.is_empty()).then(|| both("keep", any_span("span", &spans)));
+    let slow = slowest_allowed(policy).map(|limit| both("keep/slow", of_the_trace(limit)));
+    let share = (policy.otherwise() != Probability::NEVER)
+        .then(|| both("otherwise", share(policy.otherwise())));
+    [spans, slow, share].into_iter().flatten().collect()
 }
 
-/// What asks whether a trace meets a condition, one of several; each with an end for its name.
-fn matching(condition: &Condition) -> Vec<(&'static str, Value)> {
-    match condition {
-        Condition::Error => vec![(
-            "",
-            json!({"name": "error", "type": "status_code", "status_code": {"status_codes": ["ERROR"]}}),
+/// The conditions of a rule for a single span, any of which will do.
+fn of_a_span(rule: &Rule) -> Vec<String> {
+    match &rule.condition {
+        Condition::Error => vec!["span.status.code == STATUS_CODE_ERROR".to_owned()],
+        Condition::SlowerThan(limit) => vec![format!(
+            "span.end_time_unix_nano - span.start_time_unix_nano > {}",
+            limit.as_nanos()
         )],
-        Condition::SlowerThan(limit) => slower_than(*limit),
         Condition::Attribute { key, values } => {
-            let conditions = values.iter().flat_map(|value| has(key, value)).collect();
-            vec![("", any_span("attribute", conditions))]
+            values.iter().flat_map(|value| has(key, value)).collect()
         }
     }
 }
 
+/// The shortest of a policy's limits: a trace that exceeds any exceeds that.
+fn slowest_allowed(policy: &TailPolicy) -> Option<Duration> {
+    let limits = policy
+        .keep()
+        .iter()
+        .filter_map(|rule| match rule.condition {
+            Condition::SlowerThan(limit) => Some(limit),
+            Condition::Error | Condition::Attribute { .. } => None,
+        });
+    limits.min()
+}
+
 /// The sampler measures whole traces, but in whole milliseconds rounded down: 500.9 ms are not
-/// more than 500. Nearly always one span is as long as the trace, and those are measured exactly.
-fn slower_than(limit: Duration) -> Vec<(&'static str, Value)> {
-    let span = format!(
-        "span.end_time_unix_nano - span.start_time_unix_nano > {}",
-        limit.as_nanos()
-    );
-    let trace = json!({
-        "name": "slow",
-        "type": "latency",
-        "latency": {"threshold_ms": u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)},
-    });
-    vec![("", trace), ("/span", any_span("slow-span", vec![span]))]
+/// more than 500. Nearly always one span is as long as its trace, and that is measured exactly.
+fn of_the_trace(limit: Duration) -> Value {
+    let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    json!({"name": "slow", "type": "latency", "latency": {"threshold_ms": limit}})
+}
+
+fn share(probability: Probability) -> Value {
+    let percentage = f64::from(probability.millionths()) / 1e4;
+    json!({
+        "name": "share",
+        "type": "probabilistic",
+        "probabilistic": {"sampling_percentage": percentage},
+    })
 }
 
 /// Asks whether some span meets one of the conditions.
-fn any_span(name: &str, conditions: Vec<String>) -> Value {
+fn any_span(name: &str, conditions: &[String]) -> Value {
     json!({
         "name": name,
         "type": "ottl_condition",

@@ -4,8 +4,6 @@
 //! another takes for something else. Characters that readers treat apart (line ends beyond ASCII,
 //! marks of byte order) are escaped.
 
-use std::fmt::Write;
-
 use serde_json::{Map, Value};
 
 /// The value as a YAML document.
@@ -92,8 +90,12 @@ fn scalar(value: &Value, text: &mut String) {
 fn is_plain(key: &str) -> bool {
     const OTHER_THINGS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "null", "y"];
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'/' | b'-');
-    key.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
-        && key.bytes().all(|byte| is_plain(byte) || byte.is_ascii_digit())
+    key.bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase())
+        && key
+            .bytes()
+            .all(|byte| is_plain(byte) || byte.is_ascii_digit())
         && key != "n"
         && !OTHER_THINGS.contains(&key)
 }
@@ -106,8 +108,7 @@ fn quoted(string: &str, text: &mut String) {
             '\\' => text.push_str("\\\\"),
             ' '..='~' => text.push(char),
             letter if letter.is_alphanumeric() => text.push(letter),
-            // Writing to a String can't fail.
-            other => drop(write!(text, "\\U{:08x}", u32::from(other))),
+            other => text.push_str(&format!("\\U{:08x}", u32::from(other))),
         }
     }
     text.push('"');
@@ -157,6 +158,21 @@ mod tests {
             "policies": [{"name": "a/b", "span": ["x == \"\u{2028}\"", "ü"]}, [1, 2.5], true],
             "yes": null,
         });
-        insta::assert_snapshot!(document(&value), @"");
+        insta::assert_snapshot!(document(&value), @r#"
+        policies:
+        - name: "a/b"
+          span:
+          - "x == \"\U00002028\""
+          - "ü"
+        -
+          - 1
+          - 2.5
+        - true
+        receivers:
+          otlp:
+            protocols:
+              grpc: {}
+        "yes": null
+        "#);
     }
 }

@@ -1,0 +1,194 @@
+//! The pods of a tier.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            ConfigMap, Container, ContainerPort, EnvFromSource, EnvVar, PodSpec, PodTemplateSpec,
+            ResourceRequirements, SecretEnvSource, VolumeMount,
+        },
+    },
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use serde::Serialize;
+use spoor_api::stack::{ManagedCollector, Stack};
+
+use super::{Tier, memory::Memory, ports};
+use crate::stacks::build::{
+    labels::{Component, component_metadata, label_selector, selector},
+    pod::{self, DefaultResources},
+    text,
+};
+
+/// The annotation of a Deployment that stands for all that was asked of it.
+pub const SPEC_HASH: &str = "spoor.dev/spec-hash";
+
+const CONFIG_FILE: &str = "config.yaml";
+const CONFIG_FOLDER: &str = "/etc/spoor/collector";
+/// How long a Collector has to send on what it holds.
+const FLUSH: Duration = Duration::from_secs(30);
+
+const RESOURCES: DefaultResources = DefaultResources {
+    requests: [("cpu", "50m"), ("memory", "128Mi")],
+    limits: [("memory", "512Mi")],
+};
+
+/// What the pods of a tier are made of.
+pub(super) struct Pods<'a> {
+    pub(super) stack: &'a Stack,
+    pub(super) collector: &'a ManagedCollector,
+    pub(super) component: Component,
+    /// Its part in names of objects.
+    pub(super) tier: &'static str,
+    pub(super) config: String,
+    pub(super) replicas: i32,
+    /// The ports by their names.
+    pub(super) ports: &'static [(&'static str, u16)],
+    pub(super) feature_gates: Option<&'static str>,
+    /// How long a pod goes on when it is to end, before it is told.
+    pub(super) drain: Duration,
+    /// Of the pods.
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
+impl Pods<'_> {
+    pub(super) fn build(self) -> Tier {
+        let config = self.config_map();
+        let mut workload = self.deployment(config.metadata.name.clone().unwrap_or_default());
+        let hash = hash(&workload.spec);
+        workload.metadata.annotations = Some(BTreeMap::from([(SPEC_HASH.to_owned(), hash)]));
+        Tier { config, workload }
+    }
+
+    /// Under a name of its own for each content: pods of the old revision that start again find
+    /// theirs.
+    fn config_map(&self) -> ConfigMap {
+        let name = format!("{}-{}", self.name(), text::hash(&self.config));
+        ConfigMap {
+            metadata: component_metadata(self.stack, self.component, name),
+            data: Some(BTreeMap::from([(
+                CONFIG_FILE.to_owned(),
+                self.config.clone(),
+            )])),
+            immutable: Some(true),
+            ..ConfigMap::default()
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("{}-{}", self.stack.name, self.tier)
+    }
+
+    fn deployment(&self, config_map: String) -> Deployment {
+        Deployment {
+            metadata: component_metadata(self.stack, self.component, self.name()),
+            spec: Some(DeploymentSpec {
+                replicas: Some(self.replicas),
+                selector: label_selector(self.stack, self.component),
+                // The new pod is there before the old one goes.
+                strategy: Some(DeploymentStrategy {
+                    type_: Some("RollingUpdate".to_owned()),
+                    rolling_update: Some(RollingUpdateDeployment {
+                        max_surge: Some(IntOrString::Int(1)),
+                        max_unavailable: Some(IntOrString::Int(0)),
+                    }),
+                }),
+                revision_history_limit: Some(2),
+                template: PodTemplateSpec {
+                    metadata: Some(ObjectMeta {
+                        labels: Some(selector(self.stack, self.component)),
+                        annotations: Some(self.annotations.clone()).filter(|all| !all.is_empty()),
+                        ..ObjectMeta::default()
+                    }),
+                    spec: Some(self.pod(config_map)),
+                },
+                ..DeploymentSpec::default()
+            }),
+            status: None,
+        }
+    }
+
+    fn pod(&self, config_map: String) -> PodSpec {
+        PodSpec {
+            termination_grace_period_seconds: Some(seconds(self.drain + FLUSH)),
+            ..pod::spec(
+                self.container(),
+                vec![pod::config_volume("config", config_map)],
+                &self.collector.pod.scheduling,
+                &label_selector(self.stack, self.component),
+            )
+        }
+    }
+
+    fn container(&self) -> Container {
+        let gates = self
+            .feature_gates
+            .map(|gates| format!("--feature-gates={gates}"));
+        let config = format!("--config={CONFIG_FOLDER}/{CONFIG_FILE}");
+        let secrets = self.collector.env_from_secrets.iter();
+        let env_from: Vec<_> = secrets.map(|name| env_from(name.as_str())).collect();
+        let ports = self
+            .ports
+            .iter()
+            .map(|(name, port)| container_port(name, *port));
+        Container {
+            name: "collector".to_owned(),
+            image: Some(self.collector.image.clone()),
+            image_pull_policy: Some(self.collector.image_pull_policy.as_str().to_owned()),
+            args: Some(std::iter::once(config).chain(gates).collect()),
+            env: Some(vec![EnvVar {
+                name: "GOMEMLIMIT".to_owned(),
+                value: Some(Memory::of(&resources(self.collector)).go()),
+                ..EnvVar::default()
+            }]),
+            env_from: Some(env_from).filter(|all| !all.is_empty()),
+            ports: Some(ports.collect()),
+            resources: Some(resources(self.collector)),
+            readiness_probe: Some(pod::http_probe("/", i32::from(ports::HEALTH), 2, 3)),
+            liveness_probe: Some(pod::http_probe("/", i32::from(ports::HEALTH), 10, 6)),
+            lifecycle: Some(pod::leave_services_first(seconds(self.drain))),
+            volume_mounts: Some(vec![VolumeMount {
+                name: "config".to_owned(),
+                mount_path: CONFIG_FOLDER.to_owned(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            }]),
+            ..Container::default()
+        }
+    }
+}
+
+/// What a pod of either tier may use.
+pub(super) fn resources(collector: &ManagedCollector) -> ResourceRequirements {
+    pod::resources(&collector.pod.resources, &RESOURCES)
+}
+
+/// Stands for a value: equal ones have equal hashes.
+pub(super) fn hash(value: &impl Serialize) -> String {
+    // Kubernetes' types are maps of texts and numbers: there is nothing that JSON can't say.
+    text::hash(&serde_json::to_string(value).unwrap_or_default())
+}
+
+fn container_port(name: &str, port: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(port),
+        ..ContainerPort::default()
+    }
+}
+
+fn env_from(secret: &str) -> EnvFromSource {
+    EnvFromSource {
+        secret_ref: Some(SecretEnvSource {
+            name: secret.to_owned(),
+            ..SecretEnvSource::default()
+        }),
+        ..EnvFromSource::default()
+    }
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(i64::MAX)
+}
