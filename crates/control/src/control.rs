@@ -25,6 +25,7 @@ use crate::{
     Counts, Fault, Instance, InstanceState, ServiceFaults, Settings, fault,
     metrics::Metrics,
     pollers::Pollers,
+    reported::Reporters,
     served,
     service::Service,
     services::{Key, Services},
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) services: Services,
     pub(crate) pollers: Pollers,
+    pub(crate) reporters: Reporters,
     pub(crate) metrics: Metrics,
     /// None before the first publication.
     pub(crate) published: ArcSwapOption<Published>,
@@ -48,6 +50,8 @@ pub(crate) struct Inner {
     sequence: Mutex<u64>,
     faults: Mutex<BTreeMap<Key, Vec<Fault>>>,
     pub(crate) tallies: Mutex<HashMap<TallyKey, Tally>>,
+    /// The same by the word of unmodified SDKs.
+    pub(crate) reported: Mutex<HashMap<TallyKey, Tally>>,
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) seats: Arc<Semaphore>,
     pub(crate) generations: AtomicU64,
@@ -85,11 +89,13 @@ impl Control {
         Self(Arc::new(Inner {
             services: Services::new(settings.max_services),
             pollers: Pollers::new(settings.max_polling, settings.polling_for),
+            reporters: Reporters::new(settings.max_clients, settings.polling_for),
             metrics: Metrics::default(),
             published: ArcSwapOption::empty(),
             sequence: Mutex::new(0),
             faults: Mutex::default(),
             tallies: Mutex::default(),
+            reported: Mutex::default(),
             changed: watch::Sender::new(0),
             seats: Arc::new(Semaphore::new(
                 settings.max_clients.min(Semaphore::MAX_PERMITS),
@@ -310,10 +316,12 @@ impl Inner {
     /// A policy that is gone, or says something else, keeps its counts while they are recent.
     fn forget_tallies(&self, table: &Table) {
         let (now, time) = (Instant::now(), Timestamp::now());
-        self.tallies.lock().retain(|key, tally| {
-            let (namespace, policy, strategy) = key;
-            !tally.is_over(now) || in_force(table, namespace, policy, time) == Some(*strategy)
-        });
+        for tallies in [&self.tallies, &self.reported] {
+            tallies.lock().retain(|key, tally| {
+                let (namespace, policy, strategy) = key;
+                !tally.is_over(now) || in_force(table, namespace, policy, time) == Some(*strategy)
+            });
+        }
     }
 }
 

@@ -119,8 +119,8 @@ pub struct ServiceEvidence {
 pub struct OperationEvidence {
     /// The operation.
     pub operation: OperationName,
-    /// Whether any trace has started under this name.
-    pub seen: bool,
+    /// Whether any trace has started under this name; none where nobody tells names.
+    pub seen: Option<bool>,
 }
 
 impl Clients {

@@ -3,6 +3,7 @@
 //! One table, published by [`Control::publish`], behind three doors: Jaeger's remote sampling
 //! over HTTP ([`Control::sampling_http`]) and gRPC ([`Control::sampling_grpc`]), which only
 //! answer, and Spoor's own stream ([`Control::policy_stream`]), which pushes and hears back.
+//! A fourth, [`Control::metrics_http`], takes what unmodified SDKs say of themselves.
 //! What is heard becomes [`Control::evidence`] for each policy.
 //!
 //! Nothing is served before the first publication: a client that asks a control plane which has
@@ -21,6 +22,7 @@ mod pollers;
 mod processes;
 mod progress;
 mod record;
+mod reported;
 mod served;
 mod service;
 mod services;

@@ -50,6 +50,7 @@ pub(crate) struct Metrics {
     pub(crate) pushes: Counter,
     pub(crate) acknowledgements: Counter,
     pub(crate) reports: Counter,
+    pub(crate) metrics_requests: Counter,
     propagation: Histogram,
     refusals: Family<Reason, Counter>,
     rejected: Family<Reason, Counter>,
@@ -69,6 +70,7 @@ impl Default for Metrics {
             pushes: Counter::default(),
             acknowledgements: Counter::default(),
             reports: Counter::default(),
+            metrics_requests: Counter::default(),
             propagation: Histogram::new(buckets),
             refusals: Family::default(),
             rejected: Family::default(),
@@ -107,6 +109,11 @@ impl Metrics {
             "reports",
             "Reports taken from instances",
             self.reports.clone(),
+        );
+        registry.register(
+            "metrics_requests",
+            "OTLP requests with metrics taken",
+            self.metrics_requests.clone(),
         );
         registry.register(
             "rejected_messages",

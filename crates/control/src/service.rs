@@ -69,6 +69,8 @@ pub(crate) struct State {
     pub(crate) expected: BTreeSet<String>,
     pub(crate) live: usize,
     pub(crate) has_roots: bool,
+    /// When an unmodified SDK last counted its roots.
+    pub(crate) reported: Option<Instant>,
     pub(crate) operations_seen: BTreeSet<OperationName>,
 }
 

@@ -88,7 +88,7 @@ fn nothing_to_see(clients: &Clients) -> &'static str {
     if clients.expected == 0 {
         "no instance is there to count traces"
     } else if only_poll {
-        "its clients only poll, and no metric otel.sdk.span.started of theirs came through the Collector"
+        "its clients only poll, and no metric otel.sdk.span.started that is of this policy alone came through the Collector"
     } else if clients.silent == clients.expected {
         "nothing is heard of its clients"
     } else {

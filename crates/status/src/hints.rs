@@ -34,7 +34,10 @@ fn of_service(service: &ServiceEvidence, roots_at: &[&str]) -> Vec<String> {
             )],
         };
     }
-    let never_seen = service.operations.iter().filter(|it| !it.seen);
+    let never_seen = service
+        .operations
+        .iter()
+        .filter(|it| it.seen == Some(false));
     never_seen
         .map(|it| format!("no trace of {name} starts as {:?}", it.operation.as_str()))
         .collect()
@@ -75,7 +78,7 @@ mod tests {
             roots_seen: true,
             operations: vec![OperationEvidence {
                 operation: "GET /nowhere".parse().unwrap(),
-                seen: false,
+                seen: Some(false),
             }],
             ..service("service-a")
         };

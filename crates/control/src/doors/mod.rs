@@ -3,6 +3,7 @@
 mod codec;
 mod grpc;
 mod http;
+mod metrics;
 mod session;
 pub(crate) mod stock;
 pub(crate) mod stream;

@@ -1,18 +1,20 @@
 //! Puts together what is known of a policy.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use spoor_policy::{OperationName, PolicyKey, ServiceName, Strategies, Strategy};
+use spoor_policy::{
+    OperationName, PolicyKey, ServiceName, Strategies, Strategy, statistics::Verdict,
+};
 
-use super::{Clients, Evidence, Observed, OperationEvidence, ServiceEvidence, Why};
+use super::{Clients, Evidence, Observed, OperationEvidence, ServiceEvidence, Source, Why};
 use crate::{
     Control, control::Published, doors::stock, processes::Processes, record::Standing, served,
-    service::Service,
+    service::Service, tally::Tally,
 };
 
 impl Control {
@@ -58,7 +60,7 @@ impl Control {
                 instances: clients.expected,
                 partly_expressible: head
                     .is_some_and(|(it, _)| !stock::is_expressible(it, &policy.name)),
-                ..of_service(&name, service.as_deref(), operations)
+                ..self.of_service(&name, service.as_deref(), operations, now)
             });
             if head.is_some() {
                 evidence.clients.add(clients);
@@ -74,7 +76,44 @@ impl Control {
 
     fn observed(&self, policy: &PolicyKey, strategy: Strategy, now: Instant) -> Option<Observed> {
         let key = (policy.namespace.clone(), policy.name.clone(), strategy);
-        self.0.tallies.lock().get_mut(&key)?.observed(now)
+        let observed_in = |tallies: &mut HashMap<_, Tally>| tallies.get_mut(&key)?.observed(now);
+        observed_in(&mut self.0.tallies.lock()).or_else(|| {
+            let observed = self.0.reported.lock().get_mut(&key)?.observed(now)?;
+            Some(Observed {
+                source: Source::Reported,
+                verdict: Verdict::Unknown,
+                ..observed
+            })
+        })
+    }
+
+    fn of_service(
+        &self,
+        name: &ServiceName,
+        service: Option<&Service>,
+        operations: BTreeSet<OperationName>,
+        now: Instant,
+    ) -> ServiceEvidence {
+        let state = service.map(Service::state);
+        let has_streams = state.as_ref().is_some_and(|it| it.live > 0);
+        let is_recent = |at| now.saturating_duration_since(at) <= self.0.settings.polling_for;
+        let is_seen = |operation: &OperationName| {
+            let state = state.as_ref()?;
+            has_streams.then(|| state.operations_seen.contains(operation))
+        };
+        let operations = operations.into_iter().map(|operation| OperationEvidence {
+            seen: is_seen(&operation),
+            operation,
+        });
+        let reported = state.as_ref().and_then(|it| it.reported);
+        ServiceEvidence {
+            service: name.clone(),
+            instances: 0,
+            operations: operations.collect(),
+            reports: has_streams || reported.is_some_and(is_recent),
+            roots_seen: state.as_ref().is_some_and(|it| it.has_roots),
+            partly_expressible: false,
+        }
     }
 
     /// The services of a policy's namespace that instances or policies name.
@@ -174,29 +213,4 @@ fn operations_of<'a>(
         .iter()
         .filter(|(_, assigned)| assigned.policy == policy.name);
     of_policy.map(|(operation, _)| operation.clone())
-}
-
-fn of_service(
-    name: &ServiceName,
-    service: Option<&Service>,
-    operations: BTreeSet<OperationName>,
-) -> ServiceEvidence {
-    let state = service.map(Service::state);
-    let is_seen = |operation: &OperationName| {
-        state
-            .as_ref()
-            .is_some_and(|it| it.operations_seen.contains(operation))
-    };
-    let operations = operations.into_iter().map(|operation| OperationEvidence {
-        seen: is_seen(&operation),
-        operation,
-    });
-    ServiceEvidence {
-        service: name.clone(),
-        instances: 0,
-        operations: operations.collect(),
-        reports: state.as_ref().is_some_and(|it| it.live > 0),
-        roots_seen: state.as_ref().is_some_and(|it| it.has_roots),
-        partly_expressible: false,
-    }
 }

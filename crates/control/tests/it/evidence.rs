@@ -251,7 +251,10 @@ async fn says_where_roots_are_and_which_operations_never_match() {
         .iter()
         .map(|it| (it.operation.as_str(), it.seen))
         .collect();
-    assert_eq!(operations, [("GET /", true), ("GET /never", false)]);
+    assert_eq!(
+        operations,
+        [("GET /", Some(true)), ("GET /never", Some(false))]
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,108 @@
+//! Finds the counts of root spans among metrics.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    common::v1::{KeyValue, any_value::Value},
+    metrics::v1::{
+        AggregationTemporality, NumberDataPoint, ResourceMetrics, Sum, metric::Data,
+        number_data_point,
+    },
+};
+use prost::Message;
+use spoor_policy::ServiceName;
+
+use crate::reported::Point;
+
+const SERVICE_NAME: &str = "service.name";
+const SPAN_STARTED: &str = "otel.sdk.span.started";
+const PARENT_ORIGIN: &str = "otel.span.parent.origin";
+const SAMPLING_RESULT: &str = "otel.span.sampling_result";
+
+/// What one process reports.
+pub(super) struct OfProcess {
+    pub(super) service: ServiceName,
+    /// Stands for its resource, which is as long-lived as itself.
+    pub(super) resource: u64,
+    pub(super) points: Vec<Point>,
+}
+
+/// The counts of root spans, for each process that says which service it is.
+pub(super) fn roots(request: &ExportMetricsServiceRequest) -> impl Iterator<Item = OfProcess> + '_ {
+    request.resource_metrics.iter().filter_map(of_process)
+}
+
+fn of_process(metrics: &ResourceMetrics) -> Option<OfProcess> {
+    let resource = metrics.resource.as_ref()?;
+    let service = text(&resource.attributes, SERVICE_NAME)?;
+    let service = ServiceName::new(service).ok()?;
+    let mut points: Vec<Point> = vec![];
+    for scope in &metrics.scope_metrics {
+        let name = scope.scope.as_ref().map(|scope| scope.name.as_str());
+        for metric in scope.metrics.iter().filter(|it| it.name == SPAN_STARTED) {
+            if let Some(Data::Sum(sum)) = &metric.data {
+                points.extend(of_sum(sum, name.unwrap_or_default()));
+            }
+        }
+    }
+    points.sort_by_key(|point| point.time);
+    (!points.is_empty()).then(|| OfProcess {
+        service,
+        resource: digest("", &resource.attributes),
+        points,
+    })
+}
+
+fn of_sum<'a>(sum: &'a Sum, scope: &'a str) -> impl Iterator<Item = Point> + 'a {
+    let is_delta = match sum.aggregation_temporality() {
+        AggregationTemporality::Delta => Some(true),
+        AggregationTemporality::Cumulative => Some(false),
+        AggregationTemporality::Unspecified => None,
+    };
+    let is_delta = is_delta.filter(|_| sum.is_monotonic);
+    sum.data_points
+        .iter()
+        .filter_map(move |point| of_roots(point, is_delta?, scope))
+}
+
+/// The point if it is of root spans: where that is not said, spans inside of traces count too.
+fn of_roots(point: &NumberDataPoint, is_delta: bool, scope: &str) -> Option<Point> {
+    if text(&point.attributes, PARENT_ORIGIN)? != "none" {
+        return None;
+    }
+    let is_sampled = match text(&point.attributes, SAMPLING_RESULT)? {
+        "RECORD_AND_SAMPLE" => true,
+        "RECORD_ONLY" | "DROP" => false,
+        _ => return None,
+    };
+    let value = match point.value? {
+        number_data_point::Value::AsInt(value) => u64::try_from(value).ok()?,
+        number_data_point::Value::AsDouble(_) => return None,
+    };
+    Some(Point {
+        series: digest(scope, &point.attributes),
+        is_sampled,
+        is_delta,
+        start: point.start_time_unix_nano,
+        time: point.time_unix_nano,
+        value,
+    })
+}
+
+fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
+    let found = attributes.iter().find(|attribute| attribute.key == key)?;
+    match found.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// Stands for attributes in whatever order.
+fn digest(scope: &str, attributes: &[KeyValue]) -> u64 {
+    let mut encoded: Vec<Vec<u8>> = attributes.iter().map(Message::encode_to_vec).collect();
+    encoded.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    (scope, encoded).hash(&mut hasher);
+    hasher.finish()
+}
