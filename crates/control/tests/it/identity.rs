@@ -145,6 +145,17 @@ async fn another_services_strategy_is_refused_at_the_stock_doors() {
 }
 
 #[tokio::test]
+async fn only_a_collector_hands_on_metrics() {
+    let lab = lab(&half()).await;
+    let request = reqwest::Client::new().post(format!("{}/v1/metrics", lab.http));
+    let request = request.header("content-type", "application/x-protobuf");
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    lab.shows(r#"spoor_control_refused_total{door="Metrics",reason="NotACollector"} 1"#)
+        .await;
+}
+
+#[tokio::test]
 async fn an_instance_is_the_pod_and_not_what_its_process_calls_itself() {
     let lab = lab(&half()).await;
     lab.control.expect(vec![instance("a", "pod-1")]);

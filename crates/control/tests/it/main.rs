@@ -6,5 +6,6 @@ mod evidence;
 mod grpc;
 mod http;
 mod identity;
+mod metrics;
 mod stream;
 mod support;

@@ -41,6 +41,7 @@ impl Lab {
         let http = format!("http://{}", listener.local_addr().unwrap());
         let router = control
             .sampling_http()
+            .merge(control.metrics_http())
             .into_make_service_with_connect_info::<SocketAddr>();
         let stop = shutdown.clone().cancelled_owned();
         tokio::spawn(

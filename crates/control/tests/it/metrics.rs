@@ -1,0 +1,243 @@
+//! What unmodified SDKs say of themselves.
+
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    metrics::v1::{
+        AggregationTemporality, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
+        metric::Data, number_data_point,
+    },
+    resource::v1::Resource,
+};
+use prost::Message as _;
+use reqwest::{Response, StatusCode};
+use rstest::rstest;
+use spoor_control::{Observed, Source};
+use spoor_policy::{Policy, statistics::Verdict};
+
+use crate::support::{Lab, count, eventually, instance, key, percent, policy};
+
+const DROP: &str = "DROP";
+const SAMPLED: &str = "RECORD_AND_SAMPLE";
+
+fn text(key: &str, value: &str) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value.to_owned())),
+        }),
+        ..Default::default()
+    }
+}
+
+fn point(origin: &str, result: &str, time: u64, value: i64) -> NumberDataPoint {
+    NumberDataPoint {
+        attributes: vec![
+            text("otel.span.parent.origin", origin),
+            text("otel.span.sampling_result", result),
+        ],
+        start_time_unix_nano: 1,
+        time_unix_nano: time * 1_000_000_000,
+        value: Some(number_data_point::Value::AsInt(value)),
+        ..Default::default()
+    }
+}
+
+/// What a process of a service sends.
+fn request(service: &str, process: &str, points: Vec<NumberDataPoint>) -> Vec<u8> {
+    let sum = Sum {
+        data_points: points,
+        aggregation_temporality: AggregationTemporality::Cumulative.into(),
+        is_monotonic: true,
+    };
+    let metric = Metric {
+        name: "otel.sdk.span.started".to_owned(),
+        data: Some(Data::Sum(sum)),
+        ..Default::default()
+    };
+    let scope = ScopeMetrics {
+        metrics: vec![metric],
+        ..Default::default()
+    };
+    let attributes = vec![
+        text("service.name", service),
+        text("service.instance.id", process),
+    ];
+    let resource = Resource {
+        attributes,
+        ..Default::default()
+    };
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            resource: Some(resource),
+            scope_metrics: vec![scope],
+            ..Default::default()
+        }],
+    }
+    .encode_to_vec()
+}
+
+async fn send(lab: &Lab, body: Vec<u8>) -> StatusCode {
+    post(lab, body, "application/x-protobuf", "identity")
+        .await
+        .status()
+}
+
+async fn post(lab: &Lab, body: Vec<u8>, content_type: &str, encoding: &str) -> Response {
+    let request = reqwest::Client::new()
+        .post(format!("{}/v1/metrics", lab.http))
+        .header("content-type", content_type)
+        .header("content-encoding", encoding)
+        .body(body);
+    request.send().await.unwrap()
+}
+
+async fn roots(lab: &Lab, service: &str, time: u64, dropped: i64, sampled: i64) {
+    let points = vec![
+        point("none", DROP, time, dropped),
+        point("none", SAMPLED, time, sampled),
+        point("local", SAMPLED, time, 1_000_000),
+        point("remote", DROP, time, 1_000_000),
+    ];
+    assert_eq!(
+        send(lab, request(service, "1", points)).await,
+        StatusCode::OK
+    );
+}
+
+fn observed(lab: &Lab, name: &str) -> Option<Observed> {
+    lab.control.evidence(&key(name)).unwrap().observed
+}
+
+async fn lab(policies: &[Policy]) -> Lab {
+    let lab = Lab::with(policies).await;
+    lab.control
+        .expect(vec![instance("a", "pod-1"), instance("b", "pod-2")]);
+    lab
+}
+
+#[tokio::test]
+async fn root_spans_of_unmodified_sdks_are_reported_without_a_verdict() {
+    let lab = lab(&[policy("one", &[("a", &[])], percent("10%"))]).await;
+    roots(&lab, "a", 1, 900, 100).await;
+    assert_eq!(observed(&lab, "one"), None, "nobody knows since when");
+    roots(&lab, "a", 2, 1_800, 200).await;
+    let seen = observed(&lab, "one").unwrap();
+    assert_eq!((seen.started, seen.sampled), (1_000, 100));
+    assert_eq!(seen.source, Source::Reported);
+    for time in 3..40 {
+        let times = i64::try_from(time).unwrap();
+        roots(
+            &lab,
+            "a",
+            time,
+            1_800 + 10_000 * times,
+            200 + 10_000 * times,
+        )
+        .await;
+    }
+    let seen = observed(&lab, "one").unwrap();
+    assert_eq!(seen.verdict, Verdict::Unknown, "{seen:?}");
+    let evidence = lab.control.evidence(&key("one")).unwrap();
+    assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
+    assert!(evidence.services[0].reports && evidence.services[0].roots_seen);
+    lab.shows("spoor_control_metrics_requests_total 39").await;
+}
+
+#[tokio::test]
+async fn what_clients_count_themselves_comes_first() {
+    let lab = lab(&[policy("one", &[("a", &[])], percent("50%"))]).await;
+    let mut client = lab.client("a", "pod-1").await;
+    let plan = client.take().await;
+    client.report(vec![count(&plan, "", 4, 2)]).await;
+    roots(&lab, "a", 1, 900, 100).await;
+    roots(&lab, "a", 2, 1_800, 200).await;
+    eventually("the client's counts", || {
+        observed(&lab, "one").is_some_and(|it| it.source == Source::Clients && it.started == 4)
+    })
+    .await;
+}
+
+/// Nobody says which operations a metric's spans were of.
+#[tokio::test]
+async fn counts_of_a_service_with_several_policies_are_nobodys() {
+    let policies = [
+        policy("one", &[("a", &["GET /"])], percent("50%")),
+        policy("all", &[], percent("1%")),
+    ];
+    let lab = lab(&policies).await;
+    for time in 1..4 {
+        roots(&lab, "a", time, 100, 100).await;
+        roots(&lab, "b", time, 990 * i64::try_from(time).unwrap(), 10).await;
+    }
+    assert_eq!(observed(&lab, "one"), None);
+    let seen = observed(&lab, "all").unwrap();
+    assert_eq!((seen.started, seen.sampled), (1_980, 0));
+}
+
+#[tokio::test]
+async fn counts_from_before_a_policy_are_not_put_down_to_it() {
+    let lab = lab(&[policy("one", &[("a", &[])], percent("50%"))]).await;
+    roots(&lab, "a", 1, 0, 0).await;
+    let changed = [policy("one", &[("a", &[])], percent("1%"))];
+    lab.control.publish(crate::support::resolved(&changed));
+    roots(&lab, "a", 2, 50, 50).await;
+    assert_eq!(observed(&lab, "one"), None);
+    roots(&lab, "a", 3, 149, 51).await;
+    let seen = observed(&lab, "one").unwrap();
+    assert_eq!((seen.started, seen.sampled), (100, 1));
+}
+
+#[tokio::test]
+async fn services_that_nobody_knows_are_not_taken_in() {
+    let lab = lab(&[policy("all", &[], percent("50%"))]).await;
+    for time in 1..4 {
+        roots(&lab, "made-up", time, 100, 100).await;
+    }
+    let services = lab.control.evidence(&key("all")).unwrap().services;
+    assert!(services.iter().all(|it| it.service.as_str() != "made-up"));
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_taken() {
+    let lab = lab(&[]).await;
+    let mut encoder = GzEncoder::new(vec![], Compression::fast());
+    let points = vec![point("none", DROP, 1, 1)];
+    encoder.write_all(&request("a", "1", points)).unwrap();
+    let body = encoder.finish().unwrap();
+    let response = post(&lab, body, "application/x-protobuf", "gzip").await;
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+fn bomb() -> Vec<u8> {
+    let mut encoder = GzEncoder::new(vec![], Compression::fast());
+    encoder.write_all(&vec![0; 8 << 20]).unwrap();
+    encoder.finish().unwrap()
+}
+
+const PROTOBUF: &str = "application/x-protobuf";
+
+#[rstest]
+#[case::json(b"{}".to_vec(), "application/json", "identity", 415, "UnsupportedType")]
+#[case::zstd(vec![], PROTOBUF, "zstd", 415, "UnsupportedType")]
+#[case::garbage(vec![0xff; 10], PROTOBUF, "identity", 400, "BadData")]
+#[case::no_gzip(vec![0xff; 10], PROTOBUF, "gzip", 400, "BadData")]
+#[case::large(vec![0; 512 * 1024 + 1], PROTOBUF, "identity", 413, "TooLarge")]
+#[case::bomb(bomb(), PROTOBUF, "gzip", 413, "TooLarge")]
+#[tokio::test]
+async fn what_can_not_be_read_is_refused_and_counted(
+    #[case] body: Vec<u8>,
+    #[case] content_type: &str,
+    #[case] encoding: &str,
+    #[case] status: u16,
+    #[case] reason: &str,
+) {
+    let lab = lab(&[]).await;
+    let response = post(&lab, body, content_type, encoding).await;
+    assert_eq!(response.status().as_u16(), status);
+    let line = format!(r#"spoor_control_refused_total{{door="Metrics",reason="{reason}"}} 1"#);
+    lab.shows(&line).await;
+}
