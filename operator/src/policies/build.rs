@@ -24,7 +24,7 @@ pub(super) struct Inputs {
 }
 
 /// What is to be published and said.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Built {
     pub(super) inputs: Inputs,
     pub(super) resolution: Resolution,
@@ -54,34 +54,32 @@ impl Built {
     pub(super) fn new(inputs: Inputs, stacks: &[Arc<Stack>], now: Timestamp) -> Self {
         let resolution = resolve(&inputs.policies, now);
         let with_tail = inputs.policies.iter().filter(|it| it.tail().is_some());
-        let digests: BTreeMap<Namespace, Digest> = with_tail
-            .map(|policy| policy.key().namespace.clone())
-            .map(|namespace| {
-                let digest = resolution.tail.digest(&namespace);
-                (namespace, digest)
-            })
+        let namespaces: BTreeSet<&Namespace> =
+            with_tail.map(|policy| &policy.key().namespace).collect();
+        let digests: BTreeMap<Namespace, Digest> = namespaces
+            .into_iter()
+            .map(|namespace| (namespace.clone(), resolution.tail.digest(namespace)))
             .collect();
-        let mut built = Self {
-            inputs,
-            resolution,
-            tails: BTreeMap::new(),
+        Self {
+            tails: tails(&digests, stacks),
             digests,
-        };
-        built.see(stacks);
-        built
+            resolution,
+            inputs,
+        }
     }
 
-    /// Takes in where the stacks are by now.
-    pub(super) fn see(&mut self, stacks: &[Arc<Stack>]) {
-        let digests = self.digests.iter();
-        self.tails = digests
-            .map(|(namespace, digest)| {
-                let own = stacks.iter().filter(|stack| stack.namespace == *namespace);
-                let digest = digest.to_string();
-                let rules = TailRules::across(own.map(|stack| stack.tail_rules(&digest)));
-                (namespace.clone(), rules)
-            })
-            .collect();
+    /// Whether resolving these at that time would give the same.
+    pub(super) fn holds_for(&self, inputs: &Inputs, now: Timestamp) -> bool {
+        self.inputs == *inputs && self.resolution.next_expiry.is_none_or(|end| now < end)
+    }
+
+    /// The same with stacks that have come further; none if they haven't.
+    pub(super) fn with_stacks(&self, stacks: &[Arc<Stack>]) -> Option<Self> {
+        let tails = tails(&self.digests, stacks);
+        (tails != self.tails).then(|| Self {
+            tails,
+            ..self.clone()
+        })
     }
 
     /// What is to be said of a policy; none before it was resolved.
@@ -113,6 +111,20 @@ impl Built {
         };
         Some(findings.status())
     }
+}
+
+/// How far each namespace's tail rules have come.
+fn tails(
+    digests: &BTreeMap<Namespace, Digest>,
+    stacks: &[Arc<Stack>],
+) -> BTreeMap<Namespace, TailRules> {
+    let tails = digests.iter().map(|(namespace, digest)| {
+        let own = stacks.iter().filter(|stack| stack.namespace == *namespace);
+        let digest = digest.to_string();
+        let rules = TailRules::across(own.map(|stack| stack.tail_rules(&digest)));
+        (namespace.clone(), rules)
+    });
+    tails.collect()
 }
 
 impl Stack {

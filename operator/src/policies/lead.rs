@@ -77,21 +77,23 @@ impl Leader {
         let connected = self.connected.load_full().unwrap_or_default();
         let inputs = Inputs::of(&snapshot, &connected);
         let before = self.built.load_full();
-        let built = Built::new(inputs, &snapshot.stacks, now);
-        apply::apply(&self.control, &built, before.as_deref());
-        self.metrics.resolved(started.elapsed());
-        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics
-            .policies
-            .set(count(built.inputs.policies.len()));
-        self.metrics
-            .instances
-            .set(count(built.inputs.instances.len()));
-        let next_expiry = built.resolution.next_expiry;
-        self.built.store(Some(Arc::new(built)));
+        let built = match &before {
+            Some(before) if before.holds_for(&inputs, now) => before.with_stacks(&snapshot.stacks),
+            _ => {
+                let built = Built::new(inputs, &snapshot.stacks, now);
+                apply::apply(&self.control, &built, before.as_deref());
+                self.metrics.resolved(started.elapsed());
+                self.metrics.count(&built.inputs);
+                Some(built)
+            }
+        };
+        if let Some(built) = built {
+            self.built.store(Some(Arc::new(built)));
+        }
+        // Somebody may have edited a status.
         self.news
             .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
-        next_expiry
+        self.built.load().as_ref()?.resolution.next_expiry
     }
 
     /// Resolves at every change, for ever.
@@ -114,7 +116,8 @@ impl Leader {
         let mut news = self.news.subscribe();
         let mut heard = self.control.changed();
         let mut leadership = self.leadership.clone();
-        let mut moves_until = Instant::now() + MOVES;
+        let mut moves_until = Instant::now();
+        let mut last: Option<Arc<Built>> = None;
         loop {
             if leadership.wait_for(Leadership::is_certain).await.is_err() {
                 return;
@@ -125,6 +128,10 @@ impl Leader {
             let Some(built) = self.built.load_full() else {
                 return;
             };
+            if last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &built)) {
+                moves_until = Instant::now() + MOVES;
+                last = Some(built.clone());
+            }
             let policies = self.sources.policies.all();
             let next = statuses.write(&policies, &built, &self.control).await;
             let began = Instant::now();
@@ -134,10 +141,7 @@ impl Leader {
             };
             let due = next.at.unwrap_or(began + LONGEST);
             tokio::select! {
-                ticked = news.changed() => match ticked {
-                    Ok(()) => moves_until = Instant::now() + MOVES,
-                    Err(_) => return,
-                },
+                ticked = news.changed() => if ticked.is_err() { return },
                 () = tokio::time::sleep_until(due.into()) => {}
                 () = async {
                     if heard.changed().await.is_err() {
@@ -149,15 +153,26 @@ impl Leader {
         }
     }
 
+    /// Remembers which services have had clients, for as long as they have pods: who has come
+    /// once is missed when it is gone.
     fn see_who_connects(&self) {
         let instances = self.control.instances().into_iter();
-        let connected: BTreeSet<Service> = instances
+        let connected = instances
             .filter(|it| it.connected)
-            .map(|it| (it.instance.namespace, it.instance.service))
-            .collect();
-        let known = self.connected.load();
-        if known.as_deref().is_none_or(|known| *known != connected) {
-            self.connected.store(Some(Arc::new(connected)));
+            .map(|it| (it.instance.namespace, it.instance.service));
+        let known = self.connected.load_full().unwrap_or_default();
+        let mut services: BTreeSet<Service> = connected.collect();
+        services.extend(known.iter().cloned());
+        if services != *known {
+            let pods = self.sources.pods.all();
+            let there: BTreeSet<_> = pods
+                .iter()
+                .filter_map(|pod| Some((&pod.namespace, pod.service.as_ref()?)))
+                .collect();
+            services.retain(|(namespace, service)| there.contains(&(namespace, service)));
+        }
+        if services != *known {
+            self.connected.store(Some(Arc::new(services)));
             self.arrivals.notify_one();
         }
     }

@@ -7,13 +7,15 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::build::Inputs;
+
 /// Counters and their like; clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
-    pub(super) resolutions: Counter,
+    resolutions: Counter,
     resolving: Histogram,
-    pub(super) policies: Gauge,
-    pub(super) instances: Gauge,
+    policies: Gauge,
+    instances: Gauge,
     pub(super) leader: Gauge,
 }
 
@@ -59,5 +61,11 @@ impl Metrics {
     pub(super) fn resolved(&self, took: Duration) {
         self.resolutions.inc();
         self.resolving.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn count(&self, inputs: &Inputs) {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.policies.set(count(inputs.policies.len()));
+        self.instances.set(count(inputs.instances.len()));
     }
 }
