@@ -1,44 +1,245 @@
 //! The role `stacks`: a `TracingStack` becomes Jaeger and the Collector.
+//!
+//! Six steps, each in a file of its name: dereference, preprocess, validate, build, apply, status.
+//! Only the leader takes them. Beside them it keeps the certificate of the policies' doors.
+
+mod apply;
+pub mod build;
+mod certificates;
+mod children;
+pub mod collector;
+mod dereference;
+mod lead;
+mod metrics;
+mod preprocess;
+mod readings;
+mod reconcile;
+mod route;
+mod settings;
+mod status;
+mod validate;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::Client;
-use tokio_util::sync::CancellationToken;
+use prometheus_client::registry::Registry;
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::settings::{Reader, Role, RoleArguments};
+pub use self::{
+    certificates::{AUTHORITY, DOORS, Lives},
+    settings::{Arguments, Settings},
+};
+use self::{
+    certificates::Keeper,
+    dereference::Cluster,
+    lead::Leader,
+    metrics::Metrics,
+    readings::Readings,
+    reconcile::Reconciler,
+};
+use crate::{
+    kubernetes::{apply::Applier, events::Events, watch::Watches},
+    lease::{self, Candidate, Leadership},
+    ops,
+    serve::{self, BindError, Port, Speaks},
+};
 
-/// The role's settings, as written.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    role: RoleArguments,
-}
-
-/// The role's settings.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What every role has.
-    pub role: Role,
-}
+/// The field manager of all that the role writes, and who tells events.
+const MANAGER: &str = "spoor-stacks";
+/// Probes and scrapers are few.
+const MOST_OPERATORS: usize = 64;
+/// For answers that are under way when the role ends.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Why the role ended.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It does nothing yet.
-    #[error("the role stacks is not there yet")]
-    NotThere,
+    /// A port can't be listened at.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Collectors can't be asked how they are.
+    #[error("can't make an HTTP client")]
+    Client(#[from] reqwest::Error),
+    /// Another replica leads, so that this one has to begin anew.
+    #[error("{by} leads now: this replica begins anew")]
+    Deposed {
+        /// The identity of the other.
+        by: String,
+    },
+    /// One of its tasks panicked.
+    #[error("a task ended that should not have")]
+    Broken(#[from] tokio::task::JoinError),
 }
 
-impl Arguments {
-    /// Checks them.
-    pub fn read(&self, reader: &mut Reader) -> Option<Settings> {
-        let role = self.role.read(reader, "spoor-stacks")?;
-        Some(Settings { role })
+/// The role while it runs. It ends when its token is cancelled.
+#[derive(Debug)]
+pub struct Running {
+    ops: SocketAddr,
+    ended: JoinHandle<Result<(), Error>>,
+}
+
+impl Running {
+    /// Where `/metrics`, `/healthz` and `/readyz` are.
+    #[must_use]
+    pub fn ops(&self) -> SocketAddr {
+        self.ops
+    }
+
+    /// Waits for the role's end.
+    ///
+    /// # Errors
+    /// Why it ended, if nobody asked it to.
+    pub async fn finished(self) -> Result<(), Error> {
+        self.ended.await?
     }
 }
 
 /// Runs the role until `stop`.
 ///
 /// # Errors
-/// Why it can't.
-pub async fn run(_: Client, _: Settings, _: CancellationToken) -> Result<(), Error> {
-    Err(Error::NotThere)
+/// Why it can't go on.
+pub async fn run(client: Client, settings: Settings, stop: CancellationToken) -> Result<(), Error> {
+    start(client, settings, stop).await?.finished().await
+}
+
+/// Starts the role, which runs until `stop`.
+///
+/// # Errors
+/// The port for operators can't be had, or no HTTP client.
+pub async fn start(
+    client: Client,
+    settings: Settings,
+    stop: CancellationToken,
+) -> Result<Running, Error> {
+    let (listener, ops) = serve::bind(settings.role.ops, "--ops-listen").await?;
+    // The role also ends by itself.
+    let stop = stop.child_token();
+    let mut registry = Registry::default();
+    let replica = Replica::new(client, settings, &mut registry, stop)?;
+    let port = Port {
+        listener,
+        router: ops::router(registry, replica.readiness()),
+        speaks: Speaks::Http,
+        most_connections: MOST_OPERATORS,
+    };
+    let ended = tokio::spawn(replica.run(port));
+    Ok(Running { ops, ended })
+}
+
+/// One replica, leading or not.
+struct Replica {
+    leader: Leader,
+    keeper: Keeper,
+    watches: Watches,
+    leadership: watch::Receiver<Leadership>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Replica {
+    fn new(
+        client: Client,
+        settings: Settings,
+        registry: &mut Registry,
+        stop: CancellationToken,
+    ) -> Result<Self, Error> {
+        let tasks = TaskTracker::new();
+        let role = &settings.role;
+        let watches = Watches::new(stop.clone());
+        watches.register(registry);
+        let cluster = Cluster::watch(&watches, &client, role.watch_namespace.as_deref());
+        let applier = Applier::new(client.clone(), MANAGER);
+        applier.register(registry);
+        let (events, telling) =
+            Events::new(client.clone(), MANAGER, role.pod.clone(), stop.clone());
+        tasks.spawn(telling);
+        let names = settings.doors.names(&settings.cluster_domain);
+        let keeper = Keeper::new(client.clone(), &role.namespace, names, settings.lives);
+        let candidate = Candidate {
+            namespace: role.namespace.clone(),
+            name: role.lease.clone(),
+            identity: role.identity.clone(),
+            timing: role.timing,
+        };
+        let (leadership, election) = lease::stand(client, candidate, stop.clone());
+        tasks.spawn(election);
+        let leader = Leader {
+            reconciler: Arc::new(Reconciler {
+                cluster,
+                applier,
+                events,
+                readings: Readings::new()?,
+            }),
+            changed: watches.changed(),
+            authority: keeper.authority(),
+            leadership: leadership.clone(),
+            doors: settings.doors,
+            cluster_domain: settings.cluster_domain,
+            metrics: Metrics::register(registry),
+        };
+        Ok(Self {
+            leader,
+            keeper,
+            watches,
+            leadership,
+            tasks,
+            stop,
+        })
+    }
+
+    /// A standby has nothing to serve, so it is as ready as the leader.
+    fn readiness(&self) -> ops::Readiness {
+        let (watches, leadership) = (self.watches.clone(), self.leadership.clone());
+        Arc::new(move || {
+            let leads = leadership.borrow();
+            if !watches.are_complete() {
+                Err("waits for the API server to say what there is")
+            } else if leads.is_leader() && !leads.is_certain() {
+                Err("can't renew its lease")
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    async fn run(self, ops: Port) -> Result<(), Error> {
+        let ops = tokio::spawn(ops.serve(GRACE, self.stop.clone()));
+        let lead = lead(self.leader, self.keeper, self.leadership.clone(), &self.watches);
+        let result = tokio::select! {
+            () = lead => Ok(()),
+            by = deposed(self.leadership.clone()) => Err(Error::Deposed { by }),
+            () = self.stop.cancelled() => Ok(()),
+        };
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.watches.ended().await;
+        ops.await?;
+        result
+    }
+}
+
+/// Waits until this replica leads and knows all there is; from then on it leads, for ever.
+async fn lead(
+    leader: Leader,
+    keeper: Keeper,
+    mut leadership: watch::Receiver<Leadership>,
+    watches: &Watches,
+) {
+    if leadership.wait_for(Leadership::is_leader).await.is_err() {
+        return;
+    }
+    watches.complete().await;
+    tokio::join!(keeper.run(leadership), leader.run());
+}
+
+async fn deposed(mut leadership: watch::Receiver<Leadership>) -> String {
+    let is_deposed = |leadership: &Leadership| matches!(leadership, Leadership::Deposed { .. });
+    if let Ok(deposed) = leadership.wait_for(is_deposed).await
+        && let Leadership::Deposed { by } = &*deposed
+    {
+        return by.clone();
+    }
+    std::future::pending().await
 }

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Service, ServicePort, ServiceSpec},
     apimachinery::pkg::util::intstr::IntOrString,
-    jiff::Timestamp,
 };
-use spoor_api::{
-    stack::{Address, Collector, Jaeger, Stack},
-    tracing_stack::Route,
-};
+use spoor_api::stack::{Address, Collector, Jaeger, Route, Stack};
+
+use crate::stacks::route;
 
 use super::{
     OTLP_GRPC, OTLP_HTTP, Surroundings,
@@ -53,20 +52,20 @@ pub fn url(stack: &Stack) -> String {
 /// carries no port, so its port is everybody's.
 #[must_use]
 pub fn port(stack: &Stack) -> i32 {
-    let existing = [existing(stack, stack.route), existing(stack, other(stack.route))];
+    let existing = [existing(stack, stack.route), existing(stack, route::other(stack.route))];
     existing
         .into_iter()
         .flatten()
         .next()
-        .map_or(OTLP_GRPC, |address| i32::from(address.port))
+        .map_or(OTLP_GRPC, |address| i32::from(address.port()))
 }
 
 /// What isn't run by the operator on a route, if so.
 #[must_use]
 pub fn existing(stack: &Stack, route: Route) -> Option<&Address> {
     match (route, &stack.collector, &stack.jaeger) {
-        (Route::Collector, Collector::Existing { otlp }, _)
-        | (Route::Direct, _, Jaeger::Existing { otlp, .. }) => Some(otlp),
+        (Route::Collector, Collector::Existing(otlp), _) => Some(otlp),
+        (Route::Direct, _, Jaeger::Existing(jaeger)) => Some(&jaeger.otlp),
         _ => None,
     }
 }
@@ -81,7 +80,7 @@ pub fn service(stack: &Stack, leads: Leads, surroundings: &Surroundings) -> Serv
     let spec = match existing(stack, leads.to) {
         Some(address) => ServiceSpec {
             type_: Some("ExternalName".to_owned()),
-            external_name: Some(qualified(&address.host, stack, surroundings)),
+            external_name: Some(qualified(address.host(), stack, surroundings)),
             ..ServiceSpec::default()
         },
         None => ServiceSpec {
@@ -102,13 +101,6 @@ fn component(route: Route) -> Component {
     match route {
         Route::Collector => Component::Gather,
         Route::Direct => Component::Jaeger,
-    }
-}
-
-fn other(route: Route) -> Route {
-    match route {
-        Route::Collector => Route::Direct,
-        Route::Direct => Route::Collector,
     }
 }
 

@@ -259,7 +259,7 @@ fn claim(stack: &Stack, storage: &Storage) -> Option<PersistentVolumeClaim> {
         metadata: component_metadata(stack, Component::Jaeger, name(stack)),
         spec: Some(PersistentVolumeClaimSpec {
             access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-            storage_class_name: storage_class_name.clone(),
+            storage_class_name: storage_class_name.as_ref().map(ToString::to_string),
             resources: Some(VolumeResourceRequirements {
                 requests: Some(BTreeMap::from([(
                     "storage".to_owned(),

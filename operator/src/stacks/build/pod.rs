@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use spoor_api::tracing_stack::{Resources, Scheduling};
+use spoor_api::stack::{Resources, Scheduling};
 
 /// As whom Jaeger and the Collector run in their own images.
 const USER: i64 = 10001;
@@ -62,7 +62,7 @@ pub fn spec(
 pub fn resources(asked: &Resources, default: &DefaultResources) -> ResourceRequirements {
     let named =
         |name: &str| asked.requests.contains_key(name) || asked.limits.contains_key(name);
-    let merged = |asked: &BTreeMap<String, spoor_api::tracing_stack::Quantity>,
+    let merged = |asked: &BTreeMap<String, spoor_api::stack::Quantity>,
                   default: &[(&str, &str)]| {
         let default = default
             .iter()
@@ -169,12 +169,10 @@ fn different_nodes(spread: &LabelSelector) -> Affinity {
 }
 
 fn tolerations(scheduling: &Scheduling) -> Option<Vec<Toleration>> {
-    let all = scheduling.tolerations.iter().map(|toleration| Toleration {
-        key: toleration.key.clone(),
-        operator: toleration.operator.clone(),
-        value: toleration.value.clone(),
-        effect: toleration.effect.clone(),
-        toleration_seconds: toleration.toleration_seconds,
+    // They are Kubernetes' own, field by field.
+    let all = scheduling.tolerations.iter().map(|toleration| {
+        let fields = serde_json::to_value(toleration).unwrap_or_default();
+        serde_json::from_value(fields).unwrap_or_default()
     });
     Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
 }

@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use spoor_api::stack::ManagedJaeger;
 
 use super::{GRPC_QUERY, HEALTH, HTTP_QUERY, METRICS, storage::Needs};
-use crate::stacks::build::{OTLP_GRPC, OTLP_HTTP, text};
-
-/// How long a client keeps its connection before Jaeger asks for a new one: a route that changes
-/// takes that long to move.
-pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(10);
-/// How long requests that are under way may take on after that.
-pub const MAX_CONNECTION_AGE_GRACE: Duration = Duration::from_secs(10);
+use crate::stacks::{
+    build::{OTLP_GRPC, OTLP_HTTP, text},
+    collector::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
+};
 
 /// The configuration as YAML.
 ///
@@ -40,7 +37,7 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
             "healthcheckv2": {"use_v2": true, "http": {"endpoint": everywhere(HEALTH)}},
             "jaeger_storage": {"backends": {"traces": needs.backend}},
             "jaeger_query": {
-                "base_path": base_path(jaeger),
+                "base_path": jaeger.base_path.as_str().replace('$', "$$"),
                 "enable_tracing": false,
                 "storage": {"traces": "traces"},
                 "http": {"endpoint": everywhere(HTTP_QUERY)},
@@ -75,13 +72,6 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
         config["extensions"]["jaeger_query"]["storage"]["metrics"] = json!("metrics");
     }
     text::yaml(&config)
-}
-
-fn base_path(jaeger: &ManagedJaeger) -> Value {
-    match jaeger.base_path.as_str() {
-        "" => json!("/"),
-        path => json!(path.replace('$', "$$")),
-    }
 }
 
 fn everywhere(port: i32) -> String {

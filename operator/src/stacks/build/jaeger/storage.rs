@@ -10,10 +10,7 @@ use k8s_openapi::api::core::v1::{
     SecretVolumeSource, Volume, VolumeMount,
 };
 use serde_json::{Map, Value, json};
-use spoor_api::{
-    stack::{Backend, CassandraStorage, ClickHouseStorage, SearchStorage, Stack, Storage},
-    tracing_stack::{Credentials, TlsSpec},
-};
+use spoor_api::stack::{Backend, Cassandra, ClickHouse, ObjectName, Search, Stack, Storage, Tls};
 
 use super::name;
 
@@ -81,7 +78,7 @@ fn badger(stack: &Stack, retention: Duration) -> Needs {
     }
 }
 
-fn search(kind: &str, storage: &SearchStorage) -> Needs {
+fn search(kind: &str, storage: &Search) -> Needs {
     let mut needs = Needs::default();
     let mut backend = Map::new();
     backend.insert("server_urls".to_owned(), json!(literals(&storage.urls)));
@@ -90,7 +87,7 @@ fn search(kind: &str, storage: &SearchStorage) -> Needs {
     }
     if let Some(credentials) = &storage.credentials {
         needs.env.push(from_secret(USERNAME, credentials, "username"));
-        needs.secret("credentials", &credentials.secret_name, CREDENTIALS, &["password"]);
+        needs.secret("credentials", credentials.as_str(), CREDENTIALS, &["password"]);
         backend.insert(
             "auth".to_owned(),
             json!({"basic": {
@@ -107,7 +104,7 @@ fn search(kind: &str, storage: &SearchStorage) -> Needs {
     needs
 }
 
-fn cassandra(storage: &CassandraStorage) -> Needs {
+fn cassandra(storage: &Cassandra) -> Needs {
     let mut needs = Needs::default();
     let mut connection = Map::new();
     connection.insert("servers".to_owned(), json!(literals(&storage.hosts)));
@@ -131,7 +128,7 @@ fn cassandra(storage: &CassandraStorage) -> Needs {
     needs
 }
 
-fn clickhouse(storage: &ClickHouseStorage) -> Needs {
+fn clickhouse(storage: &ClickHouse) -> Needs {
     let mut needs = Needs::default();
     let mut backend = Map::new();
     backend.insert("addresses".to_owned(), json!(literals(&storage.addresses)));
@@ -148,7 +145,7 @@ fn clickhouse(storage: &ClickHouseStorage) -> Needs {
 }
 
 impl Needs {
-    fn login(&mut self, credentials: &Credentials) -> Value {
+    fn login(&mut self, credentials: &ObjectName) -> Value {
         self.env.push(from_secret(USERNAME, credentials, "username"));
         self.env.push(from_secret(PASSWORD, credentials, "password"));
         json!({
@@ -157,14 +154,14 @@ impl Needs {
         })
     }
 
-    fn tls(&mut self, tls: &TlsSpec) -> Value {
+    fn tls(&mut self, tls: &Tls) -> Value {
         let mut fields = Map::new();
-        if let Some(secret) = &tls.ca_secret_name {
-            self.secret("ca", secret, CA, &["ca.crt"]);
+        if let Some(secret) = &tls.ca {
+            self.secret("ca", secret.as_str(), CA, &["ca.crt"]);
             fields.insert("ca_file".to_owned(), json!(format!("{CA}/ca.crt")));
         }
-        if let Some(secret) = &tls.cert_secret_name {
-            self.secret("certificate", secret, CERTIFICATE, &["tls.crt", "tls.key"]);
+        if let Some(secret) = &tls.certificate {
+            self.secret("certificate", secret.as_str(), CERTIFICATE, &["tls.crt", "tls.key"]);
             fields.insert("cert_file".to_owned(), json!(format!("{CERTIFICATE}/tls.crt")));
             fields.insert("key_file".to_owned(), json!(format!("{CERTIFICATE}/tls.key")));
             fields.insert("reload_interval".to_owned(), json!("1m"));
@@ -200,12 +197,12 @@ impl Needs {
     }
 }
 
-fn from_secret(variable: &str, credentials: &Credentials, key: &str) -> EnvVar {
+fn from_secret(variable: &str, credentials: &ObjectName, key: &str) -> EnvVar {
     EnvVar {
         name: variable.to_owned(),
         value_from: Some(EnvVarSource {
             secret_key_ref: Some(SecretKeySelector {
-                name: credentials.secret_name.clone(),
+                name: credentials.to_string(),
                 key: key.to_owned(),
                 optional: None,
             }),

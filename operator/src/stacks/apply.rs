@@ -1,0 +1,194 @@
+//! Step 5: brings the cluster to what was built, and takes away what is not wanted any more.
+
+use std::{collections::HashSet, sync::Arc};
+
+use k8s_openapi::{
+    api::core::v1::{Pod, PodSpec},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
+use spoor_api::{API_VERSION, TracingStack};
+
+use super::{
+    build::object::{Kind, Object},
+    children::{Child, Detail},
+    dereference::{Found, Seen},
+};
+use crate::kubernetes::apply::{Applied, Applier, ApplyError, Manifest};
+
+/// What is to be there.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// To be applied, in this order.
+    pub apply: Vec<Object>,
+    /// To be left as it is, if it is there.
+    pub leave: HashSet<(Kind, String)>,
+    /// Parts of the stack whose objects are all left as they are.
+    pub leave_components: Vec<&'static str>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What could not be done.
+    pub problems: Vec<Problem>,
+    /// What somebody else had changed and is now as it should be: the object, and who.
+    pub repaired: Vec<String>,
+    /// Whether an object of an earlier stack of this name is still to go.
+    pub is_waiting: bool,
+}
+
+/// Why an object is not as it should be.
+#[derive(Debug)]
+pub struct Problem {
+    /// In one CamelCase word.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// Applies and prunes.
+pub async fn apply(applier: &Applier, stack: &Seen, found: &Found, wanted: Wanted) -> Report {
+    let mut report = Report::default();
+    let mut names: HashSet<(Kind, String)> = wanted.leave.clone();
+    for object in wanted.apply {
+        let live = found
+            .children
+            .iter()
+            .find(|child| child.kind == object.kind && child.key.name == object.name());
+        names.insert((object.kind, object.name().to_owned()));
+        if let Some(old) = live.filter(|child| is_of_an_earlier_stack(child, stack)) {
+            // What the garbage collector would do, sooner.
+            delete(applier, old, &mut report).await;
+            report.is_waiting = true;
+            continue;
+        }
+        let title = object.to_string();
+        let manifest = owned(object, stack);
+        match applier.apply(&manifest, live.map(|child| &child.live)).await {
+            Ok(Applied::Repaired) => {
+                let by = live.and_then(|child| child.changed_by.as_deref());
+                let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+                report.repaired.push(format!("{title} was changed{by}"));
+            }
+            Ok(Applied::Created | Applied::Changed | Applied::Unchanged) => {}
+            Err(error) => {
+                report.failed(&error);
+                if is_unreachable(&error) {
+                    return report;
+                }
+            }
+        }
+    }
+    for child in unwanted(stack, found, &names, &wanted.leave_components) {
+        delete(applier, child, &mut report).await;
+    }
+    report
+}
+
+/// What this stack controls and doesn't want any more.
+fn unwanted<'a>(
+    stack: &Seen,
+    found: &'a Found,
+    wanted: &HashSet<(Kind, String)>,
+    leave_components: &[&str],
+) -> Vec<&'a Arc<Child>> {
+    let in_use = config_maps_in_use(found);
+    let children = found.children.iter();
+    let unwanted = children.filter(|child| {
+        let is_mine = child.owner.as_ref().is_some_and(|owner| owner.uid == stack.uid);
+        let is_wanted = wanted.contains(&(child.kind, child.key.name.clone()));
+        let is_left = child
+            .component
+            .as_deref()
+            .is_some_and(|component| leave_components.contains(&component));
+        let holds = match child.kind {
+            Kind::ConfigMap => in_use.contains(child.key.name.as_str()),
+            // Traces may be in it. It goes with the stack.
+            Kind::PersistentVolumeClaim => true,
+            _ => false,
+        };
+        is_mine && !is_wanted && !is_left && !holds
+    });
+    unwanted.collect()
+}
+
+/// Pods that start again must find what they had.
+fn config_maps_in_use(found: &Found) -> HashSet<&str> {
+    let deployments = found.children.iter().filter_map(|child| match &child.detail {
+        Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
+        Detail::Service(_) | Detail::None => None,
+    });
+    let pods = found.pods.iter().filter_map(|pod: &Pod| pod.spec.as_ref());
+    deployments.chain(pods).flat_map(config_maps).collect()
+}
+
+fn config_maps(pod: &PodSpec) -> impl Iterator<Item = &str> {
+    let volumes = pod.volumes.iter().flatten();
+    volumes.filter_map(|volume| Some(volume.config_map.as_ref()?.name.as_str()))
+}
+
+fn is_of_an_earlier_stack(child: &Child, stack: &Seen) -> bool {
+    let owner = child.owner.as_ref();
+    owner.is_some_and(|owner| owner.name == stack.key.name && owner.uid != stack.uid)
+}
+
+async fn delete(applier: &Applier, child: &Child, report: &mut Report) {
+    let (resource, uid) = (child.kind.resource(), &child.live.uid);
+    if let Err(error) = applier.delete(&resource, &child.key, uid).await {
+        report.failed(&error);
+    }
+}
+
+/// The object in the stack's namespace, to go when the stack goes.
+fn owned(object: Object, stack: &Seen) -> Manifest {
+    let Object { kind, mut body } = object;
+    body.metadata.namespace = Some(stack.key.namespace.clone());
+    body.metadata.owner_references = Some(vec![OwnerReference {
+        api_version: API_VERSION.to_owned(),
+        kind: TracingStack::KIND.to_owned(),
+        name: stack.key.name.clone(),
+        uid: stack.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }]);
+    Manifest {
+        resource: kind.resource(),
+        object: body,
+    }
+}
+
+fn is_unreachable(error: &ApplyError) -> bool {
+    match error {
+        ApplyError::Read { source, .. }
+        | ApplyError::Apply { source, .. }
+        | ApplyError::Delete { source, .. } => source.code().is_none(),
+        ApplyError::NameTaken { .. } | ApplyError::Encode { .. } => false,
+    }
+}
+
+impl Report {
+    fn failed(&mut self, error: &ApplyError) {
+        let reason = match error {
+            ApplyError::NameTaken { .. } => "NameTaken",
+            _ => "ApplyFailed",
+        };
+        self.problems.push(Problem {
+            reason,
+            message: explained(error),
+        });
+    }
+}
+
+/// What happened and what the API server said to it.
+fn explained(error: &ApplyError) -> String {
+    let source = match error {
+        ApplyError::Read { source, .. }
+        | ApplyError::Apply { source, .. }
+        | ApplyError::Delete { source, .. } => source,
+        ApplyError::NameTaken { .. } | ApplyError::Encode { .. } => return error.to_string(),
+    };
+    match source.message() {
+        Some(message) => format!("{error}: {message}"),
+        None => format!("{error}: {source}"),
+    }
+}

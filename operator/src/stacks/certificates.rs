@@ -1,0 +1,152 @@
+//! The trust between the policies' doors and their clients: a certificate authority of the
+//! operator's own, and the doors' certificate, each in a Secret of the operator's namespace.
+//!
+//! Nothing outside of the operator has to be installed for it. Private keys are never logged, and
+//! only this role can read them through the API.
+
+mod issue;
+mod kept;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use tokio::sync::watch;
+
+pub use kept::Lives;
+use kept::{DecideError, Decided};
+
+use super::MANAGER;
+use crate::{
+    kubernetes::{CallError, DEADLINE, within},
+    lease::Leadership,
+};
+
+/// The Secret of the authority.
+pub const AUTHORITY: &str = "spoor-ca";
+/// The Secret of the doors' certificate.
+pub const DOORS: &str = "spoor-doors-tls";
+
+/// Looked at at least this often, so that a Secret that somebody emptied is made anew.
+const LOOK: Duration = Duration::from_secs(600);
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Why a certificate is not there.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("can't read Secret \"{secret}\"")]
+    Read {
+        secret: &'static str,
+        #[source]
+        source: CallError,
+    },
+    #[error("can't write Secret \"{secret}\"")]
+    Write {
+        secret: &'static str,
+        #[source]
+        source: CallError,
+    },
+    #[error(transparent)]
+    Decide(#[from] DecideError),
+}
+
+/// Keeps both certificates valid.
+pub struct Keeper {
+    secrets: Api<Secret>,
+    names: Vec<String>,
+    lives: Lives,
+    told: watch::Sender<Option<String>>,
+}
+
+impl Keeper {
+    /// For the operator's namespace, and doors that are known by these names.
+    #[must_use]
+    pub fn new(client: Client, namespace: &str, names: Vec<String>, lives: Lives) -> Self {
+        Self {
+            secrets: Api::namespaced(client, namespace),
+            names,
+            lives,
+            told: watch::Sender::new(None),
+        }
+    }
+
+    /// The authority's certificates in PEM, once they are there.
+    #[must_use]
+    pub fn authority(&self) -> watch::Receiver<Option<String>> {
+        self.told.subscribe()
+    }
+
+    /// Makes what is missing and replaces what is due, for ever; only while nobody else can be the
+    /// leader.
+    pub async fn run(self, mut leadership: watch::Receiver<Leadership>) {
+        let mut is_failing = false;
+        loop {
+            if leadership.wait_for(Leadership::is_certain).await.is_err() {
+                return;
+            }
+            let pause = match self.look(Timestamp::now()).await {
+                Ok(due) => {
+                    is_failing = false;
+                    due.clamp(Duration::from_secs(1), LOOK)
+                }
+                Err(error) => {
+                    if !is_failing {
+                        tracing::error!(
+                            error = &error as &dyn std::error::Error,
+                            "the doors' certificate can't be kept valid"
+                        );
+                    }
+                    is_failing = true;
+                    RETRY
+                }
+            };
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Brings both to what they should be, and says how long that holds.
+    async fn look(&self, now: Timestamp) -> Result<Duration, Error> {
+        let found = self.read(AUTHORITY).await?;
+        let authority = kept::authority(AUTHORITY, found.as_ref(), now, self.lives.authority)?;
+        self.write(AUTHORITY, &authority).await?;
+        // Clients should know a new authority before they meet what it signed.
+        self.told.send_if_modified(|told| {
+            let is_new = told.as_ref() != Some(&authority.certificates);
+            *told = Some(authority.certificates.clone());
+            is_new
+        });
+        let found = self.read(DOORS).await?;
+        let (names, life) = (&self.names, self.lives.doors);
+        let doors = kept::doors(DOORS, found.as_ref(), names, &authority, now, life)?;
+        self.write(DOORS, &doors).await?;
+        let due = authority.renew_at.min(doors.renew_at).duration_since(now);
+        Ok(Duration::try_from(due).unwrap_or_default())
+    }
+
+    async fn read(&self, secret: &'static str) -> Result<Option<Secret>, Error> {
+        within(DEADLINE, self.secrets.get_opt(secret))
+            .await
+            .map_err(|source| Error::Read { secret, source })
+    }
+
+    async fn write(&self, name: &'static str, decided: &Decided) -> Result<(), Error> {
+        let Some(secret) = &decided.write else {
+            return Ok(());
+        };
+        let parameters = PatchParams::apply(MANAGER).force();
+        within(DEADLINE, self.secrets.patch(name, &parameters, &Patch::Apply(secret)))
+            .await
+            .map_err(|source| Error::Write {
+                secret: name,
+                source,
+            })?;
+        tracing::info!(secret = name, renew_at = %decided.renew_at, "made a certificate");
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! Makes the certificate authority and what it signs.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Clocks of clients may be so far behind.
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
+
+/// A certificate and its key, both in PEM. It can't be printed: nobody should.
+pub struct Issued {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+    /// When it ends.
+    pub not_after: Timestamp,
+}
+
+/// A certificate authority for so long.
+///
+/// # Errors
+/// When there is no randomness, or the time can't be written.
+pub fn authority(now: Timestamp, life: Duration) -> Result<Issued, rcgen::Error> {
+    let key = KeyPair::generate()?;
+    let mut parameters = authority_parameters(&key)?;
+    let not_after = within(&mut parameters, now, life);
+    let certificate = parameters.self_signed(&key)?;
+    Ok(Issued {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+        not_after,
+    })
+}
+
+/// A server's certificate for these DNS names, signed by the authority with this key.
+///
+/// # Errors
+/// When the key is none, or a name is no DNS name.
+pub fn server(
+    authority_key: &str,
+    names: &[String],
+    now: Timestamp,
+    life: Duration,
+) -> Result<Issued, rcgen::Error> {
+    let authority_key = KeyPair::from_pem(authority_key)?;
+    let issuer = Issuer::new(authority_parameters(&authority_key)?, authority_key);
+    let key = KeyPair::generate()?;
+    let mut parameters = CertificateParams::new(names.to_vec())?;
+    let common = names.first().map_or("spoor", String::as_str);
+    // A common name has at most 64 letters; clients look at the alternative names only.
+    parameters.distinguished_name = named(common.get(..64).unwrap_or(common));
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    parameters.use_authority_key_identifier_extension = true;
+    let not_after = within(&mut parameters, now, life);
+    let certificate = parameters.signed_by(&key, &issuer)?;
+    Ok(Issued {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+        not_after,
+    })
+}
+
+/// The same for the same key, so that the key alone is enough to sign with.
+fn authority_parameters(key: &KeyPair) -> Result<CertificateParams, rcgen::Error> {
+    let mut parameters = CertificateParams::new(vec![])?;
+    let id = xxh3_64(&key.subject_public_key_info());
+    parameters.distinguished_name = named(&format!("spoor.dev {id:016x}"));
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::CrlSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
+    Ok(parameters)
+}
+
+fn named(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    name
+}
+
+/// Sets from when to when, and gives the end.
+fn within(parameters: &mut CertificateParams, now: Timestamp, life: Duration) -> Timestamp {
+    let now = u64::try_from(now.as_second()).unwrap_or_default();
+    let begins = now.saturating_sub(CLOCK_SKEW.as_secs());
+    let ends = now.saturating_add(life.as_secs());
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    parameters.not_before = epoch + Duration::from_secs(begins);
+    parameters.not_after = epoch + Duration::from_secs(ends);
+    let ends = i64::try_from(ends).unwrap_or(i64::MAX);
+    Timestamp::from_second(ends).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,143 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+
+use super::kept::{self, DecideError, Decided, Lives};
+
+const NAME: &str = "spoor-policies.spoor.svc";
+
+fn names() -> Vec<String> {
+    vec![NAME.to_owned(), format!("{NAME}.cluster.local")]
+}
+
+fn later(now: Timestamp, by: Duration) -> Timestamp {
+    now + SignedDuration::try_from(by).unwrap()
+}
+
+fn first(now: Timestamp) -> (Decided, Decided) {
+    let lives = Lives::default();
+    let authority = kept::authority("ca", None, now, lives.authority).unwrap();
+    let doors = kept::doors("doors", None, &names(), &authority, now, lives.doors).unwrap();
+    (authority, doors)
+}
+
+/// Whether a client that trusts `authority` accepts a server with this certificate.
+fn shake_hands(authority: &str, server: &Decided, name: &str) -> Result<(), rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let chain = CertificateDer::pem_slice_iter(server.certificates.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(server.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain.map(Result::unwrap).collect(), key)?;
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut client = ClientConnection::new(Arc::new(client), name)?;
+    let mut server = ServerConnection::new(Arc::new(config))?;
+    while client.is_handshaking() || server.is_handshaking() {
+        let mut sent = vec![];
+        client.write_tls(&mut sent).unwrap();
+        server.read_tls(&mut sent.as_slice()).unwrap();
+        server.process_new_packets()?;
+        let mut sent = vec![];
+        server.write_tls(&mut sent).unwrap();
+        client.read_tls(&mut sent.as_slice()).unwrap();
+        client.process_new_packets()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_client_that_trusts_the_authority_accepts_the_doors_by_their_names_only() {
+    let (authority, doors) = first(Timestamp::now());
+    shake_hands(&authority.certificates, &doors, NAME).unwrap();
+    shake_hands(&authority.certificates, &doors, &format!("{NAME}.cluster.local")).unwrap();
+    assert!(shake_hands(&authority.certificates, &doors, "elsewhere.spoor.svc").is_err());
+    let (stranger, _) = first(Timestamp::now());
+    assert!(shake_hands(&stranger.certificates, &doors, NAME).is_err());
+}
+
+#[test]
+fn nothing_is_written_until_two_thirds_of_the_life_are_over() {
+    let now = Timestamp::now();
+    let (authority, doors) = first(now);
+    let (ca, tls) = (authority.write.unwrap(), doors.write.unwrap());
+    let life = Lives::default().doors;
+    for (age, is_due) in [(life / 2, false), (life / 3 * 2 + Duration::from_secs(1), true)] {
+        let now = later(now, age);
+        let authority = kept::authority("ca", Some(&ca), now, Lives::default().authority).unwrap();
+        assert!(authority.write.is_none());
+        let again = kept::doors("doors", Some(&tls), &names(), &authority, now, life).unwrap();
+        assert_eq!(again.write.is_some(), is_due, "after {age:?}");
+    }
+}
+
+#[test]
+fn a_new_authority_leaves_the_old_one_trusted_and_its_certificate_in_use() {
+    let lives = Lives::default();
+    let now = Timestamp::now();
+    let (authority, _) = first(now);
+    let ca = authority.write.as_ref().unwrap();
+    // The doors' certificate is young when the authority is due.
+    let due = later(now, lives.authority / 3 * 2);
+    let before = later(due, Duration::ZERO) - SignedDuration::from_hours(24);
+    let doors = kept::doors("doors", None, &names(), &authority, before, lives.doors).unwrap();
+    let new = kept::authority("ca", Some(ca), due, lives.authority).unwrap();
+    assert!(new.write.is_some());
+    assert_ne!(new.key, authority.key);
+    assert!(new.certificates.contains(authority.certificates.trim()));
+    let tls = doors.write.unwrap();
+    let kept = kept::doors("doors", Some(&tls), &names(), &new, due, lives.doors).unwrap();
+    assert!(kept.write.is_none(), "clients may not know the new authority yet");
+    // The one after the next forgets the first.
+    let again = new.write.as_ref().unwrap();
+    let third = later(due, lives.authority / 3 * 2);
+    let third = kept::authority("ca", Some(again), third, lives.authority).unwrap();
+    assert!(!third.certificates.contains(authority.certificates.trim()));
+}
+
+#[test]
+fn other_names_or_a_lost_authority_make_a_new_certificate() {
+    let now = Timestamp::now();
+    let life = Lives::default().doors;
+    let (authority, doors) = first(now);
+    let tls = doors.write.unwrap();
+    let other = vec!["other.spoor.svc".to_owned()];
+    let renamed = kept::doors("doors", Some(&tls), &other, &authority, now, life).unwrap();
+    shake_hands(&authority.certificates, &renamed, "other.spoor.svc").unwrap();
+    let (stranger, _) = first(now);
+    let signed = kept::doors("doors", Some(&tls), &names(), &stranger, now, life).unwrap();
+    assert!(signed.write.is_some());
+    shake_hands(&stranger.certificates, &signed, NAME).unwrap();
+}
+
+#[test]
+fn an_empty_secret_is_filled_and_a_foreign_one_left_alone() {
+    let now = Timestamp::now();
+    let life = Lives::default().authority;
+    let mut secret = Secret::default();
+    assert!(kept::authority("ca", Some(&secret), now, life).unwrap().write.is_some());
+    let data = [("ca.crt", "theirs"), ("ca.key", "theirs")];
+    let data = data.map(|(key, text)| (key.to_owned(), ByteString(text.as_bytes().to_vec())));
+    secret.data = Some(data.into());
+    let refused = kept::authority("ca", Some(&secret), now, life).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, DecideError::Foreign(_)));
+    assert_eq!(
+        refused.to_string(),
+        "Secret \"ca\" holds something that Spoor didn't put there: delete it or rename it"
+    );
+}

@@ -1,0 +1,215 @@
+//! What the cluster has of the objects that the operator makes.
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
+        networking::v1::NetworkPolicy,
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Api, Client, Resource, runtime::watcher::Config};
+use serde::{Serialize, de::DeserializeOwned};
+use spoor_api::TracingStack;
+
+use super::{
+    MANAGER,
+    build::{
+        labels::{Component, INSTANCE, MANAGED_BY, NAME, OPERATOR},
+        object::{Kind, Part},
+    },
+};
+use crate::kubernetes::{
+    apply::Live,
+    watch::{Key, Watched, Watches},
+};
+
+/// An object that the operator has made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its place.
+    pub key: Key,
+    /// What applying needs to know of it.
+    pub live: Live,
+    /// The stack that its label names.
+    pub instance: Option<String>,
+    /// The part of the stack that its label names.
+    pub component: Option<String>,
+    /// The stack that controls it.
+    pub owner: Option<Owner>,
+    /// Who changed it last, if that was not the operator.
+    pub changed_by: Option<String>,
+    /// What else matters.
+    pub detail: Detail,
+}
+
+/// A stack as owner references name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// What matters of an object of some kinds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Detail {
+    /// All of a Deployment.
+    Deployment(Box<Deployment>),
+    /// A Service's annotations.
+    Service(BTreeMap<String, String>),
+    /// Nothing.
+    None,
+}
+
+/// All objects that the operator has made, and their pods.
+#[derive(Clone, Debug)]
+pub struct Children {
+    kinds: Vec<Watched<Child>>,
+    pods: Watched<Pod>,
+}
+
+impl Children {
+    /// Follows them in one namespace, or in all.
+    #[must_use]
+    pub fn watch(watches: &Watches, client: &Client, namespace: Option<&str>) -> Self {
+        let start = Start {
+            watches,
+            client,
+            namespace,
+        };
+        Self {
+            kinds: vec![
+                start.kind::<ConfigMap>("configmaps", |_| Detail::None),
+                start.kind::<PersistentVolumeClaim>("persistentvolumeclaims", |_| Detail::None),
+                start.kind::<Service>("services", |service| {
+                    Detail::Service(service.metadata.annotations.unwrap_or_default())
+                }),
+                start.kind::<NetworkPolicy>("networkpolicies", |_| Detail::None),
+                start.kind::<PodDisruptionBudget>("poddisruptionbudgets", |_| Detail::None),
+                start.kind::<Deployment>("deployments", |deployment| {
+                    Detail::Deployment(Box::new(trimmed(deployment)))
+                }),
+            ],
+            pods: watches.start("pods", start.api::<Pod>(), selected(), |pod| {
+                Some(trimmed(pod))
+            }),
+        }
+    }
+
+    /// Those that belong to a stack of this name, or belonged to an earlier one.
+    #[must_use]
+    pub fn of_stack(&self, stack: &Key) -> Vec<Arc<Child>> {
+        let within = self.kinds.iter().flat_map(|kind| kind.within(&stack.namespace));
+        let mine = within.filter(|child| match &child.owner {
+            Some(owner) => owner.name == stack.name,
+            None => child.instance.as_ref() == Some(&stack.name),
+        });
+        mine.collect()
+    }
+
+    /// The pods of a stack, those that are ending included.
+    #[must_use]
+    pub fn pods_of_stack(&self, stack: &Key) -> Vec<Pod> {
+        let pods = self.pods.within(&stack.namespace).into_iter();
+        let mine = pods.filter(|pod| label(&pod.metadata, INSTANCE) == Some(&stack.name));
+        mine.map(|pod| (*pod).clone()).collect()
+    }
+}
+
+/// Whether a pod belongs to this part of its stack.
+#[must_use]
+pub fn is_of(pod: &Pod, component: Component) -> bool {
+    label(&pod.metadata, NAME).is_some_and(|name| name == component.as_str())
+}
+
+struct Start<'a> {
+    watches: &'a Watches,
+    client: &'a Client,
+    namespace: Option<&'a str>,
+}
+
+impl Start<'_> {
+    fn kind<K>(&self, name: &'static str, detail: fn(K) -> Detail) -> Watched<Child>
+    where
+        K: Part
+            + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Serialize
+            + Send
+            + 'static,
+    {
+        self.watches.start(name, self.api::<K>(), selected(), move |object: K| {
+            Some(child(object, detail))
+        })
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        match self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        }
+    }
+}
+
+fn selected() -> Config {
+    Config::default().labels(&format!("{MANAGED_BY}={OPERATOR}"))
+}
+
+fn child<K>(object: K, detail: fn(K) -> Detail) -> Child
+where
+    K: Part + Resource<DynamicType = ()> + Serialize,
+{
+    let metadata = object.meta();
+    let owners = metadata.owner_references.iter().flatten();
+    let owner = owners
+        .filter(|owner| owner.controller == Some(true) && owner.kind == TracingStack::KIND)
+        .map(|owner| Owner {
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        })
+        .next();
+    Child {
+        kind: K::KIND,
+        key: Key::of(&object),
+        live: Live::of(&object),
+        instance: label(metadata, INSTANCE).cloned(),
+        component: label(metadata, NAME).cloned(),
+        owner,
+        changed_by: changed_by(metadata),
+        detail: detail(object),
+    }
+}
+
+fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a String> {
+    metadata.labels.as_ref()?.get(name)
+}
+
+/// The status is written by controllers all the time: that is no change.
+fn changed_by(metadata: &ObjectMeta) -> Option<String> {
+    let entries = metadata.managed_fields.iter().flatten();
+    let last = entries
+        .filter(|entry| entry.subresource.is_none())
+        .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
+    last.manager.clone().filter(|manager| manager != MANAGER)
+}
+
+/// Without what changes at every write.
+fn trimmed<K: Resource>(mut object: K) -> K {
+    let metadata = object.meta_mut();
+    metadata.managed_fields = None;
+    metadata.resource_version = None;
+    object
+}

@@ -1,0 +1,120 @@
+//! What the leader does: it reconciles stacks whenever something changed, something ends by
+//! itself, or something failed a while ago.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::{
+    build::{Doors, Surroundings},
+    dereference::Seen,
+    metrics::Metrics,
+    reconcile::Reconciler,
+};
+use crate::{kubernetes::watch::Key, lease::Leadership};
+
+/// What comes together is looked at together.
+const TOGETHER: Duration = Duration::from_millis(20);
+/// Everything is looked at this often though nothing has changed.
+const RESYNC: Duration = Duration::from_secs(600);
+/// After a status could not be written.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Reconciles all stacks.
+pub(super) struct Leader {
+    pub(super) reconciler: Arc<Reconciler>,
+    pub(super) changed: watch::Receiver<u64>,
+    pub(super) authority: watch::Receiver<Option<String>>,
+    pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) doors: Doors,
+    pub(super) cluster_domain: String,
+    pub(super) metrics: Metrics,
+}
+
+impl Leader {
+    /// For ever; writes only while nobody else can be the leader.
+    pub(super) async fn run(mut self) {
+        let mut is_failing = HashMap::new();
+        self.metrics.leader.set(1);
+        loop {
+            let mut leadership = self.leadership.clone();
+            if leadership.wait_for(Leadership::is_certain).await.is_err() {
+                return;
+            }
+            // Services could not know the doors without it.
+            let Some(authority) = self.authority().await else {
+                return;
+            };
+            self.changed.mark_unchanged();
+            let surroundings = Surroundings {
+                doors: self.doors.clone(),
+                cluster_domain: self.cluster_domain.clone(),
+                authority,
+            };
+            let again = self.reconcile_all(&surroundings, &mut is_failing).await;
+            let due = tokio::time::sleep(again.min(RESYNC));
+            tokio::select! {
+                ticked = self.changed.changed() => if ticked.is_err() { return },
+                ticked = self.authority.changed() => if ticked.is_err() { return },
+                () = due => {}
+            }
+            tokio::time::sleep(TOGETHER).await;
+        }
+    }
+
+    async fn authority(&mut self) -> Option<String> {
+        let there = self.authority.wait_for(Option::is_some).await.ok()?;
+        there.clone()
+    }
+
+    /// Gives the time after which to do so again.
+    async fn reconcile_all(
+        &self,
+        surroundings: &Surroundings,
+        is_failing: &mut HashMap<Key, bool>,
+    ) -> Duration {
+        let stacks = self.reconciler.cluster.stacks();
+        is_failing.retain(|key, _| stacks.iter().any(|stack| stack.key == *key));
+        let is_there = |key: &Key| stacks.iter().any(|stack| stack.key == *key);
+        self.reconciler.readings.keep_only(is_there);
+        self.metrics.stacks.set(i64::try_from(stacks.len()).unwrap_or(i64::MAX));
+        let mut again = RESYNC;
+        for stack in stacks.iter().filter(|stack| !stack.is_ending) {
+            let next = self.reconcile(stack, surroundings, is_failing).await;
+            again = again.min(next.unwrap_or(RESYNC));
+        }
+        again
+    }
+
+    async fn reconcile(
+        &self,
+        stack: &Seen,
+        surroundings: &Surroundings,
+        is_failing: &mut HashMap<Key, bool>,
+    ) -> Option<Duration> {
+        let started = Instant::now();
+        let reconciler = &self.reconciler;
+        let result = reconciler.reconcile(stack, surroundings, Timestamp::now()).await;
+        self.metrics.reconciled(started.elapsed());
+        let was_failing = is_failing.insert(stack.key.clone(), result.is_err());
+        match result {
+            Ok(again) => again,
+            Err(error) => {
+                // Once for each time that it begins.
+                if was_failing != Some(true) {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        stack = %stack.key,
+                        "can't say what became of the stack"
+                    );
+                }
+                Some(RETRY)
+            }
+        }
+    }
+}

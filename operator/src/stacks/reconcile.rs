@@ -1,0 +1,301 @@
+//! The six steps, for one stack.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use spoor_api::{
+    API_VERSION, TracingStack,
+    stack::{Route, Stack},
+    status::{Condition, ConditionStatus},
+    tracing_stack::TracingStackStatus,
+};
+
+use super::{
+    apply::{self, Report, Wanted},
+    build::{self, Built, Surroundings, Tiers, entrance, labels::Component},
+    children::Detail,
+    collector::{
+        self, DECIDE, GATHER, SPEC_HASH,
+        rollout::{Live, Observed, Plan, Waiting},
+    },
+    dereference::{Cluster, Found, Seen},
+    preprocess::preprocess,
+    readings::{Look, Readings},
+    route::{self, Fate, Progress, Traffic},
+    status::{self, Findings, Health},
+    validate::validate,
+};
+use crate::kubernetes::{
+    apply::{Applier, ApplyError},
+    events::{Event, Events},
+    resources,
+};
+
+/// After a failure that may pass.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What reconciling needs beside the stack.
+pub struct Reconciler {
+    /// What is followed.
+    pub cluster: Cluster,
+    /// Applies objects.
+    pub applier: Applier,
+    /// Tells events.
+    pub events: Events,
+    /// Asks Collectors how they are.
+    pub readings: Readings,
+}
+
+/// What the Collector's tiers may do now.
+#[derive(Debug, Default)]
+struct Turn {
+    plan: Plan,
+    waiting: Option<Waiting>,
+    again_in: Option<Duration>,
+}
+
+impl Reconciler {
+    /// Brings the cluster to what a stack asks for, and says what became of it. Gives the time
+    /// after which to do so again though nothing has changed.
+    ///
+    /// # Errors
+    /// When the status can't be written.
+    pub async fn reconcile(
+        &self,
+        seen: &Seen,
+        surroundings: &Surroundings,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, ApplyError> {
+        let found = self.cluster.dereference(&seen.key);
+        let asked = preprocess(seen, &found.policies, now);
+        let valid = asked
+            .stack
+            .and_then(|stack| validate(&stack).map_err(|errors| status::sentence(&errors)));
+        let stack = match valid {
+            Ok(stack) => stack,
+            Err(problem) => {
+                let status = status::invalid(&problem, seen, &asked.status, now);
+                self.tell(seen, &asked.status, &status).await?;
+                return Ok(None);
+            }
+        };
+        let health = Health::of(&stack, &found);
+        let leads = leads(&stack, &found);
+        let observed = route::Observed {
+            leads,
+            jaeger_is_ready: health.jaeger.is_available,
+            collector_is_ready: health.gather.is_complete && health.decide.is_complete,
+            collector_exists: health.gather.exists || health.decide.exists,
+        };
+        let progress = route::next(&stack, &observed, now);
+        let needs_collector = progress.collector == Fate::Run;
+        let built = build::build(
+            &stack,
+            surroundings,
+            progress.leads,
+            needs_collector,
+            &asked.tail,
+        );
+        let turn = self.turn(&stack, seen, &found, built.tiers.as_ref(), now).await;
+        let wanted = wanted(built, &turn.plan, progress.collector);
+        let report = apply::apply(&self.applier, seen, &found, wanted).await;
+        let status = Findings {
+            stack: &stack,
+            seen,
+            previous: &asked.status,
+            health: &health,
+            progress: &progress,
+            waiting: turn.waiting,
+            report: &report,
+            doors: &surroundings.doors,
+            pods: &found.pods,
+            now,
+        }
+        .status();
+        self.tell_turn(seen, leads.map(|leads| leads.to), &progress);
+        self.tell_repairs(seen, &report);
+        self.tell(seen, &asked.status, &status).await?;
+        let retry = (!report.problems.is_empty() || report.is_waiting).then_some(RETRY);
+        let moving = match progress.traffic {
+            Traffic::Moving { left } => Some(left),
+            Traffic::Settled | Traffic::Waiting | Traffic::Held => None,
+        };
+        let expiry = asked.next_expiry.map(|end| {
+            let left = end.duration_since(now);
+            Duration::try_from(left).unwrap_or_default()
+        });
+        Ok([retry, moving, turn.again_in, expiry].into_iter().flatten().min())
+    }
+
+    /// What the Collector's tiers may do now.
+    async fn turn(
+        &self,
+        stack: &Stack,
+        seen: &Seen,
+        found: &Found,
+        tiers: Option<&Tiers>,
+        now: Timestamp,
+    ) -> Turn {
+        let Some(tiers) = tiers else {
+            return Turn::default();
+        };
+        let name = |tier: &str| format!("{}-{tier}", stack.name);
+        let gather = status::live(found, &name(GATHER), Component::Gather);
+        let decide = status::live(found, &name(DECIDE), Component::Decide);
+        let observed = |exporter| {
+            let plan = Observed {
+                gather: gather.as_ref().map(|(workload, pods)| Live { workload, pods }),
+                decide: decide.as_ref().map(|(workload, pods)| Live { workload, pods }),
+                exporter,
+            };
+            collector::rollout::plan(&plan, &tiers.collector, now)
+        };
+        let mut plan = observed(collector::exporter::Exporter::Unknown);
+        let is_outdated = decide.as_ref().is_some_and(|(workload, _)| {
+            spec_hash(workload) != spec_hash(&tiers.collector.decide.workload)
+        });
+        let mut again_in = None;
+        if plan.decide && is_outdated {
+            let pods = decide.as_ref().map(|(_, pods)| pods.as_slice());
+            match self.readings.look(&seen.key, pods.unwrap_or_default()).await {
+                Look::Known(exporter) => plan = observed(exporter),
+                Look::Again(after) => {
+                    // Neither tier moves until that is known.
+                    plan.decide = false;
+                    plan.gather = false;
+                    again_in = Some(after);
+                }
+            }
+        }
+        Turn {
+            waiting: plan.waiting,
+            again_in: [plan.again_in, again_in].into_iter().flatten().min(),
+            plan,
+        }
+    }
+
+    /// Writes a status that says something else, with an event for what people should know.
+    async fn tell(
+        &self,
+        seen: &Seen,
+        previous: &TracingStackStatus,
+        status: &TracingStackStatus,
+    ) -> Result<(), ApplyError> {
+        if status == previous {
+            return Ok(());
+        }
+        // Its types are lists and texts: there is nothing that JSON can't say.
+        let value = serde_json::to_value(status).unwrap_or_default();
+        let resource = resources::tracing_stacks();
+        self.applier.apply_status(&resource, &seen.key, value).await?;
+        for condition in &status.conditions {
+            let before = previous.conditions.iter();
+            let before = before.clone().find(|before| before.kind == condition.kind);
+            let is_new = before.is_none_or(|before| {
+                (before.status, &before.reason) != (condition.status, &condition.reason)
+            });
+            let (is_warning, action) = match (condition.kind.as_str(), condition.status) {
+                (Condition::DEGRADED, ConditionStatus::True) => (true, "Reconcile"),
+                (Condition::AVAILABLE, ConditionStatus::True) => (false, "Reconcile"),
+                (Condition::AVAILABLE, ConditionStatus::False) if before.is_some() => {
+                    (true, "Reconcile")
+                }
+                _ => continue,
+            };
+            if is_new {
+                let reason = condition.reason.clone();
+                self.event(seen, is_warning, reason, action, condition.message.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_turn(&self, seen: &Seen, led_to: Option<Route>, progress: &Progress) {
+        let to = progress.leads.to;
+        if let Some(from) = led_to.filter(|from| *from != to) {
+            let note = format!("services now lead to route {} instead of {}", to.as_str(), from.as_str());
+            self.event(seen, false, "RouteTurned".to_owned(), "Route", note);
+        }
+    }
+
+    fn tell_repairs(&self, seen: &Seen, report: &Report) {
+        for repaired in &report.repaired {
+            let note = format!("{repaired}: it is as the stack says again");
+            self.event(seen, true, "Repaired".to_owned(), "Apply", note);
+        }
+    }
+
+    fn event(
+        &self,
+        seen: &Seen,
+        is_warning: bool,
+        reason: String,
+        action: &'static str,
+        note: String,
+    ) {
+        self.events.tell(Event {
+            regarding: ObjectReference {
+                api_version: Some(API_VERSION.to_owned()),
+                kind: Some(TracingStack::KIND.to_owned()),
+                name: Some(seen.key.name.clone()),
+                namespace: Some(seen.key.namespace.clone()),
+                uid: Some(seen.uid.clone()),
+                ..ObjectReference::default()
+            },
+            is_warning,
+            reason,
+            action,
+            note,
+        });
+    }
+}
+
+/// Where the entrance leads now, by its own word.
+fn leads(stack: &Stack, found: &Found) -> Option<entrance::Leads> {
+    let name = entrance::name(stack);
+    let annotations = found.children.iter().find_map(|child| match &child.detail {
+        Detail::Service(annotations) if child.key.name == name => Some(annotations),
+        _ => None,
+    })?;
+    let to = match annotations.get(entrance::ROUTE)?.as_str() {
+        "Direct" => Route::Direct,
+        _ => Route::Collector,
+    };
+    let since = annotations.get(entrance::SINCE);
+    Some(entrance::Leads {
+        to,
+        since: since.and_then(|since| since.parse().ok()),
+    })
+}
+
+/// What is to be applied now, and what is to be left alone.
+fn wanted(built: Built, plan: &Plan, collector: Fate) -> Wanted {
+    let mut wanted = Wanted {
+        apply: built.objects,
+        ..Wanted::default()
+    };
+    if collector == Fate::Stay {
+        wanted.leave_components =
+            vec![Component::Gather.as_str(), Component::Decide.as_str()];
+    }
+    if let Some(tiers) = built.tiers {
+        let tiers = [
+            (plan.gather, tiers.gather, Component::Gather),
+            (plan.decide, tiers.decide, Component::Decide),
+        ];
+        for (is_allowed, objects, component) in tiers {
+            if is_allowed {
+                wanted.apply.extend(objects);
+            } else {
+                wanted.leave_components.push(component.as_str());
+            }
+        }
+    }
+    wanted.apply.sort_by_key(|object| object.kind);
+    wanted
+}
+
+fn spec_hash(workload: &k8s_openapi::api::apps::v1::Deployment) -> Option<&String> {
+    workload.metadata.annotations.as_ref()?.get(SPEC_HASH)
+}

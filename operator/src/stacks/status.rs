@@ -1,0 +1,230 @@
+//! Step 6: what became of a stack, for people and for the role `policies`.
+
+mod conditions;
+mod health;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use spoor_api::{
+    FieldError,
+    stack::{Collector, Jaeger, Route, Stack},
+    status::{Condition, ConditionStatus},
+    tracing_stack::{StackEndpoints, TailInForce, TracingStackStatus},
+};
+
+use self::conditions::{Verdict, conditions};
+pub use self::health::{Health, live};
+use super::{
+    apply::{Problem, Report},
+    build::{Doors, entrance, jaeger},
+    collector::{SPAN_METRICS, rollout::Waiting},
+    dereference::Seen,
+    route::{Fate, Progress, Traffic},
+};
+
+/// The most letters of a condition's message.
+const MAX_MESSAGE: usize = 4096;
+
+/// What is known of a stack after it was looked after.
+#[derive(Debug)]
+pub struct Findings<'a> {
+    /// The stack.
+    pub stack: &'a Stack,
+    /// As it is in the cluster.
+    pub seen: &'a Seen,
+    /// What was last said of it.
+    pub previous: &'a TracingStackStatus,
+    /// How its parts are.
+    pub health: &'a Health,
+    /// Where traffic is.
+    pub progress: &'a Progress,
+    /// What a tier of the Collector waits for.
+    pub waiting: Option<Waiting>,
+    /// What came of applying.
+    pub report: &'a Report,
+    /// Where the policies' doors are.
+    pub doors: &'a Doors,
+    /// Its pods.
+    pub pods: &'a [Pod],
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl Findings<'_> {
+    /// The status of a stack that is valid.
+    #[must_use]
+    pub fn status(&self) -> TracingStackStatus {
+        let verdicts = [
+            (Condition::AVAILABLE, self.available()),
+            (Condition::PROGRESSING, self.progressing()),
+            (Condition::DEGRADED, self.degraded()),
+        ];
+        let generation = self.seen.generation;
+        TracingStackStatus {
+            conditions: conditions(verdicts, generation, &self.previous.conditions, self.now),
+            observed_generation: generation,
+            endpoints: Some(self.endpoints()),
+            route: Some(self.progress.route()),
+            storage: Some(match &self.stack.jaeger {
+                Jaeger::Managed(jaeger) => jaeger.storage.word().to_owned(),
+                Jaeger::Existing(_) => "Existing".to_owned(),
+            }),
+            tail: self.tail(),
+        }
+    }
+
+    /// Whether spans find their way and traces can be asked for.
+    fn available(&self) -> Verdict {
+        let leads_to = self.progress.leads.to;
+        let mut missing = vec![];
+        if leads_to == Route::Collector && matches!(self.stack.collector, Collector::Managed(_)) {
+            missing.extend((!self.health.gather.is_available).then_some("the gathering Collector"));
+            missing.extend((!self.health.decide.is_available).then_some("the deciding Collector"));
+        }
+        if matches!(self.stack.jaeger, Jaeger::Managed(_)) && !self.health.jaeger.is_available {
+            missing.push("Jaeger");
+        }
+        if missing.is_empty() {
+            Verdict::new(ConditionStatus::True, "Ready", "takes spans and answers for traces")
+        } else {
+            let message = format!("{} has no pod that is ready", missing.join(", nor "));
+            Verdict::new(ConditionStatus::False, "NotReady", message)
+        }
+    }
+
+    /// Whether something is on its way.
+    fn progressing(&self) -> Verdict {
+        let is_true = |reason, message: String| Verdict::new(ConditionStatus::True, reason, message);
+        let to = self.progress.leads.to;
+        match self.progress.traffic {
+            Traffic::Waiting => {
+                let wanted = self.stack.route.as_str();
+                return is_true(
+                    "WaitingForRoute",
+                    format!("route {wanted} is not ready yet: traffic stays on {}", to.as_str()),
+                );
+            }
+            Traffic::Moving { .. } => {
+                let from = self.progress.route().as_str();
+                return is_true(
+                    "MovingTraffic",
+                    format!(
+                        "new connections take route {}; those on {from} end and hand on what they hold",
+                        to.as_str()
+                    ),
+                );
+            }
+            Traffic::Held => {
+                return is_true(
+                    "MovingTraffic",
+                    "the Collector stays until Jaeger is ready to take what it may still hold"
+                        .to_owned(),
+                );
+            }
+            Traffic::Settled => {}
+        }
+        if let Some(waiting) = self.waiting {
+            return is_true("RollingOut", waiting.to_string());
+        }
+        let rolling: Vec<_> = self.parts().filter(|(_, part)| !part.is_complete).collect();
+        if self.report.is_waiting {
+            let message = "waits until what an earlier stack of this name left is gone";
+            return is_true("Replacing", message.to_owned());
+        }
+        if rolling.is_empty() {
+            return Verdict::new(ConditionStatus::False, "Settled", "everything is as asked for");
+        }
+        let names: Vec<_> = rolling.into_iter().map(|(name, _)| name).collect();
+        is_true("RollingOut", format!("waits for the pods of {}", names.join(" and ")))
+    }
+
+    /// Whether something is wrong that doesn't pass by itself.
+    fn degraded(&self) -> Verdict {
+        if let Some(first) = self.report.problems.first() {
+            return Verdict::new(ConditionStatus::True, first.reason, messages(&self.report.problems));
+        }
+        let failing = health::failing(self.pods);
+        if failing.is_empty() {
+            Verdict::new(ConditionStatus::False, "AsExpected", "nothing is wrong")
+        } else {
+            Verdict::new(ConditionStatus::True, "PodsFailing", failing.join("; "))
+        }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &health::Part)> {
+        let jaeger = matches!(self.stack.jaeger, Jaeger::Managed(_));
+        let collector = self.progress.collector == Fate::Run
+            && matches!(self.stack.collector, Collector::Managed(_));
+        let jaeger = jaeger.then_some(("Jaeger", &self.health.jaeger));
+        let gather = collector.then_some(("the gathering Collector", &self.health.gather));
+        let decide = collector.then_some(("the deciding Collector", &self.health.decide));
+        [jaeger, gather, decide].into_iter().flatten()
+    }
+
+    fn endpoints(&self) -> StackEndpoints {
+        let Stack { namespace, name, .. } = self.stack;
+        let has_collector = matches!(self.stack.collector, Collector::Managed(_))
+            && self.progress.collector == Fate::Run;
+        StackEndpoints {
+            otlp: Some(entrance::address(self.stack)),
+            query: match &self.stack.jaeger {
+                Jaeger::Managed(_) => {
+                    let service = jaeger::query_name(self.stack);
+                    Some(format!("{service}.{namespace}.svc:{}", jaeger::HTTP_QUERY))
+                }
+                Jaeger::Existing(existing) => existing.query.as_ref().map(ToString::to_string),
+            },
+            sampling: Some(format!("{}:5778", self.doors.host())),
+            prometheus: has_collector
+                .then(|| format!("{name}-gather.{namespace}.svc:{SPAN_METRICS}")),
+        }
+    }
+
+    /// While a rollout is under way it is what was in force before.
+    fn tail(&self) -> Option<TailInForce> {
+        let is_managed = matches!(self.stack.collector, Collector::Managed(_));
+        if !is_managed || self.progress.collector == Fate::Go {
+            return None;
+        }
+        self.health.tail.clone().or_else(|| self.previous.tail.clone())
+    }
+}
+
+/// The status of a stack that is not valid: what ran before runs on.
+#[must_use]
+pub fn invalid(
+    problem: &str,
+    seen: &Seen,
+    previous: &TracingStackStatus,
+    now: Timestamp,
+) -> TracingStackStatus {
+    let verdict = Verdict::new(
+        ConditionStatus::True,
+        "Invalid",
+        format!("{problem}; what ran before runs on"),
+    );
+    let degraded = [(Condition::DEGRADED, verdict)];
+    let degraded = conditions(degraded, seen.generation, &previous.conditions, now);
+    let others = previous.conditions.iter();
+    let others = others.filter(|condition| condition.kind != Condition::DEGRADED);
+    TracingStackStatus {
+        conditions: others.cloned().chain(degraded).collect(),
+        observed_generation: seen.generation,
+        ..previous.clone()
+    }
+}
+
+/// All that is wrong with a stack, in one line.
+#[must_use]
+pub fn sentence(errors: &[FieldError]) -> String {
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    errors.join("; ")
+}
+
+fn messages(problems: &[Problem]) -> String {
+    let all: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    all.join("; ")
+}
+

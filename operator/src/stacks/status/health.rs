@@ -1,0 +1,140 @@
+//! How the parts of a stack are, by what their Deployments and pods say.
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use spoor_api::{stack::Stack, tracing_stack::TailInForce};
+
+use crate::stacks::{
+    build::{jaeger, labels::Component},
+    children::{Detail, is_of},
+    collector::{DECIDE, GATHER, rollout::Live},
+    dereference::Found,
+};
+
+/// Why a container waits, if that is not its beginning.
+const FAILURES: [&str; 7] = [
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+];
+/// The most pods of which a message speaks.
+const MOST_PODS: usize = 5;
+
+/// How the parts of a stack are.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Jaeger.
+    pub jaeger: Part,
+    /// The tier that gathers.
+    pub gather: Part,
+    /// The tier that decides.
+    pub decide: Part,
+    /// The tail rules of the deciding pod, once no other decides beside it.
+    pub tail: Option<TailInForce>,
+}
+
+/// How a part is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Whether there is any of it.
+    pub exists: bool,
+    /// Whether one of its pods is ready.
+    pub is_available: bool,
+    /// Whether all of its pods are ready and of the latest revision, and no others are left.
+    pub is_complete: bool,
+}
+
+impl Health {
+    /// By what was found.
+    #[must_use]
+    pub fn of(stack: &Stack, found: &Found) -> Self {
+        let part = |name: String, component| {
+            let (deployment, pods) = live(found, &name, component)?;
+            let live = Live {
+                workload: deployment,
+                pods: &pods,
+            };
+            let tail = live.tail_in_force().map(|(digest, policies)| TailInForce {
+                digest: digest.to_owned(),
+                policies,
+            });
+            let part = Part {
+                exists: true,
+                is_available: is_available(deployment),
+                is_complete: live.is_complete() && all_ready(deployment),
+            };
+            Some((part, tail))
+        };
+        let name = |tier: &str| format!("{}-{tier}", stack.name);
+        let (decide, tail) = part(name(DECIDE), Component::Decide).unwrap_or_default();
+        Self {
+            jaeger: part(jaeger::name(stack), Component::Jaeger).unwrap_or_default().0,
+            gather: part(name(GATHER), Component::Gather).unwrap_or_default().0,
+            decide,
+            tail,
+        }
+    }
+}
+
+/// A part's Deployment and its pods, those that are ending included.
+#[must_use]
+pub fn live<'a>(
+    found: &'a Found,
+    name: &str,
+    component: Component,
+) -> Option<(&'a Deployment, Vec<Pod>)> {
+    let deployment = found.children.iter().find_map(|child| match &child.detail {
+        Detail::Deployment(deployment) if child.key.name == name => Some(&**deployment),
+        _ => None,
+    })?;
+    let pods = found.pods.iter().filter(|pod| is_of(pod, component));
+    Some((deployment, pods.cloned().collect()))
+}
+
+fn is_available(deployment: &Deployment) -> bool {
+    let status = deployment.status.as_ref();
+    status.and_then(|status| status.available_replicas).unwrap_or(0) > 0
+}
+
+fn all_ready(deployment: &Deployment) -> bool {
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let status = deployment.status.as_ref();
+    status.and_then(|status| status.ready_replicas).unwrap_or(0) >= wanted
+}
+
+/// Pods that can't start or that no node takes, and why.
+pub(super) fn failing(pods: &[Pod]) -> Vec<String> {
+    let staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let mut failing: Vec<String> = staying.filter_map(failure).collect();
+    failing.sort();
+    if failing.len() > MOST_PODS {
+        let more = failing.len() - MOST_PODS;
+        failing.truncate(MOST_PODS);
+        failing.push(format!("and {more} more"));
+    }
+    failing
+}
+
+fn failure(pod: &Pod) -> Option<String> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let status = pod.status.as_ref()?;
+    let waiting = status.container_statuses.iter().flatten().find_map(|container| {
+        let waiting = container.state.as_ref()?.waiting.as_ref()?;
+        let reason = waiting.reason.as_deref()?;
+        let message = waiting.message.as_deref().unwrap_or_default();
+        FAILURES
+            .contains(&reason)
+            .then(|| format!("pod {name}: {reason} {message}").trim_end().to_owned())
+    });
+    waiting.or_else(|| {
+        let conditions = status.conditions.iter().flatten();
+        let mut unscheduled = conditions.filter(|condition| {
+            condition.type_ == "PodScheduled" && condition.status == "False"
+        });
+        let message = unscheduled.next()?.message.as_deref().unwrap_or("no node takes it");
+        Some(format!("pod {name}: {message}"))
+    })
+}

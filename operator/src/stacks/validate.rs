@@ -1,0 +1,112 @@
+//! Step 3: from what a stack says to what it means, or all that is wrong with it.
+
+use k8s_openapi::api::core::v1::{Affinity, TopologySpreadConstraint};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use spoor_api::{
+    FieldError, FieldPath, TracingStack,
+    stack::{Collector, Jaeger, Route, Scheduling, Stack},
+};
+
+use super::build::entrance::existing;
+
+/// Checks a stack. Most of what can be wrong the API server has refused already.
+///
+/// # Errors
+/// Each field that is wrong.
+pub fn validate(stack: &TracingStack) -> Result<Stack, Vec<FieldError>> {
+    let stack = stack.validate()?;
+    let mut errors = vec![];
+    let spec = FieldPath::root().field("spec");
+    let at = |part: &str| spec.field(part).field("scheduling");
+    if let Jaeger::Managed(jaeger) = &stack.jaeger {
+        scheduling(&jaeger.pod.scheduling, &at("jaeger"), &mut errors);
+    }
+    if let Collector::Managed(collector) = &stack.collector {
+        scheduling(&collector.pod.scheduling, &at("collector"), &mut errors);
+    }
+    one_port(&stack, &spec, &mut errors);
+    if errors.is_empty() {
+        Ok(stack)
+    } else {
+        Err(errors)
+    }
+}
+
+/// Services have one address with one port, whatever the route.
+fn one_port(stack: &Stack, spec: &FieldPath, errors: &mut Vec<FieldError>) {
+    let (Some(collector), Some(jaeger)) = (
+        existing(stack, Route::Collector),
+        existing(stack, Route::Direct),
+    ) else {
+        return;
+    };
+    if collector.port() != jaeger.port() {
+        let at = spec.field("collector").field("existing").field("otlp");
+        let problem = format!(
+            "must have the port of jaeger.existing.otlp, {}, not {}: services keep one port on \
+             either route",
+            jaeger.port(),
+            collector.port()
+        );
+        errors.push(FieldError::new(at, problem));
+    }
+}
+
+/// What Kubernetes gives the shape must have that shape: it is handed on as it is written.
+fn scheduling(scheduling: &Scheduling, at: &FieldPath, errors: &mut Vec<FieldError>) {
+    if let Some(affinity) = &scheduling.affinity {
+        shape::<Affinity>(&affinity.0, at.field("affinity"), errors);
+    }
+    let spread = at.field("topologySpreadConstraints");
+    for (index, constraint) in scheduling.topology_spread_constraints.iter().enumerate() {
+        shape::<TopologySpreadConstraint>(&constraint.0, spread.index(index), errors);
+    }
+}
+
+fn shape<T: DeserializeOwned>(
+    fields: &Map<String, Value>,
+    at: FieldPath,
+    errors: &mut Vec<FieldError>,
+) {
+    if let Err(error) = serde_json::from_value::<T>(Value::Object(fields.clone())) {
+        let problem = format!("must be as in a pod's spec: {error}");
+        errors.push(FieldError::new(at, problem));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rstest::rstest;
+    use serde_json::json;
+    use spoor_api::Metadata;
+
+    use super::*;
+
+    #[rstest]
+    #[case(
+        json!({"jaeger": {"scheduling": {"affinity": {"nodeAffinity": 7}}}}),
+        "spec.jaeger.scheduling.affinity: must be as in a pod's spec"
+    )]
+    #[case(
+        json!({"collector": {"scheduling": {"topologySpreadConstraints": [{"maxSkew": "x"}]}}}),
+        "spec.collector.scheduling.topologySpreadConstraints[0]: must be as in a pod's spec"
+    )]
+    #[case(
+        json!({
+            "collector": {"existing": {"otlp": "collector.tools.svc:4317"}},
+            "jaeger": {"existing": {"otlp": "jaeger.tools.svc:14317"}},
+        }),
+        "spec.collector.existing.otlp: must have the port of jaeger.existing.otlp, 14317, not 4317"
+    )]
+    fn names_the_field(#[case] spec: Value, #[case] expected: &str) {
+        let spec = serde_json::from_value(spec).unwrap();
+        let stack = TracingStack::new(Metadata::named("tracing"), spec);
+        let errors = validate(&stack).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        let found = errors[0].to_string();
+        assert!(found.starts_with(expected), "{found}");
+    }
+}
