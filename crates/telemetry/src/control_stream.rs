@@ -5,6 +5,7 @@
 //! and it tries again until it is stopped.
 
 mod backoff;
+mod credentials;
 mod session;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -16,13 +17,16 @@ use tonic::transport::Endpoint;
 
 use crate::{batch::SpanCounts, faults::Faults, sampler::Live};
 
-use session::{Ended, Memory};
+pub use credentials::{Credentials, CredentialsError};
+use session::{Ended, Lost, Memory};
 
 /// What the stream needs to know and what it writes to.
 #[derive(Clone)]
 pub struct ControlStream {
     /// Where the control plane listens, such as `http://127.0.0.1:5779`.
     pub endpoint: Endpoint,
+    /// What secures the stream.
+    pub credentials: Credentials,
     /// Whose plan to ask for.
     pub service: ServiceName,
     /// This start of the process: OpenTelemetry's `service.instance.id`.
@@ -50,6 +54,8 @@ pub struct Pace {
     pub farewell: Duration,
     /// Between two attempts to connect, at most.
     pub retry: Duration,
+    /// The same while the control plane denies this process its plan.
+    pub denied: Duration,
     /// Between two HTTP/2 pings; a peer that leaves one unanswered as long is gone.
     pub keep_alive: Duration,
 }
@@ -62,6 +68,7 @@ impl Default for Pace {
             deadline: Duration::from_secs(2),
             farewell: Duration::from_secs(1),
             retry: Duration::from_millis(800),
+            denied: Duration::from_secs(10),
             keep_alive: Duration::from_secs(5),
         }
     }
@@ -76,26 +83,69 @@ pub async fn run(stream: ControlStream, shutdown: CancellationToken) {
 }
 
 async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
-    let mut memory = Memory::new(stream.pace.retry);
-    let mut was_reachable = true;
+    let mut memory = Memory::new();
+    let mut trouble = None;
     loop {
-        match session::run(stream, shutdown, &mut memory).await {
+        let error = match session::run(stream, shutdown, &mut memory).await {
             Ended::ShutDown => return,
             Ended::Lost { error, was_open } => {
-                if was_open || was_reachable {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "control plane lost; the last plan stays in force"
-                    );
+                if was_open {
+                    trouble = None;
                 }
-                was_reachable = false;
+                error
             }
+        };
+        let newly = Trouble::of(&error);
+        if trouble.as_ref() != Some(&newly) {
+            newly.log(&error);
         }
+        let longest = match newly {
+            Trouble::Denied(_) => stream.pace.denied,
+            Trouble::Credentials(_) | Trouble::Unreachable => stream.pace.retry,
+        };
+        trouble = Some(newly);
         let stopped = shutdown
-            .run_until_cancelled(tokio::time::sleep(memory.backoff.next()))
+            .run_until_cancelled(tokio::time::sleep(memory.backoff.next(longest)))
             .await;
         if stopped.is_none() {
             return;
+        }
+    }
+}
+
+/// What keeps it from the control plane; said once, and again when it is something else.
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    Unreachable,
+    Credentials(String),
+    Denied(String),
+}
+
+impl Trouble {
+    fn of(error: &Lost) -> Self {
+        match error {
+            Lost::Denied(_) => Self::Denied(error.to_string()),
+            Lost::Credentials(error) => Self::Credentials(error.to_string()),
+            _ => Self::Unreachable,
+        }
+    }
+
+    fn log(&self, error: &Lost) {
+        let error = error as &dyn std::error::Error;
+        match self {
+            Self::Unreachable => {
+                tracing::warn!(error, "control plane lost; the last plan stays in force");
+            }
+            Self::Credentials(_) => {
+                tracing::warn!(
+                    error,
+                    "control plane not asked; the last plan stays in force"
+                );
+            }
+            Self::Denied(_) => tracing::warn!(
+                error,
+                "the control plane denies this service its plan; the last one stays in force"
+            ),
         }
     }
 }

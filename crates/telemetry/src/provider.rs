@@ -370,6 +370,7 @@ fn control(
     };
     let stream = ControlStream {
         endpoint: Endpoint::new(endpoint.clone())?,
+        credentials: settings.credentials.clone(),
         service: settings.service.clone(),
         instance: settings.instance.clone(),
         live: Arc::clone(live),

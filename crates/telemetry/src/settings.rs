@@ -5,18 +5,21 @@
 //! warning, that is done ([`Settings::warnings`]); anything else wrong is an error.
 
 mod batch;
+mod control;
 mod otlp;
 mod reader;
 mod resource;
+mod sampler;
 
-use spoor_policy::{Namespace, Probability, ServiceName};
+use spoor_policy::{Namespace, ServiceName};
 
-use crate::{edge::TrustedPeers, faults::Fault};
+use crate::{control_stream::Credentials, edge::TrustedPeers, faults::Fault};
 
 pub use batch::BatchSettings;
 pub use otlp::{Compression, OtlpSettings, Protocol};
 use reader::Reader;
 pub use reader::SettingError;
+pub use sampler::Sampler;
 
 /// Everything that can be set about a service's telemetry.
 #[derive(Clone, Debug)]
@@ -45,6 +48,8 @@ pub struct Settings {
     /// `SPOOR_CONTROL_ENDPOINT`: where policies and faults come from, such as
     /// `http://127.0.0.1:5779`. None: nowhere, the sampler stays as it is set.
     pub control: Option<http::Uri>,
+    /// `SPOOR_CONTROL_CA_FILE` and `SPOOR_CONTROL_TOKEN_FILE`, for a control plane with https.
+    pub credentials: Credentials,
     /// `SPOOR_TRUSTED_PEERS`: whose trace context an HTTP edge continues.
     pub trusted: TrustedPeers,
     /// `SPOOR_FAULTS`: in force from the start.
@@ -52,17 +57,6 @@ pub struct Settings {
     /// Settings that were ignored, as OpenTelemetry asks; logged at the start.
     pub warnings: Vec<SettingError>,
     named: bool,
-}
-
-/// How roots are sampled without a policy. What has a parent always follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sampler {
-    /// Every trace.
-    AlwaysOn,
-    /// None.
-    AlwaysOff,
-    /// This share.
-    Ratio(Probability),
 }
 
 /// What a line of the log looks like.
@@ -90,14 +84,15 @@ impl Settings {
             attributes: identity.attributes,
             named: identity.named,
             disabled: reader.boolean("OTEL_SDK_DISABLED"),
-            sampler: sampler(&mut reader),
+            sampler: sampler::read(&mut reader),
             otlp: exporter(&mut reader)
                 .then(|| otlp::read(&mut reader))
                 .flatten(),
             batch: batch::read(&mut reader),
             log_filter: reader.text("RUST_LOG").unwrap_or_else(|| "info".to_owned()),
             log_format: log_format(&mut reader),
-            control: reader.parsed("SPOOR_CONTROL_ENDPOINT", control_endpoint),
+            control: reader.parsed(control::ENDPOINT, control::endpoint),
+            credentials: control::credentials(&mut reader),
             trusted: reader
                 .parsed("SPOOR_TRUSTED_PEERS", |text| {
                     text.parse::<TrustedPeers>()
@@ -156,50 +151,6 @@ fn exporter(reader: &mut Reader<'_>) -> bool {
     }
 }
 
-fn sampler(reader: &mut Reader<'_>) -> Sampler {
-    const NAME: &str = "OTEL_TRACES_SAMPLER";
-    let Some(name) = reader.text(NAME) else {
-        return Sampler::AlwaysOn;
-    };
-    match name.as_str() {
-        "always_on" | "parentbased_always_on" => Sampler::AlwaysOn,
-        "always_off" | "parentbased_always_off" => Sampler::AlwaysOff,
-        "traceidratio" | "parentbased_traceidratio" => Sampler::Ratio(ratio(reader)),
-        other => {
-            reader.warn(
-                NAME,
-                other,
-                "must be always_on, always_off, traceidratio, or one of them after \
-                 \"parentbased_\"; policies come from SPOOR_CONTROL_ENDPOINT",
-            );
-            Sampler::AlwaysOn
-        }
-    }
-}
-
-fn ratio(reader: &mut Reader<'_>) -> Probability {
-    const NAME: &str = "OTEL_TRACES_SAMPLER_ARG";
-    let Some(text) = reader.text(NAME) else {
-        return Probability::ALWAYS;
-    };
-    let ratio = text
-        .parse()
-        .ok()
-        .filter(|ratio: &f64| (0.0..=1.0).contains(ratio));
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "from 0 to 1 it is at most a million, and rounding there is what is wanted"
-    )]
-    let millionths = ratio.map(|ratio| (ratio * 1e6).round() as u32);
-    millionths
-        .and_then(|number| Probability::from_millionths(number).ok())
-        .unwrap_or_else(|| {
-            reader.warn(NAME, &text, "must be a number from 0 to 1");
-            Probability::ALWAYS
-        })
-}
-
 fn log_format(reader: &mut Reader<'_>) -> LogFormat {
     reader
         .parsed("SPOOR_LOG_FORMAT", |text| match text {
@@ -208,8 +159,4 @@ fn log_format(reader: &mut Reader<'_>) -> LogFormat {
             _ => Err(format!("must be \"text\" or \"json\", not {text:?}")),
         })
         .unwrap_or_default()
-}
-
-fn control_endpoint(text: &str) -> Result<http::Uri, String> {
-    reader::endpoint(text, "http://127.0.0.1:5779")
 }

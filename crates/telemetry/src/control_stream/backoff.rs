@@ -9,29 +9,25 @@ use rand::RngExt;
 #[derive(Debug)]
 pub(super) struct Backoff {
     next: Duration,
-    longest: Duration,
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(50);
 
-    pub(super) fn new(longest: Duration) -> Self {
-        Self {
-            next: Self::FIRST.min(longest),
-            longest,
-        }
+    pub(super) fn new() -> Self {
+        Self { next: Self::FIRST }
     }
 
-    /// The wait before the next attempt.
-    pub(super) fn next(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = self.next.saturating_mul(2).min(self.longest);
+    /// The wait before the next attempt, at most so long.
+    pub(super) fn next(&mut self, longest: Duration) -> Duration {
+        let wait = self.next.min(longest);
+        self.next = wait.saturating_mul(2);
         wait.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
     /// Starts over: the last attempt succeeded.
     pub(super) fn reset(&mut self) {
-        self.next = Self::FIRST.min(self.longest);
+        self.next = Self::FIRST;
     }
 }
 
@@ -42,12 +38,12 @@ mod tests {
     #[test]
     fn grows_to_its_longest_and_starts_over() {
         let longest = Duration::from_millis(800);
-        let mut backoff = Backoff::new(longest);
+        let mut backoff = Backoff::new();
         for _ in 0..10 {
-            assert!(backoff.next() <= longest);
+            assert!(backoff.next(longest) <= longest);
         }
-        assert!(backoff.next() >= longest / 2);
+        assert!(backoff.next(longest) >= longest / 2);
         backoff.reset();
-        assert!(backoff.next() <= Backoff::FIRST);
+        assert!(backoff.next(longest) <= Backoff::FIRST);
     }
 }

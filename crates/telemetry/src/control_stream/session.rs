@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use spoor_proto::spoor::control::v1::{
     self, Acknowledgement, ClientMessage, DroppedSpans, Hello, Plan, Refusal, Report,
     ServerMessage, Version, client_message, policy_stream_client::PolicyStreamClient,
@@ -13,9 +14,9 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
-use super::{ControlStream, Pace, backoff::Backoff};
+use super::{ControlStream, CredentialsError, Pace, backoff::Backoff};
 use crate::{batch::DropReason, faults::Fault};
 
 /// Messages on their way out, at most.
@@ -30,9 +31,9 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub(super) fn new(longest_wait: Duration) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            backoff: Backoff::new(longest_wait),
+            backoff: Backoff::new(),
             has_pushed_faults: false,
         }
     }
@@ -43,17 +44,21 @@ impl Memory {
 pub(super) enum Ended {
     /// It was told to stop, and has sent its final report.
     ShutDown,
-    /// The control plane is not there.
+    /// The control plane is not there, or lets nobody in.
     Lost { error: Lost, was_open: bool },
 }
 
 /// What cut the stream off.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
+    #[error("prepare the connection to the control plane")]
+    Credentials(#[from] CredentialsError),
     #[error("connect to the control plane")]
     Connect(#[source] tonic::transport::Error),
     #[error("subscribe to the control plane")]
     Subscribe(#[source] Status),
+    #[error("{:?}: {}", .0.code(), .0.message())]
+    Denied(Status),
     #[error("receive from the control plane")]
     Receive(#[source] Status),
     #[error("the control plane ended the stream")]
@@ -80,13 +85,11 @@ pub(super) async fn run(
             };
         }
     };
-    session.memory.backoff.reset();
-    tracing::info!(endpoint = %stream.endpoint.uri(), "control plane reached");
     match session.serve(shutdown).await {
         Ok(()) => Ended::ShutDown,
         Err(error) => Ended::Lost {
             error,
-            was_open: true,
+            was_open: session.is_let_in,
         },
     }
 }
@@ -96,12 +99,16 @@ struct Session<'a> {
     outgoing: mpsc::Sender<ClientMessage>,
     incoming: Streaming<ServerMessage>,
     memory: &'a mut Memory,
+    /// Whether the control plane has said anything: who it denies has a stream for a moment too.
+    is_let_in: bool,
     last: Option<(Report, Instant)>,
 }
 
 async fn open<'a>(stream: &'a ControlStream, memory: &'a mut Memory) -> Result<Session<'a>, Lost> {
     let pace = stream.pace;
-    let connect = timeout(pace.deadline, endpoint(stream, pace).connect()).await;
+    let endpoint = stream.credentials.secure(endpoint(stream, pace)).await?;
+    let authorization = stream.credentials.authorization(&endpoint).await?;
+    let connect = timeout(pace.deadline, endpoint.connect()).await;
     let channel = connect
         .map_err(|_| Lost::Deadline)?
         .map_err(Lost::Connect)?;
@@ -111,20 +118,22 @@ async fn open<'a>(stream: &'a ControlStream, memory: &'a mut Memory) -> Result<S
         .try_send(message(hello(stream)))
         .map_err(|_| Lost::Closed)?;
     let mut client = PolicyStreamClient::new(channel);
-    let subscribe = timeout(
-        pace.deadline,
-        client.subscribe(ReceiverStream::new(messages)),
-    )
-    .await;
+    let mut request = Request::new(ReceiverStream::new(messages));
+    if let Some(authorization) = authorization {
+        let metadata = request.metadata_mut();
+        metadata.insert(AUTHORIZATION.as_str(), authorization);
+    }
+    let subscribe = timeout(pace.deadline, client.subscribe(request)).await;
     let incoming = subscribe
         .map_err(|_| Lost::Deadline)?
-        .map_err(Lost::Subscribe)?
+        .map_err(|status| denied(status, Lost::Subscribe))?
         .into_inner();
     Ok(Session {
         stream,
         outgoing,
         incoming,
         memory,
+        is_let_in: false,
         last: None,
     })
 }
@@ -152,7 +161,7 @@ impl Session<'_> {
                 received = self.incoming.message() => match received {
                     Ok(Some(received)) => self.take(received).await?,
                     Ok(None) => return Err(Lost::Closed),
-                    Err(status) => return Err(Lost::Receive(status)),
+                    Err(status) => return Err(denied(status, Lost::Receive)),
                 },
                 _ = reports.tick() => self.report().await?,
             }
@@ -160,6 +169,11 @@ impl Session<'_> {
     }
 
     async fn take(&mut self, received: ServerMessage) -> Result<(), Lost> {
+        if !self.is_let_in {
+            self.is_let_in = true;
+            self.memory.backoff.reset();
+            tracing::info!(endpoint = %self.stream.endpoint.uri(), "control plane reached");
+        }
         match received.message {
             Some(server_message::Message::Plan(plan)) => self.send(self.install(plan)).await,
             Some(server_message::Message::Faults(faults)) => {
@@ -233,6 +247,14 @@ impl Session<'_> {
             Ok(Err(_)) => Err(Lost::Closed),
             Err(_) => Err(Lost::Deadline),
         }
+    }
+}
+
+/// What the control plane says if it does not believe this process, or something else.
+fn denied(status: Status, otherwise: fn(Status) -> Lost) -> Lost {
+    match status.code() {
+        Code::PermissionDenied | Code::Unauthenticated => Lost::Denied(status),
+        _ => otherwise(status),
     }
 }
 

@@ -8,7 +8,7 @@ use spoor_control::{Control, Instance, Settings};
 use spoor_policy::{Namespace, Policy, PolicyKey, ServiceName, Strategy, Version, resolve};
 use spoor_telemetry::{
     batch::SpanCounts,
-    control_stream::{self, ControlStream, Pace},
+    control_stream::{self, ControlStream, Credentials, Pace},
     faults::Faults,
     sampler::{Fallback, Live, LiveSampler},
 };
@@ -41,6 +41,7 @@ async fn a_policy_reaches_the_sampler_and_its_evidence_comes_back() {
     let live = Arc::new(Live::new());
     let client = ControlStream {
         endpoint: format!("http://{address}").parse().unwrap(),
+        credentials: Credentials::default(),
         service,
         instance: "one".to_owned(),
         live: Arc::clone(&live),

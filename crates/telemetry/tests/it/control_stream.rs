@@ -11,7 +11,7 @@ use spoor_proto::spoor::control::v1::{
 };
 use spoor_telemetry::{
     batch::SpanCounts,
-    control_stream::{self, ControlStream, Pace},
+    control_stream::{self, ControlStream, Credentials, Pace},
     faults::Faults,
     sampler::{Fallback, Live, LiveSampler},
 };
@@ -173,6 +173,7 @@ impl Client {
         let stop = CancellationToken::new();
         let stream = ControlStream {
             endpoint: format!("http://{address}").parse().unwrap(),
+            credentials: Credentials::default(),
             service: "service-a".parse().unwrap(),
             instance: "one".to_owned(),
             live: Arc::clone(&live),

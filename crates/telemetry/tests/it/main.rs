@@ -4,6 +4,7 @@
 mod batch;
 mod control_plane;
 mod control_stream;
+mod control_tls;
 mod database;
 mod edge;
 mod fake;

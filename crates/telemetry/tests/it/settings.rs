@@ -108,11 +108,78 @@ fn headers_merge_and_stay_secret() {
 #[case("parentbased_always_on", None, Sampler::AlwaysOn)]
 #[case("traceidratio", Some("0.01"), Sampler::Ratio(Probability::from_millionths(10_000).unwrap()))]
 #[case("parentbased_traceidratio", None, Sampler::Ratio(Probability::ALWAYS))]
+#[case("jaeger_remote", None, Sampler::Ratio(Probability::ALWAYS))]
+#[case("parentbased_jaeger_remote", Some("endpoint=http://doors:5779,pollingIntervalMs=5000,initialSamplingRate=0.25"), Sampler::Ratio(Probability::from_millionths(250_000).unwrap()))]
 fn samplers(#[case] name: &str, #[case] argument: Option<&str>, #[case] sampler: Sampler) {
-    let mut variables = vec![("OTEL_TRACES_SAMPLER", name)];
+    let mut variables = vec![
+        ("OTEL_TRACES_SAMPLER", name),
+        ("SPOOR_CONTROL_ENDPOINT", "https://policies:5780"),
+    ];
     variables.extend(argument.map(|text| ("OTEL_TRACES_SAMPLER_ARG", text)));
     let settings = settings(&variables);
     assert_eq!((settings.sampler, settings.warnings), (sampler, vec![]));
+}
+
+#[rstest]
+#[case("initialSamplingRate=2", "initialSamplingRate=2")]
+#[case("endpoint=http://doors:5779, rate=1", "rate=1")]
+#[case("0.5", "0.5")]
+fn a_jaeger_remote_argument_that_is_none_is_ignored(#[case] argument: &str, #[case] wrong: &str) {
+    let settings = settings(&[
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_TRACES_SAMPLER_ARG", argument),
+        ("SPOOR_CONTROL_ENDPOINT", "https://policies:5780"),
+    ]);
+    assert_eq!(settings.sampler, Sampler::Ratio(Probability::ALWAYS));
+    let [warning] = settings.warnings.as_slice() else {
+        panic!("{:?}", settings.warnings)
+    };
+    assert!(
+        warning.problem.ends_with(&format!("not {wrong:?}")),
+        "{warning}"
+    );
+}
+
+#[test]
+fn remote_sampling_without_a_control_plane_is_warned_of() {
+    let settings = settings(&[("OTEL_TRACES_SAMPLER", "jaeger_remote")]);
+    let [warning] = settings.warnings.as_slice() else {
+        panic!("{:?}", settings.warnings)
+    };
+    assert!(
+        warning.problem.contains("SPOOR_CONTROL_ENDPOINT"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn credentials_are_files_of_use_with_tls_only() {
+    let files = [
+        ("SPOOR_CONTROL_CA_FILE", "/etc/spoor/ca/ca.crt"),
+        (
+            "SPOOR_CONTROL_TOKEN_FILE",
+            "/var/run/secrets/spoor.dev/token",
+        ),
+    ];
+    let [ca, token] = files;
+    let secure = settings(&[
+        ("SPOOR_CONTROL_ENDPOINT", "https://policies:5780"),
+        ca,
+        token,
+    ]);
+    assert_eq!(secure.warnings, []);
+    assert_eq!(secure.credentials.ca_file.unwrap().to_str(), Some(ca.1));
+    assert_eq!(
+        secure.credentials.token_file.unwrap().to_str(),
+        Some(token.1)
+    );
+    let plain = settings(&[
+        ("SPOOR_CONTROL_ENDPOINT", "http://127.0.0.1:5779"),
+        ca,
+        token,
+    ]);
+    let warned: Vec<_> = plain.warnings.iter().map(|it| it.setting).collect();
+    assert_eq!(warned, [ca.0, token.0]);
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! How the control plane and this process know each other.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use tokio::io::AsyncReadExt;
+use tonic::{
+    metadata::{Ascii, MetadataValue},
+    transport::{Certificate, ClientTlsConfig, Endpoint},
+};
+
+/// No certificate and no token is nearly as large.
+const MAX_FILE: u64 = 256 * 1024;
+
+/// Files with what secures the stream. Both are read anew for each connection, since what
+/// maintains them replaces them while the process runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The certificates, as PEM, of those who may vouch for the control plane; none: the
+    /// system's.
+    pub ca_file: Option<PathBuf>,
+    /// The token that says who this is. It is sent over TLS only.
+    pub token_file: Option<PathBuf>,
+}
+
+/// Why there is no connection to secure.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// A file can't be read.
+    #[error("read {}", path.display())]
+    Read {
+        /// Its path.
+        path: PathBuf,
+        /// In what way.
+        source: io::Error,
+    },
+    /// It has no certificate in it.
+    #[error("{} holds no certificate in PEM", .0.display())]
+    NoCertificate(PathBuf),
+    /// It is empty, or holds what no header can.
+    #[error("{} holds no token", .0.display())]
+    NoToken(PathBuf),
+    /// TLS can't be set up.
+    #[error("set up TLS")]
+    Tls(#[source] tonic::transport::Error),
+}
+
+/// What goes along with a call, if anything.
+pub(super) type Authorization = Option<MetadataValue<Ascii>>;
+
+impl Credentials {
+    /// The endpoint with TLS, if its scheme asks for it.
+    pub(super) async fn secure(&self, endpoint: Endpoint) -> Result<Endpoint, CredentialsError> {
+        if !is_secure(&endpoint) {
+            return Ok(endpoint);
+        }
+        let tls = match &self.ca_file {
+            Some(path) => ClientTlsConfig::new().ca_certificate(certificates(path).await?),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        endpoint.tls_config(tls).map_err(CredentialsError::Tls)
+    }
+
+    pub(super) async fn authorization(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Authorization, CredentialsError> {
+        let path = match &self.token_file {
+            Some(path) if is_secure(endpoint) => path,
+            _ => return Ok(None),
+        };
+        let token = read(path).await?;
+        let token = String::from_utf8(token).unwrap_or_default();
+        let bearer = format!("Bearer {}", token.trim());
+        let value = bearer.parse::<MetadataValue<Ascii>>().ok();
+        let mut value = value
+            .filter(|_| !token.trim().is_empty())
+            .ok_or_else(|| CredentialsError::NoToken(path.clone()))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+}
+
+fn is_secure(endpoint: &Endpoint) -> bool {
+    endpoint.uri().scheme_str() == Some("https")
+}
+
+async fn certificates(path: &Path) -> Result<Certificate, CredentialsError> {
+    let pem = read(path).await?;
+    let is_certificate = CertificateDer::pem_slice_iter(&pem)
+        .next()
+        .is_some_and(|first| first.is_ok());
+    if !is_certificate {
+        return Err(CredentialsError::NoCertificate(path.to_owned()));
+    }
+    Ok(Certificate::from_pem(pem))
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {
+    let read = async {
+        let mut content = vec![];
+        let file = tokio::fs::File::open(path).await?;
+        file.take(MAX_FILE).read_to_end(&mut content).await?;
+        Ok(content)
+    };
+    read.await.map_err(|source| CredentialsError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}

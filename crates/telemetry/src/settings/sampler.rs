@@ -1,0 +1,90 @@
+//! How traces are sampled before a policy says so.
+
+use spoor_policy::Probability;
+
+use super::{control, reader::Reader};
+
+const NAME: &str = "OTEL_TRACES_SAMPLER";
+const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
+
+/// How roots are sampled without a policy. What has a parent always follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampler {
+    /// Every trace.
+    AlwaysOn,
+    /// None.
+    AlwaysOff,
+    /// This share.
+    Ratio(Probability),
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Sampler {
+    let Some(name) = reader.text(NAME) else {
+        return Sampler::AlwaysOn;
+    };
+    match name.strip_prefix("parentbased_").unwrap_or(&name) {
+        "always_on" => Sampler::AlwaysOn,
+        "always_off" => Sampler::AlwaysOff,
+        "traceidratio" => Sampler::Ratio(ratio(reader)),
+        "jaeger_remote" => Sampler::Ratio(initial_rate(reader, &name)),
+        _ => {
+            reader.warn(
+                NAME,
+                &name,
+                "must be always_on, always_off, traceidratio, jaeger_remote, or one of them \
+                 after \"parentbased_\"",
+            );
+            Sampler::AlwaysOn
+        }
+    }
+}
+
+fn ratio(reader: &mut Reader<'_>) -> Probability {
+    let Some(text) = reader.text(ARGUMENT) else {
+        return Probability::ALWAYS;
+    };
+    probability(&text).unwrap_or_else(|| {
+        reader.warn(ARGUMENT, &text, "must be a number from 0 to 1");
+        Probability::ALWAYS
+    })
+}
+
+/// What other SDKs read from the same settings. Of it this one needs the rate to begin with: it
+/// is told of policies without asking, at its own endpoint.
+fn initial_rate(reader: &mut Reader<'_>, name: &str) -> Probability {
+    if reader.text(control::ENDPOINT).is_none() {
+        let right = "needs SPOOR_CONTROL_ENDPOINT, from where policies are pushed";
+        reader.warn(NAME, name, right);
+    }
+    let Some(text) = reader.text(ARGUMENT) else {
+        return Probability::ALWAYS;
+    };
+    let mut rate = Probability::ALWAYS;
+    for pair in text.split(',').map(str::trim).filter(|it| !it.is_empty()) {
+        match pair.split_once('=') {
+            Some(("endpoint" | "pollingIntervalMs", _)) => {}
+            Some(("initialSamplingRate", value)) if probability(value).is_some() => {
+                rate = probability(value).unwrap_or(rate);
+            }
+            _ => reader.warn(
+                ARGUMENT,
+                pair,
+                "must be endpoint=URL, pollingIntervalMs=NUMBER and initialSamplingRate=NUMBER \
+                 from 0 to 1, separated by commas",
+            ),
+        }
+    }
+    rate
+}
+
+fn probability(text: &str) -> Option<Probability> {
+    let ratio = text.trim().parse().ok();
+    let ratio = ratio.filter(|ratio: &f64| (0.0..=1.0).contains(ratio))?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "from 0 to 1 it is at most a million, and rounding there is what is wanted"
+    )]
+    let millionths = (ratio * 1e6).round() as u32;
+    Probability::from_millionths(millionths).ok()
+}
