@@ -68,7 +68,7 @@ pub(super) async fn open(
         },
         Port {
             listener: metrics,
-            router: axum::Router::new(),
+            router: control.metrics_http(),
             speaks: Speaks::Http,
             most_connections: MOST_COLLECTORS,
         },

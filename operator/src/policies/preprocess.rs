@@ -96,3 +96,63 @@ pub(super) fn status(value: &Value) -> Option<SamplingPolicyStatus> {
         ..SamplingPolicyStatus::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(spec: Value) -> DynamicObject {
+        let metadata = json!({
+            "name": "p", "namespace": "shop", "uid": "1", "generation": 2, "resourceVersion": "17",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        });
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+    }
+
+    #[test]
+    fn a_valid_policy_is_of_its_namespace_and_age() {
+        let found = policy(object(json!({"head": {"probability": "1%"}}))).unwrap();
+        assert_eq!((found.generation, found.version), (Some(2), 17));
+        let policy = found.policy.unwrap();
+        assert_eq!(policy.key().to_string(), "shop/p");
+        assert_eq!(policy.created().to_string(), "2026-01-01T00:00:00Z");
+    }
+
+    #[rstest]
+    #[case(json!({"head": {"probability": "1 %"}}), "spec.head.probability: ")]
+    #[case(json!({"head": {"probability": 1}}), "spec: ")]
+    #[case(json!({"hat": {}}), "spec: unknown field `hat`")]
+    #[case(Value::Null, "spec: ")]
+    fn one_that_is_wrong_is_set_aside_with_the_reason(#[case] spec: Value, #[case] expected: &str) {
+        let found = policy(object(spec)).unwrap();
+        let errors = found.policy.unwrap_err();
+        assert!(
+            errors.iter().any(|error| error.starts_with(expected)),
+            "{errors:?}"
+        );
+    }
+
+    #[test]
+    fn one_that_is_about_to_go_is_gone() {
+        let mut going = object(json!({"head": {"probability": "1%"}}));
+        going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();
+        assert!(policy(going).is_none());
+    }
+
+    #[test]
+    fn a_status_of_another_version_still_has_its_conditions() {
+        let condition = json!({
+            "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let strange = json!({"clients": "three", "conditions": [condition, {"type": "Odd"}]});
+        let status = status(&strange).unwrap();
+        assert_eq!(status.conditions.len(), 1);
+        assert_eq!(status.clients, None);
+    }
+}

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use spoor_api::{Metadata, SamplingPolicy, SamplingPolicySpec};
+use spoor_api::{FieldError, Metadata, SamplingPolicy, SamplingPolicySpec, read::MAX_ERRORS};
 use spoor_policy::Policy;
 
 use crate::kubernetes::watch::Key;
@@ -21,5 +21,14 @@ pub(super) fn validate(key: &Key, spec: &Value, created: Timestamp) -> Result<Po
     };
     SamplingPolicy::new(metadata, spec)
         .validate(created)
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+        .map_err(|errors| said(&errors))
+}
+
+/// As many errors as a condition's message should hold.
+fn said(errors: &[FieldError]) -> Vec<String> {
+    let more = errors.len().saturating_sub(MAX_ERRORS);
+    let first = errors.iter().take(MAX_ERRORS).map(ToString::to_string);
+    first
+        .chain((more > 0).then(|| format!("and {more} more")))
+        .collect()
 }
