@@ -15,7 +15,7 @@ use tokio::{runtime::Handle, sync::watch};
 use tonic::Status;
 
 use crate::{
-    Control, Identity,
+    Control, Denied, Identity,
     control::Departed,
     ledger::{Bounds, Ledger, MAX_DECISIONS_PER_SECOND, Rejection},
     metrics::Door,
@@ -59,13 +59,14 @@ impl Control {
         let seat = Seat {
             control: self.clone(),
             instance: identity.instance.as_str().into(),
-            start: hello.instance.as_str().into(),
+            start: start(hello).into(),
             generation: self.next_generation(),
             service,
             has_warned: AtomicBool::new(false),
         };
-        let held = seat.sit_down(hello)?;
+        // Its end takes it back, also if there is no place for it.
         self.0.metrics.subscribers.inc();
+        let held = seat.sit_down(hello)?;
         seat.settle();
         self.0.tick();
         Ok((seat, held))
@@ -219,6 +220,12 @@ impl Seat {
         let served = state.served.clone();
         let held = served::from_proto(hello.held.as_ref());
         let is_known_epoch = held.is_some_and(|it| it.epoch == self.control.0.settings.epoch);
+        if *hello.instance != *self.instance && state.knows(&hello.instance) {
+            return Err(self.refused_as(Denied::OtherInstance {
+                claimed: hello.instance.clone(),
+                actual: self.instance.to_string(),
+            }));
+        }
         let processes = state.instances.entry(self.instance.clone()).or_default();
         let Some(record) = processes.get_mut(&self.start) else {
             if !processes.make_room() {
@@ -254,6 +261,12 @@ impl Seat {
         }
         state.live += usize::from(!was_connected);
         Ok(is_current.then_some(served))
+    }
+
+    fn refused_as(&self, denied: Denied) -> Status {
+        let metrics = &self.control.0.metrics;
+        metrics.refused(Door::Stream, denied.reason());
+        denied.into()
     }
 
     fn stand_up(&self) {
@@ -339,6 +352,14 @@ impl Control {
         {
             service.state().forget(&process);
         }
+    }
+}
+
+/// What tells a process from the others of its instance.
+fn start(hello: &proto::Hello) -> &str {
+    match hello.start.as_str() {
+        "" => &hello.instance,
+        start => start,
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Caller {
     pub peer: Option<IpAddr>,
     /// The service that it claims to be.
     pub service: ServiceName,
-    /// The start of the process that it claims to be.
+    /// The instance that it claims to be.
     pub instance: String,
 }
 
@@ -30,7 +30,8 @@ pub struct Identity {
     /// Its service: it sees no other's strategy.
     pub service: ServiceName,
     /// Its instance, which all streams of one pod share. What a stream says counts for this one
-    /// and no other; its processes are told apart by what each calls its start.
+    /// and no other; its processes are told apart by what each calls its start. A stream that
+    /// claims to be another instance that is known is not let in.
     pub instance: String,
 }
 

@@ -137,6 +137,11 @@ impl State {
         expected.chain(others)
     }
 
+    /// Whether there is, or should be, an instance of this name.
+    pub(crate) fn knows(&self, instance: &str) -> bool {
+        self.expected.contains(instance) || self.instances.contains_key(instance)
+    }
+
     /// What is known of a process.
     pub(crate) fn process(&mut self, instance: &str, start: &str) -> Option<&mut Record> {
         self.instances.get_mut(instance)?.get_mut(start)

@@ -4,7 +4,7 @@ use spoor_api::status::{Condition, ConditionStatus};
 use spoor_control::{Clients, Evidence, NotCurrent, Why};
 use spoor_policy::{Acceptance, Outcome, Setting};
 
-use crate::{hints::hints, tail_rules::TailRules};
+use crate::{hints::hints, places, tail_rules::TailRules};
 
 /// A condition before it has a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,8 @@ pub(crate) fn accepted(outcome: &Outcome) -> Verdict {
     };
     let sentences = [message]
         .into_iter()
-        .chain(outcome.warnings.iter().cloned());
+        .chain(outcome.warnings.iter().cloned())
+        .chain(places::left_out(outcome));
     verdict(status, reason, sentences.collect::<Vec<_>>().join("; "))
 }
 
@@ -107,7 +108,7 @@ fn head_programmed(evidence: Option<&Evidence>) -> Verdict {
         return verdict(
             ConditionStatus::True,
             "Programmed",
-            "published to all doors",
+            "its head strategy is published to all doors",
         );
     }
     let message = format!(

@@ -3,6 +3,19 @@
 use spoor_api::status as api;
 use spoor_policy::{Outcome, Policy, Setting};
 
+/// The most places that a list of a status holds.
+const MAX_PLACES: usize = 256;
+
+/// What the lists leave out, each a sentence without its full stop.
+pub(crate) fn left_out(outcome: &Outcome) -> impl Iterator<Item = String> {
+    let lists = [
+        ("effective", outcome.effective.len()),
+        ("overridden", outcome.overridden.len()),
+    ];
+    let long = lists.into_iter().filter(|(_, len)| *len > MAX_PLACES);
+    long.map(|(list, len)| format!("status.{list} lists {MAX_PLACES} of {len} places"))
+}
+
 /// Head and tail, such as `1%` or `100% + tail 10%`.
 pub(crate) fn strategy(policy: &Policy) -> String {
     let head = policy.head().map(|head| head.to_string());
@@ -17,7 +30,8 @@ pub(crate) fn effective(outcome: &Outcome) -> Vec<api::Effective> {
         Setting::Head(strategy) => strategy.to_string(),
         Setting::Tail { otherwise } => format!("tail, otherwise {otherwise}"),
     };
-    let places = outcome.effective.iter().map(|place| api::Effective {
+    let places = outcome.effective.iter().take(MAX_PLACES);
+    let places = places.map(|place| api::Effective {
         service: place.service.as_ref().map(ToString::to_string),
         operation: place.operation.as_ref().map(ToString::to_string),
         strategy: strategy(&place.setting),
@@ -26,7 +40,8 @@ pub(crate) fn effective(outcome: &Outcome) -> Vec<api::Effective> {
 }
 
 pub(crate) fn overridden(outcome: &Outcome) -> Vec<api::Overridden> {
-    let places = outcome.overridden.iter().map(|place| api::Overridden {
+    let places = outcome.overridden.iter().take(MAX_PLACES);
+    let places = places.map(|place| api::Overridden {
         service: place.service.as_ref().map(ToString::to_string),
         operation: place.operation.as_ref().map(ToString::to_string),
         by: place.by.to_string(),

@@ -5,6 +5,9 @@ use spoor_api::status::Condition;
 
 use crate::conditions::Verdict;
 
+/// The longest message, in characters.
+const MAX_MESSAGE: usize = 4_000;
+
 /// The verdicts as conditions; one whose status is what it was keeps its time.
 pub(crate) fn conditions(
     verdicts: impl IntoIterator<Item = (&'static str, Verdict)>,
@@ -25,10 +28,18 @@ pub(crate) fn conditions(
                 |before| before.last_transition_time.clone(),
             ),
             reason: verdict.reason.to_owned(),
-            message: verdict.message,
+            message: shortened(verdict.message),
         }
     };
     verdicts.into_iter().map(condition).collect()
+}
+
+/// Kubernetes bounds messages; people stop reading much sooner.
+fn shortened(message: String) -> String {
+    match message.char_indices().nth(MAX_MESSAGE) {
+        Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
+        None => message,
+    }
 }
 
 /// As Kubernetes writes times.
@@ -54,6 +65,13 @@ mod tests {
         };
         let verdicts = [(Condition::CONVERGED, verdict)];
         conditions(verdicts, Some(2), previous, now.parse().unwrap()).remove(0)
+    }
+
+    #[test]
+    fn messages_are_bounded() {
+        assert_eq!(shortened("é".repeat(MAX_MESSAGE)), "é".repeat(MAX_MESSAGE));
+        let longer = shortened("é".repeat(MAX_MESSAGE + 1));
+        assert_eq!(longer, format!("{}…", "é".repeat(MAX_MESSAGE)));
     }
 
     #[test]

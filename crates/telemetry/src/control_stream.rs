@@ -29,8 +29,10 @@ pub struct ControlStream {
     pub credentials: Credentials,
     /// Whose plan to ask for.
     pub service: ServiceName,
-    /// This start of the process: OpenTelemetry's `service.instance.id`.
+    /// OpenTelemetry's `service.instance.id`.
     pub instance: String,
+    /// This start of the process, which the instance may outlive.
+    pub start: String,
     /// Takes the plans.
     pub live: Arc<Live>,
     /// Takes the faults.

@@ -373,6 +373,7 @@ fn control(
         credentials: settings.credentials.clone(),
         service: settings.service.clone(),
         instance: settings.instance.clone(),
+        start: uuid::Uuid::new_v4().to_string(),
         live: Arc::clone(live),
         faults: Arc::clone(faults),
         spans: Arc::clone(counts),

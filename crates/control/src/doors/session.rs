@@ -161,12 +161,15 @@ impl Session {
     fn caller(&self, hello: &Hello) -> Result<Caller, Status> {
         let service = ServiceName::new(&hello.service)
             .map_err(|error| self.turned_away("Malformed", &format!("service {error}")))?;
-        let instance = &hello.instance;
-        let is_well_formed = (1..=MAX_INSTANCE_LEN).contains(&instance.len())
-            && !instance.chars().any(char::is_control);
-        if !is_well_formed {
-            let detail =
-                format!("instance must be 1 to {MAX_INSTANCE_LEN} bytes with no control character");
+        let Hello {
+            instance, start, ..
+        } = hello;
+        let is_well_formed =
+            |name: &str| name.len() <= MAX_INSTANCE_LEN && !name.chars().any(char::is_control);
+        if instance.is_empty() || !is_well_formed(instance) || !is_well_formed(start) {
+            let detail = format!(
+                "instance and start must have at most {MAX_INSTANCE_LEN} bytes and no control character; instance at least one"
+            );
             return Err(self.turned_away("Malformed", &detail));
         }
         Ok(Caller {

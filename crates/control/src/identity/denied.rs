@@ -27,6 +27,14 @@ pub enum Denied {
         /// What it is.
         actual: ServiceName,
     },
+    /// Its instance is another one.
+    #[error("this is instance {actual}, not {claimed}")]
+    OtherInstance {
+        /// What it said.
+        claimed: String,
+        /// What it is.
+        actual: String,
+    },
     /// It names no service.
     #[error("this pod names no service: give it the label spoor.dev/service")]
     NoService,
@@ -54,6 +62,7 @@ impl Denied {
             Self::WrongAudience => "WrongAudience",
             Self::NotAPod => "NotAPod",
             Self::OtherService { .. } => "OtherService",
+            Self::OtherInstance { .. } => "OtherInstance",
             Self::NoService => "NoService",
             Self::UnknownPod(_) => "UnknownPod",
             Self::UnknownPeer => "UnknownPeer",
@@ -67,9 +76,11 @@ impl Denied {
     pub fn code(&self) -> Code {
         match self {
             Self::TokenMissing | Self::TokenInvalid | Self::WrongAudience => Code::Unauthenticated,
-            Self::NotAPod | Self::OtherService { .. } | Self::NoService | Self::NotACollector => {
-                Code::PermissionDenied
-            }
+            Self::NotAPod
+            | Self::OtherService { .. }
+            | Self::OtherInstance { .. }
+            | Self::NoService
+            | Self::NotACollector => Code::PermissionDenied,
             Self::UnknownPod(_) | Self::UnknownPeer | Self::Unavailable(_) => Code::Unavailable,
         }
     }

@@ -78,10 +78,11 @@ async fn lab(policies: &[Policy]) -> Lab {
     lab
 }
 
-fn hello(service: &str, start: &str) -> Message {
+fn hello(service: &str, instance: &str, start: &str) -> Message {
     Message::Hello(proto::Hello {
         service: service.to_owned(),
-        instance: start.to_owned(),
+        instance: instance.to_owned(),
+        start: start.to_owned(),
         ..Default::default()
     })
 }
@@ -89,7 +90,7 @@ fn hello(service: &str, start: &str) -> Message {
 /// A stream of a pod's process.
 async fn process(lab: &Lab, pod: &str, start: &str) -> Client {
     let token = format!("token-{pod}");
-    lab.client_as(&token, hello("a", start)).await.unwrap()
+    lab.client_as(&token, hello("a", pod, start)).await.unwrap()
 }
 
 fn counts(lab: &Lab) -> (u64, u64) {
@@ -117,7 +118,10 @@ async fn who_is_not_let_in_is_told_and_counted(
     #[case] code: Code,
 ) {
     let lab = lab(&half()).await;
-    let mut client = lab.client_as(token, hello(service, "1")).await.unwrap();
+    let mut client = lab
+        .client_as(token, hello(service, "any", "1"))
+        .await
+        .unwrap();
     assert_eq!(client.end().await.unwrap_err().code(), code);
     let line = format!(r#"spoor_control_refused_total{{door="Stream",reason="{reason}"}} 1"#);
     lab.shows(&line).await;
@@ -159,7 +163,8 @@ async fn only_a_collector_hands_on_metrics() {
 async fn an_instance_is_the_pod_and_not_what_its_process_calls_itself() {
     let lab = lab(&half()).await;
     lab.control.expect(vec![instance("a", "pod-1")]);
-    let mut client = process(&lab, "pod-1", "pod-2").await;
+    let hello = hello("a", "a-uuid", "start-1");
+    let mut client = lab.client_as("token-pod-1", hello).await.unwrap();
     client.take().await;
     eventually("current", || {
         lab.control.instances().iter().all(|it| it.current)
@@ -238,6 +243,24 @@ async fn a_pod_that_names_anothers_start_speaks_for_itself_only() {
     eventually("both, apart", || counts(&lab) == (11, 5)).await;
 }
 
+#[tokio::test]
+async fn a_pod_that_calls_itself_another_is_not_let_in() {
+    let lab = lab(&half()).await;
+    lab.control
+        .expect(vec![instance("a", "pod-1"), instance("a", "pod-2")]);
+    let mut honest = process(&lab, "pod-1", "start").await;
+    honest.take().await;
+    for claimed in ["pod-1", "pod-2"] {
+        let hello = hello("a", claimed, "start");
+        let mut forger = lab.client_as("token-forger", hello).await.unwrap();
+        let status = forger.end().await.unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied);
+    }
+    lab.shows(r#"spoor_control_refused_total{door="Stream",reason="OtherInstance"} 2"#)
+        .await;
+    honest.report(vec![]).await;
+}
+
 /// What was sent to one process can't be acknowledged, nor counted, by another.
 #[tokio::test]
 async fn versions_that_a_process_was_not_sent_are_not_its_own() {
@@ -270,6 +293,7 @@ async fn an_instance_has_a_bounded_number_of_streams() {
     assert_eq!(code, Code::ResourceExhausted);
     lab.shows(r#"spoor_control_refused_total{door="Stream",reason="TooManyStreams"} 1"#)
         .await;
+    lab.shows("spoor_control_subscribers 16").await;
     drop(open.pop());
     lab.shows("spoor_control_subscribers 15").await;
     process(&lab, "pod-1", "17").await.take().await;

@@ -128,6 +128,7 @@ async fn who_comes_back_with_the_newest_plan_is_not_sent_it_again() {
             instance: "1".to_owned(),
             held: plan.version,
             held_digest,
+            ..Default::default()
         })
     };
     let mut client = lab.client_with(hello(plan.digest.clone())).await.unwrap();

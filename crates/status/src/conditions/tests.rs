@@ -123,7 +123,7 @@ fn a_policy_without_tail_rules_needs_no_stack() {
     let programmed = programmed(&outcome, None, &TailRules::NoTracingStack);
     assert_eq!(
         shown(&programmed),
-        "True Programmed: published to all doors"
+        "True Programmed: its head strategy is published to all doors"
     );
 }
 
@@ -168,6 +168,17 @@ fn says_who_wins() {
             (ConditionStatus::False, "NotAccepted")
         );
     }
+}
+
+#[test]
+fn says_what_the_lists_leave_out() {
+    let many = outcome(Acceptance::Accepted, &[HEAD; 300]);
+    assert!(
+        accepted(&many)
+            .message
+            .ends_with("status.effective lists 256 of 300 places")
+    );
+    assert_eq!(places::effective(&many).len(), 256);
 }
 
 #[test]

@@ -263,6 +263,7 @@ fn hello(stream: &ControlStream) -> client_message::Message {
     client_message::Message::Hello(Hello {
         service: stream.service.to_string(),
         instance: stream.instance.clone(),
+        start: stream.start.clone(),
         held: held.as_ref().map(|held| wire(held.version)),
         held_digest: held.map(|held| held.digest).unwrap_or_default(),
     })

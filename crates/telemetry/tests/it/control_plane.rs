@@ -44,6 +44,7 @@ async fn a_policy_reaches_the_sampler_and_its_evidence_comes_back() {
         credentials: Credentials::default(),
         service,
         instance: "one".to_owned(),
+        start: "start".to_owned(),
         live: Arc::clone(&live),
         faults: Arc::new(Faults::new()),
         spans: Arc::new(SpanCounts::new()),

@@ -176,6 +176,7 @@ impl Client {
             credentials: Credentials::default(),
             service: "service-a".parse().unwrap(),
             instance: "one".to_owned(),
+            start: "start".to_owned(),
             live: Arc::clone(&live),
             faults: Arc::clone(&faults),
             spans: Arc::new(SpanCounts::new()),
@@ -239,6 +240,7 @@ async fn says_hello_takes_a_plan_and_acknowledges_it() {
         (hello.service.as_str(), hello.instance.as_str()),
         ("service-a", "one")
     );
+    assert_eq!(hello.start, "start");
     assert_eq!((hello.held, hello.held_digest), (None, Vec::new()));
 
     stream.push(nothing(1)).await;

@@ -1,0 +1,127 @@
+use insta::assert_yaml_snapshot;
+use jiff::Timestamp;
+use spoor_api::{SamplingPolicyStatus, read, status::Condition};
+use spoor_control::{Control, Instance, Settings};
+use spoor_policy::{Namespace, Policy, resolve};
+use spoor_status::{Findings, TailRules, invalid};
+
+const NOW: &str = "2026-01-01T12:00:00.75Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+/// The policy of this name and the rest of its resource.
+fn policy(name: &str, spec: &str) -> Policy {
+    let text = format!(
+        "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {{name: {name}}}\nspec: {spec}"
+    );
+    let mut read = read::policies(&text, "test").unwrap();
+    read.remove(0)
+        .policy
+        .validate(Timestamp::UNIX_EPOCH)
+        .unwrap()
+}
+
+fn expect(control: &Control, service: &str, pods: &[&str]) {
+    let instance = |pod: &&str| Instance {
+        namespace: Namespace::default(),
+        service: service.parse().unwrap(),
+        id: (*pod).to_owned(),
+    };
+    control.expect(pods.iter().map(instance).collect());
+}
+
+/// The status of the first policy, given all and where its tail rules are.
+fn status(
+    control: &Control,
+    policies: &[Policy],
+    tail: TailRules,
+    previous: &[Condition],
+) -> SamplingPolicyStatus {
+    let policy = &policies[0];
+    let resolution = resolve(policies, now());
+    control.publish(resolution.clone());
+    Findings {
+        policy,
+        generation: Some(3),
+        outcome: &resolution.outcomes[policy.key()],
+        evidence: control.evidence(policy.key()).as_ref(),
+        tail,
+        previous,
+        now: now(),
+    }
+    .status()
+}
+
+#[test]
+fn of_a_policy_for_a_service_that_nobody_runs() {
+    let control = Control::new(Settings::default());
+    let policies = [policy(
+        "one-percent",
+        "{targets: [{service: service-x}], head: {probability: 1%}}",
+    )];
+    let status = status(&control, &policies, TailRules::NoTracingStack, &[]);
+    assert_yaml_snapshot!(status);
+}
+
+#[test]
+fn of_tail_rules_where_no_collector_is_on_the_way() {
+    let control = Control::new(Settings::default());
+    expect(&control, "service-a", &["pod-1", "pod-2"]);
+    let spec = "{targets: [{service: service-a}], head: {probability: 100%}, tail: {keep: [{name: errors, error: {}}], otherwise: 10%}}";
+    let direct = TailRules::RouteIsDirect("tracing".to_owned());
+    let status = status(&control, &[policy("errors", spec)], direct, &[]);
+    assert_yaml_snapshot!(status);
+}
+
+#[test]
+fn of_a_policy_that_is_overridden() {
+    let control = Control::new(Settings::default());
+    let policies = [
+        policy("everything", "{head: {probability: 100%}}"),
+        policy(
+            "less",
+            "{targets: [{service: service-a}], head: {probability: 1%}}",
+        ),
+    ];
+    let status = status(&control, &policies, TailRules::InForce, &[]);
+    assert_yaml_snapshot!(status);
+}
+
+#[test]
+fn of_one_that_has_expired() {
+    let control = Control::new(Settings::default());
+    let spec = "{head: {probability: 100%}, expiresAt: \"2026-01-01T11:00:00Z\"}";
+    let status = status(
+        &control,
+        &[policy("override", spec)],
+        TailRules::InForce,
+        &[],
+    );
+    assert_yaml_snapshot!(status);
+}
+
+#[test]
+fn of_what_is_no_policy() {
+    let reasons = ["spec.head.probability: must be a percentage".to_owned()];
+    assert_yaml_snapshot!(invalid(&reasons, Some(1), &[], now()));
+}
+
+/// A status that was stored outlives the process that made it.
+#[test]
+fn keeps_the_times_of_the_status_before() {
+    let control = Control::new(Settings::default());
+    let policies = [policy("one-percent", "{head: {probability: 1%}}")];
+    let mut before = status(&control, &policies, TailRules::InForce, &[]).conditions;
+    for condition in &mut before {
+        condition.last_transition_time = "2025-12-31T00:00:00Z".to_owned();
+    }
+    expect(&control, "service-a", &["pod-1"]);
+    let after = status(&control, &policies, TailRules::InForce, &before);
+    let times = after
+        .conditions
+        .iter()
+        .map(|it| it.last_transition_time.as_str());
+    assert!(times.eq(["2025-12-31T00:00:00Z"; 3]), "{after:?}");
+}
