@@ -1,0 +1,123 @@
+//! The programs that people use: kubectl and helm.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{io::AsyncWriteExt, process::Command};
+
+/// For what waits on the cluster by itself, such as `helm test`.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// kubectl with these arguments must succeed; what it printed.
+pub async fn kubectl(arguments: &[&str]) -> String {
+    succeed(&program("KUBECTL", "kubectl"), arguments, "").await
+}
+
+/// The same with something on standard input.
+pub async fn kubectl_given(input: &str, arguments: &[&str]) -> String {
+    succeed(&program("KUBECTL", "kubectl"), arguments, input).await
+}
+
+/// What a pod prints until its container ends, however long that takes.
+pub async fn logs_until_end(pod: String) -> String {
+    let mut logs = Command::new(program("KUBECTL", "kubectl"));
+    let output = logs
+        .args([
+            "logs",
+            "--follow",
+            &pod,
+            "--namespace",
+            super::lab::NAMESPACE,
+        ])
+        .kill_on_drop(true)
+        .output();
+    let output = output.await.unwrap();
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// helm with these arguments must succeed; what it printed.
+pub async fn helm(arguments: &[&str]) -> String {
+    succeed(&program("HELM", "helm"), arguments, "").await
+}
+
+/// For where nothing can be awaited any more; what it printed, whatever became of it.
+pub fn at_last(variable: &str, name: &str, arguments: &[&str]) -> String {
+    let output = std::process::Command::new(program(variable, name))
+        .args(arguments)
+        .output();
+    match output {
+        Ok(output) => format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        ),
+        Err(error) => format!("{name}: {error}\n"),
+    }
+}
+
+/// What of this the tests can't do without is missing.
+pub fn missing() -> Option<String> {
+    let Some(kubeconfig) = std::env::var_os("KUBECONFIG") else {
+        return Some("KUBECONFIG is not set".to_owned());
+    };
+    if !Path::new(&kubeconfig).is_file() {
+        return Some(format!(
+            "KUBECONFIG names no file: {}",
+            kubeconfig.display()
+        ));
+    }
+    [("KUBECTL", "kubectl"), ("HELM", "helm")]
+        .into_iter()
+        .find(|(variable, name)| !is_there(&program(variable, name)))
+        .map(|(variable, name)| format!("no {name} on the PATH, and none in {variable}"))
+}
+
+/// A file of the repository.
+pub fn in_repository(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    root.join(path).to_str().unwrap().to_owned()
+}
+
+fn program(variable: &str, name: &str) -> PathBuf {
+    std::env::var_os(variable).map_or_else(|| PathBuf::from(name), PathBuf::from)
+}
+
+fn is_there(program: &Path) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    program.is_file() || std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+async fn succeed(program: &Path, arguments: &[&str], input: &str) -> String {
+    let mut process = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut stdin = process.stdin.take().unwrap();
+    // A program that does not read it may be gone by then.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    let output = tokio::time::timeout(PATIENCE, process.wait_with_output()).await;
+    let output = output
+        .unwrap_or_else(|_| panic!("{} {arguments:?}: still running", program.display()))
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{} {arguments:?}: {}\n{}{}",
+        program.display(),
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}

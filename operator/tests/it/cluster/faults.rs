@@ -1,0 +1,195 @@
+//! What breaks, and how it comes back.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    command::kubectl,
+    jaeger,
+    lab::{Lab, NAMESPACE, PATIENCE, RELEASE, SERVICE_A_PODS, STACK},
+    load, pods, policies,
+};
+use crate::apiserver::eventually;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_killed_in_the_middle_of_a_change_ends_it_after_all() {
+    let Some(lab) = Lab::installed("operator killed").await else {
+        return;
+    };
+    policies::apply("service-a", &head("50%")).await;
+    policies::converged(&lab, "service-a", Instant::now()).await;
+    let before = pods::of_services(&lab).await;
+    let sender = load::requests(&lab, 50, load::UNTIL_STOPPED).await;
+
+    for rate in ["20%", "100%"] {
+        let changed = Instant::now();
+        policies::apply("service-a", &head(rate)).await;
+        for role in ["stacks", "policies"] {
+            let role = operator(role);
+            assert_eq!(pods::kill(&lab, &role).await, 1, "{role}");
+        }
+        let (policy, took) = policies::converged(&lab, "service-a", changed).await;
+        lab.say(format_args!(
+            "{rate}: in force {:.1} s after it was applied and the operator killed",
+            took.as_secs_f64()
+        ));
+        assert_eq!(policy["status"]["clients"]["current"], SERVICE_A_PODS);
+    }
+    let sent = sender.stop().await.answered().await;
+    lab.say(format_args!(
+        "{} requests meanwhile, none failed",
+        sent.requests
+    ));
+    assert_eq!(
+        pods::of_services(&lab).await,
+        before,
+        "restarted or replaced"
+    );
+    lab.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn services_keep_the_last_rate_while_there_is_no_operator() {
+    let Some(lab) = Lab::installed("no operator").await else {
+        return;
+    };
+    policies::apply("service-a", &head("0%")).await;
+    policies::converged(&lab, "service-a", Instant::now()).await;
+    let deployment = format!("deployment/{RELEASE}-policies");
+    let scale = async |replicas: &str| {
+        let replicas = format!("--replicas={replicas}");
+        kubectl(&["scale", &deployment, &replicas, "--namespace", NAMESPACE]).await;
+    };
+    scale("0").await;
+    eventually("no operator", PATIENCE, || async {
+        let pods = pods::list(&lab, &operator("policies")).await;
+        if pods.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} pods", pods.len()))
+        }
+    })
+    .await;
+
+    let since = SystemTime::now();
+    let sent = load::requests(&lab, 50, Duration::from_secs(10))
+        .await
+        .answered()
+        .await;
+    let found = jaeger::settled(&lab, "service-a", since).await;
+    lab.say(format_args!(
+        "{} requests without an operator, {} traces at 0 %",
+        sent.requests,
+        found.len()
+    ));
+    assert!(found.is_empty(), "{} traces", found.len());
+
+    let back = Instant::now();
+    scale("1").await;
+    policies::apply("service-a", &head("100%")).await;
+    let (_, took) = policies::converged(&lab, "service-a", back).await;
+    lab.say(format_args!(
+        "operator back, and 100 % in force after {:.1} s",
+        took.as_secs_f64()
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_outlive_a_killed_jaeger() {
+    let Some(lab) = Lab::installed("jaeger killed").await else {
+        return;
+    };
+    let sender = load::requests(&lab, 50, Duration::from_secs(50)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let jaeger_pods = format!("app.kubernetes.io/name=jaeger,app.kubernetes.io/instance={STACK}");
+    let killed = SystemTime::now();
+    assert_eq!(pods::kill(&lab, &jaeger_pods).await, 1);
+    let sent = sender.answered().await;
+    lab.settled().await;
+    // Memory storage loses what it held. What was on its way, or came later, waits in queues.
+    let found = jaeger::settled(&lab, "service-a", killed - Duration::from_secs(60)).await;
+    let broken = found
+        .values()
+        .filter(|trace| trace.spans != 3 || trace.distinct != 3)
+        .count();
+    let ended = SystemTime::now().duration_since(killed).unwrap();
+    lab.say(format_args!(
+        "{} requests, {} of their traces there {:.0} s after the kill, {broken} in part or repeated",
+        sent.requests,
+        found.len(),
+        ended.as_secs_f64()
+    ));
+    let lost = sent.requests - found.len() as u64;
+    // Those of the first 5 s, and of the start of the sender.
+    assert!(lost <= 50 * 10, "{lost} lost: more than it held");
+    assert_eq!(broken, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_deleted_by_hand_come_back() {
+    let Some(lab) = Lab::installed("children deleted").await else {
+        return;
+    };
+    let children = [
+        format!("service/{STACK}-otlp"),
+        format!("service/{STACK}-query"),
+        format!("deployment/{STACK}-decide"),
+        format!("statefulset/{STACK}-gather"),
+        format!("deployment/{STACK}-jaeger"),
+        format!("configmap/{STACK}-otel-env"),
+        format!("configmap/{STACK}-ca"),
+    ];
+    for child in &children {
+        let uid = uid(child).await.expect("it is there");
+        let deleted = Instant::now();
+        kubectl(&["delete", child, "--namespace", NAMESPACE]).await;
+        eventually(child, PATIENCE, || async {
+            match self::uid(child).await {
+                Some(new) if new != uid => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        lab.say(format_args!(
+            "{child} is back after {} ms",
+            deleted.elapsed().as_millis()
+        ));
+    }
+    lab.settled().await;
+    let since = SystemTime::now();
+    let sent = load::requests(&lab, 50, Duration::from_secs(4))
+        .await
+        .answered()
+        .await;
+    let spans = 3 * usize::try_from(sent.requests).unwrap();
+    let found = jaeger::complete(&lab, "service-a", since, spans).await;
+    assert_eq!(
+        found.len() as u64,
+        sent.requests,
+        "traces, after all of that"
+    );
+}
+
+fn head(rate: &str) -> serde_json::Value {
+    json!({"targets": [{"service": "service-a"}], "head": {"probability": rate}})
+}
+
+/// What selects a role's pods.
+fn operator(role: &str) -> String {
+    format!("app.kubernetes.io/name={RELEASE}-{role}")
+}
+
+async fn uid(object: &str) -> Option<String> {
+    let uid = "jsonpath={.metadata.uid}";
+    let get = [
+        "get",
+        object,
+        "--namespace",
+        NAMESPACE,
+        "--ignore-not-found",
+    ];
+    let uid = kubectl(&[&get[..], &["--output", uid]].concat()).await;
+    (!uid.is_empty()).then_some(uid)
+}

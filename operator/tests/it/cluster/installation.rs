@@ -1,0 +1,119 @@
+//! The chart: installed, tested, upgraded, removed.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{
+    command::{helm, kubectl},
+    lab::{Lab, NAMESPACE, RELEASE, release},
+    pods, policies,
+};
+
+/// From `helm install` until all pods are ready.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_cluster_gets_a_lab_changes_it_and_loses_it_again() {
+    let Some(lab) = Lab::bare("installation").await else {
+        return;
+    };
+    lab.remove().await;
+    let took = lab.install(&[]).await;
+    assert!(took < READY_WITHIN, "ready after {took:?}");
+    let test = helm(&["test", RELEASE, "--namespace", NAMESPACE]).await;
+    assert!(test.contains("Succeeded"), "{test}");
+    lab.say("helm test passed");
+
+    upgrade_changes_what_it_should(&lab).await;
+    uninstall_leaves_only_definitions().await;
+    lab.say("uninstalled: nothing is left but definitions, and what people wrote");
+}
+
+async fn upgrade_changes_what_it_should(lab: &Lab) {
+    policies::apply_sample("service-a-1-percent.yaml").await;
+    let before = uids(lab).await;
+    // As an older release's definition would differ.
+    let columns = r#"[{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}]"#;
+    let definition = ["customresourcedefinition", "samplingpolicies.spoor.dev"];
+    kubectl(
+        &[
+            &["patch"],
+            &definition[..],
+            &["--type", "json", "--patch", columns],
+        ]
+        .concat(),
+    )
+    .await;
+
+    let value = "applications.ab.serviceA.replicas=3".to_owned();
+    release("upgrade", &[value]).await;
+    lab.settled().await;
+    policies::wait_for(lab, "service-a", "Converged", "True").await;
+
+    let table = kubectl(&["get", "samplingpolicies", "--namespace", NAMESPACE]).await;
+    lab.say(format_args!("after the upgrade:\n{table}"));
+    assert!(table.contains("1%") && table.contains("3/3"), "{table}");
+    let after = uids(lab).await;
+    assert_eq!(after.len(), before.len() + 1, "{after:?}");
+    let kept = before
+        .iter()
+        .all(|(name, uid)| after.get(name) == Some(uid));
+    assert!(
+        kept,
+        "one more pod and no other change: {before:?} {after:?}"
+    );
+}
+
+async fn uninstall_leaves_only_definitions() {
+    helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"]).await;
+    crate::apiserver::eventually("nothing left in the namespace", READY_WITHIN, || async {
+        let kinds = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,leases,\
+                     poddisruptionbudgets,networkpolicies,persistentvolumeclaims,tracingstacks";
+        let list = ["get", kinds, "--namespace", NAMESPACE, "--output", "name"];
+        let left = kubectl(&list).await;
+        let ours = left.lines().filter(|name| {
+            !matches!(
+                *name,
+                "configmap/kube-root-ca.crt" | "serviceaccount/default"
+            )
+        });
+        let ours: Vec<_> = ours.collect();
+        if ours.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{ours:?}"))
+        }
+    })
+    .await;
+    let kinds = "clusterroles,clusterrolebindings,mutatingwebhookconfigurations,\
+                 validatingwebhookconfigurations,priorityclasses";
+    let ours = format!("app.kubernetes.io/instance={RELEASE}");
+    let left = kubectl(&["get", kinds, "--selector", &ours, "--output", "name"]).await;
+    assert_eq!(left, "", "cluster-wide");
+    let named = kubectl(&[
+        "get",
+        "clusterroles,clusterrolebindings",
+        "--output",
+        "name",
+    ])
+    .await;
+    assert!(!named.contains("spoor"), "{named}");
+
+    let definitions = kubectl(&["get", "customresourcedefinitions", "--output", "name"]).await;
+    for definition in ["samplingpolicies.spoor.dev", "tracingstacks.spoor.dev"] {
+        assert!(
+            definitions.contains(definition),
+            "{definition} in {definitions}"
+        );
+    }
+    // What people wrote stays with its definition, and nothing keeps it from being deleted.
+    policies::delete("service-a").await;
+}
+
+async fn uids(lab: &Lab) -> BTreeMap<String, String> {
+    let pods = pods::list(lab, "!helm.sh/hook,!job-name").await;
+    let uids = pods
+        .into_iter()
+        .filter(|pod| !pods::has_ended(pod))
+        .map(|pod| (pod.metadata.name.unwrap(), pod.metadata.uid.unwrap()));
+    uids.collect()
+}

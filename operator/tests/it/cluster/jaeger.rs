@@ -1,0 +1,153 @@
+//! What Jaeger has, asked through the API server's proxy.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::Request;
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::{
+    lab::{Lab, NAMESPACE, STACK},
+    stack,
+};
+
+/// One question is about so much time, which keeps answers small.
+const WINDOW: Duration = Duration::from_secs(3);
+/// More traces than start in a window.
+const LIMIT: usize = 20_000;
+/// Longer than a trace waits on its way: gathering, deciding, a retry.
+const QUIET: Duration = Duration::from_secs(16);
+
+/// A trace, as far as the tests look into it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// Where its root is, if that has arrived.
+    pub root: Option<String>,
+    /// How many spans there are, and how many different ones.
+    pub spans: usize,
+    pub distinct: usize,
+    pub has_error: bool,
+}
+
+/// Traces by id.
+pub type Traces = BTreeMap<String, Trace>;
+
+#[derive(Deserialize)]
+struct Answer {
+    data: Vec<Found>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    #[serde(rename = "traceID")]
+    trace_id: String,
+    spans: Vec<FoundSpan>,
+    processes: BTreeMap<String, Process>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FoundSpan {
+    #[serde(rename = "spanID")]
+    span_id: String,
+    #[serde(default)]
+    references: Vec<serde::de::IgnoredAny>,
+    #[serde(default)]
+    tags: Vec<Tag>,
+    #[serde(rename = "processID")]
+    process_id: String,
+}
+
+#[derive(Deserialize)]
+struct Tag {
+    key: String,
+    value: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Process {
+    service_name: String,
+}
+
+/// All traces with spans of this service since then.
+pub async fn traces(lab: &Lab, service: &str, since: SystemTime) -> Traces {
+    let (mut traces, end) = (Traces::new(), SystemTime::now() + WINDOW);
+    let mut from = since;
+    while from < end {
+        let answer = ask(lab, service, from, from + WINDOW).await;
+        assert!(answer.data.len() < LIMIT, "more than {LIMIT} in {WINDOW:?}");
+        traces.extend(answer.data.into_iter().map(look));
+        from += WINDOW;
+    }
+    traces
+}
+
+/// The same, once no more have come for longer than any can be on its way.
+pub async fn settled(lab: &Lab, service: &str, since: SystemTime) -> Traces {
+    let spans = |traces: &Traces| traces.values().map(|trace| trace.spans).sum::<usize>();
+    let mut latest = traces(lab, service, since).await;
+    let mut quiet_since = Instant::now();
+    while quiet_since.elapsed() < QUIET {
+        tokio::time::sleep(QUIET / 4).await;
+        let now = traces(lab, service, since).await;
+        if spans(&now) != spans(&latest) {
+            quiet_since = Instant::now();
+        }
+        latest = now;
+    }
+    latest
+}
+
+/// The same, once there are so many spans; at the latest when no more come.
+pub async fn complete(lab: &Lab, service: &str, since: SystemTime, spans: usize) -> Traces {
+    let count = |traces: &Traces| traces.values().map(|trace| trace.spans).sum::<usize>();
+    let (mut latest, mut changed) = (0, Instant::now());
+    loop {
+        let found = traces(lab, service, since).await;
+        if count(&found) >= spans || changed.elapsed() > QUIET {
+            return found;
+        }
+        if count(&found) != latest {
+            (latest, changed) = (count(&found), Instant::now());
+        }
+        tokio::time::sleep(QUIET / 8).await;
+    }
+}
+
+async fn ask(lab: &Lab, service: &str, from: SystemTime, to: SystemTime) -> Answer {
+    let stack = stack::read(lab).await;
+    let base = stack["spec"]["jaeger"]["basePath"].as_str().unwrap_or("");
+    let (from, to) = (micros(from), micros(to));
+    // Raw: otherwise Jaeger hides what it has twice.
+    let path = format!(
+        "/api/v1/namespaces/{NAMESPACE}/services/http:{STACK}-query:16686/proxy{base}/api/traces\
+         ?service={service}&start={from}&end={to}&limit={LIMIT}&raw=true"
+    );
+    let request = Request::get(path).body(Vec::new()).unwrap();
+    lab.client.request(request).await.unwrap()
+}
+
+fn look(found: Found) -> (String, Trace) {
+    let distinct: BTreeSet<_> = found.spans.iter().map(|span| &span.span_id).collect();
+    let root = found.spans.iter().find(|span| span.references.is_empty());
+    let is_error = |tag: &Tag| tag.key == "error" && (tag.value == true || tag.value == "true");
+    let trace = Trace {
+        root: root.map(|span| found.processes[&span.process_id].service_name.clone()),
+        spans: found.spans.len(),
+        distinct: distinct.len(),
+        has_error: found
+            .spans
+            .iter()
+            .any(|span| span.tags.iter().any(is_error)),
+    };
+    (found.trace_id, trace)
+}
+
+fn micros(time: SystemTime) -> u128 {
+    time.duration_since(UNIX_EPOCH).unwrap().as_micros()
+}

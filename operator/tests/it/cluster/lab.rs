@@ -1,0 +1,220 @@
+//! Whose turn it is on the cluster, and what every test finds there.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::Instant,
+};
+
+use super::{
+    command::{at_last, helm, in_repository, kubectl, kubectl_given, missing},
+    pods, stack,
+};
+
+/// Where all of it is installed.
+pub const NAMESPACE: &str = "spoor-tests";
+/// The chart's release.
+pub const RELEASE: &str = "spoor";
+/// The chart's stack.
+pub const STACK: &str = "tracing";
+/// The instances of service-a that most tests need.
+pub const SERVICE_A_PODS: usize = 3;
+/// For an installation, or a rollout with its drains.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// So many tests have the cluster or wait for it.
+static TESTS: AtomicUsize = AtomicUsize::new(0);
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// The cluster, for one test.
+pub struct Lab {
+    pub client: Client,
+    test: &'static str,
+    started: Instant,
+    _registered: Registered,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// Counts a test from before its turn until after it.
+struct Registered;
+
+impl Lab {
+    /// Spoor as installed, without policies. None, with a line that says so, where there is no
+    /// cluster; with `SPOOR_REQUIRE_ALL=1` that is a failure.
+    pub async fn installed(test: &'static str) -> Option<Self> {
+        let lab = Self::bare(test).await?;
+        if !lab.is_installed().await {
+            lab.install(&for_tests()).await;
+        }
+        lab.clean().await;
+        lab.say("the lab is ready");
+        Some(lab)
+    }
+
+    /// The cluster with whatever is on it.
+    pub async fn bare(test: &'static str) -> Option<Self> {
+        if let Some(missing) = missing() {
+            let message = format!("SKIPPED {test}: {missing}");
+            assert_ne!(
+                std::env::var("SPOOR_REQUIRE_ALL").as_deref(),
+                Ok("1"),
+                "{message}"
+            );
+            eprintln!("\n{message}\n");
+            return None;
+        }
+        TESTS.fetch_add(1, Ordering::SeqCst);
+        let registered = Registered;
+        let turn = TURN.lock().await;
+        Some(Self {
+            client: Client::try_default().await.unwrap(),
+            test,
+            started: Instant::now(),
+            _registered: registered,
+            _turn: turn,
+        })
+    }
+
+    /// A line about how the test goes.
+    pub fn say(&self, what: impl std::fmt::Display) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        eprintln!("{} [{seconds:6.1} s] {what}", self.test);
+    }
+
+    /// Installs the chart into a new namespace under the restricted Pod Security Standard, and
+    /// waits until all of it is there; how long that took.
+    pub async fn install(&self, values: &[String]) -> Duration {
+        let namespace = format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n  labels:\n    \
+             pod-security.kubernetes.io/enforce: restricted\n"
+        );
+        kubectl_given(&namespace, &["apply", "-f", "-"]).await;
+        let started = Instant::now();
+        release("install", values).await;
+        self.settled().await;
+        let took = started.elapsed();
+        self.say(format_args!(
+            "installed: everything ready after {:.1} s",
+            took.as_secs_f64()
+        ));
+        took
+    }
+
+    /// Removes the release, its namespace and the definitions, if they are there.
+    pub async fn remove(&self) {
+        if self.is_installed().await {
+            helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"]).await;
+        }
+        kubectl(&["delete", "namespace", NAMESPACE, "--ignore-not-found"]).await;
+        kubectl(&delete_definitions()).await;
+    }
+
+    /// Whether the release is there.
+    pub async fn is_installed(&self) -> bool {
+        let releases = helm(&["list", "--namespace", NAMESPACE, "--short", "--all"]).await;
+        releases.lines().any(|release| release == RELEASE)
+    }
+
+    /// Waits until the stack is available, nothing progresses, and every pod is ready.
+    pub async fn settled(&self) {
+        stack::settled(self).await;
+        pods::all_ready(self).await;
+    }
+
+    async fn clean(&self) {
+        kubectl(&[
+            "delete",
+            "samplingpolicies",
+            "--all",
+            "--namespace",
+            NAMESPACE,
+        ])
+        .await;
+        pods::delete_generators(self).await;
+        stack::patch(&stack::as_installed()).await;
+        stack::without_tail_rules(self).await;
+        self.settled().await;
+    }
+}
+
+/// Installs or upgrades the release with these values, besides the images.
+pub async fn release(verb: &str, values: &[String]) {
+    let tag = image_tag();
+    let images = format!("images.operator.tag={tag},images.applications.tag={tag}");
+    let chart = in_repository("helm/spoor");
+    let mut arguments = vec![verb, RELEASE, &chart, "--namespace", NAMESPACE];
+    for value in values.iter().chain([&images]) {
+        arguments.extend(["--set", value]);
+    }
+    helm(&arguments).await;
+}
+
+/// Of the images `spoor` and `spoor-operator`: `SPOOR_IMAGE_TAG`, or the chart's own.
+pub fn image_tag() -> String {
+    std::env::var("SPOOR_IMAGE_TAG").unwrap_or_else(|_| "dev".to_owned())
+}
+
+/// What the tests set of the chart's values: more instances, and a Jaeger that forgets nothing
+/// meanwhile.
+pub fn for_tests() -> Vec<String> {
+    vec![
+        format!("applications.ab.serviceA.replicas={SERVICE_A_PODS}"),
+        "stack.spec.jaeger.storage.memory.maxTraces=200000".to_owned(),
+        "stack.spec.jaeger.resources.limits.memory=3Gi".to_owned(),
+    ]
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.say("FAILED; what is on the cluster:");
+            explain();
+        }
+        let is_last = TESTS.load(Ordering::SeqCst) == 1;
+        if is_last && std::env::var("SPOOR_KEEP_CLUSTER").as_deref() != Ok("1") {
+            let release = ["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"];
+            let printed = [
+                at_last("HELM", "helm", &release),
+                at_last("KUBECTL", "kubectl", &["delete", "namespace", NAMESPACE]),
+                at_last("KUBECTL", "kubectl", &delete_definitions()),
+            ];
+            self.say(format_args!("uninstalled: {}", printed.concat()));
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        TESTS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn delete_definitions() -> [&'static str; 5] {
+    [
+        "delete",
+        "customresourcedefinition",
+        "samplingpolicies.spoor.dev",
+        "tracingstacks.spoor.dev",
+        "--ignore-not-found",
+    ]
+}
+
+fn explain() {
+    let here = ["--namespace", NAMESPACE];
+    let questions: [&[&str]; 5] = [
+        &["get", "pods,statefulsets,deployments", "-o", "wide"],
+        &["get", "tracingstacks,samplingpolicies", "-o", "yaml"],
+        &["get", "events", "--sort-by=.lastTimestamp"],
+        &["logs", "deployment/spoor-stacks", "--tail=60"],
+        &["logs", "deployment/spoor-policies", "--tail=60"],
+    ];
+    for question in questions {
+        let printed = at_last("KUBECTL", "kubectl", &[&here, question].concat());
+        eprintln!("--- kubectl {}\n{printed}", question.join(" "));
+    }
+}

@@ -1,0 +1,185 @@
+//! Load, sent from inside of the cluster by pods of the image `spoor`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, PostParams};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::{
+    command::logs_until_end,
+    lab::{Lab, NAMESPACE, STACK, image_tag},
+    pods,
+};
+use crate::apiserver::eventually;
+
+/// For what is not ended by the test: longer than any test.
+pub const UNTIL_STOPPED: Duration = Duration::from_secs(900);
+/// For a sender's telemetry to drain, in seconds.
+const DRAINS: u32 = 150;
+
+/// A pod that sends.
+pub struct Sender<'lab> {
+    lab: &'lab Lab,
+    name: String,
+    printed: JoinHandle<String>,
+}
+
+/// What `spoor load` says it came to.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Requests {
+    pub requests: u64,
+    pub failed: u64,
+    pub unsent: u64,
+    #[serde(rename = "latencyMilliseconds")]
+    pub latency: Value,
+}
+
+/// What `spoor generate` says it came to.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Generated {
+    pub traces: u64,
+    pub spans: u64,
+    pub exported: u64,
+    pub dropped: BTreeMap<String, u64>,
+    pub services: BTreeMap<String, Started>,
+}
+
+/// The generated traces that start at one service.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Started {
+    pub traces: u64,
+    pub errors: u64,
+}
+
+/// Requests to service-a that neither wait nor compute, at this rate for so long.
+pub async fn requests(lab: &Lab, rate: u32, lasts: Duration) -> Sender<'_> {
+    let (rate, duration) = (rate.to_string(), format!("{}s", lasts.as_secs()));
+    let load = ["load", "--url", "http://service-a:8080"];
+    let path = ["--path", "/?wait=0ms&calc=0", "--connections", "64"];
+    let pace = ["--rate", &rate, "--duration", &duration];
+    start(lab, "load", &[&load[..], &path, &pace].concat()).await
+}
+
+/// Traces that start at each of these services in turn, one in twenty with an error.
+pub async fn traces<'lab>(
+    lab: &'lab Lab,
+    services: &[&str],
+    rate: u32,
+    lasts: Duration,
+    spread: Duration,
+) -> Sender<'lab> {
+    let (rate, duration) = (rate.to_string(), format!("{}s", lasts.as_secs()));
+    let spread = format!("{}ms", spread.as_millis());
+    let mut arguments = vec!["generate", "--errors", "5%", "--spans", SPANS_TEXT];
+    arguments.extend([
+        "--rate",
+        &rate,
+        "--duration",
+        &duration,
+        "--spread",
+        &spread,
+    ]);
+    for service in services {
+        arguments.extend(["--service", service]);
+    }
+    start(lab, "generate", &arguments).await
+}
+
+/// Spans in each generated trace.
+pub const SPANS: usize = 6;
+const SPANS_TEXT: &str = "6";
+
+impl Sender<'_> {
+    /// Lets it start no more, and end what has begun.
+    pub async fn stop(self) -> Self {
+        let gracefully = DeleteParams::default().grace_period(DRAINS);
+        let pods = pods::api(self.lab);
+        pods.delete(&self.name, &gracefully).await.unwrap();
+        self
+    }
+
+    /// What the load came to, once it has ended. Every request must have been answered.
+    pub async fn answered(self) -> Requests {
+        let sent: Requests = serde_json::from_str(&self.summary().await).unwrap();
+        assert_eq!((sent.failed, sent.unsent), (0, 0), "{sent:?}");
+        sent
+    }
+
+    /// What was generated, once it is exported. None of it may have been dropped by the sender.
+    pub async fn exported(self) -> Generated {
+        let sent: Generated = serde_json::from_str(&self.summary().await).unwrap();
+        assert!(sent.dropped.is_empty(), "{sent:?}");
+        assert_eq!(sent.exported, sent.spans, "{sent:?}");
+        sent
+    }
+
+    /// What it printed at its end.
+    async fn summary(self) -> String {
+        let printed = self.printed.await.unwrap();
+        pods::delete_now(self.lab, &self.name).await;
+        let json = printed.lines().find(|line| line.starts_with('{'));
+        json.unwrap_or_else(|| panic!("{} printed {printed:?}", self.name))
+            .to_owned()
+    }
+}
+
+/// Starts a pod and waits until it sends.
+async fn start<'lab>(lab: &'lab Lab, what: &str, arguments: &[&str]) -> Sender<'lab> {
+    let created = pods::api(lab)
+        .create(&PostParams::default(), &pod(what, arguments))
+        .await
+        .unwrap();
+    let name = created.metadata.name.unwrap();
+    eventually("the sender's start", Duration::from_secs(60), || async {
+        let pod = pods::api(lab).get(&name).await.map_err(|e| e.to_string())?;
+        match pod.status.and_then(|status| status.phase).as_deref() {
+            Some("Running" | "Succeeded") => Ok(()),
+            phase => Err(format!("{phase:?}")),
+        }
+    })
+    .await;
+    let printed = tokio::spawn(logs_until_end(name.clone()));
+    Sender { lab, name, printed }
+}
+
+fn pod(what: &str, arguments: &[&str]) -> Pod {
+    let image = format!("spoor:{}", image_tag());
+    let arguments = [arguments, &["--output", "json"]].concat();
+    let pod = json!({
+        "metadata": {
+            "generateName": format!("test-{what}-"),
+            "labels": {pods::GENERATOR: "true"},
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": DRAINS,
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [{
+                "name": what,
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "args": arguments,
+                "envFrom": [{"configMapRef": {"name": format!("{STACK}-otel-env")}}],
+                "env": [{
+                    "name": "OTEL_RESOURCE_ATTRIBUTES",
+                    "value": format!("service.namespace={NAMESPACE}"),
+                }],
+                "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "readOnlyRootFilesystem": true,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }],
+        },
+    });
+    serde_json::from_value(pod).unwrap()
+}

@@ -1,0 +1,32 @@
+//! Reads Spoor's objects as they are on the API server.
+
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use serde_json::Value;
+
+use super::lab::{Lab, NAMESPACE};
+
+/// One of Spoor's objects.
+pub async fn read(lab: &Lab, kind: &str, name: &str) -> Option<Value> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("spoor.dev", "v1alpha1", kind));
+    let objects: Api<DynamicObject> =
+        Api::namespaced_with(lab.client.clone(), NAMESPACE, &resource);
+    let object = objects.get_opt(name).await.unwrap()?;
+    Some(serde_json::to_value(object).unwrap())
+}
+
+/// A condition of its status, if it is about the object's present generation.
+pub fn condition<'object>(object: &'object Value, name: &str) -> Option<&'object Value> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| {
+        condition["type"] == name
+            && condition["observedGeneration"] == object["metadata"]["generation"]
+    })
+}
+
+/// Whether a condition has this status, about the object's present generation.
+pub fn is(object: &Value, name: &str, status: &str) -> bool {
+    condition(object, name).is_some_and(|condition| condition["status"] == status)
+}

@@ -1,0 +1,121 @@
+//! Pods: who is there, ready, and the same as before.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
+
+use super::lab::{Lab, NAMESPACE, PATIENCE};
+use crate::apiserver::eventually;
+
+/// Marks the pods that tests start to send something.
+pub const GENERATOR: &str = "spoor.dev/test-generator";
+
+/// Pods by name: the uid and how often their containers were restarted.
+pub type Facts = BTreeMap<String, (String, i32)>;
+
+/// The pods with these labels.
+pub async fn list(lab: &Lab, labels: &str) -> Vec<Pod> {
+    let list = ListParams::default().labels(labels);
+    api(lab).list(&list).await.unwrap().items
+}
+
+/// Those of a service, as facts that change when one is replaced or restarted.
+pub async fn of_service(lab: &Lab, service: &str) -> Facts {
+    let pods = list(lab, &format!("app.kubernetes.io/name={service}")).await;
+    let facts = pods.into_iter().map(|pod| {
+        let restarts = pod
+            .status
+            .iter()
+            .flat_map(|status| status.container_statuses.iter().flatten())
+            .map(|container| container.restart_count)
+            .sum();
+        let metadata = pod.metadata;
+        (metadata.name.unwrap(), (metadata.uid.unwrap(), restarts))
+    });
+    facts.collect()
+}
+
+/// Both services' pods.
+pub async fn of_services(lab: &Lab) -> Facts {
+    let mut facts = of_service(lab, "service-a").await;
+    facts.extend(of_service(lab, "service-b").await);
+    assert!(facts.len() >= 2, "{facts:?}");
+    facts
+}
+
+/// Waits until every pod that is not a generator is ready and none is going.
+pub async fn all_ready(lab: &Lab) {
+    eventually("every pod ready", PATIENCE, || async {
+        let pods = list(lab, &format!("!{GENERATOR},!job-name")).await;
+        let waiting: Vec<_> = pods
+            .iter()
+            .filter(|pod| !is_ready(pod) && !has_ended(pod))
+            .filter_map(|pod| pod.metadata.name.clone())
+            .collect();
+        if waiting.is_empty() && !pods.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("not ready: {waiting:?}"))
+        }
+    })
+    .await;
+}
+
+/// Kills pods with these labels at once, as a node's failure would; how many.
+pub async fn kill(lab: &Lab, labels: &str) -> usize {
+    let pods = list(lab, labels).await;
+    for pod in &pods {
+        delete_now(lab, pod.metadata.name.as_deref().unwrap()).await;
+    }
+    pods.len()
+}
+
+/// Deletes a pod at once, if it is there.
+pub async fn delete_now(lab: &Lab, name: &str) {
+    let at_once = DeleteParams::default().grace_period(0);
+    match api(lab).delete(name, &at_once).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        Err(error) => panic!("deleting {name}: {error}"),
+    }
+}
+
+/// Removes what earlier tests sent with.
+pub async fn delete_generators(lab: &Lab) {
+    let at_once = DeleteParams::default().grace_period(0);
+    let generators = ListParams::default().labels(GENERATOR);
+    api(lab)
+        .delete_collection(&at_once, &generators)
+        .await
+        .unwrap();
+}
+
+pub fn api(lab: &Lab) -> Api<Pod> {
+    Api::namespaced(lab.client.clone(), NAMESPACE)
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.is_some_and(|conditions| {
+            conditions
+                .iter()
+                .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        })
+}
+
+/// Such as the pods of hooks.
+pub fn has_ended(pod: &Pod) -> bool {
+    let phase = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}

@@ -1,0 +1,74 @@
+//! Policies, applied as people do it, and what becomes of them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{
+    command::{in_repository, kubectl, kubectl_given},
+    lab::{Lab, NAMESPACE, PATIENCE},
+    objects,
+};
+use crate::apiserver::eventually;
+
+/// Applies a file of `k8s/samples`.
+pub async fn apply_sample(file: &str) {
+    let path = in_repository(&format!("k8s/samples/{file}"));
+    kubectl(&["apply", "--namespace", NAMESPACE, "-f", &path]).await;
+}
+
+/// Applies a policy with this specification.
+pub async fn apply(name: &str, spec: &Value) {
+    let policy = serde_json::json!({
+        "apiVersion": "spoor.dev/v1alpha1",
+        "kind": "SamplingPolicy",
+        "metadata": {"name": name},
+        "spec": spec,
+    });
+    let arguments = ["apply", "--namespace", NAMESPACE, "-f", "-"];
+    kubectl_given(&policy.to_string(), &arguments).await;
+}
+
+/// Changes a policy with `kubectl patch`.
+pub async fn patch(name: &str, spec: &Value) {
+    let patch = serde_json::json!({ "spec": spec }).to_string();
+    let kind = ["patch", "samplingpolicy", name, "--namespace", NAMESPACE];
+    kubectl(&[&kind[..], &["--type", "merge", "--patch", &patch]].concat()).await;
+}
+
+/// Deletes a policy.
+pub async fn delete(name: &str) {
+    kubectl(&["delete", "samplingpolicy", name, "--namespace", NAMESPACE]).await;
+}
+
+/// Waits until a condition of the policy has this status, about its present generation; the
+/// policy then.
+pub async fn wait_for(lab: &Lab, name: &str, condition: &str, status: &str) -> Value {
+    let what = format!("{condition}={status} of policy {name}");
+    until(lab, name, &what, |policy| {
+        objects::is(policy, condition, status)
+    })
+    .await
+}
+
+/// Waits until the policy is as it should be.
+pub async fn until(lab: &Lab, name: &str, what: &str, is_right: impl Fn(&Value) -> bool) -> Value {
+    eventually(what, PATIENCE, || async {
+        let Some(policy) = objects::read(lab, "SamplingPolicy", name).await else {
+            return Err("no such policy".to_owned());
+        };
+        if is_right(&policy) {
+            Ok(policy)
+        } else {
+            Err(policy["status"].to_string())
+        }
+    })
+    .await
+}
+
+/// Waits until every instance has acknowledged it; how long that took from `since`.
+pub async fn converged(lab: &Lab, name: &str, since: Instant) -> (Value, Duration) {
+    let policy = wait_for(lab, name, "Converged", "True").await;
+    (policy, since.elapsed())
+}

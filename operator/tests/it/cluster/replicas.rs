@@ -1,0 +1,49 @@
+//! More than one Collector.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{jaeger, lab::Lab, load, policies, stack, tail};
+
+/// Under the gathering time.
+const SPREAD: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_collectors_decide_whole_traces_and_scaling_loses_none() {
+    let Some(lab) = Lab::installed("collector replicas").await else {
+        return;
+    };
+    policies::apply("replicas", &tail::errors_kept("pair-shop", "0%")).await;
+    tail::in_force(&lab, "replicas").await;
+    scaled(&lab, 2).await;
+    let (ruled, free) = ("pair-shop", "pair-till");
+
+    let since = SystemTime::now();
+    let sent = load::traces(&lab, &[ruled, free], 100, Duration::from_secs(20), SPREAD)
+        .await
+        .exported()
+        .await;
+    let found = jaeger::settled(&lab, free, since).await;
+    tail::nothing_is_missing(&lab, &sent, &found, ruled, free);
+
+    let since = SystemTime::now();
+    let sender = load::traces(&lab, &[ruled, free], 60, load::UNTIL_STOPPED, SPREAD).await;
+    for replicas in [1, 2] {
+        scaled(&lab, replicas).await;
+    }
+    let sent = sender.stop().await.exported().await;
+    let found = jaeger::settled(&lab, free, since).await;
+    tail::nothing_is_missing(&lab, &sent, &found, ruled, free);
+}
+
+async fn scaled(lab: &Lab, replicas: u32) {
+    let asked = Instant::now();
+    stack::patch(&json!({"collector": {"replicas": replicas}})).await;
+    lab.settled().await;
+    lab.say(format_args!(
+        "collector.replicas: {replicas} after {:.1} s",
+        asked.elapsed().as_secs_f64()
+    ));
+}

@@ -1,0 +1,83 @@
+//! The route from the services to Jaeger, changed while traffic runs.
+
+use std::time::SystemTime;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{
+    jaeger,
+    lab::{Lab, PATIENCE},
+    load, objects, pods, policies, stack, tail,
+};
+use crate::apiserver::eventually;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_route_changes_under_load_and_loses_no_span() {
+    let Some(lab) = Lab::installed("route").await else {
+        return;
+    };
+    let before = pods::of_services(&lab).await;
+    let since = SystemTime::now();
+    let sender = load::requests(&lab, 60, load::UNTIL_STOPPED).await;
+    moved(&lab, "Direct").await;
+    moved(&lab, "Collector").await;
+    let sent = sender.stop().await.answered().await;
+    let spans = 3 * usize::try_from(sent.requests).unwrap();
+    let found = jaeger::complete(&lab, "service-a", since, spans).await;
+    let arrived: usize = found.values().map(|trace| trace.distinct).sum();
+    let repeated: usize = found
+        .values()
+        .map(|trace| trace.spans - trace.distinct)
+        .sum();
+    lab.say(format_args!(
+        "{} requests with {spans} spans: {arrived} arrived, {repeated} of them more than once",
+        sent.requests
+    ));
+    assert_eq!(found.len() as u64, sent.requests, "traces");
+    assert_eq!((arrived, repeated), (spans, 0));
+    assert_eq!(
+        pods::of_services(&lab).await,
+        before,
+        "restarted or replaced"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_rules_say_that_they_need_a_collector() {
+    let Some(lab) = Lab::installed("tail rules without a Collector").await else {
+        return;
+    };
+    moved(&lab, "Direct").await;
+    policies::apply("needs-collector", &tail::errors_kept("service-a", "10%")).await;
+    let policy = policies::wait_for(&lab, "needs-collector", "Programmed", "False").await;
+    let programmed = objects::condition(&policy, "Programmed").unwrap();
+    lab.say(programmed);
+    assert_eq!(programmed["reason"], "RouteIsDirect", "{programmed}");
+    let message = programmed["message"].as_str().unwrap();
+    assert!(message.contains("route"), "{message}");
+
+    moved(&lab, "Collector").await;
+    tail::in_force(&lab, "needs-collector").await;
+}
+
+/// Changes the route and waits until the status says that traffic has moved and all has drained.
+async fn moved(lab: &Lab, route: &str) {
+    let asked = Instant::now();
+    stack::patch(&json!({ "route": route })).await;
+    eventually("traffic on the new route", PATIENCE, || async {
+        let stack = stack::read(lab).await;
+        if stack["status"]["route"] == route {
+            Ok(())
+        } else {
+            Err(stack["status"].to_string())
+        }
+    })
+    .await;
+    let moved = asked.elapsed().as_secs_f64();
+    stack::settled(lab).await;
+    lab.say(format_args!(
+        "{route}: traffic has moved after {moved:.1} s, all is drained after {:.1} s",
+        asked.elapsed().as_secs_f64()
+    ));
+}

@@ -1,0 +1,112 @@
+//! Every file of `k8s/samples`, on a real cluster.
+
+use std::{fs, time::Duration};
+
+use super::{
+    command::{in_repository, kubectl},
+    lab::{Lab, NAMESPACE},
+    objects, policies, stack,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_sample_of_a_policy_is_programmed() {
+    let Some(lab) = Lab::installed("samples of policies").await else {
+        return;
+    };
+    for (file, documents) in samples("SamplingPolicy") {
+        policies::apply_sample(&file).await;
+        for name in &documents {
+            policies::wait_for(&lab, name, "Accepted", "True").await;
+            policies::wait_for(&lab, name, "Programmed", "True").await;
+        }
+        lab.say(format_args!(
+            "{file}: {documents:?} accepted and programmed"
+        ));
+        let path = in_repository(&format!("k8s/samples/{file}"));
+        kubectl(&["delete", "--namespace", NAMESPACE, "-f", &path]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_sample_of_a_stack_is_taken() {
+    let Some(lab) = Lab::installed("samples of stacks").await else {
+        return;
+    };
+    for (file, documents) in samples("TracingStack") {
+        let path = in_repository(&format!("k8s/samples/{file}"));
+        let here = ["--namespace", NAMESPACE, "-f", &path];
+        if !runs_here(&fs::read_to_string(&path).unwrap()) {
+            kubectl(&[&["apply", "--dry-run=server"], &here[..]].concat()).await;
+            lab.say(format_args!(
+                "{file}: valid; what it needs is not on this cluster"
+            ));
+            continue;
+        }
+        kubectl(&[&["apply"], &here[..]].concat()).await;
+        for name in &documents {
+            available(&lab, name).await;
+        }
+        lab.say(format_args!("{file}: {documents:?} available"));
+        let own = documents.iter().all(|name| name != super::lab::STACK);
+        if own {
+            kubectl(&[&["delete"], &here[..]].concat()).await;
+        }
+        stack::patch(&stack::as_installed()).await;
+    }
+}
+
+async fn available(lab: &Lab, name: &str) {
+    crate::apiserver::eventually(name, Duration::from_secs(120), || async {
+        let stack = objects::read(lab, "TracingStack", name).await;
+        let stack = stack.ok_or("no such stack")?;
+        if objects::is(&stack, "Available", "True") && objects::is(&stack, "Progressing", "False") {
+            Ok(())
+        } else {
+            Err(stack["status"].to_string())
+        }
+    })
+    .await;
+}
+
+/// Storage and Collectors that somebody else would have to run.
+fn runs_here(sample: &str) -> bool {
+    let elsewhere = [
+        "opensearch:",
+        "elasticsearch:",
+        "cassandra:",
+        "clickhouse:",
+        "existing:",
+    ];
+    let said = sample
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'));
+    !said
+        .into_iter()
+        .any(|line| elsewhere.iter().any(|word| line.starts_with(word)))
+}
+
+/// Files that hold resources of this kind, and those resources' names.
+fn samples(kind: &str) -> Vec<(String, Vec<String>)> {
+    let folder = fs::read_dir(in_repository("k8s/samples")).unwrap();
+    let mut samples: Vec<_> = folder
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter_map(|file| {
+            let path = in_repository(&format!("k8s/samples/{file}"));
+            let names = names(kind, &fs::read_to_string(path).unwrap());
+            (!names.is_empty()).then_some((file, names))
+        })
+        .collect();
+    samples.sort();
+    assert!(!samples.is_empty(), "no sample of a {kind}");
+    samples
+}
+
+fn names(kind: &str, sample: &str) -> Vec<String> {
+    use serde::Deserialize;
+    serde_yaml::Deserializer::from_str(sample)
+        .map(|document| serde_json::Value::deserialize(document).unwrap())
+        .filter(|resource| resource["kind"] == kind)
+        .map(|resource| resource["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect()
+}

@@ -1,0 +1,63 @@
+//! The stack, and changes to it.
+
+use serde_json::{Value, json};
+
+use super::{
+    command::kubectl,
+    lab::{Lab, NAMESPACE, PATIENCE, STACK},
+    objects,
+};
+use crate::apiserver::eventually;
+
+/// Changes the stack as people do; null removes a field.
+pub async fn patch(spec: &Value) {
+    let patch = json!({ "spec": spec }).to_string();
+    let kind = ["patch", "tracingstack", STACK, "--namespace", NAMESPACE];
+    kubectl(&[&kind[..], &["--type", "merge", "--patch", &patch]].concat()).await;
+}
+
+/// The part of the specification that tests change, as the chart has it.
+pub fn as_installed() -> Value {
+    json!({"route": "Collector", "collector": {"replicas": null}})
+}
+
+/// The stack as it is.
+pub async fn read(lab: &Lab) -> Value {
+    let stack = objects::read(lab, "TracingStack", STACK).await;
+    stack.expect("the chart's stack")
+}
+
+/// Waits until what is specified is there and nothing moves any more.
+pub async fn settled(lab: &Lab) -> Value {
+    eventually("the stack available and settled", PATIENCE, || async {
+        let Some(stack) = objects::read(lab, "TracingStack", STACK).await else {
+            return Err("no stack".to_owned());
+        };
+        let wanted = [
+            ("Available", "True"),
+            ("Progressing", "False"),
+            ("Degraded", "False"),
+        ];
+        let all = wanted
+            .iter()
+            .all(|(condition, status)| objects::is(&stack, condition, status));
+        if all {
+            Ok(stack)
+        } else {
+            Err(stack["status"]["conditions"].to_string())
+        }
+    })
+    .await
+}
+
+/// Waits until no tail rule is in force.
+pub async fn without_tail_rules(lab: &Lab) {
+    eventually("no tail rules in force", PATIENCE, || async {
+        let tail = &read(lab).await["status"]["tail"];
+        match tail["policies"].as_u64() {
+            None | Some(0) => Ok(()),
+            Some(_) => Err(tail.to_string()),
+        }
+    })
+    .await;
+}

@@ -1,0 +1,235 @@
+//! Tail rules: kept is what they say, and changing them loses, splits and repeats nothing.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use spoor_policy::{Probability, statistics};
+use tokio::time::Instant;
+
+use super::{
+    jaeger::{self, Traces},
+    lab::{Lab, STACK},
+    load::{self, Generated},
+    pods, policies, stack,
+};
+
+/// How surprising a count may be: one in ten thousand right ones fails.
+const SIGNIFICANCE: f64 = 1e-4;
+/// Under the gathering time.
+const SPREAD: Duration = Duration::from_secs(1);
+/// The pods of the tier that decides.
+pub const DECIDE: &str = "app.kubernetes.io/name=collector-decide";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_are_kept_and_a_tenth_of_the_rest() {
+    let Some(lab) = Lab::installed("tail sampling").await else {
+        return;
+    };
+    policies::apply("errors-kept", &errors_kept("tail-shop", "10%")).await;
+    in_force(&lab, "errors-kept").await;
+    let since = SystemTime::now();
+    let sent = load::traces(
+        &lab,
+        &["tail-shop", "tail-till"],
+        100,
+        Duration::from_secs(40),
+        SPREAD,
+    )
+    .await
+    .exported()
+    .await;
+    let found = jaeger::settled(&lab, "tail-till", since).await;
+    let kept = Kept::of(&found, "tail-shop");
+    let (shop, till) = (sent.services["tail-shop"], sent.services["tail-till"]);
+    let p_value = statistics::p_value(
+        kept.others,
+        shop.traces - shop.errors,
+        "10%".parse::<Probability>().unwrap(),
+    );
+    lab.say(format_args!(
+        "{} of {} with an error, {} of {} without (p = {p_value:.3}), {} of {} of another service",
+        kept.errors,
+        shop.errors,
+        kept.others,
+        shop.traces - shop.errors,
+        kept.elsewhere,
+        till.traces
+    ));
+    assert_eq!(kept.errors, shop.errors);
+    assert_eq!(
+        kept.elsewhere, till.traces,
+        "another service's are untouched"
+    );
+    assert!(p_value > SIGNIFICANCE);
+    assert_whole(&found);
+    let policy = policies::wait_for(&lab, "errors-kept", "Programmed", "True").await;
+    let digest = &stack::read(&lab).await["status"]["tail"];
+    lab.say(format_args!(
+        "in force: {digest}; status {}",
+        policy["status"]["summary"]
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changing_rules_under_load_loses_splits_and_repeats_no_trace() {
+    let Some(lab) = Lab::installed("tail rules under load").await else {
+        return;
+    };
+    let since = SystemTime::now();
+    let services = ["roll-shop", "roll-till"];
+    let sender = load::traces(&lab, &services, 60, load::UNTIL_STOPPED, SPREAD).await;
+    // Errors are kept by every one of the rules: each of them must be there, and whole.
+    for otherwise in ["10%", "0%", "60%", "5%"] {
+        let changed = Instant::now();
+        policies::apply("rolling", &errors_kept("roll-shop", otherwise)).await;
+        in_force(&lab, "rolling").await;
+        lab.say(format_args!(
+            "otherwise {otherwise}: in force after {:.1} s",
+            changed.elapsed().as_secs_f64()
+        ));
+    }
+    drain(&lab, DECIDE).await;
+    policies::delete("rolling").await;
+    stack::settled(&lab).await;
+    let sent = sender.stop().await.exported().await;
+    let found = jaeger::settled(&lab, "roll-till", since).await;
+    nothing_is_missing(&lab, &sent, &found, "roll-shop", "roll-till");
+}
+
+/// What is not promised, measured: a trace wider than the gathering time, and a kill.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_limits_remain_is_measured() {
+    let Some(lab) = Lab::installed("limits of tail sampling").await else {
+        return;
+    };
+    policies::apply("limits", &errors_kept("wide-shop", "0%")).await;
+    in_force(&lab, "limits").await;
+    let (since, wide) = (SystemTime::now(), Duration::from_secs(12));
+    let sent = load::traces(&lab, &["wide-shop"], 20, Duration::from_secs(20), wide)
+        .await
+        .exported()
+        .await;
+    let found = jaeger::settled(&lab, "wide-shop", since).await;
+    let split = found.values().filter(|trace| trace.distinct != load::SPANS);
+    lab.say(format_args!(
+        "traces of 12 s, far wider than the gathering time: {} with an error sent, {} found, {} of them in part",
+        sent.services["wide-shop"].errors,
+        found.len(),
+        split.count()
+    ));
+
+    policies::delete("limits").await;
+    stack::settled(&lab).await;
+    let since = SystemTime::now();
+    let sender = load::traces(&lab, &["killed-shop"], 50, Duration::from_secs(20), SPREAD).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let killed = pods::kill(&lab, DECIDE).await;
+    let sent = sender.exported().await;
+    pods::all_ready(&lab).await;
+    let found = jaeger::settled(&lab, "killed-shop", since).await;
+    let whole = found
+        .values()
+        .filter(|trace| trace.distinct == load::SPANS)
+        .count();
+    lab.say(format_args!(
+        "{killed} pod of decide killed: of {} traces {} are missing, {} are in part",
+        sent.traces,
+        sent.traces - found.len() as u64,
+        found.len() - whole
+    ));
+    // What it held is gone with it, and no more than that: 5 s of deciding and a retry.
+    assert!(
+        whole as u64 >= sent.traces / 2,
+        "{whole} of {}",
+        sent.traces
+    );
+}
+
+/// Keeps errors, and this share of the rest.
+pub fn errors_kept(service: &str, otherwise: &str) -> Value {
+    json!({
+        "targets": [{"service": service}],
+        "tail": {"keep": [{"name": "errors", "error": {}}], "otherwise": otherwise},
+    })
+}
+
+/// Waits until the Collector decides by the policy's rules, and the stack has settled.
+pub async fn in_force(lab: &Lab, policy: &str) {
+    policies::wait_for(lab, policy, "Programmed", "True").await;
+    let stack = stack::settled(lab).await;
+    assert!(
+        stack["status"]["tail"]["digest"].is_string(),
+        "{STACK}: {}",
+        stack["status"]
+    );
+}
+
+/// All errors of the first service and all traces of the second are there, and whatever is
+/// there is whole, once.
+pub fn nothing_is_missing(lab: &Lab, sent: &Generated, found: &Traces, ruled: &str, free: &str) {
+    let kept = Kept::of(found, ruled);
+    let broken = found.values().filter(|trace| !is_whole(trace)).count();
+    lab.say(format_args!(
+        "{} traces with {} spans sent; {} of {} with an error kept, {} of {} without a rule, {broken} lost in part or repeated",
+        sent.traces,
+        sent.spans,
+        kept.errors,
+        sent.services[ruled].errors,
+        kept.elsewhere,
+        sent.services[free].traces
+    ));
+    assert_whole(found);
+    assert_eq!(kept.errors, sent.services[ruled].errors, "with an error");
+    assert_eq!(kept.elsewhere, sent.services[free].traces, "without a rule");
+}
+
+/// Deletes the pods with these labels as a drained node would, gracefully, one by one.
+pub async fn drain(lab: &Lab, labels: &str) {
+    for pod in pods::list(lab, labels).await {
+        let name = pod.metadata.name.unwrap();
+        let gracefully = kube::api::DeleteParams::default();
+        pods::api(lab).delete(&name, &gracefully).await.unwrap();
+        lab.say(format_args!("drained {name}"));
+        lab.settled().await;
+    }
+}
+
+/// How many traces there are of each sort.
+struct Kept {
+    errors: u64,
+    others: u64,
+    elsewhere: u64,
+}
+
+impl Kept {
+    fn of(found: &Traces, ruled: &str) -> Self {
+        let (mut errors, mut others, mut elsewhere) = (0, 0, 0);
+        for trace in found.values() {
+            match (trace.root.as_deref() == Some(ruled), trace.has_error) {
+                (true, true) => errors += 1,
+                (true, false) => others += 1,
+                (false, _) => elsewhere += 1,
+            }
+        }
+        Self {
+            errors,
+            others,
+            elsewhere,
+        }
+    }
+}
+
+fn is_whole(trace: &jaeger::Trace) -> bool {
+    trace.spans == load::SPANS && trace.distinct == load::SPANS && trace.root.is_some()
+}
+
+fn assert_whole(found: &Traces) {
+    let broken: Vec<_> = found.iter().filter(|(_, trace)| !is_whole(trace)).collect();
+    let some = broken.len().min(5);
+    assert!(
+        broken.is_empty(),
+        "{} not whole: {:?}",
+        broken.len(),
+        &broken[..some]
+    );
+}
