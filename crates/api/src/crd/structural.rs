@@ -41,12 +41,19 @@ fn clean(schema: &mut Value) {
     }
 }
 
-/// Kubernetes has no unsigned numbers: what is one is large enough and not negative.
+/// Kubernetes has no unsigned numbers: what is one is large enough and not negative. And it
+/// doesn't hold numbers to their format, so that one of 32 bits needs bounds.
 fn whole_numbers(fields: &mut Map<String, Value>) {
-    let format = fields.get("format").and_then(Value::as_str);
-    if matches!(format, Some("uint32" | "uint64")) {
-        fields.insert("format".to_owned(), "int64".into());
-        fields.insert("minimum".to_owned(), 0.into());
+    match fields.get("format").and_then(Value::as_str) {
+        Some("uint32" | "uint64") => {
+            fields.insert("format".to_owned(), "int64".into());
+            fields.insert("minimum".to_owned(), 0.into());
+        }
+        Some("int32") => {
+            fields.entry("minimum").or_insert(i32::MIN.into());
+            fields.entry("maximum").or_insert(i32::MAX.into());
+        }
+        _ => {}
     }
 }
 
