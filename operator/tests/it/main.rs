@@ -3,3 +3,4 @@
 
 mod apiserver;
 mod identity;
+mod refused;

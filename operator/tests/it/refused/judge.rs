@@ -1,0 +1,120 @@
+//! Asks an API server and validation about resources.
+
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::{Value, json};
+use spoor_api::{SamplingPolicy, TracingStack};
+
+use super::Case;
+use crate::apiserver;
+
+/// A kind and an API server that knows it. Nothing is stored: every request is a dry run.
+pub(super) struct Judge {
+    kind: &'static str,
+    client: Client,
+}
+
+impl Judge {
+    /// None without the programs of an API server.
+    pub(super) async fn of(kind: &'static str, test: &str) -> Option<Self> {
+        let client = apiserver::shared(test).await?.admin();
+        Some(Self { kind, client })
+    }
+
+    /// A resource of the kind.
+    pub(super) fn resource(&self, name: &str, spec: Value) -> Value {
+        json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": self.kind,
+            "metadata": {"name": name},
+            "spec": spec,
+        })
+    }
+
+    /// Creates it as `kubectl apply` would: unknown fields are errors.
+    pub(super) async fn server(&self, resource: &Value) -> Result<(), String> {
+        let plural = match self.kind {
+            SamplingPolicy::KIND => "samplingpolicies",
+            _ => "tracingstacks",
+        };
+        let path = format!(
+            "/apis/spoor.dev/v1alpha1/namespaces/default/{plural}?dryRun=All&fieldValidation=Strict"
+        );
+        let request = http::Request::post(path)
+            .header("content-type", "application/json")
+            .body(serde_json::to_vec(resource).unwrap())
+            .unwrap();
+        match self.client.request::<Value>(request).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) => Err(status.message.clone()),
+            Err(error) => panic!("the API server doesn't answer: {error}"),
+        }
+    }
+
+    /// Reads and validates it as the operator does.
+    pub(super) fn validation(&self, resource: &Value) -> Result<(), String> {
+        let said = |errors: Vec<spoor_api::FieldError>| {
+            errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
+        };
+        match self.kind {
+            SamplingPolicy::KIND => {
+                let policy = serde_json::from_value::<SamplingPolicy>(resource.clone());
+                let policy = policy.map_err(|error| error.to_string())?;
+                policy
+                    .validate(Timestamp::UNIX_EPOCH)
+                    .map(drop)
+                    .map_err(said)
+            }
+            _ => {
+                let stack = serde_json::from_value::<TracingStack>(resource.clone());
+                let stack = stack.map_err(|error| error.to_string())?;
+                stack.validate().map(drop).map_err(said)
+            }
+        }
+    }
+
+    /// Both must refuse each, and the API server's words must hold those of the case.
+    pub(super) async fn refuse(&self, cases: &[Case]) {
+        let mut wrong = vec![];
+        for case in cases {
+            let spec: Value = serde_yaml::from_str(case.spec).unwrap();
+            let resource = self.resource("refused", spec);
+            match self.server(&resource).await {
+                Ok(()) => wrong.push(format!("{}\n  was accepted", case.spec)),
+                Err(said) => {
+                    for words in case.says.iter().filter(|words| !said.contains(*words)) {
+                        wrong.push(format!("{}\n  {words}\n  is not in: {said}", case.spec));
+                    }
+                }
+            }
+            if self.validation(&resource).is_ok() {
+                wrong.push(format!("{}\n  is valid to validation", case.spec));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    /// Both must accept each.
+    pub(super) async fn accept(&self, specs: &[&str]) {
+        let mut wrong = vec![];
+        for text in specs {
+            let resource = self.resource("accepted", serde_yaml::from_str(text).unwrap());
+            wrong.extend(
+                self.server(&resource)
+                    .await
+                    .err()
+                    .map(|said| format!("{text}\n  {said}")),
+            );
+            wrong.extend(
+                self.validation(&resource)
+                    .err()
+                    .map(|said| format!("{text}\n  {said}")),
+            );
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}

@@ -1,0 +1,38 @@
+//! The files in `k8s/samples`.
+
+use std::{fs, path::Path};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::judge::Judge;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_sample_is_accepted() {
+    let (Some(policies), Some(stacks)) = (
+        Judge::of("SamplingPolicy", "samples of policies").await,
+        Judge::of("TracingStack", "samples of stacks").await,
+    ) else {
+        return;
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/samples");
+    let mut seen = 0;
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let resource = Value::deserialize(document).unwrap();
+            let judge = match resource["kind"].as_str().unwrap() {
+                "SamplingPolicy" => &policies,
+                "TracingStack" => &stacks,
+                other => panic!("{}: {other}", path.display()),
+            };
+            judge
+                .server(&resource)
+                .await
+                .unwrap_or_else(|said| panic!("{}: {said}", path.display()));
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen} samples");
+}

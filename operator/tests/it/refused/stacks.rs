@@ -1,0 +1,482 @@
+//! `TracingStack`.
+
+use serde_json::json;
+
+use super::{Case, case, judge::Judge};
+
+const REFUSED: &[Case] = &[
+    case(
+        "{route: Tunnel}",
+        &[
+            "spec.route: ",
+            "supported values: \"Collector\", \"Direct\"",
+        ],
+    ),
+    case("{rout: Direct}", &["unknown field \"spec.rout\""]),
+    // Storage.
+    case(
+        "{jaeger: {storage: {}}}",
+        &[
+            "spec.jaeger.storage: ",
+            "must have one of \"memory\", \"badger\"",
+            "such as `memory: {}`",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {memory: {}, badger: {}}}}",
+        &[
+            "spec.jaeger.storage: ",
+            "must have only one of",
+            "delete the others",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {mongodb: {}}}}",
+        &["unknown field \"spec.jaeger.storage.mongodb\""],
+    ),
+    case(
+        "{jaeger: {storage: {memory: {maxTraces: 0}}}}",
+        &[
+            "spec.jaeger.storage.memory.maxTraces",
+            "greater than or equal to 1",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {memory: {maxTraces: many}}}}",
+        &[
+            "spec.jaeger.storage.memory.maxTraces: ",
+            "must be of type integer",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {badger: {size: lots}}}}",
+        &[
+            "spec.jaeger.storage.badger.size: ",
+            "must be a quantity such as",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {badger: {size: 0}}}}",
+        &["spec.jaeger.storage.badger.size: ", "must be more than 0"],
+    ),
+    case(
+        "{jaeger: {storage: {badger: {size: -1Gi}}}}",
+        &[
+            "spec.jaeger.storage.badger.size: ",
+            "must be a quantity such as",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {badger: {retention: 3d}}}}",
+        &[
+            "spec.jaeger.storage.badger.retention: ",
+            "must be a duration such as",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {badger: {retention: 10m}}}}",
+        &[
+            "spec.jaeger.storage.badger.retention: ",
+            "must be from 1h to 8760h",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {badger: {storageClassName: Fast SSD}}}}",
+        &[
+            "spec.jaeger.storage.badger.storageClassName: ",
+            "must be an object's name",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {opensearch: {}}}}",
+        &["spec.jaeger.storage.opensearch.urls: ", "Required value"],
+    ),
+    case(
+        "{jaeger: {storage: {opensearch: {urls: []}}}}",
+        &["spec.jaeger.storage.opensearch.urls", "at least 1 items"],
+    ),
+    case(
+        "{jaeger: {storage: {opensearch: {urls: ['os:9200']}}}}",
+        &[
+            "spec.jaeger.storage.opensearch.urls[0]: ",
+            "must be a URL such as \"https://opensearch:9200\"",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {opensearch: {urls: ['https://me:secret@os:9200']}}}}",
+        &["spec.jaeger.storage.opensearch.urls[0]: ", "without user"],
+    ),
+    case(
+        "{jaeger: {storage: {opensearch: {urls: ['http://os', 'http://os']}}}}",
+        &[
+            "spec.jaeger.storage.opensearch.urls[1]: ",
+            "Duplicate value",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {opensearch: {urls: ['http://os:9200'], tls: {}}}}}",
+        &[
+            "spec.jaeger.storage.opensearch.tls: ",
+            "only for URLs that begin with \"https://\"",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {elasticsearch: {urls: ['https://es:99999']}}}}",
+        &[
+            "spec.jaeger.storage.elasticsearch.urls[0]: ",
+            "must be a URL",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {elasticsearch: {urls: ['https://es'], indexPrefix: Spoor}}}}",
+        &[
+            "spec.jaeger.storage.elasticsearch.indexPrefix: ",
+            "must be lower-case letters",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {elasticsearch: {urls: ['https://es'], credentials: {}}}}}",
+        &[
+            "spec.jaeger.storage.elasticsearch.credentials.secretName: ",
+            "Required value",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {elasticsearch: {urls: ['https://es'], credentials: {secretName: My_Secret}}}}}",
+        &[
+            "spec.jaeger.storage.elasticsearch.credentials.secretName: ",
+            "must be an object's name",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {elasticsearch: {urls: ['https://es'], credentials: {password: x, secretName: a}}}}}",
+        &["unknown field \"spec.jaeger.storage.elasticsearch.credentials.password\""],
+    ),
+    case(
+        "{jaeger: {storage: {cassandra: {hosts: ['a b']}}}}",
+        &["spec.jaeger.storage.cassandra.hosts[0]: ", "must be a host"],
+    ),
+    case(
+        "{jaeger: {storage: {cassandra: {hosts: [a], keyspace: my-space}}}}",
+        &[
+            "spec.jaeger.storage.cassandra.keyspace: ",
+            "must be letters, digits and '_'",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {cassandra: {hosts: [a], tls: {caSecretName: CA}}}}}",
+        &[
+            "spec.jaeger.storage.cassandra.tls.caSecretName: ",
+            "must be an object's name",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {clickhouse: {addresses: [c]}}}}",
+        &[
+            "spec.jaeger.storage.clickhouse.addresses[0]: ",
+            "must be a host with a port, such as \"clickhouse:9000\"",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {clickhouse: {addresses: ['c:0']}}}}",
+        &[
+            "spec.jaeger.storage.clickhouse.addresses[0]: ",
+            "must be a host with a port",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {clickhouse: {addresses: ['c:9000'], tls: {}}}}}",
+        &[
+            "spec.jaeger.storage.clickhouse.tls: ",
+            "name one in spec.jaeger.image",
+        ],
+    ),
+    // Jaeger.
+    case(
+        "{jaeger: {replicas: 2}}",
+        &[
+            "spec.jaeger.replicas: ",
+            "must be 1 while traces are held in a pod of Jaeger itself",
+        ],
+    ),
+    case(
+        "{jaeger: {replicas: 2, storage: {badger: {}}}}",
+        &["spec.jaeger.replicas: ", "several need storage.opensearch"],
+    ),
+    case(
+        "{jaeger: {replicas: 0}}",
+        &["spec.jaeger.replicas", "greater than or equal to 1"],
+    ),
+    case(
+        "{jaeger: {replicas: 17, storage: {cassandra: {hosts: [a]}}}}",
+        &["spec.jaeger.replicas", "less than or equal to 16"],
+    ),
+    case(
+        "{jaeger: {basePath: jaeger}}",
+        &[
+            "spec.jaeger.basePath: ",
+            "must be a path such as \"/jaeger\"",
+        ],
+    ),
+    case(
+        "{jaeger: {basePath: /jaeger/}}",
+        &["spec.jaeger.basePath: ", "without one at its end"],
+    ),
+    case(
+        "{jaeger: {basePath: /../etc}}",
+        &["spec.jaeger.basePath: ", "must be a path such as"],
+    ),
+    case(
+        "{jaeger: {image: 'jaeger latest'}}",
+        &["spec.jaeger.image: ", "must be an image such as"],
+    ),
+    case(
+        "{jaeger: {imagePullPolicy: Sometimes}}",
+        &[
+            "spec.jaeger.imagePullPolicy: ",
+            "supported values: \"Always\", \"IfNotPresent\", \"Never\"",
+        ],
+    ),
+    case(
+        "{jaeger: {prometheus: {url: 'prometheus:9090'}}}",
+        &["spec.jaeger.prometheus.url: ", "must be a URL"],
+    ),
+    case(
+        "{jaeger: {existing: {}}}",
+        &["spec.jaeger.existing.otlp: ", "Required value"],
+    ),
+    case(
+        "{jaeger: {existing: {otlp: 'j'}}}",
+        &[
+            "spec.jaeger.existing.otlp: ",
+            "must be a DNS name with a port, such as \"jaeger.observability.svc:4317\"",
+        ],
+    ),
+    case(
+        "{jaeger: {existing: {otlp: '10.0.0.1:4317'}}}",
+        &[
+            "spec.jaeger.existing.otlp: ",
+            "must be a DNS name with a port",
+        ],
+    ),
+    case(
+        "{jaeger: {existing: {otlp: 'http://j:4317'}}}",
+        &[
+            "spec.jaeger.existing.otlp: ",
+            "must be a DNS name with a port",
+        ],
+    ),
+    case(
+        "{jaeger: {existing: {otlp: 'j:4317'}, storage: {memory: {}}}}",
+        &[
+            "spec.jaeger.existing: ",
+            "stands alone",
+            "delete \"existing\", or everything beside it in spec.jaeger",
+        ],
+    ),
+    // The Collector.
+    case(
+        "{collector: {existing: {otlp: 'c:4317'}, exporters: {debug: {}}}}",
+        &[
+            "spec.collector.existing: ",
+            "stands alone",
+            "everything beside it in spec.collector",
+        ],
+    ),
+    case(
+        "{collector: {existing: {otlp: 'c:4317'}, replicas: 1}}",
+        &["spec.collector.existing: ", "stands alone"],
+    ),
+    case(
+        "{collector: {replicas: -1}}",
+        &["spec.collector.replicas", "greater than or equal to 1"],
+    ),
+    case(
+        "{collector: {gatherWait: 2}}",
+        &["spec.collector.gatherWait: ", "must be of type string"],
+    ),
+    case(
+        "{collector: {gatherWait: '2'}}",
+        &["spec.collector.gatherWait: ", "must be a duration such as"],
+    ),
+    case(
+        "{collector: {gatherWait: 61s}}",
+        &["spec.collector.gatherWait: ", "must be from 100ms to 1m"],
+    ),
+    case(
+        "{collector: {decisionWait: 10ms}}",
+        &["spec.collector.decisionWait: ", "must be from 100ms to 5m"],
+    ),
+    case(
+        "{collector: {exporters: {'otlp http': {}}}}",
+        &[
+            "spec.collector.exporters: ",
+            "must name each exporter as the Collector does",
+        ],
+    ),
+    case(
+        "{collector: {exporters: {otlp_grpc/spoor-jaeger: {}}}}",
+        &[
+            "spec.collector.exporters: ",
+            "must not begin with \"spoor\"",
+            "choose another name",
+        ],
+    ),
+    case(
+        "{collector: {exporters: {debug: basic}}}",
+        &["spec.collector.exporters.debug: ", "must be of type object"],
+    ),
+    case(
+        "{collector: {exporters: [debug]}}",
+        &["spec.collector.exporters: ", "must be of type object"],
+    ),
+    case(
+        "{collector: {envFromSecrets: [a, a]}}",
+        &[
+            "spec.collector.envFromSecrets[1]: ",
+            "Duplicate value: \"a\"",
+        ],
+    ),
+    case(
+        "{collector: {envFromSecrets: [A]}}",
+        &[
+            "spec.collector.envFromSecrets[0]: ",
+            "must be an object's name",
+        ],
+    ),
+    // Pods.
+    case(
+        "{jaeger: {resources: {limits: {memory: much}}}}",
+        &[
+            "spec.jaeger.resources.limits[memory]: ",
+            "must be a quantity such as",
+        ],
+    ),
+    case(
+        "{jaeger: {resources: {limits: {ram: 1Gi}}}}",
+        &[
+            "spec.jaeger.resources.limits: ",
+            "must name resources: \"cpu\", \"memory\"",
+        ],
+    ),
+    case(
+        "{jaeger: {resources: {requests: {memory: 2Gi}, limits: {memory: 1Gi}}}}",
+        &[
+            "spec.jaeger.resources.limits: ",
+            "raise the limit or lower the request",
+        ],
+    ),
+    case(
+        "{collector: {resources: {requests: {cpu: 1.5}}}}",
+        &[
+            "spec.collector.resources.requests.cpu: ",
+            "must be of type integer",
+        ],
+    ),
+    case(
+        "{collector: {scheduling: {nodeSelector: {'a b': c}}}}",
+        &[
+            "spec.collector.scheduling.nodeSelector: ",
+            "must have keys such as \"kubernetes.io/arch\"",
+        ],
+    ),
+    case(
+        "{collector: {scheduling: {nodeSelector: {a: 'b c'}}}}",
+        &[
+            "spec.collector.scheduling.nodeSelector[a]: ",
+            "must be letters, digits",
+        ],
+    ),
+    case(
+        "{collector: {scheduling: {tolerations: [{effect: NoSchedule}]}}}",
+        &[
+            "spec.collector.scheduling.tolerations[0]: ",
+            "\"key\" is missing",
+        ],
+    ),
+    case(
+        "{collector: {scheduling: {tolerations: [{key: a, operator: Exists, value: b}]}}}",
+        &[
+            "spec.collector.scheduling.tolerations[0].value: ",
+            "delete it",
+        ],
+    ),
+    case(
+        "{collector: {scheduling: {tolerations: [{key: a, tolerationSeconds: 5}]}}}",
+        &[
+            "spec.collector.scheduling.tolerations[0].tolerationSeconds: ",
+            "only for `effect: NoExecute`",
+        ],
+    ),
+    case(
+        "{collector: {scheduling: {tolerations: [{key: a, effect: Never}]}}}",
+        &[
+            "spec.collector.scheduling.tolerations[0].effect: ",
+            "supported values: \"NoSchedule\"",
+        ],
+    ),
+    case(
+        "{collector: {scheduling: {priorityClassName: Very High}}}",
+        &[
+            "spec.collector.scheduling.priorityClassName: ",
+            "must be an object's name",
+        ],
+    ),
+];
+
+const ACCEPTED: &[&str] = &[
+    "{}",
+    "{route: Direct}",
+    "{jaeger: {}, collector: {}}",
+    "{jaeger: {basePath: /}}",
+    "{jaeger: {basePath: /a/b-c_d.e~f}}",
+    "{jaeger: {image: localhost:5000/a/b:1.2-x}}",
+    "{jaeger: {image: 'jaeger@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef'}}",
+    "{jaeger: {replicas: 1, storage: {badger: {size: 1, retention: 8760h}}}}",
+    "{jaeger: {storage: {memory: {maxTraces: 10000000}}}}",
+    "{jaeger: {replicas: 16, storage: {cassandra: {hosts: [a, 'b:9042', 10.0.0.1, '10.0.0.2:65535']}}}}",
+    "{jaeger: {storage: {opensearch: {urls: ['https://a', 'https://b:9200/path/'], tls: {caSecretName: a.b, certSecretName: c, serverName: d.e}}}}}",
+    "{jaeger: {storage: {elasticsearch: {urls: ['http://a']}}}}",
+    "{jaeger: {image: jaeger:3, storage: {clickhouse: {addresses: ['c:9000'], tls: {}}}}}",
+    "{jaeger: {existing: {otlp: 'jaeger:4317', query: 'jaeger.a.svc.cluster.local:16686'}}}",
+    "{jaeger: {existing: {otlp: '1a.b:4317'}}}",
+    "{collector: {existing: {otlp: 'c:4317'}, exporters: {}, envFromSecrets: []}}",
+    "{collector: {replicas: 16, gatherWait: 100ms, decisionWait: 5m}}",
+    "{collector: {gatherWait: 1m, decisionWait: 4m59s999ms}}",
+    "{collector: {exporters: {debug: {}, otlp_http/a.b-c_d: {endpoint: 'https://x', headers: {a: [1, {b: null}]}}, otlp/sporadic: {}}}}",
+    "{jaeger: {resources: {requests: {cpu: 1, memory: 1Gi, example.com/gpu: 1}, limits: {cpu: 1000m, memory: 1024Mi, hugepages-2Mi: 4Mi}}}}",
+    "{jaeger: {scheduling: {nodeSelector: {kubernetes.io/arch: amd64, a: ''}, tolerations: [{operator: Exists}, {key: a, value: b, effect: NoExecute, tolerationSeconds: 0}], affinity: {podAntiAffinity: {}}, topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}], priorityClassName: high}}}",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_stacks_are_refused_with_field_and_fix() {
+    let Some(judge) = Judge::of("TracingStack", "refused stacks").await else {
+        return;
+    };
+    judge.refuse(REFUSED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stacks_at_the_edge_are_accepted() {
+    let Some(judge) = Judge::of("TracingStack", "accepted stacks").await else {
+        return;
+    };
+    judge.accept(ACCEPTED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_services_cannot_have_are_refused() {
+    let Some(judge) = Judge::of("TracingStack", "names of stacks").await else {
+        return;
+    };
+    let longest = "a".repeat(40);
+    judge
+        .server(&judge.resource(&longest, json!({})))
+        .await
+        .unwrap();
+    for name in ["1a", "a.b", &format!("{longest}a")] {
+        let said = judge.server(&judge.resource(name, json!({}))).await;
+        let said = said.expect_err(name);
+        assert!(said.contains("metadata.name: must be at most 40"), "{said}");
+    }
+}
