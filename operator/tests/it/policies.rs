@@ -4,6 +4,8 @@
 use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, ToSpan};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::{
@@ -78,11 +80,34 @@ async fn a_policy_reaches_every_instance_and_its_status_says_so() {
     let writes = status_writes(&namespace, mark);
     assert!((1..=2).contains(&writes), "{writes} writes for one change");
 
+    let told = told(&namespace, &policy).await;
+    assert_eq!(told, ["Accepted", "Converged", "Converged"]);
+
     policy.delete().await;
     for instance in &mut instances {
         instance.holds(None).await;
     }
     role.stop().await;
+}
+
+/// The reasons of the events on a policy, once there are some of its newest state.
+async fn told(namespace: &Namespace<'_>, policy: &SamplingPolicy) -> Vec<String> {
+    let uid = policy.get().await.unwrap()["metadata"]["uid"].clone();
+    eventually("events", SOON, async || {
+        let events = namespace.api::<Event>().list(&ListParams::default()).await;
+        let events = events.map_err(|error| error.to_string())?;
+        let about = events.items.into_iter().filter(|event| {
+            let regarding = event.regarding.as_ref();
+            regarding.is_some_and(|it| it.uid.as_deref() == uid.as_str())
+        });
+        let mut reasons: Vec<String> = about.filter_map(|event| event.reason).collect();
+        reasons.sort();
+        match reasons.len() {
+            3.. => Ok(reasons),
+            _ => Err(format!("{reasons:?}")),
+        }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,19 +161,19 @@ async fn conditions_name_the_winners() {
     instance.holds(Some(200_000)).await;
 
     let status = service
-        .has("is overridden", |status| {
+        .has("is overridden by the winner", |status| {
             reason(status, "Accepted") == "Conflicted"
+                && message(status, "Accepted").contains("stronger")
         })
         .await;
     assert_eq!(condition(&status, "Accepted")["status"], "False");
-    assert!(message(&status, "Accepted").contains("stronger"));
     let status = everything
-        .has("is overridden in part", |status| {
+        .has("is overridden in part by the winner", |status| {
             reason(status, "Accepted") == "PartiallyOverridden"
+                && message(status, "Accepted").contains("stronger")
         })
         .await;
     assert_eq!(condition(&status, "Accepted")["status"], "True");
-    assert!(message(&status, "Accepted").contains("stronger"));
     stronger.becomes("Converged").await;
 
     stronger.delete().await;
@@ -205,7 +230,9 @@ async fn a_policy_ends_when_it_says() {
     policy.becomes("Converged").await;
 
     let status = policy
-        .has("has expired", |status| reason(status, "Accepted") == "Expired")
+        .has("has expired", |status| {
+            reason(status, "Accepted") == "Expired"
+        })
         .await;
     assert!(Timestamp::now() >= end);
     assert!(message(&status, "Accepted").contains(&end.to_string()));
@@ -227,10 +254,14 @@ async fn a_leader_that_stops_hands_over_and_nothing_is_said_in_between() {
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let before = Follower::start(&first, &namespace, "a", 0).await;
     policy.becomes("Converged").await;
-    eventually("the other one knows that it is a standby", SOON, async || {
-        let answer = second.ops("readyz").await;
-        answer.contains("standby").then_some(()).ok_or(answer)
-    })
+    eventually(
+        "the other one knows that it is a standby",
+        SOON,
+        async || {
+            let answer = second.ops("readyz").await;
+            answer.contains("standby").then_some(()).ok_or(answer)
+        },
+    )
     .await;
     assert!(second.running.doors().borrow().is_none());
 
@@ -243,7 +274,9 @@ async fn a_leader_that_stops_hands_over_and_nothing_is_said_in_between() {
     let mut after = Follower::connect(&second, &namespace, "a", &before.pod).await;
     after.holds(Some(10_000)).await;
     eventually("the new leader has seen the instance", SOON, async || {
-        let current = second.count("spoor_control_acknowledgements_total", "").await;
+        let current = second
+            .count("spoor_control_acknowledgements_total", "")
+            .await;
         (current > 0).then_some(()).ok_or(format!("{current}"))
     })
     .await;
@@ -365,7 +398,9 @@ async fn a_status_that_somebody_edits_is_put_right() {
     let role = Policies::start(&namespace).await;
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let before = policy
-        .has("is accepted", |status| reason(status, "Accepted") == "Accepted")
+        .has("is accepted", |status| {
+            reason(status, "Accepted") == "Accepted"
+        })
         .await;
     let forged = json!({"apiVersion": "spoor.dev/v1alpha1", "kind": "SamplingPolicy", "status": {
         "effective": [{"service": "a", "strategy": "100%"}],

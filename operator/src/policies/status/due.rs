@@ -10,6 +10,8 @@ use spoor_api::{
 /// What changes is awaited for this long before it is written half done: services take a policy
 /// within milliseconds.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// Nothing is written more often, whatever clients come and go.
+const BREATH: Duration = Duration::from_millis(250);
 /// What changes in numbers and words only is written no more often.
 const UNHURRIED: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,7 @@ pub(super) fn due(
     let since = *differs.get_or_insert(now);
     let is_settled = !is_on_its_way(wanted);
     let settled = if is_settled { since } else { since + PATIENCE };
+    let settled = settled.max(known.written + BREATH);
     let Some(is) = is else {
         return Some(settled);
     };
@@ -223,12 +226,13 @@ mod tests {
     #[test]
     fn what_is_half_done_is_awaited_from_the_first_time_that_it_was_seen() {
         let (is, half) = (current(), pending(2));
-        let start = Instant::now();
+        let written = Instant::now();
+        let start = written + BREATH;
         let known = Known {
             is: Some(&is),
             wanted: &half,
-            written: start,
-            returning_until: start,
+            written,
+            returning_until: written,
             observe: OBSERVE,
         };
         let mut differs = None;
@@ -240,7 +244,8 @@ mod tests {
 
     #[test]
     fn clients_may_take_their_time_to_come_to_a_new_leader_but_not_to_take_a_new_policy() {
-        let start = Instant::now();
+        let began = Instant::now();
+        let start = began + BREATH;
         let until = start + Duration::from_secs(10);
         let is = current();
         for (generation, expected) in [(1, until), (2, start + PATIENCE)] {
@@ -248,12 +253,26 @@ mod tests {
             let known = Known {
                 is: Some(&is),
                 wanted: &wanted,
-                written: start,
+                written: began,
                 returning_until: until,
                 observe: OBSERVE,
             };
             assert_eq!(due(&known, &mut None, start), Some(expected));
         }
+    }
+
+    #[test]
+    fn verdicts_that_come_and_go_are_written_with_pauses() {
+        let start = Instant::now();
+        let (is, wanted) = (pending(1), current());
+        let known = Known {
+            is: Some(&is),
+            wanted: &wanted,
+            written: start,
+            returning_until: start,
+            observe: OBSERVE,
+        };
+        assert_eq!(due(&known, &mut None, start), Some(start + BREATH));
     }
 
     #[test]

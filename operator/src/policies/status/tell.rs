@@ -48,10 +48,22 @@ pub(super) fn events(
             is_warning,
             reason: is.reason.clone(),
             action: "Resolve",
-            note: is.message.clone(),
+            note: note(status, is),
         })
     });
     news.collect()
+}
+
+/// A condition's message, and what it is about: the same is told only once.
+fn note(status: &SamplingPolicyStatus, condition: &Condition) -> String {
+    let generation = condition.observed_generation.unwrap_or_default();
+    match &status.summary {
+        Some(summary) => format!(
+            "{} (generation {generation}): {}",
+            summary.strategy, condition.message
+        ),
+        None => condition.message.clone(),
+    }
 }
 
 fn reference(found: &Found) -> ObjectReference {
