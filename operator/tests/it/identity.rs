@@ -1,37 +1,293 @@
-//! Who a client is comes from Kubernetes, not from what it says.
+//! Who a client is comes from Kubernetes, not from what it says: it gets its own namespace's
+//! policies and its own service's strategy, and speaks for its own instance only.
 
-use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
-use kube::{Api, api::PostParams};
+use std::{net::IpAddr, time::Duration};
 
-use crate::apiserver;
+use kube::api::DeleteParams;
+use rcgen::KeyPair;
+use serde_json::json;
+use spoor_proto::spoor::control::v1::Plan;
+use tonic::{Code, Status};
+
+use crate::{
+    apiserver::{self, Namespace, PodIdentity, eventually},
+    role::{
+        Policies, SOON,
+        sampling_policy::{SamplingPolicy, condition},
+        token::resigned,
+    },
+    stock,
+    subscriber::{Claim, Subscriber, probability, version_ahead_of},
+};
 
 const AUDIENCE: &str = "spoor.dev";
+const REFUSED: &str = "spoor_control_refused_total";
+const REJECTED: &str = "spoor_control_rejected_messages_total";
+
+async fn pod_of(namespace: &Namespace<'_>, service: &str, ip: &str) -> PodIdentity {
+    let labels = [("spoor.dev/service", service)];
+    namespace
+        .ready_pod(&format!("{service}-0"), &labels, ip)
+        .await
+}
+
+async fn subscribe(
+    policies: &Policies,
+    token: Option<&str>,
+    service: &str,
+    instance: &str,
+) -> Result<(Subscriber, Plan), Status> {
+    let claim = Claim {
+        token,
+        service,
+        instance,
+    };
+    let door = policies.doors().await.stream;
+    // The watch of pods may lag behind the test that has just made one.
+    let start = tokio::time::Instant::now();
+    loop {
+        match Subscriber::subscribe(door, &policies.certificate.ca_pem, claim.clone()).await {
+            Err(status) if status.code() == Code::Unavailable && start.elapsed() < SOON => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            answer => return answer,
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bound_token_names_its_pod() {
-    let Some(server) = apiserver::shared("a_bound_token_names_its_pod").await else {
+async fn a_pod_gets_the_strategy_of_its_own_service() {
+    let Some(server) = apiserver::shared("a_pod_gets_the_strategy_of_its_own_service").await else {
         return;
     };
-    let namespace = server.namespace("identity").await;
-    let pod = namespace.pod("a-0", &[("spoor.dev/service", "a")]).await;
+    let namespace = server.namespace("spoor-own").await;
+    SamplingPolicy::apply(&namespace, "a", "1%").await;
+    SamplingPolicy::apply(&namespace, "b", "50%").await;
+    let pod = pod_of(&namespace, "a", "127.0.0.2").await;
     let token = namespace.pod_token(&pod, AUDIENCE).await;
+    let policies = Policies::start(&namespace).await;
 
-    let review = TokenReview {
-        spec: TokenReviewSpec {
-            token: Some(token),
-            audiences: Some(vec![AUDIENCE.to_owned()]),
-        },
-        ..TokenReview::default()
-    };
-    let reviews = Api::<TokenReview>::all(namespace.client.clone());
-    let review = reviews
-        .create(&PostParams::default(), &review)
+    let (_, plan) = subscribe(&policies, Some(&token), "a", "a-0")
         .await
         .unwrap();
-    let status = review.status.unwrap();
-    let extra = status.user.unwrap().extra.unwrap();
+    assert_eq!(probability(&plan), Some(10_000));
 
-    assert_eq!(status.authenticated, Some(true));
-    assert_eq!(extra["authentication.kubernetes.io/pod-name"], [pod.name]);
-    assert_eq!(extra["authentication.kubernetes.io/pod-uid"], [pod.uid]);
+    let Err(refused) = subscribe(&policies, Some(&token), "b", "a-0").await else {
+        panic!("a's pod may say that it is b");
+    };
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+    assert_eq!(policies.count(REFUSED, "OtherService").await, 1);
+    policies.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_not_a_pods_own_are_refused_and_counted() {
+    let test = "tokens_that_are_not_a_pods_own_are_refused_and_counted";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-tokens").await;
+    SamplingPolicy::apply(&namespace, "a", "1%").await;
+    let pod = pod_of(&namespace, "a", "127.0.0.2").await;
+    let gone = namespace
+        .ready_pod("gone-0", &[("spoor.dev/service", "a")], "127.0.0.3")
+        .await;
+    let token = namespace.pod_token(&pod, AUDIENCE).await;
+    let of_gone = namespace.pod_token(&gone, AUDIENCE).await;
+    let pods = namespace.api::<k8s_openapi::api::core::v1::Pod>();
+    pods.delete(&gone.name, &DeleteParams::default())
+        .await
+        .unwrap();
+    let policies = Policies::start(&namespace).await;
+
+    let issuer = KeyPair::from_pem(&server.token_key()).unwrap();
+    let stranger = KeyPair::generate().unwrap();
+    let renewed = resigned(&token, &issuer, |_| {});
+    let is_fine = subscribe(&policies, Some(&renewed), "a", "a-0").await;
+    assert!(
+        is_fine.is_ok(),
+        "the issuer's own signature is taken: {:?}",
+        is_fine.err()
+    );
+
+    let past = |claims: &mut serde_json::Value| {
+        let hours_ago = claims["iat"].as_i64().unwrap() - 7200;
+        claims["iat"] = json!(hours_ago);
+        claims["nbf"] = json!(hours_ago);
+        claims["exp"] = json!(hours_ago + 3600);
+    };
+    let forged = resigned(&token, &stranger, |_| {});
+    let expired = resigned(&token, &issuer, past);
+    let for_the_api_server = namespace.account_token("default").await;
+    let for_another = namespace.pod_token(&pod, "vault").await;
+    let of_no_pod = namespace.token("default", &[AUDIENCE], None).await;
+    let tokens = [
+        ("garbage", Some("garbage".to_owned()), "TokenInvalid"),
+        ("forged", Some(forged), "TokenInvalid"),
+        ("expired", Some(expired), "TokenInvalid"),
+        ("of a deleted pod", Some(of_gone), "TokenInvalid"),
+        (
+            "for the API server",
+            Some(for_the_api_server),
+            "WrongAudience",
+        ),
+        ("for another audience", Some(for_another), "WrongAudience"),
+        ("of no pod", Some(of_no_pod), "NotAPod"),
+        ("missing", None, "TokenMissing"),
+    ];
+    for (what, token, reason) in tokens {
+        let before = policies.count(REFUSED, reason).await;
+        let Err(status) = subscribe(&policies, token.as_deref(), "a", "a-0").await else {
+            panic!("a token is taken that is {what}");
+        };
+        let is_refused = [Code::Unauthenticated, Code::PermissionDenied].contains(&status.code());
+        assert!(is_refused, "{what}: {status:?}");
+        let metrics = policies.ops("metrics").await;
+        let words = format!("{status:?}\n{metrics}");
+        let is_discreet = token.is_none_or(|token| token == "garbage" || !words.contains(&token));
+        assert!(is_discreet, "{what}: the token is repeated");
+        let now = policies.count(REFUSED, reason).await;
+        assert_eq!(now, before + 1, "{what}, {reason}: {status:?}\n{metrics}");
+    }
+    policies.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_speaks_for_another_instance() {
+    let Some(server) = apiserver::shared("nobody_speaks_for_another_instance").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-instances").await;
+    let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
+    let mine = pod_of(&namespace, "a", "127.0.0.2").await;
+    namespace
+        .ready_pod("a-1", &[("spoor.dev/service", "a")], "127.0.0.3")
+        .await;
+    let token = namespace.pod_token(&mine, AUDIENCE).await;
+    let policies = Policies::start(&namespace).await;
+
+    // Its word for the name of its instance is not asked for: it stays a-0.
+    let (subscriber, plan) = subscribe(&policies, Some(&token), "a", "a-1")
+        .await
+        .unwrap();
+    subscriber.acknowledge(&plan).await;
+    subscriber.report(&plan, 1_000, 10).await;
+    let status = policy
+        .has("one of two is current", |status| {
+            status["clients"]["current"] == 1
+        })
+        .await;
+    assert_eq!(status["clients"]["expected"], 2);
+    let converged = condition(&status, "Converged");
+    assert_ne!(converged["status"], "True");
+    let message = converged["message"].as_str().unwrap();
+    assert!(
+        message.contains("a-1"),
+        "it names who is missing: {message}"
+    );
+    assert!(!message.contains("a-0"), "it names who is there: {message}");
+
+    // Nor can it acknowledge or count for a plan that it was never sent.
+    let never_sent = version_ahead_of(&plan);
+    subscriber.acknowledge(&never_sent).await;
+    rejected(&policies, 1).await;
+    subscriber.report(&never_sent, 5_000, 5_000).await;
+    rejected(&policies, 2).await;
+    // Nor more traces kept than begun, nor fewer than before.
+    subscriber.report(&plan, 2_000, 2_001).await;
+    rejected(&policies, 3).await;
+    subscriber.report(&plan, 10, 1).await;
+    rejected(&policies, 4).await;
+    policies.stop().await;
+}
+
+async fn rejected(policies: &Policies, times: u64) {
+    eventually("what can't be true is counted", SOON, async || {
+        let counted = policies.count(REJECTED, "").await;
+        match counted == times {
+            true => Ok(()),
+            false => Err(format!("{counted} of {times}")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_of_one_namespace_changes_nothing_in_another() {
+    let test = "a_policy_of_one_namespace_changes_nothing_in_another";
+    let Some(server) = apiserver::private(test).await else {
+        return;
+    };
+    let (mine, theirs) = (
+        server.namespace("spoor-mine").await,
+        server.namespace("theirs").await,
+    );
+    SamplingPolicy::apply(&mine, "a", "1%").await;
+    // As broad and as strong as can be.
+    let broad = json!({"priority": 1000, "head": {"probability": "0%"}});
+    SamplingPolicy::apply_spec(&theirs, "everything", broad).await;
+    let pod = pod_of(&mine, "a", "127.0.0.2").await;
+    let other = pod_of(&theirs, "a", "127.0.0.3").await;
+    let client = crate::role::chart::account(&mine, "policies").await;
+    let policies = Policies::start_with(client, &mine, "policies-0", |settings| {
+        settings.role.watch_namespace = None;
+    })
+    .await;
+
+    let token = mine.pod_token(&pod, AUDIENCE).await;
+    let (_, plan) = subscribe(&policies, Some(&token), "a", "a-0")
+        .await
+        .unwrap();
+    assert_eq!(probability(&plan), Some(10_000));
+    let token = theirs.pod_token(&other, AUDIENCE).await;
+    let (_, plan) = subscribe(&policies, Some(&token), "a", "a-0")
+        .await
+        .unwrap();
+    assert_eq!(probability(&plan), Some(0));
+
+    let doors = policies.doors().await;
+    let from = |address: &str| address.parse::<IpAddr>().unwrap();
+    let answer = stock::ask(doors.http, from("127.0.0.2"), "a")
+        .await
+        .unwrap();
+    assert_eq!(stock::sampling_rate(&answer), Some(0.01));
+    let answer = stock::ask(doors.http, from("127.0.0.3"), "a")
+        .await
+        .unwrap();
+    assert_eq!(stock::sampling_rate(&answer), Some(0.0));
+    policies.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stock_doors_know_a_pod_by_its_address() {
+    let Some(server) = apiserver::shared("the_stock_doors_know_a_pod_by_its_address").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-stock").await;
+    SamplingPolicy::apply(&namespace, "a", "1%").await;
+    SamplingPolicy::apply(&namespace, "b", "50%").await;
+    pod_of(&namespace, "a", "127.0.0.2").await;
+    let policies = Policies::start(&namespace).await;
+    let doors = policies.doors().await;
+    let pod: IpAddr = [127, 0, 0, 2].into();
+    let nobody: IpAddr = [127, 0, 0, 9].into();
+
+    let answer = eventually("a's own strategy over HTTP", SOON, async || {
+        stock::ask(doors.http, pod, "a")
+            .await
+            .map_err(|status| status.to_string())
+    });
+    assert_eq!(stock::sampling_rate(&answer.await), Some(0.01));
+    assert_eq!(stock::ask(doors.http, pod, "b").await.unwrap_err(), 403);
+    assert_eq!(stock::ask(doors.http, nobody, "a").await.unwrap_err(), 503);
+
+    let rate = stock::ask_grpc(doors.grpc, pod, "a").await.unwrap();
+    assert_eq!(rate, Some(0.01));
+    let status = stock::ask_grpc(doors.grpc, pod, "b").await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+    let status = stock::ask_grpc(doors.grpc, nobody, "a").await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(policies.count(REFUSED, "OtherService").await, 2);
+    assert_eq!(policies.count(REFUSED, "UnknownPeer").await, 2);
+    policies.stop().await;
 }

@@ -2,5 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod apiserver;
+mod faults;
+mod follower;
 mod identity;
-mod refused;
+mod policies;
+mod rbac;
+mod role;
+mod steady;
+mod stock;
+mod subscriber;

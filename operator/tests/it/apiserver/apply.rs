@@ -86,7 +86,7 @@ fn api(
 /// What `kubectl apply -f k8s/crds` reads.
 fn definitions() -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/crds");
-    let files = std::fs::read_dir(folder).into_iter().flatten();
+    let files = std::fs::read_dir(folder).unwrap();
     let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
     texts
         .map(|text| serde_yaml::from_str(&text).unwrap())

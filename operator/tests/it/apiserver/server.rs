@@ -54,6 +54,11 @@ impl ApiServer {
         format!("https://127.0.0.1:{}", self.port)
     }
 
+    /// The key that signs its ServiceAccounts' tokens, in PEM.
+    pub fn token_key(&self) -> String {
+        std::fs::read_to_string(self.certificates.file("tokens.key")).unwrap()
+    }
+
     /// Kills kube-apiserver; what it stored stays.
     pub fn away(&self) {
         if let Some(server) = self.server.lock().take() {

@@ -1,0 +1,322 @@
+//! What goes wrong on a cluster: the operator dies, its leader dies, the API server is away, a
+//! watch is too old. Services keep the last rate and get the next one.
+
+use std::time::Duration;
+
+use spoor_proto::spoor::control::v1::Plan;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+
+use crate::{
+    apiserver::{self, Namespace, eventually},
+    role::{Policies, SOON, chart, replica::Release, sampling_policy::SamplingPolicy},
+    subscriber::{Claim, Subscriber, probability},
+};
+
+/// The API server's absence that nobody may notice.
+const AWAY: Duration = Duration::from_secs(30);
+
+/// A lease by default holds 15 s, and a standby looks every 2 s.
+const TAKEOVER: Duration = Duration::from_secs(30);
+
+/// A pod of service `a` with its token.
+struct Instance {
+    name: String,
+    token: String,
+}
+
+impl Instance {
+    async fn new(namespace: &Namespace<'_>, number: u8) -> Self {
+        let name = format!("a-{number}");
+        let ip = format!("127.0.0.{}", 2 + number);
+        let pod = namespace
+            .ready_pod(&name, &[("spoor.dev/service", "a")], &ip)
+            .await;
+        let token = namespace.pod_token(&pod, "spoor.dev").await;
+        Self { name, token }
+    }
+
+    /// Connects as often as it takes, as the client in the services does.
+    async fn connect(
+        &self,
+        door: std::net::SocketAddr,
+        ca_pem: &str,
+        within: Duration,
+    ) -> (Subscriber, Plan) {
+        eventually("a stream", within, async || {
+            let stream = self.try_connect(door, ca_pem).await;
+            stream.map_err(|status| format!("{status:?}"))
+        })
+        .await
+    }
+
+    async fn try_connect(
+        &self,
+        door: std::net::SocketAddr,
+        ca_pem: &str,
+    ) -> Result<(Subscriber, Plan), Status> {
+        let claim = Claim {
+            token: Some(&self.token),
+            service: "a",
+            instance: &self.name,
+        };
+        let (subscriber, plan) = Subscriber::subscribe(door, ca_pem, claim).await?;
+        subscriber.acknowledge(&plan).await;
+        Ok((subscriber, plan))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_leader_is_killed_the_standby_takes_over() {
+    let test = "when_the_leader_is_killed_the_standby_takes_over";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-leader").await;
+    let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
+    let instance = Instance::new(&namespace, 0).await;
+    let release = Release::new(&namespace, "policies").await;
+    let (door, ca) = (release.doors.stream, release.certificate.ca_pem.clone());
+    let leader = release.start("policies-0");
+    eventually("the first one leads", TAKEOVER, async || {
+        leader.unready().await
+    })
+    .await;
+    let standby = release.start("policies-1");
+    let (_stream, plan) = instance.connect(door, &ca, SOON).await;
+    assert_eq!(probability(&plan), Some(10_000));
+    policy.becomes("Converged").await;
+    eventually(
+        "the second one looks at the lease",
+        SOON,
+        async || match standby.unready().await {
+            Ok(()) => panic!("two replicas lead at once"),
+            Err(why) if why.contains("error") => Err(why),
+            Err(_) => Ok(()),
+        },
+    )
+    .await;
+
+    leader.process.kill();
+    let killed = Instant::now();
+    policy.patch("2%").await;
+    let (_stream, plan) = eventually("the new rate from the other one", TAKEOVER, async || {
+        let stream = instance.try_connect(door, &ca).await;
+        let (stream, plan) = stream.map_err(|status| format!("{status:?}"))?;
+        match probability(&plan) {
+            Some(20_000) => Ok((stream, plan)),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    println!(
+        "takeover after the leader's death: {:.1?}",
+        killed.elapsed()
+    );
+    assert_eq!(probability(&plan), Some(20_000));
+    policy.becomes("Converged").await;
+    assert!(standby.unready().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_stopped_gives_the_lease_up() {
+    let Some(server) = apiserver::shared("a_leader_that_is_stopped_gives_the_lease_up").await
+    else {
+        return;
+    };
+    let namespace = server.namespace("spoor-handover").await;
+    let release = Release::new(&namespace, "policies").await;
+    let leader = release.start("policies-0");
+    eventually("the first one leads", TAKEOVER, async || {
+        leader.unready().await
+    })
+    .await;
+    let standby = release.start("policies-1");
+    eventually("the second one runs", SOON, async || {
+        let why = standby.unready().await;
+        why.err()
+            .filter(|why| !why.contains("error"))
+            .map(drop)
+            .ok_or("not yet".to_owned())
+    })
+    .await;
+
+    leader.process.terminate();
+    let stopped = Instant::now();
+    eventually("the second one leads", TAKEOVER, async || {
+        standby.unready().await
+    })
+    .await;
+    println!("handover after SIGTERM: {:.1?}", stopped.elapsed());
+    // Had it waited for the lease to run out, it would have taken 15 s.
+    assert!(
+        stopped.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        stopped.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_outlives_the_operators_death_in_its_midst() {
+    let test = "a_change_outlives_the_operators_death_in_its_midst";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-midst").await;
+    let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
+    let instance = Instance::new(&namespace, 0).await;
+    let release = Release::new(&namespace, "policies").await;
+    let (door, ca) = (release.doors.stream, release.certificate.ca_pem.clone());
+    let mut replica = release.start("policies-0");
+    let (mut stream, _) = instance.connect(door, &ca, TAKEOVER).await;
+    policy.becomes("Converged").await;
+
+    // After the push, before the status: the plan is in the service, and nobody has said so.
+    policy.patch("2%").await;
+    stream.take(20_000).await;
+    replica.process.kill();
+    replica = release.start("policies-0");
+    let (_stream, plan) = instance.connect(door, &ca, TAKEOVER).await;
+    assert_eq!(probability(&plan), Some(20_000));
+    let status = policy.becomes("Converged").await;
+    assert_eq!(status["clients"]["current"], 1);
+
+    // Before the push: the change is only in the API server.
+    replica.process.kill();
+    policy.patch("3%").await;
+    replica = release.start("policies-0");
+    let (_stream, plan) = instance.connect(door, &ca, TAKEOVER).await;
+    assert_eq!(probability(&plan), Some(30_000));
+    policy.becomes("Converged").await;
+    assert!(replica.process.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_may_be_away() {
+    let Some(server) = apiserver::private("the_api_server_may_be_away").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-away").await;
+    let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
+    let (instance, late) = (
+        Instance::new(&namespace, 0).await,
+        Instance::new(&namespace, 1).await,
+    );
+    let policies = Policies::start(&namespace).await;
+    let (door, ca) = (
+        policies.doors().await.stream,
+        policies.certificate.ca_pem.clone(),
+    );
+    let (mut stream, plan) = instance.connect(door, &ca, SOON).await;
+    policy
+        .has("one is current", |status| status["clients"]["current"] == 1)
+        .await;
+
+    server.away();
+    let away = Instant::now();
+    let mut counted = 0;
+    while away.elapsed() < AWAY {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        counted += 1_000;
+        stream.report(&plan, counted, counted / 100).await;
+        assert_eq!(policies.ops("healthz").await.trim(), "ok");
+    }
+    // Who comes now can't be identified, and is told to come again.
+    let Err(status) = late.try_connect(door, &ca).await else {
+        panic!("nobody can have asked the API server about this token");
+    };
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    // The lease ran out long ago, and nobody could take it.
+    assert!(
+        policies.running.doors().borrow().is_some(),
+        "the doors are closed"
+    );
+
+    server.resume().await;
+    let back = Instant::now();
+    policy.patch("2%").await;
+    stream.take(20_000).await;
+    println!(
+        "a change after {AWAY:?} without API server: {:.1?}",
+        back.elapsed()
+    );
+    let (_late, plan) = late.connect(door, &ca, SOON).await;
+    assert_eq!(probability(&plan), Some(20_000));
+    policy.becomes("Converged").await;
+    policies.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_is_too_old_starts_anew() {
+    let Some(server) = apiserver::private("a_watch_that_is_too_old_starts_anew").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-gone").await;
+    let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
+    let doomed = SamplingPolicy::apply(&namespace, "b", "1%").await;
+    let instance = Instance::new(&namespace, 0).await;
+    let policies = Policies::start(&namespace).await;
+    let (door, ca) = (
+        policies.doors().await.stream,
+        policies.certificate.ca_pem.clone(),
+    );
+    let (mut stream, _) = instance.connect(door, &ca, SOON).await;
+    policy.becomes("Converged").await;
+    doomed.becomes("Accepted").await;
+
+    // What other people write makes the operator's place in history an old one; then that part
+    // of history is gone.
+    let mark = server.mark();
+    for _ in 0..20 {
+        server.namespace("noise").await;
+    }
+    server.away();
+    server.compact().await;
+    server.resume().await;
+    // Two changes that the operator's old watches can't tell it: one is a deletion.
+    doomed.delete().await;
+    policy.patch("2%").await;
+    stream.take(20_000).await;
+    policy.becomes("Converged").await;
+
+    let account = chart::account_name(&namespace.name, "policies");
+    let calls = server.calls_of(&namespace.name, &account, mark);
+    let relisted = calls
+        .iter()
+        .any(|call| call.verb == "list" && call.resource == "samplingpolicies");
+    let gone: Vec<_> = calls.iter().filter(|call| call.code == 410).collect();
+    println!("{} watches were answered with 410", gone.len());
+    assert!(
+        relisted,
+        "the watch went on as if nothing had happened: {calls:#?}"
+    );
+    policies.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_manager_of_the_status_is_overruled() {
+    let Some(server) = apiserver::shared("another_manager_of_the_status_is_overruled").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-owner").await;
+    let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
+    let policies = Policies::start(&namespace).await;
+    policy.becomes("Programmed").await;
+
+    let lie = serde_json::json!({
+        "apiVersion": "spoor.dev/v1alpha1",
+        "kind": "SamplingPolicy",
+        "metadata": {"name": "a"},
+        "status": {"conditions": [{
+            "type": "Programmed",
+            "status": "False",
+            "reason": "SomebodySaysSo",
+            "message": "it isn't",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "observedGeneration": 1,
+        }]},
+    });
+    policy.apply_status(lie, "somebody").await;
+    policy.becomes("Programmed").await;
+    policies.stop().await;
+}

@@ -1,0 +1,91 @@
+//! The roles that the chart gives the operator, as Helm renders them.
+
+use std::{path::PathBuf, process::Command};
+
+use kube::Client;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::apiserver::Namespace;
+
+/// What RBAC grants, and what the roles with resource names are about.
+const KINDS: [&str; 7] = [
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+    "Lease",
+    "Secret",
+];
+
+/// The objects of the chart that say what the operator may do, for a release in this namespace;
+/// none without Helm.
+pub fn rendered(namespace: &str) -> Option<Vec<Value>> {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");
+    // A name that has "spoor" in it is that of the objects, too.
+    let output = Command::new(helm()?)
+        .args(["template", namespace, chart, "--namespace", namespace])
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "helm template: {words}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let documents = serde_yaml::Deserializer::from_str(&text);
+    let objects = documents.map(|document| Value::deserialize(document).unwrap());
+    let objects = objects.filter(|object| {
+        let is_hook = !object["metadata"]["annotations"]["helm.sh/hook"].is_null();
+        KINDS.iter().any(|kind| object["kind"] == *kind) && !is_hook
+    });
+    Some(objects.collect())
+}
+
+/// The name of a role's ServiceAccount there.
+pub fn account_name(namespace: &str, role: &str) -> String {
+    format!("{namespace}-{role}")
+}
+
+/// A client that is the ServiceAccount of this role, as the chart makes it; where there is no
+/// Helm, one that may do everything.
+pub async fn account(namespace: &Namespace<'_>, role: &str) -> Client {
+    let name = account_name(&namespace.name, role);
+    install(namespace, &name).await;
+    namespace.client_as(&name).await
+}
+
+async fn install(namespace: &Namespace<'_>, name: &str) {
+    match rendered(&namespace.name) {
+        Some(objects) => {
+            for object in objects {
+                namespace.apply(object).await.unwrap();
+            }
+        }
+        None => {
+            eprintln!("\nno helm: {name} may do everything\n");
+            namespace.service_account(name).await;
+            let binding = everything(&namespace.name, name);
+            namespace.apply(binding).await.unwrap();
+        }
+    }
+}
+
+fn everything(namespace: &str, account: &str) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": account},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    })
+}
+
+/// `HELM`, or `helm` beside the API server or on the PATH.
+fn helm() -> Option<PathBuf> {
+    if let Some(helm) = std::env::var_os("HELM") {
+        return Some(helm.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
+    let mut folders = assets.into_iter().chain(std::env::split_paths(&path));
+    folders.find_map(|folder| Some(folder.join("helm")).filter(|helm| helm.is_file()))
+}

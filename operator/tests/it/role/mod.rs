@@ -1,0 +1,140 @@
+//! The role `policies` in the test's own process, on ports of its own, as the ServiceAccount that
+//! the chart gives it; and both roles as processes.
+#![allow(dead_code)] // The tests and the benchmarks each use a part.
+
+pub mod chart;
+pub mod door_certificate;
+pub mod replica;
+pub mod sampling_policy;
+pub mod token;
+
+use std::{net::SocketAddr, time::Duration};
+
+use kube::Client;
+use spoor_operator::{
+    lease,
+    policies::{self, Doors, Listen, Running, Settings},
+    settings::Role,
+};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::apiserver::{Namespace, eventually};
+use door_certificate::DoorCertificate;
+
+/// Long enough for a loaded machine, short enough to be waited for.
+pub const SOON: Duration = Duration::from_secs(15);
+
+/// A lease that a test can wait for.
+pub const QUICK: lease::Timing = lease::Timing {
+    duration: Duration::from_secs(3),
+    renew: Duration::from_millis(500),
+    retry: Duration::from_millis(300),
+};
+
+/// A replica of the role.
+pub struct Policies {
+    pub running: Running,
+    pub certificate: DoorCertificate,
+    pub stop: CancellationToken,
+    _folder: TempDir,
+}
+
+impl Policies {
+    /// Starts a replica for the policies of this namespace alone, and waits until it leads.
+    pub async fn start(namespace: &Namespace<'_>) -> Self {
+        let client = chart::account(namespace, "policies").await;
+        let this = Self::start_as(client, namespace, "policies-0").await;
+        this.doors().await;
+        this
+    }
+
+    /// Starts a replica of this name.
+    pub async fn start_as(client: Client, namespace: &Namespace<'_>, pod: &str) -> Self {
+        Self::start_with(client, namespace, pod, |_| {}).await
+    }
+
+    /// The same with other settings.
+    pub async fn start_with(
+        client: Client,
+        namespace: &Namespace<'_>,
+        pod: &str,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = DoorCertificate::write(folder.path());
+        let mut settings = settings(namespace, pod, &certificate);
+        change(&mut settings);
+        let stop = CancellationToken::new();
+        let running = policies::start(client, settings, stop.clone())
+            .await
+            .unwrap();
+        Self {
+            running,
+            certificate,
+            stop,
+            _folder: folder,
+        }
+    }
+
+    /// Where its doors are, once they are open.
+    pub async fn doors(&self) -> Doors {
+        let doors = self.running.doors();
+        let found = eventually("the doors open", SOON, async || {
+            let doors = doors.borrow().clone();
+            doors.ok_or(format!("/readyz: {}", self.ops("readyz").await))
+        });
+        found.await
+    }
+
+    /// What the port for operators answers at this path.
+    pub async fn ops(&self, path: &str) -> String {
+        let url = format!("http://{}/{path}", self.running.ops());
+        match reqwest::get(&url).await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    /// The sum of a counter over all label sets that have this among them.
+    pub async fn count(&self, name: &str, label: &str) -> u64 {
+        let metrics = self.ops("metrics").await;
+        let samples = metrics.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(label))
+        });
+        let values = samples.filter_map(|line| line.rsplit(' ').next());
+        values.map(|value| value.parse::<u64>().unwrap()).sum()
+    }
+
+    /// Stops it as the kubelet would.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.running.finished().await;
+    }
+}
+
+fn settings(namespace: &Namespace<'_>, pod: &str, certificate: &DoorCertificate) -> Settings {
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let role = Role {
+        namespace: namespace.name.clone(),
+        identity: pod.to_owned(),
+        pod: pod.to_owned(),
+        watch_namespace: Some(namespace.name.clone()),
+        ops: any,
+        lease: "spoor-policies".to_owned(),
+        timing: QUICK,
+    };
+    let listen = Listen {
+        http: any,
+        grpc: any,
+        stream: any,
+        metrics: any,
+    };
+    Settings::new(
+        role,
+        listen,
+        certificate.crt.clone(),
+        certificate.key.clone(),
+    )
+}

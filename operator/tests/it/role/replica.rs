@@ -1,0 +1,107 @@
+//! A replica as a process of its own, to be killed.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use super::{chart, door_certificate::DoorCertificate};
+use crate::apiserver::{Namespace, Process};
+
+/// What replicas of a role have in common: who they are, and where the Service in front of them
+/// is. Only the one that leads opens the doors, so they can share the ports.
+pub struct Release {
+    pub doors: Doors,
+    pub certificate: DoorCertificate,
+    role: &'static str,
+    kubeconfig: PathBuf,
+    namespace: String,
+    folder: tempfile::TempDir,
+}
+
+/// Where the doors are when they are open.
+#[derive(Clone, Copy, Debug)]
+pub struct Doors {
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+    pub stream: SocketAddr,
+    pub metrics: SocketAddr,
+}
+
+/// One process.
+pub struct Replica {
+    pub process: Process,
+    pub ops: SocketAddr,
+}
+
+impl Release {
+    /// Prepares for replicas of this role that look after this namespace alone.
+    pub async fn new(namespace: &Namespace<'_>, role: &'static str) -> Self {
+        chart::account(namespace, role).await;
+        let account = chart::account_name(&namespace.name, role);
+        let token = namespace.account_token(&account).await;
+        let folder = tempfile::tempdir().unwrap();
+        let [http, grpc, stream, metrics] = free_addresses();
+        Self {
+            doors: Doors {
+                http,
+                grpc,
+                stream,
+                metrics,
+            },
+            certificate: DoorCertificate::write(folder.path()),
+            role,
+            kubeconfig: namespace.server.kubeconfig(&account, &token),
+            namespace: namespace.name.clone(),
+            folder,
+        }
+    }
+
+    /// Starts one of this name.
+    pub fn start(&self, pod: &str) -> Replica {
+        let [ops] = free_addresses();
+        let text = |path: &Path| path.display().to_string();
+        let environment = [
+            ("KUBECONFIG", text(&self.kubeconfig)),
+            ("SPOOR_NAMESPACE", self.namespace.clone()),
+            ("SPOOR_WATCH_NAMESPACE", self.namespace.clone()),
+            ("SPOOR_POD_NAME", pod.to_owned()),
+            ("SPOOR_OPS_LISTEN", ops.to_string()),
+            ("SPOOR_DOORS_SERVICE", "spoor-policies".to_owned()),
+            ("SPOOR_LISTEN_HTTP", self.doors.http.to_string()),
+            ("SPOOR_LISTEN_GRPC", self.doors.grpc.to_string()),
+            ("SPOOR_LISTEN_STREAM", self.doors.stream.to_string()),
+            ("SPOOR_LISTEN_METRICS", self.doors.metrics.to_string()),
+            ("SPOOR_TLS_CERTIFICATE", text(&self.certificate.crt)),
+            ("SPOOR_TLS_KEY", text(&self.certificate.key)),
+        ];
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let program = Path::new(env!("CARGO_BIN_EXE_spoor-operator"));
+        let log = self.folder.path().join(format!("{pod}.log"));
+        Replica {
+            process: Process::start(program, [self.role], &environment, log),
+            ops,
+        }
+    }
+}
+
+impl Replica {
+    /// What `/readyz` says: nothing when it is ready.
+    pub async fn unready(&self) -> Result<(), String> {
+        let url = format!("http://{}/readyz", self.ops);
+        match reqwest::get(url).await {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) => Err(answer.text().await.unwrap_or_default()),
+            Err(error) => Err(format!("{error:?}\n{}", self.process.last_words())),
+        }
+    }
+}
+
+/// All bound at once, so that they differ.
+fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}

@@ -1,0 +1,98 @@
+//! In steady state the operator leaves the API server alone, load or not.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    apiserver::{self, eventually},
+    role::{Policies, SOON, chart, sampling_policy::SamplingPolicy},
+    subscriber::{Claim, Subscriber},
+};
+
+const IDLE: Duration = Duration::from_secs(20);
+const INSTANCES: usize = 3;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_nothing_is_written_but_the_lease() {
+    let Some(server) = apiserver::shared("under_load_nothing_is_written_but_the_lease").await
+    else {
+        return;
+    };
+    let namespace = server.namespace("spoor-steady").await;
+    let policy = SamplingPolicy::apply(&namespace, "a", "10%").await;
+    let policies = Policies::start(&namespace).await;
+    let door = policies.doors().await.stream;
+    let mut clients = Vec::new();
+    for number in 0..INSTANCES {
+        let name = format!("a-{number}");
+        let ip = format!("127.0.0.{}", 2 + number);
+        let pod = namespace
+            .ready_pod(&name, &[("spoor.dev/service", "a")], &ip)
+            .await;
+        let token = namespace.pod_token(&pod, "spoor.dev").await;
+        let claim = Claim {
+            token: Some(&token),
+            service: "a",
+            instance: &name,
+        };
+        let client = eventually("a stream", SOON, async || {
+            let ca = &policies.certificate.ca_pem;
+            let stream = Subscriber::subscribe(door, ca, claim.clone()).await;
+            stream.map_err(|status| format!("{status:?}"))
+        });
+        let (subscriber, plan) = client.await;
+        subscriber.acknowledge(&plan).await;
+        clients.push((subscriber, plan));
+    }
+    policy.becomes("Converged").await;
+    let mut load = Load::default();
+    // What is first observed is news and written at once.
+    let observed = |status: &serde_json::Value| status["observed"]["started"].as_u64() > Some(0);
+    let until = Instant::now() + SOON * 2;
+    while !observed(&policy.get().await.unwrap()["status"]) {
+        assert!(
+            Instant::now() < until,
+            "no observed rate: {:?}",
+            policy.get().await
+        );
+        load.report(&clients).await;
+    }
+
+    let mark = server.mark();
+    let start = Instant::now();
+    while start.elapsed() < IDLE {
+        load.report(&clients).await;
+    }
+
+    let account = chart::account_name(&namespace.name, "policies");
+    let calls = server.calls_of(&namespace.name, &account, mark);
+    let mut statuses = 0;
+    for call in calls.iter().filter(|call| call.resource != "leases") {
+        match call.resource_of_rule().as_str() {
+            "samplingpolicies/status" => statuses += 1,
+            _ => assert_eq!(call.verb, "watch", "in steady state: {call:?}"),
+        }
+    }
+    assert!(
+        statuses <= 1,
+        "a status is written every 30 s at most: {statuses} in {IDLE:?}"
+    );
+    assert!(!calls.is_empty(), "the audit log has its lease");
+    policies.stop().await;
+}
+
+/// Clients that count a tenth of what they start.
+#[derive(Default)]
+struct Load(u64);
+
+impl Load {
+    /// Half a second of it.
+    async fn report(&mut self, clients: &[(Subscriber, spoor_proto::spoor::control::v1::Plan)]) {
+        sleep(Duration::from_millis(500)).await;
+        self.0 += 1;
+        for (subscriber, plan) in clients {
+            subscriber.report(plan, self.0 * 1_000, self.0 * 100).await;
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A client of Spoor's stream that says what a test tells it to, true or not.
+
+use std::{net::SocketAddr, time::Duration};
+
+use spoor_proto::spoor::control::v1::{
+    Acknowledgement, ClientMessage, Count, Hello, Plan, Report, ServerMessage, Strategy, Version,
+    client_message::Message, policy_stream_client::PolicyStreamClient, server_message, strategy,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Status, Streaming,
+    transport::{Certificate, ClientTlsConfig, Endpoint},
+};
+
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// An open stream.
+pub struct Subscriber {
+    outgoing: mpsc::Sender<ClientMessage>,
+    incoming: Streaming<ServerMessage>,
+}
+
+/// What a stream opens with.
+#[derive(Clone, Debug)]
+pub struct Claim<'a> {
+    pub token: Option<&'a str>,
+    pub service: &'a str,
+    pub instance: &'a str,
+}
+
+impl Subscriber {
+    /// Says hello, and gets the first plan.
+    pub async fn subscribe(
+        door: SocketAddr,
+        ca_pem: &str,
+        claim: Claim<'_>,
+    ) -> Result<(Self, Plan), Status> {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(ca_pem))
+            .domain_name("localhost");
+        let endpoint = Endpoint::from_shared(format!("https://{door}")).unwrap();
+        let channel = endpoint.tls_config(tls).unwrap().connect().await;
+        let channel = channel.map_err(|error| Status::unavailable(format!("{error:?}")))?;
+        let (outgoing, messages) = mpsc::channel(16);
+        let hello = Hello {
+            service: claim.service.to_owned(),
+            instance: claim.instance.to_owned(),
+            ..Hello::default()
+        };
+        outgoing.send(message(Message::Hello(hello))).await.unwrap();
+        let mut request = Request::new(ReceiverStream::new(messages));
+        if let Some(token) = claim.token {
+            let bearer = format!("Bearer {token}").parse().unwrap();
+            request.metadata_mut().insert("authorization", bearer);
+        }
+        let answer = PolicyStreamClient::new(channel).subscribe(request).await?;
+        let mut this = Self {
+            outgoing,
+            incoming: answer.into_inner(),
+        };
+        let plan = this.plan().await?;
+        Ok((this, plan))
+    }
+
+    /// The next plan that is pushed.
+    pub async fn plan(&mut self) -> Result<Plan, Status> {
+        loop {
+            let message = tokio::time::timeout(DEADLINE, self.incoming.message()).await;
+            let message = message.map_err(|_| Status::deadline_exceeded("no plan came"))??;
+            match message
+                .ok_or_else(|| Status::aborted("the stream ended"))?
+                .message
+            {
+                Some(server_message::Message::Plan(plan)) => return Ok(plan),
+                _ => continue,
+            }
+        }
+    }
+
+    /// Waits for a plan of this probability for whatever operation, and acknowledges it.
+    pub async fn take(&mut self, millionths: u32) -> Plan {
+        loop {
+            let plan = self.plan().await.unwrap();
+            self.acknowledge(&plan).await;
+            if probability(&plan) == Some(millionths) {
+                return plan;
+            }
+        }
+    }
+
+    /// Says that this plan is in force.
+    pub async fn acknowledge(&self, plan: &Plan) {
+        let version = plan.version;
+        self.say(Message::Acknowledgement(Acknowledgement { version }))
+            .await;
+    }
+
+    /// Says how many root decisions it made under the plan's default, ever since it started.
+    pub async fn report(&self, plan: &Plan, started: u64, sampled: u64) {
+        let now = jiff::Timestamp::now().as_millisecond();
+        let count = Count {
+            version: plan.version,
+            operation: String::new(),
+            first_unix_millis: now,
+            last_unix_millis: now,
+            started,
+            sampled,
+        };
+        let report = Report {
+            counts: vec![count],
+            ..Report::default()
+        };
+        self.say(Message::Report(report)).await;
+    }
+
+    async fn say(&self, kind: Message) {
+        let _ = self.outgoing.send(message(kind)).await;
+    }
+}
+
+/// What the plan's first phase keeps of traces whose operation it doesn't name.
+pub fn probability(plan: &Plan) -> Option<u32> {
+    match plan.phases.first()?.default.as_ref()? {
+        Strategy {
+            strategy: Some(strategy::Strategy::ProbabilityMillionths(millionths)),
+        } => Some(*millionths),
+        _ => None,
+    }
+}
+
+/// A version that nobody published.
+pub fn version_ahead_of(plan: &Plan) -> Plan {
+    let version = plan.version.unwrap();
+    Plan {
+        version: Some(Version {
+            sequence: version.sequence + 1000,
+            ..version
+        }),
+        ..plan.clone()
+    }
+}
+
+fn message(kind: Message) -> ClientMessage {
+    ClientMessage {
+        message: Some(kind),
+    }
+}
