@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod apiserver;
+mod children;
+mod cluster;
 mod faults;
 mod follower;
 mod identity;
 mod policies;
 mod rbac;
+mod refused;
 mod role;
 mod steady;
 mod stock;

@@ -1,0 +1,328 @@
+//! What a stack consists of stays as the operator made it, whoever deletes or edits it; what
+//! isn't the operator's stays as it is.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, Service},
+};
+use kube::{
+    Api,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    core::{ApiResource, GroupVersionKind},
+};
+use serde_json::{Value, json};
+use spoor_operator::kubernetes::resources::tracing_stacks;
+
+use crate::{
+    apiserver::{self, Namespace, eventually},
+    role::{SOON, replica::Release, sampling_policy::condition},
+};
+
+const STACK: &str = "tracing";
+
+/// With its kind.
+type Names = BTreeMap<String, Value>;
+
+async fn apply_stack(namespace: &Namespace<'_>, spec: Value) {
+    let stack = json!({
+        "apiVersion": "spoor.dev/v1alpha1",
+        "kind": "TracingStack",
+        "metadata": {"name": STACK},
+        "spec": spec,
+    });
+    namespace.apply(stack).await.unwrap();
+}
+
+async fn stack(namespace: &Namespace<'_>) -> Value {
+    let client = namespace.client.clone();
+    let stacks = Api::<DynamicObject>::namespaced_with(client, &namespace.name, &tracing_stacks());
+    serde_json::to_value(stacks.get(STACK).await.unwrap()).unwrap()
+}
+
+/// Every object of the kinds that a stack consists of.
+async fn children(namespace: &Namespace<'_>) -> Names {
+    let kinds = [
+        ("apps", "v1", "Deployment"),
+        ("", "v1", "Service"),
+        ("", "v1", "ConfigMap"),
+        ("", "v1", "PersistentVolumeClaim"),
+        ("networking.k8s.io", "v1", "NetworkPolicy"),
+        ("policy", "v1", "PodDisruptionBudget"),
+    ];
+    let mut names = Names::new();
+    for (group, version, kind) in kinds {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let client = namespace.client.clone();
+        let api = Api::<DynamicObject>::namespaced_with(client, &namespace.name, &resource);
+        for object in api.list(&ListParams::default()).await.unwrap() {
+            let name = object.metadata.name.clone().unwrap();
+            if name.starts_with(STACK) {
+                names.insert(
+                    format!("{kind}/{name}"),
+                    serde_json::to_value(object).unwrap(),
+                );
+            }
+        }
+    }
+    names
+}
+
+/// Waits until these are there; all that is there then.
+async fn complete(namespace: &Namespace<'_>) -> Names {
+    let needed = [
+        "Deployment/tracing-jaeger",
+        "Deployment/tracing-gather",
+        "Deployment/tracing-decide",
+        "Service/tracing-otlp",
+        "Service/tracing-query",
+        "ConfigMap/tracing-otel-env",
+        "ConfigMap/tracing-ca",
+    ];
+    eventually("the stack's objects", SOON * 2, async || {
+        let there = children(namespace).await;
+        match needed.iter().find(|name| !there.contains_key(**name)) {
+            None => Ok(there),
+            Some(missing) => {
+                let status = stack(namespace).await["status"].clone();
+                Err(format!("no {missing}; {:?}; {status}", there.keys()))
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_or_edited_by_hand_is_put_right() {
+    let test = "what_is_deleted_or_edited_by_hand_is_put_right";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-hands").await;
+    apply_stack(&namespace, json!({})).await;
+    let release = Release::new(&namespace, "stacks").await;
+    let replica = release.start("stacks-0");
+    let before = complete(&namespace).await;
+
+    let (deployments, services) = (namespace.api::<Deployment>(), namespace.api::<Service>());
+    let maps = namespace.api::<ConfigMap>();
+    let now = DeleteParams::default();
+    deployments.delete("tracing-jaeger", &now).await.unwrap();
+    services.delete("tracing-otlp", &now).await.unwrap();
+    maps.delete("tracing-otel-env", &now).await.unwrap();
+    // Somebody scales with kubectl and points the Service at something else; and adds a note,
+    // which is theirs.
+    let scaled = json!({
+        "spec": {"replicas": 7},
+        "metadata": {"annotations": {"example.com/note": "ours"}},
+    });
+    let patch = PatchParams::default();
+    deployments
+        .patch("tracing-gather", &patch, &Patch::Merge(scaled))
+        .await
+        .unwrap();
+    let pointed = json!({"spec": {"selector": {"app.kubernetes.io/name": "evil"}}});
+    services
+        .patch("tracing-query", &patch, &Patch::Merge(pointed))
+        .await
+        .unwrap();
+
+    eventually("all is as before", SOON, async || {
+        let after = children(&namespace).await;
+        for (name, object) in &before {
+            let now = after.get(name).ok_or_else(|| format!("no {name}"))?;
+            let parts = ["/spec/replicas", "/spec/selector", "/data"];
+            for part in parts {
+                if object.pointer(part) != now.pointer(part) {
+                    let last = replica.process.last_words();
+                    return Err(format!("{name}{part}: {:?}\n{last}", now.pointer(part)));
+                }
+            }
+        }
+        Ok(())
+    })
+    .await;
+    let gather = deployments.get("tracing-gather").await.unwrap();
+    let notes = gather.metadata.annotations.unwrap_or_default();
+    assert_eq!(
+        notes.get("example.com/note").map(String::as_str),
+        Some("ours")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_manager_of_a_field_is_overruled_and_not_fought() {
+    let test = "another_manager_of_a_field_is_overruled_and_not_fought";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-conflict").await;
+    apply_stack(&namespace, json!({})).await;
+    let release = Release::new(&namespace, "stacks").await;
+    let _replica = release.start("stacks-0");
+    complete(&namespace).await;
+
+    let theirs = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "tracing-jaeger"},
+        "spec": {"replicas": 5},
+    });
+    server
+        .apply(theirs, Some(&namespace.name), "somebody")
+        .await
+        .unwrap();
+    let deployments = namespace.api::<Deployment>();
+    eventually("one replica again", SOON, async || {
+        let jaeger = deployments.get("tracing-jaeger").await.unwrap();
+        match jaeger.spec.unwrap().replicas {
+            Some(1) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    // Overruled once: it doesn't write again and again.
+    let version = deployments
+        .get("tracing-jaeger")
+        .await
+        .unwrap()
+        .metadata
+        .resource_version;
+    let mark = server.mark();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let now = deployments
+        .get("tracing-jaeger")
+        .await
+        .unwrap()
+        .metadata
+        .resource_version;
+    assert_eq!(version, now);
+    let user = format!("system:serviceaccount:{0}:{0}-stacks", namespace.name);
+    let calls = server.calls_since(mark);
+    let writes = calls
+        .iter()
+        .filter(|call| call.user == user && call.is_write());
+    let others: Vec<_> = writes.filter(|call| call.resource != "leases").collect();
+    assert!(others.is_empty(), "in steady state: {others:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_taken_is_left_to_its_owner() {
+    let Some(server) = apiserver::shared("a_name_that_is_taken_is_left_to_its_owner").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-taken").await;
+    let theirs = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "tracing-otel-env"},
+        "data": {"MINE": "yes"},
+    });
+    namespace.apply(theirs).await.unwrap();
+    apply_stack(&namespace, json!({})).await;
+    let release = Release::new(&namespace, "stacks").await;
+    let _replica = release.start("stacks-0");
+
+    let message = eventually("the stack says so", SOON, async || {
+        let status = stack(&namespace).await["status"].clone();
+        let degraded = condition(&status, "Degraded");
+        match (degraded["status"].as_str(), degraded["reason"].as_str()) {
+            (Some("True"), Some("NameTaken")) => Ok(degraded["message"].to_string()),
+            _ => Err(status.to_string()),
+        }
+    })
+    .await;
+    assert!(message.contains("tracing-otel-env"), "{message}");
+    let map = namespace
+        .api::<ConfigMap>()
+        .get("tracing-otel-env")
+        .await
+        .unwrap();
+    assert_eq!(json!(map.data), json!({"MINE": "yes"}));
+    assert!(map.metadata.owner_references.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_the_stacks_own_and_goes_with_it() {
+    let test = "everything_is_the_stacks_own_and_goes_with_it";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-owned").await;
+    let storage = json!({"badger": {"size": "1Gi"}});
+    let spec = json!({"jaeger": {"storage": storage}, "collector": {"replicas": 2}});
+    apply_stack(&namespace, spec).await;
+    let release = Release::new(&namespace, "stacks").await;
+    let _replica = release.start("stacks-0");
+    let there = complete(&namespace).await;
+    let claims = there
+        .keys()
+        .filter(|name| name.starts_with("PersistentVolumeClaim/"));
+    assert_eq!(claims.count(), 1, "{:?}", there.keys());
+
+    // The garbage collector does the rest, which a bare API server doesn't have.
+    let uid = stack(&namespace).await["metadata"]["uid"].clone();
+    for (name, object) in &there {
+        let owners = object["metadata"]["ownerReferences"].as_array();
+        let owners = owners.unwrap_or_else(|| panic!("{name} has no owner"));
+        assert_eq!(owners.len(), 1, "{name}");
+        assert_eq!(owners[0]["uid"], uid, "{name}");
+        assert_eq!(owners[0]["kind"], "TracingStack", "{name}");
+        assert_ne!(owners[0]["blockOwnerDeletion"], json!(true), "{name}");
+    }
+    let finalizers = &stack(&namespace).await["metadata"]["finalizers"];
+    assert!(
+        finalizers.is_null(),
+        "it can be deleted without the operator: {finalizers}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_it_ends_where_it_would_have() {
+    let test = "killed_again_and_again_it_ends_where_it_would_have";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-killed").await;
+    apply_stack(&namespace, json!({})).await;
+    let release = Release::new(&namespace, "stacks").await;
+    // Each time after one more object than the time before; a dead leader's lease is taken from
+    // it, since nobody waits 15 s for it here.
+    for count in 1..=4 {
+        let replica = release.start("stacks-0");
+        eventually("some objects", SOON * 3, async || {
+            let there = children(&namespace).await.len();
+            match there >= count * 2 {
+                true => Ok(()),
+                false => Err(format!("{there}: {}", replica.process.last_words())),
+            }
+        })
+        .await;
+        replica.process.kill();
+        free_lease(&namespace).await;
+    }
+    let _replica = release.start("stacks-0");
+    complete(&namespace).await;
+    let uids = |there: &Names| -> Vec<Value> {
+        there
+            .values()
+            .map(|object| object["metadata"]["uid"].clone())
+            .collect()
+    };
+    let first = complete(&namespace).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let second = complete(&namespace).await;
+    assert_eq!(uids(&first), uids(&second), "it makes objects anew");
+}
+
+async fn free_lease(namespace: &Namespace<'_>) {
+    use k8s_openapi::api::coordination::v1::Lease;
+    let change = json!({"spec": {"holderIdentity": null}});
+    let leases = namespace.api::<Lease>();
+    let (parameters, change) = (PatchParams::default(), Patch::Merge(change));
+    leases
+        .patch("spoor-stacks", &parameters, &change)
+        .await
+        .unwrap();
+}
