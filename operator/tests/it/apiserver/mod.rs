@@ -17,7 +17,7 @@ mod server;
 mod users;
 
 pub use assets::{Assets, assets};
-pub use audit::Call;
+pub use audit::{Call, Mark};
 pub use eventually::eventually;
 pub use namespace::{Namespace, PodIdentity};
 pub use process::Process;
