@@ -7,10 +7,17 @@ mod grpc;
 mod http;
 mod retry_info;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use opentelemetry_sdk::{Resource, trace::SpanData};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use crate::settings::{OtlpSettings, Protocol};
 
@@ -55,6 +62,17 @@ pub enum ExporterError {
     /// The endpoint or its TLS.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
     Endpoint(#[from] tonic::transport::Error),
+    /// The file of `OTEL_EXPORTER_OTLP_CERTIFICATE`.
+    #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {} can't be read: {source}", path.display())]
+    Certificate {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It holds no certificate.
+    #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {} holds no certificate in PEM", .0.display())]
+    NoCertificate(PathBuf),
     /// The system's root certificates.
     #[error("the system's root certificates can't be loaded: {0}")]
     Roots(#[source] std::io::Error),
@@ -73,4 +91,17 @@ pub fn otlp(
         Protocol::Grpc => Arc::new(grpc::Grpc::new(settings, encoder)?),
         Protocol::HttpProtobuf => Arc::new(http::Http::new(settings, encoder)?),
     })
+}
+
+/// The content of a file of certificates, at least one.
+fn certificates(path: &Path) -> Result<Vec<u8>, ExporterError> {
+    let pem = std::fs::read(path).map_err(|source| ExporterError::Certificate {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mut found = CertificateDer::pem_slice_iter(&pem);
+    match found.next() {
+        Some(Ok(_)) => Ok(pem),
+        _ => Err(ExporterError::NoCertificate(path.to_owned())),
+    }
 }

@@ -9,11 +9,11 @@ use tonic::{
     Code, Request, Status,
     codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder as Encode},
     metadata::MetadataMap,
-    transport::{Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
 use super::{
-    Accepted, Export, ExporterError, Failure, Sending,
+    Accepted, Export, ExporterError, Failure, Sending, certificates,
     encode::{Encoder, accepted},
     retry_info,
 };
@@ -38,7 +38,7 @@ impl Grpc {
             .timeout(settings.timeout)
             .connect_timeout(settings.timeout);
         if settings.endpoint.scheme_str() == Some("https") {
-            endpoint = endpoint.tls_config(ClientTlsConfig::new().with_enabled_roots())?;
+            endpoint = endpoint.tls_config(tls(settings)?)?;
         }
         let client = tonic::client::Grpc::new(endpoint.connect_lazy());
         let client = match settings.compression {
@@ -71,6 +71,14 @@ impl Export for Grpc {
             Ok::<Accepted, Failure>(accepted(&answer.into_inner()))
         })
     }
+}
+
+fn tls(settings: &OtlpSettings) -> Result<ClientTlsConfig, ExporterError> {
+    let tls = ClientTlsConfig::new();
+    let Some(path) = &settings.certificate else {
+        return Ok(tls.with_enabled_roots());
+    };
+    Ok(tls.ca_certificate(Certificate::from_pem(certificates(path)?)))
 }
 
 /// gRPC has its own paths: the endpoint's is of no meaning.

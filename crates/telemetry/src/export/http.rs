@@ -19,10 +19,13 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use opentelemetry_sdk::trace::SpanData;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
 use super::{
-    Export, ExporterError, Failure, Sending,
+    Export, ExporterError, Failure, Sending, certificates,
     encode::{Encoder, accepted},
 };
 use crate::{
@@ -44,7 +47,7 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(settings: &OtlpSettings, encoder: Encoder) -> Result<Self, ExporterError> {
-        let connector = connector(&settings.endpoint)?;
+        let connector = connector(settings)?;
         let mut headers = settings.headers.clone();
         headers.insert(
             CONTENT_TYPE,
@@ -96,21 +99,34 @@ impl Export for Http {
 }
 
 /// The system's roots are loaded for https only: a container that needs none may have none.
-fn connector(endpoint: &Uri) -> Result<HttpsConnector<HttpConnector>, ExporterError> {
+fn connector(settings: &OtlpSettings) -> Result<HttpsConnector<HttpConnector>, ExporterError> {
     let provider = rustls::crypto::ring::default_provider();
     let builder = HttpsConnectorBuilder::new();
-    let builder = if endpoint.scheme_str() == Some("https") {
-        builder
+    let is_secure = settings.endpoint.scheme_str() == Some("https");
+    let own_roots = match &settings.certificate {
+        Some(path) if is_secure => Some(roots(&certificates(path)?)),
+        _ if is_secure => None,
+        _ => Some(RootCertStore::empty()),
+    };
+    let builder = match own_roots {
+        None => builder
             .with_provider_and_native_roots(provider)
-            .map_err(ExporterError::Roots)?
-    } else {
-        let tls = ClientConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| ExporterError::Roots(io::Error::other(error)))?
-            .with_root_certificates(RootCertStore::empty());
-        builder.with_tls_config(tls.with_no_client_auth())
+            .map_err(ExporterError::Roots)?,
+        Some(roots) => {
+            let tls = ClientConfig::builder_with_provider(provider.into())
+                .with_safe_default_protocol_versions()
+                .map_err(|error| ExporterError::Roots(io::Error::other(error)))?
+                .with_root_certificates(roots);
+            builder.with_tls_config(tls.with_no_client_auth())
+        }
     };
     Ok(builder.https_or_http().enable_http1().build())
+}
+
+fn roots(pem: &[u8]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+    roots
 }
 
 async fn judge(response: Response<Incoming>) -> Result<super::Accepted, Failure> {

@@ -1,6 +1,6 @@
 //! Where spans go, and how.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
@@ -21,6 +21,9 @@ pub struct OtlpSettings {
     pub timeout: Duration,
     /// `OTEL_EXPORTER_OTLP_(TRACES_)COMPRESSION`.
     pub compression: Compression,
+    /// `OTEL_EXPORTER_OTLP_(TRACES_)CERTIFICATE`: the file with the certificates, as PEM, of those
+    /// who may vouch for the receiver; the system's unless set.
+    pub certificate: Option<PathBuf>,
 }
 
 /// OTLP's transport.
@@ -51,6 +54,7 @@ impl fmt::Debug for OtlpSettings {
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .field("timeout", &self.timeout)
             .field("compression", &self.compression)
+            .field("certificate", &self.certificate)
             .finish()
     }
 }
@@ -66,6 +70,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<OtlpSettings> {
         Duration::from_secs(10),
     );
     let headers = headers(reader);
+    let certificate = reader.first(&[
+        "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    ]);
     let endpoint = traces_endpoint(reader, protocol)?;
     Some(OtlpSettings {
         protocol,
@@ -73,6 +81,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<OtlpSettings> {
         headers,
         timeout,
         compression,
+        certificate: certificate.map(|(_, path)| PathBuf::from(path)),
     })
 }
 

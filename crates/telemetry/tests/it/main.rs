@@ -14,6 +14,7 @@ mod http_server;
 mod logs;
 mod ops;
 mod otlp;
+mod otlp_tls;
 mod propagation;
 mod sampler;
 mod serve;

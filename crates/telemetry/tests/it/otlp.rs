@@ -25,7 +25,7 @@ use crate::fake::{PATIENCE, settings, until};
 
 /// Answers once as it is told, and accepts the rest.
 #[derive(Clone, Default)]
-struct Receiver {
+pub struct Receiver {
     requests: Arc<Mutex<Vec<(ExportTraceServiceRequest, String)>>>,
     first: Arc<Mutex<Option<Answer>>>,
 }
@@ -44,7 +44,7 @@ impl Receiver {
         }
     }
 
-    fn spans(&self) -> usize {
+    pub fn spans(&self) -> usize {
         let requests = self.requests.lock().unwrap();
         let scopes = requests
             .iter()
@@ -111,7 +111,7 @@ impl TraceService for Receiver {
     }
 }
 
-async fn grpc(receiver: Receiver) -> SocketAddr {
+pub async fn grpc(receiver: Receiver) -> SocketAddr {
     let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
         .await
         .unwrap();
@@ -122,7 +122,7 @@ async fn grpc(receiver: Receiver) -> SocketAddr {
     address
 }
 
-async fn http(receiver: Receiver) -> SocketAddr {
+pub async fn http(receiver: Receiver) -> SocketAddr {
     let export = move |headers: HeaderMap, body: Bytes| async move {
         let answer = match receiver.first.lock().unwrap().take() {
             Some(Answer::Http(status, extra)) => {
@@ -159,7 +159,7 @@ async fn http(receiver: Receiver) -> SocketAddr {
     crate::serve::http(router, &CancellationToken::new()).await
 }
 
-fn telemetry(endpoint: &str, protocol: &str, more: &[(&str, &str)]) -> Telemetry {
+pub fn telemetry(endpoint: &str, protocol: &str, more: &[(&str, &str)]) -> Telemetry {
     let mut variables = vec![
         ("OTEL_SERVICE_NAME", "exporting"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
@@ -174,7 +174,7 @@ fn telemetry(endpoint: &str, protocol: &str, more: &[(&str, &str)]) -> Telemetry
     Telemetry::local(settings(&variables)).unwrap()
 }
 
-fn make(telemetry: &Telemetry, spans: usize) {
+pub fn make(telemetry: &Telemetry, spans: usize) {
     let tracer = telemetry.tracer().unwrap();
     for _ in 0..spans {
         tracer.start("span");
