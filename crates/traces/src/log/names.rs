@@ -41,7 +41,7 @@ pub(crate) struct NewSource<'a> {
     pub(crate) scope: &'a [&'a [u8]],
     /// `service.name`.
     pub(crate) service: &'a [u8],
-    /// `service.namespace`.
+    /// `k8s.namespace.name`, else `service.namespace`.
     pub(crate) namespace: &'a [u8],
 }
 

@@ -62,7 +62,7 @@ pub(crate) struct ScannedScope {
 pub(crate) struct ScannedResource<'a> {
     /// The value of `service.name`.
     pub(crate) service: &'a [u8],
-    /// The value of `service.namespace`.
+    /// The value of `k8s.namespace.name`, else of `service.namespace`.
     pub(crate) namespace: &'a [u8],
     parts: Range<usize>,
 }

@@ -6,16 +6,22 @@ use super::{
     wire::{BYTES, Fault, Reader, VARINT, key},
 };
 
-/// Reads a `Resource`, noting the service.
+/// Reads a `Resource`, noting the service and its namespace: Kubernetes' where that is said.
 pub(super) fn resource<'a>(
     reader: Reader<'a>,
     found: &mut ScannedResource<'a>,
 ) -> Result<(), Fault> {
+    let mut of_kubernetes: &[u8] = &[];
     attributes(reader, |name, value| match (name, value) {
         (b"service.name", Value::Text(text)) => found.service = text,
         (b"service.namespace", Value::Text(text)) => found.namespace = text,
+        (b"k8s.namespace.name", Value::Text(text)) => of_kubernetes = text,
         _ => {}
-    })
+    })?;
+    if !of_kubernetes.is_empty() {
+        found.namespace = of_kubernetes;
+    }
+    Ok(())
 }
 
 fn attributes<'a>(

@@ -1,7 +1,6 @@
 //! Decides on a whole trace.
 
-use spoor_policy::{Condition, PolicyName, Rule, TailPolicy, TailTable};
-use xxhash_rust::xxh3::xxh3_64;
+use spoor_policy::{Condition, PolicyName, Probability, Rule, TailPolicy, TailTable};
 
 use super::randomness::Head;
 use crate::{
@@ -99,7 +98,7 @@ fn has_one((segment, span): Waiting<'_>, wanted: &[Wanted]) -> bool {
 /// `otherwise` is a share of all traces, head and tail together: a head that has let through
 /// fewer leaves nothing to drop. Where the head hasn't said with which probability it decided,
 /// it is a share of what arrived; then the trace id's own bits may be biased by the head, and
-/// a hash of them decides.
+/// a hash of it decides.
 fn otherwise(
     name: &PolicyName,
     policy: &TailPolicy,
@@ -109,17 +108,17 @@ fn otherwise(
 ) -> Option<Kept> {
     let threshold = policy.otherwise().threshold();
     let head = head(root, spans);
-    let randomness = match head {
+    let keeps = match head {
         Head {
             randomness: Some(explicit),
             ..
-        } => explicit,
+        } => threshold.keeps(explicit),
         Head {
             threshold: Some(_), ..
-        } => id.randomness(),
-        Head { .. } => xxh3_64(&id.to_bytes()) >> 8,
+        } => threshold.keeps(id.randomness()),
+        Head { .. } => is_in_share(id, policy.otherwise()),
     };
-    if !threshold.keeps(randomness) {
+    if !keeps {
         return None;
     }
     Some(match head.threshold {
@@ -130,6 +129,21 @@ fn otherwise(
             policy: name.clone(),
         },
     })
+}
+
+/// Decides as the tail sampler of the OpenTelemetry Collector does, so that both keep the same
+/// traces: by FNV-1a over its salt and the id.
+fn is_in_share(id: TraceId, share: Probability) -> bool {
+    const SALT: &[u8] = b"default-hash-seed";
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let id = id.to_bytes();
+    let bytes = SALT.iter().chain(&id);
+    let hash = bytes.fold(BASIS, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(PRIME)
+    });
+    let millionths = u128::from(hash) * 1_000_000;
+    millionths <= u128::from(u64::MAX) * u128::from(share.millionths())
 }
 
 /// The root's word on the head's decision, else that of the first span that has one.

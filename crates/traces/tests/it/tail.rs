@@ -167,6 +167,26 @@ async fn keeps_traces_that_start_elsewhere() {
 }
 
 #[tokio::test]
+async fn the_namespace_in_kubernetes_counts_before_the_services_own() {
+    let (pipeline, _) = start(patient());
+    pipeline.set_tail(table(Vec::new(), "0%"));
+    let of = |number, namespace| {
+        let mut batch = batch("service-a", vec![trace(number)]);
+        let resource = batch.resource.as_mut().unwrap();
+        let namespace = text("k8s.namespace.name", namespace);
+        resource.attributes.insert(0, namespace);
+        batch
+    };
+    send(
+        &pipeline,
+        vec![of(1, "elsewhere"), of(2, "demo"), of(3, "")],
+    );
+    pipeline.drain().await;
+    let kept = |number| pipeline.store().trace(id_of(&trace(number))).is_some();
+    assert_eq!([1, 2, 3].map(kept), [true, false, false]);
+}
+
+#[tokio::test]
 async fn a_rule_finds_a_resource_attribute() {
     let (pipeline, _) = start(patient());
     let key = AttributeKey::new("service.instance.id").unwrap();
@@ -180,14 +200,15 @@ async fn a_rule_finds_a_resource_attribute() {
     assert_eq!(pipeline.store().len(), 1);
 }
 
-/// Without a threshold the ids may be anything: here their random bits are all but constant.
+/// Without a threshold the ids may be those of a head that keeps the half with the larger ones.
 #[tokio::test]
 async fn otherwise_is_a_share_of_what_arrived_if_the_head_says_nothing() {
     let (pipeline, _) = start(patient());
     pipeline.set_tail(table(Vec::new(), "10%"));
     for thousand in 0..20 {
         let spans = (0..1_000)
-            .map(|number| trace(thousand * 1_000 + number + 1))
+            .map(|number: u64| (thousand * 1_000 + number).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .map(|spread| trace(spread | 1 << 55))
             .collect();
         send(&pipeline, vec![batch("service-a", spans)]);
     }
