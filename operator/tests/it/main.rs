@@ -4,6 +4,7 @@
 mod apiserver;
 mod children;
 mod cluster;
+mod collector;
 mod faults;
 mod follower;
 mod identity;

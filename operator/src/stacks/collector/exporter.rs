@@ -31,10 +31,12 @@ impl Reading {
             let Some((series, value)) = line.rsplit_once(' ') else {
                 continue;
             };
-            let field = match series.split('{').next() {
-                Some("otelcol_exporter_queue_size") => &mut reading.queued,
-                Some("otelcol_exporter_sent_spans_total") => &mut reading.sent,
-                Some("otelcol_exporter_send_failed_spans_total") => &mut reading.failed,
+            let name = series.split('{').next().unwrap_or_default();
+            // Collectors differ in whether counters' names end so.
+            let field = match name.strip_suffix("_total").unwrap_or(name) {
+                "otelcol_exporter_queue_size" => &mut reading.queued,
+                "otelcol_exporter_sent_spans" => &mut reading.sent,
+                "otelcol_exporter_send_failed_spans" => &mut reading.failed,
                 _ => continue,
             };
             if series.contains(&format!("exporter=\"{JAEGER}\"")) {

@@ -1,0 +1,81 @@
+//! The generated configuration in a real Collector: the tiers as processes of this host.
+
+mod configuration;
+mod decisions;
+mod fixtures;
+mod program;
+mod proxy;
+mod rolling;
+mod sink;
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use spoor_api::{
+    SamplingPolicy, TracingStack,
+    stack::{Collector, ManagedCollector, Stack},
+};
+use spoor_operator::stacks::collector::{Input, Objects, build};
+use spoor_policy::{TailTable, resolve};
+
+/// The Collector's program, from `SPOOR_COLLECTOR`. None, with a line that says so, where there is
+/// none; with `SPOOR_REQUIRE_ALL=1` that is a failure.
+fn program(test: &str) -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("SPOOR_COLLECTOR") {
+        let path = PathBuf::from(path);
+        assert!(
+            path.is_file(),
+            "SPOOR_COLLECTOR: no file {}",
+            path.display()
+        );
+        return Some(path);
+    }
+    let message = format!("SKIPPED {test}: SPOOR_COLLECTOR names no Collector");
+    assert_ne!(
+        std::env::var("SPOOR_REQUIRE_ALL").as_deref(),
+        Ok("1"),
+        "{message}"
+    );
+    eprintln!("\n{message}\n");
+    None
+}
+
+/// A stack with this `collector`.
+fn stack(collector: &str) -> Stack {
+    let text = format!(
+        "{{apiVersion: spoor.dev/v1alpha1, kind: TracingStack, metadata: {{name: tracing, namespace: default}}, spec: {{collector: {collector}}}}}"
+    );
+    let stack: TracingStack = serde_yaml::from_str(&text).unwrap();
+    stack.validate().unwrap()
+}
+
+/// The table that policies, each given as its `spec`, make together.
+fn table(specs: &[&str]) -> TailTable {
+    let policies = specs.iter().enumerate().map(|(number, spec)| {
+        let text = format!(
+            "{{apiVersion: spoor.dev/v1alpha1, kind: SamplingPolicy, metadata: {{name: policy-{number}, namespace: default}}, spec: {spec}}}"
+        );
+        let policy: SamplingPolicy = serde_yaml::from_str(&text).unwrap();
+        policy.validate(Timestamp::UNIX_EPOCH).unwrap()
+    });
+    let policies: Vec<_> = policies.collect();
+    resolve(&policies, Timestamp::UNIX_EPOCH).tail
+}
+
+/// What the operator makes of both.
+fn objects(stack: &Stack, tail: &TailTable) -> Objects {
+    build(&Input {
+        stack,
+        collector: managed(stack),
+        jaeger_otlp: "tracing-jaeger:4317",
+        reported: "http://spoor-policies:4318",
+        tail,
+    })
+}
+
+fn managed(stack: &Stack) -> &ManagedCollector {
+    match &stack.collector {
+        Collector::Managed(collector) => collector,
+        Collector::Existing(_) => panic!("the tests run their own"),
+    }
+}

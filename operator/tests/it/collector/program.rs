@@ -1,0 +1,114 @@
+//! A Collector as a process of this host.
+
+use std::{path::Path, time::Duration};
+
+use serde_json::Value;
+use spoor_operator::stacks::collector::Tier;
+use tempfile::TempDir;
+
+use super::configuration::Listening;
+use crate::apiserver::{Process, eventually};
+
+/// A Collector that runs.
+pub struct Program {
+    pub listening: Listening,
+    process: Process,
+    _folder: TempDir,
+}
+
+impl Program {
+    /// Starts a Collector as a tier's pod does, and waits until it is ready.
+    pub async fn start(
+        collector: &Path,
+        tier: &Tier,
+        config: &Value,
+        listening: Listening,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.json");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let pod = tier
+            .workload
+            .spec
+            .as_ref()
+            .unwrap()
+            .template
+            .spec
+            .as_ref()
+            .unwrap();
+        let arguments = pod.containers[0].args.clone().unwrap();
+        let arguments = arguments.into_iter().map(|argument| {
+            if argument.starts_with("--config=") {
+                format!("--config={}", file.display())
+            } else {
+                argument
+            }
+        });
+        let log = folder.path().join("log");
+        let process = Process::start(collector, arguments, &[], log);
+        let program = Self {
+            listening,
+            process,
+            _folder: folder,
+        };
+        let url = format!("http://{}/", listening.health);
+        eventually(
+            "the Collector is ready",
+            Duration::from_secs(30),
+            async || {
+                if !program.process.is_running() {
+                    panic!("the Collector ended:\n{}", program.process.last_words());
+                }
+                match reqwest::get(&url).await {
+                    Ok(answer) if answer.status() == 200 => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            },
+        )
+        .await;
+        program
+    }
+
+    /// Ends it as the kubelet does, after what its `preStop` waits.
+    pub async fn stop(self) {
+        self.process.terminate();
+        eventually(
+            "the Collector has ended",
+            Duration::from_secs(60),
+            async || {
+                if self.process.is_running() {
+                    Err("it runs".to_owned())
+                } else {
+                    Ok(())
+                }
+            },
+        )
+        .await;
+    }
+
+    /// Ends it as the death of its node does.
+    pub fn kill(self) {
+        self.process.kill();
+    }
+
+    /// What it says of itself to Prometheus.
+    pub async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.listening.own_metrics);
+        reqwest::get(url).await.unwrap().text().await.unwrap()
+    }
+
+    /// The last lines that it wrote.
+    pub fn last_words(&self) -> String {
+        self.process.last_words()
+    }
+}
+
+/// The sum of a metric over its series.
+pub fn total(metrics: &str, name: &str) -> f64 {
+    let lines = metrics.lines().filter(|line| !line.starts_with('#'));
+    let series = lines.filter_map(|line| line.rsplit_once(' '));
+    series
+        .filter(|(series, _)| series.split('{').next() == Some(name))
+        .filter_map(|(_, value)| value.parse::<f64>().ok())
+        .sum()
+}
