@@ -14,6 +14,8 @@ pub(super) struct Rule {
     holds: String,
     /// What is wrong otherwise, and what would be right.
     problem: String,
+    /// The same with what was found, as a text in CEL.
+    words: Option<String>,
     /// The field that is named with it, from the place on; none: the place itself.
     field: Option<&'static str>,
     /// The longest text that the place takes.
@@ -26,6 +28,7 @@ impl Rule {
             at: at.to_owned(),
             holds: holds.into(),
             problem: problem.into(),
+            words: None,
             field: None,
             max_length: None,
         }
@@ -47,12 +50,18 @@ impl Rule {
 
     /// A mapping whose keys are of a form.
     pub(super) fn keys(at: &str, form: &Form) -> Self {
-        let holds = format!(
-            "self.all(key, size(key) <= {} && {})",
-            form.max,
-            fits("key", form)
-        );
-        Self::new(at, holds, form.problem)
+        let holds = format!("(size(key) <= {} && {})", form.max, fits("key", form));
+        Self::each_key(at, &holds, form.problem)
+    }
+
+    /// A mapping of whose every `key` something is true.
+    pub(super) fn each_key(at: &str, holds: &str, problem: &str) -> Self {
+        Self {
+            words: Some(format!(
+                r#"'''{problem}, not "''' + self.filter(key, !{holds})[0] + '"'"#
+            )),
+            ..Self::new(at, format!("self.all(key, {holds})"), problem)
+        }
     }
 
     /// A duration between two others.
@@ -96,8 +105,11 @@ impl Rule {
             place.insert("maxLength".to_owned(), max.into());
         }
         let mut rule = json!({"rule": self.holds, "message": self.problem});
-        if let (Some(field), Some(rule)) = (self.field, rule.as_object_mut()) {
-            rule.insert("fieldPath".to_owned(), format!(".{field}").into());
+        if let Some(field) = self.field {
+            rule["fieldPath"] = format!(".{field}").into();
+        }
+        if let Some(words) = &self.words {
+            rule["messageExpression"] = words.as_str().into();
         }
         let rules = place
             .entry("x-kubernetes-validations")

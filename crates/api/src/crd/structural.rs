@@ -7,7 +7,10 @@ pub(super) fn structural(mut schema: Value) -> Value {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("apiVersion".to_owned(), json!({"type": "string"}));
         properties.insert("kind".to_owned(), json!({"type": "string"}));
-        properties.insert("metadata".to_owned(), json!({"type": "object"}));
+        // Only the name may be said more of.
+        let name = json!({"name": {"type": "string"}});
+        let metadata = json!({"type": "object", "properties": name});
+        properties.insert("metadata".to_owned(), metadata);
     }
     if let Some(root) = schema.as_object_mut() {
         root.insert("required".to_owned(), json!(["spec"]));

@@ -13,15 +13,18 @@ const JAEGER: &str = "spec.jaeger";
 const COLLECTOR: &str = "spec.collector";
 
 pub(super) fn rules() -> Vec<Rule> {
-    let mut rules = vec![Rule::new(
-        "",
-        format!(
-            "size(self.metadata.name) <= {} && self.metadata.name.matches(r'{}')",
-            form::STACK_NAME.max,
-            form::STACK_NAME.pattern
-        ),
-        format!("metadata.name: {}", form::STACK_NAME.problem),
-    )];
+    let mut rules = vec![
+        Rule::new(
+            "",
+            format!(
+                "size(self.metadata.name) <= {} && self.metadata.name.matches(r'{}')",
+                form::STACK_NAME.max,
+                form::STACK_NAME.pattern
+            ),
+            form::STACK_NAME.problem,
+        )
+        .of_field("metadata.name"),
+    ];
     rules.extend(jaeger());
     rules.extend(collector());
     rules.extend(storage());
