@@ -10,7 +10,7 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub enum CallError {
     /// The API server refused, or could not be reached.
     #[error("the call to the API server failed")]
-    Failed(#[from] kube::Error),
+    Failed(#[source] Box<kube::Error>),
     /// It did not answer in time.
     #[error("the API server gave no answer within {0:?}")]
     DeadlineExceeded(Duration),
@@ -21,8 +21,11 @@ impl CallError {
     #[must_use]
     pub fn code(&self) -> Option<u16> {
         match self {
-            Self::Failed(kube::Error::Api(status)) => Some(status.code),
-            _ => None,
+            Self::Failed(error) => match &**error {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            Self::DeadlineExceeded(_) => None,
         }
     }
 
@@ -30,8 +33,11 @@ impl CallError {
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         match self {
-            Self::Failed(kube::Error::Api(status)) => Some(&status.message),
-            _ => None,
+            Self::Failed(error) => match &**error {
+                kube::Error::Api(status) => Some(&status.message),
+                _ => None,
+            },
+            Self::DeadlineExceeded(_) => None,
         }
     }
 
@@ -45,6 +51,12 @@ impl CallError {
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         self.code() == Some(409)
+    }
+}
+
+impl From<kube::Error> for CallError {
+    fn from(error: kube::Error) -> Self {
+        Self::Failed(Box::new(error))
     }
 }
 

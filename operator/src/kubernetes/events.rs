@@ -54,7 +54,6 @@ type Told = (Option<String>, String, String);
 impl Events {
     /// Events that `controller` tells, such as `spoor-policies`; `instance` is its pod. They are
     /// sent until `stop`, by the future.
-    #[must_use]
     pub fn new(
         client: Client,
         controller: &'static str,

@@ -87,7 +87,6 @@ impl Leadership {
 }
 
 /// Stands for election until `stop`, then gives the lease up. The future has to be polled.
-#[must_use]
 pub fn stand(
     client: Client,
     candidate: Candidate,
@@ -165,7 +164,7 @@ impl Election {
         let step = record::step(self.seen.as_ref(), identity, was_leader, started);
         let written = match step {
             Step::Wait => return Ok(()),
-            Step::StepDown { to } => {
+            Step::GiveWay { to } => {
                 tracing::error!(lease = name, to, "another one leads");
                 self.told.send_replace(Leadership::Deposed { by: to });
                 return Ok(());

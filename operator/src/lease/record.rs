@@ -27,7 +27,7 @@ pub(super) enum Step {
     /// It is another's.
     Wait,
     /// It was this one's and is another's.
-    StepDown { to: String },
+    GiveWay { to: String },
 }
 
 impl Seen {
@@ -60,7 +60,7 @@ pub(super) fn step(seen: Option<&Seen>, me: &str, was_leader: bool, now: Instant
     match seen.holder() {
         None => hold(),
         Some(holder) if holder == me => hold(),
-        Some(holder) if was_leader => Step::StepDown {
+        Some(holder) if was_leader => Step::GiveWay {
             to: holder.to_owned(),
         },
         Some(_) if now.saturating_duration_since(seen.since) > seen.holds_for() => hold(),
@@ -174,7 +174,7 @@ mod tests {
         let start = Instant::now();
         let seen = Seen::at(lease_of("b"), start, None);
         let to = "b".to_owned();
-        let expected = Step::StepDown { to };
+        let expected = Step::GiveWay { to };
         assert_eq!(step(Some(&seen), "a", true, start + DURATION * 9), expected);
     }
 

@@ -123,7 +123,14 @@ impl SentStatus {
 pub(super) struct ByAddress {
     pods: Watched<Pod>,
     changed: watch::Receiver<u64>,
-    index: Mutex<(Option<u64>, HashMap<IpAddr, Vec<Arc<Pod>>>)>,
+    index: Mutex<Index>,
+}
+
+#[derive(Default)]
+struct Index {
+    /// The tick that it was made at.
+    at: Option<u64>,
+    pods: HashMap<IpAddr, Vec<Arc<Pod>>>,
 }
 
 impl ByAddress {
@@ -140,16 +147,25 @@ impl ByAddress {
     pub(super) fn at(&self, address: IpAddr) -> Vec<Arc<Pod>> {
         let tick = *self.changed.borrow();
         let mut index = self.index.lock();
-        if index.0 != Some(tick) {
-            let mut pods: HashMap<IpAddr, Vec<Arc<Pod>>> = HashMap::new();
-            for pod in self.pods.all() {
-                for address in &pod.addresses {
-                    pods.entry(*address).or_default().push(pod.clone());
-                }
-            }
-            *index = (Some(tick), pods);
+        if index.at != Some(tick) {
+            *index = Index::of(&self.pods.all(), tick);
         }
-        index.1.get(&address).cloned().unwrap_or_default()
+        index.pods.get(&address).cloned().unwrap_or_default()
+    }
+}
+
+impl Index {
+    fn of(all: &[Arc<Pod>], tick: u64) -> Self {
+        let mut pods: HashMap<IpAddr, Vec<Arc<Pod>>> = HashMap::new();
+        for pod in all {
+            for address in &pod.addresses {
+                pods.entry(*address).or_default().push(pod.clone());
+            }
+        }
+        Self {
+            at: Some(tick),
+            pods,
+        }
     }
 }
 
