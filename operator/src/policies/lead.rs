@@ -17,6 +17,7 @@ use super::{
     build::{Built, Inputs, Service},
     dereference::Sources,
     metrics::Metrics,
+    preprocess::Found,
     status::Statuses,
 };
 use crate::{kubernetes::watch::Watches, lease::Leadership};
@@ -24,7 +25,7 @@ use crate::{kubernetes::watch::Watches, lease::Leadership};
 /// What comes together is resolved together: an API server sends a change of many objects as
 /// many events.
 const TOGETHER: Duration = Duration::from_millis(3);
-/// A timer that is this late is still in time.
+/// Clocks are set now and then: what is further away is looked at again after this time.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// How often clients are looked at while they are about to take something.
 const CLOSELY: Duration = Duration::from_millis(50);
@@ -40,12 +41,19 @@ pub(super) struct Leader {
     pub(super) control: Control,
     pub(super) metrics: Metrics,
     pub(super) leadership: watch::Receiver<Leadership>,
-    built: ArcSwapOption<Built>,
-    /// Ticks when something was built.
+    resolved: ArcSwapOption<Resolved>,
+    /// Ticks when the watches did and what that meant is resolved.
     news: watch::Sender<u64>,
-    /// Clients of services that nobody expected have come, or gone.
+    /// Clients of services that nobody expected have come.
     arrivals: Notify,
     connected: ArcSwapOption<BTreeSet<Service>>,
+}
+
+/// What was found and what that means. Together, so that no status speaks of a generation with
+/// what was resolved of another.
+struct Resolved {
+    policies: Vec<Arc<Found>>,
+    built: Arc<Built>,
 }
 
 impl Leader {
@@ -62,7 +70,7 @@ impl Leader {
             control,
             metrics,
             leadership,
-            built: ArcSwapOption::empty(),
+            resolved: ArcSwapOption::empty(),
             news: watch::Sender::new(0),
             arrivals: Notify::new(),
             connected: ArcSwapOption::empty(),
@@ -76,24 +84,29 @@ impl Leader {
         let snapshot = self.sources.snapshot();
         let connected = self.connected.load_full().unwrap_or_default();
         let inputs = Inputs::of(&snapshot, &connected);
-        let before = self.built.load_full();
+        let before = self.resolved.load_full().map(|before| before.built.clone());
         let built = match &before {
-            Some(before) if before.holds_for(&inputs, now) => before.with_stacks(&snapshot.stacks),
+            Some(before) if before.holds_for(&inputs, now) => {
+                let further = before.with_stacks(&snapshot.stacks);
+                further.map_or_else(|| before.clone(), Arc::new)
+            }
             _ => {
                 let built = Built::new(inputs, &snapshot.stacks, now);
                 apply::apply(&self.control, &built, before.as_deref());
                 self.metrics.resolved(started.elapsed());
                 self.metrics.count(&built.inputs);
-                Some(built)
+                Arc::new(built)
             }
         };
-        if let Some(built) = built {
-            self.built.store(Some(Arc::new(built)));
-        }
+        let next_expiry = built.resolution.next_expiry;
+        self.resolved.store(Some(Arc::new(Resolved {
+            policies: snapshot.policies,
+            built,
+        })));
         // Somebody may have edited a status.
         self.news
             .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
-        self.built.load().as_ref()?.resolution.next_expiry
+        next_expiry
     }
 
     /// Resolves at every change, for ever.
@@ -125,15 +138,15 @@ impl Leader {
             news.mark_unchanged();
             heard.mark_unchanged();
             self.see_who_connects();
-            let Some(built) = self.built.load_full() else {
+            let Some(resolved) = self.resolved.load_full() else {
                 return;
             };
-            if last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &built)) {
+            let Resolved { policies, built } = &*resolved;
+            if last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, built)) {
                 moves_until = Instant::now() + MOVES;
                 last = Some(built.clone());
             }
-            let policies = self.sources.policies.all();
-            let next = statuses.write(&policies, &built, &self.control).await;
+            let next = statuses.write(policies, built, &self.control).await;
             let began = Instant::now();
             let pause = match next.is_moving || began < moves_until {
                 true => CLOSELY,
@@ -184,6 +197,5 @@ async fn until(time: Option<Timestamp>) {
     };
     let left = Timestamp::now().duration_until(time);
     let left = Duration::try_from(left).unwrap_or_default();
-    // Clocks are set now and then: it is looked at again after a while.
     tokio::time::sleep(left.min(LONGEST)).await;
 }
