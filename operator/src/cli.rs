@@ -48,6 +48,9 @@ enum Command {
 enum CrdsCommand {
     /// Bring the cluster's CustomResourceDefinitions to this version by server-side apply
     Apply {
+        /// Who owns them then; as Helm they don't conflict with those that it installs
+        #[arg(long, value_name = "NAME", default_value = crds::MANAGER)]
+        field_manager: String,
         /// YAML files with definitions; this program's own if there are none
         files: Vec<PathBuf>,
     },
@@ -95,7 +98,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                 .context("can't write to standard output")
         }
         Command::Crds {
-            command: Some(CrdsCommand::Apply { files }),
+            command:
+                Some(CrdsCommand::Apply {
+                    field_manager,
+                    files,
+                }),
         } => {
             let (filter, format) = reader.finish(log)?;
             logs::init(filter, format);
@@ -103,7 +110,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             until_told_to_stop(async |stop| {
                 let client = connect().await?;
                 match stop
-                    .run_until_cancelled(crds::apply(client, &definitions))
+                    .run_until_cancelled(crds::apply(client, &definitions, &field_manager))
                     .await
                 {
                     Some(applied) => Ok(applied?),

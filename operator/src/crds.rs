@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::kubernetes::{CallError, DEADLINE, within};
 
-/// The field manager that owns them.
-const MANAGER: &str = "spoor-crds";
+/// The field manager that owns them, if no other is named.
+pub const MANAGER: &str = "spoor-crds";
 const KIND: &str = "CustomResourceDefinition";
 
 /// Why definitions can't be printed, read or applied.
@@ -87,9 +87,9 @@ pub fn read(files: &[PathBuf]) -> Result<Vec<Value>, CrdError> {
 ///
 /// # Errors
 /// [`CrdError::Apply`] names the first that was not taken.
-pub async fn apply(client: Client, definitions: &[Value]) -> Result<(), CrdError> {
+pub async fn apply(client: Client, definitions: &[Value], manager: &str) -> Result<(), CrdError> {
     let api: Api<CustomResourceDefinition> = Api::all(client);
-    let parameters = PatchParams::apply(MANAGER).force();
+    let parameters = PatchParams::apply(manager).force();
     for definition in definitions {
         let name = name(definition).unwrap_or_default();
         let patch = Patch::Apply(definition);
