@@ -4,7 +4,7 @@
 use crate::lab::{Lab, policy};
 
 /// What is wrong, the file, and what must be said of it.
-const BAD: [(&str, &str, &[&str]); 8] = [
+const BAD: [(&str, &str, &[&str]); 9] = [
     (
         "an unknown field",
         "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: bad}\nspec:\n  head:\n    probabilty: 1%\n",
@@ -50,6 +50,15 @@ const BAD: [(&str, &str, &[&str]); 8] = [
         "one name twice",
         "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: one}\nspec: {head: {probability: 1%}}\n---\napiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {name: one}\nspec: {head: {probability: 2%}}\n",
         &["bad.yaml:8: metadata.name: "],
+    ),
+    (
+        "a resource for clusters",
+        include_str!("../../../k8s/samples/stack-default.yaml"),
+        &[
+            "bad.yaml:4: kind: ",
+            "a TracingStack is for a cluster",
+            "`kubectl apply`",
+        ],
     ),
 ];
 
