@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -252,7 +253,7 @@ impl Recorder {
 
     /// As Tilt runs it.
     fn helm(&self, call: &Call) -> anyhow::Result<String> {
-        let mut helm = Command::new("helm");
+        let mut helm = Command::new(env::var_os("HELM").unwrap_or_else(|| "helm".into()));
         helm.args(["template", call.text("name"), call.text("paths")])
             .args(["--include-crds", "--namespace", call.text("namespace")])
             .current_dir(&self.root);
