@@ -1,8 +1,9 @@
 //! The resources as people write them, read from YAML with errors that name line and field.
 //!
 //! A resource is only text and numbers until [`SamplingPolicy::validate`] turns it into a
-//! [`spoor_policy::Policy`], which is valid by construction, or says what is wrong, field by
-//! field. No client and no I/O.
+//! [`spoor_policy::Policy`], or [`TracingStack::validate`] into a [`stack::Stack`], which are valid
+//! by construction, or says what is wrong, field by field. [`crd`] says the same to a cluster's
+//! API server. No client and no I/O.
 
 pub mod crd;
 mod duration;
