@@ -93,33 +93,22 @@ impl Certificate {
     /// Reads the files whenever they change, until `stop`. One that can't be used leaves the last
     /// in force.
     pub(super) async fn follow(self, certificate: PathBuf, key: PathBuf, stop: CancellationToken) {
-        let mut seen = None;
+        let mut seen = Seen::default();
         let mut last_problem = None;
         loop {
-            match read(&certificate, &key).await {
-                Ok(found) if seen.as_ref() == Some(&found) => last_problem = None,
-                found => match found.and_then(|found| {
-                    let key = self.0.certified(&certificate, &key, &found)?;
-                    Ok((found, key))
-                }) {
-                    Ok((found, key)) => {
-                        self.0.key.store(Some(Arc::new(key)));
-                        seen = Some(found);
-                        last_problem = None;
-                        tracing::info!(path = %certificate.display(), "has a certificate");
+            let problem = match self.look(&certificate, &key, &mut seen).await {
+                Ok(()) => None,
+                Err(error) => {
+                    let problem = error.to_string();
+                    // Once for as long as it lasts.
+                    if last_problem.as_ref() != Some(&problem) {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "has no new certificate");
                     }
-                    Err(error) => {
-                        let problem = error.to_string();
-                        if last_problem.as_ref() != Some(&problem) {
-                            tracing::warn!(
-                                error = &error as &dyn std::error::Error,
-                                "has no new certificate"
-                            );
-                        }
-                        last_problem = Some(problem);
-                    }
-                },
-            }
+                    Some(problem)
+                }
+            };
+            last_problem = problem;
             let pause = match self.is_there() {
                 true => LOOK_AGAIN,
                 false => LOOK_FOR_FIRST,
@@ -130,6 +119,33 @@ impl Certificate {
             }
         }
     }
+
+    /// Takes what is in the files, if that is new.
+    async fn look(
+        &self,
+        certificate: &Path,
+        key: &Path,
+        seen: &mut Seen,
+    ) -> Result<(), CertificateError> {
+        let found = Seen {
+            chain: read(certificate).await?,
+            key: read(key).await?,
+        };
+        if found != *seen {
+            let certified = self.0.certified(certificate, key, &found)?;
+            self.0.key.store(Some(Arc::new(certified)));
+            *seen = found;
+            tracing::info!(path = %certificate.display(), "has a certificate");
+        }
+        Ok(())
+    }
+}
+
+/// What was in the files, in PEM.
+#[derive(Default, PartialEq, Eq)]
+struct Seen {
+    chain: Vec<u8>,
+    key: Vec<u8>,
 }
 
 impl Current {
@@ -137,19 +153,19 @@ impl Current {
         &self,
         certificate: &Path,
         key: &Path,
-        (chain_pem, key_pem): &(Vec<u8>, Vec<u8>),
+        found: &Seen,
     ) -> Result<CertifiedKey, CertificateError> {
         let wrong = |path: &Path, what| {
             let path = path.to_owned();
             move |source| CertificateError::Parse { path, what, source }
         };
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain_pem)
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&found.chain)
             .collect::<Result<_, _>>()
             .map_err(wrong(certificate, "certificate"))?;
         if chain.is_empty() {
             return Err(wrong(certificate, "certificate")(pem::Error::NoItemsFound));
         }
-        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(wrong(key, "private key"))?;
+        let key = PrivateKeyDer::from_pem_slice(&found.key).map_err(wrong(key, "private key"))?;
         let certified = CertifiedKey::from_der(chain, key, &self.provider);
         certified.map_err(CertificateError::Use)
     }
@@ -167,15 +183,88 @@ impl fmt::Debug for Current {
     }
 }
 
-async fn read(certificate: &Path, key: &Path) -> Result<(Vec<u8>, Vec<u8>), CertificateError> {
-    Ok((read_file(certificate).await?, read_file(key).await?))
-}
-
-async fn read_file(path: &Path) -> Result<Vec<u8>, CertificateError> {
+async fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let failed = |error| CertificateError::Read(path.to_owned(), error);
     let metadata = tokio::fs::metadata(path).await.map_err(failed)?;
     if metadata.len() > MAX_BYTES {
         return Err(CertificateError::TooLarge(path.to_owned()));
     }
     tokio::fs::read(path).await.map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rcgen::{CertificateParams, KeyPair};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    struct Files {
+        folder: TempDir,
+        certificate: Certificate,
+        seen: Seen,
+    }
+
+    impl Files {
+        fn new() -> Self {
+            Self {
+                folder: tempfile::tempdir().unwrap(),
+                certificate: Certificate::new(),
+                seen: Seen::default(),
+            }
+        }
+
+        fn write(&self, chain: &str, key: &str) {
+            std::fs::write(self.folder.path().join("tls.crt"), chain).unwrap();
+            std::fs::write(self.folder.path().join("tls.key"), key).unwrap();
+        }
+
+        async fn look(&mut self) -> Result<(), CertificateError> {
+            let chain = self.folder.path().join("tls.crt");
+            let key = self.folder.path().join("tls.key");
+            self.certificate.look(&chain, &key, &mut self.seen).await
+        }
+
+        fn in_force(&self) -> Option<Vec<u8>> {
+            let key = self.certificate.0.key.load_full()?;
+            Some(key.cert.first()?.to_vec())
+        }
+    }
+
+    fn issued() -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    #[tokio::test]
+    async fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
+        let mut files = Files::new();
+        assert!(matches!(
+            files.look().await,
+            Err(CertificateError::Read(_, _))
+        ));
+        assert!(!files.certificate.is_there());
+        let (first, first_key) = issued();
+        files.write(&first, &first_key);
+        files.look().await.unwrap();
+        let before = files.in_force().unwrap();
+
+        let (second, second_key) = issued();
+        for (chain, key) in [
+            ("no PEM", second_key.as_str()),
+            (&second, "no PEM"),
+            (&second, &first_key),
+        ] {
+            files.write(chain, key);
+            assert!(files.look().await.is_err());
+            assert_eq!(files.in_force().unwrap(), before);
+        }
+        files.write(&second, &second_key);
+        files.look().await.unwrap();
+        assert_ne!(files.in_force().unwrap(), before);
+    }
 }
