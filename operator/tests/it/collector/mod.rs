@@ -3,10 +3,13 @@
 mod configuration;
 mod decisions;
 mod fixtures;
+mod load;
 mod program;
 mod proxy;
+mod reported;
 mod rolling;
 mod sink;
+mod tiers;
 
 use std::path::PathBuf;
 

@@ -87,19 +87,21 @@ impl Program {
     }
 
     /// Ends it as the death of its node does.
-    pub fn kill(self) {
-        self.process.kill();
+    pub fn kill(&self) {
+        let pid = i32::try_from(self.process.pid()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// The last lines that it wrote.
+    pub fn last_words(&self) -> String {
+        self.process.last_words()
     }
 
     /// What it says of itself to Prometheus.
     pub async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.listening.own_metrics);
         reqwest::get(url).await.unwrap().text().await.unwrap()
-    }
-
-    /// The last lines that it wrote.
-    pub fn last_words(&self) -> String {
-        self.process.last_words()
     }
 }
 

@@ -1,1 +1,163 @@
+//! Changes of rules, deaths and outages under load, by count.
 
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use spoor_operator::stacks::collector::exporter::{Exporter, Reading};
+use spoor_policy::{Probability, TailTable};
+
+use super::{
+    load::{Fate, Load, Sent, send},
+    managed,
+    sink::Sink,
+    stack, table,
+    tiers::Tiers,
+};
+use crate::apiserver::eventually;
+
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+
+/// Errors are kept, and 10 or 20 % of the rest.
+fn rules() -> [TailTable; 2] {
+    ["10%", "20%"].map(|share| {
+        table(&[&format!(
+            "{{targets: [{{service: a}}], tail: {{otherwise: {share}, keep: [{{name: errors, error: {{}}}}]}}}}"
+        )])
+    })
+}
+
+fn fate(sent: &[Sent], sink: &Sink) -> Fate {
+    let share = |text: &str| text.parse::<Probability>().unwrap();
+    Fate::of(sent, &sink.received(), share("10%"), share("20%"))
+}
+
+async fn started(program: &Path, collector: &str) -> Tiers {
+    Tiers::start(program, stack(collector), &rules()[0], NOWHERE).await
+}
+
+fn addresses(tiers: &Tiers) -> Vec<SocketAddr> {
+    let gather = tiers.gather.iter();
+    gather.map(|gather| gather.listening.grpc).collect()
+}
+
+fn load(traces_per_second: u32, seconds: u64, spread_in_milliseconds: u64) -> Load {
+    Load {
+        traces_per_second,
+        lasts: Duration::from_secs(seconds),
+        spread: Duration::from_millis(spread_in_milliseconds),
+    }
+}
+
+/// Changes rules as often, one rollout after the other, while load comes.
+async fn under_changes(mut tiers: Tiers, load: Load, changes: usize) -> Fate {
+    let to = addresses(&tiers);
+    let sending = tokio::spawn(async move { send(load, &to).await });
+    for number in 1..=changes {
+        tiers.change_rules(&rules()[number % 2]).await;
+    }
+    let sent = sending.await.unwrap();
+    finished(tiers, &sent).await
+}
+
+/// Lets all that was sent through, and counts.
+async fn finished(tiers: Tiers, sent: &[Sent]) -> Fate {
+    // What is being gathered is lost when the program ends: in a pod, `preStop` waits.
+    tokio::time::sleep(managed(&stack("{}")).gather_wait + Duration::from_secs(2)).await;
+    fate(sent, &tiers.stop().await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_rules_loses_splits_and_repeats_nothing() {
+    let Some(program) = super::program("a_change_of_rules_loses_splits_and_repeats_nothing") else {
+        return;
+    };
+    let fate = under_changes(started(&program, "{}").await, load(100, 20, 1500), 2).await;
+    assert_eq!(fate, fate.without_harm());
+    assert!(fate.traces >= 2000 && fate.to_be_kept > 100, "{fate}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gatherers_decide_on_all_spans() {
+    let Some(program) = super::program("two_gatherers_decide_on_all_spans") else {
+        return;
+    };
+    let tiers = started(&program, "{replicas: 2}").await;
+    let fate = under_changes(tiers, load(100, 12, 1500), 1).await;
+    assert_eq!(fate, fate.without_harm());
+    assert!(fate.to_be_kept > 60, "{fate}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_shows_when_jaeger_is_away_and_nothing_is_lost() {
+    let Some(program) = super::program("it_shows_when_jaeger_is_away_and_nothing_is_lost") else {
+        return;
+    };
+    let tiers = started(&program, "{}").await;
+    assert_eq!(looked_at(&tiers).await, Exporter::Working);
+    tiers.sink.refuse(true);
+    let sent = send(load(50, 4, 100), &addresses(&tiers)).await;
+    eventually(
+        "it fails",
+        Duration::from_secs(30),
+        async || match looked_at(&tiers).await {
+            Exporter::Failing => Ok(()),
+            other => Err(format!("{other:?}")),
+        },
+    )
+    .await;
+    assert_eq!(tiers.sink.spans(), 0);
+    tiers.sink.refuse(false);
+    eventually("it works", Duration::from_secs(30), async || {
+        match (looked_at(&tiers).await, tiers.sink.spans()) {
+            (Exporter::Working, 1..) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let fate = finished(tiers, &sent).await;
+    assert_eq!(fate, fate.without_harm());
+}
+
+/// What the operator finds out about the exporter.
+async fn looked_at(tiers: &Tiers) -> Exporter {
+    let earlier = Reading::of(&tiers.decide.metrics().await);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    Reading::of(&tiers.decide.metrics().await).since(&earlier)
+}
+
+/// Prints what docs/tail-rules.md says; takes six minutes.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn limits_of_tail_rules() {
+    let Some(program) = super::program("limits_of_tail_rules") else {
+        return;
+    };
+    let one = || started(&program, "{}");
+    let changed = under_changes(one().await, load(200, 60, 1500), 6).await;
+    println!("six changes of rules: {changed}");
+    let two = started(&program, "{replicas: 2}").await;
+    let changed = under_changes(two, load(200, 60, 1500), 6).await;
+    println!("six changes of rules, two gathering pods: {changed}");
+    let wide = under_changes(one().await, load(200, 30, 3000), 0).await;
+    println!("traces of 3 s, no change: {wide}");
+    let wide = under_changes(one().await, load(200, 60, 3000), 6).await;
+    println!("traces of 3 s, six changes of rules: {wide}");
+    let mut tiers = one().await;
+    let to = addresses(&tiers);
+    let sending = tokio::spawn(async move { send(load(200, 30, 1500), &to).await });
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    tiers.kill_decide(&rules()[0]).await;
+    let sent = sending.await.unwrap();
+    let killed = finished(tiers, &sent).await;
+    println!("the deciding pod killed: {killed}");
+    let mut tiers = one().await;
+    tiers.sink.refuse(true);
+    let sent = send(load(200, 10, 1500), &addresses(&tiers)).await;
+    tiers.change_rules(&rules()[1]).await;
+    tiers.sink.refuse(false);
+    let away = finished(tiers, &sent).await;
+    println!("Jaeger away during a change that nobody held back: {away}");
+}

@@ -1,0 +1,199 @@
+//! Traces at a steady rate, and what became of each.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{ExportTraceServiceRequest, trace_service_client::TraceServiceClient},
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    resource::v1::Resource,
+    trace::v1::{ResourceSpans, ScopeSpans, Span, Status, status::StatusCode},
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use spoor_policy::Probability;
+use tokio::time::Instant;
+use tonic::transport::{Channel, Endpoint};
+
+use super::sink::Received;
+
+/// What load there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    pub traces_per_second: u32,
+    pub lasts: Duration,
+    /// From a trace's first span to its last.
+    pub spread: Duration,
+}
+
+/// The spans of each trace.
+pub const SPANS: u8 = 8;
+
+/// A trace of the load.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    id: [u8; 16],
+    randomness: u64,
+    fails: bool,
+}
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// Sends traces, a share of each to each of the addresses; what was sent.
+pub async fn send(load: Load, to: &[SocketAddr]) -> Vec<Sent> {
+    let mut random = StdRng::seed_from_u64(7);
+    let mut clients: Vec<_> = to.iter().map(client).collect();
+    let start = Instant::now();
+    let (mut sent, mut due) = (Vec::new(), Vec::new());
+    let gap = load.spread / u32::from(SPANS - 1);
+    loop {
+        let now = start.elapsed();
+        let begun = now.min(load.lasts).as_secs_f64() * f64::from(load.traces_per_second);
+        while (sent.len() as f64) < begun {
+            let trace = trace(&mut random);
+            let failing = random.random_range(0..SPANS);
+            due.extend((0..SPANS).map(|number| {
+                let fails = trace.fails && number == failing;
+                (now + gap * u32::from(number), span(&trace, number, fails))
+            }));
+            sent.push(trace);
+        }
+        let (ready, later): (Vec<_>, Vec<_>) = due.into_iter().partition(|(at, _)| *at <= now);
+        due = later;
+        let mut parts = vec![Vec::new(); clients.len()];
+        for (_, span) in ready {
+            // Each trace passes through all.
+            let part = usize::from(span.span_id[7]) % clients.len();
+            parts[part].push(span);
+        }
+        for (client, spans) in clients.iter_mut().zip(parts) {
+            export(client, spans).await;
+        }
+        if due.is_empty() && now >= load.lasts {
+            return sent;
+        }
+        tokio::time::sleep_until(start + now + TICK).await;
+    }
+}
+
+fn client(address: &SocketAddr) -> TraceServiceClient<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+    TraceServiceClient::new(endpoint.connect_lazy())
+}
+
+/// Again until it is taken, as the services' exporters do.
+async fn export(client: &mut TraceServiceClient<Channel>, spans: Vec<Span>) {
+    if spans.is_empty() {
+        return;
+    }
+    let request = request(spans);
+    while let Err(refused) = client.export(request.clone()).await {
+        assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+fn request(spans: Vec<Span>) -> ExportTraceServiceRequest {
+    let service = KeyValue {
+        key: "service.name".to_owned(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue("a".to_owned())),
+        }),
+        ..KeyValue::default()
+    };
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(Resource {
+                attributes: vec![service],
+                ..Resource::default()
+            }),
+            scope_spans: vec![ScopeSpans {
+                spans,
+                ..ScopeSpans::default()
+            }],
+            ..ResourceSpans::default()
+        }],
+    }
+}
+
+fn trace(random: &mut StdRng) -> Sent {
+    Sent {
+        id: random.random(),
+        randomness: random.random::<u64>() >> 8,
+        fails: random.random_ratio(1, 20),
+    }
+}
+
+/// The root comes last.
+fn span(trace: &Sent, number: u8, fails: bool) -> Span {
+    let id = |number: u8| [&trace.id[..7], &[number + 1]].concat();
+    let root = SPANS - 1;
+    Span {
+        trace_id: trace.id.to_vec(),
+        span_id: id(number),
+        parent_span_id: if number == root { vec![] } else { id(root) },
+        name: "work".to_owned(),
+        trace_state: format!("ot=rv:{:014x}", trace.randomness),
+        start_time_unix_nano: 1_800_000_000_000_000_000,
+        end_time_unix_nano: 1_800_000_000_001_000_000,
+        status: fails.then(|| Status {
+            code: StatusCode::Error as i32,
+            ..Status::default()
+        }),
+        ..Span::default()
+    }
+}
+
+/// What became of all traces, under rules that keep errors, and of the rest a share between two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fate {
+    pub traces: usize,
+    pub to_be_kept: usize,
+    /// To be kept, and not a span came.
+    pub lost: usize,
+    /// Some spans came and some did not.
+    pub split: usize,
+    /// Came though the rules drop it.
+    pub kept_wrongly: usize,
+    /// Spans that came more than once.
+    pub repeated: usize,
+}
+
+impl Fate {
+    pub fn of(sent: &[Sent], received: &Received, least: Probability, most: Probability) -> Self {
+        let mut fate = Self {
+            traces: sent.len(),
+            ..Self::default()
+        };
+        for trace in sent {
+            let spans = received.get(trace.id.as_slice());
+            let came = spans.map_or(0, std::collections::BTreeMap::len);
+            let is_kept = trace.fails || least.threshold().keeps(trace.randomness);
+            let may_be_kept = trace.fails || most.threshold().keeps(trace.randomness);
+            fate.to_be_kept += usize::from(is_kept);
+            fate.lost += usize::from(is_kept && came == 0);
+            fate.split += usize::from(came > 0 && came < usize::from(SPANS));
+            fate.kept_wrongly += usize::from(!may_be_kept && came > 0);
+            let times = spans.into_iter().flat_map(|spans| spans.values());
+            fate.repeated += times.map(|times| times - 1).sum::<usize>();
+        }
+        fate
+    }
+
+    /// The same load with nothing wrong.
+    pub fn without_harm(self) -> Self {
+        Self {
+            traces: self.traces,
+            to_be_kept: self.to_be_kept,
+            ..Self::default()
+        }
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} traces, {} to be kept: {} lost, {} split, {} kept wrongly, {} spans repeated",
+            self.traces, self.to_be_kept, self.lost, self.split, self.kept_wrongly, self.repeated
+        )
+    }
+}

@@ -1,0 +1,160 @@
+//! Counts of unmodified SDKs go through a gathering Collector to the control plane.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    metrics::v1::{
+        AggregationTemporality, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
+        metric::Data, number_data_point,
+    },
+    resource::v1::Resource,
+};
+use prost::Message;
+use spoor_control::{Control, Instance, Settings, Source};
+use spoor_policy::{Policy, PolicyKey, Strategy, TailTable, resolve};
+use tokio::net::TcpListener;
+
+use super::{
+    configuration::{Listening, Talking, relocated},
+    objects,
+    program::Program,
+    stack,
+};
+use crate::apiserver::eventually;
+
+const SECOND: u64 = 1_000_000_000;
+
+#[tokio::test]
+async fn counts_of_unmodified_sdks_come_through_the_collector() {
+    let Some(collector) = super::program("counts_of_unmodified_sdks_come_through_the_collector")
+    else {
+        return;
+    };
+    let (control, key) = control();
+    let door = serve(&control).await;
+    let objects = objects(&stack("{}"), &TailTable::default());
+    let listening = Listening::anywhere();
+    let talking = Talking {
+        next: "127.0.0.1:1".parse().unwrap(),
+        reported: door,
+    };
+    let config = relocated(&objects.gather, &listening, &talking);
+    let gather = Program::start(&collector, &objects.gather, &config, listening).await;
+
+    let url = format!("http://{}/v1/metrics", listening.http);
+    let client = reqwest::Client::new();
+    let second = AtomicU64::new(0);
+    eventually("the counts", Duration::from_secs(30), async || {
+        let sent = client
+            .post(&url)
+            .header("content-type", "application/x-protobuf")
+            .body(request(1 + second.fetch_add(1, Ordering::Relaxed)))
+            .send()
+            .await;
+        assert_eq!(sent.unwrap().status(), 200);
+        match control.evidence(&key).and_then(|it| it.observed) {
+            Some(observed) if observed.started >= 200 => Ok(observed),
+            other => Err(format!("{other:?}; {}", gather.last_words())),
+        }
+    })
+    .await;
+    let observed = control.evidence(&key).unwrap().observed.unwrap();
+    assert_eq!(observed.source, Source::Reported);
+    assert_eq!(observed.started, observed.sampled * 10);
+    gather.stop().await;
+}
+
+/// With a policy for a service that one pod should be of.
+fn control() -> (Control, PolicyKey) {
+    let control = Control::new(Settings::default());
+    let key = PolicyKey {
+        namespace: Default::default(),
+        name: "ten-percent".parse().unwrap(),
+    };
+    let head = Strategy::Probability("10%".parse().unwrap());
+    let created = Timestamp::UNIX_EPOCH;
+    let policy = Policy::new(key.clone(), 0, created, vec![], Some(head), None, None).unwrap();
+    control.publish(resolve(&[policy], Timestamp::now()));
+    control.expect(vec![Instance {
+        namespace: Default::default(),
+        service: "stock".parse().unwrap(),
+        id: "pod-1".to_owned(),
+    }]);
+    (control, key)
+}
+
+async fn serve(control: &Control) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = control
+        .metrics_http()
+        .into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// What an SDK sends that kept a tenth of its traces, and beside it what is not asked for.
+fn request(second: u64) -> Vec<u8> {
+    let started = |result: &str, value: u64| NumberDataPoint {
+        attributes: vec![
+            text("otel.span.parent.origin", "none"),
+            text("otel.span.sampling_result", result),
+        ],
+        start_time_unix_nano: SECOND,
+        time_unix_nano: (1 + second) * SECOND,
+        value: Some(number_data_point::Value::AsInt(value.cast_signed())),
+        ..Default::default()
+    };
+    let points = vec![
+        started("DROP", 90 * second),
+        started("RECORD_AND_SAMPLE", 10 * second),
+    ];
+    let metrics = vec![
+        metric("otel.sdk.span.started", points.clone()),
+        metric("http.server.request.count", points),
+    ];
+    let resource = Resource {
+        attributes: vec![text("service.name", "stock")],
+        ..Default::default()
+    };
+    ExportMetricsServiceRequest {
+        resource_metrics: vec![ResourceMetrics {
+            resource: Some(resource),
+            scope_metrics: vec![ScopeMetrics {
+                metrics,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+    }
+    .encode_to_vec()
+}
+
+fn metric(name: &str, data_points: Vec<NumberDataPoint>) -> Metric {
+    Metric {
+        name: name.to_owned(),
+        data: Some(Data::Sum(Sum {
+            data_points,
+            aggregation_temporality: AggregationTemporality::Cumulative.into(),
+            is_monotonic: true,
+        })),
+        ..Default::default()
+    }
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value.to_owned())),
+        }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,115 @@
+//! Both tiers, with a proxy in the place of the Service between them.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use spoor_api::stack::Stack;
+use spoor_operator::stacks::collector::Tier;
+use spoor_policy::TailTable;
+
+use super::{
+    configuration::{Listening, Talking, relocated, with_peers},
+    objects,
+    program::Program,
+    proxy::Proxy,
+    sink::Sink,
+};
+
+/// Gathering programs, a deciding one, and where they send to.
+pub struct Tiers {
+    pub gather: Vec<Program>,
+    pub decide: Program,
+    pub sink: Sink,
+    proxy: Proxy,
+    program: PathBuf,
+    stack: Stack,
+}
+
+impl Tiers {
+    /// As many gathering programs as the stack has replicas.
+    pub async fn start(
+        program: &Path,
+        stack: Stack,
+        tail: &TailTable,
+        reported: SocketAddr,
+    ) -> Self {
+        let sink = Sink::start().await;
+        let objects = objects(&stack, tail);
+        let decide = start_decide(program, &objects.decide, sink.address).await;
+        let proxy = Proxy::start(decide.listening.grpc).await;
+        let replicas = super::managed(&stack).replicas;
+        let listening: Vec<Listening> = (0..replicas).map(|_| Listening::anywhere()).collect();
+        let peers: Vec<SocketAddr> = listening.iter().map(|listening| listening.peers).collect();
+        let talking = Talking {
+            next: proxy.address,
+            reported,
+        };
+        let mut gather = Vec::new();
+        for listening in listening {
+            let mut config = relocated(&objects.gather, &listening, &talking);
+            if replicas > 1 {
+                config = with_peers(config, &peers);
+            }
+            gather.push(Program::start(program, &objects.gather, &config, listening).await);
+        }
+        Self {
+            gather,
+            decide,
+            sink,
+            proxy,
+            program: program.to_owned(),
+            stack,
+        }
+    }
+
+    /// Replaces the deciding program for new rules as its Deployment does: the new one first, and
+    /// the old one goes on for what its `preStop` waits.
+    pub async fn change_rules(&mut self, tail: &TailTable) {
+        let tier = objects(&self.stack, tail).decide;
+        let new = start_decide(&self.program, &tier, self.sink.address).await;
+        self.proxy.lead_to(new.listening.grpc);
+        let old = std::mem::replace(&mut self.decide, new);
+        tokio::time::sleep(pre_stop(&tier)).await;
+        old.stop().await;
+    }
+
+    /// Kills the deciding program; another comes as soon as it can.
+    pub async fn kill_decide(&mut self, tail: &TailTable) {
+        let tier = objects(&self.stack, tail).decide;
+        // To where nobody listens, as a Service without endpoints.
+        self.proxy.lead_to(Listening::anywhere().grpc);
+        self.decide.kill();
+        self.decide = start_decide(&self.program, &tier, self.sink.address).await;
+        self.proxy.lead_to(self.decide.listening.grpc);
+    }
+
+    /// Ends all, the first tier first; what came out.
+    pub async fn stop(self) -> Sink {
+        for gather in self.gather {
+            gather.stop().await;
+        }
+        self.decide.stop().await;
+        self.sink
+    }
+}
+
+async fn start_decide(program: &Path, tier: &Tier, sink: SocketAddr) -> Program {
+    let listening = Listening::anywhere();
+    let talking = Talking {
+        next: sink,
+        reported: sink,
+    };
+    let config = relocated(tier, &listening, &talking);
+    Program::start(program, tier, &config, listening).await
+}
+
+fn pre_stop(tier: &Tier) -> Duration {
+    let spec = tier.workload.spec.as_ref().unwrap();
+    let pod = spec.template.spec.as_ref().unwrap();
+    let lifecycle = pod.containers[0].lifecycle.as_ref().unwrap();
+    let sleep = lifecycle.pre_stop.as_ref().unwrap().sleep.as_ref().unwrap();
+    Duration::from_secs(sleep.seconds.try_into().unwrap())
+}
