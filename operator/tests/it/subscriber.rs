@@ -1,4 +1,5 @@
 //! A client of Spoor's stream that says what a test tells it to, true or not.
+#![allow(dead_code)] // The tests and the benchmarks each use a part.
 
 use std::{net::SocketAddr, time::Duration};
 

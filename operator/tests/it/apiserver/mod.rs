@@ -4,7 +4,7 @@
 //!
 //! All tests of a binary share one server, each in a namespace of its own; a test that stops the
 //! server, or whose operator must see nothing of its neighbours, starts a private one.
-#![allow(dead_code)] // The tests and the benchmarks each use a part.
+#![allow(dead_code, unused_imports)] // The tests and the benchmarks each use a part.
 
 mod apply;
 mod assets;

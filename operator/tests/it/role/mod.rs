@@ -81,7 +81,7 @@ impl Policies {
     pub async fn doors(&self) -> Doors {
         let doors = self.running.doors();
         let found = eventually("the doors open", SOON, async || {
-            let doors = doors.borrow().clone();
+            let doors = *doors.borrow();
             doors.ok_or(format!("/readyz: {}", self.ops("readyz").await))
         });
         found.await

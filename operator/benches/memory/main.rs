@@ -1,0 +1,132 @@
+//! What each role holds in memory with 500 policies, 50 services and 50 pods: the real program on
+//! a real API server.
+//!
+//! `KUBEBUILDER_ASSETS=… cargo bench -p spoor-operator --bench memory`
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../tests/it/apiserver/mod.rs"]
+mod apiserver;
+#[path = "../../tests/it/role/mod.rs"]
+mod role;
+#[path = "../../tests/it/subscriber.rs"]
+mod subscriber;
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use apiserver::{Namespace, eventually};
+use role::{
+    replica::{Release, Replica},
+    sampling_policy::SamplingPolicy,
+};
+use subscriber::{Claim, Subscriber};
+
+const POLICIES: usize = 500;
+const SERVICES: usize = 50;
+const PODS: usize = 50;
+const AT_ONCE: usize = 16;
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long it is watched after everything is there.
+const WATCHED: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() {
+    let Some(server) = apiserver::private("memory").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-bench").await;
+    println!("resident memory with {POLICIES} policies, {SERVICES} services, {PODS} pods");
+    stream::iter(0..POLICIES)
+        .for_each_concurrent(AT_ONCE, |number| policy(&namespace, number))
+        .await;
+    let stack = json!({
+        "apiVersion": "spoor.dev/v1alpha1",
+        "kind": "TracingStack",
+        "metadata": {"name": "tracing"},
+        "spec": {},
+    });
+    namespace.apply(stack).await.unwrap();
+
+    let release = Release::new(&namespace, "policies").await;
+    let replica = started(&release).await;
+    let streams: Vec<Subscriber> = stream::iter(0..PODS)
+        .map(|number| join(&namespace, &release, number))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let last = SamplingPolicy::named(&namespace, &format!("p-{}", POLICIES - 1));
+    last.becomes("Accepted").await;
+    report("policies", &replica).await;
+    drop(streams);
+
+    let release = Release::new(&namespace, "stacks").await;
+    let replica = started(&release).await;
+    report("stacks", &replica).await;
+}
+
+/// Each is for an operation of its own; the first ones also say what becomes of whole traces.
+async fn policy(namespace: &Namespace<'_>, number: usize) {
+    let service = format!("service-{}", number % SERVICES);
+    let operation = format!("GET /{}", number / SERVICES);
+    let mut spec = json!({
+        "targets": [{"service": service, "operations": [operation]}],
+        "head": {"probability": format!("{}%", 1 + number % 100)},
+    });
+    if number < SERVICES {
+        spec["targets"] = json!([{"service": service}]);
+        spec["tail"] = json!({"keep": [{"name": "errors", "error": {}}], "otherwise": "10%"});
+    }
+    SamplingPolicy::apply_spec(namespace, &format!("p-{number}"), spec).await;
+}
+
+async fn join(namespace: &Namespace<'_>, release: &Release, number: usize) -> Subscriber {
+    let (name, service) = (
+        format!("pod-{number}"),
+        format!("service-{}", number % SERVICES),
+    );
+    let labels = [("spoor.dev/service", service.as_str())];
+    let ip = format!("10.1.0.{}", 1 + number);
+    let pod = namespace.ready_pod(&name, &labels, &ip).await;
+    let token = namespace.pod_token(&pod, "spoor.dev").await;
+    let claim = Claim {
+        token: Some(&token),
+        service: &service,
+        instance: &name,
+    };
+    let (subscriber, plan) = eventually("a stream", LIMIT, async || {
+        let ca = &release.certificate.ca_pem;
+        let stream = Subscriber::subscribe(release.doors.stream, ca, claim.clone()).await;
+        stream.map_err(|status| format!("{status:?}"))
+    })
+    .await;
+    subscriber.acknowledge(&plan).await;
+    subscriber.report(&plan, 1_000, 500).await;
+    subscriber
+}
+
+async fn started(release: &Release) -> Replica {
+    let replica = release.start("replica-0");
+    eventually("the role is ready", LIMIT, async || replica.unready().await).await;
+    replica
+}
+
+/// The most that was seen.
+async fn report(role: &str, replica: &Replica) {
+    let start = Instant::now();
+    let mut most = 0;
+    while start.elapsed() < WATCHED {
+        most = most.max(replica.process.resident_kilobytes().unwrap());
+        sleep(Duration::from_millis(100)).await;
+    }
+    let now = replica.process.resident_kilobytes().unwrap();
+    let mebibytes = |kilobytes: u64| kilobytes as f64 / 1024.0;
+    println!(
+        "{role:>10}  {:.1} MiB  (at most {:.1})",
+        mebibytes(now),
+        mebibytes(most)
+    );
+}

@@ -1,0 +1,70 @@
+//! Instances of one service, each a pod with a token and a stream of its own. Each acknowledges
+//! every plan at once.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio::task::JoinSet;
+
+use crate::{
+    apiserver::{Namespace, eventually},
+    role::replica::Release,
+    subscriber::{Claim, Subscriber},
+};
+
+/// Pods that are made, and streams that are opened, at a time.
+const AT_ONCE: usize = 32;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// They listen until they are dropped.
+pub struct Crowd {
+    _listening: JoinSet<()>,
+}
+
+impl Crowd {
+    /// Makes this many pods and connects them all.
+    pub async fn gather(namespace: &Namespace<'_>, release: &Release, count: usize) -> Self {
+        let subscribers: Vec<Subscriber> = stream::iter(0..count)
+            .map(|number| join(namespace, release, number))
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        let mut listening = JoinSet::new();
+        for mut subscriber in subscribers {
+            listening.spawn(async move {
+                loop {
+                    match subscriber.plan().await {
+                        Ok(plan) => subscriber.acknowledge(&plan).await,
+                        Err(status) if status.code() == tonic::Code::DeadlineExceeded => {}
+                        Err(_) => return,
+                    }
+                }
+            });
+        }
+        Self {
+            _listening: listening,
+        }
+    }
+}
+
+async fn join(namespace: &Namespace<'_>, release: &Release, number: usize) -> Subscriber {
+    let name = format!("a-{number}");
+    let ip = format!("10.1.{}.{}", number / 250, 1 + number % 250);
+    let labels = [("spoor.dev/service", "a")];
+    let pod = namespace.ready_pod(&name, &labels, &ip).await;
+    let token = namespace.pod_token(&pod, "spoor.dev").await;
+    let claim = Claim {
+        token: Some(&token),
+        service: "a",
+        instance: &name,
+    };
+    let (subscriber, plan) = eventually("a stream", LIMIT, async || {
+        let ca = &release.certificate.ca_pem;
+        let stream = Subscriber::subscribe(release.doors.stream, ca, claim.clone()).await;
+        stream.map_err(|status| format!("{status:?}"))
+    })
+    .await;
+    subscriber.acknowledge(&plan).await;
+    subscriber
+}
