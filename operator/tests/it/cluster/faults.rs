@@ -136,7 +136,7 @@ async fn children_deleted_by_hand_come_back() {
         format!("service/{STACK}-otlp"),
         format!("service/{STACK}-query"),
         format!("deployment/{STACK}-decide"),
-        format!("statefulset/{STACK}-gather"),
+        format!("deployment/{STACK}-gather"),
         format!("deployment/{STACK}-jaeger"),
         format!("configmap/{STACK}-otel-env"),
         format!("configmap/{STACK}-ca"),

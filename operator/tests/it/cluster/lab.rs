@@ -116,8 +116,17 @@ impl Lab {
 
     /// Whether the release is there.
     pub async fn is_installed(&self) -> bool {
-        let releases = helm(&["list", "--namespace", NAMESPACE, "--short", "--all"]).await;
-        releases.lines().any(|release| release == RELEASE)
+        let ours = format!("owner=helm,name={RELEASE}");
+        let kept = [
+            "get",
+            "secrets",
+            "--namespace",
+            NAMESPACE,
+            "--output",
+            "name",
+        ];
+        let kept = kubectl(&[&kept[..], &["--selector", &ours]].concat()).await;
+        !kept.is_empty()
     }
 
     /// Waits until the stack is available, nothing progresses, and every pod is ready.
