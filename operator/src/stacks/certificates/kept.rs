@@ -8,7 +8,6 @@ use kube::api::ObjectMeta;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::issue::{self, Issued};
-use crate::stacks::build::labels::{MANAGED_BY, OPERATOR};
 
 /// When the certificate ends.
 const NOT_AFTER: &str = "spoor.dev/not-after";
@@ -207,7 +206,7 @@ fn write(
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             annotations: Some(annotations),
-            labels: Some(BTreeMap::from([(MANAGED_BY.to_owned(), OPERATOR.to_owned())])),
+            // No labels: the Secret itself, and how it is labelled, is the chart's.
             ..ObjectMeta::default()
         },
         data: Some(BTreeMap::from([
