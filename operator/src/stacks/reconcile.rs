@@ -198,13 +198,21 @@ impl Reconciler {
             let (is_warning, action) = match (condition.kind.as_str(), condition.status) {
                 (Condition::DEGRADED, ConditionStatus::True) => (true, "Reconcile"),
                 (Condition::AVAILABLE, ConditionStatus::True) => (false, "Reconcile"),
+                (Condition::PROGRESSING, ConditionStatus::False)
+                    if before.is_some_and(|before| before.reason == status::MOVING_TRAFFIC) =>
+                {
+                    (false, "Route")
+                }
                 (Condition::AVAILABLE, ConditionStatus::False) if before.is_some() => {
                     (true, "Reconcile")
                 }
                 _ => continue,
             };
             if is_new {
-                let reason = condition.reason.clone();
+                let reason = match action {
+                    "Route" => "TrafficMoved".to_owned(),
+                    _ => condition.reason.clone(),
+                };
                 self.event(seen, is_warning, reason, action, condition.message.clone());
             }
         }

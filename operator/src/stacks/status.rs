@@ -24,6 +24,9 @@ use super::{
     route::{Fate, Progress, Traffic},
 };
 
+/// The reason of `Progressing` while traffic moves from one route to the other.
+pub const MOVING_TRAFFIC: &str = "MovingTraffic";
+
 /// The most letters of a condition's message.
 const MAX_MESSAGE: usize = 4096;
 
@@ -109,7 +112,7 @@ impl Findings<'_> {
             Traffic::Moving { .. } => {
                 let from = self.progress.route().as_str();
                 return is_true(
-                    "MovingTraffic",
+                    MOVING_TRAFFIC,
                     format!(
                         "new connections take route {}; those on {from} end and hand on what they hold",
                         to.as_str()
@@ -118,7 +121,7 @@ impl Findings<'_> {
             }
             Traffic::Held => {
                 return is_true(
-                    "MovingTraffic",
+                    MOVING_TRAFFIC,
                     "the Collector stays until Jaeger is ready to take what it may still hold"
                         .to_owned(),
                 );

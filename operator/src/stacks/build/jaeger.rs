@@ -207,7 +207,9 @@ fn container(
         startup_probe: Some(pod::http_probe("/status", HEALTH, 1, 120)),
         readiness_probe: Some(pod::http_probe("/status", HEALTH, 5, 2)),
         liveness_probe: Some(pod::http_probe("/status", HEALTH, 10, 6)),
-        lifecycle: Some(pod::leave_services_first(LEAVE_SERVICES)),
+        // The only Badger has nobody to leave its place to, and its successor waits for the volume.
+        lifecycle: (!matches!(jaeger.storage, Storage::Badger { .. }))
+            .then(|| pod::leave_services_first(LEAVE_SERVICES)),
         ..Container::default()
     };
     (container, volumes)

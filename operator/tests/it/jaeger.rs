@@ -1,0 +1,270 @@
+//! The configurations that the operator writes for Jaeger, read by the real Jaeger.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use spoor_api::{Metadata, TracingStack, stack::Stack};
+use spoor_operator::stacks::build::{Doors, Surroundings, build, entrance::Leads};
+use spoor_policy::TailTable;
+use tempfile::TempDir;
+
+use crate::apiserver::{Process, eventually};
+
+/// Jaeger's program, from `SPOOR_JAEGER`. None, with a line that says so, where there is none;
+/// with `SPOOR_REQUIRE_ALL=1` that is a failure.
+fn program(test: &str) -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("SPOOR_JAEGER") {
+        let path = PathBuf::from(path);
+        assert!(path.is_file(), "SPOOR_JAEGER: no file {}", path.display());
+        return Some(path);
+    }
+    let message = format!("SKIPPED {test}: SPOOR_JAEGER names no Jaeger");
+    let is_required = std::env::var("SPOOR_REQUIRE_ALL").as_deref() == Ok("1");
+    assert!(!is_required, "{message}");
+    eprintln!("\n{message}\n");
+    None
+}
+
+/// What the operator writes for a Jaeger with this storage, on ports and in folders of this host.
+fn configuration(jaeger: Value, folder: &Path) -> (Value, Ports) {
+    let spec = serde_json::from_value(json!({"jaeger": jaeger})).unwrap();
+    let stack = TracingStack::new(Metadata::named("tracing"), spec);
+    let text = config(&stack.validate().unwrap());
+    let place = folder.display().to_string();
+    let text = text
+        .replace("/etc/jaeger/", &format!("{place}/"))
+        .replace("/badger/", &format!("{place}/badger/"));
+    let mut config = serde_yaml::from_str(&text).unwrap();
+    let ports = Ports::anywhere();
+    ports.set(&mut config);
+    (config, ports)
+}
+
+fn config(stack: &Stack) -> String {
+    let surroundings = Surroundings {
+        doors: Doors {
+            service: "spoor-policies".to_owned(),
+            namespace: "spoor".to_owned(),
+        },
+        cluster_domain: "cluster.local".to_owned(),
+        authority: String::new(),
+    };
+    let leads = Leads {
+        to: stack.route,
+        since: None,
+    };
+    let built = build(stack, &surroundings, leads, false, &TailTable::default());
+    let mut objects = built.objects.into_iter();
+    let config = objects.find_map(|object| {
+        let text = object.body.data.pointer("/data/config.yaml")?.as_str()?;
+        Some(text.to_owned())
+    });
+    config.unwrap()
+}
+
+struct Ports {
+    grpc: u16,
+    http: u16,
+    query: u16,
+    query_grpc: u16,
+    health: u16,
+    metrics: u16,
+}
+
+impl Ports {
+    /// Free now. All are held until all are known, so that no two are the same.
+    fn anywhere() -> Self {
+        let held = [(); 6].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+        let [grpc, http, query, query_grpc, health, metrics] =
+            held.each_ref().map(|it| it.local_addr().unwrap().port());
+        Self {
+            grpc,
+            http,
+            query,
+            query_grpc,
+            health,
+            metrics,
+        }
+    }
+
+    fn set(&self, config: &mut Value) {
+        let fields = [
+            ("/receivers/otlp/protocols/grpc/endpoint", self.grpc),
+            ("/receivers/otlp/protocols/http/endpoint", self.http),
+            ("/extensions/jaeger_query/http/endpoint", self.query),
+            ("/extensions/jaeger_query/grpc/endpoint", self.query_grpc),
+            ("/extensions/healthcheckv2/http/endpoint", self.health),
+        ];
+        for (path, port) in fields {
+            *config.pointer_mut(path).unwrap() = json!(format!("127.0.0.1:{port}"));
+        }
+        let metrics = "/service/telemetry/metrics/readers/0/pull/exporter/prometheus";
+        *config.pointer_mut(metrics).unwrap() = json!({"host": "127.0.0.1", "port": self.metrics});
+    }
+}
+
+fn start(program: &Path, config: &Value, folder: &Path) -> Process {
+    let file = folder.join("config.json");
+    fs::write(&file, config.to_string()).unwrap();
+    let argument = format!("--config={}", file.display());
+    let login = [("STORAGE_USERNAME", "jaeger"), ("STORAGE_PASSWORD", "0815: #secret")];
+    Process::start(program, [argument], &login, folder.join("log"))
+}
+
+async fn ready(process: &Process, ports: &Ports) {
+    let url = format!("http://127.0.0.1:{}/status", ports.health);
+    eventually("Jaeger is ready", Duration::from_secs(30), async || {
+        match reqwest::get(&url).await {
+            Ok(answer) if answer.status() == 200 => Ok(()),
+            other => Err(format!("{other:?}\n{}", process.last_words())),
+        }
+    })
+    .await;
+}
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// Sends one span as a service does.
+async fn send(ports: &Ports) {
+    let now = jiff::Timestamp::now().as_nanosecond().to_string();
+    let span = json!({
+        "traceId": TRACE, "spanId": "00f067aa0ba902b7", "name": "GET /", "kind": 2,
+        "startTimeUnixNano": now, "endTimeUnixNano": now,
+    });
+    let name = json!({"key": "service.name", "value": {"stringValue": "shop"}});
+    let body = json!({"resourceSpans": [{
+        "resource": {"attributes": [name]},
+        "scopeSpans": [{"spans": [span]}],
+    }]});
+    let url = format!("http://127.0.0.1:{}/v1/traces", ports.http);
+    let client = reqwest::Client::new();
+    let answer = client.post(url).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+async fn finds(ports: &Ports, base_path: &str) {
+    let url = format!("http://127.0.0.1:{}{base_path}/api/traces/{TRACE}", ports.query);
+    eventually("Jaeger has the trace", Duration::from_secs(10), async || {
+        let answer = reqwest::get(&url).await.map_err(|error| format!("{error:?}"))?;
+        let answer = answer.text().await.unwrap_or_default();
+        match answer.contains("00f067aa0ba902b7") {
+            true => Ok(()),
+            false => Err(answer),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_memory_under_a_base_path() {
+    let Some(program) = program("in_memory_under_a_base_path") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let jaeger = json!({
+        "basePath": "/jaeger",
+        "prometheus": {"url": "http://127.0.0.1:9"},
+    });
+    let (config, ports) = configuration(jaeger, folder.path());
+    let process = start(&program, &config, folder.path());
+    ready(&process, &ports).await;
+    send(&ports).await;
+    finds(&ports, "/jaeger").await;
+}
+
+#[tokio::test]
+async fn on_a_volume_traces_outlive_the_process() {
+    let Some(program) = program("on_a_volume_traces_outlive_the_process") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let badger = json!({"storage": {"badger": {"retention": "24h"}}});
+    let (config, ports) = configuration(badger, folder.path());
+    let process = start(&program, &config, folder.path());
+    ready(&process, &ports).await;
+    send(&ports).await;
+    finds(&ports, "").await;
+    process.terminate();
+    ended(&process).await;
+    let process = start(&program, &config, folder.path());
+    ready(&process, &ports).await;
+    finds(&ports, "").await;
+}
+
+async fn ended(process: &Process) {
+    let words = eventually("Jaeger has ended", Duration::from_secs(60), async || {
+        match process.is_running() {
+            true => Err(process.last_words()),
+            false => Ok(()),
+        }
+    });
+    words.await;
+}
+
+/// Everything that a configuration can say, for a storage at a port where nobody listens.
+const TLS: &str =
+    "{caSecretName: ca, certSecretName: client, serverName: db.example.com}";
+
+/// There are no such databases here: a configuration is right if Jaeger gets as far as to connect.
+#[rstest]
+#[case(&format!("{{opensearch: {{urls: ['https://127.0.0.1:9'], indexPrefix: shop, credentials: {{secretName: login}}, tls: {TLS}}}}}"), "connection refused")]
+#[case("{elasticsearch: {urls: ['http://127.0.0.1:9']}}", "connection refused")]
+#[case(&format!("{{cassandra: {{hosts: ['127.0.0.1:9'], keyspace: traces, datacenter: east, credentials: {{secretName: login}}, tls: {TLS}}}}}"), "connection refused")]
+#[case("{cassandra: {hosts: ['127.0.0.1:9']}}", "connection refused")]
+#[case("{clickhouse: {addresses: ['127.0.0.1:9'], credentials: {secretName: login}}}", "connection refused")]
+#[tokio::test]
+async fn outside_it_gets_as_far_as_to_connect(#[case] storage: &str, #[case] expected: &str) {
+    let Some(program) = program("outside_it_gets_as_far_as_to_connect") else {
+        return;
+    };
+    let storage: Value = serde_yaml::from_str(storage).unwrap();
+    let words = last_words(&program, json!({"storage": storage})).await;
+    assert!(words.contains(expected), "{words}");
+}
+
+/// Why validation refuses that with the default image.
+#[tokio::test]
+async fn the_default_image_speaks_no_tls_to_clickhouse() {
+    let Some(program) = program("the_default_image_speaks_no_tls_to_clickhouse") else {
+        return;
+    };
+    let clickhouse = json!({"addresses": ["127.0.0.1:9"], "tls": {}});
+    let jaeger = json!({"storage": {"clickhouse": clickhouse}, "image": "jaeger:later"});
+    let words = last_words(&program, jaeger).await;
+    assert!(words.contains("invalid keys: tls"), "{words}");
+}
+
+/// What Jaeger says at its end, which is soon.
+async fn last_words(program: &Path, jaeger: Value) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    secrets(&folder);
+    let (config, _) = configuration(jaeger, folder.path());
+    let process = start(program, &config, folder.path());
+    ended(&process).await;
+    process.last_words()
+}
+
+/// What the Secrets of a pod are, as files.
+fn secrets(folder: &TempDir) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["db.example.com".to_owned()])
+        .and_then(|parameters| parameters.self_signed(&key))
+        .unwrap();
+    let files = [
+        ("ca/ca.crt", certificate.pem()),
+        ("certificate/tls.crt", certificate.pem()),
+        ("certificate/tls.key", key.serialize_pem()),
+        ("credentials/password", "0815: #secret".to_owned()),
+    ];
+    for (name, text) in files {
+        let file = folder.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+}
