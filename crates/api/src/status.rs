@@ -1,7 +1,11 @@
 //! What became of a policy: whether it holds, who has taken it, what rate is observed.
 
+mod verdict;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use verdict::{Verdict, conditions};
 
 /// The status of a [`SamplingPolicy`](crate::SamplingPolicy).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,18 +1,10 @@
 //! A policy's three conditions: `Accepted`, `Programmed`, `Converged`.
 
-use spoor_api::status::{Condition, ConditionStatus};
+use spoor_api::status::{Condition, ConditionStatus, Verdict};
 use spoor_control::{Clients, Evidence, NotCurrent, Why};
 use spoor_policy::{Acceptance, Outcome, Setting};
 
 use crate::{hints::hints, places, tail_rules::TailRules};
-
-/// A condition before it has a time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    pub(crate) status: ConditionStatus,
-    pub(crate) reason: &'static str,
-    pub(crate) message: String,
-}
 
 /// More instances than a message should name.
 const NAMED: usize = 5;
@@ -55,7 +47,7 @@ pub(crate) fn accepted(outcome: &Outcome) -> Verdict {
         .into_iter()
         .chain(outcome.warnings.iter().cloned())
         .chain(places::left_out(outcome));
-    verdict(status, reason, sentences.collect::<Vec<_>>().join("; "))
+    Verdict::new(status, reason, sentences.collect::<Vec<_>>().join("; "))
 }
 
 /// That it has no effect, and why; none where it has one.
@@ -72,8 +64,8 @@ fn decides_nowhere(outcome: &Outcome) -> Option<String> {
 /// That it is no policy.
 pub(crate) fn invalid(reasons: &[String]) -> [(&'static str, Verdict); 3] {
     let not_accepted =
-        |message: &str| verdict(ConditionStatus::False, "NotAccepted", message.to_owned());
-    let accepted = verdict(ConditionStatus::False, "Invalid", reasons.join("; "));
+        |message: &str| Verdict::new(ConditionStatus::False, "NotAccepted", message.to_owned());
+    let accepted = Verdict::new(ConditionStatus::False, "Invalid", reasons.join("; "));
     [
         (Condition::ACCEPTED, accepted),
         (Condition::PROGRAMMED, not_accepted(NOT_PUBLISHED)),
@@ -88,7 +80,7 @@ pub(crate) fn programmed(
     tail: &TailRules,
 ) -> Verdict {
     if !is_accepted(outcome) {
-        return verdict(ConditionStatus::False, "NotAccepted", NOT_PUBLISHED);
+        return Verdict::new(ConditionStatus::False, "NotAccepted", NOT_PUBLISHED);
     }
     let head = decides_head(outcome).then(|| head_programmed(evidence));
     let tail = decides_tail(outcome).then(|| tail.programmed());
@@ -105,7 +97,7 @@ fn head_programmed(evidence: Option<&Evidence>) -> Verdict {
         .map(|service| service.service.as_str())
         .collect();
     if partly.is_empty() {
-        return verdict(
+        return Verdict::new(
             ConditionStatus::True,
             "Programmed",
             "its head strategy is published to all doors",
@@ -115,7 +107,7 @@ fn head_programmed(evidence: Option<&Evidence>) -> Verdict {
         "Jaeger's remote sampling has no rate limit for one operation: stock clients of {} don't follow it",
         partly.join(", ")
     );
-    verdict(ConditionStatus::False, "PartlyExpressible", message)
+    Verdict::new(ConditionStatus::False, "PartlyExpressible", message)
 }
 
 /// Whether every expected instance has acknowledged it, and its tail rules decide.
@@ -125,11 +117,11 @@ pub(crate) fn converged(
     tail: &TailRules,
 ) -> Verdict {
     if !is_accepted(outcome) {
-        return verdict(ConditionStatus::False, "NotAccepted", NOT_TO_BE_TAKEN);
+        return Verdict::new(ConditionStatus::False, "NotAccepted", NOT_TO_BE_TAKEN);
     }
     let head = decides_head(outcome).then(|| match evidence {
         Some(evidence) => taken(&evidence.clients),
-        None => verdict(
+        None => Verdict::new(
             ConditionStatus::Unknown,
             "NotPublished",
             "nothing was published yet",
@@ -174,7 +166,7 @@ fn taken(clients: &Clients) -> Verdict {
         let message = format!("{current} of {expected} instances have it");
         (ConditionStatus::True, "Converged", message)
     };
-    verdict(status, reason, message)
+    Verdict::new(status, reason, message)
 }
 
 /// The worst of a policy's parts, with what is to be said of each.
@@ -194,7 +186,7 @@ fn all(parts: impl Iterator<Item = Verdict>) -> Verdict {
     let (status, reason) = worst.map_or((ConditionStatus::Unknown, "DecidesNothing"), |worst| {
         (worst.status, worst.reason)
     });
-    verdict(status, reason, message)
+    Verdict::new(status, reason, message)
 }
 
 /// Whether it decides the head of any trace.
@@ -245,14 +237,6 @@ fn joined(names: impl IntoIterator<Item = impl ToString>) -> String {
         .map(|name| name.to_string())
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-fn verdict(status: ConditionStatus, reason: &'static str, message: impl Into<String>) -> Verdict {
-    Verdict {
-        status,
-        reason,
-        message: message.into(),
-    }
 }
 
 #[cfg(test)]

@@ -9,20 +9,17 @@ mod figures;
 mod hints;
 mod places;
 mod tail_rules;
-mod transitions;
 
 use jiff::Timestamp;
 use spoor_api::{
     SamplingPolicyStatus,
-    status::{Condition, Summary},
+    status::{self as api, Condition, Summary, Verdict},
 };
 use spoor_control::Evidence;
 use spoor_policy::{Outcome, Policy};
 
 pub use conditions::warnings;
 pub use tail_rules::TailRules;
-
-use conditions::Verdict;
 
 /// What is known of a policy.
 #[derive(Clone, Debug)]
@@ -85,7 +82,7 @@ impl Findings<'_> {
         &self,
         verdicts: impl IntoIterator<Item = (&'static str, Verdict)>,
     ) -> Vec<Condition> {
-        transitions::conditions(verdicts, self.generation, self.previous, self.now)
+        api::conditions(verdicts, self.generation, self.previous, self.now)
     }
 }
 
@@ -99,7 +96,7 @@ pub fn invalid(
 ) -> SamplingPolicyStatus {
     let verdicts = conditions::invalid(reasons);
     SamplingPolicyStatus {
-        conditions: transitions::conditions(verdicts, generation, previous, now),
+        conditions: api::conditions(verdicts, generation, previous, now),
         ..SamplingPolicyStatus::default()
     }
 }

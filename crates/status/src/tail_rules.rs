@@ -1,8 +1,6 @@
 //! How far the tail rules of a namespace have come.
 
-use spoor_api::status::ConditionStatus;
-
-use crate::conditions::Verdict;
+use spoor_api::status::{ConditionStatus, Verdict};
 
 /// Whether tail rules decide, or why not. Where there are several stacks, the last of these
 /// counts: what one stack does not apply is not in force.

@@ -1,15 +1,37 @@
 //! Conditions get the time since when they are so.
 
 use jiff::Timestamp;
-use spoor_api::status::Condition;
 
-use crate::conditions::Verdict;
+use super::{Condition, ConditionStatus};
 
-/// The longest message, in characters.
+/// The longest message, in characters: Kubernetes bounds them, and people stop reading sooner.
 const MAX_MESSAGE: usize = 4_000;
 
-/// The verdicts as conditions; one whose status is what it was keeps its time.
-pub(crate) fn conditions(
+/// A condition before it has a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it is so.
+    pub status: ConditionStatus,
+    /// Why, in one CamelCase word for machines.
+    pub reason: &'static str,
+    /// Why, for people.
+    pub message: String,
+}
+
+impl Verdict {
+    /// As these say.
+    #[must_use]
+    pub fn new(status: ConditionStatus, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// Verdicts of some kinds as conditions; one whose status is what it was keeps its time.
+pub fn conditions(
     verdicts: impl IntoIterator<Item = (&'static str, Verdict)>,
     generation: Option<i64>,
     previous: &[Condition],
@@ -34,7 +56,6 @@ pub(crate) fn conditions(
     verdicts.into_iter().map(condition).collect()
 }
 
-/// Kubernetes bounds messages; people stop reading much sooner.
 fn shortened(message: String) -> String {
     match message.char_indices().nth(MAX_MESSAGE) {
         Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
@@ -53,16 +74,10 @@ fn in_whole_seconds(now: Timestamp) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use spoor_api::status::ConditionStatus;
-
     use super::*;
 
     fn of(status: ConditionStatus, previous: &[Condition], now: &str) -> Condition {
-        let verdict = Verdict {
-            status,
-            reason: "Reason",
-            message: String::new(),
-        };
+        let verdict = Verdict::new(status, "Reason", "");
         let verdicts = [(Condition::CONVERGED, verdict)];
         conditions(verdicts, Some(2), previous, now.parse().unwrap()).remove(0)
     }
