@@ -1,0 +1,242 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{fs, path::Path};
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use spoor_api::{Metadata, TracingStack, stack::Route};
+
+use super::{entrance::Leads, object::Kind, *};
+use crate::stacks::validate::validate;
+
+fn stack(spec: Value) -> Stack {
+    let metadata = Metadata {
+        namespace: Some("shop".to_owned()),
+        ..Metadata::named("tracing")
+    };
+    let spec = serde_json::from_value(spec).unwrap();
+    validate(&TracingStack::new(metadata, spec)).unwrap()
+}
+
+fn surroundings() -> Surroundings {
+    Surroundings {
+        doors: Doors {
+            service: "spoor-policies".to_owned(),
+            namespace: "spoor".to_owned(),
+        },
+        cluster_domain: "cluster.local".to_owned(),
+        authority: "-----BEGIN CERTIFICATE-----\n".to_owned(),
+    }
+}
+
+/// The objects of a stack, all of them.
+fn all(stack: &Stack) -> Vec<Object> {
+    let leads = Leads {
+        to: stack.route,
+        since: None,
+    };
+    let built = build(stack, &surroundings(), leads, true, &TailTable::default());
+    let tiers = built.tiers.into_iter();
+    let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide].concat());
+    built.objects.into_iter().chain(tiers).collect()
+}
+
+/// As one would apply them.
+fn yaml(objects: &[Object]) -> String {
+    let documents = objects.iter().map(|object| text::yaml(&json!(object.body)));
+    documents.collect::<Vec<_>>().join("---\n")
+}
+
+fn without_collector(stack: &Stack) -> Vec<Object> {
+    let collector = [labels::Component::Gather, labels::Component::Decide];
+    let mut objects = all(stack);
+    objects.retain(|object| {
+        let labels = object.body.metadata.labels.as_ref().unwrap();
+        let name = labels.get(labels::NAME).map(String::as_str);
+        !collector.iter().any(|it| Some(it.as_str()) == name)
+    });
+    objects
+}
+
+#[test]
+fn a_stack_of_defaults() {
+    insta::assert_snapshot!(yaml(&without_collector(&stack(json!({})))));
+}
+
+const TLS: &str =
+    "{caSecretName: storage-ca, certSecretName: storage-client, serverName: db.example.com}";
+
+#[rstest]
+#[case("badger", "{badger: {size: 2Gi, storageClassName: fast, retention: 24h}}")]
+#[case("opensearch", "{opensearch: {urls: [https://search-0:9200, https://search-1:9200], indexPrefix: shop, credentials: {secretName: login}, tls: TLS}}")]
+#[case("elasticsearch", "{elasticsearch: {urls: [http://search:9200]}}")]
+#[case("cassandra", "{cassandra: {hosts: [ring-0, 'ring-1:9142'], keyspace: traces, datacenter: east, credentials: {secretName: login}, tls: TLS}}")]
+#[case("cassandra_plain", "{cassandra: {hosts: [ring]}}")]
+#[case("clickhouse", "{clickhouse: {addresses: ['click:9000'], credentials: {secretName: login}}}")]
+#[case("clickhouse_tls", "{clickhouse: {addresses: ['click:9440'], credentials: {secretName: login}, tls: TLS}}")]
+fn storages(#[case] name: &str, #[case] storage: &str) {
+    let storage: Value = serde_yaml::from_str(&storage.replace("TLS", TLS)).unwrap();
+    // The default image speaks no TLS to ClickHouse.
+    let image = "jaegertracing/jaeger:2.99.0";
+    let stack = stack(json!({"jaeger": {"storage": storage, "image": image}}));
+    let mut objects = without_collector(&stack);
+    let kinds = [Kind::ConfigMap, Kind::PersistentVolumeClaim, Kind::Deployment];
+    objects.retain(|object| {
+        kinds.contains(&object.kind) && object.name().starts_with("tracing-jaeger")
+    });
+    let text = yaml(&objects);
+    for line in text.lines().filter(|line| line.contains("password: ")) {
+        assert!(line.ends_with("password: ${env:STORAGE_PASSWORD}"), "{line}");
+    }
+    insta::assert_snapshot!(format!("storage_{name}"), text);
+}
+
+#[test]
+fn replicas_base_path_prometheus_and_scheduling() {
+    let stack = stack(json!({"jaeger": {
+        "storage": {"opensearch": {"urls": ["http://search:9200"]}},
+        "replicas": 3,
+        "basePath": "/jaeger",
+        "prometheus": {"url": "http://prometheus.monitoring.svc:9090"},
+        "imagePullPolicy": "Always",
+        "resources": {"requests": {"memory": "1Gi"}, "limits": {"cpu": 2}},
+        "scheduling": {
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "tracing", "operator": "Exists", "effect": "NoSchedule"}],
+            "affinity": {"nodeAffinity": {}},
+            "topologySpreadConstraints": [{
+                "maxSkew": 1,
+                "topologyKey": "zone",
+                "whenUnsatisfiable": "ScheduleAnyway",
+            }],
+            "priorityClassName": "high",
+        },
+    }}));
+    insta::assert_snapshot!(yaml(&without_collector(&stack)));
+}
+
+#[rstest]
+#[case("direct", json!({"route": "Direct"}), Route::Direct)]
+#[case("collector", json!({}), Route::Collector)]
+#[case(
+    "existing_collector",
+    json!({"collector": {"existing": {"otlp": "collector.tools.svc:4317"}}}),
+    Route::Collector
+)]
+#[case(
+    "existing_on_another_port",
+    json!({"collector": {"existing": {"otlp": "collector:14317"}}}),
+    Route::Direct
+)]
+#[case(
+    "existing_jaeger",
+    json!({"route": "Direct", "jaeger": {"existing": {"otlp": "jaeger.example.com:4317"}}}),
+    Route::Direct
+)]
+fn the_entrance(#[case] name: &str, #[case] spec: Value, #[case] to: Route) {
+    let stack = stack(spec);
+    let since = Some("2027-01-01T12:00:00Z".parse().unwrap());
+    let service = entrance::service(&stack, Leads { to, since }, &surroundings());
+    let text = format!("# {}\n{}", entrance::url(&stack), text::yaml(&json!(service)));
+    insta::assert_snapshot!(format!("entrance_{name}"), text);
+}
+
+#[test]
+fn what_runs_elsewhere_is_not_deployed() {
+    let stack = stack(json!({
+        "jaeger": {"existing": {"otlp": "jaeger.tools.svc:4317"}},
+        "collector": {"existing": {"otlp": "collector.tools.svc:4317"}},
+    }));
+    let names: Vec<_> = all(&stack).iter().map(ToString::to_string).collect();
+    let expected = [
+        "ConfigMap \"tracing-ca\"",
+        "ConfigMap \"tracing-otel-env\"",
+        "Service \"tracing-otlp\"",
+    ];
+    assert_eq!(names, expected);
+}
+
+/// The stacks that users begin with.
+fn samples() -> Vec<Stack> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/samples");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = files.map(|file| fs::read_to_string(file).unwrap());
+    let stacks = texts.filter(|text| text.contains("kind: TracingStack"));
+    let stacks = stacks.map(|text| {
+        let stack: TracingStack = serde_yaml::from_str(&text).unwrap();
+        validate(&stack).unwrap()
+    });
+    stacks.collect()
+}
+
+#[test]
+fn every_pod_keeps_to_the_restricted_pod_security_standard() {
+    let samples = samples();
+    assert!(samples.len() > 10, "{} samples", samples.len());
+    let mut pods = 0;
+    for object in samples.iter().flat_map(all) {
+        if object.kind != Kind::Deployment {
+            continue;
+        }
+        let body = json!(object.body);
+        let pod = &body["spec"]["template"]["spec"];
+        pods += 1;
+        restricted(pod).unwrap_or_else(|problem| panic!("{object}: {problem}"));
+        for container in pod["containers"].as_array().unwrap() {
+            careful(container).unwrap_or_else(|problem| panic!("{object}: {problem}"));
+        }
+    }
+    assert!(pods > 20, "{pods} pods");
+}
+
+/// The standard's rules, as far as pods of Linux go.
+fn restricted(pod: &Value) -> Result<(), String> {
+    let is = |value: &Value, wanted: Value, what: &str| match *value == wanted {
+        true => Ok(()),
+        false => Err(format!("{what} is {value}")),
+    };
+    for field in ["hostNetwork", "hostPID", "hostIPC", "hostUsers"] {
+        is(&pod[field], Value::Null, field)?;
+    }
+    let security = &pod["securityContext"];
+    is(&security["runAsNonRoot"], json!(true), "runAsNonRoot")?;
+    is(&security["seccompProfile"]["type"], json!("RuntimeDefault"), "seccomp")?;
+    if security["runAsUser"] == json!(0) {
+        return Err("runs as root".to_owned());
+    }
+    let allowed = ["configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected"];
+    for volume in pod["volumes"].as_array().into_iter().flatten() {
+        if !allowed.iter().any(|kind| !volume[kind].is_null()) {
+            return Err(format!("a volume of another kind: {volume}"));
+        }
+    }
+    for container in pod["containers"].as_array().unwrap() {
+        let security = &container["securityContext"];
+        is(&security["allowPrivilegeEscalation"], json!(false), "escalation")?;
+        is(&security["capabilities"], json!({"drop": ["ALL"]}), "capabilities")?;
+        is(&security["privileged"], Value::Null, "privileged")?;
+        for port in container["ports"].as_array().into_iter().flatten() {
+            is(&port["hostPort"], Value::Null, "hostPort")?;
+        }
+    }
+    Ok(())
+}
+
+/// What the standard doesn't ask for, and a careful operator does.
+fn careful(container: &Value) -> Result<(), String> {
+    if container["securityContext"]["readOnlyRootFilesystem"] != json!(true) {
+        return Err("can write its root file system".to_owned());
+    }
+    for probe in ["readinessProbe", "livenessProbe"] {
+        if container[probe].is_null() {
+            return Err(format!("has no {probe}"));
+        }
+    }
+    let resources = &container["resources"];
+    for amount in ["/requests/cpu", "/limits/memory"] {
+        if resources.pointer(amount).is_none() {
+            return Err(format!("has no {amount}: {resources}"));
+        }
+    }
+    Ok(())
+}

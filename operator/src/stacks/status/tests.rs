@@ -1,0 +1,263 @@
+#![allow(clippy::unwrap_used)]
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+use spoor_api::{Metadata, TracingStack};
+
+use super::{health::Part, *};
+use crate::{
+    kubernetes::watch::Key,
+    stacks::{
+        build::entrance::Leads,
+        route::{self, Observed},
+        validate::validate,
+    },
+};
+
+const READY: Part = Part {
+    exists: true,
+    is_available: true,
+    is_complete: true,
+};
+const STARTING: Part = Part {
+    exists: true,
+    is_available: false,
+    is_complete: false,
+};
+
+struct Case {
+    spec: Value,
+    leads: Leads,
+    health: Health,
+    waiting: Option<Waiting>,
+    report: Report,
+    pods: Vec<Pod>,
+    previous: TracingStackStatus,
+    at: i64,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            spec: json!({}),
+            leads: Leads {
+                to: Route::Collector,
+                since: None,
+            },
+            health: Health {
+                jaeger: READY,
+                gather: READY,
+                decide: READY,
+                tail: Some(TailInForce {
+                    digest: "d1".to_owned(),
+                    policies: 2,
+                }),
+            },
+            waiting: None,
+            report: Report::default(),
+            pods: vec![],
+            previous: TracingStackStatus::default(),
+            at: 0,
+        }
+    }
+}
+
+fn time(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn seen() -> Seen {
+    Seen {
+        key: Key {
+            namespace: "shop".to_owned(),
+            name: "tracing".to_owned(),
+        },
+        uid: "1".to_owned(),
+        generation: Some(3),
+        is_ending: false,
+        spec: Value::Null,
+        status: Value::Null,
+    }
+}
+
+impl Case {
+    fn status(self) -> TracingStackStatus {
+        let metadata = Metadata {
+            namespace: Some("shop".to_owned()),
+            ..Metadata::named("tracing")
+        };
+        let spec = serde_json::from_value(self.spec).unwrap();
+        let stack = validate(&TracingStack::new(metadata, spec)).unwrap();
+        let observed = Observed {
+            leads: Some(self.leads),
+            jaeger_is_ready: self.health.jaeger.is_available,
+            collector_is_ready: self.health.gather.is_complete && self.health.decide.is_complete,
+            collector_exists: self.health.gather.exists,
+        };
+        let progress = route::next(&stack, &observed, time(self.at));
+        Findings {
+            stack: &stack,
+            seen: &seen(),
+            previous: &self.previous,
+            health: &self.health,
+            progress: &progress,
+            waiting: self.waiting,
+            report: &self.report,
+            doors: &Doors {
+                service: "spoor-policies".to_owned(),
+                namespace: "spoor".to_owned(),
+            },
+            pods: &self.pods,
+            now: time(self.at),
+        }
+        .status()
+    }
+}
+
+/// `Available=True Ready: …`, one a line.
+fn conditions_of(status: &TracingStackStatus) -> String {
+    let line = |condition: &Condition| {
+        let status = condition.status;
+        let Condition { kind, reason, message, .. } = condition;
+        format!("{kind}={status:?} {reason}: {message}")
+    };
+    status.conditions.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn of_a_stack_that_runs() {
+    insta::assert_yaml_snapshot!(Case::default().status());
+}
+
+#[test]
+fn of_a_stack_that_starts() {
+    let health = Health {
+        jaeger: STARTING,
+        gather: STARTING,
+        ..Health::default()
+    };
+    let status = Case {
+        health,
+        ..Case::default()
+    };
+    let status = status.status();
+    insta::assert_snapshot!(conditions_of(&status));
+    assert_eq!(status.tail, None);
+}
+
+#[test]
+fn of_a_route_that_is_turned() {
+    let leads = Leads {
+        to: Route::Direct,
+        since: Some(time(0)),
+    };
+    let moving = Case {
+        spec: json!({"route": "Direct"}),
+        leads,
+        at: 5,
+        ..Case::default()
+    };
+    let moving = moving.status();
+    assert_eq!(moving.route, Some(Route::Collector));
+    assert!(moving.tail.is_some());
+    let moved = Case {
+        spec: json!({"route": "Direct"}),
+        leads,
+        at: 500,
+        previous: moving.clone(),
+        ..Case::default()
+    };
+    let moved = moved.status();
+    assert_eq!(moved.route, Some(Route::Direct));
+    assert_eq!(moved.tail, None, "no tail rules without a Collector");
+    let waiting = Case {
+        health: Health {
+            jaeger: READY,
+            ..Health::default()
+        },
+        leads: Leads {
+            since: None,
+            ..leads
+        },
+        ..Case::default()
+    };
+    let waiting = waiting.status();
+    assert_eq!(waiting.route, Some(Route::Direct));
+    let all = [&moving, &moved, &waiting].map(conditions_of);
+    insta::assert_snapshot!(all.join("\n\n"));
+}
+
+#[test]
+fn tail_rules_are_those_in_force_until_the_next_are() {
+    let before = Case::default().status();
+    let mut health = Case::default().health;
+    health.tail = None;
+    health.decide.is_complete = false;
+    let rolling = Case {
+        health,
+        waiting: Some(Waiting::ExporterFails),
+        previous: before.clone(),
+        ..Case::default()
+    };
+    let rolling = rolling.status();
+    assert_eq!(rolling.tail, before.tail);
+    insta::assert_snapshot!(conditions_of(&rolling));
+}
+
+#[test]
+fn of_what_goes_wrong() {
+    let problem = |reason, message: &str| Problem {
+        reason,
+        message: message.to_owned(),
+    };
+    let report = Report {
+        problems: vec![
+            problem("NameTaken", "Service shop/tracing-otlp is there already"),
+            problem("ApplyFailed", "can't apply ConfigMap shop/tracing-ca: forbidden"),
+        ],
+        ..Report::default()
+    };
+    let taken = Case {
+        report,
+        ..Case::default()
+    };
+    let pod = |name: &str, status: Value| -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": name}, "status": status})).unwrap()
+    };
+    let waiting = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
+    let container = json!({"name": "jaeger", "ready": false, "restartCount": 3, "image": "",
+        "imageID": "", "state": waiting});
+    let unscheduled = json!({"type": "PodScheduled", "status": "False",
+        "message": "0/1 nodes are available"});
+    let pods = vec![
+        pod("tracing-jaeger-1", json!({"containerStatuses": [container]})),
+        pod("tracing-gather-1", json!({"conditions": [unscheduled]})),
+        pod("tracing-decide-1", json!({"phase": "Running"})),
+    ];
+    let crashing = Case {
+        pods,
+        ..Case::default()
+    };
+    let both = [&taken.status(), &crashing.status()].map(conditions_of);
+    insta::assert_snapshot!(both.join("\n\n"));
+}
+
+#[test]
+fn an_invalid_stack_keeps_what_was_said_of_what_runs() {
+    let before = Case::default().status();
+    let status = invalid("spec.jaeger.replicas: must be 1", &seen(), &before, time(9));
+    assert_eq!(status.endpoints, before.endpoints);
+    assert_eq!(status.tail, before.tail);
+    insta::assert_snapshot!(conditions_of(&status));
+}
+
+#[test]
+fn nothing_new_is_the_same_status() {
+    let before = Case::default().status();
+    let again = Case {
+        previous: before.clone(),
+        at: 3600,
+        ..Case::default()
+    };
+    assert_eq!(again.status(), before);
+}
