@@ -75,7 +75,12 @@ pub(super) fn config(gather: &Gather<'_>) -> Value {
                 "compression": "none",
                 "timeout": "5s",
                 "retry_on_failure": {"enabled": true, "max_elapsed_time": "30s"},
-                "sending_queue": {"enabled": true, "queue_size": 100, "num_consumers": 1},
+                "sending_queue": {
+                    "enabled": true,
+                    "queue_size": 100,
+                    "num_consumers": 1,
+                    "batch": {"flush_timeout": "1s", "sizer": "items", "min_size": 100, "max_size": 500},
+                },
             },
             SCRAPED: {"endpoint": format!("0.0.0.0:{}", ports::SPAN_METRICS)},
         },

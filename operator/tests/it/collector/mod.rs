@@ -2,6 +2,7 @@
 
 mod configuration;
 mod decisions;
+mod exports;
 mod fixtures;
 mod load;
 mod program;

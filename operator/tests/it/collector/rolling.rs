@@ -137,14 +137,14 @@ async fn limits_of_tail_rules() {
     };
     let one = || started(&program, "{}");
     let changed = under_changes(one().await, load(200, 60, 1500), 6).await;
-    println!("six changes of rules: {changed}");
+    eprintln!("six changes of rules: {changed}");
     let two = started(&program, "{replicas: 2}").await;
     let changed = under_changes(two, load(200, 60, 1500), 6).await;
-    println!("six changes of rules, two gathering pods: {changed}");
+    eprintln!("six changes of rules, two gathering pods: {changed}");
     let wide = under_changes(one().await, load(200, 30, 3000), 0).await;
-    println!("traces of 3 s, no change: {wide}");
+    eprintln!("traces of 3 s, no change: {wide}");
     let wide = under_changes(one().await, load(200, 60, 3000), 6).await;
-    println!("traces of 3 s, six changes of rules: {wide}");
+    eprintln!("traces of 3 s, six changes of rules: {wide}");
     let mut tiers = one().await;
     let to = addresses(&tiers);
     let sending = tokio::spawn(async move { send(load(200, 30, 1500), &to).await });
@@ -152,12 +152,12 @@ async fn limits_of_tail_rules() {
     tiers.kill_decide(&rules()[0]).await;
     let sent = sending.await.unwrap();
     let killed = finished(tiers, &sent).await;
-    println!("the deciding pod killed: {killed}");
+    eprintln!("the deciding pod killed: {killed}");
     let mut tiers = one().await;
     tiers.sink.refuse(true);
     let sent = send(load(200, 10, 1500), &addresses(&tiers)).await;
     tiers.change_rules(&rules()[1]).await;
     tiers.sink.refuse(false);
     let away = finished(tiers, &sent).await;
-    println!("Jaeger away during a change that nobody held back: {away}");
+    eprintln!("Jaeger away during a change that nobody held back: {away}");
 }
