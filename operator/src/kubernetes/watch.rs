@@ -30,6 +30,9 @@ use store::{Store, keeps};
 /// that is dead without a word is noticed soon.
 const WATCH_SECONDS: u32 = 60;
 
+/// Objects in one answer to a list: what they take while they are read is not given back.
+const PAGE: u32 = 50;
+
 /// The watches of a role. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Watches(Arc<Inner>);
@@ -90,7 +93,7 @@ impl Watches {
         let (mut store, watched) = keeps(keep);
         let inner = self.0.clone();
         inner.missing.send_modify(|missing| *missing += 1);
-        let config = config.timeout(WATCH_SECONDS);
+        let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
         self.0.tasks.spawn(async move {
             let stop = inner.stop.clone();
             stop.run_until_cancelled(inner.follow(name, api, config, &mut store))
