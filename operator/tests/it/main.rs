@@ -2,16 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod apiserver;
+mod chart;
 mod children;
 mod cluster;
 mod collector;
 mod faults;
 mod follower;
 mod identity;
+mod jaeger;
 mod policies;
 mod rbac;
 mod refused;
 mod role;
+mod stacks;
 mod steady;
 mod stock;
 mod subscriber;

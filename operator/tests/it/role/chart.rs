@@ -80,7 +80,7 @@ fn everything(namespace: &str, account: &str) -> Value {
 }
 
 /// `HELM`, or `helm` beside the API server or on the PATH.
-fn helm() -> Option<PathBuf> {
+pub fn helm() -> Option<PathBuf> {
     if let Some(helm) = std::env::var_os("HELM") {
         return Some(helm.into());
     }

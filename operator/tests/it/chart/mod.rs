@@ -1,0 +1,359 @@
+//! The chart: what it renders, and what it refuses.
+
+mod render;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use render::{have_helm, notes, objects, refusal};
+
+/// Values under which everything that the chart can make is made.
+const EVERYTHING: [&str; 4] = [
+    "operator.stacks.replicas=2",
+    "operator.policies.replicas=2",
+    "applications.wishlist.wishlist.database.secretName=database",
+    "applications.wishlist.wishlist.replicas=2",
+];
+
+#[test]
+fn pods_are_restricted_and_their_root_is_read_only() {
+    if !have_helm("chart::pods_are_restricted") {
+        return;
+    }
+    let pods = [objects(&[]), objects(&EVERYTHING)].concat();
+    let pods: Vec<&Value> = pods.iter().filter_map(pod).collect();
+    assert!(pods.len() >= 16, "{}", pods.len());
+    for pod in pods {
+        let security = &pod["securityContext"];
+        assert_eq!(security["runAsNonRoot"], true);
+        assert_eq!(security["runAsUser"], 65532);
+        assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
+        for host in ["hostNetwork", "hostPID", "hostIPC"] {
+            assert!(pod[host].is_null(), "{pod}");
+        }
+        for volume in list(&pod["volumes"]) {
+            assert!(volume["hostPath"].is_null(), "{volume}");
+        }
+        for container in list(&pod["containers"]) {
+            let security = &container["securityContext"];
+            assert_eq!(security["allowPrivilegeEscalation"], false);
+            assert_eq!(security["readOnlyRootFilesystem"], true);
+            assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}));
+            assert_eq!(container["imagePullPolicy"], "IfNotPresent");
+            for kind in ["requests", "limits"] {
+                let memory = &container["resources"][kind]["memory"];
+                assert!(memory.is_string(), "{container}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_runs_on_is_probed_and_found_at_the_ports_that_it_has() {
+    if !have_helm("chart::what_runs_on_is_probed") {
+        return;
+    }
+    let objects = objects(&[]);
+    let deployments = of_kind(&objects, "Deployment");
+    assert_eq!(deployments.len(), 6);
+    for deployment in &deployments {
+        let container = &pod(deployment).unwrap()["containers"][0];
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            assert_eq!(container[probe]["httpGet"]["port"], "ops", "{container}");
+        }
+        let ports: BTreeSet<&str> = names(&container["ports"]);
+        assert!(ports.contains("ops"));
+        let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+        for service in of_kind(&objects, "Service") {
+            if !contains(labels, &service["spec"]["selector"]) {
+                continue;
+            }
+            for port in list(&service["spec"]["ports"]) {
+                let target = port["targetPort"].as_str().unwrap();
+                assert!(ports.contains(target), "{service}");
+            }
+        }
+    }
+}
+
+#[test]
+fn services_prove_who_they_are_and_wait_for_their_stack() {
+    if !have_helm("chart::services_prove_who_they_are") {
+        return;
+    }
+    for name in ["service-a", "service-b", "gateway", "wishlist"] {
+        let objects = objects(&["stack.name=mine"]);
+        let deployment = named(&objects, "Deployment", name);
+        let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+        assert_eq!(labels["spoor.dev/service"], name);
+        let pod = pod(deployment).unwrap();
+        assert_eq!(pod["automountServiceAccountToken"], false);
+        let container = &pod["containers"][0];
+        assert_eq!(
+            container["envFrom"],
+            json!([{"configMapRef": {"name": "mine-otel-env"}}])
+        );
+        let token = volume(pod, "token");
+        assert_eq!(
+            token["projected"]["sources"],
+            json!([{"serviceAccountToken": {
+                "audience": "spoor.dev", "path": "token", "expirationSeconds": 3600
+            }}])
+        );
+        assert_eq!(volume(pod, "ca")["configMap"], json!({"name": "mine-ca"}));
+        assert_eq!(
+            variable(container, "SPOOR_CONTROL_TOKEN_FILE"),
+            "/var/run/secrets/spoor.dev/token"
+        );
+        assert_eq!(
+            variable(container, "SPOOR_CONTROL_CA_FILE"),
+            "/etc/spoor/ca/ca.crt"
+        );
+        let account = named(&objects, "ServiceAccount", name);
+        assert_eq!(account["automountServiceAccountToken"], false);
+    }
+}
+
+#[test]
+fn rights_are_named_one_by_one() {
+    if !have_helm("chart::rights_are_named") {
+        return;
+    }
+    let objects = objects(&EVERYTHING);
+    for role in [of_kind(&objects, "ClusterRole"), of_kind(&objects, "Role")].concat() {
+        for rule in list(&role["rules"]) {
+            assert!(!rule.to_string().contains('*'), "{role}");
+            let verbs = rule["verbs"].to_string();
+            let rights = rule["resources"].to_string();
+            for escalating in ["roles", "rolebindings", "impersonate", "escalate", "bind"] {
+                let word = format!("\"{escalating}\"");
+                assert!(!rights.contains(&word) && !verbs.contains(&word), "{role}");
+            }
+            for secret in ["secrets", "leases", "customresourcedefinitions"] {
+                if rights.contains(&format!("\"{secret}\"")) {
+                    assert!(!list(&rule["resourceNames"]).is_empty(), "{role}");
+                    for verb in ["create", "list", "watch"] {
+                        assert!(!verbs.contains(verb), "{role}");
+                    }
+                }
+            }
+        }
+    }
+    for kind in ["ClusterRoleBinding", "RoleBinding"] {
+        for binding in of_kind(&objects, kind) {
+            for subject in list(&binding["subjects"]) {
+                let account = subject["name"].as_str().unwrap();
+                named(&objects, "ServiceAccount", account);
+                assert_eq!(subject["namespace"], "lab");
+            }
+        }
+    }
+    // What the rules with names are about is there to be filled.
+    for (kind, name) in [
+        ("Secret", "spoor-ca"),
+        ("Secret", "spoor-doors-tls"),
+        ("Lease", "spoor-stacks"),
+        ("Lease", "spoor-policies"),
+    ] {
+        let object = named(&objects, kind, name);
+        assert!(object["data"].is_null() && object["spec"].is_null());
+    }
+}
+
+#[test]
+fn a_standby_that_is_never_ready_holds_up_no_rollout() {
+    if !have_helm("chart::a_standby") {
+        return;
+    }
+    let objects = objects(&EVERYTHING);
+    for name in ["spoor-stacks", "spoor-policies"] {
+        let deployment = named(&objects, "Deployment", name);
+        assert_eq!(deployment["spec"]["replicas"], 2);
+        assert_eq!(
+            deployment["spec"]["strategy"]["rollingUpdate"],
+            json!({"maxUnavailable": "100%", "maxSurge": 0})
+        );
+        let budgets = of_kind(&objects, "PodDisruptionBudget");
+        assert!(
+            !budgets
+                .iter()
+                .any(|budget| budget["metadata"]["name"] == name)
+        );
+    }
+}
+
+#[rstest::rstest]
+#[case("operator.enabled=false", &["ClusterRole", "Lease", "Secret", "Job"], &["TracingStack"])]
+#[case("stack.enabled=false", &["TracingStack"], &["Lease"])]
+#[case("crds.upgrade=false", &["Job"], &["TracingStack"])]
+#[case("networkPolicies.enabled=false", &["NetworkPolicy"], &["Service"])]
+#[case("applications.ab.enabled=false", &["Pod", "PodDisruptionBudget"], &["Service"])]
+fn what_is_switched_off_is_not_made(
+    #[case] value: &str,
+    #[case] gone: &[&str],
+    #[case] kept: &[&str],
+) {
+    if !have_helm("chart::what_is_switched_off") {
+        return;
+    }
+    let objects = objects(&[value]);
+    for kind in gone {
+        assert!(of_kind(&objects, kind).is_empty(), "{kind}");
+    }
+    for kind in kept {
+        assert!(!of_kind(&objects, kind).is_empty(), "{kind}");
+    }
+}
+
+#[test]
+fn a_database_outside_takes_the_place_of_the_folder() {
+    if !have_helm("chart::a_database_outside") {
+        return;
+    }
+    let inside = objects(&[]);
+    let inside = pod(named(&inside, "Deployment", "wishlist")).unwrap();
+    assert!(volume(inside, "data")["emptyDir"].is_object());
+    let container = &inside["containers"][0];
+    assert_eq!(
+        variable(container, "SPOOR_DATABASE_URL"),
+        "sqlite:/data/wishes.db"
+    );
+
+    let outside = objects(&EVERYTHING);
+    let outside = pod(named(&outside, "Deployment", "wishlist")).unwrap();
+    assert!(!names(&outside["volumes"]).contains("data"));
+    let url = list(&outside["containers"][0]["env"])
+        .iter()
+        .find(|variable| variable["name"] == "SPOOR_DATABASE_URL")
+        .unwrap();
+    assert_eq!(
+        url["valueFrom"]["secretKeyRef"],
+        json!({"name": "database", "key": "url"})
+    );
+}
+
+#[test]
+fn a_base_path_reaches_whoever_looks_for_traces() {
+    if !have_helm("chart::a_base_path") {
+        return;
+    }
+    let values = ["stack.spec.jaeger.basePath=/jaeger"];
+    let objects = objects(&values);
+    let gateway = pod(named(&objects, "Deployment", "gateway")).unwrap();
+    assert_eq!(
+        variable(&gateway["containers"][0], "SPOOR_TRACES_URL"),
+        "http://localhost:16686/jaeger/trace/{id}"
+    );
+    let test = named(&objects, "Pod", "spoor-test-request");
+    let arguments = test["spec"]["containers"][0]["args"].to_string();
+    assert!(
+        arguments.contains("http://tracing-query:16686/jaeger\""),
+        "{arguments}"
+    );
+    assert!(notes(&values).contains("http://localhost:16686/jaeger/search"));
+}
+
+#[test]
+fn the_notes_say_how_to_reach_what_there_is() {
+    if !have_helm("chart::the_notes") {
+        return;
+    }
+    let all = notes(&[]);
+    for forward in ["tracing-query 16686", "service-a 8080", "gateway 8081"] {
+        let forward = format!("kubectl -n lab port-forward service/{forward}");
+        assert!(all.contains(&forward), "{forward}: {all}");
+    }
+    let less = notes(&["applications.wishlist.enabled=false"]);
+    assert!(!less.contains("8081"), "{less}");
+}
+
+#[rstest::rstest]
+#[case("replicas=1", "additional properties 'replicas' not allowed")]
+#[case("applications.ab.serviceC.replicas=1", "'serviceC' not allowed")]
+#[case(
+    "applications.ab.serviceA.replicas=many",
+    "/serviceA/replicas': got string, want integer"
+)]
+#[case("applications.ab.serviceB.errorRate=half", "/serviceB/errorRate")]
+#[case("applications.ab.serviceB.calc=9000000", "/serviceB/calc': maximum")]
+#[case("operator.policies.replicas=-1", "/policies/replicas': minimum")]
+#[case(
+    "operator.enabled=sometimes",
+    "/operator/enabled': got string, want boolean"
+)]
+#[case(
+    "images.pullPolicy=Sometimes",
+    "/images/pullPolicy': value must be one of"
+)]
+#[case("stack.name=My_Stack", "/stack/name")]
+#[case("stack.spec=none", "/stack/spec': got string, want object")]
+#[case(
+    "applications.wishlist.gateway.tracesUrl=nowhere",
+    "/gateway/tracesUrl"
+)]
+#[case("operator.stacks.resources.limits.memory=much", "/limits/memory")]
+#[case("operator.stacks.scheduling.nodeName=a", "'nodeName' not allowed")]
+#[case(
+    "applications.wishlist.wishlist.replicas=2",
+    "applications.wishlist.wishlist.database.secretName"
+)]
+fn refuses_what_it_does_not_know_and_names_it(#[case] value: &str, #[case] message: &str) {
+    if !have_helm("chart::refuses") {
+        return;
+    }
+    let refusal = refusal(&[value]);
+    assert!(refusal.contains(message), "{refusal}");
+}
+
+/// The pod that an object is or makes.
+fn pod(object: &Value) -> Option<&Value> {
+    match object["kind"].as_str()? {
+        "Pod" => Some(&object["spec"]),
+        "Deployment" | "Job" => Some(&object["spec"]["template"]["spec"]),
+        _ => None,
+    }
+}
+
+fn of_kind<'o>(objects: &'o [Value], kind: &str) -> Vec<&'o Value> {
+    let of_kind = |object: &&Value| object["kind"] == kind;
+    objects.iter().filter(of_kind).collect()
+}
+
+fn named<'o>(objects: &'o [Value], kind: &str, name: &str) -> &'o Value {
+    of_kind(objects, kind)
+        .into_iter()
+        .find(|object| object["metadata"]["name"] == name)
+        .unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+fn volume<'p>(pod: &'p Value, name: &str) -> &'p Value {
+    list(&pod["volumes"])
+        .iter()
+        .find(|volume| volume["name"] == name)
+        .unwrap_or_else(|| panic!("no volume {name}"))
+}
+
+fn variable<'c>(container: &'c Value, name: &str) -> &'c str {
+    let found = list(&container["env"])
+        .iter()
+        .find(|variable| variable["name"] == name);
+    found.unwrap()["value"].as_str().unwrap()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn names(value: &Value) -> BTreeSet<&str> {
+    list(value)
+        .iter()
+        .map(|item| item["name"].as_str().unwrap())
+        .collect()
+}
+
+fn contains(labels: &Value, selector: &Value) -> bool {
+    selector
+        .as_object()
+        .is_some_and(|selector| selector.iter().all(|(key, value)| labels[key] == *value))
+}

@@ -1,0 +1,66 @@
+//! The chart as Helm renders it.
+
+use std::process::{Command, Output};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::role::chart::helm;
+
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");
+
+/// Whether there is a Helm. Where not, the test says so and passes; with `SPOOR_REQUIRE_ALL=1` it
+/// fails.
+pub fn have_helm(test: &str) -> bool {
+    if helm().is_some() {
+        return true;
+    }
+    let message = format!("SKIPPED {test}: no helm on the PATH, and none in HELM");
+    assert_ne!(
+        std::env::var("SPOOR_REQUIRE_ALL").as_deref(),
+        Ok("1"),
+        "{message}"
+    );
+    eprintln!("\n{message}\n");
+    false
+}
+
+/// The objects of a release `spoor` in the namespace `lab`, with these values.
+pub fn objects(values: &[&str]) -> Vec<Value> {
+    let rendered = succeeded(&run("template", values));
+    let documents = serde_yaml::Deserializer::from_str(&rendered);
+    let objects = documents.map(|document| Value::deserialize(document).unwrap());
+    objects.filter(|object| !object.is_null()).collect()
+}
+
+/// What Helm says to values that it doesn't take.
+pub fn refusal(values: &[&str]) -> String {
+    let output = run("template", values);
+    assert!(!output.status.success(), "{values:?} are taken");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// What somebody reads who has installed it.
+pub fn notes(values: &[&str]) -> String {
+    let printed = succeeded(&run("install", values));
+    let (_, notes) = printed.split_once("NOTES:").unwrap();
+    notes.to_owned()
+}
+
+fn run(verb: &str, values: &[&str]) -> Output {
+    let mut command = Command::new(helm().unwrap());
+    command.args([verb, "spoor", CHART, "--namespace", "lab"]);
+    if verb == "install" {
+        command.arg("--dry-run=client");
+    }
+    for value in values {
+        command.args(["--set", value]);
+    }
+    command.output().unwrap()
+}
+
+fn succeeded(output: &Output) -> String {
+    let problem = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "helm: {problem}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
