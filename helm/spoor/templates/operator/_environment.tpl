@@ -6,4 +6,6 @@
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - {name: SPOOR_LOG, value: {{ .Values.operator.logFilter | quote }}}
 - {name: SPOOR_LOG_FORMAT, value: json}
+# An arena of the allocator for each thread would hold some megabytes that nobody uses.
+- {name: MALLOC_ARENA_MAX, value: "1"}
 {{- end -}}
