@@ -64,7 +64,10 @@ pub async fn apply(applier: &Applier, stack: &Seen, found: &Found, wanted: Wante
         }
         let title = object.to_string();
         let manifest = owned(object, stack);
-        match applier.apply(&manifest, live.map(|child| &child.live)).await {
+        match applier
+            .apply(&manifest, live.map(|child| &child.live))
+            .await
+        {
             Ok(Applied::Repaired) => {
                 let by = live.and_then(|child| child.changed_by.as_deref());
                 let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
@@ -95,7 +98,10 @@ fn unwanted<'a>(
     let in_use = config_maps_in_use(found);
     let children = found.children.iter();
     let unwanted = children.filter(|child| {
-        let is_mine = child.owner.as_ref().is_some_and(|owner| owner.uid == stack.uid);
+        let is_mine = child
+            .owner
+            .as_ref()
+            .is_some_and(|owner| owner.uid == stack.uid);
         let is_wanted = wanted.contains(&(child.kind, child.key.name.clone()));
         let is_left = child
             .component
@@ -114,10 +120,13 @@ fn unwanted<'a>(
 
 /// Pods that start again must find what they had.
 fn config_maps_in_use(found: &Found) -> HashSet<&str> {
-    let deployments = found.children.iter().filter_map(|child| match &child.detail {
-        Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
-        Detail::Service(_) | Detail::None => None,
-    });
+    let deployments = found
+        .children
+        .iter()
+        .filter_map(|child| match &child.detail {
+            Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
+            Detail::Service(_) | Detail::None => None,
+        });
     let pods = found.pods.iter().filter_map(|pod: &Pod| pod.spec.as_ref());
     deployments.chain(pods).flat_map(config_maps).collect()
 }

@@ -133,7 +133,11 @@ fn jaeger_otlp(stack: &Stack) -> String {
     match &stack.jaeger {
         Jaeger::Existing(existing) => existing.otlp.to_string(),
         Jaeger::Managed(_) => {
-            format!("{}.{}.svc:{OTLP_GRPC}", jaeger::name(stack), stack.namespace)
+            format!(
+                "{}.{}.svc:{OTLP_GRPC}",
+                jaeger::name(stack),
+                stack.namespace
+            )
         }
     }
 }

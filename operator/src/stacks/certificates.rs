@@ -140,12 +140,15 @@ impl Keeper {
             return Ok(());
         };
         let parameters = PatchParams::apply(MANAGER).force();
-        within(DEADLINE, self.secrets.patch(name, &parameters, &Patch::Apply(secret)))
-            .await
-            .map_err(|source| Error::Write {
-                secret: name,
-                source,
-            })?;
+        within(
+            DEADLINE,
+            self.secrets.patch(name, &parameters, &Patch::Apply(secret)),
+        )
+        .await
+        .map_err(|source| Error::Write {
+            secret: name,
+            source,
+        })?;
         tracing::info!(secret = name, renew_at = %decided.renew_at, "made a certificate");
         Ok(())
     }

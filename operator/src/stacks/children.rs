@@ -107,7 +107,10 @@ impl Children {
     /// Those that belong to a stack of this name, or belonged to an earlier one.
     #[must_use]
     pub fn of_stack(&self, stack: &Key) -> Vec<Arc<Child>> {
-        let within = self.kinds.iter().flat_map(|kind| kind.within(&stack.namespace));
+        let within = self
+            .kinds
+            .iter()
+            .flat_map(|kind| kind.within(&stack.namespace));
         let mine = within.filter(|child| match &child.owner {
             Some(owner) => owner.name == stack.name,
             None => child.instance.as_ref() == Some(&stack.name),
@@ -148,9 +151,10 @@ impl Start<'_> {
             + Send
             + 'static,
     {
-        self.watches.start(name, self.api::<K>(), selected(), move |object: K| {
-            Some(child(object, detail))
-        })
+        self.watches
+            .start(name, self.api::<K>(), selected(), move |object: K| {
+                Some(child(object, detail))
+            })
     }
 
     fn api<K>(&self) -> Api<K>

@@ -11,7 +11,10 @@ use kube::{
 use serde_json::Value;
 use spoor_policy::Policy;
 
-use super::{children::{Child, Children}, preprocess};
+use super::{
+    children::{Child, Children},
+    preprocess,
+};
 use crate::kubernetes::{
     resources,
     watch::{Key, Watched, Watches},
@@ -97,7 +100,9 @@ impl Cluster {
 
 fn seen(object: DynamicObject) -> Option<Seen> {
     let key = Key::of(&object);
-    let DynamicObject { metadata, mut data, .. } = object;
+    let DynamicObject {
+        metadata, mut data, ..
+    } = object;
     Some(Seen {
         key,
         uid: metadata.uid.unwrap_or_default(),

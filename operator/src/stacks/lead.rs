@@ -82,7 +82,9 @@ impl Leader {
         is_failing.retain(|key, _| stacks.iter().any(|stack| stack.key == *key));
         let is_there = |key: &Key| stacks.iter().any(|stack| stack.key == *key);
         self.reconciler.readings.keep_only(is_there);
-        self.metrics.stacks.set(i64::try_from(stacks.len()).unwrap_or(i64::MAX));
+        self.metrics
+            .stacks
+            .set(i64::try_from(stacks.len()).unwrap_or(i64::MAX));
         let mut again = RESYNC;
         for stack in stacks.iter().filter(|stack| !stack.is_ending) {
             let next = self.reconcile(stack, surroundings, is_failing).await;
@@ -99,7 +101,9 @@ impl Leader {
     ) -> Option<Duration> {
         let started = Instant::now();
         let reconciler = &self.reconciler;
-        let result = reconciler.reconcile(stack, surroundings, Timestamp::now()).await;
+        let result = reconciler
+            .reconcile(stack, surroundings, Timestamp::now())
+            .await;
         self.metrics.reconciled(started.elapsed());
         let was_failing = is_failing.insert(stack.key.clone(), result.is_err());
         match result {

@@ -36,8 +36,16 @@ impl Metrics {
             Unit::Seconds,
             metrics.reconciling.clone(),
         );
-        registry.register("stacks", "Stacks that are looked after", metrics.stacks.clone());
-        registry.register("leader", "Whether this replica leads", metrics.leader.clone());
+        registry.register(
+            "stacks",
+            "Stacks that are looked after",
+            metrics.stacks.clone(),
+        );
+        registry.register(
+            "leader",
+            "Whether this replica leads",
+            metrics.leader.clone(),
+        );
         metrics
     }
 

@@ -26,17 +26,13 @@ use prometheus_client::registry::Registry;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{
+    certificates::Keeper, dereference::Cluster, lead::Leader, metrics::Metrics, readings::Readings,
+    reconcile::Reconciler,
+};
 pub use self::{
     certificates::{AUTHORITY, DOORS, Lives},
     settings::{Arguments, Settings},
-};
-use self::{
-    certificates::Keeper,
-    dereference::Cluster,
-    lead::Leader,
-    metrics::Metrics,
-    readings::Readings,
-    reconcile::Reconciler,
 };
 use crate::{
     kubernetes::{apply::Applier, events::Events, watch::Watches},
@@ -205,7 +201,12 @@ impl Replica {
 
     async fn run(self, ops: Port) -> Result<(), Error> {
         let ops = tokio::spawn(ops.serve(GRACE, self.stop.clone()));
-        let lead = lead(self.leader, self.keeper, self.leadership.clone(), &self.watches);
+        let lead = lead(
+            self.leader,
+            self.keeper,
+            self.leadership.clone(),
+            &self.watches,
+        );
         let result = tokio::select! {
             () = lead => Ok(()),
             by = deposed(self.leadership.clone()) => Err(Error::Deposed { by }),

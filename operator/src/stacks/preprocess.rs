@@ -48,7 +48,9 @@ pub fn preprocess(seen: &Seen, policies: &[Policy], now: Timestamp) -> Asked {
 #[must_use]
 pub fn policy(object: DynamicObject) -> Option<Policy> {
     let key = Key::of(&object);
-    let DynamicObject { metadata: of, data, .. } = object;
+    let DynamicObject {
+        metadata: of, data, ..
+    } = object;
     if of.deletion_timestamp.is_some() {
         return None;
     }

@@ -76,7 +76,9 @@ impl Readings {
 
     /// Looks at a stack's deciding pods, those of them that stay.
     pub async fn look(&self, stack: &Key, pods: &[Pod]) -> Look {
-        let mut staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+        let mut staying = pods
+            .iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none());
         let Some((pod, address)) = staying.find_map(|pod| {
             let address = pod.status.as_ref()?.pod_ip.as_deref()?;
             Some((pod.metadata.name.clone()?, address))
@@ -104,7 +106,9 @@ impl Readings {
         };
         let known = earlier.map(|earlier| reading.since(&earlier.reading));
         let at = Instant::now();
-        self.earlier.lock().insert(stack.clone(), Earlier { pod, at, reading });
+        self.earlier
+            .lock()
+            .insert(stack.clone(), Earlier { pod, at, reading });
         known.map_or(Look::Again(APART), Look::Known)
     }
 

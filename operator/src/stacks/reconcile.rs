@@ -97,7 +97,9 @@ impl Reconciler {
             needs_collector,
             &asked.tail,
         );
-        let turn = self.turn(&stack, seen, &found, built.tiers.as_ref(), now).await;
+        let turn = self
+            .turn(&stack, seen, &found, built.tiers.as_ref(), now)
+            .await;
         let wanted = wanted(built, &turn.plan, progress.collector);
         let report = apply::apply(&self.applier, seen, &found, wanted).await;
         let status = Findings {
@@ -125,7 +127,10 @@ impl Reconciler {
             let left = end.duration_since(now);
             Duration::try_from(left).unwrap_or_default()
         });
-        Ok([retry, moving, turn.again_in, expiry].into_iter().flatten().min())
+        Ok([retry, moving, turn.again_in, expiry]
+            .into_iter()
+            .flatten()
+            .min())
     }
 
     /// What the Collector's tiers may do now.
@@ -145,8 +150,12 @@ impl Reconciler {
         let decide = status::live(found, &name(DECIDE), Component::Decide);
         let observed = |exporter| {
             let plan = Observed {
-                gather: gather.as_ref().map(|(workload, pods)| Live { workload, pods }),
-                decide: decide.as_ref().map(|(workload, pods)| Live { workload, pods }),
+                gather: gather
+                    .as_ref()
+                    .map(|(workload, pods)| Live { workload, pods }),
+                decide: decide
+                    .as_ref()
+                    .map(|(workload, pods)| Live { workload, pods }),
                 exporter,
             };
             collector::rollout::plan(&plan, &tiers.collector, now)
@@ -158,7 +167,11 @@ impl Reconciler {
         let mut again_in = None;
         if plan.decide && is_outdated {
             let pods = decide.as_ref().map(|(_, pods)| pods.as_slice());
-            match self.readings.look(&seen.key, pods.unwrap_or_default()).await {
+            match self
+                .readings
+                .look(&seen.key, pods.unwrap_or_default())
+                .await
+            {
                 Look::Known(exporter) => plan = observed(exporter),
                 Look::Again(after) => {
                     // Neither tier moves until that is known.
@@ -188,7 +201,9 @@ impl Reconciler {
         // Its types are lists and texts: there is nothing that JSON can't say.
         let value = serde_json::to_value(status).unwrap_or_default();
         let resource = resources::tracing_stacks();
-        self.applier.apply_status(&resource, &seen.key, value).await?;
+        self.applier
+            .apply_status(&resource, &seen.key, value)
+            .await?;
         for condition in &status.conditions {
             let before = previous.conditions.iter();
             let before = before.clone().find(|before| before.kind == condition.kind);
@@ -222,7 +237,11 @@ impl Reconciler {
     fn tell_turn(&self, seen: &Seen, led_to: Option<Route>, progress: &Progress) {
         let to = progress.leads.to;
         if let Some(from) = led_to.filter(|from| *from != to) {
-            let note = format!("services now lead to route {} instead of {}", to.as_str(), from.as_str());
+            let note = format!(
+                "services now lead to route {} instead of {}",
+                to.as_str(),
+                from.as_str()
+            );
             self.event(seen, false, "RouteTurned".to_owned(), "Route", note);
         }
     }
@@ -262,10 +281,13 @@ impl Reconciler {
 /// Where the entrance leads now, by its own word.
 fn leads(stack: &Stack, found: &Found) -> Option<entrance::Leads> {
     let name = entrance::name(stack);
-    let annotations = found.children.iter().find_map(|child| match &child.detail {
-        Detail::Service(annotations) if child.key.name == name => Some(annotations),
-        _ => None,
-    })?;
+    let annotations = found
+        .children
+        .iter()
+        .find_map(|child| match &child.detail {
+            Detail::Service(annotations) if child.key.name == name => Some(annotations),
+            _ => None,
+        })?;
     let to = match annotations.get(entrance::ROUTE)?.as_str() {
         "Direct" => Route::Direct,
         _ => Route::Collector,
@@ -284,8 +306,7 @@ fn wanted(built: Built, plan: &Plan, collector: Fate) -> Wanted {
         ..Wanted::default()
     };
     if collector == Fate::Stay {
-        wanted.leave_components =
-            vec![Component::Gather.as_str(), Component::Decide.as_str()];
+        wanted.leave_components = vec![Component::Gather.as_str(), Component::Decide.as_str()];
     }
     if let Some(tiers) = built.tiers {
         let tiers = [

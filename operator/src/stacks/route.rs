@@ -139,9 +139,7 @@ fn leaving(stack: &Stack, old: Route) -> Duration {
     // Connections end at their age give or take a tenth.
     let connections = SERVICE_LAG + MAX_CONNECTION_AGE.mul_f64(1.1) + MAX_CONNECTION_AGE_GRACE;
     match (&stack.collector, old) {
-        (Collector::Managed(managed), Route::Collector) => {
-            connections + collector::drain(managed)
-        }
+        (Collector::Managed(managed), Route::Collector) => connections + collector::drain(managed),
         _ => connections,
     }
 }

@@ -90,7 +90,11 @@ impl Findings<'_> {
             missing.push("Jaeger");
         }
         if missing.is_empty() {
-            Verdict::new(ConditionStatus::True, "Ready", "takes spans and answers for traces")
+            Verdict::new(
+                ConditionStatus::True,
+                "Ready",
+                "takes spans and answers for traces",
+            )
         } else {
             let message = format!("{} has no pod that is ready", missing.join(", nor "));
             Verdict::new(ConditionStatus::False, "NotReady", message)
@@ -99,14 +103,18 @@ impl Findings<'_> {
 
     /// Whether something is on its way.
     fn progressing(&self) -> Verdict {
-        let is_true = |reason, message: String| Verdict::new(ConditionStatus::True, reason, message);
+        let is_true =
+            |reason, message: String| Verdict::new(ConditionStatus::True, reason, message);
         let to = self.progress.leads.to;
         match self.progress.traffic {
             Traffic::Waiting => {
                 let wanted = self.stack.route.as_str();
                 return is_true(
                     "WaitingForRoute",
-                    format!("route {wanted} is not ready yet: traffic stays on {}", to.as_str()),
+                    format!(
+                        "route {wanted} is not ready yet: traffic stays on {}",
+                        to.as_str()
+                    ),
                 );
             }
             Traffic::Moving { .. } => {
@@ -137,16 +145,27 @@ impl Findings<'_> {
             return is_true("Replacing", message.to_owned());
         }
         if rolling.is_empty() {
-            return Verdict::new(ConditionStatus::False, "Settled", "everything is as asked for");
+            return Verdict::new(
+                ConditionStatus::False,
+                "Settled",
+                "everything is as asked for",
+            );
         }
         let names: Vec<_> = rolling.into_iter().map(|(name, _)| name).collect();
-        is_true("RollingOut", format!("waits for the pods of {}", names.join(" and ")))
+        is_true(
+            "RollingOut",
+            format!("waits for the pods of {}", names.join(" and ")),
+        )
     }
 
     /// Whether something is wrong that doesn't pass by itself.
     fn degraded(&self) -> Verdict {
         if let Some(first) = self.report.problems.first() {
-            return Verdict::new(ConditionStatus::True, first.reason, messages(&self.report.problems));
+            return Verdict::new(
+                ConditionStatus::True,
+                first.reason,
+                messages(&self.report.problems),
+            );
         }
         let failing = health::failing(self.pods);
         if failing.is_empty() {
@@ -167,7 +186,9 @@ impl Findings<'_> {
     }
 
     fn endpoints(&self) -> StackEndpoints {
-        let Stack { namespace, name, .. } = self.stack;
+        let Stack {
+            namespace, name, ..
+        } = self.stack;
         let has_collector = matches!(self.stack.collector, Collector::Managed(_))
             && self.progress.collector == Fate::Run;
         StackEndpoints {
@@ -191,7 +212,10 @@ impl Findings<'_> {
         if !is_managed || self.progress.collector == Fate::Go {
             return None;
         }
-        self.health.tail.clone().or_else(|| self.previous.tail.clone())
+        self.health
+            .tail
+            .clone()
+            .or_else(|| self.previous.tail.clone())
     }
 }
 
@@ -227,7 +251,9 @@ pub fn sentence(errors: &[FieldError]) -> String {
 }
 
 fn messages(problems: &[Problem]) -> String {
-    let all: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    let all: Vec<_> = problems
+        .iter()
+        .map(|problem| problem.message.as_str())
+        .collect();
     all.join("; ")
 }
-

@@ -113,18 +113,20 @@ fn start(program: &Path, config: &Value, folder: &Path) -> Process {
     let file = folder.join("config.json");
     fs::write(&file, config.to_string()).unwrap();
     let argument = format!("--config={}", file.display());
-    let login = [("STORAGE_USERNAME", "jaeger"), ("STORAGE_PASSWORD", "0815: #secret")];
+    let login = [("STORAGE_USERNAME", "jaeger"), ("STORAGE_PASSWORD", "4711")];
     Process::start(program, [argument], &login, folder.join("log"))
 }
 
 async fn ready(process: &Process, ports: &Ports) {
     let url = format!("http://127.0.0.1:{}/status", ports.health);
-    eventually("Jaeger is ready", Duration::from_secs(30), async || {
-        match reqwest::get(&url).await {
+    eventually(
+        "Jaeger is ready",
+        Duration::from_secs(30),
+        async || match reqwest::get(&url).await {
             Ok(answer) if answer.status() == 200 => Ok(()),
             other => Err(format!("{other:?}\n{}", process.last_words())),
-        }
-    })
+        },
+    )
     .await;
 }
 
@@ -149,15 +151,24 @@ async fn send(ports: &Ports) {
 }
 
 async fn finds(ports: &Ports, base_path: &str) {
-    let url = format!("http://127.0.0.1:{}{base_path}/api/traces/{TRACE}", ports.query);
-    eventually("Jaeger has the trace", Duration::from_secs(10), async || {
-        let answer = reqwest::get(&url).await.map_err(|error| format!("{error:?}"))?;
-        let answer = answer.text().await.unwrap_or_default();
-        match answer.contains("00f067aa0ba902b7") {
-            true => Ok(()),
-            false => Err(answer),
-        }
-    })
+    let url = format!(
+        "http://127.0.0.1:{}{base_path}/api/traces/{TRACE}",
+        ports.query
+    );
+    eventually(
+        "Jaeger has the trace",
+        Duration::from_secs(10),
+        async || {
+            let answer = reqwest::get(&url)
+                .await
+                .map_err(|error| format!("{error:?}"))?;
+            let answer = answer.text().await.unwrap_or_default();
+            match answer.contains("00f067aa0ba902b7") {
+                true => Ok(()),
+                false => Err(answer),
+            }
+        },
+    )
     .await;
 }
 
@@ -198,26 +209,33 @@ async fn on_a_volume_traces_outlive_the_process() {
 }
 
 async fn ended(process: &Process) {
-    let words = eventually("Jaeger has ended", Duration::from_secs(60), async || {
-        match process.is_running() {
+    let words = eventually(
+        "Jaeger has ended",
+        Duration::from_secs(60),
+        async || match process.is_running() {
             true => Err(process.last_words()),
             false => Ok(()),
-        }
-    });
+        },
+    );
     words.await;
 }
 
 /// Everything that a configuration can say, for a storage at a port where nobody listens.
-const TLS: &str =
-    "{caSecretName: ca, certSecretName: client, serverName: db.example.com}";
+const TLS: &str = "{caSecretName: ca, certSecretName: client, serverName: db.example.com}";
 
 /// There are no such databases here: a configuration is right if Jaeger gets as far as to connect.
 #[rstest]
 #[case(&format!("{{opensearch: {{urls: ['https://127.0.0.1:9'], indexPrefix: shop, credentials: {{secretName: login}}, tls: {TLS}}}}}"), "connection refused")]
-#[case("{elasticsearch: {urls: ['http://127.0.0.1:9']}}", "connection refused")]
+#[case(
+    "{elasticsearch: {urls: ['http://127.0.0.1:9']}}",
+    "connection refused"
+)]
 #[case(&format!("{{cassandra: {{hosts: ['127.0.0.1:9'], keyspace: traces, datacenter: east, credentials: {{secretName: login}}, tls: {TLS}}}}}"), "connection refused")]
 #[case("{cassandra: {hosts: ['127.0.0.1:9']}}", "connection refused")]
-#[case("{clickhouse: {addresses: ['127.0.0.1:9'], credentials: {secretName: login}}}", "connection refused")]
+#[case(
+    "{clickhouse: {addresses: ['127.0.0.1:9'], credentials: {secretName: login}}}",
+    "connection refused"
+)]
 #[tokio::test]
 async fn outside_it_gets_as_far_as_to_connect(#[case] storage: &str, #[case] expected: &str) {
     let Some(program) = program("outside_it_gets_as_far_as_to_connect") else {
@@ -260,7 +278,7 @@ fn secrets(folder: &TempDir) {
         ("ca/ca.crt", certificate.pem()),
         ("certificate/tls.crt", certificate.pem()),
         ("certificate/tls.key", key.serialize_pem()),
-        ("credentials/password", "0815: #secret".to_owned()),
+        ("credentials/password", "4711".to_owned()),
     ];
     for (name, text) in files {
         let file = folder.path().join(name);

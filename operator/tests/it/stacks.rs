@@ -44,7 +44,7 @@ impl<'a> Stacks<'a> {
             pod: "stacks-0".to_owned(),
             watch_namespace: Some(namespace.name.clone()),
             ops: ([127, 0, 0, 1], 0).into(),
-            lease: format!("{}-stacks", namespace.name),
+            lease: "spoor-stacks".to_owned(),
             timing: QUICK,
         };
         let mut settings = Settings::new(role, "spoor-policies".to_owned());
@@ -61,7 +61,9 @@ impl<'a> Stacks<'a> {
     async fn metric(&self, name: &str) -> f64 {
         let url = format!("http://{}/metrics", self.running.ops());
         let text = reqwest::get(url).await.unwrap().text().await.unwrap();
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let mut lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         lines.next().unwrap().parse().unwrap()
     }
 
@@ -88,7 +90,11 @@ impl<'a> Stacks<'a> {
     /// Waits for a status; of the stack as it was last asked for.
     async fn status(&self, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         eventually("the status says so", SOON, async || {
-            let stack = self.stacks().get(name).await.map_err(|error| error.to_string())?;
+            let stack = self
+                .stacks()
+                .get(name)
+                .await
+                .map_err(|error| error.to_string())?;
             let status = stack.data["status"].clone();
             let is_current = status["observedGeneration"] == json!(stack.metadata.generation);
             match is_current && is_so(&status) {
@@ -108,9 +114,18 @@ impl<'a> Stacks<'a> {
             let spec = deployment.spec.unwrap();
             let labels = spec.template.metadata.unwrap().labels.unwrap();
             let pod = format!("{name}-0");
-            if self.namespace.api::<Pod>().get_opt(&pod).await.unwrap().is_none() {
-                let labels: Vec<_> =
-                    labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            if self
+                .namespace
+                .api::<Pod>()
+                .get_opt(&pod)
+                .await
+                .unwrap()
+                .is_none()
+            {
+                let labels: Vec<_> = labels
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), value.as_str()))
+                    .collect();
                 self.namespace.ready_pod(&pod, &labels, "127.0.0.3").await;
             }
             let replicas = spec.replicas;
@@ -122,7 +137,10 @@ impl<'a> Stacks<'a> {
                 "availableReplicas": replicas,
             }});
             let (parameters, status) = (PatchParams::default(), Patch::Merge(status));
-            deployments.patch_status(&name, &parameters, &status).await.unwrap();
+            deployments
+                .patch_status(&name, &parameters, &status)
+                .await
+                .unwrap();
         }
     }
 
@@ -133,7 +151,12 @@ impl<'a> Stacks<'a> {
             + std::fmt::Debug
             + serde::de::DeserializeOwned,
     {
-        self.namespace.api::<K>().get_opt(name).await.unwrap().is_some()
+        self.namespace
+            .api::<K>()
+            .get_opt(name)
+            .await
+            .unwrap()
+            .is_some()
     }
 
     /// Where services lead.
@@ -176,9 +199,14 @@ async fn a_stack_becomes_available_and_then_nothing_is_written_any_more() {
     let namespace = server.namespace("spoor-life").await;
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
-    let status = role.status("tracing", |status| is(status, "Available", "False")).await;
+    let status = role
+        .status("tracing", |status| is(status, "Available", "False"))
+        .await;
     assert_eq!(condition(&status, "Progressing")["reason"], "RollingOut");
-    assert_eq!(status["endpoints"]["otlp"], format!("tracing-otlp.{}.svc:4317", namespace.name));
+    assert_eq!(
+        status["endpoints"]["otlp"],
+        format!("tracing-otlp.{}.svc:4317", namespace.name)
+    );
     role.run_pods().await;
     let status = role.status("tracing", is_settled).await;
     assert_eq!(status["route"], "Collector");
@@ -186,33 +214,59 @@ async fn a_stack_becomes_available_and_then_nothing_is_written_any_more() {
     assert_eq!(condition(&status, "Degraded")["status"], "False");
 
     // Two stacks of one namespace don't know of each other.
-    role.apply("other", json!({"route": "Direct", "jaeger": {"storage": {"badger": {}}}})).await;
-    until("the other's objects", async || role.there::<Deployment>("other-jaeger").await).await;
+    role.apply(
+        "other",
+        json!({"route": "Direct", "jaeger": {"storage": {"badger": {}}}}),
+    )
+    .await;
+    until("the other's objects", async || {
+        role.there::<Deployment>("other-jaeger").await
+    })
+    .await;
     role.run_pods().await;
     role.status("other", is_settled).await;
     assert!(role.there::<PersistentVolumeClaim>("other-jaeger").await);
     assert!(!role.there::<Deployment>("other-gather").await);
 
-    let (mark, reconciles) = (server.mark(), role.metric("spoor_operator_reconciles_total").await);
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(role.metric("spoor_operator_reconciles_total").await, reconciles);
+    // What was written last comes back as an event; then nothing does.
+    let mark = eventually("two seconds without reconciling", SOON, async || {
+        let mark = server.mark();
+        let before = role.metric("spoor_operator_reconciles_total").await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let after = role.metric("spoor_operator_reconciles_total").await;
+        match before == after {
+            true => Ok(mark),
+            false => Err(format!("{before}, then {after}")),
+        }
+    })
+    .await;
     let account = chart::account_name(&namespace.name, "stacks");
     let calls = server.calls_of(&namespace.name, &account, mark);
-    let writes: Vec<_> =
-        calls.iter().filter(|call| call.is_write() && call.resource != "leases").collect();
+    let writes: Vec<_> = calls
+        .iter()
+        .filter(|call| call.is_write() && call.resource != "leases")
+        .collect();
     assert!(writes.is_empty(), "{writes:#?}");
 
     // One that begins anew finds everything as it should be.
     let versions = async || -> BTreeMap<String, Option<String>> {
-        let all = namespace.api::<Deployment>().list(&ListParams::default()).await.unwrap();
+        let all = namespace
+            .api::<Deployment>()
+            .list(&ListParams::default())
+            .await
+            .unwrap();
         let versions = all.items.into_iter().map(|it| it.metadata);
-        versions.map(|it| (it.name.unwrap(), it.resource_version)).collect()
+        versions
+            .map(|it| (it.name.unwrap(), it.resource_version))
+            .collect()
     };
     let before = versions().await;
     role.stop().await;
     let role = Stacks::start(&namespace).await;
-    until("it reconciles", async || role.metric("spoor_operator_reconciles_total").await > 1.0)
-        .await;
+    until("it reconciles", async || {
+        role.metric("spoor_operator_reconciles_total").await > 1.0
+    })
+    .await;
     assert_eq!(versions().await, before);
     role.stop().await;
 }
@@ -225,8 +279,15 @@ async fn what_is_no_longer_wanted_goes_but_for_what_holds_traces() {
     };
     let namespace = server.namespace("spoor-prune").await;
     let role = Stacks::start(&namespace).await;
-    role.apply("tracing", json!({"jaeger": {"storage": {"badger": {"size": "1Gi"}}}})).await;
-    until("the Collector", async || role.there::<Deployment>("tracing-decide").await).await;
+    role.apply(
+        "tracing",
+        json!({"jaeger": {"storage": {"badger": {"size": "1Gi"}}}}),
+    )
+    .await;
+    until("the Collector", async || {
+        role.there::<Deployment>("tracing-decide").await
+    })
+    .await;
     assert!(role.there::<PersistentVolumeClaim>("tracing-jaeger").await);
     let elsewhere = json!({"existing": {"otlp": "collector.tools.svc:4317"}});
     role.apply("tracing", json!({"collector": elsewhere})).await;
@@ -236,15 +297,32 @@ async fn what_is_no_longer_wanted_goes_but_for_what_holds_traces() {
             && !role.there::<Service>("tracing-decide").await
     })
     .await;
-    let service = namespace.api::<Service>().get("tracing-otlp").await.unwrap();
+    let service = namespace
+        .api::<Service>()
+        .get("tracing-otlp")
+        .await
+        .unwrap();
     let spec = service.spec.unwrap();
     assert_eq!(spec.type_.as_deref(), Some("ExternalName"));
-    assert_eq!(spec.external_name.as_deref(), Some("collector.tools.svc.cluster.local"));
-    assert!(role.there::<PersistentVolumeClaim>("tracing-jaeger").await, "traces are in it");
+    assert_eq!(
+        spec.external_name.as_deref(),
+        Some("collector.tools.svc.cluster.local")
+    );
+    assert!(
+        role.there::<PersistentVolumeClaim>("tracing-jaeger").await,
+        "traces are in it"
+    );
     until("one configuration of Jaeger", async || {
-        let maps = namespace.api::<ConfigMap>().list(&ListParams::default()).await.unwrap();
+        let maps = namespace
+            .api::<ConfigMap>()
+            .list(&ListParams::default())
+            .await
+            .unwrap();
         let names = maps.items.into_iter().filter_map(|map| map.metadata.name);
-        names.filter(|name| name.starts_with("tracing-jaeger-")).count() == 1
+        names
+            .filter(|name| name.starts_with("tracing-jaeger-"))
+            .count()
+            == 1
     })
     .await;
     role.stop().await;
@@ -259,18 +337,28 @@ async fn an_invalid_stack_says_so_and_what_ran_runs_on() {
     let namespace = server.namespace("spoor-invalid").await;
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
-    until("Jaeger", async || role.there::<Deployment>("tracing-jaeger").await).await;
+    until("Jaeger", async || {
+        role.there::<Deployment>("tracing-jaeger").await
+    })
+    .await;
     // The API server can't know the shape of an affinity.
     let scheduling = json!({"affinity": {"nodeAffinity": "none"}});
-    role.apply("tracing", json!({"jaeger": {"scheduling": scheduling}})).await;
-    let status = role.status("tracing", |status| is(status, "Degraded", "True")).await;
+    role.apply("tracing", json!({"jaeger": {"scheduling": scheduling}}))
+        .await;
+    let status = role
+        .status("tracing", |status| is(status, "Degraded", "True"))
+        .await;
     let degraded = condition(&status, "Degraded");
     assert_eq!(degraded["reason"], "Invalid");
     let message = degraded["message"].as_str().unwrap();
-    assert!(message.starts_with("spec.jaeger.scheduling.affinity: must be"), "{message}");
+    assert!(
+        message.starts_with("spec.jaeger.scheduling.affinity: must be"),
+        "{message}"
+    );
     assert!(role.there::<Deployment>("tracing-jaeger").await);
     role.apply("tracing", json!({})).await;
-    role.status("tracing", |status| is(status, "Degraded", "False")).await;
+    role.status("tracing", |status| is(status, "Degraded", "False"))
+        .await;
     role.stop().await;
 }
 
@@ -282,13 +370,26 @@ async fn a_stack_made_anew_takes_nothing_over() {
     let namespace = server.namespace("spoor-anew").await;
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
-    until("Jaeger", async || role.there::<Deployment>("tracing-jaeger").await).await;
+    until("Jaeger", async || {
+        role.there::<Deployment>("tracing-jaeger").await
+    })
+    .await;
     let jaeger = namespace.api::<Deployment>();
     let first = jaeger.get("tracing-jaeger").await.unwrap().metadata;
     // No garbage collector here: what the first one leaves stays, as it does for a while elsewhere.
-    role.stacks().delete("tracing", &DeleteParams::default()).await.unwrap();
+    role.stacks()
+        .delete("tracing", &DeleteParams::default())
+        .await
+        .unwrap();
     role.apply("tracing", json!({})).await;
-    let uid = role.stacks().get("tracing").await.unwrap().metadata.uid.unwrap();
+    let uid = role
+        .stacks()
+        .get("tracing")
+        .await
+        .unwrap()
+        .metadata
+        .uid
+        .unwrap();
     until("another Jaeger, of the new stack", async || {
         let Some(found) = jaeger.get_opt("tracing-jaeger").await.unwrap() else {
             return false;
@@ -298,7 +399,8 @@ async fn a_stack_made_anew_takes_nothing_over() {
     })
     .await;
     role.run_pods().await;
-    role.status("tracing", |status| is(status, "Degraded", "False")).await;
+    role.status("tracing", |status| is(status, "Degraded", "False"))
+        .await;
     role.stop().await;
 }
 
@@ -312,13 +414,20 @@ async fn a_route_turns_when_the_new_way_is_ready_and_the_old_one_stays_a_while()
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({"route": "Direct"})).await;
     role.leads_to("jaeger").await;
+    until("Jaeger", async || {
+        role.there::<Deployment>("tracing-jaeger").await
+    })
+    .await;
     role.run_pods().await;
     let status = role.status("tracing", is_settled).await;
     assert_eq!(status["route"], "Direct");
     assert_eq!(status["tail"], Value::Null);
 
     role.apply("tracing", json!({"route": "Collector"})).await;
-    until("the Collector", async || role.there::<Deployment>("tracing-decide").await).await;
+    until("the Collector", async || {
+        role.there::<Deployment>("tracing-decide").await
+    })
+    .await;
     let waits = |status: &Value| condition(status, "Progressing")["reason"] == "WaitingForRoute";
     role.status("tracing", waits).await;
     role.leads_to("jaeger").await;
@@ -337,15 +446,19 @@ async fn a_route_turns_when_the_new_way_is_ready_and_the_old_one_stays_a_while()
     assert!(role.there::<Deployment>("tracing-gather").await);
     assert!(role.there::<Deployment>("tracing-decide").await);
     let patience = Duration::from_secs(60);
-    eventually("the Collector goes when nothing is in it", patience, async || {
-        let stack = role.stacks().get("tracing").await.unwrap();
-        let is_gone = !role.there::<Deployment>("tracing-gather").await;
-        let has_moved = stack.data["status"]["route"] == "Direct";
-        match is_gone && has_moved && is_settled(&stack.data["status"]) {
-            true => Ok(()),
-            false => Err(format!("{:#}", stack.data["status"])),
-        }
-    })
+    eventually(
+        "the Collector goes when nothing is in it",
+        patience,
+        async || {
+            let stack = role.stacks().get("tracing").await.unwrap();
+            let is_gone = !role.there::<Deployment>("tracing-gather").await;
+            let has_moved = stack.data["status"]["route"] == "Direct";
+            match is_gone && has_moved && is_settled(&stack.data["status"]) {
+                true => Ok(()),
+                false => Err(format!("{:#}", stack.data["status"])),
+            }
+        },
+    )
     .await;
     role.stop().await;
 }
@@ -359,7 +472,10 @@ async fn tail_rules_are_in_the_status_once_the_deciding_pods_have_them() {
     let namespace = server.namespace("spoor-tail").await;
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
-    until("the Collector", async || role.there::<Deployment>("tracing-decide").await).await;
+    until("the Collector", async || {
+        role.there::<Deployment>("tracing-decide").await
+    })
+    .await;
     role.run_pods().await;
     let status = role.status("tracing", is_settled).await;
     let before = status["tail"]["digest"].clone();
@@ -378,16 +494,24 @@ async fn tail_rules_are_in_the_status_once_the_deciding_pods_have_them() {
     eventually("the deciding pods are to have them", patience, async || {
         let decide = deployments.get("tracing-decide").await.unwrap();
         let annotations = decide.spec.unwrap().template.metadata.unwrap().annotations;
-        match annotations.unwrap_or_default().get("spoor.dev/tail-policies") {
+        match annotations
+            .unwrap_or_default()
+            .get("spoor.dev/tail-policies")
+        {
             Some(count) if count == "1" => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
     .await;
     let stack = role.stacks().get("tracing").await.unwrap();
-    assert_eq!(stack.data["status"]["tail"]["digest"], before, "none has them yet");
+    assert_eq!(
+        stack.data["status"]["tail"]["digest"], before,
+        "none has them yet"
+    );
     role.run_pods().await;
-    let status = role.status("tracing", |status| status["tail"]["policies"] == 1).await;
+    let status = role
+        .status("tracing", |status| status["tail"]["policies"] == 1)
+        .await;
     assert_ne!(status["tail"]["digest"], before);
     role.stop().await;
 }
@@ -416,15 +540,20 @@ async fn certificates_are_made_renewed_and_published() {
     .await;
     let authority = data("spoor-ca", "ca.crt").await;
     until("the authority beside the stack", async || {
-        let map = namespace.api::<ConfigMap>().get_opt("tracing-ca").await.unwrap();
+        let map = namespace
+            .api::<ConfigMap>()
+            .get_opt("tracing-ca")
+            .await
+            .unwrap();
         let text = map.and_then(|map| map.data?.remove("ca.crt"));
         text.map(String::into_bytes) == authority
     })
     .await;
     let first = data("spoor-doors-tls", "tls.crt").await;
-    until("another certificate after two thirds of its life", async || {
-        data("spoor-doors-tls", "tls.crt").await != first
-    })
+    until(
+        "another certificate after two thirds of its life",
+        async || data("spoor-doors-tls", "tls.crt").await != first,
+    )
     .await;
     assert_eq!(data("spoor-ca", "ca.crt").await, authority);
     role.stop().await;

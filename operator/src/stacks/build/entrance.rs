@@ -52,7 +52,10 @@ pub fn url(stack: &Stack) -> String {
 /// carries no port, so its port is everybody's.
 #[must_use]
 pub fn port(stack: &Stack) -> i32 {
-    let existing = [existing(stack, stack.route), existing(stack, route::other(stack.route))];
+    let existing = [
+        existing(stack, stack.route),
+        existing(stack, route::other(stack.route)),
+    ];
     existing
         .into_iter()
         .flatten()
@@ -75,7 +78,11 @@ pub fn existing(stack: &Stack, route: Route) -> Option<&Address> {
 pub fn service(stack: &Stack, leads: Leads, surroundings: &Surroundings) -> Service {
     let mut metadata = stack_metadata(stack, name(stack));
     let mut annotations = BTreeMap::from([(ROUTE.to_owned(), leads.to.as_str().to_owned())]);
-    annotations.extend(leads.since.map(|since| (SINCE.to_owned(), since.to_string())));
+    annotations.extend(
+        leads
+            .since
+            .map(|since| (SINCE.to_owned(), since.to_string())),
+    );
     metadata.annotations = Some(annotations);
     let spec = match existing(stack, leads.to) {
         Some(address) => ServiceSpec {
@@ -105,7 +112,10 @@ fn component(route: Route) -> Component {
 }
 
 fn ports(stack: &Stack) -> Vec<ServicePort> {
-    let mut ports = vec![("otlp-grpc", OTLP_GRPC, OTLP_GRPC), ("otlp-http", OTLP_HTTP, OTLP_HTTP)];
+    let mut ports = vec![
+        ("otlp-grpc", OTLP_GRPC, OTLP_GRPC),
+        ("otlp-http", OTLP_HTTP, OTLP_HTTP),
+    ];
     let own = port(stack);
     if own != OTLP_GRPC && own != OTLP_HTTP {
         ports.push(("otlp", own, OTLP_GRPC));

@@ -15,14 +15,18 @@ pub const CA_KEY: &str = "ca.crt";
 #[must_use]
 pub fn settings(stack: &Stack, surroundings: &Surroundings) -> ConfigMap {
     let doors = surroundings.doors.host();
-    let sampler = format!("endpoint=http://{doors}:5779,pollingIntervalMs=5000,initialSamplingRate=1");
+    let sampler =
+        format!("endpoint=http://{doors}:5779,pollingIntervalMs=5000,initialSamplingRate=1");
     let resource = format!("k8s.namespace.name={}", stack.namespace);
     let settings = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", entrance::url(stack)),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
         ("OTEL_RESOURCE_ATTRIBUTES", resource),
         ("OTEL_TRACES_EXPORTER", "otlp".to_owned()),
-        ("OTEL_TRACES_SAMPLER", "parentbased_jaeger_remote".to_owned()),
+        (
+            "OTEL_TRACES_SAMPLER",
+            "parentbased_jaeger_remote".to_owned(),
+        ),
         ("OTEL_TRACES_SAMPLER_ARG", sampler),
         ("SPOOR_CONTROL_ENDPOINT", format!("https://{doors}:5780")),
     ];

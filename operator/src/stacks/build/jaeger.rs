@@ -91,7 +91,10 @@ fn config_name(stack: &Stack, config: &str) -> String {
 fn config_map(stack: &Stack, config: &str) -> ConfigMap {
     ConfigMap {
         metadata: component_metadata(stack, Component::Jaeger, config_name(stack, config)),
-        data: Some(BTreeMap::from([(CONFIG_FILE.to_owned(), config.to_owned())])),
+        data: Some(BTreeMap::from([(
+            CONFIG_FILE.to_owned(),
+            config.to_owned(),
+        )])),
         immutable: Some(true),
         ..ConfigMap::default()
     }
@@ -185,12 +188,15 @@ fn container(
         ..
     } = needs;
     volumes.insert(0, pod::config_volume("config", config_name));
-    mounts.insert(0, VolumeMount {
-        name: "config".to_owned(),
-        mount_path: CONFIG_FOLDER.to_owned(),
-        read_only: Some(true),
-        ..VolumeMount::default()
-    });
+    mounts.insert(
+        0,
+        VolumeMount {
+            name: "config".to_owned(),
+            mount_path: CONFIG_FOLDER.to_owned(),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        },
+    );
     let default = match jaeger.storage {
         Storage::Memory { .. } => &IN_MEMORY,
         Storage::Badger { .. } | Storage::Outside { .. } => &STORED,

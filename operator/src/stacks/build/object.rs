@@ -58,9 +58,7 @@ impl Kind {
             }
             Self::Service => ApiResource::erase::<core::v1::Service>(&()),
             Self::NetworkPolicy => ApiResource::erase::<networking::v1::NetworkPolicy>(&()),
-            Self::PodDisruptionBudget => {
-                ApiResource::erase::<policy::v1::PodDisruptionBudget>(&())
-            }
+            Self::PodDisruptionBudget => ApiResource::erase::<policy::v1::PodDisruptionBudget>(&()),
             Self::Deployment => ApiResource::erase::<apps::v1::Deployment>(&()),
         }
     }

@@ -60,8 +60,7 @@ pub fn spec(
 /// The stack's resources; the defaults for what it names neither in `requests` nor in `limits`.
 #[must_use]
 pub fn resources(asked: &Resources, default: &DefaultResources) -> ResourceRequirements {
-    let named =
-        |name: &str| asked.requests.contains_key(name) || asked.limits.contains_key(name);
+    let named = |name: &str| asked.requests.contains_key(name) || asked.limits.contains_key(name);
     let merged = |asked: &BTreeMap<String, spoor_api::stack::Quantity>,
                   default: &[(&str, &str)]| {
         let default = default
@@ -179,8 +178,11 @@ fn tolerations(scheduling: &Scheduling) -> Option<Vec<Toleration>> {
 
 fn constraints(scheduling: &Scheduling) -> Option<Vec<TopologySpreadConstraint>> {
     let all = scheduling.topology_spread_constraints.iter();
-    Some(all.map(|constraint| as_written(&constraint.0)).collect::<Vec<_>>())
-        .filter(|all| !all.is_empty())
+    Some(
+        all.map(|constraint| as_written(&constraint.0))
+            .collect::<Vec<_>>(),
+    )
+    .filter(|all| !all.is_empty())
 }
 
 /// What validation has read as `T` already; nothing where it could not.

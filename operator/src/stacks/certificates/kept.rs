@@ -112,7 +112,15 @@ pub fn authority(
         .filter(|kept| kept.time(NOT_AFTER).is_some_and(|end| end > now))
         .and_then(|kept| certificates(&kept.certificate).next());
     let bundle = [issued.certificate.as_str(), before.unwrap_or_default()].concat();
-    Ok(write(name, &AUTHORITY, issued, bundle, BTreeMap::new(), now, life))
+    Ok(write(
+        name,
+        &AUTHORITY,
+        issued,
+        bundle,
+        BTreeMap::new(),
+        now,
+        life,
+    ))
 }
 
 /// The doors' certificate that holds at this time.
@@ -143,7 +151,15 @@ pub fn doors(
     let mut annotations = BTreeMap::from([(NAMES.to_owned(), joined)]);
     annotations.extend(signer.map(|signer| (SIGNED_BY.to_owned(), signer)));
     let certificate = issued.certificate.clone();
-    Ok(write(name, &DOORS, issued, certificate, annotations, now, life))
+    Ok(write(
+        name,
+        &DOORS,
+        issued,
+        certificate,
+        annotations,
+        now,
+        life,
+    ))
 }
 
 fn kept(name: &str, found: Option<&Secret>, form: &Form) -> Result<Option<Kept>, Foreign> {

@@ -65,7 +65,12 @@ fn shake_hands(authority: &str, server: &Decided, name: &str) -> Result<(), rust
 fn a_client_that_trusts_the_authority_accepts_the_doors_by_their_names_only() {
     let (authority, doors) = first(Timestamp::now());
     shake_hands(&authority.certificates, &doors, NAME).unwrap();
-    shake_hands(&authority.certificates, &doors, &format!("{NAME}.cluster.local")).unwrap();
+    shake_hands(
+        &authority.certificates,
+        &doors,
+        &format!("{NAME}.cluster.local"),
+    )
+    .unwrap();
     assert!(shake_hands(&authority.certificates, &doors, "elsewhere.spoor.svc").is_err());
     let (stranger, _) = first(Timestamp::now());
     assert!(shake_hands(&stranger.certificates, &doors, NAME).is_err());
@@ -77,7 +82,10 @@ fn nothing_is_written_until_two_thirds_of_the_life_are_over() {
     let (authority, doors) = first(now);
     let (ca, tls) = (authority.write.unwrap(), doors.write.unwrap());
     let life = Lives::default().doors;
-    for (age, is_due) in [(life / 2, false), (life / 3 * 2 + Duration::from_secs(1), true)] {
+    for (age, is_due) in [
+        (life / 2, false),
+        (life / 3 * 2 + Duration::from_secs(1), true),
+    ] {
         let now = later(now, age);
         let authority = kept::authority("ca", Some(&ca), now, Lives::default().authority).unwrap();
         assert!(authority.write.is_none());
@@ -102,7 +110,10 @@ fn a_new_authority_leaves_the_old_one_trusted_and_its_certificate_in_use() {
     assert!(new.certificates.contains(authority.certificates.trim()));
     let tls = doors.write.unwrap();
     let kept = kept::doors("doors", Some(&tls), &names(), &new, due, lives.doors).unwrap();
-    assert!(kept.write.is_none(), "clients may not know the new authority yet");
+    assert!(
+        kept.write.is_none(),
+        "clients may not know the new authority yet"
+    );
     // The one after the next forgets the first.
     let again = new.write.as_ref().unwrap();
     let third = later(due, lives.authority / 3 * 2);
@@ -130,11 +141,18 @@ fn an_empty_secret_is_filled_and_a_foreign_one_left_alone() {
     let now = Timestamp::now();
     let life = Lives::default().authority;
     let mut secret = Secret::default();
-    assert!(kept::authority("ca", Some(&secret), now, life).unwrap().write.is_some());
+    assert!(
+        kept::authority("ca", Some(&secret), now, life)
+            .unwrap()
+            .write
+            .is_some()
+    );
     let data = [("ca.crt", "theirs"), ("ca.key", "theirs")];
     let data = data.map(|(key, text)| (key.to_owned(), ByteString(text.as_bytes().to_vec())));
     secret.data = Some(data.into());
-    let refused = kept::authority("ca", Some(&secret), now, life).map(|_| ()).unwrap_err();
+    let refused = kept::authority("ca", Some(&secret), now, life)
+        .map(|_| ())
+        .unwrap_err();
     assert!(matches!(refused, DecideError::Foreign(_)));
     assert_eq!(
         refused.to_string(),

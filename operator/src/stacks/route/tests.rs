@@ -42,7 +42,10 @@ fn a_new_stack_leads_where_it_should_from_the_beginning() {
             since: None,
         };
         assert_eq!(progress.leads, leads);
-        assert_eq!((progress.collector, progress.traffic), (fate, Traffic::Settled));
+        assert_eq!(
+            (progress.collector, progress.traffic),
+            (fate, Traffic::Settled)
+        );
     }
 }
 
@@ -65,9 +68,20 @@ fn to_jaeger_the_collector_stays_until_all_that_it_took_is_through() {
     assert!(expected.contains(&left), "{left:?}");
 
     let seconds = i64::try_from(left.as_secs()).unwrap();
-    let before = next(&stack, &running(Route::Direct, Some(at(0))), at(seconds - 1));
-    assert_eq!((before.collector, before.route()), (Fate::Stay, Route::Collector));
-    let after = next(&stack, &running(Route::Direct, Some(at(0))), at(seconds + 1));
+    let before = next(
+        &stack,
+        &running(Route::Direct, Some(at(0))),
+        at(seconds - 1),
+    );
+    assert_eq!(
+        (before.collector, before.route()),
+        (Fate::Stay, Route::Collector)
+    );
+    let after = next(
+        &stack,
+        &running(Route::Direct, Some(at(0))),
+        at(seconds + 1),
+    );
     assert_eq!((after.collector, after.route()), (Fate::Go, Route::Direct));
 }
 
@@ -97,7 +111,10 @@ fn to_the_collector_traffic_waits_until_it_is_ready() {
     };
     let waiting = next(&stack, &starting, at(0));
     assert_eq!(waiting.leads.to, Route::Direct);
-    assert_eq!((waiting.collector, waiting.traffic), (Fate::Run, Traffic::Waiting));
+    assert_eq!(
+        (waiting.collector, waiting.traffic),
+        (Fate::Run, Traffic::Waiting)
+    );
     assert_eq!(waiting.route(), Route::Direct);
     let turned = next(&stack, &running(Route::Direct, None), at(7));
     let leads = Leads {
@@ -109,8 +126,15 @@ fn to_the_collector_traffic_waits_until_it_is_ready() {
 
 #[test]
 fn a_change_of_mind_on_the_way_turns_back_at_once() {
-    let back = next(&stack(json!({})), &running(Route::Direct, Some(at(0))), at(5));
-    assert_eq!((back.leads.to, back.leads.since), (Route::Collector, Some(at(5))));
+    let back = next(
+        &stack(json!({})),
+        &running(Route::Direct, Some(at(0))),
+        at(5),
+    );
+    assert_eq!(
+        (back.leads.to, back.leads.since),
+        (Route::Collector, Some(at(5)))
+    );
     assert_eq!(back.collector, Fate::Run);
 }
 

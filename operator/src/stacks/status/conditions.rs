@@ -43,8 +43,10 @@ pub(super) fn conditions(
             kind: kind.to_owned(),
             status: verdict.status,
             observed_generation: generation,
-            last_transition_time: before
-                .map_or_else(|| now.to_string(), |before| before.last_transition_time.clone()),
+            last_transition_time: before.map_or_else(
+                || now.to_string(),
+                |before| before.last_transition_time.clone(),
+            ),
             reason: verdict.reason.to_owned(),
             message: verdict.message,
         }

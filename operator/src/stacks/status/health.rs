@@ -71,7 +71,9 @@ impl Health {
         let name = |tier: &str| format!("{}-{tier}", stack.name);
         let (decide, tail) = part(name(DECIDE), Component::Decide).unwrap_or_default();
         Self {
-            jaeger: part(jaeger::name(stack), Component::Jaeger).unwrap_or_default().0,
+            jaeger: part(jaeger::name(stack), Component::Jaeger)
+                .unwrap_or_default()
+                .0,
             gather: part(name(GATHER), Component::Gather).unwrap_or_default().0,
             decide,
             tail,
@@ -86,28 +88,40 @@ pub fn live<'a>(
     name: &str,
     component: Component,
 ) -> Option<(&'a Deployment, Vec<Pod>)> {
-    let deployment = found.children.iter().find_map(|child| match &child.detail {
-        Detail::Deployment(deployment) if child.key.name == name => Some(&**deployment),
-        _ => None,
-    })?;
+    let deployment = found
+        .children
+        .iter()
+        .find_map(|child| match &child.detail {
+            Detail::Deployment(deployment) if child.key.name == name => Some(&**deployment),
+            _ => None,
+        })?;
     let pods = found.pods.iter().filter(|pod| is_of(pod, component));
     Some((deployment, pods.cloned().collect()))
 }
 
 fn is_available(deployment: &Deployment) -> bool {
     let status = deployment.status.as_ref();
-    status.and_then(|status| status.available_replicas).unwrap_or(0) > 0
+    status
+        .and_then(|status| status.available_replicas)
+        .unwrap_or(0)
+        > 0
 }
 
 fn all_ready(deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
     let status = deployment.status.as_ref();
     status.and_then(|status| status.ready_replicas).unwrap_or(0) >= wanted
 }
 
 /// Pods that can't start or that no node takes, and why.
 pub(super) fn failing(pods: &[Pod]) -> Vec<String> {
-    let staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let staying = pods
+        .iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let mut failing: Vec<String> = staying.filter_map(failure).collect();
     failing.sort();
     if failing.len() > MOST_PODS {
@@ -121,20 +135,29 @@ pub(super) fn failing(pods: &[Pod]) -> Vec<String> {
 fn failure(pod: &Pod) -> Option<String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let status = pod.status.as_ref()?;
-    let waiting = status.container_statuses.iter().flatten().find_map(|container| {
-        let waiting = container.state.as_ref()?.waiting.as_ref()?;
-        let reason = waiting.reason.as_deref()?;
-        let message = waiting.message.as_deref().unwrap_or_default();
-        FAILURES
-            .contains(&reason)
-            .then(|| format!("pod {name}: {reason} {message}").trim_end().to_owned())
-    });
+    let waiting = status
+        .container_statuses
+        .iter()
+        .flatten()
+        .find_map(|container| {
+            let waiting = container.state.as_ref()?.waiting.as_ref()?;
+            let reason = waiting.reason.as_deref()?;
+            let message = waiting.message.as_deref().unwrap_or_default();
+            FAILURES.contains(&reason).then(|| {
+                format!("pod {name}: {reason} {message}")
+                    .trim_end()
+                    .to_owned()
+            })
+        });
     waiting.or_else(|| {
         let conditions = status.conditions.iter().flatten();
-        let mut unscheduled = conditions.filter(|condition| {
-            condition.type_ == "PodScheduled" && condition.status == "False"
-        });
-        let message = unscheduled.next()?.message.as_deref().unwrap_or("no node takes it");
+        let mut unscheduled = conditions
+            .filter(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
+        let message = unscheduled
+            .next()?
+            .message
+            .as_deref()
+            .unwrap_or("no node takes it");
         Some(format!("pod {name}: {message}"))
     })
 }

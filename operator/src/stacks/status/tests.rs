@@ -118,10 +118,20 @@ impl Case {
 fn conditions_of(status: &TracingStackStatus) -> String {
     let line = |condition: &Condition| {
         let status = condition.status;
-        let Condition { kind, reason, message, .. } = condition;
+        let Condition {
+            kind,
+            reason,
+            message,
+            ..
+        } = condition;
         format!("{kind}={status:?} {reason}: {message}")
     };
-    status.conditions.iter().map(line).collect::<Vec<_>>().join("\n")
+    status
+        .conditions
+        .iter()
+        .map(line)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -213,7 +223,10 @@ fn of_what_goes_wrong() {
     let report = Report {
         problems: vec![
             problem("NameTaken", "Service shop/tracing-otlp is there already"),
-            problem("ApplyFailed", "can't apply ConfigMap shop/tracing-ca: forbidden"),
+            problem(
+                "ApplyFailed",
+                "can't apply ConfigMap shop/tracing-ca: forbidden",
+            ),
         ],
         ..Report::default()
     };
@@ -230,7 +243,10 @@ fn of_what_goes_wrong() {
     let unscheduled = json!({"type": "PodScheduled", "status": "False",
         "message": "0/1 nodes are available"});
     let pods = vec![
-        pod("tracing-jaeger-1", json!({"containerStatuses": [container]})),
+        pod(
+            "tracing-jaeger-1",
+            json!({"containerStatuses": [container]}),
+        ),
         pod("tracing-gather-1", json!({"conditions": [unscheduled]})),
         pod("tracing-decide-1", json!({"phase": "Running"})),
     ];

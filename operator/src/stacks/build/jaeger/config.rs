@@ -63,12 +63,11 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
         "exporters": {"jaeger_storage_exporter": {"trace_storage": "traces"}},
     });
     if let Some(url) = &jaeger.prometheus {
-        config["extensions"]["jaeger_storage"]["metric_backends"] =
-            json!({"metrics": {"prometheus": {
-                "endpoint": url.replace('$', "$$"),
-                "normalize_calls": true,
-                "normalize_duration": true,
-            }}});
+        config["extensions"]["jaeger_storage"]["metric_backends"] = json!({"metrics": {"prometheus": {
+            "endpoint": url.replace('$', "$$"),
+            "normalize_calls": true,
+            "normalize_duration": true,
+        }}});
         config["extensions"]["jaeger_query"]["storage"]["metrics"] = json!("metrics");
     }
     text::yaml(&config)

@@ -83,15 +83,25 @@ fn search(kind: &str, storage: &Search) -> Needs {
     let mut backend = Map::new();
     backend.insert("server_urls".to_owned(), json!(literals(&storage.urls)));
     if let Some(prefix) = &storage.index_prefix {
-        backend.insert("indices".to_owned(), json!({"index_prefix": literal(prefix)}));
+        backend.insert(
+            "indices".to_owned(),
+            json!({"index_prefix": literal(prefix)}),
+        );
     }
     if let Some(credentials) = &storage.credentials {
-        needs.env.push(from_secret(USERNAME, credentials, "username"));
-        needs.secret("credentials", credentials.as_str(), CREDENTIALS, &["password"]);
+        needs
+            .env
+            .push(from_secret(USERNAME, credentials, "username"));
+        needs.secret(
+            "credentials",
+            credentials.as_str(),
+            CREDENTIALS,
+            &["password"],
+        );
         backend.insert(
             "auth".to_owned(),
             json!({"basic": {
-                "username": format!("${{env:{USERNAME}}}"),
+                "username": text_of(USERNAME),
                 "password_file": format!("{CREDENTIALS}/password"),
                 "reload_interval": "10s",
             }}),
@@ -110,7 +120,10 @@ fn cassandra(storage: &Cassandra) -> Needs {
     connection.insert("servers".to_owned(), json!(literals(&storage.hosts)));
     connection.insert("local_dc".to_owned(), json!(literal(&storage.datacenter)));
     if let Some(credentials) = &storage.credentials {
-        connection.insert("auth".to_owned(), json!({"basic": needs.login(credentials)}));
+        connection.insert(
+            "auth".to_owned(),
+            json!({"basic": needs.login(credentials)}),
+        );
     }
     let tls = match &storage.tls {
         Some(tls) => needs.tls(tls),
@@ -135,7 +148,10 @@ fn clickhouse(storage: &ClickHouse) -> Needs {
     backend.insert("database".to_owned(), json!(literal(&storage.database)));
     backend.insert("create_schema".to_owned(), json!(true));
     if let Some(credentials) = &storage.credentials {
-        backend.insert("auth".to_owned(), json!({"basic": needs.login(credentials)}));
+        backend.insert(
+            "auth".to_owned(),
+            json!({"basic": needs.login(credentials)}),
+        );
     }
     if let Some(tls) = &storage.tls {
         backend.insert("tls".to_owned(), needs.tls(tls));
@@ -146,11 +162,13 @@ fn clickhouse(storage: &ClickHouse) -> Needs {
 
 impl Needs {
     fn login(&mut self, credentials: &ObjectName) -> Value {
-        self.env.push(from_secret(USERNAME, credentials, "username"));
-        self.env.push(from_secret(PASSWORD, credentials, "password"));
+        self.env
+            .push(from_secret(USERNAME, credentials, "username"));
+        self.env
+            .push(from_secret(PASSWORD, credentials, "password"));
         json!({
-            "username": format!("${{env:{USERNAME}}}"),
-            "password": format!("${{env:{PASSWORD}}}"),
+            "username": text_of(USERNAME),
+            "password": text_of(PASSWORD),
         })
     }
 
@@ -161,9 +179,20 @@ impl Needs {
             fields.insert("ca_file".to_owned(), json!(format!("{CA}/ca.crt")));
         }
         if let Some(secret) = &tls.certificate {
-            self.secret("certificate", secret.as_str(), CERTIFICATE, &["tls.crt", "tls.key"]);
-            fields.insert("cert_file".to_owned(), json!(format!("{CERTIFICATE}/tls.crt")));
-            fields.insert("key_file".to_owned(), json!(format!("{CERTIFICATE}/tls.key")));
+            self.secret(
+                "certificate",
+                secret.as_str(),
+                CERTIFICATE,
+                &["tls.crt", "tls.key"],
+            );
+            fields.insert(
+                "cert_file".to_owned(),
+                json!(format!("{CERTIFICATE}/tls.crt")),
+            );
+            fields.insert(
+                "key_file".to_owned(),
+                json!(format!("{CERTIFICATE}/tls.key")),
+            );
             fields.insert("reload_interval".to_owned(), json!("1m"));
         }
         if let Some(server) = &tls.server_name {
@@ -197,6 +226,12 @@ impl Needs {
     }
 }
 
+/// What a variable holds, as text. Alone it would be read as YAML, which makes a number of a
+/// password that is one; beside another, though empty, it stays text.
+fn text_of(variable: &str) -> String {
+    format!("${{env:{variable}}}${{env:STORAGE_NOTHING:-}}")
+}
+
 fn from_secret(variable: &str, credentials: &ObjectName, key: &str) -> EnvVar {
     EnvVar {
         name: variable.to_owned(),
@@ -218,5 +253,8 @@ fn literal(text: &str) -> String {
 }
 
 fn literals<T: ToString>(texts: &[T]) -> Vec<String> {
-    texts.iter().map(|text| literal(&text.to_string())).collect()
+    texts
+        .iter()
+        .map(|text| literal(&text.to_string()))
+        .collect()
 }
