@@ -104,3 +104,47 @@ pub async fn apply(client: Client, definitions: &[Value], manager: &str) -> Resu
 fn name(definition: &Value) -> Option<&str> {
     definition.get("metadata")?.get("name")?.as_str()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("crds.yaml");
+        fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn what_is_printed_is_what_is_applied() {
+        let (_folder, path) = file(&yaml().unwrap());
+        assert_eq!(read(&[path]).unwrap(), read(&[]).unwrap());
+        let names: Vec<_> = read(&[])
+            .unwrap()
+            .iter()
+            .map(|it| name(it).map(str::to_owned))
+            .collect();
+        assert_eq!(names.len(), 2);
+        assert!(
+            names
+                .iter()
+                .flatten()
+                .all(|name| name.ends_with(".spoor.dev"))
+        );
+    }
+
+    #[test]
+    fn only_definitions_are_applied() {
+        let (_folder, path) = file("---\n---\nkind: ConfigMap\nmetadata: {name: a}\n");
+        let error = read(&[path]).unwrap_err().to_string();
+        assert!(
+            error.ends_with("document 2 must be a CustomResourceDefinition with a name"),
+            "{error}"
+        );
+        let (_folder, path) = file("a: [");
+        assert!(matches!(read(&[path]), Err(CrdError::Parse(_, _))));
+    }
+}
