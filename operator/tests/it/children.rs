@@ -22,10 +22,10 @@ use crate::{
 
 const STACK: &str = "tracing";
 
-/// With its kind.
-type Names = BTreeMap<String, Value>;
+/// By kind and name.
+pub type Names = BTreeMap<String, Value>;
 
-async fn apply_stack(namespace: &Namespace<'_>, spec: Value) {
+pub async fn apply_stack(namespace: &Namespace<'_>, spec: Value) {
     let stack = json!({
         "apiVersion": "spoor.dev/v1alpha1",
         "kind": "TracingStack",
@@ -35,10 +35,19 @@ async fn apply_stack(namespace: &Namespace<'_>, spec: Value) {
     namespace.apply(stack).await.unwrap();
 }
 
-async fn stack(namespace: &Namespace<'_>) -> Value {
+pub async fn stack(namespace: &Namespace<'_>) -> Value {
     let client = namespace.client.clone();
     let stacks = Api::<DynamicObject>::namespaced_with(client, &namespace.name, &tracing_stacks());
     serde_json::to_value(stacks.get(STACK).await.unwrap()).unwrap()
+}
+
+pub async fn delete_stack(namespace: &Namespace<'_>) {
+    let client = namespace.client.clone();
+    let stacks = Api::<DynamicObject>::namespaced_with(client, &namespace.name, &tracing_stacks());
+    stacks
+        .delete(STACK, &DeleteParams::default())
+        .await
+        .unwrap();
 }
 
 /// Every object of the kinds that a stack consists of.
@@ -59,10 +68,11 @@ async fn children(namespace: &Namespace<'_>) -> Names {
         for object in api.list(&ListParams::default()).await.unwrap() {
             let name = object.metadata.name.clone().unwrap();
             if name.starts_with(STACK) {
-                names.insert(
-                    format!("{kind}/{name}"),
-                    serde_json::to_value(object).unwrap(),
-                );
+                let mut value = serde_json::to_value(object).unwrap();
+                // A list doesn't repeat them.
+                value["apiVersion"] = json!(resource.api_version);
+                value["kind"] = json!(kind);
+                names.insert(format!("{kind}/{name}"), value);
             }
         }
     }
@@ -70,7 +80,7 @@ async fn children(namespace: &Namespace<'_>) -> Names {
 }
 
 /// Waits until these are there; all that is there then.
-async fn complete(namespace: &Namespace<'_>) -> Names {
+pub async fn complete(namespace: &Namespace<'_>) -> Names {
     let needed = [
         "Deployment/tracing-jaeger",
         "Deployment/tracing-gather",

@@ -166,8 +166,13 @@ async fn nobody_speaks_for_another_instance() {
     let token = namespace.pod_token(&mine, AUDIENCE).await;
     let policies = Policies::start(&namespace).await;
 
-    // Its word for the name of its instance is not asked for: it stays a-0.
-    let (subscriber, plan) = subscribe(&policies, Some(&token), "a", "a-1")
+    let Err(refused) = subscribe(&policies, Some(&token), "a", "a-1").await else {
+        panic!("a-0 may say that it is a-1");
+    };
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+    assert_eq!(policies.count(REFUSED, "OtherInstance").await, 1);
+    // A name that is no pod's is not asked for either: what it says counts for a-0.
+    let (subscriber, plan) = subscribe(&policies, Some(&token), "a", "somebody")
         .await
         .unwrap();
     subscriber.acknowledge(&plan).await;

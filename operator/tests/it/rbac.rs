@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    apiserver::{self, Call, Namespace},
-    role::{Policies, chart, sampling_policy::SamplingPolicy},
+    apiserver::{self, Call, Namespace, eventually},
+    children,
+    role::{Policies, SOON, chart, replica::Release, sampling_policy::SamplingPolicy},
     subscriber::{Claim, Subscriber},
 };
 
@@ -48,12 +49,11 @@ async fn live(namespace: &Namespace<'_>) {
     let door = policies.doors().await.stream;
     let ca = &policies.certificate.ca_pem;
     policy.becomes("Accepted").await;
-    let (mut subscriber, plan) =
-        crate::apiserver::eventually("a stream", crate::role::SOON, async || {
-            let stream = Subscriber::subscribe(door, ca, claim.clone()).await;
-            stream.map_err(|status| format!("{status:?}"))
-        })
-        .await;
+    let (mut subscriber, plan) = eventually("a stream", SOON, async || {
+        let stream = Subscriber::subscribe(door, ca, claim.clone()).await;
+        stream.map_err(|status| format!("{status:?}"))
+    })
+    .await;
     subscriber.acknowledge(&plan).await;
     subscriber.report(&plan, 1_000, 10).await;
     policy.becomes("Converged").await;
@@ -64,6 +64,75 @@ async fn live(namespace: &Namespace<'_>) {
     policies.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_role_stacks_may_do_what_it_does_and_no_more() {
+    let test = "the_role_stacks_may_do_what_it_does_and_no_more";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-rbac").await;
+    let Some(rendered) = helm(test, &namespace) else {
+        return;
+    };
+    let release = Release::new(&namespace, "stacks").await;
+    let mark = server.mark();
+    let replica = release.start("stacks-0");
+    // Of every kind that a stack can have something.
+    let spec = json!({
+        "jaeger": {"storage": {"badger": {"size": "1Gi"}}},
+        "collector": {"replicas": 2},
+    });
+    children::apply_stack(&namespace, spec.clone()).await;
+    let first = children::complete(&namespace).await;
+    // Whoever edits one is overruled, and an earlier stack's objects go before the next one's
+    // come: here nobody else collects them.
+    for child in first.values() {
+        let edit = json!({
+            "apiVersion": child["apiVersion"],
+            "kind": child["kind"],
+            "metadata": {
+                "name": child["metadata"]["name"],
+                "labels": {"app.kubernetes.io/instance": "edited"},
+            },
+        });
+        let edited = server.apply(edit, Some(&namespace.name), "somebody").await;
+        edited.unwrap();
+    }
+    children::complete(&namespace).await;
+    children::delete_stack(&namespace).await;
+    children::apply_stack(&namespace, spec).await;
+    eventually("the next stack's own objects", SOON * 4, async || {
+        let uid = children::stack(&namespace).await["metadata"]["uid"].clone();
+        let there = children::complete(&namespace).await;
+        let old = there
+            .iter()
+            .find(|(_, child)| child["metadata"]["ownerReferences"][0]["uid"] != uid);
+        match (old, there.len() >= first.len()) {
+            (None, true) => Ok(()),
+            (old, _) => Err(format!(
+                "{:?}, {} of {}; {}",
+                old.map(|(name, _)| name),
+                there.len(),
+                first.len(),
+                replica.process.last_words()
+            )),
+        }
+    })
+    .await;
+    replica.process.terminate();
+    eventually("it has ended", SOON, async || {
+        match replica.process.is_running() {
+            false => Ok(()),
+            true => Err(replica.process.last_words()),
+        }
+    })
+    .await;
+
+    let account = chart::account_name(&namespace.name, "stacks");
+    let calls = server.calls_of(&namespace.name, &account, mark);
+    compare(&calls, &granted(&rendered, &account));
+}
+
 /// Nothing refused, nothing granted that was not used.
 fn compare(calls: &[Call], granted: &BTreeSet<Right>) {
     let refused: Vec<_> = calls.iter().filter(|call| call.code == 403).collect();
@@ -71,22 +140,22 @@ fn compare(calls: &[Call], granted: &BTreeSet<Right>) {
         refused.is_empty(),
         "missing from the chart's roles: {refused:#?}"
     );
-    let used: BTreeSet<Right> = calls
-        .iter()
-        .filter(|call| !call.resource.is_empty())
-        .map(|call| {
-            (
-                call.group.clone(),
-                call.resource_of_rule(),
-                call.verb.clone(),
-            )
-        })
-        .collect();
+    let resources = calls.iter().filter(|call| !call.resource.is_empty());
+    let used: BTreeSet<Right> = resources.flat_map(rights).collect();
     let unneeded: Vec<_> = granted.difference(&used).collect();
     assert!(
         unneeded.is_empty(),
         "granted and never used: {unneeded:?}; used: {used:?}"
     );
+}
+
+/// What a request needs to be granted.
+fn rights(call: &Call) -> impl Iterator<Item = Right> {
+    // What is applied and isn't there yet is created, and takes both verbs.
+    let creates = call.verb == "patch" && call.code == 201;
+    let verbs = [Some(call.verb.as_str()), creates.then_some("create")];
+    let right = |verb: &str| (call.group.clone(), call.resource_of_rule(), verb.to_owned());
+    verbs.into_iter().flatten().map(right)
 }
 
 /// What the rendered roles grant to this account.

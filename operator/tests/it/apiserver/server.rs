@@ -109,8 +109,9 @@ impl ApiServer {
             "--endpoint-reconciler-type=none".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
-            // It would refuse pods until a controller, which isn't there, made their account.
-            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            // Both wait for controllers that aren't here: one for a pod's account to be made, one
+            // for a claim to be let go.
+            "--disable-admission-plugins=ServiceAccount,StorageObjectInUseProtection".to_owned(),
             format!("--client-ca-file={}", file("ca.crt")),
             format!("--tls-cert-file={}", file("server.crt")),
             format!("--tls-private-key-file={}", file("server.key")),
