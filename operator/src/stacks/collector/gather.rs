@@ -124,9 +124,12 @@ pub(super) fn config(gather: &Gather<'_>) -> Value {
 /// Queue and retries belong to each peer's own exporter: those of the whole would send again what
 /// another peer has already.
 fn spreader(gather: &Gather<'_>) -> Value {
+    let mut sender = Value::Object(sender(gather.memory));
+    // What waits here comes later than the rest of its trace.
+    sender["sending_queue"]["batch"]["flush_timeout"] = json!("50ms");
     json!({
         "routing_key": "traceID",
-        "protocol": {"otlp": sender(gather.memory)},
+        "protocol": {"otlp": sender},
         "resolver": {"dns": {
             "hostname": gather.peers,
             "port": ports::PEERS.to_string(),

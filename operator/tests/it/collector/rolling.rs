@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rstest::rstest;
 use spoor_operator::stacks::collector::exporter::{Exporter, Reading};
 use spoor_policy::{Probability, TailTable};
 
@@ -128,24 +129,35 @@ async fn looked_at(tiers: &Tiers) -> Exporter {
     Reading::of(&tiers.decide.metrics().await).since(&earlier)
 }
 
-/// Prints what docs/tail-rules.md says; takes six minutes.
+/// What docs/tail-rules.md says, printed: `-- --ignored --nocapture --test-threads 1 limits_of`.
+#[rstest]
+#[case::six_changes("{}", 60, 1500, 6)]
+#[case::six_changes_with_two_gathering_pods("{replicas: 2}", 60, 1500, 6)]
+#[case::traces_of_three_seconds("{}", 30, 3000, 0)]
+#[case::traces_of_three_seconds_and_six_changes("{}", 60, 3000, 6)]
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn limits_of_tail_rules() {
-    let Some(program) = super::program("limits_of_tail_rules") else {
+#[ignore = "a measurement of a minute"]
+async fn limits_of_changes(
+    #[case] collector: &str,
+    #[case] seconds: u64,
+    #[case] spread: u64,
+    #[case] changes: usize,
+) {
+    let Some(program) = super::program("limits_of_changes") else {
         return;
     };
-    let one = || started(&program, "{}");
-    let changed = under_changes(one().await, load(200, 60, 1500), 6).await;
-    eprintln!("six changes of rules: {changed}");
-    let two = started(&program, "{replicas: 2}").await;
-    let changed = under_changes(two, load(200, 60, 1500), 6).await;
-    eprintln!("six changes of rules, two gathering pods: {changed}");
-    let wide = under_changes(one().await, load(200, 30, 3000), 0).await;
-    eprintln!("traces of 3 s, no change: {wide}");
-    let wide = under_changes(one().await, load(200, 60, 3000), 6).await;
-    eprintln!("traces of 3 s, six changes of rules: {wide}");
-    let mut tiers = one().await;
+    let tiers = started(&program, collector).await;
+    let fate = under_changes(tiers, load(200, seconds, spread), changes).await;
+    eprintln!("{changes} changes, traces of {spread} ms, {collector}: {fate}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of a minute"]
+async fn limits_of_a_kill() {
+    let Some(program) = super::program("limits_of_a_kill") else {
+        return;
+    };
+    let mut tiers = started(&program, "{}").await;
     let to = addresses(&tiers);
     let sending = tokio::spawn(async move { send(load(200, 30, 1500), &to).await });
     tokio::time::sleep(Duration::from_secs(15)).await;
@@ -153,7 +165,15 @@ async fn limits_of_tail_rules() {
     let sent = sending.await.unwrap();
     let killed = finished(tiers, &sent).await;
     eprintln!("the deciding pod killed: {killed}");
-    let mut tiers = one().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of a minute"]
+async fn limits_of_an_outage() {
+    let Some(program) = super::program("limits_of_an_outage") else {
+        return;
+    };
+    let mut tiers = started(&program, "{}").await;
     tiers.sink.refuse(true);
     let sent = send(load(200, 10, 1500), &addresses(&tiers)).await;
     tiers.change_rules(&rules()[1]).await;
