@@ -1,6 +1,5 @@
 //! Step 6: what became of a stack, for people and for the role `policies`.
 
-mod conditions;
 mod health;
 #[cfg(test)]
 mod tests;
@@ -10,11 +9,10 @@ use k8s_openapi::api::core::v1::Pod;
 use spoor_api::{
     FieldError,
     stack::{Collector, Jaeger, Route, Stack},
-    status::{Condition, ConditionStatus},
+    status::{Condition, ConditionStatus, Verdict, conditions},
     tracing_stack::{StackEndpoints, TailInForce, TracingStackStatus},
 };
 
-use self::conditions::{Verdict, conditions};
 pub use self::health::{Health, live};
 use super::{
     apply::{Problem, Report},
@@ -26,9 +24,6 @@ use super::{
 
 /// The reason of `Progressing` while traffic moves from one route to the other.
 pub const MOVING_TRAFFIC: &str = "MovingTraffic";
-
-/// The most letters of a condition's message.
-const MAX_MESSAGE: usize = 4096;
 
 /// What is known of a stack after it was looked after.
 #[derive(Debug)]
@@ -96,7 +91,7 @@ impl Findings<'_> {
                 "takes spans and answers for traces",
             )
         } else {
-            let message = format!("{} has no pod that is ready", missing.join(", nor "));
+            let message = format!("no pod is ready of {}", missing.join(" and "));
             Verdict::new(ConditionStatus::False, "NotReady", message)
         }
     }
