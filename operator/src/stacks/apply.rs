@@ -33,6 +33,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// What somebody else had changed and is now as it should be: the object, and who.
     pub repaired: Vec<String>,
+    /// Deployments that are different since: what is known of their pods is of before.
+    pub rolled: Vec<String>,
     /// Whether an object of an earlier stack of this name is still to go.
     pub is_waiting: bool,
 }
@@ -63,11 +65,19 @@ pub async fn apply(applier: &Applier, stack: &Seen, found: &Found, wanted: Wante
             continue;
         }
         let title = object.to_string();
+        let has_pods = object.kind == Kind::Deployment;
         let manifest = owned(object, stack);
-        match applier
+        let applied = applier
             .apply(&manifest, live.map(|child| &child.live))
-            .await
+            .await;
+        if has_pods
+            && applied
+                .as_ref()
+                .is_ok_and(|applied| *applied != Applied::Unchanged)
         {
+            report.rolled.push(title.clone());
+        }
+        match applied {
             Ok(Applied::Repaired) => {
                 let by = live.and_then(|child| child.changed_by.as_deref());
                 let by = by.map(|by| format!(" by {by}")).unwrap_or_default();

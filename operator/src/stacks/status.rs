@@ -134,6 +134,10 @@ impl Findings<'_> {
         if let Some(waiting) = self.waiting {
             return is_true("RollingOut", waiting.to_string());
         }
+        if !self.report.rolled.is_empty() {
+            let message = format!("has just applied {}", self.report.rolled.join(" and "));
+            return is_true("RollingOut", message);
+        }
         let rolling: Vec<_> = self.parts().filter(|(_, part)| !part.is_complete).collect();
         if self.report.is_waiting {
             let message = "waits until what an earlier stack of this name left is gone";

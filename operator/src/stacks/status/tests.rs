@@ -215,6 +215,21 @@ fn tail_rules_are_those_in_force_until_the_next_are() {
 }
 
 #[test]
+fn what_was_just_applied_is_not_settled_though_it_was_before() {
+    let report = Report {
+        rolled: vec!["Deployment tracing-jaeger".to_owned()],
+        ..Report::default()
+    };
+    let case = Case {
+        report,
+        ..Case::default()
+    };
+    let said = conditions_of(&case.status());
+    let rolling = "Progressing=True RollingOut: has just applied Deployment tracing-jaeger";
+    assert!(said.contains(rolling), "{said}");
+}
+
+#[test]
 fn of_what_goes_wrong() {
     let problem = |reason, message: &str| Problem {
         reason,
