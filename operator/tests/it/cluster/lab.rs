@@ -24,6 +24,10 @@ pub const RELEASE: &str = "spoor";
 pub const STACK: &str = "tracing";
 /// The instances of service-a that most tests need.
 pub const SERVICE_A_PODS: usize = 3;
+/// Jaeger must forget nothing while a test counts.
+pub const MAX_TRACES: u32 = 200_000;
+/// What that takes.
+pub const JAEGER_MEMORY: &str = "3Gi";
 /// For an installation, or a rollout with its drains.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -145,7 +149,7 @@ impl Lab {
         ])
         .await;
         pods::delete_generators(self).await;
-        stack::patch(&stack::as_installed()).await;
+        stack::reset().await;
         stack::without_tail_rules(self).await;
         self.settled().await;
     }
@@ -173,8 +177,8 @@ pub fn image_tag() -> String {
 pub fn for_tests() -> Vec<String> {
     vec![
         format!("applications.ab.serviceA.replicas={SERVICE_A_PODS}"),
-        "stack.spec.jaeger.storage.memory.maxTraces=200000".to_owned(),
-        "stack.spec.jaeger.resources.limits.memory=3Gi".to_owned(),
+        format!("stack.spec.jaeger.storage.memory.maxTraces={MAX_TRACES}"),
+        format!("stack.spec.jaeger.resources.limits.memory={JAEGER_MEMORY}"),
     ]
 }
 

@@ -3,10 +3,14 @@
 use std::{fs, time::Duration};
 
 use super::{
-    command::{in_repository, kubectl},
+    command::{in_repository, kubectl, kubectl_given},
     lab::{Lab, NAMESPACE},
     objects, policies, stack,
 };
+
+/// What a sample asks its reader to create.
+const VENDOR: &str = r#"{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vendor"},
+    "stringData": {"VENDOR_TOKEN": "none"}}"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_sample_of_a_policy_is_programmed() {
@@ -32,6 +36,7 @@ async fn each_sample_of_a_stack_is_taken() {
     let Some(lab) = Lab::installed("samples of stacks").await else {
         return;
     };
+    kubectl_given(VENDOR, &["apply", "--namespace", NAMESPACE, "-f", "-"]).await;
     for (file, documents) in samples("TracingStack") {
         let path = in_repository(&format!("k8s/samples/{file}"));
         let here = ["--namespace", NAMESPACE, "-f", &path];
@@ -47,12 +52,10 @@ async fn each_sample_of_a_stack_is_taken() {
             available(&lab, name).await;
         }
         lab.say(format_args!("{file}: {documents:?} available"));
-        let own = documents.iter().all(|name| name != super::lab::STACK);
-        if own {
-            kubectl(&[&["delete"], &here[..]].concat()).await;
-        }
-        stack::patch(&stack::as_installed()).await;
+        stack::reset().await;
+        stack::settled(&lab).await;
     }
+    kubectl(&["delete", "secret", "vendor", "--namespace", NAMESPACE]).await;
 }
 
 async fn available(lab: &Lab, name: &str) {

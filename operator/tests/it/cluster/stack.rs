@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     command::kubectl,
-    lab::{Lab, NAMESPACE, PATIENCE, STACK},
+    lab::{self, Lab, NAMESPACE, PATIENCE, STACK},
     objects,
 };
 use crate::apiserver::eventually;
@@ -16,9 +16,34 @@ pub async fn patch(spec: &Value) {
     kubectl(&[&kind[..], &["--type", "merge", "--patch", &patch]].concat()).await;
 }
 
-/// The part of the specification that tests change, as the chart has it.
-pub fn as_installed() -> Value {
-    json!({"route": "Collector", "collector": {"replicas": null}})
+/// Gives the stack back the specification with which the tests installed it, and removes others.
+pub async fn reset() {
+    let here = ["--namespace", NAMESPACE];
+    let names = kubectl(&[&["get", "tracingstacks", "--output", "name"], &here[..]].concat()).await;
+    for name in names
+        .lines()
+        .filter(|name| !name.ends_with(&format!("/{STACK}")))
+    {
+        kubectl(&[&["delete", name], &here[..]].concat()).await;
+    }
+    let spec = json!({
+        "route": "Collector",
+        "jaeger": {
+            "storage": {"memory": {"maxTraces": lab::MAX_TRACES}},
+            "resources": {"limits": {"memory": lab::JAEGER_MEMORY}},
+        },
+    });
+    let replace = json!([{"op": "replace", "path": "/spec", "value": spec}]).to_string();
+    let patch = [
+        "patch",
+        "tracingstack",
+        STACK,
+        "--type",
+        "json",
+        "--patch",
+        &replace,
+    ];
+    kubectl(&[&patch, &here[..]].concat()).await;
 }
 
 /// The stack as it is.
