@@ -8,13 +8,13 @@
 # without BuildKit runs all stages down to its target.
 ARG PROGRAM=spoor
 
-FROM gcr.io/distroless/cc-debian12:nonroot AS spoor
+FROM gcr.io/distroless/cc-debian12:nonroot AS for-spoor
 ENTRYPOINT ["/usr/local/bin/spoor"]
 
-FROM gcr.io/distroless/cc-debian12:nonroot AS spoor-operator
+FROM gcr.io/distroless/cc-debian12:nonroot AS for-spoor-operator
 ENTRYPOINT ["/usr/local/bin/spoor-operator"]
 
-FROM ${PROGRAM} AS prebuilt
+FROM for-${PROGRAM} AS prebuilt
 ARG PROGRAM=spoor
 COPY ${PROGRAM} /usr/local/bin/
 # A number, so that the kubelet can see that it is not root.
@@ -31,7 +31,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
  && strip -o /programs/spoor target/release/spoor \
  && strip -o /programs/spoor-operator target/release/spoor-operator
 
-FROM ${PROGRAM} AS built
+FROM for-${PROGRAM} AS built
 ARG PROGRAM=spoor
 COPY --from=builder /programs/${PROGRAM} /usr/local/bin/
 USER 65532:65532

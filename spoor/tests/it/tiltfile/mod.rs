@@ -110,7 +110,10 @@ fn every_object_of_the_chart_is_in_one_resource() {
         claimed.extend(objects.into_iter().map(str::to_owned));
         let workload = resource.text("workload");
         if !workload.is_empty() {
-            claimed.push(format!("{workload}:deployment"));
+            claimed.push(format!(
+                "{workload}:{}",
+                kind_of_workload(&declared, workload)
+            ));
         }
     }
     let known: BTreeSet<String> = claimed.iter().cloned().collect();
@@ -327,6 +330,19 @@ fn resources(declared: &Declared) -> BTreeMap<String, &Call> {
 
 fn is_automatic(resource: &Call) -> bool {
     !resource.is("auto_init", false)
+}
+
+/// Deployments, and what is declared to have pods, are resources by themselves.
+fn kind_of_workload(declared: &Declared, name: &str) -> String {
+    let made_known = declared.calls("k8s_kind");
+    let made_known = made_known.iter().map(|call| call.text("kind"));
+    let kinds: Vec<&str> = made_known.chain(["Deployment"]).collect();
+    let objects = objects(declared);
+    let found = objects
+        .iter()
+        .find(|object| kinds.contains(&kind(object)) && self::name(object) == name);
+    let found = found.unwrap_or_else(|| panic!("no workload {name}"));
+    kind(found).to_lowercase()
 }
 
 /// The objects that are applied.
