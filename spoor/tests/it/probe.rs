@@ -28,7 +28,7 @@ async fn probe(lab: &Lab, options: &[&str]) -> crate::lab::Ended {
     let traces = lab.url("traces");
     let mut probe = command();
     probe
-        .args(["probe", "--url", &edge, "--traces-url", &traces])
+        .args(["probe", "--url", &edge, "--traces-url", traces])
         .args(options);
     run(&mut probe, "").await
 }

@@ -36,7 +36,7 @@ async fn a_policy_changes_the_rate_of_running_services_and_proves_it() {
     assert_eq!(clients["expected"], SERVICE_A_PODS, "{clients}");
     assert_eq!(clients["current"], SERVICE_A_PODS, "{clients}");
     assert_eq!(policy["status"]["effective"][0]["strategy"], "1%");
-    rate_is(&lab, "1%", Duration::from_secs(60)).await;
+    rate_is(&lab, "1%", Duration::from_secs(45)).await;
     table_shows_it(&lab).await;
 
     let patched = Instant::now();

@@ -19,7 +19,7 @@ const WINDOW: Duration = Duration::from_secs(3);
 /// More traces than start in a window.
 const LIMIT: usize = 20_000;
 /// Longer than a trace waits on its way: gathering, deciding, a retry.
-const QUIET: Duration = Duration::from_secs(16);
+const QUIET: Duration = Duration::from_secs(12);
 
 /// A trace, as far as the tests look into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

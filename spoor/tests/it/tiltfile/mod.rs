@@ -289,7 +289,7 @@ fn check_kubectl(declared: &Declared, words: &[&str]) {
         if let Some(name) = word.strip_prefix("tracingstack/") {
             let stacks = objects(declared);
             let stack = stacks.iter().find(|object| kind(object) == "TracingStack");
-            assert_eq!(stack.map(|stack| self::name(stack)), Some(name));
+            assert_eq!(stack.map(self::name), Some(name));
         }
     }
     if let ["set", "env", deployment, variable] = words {
