@@ -67,6 +67,8 @@ impl Release {
             ("SPOOR_WATCH_NAMESPACE", self.namespace.clone()),
             ("SPOOR_POD_NAME", pod.to_owned()),
             ("SPOOR_OPS_LISTEN", ops.to_string()),
+            // As the chart has it.
+            ("MALLOC_ARENA_MAX", "1".to_owned()),
             ("SPOOR_DOORS_SERVICE", "spoor-policies".to_owned()),
             ("SPOOR_LISTEN_HTTP", self.doors.http.to_string()),
             ("SPOOR_LISTEN_GRPC", self.doors.grpc.to_string()),
