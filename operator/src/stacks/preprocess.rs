@@ -44,7 +44,8 @@ pub fn preprocess(seen: &Seen, policies: &[Policy], now: Timestamp) -> Asked {
     }
 }
 
-/// Reads a sampling policy. What is wrong with one is the role `policies`' to say.
+/// Reads a sampling policy that has tail rules: head and tail are resolved apart, so the others
+/// change nothing of a stack. What is wrong with one is the role `policies`' to say.
 #[must_use]
 pub fn policy(object: DynamicObject) -> Option<Policy> {
     let key = Key::of(&object);
@@ -59,6 +60,7 @@ pub fn policy(object: DynamicObject) -> Option<Policy> {
     SamplingPolicy::new(metadata(&key), spec)
         .validate(created.unwrap_or(Timestamp::UNIX_EPOCH))
         .ok()
+        .filter(|policy| policy.tail().is_some())
 }
 
 fn metadata(key: &Key) -> Metadata {
