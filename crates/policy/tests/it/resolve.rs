@@ -290,8 +290,14 @@ fn a_digest_of_tail_rules_outlives_processes() {
         resolved(specs).tail.digest(&namespace).to_string()
     };
     let spec = Spec::new("p").at("a", &["x"]).otherwise("10%");
-    assert_eq!(digest(&[spec.clone()]), "6d346b535e6d9bcf4cd310a7e56b1171");
-    assert_eq!(digest(&[spec.clone().percent(5)]), digest(&[spec.clone()]));
+    assert_eq!(
+        digest(std::slice::from_ref(&spec)),
+        "6d346b535e6d9bcf4cd310a7e56b1171"
+    );
+    assert_eq!(
+        digest(&[spec.clone().percent(5)]),
+        digest(std::slice::from_ref(&spec))
+    );
     assert_eq!(
         digest(&[]),
         digest(&[spec.clone().tail_only().namespace("other")])
@@ -307,6 +313,10 @@ fn a_digest_of_tail_rules_outlives_processes() {
         vec![spec.clone(), Spec::new("q").otherwise("10%")],
     ];
     for other in &others {
-        assert_ne!(digest(other), digest(&[spec.clone()]), "{other:?}");
+        assert_ne!(
+            digest(other),
+            digest(std::slice::from_ref(&spec)),
+            "{other:?}"
+        );
     }
 }
