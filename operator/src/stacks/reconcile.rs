@@ -177,6 +177,7 @@ impl Reconciler {
                     // Neither tier moves until that is known.
                     plan.decide = false;
                     plan.gather = false;
+                    plan.waiting = Some(Waiting::ExporterUnknown);
                     again_in = Some(after);
                 }
             }

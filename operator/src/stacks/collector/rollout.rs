@@ -63,6 +63,8 @@ pub enum Waiting {
     DecideChanges,
     /// There is no deciding pod that gathering ones could hand over to.
     DecideUnavailable,
+    /// Whether the deciding pod can send what it keeps to Jaeger isn't known yet.
+    ExporterUnknown,
     /// The deciding pod can't send what it keeps to Jaeger.
     ExporterFails,
 }
@@ -76,6 +78,9 @@ impl fmt::Display for Waiting {
             }
             Self::DecideChanges => "the next change waits until the deciding pod is replaced",
             Self::DecideUnavailable => "gathering pods wait for a deciding pod that is ready",
+            Self::ExporterUnknown => {
+                "the deciding Collector is changed once it is known to send what it holds"
+            }
             Self::ExporterFails => {
                 "new tail rules wait: the Collector can't send to Jaeger and would lose what it holds"
             }
