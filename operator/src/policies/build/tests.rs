@@ -128,7 +128,7 @@ fn a_status_is_no_longer_than_the_api_server_takes() {
     assert_eq!(status.effective.len(), MAX_PLACES);
     let accepted = &status.conditions[0].message;
     assert!(
-        accepted.ends_with("leaves 64 more places out"),
+        accepted.ends_with("status.effective lists 256 of 320 places"),
         "{accepted}"
     );
 }
