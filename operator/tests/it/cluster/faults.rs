@@ -25,11 +25,15 @@ async fn an_operator_killed_in_the_middle_of_a_change_ends_it_after_all() {
 
     for rate in ["20%", "100%"] {
         let changed = Instant::now();
-        policies::apply("service-a", &head(rate)).await;
-        for role in ["stacks", "policies"] {
-            let role = operator(role);
-            assert_eq!(pods::kill(&lab, &role).await, 1, "{role}");
-        }
+        let wanted = head(rate);
+        // At once: nobody knows how far the change gets.
+        let (stacks, policies) = (operator("stacks"), operator("policies"));
+        let ((), stacks, policies) = tokio::join!(
+            policies::apply("service-a", &wanted),
+            pods::kill(&lab, &stacks),
+            pods::kill(&lab, &policies)
+        );
+        assert_eq!((stacks, policies), (1, 1));
         let (policy, took) = policies::converged(&lab, "service-a", changed).await;
         lab.say(format_args!(
             "{rate}: in force {:.1} s after it was applied and the operator killed",
