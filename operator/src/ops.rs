@@ -10,9 +10,25 @@ use axum::{
     routing::get,
 };
 use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+
+use crate::serve::{Port, Speaks};
+
+/// Probes and scrapers are few.
+const MOST_CONNECTIONS: usize = 64;
 
 /// Says why a role is not ready, if it isn't.
 pub type Readiness = Arc<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
+
+/// The port, with the three paths.
+pub fn port(listener: TcpListener, registry: Registry, readiness: Readiness) -> Port {
+    Port {
+        listener,
+        router: router(registry, readiness),
+        speaks: Speaks::Http,
+        most_connections: MOST_CONNECTIONS,
+    }
+}
 
 /// The three paths. It is healthy as long as it answers.
 pub fn router(registry: Registry, readiness: Readiness) -> Router {

@@ -4,6 +4,8 @@ use std::{fmt, net::SocketAddr, str::FromStr};
 
 use tracing_subscriber::EnvFilter;
 
+use crate::lease::{Candidate, Timing};
+
 /// How lines of the log look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -30,7 +32,20 @@ pub struct Role {
     /// The Lease by which the role's replicas find their leader.
     pub lease: String,
     /// How long that holds.
-    pub timing: crate::lease::Timing,
+    pub timing: Timing,
+}
+
+impl Role {
+    /// Itself as one who would lead.
+    #[must_use]
+    pub fn candidate(&self) -> Candidate {
+        Candidate {
+            namespace: self.namespace.clone(),
+            name: self.lease.clone(),
+            identity: self.identity.clone(),
+            timing: self.timing,
+        }
+    }
 }
 
 /// Settings that can't be used.
@@ -175,7 +190,7 @@ impl RoleArguments {
             watch_namespace,
             ops: ops?,
             lease,
-            timing: crate::lease::Timing::default(),
+            timing: Timing::default(),
         })
     }
 }

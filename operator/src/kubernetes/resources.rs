@@ -1,7 +1,10 @@
 //! Spoor's own resources, as the client addresses them.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::core::{ApiResource, GroupVersionKind};
-use spoor_api::{GROUP, VERSION};
+use spoor_api::{API_VERSION, GROUP, Metadata, VERSION};
+
+use super::watch::Key;
 
 /// `SamplingPolicy`.
 #[must_use]
@@ -13,6 +16,28 @@ pub fn sampling_policies() -> ApiResource {
 #[must_use]
 pub fn tracing_stacks() -> ApiResource {
     resource("TracingStack", "tracingstacks")
+}
+
+/// What events call one of them.
+#[must_use]
+pub fn reference(kind: &str, key: &Key, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(API_VERSION.to_owned()),
+        kind: Some(kind.to_owned()),
+        namespace: Some(key.namespace.clone()),
+        name: Some(key.name.clone()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+/// What it says of itself in the form that people write.
+#[must_use]
+pub fn metadata(key: &Key) -> Metadata {
+    Metadata {
+        namespace: Some(key.namespace.clone()),
+        ..Metadata::named(&key.name)
+    }
 }
 
 fn resource(kind: &str, plural: &str) -> ApiResource {

@@ -105,6 +105,17 @@ pub fn stand(
     (leadership, election.run(stop))
 }
 
+/// Waits until this candidate has led and does no more, and names who does.
+pub async fn deposed(mut leadership: watch::Receiver<Leadership>) -> String {
+    let is_deposed = |leadership: &Leadership| matches!(leadership, Leadership::Deposed { .. });
+    if let Ok(deposed) = leadership.wait_for(is_deposed).await
+        && let Leadership::Deposed { by } = &*deposed
+    {
+        return by.clone();
+    }
+    std::future::pending().await
+}
+
 struct Election {
     api: Api<Lease>,
     candidate: Arc<Candidate>,

@@ -36,9 +36,9 @@ pub use tokens::AUDIENCE;
 
 use crate::{
     kubernetes::{apply::Applier, events::Events, watch::Watches},
-    lease::{self, Candidate, Leadership},
+    lease::{self, Leadership},
     ops,
-    serve::{self, BindError, Port, Speaks},
+    serve::{self, BindError, Port},
 };
 use certificate::Certificate;
 use dereference::Sources;
@@ -51,8 +51,6 @@ use tokens::Tokens;
 
 /// The field manager of statuses, and who tells events.
 const MANAGER: &str = "spoor-policies";
-/// Probes and scrapers are few.
-const MOST_OPERATORS: usize = 64;
 
 /// Why the role ended.
 #[derive(Debug, thiserror::Error)]
@@ -129,12 +127,7 @@ pub async fn start(
     let acceptor = certificate.acceptor()?;
     let mut registry = Registry::default();
     let replica = Replica::new(client, settings, certificate, &mut registry, stop);
-    let port = Port {
-        listener,
-        router: ops::router(registry, replica.readiness(doors.clone())),
-        speaks: Speaks::Http,
-        most_connections: MOST_OPERATORS,
-    };
+    let port = ops::port(listener, registry, replica.readiness(doors.clone()));
     let ended = tokio::spawn(replica.run(port, acceptor, opened));
     Ok(Running { ops, doors, ended })
 }
@@ -181,13 +174,7 @@ impl Replica {
         let pod = settings.role.pod.clone();
         let (events, telling) = Events::new(client.clone(), MANAGER, pod, stop.clone());
         tasks.spawn(telling);
-        let candidate = Candidate {
-            namespace: settings.role.namespace.clone(),
-            name: settings.role.lease.clone(),
-            identity: settings.role.identity.clone(),
-            timing: settings.role.timing,
-        };
-        let (leadership, election) = lease::stand(client, candidate, stop.clone());
+        let (leadership, election) = lease::stand(client, settings.role.candidate(), stop.clone());
         tasks.spawn(election);
         let files = (settings.certificate.clone(), settings.key.clone());
         tasks.spawn(certificate.clone().follow(files.0, files.1, stop.clone()));
@@ -234,7 +221,7 @@ impl Replica {
         let ops = tokio::spawn(ops.serve(doors::GRACE, self.stop.clone()));
         let result = tokio::select! {
             result = self.serve(acceptor, &opened) => result,
-            by = self.deposed() => Err(Error::Deposed { by }),
+            by = lease::deposed(self.leader.leadership.clone()) => Err(Error::Deposed { by }),
             () = self.stop.cancelled() => Ok(()),
         };
         self.stop.cancel();
@@ -267,16 +254,5 @@ impl Replica {
         let statuses = Statuses::new(applier, events, self.settings.observe);
         tokio::join!(leader.keep_resolving(expiry), leader.keep_writing(statuses));
         Ok(())
-    }
-
-    async fn deposed(&self) -> String {
-        let mut leadership = self.leader.leadership.clone();
-        let is_deposed = |leadership: &Leadership| matches!(leadership, Leadership::Deposed { .. });
-        if let Ok(deposed) = leadership.wait_for(is_deposed).await
-            && let Leadership::Deposed { by } = &*deposed
-        {
-            return by.clone();
-        }
-        std::future::pending().await
     }
 }

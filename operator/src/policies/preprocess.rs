@@ -39,14 +39,11 @@ pub(super) struct Stack {
 
 /// Reads a policy; none if it is about to go.
 pub(super) fn policy(object: DynamicObject) -> Option<Found> {
+    let key = Key::of(&object);
     let DynamicObject { metadata, data, .. } = object;
     if metadata.deletion_timestamp.is_some() {
         return None;
     }
-    let key = Key {
-        namespace: metadata.namespace.unwrap_or_default(),
-        name: metadata.name.unwrap_or_default(),
-    };
     let created = metadata.creation_timestamp.map(|time| time.0);
     let spec = data.get("spec").unwrap_or(&Value::Null);
     let policy = validate(&key, spec, created.unwrap_or(Timestamp::UNIX_EPOCH));

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use spoor_api::{FieldError, Metadata, SamplingPolicy, SamplingPolicySpec, read::MAX_ERRORS};
+use spoor_api::{FieldError, SamplingPolicy, SamplingPolicySpec, read::MAX_ERRORS};
 use spoor_policy::Policy;
 
-use crate::kubernetes::watch::Key;
+use crate::kubernetes::{resources::metadata, watch::Key};
 
 /// Checks a policy's specification. Most of what can be wrong the API server has refused already.
 ///
@@ -15,11 +15,7 @@ use crate::kubernetes::watch::Key;
 pub(super) fn validate(key: &Key, spec: &Value, created: Timestamp) -> Result<Policy, Vec<String>> {
     let spec =
         SamplingPolicySpec::deserialize(spec).map_err(|error| vec![format!("spec: {error}")])?;
-    let metadata = Metadata {
-        namespace: Some(key.namespace.clone()),
-        ..Metadata::named(&key.name)
-    };
-    SamplingPolicy::new(metadata, spec)
+    SamplingPolicy::new(metadata(key), spec)
         .validate(created)
         .map_err(|errors| said(&errors))
 }

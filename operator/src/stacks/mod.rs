@@ -36,15 +36,13 @@ pub use self::{
 };
 use crate::{
     kubernetes::{apply::Applier, events::Events, watch::Watches},
-    lease::{self, Candidate, Leadership},
+    lease::{self, Leadership},
     ops,
-    serve::{self, BindError, Port, Speaks},
+    serve::{self, BindError, Port},
 };
 
 /// The field manager of all that the role writes, and who tells events.
 const MANAGER: &str = "spoor-stacks";
-/// Probes and scrapers are few.
-const MOST_OPERATORS: usize = 64;
 /// For answers that are under way when the role ends.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -113,12 +111,7 @@ pub async fn start(
     let stop = stop.child_token();
     let mut registry = Registry::default();
     let replica = Replica::new(client, settings, &mut registry, stop)?;
-    let port = Port {
-        listener,
-        router: ops::router(registry, replica.readiness()),
-        speaks: Speaks::Http,
-        most_connections: MOST_OPERATORS,
-    };
+    let port = ops::port(listener, registry, replica.readiness());
     let ended = tokio::spawn(replica.run(port));
     Ok(Running { ops, ended })
 }
@@ -152,13 +145,7 @@ impl Replica {
         tasks.spawn(telling);
         let names = settings.doors.names(&settings.cluster_domain);
         let keeper = Keeper::new(client.clone(), &role.namespace, names, settings.lives);
-        let candidate = Candidate {
-            namespace: role.namespace.clone(),
-            name: role.lease.clone(),
-            identity: role.identity.clone(),
-            timing: role.timing,
-        };
-        let (leadership, election) = lease::stand(client, candidate, stop.clone());
+        let (leadership, election) = lease::stand(client, role.candidate(), stop.clone());
         tasks.spawn(election);
         let leader = Leader {
             reconciler: Arc::new(Reconciler {
@@ -209,7 +196,7 @@ impl Replica {
         );
         let result = tokio::select! {
             () = lead => Ok(()),
-            by = deposed(self.leadership.clone()) => Err(Error::Deposed { by }),
+            by = lease::deposed(self.leadership.clone()) => Err(Error::Deposed { by }),
             () = self.stop.cancelled() => Ok(()),
         };
         self.stop.cancel();
@@ -233,14 +220,4 @@ async fn lead(
     }
     watches.complete().await;
     tokio::join!(keeper.run(leadership), leader.run());
-}
-
-async fn deposed(mut leadership: watch::Receiver<Leadership>) -> String {
-    let is_deposed = |leadership: &Leadership| matches!(leadership, Leadership::Deposed { .. });
-    if let Ok(deposed) = leadership.wait_for(is_deposed).await
-        && let Leadership::Deposed { by } = &*deposed
-    {
-        return by.clone();
-    }
-    std::future::pending().await
 }

@@ -5,13 +5,13 @@ use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
 use spoor_api::{
-    Metadata, SamplingPolicy, SamplingPolicySpec, TracingStack,
+    SamplingPolicy, SamplingPolicySpec, TracingStack,
     tracing_stack::{TracingStackSpec, TracingStackStatus},
 };
 use spoor_policy::{Policy, TailTable, resolve};
 
 use super::dereference::Seen;
-use crate::kubernetes::watch::Key;
+use crate::kubernetes::{resources::metadata, watch::Key};
 
 /// What a stack asks for, as far as it can be read.
 #[derive(Clone, Debug)]
@@ -61,11 +61,4 @@ pub fn policy(object: DynamicObject) -> Option<Policy> {
         .validate(created.unwrap_or(Timestamp::UNIX_EPOCH))
         .ok()
         .filter(|policy| policy.tail().is_some())
-}
-
-fn metadata(key: &Key) -> Metadata {
-    Metadata {
-        namespace: Some(key.namespace.clone()),
-        ..Metadata::named(&key.name)
-    }
 }

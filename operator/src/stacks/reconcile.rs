@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
 use spoor_api::{
-    API_VERSION, TracingStack,
+    TracingStack,
     stack::{Route, Stack},
     status::{Condition, ConditionStatus},
     tracing_stack::TracingStackStatus,
@@ -29,7 +28,7 @@ use super::{
 use crate::kubernetes::{
     apply::{Applier, ApplyError},
     events::{Event, Events},
-    resources,
+    resources::{self, reference},
 };
 
 /// After a failure that may pass.
@@ -263,14 +262,7 @@ impl Reconciler {
         note: String,
     ) {
         self.events.tell(Event {
-            regarding: ObjectReference {
-                api_version: Some(API_VERSION.to_owned()),
-                kind: Some(TracingStack::KIND.to_owned()),
-                name: Some(seen.key.name.clone()),
-                namespace: Some(seen.key.namespace.clone()),
-                uid: Some(seen.uid.clone()),
-                ..ObjectReference::default()
-            },
+            regarding: reference(TracingStack::KIND, &seen.key, &seen.uid),
             is_warning,
             reason,
             action,

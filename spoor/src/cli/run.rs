@@ -35,8 +35,7 @@ pub enum RunService {
 
 impl RunService {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let shutdown = CancellationToken::new();
-        tokio::spawn(cancel_when_told(shutdown.clone(), signals::told_to_end()?));
+        let shutdown = signals::cancelled_when_told()?;
         if std::env::var_os(SUPERVISED).is_some() {
             end_with_the_lab(shutdown.clone())?;
         }
@@ -85,11 +84,6 @@ impl RunService {
 
 fn failed<E: Error + Send + Sync + 'static>(outcome: Result<(), E>) -> anyhow::Result<()> {
     Ok(outcome?)
-}
-
-async fn cancel_when_told(shutdown: CancellationToken, told: impl Future<Output = ()>) {
-    told.await;
-    shutdown.cancel();
 }
 
 /// The lab holds the other end of standard input for as long as it lives.

@@ -10,7 +10,6 @@ use std::{num::NonZeroU32, process::ExitCode, time::Duration};
 use clap::Args;
 use spoor_policy::{Probability, ServiceName};
 use spoor_telemetry::Settings;
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::out::{say, show};
 use crate::cli::{Invalid, Output};
@@ -69,13 +68,7 @@ impl GenerateArgs {
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let settings = Settings::from_env()
             .map_err(|errors| Invalid(errors.iter().map(ToString::to_string).collect()))?;
-        let stop = CancellationToken::new();
-        let told = crate::cli::told_to_end()?;
-        let on_signal = stop.clone();
-        tokio::spawn(async move {
-            told.await;
-            on_signal.cancel();
-        });
+        let stop = crate::cli::cancelled_when_told()?;
         let summary = send::send(&self.generation(), &settings, self.grace, stop).await?;
         match self.output {
             Output::Json => say!("{}", serde_json::to_string(&summary)?),

@@ -8,7 +8,6 @@ use std::{num::NonZeroUsize, process::ExitCode, time::Duration};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio_util::sync::CancellationToken;
 
 pub use drive::{Load, LoadError, Pace, drive};
 
@@ -60,13 +59,7 @@ impl LoadArgs {
     /// [`LoadError`] when the address is no HTTP address or nobody listens there.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let load = self.load();
-        let stop = CancellationToken::new();
-        let told = crate::cli::told_to_end()?;
-        let on_signal = stop.clone();
-        tokio::spawn(async move {
-            told.await;
-            on_signal.cancel();
-        });
+        let stop = crate::cli::cancelled_when_told()?;
         let bar = progress_bar(&load);
         let summary = drive(&load, |done| bar.set_position(done), stop).await;
         bar.finish_and_clear();

@@ -1,13 +1,15 @@
 //! The events that a change of conditions is worth.
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use spoor_api::{
-    API_VERSION, SamplingPolicy, SamplingPolicyStatus,
+    SamplingPolicy, SamplingPolicyStatus,
     status::{Condition, ConditionStatus},
 };
 
 use super::due::condition;
-use crate::{kubernetes::events::Event, policies::preprocess::Found};
+use crate::{
+    kubernetes::{events::Event, resources::reference},
+    policies::preprocess::Found,
+};
 
 /// What people should know: that it was accepted or isn't any more, that everybody has it, that
 /// somebody refused it, that its tail rules can't be had.
@@ -44,7 +46,7 @@ pub(super) fn events(
             _ => true,
         };
         Some(Event {
-            regarding: reference(found),
+            regarding: reference(SamplingPolicy::KIND, &found.key, &found.uid),
             is_warning,
             reason: is.reason.clone(),
             action: "Resolve",
@@ -63,16 +65,5 @@ fn note(status: &SamplingPolicyStatus, condition: &Condition) -> String {
             summary.strategy, condition.message
         ),
         None => condition.message.clone(),
-    }
-}
-
-fn reference(found: &Found) -> ObjectReference {
-    ObjectReference {
-        api_version: Some(API_VERSION.to_owned()),
-        kind: Some(SamplingPolicy::KIND.to_owned()),
-        namespace: Some(found.key.namespace.clone()),
-        name: Some(found.key.name.clone()),
-        uid: Some(found.uid.clone()),
-        ..ObjectReference::default()
     }
 }
