@@ -12,7 +12,6 @@ use kube::{
 use parking_lot::Mutex;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{CallError, DEADLINE, watch::Key, within};
 pub use fingerprint::Fingerprint;
@@ -263,8 +262,13 @@ impl Applier {
         &self,
         resource: &ApiResource,
         key: &Key,
-        status: Value,
+        status: &impl Serialize,
     ) -> Result<DynamicObject, ApplyError> {
+        let status = serde_json::to_value(status).map_err(|source| ApplyError::Encode {
+            kind: format!("the status of {}", resource.kind),
+            key: key.clone(),
+            source,
+        })?;
         let mut object = DynamicObject::new(&key.name, resource);
         object.data = serde_json::json!({ "status": status });
         let parameters = PatchParams::apply(self.manager).force();

@@ -1,7 +1,10 @@
-//! Spoor's own resources, as the client addresses them.
+//! Spoor's own resources, as the client and events address them.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::{
+    Api, Client, Resource,
+    core::{ApiResource, DynamicResourceScope, GroupVersionKind},
+};
 use spoor_api::{API_VERSION, GROUP, Metadata, VERSION};
 
 use super::watch::Key;
@@ -16,6 +19,18 @@ pub fn sampling_policies() -> ApiResource {
 #[must_use]
 pub fn tracing_stacks() -> ApiResource {
     resource("TracingStack", "tracingstacks")
+}
+
+/// Objects of one namespace, or of all.
+#[must_use]
+pub fn api<K>(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
 }
 
 /// What events call one of them.

@@ -13,9 +13,6 @@ use spoor_status::{Findings, TailRules};
 
 use super::{dereference::Snapshot, preprocess::Found, preprocess::Stack};
 
-/// The most places that a status lists in each of its two lists.
-const MAX_PLACES: usize = 256;
-
 /// A service in a namespace.
 pub(super) type Service = (Namespace, ServiceName);
 
@@ -112,26 +109,8 @@ impl Built {
             previous,
             now,
         };
-        Some(bounded(findings.status()))
+        Some(findings.status())
     }
-}
-
-/// What the API server takes: a policy may decide at thousands of places.
-fn bounded(mut status: SamplingPolicyStatus) -> SamplingPolicyStatus {
-    let places = [status.effective.len(), status.overridden.len()];
-    let left_out: usize = places
-        .iter()
-        .map(|places| places.saturating_sub(MAX_PLACES))
-        .sum();
-    status.effective.truncate(MAX_PLACES);
-    status.overridden.truncate(MAX_PLACES);
-    let mut conditions = status.conditions.iter_mut();
-    let accepted = conditions.find(|condition| condition.kind == Condition::ACCEPTED);
-    if let (Some(accepted), 1..) = (accepted, left_out) {
-        let more = format!("; the status leaves {left_out} more places out");
-        accepted.message.push_str(&more);
-    }
-    status
 }
 
 /// How far each namespace's tail rules have come.

@@ -1,19 +1,15 @@
 //! What there is in the cluster: policies, pods and stacks, as the watches see them.
 
-use std::{fmt::Debug, sync::Arc};
+use std::sync::Arc;
 
-use kube::{
-    Api, Client, Resource,
-    core::{ApiResource, DynamicObject, DynamicResourceScope},
-    runtime::watcher::Config,
-};
+use kube::{Client, core::DynamicObject, runtime::watcher::Config};
 
 use super::{
     pods::{self, Pod},
     preprocess::{self, Found, Stack},
 };
 use crate::kubernetes::{
-    resources,
+    resources::{self, api},
     watch::{Watched, Watches},
 };
 
@@ -60,15 +56,5 @@ impl Sources {
             pods: self.pods.all(),
             stacks: self.stacks.all(),
         }
-    }
-}
-
-fn api<K>(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
-where
-    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope> + Debug,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
-        None => Api::all_with(client.clone(), resource),
     }
 }

@@ -232,12 +232,7 @@ async fn write(
     due: &Due,
 ) -> Result<Written, ApplyError> {
     let key = &due.found.key;
-    let status = serde_json::to_value(&due.wanted).map_err(|source| ApplyError::Encode {
-        kind: resource.kind.clone(),
-        key: key.clone(),
-        source,
-    })?;
-    let after = applier.apply_status(resource, key, status).await?;
+    let after = applier.apply_status(resource, key, &due.wanted).await?;
     Ok(Written {
         wanted: due.wanted.clone(),
         became: after.data.get("status").and_then(preprocess::status),

@@ -20,8 +20,6 @@ use crate::kubernetes::apply::{Applied, Applier, ApplyError, Manifest};
 pub struct Wanted {
     /// To be applied, in this order.
     pub apply: Vec<Object>,
-    /// To be left as it is, if it is there.
-    pub leave: HashSet<(Kind, String)>,
     /// Parts of the stack whose objects are all left as they are.
     pub leave_components: Vec<&'static str>,
 }
@@ -51,7 +49,7 @@ pub struct Problem {
 /// Applies and prunes.
 pub async fn apply(applier: &Applier, stack: &Seen, found: &Found, wanted: Wanted) -> Report {
     let mut report = Report::default();
-    let mut names: HashSet<(Kind, String)> = wanted.leave.clone();
+    let mut names: HashSet<(Kind, String)> = HashSet::new();
     for object in wanted.apply {
         let live = found
             .children

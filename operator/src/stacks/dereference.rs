@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, Client,
-    core::{ApiResource, DynamicObject},
-    runtime::watcher::Config,
-};
+use kube::{Client, core::DynamicObject, runtime::watcher::Config};
 use serde_json::Value;
 use spoor_policy::Policy;
 
@@ -16,7 +12,7 @@ use super::{
     preprocess,
 };
 use crate::kubernetes::{
-    resources,
+    resources::{self, api},
     watch::{Key, Watched, Watches},
 };
 
@@ -60,14 +56,8 @@ impl Cluster {
     /// Follows one namespace, or all.
     #[must_use]
     pub fn watch(watches: &Watches, client: &Client, namespace: Option<&str>) -> Self {
-        let api = |resource: ApiResource| -> Api<DynamicObject> {
-            match namespace {
-                Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-                None => Api::all_with(client.clone(), &resource),
-            }
-        };
-        let stacks = api(resources::tracing_stacks());
-        let policies = api(resources::sampling_policies());
+        let stacks = api(client, namespace, &resources::tracing_stacks());
+        let policies = api(client, namespace, &resources::sampling_policies());
         Self {
             stacks: watches.start("tracingstacks", stacks, Config::default(), seen),
             policies: watches.start(

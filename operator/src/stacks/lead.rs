@@ -79,8 +79,8 @@ impl Leader {
         is_failing: &mut HashMap<Key, bool>,
     ) -> Duration {
         let stacks = self.reconciler.cluster.stacks();
-        is_failing.retain(|key, _| stacks.iter().any(|stack| stack.key == *key));
         let is_there = |key: &Key| stacks.iter().any(|stack| stack.key == *key);
+        is_failing.retain(|key, _| is_there(key));
         self.reconciler.readings.keep_only(is_there);
         self.metrics
             .stacks

@@ -46,14 +46,6 @@ pub struct Reconciler {
     pub readings: Readings,
 }
 
-/// What the Collector's tiers may do now.
-#[derive(Debug, Default)]
-struct Turn {
-    plan: Plan,
-    waiting: Option<Waiting>,
-    again_in: Option<Duration>,
-}
-
 impl Reconciler {
     /// Brings the cluster to what a stack asks for, and says what became of it. Gives the time
     /// after which to do so again though nothing has changed.
@@ -96,10 +88,10 @@ impl Reconciler {
             needs_collector,
             &asked.tail,
         );
-        let turn = self
-            .turn(&stack, seen, &found, built.tiers.as_ref(), now)
+        let plan = self
+            .plan(&stack, seen, &found, built.tiers.as_ref(), now)
             .await;
-        let wanted = wanted(built, &turn.plan, progress.collector);
+        let wanted = wanted(built, &plan, progress.collector);
         let report = apply::apply(&self.applier, seen, &found, wanted).await;
         let status = Findings {
             stack: &stack,
@@ -107,7 +99,7 @@ impl Reconciler {
             previous: &asked.status,
             health: &health,
             progress: &progress,
-            waiting: turn.waiting,
+            waiting: plan.waiting,
             report: &report,
             doors: &surroundings.doors,
             pods: &found.pods,
@@ -126,29 +118,29 @@ impl Reconciler {
             let left = end.duration_since(now);
             Duration::try_from(left).unwrap_or_default()
         });
-        Ok([retry, moving, turn.again_in, expiry]
+        Ok([retry, moving, plan.again_in, expiry]
             .into_iter()
             .flatten()
             .min())
     }
 
     /// What the Collector's tiers may do now.
-    async fn turn(
+    async fn plan(
         &self,
         stack: &Stack,
         seen: &Seen,
         found: &Found,
         tiers: Option<&Tiers>,
         now: Timestamp,
-    ) -> Turn {
+    ) -> Plan {
         let Some(tiers) = tiers else {
-            return Turn::default();
+            return Plan::default();
         };
         let name = |tier: &str| format!("{}-{tier}", stack.name);
         let gather = status::live(found, &name(GATHER), Component::Gather);
         let decide = status::live(found, &name(DECIDE), Component::Decide);
-        let observed = |exporter| {
-            let plan = Observed {
+        let plan_with = |exporter| {
+            let observed = Observed {
                 gather: gather
                     .as_ref()
                     .map(|(workload, pods)| Live { workload, pods }),
@@ -157,13 +149,12 @@ impl Reconciler {
                     .map(|(workload, pods)| Live { workload, pods }),
                 exporter,
             };
-            collector::rollout::plan(&plan, &tiers.collector, now)
+            collector::rollout::plan(&observed, &tiers.collector, now)
         };
-        let mut plan = observed(collector::exporter::Exporter::Unknown);
+        let mut plan = plan_with(collector::exporter::Exporter::Unknown);
         let is_outdated = decide.as_ref().is_some_and(|(workload, _)| {
             spec_hash(workload) != spec_hash(&tiers.collector.decide.workload)
         });
-        let mut again_in = None;
         if plan.decide && is_outdated {
             let pods = decide.as_ref().map(|(_, pods)| pods.as_slice());
             match self
@@ -171,21 +162,17 @@ impl Reconciler {
                 .look(&seen.key, pods.unwrap_or_default())
                 .await
             {
-                Look::Known(exporter) => plan = observed(exporter),
+                Look::Known(exporter) => plan = plan_with(exporter),
                 Look::Again(after) => {
                     // Neither tier moves until that is known.
                     plan.decide = false;
                     plan.gather = false;
                     plan.waiting = Some(Waiting::ExporterUnknown);
-                    again_in = Some(after);
+                    plan.again_in = [plan.again_in, Some(after)].into_iter().flatten().min();
                 }
             }
         }
-        Turn {
-            waiting: plan.waiting,
-            again_in: [plan.again_in, again_in].into_iter().flatten().min(),
-            plan,
-        }
+        plan
     }
 
     /// Writes a status that says something else, with an event for what people should know.
@@ -198,15 +185,13 @@ impl Reconciler {
         if status == previous {
             return Ok(());
         }
-        // Its types are lists and texts: there is nothing that JSON can't say.
-        let value = serde_json::to_value(status).unwrap_or_default();
         let resource = resources::tracing_stacks();
         self.applier
-            .apply_status(&resource, &seen.key, value)
+            .apply_status(&resource, &seen.key, status)
             .await?;
         for condition in &status.conditions {
-            let before = previous.conditions.iter();
-            let before = before.clone().find(|before| before.kind == condition.kind);
+            let mut before = previous.conditions.iter();
+            let before = before.find(|before| before.kind == condition.kind);
             let is_new = before.is_none_or(|before| {
                 (before.status, &before.reason) != (condition.status, &condition.reason)
             });

@@ -125,7 +125,7 @@ fn a_status_is_no_longer_than_the_api_server_takes() {
     let snapshot = snapshot(vec![found.clone()], vec![]);
     let built = Built::new(Inputs::of(&snapshot, &BTreeSet::new()), &[], NOW);
     let status = status(&built, &found);
-    assert_eq!(status.effective.len(), MAX_PLACES);
+    assert_eq!(status.effective.len(), 256);
     let accepted = &status.conditions[0].message;
     assert!(
         accepted.ends_with("status.effective lists 256 of 320 places"),
