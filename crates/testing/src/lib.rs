@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod infrastructure;
+pub mod ports;
 mod running;
 mod spans;
 

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -78,11 +77,10 @@ struct Ports {
 }
 
 impl Ports {
-    /// Free now. All are held until all are known, so that no two are the same.
+    /// Free now.
     fn anywhere() -> Self {
-        let held = [(); 6].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
         let [grpc, http, query, query_grpc, health, metrics] =
-            held.each_ref().map(|it| it.local_addr().unwrap().port());
+            spoor_testing::ports::free().map(|it| it.port());
         Self {
             grpc,
             http,

@@ -74,13 +74,6 @@ fn publish(control: &Control, probability: &str) {
     control.publish(resolve(&policies, now));
 }
 
-fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
-
 fn run(service: &str, listen: SocketAddr, plane: SocketAddr, more: &[(&str, String)]) -> Child {
     command()
         .args(["run", service])
@@ -96,8 +89,8 @@ fn run(service: &str, listen: SocketAddr, plane: SocketAddr, more: &[(&str, Stri
 
 #[tokio::test]
 async fn no_request_fails_and_no_rate_changes_while_it_is_away() {
-    let plane = Plane::start("127.0.0.1:0".parse().unwrap(), "0%").await;
-    let (a, b) = (free_port(), free_port());
+    let [plane, a, b] = spoor_testing::ports::free();
+    let plane = Plane::start(plane, "0%").await;
     let _service_b = run("service-b", b, plane.address, &[]);
     let to_b = [("SPOOR_SERVICE_B_URL", format!("http://{b}"))];
     let _service_a = run("service-a", a, plane.address, &to_b);

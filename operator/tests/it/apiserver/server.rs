@@ -1,5 +1,4 @@
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -32,7 +31,7 @@ impl ApiServer {
             .unwrap()
             .keep();
         let certificates = Certificates::write(&folder);
-        let [port, etcd_port, peer_port] = free_ports();
+        let [port, etcd_port, peer_port] = spoor_testing::ports::free().map(|it| it.port());
         let etcd = etcd(&assets, &folder, etcd_port, peer_port);
         let this = Self {
             assets,
@@ -146,12 +145,6 @@ fn etcd(assets: &Assets, folder: &Path, port: u16, peer_port: u16) -> Process {
         &[],
         folder.join("etcd.log"),
     )
-}
-
-/// All bound at once, so that they differ.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 const AUDIT_POLICY: &str = r#"{

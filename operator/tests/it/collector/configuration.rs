@@ -1,6 +1,6 @@
 //! A tier's configuration, moved from a pod to this host.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use spoor_operator::stacks::collector::Tier;
@@ -19,18 +19,14 @@ pub struct Listening {
 impl Listening {
     /// On ports that are free now.
     pub fn anywhere() -> Self {
-        // All are held until all are known, so that no two are the same.
-        let held: Vec<TcpListener> = (0..6)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
-            .collect();
-        let address = |at: usize| held[at].local_addr().unwrap();
+        let [grpc, http, peers, health, own_metrics, span_metrics] = spoor_testing::ports::free();
         Self {
-            grpc: address(0),
-            http: address(1),
-            peers: address(2),
-            health: address(3),
-            own_metrics: address(4),
-            span_metrics: address(5),
+            grpc,
+            http,
+            peers,
+            health,
+            own_metrics,
+            span_metrics,
         }
     }
 }

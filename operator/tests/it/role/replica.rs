@@ -1,7 +1,7 @@
 //! A replica as a process of its own, to be killed.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -41,7 +41,7 @@ impl Release {
         let account = chart::account_name(&namespace.name, role);
         let token = namespace.account_token(&account).await;
         let folder = tempfile::tempdir().unwrap();
-        let [http, grpc, stream, metrics] = free_addresses();
+        let [http, grpc, stream, metrics] = spoor_testing::ports::free();
         Self {
             doors: Doors {
                 http,
@@ -59,7 +59,7 @@ impl Release {
 
     /// Starts one of this name.
     pub fn start(&self, pod: &str) -> Replica {
-        let [ops] = free_addresses();
+        let [ops] = spoor_testing::ports::free();
         let text = |path: &Path| path.display().to_string();
         let environment = [
             ("KUBECONFIG", text(&self.kubeconfig)),
@@ -100,10 +100,4 @@ impl Replica {
             Err(error) => Err(format!("{error:?}\n{}", self.process.last_words())),
         }
     }
-}
-
-/// All bound at once, so that they differ.
-fn free_addresses<const N: usize>() -> [SocketAddr; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap())
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::{
         fs::{MetadataExt, chown},
         process::CommandExt,
@@ -46,11 +45,7 @@ impl Postgres {
             Ok(status) => assert!(status.success(), "initdb: {status}"),
             Err(error) => return absent(&error.to_string()),
         }
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let [port] = spoor_testing::ports::free().map(|it| it.port());
         let server = command("postgres", &folder)
             .args(["-h", "127.0.0.1", "-k", "", "-F", "-p", &port.to_string()])
             .spawn()
