@@ -2,6 +2,7 @@
 
 mod connections;
 mod ports;
+mod program;
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -15,6 +16,7 @@ use tonic_health::ServingStatus;
 use crate::Telemetry;
 
 pub use ports::Ports;
+pub use program::{Bound, Listen, Program, run};
 
 /// What requests in flight are given at a shutdown, beyond any deadline of their own.
 pub const GRACE: Duration = Duration::from_secs(15);

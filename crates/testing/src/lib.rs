@@ -7,5 +7,5 @@ pub mod ports;
 mod running;
 mod spans;
 
-pub use running::{Running, addresses, args, args_at, json, nowhere};
+pub use running::{Running, args, args_at, json, nowhere};
 pub use spans::{Spans, one};

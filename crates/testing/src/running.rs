@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use clap::Parser;
 use reqwest::Response;
 use serde_json::Value;
-use spoor_telemetry::serve::Ports;
+use spoor_telemetry::{
+    Telemetry,
+    serve::{Bound, Program},
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -25,12 +28,6 @@ pub fn args<A: clap::Args>(flags: &[&str]) -> A {
 /// A service's arguments, with ports of one's own.
 pub fn args_at<A: clap::Args>(flags: &[&str]) -> A {
     Cli::parse_from([&"service"].into_iter().chain(flags)).args
-}
-
-/// The service's address, and its operators'.
-#[must_use]
-pub fn addresses(ports: &Ports) -> (SocketAddr, SocketAddr) {
-    (ports.address().unwrap(), ports.ops_address().unwrap())
 }
 
 /// An address where nothing listens, for now.
@@ -53,21 +50,18 @@ pub struct Running<E> {
 }
 
 impl<E: Send + 'static> Running<E> {
-    /// Starts it at these [`addresses`].
-    pub fn start<S>(
-        (address, ops): (SocketAddr, SocketAddr),
-        serve: impl FnOnce(CancellationToken) -> S,
-    ) -> Self
+    /// Starts it with its [`args`].
+    pub async fn start<P>(program: P, telemetry: &'static Telemetry) -> Self
     where
-        S: Future<Output = Result<(), E>> + Send + 'static,
+        P: Program<Error = E> + Send + 'static,
     {
+        let service = Bound::take(program).await.unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(stop.clone()));
         Self {
-            address,
-            ops,
-            stop,
-            task,
+            address: service.ports.address().unwrap(),
+            ops: service.ports.ops_address().unwrap(),
+            stop: stop.clone(),
+            task: tokio::spawn(async move { service.serve(telemetry, stop).await }),
         }
     }
 }

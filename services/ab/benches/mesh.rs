@@ -19,6 +19,7 @@ use spoor_ab::{a, b};
 use spoor_telemetry::{
     Settings, Telemetry,
     export::{Accepted, Export, Sending},
+    serve::Bound,
 };
 use spoor_testing::args;
 use tokio::task::JoinSet;
@@ -97,9 +98,9 @@ async fn main() {
 async fn mesh(setting: (&'static str, &'static str)) -> SocketAddr {
     let a_telemetry = telemetry("service-a", setting);
     let b_telemetry = telemetry("service-b", setting);
-    let b = b::ServiceB::bind(args(&[])).await.unwrap();
+    let b = Bound::take(args::<b::Args>(&[])).await.unwrap();
     let url = format!("--service-b=http://{}", b.ports.address().unwrap());
-    let a = a::ServiceA::bind(args(&[&url])).await.unwrap();
+    let a = Bound::take(args::<a::Args>(&[&url])).await.unwrap();
     let edge = a.ports.address().unwrap();
     tokio::spawn(async move { b.serve(&b_telemetry, CancellationToken::new()).await });
     tokio::spawn(async move { a.serve(&a_telemetry, CancellationToken::new()).await });

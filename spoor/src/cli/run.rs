@@ -4,7 +4,10 @@ use std::{error::Error, io::Read, process::ExitCode, thread, time::Duration};
 
 use clap::Subcommand;
 use spoor_policy::ServiceName;
-use spoor_telemetry::{Settings, Telemetry};
+use spoor_telemetry::{
+    Settings, Telemetry,
+    serve::{self, Program},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{failure::Invalid, signals};
@@ -31,6 +34,28 @@ pub enum RunService {
     Gateway(spoor_wishlist::gateway::Args),
     /// Keeps the wishes, over gRPC
     Wishlist(Box<spoor_wishlist::wishlist::Args>),
+    /// Looks for offers on the marketplaces, over gRPC
+    Offers(spoor_wishlist::offers::Args),
+    /// A marketplace that is slow and sure, over gRPC
+    MarketplaceAttic(spoor_wishlist::marketplace::Args),
+    /// A marketplace that is quick and often fails, over gRPC
+    MarketplaceBazaar(spoor_wishlist::marketplace::Args),
+    /// A marketplace that takes few requests a second, over gRPC
+    MarketplaceCorner(spoor_wishlist::marketplace::Args),
+    /// Bands with their reviews, over HTTP
+    Bands(spoor_bands::bands::Args),
+    /// What was written about bands, over HTTP
+    Reviews(spoor_bands::reviews::Args),
+    /// A task manager, over HTTP
+    Tasks(spoor_tasks::tasks::Args),
+    /// Takes pictures to be classified, over HTTP
+    Preprocessing(spoor_vision::preprocessing::Args),
+    /// Asks both models and weighs their votes, over gRPC
+    Ensemble(spoor_vision::ensemble::Args),
+    /// A model of MBConv blocks, over gRPC
+    Efficientnetb0(spoor_vision::model::Args),
+    /// A model of inverted residuals, over gRPC
+    Mobilenetv2(spoor_vision::model::Args),
 }
 
 impl RunService {
@@ -60,15 +85,26 @@ impl RunService {
     }
 
     async fn serve(self, telemetry: Telemetry, stop: CancellationToken) -> anyhow::Result<()> {
+        let start = Start {
+            service: self.service(),
+            telemetry,
+            stop,
+        };
         match self {
-            Self::ServiceA(args) => failed(spoor_ab::a::run(args, telemetry, stop).await),
-            Self::ServiceB(args) => failed(spoor_ab::b::run(args, telemetry, stop).await),
-            Self::Gateway(args) => {
-                failed(spoor_wishlist::gateway::run(args, telemetry, stop).await)
-            }
-            Self::Wishlist(args) => {
-                failed(spoor_wishlist::wishlist::run(*args, telemetry, stop).await)
-            }
+            Self::ServiceA(args) => start.run(args).await,
+            Self::ServiceB(args) => start.run(args).await,
+            Self::Gateway(args) => start.run(args).await,
+            Self::Wishlist(args) => start.run(*args).await,
+            Self::Offers(args) => start.run(args).await,
+            Self::MarketplaceAttic(args)
+            | Self::MarketplaceBazaar(args)
+            | Self::MarketplaceCorner(args) => start.run(args).await,
+            Self::Bands(args) => start.run(args).await,
+            Self::Reviews(args) => start.run(args).await,
+            Self::Tasks(args) => start.run(args).await,
+            Self::Preprocessing(args) => start.run(args).await,
+            Self::Ensemble(args) => start.run(args).await,
+            Self::Efficientnetb0(args) | Self::Mobilenetv2(args) => start.run(args).await,
         }
     }
 
@@ -78,12 +114,37 @@ impl RunService {
             Self::ServiceB(_) => Service::ServiceB,
             Self::Gateway(_) => Service::Gateway,
             Self::Wishlist(_) => Service::Wishlist,
+            Self::Offers(_) => Service::Offers,
+            Self::MarketplaceAttic(_) => Service::MarketplaceAttic,
+            Self::MarketplaceBazaar(_) => Service::MarketplaceBazaar,
+            Self::MarketplaceCorner(_) => Service::MarketplaceCorner,
+            Self::Bands(_) => Service::Bands,
+            Self::Reviews(_) => Service::Reviews,
+            Self::Tasks(_) => Service::Tasks,
+            Self::Preprocessing(_) => Service::Preprocessing,
+            Self::Ensemble(_) => Service::Ensemble,
+            Self::Efficientnetb0(_) => Service::Efficientnetb0,
+            Self::Mobilenetv2(_) => Service::Mobilenetv2,
         }
     }
 }
 
-fn failed<E: Error + Send + Sync + 'static>(outcome: Result<(), E>) -> anyhow::Result<()> {
-    Ok(outcome?)
+/// All that a service needs to run, but its settings.
+struct Start {
+    service: Service,
+    telemetry: Telemetry,
+    stop: CancellationToken,
+}
+
+impl Start {
+    async fn run<P>(self, mut program: P) -> anyhow::Result<()>
+    where
+        P: Program<Error: Error + Send + Sync + 'static>,
+    {
+        let (port, ops_port) = (self.service.port(), self.service.ops_port());
+        program.listen().or_loopback(port, ops_port);
+        Ok(serve::run(program, self.telemetry, self.stop).await?)
+    }
 }
 
 /// The lab holds the other end of standard input for as long as it lives.

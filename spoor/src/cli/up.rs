@@ -83,6 +83,9 @@ fn in_words(urls: &BTreeMap<String, String>, milliseconds: f64) -> String {
     let of_people = [
         ("service-a", "a request through service-a and service-b"),
         ("gateway", "the wishlist"),
+        ("bands", "bands and their reviews"),
+        ("tasks", "a task manager"),
+        ("preprocessing", "pictures to be classified"),
         ("traces", "traces: page and Jaeger's query API"),
         ("otlp-grpc", "OTLP over gRPC"),
         ("otlp-http", "OTLP over HTTP"),

@@ -65,8 +65,8 @@ pub(super) struct Place {
 impl Kept {
     pub(super) fn all(services: &[Service], ports: &Ports) -> Result<Self, TakePortError> {
         let held = services.iter().map(|service| {
-            let (door, ops) = doors(*service);
-            Ok((*service, (ports.hold(door)?, ports.hold(ops)?)))
+            let door = ports.hold(Door::Of(*service))?;
+            Ok((*service, (door, ports.hold(Door::Ops(*service))?)))
         });
         Ok(Self(held.collect::<Result<_, _>>()?))
     }
@@ -131,24 +131,7 @@ pub(super) fn specs(
                 .clone()
                 .map(|it| ("OTEL_TRACES_SAMPLER_ARG", it)),
         );
-        match service {
-            Service::ServiceA => environment.push(("SPOOR_SERVICE_B_URL", url("service-b"))),
-            Service::ServiceB => {}
-            Service::Gateway => environment.extend([
-                ("SPOOR_WISHLIST_URL", url("wishlist")),
-                (
-                    "SPOOR_TRACES_URL",
-                    format!("{}/trace/{{id}}", url("traces")),
-                ),
-            ]),
-            Service::Wishlist => {
-                let database = data.file("wishes.db");
-                environment.push((
-                    "SPOOR_DATABASE_URL",
-                    format!("sqlite:{}", database.display()),
-                ));
-            }
-        }
+        environment.extend(own_settings(*service, &url, data));
         // An address that the lab does not know is left to the service's own default.
         environment.retain(|(_, value)| !value.is_empty());
         Spec {
@@ -164,11 +147,39 @@ pub(super) fn specs(
     services.iter().map(spec).collect()
 }
 
-fn doors(service: Service) -> (Door, Door) {
+/// What a service is told besides what all are told.
+fn own_settings(
+    service: Service,
+    url: &impl Fn(&str) -> String,
+    data: &DataFolder,
+) -> Vec<(&'static str, String)> {
     match service {
-        Service::ServiceA => (Door::ServiceA, Door::ServiceAOps),
-        Service::ServiceB => (Door::ServiceB, Door::ServiceBOps),
-        Service::Gateway => (Door::Gateway, Door::GatewayOps),
-        Service::Wishlist => (Door::Wishlist, Door::WishlistOps),
+        Service::ServiceA => vec![("SPOOR_SERVICE_B_URL", url("service-b"))],
+        Service::Gateway => vec![
+            ("SPOOR_WISHLIST_URL", url("wishlist")),
+            (
+                "SPOOR_TRACES_URL",
+                format!("{}/trace/{{id}}", url("traces")),
+            ),
+        ],
+        Service::Wishlist => {
+            let database = data.file("wishes.db");
+            vec![(
+                "SPOOR_DATABASE_URL",
+                format!("sqlite:{}", database.display()),
+            )]
+        }
+        Service::ServiceB
+        | Service::Offers
+        | Service::MarketplaceAttic
+        | Service::MarketplaceBazaar
+        | Service::MarketplaceCorner
+        | Service::Bands
+        | Service::Reviews
+        | Service::Tasks
+        | Service::Preprocessing
+        | Service::Ensemble
+        | Service::Efficientnetb0
+        | Service::Mobilenetv2 => vec![],
     }
 }

@@ -1,12 +1,15 @@
 //! The lab's ports: their numbers, their settings, and how each is taken.
 
 use std::{
-    io,
+    collections::BTreeMap,
+    io, iter,
     net::{Ipv4Addr, SocketAddr, TcpListener},
 };
 
-use clap::Args;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use rand::RngExt;
+
+use crate::service::Service;
 
 /// Where the kernel's own choice of ports usually ends: below it, no outgoing connection takes a
 /// port between its choice and its use.
@@ -15,134 +18,12 @@ const CHOICE: std::ops::Range<u16> = 20_000..32_000;
 /// How many ports are tried when any will do.
 const TRIES: usize = 200;
 
-/// The ports of the lab and of its services, all on 127.0.0.1; 0 takes any that is free.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Ports on 127.0.0.1 (0: any free one)")]
-pub struct Ports {
-    /// Take any free port for everything.
-    #[arg(long, env = "SPOOR_ANY_PORTS")]
-    any_ports: bool,
-    /// OTLP over gRPC.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_OTLP_GRPC",
-        value_name = "PORT",
-        default_value_t = 4317
-    )]
-    port_otlp_grpc: u16,
-    /// OTLP over HTTP.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_OTLP_HTTP",
-        value_name = "PORT",
-        default_value_t = 4318
-    )]
-    port_otlp_http: u16,
-    /// Jaeger's query API over HTTP, and the trace page.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_QUERY_HTTP",
-        value_name = "PORT",
-        default_value_t = 16686
-    )]
-    port_query_http: u16,
-    /// Jaeger's query API over gRPC.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_QUERY_GRPC",
-        value_name = "PORT",
-        default_value_t = 16685
-    )]
-    port_query_grpc: u16,
-    /// Jaeger's remote sampling over HTTP.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_SAMPLING_HTTP",
-        value_name = "PORT",
-        default_value_t = 5778
-    )]
-    port_sampling_http: u16,
-    /// Jaeger's remote sampling over gRPC, and Spoor's stream of policies.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_SAMPLING_GRPC",
-        value_name = "PORT",
-        default_value_t = 5779
-    )]
-    port_sampling_grpc: u16,
-    /// The lab's own API, which the policy verbs use.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_ADMIN",
-        value_name = "PORT",
-        default_value_t = 16600
-    )]
-    port_admin: u16,
-    /// service-a, over HTTP.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_SERVICE_A",
-        value_name = "PORT",
-        default_value_t = 8080
-    )]
-    port_service_a: u16,
-    /// service-b, over gRPC.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_SERVICE_B",
-        value_name = "PORT",
-        default_value_t = 9001
-    )]
-    port_service_b: u16,
-    /// The wishlist's gateway, over HTTP.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_GATEWAY",
-        value_name = "PORT",
-        default_value_t = 8081
-    )]
-    port_gateway: u16,
-    /// The wishlist, over gRPC.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_WISHLIST",
-        value_name = "PORT",
-        default_value_t = 9002
-    )]
-    port_wishlist: u16,
-    /// Metrics and health of service-a.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_SERVICE_A_OPS",
-        value_name = "PORT",
-        default_value_t = 9464
-    )]
-    port_service_a_ops: u16,
-    /// Metrics and health of service-b.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_SERVICE_B_OPS",
-        value_name = "PORT",
-        default_value_t = 9465
-    )]
-    port_service_b_ops: u16,
-    /// Metrics and health of the gateway.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_GATEWAY_OPS",
-        value_name = "PORT",
-        default_value_t = 9466
-    )]
-    port_gateway_ops: u16,
-    /// Metrics and health of the wishlist.
-    #[arg(
-        long,
-        env = "SPOOR_PORT_WISHLIST_OPS",
-        value_name = "PORT",
-        default_value_t = 9467
-    )]
-    port_wishlist_ops: u16,
-}
+const ANY: &str = "any-ports";
+
+/// The ports of the lab and of its services, all on 127.0.0.1; 0 takes any that is free. Each has
+/// an option (`--port-service-a`) and a variable (`SPOOR_PORT_SERVICE_A`).
+#[derive(Clone, Debug)]
+pub struct Ports(BTreeMap<Door, u16>);
 
 /// Whatever listens on a port of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -161,22 +42,10 @@ pub enum Door {
     SamplingGrpc,
     /// The lab's own API.
     Admin,
-    /// service-a.
-    ServiceA,
-    /// service-b.
-    ServiceB,
-    /// The wishlist's gateway.
-    Gateway,
-    /// The wishlist.
-    Wishlist,
-    /// Metrics and health of service-a.
-    ServiceAOps,
-    /// Metrics and health of service-b.
-    ServiceBOps,
-    /// Metrics and health of the gateway.
-    GatewayOps,
-    /// Metrics and health of the wishlist.
-    WishlistOps,
+    /// A service.
+    Of(Service),
+    /// Metrics and health of a service.
+    Ops(Service),
 }
 
 /// Why a port can't be had; the message says how to choose another.
@@ -237,26 +106,50 @@ impl Ports {
     }
 
     fn port(&self, door: Door) -> u16 {
-        if self.any_ports {
-            return 0;
-        }
-        match door {
-            Door::OtlpGrpc => self.port_otlp_grpc,
-            Door::OtlpHttp => self.port_otlp_http,
-            Door::QueryHttp => self.port_query_http,
-            Door::QueryGrpc => self.port_query_grpc,
-            Door::SamplingHttp => self.port_sampling_http,
-            Door::SamplingGrpc => self.port_sampling_grpc,
-            Door::Admin => self.port_admin,
-            Door::ServiceA => self.port_service_a,
-            Door::ServiceB => self.port_service_b,
-            Door::Gateway => self.port_gateway,
-            Door::Wishlist => self.port_wishlist,
-            Door::ServiceAOps => self.port_service_a_ops,
-            Door::ServiceBOps => self.port_service_b_ops,
-            Door::GatewayOps => self.port_gateway_ops,
-            Door::WishlistOps => self.port_wishlist_ops,
-        }
+        self.0.get(&door).copied().unwrap_or_default()
+    }
+}
+
+impl Args for Ports {
+    fn augment_args(command: Command) -> Command {
+        let any = Arg::new(ANY)
+            .long(ANY)
+            .env("SPOOR_ANY_PORTS")
+            .action(ArgAction::SetTrue)
+            .help("Take any free port for everything");
+        let ports = Door::all().map(|door| {
+            Arg::new(door.flag())
+                .long(door.flag())
+                .env(door.env())
+                .value_name("PORT")
+                .value_parser(value_parser!(u16))
+                .default_value(door.number().to_string())
+                .help(door.what())
+        });
+        command
+            .next_help_heading("Ports on 127.0.0.1 (0: any free one)")
+            .arg(any)
+            .args(ports)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Ports {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let any = matches.get_flag(ANY);
+        let port = |door: Door| match matches.get_one(&door.flag()) {
+            Some(port) if !any => *port,
+            _ => 0,
+        };
+        Ok(Self(Door::all().map(|door| (door, port(door))).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
@@ -268,43 +161,56 @@ pub struct Held {
 }
 
 impl Door {
+    fn all() -> impl Iterator<Item = Self> {
+        let own = [
+            Self::OtlpGrpc,
+            Self::OtlpHttp,
+            Self::QueryHttp,
+            Self::QueryGrpc,
+            Self::SamplingHttp,
+            Self::SamplingGrpc,
+            Self::Admin,
+        ];
+        let of_services = Service::ALL
+            .into_iter()
+            .flat_map(|service| iter::once(Self::Of(service)).chain([Self::Ops(service)]));
+        own.into_iter().chain(of_services)
+    }
+
+    /// Its port by default.
+    fn number(self) -> u16 {
+        match self {
+            Self::OtlpGrpc => 4317,
+            Self::OtlpHttp => 4318,
+            Self::QueryHttp => 16686,
+            Self::QueryGrpc => 16685,
+            Self::SamplingHttp => 5778,
+            Self::SamplingGrpc => 5779,
+            Self::Admin => 16600,
+            Self::Of(service) => service.port(),
+            Self::Ops(service) => service.ops_port(),
+        }
+    }
+
     /// What people call it.
     #[must_use]
-    pub fn what(self) -> &'static str {
+    pub fn what(self) -> String {
         match self {
-            Self::OtlpGrpc => "OTLP over gRPC",
-            Self::OtlpHttp => "OTLP over HTTP",
-            Self::QueryHttp => "traces, over HTTP",
-            Self::QueryGrpc => "traces, over gRPC",
-            Self::SamplingHttp => "remote sampling, over HTTP",
-            Self::SamplingGrpc => "remote sampling, over gRPC",
-            Self::Admin => "the lab's own API",
-            Self::ServiceA => "service-a",
-            Self::ServiceB => "service-b",
-            Self::Gateway => "gateway",
-            Self::Wishlist => "wishlist",
-            Self::ServiceAOps => "metrics of service-a",
-            Self::ServiceBOps => "metrics of service-b",
-            Self::GatewayOps => "metrics of gateway",
-            Self::WishlistOps => "metrics of wishlist",
+            Self::OtlpGrpc => "OTLP over gRPC".to_owned(),
+            Self::OtlpHttp => "OTLP over HTTP".to_owned(),
+            Self::QueryHttp => "traces, over HTTP".to_owned(),
+            Self::QueryGrpc => "traces, over gRPC".to_owned(),
+            Self::SamplingHttp => "remote sampling, over HTTP".to_owned(),
+            Self::SamplingGrpc => "remote sampling and policies, over gRPC".to_owned(),
+            Self::Admin => "the lab's own API".to_owned(),
+            Self::Of(service) => service.to_string(),
+            Self::Ops(service) => format!("metrics of {service}"),
         }
     }
 
     /// The option that sets its port.
     fn flag(self) -> String {
-        format!("port-{}", self.name())
-    }
-
-    /// The environment variable that does the same.
-    fn env(self) -> String {
-        self.flag()
-            .replace('-', "_")
-            .to_uppercase()
-            .replace("PORT_", "SPOOR_PORT_")
-    }
-
-    fn name(self) -> &'static str {
-        match self {
+        let name = match self {
             Self::OtlpGrpc => "otlp-grpc",
             Self::OtlpHttp => "otlp-http",
             Self::QueryHttp => "query-http",
@@ -312,15 +218,15 @@ impl Door {
             Self::SamplingHttp => "sampling-http",
             Self::SamplingGrpc => "sampling-grpc",
             Self::Admin => "admin",
-            Self::ServiceA => "service-a",
-            Self::ServiceB => "service-b",
-            Self::Gateway => "gateway",
-            Self::Wishlist => "wishlist",
-            Self::ServiceAOps => "service-a-ops",
-            Self::ServiceBOps => "service-b-ops",
-            Self::GatewayOps => "gateway-ops",
-            Self::WishlistOps => "wishlist-ops",
-        }
+            Self::Of(service) => service.name(),
+            Self::Ops(service) => return format!("port-{service}-ops"),
+        };
+        format!("port-{name}")
+    }
+
+    /// The environment variable that does the same.
+    fn env(self) -> String {
+        format!("SPOOR_{}", self.flag().replace('-', "_").to_uppercase())
     }
 }
 

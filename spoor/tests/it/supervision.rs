@@ -43,7 +43,7 @@ async fn services_end_with_a_lab_that_is_killed() {
         .iter()
         .map(pid)
         .collect();
-    assert_eq!(pids.len(), 4);
+    assert_eq!(pids.len(), 15);
     lab.kill().await;
     let running = async || pids.iter().filter(|pid| is_running(**pid)).count();
     eventually("all have ended", running, |running| *running == 0).await;

@@ -15,7 +15,7 @@ async fn a_policy_holds_from_its_apply_to_its_delete() {
         "{said}"
     );
     assert!(
-        said.contains("Converged in ") && said.contains("(4 instances)"),
+        said.contains("Converged in ") && said.contains("(15 instances)"),
         "{said}"
     );
     assert_eq!(lab.requests(20).await, 0);

@@ -4,13 +4,13 @@ mod edge;
 mod failure;
 mod query;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use spoor_proto::spoor::ab::v1::service_b_client::ServiceBClient;
 use spoor_telemetry::{
     Telemetry, duration,
     grpc::{Channel, PeerUrl},
-    serve::{GRACE, Ports, ServeError},
+    serve::{GRACE, Listen, Ports, Program, ServeError},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,22 +22,9 @@ type ServiceB = ServiceBClient<Channel>;
 /// What can be set about service-a.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens for HTTP; port 0 takes any free one.
-    #[arg(
-        long,
-        env = "SPOOR_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:8080"
-    )]
-    pub listen: SocketAddr,
-    /// Where it listens for /metrics, /healthz and /readyz.
-    #[arg(
-        long,
-        env = "SPOOR_OPS_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:9464"
-    )]
-    pub ops_listen: SocketAddr,
+    /// Where it listens.
+    #[command(flatten)]
+    pub listen: Listen,
     /// Where service-b is, such as http://127.0.0.1:9001; it may come later.
     #[arg(
         long,
@@ -57,45 +44,16 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-/// service-a with its ports taken.
-#[derive(Debug)]
-pub struct ServiceA {
-    args: Args,
-    /// Where it listens.
-    pub ports: Ports,
-}
+impl Program for Args {
+    type Error = ServeError;
 
-/// Runs service-a until `shutdown`; what it accepted by then is answered.
-///
-/// # Errors
-/// A port that can't be had, or requests cut off in the end.
-pub async fn run(
-    args: Args,
-    telemetry: Telemetry,
-    shutdown: CancellationToken,
-) -> Result<(), ServeError> {
-    ServiceA::bind(args)
-        .await?
-        .serve(&telemetry, shutdown)
-        .await
-}
-
-impl ServiceA {
-    /// Takes its ports.
-    ///
-    /// # Errors
-    /// [`ServeError::Bind`] names the port that can't be had.
-    pub async fn bind(args: Args) -> Result<Self, ServeError> {
-        let ports = Ports::take(args.listen, args.ops_listen).await?;
-        Ok(Self { args, ports })
+    fn listen(&mut self) -> &mut Listen {
+        &mut self.listen
     }
 
-    /// Serves until `shutdown`; what it accepted by then is answered.
-    ///
-    /// # Errors
-    /// As [`Ports::serve_http`].
-    pub async fn serve(
+    async fn serve(
         self,
+        ports: Ports,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
@@ -103,12 +61,12 @@ impl ServiceA {
             service_b,
             deadline,
             ..
-        } = self.args;
+        } = self;
         let edge = Edge {
             service_b: ServiceBClient::new(telemetry.grpc_channel(&service_b)),
             deadline,
         };
-        self.ports
+        ports
             .serve_http(edge.router(), deadline + GRACE, telemetry, shutdown)
             .await
     }

@@ -4,8 +4,6 @@ mod calc;
 mod wait;
 mod work;
 
-use std::net::SocketAddr;
-
 use spoor_policy::Probability;
 use spoor_proto::{
     DESCRIPTORS,
@@ -13,7 +11,7 @@ use spoor_proto::{
 };
 use spoor_telemetry::{
     Telemetry,
-    serve::{GRACE, Grpc, Ports, ServeError},
+    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -28,22 +26,9 @@ pub use wait::{InvalidWaitRange, WaitRange};
 /// What can be set about service-b.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens for gRPC; port 0 takes any free one.
-    #[arg(
-        long,
-        env = "SPOOR_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:9001"
-    )]
-    pub listen: SocketAddr,
-    /// Where it listens for /metrics, /healthz and /readyz.
-    #[arg(
-        long,
-        env = "SPOOR_OPS_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:9465"
-    )]
-    pub ops_listen: SocketAddr,
+    /// Where it listens.
+    #[command(flatten)]
+    pub listen: Listen,
     /// How long each request waits, as for a database: 250ms, or evenly between 100ms..500ms.
     #[arg(
         long,
@@ -65,45 +50,16 @@ pub struct Args {
     pub error_rate: Probability,
 }
 
-/// service-b with its ports taken.
-#[derive(Debug)]
-pub struct ServiceB {
-    args: Args,
-    /// Where it listens.
-    pub ports: Ports,
-}
+impl Program for Args {
+    type Error = ServeError;
 
-/// Runs service-b until `shutdown`; what it accepted by then is answered.
-///
-/// # Errors
-/// A port that can't be had, or requests cut off in the end.
-pub async fn run(
-    args: Args,
-    telemetry: Telemetry,
-    shutdown: CancellationToken,
-) -> Result<(), ServeError> {
-    ServiceB::bind(args)
-        .await?
-        .serve(&telemetry, shutdown)
-        .await
-}
-
-impl ServiceB {
-    /// Takes its ports.
-    ///
-    /// # Errors
-    /// [`ServeError::Bind`] names the port that can't be had.
-    pub async fn bind(args: Args) -> Result<Self, ServeError> {
-        let ports = Ports::take(args.listen, args.ops_listen).await?;
-        Ok(Self { args, ports })
+    fn listen(&mut self) -> &mut Listen {
+        &mut self.listen
     }
 
-    /// Serves until `shutdown`; what it accepted by then is answered.
-    ///
-    /// # Errors
-    /// As [`Ports::serve_grpc`].
-    pub async fn serve(
+    async fn serve(
         self,
+        ports: Ports,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
@@ -112,7 +68,7 @@ impl ServiceB {
             calc: rounds,
             error_rate,
             ..
-        } = self.args;
+        } = self;
         let work = Work {
             wait,
             rounds,
@@ -125,6 +81,6 @@ impl ServiceB {
             descriptors: DESCRIPTORS,
             grace: GRACE,
         };
-        self.ports.serve_grpc(server, telemetry, shutdown).await
+        ports.serve_grpc(server, telemetry, shutdown).await
     }
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use spoor_telemetry::serve::Bound;
 use spoor_testing::{args_at, nowhere};
 use tokio::{net::TcpListener, time::Instant};
 
@@ -76,7 +77,7 @@ async fn a_silent_peer_is_a_504_too() {
 async fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = format!("--listen={}", taken.local_addr().unwrap());
-    let error = spoor_ab::b::ServiceB::bind(args_at(&[&listen]))
+    let error = Bound::take(args_at::<spoor_ab::b::Args>(&[&listen]))
         .await
         .expect_err("the port is in use")
         .to_string();

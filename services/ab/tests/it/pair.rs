@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use reqwest::Response;
 use spoor_ab::{a, b};
 use spoor_telemetry::serve::ServeError;
-use spoor_testing::{addresses, args};
+use spoor_testing::args;
 
 use crate::spans::CAUGHT;
 
@@ -18,20 +18,13 @@ pub async fn service_b(flags: &[&str]) -> Running {
 }
 
 pub async fn start_b(args: b::Args) -> Running {
-    let service = b::ServiceB::bind(args).await.unwrap();
-    Running::start(addresses(&service.ports), |stop| {
-        service.serve(&CAUGHT.b, stop)
-    })
+    Running::start(args, &CAUGHT.b).await
 }
 
 pub async fn service_a(b: SocketAddr, flags: &[&str]) -> Running {
     let url = format!("--service-b=http://{b}");
-    let service = a::ServiceA::bind(args(&[flags, &[&url]].concat()))
-        .await
-        .unwrap();
-    Running::start(addresses(&service.ports), |stop| {
-        service.serve(&CAUGHT.a, stop)
-    })
+    let args: a::Args = args(&[flags, &[&url]].concat());
+    Running::start(args, &CAUGHT.a).await
 }
 
 pub async fn get(address: SocketAddr, path: &str) -> Response {

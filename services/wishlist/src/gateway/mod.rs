@@ -7,7 +7,7 @@ mod traces;
 mod view;
 mod wishes;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{Router, error_handling::HandleErrorLayer, extract::DefaultBodyLimit, middleware};
 use http::StatusCode;
@@ -17,7 +17,7 @@ use spoor_telemetry::{
     duration::parse_deadline,
     grpc::{Channel, PeerUrl},
     http::Problem,
-    serve::{GRACE, Ports, ServeError},
+    serve::{GRACE, Listen, Ports, Program, ServeError},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
@@ -38,22 +38,9 @@ const MOST_AT_ONCE: usize = 1024;
 /// What can be set about the gateway.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens for HTTP; port 0 takes any free one.
-    #[arg(
-        long,
-        env = "SPOOR_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:8081"
-    )]
-    pub listen: SocketAddr,
-    /// Where it listens for /metrics, /healthz and /readyz.
-    #[arg(
-        long,
-        env = "SPOOR_OPS_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:9466"
-    )]
-    pub ops_listen: SocketAddr,
+    /// Where it listens.
+    #[command(flatten)]
+    pub listen: Listen,
     /// Where wishlist is, such as http://127.0.0.1:9002; it may come later.
     #[arg(
         long,
@@ -81,42 +68,16 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-/// The gateway with its ports taken.
-#[derive(Debug)]
-pub struct Edge {
-    args: Args,
-    /// Where it listens.
-    pub ports: Ports,
-}
+impl Program for Args {
+    type Error = ServeError;
 
-/// Runs the gateway until `shutdown`; what it accepted by then is answered.
-///
-/// # Errors
-/// A port that can't be had, or requests cut off in the end.
-pub async fn run(
-    args: Args,
-    telemetry: Telemetry,
-    shutdown: CancellationToken,
-) -> Result<(), ServeError> {
-    Edge::bind(args).await?.serve(&telemetry, shutdown).await
-}
-
-impl Edge {
-    /// Takes its ports.
-    ///
-    /// # Errors
-    /// [`ServeError::Bind`] names the port that can't be had.
-    pub async fn bind(args: Args) -> Result<Self, ServeError> {
-        let ports = Ports::take(args.listen, args.ops_listen).await?;
-        Ok(Self { args, ports })
+    fn listen(&mut self) -> &mut Listen {
+        &mut self.listen
     }
 
-    /// Serves until `shutdown`; what it accepted by then is answered.
-    ///
-    /// # Errors
-    /// As [`Ports::serve_http`].
-    pub async fn serve(
+    async fn serve(
         self,
+        ports: Ports,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
@@ -125,13 +86,13 @@ impl Edge {
             traces_url: traces,
             deadline,
             ..
-        } = self.args;
+        } = self;
         let wishes = Wishes {
             client: WishlistClient::new(telemetry.grpc_channel(&wishlist)),
             deadline,
         };
         let router = Gateway { wishes, traces }.router(deadline);
-        self.ports
+        ports
             .serve_http(router, deadline + GRACE, telemetry, shutdown)
             .await
     }

@@ -3,7 +3,7 @@
 mod service;
 mod store;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use spoor_proto::{
     DESCRIPTORS,
@@ -12,35 +12,22 @@ use spoor_proto::{
 use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
-    serve::{GRACE, Grpc, Ports, ServeError},
+    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use service::Service;
-use store::{Limits, Store};
+use store::Limits;
 
-pub use store::{DatabaseUrl, InvalidDatabaseUrl, MOST_WISHES, OpenError};
+pub use store::{DatabaseUrl, InvalidDatabaseUrl, MOST_WISHES, OpenError, Store};
 
 /// What can be set about wishlist.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens for gRPC; port 0 takes any free one.
-    #[arg(
-        long,
-        env = "SPOOR_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:9002"
-    )]
-    pub listen: SocketAddr,
-    /// Where it listens for /metrics, /healthz and /readyz.
-    #[arg(
-        long,
-        env = "SPOOR_OPS_LISTEN",
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:9467"
-    )]
-    pub ops_listen: SocketAddr,
+    /// Where it listens.
+    #[command(flatten)]
+    pub listen: Listen,
     /// Where the wishes are kept: sqlite::memory: (gone at the end), sqlite:wishes.db (made when
     /// missing) or postgres://user@host/database.
     #[arg(
@@ -82,61 +69,22 @@ pub enum RunError {
     Serve(#[from] ServeError),
 }
 
-/// wishlist with its ports taken and its database open.
-#[derive(Debug)]
-pub struct Keeper {
-    store: Store,
-    /// Where it listens.
-    pub ports: Ports,
-}
+impl Program for Args {
+    type Error = RunError;
 
-/// Runs wishlist until `shutdown`; what it accepted by then is answered.
-///
-/// # Errors
-/// [`RunError`].
-pub async fn run(
-    args: Args,
-    telemetry: Telemetry,
-    shutdown: CancellationToken,
-) -> Result<(), RunError> {
-    Keeper::open(args).await?.serve(&telemetry, shutdown).await
-}
-
-impl Keeper {
-    /// Takes its ports and opens its database.
-    ///
-    /// # Errors
-    /// [`RunError`] names the port or the database that can't be had.
-    pub async fn open(args: Args) -> Result<Self, RunError> {
-        let ports = Ports::take(args.listen, args.ops_listen).await?;
-        let Args {
-            database_connections: connections,
-            database_deadline: acquire,
-            ..
-        } = args;
-        let store = Store::open(
-            &args.database_url,
-            Limits {
-                connections,
-                acquire,
-            },
-        )
-        .await?;
-        tracing::info!(database = %args.database_url, "the wishes are kept here");
-        Ok(Self { store, ports })
+    fn listen(&mut self) -> &mut Listen {
+        &mut self.listen
     }
 
-    /// Serves until `shutdown`; what it accepted by then is answered.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub async fn serve(
+    async fn serve(
         self,
+        ports: Ports,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), RunError> {
+        let store = self.open().await?;
         let service = Service {
-            store: self.store.clone(),
+            store: store.clone(),
         };
         let server = Grpc {
             routes: Routes::new(WishlistServer::new(service)),
@@ -144,8 +92,24 @@ impl Keeper {
             descriptors: DESCRIPTORS,
             grace: GRACE,
         };
-        let served = self.ports.serve_grpc(server, telemetry, shutdown).await;
-        self.store.close().await;
+        let served = ports.serve_grpc(server, telemetry, shutdown).await;
+        store.close().await;
         Ok(served?)
+    }
+}
+
+impl Args {
+    /// Opens the database.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the database that can't be had.
+    pub async fn open(&self) -> Result<Store, OpenError> {
+        let limits = Limits {
+            connections: self.database_connections,
+            acquire: self.database_deadline,
+        };
+        let store = Store::open(&self.database_url, limits).await?;
+        tracing::info!(database = %self.database_url, "the wishes are kept here");
+        Ok(store)
     }
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use spoor_proto::spoor::wishlist::v1::{AddRequest, DeleteRequest, ListRequest, Wish};
-use spoor_wishlist::wishlist::{self, Keeper, MOST_WISHES};
+use spoor_wishlist::wishlist::{self, MOST_WISHES, OpenError, Store};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -143,8 +143,9 @@ async fn is_up(url: &str) {
     }
 }
 
-async fn open(url: &str) -> Result<Keeper, wishlist::RunError> {
-    Keeper::open(args(&[&format!("--database-url={url}")])).await
+async fn open(url: &str) -> Result<Store, OpenError> {
+    let args: wishlist::Args = args(&[&format!("--database-url={url}")]);
+    args.open().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, ops::Deref};
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 use spoor_proto::spoor::wishlist::v1::wishlist_client::WishlistClient;
 use spoor_telemetry::serve::ServeError;
-use spoor_testing::{Running, addresses, infrastructure::channel, nowhere};
+use spoor_testing::{Running, infrastructure::channel, nowhere};
 use spoor_wishlist::{gateway, wishlist};
 use tonic::transport::Channel;
 
@@ -34,10 +34,8 @@ impl Deref for Wishlist {
 impl Wishlist {
     pub async fn on(database_url: &str) -> Self {
         let flag = format!("--database-url={database_url}");
-        let service = wishlist::Keeper::open(args(&[&flag])).await.unwrap();
-        Self(Running::start(addresses(&service.ports), |stop| {
-            service.serve(&CAUGHT.wishlist, stop)
-        }))
+        let args: wishlist::Args = args(&[&flag]);
+        Self(Running::start(args, &CAUGHT.wishlist).await)
     }
 
     pub async fn client(&self) -> WishlistClient<Channel> {
@@ -57,10 +55,8 @@ impl Gateway {
             wishlist.as_str(),
             "--traces-url=http://traces.example/trace/{id}",
         ];
-        let service = gateway::Edge::bind(args(&flags)).await.unwrap();
-        let running = Running::start(addresses(&service.ports), |stop| {
-            service.serve(&CAUGHT.gateway, stop)
-        });
+        let args: gateway::Args = args(&flags);
+        let running = Running::start(args, &CAUGHT.gateway).await;
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
         Self {
             address: running.address,

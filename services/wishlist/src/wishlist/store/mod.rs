@@ -31,7 +31,7 @@ pub(crate) struct Limits {
 
 /// The wishes in a database; cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Store {
+pub struct Store {
     pool: Pool,
     /// None: the database is in this process.
     server: Option<Arc<str>>,

@@ -1,0 +1,104 @@
+//! A service from its settings to its end.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Ports, ServeError};
+use crate::Telemetry;
+
+/// A service: its settings, and what it does at its ports.
+pub trait Program: Sized {
+    /// Why it doesn't run, or no longer.
+    type Error: From<ServeError>;
+
+    /// Where it is told to listen.
+    fn listen(&mut self) -> &mut Listen;
+
+    /// Serves until `shutdown`; what it accepted by then is answered.
+    ///
+    /// # Errors
+    /// Its own.
+    fn serve(
+        self,
+        ports: Ports,
+        telemetry: &Telemetry,
+        shutdown: CancellationToken,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// Where a service is told to listen.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Listen {
+    /// Where it listens for requests; port 0 takes any free one
+    /// [default: a port of its own on 127.0.0.1]
+    #[arg(long, env = "SPOOR_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Where it listens for /metrics, /healthz and /readyz
+    /// [default: a port of its own on 127.0.0.1]
+    #[arg(long, env = "SPOOR_OPS_LISTEN", value_name = "ADDRESS")]
+    pub ops_listen: Option<SocketAddr>,
+}
+
+impl Listen {
+    /// Takes these ports of 127.0.0.1 where nothing else is said.
+    pub fn or_loopback(&mut self, port: u16, ops_port: u16) {
+        self.listen.get_or_insert(loopback(port));
+        self.ops_listen.get_or_insert(loopback(ops_port));
+    }
+}
+
+/// A service with its ports taken.
+#[derive(Debug)]
+pub struct Bound<P> {
+    program: P,
+    /// Where it listens.
+    pub ports: Ports,
+}
+
+impl<P: Program> Bound<P> {
+    /// Takes its ports.
+    ///
+    /// # Errors
+    /// [`ServeError::Bind`] names the port that can't be had.
+    pub async fn take(mut program: P) -> Result<Self, ServeError> {
+        let Listen { listen, ops_listen } = *program.listen();
+        let ports = Ports::take(
+            listen.unwrap_or(loopback(0)),
+            ops_listen.unwrap_or(loopback(0)),
+        );
+        Ok(Self {
+            ports: ports.await?,
+            program,
+        })
+    }
+
+    /// Serves until `shutdown`; what it accepted by then is answered.
+    ///
+    /// # Errors
+    /// The program's.
+    pub async fn serve(
+        self,
+        telemetry: &Telemetry,
+        shutdown: CancellationToken,
+    ) -> Result<(), P::Error> {
+        self.program.serve(self.ports, telemetry, shutdown).await
+    }
+}
+
+/// Runs a service until `shutdown`; what it accepted by then is answered.
+///
+/// # Errors
+/// A port that can't be had, or the program's own.
+pub async fn run<P: Program>(
+    program: P,
+    telemetry: Telemetry,
+    shutdown: CancellationToken,
+) -> Result<(), P::Error> {
+    let bound = Bound::take(program).await?;
+    bound.serve(&telemetry, shutdown).await
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
