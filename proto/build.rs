@@ -4,11 +4,12 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "jaeger/api_v2/sampling.proto",
     "jaeger/api_v3/query.proto",
     "spoor/ab/v1/ab.proto",
     "spoor/control/v1/control.proto",
+    "spoor/vision/v1/vision.proto",
     "spoor/wishlist/v1/wishlist.proto",
 ];
 
@@ -21,6 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".jaeger.api_v3.TracesData")
+        .bytes(".spoor.vision.v1.Tensor")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -19,6 +19,11 @@ pub mod spoor {
             tonic::include_proto!("spoor.control.v1");
         }
     }
+    pub mod vision {
+        pub mod v1 {
+            tonic::include_proto!("spoor.vision.v1");
+        }
+    }
     pub mod wishlist {
         pub mod v1 {
             tonic::include_proto!("spoor.wishlist.v1");
