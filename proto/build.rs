@@ -4,11 +4,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     "jaeger/api_v2/sampling.proto",
     "jaeger/api_v3/query.proto",
     "spoor/ab/v1/ab.proto",
     "spoor/control/v1/control.proto",
+    "spoor/marketplace/v1/marketplace.proto",
+    "spoor/offers/v1/offers.proto",
     "spoor/vision/v1/vision.proto",
     "spoor/wishlist/v1/wishlist.proto",
 ];

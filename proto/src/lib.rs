@@ -19,6 +19,16 @@ pub mod spoor {
             tonic::include_proto!("spoor.control.v1");
         }
     }
+    pub mod marketplace {
+        pub mod v1 {
+            tonic::include_proto!("spoor.marketplace.v1");
+        }
+    }
+    pub mod offers {
+        pub mod v1 {
+            tonic::include_proto!("spoor.offers.v1");
+        }
+    }
     pub mod vision {
         pub mod v1 {
             tonic::include_proto!("spoor.vision.v1");
