@@ -43,14 +43,21 @@ pub struct Admitted {
     pub link: Option<SpanContext>,
 }
 
+impl Admitted {
+    /// What a caller inside the mesh sent: it is believed, wherever it is.
+    pub(crate) fn of_the_mesh(headers: &HeaderMap) -> Self {
+        Self {
+            parent: extract(headers),
+            link: None,
+        }
+    }
+}
+
 /// Reads the trace context of a request from `peer`; an unknown peer is not trusted.
 #[must_use]
 pub fn admit(trusted: &TrustedPeers, peer: Option<IpAddr>, headers: &HeaderMap) -> Admitted {
     if peer.is_some_and(|peer| trusted.contains(peer)) {
-        Admitted {
-            parent: extract(headers),
-            link: None,
-        }
+        Admitted::of_the_mesh(headers)
     } else {
         Admitted {
             parent: Context::new(),

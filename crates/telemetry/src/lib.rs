@@ -49,6 +49,7 @@ mod logs;
 pub mod metrics;
 pub mod ops;
 mod outgoing;
+mod peer;
 mod percent;
 pub mod propagation;
 mod provider;
@@ -57,5 +58,6 @@ pub mod serve;
 pub mod settings;
 
 pub use current::trace_id;
+pub use peer::{InvalidPeerUrl, PeerUrl};
 pub use provider::{Drained, StartError, Telemetry};
 pub use settings::Settings;

@@ -34,6 +34,7 @@ use crate::{
     grpc, http,
     metrics::Metrics,
     ops,
+    peer::PeerUrl,
     propagation::Propagator,
     sampler::{Fallback, Live, LiveSampler},
     settings::{Sampler, Settings},
@@ -195,9 +196,20 @@ impl Telemetry {
     /// The router behind an HTTP edge: server spans, metrics, faults, the trust rule, and the
     /// trace id in every response. Add all routes first.
     pub fn http_server(&self, router: axum::Router) -> axum::Router {
+        let trusted = self.inner.settings.trusted.clone();
+        self.http_server_for(http::Callers::Outside(trusted), router)
+    }
+
+    /// As [`Telemetry::http_server`] for a service inside the mesh, which goes on with whatever
+    /// trace its caller has. Only where nobody from outside can call.
+    pub fn http_server_in_mesh(&self, router: axum::Router) -> axum::Router {
+        self.http_server_for(http::Callers::Mesh, router)
+    }
+
+    fn http_server_for(&self, callers: http::Callers, router: axum::Router) -> axum::Router {
         router.layer(http::ServerLayer(Arc::new(http::Edge {
             tracer: self.inner.tracer.clone(),
-            trusted: self.inner.settings.trusted.clone(),
+            callers,
             faults: Arc::clone(&self.inner.faults),
             operations: Arc::clone(&self.inner.metrics.http_server),
         })))
@@ -210,6 +222,13 @@ impl Telemetry {
             tracer: self.inner.tracer.clone(),
             operations: Arc::clone(&self.inner.metrics.http_client),
         }))
+    }
+
+    /// A client of a peer over HTTP, which may come later: each request is traced, and has this
+    /// long to be answered.
+    #[must_use]
+    pub fn http_peer(&self, peer: &PeerUrl, deadline: Duration) -> http::Peer {
+        http::Peer::new(peer.clone(), deadline, &self.http_client_layer())
     }
 
     /// For a tonic server: server spans, metrics and faults. [`crate::serve::grpc`] applies it.
@@ -238,7 +257,7 @@ impl Telemetry {
     /// A channel to a peer that may come later: traced, with keep-alive, connected at the first
     /// call. Must be called inside a Tokio runtime.
     #[must_use]
-    pub fn grpc_channel(&self, peer: &grpc::PeerUrl) -> grpc::Channel {
+    pub fn grpc_channel(&self, peer: &PeerUrl) -> grpc::Channel {
         grpc::lazy(peer, self.grpc_client_layer())
     }
 

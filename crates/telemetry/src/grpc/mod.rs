@@ -8,12 +8,14 @@ mod client;
 mod server;
 pub(crate) mod status;
 
+pub use channel::Channel;
 pub(crate) use channel::lazy;
-pub use channel::{Channel, InvalidPeerUrl, PeerUrl};
 pub(crate) use client::Caller;
 pub use client::{Client, ClientLayer};
 pub(crate) use server::Callee;
 pub use server::{Server, ServerLayer};
+
+pub use crate::peer::{InvalidPeerUrl, PeerUrl};
 
 /// Health checks and reflection are the infrastructure's: no spans, faults or metrics.
 fn is_infrastructure(path: &str) -> bool {

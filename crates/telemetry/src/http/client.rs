@@ -1,7 +1,7 @@
 //! The layer of an HTTP client: the client span, metrics, and the context in the request.
 
 use std::{
-    fmt::Display,
+    error::Error,
     pin::Pin,
     sync::Arc,
     task::{self, Poll},
@@ -19,6 +19,7 @@ use tower::{Layer, Service};
 
 use super::attributes;
 use crate::{
+    causes::with_causes,
     metrics::{OTHER, Operation, Operations, Outcome},
     outgoing,
 };
@@ -55,7 +56,7 @@ impl<S, B, R> Service<Request<B>> for Client<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Future: Send + 'static,
-    S::Error: Display,
+    S::Error: Error,
 {
     type Response = Response<R>;
     type Error = S::Error;
@@ -100,11 +101,11 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn end<E: Display>(mut self, outcome: Result<StatusCode, &E>) {
+    fn end<E: Error>(mut self, outcome: Result<StatusCode, &E>) {
         self.answered = true;
         match outcome {
             Ok(status) => self.answered(status),
-            Err(error) => self.failed(OTHER, error.to_string()),
+            Err(error) => self.failed(OTHER, with_causes(error)),
         }
     }
 

@@ -1,13 +1,16 @@
-//! HTTP: the server layer at an edge, its problem documents, and the client layer.
+//! HTTP: the server layer, at an edge and inside the mesh, its problem documents, and the client
+//! to a peer.
 
 mod attributes;
 mod client;
 mod fault;
+mod peer;
 mod problem;
 mod server;
 
 pub(crate) use client::Caller;
 pub use client::{Client, ClientLayer};
+pub use peer::{CallError, Peer};
 pub use problem::Problem;
-pub(crate) use server::Edge;
+pub(crate) use server::{Callers, Edge};
 pub use server::{Server, ServerLayer};

@@ -1,4 +1,4 @@
-//! The layer of an HTTP edge: who is believed, the server span, faults, metrics, the trace id
+//! The layer of an HTTP server: who is believed, the server span, faults, metrics, the trace id
 //! in the response.
 
 use std::{
@@ -30,7 +30,8 @@ use crate::{
     metrics::{Operation, Operations, Outcome},
 };
 
-/// Traces the requests of an HTTP edge: [`crate::Telemetry::http_server`] applies it.
+/// Traces the requests of an HTTP server: [`crate::Telemetry::http_server`] and
+/// [`crate::Telemetry::http_server_in_mesh`] apply it.
 #[derive(Clone)]
 pub struct ServerLayer(pub(crate) Arc<Edge>);
 
@@ -38,9 +39,17 @@ pub struct ServerLayer(pub(crate) Arc<Edge>);
 pub(crate) struct Edge {
     /// None: tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
-    pub(crate) trusted: TrustedPeers,
+    pub(crate) callers: Callers,
     pub(crate) faults: Arc<Faults>,
     pub(crate) operations: Arc<Operations>,
+}
+
+/// Who calls an HTTP server.
+pub(crate) enum Callers {
+    /// Anybody: only these networks are believed.
+    Outside(TrustedPeers),
+    /// Services of the mesh: all are believed.
+    Mesh,
 }
 
 /// A service behind [`ServerLayer`].
@@ -114,7 +123,12 @@ impl Edge {
         let operation = self
             .operations
             .get(attributes::method(request.method()), route);
-        let admitted = edge::admit(&self.trusted, peer.map(|it| it.ip()), request.headers());
+        let admitted = match &self.callers {
+            Callers::Outside(trusted) => {
+                edge::admit(trusted, peer.map(|it| it.ip()), request.headers())
+            }
+            Callers::Mesh => Admitted::of_the_mesh(request.headers()),
+        };
         let Some(tracer) = &self.tracer else {
             return (Exchange::new(operation, started, admitted.parent), request);
         };

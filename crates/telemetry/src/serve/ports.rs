@@ -57,6 +57,32 @@ impl Ports {
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
         let router = telemetry.http_server(router);
+        self.serve_router(router, grace, telemetry, stop).await
+    }
+
+    /// Serves HTTP inside the mesh until `stop`: as [`Ports::serve_http`], with the router
+    /// behind [`Telemetry::http_server_in_mesh`].
+    ///
+    /// # Errors
+    /// As [`http()`].
+    pub async fn serve_http_in_mesh(
+        self,
+        router: Router,
+        grace: Duration,
+        telemetry: &Telemetry,
+        stop: CancellationToken,
+    ) -> Result<(), ServeError> {
+        let router = telemetry.http_server_in_mesh(router);
+        self.serve_router(router, grace, telemetry, stop).await
+    }
+
+    async fn serve_router(
+        self,
+        router: Router,
+        grace: Duration,
+        telemetry: &Telemetry,
+        stop: CancellationToken,
+    ) -> Result<(), ServeError> {
         let serving = http(self.listener, router, grace, stop.clone());
         with_ops(serving, self.ops, telemetry, stop).await
     }

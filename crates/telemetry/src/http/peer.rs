@@ -1,0 +1,146 @@
+//! A client of a peer in the mesh.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    task::{self, Poll},
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response, uri::InvalidUri};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::Instant;
+use tower::{Layer, Service, ServiceExt};
+
+use super::{Client, ClientLayer};
+use crate::PeerUrl;
+
+/// On the same network a connection takes far less, or never comes.
+const CONNECT: Duration = Duration::from_secs(1);
+/// Shorter than what [`crate::serve`] lets a connection wait for its next request.
+const IDLE: Duration = Duration::from_secs(5);
+/// Connections kept for later.
+const MOST_IDLE: usize = 64;
+
+/// A peer over HTTP: each request to it is traced, and has a deadline. Clones share their
+/// connections.
+#[derive(Clone)]
+pub struct Peer {
+    url: PeerUrl,
+    deadline: Duration,
+    client: Client<Exchanges>,
+}
+
+/// Why a peer's answer can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// There is no such path.
+    #[error("the path can't be asked for")]
+    Path(#[source] InvalidUri),
+    /// No connection, or none that held until the answer began.
+    #[error("it can't be reached")]
+    Unreachable(#[source] legacy::Error),
+    /// Nothing within the deadline.
+    #[error("it did not answer within {0:?}")]
+    Late(Duration),
+    /// The connection was lost during the answer.
+    #[error("it broke off its answer")]
+    BrokenOff(#[source] Box<dyn Error + Send + Sync>),
+    /// A longer answer than was asked for.
+    #[error("it answered with more than {0} bytes")]
+    TooLong(usize),
+}
+
+impl Peer {
+    pub(crate) fn new(url: PeerUrl, deadline: Duration, layer: &ClientLayer) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_nodelay(true);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MOST_IDLE)
+            .build(connector);
+        let client = layer.layer(Exchanges { client, deadline });
+        Self {
+            url,
+            deadline,
+            client,
+        }
+    }
+
+    /// What is at this path, which begins with a slash and may have a query; at most so many
+    /// bytes. The deadline is for all of it.
+    ///
+    /// # Errors
+    /// [`CallError`]; an answer of any status is none.
+    pub async fn get(&self, path: &str, most_bytes: usize) -> Result<Response<Bytes>, CallError> {
+        let end = Instant::now() + self.deadline;
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = self.url.join(path).map_err(CallError::Path)?;
+        let (head, body) = self.client.clone().oneshot(request).await?.into_parts();
+        let body = tokio::time::timeout_at(end, collected(body, most_bytes)).await;
+        let body = body.map_err(|_| CallError::Late(self.deadline))??;
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// Sends a request to the path and query that it is for; the deadline is for the answer's
+    /// head, its body may take longer.
+    ///
+    /// # Errors
+    /// [`CallError`]; an answer of any status is none.
+    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, CallError> {
+        let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
+        *request.uri_mut() = self.url.join(path).map_err(CallError::Path)?;
+        self.client.clone().oneshot(request).await
+    }
+}
+
+async fn collected(body: Incoming, most: usize) -> Result<Bytes, CallError> {
+    let whole = Limited::new(body, most).collect().await;
+    whole
+        .map(http_body_util::Collected::to_bytes)
+        .map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                CallError::TooLong(most)
+            } else {
+                CallError::BrokenOff(error)
+            }
+        })
+}
+
+/// What is sent and what comes back, within the deadline; inside the layer, so that its span
+/// says what went wrong.
+#[derive(Clone)]
+struct Exchanges {
+    client: legacy::Client<HttpConnector, Body>,
+    deadline: Duration,
+}
+
+impl Service<Request<Body>> for Exchanges {
+    type Response = Response<Incoming>;
+    type Error = CallError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, CallError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), CallError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let deadline = self.deadline;
+        let answer = self.client.request(request);
+        Box::pin(async move {
+            tokio::time::timeout(deadline, answer)
+                .await
+                .map_err(|_| CallError::Late(deadline))?
+                .map_err(CallError::Unreachable)
+        })
+    }
+}
