@@ -4,7 +4,6 @@
 //! never fails: cut off, the last plan stays in force, its phases go on ending by themselves,
 //! and it tries again until it is stopped.
 
-mod backoff;
 mod credentials;
 mod session;
 

@@ -1,8 +1,12 @@
 //! Durations as people write them: `0ms`, `1.5s`, `1h30m`.
 
+mod range;
+
 use std::{ops::RangeInclusive, time::Duration};
 
 use jiff::{Span, SpanRelativeTo};
+
+pub use range::{DurationRange, InvalidDurationRange};
 
 /// Why a text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

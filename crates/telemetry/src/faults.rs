@@ -106,7 +106,9 @@ impl Faults {
     }
 }
 
-fn strikes(rate: Probability) -> bool {
+/// Whether it strikes this time, as it does at this rate.
+#[must_use]
+pub fn strikes(rate: Probability) -> bool {
     rate != Probability::NEVER
         && rand::rng().random_range(0..Probability::ALWAYS.millionths()) < rate.millionths()
 }

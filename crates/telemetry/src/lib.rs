@@ -34,6 +34,7 @@
 //! health and reflection. Spans inside a handler are plain
 //! `tracing::info_span!("heavy_calc")`, statements of a database [`database::statement`].
 
+mod backoff;
 pub mod batch;
 mod causes;
 pub mod control_stream;
@@ -57,6 +58,7 @@ pub mod sampler;
 pub mod serve;
 pub mod settings;
 
+pub use backoff::Backoff;
 pub use current::trace_id;
 pub use peer::{InvalidPeerUrl, PeerUrl};
 pub use provider::{Drained, StartError, Telemetry};

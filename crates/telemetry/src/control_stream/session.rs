@@ -16,8 +16,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status, Streaming};
 
-use super::{ControlStream, CredentialsError, Pace, backoff::Backoff};
-use crate::{batch::DropReason, faults::Fault};
+use super::{ControlStream, CredentialsError, Pace};
+use crate::{Backoff, batch::DropReason, faults::Fault};
 
 /// Messages on their way out, at most.
 const OUTGOING: usize = 16;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{Request, Response, Uri, uri::Authority};
-use opentelemetry::trace::FutureExt;
+use opentelemetry::{KeyValue, trace::FutureExt};
 use opentelemetry_sdk::trace::SdkTracer;
 use tonic::{Code, body::Body};
 use tower::{Layer, Service};
@@ -33,6 +33,11 @@ pub(crate) struct Caller {
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) operations: Arc<Operations>,
 }
+
+/// What the caller knows of a call besides, such as which attempt it is: an extension of its
+/// request, and attributes of its span.
+#[derive(Clone, Debug)]
+pub struct Attributes(pub Vec<KeyValue>);
 
 /// A channel behind [`ClientLayer`].
 #[derive(Clone)]
@@ -105,7 +110,10 @@ impl Caller {
         let operation = self.operations.get("", attributes::method(path));
         let server = server.or(request.uri().authority());
         let context = outgoing::start(self.tracer.as_ref(), operation.name, || {
-            attributes::of_call(&operation, path, server)
+            let mut attributes = attributes::of_call(&operation, path, server);
+            let callers = request.extensions().get::<Attributes>();
+            attributes.extend(callers.into_iter().flat_map(|callers| callers.0.clone()));
+            attributes
         });
         Call::new(operation, context, End::Client)
     }

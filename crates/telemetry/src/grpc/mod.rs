@@ -11,7 +11,7 @@ pub(crate) mod status;
 pub use channel::Channel;
 pub(crate) use channel::lazy;
 pub(crate) use client::Caller;
-pub use client::{Client, ClientLayer};
+pub use client::{Attributes, Client, ClientLayer};
 pub(crate) use server::Callee;
 pub use server::{Server, ServerLayer};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use spoor_proto::spoor::ab::v1::WorkRequest;
-use spoor_telemetry::duration;
+use spoor_telemetry::duration::{self, DurationRange};
 
 use crate::b::{InvalidRounds, Rounds};
 
@@ -49,7 +49,7 @@ fn wait_millis(text: &str) -> Result<u32, InvalidQuery> {
 }
 
 /// As service-b has it.
-const MOST_WAIT: Duration = crate::b::LONGEST_WAIT;
+const MOST_WAIT: Duration = DurationRange::LONGEST;
 
 #[cfg(test)]
 mod tests {

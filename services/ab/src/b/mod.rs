@@ -11,6 +11,7 @@ use spoor_proto::{
 };
 use spoor_telemetry::{
     Telemetry,
+    duration::DurationRange,
     serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
 };
 use tokio_util::sync::CancellationToken;
@@ -20,8 +21,6 @@ use calc::Calculator;
 use work::Work;
 
 pub use calc::{InvalidRounds, Rounds};
-pub(crate) use wait::LONGEST as LONGEST_WAIT;
-pub use wait::{InvalidWaitRange, WaitRange};
 
 /// What can be set about service-b.
 #[derive(clap::Args, Clone, Debug)]
@@ -36,7 +35,7 @@ pub struct Args {
         value_name = "RANGE",
         default_value = "100ms..500ms"
     )]
-    pub wait: WaitRange,
+    pub wait: DurationRange,
     /// Rounds of heavy_calc for each request, each of about a microsecond.
     #[arg(long, env = "SPOOR_B_CALC", value_name = "ROUNDS", default_value_t = Rounds::DEFAULT)]
     pub calc: Rounds,

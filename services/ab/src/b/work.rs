@@ -2,20 +2,20 @@
 
 use std::{error::Error, time::Duration};
 
-use rand::RngExt;
 use spoor_policy::Probability;
 use spoor_proto::spoor::ab::v1::{WorkReply, WorkRequest, service_b_server::ServiceB};
+use spoor_telemetry::{duration::DurationRange, faults::strikes};
 use tonic::{Request, Response, Status};
 
 use super::{
     calc::{Calculator, Rounds},
-    wait::{self, WaitRange},
+    wait,
 };
 
 /// `spoor.ab.v1.ServiceB`.
 #[derive(Clone, Debug)]
 pub(super) struct Work {
-    pub(super) wait: WaitRange,
+    pub(super) wait: DurationRange,
     pub(super) rounds: Rounds,
     pub(super) error_rate: Probability,
     pub(super) calculator: Calculator,
@@ -33,7 +33,7 @@ impl ServiceB for Work {
             .run(rounds)
             .await
             .map_err(|error| Status::internal(error.to_string()))?;
-        if fails(self.error_rate) {
+        if strikes(self.error_rate) {
             return Err(failure(self.error_rate));
         }
         let waited_millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
@@ -50,8 +50,8 @@ impl Work {
             return Ok(self.wait.pick());
         };
         let wait = Duration::from_millis(millis.into());
-        if wait > wait::LONGEST {
-            let most = wait::LONGEST.as_millis();
+        if wait > DurationRange::LONGEST {
+            let most = DurationRange::LONGEST.as_millis();
             return Err(Status::invalid_argument(format!(
                 "wait_millis: must be at most {most}, not {millis}"
             )));
@@ -72,11 +72,6 @@ impl Work {
 #[derive(Debug, thiserror::Error)]
 #[error("failed on purpose, as {0} of the requests do")]
 struct OnPurpose(Probability);
-
-fn fails(rate: Probability) -> bool {
-    rate != Probability::NEVER
-        && rand::rng().random_range(0..Probability::ALWAYS.millionths()) < rate.millionths()
-}
 
 fn failure(rate: Probability) -> Status {
     let error = OnPurpose(rate);

@@ -7,27 +7,36 @@ use rand::RngExt;
 /// Short at first, doubling up to a longest wait, each time somewhere between half of that and
 /// all of it, so that clients that were cut off together don't come back together.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     next: Duration,
 }
 
 impl Backoff {
-    const FIRST: Duration = Duration::from_millis(50);
+    /// The longest that the first wait can be.
+    pub const FIRST: Duration = Duration::from_millis(50);
 
-    pub(super) fn new() -> Self {
+    /// Begins with the shortest wait.
+    #[must_use]
+    pub fn new() -> Self {
         Self { next: Self::FIRST }
     }
 
     /// The wait before the next attempt, at most so long.
-    pub(super) fn next(&mut self, longest: Duration) -> Duration {
+    pub fn next(&mut self, longest: Duration) -> Duration {
         let wait = self.next.min(longest);
         self.next = wait.saturating_mul(2);
         wait.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
     /// Starts over: the last attempt succeeded.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.next = Self::FIRST;
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -1,0 +1,96 @@
+//! How long something takes: evenly distributed between two ends.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use rand::RngExt;
+
+use super::{InvalidDuration, parse};
+
+/// A time that is drawn anew for each request: `250ms`, or evenly between `100ms..500ms`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurationRange {
+    shortest: Duration,
+    longest: Duration,
+}
+
+/// Why a text is no [`DurationRange`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidDurationRange {
+    /// An end is no duration.
+    #[error(transparent)]
+    Duration(#[from] InvalidDuration),
+    /// The ends are in the wrong order.
+    #[error("must begin with the shorter end, as in 100ms..500ms")]
+    Reversed,
+    /// Longer than a request may be held.
+    #[error("must be at most {max:?}", max = DurationRange::LONGEST)]
+    TooLong,
+}
+
+impl DurationRange {
+    /// The longest that a request may be held.
+    pub const LONGEST: Duration = Duration::from_secs(10);
+
+    /// One of its durations.
+    #[must_use]
+    pub fn pick(self) -> Duration {
+        if self.shortest == self.longest {
+            return self.shortest;
+        }
+        rand::rng().random_range(self.shortest..=self.longest)
+    }
+}
+
+impl FromStr for DurationRange {
+    type Err = InvalidDurationRange;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDurationRange> {
+        let (shortest, longest) = text.split_once("..").unwrap_or((text, text));
+        let shortest = parse(shortest)?;
+        let longest = parse(longest)?;
+        if shortest > longest {
+            Err(InvalidDurationRange::Reversed)
+        } else if longest > Self::LONGEST {
+            Err(InvalidDurationRange::TooLong)
+        } else {
+            Ok(Self { shortest, longest })
+        }
+    }
+}
+
+impl fmt::Display for DurationRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}..{:?}", self.shortest, self.longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("100ms..500ms")]
+    #[case("250ms")]
+    #[case("0ms..0ms")]
+    fn picks_stay_inside(#[case] text: &str) {
+        let range: DurationRange = text.parse().unwrap();
+        for _ in 0..1000 {
+            assert!((range.shortest..=range.longest).contains(&range.pick()));
+        }
+    }
+
+    #[rstest::rstest]
+    #[case("500ms..100ms", InvalidDurationRange::Reversed)]
+    #[case("1s..11s", InvalidDurationRange::TooLong)]
+    fn other_ranges_are_refused(#[case] text: &str, #[case] error: InvalidDurationRange) {
+        assert_eq!(text.parse::<DurationRange>(), Err(error));
+    }
+
+    #[test]
+    fn both_ends_must_be_durations() {
+        assert!("100ms..soon".parse::<DurationRange>().is_err());
+        assert!("..500ms".parse::<DurationRange>().is_err());
+    }
+}
