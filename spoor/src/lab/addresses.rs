@@ -169,12 +169,12 @@ fn own_settings(
                 format!("sqlite:{}", database.display()),
             )]
         }
+        Service::Bands => vec![("SPOOR_REVIEWS_URL", url("reviews"))],
         Service::ServiceB
         | Service::Offers
         | Service::MarketplaceAttic
         | Service::MarketplaceBazaar
         | Service::MarketplaceCorner
-        | Service::Bands
         | Service::Reviews
         | Service::Tasks
         | Service::Preprocessing

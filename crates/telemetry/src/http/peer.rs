@@ -11,7 +11,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, uri::InvalidUri};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
@@ -104,6 +104,10 @@ impl Peer {
 }
 
 async fn collected(body: Incoming, most: usize) -> Result<Bytes, CallError> {
+    let announced = usize::try_from(body.size_hint().lower());
+    if announced.map_or(true, |announced| announced > most) {
+        return Err(CallError::TooLong(most));
+    }
     let whole = Limited::new(body, most).collect().await;
     whole
         .map(http_body_util::Collected::to_bytes)

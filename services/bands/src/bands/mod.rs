@@ -1,11 +1,19 @@
-//! bands: the edge. A band and what reviews says of it, over HTTP.
+//! bands: the edge. A band and what reviews has of it, over HTTP.
 
-use axum::Router;
+mod catalogue;
+mod edge;
+mod reviews;
+
+use std::time::Duration;
+
 use spoor_telemetry::{
-    Telemetry,
+    PeerUrl, Telemetry, duration,
     serve::{GRACE, Listen, Ports, Program, ServeError},
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::Id;
+use reviews::Reviews;
 
 /// What can be set about bands.
 #[derive(clap::Args, Clone, Debug)]
@@ -13,6 +21,23 @@ pub struct Args {
     /// Where it listens.
     #[command(flatten)]
     pub listen: Listen,
+    /// Where reviews is, such as http://127.0.0.1:9007; it may come later.
+    #[arg(
+        long,
+        env = "SPOOR_REVIEWS_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9007"
+    )]
+    pub reviews: PeerUrl,
+    /// How long reviews may take, such as 1s, before a band is answered without them.
+    #[arg(
+        long,
+        env = "SPOOR_DEADLINE",
+        value_name = "DURATION",
+        default_value = "1s",
+        value_parser = duration::parse_deadline
+    )]
+    pub deadline: Duration,
 }
 
 impl Program for Args {
@@ -28,8 +53,15 @@ impl Program for Args {
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
+        let reviews = Reviews(telemetry.http_peer(&self.reviews, self.deadline));
+        let grace = self.deadline + GRACE;
         ports
-            .serve_http(Router::new(), GRACE, telemetry, shutdown)
+            .serve_http(edge::router(reviews), grace, telemetry, shutdown)
             .await
     }
+}
+
+/// The ids of the bands that always exist.
+pub fn known() -> impl Iterator<Item = Id> {
+    catalogue::ALL.iter().map(|band| band.id)
 }

@@ -1,11 +1,21 @@
-//! reviews: what was written about the bands, over HTTP.
+//! reviews: what was written about the bands, over HTTP, for the mesh.
 
-use axum::Router;
+mod catalogue;
+
+use axum::{Json, Router, routing::get};
+use http::StatusCode;
+use serde::Serialize;
 use spoor_telemetry::{
     Telemetry,
+    http::Problem,
     serve::{GRACE, Listen, Ports, Program, ServeError},
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Id,
+    answer::{Answer, routed},
+};
 
 /// What can be set about reviews.
 #[derive(clap::Args, Clone, Debug)]
@@ -28,8 +38,29 @@ impl Program for Args {
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
+        let router = routed(Router::new().route("/reviews/{uuid}", get(review)));
         ports
-            .serve_http(Router::new(), GRACE, telemetry, shutdown)
+            .serve_http_in_mesh(router, GRACE, telemetry, shutdown)
             .await
     }
+}
+
+/// Every review's id.
+pub fn known() -> impl Iterator<Item = Id> {
+    catalogue::ALL.iter().map(|review| review.id)
+}
+
+#[derive(Debug, Serialize)]
+struct Written {
+    body: &'static str,
+}
+
+async fn review(id: Id) -> Result<Json<Answer<Written>>, Problem> {
+    let found = catalogue::ALL.iter().find(|review| review.id == id);
+    let Some(review) = found else {
+        let detail = format!("uuid: there is no review {id}");
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    };
+    let result = Written { body: review.body };
+    Ok(Json(Answer::now(id, review.created, result)))
 }

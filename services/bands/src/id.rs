@@ -1,0 +1,100 @@
+//! Ids of bands and reviews.
+
+use std::fmt;
+
+use axum::extract::{FromRequestParts, Path};
+use http::{StatusCode, request::Parts};
+use serde::{Serialize, Serializer};
+use spoor_telemetry::http::Problem;
+use uuid::Uuid;
+
+/// A UUID as RFC 9562 writes it, with hyphens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Id(Uuid);
+
+/// Characters of one.
+const LENGTH: usize = 36;
+/// Shown of what is none.
+const SHOWN: usize = 64;
+
+impl Id {
+    /// Reads one, in either case.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        // The crate reads other ways to write one too.
+        let hyphenated = text.len() == LENGTH;
+        hyphenated
+            .then(|| Uuid::try_parse(text).ok().map(Self))
+            .flatten()
+    }
+
+    pub(crate) const fn known(value: u128) -> Self {
+        Self(Uuid::from_u128(value))
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// The path's `{uuid}`; what is none is a 422 that shows it.
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Ok(Path(text)) = Path::<String>::from_request_parts(parts, state).await else {
+            return Err(malformed("text that is not UTF-8"));
+        };
+        let shown = || text.chars().take(SHOWN).collect::<String>();
+        Self::read(&text).ok_or_else(|| malformed(&format!("{:?}", shown())))
+    }
+}
+
+fn malformed(text: &str) -> Problem {
+    let detail = format!("uuid: must be such as 3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d, not {text}");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d", true)]
+    #[case("3F2B8C1E-5D6A-4F7B-9C8D-1E2F3A4B5C6D", true)]
+    #[case("3f2b8c1e5d6a4f7b9c8d1e2f3a4b5c6d", false)]
+    #[case("{3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d}", false)]
+    #[case("urn:uuid:3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d", false)]
+    #[case("3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6g", false)]
+    #[case("", false)]
+    fn texts(#[case] text: &str, #[case] is_one: bool) {
+        assert_eq!(Id::read(text).is_some(), is_one);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(value: u128) {
+            let id = Id::known(value);
+            prop_assert_eq!(Id::read(&id.to_string()), Some(id));
+        }
+
+        #[test]
+        fn nothing_breaks_it(text in "\\PC{0,40}|[0-9a-f-]{36}") {
+            if let Some(id) = Id::read(&text) {
+                prop_assert_eq!(id.to_string(), text.to_lowercase());
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+use std::time::Duration;
+
+use opentelemetry::trace::{SpanKind, Status};
+use serde_json::Value;
+use spoor_testing::{nowhere, one};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::Instant,
+};
+
+use crate::pair::{CAUGHT, Running, bands, get, known, ok, reviews_at};
+
+async fn result(bands: &Running) -> (Value, String) {
+    let (body, id) = ok(get(bands.address, &known()).await).await;
+    assert_eq!(body["result"]["name"], "The Tail Samplers");
+    (body["result"].clone(), id)
+}
+
+#[track_caller]
+fn assert_degraded(result: &Value, why: &str) {
+    assert_eq!(result["reviews"], Value::Null);
+    let expected = format!("reviews is unavailable: {why}");
+    assert_eq!(result["degraded"].as_str(), Some(expected.as_str()));
+}
+
+/// Takes connections and answers each request with this, or nothing.
+async fn peer(answer: Option<&'static str>) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    let Some(answer) = answer else { continue };
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_reviews_a_band_is_answered_and_the_trace_says_why() {
+    let bands = bands(nowhere().await, &[]).await;
+    let (result, id) = result(&bands).await;
+    assert_degraded(&result, "it can't be reached");
+    let spans = CAUGHT.spans.trace(&id, 3).await;
+    let edge = one(&spans, "GET /bands/{uuid}", &SpanKind::Server);
+    let said = edge.events.iter().filter(|event| event.name == "exception");
+    assert_eq!(said.count(), 2, "{edge:#?}");
+    for call in spans
+        .iter()
+        .filter(|span| span.span_kind == SpanKind::Client)
+    {
+        let Status::Error { description } = &call.status else {
+            panic!("{call:#?}")
+        };
+        assert!(description.contains("refused"), "{description}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_recovers_by_itself() {
+    let address = nowhere().await;
+    let bands = bands(address, &[]).await;
+    assert!(result(&bands).await.0["reviews"].is_null());
+    for _ in 0..2 {
+        let mut reviews = reviews_at(address).await;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while result(&bands).await.0["reviews"].is_null() {
+            assert!(Instant::now() < deadline, "never connected again");
+        }
+        reviews.stop.cancel();
+        (&mut reviews.task).await.unwrap().unwrap();
+        assert!(result(&bands).await.0["reviews"].is_null());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_ends_at_the_deadline() {
+    let bands = bands(peer(None).await, &["--deadline=50ms"]).await;
+    let (result, id) = result(&bands).await;
+    assert_degraded(&result, "it did not answer within 50ms");
+    for call in CAUGHT.spans.trace(&id, 3).await {
+        if call.span_kind == SpanKind::Client {
+            let why = Status::error("it did not answer within 50ms");
+            assert_eq!(call.status, why);
+        }
+    }
+}
+
+#[rstest::rstest]
+#[case::broken(
+    "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
+    "it answered 503 Service Unavailable"
+)]
+#[case::no_review(
+    "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+    "its answer is no review"
+)]
+#[case::endless(
+    "HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n{}",
+    "it answered with more than 65536 bytes"
+)]
+#[case::half(
+    "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}",
+    "it did not answer within 50ms"
+)]
+#[case::no_http("SSH-2.0-OpenSSH\r\n\r\n", "it can't be reached")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_answers_badly_is_as_good_as_none(
+    #[case] answer: &'static str,
+    #[case] why: &str,
+) {
+    let bands = bands(peer(Some(answer)).await, &["--deadline=50ms"]).await;
+    assert_degraded(&result(&bands).await.0, why);
+}

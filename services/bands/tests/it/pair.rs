@@ -1,0 +1,75 @@
+//! Starts the services, whose spans are caught.
+
+use std::{net::SocketAddr, sync::LazyLock};
+
+use reqwest::{Client, Response};
+use serde_json::Value;
+use spoor_bands::{bands, reviews};
+use spoor_telemetry::{Telemetry, serve::ServeError};
+use spoor_testing::{Spans, args, args_at};
+
+pub use spoor_testing::json;
+
+pub type Running = spoor_testing::Running<ServeError>;
+
+/// Both services' telemetry, and what they export.
+pub struct Caught {
+    bands: Telemetry,
+    reviews: Telemetry,
+    pub spans: Spans,
+}
+
+/// One for all tests: a process has one subscriber. It is bands', which logs what is missing.
+pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
+    let spans = Spans::default();
+    let (bands, reviews) = (spans.of("bands"), spans.of("reviews"));
+    tracing::subscriber::set_global_default(bands.subscriber().unwrap()).unwrap();
+    Caught {
+        bands,
+        reviews,
+        spans,
+    }
+});
+
+pub async fn reviews() -> Running {
+    let args: reviews::Args = args(&[]);
+    Running::start(args, &CAUGHT.reviews).await
+}
+
+pub async fn reviews_at(address: SocketAddr) -> Running {
+    let listen = format!("--listen={address}");
+    let args: reviews::Args = args_at(&[&listen, "--ops-listen=127.0.0.1:0"]);
+    Running::start(args, &CAUGHT.reviews).await
+}
+
+pub async fn bands(reviews: SocketAddr, flags: &[&str]) -> Running {
+    let url = format!("--reviews=http://{reviews}");
+    let args: bands::Args = args(&[flags, &[&url]].concat());
+    Running::start(args, &CAUGHT.bands).await
+}
+
+pub async fn get(address: SocketAddr, path: &str) -> Response {
+    get_with(address, path, &[]).await
+}
+
+pub async fn get_with(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Response {
+    let mut request = Client::new().get(format!("http://{address}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.send().await.unwrap()
+}
+
+/// The path of a band that exists.
+pub fn known() -> String {
+    format!("/bands/{}", bands::known().next().unwrap())
+}
+
+/// The answer's body and its trace's id.
+pub async fn ok(response: Response) -> (Value, String) {
+    let id = response.headers()["x-trace-id"].to_str().unwrap();
+    let id = id.to_owned();
+    let (status, body) = json(response).await;
+    assert_eq!(status, 200, "{body}");
+    (body, id)
+}

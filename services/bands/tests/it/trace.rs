@@ -1,0 +1,72 @@
+use std::net::SocketAddr;
+
+use opentelemetry::trace::{SpanId, SpanKind, TraceState};
+use opentelemetry_sdk::trace::SpanData;
+use spoor_testing::one;
+
+use crate::pair::{CAUGHT, bands, get_with, known, ok, reviews};
+
+const ATTACKERS: &str = "0af7651916cd43dd8448eb211c80319c";
+const FORCED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+
+/// The spans of one request: bands, its two calls, and reviews twice.
+async fn trace(bands: SocketAddr, headers: &[(&str, &str)]) -> (String, Vec<SpanData>) {
+    let (_, id) = ok(get_with(bands, &known(), headers).await).await;
+    let spans = CAUGHT.spans.trace(&id, 5).await;
+    assert_eq!(spans.len(), 5, "{spans:#?}");
+    (id, spans)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_context_crosses_the_wire() {
+    let reviews = reviews().await;
+    let bands = bands(reviews.address, &[]).await;
+    let (_, spans) = trace(bands.address, &[]).await;
+    let edge = one(&spans, "GET /bands/{uuid}", &SpanKind::Server);
+    assert_eq!(edge.parent_span_id, SpanId::INVALID);
+    let of = |kind: SpanKind| spans.iter().filter(move |span| span.span_kind == kind);
+    let calls: Vec<_> = of(SpanKind::Client).collect();
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.parent_span_id == edge.span_context.span_id())
+    );
+    let answers = of(SpanKind::Server).filter(|span| span.name == "GET /reviews/{uuid}");
+    let parents: Vec<_> = answers.map(|answer| answer.parent_span_id).collect();
+    assert_eq!(parents.len(), 2);
+    for call in calls {
+        assert!(parents.contains(&call.span_context.span_id()), "{spans:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_context_is_a_link_and_decides_nothing() {
+    let reviews = reviews().await;
+    let bands = bands(reviews.address, &[]).await;
+    for context in [FORCED, UNSAMPLED] {
+        let headers = [
+            ("traceparent", context),
+            ("tracestate", "evil=1,ot=rv:ffffffffffffff"),
+            ("baggage", "role=admin"),
+        ];
+        let (id, spans) = trace(bands.address, &headers).await;
+        assert_ne!(id, ATTACKERS);
+        let edge = one(&spans, "GET /bands/{uuid}", &SpanKind::Server);
+        let links: Vec<_> = edge.links.iter().collect();
+        assert_eq!(links.len(), 1);
+        assert_eq!(links[0].span_context.trace_id().to_string(), ATTACKERS);
+        for span in &spans {
+            assert!(!span.span_context.trace_state().header().contains("evil"));
+        }
+        assert_eq!(*links[0].span_context.trace_state(), TraceState::NONE);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reviews_believes_whoever_calls_it() {
+    let reviews = reviews().await;
+    let path = format!("/reviews/{}", spoor_bands::reviews::known().next().unwrap());
+    let response = get_with(reviews.address, &path, &[("traceparent", FORCED)]).await;
+    assert_eq!(ok(response).await.1, ATTACKERS);
+}
