@@ -40,3 +40,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- define "spoor.query.path" -}}
 {{ dig "jaeger" "basePath" "" .Values.stack.spec | trimSuffix "/" }}
 {{- end -}}
+
+{{/* Where Jaeger answers. */}}
+{{- define "spoor.query.url" -}}
+http://{{ include "spoor.stack" . }}-query:16686{{ include "spoor.query.path" . }}
+{{- end -}}

@@ -45,3 +45,8 @@ readinessProbe:
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
+
+{{/* A variable's source, a Secret's key: secretName, key. */}}
+{{- define "spoor.secret" -}}
+secretKeyRef: {name: {{ .secretName }}, key: {{ .key }}}
+{{- end -}}

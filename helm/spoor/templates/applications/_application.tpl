@@ -1,7 +1,8 @@
 {{/*
 One application: its ServiceAccount, Deployment, Service, and what protects them.
-dict: root, name, values, port, protocol (http or grpc), callers (those who may call it; none: everybody),
-env (list of EnvVar), writable (a folder that may be written).
+dict: root, name, values, port, protocol (http or grpc), callers (those who may call it; none: everybody, and
+whose trace context it continues is a value), env (list of EnvVar), writable (a folder that may be written), mounted (what volume source to find, read-only,
+at which folder: source, path).
 */}}
 {{- define "spoor.application" -}}
 {{- $stack := include "spoor.stack" .root -}}
@@ -61,6 +62,9 @@ spec:
           value: service.namespace=$(POD_NAMESPACE),service.instance.id=$(POD_NAME),service.version={{ .root.Chart.AppVersion }},k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)
         - {name: SPOOR_CONTROL_TOKEN_FILE, value: /var/run/secrets/spoor.dev/token}
         - {name: SPOOR_CONTROL_CA_FILE, value: /etc/spoor/ca/ca.crt}
+        {{- if and (not .callers) .root.Values.applications.trustedPeers }}
+        - {name: SPOOR_TRUSTED_PEERS, value: {{ .root.Values.applications.trustedPeers | quote }}}
+        {{- end }}
         {{- with .env }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -76,6 +80,9 @@ spec:
         {{- with .writable }}
         - {name: data, mountPath: {{ . }}}
         {{- end }}
+        {{- with .mounted }}
+        - {name: mounted, mountPath: {{ .path }}, readOnly: true}
+        {{- end }}
       volumes:
       # Who the pod is, for the control plane and nobody else.
       - name: token
@@ -87,6 +94,10 @@ spec:
       {{- if .writable }}
       - name: data
         emptyDir: {sizeLimit: 256Mi}
+      {{- end }}
+      {{- with .mounted }}
+      - name: mounted
+        {{- toYaml .source | nindent 8 }}
       {{- end }}
 ---
 apiVersion: v1
@@ -102,6 +113,7 @@ spec:
     port: {{ .port }}
     targetPort: {{ .protocol }}
     appProtocol: {{ eq .protocol "grpc" | ternary "kubernetes.io/h2c" "http" }}
+{{- include "spoor.ops" . }}
 {{- if gt (int .values.replicas) 1 }}
 ---
 apiVersion: policy/v1

@@ -1,5 +1,7 @@
 //! The chart: what it renders, and what it refuses.
 
+mod applications;
+mod prometheus;
 mod render;
 
 use std::collections::BTreeSet;
@@ -9,11 +11,34 @@ use serde_json::{Value, json};
 use render::{have_helm, notes, objects, refusal};
 
 /// Values under which everything that the chart can make is made.
-const EVERYTHING: [&str; 4] = [
+const EVERYTHING: [&str; 9] = [
     "operator.stacks.replicas=2",
     "operator.policies.replicas=2",
     "applications.wishlist.wishlist.database.secretName=database",
     "applications.wishlist.wishlist.replicas=2",
+    "applications.tasks.redis.password.secretName=redis",
+    "applications.vision.mobilenetv2.model.file=imagenet.onnx",
+    "applications.vision.mobilenetv2.model.volume.persistentVolumeClaim.claimName=models",
+    "prometheus.enabled=true",
+    "load.scenario=spike",
+];
+/// Every service that the chart starts, and who calls it; nobody: it is an edge.
+const SERVICES: [(&str, &[&str]); 15] = [
+    ("service-a", &[]),
+    ("service-b", &["service-a"]),
+    ("gateway", &[]),
+    ("wishlist", &["gateway", "offers"]),
+    ("offers", &["gateway"]),
+    ("marketplace-attic", &["offers"]),
+    ("marketplace-bazaar", &["offers"]),
+    ("marketplace-corner", &["offers"]),
+    ("bands", &[]),
+    ("reviews", &["bands"]),
+    ("tasks", &[]),
+    ("preprocessing", &[]),
+    ("ensemble", &["preprocessing"]),
+    ("efficientnetb0", &["ensemble"]),
+    ("mobilenetv2", &["ensemble"]),
 ];
 
 #[test]
@@ -23,7 +48,7 @@ fn pods_are_restricted_and_their_root_is_read_only() {
     }
     let pods = [objects(&[]), objects(&EVERYTHING)].concat();
     let pods: Vec<&Value> = pods.iter().filter_map(pod).collect();
-    assert!(pods.len() >= 16, "{}", pods.len());
+    assert!(pods.len() >= 45, "{}", pods.len());
     for pod in pods {
         let security = &pod["securityContext"];
         assert_eq!(security["runAsNonRoot"], true);
@@ -54,16 +79,22 @@ fn what_runs_on_is_probed_and_found_at_the_ports_that_it_has() {
     if !have_helm("chart::what_runs_on_is_probed") {
         return;
     }
-    let objects = objects(&[]);
+    let objects = objects(&EVERYTHING);
     let deployments = of_kind(&objects, "Deployment");
-    assert_eq!(deployments.len(), 6);
+    // With both roles of the operator, Redis and Prometheus.
+    assert_eq!(deployments.len(), SERVICES.len() + 4);
     for deployment in &deployments {
+        let name = deployment["metadata"]["name"].as_str().unwrap();
         let container = &pod(deployment).unwrap()["containers"][0];
-        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
-            assert_eq!(container[probe]["httpGet"]["port"], "ops", "{container}");
-        }
         let ports: BTreeSet<&str> = names(&container["ports"]);
-        assert!(ports.contains("ops"));
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            let probe = &container[probe];
+            match name {
+                "redis" => assert!(probe["tcpSocket"].is_object() || probe["exec"].is_object()),
+                "prometheus" => assert_eq!(probe["httpGet"]["port"], "http"),
+                _ => assert_eq!(probe["httpGet"]["port"], "ops", "{container}"),
+            }
+        }
         let labels = &deployment["spec"]["template"]["metadata"]["labels"];
         for service in of_kind(&objects, "Service") {
             if !contains(labels, &service["spec"]["selector"]) {
@@ -82,8 +113,8 @@ fn services_prove_who_they_are_and_wait_for_their_stack() {
     if !have_helm("chart::services_prove_who_they_are") {
         return;
     }
-    for name in ["service-a", "service-b", "gateway", "wishlist"] {
-        let objects = objects(&["stack.name=mine"]);
+    let objects = objects(&["stack.name=mine"]);
+    for (name, _) in SERVICES {
         let deployment = named(&objects, "Deployment", name);
         let labels = &deployment["spec"]["template"]["metadata"]["labels"];
         assert_eq!(labels["spoor.dev/service"], name);
@@ -188,7 +219,8 @@ fn a_standby_that_is_never_ready_holds_up_no_rollout() {
 #[case("stack.enabled=false", &["TracingStack"], &["Lease"])]
 #[case("crds.upgrade=false", &["Job"], &["TracingStack"])]
 #[case("networkPolicies.enabled=false", &["NetworkPolicy"], &["Service"])]
-#[case("applications.ab.enabled=false", &["Pod", "PodDisruptionBudget"], &["Service"])]
+#[case("applications.ab.enabled=false", &["PodDisruptionBudget"], &["Service"])]
+#[case("prometheus.enabled=false", &["ConfigMap"], &["Service"])]
 fn what_is_switched_off_is_not_made(
     #[case] value: &str,
     #[case] gone: &[&str],
@@ -207,65 +239,29 @@ fn what_is_switched_off_is_not_made(
 }
 
 #[test]
-fn a_database_outside_takes_the_place_of_the_folder() {
-    if !have_helm("chart::a_database_outside") {
-        return;
-    }
-    let inside = objects(&[]);
-    let inside = pod(named(&inside, "Deployment", "wishlist")).unwrap();
-    assert!(volume(inside, "data")["emptyDir"].is_object());
-    let container = &inside["containers"][0];
-    assert_eq!(
-        variable(container, "SPOOR_DATABASE_URL"),
-        "sqlite:/data/wishes.db"
-    );
-
-    let outside = objects(&EVERYTHING);
-    let outside = pod(named(&outside, "Deployment", "wishlist")).unwrap();
-    assert!(!names(&outside["volumes"]).contains("data"));
-    let url = list(&outside["containers"][0]["env"])
-        .iter()
-        .find(|variable| variable["name"] == "SPOOR_DATABASE_URL")
-        .unwrap();
-    assert_eq!(
-        url["valueFrom"]["secretKeyRef"],
-        json!({"name": "database", "key": "url"})
-    );
-}
-
-#[test]
-fn a_base_path_reaches_whoever_looks_for_traces() {
-    if !have_helm("chart::a_base_path") {
-        return;
-    }
-    let values = ["stack.spec.jaeger.basePath=/jaeger"];
-    let objects = objects(&values);
-    let gateway = pod(named(&objects, "Deployment", "gateway")).unwrap();
-    assert_eq!(
-        variable(&gateway["containers"][0], "SPOOR_TRACES_URL"),
-        "http://localhost:16686/jaeger/trace/{id}"
-    );
-    let test = named(&objects, "Pod", "spoor-test-request");
-    let arguments = test["spec"]["containers"][0]["args"].to_string();
-    assert!(
-        arguments.contains("http://tracing-query:16686/jaeger\""),
-        "{arguments}"
-    );
-    assert!(notes(&values).contains("http://localhost:16686/jaeger/search"));
-}
-
-#[test]
 fn the_notes_say_how_to_reach_what_there_is() {
     if !have_helm("chart::the_notes") {
         return;
     }
     let all = notes(&[]);
-    for forward in ["tracing-query 16686", "service-a 8080", "gateway 8081"] {
+    let forwards = [
+        "tracing-query 16686",
+        "service-a 8080",
+        "gateway 8081",
+        "bands 8082",
+        "tasks 8083",
+        "preprocessing 8084",
+    ];
+    for forward in forwards {
         let forward = format!("kubectl -n lab port-forward service/{forward}");
         assert!(all.contains(&forward), "{forward}: {all}");
     }
+    assert!(all.contains("http://localhost:16686/jaeger/search"));
     let less = notes(&["applications.wishlist.enabled=false"]);
     assert!(!less.contains("8081"), "{less}");
+    let more = notes(&EVERYTHING);
+    assert!(more.contains("service/prometheus 9090"), "{more}");
+    assert!(more.contains("job/load-spike-1"), "{more}");
 }
 
 #[rstest::rstest]
@@ -294,6 +290,18 @@ fn the_notes_say_how_to_reach_what_there_is() {
 )]
 #[case("operator.stacks.resources.limits.memory=much", "/limits/memory")]
 #[case("operator.stacks.scheduling.nodeName=a", "'nodeName' not allowed")]
+#[case("applications.tasks.redis.maxMemory=much", "/redis/maxMemory")]
+#[case(
+    "applications.wishlist.marketplaces.corner.rateLimit=0",
+    "/corner/rateLimit"
+)]
+#[case("applications.vision.mobilenetv2.model.file=../b0.onnx", "/model/file")]
+#[case(
+    "applications.vision.mobilenetv2.model.file=b0.onnx",
+    "applications.vision.mobilenetv2.model: file and volume go together"
+)]
+#[case("prometheus.retention.time=long", "/retention/time")]
+#[case("load.scenario=A Lot", "/load/scenario")]
 #[case(
     "applications.wishlist.wishlist.replicas=2",
     "applications.wishlist.wishlist.database.secretName"

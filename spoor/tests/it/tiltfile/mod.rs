@@ -188,12 +188,35 @@ fn ports_are_forwarded_to_containers_that_have_them() {
             }
         }
     }
-    let expected = [(8080, "service-a"), (8081, "gateway"), (16686, "jaeger")];
+    let expected = [
+        (8080, "service-a"),
+        (8081, "gateway"),
+        (8082, "bands"),
+        (8083, "tasks"),
+        (8084, "preprocessing"),
+        (9090, "prometheus"),
+        (16686, "jaeger"),
+    ];
     let expected = expected.map(|(port, name)| (port, name.to_owned()));
     assert_eq!(forwarded, BTreeMap::from(expected));
-    for name in ["service-a", "service-b", "gateway", "wishlist"] {
-        let link = &resources(&declared)[name].given["links"][0];
-        let url = format!("http://localhost:16686/search?service={name}");
+}
+
+#[test]
+fn every_service_has_a_link_to_its_traces() {
+    let Some(declared) = declared("tiltfile::every_service") else {
+        return;
+    };
+    let objects = objects(&declared);
+    let services: Vec<&str> = objects
+        .iter()
+        .filter_map(|object| {
+            object["spec"]["template"]["metadata"]["labels"]["spoor.dev/service"].as_str()
+        })
+        .collect();
+    assert_eq!(services.len(), 15, "{services:?}");
+    for service in services {
+        let link = &resources(&declared)[service].given["links"][0];
+        let url = format!("http://localhost:16686/jaeger/search?service={service}");
         assert_eq!(link["url"], url);
     }
 }
@@ -245,6 +268,10 @@ fn each_button_starts_its_command_at_a_resource() {
         "sampling 1 %",
         "sampling 100 %",
         "send load",
+        "send a ramp",
+        "send a spike",
+        "send through the mesh",
+        "send pictures",
         "break B",
         "mend B",
     ];

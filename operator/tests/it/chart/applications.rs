@@ -1,0 +1,242 @@
+//! What the applications are told, and who may connect to them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{
+    EVERYTHING, SERVICES, list, named, names, of_kind, pod,
+    render::{have_helm, notes, objects},
+    variable, volume,
+};
+
+#[test]
+fn whoever_calls_a_service_may_connect_to_it_and_nobody_else() {
+    if !have_helm("chart::whoever_calls") {
+        return;
+    }
+    let objects = objects(&EVERYTHING);
+    let databases: [(&str, &[&str]); 1] = [("redis", &["tasks"])];
+    for (name, callers) in SERVICES.iter().chain(&databases) {
+        let policy = named(&objects, "NetworkPolicy", name);
+        let served = list(&policy["spec"]["ingress"])
+            .iter()
+            .find(|rule| rule["ports"][0]["port"] != "ops")
+            .unwrap();
+        let allowed: BTreeSet<&str> = list(&served["from"])
+            .iter()
+            .map(|from| &from["podSelector"]["matchLabels"]["app.kubernetes.io/name"])
+            .map(|name| name.as_str().unwrap())
+            .collect();
+        assert_eq!(allowed, callers.iter().copied().collect(), "{name}");
+    }
+}
+
+#[test]
+fn callers_are_told_where_those_are_that_they_call() {
+    if !have_helm("chart::callers_are_told") {
+        return;
+    }
+    let objects = objects(&[]);
+    for (callee, callers) in SERVICES {
+        let service = named(&objects, "Service", callee);
+        let address = format!("http://{callee}:{}", service["spec"]["ports"][0]["port"]);
+        for caller in callers {
+            let deployment = named(&objects, "Deployment", caller);
+            let variables = &pod(deployment).unwrap()["containers"][0]["env"];
+            let told = list(variables)
+                .iter()
+                .filter_map(|variable| variable["value"].as_str())
+                .any(|value| value.contains(&address));
+            assert!(told, "{caller} is not told {address}");
+        }
+    }
+}
+
+#[test]
+fn edges_alone_are_told_whom_to_trust() {
+    if !have_helm("chart::edges_alone") {
+        return;
+    }
+    let objects = objects(&["applications.trustedPeers=10.0.0.0/8"]);
+    for (name, callers) in SERVICES {
+        let deployment = named(&objects, "Deployment", name);
+        let variables = names(&pod(deployment).unwrap()["containers"][0]["env"]);
+        let is_told = variables.contains("SPOOR_TRUSTED_PEERS");
+        assert_eq!(is_told, callers.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn each_marketplace_has_its_own_ways() {
+    if !have_helm("chart::each_marketplace") {
+        return;
+    }
+    let objects = objects(&["applications.wishlist.marketplaces.corner.rateLimit=7"]);
+    let mut ways = BTreeSet::new();
+    for name in ["attic", "bazaar", "corner"] {
+        let deployment = named(&objects, "Deployment", &format!("marketplace-{name}"));
+        let container = &pod(deployment).unwrap()["containers"][0];
+        assert_eq!(variable(container, "SPOOR_MARKETPLACE_NAME"), name);
+        ways.insert(
+            ["LATENCY", "ERROR_RATE", "RATE_LIMIT"]
+                .map(|way| variable(container, &format!("SPOOR_MARKETPLACE_{way}"))),
+        );
+    }
+    assert_eq!(ways.len(), 3, "{ways:?}");
+    assert!(ways.iter().any(|ways| ways[2] == "7"), "{ways:?}");
+}
+
+#[test]
+fn tasks_and_redis_share_a_password_that_no_object_holds() {
+    if !have_helm("chart::tasks_and_redis") {
+        return;
+    }
+    let objects = objects(&EVERYTHING);
+    let reference = json!({"secretKeyRef": {"name": "redis", "key": "password"}});
+    for name in ["tasks", "redis"] {
+        let container = &pod(named(&objects, "Deployment", name)).unwrap()["containers"][0];
+        assert_eq!(source(container, "REDIS_PASSWORD"), &reference);
+    }
+    let redis = pod(named(&objects, "Deployment", "redis")).unwrap();
+    let arguments = redis["containers"][0]["args"].to_string();
+    assert!(
+        arguments.contains(r#""--requirepass","$(REDIS_PASSWORD)""#),
+        "{arguments}"
+    );
+    assert!(!arguments.contains("protected-mode"), "{arguments}");
+}
+
+#[test]
+fn a_redis_that_exists_takes_the_place_of_the_charts() {
+    if !have_helm("chart::a_redis_that_exists") {
+        return;
+    }
+    let objects = objects(&["applications.tasks.redis.url.secretName=elsewhere"]);
+    let tasks = pod(named(&objects, "Deployment", "tasks")).unwrap();
+    assert_eq!(
+        source(&tasks["containers"][0], "SPOOR_REDIS_URL"),
+        &json!({"secretKeyRef": {"name": "elsewhere", "key": "url"}})
+    );
+    for kind in ["Deployment", "Service", "NetworkPolicy"] {
+        let names = of_kind(&objects, kind);
+        let is_redis = |object: &&Value| object["metadata"]["name"] == "redis";
+        assert!(!names.iter().any(is_redis), "{kind}");
+    }
+}
+
+#[test]
+fn a_model_of_ones_own_is_mounted_where_it_is_looked_for() {
+    if !have_helm("chart::a_model_of_ones_own") {
+        return;
+    }
+    let own = "applications.vision.mobilenetv2.model";
+    let values = [
+        EVERYTHING[5].to_owned(),
+        EVERYTHING[6].to_owned(),
+        format!("{own}.labelsFile=labels.txt"),
+        format!("{own}.size=224"),
+    ];
+    let objects = objects(&values.each_ref().map(String::as_str));
+    let with = pod(named(&objects, "Deployment", "mobilenetv2")).unwrap();
+    let container = &with["containers"][0];
+    for (name, value) in [
+        ("SPOOR_MODEL_FILE", "/models/imagenet.onnx"),
+        ("SPOOR_MODEL_LABELS_FILE", "/models/labels.txt"),
+        ("SPOOR_MODEL_SIZE", "224"),
+    ] {
+        assert_eq!(variable(container, name), value);
+    }
+    assert_eq!(
+        volume(with, "mounted")["persistentVolumeClaim"],
+        json!({"claimName": "models"})
+    );
+    let mount = list(&container["volumeMounts"])
+        .iter()
+        .find(|mount| mount["name"] == "mounted")
+        .unwrap();
+    assert_eq!(
+        mount,
+        &json!({"name": "mounted", "mountPath": "/models", "readOnly": true})
+    );
+    let without = pod(named(&objects, "Deployment", "efficientnetb0")).unwrap();
+    assert!(!names(&without["volumes"]).contains("mounted"));
+    assert!(!names(&without["containers"][0]["env"]).contains("SPOOR_MODEL_FILE"));
+}
+
+#[test]
+fn a_scenario_is_sent_by_a_job_of_its_own() {
+    if !have_helm("chart::a_scenario") {
+        return;
+    }
+    let values = [
+        "load.scenario=spike",
+        "load.arguments={--duration,1m}",
+        "crds.upgrade=false",
+    ];
+    let objects = objects(&values);
+    let job = named(&objects, "Job", "load-spike-1");
+    assert_eq!(job["spec"]["backoffLimit"], 0);
+    let job = pod(job).unwrap();
+    assert_eq!(job["restartPolicy"], "Never");
+    let arguments = list(&job["containers"][0]["args"]);
+    assert_eq!(arguments[..2], ["load", "spike"]);
+    assert_eq!(arguments[arguments.len() - 2..], ["--duration", "1m"]);
+}
+
+#[test]
+fn a_database_outside_takes_the_place_of_the_folder() {
+    if !have_helm("chart::a_database_outside") {
+        return;
+    }
+    let inside = objects(&[]);
+    let inside = pod(named(&inside, "Deployment", "wishlist")).unwrap();
+    assert!(volume(inside, "data")["emptyDir"].is_object());
+    let container = &inside["containers"][0];
+    assert_eq!(
+        variable(container, "SPOOR_DATABASE_URL"),
+        "sqlite:/data/wishes.db"
+    );
+
+    let outside = objects(&EVERYTHING);
+    let outside = pod(named(&outside, "Deployment", "wishlist")).unwrap();
+    assert!(!names(&outside["volumes"]).contains("data"));
+    let url = list(&outside["containers"][0]["env"])
+        .iter()
+        .find(|variable| variable["name"] == "SPOOR_DATABASE_URL")
+        .unwrap();
+    assert_eq!(
+        url["valueFrom"]["secretKeyRef"],
+        json!({"name": "database", "key": "url"})
+    );
+}
+
+#[test]
+fn a_base_path_reaches_whoever_looks_for_traces() {
+    if !have_helm("chart::a_base_path") {
+        return;
+    }
+    let values = ["stack.spec.jaeger.basePath=/traces"];
+    let objects = objects(&values);
+    let gateway = pod(named(&objects, "Deployment", "gateway")).unwrap();
+    let gateway = &gateway["containers"][0];
+    assert_eq!(
+        variable(gateway, "SPOOR_JAEGER_URL"),
+        "http://tracing-query:16686/traces"
+    );
+    let test = named(&objects, "Pod", "spoor-test-request");
+    let arguments = test["spec"]["containers"][0]["args"].to_string();
+    assert!(
+        arguments.contains("http://tracing-query:16686/traces\""),
+        "{arguments}"
+    );
+    assert!(notes(&values).contains("http://localhost:16686/traces/search"));
+}
+
+/// Where a variable's value is taken from.
+fn source<'c>(container: &'c Value, name: &str) -> &'c Value {
+    let found = list(&container["env"])
+        .iter()
+        .find(|variable| variable["name"] == name);
+    &found.unwrap_or_else(|| panic!("no variable {name}"))["valueFrom"]
+}
