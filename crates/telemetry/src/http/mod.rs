@@ -2,12 +2,14 @@
 //! to a peer.
 
 mod attributes;
+mod bounds;
 mod client;
 mod fault;
 mod peer;
 mod problem;
 mod server;
 
+pub use bounds::{Bounds, bounded};
 pub(crate) use client::Caller;
 pub use client::{Client, ClientLayer};
 pub use peer::{CallError, Peer};

@@ -22,8 +22,18 @@ async fn a_statement_is_a_client_span_below_the_request() {
             summary: "BEGIN",
             text: "BEGIN",
             server: Some("db.example"),
+            ..Statement::default()
         };
         begin.span().in_scope(|| {});
+        let create = Statement {
+            system: "redis",
+            summary: "EVALSHA create",
+            text: "EVALSHA create 1 task:?",
+            server: Some("redis.example"),
+            port: Some(7000),
+            namespace: Some("2"),
+        };
+        create.span().in_scope(|| {});
     };
     work.with_subscriber(telemetry.subscriber().unwrap()).await;
     let spans = finish(&telemetry, &fake).await;

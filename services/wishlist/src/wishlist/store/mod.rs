@@ -134,6 +134,7 @@ impl Store {
             summary,
             text,
             server,
+            ..Statement::default()
         }
         .span()
     }

@@ -1,0 +1,60 @@
+//! What an HTTP edge takes: so many requests at once, so large, for so long.
+
+use std::{error::Error, time::Duration};
+
+use axum::{
+    Router,
+    error_handling::HandleErrorLayer,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
+
+use super::Problem;
+
+/// What an edge takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Requests in flight; more are refused at once.
+    pub at_once: usize,
+    /// The longest body.
+    pub body_bytes: usize,
+    /// How long a request may take, the reading of its body included.
+    pub deadline: Duration,
+}
+
+/// The router within these bounds; what has no route or another method gets a problem document.
+/// Add all routes first.
+pub fn bounded(router: Router, bounds: Bounds) -> Router {
+    let Bounds {
+        at_once,
+        body_bytes,
+        deadline,
+    } = bounds;
+    let limits = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(async |_overload| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once")
+        }))
+        .load_shed()
+        .layer(GlobalConcurrencyLimitLayer::new(at_once));
+    router
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this takes other methods")
+        })
+        .layer(DefaultBodyLimit::max(body_bytes))
+        .layer(middleware::from_fn_with_state(deadline, give_up))
+        .layer(limits)
+}
+
+async fn give_up(State(deadline): State<Duration>, request: Request, next: Next) -> Response {
+    tokio::time::timeout(deadline, next.run(request))
+        .await
+        .unwrap_or_else(|elapsed| {
+            tracing::error!(error = &elapsed as &dyn Error, "no answer in time");
+            let detail = format!("the request took longer than {deadline:?}");
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, detail).into_response()
+        })
+}

@@ -1,0 +1,156 @@
+//! What can be asked over HTTP.
+
+use std::{error::Error, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    response::IntoResponse,
+    routing::{get, post},
+};
+use http::{StatusCode, header};
+use serde::Serialize;
+use spoor_telemetry::http::Problem;
+use uuid::Uuid;
+
+use super::{
+    input::{Listing, NewTask},
+    measures::Measures,
+    store::{SharedStore, StoreError},
+    task::{Moment, Priority, Task, Title},
+    work::Work,
+};
+
+/// What every request needs.
+#[derive(Clone)]
+pub(super) struct Api {
+    pub(super) store: SharedStore,
+    pub(super) measures: Arc<Measures>,
+}
+
+/// A task as it is shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: String,
+    title: Title,
+    priority: Priority,
+    created: Moment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<Moment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completed: Option<Moment>,
+    overdue: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct List {
+    tasks: Vec<Shown>,
+}
+
+#[derive(Debug, Serialize)]
+struct Health {
+    status: &'static str,
+    /// Where the tasks are kept.
+    store: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Api {
+    pub(super) fn router(self) -> Router {
+        Router::new()
+            .route("/tasks", get(list).post(create))
+            .route("/tasks/{id}", get(one).delete(delete))
+            .route("/tasks/{id}/complete", post(complete))
+            .route("/health", get(health))
+            .with_state(self)
+    }
+
+    fn work(&self) -> Work<'_> {
+        Work {
+            store: &*self.store,
+            measures: &self.measures,
+        }
+    }
+}
+
+async fn create(State(api): State<Api>, new: NewTask) -> Result<impl IntoResponse, Problem> {
+    let task = api.work().create(new.into_task()).await?;
+    let location = [(header::LOCATION, format!("/tasks/{}", task.id))];
+    Ok((StatusCode::CREATED, location, Json(Shown::from(task))))
+}
+
+async fn list(State(api): State<Api>, listing: Listing) -> Result<Json<List>, Problem> {
+    let tasks = api.work().list(listing).await?;
+    let tasks = tasks.into_iter().map(Shown::from).collect();
+    Ok(Json(List { tasks }))
+}
+
+async fn one(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Shown>, Problem> {
+    let id = task_id(&id)?;
+    let task = api.work().get(id).await?.ok_or_else(unknown)?;
+    Ok(Json(task.into()))
+}
+
+async fn complete(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Shown>, Problem> {
+    let id = task_id(&id)?;
+    let task = api.work().complete(id).await?.ok_or_else(unknown)?;
+    Ok(Json(task.into()))
+}
+
+async fn delete(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    let id = task_id(&id)?;
+    match api.work().delete(id).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(unknown()),
+    }
+}
+
+/// Always 200: whoever asks learns here whether requests for tasks would be answered.
+async fn health(State(api): State<Api>) -> Json<Health> {
+    let counted = api.store.census(Moment::now()).await;
+    Json(Health {
+        status: if counted.is_ok() { "ok" } else { "degraded" },
+        store: api.store.kind().as_str(),
+        reason: counted.err().map(|error| error.to_string()),
+    })
+}
+
+fn task_id(text: &str) -> Result<Uuid, Problem> {
+    text.parse().map_err(|_| {
+        let detail = "id: must be a UUID such as 4f9f1b2e-6a1c-4c5e-9a3d-0f6b8c2d7e10";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    })
+}
+
+fn unknown() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is no task with this id")
+}
+
+impl From<Task> for Shown {
+    fn from(task: Task) -> Self {
+        Self {
+            overdue: task.is_overdue(Moment::now()),
+            id: task.id.to_string(),
+            title: task.title,
+            priority: task.priority,
+            created: task.created,
+            due: task.due,
+            completed: task.completed,
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let status = match &error {
+            StoreError::Full => StatusCode::CONFLICT,
+            passing if passing.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        if status.is_server_error() {
+            tracing::error!(error = &error as &dyn Error, "the tasks can't be had");
+        }
+        Self::new(status, error.to_string())
+    }
+}

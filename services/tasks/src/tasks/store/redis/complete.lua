@@ -1,0 +1,19 @@
+-- Says that a task is done, unless it was before, and gives up the oldest completed ones.
+-- KEYS: task:ID tasks:open tasks:due tasks:completed
+-- ARGV: id, now as text, now in Unix ms, most completed
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return false
+end
+local just_now = redis.call('HSETNX', KEYS[1], 'completed', ARGV[2])
+local given_up = 0
+if just_now == 1 then
+  redis.call('ZREM', KEYS[2], ARGV[1])
+  redis.call('ZREM', KEYS[3], ARGV[1])
+  redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1])
+  while redis.call('ZCARD', KEYS[4]) > tonumber(ARGV[4]) do
+    local oldest = redis.call('ZPOPMIN', KEYS[4])
+    redis.call('DEL', 'task:' .. oldest[1])
+    given_up = given_up + 1
+  end
+end
+return {just_now, given_up, redis.call('HGETALL', KEYS[1])}

@@ -1,0 +1,6 @@
+-- Deletes a task from wherever it is.
+-- KEYS: task:ID tasks:open tasks:due tasks:completed   ARGV: id
+for i = 2, 4 do
+  redis.call('ZREM', KEYS[i], ARGV[1])
+end
+return redis.call('DEL', KEYS[1])

@@ -1,0 +1,15 @@
+-- The fields of the first tasks of an order, each after its id. An id whose task somebody
+-- deleted by hand is forgotten.
+-- KEYS: an order, tasks:due   ARGV: 'first' or 'last', most
+local range = ARGV[1] == 'first' and 'ZRANGE' or 'ZREVRANGE'
+local tasks = {}
+for _, id in ipairs(redis.call(range, KEYS[1], 0, tonumber(ARGV[2]) - 1)) do
+  local fields = redis.call('HGETALL', 'task:' .. id)
+  if #fields > 0 then
+    tasks[#tasks + 1] = {id, fields}
+  else
+    redis.call('ZREM', KEYS[1], id)
+    redis.call('ZREM', KEYS[2], id)
+  end
+end
+return tasks

@@ -1,0 +1,136 @@
+//! What each operation on Redis is called, its span and its duration.
+
+use std::time::{Duration, Instant};
+
+use prometheus_client::{
+    metrics::{family::Family, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use redis::RedisError;
+use spoor_telemetry::database::{self, Statement};
+use tracing::Instrument;
+
+use super::{RedisUrl, StoreError};
+
+/// `db.system.name`.
+const SYSTEM: &str = "redis";
+const USUAL_PORT: u16 = 6379;
+/// The semantic conventions' advice for the durations of database calls, in seconds.
+const BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
+
+/// A command, and the script that it runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operation {
+    /// `db.query.summary`.
+    pub(super) summary: &'static str,
+    /// `db.query.text`: with placeholders, never with values.
+    pub(super) text: &'static str,
+}
+
+/// All of them, on one Redis.
+pub(super) struct Operations {
+    host: String,
+    port: Option<u16>,
+    database: String,
+    durations: Durations,
+}
+
+type Labels = [(&'static str, &'static str); 3];
+type Durations = Family<Labels, Histogram, fn() -> Histogram>;
+
+impl Operations {
+    pub(super) fn of(url: &RedisUrl) -> Self {
+        let (host, port) = url.server();
+        Self {
+            host: host.to_owned(),
+            port: (port != USUAL_PORT).then_some(port),
+            database: url.database().to_string(),
+            durations: Durations::new_with_constructor(|| Histogram::new(BUCKETS)),
+        }
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "db_client_operation_duration",
+            "Duration of operations on the database",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+    }
+
+    /// Awaits an operation in its span and counts it.
+    pub(super) async fn observed<T>(
+        &self,
+        operation: Operation,
+        run: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let span = self.statement(operation).span();
+        let started = Instant::now();
+        let result = run.instrument(span.clone()).await;
+        let error_type = result.as_ref().err().map_or("", error_type);
+        if let Err(error) = &result {
+            database::failed(&span, error_type, error);
+        }
+        self.count(operation, error_type, started.elapsed());
+        result
+    }
+
+    fn statement(&self, operation: Operation) -> Statement<'_> {
+        Statement {
+            system: SYSTEM,
+            summary: operation.summary,
+            text: operation.text,
+            server: Some(&self.host),
+            port: self.port,
+            namespace: Some(&self.database),
+        }
+    }
+
+    fn count(&self, operation: Operation, error_type: &'static str, took: Duration) {
+        let labels = [
+            ("db_system_name", SYSTEM),
+            ("db_query_summary", operation.summary),
+            ("error_type", error_type),
+        ];
+        self.durations
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+}
+
+/// `error.type`: one of few, so that metrics can have it too.
+fn error_type(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Full | StoreError::NoTask { .. } => "_OTHER",
+        StoreError::Late { .. } => "timeout",
+        StoreError::Away { source, .. } if source.is_connection_refusal() => "connection_refused",
+        StoreError::Away { .. } => "connection_broken",
+        StoreError::Refused { source, .. } | StoreError::Failed { source, .. } => code(source),
+    }
+}
+
+/// Redis' own codes, those that are known to occur.
+fn code(error: &RedisError) -> &'static str {
+    const CODES: [&str; 12] = [
+        "ERR",
+        "WRONGTYPE",
+        "NOAUTH",
+        "WRONGPASS",
+        "NOPERM",
+        "LOADING",
+        "READONLY",
+        "OOM",
+        "MISCONF",
+        "BUSY",
+        "MASTERDOWN",
+        "NOREPLICAS",
+    ];
+    let code = error.code().unwrap_or_default();
+    let authentication = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed);
+    let known = CODES.into_iter().find(|known| *known == code);
+    known.unwrap_or(if authentication {
+        "WRONGPASS"
+    } else {
+        "_OTHER"
+    })
+}

@@ -1,0 +1,143 @@
+//! Where Redis is.
+
+use std::{ffi::OsStr, fmt, str::FromStr};
+
+use clap::{
+    Arg, Command,
+    builder::{TypedValueParser, ValueParserFactory},
+    error::ErrorKind,
+};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+
+/// `redis://:PASSWORD@HOST:PORT/NUMBER`. Shown without its password.
+#[derive(Clone)]
+pub struct RedisUrl(ConnectionInfo);
+
+/// Why a text is no [`RedisUrl`]. The text is not repeated: it may hold a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be such as redis://127.0.0.1:6379/0 or redis://:PASSWORD@redis:6379/0")]
+pub struct InvalidRedisUrl;
+
+impl RedisUrl {
+    pub(super) fn info(&self) -> &ConnectionInfo {
+        &self.0
+    }
+
+    /// Its host and port.
+    pub(super) fn server(&self) -> (&str, u16) {
+        match self.0.addr() {
+            ConnectionAddr::Tcp(host, port) => (host, *port),
+            _ => unreachable!("checked when it was read"),
+        }
+    }
+
+    /// The number of its database.
+    pub(super) fn database(&self) -> i64 {
+        self.0.redis_settings().db()
+    }
+}
+
+impl FromStr for RedisUrl {
+    type Err = InvalidRedisUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRedisUrl> {
+        let info = text.into_connection_info().map_err(|_| InvalidRedisUrl)?;
+        match info.addr() {
+            ConnectionAddr::Tcp(..) => Ok(Self(info)),
+            _ => Err(InvalidRedisUrl),
+        }
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (host, port) = self.server();
+        write!(f, "redis://{host}:{port}/{}", self.database())
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl ValueParserFactory for RedisUrl {
+    type Parser = Quiet;
+
+    fn value_parser() -> Quiet {
+        Quiet
+    }
+}
+
+/// Reads a [`RedisUrl`] of the command line; unlike clap's own, it doesn't show a wrong one.
+#[derive(Clone, Copy, Debug)]
+pub struct Quiet;
+
+impl TypedValueParser for Quiet {
+    type Value = RedisUrl;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        _: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<RedisUrl, clap::Error> {
+        let url = value.to_str().ok_or(InvalidRedisUrl).and_then(str::parse);
+        url.map_err(|error| {
+            let message = format!("SPOOR_REDIS_URL (--redis-url) {error}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("redis://127.0.0.1", "redis://127.0.0.1:6379/0")]
+    #[case(
+        "redis://me:secret@redis.example:7000/2",
+        "redis://redis.example:7000/2"
+    )]
+    #[case("redis://:secret@redis/", "redis://redis:6379/0")]
+    fn shown_without_the_password(#[case] text: &str, #[case] shown: &str) {
+        let url: RedisUrl = text.parse().unwrap();
+        assert_eq!(
+            (url.to_string(), format!("{url:?}")),
+            (shown.to_owned(), shown.to_owned())
+        );
+    }
+
+    #[rstest::rstest]
+    #[case("")]
+    #[case("127.0.0.1:6379")]
+    #[case("http://me:secret@host")]
+    #[case("rediss://:secret@host")]
+    #[case("unix:///run/redis.sock")]
+    #[case("redis://:secret@host/one")]
+    #[case("redis://:secret@host:99999")]
+    fn other_texts_are_refused(#[case] text: &str) {
+        let error = text.parse::<RedisUrl>().unwrap_err().to_string();
+        assert!(
+            error.starts_with("must be") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_command_line_does_not_repeat_a_wrong_one() {
+        let command = Command::new("tasks").arg(Arg::new("url").value_parser(Quiet));
+        let error = command
+            .try_get_matches_from(["tasks", "http://:secret@host"])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("SPOOR_REDIS_URL") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,283 @@
+//! A task, and what its fields may be.
+
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Task {
+    pub(crate) id: Uuid,
+    pub(crate) title: Title,
+    pub(crate) priority: Priority,
+    pub(crate) created: Moment,
+    pub(crate) due: Option<Moment>,
+    pub(crate) completed: Option<Moment>,
+}
+
+/// What is to be done: trimmed, not empty, on one line, not too long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Title(String);
+
+/// Why a text is no [`Title`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidTitle {
+    #[error("must not be empty")]
+    Empty,
+    #[error("must be at most {max} characters, not {0}", max = Title::MAX_CHARS)]
+    TooLong(usize),
+    #[error("must be on one line, without control characters")]
+    Control,
+}
+
+/// How soon a task's turn comes, the most pressing last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Priority {
+    Low,
+    #[default]
+    Normal,
+    High,
+    Urgent,
+}
+
+/// Why a text is no [`Priority`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be \"low\", \"normal\", \"high\" or \"urgent\", not {0:?}")]
+pub(crate) struct InvalidPriority(String);
+
+/// A point in time, to the millisecond, in the years 2000 to 2199: what every store can order
+/// and keep unchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(i64);
+
+/// Why a text is no [`Moment`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "must be a time with its offset, from 2000 to 2199, such as \"2030-01-31T12:00:00Z\", not {0:?}"
+)]
+pub(crate) struct InvalidMoment(String);
+
+impl Task {
+    /// Whether it is still open and its time has passed.
+    pub(crate) fn is_overdue(&self, now: Moment) -> bool {
+        self.completed.is_none() && self.due.is_some_and(|due| due < now)
+    }
+
+    /// Where its turn comes among open tasks, the lowest first: by priority, then by the time it
+    /// is due, those without one last. Exact as a double, which is what Redis sorts by.
+    pub(crate) fn rank(&self) -> i64 {
+        /// Later than any [`Moment`], in milliseconds.
+        const NEVER: i64 = 9_999_999_999_999;
+        let pressing = match self.priority {
+            Priority::Urgent => 0,
+            Priority::High => 1,
+            Priority::Normal => 2,
+            Priority::Low => 3,
+        };
+        pressing * (NEVER + 1) + self.due.map_or(NEVER, Moment::unix_millis)
+    }
+}
+
+impl Title {
+    /// The most characters.
+    pub(crate) const MAX_CHARS: usize = 200;
+
+    pub(crate) fn new(text: &str) -> Result<Self, InvalidTitle> {
+        let text = text.trim();
+        let chars = text.chars().count();
+        if text.is_empty() {
+            Err(InvalidTitle::Empty)
+        } else if chars > Self::MAX_CHARS {
+            Err(InvalidTitle::TooLong(chars))
+        } else if text.contains(char::is_control) {
+            Err(InvalidTitle::Control)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Priority {
+    pub(crate) const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Urgent];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Urgent => "urgent",
+        }
+    }
+}
+
+impl FromStr for Priority {
+    type Err = InvalidPriority;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPriority> {
+        let named = Self::ALL.into_iter().find(|it| it.as_str() == text);
+        named.ok_or_else(|| InvalidPriority(excerpt(text)))
+    }
+}
+
+impl Moment {
+    const FIRST: i64 = 946_684_800_000;
+    const LAST: i64 = 7_258_118_399_999;
+
+    pub(crate) fn now() -> Self {
+        let now = Timestamp::now().as_millisecond();
+        Self(now.clamp(Self::FIRST, Self::LAST))
+    }
+
+    pub(crate) fn unix_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Seconds from the other to this one; negative when this one was first.
+    pub(crate) fn seconds_since(self, other: Self) -> f64 {
+        // The conversion is exact: both are below 2^53.
+        #[expect(clippy::cast_precision_loss)]
+        let millis = (self.0 - other.0) as f64;
+        millis / 1000.0
+    }
+}
+
+impl FromStr for Moment {
+    type Err = InvalidMoment;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMoment> {
+        let millis = text
+            .parse()
+            .map(|timestamp: Timestamp| timestamp.as_millisecond());
+        millis
+            .ok()
+            .filter(|millis| (Self::FIRST..=Self::LAST).contains(millis))
+            .map(Self)
+            .ok_or_else(|| InvalidMoment(excerpt(text)))
+    }
+}
+
+impl fmt::Display for Moment {
+    /// RFC 3339.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Timestamp::from_millisecond(self.0)
+            .map_err(|_| fmt::Error)?
+            .fmt(f)
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl Serialize for Priority {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+/// Enough of a wrong value to find it by.
+fn excerpt(text: &str) -> String {
+    const MOST: usize = 40;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn task(priority: &str, due: Option<&str>) -> Task {
+        Task {
+            id: Uuid::new_v4(),
+            title: Title::new("write a test").unwrap(),
+            priority: priority.parse().unwrap(),
+            created: "2025-06-01T00:00:00Z".parse().unwrap(),
+            due: due.map(|due| due.parse().unwrap()),
+            completed: None,
+        }
+    }
+
+    #[rstest::rstest]
+    #[case("", InvalidTitle::Empty)]
+    #[case(" \t ", InvalidTitle::Empty)]
+    #[case("a\nb", InvalidTitle::Control)]
+    #[case("a\0b", InvalidTitle::Control)]
+    #[case(&"ß".repeat(201), InvalidTitle::TooLong(201))]
+    fn titles_that_are_refused(#[case] text: &str, #[case] error: InvalidTitle) {
+        assert_eq!(Title::new(text), Err(error));
+    }
+
+    #[test]
+    fn a_title_is_trimmed_and_counted_in_characters() {
+        assert_eq!(Title::new(" wash up\n").unwrap().as_str(), "wash up");
+        assert!(Title::new(&"ß".repeat(Title::MAX_CHARS)).is_ok());
+    }
+
+    #[rstest::rstest]
+    #[case("2030-01-31T12:00:00Z", Some("2030-01-31T12:00:00Z"))]
+    #[case("2030-01-31T12:00:00+02:00", Some("2030-01-31T10:00:00Z"))]
+    #[case("2030-01-31T12:00:00.1234567Z", Some("2030-01-31T12:00:00.123Z"))]
+    #[case("2000-01-01T00:00:00Z", Some("2000-01-01T00:00:00Z"))]
+    #[case("2199-12-31T23:59:59.999Z", Some("2199-12-31T23:59:59.999Z"))]
+    #[case("1999-12-31T23:59:59.999Z", None)]
+    #[case("2200-01-01T00:00:00Z", None)]
+    #[case("2030-01-31", None)]
+    #[case("2030-01-31T12:00:00", None)]
+    #[case("tomorrow", None)]
+    #[case("", None)]
+    fn moments(#[case] text: &str, #[case] shown: Option<&str>) {
+        let moment = text.parse::<Moment>().ok().map(|it| it.to_string());
+        assert_eq!(moment.as_deref(), shown);
+    }
+
+    #[test]
+    fn the_most_pressing_task_ranks_first() {
+        let ordered = [
+            task("urgent", Some("2030-01-01T00:00:00Z")),
+            task("urgent", Some("2199-12-31T23:59:59Z")),
+            task("urgent", None),
+            task("high", Some("2000-01-01T00:00:00Z")),
+            task("normal", None),
+            task("low", Some("2001-01-01T00:00:00Z")),
+        ];
+        assert!(ordered.is_sorted_by_key(Task::rank));
+        assert!(task("low", None).rank() < 1 << 53, "a double is exact");
+    }
+
+    #[test]
+    fn only_open_tasks_are_overdue() {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut late = task("low", Some("2025-12-31T00:00:00Z"));
+        assert!(late.is_overdue(now));
+        assert!(!task("low", None).is_overdue(now));
+        assert!(!task("low", Some("2026-01-01T00:00:00Z")).is_overdue(now));
+        late.completed = Some(now);
+        assert!(!late.is_overdue(now));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_a_moment_is_one_when_it_is_read_back(text in "\\PC{0,40}|20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z") {
+            if let Ok(moment) = text.parse::<Moment>() {
+                proptest::prop_assert_eq!(moment.to_string().parse(), Ok(moment));
+            }
+        }
+
+        #[test]
+        fn no_text_breaks_a_title_or_a_priority(text in "\\PC{0,300}") {
+            let _ = (Title::new(&text), text.parse::<Priority>());
+        }
+    }
+}

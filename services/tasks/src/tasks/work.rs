@@ -1,0 +1,149 @@
+//! What is done with tasks: each is a span of its own, says what it did as attributes and
+//! events, and is counted.
+
+use opentelemetry::{Context, KeyValue, trace::TraceContextExt};
+use tracing::{Instrument, Span, field::Empty, info_span};
+use uuid::Uuid;
+
+use super::{
+    input::Listing,
+    measures::Measures,
+    store::{Store, StoreError},
+    task::{Moment, Task},
+};
+
+/// The tasks, and who counts.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) measures: &'a Measures,
+}
+
+impl Work<'_> {
+    pub(super) async fn create(self, task: Task) -> Result<Task, StoreError> {
+        let span = self.span("create task");
+        describe(&span, &task);
+        async {
+            self.store.create(&task).await?;
+            self.measures.created(&task);
+            event("task.created", || {
+                let due_in = task.due.map(|due| due.seconds_since(task.created));
+                due_in
+                    .map(|it| KeyValue::new("task.due_in", it))
+                    .into_iter()
+            });
+            Ok(task)
+        }
+        .instrument(span.clone())
+        .await
+    }
+
+    pub(super) async fn get(self, id: Uuid) -> Result<Option<Task>, StoreError> {
+        let span = self.span("get task");
+        span.record("task.id", tracing::field::display(id));
+        let task = self.store.get(id).instrument(span.clone()).await?;
+        if let Some(task) = &task {
+            describe(&span, task);
+        }
+        Ok(task)
+    }
+
+    pub(super) async fn list(self, listing: Listing) -> Result<Vec<Task>, StoreError> {
+        let Listing { which, limit } = listing;
+        let span = self.span("list tasks");
+        let tasks = self
+            .store
+            .list(which, limit)
+            .instrument(span.clone())
+            .await?;
+        let now = Moment::now();
+        let overdue = tasks.iter().filter(|task| task.is_overdue(now)).count();
+        span.record("tasks.count", tasks.len());
+        span.record("tasks.overdue", overdue);
+        Ok(tasks)
+    }
+
+    pub(super) async fn complete(self, id: Uuid) -> Result<Option<Task>, StoreError> {
+        let span = self.span("complete task");
+        span.record("task.id", tracing::field::display(id));
+        async {
+            let Some(done) = self.store.complete(id, Moment::now()).await? else {
+                return Ok(None);
+            };
+            describe(&span, &done.task);
+            if done.just_now {
+                self.measures.completed(&done.task);
+                completed(&done.task);
+            } else {
+                event("task.already_completed", || [].into_iter());
+            }
+            if done.given_up > 0 {
+                event("tasks.given_up", || {
+                    let count = i64::try_from(done.given_up).unwrap_or(i64::MAX);
+                    [KeyValue::new("tasks.count", count)].into_iter()
+                });
+            }
+            Ok(Some(done.task))
+        }
+        .instrument(span.clone())
+        .await
+    }
+
+    pub(super) async fn delete(self, id: Uuid) -> Result<bool, StoreError> {
+        let span = self.span("delete task");
+        span.record("task.id", tracing::field::display(id));
+        let deleted = self.store.delete(id).instrument(span).await?;
+        if deleted {
+            self.measures.deleted();
+        }
+        Ok(deleted)
+    }
+
+    fn span(self, name: &'static str) -> Span {
+        info_span!(
+            "task",
+            otel.name = name,
+            spoor.tasks.store = self.store.kind().as_str(),
+            task.id = Empty,
+            task.priority = Empty,
+            task.due = Empty,
+            task.overdue = Empty,
+            tasks.count = Empty,
+            tasks.overdue = Empty,
+        )
+    }
+}
+
+fn describe(span: &Span, task: &Task) {
+    if span.is_disabled() {
+        return;
+    }
+    span.record("task.id", tracing::field::display(task.id));
+    span.record("task.priority", task.priority.as_str());
+    if let Some(due) = task.due {
+        span.record("task.due", tracing::field::display(due));
+        span.record("task.overdue", task.is_overdue(Moment::now()));
+    }
+}
+
+fn completed(task: &Task) {
+    event("task.completed", || {
+        let done = task.completed.unwrap_or(task.created);
+        let open_for = KeyValue::new("task.open_for", done.seconds_since(task.created));
+        let late_by = task.due.map(|due| done.seconds_since(due));
+        let late_by = late_by.filter(|late| *late > 0.0);
+        [open_for]
+            .into_iter()
+            .chain(late_by.map(|it| KeyValue::new("task.late_by", it)))
+    });
+}
+
+/// An event on the span under way, and no line in the log: there may be thousands a second.
+fn event<I: Iterator<Item = KeyValue>>(name: &'static str, attributes: impl FnOnce() -> I) {
+    Context::map_current(|context| {
+        let span = context.span();
+        if span.is_recording() {
+            span.add_event(name, attributes().collect());
+        }
+    });
+}
