@@ -1,7 +1,5 @@
 """Writes a trained model as ONNX, and measures what was written."""
 
-import json
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -40,7 +38,7 @@ def export(name, parameters, statistics):
         producer_name="services/vision/training",
         doc_string=f"{name}'s blocks, scaled down: names a coloured shape in a picture.",
     )
-    describe(model, labels=json.dumps(LABELS), mean=json.dumps(MEAN), std=json.dumps(STD))
+    describe(model, labels=listed(LABELS), mean=listed(MEAN), std=listed(STD))
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -49,6 +47,10 @@ def describe(model, **properties):
     """Adds to what the file says about itself."""
     for key, value in properties.items():
         model.metadata_props.add(key=key, value=value)
+
+
+def listed(values):
+    return ",".join(map(str, values))
 
 
 def answers(model, pictures):
