@@ -1,0 +1,162 @@
+//! Pictures to upload: one coloured shape each, on a noisy background, of the kind that the
+//! built-in models learned from (`training/shapes.py`).
+
+mod shape;
+
+use std::{io::Cursor, num::NonZeroU16, ops::RangeInclusive};
+
+use image::{ImageFormat, Rgb, RgbImage};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use shape::{Placed, SHAPES};
+
+/// A picture, and what it shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    label: String,
+    picture: RgbImage,
+}
+
+/// Why a sample could not be encoded.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot encode a sample as {as_what:?}")]
+pub struct EncodeError {
+    as_what: ImageFormat,
+    source: image::ImageError,
+}
+
+/// From 0 to 1 each.
+type Light = [f32; 3];
+
+const COLOURS: [(&str, Light); 4] = [
+    ("red", [0.85, 0.12, 0.12]),
+    ("green", [0.12, 0.65, 0.20]),
+    ("blue", [0.12, 0.25, 0.85]),
+    ("yellow", [0.92, 0.80, 0.10]),
+];
+
+/// How much a colour may differ from what it is called.
+const TINT: RangeInclusive<f32> = -0.08..=0.08;
+/// The most that a pixel may differ from what was drawn.
+const NOISE: f32 = 0.12;
+/// Pixels are covered in part, at edges: looked at in as many points a side.
+const SUBPIXELS: u16 = 2;
+
+impl Sample {
+    /// Draws a square picture; the same one for the same seed and side.
+    #[must_use]
+    pub fn new(seed: u64, side: NonZeroU16) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let (colour, pure) = COLOURS[random.random_range(0..COLOURS.len())];
+        let (shape, inside) = SHAPES[random.random_range(0..SHAPES.len())];
+        let placed = Placed::anywhere(inside, &mut random);
+        let ink = ink(pure, &mut random);
+        let background = Background::any(&mut random);
+        let strength = random.random_range(0.0..=NOISE);
+        let side = side.get();
+        let picture = RgbImage::from_fn(side.into(), side.into(), |x, y| {
+            let cover = coverage(&placed, x, y, side);
+            let behind = background.at(point(x, 0.5, side), point(y, 0.5, side));
+            let noise = |_| strength * random.random_range(-1.0_f32..=1.0);
+            pixel(mix(ink, behind, cover), std::array::from_fn(noise))
+        });
+        Self {
+            label: format!("{colour} {shape}"),
+            picture,
+        }
+    }
+
+    /// What it shows, as the built-in models call it: `red circle`.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Its pixels.
+    #[must_use]
+    pub fn picture(&self) -> &RgbImage {
+        &self.picture
+    }
+
+    /// As a PNG file.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if the encoder refuses it.
+    pub fn png(&self) -> Result<Vec<u8>, EncodeError> {
+        self.encoded(ImageFormat::Png)
+    }
+
+    /// As a JPEG file.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if the encoder refuses it.
+    pub fn jpeg(&self) -> Result<Vec<u8>, EncodeError> {
+        self.encoded(ImageFormat::Jpeg)
+    }
+
+    fn encoded(&self, as_what: ImageFormat) -> Result<Vec<u8>, EncodeError> {
+        let mut file = Cursor::new(Vec::new());
+        self.picture
+            .write_to(&mut file, as_what)
+            .map_err(|source| EncodeError { as_what, source })?;
+        Ok(file.into_inner())
+    }
+}
+
+/// Grey with a tint, lighter to one side.
+struct Background {
+    middle: Light,
+    slope: [f32; 2],
+}
+
+impl Background {
+    fn any(random: &mut StdRng) -> Self {
+        let grey: f32 = random.random_range(0.0..=1.0);
+        Self {
+            middle: std::array::from_fn(|_| grey + random.random_range(TINT)),
+            slope: std::array::from_fn(|_| random.random_range(-0.3..=0.3)),
+        }
+    }
+
+    fn at(&self, x: f32, y: f32) -> Light {
+        let lighter = self.slope[0] * (x - 0.5) + self.slope[1] * (y - 0.5);
+        self.middle
+            .map(|channel| (channel + lighter).clamp(0.0, 1.0))
+    }
+}
+
+/// More or less the colour, more or less bright.
+fn ink(pure: Light, random: &mut StdRng) -> Light {
+    let bright = random.random_range(0.6..=1.05);
+    pure.map(|channel| (channel * bright + random.random_range(TINT)).clamp(0.0, 1.0))
+}
+
+/// Where a point of a pixel is in the picture, whose sides are 1.
+fn point(pixel: u32, within: f32, side: u16) -> f32 {
+    #[allow(clippy::cast_precision_loss, reason = "a pixel's index fits 16 bits")]
+    let pixel = pixel as f32;
+    (pixel + within) / f32::from(side)
+}
+
+/// How much of a pixel the shape covers.
+fn coverage(placed: &Placed, x: u32, y: u32, side: u16) -> f32 {
+    let within = |index: u16| (f32::from(index) + 0.5) / f32::from(SUBPIXELS);
+    let points = (0..SUBPIXELS).flat_map(|i| (0..SUBPIXELS).map(move |j| (within(i), within(j))));
+    let covers = |&(i, j): &(f32, f32)| placed.covers(point(x, i, side), point(y, j, side));
+    let covered: u16 = points.filter(covers).map(|_| 1).sum();
+    f32::from(covered) / f32::from(SUBPIXELS * SUBPIXELS)
+}
+
+fn mix(ink: Light, behind: Light, cover: f32) -> Light {
+    std::array::from_fn(|i| cover * ink[i] + (1.0 - cover) * behind[i])
+}
+
+fn pixel(light: Light, noise: Light) -> Rgb<u8> {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to a byte's range"
+    )]
+    let byte = |i: usize| (255.0 * (light[i] + noise[i]).clamp(0.0, 1.0)).round() as u8;
+    Rgb(std::array::from_fn(byte))
+}
