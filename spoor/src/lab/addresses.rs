@@ -10,6 +10,9 @@ use super::{
 };
 use crate::service::Service;
 
+/// Where tasks keeps its tasks.
+pub(super) const REDIS_URL: &str = "SPOOR_REDIS_URL";
+
 /// The doors of this process, open.
 pub(super) struct Open {
     pub(super) otlp_grpc: tokio::net::TcpListener,
@@ -131,7 +134,7 @@ pub(super) fn specs(
                 .clone()
                 .map(|it| ("OTEL_TRACES_SAMPLER_ARG", it)),
         );
-        environment.extend(own_settings(*service, &url, data));
+        environment.extend(own_settings(*service, &url, settings, data));
         // An address that the lab does not know is left to the service's own default.
         environment.retain(|(_, value)| !value.is_empty());
         Spec {
@@ -151,16 +154,15 @@ pub(super) fn specs(
 fn own_settings(
     service: Service,
     url: &impl Fn(&str) -> String,
+    settings: &Settings,
     data: &DataFolder,
 ) -> Vec<(&'static str, String)> {
     match service {
         Service::ServiceA => vec![("SPOOR_SERVICE_B_URL", url("service-b"))],
         Service::Gateway => vec![
             ("SPOOR_WISHLIST_URL", url("wishlist")),
-            (
-                "SPOOR_TRACES_URL",
-                format!("{}/trace/{{id}}", url("traces")),
-            ),
+            ("SPOOR_OFFERS_URL", url("offers")),
+            ("SPOOR_JAEGER_URL", url("traces")),
         ],
         Service::Wishlist => {
             let database = data.file("wishes.db");
@@ -170,16 +172,51 @@ fn own_settings(
             )]
         }
         Service::Bands => vec![("SPOOR_REVIEWS_URL", url("reviews"))],
-        Service::ServiceB
-        | Service::Offers
-        | Service::MarketplaceAttic
-        | Service::MarketplaceBazaar
-        | Service::MarketplaceCorner
-        | Service::Reviews
-        | Service::Tasks
-        | Service::Preprocessing
-        | Service::Ensemble
-        | Service::Efficientnetb0
-        | Service::Mobilenetv2 => vec![],
+        Service::Preprocessing => vec![("SPOOR_ENSEMBLE_URL", url("ensemble"))],
+        Service::Ensemble => vec![
+            ("SPOOR_EFFICIENTNETB0_URL", url("efficientnetb0")),
+            ("SPOOR_MOBILENETV2_URL", url("mobilenetv2")),
+        ],
+        Service::Tasks => {
+            let redis = settings.redis_url.iter();
+            redis
+                .map(|url| (REDIS_URL, url.with_password().to_owned()))
+                .collect()
+        }
+        Service::Offers => vec![
+            ("SPOOR_WISHLIST_URL", url("wishlist")),
+            ("SPOOR_MARKETPLACES", marketplaces(url)),
+        ],
+        Service::MarketplaceAttic => marketplace("attic", "400ms..1200ms", "0%", "none"),
+        Service::MarketplaceBazaar => marketplace("bazaar", "20ms..80ms", "30%", "none"),
+        Service::MarketplaceCorner => marketplace("corner", "80ms..250ms", "1%", "3"),
+        Service::ServiceB | Service::Reviews | Service::Efficientnetb0 | Service::Mobilenetv2 => {
+            vec![]
+        }
     }
+}
+
+/// What makes a marketplace differ from the others.
+fn marketplace(
+    name: &str,
+    latency: &str,
+    error_rate: &str,
+    rate_limit: &str,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("SPOOR_MARKETPLACE_NAME", name.to_owned()),
+        ("SPOOR_MARKETPLACE_LATENCY", latency.to_owned()),
+        ("SPOOR_MARKETPLACE_ERROR_RATE", error_rate.to_owned()),
+        ("SPOOR_MARKETPLACE_RATE_LIMIT", rate_limit.to_owned()),
+    ]
+}
+
+/// Those that run in this lab, by their names.
+fn marketplaces(url: &impl Fn(&str) -> String) -> String {
+    let members = ["attic", "bazaar", "corner"]
+        .map(|name| (name, url(&format!("marketplace-{name}"))))
+        .into_iter()
+        .filter(|(_, url)| !url.is_empty())
+        .map(|(name, url)| format!("{name}={url}"));
+    members.collect::<Vec<_>>().join(",")
 }

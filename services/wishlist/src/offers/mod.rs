@@ -1,12 +1,45 @@
 //! offers: asks marketplaces for what is wished for.
 
-use spoor_proto::DESCRIPTORS;
+mod breaker;
+mod budget;
+mod known;
+mod marketplace;
+mod metrics;
+mod peers;
+mod retry;
+mod service;
+mod sound;
+mod watcher;
+
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+
+use spoor_proto::{
+    DESCRIPTORS,
+    spoor::{
+        offers::v1::offers_server::{OffersServer, SERVICE_NAME},
+        wishlist::v1::wishlist_client::WishlistClient,
+    },
+};
 use spoor_telemetry::{
     Telemetry,
+    duration::{self, parse_deadline},
+    grpc::PeerUrl,
     serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
 };
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+
+use known::Known;
+use marketplace::{Marketplace, Patience};
+use metrics::{Counts, States};
+use service::Service;
+use watcher::Watcher;
+
+pub use peers::{InvalidPeers, Peers};
+
+/// New wishes that wait to be looked for.
+const MOST_ERRANDS: usize = 256;
 
 /// What can be set about offers.
 #[derive(clap::Args, Clone, Debug)]
@@ -14,7 +47,47 @@ pub struct Args {
     /// Where it listens.
     #[command(flatten)]
     pub listen: Listen,
+    /// Where wishlist is, such as http://127.0.0.1:9002; it may come later.
+    #[arg(
+        long,
+        env = "SPOOR_WISHLIST_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9002"
+    )]
+    pub wishlist: PeerUrl,
+    /// Where the marketplaces are, by their names; they may come later.
+    #[arg(
+        long,
+        env = "SPOOR_MARKETPLACES",
+        value_name = "NAME=URL,…",
+        default_value = "attic=http://127.0.0.1:9004,bazaar=http://127.0.0.1:9005,\
+            corner=http://127.0.0.1:9006"
+    )]
+    pub marketplaces: Peers,
+    /// How often all wishes are looked for, such as 30s.
+    #[arg(
+        long,
+        env = "SPOOR_OFFERS_EVERY",
+        value_name = "DURATION",
+        default_value = "30s",
+        value_parser = parse_every
+    )]
+    pub every: Duration,
+    /// How long one marketplace is asked for one wish, retries and waits included, such as 4s.
+    #[arg(
+        long,
+        env = "SPOOR_DEADLINE",
+        value_name = "DURATION",
+        default_value = "4s",
+        value_parser = parse_deadline
+    )]
+    pub deadline: Duration,
 }
+
+/// Why a text says no time between two rounds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be from 100ms to 1d, such as 30s, not {0:?}")]
+pub struct InvalidEvery(String);
 
 impl Program for Args {
     type Error = ServeError;
@@ -29,12 +102,65 @@ impl Program for Args {
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
+        // Whatever ends the serving ends the watching.
+        let stop = shutdown.child_token();
+        let known = Arc::new(Known::new());
+        let marketplaces = self.marketplaces(telemetry);
+        let states = States {
+            marketplaces: Arc::clone(&marketplaces),
+            known: Arc::clone(&known),
+        };
+        telemetry
+            .metrics()
+            .register(|registry| registry.register_collector(Box::new(states)));
+        let (errands, queue) = mpsc::channel(MOST_ERRANDS);
+        let watcher = Watcher {
+            wishlist: WishlistClient::new(telemetry.grpc_channel(&self.wishlist)),
+            marketplaces,
+            known: Arc::clone(&known),
+            patience: Patience {
+                deadline: self.deadline,
+                stop: stop.clone(),
+            },
+        };
+        let service = Service::new(known, errands, stop.clone());
         let server = Grpc {
-            routes: Routes::default(),
-            services: vec![],
+            routes: Routes::new(OffersServer::new(service)),
+            services: vec![SERVICE_NAME],
             descriptors: DESCRIPTORS,
             grace: GRACE,
         };
-        ports.serve_grpc(server, telemetry, shutdown).await
+        let watching = async {
+            tokio::join!(watcher.errands(queue), watcher.rounds(self.every));
+        };
+        let serving = async {
+            let served = ports.serve_grpc(server, telemetry, shutdown).await;
+            stop.cancel();
+            served
+        };
+        let ((), served) = tokio::join!(watching, serving);
+        served
     }
+}
+
+impl Args {
+    fn marketplaces(&self, telemetry: &Telemetry) -> Arc<[Marketplace]> {
+        let counts = Counts::default();
+        telemetry
+            .metrics()
+            .register(|registry| counts.register(registry));
+        let peers = self.marketplaces.clone().into_vec().into_iter();
+        peers
+            .map(|peer| Marketplace::new(peer, telemetry, counts.clone()))
+            .collect()
+    }
+}
+
+fn parse_every(text: &str) -> Result<Duration, InvalidEvery> {
+    const EVERY: RangeInclusive<Duration> =
+        Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);
+    duration::parse(text)
+        .ok()
+        .filter(|every| EVERY.contains(every))
+        .ok_or_else(|| InvalidEvery(text.to_owned()))
 }

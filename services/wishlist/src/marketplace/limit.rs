@@ -1,0 +1,140 @@
+//! How many searches a second a marketplace takes.
+
+use std::{
+    fmt,
+    num::NonZeroU32,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+/// The most searches a second; as many may come at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit(Option<NonZeroU32>);
+
+/// Why a text is no [`RateLimit`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be a whole number of searches a second such as 3, or none, not {0:?}")]
+pub struct InvalidRateLimit(String);
+
+/// What is left of a [`RateLimit`] at a time.
+#[derive(Debug)]
+pub(super) struct Gate {
+    limit: RateLimit,
+    /// When all of it is there again.
+    full: Option<Instant>,
+}
+
+impl Gate {
+    pub(super) fn new(limit: RateLimit) -> Self {
+        Self { limit, full: None }
+    }
+
+    /// Lets one search in.
+    ///
+    /// # Errors
+    /// How long to wait for the next place.
+    pub(super) fn enter(&mut self, now: Instant) -> Result<(), Duration> {
+        let RateLimit(Some(a_second)) = self.limit else {
+            return Ok(());
+        };
+        let interval = Duration::from_secs(1) / a_second.get();
+        let full = self.full.map_or(now, |full| full.max(now)) + interval;
+        let wait = full
+            .saturating_duration_since(now)
+            .saturating_sub(Duration::from_secs(1));
+        if wait.is_zero() {
+            self.full = Some(full);
+            Ok(())
+        } else {
+            Err(wait)
+        }
+    }
+}
+
+impl FromStr for RateLimit {
+    type Err = InvalidRateLimit;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRateLimit> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let limit = text
+            .parse()
+            .map_err(|_| InvalidRateLimit(text.to_owned()))?;
+        Ok(Self(Some(limit)))
+    }
+}
+
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(limit) => limit.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn as_many_as_in_a_second_may_come_at_once() {
+        let mut gate = Gate::new("3".parse().unwrap());
+        let now = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(gate.enter(now), Ok(()));
+        }
+        let wait = gate.enter(now).unwrap_err();
+        assert!(wait > Duration::from_millis(300) && wait <= Duration::from_millis(334));
+        assert_eq!(gate.enter(now + wait), Ok(()));
+        assert!(gate.enter(now + wait).is_err());
+    }
+
+    #[test]
+    fn none_takes_all() {
+        let mut gate = Gate::new("none".parse().unwrap());
+        let now = Instant::now();
+        assert!((0..1000).all(|_| gate.enter(now).is_ok()));
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_its_rate_and_who_waits_gets_in(
+            a_second in 1..50_u32,
+            steps in prop::collection::vec(0..200_u64, 1..300),
+        ) {
+            let mut gate = Gate::new(RateLimit(NonZeroU32::new(a_second)));
+            let start = Instant::now();
+            let mut now = start;
+            let mut entered = 0_u32;
+            for step in steps {
+                now += Duration::from_millis(step);
+                match gate.enter(now) {
+                    Ok(()) => entered += 1,
+                    Err(wait) => {
+                        now += wait;
+                        prop_assert_eq!(gate.enter(now), Ok(()));
+                        entered += 1;
+                    }
+                }
+            }
+            let seconds = (now - start).as_secs_f64();
+            prop_assert!(f64::from(entered) <= f64::from(a_second) * (seconds + 1.0) + 1.0);
+        }
+    }
+
+    #[rstest::rstest]
+    #[case("0")]
+    #[case("-1")]
+    #[case("1.5")]
+    #[case("")]
+    #[case("all")]
+    fn other_limits_are_refused(#[case] text: &str) {
+        assert!(text.parse::<RateLimit>().is_err());
+    }
+}

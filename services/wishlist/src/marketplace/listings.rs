@@ -1,0 +1,106 @@
+//! What a marketplace has for sale: made up, yet the same for the same question.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+use spoor_proto::spoor::marketplace::v1::Offer;
+
+use crate::WishName;
+
+/// For so long what is new stays new; then it is sold.
+const FRESH: Duration = Duration::from_secs(120);
+
+const CONDITIONS: [&str; 8] = [
+    "as good as new",
+    "hardly used",
+    "with its box",
+    "some scratches",
+    "from a collection",
+    "for tinkerers",
+    "a gift that was not wanted",
+    "well kept",
+];
+const SELLERS: [&str; 8] = [
+    "Ada's barn",
+    "Bo & daughters",
+    "Corner shop",
+    "Dusty shelf",
+    "Eli",
+    "Frida's finds",
+    "Grandpa Joe",
+    "Second spring",
+];
+
+/// What is for sale for a wish, so long after the epoch: one or two things that stay, and now and
+/// then something new.
+pub(super) fn of(marketplace: &str, what: &WishName, since_epoch: Duration) -> Vec<Offer> {
+    let staying = 1 + mixed(&(marketplace, what.as_str())) % 2;
+    let window = since_epoch.as_secs() / FRESH.as_secs();
+    let fresh = mixed(&(marketplace, what.as_str(), "window", window));
+    let fresh = fresh.is_multiple_of(3).then_some(fresh);
+    (0..staying)
+        .chain(fresh)
+        .map(|number| offer(marketplace, what, number))
+        .collect()
+}
+
+fn offer(marketplace: &str, what: &WishName, number: u64) -> Offer {
+    let seed = mixed(&(marketplace, what.as_str(), number));
+    Offer {
+        id: format!("{seed:016x}"),
+        title: format!("{what}, {}", picked(&CONDITIONS, seed)),
+        price_hundredths: price(what, seed),
+        currency: "EUR".to_owned(),
+        seller: picked(&SELLERS, seed >> 8).to_owned(),
+    }
+}
+
+/// Everybody has the same idea of what such a thing costs, give or take a third.
+fn price(what: &WishName, seed: u64) -> i64 {
+    let usual = 500 + mixed(&what.as_str()) % 40_000;
+    let price = usual * (67 + (seed >> 16) % 67) / 100;
+    i64::try_from(price).unwrap_or(i64::MAX)
+}
+
+fn picked(from: &[&'static str; 8], seed: u64) -> &'static str {
+    from[(seed % 8) as usize]
+}
+
+/// The same in every process: this hasher has no random key.
+fn mixed(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_same_question_has_the_same_answer_and_each_marketplace_its_own() {
+        let bike = WishName::new("a bike").unwrap();
+        let now = Duration::from_secs(1_000_000);
+        let attic = of("attic", &bike, now);
+        assert_eq!(attic, of("attic", &bike, now));
+        assert!((1..=3).contains(&attic.len()));
+        let bazaar = of("bazaar", &bike, now);
+        assert!(attic.iter().all(|offer| !bazaar.contains(offer)));
+        for offer in attic.iter().chain(&bazaar) {
+            assert!(offer.title.starts_with("a bike, ") && offer.price_hundredths > 0);
+        }
+    }
+
+    #[test]
+    fn something_new_comes_now_and_then() {
+        let bike = WishName::new("a bike").unwrap();
+        let at = |window: u32| of("attic", &bike, FRESH * window);
+        let ids: std::collections::BTreeSet<String> =
+            (0..30).flat_map(at).map(|offer| offer.id).collect();
+        assert!((4..=25).contains(&ids.len()), "{}", ids.len());
+    }
+}

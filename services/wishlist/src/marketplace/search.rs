@@ -1,0 +1,91 @@
+//! `spoor.marketplace.v1.Marketplace`.
+
+use std::{
+    error::Error,
+    time::{Duration, Instant, SystemTime},
+};
+
+use parking_lot::Mutex;
+use spoor_policy::Probability;
+use spoor_proto::spoor::marketplace::v1::{
+    SearchReply, SearchRequest, marketplace_server::Marketplace,
+};
+use spoor_telemetry::{duration::DurationRange, faults::strikes};
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::{
+    limit::{Gate, RateLimit},
+    listings,
+};
+use crate::WishName;
+
+/// The gRPC service.
+#[derive(Debug)]
+pub(super) struct Search {
+    name: String,
+    latency: DurationRange,
+    error_rate: Probability,
+    limit: RateLimit,
+    gate: Mutex<Gate>,
+}
+
+/// What `--error-rate` asks for.
+#[derive(Debug, thiserror::Error)]
+#[error("the search failed on purpose, as {0} of them do")]
+struct OnPurpose(Probability);
+
+impl Search {
+    pub(super) fn new(
+        name: String,
+        latency: DurationRange,
+        error_rate: Probability,
+        limit: RateLimit,
+    ) -> Self {
+        let gate = Mutex::new(Gate::new(limit));
+        Self {
+            name,
+            latency,
+            error_rate,
+            limit,
+            gate,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Marketplace for Search {
+    async fn search(
+        &self,
+        request: Request<SearchRequest>,
+    ) -> Result<Response<SearchReply>, Status> {
+        let what = WishName::new(&request.get_ref().what)
+            .map_err(|error| Status::invalid_argument(format!("what: {error}")))?;
+        let entered = self.gate.lock().enter(Instant::now());
+        entered.map_err(|wait| too_many(self.limit, wait))?;
+        tokio::time::sleep(self.latency.pick()).await;
+        if strikes(self.error_rate) {
+            return Err(failure(self.error_rate));
+        }
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let offers = listings::of(&self.name, &what, now);
+        Ok(Response::new(SearchReply { offers }))
+    }
+}
+
+fn too_many(limit: RateLimit, wait: Duration) -> Status {
+    let message = format!("at most {limit} searches a second");
+    Status::with_error_details(
+        Code::ResourceExhausted,
+        message,
+        ErrorDetails::with_retry_info(Some(wait)),
+    )
+}
+
+fn failure(rate: Probability) -> Status {
+    let error = OnPurpose(rate);
+    tracing::error!(error = &error as &dyn Error, "failed");
+    Status::unavailable(error.to_string())
+}

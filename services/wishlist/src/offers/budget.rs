@@ -1,0 +1,81 @@
+//! How many retries one may afford: a token bucket that requests fill and retries empty.
+
+/// What is left for retries, shared by all requests to one peer.
+///
+/// Each request pays in a share of a token and each retry costs a whole one, so that a peer that
+/// is in trouble gets at most that share on top of its usual load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Budget {
+    hundredths: u32,
+}
+
+impl Budget {
+    /// What it holds at most, and in the beginning: for single failures in quiet times.
+    pub(super) const MOST_TOKENS: u32 = 10;
+    /// What one request pays in, in hundredths of a token.
+    const SHARE: u32 = 50;
+    const TOKEN: u32 = 100;
+
+    pub(super) fn full() -> Self {
+        Self {
+            hundredths: Self::MOST_TOKENS * Self::TOKEN,
+        }
+    }
+
+    /// A request is made for the first time.
+    pub(super) fn pay_in(&mut self) {
+        self.hundredths = (self.hundredths + Self::SHARE).min(Self::MOST_TOKENS * Self::TOKEN);
+    }
+
+    /// Takes a token for a retry, if there is one.
+    pub(super) fn take(&mut self) -> bool {
+        match self.hundredths.checked_sub(Self::TOKEN) {
+            Some(left) => {
+                self.hundredths = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The tokens left.
+    pub(super) fn tokens(&self) -> f64 {
+        f64::from(self.hundredths) / f64::from(Self::TOKEN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn starts_full_and_runs_dry() {
+        let mut budget = Budget::full();
+        assert!((0..Budget::MOST_TOKENS).all(|_| budget.take()));
+        assert!(!budget.take());
+        budget.pay_in();
+        assert!(!budget.take(), "half a token buys nothing");
+        budget.pay_in();
+        assert!(budget.take() && !budget.take());
+    }
+
+    proptest! {
+        #[test]
+        fn retries_never_exceed_their_share(requests in prop::collection::vec(any::<bool>(), 0..500)) {
+            let mut budget = Budget::full();
+            let (mut first, mut retries) = (0_u32, 0_u32);
+            for is_retry in requests {
+                if is_retry {
+                    retries += u32::from(budget.take());
+                } else {
+                    first += 1;
+                    budget.pay_in();
+                }
+                prop_assert!(budget.tokens() <= f64::from(Budget::MOST_TOKENS));
+                prop_assert!(retries <= Budget::MOST_TOKENS + first / 2);
+            }
+        }
+    }
+}

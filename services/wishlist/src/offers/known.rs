@@ -1,0 +1,279 @@
+//! What is known of offers: for each wish, what the marketplaces said when they were last asked.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use opentelemetry::trace::SpanContext;
+use parking_lot::Mutex;
+use spoor_proto::spoor::{
+    marketplace::v1::Offer,
+    offers::v1::{Found, Missing, MissingMarketplace, watch_reply::News},
+};
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use crate::{WishName, wishlist::MOST_WISHES};
+
+/// Offers in all; what is found beyond is not kept.
+const MOST_OFFERS: usize = 2000;
+/// News that a reader may be behind.
+const MOST_NEWS: usize = 256;
+/// Rounds that say which request a wish came with.
+const LINKED_ROUNDS: u32 = 3;
+
+/// The wishes and their offers. All in memory: it is asked for again after a restart.
+#[derive(Debug)]
+pub(super) struct Known {
+    inner: Mutex<Inner>,
+    news: broadcast::Sender<News>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    wishes: HashMap<Uuid, Wish>,
+    missing: BTreeMap<String, MissingMarketplace>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Wish {
+    what: WishName,
+    cause: Option<Cause>,
+    looked: Option<Instant>,
+    offers: Vec<Found>,
+}
+
+/// The request that a wish came with.
+#[derive(Debug)]
+struct Cause {
+    context: SpanContext,
+    rounds_left: u32,
+}
+
+/// A wish to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) id: Uuid,
+    pub(super) what: WishName,
+}
+
+/// What a round does.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    pub(super) wanted: Vec<Wanted>,
+    /// The requests that these wishes came with, while they are new.
+    pub(super) causes: Vec<SpanContext>,
+}
+
+impl Known {
+    pub(super) fn new() -> Self {
+        Self {
+            inner: Mutex::default(),
+            news: broadcast::channel(MOST_NEWS).0,
+        }
+    }
+
+    /// A wish was made, by the request of this span.
+    pub(super) fn wished(&self, wanted: &Wanted, cause: SpanContext) {
+        let mut inner = self.inner.lock();
+        inner.add(wanted);
+        if let Some(wish) = inner.wishes.get_mut(&wanted.id) {
+            wish.looked = Some(Instant::now());
+            wish.cause = cause.is_valid().then_some(Cause {
+                context: cause,
+                rounds_left: LINKED_ROUNDS,
+            });
+        }
+    }
+
+    /// A wish is no more.
+    pub(super) fn forget(&self, id: Uuid) {
+        self.inner.lock().forget(id);
+    }
+
+    pub(super) fn ids(&self) -> Vec<Uuid> {
+        self.inner.lock().wishes.keys().copied().collect()
+    }
+
+    /// Takes over what is wished for now. Only what was known `before` the question can be gone:
+    /// the answer may be older than a wish that was made meanwhile.
+    pub(super) fn take_over(&self, before: &[Uuid], wishes: &[Wanted]) {
+        let mut inner = self.inner.lock();
+        for id in before {
+            if !wishes.iter().any(|wish| wish.id == *id) {
+                inner.forget(*id);
+            }
+        }
+        for wish in wishes {
+            inner.add(wish);
+        }
+    }
+
+    /// The wishes that nobody has looked for longest, at most so many, as looked for now.
+    pub(super) fn next_round(&self, most: usize) -> Round {
+        let mut inner = self.inner.lock();
+        let mut by_age: Vec<_> = inner.wishes.iter_mut().collect();
+        by_age.sort_unstable_by_key(|(_, wish)| wish.looked);
+        let mut round = Round::default();
+        for (id, wish) in by_age.into_iter().take(most) {
+            wish.looked = Some(Instant::now());
+            round.causes.extend(wish.take_cause());
+            round.wanted.push(Wanted {
+                id: *id,
+                what: wish.what.clone(),
+            });
+        }
+        round
+    }
+
+    /// A marketplace said what it has for a wish; how much of that is new.
+    pub(super) fn answered(&self, id: Uuid, marketplace: &str, offers: Vec<Offer>) -> usize {
+        let mut inner = self.inner.lock();
+        if inner.missing.remove(marketplace).is_some() {
+            tracing::info!(marketplace.name = marketplace, "a marketplace is back");
+            self.tell(News::Missing(inner.missing()));
+        }
+        let new = inner.replace(id, marketplace, offers);
+        let count = new.len();
+        for found in new {
+            self.tell(News::Offer(found));
+        }
+        count
+    }
+
+    /// A marketplace gave no answer.
+    pub(super) fn unanswered(&self, marketplace: &str, why: String) {
+        let mut inner = self.inner.lock();
+        if let Some(missing) = inner.missing.get_mut(marketplace) {
+            missing.why = why;
+            return;
+        }
+        tracing::warn!(
+            marketplace.name = marketplace,
+            why,
+            "a marketplace is missing"
+        );
+        let missing = MissingMarketplace {
+            name: marketplace.to_owned(),
+            why,
+            since_unix_millis: now(),
+        };
+        inner.missing.insert(marketplace.to_owned(), missing);
+        self.tell(News::Missing(inner.missing()));
+    }
+
+    /// All offers, and who is missing.
+    pub(super) fn list(&self) -> (Vec<Found>, Missing) {
+        let inner = self.inner.lock();
+        let offers = inner.wishes.values().flat_map(|wish| &wish.offers);
+        (offers.cloned().collect(), inner.missing())
+    }
+
+    /// What becomes known from now on.
+    pub(super) fn watch(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    /// How many offers there are.
+    pub(super) fn count(&self) -> usize {
+        self.inner.lock().count
+    }
+
+    fn tell(&self, news: News) {
+        // Nobody may be watching.
+        let _ = self.news.send(news);
+    }
+}
+
+impl Inner {
+    fn add(&mut self, wanted: &Wanted) {
+        let is_full = i64::try_from(self.wishes.len()).is_ok_and(|count| count >= MOST_WISHES);
+        if self.wishes.contains_key(&wanted.id) || is_full {
+            return;
+        }
+        let wish = Wish {
+            what: wanted.what.clone(),
+            cause: None,
+            looked: None,
+            offers: Vec::new(),
+        };
+        self.wishes.insert(wanted.id, wish);
+    }
+
+    fn forget(&mut self, id: Uuid) {
+        if let Some(wish) = self.wishes.remove(&id) {
+            self.count -= wish.offers.len();
+        }
+    }
+
+    /// Puts a marketplace's answer in the place of its last one; what is new of it.
+    fn replace(&mut self, id: Uuid, marketplace: &str, offers: Vec<Offer>) -> Vec<Found> {
+        let Some(wish) = self.wishes.get_mut(&id) else {
+            return Vec::new();
+        };
+        let (mut before, others): (Vec<Found>, Vec<Found>) = wish
+            .offers
+            .drain(..)
+            .partition(|found| found.marketplace == marketplace);
+        self.count -= before.len();
+        wish.offers = others;
+        let mut new = Vec::new();
+        for offer in offers {
+            let known = before.iter().position(|found| is(found, &offer.id));
+            let found = match known {
+                Some(at) => Found {
+                    offer: Some(offer),
+                    ..before.swap_remove(at)
+                },
+                None if self.count < MOST_OFFERS && !wish.has(marketplace, &offer.id) => {
+                    let found = Found {
+                        wish_id: id.to_string(),
+                        marketplace: marketplace.to_owned(),
+                        offer: Some(offer),
+                        found_unix_millis: now(),
+                    };
+                    new.push(found.clone());
+                    found
+                }
+                None => continue,
+            };
+            self.count += 1;
+            wish.offers.push(found);
+        }
+        new
+    }
+
+    fn missing(&self) -> Missing {
+        Missing {
+            marketplaces: self.missing.values().cloned().collect(),
+        }
+    }
+}
+
+impl Wish {
+    fn take_cause(&mut self) -> Option<SpanContext> {
+        let cause = self.cause.as_mut()?;
+        cause.rounds_left -= 1;
+        let context = cause.context.clone();
+        if cause.rounds_left == 0 {
+            self.cause = None;
+        }
+        Some(context)
+    }
+
+    fn has(&self, marketplace: &str, id: &str) -> bool {
+        let mut of_it = self.offers.iter();
+        of_it.any(|found| found.marketplace == marketplace && is(found, id))
+    }
+}
+
+fn is(found: &Found, id: &str) -> bool {
+    found.offer.as_ref().is_some_and(|offer| offer.id == id)
+}
+
+fn now() -> i64 {
+    Timestamp::now().as_millisecond()
+}

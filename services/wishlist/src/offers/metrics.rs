@@ -1,0 +1,106 @@
+//! What offers counts besides what its layers do.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{
+        MetricType,
+        counter::Counter,
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+    },
+    registry::Registry,
+};
+
+use super::{breaker::BreakerState, known::Known, marketplace::Marketplace};
+
+type Labels = Vec<(&'static str, String)>;
+
+/// Counters by marketplace. Clones are the same ones.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    searches: Family<Labels, Counter>,
+    retries: Family<Labels, Counter>,
+}
+
+impl Counts {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "spoor_offers_searches",
+            "Searches on a marketplace, retries included, by their outcome",
+            self.searches.clone(),
+        );
+        registry.register(
+            "spoor_offers_retries",
+            "Attempts beyond the first",
+            self.retries.clone(),
+        );
+    }
+
+    pub(super) fn search(&self, marketplace: &str, outcome: &str) {
+        let labels = vec![
+            ("marketplace", marketplace.to_owned()),
+            ("outcome", outcome.to_owned()),
+        ];
+        self.searches.get_or_create_owned(&labels).inc();
+    }
+
+    pub(super) fn retry(&self, marketplace: &str) {
+        let labels = vec![("marketplace", marketplace.to_owned())];
+        self.retries.get_or_create_owned(&labels).inc();
+    }
+}
+
+/// Breakers, budgets and what is known, read when somebody asks.
+pub(super) struct States {
+    pub(super) marketplaces: Arc<[Marketplace]>,
+    pub(super) known: Arc<Known>,
+}
+
+impl Collector for States {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut breakers = encoder.encode_descriptor(
+            "spoor_offers_breaker",
+            "1 for the state that a marketplace's circuit breaker is in",
+            None,
+            MetricType::Gauge,
+        )?;
+        for marketplace in self.marketplaces.iter() {
+            let current = marketplace.breaker_state();
+            for state in BreakerState::ALL {
+                let labels = [
+                    ("marketplace", &*marketplace.name),
+                    ("state", state.as_str()),
+                ];
+                let is = i64::from(state == current);
+                ConstGauge::new(is).encode(breakers.encode_family(&labels)?)?;
+            }
+        }
+        let mut budgets = encoder.encode_descriptor(
+            "spoor_offers_retry_budget",
+            "Retries that may be made of a marketplace at once",
+            None,
+            MetricType::Gauge,
+        )?;
+        for marketplace in self.marketplaces.iter() {
+            let labels = [("marketplace", &*marketplace.name)];
+            ConstGauge::new(marketplace.budget()).encode(budgets.encode_family(&labels)?)?;
+        }
+        let kept = Gauge::<i64>::default();
+        kept.set(i64::try_from(self.known.count()).unwrap_or(i64::MAX));
+        kept.encode(encoder.encode_descriptor(
+            "spoor_offers_kept",
+            "Offers that are known",
+            None,
+            MetricType::Gauge,
+        )?)
+    }
+}
+
+impl fmt::Debug for States {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("States").finish_non_exhaustive()
+    }
+}

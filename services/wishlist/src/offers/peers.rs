@@ -1,0 +1,126 @@
+//! Where the marketplaces are, as a setting says it.
+
+use std::{collections::BTreeSet, str::FromStr};
+
+use spoor_telemetry::grpc::{InvalidPeerUrl, PeerUrl};
+
+/// The marketplaces to ask: `attic=http://127.0.0.1:9004,bazaar=http://127.0.0.1:9005`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peers(Vec<Peer>);
+
+/// A marketplace by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Peer {
+    pub(super) name: String,
+    pub(super) url: PeerUrl,
+}
+
+/// Why a text names no marketplaces.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPeers {
+    /// Not `name=url`.
+    #[error("must be such as attic=http://127.0.0.1:9004,bazaar=http://127.0.0.1:9005, not {0:?}")]
+    Member(String),
+    /// A name that metrics and pages can't show well.
+    #[error("a marketplace's name must have from 1 to 40 letters, digits or -, not {0:?}")]
+    Name(String),
+    /// The same name twice.
+    #[error("there are two marketplaces with the name {0:?}")]
+    Twice(String),
+    /// More than are asked at once.
+    #[error("must be at most {max} marketplaces, not {0}", max = Peers::MOST)]
+    TooMany(usize),
+    /// Where it is.
+    #[error("{name}: {source}")]
+    Url {
+        /// The marketplace's name.
+        name: String,
+        /// What is wrong with the URL.
+        source: InvalidPeerUrl,
+    },
+}
+
+impl Peers {
+    /// All are asked at once, for each wish.
+    pub const MOST: usize = 10;
+
+    pub(super) fn into_vec(self) -> Vec<Peer> {
+        self.0
+    }
+}
+
+impl FromStr for Peers {
+    type Err = InvalidPeers;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPeers> {
+        let members = text.split(',').map(str::trim);
+        let peers = members
+            .filter(|member| !member.is_empty())
+            .map(str::parse)
+            .collect::<Result<Vec<Peer>, _>>()?;
+        let mut names = BTreeSet::new();
+        if let Some(twice) = peers.iter().find(|peer| !names.insert(&peer.name)) {
+            return Err(InvalidPeers::Twice(twice.name.clone()));
+        }
+        match peers.len() {
+            0 => Err(InvalidPeers::Member(text.to_owned())),
+            1..=Self::MOST => Ok(Self(peers)),
+            more => Err(InvalidPeers::TooMany(more)),
+        }
+    }
+}
+
+impl FromStr for Peer {
+    type Err = InvalidPeers;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPeers> {
+        let (name, url) = text
+            .split_once('=')
+            .ok_or_else(|| InvalidPeers::Member(text.to_owned()))?;
+        let name = name.trim().to_owned();
+        let is_plain = |char: char| char.is_ascii_alphanumeric() || char == '-';
+        if name.is_empty() || name.len() > 40 || !name.chars().all(is_plain) {
+            return Err(InvalidPeers::Name(name));
+        }
+        match url.trim().parse() {
+            Ok(url) => Ok(Self { name, url }),
+            Err(source) => Err(InvalidPeers::Url { name, source }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn names_and_urls() {
+        let peers: Peers = "attic=http://a:1, bazaar = http://b:2,".parse().unwrap();
+        let names: Vec<String> = peers.into_vec().into_iter().map(|peer| peer.name).collect();
+        assert_eq!(names, ["attic", "bazaar"]);
+    }
+
+    #[rstest::rstest]
+    #[case("", "must be such as attic=")]
+    #[case("http://a:1", "must be such as attic=")]
+    #[case("=http://a:1", "a marketplace's name must have")]
+    #[case("a b=http://a:1", "a marketplace's name must have")]
+    #[case("a=ftp://a:1", "a: must be such as")]
+    #[case("a=http://a:1,a=http://b:1", "there are two marketplaces")]
+    fn says_what_would_be_right(#[case] text: &str, #[case] message: &str) {
+        let error = text.parse::<Peers>().unwrap_err().to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+
+    #[test]
+    fn not_too_many() {
+        let text = |count: usize| {
+            let members: Vec<String> = (0..count).map(|n| format!("m{n}=http://m:1")).collect();
+            members.join(",").parse::<Peers>()
+        };
+        assert!(text(Peers::MOST).is_ok());
+        assert_eq!(text(Peers::MOST + 1), Err(InvalidPeers::TooMany(11)));
+    }
+}

@@ -1,0 +1,197 @@
+//! When a failed request is worth another attempt.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use super::budget::Budget;
+
+/// Attempts beyond the first.
+pub(super) const MOST_RETRIES: u32 = 2;
+
+/// What is kept of what a marketplace says of its failure.
+const MOST_CHARS: usize = 200;
+
+/// A failed attempt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code:?}: {message}")]
+pub(super) struct Failure {
+    code: Code,
+    message: String,
+    /// How long the marketplace asks to wait.
+    asked: Option<Duration>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoAnswer {
+    #[error("not asked: its circuit breaker is open, for another {:.1} s, after {last}", .wait.as_secs_f64())]
+    Refused { wait: Duration, last: String },
+    #[error("it failed, also after {MOST_RETRIES} retries: {0}")]
+    Failed(#[source] Failure),
+    #[error("it refused: {0}")]
+    Final(#[source] Failure),
+    #[error("there was no time for another attempt: {0}")]
+    NoTime(#[source] Failure),
+    #[error("the budget for retries is spent: {0}")]
+    NoBudget(#[source] Failure),
+    #[error("offers is stopping: {0}")]
+    Stopping(#[source] Failure),
+}
+
+/// How long to wait before the next attempt: what the marketplace asks for, but not less than
+/// `backoff`. `left` is the time that remains for all of it.
+pub(super) fn after(
+    failure: Failure,
+    retries: u32,
+    backoff: Duration,
+    left: Duration,
+    budget: &mut Budget,
+) -> Result<Duration, NoAnswer> {
+    if !failure.may_pass() {
+        return Err(NoAnswer::Final(failure));
+    }
+    if retries >= MOST_RETRIES {
+        return Err(NoAnswer::Failed(failure));
+    }
+    let wait = failure.asked.unwrap_or_default().max(backoff);
+    if wait >= left {
+        return Err(NoAnswer::NoTime(failure));
+    }
+    if !budget.take() {
+        return Err(NoAnswer::NoBudget(failure));
+    }
+    Ok(wait)
+}
+
+impl Failure {
+    /// No answer came in time.
+    pub(super) fn late(limit: Duration) -> Self {
+        Self {
+            code: Code::DeadlineExceeded,
+            message: format!("no answer within {limit:.1?}"),
+            asked: None,
+        }
+    }
+
+    /// Whether it says that the marketplace is in trouble; a limit is no trouble.
+    pub(super) fn is_trouble(&self) -> bool {
+        matches!(
+            self.code,
+            Code::Unavailable
+                | Code::DeadlineExceeded
+                | Code::Cancelled
+                | Code::Internal
+                | Code::Unknown
+                | Code::DataLoss
+        )
+    }
+
+    /// Whether another attempt may have more luck.
+    fn may_pass(&self) -> bool {
+        self.is_trouble() || matches!(self.code, Code::ResourceExhausted | Code::Aborted)
+    }
+
+    /// Whether the marketplace itself said when to come again.
+    pub(super) fn asks_to_wait(&self) -> bool {
+        self.asked.is_some()
+    }
+}
+
+impl From<&Status> for Failure {
+    fn from(status: &Status) -> Self {
+        let asked = status.get_details_retry_info();
+        Self {
+            code: status.code(),
+            message: status.message().chars().take(MOST_CHARS).collect(),
+            asked: asked.and_then(|info| info.retry_delay),
+        }
+    }
+}
+
+impl NoAnswer {
+    /// For metrics and spans.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "refused_by_breaker",
+            Self::Failed(_) => "failed",
+            Self::Final(_) => "refused",
+            Self::NoTime(_) => "no_time",
+            Self::NoBudget(_) => "no_budget",
+            Self::Stopping(_) => "stopping",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    const BACKOFF: Duration = Duration::from_millis(50);
+    const LEFT: Duration = Duration::from_secs(2);
+
+    fn failure(code: Code) -> Failure {
+        Failure::from(&Status::new(code, "why"))
+    }
+
+    fn limited(millis: u64) -> Failure {
+        let asked = Some(Duration::from_millis(millis));
+        let details = ErrorDetails::with_retry_info(asked);
+        Failure::from(&Status::with_error_details(
+            Code::ResourceExhausted,
+            "slowly",
+            details,
+        ))
+    }
+
+    #[rstest::rstest]
+    #[case(failure(Code::Unavailable), 0, Ok(50))]
+    #[case(failure(Code::Internal), 1, Ok(50))]
+    #[case(Failure::late(LEFT), 0, Ok(50))]
+    #[case(failure(Code::Unavailable), MOST_RETRIES, Err("failed"))]
+    #[case(failure(Code::InvalidArgument), 0, Err("refused"))]
+    #[case(failure(Code::Unimplemented), 0, Err("refused"))]
+    #[case(failure(Code::ResourceExhausted), 0, Ok(50))]
+    #[case(limited(20), 0, Ok(50))]
+    #[case(limited(400), 0, Ok(400))]
+    #[case(limited(2000), 0, Err("no_time"))]
+    fn decides(
+        #[case] failure: Failure,
+        #[case] retries: u32,
+        #[case] expected: Result<u64, &str>,
+    ) {
+        let mut budget = Budget::full();
+        let decided = after(failure, retries, BACKOFF, LEFT, &mut budget);
+        let decided = decided.map_err(|no_answer| no_answer.outcome());
+        assert_eq!(decided, expected.map(Duration::from_millis));
+        assert_eq!(decided.is_err(), budget == Budget::full());
+    }
+
+    #[test]
+    fn without_a_budget_there_is_no_retry() {
+        let mut budget = Budget::full();
+        while budget.take() {}
+        let decided = after(failure(Code::Unavailable), 0, BACKOFF, LEFT, &mut budget);
+        assert_eq!(decided.unwrap_err().outcome(), "no_budget");
+    }
+
+    #[rstest::rstest]
+    #[case(Code::ResourceExhausted, false)]
+    #[case(Code::InvalidArgument, false)]
+    #[case(Code::Unavailable, true)]
+    #[case(Code::Unknown, true)]
+    fn a_limit_is_no_trouble(#[case] code: Code, #[case] trouble: bool) {
+        assert_eq!(failure(code).is_trouble(), trouble);
+    }
+
+    #[test]
+    fn what_a_marketplace_says_is_cut() {
+        let failure = Failure::from(&Status::unavailable("x".repeat(100_000)));
+        assert_eq!(failure.message.len(), MOST_CHARS);
+    }
+}

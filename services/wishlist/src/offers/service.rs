@@ -1,0 +1,116 @@
+//! `spoor.offers.v1.Offers` on what is known.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{Stream, StreamExt};
+use opentelemetry::{Context, trace::TraceContextExt};
+use spoor_proto::spoor::offers::v1::{
+    ForgetReply, ForgetRequest, ListReply, ListRequest, LookForReply, LookForRequest, WatchReply,
+    WatchRequest, offers_server::Offers,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+
+use super::{
+    known::{Known, Wanted},
+    watcher::Errand,
+};
+use crate::WishName;
+
+/// Readers at once.
+const MOST_WATCHERS: usize = 64;
+/// Then a stream ends, so that its spans are seen, and its reader finds a better place to ask.
+const LONGEST_WATCH: Duration = Duration::from_secs(60);
+
+/// The gRPC service.
+#[derive(Debug)]
+pub(super) struct Service {
+    known: Arc<Known>,
+    errands: mpsc::Sender<Errand>,
+    watchers: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Service {
+    pub(super) fn new(
+        known: Arc<Known>,
+        errands: mpsc::Sender<Errand>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            known,
+            errands,
+            watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
+            stop,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Offers for Service {
+    async fn look_for(
+        &self,
+        request: Request<LookForRequest>,
+    ) -> Result<Response<LookForReply>, Status> {
+        let request = request.into_inner();
+        let wanted = Wanted {
+            id: wish_id(&request.wish_id)?,
+            what: WishName::new(&request.what)
+                .map_err(|error| Status::invalid_argument(format!("what: {error}")))?,
+        };
+        let context = Context::current();
+        let cause = context.span().span_context().clone();
+        self.known.wished(&wanted, cause);
+        if self.errands.try_send(Errand { wanted, context }).is_err() {
+            tracing::warn!("too many new wishes: this one has to wait for the next round");
+        }
+        Ok(Response::new(LookForReply {}))
+    }
+
+    async fn forget(
+        &self,
+        request: Request<ForgetRequest>,
+    ) -> Result<Response<ForgetReply>, Status> {
+        self.known.forget(wish_id(&request.get_ref().wish_id)?);
+        Ok(Response::new(ForgetReply {}))
+    }
+
+    async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListReply>, Status> {
+        let (offers, missing) = self.known.list();
+        Ok(Response::new(ListReply {
+            offers,
+            missing: Some(missing),
+        }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>>;
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let place = Arc::clone(&self.watchers).try_acquire_owned();
+        let place = place
+            .map_err(|_| Status::resource_exhausted(format!("{MOST_WATCHERS} watch already")))?;
+        let stop = self.stop.clone();
+        let end = async move {
+            tokio::time::timeout(LONGEST_WATCH, stop.cancelled_owned())
+                .await
+                .ok();
+        };
+        let replies = BroadcastStream::new(self.known.watch()).map(move |news| {
+            // Its place is free when the stream is dropped.
+            let _place = &place;
+            news.map(|news| WatchReply { news: Some(news) })
+                .map_err(|_behind| Status::data_loss("too slow: watch again, then list"))
+        });
+        Ok(Response::new(Box::pin(replies.take_until(Box::pin(end)))))
+    }
+}
+
+fn wish_id(text: &str) -> Result<Uuid, Status> {
+    Uuid::parse_str(text).map_err(|_| {
+        let message = "wish_id: must be such as 00000000-0000-4000-8000-000000000000";
+        Status::invalid_argument(message)
+    })
+}

@@ -1,0 +1,61 @@
+//! What is taken of a marketplace's answer: it may send anything.
+
+use spoor_proto::spoor::marketplace::v1::Offer;
+
+/// Offers of one marketplace for one wish.
+const MOST: usize = 5;
+
+/// Those that can be kept and shown, as many as are kept of one answer.
+pub(super) fn only(offers: Vec<Offer>) -> Vec<Offer> {
+    offers.into_iter().filter(is_sound).take(MOST).collect()
+}
+
+fn is_sound(offer: &Offer) -> bool {
+    is_text(&offer.id, 100)
+        && is_text(&offer.title, 1000)
+        && is_text(&offer.seller, 400)
+        && is_currency(&offer.currency)
+        && (0..=1_000_000_000_000).contains(&offer.price_hundredths)
+}
+
+fn is_text(text: &str, most_bytes: usize) -> bool {
+    !text.trim().is_empty() && text.len() <= most_bytes && !text.contains(char::is_control)
+}
+
+fn is_currency(text: &str) -> bool {
+    text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offer() -> Offer {
+        Offer {
+            id: "1".into(),
+            title: "a bike".into(),
+            price_hundredths: 100,
+            currency: "EUR".into(),
+            seller: "Ada".into(),
+        }
+    }
+
+    #[rstest::rstest]
+    #[case(Offer { id: String::new(), ..offer() })]
+    #[case(Offer { id: "x".repeat(101), ..offer() })]
+    #[case(Offer { title: " ".into(), ..offer() })]
+    #[case(Offer { title: "a\nb".into(), ..offer() })]
+    #[case(Offer { title: "x".repeat(1_000_000), ..offer() })]
+    #[case(Offer { seller: "x".repeat(401), ..offer() })]
+    #[case(Offer { currency: "<b>".into(), ..offer() })]
+    #[case(Offer { price_hundredths: -1, ..offer() })]
+    #[case(Offer { price_hundredths: i64::MAX, ..offer() })]
+    fn other_offers_are_left_out(#[case] unsound: Offer) {
+        assert_eq!(only(vec![unsound, offer()]), [offer()]);
+    }
+
+    #[test]
+    fn not_more_than_are_kept() {
+        assert_eq!(only(vec![offer(); 100]).len(), MOST);
+    }
+}
