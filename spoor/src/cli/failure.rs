@@ -40,7 +40,7 @@ fn is_wrong_input(error: &anyhow::Error) -> bool {
     error.is::<ReadFilesError>()
         || matches!(
             error.downcast_ref(),
-            Some(LoadError::Address(_) | LoadError::Path { .. })
+            Some(LoadError::Address(_) | LoadError::Path { .. } | LoadError::Options(_))
         )
 }
 

@@ -26,7 +26,7 @@ use spoor_policy::Namespace;
 
 use out::say;
 
-pub use client::Client;
+pub use client::{Client, ClientError};
 pub use duration::{age, duration};
 pub use failure::{Invalid, explain, in_a_line, report};
 pub use signals::cancelled_when_told;

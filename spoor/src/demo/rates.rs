@@ -1,6 +1,6 @@
 //! One sampling rate: applied, loaded, counted, judged.
 
-use std::{fmt, num::NonZeroUsize, time::Duration};
+use std::{fmt, time::Duration};
 
 use http::Uri;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::DemoError;
 use crate::{
     lab::Lab,
-    load::{Load, Pace, drive},
+    load::{Load, drive},
 };
 
 /// Root decisions on which each rate is judged.
@@ -25,6 +25,7 @@ const CONFIDENCE: f64 = 0.9999;
 /// Where the tour's traces start.
 const EDGE: &str = "service-a";
 const CONNECTIONS: usize = 32;
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 /// B neither waits nor computes, so that the load is requests and not their waiting.
 const FAST_PATH: &str = "/?wait=0ms&calc=0";
@@ -98,15 +99,13 @@ pub(super) async fn observe(
     output_bar: bool,
 ) -> Result<RateResult, DemoError> {
     let kept_before = kept_traces(lab);
-    let load = Load {
-        url: url.clone(),
-        path: FAST_PATH.to_owned(),
-        pace: Pace::AsAnswered,
-        requests: Some(DECISIONS),
-        duration: None,
-        connections: NonZeroUsize::new(CONNECTIONS).unwrap_or(NonZeroUsize::MIN),
-        timeout: Duration::from_secs(10),
-    };
+    let load = Load::as_answered(
+        url.clone(),
+        FAST_PATH,
+        DECISIONS,
+        CONNECTIONS,
+        ANSWERED_WITHIN,
+    );
     let bar = bar(output_bar, asked);
     let summary = drive(
         &load,
@@ -115,17 +114,17 @@ pub(super) async fn observe(
     )
     .await?;
     bar.finish_and_clear();
-    if summary.failed > 0 {
-        let (failed, requests) = (summary.failed, summary.requests);
+    if summary.all.failed > 0 {
+        let (failed, requests) = (summary.all.failed, summary.all.requests);
         return Err(DemoError::RequestsFailed { failed, requests });
     }
-    let (started, sampled) = counted(lab, version, summary.requests).await?;
+    let (started, sampled) = counted(lab, version, summary.all.requests).await?;
     let kept = arrived(lab, kept_before, sampled).await;
     let Interval { lower, upper } = interval(sampled, started, CONFIDENCE);
     Ok(RateResult {
         asked: asked.to_string(),
         everywhere_milliseconds: everywhere.as_secs_f64() * 1e3,
-        requests: summary.requests,
+        requests: summary.all.requests,
         started,
         sampled,
         kept,

@@ -1,6 +1,6 @@
 //! The stages of the tour.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use http::Uri;
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::{
         Lab, Ports, Settings,
         admin::{Document, Documents},
     },
-    load::{Load, Pace, drive},
+    load::{Load, drive},
     traces::{Canvas, Query, Traces, render},
 };
 
@@ -41,6 +41,7 @@ const SAMPLES: [(&str, &str); 3] = [
     ),
 ];
 const FIRST_REQUESTS: u64 = 12;
+const FIRST_CONNECTIONS: usize = 4;
 /// A, its call of B, B, its wait and its calculation.
 const SPANS_OF_A_TO_B: usize = 5;
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -107,15 +108,13 @@ async fn stages(lab: &Lab, people: bool, started_in: Duration) -> Result<Toured,
 /// Sends some requests at B's usual pace and waits for a whole trace of one; also for a part of
 /// every other, so that none comes in later and is counted with a rate.
 async fn first_trace(lab: &Lab, url: &Uri) -> Result<(String, Tree), DemoError> {
-    let load = Load {
-        url: url.clone(),
-        path: "/".to_owned(),
-        pace: Pace::AsAnswered,
-        requests: Some(FIRST_REQUESTS),
-        duration: None,
-        connections: NonZeroUsize::new(4).unwrap_or(NonZeroUsize::MIN),
-        timeout: DEADLINE,
-    };
+    let load = Load::as_answered(
+        url.clone(),
+        "/",
+        FIRST_REQUESTS,
+        FIRST_CONNECTIONS,
+        DEADLINE,
+    );
     drive(&load, |_| {}, CancellationToken::new()).await?;
     let traces = Traces::at(&address(lab, "traces")?.to_string())?;
     let deadline = Instant::now() + DEADLINE;

@@ -1,10 +1,11 @@
 //! Sends the requests.
 //!
-//! With a rate, every request has the moment at which it is due, and a late one counts from
+//! In an open loop every request has the moment at which it is due, and a late one counts from
 //! that moment and not from when a connection was free for it: a server that stalls is charged
 //! for everyone who would have come meanwhile (no coordinated omission).
 
 use std::{
+    collections::BTreeSet,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -14,22 +15,28 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Uri, header::HOST};
-use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use http::{Request, Uri};
+use http_body_util::Full;
 use tokio::{net::TcpStream, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::summary::{Answer, Summary, Tally};
+use super::{
+    LoadError, Operation,
+    connection::Connections,
+    recorder::{self, Recorder},
+    schedule::{Due, Schedule},
+    summary::Summary,
+    tally::{Answer, Outcome},
+};
+
+/// The timer's own lateness, which is not the server's.
+const TIMER: Duration = Duration::from_millis(2);
 
 /// What to send.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// `http://HOST:PORT`.
-    pub url: Uri,
-    /// Path and query.
-    pub path: String,
+    /// What is sent, in turn.
+    pub operations: Vec<Operation>,
     /// When to send.
     pub pace: Pace,
     /// How many to send at most.
@@ -43,86 +50,78 @@ pub struct Load {
 }
 
 /// When requests are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Pace {
-    /// So many a second, due at even distances.
-    Rate(u32),
+    /// When each is due.
+    Open(Schedule),
     /// Each connection sends the next request when it has the answer to the last.
-    AsAnswered,
-}
-
-/// Why load could not be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// No `http://HOST:PORT`.
-    #[error("--url: must be like http://127.0.0.1:8080, not {0}")]
-    Address(Uri),
-    /// Not the path of a request.
-    #[error("--path: must be like /?wait=0ms, not {path}")]
-    Path {
-        /// What was given.
-        path: String,
-        /// Why it does not do.
-        source: http::Error,
-    },
-    /// No memory for the latencies.
-    #[error("preparing the histogram of latencies: {0}")]
-    Histogram(#[from] hdrhistogram::CreationError),
-    /// Nobody there.
-    #[error("connecting to {address}: {source}; is it running? `spoor up` starts the lab")]
-    Connect {
-        /// Where to.
-        address: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    Closed,
 }
 
 impl Load {
-    /// How many requests it will come to, where that is known.
-    pub fn expected_requests(&self) -> Option<u64> {
-        let by_rate = match (self.pace, self.duration) {
-            (Pace::Rate(rate), Some(duration)) => {
-                Some(whole(f64::from(rate) * duration.as_secs_f64()))
-            }
-            _ => None,
-        };
-        match (self.requests, by_rate) {
-            (Some(requests), Some(by_rate)) => Some(requests.min(by_rate)),
-            (requests, by_rate) => requests.or(by_rate),
+    /// So many `GET`s of one path, as fast as they are answered.
+    pub fn as_answered(
+        url: Uri,
+        path: &str,
+        requests: u64,
+        connections: usize,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            operations: vec![Operation::get(format!("GET {path}"), url, path)],
+            pace: Pace::Closed,
+            requests: Some(requests),
+            duration: None,
+            connections: NonZeroUsize::new(connections).unwrap_or(NonZeroUsize::MIN),
+            timeout,
         }
     }
 
-    fn address(&self) -> Result<String, LoadError> {
-        let authority = self
-            .url
-            .authority()
-            .filter(|_| self.url.scheme_str() == Some("http"));
-        let authority = authority.ok_or_else(|| LoadError::Address(self.url.clone()))?;
-        Ok(format!(
-            "{}:{}",
-            authority.host(),
-            authority.port_u16().unwrap_or(80)
-        ))
+    /// How many turns it will come to, where that is known.
+    pub fn expected_requests(&self) -> Option<u64> {
+        let due = match &self.pace {
+            Pace::Open(schedule) => Some(schedule.requests()),
+            Pace::Closed => None,
+        };
+        match (self.requests, due) {
+            (Some(requests), Some(due)) => Some(requests.min(due)),
+            (requests, due) => requests.or(due),
+        }
     }
 
-    fn request(&self) -> Result<Request<Empty<Bytes>>, LoadError> {
-        let host = self
-            .url
-            .authority()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        Request::get(&self.path)
-            .header(HOST, host)
-            .body(Empty::new())
-            .map_err(|source| LoadError::Path {
-                path: self.path.clone(),
-                source,
-            })
+    /// How long it will last, where that is known.
+    pub fn expected_duration(&self) -> Option<Duration> {
+        let lasts = |schedule: &Schedule| schedule.phases().iter().map(|it| it.lasts).sum();
+        match &self.pace {
+            Pace::Open(schedule) => Some(lasts(schedule)),
+            Pace::Closed => self.duration,
+        }
+    }
+
+    fn phases(&self) -> usize {
+        match &self.pace {
+            Pace::Open(schedule) => schedule.phases().len(),
+            Pace::Closed => 1,
+        }
+    }
+
+    /// Everything that is only found wrong by trying, before the first request.
+    async fn check(&self) -> Result<(), LoadError> {
+        let mut addresses = BTreeSet::new();
+        for operation in &self.operations {
+            operation.request(0)?;
+            addresses.insert(operation.address()?);
+        }
+        for address in addresses {
+            TcpStream::connect(&address)
+                .await
+                .map_err(|source| LoadError::Connect { address, source })?;
+        }
+        Ok(())
     }
 }
 
-/// Sends it all, telling `progress` how many are answered, until done or stopped.
+/// Sends it all, telling `progress` how many turns are over, until done or stopped.
 ///
 /// # Errors
 /// [`LoadError`] before the first request; later failures are counted in the summary.
@@ -131,152 +130,171 @@ pub async fn drive(
     progress: impl Fn(u64),
     stop: CancellationToken,
 ) -> Result<Summary, LoadError> {
-    let address = load.address()?;
-    load.request()?;
-    TcpStream::connect(&address)
-        .await
-        .map_err(|source| LoadError::Connect {
-            address: address.clone(),
-            source,
-        })?;
-
+    load.check().await?;
     let started = Instant::now();
-    let shared = Arc::new(Shared {
-        load: load.clone(),
-        address,
-        started,
-        deadline: load.duration.map(|duration| started + duration),
-        tickets: AtomicU64::new(0),
-        answered: AtomicU64::new(0),
-        stop,
+    let names = load.operations.iter().flat_map(|operation| {
+        let follow_ups = operation.follow_ups.iter().map(|it| &it.name);
+        std::iter::once(&operation.name).chain(follow_ups)
     });
-    let stop = shared.stop.clone();
-    let mut tally = Tally::new()?;
+    let shared = Arc::new(Shared {
+        recorder: Recorder::new(load.phases(), names)?,
+        load: load.clone(),
+        started,
+        turns: AtomicU64::new(0),
+        over: AtomicU64::new(0),
+        stop: stop.clone(),
+    });
     let mut connections = JoinSet::new();
     for _ in 0..load.connections.get() {
-        connections.spawn(connection(Arc::clone(&shared), tally.clone()));
+        connections.spawn(send(Arc::clone(&shared)));
     }
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     loop {
         tokio::select! {
-            _ = tick.tick() => progress(shared.answered.load(Ordering::Relaxed)),
+            _ = tick.tick() => progress(shared.over.load(Ordering::Relaxed)),
             done = connections.join_next() => match done {
-                Some(Ok(one)) => tally.add(&one),
-                Some(Err(_)) => tally.count(Answer::Broken, Duration::ZERO),
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Err(LoadError::Connection(error)),
                 None => break,
             },
         }
     }
-    let mut summary = tally.summary(load.pace, started.elapsed());
-    if let (Pace::Rate(_), Some(due), false) =
-        (load.pace, load.expected_requests(), stop.is_cancelled())
-    {
-        summary.unsent = due.saturating_sub(summary.requests);
-    }
-    Ok(summary)
+    let elapsed = started.elapsed();
+    let over = shared.over.load(Ordering::Relaxed);
+    let unsent = match (&load.pace, load.expected_requests()) {
+        (Pace::Open(_), Some(due)) if !stop.is_cancelled() => due.saturating_sub(over),
+        _ => 0,
+    };
+    let shared = Arc::into_inner(shared).ok_or(LoadError::Unfinished)?;
+    let recorded = shared.recorder.into_recorded();
+    Ok(Summary::new(load, &recorded, elapsed, unsent))
 }
 
 struct Shared {
     load: Load,
-    address: String,
     started: Instant,
-    deadline: Option<Instant>,
-    tickets: AtomicU64,
-    answered: AtomicU64,
+    recorder: Recorder,
+    turns: AtomicU64,
+    over: AtomicU64,
     stop: CancellationToken,
 }
 
+/// One request to send, and from when its latency counts.
+struct Turn {
+    number: u64,
+    phase: usize,
+    from: Instant,
+}
+
 impl Shared {
-    /// Waits until the next request is due and says from when its latency counts; none when
-    /// there is no next.
-    async fn next(&self) -> Option<Instant> {
+    /// Waits until the next request is due; none when there is no next.
+    async fn next(&self) -> Option<Turn> {
         if self.stop.is_cancelled() {
             return None;
         }
-        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let number = self.turns.fetch_add(1, Ordering::Relaxed);
         if self
             .load
             .requests
-            .is_some_and(|requests| ticket >= requests)
+            .is_some_and(|requests| number >= requests)
         {
             return None;
         }
         let now = Instant::now();
-        let due = match self.load.pace {
-            Pace::AsAnswered => now,
-            Pace::Rate(rate) => self.started + Duration::from_secs(ticket) / rate,
+        let (due, phase) = match &self.load.pace {
+            Pace::Closed => (now, 0),
+            Pace::Open(schedule) => {
+                let Due { after, phase } = schedule.due(number)?;
+                (self.started + after, phase)
+            }
         };
-        if self
-            .deadline
-            .is_some_and(|deadline| due.max(now) >= deadline)
-        {
+        let deadline = self.load.duration.map(|duration| self.started + duration);
+        if deadline.is_some_and(|deadline| due.max(now) >= deadline) {
             return None;
         }
-        if due <= now {
-            return Some(due);
-        }
-        tokio::select! {
-            () = tokio::time::sleep_until(due) => Some(Instant::now()),
-            () = self.stop.cancelled() => None,
-        }
+        let from = if due <= now {
+            due
+        } else {
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => counts_from(due, Instant::now()),
+                () = self.stop.cancelled() => return None,
+            }
+        };
+        Some(Turn {
+            number,
+            phase,
+            from,
+        })
+    }
+
+    fn operation(&self, turn: &Turn) -> Option<(&Operation, u64)> {
+        let count = u64::try_from(self.load.operations.len()).ok()?;
+        let position = usize::try_from(turn.number.checked_rem(count)?).ok()?;
+        let operation = self.load.operations.get(position)?;
+        Some((operation, turn.number / count))
+    }
+
+    /// Sends a request, notes how it ended, and returns where that is which it made.
+    async fn exchange(
+        &self,
+        connections: &mut Connections,
+        address: &str,
+        request: Request<Full<Bytes>>,
+        noted: recorder::Request<'_>,
+    ) -> Option<String> {
+        let from = self.started + noted.due;
+        let exchange = connections.exchange(address, request);
+        let (answer, answered) = match tokio::time::timeout(self.load.timeout, exchange).await {
+            Ok(Ok(answered)) => (Answer::Status(answered.status), Some(answered)),
+            Ok(Err(failed)) => (failed, None),
+            Err(_) => (Answer::TimedOut, None),
+        };
+        let (location, trace) = answered.map_or((None, None), |it| (it.location, it.trace));
+        let outcome = Outcome {
+            answer,
+            latency: from.elapsed(),
+            trace,
+        };
+        self.recorder.note(noted, &outcome);
+        location.filter(|_| answer.is_success())
     }
 }
 
 /// One connection's share of the work.
-async fn connection(shared: Arc<Shared>, mut tally: Tally) -> Tally {
-    let mut open = None;
-    while let Some(from) = shared.next().await {
-        let exchange = exchange(&shared, &mut open);
-        let answer = match tokio::time::timeout(shared.load.timeout, exchange).await {
-            Ok(Some(status)) => Answer::Status(status),
-            Ok(None) => Answer::Broken,
-            Err(_) => Answer::TimedOut,
-        };
-        if !matches!(answer, Answer::Status(_)) {
-            open = None;
-        }
-        tally.count(answer, from.elapsed());
-        shared.answered.fetch_add(1, Ordering::Relaxed);
+async fn send(shared: Arc<Shared>) {
+    let mut connections = Connections::default();
+    while let Some(turn) = shared.next().await {
+        take(&shared, &mut connections, &turn).await;
+        shared.over.fetch_add(1, Ordering::Relaxed);
     }
-    tally
 }
 
-/// One request and its whole answer, over the open connection or a new one.
-async fn exchange(
-    shared: &Shared,
-    open: &mut Option<SendRequest<Empty<Bytes>>>,
-) -> Option<http::StatusCode> {
-    let mut sender = match open.take() {
-        Some(sender) if !sender.is_closed() => sender,
-        _ => connect(&shared.address).await?,
+/// A request and those that follow it.
+async fn take(shared: &Shared, connections: &mut Connections, turn: &Turn) -> Option<()> {
+    let (operation, round) = shared.operation(turn)?;
+    // What can't be built was refused before the first request.
+    let (address, request) = (operation.address().ok()?, operation.request(round).ok()?);
+    let noted = recorder::Request {
+        operation: &operation.name,
+        phase: turn.phase,
+        due: turn.from - shared.started,
     };
-    sender.ready().await.ok()?;
-    let response = sender
-        .send_request(shared.load.request().ok()?)
-        .await
-        .ok()?;
-    let status = response.status();
-    let mut body = response.into_body();
-    while let Some(frame) = body.frame().await {
-        frame.ok()?;
+    let made = shared
+        .exchange(connections, &address, request, noted)
+        .await?;
+    for follow_up in &operation.follow_ups {
+        let request = operation.request_after(follow_up, &made).ok()?;
+        let noted = recorder::Request {
+            operation: &follow_up.name,
+            phase: turn.phase,
+            due: shared.started.elapsed(),
+        };
+        shared.exchange(connections, &address, request, noted).await;
     }
-    *open = Some(sender);
-    Some(status)
+    Some(())
 }
 
-async fn connect(address: &str) -> Option<SendRequest<Empty<Bytes>>> {
-    let stream = TcpStream::connect(address).await.ok()?;
-    stream.set_nodelay(true).ok()?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
-    tokio::spawn(connection);
-    Some(sender)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rounded and not negative"
-)]
-fn whole(number: f64) -> u64 {
-    number.round().max(0.0) as u64
+/// From when a request counts that was waited for.
+fn counts_from(due: Instant, woken: Instant) -> Instant {
+    if woken - due <= TIMER { woken } else { due }
 }

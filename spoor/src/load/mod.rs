@@ -1,55 +1,102 @@
-//! `spoor load`: sends requests at a rate, or as fast as they are answered, and says how long
-//! the answers took.
+//! `spoor load`: sends requests as a scenario has them due, or as fast as they are answered, and
+//! says how long the answers took.
 
+mod chart;
+mod connection;
+mod destination;
 mod drive;
+mod failure;
+mod images;
+mod mix;
+mod operation;
+mod picture;
+mod recorder;
+mod scenario;
+mod schedule;
 mod summary;
+mod table;
+mod tally;
+mod timeline;
 
-use std::{num::NonZeroUsize, process::ExitCode, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::Args;
+use anyhow::Context;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-pub use drive::{Load, LoadError, Pace, drive};
+pub use drive::{Load, Pace, drive};
+pub use failure::LoadError;
+pub use operation::{Body, Operation};
+pub use scenario::Scenario;
 
-use crate::cli::Output;
 use crate::cli::out::{say, show};
+use crate::cli::{LabArgs, Output, Table};
+use destination::Destination;
+use schedule::Schedule;
 
-/// Send load to a service and measure the latency
+/// Send load to the mesh and measure the latency
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor load                               200 requests a second for 10 s to service-a
-  spoor load --rate 50 --duration 1m       a slow, steady minute
+  spoor load --list                        the scenarios, with their figures
+  spoor load mesh                          each way through the mesh in turn
+  spoor load spike --rate 800 --picture spike.svg
+                                           a burst, and a picture of what it did
+  spoor load closed --workers 4 --path '/?wait=0ms&calc=0'
+                                           four users who wait for their answers
+  spoor load soak --duration 8h --rate 20  does it get slower over a night?
   spoor load --requests 10000 --path '/?wait=0ms&calc=0'
                                            10 000 requests, as fast as they are answered
-  spoor load --url http://127.0.0.1:8081 --path /api/wishes --output json
+  spoor load mesh --url gateway=http://gateway:8081 --url bands=http://bands:8082
+                                           in a cluster: where the services are
 
-Ends with 1 if any request failed.")]
+The services are where the lab at --lab says, or where --url says. Ends with 1 if any request
+failed.")]
 pub struct LoadArgs {
-    /// Requests a second, sent on time whether or not earlier ones were answered
-    /// [default: 200, unless --requests stands alone]
+    /// What kind of load
+    #[arg(value_enum, default_value_t)]
+    scenario: Scenario,
+    /// List the scenarios, with their figures
+    #[arg(long)]
+    list: bool,
+    /// Requests a second, at the most in a ramp or spike, sent on time whether or not earlier
+    /// ones were answered [default: the scenario's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
-    /// How many requests to send
+    /// How many requests to send at most; alone, as fast as they are answered
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
-    /// How long to send, such as 30s or 2m [default: 10s, unless --requests is given]
+    /// How long to send, such as 30s or 2m [default: the scenario's]
     #[arg(long, value_parser = crate::cli::duration)]
     duration: Option<Duration>,
-    /// Connections, each with one request at a time
-    #[arg(long, default_value = "256")]
-    connections: NonZeroUsize,
-    /// Where to
-    #[arg(long, env = "SPOOR_LOAD_URL", default_value = "http://127.0.0.1:8080")]
-    url: http::Uri,
-    /// The path and query to ask for
-    #[arg(long, default_value = "/")]
-    path: String,
+    /// Connections, each with one request at a time: the workers of a closed loop [default: 256,
+    /// or 16 workers]
+    #[arg(long, visible_alias = "workers")]
+    connections: Option<NonZeroUsize>,
+    /// Where to, as URL or SERVICE=URL; several times or separated by commas [default: as the lab
+    /// says]
+    #[arg(
+        long,
+        env = "SPOOR_LOAD_URL",
+        value_name = "[SERVICE=]URL",
+        value_delimiter = ',',
+        value_parser = destination::destination
+    )]
+    url: Vec<Destination>,
+    /// The path and query to ask for [default: /]
+    #[arg(long)]
+    path: Option<String>,
     /// How long to wait for one answer
     #[arg(long, default_value = "10s", value_parser = crate::cli::duration)]
     timeout: Duration,
+    /// Draw latency, rate and failures over time into this SVG file
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
     /// How to print the summary
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    lab: LabArgs,
 }
 
 impl LoadArgs {
@@ -58,43 +105,114 @@ impl LoadArgs {
     /// # Errors
     /// [`LoadError`] when the address is no HTTP address or nobody listens there.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        let load = self.load();
+        if self.list {
+            show!("{}", list());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let load = self.load().await?;
         let stop = crate::cli::cancelled_when_told()?;
         let bar = progress_bar(&load);
         let summary = drive(&load, |done| bar.set_position(done), stop).await;
         bar.finish_and_clear();
         let summary = summary?;
-        match self.output {
-            Output::Json => say!("{}", summary.to_json()),
-            Output::Table => show!("{summary}"),
+        if let Some(file) = &self.picture {
+            let title = format!("spoor load {}", self.scenario.name());
+            let svg = picture::draw(&title, &summary).context("drawing the picture")?;
+            std::fs::write(file, svg)
+                .with_context(|| format!("writing the picture {}", file.display()))?;
         }
-        Ok(if summary.failed == 0 {
+        match self.output {
+            Output::Json => {
+                let mut json = serde_json::to_value(&summary)?;
+                json["scenario"] = self.scenario.name().into();
+                say!("{json}");
+            }
+            Output::Table => {
+                show!("{summary}");
+                if let Some(file) = &self.picture {
+                    say!("\nThe picture is {}", file.display());
+                }
+            }
+        }
+        Ok(if summary.all.failed == 0 {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
         })
     }
 
-    fn load(&self) -> Load {
-        let pace = match (self.rate, self.requests, self.duration) {
-            (Some(rate), _, _) => Pace::Rate(rate),
-            (None, Some(_), None) => Pace::AsAnswered,
-            (None, _, _) => Pace::Rate(200),
-        };
-        let duration = match (self.requests, self.duration) {
-            (None, None) => Some(Duration::from_secs(10)),
-            (_, duration) => duration,
-        };
-        Load {
-            url: self.url.clone(),
-            path: self.path.clone(),
+    async fn load(&self) -> anyhow::Result<Load> {
+        let pace = self.pace()?;
+        if self.path.is_some() && !self.scenario.takes_a_path() {
+            let name = self.scenario.name();
+            let wrong = format!("--path: {name} has its own paths: leave it out");
+            return Err(LoadError::Options(wrong).into());
+        }
+        let defaults = self.scenario.defaults();
+        let urls = destination::find(self.scenario, &self.url, &self.lab.client()).await?;
+        let path = self.path.as_deref().unwrap_or("/");
+        Ok(Load {
+            operations: mix::operations(self.scenario, &urls, path)?,
+            duration: match (self.requests, self.duration) {
+                (None, None) => Some(defaults.duration),
+                (_, duration) => duration,
+            },
             pace,
             requests: self.requests,
-            duration,
-            connections: self.connections,
+            connections: self
+                .connections
+                .or(NonZeroUsize::new(defaults.connections))
+                .unwrap_or(NonZeroUsize::MIN),
             timeout: self.timeout,
-        }
+        })
     }
+
+    fn pace(&self) -> Result<Pace, LoadError> {
+        let defaults = self.scenario.defaults();
+        let Some(rate) = self.rate.or(defaults.rate) else {
+            return Ok(Pace::Closed);
+        };
+        if self.scenario == Scenario::Closed {
+            let wrong =
+                "--rate: a closed loop sends as it is answered: leave it out, or choose steady";
+            return Err(LoadError::Options(wrong.to_owned()));
+        }
+        let lasts = match (self.scenario, self.rate, self.requests, self.duration) {
+            (Scenario::Steady, None, Some(_), None) => return Ok(Pace::Closed),
+            (Scenario::Steady, _, Some(requests), None) => until(requests, rate),
+            (_, _, _, duration) => duration.unwrap_or(defaults.duration),
+        };
+        Ok(Pace::Open(self.schedule(rate, lasts)))
+    }
+
+    fn schedule(&self, rate: u32, lasts: Duration) -> Schedule {
+        self.scenario.schedule(rate, lasts)
+    }
+}
+
+/// How long so many take at this rate.
+fn until(requests: u64, rate: u32) -> Duration {
+    let nanos = u128::from(requests) * 1_000_000_000 / u128::from(rate.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+fn list() -> Table {
+    let mut table = Table::new(&["SCENARIO", "RATE", "LASTS", "TO", "WHAT"]);
+    for scenario in Scenario::value_variants() {
+        let defaults = scenario.defaults();
+        let rate = match defaults.rate {
+            Some(rate) => format!("{rate} a second"),
+            None => format!("{} workers", defaults.connections),
+        };
+        let to = match scenario.edges().as_slice() {
+            [only] => only.to_string(),
+            _ => "every edge".to_owned(),
+        };
+        let lasts = format!("{} s", defaults.duration.as_secs());
+        let name = scenario.name().to_owned();
+        table.row([name, rate, lasts, to, scenario.description()]);
+    }
+    table
 }
 
 /// A bar on a terminal; nothing elsewhere.

@@ -1,191 +1,191 @@
-//! What came of it.
+//! What came of it, in figures.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use hdrhistogram::{CreationError, Histogram};
-use http::StatusCode;
 use serde::Serialize;
 
-use super::Pace;
+use super::{
+    Load, Pace,
+    recorder::Recorded,
+    tally::{Slowest, Tally},
+    timeline::Point,
+};
 
-/// Up to here latencies are told apart, in microseconds.
-const LONGEST: u64 = 3_600_000_000;
-const PERCENTILES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 100.0];
-
-/// How one request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Answer {
-    /// With this status.
-    Status(StatusCode),
-    /// With the connection gone.
-    Broken,
-    /// Without an answer in time.
-    TimedOut,
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "{}", status.as_u16()),
-            Self::Broken => f.write_str("connection failed"),
-            Self::TimedOut => f.write_str("timed out"),
-        }
-    }
-}
-
-/// Counts and latencies of the requests so far.
-#[derive(Clone)]
-pub(super) struct Tally {
-    answers: BTreeMap<Answer, u64>,
-    latency: Histogram<u64>,
-}
-
-impl Tally {
-    pub(super) fn new() -> Result<Self, CreationError> {
-        let latency = Histogram::new_with_max(LONGEST, 3)?;
-        Ok(Self {
-            answers: BTreeMap::new(),
-            latency,
-        })
-    }
-
-    pub(super) fn count(&mut self, answer: Answer, latency: Duration) {
-        *self.answers.entry(answer).or_default() += 1;
-        self.latency
-            .saturating_record(u64::try_from(latency.as_micros()).unwrap_or(LONGEST));
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        for (answer, count) in &other.answers {
-            *self.answers.entry(*answer).or_default() += count;
-        }
-        for step in other.latency.iter_recorded() {
-            self.latency
-                .saturating_record_n(step.value_iterated_to(), step.count_at_value());
-        }
-    }
-
-    pub(super) fn summary(self, pace: Pace, elapsed: Duration) -> Summary {
-        let requests: u64 = self.answers.values().sum();
-        let succeeded = |answer: &Answer| matches!(answer, Answer::Status(s) if !s.is_client_error() && !s.is_server_error());
-        let failed = self
-            .answers
-            .iter()
-            .filter(|(a, _)| !succeeded(a))
-            .map(|(_, n)| n)
-            .sum();
-        Summary {
-            requests,
-            failed,
-            unsent: 0,
-            seconds: elapsed.as_secs_f64(),
-            requests_per_second: rate(requests, elapsed),
-            answers: self
-                .answers
-                .iter()
-                .map(|(a, n)| (a.to_string(), *n))
-                .collect(),
-            latency_milliseconds: PERCENTILES
-                .iter()
-                .map(|p| {
-                    (
-                        label(*p),
-                        milliseconds(self.latency.value_at_percentile(*p)),
-                    )
-                })
-                .collect(),
-            corrected: matches!(pace, Pace::Rate(_)),
-        }
-    }
-}
+/// The percentiles that are shown, and what they are called.
+pub const PERCENTILES: [(&str, f64); 5] = [
+    ("p50", 50.0),
+    ("p90", 90.0),
+    ("p99", 99.0),
+    ("p99.9", 99.9),
+    ("max", 100.0),
+];
 
 /// What a load came to.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// How many were sent and ended in some way.
-    pub requests: u64,
-    /// How many of them ended with a 4xx, a 5xx or no answer.
-    pub failed: u64,
-    /// How many were due, but no connection was free for them before the end.
+    /// All requests.
+    #[serde(flatten)]
+    pub all: Row,
+    /// How many turns were due, but no connection was free for them before the end.
     pub unsent: u64,
     /// From the first to the last.
     pub seconds: f64,
     /// Requests through seconds.
     pub requests_per_second: f64,
-    /// How many ended in which way.
-    pub answers: BTreeMap<String, u64>,
-    /// By percentile, in milliseconds.
-    pub latency_milliseconds: Vec<(String, f64)>,
     /// Whether a late request counts from when it was due.
     pub corrected: bool,
+    /// The same by phase of the schedule.
+    pub phases: Vec<PhaseRow>,
+    /// The same by operation.
+    pub operations: Vec<OperationRow>,
+    /// Over time.
+    pub timeline: Points,
+}
+
+/// What some requests came to.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// How many were sent and ended in some way.
+    pub requests: u64,
+    /// How many of them ended with a 4xx, a 5xx or no answer.
+    pub failed: u64,
+    /// How many ended in which way.
+    pub answers: BTreeMap<String, u64>,
+    /// How many of the failed ended in which way.
+    pub failures: BTreeMap<String, u64>,
+    /// By percentile, in milliseconds.
+    pub latency_milliseconds: BTreeMap<&'static str, f64>,
+    /// The slowest whose trace is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slowest: Option<SlowTrace>,
+}
+
+/// A trace to look at.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowTrace {
+    /// Its id.
+    pub trace_id: String,
+    /// How long its request took.
+    pub milliseconds: f64,
+}
+
+/// What a phase came to.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseRow {
+    /// What it is called.
+    pub phase: String,
+    /// When it began, in seconds since the start.
+    pub began: f64,
+    /// How long it was to last, in seconds.
+    pub lasts: f64,
+    /// Requests a second that were due at its start and its end.
+    pub rate: [f64; 2],
+    /// Its requests.
+    #[serde(flatten)]
+    pub row: Row,
+}
+
+/// What an operation came to.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationRow {
+    /// What it is called.
+    pub operation: String,
+    /// Its requests.
+    #[serde(flatten)]
+    pub row: Row,
+}
+
+/// What happened when.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Points {
+    /// How long an interval is.
+    pub interval_seconds: f64,
+    /// The intervals, from the start.
+    pub points: Vec<Point>,
 }
 
 impl Summary {
-    /// The same for scripts.
-    pub fn to_json(&self) -> serde_json::Value {
-        let latency: serde_json::Map<String, serde_json::Value> = self
-            .latency_milliseconds
-            .iter()
-            .map(|(percentile, value)| (percentile.clone(), (*value).into()))
-            .collect();
-        serde_json::json!({
-            "requests": self.requests,
-            "failed": self.failed,
-            "unsent": self.unsent,
-            "seconds": self.seconds,
-            "requestsPerSecond": self.requests_per_second,
-            "answers": self.answers,
-            "latencyMilliseconds": latency,
-            "corrected": self.corrected,
-        })
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} requests in {:.1} s: {:.0} a second, {} failed",
-            self.requests, self.seconds, self.requests_per_second, self.failed
-        )?;
-        for (answer, count) in &self.answers {
-            writeln!(f, "  {answer:<20} {count:>10}")?;
-        }
-        if self.unsent > 0 {
-            writeln!(
-                f,
-                "{} more were due, but no connection was free: the rate is more than is answered, or needs more --connections",
-                self.unsent
-            )?;
-        }
-        let from = if self.corrected {
-            "from when each was due"
-        } else {
-            "from when each was sent"
+    pub(super) fn new(load: &Load, recorded: &Recorded, elapsed: Duration, unsent: u64) -> Self {
+        let all = Row::from(&recorded.all);
+        let seconds = elapsed.as_secs_f64();
+        let named = |(name, tally): (&std::sync::Arc<str>, &Tally)| OperationRow {
+            operation: name.to_string(),
+            row: tally.into(),
         };
-        writeln!(f, "latency, {from}:")?;
-        for (percentile, value) in &self.latency_milliseconds {
-            writeln!(f, "  {percentile:<20} {value:>10.2} ms")?;
+        Self {
+            requests_per_second: real(all.requests) / seconds.max(f64::MIN_POSITIVE),
+            all,
+            unsent,
+            seconds,
+            corrected: matches!(load.pace, Pace::Open(_)),
+            phases: phases(load, &recorded.phases),
+            operations: recorded.operations.iter().map(named).collect(),
+            timeline: Points {
+                interval_seconds: recorded.timeline.interval_seconds(),
+                points: recorded.timeline.points(),
+            },
         }
-        Ok(())
     }
 }
 
-fn label(percentile: f64) -> String {
-    if percentile >= 100.0 {
-        "max".to_owned()
-    } else {
-        format!("p{percentile}")
+impl From<&Tally> for Row {
+    fn from(tally: &Tally) -> Self {
+        let (mut answers, mut failures) = (BTreeMap::new(), BTreeMap::new());
+        for (answer, count) in &tally.answers {
+            answers.insert(answer.to_string(), *count);
+            if !answer.is_success() {
+                failures.insert(answer.to_string(), *count);
+            }
+        }
+        Self {
+            requests: tally.requests(),
+            failed: tally.failed(),
+            answers,
+            failures,
+            latency_milliseconds: PERCENTILES
+                .iter()
+                .map(|(name, percentile)| (*name, tally.percentile(*percentile)))
+                .collect(),
+            slowest: tally.slowest.as_ref().map(SlowTrace::from),
+        }
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-fn milliseconds(micros: u64) -> f64 {
-    micros as f64 / 1e3
+impl From<&Slowest> for SlowTrace {
+    fn from(slowest: &Slowest) -> Self {
+        Self {
+            trace_id: slowest.trace.clone(),
+            milliseconds: slowest.latency.as_secs_f64() * 1e3,
+        }
+    }
+}
+
+fn phases(load: &Load, tallies: &[Tally]) -> Vec<PhaseRow> {
+    let Pace::Open(schedule) = &load.pace else {
+        return vec![];
+    };
+    let mut began = 0.0;
+    let row = |(phase, tally): (&super::schedule::Phase, &Tally)| {
+        let lasts = phase.lasts.as_secs_f64();
+        began += lasts;
+        PhaseRow {
+            phase: phase.name.clone(),
+            began: began - lasts,
+            lasts,
+            rate: [phase.from, phase.to],
+            row: tally.into(),
+        }
+    };
+    schedule.phases().iter().zip(tallies).map(row).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
-fn rate(requests: u64, elapsed: Duration) -> f64 {
-    requests as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE)
+fn real(count: u64) -> f64 {
+    count as f64
 }

@@ -1,0 +1,143 @@
+//! Latency over time, small enough for a terminal.
+
+use std::fmt::Write;
+
+use super::summary::Summary;
+
+/// Without a terminal.
+const WIDTH: usize = 80;
+/// Left of the chart.
+const MARGIN: usize = 11;
+const HEIGHT: usize = 6;
+const WIDEST: usize = 100;
+/// Eighths of a cell, from none to all.
+const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+/// A chart of fewer points says no more than the table.
+const FEWEST: usize = 8;
+
+/// A column of the chart: some intervals together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Column {
+    p50: f64,
+    p99: f64,
+    ended: f64,
+    failed: f64,
+}
+
+/// How wide the terminal is.
+pub(super) fn terminal_width() -> usize {
+    let (_, width) = console::Term::stdout()
+        .size_checked()
+        .unwrap_or((0, u16::try_from(WIDTH).unwrap_or(u16::MAX)));
+    usize::from(width)
+}
+
+/// The chart; nothing for a load that was over at once.
+pub(super) fn draw(summary: &Summary, width: usize) -> String {
+    let columns = columns(summary, width.saturating_sub(MARGIN).clamp(FEWEST, WIDEST));
+    if summary.timeline.points.len() < FEWEST {
+        return String::new();
+    }
+    let top = columns.iter().map(|it| it.p99).fold(0.0, f64::max);
+    let mut chart = String::from("\nLatency over time, ms (█ p50, ░ p99):\n\n");
+    for row in (0..HEIGHT).rev() {
+        let label = match row {
+            row if row + 1 == HEIGHT => axis(top),
+            row if row * 2 == HEIGHT => axis(top / 2.0),
+            _ => String::new(),
+        };
+        let cells: String = columns
+            .iter()
+            .map(|column| cell(column, row, top))
+            .collect();
+        let _ = writeln!(chart, "{label:>9} ┤{}", cells.trim_end());
+    }
+    let _ = writeln!(chart, "{:>9} └{}", 0, "─".repeat(columns.len()));
+    let end = format!("{:.0} s", summary.seconds);
+    let _ = writeln!(chart, "{:>9}  {end:>1$}\n", "", columns.len());
+    let ended: Vec<f64> = columns.iter().map(|it| it.ended).collect();
+    strip(&mut chart, "answers/s", &ended);
+    let failed: Vec<f64> = columns.iter().map(|it| it.failed).collect();
+    if failed.iter().any(|failed| *failed > 0.0) {
+        strip(&mut chart, "failed/s", &failed);
+    }
+    chart
+}
+
+/// Values as one line, with its name and its highest.
+fn strip(chart: &mut String, name: &str, values: &[f64]) {
+    let highest = values.iter().copied().fold(0.0, f64::max);
+    let _ = writeln!(chart, "{name:>9}  {}  up to {highest:.0}", line(values));
+}
+
+/// As many columns as fit: neighbours share one.
+fn columns(summary: &Summary, most: usize) -> Vec<Column> {
+    let points = &summary.timeline.points;
+    let together = points.len().div_ceil(most).max(1);
+    let seconds = |count: usize| real(count) * summary.timeline.interval_seconds;
+    points
+        .chunks(together)
+        .map(|points| {
+            let sum = |of: fn(&super::timeline::Point) -> u64| points.iter().map(of).sum::<u64>();
+            let highest = |of: fn(&super::timeline::Point) -> Option<f64>| {
+                points.iter().filter_map(of).fold(0.0, f64::max)
+            };
+            Column {
+                p50: highest(|point| point.p50),
+                p99: highest(|point| point.p99),
+                ended: whole(sum(|point| point.ended)) / seconds(points.len()),
+                failed: whole(sum(|point| point.failed)) / seconds(points.len()),
+            }
+        })
+        .collect()
+}
+
+/// What is seen of a column in a row of the chart, from below.
+fn cell(column: &Column, row: usize, top: f64) -> char {
+    let rows = |value: f64| value / top.max(f64::MIN_POSITIVE) * real(HEIGHT) - real(row);
+    let solid = eighths(rows(column.p50));
+    match solid {
+        0 if rows(column.p99) > 0.5 => '░',
+        0 if rows(column.p99) > 0.0 && row == 0 => '░',
+        level => LEVELS.get(level).copied().unwrap_or(' '),
+    }
+}
+
+/// Values as one line of bars.
+fn line(values: &[f64]) -> String {
+    let top = values.iter().copied().fold(0.0, f64::max);
+    let bar = |value: &f64| {
+        let level = eighths(value / top.max(f64::MIN_POSITIVE));
+        // What is there is seen.
+        let least = usize::from(*value > 0.0);
+        LEVELS.get(level.max(least)).copied().unwrap_or(' ')
+    };
+    values.iter().map(bar).collect()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "from 0 to 8"
+)]
+fn eighths(share: f64) -> usize {
+    (share.clamp(0.0, 1.0) * 8.0).round() as usize
+}
+
+fn axis(milliseconds: f64) -> String {
+    if milliseconds < 10.0 {
+        format!("{milliseconds:.1}")
+    } else {
+        format!("{milliseconds:.0}")
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
+fn real(count: usize) -> f64 {
+    count as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
+fn whole(count: u64) -> f64 {
+    count as f64
+}

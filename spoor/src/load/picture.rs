@@ -1,0 +1,260 @@
+//! Latency, rate and failures over time, as a picture.
+
+use std::io;
+
+use plotters::{
+    coord::ranged1d::{AsRangedCoord, ValueFormatter},
+    prelude::*,
+};
+
+use super::{summary::Summary, timeline::Point};
+
+/// Pixels.
+const SIZE: (u32, u32) = (1000, 640);
+const HEADER: u32 = 70;
+const LATENCY: u32 = 350;
+const MARGIN: u32 = 16;
+const AXIS_WIDTH: u32 = 64;
+const AXIS_HEIGHT: u32 = 40;
+/// With latencies further apart than this, small ones show only on a logarithmic axis.
+const FAR_APART: f64 = 40.0;
+
+// Told apart in any kind of sight, and in print.
+const P50: RGBColor = RGBColor(0, 60, 120);
+const P99: RGBColor = RGBColor(64, 140, 210);
+const DUE: RGBColor = RGBColor(120, 120, 120);
+const ENDED: RGBColor = RGBColor(0, 120, 90);
+const FAILED: RGBColor = RGBColor(200, 40, 30);
+const FAINT: RGBColor = RGBColor(110, 110, 110);
+const GRID: RGBColor = RGBColor(225, 225, 225);
+
+/// Why there is no picture.
+pub type DrawError = DrawingAreaErrorKind<io::Error>;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+/// The picture as SVG.
+///
+/// # Errors
+/// [`DrawError`] when something does not fit in its place.
+pub fn draw(title: &str, summary: &Summary) -> Result<String, DrawError> {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        let (header, charts) = root.split_vertically(HEADER);
+        let (latency, rate) = charts.split_vertically(LATENCY);
+        write_header(&header, title, summary)?;
+        let seconds = length(summary);
+        let (lowest, highest) = extremes(&summary.timeline.points);
+        if highest > lowest * FAR_APART {
+            let axis = (lowest * 0.7..highest * 1.5).log_scale();
+            draw_latency(&latency, seconds, axis, highest * 1.2, summary)?;
+        } else {
+            draw_latency(
+                &latency,
+                seconds,
+                0.0..highest * 1.15,
+                highest * 1.08,
+                summary,
+            )?;
+        }
+        draw_rate(&rate, seconds, summary)?;
+        root.present()?;
+    }
+    Ok(svg)
+}
+
+fn write_header(area: &Area<'_>, title: &str, summary: &Summary) -> Result<(), DrawError> {
+    let large = ("sans-serif", 24).into_font().style(FontStyle::Bold);
+    area.draw(&Text::new(title.to_owned(), (20, 14), large))?;
+    let all = &summary.all;
+    let latency = |name| all.latency_milliseconds.get(name).copied().unwrap_or(0.0);
+    let facts = format!(
+        "{} requests in {:.0} s, {} failed; latency p50 {:.1} ms, p99 {:.1} ms, max {:.0} ms, from when each was {}",
+        all.requests,
+        summary.seconds,
+        all.failed,
+        latency("p50"),
+        latency("p99"),
+        latency("max"),
+        if summary.corrected { "due" } else { "sent" },
+    );
+    let small = ("sans-serif", 15).into_font().color(&FAINT);
+    area.draw(&Text::new(facts, (20, 44), small))
+}
+
+fn draw_latency<Y>(
+    area: &Area<'_>,
+    seconds: f64,
+    axis: Y,
+    names_at: f64,
+    summary: &Summary,
+) -> Result<(), DrawError>
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: plotters::coord::ranged1d::Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    let mut chart = ChartBuilder::on(area)
+        .margin(MARGIN)
+        .x_label_area_size(AXIS_HEIGHT)
+        .y_label_area_size(AXIS_WIDTH)
+        .build_cartesian_2d(0.0..seconds, axis)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(FAINT)
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 15))
+        .x_desc("when requests were due (seconds since the start)")
+        .y_desc("latency (milliseconds)")
+        .x_label_formatter(&figure)
+        .y_label_formatter(&figure)
+        .draw()?;
+    let p50 = series(summary, |point| point.p50);
+    let p99 = series(summary, |point| point.p99);
+    let band: Vec<(f64, f64)> = p50.iter().chain(p99.iter().rev()).copied().collect();
+    chart
+        .draw_series([Polygon::new(band, P99.mix(0.25))])?
+        .label("between the two")
+        .legend(|at| swatch(at, P99.mix(0.25)));
+    chart
+        .draw_series(LineSeries::new(p99, P99.stroke_width(2)))?
+        .label("p99: 1 in 100 took longer")
+        .legend(|at| swatch(at, P99.to_rgba()));
+    chart
+        .draw_series(LineSeries::new(p50, P50.stroke_width(2)))?
+        .label("p50: half took longer")
+        .legend(|at| swatch(at, P50.to_rgba()));
+    for phase in summary.phases.iter().skip(1) {
+        let line = [
+            (phase.began, 0.0_f64.max(f64::MIN_POSITIVE)),
+            (phase.began, names_at),
+        ];
+        chart.draw_series(DashedLineSeries::new(line, 4, 4, FAINT.stroke_width(1)))?;
+    }
+    if summary.phases.len() > 1 {
+        let small = ("sans-serif", 13).into_font().color(&FAINT);
+        chart.draw_series(summary.phases.iter().map(|phase| {
+            let at = (phase.began + seconds * 0.005, names_at);
+            Text::new(phase.phase.clone(), at, small.clone())
+        }))?;
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .margin(24)
+        .background_style(WHITE.mix(0.85))
+        .border_style(GRID)
+        .label_font(("sans-serif", 14))
+        .draw()
+}
+
+fn draw_rate(area: &Area<'_>, seconds: f64, summary: &Summary) -> Result<(), DrawError> {
+    let per_second = |count: fn(&Point) -> u64| {
+        let length = summary.timeline.interval_seconds;
+        series(summary, move |point| Some(real(count(point)) / length))
+    };
+    let ended = per_second(|point| point.ended);
+    let failed = per_second(|point| point.failed);
+    let due: Vec<(f64, f64)> = summary
+        .phases
+        .iter()
+        .flat_map(|phase| {
+            let [from, to] = phase.rate;
+            [(phase.began, from), (phase.began + phase.lasts, to)]
+        })
+        .collect();
+    let highest = ended
+        .iter()
+        .chain(&due)
+        .map(|(_, rate)| *rate)
+        .fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(area)
+        .margin(MARGIN)
+        .margin_top(0)
+        .x_label_area_size(AXIS_HEIGHT)
+        .y_label_area_size(AXIS_WIDTH)
+        .build_cartesian_2d(0.0..seconds, 0.0..highest * 1.2)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(FAINT)
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 15))
+        .x_desc("seconds since the start")
+        .y_desc("requests a second")
+        .y_labels(5)
+        .x_label_formatter(&figure)
+        .y_label_formatter(&figure)
+        .draw()?;
+    chart
+        .draw_series(
+            AreaSeries::new(ended, 0.0, ENDED.mix(0.2)).border_style(ENDED.stroke_width(2)),
+        )?
+        .label("answered")
+        .legend(|at| swatch(at, ENDED.to_rgba()));
+    chart
+        .draw_series(
+            AreaSeries::new(failed, 0.0, FAILED.mix(0.5)).border_style(FAILED.stroke_width(2)),
+        )?
+        .label("failed, by when they were due")
+        .legend(|at| swatch(at, FAILED.to_rgba()));
+    if !due.is_empty() {
+        chart
+            .draw_series(DashedLineSeries::new(due, 6, 4, DUE.stroke_width(2)))?
+            .label("due")
+            .legend(|at| swatch(at, DUE.to_rgba()));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .margin(8)
+        .background_style(WHITE.mix(0.85))
+        .border_style(GRID)
+        .label_font(("sans-serif", 14))
+        .draw()
+}
+
+/// A legend's mark.
+fn swatch((x, y): (i32, i32), colour: RGBAColor) -> Rectangle<(i32, i32)> {
+    Rectangle::new([(x, y - 4), (x + 16, y + 4)], colour.filled())
+}
+
+/// Intervals that have the figure, each at its middle.
+fn series(summary: &Summary, figure: impl Fn(&Point) -> Option<f64>) -> Vec<(f64, f64)> {
+    let half = summary.timeline.interval_seconds / 2.0;
+    let points = summary.timeline.points.iter();
+    points
+        .filter_map(|point| Some((point.seconds + half, figure(point)?)))
+        .collect()
+}
+
+/// The lowest p50 and the highest p99.
+fn extremes(points: &[Point]) -> (f64, f64) {
+    let lowest = points.iter().filter_map(|point| point.p50).reduce(f64::min);
+    let highest = points.iter().filter_map(|point| point.p99).reduce(f64::max);
+    (
+        lowest.unwrap_or(1.0).max(0.001),
+        highest.unwrap_or(1.0).max(0.01),
+    )
+}
+
+fn length(summary: &Summary) -> f64 {
+    let last = summary.timeline.points.last();
+    let length = last.map_or(0.0, |last| last.seconds + summary.timeline.interval_seconds);
+    length.max(0.001)
+}
+
+/// Without digits that say nothing.
+fn figure(value: &f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
+fn real(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,71 @@
+//! Where all connections note what became of their requests: counts and histograms whose number
+//! does not depend on how long the load lasts.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use hdrhistogram::CreationError;
+use parking_lot::Mutex;
+
+use super::{
+    tally::{Outcome, Tally},
+    timeline::Timeline,
+};
+
+/// What became of the requests so far.
+#[derive(Debug)]
+pub(super) struct Recorder(Mutex<Recorded>);
+
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) all: Tally,
+    /// By the phase's position.
+    pub(super) phases: Vec<Tally>,
+    pub(super) operations: BTreeMap<Arc<str>, Tally>,
+    pub(super) timeline: Timeline,
+}
+
+/// A request, and when it was due, counted from the start.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) operation: &'a Arc<str>,
+    pub(super) phase: usize,
+    pub(super) due: Duration,
+}
+
+impl Recorder {
+    /// With room for these.
+    pub(super) fn new<'a>(
+        phases: usize,
+        operations: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Result<Self, CreationError> {
+        let empty = Tally::new()?;
+        Ok(Self(Mutex::new(Recorded {
+            phases: vec![empty.clone(); phases],
+            operations: operations
+                .map(|operation| (Arc::clone(operation), empty.clone()))
+                .collect(),
+            all: empty,
+            timeline: Timeline::new(),
+        })))
+    }
+
+    /// Notes how a request ended.
+    pub(super) fn note(&self, request: Request<'_>, outcome: &Outcome) {
+        let mut recorded = self.0.lock();
+        recorded.all.count(outcome);
+        if let Some(phase) = recorded.phases.get_mut(request.phase) {
+            phase.count(outcome);
+        }
+        if let Some(operation) = recorded.operations.get_mut(request.operation) {
+            operation.count(outcome);
+        }
+        let ended = request.due + outcome.latency;
+        let succeeded = outcome.answer.is_success();
+        recorded.timeline.count(request.due, ended, succeeded);
+    }
+
+    /// Takes out what was noted.
+    pub(super) fn into_recorded(self) -> Recorded {
+        self.0.into_inner()
+    }
+}
