@@ -8,6 +8,7 @@ use spoor_telemetry::{
     Settings, Telemetry,
     serve::{self, Program},
 };
+use spoor_vision::model::BuiltIn;
 use tokio_util::sync::CancellationToken;
 
 use super::{failure::Invalid, signals};
@@ -104,7 +105,10 @@ impl RunService {
             Self::Tasks(args) => start.run(args).await,
             Self::Preprocessing(args) => start.run(args).await,
             Self::Ensemble(args) => start.run(args).await,
-            Self::Efficientnetb0(args) | Self::Mobilenetv2(args) => start.run(args).await,
+            Self::Efficientnetb0(args) => {
+                start.run(args.or_built_in(BuiltIn::Efficientnetb0)).await
+            }
+            Self::Mobilenetv2(args) => start.run(args.or_built_in(BuiltIn::Mobilenetv2)).await,
         }
     }
 

@@ -1,6 +1,18 @@
 //! A model: says what it sees in a picture.
 
-use spoor_proto::DESCRIPTORS;
+mod built_in;
+mod cold;
+mod facts;
+mod file;
+mod network;
+mod service;
+
+use std::path::PathBuf;
+
+use spoor_proto::{
+    DESCRIPTORS,
+    spoor::vision::v1::model_server::{ModelServer, SERVICE_NAME},
+};
 use spoor_telemetry::{
     Telemetry,
     serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
@@ -8,16 +20,96 @@ use spoor_telemetry::{
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::{
+    input::{Channels, Size},
+    workers::Workers,
+};
+use cold::Cold;
+use file::Source;
+use service::Service;
+
+pub use built_in::BuiltIn;
+pub use cold::WarmError;
+pub use facts::{Facts, Overrides, UnfitModel};
+pub use file::OpenError;
+pub use network::{ClassifyError, LoadError, Network, Score};
+
+/// The bytes of a tensor's message beside its numbers.
+const MESSAGE_EXTRA: usize = 1024;
+
 /// What can be set about a model.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Where it listens.
     #[command(flatten)]
     pub listen: Listen,
+    /// Which model it is [default: the one that the service is called after]
+    #[arg(long, env = "SPOOR_MODEL", value_name = "MODEL")]
+    pub model: Option<BuiltIn>,
+    /// An ONNX file in place of the small model that is built in.
+    #[arg(long, env = "SPOOR_MODEL_FILE", value_name = "FILE")]
+    pub model_file: Option<PathBuf>,
+    /// The labels of its classes, one on each line
+    /// [default: the model's metadata `labels`, else their numbers]
+    #[arg(long, env = "SPOOR_MODEL_LABELS_FILE", value_name = "FILE")]
+    pub labels_file: Option<PathBuf>,
+    /// The mean of red, green and blue, from 0 to 1, that its input is without
+    /// [default: the model's metadata `mean`, else ImageNet's]
+    #[arg(
+        long,
+        env = "SPOOR_MODEL_MEAN",
+        value_name = "R,G,B",
+        allow_hyphen_values = true
+    )]
+    pub mean: Option<Channels>,
+    /// The deviation of red, green and blue that its input is divided by
+    /// [default: the model's metadata `std`, else ImageNet's]
+    #[arg(long, env = "SPOOR_MODEL_STD", value_name = "R,G,B")]
+    pub std: Option<Channels>,
+    /// Its input's size in pixels, such as 224 or 320x240, where the model leaves it open.
+    #[arg(long, env = "SPOOR_MODEL_SIZE", value_name = "SIZE")]
+    pub size: Option<Size>,
+    /// How many requests may wait for a processor; more are refused at once.
+    #[arg(
+        long,
+        env = "SPOOR_MODEL_QUEUE",
+        value_name = "NUMBER",
+        default_value_t = 32,
+        value_parser = clap::value_parser!(u16).range(0..=1024)
+    )]
+    pub queue: u16,
+    /// Load the model at the start, and not when it is first asked.
+    #[arg(
+        long,
+        env = "SPOOR_MODEL_PRELOAD",
+        value_name = "BOOL",
+        default_value_t = false,
+        default_missing_value = "true",
+        num_args = 0..=1,
+        action = clap::ArgAction::Set
+    )]
+    pub preload: bool,
+}
+
+/// Why a model doesn't run, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It is not said which.
+    #[error("SPOOR_MODEL is not set: it must be efficientnetb0 or mobilenetv2")]
+    Unnamed,
+    /// It can't be had.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// It can't be loaded.
+    #[error(transparent)]
+    Warm(#[from] WarmError),
+    /// A port, or the serving itself.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
 }
 
 impl Program for Args {
-    type Error = ServeError;
+    type Error = RunError;
 
     fn listen(&mut self) -> &mut Listen {
         &mut self.listen
@@ -28,13 +120,67 @@ impl Program for Args {
         ports: Ports,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
-    ) -> Result<(), ServeError> {
+    ) -> Result<(), RunError> {
+        let name = self.model.ok_or(RunError::Unnamed)?.name();
+        let (queue, preload) = (self.queue, self.preload);
+        let model = self.open()?;
+        if preload {
+            model.warm().await?;
+        }
+        let most_bytes = model.facts().input.bytes() + MESSAGE_EXTRA;
+        let service = Service {
+            name,
+            model,
+            workers: Workers::new(queue.into()),
+        };
+        let service = ModelServer::new(service).max_decoding_message_size(most_bytes);
         let server = Grpc {
-            routes: Routes::default(),
-            services: vec![],
+            routes: Routes::new(service),
+            services: vec![SERVICE_NAME],
             descriptors: DESCRIPTORS,
             grace: GRACE,
         };
-        ports.serve_grpc(server, telemetry, shutdown).await
+        Ok(ports.serve_grpc(server, telemetry, shutdown).await?)
+    }
+}
+
+impl Args {
+    /// Is this model where nothing else is said.
+    #[must_use]
+    pub fn or_built_in(mut self, model: BuiltIn) -> Self {
+        self.model.get_or_insert(model);
+        self
+    }
+
+    /// Loads it, as the service does when it is first asked.
+    ///
+    /// # Errors
+    /// What is wrong with the model, or with how it is set.
+    pub fn load(self) -> Result<(Facts, Network), RunError> {
+        let (source, facts) = self.read()?;
+        let network = Network::load(&source, &facts).map_err(WarmError::from)?;
+        Ok((facts, network))
+    }
+
+    fn open(self) -> Result<Cold, RunError> {
+        let (source, facts) = self.read()?;
+        tracing::info!(model.source = source.name(), model.size = %facts.input.size, "the model");
+        Ok(Cold::new(source, facts))
+    }
+
+    fn read(self) -> Result<(Source, Facts), RunError> {
+        let source = match (self.model_file, self.model) {
+            (Some(path), _) => Source::File(path),
+            (None, Some(model)) => Source::BuiltIn(model),
+            (None, None) => return Err(RunError::Unnamed),
+        };
+        let overrides = Overrides {
+            size: self.size,
+            mean: self.mean,
+            std: self.std,
+            labels: self.labels_file.as_deref().map(file::labels).transpose()?,
+        };
+        let facts = source.facts(overrides)?;
+        Ok((source, facts))
     }
 }

@@ -1,0 +1,172 @@
+//! `spoor.vision.v1.Ensemble`.
+
+use futures_util::future::join_all;
+use spoor_proto::spoor::vision::v1::{
+    Classification, DescribeReply, DescribeRequest, Failure, Opinion, TensorFor, VoteReply,
+    VoteRequest, ensemble_server::Ensemble, failure::Reason,
+};
+use tonic::{Request, Response, Status};
+use tracing::{field::Empty, info_span};
+
+use super::{
+    member::Member,
+    vote::{self, Ballot, Decision},
+    weights::{self, Weights},
+};
+
+/// The gRPC service.
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) members: Vec<Member>,
+    pub(super) weights: Option<Weights>,
+}
+
+#[tonic::async_trait]
+impl Ensemble for Service {
+    async fn describe(
+        &self,
+        _: Request<DescribeRequest>,
+    ) -> Result<Response<DescribeReply>, Status> {
+        let asked = join_all(self.members.iter().map(Member::describe)).await;
+        let (models, failures) = split(asked);
+        if models.is_empty() {
+            return Err(nobody(&failures));
+        }
+        Ok(Response::new(DescribeReply { models, failures }))
+    }
+
+    async fn vote(&self, request: Request<VoteRequest>) -> Result<Response<VoteReply>, Status> {
+        let tensors = request.into_inner().tensors;
+        let asked = self.members.iter().map(|member| ask(member, &tensors));
+        let (answers, failures) = split(join_all(asked).await);
+        let reply = self.count(answers, failures)?;
+        Ok(Response::new(reply))
+    }
+}
+
+impl Service {
+    fn count(
+        &self,
+        answers: Vec<(&Member, Classification)>,
+        failures: Vec<Failure>,
+    ) -> Result<VoteReply, Status> {
+        let span = info_span!(
+            "vote",
+            vote.label = Empty,
+            vote.score = Empty,
+            vote.degraded = !failures.is_empty(),
+        );
+        let _inside = span.enter();
+        let ballots = self.ballots(answers);
+        let decision = vote::decide(&ballots).ok_or_else(|| nobody(&failures))?;
+        if let Some(best) = decision.top.first() {
+            span.record("vote.label", &best.label);
+            span.record("vote.score", best.score);
+        }
+        for failure in &failures {
+            let (model, why) = (&failure.model, &failure.message);
+            tracing::warn!(model.name = model, reason = why, "decided without a model");
+        }
+        Ok(reply(&ballots, decision, failures))
+    }
+
+    fn ballots(&self, answers: Vec<(&Member, Classification)>) -> Vec<Ballot> {
+        let accuracies: Vec<_> = answers.iter().map(|(_, said)| said.accuracy).collect();
+        let weights = match self.weights {
+            Some(set) => answers.iter().map(|(it, _)| set.of(it.model)).collect(),
+            None => weights::measured(&accuracies),
+        };
+        let ballot = |((member, said), weight): ((&Member, Classification), f64)| Ballot {
+            model: member.name(),
+            weight,
+            scores: said.scores,
+        };
+        answers.into_iter().zip(weights).map(ballot).collect()
+    }
+}
+
+/// Asks one model, with the tensor that was made for it.
+async fn ask<'a>(
+    member: &'a Member,
+    tensors: &[TensorFor],
+) -> Result<(&'a Member, Classification), Failure> {
+    let is_its_own = |tensor: &&TensorFor| tensor.models.iter().any(|name| name == member.name());
+    let tensor = tensors.iter().find(is_its_own);
+    let tensor = tensor.and_then(|it| it.tensor.clone()).ok_or_else(|| {
+        let message = "it was away when the models were asked what they take";
+        member.failure(Reason::Away, message)
+    })?;
+    let said = member.classify(tensor).await?;
+    Ok((member, said))
+}
+
+fn split<T>(asked: Vec<Result<T, Failure>>) -> (Vec<T>, Vec<Failure>) {
+    let (mut answers, mut failures) = (Vec::new(), Vec::new());
+    for answer in asked {
+        match answer {
+            Ok(answer) => answers.push(answer),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    (answers, failures)
+}
+
+fn reply(ballots: &[Ballot], decision: Decision, failures: Vec<Failure>) -> VoteReply {
+    let note = |model| {
+        format!("the models do not know the same labels, so they are not mixed: {model} decides")
+    };
+    let opinion = |(ballot, weight): (&Ballot, f64)| Opinion {
+        model: ballot.model.to_owned(),
+        weight,
+        top: vote::top(&ballot.scores),
+    };
+    VoteReply {
+        top: decision.top,
+        opinions: ballots.iter().zip(decision.weights).map(opinion).collect(),
+        failures,
+        notes: decision.alone.map(note).into_iter().collect(),
+    }
+}
+
+/// No model has an opinion.
+fn nobody(failures: &[Failure]) -> Status {
+    let told = |failure: &Failure| format!("{}: {}", failure.model, failure.message);
+    let message = failures.iter().map(told).collect::<Vec<_>>().join("; ");
+    let any = |reason| failures.iter().any(|failure| failure.reason() == reason);
+    if any(Reason::OtherInput) {
+        Status::failed_precondition(message)
+    } else if any(Reason::Busy) {
+        Status::resource_exhausted(message)
+    } else if any(Reason::Away) {
+        Status::unavailable(message)
+    } else {
+        Status::internal(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case([Reason::Away, Reason::Away], Code::Unavailable)]
+    #[case([Reason::Away, Reason::Failed], Code::Unavailable)]
+    #[case([Reason::Away, Reason::Busy], Code::ResourceExhausted)]
+    #[case([Reason::OtherInput, Reason::Busy], Code::FailedPrecondition)]
+    #[case([Reason::Failed, Reason::Failed], Code::Internal)]
+    fn without_any_opinion(#[case] reasons: [Reason; 2], #[case] code: Code) {
+        let failures = reasons.map(|reason| Failure {
+            model: "mobilenetv2".to_owned(),
+            reason: reason.into(),
+            message: "it is ill".to_owned(),
+        });
+        let status = nobody(&failures);
+        assert_eq!(status.code(), code);
+        assert!(
+            status.message().starts_with("mobilenetv2: it is ill; "),
+            "{status}"
+        );
+    }
+}

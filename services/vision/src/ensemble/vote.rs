@@ -1,0 +1,162 @@
+//! The weighted vote.
+
+use std::collections::{BTreeSet, HashMap};
+
+use spoor_proto::spoor::vision::v1::Score;
+
+/// How many labels are told.
+const TOP: usize = 5;
+
+/// What one model said.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Ballot {
+    pub(super) model: &'static str,
+    /// What its word is worth beside the others'.
+    pub(super) weight: f64,
+    /// Every class, the best first.
+    pub(super) scores: Vec<Score>,
+}
+
+/// What all said together.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Decision {
+    /// The best first.
+    pub(super) top: Vec<Score>,
+    /// For each ballot what it counted; together 1.
+    pub(super) weights: Vec<f64>,
+    /// The only one that decided, where the labels could not be compared.
+    pub(super) alone: Option<&'static str>,
+}
+
+/// Weighs the ballots: a label's score is the mean of its scores, each by its model's weight.
+/// Models that don't know the same labels are not mixed: the weightiest decides alone.
+pub(super) fn decide(ballots: &[Ballot]) -> Option<Decision> {
+    let weightiest = ballots
+        .iter()
+        .max_by(|one, other| one.weight.total_cmp(&other.weight))?;
+    if !know_the_same(ballots) {
+        let counted = |ballot: &Ballot| f64::from(u8::from(ballot.model == weightiest.model));
+        return Some(Decision {
+            top: top(&weightiest.scores),
+            weights: ballots.iter().map(counted).collect(),
+            alone: Some(weightiest.model),
+        });
+    }
+    let all: f64 = ballots.iter().map(|ballot| ballot.weight).sum();
+    let weights: Vec<f64> = ballots.iter().map(|ballot| ballot.weight / all).collect();
+    Some(Decision {
+        top: top(&mean(ballots, &weights)),
+        weights,
+        alone: None,
+    })
+}
+
+/// The best, the best first; equally good ones by their name.
+pub(super) fn top(scores: &[Score]) -> Vec<Score> {
+    let mut scores: Vec<&Score> = scores.iter().collect();
+    scores.sort_by(|one, other| {
+        let by_score = other.score.total_cmp(&one.score);
+        by_score.then_with(|| one.label.cmp(&other.label))
+    });
+    scores.into_iter().take(TOP).cloned().collect()
+}
+
+fn know_the_same(ballots: &[Ballot]) -> bool {
+    let labels = |ballot: &Ballot| -> BTreeSet<String> {
+        let scores = ballot.scores.iter();
+        scores.map(|score| score.label.clone()).collect()
+    };
+    ballots
+        .windows(2)
+        .all(|pair| labels(&pair[0]) == labels(&pair[1]))
+}
+
+fn mean(ballots: &[Ballot], weights: &[f64]) -> Vec<Score> {
+    let mut sums: HashMap<&str, f64> = HashMap::new();
+    for (ballot, weight) in ballots.iter().zip(weights) {
+        for Score { label, score } in &ballot.scores {
+            *sums.entry(label).or_default() += weight * score;
+        }
+    }
+    let score = |(label, score): (&str, f64)| Score {
+        label: label.to_owned(),
+        score,
+    };
+    sums.into_iter().map(score).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn ballot(model: &'static str, weight: f64, scores: &[(&str, f64)]) -> Ballot {
+        let score = |(label, score): &(&str, f64)| Score {
+            label: (*label).to_owned(),
+            score: *score,
+        };
+        Ballot {
+            model,
+            weight,
+            scores: scores.iter().map(score).collect(),
+        }
+    }
+
+    fn labels(scores: &[Score]) -> Vec<&str> {
+        scores.iter().map(|score| score.label.as_str()).collect()
+    }
+
+    #[test]
+    fn the_weightier_word_counts_more() {
+        let one = ballot("one", 0.9, &[("cat", 0.6), ("dog", 0.4)]);
+        let other = ballot("other", 0.3, &[("dog", 0.7), ("cat", 0.3)]);
+        let decision = decide(&[one, other]).unwrap();
+        assert_eq!(decision.weights, [0.75, 0.25]);
+        assert_eq!(labels(&decision.top), ["cat", "dog"]);
+        // 0.75 × 0.6 + 0.25 × 0.3
+        assert!((decision.top[0].score - 0.525).abs() < 1e-9, "{decision:?}");
+        assert_eq!(decision.alone, None);
+    }
+
+    #[test]
+    fn who_is_sure_outvotes_who_is_not() {
+        let unsure = ballot("unsure", 0.9, &[("cat", 0.51), ("dog", 0.49)]);
+        let sure = ballot("sure", 0.8, &[("dog", 0.99), ("cat", 0.01)]);
+        assert_eq!(
+            labels(&decide(&[unsure, sure]).unwrap().top),
+            ["dog", "cat"]
+        );
+    }
+
+    #[test]
+    fn one_alone_decides() {
+        let one = ballot("one", 0.9, &[("cat", 1.0)]);
+        let decision = decide(&[one]).unwrap();
+        assert_eq!((decision.weights, decision.alone), (vec![1.0], None));
+    }
+
+    #[test]
+    fn other_labels_are_not_mixed() {
+        let one = ballot("one", 0.8, &[("cat", 0.9), ("dog", 0.1)]);
+        let other = ballot("other", 0.9, &[("red circle", 1.0)]);
+        let decision = decide(&[one, other]).unwrap();
+        assert_eq!(labels(&decision.top), ["red circle"]);
+        assert_eq!(decision.weights, [0.0, 1.0]);
+        assert_eq!(decision.alone, Some("other"));
+    }
+
+    #[test]
+    fn five_at_the_most_and_in_an_order_that_stays() {
+        let scores: Vec<_> = ["f", "b", "c", "a", "e", "d"]
+            .map(|it| (it, 1.0 / 6.0))
+            .to_vec();
+        let decision = decide(&[ballot("one", 1.0, &scores)]).unwrap();
+        assert_eq!(labels(&decision.top), ["a", "b", "c", "d", "e"]);
+    }
+
+    #[test]
+    fn nobody_decides_nothing() {
+        assert_eq!(decide(&[]), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! What each model's word is worth.
+
+use std::str::FromStr;
+
+use crate::model::BuiltIn;
+
+/// A weight for each model, as a setting has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weights {
+    efficientnetb0: f64,
+    mobilenetv2: f64,
+}
+
+/// Why a text is no [`Weights`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be such as efficientnetb0=0.6,mobilenetv2=0.4, each above 0, not {0:?}")]
+pub struct InvalidWeights(String);
+
+impl Weights {
+    /// What this one's word is worth.
+    #[must_use]
+    pub fn of(self, model: BuiltIn) -> f64 {
+        match model {
+            BuiltIn::Efficientnetb0 => self.efficientnetb0,
+            BuiltIn::Mobilenetv2 => self.mobilenetv2,
+        }
+    }
+}
+
+/// As accurate as they were measured; equal when that isn't known of each.
+pub(super) fn measured(accuracies: &[Option<f64>]) -> Vec<f64> {
+    let known: Option<Vec<f64>> = accuracies.iter().copied().collect();
+    known
+        .filter(|all| all.iter().all(|accuracy| *accuracy > 0.0))
+        .unwrap_or_else(|| vec![1.0; accuracies.len()])
+}
+
+impl FromStr for Weights {
+    type Err = InvalidWeights;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWeights> {
+        let mut weights = [None, None];
+        let models = [BuiltIn::Efficientnetb0, BuiltIn::Mobilenetv2];
+        let invalid = || InvalidWeights(text.to_owned());
+        for part in text.split(',') {
+            let (name, weight) = part.split_once('=').ok_or_else(invalid)?;
+            let place = models.iter().position(|model| model.name() == name.trim());
+            let weight: f64 = weight.trim().parse().map_err(|_| invalid())?;
+            if !(weight.is_finite() && weight > 0.0) {
+                return Err(invalid());
+            }
+            weights[place.ok_or_else(invalid)?] = Some(weight);
+        }
+        match weights {
+            [Some(efficientnetb0), Some(mobilenetv2)] => Ok(Self {
+                efficientnetb0,
+                mobilenetv2,
+            }),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("efficientnetb0=0.6,mobilenetv2=0.4", true)]
+    #[case("mobilenetv2=1, efficientnetb0=3", true)]
+    #[case("efficientnetb0=0.6", false)]
+    #[case("efficientnetb0=0.6,mobilenetv2=0", false)]
+    #[case("efficientnetb0=0.6,mobilenetv2=NaN", false)]
+    #[case("efficientnetb0=0.6,resnet=0.4", false)]
+    #[case("", false)]
+    fn weights(#[case] text: &str, #[case] valid: bool) {
+        assert_eq!(text.parse::<Weights>().is_ok(), valid);
+    }
+
+    #[test]
+    fn all_are_equal_unless_each_was_measured() {
+        assert_eq!(measured(&[Some(0.9), Some(0.8)]), [0.9, 0.8]);
+        assert_eq!(measured(&[Some(0.9), None]), [1.0, 1.0]);
+        assert_eq!(measured(&[Some(0.0), Some(0.8)]), [1.0, 1.0]);
+    }
+}

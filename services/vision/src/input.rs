@@ -1,0 +1,264 @@
+//! How a picture becomes a model's input.
+
+use std::{fmt, str::FromStr};
+
+use spoor_proto::spoor::vision::v1;
+
+/// Red, green and blue.
+pub(crate) const CHANNELS: usize = 3;
+
+/// A picture's size in pixels, as a model takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Size {
+    height: u32,
+    width: u32,
+}
+
+/// Why a text or two numbers are no [`Size`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be such as 224 or 320x240 (width x height), each from 1 to {most}, not {0}", most = Size::MOST)]
+pub struct InvalidSize(String);
+
+/// One number for each of red, green and blue.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Channels([f32; CHANNELS]);
+
+/// Why a text is no [`Channels`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be three numbers such as 0.485,0.456,0.406, not {0:?}")]
+pub struct InvalidChannels(String);
+
+/// How a picture becomes numbers: its size, then each channel, from 0 to 1, less its mean and
+/// over its deviation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Input {
+    /// In pixels.
+    pub size: Size,
+    mean: Channels,
+    std: Channels,
+}
+
+/// Why there is no [`Input`] of that kind.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum InvalidInput {
+    /// Its size.
+    #[error("the input's size {0}")]
+    Size(#[from] InvalidSize),
+    /// Its mean or deviation.
+    #[error("the input's mean and std {0}")]
+    Channels(#[from] InvalidChannels),
+    /// There is nothing to divide by.
+    #[error("the input's std must be above 0, not {0}")]
+    Deviation(Channels),
+    /// None is said.
+    #[error("the input is missing")]
+    Missing,
+}
+
+impl Size {
+    /// The longest side.
+    pub const MOST: u32 = 512;
+
+    /// Checks both sides.
+    ///
+    /// # Errors
+    /// [`InvalidSize`] for a side of 0 or over [`Size::MOST`].
+    pub fn new(width: u32, height: u32) -> Result<Self, InvalidSize> {
+        let sides = 1..=Self::MOST;
+        if sides.contains(&width) && sides.contains(&height) {
+            Ok(Self { height, width })
+        } else {
+            Err(InvalidSize(format!("{width}x{height}")))
+        }
+    }
+
+    /// In pixels.
+    #[must_use]
+    pub fn width(self) -> u32 {
+        self.width
+    }
+
+    /// In pixels.
+    #[must_use]
+    pub fn height(self) -> u32 {
+        self.height
+    }
+}
+
+impl Channels {
+    /// The mean of ImageNet's pictures.
+    pub const IMAGENET_MEAN: Self = Self([0.485, 0.456, 0.406]);
+    /// The standard deviation of ImageNet's pictures.
+    pub const IMAGENET_STD: Self = Self([0.229, 0.224, 0.225]);
+
+    /// Checks that these are three numbers.
+    ///
+    /// # Errors
+    /// [`InvalidChannels`] for another count, and for what is not finite.
+    pub fn new(values: &[f32]) -> Result<Self, InvalidChannels> {
+        <[f32; CHANNELS]>::try_from(values)
+            .ok()
+            .filter(|values| values.iter().all(|value| value.is_finite()))
+            .map(Self)
+            .ok_or_else(|| InvalidChannels(format!("{values:?}")))
+    }
+
+    /// Red, green and blue.
+    #[must_use]
+    pub fn get(self) -> [f32; CHANNELS] {
+        self.0
+    }
+}
+
+impl Input {
+    /// Checks that one can divide by the deviation.
+    ///
+    /// # Errors
+    /// [`InvalidInput::Deviation`].
+    pub fn new(size: Size, mean: Channels, std: Channels) -> Result<Self, InvalidInput> {
+        if std.0.iter().all(|deviation| *deviation > 0.0) {
+            Ok(Self { size, mean, std })
+        } else {
+            Err(InvalidInput::Deviation(std))
+        }
+    }
+
+    /// The mean of each channel.
+    #[must_use]
+    pub fn mean(&self) -> [f32; CHANNELS] {
+        self.mean.0
+    }
+
+    /// The deviation of each channel.
+    #[must_use]
+    pub fn std(&self) -> [f32; CHANNELS] {
+        self.std.0
+    }
+
+    /// How many numbers it is.
+    #[must_use]
+    pub fn numbers(&self) -> usize {
+        CHANNELS * self.size.height as usize * self.size.width as usize
+    }
+
+    /// How many bytes it is on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.numbers() * size_of::<f32>()
+    }
+}
+
+impl From<Input> for v1::Input {
+    fn from(input: Input) -> Self {
+        Self {
+            height: input.size.height,
+            width: input.size.width,
+            mean: input.mean.0.to_vec(),
+            std: input.std.0.to_vec(),
+        }
+    }
+}
+
+impl TryFrom<&v1::Input> for Input {
+    type Error = InvalidInput;
+
+    fn try_from(input: &v1::Input) -> Result<Self, InvalidInput> {
+        Self::new(
+            Size::new(input.width, input.height)?,
+            Channels::new(&input.mean)?,
+            Channels::new(&input.std)?,
+        )
+    }
+}
+
+impl TryFrom<Option<&v1::Input>> for Input {
+    type Error = InvalidInput;
+
+    fn try_from(input: Option<&v1::Input>) -> Result<Self, InvalidInput> {
+        input.ok_or(InvalidInput::Missing)?.try_into()
+    }
+}
+
+impl FromStr for Size {
+    type Err = InvalidSize;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSize> {
+        let (width, height) = text.split_once('x').unwrap_or((text, text));
+        let side = |text: &str| text.parse().map_err(|_| InvalidSize(format!("{text:?}")));
+        Self::new(side(width)?, side(height)?)
+    }
+}
+
+impl FromStr for Channels {
+    type Err = InvalidChannels;
+
+    fn from_str(text: &str) -> Result<Self, InvalidChannels> {
+        let invalid = || InvalidChannels(text.to_owned());
+        let values: Result<Vec<f32>, _> = text
+            .split(',')
+            .map(|number| number.trim().parse())
+            .collect();
+        Self::new(&values.map_err(|_| invalid())?).map_err(|_| invalid())
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+impl fmt::Display for Channels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [red, green, blue] = self.0;
+        write!(f, "{red},{green},{blue}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("224", Some((224, 224)))]
+    #[case("320x240", Some((320, 240)))]
+    #[case("512", Some((512, 512)))]
+    #[case("513", None)]
+    #[case("0", None)]
+    #[case("224x", None)]
+    #[case("-1", None)]
+    #[case("large", None)]
+    fn sizes(#[case] text: &str, #[case] sides: Option<(u32, u32)>) {
+        let size = text.parse::<Size>().ok();
+        assert_eq!(size.map(|size| (size.width(), size.height())), sides);
+    }
+
+    #[rstest::rstest]
+    #[case("0.485, 0.456,0.406", true)]
+    #[case("0,0,0", true)]
+    #[case("0,0", false)]
+    #[case("0,0,0,0", false)]
+    #[case("0,0,NaN", false)]
+    #[case("0,0,inf", false)]
+    #[case("", false)]
+    fn channels(#[case] text: &str, #[case] valid: bool) {
+        assert_eq!(text.parse::<Channels>().is_ok(), valid);
+    }
+
+    #[test]
+    fn one_must_be_able_to_divide_by_the_deviation() {
+        let size = Size::new(8, 8).unwrap();
+        let none: Channels = "1,0,1".parse().unwrap();
+        assert!(Input::new(size, none, none).is_err());
+    }
+
+    #[test]
+    fn the_wire_says_the_same() {
+        let size = Size::new(32, 16).unwrap();
+        let input = Input::new(size, Channels::IMAGENET_MEAN, Channels::IMAGENET_STD).unwrap();
+        assert_eq!(Input::try_from(&v1::Input::from(input)).unwrap(), input);
+        assert_eq!(input.bytes(), 3 * 32 * 16 * 4);
+    }
+}

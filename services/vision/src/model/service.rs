@@ -1,0 +1,104 @@
+//! `spoor.vision.v1.Model`.
+
+use std::error::Error;
+
+use spoor_proto::spoor::vision::v1::{
+    self, Classification, DescribeRequest, Description, Tensor, model_server::Model,
+};
+use tonic::{Request, Response, Status};
+use tracing::{Instrument, field::Empty, info_span};
+
+use super::{
+    cold::Cold,
+    network::{ClassifyError, Score},
+};
+use crate::{
+    input::Input,
+    workers::{Place, Workers},
+};
+
+/// The gRPC service.
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) name: &'static str,
+    pub(super) model: Cold,
+    pub(super) workers: Workers,
+}
+
+#[tonic::async_trait]
+impl Model for Service {
+    async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<Description>, Status> {
+        let facts = self.model.facts();
+        Ok(Response::new(Description {
+            model: self.name.to_owned(),
+            input: Some(facts.input.into()),
+            labels: facts.labels.clone().unwrap_or_default(),
+            accuracy: facts.accuracy,
+        }))
+    }
+
+    async fn classify(&self, request: Request<Tensor>) -> Result<Response<Classification>, Status> {
+        let numbers = self.numbers(request.get_ref())?;
+        let place = self
+            .workers
+            .place()
+            .map_err(|full| Status::resource_exhausted(full.to_string()))?;
+        let scores = self.infer(numbers, place).await?;
+        Ok(Response::new(Classification {
+            model: self.name.to_owned(),
+            scores: scores.into_iter().map(v1::Score::from).collect(),
+            accuracy: self.model.facts().accuracy,
+        }))
+    }
+}
+
+impl Service {
+    fn numbers(&self, tensor: &Tensor) -> Result<Vec<f32>, Status> {
+        let wanted = self.model.facts().input;
+        let given = Input::try_from(tensor.input.as_ref())
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        if given != wanted {
+            return Err(Status::failed_precondition(
+                "the model wants another input: ask it for its description",
+            ));
+        }
+        let bytes = tensor.values.len();
+        if bytes != wanted.bytes() {
+            let right = wanted.bytes();
+            return Err(Status::invalid_argument(format!(
+                "values: must be {right} bytes, not {bytes}"
+            )));
+        }
+        let (numbers, _) = tensor.values.as_chunks();
+        Ok(numbers.iter().copied().map(f32::from_le_bytes).collect())
+    }
+
+    async fn infer(&self, numbers: Vec<f32>, place: Place) -> Result<Vec<Score>, Status> {
+        let network = self.model.warm().await.map_err(failed)?;
+        let span = info_span!(
+            "inference",
+            model.name = self.name,
+            model.label = Empty,
+            model.score = Empty,
+        );
+        let classify = move || -> Result<_, ClassifyError> { network.classify(&numbers) };
+        let scores = self.workers.run(place, classify).instrument(span.clone());
+        let scores = scores.await.map_err(failed)?.map_err(failed)?;
+        if let Some(best) = scores.first() {
+            span.record("model.label", &best.label);
+            span.record("model.score", best.score);
+        }
+        Ok(scores)
+    }
+}
+
+fn failed(error: impl Error + 'static) -> Status {
+    tracing::error!(error = &error as &dyn Error, "the model failed");
+    Status::internal(error.to_string())
+}
+
+impl From<Score> for v1::Score {
+    fn from(Score { label, score }: Score) -> Self {
+        Self { label, score }
+    }
+}

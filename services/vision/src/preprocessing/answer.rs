@@ -1,0 +1,84 @@
+//! The answer: what the picture shows, and how it came to that.
+
+use serde::Serialize;
+use spoor_proto::spoor::vision::v1::{self, VoteReply};
+use spoor_telemetry::trace_id;
+
+use super::picture::Facts;
+
+/// What the picture shows.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Answer {
+    /// The best.
+    label: Option<String>,
+    /// The best five.
+    top: Vec<Score>,
+    /// What each model said.
+    models: Vec<Model>,
+    /// Why a model had no say; absent when all had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    degraded: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
+    image: Facts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Score {
+    label: String,
+    score: f64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Model {
+    Said {
+        model: String,
+        weight: f64,
+        top: Vec<Score>,
+    },
+    Failed {
+        model: String,
+        error: String,
+    },
+}
+
+impl Answer {
+    pub(super) fn new(reply: VoteReply, image: Facts) -> Self {
+        let VoteReply {
+            top,
+            opinions,
+            failures,
+            notes,
+        } = reply;
+        let why =
+            |failure: &v1::Failure| format!("{} has no say: {}", failure.model, failure.message);
+        let degraded = failures.iter().map(why).collect::<Vec<_>>().join("; ");
+        let said = opinions.into_iter().map(|opinion| Model::Said {
+            model: opinion.model,
+            weight: opinion.weight,
+            top: scores(opinion.top),
+        });
+        let failed = failures.into_iter().map(|failure| Model::Failed {
+            model: failure.model,
+            error: failure.message,
+        });
+        Self {
+            label: top.first().map(|best| best.label.clone()),
+            top: scores(top),
+            models: said.chain(failed).collect(),
+            degraded: (!degraded.is_empty()).then_some(degraded),
+            notes,
+            image,
+            trace_id: trace_id().map(|id| id.to_string()),
+        }
+    }
+}
+
+fn scores(scores: Vec<v1::Score>) -> Vec<Score> {
+    let score = |v1::Score { label, score }| Score { label, score };
+    scores.into_iter().map(score).collect()
+}

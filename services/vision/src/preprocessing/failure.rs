@@ -1,0 +1,84 @@
+//! Why a picture was not classified, as whoever sent it should see it.
+
+use std::error::Error;
+
+use http::StatusCode;
+use spoor_telemetry::http::Problem;
+use tonic::{Code, Status};
+
+use super::{picture::InvalidPicture, upload::UploadError};
+use crate::{
+    input::InvalidInput,
+    workers::{Full, WorkLost},
+};
+
+/// Why a picture was not classified.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    #[error(transparent)]
+    Picture(#[from] InvalidPicture),
+    #[error(transparent)]
+    Full(#[from] Full),
+    #[error("{0}; try again in a moment")]
+    Busy(String),
+    #[error("no model can be reached: {0}; try again in a moment")]
+    Away(String),
+    #[error("the picture took too long to classify")]
+    Late,
+    /// Asked again already.
+    #[error("the models want other pictures than they said: {0}")]
+    OtherInput(String),
+    #[error("the models failed: {0}")]
+    Failed(String),
+    #[error("the models can't be given a picture: {0}")]
+    Input(#[from] InvalidInput),
+    #[error("the picture was not worked on to the end")]
+    Lost(#[from] WorkLost),
+}
+
+impl Failure {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Upload(UploadError::TooLong) | Self::Picture(InvalidPicture::TooLarge { .. }) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::Upload(UploadError::Slow) => StatusCode::REQUEST_TIMEOUT,
+            Self::Upload(UploadError::Cut(_)) | Self::Picture(InvalidPicture::Empty) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Picture(InvalidPicture::Format(_)) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Picture(InvalidPicture::Broken { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Upload(UploadError::NoMemory) | Self::Full(_) | Self::Busy(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::Away(_) | Self::OtherInput(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Late => StatusCode::GATEWAY_TIMEOUT,
+            Self::Failed(_) | Self::Input(_) | Self::Lost(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::ResourceExhausted => Self::Busy(message),
+            Code::FailedPrecondition => Self::OtherInput(message),
+            Code::Unavailable => Self::Away(message),
+            Code::DeadlineExceeded | Code::Cancelled => Self::Late,
+            _ => Self::Failed(message),
+        }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let status = failure.status();
+        if status.is_server_error() {
+            tracing::error!(error = &failure as &dyn Error, "not classified");
+        }
+        Self::new(status, failure.to_string())
+    }
+}

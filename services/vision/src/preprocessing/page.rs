@@ -1,0 +1,41 @@
+//! The page: choose a picture, see it, and what the models say of it.
+
+use axum::{Router, response::IntoResponse, routing::get};
+use http::{HeaderName, HeaderValue, header};
+
+use super::classify::Classifier;
+
+const PAGE: &str = include_str!("page.html");
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// Everything from this host; the picture itself is shown from where it was chosen.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
+    connect-src 'self'; img-src 'self' blob:; form-action 'none'; frame-ancestors 'none'; \
+    base-uri 'none'";
+
+pub(super) fn router() -> Router<Classifier> {
+    Router::new()
+        .route("/", get(async || asset("text/html; charset=utf-8", PAGE)))
+        .route(
+            "/page.css",
+            get(async || asset("text/css; charset=utf-8", STYLE)),
+        )
+        .route(
+            "/page.js",
+            get(async || asset("text/javascript; charset=utf-8", SCRIPT)),
+        )
+}
+
+fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse {
+    let headers: [(HeaderName, &str); 4] = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+    ];
+    (
+        headers.map(|(name, value)| (name, HeaderValue::from_static(value))),
+        body,
+    )
+}

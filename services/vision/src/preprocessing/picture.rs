@@ -1,0 +1,129 @@
+//! Pictures as they come: what they are is checked before memory is taken for them.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use image::{
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageResult, Limits,
+    codecs::{jpeg::JpegDecoder, png::PngDecoder},
+    metadata::Orientation,
+};
+
+/// A photograph of 12 megapixels has less, of 8 bits for each of three channels.
+const MOST_BYTES: u64 = 40 * 1024 * 1024;
+/// Beside the decoded picture: what a decoder needs meanwhile, a cut-out of it, and that turned.
+const TIMES_IN_MEMORY: u64 = 4;
+/// The most memory that a picture will take.
+pub(super) const MOST_MEMORY: u64 = MOST_BYTES * TIMES_IN_MEMORY;
+
+/// A picture whose head was read, and no more.
+pub(super) struct Encoded {
+    decoder: Box<dyn ImageDecoder + Send>,
+    orientation: Orientation,
+    /// What it says of itself.
+    pub(super) facts: Facts,
+}
+
+/// What a picture says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Facts {
+    pub(super) format: &'static str,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// As it came.
+    pub(super) bytes: usize,
+}
+
+/// Why bytes are no picture that can be classified.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InvalidPicture {
+    #[error("the body is empty: send a picture, such as with curl --data-binary @picture.png")]
+    Empty,
+    #[error("only PNG and JPEG are taken; this is {0}")]
+    Format(String),
+    #[error(
+        "{width} x {height} pixels would take {bytes} bytes of memory; at most {MOST_BYTES} are \
+         taken, about 13 megapixels: make it smaller"
+    )]
+    TooLarge { width: u32, height: u32, bytes: u64 },
+    #[error("the {format} is broken: {source}")]
+    Broken {
+        format: &'static str,
+        source: ImageError,
+    },
+}
+
+impl Encoded {
+    /// Reads its head.
+    pub(super) fn open(bytes: Bytes) -> Result<Self, InvalidPicture> {
+        let length = bytes.len();
+        let (format, opened) = decoder(bytes)?;
+        let broken = |source| InvalidPicture::Broken { format, source };
+        let mut decoder = opened.map_err(broken)?;
+        let (width, height) = decoder.dimensions();
+        let decoded = decoder.total_bytes();
+        if decoded > MOST_BYTES {
+            return Err(InvalidPicture::TooLarge {
+                width,
+                height,
+                bytes: decoded,
+            });
+        }
+        let facts = Facts {
+            format,
+            width,
+            height,
+            bytes: length,
+        };
+        // Without it a picture lies on its side, nothing worse.
+        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+        Ok(Self {
+            decoder,
+            orientation,
+            facts,
+        })
+    }
+
+    /// The most memory that it will take, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        self.decoder.total_bytes() * TIMES_IN_MEMORY
+    }
+
+    /// Its pixels, the right way up.
+    pub(super) fn decode(self) -> Result<DynamicImage, InvalidPicture> {
+        let format = self.facts.format;
+        let decoded = DynamicImage::from_decoder(self.decoder);
+        let mut picture = decoded.map_err(|source| InvalidPicture::Broken { format, source })?;
+        picture.apply_orientation(self.orientation);
+        Ok(picture)
+    }
+}
+
+type Opened = ImageResult<Box<dyn ImageDecoder + Send>>;
+
+/// What the bytes are is seen on the bytes: what a sender calls them proves nothing.
+fn decoder(bytes: Bytes) -> Result<(&'static str, Opened), InvalidPicture> {
+    if bytes.is_empty() {
+        return Err(InvalidPicture::Empty);
+    }
+    let guessed = image::guess_format(&bytes);
+    match guessed {
+        Ok(ImageFormat::Png) => {
+            let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits());
+            Ok(("png", decoder.map(|it| Box::new(it) as _)))
+        }
+        Ok(ImageFormat::Jpeg) => {
+            let decoder = JpegDecoder::new(Cursor::new(bytes));
+            Ok(("jpeg", decoder.map(|it| Box::new(it) as _)))
+        }
+        Ok(other) => Err(InvalidPicture::Format(format!("{other:?}").to_lowercase())),
+        Err(_) => Err(InvalidPicture::Format("something else".to_owned())),
+    }
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(MOST_BYTES * 2);
+    limits
+}

@@ -1,0 +1,91 @@
+//! Starts the services.
+
+use std::net::SocketAddr;
+
+use reqwest::{Client, Response};
+use serde_json::Value;
+use spoor_telemetry::serve::ServeError;
+use spoor_testing::{Running, args};
+use spoor_vision::{ensemble, model, preprocessing, samples::Sample};
+
+use crate::spans::CAUGHT;
+
+pub use spoor_testing::json;
+
+/// A model on free ports.
+pub type Model = Running<model::RunError>;
+/// preprocessing or ensemble on free ports.
+pub type Service = Running<ServeError>;
+
+/// All of it.
+pub struct Vision {
+    pub efficientnetb0: Model,
+    pub mobilenetv2: Model,
+    pub ensemble: Service,
+    pub preprocessing: Service,
+}
+
+pub async fn efficientnetb0(flags: &[&str]) -> Model {
+    let args: model::Args = args(&[&["--model=efficientnetb0"], flags].concat());
+    Running::start(args, &CAUGHT.efficientnetb0).await
+}
+
+pub async fn mobilenetv2(flags: &[&str]) -> Model {
+    let args: model::Args = args(&[&["--model=mobilenetv2"], flags].concat());
+    Running::start(args, &CAUGHT.mobilenetv2).await
+}
+
+pub async fn ensemble(
+    efficientnetb0: SocketAddr,
+    mobilenetv2: SocketAddr,
+    flags: &[&str],
+) -> Service {
+    let urls = [
+        format!("--efficientnetb0=http://{efficientnetb0}"),
+        format!("--mobilenetv2=http://{mobilenetv2}"),
+    ];
+    let urls = urls.each_ref().map(String::as_str);
+    let args: ensemble::Args = args(&[&urls, flags].concat());
+    Running::start(args, &CAUGHT.ensemble).await
+}
+
+pub async fn preprocessing(ensemble: SocketAddr, flags: &[&str]) -> Service {
+    let url = format!("--ensemble=http://{ensemble}");
+    let args: preprocessing::Args = args(&[&[url.as_str()], flags].concat());
+    Running::start(args, &CAUGHT.preprocessing).await
+}
+
+impl Vision {
+    pub async fn start() -> Self {
+        Self::of(efficientnetb0(&[]).await, mobilenetv2(&[]).await).await
+    }
+
+    pub async fn of(efficientnetb0: Model, mobilenetv2: Model) -> Self {
+        let ensemble = ensemble(efficientnetb0.address, mobilenetv2.address, &[]).await;
+        let preprocessing = preprocessing(ensemble.address, &[]).await;
+        Self {
+            efficientnetb0,
+            mobilenetv2,
+            ensemble,
+            preprocessing,
+        }
+    }
+
+    pub async fn classify(&self, picture: impl Into<reqwest::Body>) -> (u16, Value) {
+        json(post(self.preprocessing.address, picture).await).await
+    }
+}
+
+pub async fn post(address: SocketAddr, picture: impl Into<reqwest::Body>) -> Response {
+    let url = format!("http://{address}/classify");
+    Client::new().post(url).body(picture).send().await.unwrap()
+}
+
+/// A picture as the models know them.
+pub fn sample(seed: u64) -> Sample {
+    Sample::new(seed, 96.try_into().unwrap())
+}
+
+pub fn png(seed: u64) -> Vec<u8> {
+    sample(seed).png().unwrap()
+}

@@ -1,0 +1,31 @@
+//! Catches the spans that all four services export.
+
+use std::sync::LazyLock;
+
+use spoor_telemetry::Telemetry;
+use spoor_testing::Spans;
+
+/// The services' telemetry, and what they export.
+pub struct Caught {
+    pub preprocessing: Telemetry,
+    pub ensemble: Telemetry,
+    pub efficientnetb0: Telemetry,
+    pub mobilenetv2: Telemetry,
+    pub spans: Spans,
+}
+
+/// One for all tests: a process has one subscriber. It is preprocessing's: which service a span
+/// made by hand belongs to is seen on its parent.
+pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
+    let spans = Spans::default();
+    let caught = Caught {
+        preprocessing: spans.of("preprocessing"),
+        ensemble: spans.of("ensemble"),
+        efficientnetb0: spans.of("efficientnetb0"),
+        mobilenetv2: spans.of("mobilenetv2"),
+        spans,
+    };
+    let subscriber = caught.preprocessing.subscriber().unwrap();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    caught
+});

@@ -1,0 +1,105 @@
+use opentelemetry::trace::{SpanId, SpanKind, Status};
+use opentelemetry_sdk::trace::SpanData;
+use spoor_testing::one;
+
+use crate::{
+    running::{Vision, png},
+    spans::CAUGHT,
+};
+
+const VOTE: &str = "spoor.vision.v1.Ensemble/Vote";
+const CLASSIFY: &str = "spoor.vision.v1.Model/Classify";
+
+async fn trace_of(vision: &Vision, spans: usize) -> Vec<SpanData> {
+    let (status, answer) = vision.classify(png(2)).await;
+    assert_eq!(status, 200, "{answer}");
+    let id = answer["traceId"].as_str().unwrap();
+    CAUGHT.spans.trace(id, spans).await
+}
+
+fn all<'a>(spans: &'a [SpanData], name: &str, kind: &SpanKind) -> Vec<&'a SpanData> {
+    let is_wanted = |span: &&SpanData| span.name == name && span.span_kind == *kind;
+    spans.iter().filter(is_wanted).collect()
+}
+
+fn attribute(span: &SpanData, key: &str) -> String {
+    let mut all = span.attributes.iter();
+    let found = all.find(|attribute| attribute.key.as_str() == key);
+    found.map(|it| it.value.to_string()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_one_trace_to_two_models_at_once() {
+    let vision = Vision::start().await;
+    // The first asks what the models want, and loads them.
+    trace_of(&vision, 22).await;
+    let spans = trace_of(&vision, 14).await;
+    assert_eq!(spans.len(), 14, "{spans:#?}");
+
+    let edge = one(&spans, "POST /classify", &SpanKind::Server);
+    assert_eq!(edge.parent_span_id, SpanId::INVALID);
+    let preprocess = one(&spans, "preprocess", &SpanKind::Internal);
+    assert_eq!(preprocess.parent_span_id, edge.span_context.span_id());
+    for step in ["decode", "resize", "normalise"] {
+        let step = one(&spans, step, &SpanKind::Internal);
+        assert_eq!(step.parent_span_id, preprocess.span_context.span_id());
+    }
+    let decode = one(&spans, "decode", &SpanKind::Internal);
+    assert_eq!(attribute(decode, "image.width"), "96");
+    assert_eq!(attribute(decode, "image.format"), "png");
+
+    let asks = one(&spans, VOTE, &SpanKind::Client);
+    assert_eq!(asks.parent_span_id, edge.span_context.span_id());
+    let votes = one(&spans, VOTE, &SpanKind::Server);
+    assert_eq!(votes.parent_span_id, asks.span_context.span_id());
+    let vote = one(&spans, "vote", &SpanKind::Internal);
+    assert_eq!(vote.parent_span_id, votes.span_context.span_id());
+    assert_eq!(attribute(vote, "vote.degraded"), "false");
+
+    let calls = all(&spans, CLASSIFY, &SpanKind::Client);
+    let [one, other] = calls.as_slice() else {
+        panic!("{calls:#?}")
+    };
+    for call in [one, other] {
+        assert_eq!(call.parent_span_id, votes.span_context.span_id());
+        assert!(call.end_time <= vote.start_time, "both before the vote");
+    }
+    let begin = one.start_time.max(other.start_time);
+    assert!(begin < one.end_time.min(other.end_time), "both at once");
+
+    let answers = all(&spans, CLASSIFY, &SpanKind::Server);
+    let inferences = all(&spans, "inference", &SpanKind::Internal);
+    assert_eq!(inferences.len(), 2);
+    for answer in answers {
+        let is_its_own = |it: &&&SpanData| it.parent_span_id == answer.span_context.span_id();
+        let inference = inferences.iter().find(is_its_own).unwrap();
+        assert!(
+            !attribute(inference, "model.label").is_empty(),
+            "{inference:#?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_model_is_seen_once() {
+    let vision = Vision::start().await;
+    let cold = trace_of(&vision, 22).await;
+    assert_eq!(all(&cold, "load model", &SpanKind::Internal).len(), 2);
+    let warm = trace_of(&vision, 14).await;
+    assert_eq!(all(&warm, "load model", &SpanKind::Internal).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_away_is_red_where_it_was_asked() {
+    let vision = Vision::start().await;
+    trace_of(&vision, 22).await;
+    vision.mobilenetv2.stop.cancel();
+    let mut vision = vision;
+    (&mut vision.mobilenetv2.task).await.unwrap().unwrap();
+    let spans = trace_of(&vision, 12).await;
+    let calls = all(&spans, CLASSIFY, &SpanKind::Client);
+    let is_red = |span: &&&SpanData| matches!(span.status, Status::Error { .. });
+    assert_eq!(calls.iter().filter(is_red).count(), 1, "{calls:#?}");
+    let vote = one(&spans, "vote", &SpanKind::Internal);
+    assert_eq!(attribute(vote, "vote.degraded"), "true");
+}
