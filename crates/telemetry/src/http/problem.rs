@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::trace_id;
 
-/// Why a request got no answer, as `application/problem+json`; as a 503 it asks to try again
-/// after a second.
+/// Why a request got no answer, as `application/problem+json`; as a 429 or 503 it asks to try
+/// again after a second.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
@@ -56,7 +56,10 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let json = HeaderValue::from_static("application/problem+json");
         let mut response = (self.status, [(header::CONTENT_TYPE, json)], body).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(
+            self.status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        ) {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
