@@ -1,17 +1,11 @@
 //! What both services answer with.
 
-use std::convert::Infallible;
+use std::time::Duration;
 
-use axum::{
-    Json, Router,
-    error_handling::HandleErrorLayer,
-    routing::{MethodRouter, get},
-};
-use http::StatusCode;
+use axum::{Json, Router, routing::get};
 use jiff::{Timestamp, Unit};
 use serde::{Serialize, Serializer};
-use spoor_telemetry::http::Problem;
-use tower::ServiceBuilder;
+use spoor_telemetry::http::{Bounds, bounded};
 
 use crate::Id;
 
@@ -48,22 +42,15 @@ struct Health {
     status: &'static str,
 }
 
-/// The routes that both have, and how they refuse what is not there or too much.
-pub(crate) fn routed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    let health: MethodRouter<S, Infallible> = get(async || Json(Health { status: "ok" }));
-    let limits = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(async |_overload| {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once")
-        }))
-        .load_shed()
-        .concurrency_limit(MOST_AT_ONCE);
-    router
-        .layer(limits)
-        .route("/health", health)
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
-        .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this takes GET and HEAD")
-        })
+/// The routes that both have, and what they take; `deadline` is what an answer may take.
+pub(crate) fn served(router: Router, deadline: Duration) -> Router {
+    let health = get(async || Json(Health { status: "ok" }));
+    let bounds = Bounds {
+        at_once: MOST_AT_ONCE,
+        body_bytes: 0,
+        deadline,
+    };
+    bounded(router.route("/health", health), bounds)
 }
 
 /// ISO 8601 in UTC, to the millisecond.

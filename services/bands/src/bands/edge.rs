@@ -9,10 +9,7 @@ use super::{
     catalogue,
     reviews::{Found, Review, Reviews},
 };
-use crate::{
-    Id,
-    answer::{Answer, routed},
-};
+use crate::{Id, answer::Answer};
 
 /// A band, and what was written about it.
 #[derive(Debug, Serialize)]
@@ -37,10 +34,10 @@ struct Listed {
 }
 
 pub(super) fn router(reviews: Reviews) -> Router {
-    let routes = Router::new()
+    Router::new()
         .route("/bands", get(list))
-        .route("/bands/{uuid}", get(band));
-    routed(routes).with_state(reviews)
+        .route("/bands/{uuid}", get(band))
+        .with_state(reviews)
 }
 
 async fn list() -> Json<List> {
@@ -58,9 +55,7 @@ async fn band(State(reviews): State<Reviews>, id: Id) -> Result<Json<Answer<Band
         let detail = format!("uuid: there is no band {id}; GET /bands lists them");
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
-    let Found {
-        reviews, degraded, ..
-    } = reviews.of(&band.reviews).await;
+    let Found { reviews, degraded } = reviews.of(&band.reviews).await;
     let result = Band {
         name: band.name,
         reviews,

@@ -12,7 +12,7 @@ use spoor_telemetry::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::Id;
+use crate::{Id, answer::served};
 use reviews::Reviews;
 
 /// What can be set about bands.
@@ -54,9 +54,11 @@ impl Program for Args {
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
         let reviews = Reviews(telemetry.http_peer(&self.reviews, self.deadline));
-        let grace = self.deadline + GRACE;
+        // reviews' own deadline comes first, and a band without them is an answer.
+        let deadline = 2 * self.deadline;
+        let router = served(edge::router(reviews), deadline);
         ports
-            .serve_http(edge::router(reviews), grace, telemetry, shutdown)
+            .serve_http(router, deadline + GRACE, telemetry, shutdown)
             .await
     }
 }

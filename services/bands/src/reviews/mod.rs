@@ -2,6 +2,8 @@
 
 mod catalogue;
 
+use std::time::Duration;
+
 use axum::{Json, Router, routing::get};
 use http::StatusCode;
 use serde::Serialize;
@@ -14,8 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Id,
-    answer::{Answer, routed},
+    answer::{Answer, served},
 };
+
+/// Nothing is waited for.
+const DEADLINE: Duration = Duration::from_secs(1);
 
 /// What can be set about reviews.
 #[derive(clap::Args, Clone, Debug)]
@@ -38,7 +43,8 @@ impl Program for Args {
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        let router = routed(Router::new().route("/reviews/{uuid}", get(review)));
+        let router = Router::new().route("/reviews/{uuid}", get(review));
+        let router = served(router, DEADLINE);
         ports
             .serve_http_in_mesh(router, GRACE, telemetry, shutdown)
             .await

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use http::Uri;
 use spoor_telemetry::trace_id;
 
-/// Where a trace is shown: a URL with `{id}` where the trace id goes.
+/// Where a trace is shown: a URL, or a path on this host, with `{id}` where the trace id goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TracesUrl {
     before: String,
@@ -14,7 +14,7 @@ pub struct TracesUrl {
 
 /// Why a text is no [`TracesUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be such as http://127.0.0.1:16686/trace/{{id}}, not {0:?}")]
+#[error("must be such as /jaeger/trace/{{id}} or http://127.0.0.1:16686/trace/{{id}}, not {0:?}")]
 pub struct InvalidTracesUrl(String);
 
 /// A trace id: 32 hexadecimal digits.
@@ -53,7 +53,9 @@ impl FromStr for TracesUrl {
         let (before, after) = text.split_once("{id}").ok_or_else(invalid)?;
         let uri: Uri = format!("{before}0{after}").parse().map_err(|_| invalid())?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-        if is_web && uri.authority().is_some() {
+        let is_elsewhere = is_web && uri.authority().is_some();
+        let is_here = text.starts_with('/') && !text.starts_with("//");
+        if is_elsewhere || is_here {
             Ok(Self {
                 before: before.to_owned(),
                 after: after.to_owned(),
@@ -78,9 +80,19 @@ mod tests {
         assert_eq!(url.of(&id), expected);
     }
 
+    #[test]
+    fn a_path_is_on_this_host() {
+        let url: TracesUrl = "/jaeger/trace/{id}".parse().unwrap();
+        let id = TraceId::new("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
+        assert_eq!(
+            url.of(&id),
+            "/jaeger/trace/4bf92f3577b34da6a3ce929d0e0e4736"
+        );
+    }
+
     #[rstest::rstest]
     #[case("http://127.0.0.1:16686/trace/")]
-    #[case("/trace/{id}")]
+    #[case("//evil.example/{id}")]
     #[case("javascript:alert('{id}')")]
     fn other_urls_are_refused(#[case] text: &str) {
         assert!(text.parse::<TracesUrl>().is_err());

@@ -1,0 +1,112 @@
+//! The mesh as its traces show it: services, and who calls whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Services that are told apart; a mesh with more is cut, and says so.
+pub(super) const MOST_SERVICES: usize = 40;
+
+/// What has been seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mesh {
+    /// By name.
+    pub(super) services: BTreeMap<String, Service>,
+    /// By who calls and who is called.
+    pub(super) calls: BTreeMap<(String, String), Call>,
+    /// Services that there was no room for.
+    pub(super) left_out: usize,
+}
+
+/// A service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Service {
+    /// Whether something in it has failed.
+    pub(super) failed: bool,
+}
+
+/// The calls of one service to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Call {
+    /// How many.
+    pub(super) count: u64,
+    /// Whether one of them has failed.
+    pub(super) failed: bool,
+}
+
+impl Mesh {
+    /// These services, and these counts of calls.
+    pub(super) fn new(
+        services: impl IntoIterator<Item = String>,
+        counts: impl IntoIterator<Item = (String, String, u64)>,
+    ) -> Self {
+        let counts: Vec<_> = counts.into_iter().collect();
+        let called = counts
+            .iter()
+            .flat_map(|(from, to, _)| [from.clone(), to.clone()]);
+        let names: BTreeSet<String> = services.into_iter().chain(called).collect();
+        let left_out = names.len().saturating_sub(MOST_SERVICES);
+        let names = names.into_iter().take(MOST_SERVICES);
+        let mut mesh = Self {
+            services: names.map(|name| (name, Service::default())).collect(),
+            calls: BTreeMap::new(),
+            left_out,
+        };
+        for (from, to, count) in counts {
+            // A service that calls itself hides nothing by being drawn as one.
+            let drawn =
+                from != to && mesh.services.contains_key(&from) && mesh.services.contains_key(&to);
+            if drawn && count > 0 {
+                mesh.calls.entry((from, to)).or_default().count += count;
+            }
+        }
+        mesh
+    }
+
+    /// Something in this service has failed; called by that one, if any did.
+    pub(super) fn fail(&mut self, service: &str, caller: Option<&str>) {
+        if let Some(found) = self.services.get_mut(service) {
+            found.failed = true;
+        }
+        let call = caller.map(|caller| (caller.to_owned(), service.to_owned()));
+        if let Some(call) = call.and_then(|call| self.calls.get_mut(&call)) {
+            call.failed = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(from: &str, to: &str, count: u64) -> (String, String, u64) {
+        (from.to_owned(), to.to_owned(), count)
+    }
+
+    #[test]
+    fn who_is_called_is_a_service_too_and_nobody_calls_itself() {
+        let mesh = Mesh::new(
+            ["a".to_owned()],
+            [counted("a", "b", 2), counted("b", "b", 1)],
+        );
+        assert_eq!(mesh.services.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(mesh.calls.len(), 1);
+    }
+
+    #[test]
+    fn a_failure_marks_the_service_and_the_call() {
+        let mut mesh = Mesh::new([], [counted("a", "b", 1), counted("c", "b", 1)]);
+        mesh.fail("b", Some("a"));
+        mesh.fail("unknown", Some("b"));
+        assert!(mesh.services["b"].failed && !mesh.services["a"].failed);
+        assert!(mesh.calls[&("a".to_owned(), "b".to_owned())].failed);
+        assert!(!mesh.calls[&("c".to_owned(), "b".to_owned())].failed);
+    }
+
+    #[test]
+    fn a_large_mesh_is_cut_and_says_so() {
+        let names = (0..100).map(|index| format!("service-{index:03}"));
+        let mesh = Mesh::new(names, [counted("service-000", "service-099", 1)]);
+        assert_eq!(mesh.services.len(), MOST_SERVICES);
+        assert_eq!(mesh.left_out, 100 - MOST_SERVICES);
+        assert!(mesh.calls.is_empty());
+    }
+}

@@ -1,0 +1,107 @@
+//! `/docs`: how Spoor is built, with the mesh's picture as its traces show it.
+
+mod markdown;
+mod mesh;
+mod picture;
+mod seen;
+mod view;
+
+use axum::{
+    Router,
+    extract::{Path, State, rejection::PathRejection},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use http::StatusCode;
+use spoor_telemetry::http::{Peer, Problem};
+
+use super::page::asset;
+use seen::Sight;
+
+const STYLE: &str = include_str!("docs.css");
+
+/// A document.
+struct Document {
+    /// Its path below `/docs/`, and with `.md` its file's name.
+    name: &'static str,
+    /// As Markdown, which begins with `# TITLE`.
+    text: &'static str,
+}
+
+const ARCHITECTURE: Document = Document {
+    name: "architecture",
+    text: include_str!("../../../../../docs/architecture.md"),
+};
+
+const TAIL_RULES: Document = Document {
+    name: "tail-rules",
+    text: include_str!("../../../../../docs/tail-rules.md"),
+};
+
+/// `/docs` and below.
+pub(super) fn router<S: Clone + Send + Sync + 'static>(jaeger: Peer) -> Router<S> {
+    Router::new()
+        .route("/docs", get(architecture))
+        .route("/docs/{name}", get(document))
+        .route(
+            "/docs.css",
+            get(async || asset("text/css; charset=utf-8", STYLE)),
+        )
+        .with_state(Sight::new(jaeger))
+}
+
+async fn architecture(State(sight): State<Sight>) -> Html<String> {
+    let picture = view::mesh(&sight.look().await);
+    Html(view::page(&ARCHITECTURE, Some(picture)).into_string())
+}
+
+async fn document(sight: State<Sight>, name: Result<Path<String>, PathRejection>) -> Response {
+    match name.as_ref().map(|Path(name)| name.as_str()) {
+        Ok(name) if name == ARCHITECTURE.name => architecture(sight).await.into_response(),
+        Ok(name) if name == TAIL_RULES.name => {
+            Html(view::page(&TAIL_RULES, None).into_string()).into_response()
+        }
+        _ => {
+            let detail = "there is no such document; /docs is the first";
+            Problem::new(StatusCode::NOT_FOUND, detail).into_response()
+        }
+    }
+}
+
+impl Document {
+    fn title(&self) -> &'static str {
+        let line = self.text.lines().next().unwrap_or_default();
+        line.trim_start_matches('#').trim()
+    }
+}
+
+/// Where a link in a document leads: to another one, or to another host.
+fn link(destination: &str) -> Option<String> {
+    if destination.starts_with("https://") {
+        return Some(destination.to_owned());
+    }
+    let name = destination.strip_suffix(".md")?;
+    [ARCHITECTURE, TAIL_RULES]
+        .iter()
+        .find(|document| document.name == name)
+        .map(|document| format!("/docs/{}", document.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use pulldown_cmark::{Event, Parser, Tag};
+
+    use super::*;
+
+    #[test]
+    fn every_link_of_a_document_leads_somewhere() {
+        for document in [ARCHITECTURE, TAIL_RULES] {
+            assert!(!document.title().is_empty());
+            for event in Parser::new(document.text) {
+                if let Event::Start(Tag::Link { dest_url, .. }) = event {
+                    assert!(link(&dest_url).is_some(), "{}: {dest_url}", document.name);
+                }
+            }
+        }
+    }
+}

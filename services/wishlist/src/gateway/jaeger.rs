@@ -1,0 +1,272 @@
+//! `/jaeger`: whatever shows the traces, on this host. Read only: its pages and its API.
+
+use std::{error::Error, io, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware,
+    response::{Redirect, Response},
+    routing::get,
+};
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery};
+use spoor_telemetry::{
+    PeerUrl,
+    http::{CallError, Peer, Problem},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+/// Where it is on this host.
+const PREFIX: &str = "/jaeger";
+
+/// Answers handed on at once; more requests are refused.
+const MOST_AT_ONCE: usize = 64;
+/// For an answer's body, however slowly it is read.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
+
+/// What of a request is handed on: nothing that says who asks.
+const ASKED: [HeaderName; 6] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::RANGE,
+];
+
+/// What of an answer is handed on, besides where it leads.
+const ANSWERED: [HeaderName; 11] = [
+    header::ACCEPT_RANGES,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_SECURITY_POLICY,
+    header::CONTENT_TYPE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::REFERRER_POLICY,
+    header::VARY,
+];
+
+/// For pages that have no policy of their own. Jaeger's need scripts and styles in the page.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; \
+    script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; \
+    form-action 'self'; frame-ancestors 'none'; base-uri 'self'";
+
+/// What shows the traces.
+#[derive(Clone)]
+pub(super) struct Jaeger {
+    peer: Peer,
+    address: Arc<Address>,
+    free: Arc<Semaphore>,
+}
+
+impl Jaeger {
+    pub(super) fn new(peer: Peer, url: &PeerUrl) -> Self {
+        Self {
+            peer,
+            address: Arc::new(Address::of(url)),
+            free: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+        }
+    }
+
+    /// The paths at and below `/jaeger`.
+    pub(super) fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
+        Router::new()
+            .route("/jaeger", get(async || Redirect::permanent("/jaeger/")))
+            .route("/jaeger/", get(hand_on))
+            .route("/jaeger/{*path}", get(hand_on))
+            .method_not_allowed_fallback(async || {
+                Problem::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "traces are only read: GET and HEAD",
+                )
+            })
+            .layer(middleware::map_response(strict))
+            .with_state(self)
+    }
+
+    async fn answer(&self, asked: Request) -> Result<Response, Problem> {
+        let Ok(place) = Arc::clone(&self.free).try_acquire_owned() else {
+            let detail = "too many requests for traces at once";
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
+        };
+        let sent = self.peer.send(asked).await;
+        let (head, body) = sent.map_err(|error| failed(&error))?.into_parts();
+        let mut answer = Response::new(in_time(Body::new(body), place));
+        *answer.status_mut() = head.status;
+        copy(&ANSWERED, &head.headers, answer.headers_mut());
+        let leads = head.headers.get(header::LOCATION);
+        if let Some(location) = leads.and_then(|location| self.address.here(location)) {
+            answer.headers_mut().insert(header::LOCATION, location);
+        }
+        Ok(answer)
+    }
+}
+
+async fn hand_on(State(jaeger): State<Jaeger>, request: Request) -> Result<Response, Problem> {
+    let asked = asked(&request);
+    drop(request);
+    jaeger.answer(asked).await
+}
+
+/// What is asked of Jaeger: the same path without the prefix.
+fn asked(request: &Request) -> Request {
+    let path = request
+        .uri()
+        .path_and_query()
+        .map_or("/", PathAndQuery::as_str);
+    let path = path.strip_prefix(PREFIX).unwrap_or(path);
+    let mut asked = Request::new(Body::empty());
+    request.method().clone_into(asked.method_mut());
+    // It was the end of a path that was parsed before.
+    *asked.uri_mut() = path.parse().unwrap_or_default();
+    copy(&ASKED, request.headers(), asked.headers_mut());
+    asked
+}
+
+fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
+    for name in names {
+        for value in from.get_all(name) {
+            to.append(name.clone(), value.clone());
+        }
+    }
+}
+
+/// The body as it comes; what takes too long is cut off, so that a slow reader holds its place
+/// for so long only.
+fn in_time(body: Body, place: OwnedSemaphorePermit) -> Body {
+    let end = Instant::now() + BODY_WITHIN;
+    let pieces = body.into_data_stream();
+    let timed = stream::unfold(Some((pieces, place)), move |reading| async move {
+        let (mut pieces, place) = reading?;
+        match tokio::time::timeout_at(end, pieces.next()).await {
+            Ok(Some(Ok(piece))) => Some((Ok(piece), Some((pieces, place)))),
+            Ok(Some(Err(error))) => Some((Err(io::Error::other(error)), None)),
+            Ok(None) => None,
+            Err(elapsed) => Some((Err(elapsed.into()), None)),
+        }
+    });
+    Body::from_stream(timed)
+}
+
+fn failed(error: &CallError) -> Problem {
+    tracing::error!(error = error as &dyn Error, "Jaeger failed");
+    match error {
+        CallError::Late(_) => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "Jaeger took too long to answer",
+        ),
+        _ => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Jaeger can't be reached; try again in a moment",
+        ),
+    }
+}
+
+/// Tells browsers to be as strict as these pages allow.
+async fn strict(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::REFERRER_POLICY, "same-origin"),
+    ] {
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    response
+}
+
+/// Where Jaeger is, to know its own addresses among others.
+#[derive(Debug)]
+struct Address {
+    /// `http://HOST:PORT`.
+    origin: String,
+    /// What all its paths begin with.
+    base: String,
+}
+
+impl Address {
+    fn of(url: &PeerUrl) -> Self {
+        let url = url.to_string();
+        let url = url.trim_end_matches('/');
+        let host = url.find("://").map_or(0, |scheme| scheme + "://".len());
+        let path = url.get(host..).and_then(|rest| rest.find('/'));
+        let (origin, base) = url.split_at(path.map_or(url.len(), |path| host + path));
+        Self {
+            origin: origin.to_owned(),
+            base: base.to_owned(),
+        }
+    }
+
+    /// Where a redirect leads on this host; none when it leads elsewhere.
+    fn here(&self, location: &HeaderValue) -> Option<HeaderValue> {
+        let location = location.to_str().ok()?;
+        let from_origin = location.strip_prefix(&self.origin);
+        let path = from_origin
+            .filter(|path| path.starts_with('/'))
+            .unwrap_or(location);
+        if !path.starts_with('/') {
+            let is_relative = !path.contains("//") && !path.contains(':');
+            return is_relative.then(|| HeaderValue::try_from(path).ok())?;
+        }
+        let path = path.strip_prefix(&self.base)?;
+        let is_below = path.is_empty() || path.starts_with('/');
+        let is_path = is_below && !path.starts_with("//");
+        is_path.then(|| HeaderValue::try_from(format!("{PREFIX}{path}")).ok())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("http://lab:16686", "trace/1", Some("trace/1"))]
+    #[case("http://lab:16686", "/search?a=b", Some("/jaeger/search?a=b"))]
+    #[case("http://lab:16686", "http://lab:16686/search", Some("/jaeger/search"))]
+    #[case("http://lab:16686/", "/", Some("/jaeger/"))]
+    #[case("http://q:16686/jaeger", "/jaeger/search", Some("/jaeger/search"))]
+    #[case("http://q:16686/jaeger", "/jaeger", Some("/jaeger"))]
+    #[case("http://q:16686/jaeger", "/jaegers", None)]
+    #[case("http://q:16686/jaeger", "/elsewhere", None)]
+    #[case("http://lab:16686", "//evil.example/", None)]
+    #[case("http://lab:16686", "https://evil.example/", None)]
+    #[case("http://lab:16686", "http://lab:16686.evil.example/", None)]
+    #[case("http://lab:16686", "javascript:alert(1)", None)]
+    fn redirects_stay_here(#[case] url: &str, #[case] location: &str, #[case] here: Option<&str>) {
+        let address = Address::of(&url.parse().unwrap());
+        let found = address.here(&HeaderValue::from_str(location).unwrap());
+        assert_eq!(found.as_ref().map(|it| it.to_str().unwrap()), here);
+    }
+
+    #[rstest::rstest]
+    #[case("/jaeger/", "/")]
+    #[case("/jaeger/trace/1?a=%2f", "/trace/1?a=%2f")]
+    #[case("/jaeger//evil.example/", "//evil.example/")]
+    fn the_prefix_is_ours(#[case] path: &str, #[case] expected: &str) {
+        let request = Request::get(path)
+            .header("cookie", "secret=1")
+            .header("accept", "text/html")
+            .body(Body::empty())
+            .unwrap();
+        let asked = asked(&request);
+        assert_eq!(asked.uri().path_and_query().unwrap(), expected);
+        assert_eq!(asked.headers().len(), 1);
+    }
+}
