@@ -1,4 +1,4 @@
-//! The JSON API: `/api/wishes`.
+//! The JSON API: `/api/wishes` and `/api/offers`.
 
 use axum::{
     Json, Router,
@@ -12,6 +12,7 @@ use spoor_telemetry::http::Problem;
 
 use super::{
     Gateway,
+    offers::Listing,
     wishes::{Failure, Wish},
 };
 use crate::WishName;
@@ -32,6 +33,8 @@ pub(super) fn router() -> Router<Gateway> {
     Router::new()
         .route("/api/wishes", get(list).post(add))
         .route("/api/wishes/{id}", delete(remove))
+        .route("/api/offers", get(offers))
+        .route("/api/offers/stream", get(arrivals))
 }
 
 async fn list(State(gateway): State<Gateway>) -> Result<Json<List>, Problem> {
@@ -46,7 +49,7 @@ async fn add(
 ) -> Result<impl IntoResponse, Problem> {
     let Json(NewWish { name }) = wish?;
     let name = WishName::new(&name).map_err(Failure::from)?;
-    let wish = gateway.wishes.add(&name).await?;
+    let wish = gateway.wish(&name).await?;
     let location = [(header::LOCATION, format!("/api/wishes/{}", wish.id))];
     Ok((StatusCode::CREATED, location, Json(wish)))
 }
@@ -55,6 +58,15 @@ async fn remove(
     State(gateway): State<Gateway>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    gateway.wishes.delete(&id).await?;
+    gateway.unwish(&id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn offers(State(gateway): State<Gateway>) -> Result<Json<Listing>, Problem> {
+    Ok(Json(gateway.offers.list().await?))
+}
+
+async fn arrivals(State(gateway): State<Gateway>) -> Result<impl IntoResponse, Problem> {
+    let read = gateway.arrivals.read();
+    read.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
 }

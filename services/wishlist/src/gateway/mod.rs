@@ -1,7 +1,12 @@
-//! gateway: the edge. A page for people and a JSON API for scripts, both on the wishlist.
+//! gateway: the edge, one host for all. A page for people and a JSON API for scripts, both on the
+//! wishlist; the traces at `/jaeger`; how it is built at `/docs`.
 
 mod api;
+mod arrivals;
+mod docs;
 mod guard;
+mod jaeger;
+mod offers;
 mod page;
 mod traces;
 mod view;
@@ -16,13 +21,18 @@ use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
     grpc::{Channel, PeerUrl},
-    http::Problem,
+    http::{Peer, Problem},
     serve::{GRACE, Listen, Ports, Program, ServeError},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 
-use wishes::Wishes;
+use arrivals::Arrivals;
+use jaeger::Jaeger;
+use offers::Offers;
+use wishes::{Failure, Wish, Wishes};
+
+use crate::WishName;
 
 pub use traces::{InvalidTracesUrl, TracesUrl};
 
@@ -49,12 +59,29 @@ pub struct Args {
         default_value = "http://127.0.0.1:9002"
     )]
     pub wishlist: PeerUrl,
-    /// Where a trace is shown; {id} stands for its id.
+    /// Where offers is, such as http://127.0.0.1:9003; it may come later, or not at all.
+    #[arg(
+        long,
+        env = "SPOOR_OFFERS_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9003"
+    )]
+    pub offers: PeerUrl,
+    /// Where Jaeger or a lab's trace page is, which is shown at /jaeger; its base path too, if it
+    /// has one.
+    #[arg(
+        long,
+        env = "SPOOR_JAEGER_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:16686"
+    )]
+    pub jaeger: PeerUrl,
+    /// Where a browser finds a trace; {id} stands for its id.
     #[arg(
         long,
         env = "SPOOR_TRACES_URL",
         value_name = "URL",
-        default_value = "http://127.0.0.1:16686/trace/{id}"
+        default_value = "/jaeger/trace/{id}"
     )]
     pub traces_url: TracesUrl,
     /// How long a request may take, such as 5s, before it is given up.
@@ -83,6 +110,8 @@ impl Program for Args {
     ) -> Result<(), ServeError> {
         let Args {
             wishlist,
+            offers,
+            jaeger,
             traces_url: traces,
             deadline,
             ..
@@ -91,10 +120,27 @@ impl Program for Args {
             client: WishlistClient::new(telemetry.grpc_channel(&wishlist)),
             deadline,
         };
-        let router = Gateway { wishes, traces }.router(deadline);
-        ports
-            .serve_http(router, deadline + GRACE, telemetry, shutdown)
-            .await
+        let peer = telemetry.http_peer(&jaeger, deadline);
+        let jaeger = Jaeger::new(peer.clone(), &jaeger);
+        let offers = Offers::new(telemetry.grpc_channel(&offers), deadline);
+        // Whatever ends the serving ends the following.
+        let stop = shutdown.child_token();
+        let arrivals = Arrivals::new(offers.clone(), stop.clone());
+        let gateway = Gateway {
+            wishes,
+            offers,
+            arrivals: arrivals.clone(),
+            traces,
+        };
+        let router = gateway.router(deadline, peer).merge(jaeger.router());
+        let serving = async {
+            let served = ports.serve_http(router, deadline + GRACE, telemetry, shutdown);
+            let served = served.await;
+            stop.cancel();
+            served
+        };
+        let ((), served) = tokio::join!(arrivals.follow(), serving);
+        served
     }
 }
 
@@ -102,11 +148,27 @@ impl Program for Args {
 #[derive(Clone)]
 struct Gateway {
     wishes: Wishes,
+    offers: Offers,
+    arrivals: Arrivals,
     traces: TracesUrl,
 }
 
 impl Gateway {
-    fn router(self, deadline: Duration) -> Router {
+    /// Makes a wish and has it looked for.
+    async fn wish(&self, name: &WishName) -> Result<Wish, Failure> {
+        let wish = self.wishes.clone().add(name).await?;
+        self.offers.look_for(&wish).await;
+        Ok(wish)
+    }
+
+    /// Deletes a wish and lets its offers go.
+    async fn unwish(&self, id: &str) -> Result<(), Failure> {
+        self.wishes.clone().delete(id).await?;
+        self.offers.forget(id).await;
+        Ok(())
+    }
+
+    fn router(self, deadline: Duration, jaeger: Peer) -> Router {
         let limits = ServiceBuilder::new()
             .layer(HandleErrorLayer::new(async |_overload| {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once")
@@ -116,6 +178,7 @@ impl Gateway {
         Router::new()
             .merge(page::router())
             .merge(api::router())
+            .merge(docs::router(jaeger))
             .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this takes other methods")

@@ -1,4 +1,5 @@
-//! The page: forms that post, and answers that lead back to it. It needs no script.
+//! The page: forms that post, and answers that lead back to it. A script adds what comes
+//! later; the page needs none.
 
 use axum::{
     Form, Router,
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::WishName;
 
+const SCRIPT: &str = include_str!("offers.js");
 const STYLE: &str = include_str!("style.css");
 const ICON: &str = include_str!("icon.svg");
 
@@ -52,6 +54,10 @@ pub(super) fn router() -> Router<Gateway> {
         .route(
             "/style.css",
             get(async || asset("text/css; charset=utf-8", STYLE)),
+        )
+        .route(
+            "/offers.js",
+            get(async || asset("text/javascript; charset=utf-8", SCRIPT)),
         )
         .route("/icon.svg", get(async || asset("image/svg+xml", ICON)))
 }
@@ -97,7 +103,7 @@ async fn add(
         }
     };
     let added = match WishName::new(&name) {
-        Ok(valid) => gateway.wishes.clone().add(&valid).await.map(|_| ()),
+        Ok(valid) => gateway.wish(&valid).await.map(|_| ()),
         Err(error) => Err(Failure::Name(error)),
     };
     match added {
@@ -107,13 +113,14 @@ async fn add(
 }
 
 async fn remove(State(gateway): State<Gateway>, Path(id): Path<String>) -> Response {
-    match gateway.wishes.clone().delete(&id).await {
+    match gateway.unwish(&id).await {
         Ok(()) => Done::Deleted.redirect(),
         Err(failure) => page(gateway, Shown::failed(&failure, String::new())).await,
     }
 }
 
-fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse {
+/// A file that is part of the program.
+pub(super) fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (
@@ -126,7 +133,9 @@ fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse {
 
 /// The page with the wishes as they are now; without them when they can't be had.
 async fn page(gateway: Gateway, mut shown: Shown) -> Response {
-    match gateway.wishes.list().await {
+    let (wishes, offers) = tokio::join!(gateway.wishes.list(), gateway.offers.list());
+    shown.offers = offers;
+    match wishes {
         Ok(wishes) => shown.wishes = Some(wishes),
         Err(failure) => {
             shown.status = failure.status();

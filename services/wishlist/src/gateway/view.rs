@@ -5,17 +5,19 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
 use super::{
+    offers::{Absent, Listing, Offer, Unknown},
     traces::{TraceId, TracesUrl},
     wishes::{Failure, Wish},
 };
 use crate::WishName;
 
 /// What the page is to show.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shown {
     pub(super) status: StatusCode,
     /// None: they can't be had now.
     pub(super) wishes: Option<Vec<Wish>>,
+    pub(super) offers: Result<Listing, Unknown>,
     pub(super) notice: Option<Notice>,
     /// What was typed and not taken, to be corrected.
     pub(super) name: String,
@@ -33,6 +35,19 @@ pub(super) enum Notice {
     Failed(String),
 }
 
+impl Default for Shown {
+    fn default() -> Self {
+        Self {
+            status: StatusCode::OK,
+            wishes: None,
+            offers: Ok(Listing::default()),
+            notice: None,
+            name: String::new(),
+            name_error: None,
+        }
+    }
+}
+
 impl Shown {
     pub(super) fn failed(failure: &Failure, name: String) -> Self {
         let (notice, name_error) = match failure {
@@ -43,10 +58,10 @@ impl Shown {
         let notice = notice.map(Notice::Failed);
         Self {
             status: failure.status(),
-            wishes: None,
             notice,
             name,
             name_error,
+            ..Self::default()
         }
     }
 }
@@ -63,6 +78,7 @@ pub(super) fn page(shown: &Shown, trace: Option<&TraceId>, traces: &TracesUrl) -
                 title { (title(shown)) }
                 link rel="stylesheet" href="/style.css";
                 link rel="icon" type="image/svg+xml" href="/icon.svg";
+                script src="/offers.js" defer {}
             }
             body {
                 header {
@@ -72,7 +88,7 @@ pub(super) fn page(shown: &Shown, trace: Option<&TraceId>, traces: &TracesUrl) -
                 main {
                     @if let Some(notice) = &shown.notice { (notice_box(notice, traces)) }
                     (form(shown))
-                    @if let Some(wishes) = &shown.wishes { (list(wishes)) }
+                    @if let Some(wishes) = &shown.wishes { (list(wishes, &shown.offers)) }
                 }
                 (footer(trace, traces))
             }
@@ -116,20 +132,35 @@ fn form(shown: &Shown) -> Markup {
     }
 }
 
-fn list(wishes: &[Wish]) -> Markup {
+fn list(wishes: &[Wish], offers: &Result<Listing, Unknown>) -> Markup {
+    let known = offers.as_ref().map(|listing| listing.offers.as_slice());
     html! {
         section aria-labelledby="wishes" {
             h2 #wishes { "Your wishes" span.count { (wishes.len()) } }
             @if wishes.is_empty() {
                 p.empty { "Nothing here yet. Add the first one above." }
             } @else {
-                ul { @for wish in wishes { (item(wish)) } }
+                p #offers-state .state role="status" { (state(offers)) }
+                ul.wishes { @for wish in wishes { (item(wish, known.unwrap_or_default())) } }
             }
         }
     }
 }
 
-fn item(wish: &Wish) -> Markup {
+/// Whose offers are not here, and why. The script says the same, later.
+fn state(offers: &Result<Listing, Unknown>) -> String {
+    match offers {
+        Err(unknown) => format!("No news of offers: {unknown}."),
+        Ok(Listing { missing, .. }) if missing.is_empty() => String::new(),
+        Ok(Listing { missing, .. }) => {
+            let text = |missing: &Absent| format!("{} ({})", missing.marketplace, missing.why);
+            let texts: Vec<String> = missing.iter().map(text).collect();
+            format!("Missing now: {}.", texts.join(", "))
+        }
+    }
+}
+
+fn item(wish: &Wish, offers: &[Offer]) -> Markup {
     html! {
         li {
             div.wish {
@@ -139,6 +170,21 @@ fn item(wish: &Wish) -> Markup {
             form action={ "/wishes/" (wish.id) "/delete" } method="post" {
                 button.quiet type="submit" aria-label={ "Delete " (wish.name) } { "Delete" }
             }
+            ul.offers data-wish=(wish.id) aria-label={ "Offers for " (wish.name) } {
+                @for offer in offers.iter().filter(|offer| offer.wish_id == wish.id) { (found(offer)) }
+            }
+            p.none { "No offers yet." }
+        }
+    }
+}
+
+/// The script makes the same.
+fn found(offer: &Offer) -> Markup {
+    html! {
+        li data-offer={ (offer.marketplace) "/" (offer.id) } data-price=(offer.price) {
+            span.price { (offer.price) " " (offer.currency) } " "
+            span.title dir="auto" { (offer.title) } " "
+            span.where { (offer.seller) " on " (offer.marketplace) }
         }
     }
 }
@@ -153,7 +199,11 @@ fn footer(trace: Option<&TraceId>, traces: &TracesUrl) -> Markup {
                 }
                 p { "A trace that the sampling policy left out is not found there." }
             }
-            p { "Scripts use " a href="/api/wishes" { code { "/api/wishes" } } "." }
+            p {
+                "Scripts use " a href="/api/wishes" { code { "/api/wishes" } } " and " a href="/api/offers" { code { "/api/offers" } } ". All traces: "
+                a href="/jaeger/" { code { "/jaeger" } } ". How it is built: "
+                a href="/docs" { code { "/docs" } } "."
+            }
         }
     }
 }
@@ -202,10 +252,9 @@ mod tests {
             name: HOSTILE.into(),
             ..Shown::default()
         });
-        assert!(
-            !html.contains("<script") && !html.contains("<img src=x"),
-            "{html}"
-        );
+        // The page's own script is the only one.
+        assert_eq!(html.matches("<script").count(), 1, "{html}");
+        assert!(!html.contains("<img src=x"), "{html}");
         // The list, the button's label, the notice, the field.
         assert_eq!(html.matches("&lt;script&gt;").count(), 4, "{html}");
         assert!(!html.contains(r#"alert("x")"#), "{html}");

@@ -139,6 +139,6 @@ impl TryFrom<v1::Wish> for Wish {
 }
 
 /// RFC 3339.
-fn as_text<S: serde::Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: serde::Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(time)
 }

@@ -49,10 +49,17 @@ impl Wishlist {
 }
 
 impl Gateway {
+    /// One without offers.
     pub async fn of(wishlist: SocketAddr) -> Self {
+        Self::with(wishlist, nowhere().await).await
+    }
+
+    pub async fn with(wishlist: SocketAddr, offers: SocketAddr) -> Self {
         let wishlist = format!("--wishlist=http://{wishlist}");
+        let offers = format!("--offers=http://{offers}");
         let flags = [
             wishlist.as_str(),
+            offers.as_str(),
             "--traces-url=http://traces.example/trace/{id}",
         ];
         let args: gateway::Args = args(&flags);
