@@ -2,8 +2,10 @@
 //!
 //! Names are those of the semantic conventions as OpenTelemetry's Prometheus compatibility
 //! document translates them: `http.server.request.duration` in seconds is
-//! `http_server_request_duration_seconds`.
+//! `http_server_request_duration_seconds`. A bucket of a duration carries an exemplar: the trace of
+//! the last sampled request in it.
 
+mod exemplar;
 mod operation;
 mod process;
 mod sampling;

@@ -1,8 +1,12 @@
 //! What operators ask a process: `/metrics`, `/healthz`, `/readyz`, on a port of its own.
 
-use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+mod format;
+
+use axum::{Router, extract::State, response::IntoResponse, routing::get};
+use http::{HeaderMap, StatusCode, header};
 
 use crate::Telemetry;
+use format::Format;
 
 /// The three routes.
 ///
@@ -16,10 +20,16 @@ pub fn router(telemetry: &Telemetry) -> Router {
         .with_state(telemetry.clone())
 }
 
-async fn metrics(State(telemetry): State<Telemetry>) -> impl IntoResponse {
-    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+async fn metrics(State(telemetry): State<Telemetry>, headers: HeaderMap) -> impl IntoResponse {
+    let format = Format::asked_for(&headers);
     match telemetry.metrics().text() {
-        Ok(text) => ([("content-type", OPEN_METRICS)], text).into_response(),
+        Ok(text) => {
+            let kind = [
+                (header::CONTENT_TYPE, format.content_type()),
+                (header::VARY, "accept"),
+            ];
+            (kind, format.write(text)).into_response()
+        }
         Err(error) => {
             tracing::error!(%error, "can't write the metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

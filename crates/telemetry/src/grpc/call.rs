@@ -53,9 +53,12 @@ impl Call {
     }
 
     fn record(&self, code: Code, message: &str) {
-        self.operation
-            .observe(Outcome::Rpc(code), self.started.elapsed());
         let span = self.context.span();
+        self.operation.observe(
+            Outcome::Rpc(code),
+            self.started.elapsed(),
+            span.span_context(),
+        );
         // Without a span of its own the context holds the caller's, which isn't recorded here.
         if !span.is_recording() {
             return;

@@ -111,9 +111,12 @@ impl Exchange {
 
     fn answered(&self, status: StatusCode) {
         let code = status.as_u16();
-        self.operation
-            .observe(Outcome::Http(code), self.started.elapsed());
         let span = self.context.span();
+        self.operation.observe(
+            Outcome::Http(code),
+            self.started.elapsed(),
+            span.span_context(),
+        );
         // Without a span of its own the context holds another's, which isn't recorded.
         if !span.is_recording() {
             return;
@@ -127,9 +130,12 @@ impl Exchange {
     }
 
     fn failed(&self, error_type: &'static str, description: String) {
-        self.operation
-            .observe(Outcome::NoAnswer, self.started.elapsed());
         let span = self.context.span();
+        self.operation.observe(
+            Outcome::NoAnswer,
+            self.started.elapsed(),
+            span.span_context(),
+        );
         if span.is_recording() {
             span.set_attribute(KeyValue::new(ERROR_TYPE, error_type));
             span.set_status(Status::error(description));

@@ -204,8 +204,11 @@ impl Exchange {
             }
             span.end();
         }
-        self.operation
-            .observe(Outcome::Http(status.as_u16()), self.started.elapsed());
+        self.operation.observe(
+            Outcome::Http(status.as_u16()),
+            self.started.elapsed(),
+            span.span_context(),
+        );
         response
     }
 }
@@ -217,8 +220,11 @@ impl Drop for Exchange {
             span.set_attribute(KeyValue::new(ERROR_TYPE, "cancelled"));
             span.set_status(Status::error("the client went away before the answer"));
             span.end();
-            self.operation
-                .observe(Outcome::NoAnswer, self.started.elapsed());
+            self.operation.observe(
+                Outcome::NoAnswer,
+                self.started.elapsed(),
+                span.span_context(),
+            );
         }
     }
 }

@@ -3,15 +3,20 @@
 //! An operation is looked up once a request, without allocating; its labels were made when it
 //! was first seen.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use hashbrown::HashMap;
+use opentelemetry::trace::SpanContext;
 use parking_lot::RwLock;
 use prometheus_client::{
-    metrics::{family::Family, histogram::Histogram},
+    metrics::{exemplar::HistogramWithExemplars, family::Family},
     registry::{Registry, Unit},
 };
 
+use super::exemplar::Exemplar;
 use crate::grpc::status;
 
 /// The semantic conventions' advice for request durations, in seconds.
@@ -24,6 +29,7 @@ const MAX_OPERATIONS: usize = 1000;
 pub(crate) const OTHER: &str = "_OTHER";
 
 type Labels = Vec<(&'static str, String)>;
+type Histogram = HistogramWithExemplars<Exemplar>;
 type Durations = Family<Labels, Histogram, fn() -> Histogram>;
 
 type ByTarget = HashMap<Box<str>, Arc<Operation>>;
@@ -149,7 +155,7 @@ impl Side {
 
 impl Operations {
     pub(crate) fn register(side: Side, registry: &mut Registry) -> Self {
-        let durations = Durations::new_with_constructor(|| Histogram::new(BUCKETS));
+        let durations = Durations::new_with_constructor(|| Histogram::new(BUCKETS.into_iter()));
         let (name, help) = side.metric();
         registry.register_with_unit(name, help, Unit::Seconds, durations.clone());
         let other = Arc::new(Operation::new(side, OTHER, OTHER, &durations));
@@ -204,16 +210,18 @@ impl Operation {
         }
     }
 
-    /// Counts one request.
-    pub(crate) fn observe(&self, outcome: Outcome, duration: Duration) {
+    /// Counts one request, whose span this is.
+    pub(crate) fn observe(&self, outcome: Outcome, duration: Duration, span: &SpanContext) {
         let seconds = duration.as_secs_f64();
+        let exemplar = Exemplar::of(span);
+        let now = exemplar.map(|_| SystemTime::now());
         let outcomes = self.outcomes.read();
         if let Some((_, histogram)) = outcomes.iter().find(|(known, _)| *known == outcome) {
-            histogram.observe(seconds);
+            histogram.observe(seconds, exemplar, now);
             return;
         }
         drop(outcomes);
-        self.first(outcome).observe(seconds);
+        self.first(outcome).observe(seconds, exemplar, now);
     }
 
     fn first(&self, outcome: Outcome) -> Histogram {

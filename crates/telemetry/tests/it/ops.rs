@@ -26,6 +26,19 @@ async fn metrics_count_requests_spans_decisions_and_the_process() {
             .starts_with("application/openmetrics-text")
     );
     let text = response.text().await.unwrap();
+    let plain = reqwest::Client::new()
+        .get(format!("http://{ops}/metrics"))
+        .header("accept", "text/plain");
+    let plain = plain.send().await.unwrap();
+    assert_eq!(
+        plain.headers()["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    let plain = plain.text().await.unwrap();
+    assert!(
+        plain.contains("# TYPE spoor_spans_exported_total counter") && !plain.contains("trace_id"),
+        "{plain}"
+    );
     for line in [
         r#"http_server_request_duration_seconds_count{http_request_method="GET",http_route="/wishes/{id}",http_response_status_code="200"} 2"#,
         r#"http_server_request_duration_seconds_count{http_request_method="GET",http_route="/broken",http_response_status_code="502",error_type="502"} 1"#,
@@ -46,6 +59,46 @@ async fn metrics_count_requests_spans_decisions_and_the_process() {
         );
     }
     stop.cancel();
+}
+
+/// What `/metrics` says after one request, and that request's trace.
+async fn after_a_request(sampler: &'static str) -> (String, String) {
+    let (telemetry, _fake) = telemetry(&[("OTEL_TRACES_SAMPLER", sampler)]);
+    let stop = CancellationToken::new();
+    let edge = Router::new().route("/wishes/{id}", get(|| async { "a wish" }));
+    let edge = crate::serve::http(telemetry.http_server(edge), &stop).await;
+    let answer = reqwest::get(format!("http://{edge}/wishes/1"))
+        .await
+        .unwrap();
+    let trace = answer.headers()["x-trace-id"].to_str().unwrap().to_owned();
+    stop.cancel();
+    (telemetry.metrics().text().unwrap(), trace)
+}
+
+#[tokio::test]
+async fn a_bucket_leads_to_the_last_sampled_trace_in_it() {
+    let (text, trace) = after_a_request("always_on").await;
+    let exemplars: Vec<_> = text.lines().filter_map(|it| it.split_once(" # ")).collect();
+    let [(bucket, exemplar)] = exemplars[..] else {
+        panic!("not one exemplar in\n{text}")
+    };
+    assert!(
+        bucket.starts_with("http_server_request_duration_seconds_bucket{")
+            && bucket.contains(r#"http_route="/wishes/{id}""#),
+        "{bucket}"
+    );
+    let ids = format!(r#"{{trace_id="{trace}",span_id=""#);
+    assert!(exemplar.starts_with(&ids), "{exemplar}, not {ids}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_sampled_leaves_no_exemplar() {
+    let (text, _) = after_a_request("always_off").await;
+    assert!(
+        text.contains("http_server_request_duration_seconds_count{"),
+        "{text}"
+    );
+    assert!(!text.contains("trace_id"), "{text}");
 }
 
 #[tokio::test]

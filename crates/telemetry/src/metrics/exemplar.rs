@@ -1,0 +1,34 @@
+//! What leads from a bucket to a trace.
+
+use std::fmt;
+
+use opentelemetry::trace::{SpanContext, SpanId, TraceId};
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+
+/// A sampled request, under the names that OpenTelemetry's Prometheus compatibility document
+/// gives its ids. They become text only when somebody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exemplar {
+    trace: TraceId,
+    span: SpanId,
+}
+
+impl Exemplar {
+    /// None for a request that isn't sampled: its trace would not be found.
+    pub(super) fn of(span: &SpanContext) -> Option<Self> {
+        (span.is_sampled() && !span.is_remote()).then(|| Self {
+            trace: span.trace_id(),
+            span: span.span_id(),
+        })
+    }
+}
+
+impl EncodeLabelSet for Exemplar {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), fmt::Error> {
+        [
+            ("trace_id", self.trace.to_string()),
+            ("span_id", self.span.to_string()),
+        ]
+        .encode(encoder)
+    }
+}

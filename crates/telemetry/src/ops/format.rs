@@ -1,0 +1,131 @@
+//! The two text formats of metrics: OpenMetrics, and Prometheus' own for who knows only that.
+
+use http::{HeaderMap, header};
+
+/// A format of metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// With exemplars.
+    OpenMetrics,
+    /// Without.
+    Prometheus,
+}
+
+impl Format {
+    /// OpenMetrics, unless the scraper asks for plain text and not for it.
+    pub(super) fn asked_for(headers: &HeaderMap) -> Self {
+        let accepts = |kind| {
+            let values = headers.get_all(header::ACCEPT).iter();
+            values
+                .filter_map(|value| value.to_str().ok())
+                .flat_map(|value| value.split(','))
+                .any(|range| range.split(';').next().is_some_and(|it| it.trim() == kind))
+        };
+        if accepts("text/plain") && !accepts("application/openmetrics-text") {
+            Self::Prometheus
+        } else {
+            Self::OpenMetrics
+        }
+    }
+
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+
+    /// OpenMetrics in this format.
+    pub(super) fn write(self, open_metrics: String) -> String {
+        match self {
+            Self::OpenMetrics => open_metrics,
+            Self::Prometheus => plain(&open_metrics),
+        }
+    }
+}
+
+fn plain(open_metrics: &str) -> String {
+    let counters: Vec<&str> = open_metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
+    let mut text = String::with_capacity(open_metrics.len());
+    for line in open_metrics.lines() {
+        if line.starts_with("# UNIT ") || line == "# EOF" {
+            continue;
+        }
+        if let Some((kind, name, rest)) = described(line)
+            && counters.contains(&name)
+        {
+            // There a counter's name has the suffix that its samples have.
+            text.extend(["# ", kind, " ", name, "_total ", rest, "\n"]);
+        } else {
+            text.extend([without_exemplar(line), "\n"]);
+        }
+    }
+    text
+}
+
+/// `# TYPE name rest` or `# HELP name rest`, in its parts.
+fn described(line: &str) -> Option<(&str, &str, &str)> {
+    let (kind, line) = line.strip_prefix("# ")?.split_once(' ')?;
+    let (name, rest) = line.split_once(' ')?;
+    Some((kind, name, rest))
+}
+
+/// Label values hold no `# {`: they are names, routes and codes.
+fn without_exemplar(line: &str) -> &str {
+    match line.rsplit_once(" # {") {
+        Some((sample, _)) if !line.starts_with('#') => sample,
+        _ => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case(None, Format::OpenMetrics)]
+    #[case(Some("*/*"), Format::OpenMetrics)]
+    #[case(
+        Some(
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+        ),
+        Format::OpenMetrics
+    )]
+    #[case(Some("text/plain;version=0.0.4;q=1,*/*;q=0.1"), Format::Prometheus)]
+    #[case(Some("text/plain"), Format::Prometheus)]
+    #[case(Some("text/html"), Format::OpenMetrics)]
+    fn what_is_asked_for(#[case] accept: Option<&'static str>, #[case] format: Format) {
+        let accept = accept.map(|value| (header::ACCEPT, HeaderValue::from_static(value)));
+        assert_eq!(Format::asked_for(&accept.into_iter().collect()), format);
+    }
+
+    #[test]
+    fn plain_text_names_counters_in_full_and_has_no_exemplars() {
+        let open_metrics = "\
+# HELP requests Requests.
+# TYPE requests counter
+requests_total{path=\"/\"} 2
+# HELP took_seconds Duration.
+# TYPE took_seconds histogram
+# UNIT took_seconds seconds
+took_seconds_bucket{le=\"0.1\"} 1 # {trace_id=\"4bf9\"} 0.05 1.5
+took_seconds_bucket{le=\"+Inf\"} 2
+# EOF
+";
+        let plain = "\
+# HELP requests_total Requests.
+# TYPE requests_total counter
+requests_total{path=\"/\"} 2
+# HELP took_seconds Duration.
+# TYPE took_seconds histogram
+took_seconds_bucket{le=\"0.1\"} 1
+took_seconds_bucket{le=\"+Inf\"} 2
+";
+        assert_eq!(Format::Prometheus.write(open_metrics.to_owned()), plain);
+    }
+}
