@@ -4,6 +4,7 @@ mod cli;
 mod demo;
 mod generate;
 mod lab;
+mod lessons;
 mod load;
 mod probe;
 mod service;

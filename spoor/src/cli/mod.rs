@@ -45,7 +45,8 @@ pub use table::Table;
   spoor apply -f k8s/samples/service-a-1-percent.yaml --wait
                                              change what is traced, and wait until it is so
   spoor get policies                         what holds, and what is observed
-  spoor override service-a 100% --for 15m    trace everything for a while"
+  spoor override service-a 100% --for 15m    trace everything for a while
+  spoor lesson                               learn by doing, and have it checked"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -70,6 +71,8 @@ enum Verb {
     Traces(crate::traces::TracesArgs),
     Trace(crate::traces::TraceArgs),
     Demo(Box<crate::demo::DemoArgs>),
+    Lesson(crate::lessons::LessonArgs),
+    Check(crate::lessons::CheckArgs),
 }
 
 /// How a verb prints what it found.
@@ -126,6 +129,8 @@ impl Cli {
             Verb::Traces(args) => args.execute().await,
             Verb::Trace(args) => args.execute().await,
             Verb::Demo(args) => args.execute().await,
+            Verb::Lesson(args) => args.execute(),
+            Verb::Check(args) => args.execute().await,
         }
     }
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use spoor_traces::tree::Tree;
 
 pub use client::{AskError, Query, Traces};
+pub use list::Found;
 pub use render::{Canvas, printable, render};
 
 use crate::cli::Output;

@@ -8,6 +8,7 @@ mod folder;
 mod generate;
 mod interop;
 mod lab;
+mod lessons;
 mod peer;
 mod probe;
 mod refusals;

@@ -1,0 +1,129 @@
+//! Lesson 1: a trace of two spans that was sent by hand.
+
+use spoor_traces::tree::{Place as InTree, Row, Tree};
+
+use crate::{
+    lessons::{place::Place, report::Report},
+    traces::{Found, printable},
+};
+
+/// What the lesson calls the service.
+const SERVICE: &str = "by-hand";
+/// The ids in the examples of the specifications: copied, not made.
+const WELL_KNOWN: [&str; 3] = [
+    "4bf92f3577b34da6a3ce929d0e0e4736",
+    "0af7651916cd43dd8448eb211c80319c",
+    "5b8efff798038103d269b633813fc60c",
+];
+/// Digits of which fewer than this differ were typed, not drawn: it happens to a random id once
+/// in a thousand million.
+const LEAST_DISTINCT_DIGITS: usize = 7;
+
+pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
+    let mut report = Report::new();
+    let found = place.traces_of(SERVICE).await?;
+    report.looked_at(format!("the newest trace of {SERVICE}, of {}", found.len()));
+    match found.first() {
+        None => report.missing(
+            "a trace of the service by-hand",
+            "none has come; service.name is an attribute of the resource, not of a span",
+        ),
+        Some(Found { id, tree }) => judge(&mut report, id, tree),
+    }
+    Ok(report)
+}
+
+fn judge(report: &mut Report, id: &str, tree: &Tree) {
+    report.passed("a trace of the service by-hand", id);
+    let distinct = distinct_digits(id);
+    let what = "a trace id that is random";
+    if WELL_KNOWN.contains(&id) {
+        report.wrong(what, "this one is an example from a specification");
+    } else if distinct < LEAST_DISTINCT_DIGITS {
+        report.wrong(what, format!("{id} has {distinct} different digits"));
+    } else {
+        report.passed(what, "");
+    }
+    one_root(report, tree);
+    match tree.rows().iter().find(|row| row.place == InTree::Child) {
+        Some(child) => of_child(report, tree, child),
+        None => no_child(report, tree),
+    }
+}
+
+fn one_root(report: &mut Report, tree: &Tree) {
+    let is_root = |row: &&Row| row.place == InTree::Root;
+    let roots: Vec<&Row> = tree.rows().iter().filter(is_root).collect();
+    let what = "one span without a parent, the root";
+    match roots.as_slice() {
+        [] => report.missing(what, "every span names a parent"),
+        [root] => report.passed(what, name(root)),
+        more => {
+            let names: Vec<String> = more.iter().map(|row| name(row)).collect();
+            let names = names.join(", ");
+            report.wrong(what, format!("{} have none: {names}", more.len()));
+        }
+    }
+}
+
+fn of_child(report: &mut Report, tree: &Tree, child: &Row) {
+    let above = child.parent.and_then(|parent| tree.rows().get(parent));
+    let Some(parent) = above else {
+        return;
+    };
+    report.passed(
+        "a span whose parent is another of the trace",
+        format!("{} below {}", name(child), name(parent)),
+    );
+    let (outer, inner) = (&parent.member, &child.member);
+    let within = outer.start() <= inner.start() && inner.end() <= outer.end();
+    let what = "the child lies within its parent's time";
+    if within && inner.duration() > std::time::Duration::ZERO {
+        report.passed(
+            what,
+            format!("{:.1?} of {:.1?}", inner.duration(), outer.duration()),
+        );
+    } else if within {
+        report.wrong(
+            what,
+            "it has no duration: it ends when it starts, or before",
+        );
+    } else {
+        report.wrong(what, "it begins earlier or ends later");
+    }
+}
+
+fn no_child(report: &mut Report, tree: &Tree) {
+    let lost = |row: &&Row| row.place == InTree::MissingParent;
+    let seen = match tree.rows().iter().find(lost) {
+        Some(row) => format!(
+            "{} names {} as its parent, which no span of the trace is",
+            name(row),
+            spoor_traces::tree::value::hex(&row.member.span.parent_span_id),
+        ),
+        None => format!("the trace has {} span(s)", tree.rows().len()),
+    };
+    report.missing("a span whose parent is another of the trace", seen);
+}
+
+fn name(row: &Row) -> String {
+    format!("{:?}", printable(&row.member.span.name))
+}
+
+fn distinct_digits(id: &str) -> usize {
+    let mut digits: Vec<char> = id.chars().collect();
+    digits.sort_unstable();
+    digits.dedup();
+    digits.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn typed_ids_are_told_from_random_ones() {
+        assert!(distinct_digits("11111111222222223333333344444444") < LEAST_DISTINCT_DIGITS);
+        assert!(distinct_digits("016220c2a05539cacbd7c7e677e51b14") >= LEAST_DISTINCT_DIGITS);
+    }
+}

@@ -1,0 +1,3 @@
+//! What each lesson asks for.
+
+pub(super) mod first_trace;

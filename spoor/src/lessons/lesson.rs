@@ -1,0 +1,134 @@
+//! The lessons there are.
+
+use std::{fmt, str::FromStr};
+
+use super::{checks, place::Place, report::Report};
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// A trace that is sent with curl.
+    FirstTrace,
+}
+
+/// What is known of a lesson.
+struct Facts {
+    number: u8,
+    name: &'static str,
+    /// Its text, which begins with `# NUMBER. TITLE`.
+    text: &'static str,
+}
+
+/// No such lesson.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no lesson {asked:?}: there are {}", Lesson::names())]
+pub struct UnknownLesson {
+    asked: String,
+}
+
+macro_rules! facts {
+    ($number:literal, $file:literal) => {{
+        const FILE: &str = $file;
+        Facts {
+            number: $number,
+            // Behind `NN-`.
+            name: FILE.split_at(3).1,
+            text: include_str!(concat!("../../../docs/lessons/", $file, ".md")),
+        }
+    }};
+}
+
+impl Lesson {
+    /// Every one, in their order.
+    pub const ALL: &[Self] = &[Self::FirstTrace];
+
+    fn facts(self) -> Facts {
+        match self {
+            Self::FirstTrace => facts!(1, "01-first-trace"),
+        }
+    }
+
+    /// Looks whether what it asks for is there.
+    pub async fn check(self, place: &Place) -> anyhow::Result<Report> {
+        match self {
+            Self::FirstTrace => checks::first_trace::check(place).await,
+        }
+    }
+
+    /// What `spoor lesson` calls it.
+    pub fn number(self) -> u8 {
+        self.facts().number
+    }
+
+    /// The same in words: `first-trace`.
+    pub fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The whole text, as Markdown.
+    pub fn text(self) -> &'static str {
+        self.facts().text
+    }
+
+    /// The first line's.
+    pub fn title(self) -> &'static str {
+        let line = self.text().lines().next().unwrap_or_default();
+        line.split_once(". ").map_or(line, |(_, title)| title)
+    }
+
+    fn names() -> String {
+        let name = |lesson: &Self| format!("{} ({})", lesson.number(), lesson.name());
+        Self::ALL.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl FromStr for Lesson {
+    type Err = UnknownLesson;
+
+    /// By number or name.
+    fn from_str(text: &str) -> Result<Self, UnknownLesson> {
+        let is_it = |lesson: &&Self| lesson.name() == text || text.parse() == Ok(lesson.number());
+        Self::ALL
+            .iter()
+            .find(is_it)
+            .copied()
+            .ok_or_else(|| UnknownLesson {
+                asked: text.to_owned(),
+            })
+    }
+}
+
+impl fmt::Display for Lesson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "lesson {}", self.number())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_text_begins_with_its_number_and_title() {
+        for (index, lesson) in Lesson::ALL.iter().enumerate() {
+            let number = usize::from(lesson.number());
+            assert!(index < number, "in their order");
+            let heading = format!("# {number}. {}\n", lesson.title());
+            assert!(lesson.text().starts_with(&heading), "{lesson}");
+            let check = format!("spoor check {number}");
+            assert!(
+                lesson.text().contains(&check),
+                "{lesson} says how it is checked"
+            );
+        }
+    }
+
+    #[test]
+    fn a_lesson_has_a_number_and_a_name() {
+        assert_eq!("1".parse(), Ok(Lesson::FirstTrace));
+        assert_eq!("first-trace".parse(), Ok(Lesson::FirstTrace));
+        for wrong in ["0", "99", "", "first"] {
+            assert!(wrong.parse::<Lesson>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A lesson's Markdown on a terminal.
+
+use console::{Style, measure_text_width};
+
+/// Lines longer than this are hard to read.
+const MOST_COLUMNS: usize = 100;
+const INDENT: &str = "    ";
+
+/// The text in colours, its paragraphs broken into lines; blocks of commands stay as they are,
+/// so that they can be copied.
+pub fn for_terminal(markdown: &str, columns: usize) -> String {
+    let columns = columns.min(MOST_COLUMNS);
+    let mut shown = String::new();
+    let mut in_block = false;
+    for line in markdown.lines() {
+        if line.starts_with("```") {
+            in_block = !in_block;
+        } else if in_block {
+            shown += &format!("{}\n", Style::new().cyan().apply_to(line));
+        } else if let Some(heading) = line.strip_prefix('#') {
+            let heading = heading.trim_start_matches('#').trim();
+            shown += &format!("{}\n", Style::new().bold().underlined().apply_to(heading));
+        } else {
+            shown += &broken(&in_colour(line), columns, hanging(line));
+        }
+    }
+    shown
+}
+
+/// How far the lines of a list's item are set in below its mark.
+fn hanging(line: &str) -> usize {
+    let text = line.trim_start();
+    let indent = line.len() - text.len();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    match text.as_bytes() {
+        [b'-' | b'*', b' ', ..] => indent + 2,
+        rest if digits > 0 && rest.get(digits..digits + 2) == Some(b". ") => indent + digits + 2,
+        _ => indent,
+    }
+    .min(INDENT.len())
+}
+
+/// `code` and **strong** words.
+fn in_colour(line: &str) -> String {
+    let code = Style::new().cyan();
+    let strong = Style::new().bold();
+    let mut shown = String::new();
+    for (index, part) in line.split('`').enumerate() {
+        if index % 2 == 1 {
+            // Painted word by word: a line may end between two.
+            let words = part.split(' ').map(|word| code.apply_to(word).to_string());
+            shown += &words.collect::<Vec<_>>().join(" ");
+            continue;
+        }
+        for (index, part) in part.split("**").enumerate() {
+            if index % 2 == 1 {
+                let words = part
+                    .split(' ')
+                    .map(|word| strong.apply_to(word).to_string());
+                shown += &words.collect::<Vec<_>>().join(" ");
+            } else {
+                shown += part;
+            }
+        }
+    }
+    shown
+}
+
+fn broken(line: &str, columns: usize, hanging: usize) -> String {
+    let mut lines = String::new();
+    let mut used = 0;
+    let indent = line.len() - line.trim_start().len();
+    for word in line.trim_start().split(' ') {
+        let width = measure_text_width(word);
+        if used == 0 {
+            lines += &" ".repeat(indent);
+            used = indent;
+        } else if used + 1 + width > columns {
+            lines += "\n";
+            lines += &" ".repeat(hanging);
+            used = hanging;
+        } else {
+            lines += " ";
+            used += 1;
+        }
+        lines += word;
+        used += width;
+    }
+    lines + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(markdown: &str, columns: usize) -> String {
+        console::strip_ansi_codes(&for_terminal(markdown, columns)).into_owned()
+    }
+
+    #[test]
+    fn paragraphs_are_broken_and_commands_are_not() {
+        let text =
+            "# 1. A title\n\nSome **words** that `are code`\n\n```sh\ncurl a-long-command\n```\n";
+        assert_eq!(
+            plain(text, 12),
+            "1. A title\n\nSome words\nthat are\ncode\n\ncurl a-long-command\n"
+        );
+    }
+
+    #[test]
+    fn items_hang_below_their_mark() {
+        assert_eq!(plain("- one two", 6), "- one\n  two\n");
+        assert_eq!(plain("1. one two", 7), "1. one\n   two\n");
+        assert_eq!(plain("one two", 4), "one\ntwo\n");
+    }
+
+    #[test]
+    fn a_word_longer_than_a_line_stays_whole() {
+        assert_eq!(plain("a verylongword b", 6), "a\nverylongword\nb\n");
+    }
+}

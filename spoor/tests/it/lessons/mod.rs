@@ -1,0 +1,86 @@
+//! The lessons, as learners take them: in a lab, each command as it is printed. Every lesson
+//! has a reference solution, which its check must pass, and a wrong one, which it must not.
+
+mod book;
+mod script;
+
+use rstest::rstest;
+use serde_json::Value;
+
+use crate::lab::Lab;
+use book::{Lesson, lessons};
+use script::{printed, run};
+
+/// In one lab: what is wrong first, as it happens, then what the text says, then what is right.
+async fn taken(number: usize, start: &[&str]) {
+    let lesson = Lesson::of(number);
+    let lab = Lab::start_with(start).await;
+    let wrong = lesson.wrong_solution();
+    let expected = wrong.expected_words();
+    let ended = run(&lab, &wrong.text, &[]).await;
+    assert_eq!(ended.code, Some(1), "{}: {ended:?}", wrong.path.display());
+    assert!(
+        ended.stdout.contains(&expected) && ended.stdout.contains("Not yet."),
+        "{} should be told {expected:?}: {ended:?}",
+        wrong.path.display()
+    );
+
+    let commands = printed(&lesson.text);
+    let ended = run(&lab, &format!("set -euo pipefail\n{commands}"), &[]).await;
+    assert_eq!(ended.code, Some(0), "lesson {number} as printed: {ended:?}");
+
+    let solution = lesson.solution();
+    let ended = run(&lab, &solution.text, &[]).await;
+    assert_eq!(
+        ended.code,
+        Some(0),
+        "{}: {ended:?}",
+        solution.path.display()
+    );
+    assert!(ended.stdout.contains("Passed: "), "{ended:?}");
+}
+
+#[rstest]
+#[case(1)]
+#[tokio::test]
+async fn a_lesson_tells_right_from_wrong_and_its_commands_run(#[case] number: usize) {
+    taken(number, &[]).await;
+}
+
+#[tokio::test]
+async fn every_lesson_is_listed() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let listed: Value = lab.json(&["lesson", "--output", "json"]).await;
+    let listed: Vec<u64> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|lesson| lesson["number"].as_u64().unwrap())
+        .collect();
+    let there: Vec<u64> = lessons().iter().map(|it| it.number as u64).collect();
+    assert_eq!(listed, there, "docs/lessons and `spoor lesson`");
+    for lesson in lessons() {
+        let number = lesson.number.to_string();
+        assert_eq!(lab.ok(&["lesson", &number]).await, lesson.text);
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_is_told_from_what_is_missing() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    for wrong in [
+        &["check"][..],
+        &["check", "99"],
+        &["check", "first"],
+        &["check", "1", "--wait", "soon"],
+        &["check", "1", "--policies", "no-such-file.json"],
+        &["lesson", "0"],
+    ] {
+        assert_eq!(lab.spoor(wrong).await.code, Some(2), "{wrong:?}");
+    }
+    let ended = run(&lab, "spoor check 1 --wait 0ms --output json", &[]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report["passed"], false);
+    assert_eq!(report["findings"][0]["state"], "missing");
+}

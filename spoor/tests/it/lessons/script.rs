@@ -1,0 +1,78 @@
+//! Runs what is written for a lab on the usual ports in one on others.
+
+use std::path::Path;
+
+use crate::lab::{Ended, Lab, command_of, run as run_command};
+
+/// The usual ports of a lab's own doors; services have theirs in `spoor up --help` too.
+const USUAL: [(&str, &str); 6] = [
+    ("otlp-grpc", "4317"),
+    ("otlp-http", "4318"),
+    ("traces", "16686"),
+    ("sampling-http", "5778"),
+    ("sampling-grpc", "5779"),
+    ("admin", "16600"),
+];
+/// The edges, which people and lessons call.
+const EDGES: [(&str, &str); 5] = [
+    ("service-a", "8080"),
+    ("gateway", "8081"),
+    ("bands", "8082"),
+    ("tasks", "8083"),
+    ("preprocessing", "8084"),
+];
+const HOST: &str = "127.0.0.1:";
+
+/// A script with `spoor` on its path, in the repository's folder, with nothing of it changed
+/// but the ports.
+pub async fn run(lab: &Lab, script: &str, arguments: &[&str]) -> Ended {
+    let program = Path::new(env!("CARGO_BIN_EXE_spoor")).parent().unwrap();
+    let path = format!(
+        "{}:{}",
+        program.display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let mut bash = command_of("bash");
+    bash.arg("-s")
+        .arg("--")
+        .args(arguments)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .env("PATH", path)
+        .env("RUST_LOG", "error")
+        .env("NO_COLOR", "1")
+        .env("SPOOR_LAB", lab.url("admin"))
+        .env("SPOOR_TRACES_URL", lab.url("traces"))
+        .env("SPOOR_LOAD_URL", lab.url("service-a"));
+    run_command(&mut bash, &at(lab, script)).await
+}
+
+/// The same script for a lab's own ports.
+fn at(lab: &Lab, script: &str) -> String {
+    let mut shown = String::new();
+    let mut parts = script.split(HOST);
+    shown += parts.next().unwrap_or_default();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (port, rest) = part.split_at(digits);
+        let known = USUAL.iter().chain(&EDGES).find(|(_, usual)| *usual == port);
+        let (name, _) = known.unwrap_or_else(|| panic!("no lab listens at {HOST}{port}"));
+        shown += lab.url(name).trim_start_matches("http://");
+        shown += rest;
+    }
+    shown
+}
+
+/// The commands of a text: its blocks marked `sh`, one after the other as in one terminal.
+pub fn printed(text: &str) -> String {
+    let mut commands = String::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        match line {
+            "```sh" => in_block = true,
+            "```" => in_block = false,
+            line if in_block => commands += &format!("{line}\n"),
+            _ => {}
+        }
+    }
+    commands
+}
