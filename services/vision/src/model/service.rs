@@ -70,7 +70,9 @@ impl Service {
             )));
         }
         let (numbers, _) = tensor.values.as_chunks();
-        Ok(numbers.iter().copied().map(f32::from_le_bytes).collect())
+        let numbers = numbers.iter().copied().map(f32::from_le_bytes);
+        let finite: Option<Vec<f32>> = numbers.map(|it| it.is_finite().then_some(it)).collect();
+        finite.ok_or_else(|| Status::invalid_argument("values: must all be finite"))
     }
 
     async fn infer(&self, numbers: Vec<f32>, place: Place) -> Result<Vec<Score>, Status> {

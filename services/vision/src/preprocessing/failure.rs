@@ -41,7 +41,8 @@ pub(super) enum Failure {
 impl Failure {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Upload(UploadError::TooLong) | Self::Picture(InvalidPicture::TooLarge { .. }) => {
+            Self::Upload(UploadError::TooLong)
+            | Self::Picture(InvalidPicture::TooLarge { .. } | InvalidPicture::TooMuch { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             Self::Upload(UploadError::Slow) => StatusCode::REQUEST_TIMEOUT,
@@ -78,6 +79,8 @@ impl From<Failure> for Problem {
         let status = failure.status();
         if status.is_server_error() {
             tracing::error!(error = &failure as &dyn Error, "not classified");
+        } else {
+            tracing::info!(error = &failure as &dyn Error, "refused");
         }
         Self::new(status, failure.to_string())
     }

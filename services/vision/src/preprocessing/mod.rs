@@ -18,7 +18,7 @@ use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
     grpc::PeerUrl,
-    http::{Bounds, bounded},
+    http::{Bounds, bounded, guarded},
     serve::{GRACE, Listen, Ports, Program, ServeError},
 };
 use tokio_util::sync::CancellationToken;
@@ -104,6 +104,7 @@ impl Program for Args {
             .route("/classify", post(classify::classify))
             .merge(page::router())
             .with_state(classifier);
+        let router = guarded(router, page::CONTENT_SECURITY_POLICY);
         ports
             .serve_http(
                 bounded(router, bounds),

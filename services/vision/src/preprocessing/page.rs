@@ -1,7 +1,7 @@
 //! The page: choose a picture, see it, and what the models say of it.
 
 use axum::{Router, response::IntoResponse, routing::get};
-use http::{HeaderName, HeaderValue, header};
+use http::header;
 
 use super::classify::Classifier;
 
@@ -10,7 +10,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// Everything from this host; the picture itself is shown from where it was chosen.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
+pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
     connect-src 'self'; img-src 'self' blob:; form-action 'none'; frame-ancestors 'none'; \
     base-uri 'none'";
 
@@ -28,14 +28,5 @@ pub(super) fn router() -> Router<Classifier> {
 }
 
 fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse {
-    let headers: [(HeaderName, &str); 4] = [
-        (header::CONTENT_TYPE, kind),
-        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "same-origin"),
-    ];
-    (
-        headers.map(|(name, value)| (name, HeaderValue::from_static(value))),
-        body,
-    )
+    ([(header::CONTENT_TYPE, kind)], body)
 }

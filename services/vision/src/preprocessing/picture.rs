@@ -47,6 +47,9 @@ pub(super) enum InvalidPicture {
          taken, about 13 megapixels: make it smaller"
     )]
     TooLarge { width: u32, height: u32, bytes: u64 },
+    /// Its decoder says so, before it knows how large.
+    #[error("the {format} would take more memory than a picture may: make it smaller")]
+    TooMuch { format: &'static str },
     #[error("the {format} is broken: {source}")]
     Broken {
         format: &'static str,
@@ -59,8 +62,7 @@ impl Encoded {
     pub(super) fn open(bytes: Bytes) -> Result<Self, InvalidPicture> {
         let length = bytes.len();
         let (format, opened) = decoder(bytes)?;
-        let broken = |source| InvalidPicture::Broken { format, source };
-        let mut decoder = opened.map_err(broken)?;
+        let mut decoder = opened.map_err(|error| InvalidPicture::of(format, error))?;
         let (width, height) = decoder.dimensions();
         let decoded = decoder.total_bytes();
         if decoded > MOST_BYTES {
@@ -94,9 +96,18 @@ impl Encoded {
     pub(super) fn decode(self) -> Result<DynamicImage, InvalidPicture> {
         let format = self.facts.format;
         let decoded = DynamicImage::from_decoder(self.decoder);
-        let mut picture = decoded.map_err(|source| InvalidPicture::Broken { format, source })?;
+        let mut picture = decoded.map_err(|error| InvalidPicture::of(format, error))?;
         picture.apply_orientation(self.orientation);
         Ok(picture)
+    }
+}
+
+impl InvalidPicture {
+    fn of(format: &'static str, source: ImageError) -> Self {
+        match source {
+            ImageError::Limits(_) => Self::TooMuch { format },
+            source => Self::Broken { format, source },
+        }
     }
 }
 

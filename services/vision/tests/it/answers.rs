@@ -1,4 +1,4 @@
-use crate::running::{Vision, png};
+use crate::running::{Vision, png, sample};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_gets_five_labels_and_what_each_model_said() {
@@ -14,4 +14,31 @@ async fn a_picture_gets_five_labels_and_what_each_model_said() {
     assert_eq!(answer["image"]["width"], 96);
     assert_eq!(answer["traceId"].as_str().unwrap().len(), 32);
     assert!(answer.get("degraded").is_none(), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_drawn_is_named_by_both_models_and_their_vote() {
+    const PICTURES: u64 = 20;
+    let vision = Vision::start().await;
+    let mut named = [0; 3];
+    for seed in 0..PICTURES {
+        let sample = sample(seed);
+        let upload = if seed % 2 == 0 {
+            sample.png()
+        } else {
+            sample.jpeg()
+        };
+        let (status, answer) = vision.classify(upload.unwrap()).await;
+        assert_eq!(status, 200, "{answer}");
+        let said = [0, 1].map(|model| &answer["models"][model]["top"][0]["label"]);
+        let all = [&answer["label"], said[0], said[1]];
+        for (named, label) in named.iter_mut().zip(all) {
+            *named += u64::from(label == sample.label());
+        }
+    }
+    // Each is right far more often: by chance it would be 1 of 20.
+    assert!(
+        named.iter().all(|named| *named >= PICTURES - 3),
+        "{named:?}"
+    );
 }

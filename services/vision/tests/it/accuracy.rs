@@ -1,0 +1,57 @@
+//! The built-in models on pictures that they have not seen.
+
+use std::num::NonZeroU16;
+
+use image::{DynamicImage, load_from_memory};
+use rstest::rstest;
+use spoor_testing::args;
+use spoor_vision::{
+    model::{self, BuiltIn},
+    preprocessing::numbers,
+    samples::Sample,
+};
+
+const PICTURES: u64 = 200;
+/// Below what either model does, by more than chance.
+const ENOUGH: usize = 190;
+
+/// Of different sizes, as PNG and as JPEG.
+fn upload(seed: u64) -> (Sample, DynamicImage) {
+    let side = [48, 64, 100][(seed % 3) as usize];
+    let sample = Sample::new(seed, NonZeroU16::new(side).unwrap());
+    let file = match seed % 2 {
+        0 => sample.png(),
+        _ => sample.jpeg(),
+    };
+    let picture = load_from_memory(&file.unwrap()).unwrap();
+    (sample, picture)
+}
+
+#[rstest]
+#[case(BuiltIn::Efficientnetb0)]
+#[case(BuiltIn::Mobilenetv2)]
+fn the_built_in_models_name_what_is_drawn(#[case] model: BuiltIn) {
+    let (facts, network) = args::<model::Args>(&[]).or_built_in(model).load().unwrap();
+    let is_named = |seed: &u64| {
+        let (sample, picture) = upload(*seed);
+        let scores = network.classify(&numbers(&picture, &facts.input)).unwrap();
+        scores[0].label == sample.label()
+    };
+    let named = (0..PICTURES).filter(is_named).count();
+    assert!(named >= ENOUGH, "{named} of {PICTURES}");
+}
+
+#[rstest]
+#[case(BuiltIn::Efficientnetb0)]
+#[case(BuiltIn::Mobilenetv2)]
+fn the_built_in_models_say_how_good_they_are(#[case] model: BuiltIn) {
+    let (facts, _) = args::<model::Args>(&[]).or_built_in(model).load().unwrap();
+    assert!(facts.accuracy.unwrap() > 0.95, "{:?}", facts.accuracy);
+}
+
+#[rstest]
+#[case(BuiltIn::Efficientnetb0)]
+#[case(BuiltIn::Mobilenetv2)]
+fn the_built_in_models_are_small(#[case] model: BuiltIn) {
+    assert!(model.onnx().len() < 1_000_000);
+}

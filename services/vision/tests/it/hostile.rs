@@ -1,0 +1,203 @@
+use std::{io::Cursor, sync::LazyLock};
+
+use futures_util::future::join_all;
+use image::{ExtendedColorType, GrayImage, ImageEncoder, codecs::png::PngEncoder};
+use proptest::{prelude::*, test_runner::TestCaseError};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::running::{Vision, json, post, sample};
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+/// One for all cases: what an earlier one broke, a later one meets.
+static VISION: LazyLock<Vision> = LazyLock::new(|| RUNTIME.block_on(Vision::start()));
+
+fn classify(bytes: Vec<u8>) -> (u16, Value) {
+    RUNTIME.block_on(VISION.classify(bytes))
+}
+
+fn png() -> Vec<u8> {
+    sample(4).png().unwrap()
+}
+
+fn jpeg() -> Vec<u8> {
+    sample(4).jpeg().unwrap()
+}
+
+/// A PNG's head that claims this size; its sum is right.
+fn claiming(width: u32, height: u32) -> Vec<u8> {
+    let mut png = png();
+    png[16..20].copy_from_slice(&width.to_be_bytes());
+    png[20..24].copy_from_slice(&height.to_be_bytes());
+    let sum = crc(&png[12..29]);
+    png[29..33].copy_from_slice(&sum.to_be_bytes());
+    png
+}
+
+/// As PNG has it: the polynomial of ISO 3309.
+fn crc(bytes: &[u8]) -> u32 {
+    let step = |sum: u32, _| (sum >> 1) ^ (0xedb8_8320 * (sum & 1));
+    !bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), step)
+    })
+}
+
+/// Much in little: a picture of one colour.
+fn plain(width: u32, height: u32) -> Vec<u8> {
+    let picture = GrayImage::new(width, height);
+    let mut png = Vec::new();
+    PngEncoder::new(Cursor::new(&mut png))
+        .write_image(&picture, width, height, ExtendedColorType::L8)
+        .unwrap();
+    png
+}
+
+#[test]
+fn both_kinds_are_classified() {
+    for (bytes, format) in [(png(), "png"), (jpeg(), "jpeg")] {
+        let (status, answer) = classify(bytes);
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(answer["image"]["format"], format);
+    }
+}
+
+#[rstest::rstest]
+#[case::nothing(vec![], 400, "the body is empty")]
+#[case::text(b"hello".to_vec(), 415, "only PNG and JPEG are taken")]
+#[case::gif(b"GIF89a\x01\0\x01\0\0\0\0;".to_vec(), 415, "this is gif")]
+#[case::svg(b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec(), 415, "only PNG and JPEG")]
+#[case::only_the_magic(b"\x89PNG\r\n\x1a\n".to_vec(), 422, "the png is broken")]
+#[case::only_the_magic_of_a_jpeg(b"\xff\xd8\xff\xe0".to_vec(), 422, "the jpeg is broken")]
+#[case::half(png()[..png().len() / 2].to_vec(), 422, "the png is broken")]
+#[case::no_pixels(claiming(0, 0), 422, "the png is broken")]
+#[case::too_many_pixels(claiming(60_000, 60_000), 413, "60000 x 60000 pixels")]
+#[case::absurdly_many_pixels(claiming(u32::MAX >> 1, u32::MAX >> 1), 413, "make it smaller")]
+#[case::a_bomb(plain(7000, 7000), 413, "7000 x 7000 pixels")]
+#[case::claims_more_than_it_holds(claiming(2000, 2000), 422, "the png is broken")]
+#[case::too_long(vec![0x89; 8 * 1024 * 1024 + 1], 413, "longer than 8388608 bytes")]
+fn what_is_no_picture(#[case] body: Vec<u8>, #[case] status: u16, #[case] says: &str) {
+    let (found, problem) = classify(body);
+    assert_eq!(found, status, "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains(says), "{problem}");
+    assert_eq!(problem["traceId"].as_str().unwrap().len(), 32);
+}
+
+#[rstest::rstest]
+#[case(6000, 6000)]
+#[case(100_000, 1)]
+#[case(1, 100_000)]
+#[case(1, 1)]
+fn odd_sizes(#[case] width: u32, #[case] height: u32) {
+    let (status, answer) = classify(plain(width, height));
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[test]
+fn other_sites_pages_can_not_send_pictures() {
+    let address = VISION.preprocessing.address;
+    let (status, problem) = RUNTIME.block_on(async {
+        let request = reqwest::Client::new()
+            .post(format!("http://{address}/classify"))
+            .header("sec-fetch-site", "cross-site")
+            .body(png());
+        json(request.send().await.unwrap()).await
+    });
+    assert_eq!(status, 403, "{problem}");
+}
+
+#[test]
+fn many_at_once_take_bounded_memory() {
+    classify(png());
+    let before = peak();
+    let bomb = bytes::Bytes::from(plain(6000, 6000));
+    let address = VISION.preprocessing.address;
+    let answers = RUNTIME.block_on(join_all((0..16).map(|_| post(address, bomb.clone()))));
+    for answer in answers {
+        let status = answer.status().as_u16();
+        assert!(matches!(status, 200 | 429 | 504), "{status}");
+    }
+    // Decoded, all together would take 576 MB, and four times that meanwhile.
+    let grown = peak() - before;
+    assert!(grown < 400, "{grown} MB");
+}
+
+/// The most memory that this process ever had, in MB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    let kilobytes: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes / 1024
+}
+
+/// Whatever it is, it is classified or refused as what it is.
+fn is_answered(body: Vec<u8>) -> Result<(), TestCaseError> {
+    let (status, answer) = classify(body);
+    let expected = matches!(status, 200 | 400 | 413 | 415 | 422);
+    prop_assert!(expected, "{status}: {answer}");
+    Ok(())
+}
+
+fn mutated(mut picture: Vec<u8>, changes: Vec<(prop::sample::Index, u8)>) -> Vec<u8> {
+    for (place, byte) in changes {
+        let place = place.index(picture.len());
+        picture[place] = byte;
+    }
+    picture
+}
+
+/// The same with every chunk's sum made right again, so that it gets past them.
+fn mended(mut png: Vec<u8>) -> Vec<u8> {
+    let mut at = 8;
+    while let Some(head) = png.get(at..at + 4) {
+        let length = u32::from_be_bytes(head.try_into().unwrap()) as usize;
+        let end = at.saturating_add(8).saturating_add(length);
+        if end.saturating_add(4) > png.len() {
+            break;
+        }
+        let sum = crc(&png[at + 4..end]);
+        png[end..end + 4].copy_from_slice(&sum.to_be_bytes());
+        at = end + 4;
+    }
+    png
+}
+
+fn changes() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
+    prop::collection::vec(any::<(prop::sample::Index, u8)>(), 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_bytes(body in prop::collection::vec(any::<u8>(), 0..512)) {
+        is_answered(body)?;
+    }
+
+    #[test]
+    fn a_changed_png(changes in changes()) {
+        is_answered(mutated(png(), changes.clone()))?;
+        is_answered(mended(mutated(png(), changes)))?;
+    }
+
+    #[test]
+    fn a_changed_jpeg(changes in changes()) {
+        is_answered(mutated(jpeg(), changes))?;
+    }
+
+    #[test]
+    fn a_cut_picture(at in any::<prop::sample::Index>()) {
+        for picture in [png(), jpeg()] {
+            let at = at.index(picture.len());
+            is_answered(picture[..at].to_vec())?;
+        }
+    }
+
+    #[test]
+    fn any_claimed_size(width in any::<u32>(), height in any::<u32>()) {
+        is_answered(claiming(width, height))?;
+    }
+}

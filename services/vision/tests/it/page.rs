@@ -1,0 +1,38 @@
+use crate::running::preprocessing;
+use spoor_testing::nowhere;
+
+#[rstest::rstest]
+#[case("/", "text/html; charset=utf-8", "type=\"file\"")]
+#[case("/page.css", "text/css; charset=utf-8", "body")]
+#[case("/page.js", "text/javascript; charset=utf-8", "fetch(\"/classify\"")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_and_what_it_needs(#[case] path: &str, #[case] kind: &str, #[case] has: &str) {
+    let preprocessing = preprocessing(nowhere().await, &[]).await;
+    let url = format!("http://{}{path}", preprocessing.address);
+    let answer = reqwest::get(url).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], kind);
+    let policy = answer.headers()["content-security-policy"]
+        .to_str()
+        .unwrap();
+    assert!(
+        policy.contains("default-src 'none'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    let body = answer.text().await.unwrap();
+    assert!(body.contains(has), "{body}");
+    assert!(!body.contains("innerHTML"), "{body}");
+}
+
+#[rstest::rstest]
+#[case("GET", "/classify", 405)]
+#[case("POST", "/", 405)]
+#[case("GET", "/elsewhere", 404)]
+#[tokio::test(flavor = "multi_thread")]
+async fn other_paths_and_methods(#[case] method: &str, #[case] path: &str, #[case] status: u16) {
+    let preprocessing = preprocessing(nowhere().await, &[]).await;
+    let url = format!("http://{}{path}", preprocessing.address);
+    let request = reqwest::Client::new().request(method.parse().unwrap(), url);
+    let (found, problem) = spoor_testing::json(request.send().await.unwrap()).await;
+    assert_eq!(found, status, "{problem}");
+}
