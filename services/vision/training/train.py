@@ -23,7 +23,7 @@ PEAK_LEARNING_RATE = 4e-3
 
 def main():
     wanted = arguments()
-    start = time.monotonic()
+    start, busy = time.monotonic(), time.process_time()
     seen, classes = pictures(wanted.pictures, wanted.seed)
     parameters, statistics = train(wanted.model, normalised(seen), classes, wanted)
     model = export(wanted.model, parameters, statistics)
@@ -32,7 +32,8 @@ def main():
     given = answers(model, held_out)
     describe(model, accuracy=f"{np.mean(given == truth):.4f}")
     onnx.save(model, wanted.to / f"{wanted.model}.onnx")
-    report(wanted, model, given, truth, time.monotonic() - start)
+    report(wanted, model, given, truth)
+    print(f"{time.monotonic() - start:.0f} s, {time.process_time() - busy:.0f} s of processors")
 
 
 def arguments():
@@ -93,15 +94,15 @@ def statistics(network, parameters, inputs):
     return measure(inputs[:STATISTICS_BATCH])
 
 
-def report(wanted, model, given, truth, seconds):
-    """What to write down: accuracy with its interval, size, time, what is taken for what."""
+def report(wanted, model, given, truth):
+    """What to write down: accuracy with its interval, size, what is taken for what."""
     share, n, z = np.mean(given == truth), len(truth), 1.96
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     weights = sum(int(np.prod(one.dims)) for one in model.graph.initializer)
     print(f"{wanted.model}, seed {wanted.seed}: {share:.2%} of {n} held-out pictures")
     print(f"95 % interval {middle - half:.2%} to {middle + half:.2%}")
-    print(f"{weights} weights, {model.ByteSize()} bytes, {seconds:.0f} s")
+    print(f"{weights} weights, {model.ByteSize()} bytes")
     pairs, counts = np.unique(
         np.stack([truth, given])[:, given != truth], axis=1, return_counts=True
     )

@@ -160,3 +160,51 @@ fn pixel(light: Light, noise: Light) -> Rgb<u8> {
     let byte = |i: usize| (255.0 * (light[i] + noise[i]).clamp(0.0, 1.0)).round() as u8;
     Rgb(std::array::from_fn(byte))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn sample(seed: u64) -> Sample {
+        Sample::new(seed, NonZeroU16::new(16).unwrap())
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same() {
+        assert_eq!(sample(7), sample(7));
+        assert_ne!(sample(7), sample(8));
+    }
+
+    #[test]
+    fn every_shape_comes_in_every_colour() {
+        let seen: BTreeSet<String> = (0..500).map(|seed| sample(seed).label).collect();
+        assert_eq!(seen.len(), COLOURS.len() * SHAPES.len());
+    }
+
+    #[test]
+    fn a_png_is_the_picture() {
+        let sample = sample(1);
+        let read = image::load_from_memory(&sample.png().unwrap()).unwrap();
+        assert_eq!(&read.to_rgb8(), sample.picture());
+    }
+
+    #[test]
+    fn shapes_are_in_the_picture_as_a_whole() {
+        for (_, inside) in SHAPES {
+            let placed = Placed::anywhere(inside, &mut StdRng::seed_from_u64(3));
+            let edge = (0..=100).map(|at| at as f32 / 100.0);
+            assert!(
+                edge.clone()
+                    .all(|at| !placed.covers(at, 0.0) && !placed.covers(0.0, at))
+            );
+            assert!(
+                edge.clone()
+                    .all(|at| !placed.covers(at, 1.0) && !placed.covers(1.0, at))
+            );
+        }
+    }
+}

@@ -39,7 +39,7 @@ impl Placed {
         let dx = (x - self.centre[0]) / self.radius;
         let dy = (y - self.centre[1]) / self.radius;
         let (sin, cos) = self.sin_cos;
-        (self.inside)(cos * dx + sin * dy, cos * dy - sin * dx)
+        dx * dx + dy * dy <= 1.0 && (self.inside)(cos * dx + sin * dy, cos * dy - sin * dx)
     }
 }
 
