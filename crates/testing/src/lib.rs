@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod infrastructure;
+pub mod peer;
 pub mod ports;
+mod redis_server;
 mod running;
 mod spans;
 
+pub use redis_server::RedisServer;
 pub use running::{Running, args, args_at, json, nowhere};
 pub use spans::{Spans, one};

@@ -29,6 +29,8 @@ struct Ready<'a> {
     event: &'static str,
     milliseconds: f64,
     urls: &'a BTreeMap<String, String>,
+    /// Where tasks keeps its tasks: a Redis, or `in-process`.
+    tasks_store: &'a str,
 }
 
 /// What is printed for scripts when all has ended.
@@ -44,6 +46,8 @@ impl UpArgs {
         log_to_standard_error();
         let told_to_end = signals::told_to_end()?;
         tokio::pin!(told_to_end);
+        let redis = self.settings.redis_url.as_ref().map(ToString::to_string);
+        let tasks_store = redis.as_deref().unwrap_or("in-process");
         let started = Instant::now();
         let lab = tokio::select! {
             lab = Lab::start(self.settings) => lab?,
@@ -55,8 +59,12 @@ impl UpArgs {
                 event: "ready",
                 milliseconds,
                 urls: lab.urls(),
+                tasks_store,
             })?,
-            Output::Table => out::offer(format_args!("{}", in_words(lab.urls(), milliseconds))),
+            Output::Table => out::offer(format_args!(
+                "{}",
+                in_words(lab.urls(), tasks_store, milliseconds)
+            )),
         }
         told_to_end.await;
         eprintln!("Stopping: no new requests, those accepted are answered.");
@@ -79,7 +87,7 @@ impl UpArgs {
     }
 }
 
-fn in_words(urls: &BTreeMap<String, String>, milliseconds: f64) -> String {
+fn in_words(urls: &BTreeMap<String, String>, tasks_store: &str, milliseconds: f64) -> String {
     let of_people = [
         ("service-a", "a request through service-a and service-b"),
         ("gateway", "the wishlist"),
@@ -98,7 +106,14 @@ fn in_words(urls: &BTreeMap<String, String>, milliseconds: f64) -> String {
         Some(format!("  {url:<28} {what}\n"))
     });
     let lines: String = lines.collect();
-    format!("The lab is ready ({milliseconds:.0} ms).\n{lines}Ctrl-C ends it.\n")
+    let kept = match tasks_store {
+        _ if !urls.contains_key("tasks") => String::new(),
+        "in-process" => "The tasks are kept in their process and end with it; \
+                         SPOOR_REDIS_URL keeps them in a Redis.\n"
+            .to_owned(),
+        redis => format!("The tasks are kept in {redis}.\n"),
+    };
+    format!("The lab is ready ({milliseconds:.0} ms).\n{lines}{kept}Ctrl-C ends it.\n")
 }
 
 /// A lab goes on when nobody reads what it says.

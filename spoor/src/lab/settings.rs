@@ -4,7 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::ports::Ports;
+use spoor_tasks::tasks::RedisUrl;
+
+use super::{addresses::REDIS_URL, ports::Ports};
 use crate::{cli::duration, service::Service};
 
 const DEFAULT_SAMPLER: &str = "parentbased_always_on";
@@ -46,6 +48,10 @@ pub struct Settings {
     /// The sampler's argument, such as a ratio
     #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "ARGUMENT")]
     pub sampler_arg: Option<String>,
+    /// The Redis where tasks keeps its tasks, such as redis://:PASSWORD@127.0.0.1:6379/0
+    /// [default: in its process]
+    #[arg(long, env = REDIS_URL, value_name = "URL", hide_env_values = true)]
+    pub redis_url: Option<RedisUrl>,
     /// How long each service may take to end
     #[arg(long, env = "SPOOR_GRACE", value_name = "DURATION", default_value = "25s", value_parser = duration)]
     pub grace: Duration,
@@ -66,6 +72,7 @@ impl Settings {
             services: vec![],
             sampler: DEFAULT_SAMPLER.to_owned(),
             sampler_arg: None,
+            redis_url: None,
             grace: DEFAULT_GRACE,
             ports,
         }

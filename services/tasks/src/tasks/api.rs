@@ -1,6 +1,6 @@
 //! What can be asked over HTTP.
 
-use std::{error::Error, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -148,9 +148,6 @@ impl From<StoreError> for Problem {
             passing if passing.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        if status.is_server_error() {
-            tracing::error!(error = &error as &dyn Error, "the tasks can't be had");
-        }
         Self::new(status, error.to_string())
     }
 }

@@ -1,6 +1,8 @@
 //! What is done with tasks: each is a span of its own, says what it did as attributes and
 //! events, and is counted.
 
+use std::error::Error;
+
 use opentelemetry::{Context, KeyValue, trace::TraceContextExt};
 use tracing::{Instrument, Span, field::Empty, info_span};
 use uuid::Uuid;
@@ -23,7 +25,7 @@ impl Work<'_> {
     pub(super) async fn create(self, task: Task) -> Result<Task, StoreError> {
         let span = self.span("create task");
         describe(&span, &task);
-        async {
+        let work = async {
             self.store.create(&task).await?;
             self.measures.created(&task);
             event("task.created", || {
@@ -33,15 +35,14 @@ impl Work<'_> {
                     .into_iter()
             });
             Ok(task)
-        }
-        .instrument(span.clone())
-        .await
+        };
+        within(&span, work).await
     }
 
     pub(super) async fn get(self, id: Uuid) -> Result<Option<Task>, StoreError> {
         let span = self.span("get task");
         span.record("task.id", tracing::field::display(id));
-        let task = self.store.get(id).instrument(span.clone()).await?;
+        let task = within(&span, self.store.get(id)).await?;
         if let Some(task) = &task {
             describe(&span, task);
         }
@@ -51,11 +52,7 @@ impl Work<'_> {
     pub(super) async fn list(self, listing: Listing) -> Result<Vec<Task>, StoreError> {
         let Listing { which, limit } = listing;
         let span = self.span("list tasks");
-        let tasks = self
-            .store
-            .list(which, limit)
-            .instrument(span.clone())
-            .await?;
+        let tasks = within(&span, self.store.list(which, limit)).await?;
         let now = Moment::now();
         let overdue = tasks.iter().filter(|task| task.is_overdue(now)).count();
         span.record("tasks.count", tasks.len());
@@ -66,7 +63,7 @@ impl Work<'_> {
     pub(super) async fn complete(self, id: Uuid) -> Result<Option<Task>, StoreError> {
         let span = self.span("complete task");
         span.record("task.id", tracing::field::display(id));
-        async {
+        let work = async {
             let Some(done) = self.store.complete(id, Moment::now()).await? else {
                 return Ok(None);
             };
@@ -84,15 +81,14 @@ impl Work<'_> {
                 });
             }
             Ok(Some(done.task))
-        }
-        .instrument(span.clone())
-        .await
+        };
+        within(&span, work).await
     }
 
     pub(super) async fn delete(self, id: Uuid) -> Result<bool, StoreError> {
         let span = self.span("delete task");
         span.record("task.id", tracing::field::display(id));
-        let deleted = self.store.delete(id).instrument(span).await?;
+        let deleted = within(&span, self.store.delete(id)).await?;
         if deleted {
             self.measures.deleted();
         }
@@ -112,6 +108,23 @@ impl Work<'_> {
             tasks.overdue = Empty,
         )
     }
+}
+
+/// Does it inside the span, which turns red when the store fails.
+async fn within<T>(
+    span: &Span,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let work = async {
+        let done = work.await;
+        if let Err(error) = &done
+            && !matches!(error, StoreError::Full)
+        {
+            tracing::error!(error = error as &dyn Error, "the tasks can't be had");
+        }
+        done
+    };
+    work.instrument(span.clone()).await
 }
 
 fn describe(span: &Span, task: &Task) {

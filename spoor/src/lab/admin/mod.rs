@@ -5,6 +5,7 @@ mod faults;
 mod guard;
 mod policies;
 mod problem;
+mod scrape;
 mod status;
 mod wire;
 
@@ -46,6 +47,7 @@ pub(super) fn router(admin: Admin) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(status::metrics))
         .route("/v1/status", get(status::status))
+        .route("/v1/scrape-targets", get(scrape::targets))
         .route("/v1/converged", get(status::converged))
         .route(
             "/v1/policies",

@@ -20,7 +20,7 @@ use super::{
     ready::Readiness,
     roster::{Process, Roster},
 };
-use crate::service::Service;
+use crate::{lab::addresses::REDIS_URL, service::Service};
 
 /// Set for a child: it ends when its standard input does, and so never outlives the lab.
 pub const SUPERVISED: &str = "SPOOR_SUPERVISED";
@@ -29,7 +29,7 @@ pub const SUPERVISED: &str = "SPOOR_SUPERVISED";
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How a service is started.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Spec {
     /// Which.
     pub service: Service,
@@ -84,7 +84,7 @@ impl Supervised {
     fn spawn(&self) -> io::Result<process::Child> {
         let instance = uuid::Uuid::new_v4().to_string();
         let mut command = process::Command::new(&self.spec.executable);
-        for name in inherited_export_settings() {
+        for name in inherited_settings() {
             command.env_remove(name);
         }
         let child = command
@@ -183,10 +183,12 @@ fn ask_to_end(child: &process::Child) -> io::Result<()> {
     }
 }
 
-/// Settings for an exporter elsewhere: services export to this lab.
-fn inherited_export_settings() -> impl Iterator<Item = OsString> {
+/// Those that the lab decides: services export to it, and keep their data where it says.
+fn inherited_settings() -> impl Iterator<Item = OsString> {
     let names = std::env::vars_os().map(|(name, _)| name);
-    names.filter(|name| name.as_encoded_bytes().starts_with(b"OTEL_EXPORTER_OTLP_"))
+    names.filter(|name| {
+        name.as_encoded_bytes().starts_with(b"OTEL_EXPORTER_OTLP_") || name == REDIS_URL
+    })
 }
 
 /// Those of the lab's own environment, and the instance's id.

@@ -95,15 +95,15 @@ pub(crate) enum StoreError {
     },
     #[error("Redis at {server} did not answer in time; try again in a moment")]
     Late { server: String },
-    #[error("Redis at {server} does not take requests now: {source}")]
+    #[error("Redis at {server} does not take requests now: {answer}")]
     Refused {
         server: String,
-        source: ::redis::RedisError,
+        answer: ::redis::RedisError,
     },
-    #[error("Redis at {server} failed: {source}")]
+    #[error("Redis at {server} failed: {answer}")]
     Failed {
         server: String,
-        source: ::redis::RedisError,
+        answer: ::redis::RedisError,
     },
     #[error("what Redis holds at task:{id} is no task: {reason}")]
     NoTask { id: Uuid, reason: String },

@@ -87,16 +87,25 @@ impl Connection {
         }
     }
 
-    fn explain(&self, source: RedisError) -> StoreError {
+    fn explain(&self, error: RedisError) -> StoreError {
         let server = self.server.clone();
-        if source.is_timeout() {
+        if error.is_timeout() {
             StoreError::Late { server }
-        } else if source.is_io_error() {
-            StoreError::Away { server, source }
-        } else if refuses_all(&source) {
-            StoreError::Refused { server, source }
+        } else if error.is_io_error() {
+            StoreError::Away {
+                server,
+                source: error,
+            }
+        } else if refuses_all(&error) {
+            StoreError::Refused {
+                server,
+                answer: error,
+            }
         } else {
-            StoreError::Failed { server, source }
+            StoreError::Failed {
+                server,
+                answer: error,
+            }
         }
     }
 }

@@ -105,7 +105,7 @@ fn error_type(error: &StoreError) -> &'static str {
         StoreError::Late { .. } => "timeout",
         StoreError::Away { source, .. } if source.is_connection_refusal() => "connection_refused",
         StoreError::Away { .. } => "connection_broken",
-        StoreError::Refused { source, .. } | StoreError::Failed { source, .. } => code(source),
+        StoreError::Refused { answer, .. } | StoreError::Failed { answer, .. } => code(answer),
     }
 }
 

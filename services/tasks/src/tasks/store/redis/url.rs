@@ -11,7 +11,10 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
 /// `redis://:PASSWORD@HOST:PORT/NUMBER`. Shown without its password.
 #[derive(Clone)]
-pub struct RedisUrl(ConnectionInfo);
+pub struct RedisUrl {
+    text: String,
+    info: ConnectionInfo,
+}
 
 /// Why a text is no [`RedisUrl`]. The text is not repeated: it may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,13 +22,19 @@ pub struct RedisUrl(ConnectionInfo);
 pub struct InvalidRedisUrl;
 
 impl RedisUrl {
+    /// As it was written, for who connects.
+    #[must_use]
+    pub fn with_password(&self) -> &str {
+        &self.text
+    }
+
     pub(super) fn info(&self) -> &ConnectionInfo {
-        &self.0
+        &self.info
     }
 
     /// Its host and port.
     pub(super) fn server(&self) -> (&str, u16) {
-        match self.0.addr() {
+        match self.info.addr() {
             ConnectionAddr::Tcp(host, port) => (host, *port),
             _ => unreachable!("checked when it was read"),
         }
@@ -33,7 +42,7 @@ impl RedisUrl {
 
     /// The number of its database.
     pub(super) fn database(&self) -> i64 {
-        self.0.redis_settings().db()
+        self.info.redis_settings().db()
     }
 }
 
@@ -43,7 +52,10 @@ impl FromStr for RedisUrl {
     fn from_str(text: &str) -> Result<Self, InvalidRedisUrl> {
         let info = text.into_connection_info().map_err(|_| InvalidRedisUrl)?;
         match info.addr() {
-            ConnectionAddr::Tcp(..) => Ok(Self(info)),
+            ConnectionAddr::Tcp(..) => Ok(Self {
+                text: text.to_owned(),
+                info,
+            }),
             _ => Err(InvalidRedisUrl),
         }
     }

@@ -1,0 +1,230 @@
+//! What the service does, on either store.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use spoor_testing::RedisServer;
+
+use crate::running::{CAUGHT, Tasks, answer, apart};
+
+/// The service on a store; none where there is no Redis. The server goes with it.
+async fn on(store: &str, test: &str) -> Option<(Tasks, Option<RedisServer>)> {
+    if store == "in-process" {
+        return Some((Tasks::in_process().await, None));
+    }
+    let server = RedisServer::start(test).await?;
+    let flag = format!("--redis-url={}", server.url());
+    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    Some((tasks, Some(server)))
+}
+
+#[rstest]
+#[case("in-process")]
+#[case("redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_from_its_creation_to_its_end(#[case] store: &str) {
+    let Some((tasks, _redis)) = on(store, "a_task_from_its_creation_to_its_end").await else {
+        return;
+    };
+    let body =
+        json!({"title": " wash up ", "priority": "high", "due": "2030-01-31T13:00:00+01:00"});
+    let response = tasks.post("/tasks", &body).await;
+    let place = response.headers()["location"].to_str().unwrap().to_owned();
+    let (status, made) = answer(response).await;
+    assert_eq!(status, 201);
+    assert_eq!(made["title"], "wash up");
+    assert_eq!(made["due"], "2030-01-31T12:00:00Z");
+    assert_eq!(place, format!("/tasks/{}", made["id"].as_str().unwrap()));
+
+    assert_eq!(answer(tasks.get(&place).await).await, (200, made.clone()));
+    let complete = format!("{place}/complete");
+    let (status, done) = answer(tasks.post(&complete, &Value::Null).await).await;
+    assert_eq!(status, 200);
+    assert!(done["completed"].is_string() && done["overdue"] == false);
+    let again = answer(tasks.post(&complete, &Value::Null).await).await;
+    assert_eq!(
+        again,
+        (200, done.clone()),
+        "the second time changes nothing"
+    );
+    assert_eq!(answer(tasks.get(&place).await).await, (200, done));
+
+    assert_eq!(tasks.delete(&place).await, 204);
+    assert_eq!(tasks.delete(&place).await, 404);
+    assert_eq!(answer(tasks.get(&place).await).await.0, 404);
+    assert_eq!(
+        answer(tasks.post(&complete, &Value::Null).await).await.0,
+        404
+    );
+}
+
+#[rstest]
+#[case("in-process")]
+#[case("redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_in_order(#[case] store: &str) {
+    let Some((tasks, _redis)) = on(store, "lists_are_in_order").await else {
+        return;
+    };
+    let (soon, later) = (Some("2030-01-01T00:00:00Z"), Some("2031-01-01T00:00:00Z"));
+    for (title, priority, due) in [
+        ("d", "normal", None),
+        ("e", "low", Some("2020-01-01T00:00:00Z")),
+        ("c", "normal", later),
+        ("a", "urgent", None),
+        ("b", "normal", soon),
+    ] {
+        tasks.create(title, priority, due).await;
+    }
+    assert_eq!(tasks.titles("").await, ["a", "b", "c", "d", "e"]);
+    assert_eq!(tasks.titles("?limit=2").await, ["a", "b"]);
+    let (_, all) = answer(tasks.get("/tasks?state=all").await).await;
+    let complete = |index: usize| {
+        format!(
+            "/tasks/{}/complete",
+            all["tasks"][index]["id"].as_str().unwrap()
+        )
+    };
+    for index in [1, 3] {
+        assert_eq!(
+            answer(tasks.post(&complete(index), &Value::Null).await)
+                .await
+                .0,
+            200
+        );
+        // The next is completed in a later millisecond.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(tasks.titles("?state=open").await, ["a", "c", "e"]);
+    assert_eq!(tasks.titles("?state=completed").await, ["d", "b"]);
+    assert_eq!(tasks.titles("?state=all").await, ["a", "c", "e", "d", "b"]);
+    assert_eq!(
+        tasks.titles("?state=all&limit=4").await,
+        ["a", "c", "e", "d"]
+    );
+    assert_eq!(tasks.titles("?state=completed&limit=1").await, ["d"]);
+}
+
+#[rstest]
+#[case("in-process")]
+#[case("redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_bounded(#[case] store: &str) {
+    let Some((tasks, _redis)) = on(store, "tasks_are_bounded").await else {
+        return;
+    };
+    let mut first = None;
+    for number in 0..1000 {
+        let place = tasks.create(&number.to_string(), "low", None).await;
+        first.get_or_insert(place);
+    }
+    let (status, problem) = answer(tasks.post("/tasks", &json!({"title": "x"})).await).await;
+    assert_eq!(status, 409);
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("1000 open tasks"),
+        "{problem}"
+    );
+    assert_eq!(tasks.titles("?limit=1000").await.len(), 1000);
+    assert_eq!(tasks.delete(&first.unwrap()).await, 204);
+    tasks.create("now there is room", "urgent", None).await;
+}
+
+#[rstest]
+#[case(json!({}), "title: missing field")]
+#[case(json!({"title": ""}), "title: must not be empty")]
+#[case(json!({"title": "a\nb"}), "title: must be on one line")]
+#[case(json!({"title": "x".repeat(201)}), "title: must be at most 200 characters, not 201")]
+#[case(json!({"title": 7}), "title: invalid type")]
+#[case(json!({"title": "x", "priority": "soon"}), "priority: must be \"low\"")]
+#[case(json!({"title": "x", "due": "tomorrow"}), "due: must be a time")]
+#[case(json!({"title": "x", "due": 12}), "due: invalid type")]
+#[case(json!({"title": "x", "colour": "red"}), "unknown field `colour`, expected one of `title`")]
+#[case(json!([1]), "must be such as {\"title\": \"wash up\"")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_named(#[case] body: Value, #[case] says: &str) {
+    let tasks = Tasks::in_process().await;
+    let (status, problem) = answer(tasks.post("/tasks", &body).await).await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(status == 422 && detail.contains(says), "{status} {detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_wrong_is_named_at_once() {
+    let tasks = Tasks::in_process().await;
+    let body = json!({"title": " ", "priority": "", "due": ""});
+    let (_, problem) = answer(tasks.post("/tasks", &body).await).await;
+    let detail = problem["detail"].as_str().unwrap();
+    for field in ["title: ", "priority: ", "due: "] {
+        assert!(detail.contains(field), "{detail}");
+    }
+}
+
+#[rstest]
+#[case("/tasks?state=done", 422, "state: must be")]
+#[case("/tasks?limit=0", 422, "limit: must be a number from 1 to 1000")]
+#[case("/tasks?limit=-1", 422, "limit: must be")]
+#[case("/tasks?size=1", 400, "size")]
+#[case("/tasks/7", 422, "id: must be a UUID")]
+#[case("/tasks/00000000-0000-0000-0000-000000000000", 404, "no task")]
+#[case("/nothing", 404, "nothing here")]
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_paths_and_queries(#[case] path: &str, #[case] status: u16, #[case] says: &str) {
+    let tasks = Tasks::in_process().await;
+    let (found, problem) = answer(tasks.get(path).await).await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(found == status && detail.contains(says), "{found} {detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_in_the_process_says_what_it_is() {
+    let tasks = Tasks::with(&[], apart()).await;
+    let health = answer(tasks.get("/health").await).await;
+    assert_eq!(
+        health,
+        (200, json!({"status": "ok", "store": "in-process"}))
+    );
+    spoor_testing::infrastructure::metrics(tasks.ops).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_counted() {
+    let tasks = Tasks::with(&[], apart()).await;
+    let late = tasks
+        .create("late", "urgent", Some("2020-01-01T00:00:00Z"))
+        .await;
+    tasks
+        .create("early", "low", Some("2199-01-01T00:00:00Z"))
+        .await;
+    let done = answer(tasks.post(&format!("{late}/complete"), &Value::Null).await).await;
+    assert_eq!(done.0, 200);
+    tasks
+        .create("late too", "low", Some("2020-01-01T00:00:00Z"))
+        .await;
+    let expected = [
+        r#"spoor_tasks_created_total{priority="urgent"} 1"#,
+        r#"spoor_tasks_created_total{priority="low"} 2"#,
+        r#"spoor_tasks_completed_total{priority="urgent",in_time="no"} 1"#,
+        "spoor_tasks_open_duration_seconds_count 1",
+        r#"spoor_tasks{state="open"} 2"#,
+        r#"spoor_tasks{state="completed"} 1"#,
+        "spoor_tasks_overdue 1",
+        r#"spoor_tasks_store_up{store="in-process"} 1"#,
+    ];
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let measured = tasks.measured("spoor_tasks").await;
+        let missing = expected
+            .iter()
+            .find(|line| !measured.iter().any(|it| it == *line));
+        let Some(missing) = missing else { break };
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "no {missing} in {measured:#?}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,182 @@
+//! Redis goes away, does not answer, lets nobody in: what is said meanwhile, and the way back.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use spoor_testing::RedisServer;
+use tokio::time::Instant;
+
+use crate::running::{CAUGHT, Tasks, answer, apart};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn status(tasks: &Tasks) -> u16 {
+    tasks.get("/tasks").await.status().as_u16()
+}
+
+async fn until(tasks: &Tasks, wanted: u16) {
+    let deadline = Instant::now() + PATIENCE;
+    while status(tasks).await != wanted {
+        assert!(Instant::now() < deadline, "no {wanted}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_killed_under_load_and_comes_back() {
+    let test = "redis_is_killed_under_load_and_comes_back";
+    let Some(mut redis) = RedisServer::start(test).await else {
+        return;
+    };
+    let flag = format!("--redis-url={}", redis.url());
+    let tasks = Arc::new(Tasks::with(&[&flag, "--redis-deadline=500ms"], apart()).await);
+    let kept = tasks.create("kept", "urgent", None).await;
+    let (stop, odd) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let load: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(load(tasks.clone(), stop.clone(), odd.clone())))
+        .collect();
+    until(&tasks, 200).await;
+    redis.kill();
+    until(&tasks, 503).await;
+    let (_, problem) = answer(tasks.get("/tasks").await).await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains(&redis.address()) && !detail.contains("only-for-tests"),
+        "{detail}"
+    );
+    let (_, health) = answer(tasks.get("/health").await).await;
+    assert_eq!(health["status"], "degraded");
+    let ready = reqwest::get(format!("http://{}/readyz", tasks.ops))
+        .await
+        .unwrap();
+    assert_eq!(
+        ready.status(),
+        200,
+        "it answers, if only that Redis is away"
+    );
+    down(&tasks, "0").await;
+
+    redis.again().await;
+    until(&tasks, 200).await;
+    down(&tasks, "1").await;
+    assert_eq!(answer(tasks.get(&kept).await).await.0, 200, "Redis kept it");
+    stop.store(true, SeqCst);
+    for task in load {
+        task.await.unwrap();
+    }
+    assert_eq!(
+        odd.load(SeqCst),
+        0,
+        "answers other than 200, 201, 204, 409 and 503"
+    );
+}
+
+/// Creates and deletes; counts what is neither done nor refused as it should be.
+async fn load(tasks: Arc<Tasks>, stop: Arc<AtomicBool>, odd: Arc<AtomicUsize>) {
+    while !stop.load(SeqCst) {
+        let created = tasks.post("/tasks", &json!({"title": "load"})).await;
+        let place = created.headers().get("location").cloned();
+        let status = created.status().as_u16();
+        let deleted = match place {
+            Some(place) => tasks.delete(place.to_str().unwrap()).await,
+            None => 503,
+        };
+        let usual = matches!(status, 201 | 409 | 503) && matches!(deleted, 204 | 503);
+        odd.fetch_add(usize::from(!usual), SeqCst);
+    }
+}
+
+async fn down(tasks: &Tasks, up: &str) {
+    let line = format!("spoor_tasks_store_up{{store=\"redis\"}} {up}");
+    let deadline = Instant::now() + PATIENCE;
+    while tasks.measured("spoor_tasks_store_up").await != [line.clone()] {
+        assert!(Instant::now() < deadline, "no {line}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_that_comes_later_is_found() {
+    let Some(mut redis) = RedisServer::start("redis_that_comes_later_is_found").await else {
+        return;
+    };
+    redis.kill();
+    let flag = format!("--redis-url={}", redis.url());
+    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    assert_eq!(status(&tasks).await, 503);
+    redis.again().await;
+    until(&tasks, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_put_right_lets_it_in_again() {
+    let test = "a_password_that_is_put_right_lets_it_in_again";
+    let Some(redis) = RedisServer::start(test).await else {
+        return;
+    };
+    let wrong = redis.url().replace("only-for-tests", "top-secret");
+    let tasks = Tasks::with(&[&format!("--redis-url={wrong}")], &CAUGHT.telemetry).await;
+    let (status, problem) = answer(tasks.get("/tasks").await).await;
+    assert_eq!(status, 503);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("authentication failed") && !detail.contains("secret"),
+        "{detail}"
+    );
+    redis.cli(&["config", "set", "requirepass", "top-secret"]);
+    until(&tasks, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_that_does_not_answer_costs_no_more_than_the_deadline() {
+    let test = "redis_that_does_not_answer_costs_no_more_than_the_deadline";
+    let Some(redis) = RedisServer::start(test).await else {
+        return;
+    };
+    let flag = format!("--redis-url={}", redis.url());
+    let tasks = Tasks::with(&[&flag, "--redis-deadline=200ms"], &CAUGHT.telemetry).await;
+    until(&tasks, 200).await;
+    redis.cli(&["client", "pause", "1500"]);
+    let asked = Instant::now();
+    let (status, problem) = answer(tasks.get("/tasks").await).await;
+    assert_eq!(status, 503);
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("did not answer in time"),
+        "{problem}"
+    );
+    assert!(
+        asked.elapsed() < Duration::from_millis(1400),
+        "{:?}",
+        asked.elapsed()
+    );
+    until(&tasks, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_without_memory_says_so() {
+    let Some(redis) = RedisServer::start("redis_without_memory_says_so").await else {
+        return;
+    };
+    let flag = format!("--redis-url={}", redis.url());
+    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    until(&tasks, 200).await;
+    redis.cli(&["config", "set", "maxmemory", "1"]);
+    let (status, problem) = answer(tasks.post("/tasks", &json!({"title": "x"})).await).await;
+    assert_eq!(status, 503, "{problem}");
+    redis.cli(&["config", "set", "maxmemory", "0"]);
+    let (status, _): (u16, Value) =
+        answer(tasks.post("/tasks", &json!({"title": "x"})).await).await;
+    assert_eq!(status, 201);
+}

@@ -1,0 +1,108 @@
+//! Starts the service.
+
+use std::{ops::Deref, sync::LazyLock};
+
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+use spoor_tasks::tasks::{Args, RunError};
+use spoor_telemetry::Telemetry;
+use spoor_testing::{Running, Spans, args};
+
+pub use spoor_testing::json as answer;
+
+/// The spans that all tests' services export, and their telemetry: a process has one subscriber.
+pub struct Caught {
+    pub telemetry: Telemetry,
+    pub spans: Spans,
+}
+
+pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
+    let spans = Spans::default();
+    let telemetry = spans.of("tasks");
+    tracing::subscriber::set_global_default(telemetry.subscriber().unwrap()).unwrap();
+    Caught { telemetry, spans }
+});
+
+/// tasks on free ports, and a client.
+pub struct Tasks {
+    running: Running<RunError>,
+    pub client: Client,
+}
+
+impl Deref for Tasks {
+    type Target = Running<RunError>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.running
+    }
+}
+
+impl Tasks {
+    /// Without a Redis.
+    pub async fn in_process() -> Self {
+        Self::with(&[], &CAUGHT.telemetry).await
+    }
+
+    pub async fn with(flags: &[&str], telemetry: &'static Telemetry) -> Self {
+        let args: Args = args(flags);
+        Self {
+            running: Running::start(args, telemetry).await,
+            client: Client::new(),
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.client.get(self.url(path)).send().await.unwrap()
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Response {
+        let request = self.client.post(self.url(path));
+        let request = request.header("content-type", "application/json");
+        request.body(body.to_string()).send().await.unwrap()
+    }
+
+    pub async fn delete(&self, path: &str) -> u16 {
+        let response = self.client.delete(self.url(path)).send().await.unwrap();
+        response.status().as_u16()
+    }
+
+    /// Where it is.
+    pub async fn create(&self, title: &str, priority: &str, due: Option<&str>) -> String {
+        let mut body = json!({"title": title, "priority": priority});
+        if let Some(due) = due {
+            body["due"] = due.into();
+        }
+        let response = self.post("/tasks", &body).await;
+        let place = response.headers()["location"].to_str().unwrap().to_owned();
+        let (status, task) = answer(response).await;
+        assert_eq!((status, &task["title"]), (201, &title.into()));
+        place
+    }
+
+    /// The titles in a list.
+    pub async fn titles(&self, query: &str) -> Vec<String> {
+        let (status, list) = answer(self.get(&format!("/tasks{query}")).await).await;
+        assert_eq!(status, 200, "{list}");
+        let tasks = list["tasks"].as_array().unwrap();
+        let title = |task: &Value| task["title"].as_str().unwrap().to_owned();
+        tasks.iter().map(title).collect()
+    }
+
+    /// What the operators' port says of a metric, all of its lines.
+    pub async fn measured(&self, metric: &str) -> Vec<String> {
+        let url = format!("http://{}/metrics", self.ops);
+        let text = self.client.get(url).send().await.unwrap().text().await;
+        let text = text.unwrap();
+        let lines = text.lines().filter(|line| line.starts_with(metric));
+        lines.map(str::to_owned).collect()
+    }
+}
+
+/// A telemetry with metrics of its own.
+pub fn apart() -> &'static Telemetry {
+    Box::leak(Box::new(Spans::default().of("tasks")))
+}

@@ -1,0 +1,120 @@
+//! What a trace says of tasks.
+
+use opentelemetry::{
+    Value,
+    trace::{SpanId, SpanKind, Status},
+};
+use opentelemetry_sdk::trace::SpanData;
+use reqwest::Response;
+use serde_json::json;
+use spoor_testing::{RedisServer, nowhere, one};
+
+use crate::running::{CAUGHT, Tasks};
+
+fn attribute<'a>(span: &'a SpanData, key: &str) -> Option<&'a Value> {
+    let pair = span.attributes.iter().find(|it| it.key.as_str() == key);
+    pair.map(|pair| &pair.value)
+}
+
+fn text(span: &SpanData, key: &str) -> String {
+    let value = attribute(span, key);
+    value
+        .unwrap_or_else(|| panic!("no {key}: {span:#?}"))
+        .to_string()
+}
+
+fn events(span: &SpanData) -> Vec<&str> {
+    span.events
+        .iter()
+        .map(|event| event.name.as_ref())
+        .collect()
+}
+
+async fn spans(response: &Response, count: usize) -> Vec<SpanData> {
+    let trace = response.headers()["x-trace-id"].to_str().unwrap();
+    CAUGHT.spans.trace(trace, count).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_one_trace_down_to_redis() {
+    let Some(redis) = RedisServer::start("a_request_is_one_trace_down_to_redis").await else {
+        return;
+    };
+    let flag = format!("--redis-url={}", redis.url());
+    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    let body = json!({"title": "a secret", "priority": "high", "due": "2030-01-31T12:00:00Z"});
+    let response = tasks.post("/tasks", &body).await;
+    assert_eq!(response.status(), 201);
+
+    let spans = spans(&response, 3).await;
+    let edge = one(&spans, "POST /tasks", &SpanKind::Server);
+    let create = one(&spans, "create task", &SpanKind::Internal);
+    let call = one(&spans, "EVALSHA create", &SpanKind::Client);
+    assert_eq!(edge.parent_span_id, SpanId::INVALID);
+    assert_eq!(create.parent_span_id, edge.span_context.span_id());
+    assert_eq!(call.parent_span_id, create.span_context.span_id());
+
+    assert_eq!(text(create, "spoor.tasks.store"), "redis");
+    assert_eq!(text(create, "task.priority"), "high");
+    assert_eq!(text(create, "task.due"), "2030-01-31T12:00:00Z");
+    assert_eq!(attribute(create, "task.overdue"), Some(&Value::Bool(false)));
+    assert_eq!(events(create), ["task.created"]);
+    assert_eq!(text(call, "db.system.name"), "redis");
+    assert_eq!(text(call, "db.namespace"), "0");
+    assert_eq!(text(call, "db.operation.name"), "EVALSHA");
+    assert_eq!(text(call, "db.stored_procedure.name"), "create");
+    assert_eq!(text(call, "server.address"), "127.0.0.1");
+    assert!(attribute(call, "server.port").is_some());
+    assert!(!format!("{spans:?}").contains("a secret"), "{spans:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completing_a_late_task_says_by_how_much() {
+    let tasks = Tasks::in_process().await;
+    let place = tasks
+        .create("late", "low", Some("2020-01-01T00:00:00Z"))
+        .await;
+    let complete = format!("{place}/complete");
+    let response = tasks.post(&complete, &json!(null)).await;
+    let found = spans(&response, 3).await;
+    let completing = one(&found, "complete task", &SpanKind::Internal);
+    assert_eq!(text(completing, "spoor.tasks.store"), "in-process");
+    let [event] = completing.events.as_slice() else {
+        panic!("{completing:#?}")
+    };
+    assert_eq!(event.name, "task.completed");
+    assert!(
+        event
+            .attributes
+            .iter()
+            .any(|it| it.key.as_str() == "task.late_by"),
+        "{event:#?}"
+    );
+    let again = tasks.post(&complete, &json!(null)).await;
+    let found = spans(&again, 3).await;
+    let again = one(&found, "complete task", &SpanKind::Internal);
+    assert_eq!(events(again), ["task.already_completed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_say_why_when_redis_is_away() {
+    let address = nowhere().await;
+    let flag = format!("--redis-url=redis://:top-secret@{address}/0");
+    let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
+    let response = tasks.get("/tasks").await;
+    assert_eq!(response.status(), 503);
+    let spans = spans(&response, 3).await;
+    let edge = one(&spans, "GET /tasks", &SpanKind::Server);
+    let list = one(&spans, "list tasks", &SpanKind::Internal);
+    let call = one(&spans, "EVALSHA list", &SpanKind::Client);
+    assert_eq!(text(call, "error.type"), "connection_refused");
+    for span in [edge, list, call] {
+        assert!(matches!(span.status, Status::Error { .. }), "{span:#?}");
+    }
+    assert_eq!(events(call), ["exception"]);
+    let all = format!("{spans:?}");
+    assert!(
+        all.contains("can't be reached") && !all.contains("top-secret"),
+        "{all}"
+    );
+}
