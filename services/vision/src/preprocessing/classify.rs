@@ -15,9 +15,9 @@ use super::{
     answer::Answer,
     ensemble::Ensemble,
     failure::Failure,
-    picture::{Encoded, Facts, InvalidPicture},
+    picture::{self, Facts, Head, InvalidPicture},
     tensor,
-    upload::{Memory, Part, Upload, UploadError},
+    upload::{Memory, Upload, UploadError},
     wanted::{Known, Wanted},
 };
 use crate::workers::{Place, Workers};
@@ -49,58 +49,52 @@ impl Classifier {
         let upload = timeout(self.deadline, self.uploads.read(body));
         let Upload { bytes, memory } = upload.await.map_err(|_elapsed| UploadError::Slow)??;
         let place = self.workers.place()?;
-        let encoded = self.look(&bytes, &place).await?;
-        let facts = encoded.facts;
+        let head = self.look(&bytes, &place).await?;
         let wanted = self.known.wanted(&self.ensemble).await?;
-        let mut voted = self.vote(encoded, &wanted, &place).await;
+        let mut voted = self.vote(&bytes, head, &wanted, &place).await;
         if is_outdated(&voted) {
             self.known.forget(&wanted).await;
             let wanted = self.known.wanted(&self.ensemble).await?;
-            let encoded = self.look(&bytes, &place).await?;
-            voted = self.vote(encoded, &wanted, &place).await;
+            voted = self.vote(&bytes, head, &wanted, &place).await;
         }
         drop(memory);
-        Ok(Answer::new(voted?, facts))
+        Ok(Answer::new(voted?, head.facts))
     }
 
-    /// Reads the picture's head.
-    async fn look(&self, bytes: &Bytes, place: &Place) -> Result<Encoded, Failure> {
+    async fn look(&self, bytes: &Bytes, place: &Place) -> Result<Head, Failure> {
         let bytes = bytes.clone();
-        let open = || Encoded::open(bytes);
-        Ok(self.workers.run(place.clone(), open).await??)
+        let look = move || picture::look(&bytes);
+        Ok(self.workers.run(place.clone(), look).await??)
     }
 
     async fn vote(
         &self,
-        encoded: Encoded,
+        bytes: &Bytes,
+        head: Head,
         wanted: &Arc<Vec<Wanted>>,
         place: &Place,
     ) -> Result<VoteReply, Failure> {
-        let prepared = self.prepare(encoded, Arc::clone(wanted), place);
-        let tensors = prepared.instrument(info_span!("preprocess")).await?;
+        let (bytes, wanted) = (bytes.clone(), Arc::clone(wanted));
+        let prepare = async {
+            let memory = self.pictures.take(head.memory).await;
+            let prepare = move || {
+                let _held = memory;
+                prepared(&bytes, head.facts, &wanted)
+            };
+            Ok::<_, Failure>(self.workers.run(place.clone(), prepare).await??)
+        };
+        let tensors = prepare.instrument(info_span!("preprocess")).await?;
         self.ensemble.vote(VoteRequest { tensors }).await
-    }
-
-    async fn prepare(
-        &self,
-        encoded: Encoded,
-        wanted: Arc<Vec<Wanted>>,
-        place: &Place,
-    ) -> Result<Vec<TensorFor>, Failure> {
-        let memory = self.pictures.take(encoded.memory()).await;
-        let prepare = move || prepared(encoded, &wanted, memory);
-        Ok(self.workers.run(place.clone(), prepare).await??)
     }
 }
 
 /// A tensor for each distinct input.
 fn prepared(
-    encoded: Encoded,
+    bytes: &Bytes,
+    facts: Facts,
     wanted: &[Wanted],
-    memory: Option<Part>,
 ) -> Result<Vec<TensorFor>, InvalidPicture> {
-    let facts = encoded.facts;
-    let picture = decode_span(facts).in_scope(|| encoded.decode())?;
+    let picture = decode_span(facts).in_scope(|| picture::decode(bytes))?;
     let tensor = |Wanted { input, models }: &Wanted| TensorFor {
         models: models.clone(),
         tensor: Some(Tensor {
@@ -108,9 +102,7 @@ fn prepared(
             values: tensor::bytes(&tensor::numbers(&picture, input)),
         }),
     };
-    let tensors = wanted.iter().map(tensor).collect();
-    drop((picture, memory));
-    Ok(tensors)
+    Ok(wanted.iter().map(tensor).collect())
 }
 
 fn decode_span(facts: Facts) -> tracing::Span {

@@ -16,12 +16,12 @@ const TIMES_IN_MEMORY: u64 = 4;
 /// The most memory that a picture will take.
 pub(super) const MOST_MEMORY: u64 = MOST_BYTES * TIMES_IN_MEMORY;
 
-/// A picture whose head was read, and no more.
-pub(super) struct Encoded {
-    decoder: Box<dyn ImageDecoder + Send>,
-    orientation: Orientation,
-    /// What it says of itself.
+/// What a picture's head says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
     pub(super) facts: Facts,
+    /// The most memory that decoding it and what follows will take, in bytes.
+    pub(super) memory: u64,
 }
 
 /// What a picture says of itself.
@@ -57,49 +57,42 @@ pub(super) enum InvalidPicture {
     },
 }
 
-impl Encoded {
-    /// Reads its head.
-    pub(super) fn open(bytes: Bytes) -> Result<Self, InvalidPicture> {
-        let length = bytes.len();
-        let (format, opened) = decoder(bytes)?;
-        let mut decoder = opened.map_err(|error| InvalidPicture::of(format, error))?;
-        let (width, height) = decoder.dimensions();
-        let decoded = decoder.total_bytes();
-        if decoded > MOST_BYTES {
-            return Err(InvalidPicture::TooLarge {
-                width,
-                height,
-                bytes: decoded,
-            });
-        }
-        let facts = Facts {
-            format,
+/// Reads a picture's head, and keeps nothing else of it.
+pub(super) fn look(bytes: &Bytes) -> Result<Head, InvalidPicture> {
+    open(bytes).map(|(head, _)| head)
+}
+
+/// A picture's pixels, the right way up.
+pub(super) fn decode(bytes: &Bytes) -> Result<DynamicImage, InvalidPicture> {
+    let (head, mut decoder) = open(bytes)?;
+    // Without it a picture lies on its side, nothing worse.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let decoded = DynamicImage::from_decoder(decoder);
+    let mut picture = decoded.map_err(|error| InvalidPicture::of(head.facts.format, error))?;
+    picture.apply_orientation(orientation);
+    Ok(picture)
+}
+
+fn open(bytes: &Bytes) -> Result<(Head, Decoder), InvalidPicture> {
+    let (format, opened) = decoder(bytes.clone())?;
+    let decoder = opened.map_err(|error| InvalidPicture::of(format, error))?;
+    let (width, height) = decoder.dimensions();
+    let decoded = decoder.total_bytes();
+    if decoded > MOST_BYTES {
+        return Err(InvalidPicture::TooLarge {
             width,
             height,
-            bytes: length,
-        };
-        // Without it a picture lies on its side, nothing worse.
-        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-        Ok(Self {
-            decoder,
-            orientation,
-            facts,
-        })
+            bytes: decoded,
+        });
     }
-
-    /// The most memory that it will take, in bytes.
-    pub(super) fn memory(&self) -> u64 {
-        self.decoder.total_bytes() * TIMES_IN_MEMORY
-    }
-
-    /// Its pixels, the right way up.
-    pub(super) fn decode(self) -> Result<DynamicImage, InvalidPicture> {
-        let format = self.facts.format;
-        let decoded = DynamicImage::from_decoder(self.decoder);
-        let mut picture = decoded.map_err(|error| InvalidPicture::of(format, error))?;
-        picture.apply_orientation(self.orientation);
-        Ok(picture)
-    }
+    let facts = Facts {
+        format,
+        width,
+        height,
+        bytes: bytes.len(),
+    };
+    let memory = decoded * TIMES_IN_MEMORY;
+    Ok((Head { facts, memory }, decoder))
 }
 
 impl InvalidPicture {
@@ -111,10 +104,10 @@ impl InvalidPicture {
     }
 }
 
-type Opened = ImageResult<Box<dyn ImageDecoder + Send>>;
+type Decoder = Box<dyn ImageDecoder>;
 
 /// What the bytes are is seen on the bytes: what a sender calls them proves nothing.
-fn decoder(bytes: Bytes) -> Result<(&'static str, Opened), InvalidPicture> {
+fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), InvalidPicture> {
     if bytes.is_empty() {
         return Err(InvalidPicture::Empty);
     }
@@ -133,8 +126,9 @@ fn decoder(bytes: Bytes) -> Result<(&'static str, Opened), InvalidPicture> {
     }
 }
 
+/// For what is beside the pixels: lines, colour profiles, texts.
 fn limits() -> Limits {
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MOST_BYTES * 2);
+    limits.max_alloc = Some(MOST_BYTES);
     limits
 }

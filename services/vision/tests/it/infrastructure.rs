@@ -1,11 +1,19 @@
-use spoor_testing::infrastructure::{assert_healthy, assert_listed, metrics};
+use spoor_telemetry::Telemetry;
+use spoor_testing::{
+    Running, args,
+    infrastructure::{assert_healthy, assert_listed, metrics},
+    nowhere,
+};
+use spoor_vision::{ensemble, model, preprocessing};
 
-use crate::running::{Vision, png};
+use crate::{
+    running::{Vision, png, post},
+    spans::CAUGHT,
+};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_are_healthy_say_what_they_offer_and_have_an_operators_port() {
+async fn all_are_healthy_and_say_what_they_offer() {
     let vision = Vision::start().await;
-    vision.classify(png(0)).await;
     for (address, service) in [
         (vision.ensemble.address, "spoor.vision.v1.Ensemble"),
         (vision.efficientnetb0.address, "spoor.vision.v1.Model"),
@@ -14,17 +22,31 @@ async fn all_are_healthy_say_what_they_offer_and_have_an_operators_port() {
         assert_healthy(address, service).await;
         assert_listed(address, service).await;
     }
+}
+
+/// Ready as long as its own services are: the other tests share theirs.
+fn own(service: &str) -> &'static Telemetry {
+    Box::leak(Box::new(CAUGHT.spans.of(service)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_has_an_operators_port() {
+    let model: model::Args = args(&["--model=mobilenetv2"]);
+    let model = Running::start(model, own("mobilenetv2")).await;
+    let urls = [
+        format!("--efficientnetb0=http://{}", nowhere().await),
+        format!("--mobilenetv2=http://{}", model.address),
+    ];
+    let ensemble: ensemble::Args = args(&urls.each_ref().map(String::as_str));
+    let ensemble = Running::start(ensemble, own("ensemble")).await;
+    let url = format!("--ensemble=http://{}", ensemble.address);
+    let edge: preprocessing::Args = args(&[&url]);
+    let edge = Running::start(edge, own("preprocessing")).await;
+    assert_eq!(post(edge.address, png(0)).await.status(), 200);
     for (ops, metric) in [
-        (
-            vision.preprocessing.ops,
-            "http_server_request_duration_seconds",
-        ),
-        (vision.ensemble.ops, "rpc_client_call_duration_seconds"),
-        (
-            vision.efficientnetb0.ops,
-            "rpc_server_call_duration_seconds",
-        ),
-        (vision.mobilenetv2.ops, "rpc_server_call_duration_seconds"),
+        (edge.ops, "http_server_request_duration_seconds"),
+        (ensemble.ops, "rpc_client_call_duration_seconds"),
+        (model.ops, "rpc_server_call_duration_seconds"),
     ] {
         let metrics = metrics(ops).await;
         assert!(metrics.contains(metric), "{metrics}");

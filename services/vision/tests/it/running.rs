@@ -60,9 +60,21 @@ impl Vision {
         Self::of(efficientnetb0(&[]).await, mobilenetv2(&[]).await).await
     }
 
+    /// With deadlines that work for many tests at once doesn't reach.
+    pub async fn patient() -> Self {
+        let models = (efficientnetb0(&[]).await, mobilenetv2(&[]).await);
+        Self::set(models, &["--model-deadline=60s"], &["--deadline=60s"]).await
+    }
+
     pub async fn of(efficientnetb0: Model, mobilenetv2: Model) -> Self {
-        let ensemble = ensemble(efficientnetb0.address, mobilenetv2.address, &[]).await;
-        let preprocessing = preprocessing(ensemble.address, &[]).await;
+        Self::set((efficientnetb0, mobilenetv2), &[], &[]).await
+    }
+
+    async fn set(models: (Model, Model), of_ensemble: &[&str], of_edge: &[&str]) -> Self {
+        let (efficientnetb0, mobilenetv2) = models;
+        let addresses = (efficientnetb0.address, mobilenetv2.address);
+        let ensemble = ensemble(addresses.0, addresses.1, of_ensemble).await;
+        let preprocessing = preprocessing(ensemble.address, of_edge).await;
         Self {
             efficientnetb0,
             mobilenetv2,
