@@ -4,7 +4,6 @@
 mod api;
 mod arrivals;
 mod docs;
-mod guard;
 mod jaeger;
 mod offers;
 mod page;
@@ -14,18 +13,16 @@ mod wishes;
 
 use std::time::Duration;
 
-use axum::{Router, error_handling::HandleErrorLayer, extract::DefaultBodyLimit, middleware};
-use http::StatusCode;
+use axum::Router;
 use spoor_proto::spoor::wishlist::v1::wishlist_client::WishlistClient;
 use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
     grpc::{Channel, PeerUrl},
-    http::{Peer, Problem},
+    http::{Bounds, Peer, bounded, guarded},
     serve::{GRACE, Listen, Ports, Program, ServeError},
 };
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
 
 use arrivals::Arrivals;
 use jaeger::Jaeger;
@@ -41,6 +38,11 @@ type Client = WishlistClient<Channel>;
 
 /// The longest body: a wish's name in its widest writing, and room to spare.
 const MOST_BYTES: usize = 8 * 1024;
+
+/// Everything from this host, nothing from elsewhere.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
+    connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
+    frame-ancestors 'none'; base-uri 'none'";
 
 /// Requests in flight; more are refused at once.
 const MOST_AT_ONCE: usize = 1024;
@@ -169,25 +171,16 @@ impl Gateway {
     }
 
     fn router(self, deadline: Duration, jaeger: Peer) -> Router {
-        let limits = ServiceBuilder::new()
-            .layer(HandleErrorLayer::new(async |_overload| {
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once")
-            }))
-            .load_shed()
-            .concurrency_limit(MOST_AT_ONCE);
-        Router::new()
+        let routes = Router::new()
             .merge(page::router())
             .merge(api::router())
             .merge(docs::router(jaeger))
-            .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
-            .method_not_allowed_fallback(async || {
-                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this takes other methods")
-            })
-            .layer(DefaultBodyLimit::max(MOST_BYTES))
-            .layer(middleware::from_fn_with_state(deadline, guard::deadline))
-            .layer(middleware::from_fn(guard::same_origin))
-            .layer(limits)
-            .layer(middleware::map_response(guard::security_headers))
-            .with_state(self)
+            .with_state(self);
+        let bounds = Bounds {
+            at_once: MOST_AT_ONCE,
+            body_bytes: MOST_BYTES,
+            deadline,
+        };
+        guarded(bounded(routes, bounds), CONTENT_SECURITY_POLICY)
     }
 }

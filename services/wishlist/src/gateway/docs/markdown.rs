@@ -177,7 +177,7 @@ mod tests {
         }
     }
 
-    const OURS: [&str; 25] = [
+    const OURS: [&str; 26] = [
         "p",
         "h1",
         "h2",

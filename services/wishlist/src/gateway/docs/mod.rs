@@ -1,5 +1,6 @@
 //! `/docs`: how Spoor is built, with the mesh's picture as its traces show it.
 
+mod layout;
 mod markdown;
 mod mesh;
 mod picture;
