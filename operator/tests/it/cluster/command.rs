@@ -85,7 +85,8 @@ pub fn in_repository(path: &str) -> String {
     root.join(path).to_str().unwrap().to_owned()
 }
 
-fn program(variable: &str, name: &str) -> PathBuf {
+/// The program that a variable names, else the one on the `PATH`.
+pub fn program(variable: &str, name: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(|| PathBuf::from(name), PathBuf::from)
 }
 

@@ -107,9 +107,8 @@ async fn spans_outlive_a_killed_jaeger() {
     };
     let sender = load::requests(&lab, 50, Duration::from_secs(50)).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let jaeger_pods = format!("app.kubernetes.io/name=jaeger,app.kubernetes.io/instance={STACK}");
     let killed = SystemTime::now();
-    assert_eq!(pods::kill(&lab, &jaeger_pods).await, 1);
+    assert_eq!(pods::kill(&lab, &jaeger_pods()).await, 1);
     let sent = sender.answered().await;
     lab.settled().await;
     // Memory storage loses what it held. What was on its way, or came later, waits in queues.
@@ -178,6 +177,17 @@ async fn children_deleted_by_hand_come_back() {
 
 fn head(rate: &str) -> serde_json::Value {
     json!({"targets": [{"service": "service-a"}], "head": {"probability": rate}})
+}
+
+/// Its memory goes with its pod, and with it every trace.
+pub async fn jaeger_is_empty(lab: &Lab) {
+    pods::kill(lab, &jaeger_pods()).await;
+    lab.settled().await;
+}
+
+/// What selects Jaeger's pods.
+fn jaeger_pods() -> String {
+    format!("app.kubernetes.io/name=jaeger,app.kubernetes.io/instance={STACK}")
 }
 
 /// What selects a role's pods.

@@ -119,9 +119,15 @@ pub async fn complete(lab: &Lab, service: &str, since: SystemTime, spans: usize)
     }
 }
 
-async fn ask(lab: &Lab, service: &str, from: SystemTime, to: SystemTime) -> Answer {
+/// The path under which Jaeger answers, without a slash at its end.
+pub async fn base_path(lab: &Lab) -> String {
     let stack = stack::read(lab).await;
-    let base = stack["spec"]["jaeger"]["basePath"].as_str().unwrap_or("");
+    let path = stack["spec"]["jaeger"]["basePath"].as_str();
+    path.unwrap_or_default().to_owned()
+}
+
+async fn ask(lab: &Lab, service: &str, from: SystemTime, to: SystemTime) -> Answer {
+    let base = base_path(lab).await;
     let (from, to) = (micros(from), micros(to));
     // Raw: otherwise Jaeger hides what it has twice.
     let path = format!(

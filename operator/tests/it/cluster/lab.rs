@@ -139,7 +139,8 @@ impl Lab {
         pods::all_ready(self).await;
     }
 
-    async fn clean(&self) {
+    /// Without policies, and with the stack as it was installed.
+    pub async fn clean(&self) {
         kubectl(&[
             "delete",
             "samplingpolicies",
@@ -177,6 +178,9 @@ pub fn image_tag() -> String {
 pub fn for_tests() -> Vec<String> {
     vec![
         format!("applications.ab.serviceA.replicas={SERVICE_A_PODS}"),
+        "prometheus.enabled=true".to_owned(),
+        // Whether it is asked must not depend on its chance failures.
+        "applications.wishlist.marketplaces.bazaar.errorRate=0%".to_owned(),
         format!("stack.spec.jaeger.storage.memory.maxTraces={MAX_TRACES}"),
         format!("stack.spec.jaeger.resources.limits.memory={JAEGER_MEMORY}"),
     ]

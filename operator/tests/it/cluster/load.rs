@@ -63,6 +63,14 @@ pub async fn requests(lab: &Lab, rate: u32, lasts: Duration) -> Sender<'_> {
     start(lab, "load", &[&load[..], &path, &pace].concat()).await
 }
 
+/// So many pictures to preprocessing, one after the other.
+pub async fn images(lab: &Lab, pictures: u32) -> Sender<'_> {
+    let pictures = pictures.to_string();
+    let load = ["load", "images", "--url", "http://preprocessing:8084"];
+    let pace = ["--requests", &pictures, "--connections", "1"];
+    start(lab, "images", &[&load[..], &pace].concat()).await
+}
+
 /// Traces that start at each of these services in turn, one in twenty with an error.
 pub async fn traces<'lab>(
     lab: &'lab Lab,

@@ -8,6 +8,7 @@
 //! `SPOOR_KEEP_CLUSTER=1`.
 
 mod command;
+mod edge;
 mod jaeger;
 mod lab;
 mod load;
@@ -15,10 +16,13 @@ mod objects;
 mod pods;
 mod policies;
 mod stack;
+mod tree;
 
+mod applications;
 mod faults;
 mod head;
 mod installation;
+mod lessons;
 mod replicas;
 mod route;
 mod samples;

@@ -29,6 +29,7 @@ pub async fn reset() {
     let spec = json!({
         "route": "Collector",
         "jaeger": {
+            "basePath": "/jaeger",
             "storage": {"memory": {"maxTraces": lab::MAX_TRACES}},
             "resources": {"limits": {"memory": lab::JAEGER_MEMORY}},
         },

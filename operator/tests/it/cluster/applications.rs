@@ -1,0 +1,278 @@
+//! Every application on the cluster: what it answers, and its trace in the real Jaeger.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{
+    command::kubectl,
+    edge, jaeger,
+    lab::{Lab, NAMESPACE, PATIENCE, for_tests, release},
+    load, tree,
+};
+use crate::apiserver::eventually;
+
+const MARKETPLACES: [&str; 3] = [
+    "marketplace-attic",
+    "marketplace-bazaar",
+    "marketplace-corner",
+];
+/// For Prometheus to have seen what has just been counted: some scrapes.
+const SCRAPED_WITHIN: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_application_has_a_whole_trace_through_the_collector() {
+    let Some(lab) = Lab::installed("applications").await else {
+        return;
+    };
+    have_whole_traces(&lab).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_shows_jaeger_and_what_runs() {
+    let Some(lab) = Lab::installed("gateway").await else {
+        return;
+    };
+    service_a_calls_service_b(&lab).await;
+    let services = edge::get(&lab, "gateway:8081", "/jaeger/api/services").await;
+    assert_eq!(services.status, StatusCode::OK, "{services:?}");
+    let services = services.json()["data"].to_string();
+    assert!(services.contains("service-a"), "{services}");
+    let docs = edge::get(&lab, "gateway:8081", "/docs").await;
+    assert_eq!(docs.status, StatusCode::OK, "{docs:?}");
+    assert!(docs.text.contains("<svg"), "no picture: {}", docs.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_scrapes_and_its_exemplars_lead_to_traces() {
+    let Some(lab) = Lab::installed("prometheus").await else {
+        return;
+    };
+    let since = SystemTime::now();
+    for _ in 0..20 {
+        let answer = edge::get(&lab, "tasks:8083", "/tasks").await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    }
+    everything_is_scraped(&lab).await;
+    let series = "http_server_request_duration_seconds_bucket{job=\"tasks\",http_route=\"/tasks\"}";
+    let ids = eventually("exemplars", SCRAPED_WITHIN, || async {
+        let ids = exemplars(&lab, series, since).await;
+        if ids.is_empty() {
+            Err("none".to_owned())
+        } else {
+            Ok(ids)
+        }
+    })
+    .await;
+    for id in &ids {
+        let tree = tree::of(&lab, id, &["tasks"]).await;
+        tree.starts_at("tasks", "GET /tasks");
+    }
+    lab.say(format_args!(
+        "{} exemplars, each a trace in Jaeger",
+        ids.len()
+    ));
+
+    let calls = "sum by (service_name) (traces_span_metrics_calls_total)";
+    eventually("metrics made from spans", SCRAPED_WITHIN, || async {
+        let services = query(&lab, calls).await.to_string();
+        if services.contains("\"tasks\"") {
+            Ok(())
+        } else {
+            Err(services)
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scenario_runs_as_a_job_of_the_release() {
+    let Some(lab) = Lab::installed("load job").await else {
+        return;
+    };
+    let mut values = for_tests();
+    values.push("load.scenario=mesh".to_owned());
+    values.push("load.arguments={--rate,20,--duration,10s}".to_owned());
+    release("upgrade", &values).await;
+    let jobs = ["get", "jobs", "--namespace", NAMESPACE, "--output", "name"];
+    let jobs = kubectl(&jobs).await;
+    let job = jobs
+        .lines()
+        .find(|job| job.starts_with("job.batch/load-mesh-"));
+    let job = job.unwrap_or_else(|| panic!("{jobs}"));
+    let wait = ["wait", "--for=condition=Complete", job, "--timeout=120s"];
+    kubectl(&[&wait[..], &["--namespace", NAMESPACE]].concat()).await;
+    let printed = kubectl(&["logs", job, "--namespace", NAMESPACE]).await;
+    lab.say(format_args!("{job}:\n{printed}"));
+    for edge in ["service-a", "gateway", "bands", "tasks", "preprocessing"] {
+        assert!(printed.contains(edge), "{edge}: {printed}");
+    }
+    // As it was: the Job goes with its revision.
+    release("upgrade", &for_tests()).await;
+    eventually("no Job", PATIENCE, || async {
+        let get = ["get", job, "--ignore-not-found", "--output", "name"];
+        let left = kubectl(&[&get[..], &["--namespace", NAMESPACE]].concat()).await;
+        if left.is_empty() { Ok(()) } else { Err(left) }
+    })
+    .await;
+}
+
+/// A request to each application, and its trace in Jaeger: who takes part, and who called whom.
+pub async fn have_whole_traces(lab: &Lab) {
+    service_a_calls_service_b(lab).await;
+    a_wish_goes_to_the_database_and_the_marketplaces(lab).await;
+    a_band_comes_with_its_reviews(lab).await;
+    a_task_is_in_redis(lab).await;
+    both_models_look_at_a_picture_at_once(lab).await;
+    lab.say("every application's trace is whole");
+}
+
+async fn service_a_calls_service_b(lab: &Lab) {
+    let answer = edge::get(lab, "service-a:8080", "/?wait=5ms&calc=10").await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let tree = tree::of(lab, answer.trace_id(), &["service-a", "service-b"]).await;
+    tree.starts_at("service-a", "GET /");
+    tree.call("service-a", "service-b");
+}
+
+async fn a_wish_goes_to_the_database_and_the_marketplaces(lab: &Lab) {
+    let wish = json!({"name": "a trace of everything"});
+    let added = edge::post(lab, "gateway:8081", "/api/wishes", Some(&wish)).await;
+    assert_eq!(added.status, StatusCode::CREATED, "{added:?}");
+    let id = added.json()["id"].to_string().replace('"', "");
+    let services = [&["gateway", "wishlist", "offers"], &MARKETPLACES[..]].concat();
+    let tree = tree::of(lab, added.trace_id(), &services).await;
+    tree.starts_at("gateway", "POST /api/wishes");
+    tree.call("gateway", "wishlist");
+    tree.statement("wishlist", "sqlite");
+    tree.call("gateway", "offers");
+    for marketplace in MARKETPLACES {
+        tree.call("offers", marketplace);
+    }
+    let deleted = edge::delete(lab, "gateway:8081", &format!("/api/wishes/{id}")).await;
+    assert!(deleted.status.is_success(), "{deleted:?}");
+}
+
+async fn a_band_comes_with_its_reviews(lab: &Lab) {
+    let bands = edge::get(lab, "bands:8082", "/bands").await.json();
+    let band = bands["bands"][0]["uuid"].as_str().unwrap();
+    let answer = edge::get(lab, "bands:8082", &format!("/bands/{band}")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let tree = tree::of(lab, answer.trace_id(), &["bands", "reviews"]).await;
+    tree.starts_at("bands", "GET /bands/{uuid}");
+    tree.call("bands", "reviews");
+}
+
+async fn a_task_is_in_redis(lab: &Lab) {
+    let task = json!({"title": "look into Redis", "priority": "high"});
+    let created = edge::post(lab, "tasks:8083", "/tasks", Some(&task)).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{created:?}");
+    let tree = tree::of(lab, created.trace_id(), &["tasks"]).await;
+    tree.starts_at("tasks", "POST /tasks");
+    tree.statement("tasks", "redis");
+
+    let created = created.json();
+    let id = created["id"].as_str().unwrap();
+    let redis = ["exec", "deployment/redis", "--namespace", NAMESPACE, "--"];
+    let keys = kubectl(&[&redis[..], &["redis-cli", "--scan"]].concat()).await;
+    assert!(keys.contains(id), "redis-cli sees no {id} in {keys}");
+    let deleted = edge::delete(lab, "tasks:8083", &format!("/tasks/{id}")).await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{deleted:?}");
+}
+
+async fn both_models_look_at_a_picture_at_once(lab: &Lab) {
+    let (both, since) = (["efficientnetb0", "mobilenetv2"], SystemTime::now());
+    let sent = load::images(lab, 6).await.answered().await;
+    let spans = usize::try_from(sent.requests).unwrap();
+    let found = jaeger::complete(lab, "preprocessing", since, spans).await;
+    assert!(found.len() >= spans, "{} of {spans} traces", found.len());
+    let services = [&["preprocessing", "ensemble"], &both[..]].concat();
+    let mut at_once = 0;
+    for id in found.keys() {
+        let tree = tree::of(lab, id, &services).await;
+        tree.starts_at("preprocessing", "POST /classify");
+        tree.call("preprocessing", "ensemble");
+        let [one, other] = both.map(|model| tree.call("ensemble", model));
+        at_once += usize::from(one.overlaps(other));
+    }
+    // Two clocks of one node, and a scheduler that may run one after the other once.
+    assert!(2 * at_once > spans, "{at_once} of {spans} at once");
+}
+
+/// Waits until Prometheus has reached all that it should, and says what it can't.
+async fn everything_is_scraped(lab: &Lab) {
+    let expected: BTreeSet<&str> = [
+        "service-a",
+        "service-b",
+        "gateway",
+        "wishlist",
+        "offers",
+        "bands",
+        "reviews",
+        "tasks",
+        "preprocessing",
+        "ensemble",
+        "efficientnetb0",
+        "mobilenetv2",
+        "spoor-stacks",
+        "spoor-policies",
+        "tracing-gather",
+    ]
+    .into_iter()
+    .chain(MARKETPLACES)
+    .collect();
+    eventually("everything scraped", SCRAPED_WITHIN, || async {
+        let up = query(lab, "min by (job) (up)").await;
+        let series = up.as_array().unwrap();
+        let reached: BTreeSet<&str> = series
+            .iter()
+            .filter(|series| series["value"][1] == "1")
+            .filter_map(|series| series["metric"]["job"].as_str())
+            .collect();
+        if reached.is_superset(&expected) {
+            Ok(())
+        } else {
+            Err(format!("{:?} missing", expected.difference(&reached)))
+        }
+    })
+    .await;
+}
+
+/// What an expression comes to.
+async fn query(lab: &Lab, expression: &str) -> Value {
+    ask_prometheus(lab, "query", &[("query", expression)]).await["result"].take()
+}
+
+/// The traces to which the exemplars since then lead.
+async fn exemplars(lab: &Lab, series: &str, since: SystemTime) -> BTreeSet<String> {
+    let since = since.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let (start, end) = (since.to_string(), (since + 3600).to_string());
+    let range = [("query", series), ("start", &start), ("end", &end)];
+    let found = ask_prometheus(lab, "query_exemplars", &range).await;
+    let series = found.as_array().into_iter().flatten();
+    series
+        .flat_map(|series| series["exemplars"].as_array().into_iter().flatten())
+        .filter_map(|exemplar| exemplar["labels"]["trace_id"].as_str())
+        .map(str::to_owned)
+        .collect()
+}
+
+async fn ask_prometheus(lab: &Lab, what: &str, parameters: &[(&str, &str)]) -> Value {
+    let parameters: Vec<_> = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={}", escaped(value)))
+        .collect();
+    let path = format!("/api/v1/{what}?{}", parameters.join("&"));
+    let answer = edge::get(lab, "prometheus:9090", &path).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    answer.json()["data"].take()
+}
+
+/// As a URL's query may have it.
+fn escaped(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}

@@ -1,0 +1,79 @@
+//! The lessons about sampling, on the cluster: the wrong solution fails its check, the reference
+//! solution passes it. The scripts are the lab's own.
+
+use std::{process::Stdio, time::Duration};
+
+use tokio::process::Command;
+
+use super::{
+    command::{in_repository, program},
+    faults,
+    lab::{Lab, NAMESPACE, STACK},
+};
+
+/// 1 % and 0.1 %, the errors of others, two policies for one service.
+const LESSONS: [&str; 3] = [
+    "07-how-sure",
+    "08-keep-errors",
+    "09-two-policies-in-conflict",
+];
+/// For one script: loads, and statuses that are written every 30 s.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sampling_lessons_tell_right_from_wrong() {
+    let Some(lab) = Lab::installed("lessons").await else {
+        return;
+    };
+    for lesson in LESSONS {
+        lab.clean().await;
+        // Traces of earlier tests would count.
+        faults::jaeger_is_empty(&lab).await;
+        let (wrong, says) = run(&format!("{lesson}.wrong.sh")).await;
+        assert!(!wrong, "the wrong solution of {lesson} passes: {says}");
+        let expected = expected_words(lesson);
+        assert!(
+            says.contains(&expected),
+            "{lesson}: no {expected:?} in {says}"
+        );
+
+        faults::jaeger_is_empty(&lab).await;
+        let (right, says) = run(&format!("{lesson}.sh")).await;
+        assert!(right && says.contains("Passed: "), "{lesson}: {says}");
+        lab.say(format_args!("{lesson}: right is told from wrong"));
+    }
+}
+
+/// Runs a solution with a `spoor` that is the cluster's; whether it ended well, and what it said.
+async fn run(solution: &str) -> (bool, String) {
+    let shims = tempfile::tempdir().unwrap();
+    let shim = in_repository("operator/tests/it/cluster/spoor-on-cluster.sh");
+    std::os::unix::fs::symlink(shim, shims.path().join("spoor")).unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let bash = Command::new("bash")
+        .arg(in_repository(&format!("docs/lessons/solutions/{solution}")))
+        .current_dir(in_repository("."))
+        .env("PATH", format!("{}:{path}", shims.path().display()))
+        .env("KUBECTL", program("KUBECTL", "kubectl"))
+        .env("NAMESPACE", NAMESPACE)
+        .env("TRACES_URL", format!("http://{STACK}-query:16686/jaeger"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let ended = tokio::time::timeout(PATIENCE, bash).await;
+    let ended = ended
+        .unwrap_or_else(|_| panic!("{solution} still runs"))
+        .unwrap();
+    let said = [ended.stdout, ended.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+    (ended.status.success(), said.concat())
+}
+
+/// What the check has to say of the wrong solution.
+fn expected_words(lesson: &str) -> String {
+    let path = in_repository(&format!("docs/lessons/solutions/{lesson}.wrong.sh"));
+    let script = std::fs::read_to_string(path).unwrap();
+    let words = script
+        .lines()
+        .find_map(|line| line.strip_prefix("# The check says: "));
+    words.expect("what the check says").to_owned()
+}

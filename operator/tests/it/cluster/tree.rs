@@ -1,0 +1,199 @@
+//! One trace as Jaeger has it: its spans, and who called whom.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    edge,
+    jaeger::base_path,
+    lab::{Lab, STACK},
+};
+use crate::apiserver::eventually;
+
+/// Longer than a trace is on its way through the Collector.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// A trace.
+#[derive(Debug)]
+pub struct Tree(BTreeMap<String, Span>);
+
+/// One of its spans.
+#[derive(Debug)]
+pub struct Span {
+    pub service: String,
+    pub operation: String,
+    pub kind: String,
+    pub parent: Option<String>,
+    /// Microseconds.
+    pub start: u64,
+    pub end: u64,
+    tags: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    data: Vec<Found>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    spans: Vec<FoundSpan>,
+    processes: BTreeMap<String, Process>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FoundSpan {
+    #[serde(rename = "spanID")]
+    span_id: String,
+    operation_name: String,
+    #[serde(rename = "processID")]
+    process_id: String,
+    #[serde(default)]
+    references: Vec<Reference>,
+    start_time: u64,
+    duration: u64,
+    #[serde(default)]
+    tags: Vec<Tag>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reference {
+    ref_type: String,
+    #[serde(rename = "spanID")]
+    span_id: String,
+}
+
+#[derive(Deserialize)]
+struct Tag {
+    key: String,
+    value: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Process {
+    service_name: String,
+}
+
+/// The trace with this id, once it is whole and has spans of all these services.
+pub async fn of(lab: &Lab, id: &str, services: &[&str]) -> Tree {
+    eventually("the whole trace", PATIENCE, || async {
+        let tree = find(lab, id).await.ok_or(format!("{id}: none"))?;
+        let missing: Vec<_> = services
+            .iter()
+            .filter(|service| !tree.services().contains(*service))
+            .collect();
+        match tree.root() {
+            Err(reason) => Err(format!("{id}: {reason}")),
+            Ok(_) if missing.is_empty() => Ok(tree),
+            Ok(_) => Err(format!("{id}: nothing of {missing:?} in {tree:?}")),
+        }
+    })
+    .await
+}
+
+/// The trace with this id, as far as it is there.
+pub async fn find(lab: &Lab, id: &str) -> Option<Tree> {
+    let path = format!("{}/api/traces/{id}", base_path(lab).await);
+    let answer = edge::get(lab, &format!("{STACK}-query:16686"), &path).await;
+    if !answer.status.is_success() {
+        return None;
+    }
+    let answer: Answer = serde_json::from_str(&answer.text).unwrap();
+    let Found { spans, processes } = answer.data.into_iter().next()?;
+    let span = |found: FoundSpan| {
+        let tags: BTreeMap<_, _> = found
+            .tags
+            .into_iter()
+            .map(|it| (it.key, it.value))
+            .collect();
+        let is_parent = |reference: &&Reference| reference.ref_type == "CHILD_OF";
+        let span = Span {
+            service: processes[&found.process_id].service_name.clone(),
+            operation: found.operation_name,
+            kind: tags
+                .get("span.kind")
+                .and_then(Value::as_str)
+                .unwrap_or("internal")
+                .to_owned(),
+            parent: found
+                .references
+                .iter()
+                .find(is_parent)
+                .map(|reference| reference.span_id.clone()),
+            start: found.start_time,
+            end: found.start_time + found.duration,
+            tags,
+        };
+        (found.span_id, span)
+    };
+    Some(Tree(spans.into_iter().map(span).collect()))
+}
+
+impl Tree {
+    /// The one span that has no parent, if every other has one that is there.
+    pub fn root(&self) -> Result<&Span, String> {
+        let lost = |span: &&Span| {
+            let parent = span.parent.as_ref();
+            parent.is_some_and(|parent| !self.0.contains_key(parent))
+        };
+        if let Some(orphan) = self.0.values().find(lost) {
+            return Err(format!("the parent of {orphan:?} is missing"));
+        }
+        let mut roots = self.0.values().filter(|span| span.parent.is_none());
+        match (roots.next(), roots.next()) {
+            (Some(root), None) => Ok(root),
+            _ => Err(format!("not one root: {self:?}")),
+        }
+    }
+
+    /// Its root is this.
+    pub fn starts_at(&self, service: &str, operation: &str) {
+        let root = self.root().unwrap();
+        let start = (root.service.as_str(), root.operation.as_str());
+        assert_eq!(start, (service, operation), "{self:?}");
+    }
+
+    /// Who takes part.
+    pub fn services(&self) -> BTreeSet<&str> {
+        self.0.values().map(|span| span.service.as_str()).collect()
+    }
+
+    /// The span with which a service answered another one, whose span is its parent.
+    pub fn call(&self, from: &str, to: &str) -> &Span {
+        let call = self.0.values().find(|span| {
+            let parent = span.parent.as_ref().map(|parent| &self.0[parent]);
+            let is_answer = span.service == to && span.kind == "server";
+            is_answer && parent.is_some_and(|it| it.service == from && it.kind == "client")
+        });
+        call.unwrap_or_else(|| panic!("{from} has not called {to}: {self:?}"))
+    }
+
+    /// A statement that a service sent to a database of this kind.
+    pub fn statement(&self, service: &str, system: &str) -> &Span {
+        let found = self.0.values().find(|span| {
+            let parent = span.parent.as_ref().map(|parent| &self.0[parent]);
+            span.service == service
+                && span
+                    .tags
+                    .get("db.system.name")
+                    .is_some_and(|it| it == system)
+                && parent.is_some_and(|parent| parent.service == service)
+        });
+        found.unwrap_or_else(|| panic!("{service} has asked no {system}: {self:?}"))
+    }
+}
+
+impl Span {
+    /// Whether both were under way at some moment.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+}
