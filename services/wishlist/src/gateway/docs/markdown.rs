@@ -177,7 +177,7 @@ mod tests {
         }
     }
 
-    const OURS: [&str; 26] = [
+    const OURS: [&str; 25] = [
         "p",
         "h1",
         "h2",
@@ -202,5 +202,6 @@ mod tests {
         "td",
         "a",
         "br",
+        "hr",
     ];
 }
