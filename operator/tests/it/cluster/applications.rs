@@ -104,10 +104,24 @@ async fn a_scenario_runs_as_a_job_of_the_release() {
         .lines()
         .find(|job| job.starts_with("job.batch/load-mesh-"));
     let job = job.unwrap_or_else(|| panic!("{jobs}"));
-    let wait = ["wait", "--for=condition=Complete", job, "--timeout=120s"];
-    kubectl(&[&wait[..], &["--namespace", NAMESPACE]].concat()).await;
+    let ended = eventually("the Job's end", PATIENCE, || async {
+        let status = [
+            "get",
+            job,
+            "--output",
+            "jsonpath={.status.conditions[*].type}",
+        ];
+        let ended = kubectl(&[&status[..], &["--namespace", NAMESPACE]].concat()).await;
+        if ended.contains("Complete") || ended.contains("Failed") {
+            Ok(ended)
+        } else {
+            Err(format!("{job}: {ended:?}"))
+        }
+    })
+    .await;
     let printed = kubectl(&["logs", job, "--namespace", NAMESPACE]).await;
-    lab.say(format_args!("{job}:\n{printed}"));
+    lab.say(format_args!("{job}: {ended}\n{printed}"));
+    assert!(ended.contains("Complete"), "{ended}: {printed}");
     for edge in ["service-a", "gateway", "bands", "tasks", "preprocessing"] {
         assert!(printed.contains(edge), "{edge}: {printed}");
     }
