@@ -20,7 +20,7 @@ const FEWEST: usize = 8;
 struct Column {
     p50: f64,
     p99: f64,
-    ended: f64,
+    answered: f64,
     failed: f64,
 }
 
@@ -55,8 +55,8 @@ pub(super) fn draw(summary: &Summary, width: usize) -> String {
     let _ = writeln!(chart, "{:>9} └{}", 0, "─".repeat(columns.len()));
     let end = format!("{:.0} s", summary.seconds);
     let _ = writeln!(chart, "{:>9}  {end:>1$}\n", "", columns.len());
-    let ended: Vec<f64> = columns.iter().map(|it| it.ended).collect();
-    strip(&mut chart, "answers/s", &ended);
+    let answered: Vec<f64> = columns.iter().map(|it| it.answered).collect();
+    strip(&mut chart, "answers/s", &answered);
     let failed: Vec<f64> = columns.iter().map(|it| it.failed).collect();
     if failed.iter().any(|failed| *failed > 0.0) {
         strip(&mut chart, "failed/s", &failed);
@@ -85,7 +85,7 @@ fn columns(summary: &Summary, most: usize) -> Vec<Column> {
             Column {
                 p50: highest(|point| point.p50),
                 p99: highest(|point| point.p99),
-                ended: whole(sum(|point| point.ended)) / seconds(points.len()),
+                answered: whole(sum(|point| point.answered)) / seconds(points.len()),
                 failed: whole(sum(|point| point.failed)) / seconds(points.len()),
             }
         })

@@ -89,15 +89,6 @@ impl Load {
         }
     }
 
-    /// How long it will last, where that is known.
-    pub fn expected_duration(&self) -> Option<Duration> {
-        let lasts = |schedule: &Schedule| schedule.phases().iter().map(|it| it.lasts).sum();
-        match &self.pace {
-            Pace::Open(schedule) => Some(lasts(schedule)),
-            Pace::Closed => self.duration,
-        }
-    }
-
     fn phases(&self) -> usize {
         match &self.pace {
             Pace::Open(schedule) => schedule.phases().len(),

@@ -16,6 +16,8 @@ mod schedule;
 mod summary;
 mod table;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
@@ -32,7 +34,6 @@ pub use scenario::Scenario;
 use crate::cli::out::{say, show};
 use crate::cli::{LabArgs, Output, Table};
 use destination::Destination;
-use schedule::Schedule;
 
 /// Send load to the mesh and measure the latency
 #[derive(Args, Clone, Debug)]
@@ -182,11 +183,7 @@ impl LoadArgs {
             (Scenario::Steady, _, Some(requests), None) => until(requests, rate),
             (_, _, _, duration) => duration.unwrap_or(defaults.duration),
         };
-        Ok(Pace::Open(self.schedule(rate, lasts)))
-    }
-
-    fn schedule(&self, rate: u32, lasts: Duration) -> Schedule {
-        self.scenario.schedule(rate, lasts)
+        Ok(Pace::Open(self.scenario.schedule(rate, lasts)))
     }
 }
 

@@ -13,6 +13,9 @@ use super::{summary::Summary, timeline::Point};
 const SIZE: (u32, u32) = (1000, 640);
 const HEADER: u32 = 70;
 const LATENCY: u32 = 350;
+const LEGEND: u32 = 24;
+/// A character's width, about.
+const CHARACTER: i32 = 6;
 const MARGIN: u32 = 16;
 const AXIS_WIDTH: u32 = 64;
 const AXIS_HEIGHT: u32 = 40;
@@ -23,9 +26,11 @@ const FAR_APART: f64 = 40.0;
 const P50: RGBColor = RGBColor(0, 60, 120);
 const P99: RGBColor = RGBColor(64, 140, 210);
 const DUE: RGBColor = RGBColor(120, 120, 120);
-const ENDED: RGBColor = RGBColor(0, 120, 90);
+const ANSWERED: RGBColor = RGBColor(0, 120, 90);
 const FAILED: RGBColor = RGBColor(200, 40, 30);
 const FAINT: RGBColor = RGBColor(110, 110, 110);
+/// How much of its colour an area has.
+const BAND: f64 = 0.25;
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
 /// Why there is no picture.
@@ -48,14 +53,16 @@ pub fn draw(title: &str, summary: &Summary) -> Result<String, DrawError> {
         let seconds = length(summary);
         let (lowest, highest) = extremes(&summary.timeline.points);
         if highest > lowest * FAR_APART {
-            let axis = (lowest * 0.7..highest * 1.5).log_scale();
-            draw_latency(&latency, seconds, axis, highest * 1.2, summary)?;
+            let (bottom, top) = (lowest * 0.7, highest * 1.5);
+            let axis = (bottom..top).log_scale();
+            draw_latency(&latency, seconds, axis, (bottom, highest * 1.2), summary)?;
         } else {
+            let (bottom, top) = (0.0, highest * 1.15);
             draw_latency(
                 &latency,
                 seconds,
-                0.0..highest * 1.15,
-                highest * 1.08,
+                bottom..top,
+                (bottom, highest * 1.1),
                 summary,
             )?;
         }
@@ -84,19 +91,30 @@ fn write_header(area: &Area<'_>, title: &str, summary: &Summary) -> Result<(), D
     area.draw(&Text::new(facts, (20, 44), small))
 }
 
+/// `phases` is from where to where their borders go.
 fn draw_latency<Y>(
     area: &Area<'_>,
     seconds: f64,
     axis: Y,
-    names_at: f64,
+    phases: (f64, f64),
     summary: &Summary,
 ) -> Result<(), DrawError>
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: plotters::coord::ranged1d::Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
-    let mut chart = ChartBuilder::on(area)
+    let (bottom, names_at) = phases;
+    let between = P99.mix(BAND);
+    let (legend, area) = area.split_vertically(LEGEND);
+    let entries = [
+        (P99.to_rgba(), "p99: one in 100 took longer"),
+        (P50.to_rgba(), "p50: half took longer"),
+        (between, "between the two"),
+    ];
+    write_legend(&legend, &entries)?;
+    let mut chart = ChartBuilder::on(&area)
         .margin(MARGIN)
+        .margin_top(0)
         .x_label_area_size(AXIS_HEIGHT)
         .y_label_area_size(AXIS_WIDTH)
         .build_cartesian_2d(0.0..seconds, axis)?;
@@ -115,23 +133,11 @@ where
     let p50 = series(summary, |point| point.p50);
     let p99 = series(summary, |point| point.p99);
     let band: Vec<(f64, f64)> = p50.iter().chain(p99.iter().rev()).copied().collect();
-    chart
-        .draw_series([Polygon::new(band, P99.mix(0.25))])?
-        .label("between the two")
-        .legend(|at| swatch(at, P99.mix(0.25)));
-    chart
-        .draw_series(LineSeries::new(p99, P99.stroke_width(2)))?
-        .label("p99: 1 in 100 took longer")
-        .legend(|at| swatch(at, P99.to_rgba()));
-    chart
-        .draw_series(LineSeries::new(p50, P50.stroke_width(2)))?
-        .label("p50: half took longer")
-        .legend(|at| swatch(at, P50.to_rgba()));
+    chart.draw_series([Polygon::new(band, between)])?;
+    chart.draw_series(LineSeries::new(p99, P99.stroke_width(2)))?;
+    chart.draw_series(LineSeries::new(p50, P50.stroke_width(2)))?;
     for phase in summary.phases.iter().skip(1) {
-        let line = [
-            (phase.began, 0.0_f64.max(f64::MIN_POSITIVE)),
-            (phase.began, names_at),
-        ];
+        let line = [(phase.began, bottom), (phase.began, names_at)];
         chart.draw_series(DashedLineSeries::new(line, 4, 4, FAINT.stroke_width(1)))?;
     }
     if summary.phases.len() > 1 {
@@ -141,14 +147,7 @@ where
             Text::new(phase.phase.clone(), at, small.clone())
         }))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .margin(24)
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID)
-        .label_font(("sans-serif", 14))
-        .draw()
+    Ok(())
 }
 
 fn draw_rate(area: &Area<'_>, seconds: f64, summary: &Summary) -> Result<(), DrawError> {
@@ -156,7 +155,7 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &Summary) -> Result<(), Dra
         let length = summary.timeline.interval_seconds;
         series(summary, move |point| Some(real(count(point)) / length))
     };
-    let ended = per_second(|point| point.ended);
+    let answered = per_second(|point| point.answered);
     let failed = per_second(|point| point.failed);
     let due: Vec<(f64, f64)> = summary
         .phases
@@ -166,12 +165,21 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &Summary) -> Result<(), Dra
             [(phase.began, from), (phase.began + phase.lasts, to)]
         })
         .collect();
-    let highest = ended
+    let highest = answered
         .iter()
         .chain(&due)
         .map(|(_, rate)| *rate)
         .fold(1.0, f64::max);
-    let mut chart = ChartBuilder::on(area)
+    let (legend, area) = area.split_vertically(LEGEND);
+    let mut entries = vec![
+        (ANSWERED.to_rgba(), "answered"),
+        (FAILED.to_rgba(), "failed, by when they were due"),
+    ];
+    if !due.is_empty() {
+        entries.push((DUE.to_rgba(), "due"));
+    }
+    write_legend(&legend, &entries)?;
+    let mut chart = ChartBuilder::on(&area)
         .margin(MARGIN)
         .margin_top(0)
         .x_label_area_size(AXIS_HEIGHT)
@@ -190,37 +198,35 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &Summary) -> Result<(), Dra
         .x_label_formatter(&figure)
         .y_label_formatter(&figure)
         .draw()?;
-    chart
-        .draw_series(
-            AreaSeries::new(ended, 0.0, ENDED.mix(0.2)).border_style(ENDED.stroke_width(2)),
-        )?
-        .label("answered")
-        .legend(|at| swatch(at, ENDED.to_rgba()));
-    chart
-        .draw_series(
-            AreaSeries::new(failed, 0.0, FAILED.mix(0.5)).border_style(FAILED.stroke_width(2)),
-        )?
-        .label("failed, by when they were due")
-        .legend(|at| swatch(at, FAILED.to_rgba()));
+    chart.draw_series(
+        AreaSeries::new(answered, 0.0, ANSWERED.mix(0.2)).border_style(ANSWERED.stroke_width(2)),
+    )?;
+    chart.draw_series(
+        AreaSeries::new(failed, 0.0, FAILED.mix(0.5)).border_style(FAILED.stroke_width(2)),
+    )?;
     if !due.is_empty() {
-        chart
-            .draw_series(DashedLineSeries::new(due, 6, 4, DUE.stroke_width(2)))?
-            .label("due")
-            .legend(|at| swatch(at, DUE.to_rgba()));
+        chart.draw_series(DashedLineSeries::new(due, 6, 4, DUE.stroke_width(2)))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .margin(8)
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID)
-        .label_font(("sans-serif", 14))
-        .draw()
+    Ok(())
 }
 
-/// A legend's mark.
-fn swatch((x, y): (i32, i32), colour: RGBAColor) -> Rectangle<(i32, i32)> {
-    Rectangle::new([(x, y - 4), (x + 16, y + 4)], colour.filled())
+/// What the colours mean, in a line.
+fn write_legend(area: &Area<'_>, entries: &[(RGBAColor, &str)]) -> Result<(), DrawError> {
+    let mut left = i32::try_from(MARGIN + AXIS_WIDTH).unwrap_or_default();
+    let middle = i32::try_from(LEGEND / 2).unwrap_or_default();
+    for (colour, text) in entries {
+        let mark = [(left, middle - 5), (left + 18, middle + 5)];
+        area.draw(&Rectangle::new(mark, colour.filled()))?;
+        let font = ("sans-serif", 15).into_font().color(&BLACK);
+        area.draw(&Text::new(
+            (*text).to_owned(),
+            (left + 24, middle - 7),
+            font,
+        ))?;
+        let characters = i32::try_from(text.chars().count()).unwrap_or_default();
+        left += 24 + characters * CHARACTER + 24;
+    }
+    Ok(())
 }
 
 /// Intervals that have the figure, each at its middle.

@@ -60,8 +60,7 @@ impl Recorder {
             operation.count(outcome);
         }
         let ended = request.due + outcome.latency;
-        let succeeded = outcome.answer.is_success();
-        recorded.timeline.count(request.due, ended, succeeded);
+        recorded.timeline.count(request.due, ended, outcome.answer);
     }
 
     /// Takes out what was noted.

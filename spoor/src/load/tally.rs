@@ -22,6 +22,11 @@ pub(super) enum Answer {
 }
 
 impl Answer {
+    /// Whether it is an answer at all.
+    pub(super) fn is_answer(self) -> bool {
+        matches!(self, Self::Status(_))
+    }
+
     /// Whether it is what was asked for: not a 4xx, not a 5xx, and an answer at all.
     pub(super) fn is_success(self) -> bool {
         matches!(self, Self::Status(status) if !status.is_client_error() && !status.is_server_error())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::tally::{LONGEST, micros, milliseconds};
+use super::tally::{Answer, LONGEST, micros, milliseconds};
 
 /// The shortest interval.
 const SHORTEST: Duration = Duration::from_millis(250);
@@ -27,8 +27,8 @@ struct Interval {
     latency: Histogram<u32>,
     /// Of these, how many failed in the end.
     failed: u64,
-    /// How many ended in it, whenever they were due.
-    ended: u64,
+    /// How many answers came in it, whenever they were due.
+    answered: u64,
 }
 
 /// One interval, in figures.
@@ -41,8 +41,8 @@ pub struct Point {
     pub requests: u64,
     /// Of these, how many failed in the end.
     pub failed: u64,
-    /// How many ended in it, whenever they were due.
-    pub ended: u64,
+    /// How many answers came in it, whenever they were due.
+    pub answered: u64,
     /// Of the requests that were due in it, in milliseconds; none if none was.
     pub p50: Option<f64>,
     /// The same.
@@ -60,13 +60,13 @@ impl Timeline {
     }
 
     /// Counts a request that was due and ended at these times since the start.
-    pub(super) fn count(&mut self, due: Duration, ended: Duration, succeeded: bool) {
+    pub(super) fn count(&mut self, due: Duration, ended: Duration, answer: Answer) {
         let latency = micros(ended.saturating_sub(due)).clamp(1, LONGEST);
         if let Some(interval) = self.interval(ended) {
-            interval.ended += 1;
+            interval.answered += u64::from(answer.is_answer());
         }
         if let Some(interval) = self.interval(due) {
-            interval.failed += u64::from(!succeeded);
+            interval.failed += u64::from(!answer.is_success());
             // It grows by itself, so that every latency has a place.
             if interval.latency.record(latency).is_err() {
                 tracing::error!("no place for a latency of {latency} µs");
@@ -122,7 +122,7 @@ impl Interval {
         Some(Self {
             latency: Histogram::new(DIGITS).ok()?,
             failed: 0,
-            ended: 0,
+            answered: 0,
         })
     }
 
@@ -132,7 +132,7 @@ impl Interval {
             tracing::error!("the latencies of an interval are lost");
         }
         self.failed += other.failed;
-        self.ended += other.ended;
+        self.answered += other.answered;
     }
 
     fn point(&self, seconds: f64) -> Point {
@@ -144,7 +144,7 @@ impl Interval {
             seconds,
             requests: self.latency.len(),
             failed: self.failed,
-            ended: self.ended,
+            answered: self.answered,
             p50: percentile(50.0),
             p99: percentile(99.0),
             max: percentile(100.0),
@@ -156,17 +156,19 @@ impl Interval {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use http::StatusCode;
+
     use super::*;
 
     #[test]
     fn a_request_counts_where_it_was_due_and_where_it_ended() {
         let mut timeline = Timeline::new();
         let (due, ended) = (Duration::from_millis(100), Duration::from_millis(700));
-        timeline.count(due, ended, false);
+        timeline.count(due, ended, Answer::Status(StatusCode::BAD_GATEWAY));
         let points = timeline.points();
         let counts: Vec<_> = points
             .iter()
-            .map(|point| (point.requests, point.failed, point.ended))
+            .map(|point| (point.requests, point.failed, point.answered))
             .collect();
         assert_eq!(counts, [(1, 1, 0), (0, 0, 0), (0, 0, 1)]);
         let slowest = points.first().unwrap().max.unwrap();
@@ -178,12 +180,16 @@ mod tests {
         let mut timeline = Timeline::new();
         for second in 0..86_400 {
             let due = Duration::from_secs(second);
-            timeline.count(due, due + Duration::from_millis(5), true);
+            timeline.count(
+                due,
+                due + Duration::from_millis(5),
+                Answer::Status(StatusCode::OK),
+            );
         }
         let points = timeline.points();
         assert!((MOST / 2..=MOST).contains(&points.len()));
         let requests: u64 = points.iter().map(|point| point.requests).sum();
-        let ended: u64 = points.iter().map(|point| point.ended).sum();
-        assert_eq!((requests, ended), (86_400, 86_400));
+        let answered: u64 = points.iter().map(|point| point.answered).sum();
+        assert_eq!((requests, answered), (86_400, 86_400));
     }
 }

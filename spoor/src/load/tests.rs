@@ -1,0 +1,204 @@
+//! Load on a server of which it is known how slow it is.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Load, LoadError, Operation, Pace, drive,
+    schedule::{Phase, Schedule},
+    summary::Summary,
+};
+
+const STALL: Duration = Duration::from_millis(500);
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+const CREATED: &str = "HTTP/1.1 201 Created\r\nlocation: /things/7\r\ncontent-length: 0\r\n\r\n";
+const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+
+/// Answers everything, the first request after a stall.
+async fn server(answer: &'static str, stall: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(AtomicU64::new(0));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(converse(stream, answer, stall, Arc::clone(&requests)));
+        }
+    });
+    format!("http://{address}")
+}
+
+async fn converse(
+    mut stream: TcpStream,
+    answer: &'static str,
+    stall: Duration,
+    requests: Arc<AtomicU64>,
+) {
+    let mut request = vec![];
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        request.extend_from_slice(buffer.get(..read).unwrap());
+        if !request.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        if requests.fetch_add(1, Ordering::Relaxed) == 0 {
+            tokio::time::sleep(stall).await;
+        }
+        let is_post = request.starts_with(b"POST");
+        request.clear();
+        let answer = if answer == CREATED && !is_post {
+            OK
+        } else {
+            answer
+        };
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn load(url: &str, pace: Pace, requests: Option<u64>) -> Load {
+    Load {
+        operations: vec![Operation::get("GET /", url.parse().unwrap(), "/")],
+        pace,
+        requests,
+        duration: None,
+        connections: NonZeroUsize::MIN,
+        timeout: Duration::from_secs(5),
+    }
+}
+
+fn open(rate: f64, lasts: Duration) -> Pace {
+    Pace::Open(Schedule::new(vec![Phase::even("even", lasts, rate)]))
+}
+
+async fn sent(load: &Load) -> Summary {
+    drive(load, |_| {}, CancellationToken::new()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_stall_is_charged_for_all_who_would_have_come_meanwhile() {
+    let url = server(OK, STALL).await;
+    let summary = sent(&load(&url, open(100.0, Duration::from_secs(1)), None)).await;
+    assert_eq!((summary.all.requests, summary.all.failed), (100, 0));
+    assert!(summary.corrected);
+    // Half of them were due in the stall, and waited half of it on average.
+    let slow = summary.all.latency_milliseconds["p90"];
+    assert!(slow > STALL.as_secs_f64() * 1e3 / 2.0, "{summary:?}");
+}
+
+#[tokio::test]
+async fn a_closed_loop_waits_with_the_server() {
+    let url = server(OK, STALL).await;
+    let summary = sent(&load(&url, Pace::Closed, Some(100))).await;
+    assert_eq!((summary.all.requests, summary.corrected), (100, false));
+    let latency = &summary.all.latency_milliseconds;
+    assert!(latency["max"] > STALL.as_secs_f64() * 1e3, "{latency:?}");
+    assert!(
+        latency["p90"] < STALL.as_secs_f64() * 1e3 / 2.0,
+        "{latency:?}"
+    );
+}
+
+#[tokio::test]
+async fn each_phase_and_operation_has_its_own_figures() {
+    let url = server(CREATED, Duration::ZERO).await;
+    let second = Duration::from_millis(500);
+    let phases = vec![
+        Phase::even("calm", second, 20.0),
+        Phase::even("spike", second, 80.0),
+    ];
+    let post = Operation::post("POST /", url.parse().unwrap(), "/", vec![]);
+    let delete = post.followed_by("DELETE /{id}", http::Method::DELETE, "");
+    let load = Load {
+        operations: vec![delete, Operation::get("GET /", url.parse().unwrap(), "/")],
+        ..load(&url, Pace::Open(Schedule::new(phases)), None)
+    };
+    let summary = sent(&load).await;
+    let phases: Vec<_> = summary
+        .phases
+        .iter()
+        .map(|it| (it.phase.as_str(), it.row.requests))
+        .collect();
+    // Each POST has a DELETE behind it.
+    assert_eq!(phases, [("calm", 15), ("spike", 60)]);
+    let operations: Vec<_> = summary
+        .operations
+        .iter()
+        .map(|it| (it.operation.as_str(), it.row.requests))
+        .collect();
+    assert_eq!(
+        operations,
+        [("DELETE /{id}", 25), ("GET /", 25), ("POST /", 25)]
+    );
+    let due: u64 = summary.timeline.points.iter().map(|it| it.requests).sum();
+    assert_eq!(due, 75);
+}
+
+#[tokio::test]
+async fn failures_are_told_apart_by_kind() {
+    let url = server(BUSY, STALL).await;
+    let impatient = Load {
+        timeout: STALL / 4,
+        ..load(&url, Pace::Closed, Some(10))
+    };
+    let row = sent(&impatient).await.all;
+    let kinds: Vec<_> = row
+        .failures
+        .iter()
+        .map(|(kind, n)| (kind.as_str(), *n))
+        .collect();
+    assert_eq!(kinds, [("503", 9), ("timed out", 1)]);
+    assert_eq!(row.failed, 10);
+}
+
+#[tokio::test]
+async fn what_was_due_and_not_sent_is_said() {
+    let url = server(OK, STALL).await;
+    let lasts = STALL / 2;
+    let late = Load {
+        duration: Some(lasts),
+        ..load(&url, open(100.0, lasts), None)
+    };
+    let summary = sent(&late).await;
+    assert_eq!((summary.all.requests, summary.unsent), (1, 24));
+}
+
+#[tokio::test]
+async fn nobody_there_is_an_error_before_the_first_request() {
+    let nobody = load("http://127.0.0.1:9", Pace::Closed, Some(1));
+    let error = drive(&nobody, |_| {}, CancellationToken::new()).await;
+    assert!(matches!(error, Err(LoadError::Connect { .. })), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_picture_has_its_axes_and_a_chart_its_width() {
+    let url = server(OK, STALL).await;
+    let summary = sent(&load(&url, open(50.0, Duration::from_secs(3)), None)).await;
+    let svg = super::picture::draw("spoor load <steady>", &summary).unwrap();
+    for text in [
+        "spoor load &lt;steady&gt;",
+        "latency (milliseconds)",
+        "requests a second",
+    ] {
+        assert!(svg.contains(text), "{text} in {svg}");
+    }
+    let chart = super::chart::draw(&summary, 60);
+    assert!(chart.contains("answers/s"), "{chart}");
+    assert!(
+        chart.lines().all(|line| line.chars().count() <= 72),
+        "{chart}"
+    );
+}
