@@ -47,6 +47,15 @@ impl Lab {
 
     /// `{folder}` in an option stands for the lab's own folder.
     pub async fn start_in(folder: TempDir, options: &[&str]) -> Self {
+        Self::start_logging_to(Stdio::inherit(), folder, options).await
+    }
+
+    /// What it and its services say goes there.
+    pub async fn start_logging_to(
+        log: impl Into<Stdio>,
+        folder: TempDir,
+        options: &[&str],
+    ) -> Self {
         let path = folder.path().to_str().unwrap();
         let mut process = command()
             .args(["up", "--any-ports", "--output", "json", "--data"])
@@ -57,6 +66,7 @@ impl Lab {
                     .map(|option| option.replace("{folder}", path)),
             )
             .stdout(Stdio::piped())
+            .stderr(log)
             .kill_on_drop(true)
             .spawn()
             .unwrap();
@@ -84,6 +94,11 @@ impl Lab {
 
     pub fn url(&self, name: &str) -> &str {
         &self.urls[name]
+    }
+
+    /// All of them, by their names.
+    pub fn urls(&self) -> &BTreeMap<String, String> {
+        &self.urls
     }
 
     pub fn folder(&self) -> &Path {

@@ -1,0 +1,72 @@
+//! A connection without manners: it sends what it is told, and looks at no more than the status.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Longer than any server here waits for anything, on a machine that has much to do.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Status(u16),
+    /// Without an answer in HTTP.
+    Closed,
+}
+
+pub struct Connection(TcpStream);
+
+impl Connection {
+    pub async fn to(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// Whether all of it was taken: a server that has heard enough closes.
+    pub async fn send(&mut self, bytes: &[u8]) -> bool {
+        let sent = timeout(PATIENCE, self.0.write_all(bytes)).await;
+        matches!(sent, Ok(Ok(())))
+    }
+
+    /// Nothing more will come.
+    pub async fn finish(&mut self) {
+        let _ = self.0.shutdown().await;
+    }
+
+    /// What the server does in the end, which it must.
+    pub async fn outcome(mut self) -> Option<Outcome> {
+        let mut head = Vec::new();
+        let read = async {
+            while !head.ends_with(b"\n") && head.len() < 64 {
+                match self.0.read_u8().await {
+                    Ok(byte) => head.push(byte),
+                    Err(_) => break,
+                }
+            }
+        };
+        timeout(PATIENCE, read).await.ok()?;
+        let status = String::from_utf8_lossy(&head)
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok());
+        Some(status.map_or(Outcome::Closed, Outcome::Status))
+    }
+
+    /// Whether the server closes it, whatever it says before.
+    pub async fn is_closed(mut self) -> bool {
+        let mut nowhere = tokio::io::sink();
+        let all = tokio::io::copy(&mut self.0, &mut nowhere);
+        timeout(PATIENCE, all).await.is_ok()
+    }
+}
+
+/// Sends all of it on a connection of its own.
+pub async fn tell(address: SocketAddr, bytes: &[u8]) -> Option<Outcome> {
+    let mut connection = Connection::to(address).await;
+    connection.send(bytes).await;
+    connection.outcome().await
+}

@@ -1,0 +1,50 @@
+//! What anybody may send to any port of the lab. Nothing panics, ends or grows without bound;
+//! nothing is answered as if it were the server's fault; and all is as it was afterwards.
+
+mod attempts;
+mod connection;
+mod doors;
+mod frames;
+mod patience;
+mod requests;
+mod survivors;
+
+use std::{fs::File, net::SocketAddr};
+
+use tokio::task::JoinSet;
+
+use crate::lab::Lab;
+use doors::{Door, GRPC, HTTP};
+use survivors::Survivors;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_sent_brings_anything_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let lab = Lab::start_logging_to(File::create(&log).unwrap(), folder, &[]).await;
+    doors::assert_all_are_known(lab.urls());
+    let before = Survivors::of(&lab).await;
+
+    each(&lab, HTTP, requests::any).await;
+    each(&lab, HTTP, requests::too_large).await;
+    each(&lab, HTTP, requests::broken).await;
+    each(&lab, HTTP, patience::is_bounded).await;
+    each(&lab, GRPC, frames::any).await;
+    each(&lab, GRPC, frames::no_http2).await;
+
+    before.assert_unharmed(&lab, &log).await;
+}
+
+/// Tries all doors at once.
+async fn each<F>(lab: &Lab, doors: &'static [Door], attack: impl Fn(&'static Door, SocketAddr) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut attacks = JoinSet::new();
+    for door in doors {
+        attacks.spawn(attack(door, doors::address(lab.url(door.name))));
+    }
+    while let Some(ended) = attacks.join_next().await {
+        ended.unwrap();
+    }
+}

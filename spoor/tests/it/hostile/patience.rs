@@ -1,0 +1,46 @@
+//! Callers that never come to an end.
+
+use std::net::SocketAddr;
+
+use super::{
+    connection::{Connection, Outcome, tell},
+    doors::Door,
+};
+
+const CALLERS: usize = 16;
+
+/// Others are answered meanwhile, and in the end so are they, or hung up on.
+pub async fn is_bounded(door: &'static Door, address: SocketAddr) {
+    let half_a_head = format!("GET {} HTTP/1.1\r\nhost: x\r\nx-slow: ", door.paths[0]);
+    let half_a_body: Vec<String> = door
+        .paths
+        .iter()
+        .map(|path| {
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n{{\"tit")
+        })
+        .collect();
+    let mut callers = Vec::new();
+    for begun in std::iter::repeat_n(&half_a_head, CALLERS).chain(&half_a_body) {
+        let mut caller = Connection::to(address).await;
+        caller.send(begun.as_bytes()).await;
+        callers.push((begun, caller));
+    }
+    let good = format!(
+        "GET {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n",
+        door.paths[0]
+    );
+    let outcome = tell(address, good.as_bytes()).await;
+    assert!(
+        matches!(outcome, Some(Outcome::Status(200..500))),
+        "{}: {outcome:?}",
+        door.name
+    );
+    for (begun, caller) in callers {
+        let outcome = caller.outcome().await;
+        assert!(
+            outcome.is_some(),
+            "{}: waits forever after {begun}",
+            door.name
+        );
+    }
+}

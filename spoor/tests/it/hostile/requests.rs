@@ -1,0 +1,140 @@
+//! Requests over HTTP/1.
+
+use std::net::SocketAddr;
+
+use proptest::{
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
+
+use super::{
+    attempts,
+    connection::{Connection, Outcome, tell},
+    doors::Door,
+};
+
+const ATTEMPTS: usize = 120;
+const TOO_MANY_BYTES: usize = 24 << 20;
+
+/// Each is answered, and none as if that were the server's fault.
+pub async fn any(door: &'static Door, address: SocketAddr) {
+    let attempts: Vec<Vec<u8>> = {
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng(door.name));
+        let strategy = attempts::request(door.paths);
+        let mut attempt = || strategy.new_tree(&mut runner).unwrap().current();
+        (0..ATTEMPTS).map(|_| attempt()).collect()
+    };
+    for attempt in attempts {
+        let outcome = tell(address, &attempt).await;
+        let shown = attempt.escape_ascii().to_string();
+        let shown = &shown[..shown.len().min(2000)];
+        assert!(
+            matches!(outcome, Some(Outcome::Status(200..500))),
+            "{}: {outcome:?} for {shown}",
+            door.name
+        );
+    }
+}
+
+/// The same ones for a door in each run, and others for each door.
+fn rng(door: &str) -> TestRng {
+    let mut seed = [0; 32];
+    let name = door.as_bytes();
+    seed[..name.len()].copy_from_slice(name);
+    TestRng::from_seed(RngAlgorithm::ChaCha, &seed)
+}
+
+/// Each is refused, or ignored by who reads no bodies.
+pub async fn too_large(door: &'static Door, address: SocketAddr) {
+    let path = door.paths[0];
+    let long = "x".repeat(100_000);
+    let heads = [
+        format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"),
+        format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-long: {long}\r\n\r\n"),
+        format!(
+            "GET {path} HTTP/1.1\r\nhost: x\r\n{}\r\n",
+            "x: y\r\n".repeat(5000)
+        ),
+    ];
+    for head in heads {
+        let outcome = tell(address, head.as_bytes()).await;
+        assert!(
+            matches!(outcome, Some(Outcome::Status(400..500) | Outcome::Closed)),
+            "{}: {outcome:?}",
+            door.name
+        );
+    }
+    for path in door.paths {
+        for length in [
+            format!("content-length: {TOO_MANY_BYTES}"),
+            "transfer-encoding: chunked".to_owned(),
+        ] {
+            let outcome = pour(address, path, &length).await;
+            assert!(
+                matches!(outcome, Some(Outcome::Status(200..500) | Outcome::Closed)),
+                "{} {path} {length}: {outcome:?}",
+                door.name
+            );
+        }
+    }
+}
+
+async fn pour(address: SocketAddr, path: &str, length: &str) -> Option<Outcome> {
+    let mut connection = Connection::to(address).await;
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-type: application/json\r\n{length}\r\n\r\n"
+    );
+    connection.send(head.as_bytes()).await;
+    let part = match length.starts_with("content") {
+        true => vec![b'x'; 1 << 20],
+        false => [&b"100000\r\n"[..], &vec![b'x'; 1 << 20], b"\r\n"].concat(),
+    };
+    for _ in 0..TOO_MANY_BYTES >> 20 {
+        if !connection.send(&part).await {
+            break;
+        }
+    }
+    connection.outcome().await
+}
+
+/// What is no HTTP is refused, and the connection ends.
+pub async fn broken(door: &'static Door, address: SocketAddr) {
+    let noise: Vec<u8> = (0..5000_u32)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let broken: [&[u8]; 16] = [
+        b"\0",
+        b"\r\n\r\n\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\nhost x\n\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\n",
+        b"GET http://[::1 HTTP/1.1\r\n\r\n",
+        b"GET \xff\xfe HTTP/1.1\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 99999999999999999999\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n12345",
+        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &noise,
+    ];
+    for bytes in broken {
+        let mut connection = Connection::to(address).await;
+        connection.send(bytes).await;
+        connection.finish().await;
+        let outcome = connection.outcome().await;
+        assert!(
+            matches!(
+                outcome,
+                Some(Outcome::Status(200..500 | 505) | Outcome::Closed)
+            ),
+            "{}: {outcome:?} for {}",
+            door.name,
+            bytes.escape_ascii()
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! The lab's processes, before and after.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use super::{
+    connection::{Outcome, tell},
+    doors::{HTTP, address},
+};
+use crate::lab::Lab;
+
+/// Of resident memory: what each process may take at its height.
+const MOST_MEBIBYTES: u64 = 256;
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Survivors(BTreeMap<String, u32>);
+
+impl Survivors {
+    pub async fn of(lab: &Lab) -> Self {
+        let status = lab.status().await;
+        let services = status["services"].as_array().unwrap();
+        let mut processes: BTreeMap<String, u32> = services
+            .iter()
+            .map(|service| {
+                let pid = service["pid"].as_u64().unwrap();
+                (
+                    service["name"].as_str().unwrap().to_owned(),
+                    u32::try_from(pid).unwrap(),
+                )
+            })
+            .collect();
+        processes.insert("the lab".to_owned(), lab.pid());
+        Self(processes)
+    }
+
+    /// All still run, answer, have not grown beyond measure, and did not panic.
+    pub async fn assert_unharmed(&self, lab: &Lab, log: &Path) {
+        assert_eq!(&Self::of(lab).await, self, "started again");
+        for door in HTTP {
+            let get = format!(
+                "GET {} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n",
+                door.paths[0]
+            );
+            let outcome = tell(address(lab.url(door.name)), get.as_bytes()).await;
+            assert!(
+                matches!(outcome, Some(Outcome::Status(200 | 405))),
+                "{}: {outcome:?}",
+                door.name
+            );
+        }
+        for (name, pid) in &self.0 {
+            let peak = peak_mebibytes(*pid);
+            assert!(peak < MOST_MEBIBYTES, "{name} took {peak} MiB");
+        }
+        let said = fs::read_to_string(log).unwrap();
+        assert!(!said.contains("panicked at"), "{said}");
+    }
+}
+
+fn peak_mebibytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let kibibytes = line.unwrap().split_whitespace().nth(1).unwrap();
+    kibibytes.parse::<u64>().unwrap() / 1024
+}
