@@ -129,7 +129,7 @@ impl Cli {
             Verb::Traces(args) => args.execute().await,
             Verb::Trace(args) => args.execute().await,
             Verb::Demo(args) => args.execute().await,
-            Verb::Lesson(args) => args.execute(),
+            Verb::Lesson(args) => args.execute().await,
             Verb::Check(args) => args.execute().await,
         }
     }

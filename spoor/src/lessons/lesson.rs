@@ -9,6 +9,24 @@ use super::{checks, place::Place, report::Report};
 pub enum Lesson {
     /// A trace that is sent with curl.
     FirstTrace,
+    /// What is slow moves from round to round.
+    Bottleneck,
+    /// A span of the learner's own.
+    ManualSpan,
+    /// Where an error began.
+    Errors,
+    /// A forged context, inside and at an edge.
+    ContextPropagation,
+    /// What a stage between services and store can do, and its price.
+    Route,
+    /// 1 % and 0.1 %, and how sure one can be.
+    Rates,
+    /// Every failed request, of few others.
+    KeepErrors,
+    /// Two policies that want the same service.
+    Conflict,
+    /// From a latency bucket by its exemplar to the trace.
+    MetricsBesideTraces,
 }
 
 /// What is known of a lesson.
@@ -40,11 +58,31 @@ macro_rules! facts {
 
 impl Lesson {
     /// Every one, in their order.
-    pub const ALL: &[Self] = &[Self::FirstTrace];
+    pub const ALL: &[Self] = &[
+        Self::FirstTrace,
+        Self::Bottleneck,
+        Self::ManualSpan,
+        Self::Errors,
+        Self::ContextPropagation,
+        Self::Route,
+        Self::Rates,
+        Self::KeepErrors,
+        Self::Conflict,
+        Self::MetricsBesideTraces,
+    ];
 
     fn facts(self) -> Facts {
         match self {
             Self::FirstTrace => facts!(1, "01-first-trace"),
+            Self::Bottleneck => facts!(2, "02-bottleneck"),
+            Self::ManualSpan => facts!(3, "03-manual-span"),
+            Self::Errors => facts!(4, "04-errors-turn-red"),
+            Self::ContextPropagation => facts!(5, "05-context-propagation"),
+            Self::Route => facts!(6, "06-direct-or-collector"),
+            Self::Rates => facts!(7, "07-how-sure"),
+            Self::KeepErrors => facts!(8, "08-keep-errors"),
+            Self::Conflict => facts!(9, "09-two-policies-in-conflict"),
+            Self::MetricsBesideTraces => facts!(10, "10-metrics-beside-traces"),
         }
     }
 
@@ -52,6 +90,15 @@ impl Lesson {
     pub async fn check(self, place: &Place) -> anyhow::Result<Report> {
         match self {
             Self::FirstTrace => checks::first_trace::check(place).await,
+            Self::Bottleneck => checks::bottleneck::check(place).await,
+            Self::ManualSpan => checks::manual_span::check(place).await,
+            Self::Errors => checks::errors::check(place).await,
+            Self::ContextPropagation => checks::propagation::check(place).await,
+            Self::Route => checks::route::check(place).await,
+            Self::Rates => checks::rates::check(place).await,
+            Self::KeepErrors => checks::kept_errors::check(place).await,
+            Self::Conflict => checks::conflict::check(place).await,
+            Self::MetricsBesideTraces => checks::metrics::check(place).await,
         }
     }
 

@@ -9,7 +9,9 @@ mod lesson;
 mod place;
 mod policies;
 mod report;
+mod round;
 mod text;
+mod threshold;
 mod verbs;
 
 pub use verbs::{CheckArgs, LessonArgs};

@@ -4,6 +4,7 @@ use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::Args;
 use console::{Style, Term};
+use opentelemetry_semantic_conventions::attribute::USER_AGENT_ORIGINAL;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -13,7 +14,7 @@ use super::{
     place::Place,
     policies::{Policies, ReadPoliciesError},
     report::Report,
-    text,
+    round, text,
 };
 use crate::{
     cli::{
@@ -31,14 +32,25 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[command(after_help = "Examples:
   spoor lesson                 which there are
   spoor lesson 1               one of them
-  spoor lesson 1 | less        as Markdown")]
+  spoor lesson 1 | less        as Markdown
+  spoor lesson 2 --start       begin a round of the lesson that has rounds")]
 pub struct LessonArgs {
     /// Its number or name
     #[arg(value_name = "LESSON")]
     lesson: Option<Lesson>,
-    /// How to print the list
+    /// Begin a round: something in the lab becomes slow for some requests
+    #[arg(long, requires = "lesson")]
+    start: bool,
+    /// What to draw the round from [default: another one each time]
+    #[arg(long, requires = "start")]
+    seed: Option<u32>,
+    /// How to print the list or the round
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    lab: LabArgs,
 }
 
 /// Look whether a lesson's exercise is done
@@ -95,11 +107,14 @@ struct Checked<'a> {
 }
 
 impl LessonArgs {
-    /// Lists the lessons, or shows one.
+    /// Lists the lessons, shows one, or begins a round.
     ///
     /// # Errors
-    /// None but those of writing JSON.
-    pub fn execute(self) -> anyhow::Result<ExitCode> {
+    /// When a round can't be begun.
+    pub async fn execute(self) -> anyhow::Result<ExitCode> {
+        if self.start {
+            return self.begin_round().await;
+        }
         match (self.lesson, self.output) {
             (Some(lesson), _) if std::io::stdout().is_terminal() => {
                 let (_, columns) = Term::stdout().size();
@@ -114,6 +129,24 @@ impl LessonArgs {
                     title: lesson.title(),
                 });
                 say!("{}", serde_json::to_string(&listed.collect::<Vec<_>>())?);
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn begin_round(&self) -> anyhow::Result<ExitCode> {
+        if self.lesson != Some(Lesson::Bottleneck) {
+            let wrong = "--start: only lesson 2 has rounds: spoor lesson 2 --start";
+            return Err(Invalid(vec![wrong.to_owned()]).into());
+        }
+        let seed = self.seed.unwrap_or_else(rand::random);
+        let marker = round::begin(seed, &self.lab.client(), &self.source.open()?).await?;
+        let tag = format!("{USER_AGENT_ORIGINAL}={marker}");
+        match self.output {
+            Output::Json => say!("{}", serde_json::json!({ "tag": tag, "seed": seed })),
+            Output::Table => {
+                say!("Requests were sent, and something was slow. Their traces, in a second:");
+                say!("  spoor traces --tag {tag}");
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ use spoor_traces::tree::Tree;
 
 pub use client::{AskError, Query, Traces};
 pub use list::Found;
+pub(crate) use render::milliseconds;
 pub use render::{Canvas, printable, render};
 
 use crate::cli::Output;

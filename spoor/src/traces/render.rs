@@ -122,6 +122,7 @@ pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
             "depth": row.depth,
             "startMilliseconds": offset(tree, row.member.start()).as_secs_f64() * 1e3,
             "durationMilliseconds": row.member.duration().as_secs_f64() * 1e3,
+            "selfMilliseconds": row.self_time.as_secs_f64() * 1e3,
             "criticalMilliseconds": row.critical_time().as_secs_f64() * 1e3,
             "error": row.member.is_error(),
         })
@@ -140,7 +141,7 @@ pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
 }
 
 /// Milliseconds, with as many digits as tell something.
-pub(super) fn milliseconds(duration: Duration) -> String {
+pub(crate) fn milliseconds(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1e3;
     if ms >= 100.0 {
         format!("{ms:.0} ms")

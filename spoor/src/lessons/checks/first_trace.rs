@@ -20,35 +20,32 @@ const WELL_KNOWN: [&str; 3] = [
 const LEAST_DISTINCT_DIGITS: usize = 7;
 
 pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
-    let mut report = Report::new();
     let found = place.traces_of(SERVICE).await?;
-    report.looked_at(format!("the newest trace of {SERVICE}, of {}", found.len()));
-    match found.first() {
-        None => report.missing(
+    let mut report = Report::best(found.iter().map(judged)).unwrap_or_else(|| {
+        let mut report = Report::new();
+        report.missing(
             "a trace of the service by-hand",
             "none has come; service.name is an attribute of the resource, not of a span",
-        ),
-        Some(Found { id, tree }) => judge(&mut report, id, tree),
-    }
+        );
+        report
+    });
+    report.looked_at(format!("the traces of {SERVICE}: {}", found.len()));
     Ok(report)
 }
 
-fn judge(report: &mut Report, id: &str, tree: &Tree) {
+fn judged(Found { id, tree }: &Found) -> Report {
+    let mut report = Report::new();
     report.passed("a trace of the service by-hand", id);
-    let distinct = distinct_digits(id);
-    let what = "a trace id that is random";
-    if WELL_KNOWN.contains(&id) {
-        report.wrong(what, "this one is an example from a specification");
-    } else if distinct < LEAST_DISTINCT_DIGITS {
-        report.wrong(what, format!("{id} has {distinct} different digits"));
-    } else {
-        report.passed(what, "");
+    match drawn(id) {
+        Ok(()) => report.passed("a trace id that is random", ""),
+        Err(why) => report.wrong("a trace id that is random", why),
     }
-    one_root(report, tree);
+    one_root(&mut report, tree);
     match tree.rows().iter().find(|row| row.place == InTree::Child) {
-        Some(child) => of_child(report, tree, child),
-        None => no_child(report, tree),
+        Some(child) => of_child(&mut report, tree, child),
+        None => no_child(&mut report, tree),
     }
+    report
 }
 
 fn one_root(report: &mut Report, tree: &Tree) {
@@ -108,6 +105,18 @@ fn no_child(report: &mut Report, tree: &Tree) {
 
 fn name(row: &Row) -> String {
     format!("{:?}", printable(&row.member.span.name))
+}
+
+/// Whether an id was drawn, as far as one can tell; else why not.
+pub(super) fn drawn(id: &str) -> Result<(), String> {
+    let distinct = distinct_digits(id);
+    if WELL_KNOWN.contains(&id) {
+        Err("this one is an example from a specification".to_owned())
+    } else if distinct < LEAST_DISTINCT_DIGITS {
+        Err(format!("{id} has {distinct} different digits"))
+    } else {
+        Ok(())
+    }
 }
 
 fn distinct_digits(id: &str) -> usize {

@@ -42,9 +42,40 @@ async fn taken(number: usize, start: &[&str]) {
 
 #[rstest]
 #[case(1)]
+#[case(2)]
+#[case(3)]
+#[case(4)]
+#[case(5)]
+#[case(6)]
+#[case(7)]
+#[case(8)]
+#[case(9)]
+#[case(10)]
 #[tokio::test]
 async fn a_lesson_tells_right_from_wrong_and_its_commands_run(#[case] number: usize) {
     taken(number, &[]).await;
+}
+
+/// The bottleneck moves: whichever it is, the sum over the traces finds it.
+#[tokio::test]
+async fn each_bottleneck_can_be_found() {
+    let lab = Lab::start().await;
+    let script = Lesson::of(2).solution().text;
+    for (seed, answer) in [
+        ("0", "service-b: SELECT orders"),
+        ("1", "service-b: heavy_calc"),
+        ("2", "marketplace-attic: "),
+        ("3", "efficientnetb0: load model"),
+    ] {
+        let ended = run(&lab, &script, &["--seed", seed]).await;
+        assert_eq!(ended.code, Some(0), "seed {seed}: {ended:?}");
+        let expected = format!("The answer: {answer}");
+        assert!(ended.stdout.contains(&expected), "seed {seed}: {ended:?}");
+    }
+    assert_eq!(
+        lab.json(&["fault", "--output", "json"]).await,
+        serde_json::json!({})
+    );
 }
 
 #[tokio::test]

@@ -13,13 +13,15 @@ const USUAL: [(&str, &str); 6] = [
     ("sampling-grpc", "5779"),
     ("admin", "16600"),
 ];
-/// The edges, which people and lessons call.
-const EDGES: [(&str, &str); 5] = [
+/// The services that people and lessons call, and whose metrics they read.
+const SERVICES: [(&str, &str); 7] = [
     ("service-a", "8080"),
     ("gateway", "8081"),
     ("bands", "8082"),
     ("tasks", "8083"),
+    ("tasks-ops", "9474"),
     ("preprocessing", "8084"),
+    ("reviews", "9007"),
 ];
 const HOST: &str = "127.0.0.1:";
 
@@ -54,7 +56,10 @@ fn at(lab: &Lab, script: &str) -> String {
     for part in parts {
         let digits = part.bytes().take_while(u8::is_ascii_digit).count();
         let (port, rest) = part.split_at(digits);
-        let known = USUAL.iter().chain(&EDGES).find(|(_, usual)| *usual == port);
+        let known = USUAL
+            .iter()
+            .chain(&SERVICES)
+            .find(|(_, usual)| *usual == port);
         let (name, _) = known.unwrap_or_else(|| panic!("no lab listens at {HOST}{port}"));
         shown += lab.url(name).trim_start_matches("http://");
         shown += rest;

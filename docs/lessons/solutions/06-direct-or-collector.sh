@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Quick requests without the policy, quick and slow ones with it; what the stage holds back is
+# measured, not guessed.
+set -euo pipefail
+
+trace() { curl -sS --fail-with-body -D - -o /dev/null "$1" | sed -n 's/^x-trace-id: //p' | tr -d '\r'; }
+TIMEFORMAT=%R
+seen() { until spoor trace "$1" >/dev/null 2>&1; do sleep 0.1; done; }
+
+spoor delete slow-only --wait 2>/dev/null || true
+id=$(trace 'http://127.0.0.1:8080/?wait=20ms')
+direct=$( { time seen "$id"; } 2>&1)
+
+spoor apply --wait -f - <<'YAML'
+apiVersion: spoor.dev/v1alpha1
+kind: SamplingPolicy
+metadata:
+  name: slow-only
+spec:
+  targets:
+  - service: service-a
+  tail:
+    keep:
+    - name: slow
+      slowerThan: 400ms
+    otherwise: 0%
+YAML
+for wait in 20ms 600ms 20ms 600ms 20ms; do trace "http://127.0.0.1:8080/?wait=$wait" >/dev/null; done
+id=$(trace 'http://127.0.0.1:8080/?wait=600ms')
+held=$( { time seen "$id"; } 2>&1)
+
+wait=$(jq -n "[$held - $direct, 1] | max")
+each=$(spoor trace "$id" --output json | jq '.spans | length')
+spans=$(jq -n "1000 * $wait * $each | round")
+echo "Seen after $direct s directly and after $held s through the stage; $each spans in each trace."
+spoor check 6 --answer "wait=$wait" --answer "spans=$spans"

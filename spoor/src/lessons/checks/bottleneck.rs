@@ -1,0 +1,123 @@
+//! Lesson 2: where the time of a round's requests went.
+
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+
+use crate::{
+    lessons::{place::Place, report::Report, round::Marker},
+    traces::{Found, printable},
+};
+
+/// Whose requests a round sends.
+const EDGES: [&str; 3] = ["service-a", "gateway", "preprocessing"];
+const ANSWER: &str = "spoor check 2 --answer 'SERVICE: SPAN'";
+
+/// A service and a span's name.
+type Operation = (String, String);
+
+pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
+    let mut report = Report::new();
+    let Some((marker, traces)) = newest_round(place).await? else {
+        report.missing("a round", "begin one with spoor lesson 2 --start");
+        return Ok(report);
+    };
+    let spans: usize = traces.iter().map(|it| it.tree.rows().len()).sum();
+    report.looked_at(format!(
+        "round {marker}: {} traces, {spans} spans",
+        traces.len()
+    ));
+    let mut times: Vec<(Operation, Duration)> = own_times(&traces).into_iter().collect();
+    times.sort_by_key(|(_, time)| Reverse(*time));
+    judge(&mut report, place.answers.one(), &times);
+    Ok(report)
+}
+
+/// The traces of the newest round that has any.
+async fn newest_round(place: &Place) -> anyhow::Result<Option<(Marker, Vec<Found>)>> {
+    let mut rounds: BTreeMap<Marker, BTreeMap<String, Found>> = BTreeMap::new();
+    for edge in EDGES {
+        for found in place.traces_of(edge).await? {
+            if let Some(marker) = Marker::of(&found.tree) {
+                let round = rounds.entry(marker).or_default();
+                round.insert(found.id.clone(), found);
+            }
+        }
+    }
+    let newest = rounds.pop_last();
+    Ok(newest.map(|(marker, round)| (marker, round.into_values().collect())))
+}
+
+/// What each operation's spans took without the time in which others worked for them.
+fn own_times(traces: &[Found]) -> BTreeMap<Operation, Duration> {
+    let mut times = BTreeMap::new();
+    for row in traces.iter().flat_map(|found| found.tree.rows()) {
+        let operation = (
+            printable(row.member.service()),
+            printable(&row.member.span.name),
+        );
+        *times.entry(operation).or_default() += row.self_time;
+    }
+    times
+}
+
+/// `times` has the longest first.
+fn judge(report: &mut Report, answer: Option<&str>, times: &[(Operation, Duration)]) {
+    let what = "the bottleneck";
+    let all: Duration = times.iter().map(|(_, time)| *time).sum();
+    let share = |time: &Duration| 100.0 * time.as_secs_f64() / all.as_secs_f64().max(1e-9);
+    let Some((service, span)) = answer.and_then(|answer| answer.split_once(':')) else {
+        report.wrong(what, ANSWER);
+        return;
+    };
+    let is_meant = |(of, name): &Operation| {
+        let last = name.rsplit('/').next().unwrap_or(name);
+        of == service.trim() && (name == span.trim() || last == span.trim())
+    };
+    let place = times.iter().position(|(operation, _)| is_meant(operation));
+    let of_place = place.and_then(|place| times.get(place));
+    match (place, of_place) {
+        (Some(0), Some(((service, span), time))) => report.passed(
+            what,
+            format!("{span} in {service}, {:.0} % of the time", share(time)),
+        ),
+        (_, Some((_, time))) => report.wrong(
+            what,
+            format!(
+                "{:.0} % of the time is spent in it and in nothing below it; another has more",
+                share(time)
+            ),
+        ),
+        _ => report.wrong(
+            what,
+            format!(
+                "no span {:?} of service {:?} is in these traces",
+                printable(span.trim()),
+                printable(service.trim())
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(answer: &str) -> String {
+        let operation = |service: &str, span: &str| (service.to_owned(), span.to_owned());
+        let times = [
+            (operation("b", "x.Y/Work"), Duration::from_millis(900)),
+            (operation("a", "GET /"), Duration::from_millis(100)),
+        ];
+        let mut report = Report::new();
+        judge(&mut report, Some(answer), &times);
+        report.to_string()
+    }
+
+    #[test]
+    fn only_the_one_that_has_the_most_is_right() {
+        assert!(judged("b: Work").contains("90 % of the time"));
+        assert!(judged("b:x.Y/Work").contains("ok"));
+        assert!(judged("a: GET /").contains("another has more"));
+        assert!(judged("c: Work").contains("no span"));
+        assert!(judged("Work").contains("spoor check 2"));
+    }
+}

@@ -1,0 +1,116 @@
+//! Reads the buckets of request durations, with their exemplars, from OpenMetrics text.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+const METRIC: &str = "http_server_request_duration_seconds_bucket{";
+
+/// A bucket of an operation's durations.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Bucket {
+    /// Its labels but the bound: the route, the status.
+    operation: String,
+    /// Its durations are longer than this, in seconds.
+    pub(super) above: f64,
+    /// And at most this.
+    upto: f64,
+    /// The trace id of its exemplar.
+    pub(super) exemplar: Option<String>,
+}
+
+/// All of them, in the order of the text: an operation's buckets follow each other, the shortest
+/// durations first.
+pub(super) fn buckets(text: &str) -> Vec<Bucket> {
+    let mut bounds: HashMap<String, f64> = HashMap::new();
+    let lines = text.lines().filter_map(|line| line.strip_prefix(METRIC));
+    lines
+        .filter_map(|line| {
+            let (sample, exemplar) = match line.split_once(" # ") {
+                Some((sample, exemplar)) => (sample, Some(exemplar)),
+                None => (line, None),
+            };
+            let (labels, _count) = sample.rsplit_once("} ")?;
+            let (before, rest) = labels.split_once("le=\"")?;
+            let (bound, after) = rest.split_once('"')?;
+            let operation = format!("{before}{}", after.trim_start_matches(','));
+            let upto = match bound {
+                "+Inf" => f64::INFINITY,
+                number => number.parse().ok()?,
+            };
+            let above = bounds.insert(operation.clone(), upto).unwrap_or(0.0);
+            Some(Bucket {
+                operation,
+                above,
+                upto,
+                exemplar: exemplar.and_then(trace_id),
+            })
+        })
+        .collect()
+}
+
+fn trace_id(exemplar: &str) -> Option<String> {
+    let (_, id) = exemplar.split_once("trace_id=\"")?;
+    Some(id.split_once('"')?.0.to_owned())
+}
+
+impl Bucket {
+    /// Whether a request of this duration belongs into it. Its span is a little shorter than
+    /// what was measured around it, or a little longer.
+    pub(super) fn holds(&self, duration: Duration) -> bool {
+        const TOLERANCE: f64 = 0.005;
+        let seconds = duration.as_secs_f64();
+        self.above - TOLERANCE < seconds && seconds <= self.upto + TOLERANCE
+    }
+}
+
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            operation,
+            above,
+            upto,
+            ..
+        } = self;
+        write!(f, "{above} s to {upto} s of {operation}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"# TYPE http_server_request_duration_seconds histogram
+http_server_request_duration_seconds_sum{http_route="/tasks"} 0.4
+http_server_request_duration_seconds_bucket{le="0.25",http_route="/tasks"} 3 # {trace_id="aa",span_id="b"} 0.001 1.5
+http_server_request_duration_seconds_bucket{le="0.5",http_route="/tasks"} 4 # {trace_id="cc",span_id="d"} 0.4 2.5
+http_server_request_duration_seconds_bucket{le="+Inf",http_route="/tasks"} 4
+http_server_request_duration_seconds_bucket{le="0.25",http_route="/health"} 1
+"#;
+
+    #[test]
+    fn buckets_lie_between_their_bounds_and_know_their_traces() {
+        let found = buckets(TEXT);
+        let seen: Vec<_> = found
+            .iter()
+            .map(|it| (it.above, it.upto, it.exemplar.as_deref()))
+            .collect();
+        let expected = [
+            (0.0, 0.25, Some("aa")),
+            (0.25, 0.5, Some("cc")),
+            (0.5, f64::INFINITY, None),
+            (0.0, 0.25, None),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(
+            found[1].to_string(),
+            "0.25 s to 0.5 s of http_route=\"/tasks\""
+        );
+        assert!(found[1].holds(Duration::from_millis(400)));
+        assert!(!found[1].holds(Duration::from_millis(3)));
+    }
+
+    #[test]
+    fn what_is_none_is_passed_over() {
+        let text = format!("{METRIC}\n{METRIC}le=\"x\"}} 1\n{METRIC}a=\"\"}} 1 # {{}} 1\n");
+        assert_eq!(buckets(&text), []);
+    }
+}

@@ -1,0 +1,24 @@
+//! What holds at a service, and since when.
+
+use jiff::Timestamp;
+use spoor_api::status::{ConditionStatus, Effective};
+
+use crate::lessons::policies::Policy;
+
+/// Whether this says something about the service: by its name, or about all that no policy
+/// names.
+pub(super) fn is_of_service(entry: &Effective, service: &str) -> bool {
+    entry
+        .service
+        .as_deref()
+        .is_none_or(|named| named == service)
+}
+
+/// Since when a condition of the policy is true.
+pub(super) fn since(policy: &Policy, condition: &str) -> Option<Timestamp> {
+    let mut conditions = policy.status.as_ref()?.conditions.iter();
+    let condition = conditions.find(|it| it.kind == condition)?;
+    let is_true = condition.status == ConditionStatus::True;
+    is_true.then_some(())?;
+    condition.last_transition_time.parse().ok()
+}

@@ -1,0 +1,100 @@
+//! Lesson 10: from a latency bucket by its exemplar to the trace.
+
+use std::time::Duration;
+
+use spoor_traces::tree::Tree;
+
+use super::exemplars::{Bucket, buckets};
+use crate::{
+    lessons::{place::Place, report::Report},
+    traces::{AskError, Found, milliseconds},
+};
+
+const SERVICE: &str = "tasks";
+/// Slower than any request of tasks is by itself.
+const SLOW: Duration = Duration::from_millis(250);
+const DEADLINE: Duration = Duration::from_secs(5);
+
+pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
+    let mut report = Report::new();
+    let urls = place.lab.status().await?.urls;
+    let Some(url) = urls.get("tasks-ops") else {
+        report.wrong("a lab with tasks", "this one runs without it");
+        return Ok(report);
+    };
+    let url = format!("{url}/metrics");
+    let buckets = buckets(&scrape(&url).await?);
+    report.looked_at(format!("{url}, {} buckets", buckets.len()));
+    let Some(slowest) = slowest(&mut report, &buckets) else {
+        return Ok(report);
+    };
+    let what = "the trace id that the bucket's exemplar has";
+    match place.answers.one() {
+        None => report.missing(what, "say it: spoor check 10 --answer TRACE_ID"),
+        Some(answer) if !is_trace_id(answer) => {
+            report.wrong(what, format!("{answer:?} is not 32 hexadecimal digits"));
+        }
+        Some(answer) => match found(place, answer).await? {
+            Some(trace) => judge(&mut report, &trace, slowest),
+            None => report.missing(what, format!("there is no trace {answer} here")),
+        },
+    }
+    Ok(report)
+}
+
+async fn scrape(url: &str) -> Result<String, reqwest::Error> {
+    let client = reqwest::Client::builder().timeout(DEADLINE).build()?;
+    let request = client
+        .get(url)
+        .header("accept", "application/openmetrics-text");
+    let answer = request.send().await?.error_for_status()?;
+    answer.text().await
+}
+
+/// The bucket of the slowest sampled request.
+fn slowest<'a>(report: &mut Report, buckets: &'a [Bucket]) -> Option<&'a Bucket> {
+    let of_sampled = buckets.iter().filter(|bucket| bucket.exemplar.is_some());
+    let slowest = of_sampled.max_by(|one, other| one.above.total_cmp(&other.above));
+    let what = "a bucket of slow requests, with an exemplar";
+    match slowest {
+        None => report.missing(what, "no bucket has one: no sampled request has come"),
+        Some(bucket) if bucket.above < SLOW.as_secs_f64() => {
+            report.missing(what, format!("the slowest is {bucket}"));
+            return None;
+        }
+        Some(bucket) => report.passed(what, bucket.to_string()),
+    }
+    slowest
+}
+
+fn is_trace_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+async fn found(place: &Place, id: &str) -> Result<Option<Found>, AskError> {
+    match place.traces.trace(id).await {
+        Ok(batches) => Ok(Some(Found {
+            id: id.to_owned(),
+            tree: Tree::new(batches),
+        })),
+        Err(AskError::Unknown(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A later request may have taken the exemplar's place: any trace that belongs into the bucket
+/// will do.
+fn judge(report: &mut Report, Found { id, tree }: &Found, bucket: &Bucket) {
+    let what = "the trace is one of the bucket";
+    let service = tree.root().map_or("", |root| root.member.service());
+    let took = tree.duration();
+    let is_exemplar = bucket.exemplar.as_ref().is_some_and(|it| it == id);
+    if service != SERVICE {
+        report.wrong(what, format!("it is one of {service:?}"));
+    } else if is_exemplar || bucket.holds(took) {
+        report.passed(what, format!("{id} took {}", milliseconds(took)));
+    } else {
+        let seen = format!("it took {}, the bucket is {bucket}", milliseconds(took));
+        report.wrong(what, seen);
+    }
+}

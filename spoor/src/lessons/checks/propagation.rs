@@ -1,0 +1,118 @@
+//! Lesson 5: one forged context, which reviews believes and bands only links.
+
+use spoor_traces::tree::{Member, Place as InTree, Tree, value};
+
+use super::first_trace::drawn;
+use crate::{
+    lessons::{place::Place, report::Report},
+    traces::{Found, printable},
+};
+
+const EDGE: &str = "bands";
+const INSIDE: &str = "reviews";
+/// What the lesson calls the member of `tracestate`.
+const MEMBER: &str = "smuggled";
+
+pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
+    let inside = place.traces_of(INSIDE).await?;
+    let edge = place.traces_of(EDGE).await?;
+    let mut report = Report::new();
+    report.looked_at(format!(
+        "{} traces of {INSIDE}, {} of {EDGE}",
+        inside.len(),
+        edge.len()
+    ));
+    judge(&mut report, &inside, &edge);
+    Ok(report)
+}
+
+fn judge(report: &mut Report, inside: &[Found], edge: &[Found]) {
+    let joined = inside
+        .iter()
+        .filter_map(|found| Some((found, joined(&found.tree)?)));
+    let joined: Vec<(&Found, &Member)> = joined.collect();
+    // The newest that has all that is asked for; else the newest, to say what it lacks.
+    let whole = |(_, span): &&(&Found, &Member)| carries(span);
+    let Some((found, span)) = joined.iter().find(whole).or(joined.first()) else {
+        report.missing(
+            "reviews goes on with a trace of yours",
+            "no span of reviews has a parent from outside: was the context well formed, and sampled?",
+        );
+        return;
+    };
+    report.passed("reviews goes on with a trace of yours", &found.id);
+    match drawn(&found.id) {
+        Ok(()) => report.passed("a trace id that is random", ""),
+        Err(why) => report.wrong("a trace id that is random", why),
+    }
+    let state = printable(&span.span.trace_state);
+    report.expect(
+        carries(span),
+        "a member `smuggled` in the tracestate that reviews hands on",
+        if state.is_empty() {
+            "it has none".to_owned()
+        } else {
+            state
+        },
+    );
+    refused(report, &found.id, edge);
+}
+
+/// bands has the forged trace as a link, and as nothing else.
+fn refused(report: &mut Report, forged: &str, edge: &[Found]) {
+    let what = "bands does not join it";
+    let edges = || {
+        edge.iter()
+            .flat_map(|found| of_service(&found.tree, EDGE).map(move |it| (found, it)))
+    };
+    if edges().any(|(found, _)| found.id == forged) {
+        report.wrong(
+            what,
+            "a span of bands is in it: is SPOOR_TRUSTED_PEERS set?",
+        );
+        return;
+    }
+    let linked = edges().find(|(_, span)| {
+        let mut links = span.span.links.iter();
+        links.any(|link| value::hex(&link.trace_id) == forged)
+    });
+    let Some((found, _)) = linked else {
+        report.missing(
+            what,
+            "no trace of bands has a link to it: send the same headers there, too",
+        );
+        return;
+    };
+    report.passed(what, format!("{} has a link to it", found.id));
+    let smuggled = found.tree.rows().iter().any(|row| carries(&row.member));
+    if smuggled {
+        report.wrong(
+            "nothing is smuggled through bands",
+            "the tracestate came through",
+        );
+    } else {
+        report.passed("nothing is smuggled through bands", "");
+    }
+}
+
+/// The span of reviews in this trace whose parent nobody has sent.
+fn joined(tree: &Tree) -> Option<&Member> {
+    let mut rows = tree.rows().iter();
+    let row =
+        rows.find(|row| row.place == InTree::MissingParent && row.member.service() == INSIDE)?;
+    Some(&row.member)
+}
+
+fn of_service<'a>(tree: &'a Tree, service: &'a str) -> impl Iterator<Item = &'a Member> {
+    let members = tree.rows().iter().map(|row| &row.member);
+    members.filter(move |member| member.service() == service)
+}
+
+fn carries(member: &Member) -> bool {
+    let mut keys = member
+        .span
+        .trace_state
+        .split(',')
+        .filter_map(|it| it.split_once('='));
+    keys.any(|(key, _)| key.trim() == MEMBER)
+}
