@@ -1,0 +1,123 @@
+//! `spoor load` by scenario.
+
+use serde_json::Value;
+
+use crate::lab::{Ended, Lab, command, run};
+
+async fn load(lab: &Lab, arguments: &[&str]) -> Ended {
+    let mut load = command();
+    load.args(["load", "--lab", lab.url("admin")])
+        .args(arguments);
+    run(&mut load, "").await
+}
+
+#[tokio::test]
+async fn the_mesh_is_loaded_where_the_lab_says() {
+    let services = "service-a,service-b,bands,reviews,tasks";
+    let lab = Lab::start_with(&["--services", services]).await;
+    let ended = load(
+        &lab,
+        &["mesh", "--rate", "20", "--duration", "2s", "-o", "json"],
+    )
+    .await;
+    let sent: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|_| panic!("{ended:?}"));
+    assert_eq!(
+        (&sent["scenario"], &sent["failed"]),
+        (&"mesh".into(), &0.into()),
+        "{sent}"
+    );
+    let operations: Vec<&str> = sent["operations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["operation"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        operations,
+        [
+            "bands GET /bands",
+            "bands GET /bands/{uuid}",
+            "service-a GET /",
+            "tasks DELETE /tasks/{id}",
+            "tasks GET /tasks",
+            "tasks POST /tasks",
+            "tasks POST /tasks/{id}/complete",
+        ]
+    );
+    // What load makes it takes away again.
+    let tasks = reqwest::get(format!("{}/tasks?state=all", lab.url("tasks")))
+        .await
+        .unwrap();
+    let tasks: Value = tasks.json().await.unwrap();
+    assert_eq!(tasks["tasks"].as_array().map(Vec::len), Some(0), "{tasks}");
+    let slowest = sent["slowest"]["traceId"].as_str().unwrap();
+    assert_eq!(lab.traces(&["trace", slowest]).await["traceId"], slowest);
+}
+
+#[tokio::test]
+async fn people_get_a_table_a_chart_and_a_picture() {
+    let lab = Lab::start_with(&["--services", "service-a,service-b"]).await;
+    let picture = lab.folder().join("ramp.svg");
+    let ramp = [
+        "ramp",
+        "--rate",
+        "60",
+        "--duration",
+        "4s",
+        "--path",
+        "/?wait=1ms&calc=0",
+    ];
+    let ended = load(
+        &lab,
+        &[&ramp[..], &["--picture", picture.to_str().unwrap()]].concat(),
+    )
+    .await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for said in [
+        "REQUESTS",
+        "P99.9",
+        "15 to 30 a second",
+        "Latency over time",
+        "spoor trace ",
+    ] {
+        assert!(ended.stdout.contains(said), "{said}: {}", ended.stdout);
+    }
+    let svg = std::fs::read_to_string(picture).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("spoor load ramp"));
+}
+
+#[tokio::test]
+async fn options_that_do_not_go_together_are_refused() {
+    for (arguments, said) in [
+        (&["closed", "--rate", "5"][..], "--rate"),
+        (&["mesh", "--path", "/x"], "--path"),
+        (&["mesh", "--url", "http://127.0.0.1:1"], "--url gateway="),
+        (
+            &["images", "--url", "gateway=http://127.0.0.1:1"],
+            "sends nothing to gateway",
+        ),
+        (
+            &["steady", "--url", "nowhere=http://127.0.0.1:1"],
+            "there are service-a",
+        ),
+        (&["tsunami"], "steady"),
+    ] {
+        let ended = run(command().arg("load").args(arguments), "").await;
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_scenario_is_listed() {
+    let ended = run(command().args(["load", "--list"]), "").await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for name in [
+        "steady", "closed", "ramp", "spike", "soak", "images", "mesh",
+    ] {
+        assert!(
+            ended.stdout.lines().any(|line| line.starts_with(name)),
+            "{name}"
+        );
+    }
+}

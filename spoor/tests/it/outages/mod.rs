@@ -1,0 +1,248 @@
+//! Parts of the mesh that go away under load: the rest keeps answering, what is degraded says
+//! so, traces show where, and all comes back by itself.
+
+mod traffic;
+
+use std::time::Duration;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+use spoor_testing::RedisServer;
+
+use crate::lab::{Lab, PATIENCE, eventually, send};
+use traffic::Traffic;
+
+/// A band that always exists.
+const BAND: &str = "/bands/3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d";
+
+/// A part that no longer answers, as a process that hangs: its connections stay open.
+struct Hung {
+    service: &'static str,
+    pid: u32,
+}
+
+impl Hung {
+    async fn of(lab: &Lab, service: &'static str) -> Self {
+        let pid = lab.service(service).await["pid"].as_u64().unwrap();
+        let pid = u32::try_from(pid).unwrap();
+        send("-STOP", pid);
+        Self { service, pid }
+    }
+
+    /// Ends it as a crash would; nobody starts it again but its supervisor.
+    async fn killed(self, lab: &Lab) {
+        send("-KILL", self.pid);
+        let look = || lab.service(self.service);
+        eventually("started again", look, |service| {
+            service["state"] == "ready" && service["pid"] != self.pid
+        })
+        .await;
+    }
+}
+
+/// An answer: its status, its trace, its body.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    trace: String,
+    body: Value,
+}
+
+async fn ask(request: reqwest::RequestBuilder) -> Answer {
+    let answer = request.timeout(PATIENCE).send().await.unwrap();
+    let trace = answer.headers()["x-trace-id"].to_str().unwrap().to_owned();
+    Answer {
+        status: answer.status().as_u16(),
+        trace,
+        body: answer.json().await.unwrap(),
+    }
+}
+
+async fn get(lab: &Lab, service: &str, path: &str) -> Answer {
+    ask(reqwest::Client::new().get(format!("{}{path}", lab.url(service)))).await
+}
+
+/// The trace has a failed span of this service that names the part in its operation.
+async fn shows_where(lab: &Lab, trace: &str, caller: &str, part: &str) {
+    let spans = async || {
+        let ended = lab
+            .spoor(&[
+                "trace",
+                trace,
+                "--traces-url",
+                lab.url("traces"),
+                "--output",
+                "json",
+            ])
+            .await;
+        serde_json::from_str::<Value>(&ended.stdout).unwrap_or_default()
+    };
+    eventually("the failed call in the trace", spans, |trace| {
+        let spans = trace["spans"].as_array();
+        spans.is_some_and(|spans| {
+            spans.iter().any(|span| {
+                let operation = span["operation"].as_str().unwrap_or_default();
+                span["service"] == caller && span["error"] == true && operation.contains(part)
+            })
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bands_come_without_reviews_while_these_are_away() {
+    let lab = Lab::start_with(&["--services", "service-a,service-b,bands,reviews"]).await;
+    let traffic = Traffic::start(&lab);
+    let whole = get(&lab, "bands", BAND).await;
+    assert_eq!(whole.status, 200, "{whole:?}");
+    assert!(whole.body["result"]["degraded"].is_null(), "{whole:?}");
+
+    let reviews = Hung::of(&lab, "reviews").await;
+    let degraded = get(&lab, "bands", BAND).await;
+    assert_eq!(degraded.status, 200, "{degraded:?}");
+    let why = degraded.body["result"]["degraded"].as_str().unwrap();
+    assert!(why.contains("reviews"), "{why}");
+    shows_where(&lab, &degraded.trace, "bands", "").await;
+
+    reviews.killed(&lab).await;
+    let band = || get(&lab, "bands", BAND);
+    eventually("whole again", band, |band| {
+        band.status == 200 && band.body["result"]["degraded"].is_null()
+    })
+    .await;
+    let sent = traffic.ended().await;
+    sent.is_unharmed(&["service-a", "bands"]);
+}
+
+#[rstest]
+#[case("marketplace-attic")]
+#[case("marketplace-bazaar")]
+#[case("marketplace-corner")]
+#[tokio::test]
+async fn offers_come_from_the_other_marketplaces(#[case] marketplace: &'static str) {
+    let market = "offers,marketplace-attic,marketplace-bazaar,marketplace-corner";
+    let services = format!("service-a,service-b,gateway,wishlist,{market}");
+    let lab = Lab::start_with(&["--services", &services]).await;
+    let traffic = Traffic::start(&lab);
+    let name = marketplace.trim_start_matches("marketplace-");
+    let missing = |offers: &Answer| {
+        let missing = offers.body["missing"].as_array().unwrap();
+        missing.iter().any(|it| it["marketplace"] == name)
+    };
+
+    let hung = Hung::of(&lab, marketplace).await;
+    let offers = || async {
+        // Not more than the marketplaces take.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        wish(&lab, "a kettle").await;
+        get(&lab, "gateway", "/api/offers").await
+    };
+    let seen = eventually("it is said to be missing", offers, |offers| {
+        assert_eq!(offers.status, 200, "{offers:?}");
+        let others = offers.body["offers"].as_array().unwrap();
+        missing(offers) && others.iter().any(|offer| offer["marketplace"] != name)
+    })
+    .await;
+    assert!(missing(&seen));
+    let page = reqwest::get(format!("{}/", lab.url("gateway"))).await;
+    assert_eq!(page.unwrap().status(), 200);
+
+    hung.killed(&lab).await;
+    eventually("it is there again", offers, |offers| {
+        let there = offers.body["offers"].as_array().unwrap();
+        !missing(offers) && there.iter().any(|offer| offer["marketplace"] == name)
+    })
+    .await;
+    let sent = traffic.ended().await;
+    sent.is_unharmed(&["service-a", "gateway"]);
+}
+
+/// Wishes for something, which the marketplaces are then asked about.
+async fn wish(lab: &Lab, name: &str) -> Answer {
+    let url = format!("{}/api/wishes", lab.url("gateway"));
+    ask(reqwest::Client::new()
+        .post(url)
+        .json(&json!({ "name": name })))
+    .await
+}
+
+#[rstest]
+#[case("efficientnetb0")]
+#[case("mobilenetv2")]
+#[tokio::test]
+async fn one_model_answers_for_both(#[case] model: &'static str) {
+    let vision = "preprocessing,ensemble,efficientnetb0,mobilenetv2";
+    let services = format!("service-a,service-b,{vision}");
+    let lab = Lab::start_with(&["--services", &services]).await;
+    let traffic = Traffic::start(&lab);
+    let picture = picture();
+    let classify = || {
+        let url = format!("{}/classify", lab.url("preprocessing"));
+        ask(reqwest::Client::new().post(url).body(picture.clone()))
+    };
+    let is_whole = |answer: &Answer| answer.status == 200 && answer.body["degraded"].is_null();
+    eventually("both models are asked", classify, is_whole).await;
+
+    let hung = Hung::of(&lab, model).await;
+    let degraded = classify().await;
+    assert_eq!(degraded.status, 200, "{degraded:?}");
+    assert!(degraded.body["label"].is_string(), "{degraded:?}");
+    let why = degraded.body["degraded"].as_str().unwrap();
+    assert!(why.contains(model), "{why}");
+    shows_where(&lab, &degraded.trace, "ensemble", "Classify").await;
+
+    hung.killed(&lab).await;
+    eventually("both models are asked again", classify, is_whole).await;
+    let sent = traffic.ended().await;
+    sent.is_unharmed(&["service-a", "preprocessing"]);
+}
+
+fn picture() -> Vec<u8> {
+    let side = std::num::NonZeroU16::new(96).unwrap();
+    let sample = spoor_vision::samples::Sample::new(7, side);
+    sample.png().unwrap()
+}
+
+#[tokio::test]
+async fn tasks_say_that_redis_is_away_and_find_it_again() {
+    let test = "tasks_say_that_redis_is_away_and_find_it_again";
+    let Some(mut redis) = RedisServer::start(test).await else {
+        return;
+    };
+    let options = ["--services", "service-a,service-b,tasks", "--redis-url"];
+    let url = redis.url();
+    let lab = Lab::start_with(&[&options[..], &[&url]].concat()).await;
+    let traffic = Traffic::start(&lab);
+    let tasks = || get(&lab, "tasks", "/tasks");
+    assert_eq!(tasks().await.status, 200);
+
+    redis.kill();
+    let away = eventually("it is said to be away", tasks, |tasks| tasks.status == 503).await;
+    let detail = away.body["detail"].as_str().unwrap();
+    assert!(detail.contains("Redis"), "{detail}");
+    shows_where(&lab, &away.trace, "tasks", "").await;
+    let health = get(&lab, "tasks", "/health").await;
+    assert_eq!(health.body["status"], "degraded", "{health:?}");
+
+    redis.again().await;
+    eventually("it is found again", tasks, |tasks| tasks.status == 200).await;
+    let sent = traffic.ended().await;
+    sent.is_unharmed(&["service-a"]);
+    assert_eq!(lab.service("tasks").await["restarts"], 0);
+}
+
+#[tokio::test]
+async fn a_part_that_is_killed_again_and_again_comes_back_each_time() {
+    let lab = Lab::start_with(&["--services", "service-a,service-b,bands,reviews"]).await;
+    let traffic = Traffic::start(&lab);
+    for _ in 0..3 {
+        Hung::of(&lab, "reviews").await.killed(&lab).await;
+        let band = || get(&lab, "bands", BAND);
+        eventually("whole again", band, |band| {
+            band.body["result"]["degraded"].is_null()
+        })
+        .await;
+    }
+    assert_eq!(lab.service("reviews").await["restarts"], 3);
+    traffic.ended().await.is_unharmed(&["service-a", "bands"]);
+}

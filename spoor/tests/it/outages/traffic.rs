@@ -1,0 +1,56 @@
+//! Load on every edge of a lab, for as long as a test wants it.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::process::Child;
+
+use crate::lab::{Lab, PATIENCE, command, send};
+
+/// `spoor load mesh`, while it runs.
+pub struct Traffic(Child);
+
+/// What it came to.
+pub struct Sent(Value);
+
+impl Traffic {
+    /// Starts it: gently, since the parts run on one machine with the test.
+    pub fn start(lab: &Lab) -> Self {
+        let load = ["load", "mesh", "--rate", "10", "--duration", "10m"];
+        let child = command()
+            .args(load)
+            .args(["--output", "json", "--lab", lab.url("admin")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    /// Ends it, when every request that was sent is answered.
+    pub async fn ended(self) -> Sent {
+        send("-INT", self.0.id().unwrap());
+        let output = tokio::time::timeout(PATIENCE, self.0.wait_with_output()).await;
+        let stdout = output.expect("ends in time").unwrap().stdout;
+        Sent(serde_json::from_slice(&stdout).unwrap())
+    }
+}
+
+impl Sent {
+    /// Whether every request to these was answered, and well.
+    pub fn is_unharmed(&self, services: &[&str]) {
+        for service in services {
+            let of_service = |row: &&Value| {
+                let operation = row["operation"].as_str().unwrap();
+                operation.starts_with(&format!("{service} "))
+            };
+            let rows = self.0["operations"].as_array().unwrap().iter();
+            let rows: Vec<&Value> = rows.filter(of_service).collect();
+            let sent: u64 = rows
+                .iter()
+                .map(|row| row["requests"].as_u64().unwrap())
+                .sum();
+            assert!(sent > 0, "nothing was sent to {service}: {}", self.0);
+            assert!(rows.iter().all(|row| row["failed"] == 0), "{rows:#?}");
+        }
+    }
+}
