@@ -114,7 +114,8 @@ async fn a_reader_that_has_had_enough_ends_a_verb_quietly() {
 async fn an_unknown_service_is_answered_with_the_known() {
     let ended = run(command().args(["run", "service-c"]), "").await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    let known = "spoor: no service \"service-c\": there are service-a, service-b, gateway, wishlist, ";
+    let known =
+        "spoor: no service \"service-c\": there are service-a, service-b, gateway, wishlist, ";
     assert!(ended.stderr.starts_with(known), "{ended:?}");
 }
 
