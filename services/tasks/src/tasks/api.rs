@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::State,
     response::IntoResponse,
     routing::{get, post},
 };
 use http::{StatusCode, header};
 use serde::Serialize;
 use spoor_telemetry::http::Problem;
-use uuid::Uuid;
 
 use super::{
-    input::{Listing, NewTask},
+    input::{Listing, NewTask, TaskId},
     measures::Measures,
     store::{SharedStore, StoreError},
     task::{Moment, Priority, Task, Title},
@@ -86,20 +85,17 @@ async fn list(State(api): State<Api>, listing: Listing) -> Result<Json<List>, Pr
     Ok(Json(List { tasks }))
 }
 
-async fn one(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Shown>, Problem> {
-    let id = task_id(&id)?;
+async fn one(State(api): State<Api>, TaskId(id): TaskId) -> Result<Json<Shown>, Problem> {
     let task = api.work().get(id).await?.ok_or_else(unknown)?;
     Ok(Json(task.into()))
 }
 
-async fn complete(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Shown>, Problem> {
-    let id = task_id(&id)?;
+async fn complete(State(api): State<Api>, TaskId(id): TaskId) -> Result<Json<Shown>, Problem> {
     let task = api.work().complete(id).await?.ok_or_else(unknown)?;
     Ok(Json(task.into()))
 }
 
-async fn delete(State(api): State<Api>, Path(id): Path<String>) -> Result<StatusCode, Problem> {
-    let id = task_id(&id)?;
+async fn delete(State(api): State<Api>, TaskId(id): TaskId) -> Result<StatusCode, Problem> {
     match api.work().delete(id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(unknown()),
@@ -113,13 +109,6 @@ async fn health(State(api): State<Api>) -> Json<Health> {
         status: if counted.is_ok() { "ok" } else { "degraded" },
         store: api.store.kind().as_str(),
         reason: counted.err().map(|error| error.to_string()),
-    })
-}
-
-fn task_id(text: &str) -> Result<Uuid, Problem> {
-    text.parse().map_err(|_| {
-        let detail = "id: must be a UUID such as 4f9f1b2e-6a1c-4c5e-9a3d-0f6b8c2d7e10";
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
     })
 }
 

@@ -2,9 +2,9 @@
 
 use axum::{
     Json,
-    extract::{FromRequest, Query, Request, rejection::JsonRejection},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::JsonRejection},
 };
-use http::StatusCode;
+use http::{StatusCode, request::Parts};
 use serde::Deserialize;
 use spoor_telemetry::http::Problem;
 use uuid::Uuid;
@@ -28,6 +28,10 @@ pub(super) struct Listing {
     pub(super) which: Which,
     pub(super) limit: usize,
 }
+
+/// Which task a path is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TaskId(pub(super) Uuid);
 
 /// All that is wrong with what was sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,15 +128,26 @@ impl<S: Send + Sync> FromRequest<S> for NewTask {
     }
 }
 
-impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Listing {
+impl<S: Send + Sync> FromRequestParts<S> for Listing {
     type Rejection = Problem;
 
-    async fn from_request_parts(
-        parts: &mut http::request::Parts,
-        state: &S,
-    ) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Query(sent) = Query::<SentListing>::from_request_parts(parts, state).await?;
         Ok(sent.try_into()?)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for TaskId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = Path::<String>::from_request_parts(parts, state).await.ok();
+        text.and_then(|Path(id)| id.parse().ok())
+            .map(Self)
+            .ok_or_else(|| {
+                let detail = "id: must be a UUID such as 4f9f1b2e-6a1c-4c5e-9a3d-0f6b8c2d7e10";
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+            })
     }
 }
 

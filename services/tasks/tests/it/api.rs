@@ -134,7 +134,7 @@ async fn tasks_are_bounded(#[case] store: &str) {
 }
 
 #[rstest]
-#[case(json!({}), "title: missing field")]
+#[case(json!({}), "missing field `title`")]
 #[case(json!({"title": ""}), "title: must not be empty")]
 #[case(json!({"title": "a\nb"}), "title: must be on one line")]
 #[case(json!({"title": "x".repeat(201)}), "title: must be at most 200 characters, not 201")]
@@ -169,6 +169,7 @@ async fn all_that_is_wrong_is_named_at_once() {
 #[case("/tasks?limit=-1", 422, "limit: must be")]
 #[case("/tasks?size=1", 400, "size")]
 #[case("/tasks/7", 422, "id: must be a UUID")]
+#[case("/tasks/%80", 422, "id: must be a UUID")]
 #[case("/tasks/00000000-0000-0000-0000-000000000000", 404, "no task")]
 #[case("/nothing", 404, "nothing here")]
 #[tokio::test(flavor = "multi_thread")]

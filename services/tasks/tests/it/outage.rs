@@ -145,7 +145,7 @@ async fn redis_that_does_not_answer_costs_no_more_than_the_deadline() {
     let flag = format!("--redis-url={}", redis.url());
     let tasks = Tasks::with(&[&flag, "--redis-deadline=200ms"], &CAUGHT.telemetry).await;
     until(&tasks, 200).await;
-    redis.cli(&["client", "pause", "1500"]);
+    redis.cli(&["client", "pause", "4000"]);
     let asked = Instant::now();
     let (status, problem) = answer(tasks.get("/tasks").await).await;
     assert_eq!(status, 503);
@@ -157,7 +157,7 @@ async fn redis_that_does_not_answer_costs_no_more_than_the_deadline() {
         "{problem}"
     );
     assert!(
-        asked.elapsed() < Duration::from_millis(1400),
+        asked.elapsed() < Duration::from_millis(3500),
         "{:?}",
         asked.elapsed()
     );

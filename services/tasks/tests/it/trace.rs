@@ -79,7 +79,9 @@ async fn completing_a_late_task_says_by_how_much() {
     let found = spans(&response, 3).await;
     let completing = one(&found, "complete task", &SpanKind::Internal);
     assert_eq!(text(completing, "spoor.tasks.store"), "in-process");
-    let [event] = completing.events.as_slice() else {
+    let update = one(&found, "UPDATE tasks", &SpanKind::Internal);
+    assert_eq!(update.parent_span_id, completing.span_context.span_id());
+    let [event] = &completing.events[..] else {
         panic!("{completing:#?}")
     };
     assert_eq!(event.name, "task.completed");

@@ -35,19 +35,19 @@ impl Store for InProcess {
     }
 
     fn get(&self, id: Uuid) -> Answer<'_, Option<Task>> {
-        self.answer("SELECT", |tables| Ok(tables.tasks.get(&id).cloned()))
+        self.answer("SELECT", move |tables| Ok(tables.tasks.get(&id).cloned()))
     }
 
     fn list(&self, which: Which, limit: usize) -> Answer<'_, Vec<Task>> {
-        self.answer("SELECT", |tables| Ok(tables.list(which, limit)))
+        self.answer("SELECT", move |tables| Ok(tables.list(which, limit)))
     }
 
     fn complete(&self, id: Uuid, now: Moment) -> Answer<'_, Option<Completed>> {
-        self.answer("UPDATE", |tables| Ok(tables.complete(id, now)))
+        self.answer("UPDATE", move |tables| Ok(tables.complete(id, now)))
     }
 
     fn delete(&self, id: Uuid) -> Answer<'_, bool> {
-        self.answer("DELETE", |tables| Ok(tables.delete(id)))
+        self.answer("DELETE", move |tables| Ok(tables.delete(id)))
     }
 
     fn census(&self, now: Moment) -> Answer<'_, Census> {
@@ -56,13 +56,13 @@ impl Store for InProcess {
 }
 
 impl InProcess {
-    fn answer<T: Send + 'static>(
-        &self,
+    fn answer<'a, T>(
+        &'a self,
         operation: &'static str,
-        run: impl FnOnce(&mut Tables) -> Result<T, StoreError>,
-    ) -> Answer<'_, T> {
-        let result = span(operation).in_scope(|| run(&mut self.0.lock()));
-        Box::pin(ready(result))
+        run: impl FnOnce(&mut Tables) -> Result<T, StoreError> + Send + 'a,
+    ) -> Answer<'a, T> {
+        // Not before it is awaited: only then the span that it belongs below is entered.
+        Box::pin(async move { span(operation).in_scope(|| run(&mut self.0.lock())) })
     }
 }
 

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{Answer, Census, Completed, Kind, MOST_COMPLETED, MOST_OPEN, Store, StoreError, Which};
 use crate::tasks::task::{Moment, Task};
 use connection::Connection;
-use operation::Operations;
+use operation::{Operation, Operations};
 
 pub use url::{InvalidRedisUrl, RedisUrl};
 
@@ -44,31 +44,6 @@ struct Scripts {
     list: Script,
     complete: Script,
     delete: Script,
-}
-
-mod operations {
-    use super::operation::Operation;
-
-    pub(super) const CREATE: Operation = Operation {
-        summary: "EVALSHA create",
-        text: "EVALSHA create 3 task:? tasks:open tasks:due ?",
-    };
-    pub(super) const GET: Operation = Operation {
-        summary: "HGETALL",
-        text: "HGETALL task:?",
-    };
-    pub(super) const LIST: Operation = Operation {
-        summary: "EVALSHA list",
-        text: "EVALSHA list 2 ? tasks:due ?",
-    };
-    pub(super) const COMPLETE: Operation = Operation {
-        summary: "EVALSHA complete",
-        text: "EVALSHA complete 4 task:? tasks:open tasks:due tasks:completed ?",
-    };
-    pub(super) const DELETE: Operation = Operation {
-        summary: "EVALSHA delete",
-        text: "EVALSHA delete 4 task:? tasks:open tasks:due tasks:completed ?",
-    };
 }
 
 impl Redis {
@@ -102,7 +77,7 @@ impl Redis {
         let run = self
             .connection
             .run(async |redis| call.invoke_async::<Vec<(String, Fields)>>(redis).await);
-        let found = self.operations.observed(operations::LIST, run).await?;
+        let found = self.operations.observed(Operation::LIST, run).await?;
         Ok(found.into_iter().filter_map(readable).collect())
     }
 }
@@ -123,7 +98,7 @@ impl Store for Redis {
             let run = self
                 .connection
                 .run(async |redis| call.invoke_async(redis).await);
-            match self.operations.observed(operations::CREATE, run).await? {
+            match self.operations.observed(Operation::CREATE, run).await? {
                 true => Ok(()),
                 false => Err(StoreError::Full),
             }
@@ -137,7 +112,7 @@ impl Store for Redis {
             let run = self
                 .connection
                 .run(async |redis| command.query_async::<Fields>(redis).await);
-            let fields = self.operations.observed(operations::GET, run).await?;
+            let fields = self.operations.observed(Operation::GET, run).await?;
             (!fields.is_empty())
                 .then(|| fields::read(id, &fields))
                 .transpose()
@@ -168,7 +143,7 @@ impl Store for Redis {
                 call.invoke_async::<Option<(bool, usize, Fields)>>(redis)
                     .await
             });
-            let done = self.operations.observed(operations::COMPLETE, run).await?;
+            let done = self.operations.observed(Operation::COMPLETE, run).await?;
             let completed = |(just_now, given_up, fields): (bool, usize, Fields)| {
                 let task = fields::read(id, &fields)?;
                 Ok(Completed {
@@ -189,7 +164,7 @@ impl Store for Redis {
             let run = self
                 .connection
                 .run(async |redis| call.invoke_async(redis).await);
-            self.operations.observed(operations::DELETE, run).await
+            self.operations.observed(Operation::DELETE, run).await
         })
     }
 

@@ -27,6 +27,29 @@ pub(super) struct Operation {
     pub(super) text: &'static str,
 }
 
+impl Operation {
+    pub(super) const CREATE: Self = Self {
+        summary: "EVALSHA create",
+        text: "EVALSHA create 3 task:? tasks:open tasks:due ?",
+    };
+    pub(super) const GET: Self = Self {
+        summary: "HGETALL",
+        text: "HGETALL task:?",
+    };
+    pub(super) const LIST: Self = Self {
+        summary: "EVALSHA list",
+        text: "EVALSHA list 2 ? tasks:due ?",
+    };
+    pub(super) const COMPLETE: Self = Self {
+        summary: "EVALSHA complete",
+        text: "EVALSHA complete 4 task:? tasks:open tasks:due tasks:completed ?",
+    };
+    pub(super) const DELETE: Self = Self {
+        summary: "EVALSHA delete",
+        text: "EVALSHA delete 4 task:? tasks:open tasks:due tasks:completed ?",
+    };
+}
+
 /// All of them, on one Redis.
 pub(super) struct Operations {
     host: String,

@@ -14,6 +14,8 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 pub struct RedisUrl {
     text: String,
     info: ConnectionInfo,
+    host: String,
+    port: u16,
 }
 
 /// Why a text is no [`RedisUrl`]. The text is not repeated: it may hold a password.
@@ -34,10 +36,7 @@ impl RedisUrl {
 
     /// Its host and port.
     pub(super) fn server(&self) -> (&str, u16) {
-        match self.info.addr() {
-            ConnectionAddr::Tcp(host, port) => (host, *port),
-            _ => unreachable!("checked when it was read"),
-        }
+        (&self.host, self.port)
     }
 
     /// The number of its database.
@@ -51,13 +50,15 @@ impl FromStr for RedisUrl {
 
     fn from_str(text: &str) -> Result<Self, InvalidRedisUrl> {
         let info = text.into_connection_info().map_err(|_| InvalidRedisUrl)?;
-        match info.addr() {
-            ConnectionAddr::Tcp(..) => Ok(Self {
-                text: text.to_owned(),
-                info,
-            }),
-            _ => Err(InvalidRedisUrl),
-        }
+        let ConnectionAddr::Tcp(host, port) = info.addr() else {
+            return Err(InvalidRedisUrl);
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            host: host.clone(),
+            port: *port,
+            info,
+        })
     }
 }
 
