@@ -1,0 +1,118 @@
+use axum::{Json, Router, extract::Query, response::IntoResponse, routing::get};
+use http::StatusCode;
+use serde_json::{Value, json as value};
+use spoor_testing::{json, nowhere};
+
+use super::peer::{Gateway, peer};
+
+/// Jaeger's query API with these services and calls; wishlist has failed, called by gateway.
+fn api(services: &Value, calls: &Value) -> Router {
+    let (services, calls) = (services.clone(), calls.clone());
+    let failed = async |Query(asked): Query<Vec<(String, String)>>| {
+        let about = |name: &str, value: &str| asked.contains(&(name.into(), value.into()));
+        assert!(about("tags", r#"{"error":"true"}"#), "{asked:?}");
+        let traces = if about("service", "wishlist") {
+            value!([{
+                "spans": [
+                    {"spanID": "1", "processID": "p1"},
+                    {"spanID": "2", "processID": "p2",
+                     "references": [{"refType": "CHILD_OF", "spanID": "1"}],
+                     "tags": [{"key": "error", "type": "bool", "value": true}]},
+                ],
+                "processes": {"p1": {"serviceName": "gateway"}, "p2": {"serviceName": "wishlist"}},
+            }])
+        } else {
+            value!([])
+        };
+        Json(value!({"data": traces}))
+    };
+    let data = |data: Value| get(async move || Json(value!({"data": data})));
+    Router::new()
+        .route("/api/services", data(services))
+        .route("/api/dependencies", data(calls))
+        .route("/api/traces", get(failed))
+}
+
+async fn docs(jaeger: Router) -> String {
+    let address = peer(jaeger).await;
+    let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
+    let answer = gateway.get("/docs").await;
+    assert_eq!(answer.status(), 200);
+    let policy = answer.headers()["content-security-policy"].to_str();
+    assert!(policy.unwrap().contains("default-src 'none'"));
+    answer.text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mesh_is_drawn_from_its_traces_and_what_failed_is_red() {
+    let calls = value!([
+        {"parent": "gateway", "child": "wishlist", "callCount": 41},
+        {"parent": "bands", "child": "reviews", "callCount": 7},
+    ]);
+    let page = docs(api(&value!(["gateway", "wishlist", "tasks"]), &calls)).await;
+    assert!(
+        page.contains("aria-label=\"5 services and the calls between them\""),
+        "{page}"
+    );
+    for shown in [">41</text>", ">7</text>", ">tasks</text>"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    assert_eq!(page.matches("class=\"call failed\"").count(), 1);
+    assert_eq!(page.matches("class=\"service failed\"").count(), 1);
+    assert!(
+        page.contains("gateway → wishlist: 41, with errors"),
+        "{page}"
+    );
+    assert!(page.contains("<h1>Architecture</h1>"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_mesh_says_so() {
+    for nothing in [value!([]), Value::Null] {
+        let page = docs(api(&nothing, &nothing)).await;
+        assert!(page.contains("Nothing has been seen yet"), "{page}");
+        assert!(!page.contains("<svg"), "{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_from_traces_are_only_text() {
+    let hostile = "</title><script>alert(1)</script>";
+    let calls = value!([{"parent": hostile, "child": "\" onload=\"x", "callCount": 1}]);
+    let page = docs(api(&value!([hostile]), &calls)).await;
+    assert!(
+        !page.contains("<script") && !page.contains("\" onload=\""),
+        "{page}"
+    );
+    assert!(page.contains("&lt;script&gt;"), "{page}");
+}
+
+#[rstest::rstest]
+#[case::broken(get(async || StatusCode::BAD_GATEWAY.into_response()), "it answered 502")]
+#[case::no_json(get(async || "<html>".into_response()), "can't be understood")]
+#[case::endless(get(async || " ".repeat(9 << 20).into_response()), "more than 8388608 bytes")]
+#[tokio::test(flavor = "multi_thread")]
+async fn why_there_is_no_picture_is_said(
+    #[case] services: axum::routing::MethodRouter,
+    #[case] why: &str,
+) {
+    let page = docs(Router::new().route("/api/services", services)).await;
+    assert!(
+        page.contains("can't be drawn") || page.contains("can&#39;t be drawn"),
+        "{page}"
+    );
+    assert!(page.contains(why), "{page}");
+    assert!(page.contains("<h1>Architecture</h1>"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_documents_are_there_and_unknown_ones_are_not() {
+    let gateway = Gateway::of(&format!("http://{}", nowhere().await), &[]).await;
+    let page = gateway.get("/docs/tail-rules").await.text().await.unwrap();
+    assert!(page.contains("<h1>Tail rules in the Collector"), "{page}");
+    for unknown in ["/docs/nothing", "/docs/%ff", "/docs/..%2f..%2fCargo.toml"] {
+        assert_eq!(json(gateway.get(unknown).await).await.0, 404);
+    }
+    let style = gateway.get("/docs.css").await;
+    assert_eq!(style.headers()["content-type"], "text/css; charset=utf-8");
+}

@@ -1,0 +1,124 @@
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Redirect},
+    routing::{any, get},
+};
+use futures_util::stream;
+use spoor_testing::{json, nowhere};
+use tokio::time::Instant;
+
+use super::peer::{Gateway, peer};
+
+/// Says what it was asked.
+async fn echo(request: Request) -> String {
+    let mut headers: Vec<_> = request.headers().keys().map(ToString::to_string).collect();
+    headers.sort();
+    format!("{} {} {headers:?}", request.method(), request.uri())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_below_jaeger_are_its_own_and_nothing_says_who_asks() {
+    let address = peer(Router::new().fallback(any(echo))).await;
+    let gateway = Gateway::of(&format!("http://{address}/base"), &[]).await;
+    let request = reqwest::Client::new()
+        .get(gateway.url("/jaeger/api/traces?service=a%26b"))
+        .header("cookie", "session=1")
+        .header("authorization", "Bearer secret")
+        .header("x-forwarded-for", "10.0.0.1")
+        .header("accept", "application/json");
+    let answer = gateway.send(request).await;
+    assert_eq!(answer.headers()["x-frame-options"], "DENY");
+    assert!(answer.headers().contains_key("content-security-policy"));
+    assert!(answer.headers().contains_key("x-trace-id"));
+    let asked = answer.text().await.unwrap();
+    let expected = r#"GET /base/api/traces?service=a%26b ["accept", "host", "traceparent"#;
+    assert!(asked.starts_with(expected), "{asked}");
+    for secret in ["cookie", "authorization", "forwarded"] {
+        assert!(!asked.contains(secret), "{asked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_read_only() {
+    let address = peer(Router::new().fallback(any(echo))).await;
+    let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
+    for path in ["/jaeger/", "/jaeger/api/traces"] {
+        let post = reqwest::Client::new().post(gateway.url(path)).body("{}");
+        assert_eq!(json(gateway.send(post).await).await.0, 405);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_lead_to_where_it_is_on_this_host() {
+    let routes = Router::new()
+        .route("/here", get(async || Redirect::to("/search")))
+        .route(
+            "/there",
+            get(async || Redirect::to("https://evil.example/")),
+        );
+    let address = peer(routes).await;
+    let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
+    let bare = gateway.get("/jaeger").await;
+    assert_eq!(bare.headers()["location"], "/jaeger/");
+    let here = gateway.get("/jaeger/here").await;
+    assert_eq!(here.headers()["location"], "/jaeger/search");
+    let there = gateway.get("/jaeger/there").await;
+    assert!(!there.headers().contains_key("location"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_comes_piece_by_piece() {
+    let endless = async || {
+        let ticks = stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Some((Ok::<_, Infallible>("tick "), ()))
+        });
+        Body::from_stream(ticks).into_response()
+    };
+    let address = peer(Router::new().route("/", get(endless))).await;
+    let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
+    let mut answer = gateway.get("/jaeger/").await;
+    for _ in 0..3 {
+        assert!(answer.chunk().await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_it_the_rest_goes_on() {
+    let gateway = Gateway::of(&format!("http://{}", nowhere().await), &[]).await;
+    let away = gateway.get("/jaeger/").await;
+    assert_eq!(away.headers()["retry-after"], "1");
+    assert_eq!(json(away).await.0, 503);
+    assert_eq!(gateway.get("/style.css").await.status(), 200);
+    assert_eq!(gateway.get("/docs").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_ends_at_the_deadline() {
+    let silent = async || std::future::pending::<()>().await;
+    let address = peer(Router::new().route("/", get(silent))).await;
+    let url = format!("http://{address}");
+    let gateway = Gateway::of(&url, &["--deadline=100ms"]).await;
+    let started = Instant::now();
+    assert_eq!(json(gateway.get("/jaeger/").await).await.0, 504);
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[rstest::rstest]
+#[case("/jaeger//evil.example/")]
+#[case("/jaeger/@evil.example")]
+#[case("/jaeger/..%2f..%2f")]
+#[case("/jaeger/%ff%00%0d%0a")]
+#[case("/jaeger/?a=%0d%0aset-cookie:%20b=c")]
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_paths_come_to_nobody_else(#[case] path: &str) {
+    let address = peer(Router::new().fallback(any(echo))).await;
+    let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
+    let answer = gateway.get(path).await;
+    assert!(answer.status().as_u16() < 500, "{}", answer.status());
+    assert!(!answer.headers().contains_key("set-cookie"));
+}
