@@ -95,11 +95,15 @@ fn refused(report: &mut Report, forged: &str, edge: &[Found]) {
     }
 }
 
-/// The span of reviews in this trace whose parent nobody has sent.
+/// The span of reviews in this trace whose parent nobody has sent. While bands' spans are on
+/// their way, those that it has called look like that, too.
 fn joined(tree: &Tree) -> Option<&Member> {
+    let called_by_bands = of_service(tree, EDGE).next().is_some();
     let mut rows = tree.rows().iter();
-    let row =
-        rows.find(|row| row.place == InTree::MissingParent && row.member.service() == INSIDE)?;
+    let row = rows.find(|row| {
+        let from_outside = row.place == InTree::MissingParent && row.member.service() == INSIDE;
+        from_outside && (!called_by_bands || carries(&row.member))
+    })?;
     Some(&row.member)
 }
 
