@@ -14,6 +14,7 @@ mod load;
 mod outages;
 mod peer;
 mod probe;
+mod prometheus;
 mod refusals;
 mod sight;
 mod start;

@@ -1,0 +1,124 @@
+//! An unmodified Prometheus beside the lab, as `docs/prometheus.yml` sets it up: it finds what
+//! there is to scrape, and its exemplars lead to traces that the lab has.
+
+use std::{
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use crate::{lab::Lab, peer::have};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Prometheus {
+    url: String,
+    http: reqwest::Client,
+    _process: Child,
+}
+
+impl Prometheus {
+    fn beside(lab: &Lab) -> Self {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/prometheus.yml");
+        let config = std::fs::read_to_string(config).unwrap();
+        let admin = lab.url("admin").trim_start_matches("http://");
+        let config = config
+            .replace("127.0.0.1:16600", admin)
+            .replace("scrape_interval: 5s", "scrape_interval: 1s");
+        let file = lab.folder().join("prometheus.yml");
+        std::fs::write(&file, config).unwrap();
+        let [address] = spoor_testing::ports::free();
+        let process = Command::new("prometheus")
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--web.listen-address={address}"))
+            .arg(format!(
+                "--storage.tsdb.path={}",
+                lab.folder().join("prometheus").display()
+            ))
+            .arg("--enable-feature=exemplar-storage")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self {
+            url: format!("http://{address}/api/v1"),
+            http: reqwest::Client::new(),
+            _process: process,
+        }
+    }
+
+    /// What a query finds, once it finds something that will do.
+    async fn answers(&self, path: &str, query: &str, will_do: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        let url = format!("{}/{path}", self.url);
+        let mut last = Value::Null;
+        while Instant::now() < deadline {
+            let request = self.http.get(&url).query(&[
+                ("query", query),
+                ("start", "0"),
+                ("end", "4102444800"),
+            ]);
+            // It takes a moment to listen.
+            if let Ok(answer) = request.send().await {
+                last = answer.json().await.unwrap();
+                if will_do(&last["data"]) {
+                    return last["data"].take();
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        panic!("{path} {query}: {last}");
+    }
+}
+
+fn values(data: &Value) -> Vec<&Value> {
+    data["result"].as_array().into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn prometheus_scrapes_and_its_exemplars_lead_to_traces() {
+    if !have(
+        "prometheus_scrapes_and_its_exemplars_lead_to_traces",
+        &["prometheus"],
+    ) {
+        return;
+    }
+    let lab = Lab::start_with(&["--services", "service-a,service-b,tasks"]).await;
+    let prometheus = Prometheus::beside(&lab);
+    let http = reqwest::Client::new();
+    let task = r#"{"title": "look", "priority": "urgent", "due": "2020-01-01T00:00:00Z"}"#;
+    let created = http
+        .post(format!("{}/tasks", lab.url("tasks")))
+        .header("content-type", "application/json")
+        .body(task);
+    assert_eq!(created.send().await.unwrap().status(), 201);
+
+    let jobs = ["service-a", "service-b", "spoor", "tasks"];
+    let all_up = |data: &Value| {
+        let up = |job: &&str| {
+            let is_up = |it: &&Value| it["metric"]["job"] == **job && it["value"][1] == "1";
+            values(data).iter().any(is_up)
+        };
+        jobs.iter().all(|job| up(job)) && values(data).len() == jobs.len()
+    };
+    prometheus.answers("query", "up", all_up).await;
+    let one = |data: &Value| values(data).first().is_some_and(|it| it["value"][1] == "1");
+    prometheus
+        .answers("query", r#"spoor_tasks_overdue{job="tasks"}"#, one)
+        .await;
+
+    let query = r#"http_server_request_duration_seconds_bucket{job="tasks",http_route="/tasks"}"#;
+    let some = |data: &Value| data[0]["exemplars"][0]["labels"]["trace_id"].is_string();
+    let found = prometheus.answers("query_exemplars", query, some).await;
+    let exemplar = &found[0]["exemplars"][0];
+    let trace = exemplar["labels"]["trace_id"].as_str().unwrap();
+    let shown = lab.traces_text(&["trace", trace]).await;
+    assert!(
+        shown.contains("POST /tasks") && shown.contains("create task"),
+        "{shown}"
+    );
+}
