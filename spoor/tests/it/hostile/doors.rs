@@ -14,7 +14,6 @@ const fn door(name: &'static str, paths: &'static [&'static str]) -> Door {
     Door { name, paths }
 }
 
-const UUID: &str = "/reviews/3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d";
 const OPS: &[&str] = &["/metrics", "/healthz", "/readyz"];
 
 pub const HTTP: &[Door] = &[
@@ -43,7 +42,10 @@ pub const HTTP: &[Door] = &[
             "/bands/3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d",
         ],
     ),
-    door("reviews", &[UUID, "/health"]),
+    door(
+        "reviews",
+        &["/health", "/reviews/3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d"],
+    ),
     door(
         "tasks",
         &["/tasks", "/health", "/tasks/1", "/tasks/1/complete"],

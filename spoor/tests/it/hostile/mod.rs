@@ -45,6 +45,8 @@ where
         attacks.spawn(attack(door, doors::address(lab.url(door.name))));
     }
     while let Some(ended) = attacks.join_next().await {
-        ended.unwrap();
+        if let Err(failed) = ended {
+            std::panic::resume_unwind(failed.into_panic());
+        }
     }
 }

@@ -27,13 +27,16 @@ pub async fn any(door: &'static Door, address: SocketAddr) {
     };
     for attempt in attempts {
         let outcome = tell(address, &attempt).await;
-        let shown = attempt.escape_ascii().to_string();
-        let shown = &shown[..shown.len().min(2000)];
-        assert!(
-            matches!(outcome, Some(Outcome::Status(200..500))),
-            "{}: {outcome:?} for {shown}",
-            door.name
-        );
+        // Who answers before all of a body has come, and closes, resets what it answered.
+        let may_close = !attempt.ends_with(b"\r\n\r\n");
+        let is_right = match outcome {
+            Some(Outcome::Status(status)) => (200..500).contains(&status),
+            Some(Outcome::Closed) => may_close,
+            None => false,
+        };
+        let mut shown = attempt.escape_ascii().to_string();
+        shown.truncate(1000);
+        assert!(is_right, "{}: {outcome:?} for {shown}", door.name);
     }
 }
 
@@ -48,7 +51,7 @@ fn rng(door: &str) -> TestRng {
 /// Each is refused, or ignored by who reads no bodies.
 pub async fn too_large(door: &'static Door, address: SocketAddr) {
     let path = door.paths[0];
-    let long = "x".repeat(100_000);
+    let long = "x".repeat(1_000_000);
     let heads = [
         format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"),
         format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-long: {long}\r\n\r\n"),

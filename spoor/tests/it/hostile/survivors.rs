@@ -9,7 +9,7 @@ use super::{
 use crate::lab::Lab;
 
 /// Of resident memory: what each process may take at its height.
-const MOST_MEBIBYTES: u64 = 256;
+const MOST_MEBIBYTES: u64 = 192;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Survivors(BTreeMap<String, u32>);
