@@ -9,7 +9,7 @@ use std::{
 use reqwest::{RequestBuilder, header::USER_AGENT};
 use rustix::process::{Pid, Signal, kill_process};
 use spoor_vision::samples::{EncodeError, Sample};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::time::Instant;
 
 use super::{Culprit, Marker};
 use crate::{
@@ -24,9 +24,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Enough for a pattern to show.
 const REQUESTS: u64 = 4;
 /// What a slow wait is, and what it is otherwise.
-const WAIT: [&str; 2] = ["600ms", "20ms"];
+const WAIT: [&str; 2] = ["600ms", "5ms"];
 /// What much to calculate is, and what it is otherwise.
-const ROUNDS: [&str; 2] = ["120000", "500"];
+const ROUNDS: [&str; 2] = ["60000", "500"];
 /// Longer than the slowest marketplace takes, and less than offers waits for an answer.
 const DELAY_MILLISECONDS: u64 = 1_000;
 /// The pictures' side.
@@ -102,14 +102,8 @@ struct Round<'a> {
 impl Round<'_> {
     async fn work(&self, wait: &str, calc: &str) -> Result<(), RoundError> {
         let url = format!("{}/?wait={wait}&calc={calc}", self.url("service-a")?);
-        let mut requests = JoinSet::new();
         for _ in 0..REQUESTS {
-            requests.spawn(sent(url.clone(), self.marked(self.http.get(&url))));
-        }
-        while let Some(answered) = requests.join_next().await {
-            if let Ok(answered) = answered {
-                answered?;
-            }
+            sent(url.clone(), self.marked(self.http.get(&url))).await?;
         }
         Ok(())
     }

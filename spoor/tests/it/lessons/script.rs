@@ -43,8 +43,7 @@ pub async fn run(lab: &Lab, script: &str, arguments: &[&str]) -> Ended {
         .env("RUST_LOG", "error")
         .env("NO_COLOR", "1")
         .env("SPOOR_LAB", lab.url("admin"))
-        .env("SPOOR_TRACES_URL", lab.url("traces"))
-        .env("SPOOR_LOAD_URL", lab.url("service-a"));
+        .env("SPOOR_TRACES_URL", lab.url("traces"));
     run_command(&mut bash, &at(lab, script)).await
 }
 
