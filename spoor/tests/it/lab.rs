@@ -282,7 +282,7 @@ pub async fn run(command: &mut Command, input: &str) -> Ended {
     // A command that does not read it may be gone by then.
     let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await;
     drop(stdin);
-    let output = tokio::time::timeout(2 * PATIENCE, process.wait_with_output()).await;
+    let output = tokio::time::timeout(4 * PATIENCE, process.wait_with_output()).await;
     let output = output.expect("ends in time").unwrap();
     Ended {
         code: output.status.code(),
