@@ -103,7 +103,7 @@ async fn prometheus_scrapes_and_its_exemplars_lead_to_traces() {
             let is_up = |it: &&Value| it["metric"]["job"] == **job && it["value"][1] == "1";
             values(data).iter().any(is_up)
         };
-        jobs.iter().all(|job| up(job)) && values(data).len() == jobs.len()
+        jobs.iter().all(up) && values(data).len() == jobs.len()
     };
     prometheus.answers("query", "up", all_up).await;
     let one = |data: &Value| values(data).first().is_some_and(|it| it["value"][1] == "1");

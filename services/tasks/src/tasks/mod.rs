@@ -71,9 +71,9 @@ pub enum RunError {
     #[error("can't use Redis at {url} (SPOOR_REDIS_URL)")]
     Redis {
         /// Where it is.
-        url: RedisUrl,
+        url: Box<RedisUrl>,
         /// Why not.
-        source: redis::RedisError,
+        source: Box<redis::RedisError>,
     },
     /// A port, or the serving itself.
     #[error(transparent)]
@@ -129,8 +129,8 @@ impl Args {
             return Ok(Arc::new(InProcess::default()));
         };
         let store = Redis::new(url, self.redis_deadline).map_err(|source| RunError::Redis {
-            url: url.clone(),
-            source,
+            url: Box::new(url.clone()),
+            source: Box::new(source),
         })?;
         telemetry
             .metrics()

@@ -57,7 +57,7 @@ impl Connection {
     }
 
     /// Whether the server closes it, whatever it says before.
-    pub async fn is_closed(mut self) -> bool {
+    pub async fn ends(mut self) -> bool {
         let mut nowhere = tokio::io::sink();
         let all = tokio::io::copy(&mut self.0, &mut nowhere);
         timeout(PATIENCE, all).await.is_ok()

@@ -163,7 +163,7 @@ pub async fn no_http2(door: &'static Door, address: SocketAddr) {
         connection.send(&bytes).await;
         connection.finish().await;
         assert!(
-            connection.is_closed().await,
+            connection.ends().await,
             "{}: stays open after {}",
             door.name,
             bytes.escape_ascii()

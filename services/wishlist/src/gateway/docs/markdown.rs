@@ -88,12 +88,14 @@ impl Document {
             }
             TagEnd::TableRow => self.tag("</tr>"),
             TagEnd::TableCell => self.tag(if self.in_head { "</th>" } else { "</td>" }),
-            TagEnd::Link => {
-                if self.linked.pop() == Some(true) {
-                    self.tag("</a>");
-                }
-            }
+            TagEnd::Link => self.close_link(),
             _ => {}
+        }
+    }
+
+    fn close_link(&mut self) {
+        if self.linked.pop() == Some(true) {
+            self.tag("</a>");
         }
     }
 
