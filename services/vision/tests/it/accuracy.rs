@@ -13,7 +13,7 @@ use spoor_vision::{
 
 const PICTURES: u64 = 200;
 /// Below what either model does, by more than chance.
-const ENOUGH: usize = 190;
+const ENOUGH: usize = 170;
 
 /// Of different sizes, as PNG and as JPEG.
 fn upload(seed: u64) -> (Sample, DynamicImage) {
@@ -46,7 +46,7 @@ fn the_built_in_models_name_what_is_drawn(#[case] model: BuiltIn) {
 #[case(BuiltIn::Mobilenetv2)]
 fn the_built_in_models_say_how_good_they_are(#[case] model: BuiltIn) {
     let (facts, _) = args::<model::Args>(&[]).or_built_in(model).load().unwrap();
-    assert!(facts.accuracy.unwrap() > 0.95, "{:?}", facts.accuracy);
+    assert!(facts.accuracy.unwrap() > 0.9, "{:?}", facts.accuracy);
 }
 
 #[rstest]
