@@ -48,9 +48,23 @@ impl Spans {
 
     /// This trace's spans, once there are so many.
     pub async fn trace(&self, id: &str, count: usize) -> Vec<SpanData> {
+        let of_trace = |span: &SpanData| span.span_context.trace_id().to_string() == id;
+        self.of_kind(of_trace, count).await
+    }
+
+    /// The spans that link to this trace, once there are so many.
+    pub async fn linked_to(&self, id: &str, count: usize) -> Vec<SpanData> {
+        let links = |span: &SpanData| {
+            let mut links = span.links.iter();
+            links.any(|link| link.span_context.trace_id().to_string() == id)
+        };
+        self.of_kind(links, count).await
+    }
+
+    async fn of_kind(&self, is: impl Fn(&SpanData) -> bool, count: usize) -> Vec<SpanData> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let found = self.so_far(id);
+            let found = self.so_far(&is);
             if found.len() >= count {
                 return found;
             }
@@ -63,10 +77,9 @@ impl Spans {
         }
     }
 
-    fn so_far(&self, id: &str) -> Vec<SpanData> {
+    fn so_far(&self, is: impl Fn(&SpanData) -> bool) -> Vec<SpanData> {
         let spans = self.0.0.lock().unwrap();
-        let of_trace = |span: &&SpanData| span.span_context.trace_id().to_string() == id;
-        spans.iter().filter(of_trace).cloned().collect()
+        spans.iter().filter(|span| is(span)).cloned().collect()
     }
 }
 

@@ -2,7 +2,10 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, State, rejection::JsonRejection},
+    extract::{
+        Path, State,
+        rejection::{JsonRejection, PathRejection},
+    },
     response::IntoResponse,
     routing::{delete, get},
 };
@@ -56,8 +59,9 @@ async fn add(
 
 async fn remove(
     State(gateway): State<Gateway>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
+    let Path(id) = id.map_err(|_| Failure::Unknown)?;
     gateway.unwish(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,7 +5,7 @@ use axum::{
     Form, Router,
     extract::{
         Path, Query, State,
-        rejection::{FormRejection, QueryRejection},
+        rejection::{FormRejection, PathRejection, QueryRejection},
     },
     response::{Html, IntoResponse, Redirect, Response},
     routing::{get, post},
@@ -112,8 +112,15 @@ async fn add(
     }
 }
 
-async fn remove(State(gateway): State<Gateway>, Path(id): Path<String>) -> Response {
-    match gateway.unwish(&id).await {
+async fn remove(
+    State(gateway): State<Gateway>,
+    id: Result<Path<String>, PathRejection>,
+) -> Response {
+    let removed = match id {
+        Ok(Path(id)) => gateway.unwish(&id).await,
+        Err(_not_text) => Err(Failure::Unknown),
+    };
+    match removed {
         Ok(()) => Done::Deleted.redirect(),
         Err(failure) => page(gateway, Shown::failed(&failure, String::new())).await,
     }

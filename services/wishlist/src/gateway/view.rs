@@ -255,8 +255,8 @@ mod tests {
         // The page's own script is the only one.
         assert_eq!(html.matches("<script").count(), 1, "{html}");
         assert!(!html.contains("<img src=x"), "{html}");
-        // The list, the button's label, the notice, the field.
-        assert_eq!(html.matches("&lt;script&gt;").count(), 4, "{html}");
+        // The list, the labels of its button and its offers, the notice, the field.
+        assert_eq!(html.matches("&lt;script&gt;").count(), 5, "{html}");
         assert!(!html.contains(r#"alert("x")"#), "{html}");
     }
 

@@ -277,3 +277,134 @@ fn is(found: &Found, id: &str) -> bool {
 fn now() -> i64 {
     Timestamp::now().as_millisecond()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+
+    use super::*;
+
+    fn wanted(id: u128) -> Wanted {
+        Wanted {
+            id: Uuid::from_u128(id),
+            what: WishName::new("a bike").unwrap(),
+        }
+    }
+
+    fn offer(id: &str, price_hundredths: i64) -> Offer {
+        Offer {
+            id: id.to_owned(),
+            title: "a bike".to_owned(),
+            price_hundredths,
+            currency: "EUR".to_owned(),
+            seller: "Ada".to_owned(),
+        }
+    }
+
+    fn span() -> SpanContext {
+        let (trace, span) = (TraceId::from(7), SpanId::from(7));
+        SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE)
+    }
+
+    fn ids(known: &Known) -> Vec<String> {
+        let offers = known.list().0.into_iter();
+        let mut ids: Vec<_> = offers.map(|found| found.offer.unwrap().id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    #[test]
+    fn an_answer_takes_the_place_of_the_last_and_only_what_is_new_is_news() {
+        let known = Known::new();
+        let bike = wanted(1);
+        known.wished(&bike, SpanContext::NONE);
+        let mut news = known.watch();
+        let answer = |offers| known.answered(bike.id, "attic", offers);
+        assert_eq!(answer(vec![offer("a", 1), offer("b", 2)]), 2);
+        assert_eq!(answer(vec![offer("b", 3), offer("c", 4), offer("c", 5)]), 1);
+        assert_eq!(known.answered(bike.id, "corner", vec![offer("b", 1)]), 1);
+        assert_eq!(ids(&known), ["b", "b", "c"]);
+        assert_eq!(known.count(), 3);
+        let mut found = Vec::new();
+        while let Ok(News::Offer(offer)) = news.try_recv() {
+            found.push((offer.marketplace, offer.offer.unwrap().id));
+        }
+        let found: Vec<_> = found
+            .iter()
+            .map(|(at, id)| (at.as_str(), id.as_str()))
+            .collect();
+        let expected = [
+            ("attic", "a"),
+            ("attic", "b"),
+            ("attic", "c"),
+            ("corner", "b"),
+        ];
+        assert_eq!(found, expected);
+        known.forget(bike.id);
+        assert_eq!((known.count(), answer(vec![offer("a", 1)])), (0, 0));
+    }
+
+    #[test]
+    fn a_wish_made_while_the_wishlist_was_asked_stays() {
+        let known = Known::new();
+        known.wished(&wanted(1), SpanContext::NONE);
+        let before = known.ids();
+        known.wished(&wanted(2), SpanContext::NONE);
+        known.take_over(&before, &[wanted(3)]);
+        let mut ids = known.ids();
+        ids.sort_unstable();
+        assert_eq!(ids, [wanted(2).id, wanted(3).id]);
+    }
+
+    #[test]
+    fn each_wish_has_its_turn() {
+        let known = Known::new();
+        let all: Vec<_> = (0..10).map(wanted).collect();
+        known.take_over(&[], &all);
+        let mut turns: Vec<_> = (0..5).flat_map(|_| known.next_round(2).wanted).collect();
+        turns.sort_unstable_by_key(|wanted| wanted.id);
+        assert_eq!(turns, all);
+    }
+
+    #[test]
+    fn the_first_rounds_are_linked_to_the_request() {
+        let known = Known::new();
+        known.wished(&wanted(1), span());
+        for _ in 0..LINKED_ROUNDS {
+            assert_eq!(known.next_round(9).causes, [span()]);
+        }
+        let later = known.next_round(9);
+        assert_eq!((later.wanted.len(), later.causes.len()), (1, 0));
+    }
+
+    #[test]
+    fn who_is_missing_is_told_once_until_it_is_back() {
+        let known = Known::new();
+        let mut news = known.watch();
+        known.unanswered("attic", "first".to_owned());
+        known.unanswered("attic", "second".to_owned());
+        assert_eq!(known.list().1.marketplaces[0].why, "second");
+        known.answered(Uuid::nil(), "attic", vec![]);
+        let told = [news.try_recv(), news.try_recv()].map(|news| match news.unwrap() {
+            News::Missing(missing) => missing.marketplaces.len(),
+            News::Offer(offer) => panic!("{offer:?}"),
+        });
+        assert_eq!(told, [1, 0]);
+        assert!(news.try_recv().is_err());
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let known = Known::new();
+        let all: Vec<_> = (0..2000).map(wanted).collect();
+        known.take_over(&[], &all);
+        assert_eq!(i64::try_from(known.ids().len()).unwrap(), MOST_WISHES);
+        for wish in &all {
+            let offers = (0..5).map(|id| offer(&id.to_string(), 1)).collect();
+            known.answered(wish.id, "attic", offers);
+        }
+        assert_eq!(known.count(), MOST_OFFERS);
+    }
+}

@@ -119,7 +119,7 @@ impl Marketplace {
         self.health.lock().budget.pay_in();
         let mut retries = 0;
         loop {
-            Span::current().record("retry.count", retries);
+            Span::current().record("retry.count", i64::from(retries));
             let pass = self.pass()?;
             let left = until.saturating_duration_since(Instant::now());
             let attempt = self.attempt(what, retries, pass, ATTEMPT.min(left));
@@ -210,7 +210,7 @@ impl Marketplace {
 async fn waited(wait: Duration, asked: bool, stop: &CancellationToken) -> bool {
     let span = info_span!(
         "backoff",
-        retry.wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        retry.wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
         retry.asked_by_marketplace = asked,
     );
     let sleep = tokio::time::sleep(wait);

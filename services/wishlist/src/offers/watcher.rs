@@ -2,7 +2,11 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt as _, StreamExt, future::join_all, stream};
+use futures_util::{
+    FutureExt as _, StreamExt,
+    future::{BoxFuture, join_all},
+    stream,
+};
 use opentelemetry::{Context, trace::FutureExt};
 use spoor_proto::spoor::wishlist::v1::{ListRequest, wishlist_client::WishlistClient};
 use spoor_telemetry::grpc::Channel;
@@ -99,14 +103,14 @@ impl Watcher {
         for cause in round.causes {
             span.add_link(cause);
         }
-        span.record("wishes", round.wanted.len());
+        span.record("wishes", number(round.wanted.len()));
         let new: usize = stream::iter(round.wanted)
             .take_until(self.patience.stop.cancelled())
             .map(|wanted| self.look(wanted))
             .buffer_unordered(AT_ONCE)
             .fold(0, async |sum, new| sum + new)
             .await;
-        span.record("offers.new", new);
+        span.record("offers.new", number(new));
     }
 
     async fn wishes(&self) -> Result<Vec<Wanted>, ListWishesError> {
@@ -126,25 +130,31 @@ impl Watcher {
             .collect())
     }
 
-    /// Asks every marketplace for a wish; how many offers are new.
-    async fn look(&self, wanted: Wanted) -> usize {
-        let span = info_span!(
-            "look",
-            wish.id = %wanted.id,
-            offers.new = Empty,
-            marketplaces.missing = Empty,
-        );
-        let asked = async {
-            let all = self.marketplaces.iter();
-            let new = join_all(all.map(|marketplace| self.ask(marketplace, &wanted))).await;
-            let missing = new.iter().filter(|new| new.is_none()).count();
-            let new: usize = new.into_iter().flatten().sum();
-            let span = Span::current();
-            span.record("offers.new", new);
-            span.record("marketplaces.missing", missing);
-            new
+    /// Asks every marketplace for a wish; how many offers are new. Boxed: the compiler need not
+    /// look through all of it wherever it is awaited.
+    fn look(&self, wanted: Wanted) -> BoxFuture<'_, usize> {
+        let look = async move {
+            // Made here, in the context that the future is polled in.
+            let span = info_span!(
+                "look",
+                wish.id = %wanted.id,
+                offers.new = Empty,
+                marketplaces.missing = Empty,
+            );
+            self.ask_all(&wanted).instrument(span).await
         };
-        asked.instrument(span).await
+        look.boxed()
+    }
+
+    async fn ask_all(&self, wanted: &Wanted) -> usize {
+        let all = self.marketplaces.iter();
+        let new = join_all(all.map(|marketplace| self.ask(marketplace, wanted))).await;
+        let missing = new.iter().filter(|new| new.is_none()).count();
+        let new: usize = new.into_iter().flatten().sum();
+        let span = Span::current();
+        span.record("offers.new", number(new));
+        span.record("marketplaces.missing", number(missing));
+        new
     }
 
     /// None: it gave no answer.
@@ -167,4 +177,9 @@ impl Wanted {
             what: WishName::new(what).ok()?,
         })
     }
+}
+
+/// Unsigned ones would become texts in a span.
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

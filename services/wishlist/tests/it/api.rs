@@ -88,6 +88,7 @@ async fn long_names(#[case] chars: usize, #[case] status: u16) {
 #[rstest::rstest]
 #[case("/api/wishes/00000000-0000-4000-8000-000000000000")]
 #[case("/api/wishes/no-id")]
+#[case("/api/wishes/%80")]
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_ids(#[case] path: &str) {
     let (_wishlist, gateway) = both().await;

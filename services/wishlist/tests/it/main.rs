@@ -1,9 +1,11 @@
-//! The gateway and wishlist in one process, on ports of their own; SQLite, and a real Postgres.
+//! The services in one process, on ports of their own; SQLite, and a real Postgres.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api;
 mod databases;
+mod host;
 mod infrastructure;
+mod offers;
 mod page;
 mod postgres;
 mod running;

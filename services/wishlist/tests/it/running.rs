@@ -1,6 +1,6 @@
 //! Starts the services.
 
-use std::{net::SocketAddr, ops::Deref};
+use std::{net::SocketAddr, ops::Deref, time::Duration};
 
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
 use spoor_proto::spoor::wishlist::v1::wishlist_client::WishlistClient;
@@ -20,7 +20,7 @@ pub struct Wishlist(Running<wishlist::RunError>);
 pub struct Gateway {
     pub address: SocketAddr,
     client: Client,
-    _running: Running<ServeError>,
+    running: Running<ServeError>,
 }
 
 impl Deref for Wishlist {
@@ -68,13 +68,20 @@ impl Gateway {
         Self {
             address: running.address,
             client,
-            _running: running,
+            running,
         }
     }
 
     /// One whose wishlist isn't there.
     pub async fn alone() -> Self {
         Self::of(nowhere().await).await
+    }
+
+    /// Ends it, in this time.
+    pub async fn end(mut self, within: Duration) {
+        self.running.stop.cancel();
+        let ended = tokio::time::timeout(within, &mut self.running.task).await;
+        ended.unwrap().unwrap().unwrap();
     }
 
     pub async fn get(&self, path: &str) -> Response {
@@ -92,7 +99,7 @@ impl Gateway {
             .body(body.into())
     }
 
-    fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }

@@ -1,0 +1,209 @@
+//! The stream of news that an open page reads.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use reqwest::Response;
+use serde_json::Value;
+use spoor_proto::spoor::marketplace::v1::{
+    Offer, SearchReply, SearchRequest,
+    marketplace_server::{Marketplace, MarketplaceServer, SERVICE_NAME},
+};
+use spoor_telemetry::serve;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status, service::Routes};
+
+use super::{Mesh, PATIENCE, an_address, missing, on};
+use crate::{
+    running::{Gateway, Wishlist},
+    spans::CAUGHT,
+};
+
+/// An open stream.
+struct News {
+    response: Response,
+    read: String,
+}
+
+impl News {
+    async fn of(gateway: &Gateway) -> Self {
+        let response = gateway.get("/api/offers/stream").await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self {
+            response,
+            read: String::new(),
+        }
+    }
+
+    /// The next event of this name that is as wanted.
+    async fn next(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                let (event, data) = self.event().await.expect("more news");
+                if event == name && wanted(&data) {
+                    return data;
+                }
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("{name}: {}", self.read))
+    }
+
+    /// None: the stream has ended.
+    async fn event(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some(end) = self.read.find("\n\n") {
+                let block: String = self.read.drain(..end + 2).collect();
+                let field = |key: &str| block.lines().find_map(|line| line.strip_prefix(key));
+                let (Some(event), Some(data)) = (field("event: "), field("data: ")) else {
+                    continue;
+                };
+                return Some((event.to_owned(), serde_json::from_str(data).unwrap()));
+            }
+            let chunk = self.response.chunk().await.unwrap()?;
+            self.read.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_found_arrives_at_every_open_page() {
+    let mesh = Mesh::of(&[("attic", &[]), ("corner", &[])], "1d").await;
+    let mut pages = [News::of(&mesh.gateway).await, News::of(&mesh.gateway).await];
+    for page in &mut pages {
+        page.next("back", |_| true).await;
+    }
+    let (wish, _) = mesh.wish("a kite").await;
+    for page in &mut pages {
+        let mut found = BTreeSet::new();
+        while found.len() < 2 {
+            let offer = page.next("offer", |_| true).await;
+            assert_eq!(offer["wishId"], wish.as_str());
+            assert!(offer["title"].as_str().unwrap().starts_with("a kite, "));
+            assert!(offer["price"].as_str().unwrap().contains('.'), "{offer}");
+            found.insert(offer["marketplace"].as_str().unwrap().to_owned());
+        }
+        assert!(found.contains("attic") && found.contains("corner"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_missing_is_told() {
+    let address = an_address();
+    let mesh = Mesh::asking(&[("attic", address)], "1d").await;
+    let mut page = News::of(&mesh.gateway).await;
+    page.next("back", |_| true).await;
+    mesh.wish("a ghost").await;
+    let missing = page.next("missing", |_| true).await;
+    assert_eq!(missing[0]["marketplace"], "attic");
+    assert!(missing[0]["why"].as_str().unwrap().len() > 10, "{missing}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offers_goes_and_comes_back_and_the_page_is_told() {
+    let wishlist = Wishlist::on("sqlite::memory:").await;
+    let offers = an_address();
+    let gateway = Gateway::with(wishlist.address, offers).await;
+    let mut page = News::of(&gateway).await;
+    let why = page.next("away", |_| true).await;
+    assert!(why.as_str().unwrap().contains("can't be reached"), "{why}");
+    let listen = format!("--listen={offers}");
+    let flags = [listen.as_str(), "--ops-listen=127.0.0.1:0", "--every=1d"];
+    let args: spoor_wishlist::offers::Args = spoor_testing::args_at(&flags);
+    let _offers = spoor_testing::Running::start(args, &CAUGHT.offers).await;
+    page.next("back", |_| true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_page_keeps_nothing_from_stopping() {
+    let mesh = Mesh::of(&[("attic", &[])], "1d").await;
+    let mut page = News::of(&mesh.gateway).await;
+    page.next("back", |_| true).await;
+    mesh.gateway.end(Duration::from_secs(3)).await;
+    let ended = tokio::time::timeout(PATIENCE, page.event()).await;
+    assert!(ended.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn not_more_pages_than_there_are_places() {
+    const PLACES: usize = 128;
+    let mesh = Mesh::of(&[("attic", &[])], "1d").await;
+    let mut pages = Vec::new();
+    for _ in 0..PLACES {
+        pages.push(News::of(&mesh.gateway).await);
+    }
+    let (status, problem) =
+        crate::running::json(mesh.gateway.get("/api/offers/stream").await).await;
+    assert_eq!(status, 503, "{problem}");
+    pages.pop();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while mesh.gateway.get("/api/offers/stream").await.status() != 200 {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A marketplace that sends what it should not.
+#[derive(Debug)]
+struct Hostile;
+
+#[tonic::async_trait]
+impl Marketplace for Hostile {
+    async fn search(
+        &self,
+        _: Request<SearchRequest>,
+    ) -> Result<tonic::Response<SearchReply>, Status> {
+        let offer = |id: &str, title: &str| Offer {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            price_hundredths: 1,
+            currency: "EUR".to_owned(),
+            seller: "</span><img src=x onerror='y'>".to_owned(),
+        };
+        let offers = vec![
+            offer("\"><script>alert(1)</script>", "<script>alert(2)</script>"),
+            offer("2", "two\nlines\u{0}"),
+            offer("3", &"x".repeat(100_000)),
+            offer("", "nothing"),
+            offer("1", "once"),
+            offer("1", "once more"),
+        ];
+        Ok(tonic::Response::new(SearchReply { offers }))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_marketplace_puts_nothing_on_the_page() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = serve::Grpc {
+        routes: Routes::new(MarketplaceServer::new(Hostile)),
+        services: vec![SERVICE_NAME],
+        descriptors: spoor_proto::DESCRIPTORS,
+        grace: Duration::ZERO,
+    };
+    let stop = CancellationToken::new();
+    let serving = serve::grpc(listener, server, &CAUGHT.marketplace, stop.clone());
+    let serving = tokio::spawn(serving);
+    let mesh = Mesh::asking(&[("evil", address)], "1d").await;
+    let (wish, _) = mesh.wish("a mirror").await;
+    let listing = mesh
+        .listing("its offers", |listing| {
+            !on(listing, &wish, "evil").is_empty()
+        })
+        .await;
+    let titles: Vec<_> = on(&listing, &wish, "evil")
+        .iter()
+        .map(|offer| offer["title"].as_str().unwrap())
+        .collect();
+    assert_eq!(titles, ["<script>alert(2)</script>", "once"]);
+    assert!(missing(&listing).is_empty());
+    let page = mesh.gateway.get("/").await.text().await.unwrap();
+    assert!(page.contains("&lt;script&gt;alert(2)"), "{page}");
+    for evil in ["<script>", "<img src=x"] {
+        assert!(!page.contains(evil), "{page}");
+    }
+    stop.cancel();
+    drop(serving);
+}

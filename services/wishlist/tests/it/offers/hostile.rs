@@ -1,0 +1,105 @@
+//! Anything at all, sent to the endpoints.
+
+use proptest::{prelude::*, test_runner::TestRunner};
+use spoor_proto::spoor::{
+    marketplace::v1::{SearchRequest, marketplace_client::MarketplaceClient},
+    offers::v1::{ForgetRequest, LookForRequest, offers_client::OffersClient},
+};
+use spoor_testing::infrastructure::channel;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    runtime::Handle,
+};
+use tonic::Code;
+
+use super::{Mesh, marketplace};
+
+/// Runs it for many values; each in the runtime of the test.
+fn for_many<S: Strategy>(strategy: S, check: impl Fn(S::Value)) {
+    let config = ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    tokio::task::block_in_place(|| {
+        TestRunner::new(config)
+            .run(&strategy, |value| {
+                check(value);
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    Handle::current().block_on(future)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_text_is_answered_over_grpc() {
+    let mesh = Mesh::of(&[("attic", &[])], "1d").await;
+    let offers = OffersClient::new(channel(mesh.offers.address).await);
+    for_many((".{0,300}", ".{0,300}"), |(wish_id, what)| {
+        let (mut client, id) = (offers.clone(), wish_id.clone());
+        let status = wait(client.look_for(LookForRequest { wish_id, what })).unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let request = ForgetRequest { wish_id: id };
+        let status = wait(client.forget(request)).unwrap_err();
+        assert!(status.message().starts_with("wish_id: "), "{status:?}");
+    });
+
+    let attic = marketplace("attic", &[]).await;
+    let attic = MarketplaceClient::new(channel(attic.address).await);
+    for_many(".{0,300}", |what| {
+        let found = wait(attic.clone().search(SearchRequest { what }));
+        let code = found.map_or_else(|status| status.code(), |_| Code::Ok);
+        assert!(matches!(code, Code::Ok | Code::InvalidArgument), "{code:?}");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_request_is_answered_over_http() {
+    let mesh = Mesh::of(&[("attic", &[])], "1d").await;
+    let address = mesh.gateway.address;
+    let requests = (
+        "(GET|POST|PUT|DELETE|HEAD|[A-Z]{1,10})",
+        "/(api/)?offers(/stream)?[!-~]{0,40}",
+        "[ -~]{0,200}",
+        prop::collection::vec(any::<u8>(), 0..2000),
+    );
+    for_many(requests, |(method, path, header, body)| {
+        let answer = wait(async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nhost: {address}\r\nlast-event-id: {header}\r\n\
+                 connection: close\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // It may have answered and gone already.
+            let _ = stream.write_all(&body).await;
+            let mut start = [0; 12];
+            let read = stream.read_exact(&mut start).await;
+            read.map(|_| String::from_utf8_lossy(&start).into_owned())
+        });
+        let answer = answer.expect("an answer");
+        assert!(!answer.contains(" 5"), "{method} {path}: {answer}");
+    });
+    assert_eq!(mesh.gateway.get("/api/offers").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_bytes_do_no_harm_to_grpc() {
+    let mesh = Mesh::of(&[("attic", &[])], "1d").await;
+    let address = mesh.offers.address;
+    for_many(prop::collection::vec(any::<u8>(), 0..2000), |bytes| {
+        wait(async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            // It may have hung up already.
+            let _ = stream.write_all(&bytes).await;
+            let _ = stream.shutdown().await;
+        });
+    });
+    assert_eq!(mesh.gateway.get("/api/offers").await.status(), 200);
+}

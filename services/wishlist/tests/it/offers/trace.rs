@@ -1,0 +1,158 @@
+//! What a new wish's trace shows of the marketplaces.
+
+use opentelemetry::{
+    Value,
+    trace::{SpanId, SpanKind, Status},
+};
+use opentelemetry_sdk::trace::SpanData;
+use spoor_testing::one;
+
+use super::Mesh;
+use crate::spans::CAUGHT;
+
+const LOOK_FOR: &str = "spoor.offers.v1.Offers/LookFor";
+const SEARCH: &str = "spoor.marketplace.v1.Marketplace/Search";
+
+/// A trace's spans, to be followed from parent to child.
+struct Trace(Vec<SpanData>);
+
+impl Trace {
+    async fn of(id: &str, count: usize) -> Self {
+        Self(CAUGHT.spans.trace(id, count).await)
+    }
+
+    fn below(&self, parent: SpanId, name: &str) -> Vec<&SpanData> {
+        let mut below: Vec<_> = self
+            .0
+            .iter()
+            .filter(|span| span.parent_span_id == parent && span.name == name)
+            .collect();
+        below.sort_by_key(|span| span.start_time);
+        below
+    }
+
+    /// The span of all that was asked of a marketplace.
+    fn asked(&self, marketplace: &str) -> &SpanData {
+        let look = one(&self.0, "look", &SpanKind::Internal);
+        let asked = self.below(look.span_context.span_id(), "ask marketplace");
+        let of_it = |span: &&&SpanData| text(span, "marketplace.name") == marketplace;
+        asked.iter().find(of_it).unwrap()
+    }
+}
+
+fn attribute<'a>(span: &'a SpanData, key: &str) -> Option<&'a Value> {
+    let mut pairs = span.attributes.iter();
+    Some(&pairs.find(|pair| pair.key.as_str() == key)?.value)
+}
+
+fn text(span: &SpanData, key: &str) -> String {
+    attribute(span, key)
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+fn is_error(span: &SpanData) -> bool {
+    matches!(span.status, Status::Error { .. })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_wish_is_one_trace_down_to_every_marketplace() {
+    let marketplaces: [(&str, &[&str]); 3] = [
+        ("attic", &[]),
+        ("bazaar", &["--error-rate=100%"]),
+        ("corner", &[]),
+    ];
+    let mesh = Mesh::of(&marketplaces, "1d").await;
+    let (_, id) = mesh.wish("a trace").await;
+    // The gateway's 3, wishlist's 2, LookFor, look, 3 asked, 5 attempts of 2 spans, 2 waits.
+    let trace = Trace::of(&id, 22).await;
+    assert_eq!(trace.0.len(), 22, "{:#?}", trace.0);
+
+    let edge = one(&trace.0, "POST /api/wishes", &SpanKind::Server);
+    let call = one(&trace.0, LOOK_FOR, &SpanKind::Client);
+    let look_for = one(&trace.0, LOOK_FOR, &SpanKind::Server);
+    let look = one(&trace.0, "look", &SpanKind::Internal);
+    assert_eq!(edge.parent_span_id, SpanId::INVALID);
+    assert_eq!(call.parent_span_id, edge.span_context.span_id());
+    assert_eq!(look_for.parent_span_id, call.span_context.span_id());
+    assert_eq!(look.parent_span_id, look_for.span_context.span_id());
+    assert_eq!(
+        attribute(look, "marketplaces.missing"),
+        Some(&Value::I64(1))
+    );
+
+    for (name, attempts) in [("attic", 1), ("corner", 1), ("bazaar", 3)] {
+        let asked = trace.asked(name).span_context.span_id();
+        let searches = trace.below(asked, SEARCH);
+        assert_eq!(searches.len(), attempts, "{name}");
+        for (retries, search) in (0..).zip(searches) {
+            assert_eq!(attribute(search, "retry.count"), Some(&Value::I64(retries)));
+            assert_eq!(text(search, "breaker.state"), "closed");
+            assert_eq!(is_error(search), name == "bazaar");
+            let server = trace.below(search.span_context.span_id(), SEARCH);
+            assert_eq!(server.len(), 1, "{name}");
+            assert_eq!(server[0].span_kind, SpanKind::Server);
+        }
+    }
+    let bazaar = trace.asked("bazaar");
+    assert!(is_error(bazaar) && text(bazaar, "error.type") == "failed");
+    let waits = trace.below(bazaar.span_context.span_id(), "backoff");
+    assert_eq!(waits.len(), 2);
+    assert_eq!(text(waits[0], "retry.asked_by_marketplace"), "false");
+    assert!(!is_error(trace.asked("attic")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_breaker_refuses_what_only_fails_and_says_so() {
+    let mesh = Mesh::of(&[("bazaar", &["--error-rate=100%"])], "1d").await;
+    let (_, first) = mesh.wish("a fuse").await;
+    Trace::of(&first, 16).await;
+    // Three attempts failed; after two more it is open.
+    let (_, second) = mesh.wish("another fuse").await;
+    let trace = Trace::of(&second, 14).await;
+    let asked = trace.asked("bazaar");
+    assert_eq!(trace.below(asked.span_context.span_id(), SEARCH).len(), 2);
+    assert_eq!(text(asked, "error.type"), "refused_by_breaker");
+
+    let (_, third) = mesh.wish("one more fuse").await;
+    let trace = Trace::of(&third, 8).await;
+    let asked = trace.asked("bazaar");
+    assert_eq!(trace.below(asked.span_context.span_id(), SEARCH).len(), 0);
+    assert_eq!(text(asked, "breaker.state"), "open");
+    let Status::Error { description } = &asked.status else {
+        panic!("{asked:#?}")
+    };
+    assert!(
+        description.contains("circuit breaker is open"),
+        "{description}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_is_waited_for_as_long_as_the_marketplace_asks() {
+    let mesh = Mesh::of(&[("corner", &["--rate-limit=1"])], "1d").await;
+    let ((_, stamp), (_, coin)) = tokio::join!(mesh.wish("a stamp"), mesh.wish("a coin"));
+    // One of them comes first, and isn't held up.
+    let trace = tokio::select! {
+        trace = Trace::of(&stamp, 13) => trace,
+        trace = Trace::of(&coin, 13) => trace,
+    };
+    let asked = trace.asked("corner").span_context.span_id();
+    let searches = trace.below(asked, SEARCH);
+    assert_eq!(searches.len(), 2);
+    assert_eq!(text(searches[0], "error.type"), "RESOURCE_EXHAUSTED");
+    assert!(!is_error(searches[1]) && !is_error(trace.asked("corner")));
+    let waits = trace.below(asked, "backoff");
+    assert_eq!(text(waits[0], "retry.asked_by_marketplace"), "true");
+    let waited = waits[0]
+        .end_time
+        .duration_since(waits[0].start_time)
+        .unwrap();
+    let Some(Value::I64(asked)) = attribute(waits[0], "retry.wait_ms") else {
+        panic!("{waits:#?}")
+    };
+    assert!(
+        (50..=1000).contains(asked) && waited.as_millis() >= 50,
+        "{asked} {waited:?}"
+    );
+}
