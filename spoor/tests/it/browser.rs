@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    lab::{Lab, PATIENCE, command_of, eventually},
+    lab::{Lab, PATIENCE, command_of, eventually, send},
     peer::have,
 };
 
@@ -73,6 +73,63 @@ async fn a_wish_is_made_and_its_trace_is_looked_at() {
         assert!(waterfall.contains(expected), "{expected}: {waterfall}");
     }
     assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_arrives_on_the_open_page_by_itself() {
+    if !have("the pages in a browser", &["chromium", "chromedriver"]) {
+        return;
+    }
+    let marketplaces = ["attic", "bazaar", "corner"].map(|name| format!("marketplace-{name}"));
+    let services = format!("gateway,wishlist,offers,{}", marketplaces.join(","));
+    let lab = Lab::start_with(&["--services", &services]).await;
+    for marketplace in &marketplaces {
+        lab.ok(&["fault", marketplace, "--errors", "100%"]).await;
+    }
+    let browser = Browser::start().await;
+    browser.open(lab.url("gateway")).await;
+    browser.type_into("input[name=name]", "a lantern").await;
+    browser.click("form[action] button[type=submit]").await;
+    eventually(
+        "all marketplaces are missing, as the script says",
+        || browser.text("main"),
+        |text| {
+            text.contains("Missing now: attic")
+                && text.contains("corner (")
+                && text.contains("No offers yet.")
+        },
+    )
+    .await;
+
+    lab.ok(&["fault", "--clear"]).await;
+    // A new one doesn't wait for the rest of the round that the old one is in.
+    let offers = lab.service("offers").await;
+    send(
+        "-KILL",
+        u32::try_from(offers["pid"].as_u64().unwrap()).unwrap(),
+    );
+    eventually(
+        "offers of all three on the page that nobody loaded again",
+        || browser.text("ul.offers"),
+        |text| {
+            ["attic", "bazaar", "corner"]
+                .iter()
+                .all(|name| text.contains(&format!(" on {name}")))
+        },
+    )
+    .await;
+    let main = browser.text("main").await;
+    assert!(
+        main.contains("a lantern, ") && main.contains(" EUR"),
+        "{main}"
+    );
+    // While offers was away the browser may say that /api/offers was.
+    let complaints = browser.complaints().await;
+    assert!(
+        complaints.iter().all(|said| said.contains("/api/offers")),
+        "{complaints:?}"
+    );
     browser.quit().await;
 }
 
