@@ -69,7 +69,8 @@ impl Settings {
             data: Some(data),
             policies: None,
             store_bytes: None,
-            services: vec![],
+            // Of the others, offers starts traces by itself, which would be counted, too.
+            services: vec![Service::ServiceA, Service::ServiceB],
             sampler: DEFAULT_SAMPLER.to_owned(),
             sampler_arg: None,
             redis_url: None,
