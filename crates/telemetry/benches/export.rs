@@ -24,8 +24,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_sdk::trace::SdkTracer;
 use spoor_telemetry::{Settings, Telemetry, serve};
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
 /// Spans a second, each for [`LENGTH`]; the last as fast as one thread makes them.
 const RATES: [Option<u32>; 4] = [Some(5_000), Some(20_000), Some(50_000), None];
@@ -117,7 +116,7 @@ async fn receive(received: Arc<AtomicU64>) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let server = tonic::transport::Server::builder()
         .add_service(TraceServiceServer::new(Receiver(received)));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))));
     address
 }
 

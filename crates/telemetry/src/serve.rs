@@ -8,9 +8,8 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::{service::Routes, transport::server::TcpIncoming};
 use tonic_health::ServingStatus;
 
 use crate::Telemetry;
@@ -135,11 +134,13 @@ pub async fn grpc(
             }
         }
     };
+    // Otherwise an answer of several frames waits for the peer's delayed acknowledgement, 40 ms.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let serving = tonic::transport::Server::builder()
         .max_concurrent_streams(MOST_CALLS)
         .layer(telemetry.grpc_server_layer())
         .add_routes(server.routes.add_service(health).add_service(reflection))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping);
+        .serve_with_incoming_shutdown(incoming, stopping);
     within_grace(
         async { serving.await.map_err(ServeError::Grpc) },
         server.grace,

@@ -20,9 +20,12 @@ use spoor_telemetry::{
     export::{Accepted, Export, Sending},
     serve,
 };
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, service::Routes, transport::Endpoint};
+use tonic::{
+    Request, Response, Status,
+    service::Routes,
+    transport::{Endpoint, server::TcpIncoming},
+};
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 use tracing::Dispatch;
 
@@ -223,7 +226,7 @@ async fn serve_b(telemetry: Option<Telemetry>, stop: CancellationToken) -> Socke
         .await
         .unwrap();
     let address = listener.local_addr().unwrap();
-    let incoming = TcpListenerStream::new(listener);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let routes = Routes::new(ServiceBServer::new(B));
     let server = tonic::transport::Server::builder();
     let stopped = stop.cancelled_owned();
