@@ -83,7 +83,9 @@ pub struct Tiers {
     pub decide: Vec<Object>,
 }
 
-/// A stack's objects. `with_collector`: whether the Collector is needed now.
+/// A stack's objects. `with_collector`: whether the Collector is needed now. Its Services are there
+/// all the same: one that went and came back would have another address, and a pod that has
+/// looked up the old one sends into nowhere.
 #[must_use]
 pub fn build(
     stack: &Stack,
@@ -101,6 +103,9 @@ pub fn build(
         objects.extend(jaeger::objects(stack, managed));
         objects.push(Object::of(&network::jaeger(stack, managed)));
     }
+    if let Collector::Managed(_) = &stack.collector {
+        objects.extend(collector::services(stack).iter().map(Object::of));
+    }
     let mut tiers = None;
     if let (true, Collector::Managed(managed)) = (with_collector, &stack.collector) {
         let reported = format!("http://{}:{OTLP_HTTP}", surroundings.doors.host());
@@ -111,7 +116,6 @@ pub fn build(
             reported: &reported,
             tail,
         });
-        objects.extend(collector.services.iter().map(Object::of));
         objects.extend(collector.network_policies.iter().map(Object::of));
         objects.extend(collector.disruption_budgets.iter().map(Object::of));
         tiers = Some(Tiers {

@@ -437,6 +437,11 @@ async fn a_route_turns_when_the_new_way_is_ready_and_the_old_one_stays_a_while()
     let status = role.status("tracing", moves).await;
     assert_eq!(status["route"], "Direct", "traffic is still on its way");
     assert_eq!(status["tail"]["policies"], 0);
+    let address = async || {
+        let services = namespace.api::<Service>();
+        services.get("tracing-decide").await.unwrap().metadata.uid
+    };
+    let before = address().await;
 
     // Back at once: services lead to Jaeger, and the Collector hands on what it holds.
     role.apply("tracing", json!({"route": "Direct"})).await;
@@ -460,6 +465,11 @@ async fn a_route_turns_when_the_new_way_is_ready_and_the_old_one_stays_a_while()
         },
     )
     .await;
+    assert_eq!(
+        address().await,
+        before,
+        "pods look its address up once, and keep it"
+    );
     role.stop().await;
 }
 

@@ -179,6 +179,21 @@ fn what_runs_elsewhere_is_not_deployed() {
     assert_eq!(names, expected);
 }
 
+#[test]
+fn the_collectors_addresses_outlive_its_pods() {
+    let stack = stack(json!({"route": "Direct"}));
+    let leads = Leads {
+        to: stack.route,
+        since: None,
+    };
+    let built = build(&stack, &surroundings(), leads, false, &TailTable::default());
+    assert_eq!(built.tiers, None);
+    let names: Vec<_> = built.objects.iter().map(ToString::to_string).collect();
+    for service in ["Service \"tracing-decide\"", "Service \"tracing-gather\""] {
+        assert!(names.iter().any(|name| name == service), "{names:?}");
+    }
+}
+
 /// The stacks that users begin with.
 fn samples() -> Vec<Stack> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/samples");

@@ -28,14 +28,13 @@ mod yaml;
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::api::{
-    apps::v1::Deployment,
-    core::v1::{ConfigMap, Service},
-    networking::v1::NetworkPolicy,
+    apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy,
     policy::v1::PodDisruptionBudget,
 };
 use spoor_api::stack::{ManagedCollector, Stack};
 use spoor_policy::TailTable;
 
+pub use network::services;
 pub use ports::{OTLP_GRPC, OTLP_HTTP, OWN_METRICS, SPAN_METRICS};
 pub use workload::SPEC_HASH;
 
@@ -99,9 +98,7 @@ pub struct Objects {
     pub gather: Tier,
     /// The tier that decides.
     pub decide: Tier,
-    /// How the tiers are reached.
-    pub services: Vec<Service>,
-    /// By whom.
+    /// By whom the tiers are reached.
     pub network_policies: Vec<NetworkPolicy>,
     /// How many pods may be taken away at once.
     pub disruption_budgets: Vec<PodDisruptionBudget>,
@@ -116,7 +113,6 @@ pub fn build(input: &Input<'_>) -> Objects {
     Objects {
         gather: gather(input, replicas),
         decide: decide(input),
-        services: network::services(input.stack),
         network_policies: network::network_policies(input.stack),
         disruption_budgets: network::disruption_budgets(input.stack, replicas),
         settle: settle(input.collector),

@@ -21,7 +21,8 @@ use crate::stacks::build::labels::{Component, component_metadata, label_selector
 
 /// The headless Service by which gathering pods find each other and their metrics are scraped,
 /// and the Service of the deciding one: its address stays while pods come and go.
-pub(super) fn services(stack: &Stack) -> Vec<Service> {
+#[must_use]
+pub fn services(stack: &Stack) -> Vec<Service> {
     vec![
         service(stack, Component::Gather, true, &ports::OF_GATHER),
         service(stack, Component::Decide, false, &ports::OF_DECIDE),

@@ -81,7 +81,7 @@ fn one_replica() {
     insta::assert_snapshot!("decide_config", config(&objects.decide));
     insta::assert_yaml_snapshot!("gather_workload", objects.gather.workload);
     insta::assert_yaml_snapshot!("decide_workload", objects.decide.workload);
-    insta::assert_yaml_snapshot!("services", objects.services);
+    insta::assert_yaml_snapshot!("services", services(&stack));
     insta::assert_yaml_snapshot!("network_policies", objects.network_policies);
     assert_eq!(objects.disruption_budgets, []);
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     command::kubectl,
-    jaeger,
+    edge, jaeger,
     lab::{Lab, NAMESPACE, PATIENCE, RELEASE, SERVICE_A_PODS, STACK},
     load, pods, policies,
 };
@@ -179,10 +179,20 @@ fn head(rate: &str) -> serde_json::Value {
     json!({"targets": [{"service": "service-a"}], "head": {"probability": rate}})
 }
 
-/// Its memory goes with its pod, and with it every trace.
+/// Its memory goes with its pod, and with it every trace. Those who export to it pause between
+/// two tries, so this waits until a trace gets there again.
 pub async fn jaeger_is_empty(lab: &Lab) {
     pods::kill(lab, &jaeger_pods()).await;
     lab.settled().await;
+    let since = SystemTime::now();
+    eventually("a trace of bands", PATIENCE, || async {
+        edge::get(lab, "bands:8082", "/bands").await;
+        match jaeger::traces(lab, "bands", since).await.len() {
+            0 => Err("none".to_owned()),
+            _ => Ok(()),
+        }
+    })
+    .await;
 }
 
 /// What selects Jaeger's pods.

@@ -223,12 +223,14 @@ fn delete_definitions() -> [&'static str; 5] {
 
 fn explain() {
     let here = ["--namespace", NAMESPACE];
-    let questions: [&[&str]; 5] = [
+    let of_stack = format!("app.kubernetes.io/instance={STACK}");
+    let questions: [&[&str]; 6] = [
         &["get", "pods,statefulsets,deployments", "-o", "wide"],
         &["get", "tracingstacks,samplingpolicies", "-o", "yaml"],
         &["get", "events", "--sort-by=.lastTimestamp"],
         &["logs", "deployment/spoor-stacks", "--tail=60"],
         &["logs", "deployment/spoor-policies", "--tail=60"],
+        &["logs", "--selector", &of_stack, "--prefix", "--tail=20"],
     ];
     for question in questions {
         let printed = at_last("KUBECTL", "kubectl", &[&here, question].concat());

@@ -2,7 +2,7 @@
 # What the lessons' scripts call `spoor`, on a cluster: policies go through kubectl, load is sent
 # and traces are read by the program in a pod.
 #
-# KUBECTL, NAMESPACE and TRACES_URL say where.
+# KUBECTL, NAMESPACE and TRACES_URL say where, TRACES_COME_WITHIN (seconds) when.
 set -euo pipefail
 
 k() { "$KUBECTL" --namespace "$NAMESPACE" "$@"; }
@@ -39,6 +39,7 @@ apply)
     ;;
 delete) k delete samplingpolicy "$1" ;;
 get) k get samplingpolicy "${@:2}" ;;
+traces) inside traces "$@" --traces-url "$TRACES_URL" </dev/null ;;
 load) inside load --url http://service-a:8080 "$@" </dev/null ;;
 fault)
     case $* in
@@ -47,6 +48,9 @@ fault)
     *) echo "spoor fault $*: not known on a cluster" >&2 && exit 2 ;;
     esac
     ;;
-check) k get samplingpolicy --output json | inside check "$@" --policies - --traces-url "$TRACES_URL" ;;
+check)
+    [[ " $* " == *" --wait "* ]] || set -- "$@" --wait "${TRACES_COME_WITHIN}s"
+    k get samplingpolicy --output json | inside check "$@" --policies - --traces-url "$TRACES_URL"
+    ;;
 *) echo "spoor $verb: not known on a cluster" >&2 && exit 2 ;;
 esac
