@@ -7,7 +7,7 @@ interval() { # SAMPLE
     spoor apply -f "k8s/samples/service-a-$1-percent.yaml" --wait >&2
     local began=$SECONDS
     spoor load --requests 10000 --workers 16 --path '/?wait=0ms&calc=0' --output json >/dev/null
-    sleep 3 # until the last traces have come
+    sleep "${TRACES_COME_WITHIN:-3}" # until the last traces have come
     spoor traces --service service-a --lookback "$((SECONDS - began))s" --limit 1500 --output json |
         jq -r 'length as $k | 10000 as $n | 1.96 as $z
             | (($k + $z * $z / 2) / ($n + $z * $z)) as $middle
