@@ -12,7 +12,7 @@ use super::{
     command::kubectl,
     edge, jaeger,
     lab::{Lab, NAMESPACE, PATIENCE, for_tests, release},
-    load, tree,
+    load, pods, tree,
 };
 use crate::apiserver::eventually;
 
@@ -30,6 +30,12 @@ async fn every_application_has_a_whole_trace_through_the_collector() {
         return;
     };
     have_whole_traces(&lab).await;
+    let memory = pods::memory(&lab).await;
+    lab.say(format_args!(
+        "{} pods take {} MB of memory, the models loaded",
+        memory.len(),
+        memory.values().sum::<u64>() / 1_000_000
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Pod;
+use http::Request;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api,
     api::{DeleteParams, ListParams},
 };
+use serde_json::Value;
 
 use super::lab::{Lab, NAMESPACE, PATIENCE};
 use crate::apiserver::eventually;
@@ -63,6 +65,29 @@ pub async fn all_ready(lab: &Lab) {
         }
     })
     .await;
+}
+
+/// What each pod takes of memory, in bytes: its working set, by the kubelet's word.
+pub async fn memory(lab: &Lab) -> BTreeMap<String, u64> {
+    let nodes = Api::<Node>::all(lab.client.clone());
+    let nodes = nodes.list(&ListParams::default()).await.unwrap();
+    let mut memory = BTreeMap::new();
+    for node in nodes.items {
+        let node = node.metadata.name.unwrap();
+        let path = format!("/api/v1/nodes/{node}/proxy/stats/summary");
+        let summary = Request::get(path).body(Vec::new()).unwrap();
+        let summary: Value = lab.client.request(summary).await.unwrap();
+        let pods = summary["pods"].as_array().unwrap();
+        let ours = pods
+            .iter()
+            .filter(|it| it["podRef"]["namespace"] == NAMESPACE);
+        memory.extend(ours.map(|pod| {
+            let containers = pod["containers"].as_array().into_iter().flatten();
+            let taken = containers.filter_map(|it| it["memory"]["workingSetBytes"].as_u64());
+            (pod["podRef"]["name"].to_string(), taken.sum())
+        }));
+    }
+    memory
 }
 
 /// Kills pods with these labels at once, as a node's failure would; how many.
