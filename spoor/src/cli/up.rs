@@ -87,24 +87,56 @@ impl UpArgs {
     }
 }
 
+/// Each door's name, the path to open there (none: it speaks gRPC), and what it is.
+const DOORS: [(&str, Option<&str>, &str); 11] = [
+    (
+        "service-a",
+        Some(""),
+        "a request through service-a and service-b",
+    ),
+    ("gateway", Some(""), "the wishlist; /docs: what is running"),
+    (
+        "bands",
+        Some("/bands"),
+        "bands; /bands/UUID: one, with its reviews",
+    ),
+    ("tasks", Some("/tasks"), "a task manager"),
+    ("preprocessing", Some(""), "pictures to be classified"),
+    ("traces", Some(""), "traces: page and Jaeger's query API"),
+    ("otlp-http", Some(""), "OTLP over HTTP"),
+    ("otlp-grpc", None, "OTLP over gRPC"),
+    (
+        "sampling-http",
+        Some("/sampling?service=service-a"),
+        "Jaeger's remote sampling over HTTP",
+    ),
+    (
+        "sampling-grpc",
+        None,
+        "the same over gRPC, and Spoor's stream",
+    ),
+    (
+        "admin",
+        Some(""),
+        "the lab's API, for `spoor apply` and its like",
+    ),
+];
+
 fn in_words(urls: &BTreeMap<String, String>, tasks_store: &str, milliseconds: f64) -> String {
-    let of_people = [
-        ("service-a", "a request through service-a and service-b"),
-        ("gateway", "the wishlist"),
-        ("bands", "bands and their reviews"),
-        ("tasks", "a task manager"),
-        ("preprocessing", "pictures to be classified"),
-        ("traces", "traces: page and Jaeger's query API"),
-        ("otlp-grpc", "OTLP over gRPC"),
-        ("otlp-http", "OTLP over HTTP"),
-        ("sampling-http", "Jaeger's remote sampling over HTTP"),
-        ("sampling-grpc", "the same over gRPC, and Spoor's stream"),
-        ("admin", "the lab's API, for `spoor apply` and its like"),
-    ];
-    let lines = of_people.iter().filter_map(|(name, what)| {
+    let doors = DOORS.iter().filter_map(|(name, path, what)| {
         let url = urls.get(*name)?;
-        Some(format!("  {url:<28} {what}\n"))
+        let shown = match path {
+            Some(path) => format!("{url}{path}"),
+            None => url.trim_start_matches("http://").to_owned(),
+        };
+        Some((shown, what))
     });
+    let doors: Vec<_> = doors.collect();
+    let width = doors.iter().map(|(shown, _)| shown.len()).max();
+    let width = width.unwrap_or_default();
+    let lines = doors
+        .iter()
+        .map(|(shown, what)| format!("  {shown:<width$}  {what}\n"));
     let lines: String = lines.collect();
     let kept = match tasks_store {
         _ if !urls.contains_key("tasks") => String::new(),

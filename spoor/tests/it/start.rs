@@ -1,6 +1,35 @@
-//! Starting: what is in the way is said in one clear line.
+//! Starting: all that is printed is true, and what is in the way is said in one clear line.
 
-use crate::lab::{Lab, command, run};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::lab::{Lab, PATIENCE, command, run};
+
+#[tokio::test]
+async fn every_url_that_it_prints_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut up = command();
+    up.args(["up", "--any-ports", "--data"]).arg(folder.path());
+    let mut up = up.stdout(Stdio::piped()).spawn().unwrap();
+    let mut printed = BufReader::new(up.stdout.take().unwrap()).lines();
+    let mut urls = Vec::new();
+    loop {
+        let line = tokio::time::timeout(PATIENCE, printed.next_line()).await;
+        let line = line.expect("ready in time").unwrap();
+        let line = line.expect("all that is printed when ready");
+        if line.starts_with("Ctrl-C") {
+            break;
+        }
+        let first = line.split_whitespace().next().map(str::to_owned);
+        urls.extend(first.filter(|word| word.starts_with("http")));
+    }
+    assert_eq!(urls.len(), 9, "{urls:?}");
+    for url in urls {
+        let answer = reqwest::get(&url).await.unwrap();
+        assert_eq!(answer.status(), 200, "{url}");
+    }
+}
 
 #[tokio::test]
 async fn a_port_in_use_is_named_with_its_setting() {

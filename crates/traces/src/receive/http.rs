@@ -9,7 +9,7 @@ use axum::{
         header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
-    routing::{any, post},
+    routing::{any, get, post},
 };
 
 use super::{
@@ -19,9 +19,13 @@ use super::{
 };
 use crate::{Accepted, InvalidRequest, Pipeline, metrics::Refusal};
 
+/// For whoever opens it.
+const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JSON\n";
+
 /// The receiver's routes.
 pub(crate) fn http(pipeline: Pipeline) -> Router {
     Router::new()
+        .route("/", get(async || ABOUT))
         .route("/v1/traces", post(traces).fallback(method_not_allowed))
         .route("/v1/metrics", any(other_signal))
         .route("/v1/logs", any(other_signal))

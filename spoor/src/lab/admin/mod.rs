@@ -41,9 +41,14 @@ pub(super) struct Admin {
     pub(super) metrics: Arc<Registry>,
 }
 
+/// For whoever opens it.
+const ABOUT: &str =
+    "The lab's API: GET /v1/status, /v1/policies, /v1/faults, /v1/scrape-targets, /metrics\n";
+
 /// Everything under `/v1`, with `/healthz` and `/metrics` beside it.
 pub(super) fn router(admin: Admin) -> Router {
     Router::new()
+        .route("/", get(async || ABOUT))
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(status::metrics))
         .route("/v1/status", get(status::status))
