@@ -1,6 +1,6 @@
 """Pictures to learn from: one coloured shape each, on a noisy background.
 
-`services/vision/src/samples.rs` draws the same kind of pictures for tests and load.
+`services/vision/src/samples` draws the same kind of pictures for tests and load.
 """
 
 import numpy as np

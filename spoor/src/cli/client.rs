@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use spoor_api::SamplingPolicy;
 
 use crate::lab::admin::{
-    Applied, Change, Convergence, Difference, Documents, FaultSetting, Faults, Problem, Status,
+    Applied, Change, Convergence, Difference, Documents, FaultSetting, Faults, Problem,
+    ServiceStatus, Status,
 };
 
 /// For an answer that waits for nothing.
@@ -121,6 +122,12 @@ impl Client {
     pub async fn clear_faults(&self, service: Option<&str>) -> Result<Faults, ClientError> {
         let path = service.map_or("v1/faults".into(), |service| format!("v1/faults/{service}"));
         self.json(self.request(Method::DELETE, &path)).await
+    }
+
+    /// Ends a service, which the lab starts again; what it was before.
+    pub async fn restart(&self, service: &str) -> Result<ServiceStatus, ClientError> {
+        let path = format!("v1/services/{service}/restart");
+        self.json(self.request(Method::POST, &path)).await
     }
 
     /// How the lab does.

@@ -29,7 +29,7 @@ use out::say;
 pub use client::{Client, ClientError};
 pub use duration::{age, duration};
 pub use failure::{Invalid, explain, in_a_line, report};
-pub use signals::cancelled_when_told;
+pub use signals::{cancelled_when_told, told_to_end};
 pub use table::Table;
 
 /// See which requests are traced, change it while everything runs, and get proof that it

@@ -57,7 +57,7 @@ pub struct LessonArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor check 1
-  spoor check 4 --answer service-a
+  spoor check 4 --answer trace=ID --answer began=SERVICE
   spoor check 7 --answer requests=10000 --output json
   kubectl get samplingpolicy -o json |
     spoor check 7 --policies - --traces-url http://127.0.0.1:16686/jaeger

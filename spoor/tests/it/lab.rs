@@ -156,6 +156,15 @@ impl Lab {
         )
     }
 
+    /// A trace as people see it, once it has come.
+    pub async fn trace(&self, id: &str) -> String {
+        let trace = ["trace", id, "--traces-url", self.url("traces")];
+        let is_there = |ended: &Ended| ended.code == Some(0);
+        eventually("the trace", || self.spoor(&trace), is_there)
+            .await
+            .stdout
+    }
+
     /// Load on service-a.
     pub async fn load(&self, arguments: &[&str]) -> Value {
         let mut load = command();

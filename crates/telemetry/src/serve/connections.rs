@@ -28,6 +28,10 @@ const MOST_HEADERS: usize = 100;
 const MOST_HEAD_BYTES: usize = 64 * 1024;
 /// For a whole head to come, and between two requests.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For a peer to take what is sent to it; one that reads nothing would hold its connection, and
+/// what the answer holds, for as long as it likes.
+#[cfg(target_os = "linux")]
+const UNREAD: Duration = Duration::from_secs(30);
 /// After a failure to accept that the next try would meet again, such as no file handles left.
 const RESPITE: Duration = Duration::from_millis(100);
 
@@ -83,6 +87,10 @@ fn is_the_peers(error: &io::Error) -> bool {
 async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
     // Without it answers come late, nothing worse.
     let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD)) {
+        tracing::debug!(%error, %peer, "a peer that reads nothing will not be noticed");
+    }
     let service = service_fn(move |request| answer(router.clone(), peer, request));
     let connection = Builder::new()
         .timer(TokioTimer::new())

@@ -108,7 +108,9 @@ impl Measures {
         };
         let labels = [("priority", task.priority.as_str()), ("in_time", in_time)];
         self.completed.get_or_create(&labels).inc();
-        self.open_for.observe(completed.seconds_since(task.created));
+        // Another process's clock may be behind.
+        let open_for = completed.seconds_since(task.created).max(0.0);
+        self.open_for.observe(open_for);
     }
 
     pub(super) fn deleted(&self) {

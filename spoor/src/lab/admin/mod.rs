@@ -6,6 +6,7 @@ mod guard;
 mod policies;
 mod problem;
 mod scrape;
+mod services;
 mod status;
 mod wire;
 
@@ -63,6 +64,7 @@ pub(super) fn router(admin: Admin) -> Router {
             "/v1/policies/{namespace}/{name}",
             get(policies::one).delete(policies::delete),
         )
+        .route("/v1/services/{service}/restart", post(services::restart))
         .route("/v1/diff", post(policies::diff))
         .route("/v1/faults", get(faults::list).delete(faults::clear_all))
         .route(

@@ -89,7 +89,7 @@ pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
     }
 }
 
-fn service_status(service: Service, child: &Child) -> ServiceStatus {
+pub(super) fn service_status(service: Service, child: &Child) -> ServiceStatus {
     let state = match child.state {
         ChildState::Waiting => "waiting",
         ChildState::Starting(_) => "starting",

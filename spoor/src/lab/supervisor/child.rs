@@ -20,7 +20,10 @@ use super::{
     ready::Readiness,
     roster::{Process, Roster},
 };
-use crate::{lab::addresses::REDIS_URL, service::Service};
+use crate::{
+    lab::addresses::{REDIS_URL, TRACES_URL},
+    service::Service,
+};
 
 /// Set for a child: it ends when its standard input does, and so never outlives the lab.
 pub const SUPERVISED: &str = "SPOOR_SUPERVISED";
@@ -172,22 +175,23 @@ impl Supervised {
 }
 
 fn ask_to_end(child: &process::Child) -> io::Result<()> {
-    let pid = child
-        .id()
-        .and_then(|pid| i32::try_from(pid).ok())
-        .and_then(Pid::from_raw);
-    match pid {
-        Some(pid) => Ok(kill_process(pid, Signal::TERM)?),
-        // It has ended by itself.
-        None => Ok(()),
-    }
+    // None: it has ended by itself.
+    child.id().map_or(Ok(()), tell_to_end)
 }
 
-/// Those that the lab decides: services export to it, and keep their data where it says.
+/// Tells a child's process to end.
+pub fn tell_to_end(pid: u32) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.map_or(Ok(()), |pid| Ok(kill_process(pid, Signal::TERM)?))
+}
+
+/// Those that the lab decides: services export to it, keep their data and find traces where it says.
 fn inherited_settings() -> impl Iterator<Item = OsString> {
     let names = std::env::vars_os().map(|(name, _)| name);
     names.filter(|name| {
-        name.as_encoded_bytes().starts_with(b"OTEL_EXPORTER_OTLP_") || name == REDIS_URL
+        name.as_encoded_bytes().starts_with(b"OTEL_EXPORTER_OTLP_")
+            || name == REDIS_URL
+            || name == TRACES_URL
     })
 }
 

@@ -12,7 +12,7 @@ use std::{io, process::ExitStatus, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use child::{SUPERVISED, Spec};
+pub use child::{SUPERVISED, Spec, tell_to_end};
 pub use roster::{Child, Roster, State};
 
 use self::{child::Supervised, logs::Logs, ready::Readiness};

@@ -2,18 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     num::NonZeroU16,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use reqwest::{RequestBuilder, header::USER_AGENT};
-use rustix::process::{Pid, Signal, kill_process};
 use spoor_vision::samples::{EncodeError, Sample};
 use tokio::time::Instant;
 
 use super::{Culprit, Marker};
 use crate::{
-    cli::{Client, ClientError},
+    cli::{Client, ClientError, told_to_end},
     lab::admin::{FaultSetting, ServiceStatus},
     traces::{AskError, Query, Traces},
 };
@@ -55,14 +55,12 @@ pub enum RoundError {
     /// The picture can't be made.
     #[error("drawing a picture")]
     Draw(#[from] EncodeError),
-    /// The model can't be ended.
-    #[error("restarting {service}")]
-    Restart {
-        /// The model.
-        service: &'static str,
-        /// The system's word.
-        source: rustix::io::Errno,
-    },
+    /// Ctrl-C.
+    #[error("told to end; all is as it was")]
+    ToldToEnd,
+    /// Ctrl-C can't be caught.
+    #[error("catching Ctrl-C")]
+    Signals(#[from] io::Error),
     /// It takes longer than anybody waits.
     #[error("{0} did not come within {PATIENCE:?}")]
     TimedOut(String),
@@ -116,9 +114,13 @@ impl Round<'_> {
             errors: None,
         };
         self.url(slow)?;
+        let before = self.lab.faults().await?.remove(slow);
         self.lab.add_fault(slow, &fault).await?;
         let looked_for = self.wish_and_wait(slow).await;
         self.lab.clear_faults(Some(slow)).await?;
+        for fault in before.into_iter().flatten() {
+            self.lab.add_fault(slow, &fault).await?;
+        }
         looked_for
     }
 
@@ -127,8 +129,12 @@ impl Round<'_> {
         let name = format!("a teapot, round {}", self.marker.began);
         let body = serde_json::json!({ "name": name });
         let request = self.marked(self.http.post(&wishes).json(&body));
+        let told_to_end = told_to_end()?;
         let location = sent(wishes.clone(), request).await?;
-        let looked_for = self.seen(slow).await;
+        let looked_for = tokio::select! {
+            looked_for = self.seen(slow) => looked_for,
+            () = told_to_end => Err(RoundError::ToldToEnd),
+        };
         if let Some(path) = location {
             let url = format!("{}{path}", self.url("gateway")?);
             sent(url.clone(), self.http.delete(&url)).await?;
@@ -176,13 +182,7 @@ impl Round<'_> {
     }
 
     async fn restart(&self, service: &'static str) -> Result<(), RoundError> {
-        let before = self.status(service).await?;
-        let pid = before.pid.and_then(|pid| i32::try_from(pid).ok());
-        let Some(pid) = pid.and_then(Pid::from_raw) else {
-            return Err(RoundError::NotThere(service));
-        };
-        kill_process(pid, Signal::TERM)
-            .map_err(|source| RoundError::Restart { service, source })?;
+        let before = self.lab.restart(service).await?;
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let now = self.status(service).await?;

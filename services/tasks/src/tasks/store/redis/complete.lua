@@ -5,6 +5,8 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   return false
 end
 local just_now = redis.call('HSETNX', KEYS[1], 'completed', ARGV[2])
+-- Read before the oldest go: where clocks differ this one may be among them.
+local task = redis.call('HGETALL', KEYS[1])
 local given_up = 0
 if just_now == 1 then
   redis.call('ZREM', KEYS[2], ARGV[1])
@@ -16,4 +18,4 @@ if just_now == 1 then
     given_up = given_up + 1
   end
 end
-return {just_now, given_up, redis.call('HGETALL', KEYS[1])}
+return {just_now, given_up, task}

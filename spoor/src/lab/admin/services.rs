@@ -1,0 +1,29 @@
+//! The lab's own services: end one, which the supervisor starts again.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use http::StatusCode;
+
+use super::{Admin, Problem, ServiceStatus, status::service_status};
+use crate::lab::supervisor::tell_to_end;
+
+/// Answers with what it was before; what comes after it has another process.
+pub(super) async fn restart(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+) -> Result<Json<ServiceStatus>, Problem> {
+    let children = admin.roster.children();
+    let running = children.iter().find_map(|(service, child)| {
+        let process = child.process().filter(|_| service.name() == name)?;
+        Some((service_status(*service, child), process.pid))
+    });
+    let (before, pid) =
+        running.ok_or_else(|| Problem::not_found(format!("a running service {name:?}")))?;
+    tell_to_end(pid).map_err(|error| {
+        let title = "Can't end the service";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, title, error.to_string())
+    })?;
+    Ok(Json(before))
+}
