@@ -62,8 +62,9 @@ impl Prometheus {
                 ("start", "0"),
                 ("end", "4102444800"),
             ]);
-            // It takes a moment to listen.
-            if let Ok(answer) = request.send().await {
+            // It takes a moment to listen, and another to be ready.
+            let answer = request.send().await;
+            if let Ok(answer) = answer.and_then(reqwest::Response::error_for_status) {
                 last = answer.json().await.unwrap();
                 if will_do(&last["data"]) {
                     return last["data"].take();

@@ -44,6 +44,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
     connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
     frame-ancestors 'none'; base-uri 'none'";
 
+/// What a request may need besides its calls to the wishlist: offers, or the mesh for `/docs`.
+const BESIDES: Duration = Duration::from_secs(3);
+
 /// Requests in flight; more are refused at once.
 const MOST_AT_ONCE: usize = 1024;
 
@@ -86,7 +89,7 @@ pub struct Args {
         default_value = "/jaeger/trace/{id}"
     )]
     pub traces_url: TracesUrl,
-    /// How long a request may take, such as 5s, before it is given up.
+    /// How long a call to the wishlist or to Jaeger may take, such as 5s, before it is given up.
     #[arg(
         long,
         env = "SPOOR_DEADLINE",
@@ -134,9 +137,10 @@ impl Program for Args {
             arrivals: arrivals.clone(),
             traces,
         };
-        let router = gateway.router(deadline, peer).merge(jaeger.router());
+        let longest = longest_request(deadline);
+        let router = gateway.router(longest, peer).merge(jaeger.router());
         let serving = async {
-            let served = ports.serve_http(router, deadline + GRACE, telemetry, shutdown);
+            let served = ports.serve_http(router, longest + GRACE, telemetry, shutdown);
             let served = served.await;
             stop.cancel();
             served
@@ -144,6 +148,12 @@ impl Program for Args {
         let ((), served) = tokio::join!(arrivals.follow(), serving);
         served
     }
+}
+
+/// Longer than all that a request waits for: cut off earlier, a wish that was made would be
+/// answered as one that wasn't. A change that came too late takes a second call, for the page.
+fn longest_request(deadline: Duration) -> Duration {
+    2 * deadline + BESIDES
 }
 
 /// What every request needs.
@@ -170,7 +180,7 @@ impl Gateway {
         Ok(())
     }
 
-    fn router(self, deadline: Duration, jaeger: Peer) -> Router {
+    fn router(self, longest: Duration, jaeger: Peer) -> Router {
         let routes = Router::new()
             .merge(page::router())
             .merge(api::router())
@@ -179,7 +189,7 @@ impl Gateway {
         let bounds = Bounds {
             at_once: MOST_AT_ONCE,
             body_bytes: MOST_BYTES,
-            deadline,
+            deadline: longest,
         };
         guarded(bounded(routes, bounds), CONTENT_SECURITY_POLICY)
     }

@@ -64,6 +64,14 @@ impl Breaker {
         }
     }
 
+    /// How long it still lets nothing pass; zero when it isn't open.
+    pub(super) fn open_for(&self, now: Instant) -> Duration {
+        match self.state {
+            State::Open { until } => until.saturating_duration_since(now),
+            State::Closed { .. } | State::HalfOpen { .. } => Duration::ZERO,
+        }
+    }
+
     /// Asks for the right to ask.
     pub(super) fn pass(&mut self, now: Instant) -> Result<Pass, Refused> {
         match self.state {
@@ -163,8 +171,10 @@ mod tests {
             }
             assert_eq!(breaker.state(), BreakerState::Closed);
         }
-        let refused = opened(now).pass(now).unwrap_err();
-        assert_eq!(refused.wait, Breaker::OPEN_FOR);
+        assert_eq!(breaker.open_for(now), Duration::ZERO);
+        let mut breaker = opened(now);
+        assert_eq!(breaker.open_for(now), Breaker::OPEN_FOR);
+        assert_eq!(breaker.pass(now).unwrap_err().wait, Breaker::OPEN_FOR);
     }
 
     #[rstest::rstest]

@@ -38,6 +38,11 @@ impl Budget {
         }
     }
 
+    /// The retry that a token was taken for is not made.
+    pub(super) fn give_back(&mut self) {
+        self.hundredths = (self.hundredths + Self::TOKEN).min(Self::MOST_TOKENS * Self::TOKEN);
+    }
+
     /// The tokens left.
     pub(super) fn tokens(&self) -> f64 {
         f64::from(self.hundredths) / f64::from(Self::TOKEN)
@@ -58,6 +63,16 @@ mod tests {
         budget.pay_in();
         assert!(!budget.take(), "half a token buys nothing");
         budget.pay_in();
+        assert!(budget.take() && !budget.take());
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_and_is_no_more_than_it_holds() {
+        let mut budget = Budget::full();
+        budget.give_back();
+        assert_eq!(budget, Budget::full());
+        while budget.take() {}
+        budget.give_back();
         assert!(budget.take() && !budget.take());
     }
 

@@ -1,7 +1,7 @@
 //! What is known of offers: for each wish, what the marketplaces said when they were last asked.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Instant,
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 struct Inner {
     wishes: HashMap<Uuid, Wish>,
+    /// Wishes that were let go since all of them were asked for: the answer may still have them.
+    forgotten: HashSet<Uuid>,
     missing: BTreeMap<String, MissingMarketplace>,
     count: usize,
 }
@@ -76,12 +78,13 @@ impl Known {
         }
     }
 
-    /// A wish was made, by the request of this span.
-    pub(super) fn wished(&self, wanted: &Wanted, cause: SpanContext) {
+    /// A wish was made, by the request of this span. It is `looked` for then; at none, it is the
+    /// next round's first.
+    pub(super) fn wished(&self, wanted: &Wanted, cause: SpanContext, looked: Option<Instant>) {
         let mut inner = self.inner.lock();
         inner.add(wanted);
         if let Some(wish) = inner.wishes.get_mut(&wanted.id) {
-            wish.looked = Some(Instant::now());
+            wish.looked = looked.or(wish.looked);
             wish.cause = cause.is_valid().then_some(Cause {
                 context: cause,
                 rounds_left: LINKED_ROUNDS,
@@ -91,24 +94,32 @@ impl Known {
 
     /// A wish is no more.
     pub(super) fn forget(&self, id: Uuid) {
-        self.inner.lock().forget(id);
+        let mut inner = self.inner.lock();
+        inner.forget(id);
+        inner.remember_forgotten(id);
     }
 
-    pub(super) fn ids(&self) -> Vec<Uuid> {
-        self.inner.lock().wishes.keys().copied().collect()
+    /// What is known before all wishes are asked for. Remembers from now on what is forgotten.
+    pub(super) fn before_asking(&self) -> Vec<Uuid> {
+        let mut inner = self.inner.lock();
+        inner.forgotten.clear();
+        inner.wishes.keys().copied().collect()
     }
 
     /// Takes over what is wished for now. Only what was known `before` the question can be gone:
-    /// the answer may be older than a wish that was made meanwhile.
+    /// the answer may be older than a wish that was made meanwhile, or than one's end.
     pub(super) fn take_over(&self, before: &[Uuid], wishes: &[Wanted]) {
         let mut inner = self.inner.lock();
+        let forgotten = std::mem::take(&mut inner.forgotten);
         for id in before {
             if !wishes.iter().any(|wish| wish.id == *id) {
                 inner.forget(*id);
             }
         }
         for wish in wishes {
-            inner.add(wish);
+            if !forgotten.contains(&wish.id) {
+                inner.add(wish);
+            }
         }
     }
 
@@ -190,8 +201,7 @@ impl Known {
 
 impl Inner {
     fn add(&mut self, wanted: &Wanted) {
-        let is_full = i64::try_from(self.wishes.len()).is_ok_and(|count| count >= MOST_WISHES);
-        if self.wishes.contains_key(&wanted.id) || is_full {
+        if self.wishes.contains_key(&wanted.id) || is_full(self.wishes.len()) {
             return;
         }
         let wish = Wish {
@@ -206,6 +216,13 @@ impl Inner {
     fn forget(&mut self, id: Uuid) {
         if let Some(wish) = self.wishes.remove(&id) {
             self.count -= wish.offers.len();
+        }
+    }
+
+    /// Beyond the bound it is not: then a wish that is gone comes back for one round.
+    fn remember_forgotten(&mut self, id: Uuid) {
+        if !is_full(self.forgotten.len()) {
+            self.forgotten.insert(id);
         }
     }
 
@@ -270,6 +287,11 @@ impl Wish {
     }
 }
 
+/// Whether there are as many as there can be wishes.
+fn is_full(count: usize) -> bool {
+    i64::try_from(count).is_ok_and(|count| count >= MOST_WISHES)
+}
+
 fn is(found: &Found, id: &str) -> bool {
     found.offer.as_ref().is_some_and(|offer| offer.id == id)
 }
@@ -308,6 +330,12 @@ mod tests {
         SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE)
     }
 
+    fn wish_ids(known: &Known) -> Vec<Uuid> {
+        let mut ids: Vec<_> = known.inner.lock().wishes.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
     fn ids(known: &Known) -> Vec<String> {
         let offers = known.list().0.into_iter();
         let mut ids: Vec<_> = offers.map(|found| found.offer.unwrap().id).collect();
@@ -319,7 +347,7 @@ mod tests {
     fn an_answer_takes_the_place_of_the_last_and_only_what_is_new_is_news() {
         let known = Known::new();
         let bike = wanted(1);
-        known.wished(&bike, SpanContext::NONE);
+        known.wished(&bike, SpanContext::NONE, None);
         let mut news = known.watch();
         let answer = |offers| known.answered(bike.id, "attic", offers);
         assert_eq!(answer(vec![offer("a", 1), offer("b", 2)]), 2);
@@ -349,13 +377,47 @@ mod tests {
     #[test]
     fn a_wish_made_while_the_wishlist_was_asked_stays() {
         let known = Known::new();
-        known.wished(&wanted(1), SpanContext::NONE);
-        let before = known.ids();
-        known.wished(&wanted(2), SpanContext::NONE);
+        known.wished(&wanted(1), SpanContext::NONE, None);
+        let before = known.before_asking();
+        known.wished(&wanted(2), SpanContext::NONE, None);
         known.take_over(&before, &[wanted(3)]);
-        let mut ids = known.ids();
-        ids.sort_unstable();
-        assert_eq!(ids, [wanted(2).id, wanted(3).id]);
+        assert_eq!(wish_ids(&known), [wanted(2).id, wanted(3).id]);
+    }
+
+    #[test]
+    fn a_wish_deleted_while_the_wishlist_was_asked_does_not_come_back() {
+        let known = Known::new();
+        let all = [wanted(1), wanted(2), wanted(3)];
+        known.wished(&wanted(1), SpanContext::NONE, None);
+        let before = known.before_asking();
+        known.forget(wanted(1).id);
+        // Nobody had told of this one.
+        known.forget(wanted(2).id);
+        known.take_over(&before, &all);
+        assert_eq!(wish_ids(&known), [wanted(3).id]);
+        assert!(known.inner.lock().forgotten.is_empty());
+    }
+
+    #[test]
+    fn what_was_forgotten_before_the_wishlist_was_asked_is_not_remembered() {
+        let known = Known::new();
+        for id in 0..2000 {
+            known.forget(wanted(id).id);
+        }
+        let remembered = known.inner.lock().forgotten.len();
+        assert_eq!(i64::try_from(remembered).unwrap(), MOST_WISHES);
+        let before = known.before_asking();
+        known.take_over(&before, &[wanted(1)]);
+        assert_eq!(wish_ids(&known), [wanted(1).id]);
+    }
+
+    #[test]
+    fn a_wish_that_nobody_looked_for_is_the_next_rounds_first() {
+        let known = Known::new();
+        known.wished(&wanted(1), SpanContext::NONE, Some(Instant::now()));
+        known.wished(&wanted(2), SpanContext::NONE, None);
+        assert_eq!(known.next_round(1).wanted, [wanted(2)]);
+        assert_eq!(known.next_round(1).wanted, [wanted(1)]);
     }
 
     #[test]
@@ -371,7 +433,7 @@ mod tests {
     #[test]
     fn the_first_rounds_are_linked_to_the_request() {
         let known = Known::new();
-        known.wished(&wanted(1), span());
+        known.wished(&wanted(1), span(), None);
         for _ in 0..LINKED_ROUNDS {
             assert_eq!(known.next_round(9).causes, [span()]);
         }
@@ -400,7 +462,7 @@ mod tests {
         let known = Known::new();
         let all: Vec<_> = (0..2000).map(wanted).collect();
         known.take_over(&[], &all);
-        assert_eq!(i64::try_from(known.ids().len()).unwrap(), MOST_WISHES);
+        assert_eq!(i64::try_from(wish_ids(&known).len()).unwrap(), MOST_WISHES);
         for wish in &all {
             let offers = (0..5).map(|id| offer(&id.to_string(), 1)).collect();
             known.answered(wish.id, "attic", offers);

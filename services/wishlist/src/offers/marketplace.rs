@@ -58,15 +58,10 @@ pub(super) struct Patience {
 
 impl Marketplace {
     pub(super) fn new(peer: Peer, telemetry: &Telemetry, counts: Counts) -> Self {
-        let health = Health {
-            breaker: Breaker::closed(),
-            budget: Budget::full(),
-            last_failure: String::new(),
-        };
         Self {
             name: peer.name.into(),
             client: MarketplaceClient::new(telemetry.grpc_channel(&peer.url)),
-            health: Mutex::new(health),
+            health: Mutex::new(Health::new()),
             counts,
         }
     }
@@ -116,11 +111,10 @@ impl Marketplace {
     async fn attempts(&self, what: &WishName, patience: &Patience) -> Result<Vec<Offer>, NoAnswer> {
         let until = Instant::now() + patience.deadline;
         let mut backoff = Backoff::new();
-        self.health.lock().budget.pay_in();
         let mut retries = 0;
+        Span::current().record("retry.count", i64::from(retries));
         loop {
-            Span::current().record("retry.count", i64::from(retries));
-            let pass = self.pass()?;
+            let pass = self.pass(retries)?;
             let left = until.saturating_duration_since(Instant::now());
             let attempt = self.attempt(what, retries, pass, ATTEMPT.min(left));
             let failure = match attempt.await {
@@ -130,30 +124,27 @@ impl Marketplace {
             let left = until.saturating_duration_since(Instant::now());
             let asked = failure.asks_to_wait();
             let last = failure.clone();
-            let wait = retry::after(
-                failure,
-                retries,
-                backoff.next(LONGEST_WAIT),
-                left,
-                &mut self.health.lock().budget,
-            )?;
-            self.counts.retry(&self.name);
+            let pause = backoff.next(LONGEST_WAIT);
+            let wait = self
+                .health
+                .lock()
+                .retry_after(failure, retries, pause, left)?;
             if !waited(wait, asked, &patience.stop).await {
+                self.health.lock().budget.give_back();
                 return Err(NoAnswer::Stopping(last));
             }
             retries += 1;
         }
     }
 
-    fn pass(&self) -> Result<Pass, NoAnswer> {
-        let mut health = self.health.lock();
-        health
-            .breaker
-            .pass(Instant::now())
-            .map_err(|refused| NoAnswer::Refused {
-                wait: refused.wait,
-                last: health.last_failure.clone(),
-            })
+    /// The right to ask; a retry counts as one only with it.
+    fn pass(&self, retries: u32) -> Result<Pass, NoAnswer> {
+        let pass = self.health.lock().pass(retries)?;
+        if retries > 0 {
+            Span::current().record("retry.count", i64::from(retries));
+            self.counts.retry(&self.name);
+        }
+        Ok(pass)
     }
 
     /// One attempt; what comes of it is told to the breaker.
@@ -205,6 +196,49 @@ impl Marketplace {
     }
 }
 
+impl Health {
+    fn new() -> Self {
+        Self {
+            breaker: Breaker::closed(),
+            budget: Budget::full(),
+            last_failure: String::new(),
+        }
+    }
+
+    /// What the breaker refuses neither pays for retries nor costs one.
+    fn pass(&mut self, retries: u32) -> Result<Pass, NoAnswer> {
+        let is_first = retries == 0;
+        match self.breaker.pass(Instant::now()) {
+            Ok(pass) => {
+                if is_first {
+                    self.budget.pay_in();
+                }
+                Ok(pass)
+            }
+            Err(refused) => {
+                if !is_first {
+                    self.budget.give_back();
+                }
+                Err(NoAnswer::Refused {
+                    wait: refused.wait,
+                    last: self.last_failure.clone(),
+                })
+            }
+        }
+    }
+
+    fn retry_after(
+        &mut self,
+        failure: Failure,
+        retries: u32,
+        pause: Duration,
+        left: Duration,
+    ) -> Result<Duration, NoAnswer> {
+        let open = self.breaker.open_for(Instant::now());
+        retry::after(failure, retries, pause, left, open, &mut self.budget)
+    }
+}
+
 /// Waits under a span of its own, so that a trace shows where the time goes; false: `stop` came
 /// first.
 async fn waited(wait: Duration, asked: bool, stop: &CancellationToken) -> bool {
@@ -218,4 +252,92 @@ async fn waited(wait: Duration, asked: bool, stop: &CancellationToken) -> bool {
         .instrument(span)
         .await
         .is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use prometheus_client::{encoding::text, registry::Registry};
+    use spoor_testing::{Spans, nowhere};
+
+    use super::*;
+
+    /// Retries that the first searches make until the breaker opens.
+    const RETRIES: u32 = Breaker::MOST_FAILURES - 2;
+
+    fn opened() -> Health {
+        let mut health = Health::new();
+        while health.breaker.state() == BreakerState::Closed {
+            let pass = health.breaker.pass(Instant::now()).unwrap();
+            health.breaker.failed(pass, Instant::now());
+        }
+        health
+    }
+
+    #[test]
+    fn only_a_first_attempt_that_passes_pays_for_retries() {
+        let mut health = Health::new();
+        while health.budget.take() {}
+        health.pass(0).unwrap();
+        let paid = health.budget.clone();
+        health.pass(1).unwrap();
+        assert_eq!(health.budget, paid);
+
+        let mut health = opened();
+        while health.budget.take() {}
+        let spent = health.budget.clone();
+        health.pass(0).unwrap_err();
+        assert_eq!(health.budget, spent);
+    }
+
+    #[test]
+    fn a_retry_that_the_breaker_refuses_costs_nothing() {
+        let mut health = opened();
+        let failure = || Failure::late(ATTEMPT);
+        let refused = health.retry_after(failure(), 0, Duration::ZERO, ATTEMPT);
+        assert_eq!(refused.unwrap_err().outcome(), "refused_by_breaker");
+        assert_eq!(health.budget, Budget::full());
+
+        // Others' failures open it during the wait.
+        let mut health = Health::new();
+        let wait = health.retry_after(failure(), 0, Duration::ZERO, ATTEMPT);
+        assert_eq!(wait.unwrap(), Duration::ZERO);
+        health.breaker = opened().breaker;
+        health.pass(1).unwrap_err();
+        assert_eq!(health.budget, Budget::full());
+    }
+
+    #[tokio::test]
+    async fn only_retries_that_are_made_are_counted_and_paid_for() {
+        let peer = Peer {
+            name: "attic".to_owned(),
+            url: format!("http://{}", nowhere().await).parse().unwrap(),
+        };
+        let (mut registry, counts) = (Registry::default(), Counts::default());
+        counts.register(&mut registry);
+        let marketplace = Marketplace::new(peer, &Spans::default().of("offers"), counts);
+        let patience = Patience {
+            deadline: Duration::from_secs(60),
+            stop: CancellationToken::new(),
+        };
+        let bike = WishName::new("a bike").unwrap();
+        let mut outcomes = Vec::new();
+        for _ in 0..4 {
+            let no_answer = marketplace.search(&bike, &patience).await.unwrap_err();
+            outcomes.push(no_answer.outcome());
+        }
+        let refused = "refused_by_breaker";
+        assert_eq!(outcomes, ["failed", refused, refused, refused]);
+        let mut shown = String::new();
+        text::encode(&mut shown, &registry).unwrap();
+        let retries = format!("spoor_offers_retries_total{{marketplace=\"attic\"}} {RETRIES}\n");
+        assert!(shown.contains(&retries), "{shown}");
+        // It was full at first, and the second search paid in half a token.
+        let mut left = Budget::full();
+        assert!((1..RETRIES).all(|_| left.take()));
+        left.pay_in();
+        assert!(left.take());
+        assert_eq!(marketplace.health.lock().budget, left);
+    }
 }

@@ -41,12 +41,14 @@ pub(super) enum NoAnswer {
 }
 
 /// How long to wait before the next attempt: what the marketplace asks for, but not less than
-/// `backoff`. `left` is the time that remains for all of it.
+/// `backoff`. `left` is the time that remains for all of it, and `open` how long the circuit
+/// breaker stays so.
 pub(super) fn after(
     failure: Failure,
     retries: u32,
     backoff: Duration,
     left: Duration,
+    open: Duration,
     budget: &mut Budget,
 ) -> Result<Duration, NoAnswer> {
     if !failure.may_pass() {
@@ -58,6 +60,11 @@ pub(super) fn after(
     let wait = failure.asked.unwrap_or_default().max(backoff);
     if wait >= left {
         return Err(NoAnswer::NoTime(failure));
+    }
+    // A token is not for what the breaker refuses.
+    if wait < open {
+        let last = failure.to_string();
+        return Err(NoAnswer::Refused { wait: open, last });
     }
     if !budget.take() {
         return Err(NoAnswer::NoBudget(failure));
@@ -134,6 +141,7 @@ mod tests {
 
     const BACKOFF: Duration = Duration::from_millis(50);
     const LEFT: Duration = Duration::from_secs(2);
+    const CLOSED: Duration = Duration::ZERO;
 
     fn failure(code: Code) -> Failure {
         Failure::from(&Status::new(code, "why"))
@@ -166,7 +174,7 @@ mod tests {
         #[case] expected: Result<u64, &str>,
     ) {
         let mut budget = Budget::full();
-        let decided = after(failure, retries, BACKOFF, LEFT, &mut budget);
+        let decided = after(failure, retries, BACKOFF, LEFT, CLOSED, &mut budget);
         let decided = decided.map_err(|no_answer| no_answer.outcome());
         assert_eq!(decided, expected.map(Duration::from_millis));
         assert_eq!(decided.is_err(), budget == Budget::full());
@@ -176,8 +184,24 @@ mod tests {
     fn without_a_budget_there_is_no_retry() {
         let mut budget = Budget::full();
         while budget.take() {}
-        let decided = after(failure(Code::Unavailable), 0, BACKOFF, LEFT, &mut budget);
+        let failure = failure(Code::Unavailable);
+        let decided = after(failure, 0, BACKOFF, LEFT, CLOSED, &mut budget);
         assert_eq!(decided.unwrap_err().outcome(), "no_budget");
+    }
+
+    #[rstest::rstest]
+    #[case(BACKOFF, Ok(50))]
+    #[case(BACKOFF + Duration::from_millis(1), Err("refused_by_breaker"))]
+    fn a_retry_that_the_breaker_would_refuse_costs_nothing(
+        #[case] open: Duration,
+        #[case] expected: Result<u64, &str>,
+    ) {
+        let mut budget = Budget::full();
+        let failure = failure(Code::Unavailable);
+        let decided = after(failure, 0, BACKOFF, LEFT, open, &mut budget);
+        let decided = decided.map_err(|no_answer| no_answer.outcome());
+        assert_eq!(decided, expected.map(Duration::from_millis));
+        assert_eq!(decided.is_err(), budget == Budget::full());
     }
 
     #[rstest::rstest]

@@ -1,6 +1,10 @@
 //! `spoor.offers.v1.Offers` on what is known.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{Stream, StreamExt};
 use opentelemetry::{Context, trace::TraceContextExt};
@@ -63,9 +67,15 @@ impl Offers for Service {
         };
         let context = Context::current();
         let cause = context.span().span_context().clone();
-        self.known.wished(&wanted, cause);
-        if self.errands.try_send(Errand { wanted, context }).is_err() {
-            tracing::warn!("too many new wishes: this one has to wait for the next round");
+        // First, so that a wish without a place is not taken for one that is looked for.
+        let place = self.errands.try_reserve();
+        let looked = place.is_ok().then(Instant::now);
+        self.known.wished(&wanted, cause, looked);
+        match place {
+            Ok(place) => place.send(Errand { wanted, context }),
+            Err(_) => {
+                tracing::warn!("too many new wishes: this one has to wait for the next round");
+            }
         }
         Ok(Response::new(LookForReply {}))
     }
@@ -113,4 +123,29 @@ fn wish_id(text: &str) -> Result<Uuid, Status> {
         let message = "wish_id: must be such as 00000000-0000-4000-8000-000000000000";
         Status::invalid_argument(message)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wish_without_a_place_in_the_queue_is_the_next_rounds_first() {
+        let known = Arc::new(Known::new());
+        let (errands, mut queue) = mpsc::channel(1);
+        let service = Service::new(Arc::clone(&known), errands, CancellationToken::new());
+        let [queued, waiting] = [1, 2].map(Uuid::from_u128);
+        for id in [queued, waiting] {
+            let request = LookForRequest {
+                wish_id: id.to_string(),
+                what: "a bike".to_owned(),
+            };
+            service.look_for(Request::new(request)).await.unwrap();
+        }
+        assert_eq!(queue.try_recv().unwrap().wanted.id, queued);
+        assert!(queue.try_recv().is_err());
+        assert_eq!(known.next_round(1).wanted[0].id, waiting);
+    }
 }

@@ -90,7 +90,7 @@ impl Watcher {
     }
 
     async fn round(&self) {
-        let before = self.known.ids();
+        let before = self.known.before_asking();
         let span = Span::current();
         match self.wishes().await {
             Ok(wishes) => self.known.take_over(&before, &wishes),

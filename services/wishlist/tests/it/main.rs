@@ -5,6 +5,7 @@ mod api;
 mod databases;
 mod host;
 mod infrastructure;
+mod late;
 mod offers;
 mod page;
 mod postgres;

@@ -55,9 +55,16 @@ impl Gateway {
     }
 
     pub async fn with(wishlist: SocketAddr, offers: SocketAddr) -> Self {
+        Self::within("5s", wishlist, offers).await
+    }
+
+    /// One with this deadline.
+    pub async fn within(deadline: &str, wishlist: SocketAddr, offers: SocketAddr) -> Self {
+        let deadline = format!("--deadline={deadline}");
         let wishlist = format!("--wishlist=http://{wishlist}");
         let offers = format!("--offers=http://{offers}");
         let flags = [
+            deadline.as_str(),
             wishlist.as_str(),
             offers.as_str(),
             "--traces-url=http://traces.example/trace/{id}",

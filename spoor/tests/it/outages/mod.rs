@@ -26,6 +26,9 @@ impl Hung {
         let pid = lab.service(service).await["pid"].as_u64().unwrap();
         let pid = u32::try_from(pid).unwrap();
         send("-STOP", pid);
+        // On a busy machine its threads may answer once more before they stop.
+        let state = || async move { state_of(pid) };
+        eventually("stopped", state, |state| state.starts_with('T')).await;
         Self { service, pid }
     }
 
@@ -38,6 +41,15 @@ impl Hung {
         })
         .await;
     }
+}
+
+/// As ps has it: `T` for a process that is stopped.
+fn state_of(pid: u32) -> String {
+    let ps = std::process::Command::new("ps")
+        .args(["-o", "state=", "-p", &pid.to_string()])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&ps.stdout).trim().to_owned()
 }
 
 /// An answer: its status, its trace, its body.

@@ -112,9 +112,10 @@ fn places<'a>(
     most: usize,
     ways: &BTreeMap<(&'a str, &'a str), Vec<Stop<'a>>>,
 ) -> BTreeMap<Stop<'a>, Place> {
+    let before = before(ways);
     let mut places: BTreeMap<Stop<'a>, Place> = BTreeMap::new();
     for (column, mut stops) in (0..).zip(columns) {
-        stops.sort_by_key(|stop| (beside(*stop, &places, ways), *stop));
+        stops.sort_by_cached_key(|stop| (beside(stop, &places, &before), *stop));
         let top = most - stops.len();
         for (index, stop) in stops.into_iter().enumerate() {
             let half_row = number(top + index * 2);
@@ -124,17 +125,27 @@ fn places<'a>(
     places
 }
 
+/// The stops from which arrows come to each.
+fn before<'a>(
+    ways: &BTreeMap<(&'a str, &'a str), Vec<Stop<'a>>>,
+) -> BTreeMap<Stop<'a>, Vec<Stop<'a>>> {
+    let mut all: BTreeMap<Stop<'a>, Vec<Stop<'a>>> = BTreeMap::new();
+    for step in ways.values().flat_map(|way| way.windows(2)) {
+        if let [before, at] = step {
+            all.entry(*at).or_default().push(*before);
+        }
+    }
+    all
+}
+
 fn beside(
-    stop: Stop<'_>,
+    stop: &Stop<'_>,
     places: &BTreeMap<Stop<'_>, Place>,
-    ways: &BTreeMap<(&str, &str), Vec<Stop<'_>>>,
+    before: &BTreeMap<Stop<'_>, Vec<Stop<'_>>>,
 ) -> u32 {
-    let steps = ways.values().flat_map(|way| way.windows(2));
-    let before = steps.filter_map(|step| match step {
-        [before, at] if *at == stop => places.get(before),
-        _ => None,
-    });
-    let rows: Vec<u32> = before.map(|place| place.half_row).collect();
+    let before = before.get(stop).into_iter().flatten();
+    let placed = before.filter_map(|stop| places.get(stop));
+    let rows: Vec<u32> = placed.map(|place| place.half_row).collect();
     let sum: u32 = rows.iter().sum();
     sum.checked_div(number(rows.len())).unwrap_or(0)
 }
@@ -239,6 +250,20 @@ mod tests {
         let way = layout.way("a", "c").unwrap_or_default();
         assert_eq!(way.len(), 2);
         assert_ne!(Some(way[0].1.1), passed);
+    }
+
+    #[test]
+    fn a_mesh_in_which_each_calls_all_that_follow_has_a_way_for_every_arrow() {
+        let names: Vec<String> = (10..50).map(|index| format!("s{index}")).collect();
+        let calls = names.iter().enumerate().flat_map(|(at, from)| {
+            let callees = names.iter().skip(at + 1);
+            callees.map(move |to| (from.as_str(), to.as_str()))
+        });
+        let mesh = mesh(&calls.collect::<Vec<_>>());
+        let layout = Layout::of(&mesh);
+        assert_eq!((mesh.calls.len(), layout.columns), (780, 40));
+        let mut calls = mesh.calls.keys();
+        assert!(calls.all(|(from, to)| layout.way(from, to).is_some()));
     }
 
     proptest! {

@@ -71,9 +71,8 @@ impl News {
 async fn what_is_found_arrives_at_every_open_page() {
     let mesh = Mesh::of(&[("attic", &[]), ("corner", &[])], "1d").await;
     let mut pages = [News::of(&mesh.gateway).await, News::of(&mesh.gateway).await];
-    for page in &mut pages {
-        page.next("back", |_| true).await;
-    }
+    // The second may have come when offers was followed already, which only the first is told.
+    pages[0].next("back", |_| true).await;
     let (wish, _) = mesh.wish("a kite").await;
     for page in &mut pages {
         let mut found = BTreeSet::new();

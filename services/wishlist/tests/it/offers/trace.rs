@@ -107,11 +107,12 @@ async fn the_breaker_refuses_what_only_fails_and_says_so() {
     let mesh = Mesh::of(&[("bazaar", &["--error-rate=100%"])], "1d").await;
     let (_, first) = mesh.wish("a fuse").await;
     Trace::of(&first, 16).await;
-    // Three attempts failed; after two more it is open.
+    // Three attempts failed; after two more it is open, and nothing is waited for.
     let (_, second) = mesh.wish("another fuse").await;
-    let trace = Trace::of(&second, 14).await;
+    let trace = Trace::of(&second, 13).await;
     let asked = trace.asked("bazaar");
-    assert_eq!(trace.below(asked.span_context.span_id(), SEARCH).len(), 2);
+    let below = |name| trace.below(asked.span_context.span_id(), name).len();
+    assert_eq!((below(SEARCH), below("backoff")), (2, 1));
     assert_eq!(text(asked, "error.type"), "refused_by_breaker");
 
     let (_, third) = mesh.wish("one more fuse").await;
