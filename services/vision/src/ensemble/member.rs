@@ -77,7 +77,10 @@ impl Member {
             Code::Unavailable => self.failure(Reason::Away, "it can't be reached"),
             Code::DeadlineExceeded | Code::Cancelled => self.late(),
             Code::ResourceExhausted => self.failure(Reason::Busy, "it has all that it can do"),
-            Code::FailedPrecondition => self.failure(Reason::OtherInput, status.message()),
+            // Out of range: a tensor for a larger input than the model has by now.
+            Code::FailedPrecondition | Code::OutOfRange => {
+                self.failure(Reason::OtherInput, status.message())
+            }
             _ => self.failure(Reason::Failed, status.message()),
         }
     }

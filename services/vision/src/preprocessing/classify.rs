@@ -62,8 +62,12 @@ impl Classifier {
     }
 
     async fn look(&self, bytes: &Bytes, place: &Place) -> Result<Head, Failure> {
+        let memory = self.pictures.take(picture::MOST_BESIDE).await;
         let bytes = bytes.clone();
-        let look = move || picture::look(&bytes);
+        let look = move || {
+            let _held = memory;
+            picture::look(&bytes)
+        };
         Ok(self.workers.run(place.clone(), look).await??)
     }
 

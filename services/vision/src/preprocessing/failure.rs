@@ -1,6 +1,6 @@
 //! Why a picture was not classified, as whoever sent it should see it.
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use http::StatusCode;
 use spoor_telemetry::http::Problem;
@@ -36,6 +36,9 @@ pub(super) enum Failure {
     Input(#[from] InvalidInput),
     #[error("the picture was not worked on to the end")]
     Lost(#[from] WorkLost),
+    /// One question that many waited for.
+    #[error(transparent)]
+    Shared(Arc<Failure>),
 }
 
 impl Failure {
@@ -57,6 +60,7 @@ impl Failure {
             Self::Away(_) | Self::OtherInput(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
             Self::Failed(_) | Self::Input(_) | Self::Lost(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Shared(failure) => failure.status(),
         }
     }
 }

@@ -13,8 +13,10 @@ use image::{
 const MOST_BYTES: u64 = 40 * 1024 * 1024;
 /// Beside the decoded picture: what a decoder needs meanwhile, a cut-out of it, and that turned.
 const TIMES_IN_MEMORY: u64 = 4;
+/// What a decoder may take beside the pixels, also when it only reads the head.
+pub(super) const MOST_BESIDE: u64 = 4 * 1024 * 1024;
 /// The most memory that a picture will take.
-pub(super) const MOST_MEMORY: u64 = MOST_BYTES * TIMES_IN_MEMORY;
+pub(super) const MOST_MEMORY: u64 = MOST_BYTES * TIMES_IN_MEMORY + MOST_BESIDE;
 
 /// What a picture's head says.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +93,7 @@ fn open(bytes: &Bytes) -> Result<(Head, Decoder), InvalidPicture> {
         height,
         bytes: bytes.len(),
     };
-    let memory = decoded * TIMES_IN_MEMORY;
+    let memory = decoded * TIMES_IN_MEMORY + MOST_BESIDE;
     Ok((Head { facts, memory }, decoder))
 }
 
@@ -129,6 +131,95 @@ fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), Invalid
 /// For what is beside the pixels: lines, colour profiles, texts.
 fn limits() -> Limits {
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MOST_BYTES);
+    limits.max_alloc = Some(MOST_BESIDE);
     limits
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use image::{
+        ExtendedColorType, GrayImage, ImageEncoder, RgbImage,
+        codecs::{
+            jpeg::JpegEncoder,
+            png::{CompressionType, FilterType, PngEncoder},
+        },
+    };
+
+    use super::*;
+
+    /// The largest square that is taken, of one byte for each pixel.
+    const GREY_SIDE: u32 = 6476;
+    /// The same of three.
+    const RGB_SIDE: u32 = 3739;
+
+    /// Black, with every byte of its lines 0.
+    fn grey(width: u32, height: u32) -> Vec<u8> {
+        let mut png = Vec::new();
+        PngEncoder::new_with_quality(&mut png, CompressionType::Default, FilterType::NoFilter)
+            .write_image(
+                &GrayImage::new(width, height),
+                width,
+                height,
+                ExtendedColorType::L8,
+            )
+            .unwrap();
+        png
+    }
+
+    /// As PNG has it: the polynomial of ISO 3309.
+    fn crc(bytes: &[u8]) -> u32 {
+        let step = |sum: u32, _| (sum >> 1) ^ (0xedb8_8320 * (sum & 1));
+        !bytes.iter().fold(u32::MAX, |sum, byte| {
+            (0..8).fold(sum ^ u32::from(*byte), step)
+        })
+    }
+
+    /// Interlaced, a picture has more lines, but all are 0 as well.
+    fn interlaced(side: u32) -> Vec<u8> {
+        let mut png = grey(side, side + 2);
+        png[20..24].copy_from_slice(&side.to_be_bytes());
+        png[28] = 1;
+        let sum = crc(&png[12..29]);
+        png[29..33].copy_from_slice(&sum.to_be_bytes());
+        png
+    }
+
+    fn jpeg() -> Vec<u8> {
+        let mut jpeg = Vec::new();
+        let picture = RgbImage::new(RGB_SIDE, RGB_SIDE);
+        picture
+            .write_with_encoder(JpegEncoder::new(&mut jpeg))
+            .unwrap();
+        jpeg
+    }
+
+    #[rstest::rstest]
+    #[case::png(grey(GREY_SIDE, GREY_SIDE))]
+    #[case::interlaced(interlaced(GREY_SIDE))]
+    #[case::jpeg(jpeg())]
+    fn the_largest_are_decoded(#[case] bytes: Vec<u8>) {
+        let bytes = Bytes::from(bytes);
+        let head = look(&bytes).unwrap();
+        assert!(head.memory <= MOST_MEMORY, "{}", head.memory);
+        let picture = decode(&bytes).unwrap();
+        assert_eq!(picture.width(), head.facts.width);
+    }
+
+    #[rstest::rstest]
+    #[case::usual(64 * 1024, true)]
+    #[case::as_large_as_a_picture(39 * 1024 * 1024, false)]
+    fn a_colour_profile(#[case] unfolded: usize, #[case] is_kept: bool) {
+        let mut png = Vec::new();
+        let mut encoder = PngEncoder::new(&mut png);
+        encoder.set_icc_profile(vec![0; unfolded]).unwrap();
+        encoder
+            .write_image(&[0], 1, 1, ExtendedColorType::L8)
+            .unwrap();
+        let bytes = Bytes::from(png);
+        let (_, mut decoder) = open(&bytes).unwrap();
+        assert_eq!(decoder.icc_profile().unwrap().is_some(), is_kept);
+        assert_eq!(decode(&bytes).unwrap().width(), 1);
+    }
 }

@@ -1,8 +1,13 @@
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use spoor_testing::{Running, args_at, nowhere};
 use spoor_vision::model;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
 
 use crate::{
     mounted::Mounted,
@@ -32,14 +37,14 @@ fn degraded(answer: &Value) -> &str {
 
 /// Until a picture is classified as it should be: an answer that says so, or time is up.
 async fn until(vision: &Vision, is_right: impl Fn(&Value) -> bool) -> Value {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let (status, answer) = vision.classify(png(3)).await;
         if status == 200 && is_right(&answer) {
             return answer;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{status}: {answer}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        assert!(Instant::now() < deadline, "{status}: {answer}");
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -100,22 +105,70 @@ async fn without_any_model_and_without_the_ensemble_it_says_so() {
     }
 }
 
+#[rstest::rstest]
+#[case::larger(8, 16)]
+#[case::so_small_that_its_server_refuses_the_tensor(16, 8)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_is_replaced_by_one_of_another_input_is_asked_rightly_at_once() {
-    let small = Mounted::new(&colours(8).labelled("red,green,blue"));
-    let large = Mounted::new(&colours(16).labelled("red,green,blue"));
+async fn a_model_that_is_replaced_by_one_of_another_input_is_asked_rightly_at_once(
+    #[case] before: i64,
+    #[case] after: i64,
+) {
+    let before = Mounted::new(&colours(before).labelled("red,green,blue"));
+    let after = Mounted::new(&colours(after).labelled("red,green,blue"));
     let mut vision = Vision::of(
-        efficientnetb0(&[&small.flag()]).await,
-        mobilenetv2(&[&small.flag()]).await,
+        efficientnetb0(&[&before.flag()]).await,
+        mobilenetv2(&[&before.flag()]).await,
     )
     .await;
     until(&vision, |answer| degraded(answer).is_empty()).await;
     let address = vision.mobilenetv2.address;
     let ended = std::mem::replace(&mut vision.mobilenetv2, mobilenetv2(&[]).await);
     end(ended).await;
-    vision.mobilenetv2 = mobilenetv2_at(address, &[&large.flag()]).await;
+    vision.mobilenetv2 = mobilenetv2_at(address, &[&after.flag()]).await;
     // The connection to the one before may take a moment to be given up.
     until(&vision, |answer| degraded(answer).is_empty()).await;
+}
+
+/// Takes connections and says nothing.
+async fn hung() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// How long an answer took, and its status.
+async fn timed(address: SocketAddr) -> (Duration, u16, Value) {
+    let begin = Instant::now();
+    let (status, answer) = json(post(address, png(3)).await).await;
+    (begin.elapsed(), status, answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_hangs_is_waited_for_once() {
+    const DEADLINE: Duration = Duration::from_secs(3);
+    let model = efficientnetb0(&[]).await;
+    let (_listener, hung) = hung().await;
+    let ensemble = ensemble(model.address, hung, &["--model-deadline=3s"]).await;
+    let preprocessing = preprocessing(ensemble.address, &[]).await;
+    timed(preprocessing.address).await;
+    let end = Instant::now() + DEADLINE * 2;
+    while Instant::now() < end {
+        let (took, status, answer) = timed(preprocessing.address).await;
+        assert_eq!(status, 200, "{answer}");
+        assert!(took < DEADLINE, "{took:?}");
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ensemble_that_hangs_is_waited_for_by_all_at_once() {
+    let (_listener, hung) = hung().await;
+    let preprocessing = preprocessing(hung, &["--deadline=2s"]).await;
+    let answers = join_all([(); 3].map(|()| timed(preprocessing.address))).await;
+    for (took, status, answer) in answers {
+        assert_eq!(status, 504, "{answer}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

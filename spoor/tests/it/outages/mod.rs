@@ -27,8 +27,7 @@ impl Hung {
         let pid = u32::try_from(pid).unwrap();
         send("-STOP", pid);
         // On a busy machine its threads may answer once more before they stop.
-        let state = || async move { state_of(pid) };
-        eventually("stopped", state, |state| state.starts_with('T')).await;
+        eventually("stopped", async || is_stopped(pid), |stopped| *stopped).await;
         Self { service, pid }
     }
 
@@ -43,13 +42,14 @@ impl Hung {
     }
 }
 
-/// As ps has it: `T` for a process that is stopped.
-fn state_of(pid: u32) -> String {
-    let ps = std::process::Command::new("ps")
-        .args(["-o", "state=", "-p", &pid.to_string()])
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&ps.stdout).trim().to_owned()
+/// Whether it is stopped, where the system says so.
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| {
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('T'))
+    })
 }
 
 /// An answer: its status, its trace, its body.
