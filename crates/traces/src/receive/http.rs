@@ -5,11 +5,11 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderValue, StatusCode,
+        HeaderMap, HeaderValue, Method, StatusCode, Uri,
         header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
-    routing::{any, get, post},
+    routing::{any, post},
 };
 
 use super::{
@@ -25,11 +25,10 @@ const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JS
 /// The receiver's routes.
 pub(crate) fn http(pipeline: Pipeline) -> Router {
     Router::new()
-        .route("/", get(async || ABOUT))
         .route("/v1/traces", post(traces).fallback(method_not_allowed))
         .route("/v1/metrics", any(other_signal))
         .route("/v1/logs", any(other_signal))
-        .fallback(not_found)
+        .fallback(elsewhere)
         .with_state(pipeline)
 }
 
@@ -224,7 +223,10 @@ async fn other_signal() -> Response {
     refusal(StatusCode::NOT_FOUND, tonic::Code::Unimplemented, message)
 }
 
-async fn not_found() -> Response {
+async fn elsewhere(method: Method, uri: Uri) -> Response {
+    if method == Method::GET && uri.path() == "/" {
+        return ABOUT.into_response();
+    }
     refusal(
         StatusCode::NOT_FOUND,
         tonic::Code::NotFound,

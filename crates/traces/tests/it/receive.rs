@@ -248,6 +248,7 @@ async fn refuses_with_a_status(
 }
 
 #[rstest]
+#[case("GET", "/", 200)]
 #[case("GET", "/v1/traces", 405)]
 #[case("POST", "/v1/metrics", 404)]
 #[case("POST", "/v1/logs", 404)]
