@@ -1,6 +1,6 @@
 //! OTLP/gRPC.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes};
 use http::{HeaderMap, Uri, uri::PathAndQuery};
@@ -26,6 +26,11 @@ use crate::{
 const EXPORT: PathAndQuery =
     PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
 
+/// How long a receiver may say nothing to a batch before it is asked whether it is there, and then
+/// how long until the connection is given up. Otherwise one to a receiver that is gone without a
+/// word is used, in vain, for as long as the system retransmits.
+const SILENT: Duration = Duration::from_secs(3);
+
 pub(super) struct Grpc {
     client: tonic::client::Grpc<Channel>,
     headers: HeaderMap,
@@ -36,7 +41,9 @@ impl Grpc {
     pub(super) fn new(settings: &OtlpSettings, encoder: Encoder) -> Result<Self, ExporterError> {
         let mut endpoint = Endpoint::from(origin(&settings.endpoint))
             .timeout(settings.timeout)
-            .connect_timeout(settings.timeout);
+            .connect_timeout(settings.timeout)
+            .http2_keep_alive_interval(SILENT)
+            .keep_alive_timeout(SILENT);
         if settings.endpoint.scheme_str() == Some("https") {
             endpoint = endpoint.tls_config(tls(settings)?)?;
         }

@@ -244,6 +244,26 @@ async fn spans_wait_for_a_receiver_that_comes_late() {
     assert_eq!(receiver.spans(), 3);
 }
 
+/// As a pod whose network is taken away: the connection is there, and nobody at its end.
+#[tokio::test]
+async fn a_receiver_that_is_gone_without_a_word_is_looked_for_anew() {
+    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let telemetry = telemetry(&format!("http://{address}"), "grpc", &[]);
+    make(&telemetry, 3);
+    let silent = listener.accept().await.unwrap();
+    let receiver = Receiver::default();
+    let server =
+        tonic::transport::Server::builder().add_service(TraceServiceServer::new(receiver.clone()));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let drained = telemetry.shutdown(PATIENCE).await;
+    assert_eq!((drained.exported, drained.dropped), (3, 0));
+    assert_eq!(receiver.spans(), 3);
+    drop(silent);
+}
+
 #[tokio::test]
 async fn grpc_statuses_are_retried_or_final_as_the_protocol_says() {
     let retry_info =

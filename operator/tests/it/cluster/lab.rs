@@ -224,13 +224,15 @@ fn delete_definitions() -> [&'static str; 5] {
 fn explain() {
     let here = ["--namespace", NAMESPACE];
     let of_stack = format!("app.kubernetes.io/instance={STACK}");
-    let questions: [&[&str]; 6] = [
+    let of_release = format!("app.kubernetes.io/instance={RELEASE}");
+    let questions: [&[&str]; 7] = [
         &["get", "pods,statefulsets,deployments", "-o", "wide"],
         &["get", "tracingstacks,samplingpolicies", "-o", "yaml"],
         &["get", "events", "--sort-by=.lastTimestamp"],
         &["logs", "deployment/spoor-stacks", "--tail=60"],
         &["logs", "deployment/spoor-policies", "--tail=60"],
         &["logs", "--selector", &of_stack, "--prefix", "--tail=20"],
+        &["logs", "--selector", &of_release, "--prefix", "--tail=5"],
     ];
     for question in questions {
         let printed = at_last("KUBECTL", "kubectl", &[&here, question].concat());
