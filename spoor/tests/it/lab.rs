@@ -156,13 +156,11 @@ impl Lab {
         )
     }
 
-    /// A trace as people see it, once it has come.
-    pub async fn trace(&self, id: &str) -> String {
+    /// Waits until a trace is there to be seen.
+    pub async fn has_trace(&self, id: &str) {
         let trace = ["trace", id, "--traces-url", self.url("traces")];
         let is_there = |ended: &Ended| ended.code == Some(0);
-        eventually("the trace", || self.spoor(&trace), is_there)
-            .await
-            .stdout
+        eventually("the trace", || self.spoor(&trace), is_there).await;
     }
 
     /// Load on service-a.

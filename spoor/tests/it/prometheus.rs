@@ -117,7 +117,8 @@ async fn prometheus_scrapes_and_its_exemplars_lead_to_traces() {
     let found = prometheus.answers("query_exemplars", query, some).await;
     let exemplar = &found[0]["exemplars"][0];
     let trace = exemplar["labels"]["trace_id"].as_str().unwrap();
-    let shown = lab.trace(trace).await;
+    lab.has_trace(trace).await;
+    let shown = lab.traces_text(&["trace", trace]).await;
     assert!(
         shown.contains("POST /tasks") && shown.contains("create task"),
         "{shown}"

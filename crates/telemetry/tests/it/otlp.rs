@@ -17,6 +17,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use spoor_telemetry::{Telemetry, batch::DropReason, serve};
+use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, codec::CompressionEncoding};
@@ -112,14 +113,22 @@ impl TraceService for Receiver {
 }
 
 pub async fn grpc(receiver: Receiver) -> SocketAddr {
-    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
-        .await
-        .unwrap();
+    let (listener, address) = listener().await;
+    grpc_on(listener, receiver);
+    address
+}
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let anywhere = "127.0.0.1:0".parse().unwrap();
+    let listener = serve::bind(anywhere, "the test").await.unwrap();
     let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+fn grpc_on(listener: TcpListener, receiver: Receiver) {
     let service = TraceServiceServer::new(receiver).accept_compressed(CompressionEncoding::Gzip);
     let server = tonic::transport::Server::builder().add_service(service);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    address
 }
 
 pub async fn http(receiver: Receiver) -> SocketAddr {
@@ -222,10 +231,7 @@ async fn http_delivers_with_headers_and_resource() {
 
 #[tokio::test]
 async fn spans_wait_for_a_receiver_that_comes_late() {
-    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
-        .await
-        .unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = listener().await;
     drop(listener);
     let telemetry = telemetry(&format!("http://{address}"), "grpc", &[]);
     make(&telemetry, 3);
@@ -236,9 +242,7 @@ async fn spans_wait_for_a_receiver_that_comes_late() {
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let receiver = Receiver::default();
     let listener = serve::bind(address, "the test").await.unwrap();
-    let server =
-        tonic::transport::Server::builder().add_service(TraceServiceServer::new(receiver.clone()));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    grpc_on(listener, receiver.clone());
     let drained = telemetry.shutdown(PATIENCE).await;
     assert_eq!((drained.exported, drained.dropped), (3, 0));
     assert_eq!(receiver.spans(), 3);
@@ -247,17 +251,12 @@ async fn spans_wait_for_a_receiver_that_comes_late() {
 /// As a pod whose network is taken away: the connection is there, and nobody at its end.
 #[tokio::test]
 async fn a_receiver_that_is_gone_without_a_word_is_looked_for_anew() {
-    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
-        .await
-        .unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = listener().await;
     let telemetry = telemetry(&format!("http://{address}"), "grpc", &[]);
     make(&telemetry, 3);
     let silent = listener.accept().await.unwrap();
     let receiver = Receiver::default();
-    let server =
-        tonic::transport::Server::builder().add_service(TraceServiceServer::new(receiver.clone()));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    grpc_on(listener, receiver.clone());
     let drained = telemetry.shutdown(PATIENCE).await;
     assert_eq!((drained.exported, drained.dropped), (3, 0));
     assert_eq!(receiver.spans(), 3);
@@ -338,7 +337,7 @@ async fn a_partial_success_counts_what_was_rejected() {
 #[tokio::test]
 async fn https_speaks_tls() {
     for protocol in ["grpc", "http/protobuf"] {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("https://{}", listener.local_addr().unwrap());
         let telemetry = telemetry(&endpoint, protocol, &[]);
         make(&telemetry, 1);
