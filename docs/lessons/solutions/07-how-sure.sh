@@ -8,7 +8,8 @@ interval() { # SAMPLE
     local began=$SECONDS
     spoor load --requests 10000 --workers 16 --path '/?wait=0ms&calc=0' --output json >/dev/null
     sleep "${TRACES_COME_WITHIN:-3}" # until the last traces have come
-    spoor traces --service service-a --lookback "$((SECONDS - began))s" --limit 1500 --output json |
+    # Whole seconds may be one short; in the second before nothing was sent.
+    spoor traces --service service-a --lookback "$((SECONDS - began + 1))s" --limit 1500 --output json |
         jq -r 'length as $k | 10000 as $n | 1.96 as $z
             | (($k + $z * $z / 2) / ($n + $z * $z)) as $middle
             | ($z * (($k * (1 - $k / $n) + $z * $z / 4) | sqrt) / ($n + $z * $z)) as $half

