@@ -9,7 +9,7 @@ use tonic::{
     Code, Request, Status,
     codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder as Encode},
     metadata::MetadataMap,
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     causes::with_causes,
-    grpc::status,
+    grpc::{Transport, status},
     settings::{Compression, OtlpSettings},
 };
 
@@ -32,7 +32,7 @@ const EXPORT: PathAndQuery =
 const SILENT: Duration = Duration::from_secs(3);
 
 pub(super) struct Grpc {
-    client: tonic::client::Grpc<Channel>,
+    client: tonic::client::Grpc<Transport>,
     headers: HeaderMap,
     encoder: Encoder,
 }
@@ -47,7 +47,7 @@ impl Grpc {
         if settings.endpoint.scheme_str() == Some("https") {
             endpoint = endpoint.tls_config(tls(settings)?)?;
         }
-        let client = tonic::client::Grpc::new(endpoint.connect_lazy());
+        let client = tonic::client::Grpc::new(Transport::lazy(endpoint));
         let client = match settings.compression {
             Compression::None => client,
             Compression::Gzip => client.send_compressed(CompressionEncoding::Gzip),
@@ -68,7 +68,7 @@ impl Export for Grpc {
     fn send(&self, batch: Bytes) -> Sending<'_> {
         let mut client = self.client.clone();
         Box::pin(async move {
-            client.ready().await.map_err(|error| retry(&error))?;
+            client.ready().await.map_err(|error| retry(&*error))?;
             let mut request = Request::new(batch);
             *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
             let answer = client

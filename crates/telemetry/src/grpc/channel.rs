@@ -2,24 +2,23 @@
 
 use std::time::Duration;
 
-use tonic::transport::{self, Endpoint};
+use tonic::transport::Endpoint;
 use tower::Layer;
 
-use super::{Client, ClientLayer};
+use super::{Client, ClientLayer, Transport};
 use crate::PeerUrl;
 
 /// A channel whose calls are traced, for a generated `…Client::new(channel)`.
-pub type Channel = Client<transport::Channel>;
+pub type Channel = Client<Transport>;
 
 /// On the same network a connection takes far less, or never comes.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// One HTTP/2 connection, made at the first call and again whenever it is gone.
 pub(crate) fn lazy(peer: &PeerUrl, layer: ClientLayer) -> Channel {
     let endpoint = Endpoint::from(peer.uri().clone())
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(5));
-    layer.to(peer.uri()).layer(endpoint.connect_lazy())
+    layer.to(peer.uri()).layer(Transport::lazy(endpoint))
 }

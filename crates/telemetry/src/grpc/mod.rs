@@ -7,6 +7,7 @@ mod channel;
 mod client;
 mod server;
 pub(crate) mod status;
+mod transport;
 
 pub use channel::Channel;
 pub(crate) use channel::lazy;
@@ -14,6 +15,7 @@ pub(crate) use client::Caller;
 pub use client::{Attributes, Client, ClientLayer};
 pub(crate) use server::Callee;
 pub use server::{Server, ServerLayer};
+pub use transport::Transport;
 
 pub use crate::peer::{InvalidPeerUrl, PeerUrl};
 

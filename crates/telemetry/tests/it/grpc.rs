@@ -21,11 +21,15 @@ use spoor_telemetry::{
     Telemetry, grpc,
     serve::{self, Grpc},
 };
+use tokio::net::TcpListener;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
 
-use crate::fake::{PATIENCE, finish, hex, telemetry, text, until};
+use crate::{
+    fake::{PATIENCE, finish, hex, telemetry, text, until},
+    stranger,
+};
 
 /// Answers `Work` with the code that `wait_millis` names, `Subscribe` with as many messages as
 /// it is told, and then an error.
@@ -64,10 +68,19 @@ impl PolicyStream for Answers {
 }
 
 async fn serve(telemetry: &Telemetry, stop: &CancellationToken) -> SocketAddr {
-    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
-        .await
-        .unwrap();
+    let (listener, address) = listener().await;
+    serve_on(listener, telemetry, stop);
+    address
+}
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let anywhere = "127.0.0.1:0".parse().unwrap();
+    let listener = serve::bind(anywhere, "the test").await.unwrap();
     let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+fn serve_on(listener: TcpListener, telemetry: &Telemetry, stop: &CancellationToken) {
     let routes =
         Routes::new(ServiceBServer::new(Answers)).add_service(PolicyStreamServer::new(Answers));
     let server = Grpc {
@@ -82,7 +95,6 @@ async fn serve(telemetry: &Telemetry, stop: &CancellationToken) -> SocketAddr {
             .await
             .unwrap()
     });
-    address
 }
 
 fn channel(telemetry: &Telemetry, address: SocketAddr) -> grpc::Channel {
@@ -170,6 +182,23 @@ async fn an_unreachable_service_is_unavailable() {
     let text = text(&spans);
     assert!(text.contains(r#"error.type = "UNAVAILABLE""#), "{text}");
     assert!(text.contains("status=Error"), "{text}");
+}
+
+#[tokio::test]
+async fn a_connection_to_no_grpc_server_is_left() {
+    let (telemetry, fake) = telemetry(&[]);
+    let stop = CancellationToken::new();
+    let (listener, address) = listener().await;
+    let mut client = ServiceBClient::new(channel(&telemetry, address));
+    let (answer, ()) = tokio::join!(client.work(work(None)), stranger::first_on(&listener));
+    let status = answer.unwrap_err();
+    let said = "no gRPC server answered, but one of HTTP: 404 Not Found";
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, said));
+    serve_on(listener, &telemetry, &stop);
+    client.work(work(None)).await.unwrap();
+    let text = text(&finish(&telemetry, &fake).await);
+    assert!(text.contains(said), "{text}");
+    stop.cancel();
 }
 
 #[tokio::test]

@@ -19,3 +19,4 @@ mod propagation;
 mod sampler;
 mod serve;
 mod settings;
+mod stranger;

@@ -22,7 +22,10 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, codec::CompressionEncoding};
 
-use crate::fake::{PATIENCE, settings, until};
+use crate::{
+    fake::{PATIENCE, settings, until},
+    stranger,
+};
 
 /// Answers once as it is told, and accepts the rest.
 #[derive(Clone, Default)]
@@ -261,6 +264,20 @@ async fn a_receiver_that_is_gone_without_a_word_is_looked_for_anew() {
     assert_eq!((drained.exported, drained.dropped), (3, 0));
     assert_eq!(receiver.spans(), 3);
     drop(silent);
+}
+
+/// As an address that led elsewhere for a moment: whoever answers there keeps the connection.
+#[tokio::test]
+async fn a_connection_to_no_receiver_is_left() {
+    let (listener, address) = listener().await;
+    let telemetry = telemetry(&format!("http://{address}"), "grpc", &[]);
+    make(&telemetry, 3);
+    stranger::first_on(&listener).await;
+    let receiver = Receiver::default();
+    grpc_on(listener, receiver.clone());
+    let drained = telemetry.shutdown(PATIENCE).await;
+    assert_eq!((drained.exported, drained.dropped), (3, 0));
+    assert_eq!(receiver.spans(), 3);
 }
 
 #[tokio::test]
