@@ -12,8 +12,6 @@ use crate::service::Service;
 
 /// Where tasks keeps its tasks.
 pub(super) const REDIS_URL: &str = "SPOOR_REDIS_URL";
-/// Where the gateway shows a trace; the verbs read Jaeger's address from a variable of that name.
-pub(super) const TRACES_URL: &str = "SPOOR_TRACES_URL";
 
 /// The doors of this process, open.
 pub(super) struct Open {

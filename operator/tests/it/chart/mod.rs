@@ -284,10 +284,7 @@ fn the_notes_say_how_to_reach_what_there_is() {
 )]
 #[case("stack.name=My_Stack", "/stack/name")]
 #[case("stack.spec=none", "/stack/spec': got string, want object")]
-#[case(
-    "applications.wishlist.gateway.tracesUrl=nowhere",
-    "/gateway/tracesUrl"
-)]
+#[case("applications.wishlist.gateway.traceUrl=nowhere", "/gateway/traceUrl")]
 #[case("operator.stacks.resources.limits.memory=much", "/limits/memory")]
 #[case("operator.stacks.scheduling.nodeName=a", "'nodeName' not allowed")]
 #[case("applications.tasks.redis.maxMemory=much", "/redis/maxMemory")]

@@ -34,7 +34,7 @@ pub(super) struct Measures {
     deleted: Counter,
     open_for: Histogram,
     tasks: Family<Labels<1>, Gauge<u64, AtomicU64>>,
-    overdue: Gauge<u64, AtomicU64>,
+    overdue: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     store_up: Family<Labels<1>, Gauge<u64, AtomicU64>>,
     store: Kind,
 }
@@ -47,7 +47,7 @@ impl Measures {
             deleted: Counter::default(),
             open_for: Histogram::new(OPEN_FOR),
             tasks: Family::default(),
-            overdue: Gauge::default(),
+            overdue: Family::default(),
             store_up: Family::default(),
             store,
         }
@@ -122,18 +122,23 @@ impl Measures {
         let state = |state| self.tasks.get_or_create_owned(&[("state", state)]);
         state("open").set(census.open);
         state("completed").set(census.completed);
-        self.overdue.set(census.overdue);
+        let of_store = self.of_store();
+        self.overdue.get_or_create(&of_store).set(census.overdue);
         self.up(1);
     }
 
     /// The store didn't answer: what it had before is not true now.
     pub(super) fn uncounted(&self) {
         self.tasks.clear();
+        self.overdue.clear();
         self.up(0);
     }
 
     fn up(&self, up: u64) {
-        let labels = [("store", self.store.as_str())];
-        self.store_up.get_or_create(&labels).set(up);
+        self.store_up.get_or_create(&self.of_store()).set(up);
+    }
+
+    fn of_store(&self) -> Labels<1> {
+        [("store", self.store.as_str())]
     }
 }

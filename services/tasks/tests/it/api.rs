@@ -212,7 +212,7 @@ async fn tasks_are_counted() {
         "spoor_tasks_open_duration_seconds_count 1",
         r#"spoor_tasks{state="open"} 2"#,
         r#"spoor_tasks{state="completed"} 1"#,
-        "spoor_tasks_overdue 1",
+        r#"spoor_tasks_overdue{store="in-process"} 1"#,
         r#"spoor_tasks_store_up{store="in-process"} 1"#,
     ];
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);

@@ -64,6 +64,9 @@ async fn redis_is_killed_under_load_and_comes_back() {
         "it answers, if only that Redis is away"
     );
     down(&tasks, "0").await;
+    for unknown in ["spoor_tasks{", "spoor_tasks_overdue"] {
+        assert!(tasks.measured(unknown).await.is_empty(), "{unknown}");
+    }
 
     redis.again().await;
     until(&tasks, 200).await;

@@ -31,7 +31,7 @@ use wishes::{Failure, Wish, Wishes};
 
 use crate::WishName;
 
-pub use traces::{InvalidTracesUrl, TracesUrl};
+pub use traces::{InvalidTraceUrl, TraceUrl};
 
 /// The wishlist behind the layer that traces each call.
 type Client = WishlistClient<Channel>;
@@ -84,11 +84,11 @@ pub struct Args {
     /// Where a browser finds a trace; {id} stands for its id.
     #[arg(
         long,
-        env = "SPOOR_TRACES_URL",
+        env = "SPOOR_TRACE_URL",
         value_name = "URL",
         default_value = "/jaeger/trace/{id}"
     )]
-    pub traces_url: TracesUrl,
+    pub trace_url: TraceUrl,
     /// How long a call to the wishlist or to Jaeger may take, such as 5s, before it is given up.
     #[arg(
         long,
@@ -117,7 +117,7 @@ impl Program for Args {
             wishlist,
             offers,
             jaeger,
-            traces_url: traces,
+            trace_url,
             deadline,
             ..
         } = self;
@@ -135,7 +135,7 @@ impl Program for Args {
             wishes,
             offers,
             arrivals: arrivals.clone(),
-            traces,
+            trace_url,
         };
         let longest = longest_request(deadline);
         let router = gateway.router(longest, peer).merge(jaeger.router());
@@ -162,7 +162,7 @@ struct Gateway {
     wishes: Wishes,
     offers: Offers,
     arrivals: Arrivals,
-    traces: TracesUrl,
+    trace_url: TraceUrl,
 }
 
 impl Gateway {

@@ -150,7 +150,7 @@ async fn page(gateway: Gateway, mut shown: Shown) -> Response {
         }
     }
     let trace = TraceId::current();
-    let html = view::page(&shown, trace.as_ref(), &gateway.traces).into_string();
+    let html = view::page(&shown, trace.as_ref(), &gateway.trace_url).into_string();
     let mut response = (shown.status, Html(html)).into_response();
     if shown.status == StatusCode::SERVICE_UNAVAILABLE {
         response

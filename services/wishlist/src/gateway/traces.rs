@@ -7,21 +7,21 @@ use spoor_telemetry::trace_id;
 
 /// Where a trace is shown: a URL, or a path on this host, with `{id}` where the trace id goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TracesUrl {
+pub struct TraceUrl {
     before: String,
     after: String,
 }
 
-/// Why a text is no [`TracesUrl`].
+/// Why a text is no [`TraceUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be such as /jaeger/trace/{{id}} or http://127.0.0.1:16686/trace/{{id}}, not {0:?}")]
-pub struct InvalidTracesUrl(String);
+pub struct InvalidTraceUrl(String);
 
 /// A trace id: 32 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TraceId(String);
 
-impl TracesUrl {
+impl TraceUrl {
     /// The page of one trace.
     pub(super) fn of(&self, id: &TraceId) -> String {
         format!("{}{}{}", self.before, id.0, self.after)
@@ -45,11 +45,11 @@ impl TraceId {
     }
 }
 
-impl FromStr for TracesUrl {
-    type Err = InvalidTracesUrl;
+impl FromStr for TraceUrl {
+    type Err = InvalidTraceUrl;
 
-    fn from_str(text: &str) -> Result<Self, InvalidTracesUrl> {
-        let invalid = || InvalidTracesUrl(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, InvalidTraceUrl> {
+        let invalid = || InvalidTraceUrl(text.to_owned());
         let (before, after) = text.split_once("{id}").ok_or_else(invalid)?;
         let uri: Uri = format!("{before}0{after}").parse().map_err(|_| invalid())?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_id_goes_where_the_url_says() {
-        let url: TracesUrl = "https://traces.example/trace/{id}?raw=1".parse().unwrap();
+        let url: TraceUrl = "https://traces.example/trace/{id}?raw=1".parse().unwrap();
         let id = TraceId::new("4BF92F3577B34DA6A3CE929D0E0E4736").unwrap();
         let expected = "https://traces.example/trace/4bf92f3577b34da6a3ce929d0e0e4736?raw=1";
         assert_eq!(url.of(&id), expected);
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_path_is_on_this_host() {
-        let url: TracesUrl = "/jaeger/trace/{id}".parse().unwrap();
+        let url: TraceUrl = "/jaeger/trace/{id}".parse().unwrap();
         let id = TraceId::new("4bf92f3577b34da6a3ce929d0e0e4736").unwrap();
         assert_eq!(
             url.of(&id),
@@ -95,7 +95,7 @@ mod tests {
     #[case("//evil.example/{id}")]
     #[case("javascript:alert('{id}')")]
     fn other_urls_are_refused(#[case] text: &str) {
-        assert!(text.parse::<TracesUrl>().is_err());
+        assert!(text.parse::<TraceUrl>().is_err());
     }
 
     #[rstest::rstest]

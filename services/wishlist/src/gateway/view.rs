@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::{
     offers::{Absent, Listing, Offer, Unknown},
-    traces::{TraceId, TracesUrl},
+    traces::{TraceId, TraceUrl},
     wishes::{Failure, Wish},
 };
 use crate::WishName;
@@ -67,7 +67,7 @@ impl Shown {
 }
 
 /// The whole page; `trace` is that of the request which it answers.
-pub(super) fn page(shown: &Shown, trace: Option<&TraceId>, traces: &TracesUrl) -> Markup {
+pub(super) fn page(shown: &Shown, trace: Option<&TraceId>, trace_url: &TraceUrl) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -86,11 +86,11 @@ pub(super) fn page(shown: &Shown, trace: Option<&TraceId>, traces: &TracesUrl) -
                     p { "What would you like to have?" }
                 }
                 main {
-                    @if let Some(notice) = &shown.notice { (notice_box(notice, traces)) }
+                    @if let Some(notice) = &shown.notice { (notice_box(notice, trace_url)) }
                     (form(shown))
                     @if let Some(wishes) = &shown.wishes { (list(wishes, &shown.offers)) }
                 }
-                (footer(trace, traces))
+                (footer(trace, trace_url))
             }
         }
     }
@@ -103,12 +103,12 @@ fn title(shown: &Shown) -> &'static str {
     }
 }
 
-fn notice_box(notice: &Notice, traces: &TracesUrl) -> Markup {
+fn notice_box(notice: &Notice, trace_url: &TraceUrl) -> Markup {
     html! {
         @match notice {
             Notice::Done { text, trace } => p.notice.done role="status" {
                 (text)
-                @if let Some(trace) = trace { " " a href=(traces.of(trace)) { "See its trace" } }
+                @if let Some(trace) = trace { " " a href=(trace_url.of(trace)) { "See its trace" } }
             },
             Notice::Failed(text) => p.notice.failed role="alert" { (sentence(text)) },
         }
@@ -189,13 +189,13 @@ fn found(offer: &Offer) -> Markup {
     }
 }
 
-fn footer(trace: Option<&TraceId>, traces: &TracesUrl) -> Markup {
+fn footer(trace: Option<&TraceId>, trace_url: &TraceUrl) -> Markup {
     html! {
         footer {
             @if let Some(trace) = trace {
                 p {
                     "This page's trace: "
-                    a href=(traces.of(trace)) { code { (trace.as_str()) } }
+                    a href=(trace_url.of(trace)) { code { (trace.as_str()) } }
                 }
                 p { "A trace that the sampling policy left out is not found there." }
             }
@@ -235,8 +235,8 @@ mod tests {
     const HOSTILE: &str = r#"</span><script>alert("x")</script><img src=x onerror='y'>"#;
 
     fn shown(shown: &Shown) -> String {
-        let traces: TracesUrl = "http://traces/{id}".parse().unwrap();
-        page(shown, None, &traces).into_string()
+        let trace_url: TraceUrl = "http://traces/{id}".parse().unwrap();
+        page(shown, None, &trace_url).into_string()
     }
 
     #[test]

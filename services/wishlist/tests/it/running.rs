@@ -67,7 +67,7 @@ impl Gateway {
             deadline.as_str(),
             wishlist.as_str(),
             offers.as_str(),
-            "--traces-url=http://traces.example/trace/{id}",
+            "--trace-url=http://traces.example/trace/{id}",
         ];
         let args: gateway::Args = args(&flags);
         let running = Running::start(args, &CAUGHT.gateway).await;

@@ -20,10 +20,7 @@ use super::{
     ready::Readiness,
     roster::{Process, Roster},
 };
-use crate::{
-    lab::addresses::{REDIS_URL, TRACES_URL},
-    service::Service,
-};
+use crate::{lab::addresses::REDIS_URL, service::Service};
 
 /// Set for a child: it ends when its standard input does, and so never outlives the lab.
 pub const SUPERVISED: &str = "SPOOR_SUPERVISED";
@@ -185,13 +182,11 @@ pub fn tell_to_end(pid: u32) -> io::Result<()> {
     pid.map_or(Ok(()), |pid| Ok(kill_process(pid, Signal::TERM)?))
 }
 
-/// Those that the lab decides: services export to it, keep their data and find traces where it says.
+/// Those that the lab decides: services export to it, and keep their data where it says.
 fn inherited_settings() -> impl Iterator<Item = OsString> {
     let names = std::env::vars_os().map(|(name, _)| name);
     names.filter(|name| {
-        name.as_encoded_bytes().starts_with(b"OTEL_EXPORTER_OTLP_")
-            || name == REDIS_URL
-            || name == TRACES_URL
+        name.as_encoded_bytes().starts_with(b"OTEL_EXPORTER_OTLP_") || name == REDIS_URL
     })
 }
 
