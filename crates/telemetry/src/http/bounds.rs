@@ -12,7 +12,7 @@ use axum::{
 use http::StatusCode;
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
-use super::Problem;
+use super::{Problem, rest::read_on};
 
 /// What an edge takes.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,7 @@ pub fn bounded(router: Router, bounds: Bounds) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this takes other methods")
         })
         .layer(DefaultBodyLimit::max(body_bytes))
+        .layer(middleware::from_fn(read_on))
         .layer(middleware::from_fn_with_state(deadline, give_up))
         .layer(limits)
 }

@@ -8,6 +8,7 @@ mod fault;
 mod guard;
 mod peer;
 mod problem;
+mod rest;
 mod server;
 
 pub use bounds::{Bounds, bounded};

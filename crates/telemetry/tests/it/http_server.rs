@@ -1,14 +1,24 @@
 use std::net::SocketAddr;
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{get, post},
+};
 use http::{HeaderMap, StatusCode};
 use opentelemetry::{Context, trace::TraceContextExt};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use rstest::rstest;
-use spoor_telemetry::Telemetry;
+use spoor_telemetry::{
+    Telemetry,
+    http::{Bounds, bounded},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::fake::{Fake, finish, hex, telemetry, text};
+use crate::fake::{Fake, PATIENCE, finish, hex, telemetry, text};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -194,4 +204,31 @@ async fn a_client_that_goes_away_leaves_a_span() {
     .await;
     let span = one(&telemetry, &fake).await;
     assert!(text(&[span]).contains(r#"error.type = "cancelled""#));
+}
+
+/// The answer to a body that is too long comes when all of it was sent, and the connection goes on.
+#[tokio::test]
+async fn who_sends_too_much_is_told_so() {
+    let bounds = Bounds {
+        at_once: 8,
+        body_bytes: 1000,
+        deadline: PATIENCE,
+    };
+    let router = Router::new().route("/", post(async |_: String| "short enough"));
+    let router = bounded(router, bounds);
+    let address = crate::serve::http(router, &CancellationToken::new()).await;
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    for (body, expected) in [(500_000, "HTTP/1.1 413 "), (1000, "HTTP/1.1 200 ")] {
+        let head = format!("POST / HTTP/1.1\r\nhost: spoor\r\ncontent-length: {body}\r\n\r\n");
+        connection.write_all(head.as_bytes()).await.unwrap();
+        for chunk in vec![b'x'; body].chunks(1000) {
+            connection.write_all(chunk).await.unwrap();
+            connection.flush().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = vec![0; 4096];
+        let read = connection.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]);
+        assert!(answer.starts_with(expected), "{answer}");
+    }
 }
