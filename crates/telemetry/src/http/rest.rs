@@ -24,8 +24,10 @@ const WITHIN: Duration = Duration::from_secs(1);
 
 /// Reads a body to its end when the answer is made before, so that the answer is read too.
 pub(super) async fn read_on(request: Request, next: Next) -> Response {
+    let is_whole = request.body().is_end_stream();
     // Who asks first whether to send does not send what is refused.
-    if request.headers().contains_key(EXPECT) {
+    let asks_first = request.headers().contains_key(EXPECT);
+    if is_whole || asks_first {
         return next.run(request).await;
     }
     let rest = Rest::default();

@@ -28,6 +28,7 @@ use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
 
 use crate::{
     fake::{PATIENCE, finish, hex, telemetry, text, until},
+    serve::listener,
     stranger,
 };
 
@@ -71,13 +72,6 @@ async fn serve(telemetry: &Telemetry, stop: &CancellationToken) -> SocketAddr {
     let (listener, address) = listener().await;
     serve_on(listener, telemetry, stop);
     address
-}
-
-async fn listener() -> (TcpListener, SocketAddr) {
-    let anywhere = "127.0.0.1:0".parse().unwrap();
-    let listener = serve::bind(anywhere, "the test").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
 }
 
 fn serve_on(listener: TcpListener, telemetry: &Telemetry, stop: &CancellationToken) {

@@ -24,6 +24,7 @@ use tonic::{Code, Request, Response, Status, codec::CompressionEncoding};
 
 use crate::{
     fake::{PATIENCE, settings, until},
+    serve::listener,
     stranger,
 };
 
@@ -119,13 +120,6 @@ pub async fn grpc(receiver: Receiver) -> SocketAddr {
     let (listener, address) = listener().await;
     grpc_on(listener, receiver);
     address
-}
-
-async fn listener() -> (TcpListener, SocketAddr) {
-    let anywhere = "127.0.0.1:0".parse().unwrap();
-    let listener = serve::bind(anywhere, "the test").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    (listener, address)
 }
 
 fn grpc_on(listener: TcpListener, receiver: Receiver) {
@@ -254,30 +248,27 @@ async fn spans_wait_for_a_receiver_that_comes_late() {
 /// As a pod whose network is taken away: the connection is there, and nobody at its end.
 #[tokio::test]
 async fn a_receiver_that_is_gone_without_a_word_is_looked_for_anew() {
-    let (listener, address) = listener().await;
-    let telemetry = telemetry(&format!("http://{address}"), "grpc", &[]);
-    make(&telemetry, 3);
-    let silent = listener.accept().await.unwrap();
-    let receiver = Receiver::default();
-    grpc_on(listener, receiver.clone());
-    let drained = telemetry.shutdown(PATIENCE).await;
-    assert_eq!((drained.exported, drained.dropped), (3, 0));
-    assert_eq!(receiver.spans(), 3);
-    drop(silent);
+    arrive_after(async |listener| listener.accept().await.unwrap()).await;
 }
 
 /// As an address that led elsewhere for a moment: whoever answers there keeps the connection.
 #[tokio::test]
 async fn a_connection_to_no_receiver_is_left() {
+    arrive_after(stranger::first_on).await;
+}
+
+/// Spans whose first connection is somebody else's arrive at the receiver that comes then.
+async fn arrive_after<T>(somebody: impl AsyncFnOnce(&TcpListener) -> T) {
     let (listener, address) = listener().await;
     let telemetry = telemetry(&format!("http://{address}"), "grpc", &[]);
     make(&telemetry, 3);
-    stranger::first_on(&listener).await;
+    let held = somebody(&listener).await;
     let receiver = Receiver::default();
     grpc_on(listener, receiver.clone());
     let drained = telemetry.shutdown(PATIENCE).await;
     assert_eq!((drained.exported, drained.dropped), (3, 0));
     assert_eq!(receiver.spans(), 3);
+    drop(held);
 }
 
 #[tokio::test]

@@ -2,17 +2,22 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, routing::get};
 use spoor_telemetry::serve::{self, ServeError};
-use tokio::sync::oneshot;
+use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::fake::PATIENCE;
 
+/// On any port.
+pub async fn listener() -> (TcpListener, SocketAddr) {
+    let anywhere = "127.0.0.1:0".parse().unwrap();
+    let listener = serve::bind(anywhere, "the test").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
 /// Serves it in the background, on any port.
 pub async fn http(router: Router, stop: &CancellationToken) -> SocketAddr {
-    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
-        .await
-        .unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = listener().await;
     tokio::spawn(serve::http(listener, router, PATIENCE, stop.clone()));
     address
 }
@@ -49,10 +54,7 @@ async fn a_request_in_flight_is_answered_after_the_stop() {
         }),
     );
     let stop = CancellationToken::new();
-    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
-        .await
-        .unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = listener().await;
     let serving = tokio::spawn(serve::http(listener, router, PATIENCE, stop.clone()));
     let request = tokio::spawn(reqwest::get(format!("http://{address}/")));
     entering.await.unwrap();
@@ -78,10 +80,7 @@ async fn the_grace_period_ends() {
         }),
     );
     let stop = CancellationToken::new();
-    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the test")
-        .await
-        .unwrap();
-    let address = listener.local_addr().unwrap();
+    let (listener, address) = listener().await;
     let grace = Duration::from_millis(20);
     let serving = tokio::spawn(serve::http(listener, router, grace, stop.clone()));
     let request = tokio::spawn(reqwest::get(format!("http://{address}/")));
