@@ -3,6 +3,8 @@
 # The check says: as its parent, which no span of the trace is
 set -euo pipefail
 
+sleep 5 # What was right before is then too old to count.
+SECONDS=0
 trace=$(openssl rand -hex 16)
 root=$(openssl rand -hex 8)
 child=$(openssl rand -hex 8)
@@ -19,4 +21,4 @@ curl -sS --fail-with-body http://127.0.0.1:4318/v1/traces -H 'content-type: appl
     ]}]
   }]
 }'
-spoor check 1
+spoor check 1 --lookback "$((SECONDS + 4))s"

@@ -3,6 +3,8 @@
 # The check says: it names no parent: it is a trace of its own
 set -euo pipefail
 
+sleep 5 # What was right before is then too old to count.
+SECONDS=0
 curl -sS --fail-with-body -o /dev/null http://127.0.0.1:8080/
 now=$(date +%s)000000000
 curl -sS --fail-with-body http://127.0.0.1:4318/v1/traces -H 'content-type: application/json' -d '{
@@ -18,4 +20,4 @@ curl -sS --fail-with-body http://127.0.0.1:4318/v1/traces -H 'content-type: appl
   }]
 }'
 echo
-spoor check 3
+spoor check 3 --lookback "$((SECONDS + 4))s"

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::{answers::Answers, policies::Policies};
 use crate::{
     cli::Client,
@@ -18,7 +20,9 @@ pub struct Place {
     pub policies: Policies,
     /// What the learner answered.
     pub answers: Answers,
-    /// How far back traces count.
+    /// When the check began.
+    pub began: Instant,
+    /// How old a trace may have been then.
     pub lookback: Duration,
 }
 
@@ -29,7 +33,7 @@ impl Place {
     /// The traces of a service that count, the newest first.
     pub async fn traces_of(&self, service: &str) -> Result<Vec<Found>, AskError> {
         let query = Query {
-            lookback: self.lookback,
+            lookback: self.lookback + self.began.elapsed(),
             limit: MOST,
             ..Query::default()
         };

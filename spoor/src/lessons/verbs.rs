@@ -201,6 +201,7 @@ impl CheckArgs {
             lab,
             policies,
             answers: Answers::new(self.answers.clone()),
+            began: Instant::now(),
             lookback: self.lookback,
         })
     }

@@ -77,44 +77,15 @@ impl fmt::Display for Whole {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::{
-        common::v1::{AnyValue, KeyValue, any_value::Value},
-        resource::v1::Resource,
-        trace::v1::{ResourceSpans, ScopeSpans, Span},
-    };
     use spoor_traces::tree::members;
 
     use super::*;
+    use crate::traces::spans::span;
 
     /// Of service-a or service-b: an id, and that of the parent (0: none).
     fn trace(spans: &[(&str, u8, u8)]) -> Vec<Member> {
-        members(spans.iter().map(|span| batch(*span)).collect())
-    }
-
-    fn batch((service, id, parent): (&str, u8, u8)) -> ResourceSpans {
-        let name = KeyValue {
-            key: "service.name".into(),
-            value: Some(AnyValue {
-                value: Some(Value::StringValue(service.into())),
-            }),
-            ..KeyValue::default()
-        };
-        let span = Span {
-            span_id: vec![id; 8],
-            parent_span_id: if parent == 0 { vec![] } else { vec![parent; 8] },
-            ..Span::default()
-        };
-        ResourceSpans {
-            resource: Some(Resource {
-                attributes: vec![name],
-                ..Resource::default()
-            }),
-            scope_spans: vec![ScopeSpans {
-                spans: vec![span],
-                ..ScopeSpans::default()
-            }],
-            ..ResourceSpans::default()
-        }
+        let batch = |&(service, id, parent)| span(service, "", id, parent, 0, 0);
+        members(spans.iter().map(batch).collect())
     }
 
     fn both() -> Vec<String> {

@@ -3,6 +3,8 @@
 mod client;
 mod list;
 mod render;
+#[cfg(test)]
+pub(crate) mod spans;
 
 use std::{process::ExitCode, time::Duration};
 

@@ -275,45 +275,10 @@ fn fit(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::{
-        common::v1::{AnyValue, KeyValue, any_value::Value},
-        resource::v1::Resource,
-        trace::v1::{ResourceSpans, ScopeSpans, Span, Status},
-    };
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Status};
 
     use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    fn span(service: &str, name: &str, id: u8, parent: u8, from: u64, to: u64) -> ResourceSpans {
-        let service = AnyValue {
-            value: Some(Value::StringValue(service.to_owned())),
-        };
-        let span = Span {
-            trace_id: vec![7; 16],
-            span_id: vec![id; 8],
-            parent_span_id: if parent == 0 { vec![] } else { vec![parent; 8] },
-            name: name.to_owned(),
-            start_time_unix_nano: from * MS,
-            end_time_unix_nano: to * MS,
-            ..Span::default()
-        };
-        ResourceSpans {
-            resource: Some(Resource {
-                attributes: vec![KeyValue {
-                    key: "service.name".to_owned(),
-                    value: Some(service),
-                    ..KeyValue::default()
-                }],
-                ..Resource::default()
-            }),
-            scope_spans: vec![ScopeSpans {
-                spans: vec![span],
-                ..ScopeSpans::default()
-            }],
-            ..ResourceSpans::default()
-        }
-    }
+    use crate::traces::spans::span;
 
     fn a_to_b() -> Vec<ResourceSpans> {
         vec![

@@ -19,8 +19,8 @@ const ATTRIBUTE: &str = "receipt.items";
 pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
     let found = place.traces_of(SERVICE).await?;
     let looked = format!("the traces with a span of {SERVICE}: {}", found.len());
-    let reports = found.iter().map(judged);
-    let mut report = Report::best(reports).unwrap_or_else(|| {
+    let attempts = found.iter().flat_map(attempts);
+    let mut report = Report::best(attempts).unwrap_or_else(|| {
         let mut report = Report::new();
         let seen = "none has come; is service.name an attribute of the resource?";
         report.missing("a span of the service receipt", seen);
@@ -30,12 +30,15 @@ pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn judged(Found { id, tree }: &Found) -> Report {
-    let mut report = Report::new();
+/// Each span of the learner's in a trace, the latest first.
+fn attempts(found: &Found) -> impl Iterator<Item = Report> {
     let own = |row: &&Row| row.member.service() == SERVICE;
-    let Some(row) = tree.rows().iter().find(own) else {
-        return report;
-    };
+    let rows = found.tree.rows().iter().rev().filter(own);
+    rows.map(|row| judged(found, row))
+}
+
+fn judged(Found { id, tree }: &Found, row: &Row) -> Report {
+    let mut report = Report::new();
     let name = printable(&row.member.span.name);
     report.passed(
         "a span of the service receipt",
@@ -96,4 +99,54 @@ fn of_what_it_says(report: &mut Report, row: &Row) {
     let duration = row.member.duration();
     let seen = format!("{duration:.1?}");
     report.expect(duration > Duration::ZERO, "it took some time", seen);
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::{
+        common::v1::{AnyValue, KeyValue, any_value::Value},
+        trace::v1::{ResourceSpans, span::Event},
+    };
+
+    use super::*;
+    use crate::traces::spans::span;
+
+    #[test]
+    fn a_span_may_be_sent_again() {
+        let trace = vec![
+            span(ABOVE, "GET /", 1, 0, 0, 80),
+            span("service-b", "Work", 2, 1, 10, 70),
+        ];
+        let lacking = span(SERVICE, "print", 3, 1, 90, 100);
+        let whole = with_what_it_says(span(SERVICE, "print", 4, 1, 90, 100));
+        let passes = |own: &[&ResourceSpans]| {
+            let batches = trace.iter().chain(own.iter().copied());
+            let found = Found {
+                id: "07".repeat(16),
+                tree: Tree::new(batches.cloned().collect()),
+            };
+            Report::best(attempts(&found)).is_some_and(|it| it.is_passed())
+        };
+        assert!(!passes(&[]));
+        assert!(!passes(&[&lacking]));
+        assert!(passes(&[&lacking, &whole]));
+        assert!(passes(&[&whole, &lacking]));
+    }
+
+    fn with_what_it_says(mut batch: ResourceSpans) -> ResourceSpans {
+        let span = &mut batch.scope_spans[0].spans[0];
+        span.attributes.push(KeyValue {
+            key: ATTRIBUTE.to_owned(),
+            value: Some(AnyValue {
+                value: Some(Value::IntValue(3)),
+            }),
+            ..KeyValue::default()
+        });
+        span.events.push(Event {
+            time_unix_nano: span.start_time_unix_nano,
+            name: "paper is out".to_owned(),
+            ..Event::default()
+        });
+        batch
+    }
 }

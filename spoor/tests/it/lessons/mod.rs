@@ -11,7 +11,8 @@ use crate::lab::Lab;
 use book::{Lesson, lessons};
 use script::{printed, run};
 
-/// In one lab: what is wrong first, as it happens, then what the text says, then what is right.
+/// In one lab: what is wrong first, as it happens, then what the text says, then what is right,
+/// and the wrong one once more: what was right before does not make it so.
 async fn taken(number: usize, start: &[&str]) {
     let lesson = Lesson::of(number);
     let lab = Lab::start_with(start).await;
@@ -38,6 +39,10 @@ async fn taken(number: usize, start: &[&str]) {
         solution.path.display()
     );
     assert!(ended.stdout.contains("Passed: "), "{ended:?}");
+
+    let ended = run(&lab, &wrong.text, &[]).await;
+    assert_eq!(ended.code, Some(1), "{}: {ended:?}", wrong.path.display());
+    assert!(ended.stdout.contains("Not yet."), "{ended:?}");
 }
 
 #[rstest]

@@ -1,0 +1,48 @@
+//! Spans as tests need them.
+
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    resource::v1::Resource,
+    trace::v1::{ResourceSpans, ScopeSpans, Span},
+};
+
+const MS: u64 = 1_000_000;
+
+/// A span by itself, as its service sends it: id and parent (0: none) are one byte repeated, start
+/// and end are in milliseconds. Its trace is always the same.
+pub(crate) fn span(
+    service: &str,
+    name: &str,
+    id: u8,
+    parent: u8,
+    start: u64,
+    end: u64,
+) -> ResourceSpans {
+    let service = AnyValue {
+        value: Some(Value::StringValue(service.to_owned())),
+    };
+    let span = Span {
+        trace_id: vec![7; 16],
+        span_id: vec![id; 8],
+        parent_span_id: if parent == 0 { vec![] } else { vec![parent; 8] },
+        name: name.to_owned(),
+        start_time_unix_nano: start * MS,
+        end_time_unix_nano: end * MS,
+        ..Span::default()
+    };
+    ResourceSpans {
+        resource: Some(Resource {
+            attributes: vec![KeyValue {
+                key: "service.name".to_owned(),
+                value: Some(service),
+                ..KeyValue::default()
+            }],
+            ..Resource::default()
+        }),
+        scope_spans: vec![ScopeSpans {
+            spans: vec![span],
+            ..ScopeSpans::default()
+        }],
+        ..ResourceSpans::default()
+    }
+}
