@@ -4,43 +4,39 @@ use spoor_control::{Evidence, ServiceEvidence};
 
 /// Sentences without their full stops.
 pub(crate) fn hints(evidence: &Evidence) -> Vec<String> {
-    let roots_at: Vec<&str> = evidence
-        .roots_at
-        .iter()
-        .map(|service| service.as_str())
-        .collect();
-    evidence
-        .services
-        .iter()
-        .flat_map(|service| of_service(service, &roots_at))
-        .collect()
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        evidence.services.iter().partition(|it| it.instances > 0);
+    // Only who reports can be missed in what is reported.
+    let reporting = known.into_iter().filter(|it| it.reports);
+    let (starting, inner): (Vec<_>, Vec<_>) = reporting.partition(|it| it.roots_seen);
+
+    let mut hints = vec![];
+    if !unknown.is_empty() {
+        hints.push(format!("no ready instance of {} is known", names(unknown)));
+    }
+    if !inner.is_empty() && !evidence.roots_at.is_empty() {
+        let roots: Vec<&str> = evidence.roots_at.iter().map(|it| it.as_str()).collect();
+        hints.push(format!(
+            "no trace starts at {}: roots are at {}",
+            names(inner),
+            roots.join(", ")
+        ));
+    }
+    hints.extend(starting.into_iter().flat_map(never_seen));
+    hints
 }
 
-fn of_service(service: &ServiceEvidence, roots_at: &[&str]) -> Vec<String> {
-    let name = &service.service;
-    if service.instances == 0 {
-        return vec![format!("no ready instance of {name} is known")];
-    }
-    // Only who reports can be missed in what is reported.
-    if !service.reports {
-        return vec![];
-    }
-    if !service.roots_seen {
-        return match roots_at {
-            [] => vec![],
-            _ => vec![format!(
-                "no trace starts at {name}: roots are at {}",
-                roots_at.join(", ")
-            )],
-        };
-    }
-    let never_seen = service
-        .operations
-        .iter()
-        .filter(|it| it.seen == Some(false));
-    never_seen
-        .map(|it| format!("no trace of {name} starts as {:?}", it.operation.as_str()))
-        .collect()
+fn names(services: Vec<&ServiceEvidence>) -> String {
+    let names: Vec<&str> = services.iter().map(|it| it.service.as_str()).collect();
+    names.join(", ")
+}
+
+fn never_seen(evidence: &ServiceEvidence) -> impl Iterator<Item = String> {
+    let name = &evidence.service;
+    let operations = evidence.operations.iter();
+    operations
+        .filter(|it| it.seen == Some(false))
+        .map(move |it| format!("no trace of {name} starts as {:?}", it.operation.as_str()))
 }
 
 #[cfg(test)]
@@ -89,6 +85,15 @@ mod tests {
                 "no trace starts at service-b: roots are at service-a",
                 "no trace of service-a starts as \"GET /nowhere\"",
             ]
+        );
+    }
+
+    #[test]
+    fn name_all_services_where_no_trace_starts_at_once() {
+        let inner = vec![service("service-b"), service("reviews")];
+        assert_eq!(
+            hints(&evidence(inner, &["bands", "service-a"])),
+            ["no trace starts at service-b, reviews: roots are at bands, service-a"]
         );
     }
 

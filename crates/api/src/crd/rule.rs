@@ -78,6 +78,16 @@ impl Rule {
         ]
     }
 
+    /// A moment.
+    pub(super) fn time(at: &str) -> [Self; 2] {
+        let holds = format!(
+            "!{} || !format.datetime().validate(self).hasValue()",
+            fits("self", &form::TIME)
+        );
+        let problem = format!("{}: there is no such day", form::TIME.problem);
+        [Self::form(at, &form::TIME), Self::new(at, holds, problem)]
+    }
+
     /// A text of so many bytes that people can read.
     pub(super) fn printable(at: &str, max: usize) -> [Self; 2] {
         [

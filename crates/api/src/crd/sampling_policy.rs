@@ -36,13 +36,8 @@ pub(super) fn rules() -> Vec<Rule> {
             "spec.tail.keep[].attribute.values[]",
             Condition::MAX_VALUE_LEN,
         ),
-        Rule::form("spec.expiresAt", &form::TIME),
-        Rule::new(
-            "spec.expiresAt",
-            "!format.datetime().validate(self).hasValue()",
-            format!("{}: there is no such day", form::TIME.problem),
-        ),
     ];
+    rules.extend(Rule::time("spec.expiresAt"));
     for at in ["spec.head.probability", "spec.tail.otherwise"] {
         rules.extend(percentage(at));
     }
