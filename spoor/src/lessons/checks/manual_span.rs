@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_span_may_be_sent_again() {
-        let trace = vec![
+        let trace = [
             span(ABOVE, "GET /", 1, 0, 0, 80),
             span("service-b", "Work", 2, 1, 10, 70),
         ];
