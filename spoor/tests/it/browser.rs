@@ -134,6 +134,52 @@ async fn an_offer_arrives_on_the_open_page_by_itself() {
     browser.quit().await;
 }
 
+/// Holds each listing of offers back for some seconds, so that it is older than the news then.
+const LATE_LISTINGS: &str = r#"
+    const inTime = window.fetch;
+    window.asked = 0;
+    window.answered = 0;
+    window.fetch = async (...what) => {
+        window.asked += 1;
+        const answer = await inTime(...what);
+        const body = await answer.text();
+        await new Promise((then) => setTimeout(then, 6000));
+        setTimeout(() => { window.answered += 1; });
+        return new Response(body, answer);
+    };
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_listing_takes_no_news_off_the_page() {
+    if !have("the pages in a browser", &["chromium", "chromedriver"]) {
+        return;
+    }
+    let lab = Lab::start_with(&["--services", "gateway,wishlist,offers,marketplace-attic"]).await;
+    lab.ok(&[
+        "fault",
+        "marketplace-attic",
+        "--errors",
+        "100%",
+        "--delay",
+        "500ms",
+    ])
+    .await;
+    let browser = Browser::start().await;
+    browser.run_in_each_page(LATE_LISTINGS).await;
+    browser.open(lab.url("gateway")).await;
+    browser.type_into("input[name=name]", "a lantern").await;
+    browser.click("form[action] button[type=submit]").await;
+    eventually(
+        "all listings have come",
+        || browser.run("return window.asked > 0 && window.answered === window.asked"),
+        |all| *all == json!(true),
+    )
+    .await;
+    let main = browser.text("main").await;
+    assert!(main.contains("Missing now: attic"), "{main}");
+    browser.quit().await;
+}
+
 /// A browser window.
 struct Browser {
     session: String,
@@ -200,6 +246,18 @@ impl Browser {
 
     async fn open(&self, url: &str) {
         self.post("url", json!({ "url": url })).await;
+    }
+
+    /// Before the page's own scripts.
+    async fn run_in_each_page(&self, script: &str) {
+        let command = "Page.addScriptToEvaluateOnNewDocument";
+        let body = json!({"cmd": command, "params": {"source": script}});
+        self.post("goog/cdp/execute", body).await;
+    }
+
+    async fn run(&self, script: &str) -> Value {
+        let body = json!({"script": script, "args": []});
+        self.post("execute/sync", body).await
     }
 
     async fn text(&self, selector: &str) -> String {

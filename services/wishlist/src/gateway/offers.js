@@ -50,26 +50,46 @@
     state.textContent = `No news of offers: ${why}.`;
   };
 
-  const refresh = async () => {
+  const showListing = (listing) => {
+    const known = new Set(listing.offers.map(key));
+    for (const list of lists.values()) {
+      for (const shown of [...list.children]) if (!known.has(shown.dataset.offer)) shown.remove();
+    }
+    for (const offer of listing.offers) show(offer, false);
+    showMissing(listing.missing);
+  };
+
+  const listing = async () => {
     try {
-      const answer = await fetch("/api/offers");
+      const answer = await fetch("/api/offers", { signal: AbortSignal.timeout(5000) });
       const body = await answer.json();
-      if (!answer.ok) return showAway(body.detail);
-      const known = new Set(body.offers.map(key));
-      for (const list of lists.values()) {
-        for (const shown of [...list.children]) if (!known.has(shown.dataset.offer)) shown.remove();
-      }
-      for (const offer of body.offers) show(offer, false);
-      showMissing(body.missing);
+      return answer.ok ? () => showListing(body) : () => showAway(body.detail);
     } catch {
-      showAway("the gateway can't be reached");
+      return () => showAway("the gateway can't be reached");
     }
   };
 
+  // A listing may be older than news that arrive before it: these wait, and are shown after it.
+  let asked = 0;
+  let waiting = null;
+  const refresh = async () => {
+    const turn = ++asked;
+    waiting ??= [];
+    const showIt = await listing();
+    if (turn !== asked) return;
+    showIt();
+    for (const showNews of waiting) showNews();
+    waiting = null;
+  };
+
   const source = new EventSource("/api/offers/stream");
-  const on = (name, then) => source.addEventListener(name, (event) => then(JSON.parse(event.data)));
+  const on = (name, then) => source.addEventListener(name, (event) => {
+    const showNews = () => then(JSON.parse(event.data));
+    if (waiting) waiting.push(showNews);
+    else showNews();
+  });
   source.addEventListener("open", refresh);
-  on("back", refresh);
+  source.addEventListener("back", refresh);
   on("offer", (offer) => show(offer, true));
   on("missing", showMissing);
   on("away", showAway);
