@@ -6,7 +6,10 @@ use http::header;
 use super::classify::Classifier;
 
 const PAGE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("page.css");
+const STYLE: &str = concat!(
+    include_str!("../../../palette.css"),
+    include_str!("page.css")
+);
 const SCRIPT: &str = include_str!("page.js");
 
 /// Everything from this host; the picture itself is shown from where it was chosen.

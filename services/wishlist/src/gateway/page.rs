@@ -22,7 +22,10 @@ use super::{
 use crate::WishName;
 
 const SCRIPT: &str = include_str!("offers.js");
-const STYLE: &str = include_str!("style.css");
+const STYLE: &str = concat!(
+    include_str!("../../../palette.css"),
+    include_str!("style.css")
+);
 const ICON: &str = include_str!("icon.svg");
 
 #[derive(Debug, Deserialize)]

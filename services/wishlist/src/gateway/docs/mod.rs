@@ -19,7 +19,10 @@ use spoor_telemetry::http::{Peer, Problem};
 use super::page::asset;
 use seen::Sight;
 
-const STYLE: &str = include_str!("docs.css");
+const STYLE: &str = concat!(
+    include_str!("../../../../palette.css"),
+    include_str!("docs.css")
+);
 
 /// A document.
 struct Document {
