@@ -10,7 +10,7 @@ mod wire;
 
 pub(crate) use attribute::{Signature, Wanted};
 pub(crate) use resource::resource_attributes;
-pub(crate) use span::{ScannedSpan, span_attributes, trace_state};
+pub(crate) use span::{ScannedSpan, flags, span_attributes, trace_state};
 use std::ops::Range;
 
 use wire::{BYTES, Fault, Reader, key};

@@ -203,15 +203,29 @@ pub(crate) fn span_attributes<'a>(
 /// The W3C `tracestate` of an encoded `Span`.
 pub(crate) fn trace_state(body: &[u8]) -> &str {
     let mut state = &[][..];
+    visit(body, |reader, key| match key {
+        TRACE_STATE => reader.bytes().map(|text| state = text),
+        other => reader.unknown(other, 0),
+    });
+    std::str::from_utf8(state).unwrap_or_default()
+}
+
+/// The flags of an encoded `Span`: W3C's in the lowest byte.
+pub(crate) fn flags(body: &[u8]) -> u32 {
+    let mut flags = 0;
+    visit(body, |reader, key| match key {
+        FLAGS => reader.fixed32().map(|value| flags = value),
+        other => reader.unknown(other, 0),
+    });
+    flags
+}
+
+/// Visits the fields of a message that has been scanned, so that there is no fault in it.
+fn visit<'a>(body: &'a [u8], mut field: impl FnMut(&mut Reader<'a>, u32) -> Result<(), Fault>) {
     let mut reader = Reader::new(body);
     while let Ok(Some(key)) = reader.key() {
-        let read = match key {
-            TRACE_STATE => reader.bytes().map(|text| state = text),
-            other => reader.unknown(other, 0),
-        };
-        if read.is_err() {
+        if field(&mut reader, key).is_err() {
             break;
         }
     }
-    std::str::from_utf8(state).unwrap_or_default()
 }

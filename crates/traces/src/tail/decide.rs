@@ -1,12 +1,12 @@
 //! Decides on a whole trace.
 
-use spoor_policy::{Condition, PolicyName, Probability, Rule, TailPolicy, TailTable};
+use spoor_policy::{Condition, PolicyName, Rule, TailPolicy, TailTable};
 
 use super::randomness::Head;
 use crate::{
     Kept, TraceId,
     log::{Segment, SpanEntry},
-    scan::{Signature, Wanted, resource_attributes, span_attributes, trace_state},
+    scan::{Signature, Wanted, flags, resource_attributes, span_attributes, trace_state},
 };
 
 /// A span where it waits.
@@ -97,8 +97,7 @@ fn has_one((segment, span): Waiting<'_>, wanted: &[Wanted]) -> bool {
 
 /// `otherwise` is a share of all traces, head and tail together: a head that has let through
 /// fewer leaves nothing to drop. Where the head hasn't said with which probability it decided,
-/// it is a share of what arrived; then the trace id's own bits may be biased by the head, and
-/// a hash of it decides.
+/// it is a share of what arrived.
 fn otherwise(
     name: &PolicyName,
     policy: &TailPolicy,
@@ -108,17 +107,7 @@ fn otherwise(
 ) -> Option<Kept> {
     let threshold = policy.otherwise().threshold();
     let head = head(root, spans);
-    let keeps = match head {
-        Head {
-            randomness: Some(explicit),
-            ..
-        } => threshold.keeps(explicit),
-        Head {
-            threshold: Some(_), ..
-        } => threshold.keeps(id.randomness()),
-        Head { .. } => is_in_share(id, policy.otherwise()),
-    };
-    if !keeps {
+    if !threshold.keeps(head.randomness_of(id)) {
         return None;
     }
     Some(match head.threshold {
@@ -131,26 +120,12 @@ fn otherwise(
     })
 }
 
-/// Decides as the tail sampler of the OpenTelemetry Collector does, so that both keep the same
-/// traces: by FNV-1a over its salt and the id.
-fn is_in_share(id: TraceId, share: Probability) -> bool {
-    const SALT: &[u8] = b"default-hash-seed";
-    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0100_0000_01b3;
-    let id = id.to_bytes();
-    let bytes = SALT.iter().chain(&id);
-    let hash = bytes.fold(BASIS, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(PRIME)
-    });
-    let millionths = u128::from(hash) * 1_000_000;
-    millionths <= u128::from(u64::MAX) * u128::from(share.millionths())
-}
-
 /// The root's word on the head's decision, else that of the first span that has one.
 fn head(root: Waiting<'_>, spans: &[Waiting<'_>]) -> Head {
     let all = std::iter::once(&root).chain(spans);
     all.filter(|(_, span)| span.signature.contains(Signature::TRACE_STATE))
-        .map(|(segment, span)| Head::read(trace_state(segment.body(span))))
-        .find(|head| *head != Head::default())
+        .map(|(segment, span)| segment.body(span))
+        .map(|body| Head::read(trace_state(body), flags(body)))
+        .find(|head| head.threshold.is_some() || head.randomness.is_some())
         .unwrap_or_default()
 }

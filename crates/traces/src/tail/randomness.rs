@@ -1,6 +1,8 @@
-//! What a trace's state says of the sampling at its head.
+//! The number that decides on a trace's share: explicit, from its id, or mixed from its id.
 //!
 //! Source: OpenTelemetry, "TraceState: Probability Sampling" (`ot=th:…;rv:…`).
+
+use crate::TraceId;
 
 /// The parts of the `ot` member that concern sampling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -9,13 +11,17 @@ pub(super) struct Head {
     pub(super) threshold: Option<u64>,
     /// The explicit randomness, in 56 bits.
     pub(super) randomness: Option<u64>,
+    /// The flag by which the sender promises that the id's low 56 bits are random.
+    pub(super) has_random_id: bool,
 }
 
 const DIGITS: usize = 14;
+/// Source: W3C Trace Context Level 2; OTLP, `Span.flags`, bits 0 to 7.
+const RANDOM_FLAG: u32 = 2;
 
 impl Head {
-    /// Reads a `tracestate`. What is malformed counts as absent.
-    pub(super) fn read(trace_state: &str) -> Self {
+    /// Reads a `tracestate` and the flags beside it. What is malformed counts as absent.
+    pub(super) fn read(trace_state: &str, flags: u32) -> Self {
         let members = trace_state
             .split(',')
             .filter_map(|member| member.trim().split_once('='));
@@ -23,7 +29,10 @@ impl Head {
             .filter(|(key, _)| *key == "ot")
             .map(|(_, value)| value)
             .next();
-        let mut head = Self::default();
+        let mut head = Self {
+            has_random_id: flags & RANDOM_FLAG != 0,
+            ..Self::default()
+        };
         for (key, value) in own
             .into_iter()
             .flat_map(|own| own.split(';'))
@@ -40,6 +49,40 @@ impl Head {
         }
         head
     }
+
+    /// The 56 bits that the trace's share goes by.
+    ///
+    /// A head with a threshold above 0 has decided by the id's own bits, and so must we, for the
+    /// share to be one of all traces. A head that kept everything has looked at no bit of the
+    /// id, and a head without a threshold may have kept only ids of one kind: there the bits
+    /// count only if they are known to be random, which a sequence of ids is not.
+    pub(super) fn randomness_of(&self, id: TraceId) -> u64 {
+        match (self.randomness, self.threshold) {
+            (Some(explicit), _) => explicit,
+            (None, Some(threshold)) if threshold > 0 || self.has_random_id => id.randomness(),
+            (None, _) => mixed(id),
+        }
+    }
+}
+
+/// 56 bits that every bit of the id changes with the same probability, so that ids which differ
+/// little (sequences, timestamps) spread evenly.
+///
+/// FNV-1a, which the Collector's tail sampler uses, does not do: the last byte of the id reaches
+/// no more than the 17th bit of the hash, so 65,536 ids in a row share one fate.
+///
+/// Source of the mixing steps: D. Stafford, "Better Bit Mixing", variant 13, as in SplitMix64.
+fn mixed(id: TraceId) -> u64 {
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |bits: u64| {
+        let bits = bits.wrapping_add(STEP);
+        let bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^ bits >> 31
+    };
+    let id = u128::from_be_bytes(id.to_bytes());
+    let (high, low) = ((id >> 64) as u64, id as u64);
+    mix(mix(high) ^ low) >> 8
 }
 
 fn hex(digits: &str) -> Option<u64> {
@@ -71,11 +114,65 @@ mod tests {
     #[case::somebody_elses("vendor=th:c", None, None)]
     fn reads(#[case] text: &str, #[case] threshold: Option<u64>, #[case] randomness: Option<u64>) {
         assert_eq!(
-            Head::read(text),
+            Head::read(text, 0),
             Head {
                 threshold,
-                randomness
+                randomness,
+                has_random_id: false,
             }
+        );
+    }
+
+    const BITS: u64 = 0x00ab_cdef_0123_4567;
+
+    #[rstest]
+    #[case::explicit("ot=rv:00000000000001;th:8", 0, Some(1))]
+    #[case::explicit_alone("ot=rv:00000000000001", 0, Some(1))]
+    #[case::decided_by_its_bits("ot=th:8", 0, Some(BITS))]
+    #[case::all_kept_of_random("ot=th:0", 3, Some(BITS))]
+    #[case::all_kept("ot=th:0", 1, None)]
+    #[case::no_threshold("", 0, None)]
+    #[case::no_threshold_of_random("", 3, None)]
+    fn bits_of_the_id_count(
+        #[case] state: &str,
+        #[case] flags: u32,
+        #[case] expected: Option<u64>,
+    ) {
+        let id = TraceId::from_bytes(u128::from(BITS).to_be_bytes());
+        let randomness = Head::read(state, flags).randomness_of(id);
+        assert_eq!(randomness, expected.unwrap_or_else(|| mixed(id)));
+    }
+
+    /// Ids as generators make them that are not random, and as heads leave them that are.
+    #[rstest]
+    #[case::in_sequence(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, 1)]
+    #[case::from_one(1, 1)]
+    #[case::by_bytes(1, 1 << 8)]
+    #[case::by_words(1, 1 << 32)]
+    #[case::by_the_top_of_the_low_half(1, 1 << 47)]
+    #[case::high_half_only(7, 1 << 64)]
+    #[case::both_halves(1, (1 << 64) + 1)]
+    #[case::clock_before_constant(0x5f3e_0000_0000_0000_dead_beef_dead_beef, 1_000_003 << 64)]
+    #[case::bytes_at_the_top(1, 1 << 111)]
+    fn mixed_ids_keep_their_share(#[case] first: u128, #[case] step: u128) {
+        const IDS: u32 = 100_000;
+        const BUCKETS: usize = 100;
+        let mut buckets = [0u32; BUCKETS];
+        for number in 0..IDS {
+            let id = first.wrapping_add(step.wrapping_mul(u128::from(number)));
+            let randomness = mixed(TraceId::from_bytes(id.to_be_bytes()));
+            let bucket = (u128::from(randomness) * BUCKETS as u128) >> 56;
+            buckets[bucket as usize] += 1;
+        }
+        // 1 % of the ids each: 1,000, standard deviation 31.5.
+        let expected = f64::from(IDS) / BUCKETS as f64;
+        let deviation = |count: &u32| (f64::from(*count) - expected).powi(2) / expected;
+        let chi_squared: f64 = buckets.iter().map(deviation).sum();
+        // 99 degrees of freedom: above 160 in 1 of 10,000.
+        assert!(chi_squared < 160.0, "χ² = {chi_squared:.1}: {buckets:?}");
+        assert!(
+            buckets.iter().all(|count| (800..1_200).contains(count)),
+            "{buckets:?}"
         );
     }
 }

@@ -218,6 +218,25 @@ async fn otherwise_is_a_share_of_what_arrived_if_the_head_says_nothing() {
     assert!((1_750..2_250).contains(&kept), "{kept}");
 }
 
+/// A generator that counts, behind a head that says nothing or that it kept everything.
+#[rstest]
+#[case::without_state("")]
+#[case::all_kept_by_the_head("ot=th:0")]
+#[tokio::test]
+async fn sequential_ids_keep_their_share(#[case] state: &str) {
+    let (pipeline, _) = start(patient());
+    pipeline.set_tail(table(Vec::new(), "10%"));
+    for thousand in 0..20 {
+        let ids = (1..=1_000).map(|number: u64| thousand * 1_000 + number);
+        let spans = ids.map(|id| with_state(id, state)).collect();
+        send(&pipeline, vec![batch("service-a", spans)]);
+    }
+    pipeline.drain().await;
+    // 2000 expected; the standard deviation is 42.
+    let kept = pipeline.store().len();
+    assert!((1_750..2_250).contains(&kept), "{kept}");
+}
+
 #[tokio::test]
 async fn late_spans_follow_their_trace() {
     let (pipeline, _) = start(patient());

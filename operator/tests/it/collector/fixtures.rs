@@ -161,19 +161,17 @@ fn attribute_of(random: &mut StdRng) -> (String, Value) {
     (key.to_owned(), value)
 }
 
+/// Where neither `rv` nor a threshold says by which number the head decided, the Collector and
+/// the lab hash the id, each in its own way: those traces cannot be compared one by one.
 fn state(random: &mut StdRng) -> String {
     let randomness: u64 = random.next_u64() >> 8;
     one_of(
         random,
         &[
-            String::new(),
-            String::new(),
-            "ot=th:0".to_owned(),
             "ot=th:8".to_owned(),
             "ot=th:fd70a3d70a3d71".to_owned(),
             format!("ot=rv:{randomness:014x}"),
             format!("vendor=1,ot=th:8;rv:{randomness:014x}"),
-            "vendor=1".to_owned(),
         ],
     )
 }
