@@ -21,7 +21,7 @@ use tonic::{
 
 use super::{
     memory::{Metered, Overloaded},
-    status,
+    status::{self, PartialSuccess},
 };
 use crate::{Pipeline, metrics::Refusal};
 
@@ -45,7 +45,7 @@ impl TraceService {
             ));
         }
         match self.pipeline.accept(request) {
-            Ok(accepted) => Ok(status::response(accepted.rejected)),
+            Ok(accepted) => Ok(PartialSuccess::of(accepted).response()),
             Err(error) => Err(Status::invalid_argument(error.to_string())),
         }
     }

@@ -14,10 +14,10 @@ use axum::{
 
 use super::{
     body::{self, BodyError},
-    json,
-    status::Encoding,
+    json::{self, Ignored},
+    status::{Encoding, PartialSuccess},
 };
-use crate::{Accepted, InvalidRequest, Pipeline, metrics::Refusal};
+use crate::{InvalidRequest, Pipeline, metrics::Refusal};
 
 /// For whoever opens it.
 const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JSON\n";
@@ -60,11 +60,7 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
         Err(error) => Err(error),
     };
     match taken {
-        Ok(accepted) => answer(
-            StatusCode::OK,
-            answer_in,
-            answer_in.response(accepted.rejected),
-        ),
+        Ok(partial) => answer(StatusCode::OK, answer_in, answer_in.response(&partial)),
         Err(error) => {
             let (code, rpc_code, refusal) = error.kind();
             pipeline.refusals().count(refusal);
@@ -95,7 +91,7 @@ async fn take(
     encoding: Encoding,
     headers: &HeaderMap,
     body: &mut Body,
-) -> Result<Accepted, HttpError> {
+) -> Result<PartialSuccess, HttpError> {
     let is_gzip = is_gzip(headers)?;
     if pipeline.is_closed() {
         return Err(HttpError::Closed);
@@ -106,15 +102,19 @@ async fn take(
     if is_gzip {
         bytes = body::gunzip(&bytes, settings, &mut share)?;
     }
+    let mut ignored = Ignored::default();
     if encoding == Encoding::Json {
-        let memory = json::memory(&bytes);
+        // The protobuf is at most as long as the JSON.
+        let memory = bytes.len();
         if !share.may_ever_grow(memory) {
             return Err(HttpError::TooLargeAsJson);
         }
         share.grow(memory).map_err(BodyError::from)?;
-        bytes = json::to_protobuf(&bytes)?;
+        (bytes, ignored) = json::to_protobuf(&bytes)?;
     }
-    Ok(pipeline.accept(&bytes)?)
+    let mut partial = PartialSuccess::of(pipeline.accept(&bytes)?);
+    partial.messages.extend(ignored.messages());
+    Ok(partial)
 }
 
 fn encoding(headers: &HeaderMap) -> Result<Encoding, HttpError> {

@@ -4,6 +4,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::RETRY_AFTER;
+use crate::Accepted;
 
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]
@@ -73,14 +74,14 @@ impl Encoding {
     }
 
     /// An `ExportTraceServiceResponse` in this encoding.
-    pub(super) fn response(self, rejected: u64) -> Vec<u8> {
+    pub(super) fn response(self, partial: &PartialSuccess) -> Vec<u8> {
         match self {
-            Self::Protobuf => response(rejected),
-            Self::Json if rejected == 0 => b"{}".to_vec(),
+            Self::Protobuf => partial.response(),
+            Self::Json if partial.is_whole() => b"{}".to_vec(),
             Self::Json => {
                 let partial = json!({
-                    "rejectedSpans": rejected.to_string(),
-                    "errorMessage": REJECTED,
+                    "rejectedSpans": partial.rejected.to_string(),
+                    "errorMessage": partial.message(),
                 });
                 json!({ "partialSuccess": partial })
                     .to_string()
@@ -90,17 +91,44 @@ impl Encoding {
     }
 }
 
-/// An encoded `ExportTraceServiceResponse`.
-pub(super) fn response(rejected: u64) -> Vec<u8> {
-    use opentelemetry_proto::tonic::collector::trace::v1::{
-        ExportTracePartialSuccess, ExportTraceServiceResponse,
-    };
-    let partial = ExportTracePartialSuccess {
-        rejected_spans: i64::try_from(rejected).unwrap_or(i64::MAX),
-        error_message: REJECTED.to_owned(),
-    };
-    let partial_success = (rejected > 0).then_some(partial);
-    ExportTraceServiceResponse { partial_success }.encode_to_vec()
+/// What the answer to an accepted request says beside that: OTLP's `partialSuccess`, which holds
+/// warnings too, with no span rejected.
+#[derive(Debug, Default)]
+pub(super) struct PartialSuccess {
+    rejected: u64,
+    pub(super) messages: Vec<String>,
+}
+
+impl PartialSuccess {
+    pub(super) fn of(accepted: Accepted) -> Self {
+        let rejected = accepted.rejected;
+        let messages = (rejected > 0).then(|| REJECTED.to_owned());
+        Self {
+            rejected,
+            messages: messages.into_iter().collect(),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.rejected == 0 && self.messages.is_empty()
+    }
+
+    fn message(&self) -> String {
+        self.messages.join("; ")
+    }
+
+    /// The `ExportTraceServiceResponse`, encoded.
+    pub(super) fn response(&self) -> Vec<u8> {
+        use opentelemetry_proto::tonic::collector::trace::v1::{
+            ExportTracePartialSuccess, ExportTraceServiceResponse,
+        };
+        let partial = || ExportTracePartialSuccess {
+            rejected_spans: i64::try_from(self.rejected).unwrap_or(i64::MAX),
+            error_message: self.message(),
+        };
+        let partial_success = (!self.is_whole()).then(partial);
+        ExportTraceServiceResponse { partial_success }.encode_to_vec()
+    }
 }
 
 const REJECTED: &str = "some spans have a trace id or span id that is all zero or has not 16 and \

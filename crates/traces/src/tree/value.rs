@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 
 /// A value as people read it: strings as they are, lists and maps as JSON, bytes as base64.
@@ -42,27 +43,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Bytes in standard base64 with padding, as JSON carries them.
 #[must_use]
 pub fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk
-            .iter()
-            .chain([&0, &0])
-            .take(3)
-            .fold(0_usize, |group, byte| group << 8 | usize::from(*byte));
-        for place in 0..4 {
-            if place > chunk.len() {
-                text.push('=');
-                continue;
-            }
-            let digit = DIGITS
-                .get(group >> (18 - 6 * place) & 63)
-                .copied()
-                .unwrap_or(b'=');
-            text.push(char::from(digit));
-        }
-    }
-    text
+    STANDARD.encode(bytes)
 }
 
 /// How JSON names the numbers that it has no literal for.

@@ -128,12 +128,48 @@ async fn takes_all_forms_of_json(#[case] body: Value) {
     let receiver = Receiver::start(Settings::default()).await;
     let url = format!("http://{}/v1/traces", receiver.http);
     let response = Client::new().post(url).json(&body).send().await.unwrap();
-    assert_eq!(
-        response.status(),
-        StatusCode::OK,
-        "{}",
-        response.text().await.unwrap()
-    );
+    let status = response.status();
+    let answer = response.text().await.unwrap();
+    assert_eq!((status, answer.as_str()), (StatusCode::OK, "{}"));
+}
+
+/// A body of any size is read by the same rules.
+#[tokio::test]
+async fn takes_large_json_in_all_forms_too() {
+    let receiver = Receiver::start(Settings::default()).await;
+    let padding: Vec<_> = (1..=8_000).map(|id: u64| {
+        json!({"traceId": format!("{id:032x}"), "spanId": format!("{id:016x}"), "name": "padding", "attributes": [
+            {"key": "a", "value": {"doubleValue": "1.5"}},
+            {"key": "b", "value": {"arrayValue": {}}},
+        ], "events": null, "links": null, "status": null, "parentSpanId": null})
+    }).collect();
+    let entities = json!([{"type": "service", "idKeys": ["service.name"]}]);
+    let body = json!({"resourceSpans": [{
+        "resource": {"attributes": null, "entityRefs": entities},
+        "scopeSpans": [{"spans": padding}],
+    }]});
+    assert!(body.to_string().len() > 1 << 20);
+    let url = format!("http://{}/v1/traces", receiver.http);
+    let response = Client::new().post(url).json(&body).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.text().await.unwrap(), "{}");
+    assert_eq!(receiver.pipeline.totals().kept, 8_000);
+}
+
+#[rstest]
+#[case::snake_case(json!({"resource_spans": [{"scope_spans": []}]}), "resourceSpans")]
+#[case::old_scopes(json!({"resourceSpans": [{"instrumentationLibrarySpans": [{}]}]}), "scopeSpans")]
+#[tokio::test]
+async fn warns_of_names_it_ignored(#[case] body: Value, #[case] expected: &str) {
+    let receiver = Receiver::start(Settings::default()).await;
+    let url = format!("http://{}/v1/traces", receiver.http);
+    let response = Client::new().post(url).json(&body).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer: Value = response.json().await.unwrap();
+    let partial = &answer["partialSuccess"];
+    assert_eq!(partial["rejectedSpans"], "0");
+    let message = partial["errorMessage"].as_str().unwrap();
+    assert!(message.contains(expected), "{message}");
 }
 
 fn attributed(attribute: Value) -> Value {
@@ -289,9 +325,14 @@ async fn refuses_what_is_too_large_without_keeping_it() {
     receiver.post_ok(request(a_to_b(1, 1, 1, false))).await;
 }
 
+/// JSON takes its own size once more while it is read, however many spans it holds.
 #[tokio::test]
-async fn refuses_json_that_grows_when_it_is_read() {
-    let receiver = Receiver::start(Settings::default()).await;
+async fn refuses_json_that_memory_cannot_hold() {
+    let receiver = Receiver::start(receiving(ReceiveSettings {
+        max_receiving_bytes: 5 << 20,
+        ..ReceiveSettings::default()
+    }))
+    .await;
     let spans = vec!["{}"; 1 << 20].join(",");
     let body = format!(r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{spans}]}}]}}]}}"#);
     let response = Client::new()

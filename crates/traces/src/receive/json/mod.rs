@@ -1,0 +1,110 @@
+//! OTLP's JSON, written as protobuf while it is read.
+//!
+//! The rules are proto3's for JSON, with OTLP's exceptions: ids are hexadecimal, and a field has
+//! one name, in lowerCamelCase. A name in snake_case is an unknown one, and unknown fields are
+//! ignored. Some ignored names deserve an answer: see [`Ignored`].
+//!
+//! Sources: OTLP specification 1.9, "JSON Protobuf Encoding"; <https://protobuf.dev/programming-guides/json/>.
+
+mod field;
+mod ignored;
+mod output;
+mod schema;
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
+
+pub(super) use ignored::Ignored;
+
+use field::FieldValue;
+use output::Output;
+use schema::{Field, Message};
+
+/// Reads a JSON `ExportTraceServiceRequest`, and encodes it.
+///
+/// The result is never longer than the JSON, and nothing else is kept meanwhile.
+pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::Error> {
+    let mut output = Output::with_capacity(json.len());
+    let mut ignored = Ignored::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    deserializer.deserialize_map(Fields {
+        message: &schema::REQUEST,
+        output: &mut output,
+        ignored: &mut ignored,
+    })?;
+    deserializer.end()?;
+    Ok((output.into(), ignored))
+}
+
+/// The members of an object, which are the fields of a message.
+struct Fields<'o> {
+    message: &'static Message,
+    output: &'o mut Output,
+    ignored: &'o mut Ignored,
+}
+
+impl<'de> Visitor<'de> for Fields<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        loop {
+            let name = Name {
+                message: self.message,
+                ignored: self.ignored,
+            };
+            match members.next_key_seed(name)? {
+                Some(Some(field)) => members.next_value_seed(FieldValue {
+                    field,
+                    is_element: false,
+                    output: self.output,
+                    ignored: self.ignored,
+                })?,
+                Some(None) => drop(members.next_value::<IgnoredAny>()?),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// A member's name: a field, or none that is known.
+struct Name<'o> {
+    message: &'static Message,
+    ignored: &'o mut Ignored,
+}
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Option<&'static Field>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name<'_> {
+    type Value = Option<&'static Field>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        let field = self.message.field(name);
+        match field {
+            Some(_) => self.ignored.note_known(),
+            None => self.ignored.note_unknown(self.message, name),
+        }
+        Ok(field)
+    }
+}
+
+#[cfg(test)]
+mod tests;

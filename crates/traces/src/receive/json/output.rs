@@ -1,0 +1,57 @@
+//! Protobuf, written from front to back.
+
+use bytes::Bytes;
+use prost::encoding::{WireType, encode_key, encode_varint};
+
+/// An encoded message that grows.
+pub(super) struct Output(Vec<u8>);
+
+impl Output {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
+    pub(super) fn varint(&mut self, field: u32, value: u64) {
+        encode_key(field, WireType::Varint, &mut self.0);
+        encode_varint(value, &mut self.0);
+    }
+
+    pub(super) fn fixed32(&mut self, field: u32, value: u32) {
+        encode_key(field, WireType::ThirtyTwoBit, &mut self.0);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(super) fn fixed64(&mut self, field: u32, value: u64) {
+        encode_key(field, WireType::SixtyFourBit, &mut self.0);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(super) fn bytes(&mut self, field: u32, value: &[u8]) {
+        encode_key(field, WireType::LengthDelimited, &mut self.0);
+        encode_varint(value.len() as u64, &mut self.0);
+        self.0.extend_from_slice(value);
+    }
+
+    /// Writes a message within this one. Its length is known afterwards: one byte is left for
+    /// it, and what follows moves if that is not enough.
+    pub(super) fn nested<E>(
+        &mut self,
+        field: u32,
+        write: impl FnOnce(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        encode_key(field, WireType::LengthDelimited, &mut self.0);
+        let place = self.0.len();
+        self.0.push(0);
+        write(self)?;
+        let mut length = Vec::new();
+        encode_varint((self.0.len() - place - 1) as u64, &mut length);
+        self.0.splice(place..=place, length);
+        Ok(())
+    }
+}
+
+impl From<Output> for Bytes {
+    fn from(output: Output) -> Self {
+        output.0.into()
+    }
+}
