@@ -14,8 +14,10 @@ pub struct Stopped {
     pub received: u64,
     /// Spans among them that were kept.
     pub kept: u64,
-    /// Spans among them that a tail policy did not want, or that were of no use.
+    /// Spans among them that were dropped, for whatever reason.
     pub dropped: u64,
+    /// Spans among those, of traces that a tail policy asked to drop.
+    pub dropped_by_policy: u64,
     /// Spans that did not reach it, by the reason that their service gave.
     pub lost: BTreeMap<String, u64>,
 }
@@ -34,6 +36,7 @@ impl Stopped {
             received: totals.received,
             kept: totals.kept,
             dropped: totals.dropped(),
+            dropped_by_policy: totals.not_sampled,
             lost,
         }
     }
@@ -45,15 +48,53 @@ impl fmt::Display for Stopped {
             received,
             kept,
             dropped,
+            dropped_by_policy,
             lost,
         } = self;
-        write!(
-            f,
-            "Stopped. Spans: {received} received, {kept} kept, {dropped} dropped"
-        )?;
+        write!(f, "Stopped. Spans: {received} received, {kept} kept")?;
+        if *dropped_by_policy > 0 {
+            write!(f, ", {dropped_by_policy} dropped as tail policies ask")?;
+        }
+        // Without a valid id, or for want of memory: the lab's metrics say which.
+        match (
+            dropped.saturating_sub(*dropped_by_policy),
+            dropped_by_policy,
+        ) {
+            (others, 0) => write!(f, ", {others} dropped")?,
+            (0, _) => {}
+            (others, _) => write!(f, ", {others} dropped for other reasons")?,
+        }
         for (reason, spans) in lost {
             write!(f, ", {spans} lost ({reason})")?;
         }
         f.write_str(".")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::none(0, 0, "300 kept, 0 dropped.")]
+    #[case::by_policy(264, 264, "300 kept, 264 dropped as tail policies ask.")]
+    #[case::invalid(2, 0, "300 kept, 2 dropped.")]
+    #[case::both(
+        266,
+        264,
+        "264 dropped as tail policies ask, 2 dropped for other reasons."
+    )]
+    fn says_who_asked_for_it(#[case] dropped: u64, #[case] by_policy: u64, #[case] expected: &str) {
+        let stopped = Stopped {
+            received: 300 + dropped,
+            kept: 300,
+            dropped,
+            dropped_by_policy: by_policy,
+            lost: BTreeMap::new(),
+        };
+        let line = stopped.to_string();
+        assert!(line.ends_with(expected), "{line}");
     }
 }
