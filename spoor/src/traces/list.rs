@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
-use spoor_traces::tree::{Member, Tree, members, value};
+use spoor_traces::tree::{Member, Tree, correct_clock_skew, members, value};
 
 use super::render::{milliseconds, printable};
 use crate::cli::{Table, age};
@@ -19,7 +19,8 @@ pub struct Found {
 }
 
 /// An answer holds the spans of all its traces together.
-pub(super) fn separate(batches: Vec<ResourceSpans>) -> Vec<Found> {
+pub(super) fn separate(mut batches: Vec<ResourceSpans>) -> Vec<Found> {
+    correct_clock_skew(&mut batches);
     let mut by_id: BTreeMap<String, Vec<Member>> = BTreeMap::new();
     for member in members(batches) {
         by_id

@@ -2,6 +2,7 @@
 
 mod client;
 mod list;
+mod notes;
 mod render;
 #[cfg(test)]
 pub(crate) mod spans;

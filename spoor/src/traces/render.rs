@@ -3,7 +3,9 @@
 use std::{fmt::Write, time::Duration};
 
 use console::{Style, Term};
-use spoor_traces::tree::{Row, Segment, Tree};
+use spoor_traces::tree::{Bottleneck, Row, Segment, Tree, value};
+
+use super::notes;
 
 /// A trace of more spans is cut here.
 const MOST_ROWS: usize = 400;
@@ -51,43 +53,28 @@ impl Canvas {
     }
 }
 
-/// Where most of a trace's time goes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Bottleneck {
-    /// The service.
-    pub service: String,
-    /// The span's name.
-    pub operation: String,
-    /// How much of the critical path is spent in the span itself.
-    pub time: Duration,
-    /// The same as a share of the trace, from 0 to 1.
-    pub share: f64,
-}
-
-/// The span in which most of the critical path is spent.
-#[must_use]
-pub fn bottleneck(tree: &Tree) -> Option<Bottleneck> {
-    let row = tree.rows().get(tree.slowest()?)?;
-    let time = row.critical_time();
-    Some(Bottleneck {
-        service: printable(row.member.service()),
-        operation: printable(&row.member.span.name),
-        time,
-        share: time.as_secs_f64() / tree.duration().as_secs_f64().max(f64::MIN_POSITIVE),
-    })
-}
-
 /// Draws a trace.
 #[must_use]
 pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}", heading(id, tree, canvas));
-    let slowest = tree.slowest();
+    let bottleneck = tree.bottleneck();
+    let slowest: &[usize] = match &bottleneck {
+        Some(found) if found.is_dominant() => &found.rows,
+        _ => &[],
+    };
     let columns = Columns::of(tree, canvas);
     for (index, row) in tree.rows().iter().enumerate().take(MOST_ROWS) {
-        let line = line(tree, row, &columns, slowest == Some(index), canvas);
+        let is_slowest = slowest.binary_search(&index).is_ok();
+        let line = line(tree, row, &columns, is_slowest, canvas);
         let _ = writeln!(out, "{}", line.trim_end());
+        for note in notes::of(tree, row) {
+            let indent = columns.service + 4 + branch(row).chars().count();
+            let line = format!("{:indent$}{note}", "");
+            let line = console::truncate_str(&line, canvas.columns, "…");
+            let _ = writeln!(out, "{}", canvas.paint(Style::new().dim(), &line));
+        }
     }
     if let Some(left_out) = tree
         .rows()
@@ -98,25 +85,39 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         let _ = writeln!(out, "  … and {left_out} more spans");
     }
     let _ = writeln!(out, "  ━ on the critical path   ─ off it");
-    if let Some(found) = bottleneck(tree) {
-        let text = format!(
-            "Bottleneck: {} in {}, {} of {} ({:.0} %)",
-            found.operation,
-            found.service,
-            milliseconds(found.time),
-            milliseconds(tree.duration()),
-            found.share * 100.0
-        );
+    if let Some(text) = bottleneck.and_then(|found| verdict(tree, &found)) {
         let text = console::truncate_str(&text, canvas.columns, "…");
         let _ = writeln!(out, "{}", canvas.paint(Style::new().yellow().bold(), &text));
     }
     out
 }
 
+fn verdict(tree: &Tree, found: &Bottleneck) -> Option<String> {
+    let row = tree.rows().get(*found.rows.first()?)?;
+    let what = match found.rows.len() {
+        1 => printable(&row.member.span.name),
+        times => format!("{times} × {}", printable(&row.member.span.name)),
+    };
+    let what = format!(
+        "{what} in {}, {} of {} ({:.0} %)",
+        printable(row.member.service()),
+        milliseconds(found.time),
+        milliseconds(tree.critical_time()),
+        found.share * 100.0
+    );
+    Some(if found.is_dominant() {
+        format!("Bottleneck: {what}")
+    } else {
+        format!("No bottleneck: nothing dominates. The most is {what}")
+    })
+}
+
 /// The same for scripts.
 pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
     let span = |row: &Row| {
         serde_json::json!({
+            "spanId": value::hex(&row.member.span.span_id),
+            "parentSpanId": row.member.parent_id().map(value::hex),
             "service": row.member.service(),
             "operation": row.member.span.name,
             "depth": row.depth,
@@ -125,19 +126,28 @@ pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
             "selfMilliseconds": row.self_time.as_secs_f64() * 1e3,
             "criticalMilliseconds": row.critical_time().as_secs_f64() * 1e3,
             "error": row.member.is_error(),
+            "statusMessage": row.member.status_message(),
+            "notes": notes::of(tree, row),
         })
     };
     serde_json::json!({
         "traceId": id,
         "durationMilliseconds": tree.duration().as_secs_f64() * 1e3,
-        "bottleneck": bottleneck(tree).map(|found| serde_json::json!({
-            "service": found.service,
-            "operation": found.operation,
-            "milliseconds": found.time.as_secs_f64() * 1e3,
-            "share": found.share,
-        })),
+        "bottleneck": bottleneck(tree),
         "spans": tree.rows().iter().map(span).collect::<Vec<_>>(),
     })
+}
+
+fn bottleneck(tree: &Tree) -> Option<serde_json::Value> {
+    let found = tree.bottleneck().filter(Bottleneck::is_dominant)?;
+    let row = tree.rows().get(*found.rows.first()?)?;
+    Some(serde_json::json!({
+        "service": row.member.service(),
+        "operation": row.member.span.name,
+        "spans": found.rows.len(),
+        "milliseconds": found.time.as_secs_f64() * 1e3,
+        "share": found.share,
+    }))
 }
 
 /// Milliseconds, with as many digits as tell something.
@@ -152,11 +162,10 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
     }
 }
 
-/// A name without what would move a terminal's cursor.
-pub fn printable(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+/// A text in one line, with what would move a terminal's cursor made visible.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    value::visible_line(text).into_owned()
 }
 
 struct Columns {
@@ -167,6 +176,7 @@ struct Columns {
 
 impl Columns {
     fn of(tree: &Tree, canvas: Canvas) -> Self {
+        let length = |text: &str| value::visible_line(text).chars().count();
         let widest = |measure: &dyn Fn(&Row) -> usize| {
             tree.rows()
                 .iter()
@@ -175,9 +185,9 @@ impl Columns {
                 .max()
                 .unwrap_or(0)
         };
-        let service = widest(&|row| row.member.service().chars().count()).min(SERVICES);
+        let service = widest(&|row| length(row.member.service())).min(SERVICES);
         let room = canvas.columns.saturating_sub(service + REST);
-        let name = widest(&|row| row.depth * 2 + row.member.span.name.chars().count())
+        let name = widest(&|row| row.depth * 2 + length(&row.member.span.name))
             .min(NAMES)
             .min(room.saturating_sub(LEAST_BAR));
         Self {
@@ -206,14 +216,8 @@ fn heading(id: &str, tree: &Tree, canvas: Canvas) -> String {
 
 fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas) -> String {
     let service = fit(&printable(row.member.service()), columns.service);
-    let branch = match row.depth {
-        0 => String::new(),
-        depth => format!("{}└ ", "  ".repeat((depth - 1).min(NAMES / 4))),
-    };
-    let name = fit(
-        &format!("{branch}{}", printable(&row.member.span.name)),
-        columns.name,
-    );
+    let name = format!("{}{}", branch(row), printable(&row.member.span.name));
+    let name = fit(&name, columns.name);
     let (of_name, of_bar, mark) = match (row.member.is_error(), slowest) {
         (true, _) => (Style::new().red(), Style::new().red(), "  ✗ error"),
         (false, true) => (Style::new().yellow(), Style::new().yellow(), "  ◀ slowest"),
@@ -227,6 +231,13 @@ fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas
         milliseconds(row.member.duration()),
         canvas.paint(of_name, mark),
     )
+}
+
+fn branch(row: &Row) -> String {
+    match row.depth {
+        0 => String::new(),
+        depth => format!("{}└ ", "  ".repeat((depth - 1).min(NAMES / 4))),
+    }
 }
 
 /// One cell for each slice of the trace's time that the span touches.
@@ -250,7 +261,7 @@ fn bar(tree: &Tree, row: &Row, cells: usize) -> String {
         .collect()
 }
 
-fn offset(tree: &Tree, time: u64) -> Duration {
+pub(super) fn offset(tree: &Tree, time: u64) -> Duration {
     Duration::from_nanos(time.saturating_sub(tree.start()))
 }
 
@@ -275,10 +286,13 @@ fn fit(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Status};
+    use opentelemetry_proto::tonic::trace::v1::{
+        ResourceSpans, Status,
+        span::{Event, Link},
+    };
 
     use super::*;
-    use crate::traces::spans::span;
+    use crate::traces::spans::{span, text};
 
     fn a_to_b() -> Vec<ResourceSpans> {
         vec![
@@ -350,6 +364,111 @@ mod tests {
             drawn.lines().all(|line| line.chars().count() <= 110),
             "{drawn}"
         );
+    }
+
+    #[test]
+    fn control_characters_are_visible() {
+        let name = "a\0b\u{1b}[31mc\u{202e}d";
+        let drawn = render(
+            "0707",
+            &Tree::new(vec![span("shop", name, 1, 0, 0, 10)]),
+            CANVAS,
+        );
+        assert!(drawn.contains("a␀b␛[31mc\\u{202e}d"), "{drawn}");
+    }
+
+    /// What the lessons send people to look for.
+    #[test]
+    fn shows_what_spans_carry() {
+        let mut batches = a_to_b();
+        let spans = batches.iter_mut().flat_map(|batch| &mut batch.scope_spans);
+        for (index, span) in spans.flat_map(|scope| &mut scope.spans).enumerate() {
+            match index {
+                0 => span.links.push(Link {
+                    trace_id: vec![5; 16],
+                    span_id: vec![6; 8],
+                    attributes: vec![text("reason", "caller not trusted")],
+                    ..Link::default()
+                }),
+                3 => span.parent_span_id = vec![9; 8],
+                4 => {
+                    span.status = Some(Status {
+                        code: 2,
+                        message: "made to\u{7} fail".to_owned(),
+                    });
+                    span.events = vec![Event {
+                        time_unix_nano: 1_390_000_000,
+                        name: "exception".to_owned(),
+                        attributes: vec![text("exception.type", "CalcError")],
+                        ..Event::default()
+                    }];
+                }
+                _ => {}
+            }
+        }
+        insta::assert_snapshot!(render("0707", &Tree::new(batches), CANVAS));
+    }
+
+    #[test]
+    fn a_long_list_of_events_is_cut() {
+        let mut batch = span("a", "b", 1, 0, 0, 10);
+        let event = Event::default();
+        batch.scope_spans[0].spans[0].events = vec![event; 1_000];
+        let drawn = render("0707", &Tree::new(vec![batch]), CANVAS);
+        assert!(drawn.lines().count() < 20, "{drawn}");
+        assert!(drawn.contains("more events"), "{drawn}");
+    }
+
+    #[test]
+    fn repeated_queries_are_the_bottleneck() {
+        let select = |number: u8| {
+            let start = u64::from(number) * 5;
+            span("shop", "SELECT", number + 10, 1, start, start + 4)
+        };
+        let root = span("shop", "GET /", 1, 0, 0, 1_300);
+        let job = span("shop", "job", 2, 1, 1_050, 1_250);
+        let batches = (0..200).map(select).chain([root, job]).collect();
+        let drawn = render("0707", &Tree::new(batches), CANVAS);
+        let verdict = drawn.lines().last().unwrap_or_default();
+        assert_eq!(
+            verdict,
+            "Bottleneck: 200 × SELECT in shop, 800 ms of 1300 ms (62 %)"
+        );
+    }
+
+    #[test]
+    fn says_that_nothing_dominates() {
+        let step = |number: u8| {
+            let start = u64::from(number) * 100;
+            span(
+                "shop",
+                &format!("step {number}"),
+                number + 2,
+                1,
+                start,
+                start + 100,
+            )
+        };
+        let root = span("shop", "GET /", 1, 0, 0, 1_000);
+        let drawn = render(
+            "0707",
+            &Tree::new((0..10).map(step).chain([root]).collect()),
+            CANVAS,
+        );
+        let verdict = drawn.lines().last().unwrap_or_default();
+        assert!(verdict.starts_with("No bottleneck: "), "{drawn}");
+        assert!(!drawn.contains("slowest"), "{drawn}");
+    }
+
+    #[test]
+    fn a_single_span_gets_no_verdict() {
+        let drawn = render(
+            "0707",
+            &Tree::new(vec![span("a", "b", 1, 0, 0, 10)]),
+            CANVAS,
+        );
+        assert!(!drawn.to_lowercase().contains("bottleneck"), "{drawn}");
+        assert!(!drawn.contains("slowest"), "{drawn}");
     }
 
     #[test]

@@ -18,9 +18,6 @@ pub(crate) fn span(
     start: u64,
     end: u64,
 ) -> ResourceSpans {
-    let service = AnyValue {
-        value: Some(Value::StringValue(service.to_owned())),
-    };
     let span = Span {
         trace_id: vec![7; 16],
         span_id: vec![id; 8],
@@ -32,11 +29,7 @@ pub(crate) fn span(
     };
     ResourceSpans {
         resource: Some(Resource {
-            attributes: vec![KeyValue {
-                key: "service.name".to_owned(),
-                value: Some(service),
-                ..KeyValue::default()
-            }],
+            attributes: vec![text("service.name", service)],
             ..Resource::default()
         }),
         scope_spans: vec![ScopeSpans {
@@ -44,5 +37,16 @@ pub(crate) fn span(
             ..ScopeSpans::default()
         }],
         ..ResourceSpans::default()
+    }
+}
+
+/// A string attribute.
+pub(crate) fn text(key: &str, value: &str) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(value.to_owned())),
+        }),
+        ..KeyValue::default()
     }
 }

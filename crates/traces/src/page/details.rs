@@ -78,7 +78,8 @@ fn notes(tree: &Tree, row: &Row) -> Markup {
         @if row.place == Place::Cycle {
             p .note { "Its parents lead back to itself, so it is shown as a root." }
         }
-        @if early { p .note { "It starts before its parent: the clocks of their machines differ." } }
+        @if early { p .note { "It starts before its parent, by the same clock." } }
+        @for warning in member.warnings() { p .note { (text::cut(warning, MOST_CHARACTERS)) } }
         @if backwards { p .note { "It was reported to end before it starts." } }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use crate::TraceId;
+use crate::{TraceId, tree::value::visible};
 
 /// A duration with three significant digits: `1.23 s`, `312 ms`, `45.6 µs`.
 pub fn duration(duration: Duration) -> String {
@@ -99,14 +99,14 @@ pub fn grouped(number: usize) -> String {
     grouped
 }
 
-/// At most so many characters of a text, and how many more there are.
+/// At most so many characters of a text, made visible, and how many more there are.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
-        None => text.to_owned(),
+        None => visible(text).into_owned(),
         Some((end, _)) => {
             let kept = text.get(..end).unwrap_or(text);
             let left = text.len() - kept.len();
-            format!("{kept}… ({} more bytes)", grouped(left))
+            format!("{}… ({} more bytes)", visible(kept), grouped(left))
         }
     }
 }
@@ -151,6 +151,7 @@ mod tests {
     fn long_texts_are_cut_between_characters() {
         assert_eq!(cut("häß", 3), "häß");
         assert_eq!(cut("häßlich", 3), "häß… (4 more bytes)");
+        assert_eq!(cut("a\u{202e}bc", 2), "a\\u{202e}… (2 more bytes)");
     }
 
     #[test]

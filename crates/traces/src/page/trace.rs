@@ -1,7 +1,5 @@
 //! The page of one trace.
 
-use std::time::Duration;
-
 use axum::response::Html;
 use maud::{Markup, html};
 
@@ -15,7 +13,7 @@ use super::{
 use crate::{
     Kept, StoredTrace, TraceId,
     query::parameters::now,
-    tree::{Row, Tree},
+    tree::{Bottleneck, Row, Tree},
 };
 
 /// How many services the legend names.
@@ -131,11 +129,9 @@ fn findings(frame: &Frame<'_>) -> Markup {
     let rows = frame.tree.rows();
     let at = |index: usize| rows.get(index).map(|row| (index, row));
     let origin = frame.tree.origin_of_errors().and_then(at);
-    let slowest = frame.tree.slowest().and_then(at);
-    let slowest = slowest.filter(|_| rows.len() > 1);
-    let critical: Duration = rows.iter().map(Row::critical_time).sum();
+    let bottleneck = frame.tree.bottleneck();
     html! {
-        @if origin.is_some() || slowest.is_some() {
+        @if origin.is_some() || bottleneck.is_some() {
             ul .findings {
                 @if let Some((index, row)) = origin {
                     li .failed {
@@ -145,14 +141,26 @@ fn findings(frame: &Frame<'_>) -> Markup {
                         }
                     }
                 }
-                @if let Some((index, row)) = slowest {
-                    li {
-                        "Most of the critical path is spent in " (link(frame, index, row))
-                        ": " (text::duration(row.critical_time()))
-                        " of " (text::duration(critical))
-                        " (" (text::percent(row.critical_time(), critical)) ")"
-                    }
-                }
+                @if let Some(found) = bottleneck { (verdict(frame, &found)) }
+            }
+        }
+    }
+}
+
+fn verdict(frame: &Frame<'_>, found: &Bottleneck) -> Markup {
+    let first = found.rows.first().copied();
+    let first = first.and_then(|index| Some((index, frame.tree.rows().get(index)?)));
+    let times = found.rows.len();
+    let critical = frame.tree.critical_time();
+    html! {
+        @if let Some((index, row)) = first {
+            li {
+                @if found.is_dominant() { "Bottleneck: " }
+                @else { "No bottleneck: nothing dominates the critical path. The largest part is " }
+                @if times > 1 { (text::grouped(times)) " × " }
+                (link(frame, index, row))
+                ": " (text::duration(found.time)) " of " (text::duration(critical))
+                " (" (text::percent(found.time, critical)) ")"
             }
         }
     }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::{details, layout::Site, palette::Palette, results::named, text};
 use crate::{
     TraceId,
-    tree::{Place, Row, Tree},
+    tree::{Bottleneck, Place, Row, Tree},
 };
 
 /// How many spans one page shows.
@@ -46,12 +46,18 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
     let rows = frame.tree.rows();
     let from = first_shown(frame);
     let shown = rows.iter().enumerate().skip(from).take(MOST_ROWS);
-    let slowest = frame.tree.slowest().filter(|_| rows.len() > 1);
+    let bottleneck = frame.tree.bottleneck().filter(Bottleneck::is_dominant);
+    let slowest = bottleneck.map_or_else(Vec::new, |found| found.rows);
     let mut size = 0;
     let shown: Vec<Markup> = shown
         .map(|(index, row)| {
             let with_details = size < MOST_BYTES;
-            let row = item(frame, row, slowest == Some(index), with_details);
+            let row = item(
+                frame,
+                row,
+                slowest.binary_search(&index).is_ok(),
+                with_details,
+            );
             size += row.0.len();
             row
         })

@@ -5,8 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
 use super::{
+    bottleneck::{self, Bottleneck},
     critical::{self, Segment},
     member::{Member, members},
+    skew::correct_clock_skew,
 };
 
 /// A trace: rows in the order of a waterfall, a parent before its children, siblings by start.
@@ -58,9 +60,10 @@ impl Row {
 }
 
 impl Tree {
-    /// Builds the tree from decoded batches of one trace.
+    /// Builds the tree from decoded batches of one trace, with its clocks corrected.
     #[must_use]
-    pub fn new(batches: Vec<ResourceSpans>) -> Self {
+    pub fn new(mut batches: Vec<ResourceSpans>) -> Self {
+        correct_clock_skew(&mut batches);
         Self::of(members(batches))
     }
 
@@ -122,12 +125,17 @@ impl Tree {
         real.or_else(|| self.rows.first())
     }
 
-    /// The row in which most of the critical path is spent: the bottleneck.
+    /// How long the critical path is: the trace's duration, except for time in no span.
     #[must_use]
-    pub fn slowest(&self) -> Option<usize> {
-        let times = self.rows.iter().map(Row::critical_time).enumerate();
-        let longest = times.rev().max_by_key(|(_, time)| *time)?;
-        (longest.1 > Duration::ZERO).then_some(longest.0)
+    pub fn critical_time(&self) -> Duration {
+        self.rows.iter().map(Row::critical_time).sum()
+    }
+
+    /// Where most of the critical path is spent; none for a single span, which has nothing to be
+    /// compared with.
+    #[must_use]
+    pub fn bottleneck(&self) -> Option<Bottleneck> {
+        bottleneck::of(self)
     }
 
     /// The row where the errors began: the first failed span that no failed span is below.

@@ -8,7 +8,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, Span, status::StatusCode},
 };
 
-use super::value;
+use super::{value, warnings};
 use crate::{kind, service};
 
 /// A span with the resource and the scope that it was reported under.
@@ -73,6 +73,12 @@ impl Member {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         kind::word(self.span.kind())
+    }
+
+    /// What is odd about it, in sentences.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<&str> {
+        warnings::of(&self.span)
     }
 
     /// Its parent's id; none for a root, whose parent id is empty or zero.

@@ -5,12 +5,17 @@
 //! the spans is trusted: parents may be missing or form a cycle, clocks may disagree, ids may
 //! repeat.
 
+mod bottleneck;
 mod build;
 mod critical;
 mod member;
+mod skew;
 pub mod value;
+pub mod warnings;
 
+pub use bottleneck::Bottleneck;
 pub use build::{Place, Row, Tree};
 pub use critical::Segment;
 pub(crate) use member::service_name;
 pub use member::{Member, members};
+pub use skew::correct_clock_skew;

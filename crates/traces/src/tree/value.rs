@@ -1,6 +1,6 @@
-//! Attribute values as text.
+//! Attribute values as text, and text that can be shown.
 
-use std::fmt::Write;
+use std::{borrow::Cow, fmt::Write};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -25,6 +25,42 @@ pub fn string<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
         Value::StringValue(text) if !text.is_empty() => Some(text),
         _ => None,
     }
+}
+
+/// Text with each character that would steer a terminal, or turn what is read around, in a form
+/// that is seen: NUL as `␀`, a bidirectional override as `\u{202e}`. Lines stay lines.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| is_invisible(c) && !matches!(c, '\n' | '\t'))
+}
+
+/// The same in one line: its ends and tabs are shown, too.
+#[must_use]
+pub fn visible_line(text: &str) -> Cow<'_, str> {
+    escaped(text, is_invisible)
+}
+
+/// Source: Unicode, `Cc`, `Bidi_Control`, and the separators of lines and paragraphs.
+fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn escaped(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(&is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if !is_hidden(c) => shown.push(c),
+            // Unicode has pictures of these.
+            '\0'..='\x1f' => shown.extend(char::from_u32(0x2400 + u32::from(c))),
+            '\x7f' => shown.push('\u{2421}'),
+            c => shown.extend(c.escape_unicode()),
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// Bytes as lower-case hexadecimal digits.
@@ -81,4 +117,25 @@ fn json(value: &Value) -> serde_json::Value {
 
 fn any(value: &AnyValue) -> serde_json::Value {
     value.value.as_ref().map_or(serde_json::Value::Null, json)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::plain("GET /ü 中 👩‍🚀", "GET /ü 中 👩‍🚀", "GET /ü 中 👩‍🚀")]
+    #[case::nul("a\0b", "a␀b", "a␀b")]
+    #[case::escape("\u{1b}[2J", "␛[2J", "␛[2J")]
+    #[case::lines("a\n\tb", "a\n\tb", "a␊␉b")]
+    #[case::delete("\u{7f}", "␡", "␡")]
+    #[case::c1("\u{9b}1m", "\\u{9b}1m", "\\u{9b}1m")]
+    #[case::override_("a\u{202e}b", "a\\u{202e}b", "a\\u{202e}b")]
+    #[case::isolate("\u{2066}", "\\u{2066}", "\\u{2066}")]
+    #[case::mark("\u{200f}", "\\u{200f}", "\\u{200f}")]
+    fn shows_what_is_invisible(#[case] text: &str, #[case] lines: &str, #[case] line: &str) {
+        assert_eq!((&*visible(text), &*visible_line(text)), (lines, line));
+    }
 }

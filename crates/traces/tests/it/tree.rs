@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, span::Event};
 use proptest::prelude::*;
-use spoor_traces::tree::{Place, Tree};
+use rstest::rstest;
+use spoor_traces::tree::{Place, Tree, correct_clock_skew};
 
-use crate::spans::{MS, a_to_b, batch, span};
+use crate::spans::{MS, a_to_b, batch, span, text};
 
 fn tree(spans: Vec<Span>) -> Tree {
     Tree::new(vec![batch("service", spans)])
@@ -21,6 +22,13 @@ fn outline(tree: &Tree) -> Vec<String> {
     tree.rows().iter().map(line).collect()
 }
 
+/// The rows of the largest part, its milliseconds, and whether it dominates.
+fn bottleneck(tree: &Tree) -> Option<(Vec<usize>, u128, bool)> {
+    let found = tree.bottleneck()?;
+    let dominates = found.is_dominant();
+    Some((found.rows, found.time.as_millis(), dominates))
+}
+
 #[test]
 fn a_request_through_two_services() {
     let tree = Tree::new(a_to_b(1, 1_000, 100, true));
@@ -33,7 +41,7 @@ fn a_request_through_two_services() {
     ];
     assert_eq!(outline(&tree), expected);
     assert_eq!(tree.duration(), Duration::from_millis(290));
-    assert_eq!(tree.slowest(), Some(4));
+    assert_eq!(bottleneck(&tree), Some((vec![4], 162, true)));
     assert_eq!(tree.origin_of_errors(), Some(4));
     assert_eq!(tree.services(), [("service-a", 2), ("service-b", 3)]);
     assert_eq!(tree.errors(), 4);
@@ -109,16 +117,167 @@ fn cycles_are_shown_once() {
 }
 
 #[test]
-fn a_child_before_its_parent_does_not_lengthen_it() {
-    let tree = tree(vec![
+fn repeated_siblings_are_one_bottleneck() {
+    let select = |number: u64| {
+        let start = number * 4;
+        span(1, number + 10, 1, "SELECT", start, start + 3)
+    };
+    let spans = (0..300).map(select).chain([
+        span(1, 1, 0, "GET /", 0, 1_500),
+        span(1, 2, 1, "job", 1_250, 1_450),
+    ]);
+    let (rows, time, dominates) = bottleneck(&tree(spans.collect())).unwrap();
+    assert_eq!((rows.len(), time, dominates), (300, 900, true));
+}
+
+/// Each call has a server span and a query below it: the queries have 20 parents.
+#[test]
+fn repeated_calls_are_one_bottleneck() {
+    let call = |number: u64| {
+        let (id, start) = (number * 10 + 10, number * 50);
+        [
+            span(1, id, 1, "Get", start, start + 50),
+            span(1, id + 1, id, "Get", start + 1, start + 49),
+            span(1, id + 2, id + 1, "SELECT", start + 5, start + 45),
+        ]
+    };
+    let root = span(1, 1, 0, "GET /", 0, 1_000);
+    let tree = tree((0..20).flat_map(call).chain([root]).collect());
+    let (rows, time, _) = bottleneck(&tree).unwrap();
+    assert_eq!((rows.len(), time), (20, 800));
+    assert!(
+        rows.iter()
+            .all(|row| tree.rows()[*row].member.span.name == "SELECT")
+    );
+}
+
+#[test]
+fn without_a_dominant_part_no_bottleneck() {
+    let step = |number: u64| {
+        let start = number * 100;
+        span(
+            1,
+            number + 2,
+            1,
+            &format!("step {number}"),
+            start,
+            start + 100,
+        )
+    };
+    let tree = tree(
+        (0..10)
+            .map(step)
+            .chain([span(1, 1, 0, "root", 0, 1_000)])
+            .collect(),
+    );
+    assert_eq!(bottleneck(&tree), Some((vec![1], 100, false)));
+}
+
+#[test]
+fn a_single_span_has_no_bottleneck() {
+    assert_eq!(tree(vec![span(1, 1, 0, "root", 0, 100)]).bottleneck(), None);
+}
+
+/// Start and end of each row in milliseconds, with the number of warnings.
+fn times(tree: &Tree) -> Vec<(u64, u64, usize)> {
+    let rows = tree.rows().iter().map(|row| &row.member);
+    rows.map(|it| (it.start() / MS, it.end() / MS, it.warnings().len()))
+        .collect()
+}
+
+fn on_host(host: &str, spans: Vec<Span>) -> ResourceSpans {
+    let mut batch = batch("service", spans);
+    let attributes = &mut batch.resource.as_mut().unwrap().attributes;
+    attributes.push(text("host.name", host));
+    batch
+}
+
+#[rstest]
+#[case::early(60, 110, (125, 175, 1))]
+#[case::an_hour_ahead_of_it(0, 50, (125, 175, 1))]
+#[case::longer_than_its_parent(60, 360, (100, 400, 1))]
+#[case::in_time(110, 160, (110, 160, 0))]
+#[case::in_the_background(110, 260, (110, 260, 0))]
+#[case::after_its_parent(300, 310, (300, 310, 0))]
+fn an_early_child_is_moved(#[case] start: u64, #[case] end: u64, #[case] moved: (u64, u64, usize)) {
+    let tree = Tree::new(vec![
+        on_host("a", vec![span(1, 1, 0, "client", 100, 200)]),
+        on_host("b", vec![span(1, 2, 1, "server", start, end)]),
+    ]);
+    assert_eq!(times(&tree), [(100, 200, 0), moved]);
+}
+
+#[test]
+fn spans_of_a_host_move_together() {
+    let mut server = span(1, 2, 1, "server", 60, 140);
+    server.events = vec![Event {
+        time_unix_nano: 70 * MS,
+        ..Event::default()
+    }];
+    let tree = Tree::new(vec![
+        on_host("a", vec![span(1, 1, 0, "client", 100, 200)]),
+        on_host("b", vec![server, span(1, 3, 2, "query", 65, 135)]),
+    ]);
+    assert_eq!(times(&tree), [(100, 200, 0), (110, 190, 1), (115, 185, 1)]);
+    assert_eq!(
+        tree.rows()[1].member.span.events[0].time_unix_nano,
+        120 * MS
+    );
+    assert_eq!(tree.duration(), Duration::from_millis(100));
+}
+
+#[test]
+fn without_a_host_a_service_moves_together() {
+    let tree = Tree::new(vec![
+        batch("client", vec![span(1, 1, 0, "client", 100, 200)]),
+        batch("server", vec![span(1, 2, 1, "server", 60, 140)]),
+        batch("server", vec![span(1, 3, 2, "query", 65, 135)]),
+    ]);
+    assert_eq!(times(&tree), [(100, 200, 0), (110, 190, 1), (115, 185, 1)]);
+}
+
+/// One clock is never wrong about itself: the instrumentation meant it.
+#[test]
+fn an_early_child_on_the_same_host_stays() {
+    let spans = vec![
         span(1, 1, 0, "root", 100, 200),
         span(1, 2, 1, "early", 50, 150),
-    ]);
-    let root = tree.root().unwrap();
-    assert_eq!(root.self_time, Duration::from_millis(50));
+    ];
+    let tree = Tree::new(vec![on_host("a", spans)]);
+    assert_eq!(times(&tree), [(100, 200, 0), (50, 150, 0)]);
+    assert_eq!(tree.root().unwrap().self_time, Duration::from_millis(50));
     assert_eq!(tree.start(), 50 * MS);
-    let critical: Duration = tree.rows().iter().map(|row| row.critical_time()).sum();
-    assert_eq!(critical, Duration::from_millis(100));
+    assert_eq!(tree.critical_time(), Duration::from_millis(100));
+}
+
+#[test]
+fn a_second_correction_changes_nothing() {
+    let mut batches = vec![
+        on_host("a", vec![span(1, 1, 0, "client", 100, 200)]),
+        on_host("b", vec![span(1, 2, 1, "server", 60, 110)]),
+    ];
+    correct_clock_skew(&mut batches);
+    let once = batches.clone();
+    correct_clock_skew(&mut batches);
+    assert_eq!(batches, once);
+}
+
+/// The same span ids in two traces are different spans.
+#[test]
+fn traces_are_corrected_apart() {
+    let mut batches = vec![
+        on_host(
+            "a",
+            vec![
+                span(1, 1, 0, "one", 100, 200),
+                span(2, 1, 0, "other", 10, 20),
+            ],
+        ),
+        on_host("b", vec![span(2, 2, 1, "child", 12, 13)]),
+    ];
+    let before = batches.clone();
+    correct_clock_skew(&mut batches);
+    assert_eq!(batches, before);
 }
 
 #[test]
@@ -131,7 +290,7 @@ fn a_span_exported_twice_is_there_once() {
 fn nothing_is_a_tree_too() {
     let tree = Tree::new(Vec::new());
     assert!(tree.rows().is_empty());
-    assert_eq!((tree.slowest(), tree.duration()), (None, Duration::ZERO));
+    assert_eq!((tree.bottleneck(), tree.duration()), (None, Duration::ZERO));
 }
 
 #[test]

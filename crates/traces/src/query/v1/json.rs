@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::{
 };
 use serde::Serialize;
 
-use crate::tree::{Member, members, value};
+use crate::tree::{Member, correct_clock_skew, members, value, warnings};
 
 /// The largest integer that JavaScript holds exactly; what is beyond travels as a string.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
@@ -83,9 +83,12 @@ struct Tag {
     value: serde_json::Value,
 }
 
-/// Converts the batches of one trace. Unless `raw`, a span that came twice is there once and
-/// attributes are sorted by key.
-pub fn trace(trace_id: String, batches: Vec<ResourceSpans>, raw: bool) -> Trace {
+/// Converts the batches of one trace. Unless `raw`, a span that came twice is there once, clock
+/// skew is corrected, and attributes are sorted by key.
+pub fn trace(trace_id: String, mut batches: Vec<ResourceSpans>, raw: bool) -> Trace {
+    if !raw {
+        correct_clock_skew(&mut batches);
+    }
     let mut processes = Processes::default();
     let spans = members(batches)
         .iter()
@@ -152,7 +155,7 @@ fn span(member: &Member, process_id: String, raw: bool) -> Span {
         tags: span_tags(member, raw),
         logs: span.events.iter().map(|event| log(event, raw)).collect(),
         process_id,
-        warnings: warnings(member),
+        warnings: span_warnings(member),
     }
 }
 
@@ -169,6 +172,8 @@ fn span_tags(member: &Member, raw: bool) -> Vec<Tag> {
     all.extend(text("otel.scope.name", &member.scope.name));
     all.extend(text("otel.scope.version", &member.scope.version));
     all.extend(tags(&member.span.attributes, raw));
+    // They have a place of their own.
+    all.retain(|tag| tag.key != warnings::KEY);
     all.extend(text("span.kind", member.kind()));
     match member.status_code() {
         StatusCode::Unset => {}
@@ -199,9 +204,12 @@ fn log(event: &Event, raw: bool) -> Log {
     }
 }
 
-fn warnings(member: &Member) -> Option<Vec<String>> {
+fn span_warnings(member: &Member) -> Option<Vec<String>> {
     let backwards = member.span.end_time_unix_nano < member.span.start_time_unix_nano;
-    backwards.then(|| vec!["Negative duration: the span ends before it starts".to_owned()])
+    let backwards = backwards.then_some("Negative duration: the span ends before it starts");
+    let warnings = member.warnings().into_iter().chain(backwards);
+    let warnings: Vec<String> = warnings.map(str::to_owned).collect();
+    (!warnings.is_empty()).then_some(warnings)
 }
 
 fn text(key: &str, value: &str) -> Option<Tag> {

@@ -19,7 +19,7 @@ use super::{
     parameters::Parameters,
     response::{self, INTERNAL},
 };
-use crate::{Store, TraceId, kind, service};
+use crate::{Store, StoredTrace, TraceId, kind, service};
 
 type Pairs = Query<Vec<(String, String)>>;
 
@@ -116,7 +116,10 @@ async fn find(State(store): State<Store>, Query(pairs): Pairs) -> Response {
     let search = search::parse(&parameters);
     answer(&parameters, move || {
         let found = store.search(&search.map_err(bad_request)?);
-        let batches = found.iter().flat_map(|trace| trace.decode()).collect();
+        let batches = found
+            .iter()
+            .flat_map(StoredTrace::decode_corrected)
+            .collect();
         result(batches, "No traces found")
     })
     .await
@@ -134,7 +137,7 @@ async fn trace(
             .parse()
             .map_err(|error| bad_request(format!("malformed parameter trace_id: {error}")))?;
         checked.map_err(bad_request)?;
-        let batches = store.trace(id).map(|trace| trace.decode());
+        let batches = store.trace(id).map(|trace| trace.decode_corrected());
         result(batches.unwrap_or_default(), "No traces found")
     })
     .await

@@ -71,6 +71,34 @@ async fn each_parameter_narrows_the_search(
     assert_eq!(found(&server().await, parameters).await, expected);
 }
 
+/// A child that starts an hour before its parent is moved and says so, unless asked for raw.
+#[rstest]
+#[case::corrected("false", 1_700_000_000_025_000, 1)]
+#[case::raw("true", 1_699_996_400_000_000, 0)]
+#[tokio::test]
+async fn clock_skew_is_corrected(#[case] raw: &str, #[case] start: u64, #[case] warnings: usize) {
+    let store = Store::new(16 << 20);
+    let early = START - 3_600_000;
+    insert(
+        &store,
+        vec![
+            batch("client", vec![span(1, 1, 0, "client", START, START + 100)]),
+            batch("server", vec![span(1, 2, 1, "server", early, early + 50)]),
+        ],
+    );
+    let server = Server::start(&store).await;
+    let path = "/api/traces/5b8efff7980381030000000000000001";
+    let (_, answer) = server.query(path, &[("raw", raw)]).await;
+    let spans = answer["data"][0]["spans"].as_array().unwrap();
+    let child = spans
+        .iter()
+        .find(|span| span["operationName"] == "server")
+        .unwrap();
+    assert_eq!(child["startTime"], start);
+    assert_eq!(child["warnings"].as_array().map_or(0, Vec::len), warnings);
+    assert!(!child["tags"].to_string().contains("@jaeger@warnings"));
+}
+
 #[tokio::test]
 async fn the_window_is_in_microseconds() {
     let server = server().await;

@@ -6,7 +6,7 @@ use spoor_traces::{Store, tree::Tree};
 
 use crate::{
     serve::Server,
-    spans::{a_to_b, insert},
+    spans::{a_to_b, batch, insert, span},
 };
 
 const START: u64 = 1_700_000_000_000;
@@ -41,6 +41,25 @@ async fn what_is_answered_can_be_read_as_otlp() {
     let data: TracesData = serde_json::from_value(answer["result"].take()).unwrap();
     let expected = Tree::new(a_to_b(3, START + 2_000, 100, true));
     assert_eq!(Tree::new(data.resource_spans), expected);
+}
+
+#[tokio::test]
+async fn clock_skew_is_corrected() {
+    let store = Store::new(16 << 20);
+    let early = START - 3_600_000;
+    insert(
+        &store,
+        vec![
+            batch("client", vec![span(1, 1, 0, "client", START, START + 100)]),
+            batch("server", vec![span(1, 2, 1, "server", early, early + 50)]),
+        ],
+    );
+    let server = Server::start(&store).await;
+    let path = "/api/v3/traces/5b8efff7980381030000000000000001";
+    let (_, answer) = server.query(path, &[]).await;
+    let child = &answer["result"]["resourceSpans"][1]["scopeSpans"][0]["spans"][0];
+    assert_eq!(child["startTimeUnixNano"], "1700000000025000000");
+    assert_eq!(child["attributes"][0]["key"], "@jaeger@warnings");
 }
 
 #[rstest]

@@ -1,0 +1,75 @@
+//! The bottleneck: the work in which most of the critical path is spent.
+//!
+//! One span may be short and still be what makes a trace slow, by being there 300 times. So spans
+//! that do the same are judged together: those of one service and name whose parents do the same,
+//! up to the root.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::build::{Row, Tree};
+
+/// The largest part of the critical path that spans of one kind make up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bottleneck {
+    /// The rows on the critical path that do the same, top to bottom; at least one.
+    pub rows: Vec<usize>,
+    /// The time of the critical path that is spent in them.
+    pub time: Duration,
+    /// The same as a share of the critical path, from 0 to 1.
+    pub share: f64,
+}
+
+impl Bottleneck {
+    /// Below this share of the critical path the largest part is one of many.
+    pub const MIN_SHARE: f64 = 0.3;
+
+    /// Whether it stands out; if not, there is no bottleneck to speak of.
+    #[must_use]
+    pub fn is_dominant(&self) -> bool {
+        self.share >= Self::MIN_SHARE
+    }
+}
+
+/// The largest part of a trace's critical path, of equal ones the first.
+pub(super) fn of(tree: &Tree) -> Option<Bottleneck> {
+    let rows = tree.rows();
+    let total = tree.critical_time();
+    if rows.len() < 2 || total.is_zero() {
+        return None;
+    }
+    let groups = groups(rows);
+    let mut times = vec![Duration::ZERO; rows.len()];
+    for (row, group) in rows.iter().zip(&groups) {
+        if let Some(time) = times.get_mut(*group) {
+            *time += row.critical_time();
+        }
+    }
+    let (largest, time) = times
+        .into_iter()
+        .enumerate()
+        .rev()
+        .max_by_key(|(_, time)| *time)?;
+    let is_in = |(index, row): (usize, &Row)| {
+        let is_same = groups.get(index) == Some(&largest);
+        (is_same && !row.critical.is_empty()).then_some(index)
+    };
+    Some(Bottleneck {
+        rows: rows.iter().enumerate().filter_map(is_in).collect(),
+        time,
+        share: time.as_secs_f64() / total.as_secs_f64(),
+    })
+}
+
+/// The group of each row. Groups are numbered from 0 in the order in which they appear.
+fn groups(rows: &[Row]) -> Vec<usize> {
+    let mut known: HashMap<(Option<usize>, &str, &str), usize> = HashMap::new();
+    let mut groups: Vec<usize> = Vec::with_capacity(rows.len());
+    // A parent comes before its children.
+    for row in rows {
+        let above = row.parent.and_then(|parent| groups.get(parent).copied());
+        let key = (above, row.member.service(), row.member.span.name.as_str());
+        let next = known.len();
+        groups.push(*known.entry(key).or_insert(next));
+    }
+    groups
+}

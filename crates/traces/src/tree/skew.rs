@@ -1,0 +1,170 @@
+//! Clock skew: a span that starts before its parent shows that two clocks disagree.
+//!
+//! The correction is Jaeger's: spans of one host share a clock; a span of another host, or of an
+//! unknown one, that does not fit is moved to where the latencies of call and answer are equal,
+//! or to its parent's start if it is longer than its parent, and the spans below it on the same
+//! clock move along.
+//!
+//! Two things differ. A child that starts in time and ends after its parent stays, since that is
+//! how work in the background looks. And no correction is too large: Jaeger has a limit, which
+//! is 0 by default, so that an unconfigured Jaeger only warns.
+//!
+//! Source: Jaeger 2.13, `jaegerquery/internal/adjuster/clockskew.go`.
+
+use std::{collections::HashMap, time::Duration};
+
+use opentelemetry_proto::tonic::{
+    common::v1::any_value::Value,
+    resource::v1::Resource,
+    trace::v1::{ResourceSpans, Span},
+};
+use prost::Message;
+
+use super::{value, warnings};
+
+/// Moves spans that start before their parent, and adds a warning to each. The batches may be of
+/// several traces. What has been corrected before stays as it is.
+pub fn correct_clock_skew(batches: &mut [ResourceSpans]) {
+    let corrections = corrections(&timed(batches));
+    let spans = batches
+        .iter_mut()
+        .flat_map(|batch| &mut batch.scope_spans)
+        .flat_map(|scope| &mut scope.spans);
+    for (span, correction) in spans.zip(corrections).filter(|(_, nanos)| *nanos > 0) {
+        shift(span, correction);
+    }
+}
+
+fn shift(span: &mut Span, nanos: u64) {
+    for time in [&mut span.start_time_unix_nano, &mut span.end_time_unix_nano] {
+        *time = time.saturating_add(nanos);
+    }
+    for event in &mut span.events {
+        event.time_unix_nano = event.time_unix_nano.saturating_add(nanos);
+    }
+    let by = Duration::from_nanos(nanos);
+    let warning = format!(
+        "clock skew: this span's timestamps were adjusted by {by:?}, since it started before its parent"
+    );
+    warnings::add(span, warning);
+}
+
+/// What the correction depends on.
+#[derive(Clone, Copy, Debug)]
+struct Timed<'a> {
+    trace: &'a [u8],
+    id: &'a [u8],
+    parent: &'a [u8],
+    start: u64,
+    end: u64,
+    clock: Clock,
+}
+
+/// Whose clock a span was timed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clock {
+    /// That of a host: right or wrong for all of its spans alike.
+    Host(usize),
+    /// Of a resource that names no host; its spans may still be of several hosts.
+    Resource(usize),
+}
+
+fn timed(batches: &[ResourceSpans]) -> Vec<Timed<'_>> {
+    let mut clocks = Clocks::default();
+    let mut timed = Vec::new();
+    for batch in batches {
+        let clock = clocks.of(batch.resource.as_ref());
+        let spans = batch.scope_spans.iter().flat_map(|scope| &scope.spans);
+        timed.extend(spans.map(|span| Timed {
+            trace: &span.trace_id,
+            id: &span.span_id,
+            parent: &span.parent_span_id,
+            start: span.start_time_unix_nano,
+            end: span.end_time_unix_nano.max(span.start_time_unix_nano),
+            clock,
+        }));
+    }
+    timed
+}
+
+/// Numbers hosts and resources.
+#[derive(Default)]
+struct Clocks {
+    hosts: HashMap<String, usize>,
+    resources: HashMap<Vec<u8>, usize>,
+}
+
+impl Clocks {
+    fn of(&mut self, resource: Option<&Resource>) -> Clock {
+        if let Some(host) = resource.and_then(host) {
+            let next = self.hosts.len();
+            return Clock::Host(*self.hosts.entry(host).or_insert(next));
+        }
+        let bytes = resource.map(Message::encode_to_vec).unwrap_or_default();
+        let next = self.resources.len();
+        Clock::Resource(*self.resources.entry(bytes).or_insert(next))
+    }
+}
+
+/// The host's id, address or name, whichever is said first in this order.
+fn host(resource: &Resource) -> Option<String> {
+    let attribute = |key: &&str| {
+        let found = resource.attributes.iter().find(|found| found.key == **key);
+        found.and_then(|found| found.value.as_ref())
+    };
+    let named = ["host.id", "host.ip", "host.name"]
+        .iter()
+        .find_map(attribute)?;
+    let text = match &named.value {
+        Some(Value::ArrayValue(addresses)) => value::text(addresses.values.first()),
+        _ => value::text(Some(named)),
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// By how much each span is to be moved, in nanoseconds.
+fn corrections(spans: &[Timed<'_>]) -> Vec<u64> {
+    let mut by_id: HashMap<(&[u8], &[u8]), usize> = HashMap::with_capacity(spans.len());
+    for (index, span) in spans.iter().enumerate() {
+        by_id.entry((span.trace, span.id)).or_insert(index);
+    }
+    let mut children = vec![Vec::new(); spans.len()];
+    let mut ready = Vec::new();
+    for (index, span) in spans.iter().enumerate() {
+        let parent = by_id.get(&(span.trace, span.parent));
+        match parent.and_then(|parent| children.get_mut(*parent)) {
+            Some(list) => list.push(index),
+            None => ready.push(index),
+        }
+    }
+    let mut corrections = vec![0; spans.len()];
+    // Parents before their children. Spans in a cycle are below no root, and stay.
+    while let Some(index) = ready.pop() {
+        let below = children.get_mut(index).map(std::mem::take);
+        let (Some(parent), Some(of_parent), Some(below)) =
+            (spans.get(index), corrections.get(index).copied(), below)
+        else {
+            continue;
+        };
+        for child in below {
+            if let (Some(span), Some(place)) = (spans.get(child), corrections.get_mut(child)) {
+                *place = correction(span, parent, of_parent);
+                ready.push(child);
+            }
+        }
+    }
+    corrections
+}
+
+fn correction(child: &Timed<'_>, parent: &Timed<'_>, of_parent: u64) -> u64 {
+    let is_same_clock = child.clock == parent.clock;
+    let along = if is_same_clock { of_parent } else { 0 };
+    let parent_start = parent.start.saturating_add(of_parent);
+    let is_early = child.start.saturating_add(along) < parent_start;
+    let is_trusted = is_same_clock && matches!(child.clock, Clock::Host(_));
+    if is_trusted || !is_early {
+        return along;
+    }
+    let spare = (parent.end - parent.start).saturating_sub(child.end - child.start);
+    (parent_start - child.start).saturating_add(spare / 2)
+}

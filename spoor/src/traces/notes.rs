@@ -1,0 +1,79 @@
+//! What a span carries beside its name and times: in the terminal, lines below it.
+
+use opentelemetry_proto::tonic::{
+    common::v1::KeyValue,
+    trace::v1::span::{Event, Link},
+};
+use spoor_traces::tree::{Place, Row, Tree, value};
+
+use super::render::{milliseconds, offset, printable};
+
+/// How many events, links or attributes are shown of each list.
+const MAX_SHOWN: usize = 5;
+/// How many characters of a text are shown.
+const MAX_CHARACTERS: usize = 200;
+
+/// The lines, of printable characters only.
+pub(super) fn of(tree: &Tree, row: &Row) -> Vec<String> {
+    let member = &row.member;
+    let mut lines = Vec::new();
+    if !member.status_message().is_empty() {
+        lines.push(format!("status: {}", short(member.status_message())));
+    }
+    match row.place {
+        Place::Root | Place::Child => {}
+        Place::MissingParent => lines.push(format!(
+            "parent {} is not in this trace: not sampled, not exported yet, or lost",
+            value::hex(&member.span.parent_span_id)
+        )),
+        Place::Cycle => lines.push("its parents lead back to itself".to_owned()),
+    }
+    lines.extend(member.warnings().into_iter().map(short));
+    let events = &member.span.events;
+    lines.extend(events.iter().take(MAX_SHOWN).map(|it| event(tree, it)));
+    lines.extend(left_out(events.len(), "events"));
+    let links = &member.span.links;
+    lines.extend(links.iter().take(MAX_SHOWN).map(link));
+    lines.extend(left_out(links.len(), "links"));
+    lines
+}
+
+fn event(tree: &Tree, event: &Event) -> String {
+    let at = milliseconds(offset(tree, event.time_unix_nano));
+    let attributes = attributes(&event.attributes);
+    format!("event at {at}: {}{attributes}", short(&event.name))
+}
+
+fn link(link: &Link) -> String {
+    format!(
+        "link to trace {}, span {}{}",
+        value::hex(&link.trace_id),
+        value::hex(&link.span_id),
+        attributes(&link.attributes)
+    )
+}
+
+fn attributes(attributes: &[KeyValue]) -> String {
+    let pair = |attribute: &KeyValue| {
+        let value = value::text(attribute.value.as_ref());
+        format!("  {}={}", short(&attribute.key), short(&value))
+    };
+    let shown: String = attributes.iter().take(MAX_SHOWN).map(pair).collect();
+    match attributes.len().checked_sub(MAX_SHOWN) {
+        Some(more) if more > 0 => format!("{shown}  … and {more} more"),
+        _ => shown,
+    }
+}
+
+fn left_out(total: usize, of: &str) -> Option<String> {
+    let more = total.checked_sub(MAX_SHOWN).filter(|more| *more > 0)?;
+    Some(format!("… and {more} more {of}"))
+}
+
+fn short(text: &str) -> String {
+    let text = printable(text);
+    match text.char_indices().nth(MAX_CHARACTERS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
