@@ -194,7 +194,8 @@ impl Telemetry {
     }
 
     /// The router behind an HTTP edge: server spans, metrics, faults, the trust rule, and the
-    /// trace id in every response. Add all routes first.
+    /// trace id in every response. Add all routes first. Requests for the paths of
+    /// [`Settings::untraced`] have no trace.
     pub fn http_server(&self, router: axum::Router) -> axum::Router {
         let trusted = self.inner.settings.trusted.clone();
         self.http_server_for(http::Callers::Outside(trusted), router)
@@ -210,6 +211,7 @@ impl Telemetry {
         router.layer(http::ServerLayer(Arc::new(http::Edge {
             tracer: self.inner.tracer.clone(),
             callers,
+            untraced: self.inner.settings.untraced.clone(),
             faults: Arc::clone(&self.inner.faults),
             operations: Arc::clone(&self.inner.metrics.http_server),
         })))

@@ -13,7 +13,7 @@ mod sampler;
 
 use spoor_policy::{Namespace, ServiceName};
 
-use crate::{control_stream::Credentials, edge::TrustedPeers, faults::Fault};
+use crate::{control_stream::Credentials, edge::TrustedPeers, faults::Fault, http::UntracedPaths};
 
 pub use batch::BatchSettings;
 pub use otlp::{Compression, OtlpSettings, Protocol};
@@ -52,6 +52,10 @@ pub struct Settings {
     pub credentials: Credentials,
     /// `SPOOR_TRUSTED_PEERS`: whose trace context an HTTP edge continues.
     pub trusted: TrustedPeers,
+    /// `SPOOR_UNTRACED_PATHS`: requests that an HTTP server does not trace, such as
+    /// `/health,/static/*,*.css`; `none` for all to be traced. Unless set,
+    /// [`UntracedPaths::DEFAULT`].
+    pub untraced: UntracedPaths,
     /// `SPOOR_FAULTS`: in force from the start.
     pub faults: Vec<Fault>,
     /// Settings that were ignored, as OpenTelemetry asks; logged at the start.
@@ -96,6 +100,12 @@ impl Settings {
             trusted: reader
                 .parsed("SPOOR_TRUSTED_PEERS", |text| {
                     text.parse::<TrustedPeers>()
+                        .map_err(|error| error.to_string())
+                })
+                .unwrap_or_default(),
+            untraced: reader
+                .parsed("SPOOR_UNTRACED_PATHS", |text| {
+                    text.parse::<UntracedPaths>()
                         .map_err(|error| error.to_string())
                 })
                 .unwrap_or_default(),

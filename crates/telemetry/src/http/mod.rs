@@ -10,6 +10,7 @@ mod peer;
 mod problem;
 mod rest;
 mod server;
+mod untraced;
 
 pub use bounds::{Bounds, bounded};
 pub(crate) use client::Caller;
@@ -19,3 +20,4 @@ pub use peer::{CallError, Peer};
 pub use problem::Problem;
 pub(crate) use server::{Callers, Edge};
 pub use server::{Server, ServerLayer};
+pub use untraced::{InvalidUntracedPaths, UntracedPaths};

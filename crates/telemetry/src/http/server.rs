@@ -23,7 +23,10 @@ use opentelemetry_sdk::trace::SdkTracer;
 use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, HTTP_RESPONSE_STATUS_CODE};
 use tower::{Layer, Service};
 
-use super::{attributes, fault};
+use super::{
+    attributes, fault,
+    untraced::{self, UntracedPaths},
+};
 use crate::{
     edge::{self, Admitted, TrustedPeers},
     faults::{Decision, Faults},
@@ -40,6 +43,7 @@ pub(crate) struct Edge {
     /// None: tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) callers: Callers,
+    pub(crate) untraced: UntracedPaths,
     pub(crate) faults: Arc<Faults>,
     pub(crate) operations: Arc<Operations>,
 }
@@ -132,6 +136,10 @@ impl Edge {
         let Some(tracer) = &self.tracer else {
             return (Exchange::new(operation, started, admitted.parent), request);
         };
+        if self.untraced.contains(request.uri().path()) {
+            let context = untraced::context(&admitted.parent);
+            return (Exchange::new(operation, started, context), request);
+        }
         let (context, request) = start_span(tracer, &operation, admitted, peer, request);
         (Exchange::new(operation, started, context), request)
     }

@@ -146,6 +146,31 @@ async fn an_unsampled_request_still_says_its_trace() {
     assert!(finish(&telemetry, &fake).await.is_empty());
 }
 
+/// Nothing below such a request starts a trace either, and the caller's trace ends there.
+#[rstest]
+#[case::from_anybody("")]
+#[case::from_a_trusted_peer("127.0.0.0/8")]
+#[tokio::test]
+async fn untraced_paths_make_no_spans(#[case] trusted: &str) {
+    let (telemetry, fake) = telemetry(&[
+        ("SPOOR_UNTRACED_PATHS", "/context"),
+        ("SPOOR_TRUSTED_PEERS", trusted),
+    ]);
+    let address = serve(&telemetry).await;
+    let headers = [("traceparent", PARENT)];
+    let (status, answer, body) = get_with(address, "GET", "/context", &headers).await;
+    assert_eq!(status, 200);
+    let trace = answer["x-trace-id"].to_str().unwrap().to_owned();
+    assert_eq!(body, format!("{trace} false"));
+    assert_eq!(trace == TRACE, !trusted.is_empty());
+    // Not sampled; an id made here is random.
+    let flags = if trusted.is_empty() { "-02" } else { "-00" };
+    assert!(answer["traceresponse"].to_str().unwrap().ends_with(flags));
+    let metrics = telemetry.metrics().text().unwrap();
+    assert!(metrics.contains(r#"http_route="/context""#), "{metrics}");
+    assert!(finish(&telemetry, &fake).await.is_empty());
+}
+
 #[tokio::test]
 async fn disabled_makes_no_spans_and_says_no_trace() {
     let (telemetry, fake) = telemetry(&[("OTEL_SDK_DISABLED", "true")]);

@@ -252,6 +252,7 @@ fn all_errors_come_at_once_and_name_the_fix() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret"),
         ("SPOOR_CONTROL_ENDPOINT", "http://"),
         ("SPOOR_TRUSTED_PEERS", "everyone"),
+        ("SPOOR_UNTRACED_PATHS", "health"),
         ("SPOOR_FAULTS", "delay=soon"),
         ("SPOOR_LOG_FORMAT", "xml"),
         ("OTEL_SERVICE_NAME", "a\nb"),
