@@ -13,6 +13,5 @@ pub mod lease;
 mod logs;
 pub mod ops;
 pub mod policies;
-pub mod serve;
 pub mod settings;
 pub mod stacks;

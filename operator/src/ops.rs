@@ -10,24 +10,21 @@ use axum::{
     routing::get,
 };
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
-
-use crate::serve::{Port, Speaks};
+use spoor_runtime::{Limits, Listener, Sockets};
 
 /// Probes and scrapers are few.
-const MOST_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
 /// Says why a role is not ready, if it isn't.
 pub type Readiness = Arc<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
 
 /// The port, with the three paths.
-pub fn port(listener: TcpListener, registry: Registry, readiness: Readiness) -> Port {
-    Port {
-        listener,
-        router: router(registry, readiness),
-        speaks: Speaks::Http,
-        most_connections: MOST_CONNECTIONS,
-    }
+pub fn listener(sockets: Sockets, registry: Registry, readiness: Readiness) -> Listener {
+    Listener::new(sockets, router(registry, readiness)).limits(Limits {
+        max_connections: MAX_CONNECTIONS,
+        max_requests: MAX_CONNECTIONS,
+        ..Limits::default()
+    })
 }
 
 /// The three paths. It is healthy as long as it answers.

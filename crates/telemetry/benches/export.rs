@@ -23,7 +23,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     trace_service_server::{TraceService, TraceServiceServer},
 };
 use opentelemetry_sdk::trace::SdkTracer;
-use spoor_telemetry::{Settings, Telemetry, serve};
+use spoor_telemetry::{Settings, Telemetry};
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
 /// Spans a second, each for [`LENGTH`]; the last as fast as one thread makes them.
@@ -110,13 +110,11 @@ fn span(tracer: &SdkTracer) {
 }
 
 async fn receive(received: Arc<AtomicU64>) -> SocketAddr {
-    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "the receiver")
-        .await
-        .unwrap();
-    let address = listener.local_addr().unwrap();
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = incoming.local_addr().unwrap();
     let server = tonic::transport::Server::builder()
         .add_service(TraceServiceServer::new(Receiver(received)));
-    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))));
+    tokio::spawn(server.serve_with_incoming(incoming.with_nodelay(Some(true))));
     address
 }
 

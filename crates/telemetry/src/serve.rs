@@ -1,16 +1,16 @@
 //! Serving with an end: bind, serve, and drain under a grace period.
 
-mod connections;
 mod ports;
 mod program;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::Router;
-use tokio::net::TcpListener;
+use spoor_runtime::{BindError, CutOff, Limits, Listener, Sockets};
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::server::TcpIncoming};
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
+use tower::Layer;
 
 use crate::Telemetry;
 
@@ -20,72 +20,54 @@ pub use program::{Bound, Listen, Program, run};
 /// What requests in flight are given at a shutdown, beyond any deadline of their own.
 pub const GRACE: Duration = Duration::from_secs(15);
 
-/// gRPC calls in flight on one connection; a caller holds back what is more.
-const MOST_CALLS: u32 = 4096;
+/// Services are asked by load generators and by each other: over many connections, and inside the
+/// mesh with many calls on one.
+const LIMITS: Limits = Limits {
+    max_connections: 10_000,
+    max_streams_per_connection: 4_096,
+    max_requests: 16_000,
+    max_body_bytes: 256 << 20,
+    header_timeout: Duration::from_secs(10),
+    body_timeout: Duration::from_secs(30),
+    idle_timeout: Duration::from_secs(300),
+    stall_timeout: Duration::from_secs(30),
+};
 
 /// Why there is no serving, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address can't be listened on.
-    #[error("can't listen on {address} (set by {setting}): {source}")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// The flag or variable that sets it.
-        setting: String,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// Accepting connections failed.
-    #[error("serving gRPC failed: {0}")]
-    Grpc(#[source] tonic::transport::Error),
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The descriptors that reflection would show.
     #[error("gRPC reflection can't be offered")]
     Reflection(#[source] tonic_reflection::server::Error),
     /// Requests were still in flight when the grace period ended.
-    #[error("requests were cut off: not done within {} s of the shutdown", .grace.as_secs_f64())]
-    CutOff {
-        /// The grace period.
-        grace: Duration,
-    },
+    #[error(transparent)]
+    CutOff(#[from] CutOff),
 }
 
 /// Listens on an address; `setting` is the flag or variable that it comes from, for the error.
 ///
 /// # Errors
 /// [`ServeError::Bind`].
-pub async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| {
-        let setting = setting.to_owned();
-        ServeError::Bind {
-            address,
-            setting,
-            source,
-        }
-    })
+pub async fn bind(address: SocketAddr, setting: &str) -> Result<Sockets, ServeError> {
+    Ok(spoor_runtime::bind(address, setting)?)
 }
 
-/// Serves HTTP/1 until `stop`, then finishes the requests in flight within `grace`. Handlers and
+/// Serves HTTP until `stop`, then finishes the requests in flight within `grace`. Handlers and
 /// layers find the peer's address as `axum::extract::ConnectInfo<SocketAddr>`.
 ///
 /// # Errors
 /// [`ServeError::CutOff`].
 pub async fn http(
-    listener: TcpListener,
+    sockets: impl Into<Sockets>,
     router: Router,
     grace: Duration,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let serving = connections::serve(listener, router, stop.clone());
-    within_grace(
-        async {
-            serving.await;
-            Ok(())
-        },
-        grace,
-        stop,
-    )
-    .await
+    let listener = Listener::new(sockets, router).limits(LIMITS);
+    Ok(listener.serve(grace, stop).await?)
 }
 
 /// A gRPC server: services behind the telemetry layer, with health and reflection.
@@ -105,9 +87,9 @@ pub struct Grpc {
 /// within the grace period.
 ///
 /// # Errors
-/// [`ServeError::Reflection`], [`ServeError::Grpc`], [`ServeError::CutOff`].
+/// [`ServeError::Reflection`], [`ServeError::CutOff`].
 pub async fn grpc(
-    listener: TcpListener,
+    sockets: impl Into<Sockets>,
     server: Grpc,
     telemetry: &Telemetry,
     stop: CancellationToken,
@@ -123,42 +105,25 @@ pub async fn grpc(
             .set_service_status(*name, ServingStatus::Serving)
             .await;
     }
-    let stopping = {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            for name in names {
-                reporter
-                    .set_service_status(name, ServingStatus::NotServing)
-                    .await;
-            }
+    let routes = server.routes.add_service(health).add_service(reflection);
+    let layered = telemetry.grpc_server_layer().layer(routes.prepare());
+    let router = Router::new().fallback_service(layered);
+    let listener = Listener::new(sockets, router).limits(LIMITS);
+    // The listener stops once health says so.
+    let stop_listening = CancellationToken::new();
+    let serving = listener.serve(server.grace, stop_listening.clone());
+    let stopping = async {
+        stop.cancelled().await;
+        for name in names {
+            reporter
+                .set_service_status(name, ServingStatus::NotServing)
+                .await;
         }
+        stop_listening.cancel();
+        std::future::pending().await
     };
-    // Otherwise an answer of several frames waits for the peer's delayed acknowledgement, 40 ms.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = tonic::transport::Server::builder()
-        .max_concurrent_streams(MOST_CALLS)
-        .layer(telemetry.grpc_server_layer())
-        .add_routes(server.routes.add_service(health).add_service(reflection))
-        .serve_with_incoming_shutdown(incoming, stopping);
-    within_grace(
-        async { serving.await.map_err(ServeError::Grpc) },
-        server.grace,
-        stop,
-    )
-    .await
-}
-
-async fn within_grace(
-    serving: impl Future<Output = Result<(), ServeError>>,
-    grace: Duration,
-    stop: CancellationToken,
-) -> Result<(), ServeError> {
     tokio::select! {
-        result = serving => result,
-        () = async {
-            stop.cancelled().await;
-            tokio::time::sleep(grace).await;
-        } => Err(ServeError::CutOff { grace }),
+        served = serving => Ok(served?),
+        () = stopping => Ok(()),
     }
 }

@@ -19,7 +19,7 @@ pub mod tree;
 pub use id::{InvalidTraceId, TraceId};
 pub use kept::Kept;
 pub use pipeline::{Accepted, Pipeline, Settings};
-pub use receive::{ReceiveSettings, TraceService};
+pub use receive::{AllowedOrigins, OtherSignals, ReceiveSettings};
 pub use scan::{InvalidRequest, validate};
 pub use store::{Evicted, Occupancy, Operation, Search, Store, StoredTrace};
 pub use tail::{TailSettings, Totals};

@@ -67,6 +67,50 @@ impl Refusals {
     }
 }
 
+/// A signal other than traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Signal {
+    Metrics,
+    Logs,
+    Profiles,
+}
+
+impl Signal {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Logs => "logs",
+            Self::Profiles => "profiles",
+        }
+    }
+}
+
+impl EncodeLabelValue for Signal {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.name().encode(encoder)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Which {
+    signal: Signal,
+}
+
+/// Counts requests of other signals that were accepted and discarded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Discarded(Family<Which, Counter>);
+
+impl Discarded {
+    pub(crate) fn count(&self, signal: Signal) {
+        self.0.get_or_create(&Which { signal }).inc();
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let help = "Requests of other signals, accepted and discarded";
+        registry.register("spoor_traces_requests_discarded", help, self.0.clone());
+    }
+}
+
 /// Reads the pipeline's state when it is scraped.
 #[derive(Debug)]
 pub(crate) struct PipelineCollector(Pipeline);

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     InvalidRequest, ReceiveSettings, Store, TailSettings, Totals,
-    metrics::{PipelineCollector, Refusals},
-    receive::{self, Memory, TraceService},
+    metrics::{Discarded, PipelineCollector, Refusals},
+    receive::{self, Memory},
     scan,
     tail::Sampler,
 };
@@ -56,6 +56,7 @@ struct Shared {
     sampler: Mutex<Sampler>,
     memory: Memory,
     refusals: Refusals,
+    discarded: Discarded,
     closed: AtomicBool,
 }
 
@@ -87,6 +88,7 @@ impl Pipeline {
             sampler: Mutex::new(sampler),
             memory: Memory::new(settings.receive.max_receiving_bytes),
             refusals: Refusals::default(),
+            discarded: Discarded::default(),
             closed: AtomicBool::new(false),
             settings,
         };
@@ -121,10 +123,9 @@ impl Pipeline {
         receive::http(self.clone())
     }
 
-    /// The OTLP receiver over gRPC.
-    #[must_use]
-    pub fn otlp_grpc(&self) -> TraceService {
-        TraceService::new(self.clone())
+    /// The OTLP receiver over gRPC, with answers for the other signals.
+    pub fn otlp_grpc(&self) -> axum::Router {
+        receive::grpc(self.clone())
     }
 
     /// The traces kept.
@@ -149,6 +150,7 @@ impl Pipeline {
     /// Adds the pipeline's metrics, named `spoor_traces_…`.
     pub fn register(&self, registry: &mut Registry) {
         self.shared.refusals.register(registry);
+        self.shared.discarded.register(registry);
         registry.register_collector(Box::new(PipelineCollector::new(self.clone())));
     }
 
@@ -162,6 +164,10 @@ impl Pipeline {
 
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.shared.refusals
+    }
+
+    pub(crate) fn discarded(&self) -> &Discarded {
+        &self.shared.discarded
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -2,20 +2,20 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use axum::Router;
 use spoor_control::Control;
+use spoor_runtime::{Limits, Listener, Sockets, bind, by_protocol, grpc_fallback};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
-use super::settings::Listen;
-use crate::serve::{BindError, Port, Speaks, bind};
+use super::{Error, settings::Listen};
 
-/// Streams at once, each a connection.
-const MOST_STREAMS: usize = 20_000;
-/// At each of the other doors, whose clients come, ask and may stay.
-const MOST_CALLERS: usize = 4_000;
+/// Streams at once, each a connection; a client of a stream opens one.
+const MAX_STREAMS: usize = 20_000;
+const MAX_STREAMS_PER_CONNECTION: u32 = 32;
 /// Collectors are few.
-const MOST_COLLECTORS: usize = 256;
+const MAX_COLLECTORS: usize = 256;
 /// Answers in flight at the end have this long.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 
@@ -42,46 +42,61 @@ pub(super) async fn open(
     tls: TlsAcceptor,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) -> Result<Doors, BindError> {
-    let (http, at_http) = bind(listen.http, "--listen-http").await?;
-    let (grpc, at_grpc) = bind(listen.grpc, "--listen-grpc").await?;
-    let (stream, at_stream) = bind(listen.stream, "--listen-stream").await?;
-    let (metrics, at_metrics) = bind(listen.metrics, "--listen-metrics").await?;
-    let ports = [
-        Port {
-            listener: http,
-            router: control.sampling_http(),
-            speaks: Speaks::Http,
-            most_connections: MOST_CALLERS,
-        },
-        Port {
-            listener: grpc,
-            router: Routes::new(control.sampling_grpc()).into_axum_router(),
-            speaks: Speaks::Grpc,
-            most_connections: MOST_CALLERS,
-        },
-        Port {
-            listener: stream,
-            router: Routes::new(control.policy_stream()).into_axum_router(),
-            speaks: Speaks::GrpcOverTls(tls),
-            most_connections: MOST_STREAMS,
-        },
-        Port {
-            listener: metrics,
-            router: control.metrics_http(),
-            speaks: Speaks::Http,
-            most_connections: MOST_COLLECTORS,
-        },
-    ];
-    for port in ports {
-        tasks.spawn(port.serve(GRACE, stop.clone()));
-    }
+) -> Result<Doors, Error> {
+    let http = bind(listen.http, "--listen-http")?;
+    let grpc = bind(listen.grpc, "--listen-grpc")?;
+    let stream = bind(listen.stream, "--listen-stream")?;
+    let metrics = bind(listen.metrics, "--listen-metrics")?;
     let doors = Doors {
-        http: at_http,
-        grpc: at_grpc,
-        stream: at_stream,
-        metrics: at_metrics,
+        http: http.local_addr()?,
+        grpc: grpc.local_addr()?,
+        stream: stream.local_addr()?,
+        metrics: metrics.local_addr()?,
     };
+    let listeners = [
+        sampling(http, control),
+        sampling(grpc, control),
+        Listener::new(stream, policy_stream(control))
+            .tls(tls)
+            .limits(Limits {
+                max_connections: MAX_STREAMS,
+                max_requests: MAX_STREAMS,
+                max_streams_per_connection: MAX_STREAMS_PER_CONNECTION,
+                ..Limits::default()
+            }),
+        Listener::new(metrics, control.metrics_http()).limits(Limits {
+            max_connections: MAX_COLLECTORS,
+            max_requests: MAX_COLLECTORS,
+            ..Limits::default()
+        }),
+    ];
+    for listener in listeners {
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            if let Err(cut_off) = listener.serve(GRACE, stop).await {
+                tracing::debug!(%cut_off, "a listener ended");
+            }
+        });
+    }
     tracing::info!(?doors, "open");
     Ok(doors)
+}
+
+/// Jaeger's remote sampling in both protocols: SDKs differ in which they speak, and the settings
+/// for `envFrom` name one address.
+fn sampling(sockets: Sockets, control: &Control) -> Listener {
+    let grpc = Routes::new(control.sampling_grpc()).into_axum_router();
+    let serves = "this port has jaeger.api_v2.SamplingManager";
+    Listener::new(
+        sockets,
+        by_protocol(control.sampling_http(), grpc_fallback(grpc, serves)),
+    )
+}
+
+fn policy_stream(control: &Control) -> Router {
+    let serves = "this port has spoor.control.v1.PolicyStream over TLS";
+    grpc_fallback(
+        Routes::new(control.policy_stream()).into_axum_router(),
+        serves,
+    )
 }

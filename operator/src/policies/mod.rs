@@ -25,6 +25,7 @@ use std::{net::SocketAddr, sync::Arc};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
+use spoor_runtime::{BindError, Listener};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,7 +39,6 @@ use crate::{
     kubernetes::{apply::Applier, events::Events, watch::Watches},
     lease::{self, Leadership},
     ops,
-    serve::{self, BindError, Port},
 };
 use certificate::Certificate;
 use dereference::Sources;
@@ -58,6 +58,9 @@ pub enum Error {
     /// A port can't be listened at.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A port has no address.
+    #[error("read a port's address")]
+    Address(#[from] std::io::Error),
     /// TLS can't be set up.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -119,7 +122,8 @@ pub async fn start(
     settings: Settings,
     stop: CancellationToken,
 ) -> Result<Running, Error> {
-    let (listener, ops) = serve::bind(settings.role.ops, "--ops-listen").await?;
+    let sockets = spoor_runtime::bind(settings.role.ops, "--ops-listen")?;
+    let ops = sockets.local_addr()?;
     // The role also ends by itself.
     let stop = stop.child_token();
     let (opened, doors) = watch::channel(None);
@@ -127,8 +131,8 @@ pub async fn start(
     let acceptor = certificate.acceptor()?;
     let mut registry = Registry::default();
     let replica = Replica::new(client, settings, certificate, &mut registry, stop);
-    let port = ops::port(listener, registry, replica.readiness(doors.clone()));
-    let ended = tokio::spawn(replica.run(port, acceptor, opened));
+    let listener = ops::listener(sockets, registry, replica.readiness(doors.clone()));
+    let ended = tokio::spawn(replica.run(listener, acceptor, opened));
     Ok(Running { ops, doors, ended })
 }
 
@@ -214,7 +218,7 @@ impl Replica {
 
     async fn run(
         self,
-        ops: Port,
+        ops: Listener,
         acceptor: TlsAcceptor,
         opened: watch::Sender<Option<Doors>>,
     ) -> Result<(), Error> {
@@ -229,7 +233,9 @@ impl Replica {
         self.tasks.close();
         self.tasks.wait().await;
         self.leader.watches.ended().await;
-        ops.await?;
+        if let Err(cut_off) = ops.await? {
+            tracing::debug!(%cut_off, "the listener for operators ended");
+        }
         result
     }
 

@@ -23,6 +23,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::Client;
 use prometheus_client::registry::Registry;
+use spoor_runtime::{BindError, Listener};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -38,7 +39,6 @@ use crate::{
     kubernetes::{apply::Applier, events::Events, watch::Watches},
     lease::{self, Leadership},
     ops,
-    serve::{self, BindError, Port},
 };
 
 /// The field manager of all that the role writes, and who tells events.
@@ -52,6 +52,9 @@ pub enum Error {
     /// A port can't be listened at.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A port has no address.
+    #[error("read a port's address")]
+    Address(#[from] std::io::Error),
     /// Collectors can't be asked how they are.
     #[error("can't make an HTTP client")]
     Client(#[from] reqwest::Error),
@@ -106,13 +109,14 @@ pub async fn start(
     settings: Settings,
     stop: CancellationToken,
 ) -> Result<Running, Error> {
-    let (listener, ops) = serve::bind(settings.role.ops, "--ops-listen").await?;
+    let sockets = spoor_runtime::bind(settings.role.ops, "--ops-listen")?;
+    let ops = sockets.local_addr()?;
     // The role also ends by itself.
     let stop = stop.child_token();
     let mut registry = Registry::default();
     let replica = Replica::new(client, settings, &mut registry, stop)?;
-    let port = ops::port(listener, registry, replica.readiness());
-    let ended = tokio::spawn(replica.run(port));
+    let listener = ops::listener(sockets, registry, replica.readiness());
+    let ended = tokio::spawn(replica.run(listener));
     Ok(Running { ops, ended })
 }
 
@@ -186,7 +190,7 @@ impl Replica {
         })
     }
 
-    async fn run(self, ops: Port) -> Result<(), Error> {
+    async fn run(self, ops: Listener) -> Result<(), Error> {
         let ops = tokio::spawn(ops.serve(GRACE, self.stop.clone()));
         let lead = lead(
             self.leader,
@@ -203,7 +207,9 @@ impl Replica {
         self.tasks.close();
         self.tasks.wait().await;
         self.watches.ended().await;
-        ops.await?;
+        if let Err(cut_off) = ops.await? {
+            tracing::debug!(%cut_off, "the listener for operators ended");
+        }
         result
     }
 }

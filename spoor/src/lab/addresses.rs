@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use spoor_runtime::Sockets;
+
 use super::{
     data_folder::DataFolder,
     ports::{Door, Held, Ports, TakePortError},
@@ -15,13 +17,13 @@ pub(super) const REDIS_URL: &str = "SPOOR_REDIS_URL";
 
 /// The doors of this process, open.
 pub(super) struct Open {
-    pub(super) otlp_grpc: tokio::net::TcpListener,
-    pub(super) otlp_http: tokio::net::TcpListener,
-    pub(super) query_http: tokio::net::TcpListener,
-    pub(super) query_grpc: tokio::net::TcpListener,
-    pub(super) sampling_http: tokio::net::TcpListener,
-    pub(super) sampling_grpc: tokio::net::TcpListener,
-    pub(super) admin: tokio::net::TcpListener,
+    pub(super) otlp_grpc: Sockets,
+    pub(super) otlp_http: Sockets,
+    pub(super) query_http: Sockets,
+    pub(super) query_grpc: Sockets,
+    pub(super) sampling_http: Sockets,
+    pub(super) sampling_grpc: Sockets,
+    pub(super) admin: Sockets,
 }
 
 impl Open {

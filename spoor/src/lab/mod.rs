@@ -4,7 +4,7 @@
 mod addresses;
 pub mod admin;
 mod data_folder;
-mod doors;
+mod listeners;
 mod policies;
 mod ports;
 mod serve;

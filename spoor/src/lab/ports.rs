@@ -8,6 +8,7 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 use rand::RngExt;
+use spoor_runtime::Sockets;
 
 use crate::service::Service;
 
@@ -80,12 +81,10 @@ impl Ports {
     ///
     /// # Errors
     /// [`TakePortError`] names the port and its setting.
-    pub fn listen(&self, door: Door) -> Result<tokio::net::TcpListener, TakePortError> {
+    pub fn listen(&self, door: Door) -> Result<Sockets, TakePortError> {
         let port = self.port(door);
-        let failed = |source| TakePortError::of(source, port, door);
-        let listener = bind(port).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        tokio::net::TcpListener::from_std(listener).map_err(failed)
+        Sockets::bind((Ipv4Addr::LOCALHOST, port).into())
+            .map_err(|source| TakePortError::of(source, port, door))
     }
 
     /// Holds the port of a door that another process will open.

@@ -52,6 +52,18 @@ pub struct Settings {
     /// [default: in its process]
     #[arg(long, env = REDIS_URL, value_name = "URL", hide_env_values = true)]
     pub redis_url: Option<RedisUrl>,
+    /// Accept metrics, logs and profiles on the OTLP ports, and discard them
+    #[arg(long, env = "SPOOR_DISCARD_OTHER_SIGNALS")]
+    pub discard_other_signals: bool,
+    /// Web pages whose scripts may send spans, such as https://shop.example; *: all
+    /// [default: those of this machine]
+    #[arg(
+        long,
+        env = "SPOOR_OTLP_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGIN"
+    )]
+    pub otlp_origins: Vec<String>,
     /// How long each service may take to end
     #[arg(long, env = "SPOOR_GRACE", value_name = "DURATION", default_value = "25s", value_parser = duration)]
     pub grace: Duration,
@@ -74,6 +86,8 @@ impl Settings {
             sampler: DEFAULT_SAMPLER.to_owned(),
             sampler_arg: None,
             redis_url: None,
+            discard_other_signals: false,
+            otlp_origins: Vec::new(),
             grace: DEFAULT_GRACE,
             ports,
         }

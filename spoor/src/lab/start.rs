@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use spoor_control::Control;
-use spoor_traces::Pipeline;
+use spoor_traces::{AllowedOrigins, OtherSignals, Pipeline, ReceiveSettings};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -11,10 +11,10 @@ use super::{
     addresses::{self, Kept, Open},
     admin::Admin,
     data_folder::{DataFolder, DataFolderError},
-    doors::Doors,
+    listeners::Listeners,
     policies::{self, Desk, FolderError},
     ports::TakePortError,
-    serve::{metrics, open_doors},
+    serve::{listen, metrics},
     settings::Settings,
     stopped::Stopped,
     supervisor::{NotReady, Roster, Supervisor},
@@ -24,7 +24,7 @@ use super::{
 /// busy with something else.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// For connections that stay open after the services have ended.
-const DOORS_GRACE: Duration = Duration::from_secs(2);
+const LISTENERS_GRACE: Duration = Duration::from_secs(2);
 
 /// A running lab.
 pub struct Lab {
@@ -34,7 +34,7 @@ pub struct Lab {
     desk: Desk,
     roster: Arc<Roster>,
     supervisor: Supervisor,
-    doors: Doors,
+    listeners: Listeners,
     /// Ends what works in the background.
     stop: CancellationToken,
     background: JoinSet<()>,
@@ -106,7 +106,7 @@ impl Lab {
             urls: urls.clone(),
             metrics: Arc::new(metrics(&control, &pipeline)),
         };
-        let doors = open_doors(open, &control, &pipeline, admin);
+        let listeners = listen(open, &control, &pipeline, admin);
         let specs = addresses::specs(&places, &urls, &settings, &data, &executable);
         let supervisor = Supervisor::start(specs, roster.clone(), settings.grace)?;
         let lab = Self {
@@ -116,7 +116,7 @@ impl Lab {
             desk,
             roster,
             supervisor,
-            doors,
+            listeners,
             stop,
             background,
             end_streams,
@@ -171,7 +171,7 @@ impl Lab {
         self.pipeline.drain().await;
         let stopped = Stopped::of(&self.pipeline, &self.control);
         self.end_streams.cancel();
-        self.doors.close(DOORS_GRACE).await;
+        self.listeners.close(LISTENERS_GRACE).await;
         self.stop.cancel();
         while let Some(ended) = self.background.join_next().await {
             if let Err(error) = ended {
@@ -186,6 +186,23 @@ fn pipeline_settings(settings: &Settings) -> spoor_traces::Settings {
     let default = spoor_traces::Settings::default();
     spoor_traces::Settings {
         store_bytes: settings.store_bytes.unwrap_or(default.store_bytes),
+        receive: ReceiveSettings {
+            other_signals: if settings.discard_other_signals {
+                OtherSignals::Discard
+            } else {
+                OtherSignals::Refuse
+            },
+            origins: origins(&settings.otlp_origins),
+            ..default.receive
+        },
         ..default
+    }
+}
+
+fn origins(origins: &[String]) -> AllowedOrigins {
+    match origins {
+        [] => AllowedOrigins::Loopback,
+        origins if origins.iter().any(|origin| origin == "*") => AllowedOrigins::Any,
+        origins => AllowedOrigins::Listed(origins.to_vec()),
     }
 }

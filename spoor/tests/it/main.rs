@@ -15,6 +15,7 @@ mod outages;
 mod peer;
 mod probe;
 mod prometheus;
+mod protocols;
 mod refusals;
 mod sight;
 mod start;

@@ -15,11 +15,13 @@ use spoor_policy::ServiceName;
 use crate::{Control, doors::stock::Answer, metrics::Door};
 
 impl Control {
-    /// `GET /sampling?service=NAME`, and the same at `/`. Serve it with
+    /// `GET /sampling?service=NAME`, and the same at `/` and, as in Jaeger's Collector, at
+    /// `/api/sampling`. Serve it with
     /// `into_make_service_with_connect_info::<SocketAddr>()`, or its clients are not told apart.
     pub fn sampling_http(&self) -> Router {
         Router::new()
             .route("/sampling", get(sampling))
+            .route("/api/sampling", get(sampling))
             .route("/", get(sampling))
             .fallback(not_found)
             .method_not_allowed_fallback(not_allowed)

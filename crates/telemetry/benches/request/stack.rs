@@ -222,11 +222,9 @@ impl ServiceB for B {
 }
 
 async fn serve_b(telemetry: Option<Telemetry>, stop: CancellationToken) -> SocketAddr {
-    let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "B")
-        .await
-        .unwrap();
-    let address = listener.local_addr().unwrap();
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = incoming.local_addr().unwrap();
+    let incoming = incoming.with_nodelay(Some(true));
     let routes = Routes::new(ServiceBServer::new(B));
     let server = tonic::transport::Server::builder();
     let stopped = stop.cancelled_owned();

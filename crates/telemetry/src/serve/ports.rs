@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::Router;
-use tokio::net::TcpListener;
+use spoor_runtime::Sockets;
 use tokio_util::sync::CancellationToken;
 
 use super::{Grpc, ServeError, bind, grpc, http};
@@ -12,8 +12,8 @@ use crate::Telemetry;
 /// The two ports of a service, taken.
 #[derive(Debug)]
 pub struct Ports {
-    listener: TcpListener,
-    ops: TcpListener,
+    listener: Sockets,
+    ops: Sockets,
 }
 
 impl Ports {
@@ -106,7 +106,7 @@ impl Ports {
 /// until the last request is done.
 async fn with_ops(
     serving: impl Future<Output = Result<(), ServeError>>,
-    ops: TcpListener,
+    ops: Sockets,
     telemetry: &Telemetry,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {

@@ -244,7 +244,7 @@ async fn who_sends_too_much_is_told_so() {
     let address = crate::serve::http(router, &CancellationToken::new()).await;
     let mut connection = TcpStream::connect(address).await.unwrap();
     for (body, expected) in [(500_000, "HTTP/1.1 413 "), (1000, "HTTP/1.1 200 ")] {
-        let head = format!("POST / HTTP/1.1\r\nhost: spoor\r\ncontent-length: {body}\r\n\r\n");
+        let head = format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {body}\r\n\r\n");
         connection.write_all(head.as_bytes()).await.unwrap();
         for chunk in vec![b'x'; body].chunks(1000) {
             connection.write_all(chunk).await.unwrap();

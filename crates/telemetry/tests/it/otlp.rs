@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::{
     common::v1::any_value::Value,
 };
 use prost::Message;
-use spoor_telemetry::{Telemetry, batch::DropReason, serve};
+use spoor_telemetry::{Telemetry, batch::DropReason};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -238,7 +238,7 @@ async fn spans_wait_for_a_receiver_that_comes_late() {
     .await;
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let receiver = Receiver::default();
-    let listener = serve::bind(address, "the test").await.unwrap();
+    let listener = TcpListener::bind(address).await.unwrap();
     grpc_on(listener, receiver.clone());
     let drained = telemetry.shutdown(PATIENCE).await;
     assert_eq!((drained.exported, drained.dropped), (3, 0));

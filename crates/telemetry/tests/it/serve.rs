@@ -9,8 +9,7 @@ use crate::fake::PATIENCE;
 
 /// On any port.
 pub async fn listener() -> (TcpListener, SocketAddr) {
-    let anywhere = "127.0.0.1:0".parse().unwrap();
-    let listener = serve::bind(anywhere, "the test").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }

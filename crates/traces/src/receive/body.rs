@@ -1,9 +1,6 @@
 //! Gets a request's body into memory, within its bounds.
 
-use std::io::Read;
-
 use bytes::{Buf, Bytes, BytesMut};
-use flate2::read::MultiGzDecoder;
 use http_body::Body;
 use http_body_util::BodyExt;
 
@@ -11,6 +8,7 @@ use super::{
     ReceiveSettings,
     memory::{Overloaded, Share},
 };
+use crate::metrics::Refusal;
 
 /// Why a body can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -23,10 +21,23 @@ pub(super) enum BodyError {
     TimedOut { after: std::time::Duration },
     #[error("the body broke off: {0}")]
     Aborted(Box<dyn std::error::Error + Send + Sync>),
-    #[error("the body is no valid gzip: {0}")]
-    Gzip(std::io::Error),
+    #[error("the body cannot be decompressed: {0}")]
+    Compressed(std::io::Error),
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
+}
+
+impl BodyError {
+    /// How the refusal is counted.
+    pub(super) fn refusal(&self) -> Refusal {
+        match self {
+            Self::TooLarge { .. } | Self::TooLargeDecompressed { .. } => Refusal::TooLarge,
+            Self::TimedOut { .. } => Refusal::TimedOut,
+            Self::Aborted(_) => Refusal::Aborted,
+            Self::Compressed(_) => Refusal::BadData,
+            Self::Overloaded(_) => Refusal::Overloaded,
+        }
+    }
 }
 
 /// Reads a body to its end.
@@ -78,31 +89,6 @@ where
     Ok(all.freeze())
 }
 
-/// Decompresses, never to more than the bound.
-pub(super) fn gunzip(
-    compressed: &[u8],
-    settings: &ReceiveSettings,
-    share: &mut Share,
-) -> Result<Bytes, BodyError> {
-    let max = settings.max_body_bytes;
-    let mut decoder = MultiGzDecoder::new(compressed);
-    let mut all = Vec::new();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let count = decoder.read(&mut chunk).map_err(BodyError::Gzip)?;
-        if count == 0 {
-            return Ok(all.into());
-        }
-        if all.len() + count > max {
-            return Err(BodyError::TooLargeDecompressed { max });
-        }
-        share.grow(count)?;
-        all.extend_from_slice(chunk.get(..count).unwrap_or_default());
-    }
-}
-
-const CHUNK: usize = 64 << 10;
-
 /// Reads on for a while and forgets, so that a sender in the middle of a body that was refused
 /// gets to read why.
 pub(super) async fn discard<B>(mut body: B, settings: ReceiveSettings)
@@ -124,3 +110,25 @@ where
 }
 
 const BODIES_TO_DISCARD: usize = 8;
+
+/// Reads a body to its end and keeps nothing of it. Returns its size.
+pub(super) async fn skim<B>(body: &mut B, settings: &ReceiveSettings) -> Result<usize, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (max, after) = (settings.max_body_bytes, settings.body_deadline);
+    let skimming = async {
+        let mut size = 0;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| BodyError::Aborted(error.into()))?;
+            size += frame.data_ref().map_or(0, Buf::remaining);
+            if size > max {
+                return Err(BodyError::TooLarge { max });
+            }
+        }
+        Ok(size)
+    };
+    let skimmed = tokio::time::timeout(after, skimming).await;
+    skimmed.unwrap_or(Err(BodyError::TimedOut { after }))
+}

@@ -1,189 +1,159 @@
 //! OTLP over gRPC.
+//!
+//! Written by hand where tonic would do it: tonic decompresses a message before anything can count
+//! how large it becomes.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{self, HeaderMap, HeaderValue, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::post,
 };
-
-use axum::http;
-use bytes::{Buf, BufMut, Bytes};
-use http_body::Body;
-use tonic::{
-    Code, Status,
-    codec::{
-        BufferSettings, Codec, CompressionEncoding, DecodeBuf, Decoder,
-        EnabledCompressionEncodings, EncodeBuf, Encoder,
-    },
-    server::{Grpc, NamedService, UnaryService},
-};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use tonic::{Code, Status, metadata::GRPC_CONTENT_TYPE};
 
 use super::{
-    memory::{Metered, Overloaded},
+    ReceiveSettings,
+    body::{self, BodyError},
+    compression::{ACCEPTED, Compression},
+    other_signals,
     status::{self, PartialSuccess},
 };
-use crate::{Pipeline, metrics::Refusal};
-
-/// `opentelemetry.proto.collector.trace.v1.TraceService`, which takes requests without decoding
-/// them. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct TraceService {
-    pipeline: Pipeline,
-}
-
-impl TraceService {
-    pub(crate) fn new(pipeline: Pipeline) -> Self {
-        Self { pipeline }
-    }
-
-    fn export(&self, request: &[u8]) -> Result<Vec<u8>, Status> {
-        if self.pipeline.is_closed() {
-            return Err(status::retry_later(
-                Code::Unavailable,
-                "shutting down: try again later",
-            ));
-        }
-        match self.pipeline.accept(request) {
-            Ok(accepted) => Ok(PartialSuccess::of(accepted).response()),
-            Err(error) => Err(Status::invalid_argument(error.to_string())),
-        }
-    }
-}
-
-impl NamedService for TraceService {
-    const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
-}
+use crate::{InvalidRequest, Pipeline, metrics::Refusal};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+/// A flag that says how the message is compressed, and the message's length.
+const PREFIX_BYTES: usize = 5;
 
-impl<B> tower::Service<http::Request<B>> for TraceService
-where
-    B: Body + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    type Response = http::Response<tonic::body::Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let service = self.clone();
-        Box::pin(async move {
-            if request.uri().path() != EXPORT {
-                return Ok(Status::unimplemented("only Export is served here").into_http());
-            }
-            Ok(service.serve(request).await)
-        })
-    }
+/// Why a call fails.
+#[derive(Debug, thiserror::Error)]
+enum GrpcError {
+    #[error("shutting down: try again later")]
+    Closed,
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("the body is not one gRPC message")]
+    Framing,
+    #[error("grpc-encoding must be one of {ACCEPTED}, not \"{0}\"")]
+    Compression(String),
+    #[error(transparent)]
+    Request(#[from] InvalidRequest),
 }
 
-impl TraceService {
-    async fn serve<B>(self, request: http::Request<B>) -> http::Response<tonic::body::Body>
-    where
-        B: Body + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let settings = self.pipeline.receive_settings().clone();
-        let share = self.pipeline.memory().share();
-        let request = request.map(|body| Metered::new(body, share));
-        let mut gzip = EnabledCompressionEncodings::default();
-        gzip.enable(CompressionEncoding::Gzip);
-        let mut grpc = Grpc::new(RawCodec)
-            .apply_compression_config(gzip, EnabledCompressionEncodings::default())
-            .apply_max_message_size_config(Some(settings.max_body_bytes), None);
-        let pipeline = self.pipeline.clone();
-        let serving = grpc.unary(Export(self), request);
-        let response = match tokio::time::timeout(settings.body_deadline, serving).await {
-            Ok(response) => response,
-            Err(_) => Status::deadline_exceeded("the request was not sent in time").into_http(),
-        };
-        let Some(refused) = Status::from_header_map(response.headers()) else {
-            return response;
-        };
-        count(&pipeline, &refused);
-        match refused.code() {
-            // To OTLP out of range means: try again. That doesn't help a body that is too large.
-            Code::OutOfRange => Status::resource_exhausted(refused.message()).into_http(),
-            _ => response,
+/// `opentelemetry.proto.collector.trace.v1.TraceService`, which takes requests without decoding
+/// them, and answers for the other signals.
+pub(crate) fn routes(pipeline: Pipeline) -> Router {
+    other_signals::grpc_routes()
+        .route(EXPORT, post(traces))
+        .with_state(pipeline)
+}
+
+async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response {
+    match export(&pipeline, request).await {
+        Ok(reply) => respond(&reply).into_response(),
+        Err(error) => {
+            pipeline.refusals().count(error.refusal());
+            let mut response = error.status().into_http::<tonic::body::Body>();
+            accept_encoding(response.headers_mut());
+            response.into_response()
         }
     }
 }
 
-fn count(pipeline: &Pipeline, refused: &Status) {
-    let refusal = match refused.code() {
-        Code::Ok => return,
-        Code::OutOfRange => Refusal::TooLarge,
-        // Not asked to try again: it is tonic's answer to what is too large when decompressed.
-        Code::ResourceExhausted if refused.details().is_empty() => Refusal::TooLarge,
-        Code::ResourceExhausted => Refusal::Overloaded,
-        Code::Unavailable => Refusal::ShuttingDown,
-        Code::DeadlineExceeded => Refusal::TimedOut,
-        Code::Unimplemented => Refusal::UnsupportedType,
-        Code::Cancelled => Refusal::Aborted,
-        _ => Refusal::BadData,
+async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, GrpcError> {
+    let settings = pipeline.receive_settings();
+    let (parts, mut body) = request.into_parts();
+    let mut share = pipeline.memory().share();
+    let with_prefix = ReceiveSettings {
+        max_body_bytes: settings.max_body_bytes + PREFIX_BYTES,
+        ..settings.clone()
     };
-    pipeline.refusals().count(refusal);
+    let body = body::read(&mut body, &with_prefix, &mut share).await?;
+    if pipeline.is_closed() {
+        return Err(GrpcError::Closed);
+    }
+    let (message, is_compressed) = message(body)?;
+    let compression = if is_compressed {
+        compression(&parts.headers)?
+    } else {
+        Compression::Identity
+    };
+    let message = compression.decompress(message, settings, &mut share)?;
+    Ok(PartialSuccess::of(pipeline.accept(&message)?).response())
 }
 
-/// What a request gets when there is no memory for it now.
-pub(super) fn overloaded(error: &Overloaded) -> Status {
-    status::retry_later(Code::ResourceExhausted, &error.to_string())
+/// The one message of a unary call, and whether it is compressed.
+fn message(mut body: Bytes) -> Result<(Bytes, bool), GrpcError> {
+    if body.len() < PREFIX_BYTES {
+        return Err(GrpcError::Framing);
+    }
+    let flag = body.get_u8();
+    let length = body.get_u32();
+    if flag > 1 || usize::try_from(length) != Ok(body.len()) {
+        return Err(GrpcError::Framing);
+    }
+    Ok((body, flag == 1))
 }
 
-struct Export(TraceService);
+fn compression(headers: &HeaderMap) -> Result<Compression, GrpcError> {
+    let name = headers.get("grpc-encoding");
+    let name = name.map_or(&b""[..], HeaderValue::as_bytes);
+    Compression::named(name)
+        .ok_or_else(|| GrpcError::Compression(String::from_utf8_lossy(name).into_owned()))
+}
 
-impl UnaryService<Bytes> for Export {
-    type Response = Vec<u8>;
-    type Future = std::future::Ready<Result<tonic::Response<Vec<u8>>, Status>>;
+impl GrpcError {
+    fn status(&self) -> Status {
+        let message = self.to_string();
+        match self {
+            Self::Closed => status::retry_later(Code::Unavailable, &message),
+            // To OTLP out of range would mean: try again. That does not help a body that is too
+            // large.
+            Self::Body(BodyError::TooLarge { .. } | BodyError::TooLargeDecompressed { .. }) => {
+                Status::resource_exhausted(message)
+            }
+            Self::Body(BodyError::Overloaded(_)) => {
+                status::retry_later(Code::ResourceExhausted, &message)
+            }
+            Self::Body(BodyError::TimedOut { .. }) => Status::deadline_exceeded(message),
+            Self::Body(BodyError::Aborted(_)) => Status::cancelled(message),
+            Self::Framing => Status::internal(message),
+            Self::Compression(_) => Status::unimplemented(message),
+            Self::Body(BodyError::Compressed(_)) | Self::Request(_) => {
+                Status::invalid_argument(message)
+            }
+        }
+    }
 
-    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        std::future::ready(self.0.export(request.get_ref()).map(tonic::Response::new))
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Closed => Refusal::ShuttingDown,
+            Self::Body(error) => error.refusal(),
+            Self::Compression(_) => Refusal::UnsupportedType,
+            Self::Framing | Self::Request(_) => Refusal::BadData,
+        }
     }
 }
 
-/// Leaves messages as they are on the wire.
-#[derive(Clone, Copy, Debug)]
-struct RawCodec;
-
-impl Codec for RawCodec {
-    type Encode = Vec<u8>;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
+/// The response of a call that succeeded.
+pub(super) fn respond(reply: &[u8]) -> http::Response<tonic::body::Body> {
+    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + reply.len());
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(reply.len()).unwrap_or(u32::MAX));
+    frame.put_slice(reply);
+    let ok = HeaderValue::from(Code::Ok as i32);
+    let trailers = HeaderMap::from_iter([(Status::GRPC_STATUS, ok)]);
+    let body = Full::new(frame.freeze()).with_trailers(std::future::ready(Some(Ok(trailers))));
+    let mut response = http::Response::new(tonic::body::Body::new(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    accept_encoding(headers);
+    response
 }
 
-impl Encoder for RawCodec {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put_slice(&item);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        // Answers are short.
-        BufferSettings::new(256, 32 << 10)
-    }
-}
-
-impl Decoder for RawCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
+fn accept_encoding(headers: &mut HeaderMap) {
+    let name = http::HeaderName::from_static("grpc-accept-encoding");
+    headers.insert(name, HeaderValue::from_static(ACCEPTED));
 }

@@ -6,15 +6,19 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Uri,
-        header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER},
+        header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER},
     },
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
-    routing::{any, post},
+    routing::post,
 };
 
 use super::{
     body::{self, BodyError},
+    compression::{ACCEPTED, Compression},
+    cors,
     json::{self, Ignored},
+    other_signals,
     status::{Encoding, PartialSuccess},
 };
 use crate::{InvalidRequest, Pipeline, metrics::Refusal};
@@ -24,20 +28,21 @@ const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JS
 
 /// The receiver's routes.
 pub(crate) fn http(pipeline: Pipeline) -> Router {
+    let origins = pipeline.receive_settings().origins.clone();
     Router::new()
         .route("/v1/traces", post(traces).fallback(method_not_allowed))
-        .route("/v1/metrics", any(other_signal))
-        .route("/v1/logs", any(other_signal))
+        .merge(other_signals::http_routes())
         .fallback(elsewhere)
+        .layer(from_fn_with_state(origins, cors::check))
         .with_state(pipeline)
 }
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
-enum HttpError {
+pub(super) enum HttpError {
     #[error("Content-Type must be application/x-protobuf or application/json, not \"{0}\"")]
     ContentType(String),
-    #[error("Content-Encoding must be gzip or identity, not \"{0}\"")]
+    #[error("Content-Encoding must be one of {ACCEPTED} or identity, not \"{0}\"")]
     ContentEncoding(String),
     #[error("shutting down: try again later")]
     Closed,
@@ -81,6 +86,10 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
                 let seconds = HeaderValue::from(super::RETRY_AFTER.as_secs());
                 response.headers_mut().insert(RETRY_AFTER, seconds);
             }
+            if matches!(error, HttpError::ContentEncoding(_)) {
+                let accepted = HeaderValue::from_static(ACCEPTED);
+                response.headers_mut().insert(ACCEPT_ENCODING, accepted);
+            }
             response
         }
     }
@@ -92,16 +101,14 @@ async fn take(
     headers: &HeaderMap,
     body: &mut Body,
 ) -> Result<PartialSuccess, HttpError> {
-    let is_gzip = is_gzip(headers)?;
+    let compression = compression(headers)?;
     if pipeline.is_closed() {
         return Err(HttpError::Closed);
     }
     let settings = pipeline.receive_settings();
     let mut share = pipeline.memory().share();
-    let mut bytes = body::read(body, settings, &mut share).await?;
-    if is_gzip {
-        bytes = body::gunzip(&bytes, settings, &mut share)?;
-    }
+    let bytes = body::read(body, settings, &mut share).await?;
+    let mut bytes = compression.decompress(bytes, settings, &mut share)?;
     let mut ignored = Ignored::default();
     if encoding == Encoding::Json {
         // The protobuf is at most as long as the JSON.
@@ -117,7 +124,7 @@ async fn take(
     Ok(partial)
 }
 
-fn encoding(headers: &HeaderMap) -> Result<Encoding, HttpError> {
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, HttpError> {
     let text = headers
         .get(CONTENT_TYPE)
         .map_or(&b""[..], HeaderValue::as_bytes);
@@ -137,15 +144,11 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, HttpError> {
     }
 }
 
-fn is_gzip(headers: &HeaderMap) -> Result<bool, HttpError> {
-    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"") => Ok(false),
-        Some(text) if text.eq_ignore_ascii_case(b"identity") => Ok(false),
-        Some(text) if text.eq_ignore_ascii_case(b"gzip") => Ok(true),
-        Some(text) => Err(HttpError::ContentEncoding(
-            String::from_utf8_lossy(text).into_owned(),
-        )),
-    }
+fn compression(headers: &HeaderMap) -> Result<Compression, HttpError> {
+    let name = headers.get(CONTENT_ENCODING);
+    let name = name.map_or(&b""[..], HeaderValue::as_bytes);
+    Compression::named(name)
+        .ok_or_else(|| HttpError::ContentEncoding(String::from_utf8_lossy(name).into_owned()))
 }
 
 impl HttpError {
@@ -162,7 +165,7 @@ impl HttpError {
                 Code::Unavailable,
                 Refusal::ShuttingDown,
             ),
-            Self::Json(_) | Self::Request(_) | Self::Body(BodyError::Gzip(_)) => (
+            Self::Json(_) | Self::Request(_) | Self::Body(BodyError::Compressed(_)) => (
                 StatusCode::BAD_REQUEST,
                 Code::InvalidArgument,
                 Refusal::BadData,
@@ -190,7 +193,7 @@ impl HttpError {
     }
 }
 
-fn answer(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
+pub(super) fn answer(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
     let content_type = HeaderValue::from_static(encoding.content_type());
     (code, [(CONTENT_TYPE, content_type)], body).into_response()
 }
@@ -215,12 +218,6 @@ async fn method_not_allowed() -> Response {
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static("POST"));
     response
-}
-
-async fn other_signal() -> Response {
-    let message = "only traces are received here: set OTEL_METRICS_EXPORTER and \
-                   OTEL_LOGS_EXPORTER to none, or send metrics and logs elsewhere";
-    refusal(StatusCode::NOT_FOUND, tonic::Code::Unimplemented, message)
 }
 
 async fn elsewhere(method: Method, uri: Uri) -> Response {

@@ -1,16 +1,9 @@
 //! Bounds what is being received, over all connections.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
-
-use bytes::Buf;
-use http_body::{Body, Frame, SizeHint};
 
 /// The bytes of requests that are being received and not yet taken. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -69,50 +62,5 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.memory.taken.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
-/// A request's body that takes its share of memory as it comes.
-#[derive(Debug)]
-pub(crate) struct Metered<B> {
-    body: B,
-    share: Share,
-}
-
-impl<B> Metered<B> {
-    pub(crate) fn new(body: B, share: Share) -> Self {
-        Self { body, share }
-    }
-}
-
-impl<B> Body for Metered<B>
-where
-    B: Body + Unpin,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    type Data = B::Data;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, Self::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        Poll::Ready(frame.map(|frame| {
-            let frame = frame.map_err(Into::into)?;
-            let len = frame.data_ref().map_or(0, Buf::remaining);
-            self.share
-                .grow(len)
-                .map_err(|error| super::grpc::overloaded(&error))?;
-            Ok(frame)
-        }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

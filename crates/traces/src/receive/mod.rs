@@ -3,13 +3,19 @@
 //! Source: OpenTelemetry Protocol specification 1.9.
 
 mod body;
+mod compression;
+mod cors;
 mod grpc;
 mod http;
 mod json;
 mod memory;
+mod other_signals;
 mod status;
 
-pub use grpc::TraceService;
+pub use cors::AllowedOrigins;
+pub use other_signals::OtherSignals;
+
+pub(crate) use grpc::routes as grpc;
 pub(crate) use http::http;
 pub(crate) use memory::Memory;
 
@@ -24,6 +30,10 @@ pub struct ReceiveSettings {
     pub body_deadline: Duration,
     /// The bytes that may be in reception at the same time, over all senders.
     pub max_receiving_bytes: usize,
+    /// What becomes of metrics, logs and profiles.
+    pub other_signals: OtherSignals,
+    /// The web pages whose scripts may send spans.
+    pub origins: AllowedOrigins,
 }
 
 impl Default for ReceiveSettings {
@@ -32,6 +42,8 @@ impl Default for ReceiveSettings {
             max_body_bytes: 16 << 20,
             body_deadline: Duration::from_secs(10),
             max_receiving_bytes: 128 << 20,
+            other_signals: OtherSignals::default(),
+            origins: AllowedOrigins::default(),
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{io::Write, time::Duration};
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -14,7 +17,7 @@ use prost::Message;
 use reqwest::{Client, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
-use spoor_traces::{ReceiveSettings, Search, Settings, TraceId};
+use spoor_traces::{OtherSignals, ReceiveSettings, Search, Settings, TraceId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::codec::CompressionEncoding;
 
@@ -31,6 +34,17 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    compress_to_vec(bytes, CompressionLevel::Fastest)
 }
 
 fn id(number: u64) -> TraceId {
@@ -242,7 +256,7 @@ async fn says_which_spans_it_rejects() {
 #[case::not_gzip("application/x-protobuf", "gzip", b"hello", 400, "bad_data")]
 #[case::text("text/plain", "", b"", 415, "unsupported_type")]
 #[case::no_type("", "", b"", 415, "unsupported_type")]
-#[case::zstd("application/json", "zstd", b"", 415, "unsupported_type")]
+#[case::snappy("application/json", "snappy", b"", 415, "unsupported_type")]
 #[tokio::test]
 async fn refuses_with_a_status(
     #[case] content_type: &str,
@@ -475,14 +489,39 @@ fn frame(message: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The headers of a gRPC answer that has no message.
+/// The same, compressed.
+fn compressed_frame(message: &[u8]) -> Vec<u8> {
+    let mut frame = frame(message);
+    frame[0] = 1;
+    frame
+}
+
+/// The headers of an answer, which have the status if there is no message.
 async fn grpc(receiver: &Receiver, body: Vec<u8>) -> reqwest::header::HeaderMap {
-    let client = Client::builder().http2_prior_knowledge().build().unwrap();
+    grpc_with(receiver, body, "identity").await
+}
+
+async fn grpc_with(
+    receiver: &Receiver,
+    body: Vec<u8>,
+    encoding: &str,
+) -> reqwest::header::HeaderMap {
     let path = "opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    call(receiver, path, body, encoding).await
+}
+
+async fn call(
+    receiver: &Receiver,
+    path: &str,
+    body: Vec<u8>,
+    encoding: &str,
+) -> reqwest::header::HeaderMap {
+    let client = Client::builder().http2_prior_knowledge().build().unwrap();
     let response = client
         .post(format!("http://{}/{path}", receiver.grpc))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
+        .header("grpc-encoding", encoding)
         .body(body)
         .send()
         .await
@@ -526,4 +565,131 @@ async fn has_room_for_ten_thousand_services() {
         receiver.pipeline.totals().kept == 10_000
     })
     .await;
+}
+
+#[rstest]
+#[case::gzip("gzip", gzip as fn(&[u8]) -> Vec<u8>)]
+#[case::deflate("deflate", deflate)]
+#[case::zstd("zstd", zstd)]
+#[tokio::test]
+async fn takes_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8]) -> Vec<u8>) {
+    let receiver = Receiver::start(Settings::default()).await;
+    let body = compress(&request(a_to_b(1, 1_000, 300, true)));
+    let sent = receiver.post(body).header("content-encoding", name).send();
+    assert_eq!(sent.await.unwrap().status(), StatusCode::OK);
+    let body = compress(&request(a_to_b(2, 1_000, 300, true)));
+    let answer = grpc_with(&receiver, compressed_frame(&body), name).await;
+    assert!(!answer.contains_key("grpc-status"), "{answer:?}");
+    assert!(receiver.pipeline.store().trace(id(1)).is_some());
+    assert!(receiver.pipeline.store().trace(id(2)).is_some());
+    let bomb = compress(&vec![0; 17 << 20]);
+    let sent = receiver.post(bomb).header("content-encoding", name).send();
+    assert_eq!(sent.await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let sent = receiver.post(vec![7; 100]).header("content-encoding", name);
+    assert_eq!(sent.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn says_which_compressions_it_takes() {
+    let receiver = Receiver::start(Settings::default()).await;
+    let sent = receiver.post(vec![7]).header("content-encoding", "snappy");
+    let answer = sent.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(answer.headers()["accept-encoding"], "gzip, deflate, zstd");
+    let answer = grpc_with(&receiver, compressed_frame(&[7]), "snappy").await;
+    assert_eq!(answer["grpc-status"], "12");
+    assert_eq!(answer["grpc-accept-encoding"], "gzip, deflate, zstd");
+}
+
+#[tokio::test]
+async fn grpc_counts_decompressed_bytes() {
+    let receiver = Receiver::start(receiving(ReceiveSettings {
+        max_receiving_bytes: 1 << 20,
+        ..ReceiveSettings::default()
+    }))
+    .await;
+    let zeros = compressed_frame(&gzip(&vec![0; 8 << 20]));
+    let answer = grpc_with(&receiver, zeros, "gzip").await;
+    assert_eq!(answer["grpc-status"], "8");
+    assert!(
+        answer.contains_key("grpc-status-details-bin"),
+        "to be tried again"
+    );
+    assert_eq!(grpc(&receiver, frame(&[])).await.get("grpc-status"), None);
+}
+
+#[tokio::test]
+async fn other_signals_are_refused_with_a_reason() {
+    let receiver = Receiver::start(Settings::default()).await;
+    let over_grpc = other_signal_over_grpc(&receiver).await;
+    assert_eq!(over_grpc["grpc-status"], "12");
+    let message = over_grpc["grpc-message"].to_str().unwrap();
+    assert!(message.contains("OTEL_METRICS_EXPORTER"), "{message}");
+    let url = format!("http://{}/v1/logs", receiver.http);
+    let answer = Client::new().post(url).body("{}").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert!(answer.text().await.unwrap().contains("OTEL_LOGS_EXPORTER"));
+}
+
+#[tokio::test]
+async fn other_signals_are_discarded_and_counted() {
+    let receiver = Receiver::start(receiving(ReceiveSettings {
+        other_signals: OtherSignals::Discard,
+        ..ReceiveSettings::default()
+    }))
+    .await;
+    let over_grpc = other_signal_over_grpc(&receiver).await;
+    assert!(!over_grpc.contains_key("grpc-status"), "{over_grpc:?}");
+    let url = format!("http://{}/v1/logs", receiver.http);
+    let answer = Client::new().post(url).body("{}").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let metrics = receiver.metrics();
+    for signal in ["metrics", "logs"] {
+        let counted = format!("requests_discarded_total{{signal=\"{signal}\"}} 1");
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
+}
+
+async fn other_signal_over_grpc(receiver: &Receiver) -> reqwest::header::HeaderMap {
+    let path = "opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+    call(receiver, path, frame(&[]), "identity").await
+}
+
+#[tokio::test]
+async fn web_pages_of_this_machine_may_send() {
+    let receiver = Receiver::start(Settings::default()).await;
+    let url = format!("http://{}/v1/traces", receiver.http);
+    let question = |origin: &'static str| {
+        Client::new()
+            .request(reqwest::Method::OPTIONS, &url)
+            .header("origin", origin)
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type,traceparent")
+            .send()
+    };
+    let allowed = question("http://localhost:3000").await.unwrap();
+    assert_eq!(allowed.status(), StatusCode::NO_CONTENT);
+    let headers = allowed.headers();
+    assert_eq!(
+        headers["access-control-allow-origin"],
+        "http://localhost:3000"
+    );
+    assert_eq!(
+        headers["access-control-allow-headers"],
+        "content-type,traceparent"
+    );
+    let refused = question("https://evil.example").await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    assert!(
+        !refused
+            .headers()
+            .contains_key("access-control-allow-origin")
+    );
+    let sent = receiver.post(request(a_to_b(1, 1_000, 300, true)));
+    let sent = sent.header("origin", "http://127.0.0.1:8080").send();
+    let headers = sent.await.unwrap().headers().clone();
+    assert_eq!(
+        headers["access-control-allow-origin"],
+        "http://127.0.0.1:8080"
+    );
 }

@@ -27,7 +27,8 @@ impl Receiver {
         let serve_http = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let grpc = listener.local_addr().unwrap();
-        let server = tonic::transport::Server::builder().add_service(pipeline.otlp_grpc());
+        let routes = tonic::service::Routes::from(pipeline.otlp_grpc());
+        let server = tonic::transport::Server::builder().add_routes(routes);
         let connections = tokio_stream::wrappers::TcpListenerStream::new(listener);
         let serve_grpc =
             tokio::spawn(async move { server.serve_with_incoming(connections).await.unwrap() });

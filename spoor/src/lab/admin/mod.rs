@@ -30,7 +30,7 @@ pub use wire::{
 use super::{policies::Desk, supervisor::Roster};
 
 /// More than a thousand policies need.
-const BODY_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const BODY_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the API speaks for.
 #[derive(Clone)]

@@ -148,7 +148,7 @@ pub async fn no_http2(door: &'static Door, address: SocketAddr) {
         .concat()
     };
     let broken: [Vec<u8>; 9] = [
-        b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(),
+        b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec(),
         vec![0xff; 4096],
         preface[..10].to_vec(),
         [preface.as_slice(), &[0xff; 4096]].concat(),

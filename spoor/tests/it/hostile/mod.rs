@@ -3,6 +3,7 @@
 
 mod attempts;
 mod connection;
+mod descriptors;
 mod doors;
 mod frames;
 mod patience;

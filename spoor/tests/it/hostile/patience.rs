@@ -11,12 +11,17 @@ const CALLERS: usize = 16;
 
 /// Others are answered meanwhile, and in the end so are they, or hung up on.
 pub async fn is_bounded(door: &'static Door, address: SocketAddr) {
-    let half_a_head = format!("GET {} HTTP/1.1\r\nhost: x\r\nx-slow: ", door.paths[0]);
+    let half_a_head = format!(
+        "GET {} HTTP/1.1\r\nhost: localhost\r\nx-slow: ",
+        door.paths[0]
+    );
     let half_a_body: Vec<String> = door
         .paths
         .iter()
         .map(|path| {
-            format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n{{\"tit")
+            format!(
+                "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n{{\"tit"
+            )
         })
         .collect();
     let mut callers = Vec::new();

@@ -53,10 +53,10 @@ pub async fn too_large(door: &'static Door, address: SocketAddr) {
     let path = door.paths[0];
     let long = "x".repeat(1_000_000);
     let heads = [
-        format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"),
-        format!("GET {path} HTTP/1.1\r\nhost: x\r\nx-long: {long}\r\n\r\n"),
+        format!("GET /{long} HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+        format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nx-long: {long}\r\n\r\n"),
         format!(
-            "GET {path} HTTP/1.1\r\nhost: x\r\n{}\r\n",
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\n{}\r\n",
             "x: y\r\n".repeat(5000)
         ),
     ];
@@ -86,7 +86,7 @@ pub async fn too_large(door: &'static Door, address: SocketAddr) {
 async fn pour(address: SocketAddr, path: &str, length: &str) -> Option<Outcome> {
     let mut connection = Connection::to(address).await;
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          content-type: application/json\r\n{length}\r\n\r\n"
     );
     connection.send(head.as_bytes()).await;
@@ -113,10 +113,10 @@ pub async fn broken(door: &'static Door, address: SocketAddr) {
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET / HTTP/1.1\nhost x\n\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\n",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\n",
         b"GET http://[::1 HTTP/1.1\r\n\r\n",
         b"GET \xff\xfe HTTP/1.1\r\n\r\n",
-        b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\nhost: localhost\r\n\r\n",
         b"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\ncontent-length: 99999999999999999999\r\n\r\n",
         b"POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n12345",

@@ -1,0 +1,23 @@
+//! The one listener implementation: HTTP/1, HTTP/2 and gRPC on every port, within limits.
+//!
+//! A listener accepts connections ([`Listener`]), follows whose turn it is on each of them
+//! ([`activity`]), and closes those that only wait for their peer when they do so for too long or
+//! when somebody else needs their place ([`registry`]).
+
+mod activity;
+mod body;
+mod connection;
+mod host;
+mod limits;
+mod listener;
+mod protocol;
+mod refusal;
+mod registry;
+mod request;
+mod sockets;
+
+pub use host::AllowedHosts;
+pub use limits::Limits;
+pub use listener::{CutOff, Listener};
+pub use protocol::{by_protocol, grpc_fallback};
+pub use sockets::{BindError, Sockets, bind};

@@ -1,0 +1,204 @@
+//! Bodies that say whose turn it is, and count what a handler holds.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::activity::Turn;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Bytes that handlers may hold of bodies, over all requests of a listener.
+#[derive(Debug)]
+pub(super) struct Budget {
+    max: usize,
+    taken: AtomicUsize,
+}
+
+impl Budget {
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max,
+            taken: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// One request and its response, from the first head to the last frame.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    turn: Turn,
+    budget: Arc<Budget>,
+    held: AtomicUsize,
+    is_body_complete: AtomicBool,
+    has_response_begun: AtomicBool,
+    is_over_budget: AtomicBool,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// More bytes are being received than a listener allows.
+#[derive(Debug, thiserror::Error)]
+#[error("too many bytes are being received at the same time: try again later")]
+struct OverBudget;
+
+impl Exchange {
+    pub(super) fn new(turn: Turn, budget: Arc<Budget>, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            turn,
+            budget,
+            held: AtomicUsize::new(0),
+            is_body_complete: AtomicBool::new(false),
+            has_response_begun: AtomicBool::new(false),
+            is_over_budget: AtomicBool::new(false),
+            _permit: permit,
+        }
+    }
+
+    /// Whether the handler waits for more of the body.
+    pub(super) fn is_receiving(&self) -> bool {
+        !self.is_body_complete.load(Ordering::Acquire) && !self.turn.is_servers()
+    }
+
+    /// Whether the handler was refused more of the body.
+    pub(super) fn is_over_budget(&self) -> bool {
+        self.is_over_budget.load(Ordering::Acquire)
+    }
+
+    /// The response begins. What the handler still receives is part of a conversation: neither
+    /// bounded in time nor counted.
+    pub(super) fn respond(&self) {
+        self.has_response_begun.store(true, Ordering::Release);
+        self.turn.give(true);
+        self.release();
+    }
+
+    fn receive(&self, bytes: usize) -> Result<(), OverBudget> {
+        self.turn.give(true);
+        self.held.fetch_add(bytes, Ordering::AcqRel);
+        let before = self.budget.taken.fetch_add(bytes, Ordering::AcqRel);
+        if before.saturating_add(bytes) > self.budget.max {
+            self.is_over_budget.store(true, Ordering::Release);
+            return Err(OverBudget);
+        }
+        Ok(())
+    }
+
+    fn release(&self) {
+        let held = self.held.swap(0, Ordering::AcqRel);
+        self.budget.taken.fetch_sub(held, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// A request's body.
+#[derive(Debug)]
+pub(super) struct RequestBody<B> {
+    body: B,
+    exchange: Arc<Exchange>,
+}
+
+impl<B: Body> RequestBody<B> {
+    pub(super) fn new(body: B, exchange: Arc<Exchange>) -> Self {
+        if body.is_end_stream() {
+            exchange.is_body_complete.store(true, Ordering::Release);
+        }
+        Self { body, exchange }
+    }
+}
+
+impl<B> Body for RequestBody<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let exchange = &self.exchange;
+        if exchange.has_response_begun.load(Ordering::Acquire) {
+            return polled.map_err(Into::into);
+        }
+        match polled {
+            Poll::Pending => {
+                exchange.turn.give(false);
+                Poll::Pending
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Buf::remaining);
+                if self.body.is_end_stream() {
+                    exchange.is_body_complete.store(true, Ordering::Release);
+                }
+                let received = exchange.receive(bytes).map(|()| frame);
+                Poll::Ready(Some(received.map_err(Into::into)))
+            }
+            Poll::Ready(last) => {
+                exchange.turn.give(true);
+                exchange.is_body_complete.store(true, Ordering::Release);
+                Poll::Ready(last.map(|last| last.map_err(Into::into)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A response's body. A frame that was handed over and after which nobody asks for the next one
+/// is a frame that the peer does not take.
+#[derive(Debug)]
+pub(super) struct ResponseBody<B> {
+    body: B,
+    exchange: Arc<Exchange>,
+}
+
+impl<B> ResponseBody<B> {
+    pub(super) fn new(body: B, exchange: Arc<Exchange>) -> Self {
+        Self { body, exchange }
+    }
+}
+
+impl<B: Body + Unpin> Body for ResponseBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        self.exchange.turn.give(polled.is_pending());
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

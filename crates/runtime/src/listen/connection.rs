@@ -1,0 +1,191 @@
+//! One connection to its end.
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::{Limits, activity::Activity, request::Answerer};
+
+/// Headers of one request; more are answered with 431.
+const MAX_HEADERS: usize = 100;
+/// Bytes that a connection may hold of a request's head.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Bytes of headers that a stream may have.
+const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
+/// Bytes that one stream, and all streams of a connection, may have sent and nobody read yet.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Peers that have vanished are found by asking this often.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a peer to acknowledge what is sent to it. One that reads nothing would hold its
+/// connection, and what the response holds, for as long as it likes.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for a peer without requests to take note that its connection ends.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The first byte of a TLS record that begins a handshake, and an alert in TLS 1.0's framing that
+/// says "protocol version": it is all that a TLS client understands.
+const TLS_HANDSHAKE: u8 = 0x16;
+const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 70];
+
+/// How a connection ends from the outside.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// The requests in flight are its last.
+    pub(super) stop: CancellationToken,
+    /// Somebody else needs its place.
+    pub(super) evict: CancellationToken,
+}
+
+/// Sets what a socket needs, does the handshake if there is one, and answers all requests.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    answerer: Arc<Answerer>,
+    activity: Arc<Activity>,
+    ends: Ends,
+) {
+    // Otherwise an answer of several frames waits for the peer's delayed acknowledgement, 40 ms.
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    if let Err(error) =
+        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT))
+    {
+        tracing::debug!(%error, %peer, "a peer that reads nothing will not be noticed");
+    }
+    let within = answerer.limits.header_timeout;
+    let evict = ends.evict.clone();
+    let starting = async {
+        match tls {
+            None if is_tls(&stream).await => {
+                tracing::warn!(%peer, "refused a TLS client: use http://, this port has no TLS");
+                // With bytes left unread, the connection would be reset instead of closed.
+                let _ = stream.try_read(&mut [0; 4096]);
+                let _ = stream.try_write(&TLS_ALERT);
+                None
+            }
+            None => Some(Transport::Plain(stream)),
+            Some(acceptor) => match acceptor.accept(stream).await {
+                Ok(stream) => Some(Transport::Tls(Box::new(stream))),
+                Err(error) => {
+                    tracing::debug!(%error, %peer, "TLS handshake failed");
+                    None
+                }
+            },
+        }
+    };
+    let started = tokio::select! {
+        started = tokio::time::timeout(within, starting) => started,
+        () = evict.cancelled() => return,
+        () = ends.stop.cancelled() => return,
+    };
+    match started {
+        Ok(Some(Transport::Plain(stream))) => {
+            converse(stream, peer, answerer, activity, ends).await;
+        }
+        Ok(Some(Transport::Tls(stream))) => {
+            converse(stream, peer, answerer, activity, ends).await;
+        }
+        Ok(None) => {}
+        Err(_) => tracing::debug!(%peer, "nothing was sent in time"),
+    }
+}
+
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+}
+
+async fn is_tls(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1)) && first == [TLS_HANDSHAKE]
+}
+
+/// The requests of a connection; after the stop, those in flight are its last.
+async fn converse<S>(
+    stream: S,
+    peer: SocketAddr,
+    answerer: Arc<Answerer>,
+    activity: Arc<Activity>,
+    ends: Ends,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = answerer.limits;
+    let requests = Arc::clone(&activity);
+    let service = service_fn(move |request| {
+        let (answerer, activity) = (Arc::clone(&answerer), Arc::clone(&requests));
+        async move { answerer.answer(&activity, peer, request).await }
+    });
+    let builder = builder(&limits);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut is_ending = false;
+    loop {
+        let look_again = if is_ending && activity.requests() == 0 {
+            Some(GOODBYE_TIMEOUT)
+        } else {
+            activity.look_again(&limits)
+        };
+        let Some(look_again) = look_again else {
+            if is_ending {
+                return;
+            }
+            connection.as_mut().graceful_shutdown();
+            is_ending = true;
+            continue;
+        };
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, %peer, "connection broke");
+                }
+                return;
+            }
+            () = ends.evict.cancelled() => {
+                tracing::debug!(%peer, "closed a waiting connection to make room");
+                return;
+            }
+            () = ends.stop.cancelled(), if !is_ending => {
+                connection.as_mut().graceful_shutdown();
+                is_ending = true;
+            }
+            () = tokio::time::sleep(look_again) => {
+                if is_ending && activity.requests() == 0 {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(limits.max_streams_per_connection)
+        .max_header_list_size(MAX_HEADER_LIST_BYTES);
+    builder
+}

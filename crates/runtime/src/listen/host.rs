@@ -1,0 +1,86 @@
+//! The hosts that a listener on loopback answers for.
+//!
+//! A web page can have its own name resolve to 127.0.0.1 (DNS rebinding) and then read whatever
+//! listens there, because to the browser it is one origin. The name shows in `Host`.
+
+use std::{net::IpAddr, sync::Arc};
+
+use http::{HeaderMap, Uri, header};
+
+/// Names by which containers reach their host. They end in the reserved `.internal`, so no web
+/// page has such a name.
+const NAMES_FROM_CONTAINERS: [&str; 2] = ["host.docker.internal", "host.containers.internal"];
+
+/// Names beside this machine's own that a listener on loopback answers to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowedHosts(Arc<[String]>);
+
+impl AllowedHosts {
+    /// These names, without ports.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        Self(names.into_iter().collect())
+    }
+
+    /// The host of a request that is not to be answered. A request without one does not come
+    /// from a browser.
+    pub(super) fn refused<'a>(&self, uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+        let header = headers.get(header::HOST);
+        let host = match header {
+            Some(host) => host.to_str().unwrap_or("(not ASCII)"),
+            None => uri.authority()?.as_str(),
+        };
+        (!self.allow(host)).then_some(host)
+    }
+
+    fn allow(&self, host: &str) -> bool {
+        let name = without_port(host);
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        is("localhost")
+            || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+            || is_under_localhost(name)
+            || NAMES_FROM_CONTAINERS.into_iter().any(is)
+            || self.0.iter().any(|other| is(other))
+    }
+}
+
+fn is_under_localhost(name: &str) -> bool {
+    const SUFFIX: &[u8] = b".localhost";
+    let name = name.as_bytes();
+    name.len()
+        .checked_sub(SUFFIX.len())
+        .and_then(|at| name.get(at..))
+        .is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
+}
+
+fn without_port(host: &str) -> &str {
+    if let Some((address, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return address;
+    }
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("127.0.0.1:16600", true)]
+    #[case("127.1.2.3", true)]
+    #[case("localhost", true)]
+    #[case("LOCALHOST:80", true)]
+    #[case("spoor.localhost:80", true)]
+    #[case("[::1]:16600", true)]
+    #[case("host.docker.internal:4317", true)]
+    #[case("my.proxy:1", true)]
+    #[case("evil.example", false)]
+    #[case("evil.example:16600", false)]
+    #[case("127.0.0.1.evil.example:16600", false)]
+    #[case("evillocalhost", false)]
+    #[case("192.168.0.1", false)]
+    #[case("a b", false)]
+    #[case("", false)]
+    fn only_this_machines_names_are_allowed(#[case] host: &str, #[case] allowed: bool) {
+        let hosts = AllowedHosts::new(["my.proxy".to_owned()]);
+        assert_eq!(hosts.allow(host), allowed);
+    }
+}

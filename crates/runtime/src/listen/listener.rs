@@ -1,0 +1,239 @@
+//! Accepts connections, within limits, until told to stop.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::Router;
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    AllowedHosts, Limits, Sockets,
+    activity::Activity,
+    body::Budget,
+    connection::{self, Ends},
+    registry::{PROCESS, Scope},
+    request::Answerer,
+};
+
+/// Pause after a failure to accept that the next attempt would meet again, such as no descriptors
+/// left, and after one for which connections are being closed.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+const RETRY_DELAY_AFTER_EVICTION: Duration = Duration::from_millis(5);
+/// Such failures come in thousands.
+const MIN_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A port with what answers there.
+#[derive(Debug)]
+pub struct Listener {
+    sockets: Sockets,
+    router: Router,
+    limits: Limits,
+    hosts: AllowedHosts,
+    tls: Option<Tls>,
+}
+
+/// A TLS configuration.
+struct Tls(TlsAcceptor);
+
+/// Requests were still in flight when the grace period ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{requests} requests were cut off: not done within {} s of the shutdown", .grace.as_secs_f64())]
+pub struct CutOff {
+    /// The requests.
+    pub requests: usize,
+    /// The grace period.
+    pub grace: Duration,
+}
+
+impl Listener {
+    /// Answers with a router, HTTP/1 and HTTP/2 alike. Handlers and layers find the peer's
+    /// address as `axum::extract::ConnectInfo<SocketAddr>`, tonic's as `TcpConnectInfo`.
+    pub fn new(sockets: impl Into<Sockets>, router: Router) -> Self {
+        Self {
+            sockets: sockets.into(),
+            router,
+            limits: Limits::default(),
+            hosts: AllowedHosts::default(),
+            tls: None,
+        }
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Speaks TLS.
+    #[must_use]
+    pub fn tls(mut self, acceptor: TlsAcceptor) -> Self {
+        self.tls = Some(Tls(acceptor));
+        self
+    }
+
+    /// Sets further names to answer to on loopback. Listeners on other addresses answer to any.
+    #[must_use]
+    pub fn hosts(mut self, hosts: AllowedHosts) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
+    /// Accepts until `stop`, then lets the requests in flight finish for as long as `grace`.
+    ///
+    /// # Errors
+    /// [`CutOff`].
+    pub async fn serve(self, grace: Duration, stop: CancellationToken) -> Result<(), CutOff> {
+        let Self {
+            sockets,
+            router,
+            limits,
+            hosts,
+            tls,
+        } = self;
+        let is_loopback = sockets
+            .local_addr()
+            .is_ok_and(|address| address.ip().is_loopback());
+        let listener = PROCESS.listener();
+        let answerer = Arc::new(Answerer {
+            listener,
+            router: router.with_state(()),
+            limits,
+            hosts: is_loopback.then_some(hosts),
+            free: Arc::new(Semaphore::new(limits.max_requests)),
+            budget: Arc::new(Budget::new(limits.max_body_bytes)),
+        });
+        let connections = Connections {
+            answerer,
+            tls,
+            tasks: TaskTracker::new(),
+            stop: stop.clone(),
+            cut: CancellationToken::new(),
+            cut_off: Arc::default(),
+        };
+        let free = Arc::new(Semaphore::new(limits.max_connections));
+        let accepting = async {
+            let mut last_logged = None;
+            loop {
+                let (stream, peer) = accept(&sockets, &mut last_logged).await;
+                let place = place(&free, listener).await;
+                PROCESS.make_room();
+                connections.spawn(stream, peer, place);
+            }
+        };
+        stop.run_until_cancelled(accepting).await;
+        drop(sockets);
+        connections.drain(grace).await
+    }
+}
+
+/// The connections of a listener.
+struct Connections {
+    answerer: Arc<Answerer>,
+    tls: Option<Tls>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    cut_off: Arc<AtomicUsize>,
+}
+
+impl Connections {
+    fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: impl Send + 'static) {
+        let activity = Activity::new();
+        let registered = PROCESS.enter(self.answerer.listener, Arc::clone(&activity));
+        let ends = Ends {
+            stop: self.stop.clone(),
+            evict: registered.close.clone(),
+        };
+        let tls = self.tls.as_ref().map(|tls| tls.0.clone());
+        let answerer = Arc::clone(&self.answerer);
+        let serving = connection::serve(stream, peer, tls, answerer, Arc::clone(&activity), ends);
+        let (cut, cut_off) = (self.cut.clone(), Arc::clone(&self.cut_off));
+        self.tasks.spawn(async move {
+            let requests = || activity.requests();
+            let mut serving = std::pin::pin!(serving);
+            if cut.run_until_cancelled(serving.as_mut()).await.is_none() {
+                cut_off.fetch_add(requests(), Ordering::Relaxed);
+            }
+            drop((place, registered));
+        });
+    }
+
+    async fn drain(self, grace: Duration) -> Result<(), CutOff> {
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_ok() {
+            return Ok(());
+        }
+        self.cut.cancel();
+        self.tasks.wait().await;
+        match self.cut_off.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            requests => Err(CutOff { requests, grace }),
+        }
+    }
+}
+
+/// A place for a connection that is there, closing others for it if there is none.
+async fn place(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSemaphorePermit> {
+    loop {
+        if let Ok(place) = Arc::clone(free).try_acquire_owned() {
+            return Some(place);
+        }
+        PROCESS.evict(Scope::Listener(listener));
+        let acquiring = Arc::clone(free).acquire_owned();
+        // Those at work now may wait for their peer in a moment.
+        if let Ok(place) = tokio::time::timeout(RETRY_DELAY, acquiring).await {
+            return place.ok();
+        }
+    }
+}
+
+/// The next connection, however many attempts it takes.
+async fn accept(sockets: &Sockets, last_logged: &mut Option<Instant>) -> (TcpStream, SocketAddr) {
+    loop {
+        let error = match sockets.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => error,
+        };
+        if is_the_peers(&error) {
+            continue;
+        }
+        let evicted = PROCESS.evict(Scope::Process);
+        if last_logged.is_none_or(|at| at.elapsed() > MIN_LOG_INTERVAL) {
+            tracing::error!(%error, evicted, "can't accept connections");
+            *last_logged = Some(Instant::now());
+        }
+        tokio::time::sleep(if evicted > 0 {
+            RETRY_DELAY_AFTER_EVICTION
+        } else {
+            RETRY_DELAY
+        })
+        .await;
+    }
+}
+
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}

@@ -1,0 +1,42 @@
+//! HTTP and gRPC on one port.
+
+use std::convert::Infallible;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use tonic::Status;
+use tower::{ServiceExt, service_fn};
+
+use super::refusal::is_grpc;
+
+/// Hands gRPC requests, told by their content type, to one router and all others to another, so
+/// that both answer for what they do not have in their own protocol's form.
+pub fn by_protocol(http: Router, grpc: Router) -> Router {
+    let dispatch = service_fn(move |request: Request| {
+        let router = if is_grpc(request.headers()) {
+            grpc.clone()
+        } else {
+            http.clone()
+        };
+        async move { router.oneshot(request).await }
+    });
+    Router::new().fallback_service(dispatch)
+}
+
+/// Answers gRPC calls of services that a port does not have, naming what it does.
+pub fn grpc_fallback(router: Router, serves: &'static str) -> Router {
+    router.fallback_service(service_fn(move |request: Request| {
+        let message = format!("there is no {} here: {serves}", request.uri().path());
+        let response: Response = if is_grpc(request.headers()) {
+            let status = Status::unimplemented(message);
+            status.into_http::<tonic::body::Body>().map(Body::new)
+        } else {
+            (http::StatusCode::NOT_FOUND, message + "\n").into_response()
+        };
+        async move { Ok::<_, Infallible>(response) }
+    }))
+}

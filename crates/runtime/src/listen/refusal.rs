@@ -1,0 +1,112 @@
+//! Responses of the listener itself, in the form of the request's protocol.
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use tonic::{Code, Status};
+
+/// Why the listener refuses a request before or instead of its handler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Busy,
+    OverBudget,
+    BodyTimeout { seconds: u64 },
+    Deadline,
+    Host(String),
+}
+
+impl Refusal {
+    /// The response.
+    pub(super) fn respond(&self, is_grpc: bool) -> Response {
+        if is_grpc {
+            let status = Status::new(self.code(), self.detail());
+            return status.into_http::<tonic::body::Body>().map(Body::new);
+        }
+        let status = self.status();
+        let problem = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason(),
+            "status": status.as_u16(),
+            "detail": self.detail(),
+        });
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (status, kind, problem.to_string()).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let soon = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        }
+        response
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Busy => "too many requests at the same time: try again later".to_owned(),
+            Self::OverBudget => {
+                "too many bytes are being received at the same time: try again later".to_owned()
+            }
+            Self::BodyTimeout { seconds } => {
+                format!("the request's body did not arrive within {seconds} s")
+            }
+            Self::Deadline => "the caller's deadline (grpc-timeout) has passed".to_owned(),
+            Self::Host(host) => format!(
+                "host {host:?} is not this machine's loopback: use http://127.0.0.1 or \
+                 http://localhost"
+            ),
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Busy | Self::OverBudget => StatusCode::SERVICE_UNAVAILABLE,
+            Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
+            Self::Host(_) => StatusCode::FORBIDDEN,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::Busy | Self::OverBudget => Code::Unavailable,
+            Self::BodyTimeout { .. } | Self::Deadline => Code::DeadlineExceeded,
+            Self::Host(_) => Code::PermissionDenied,
+        }
+    }
+}
+
+/// Whether a request is gRPC.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| {
+        let rest = kind.as_bytes().strip_prefix(b"application/grpc");
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("application/grpc", true)]
+    #[case("application/grpc+proto", true)]
+    #[case("application/grpc; charset=utf-8", true)]
+    #[case("application/grpc-web", false)]
+    #[case("application/json", false)]
+    fn tells_grpc_by_content_type(#[case] kind: &'static str, #[case] expected: bool) {
+        let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        assert_eq!(is_grpc(&HeaderMap::from_iter([kind])), expected);
+    }
+
+    #[test]
+    fn a_grpc_refusal_has_a_status() {
+        let response = Refusal::Busy.respond(true);
+        assert_eq!(response.status(), StatusCode::OK);
+        let status = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(status.code(), Code::Unavailable);
+    }
+}

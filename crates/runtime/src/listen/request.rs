@@ -1,0 +1,163 @@
+//! One request to its response.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
+use http::{HeaderMap, HeaderValue, Request, Version, header};
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::transport::server::TcpConnectInfo;
+use tower::ServiceExt;
+
+use super::{
+    AllowedHosts, Limits,
+    activity::Activity,
+    body::{Budget, Exchange, RequestBody, ResponseBody},
+    refusal::{Refusal, is_grpc},
+    registry::{PROCESS, Scope},
+};
+
+/// Time for room to come of the connections that were closed for a request.
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
+/// While a handler does not read a body that has not arrived, it is looked at this often.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What answers the requests of a listener.
+#[derive(Debug)]
+pub(super) struct Answerer {
+    pub(super) listener: u64,
+    pub(super) router: Router,
+    pub(super) limits: Limits,
+    /// `None`: any host will do.
+    pub(super) hosts: Option<AllowedHosts>,
+    pub(super) free: Arc<Semaphore>,
+    pub(super) budget: Arc<Budget>,
+}
+
+impl Answerer {
+    pub(super) async fn answer(
+        &self,
+        activity: &Arc<Activity>,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Result<Response, Infallible> {
+        let turn = activity.begin();
+        let is_grpc = is_grpc(request.headers());
+        let hosts = self.hosts.as_ref();
+        if let Some(host) = hosts.and_then(|hosts| hosts.refused(request.uri(), request.headers()))
+        {
+            return Ok(Refusal::Host(host.to_owned()).respond(is_grpc));
+        }
+        let Some(permit) = self.permit().await else {
+            return Ok(Refusal::Busy.respond(is_grpc));
+        };
+        let exchange = Arc::new(Exchange::new(turn, Arc::clone(&self.budget), permit));
+        let is_http1 = request.version() < Version::HTTP_2;
+        let deadline = grpc_timeout(request.headers()).filter(|_| is_grpc);
+        let handling = self.router.clone().oneshot(with_peer(
+            request.map(|body| Body::new(RequestBody::new(body, Arc::clone(&exchange)))),
+            peer,
+        ));
+        let mut response = tokio::select! {
+            response = handling => match response {
+                Ok(_) if exchange.is_over_budget() => Refusal::OverBudget.respond(is_grpc),
+                Ok(response) => response,
+            },
+            () = self.body_timeout(&exchange) => {
+                let seconds = self.limits.body_timeout.as_secs();
+                let mut response = Refusal::BodyTimeout { seconds }.respond(is_grpc);
+                if is_http1 {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                response
+            }
+            () = sleep(deadline) => Refusal::Deadline.respond(is_grpc),
+        };
+        exchange.respond();
+        let body = std::mem::take(response.body_mut());
+        *response.body_mut() = Body::new(ResponseBody::new(body, exchange));
+        Ok(response)
+    }
+
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            return Some(permit);
+        }
+        PROCESS.evict(Scope::Requests(self.listener));
+        let acquiring = Arc::clone(&self.free).acquire_owned();
+        tokio::time::timeout(ROOM_WITHIN, acquiring)
+            .await
+            .ok()?
+            .ok()
+    }
+
+    /// Ends when a body has not arrived in time, and otherwise never.
+    async fn body_timeout(&self, exchange: &Exchange) {
+        tokio::time::sleep(self.limits.body_timeout).await;
+        while !exchange.is_receiving() {
+            tokio::time::sleep(RECHECK_INTERVAL).await;
+        }
+    }
+}
+
+/// Handlers find the peer where axum and where tonic look for it.
+fn with_peer(mut request: Request<Body>, peer: SocketAddr) -> Request<Body> {
+    let extensions = request.extensions_mut();
+    extensions.insert(ConnectInfo(peer));
+    extensions.insert(TcpConnectInfo {
+        local_addr: None,
+        remote_addr: Some(peer),
+    });
+    request
+}
+
+async fn sleep(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The caller's deadline, as gRPC over HTTP/2 writes it: at most eight digits and a unit.
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let unit = text.chars().last()?;
+    let digits = text.strip_suffix(unit)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|it| it.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        'H' => Some(Duration::from_secs(count * 60 * 60)),
+        'M' => Some(Duration::from_secs(count * 60)),
+        'S' => Some(Duration::from_secs(count)),
+        'm' => Some(Duration::from_millis(count)),
+        'u' => Some(Duration::from_micros(count)),
+        'n' => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("1H", Some(Duration::from_secs(3600)))]
+    #[case("2M", Some(Duration::from_secs(120)))]
+    #[case("42S", Some(Duration::from_secs(42)))]
+    #[case("13m", Some(Duration::from_millis(13)))]
+    #[case("2u", Some(Duration::from_micros(2)))]
+    #[case("82n", Some(Duration::from_nanos(82)))]
+    #[case("82f", None)]
+    #[case("123456789H", None)]
+    #[case("+1S", None)]
+    #[case("S", None)]
+    #[case("oneH", None)]
+    fn reads_grpc_timeouts(#[case] text: &'static str, #[case] expected: Option<Duration>) {
+        let name = http::HeaderName::from_static("grpc-timeout");
+        let header = (name, HeaderValue::from_static(text));
+        assert_eq!(grpc_timeout(&HeaderMap::from_iter([header])), expected);
+    }
+}

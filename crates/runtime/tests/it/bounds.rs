@@ -1,0 +1,153 @@
+//! What one client cannot take from the others.
+
+use std::time::Duration;
+
+use axum::{Router, routing::get};
+use spoor_runtime::Limits;
+
+use crate::support::{DEADLINE, H2_PREFACE, listen, listen_with, read_to_end};
+
+const SHORT: Duration = Duration::from_millis(50);
+const HALF_A_BODY: &[u8] =
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nand so on";
+
+#[rstest::rstest]
+#[case::nothing(b"")]
+#[case::half_a_head(b"GET / HTTP/1.1\r\nHost: loc")]
+#[case::half_a_preface(b"PRI * HTTP/2.0")]
+#[case::no_request(H2_PREFACE)]
+#[tokio::test]
+async fn a_silent_connection_is_closed(#[case] sent: &[u8]) {
+    let limits = Limits {
+        header_timeout: SHORT,
+        ..Limits::default()
+    };
+    listen(limits).answer_to(sent).await;
+}
+
+#[tokio::test]
+async fn an_idle_http2_connection_is_closed() {
+    let limits = Limits {
+        idle_timeout: SHORT,
+        ..Limits::default()
+    };
+    let running = listen(limits);
+    // The preface, and `GET /` as the static table of HPACK has it.
+    let mut request = H2_PREFACE.to_vec();
+    request.extend(b"\0\0\x0e\x01\x05\0\0\0\x01\x82\x84\x86\x41\x09localhost");
+    let answer = running.answer_to(&request).await;
+    assert!(answer.contains("hello"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_full_listener_closes_who_waits_longest() {
+    let limits = Limits {
+        max_connections: 2,
+        ..Limits::default()
+    };
+    let running = listen(limits);
+    let mut oldest = running.sending(b"").await;
+    let _other = running.sending(H2_PREFACE).await;
+    let answer = tokio::time::timeout(DEADLINE, reqwest::get(running.url()));
+    let answer = answer.await.unwrap().unwrap();
+    assert_eq!(answer.text().await.unwrap(), "hello");
+    read_to_end(&mut oldest).await;
+}
+
+#[tokio::test]
+async fn a_connection_at_work_is_not_closed() {
+    let limits = Limits {
+        max_connections: 1,
+        idle_timeout: SHORT,
+        stall_timeout: SHORT,
+        ..Limits::default()
+    };
+    let (entered, mut entering) = tokio::sync::mpsc::channel(1);
+    let never = async move || {
+        entered.send(()).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let router = Router::new()
+        .route("/", get(async || "hello"))
+        .route("/never", get(never));
+    let running = listen_with(router, limits, DEADLINE);
+    let busy = running
+        .sending(b"GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let entered = tokio::time::timeout(DEADLINE, entering.recv()).await;
+    entered.unwrap().unwrap();
+    let waiting = reqwest::get(running.url());
+    let waited = tokio::time::timeout(SHORT * 10, waiting).await;
+    assert!(waited.is_err(), "{waited:?}");
+    assert!(
+        busy.try_read(&mut [0]).is_err(),
+        "the connection was closed"
+    );
+    drop(busy);
+    let answer = tokio::time::timeout(DEADLINE, reqwest::get(running.url()));
+    assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn half_sent_requests_keep_nobody_out() {
+    let limits = Limits {
+        max_requests: 1,
+        ..Limits::default()
+    };
+    let running = listen(limits);
+    let mut half = running.sending(HALF_A_BODY).await;
+    // As soon as the handler waits for the rest.
+    let answer = async {
+        loop {
+            let answer = reqwest::get(running.url()).await.unwrap();
+            if answer.status() == 200 {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, answer).await.unwrap();
+    read_to_end(&mut half).await;
+}
+
+#[tokio::test]
+async fn a_body_must_arrive_in_time() {
+    let limits = Limits {
+        body_timeout: SHORT,
+        ..Limits::default()
+    };
+    let answer = listen(limits).answer_to(HALF_A_BODY).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("did not arrive within"), "{answer}");
+}
+
+#[tokio::test]
+async fn bodies_together_have_a_bound() {
+    let limits = Limits {
+        max_body_bytes: 1500,
+        ..Limits::default()
+    };
+    let running = listen(limits);
+    let post = |bytes: usize| {
+        let client = reqwest::Client::new();
+        client.post(running.url()).body(vec![b'a'; bytes]).send()
+    };
+    let refused = post(1501).await.unwrap();
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    // What was counted is given back.
+    for _ in 0..3 {
+        assert_eq!(post(1000).await.unwrap().text().await.unwrap(), "1000");
+    }
+}
+
+#[tokio::test]
+async fn a_callers_deadline_ends_its_call() {
+    let running = listen(Limits::default());
+    let answer = reqwest::Client::new()
+        .get(running.url() + "never")
+        .header("content-type", "application/grpc")
+        .header("grpc-timeout", "20m")
+        .send();
+    let answer = tokio::time::timeout(DEADLINE, answer).await.unwrap();
+    assert_eq!(answer.unwrap().headers()["grpc-status"], "4");
+}

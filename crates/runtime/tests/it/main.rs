@@ -1,0 +1,7 @@
+//! Listeners as clients and attackers find them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bounds;
+mod drain;
+mod protocols;
+mod support;

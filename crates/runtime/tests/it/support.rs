@@ -1,0 +1,77 @@
+//! Listeners on free ports, and clients that say what they like.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    body::Bytes,
+    routing::{get, post},
+};
+use spoor_runtime::{CutOff, Limits, Listener, bind};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Only ever waited for in full by a failing test.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+/// An HTTP/2 client's first bytes: the preface and empty settings.
+pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// A listener that runs until it is stopped.
+pub struct Running {
+    pub address: SocketAddr,
+    pub stop: CancellationToken,
+    pub ended: JoinHandle<Result<(), CutOff>>,
+}
+
+pub fn listen_with(router: Router, limits: Limits, grace: Duration) -> Running {
+    let sockets = bind("127.0.0.1:0".parse().unwrap(), "the test").unwrap();
+    let address = sockets.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let listener = Listener::new(sockets, router).limits(limits);
+    Running {
+        address,
+        stop: stop.clone(),
+        ended: tokio::spawn(listener.serve(grace, stop)),
+    }
+}
+
+pub fn listen(limits: Limits) -> Running {
+    let router = Router::new()
+        .route("/", get(async || "hello"))
+        .route("/", post(async |body: Bytes| body.len().to_string()))
+        .route("/never", get(std::future::pending::<()>));
+    listen_with(router, limits, DEADLINE)
+}
+
+impl Running {
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// A connection on which this has been sent.
+    pub async fn sending(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
+    /// What comes back until the listener closes the connection.
+    pub async fn answer_to(&self, bytes: &[u8]) -> String {
+        let mut stream = self.sending(bytes).await;
+        read_to_end(&mut stream).await
+    }
+}
+
+pub async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    let reading = stream.read_to_end(&mut all);
+    // A reset is an end, too.
+    let _ = tokio::time::timeout(DEADLINE, reading)
+        .await
+        .expect("the listener left the connection open");
+    String::from_utf8_lossy(&all).into_owned()
+}

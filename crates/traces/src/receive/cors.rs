@@ -1,0 +1,107 @@
+//! Web pages that may send spans (CORS, as the Fetch standard has it).
+
+use axum::{
+    extract::{Request, State},
+    http::{
+        HeaderValue, Method, StatusCode, Uri,
+        header::{
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+            ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+            ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+        },
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+/// How long a browser remembers what it may send, in seconds.
+const MAX_AGE_SECONDS: &str = "7200";
+
+/// The web pages whose scripts may send spans.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// Pages of this machine: `localhost` and loopback addresses, on any port.
+    #[default]
+    Loopback,
+    /// These, such as `https://shop.example`.
+    Listed(Vec<String>),
+    /// All.
+    Any,
+}
+
+impl AllowedOrigins {
+    fn allow(&self, origin: &str) -> bool {
+        match self {
+            Self::Loopback => is_loopback(origin),
+            Self::Listed(origins) => origins.iter().any(|it| it.eq_ignore_ascii_case(origin)),
+            Self::Any => true,
+        }
+    }
+}
+
+fn is_loopback(origin: &str) -> bool {
+    let Ok(uri) = origin.parse::<Uri>() else {
+        return false;
+    };
+    let host = uri.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// Answers a browser's question before a request, and lets its page read the answer. A page of
+/// another origin is refused: a browser sends some requests without asking.
+pub(super) async fn check(
+    State(allowed): State<AllowedOrigins>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(origin) = request.headers().get(ORIGIN).cloned() else {
+        return next.run(request).await;
+    };
+    if !origin.to_str().is_ok_and(|origin| allowed.allow(origin)) {
+        let message = "spans from web pages of this origin are not accepted: allow it with \
+                       --otlp-origins\n";
+        return (StatusCode::FORBIDDEN, message).into_response();
+    }
+    let headers = request.headers();
+    let asks =
+        request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if asks {
+        let wanted = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        let answer = response.headers_mut();
+        if let Some(wanted) = wanted {
+            answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted);
+        }
+        let post = HeaderValue::from_static("POST");
+        answer.insert(ACCESS_CONTROL_ALLOW_METHODS, post);
+        let max_age = HeaderValue::from_static(MAX_AGE_SECONDS);
+        answer.insert(ACCESS_CONTROL_MAX_AGE, max_age);
+        response
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("http://localhost:3000", true)]
+    #[case("https://127.0.0.1", true)]
+    #[case("http://[::1]:8080", true)]
+    #[case("http://localhost.evil.example", false)]
+    #[case("https://evil.example", false)]
+    #[case("null", false)]
+    fn pages_of_this_machine_by_default(#[case] origin: &str, #[case] allowed: bool) {
+        assert_eq!(AllowedOrigins::default().allow(origin), allowed);
+    }
+}

@@ -1,0 +1,113 @@
+//! Metrics, logs and profiles, which every SDK sends unless told otherwise: refused with an
+//! explanation, or accepted and discarded.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{any, post},
+};
+use tonic::{Code, Status};
+
+use super::{
+    body, grpc, http,
+    status::{Encoding, PartialSuccess},
+};
+use crate::{Pipeline, metrics::Signal};
+
+/// What becomes of metrics, logs and profiles that are sent here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OtherSignals {
+    /// They are refused with an explanation.
+    #[default]
+    Refuse,
+    /// They are accepted, counted and discarded.
+    Discard,
+}
+
+/// The paths over HTTP.
+pub(super) fn http_routes() -> Router<Pipeline> {
+    let over_http = |signal| {
+        let answer = move |State(pipeline): State<Pipeline>, request: Request| async move {
+            over_http(&pipeline, signal, request).await
+        };
+        any(answer)
+    };
+    Router::new()
+        .route("/v1/metrics", over_http(Signal::Metrics))
+        .route("/v1/logs", over_http(Signal::Logs))
+        .route("/v1development/profiles", over_http(Signal::Profiles))
+}
+
+/// The methods over gRPC.
+pub(super) fn grpc_routes() -> Router<Pipeline> {
+    let over_grpc = |signal| {
+        let answer = move |State(pipeline): State<Pipeline>, request: Request| async move {
+            over_grpc(&pipeline, signal, request.into_body()).await
+        };
+        post(answer)
+    };
+    let method = |service: &str| format!("/opentelemetry.proto.collector.{service}/Export");
+    Router::new()
+        .route(
+            &method("metrics.v1.MetricsService"),
+            over_grpc(Signal::Metrics),
+        )
+        .route(&method("logs.v1.LogsService"), over_grpc(Signal::Logs))
+        .route(
+            &method("profiles.v1development.ProfilesService"),
+            over_grpc(Signal::Profiles),
+        )
+}
+
+async fn over_http(pipeline: &Pipeline, signal: Signal, request: Request) -> Response {
+    let encoding = http::encoding(request.headers()).unwrap_or(Encoding::Json);
+    match take(pipeline, signal, request.into_body()).await {
+        Ok(()) => http::answer(
+            StatusCode::OK,
+            encoding,
+            encoding.response(&PartialSuccess::default()),
+        ),
+        Err(status) => {
+            let code = match status.code() {
+                Code::Unimplemented => StatusCode::NOT_FOUND,
+                _ => StatusCode::BAD_REQUEST,
+            };
+            let message = status.message().to_owned();
+            http::answer(code, encoding, encoding.status(status.code(), message))
+        }
+    }
+}
+
+async fn over_grpc(pipeline: &Pipeline, signal: Signal, body: Body) -> Response {
+    let response = match take(pipeline, signal, body).await {
+        Ok(()) => grpc::respond(&[]),
+        Err(status) => status.into_http::<tonic::body::Body>(),
+    };
+    response.into_response()
+}
+
+async fn take(pipeline: &Pipeline, signal: Signal, mut body: Body) -> Result<(), Status> {
+    let settings = pipeline.receive_settings();
+    if settings.other_signals == OtherSignals::Refuse {
+        return Err(Status::unimplemented(explanation(signal)));
+    }
+    match body::skim(&mut body, settings).await {
+        Ok(_) => {
+            pipeline.discarded().count(signal);
+            Ok(())
+        }
+        Err(error) => Err(Status::invalid_argument(error.to_string())),
+    }
+}
+
+fn explanation(signal: Signal) -> String {
+    format!(
+        "only traces are received here, not {}: set OTEL_METRICS_EXPORTER and OTEL_LOGS_EXPORTER \
+         to none, send metrics and logs elsewhere, or start the lab with \
+         --discard-other-signals",
+        signal.name()
+    )
+}

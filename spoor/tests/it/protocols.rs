@@ -1,0 +1,51 @@
+//! One address for every protocol: SDKs differ in what they speak, and their settings name one.
+
+use reqwest::Client;
+
+use crate::lab::Lab;
+
+const SAMPLING: &str = "jaeger.api_v2.SamplingManager/GetSamplingStrategy";
+const EXPORT: &str = "opentelemetry.proto.collector.trace.v1.TraceService/Export";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn either_port_takes_either_protocol() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let http2 = Client::builder().http2_prior_knowledge().build().unwrap();
+    for port in ["sampling-http", "sampling-grpc"] {
+        for client in [&Client::new(), &http2] {
+            let url = format!("{}/api/sampling?service=service-b", lab.url(port));
+            let answer = client.get(url).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{port}");
+            assert!(answer.text().await.unwrap().contains("PROBABILISTIC"));
+        }
+        call(&http2, lab.url(port), SAMPLING, b"\x0a\x09service-b").await;
+    }
+    for port in ["otlp-http", "otlp-grpc"] {
+        for client in [&Client::new(), &http2] {
+            let url = format!("{}/v1/traces", lab.url(port));
+            let post = client.post(url).header("content-type", "application/json");
+            let answer = post.body("{}").send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{port}");
+        }
+        call(&http2, lab.url(port), EXPORT, b"").await;
+    }
+    let rebound = Client::new().get(lab.url("traces"));
+    let rebound = rebound.header("host", "evil.example").send().await.unwrap();
+    assert_eq!(rebound.status(), 403);
+}
+
+/// A call that must succeed: a status in the headers would be an error's.
+async fn call(client: &Client, url: &str, method: &str, message: &[u8]) {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let body = [&[0][..], &length, message].concat();
+    let answer = client
+        .post(format!("{url}/{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    let headers = answer.headers();
+    assert!(!headers.contains_key("grpc-status"), "{url}: {headers:?}");
+}
