@@ -17,6 +17,7 @@ mod probe;
 mod prometheus;
 mod protocols;
 mod refusals;
+mod sdks;
 mod sight;
 mod start;
 mod supervision;

@@ -1,9 +1,16 @@
-use std::time::Duration;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
+use clap::{Args, Command};
 use rstest::rstest;
 use spoor_policy::{Probability, ServiceName};
 use spoor_telemetry::{
     Settings,
+    serve::Listen,
     settings::{BatchSettings, Compression, LogFormat, Protocol, Sampler, SettingError},
 };
 
@@ -260,4 +267,72 @@ fn all_errors_come_at_once_and_name_the_fix() {
     ]);
     let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// The table of settings in docs/sdks.md: each variable, and what its row says holds if it is unset.
+fn documented() -> BTreeMap<String, String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/sdks.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (_, section) = page
+        .split_once("### Settings of spoor-telemetry")
+        .expect("the section");
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.flat_map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [names, _, unset] = cells[..] else {
+            panic!("three cells: {row}")
+        };
+        let names = names.split(", ").map(|name| name.trim_matches('`'));
+        names.map(|name| (name.to_owned(), unset.to_owned()))
+    })
+    .collect()
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let mut read = BTreeSet::new();
+    for sampler in ["", "traceidratio", "jaeger_remote"] {
+        for protocol in ["grpc", "http/protobuf"] {
+            let asked = RefCell::new(BTreeSet::new());
+            Settings::read(|name| {
+                asked.borrow_mut().insert(name.to_owned());
+                match name {
+                    "OTEL_TRACES_SAMPLER" => Some(sampler.to_owned()),
+                    "OTEL_EXPORTER_OTLP_PROTOCOL" => Some(protocol.to_owned()),
+                    _ => None,
+                }
+            })
+            .unwrap();
+            read.extend(asked.into_inner());
+        }
+    }
+    let listen = Listen::augment_args(Command::new("service"));
+    let flags = listen.get_arguments().filter_map(|flag| flag.get_env());
+    read.extend(flags.map(|name| name.to_str().unwrap().to_owned()));
+    let documented: BTreeSet<String> = documented().into_keys().collect();
+    assert_eq!(documented, read, "docs/sdks.md and what is read");
+}
+
+/// Where the table names a value, to set it changes nothing.
+#[test]
+fn documented_defaults_are_the_defaults() {
+    // A new one for each reading, unless set.
+    const INSTANCE: (&str, &str) = ("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=one");
+    let all = |variables: &[(&str, &str)]| {
+        let settings = settings(&[&[INSTANCE], variables].concat());
+        format!(
+            "{:?}",
+            settings.or_service(ServiceName::new("unknown_service").unwrap())
+        )
+    };
+    let unset = all(&[]);
+    let mut compared = 0;
+    for (name, cell) in documented() {
+        let Some((value, _)) = cell.strip_prefix('`').and_then(|it| it.split_once('`')) else {
+            continue;
+        };
+        assert_eq!(all(&[(&name, value)]), unset, "{name}: unset or {value}");
+        compared += 1;
+    }
+    assert!(compared >= 15, "{compared} compared");
 }

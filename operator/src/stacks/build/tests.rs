@@ -63,6 +63,34 @@ fn a_stack_of_defaults() {
     insta::assert_snapshot!(yaml(&without_collector(&stack(json!({})))));
 }
 
+/// docs/sdks.md says which SDK reads which variable of `NAME-otel-env`, and its programs are
+/// tested with the same sampler and the same members of its argument.
+#[test]
+fn sdk_page_has_every_variable() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sdks.md");
+    let page = fs::read_to_string(page).unwrap();
+    let settings = environment::settings(&stack(json!({})), &surroundings());
+    let settings = settings.data.unwrap();
+    for name in settings.keys() {
+        assert!(page.contains(&format!("\n| `{name}` |")), "{name}");
+    }
+    let exported = |name: &str| {
+        let export = format!("export {name}=");
+        let line = page.lines().find_map(|line| line.strip_prefix(&export));
+        line.unwrap_or_else(|| panic!("{name}")).to_owned()
+    };
+    let sampler = "OTEL_TRACES_SAMPLER";
+    assert_eq!(exported(sampler), settings[sampler]);
+    let members = |argument: &str| -> Vec<String> {
+        let pairs = argument.split(',').map(|pair| pair.split('='));
+        pairs
+            .filter_map(|mut pair| pair.next().map(str::to_owned))
+            .collect()
+    };
+    let argument = "OTEL_TRACES_SAMPLER_ARG";
+    assert_eq!(members(&exported(argument)), members(&settings[argument]));
+}
+
 const TLS: &str =
     "{caSecretName: storage-ca, certSecretName: storage-client, serverName: db.example.com}";
 

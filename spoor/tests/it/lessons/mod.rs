@@ -2,7 +2,7 @@
 //! has a reference solution, which its check must pass, and a wrong one, which it must not.
 
 mod book;
-mod script;
+pub mod script;
 
 use rstest::rstest;
 use serde_json::Value;

@@ -48,7 +48,7 @@ pub async fn run(lab: &Lab, script: &str, arguments: &[&str]) -> Ended {
 }
 
 /// The same script for a lab's own ports.
-fn at(lab: &Lab, script: &str) -> String {
+pub fn at(lab: &Lab, script: &str) -> String {
     let mut shown = String::new();
     let mut parts = script.split(HOST);
     shown += parts.next().unwrap_or_default();
@@ -68,15 +68,21 @@ fn at(lab: &Lab, script: &str) -> String {
 
 /// The commands of a text: its blocks marked `sh`, one after the other as in one terminal.
 pub fn printed(text: &str) -> String {
-    let mut commands = String::new();
+    blocks(text, "sh")
+}
+
+/// The lines of a text's blocks that are marked with a language, such as `go`.
+pub fn blocks(text: &str, language: &str) -> String {
+    let start = format!("```{language}");
+    let mut lines = String::new();
     let mut in_block = false;
     for line in text.lines() {
         match line {
-            "```sh" => in_block = true,
+            line if line == start => in_block = true,
             "```" => in_block = false,
-            line if in_block => commands += &format!("{line}\n"),
+            line if in_block => lines += &format!("{line}\n"),
             _ => {}
         }
     }
-    commands
+    lines
 }

@@ -1,0 +1,96 @@
+//! Which variables an SDK reads: it behaves differently when one is different.
+
+use std::time::Duration;
+
+use tokio::{io::AsyncReadExt, net::TcpListener};
+
+use super::example::Example;
+
+/// Compares the page's table with what the program does. Its name, its attributes and its
+/// endpoint were read by then, or its traces would not have arrived.
+pub async fn are_read_as_the_page_says(example: &Example) {
+    let language = &example.language;
+    for variable in [
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    ] {
+        assert!(language.reads(variable), "{variable}");
+    }
+    let (argument, sampler, protocol, exporter) = tokio::join!(
+        reads_argument(example),
+        reads_sampler(example),
+        reads_protocol(example),
+        reads_exporter(example),
+    );
+    for (variable, is_read) in [
+        ("OTEL_TRACES_SAMPLER_ARG", argument),
+        ("OTEL_TRACES_SAMPLER", sampler),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_TRACES_EXPORTER", exporter),
+    ] {
+        let said = language.reads(variable);
+        assert_eq!(is_read, said, "{} reads {variable}", language.heading);
+    }
+}
+
+/// Without an answer the initial rate holds.
+async fn reads_argument(example: &Example) -> bool {
+    let [nobody] = spoor_testing::ports::free();
+    let argument = format!("endpoint=http://{nobody},pollingIntervalMs=1000,initialSamplingRate=0");
+    let mut service = example.start_with(&[("OTEL_TRACES_SAMPLER_ARG", &argument)]);
+    service.sampled().await == 0
+}
+
+async fn reads_sampler(example: &Example) -> bool {
+    let mut service = example.start_with(&[("OTEL_TRACES_SAMPLER", "always_off")]);
+    service.sampled().await == 0
+}
+
+async fn reads_protocol(example: &Example) -> bool {
+    let receiver = Receiver::listen().await;
+    let _service = example.start_with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+    ]);
+    receiver.first_bytes().await.starts_with("POST /v1/traces ")
+}
+
+/// With `none` nothing is sent, where otherwise a batch is full at once.
+async fn reads_exporter(example: &Example) -> bool {
+    let receiver = Receiver::listen().await;
+    let mut service = example.start_with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.url),
+        ("OTEL_TRACES_EXPORTER", "none"),
+    ]);
+    tokio::select! {
+        _ = receiver.first_bytes() => false,
+        () = async { for _ in 0..3 { service.sampled().await; } } => true,
+    }
+}
+
+/// A place to send spans to, which shows in what protocol they come.
+struct Receiver {
+    listener: TcpListener,
+    url: String,
+}
+
+impl Receiver {
+    async fn listen() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        Self { listener, url }
+    }
+
+    async fn first_bytes(&self) -> String {
+        let first = async {
+            let (mut connection, _) = self.listener.accept().await.unwrap();
+            let mut bytes = [0; 16];
+            connection.read_exact(&mut bytes).await.unwrap();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        tokio::time::timeout(Duration::from_secs(120), first)
+            .await
+            .expect("spans are sent")
+    }
+}
