@@ -4,7 +4,7 @@ use std::{error::Error, io, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody},
     extract::{Request, State},
     middleware,
     response::{Redirect, Response},
@@ -26,6 +26,8 @@ const PREFIX: &str = "/jaeger";
 
 /// Answers handed on at once; more requests are refused.
 const MOST_AT_ONCE: usize = 64;
+/// The longest body of an answer; no page needs as much, and a store may hold any amount.
+const MAX_BODY_BYTES: u64 = 64 << 20;
 /// For an answer's body, however slowly it is read.
 const BODY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -100,7 +102,10 @@ impl Jaeger {
         };
         let sent = self.peer.send(asked).await;
         let (head, body) = sent.map_err(|error| failed(&error))?.into_parts();
-        let mut answer = Response::new(in_time(Body::new(body), place));
+        if body.size_hint().lower() > MAX_BODY_BYTES {
+            return Err(Problem::new(StatusCode::BAD_GATEWAY, too_long()));
+        }
+        let mut answer = Response::new(bounded(Body::new(body), place));
         *answer.status_mut() = head.status;
         copy(&ANSWERED, &head.headers, answer.headers_mut());
         let leads = head.headers.get(header::LOCATION);
@@ -140,21 +145,34 @@ fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
-/// The body as it comes; what takes too long is cut off, so that a slow reader holds its place
-/// for so long only.
-fn in_time(body: Body, place: OwnedSemaphorePermit) -> Body {
+/// The body as it comes; what takes too long or is too long is broken off, so that a slow
+/// reader holds its place for so long only. When the reader is gone, so is the request to Jaeger.
+fn bounded(body: Body, place: OwnedSemaphorePermit) -> Body {
     let end = Instant::now() + BODY_WITHIN;
     let pieces = body.into_data_stream();
-    let timed = stream::unfold(Some((pieces, place)), move |reading| async move {
-        let (mut pieces, place) = reading?;
-        match tokio::time::timeout_at(end, pieces.next()).await {
-            Ok(Some(Ok(piece))) => Some((Ok(piece), Some((pieces, place)))),
-            Ok(Some(Err(error))) => Some((Err(io::Error::other(error)), None)),
-            Ok(None) => None,
-            Err(elapsed) => Some((Err(elapsed.into()), None)),
+    let reading = Some((pieces, place, MAX_BODY_BYTES));
+    let timed = stream::unfold(reading, move |reading| async move {
+        let (mut pieces, place, left) = reading?;
+        let piece = match tokio::time::timeout_at(end, pieces.next()).await {
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(error))) => return Some((Err(io::Error::other(error)), None)),
+            Ok(None) => return None,
+            Err(elapsed) => return Some((Err(elapsed.into()), None)),
+        };
+        match left.checked_sub(piece.len() as u64) {
+            Some(left) => Some((Ok(piece), Some((pieces, place, left)))),
+            None => {
+                tracing::warn!("{}", too_long());
+                Some((Err(io::Error::other(too_long())), None))
+            }
         }
     });
     Body::from_stream(timed)
+}
+
+fn too_long() -> String {
+    let most = MAX_BODY_BYTES >> 20;
+    format!("Jaeger's answer is longer than {most} MiB; ask for fewer traces or a shorter time")
 }
 
 fn failed(error: &CallError) -> Problem {

@@ -75,16 +75,16 @@ impl Sight {
 
     async fn read(&self) -> Result<Mesh, Unseen> {
         let end = Timestamp::now();
-        let services = self.ask::<Option<Vec<String>>>("/api/services").await?;
+        let services = self.ask::<Services>("/api/v3/services").await?;
         let dependencies = format!(
             "/api/dependencies?endTs={}&lookback={}",
             end.as_millisecond(),
             WINDOW.as_millis()
         );
-        let counts = self.ask::<Option<Vec<Dependency>>>(&dependencies).await?;
+        let counts = self.ask::<Dependencies>(&dependencies).await?.data;
         let counts = counts.unwrap_or_default().into_iter();
         let mut mesh = Mesh::new(
-            services.unwrap_or_default(),
+            services.services,
             counts.map(|it| (it.parent, it.child, it.call_count)),
         );
         let names: Vec<String> = mesh.services.keys().cloned().collect();
@@ -92,25 +92,27 @@ impl Sight {
             .map(|name| self.failed_traces(name, end))
             .buffer_unordered(AT_ONCE);
         while let Some(traces) = answers.next().await {
-            for trace in traces? {
-                trace.mark(&mut mesh);
-            }
+            traces?.mark(&mut mesh);
         }
         drop(answers);
         Ok(mesh)
     }
 
-    async fn failed_traces(&self, service: String, end: Timestamp) -> Result<Vec<Trace>, Unseen> {
-        let query = serde_json::json!({"error": "true"}).to_string();
-        let end = end.as_microsecond();
-        let start = end.saturating_sub(i64::try_from(WINDOW.as_micros()).unwrap_or(i64::MAX));
+    /// The third API's search: the first one's is not in every Jaeger any more.
+    async fn failed_traces(&self, service: String, end: Timestamp) -> Result<Traces, Unseen> {
+        let start = end.checked_sub(WINDOW).unwrap_or(Timestamp::UNIX_EPOCH);
         let path = format!(
-            "/api/traces?service={}&tags={}&limit={MOST_FAILED}&start={start}&end={end}",
+            "/api/v3/traces?query.service_name={}&query.attributes={}\
+             &query.search_depth={MOST_FAILED}&query.start_time_min={start}&query.start_time_max={end}",
             escaped(&service),
-            escaped(&query)
+            escaped(r#"{"error":"true"}"#)
         );
-        let found = self.ask::<Option<Vec<Trace>>>(&path).await?;
-        Ok(found.unwrap_or_default())
+        match self.ask(&path).await {
+            // How it says that it has found none.
+            Err(Unseen::Status(StatusCode::NOT_FOUND)) => Ok(Traces::default()),
+            Err(unseen) => Err(unseen),
+            Ok(Found { result }) => Ok(result),
+        }
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, Unseen> {
@@ -118,8 +120,7 @@ impl Sight {
         if answer.status() != StatusCode::OK {
             return Err(Unseen::Status(answer.status()));
         }
-        let Envelope { data } = serde_json::from_slice(answer.body())?;
-        Ok(data)
+        Ok(serde_json::from_slice(answer.body())?)
     }
 }
 
@@ -135,8 +136,15 @@ fn escaped(text: &str) -> String {
 }
 
 #[derive(Deserialize)]
-struct Envelope<T> {
-    data: T,
+struct Services {
+    // Protobuf's JSON leaves out an empty list.
+    #[serde(default)]
+    services: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Dependencies {
+    data: Option<Vec<Dependency>>,
 }
 
 #[derive(Deserialize)]
@@ -147,77 +155,94 @@ struct Dependency {
     call_count: u64,
 }
 
-/// A trace as Jaeger writes it, as far as it is needed.
 #[derive(Deserialize)]
-struct Trace {
+struct Found {
+    result: Traces,
+}
+
+/// Spans of several traces in OTLP's JSON, as far as they are needed.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Traces {
+    resource_spans: Vec<ResourceSpans>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ResourceSpans {
+    resource: Resource,
+    scope_spans: Vec<ScopeSpans>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Resource {
+    attributes: Vec<KeyValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ScopeSpans {
     spans: Vec<Span>,
-    processes: HashMap<String, Process>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct Span {
-    #[serde(rename = "spanID")]
+    trace_id: String,
     span_id: String,
-    #[serde(rename = "processID")]
-    process_id: String,
-    #[serde(default)]
-    references: Vec<Reference>,
-    #[serde(default)]
-    tags: Vec<KeyValue>,
+    parent_span_id: String,
+    status: Status,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Process {
-    service_name: String,
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    code: u8,
 }
 
-#[derive(Deserialize)]
-struct Reference {
-    #[serde(rename = "refType")]
-    kind: String,
-    #[serde(rename = "spanID")]
-    span_id: String,
-}
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct KeyValue {
     key: String,
-    value: serde_json::Value,
+    value: AnyValue,
 }
 
-impl Trace {
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct AnyValue {
+    string_value: Option<String>,
+}
+
+/// The status code of OTLP for an error.
+const ERROR: u8 = 2;
+
+impl Traces {
     fn mark(&self, mesh: &mut Mesh) {
-        let by_id: HashMap<&str, &Span> = self
-            .spans
-            .iter()
-            .map(|span| (span.span_id.as_str(), span))
+        let services: HashMap<(&str, &str), &str> = self
+            .spans()
+            .map(|(service, span)| ((span.trace_id.as_str(), span.span_id.as_str()), service))
             .collect();
-        for span in self.spans.iter().filter(|span| span.failed()) {
-            let parent = span.parent().and_then(|id| by_id.get(id));
-            let caller = parent.and_then(|parent| self.service(parent));
-            if let Some(service) = self.service(span) {
-                mesh.fail(service, caller);
-            }
+        for (service, span) in self.spans().filter(|(_, span)| span.status.code == ERROR) {
+            let parent = (span.trace_id.as_str(), span.parent_span_id.as_str());
+            mesh.fail(service, services.get(&parent).copied());
         }
     }
 
-    fn service(&self, span: &Span) -> Option<&str> {
-        let process = self.processes.get(&span.process_id)?;
-        Some(&process.service_name)
+    /// All spans, each with its service.
+    fn spans(&self) -> impl Iterator<Item = (&str, &Span)> {
+        self.resource_spans.iter().flat_map(|batch| {
+            let spans = batch.scope_spans.iter().flat_map(|scope| &scope.spans);
+            spans.map(|span| (batch.service(), span))
+        })
     }
 }
 
-impl Span {
-    fn failed(&self) -> bool {
-        self.tags
-            .iter()
-            .any(|tag| tag.key == "error" && (tag.value == true || tag.value == "true"))
-    }
-
-    fn parent(&self) -> Option<&str> {
-        let mut references = self.references.iter();
-        let parent = references.find(|reference| reference.kind == "CHILD_OF")?;
-        Some(&parent.span_id)
+impl ResourceSpans {
+    fn service(&self) -> &str {
+        let mut attributes = self.resource.attributes.iter();
+        let name = attributes.find(|attribute| attribute.key == "service.name");
+        let name = name.and_then(|name| name.value.string_value.as_deref());
+        name.unwrap_or_default()
     }
 }

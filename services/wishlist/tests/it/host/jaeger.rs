@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Redirect},
     routing::{any, get},
 };
-use futures_util::stream;
+use futures_util::stream::{self, Stream};
 use spoor_testing::{json, nowhere};
 use tokio::time::Instant;
 
@@ -84,6 +84,71 @@ async fn an_answer_comes_piece_by_piece() {
     let mut answer = gateway.get("/jaeger/").await;
     for _ in 0..3 {
         assert!(answer.chunk().await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_too_long_is_refused() {
+    let announced = async || {
+        (
+            [("content-length", "999999999")],
+            Body::from_stream(endless()),
+        )
+    };
+    let unannounced = async || Body::from_stream(endless());
+    let routes = Router::new()
+        .route("/announced", get(announced))
+        .route("/unannounced", get(unannounced));
+    let address = peer(routes).await;
+    let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
+
+    let (status, problem) = json(gateway.get("/jaeger/announced").await).await;
+    assert_eq!(status, 502);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("longer than 64 MiB"), "{detail}");
+
+    let mut answer = gateway.get("/jaeger/unannounced").await;
+    let mut bytes = 0;
+    let error = loop {
+        match answer.chunk().await {
+            Ok(piece) => bytes += piece.expect("it is broken off, not ended").len(),
+            Err(error) => break error,
+        }
+    };
+    assert!(bytes <= 64 << 20, "{bytes}: {error}");
+}
+
+/// A body without an end, in pieces of a mebibyte.
+fn endless() -> impl Stream<Item = Result<Vec<u8>, Infallible>> {
+    stream::repeat_with(|| Ok(vec![b' '; 1 << 20]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_ends_the_request() {
+    let (gone, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let silent = async move || {
+        let held = Notice(gone.clone());
+        let pieces = stream::unfold(held, async |held| {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Some((Ok::<_, Infallible>("tick "), held))
+        });
+        Body::from_stream(pieces)
+    };
+    let address = peer(Router::new().route("/", get(silent))).await;
+    let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
+    let mut answer = gateway.get("/jaeger/").await;
+    assert!(answer.chunk().await.unwrap().is_some());
+    drop(answer);
+    let ended = tokio::time::timeout(Duration::from_secs(30), ended.recv()).await;
+    assert_eq!(ended, Ok(Some(())));
+}
+
+/// Tells when it is dropped.
+struct Notice(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
     }
 }
 
