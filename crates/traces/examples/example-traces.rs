@@ -78,6 +78,7 @@ async fn main() {
         .await
         .unwrap();
     println!("http://{}", listener.local_addr().unwrap());
-    let app = query::http(store.clone()).merge(page::router(store));
+    let queries = query::Queries::new(store);
+    let app = query::http(&queries).merge(page::router(&queries));
     axum::serve(listener, app).await.unwrap();
 }

@@ -5,28 +5,37 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::{
-    Search, Store, kind,
+    Search,
+    query::limits::Reader,
     tree::{Member, members},
 };
 
-/// How often one service called another.
+/// How often a service called another, or itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Dependency {
+pub(crate) struct Dependency {
     /// The service that called.
-    pub parent: String,
+    pub(crate) parent: String,
     /// The service that was called.
-    pub child: String,
+    pub(crate) child: String,
     /// How many spans of `child` have a parent in `parent`.
-    pub call_count: u64,
+    pub(crate) call_count: u64,
 }
 
-/// Counts the calls in traces with a span that starts in a window, in nanoseconds since the Unix
-/// epoch; sorted by name. A span whose parent is of the same service is a call only when it is
-/// the receiving side of one.
-#[must_use]
-pub fn dependencies(store: &Store, start: u64, end: u64) -> Vec<Dependency> {
+/// The calls that were counted, sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dependencies {
+    pub(crate) calls: Vec<Dependency>,
+    /// Traces that were too large to be counted.
+    pub(crate) left_out: usize,
+}
+
+/// Counts parents and children in traces with a span that starts in a window, in nanoseconds
+/// since the Unix epoch. Children of the same service count too, whatever their kind, as in
+/// Jaeger's memory storage.
+pub(crate) fn dependencies(reader: &Reader, start: u64, end: u64) -> Dependencies {
     let mut counts = BTreeMap::new();
+    let mut left_out = 0;
     let everything = Search {
         start_min: Some(start),
         start_max: Some(end),
@@ -34,21 +43,24 @@ pub fn dependencies(store: &Store, start: u64, end: u64) -> Vec<Dependency> {
         ..Search::default()
     };
     // One at a time: together they may be as large as the store.
-    for trace in store
-        .find(&everything)
-        .into_iter()
-        .filter_map(|id| store.trace(id))
-    {
-        count(&members(trace.decode()), &mut counts);
+    for id in reader.find(&everything) {
+        match reader.trace(id) {
+            Ok(Some(trace)) => count(&members(trace.decode()), &mut counts),
+            Ok(None) => {}
+            Err(_) => left_out += 1,
+        }
     }
-    counts
+    let calls = counts
         .into_iter()
         .map(|((parent, child), call_count)| Dependency {
             parent,
             child,
             call_count,
-        })
-        .collect()
+        });
+    Dependencies {
+        calls: calls.collect(),
+        left_out,
+    }
 }
 
 fn count(members: &[Member], counts: &mut BTreeMap<(String, String), u64>) {
@@ -60,10 +72,7 @@ fn count(members: &[Member], counts: &mut BTreeMap<(String, String), u64>) {
         let Some(parent) = child.parent_id().and_then(|id| by_id.get(id)) else {
             continue;
         };
-        let received = matches!(kind::word(child.span.kind()), "server" | "consumer");
-        if parent.service() != child.service() || received {
-            let link = (parent.service().to_owned(), child.service().to_owned());
-            *counts.entry(link).or_default() += 1;
-        }
+        let link = (parent.service().to_owned(), child.service().to_owned());
+        *counts.entry(link).or_default() += 1;
     }
 }

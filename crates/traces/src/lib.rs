@@ -1,6 +1,6 @@
 //! Receives, tail-samples, stores and answers for traces: OTLP in, Jaeger's query API out.
 
-pub mod dependencies;
+mod dependencies;
 mod id;
 mod kept;
 mod kind;
@@ -21,5 +21,5 @@ pub use kept::Kept;
 pub use pipeline::{Accepted, Pipeline, Settings};
 pub use receive::{AllowedOrigins, OtherSignals, ReceiveSettings};
 pub use scan::{InvalidRequest, validate};
-pub use store::{Evicted, Occupancy, Operation, Search, Store, StoredTrace};
+pub use store::{Evicted, Occupancy, Operation, Search, Store, StoredTrace, TraceTooLarge};
 pub use tail::{TailSettings, Totals};

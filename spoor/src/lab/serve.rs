@@ -30,11 +30,11 @@ pub(super) fn listen(
         Listener::new(open.otlp_grpc, otlp.clone()),
     );
     listeners.serve("OTLP over HTTP", Listener::new(open.otlp_http, otlp));
-    let store = pipeline.store();
-    let traces = query::http(store.clone()).merge(page::router(store.clone()));
+    let queries = query::Queries::new(pipeline.store().clone());
+    let traces = query::http(&queries).merge(page::router(&queries));
     listeners.serve("traces over HTTP", Listener::new(open.query_http, traces));
     let traces = grpc_fallback(
-        Routes::new(query::grpc(store.clone())).into_axum_router(),
+        Routes::new(query::grpc(&queries)).into_axum_router(),
         "this port has Jaeger's query API over gRPC; over HTTP it is on port 16686",
     );
     listeners.serve("traces over gRPC", Listener::new(open.query_grpc, traces));

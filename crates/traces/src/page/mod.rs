@@ -21,9 +21,12 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use maud::html;
-use tower::limit::GlobalConcurrencyLimitLayer;
 
-use crate::{Store, TraceId, query::parameters::Parameters, service};
+use crate::{
+    TraceId,
+    query::{Queries, limits::Reader, parameters::Parameters, response},
+    service,
+};
 use filter::Filter;
 use layout::Site;
 use palette::Palette;
@@ -34,11 +37,8 @@ type Pairs = Query<Vec<(String, String)>>;
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Pages hold decoded traces: this many are made at once, more requests wait their turn.
-const CONCURRENT_PAGES: usize = 8;
-
 /// `/`, `/search`, `/trace/{id}` and what they need; any other path is a page that says so.
-pub fn router(store: Store) -> Router {
+pub fn router(queries: &Queries) -> Router {
     Router::new()
         .route("/", get(search))
         .route("/search", get(search))
@@ -47,23 +47,22 @@ pub fn router(store: Store) -> Router {
         .route("/style.css", get(style))
         .route("/favicon.svg", get(icon))
         .fallback(unknown_path)
-        .layer(GlobalConcurrencyLimitLayer::new(CONCURRENT_PAGES))
         .layer(from_fn(guarded))
-        .with_state(store)
+        .with_state(queries.clone())
 }
 
-async fn search(State(store): State<Store>, uri: Uri, Query(pairs): Pairs) -> Response {
+async fn search(State(queries): State<Queries>, uri: Uri, Query(pairs): Pairs) -> Response {
     let site = Site::of(&uri);
-    rendered(move || {
+    rendered(&queries, move |reader| {
         let filter = Filter::read(&Parameters(pairs));
-        let palette = Palette::new(service::names(&store));
+        let palette = Palette::new(service::names(reader.store()));
         let status = match filter.problems.is_empty() {
             true => StatusCode::OK,
             false => StatusCode::BAD_REQUEST,
         };
         let content = html! {
-            (form::form(&site, &filter, &store, palette.services()))
-            (results::results(&site, &filter, &store, &palette))
+            (form::form(&site, &filter, reader.store(), palette.services()))
+            (results::results(&site, &filter, reader, &palette))
         };
         (status, site.document("Traces", content))
     })
@@ -80,7 +79,7 @@ async fn by_id(uri: Uri, Query(pairs): Pairs) -> Response {
 }
 
 async fn trace(
-    State(store): State<Store>,
+    State(queries): State<Queries>,
     Path(id): Path<String>,
     uri: Uri,
     Query(pairs): Pairs,
@@ -93,14 +92,15 @@ async fn trace(
     let from = Parameters(pairs)
         .get("from")
         .and_then(|from| from.parse().ok());
-    rendered(move || match store.trace(id) {
-        Some(found) => {
-            let palette = Palette::new(service::names(&store));
+    rendered(&queries, move |reader| match reader.trace(id) {
+        Ok(Some(found)) => {
+            let palette = Palette::new(service::names(reader.store()));
             let content = trace::trace(&site, &found, &palette, from.unwrap_or(0));
             let title = format!("Trace {}", text::short(id));
             (StatusCode::OK, site.document(&title, content))
         }
-        None => (StatusCode::NOT_FOUND, trace::missing(&site, id)),
+        Ok(None) => (StatusCode::NOT_FOUND, trace::missing(&site, id)),
+        Err(refusal) => (refusal.status(), trace::too_large(&site, &refusal)),
     })
     .await
 }
@@ -139,15 +139,21 @@ fn invalid_id(site: &Site, id: &str, error: &str) -> Response {
     (StatusCode::BAD_REQUEST, page).into_response()
 }
 
-/// Renders on a thread that may block: a page may decode many spans.
-async fn rendered(page: impl FnOnce() -> (StatusCode, Html<String>) + Send + 'static) -> Response {
-    match tokio::task::spawn_blocking(page).await {
-        Ok(page) => page.into_response(),
-        Err(error) => {
-            tracing::error!(%error, "rendering a page failed");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
+/// Renders within the bounds on queries: a page may decode many spans.
+async fn rendered(
+    queries: &Queries,
+    page: impl FnOnce(&Reader) -> (StatusCode, Html<String>) + Send + 'static,
+) -> Response {
+    let page = queries.run(move |reader| page(&reader)).await;
+    let body = page.and_then(|(status, Html(page))| {
+        let body = response::unsent(queries, page.into_bytes())?;
+        let kind = HeaderValue::from_static("text/html; charset=utf-8");
+        Ok((status, [(header::CONTENT_TYPE, kind)], body).into_response())
+    });
+    body.unwrap_or_else(|refusal| {
+        tracing::warn!(%refusal, "a page was not rendered");
+        (refusal.status(), refusal.to_string()).into_response()
+    })
 }
 
 /// Adds the headers that keep a browser from doing more than showing the page.

@@ -5,7 +5,11 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::{filter::Filter, layout::Site, palette::Palette, scatter, text};
-use crate::{Kept, Store, StoredTrace, TraceId, query::parameters::now, tree::Tree};
+use crate::{
+    Kept, Store, StoredTrace, TraceId,
+    query::{limits::Reader, parameters::now},
+    tree::Tree,
+};
 
 /// How many services a result names.
 const MOST_BADGES: usize = 8;
@@ -44,7 +48,8 @@ impl Found {
 }
 
 /// The results, or what to do when there are none.
-pub fn results(site: &Site, filter: &Filter, store: &Store, palette: &Palette) -> Markup {
+pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette) -> Markup {
+    let store = reader.store();
     if !filter.problems.is_empty() {
         return html! {
             section .notice role="alert" {
@@ -53,9 +58,17 @@ pub fn results(site: &Site, filter: &Filter, store: &Store, palette: &Palette) -
             }
         };
     }
-    let traces = store.search(&filter.search);
-    let mut found: Vec<Found> = traces.iter().map(Found::new).collect();
-    if found.is_empty() {
+    let mut found = Vec::new();
+    let mut too_large = Vec::new();
+    // One at a time: together they may be as large as the store.
+    for id in reader.find(&filter.search) {
+        match reader.trace(id) {
+            Ok(Some(trace)) => found.push(Found::new(&trace)),
+            Ok(None) => {}
+            Err(_) => too_large.push(id),
+        }
+    }
+    if found.is_empty() && too_large.is_empty() {
         return nothing(site, filter, store);
     }
     if filter.longest_first {
@@ -73,6 +86,12 @@ pub fn results(site: &Site, filter: &Filter, store: &Store, palette: &Palette) -
                         "The newest " (filter.limit) " that match; "
                     }
                     (text::grouped(store.len())) " stored"
+                }
+            }
+            @if let Some(first) = too_large.first() {
+                p .soft {
+                    (text::count(too_large.len(), "trace")) " too large to be shown, such as "
+                    code { (first) }
                 }
             }
             (scatter::scatter(site, &found))

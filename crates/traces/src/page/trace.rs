@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Kept, StoredTrace, TraceId,
-    query::parameters::now,
+    query::{Refusal, parameters::now},
     tree::{Bottleneck, Row, Tree},
 };
 
@@ -53,6 +53,18 @@ pub fn missing(site: &Site, id: TraceId) -> Html<String> {
         },
     );
     site.document("Trace not found", content)
+}
+
+/// The page in place of a trace that cannot be shown.
+pub fn too_large(site: &Site, refusal: &Refusal) -> Html<String> {
+    let content = notice(
+        "This trace is too large to be shown",
+        html! {
+            p { (refusal.to_string()) "." }
+            p { a .button href=(site.link("")) { "Look for traces" } }
+        },
+    );
+    site.document("Trace too large", content)
 }
 
 fn heading(site: &Site, stored: &StoredTrace, tree: &Tree) -> Markup {

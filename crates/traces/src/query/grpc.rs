@@ -4,37 +4,43 @@ use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use spoor_proto::jaeger::api_v3::{
-    FindTracesRequest, GetOperationsRequest, GetOperationsResponse, GetServicesRequest,
-    GetServicesResponse, GetTraceRequest, Operation, TraceQueryParameters, TracesData,
-    query_service_server::QueryService,
+    DependenciesResponse, Dependency, FindTraceSummariesRequest, FindTraceSummariesResponse,
+    FindTracesRequest, GetDependenciesRequest, GetOperationsRequest, GetOperationsResponse,
+    GetServicesRequest, GetServicesResponse, GetTraceRequest, Operation, TraceQueryParameters,
+    TracesData, query_service_server::QueryService,
 };
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use super::{MAX_TRACES, v3::DEFAULT_DEPTH};
-use crate::{Search, Store, StoredTrace, TraceId, kind, service};
+use super::{MAX_TRACES, Queries, limits::Reader, stream::stream, summary, v3::DEFAULT_DEPTH};
+use crate::{Search, StoredTrace, TraceId, dependencies, kind, service};
 
 /// A message holds at most about this much, well under what clients accept by default (4 MiB).
-const CHUNK_BYTES: usize = 1 << 20;
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// The service behind `jaeger.api_v3.QueryService`.
 #[derive(Clone, Debug)]
-pub struct Queries {
-    store: Store,
+pub struct GrpcQueries {
+    queries: Queries,
 }
 
+/// Summaries in one message.
+const SUMMARIES_AT_ONCE: usize = 500;
+
+type Summaries = Pin<Box<dyn Stream<Item = Result<FindTraceSummariesResponse, Status>> + Send>>;
 type Traces = Pin<Box<dyn Stream<Item = Result<TracesData, Status>> + Send>>;
 
-impl Queries {
-    pub(super) fn new(store: Store) -> Self {
-        Self { store }
+impl GrpcQueries {
+    pub(super) fn new(queries: Queries) -> Self {
+        Self { queries }
     }
 }
 
 #[tonic::async_trait]
-impl QueryService for Queries {
+impl QueryService for GrpcQueries {
     type GetTraceStream = Traces;
     type FindTracesStream = Traces;
+    type FindTraceSummariesStream = Summaries;
 
     async fn get_trace(
         &self,
@@ -45,9 +51,9 @@ impl QueryService for Queries {
             .trace_id
             .parse()
             .map_err(|error| Status::invalid_argument(format!("trace_id: {error}")))?;
-        let not_found = || Status::not_found("trace not found");
-        let trace = self.store.trace(id).ok_or_else(not_found)?;
-        Ok(Response::new(stream(vec![trace])))
+        let found = self.queries.run(move |reader| reader.trace(id)).await??;
+        found.ok_or_else(|| Status::not_found("trace not found"))?;
+        stream(&self.queries, vec![id], messages)
     }
 
     async fn find_traces(
@@ -56,17 +62,16 @@ impl QueryService for Queries {
     ) -> Result<Response<Traces>, Status> {
         let missing = || Status::invalid_argument("missing query");
         let search = search(request.into_inner().query.ok_or_else(missing)?)?;
-        let store = self.store.clone();
-        let found = blocking(move || store.search(&search)).await?;
-        Ok(Response::new(stream(found)))
+        let found = self.queries.run(move |reader| reader.find(&search)).await?;
+        stream(&self.queries, found, messages)
     }
 
     async fn get_services(
         &self,
         _: Request<GetServicesRequest>,
     ) -> Result<Response<GetServicesResponse>, Status> {
-        let store = self.store.clone();
-        let services = blocking(move || service::names(&store)).await?;
+        let names = |reader: Reader| service::names(reader.store());
+        let services = self.queries.run(names).await?;
         Ok(Response::new(GetServicesResponse { services }))
     }
 
@@ -74,13 +79,13 @@ impl QueryService for Queries {
         &self,
         request: Request<GetOperationsRequest>,
     ) -> Result<Response<GetOperationsResponse>, Status> {
-        let store = self.store.clone();
         let GetOperationsRequest { service, span_kind } = request.into_inner();
-        let find = move || {
+        let find = move |reader: Reader| {
             let word = (!span_kind.is_empty()).then_some(span_kind.as_str());
-            kind::operations(&store, &service, word)
+            kind::operations(reader.store(), &service, word)
         };
-        let operations = blocking(find).await?.into_iter().map(|found| Operation {
+        let found = self.queries.run(find).await?.into_iter();
+        let operations = found.map(|found| Operation {
             span_kind: kind::word(found.kind).to_owned(),
             name: found.name,
         });
@@ -88,13 +93,54 @@ impl QueryService for Queries {
             operations: operations.collect(),
         }))
     }
-}
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Status> {
-    let failed = |error| Status::internal(format!("answering: {error}"));
-    tokio::task::spawn_blocking(work).await.map_err(failed)
+    async fn get_dependencies(
+        &self,
+        request: Request<GetDependenciesRequest>,
+    ) -> Result<Response<DependenciesResponse>, Status> {
+        let GetDependenciesRequest {
+            start_time,
+            end_time,
+        } = request.into_inner();
+        let start = start_time.and_then(|at| nanos(at.seconds, at.nanos));
+        let end = end_time.and_then(|at| nanos(at.seconds, at.nanos));
+        let (Some(start), Some(end)) = (start, end) else {
+            let message = "start_time and end_time are required";
+            return Err(Status::invalid_argument(message));
+        };
+        if start >= end {
+            let message = "end_time must be after start_time";
+            return Err(Status::invalid_argument(message));
+        }
+        let count = move |reader: Reader| dependencies::dependencies(&reader, start, end).calls;
+        let calls = self.queries.run(count).await?.into_iter();
+        let dependencies = calls.map(|call| Dependency {
+            parent: call.parent,
+            child: call.child,
+            call_count: call.call_count,
+        });
+        Ok(Response::new(DependenciesResponse {
+            dependencies: dependencies.collect(),
+        }))
+    }
+
+    async fn find_trace_summaries(
+        &self,
+        request: Request<FindTraceSummariesRequest>,
+    ) -> Result<Response<Summaries>, Status> {
+        let missing = || Status::invalid_argument("missing query");
+        let search = search(request.into_inner().query.ok_or_else(missing)?)?;
+        let find = move |reader: Reader| summary::summaries(&reader, &search);
+        let found = self.queries.run(find).await??;
+        let messages: Vec<_> = found
+            .chunks(SUMMARIES_AT_ONCE)
+            .map(|some| FindTraceSummariesResponse {
+                summaries: some.to_vec(),
+            })
+            .map(Ok)
+            .collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
+    }
 }
 
 fn search(query: TraceQueryParameters) -> Result<Search, Status> {
@@ -144,24 +190,19 @@ fn nanos(seconds: i64, nanos: i32) -> Option<u64> {
 }
 
 /// Each message holds spans of one trace; a large trace takes several.
-fn stream(traces: Vec<StoredTrace>) -> Traces {
-    let messages = traces.into_iter().flat_map(|trace| chunks(&trace)).map(Ok);
-    Box::pin(tokio_stream::iter(messages))
-}
-
-fn chunks(trace: &StoredTrace) -> Vec<TracesData> {
-    let mut chunks = Vec::new();
-    let mut chunk: Vec<Bytes> = Vec::new();
+fn messages(trace: &StoredTrace) -> Vec<TracesData> {
+    let mut messages = Vec::new();
+    let mut message: Vec<Bytes> = Vec::new();
     let mut size = 0;
     for batch in trace.resource_spans() {
-        if size + batch.len() > CHUNK_BYTES && !chunk.is_empty() {
-            chunks.push(std::mem::take(&mut chunk));
+        if size + batch.len() > MAX_MESSAGE_BYTES && !message.is_empty() {
+            messages.push(std::mem::take(&mut message));
             size = 0;
         }
         size += batch.len();
-        chunk.push(batch.clone());
+        message.push(batch.clone());
     }
-    chunks.push(chunk);
-    let message = |resource_spans| TracesData { resource_spans };
-    chunks.into_iter().map(message).collect()
+    messages.push(message);
+    let data = |resource_spans| TracesData { resource_spans };
+    messages.into_iter().map(data).collect()
 }

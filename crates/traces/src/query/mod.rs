@@ -3,40 +3,38 @@
 
 pub(crate) mod go;
 mod grpc;
+pub(crate) mod limits;
 pub(crate) mod parameters;
-mod response;
+pub(crate) mod response;
+mod stream;
+mod summary;
 mod v1;
 mod v3;
 
 use axum::{Router, routing::any};
 use http::StatusCode;
 use spoor_proto::jaeger::api_v3::query_service_server::QueryServiceServer;
-use tower::limit::GlobalConcurrencyLimitLayer;
 
-use crate::Store;
-
-pub use grpc::Queries;
+pub use grpc::GrpcQueries;
+pub use limits::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES, Queries, Refusal};
 
 /// The most traces that one search returns; a request for more is refused rather than cut.
 pub const MAX_TRACES: usize = 20_000;
 
-/// Answers hold decoded traces: this many are made at once, more requests wait their turn.
-const CONCURRENT_QUERIES: usize = 16;
-
 /// `/api/…` in Jaeger's first version and `/api/v3/…`. What is not there is a 404 as JSON, so
 /// that it can be merged with a router that has a fallback of its own.
-pub fn http(store: Store) -> Router {
+pub fn http(queries: &Queries) -> Router {
     let unknown = || async { v1::Fault::new(StatusCode::NOT_FOUND, "there is no such API path") };
     v1::routes()
         .merge(v3::routes())
         .route("/api", any(unknown))
         .route("/api/", any(unknown))
         .route("/api/{*path}", any(unknown))
-        .layer(GlobalConcurrencyLimitLayer::new(CONCURRENT_QUERIES))
-        .with_state(store)
+        .with_state(queries.clone())
 }
 
 /// `jaeger.api_v3.QueryService`.
-pub fn grpc(store: Store) -> QueryServiceServer<Queries> {
-    QueryServiceServer::new(Queries::new(store))
+pub fn grpc(queries: &Queries) -> QueryServiceServer<GrpcQueries> {
+    QueryServiceServer::new(GrpcQueries::new(queries.clone()))
+        .max_encoding_message_size(MAX_RESPONSE_BYTES)
 }

@@ -1,42 +1,253 @@
-//! JSON answers, made off the threads that serve connections.
+//! JSON responses, built within their bound and kept until they are sent.
 
-use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use std::{
+    cell::RefCell,
+    io::{self, Write},
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use http_body::Frame;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
+use tokio::sync::OwnedSemaphorePermit;
 
-/// Runs a query and encodes its answer on a thread that may block: decoding thousands of spans
-/// must not hold up other connections.
+use super::limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, Reader, Refusal};
+
+/// Room that is kept for what follows a list that was cut.
+const TAIL_BYTES: usize = 256 << 10;
+/// A longer body is handed to its connection in pieces of this length.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Runs a query and encodes its answer, within the bounds. The answer may read the store while
+/// it is encoded, so that no two traces need be in memory at the same time.
 pub async fn json<T, F>(
+    queries: &Queries,
     pretty: bool,
-    query: impl FnOnce() -> Result<T, F> + Send + 'static,
-    internal: impl FnOnce(String) -> F,
+    query: impl FnOnce(&Reader, &Buffer) -> Result<T, F> + Send + 'static,
 ) -> Response
 where
     T: Serialize,
-    F: IntoResponse + Send + 'static,
+    F: From<Refusal> + IntoResponse + Send + 'static,
 {
-    let work = move || query().map(|answer| encode(&answer, pretty));
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(Ok(body))) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-        Ok(Ok(Err(error))) => internal(format!("encoding the answer: {error}")).into_response(),
+    let work = move |reader: Reader| {
+        let buffer = Buffer::default();
+        let answer = query(&reader, &buffer)?;
+        encode(&answer, &buffer, pretty).map_err(|error| F::from(buffer.refusal(&error)))?;
+        Ok::<_, F>(buffer.take())
+    };
+    match queries.run(work).await {
+        Ok(Ok(body)) => match unsent(queries, body) {
+            Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+            Err(refusal) => F::from(refusal).into_response(),
+        },
         Ok(Err(fault)) => fault.into_response(),
-        Err(error) => internal(format!("answering: {error}")).into_response(),
+        Err(refusal) => F::from(refusal).into_response(),
     }
 }
 
-/// The status for failures that are ours.
-pub const INTERNAL: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+/// A body that was built. A long one counts as unsent until the client has read it, or has
+/// taken too long to.
+pub fn unsent(queries: &Queries, bytes: Vec<u8>) -> Result<Response, Refusal> {
+    unsent_for(MAX_SEND_TIME, queries, bytes)
+}
 
-fn encode<T: Serialize>(answer: &T, pretty: bool) -> Result<Vec<u8>, serde_json::Error> {
-    let mut body = Vec::new();
+fn unsent_for(time: Duration, queries: &Queries, bytes: Vec<u8>) -> Result<Response, Refusal> {
+    if bytes.len() <= PIECE_BYTES {
+        return Ok(Body::from(bytes).into_response());
+    }
+    let length = HeaderValue::from(bytes.len());
+    let unsent = Unsent {
+        _counted: queries.keep_unsent(bytes.len())?,
+        bytes,
+        sent: 0,
+    };
+    let unsent = Arc::new(Mutex::new(Some(unsent)));
+    // A connection that nobody reads from does not ask for more, and so would not notice.
+    tokio::spawn(discard(Arc::downgrade(&unsent), time));
+    let body = Body::new(Pieces(unsent));
+    Ok(([(header::CONTENT_LENGTH, length)], body).into_response())
+}
+
+async fn discard(unsent: Weak<Mutex<Option<Unsent>>>, after: Duration) {
+    tokio::time::sleep(after).await;
+    if let Some(unsent) = unsent.upgrade() {
+        unsent.lock().take();
+    }
+}
+
+struct Unsent {
+    bytes: Vec<u8>,
+    sent: usize,
+    _counted: OwnedSemaphorePermit,
+}
+
+/// A body in pieces, each a copy: a piece that the connection still holds must not hold the
+/// whole body.
+struct Pieces(Arc<Mutex<Option<Unsent>>>);
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let mut unsent = self.0.lock();
+        let Some(body) = unsent.as_mut() else {
+            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+        };
+        let rest = body.bytes.get(body.sent..).unwrap_or_default();
+        let piece = rest.get(..PIECE_BYTES).unwrap_or(rest);
+        if piece.is_empty() {
+            return Poll::Ready(None);
+        }
+        let piece = Bytes::copy_from_slice(piece);
+        body.sent += piece.len();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+}
+
+/// The body of a response while it is built, no longer than its bound. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Buffer(Rc<RefCell<Building>>);
+
+#[derive(Debug, Default)]
+struct Building {
+    bytes: Vec<u8>,
+    /// Room that must be left.
+    reserved: usize,
+    is_full: bool,
+    /// Traces that are in it.
+    traces: usize,
+    refusal: Option<Refusal>,
+}
+
+impl Buffer {
+    /// Writes a trace. If it does not fit, the buffer is left as it was before, and the answer
+    /// is false.
+    ///
+    /// # Errors
+    /// Any other reason why it cannot be written.
+    pub fn write_trace<E>(&self, write: impl FnOnce() -> Result<(), E>) -> Result<bool, E> {
+        let start = self.0.borrow().bytes.len();
+        self.0.borrow_mut().reserved = TAIL_BYTES;
+        let written = write();
+        let mut building = self.0.borrow_mut();
+        building.reserved = 0;
+        match written {
+            Err(_) if building.is_full => {
+                building.is_full = false;
+                building.bytes.truncate(start);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+            Ok(()) => {
+                building.traces += 1;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Traces that are in it.
+    pub fn traces(&self) -> usize {
+        self.0.borrow().traces
+    }
+
+    /// Says why encoding is about to fail.
+    pub fn refuse(&self, refusal: Refusal) {
+        self.0.borrow_mut().refusal = Some(refusal);
+    }
+
+    fn refusal(&self, error: &serde_json::Error) -> Refusal {
+        let mut building = self.0.borrow_mut();
+        match building.refusal.take() {
+            Some(refusal) => refusal,
+            None if building.is_full => Refusal::ResponseTooLarge,
+            None => Refusal::Failed(error.to_string()),
+        }
+    }
+
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.borrow_mut().bytes)
+    }
+}
+
+impl Write for &Buffer {
+    fn write(&mut self, some: &[u8]) -> io::Result<usize> {
+        let mut building = self.0.borrow_mut();
+        if building.bytes.len() + some.len() + building.reserved > MAX_RESPONSE_BYTES {
+            building.is_full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        building.bytes.extend_from_slice(some);
+        Ok(some.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn encode<T: Serialize>(
+    answer: &T,
+    buffer: &Buffer,
+    pretty: bool,
+) -> Result<(), serde_json::Error> {
     if pretty {
         let formatter = PrettyFormatter::with_indent(b"    ");
         answer.serialize(&mut serde_json::Serializer::with_formatter(
-            &mut body, formatter,
-        ))?;
+            buffer, formatter,
+        ))
     } else {
-        serde_json::to_writer(&mut body, answer)?;
+        serde_json::to_writer(buffer, answer)
     }
-    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+
+    use super::{PIECE_BYTES, unsent, unsent_for};
+    use crate::{Store, query::Queries};
+
+    #[tokio::test]
+    async fn a_body_that_nobody_reads_is_discarded() {
+        let queries = Queries::new(Store::new(1 << 20));
+        let body = vec![b'x'; 100 * PIECE_BYTES];
+        let time = Duration::from_millis(1);
+        let mut body = unsent_for(time, &queries, body).unwrap().into_body();
+        // It ends with an error, and not as if it were whole.
+        let mut pieces = 0;
+        while body.frame().await.unwrap().is_ok() {
+            pieces += 1;
+            assert!(pieces < 100);
+            tokio::time::sleep(10 * time).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_read_is_whole() {
+        let queries = Queries::new(Store::new(1 << 20));
+        for length in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
+            let sent = unsent(&queries, vec![b'x'; length]).unwrap();
+            let bytes = sent.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(bytes.len(), length);
+        }
+    }
 }

@@ -6,12 +6,14 @@
 mod attribute;
 mod resource;
 mod span;
+mod weight;
 mod wire;
 
 pub(crate) use attribute::{Signature, Wanted};
 pub(crate) use resource::resource_attributes;
 pub(crate) use span::{ScannedSpan, flags, span_attributes, trace_state};
 use std::ops::Range;
+pub(crate) use weight::decoded_bytes;
 
 use wire::{BYTES, Fault, Reader, key};
 

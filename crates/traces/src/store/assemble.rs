@@ -4,21 +4,57 @@ use bytes::Bytes;
 
 use crate::log::{Log, SPAN_FIELD, Segment, Source, SpanEntry, TraceAt, write_varint};
 
+/// A longer run is split, so that each piece fits into a gRPC message.
+const MAX_RUN_BYTES: usize = 1 << 20;
+
 /// The trace's spans in the order in which they came, each run of one resource and scope an
-/// encoded `ResourceSpans`.
-pub(super) fn resource_spans(log: &Log, trace: TraceAt) -> Vec<Bytes> {
+/// encoded `ResourceSpans`; none if together they are larger than a bound.
+pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Option<Vec<Bytes>> {
     let mut spans: Vec<_> = log.spans_of(trace).collect();
     spans.reverse();
-    spans
-        .chunk_by(|(slot, _, span), (next_slot, _, next)| {
-            slot == next_slot && span.source == next.source
-        })
-        .filter_map(|run| {
-            let (_, segment, first) = run.first()?;
-            let source = segment.sources.get(first.source)?;
-            Some(wrap(segment, source, run.iter().map(|(_, _, span)| *span)))
-        })
-        .collect()
+    let mut batches = Vec::new();
+    let mut left = max_bytes;
+    let same_source = |(slot, _, span): &SpanOf<'_>, (next_slot, _, next): &SpanOf<'_>| {
+        slot == next_slot && span.source == next.source
+    };
+    for run in spans.chunk_by(same_source).flat_map(pieces) {
+        let Some((_, segment, first)) = run.first() else {
+            continue;
+        };
+        let Some(source) = segment.sources.get(first.source) else {
+            continue;
+        };
+        let spans = run.iter().map(|(_, _, span)| *span);
+        left = left.checked_sub(wrapped_len(segment, source, spans.clone()))?;
+        batches.push(wrap(segment, source, spans));
+    }
+    Some(batches)
+}
+
+type SpanOf<'a> = (u16, &'a Segment, &'a SpanEntry);
+
+/// Parts of a run that are no longer than the longest, unless of a single span.
+fn pieces<'r, 'a>(mut run: &'r [SpanOf<'a>]) -> impl Iterator<Item = &'r [SpanOf<'a>]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |(_, segment, span): &&SpanOf<'_>| {
+            bytes += segment.field(span).len();
+            bytes <= MAX_RUN_BYTES
+        };
+        let count = run.iter().take_while(fits).count().max(1);
+        let (piece, rest) = run.split_at_checked(count)?;
+        run = rest;
+        Some(piece)
+    })
+}
+
+fn wrapped_len<'a>(
+    segment: &Segment,
+    source: &Source,
+    spans: impl Iterator<Item = &'a SpanEntry>,
+) -> usize {
+    let headers = source.resource.of(&segment.bytes).len() + source.scope.of(&segment.bytes).len();
+    headers + spans.map(|span| segment.field(span).len()).sum::<usize>()
 }
 
 fn wrap<'a>(

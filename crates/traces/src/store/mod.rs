@@ -9,7 +9,7 @@ mod search;
 mod trace;
 
 pub use search::{Operation, Search};
-pub use trace::StoredTrace;
+pub use trace::{StoredTrace, TraceTooLarge};
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -94,21 +94,39 @@ impl Store {
         Ok(writer.insert(&scanned, note))
     }
 
-    /// The trace with this id.
+    /// The trace with this id, however large it is.
     #[must_use]
     pub fn trace(&self, id: TraceId) -> Option<StoredTrace> {
-        let hash = self.hasher.hash(id);
-        let shared = self.shared.read();
-        let at = shared.log.find(id, hash)?;
-        let entry = shared.log.trace(at)?;
-        Some(StoredTrace {
-            id,
-            kept: shared.reasons.get(entry.note() as usize)?.clone(),
-            resource_spans: assemble::resource_spans(&shared.log, at),
-        })
+        self.trace_within(id, usize::MAX).ok().flatten()
     }
 
-    /// The traces that match, the newest first.
+    /// The trace with this id, if it has at most so many bytes.
+    ///
+    /// # Errors
+    /// [`TraceTooLarge`] if it has more; then nothing is copied.
+    pub fn trace_within(
+        &self,
+        id: TraceId,
+        max_bytes: usize,
+    ) -> Result<Option<StoredTrace>, TraceTooLarge> {
+        let hash = self.hasher.hash(id);
+        let shared = self.shared.read();
+        let found = shared.log.find(id, hash);
+        let Some((at, entry)) = found.and_then(|at| Some((at, shared.log.trace(at)?))) else {
+            return Ok(None);
+        };
+        let Some(kept) = shared.reasons.get(entry.note() as usize).cloned() else {
+            return Ok(None);
+        };
+        let resource_spans = assemble::resource_spans(&shared.log, at, max_bytes);
+        Ok(Some(StoredTrace {
+            id,
+            kept,
+            resource_spans: resource_spans.ok_or(TraceTooLarge)?,
+        }))
+    }
+
+    /// The traces that match, the newest first, all in memory at the same time.
     #[must_use]
     pub fn search(&self, search: &Search) -> Vec<StoredTrace> {
         let ids = self.find(search);
@@ -118,8 +136,13 @@ impl Store {
     /// The ids of the traces that match, the newest first.
     #[must_use]
     pub fn find(&self, search: &Search) -> Vec<TraceId> {
+        self.find_while(search, &|| true)
+    }
+
+    /// The same, but a search that is no longer wanted ends with what it has.
+    pub(crate) fn find_while(&self, search: &Search, is_wanted: &dyn Fn() -> bool) -> Vec<TraceId> {
         let snapshot = self.shared.read().log.snapshot();
-        query::find(&snapshot, search)
+        query::find(&snapshot, search, is_wanted)
     }
 
     /// The names of the services that have spans here, sorted; an empty one when spans name none.

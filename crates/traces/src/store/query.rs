@@ -10,7 +10,11 @@ use crate::{
 };
 
 /// The ids of the traces that match, the newest first.
-pub(super) fn find(snapshot: &Snapshot, search: &Search) -> Vec<TraceId> {
+pub(super) fn find(
+    snapshot: &Snapshot,
+    search: &Search,
+    is_wanted: &dyn Fn() -> bool,
+) -> Vec<TraceId> {
     if search.limit == 0 {
         return Vec::new();
     }
@@ -19,7 +23,7 @@ pub(super) fn find(snapshot: &Snapshot, search: &Search) -> Vec<TraceId> {
         limit: search.limit,
         traces: BTreeMap::new(),
     };
-    for segment in snapshot.newest_first() {
+    for segment in snapshot.newest_first().take_while(|_| is_wanted()) {
         if found.is_newer_than(segment.latest_start) {
             continue;
         }

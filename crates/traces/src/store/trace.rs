@@ -6,6 +6,11 @@ use prost::Message;
 
 use crate::{Kept, TraceId, tree::correct_clock_skew};
 
+/// A trace has more bytes than were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the trace is too large")]
+pub struct TraceTooLarge;
+
 /// A stored trace: a copy, which outlives its eviction.
 #[derive(Clone, Debug)]
 pub struct StoredTrace {

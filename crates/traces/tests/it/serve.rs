@@ -13,7 +13,8 @@ pub struct Server {
 
 impl Server {
     pub async fn start(store: &Store) -> Self {
-        let app = query::http(store.clone()).merge(page::router(store.clone()));
+        let queries = query::Queries::new(store.clone());
+        let app = query::http(&queries).merge(page::router(&queries));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });

@@ -1,11 +1,15 @@
 //! What every answer of the first API is wrapped in.
 
+use std::{cell::RefCell, rc::Rc};
+
 use axum::{
     Json,
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+use crate::query::limits::Refusal;
 
 /// `{data, total, limit, offset, errors}`.
 #[derive(Debug, Serialize)]
@@ -14,7 +18,29 @@ pub struct Envelope<T> {
     total: usize,
     limit: usize,
     offset: usize,
-    errors: Option<Vec<Fault>>,
+    errors: Faults,
+}
+
+/// The entries of `errors`, or null. Clones share them: what the data lacks is known only when
+/// the data has been written.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Rc<RefCell<Vec<Fault>>>);
+
+impl Faults {
+    /// Adds an entry.
+    pub fn push(&self, fault: Fault) {
+        self.0.borrow_mut().push(fault);
+    }
+}
+
+impl Serialize for Faults {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let faults = self.0.borrow();
+        match faults.as_slice() {
+            [] => serializer.serialize_none(),
+            faults => faults.serialize(serializer),
+        }
+    }
 }
 
 /// An entry of `errors`.
@@ -35,7 +61,7 @@ impl<T: Serialize> Envelope<T> {
             total: 0,
             limit: 0,
             offset: 0,
-            errors: None,
+            errors: Faults::default(),
         }
     }
 
@@ -45,9 +71,9 @@ impl<T: Serialize> Envelope<T> {
         self
     }
 
-    /// With what could not be found.
-    pub fn errors(mut self, errors: Vec<Fault>) -> Self {
-        self.errors = (!errors.is_empty()).then_some(errors);
+    /// With what is missing in it.
+    pub fn errors(mut self, errors: Faults) -> Self {
+        self.errors = errors;
         self
     }
 }
@@ -62,6 +88,15 @@ impl Fault {
         }
     }
 
+    /// Something is missing in the data.
+    pub fn missing(message: impl Into<String>, trace_id: Option<String>) -> Self {
+        Self {
+            code: 0,
+            msg: message.into(),
+            trace_id,
+        }
+    }
+
     /// A trace that is not there.
     pub fn not_found(status: Option<StatusCode>, trace_id: String) -> Self {
         Self {
@@ -69,6 +104,12 @@ impl Fault {
             msg: "trace not found".to_owned(),
             trace_id: Some(trace_id),
         }
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.status(), refusal.to_string())
     }
 }
 
@@ -80,7 +121,7 @@ impl IntoResponse for Fault {
             total: 0,
             limit: 0,
             offset: 0,
-            errors: Some(vec![self]),
+            errors: Faults(Rc::new(RefCell::new(vec![self]))),
         };
         (status, Json(body)).into_response()
     }

@@ -3,7 +3,10 @@
 //! Tags that OTLP knows as fields are derived as the OpenTelemetry–Jaeger transformation says:
 //! <https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/jaeger/>.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
@@ -14,6 +17,7 @@ use opentelemetry_proto::tonic::{
         status::StatusCode,
     },
 };
+use prost::Message;
 use serde::Serialize;
 
 use crate::tree::{Member, correct_clock_skew, members, value, warnings};
@@ -105,22 +109,27 @@ pub fn trace(trace_id: String, mut batches: Vec<ResourceSpans>, raw: bool) -> Tr
 /// Gives equal resources one id: `p1`, `p2` and so on.
 #[derive(Default)]
 struct Processes {
-    known: Vec<(Arc<Resource>, String)>,
+    /// By the encoded resource: a trace may have as many resources as spans.
+    known: HashMap<Vec<u8>, String>,
+    last: Option<(Arc<Resource>, String)>,
     by_id: BTreeMap<String, Process>,
 }
 
 impl Processes {
     fn id(&mut self, resource: &Arc<Resource>, raw: bool) -> String {
-        let same = |known: &&(Arc<Resource>, String)| {
-            Arc::ptr_eq(&known.0, resource) || known.0.attributes == resource.attributes
-        };
-        // The last is the likeliest: spans of a batch follow one another.
-        if let Some((_, id)) = self.known.iter().rev().find(same) {
+        // Spans of a batch follow one another.
+        if let Some((last, id)) = &self.last
+            && Arc::ptr_eq(last, resource)
+        {
             return id.clone();
         }
-        let id = format!("p{}", self.known.len() + 1);
-        self.known.push((Arc::clone(resource), id.clone()));
-        self.by_id.insert(id.clone(), process(resource, raw));
+        let next = self.known.len() + 1;
+        let id = self.known.entry(resource.encode_to_vec());
+        let id = id.or_insert_with(|| format!("p{next}")).clone();
+        self.by_id
+            .entry(id.clone())
+            .or_insert_with(|| process(resource, raw));
+        self.last = Some((Arc::clone(resource), id.clone()));
         id
     }
 }

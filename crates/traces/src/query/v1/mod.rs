@@ -3,29 +3,32 @@
 mod envelope;
 mod json;
 mod search;
+mod traces;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     Router,
-    extract::{Path, Query, State},
+    extract::{Path, Query, State, rejection::PathRejection},
     response::Response,
     routing::get,
 };
 use http::StatusCode;
 use serde::Serialize;
 
-use envelope::Envelope;
 pub use envelope::Fault;
+use envelope::{Envelope, Faults};
+use traces::Traces;
 
 use super::{
-    go,
+    Queries, go,
+    limits::Reader,
     parameters::{self, Parameters},
-    response::{self, INTERNAL},
+    response::{self, Buffer},
 };
 use crate::{
-    Store, StoredTrace, TraceId,
-    dependencies::{Dependency, dependencies},
+    TraceId,
+    dependencies::{Dependencies, dependencies},
     kind, service,
 };
 
@@ -36,7 +39,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The routes below `/api`.
-pub fn routes() -> Router<Store> {
+pub fn routes() -> Router<Queries> {
     Router::new()
         .route("/api/services", get(services))
         .route("/api/services/{service}/operations", get(operation_names))
@@ -44,11 +47,14 @@ pub fn routes() -> Router<Store> {
         .route("/api/traces", get(find))
         .route("/api/traces/{id}", get(trace))
         .route("/api/dependencies", get(call_counts))
+        .method_not_allowed_fallback(async || {
+            Fault::new(StatusCode::METHOD_NOT_ALLOWED, "the API is read with GET")
+        })
 }
 
-async fn services(State(store): State<Store>, Query(pairs): Pairs) -> Response {
-    answer(&Parameters(pairs), move || {
-        let services = service::names(&store);
+async fn services(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
+    answer(&queries, &Parameters(pairs), move |reader, _| {
+        let services = service::names(reader.store());
         let total = services.len();
         Ok(Envelope::of(services).total(total))
     })
@@ -56,12 +62,13 @@ async fn services(State(store): State<Store>, Query(pairs): Pairs) -> Response {
 }
 
 async fn operation_names(
-    State(store): State<Store>,
-    Path(service): Path<String>,
+    State(queries): State<Queries>,
+    service: Result<Path<String>, PathRejection>,
     Query(pairs): Pairs,
 ) -> Response {
-    answer(&Parameters(pairs), move || {
-        let operations = kind::operations(&store, &service, None);
+    answer(&queries, &Parameters(pairs), move |reader, _| {
+        let Path(service) = service.map_err(|error| bad_request(error.body_text()))?;
+        let operations = kind::operations(reader.store(), &service, None);
         let names: BTreeSet<String> = operations.into_iter().map(|found| found.name).collect();
         let total = names.len();
         Ok(Envelope::of(names).total(total))
@@ -76,13 +83,13 @@ struct Operation {
     span_kind: &'static str,
 }
 
-async fn operations(State(store): State<Store>, Query(pairs): Pairs) -> Response {
+async fn operations(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
     let parameters = Parameters(pairs);
     let service = parameters.text("service");
     let wanted = parameters.text("spanKind");
-    answer(&parameters, move || {
+    answer(&queries, &parameters, move |reader, _| {
         let service = service.ok_or_else(search::service_required)?;
-        let operations = kind::operations(&store, &service, wanted.as_deref());
+        let operations = kind::operations(reader.store(), &service, wanted.as_deref());
         let found: Vec<Operation> = operations
             .into_iter()
             .map(|operation| Operation {
@@ -96,46 +103,48 @@ async fn operations(State(store): State<Store>, Query(pairs): Pairs) -> Response
     .await
 }
 
-async fn find(State(store): State<Store>, Query(pairs): Pairs) -> Response {
+async fn find(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
     let parameters = Parameters(pairs);
     let wanted = search::parse(&parameters, parameters::now());
-    answer(&parameters, move || {
+    answer(&queries, &parameters, move |reader, buffer| {
         let search::Wanted { what, raw } = wanted.map_err(bad_request)?;
-        let mut missing = Vec::new();
-        let found = match what {
-            search::What::Matching(search) => store.search(&search),
-            search::What::Ids(ids) => {
-                let mut found = Vec::new();
-                for id in ids {
-                    match store.trace(id) {
-                        Some(trace) => found.push(trace),
-                        None => missing.push(Fault::not_found(None, id.to_string())),
-                    }
-                }
-                found
-            }
+        let faults = Faults::default();
+        let ids = match what {
+            search::What::Matching(search) => reader.find(&search),
+            search::What::Ids(ids) => ids,
         };
-        let traces: Vec<_> = found.iter().map(|trace| converted(trace, raw)).collect();
-        Ok(Envelope::of(traces).errors(missing))
+        let traces = Traces {
+            reader: reader.clone(),
+            buffer: buffer.clone(),
+            faults: faults.clone(),
+            ids,
+            raw,
+        };
+        Ok(Envelope::of(traces).errors(faults))
     })
     .await
 }
 
 async fn trace(
-    State(store): State<Store>,
-    Path(id): Path<String>,
+    State(queries): State<Queries>,
+    id: Result<Path<String>, PathRejection>,
     Query(pairs): Pairs,
 ) -> Response {
     let parameters = Parameters(pairs);
     let checked = check_trace_parameters(&parameters);
-    answer(&parameters, move || {
+    answer(&queries, &parameters, move |reader, _| {
+        let Path(id) = id.map_err(|error| bad_request(error.body_text()))?;
         let id: TraceId = id
             .parse()
             .map_err(|error| bad_request(format!("cannot parse trace ID {id:?}: {error}")))?;
         let raw = checked.map_err(bad_request)?;
         let not_found = || Fault::not_found(Some(StatusCode::NOT_FOUND), id.to_string());
-        let trace = store.trace(id).ok_or_else(not_found)?;
-        Ok(Envelope::of([converted(&trace, raw)]))
+        let trace = reader.trace(id)?.ok_or_else(not_found)?;
+        Ok(Envelope::of([json::trace(
+            trace.id.to_string(),
+            trace.decode(),
+            raw,
+        )]))
     })
     .await
 }
@@ -147,18 +156,25 @@ fn check_trace_parameters(parameters: &Parameters) -> Result<bool, String> {
     Ok(parameters.parsed("raw", go::boolean)?.unwrap_or(false))
 }
 
-async fn call_counts(State(store): State<Store>, Query(pairs): Pairs) -> Response {
+async fn call_counts(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
     let parameters = Parameters(pairs);
     let window = dependency_window(&parameters);
     let service = parameters.text("service");
-    answer(&parameters, move || {
+    answer(&queries, &parameters, move |reader, _| {
         let (start, end) = window.map_err(bad_request)?;
-        let mut found = dependencies(&store, start, end);
+        let Dependencies {
+            mut calls,
+            left_out,
+        } = dependencies(reader, start, end);
         if let Some(service) = service {
-            let involves = |link: &Dependency| link.parent == service || link.child == service;
-            found.retain(involves);
+            calls.retain(|link| link.parent == service || link.child == service);
         }
-        Ok(Envelope::of(found))
+        let faults = Faults::default();
+        if left_out > 0 {
+            let message = format!("{left_out} traces are too large to be counted");
+            faults.push(Fault::missing(message, None));
+        }
+        Ok(Envelope::of(calls).errors(faults))
     })
     .await
 }
@@ -171,18 +187,14 @@ fn dependency_window(parameters: &Parameters) -> Result<(u64, u64), String> {
     Ok((end.saturating_sub(lookback), end))
 }
 
-fn converted(trace: &StoredTrace, raw: bool) -> json::Trace {
-    json::trace(trace.id.to_string(), trace.decode(), raw)
-}
-
 fn bad_request(message: String) -> Fault {
     Fault::new(StatusCode::BAD_REQUEST, message)
 }
 
 async fn answer<T: Serialize>(
+    queries: &Queries,
     parameters: &Parameters,
-    query: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    query: impl FnOnce(&Reader, &Buffer) -> Result<T, Fault> + Send + 'static,
 ) -> Response {
-    let internal = |message| Fault::new(INTERNAL, message);
-    response::json(parameters.pretty(), query, internal).await
+    response::json(queries, parameters.pretty(), query).await
 }

@@ -1,6 +1,9 @@
 //! What `/api/traces` is asked for.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use http::StatusCode;
 
@@ -16,6 +19,8 @@ use crate::{
 
 /// How many traces a search finds unless it says otherwise.
 const DEFAULT_LIMIT: usize = 100;
+/// The most trace ids in one request.
+const MAX_IDS: usize = 1_000;
 /// How far back a search without a start looks.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(2 * DAY.as_secs());
 
@@ -74,7 +79,14 @@ pub fn parse(parameters: &Parameters, now: u64) -> Result<Wanted, String> {
         id.parse()
             .map_err(|error| format!("cannot parse traceID param {id:?}: {error}"))
     });
-    let ids: Vec<TraceId> = ids.collect::<Result<_, _>>()?;
+    let mut ids: Vec<TraceId> = ids.collect::<Result<_, String>>()?;
+    let mut seen = HashSet::new();
+    ids.retain(|id| seen.insert(*id));
+    if ids.len() > MAX_IDS {
+        return Err(format!(
+            "parameter 'traceID' may name at most {MAX_IDS} traces"
+        ));
+    }
     let raw = parameters.parsed("raw", go::boolean)?.unwrap_or(false);
 
     if ids.is_empty() && search.service.is_none() {

@@ -13,30 +13,60 @@ use opentelemetry_proto::tonic::{
 };
 use serde::{
     Serialize, Serializer,
-    ser::{SerializeMap, SerializeSeq},
+    ser::{Error, SerializeMap, SerializeSeq},
 };
 
-use crate::tree::value::{base64, hex, non_finite};
+use crate::{
+    StoredTrace, TraceId,
+    query::{limits::Reader, response::Buffer},
+    tree::value::{base64, hex, non_finite},
+};
 
-/// `{"result": {"resourceSpans": […]}}`.
-pub struct Traces(Vec<ResourceSpans>);
-
-impl Traces {
-    /// Wraps decoded batches.
-    pub fn new(batches: Vec<ResourceSpans>) -> Self {
-        Self(batches)
-    }
+/// `{"result": {"resourceSpans": […]}}`, with these traces read and written one at a time.
+#[derive(Debug)]
+pub struct Traces {
+    pub reader: Reader,
+    pub buffer: Buffer,
+    pub ids: Vec<TraceId>,
 }
 
 impl Serialize for Traces {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("result", &Out(&TracesData(&self.0)))?;
+        map.serialize_entry("result", &TracesData(self))?;
         map.end()
     }
 }
 
-struct TracesData<'a>(&'a [ResourceSpans]);
+struct TracesData<'a>(&'a Traces);
+
+impl Serialize for TracesData<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("resourceSpans", &Batches(self.0))?;
+        map.end()
+    }
+}
+
+struct Batches<'a>(&'a Traces);
+
+impl Serialize for Batches<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        for id in &self.0.ids {
+            // The format has no place to say that a trace is missing: the whole answer is refused.
+            let trace = self.0.reader.trace(*id).map_err(|refusal| {
+                let error = S::Error::custom(&refusal);
+                self.0.buffer.refuse(refusal);
+                error
+            })?;
+            for batch in trace.iter().flat_map(StoredTrace::decode_corrected) {
+                list.serialize_element(&Out(&batch))?;
+            }
+        }
+        list.end()
+    }
+}
 
 /// A message as this format writes it.
 struct Out<'a, T>(&'a T);
@@ -123,10 +153,6 @@ macro_rules! object {
         }
     };
 }
-
-object!(TracesData<'_>, |of, fields| {
-    fields.list("resourceSpans", of.0);
-});
 
 object!(ResourceSpans, |of, fields| {
     fields.message("resource", of.resource.as_ref().unwrap_or(&NO_RESOURCE));

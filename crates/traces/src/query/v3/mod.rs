@@ -2,34 +2,49 @@
 
 mod json;
 mod search;
+mod summary;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State},
+    extract::{Path, Query, State, rejection::PathRejection},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{any, get},
 };
 use http::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, span::SpanKind};
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde::Serialize;
 
 pub use search::DEFAULT_DEPTH;
 
 use super::{
+    Queries, Refusal,
+    limits::Reader,
     parameters::Parameters,
-    response::{self, INTERNAL},
+    response::{self, Buffer},
 };
-use crate::{Store, StoredTrace, TraceId, kind, service};
+use crate::{InvalidTraceId, TraceId, dependencies, kind, service};
 
 type Pairs = Query<Vec<(String, String)>>;
 
 /// The routes below `/api/v3`.
-pub fn routes() -> Router<Store> {
+pub fn routes() -> Router<Queries> {
     Router::new()
         .route("/api/v3/services", get(services))
         .route("/api/v3/operations", get(operations))
         .route("/api/v3/traces", get(find))
         .route("/api/v3/traces/{id}", get(trace))
+        .route("/api/v3/trace-summaries", get(summaries))
+        .route("/api/v3/dependencies", get(dependencies))
+        .route("/api/v3", any(unknown))
+        .route("/api/v3/", any(unknown))
+        .route("/api/v3/{*path}", any(unknown))
+        .method_not_allowed_fallback(async || {
+            Fault::new(StatusCode::METHOD_NOT_ALLOWED, "the API is read with GET")
+        })
+}
+
+async fn unknown() -> Fault {
+    Fault::new(StatusCode::NOT_FOUND, "there is no such API path")
 }
 
 /// An error in the form of gRPC's gateway.
@@ -59,7 +74,14 @@ impl Fault {
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.error.http_code);
-        (status.unwrap_or(INTERNAL), Json(self)).into_response()
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(self)).into_response()
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.status(), refusal.to_string())
     }
 }
 
@@ -68,10 +90,10 @@ struct Services {
     services: Vec<String>,
 }
 
-async fn services(State(store): State<Store>, Query(pairs): Pairs) -> Response {
-    answer(&Parameters(pairs), move || {
+async fn services(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
+    answer(&queries, &Parameters(pairs), move |reader, _| {
         Ok(Services {
-            services: service::names(&store),
+            services: service::names(reader.store()),
         })
     })
     .await
@@ -89,13 +111,13 @@ struct Operation {
     span_kind: &'static str,
 }
 
-async fn operations(State(store): State<Store>, Query(pairs): Pairs) -> Response {
+async fn operations(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
     let parameters = Parameters(pairs);
     let service = parameters.text("service").unwrap_or_default();
     let wanted = parameters.any(&["spanKind", "span_kind"]);
     let wanted = wanted.map(|(_, word)| word.to_owned());
-    answer(&parameters, move || {
-        let found = kind::operations(&store, &service, wanted.as_deref());
+    answer(&queries, &parameters, move |reader, _| {
+        let found = kind::operations(reader.store(), &service, wanted.as_deref());
         let operations = found.into_iter().map(|operation| Operation {
             // An unspecified kind means internal: OTLP says to assume so.
             span_kind: match operation.kind {
@@ -111,43 +133,70 @@ async fn operations(State(store): State<Store>, Query(pairs): Pairs) -> Response
     .await
 }
 
-async fn find(State(store): State<Store>, Query(pairs): Pairs) -> Response {
+async fn find(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
     let parameters = Parameters(pairs);
     let search = search::parse(&parameters);
-    answer(&parameters, move || {
-        let found = store.search(&search.map_err(bad_request)?);
-        let batches = found
-            .iter()
-            .flat_map(StoredTrace::decode_corrected)
-            .collect();
-        result(batches, "No traces found")
+    answer(&queries, &parameters, move |reader, buffer| {
+        let found = reader.find(&search.map_err(bad_request)?);
+        result(reader, buffer, found)
     })
     .await
 }
 
 async fn trace(
-    State(store): State<Store>,
-    Path(id): Path<String>,
+    State(queries): State<Queries>,
+    id: Result<Path<String>, PathRejection>,
     Query(pairs): Pairs,
 ) -> Response {
     let parameters = Parameters(pairs);
     let checked = search::check_trace(&parameters);
-    answer(&parameters, move || {
+    answer(&queries, &parameters, move |reader, buffer| {
+        let malformed = |error| bad_request(format!("malformed parameter trace_id: {error}"));
+        let Path(id) = id.map_err(|error| malformed(error.body_text()))?;
         let id: TraceId = id
             .parse()
-            .map_err(|error| bad_request(format!("malformed parameter trace_id: {error}")))?;
+            .map_err(|error: InvalidTraceId| malformed(error.to_string()))?;
         checked.map_err(bad_request)?;
-        let batches = store.trace(id).map(|trace| trace.decode_corrected());
-        result(batches.unwrap_or_default(), "No traces found")
+        let found = reader.trace(id)?.map(|trace| trace.id);
+        result(reader, buffer, Vec::from_iter(found))
     })
     .await
 }
 
-fn result(batches: Vec<ResourceSpans>, none: &str) -> Result<json::Traces, Fault> {
-    if batches.is_empty() {
-        return Err(Fault::new(StatusCode::NOT_FOUND, none));
+async fn summaries(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
+    let parameters = Parameters(pairs);
+    let search = search::parse(&parameters);
+    answer(&queries, &parameters, move |reader, _| {
+        let found = super::summary::summaries(reader, &search.map_err(bad_request)?)?;
+        Ok(summary::Summaries {
+            summaries: found.into_iter().map(Into::into).collect(),
+        })
+    })
+    .await
+}
+
+async fn dependencies(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
+    let parameters = Parameters(pairs);
+    let window = search::dependency_window(&parameters);
+    answer(&queries, &parameters, move |reader, _| {
+        let (start, end) = window.map_err(bad_request)?;
+        let found = dependencies::dependencies(reader, start, end).calls;
+        Ok(summary::Dependencies {
+            dependencies: found.into_iter().map(Into::into).collect(),
+        })
+    })
+    .await
+}
+
+fn result(reader: &Reader, buffer: &Buffer, ids: Vec<TraceId>) -> Result<json::Traces, Fault> {
+    if ids.is_empty() {
+        return Err(Fault::new(StatusCode::NOT_FOUND, "No traces found"));
     }
-    Ok(json::Traces::new(batches))
+    Ok(json::Traces {
+        reader: reader.clone(),
+        buffer: buffer.clone(),
+        ids,
+    })
 }
 
 fn bad_request(message: String) -> Fault {
@@ -155,9 +204,9 @@ fn bad_request(message: String) -> Fault {
 }
 
 async fn answer<T: Serialize>(
+    queries: &Queries,
     parameters: &Parameters,
-    query: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+    query: impl FnOnce(&Reader, &Buffer) -> Result<T, Fault> + Send + 'static,
 ) -> Response {
-    let internal = |message| Fault::new(INTERNAL, message);
-    response::json(parameters.pretty(), query, internal).await
+    response::json(queries, parameters.pretty(), query).await
 }

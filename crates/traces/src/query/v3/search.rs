@@ -77,6 +77,20 @@ pub fn check_trace(parameters: &Parameters) -> Result<(), String> {
     Ok(())
 }
 
+/// Reads the time window of `/api/v3/dependencies`.
+///
+/// # Errors
+/// A message that names the parameter and what is wrong with it.
+pub fn dependency_window(parameters: &Parameters) -> Result<(u64, u64), String> {
+    let start = read(parameters, &["startTime", "start_time"], time)?;
+    let end = read(parameters, &["endTime", "end_time"], time)?;
+    match (start, end) {
+        (Some(start), Some(end)) if start < end => Ok((start, end)),
+        (Some(_), Some(_)) => Err("startTime must be before endTime".to_owned()),
+        _ => Err("startTime and endTime are required".to_owned()),
+    }
+}
+
 fn read<T>(
     parameters: &Parameters,
     names: Names,

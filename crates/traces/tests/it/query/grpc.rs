@@ -1,8 +1,8 @@
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 use spoor_proto::jaeger::api_v3::{
-    FindTracesRequest, GetOperationsRequest, GetServicesRequest, GetTraceRequest,
-    TraceQueryParameters, TracesData, query_service_client::QueryServiceClient,
+    FindTracesRequest, GetDependenciesRequest, GetOperationsRequest, GetServicesRequest,
+    GetTraceRequest, TraceQueryParameters, TracesData, query_service_client::QueryServiceClient,
 };
 use spoor_traces::{Store, query, tree::Tree};
 use tokio::net::TcpListener;
@@ -16,10 +16,10 @@ use crate::spans::{a_to_b, batch, insert, span, text};
 
 const START: u64 = 1_700_000_000_000;
 
-async fn client(store: &Store) -> QueryServiceClient<Channel> {
+pub async fn client(store: &Store) -> QueryServiceClient<Channel> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let service = query::grpc(store.clone());
+    let service = query::grpc(&query::Queries::new(store.clone()));
     let incoming = TcpListenerStream::new(listener);
     tokio::spawn(
         Server::builder()
@@ -29,7 +29,7 @@ async fn client(store: &Store) -> QueryServiceClient<Channel> {
     QueryServiceClient::connect(url).await.unwrap()
 }
 
-async fn batches(mut stream: Streaming<TracesData>) -> Vec<ResourceSpans> {
+pub async fn batches(mut stream: Streaming<TracesData>) -> Vec<ResourceSpans> {
     let mut batches = Vec::new();
     while let Some(data) = stream.message().await.unwrap() {
         let decoded = data.resource_spans.iter();
@@ -38,7 +38,7 @@ async fn batches(mut stream: Streaming<TracesData>) -> Vec<ResourceSpans> {
     batches
 }
 
-fn window() -> TraceQueryParameters {
+pub fn window() -> TraceQueryParameters {
     let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
     TraceQueryParameters {
         start_time_min: at(1_700_000_000),
@@ -124,4 +124,28 @@ async fn services_operations_and_unknown_ids() {
         let refused = client.get_trace(request).await.unwrap_err();
         assert_eq!(refused.code(), code);
     }
+}
+
+#[tokio::test]
+async fn dependencies_need_a_window_and_count() {
+    let store = Store::new(16 << 20);
+    insert(&store, a_to_b(1, START, 0, false));
+    let mut client = client(&store).await;
+    let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+    let ask = |start_time, end_time| GetDependenciesRequest {
+        start_time,
+        end_time,
+    };
+    for wrong in [
+        ask(None, at(1_700_003_600)),
+        ask(at(1_700_003_600), at(1_700_000_000)),
+    ] {
+        let refused = client.get_dependencies(wrong).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+    }
+    let request = ask(at(1_700_000_000), at(1_700_003_600));
+    let found = client.get_dependencies(request).await.unwrap().into_inner();
+    let calls = found.dependencies.iter();
+    let between = calls.filter(|call| call.parent == "service-a" && call.child == "service-b");
+    assert_eq!(between.map(|call| call.call_count).sum::<u64>(), 1);
 }

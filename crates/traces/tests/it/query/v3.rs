@@ -140,3 +140,87 @@ async fn services_and_operations_stand_alone() {
     let client = json!({"name": "spoor.ab.v1.ServiceB/Work", "spanKind": "client"});
     assert_eq!(operations, json!({"operations": [client]}));
 }
+
+#[tokio::test]
+async fn summaries_tell_what_a_list_shows() {
+    let server = server().await;
+    let failed = [&WINDOW[..], &[("query.attributes", r#"{"error":"true"}"#)]].concat();
+    let (status, answer) = server.query("/api/v3/trace-summaries", &failed).await;
+    assert_eq!(status, StatusCode::OK);
+    let expected = json!({"summaries": [{
+        "traceId": "5b8efff7980381030000000000000003",
+        "rootServiceName": "service-a",
+        "rootOperationName": "GET /",
+        "minStartTimeUnixNano": "1700000002000000000",
+        "maxEndTimeUnixNano": "1700000002290000000",
+        "spanCount": 5,
+        "errorSpanCount": 4,
+        "services": [
+            {"name": "service-a", "spanCount": 2, "errorSpanCount": 2},
+            {"name": "service-b", "spanCount": 3, "errorSpanCount": 2},
+        ],
+    }]});
+    assert_eq!(answer, expected);
+
+    let none = [&WINDOW[..], &[("query.serviceName", "none")]].concat();
+    let (status, answer) = server.query("/api/v3/trace-summaries", &none).await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({"summaries": []})));
+}
+
+#[tokio::test]
+async fn summaries_count_spans_without_their_parent() {
+    let store = Store::new(16 << 20);
+    let spans = vec![
+        span(1, 1, 0, "root", START, START + 9),
+        span(1, 2, 7, "orphan", START + 1, START + 2),
+    ];
+    insert(&store, vec![batch("s", spans)]);
+    let server = Server::start(&store).await;
+    let (_, answer) = server.query("/api/v3/trace-summaries", &WINDOW).await;
+    assert_eq!(answer["summaries"][0]["orphanSpanCount"], 1);
+}
+
+#[tokio::test]
+async fn dependencies_are_in_protobufs_json() {
+    let server = server().await;
+    let window = [
+        ("startTime", "2023-11-14T22:13:20Z"),
+        ("end_time", "2023-11-14T23:13:20Z"),
+    ];
+    let (status, answer) = server.query("/api/v3/dependencies", &window).await;
+    assert_eq!(status, StatusCode::OK);
+    let call = json!({"parent": "service-a", "child": "service-b", "callCount": "3"});
+    assert!(answer["dependencies"].as_array().unwrap().contains(&call));
+
+    for (parameters, message) in [
+        (&window[..1], "startTime and endTime are required"),
+        (
+            &[("startTime", "x"), window[1]][..],
+            "malformed parameter startTime: ",
+        ),
+        (
+            &[("startTime", "2030-01-01T00:00:00Z"), window[1]][..],
+            "startTime must be before endTime",
+        ),
+    ] {
+        let (status, answer) = server.query("/api/v3/dependencies", parameters).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let given = answer["error"]["message"].as_str().unwrap();
+        assert!(given.starts_with(message), "{given}");
+    }
+}
+
+#[rstest]
+#[case::unknown("GET", "/api/v3/nothing", 404)]
+#[case::bare("GET", "/api/v3", 404)]
+#[case::method("POST", "/api/v3/services", 405)]
+#[case::no_text("GET", "/api/v3/traces/%ff", 400)]
+#[tokio::test]
+async fn errors_have_the_form_of_v3(#[case] method: &str, #[case] path: &str, #[case] code: u16) {
+    let server = server().await;
+    let request = reqwest::Client::new().request(method.parse().unwrap(), server.url(path));
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), code);
+    let answer: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(answer["error"]["httpCode"], code);
+}

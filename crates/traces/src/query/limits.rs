@@ -1,0 +1,220 @@
+//! Bounds on what answering takes: one place for HTTP, gRPC and the page.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Search, Store, StoredTrace, TraceId, scan::decoded_bytes};
+
+/// The longest body of a response; of a gRPC stream, the most bytes of spans in it.
+pub const MAX_RESPONSE_BYTES: usize = 32 << 20;
+/// The largest trace that a response shows, in stored bytes.
+pub const MAX_TRACE_BYTES: usize = 16 << 20;
+/// The most memory that one trace may take once decoded.
+pub const MAX_DECODED_BYTES: usize = 64 << 20;
+/// Responses that are built at the same time; more requests wait.
+const MAX_CONCURRENT_BUILDS: usize = 4;
+/// gRPC streams that are open at the same time; more are refused.
+const MAX_CONCURRENT_STREAMS: usize = 16;
+/// Bodies that are built and not yet sent, over all connections.
+const MAX_UNSENT_BYTES: usize = 128 << 20;
+/// A permit stands for this many bytes, since a semaphore has no room for a number of bytes.
+const PERMIT_BYTES: usize = 1 << 10;
+/// How long a request waits for its turn.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+/// How long a client may take to read a response.
+pub(crate) const MAX_SEND_TIME: Duration = Duration::from_secs(60);
+
+/// A store with the bounds on queries over it. Cheap to clone; all that serve one store share one.
+#[derive(Clone, Debug)]
+pub struct Queries {
+    store: Store,
+    builds: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    unsent: Arc<Semaphore>,
+}
+
+/// Why a query is not answered although it is well formed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Too much is being answered already.
+    #[error("too many queries at the same time; try again in a few seconds")]
+    Busy,
+    /// The body would be longer than [`MAX_RESPONSE_BYTES`].
+    #[error(
+        "the response would be larger than {} MiB; ask for fewer traces or a shorter time",
+        MAX_RESPONSE_BYTES >> 20
+    )]
+    ResponseTooLarge,
+    /// The trace is larger than [`MAX_TRACE_BYTES`], or than [`MAX_DECODED_BYTES`] once decoded.
+    #[error(
+        "trace {0} is too large to be returned: more than {most} MiB, or {decoded} MiB once decoded",
+        most = MAX_TRACE_BYTES >> 20,
+        decoded = MAX_DECODED_BYTES >> 20
+    )]
+    TraceTooLarge(TraceId),
+    /// A fault of ours.
+    #[error("building the response failed: {0}")]
+    Failed(String),
+}
+
+impl Refusal {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ResponseTooLarge | Self::TraceTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<Refusal> for tonic::Status {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            Refusal::Busy => Self::unavailable(message),
+            Refusal::ResponseTooLarge | Refusal::TraceTooLarge(_) => {
+                Self::resource_exhausted(message)
+            }
+            Refusal::Failed(_) => Self::internal(message),
+        }
+    }
+}
+
+impl Queries {
+    /// Queries over a store, with bounds of their own.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            builds: Arc::new(Semaphore::new(MAX_CONCURRENT_BUILDS)),
+            streams: Arc::new(Semaphore::new(MAX_CONCURRENT_STREAMS)),
+            unsent: Arc::new(Semaphore::new(MAX_UNSENT_BYTES / PERMIT_BYTES)),
+        }
+    }
+
+    /// Does some work on a thread that may block, once it is its turn. When the returned future
+    /// is dropped, as it is when the client disconnects, the reader finds nothing more.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Reader) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let turn = Arc::clone(&self.builds).acquire_owned();
+        let turn = match tokio::time::timeout(MAX_WAIT, turn).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) | Err(_) => return Err(Refusal::Busy),
+        };
+        let cancelled = CancellationToken::new();
+        let _cancel = cancelled.clone().drop_guard();
+        let reader = Reader {
+            store: self.store.clone(),
+            cancelled,
+        };
+        let work = move || {
+            // Work that nobody waits for any more still has its turn until it notices.
+            let _turn = turn;
+            work(reader)
+        };
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| Refusal::Failed(error.to_string()))
+    }
+
+    /// Accounts for a body until it is sent.
+    pub(crate) fn keep_unsent(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).map_err(|_| Refusal::Busy)?;
+        let unsent = Arc::clone(&self.unsent).try_acquire_many_owned(permits);
+        unsent.map_err(|_| Refusal::Busy)
+    }
+
+    /// Accounts for a gRPC stream until it ends.
+    pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let stream = Arc::clone(&self.streams).try_acquire_owned();
+        stream.map_err(|_| Refusal::Busy)
+    }
+}
+
+/// Reads the store for one response.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    store: Store,
+    cancelled: CancellationToken,
+}
+
+impl Reader {
+    /// What is small enough, or read in small pieces, to need no bound.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The ids of the traces that match, the newest first.
+    pub(crate) fn find(&self, search: &Search) -> Vec<TraceId> {
+        let is_wanted = || !self.cancelled.is_cancelled();
+        self.store.find_while(search, &is_wanted)
+    }
+
+    /// A trace, if it is not too large to be decoded.
+    pub(crate) fn trace(&self, id: TraceId) -> Result<Option<StoredTrace>, Refusal> {
+        if self.cancelled.is_cancelled() {
+            return Ok(None);
+        }
+        let too_large = || Refusal::TraceTooLarge(id);
+        let found = self.store.trace_within(id, MAX_TRACE_BYTES);
+        let Some(trace) = found.map_err(|_| too_large())? else {
+            return Ok(None);
+        };
+        let batches = trace.resource_spans().iter();
+        let decoded: usize = batches.map(|batch| decoded_bytes(batch)).sum();
+        match decoded > MAX_DECODED_BYTES {
+            true => Err(too_large()),
+            false => Ok(Some(trace)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{sync::mpsc, time::Duration};
+
+    use super::{MAX_UNSENT_BYTES, Queries, Refusal};
+    use crate::Store;
+
+    fn queries() -> Queries {
+        Queries::new(Store::new(1 << 20))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn work_learns_that_the_client_left() {
+        let (started, mut has_started) = tokio::sync::mpsc::channel(1);
+        let (left, has_left) = mpsc::channel();
+        let queries = queries();
+        let work = queries.run(move |reader| {
+            started.blocking_send(()).unwrap();
+            while !reader.cancelled.is_cancelled() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            left.send(()).unwrap();
+        });
+        tokio::select! {
+            _ = work => panic!("it ended by itself"),
+            _ = has_started.recv() => {}
+        }
+        // The work was dropped by then.
+        let has_left =
+            tokio::task::spawn_blocking(move || has_left.recv_timeout(Duration::from_secs(30)));
+        assert_eq!(has_left.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn unsent_bodies_are_bounded() {
+        let queries = queries();
+        let half = queries.keep_unsent(MAX_UNSENT_BYTES / 2).unwrap();
+        let other = queries.keep_unsent(MAX_UNSENT_BYTES / 2).unwrap();
+        assert_eq!(queries.keep_unsent(1).map(drop), Err(Refusal::Busy));
+        drop((half, other));
+        assert_eq!(queries.keep_unsent(1).map(drop), Ok(()));
+    }
+}

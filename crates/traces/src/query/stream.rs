@@ -1,0 +1,79 @@
+//! Traces over gRPC, read from the store while they are sent, within the bounds.
+
+use std::pin::Pin;
+
+use prost::Message;
+use tokio::sync::mpsc::{self, Sender};
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::{Response, Status};
+
+use super::{
+    Queries, Refusal,
+    limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Reader},
+};
+use crate::{StoredTrace, TraceId};
+
+/// Messages that wait for the client to read them.
+const MAX_QUEUED_MESSAGES: usize = 2;
+
+type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
+
+/// Sends traces one after the other, each as several messages. A stream that is cut ends with a
+/// status that says so; reading stops when the client disconnects.
+pub(super) fn stream<M: Message + 'static>(
+    queries: &Queries,
+    ids: Vec<TraceId>,
+    messages: fn(&StoredTrace) -> Vec<M>,
+) -> Result<Response<Messages<M>>, Status> {
+    let open = queries.open_stream()?;
+    let queries = queries.clone();
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED_MESSAGES);
+    tokio::spawn(async move {
+        let _open = open;
+        let sent = send(&queries, ids, messages, &sender);
+        let ended = tokio::select! {
+            ended = tokio::time::timeout(MAX_SEND_TIME, sent) => ended,
+            () = sender.closed() => return,
+        };
+        let status = match ended {
+            Ok(Ok(())) => return,
+            Ok(Err(refusal)) => Status::from(refusal),
+            Err(_) => Status::deadline_exceeded("the client reads too slowly"),
+        };
+        // Whoever does not read does not see it either.
+        let _ = tokio::time::timeout(MAX_SEND_TIME, sender.send(Err(status))).await;
+    });
+    Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+}
+
+async fn send<M: Message + 'static>(
+    queries: &Queries,
+    ids: Vec<TraceId>,
+    messages: fn(&StoredTrace) -> Vec<M>,
+    sender: &Sender<Result<M, Status>>,
+) -> Result<(), Refusal> {
+    let mut left = MAX_RESPONSE_BYTES;
+    let mut refused = None;
+    for id in ids {
+        let read = move |reader: Reader| {
+            let trace = reader.trace(id)?;
+            Ok(trace.as_ref().map(messages).unwrap_or_default())
+        };
+        let some = match queries.run(read).await? {
+            Ok(some) => some,
+            Err(refusal) => {
+                // The others are sent; the status tells of this one in the end.
+                refused = Some(refusal);
+                continue;
+            }
+        };
+        let bytes = some.iter().map(Message::encoded_len).sum();
+        left = left.checked_sub(bytes).ok_or(Refusal::ResponseTooLarge)?;
+        for message in some {
+            if sender.send(Ok(message)).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}

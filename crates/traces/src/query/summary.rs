@@ -1,0 +1,75 @@
+//! A trace as a list shows it.
+
+use std::collections::BTreeMap;
+
+use spoor_proto::jaeger::api_v3::{ServiceSummary, TraceSummary};
+
+use prost::Message;
+
+use super::limits::{MAX_RESPONSE_BYTES, Reader, Refusal};
+use crate::{
+    Search, StoredTrace, TraceId,
+    tree::{Member, Place, Row, Tree},
+};
+
+/// The name of the operation that a trace too large to be read is listed under.
+const TOO_LARGE: &str = "(this trace is too large to be shown)";
+
+/// The traces that match, the newest first. They are read one at a time.
+///
+/// # Errors
+/// When together they would be too long.
+pub fn summaries(reader: &Reader, search: &Search) -> Result<Vec<TraceSummary>, Refusal> {
+    let mut left = MAX_RESPONSE_BYTES;
+    let mut summaries = Vec::new();
+    for id in reader.find(search) {
+        let summary = match reader.trace(id) {
+            Ok(Some(trace)) => summary(&trace),
+            Ok(None) => continue,
+            Err(_) => too_large(id),
+        };
+        let fits = left.checked_sub(summary.encoded_len());
+        left = fits.ok_or(Refusal::ResponseTooLarge)?;
+        summaries.push(summary);
+    }
+    Ok(summaries)
+}
+
+fn too_large(id: TraceId) -> TraceSummary {
+    TraceSummary {
+        trace_id: id.to_string(),
+        root_operation_name: TOO_LARGE.to_owned(),
+        ..TraceSummary::default()
+    }
+}
+
+fn summary(trace: &StoredTrace) -> TraceSummary {
+    let tree = Tree::new(trace.decode());
+    let mut services: BTreeMap<&str, ServiceSummary> = BTreeMap::new();
+    for member in tree.rows().iter().map(|row| &row.member) {
+        let service = services.entry(member.service()).or_default();
+        service.span_count += 1;
+        service.error_span_count += i32::from(member.is_error());
+    }
+    let services = services.into_iter().map(|(name, counts)| ServiceSummary {
+        name: name.to_owned(),
+        ..counts
+    });
+    let root = tree.root().map(|row| &row.member);
+    let is_orphan = |row: &&Row| row.place == Place::MissingParent;
+    TraceSummary {
+        trace_id: trace.id.to_string(),
+        root_service_name: root.map_or("", Member::service).to_owned(),
+        root_operation_name: root.map_or("", |root| &root.span.name).to_owned(),
+        min_start_time_unix_nano: tree.start(),
+        max_end_time_unix_nano: tree.end(),
+        span_count: count(tree.rows().len()),
+        error_span_count: count(tree.errors()),
+        orphan_span_count: count(tree.rows().iter().filter(is_orphan).count()),
+        services: services.collect(),
+    }
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

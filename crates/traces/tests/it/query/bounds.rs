@@ -1,0 +1,210 @@
+//! Responses are bounded, and say so.
+
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, span::Event};
+use prost::Message;
+use reqwest::StatusCode;
+use rstest::rstest;
+use spoor_proto::jaeger::api_v3::{FindTraceSummariesRequest, FindTracesRequest, GetTraceRequest};
+use spoor_traces::{
+    Store,
+    query::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES},
+};
+use tonic::{Code, Status};
+
+use super::grpc::{client, window};
+use crate::{
+    serve::Server,
+    spans::{batch, insert, span, text},
+};
+
+const START: u64 = 1_700_000_000_000;
+const V1: &str = "/api/traces?service=s&start=1700000000000000&end=1700003600000000&limit=1000";
+const V3: &str = "/api/v3/traces?query.searchDepth=1000\
+                  &query.startTimeMin=2023-11-14T22:13:20Z&query.startTimeMax=2023-11-14T23:13:20Z";
+const ONE: &str = "5b8efff7980381030000000000000001";
+
+/// Traces that share a resource of 300 KB, which is stored once and returned for each.
+fn shared_resource(traces: u64) -> Store {
+    let store = Store::new(64 << 20);
+    let spans = (1..=traces).map(|id| span(id, id, 0, "work", START, START + 1));
+    let mut all = batch("s", spans.collect());
+    let big = text("big", &"x".repeat(300_000));
+    all.resource.as_mut().unwrap().attributes.push(big);
+    insert(&store, vec![all]);
+    store
+}
+
+/// One trace of more bytes than are shown, and a small one.
+fn large_and_small() -> Store {
+    let store = Store::new(64 << 20);
+    let big = "x".repeat(MAX_TRACE_BYTES / 8);
+    for id in 1..=9 {
+        let mut one = span(1, id, 0, "big", START, START + 1);
+        one.attributes = vec![text("blob", &big)];
+        insert(&store, vec![batch("s", vec![one])]);
+    }
+    insert(
+        &store,
+        vec![batch("s", vec![span(2, 1, 0, "small", START, START + 1)])],
+    );
+    store
+}
+
+/// A trace that is small until it is decoded.
+fn amplifying() -> Store {
+    let store = Store::new(64 << 20);
+    let mut one = span(1, 1, 0, "events", START, START + 1);
+    one.events = vec![Event::default(); 1_000_000];
+    insert(&store, vec![batch("s", vec![one])]);
+    store
+}
+
+#[tokio::test]
+async fn repeated_ids_are_returned_once() {
+    let store = shared_resource(2);
+    let ids = vec![("traceID", ONE); 500];
+    let (status, answer) = Server::start(&store).await.query("/api/traces", &ids).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(answer["data"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn too_many_ids_are_refused() {
+    let ids: Vec<String> = (1..=1_001).map(|id| format!("{id:x}")).collect();
+    let ids: Vec<_> = ids.iter().map(|id| ("traceID", id.as_str())).collect();
+    let server = Server::start(&Store::new(1 << 20)).await;
+    let (status, answer) = server.query("/api/traces", &ids).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let message = answer["errors"][0]["msg"].as_str().unwrap();
+    assert!(message.contains("at most 1000 traces"), "{message}");
+}
+
+#[rstest]
+#[case::plain("")]
+#[case::pretty("&prettyPrint=true")]
+#[tokio::test]
+async fn a_long_v1_answer_is_cut(#[case] pretty: &str) {
+    let server = Server::start(&shared_resource(200)).await;
+    let (status, body) = server.text(&format!("{V1}{pretty}")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.len() <= MAX_RESPONSE_BYTES);
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let returned = answer["data"].as_array().unwrap().len();
+    assert!((80..200).contains(&returned), "{returned}");
+    let message = answer["errors"][0]["msg"].as_str().unwrap();
+    let expected = format!("only {returned} of 200 traces are returned");
+    assert!(message.starts_with(&expected), "{message}");
+}
+
+#[tokio::test]
+async fn a_long_v3_answer_is_refused() {
+    let server = Server::start(&shared_resource(200)).await;
+    let (status, answer) = server.query(V3, &[]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(answer["error"]["httpCode"], 413);
+    let message = answer["error"]["message"].as_str().unwrap();
+    assert!(message.contains("larger than 32 MiB"), "{message}");
+}
+
+#[tokio::test]
+async fn a_long_grpc_stream_ends_with_a_status() {
+    let mut query = window();
+    query.search_depth = 1_000;
+    let request = FindTracesRequest { query: Some(query) };
+    let mut client = client(&shared_resource(200)).await;
+    let mut stream = client.find_traces(request).await.unwrap().into_inner();
+    let mut bytes = 0;
+    let status: Status = loop {
+        match stream.message().await {
+            Ok(message) => bytes += message.expect("an error ends it").encoded_len(),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    assert!((MAX_RESPONSE_BYTES / 2..=MAX_RESPONSE_BYTES).contains(&bytes));
+}
+
+#[tokio::test]
+async fn many_traces_have_short_summaries() {
+    let request = FindTraceSummariesRequest {
+        query: Some(window()),
+    };
+    let mut client = client(&shared_resource(90)).await;
+    let found = client.find_trace_summaries(request).await.unwrap();
+    let message = found.into_inner().message().await.unwrap().unwrap();
+    assert_eq!(message.summaries.len(), 90);
+    assert!(message.encoded_len() < 90 * 200);
+}
+
+#[rstest]
+#[case::bytes(large_and_small())]
+#[case::decoded(amplifying())]
+#[tokio::test]
+async fn a_trace_that_is_too_large_is_refused(#[case] store: Store) {
+    let server = Server::start(&store).await;
+    for path in ["/api/traces/", "/api/v3/traces/", "/trace/"] {
+        let (status, body) = server.text(&format!("{path}{ONE}")).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+        assert!(body.contains("is too large"), "{path}: {body}");
+    }
+    let request = GetTraceRequest {
+        trace_id: ONE.to_owned(),
+        ..GetTraceRequest::default()
+    };
+    let refused = client(&store).await.get_trace(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn a_search_says_which_trace_is_too_large() {
+    let server = Server::start(&large_and_small()).await;
+    let (_, answer) = server.query(V1, &[]).await;
+    assert_eq!(answer["data"].as_array().unwrap().len(), 1);
+    assert_eq!(answer["errors"][0]["traceID"], ONE);
+    let (_, page) = server.text("/search?service=s").await;
+    assert!(page.contains("1 trace too large to be shown, such as"));
+}
+
+#[tokio::test]
+async fn grpc_streams_are_limited_until_they_end() {
+    let mut client = client(&shared_resource(90)).await;
+    let ask = || FindTracesRequest {
+        query: Some(window()),
+    };
+    let mut open = Vec::new();
+    let refused = loop {
+        match client.find_traces(ask()).await {
+            Ok(stream) => open.push(stream),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((open.len(), refused.code()), (16, Code::Unavailable));
+    drop(open);
+    // The server learns of it a little later.
+    let freed = async {
+        while client.find_traces(ask()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let freed = tokio::time::timeout(std::time::Duration::from_secs(30), freed);
+    assert!(freed.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_long_run_of_spans_fits_into_messages() {
+    let store = Store::new(64 << 20);
+    let spans = (1..=6).map(|id| {
+        let mut one = span(1, id, 0, "big", START, START + 1);
+        one.attributes = vec![text("blob", &"x".repeat(900_000))];
+        one
+    });
+    insert(&store, vec![batch("s", spans.collect())]);
+    let request = GetTraceRequest {
+        trace_id: ONE.to_owned(),
+        ..GetTraceRequest::default()
+    };
+    let stream = client(&store).await.get_trace(request).await.unwrap();
+    let batches: Vec<ResourceSpans> = super::grpc::batches(stream.into_inner()).await;
+    let spans = batches.iter().flat_map(|batch| &batch.scope_spans);
+    assert_eq!(spans.map(|scope| scope.spans.len()).sum::<usize>(), 6);
+}
