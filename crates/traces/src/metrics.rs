@@ -141,6 +141,7 @@ impl Collector for PipelineCollector {
             ("invalid_trace_id", totals.invalid_trace_id),
             ("invalid_span_id", totals.invalid_span_id),
             ("no_room", totals.no_room),
+            ("late", totals.late),
         ];
         counters(
             &mut encoder,

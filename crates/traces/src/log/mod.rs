@@ -351,8 +351,9 @@ impl Log {
         Ok(())
     }
 
-    /// Drops the oldest sealed segment, if there is one, with all its traces.
-    pub(crate) fn evict_oldest(&mut self) -> Option<Evicted> {
+    /// Drops the oldest sealed segment, if there is one, with all its traces, and calls back with
+    /// the hash of each trace's id.
+    pub(crate) fn evict_oldest(&mut self, mut gone: impl FnMut(u64)) -> Option<Evicted> {
         let slot = *self.order.front()?;
         let segment = self.slots.get(usize::from(slot))?.clone()?;
         let mut evicted = Evicted::default();
@@ -360,7 +361,9 @@ impl Log {
             let at = TraceAt::new(slot, index);
             evicted.spans += self.spans_of(at).count() as u64;
             evicted.traces += 1;
-            self.unlist(at);
+            if let Some(hash) = self.unlist(at) {
+                gone(hash);
+            }
         }
         drop(segment);
         self.spans -= evicted.spans as usize;
@@ -368,14 +371,14 @@ impl Log {
         Some(evicted)
     }
 
-    fn unlist(&mut self, at: TraceAt) {
-        let Some(id) = self.trace(at).map(|trace| trace.id) else {
-            return;
-        };
+    /// The hash of the trace's id.
+    fn unlist(&mut self, at: TraceAt) -> Option<u64> {
+        let id = self.trace(at)?.id;
         let hash = self.hasher.hash(id);
         if let Ok(entry) = self.by_id.find_entry(hash, |known| *known == at) {
             entry.remove();
         }
+        Some(hash)
     }
 
     fn release_oldest(&mut self) {

@@ -264,6 +264,16 @@ impl Wanted {
             .collect()
     }
 
+    /// Whether it is looked for under this name.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        self.key == name
+    }
+
+    /// Whether a field that Jaeger shows as this attribute is what is looked for.
+    pub(crate) fn is_text(&self, name: &str, text: &str) -> bool {
+        self.is(name.as_bytes(), Value::Text(text.as_bytes()))
+    }
+
     pub(crate) fn is(&self, name: &[u8], value: Value<&[u8]>) -> bool {
         name == self.key.as_bytes()
             && match value {

@@ -10,8 +10,8 @@ mod weight;
 mod wire;
 
 pub(crate) use attribute::{Signature, Wanted};
-pub(crate) use resource::resource_attributes;
-pub(crate) use span::{ScannedSpan, flags, span_attributes, trace_state};
+pub(crate) use resource::{resource_attributes, scope_name};
+pub(crate) use span::{ScannedSpan, flags, span_attributes, status_word, trace_state};
 use std::ops::Range;
 pub(crate) use weight::decoded_bytes;
 

@@ -98,3 +98,33 @@ pub(crate) fn resource_attributes<'a>(
     // The bytes have been scanned: there is no fault in them.
     let _ = read();
 }
+
+/// The name and version of the scope in an encoded `ScopeSpans` without its spans.
+pub(crate) fn scope_name(header: &[u8]) -> (&str, &str) {
+    const SCOPE: u32 = key(1, BYTES);
+    const NAME: u32 = key(1, BYTES);
+    const VERSION: u32 = key(2, BYTES);
+    let (mut name, mut version) = (&[][..], &[][..]);
+    let mut read = || -> Result<(), Fault> {
+        let mut reader = Reader::new(header);
+        while let Some(key) = reader.key()? {
+            if key != SCOPE {
+                reader.unknown(key, 0)?;
+                continue;
+            }
+            let mut scope = reader.message()?;
+            while let Some(key) = scope.key()? {
+                match key {
+                    NAME => name = scope.text()?,
+                    VERSION => version = scope.text()?,
+                    other => scope.unknown(other, 0)?,
+                }
+            }
+        }
+        Ok(())
+    };
+    // The bytes have been scanned: there is no fault in them.
+    let _ = read();
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    (text(name), text(version))
+}

@@ -200,6 +200,20 @@ pub(crate) fn span_attributes<'a>(
     let _ = read();
 }
 
+/// The status of an encoded `Span` as Jaeger writes it; empty when it is unset.
+pub(crate) fn status_word(body: &[u8]) -> &'static str {
+    let mut code = None;
+    visit(body, |reader, key| match key {
+        STATUS => status_code(reader.message()?).map(|found| code = found.or(code)),
+        other => reader.unknown(other, 0),
+    });
+    match code {
+        Some(1) => "OK",
+        Some(2) => "ERROR",
+        _ => "",
+    }
+}
+
 /// The W3C `tracestate` of an encoded `Span`.
 pub(crate) fn trace_state(body: &[u8]) -> &str {
     let mut state = &[][..];

@@ -4,12 +4,15 @@
 //! search to pass over most spans without looking at their bytes.
 
 mod assemble;
+mod evicted;
 mod query;
 mod search;
 mod trace;
 
 pub use search::{Operation, Search};
 pub use trace::{StoredTrace, TraceTooLarge};
+
+use evicted::EvictedIds;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -39,6 +42,46 @@ struct Shared {
     reasons: Vec<Kept>,
     reason_numbers: HashMap<Kept, u32>,
     evicted: Evicted,
+    evicted_ids: EvictedIds,
+}
+
+impl Shared {
+    fn allocated(&self) -> usize {
+        self.log.allocated() + self.evicted_ids.allocated()
+    }
+}
+
+/// Why a span is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There is no room for it.
+    Full,
+    /// Its trace was here and had to go: it would start the trace again as a part of it.
+    Late,
+}
+
+impl From<Full> for Refused {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+/// What became of some spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) kept: u64,
+    pub(crate) late: u64,
+    pub(crate) no_room: u64,
+}
+
+impl Stored {
+    pub(crate) fn count<T>(&mut self, outcome: &Result<T, Refused>) {
+        match outcome {
+            Ok(_) => self.kept += 1,
+            Err(Refused::Late) => self.late += 1,
+            Err(Refused::Full) => self.no_room += 1,
+        }
+    }
 }
 
 /// What the store holds and has let go.
@@ -76,6 +119,7 @@ impl Store {
             reasons: Vec::new(),
             reason_numbers: HashMap::new(),
             evicted: Evicted::default(),
+            evicted_ids: EvictedIds::new(max_bytes),
         };
         Self {
             shared: Arc::new(RwLock::new(shared)),
@@ -83,7 +127,8 @@ impl Store {
         }
     }
 
-    /// Stores all valid spans of an encoded `ExportTraceServiceRequest`; returns how many.
+    /// Stores all valid spans of an encoded `ExportTraceServiceRequest`, but those of traces that
+    /// were evicted; returns how many.
     ///
     /// # Errors
     /// [`InvalidRequest`] if it can't be decoded.
@@ -91,7 +136,8 @@ impl Store {
         let scanned = scan::scan(request)?;
         let mut writer = self.write();
         let note = writer.note(kept);
-        Ok(writer.insert(&scanned, note))
+        let kept = writer.insert(&scanned, note).kept;
+        Ok(usize::try_from(kept).unwrap_or(usize::MAX))
     }
 
     /// The trace with this id, however large it is.
@@ -208,7 +254,7 @@ impl Store {
         Occupancy {
             traces: shared.log.len(),
             spans: shared.log.spans(),
-            bytes: shared.log.allocated(),
+            bytes: shared.allocated(),
             max_bytes: shared.max_bytes,
             evicted: shared.evicted,
         }
@@ -263,8 +309,11 @@ impl Writer<'_> {
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
         interned: &mut Interned,
-    ) -> Result<TraceAt, Full> {
-        self.shared.log.begin(id, note, span, source, interned)
+    ) -> Result<TraceAt, Refused> {
+        if self.shared.evicted_ids.contains(id.1) {
+            return Err(Refused::Late);
+        }
+        Ok(self.shared.log.begin(id, note, span, source, interned)?)
     }
 
     pub(crate) fn append(
@@ -273,13 +322,13 @@ impl Writer<'_> {
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
         interned: &mut Interned,
-    ) -> Result<(), Full> {
-        self.shared.log.append(trace, span, source, interned)
+    ) -> Result<(), Refused> {
+        Ok(self.shared.log.append(trace, span, source, interned)?)
     }
 
-    /// Stores all spans of a request; returns how many.
-    pub(crate) fn insert(&mut self, scanned: &Scanned<'_>, note: u32) -> usize {
-        let mut stored = 0;
+    /// Stores all spans of a request.
+    pub(crate) fn insert(&mut self, scanned: &Scanned<'_>, note: u32) -> Stored {
+        let mut stored = Stored::default();
         let mut last: Option<(TraceId, TraceAt)> = None;
         let mut interned = vec![Interned::default(); scanned.scopes.len()];
         let hashes = self
@@ -302,9 +351,9 @@ impl Writer<'_> {
                 Some(at) => self.append(at, &new, &source, interned).map(|()| at),
                 None => self.begin((id, hash), note, &new, &source, interned),
             };
+            stored.count(&at);
             if let Ok(at) = at {
                 last = Some((id, at));
-                stored += 1;
             }
         }
         stored
@@ -314,8 +363,9 @@ impl Writer<'_> {
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
         let shared = &mut *self.shared;
-        while shared.log.allocated() > shared.max_bytes {
-            let Some(evicted) = shared.log.evict_oldest() else {
+        while shared.allocated() > shared.max_bytes {
+            let remember = |hash| shared.evicted_ids.remember(hash);
+            let Some(evicted) = shared.log.evict_oldest(remember) else {
                 break;
             };
             shared.evicted.traces += evicted.traces;

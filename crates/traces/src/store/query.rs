@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::Search;
 use crate::{
     TraceId,
-    log::{Segment, Snapshot, SpanEntry},
-    scan::{Signature, Wanted, resource_attributes, span_attributes},
+    log::{Segment, Snapshot, Source, SpanEntry},
+    scan::{Signature, Wanted, resource_attributes, scope_name, span_attributes, status_word},
 };
 
 /// The ids of the traces that match, the newest first.
@@ -125,7 +125,13 @@ impl<'a> Query<'a> {
                 }
                 (key, value) => {
                     let wanted = Wanted::new(key, value);
-                    let signatures = wanted.signatures();
+                    let mut signatures = wanted.signatures();
+                    match (key, value) {
+                        (STATUS_CODE, "ERROR") => signatures.push(Signature::ERROR),
+                        // No column says so: each span has to be looked at.
+                        (STATUS_CODE, _) => signatures.push(Signature::default()),
+                        _ => {}
+                    }
                     query.attributes.push((wanted, signatures));
                 }
             }
@@ -133,6 +139,9 @@ impl<'a> Query<'a> {
         query
     }
 }
+
+/// How Jaeger shows a span's status among its tags.
+const STATUS_CODE: &str = "otel.status_code";
 
 fn kind_number(kind: &str) -> Option<u8> {
     let kinds = ["internal", "server", "client", "producer", "consumer"];
@@ -148,7 +157,7 @@ struct Local<'a> {
     segment: &'a Segment,
     /// For each operation whether it may be; empty if all may.
     operations: Vec<bool>,
-    /// For each attribute, for each source, whether its resource has it.
+    /// For each attribute, for each source, whether its resource or scope has it.
     resources: Vec<Vec<bool>>,
 }
 
@@ -181,9 +190,11 @@ impl<'a> Local<'a> {
             }
         }
         let resources = query.attributes.iter().map(|(wanted, _)| {
-            let sources = segment.sources.iter();
-            let headers = sources.map(|source| source.resource.of(&segment.bytes));
-            headers.map(|header| resource_has(header, wanted)).collect()
+            let has = |source: &Source| {
+                resource_has(source.resource.of(&segment.bytes), wanted)
+                    || scope_has(source.scope.of(&segment.bytes), wanted)
+            };
+            segment.sources.iter().map(has).collect()
         });
         Some(Self {
             query,
@@ -224,9 +235,13 @@ impl<'a> Local<'a> {
             .map(|(_, (wanted, _))| wanted)
             .collect();
         if !missing.is_empty() {
-            span_attributes(self.segment.body(span), |name, value| {
+            let body = self.segment.body(span);
+            span_attributes(body, |name, value| {
                 missing.retain(|wanted| !wanted.is(name, value));
             });
+            if missing.iter().any(|wanted| wanted.is_named(STATUS_CODE)) {
+                missing.retain(|wanted| !wanted.is_text(STATUS_CODE, status_word(body)));
+            }
         }
         missing.is_empty()
     }
@@ -243,4 +258,10 @@ fn resource_has(header: &[u8], wanted: &Wanted) -> bool {
     let mut has = false;
     resource_attributes(header, |name, value| has |= wanted.is(name, value));
     has
+}
+
+fn scope_has(header: &[u8], wanted: &Wanted) -> bool {
+    let (name, version) = scope_name(header);
+    (!name.is_empty() && wanted.is_text("otel.scope.name", name))
+        || (!version.is_empty() && wanted.is_text("otel.scope.version", version))
 }

@@ -12,7 +12,8 @@ pub struct Search {
     /// The span's name.
     pub operation: Option<String>,
     /// Attributes of the span or its resource, the value as text; `error=true` is a span with
-    /// the status error, `span.kind=server` and such its kind.
+    /// the status error, `span.kind=server` and such its kind; `otel.status_code`,
+    /// `otel.scope.name` and `otel.scope.version` are found as Jaeger shows them.
     pub tags: Vec<(String, String)>,
     /// The span's earliest start, in nanoseconds since 1970.
     pub start_min: Option<u64>,

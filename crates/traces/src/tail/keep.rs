@@ -4,19 +4,19 @@ use super::decide::Waiting;
 use crate::{
     TraceId,
     log::{Interned, NewSource, NewSpan},
-    store::Writer,
+    store::{Stored, Writer},
 };
 
-/// Copies a trace to the store; returns how many of its spans found room there.
+/// Copies a trace to the store.
 pub(super) fn keep(
     id: (TraceId, u64),
     note: u32,
     spans: &[Waiting<'_>],
     store: &mut Writer<'_>,
-) -> usize {
+) -> Stored {
     // It may be there if it came before the policy, longer ago than is remembered.
     let mut kept = store.find(id.0, id.1);
-    let mut stored = 0;
+    let mut stored = Stored::default();
     let mut last = None;
     let mut interned = Interned::default();
     for (segment, span) in spans {
@@ -54,7 +54,7 @@ pub(super) fn keep(
                 .begin(id, note, &new, &source, &mut interned)
                 .map(|at| kept = Some(at)),
         };
-        stored += usize::from(done.is_ok());
+        stored.count(&done);
     }
     stored
 }

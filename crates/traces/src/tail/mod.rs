@@ -32,7 +32,7 @@ use crate::{
     Kept, TraceId,
     log::{IdHasher, Interned, Log, NewSource, NewSpan, TraceAt, TraceEntry},
     scan::Scanned,
-    store::Writer,
+    store::{Refused, Writer},
 };
 use decide::{Waiting, decide};
 use keep::keep;
@@ -161,10 +161,9 @@ impl Sampler {
 
     fn keep_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
         let note = store.note(&Kept::NoPolicy);
-        let kept = store.insert(scanned, note) as u64;
+        let stored = store.insert(scanned, note);
         self.last_kept_at_once = Some(now);
-        self.totals.kept += kept;
-        self.totals.no_room += scanned.spans.len() as u64 - kept;
+        self.totals.add(stored);
     }
 
     fn route_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
@@ -239,7 +238,8 @@ impl Sampler {
             Place::Gathering(at) => self
                 .gathering
                 .append(at, span, source, in_gathering)
-                .map(|()| place),
+                .map(|()| place)
+                .map_err(Refused::from),
             Place::Kept(at) => store.append(at, span, source, in_store).map(|()| place),
             Place::Dropped => Ok(place),
             Place::NewInStore { note } => store
@@ -250,14 +250,15 @@ impl Sampler {
                     .gathering
                     .begin(id, WAITING, span, source, in_gathering);
                 self.begun += u64::from(at.is_ok());
-                at.map(Place::Gathering)
+                at.map(Place::Gathering).map_err(Refused::from)
             }
         };
         match routed {
             Ok(Place::Kept(_)) => self.totals.kept += 1,
             Ok(Place::Dropped) => self.totals.not_sampled += 1,
             Ok(_) => {}
-            Err(_) => self.totals.no_room += 1,
+            Err(Refused::Late) => self.totals.late += 1,
+            Err(Refused::Full) => self.totals.no_room += 1,
         }
         routed.ok()
     }
@@ -290,8 +291,7 @@ impl Sampler {
             Some(kept) => {
                 let reason = store.note(&kept);
                 let stored = keep((id, self.hasher.hash(id)), reason, &spans, store);
-                self.totals.kept += stored as u64;
-                self.totals.no_room += (count - stored) as u64;
+                self.totals.add(stored);
                 self.totals.traces_kept += 1;
                 KEPT + reason
             }

@@ -1,5 +1,7 @@
 //! What became of everything that came.
 
+use crate::store::Stored;
+
 /// What became of spans and traces, since the start. All spans received are kept, dropped or
 /// gathering.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub struct Totals {
     pub invalid_span_id: u64,
     /// Spans for which there was no room.
     pub no_room: u64,
+    /// Spans of traces that the store had already evicted.
+    pub late: u64,
     /// Spans that wait for their trace's decision.
     pub gathering: u64,
     /// Traces that wait for their decision.
@@ -32,6 +36,12 @@ impl Totals {
     /// Spans dropped, for whatever reason.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.not_sampled + self.invalid_trace_id + self.invalid_span_id + self.no_room
+        self.not_sampled + self.invalid_trace_id + self.invalid_span_id + self.no_room + self.late
+    }
+
+    pub(crate) fn add(&mut self, stored: Stored) {
+        self.kept += stored.kept;
+        self.late += stored.late;
+        self.no_room += stored.no_room;
     }
 }

@@ -257,8 +257,14 @@ fn spans_of_a_trace_that_went_are_not_found() {
         last += 1;
         insert(&store, large(last, 1));
     }
-    // It comes again, and is as new as its first span is now.
+    // A late span does not start it again.
     insert(&store, large(1, 2));
+    assert!(store.trace(id(1)).is_none());
+    // Long after, when nobody remembers it, it is as new as its first span is then.
+    for number in 1_000..2_000 {
+        insert(&store, large(number, 1));
+    }
+    insert(&store, large(1, 3));
     let stored = store.trace(id(1)).unwrap();
     assert_eq!(stored.decode()[0].scope_spans[0].spans.len(), 1);
 }
@@ -284,4 +290,48 @@ fn says_why_a_trace_was_kept() {
     insert_kept(&store, large(1, 1), &Kept::NoRoot);
     insert_kept(&store, large(1, 2), &Kept::NoPolicy);
     assert_eq!(store.trace(id(1)).unwrap().kept, Kept::NoRoot);
+}
+
+#[test]
+fn status_ok_is_found_by_its_tag() {
+    let store = Store::new(1 << 20);
+    let mut fine = span(1, 1, 0, "fine", 1, 2);
+    fine.status = Some(Status {
+        code: 1,
+        ..Status::default()
+    });
+    let unset = span(2, 2, 0, "unset", 1, 2);
+    insert(&store, vec![batch("s", vec![fine, unset])]);
+    let find = |code: &str| {
+        let tags = vec![("otel.status_code".to_owned(), code.to_owned())];
+        store.find(&Search {
+            tags,
+            ..Search::default()
+        })
+    };
+    assert_eq!(find("OK"), [id(1)]);
+    assert_eq!(find("ERROR"), []);
+}
+
+/// A late span would be shown as if it were the whole trace.
+#[test]
+fn evicted_traces_do_not_start_again() {
+    let store = Store::new(256 << 10);
+    let filler = "x".repeat(1_000);
+    let mut last = 0;
+    while store.occupancy().evicted.traces == 0 {
+        last += 1;
+        let mut one = span(last, 1, 0, "first", 1, 2);
+        one.attributes = vec![text("filler", &filler)];
+        insert(&store, vec![batch("s", vec![one])]);
+    }
+    let before = store.occupancy();
+    for trace in [1, last] {
+        insert(
+            &store,
+            vec![batch("s", vec![span(trace, 2, 1, "late", 3, 4)])],
+        );
+    }
+    assert!(store.trace(id(1)).is_none());
+    assert_eq!(store.occupancy().spans, before.spans + 1);
 }

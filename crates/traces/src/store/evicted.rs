@@ -1,0 +1,77 @@
+//! The ids of traces that were evicted, so that their late spans do not start them again.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashTable;
+
+/// What one id takes, in the queue and in the table with its free places.
+const BYTES_PER_ID: usize = 40;
+/// The part of the store's memory that is for ids.
+const PART: usize = 64;
+
+/// The last evicted ids, by their hashes; the oldest is forgotten first.
+pub(super) struct EvictedIds {
+    hashes: HashTable<u64>,
+    oldest_first: VecDeque<u64>,
+    max: usize,
+}
+
+impl EvictedIds {
+    /// For a store of so many bytes.
+    pub(super) fn new(store_bytes: usize) -> Self {
+        Self {
+            hashes: HashTable::new(),
+            oldest_first: VecDeque::new(),
+            max: store_bytes / PART / BYTES_PER_ID,
+        }
+    }
+
+    pub(super) fn remember(&mut self, hash: u64) {
+        if self.max == 0 || self.contains(hash) {
+            return;
+        }
+        if self.oldest_first.len() == self.max
+            && let Some(oldest) = self.oldest_first.pop_front()
+            && let Ok(found) = self.hashes.find_entry(oldest, |known| *known == oldest)
+        {
+            found.remove();
+        }
+        self.oldest_first.push_back(hash);
+        self.hashes.insert_unique(hash, hash, |known| *known);
+    }
+
+    #[inline]
+    pub(super) fn contains(&self, hash: u64) -> bool {
+        !self.hashes.is_empty() && self.hashes.find(hash, |known| *known == hash).is_some()
+    }
+
+    /// The memory that it takes.
+    pub(super) fn allocated(&self) -> usize {
+        self.hashes.allocation_size() + self.oldest_first.capacity() * size_of::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BYTES_PER_ID, EvictedIds, PART};
+
+    #[test]
+    fn the_oldest_id_is_forgotten_first() {
+        let mut ids = EvictedIds::new(PART * BYTES_PER_ID * 3);
+        for id in [1, 2, 2, 3, 4] {
+            ids.remember(id);
+        }
+        let known = [1, 2, 3, 4].map(|id| ids.contains(id));
+        assert_eq!(known, [false, true, true, true]);
+    }
+
+    #[test]
+    fn ids_take_no_more_than_their_part() {
+        let store_bytes = 64 << 20;
+        let mut ids = EvictedIds::new(store_bytes);
+        for id in 0..200_000_u64 {
+            ids.remember(id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        }
+        assert!(ids.allocated() <= store_bytes / PART, "{}", ids.allocated());
+    }
+}
