@@ -4,7 +4,9 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
+    "jaeger/api_v2/model.proto",
+    "jaeger/api_v2/query.proto",
     "jaeger/api_v2/sampling.proto",
     "jaeger/api_v3/query.proto",
     "spoor/ab/v1/ab.proto",

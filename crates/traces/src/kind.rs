@@ -16,8 +16,12 @@ pub(crate) fn word(kind: SpanKind) -> &'static str {
     }
 }
 
-/// A service's operations of the kind that a word names, or of all; an unknown word finds none.
+/// A service's operations of the kind that a word names, or of all; an unknown word finds none,
+/// nor does a service without a name.
 pub(crate) fn operations(store: &Store, service: &str, word: Option<&str>) -> Vec<Operation> {
+    if service.is_empty() {
+        return Vec::new();
+    }
     let service = service::stored(service);
     match word {
         None => store.operations(service, None),

@@ -34,7 +34,7 @@ pub(super) fn listen(
     let traces = query::http(&queries).merge(page::router(&queries));
     listeners.serve("traces over HTTP", Listener::new(open.query_http, traces));
     let traces = grpc_fallback(
-        Routes::new(query::grpc(&queries)).into_axum_router(),
+        query::grpc(&queries).into_axum_router(),
         "this port has Jaeger's query API over gRPC; over HTTP it is on port 16686",
     );
     listeners.serve("traces over gRPC", Listener::new(open.query_grpc, traces));

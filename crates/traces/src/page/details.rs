@@ -142,18 +142,28 @@ fn links(site: &Site, links: &[Link]) -> Markup {
             ul .links {
                 @for link in links.iter().take(MOST) {
                     li {
-                        @let id = <[u8; 16]>::try_from(link.trace_id.as_slice()).map(TraceId::from_bytes);
-                        @if let Ok(id) = id {
-                            "Trace " a href=(site.link(&format!("trace/{id}"))) { code { (id) } }
-                        } @else {
-                            "Trace " code { (text::cut(&value::hex(&link.trace_id), 64)) }
-                        }
-                        ", span " code { (text::cut(&value::hex(&link.span_id), 64)) }
+                        (linked_span(site, link))
                         @if !link.attributes.is_empty() { (table(&link.attributes)) }
                     }
                 }
             }
             (left_out(links.len()))
+        }
+    }
+}
+
+fn linked_span(site: &Site, link: &Link) -> Markup {
+    let id = <[u8; 16]>::try_from(link.trace_id.as_slice()).map(TraceId::from_bytes);
+    html! {
+        @if value::is_zero(&link.trace_id) {
+            "A link that names no trace"
+        } @else {
+            @if let Ok(id) = id {
+                "Trace " a href=(site.link(&format!("trace/{id}"))) { code { (id) } }
+            } @else {
+                "Trace " code { (text::cut(&value::hex(&link.trace_id), 64)) }
+            }
+            ", span " code { (text::cut(&value::hex(&link.span_id), 64)) }
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Jaeger's third query API over gRPC: spans leave as the bytes that they came in.
+//! Jaeger's third query API over gRPC.
 
 use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
+use prost::Message;
 use spoor_proto::jaeger::api_v3::{
     DependenciesResponse, Dependency, FindTraceSummariesRequest, FindTraceSummariesResponse,
     FindTracesRequest, GetDependenciesRequest, GetOperationsRequest, GetOperationsResponse,
@@ -12,11 +13,14 @@ use spoor_proto::jaeger::api_v3::{
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use super::{MAX_TRACES, Queries, limits::Reader, stream::stream, summary, v3::DEFAULT_DEPTH};
+use super::{
+    MAX_TRACES, Queries, Refusal, enrich::decoded, limits::Reader, stream::stream, summary,
+    v3::DEFAULT_DEPTH,
+};
 use crate::{Search, StoredTrace, TraceId, dependencies, kind, service};
 
 /// A message holds at most about this much, well under what clients accept by default (4 MiB).
-const MAX_MESSAGE_BYTES: usize = 1 << 20;
+pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
 /// The service behind `jaeger.api_v3.QueryService`.
 #[derive(Clone, Debug)]
@@ -46,14 +50,14 @@ impl QueryService for GrpcQueries {
         &self,
         request: Request<GetTraceRequest>,
     ) -> Result<Response<Traces>, Status> {
+        let request = request.into_inner();
         let id: TraceId = request
-            .get_ref()
             .trace_id
             .parse()
             .map_err(|error| Status::invalid_argument(format!("trace_id: {error}")))?;
         let found = self.queries.run(move |reader| reader.trace(id)).await??;
         found.ok_or_else(|| Status::not_found("trace not found"))?;
-        stream(&self.queries, vec![id], messages)
+        stream(&self.queries, vec![id], request.raw_traces, messages)
     }
 
     async fn find_traces(
@@ -61,9 +65,11 @@ impl QueryService for GrpcQueries {
         request: Request<FindTracesRequest>,
     ) -> Result<Response<Traces>, Status> {
         let missing = || Status::invalid_argument("missing query");
-        let search = search(request.into_inner().query.ok_or_else(missing)?)?;
+        let query = request.into_inner().query.ok_or_else(missing)?;
+        let raw = query.raw_traces;
+        let search = search(query)?;
         let found = self.queries.run(move |reader| reader.find(&search)).await?;
-        stream(&self.queries, found, messages)
+        stream(&self.queries, found, raw, messages)
     }
 
     async fn get_services(
@@ -143,7 +149,7 @@ impl QueryService for GrpcQueries {
     }
 }
 
-fn search(query: TraceQueryParameters) -> Result<Search, Status> {
+pub(super) fn search(query: TraceQueryParameters) -> Result<Search, Status> {
     let start_min = query
         .start_time_min
         .and_then(|at| nanos(at.seconds, at.nanos));
@@ -182,7 +188,7 @@ fn search(query: TraceQueryParameters) -> Result<Search, Status> {
 
 /// A `google.protobuf` time or duration in nanoseconds; none for the zero value, which means
 /// that it was not set.
-fn nanos(seconds: i64, nanos: i32) -> Option<u64> {
+pub(super) fn nanos(seconds: i64, nanos: i32) -> Option<u64> {
     let seconds = u64::try_from(seconds).ok()?;
     let nanos = u64::try_from(nanos).ok()?;
     let total = seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
@@ -190,19 +196,26 @@ fn nanos(seconds: i64, nanos: i32) -> Option<u64> {
 }
 
 /// Each message holds spans of one trace; a large trace takes several.
-fn messages(trace: &StoredTrace) -> Vec<TracesData> {
+fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<TracesData>, Refusal> {
+    let batches = match raw {
+        true => trace.resource_spans().to_vec(),
+        false => {
+            let batches = decoded(trace, raw).into_iter();
+            batches.map(|batch| batch.encode_to_vec().into()).collect()
+        }
+    };
     let mut messages = Vec::new();
     let mut message: Vec<Bytes> = Vec::new();
     let mut size = 0;
-    for batch in trace.resource_spans() {
+    for batch in batches {
         if size + batch.len() > MAX_MESSAGE_BYTES && !message.is_empty() {
             messages.push(std::mem::take(&mut message));
             size = 0;
         }
         size += batch.len();
-        message.push(batch.clone());
+        message.push(batch);
     }
     messages.push(message);
     let data = |resource_spans| TracesData { resource_spans };
-    messages.into_iter().map(data).collect()
+    Ok(messages.into_iter().map(data).collect())
 }

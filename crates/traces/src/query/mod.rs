@@ -1,21 +1,29 @@
-//! Jaeger's query API over the store: the first version and the third over HTTP, the third over
-//! gRPC.
+//! Jaeger's query API over the store: the first version and the third over HTTP, the second and
+//! the third over gRPC.
 
+mod enrich;
 pub(crate) mod go;
 mod grpc;
 pub(crate) mod limits;
+mod model;
 pub(crate) mod parameters;
 pub(crate) mod response;
 mod stream;
 mod summary;
 mod v1;
+mod v2;
 mod v3;
 
 use axum::{Router, routing::any};
 use http::StatusCode;
-use spoor_proto::jaeger::api_v3::query_service_server::QueryServiceServer;
+use spoor_proto::jaeger::{api_v2, api_v3::query_service_server::QueryServiceServer};
+use tonic::service::Routes;
+use tonic_health::{
+    ServingStatus,
+    pb::health_server::{Health, HealthServer},
+};
 
-pub use grpc::GrpcQueries;
+use grpc::GrpcQueries;
 pub use limits::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES, Queries, Refusal};
 
 /// The most traces that one search returns; a request for more is refused rather than cut.
@@ -33,8 +41,41 @@ pub fn http(queries: &Queries) -> Router {
         .with_state(queries.clone())
 }
 
-/// `jaeger.api_v3.QueryService`.
-pub fn grpc(queries: &Queries) -> QueryServiceServer<GrpcQueries> {
-    QueryServiceServer::new(GrpcQueries::new(queries.clone()))
-        .max_encoding_message_size(MAX_RESPONSE_BYTES)
+/// `jaeger.api_v3.QueryService` and `jaeger.api_v2.QueryService`, with reflection and health.
+/// To be called within a runtime.
+pub fn grpc(queries: &Queries) -> Routes {
+    let v3 = QueryServiceServer::new(GrpcQueries::new(queries.clone()))
+        .max_encoding_message_size(MAX_RESPONSE_BYTES);
+    let v2 = api_v2::query_service_server::QueryServiceServer::new(v2::GrpcQueriesV2::new(
+        queries.clone(),
+    ))
+    .max_encoding_message_size(MAX_RESPONSE_BYTES);
+    let routes = Routes::new(v3).add_service(v2).add_service(health());
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(spoor_proto::DESCRIPTORS)
+        .with_service_name("jaeger.api_v2.QueryService")
+        .with_service_name("jaeger.api_v3.QueryService")
+        .with_service_name("grpc.health.v1.Health")
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    match reflection {
+        Ok(reflection) => routes.add_service(reflection),
+        Err(error) => {
+            tracing::error!(%error, "serving without gRPC reflection");
+            routes
+        }
+    }
+}
+
+/// Serving, as a whole and each service.
+fn health() -> HealthServer<impl Health> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    tokio::spawn(async move {
+        for name in ["jaeger.api_v2.QueryService", "jaeger.api_v3.QueryService"] {
+            reporter
+                .set_service_status(name, ServingStatus::Serving)
+                .await;
+        }
+    });
+    health
 }

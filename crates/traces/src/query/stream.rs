@@ -23,14 +23,15 @@ type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 pub(super) fn stream<M: Message + 'static>(
     queries: &Queries,
     ids: Vec<TraceId>,
-    messages: fn(&StoredTrace) -> Vec<M>,
+    raw: bool,
+    messages: fn(&StoredTrace, bool) -> Result<Vec<M>, Refusal>,
 ) -> Result<Response<Messages<M>>, Status> {
     let open = queries.open_stream()?;
     let queries = queries.clone();
     let (sender, receiver) = mpsc::channel(MAX_QUEUED_MESSAGES);
     tokio::spawn(async move {
         let _open = open;
-        let sent = send(&queries, ids, messages, &sender);
+        let sent = send(&queries, ids, move |trace| messages(trace, raw), &sender);
         let ended = tokio::select! {
             ended = tokio::time::timeout(MAX_SEND_TIME, sent) => ended,
             () = sender.closed() => return,
@@ -49,7 +50,7 @@ pub(super) fn stream<M: Message + 'static>(
 async fn send<M: Message + 'static>(
     queries: &Queries,
     ids: Vec<TraceId>,
-    messages: fn(&StoredTrace) -> Vec<M>,
+    messages: impl Fn(&StoredTrace) -> Result<Vec<M>, Refusal> + Copy + Send + 'static,
     sender: &Sender<Result<M, Status>>,
 ) -> Result<(), Refusal> {
     let mut left = MAX_RESPONSE_BYTES;
@@ -57,7 +58,7 @@ async fn send<M: Message + 'static>(
     for id in ids {
         let read = move |reader: Reader| {
             let trace = reader.trace(id)?;
-            Ok(trace.as_ref().map(messages).unwrap_or_default())
+            trace.as_ref().map_or(Ok(Vec::new()), messages)
         };
         let some = match queries.run(read).await? {
             Ok(some) => some,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 
-use crate::{Kept, TraceId, tree::correct_clock_skew};
+use crate::{Kept, TraceId};
 
 /// A trace has more bytes than were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,13 +37,5 @@ impl StoredTrace {
             .iter()
             .filter_map(|bytes| ResourceSpans::decode(bytes.as_ref()).ok())
             .collect()
-    }
-
-    /// The same with clock skew corrected, as views show it.
-    #[must_use]
-    pub fn decode_corrected(&self) -> Vec<ResourceSpans> {
-        let mut batches = self.decode();
-        correct_clock_skew(&mut batches);
-        batches
     }
 }

@@ -63,6 +63,12 @@ fn escaped(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Whether an id names nothing.
+#[must_use]
+pub fn is_zero(id: &[u8]) -> bool {
+    id.iter().all(|byte| *byte == 0)
+}
+
 /// Bytes as lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

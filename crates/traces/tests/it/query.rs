@@ -1,6 +1,8 @@
 //! Jaeger's query API over HTTP and gRPC.
 
 mod bounds;
+mod clients;
 mod grpc;
 mod v1;
+mod v2;
 mod v3;

@@ -147,6 +147,12 @@ pub const GRPC: &[Door] = &[
     door(
         "query-grpc",
         &[
+            "/jaeger.api_v2.QueryService/ArchiveTrace",
+            "/jaeger.api_v2.QueryService/FindTraces",
+            "/jaeger.api_v2.QueryService/GetDependencies",
+            "/jaeger.api_v2.QueryService/GetOperations",
+            "/jaeger.api_v2.QueryService/GetServices",
+            "/jaeger.api_v2.QueryService/GetTrace",
             "/jaeger.api_v3.QueryService/GetServices",
             "/jaeger.api_v3.QueryService/GetOperations",
             "/jaeger.api_v3.QueryService/GetTrace",

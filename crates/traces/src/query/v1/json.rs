@@ -12,7 +12,6 @@ use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value},
     resource::v1::Resource,
     trace::v1::{
-        ResourceSpans,
         span::{Event, Link},
         status::StatusCode,
     },
@@ -20,7 +19,11 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use serde::Serialize;
 
-use crate::tree::{Member, correct_clock_skew, members, value, warnings};
+use crate::{
+    StoredTrace,
+    query::enrich::decoded,
+    tree::{Member, members, value, warnings},
+};
 
 /// The largest integer that JavaScript holds exactly; what is beyond travels as a string.
 const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
@@ -79,27 +82,25 @@ struct Log {
     fields: Vec<Tag>,
 }
 
+/// An attribute, or a field that Jaeger shows as one.
 #[derive(Debug, Serialize)]
-struct Tag {
-    key: String,
+pub struct Tag {
+    pub key: String,
     #[serde(rename = "type")]
-    kind: &'static str,
-    value: serde_json::Value,
+    pub kind: &'static str,
+    pub value: serde_json::Value,
 }
 
-/// Converts the batches of one trace. Unless `raw`, a span that came twice is there once, clock
-/// skew is corrected, and attributes are sorted by key.
-pub fn trace(trace_id: String, mut batches: Vec<ResourceSpans>, raw: bool) -> Trace {
-    if !raw {
-        correct_clock_skew(&mut batches);
-    }
+/// Converts a trace. Unless `raw`, a span that came twice is there once, clock skew is corrected,
+/// what is odd has a warning, and attributes are sorted by key.
+pub fn trace(trace: &StoredTrace, raw: bool) -> Trace {
     let mut processes = Processes::default();
-    let spans = members(batches)
+    let spans = members(decoded(trace, raw))
         .iter()
         .map(|member| span(member, processes.id(&member.resource, raw), raw))
         .collect();
     Trace {
-        trace_id,
+        trace_id: trace.id.to_string(),
         spans,
         processes: processes.by_id,
         warnings: None,
@@ -135,12 +136,17 @@ impl Processes {
 }
 
 fn process(resource: &Arc<Resource>, raw: bool) -> Process {
-    let mut tags = tags(&resource.attributes, raw);
-    tags.retain(|tag| tag.key != "service.name");
     Process {
         service_name: crate::tree::service_name(resource).to_owned(),
-        tags,
+        tags: process_tags(resource, raw),
     }
+}
+
+/// What is known of a process besides its name.
+pub fn process_tags(resource: &Resource, raw: bool) -> Vec<Tag> {
+    let mut tags = tags(&resource.attributes, raw);
+    tags.retain(|tag| tag.key != "service.name");
+    tags
 }
 
 fn span(member: &Member, process_id: String, raw: bool) -> Span {
@@ -176,7 +182,8 @@ fn follows_from(link: &Link) -> Reference {
     }
 }
 
-fn span_tags(member: &Member, raw: bool) -> Vec<Tag> {
+/// A span's attributes, and what Jaeger shows among them.
+pub fn span_tags(member: &Member, raw: bool) -> Vec<Tag> {
     let mut all = Vec::new();
     all.extend(text("otel.scope.name", &member.scope.name));
     all.extend(text("otel.scope.version", &member.scope.version));
@@ -202,21 +209,24 @@ fn span_tags(member: &Member, raw: bool) -> Vec<Tag> {
 }
 
 fn log(event: &Event, raw: bool) -> Log {
+    Log {
+        timestamp: event.time_unix_nano / 1_000,
+        fields: event_fields(event, raw),
+    }
+}
+
+/// An event's attributes, its name among them.
+pub fn event_fields(event: &Event, raw: bool) -> Vec<Tag> {
     let mut fields = Vec::with_capacity(event.attributes.len() + 1);
     if !event.attributes.iter().any(|found| found.key == "event") {
         fields.extend(text("event", &event.name));
     }
     fields.extend(tags(&event.attributes, raw));
-    Log {
-        timestamp: event.time_unix_nano / 1_000,
-        fields,
-    }
+    fields
 }
 
 fn span_warnings(member: &Member) -> Option<Vec<String>> {
-    let backwards = member.span.end_time_unix_nano < member.span.start_time_unix_nano;
-    let backwards = backwards.then_some("Negative duration: the span ends before it starts");
-    let warnings = member.warnings().into_iter().chain(backwards);
+    let warnings = member.warnings().into_iter();
     let warnings: Vec<String> = warnings.map(str::to_owned).collect();
     (!warnings.is_empty()).then_some(warnings)
 }

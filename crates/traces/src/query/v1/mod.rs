@@ -1,7 +1,7 @@
 //! Jaeger's first query API, which most tools speak: `/api/services`, `/api/traces` and so on.
 
 mod envelope;
-mod json;
+pub(super) mod json;
 mod search;
 mod traces;
 
@@ -140,11 +140,7 @@ async fn trace(
         let raw = checked.map_err(bad_request)?;
         let not_found = || Fault::not_found(Some(StatusCode::NOT_FOUND), id.to_string());
         let trace = reader.trace(id)?.ok_or_else(not_found)?;
-        Ok(Envelope::of([json::trace(
-            trace.id.to_string(),
-            trace.decode(),
-            raw,
-        )]))
+        Ok(Envelope::of([json::trace(&trace, raw)]))
     })
     .await
 }

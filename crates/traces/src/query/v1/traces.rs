@@ -30,7 +30,7 @@ impl Serialize for Traces {
         let mut list = serializer.serialize_seq(None)?;
         for id in &self.ids {
             let trace = match self.reader.trace(*id) {
-                Ok(Some(trace)) => json::trace(id.to_string(), trace.decode(), self.raw),
+                Ok(Some(trace)) => json::trace(&trace, self.raw),
                 Ok(None) => {
                     self.faults.push(Fault::not_found(None, id.to_string()));
                     continue;

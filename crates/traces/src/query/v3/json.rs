@@ -17,8 +17,8 @@ use serde::{
 };
 
 use crate::{
-    StoredTrace, TraceId,
-    query::{limits::Reader, response::Buffer},
+    TraceId,
+    query::{enrich::decoded, limits::Reader, response::Buffer},
     tree::value::{base64, hex, non_finite},
 };
 
@@ -28,6 +28,7 @@ pub struct Traces {
     pub reader: Reader,
     pub buffer: Buffer,
     pub ids: Vec<TraceId>,
+    pub raw: bool,
 }
 
 impl Serialize for Traces {
@@ -60,7 +61,8 @@ impl Serialize for Batches<'_> {
                 self.0.buffer.refuse(refusal);
                 error
             })?;
-            for batch in trace.iter().flat_map(StoredTrace::decode_corrected) {
+            let raw = self.0.raw;
+            for batch in trace.iter().flat_map(|trace| decoded(trace, raw)) {
                 list.serialize_element(&Out(&batch))?;
             }
         }

@@ -137,8 +137,8 @@ async fn find(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
     let parameters = Parameters(pairs);
     let search = search::parse(&parameters);
     answer(&queries, &parameters, move |reader, buffer| {
-        let found = reader.find(&search.map_err(bad_request)?);
-        result(reader, buffer, found)
+        let (search, raw) = search.map_err(bad_request)?;
+        result(reader, buffer, reader.find(&search), raw)
     })
     .await
 }
@@ -149,16 +149,16 @@ async fn trace(
     Query(pairs): Pairs,
 ) -> Response {
     let parameters = Parameters(pairs);
-    let checked = search::check_trace(&parameters);
+    let raw = search::is_raw(&parameters);
     answer(&queries, &parameters, move |reader, buffer| {
         let malformed = |error| bad_request(format!("malformed parameter trace_id: {error}"));
         let Path(id) = id.map_err(|error| malformed(error.body_text()))?;
         let id: TraceId = id
             .parse()
             .map_err(|error: InvalidTraceId| malformed(error.to_string()))?;
-        checked.map_err(bad_request)?;
+        let raw = raw.map_err(bad_request)?;
         let found = reader.trace(id)?.map(|trace| trace.id);
-        result(reader, buffer, Vec::from_iter(found))
+        result(reader, buffer, Vec::from_iter(found), raw)
     })
     .await
 }
@@ -167,7 +167,8 @@ async fn summaries(State(queries): State<Queries>, Query(pairs): Pairs) -> Respo
     let parameters = Parameters(pairs);
     let search = search::parse(&parameters);
     answer(&queries, &parameters, move |reader, _| {
-        let found = super::summary::summaries(reader, &search.map_err(bad_request)?)?;
+        let (search, _) = search.map_err(bad_request)?;
+        let found = super::summary::summaries(reader, &search)?;
         Ok(summary::Summaries {
             summaries: found.into_iter().map(Into::into).collect(),
         })
@@ -188,7 +189,12 @@ async fn dependencies(State(queries): State<Queries>, Query(pairs): Pairs) -> Re
     .await
 }
 
-fn result(reader: &Reader, buffer: &Buffer, ids: Vec<TraceId>) -> Result<json::Traces, Fault> {
+fn result(
+    reader: &Reader,
+    buffer: &Buffer,
+    ids: Vec<TraceId>,
+    raw: bool,
+) -> Result<json::Traces, Fault> {
     if ids.is_empty() {
         return Err(Fault::new(StatusCode::NOT_FOUND, "No traces found"));
     }
@@ -196,6 +202,7 @@ fn result(reader: &Reader, buffer: &Buffer, ids: Vec<TraceId>) -> Result<json::T
         reader: reader.clone(),
         buffer: buffer.clone(),
         ids,
+        raw,
     })
 }
 

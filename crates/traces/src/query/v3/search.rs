@@ -33,11 +33,11 @@ const DEPTH: Names = &[
 ];
 const RAW: Names = &["query.rawTraces", "query.raw_traces"];
 
-/// Reads the parameters of a search.
+/// Reads the parameters of a search, and whether its traces are wanted as they are stored.
 ///
 /// # Errors
 /// A message that names the parameter and what is wrong with it.
-pub fn parse(parameters: &Parameters) -> Result<Search, String> {
+pub fn parse(parameters: &Parameters) -> Result<(Search, bool), String> {
     let text = |names| {
         let found = parameters.any(names);
         found.map(|(_, value)| value.to_owned())
@@ -52,8 +52,8 @@ pub fn parse(parameters: &Parameters) -> Result<Search, String> {
     }
     let duration_min = read(parameters, DURATION_MIN, go::duration)?;
     let duration_max = read(parameters, DURATION_MAX, go::duration)?;
-    read(parameters, RAW, go::boolean)?;
-    Ok(Search {
+    let raw = read(parameters, RAW, go::boolean)?.unwrap_or(false);
+    let search = Search {
         service: text(SERVICE).map(|name| service::stored(&name).to_owned()),
         operation: text(OPERATION),
         tags: read(parameters, ATTRIBUTES, attributes)?.unwrap_or_default(),
@@ -62,19 +62,20 @@ pub fn parse(parameters: &Parameters) -> Result<Search, String> {
         duration_min: duration_min.filter(|shortest| !shortest.is_zero()),
         duration_max: duration_max.filter(|longest| !longest.is_zero()),
         limit: read(parameters, DEPTH, parameters::limit)?.unwrap_or(DEFAULT_DEPTH),
-    })
+    };
+    Ok((search, raw))
 }
 
-/// Checks the parameters of a request for one trace. Its time window is a hint for stores that
+/// Reads whether one trace is wanted as it is stored. Its time window is a hint for stores that
 /// are split by time; it only has to be well formed.
 ///
 /// # Errors
 /// A message that names the parameter and what is wrong with it.
-pub fn check_trace(parameters: &Parameters) -> Result<(), String> {
+pub fn is_raw(parameters: &Parameters) -> Result<bool, String> {
     read(parameters, &["startTime", "start_time"], time)?;
     read(parameters, &["endTime", "end_time"], time)?;
-    read(parameters, &["rawTraces", "raw_traces"], go::boolean)?;
-    Ok(())
+    let raw = read(parameters, &["rawTraces", "raw_traces"], go::boolean)?;
+    Ok(raw.unwrap_or(false))
 }
 
 /// Reads the time window of `/api/v3/dependencies`.
@@ -104,7 +105,9 @@ fn read<T>(
 }
 
 fn time(text: &str) -> Result<u64, String> {
+    // A plus sign that was not encoded, as Grafana sends it, is read as a space.
     let time: Timestamp = text
+        .replace(' ', "+")
         .parse()
         .map_err(|error| format!("it must be a time as RFC 3339 has it: {error}"))?;
     Ok(u64::try_from(time.as_nanosecond()).unwrap_or(0))

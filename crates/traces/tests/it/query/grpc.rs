@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 use spoor_proto::jaeger::api_v3::{
@@ -17,16 +19,26 @@ use crate::spans::{a_to_b, batch, insert, span, text};
 const START: u64 = 1_700_000_000_000;
 
 pub async fn client(store: &Store) -> QueryServiceClient<Channel> {
+    QueryServiceClient::new(channel(store).await)
+}
+
+/// A connection to a server of the query APIs.
+pub async fn channel(store: &Store) -> Channel {
+    spoor_testing::infrastructure::channel(serve(store).await).await
+}
+
+/// A server of the query APIs over gRPC.
+pub async fn serve(store: &Store) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let service = query::grpc(&query::Queries::new(store.clone()));
+    let address = listener.local_addr().unwrap();
+    let routes = query::grpc(&query::Queries::new(store.clone()));
     let incoming = TcpListenerStream::new(listener);
     tokio::spawn(
         Server::builder()
-            .add_service(service)
+            .add_routes(routes)
             .serve_with_incoming(incoming),
     );
-    QueryServiceClient::connect(url).await.unwrap()
+    address
 }
 
 pub async fn batches(mut stream: Streaming<TracesData>) -> Vec<ResourceSpans> {
@@ -81,7 +93,7 @@ async fn a_trace_larger_than_a_message_takes_several() {
 async fn searches_need_a_window_and_find() {
     let store = Store::new(16 << 20);
     insert(&store, a_to_b(1, START, 0, false));
-    insert(&store, a_to_b(2, START + 1_000, 0, true));
+    insert(&store, a_to_b(2, START + 1_000, 9, true));
     let mut client = client(&store).await;
     let ask = |query| FindTracesRequest { query };
 
@@ -98,7 +110,7 @@ async fn searches_need_a_window_and_find() {
     };
     let stream = client.find_traces(ask(Some(errors))).await.unwrap();
     let found = Tree::new(batches(stream.into_inner()).await);
-    assert_eq!(found, Tree::new(a_to_b(2, START + 1_000, 0, true)));
+    assert_eq!(found, Tree::new(a_to_b(2, START + 1_000, 9, true)));
 }
 
 #[tokio::test]

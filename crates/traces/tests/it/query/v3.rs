@@ -1,4 +1,4 @@
-use opentelemetry_proto::tonic::trace::v1::TracesData;
+use opentelemetry_proto::tonic::trace::v1::{TracesData, span::Link};
 use reqwest::StatusCode;
 use rstest::rstest;
 use serde_json::json;
@@ -223,4 +223,68 @@ async fn errors_have_the_form_of_v3(#[case] method: &str, #[case] path: &str, #[
     assert_eq!(response.status(), code);
     let answer: serde_json::Value = response.json().await.unwrap();
     assert_eq!(answer["error"]["httpCode"], code);
+}
+
+/// A root, and below it a span without a name of its service, a length or a parent.
+fn odd() -> Store {
+    let store = Store::new(16 << 20);
+    let mut lost = span(1, 2, 7, "lost", START + 1, START + 1);
+    lost.links = vec![Link::default()];
+    let mut nameless = batch("", vec![lost]);
+    nameless.resource = None;
+    let root = span(1, 1, 0, "root", START, START + 9);
+    insert(&store, vec![batch("s", vec![root]), nameless]);
+    store
+}
+
+#[tokio::test]
+async fn what_is_odd_has_a_warning() {
+    let server = Server::start(&odd()).await;
+    let path = "/api/v3/traces/5b8efff7980381030000000000000001";
+    let (_, answer) = server.query(path, &[]).await;
+    let batch = &answer["result"]["resourceSpans"][1];
+    let name = &batch["resource"]["attributes"][0]["value"]["stringValue"];
+    assert_eq!(name, "missing-service-name");
+    let span = &batch["scopeSpans"][0]["spans"][0];
+    assert_eq!(span["links"], serde_json::Value::Null);
+    let warnings = span["attributes"][0].to_string();
+    assert!(warnings.contains("@jaeger@warnings"), "{warnings}");
+    for expected in [
+        "Zero duration",
+        "Missing parent: span 0000000000000007",
+        "Invalid link",
+    ] {
+        assert!(warnings.contains(expected), "{expected}: {warnings}");
+    }
+
+    let (_, answer) = server.query(path, &[("rawTraces", "true")]).await;
+    let batch = &answer["result"]["resourceSpans"][1];
+    assert_eq!(batch["resource"], json!({}));
+    assert!(!batch.to_string().contains("@jaeger@warnings"));
+
+    let path = path.replace("v3/", "");
+    let (_, answer) = server.query(&path, &[]).await;
+    let span = &answer["data"][0]["spans"][1];
+    assert_eq!(span["warnings"].as_array().unwrap().len(), 3);
+    assert_eq!(span["references"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn operations_of_no_service_are_none() {
+    let (status, answer) = Server::start(&odd())
+        .await
+        .query("/api/v3/operations", &[])
+        .await;
+    assert_eq!(
+        (status, answer),
+        (StatusCode::OK, json!({"operations": []}))
+    );
+}
+
+#[tokio::test]
+async fn an_empty_link_is_no_link_on_the_page() {
+    let server = Server::start(&odd()).await;
+    let (_, page) = server.text("/trace/5b8efff7980381030000000000000001").await;
+    assert!(page.contains("A link that names no trace"));
+    assert!(!page.contains("trace/00000000000000000000000000000000"));
 }

@@ -1,0 +1,97 @@
+//! Spans in Jaeger's own model, as its second query API returns them.
+
+use opentelemetry_proto::tonic::trace::v1::span::Link;
+use prost_types::{Duration, Timestamp};
+use spoor_proto::jaeger::api_v2::{KeyValue, Log, Process, Span, SpanRef, SpanRefType, ValueType};
+
+use super::v1::json::{self, Tag};
+use crate::tree::Member;
+
+/// Converts a span.
+pub fn span(member: &Member, raw: bool) -> Span {
+    let span = &member.span;
+    let parent = member.parent_id().map(|parent| SpanRef {
+        trace_id: span.trace_id.clone(),
+        span_id: parent.to_vec(),
+        ref_type: SpanRefType::ChildOf.into(),
+    });
+    let duration = member.duration();
+    Span {
+        trace_id: span.trace_id.clone(),
+        span_id: span.span_id.clone(),
+        operation_name: span.name.clone(),
+        references: parent
+            .into_iter()
+            .chain(span.links.iter().map(follows_from))
+            .collect(),
+        flags: span.flags & u32::from(u8::MAX),
+        start_time: Some(timestamp(member.start())),
+        duration: Some(Duration {
+            seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+            // Less than a billion.
+            nanos: duration.subsec_nanos().cast_signed(),
+        }),
+        tags: key_values(json::span_tags(member, raw)),
+        logs: span
+            .events
+            .iter()
+            .map(|event| Log {
+                timestamp: Some(timestamp(event.time_unix_nano)),
+                fields: key_values(json::event_fields(event, raw)),
+            })
+            .collect(),
+        process: Some(Process {
+            service_name: member.service().to_owned(),
+            tags: key_values(json::process_tags(&member.resource, raw)),
+        }),
+        process_id: String::new(),
+        warnings: member.warnings().into_iter().map(str::to_owned).collect(),
+    }
+}
+
+fn follows_from(link: &Link) -> SpanRef {
+    SpanRef {
+        trace_id: link.trace_id.clone(),
+        span_id: link.span_id.clone(),
+        ref_type: SpanRefType::FollowsFrom.into(),
+    }
+}
+
+fn timestamp(nanos: u64) -> Timestamp {
+    Timestamp {
+        seconds: i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX),
+        nanos: i32::try_from(nanos % 1_000_000_000).unwrap_or(0),
+    }
+}
+
+fn key_values(tags: Vec<Tag>) -> Vec<KeyValue> {
+    tags.into_iter().map(key_value).collect()
+}
+
+fn key_value(Tag { key, kind, value }: Tag) -> KeyValue {
+    // Numbers that JSON cannot hold are texts there.
+    let text = value.as_str();
+    let mut pair = KeyValue {
+        key,
+        ..KeyValue::default()
+    };
+    match kind {
+        "bool" => {
+            pair.set_v_type(ValueType::Bool);
+            pair.v_bool = value.as_bool().unwrap_or_default();
+        }
+        "int64" => {
+            let parsed = text.and_then(|text| text.parse().ok());
+            pair.set_v_type(ValueType::Int64);
+            pair.v_int64 = value.as_i64().or(parsed).unwrap_or_default();
+        }
+        "float64" => {
+            let parsed = text.and_then(|text| text.parse().ok());
+            pair.set_v_type(ValueType::Float64);
+            pair.v_float64 = value.as_f64().or(parsed).unwrap_or_default();
+        }
+        // Bytes stay in base64, as in JSON.
+        _ => pair.v_str = text.unwrap_or_default().to_owned(),
+    }
+    pair
+}

@@ -1,0 +1,167 @@
+//! Jaeger's second query API over gRPC, which Kiali speaks: spans in Jaeger's own model.
+
+use std::{collections::BTreeSet, pin::Pin};
+
+use prost::Message;
+use spoor_proto::jaeger::{
+    api_v2::{
+        ArchiveTraceRequest, ArchiveTraceResponse, DependencyLink, FindTracesRequest,
+        GetDependenciesRequest, GetDependenciesResponse, GetOperationsRequest,
+        GetOperationsResponse, GetServicesRequest, GetServicesResponse, GetTraceRequest, Operation,
+        SpansResponseChunk, query_service_server::QueryService,
+    },
+    api_v3::TraceQueryParameters,
+};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use super::{
+    MAX_RESPONSE_BYTES, Queries, Refusal,
+    enrich::decoded,
+    grpc::{MAX_MESSAGE_BYTES, nanos, search},
+    limits::Reader,
+    model,
+    stream::stream,
+};
+use crate::{StoredTrace, TraceId, dependencies, kind, service, tree::members};
+
+/// The service behind `jaeger.api_v2.QueryService`.
+#[derive(Clone, Debug)]
+pub struct GrpcQueriesV2 {
+    queries: Queries,
+}
+
+type Spans = Pin<Box<dyn Stream<Item = Result<SpansResponseChunk, Status>> + Send>>;
+
+impl GrpcQueriesV2 {
+    pub(super) fn new(queries: Queries) -> Self {
+        Self { queries }
+    }
+}
+
+#[tonic::async_trait]
+impl QueryService for GrpcQueriesV2 {
+    type GetTraceStream = Spans;
+    type FindTracesStream = Spans;
+
+    async fn get_trace(
+        &self,
+        request: Request<GetTraceRequest>,
+    ) -> Result<Response<Spans>, Status> {
+        let request = request.into_inner();
+        let bytes = <[u8; 16]>::try_from(request.trace_id);
+        let bytes = bytes
+            .ok()
+            .filter(|bytes| bytes.iter().any(|byte| *byte != 0));
+        let invalid = || Status::invalid_argument("trace_id must be 16 bytes and not all zero");
+        let id = TraceId::from_bytes(bytes.ok_or_else(invalid)?);
+        let found = self.queries.run(move |reader| reader.trace(id)).await??;
+        found.ok_or_else(|| Status::not_found("trace not found"))?;
+        stream(&self.queries, vec![id], request.raw_traces, messages)
+    }
+
+    async fn archive_trace(
+        &self,
+        _: Request<ArchiveTraceRequest>,
+    ) -> Result<Response<ArchiveTraceResponse>, Status> {
+        Err(Status::unimplemented("there is no archive"))
+    }
+
+    async fn find_traces(
+        &self,
+        request: Request<FindTracesRequest>,
+    ) -> Result<Response<Spans>, Status> {
+        let missing = || Status::invalid_argument("missing query");
+        let query = request.into_inner().query.ok_or_else(missing)?;
+        let raw = query.raw_traces;
+        let search = search(TraceQueryParameters {
+            service_name: query.service_name,
+            operation_name: query.operation_name,
+            attributes: query.tags,
+            start_time_min: query.start_time_min,
+            start_time_max: query.start_time_max,
+            duration_min: query.duration_min,
+            duration_max: query.duration_max,
+            search_depth: query.search_depth,
+            raw_traces: raw,
+        })?;
+        let found = self.queries.run(move |reader| reader.find(&search)).await?;
+        stream(&self.queries, found, raw, messages)
+    }
+
+    async fn get_services(
+        &self,
+        _: Request<GetServicesRequest>,
+    ) -> Result<Response<GetServicesResponse>, Status> {
+        let names = |reader: Reader| service::names(reader.store());
+        let services = self.queries.run(names).await?;
+        Ok(Response::new(GetServicesResponse { services }))
+    }
+
+    async fn get_operations(
+        &self,
+        request: Request<GetOperationsRequest>,
+    ) -> Result<Response<GetOperationsResponse>, Status> {
+        let GetOperationsRequest { service, span_kind } = request.into_inner();
+        let find = move |reader: Reader| {
+            let word = (!span_kind.is_empty()).then_some(span_kind.as_str());
+            kind::operations(reader.store(), &service, word)
+        };
+        let found = self.queries.run(find).await?;
+        let names: BTreeSet<String> = found.iter().map(|found| found.name.clone()).collect();
+        let operations = found.into_iter().map(|found| Operation {
+            span_kind: kind::word(found.kind).to_owned(),
+            name: found.name,
+        });
+        Ok(Response::new(GetOperationsResponse {
+            operation_names: names.into_iter().collect(),
+            operations: operations.collect(),
+        }))
+    }
+
+    async fn get_dependencies(
+        &self,
+        request: Request<GetDependenciesRequest>,
+    ) -> Result<Response<GetDependenciesResponse>, Status> {
+        let request = request.into_inner();
+        let start = request
+            .start_time
+            .and_then(|at| nanos(at.seconds, at.nanos));
+        let end = request.end_time.and_then(|at| nanos(at.seconds, at.nanos));
+        let (start, end) = (start.unwrap_or(0), end.unwrap_or(u64::MAX));
+        let count = move |reader: Reader| dependencies::dependencies(&reader, start, end).calls;
+        let calls = self.queries.run(count).await?.into_iter();
+        let dependencies = calls.map(|call| DependencyLink {
+            parent: call.parent,
+            child: call.child,
+            call_count: call.call_count,
+            source: String::new(),
+        });
+        Ok(Response::new(GetDependenciesResponse {
+            dependencies: dependencies.collect(),
+        }))
+    }
+}
+
+/// Each span carries its process, so that few spans may become many bytes.
+fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<SpansResponseChunk>, Refusal> {
+    let mut messages = Vec::new();
+    let mut message = SpansResponseChunk::default();
+    let (mut total, mut size) = (0, 0);
+    for member in members(decoded(trace, raw)) {
+        let span = model::span(&member, raw);
+        let bytes = span.encoded_len();
+        total += bytes;
+        if total > MAX_RESPONSE_BYTES {
+            return Err(Refusal::ResponseTooLarge);
+        }
+        if size + bytes > MAX_MESSAGE_BYTES && !message.spans.is_empty() {
+            messages.push(std::mem::take(&mut message));
+            size = 0;
+        }
+        size += bytes;
+        message.spans.push(span);
+    }
+    messages.push(message);
+    Ok(messages)
+}
