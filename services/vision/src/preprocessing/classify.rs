@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Json, body::Body, extract::State};
 use bytes::Bytes;
+use http::HeaderMap;
 use spoor_proto::spoor::vision::v1::{
     self, Tensor, TensorFor, VoteReply, VoteRequest, failure::Reason,
 };
@@ -15,6 +16,7 @@ use super::{
     answer::Answer,
     ensemble::Ensemble,
     failure::Failure,
+    form,
     picture::{self, Facts, Head, InvalidPicture},
     tensor,
     upload::{Memory, Upload, UploadError},
@@ -39,15 +41,17 @@ pub(super) struct Classifier {
 /// `POST /classify`.
 pub(super) async fn classify(
     State(classifier): State<Classifier>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Answer>, Problem> {
-    Ok(Json(classifier.classify(body).await?))
+    Ok(Json(classifier.classify(&headers, body).await?))
 }
 
 impl Classifier {
-    async fn classify(&self, body: Body) -> Result<Answer, Failure> {
+    async fn classify(&self, headers: &HeaderMap, body: Body) -> Result<Answer, Failure> {
         let upload = timeout(self.deadline, self.uploads.read(body));
         let Upload { bytes, memory } = upload.await.map_err(|_elapsed| UploadError::Slow)??;
+        let bytes = form::picture(headers, bytes)?;
         let place = self.workers.place()?;
         let head = self.look(&bytes, &place).await?;
         let wanted = self.known.wanted(&self.ensemble).await?;

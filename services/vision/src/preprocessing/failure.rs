@@ -6,7 +6,7 @@ use http::StatusCode;
 use spoor_telemetry::http::Problem;
 use tonic::{Code, Status};
 
-use super::{picture::InvalidPicture, upload::UploadError};
+use super::{form::InvalidForm, picture::InvalidPicture, upload::UploadError};
 use crate::{
     input::InvalidInput,
     workers::{Full, WorkLost},
@@ -17,6 +17,8 @@ use crate::{
 pub(super) enum Failure {
     #[error(transparent)]
     Upload(#[from] UploadError),
+    #[error(transparent)]
+    Form(#[from] InvalidForm),
     #[error(transparent)]
     Picture(#[from] InvalidPicture),
     #[error(transparent)]
@@ -49,9 +51,9 @@ impl Failure {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             Self::Upload(UploadError::Slow) => StatusCode::REQUEST_TIMEOUT,
-            Self::Upload(UploadError::Cut(_)) | Self::Picture(InvalidPicture::Empty) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Upload(UploadError::Cut(_))
+            | Self::Form(_)
+            | Self::Picture(InvalidPicture::Empty) => StatusCode::BAD_REQUEST,
             Self::Picture(InvalidPicture::Format(_)) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Picture(InvalidPicture::Broken { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Upload(UploadError::NoMemory) | Self::Full(_) | Self::Busy(_) => {

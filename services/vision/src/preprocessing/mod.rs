@@ -4,6 +4,7 @@ mod answer;
 mod classify;
 mod ensemble;
 mod failure;
+mod form;
 mod page;
 mod picture;
 mod tensor;

@@ -1,4 +1,4 @@
-use crate::running::{Vision, png, sample};
+use crate::running::{Vision, json, png, sample};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_gets_five_labels_and_what_each_model_said() {
@@ -14,6 +14,23 @@ async fn a_picture_gets_five_labels_and_what_each_model_said() {
     assert_eq!(answer["image"]["width"], 96);
     assert_eq!(answer["traceId"].as_str().unwrap().len(), 32);
     assert!(answer.get("degraded").is_none(), "{answer}");
+}
+
+/// As `curl -F image=@picture.png` sends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_in_a_form_is_classified() {
+    let vision = Vision::start().await;
+    let head = "--xyz\r\nContent-Disposition: form-data; name=\"image\"; filename=\"picture.png\"\r\n\
+                Content-Type: image/png\r\n\r\n";
+    let form = [head.as_bytes(), &png(1), b"\r\n--xyz--\r\n"].concat();
+    let url = format!("http://{}/classify", vision.preprocessing.address);
+    let request = reqwest::Client::new()
+        .post(url)
+        .header("content-type", "multipart/form-data; boundary=xyz")
+        .body(form);
+    let (status, answer) = json(request.send().await.unwrap()).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["image"]["format"], "png");
 }
 
 #[tokio::test(flavor = "multi_thread")]
