@@ -12,6 +12,18 @@ pub struct InvalidDuration(pub String);
 /// The units, largest first, with their milliseconds.
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Reads a duration, or whole days: `7d`.
+pub(crate) fn parse_days_or_duration(text: &str) -> Result<Duration, InvalidDuration> {
+    let Some(days) = text.strip_suffix('d') else {
+        return parse_duration(text);
+    };
+    let days = days.parse().ok();
+    days.and_then(|days| DAY.checked_mul(days))
+        .ok_or_else(|| InvalidDuration(text.to_owned()))
+}
+
 /// Reads a duration: whole numbers with `h`, `m`, `s` or `ms`, the larger unit first and each
 /// at most once.
 ///

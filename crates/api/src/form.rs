@@ -73,6 +73,23 @@ macro_rules! dns_name {
     };
 }
 
+macro_rules! url {
+    () => {
+        concat!(
+            "^https?://",
+            subdomain!(),
+            "(:",
+            port!(),
+            ")?(/[-A-Za-z0-9._~/]*)?$"
+        )
+    };
+}
+macro_rules! duration {
+    () => {
+        "[0-9]{1,6}h([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,11}ms)?|[0-9]{1,7}m([0-9]{1,9}s)?([0-9]{1,11}ms)?|[0-9]{1,9}s([0-9]{1,11}ms)?|[0-9]{1,11}ms"
+    };
+}
+
 pub(crate) static STACK_NAME: Form = Form::new(
     40,
     "^[a-z]([-a-z0-9]*[a-z0-9])?$",
@@ -115,16 +132,15 @@ pub(crate) static HOST: Form = Form::new(
     concat!("^", subdomain!(), "(:", port!(), ")?$"),
     "must be a host, with a port or without, such as \"cassandra:9042\"",
 );
-pub(crate) static URL: Form = Form::new(
+pub(crate) static SEARCH_URL: Form = Form::new(
     512,
-    concat!(
-        "^https?://",
-        subdomain!(),
-        "(:",
-        port!(),
-        ")?(/[-A-Za-z0-9._~/]*)?$"
-    ),
+    url!(),
     "must be a URL such as \"https://opensearch:9200\", without user and query",
+);
+pub(crate) static PROMETHEUS_URL: Form = Form::new(
+    512,
+    url!(),
+    "must be a URL such as \"http://prometheus:9090\", without user and query",
 );
 pub(crate) static SERVER_NAME: Form = Form::new(
     253,
@@ -187,8 +203,14 @@ pub(crate) static LABEL_VALUE: Form = Form::new(
 /// As [`crate::parse_duration`] reads it; so long that no number overflows CEL's durations.
 pub(crate) static DURATION: Form = Form::new(
     32,
-    "^([0-9]{1,6}h([0-9]{1,7}m)?([0-9]{1,9}s)?([0-9]{1,11}ms)?|[0-9]{1,7}m([0-9]{1,9}s)?([0-9]{1,11}ms)?|[0-9]{1,9}s([0-9]{1,11}ms)?|[0-9]{1,11}ms)$",
+    concat!("^(", duration!(), ")$"),
     "must be a duration such as \"500ms\", \"2s\" or \"1m30s\"",
+);
+/// A duration, or whole days, which CEL's durations and Kubernetes' lack.
+pub(crate) static RETENTION: Form = Form::new(
+    32,
+    concat!("^([0-9]{1,5}d|", duration!(), ")$"),
+    "must be whole days such as \"7d\", or a duration such as \"12h\" or \"36h30m\"",
 );
 /// RFC 3339, of a year that a policy can mean; days that a month doesn't have are for the parser.
 pub(crate) static TIME: Form = Form::new(

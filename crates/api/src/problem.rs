@@ -13,6 +13,7 @@ pub(crate) const RULE_SEVERAL: &str =
 
 pub(crate) const EXISTING_JAEGER: &str = "stands alone: the operator doesn't change a Jaeger that it doesn't run; delete \"existing\", or everything beside it in spec.jaeger";
 pub(crate) const EXISTING_COLLECTOR: &str = "stands alone: the operator doesn't change a Collector that it doesn't run; delete \"existing\", or everything beside it in spec.collector";
+pub(crate) const GATHER_WAIT: &str = "must be at most decisionWait (5s by default), or the late spans of a trace come after its decision: lower \"gatherWait\" or raise \"decisionWait\"";
 pub(crate) const REPLICAS: &str = "must be 1 while traces are held in a pod of Jaeger itself: several need storage.opensearch, .elasticsearch, .cassandra or .clickhouse";
 pub(crate) const STORAGE_NONE: &str = "must have one of \"memory\", \"badger\", \"opensearch\", \"elasticsearch\", \"cassandra\" and \"clickhouse\", such as `memory: {}`";
 pub(crate) const STORAGE_SEVERAL: &str = "must have only one of \"memory\", \"badger\", \"opensearch\", \"elasticsearch\", \"cassandra\" and \"clickhouse\": delete the others";

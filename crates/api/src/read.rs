@@ -1,7 +1,7 @@
 //! Reads resources from texts of many YAML documents, and says of all that is wrong where it is.
 
 mod documents;
-mod shape;
+pub(crate) mod shape;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 

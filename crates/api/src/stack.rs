@@ -121,7 +121,10 @@ impl ManagedCollector {
     /// The image when none is named.
     pub const DEFAULT_IMAGE: &str = "otel/opentelemetry-collector-contrib:0.158.0";
     /// `gatherWait` when none is said.
-    pub const DEFAULT_GATHER_WAIT: Duration = Duration::from_secs(2);
+    ///
+    /// No round number: the Collector loses spans that arrive exactly this long after the first
+    /// one of their trace, and timeouts and pauses of programs are round numbers.
+    pub const DEFAULT_GATHER_WAIT: Duration = Duration::from_millis(2_170);
     /// `decisionWait` when none is said.
     pub const DEFAULT_DECISION_WAIT: Duration = Duration::from_secs(5);
     /// What `gatherWait` may be.

@@ -2,7 +2,7 @@
 
 mod collector;
 mod jaeger;
-mod kubernetes;
+pub(crate) mod kubernetes;
 mod status;
 mod storage;
 

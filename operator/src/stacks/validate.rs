@@ -87,11 +87,16 @@ mod tests {
 
     #[rstest]
     #[case(
-        json!({"jaeger": {"scheduling": {"affinity": {"nodeAffinity": 7}}}}),
+        json!({"jaeger": {"scheduling": {"affinity": {"podAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": 7}],
+        }}}}}),
         "spec.jaeger.scheduling.affinity: must be as in a pod's spec"
     )]
     #[case(
-        json!({"collector": {"scheduling": {"topologySpreadConstraints": [{"maxSkew": "x"}]}}}),
+        json!({"collector": {"scheduling": {"topologySpreadConstraints": [{
+            "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": 7},
+        }]}}}),
         "spec.collector.scheduling.topologySpreadConstraints[0]: must be as in a pod's spec"
     )]
     #[case(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::{form, form::Form, format_duration};
+use crate::{duration::DAY, form, form::Form, format_duration};
 
 /// A rule of a place in a schema.
 pub(super) struct Rule {
@@ -78,6 +78,24 @@ impl Rule {
         ]
     }
 
+    /// A duration, or whole days, between two durations.
+    pub(super) fn retention(at: &str, (least, most): (Duration, Duration)) -> [Self; 2] {
+        let days = |duration: Duration| duration.as_secs().div_ceil(DAY.as_secs());
+        let (fewest, most_days) = (days(least), most.as_secs() / DAY.as_secs());
+        let (least, most) = (format_duration(least), format_duration(most));
+        let in_days = "int(self.substring(0, size(self) - 1))";
+        let holds = format!(
+            "!{} || (self.endsWith('d') ? ({in_days} >= {fewest} && {in_days} <= {most_days}) : \
+             (duration(self) >= duration('{least}') && duration(self) <= duration('{most}')))",
+            fits("self", &form::RETENTION)
+        );
+        let problem = format!("must be from {least} to {most_days}d");
+        [
+            Self::form(at, &form::RETENTION),
+            Self::new(at, holds, problem),
+        ]
+    }
+
     /// A moment.
     pub(super) fn time(at: &str) -> [Self; 2] {
         let holds = format!(
@@ -131,7 +149,7 @@ impl Rule {
 }
 
 /// A text in CEL that is of a form.
-fn fits(text: &str, form: &Form) -> String {
+pub(super) fn fits(text: &str, form: &Form) -> String {
     format!("{text}.matches(r'{}')", form.pattern)
 }
 

@@ -1,10 +1,12 @@
 //! What is asked of a `TracingStack`, and what `kubectl get` shows of it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use super::{Rule, age, column, condition};
+use super::{Rule, age, column, condition, rule::fits};
 use crate::{
-    form, problem,
+    form, format_duration, problem,
     stack::{ExporterName, ManagedCollector, Storage},
     status::Condition,
 };
@@ -62,7 +64,7 @@ fn jaeger() -> Vec<Rule> {
         Rule::form("spec.jaeger.existing.query", &form::NAMED_ADDRESS),
         Rule::form("spec.jaeger.image", &form::IMAGE),
         Rule::form("spec.jaeger.basePath", &form::BASE_PATH),
-        Rule::form("spec.jaeger.prometheus.url", &form::URL),
+        Rule::form("spec.jaeger.prometheus.url", &form::PROMETHEUS_URL),
     ]
 }
 
@@ -92,7 +94,24 @@ fn collector() -> Vec<Rule> {
         "spec.collector.decisionWait",
         ManagedCollector::DECISION_WAIT,
     ));
+    rules.push(gather_before_decision());
     rules
+}
+
+/// What has not the form of a duration has a problem of its own.
+fn gather_before_decision() -> Rule {
+    let wait = |field: &str, default: Duration| {
+        let default = format_duration(default);
+        format!("(has(self.{field}) ? self.{field} : '{default}')")
+    };
+    let gather = wait("gatherWait", ManagedCollector::DEFAULT_GATHER_WAIT);
+    let decision = wait("decisionWait", ManagedCollector::DEFAULT_DECISION_WAIT);
+    let holds = format!(
+        "!{} || !{} || duration({gather}) <= duration({decision})",
+        fits(&gather, &form::DURATION),
+        fits(&decision, &form::DURATION)
+    );
+    Rule::new(COLLECTOR, holds, problem::GATHER_WAIT).of_field("gatherWait")
 }
 
 fn storage() -> Vec<Rule> {
@@ -129,7 +148,7 @@ fn storage() -> Vec<Rule> {
         problem::SIZE,
     ));
     let retention = "spec.jaeger.storage.badger.retention";
-    rules.extend(Rule::duration(retention, Storage::RETENTION));
+    rules.extend(Rule::retention(retention, Storage::RETENTION));
     rules
 }
 
@@ -142,7 +161,7 @@ fn search(kind: &str) -> [Rule; 3] {
             problem::SEARCH_TLS,
         )
         .of_field("tls"),
-        Rule::form(&format!("{at}.urls[]"), &form::URL),
+        Rule::form(&format!("{at}.urls[]"), &form::SEARCH_URL),
         Rule::form(&format!("{at}.indexPrefix"), &form::INDEX_PREFIX),
     ]
 }

@@ -53,7 +53,8 @@ pub(super) fn without_nulls(value: Value) -> Value {
     }
 }
 
-fn compare(value: &Value, schema: &Value, at: &FieldPath, errors: &mut Vec<FieldError>) {
+/// Adds every place at and below `at` where a value departs from a schema.
+pub(crate) fn compare(value: &Value, schema: &Value, at: &FieldPath, errors: &mut Vec<FieldError>) {
     match (schema.get("type").and_then(Value::as_str), value) {
         (Some("object"), Value::Object(fields)) => object(fields, schema, at, errors),
         (Some("array"), Value::Array(items)) => {

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
+
 use super::PodSettings;
 use crate::{
     FieldPath,
     errors::Errors,
     form, problem,
+    read::shape,
+    tracing_stack::kubernetes,
     tracing_stack::{Quantity, Resources, Scheduling, TaintEffect, Toleration, TolerationOperator},
 };
 
@@ -88,8 +93,28 @@ impl Errors {
             PodSettings::MAX_SPREADS,
             &at.field("topologySpreadConstraints"),
         );
+        let mut generator = SchemaGenerator::default();
+        if let Some(affinity) = &scheduling.affinity {
+            let schema = kubernetes::affinity(&mut generator);
+            let affinity = Value::Object(affinity.0.clone());
+            self.outline(&affinity, &schema, &at.field("affinity"));
+        }
+        let spread = scheduling.topology_spread_constraints.iter();
+        let spread = spread.map(|it| Value::Object(it.0.clone())).collect();
+        let schema = kubernetes::topology_spread_constraints(&mut generator);
+        let at_spread = at.field("topologySpreadConstraints");
+        self.outline(&Value::Array(spread), &schema, &at_spread);
         if let Some(name) = &scheduling.priority_class_name {
             self.check(at.field("priorityClassName"), form::OBJECT_NAME.check(name));
+        }
+    }
+
+    /// A value of Kubernetes' shape, as far as the definition knows that.
+    fn outline(&mut self, value: &Value, schema: &Schema, at: &FieldPath) {
+        let mut errors = vec![];
+        shape::compare(value, schema.as_value(), at, &mut errors);
+        for error in errors {
+            self.add(error.path, error.problem);
         }
     }
 

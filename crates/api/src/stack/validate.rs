@@ -190,7 +190,8 @@ impl Errors {
         let prometheus = match &spec.prometheus {
             Some(prometheus) => {
                 let at = at.field("prometheus").field("url");
-                self.form(&form::URL, &prometheus.url, at).map(Some)
+                self.form(&form::PROMETHEUS_URL, &prometheus.url, at)
+                    .map(Some)
             }
             None => Some(None),
         };
@@ -243,6 +244,11 @@ impl Errors {
             ManagedCollector::DECISION_WAIT,
             at.field("decisionWait"),
         );
+        if let (Some(gather), Some(decision)) = (gather_wait, decision_wait)
+            && gather > decision
+        {
+            self.add(at.field("gatherWait"), problem::GATHER_WAIT);
+        }
         let exporters = self.exporters(&spec.exporters, &at.field("exporters"));
         let secrets = self.secrets(&spec.env_from_secrets, &at.field("envFromSecrets"));
         let pod = self.pod(spec.resources.as_ref(), spec.scheduling.as_ref(), at);

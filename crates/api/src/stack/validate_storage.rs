@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::{Address, Backend, Cassandra, ClickHouse, ObjectName, Search, Storage, Tls};
 use crate::{
     FieldPath,
+    duration::{DAY, parse_days_or_duration},
     errors::Errors,
     form::{self, Form},
-    problem,
+    format_duration, problem,
     tracing_stack::{
         BadgerSpec, CassandraSpec, ClickhouseSpec, Credentials, ElasticsearchSpec, Quantity,
         StorageSpec, TlsSpec,
@@ -92,18 +93,29 @@ impl Errors {
         }
         let class = at.field("storageClassName");
         let storage_class_name = self.object_name(spec.storage_class_name.as_ref(), class);
-        let retention = self.duration(
-            spec.retention.as_ref(),
-            Storage::DEFAULT_RETENTION,
-            Storage::RETENTION,
-            at.field("retention"),
-        );
+        let retention = self.retention(spec.retention.as_ref(), at.field("retention"));
         amount?;
         Some(Storage::Badger {
             size,
             storage_class_name: storage_class_name?,
             retention: retention?,
         })
+    }
+
+    fn retention(&mut self, text: Option<&String>, at: FieldPath) -> Option<Duration> {
+        let Some(text) = text else {
+            return Some(Storage::DEFAULT_RETENTION);
+        };
+        self.form(&form::RETENTION, text, at.clone())?;
+        let retention = self.check(at.clone(), parse_days_or_duration(text))?;
+        let (least, most) = Storage::RETENTION;
+        if retention < least || retention > most {
+            let days = most.as_secs() / DAY.as_secs();
+            let least = format_duration(least);
+            self.add(at, format!("must be from {least} to {days}d, not {text}"));
+            return None;
+        }
+        Some(retention)
     }
 
     fn backend(&mut self, spec: &StorageSpec, at: &FieldPath) -> Option<Backend> {
@@ -128,7 +140,7 @@ impl Errors {
     }
 
     fn search(&mut self, spec: &ElasticsearchSpec, at: &FieldPath) -> Option<Search> {
-        let urls = self.nodes(&form::URL, &spec.urls, &at.field("urls"));
+        let urls = self.nodes(&form::SEARCH_URL, &spec.urls, &at.field("urls"));
         let index_prefix = match &spec.index_prefix {
             Some(prefix) => {
                 let at = at.field("indexPrefix");

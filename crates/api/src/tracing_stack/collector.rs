@@ -32,9 +32,10 @@ pub struct CollectorSpec {
     #[schemars(range(min = 1, max = 16))]
     pub replicas: Option<i32>,
     /// How long a trace's spans are gathered from its first on; spans that come later are decided
-    /// on their own. None: `2s`.
+    /// on their own. Spans that come at that very moment may be lost, so it should be no time that
+    /// programs wait or pause for. At most `decisionWait`. None: `2s170ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 32), example = &"2s")]
+    #[schemars(length(min = 1, max = 32), example = &"3s130ms")]
     pub gather_wait: Option<String>,
     /// How long a gathered trace waits for its decision, for spans that came over another pod.
     /// None: `5s`.

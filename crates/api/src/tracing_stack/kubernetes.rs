@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// A mapping whose fields are somebody else's: passed on as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,15 +122,93 @@ pub struct Scheduling {
     pub tolerations: Vec<Toleration>,
     /// Which nodes and neighbours are wanted; none: replicas on different nodes where possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "affinity")]
     pub affinity: Option<FreeForm>,
     /// How pods are spread over zones and nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "topology_spread_constraints")]
     pub topology_spread_constraints: Vec<FreeForm>,
     /// The PriorityClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), example = &"system-cluster-critical")]
     pub priority_class_name: Option<String>,
+}
+
+/// The outline of a pod's `spec.affinity`: the operator checks the rest, which would be half of the
+/// definition.
+pub(crate) fn affinity(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "nodeAffinity": of_nodes(),
+            "podAffinity": of_pods("Pods to be near."),
+            "podAntiAffinity": of_pods("Pods to be apart from."),
+        },
+    })
+}
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+
+fn of_nodes() -> Value {
+    let mut required = free_form("Nodes that a pod needs.");
+    required["required"] = json!(["nodeSelectorTerms"]);
+    required["properties"] = json!({
+        "nodeSelectorTerms": list("Terms of which a node must meet one.", free_form("A term.")),
+    });
+    let preferred = list("Nodes that a pod prefers.", free_form("A term."));
+    let properties = json!({REQUIRED: required, PREFERRED: preferred});
+    outline("Nodes to run on.", properties)
+}
+
+fn of_pods(description: &str) -> Value {
+    let required = list("Terms that must hold.", free_form("A term."));
+    let preferred = list("Terms that should hold.", free_form("A term."));
+    let properties = json!({REQUIRED: required, PREFERRED: preferred});
+    outline(description, properties)
+}
+
+pub(crate) fn topology_spread_constraints(_: &mut SchemaGenerator) -> Schema {
+    let mut constraint = free_form("A constraint.");
+    constraint["required"] = json!(["maxSkew", "topologyKey", "whenUnsatisfiable"]);
+    constraint["properties"] = json!({
+        "maxSkew": {
+            "description": "By how many pods two topology domains may differ.",
+            "type": "integer", "format": "int32", "minimum": 1,
+        },
+        "topologyKey": {
+            "description": "The node label that names a topology domain.",
+            "type": "string", "minLength": 1, "maxLength": 317,
+        },
+        "whenUnsatisfiable": {
+            "description": "What becomes of a pod for which it cannot hold.",
+            "type": "string", "enum": ["DoNotSchedule", "ScheduleAnyway"],
+        },
+        "labelSelector": free_form("The pods that are counted."),
+    });
+    json_schema!({"type": "array", "maxItems": 16, "items": constraint})
+}
+
+fn outline(description: &str, properties: Value) -> Value {
+    json!({
+        "description": description,
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+    })
+}
+
+fn list(description: &str, items: Value) -> Value {
+    json!({"description": description, "type": "array", "maxItems": 32, "items": items})
+}
+
+fn free_form(description: &str) -> Value {
+    json!({
+        "description": description,
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+    })
 }
 
 /// A taint that is put up with, as in a pod's `spec.tolerations`.

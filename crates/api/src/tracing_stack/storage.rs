@@ -50,9 +50,10 @@ pub struct BadgerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), example = &"standard")]
     pub storage_class_name: Option<String>,
-    /// How long traces are held; none: `72h`.
+    /// How long traces are held, from `1h` to `365d`, in days (`7d`) or as a duration (`36h`);
+    /// none: `72h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 32), example = &"72h")]
+    #[schemars(length(min = 1, max = 32), example = &"7d")]
     pub retention: Option<String>,
 }
 

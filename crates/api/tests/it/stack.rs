@@ -40,7 +40,7 @@ fn nothing_said_is_everything_by_default() {
     assert_eq!(jaeger.base_path.as_str(), "/");
     assert_eq!(jaeger.base_path.prefix(), "");
     assert_eq!(collector.replicas, 1);
-    assert_eq!(collector.gather_wait, Duration::from_secs(2));
+    assert_eq!(collector.gather_wait, Duration::from_millis(2_170));
     assert_eq!(collector.decision_wait, Duration::from_secs(5));
 }
 
@@ -79,6 +79,19 @@ fn exporters_keep_their_configuration() {
     let (name, settings) = collector.exporters.first_key_value().unwrap();
     assert_eq!(name.as_str(), "otlp_http/vendor");
     assert_eq!(settings["headers"]["a"], "${env:T}");
+}
+
+#[rstest]
+#[case("7d", 7 * 24)]
+#[case("36h", 36)]
+#[case("365d", 365 * 24)]
+fn retention_is_days_or_a_duration(#[case] text: &str, #[case] hours: u64) {
+    let spec = format!("{{jaeger: {{storage: {{badger: {{retention: {text}}}}}}}}}");
+    let (jaeger, _) = managed(valid(&spec));
+    let Storage::Badger { retention, .. } = jaeger.storage else {
+        panic!("{:?}", jaeger.storage)
+    };
+    assert_eq!(retention, Duration::from_secs(hours * 3600));
 }
 
 #[rstest]
@@ -150,6 +163,26 @@ fn what_is_right(#[case] spec: &str) {
 #[case::wait(
     "{collector: {gatherWait: 2m}}",
     "spec.collector.gatherWait: must be from 100ms to 1m, not 2m"
+)]
+#[case::gather_after_decision(
+    "{collector: {gatherWait: 10s}}",
+    "spec.collector.gatherWait: must be at most decisionWait"
+)]
+#[case::decision_before_default_gather(
+    "{collector: {decisionWait: 1s}}",
+    "spec.collector.gatherWait: must be at most decisionWait"
+)]
+#[case::retention(
+    "{jaeger: {storage: {badger: {retention: 3 days}}}}",
+    "spec.jaeger.storage.badger.retention: must be whole days such as \"7d\""
+)]
+#[case::long_retention(
+    "{jaeger: {storage: {badger: {retention: 366d}}}}",
+    "spec.jaeger.storage.badger.retention: must be from 1h to 365d, not 366d"
+)]
+#[case::prometheus(
+    "{jaeger: {prometheus: {url: 'prometheus:9090'}}}",
+    "spec.jaeger.prometheus.url: must be a URL such as \"http://prometheus:9090\""
 )]
 #[case::own_exporter(
     "{collector: {exporters: {otlp_grpc/spoor-jaeger: {}}}}",

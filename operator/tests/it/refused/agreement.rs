@@ -28,6 +28,7 @@ const fn field(spec: &'static str, at: &'static str, likely: &'static str) -> Fi
 
 const PERCENTAGE: &str = "[-+]?[0-9]{0,4}([.][0-9]{0,6})?%?";
 const DURATION: &str = "([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?([0-9]{1,8}ms)?";
+const RETENTION: &str = "([0-9]{1,5}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?";
 const TIME: &str = "(19|20|21)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-6][0-9]:[0-6][0-9]([.][0-9]{0,10})?(Z|[+-][0-2][0-9]:[0-6][0-9])?";
 const NAME: &str = "[-a-zA-Z0-9._]{0,8}";
 const HOST: &str = "[-a-z0-9.]{1,6}(:[0-9]{1,6})?";
@@ -103,7 +104,7 @@ const STACKS: &[Field] = &[
     field(
         "{jaeger: {storage: {badger: {retention: X}}}}",
         "/jaeger/storage/badger/retention",
-        DURATION,
+        RETENTION,
     ),
     field(
         "{jaeger: {storage: {badger: {storageClassName: X}}}}",

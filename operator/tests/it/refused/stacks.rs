@@ -67,17 +67,24 @@ const REFUSED: &[Case] = &[
         ],
     ),
     case(
-        "{jaeger: {storage: {badger: {retention: 3d}}}}",
+        "{jaeger: {storage: {badger: {retention: 3 days}}}}",
         &[
             "spec.jaeger.storage.badger.retention: ",
-            "must be a duration such as",
+            "must be whole days such as \"7d\", or a duration such as \"12h\"",
+        ],
+    ),
+    case(
+        "{jaeger: {storage: {badger: {retention: 400d}}}}",
+        &[
+            "spec.jaeger.storage.badger.retention: ",
+            "must be from 1h to 365d",
         ],
     ),
     case(
         "{jaeger: {storage: {badger: {retention: 10m}}}}",
         &[
             "spec.jaeger.storage.badger.retention: ",
-            "must be from 1h to 8760h",
+            "must be from 1h to 365d",
         ],
     ),
     case(
@@ -85,6 +92,49 @@ const REFUSED: &[Case] = &[
         &[
             "spec.jaeger.storage.badger.storageClassName: ",
             "must be an object's name",
+        ],
+    ),
+    case(
+        "{jaeger: {prometheus: {url: 'prometheus:9090'}}}",
+        &[
+            "spec.jaeger.prometheus.url: ",
+            "must be a URL such as \"http://prometheus:9090\"",
+        ],
+    ),
+    case(
+        "{collector: {gatherWait: 6s}}",
+        &[
+            "spec.collector.gatherWait: ",
+            "must be at most decisionWait (5s by default)",
+        ],
+    ),
+    case(
+        "{collector: {gatherWait: 3s, decisionWait: 2s}}",
+        &["spec.collector.gatherWait: ", "raise \"decisionWait\""],
+    ),
+    case(
+        "{jaeger: {scheduling: {affinity: {nodeAffinity: 7}}}}",
+        &[
+            "spec.jaeger.scheduling.affinity.nodeAffinity: ",
+            "must be of type object",
+        ],
+    ),
+    case(
+        "{collector: {scheduling: {affinity: {podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {}}}}}}",
+        &[
+            "spec.collector.scheduling.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution: ",
+            "must be of type array",
+        ],
+    ),
+    case(
+        "{collector: {scheduling: {affinity: {nodeAfinity: {}}}}}",
+        &["unknown field \"spec.collector.scheduling.affinity.nodeAfinity\""],
+    ),
+    case(
+        "{collector: {scheduling: {topologySpreadConstraints: [{maxSkew: x, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]}}}",
+        &[
+            "spec.collector.scheduling.topologySpreadConstraints[0].maxSkew: ",
+            "must be of type integer",
         ],
     ),
     case(
