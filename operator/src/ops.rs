@@ -16,7 +16,7 @@ use spoor_runtime::{Limits, Listener, Sockets};
 const MAX_CONNECTIONS: usize = 64;
 
 /// Says why a role is not ready, if it isn't.
-pub type Readiness = Arc<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
+pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// The port, with the three paths.
 pub fn listener(sockets: Sockets, registry: Registry, readiness: Readiness) -> Listener {

@@ -1,10 +1,13 @@
 //! What can be set, by flags or environment; all that is wrong is said at once.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, str::FromStr};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::lease::{Candidate, Timing};
+use crate::{
+    kubernetes::watch::Scope,
+    lease::{CLAIM_TIMING, Candidate, Timing},
+};
 
 /// How lines of the log look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,17 +28,28 @@ pub struct Role {
     pub identity: String,
     /// This replica's pod.
     pub pod: String,
-    /// The only namespace whose resources are looked after; none: all.
-    pub watch_namespace: Option<String>,
+    /// The name of this installation of the operator: both roles have the same, and no other
+    /// installation in this namespace does.
+    pub installation: String,
+    /// The namespaces that the operator serves.
+    pub scope: Scope,
     /// Where `/metrics`, `/healthz` and `/readyz` are.
     pub ops: SocketAddr,
     /// The Lease by which the role's replicas find their leader.
     pub lease: String,
     /// How long that holds.
     pub timing: Timing,
+    /// How long the claim of a namespace holds.
+    pub claim_timing: Timing,
 }
 
 impl Role {
+    /// The installation's identity, as claims and messages name it: `NAMESPACE/NAME`.
+    #[must_use]
+    pub fn installation_identity(&self) -> String {
+        format!("{}/{}", self.namespace, self.installation)
+    }
+
     /// Itself as one who would lead.
     #[must_use]
     pub fn candidate(&self) -> Candidate {
@@ -156,9 +170,13 @@ pub struct RoleArguments {
     /// The Lease by which replicas find their leader [default: spoor-ROLE]
     #[arg(long, env = "SPOOR_LEASE")]
     lease: Option<String>,
-    /// The only namespace to look after [default: all]
-    #[arg(long, env = "SPOOR_WATCH_NAMESPACE")]
-    watch_namespace: Option<String>,
+    /// The name of this installation, the same for both roles; another one that would serve one of
+    /// its namespaces is refused
+    #[arg(long, env = "SPOOR_INSTALLATION", default_value = "spoor")]
+    installation: String,
+    /// The namespaces to serve, with commas between; empty: all
+    #[arg(long, env = "SPOOR_NAMESPACES", default_value = "")]
+    namespaces: String,
     /// Where to serve /metrics, /healthz and /readyz
     #[arg(long, env = "SPOOR_OPS_LISTEN", default_value = "0.0.0.0:9464")]
     ops_listen: String,
@@ -173,11 +191,12 @@ impl RoleArguments {
             "--lease (SPOOR_LEASE)",
             self.lease.as_deref().unwrap_or(lease),
         );
-        let watch_namespace = self
-            .watch_namespace
-            .as_deref()
+        let installation = reader.name("--installation (SPOOR_INSTALLATION)", &self.installation);
+        let namespaces = self.namespaces.split(',').map(str::trim);
+        let namespaces: BTreeSet<String> = namespaces
             .filter(|namespace| !namespace.is_empty())
-            .map(|namespace| reader.name("--watch-namespace (SPOOR_WATCH_NAMESPACE)", namespace));
+            .map(|namespace| reader.name("--namespaces (SPOOR_NAMESPACES)", namespace))
+            .collect();
         let ops = reader.parsed(
             "--ops-listen (SPOOR_OPS_LISTEN)",
             &self.ops_listen,
@@ -187,10 +206,15 @@ impl RoleArguments {
             namespace,
             identity: format!("{pod}_{:016x}", rand::random::<u64>()),
             pod,
-            watch_namespace,
+            installation,
+            scope: match namespaces.is_empty() {
+                true => Scope::All,
+                false => Scope::Only(namespaces),
+            },
             ops: ops?,
             lease,
             timing: Timing::default(),
+            claim_timing: CLAIM_TIMING,
         })
     }
 }
@@ -201,25 +225,55 @@ mod tests {
 
     use super::*;
 
+    fn arguments(namespaces: &str) -> RoleArguments {
+        RoleArguments {
+            namespace: "spoor".to_owned(),
+            pod: "fine".to_owned(),
+            lease: None,
+            installation: "spoor".to_owned(),
+            namespaces: namespaces.to_owned(),
+            ops_listen: "0.0.0.0:0".to_owned(),
+        }
+    }
+
+    fn read(arguments: &RoleArguments) -> Result<Role, InvalidSettings> {
+        let mut reader = Reader::default();
+        let role = arguments.read(&mut reader, "spoor-policies");
+        reader.finish(role)
+    }
+
     #[test]
     fn everything_that_is_wrong_is_said_at_once() {
         let arguments = RoleArguments {
             namespace: "Not A Name".to_owned(),
-            pod: "fine".to_owned(),
-            lease: None,
-            watch_namespace: Some(String::new()),
             ops_listen: "nowhere".to_owned(),
+            ..arguments("a, B")
         };
-        let mut reader = Reader::default();
-        let role = arguments.read(&mut reader, "spoor-policies");
-        let errors = reader.finish(role).unwrap_err();
+        let errors = read(&arguments).unwrap_err();
         let settings: Vec<_> = errors.0.iter().map(|error| error.setting).collect();
         assert_eq!(
             settings,
             [
                 "--namespace (SPOOR_NAMESPACE)",
+                "--namespaces (SPOOR_NAMESPACES)",
                 "--ops-listen (SPOOR_OPS_LISTEN)"
             ]
         );
+    }
+
+    #[test]
+    fn namespaces_are_a_list_or_all() {
+        let only = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned());
+            Scope::Only(names.collect())
+        };
+        for (text, expected) in [
+            ("", Scope::All),
+            (" , ", Scope::All),
+            ("a", only(&["a"])),
+            ("b, a,b", only(&["a", "b"])),
+        ] {
+            assert_eq!(read(&arguments(text)).unwrap().scope, expected, "{text:?}");
+        }
     }
 }

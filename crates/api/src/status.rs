@@ -96,6 +96,9 @@ impl Condition {
     pub const PROGRESSING: &str = "Progressing";
     /// Whether something of a stack is not as it should be.
     pub const DEGRADED: &str = "Degraded";
+    /// Present while a second operator would serve the namespace of a policy or stack, and is
+    /// refused.
+    pub const CONTESTED: &str = "Contested";
 }
 
 /// Whether a [`Condition`] is so.

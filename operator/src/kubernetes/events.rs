@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{CallError, DEADLINE, within};
+use crate::lease;
 
 /// Events that wait for the API server; more are left out, with a line in the log.
 const WAITING: usize = 256;
@@ -39,6 +40,23 @@ pub struct Event {
     pub action: &'static str,
     /// Why, for people.
     pub note: String,
+}
+
+impl Event {
+    /// Another installation of the operator serves the object's namespace, so that this one leaves
+    /// it alone.
+    #[must_use]
+    pub fn refused(regarding: ObjectReference, by: &str, identity: &str) -> Self {
+        let namespace = regarding.namespace.clone().unwrap_or_default();
+        let refusal = lease::refusal(&namespace, by);
+        Self {
+            regarding,
+            is_warning: true,
+            reason: "ServedByAnotherOperator".to_owned(),
+            action: "Refuse",
+            note: format!("operator {identity} leaves this object alone: {refusal}"),
+        }
+    }
 }
 
 /// Takes events in and never waits.

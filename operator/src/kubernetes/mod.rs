@@ -7,5 +7,5 @@ pub mod events;
 pub mod resources;
 pub mod watch;
 
-pub use call::{CallError, DEADLINE, within};
+pub use call::{CallError, DEADLINE, chain, within};
 pub use client::{ConnectError, connect, connect_with};

@@ -3,7 +3,13 @@
 mod backoff;
 mod store;
 
-use std::{fmt::Debug, future::Future, pin::pin, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    future::Future,
+    pin::pin,
+    sync::Arc,
+};
 
 use futures_util::StreamExt;
 use kube::{
@@ -22,9 +28,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::chain;
 use backoff::Backoff;
+use store::Store;
 pub use store::{Key, Watched};
-use store::{Store, keeps};
 
 /// A watch ends by itself after this time and begins anew where it ended, so that a connection
 /// that is dead without a word is noticed soon.
@@ -33,6 +40,26 @@ const WATCH_SECONDS: u32 = 60;
 /// Objects in one answer to a list: what they take while they are read is not given back.
 const PAGE: u32 = 50;
 
+/// The namespaces that the operator serves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Every namespace of the cluster, by cluster-wide watches.
+    #[default]
+    All,
+    /// These namespaces, by one watch in each: no right in any other is needed.
+    Only(BTreeSet<String>),
+}
+
+impl Scope {
+    /// The arguments of [`api`](super::resources::api) that cover it.
+    fn parts(&self) -> Vec<Option<String>> {
+        match self {
+            Self::All => vec![None],
+            Self::Only(namespaces) => namespaces.iter().cloned().map(Some).collect(),
+        }
+    }
+}
+
 /// The watches of a role. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Watches(Arc<Inner>);
@@ -40,12 +67,16 @@ pub struct Watches(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     changed: watch::Sender<u64>,
-    /// Counts down to zero as watches become complete.
-    missing: watch::Sender<usize>,
+    /// The watches that are not complete yet: each with its resource, its namespace, and why it
+    /// failed last.
+    missing: watch::Sender<BTreeMap<Place, Option<String>>>,
     failures: Family<Failure, Counter>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
+
+/// A watch's resource and namespace.
+type Place = (&'static str, Option<String>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Failure {
@@ -59,7 +90,7 @@ impl Watches {
     pub fn new(stop: CancellationToken) -> Self {
         Self(Arc::new(Inner {
             changed: watch::Sender::new(0),
-            missing: watch::Sender::new(0),
+            missing: watch::Sender::new(BTreeMap::new()),
             failures: Family::default(),
             stop,
             tasks: TaskTracker::new(),
@@ -77,29 +108,43 @@ impl Watches {
             );
     }
 
-    /// Follows objects, and keeps of each what `keep` makes of it, if anything. The name is the
-    /// resource's, for logs and metrics.
+    /// Follows the objects of a scope, and keeps of each what `keep` makes of it, if anything. The
+    /// name is the resource's, for logs and metrics; `api` gives the objects of one namespace, or
+    /// of all.
     pub fn start<K, V>(
         &self,
         name: &'static str,
-        api: Api<K>,
+        scope: &Scope,
+        api: impl Fn(Option<&str>) -> Api<K>,
         config: Config,
-        keep: impl Fn(K) -> Option<V> + Send + 'static,
+        keep: impl Fn(K) -> Option<V> + Clone + Send + 'static,
     ) -> Watched<V>
     where
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
         V: PartialEq + Send + Sync + 'static,
     {
-        let (mut store, watched) = keeps(keep);
-        let inner = self.0.clone();
-        inner.missing.send_modify(|missing| *missing += 1);
+        let watched = Watched::empty();
         let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
-        self.0.tasks.spawn(async move {
-            let stop = inner.stop.clone();
-            stop.run_until_cancelled(inner.follow(name, api, config, &mut store))
-                .await;
-        });
+        for namespace in scope.parts() {
+            let (inner, config) = (self.0.clone(), config.clone());
+            let api = api(namespace.as_deref());
+            let mut store = watched.store(namespace.clone(), keep.clone());
+            let place = (name, namespace);
+            inner.missing.send_modify(|missing| {
+                missing.insert(place.clone(), None);
+            });
+            self.0.tasks.spawn(async move {
+                let stop = inner.stop.clone();
+                stop.run_until_cancelled(inner.follow(place, api, config, &mut store))
+                    .await;
+            });
+        }
         watched
+    }
+
+    /// Makes [`changed`](Self::changed) tick, for something that is kept elsewhere.
+    pub fn touch(&self) {
+        self.0.touch();
     }
 
     /// Ticks when anything that is kept has changed.
@@ -111,14 +156,29 @@ impl Watches {
     /// Whether every watch has seen all there is.
     #[must_use]
     pub fn are_complete(&self) -> bool {
-        *self.0.missing.borrow() == 0
+        self.0.missing.borrow().is_empty()
+    }
+
+    /// The watches that are not complete and why, for people; none if all are.
+    #[must_use]
+    pub fn missing(&self) -> Option<String> {
+        let missing = self.0.missing.borrow();
+        let failed = missing.iter().find(|(_, problem)| problem.is_some());
+        let ((resource, namespace), problem) = failed.or(missing.iter().next())?;
+        let namespace = namespace.as_ref();
+        let within = namespace.map_or(String::new(), |it| format!(" in namespace {it}"));
+        let problem = problem.as_ref();
+        let because = problem.map_or(String::new(), |it| format!(": {it}"));
+        Some(format!(
+            "waits for the API server to list {resource}{within}{because}"
+        ))
     }
 
     /// Waits until they have.
     pub fn complete(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut missing = self.0.missing.subscribe();
         async move {
-            if missing.wait_for(|missing| *missing == 0).await.is_err() {
+            if missing.wait_for(BTreeMap::is_empty).await.is_err() {
                 std::future::pending().await
             }
         }
@@ -132,9 +192,14 @@ impl Watches {
 }
 
 impl Inner {
+    fn touch(&self) {
+        self.changed
+            .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
+    }
+
     async fn follow<K, V, F>(
         &self,
-        name: &'static str,
+        place: Place,
         api: Api<K>,
         config: Config,
         store: &mut Store<V, F>,
@@ -144,28 +209,42 @@ impl Inner {
         V: PartialEq,
     {
         let mut events = pin!(watcher(api, config).backoff(Backoff::default()));
-        let mut is_complete = false;
+        let mut last_failure = None;
         // Its backoff never gives up, so the stream has no end.
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
                     let is_done = matches!(event, watcher::Event::InitDone);
+                    let begins = matches!(event, watcher::Event::Init);
                     if store.take(event) {
-                        self.changed
-                            .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
+                        self.touch();
                     }
-                    if is_done && !is_complete {
-                        is_complete = true;
-                        self.missing.send_modify(|missing| *missing -= 1);
+                    if is_done {
+                        self.missing
+                            .send_if_modified(|missing| missing.remove(&place).is_some());
+                    }
+                    if !begins && last_failure.take().is_some() {
+                        tracing::info!(
+                            resource = place.0,
+                            namespace = place.1,
+                            "a watch works again"
+                        );
                     }
                 }
-                Err(error) => self.broken(name, &error),
+                Err(error) => {
+                    let reason = self.count_failure(place.0, &error);
+                    // The backoff tries again for ever: one line for as long as the reason lasts.
+                    if last_failure.replace(reason) != Some(reason) {
+                        self.report_failure(&place, reason, &error);
+                    }
+                }
             }
         }
     }
 
-    fn broken(&self, resource: &'static str, error: &watcher::Error) {
+    fn count_failure(&self, resource: &'static str, error: &watcher::Error) -> &'static str {
         let reason = match error {
+            watcher::Error::InitialListFailed(_) if is_unknown_resource(error) => "NotInstalled",
             watcher::Error::InitialListFailed(_) => "ListFailed",
             watcher::Error::WatchStartFailed(_) => "StartFailed",
             watcher::Error::WatchError(status) if status.code == 410 => "Expired",
@@ -175,11 +254,39 @@ impl Inner {
         };
         let failure = Failure { resource, reason };
         self.failures.get_or_create(&failure).inc();
-        tracing::warn!(
-            error = error as &dyn std::error::Error,
-            resource,
-            reason,
-            "a watch broke: it begins anew"
-        );
+        reason
     }
+
+    fn report_failure(&self, place: &Place, reason: &'static str, error: &watcher::Error) {
+        let (resource, namespace) = place;
+        let problem = match reason {
+            "NotInstalled" => {
+                "the cluster has no such resource; install Spoor's CustomResourceDefinitions \
+                 (`spoor-operator crds apply`)"
+                    .to_owned()
+            }
+            _ => chain(error),
+        };
+        tracing::warn!(
+            error = problem,
+            resource,
+            namespace,
+            reason,
+            "a watch broke; retrying until it works"
+        );
+        self.missing.send_if_modified(|missing| {
+            missing
+                .get_mut(place)
+                .map(|known| *known = Some(problem))
+                .is_some()
+        });
+    }
+}
+
+/// Whether the API server does not know the resource at all.
+fn is_unknown_resource(error: &watcher::Error) -> bool {
+    matches!(
+        error,
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404
+    )
 }

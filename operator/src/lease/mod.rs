@@ -5,6 +5,7 @@
 //! nobody else can have become one as long as that is so for all; it steps down when it sees
 //! another holder.
 
+mod claims;
 mod record;
 
 use std::{
@@ -17,6 +18,8 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, api::PostParams};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+pub use claims::{CLAIM_LEASE, CLAIM_TIMING, Claimer, Claims, refusal};
 
 use crate::kubernetes::{CallError, within};
 use record::{Seen, Step};

@@ -14,7 +14,7 @@ use super::Candidate;
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) lease: Lease,
-    since: Instant,
+    pub(super) since: Instant,
 }
 
 /// What to do.
@@ -39,7 +39,7 @@ impl Seen {
         Self { lease, since }
     }
 
-    fn holder(&self) -> Option<&str> {
+    pub(super) fn holder(&self) -> Option<&str> {
         let holder = self.lease.spec.as_ref()?.holder_identity.as_deref()?;
         (!holder.is_empty()).then_some(holder)
     }

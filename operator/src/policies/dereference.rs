@@ -1,6 +1,6 @@
 //! What there is in the cluster: policies, pods and stacks, as the watches see them.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kube::{Client, core::DynamicObject, runtime::watcher::Config};
 
@@ -8,9 +8,12 @@ use super::{
     pods::{self, Pod},
     preprocess::{self, Found, Stack},
 };
-use crate::kubernetes::{
-    resources::{self, api},
-    watch::{Watched, Watches},
+use crate::{
+    kubernetes::{
+        resources::{self, api},
+        watch::{Scope, Watched, Watches},
+    },
+    lease::Claims,
 };
 
 /// All that the role looks at.
@@ -30,27 +33,61 @@ pub(super) struct Snapshot {
 }
 
 impl Sources {
-    /// Starts to watch, in one namespace or all.
-    pub(super) fn follow(client: &Client, watches: &Watches, namespace: Option<&str>) -> Self {
-        let policies = api(client, namespace, &resources::sampling_policies());
-        let pods = api(client, namespace, &pods::resource());
-        let stacks = api(client, namespace, &resources::tracing_stacks());
-        let start = Config::default;
+    /// Starts to watch the namespaces of a scope.
+    pub(super) fn follow(client: &Client, watches: &Watches, scope: &Scope) -> Self {
+        let policies = |it: Option<&str>| api(client, it, &resources::sampling_policies());
+        let pods = |it: Option<&str>| api(client, it, &pods::resource());
+        let stacks = |it: Option<&str>| api(client, it, &resources::tracing_stacks());
+        let config = Config::default;
         Self {
-            policies: watches.start("samplingpolicies", policies, start(), |object| {
-                preprocess::policy(object)
-            }),
-            pods: watches.start("pods", pods, start(), pods::pod),
+            policies: watches.start(
+                "samplingpolicies",
+                scope,
+                policies,
+                config(),
+                preprocess::policy,
+            ),
+            pods: watches.start("pods", scope, pods, config(), pods::pod),
             stacks: watches.start::<DynamicObject, _>(
                 "tracingstacks",
+                scope,
                 stacks,
-                start(),
+                config(),
                 preprocess::stack,
             ),
         }
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
+    /// The namespaces to claim.
+    pub(super) fn wanted(&self, scope: &Scope) -> BTreeSet<String> {
+        match scope {
+            Scope::Only(namespaces) => namespaces.clone(),
+            Scope::All => {
+                let mut namespaces = self.policies.namespaces();
+                namespaces.extend(self.stacks.namespaces());
+                namespaces
+            }
+        }
+    }
+
+    /// What there is in the namespaces that this installation serves. Pods of a namespace that
+    /// nobody serves are callers as well, without policies.
+    pub(super) fn snapshot(&self, claims: &Claims) -> Snapshot {
+        let mut snapshot = self.everything();
+        let is_refused = |namespace: &str| claims.refused_by(namespace).is_some();
+        snapshot
+            .policies
+            .retain(|found| claims.holds(&found.key.namespace));
+        snapshot
+            .stacks
+            .retain(|stack| claims.holds(stack.namespace.as_str()));
+        snapshot
+            .pods
+            .retain(|pod| !is_refused(pod.namespace.as_str()));
+        snapshot
+    }
+
+    fn everything(&self) -> Snapshot {
         Snapshot {
             policies: self.policies.all(),
             pods: self.pods.all(),

@@ -9,6 +9,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
+use spoor_api::SamplingPolicy;
 use spoor_control::Control;
 use tokio::sync::{Notify, watch};
 
@@ -20,7 +21,14 @@ use super::{
     preprocess::Found,
     status::Statuses,
 };
-use crate::{kubernetes::watch::Watches, lease::Leadership};
+use crate::{
+    kubernetes::{
+        events::{Event, Events},
+        resources::reference,
+        watch::Watches,
+    },
+    lease::{Claims, Leadership},
+};
 
 /// What comes together is resolved together: an API server sends a change of many objects as
 /// many events.
@@ -41,6 +49,8 @@ pub(super) struct Leader {
     pub(super) control: Control,
     pub(super) metrics: Metrics,
     pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) claims: Claims,
+    events: Arc<Events>,
     resolved: ArcSwapOption<Resolved>,
     /// Ticks when the watches did and what that meant is resolved.
     news: watch::Sender<u64>,
@@ -63,6 +73,8 @@ impl Leader {
         control: Control,
         metrics: Metrics,
         leadership: watch::Receiver<Leadership>,
+        claims: Claims,
+        events: Arc<Events>,
     ) -> Self {
         Self {
             sources,
@@ -70,6 +82,8 @@ impl Leader {
             control,
             metrics,
             leadership,
+            claims,
+            events,
             resolved: ArcSwapOption::empty(),
             news: watch::Sender::new(0),
             arrivals: Notify::new(),
@@ -81,7 +95,8 @@ impl Leader {
     pub(super) fn resolve(&self) -> Option<Timestamp> {
         let started = Instant::now();
         let now = Timestamp::now();
-        let snapshot = self.sources.snapshot();
+        let snapshot = self.sources.snapshot(&self.claims);
+        self.tell_refusals();
         let connected = self.connected.load_full().unwrap_or_default();
         let inputs = Inputs::of(&snapshot, &connected);
         let before = self.resolved.load_full().map(|before| before.built.clone());
@@ -107,6 +122,17 @@ impl Leader {
         self.news
             .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
         next_expiry
+    }
+
+    /// Tells on each policy of a namespace that another installation serves that this one does not.
+    fn tell_refusals(&self) {
+        for found in self.sources.policies.all() {
+            if let Some(by) = self.claims.refused_by(&found.key.namespace) {
+                let regarding = reference(SamplingPolicy::KIND, &found.key, &found.uid);
+                self.events
+                    .tell(Event::refused(regarding, &by, self.claims.identity()));
+            }
+        }
     }
 
     /// Resolves at every change, for ever.

@@ -37,7 +37,7 @@ pub use tokens::AUDIENCE;
 
 use crate::{
     kubernetes::{apply::Applier, events::Events, watch::Watches},
-    lease::{self, Leadership},
+    lease::{self, Claimer, Claims, Leadership},
     ops,
 };
 use certificate::Certificate;
@@ -159,8 +159,11 @@ impl Replica {
         let tasks = TaskTracker::new();
         let watches = Watches::new(stop.clone());
         watches.register(registry);
-        let namespace = settings.role.watch_namespace.as_deref();
-        let sources = Sources::follow(&client, &watches, namespace);
+        let role = &settings.role;
+        let sources = Sources::follow(&client, &watches, &role.scope);
+        let claims = Claims::new(role.installation_identity(), watches.clone());
+        claims.register(registry);
+        let claimer = Claimer::new(client.clone(), claims.clone(), role.claim_timing);
         let tokens = Arc::new(Tokens::new(client.clone()));
         tokens.register(registry);
         let control = Control::new(spoor_control::Settings {
@@ -178,18 +181,39 @@ impl Replica {
         let pod = settings.role.pod.clone();
         let (events, telling) = Events::new(client.clone(), MANAGER, pod, stop.clone());
         tasks.spawn(telling);
+        let events = Arc::new(events);
         let (leadership, election) = lease::stand(client, settings.role.candidate(), stop.clone());
         tasks.spawn(election);
+        let claiming = {
+            let (sources, scope) = (sources.clone(), settings.role.scope.clone());
+            let (watches, leadership) = (watches.clone(), leadership.clone());
+            async move {
+                watches.complete().await;
+                claimer.run(|| sources.wanted(&scope), leadership).await;
+            }
+        };
+        let stopped = stop.clone();
+        tasks.spawn(async move {
+            stopped.run_until_cancelled(claiming).await;
+        });
         let files = (settings.certificate.clone(), settings.key.clone());
         tasks.spawn(certificate.clone().follow(files.0, files.1, stop.clone()));
         let metrics = Metrics::register(registry);
-        let leader = Leader::new(sources, watches, control, metrics, leadership);
+        let leader = Leader::new(
+            sources,
+            watches,
+            control,
+            metrics,
+            leadership,
+            claims,
+            events.clone(),
+        );
         Self {
             settings,
             leader: Arc::new(leader),
             certificate,
             applier,
-            events: Arc::new(events),
+            events,
             tasks,
             stop,
         }
@@ -199,20 +223,24 @@ impl Replica {
         let leadership = self.leader.leadership.clone();
         let watches = self.leader.watches.clone();
         let certificate = self.certificate.clone();
+        let claims = self.leader.claims.clone();
         Arc::new(move || {
-            if !watches.are_complete() {
-                Err("waits for the API server to say what there is")
+            let problem = if let Some(missing) = watches.missing() {
+                missing
             } else if !leadership.borrow().is_leader() {
-                Err("is a standby")
+                "is a standby".to_owned()
             } else if !leadership.borrow().is_certain() {
-                Err("can't renew its lease")
+                "can't renew its lease".to_owned()
+            } else if let Some(refusal) = claims.refusal() {
+                refusal
             } else if !certificate.is_there() {
-                Err("waits for the certificate of the stream's door")
+                "waits for the certificate of the stream's door".to_owned()
             } else if doors.borrow().is_none() {
-                Err("has not published yet")
+                "has not published yet".to_owned()
             } else {
-                Ok(())
-            }
+                return Ok(());
+            };
+            Err(problem)
         })
     }
 
@@ -251,13 +279,17 @@ impl Replica {
             return Ok(());
         }
         leader.watches.complete().await;
+        // What is published first must not lack the policies of a namespace that is about to be
+        // claimed: clients that come back would fall to their default.
+        leader.claims.settled().await;
         let expiry = leader.resolve();
         let listen = &self.settings.listen;
         let doors = doors::open(&leader.control, listen, acceptor, &self.tasks, &self.stop).await?;
         opened.send_replace(Some(doors));
         leader.metrics.leader.set(1);
         let (applier, events) = (self.applier.clone(), self.events.clone());
-        let statuses = Statuses::new(applier, events, self.settings.observe);
+        let claims = leader.claims.clone();
+        let statuses = Statuses::new(applier, events, claims, self.settings.observe);
         tokio::join!(leader.keep_resolving(expiry), leader.keep_writing(statuses));
         Ok(())
     }

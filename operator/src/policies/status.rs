@@ -13,7 +13,10 @@ use std::{
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use kube::core::ApiResource;
-use spoor_api::{SamplingPolicyStatus, status::Condition};
+use spoor_api::{
+    SamplingPolicyStatus,
+    status::{Condition, conditions},
+};
 use spoor_control::Control;
 
 use self::due::Known;
@@ -21,11 +24,14 @@ use super::{
     build::Built,
     preprocess::{self, Found},
 };
-use crate::kubernetes::{
-    apply::{Applier, ApplyError},
-    events::Events,
-    resources,
-    watch::Key,
+use crate::{
+    kubernetes::{
+        apply::{Applier, ApplyError},
+        events::Events,
+        resources,
+        watch::Key,
+    },
+    lease::Claims,
 };
 
 /// Writes at once.
@@ -40,6 +46,7 @@ pub(super) struct Statuses {
     applier: Arc<Applier>,
     events: Arc<Events>,
     resource: ApiResource,
+    claims: Claims,
     observe: Duration,
     began: Instant,
     entries: HashMap<Key, Entry>,
@@ -78,10 +85,16 @@ pub(super) struct Next {
 }
 
 impl Statuses {
-    pub(super) fn new(applier: Arc<Applier>, events: Arc<Events>, observe: Duration) -> Self {
+    pub(super) fn new(
+        applier: Arc<Applier>,
+        events: Arc<Events>,
+        claims: Claims,
+        observe: Duration,
+    ) -> Self {
         Self {
             applier,
             events,
+            claims,
             resource: resources::sampling_policies(),
             observe,
             began: Instant::now(),
@@ -150,6 +163,9 @@ impl Statuses {
             is_moving: false,
         };
         self.forget(policies);
+        let policies = policies
+            .iter()
+            .filter(|found| self.claims.is_certain(&found.key.namespace));
         for found in policies {
             let began = self.began;
             let entry = self
@@ -162,9 +178,14 @@ impl Statuses {
             let is = entry.is(found);
             let previous = is.map(|is| is.conditions.as_slice()).unwrap_or_default();
             let evidence = |key: &_| control.evidence(key);
-            let Some(wanted) = built.status(found, evidence, previous, time) else {
+            let Some(mut wanted) = built.status(found, evidence, previous, time) else {
                 continue;
             };
+            let contested = self.claims.contested(&found.key.namespace);
+            let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
+            wanted
+                .conditions
+                .extend(conditions(contested, found.generation, previous, time));
             let known = Known {
                 is,
                 wanted: &wanted,

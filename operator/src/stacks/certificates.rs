@@ -24,7 +24,7 @@ use kept::{DecideError, Decided};
 
 use super::MANAGER;
 use crate::{
-    kubernetes::{CallError, DEADLINE, within},
+    kubernetes::{CallError, DEADLINE, chain, within},
     lease::Leadership,
 };
 
@@ -33,8 +33,9 @@ pub const AUTHORITY: &str = "spoor-ca";
 /// The Secret of the doors' certificate.
 pub const DOORS: &str = "spoor-doors-tls";
 
-/// Looked at at least this often, so that a Secret that somebody emptied is made anew.
-const LOOK: Duration = Duration::from_secs(600);
+/// How often the Secrets are read, so that one that somebody deleted or emptied is made anew. Two
+/// small reads: a watch would need the right to list Secrets.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Why a certificate is not there.
@@ -61,7 +62,16 @@ pub struct Keeper {
     secrets: Api<Secret>,
     names: Vec<String>,
     lives: Lives,
-    told: watch::Sender<Option<String>>,
+    trust: watch::Sender<Trust>,
+}
+
+/// What is known of the certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// The authority's certificates in PEM, once they are there.
+    pub authority: Option<String>,
+    /// Why a certificate is missing or can't be kept valid, with all causes.
+    pub problem: Option<String>,
 }
 
 impl Keeper {
@@ -72,42 +82,55 @@ impl Keeper {
             secrets: Api::namespaced(client, namespace),
             names,
             lives,
-            told: watch::Sender::new(None),
+            trust: watch::Sender::default(),
         }
     }
 
-    /// The authority's certificates in PEM, once they are there.
+    /// What is known of the certificates.
     #[must_use]
-    pub fn authority(&self) -> watch::Receiver<Option<String>> {
-        self.told.subscribe()
+    pub fn trust(&self) -> watch::Receiver<Trust> {
+        self.trust.subscribe()
     }
 
     /// Makes what is missing and replaces what is due, for ever; only while nobody else can be the
     /// leader.
     pub async fn run(self, mut leadership: watch::Receiver<Leadership>) {
-        let mut is_failing = false;
         loop {
             if leadership.wait_for(Leadership::is_certain).await.is_err() {
                 return;
             }
             let pause = match self.look(Timestamp::now()).await {
                 Ok(due) => {
-                    is_failing = false;
-                    due.clamp(Duration::from_secs(1), LOOK)
+                    self.report(None);
+                    due.clamp(Duration::from_secs(1), LOOK_INTERVAL)
                 }
                 Err(error) => {
-                    if !is_failing {
-                        tracing::error!(
-                            error = &error as &dyn std::error::Error,
-                            "the doors' certificate can't be kept valid"
-                        );
-                    }
-                    is_failing = true;
+                    self.report(Some(chain(&error)));
                     RETRY
                 }
             };
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// Passes a problem on, with one line in the log for as long as it is the same.
+    fn report(&self, problem: Option<String>) {
+        self.trust.send_if_modified(|trust| {
+            if trust.problem == problem {
+                return false;
+            }
+            match &problem {
+                Some(problem) => {
+                    tracing::error!(
+                        error = problem,
+                        "the doors' certificate can't be kept valid"
+                    );
+                }
+                None => tracing::info!("the doors' certificate is valid again"),
+            }
+            trust.problem = problem;
+            true
+        });
     }
 
     /// Brings both to what they should be, and says how long that holds.
@@ -116,9 +139,9 @@ impl Keeper {
         let authority = kept::authority(AUTHORITY, found.as_ref(), now, self.lives.authority)?;
         self.write(AUTHORITY, &authority).await?;
         // Clients should know a new authority before they meet what it signed.
-        self.told.send_if_modified(|told| {
-            let is_new = told.as_ref() != Some(&authority.certificates);
-            *told = Some(authority.certificates.clone());
+        self.trust.send_if_modified(|trust| {
+            let is_new = trust.authority.as_ref() != Some(&authority.certificates);
+            trust.authority = Some(authority.certificates.clone());
             is_new
         });
         let found = self.read(DOORS).await?;

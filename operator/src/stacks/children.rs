@@ -25,7 +25,7 @@ use super::{
 };
 use crate::kubernetes::{
     apply::Live,
-    watch::{Key, Watched, Watches},
+    watch::{Key, Scope, Watched, Watches},
 };
 
 /// An object that the operator has made.
@@ -77,13 +77,13 @@ pub struct Children {
 }
 
 impl Children {
-    /// Follows them in one namespace, or in all.
+    /// Follows them in the namespaces of a scope.
     #[must_use]
-    pub fn watch(watches: &Watches, client: &Client, namespace: Option<&str>) -> Self {
+    pub fn watch(watches: &Watches, client: &Client, scope: &Scope) -> Self {
         let start = Start {
             watches,
             client,
-            namespace,
+            scope,
         };
         Self {
             kinds: vec![
@@ -98,9 +98,13 @@ impl Children {
                     Detail::Deployment(Box::new(trimmed(deployment)))
                 }),
             ],
-            pods: watches.start("pods", start.api::<Pod>(), selected(), |pod| {
-                Some(trimmed(pod))
-            }),
+            pods: watches.start(
+                "pods",
+                scope,
+                |it| start.api::<Pod>(it),
+                selected(),
+                |pod| Some(trimmed(pod)),
+            ),
         }
     }
 
@@ -136,7 +140,7 @@ pub fn is_of(pod: &Pod, component: Component) -> bool {
 struct Start<'a> {
     watches: &'a Watches,
     client: &'a Client,
-    namespace: Option<&'a str>,
+    scope: &'a Scope,
 }
 
 impl Start<'_> {
@@ -151,17 +155,16 @@ impl Start<'_> {
             + Send
             + 'static,
     {
-        self.watches
-            .start(name, self.api::<K>(), selected(), move |object: K| {
-                Some(child(object, detail))
-            })
+        let keep = move |object: K| Some(child(object, detail));
+        let api = |namespace: Option<&str>| self.api::<K>(namespace);
+        self.watches.start(name, self.scope, api, selected(), keep)
     }
 
-    fn api<K>(&self) -> Api<K>
+    fn api<K>(&self, namespace: Option<&str>) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
-        match self.namespace {
+        match namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         }

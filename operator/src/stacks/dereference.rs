@@ -1,6 +1,6 @@
 //! Step 1: everything that a stack refers to, as the watches have it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Client, core::DynamicObject, runtime::watcher::Config};
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::kubernetes::{
     resources::{self, api},
-    watch::{Key, Watched, Watches},
+    watch::{Key, Scope, Watched, Watches},
 };
 
 /// A stack as it is in the cluster, its text unread.
@@ -53,20 +53,22 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Follows one namespace, or all.
+    /// Follows the namespaces of a scope.
     #[must_use]
-    pub fn watch(watches: &Watches, client: &Client, namespace: Option<&str>) -> Self {
-        let stacks = api(client, namespace, &resources::tracing_stacks());
-        let policies = api(client, namespace, &resources::sampling_policies());
+    pub fn watch(watches: &Watches, client: &Client, scope: &Scope) -> Self {
+        let stacks = |it: Option<&str>| api(client, it, &resources::tracing_stacks());
+        let policies = |it: Option<&str>| api(client, it, &resources::sampling_policies());
+        let config = Config::default;
         Self {
-            stacks: watches.start("tracingstacks", stacks, Config::default(), seen),
+            stacks: watches.start("tracingstacks", scope, stacks, config(), seen),
             policies: watches.start(
                 "samplingpolicies",
+                scope,
                 policies,
-                Config::default(),
+                config(),
                 preprocess::policy,
             ),
-            children: Children::watch(watches, client, namespace),
+            children: Children::watch(watches, client, scope),
         }
     }
 
@@ -74,6 +76,15 @@ impl Cluster {
     #[must_use]
     pub fn stacks(&self) -> Vec<Arc<Seen>> {
         self.stacks.all()
+    }
+
+    /// The namespaces to claim.
+    #[must_use]
+    pub fn namespaces(&self, scope: &Scope) -> BTreeSet<String> {
+        match scope {
+            Scope::Only(namespaces) => namespaces.clone(),
+            Scope::All => self.stacks.namespaces(),
+        }
     }
 
     /// What a stack refers to.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     build::{Doors, Surroundings},
+    certificates::Trust,
     dereference::Seen,
     metrics::Metrics,
     reconcile::Reconciler,
@@ -29,7 +30,7 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(super) struct Leader {
     pub(super) reconciler: Arc<Reconciler>,
     pub(super) changed: watch::Receiver<u64>,
-    pub(super) authority: watch::Receiver<Option<String>>,
+    pub(super) trust: watch::Receiver<Trust>,
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) doors: Doors,
     pub(super) cluster_domain: String,
@@ -46,38 +47,31 @@ impl Leader {
             if leadership.wait_for(Leadership::is_certain).await.is_err() {
                 return;
             }
-            // Services could not know the doors without it.
-            let Some(authority) = self.authority().await else {
+            let Some(trust) = self.trust().await else {
                 return;
             };
             self.changed.mark_unchanged();
-            let surroundings = Surroundings {
-                doors: self.doors.clone(),
-                cluster_domain: self.cluster_domain.clone(),
-                authority,
-            };
-            let again = self.reconcile_all(&surroundings, &mut is_failing).await;
+            let again = self.reconcile_all(&trust, &mut is_failing).await;
             let due = tokio::time::sleep(again.min(RESYNC));
             tokio::select! {
                 ticked = self.changed.changed() => if ticked.is_err() { return },
-                ticked = self.authority.changed() => if ticked.is_err() { return },
+                ticked = self.trust.changed() => if ticked.is_err() { return },
                 () = due => {}
             }
             tokio::time::sleep(TOGETHER).await;
         }
     }
 
-    async fn authority(&mut self) -> Option<String> {
-        let there = self.authority.wait_for(Option::is_some).await.ok()?;
-        there.clone()
+    /// Waits for the authority, without which services could not know the doors, or for the reason
+    /// why it is missing.
+    async fn trust(&mut self) -> Option<Trust> {
+        let is_known = |trust: &Trust| trust.authority.is_some() || trust.problem.is_some();
+        let trust = self.trust.wait_for(is_known).await.ok()?;
+        Some(trust.clone())
     }
 
     /// Gives the time after which to do so again.
-    async fn reconcile_all(
-        &self,
-        surroundings: &Surroundings,
-        is_failing: &mut HashMap<Key, bool>,
-    ) -> Duration {
+    async fn reconcile_all(&self, trust: &Trust, is_failing: &mut HashMap<Key, bool>) -> Duration {
         let stacks = self.reconciler.cluster.stacks();
         let is_there = |key: &Key| stacks.iter().any(|stack| stack.key == *key);
         is_failing.retain(|key, _| is_there(key));
@@ -87,7 +81,15 @@ impl Leader {
             .set(i64::try_from(stacks.len()).unwrap_or(i64::MAX));
         let mut again = RESYNC;
         for stack in stacks.iter().filter(|stack| !stack.is_ending) {
-            let next = self.reconcile(stack, surroundings, is_failing).await;
+            let namespace = &stack.key.namespace;
+            if let Some(by) = self.reconciler.claims.refused_by(namespace) {
+                self.reconciler.tell_refusal(stack, &by);
+            }
+            // Once it is claimed the watches tick.
+            if !self.reconciler.claims.is_certain(namespace) {
+                continue;
+            }
+            let next = self.reconcile(stack, trust, is_failing).await;
             again = again.min(next.unwrap_or(RESYNC));
         }
         again
@@ -96,14 +98,25 @@ impl Leader {
     async fn reconcile(
         &self,
         stack: &Seen,
-        surroundings: &Surroundings,
+        trust: &Trust,
         is_failing: &mut HashMap<Key, bool>,
     ) -> Option<Duration> {
         let started = Instant::now();
-        let reconciler = &self.reconciler;
-        let result = reconciler
-            .reconcile(stack, surroundings, Timestamp::now())
-            .await;
+        let (reconciler, now) = (&self.reconciler, Timestamp::now());
+        let problem = trust.problem.as_deref();
+        let result = match &trust.authority {
+            Some(authority) => {
+                let surroundings = Surroundings {
+                    doors: self.doors.clone(),
+                    cluster_domain: self.cluster_domain.clone(),
+                    authority: authority.clone(),
+                };
+                reconciler
+                    .reconcile(stack, &surroundings, problem, now)
+                    .await
+            }
+            None => reconciler.report_untrusted(stack, problem, now).await,
+        };
         self.metrics.reconciled(started.elapsed());
         let was_failing = is_failing.insert(stack.key.clone(), result.is_err());
         match result {

@@ -28,16 +28,20 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    certificates::Keeper, dereference::Cluster, lead::Leader, metrics::Metrics, readings::Readings,
-    reconcile::Reconciler,
+    certificates::Keeper, dereference::Cluster, lead::Leader,
+    metrics::Metrics, readings::Readings, reconcile::Reconciler,
 };
 pub use self::{
     certificates::{AUTHORITY, DOORS, Lives},
     settings::{Arguments, Settings},
 };
 use crate::{
-    kubernetes::{apply::Applier, events::Events, watch::Watches},
-    lease::{self, Leadership},
+    kubernetes::{
+        apply::Applier,
+        events::Events,
+        watch::{Scope, Watches},
+    },
+    lease::{self, Claimer, Claims, Leadership},
     ops,
 };
 
@@ -123,6 +127,9 @@ pub async fn start(
 /// One replica, leading or not.
 struct Replica {
     leader: Leader,
+    claims: Claims,
+    claimer: Claimer,
+    scope: Scope,
     keeper: Keeper,
     watches: Watches,
     leadership: watch::Receiver<Leadership>,
@@ -141,7 +148,11 @@ impl Replica {
         let role = &settings.role;
         let watches = Watches::new(stop.clone());
         watches.register(registry);
-        let cluster = Cluster::watch(&watches, &client, role.watch_namespace.as_deref());
+        let cluster = Cluster::watch(&watches, &client, &role.scope);
+        let claims = Claims::new(role.installation_identity(), watches.clone());
+        claims.register(registry);
+        let claimer = Claimer::new(client.clone(), claims.clone(), role.claim_timing);
+        let scope = role.scope.clone();
         let applier = Applier::new(client.clone(), MANAGER);
         applier.register(registry);
         let (events, telling) =
@@ -157,9 +168,10 @@ impl Replica {
                 applier,
                 events,
                 readings: Readings::new()?,
+                claims: claims.clone(),
             }),
             changed: watches.changed(),
-            authority: keeper.authority(),
+            trust: keeper.trust(),
             leadership: leadership.clone(),
             doors: settings.doors,
             cluster_domain: settings.cluster_domain,
@@ -167,6 +179,9 @@ impl Replica {
         };
         Ok(Self {
             leader,
+            claims,
+            claimer,
+            scope,
             keeper,
             watches,
             leadership,
@@ -178,12 +193,19 @@ impl Replica {
     /// A standby has nothing to serve, so it is as ready as the leader.
     fn readiness(&self) -> ops::Readiness {
         let (watches, leadership) = (self.watches.clone(), self.leadership.clone());
+        let (claims, trust) = (self.claims.clone(), self.keeper.trust());
         Arc::new(move || {
             let leads = leadership.borrow();
-            if !watches.are_complete() {
-                Err("waits for the API server to say what there is")
+            if let Some(missing) = watches.missing() {
+                Err(missing)
             } else if leads.is_leader() && !leads.is_certain() {
-                Err("can't renew its lease")
+                Err("can't renew its lease".to_owned())
+            } else if let Some(refusal) = claims.refusal() {
+                Err(refusal)
+            } else if let Some(problem) = &trust.borrow().problem {
+                Err(format!(
+                    "the doors' certificate can't be kept valid: {problem}"
+                ))
             } else {
                 Ok(())
             }
@@ -195,6 +217,7 @@ impl Replica {
         let lead = lead(
             self.leader,
             self.keeper,
+            (self.claimer, self.scope),
             self.leadership.clone(),
             &self.watches,
         );
@@ -218,6 +241,7 @@ impl Replica {
 async fn lead(
     leader: Leader,
     keeper: Keeper,
+    (claimer, scope): (Claimer, Scope),
     mut leadership: watch::Receiver<Leadership>,
     watches: &Watches,
 ) {
@@ -225,5 +249,11 @@ async fn lead(
         return;
     }
     watches.complete().await;
-    tokio::join!(keeper.run(leadership), leader.run());
+    let reconciler = leader.reconciler.clone();
+    let wanted = || reconciler.cluster.namespaces(&scope);
+    tokio::join!(
+        claimer.run(wanted, leadership.clone()),
+        keeper.run(leadership),
+        leader.run()
+    );
 }

@@ -11,7 +11,7 @@ use spoor_api::{
 };
 
 use super::{
-    apply::{self, Report, Wanted},
+    apply::{self, Problem, Report, Wanted},
     build::{self, Built, Surroundings, Tiers, entrance, labels::Component},
     children::Detail,
     collector::{
@@ -25,10 +25,13 @@ use super::{
     status::{self, Findings, Health},
     validate::validate,
 };
-use crate::kubernetes::{
-    apply::{Applier, ApplyError},
-    events::{Event, Events},
-    resources::{self, reference},
+use crate::{
+    kubernetes::{
+        apply::{Applier, ApplyError},
+        events::{Event, Events},
+        resources::{self, reference},
+    },
+    lease::Claims,
 };
 
 /// After a failure that may pass.
@@ -44,11 +47,14 @@ pub struct Reconciler {
     pub events: Events,
     /// Asks Collectors how they are.
     pub readings: Readings,
+    /// The namespaces that this installation serves.
+    pub claims: Claims,
 }
 
 impl Reconciler {
     /// Brings the cluster to what a stack asks for, and says what became of it. Gives the time
-    /// after which to do so again though nothing has changed.
+    /// after which to do so again though nothing has changed. `trust_problem` is why the doors'
+    /// certificate can't be kept valid.
     ///
     /// # Errors
     /// When the status can't be written.
@@ -56,6 +62,7 @@ impl Reconciler {
         &self,
         seen: &Seen,
         surroundings: &Surroundings,
+        trust_problem: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<Duration>, ApplyError> {
         let found = self.cluster.dereference(&seen.key);
@@ -66,7 +73,12 @@ impl Reconciler {
         let stack = match valid {
             Ok(stack) => stack,
             Err(problem) => {
-                let status = status::invalid(&problem, seen, &asked.status, now);
+                let problem = Problem {
+                    reason: "Invalid",
+                    message: format!("{problem}; what ran before runs on"),
+                };
+                let contested = self.claims.contested(&seen.key.namespace);
+                let status = status::blocked(problem, contested, seen, &asked.status, now);
                 self.tell(seen, &asked.status, &status).await?;
                 return Ok(None);
             }
@@ -92,7 +104,8 @@ impl Reconciler {
             .plan(&stack, seen, &found, built.tiers.as_ref(), now)
             .await;
         let wanted = wanted(built, &plan, progress.collector);
-        let report = apply::apply(&self.applier, seen, &found, wanted).await;
+        let mut report = apply::apply(&self.applier, seen, &found, wanted).await;
+        report.problems.extend(trust_problem.map(untrusted));
         let status = Findings {
             stack: &stack,
             seen,
@@ -103,6 +116,7 @@ impl Reconciler {
             report: &report,
             doors: &surroundings.doors,
             pods: &found.pods,
+            contested: self.claims.contested(&seen.key.namespace),
             now,
         }
         .status();
@@ -122,6 +136,24 @@ impl Reconciler {
             .into_iter()
             .flatten()
             .min())
+    }
+
+    /// Says of a stack that it waits for the certificate of the doors.
+    ///
+    /// # Errors
+    /// When the status can't be written.
+    pub async fn report_untrusted(
+        &self,
+        seen: &Seen,
+        problem: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Option<Duration>, ApplyError> {
+        let asked = preprocess(seen, &[], now);
+        let contested = self.claims.contested(&seen.key.namespace);
+        let problem = untrusted(problem.unwrap_or_default());
+        let status = status::blocked(problem, contested, seen, &asked.status, now);
+        self.tell(seen, &asked.status, &status).await?;
+        Ok(None)
     }
 
     /// What the Collector's tiers may do now.
@@ -197,6 +229,7 @@ impl Reconciler {
             });
             let (is_warning, action) = match (condition.kind.as_str(), condition.status) {
                 (Condition::DEGRADED, ConditionStatus::True) => (true, "Reconcile"),
+                (Condition::CONTESTED, ConditionStatus::True) => (true, "Refuse"),
                 (Condition::AVAILABLE, ConditionStatus::True) => (false, "Reconcile"),
                 (Condition::PROGRESSING, ConditionStatus::False)
                     if before.is_some_and(|before| before.reason == status::MOVING_TRAFFIC) =>
@@ -231,6 +264,13 @@ impl Reconciler {
         }
     }
 
+    /// Tells that another installation serves the stack.
+    pub fn tell_refusal(&self, seen: &Seen, by: &str) {
+        let regarding = reference(TracingStack::KIND, &seen.key, &seen.uid);
+        let identity = self.claims.identity();
+        self.events.tell(Event::refused(regarding, by, identity));
+    }
+
     fn tell_repairs(&self, seen: &Seen, report: &Report) {
         for repaired in &report.repaired {
             let note = format!("{repaired}: it is as the stack says again");
@@ -253,6 +293,16 @@ impl Reconciler {
             action,
             note,
         });
+    }
+}
+
+fn untrusted(problem: &str) -> Problem {
+    Problem {
+        reason: "CertificateFailed",
+        message: format!(
+            "the certificate of the policies' endpoints can't be kept valid, so services may not \
+             connect: {problem}"
+        ),
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Findings<'a> {
     pub doors: &'a Doors,
     /// Its pods.
     pub pods: &'a [Pod],
+    /// What to say of another installation that would serve the namespace, too.
+    pub contested: Option<Verdict>,
     /// The time.
     pub now: Timestamp,
 }
@@ -59,6 +61,9 @@ impl Findings<'_> {
             (Condition::PROGRESSING, self.progressing()),
             (Condition::DEGRADED, self.degraded()),
         ];
+        let contested = self.contested.clone();
+        let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
+        let verdicts = verdicts.into_iter().chain(contested);
         let generation = self.seen.generation;
         TracingStackStatus {
             conditions: conditions(verdicts, generation, &self.previous.conditions, self.now),
@@ -218,25 +223,24 @@ impl Findings<'_> {
     }
 }
 
-/// The status of a stack that is not valid: what ran before runs on.
+/// The status of a stack that is left as it is because of a problem.
 #[must_use]
-pub fn invalid(
-    problem: &str,
+pub fn blocked(
+    problem: Problem,
+    contested: Option<Verdict>,
     seen: &Seen,
     previous: &TracingStackStatus,
     now: Timestamp,
 ) -> TracingStackStatus {
-    let verdict = Verdict::new(
-        ConditionStatus::True,
-        "Invalid",
-        format!("{problem}; what ran before runs on"),
-    );
-    let degraded = [(Condition::DEGRADED, verdict)];
-    let degraded = conditions(degraded, seen.generation, &previous.conditions, now);
-    let others = previous.conditions.iter();
-    let others = others.filter(|condition| condition.kind != Condition::DEGRADED);
+    let degraded = Verdict::new(ConditionStatus::True, problem.reason, problem.message);
+    let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
+    let verdicts = std::iter::once((Condition::DEGRADED, degraded)).chain(contested);
+    let verdicts = conditions(verdicts, seen.generation, &previous.conditions, now);
+    let others = previous.conditions.iter().filter(|condition| {
+        ![Condition::DEGRADED, Condition::CONTESTED].contains(&condition.kind.as_str())
+    });
     TracingStackStatus {
-        conditions: others.cloned().chain(degraded).collect(),
+        conditions: others.cloned().chain(verdicts).collect(),
         observed_generation: seen.generation,
         ..previous.clone()
     }

@@ -3,6 +3,11 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams},
+};
 use spoor_proto::spoor::control::v1::Plan;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -319,4 +324,43 @@ async fn another_manager_of_the_status_is_overruled() {
     policy.apply_status(lie, "somebody").await;
     policy.becomes("Programmed").await;
     policies.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_definitions_are_logged_once() {
+    let Some(server) = apiserver::private("missing_definitions_are_logged_once").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-bare").await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(namespace.client.clone());
+    for definition in definitions.list(&ListParams::default()).await.unwrap() {
+        let name = definition.metadata.name.unwrap();
+        let deleted = definitions.delete(&name, &DeleteParams::default()).await;
+        deleted.unwrap();
+    }
+    eventually("they are gone", SOON, async || {
+        let left = definitions.list(&ListParams::default()).await.unwrap();
+        match left.items.len() {
+            0 => Ok(()),
+            left => Err(format!("{left} are left")),
+        }
+    })
+    .await;
+    let release = Release::new(&namespace, "policies").await;
+    let replica = release.start("policies-0");
+    eventually("it says what is missing", SOON, async || {
+        match replica.unready().await {
+            Err(why) if why.contains("CustomResourceDefinitions") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    // Long enough for each watch to try several times.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let log = replica.process.last_words();
+    let warnings = log.matches("a watch broke").count();
+    assert_eq!(warnings, 2, "one for each kind: {log}");
+
+    server.define_resources().await;
+    eventually("it serves", TAKEOVER, async || replica.unready().await).await;
 }

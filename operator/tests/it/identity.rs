@@ -235,7 +235,7 @@ async fn a_policy_of_one_namespace_changes_nothing_in_another() {
     let other = pod_of(&theirs, "a", "127.0.0.3").await;
     let client = crate::role::chart::account(&mine, "policies").await;
     let policies = Policies::start_with(client, &mine, "policies-0", |settings| {
-        settings.role.watch_namespace = None;
+        settings.role.scope = spoor_operator::kubernetes::watch::Scope::All;
     })
     .await;
 

@@ -4,6 +4,7 @@
 mod apiserver;
 mod chart;
 mod children;
+mod claims;
 mod cluster;
 mod collector;
 mod faults;

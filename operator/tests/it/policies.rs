@@ -193,7 +193,7 @@ async fn a_policy_of_another_namespace_changes_nothing() {
     let other = server.namespace("spoor-other").await;
     let client = chart::account(&namespace, "policies").await;
     let role = Policies::start_with(client, &namespace, "policies-0", |settings| {
-        settings.role.watch_namespace = None;
+        settings.role.scope = spoor_operator::kubernetes::watch::Scope::All;
     })
     .await;
     let mut mine = Follower::start(&role, &namespace, "a", 0).await;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use spoor_testing::peer::skip;
 
@@ -77,6 +79,12 @@ async fn the_role_stacks_may_do_what_it_does_and_no_more() {
     };
     let release = Release::new(&namespace, "stacks").await;
     let mark = server.mark();
+    // Somebody has deleted what the chart made.
+    let secrets = namespace.api::<Secret>();
+    for name in ["spoor-ca", "spoor-doors-tls"] {
+        let deleted = secrets.delete(name, &DeleteParams::default()).await;
+        deleted.unwrap();
+    }
     let replica = release.start("stacks-0");
     // Of every kind that a stack can have something.
     let spec = json!({
@@ -152,8 +160,8 @@ fn compare(calls: &[Call], granted: &BTreeSet<Right>) {
 
 /// What a request needs to be granted.
 fn rights(call: &Call) -> impl Iterator<Item = Right> {
-    // What is applied and isn't there yet is created, and takes both verbs.
-    let creates = call.verb == "patch" && call.code == 201;
+    // What is applied or updated and isn't there yet is created, and takes both verbs.
+    let creates = ["patch", "update"].contains(&call.verb.as_str()) && call.code == 201;
     let verbs = [Some(call.verb.as_str()), creates.then_some("create")];
     let right = |verb: &str| (call.group.clone(), call.resource_of_rule(), verb.to_owned());
     verbs.into_iter().flatten().map(right)

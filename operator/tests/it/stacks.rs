@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use spoor_operator::{
-    kubernetes::resources::tracing_stacks,
+    kubernetes::{resources::tracing_stacks, watch::Scope},
     settings::Role,
     stacks::{self, Settings},
 };
@@ -25,27 +25,32 @@ use crate::{
 };
 
 /// The role in the test's own process, for one namespace, as the chart's ServiceAccount.
-struct Stacks<'a> {
+pub struct Stacks<'a> {
     namespace: &'a Namespace<'a>,
     running: stacks::Running,
     stop: CancellationToken,
 }
 
 impl<'a> Stacks<'a> {
-    async fn start(namespace: &'a Namespace<'a>) -> Self {
+    pub async fn start(namespace: &'a Namespace<'a>) -> Self {
         Self::start_with(namespace, |_| {}).await
     }
 
-    async fn start_with(namespace: &'a Namespace<'a>, change: impl FnOnce(&mut Settings)) -> Self {
+    pub async fn start_with(
+        namespace: &'a Namespace<'a>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let client = chart::account(namespace, "stacks").await;
         let role = Role {
             namespace: namespace.name.clone(),
             identity: "stacks-0".to_owned(),
             pod: "stacks-0".to_owned(),
-            watch_namespace: Some(namespace.name.clone()),
+            installation: "spoor".to_owned(),
+            scope: Scope::Only([namespace.name.clone()].into()),
             ops: ([127, 0, 0, 1], 0).into(),
             lease: "spoor-stacks".to_owned(),
             timing: QUICK,
+            claim_timing: QUICK,
         };
         let mut settings = Settings::new(role, "spoor-policies".to_owned());
         change(&mut settings);
@@ -58,21 +63,26 @@ impl<'a> Stacks<'a> {
         }
     }
 
+    /// What the port for operators answers at this path.
+    pub async fn ops(&self, path: &str) -> String {
+        let url = format!("http://{}/{path}", self.running.ops());
+        reqwest::get(url).await.unwrap().text().await.unwrap()
+    }
+
     async fn metric(&self, name: &str) -> f64 {
-        let url = format!("http://{}/metrics", self.running.ops());
-        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let text = self.ops("metrics").await;
         let mut lines = text
             .lines()
             .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         lines.next().unwrap().parse().unwrap()
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.cancel();
         self.running.finished().await.unwrap();
     }
 
-    async fn apply(&self, name: &str, spec: Value) {
+    pub async fn apply(&self, name: &str, spec: Value) {
         let stack = json!({
             "apiVersion": "spoor.dev/v1alpha1",
             "kind": "TracingStack",
@@ -88,7 +98,7 @@ impl<'a> Stacks<'a> {
     }
 
     /// Waits for a status; of the stack as it was last asked for.
-    async fn status(&self, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub async fn status(&self, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         eventually("the status says so", SOON, async || {
             let stack = self
                 .stacks()
@@ -107,7 +117,7 @@ impl<'a> Stacks<'a> {
 
     /// Does what the Deployment controller and the kubelet would: every Deployment of the stack
     /// has its pods, which are ready.
-    async fn run_pods(&self) {
+    pub async fn run_pods(&self) {
         let deployments = self.namespace.api::<Deployment>();
         for deployment in deployments.list(&ListParams::default()).await.unwrap() {
             let name = deployment.metadata.name.unwrap();
@@ -144,7 +154,7 @@ impl<'a> Stacks<'a> {
         }
     }
 
-    async fn there<K>(&self, name: &str) -> bool
+    pub async fn there<K>(&self, name: &str) -> bool
     where
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
             + Clone
@@ -174,7 +184,7 @@ impl<'a> Stacks<'a> {
     }
 }
 
-fn is(status: &Value, kind: &str, expected: &str) -> bool {
+pub fn is(status: &Value, kind: &str, expected: &str) -> bool {
     condition(status, kind)["status"] == expected
 }
 
@@ -182,7 +192,7 @@ fn is_settled(status: &Value) -> bool {
     is(status, "Available", "True") && is(status, "Progressing", "False")
 }
 
-async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     eventually(what, SOON, async || match is_so().await {
         true => Ok(()),
         false => Err("not yet".to_owned()),
@@ -341,8 +351,11 @@ async fn an_invalid_stack_says_so_and_what_ran_runs_on() {
         role.there::<Deployment>("tracing-jaeger").await
     })
     .await;
-    // The API server can't know the shape of an affinity.
-    let scheduling = json!({"affinity": {"nodeAffinity": "none"}});
+    // The API server knows the outline of an affinity only.
+    let required = json!({"nodeSelectorTerms": [{"matchExpressions": 7}]});
+    let scheduling = json!({"affinity": {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required},
+    }});
     role.apply("tracing", json!({"jaeger": {"scheduling": scheduling}}))
         .await;
     let status = role
@@ -566,5 +579,88 @@ async fn certificates_are_made_renewed_and_published() {
     )
     .await;
     assert_eq!(data("spoor-ca", "ca.crt").await, authority);
+    role.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_secrets_are_made_anew() {
+    let Some(server) = apiserver::shared("deleted_secrets_are_made_anew").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-deleted").await;
+    let role = Stacks::start(&namespace).await;
+    role.apply("tracing", json!({})).await;
+    let authority = async || -> Option<String> {
+        let maps = namespace.api::<ConfigMap>();
+        let map = maps.get_opt("tracing-ca").await.unwrap()?;
+        map.data?.remove("ca.crt")
+    };
+    until("the authority beside the stack", async || {
+        authority().await.is_some()
+    })
+    .await;
+    let before = authority().await;
+    let secrets = namespace.api::<Secret>();
+    for name in ["spoor-ca", "spoor-doors-tls"] {
+        secrets
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+    for name in ["spoor-ca", "spoor-doors-tls"] {
+        until("the Secret is there again", async || {
+            secrets.get_opt(name).await.unwrap().is_some()
+        })
+        .await;
+    }
+    until("clients are told the new authority", async || {
+        authority().await != before
+    })
+    .await;
+    role.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificate_problem_is_reported_on_stacks() {
+    let test = "certificate_problem_is_reported_on_stacks";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-foreign").await;
+    chart::account(&namespace, "stacks").await;
+    let secrets = namespace.api::<Secret>();
+    let foreign = json!({"stringData": {"ca.crt": "theirs", "ca.key": "theirs"}});
+    let create = json!({"metadata": {"name": "spoor-ca"}, "stringData": foreign["stringData"]});
+    match secrets.get_opt("spoor-ca").await.unwrap() {
+        Some(_) => {
+            let patch = Patch::Merge(foreign);
+            let parameters = PatchParams::default();
+            secrets
+                .patch("spoor-ca", &parameters, &patch)
+                .await
+                .unwrap();
+        }
+        None => {
+            let create = serde_json::from_value(create).unwrap();
+            secrets.create(&Default::default(), &create).await.unwrap();
+        }
+    }
+    let role = Stacks::start(&namespace).await;
+    role.apply("tracing", json!({})).await;
+    let status = role
+        .status("tracing", |status| is(status, "Degraded", "True"))
+        .await;
+    let degraded = condition(&status, "Degraded");
+    assert_eq!(degraded["reason"], "CertificateFailed");
+    let message = degraded["message"].as_str().unwrap();
+    assert!(message.contains("Secret \"spoor-ca\""), "{message}");
+    let unready = role.ops("readyz").await;
+    assert!(unready.contains("Secret \"spoor-ca\""), "{unready}");
+
+    let deleted = secrets.delete("spoor-ca", &DeleteParams::default()).await;
+    deleted.unwrap();
+    role.status("tracing", |status| is(status, "Degraded", "False"))
+        .await;
+    until("it is ready", async || role.ops("readyz").await == "ok\n").await;
     role.stop().await;
 }

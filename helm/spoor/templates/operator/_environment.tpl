@@ -4,6 +4,8 @@
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 - name: SPOOR_POD_NAME
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
+# Whose the served namespaces are: no other release in this namespace has this name.
+- {name: SPOOR_INSTALLATION, value: {{ include "spoor.fullname" . }}}
 - {name: SPOOR_LOG, value: {{ .Values.operator.logFilter | quote }}}
 - {name: SPOOR_LOG_FORMAT, value: json}
 # An arena of the allocator for each thread would hold some megabytes that nobody uses.

@@ -1,6 +1,10 @@
 //! What is kept of watched objects.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
 use kube::{Resource, runtime::watcher::Event};
 use parking_lot::RwLock;
@@ -20,26 +24,32 @@ type Objects<V> = BTreeMap<Key, Arc<V>>;
 #[derive(Debug)]
 pub struct Watched<V>(Arc<RwLock<Objects<V>>>);
 
-/// Writes what [`Watched`] reads.
+/// Writes what [`Watched`] reads, for one watch of possibly several.
 pub(super) struct Store<V, F> {
     watched: Watched<V>,
     keep: F,
+    /// The only namespace that the watch covers; objects of others are another store's.
+    namespace: Option<String>,
     /// Collects all there is while the watch begins anew; what was known stays till then.
     begun: Objects<V>,
 }
 
-/// Both ends, empty.
-pub(super) fn keeps<V, F>(keep: F) -> (Store<V, F>, Watched<V>) {
-    let watched = Watched(Arc::default());
-    let store = Store {
-        watched: watched.clone(),
-        keep,
-        begun: BTreeMap::new(),
-    };
-    (store, watched)
-}
-
 impl<V> Watched<V> {
+    /// An empty collection.
+    pub(super) fn empty() -> Self {
+        Self(Arc::default())
+    }
+
+    /// The writing end of one watch, which covers this namespace or all.
+    pub(super) fn store<F>(&self, namespace: Option<String>, keep: F) -> Store<V, F> {
+        Store {
+            watched: self.clone(),
+            keep,
+            namespace,
+            begun: BTreeMap::new(),
+        }
+    }
+
     /// One object.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<Arc<V>> {
@@ -50,6 +60,19 @@ impl<V> Watched<V> {
     #[must_use]
     pub fn all(&self) -> Vec<Arc<V>> {
         self.0.read().values().cloned().collect()
+    }
+
+    /// The namespaces in which there is one.
+    #[must_use]
+    pub fn namespaces(&self) -> BTreeSet<String> {
+        let objects = self.0.read();
+        let mut namespaces = BTreeSet::new();
+        for key in objects.keys() {
+            if !namespaces.contains(&key.namespace) {
+                namespaces.insert(key.namespace.clone());
+            }
+        }
+        namespaces
     }
 
     /// The objects of one namespace.
@@ -91,8 +114,18 @@ impl<V, F> Store<V, F> {
             Event::InitDone => {
                 let begun = std::mem::take(&mut self.begun);
                 let mut objects = self.watched.0.write();
-                let is_new = *objects != begun;
-                *objects = begun;
+                let Some(namespace) = &self.namespace else {
+                    let is_new = *objects != begun;
+                    *objects = begun;
+                    return is_new;
+                };
+                let is_covered = |key: &Key| key.namespace == *namespace;
+                let is_new = objects
+                    .iter()
+                    .filter(|(key, _)| is_covered(key))
+                    .ne(begun.iter());
+                objects.retain(|key, _| !is_covered(key));
+                objects.extend(begun);
                 is_new
             }
             Event::Apply(object) => {
@@ -164,7 +197,8 @@ mod tests {
 
     #[test]
     fn what_was_known_stays_until_all_is_known_anew() {
-        let (mut store, watched) = keeps(kept);
+        let watched = Watched::empty();
+        let mut store = watched.store(None, kept);
         for event in [
             Event::Init,
             Event::InitApply(object("a", "1")),
@@ -184,8 +218,27 @@ mod tests {
     }
 
     #[test]
+    fn a_new_list_replaces_its_own_namespace_only() {
+        let watched = Watched::empty();
+        let mut store = watched.store(Some("default".to_owned()), kept);
+        let mut other = watched.store(Some("other".to_owned()), kept);
+        let mut elsewhere = object("a", "1");
+        elsewhere.metadata.namespace = Some("other".to_owned());
+        other.take(Event::InitApply(elsewhere));
+        assert!(other.take(Event::InitDone));
+        store.take(Event::InitApply(object("a", "1")));
+        assert!(store.take(Event::InitDone));
+        store.take(Event::InitApply(object("a", "1")));
+        assert!(!store.take(Event::InitDone));
+        assert!(store.take(Event::InitDone));
+        assert!(watched.within("default").is_empty());
+        assert_eq!(watched.within("other").len(), 1);
+    }
+
+    #[test]
     fn what_is_kept_the_same_is_no_change() {
-        let (mut store, watched) = keeps(kept);
+        let watched = Watched::empty();
+        let mut store = watched.store(None, kept);
         assert!(store.take(Event::Apply(object("a", "1"))));
         assert!(!store.take(Event::Apply(object("a", "1"))));
         assert!(store.take(Event::Apply(object("a", "2"))));

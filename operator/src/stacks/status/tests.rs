@@ -108,6 +108,7 @@ impl Case {
                 namespace: "spoor".to_owned(),
             },
             pods: &self.pods,
+            contested: None,
             now: time(self.at),
         }
         .status()
@@ -276,7 +277,11 @@ fn of_what_goes_wrong() {
 #[test]
 fn an_invalid_stack_keeps_what_was_said_of_what_runs() {
     let before = Case::default().status();
-    let status = invalid("spec.jaeger.replicas: must be 1", &seen(), &before, time(9));
+    let problem = Problem {
+        reason: "Invalid",
+        message: "spec.jaeger.replicas: must be 1; what ran before runs on".to_owned(),
+    };
+    let status = blocked(problem, None, &seen(), &before, time(9));
     assert_eq!(status.endpoints, before.endpoints);
     assert_eq!(status.tail, before.tail);
     insta::assert_snapshot!(conditions_of(&status));

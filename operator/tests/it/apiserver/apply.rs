@@ -40,7 +40,7 @@ impl ApiServer {
     }
 
     /// Applies the CRDs of this workspace and waits until they are served.
-    pub(super) async fn define_resources(&self) {
+    pub async fn define_resources(&self) {
         for definition in definitions() {
             self.apply(definition.clone(), None, "kubectl")
                 .await

@@ -12,6 +12,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use kube::Client;
 use spoor_operator::{
+    kubernetes::watch::Scope,
     lease,
     policies::{self, Doors, Listen, Running, Settings},
     settings::Role,
@@ -120,10 +121,12 @@ fn settings(namespace: &Namespace<'_>, pod: &str, certificate: &DoorCertificate)
         namespace: namespace.name.clone(),
         identity: pod.to_owned(),
         pod: pod.to_owned(),
-        watch_namespace: Some(namespace.name.clone()),
+        installation: "spoor".to_owned(),
+        scope: Scope::Only([namespace.name.clone()].into()),
         ops: any,
         lease: "spoor-policies".to_owned(),
         timing: QUICK,
+        claim_timing: QUICK,
     };
     let listen = Listen {
         http: any,

@@ -64,7 +64,7 @@ impl Release {
         let environment = [
             ("KUBECONFIG", text(&self.kubeconfig)),
             ("SPOOR_NAMESPACE", self.namespace.clone()),
-            ("SPOOR_WATCH_NAMESPACE", self.namespace.clone()),
+            ("SPOOR_NAMESPACES", self.namespace.clone()),
             ("SPOOR_POD_NAME", pod.to_owned()),
             ("SPOOR_OPS_LISTEN", ops.to_string()),
             // As the chart has it.

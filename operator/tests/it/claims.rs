@@ -1,0 +1,234 @@
+//! One operator for each namespace: a second one is refused, and both name each other.
+
+use k8s_openapi::api::{apps::v1::Deployment, events::v1::Event};
+use kube::api::ListParams;
+use serde_json::json;
+use spoor_operator::{kubernetes::watch::Scope, settings::Role};
+
+use crate::{
+    apiserver::{self, Mark, Namespace, eventually},
+    role::{
+        Policies, SOON, chart,
+        sampling_policy::{SamplingPolicy, condition},
+    },
+    stacks::{Stacks, is, until},
+};
+
+/// An installation in one namespace that would serve others.
+fn serving(namespaces: &[&Namespace<'_>]) -> impl FnOnce(&mut Role) {
+    let names = namespaces.iter().map(|namespace| namespace.name.clone());
+    let scope = Scope::Only(names.collect());
+    move |role| role.scope = scope
+}
+
+/// The notes of the events with this reason, once there is one.
+async fn notes(namespace: &Namespace<'_>, reason: &str) -> Vec<String> {
+    eventually(reason, SOON, async || {
+        let events = namespace.api::<Event>().list(&ListParams::default()).await;
+        let events = events.map_err(|error| error.to_string())?;
+        let about = events
+            .items
+            .into_iter()
+            .filter(|event| event.reason.as_deref() == Some(reason));
+        let notes: Vec<String> = about.filter_map(|event| event.note).collect();
+        match notes.is_empty() {
+            false => Ok(notes),
+            true => Err("none".to_owned()),
+        }
+    })
+    .await
+}
+
+/// What an installation's role wrote since then in a namespace, but Leases.
+fn writes(installed: &Namespace<'_>, role: &str, mark: Mark) -> Vec<String> {
+    let account = chart::account_name(&installed.name, role);
+    let calls = installed.server.calls_of(&installed.name, &account, mark);
+    let writes = calls
+        .iter()
+        .filter(|call| call.is_write() && call.resource != "leases");
+    writes
+        .map(|call| format!("{} {} {}", call.verb, call.resource, call.name))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn second_stacks_operator_is_refused_by_name() {
+    let test = "second_stacks_operator_is_refused_by_name";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let (one, two) = (
+        server.namespace("spoor-one").await,
+        server.namespace("spoor-two").await,
+    );
+    let first = Stacks::start(&one).await;
+    first.apply("tracing", json!({})).await;
+    until("the stack's objects", async || {
+        first.there::<Deployment>("tracing-decide").await
+    })
+    .await;
+    first.run_pods().await;
+    first
+        .status("tracing", |status| is(status, "Progressing", "False"))
+        .await;
+    let mark = server.mark();
+    let second = Stacks::start_with(&two, |settings| serving(&[&one])(&mut settings.role)).await;
+
+    let status = first
+        .status("tracing", |status| is(status, "Contested", "True"))
+        .await;
+    let message = condition(&status, "Contested")["message"].as_str().unwrap();
+    let names = [format!("{}/spoor", one.name), format!("{}/spoor", two.name)];
+    for name in &names {
+        assert!(message.contains(name), "{message}");
+    }
+    let unready = second.ops("readyz").await;
+    assert!(unready.contains(&names[0]), "{unready}");
+    let refused = notes(&one, "ServedByAnotherOperator").await;
+    assert!(
+        names.iter().all(|name| refused[0].contains(name)),
+        "{refused:?}"
+    );
+    let contested = notes(&one, "AnotherOperator").await;
+    assert!(contested[0].contains(&names[1]), "{contested:?}");
+    let by_second = writes(&two, "stacks", mark);
+    let is_harmless =
+        |write: &String| write.starts_with("create events") || write.contains("secrets");
+    assert!(by_second.iter().all(is_harmless), "{by_second:?}");
+
+    // What was contested is not any more.
+    second.stop().await;
+    first
+        .status("tracing", |status| condition(status, "Contested").is_null())
+        .await;
+    // When the first one is gone the next one takes over.
+    first.stop().await;
+    let mark = server.mark();
+    let second = Stacks::start_with(&two, |settings| serving(&[&one])(&mut settings.role)).await;
+    until("the second one serves", async || {
+        second.ops("readyz").await == "ok\n" && !writes(&two, "stacks", mark).is_empty()
+    })
+    .await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn second_policies_operator_is_refused_by_name() {
+    let test = "second_policies_operator_is_refused_by_name";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let (one, two) = (
+        server.namespace("spoor-one").await,
+        server.namespace("spoor-two").await,
+    );
+    let first = Policies::start(&one).await;
+    let policy = SamplingPolicy::apply(&one, "a", "1%").await;
+    policy.becomes("Accepted").await;
+    let mark = server.mark();
+    let client = chart::account(&two, "policies").await;
+    let second = Policies::start_with(client, &two, "policies-0", |settings| {
+        serving(&[&one])(&mut settings.role);
+    })
+    .await;
+    let status = policy.becomes("Contested").await;
+    let message = condition(&status, "Contested")["message"].as_str().unwrap();
+    let names = [format!("{}/spoor", one.name), format!("{}/spoor", two.name)];
+    assert!(names.iter().all(|name| message.contains(name)), "{message}");
+    let unready = second.ops("readyz").await;
+    assert!(unready.contains(&names[0]), "{unready}");
+    let refused = notes(&one, "ServedByAnotherOperator").await;
+    assert!(
+        names.iter().all(|name| refused[0].contains(name)),
+        "{refused:?}"
+    );
+    let by_second = writes(&two, "policies", mark);
+    let is_event = |write: &String| write.starts_with("create events");
+    assert!(by_second.iter().all(is_event), "{by_second:?}");
+    second.stop().await;
+    policy
+        .has("is not contested any more", |status| {
+            condition(status, "Contested").is_null()
+        })
+        .await;
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operator_for_all_leaves_a_claimed_namespace() {
+    let test = "operator_for_all_leaves_a_claimed_namespace";
+    let Some(server) = apiserver::private(test).await else {
+        return;
+    };
+    let (one, two) = (
+        server.namespace("spoor-one").await,
+        server.namespace("spoor-two").await,
+    );
+    let narrow = Stacks::start(&one).await;
+    narrow.apply("tracing", json!({})).await;
+    until("the stack's objects", async || {
+        narrow.there::<Deployment>("tracing-decide").await
+    })
+    .await;
+    let mark = server.mark();
+    let broad = Stacks::start_with(&two, |settings| settings.role.scope = Scope::All).await;
+    broad.apply("tracing", json!({})).await;
+    until("the other stack's objects", async || {
+        broad.there::<Deployment>("tracing-decide").await
+    })
+    .await;
+    narrow
+        .status("tracing", |status| is(status, "Contested", "True"))
+        .await;
+    // It serves one namespace of two.
+    assert_eq!(broad.ops("readyz").await, "ok\n");
+    let metrics = broad.ops("metrics").await;
+    assert!(
+        metrics.contains("spoor_operator_refused_namespaces 1"),
+        "{metrics}"
+    );
+    let account = chart::account_name(&two.name, "stacks");
+    let calls = server.calls_of(&two.name, &account, mark);
+    let mut intrusions = calls.iter().filter(|call| {
+        call.is_write()
+            && call.namespace == one.name
+            && !["leases", "events"].contains(&call.resource.as_str())
+    });
+    assert!(intrusions.next().is_none(), "{calls:#?}");
+    narrow.stop().await;
+    broad.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operator_serves_the_namespaces_of_its_list() {
+    let test = "operator_serves_the_namespaces_of_its_list";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let (one, two, three) = (
+        server.namespace("spoor-one").await,
+        server.namespace("spoor-two").await,
+        server.namespace("spoor-three").await,
+    );
+    let role =
+        Stacks::start_with(&one, |settings| serving(&[&one, &two])(&mut settings.role)).await;
+    let mark = server.mark();
+    for namespace in [&three, &two, &one] {
+        crate::children::apply_stack(namespace, json!({})).await;
+    }
+    for namespace in [&one, &two] {
+        crate::children::complete(namespace).await;
+    }
+    let account = chart::account_name(&one.name, "stacks");
+    let calls = server.calls_of(&one.name, &account, mark);
+    let mut elsewhere = calls.iter().filter(|call| {
+        !call.namespace.is_empty() && ![&one.name, &two.name].contains(&&call.namespace)
+    });
+    assert_eq!(elsewhere.next().map(|call| &call.namespace), None);
+    // Nothing of the whole cluster is asked for.
+    let mut broad = calls
+        .iter()
+        .filter(|call| !call.resource.is_empty() && call.namespace.is_empty());
+    assert!(broad.next().is_none(), "{calls:#?}");
+    role.stop().await;
+}
