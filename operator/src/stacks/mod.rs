@@ -11,6 +11,7 @@ pub mod collector;
 mod dereference;
 mod lead;
 mod metrics;
+mod pod_failure;
 mod preprocess;
 mod readings;
 mod reconcile;

@@ -39,6 +39,8 @@ pub fn spec(
     PodSpec {
         containers: vec![Container {
             security_context: Some(container_security()),
+            // The stack's status tells why a program ended, without the right to read logs.
+            termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
             ..container
         }],
         volumes: (!volumes.is_empty()).then_some(volumes),

@@ -17,6 +17,8 @@ use k8s_openapi::api::{
     core::v1::{Pod, PodCondition},
 };
 
+use crate::stacks::pod_failure::has_failed;
+
 use super::{Objects, PIPELINE_HASH, SPEC_HASH, TAIL_DIGEST, Tier, exporter::Exporter};
 
 /// A tier as it is in the cluster.
@@ -61,6 +63,8 @@ pub enum Waiting {
     GatherSettles,
     /// The deciding pod is being replaced.
     DecideChanges,
+    /// The deciding pod of the last change is starting.
+    DecideStarts,
     /// There is no deciding pod that gathering ones could hand over to.
     DecideUnavailable,
     /// Whether the deciding pod can send what it keeps to Jaeger isn't known yet.
@@ -77,6 +81,14 @@ impl fmt::Display for Waiting {
                 "new tail rules wait for the traces that passed through changing gathering pods"
             }
             Self::DecideChanges => "the next change waits until the deciding pod is replaced",
+            Self::DecideStarts => {
+                return write!(
+                    f,
+                    "the next change waits until the deciding pod of the last one is ready or fails, \
+                     for {} s at most",
+                    MAX_START_WAIT.as_secs()
+                );
+            }
             Self::DecideUnavailable => "gathering pods wait for a deciding pod that is ready",
             Self::ExporterUnknown => {
                 "the deciding Collector is changed once it is known to send what it holds"
@@ -88,8 +100,9 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// How long a revision of the deciding pod may take to be there before another follows it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a revision of the deciding pod may take to be there before another follows it. One that
+/// fails is followed at once: it holds no traces, and what follows may be its cure.
+const MAX_START_WAIT: Duration = Duration::from_secs(60);
 
 /// What may be applied now.
 #[must_use]
@@ -154,6 +167,11 @@ impl Live<'_> {
             || self.pods.iter().any(is_ending)
     }
 
+    fn has_failed_pod(&self) -> bool {
+        let mut staying = self.pods.iter().filter(|pod| !is_ending(pod));
+        staying.any(has_failed)
+    }
+
     fn has_ready_pod(&self) -> bool {
         let mut staying = self.pods.iter().filter(|pod| !is_ending(pod));
         staying.any(|pod| ready(pod).is_some_and(|condition| condition.status == "True"))
@@ -205,8 +223,9 @@ fn for_decide(
     observed: &Observed<'_>,
     wanted: &Objects,
 ) -> Wait {
-    if decide.changing && decide.quiet_for < PATIENCE {
-        return Some((Waiting::DecideChanges, Some(PATIENCE - decide.quiet_for)));
+    if decide.changing && !decide.live.has_failed_pod() && decide.quiet_for < MAX_START_WAIT {
+        let left = MAX_START_WAIT - decide.quiet_for;
+        return Some((Waiting::DecideStarts, Some(left)));
     }
     if gather.changing {
         return Some((Waiting::GatherChanges, None));

@@ -8,18 +8,9 @@ use crate::stacks::{
     children::{Detail, is_of},
     collector::{DECIDE, GATHER, rollout::Live},
     dereference::Found,
+    pod_failure::failure,
 };
 
-/// Why a container waits, if that is not its beginning.
-const FAILURES: [&str; 7] = [
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "ErrImageNeverPull",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-];
 /// The most pods of which a message speaks.
 const MOST_PODS: usize = 5;
 
@@ -130,34 +121,4 @@ pub(super) fn failing(pods: &[Pod]) -> Vec<String> {
         failing.push(format!("and {more} more"));
     }
     failing
-}
-
-fn failure(pod: &Pod) -> Option<String> {
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let status = pod.status.as_ref()?;
-    let waiting = status
-        .container_statuses
-        .iter()
-        .flatten()
-        .find_map(|container| {
-            let waiting = container.state.as_ref()?.waiting.as_ref()?;
-            let reason = waiting.reason.as_deref()?;
-            let message = waiting.message.as_deref().unwrap_or_default();
-            FAILURES.contains(&reason).then(|| {
-                format!("pod {name}: {reason} {message}")
-                    .trim_end()
-                    .to_owned()
-            })
-        });
-    waiting.or_else(|| {
-        let conditions = status.conditions.iter().flatten();
-        let mut unscheduled = conditions
-            .filter(|condition| condition.type_ == "PodScheduled" && condition.status == "False");
-        let message = unscheduled
-            .next()?
-            .message
-            .as_deref()
-            .unwrap_or("no node takes it");
-        Some(format!("pod {name}: {message}"))
-    })
 }

@@ -7,6 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::stacks::collector::{TAIL_POLICIES, tests::objects};
@@ -370,6 +371,45 @@ fn new_rules_wait_until_gathering_pods_have_settled() {
         &objects(2, 0, 2),
     );
     assert_eq!(plan.waiting, Some(Waiting::GatherChanges));
+}
+
+#[test]
+fn failed_deciding_pod_is_followed_at_once() {
+    let old = objects(1, 0, 1);
+    let mut decide = settled(&old.decide);
+    decide.applied = objects(2, 0, 1).decide.workload;
+    decide.tick(-5);
+    let gather = settled(&old.gather);
+    let plan_with = |is_failed: bool| {
+        let (gather, mut decide) = (gather.objects(), decide.objects());
+        let new = decide
+            .1
+            .iter_mut()
+            .max_by_key(|pod| pod.metadata.creation_timestamp.clone());
+        if is_failed {
+            let status = json!([{"name": "collector", "image": "", "imageID": "", "ready": false,
+                "restartCount": 0, "state": {"terminated": {"exitCode": 1}}}]);
+            new.unwrap().status.as_mut().unwrap().container_statuses =
+                Some(serde_json::from_value(status).unwrap());
+        }
+        let observed = Observed {
+            gather: Some(Live {
+                workload: &gather.0,
+                pods: &gather.1,
+            }),
+            decide: Some(Live {
+                workload: &decide.0,
+                pods: &decide.1,
+            }),
+            exporter: Exporter::Working,
+        };
+        plan(&observed, &objects(3, 0, 1), at(0))
+    };
+    let starting = plan_with(false);
+    assert_eq!(starting.waiting, Some(Waiting::DecideStarts));
+    assert_eq!(starting.again_in, Some(Duration::from_secs(55)));
+    let failed = plan_with(true);
+    assert!(failed.decide, "{failed:?}");
 }
 
 #[test]
