@@ -76,6 +76,7 @@ impl Leader {
         let is_there = |key: &Key| stacks.iter().any(|stack| stack.key == *key);
         is_failing.retain(|key, _| is_there(key));
         self.reconciler.readings.keep_only(is_there);
+        self.reconciler.losses.keep_only(is_there);
         self.metrics
             .stacks
             .set(i64::try_from(stacks.len()).unwrap_or(i64::MAX));

@@ -9,6 +9,7 @@ mod certificates;
 mod children;
 pub mod collector;
 mod dereference;
+mod gather_losses;
 mod lead;
 mod metrics;
 mod pod_failure;
@@ -29,7 +30,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    certificates::Keeper, dereference::Cluster, lead::Leader,
+    certificates::Keeper, dereference::Cluster, gather_losses::GatherLosses, lead::Leader,
     metrics::Metrics, readings::Readings, reconcile::Reconciler,
 };
 pub use self::{
@@ -169,6 +170,7 @@ impl Replica {
                 applier,
                 events,
                 readings: Readings::new()?,
+                losses: gather_losses(registry),
                 claims: claims.clone(),
             }),
             changed: watches.changed(),
@@ -238,6 +240,12 @@ impl Replica {
     }
 }
 
+fn gather_losses(registry: &mut Registry) -> GatherLosses {
+    let losses = GatherLosses::default();
+    losses.register(registry);
+    losses
+}
+
 /// Waits until this replica leads and knows all there is; from then on it leads, for ever.
 async fn lead(
     leader: Leader,
@@ -254,6 +262,7 @@ async fn lead(
     let wanted = || reconciler.cluster.namespaces(&scope);
     tokio::join!(
         claimer.run(wanted, leadership.clone()),
+        reconciler.watch_losses(watches),
         keeper.run(leadership),
         leader.run()
     );

@@ -25,11 +25,14 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why the metrics of a pod could not be read.
 #[derive(Debug, thiserror::Error)]
-enum ReadError {
+pub enum ReadError {
+    /// The pod does not answer.
     #[error("can't ask for them")]
     Ask(#[source] reqwest::Error),
+    /// The answer ended too early.
     #[error("they broke off")]
     Receive(#[source] reqwest::Error),
+    /// The answer is no Collector's.
     #[error("they are longer than {MAX_BYTES} bytes")]
     TooLong,
 }
@@ -92,8 +95,8 @@ impl Readings {
         {
             return Look::Again(left);
         }
-        let reading = match self.read(address).await {
-            Ok(reading) => reading,
+        let reading = match self.metrics(address).await {
+            Ok(metrics) => Reading::of(&metrics),
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -117,7 +120,11 @@ impl Readings {
         self.earlier.lock().retain(|stack, _| is_there(stack));
     }
 
-    async fn read(&self, address: &str) -> Result<Reading, ReadError> {
+    /// The metrics of a Collector's pod, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When the pod does not answer, or with too much.
+    pub async fn metrics(&self, address: &str) -> Result<String, ReadError> {
         let host = match address.contains(':') {
             true => format!("[{address}]"),
             false => address.to_owned(),
@@ -137,6 +144,6 @@ impl Readings {
             }
             text.extend_from_slice(&chunk);
         }
-        Ok(Reading::of(&String::from_utf8_lossy(&text)))
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 }

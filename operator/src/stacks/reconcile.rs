@@ -19,6 +19,7 @@ use super::{
         rollout::{Live, Observed, Plan, Waiting},
     },
     dereference::{Cluster, Found, Seen},
+    gather_losses::{self, GatherLosses},
     preprocess::preprocess,
     readings::{Look, Readings},
     route::{self, Fate, Progress, Traffic},
@@ -47,6 +48,8 @@ pub struct Reconciler {
     pub events: Events,
     /// Asks Collectors how they are.
     pub readings: Readings,
+    /// What gathering Collectors have lost.
+    pub losses: GatherLosses,
     /// The namespaces that this installation serves.
     pub claims: Claims,
 }
@@ -106,6 +109,12 @@ impl Reconciler {
         let wanted = wanted(built, &plan, progress.collector);
         let mut report = apply::apply(&self.applier, seen, &found, wanted).await;
         report.problems.extend(trust_problem.map(untrusted));
+        let lost = self.losses.recent(&seen.key).map(|lost| Problem {
+            reason: "SpansLost",
+            message: gather_losses::message(lost),
+        });
+        let retry = (!report.problems.is_empty() || report.is_waiting).then_some(RETRY);
+        report.problems.extend(lost);
         let status = Findings {
             stack: &stack,
             seen,
@@ -123,7 +132,6 @@ impl Reconciler {
         self.tell_turn(seen, leads.map(|leads| leads.to), &progress);
         self.tell_repairs(seen, &report);
         self.tell(seen, &asked.status, &status).await?;
-        let retry = (!report.problems.is_empty() || report.is_waiting).then_some(RETRY);
         let moving = match progress.traffic {
             Traffic::Moving { left } => Some(left),
             Traffic::Settled | Traffic::Waiting | Traffic::Held => None,

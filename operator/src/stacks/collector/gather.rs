@@ -25,8 +25,10 @@ pub(super) struct Gather<'a> {
     pub(super) memory: Memory,
 }
 
-const CLIENTS: &str = "otlp";
-const PEERS: &str = "otlp/spoor-peers";
+/// The receiver of clients.
+pub const CLIENTS: &str = "otlp";
+/// The receiver of gathering pods.
+pub const PEERS: &str = "otlp/spoor-peers";
 const GATHERER: &str = "groupbytrace";
 const COUNTS_ONLY: &str = "filter/spoor-reported";
 const SPREADER: &str = "load_balancing/spoor-peers";

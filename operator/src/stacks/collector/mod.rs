@@ -34,6 +34,7 @@ use k8s_openapi::api::{
 use spoor_api::stack::{ManagedCollector, Stack};
 use spoor_policy::TailTable;
 
+pub use gather::{CLIENTS, PEERS};
 pub use network::services;
 pub use ports::{OTLP_GRPC, OTLP_HTTP, OWN_METRICS, SPAN_METRICS};
 pub use workload::SPEC_HASH;
