@@ -16,6 +16,9 @@ mod store;
 mod tail;
 pub mod tree;
 
+/// The descriptors of OTLP's `TraceService`, encoded, for gRPC reflection.
+pub const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 pub use id::{InvalidTraceId, TraceId};
 pub use kept::Kept;
 pub use pipeline::{Accepted, Pipeline, Settings};

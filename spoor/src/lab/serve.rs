@@ -4,12 +4,14 @@ use axum::Router;
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
 use spoor_runtime::{Limits, Listener, by_protocol, grpc_fallback};
-use spoor_traces::{Pipeline, page, query};
+use spoor_traces::{OTLP_DESCRIPTORS, Pipeline, page, query};
 use tonic::service::Routes;
+use tonic_reflection::server::Error;
 
 use super::{
     addresses::Open,
     admin::{self, Admin},
+    introspection,
     listeners::Listeners,
 };
 
@@ -17,14 +19,14 @@ use super::{
 const MAX_ADMIN_BODY_BYTES: usize = 8 * admin::BODY_BYTES;
 
 /// Serves on all ports.
-pub(super) fn listen(
+pub(super) async fn listen(
     open: Open,
     control: &Control,
     pipeline: &Pipeline,
     admin: Admin,
-) -> Listeners {
+) -> Result<Listeners, Error> {
     let mut listeners = Listeners::new();
-    let otlp = otlp(pipeline);
+    let otlp = otlp(pipeline).await?;
     listeners.serve(
         "OTLP over gRPC",
         Listener::new(open.otlp_grpc, otlp.clone()),
@@ -32,13 +34,14 @@ pub(super) fn listen(
     listeners.serve("OTLP over HTTP", Listener::new(open.otlp_http, otlp));
     let queries = query::Queries::new(pipeline.store().clone());
     let traces = query::http(&queries).merge(page::router(&queries));
+    let traces = http_only(traces, "port 16685 has Jaeger's query API over gRPC");
     listeners.serve("traces over HTTP", Listener::new(open.query_http, traces));
     let traces = grpc_fallback(
         query::grpc(&queries).into_axum_router(),
         "this port has Jaeger's query API over gRPC; over HTTP it is on port 16686",
     );
     listeners.serve("traces over gRPC", Listener::new(open.query_grpc, traces));
-    let sampling = sampling(control);
+    let sampling = sampling(control).await?;
     listeners.serve(
         "remote sampling over HTTP",
         Listener::new(open.sampling_http, sampling.clone()),
@@ -51,25 +54,42 @@ pub(super) fn listen(
         max_body_bytes: MAX_ADMIN_BODY_BYTES,
         ..Limits::default()
     };
-    let admin = Listener::new(open.admin, admin::router(admin)).limits(limits);
+    let api = http_only(admin::router(admin), "the lab's API is HTTP");
+    let admin = Listener::new(open.admin, api).limits(limits);
     listeners.serve("the lab's API", admin);
-    listeners
+    Ok(listeners)
 }
 
 /// OTLP in both protocols.
-fn otlp(pipeline: &Pipeline) -> Router {
-    let grpc = grpc_fallback(pipeline.otlp_grpc(), "this port has OTLP's TraceService");
-    by_protocol(pipeline.otlp_http(), grpc)
+async fn otlp(pipeline: &Pipeline) -> Result<Router, Error> {
+    const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
+    let routes = Routes::from(pipeline.otlp_grpc());
+    let routes = introspection::add(routes, &[SERVICE], OTLP_DESCRIPTORS).await?;
+    let grpc = grpc_fallback(
+        routes.into_axum_router(),
+        "this port has OTLP's TraceService",
+    );
+    Ok(by_protocol(pipeline.otlp_http(), grpc))
 }
 
 /// Jaeger's remote sampling in both protocols, and the stream of policies.
-fn sampling(control: &Control) -> Router {
+async fn sampling(control: &Control) -> Result<Router, Error> {
+    const SERVICES: [&str; 2] = [
+        "jaeger.api_v2.SamplingManager",
+        "spoor.control.v1.PolicyStream",
+    ];
     let routes = Routes::new(control.sampling_grpc()).add_service(control.policy_stream());
+    let routes = introspection::add(routes, &SERVICES, spoor_proto::DESCRIPTORS).await?;
     let grpc = grpc_fallback(
         routes.into_axum_router(),
         "this port has jaeger.api_v2.SamplingManager and spoor.control.v1.PolicyStream",
     );
-    by_protocol(control.sampling_http(), grpc)
+    Ok(by_protocol(control.sampling_http(), grpc))
+}
+
+/// Tells gRPC clients that they are at the wrong port, in their protocol.
+fn http_only(http: Router, hint: &'static str) -> Router {
+    by_protocol(http, grpc_fallback(Router::new(), hint))
 }
 
 /// What `/metrics` tells.

@@ -61,6 +61,9 @@ pub enum StartError {
     /// A service does not become ready.
     #[error(transparent)]
     Services(#[from] NotReady),
+    /// The lab's own gRPC descriptors cannot be read.
+    #[error("gRPC reflection is unavailable")]
+    Reflection(#[from] tonic_reflection::server::Error),
     /// The operating system's word.
     #[error("can't start the lab")]
     System(#[from] io::Error),
@@ -106,7 +109,7 @@ impl Lab {
             urls: urls.clone(),
             metrics: Arc::new(metrics(&control, &pipeline)),
         };
-        let listeners = listen(open, &control, &pipeline, admin);
+        let listeners = listen(open, &control, &pipeline, admin).await?;
         let specs = addresses::specs(&places, &urls, &settings, &data, &executable);
         let supervisor = Supervisor::start(specs, roster.clone(), settings.grace)?;
         let lab = Self {

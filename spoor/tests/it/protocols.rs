@@ -1,6 +1,7 @@
 //! One address for every protocol: SDKs differ in what they speak, and their settings name one.
 
 use reqwest::Client;
+use spoor_testing::infrastructure;
 
 use crate::lab::Lab;
 
@@ -48,4 +49,37 @@ async fn call(client: &Client, url: &str, method: &str, message: &[u8]) {
         .unwrap();
     let headers = answer.headers();
     assert!(!headers.contains_key("grpc-status"), "{url}: {headers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_ports_have_health_and_reflection() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let services = [
+        ("otlp-grpc", EXPORT),
+        ("sampling-grpc", SAMPLING),
+        ("sampling-grpc", "spoor.control.v1.PolicyStream/Subscribe"),
+    ];
+    for (port, method) in services {
+        let address = lab.url(port).trim_start_matches("http://");
+        let address = address.parse().unwrap();
+        let (service, _) = method.split_once('/').unwrap();
+        infrastructure::assert_healthy(address, service).await;
+        infrastructure::assert_listed(address, service).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_port_says_where_to_go() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let http2 = Client::builder().http2_prior_knowledge().build().unwrap();
+    let call = http2
+        .post(format!("{}/{EXPORT}", lab.url("traces")))
+        .header("content-type", "application/grpc");
+    let answer = call.send().await.unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "12");
+    let message = answer.headers()["grpc-message"].to_str().unwrap();
+    assert!(message.contains("16685"), "{message}");
+    let answer = Client::new().get(lab.url("query-grpc")).send().await;
+    let answer = answer.unwrap().text().await.unwrap();
+    assert!(answer.contains("16686"), "{answer}");
 }

@@ -32,7 +32,8 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
     let headers = prop::collection::vec(header, 0..8);
     let body = prop::collection::vec(any::<u8>(), 0..2000);
     (method, path, headers, body).prop_map(|(method, path, headers, body)| {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: bands\r\nconnection: close\r\n");
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
         for header in headers {
             head.push_str(&header);
             head.push_str("\r\n");
