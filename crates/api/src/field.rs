@@ -34,6 +34,11 @@ impl FieldPath {
         self.with(Segment::Index(at))
     }
 
+    /// The way to what `inner` leads to from here.
+    pub(crate) fn join(&self, inner: &Self) -> Self {
+        Self(self.0.iter().chain(&inner.0).cloned().collect())
+    }
+
     pub(crate) fn segments(&self) -> &[Segment] {
         &self.0
     }

@@ -1,6 +1,7 @@
 //! Reads resources from texts of many YAML documents, and says of all that is wrong where it is.
 
 mod documents;
+mod list;
 pub(crate) mod shape;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -24,6 +25,17 @@ pub const MAX_DOCUMENTS: usize = 1_000;
 /// The most errors that are reported of one text.
 pub const MAX_ERRORS: usize = 50;
 
+/// The fields of `metadata` that belong to the API server and its controllers, of those that
+/// [`Metadata`](crate::Metadata) does not have.
+const SERVER_METADATA: [&str; 6] = [
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "managedFields",
+    "ownerReferences",
+    "selfLink",
+];
+
 /// A policy, valid, and where it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
@@ -31,20 +43,43 @@ pub struct Manifest {
     pub policy: SamplingPolicy,
     /// The name of the text, such as a file's.
     pub source: Arc<str>,
-    /// The line where its document begins, from 1.
-    pub line: usize,
-    text: Arc<str>,
+    place: Place,
+}
+
+/// Where a resource stands in a text.
+#[derive(Clone, Debug, PartialEq)]
+struct Place {
+    document: Arc<str>,
     lines_before: usize,
+    /// The way to it in its document: the root, or an item of a list.
+    at: FieldPath,
 }
 
 impl Manifest {
-    /// An error in a field of this document, with its line.
+    /// The line where it begins, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.place.line(&self.place.at)
+    }
+
+    /// An error in a field of this resource, with its line.
     #[must_use]
     pub fn error(&self, error: FieldError) -> ReadError {
+        self.place.error(&self.source, error)
+    }
+}
+
+impl Place {
+    fn line(&self, path: &FieldPath) -> usize {
+        self.lines_before + yaml::line(&self.document, path)
+    }
+
+    fn error(&self, source: &Arc<str>, error: FieldError) -> ReadError {
+        let path = self.at.join(&error.path);
         ReadError {
-            source: self.source.clone(),
-            line: Some(self.lines_before + yaml::line(&self.text, &error.path)),
-            path: error.path,
+            source: source.clone(),
+            line: Some(self.line(&path)),
+            path,
             problem: error.problem,
         }
     }
@@ -78,8 +113,9 @@ impl fmt::Display for ReadError {
     }
 }
 
-/// Reads and validates all policies of a text. `source` is what errors call it, such as the
-/// file's name. A text without documents has no policies and no errors.
+/// Reads and validates all policies of a text, also those in lists, as kubectl prints them.
+/// `source` is what errors call it, such as the file's name. A text without documents has no
+/// policies and no errors.
 ///
 /// # Errors
 /// Everything that is wrong with any document, in the order of the text, up to [`MAX_ERRORS`].
@@ -109,7 +145,7 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError
     let (mut manifests, mut errors) = (vec![], vec![]);
     for document in documents {
         match read(&document, &source) {
-            Ok(manifest) => manifests.extend(manifest),
+            Ok(found) => manifests.extend(found),
             Err(found) => errors.extend(found),
         }
         if errors.len() >= MAX_ERRORS {
@@ -125,29 +161,41 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError
     }
 }
 
-/// One document; none if it is empty.
-fn read(document: &Document<'_>, source: &Arc<str>) -> Result<Option<Manifest>, Vec<ReadError>> {
+/// The policies of one document: none if it is empty, several if it is a list.
+fn read(document: &Document<'_>, source: &Arc<str>) -> Result<Vec<Manifest>, Vec<ReadError>> {
     let value = yaml::parse(document.text).map_err(|error| malformed(document, source, error))?;
-    if value.is_null() {
-        return Ok(None);
-    }
-    let line = |path: &FieldPath| document.lines_before + yaml::line(document.text, path);
-    let policy = policy(value).map_err(|errors| -> Vec<ReadError> {
-        let locate = |error: FieldError| ReadError {
-            source: source.clone(),
-            line: Some(line(&error.path)),
-            path: error.path,
-            problem: error.problem,
-        };
-        errors.into_iter().take(MAX_ERRORS).map(locate).collect()
-    })?;
-    Ok(Some(Manifest {
-        policy,
-        source: source.clone(),
-        line: line(&FieldPath::root()),
-        text: document.text.into(),
+    let place = Place {
+        document: document.text.into(),
         lines_before: document.lines_before,
-    }))
+        at: FieldPath::root(),
+    };
+    let (mut manifests, mut errors) = (vec![], vec![]);
+    let resources = list::resources(value).map_err(|error| vec![place.error(source, error)])?;
+    for (at, value) in resources {
+        if errors.len() >= MAX_ERRORS {
+            break;
+        }
+        let place = Place {
+            at,
+            ..place.clone()
+        };
+        match policy(value) {
+            Ok(policy) => manifests.push(Manifest {
+                policy,
+                source: source.clone(),
+                place,
+            }),
+            Err(found) => {
+                let found = found.into_iter().take(MAX_ERRORS);
+                errors.extend(found.map(|error| place.error(source, error)));
+            }
+        }
+    }
+    if errors.is_empty() {
+        Ok(manifests)
+    } else {
+        Err(errors)
+    }
 }
 
 /// Says what is wrong with a document's syntax. The message can name a second line, so the
@@ -169,9 +217,7 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    if let Value::Object(fields) = &mut value {
-        fields.remove("status");
-    }
+    remove_server_fields(&mut value);
     let errors = shape::errors(&value, schema::sampling_policy());
     if !errors.is_empty() {
         return Err(errors);
@@ -182,24 +228,36 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     Ok(policy)
 }
 
+/// Takes out what the API server sets and kubectl prints, and nobody writes.
+fn remove_server_fields(policy: &mut Value) {
+    let Value::Object(fields) = policy else {
+        return;
+    };
+    fields.remove("status");
+    if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
+        metadata.retain(|name, _| !SERVER_METADATA.contains(&name.as_str()));
+    }
+}
+
 /// One name must not stand twice in a text: which of the two is meant would be a guess.
 fn twice(manifests: &[Manifest]) -> Vec<ReadError> {
-    let mut first: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut first: BTreeMap<(&str, &str), &Manifest> = BTreeMap::new();
     let mut errors = vec![];
     for manifest in manifests {
         let metadata = &manifest.policy.metadata;
         let namespace = metadata.namespace.as_deref().unwrap_or("default");
         match first.get(&(namespace, metadata.name.as_str())) {
-            Some(line) => {
+            Some(first) => {
                 let problem = format!(
-                    "{} stands already at line {line}: give this one another name or delete one",
-                    quoted(&metadata.name)
+                    "{} stands already at line {}: give this one another name or delete one",
+                    quoted(&metadata.name),
+                    first.line()
                 );
                 let path = FieldPath::root().field("metadata").field("name");
                 errors.push(manifest.error(FieldError::new(path, problem)));
             }
             None => {
-                first.insert((namespace, metadata.name.as_str()), manifest.line);
+                first.insert((namespace, metadata.name.as_str()), manifest);
             }
         }
     }

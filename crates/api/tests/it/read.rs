@@ -29,10 +29,10 @@ fn with_spec(spec: &str) -> String {
 #[test]
 fn a_good_policy_is_read() {
     let manifests = read::policies(GOOD, "p.yaml").unwrap();
-    let [Manifest { policy, line, .. }] = manifests.as_slice() else {
+    let [manifest @ Manifest { policy, .. }] = manifests.as_slice() else {
         panic!("{manifests:?}")
     };
-    assert_eq!(*line, 1);
+    assert_eq!(manifest.line(), 1);
     assert_eq!(policy.metadata.name, "service-a");
     assert_eq!(
         policy.spec.head.as_ref().unwrap().probability.as_deref(),
@@ -181,4 +181,106 @@ fn a_wrong_spec(#[case] spec: &str, #[case] message: &str) {
 )]
 fn a_wrong_text(#[case] text: &str, #[case] message: &str) {
     assert_eq!(errors(text), message);
+}
+
+/// As `kubectl get samplingpolicies -o yaml --show-managed-fields` prints it.
+const LIST: &str = "\
+apiVersion: v1
+items:
+- apiVersion: spoor.dev/v1alpha1
+  kind: SamplingPolicy
+  metadata:
+    annotations:
+      kubectl.kubernetes.io/last-applied-configuration: |
+        {}
+    creationTimestamp: '2026-11-28T20:00:00Z'
+    finalizers: []
+    generation: 2
+    managedFields:
+    - apiVersion: spoor.dev/v1alpha1
+      fieldsType: FieldsV1
+      fieldsV1:
+        f:spec:
+          .: {}
+          f:head:
+            .: {}
+            f:probability: {}
+      manager: kubectl-client-side-apply
+      operation: Update
+      time: '2026-11-28T20:00:00Z'
+    name: service-a
+    namespace: spoor
+    ownerReferences: []
+    resourceVersion: '42'
+    uid: 7d0a4c5e-0000-4000-8000-000000000000
+  spec:
+    head:
+      probability: 1%
+  status:
+    conditions: []
+- apiVersion: spoor.dev/v1alpha1
+  kind: SamplingPolicy
+  metadata:
+    name: service-b
+  spec:
+    head:
+      probability: 2%
+kind: List
+metadata:
+  resourceVersion: ''
+";
+
+#[test]
+fn a_list_from_kubectl_is_read() {
+    let manifests = read::policies(LIST, "p.yaml").unwrap();
+    let found: Vec<(&str, usize)> = manifests
+        .iter()
+        .map(|manifest| (manifest.policy.metadata.name.as_str(), manifest.line()))
+        .collect();
+    assert_eq!(found, [("service-a", 3), ("service-b", 34)]);
+    let own_list = LIST
+        .replace("apiVersion: v1\n", "apiVersion: spoor.dev/v1alpha1\n")
+        .replace("kind: List", "kind: SamplingPolicyList");
+    assert_eq!(read::policies(&own_list, "p.yaml").unwrap().len(), 2);
+}
+
+#[test]
+fn managed_fields_alone_are_ignored() {
+    let text = GOOD.replace(
+        "  name: service-a",
+        "  name: service-a\n  managedFields: [{manager: kubectl}]",
+    );
+    let manifests = read::policies(&text, "p.yaml").unwrap();
+    assert_eq!(manifests.len(), 1);
+}
+
+#[rstest]
+#[case::item(
+    &LIST.replace("2%", "200%"),
+    "p.yaml:40: items[1].spec.head.probability: must be from \"0%\" to \"100%\", not \"200%\"\n"
+)]
+#[case::item_of_another_kind(
+    &LIST.replacen("kind: SamplingPolicy", "kind: TracingStack", 1),
+    "p.yaml:4: items[0].kind: must be \"SamplingPolicy\": a TracingStack is for a cluster, where `kubectl apply` takes it\n"
+)]
+#[case::item_that_is_no_object(
+    "apiVersion: v1\nkind: List\nitems:\n- 7\n",
+    "p.yaml:4: items[0]: must be a mapping with `apiVersion`, `kind`, `metadata` and `spec`, not the number 7\n"
+)]
+#[case::item_twice(
+    &LIST.replace("name: service-b", "name: service-a\n    namespace: spoor"),
+    "p.yaml:37: items[1].metadata.name: \"service-a\" stands already at line 3: give this one another name or delete one\n"
+)]
+#[case::no_items(
+    "apiVersion: v1\nkind: List\n",
+    "p.yaml:1: items: must be a list of resources: a list without `items` holds nothing\n"
+)]
+fn a_wrong_list(#[case] text: &str, #[case] message: &str) {
+    assert_eq!(errors(text), message);
+}
+
+#[test]
+fn an_empty_list_holds_no_policy() {
+    let empty = "apiVersion: v1\nkind: List\nitems: []\n";
+    assert_eq!(read::policies(empty, "p.yaml").unwrap(), []);
 }

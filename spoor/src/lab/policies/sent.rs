@@ -19,7 +19,7 @@ pub(super) struct Sent {
 impl Sent {
     /// Where it stands.
     pub(super) fn place(&self) -> String {
-        format!("{}:{}", self.manifest.source, self.manifest.line)
+        format!("{}:{}", self.manifest.source, self.manifest.line())
     }
 
     /// Says so of its name, with file and line.
