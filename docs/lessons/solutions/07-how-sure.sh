@@ -4,7 +4,7 @@
 set -euo pipefail
 
 interval() { # SAMPLE
-    spoor apply -f "k8s/samples/service-a-$1-percent.yaml" --wait >&2
+    spoor apply -f "k8s/samples/policies/$1.yaml" --wait >&2
     local began=$SECONDS
     spoor load --requests 10000 --workers 16 --path '/?wait=0ms&calc=0' --output json >/dev/null
     sleep "${TRACES_COME_WITHIN:-3}" # until the last traces have come
@@ -16,8 +16,8 @@ interval() { # SAMPLE
             | "\(100 * ($middle - $half))%..\(100 * ($middle + $half))%"'
 }
 
-one=$(interval 1)
-tenth=$(interval 0.1)
+one=$(interval service-a-1-percent)
+tenth=$(interval alternatives/service-a-0.1-percent)
 # Two through the root of the traces is a tenth at 400 traces: one in a thousand requests is one.
 # Only what was sent here counts.
 spoor check 7 --lookback "$((SECONDS + 1))s" \

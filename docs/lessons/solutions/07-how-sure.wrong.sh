@@ -3,7 +3,7 @@
 # The check says: is narrower than so few traces allow at 95 %
 set -euo pipefail
 
-spoor apply -f k8s/samples/service-a-1-percent.yaml --wait
+spoor apply -f k8s/samples/policies/service-a-1-percent.yaml --wait
 spoor load --requests 2000 --workers 16 --path '/?wait=0ms&calc=0'
 sleep "${TRACES_COME_WITHIN:-3}" # until the traces have come
 result=0

@@ -3,7 +3,7 @@
 # The check says: policy service-a keeps 1% there
 set -euo pipefail
 
-spoor apply -f k8s/samples/service-a-1-percent.yaml -f k8s/samples/errors-and-slow-kept.yaml --wait
+spoor apply -f k8s/samples/policies/service-a-1-percent.yaml -f k8s/samples/policies/errors-and-slow-kept.yaml --wait
 spoor fault service-b --errors 20%
 sent=$(spoor load --requests 100 --rate 100 --path '/?wait=0ms&calc=0' --output json || true)
 spoor fault --clear

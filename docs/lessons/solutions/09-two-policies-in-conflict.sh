@@ -3,7 +3,7 @@
 set -euo pipefail
 
 spoor delete hunt 2> /dev/null || true
-spoor apply -f k8s/samples/service-a-1-percent.yaml -f k8s/samples/one-operation.yaml --wait
+spoor apply -f k8s/samples/policies/service-a-1-percent.yaml -f k8s/samples/policies/one-operation.yaml --wait
 sleep 1 # The status knows only whole seconds, and traces count that start later.
 spoor load --requests 30 --path '/?wait=0ms&calc=0'
 spoor check 9

@@ -3,7 +3,7 @@
 # The check says: nothing is left of it
 set -euo pipefail
 
-spoor apply -f k8s/samples/service-a-1-percent.yaml --wait
+spoor apply -f k8s/samples/policies/service-a-1-percent.yaml --wait
 spoor apply --wait -f - <<'END'
 apiVersion: spoor.dev/v1alpha1
 kind: SamplingPolicy

@@ -42,7 +42,7 @@ pub use table::Table;
   spoor demo                                 a tour that ends
   spoor up                                   start the lab: services, traces, policies
   curl http://127.0.0.1:8080/                a request from service-a to service-b
-  spoor apply -f k8s/samples/service-a-1-percent.yaml --wait
+  spoor apply -f k8s/samples/policies/service-a-1-percent.yaml --wait
                                              change what is traced, and wait until it is so
   spoor get policies                         what holds, and what is observed
   spoor override service-a 100% --for 15m    trace everything for a while

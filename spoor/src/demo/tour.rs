@@ -28,16 +28,16 @@ use crate::{
 /// The samples that the tour applies, one after the other.
 const SAMPLES: [(&str, &str); 3] = [
     (
-        "k8s/samples/service-a-100-percent.yaml",
-        include_str!("../../../k8s/samples/service-a-100-percent.yaml"),
+        "k8s/samples/policies/alternatives/service-a-100-percent.yaml",
+        include_str!("../../../k8s/samples/policies/alternatives/service-a-100-percent.yaml"),
     ),
     (
-        "k8s/samples/service-a-1-percent.yaml",
-        include_str!("../../../k8s/samples/service-a-1-percent.yaml"),
+        "k8s/samples/policies/service-a-1-percent.yaml",
+        include_str!("../../../k8s/samples/policies/service-a-1-percent.yaml"),
     ),
     (
-        "k8s/samples/service-a-0.1-percent.yaml",
-        include_str!("../../../k8s/samples/service-a-0.1-percent.yaml"),
+        "k8s/samples/policies/alternatives/service-a-0.1-percent.yaml",
+        include_str!("../../../k8s/samples/policies/alternatives/service-a-0.1-percent.yaml"),
     ),
 ];
 const FIRST_REQUESTS: u64 = 12;

@@ -53,7 +53,7 @@ const BAD: [(&str, &str, &[&str]); 9] = [
     ),
     (
         "a resource for clusters",
-        include_str!("../../../k8s/samples/stack-default.yaml"),
+        include_str!("../../../k8s/samples/stacks/default.yaml"),
         &[
             "bad.yaml:4: kind: ",
             "a TracingStack is for a cluster",

@@ -285,3 +285,50 @@ async fn policies_outlive_the_lab_with_their_age() {
     assert_eq!(before, after);
     eventually("the policy holds", || lab.request(), |sampled| !sampled).await;
 }
+
+#[tokio::test]
+async fn a_folder_of_samples_is_applied_whole() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/samples/policies/");
+    lab.ok(&["apply", "-f", samples]).await;
+    let applied = lab.json(&["get", "policies", "-o", "json"]).await;
+    let applied = applied["items"].as_array().unwrap();
+    assert!(applied.len() >= 9, "{applied:?}");
+    for policy in applied {
+        let accepted = &policy["status"]["conditions"][0];
+        assert_eq!(accepted["status"], "True", "{policy}");
+    }
+}
+
+/// What `kubectl get samplingpolicies -o json --show-managed-fields` prints.
+#[tokio::test]
+async fn a_list_from_kubectl_is_applied() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let item = |name: &str| {
+        serde_json::json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": "SamplingPolicy",
+            "metadata": {"name": name, "managedFields": [{"manager": "kubectl", "fieldsV1": {}}]},
+            "spec": {"targets": [{"service": name}], "head": {"probability": "1%"}},
+        })
+    };
+    let list = serde_json::json!({
+        "apiVersion": "v1", "kind": "List", "items": [item("service-a"), item("service-b")],
+    });
+    let list = list.to_string();
+    let difference = lab.spoor_given(&list, &["diff", "-f", "-"]).await;
+    assert_eq!(difference.code, Some(1), "{difference:?}");
+    let said = lab.ok_given(&list, &["apply", "-f", "-"]).await;
+    for said in [difference.stdout, said] {
+        assert!(
+            said.contains("service-a") && said.contains("service-b"),
+            "{said}"
+        );
+    }
+    let own = lab.ok(&["get", "policies", "-o", "yaml"]).await;
+    let said = lab.ok_given(&own, &["apply", "-f", "-"]).await;
+    assert_eq!(said.matches(" unchanged").count(), 2, "{said}");
+    lab.ok_given(&own, &["delete", "-f", "-"]).await;
+    let left = lab.json(&["get", "policies", "-o", "json"]).await;
+    assert_eq!(left["items"], serde_json::json!([]));
+}

@@ -6,8 +6,25 @@ use jiff::Timestamp;
 use spoor_api::{TracingStack, read, stack::Jaeger};
 
 pub fn samples() -> Vec<(String, String)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../k8s/samples");
-    let mut samples: Vec<(String, String)> = fs::read_dir(folder)
+    let mut samples = of_policies();
+    samples.extend(of_stacks());
+    samples
+}
+
+/// Those of the folder, and those that are the same policies with other values.
+fn of_policies() -> Vec<(String, String)> {
+    let mut samples = files("policies");
+    samples.extend(files("policies/alternatives"));
+    samples
+}
+
+fn of_stacks() -> Vec<(String, String)> {
+    files("stacks")
+}
+
+fn files(folder: &str) -> Vec<(String, String)> {
+    let samples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../k8s/samples");
+    let mut files: Vec<(String, String)> = fs::read_dir(samples.join(folder))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
@@ -16,20 +33,26 @@ pub fn samples() -> Vec<(String, String)> {
             (name, fs::read_to_string(path).unwrap())
         })
         .collect();
-    samples.sort();
-    samples
+    files.sort();
+    files
 }
 
-fn of_policies() -> Vec<(String, String)> {
-    let mut samples = samples();
-    samples.retain(|(name, _)| !name.starts_with("stack-"));
-    samples
-}
-
-fn of_stacks() -> Vec<(String, String)> {
-    let mut samples = samples();
-    samples.retain(|(name, _)| name.starts_with("stack-"));
-    samples
+/// As `spoor apply -f k8s/samples/policies/` does it: each policy is there once, and each one
+/// decides somewhere.
+#[test]
+fn the_folder_of_policies_holds_together() {
+    let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let manifests = files("policies")
+        .into_iter()
+        .flat_map(|(name, text)| read::policies(&text, &name).unwrap());
+    let policies: Vec<spoor_policy::Policy> = manifests
+        .map(|manifest| manifest.policy.validate(now).unwrap())
+        .collect();
+    let outcomes = spoor_policy::resolve(&policies, now).outcomes;
+    assert_eq!(outcomes.len(), policies.len(), "a policy is there twice");
+    for (key, outcome) in outcomes {
+        assert!(!outcome.effective.is_empty(), "{key} has no effect");
+    }
 }
 
 #[test]
@@ -98,7 +121,7 @@ fn every_sample_says_what_it_does_and_is_valid_without_warnings() {
 }
 
 #[test]
-fn the_three_rates_are_one_policy() {
+fn the_alternatives_are_one_policy() {
     let rates: Vec<(String, String)> = of_policies()
         .into_iter()
         .filter(|(name, _)| name.ends_with("-percent"))
@@ -108,6 +131,6 @@ fn the_three_rates_are_one_policy() {
             (manifest.policy.metadata.name, probability)
         })
         .collect();
-    let expected = ["0.1%", "1%", "100%"].map(|rate| ("service-a".to_owned(), rate.to_owned()));
+    let expected = ["1%", "0.1%", "100%"].map(|rate| ("service-a".to_owned(), rate.to_owned()));
     assert_eq!(rates, expected);
 }

@@ -224,13 +224,12 @@ fn the_collectors_addresses_outlive_its_pods() {
 
 /// The stacks that users begin with.
 fn samples() -> Vec<Stack> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/samples");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/samples/stacks");
     let files = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());
     let texts = files.map(|file| fs::read_to_string(file).unwrap());
-    let stacks = texts.filter(|text| text.contains("kind: TracingStack"));
-    let stacks = stacks.map(|text| {
+    let stacks = texts.map(|text| {
         let stack: TracingStack = serde_yaml::from_str(&text).unwrap();
         validate(&stack).unwrap()
     });

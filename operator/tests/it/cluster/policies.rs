@@ -12,9 +12,9 @@ use super::{
 };
 use crate::apiserver::eventually;
 
-/// Applies a file of `k8s/samples`.
+/// Applies a file of `k8s/samples/policies`.
 pub async fn apply_sample(file: &str) {
-    let path = in_repository(&format!("k8s/samples/{file}"));
+    let path = in_repository(&format!("k8s/samples/policies/{file}"));
     kubectl(&["apply", "--namespace", NAMESPACE, "-f", &path]).await;
 }
 

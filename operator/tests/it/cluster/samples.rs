@@ -13,14 +13,14 @@ const VENDOR: &str = r#"{"apiVersion": "v1", "kind": "Secret", "metadata": {"nam
     "stringData": {"VENDOR_TOKEN": "none"}}"#;
 
 /// Those of the route and of replicas, which take a minute each to come and to go.
-const DONE_ELSEWHERE: [&str; 2] = ["stack-direct.yaml", "stack-two-collectors.yaml"];
+const DONE_ELSEWHERE: [&str; 2] = ["direct.yaml", "two-collectors.yaml"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_sample_of_a_policy_is_programmed() {
     let Some(lab) = Lab::installed("samples of policies").await else {
         return;
     };
-    for (file, documents) in samples("SamplingPolicy") {
+    for (file, documents) in samples("policies") {
         policies::apply_sample(&file).await;
         for name in &documents {
             policies::wait_for(&lab, name, "Accepted", "True").await;
@@ -29,7 +29,7 @@ async fn each_sample_of_a_policy_is_programmed() {
         lab.say(format_args!(
             "{file}: {documents:?} accepted and programmed"
         ));
-        let path = in_repository(&format!("k8s/samples/{file}"));
+        let path = in_repository(&format!("k8s/samples/policies/{file}"));
         kubectl(&["delete", "--namespace", NAMESPACE, "-f", &path]).await;
     }
 }
@@ -40,8 +40,8 @@ async fn each_sample_of_a_stack_is_taken() {
         return;
     };
     kubectl_given(VENDOR, &["apply", "--namespace", NAMESPACE, "-f", "-"]).await;
-    for (file, documents) in samples("TracingStack") {
-        let path = in_repository(&format!("k8s/samples/{file}"));
+    for (file, documents) in samples("stacks") {
+        let path = in_repository(&format!("k8s/samples/stacks/{file}"));
         let here = ["--namespace", NAMESPACE, "-f", &path];
         let only_valid = if !runs_here(&fs::read_to_string(&path).unwrap()) {
             Some("what it needs is not on this cluster")
@@ -97,27 +97,26 @@ fn runs_here(sample: &str) -> bool {
         .any(|line| elsewhere.iter().any(|word| line.starts_with(word)))
 }
 
-/// Files that hold resources of this kind, and those resources' names.
-fn samples(kind: &str) -> Vec<(String, Vec<String>)> {
-    let folder = fs::read_dir(in_repository("k8s/samples")).unwrap();
-    let mut samples: Vec<_> = folder
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter_map(|file| {
-            let path = in_repository(&format!("k8s/samples/{file}"));
-            let names = names(kind, &fs::read_to_string(path).unwrap());
-            (!names.is_empty()).then_some((file, names))
+/// The files of a folder of samples, and the names of the resources in each.
+fn samples(folder: &str) -> Vec<(String, Vec<String>)> {
+    let folder = in_repository(&format!("k8s/samples/{folder}"));
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let mut samples: Vec<_> = files
+        .filter(|entry| entry.path().is_file())
+        .map(|entry| {
+            let names = names(&fs::read_to_string(entry.path()).unwrap());
+            (entry.file_name().into_string().unwrap(), names)
         })
         .collect();
     samples.sort();
-    assert!(!samples.is_empty(), "no sample of a {kind}");
+    assert!(!samples.is_empty(), "no samples");
     samples
 }
 
-fn names(kind: &str, sample: &str) -> Vec<String> {
+fn names(sample: &str) -> Vec<String> {
     use serde::Deserialize;
     serde_yaml::Deserializer::from_str(sample)
         .map(|document| serde_json::Value::deserialize(document).unwrap())
-        .filter(|resource| resource["kind"] == kind)
         .map(|resource| resource["metadata"]["name"].as_str().unwrap().to_owned())
         .collect()
 }

@@ -228,7 +228,14 @@ impl Recorder {
             "decode_yaml_stream" => documents(call.text("yaml"))?.into(),
             "encode_yaml_stream" => stream(&call.given["objs"])?.into(),
             "helm" => self.helm(call)?.into(),
-            "listdir" => self.files(call.text("directory"))?.into(),
+            "listdir" => {
+                let mut found = files(
+                    &self.root.join(call.text("directory")),
+                    call.is("recursive", true),
+                )?;
+                found.sort();
+                found.into()
+            }
             "local" => {
                 anyhow::ensure!(
                     call.text("command").starts_with("getconf "),
@@ -265,14 +272,20 @@ impl Recorder {
         anyhow::ensure!(rendered.status.success(), "helm: {problem}");
         Ok(String::from_utf8(rendered.stdout)?)
     }
+}
 
-    fn files(&self, folder: &str) -> anyhow::Result<Vec<String>> {
-        let mut files = std::fs::read_dir(self.root.join(folder))?
-            .map(|entry| Ok(entry?.path().to_string_lossy().into_owned()))
-            .collect::<std::io::Result<Vec<_>>>()?;
-        files.sort();
-        Ok(files)
+/// The files of a folder, and of those in it.
+pub fn files(folder: &Path, recursive: bool) -> std::io::Result<Vec<String>> {
+    let mut found = vec![];
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_file() {
+            found.push(path.to_string_lossy().into_owned());
+        } else if recursive {
+            found.append(&mut files(&path, recursive)?);
+        }
     }
+    Ok(found)
 }
 
 /// The documents of a YAML stream.

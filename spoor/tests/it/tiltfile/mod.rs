@@ -14,7 +14,7 @@ use crate::{
     lab::{command, run},
     peer,
 };
-use interpreter::{Call, Declared, Surroundings, documents};
+use interpreter::{Call, Declared, Surroundings, documents, files};
 
 const PROGRAMS: [&str; 2] = ["spoor", "spoor-operator"];
 
@@ -232,9 +232,10 @@ fn every_sample_can_be_applied_by_hand() {
         return;
     };
     let resources = resources(&declared);
-    let samples = std::fs::read_dir(root().join("k8s/samples")).unwrap();
+    let samples = files(&root().join("k8s/samples"), true).unwrap();
+    assert!(samples.len() > 20, "{samples:?}");
     for sample in samples {
-        let path = sample.unwrap().path();
+        let path = std::path::Path::new(&sample);
         let name = format!("sample-{}", path.file_stem().unwrap().to_string_lossy());
         let resource = &resources[&name];
         assert_eq!(resource.texts("labels"), ["samples"]);
