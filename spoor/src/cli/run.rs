@@ -16,8 +16,9 @@ use crate::{lab::SUPERVISED, service::Service};
 
 /// For the spans that wait to be exported when a service ends.
 const TELEMETRY_GRACE: Duration = Duration::from_secs(5);
-/// When the lab is gone, nobody would end a service that can't end by itself.
-const ORPHANS_GRACE: Duration = Duration::from_secs(5);
+/// How long a service finishes its requests after its lab is gone. Its spans have no receiver
+/// any more, and its ports are wanted by the lab that is started next.
+const ORPHANS_GRACE: Duration = Duration::from_secs(2);
 
 /// Run one service, set by OTEL_* and SPOOR_* variables or options
 #[derive(Subcommand, Debug)]

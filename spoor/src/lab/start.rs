@@ -22,7 +22,7 @@ use super::{
 
 /// For every service to become ready. It takes a fraction of a second, unless the machine is
 /// busy with something else.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 /// For connections that stay open after the services have ended.
 const LISTENERS_GRACE: Duration = Duration::from_secs(2);
 
@@ -76,9 +76,10 @@ impl Lab {
     /// [`StartError`] says in a line what is in the way; nothing runs then.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let services = settings.services();
+        // First: services of a lab that was killed may still hold the ports.
+        let data = DataFolder::open(settings.data.as_deref()).await?;
         let open = Open::all(&settings.ports)?;
         let kept = Kept::all(&services, &settings.ports)?;
-        let data = DataFolder::open(settings.data.as_deref())?;
         let executable = std::env::current_exe()?;
 
         let stop = CancellationToken::new();

@@ -58,8 +58,10 @@ impl Lab {
     ) -> Self {
         let path = folder.path().to_str().unwrap();
         let mut process = command()
-            .args(["up", "--any-ports", "--output", "json", "--data"])
+            .args(["up", "--output", "json", "--data"])
             .arg(folder.path().join("data"))
+            // They would win over ports that are chosen.
+            .args((!has_ports(options)).then_some("--any-ports"))
             .args(
                 options
                     .iter()
@@ -99,6 +101,16 @@ impl Lab {
     /// All of them, by their names.
     pub fn urls(&self) -> &BTreeMap<String, String> {
         &self.urls
+    }
+
+    /// The options that give another lab the same ports.
+    pub fn ports(&self) -> Vec<String> {
+        let option = |(name, url): (&String, &String)| {
+            let door = if name == "traces" { "query-http" } else { name };
+            let port = url.rsplit(':').next().unwrap();
+            format!("--port-{door}={port}")
+        };
+        self.urls.iter().map(option).collect()
     }
 
     pub fn folder(&self) -> &Path {
@@ -242,6 +254,10 @@ impl Lab {
         self.process.kill().await.unwrap();
         self.folder
     }
+}
+
+fn has_ports(options: &[&str]) -> bool {
+    options.iter().any(|option| option.starts_with("--port-"))
 }
 
 /// A request without waiting or computing; whether its trace is sampled, if it was answered

@@ -1,6 +1,10 @@
 //! Services as child processes.
 
-use crate::lab::{Lab, eventually, is_running, policy, send};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::lab::{Lab, PATIENCE, command, command_of, eventually, is_running, policy, run, send};
 
 fn pid(service: &serde_json::Value) -> u32 {
     u32::try_from(service["pid"].as_u64().unwrap()).unwrap()
@@ -47,6 +51,68 @@ async fn services_end_with_a_lab_that_is_killed() {
     lab.kill().await;
     let running = async || pids.iter().filter(|pid| is_running(**pid)).count();
     eventually("all have ended", running, |running| *running == 0).await;
+}
+
+/// Its services finish their requests, and keep their ports until then.
+#[tokio::test]
+async fn a_killed_lab_can_be_started_at_once() {
+    let services = "--services=service-a,service-b";
+    let lab = Lab::start_with(&[services]).await;
+    let ports = lab.ports();
+    let options: Vec<&str> = [services]
+        .into_iter()
+        .chain(ports.iter().map(String::as_str))
+        .collect();
+    let slow = format!("{}/?wait=1s", lab.url("service-a"));
+    let under_way = tokio::spawn(reqwest::get(slow));
+    assert!(lab.request().await);
+    let again = Lab::start_in(lab.kill().await, &options).await;
+    assert!(again.request().await);
+    under_way.abort();
+}
+
+#[tokio::test]
+async fn a_start_that_fails_ends_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut up = command();
+    up.args([
+        "up",
+        "--any-ports",
+        "--services",
+        "service-b,wishlist",
+        "--data",
+    ])
+    .arg(folder.path())
+    .env("SPOOR_DATABASE_DEADLINE", "never")
+    .env_remove("RUST_LOG");
+    let ended = run(&mut up, "").await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let mut lines = ended.stderr.lines().rev();
+    let last = lines.next().unwrap();
+    assert!(
+        last.contains("wishlist ended while it started"),
+        "{ended:?}"
+    );
+    let reason: String = lines
+        .take_while(|line| line.starts_with("wishlist"))
+        .collect();
+    assert!(reason.contains("--database-deadline"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn the_banner_is_printed_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut up = command_of("bash");
+    up.args(["-c", "exec \"$0\" up --any-ports --data \"$1\" 2>&1"])
+        .arg(env!("CARGO_BIN_EXE_spoor"))
+        .arg(folder.path())
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped());
+    let mut up = up.spawn().unwrap();
+    let mut printed = BufReader::new(up.stdout.take().unwrap()).lines();
+    let first = tokio::time::timeout(PATIENCE, printed.next_line()).await;
+    let first = first.expect("ready in time").unwrap().unwrap();
+    assert!(first.starts_with("The lab is ready"), "{first}");
 }
 
 #[tokio::test]

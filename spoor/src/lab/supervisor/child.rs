@@ -145,12 +145,11 @@ impl Supervised {
 
     fn follow(&self, child: &mut process::Child) -> JoinSet<()> {
         let mut output = JoinSet::new();
-        let (name, position) = (self.spec.service.name(), self.spec.service as usize);
         if let Some(stdout) = child.stdout.take() {
-            output.spawn(self.logs.clone().follow(name, position, stdout));
+            output.spawn(self.logs.clone().follow(self.spec.service, stdout));
         }
         if let Some(stderr) = child.stderr.take() {
-            output.spawn(self.logs.clone().follow(name, position, stderr));
+            output.spawn(self.logs.clone().follow(self.spec.service, stderr));
         }
         output
     }

@@ -1,53 +1,94 @@
-//! The services' output, a line at a time, each with its service's name before it.
+//! The services' output, a line at a time, each with its service's name before it. It is held
+//! until all services are ready, so that what people read first is where everything is.
 
 use std::{
+    collections::VecDeque,
     io::{self, IsTerminal, Write},
     thread,
 };
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
 };
+
+use crate::service::Service;
 
 /// Longer lines are broken here, so that no service can make the lab hold an endless one.
 const LINE_BYTES: usize = 16 * 1024;
 /// Lines waiting to be written; when they are this many, the services wait.
 const WAITING_LINES: usize = 256;
-/// Names are padded to the longest, `service-a`.
-const NAME_WIDTH: usize = 9;
+/// The most that is held until the services are ready; the oldest lines are dropped first.
+const MAX_HELD_BYTES: usize = 256 * 1024;
+/// Names are padded to a common width; longer ones are rare.
+const NAME_WIDTH: usize = 14;
 /// ANSI colours that read well on dark and light: cyan, green, magenta, yellow, blue.
 const COLOURS: [u8; 5] = [36, 32, 35, 33, 34];
 
 /// Where all services' lines go: standard error.
 #[derive(Clone)]
 pub(super) struct Logs {
-    lines: mpsc::Sender<Vec<u8>>,
+    entries: mpsc::Sender<Entry>,
     colour: bool,
+}
+
+enum Entry {
+    Line(Service, Vec<u8>),
+    /// Ends the time in which lines are held; the sender learns when they have been printed.
+    Release(Release, oneshot::Sender<()>),
+}
+
+enum Release {
+    /// Print the held lines of these services and all held warnings, and every line from now on.
+    PassOn(Vec<Service>),
+    /// Print all held lines, those of these services last, and no line from now on.
+    GiveUp(Vec<Service>),
 }
 
 impl Logs {
     /// Starts the thread that writes, so that a slow terminal holds up nothing else.
     pub(super) fn start() -> io::Result<Self> {
-        let (lines, mut written) = mpsc::channel::<Vec<u8>>(WAITING_LINES);
+        let (entries, mut received) = mpsc::channel::<Entry>(WAITING_LINES);
         thread::Builder::new().name("logs".into()).spawn(move || {
-            while let Some(line) = written.blocking_recv() {
-                // Nobody is left to tell when standard error itself is gone.
-                let _ = io::stderr().lock().write_all(&line);
+            let mut printer = Printer::new(io::stderr());
+            while let Some(entry) = received.blocking_recv() {
+                printer.handle(entry);
             }
         })?;
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Ok(Self { lines, colour })
+        Ok(Self { entries, colour })
+    }
+
+    /// Drops the lines held so far, except warnings and those of services that were `restarted`,
+    /// and passes on every later one. Who has chosen a log level gets them all.
+    pub(super) async fn pass_on(&self, restarted: Vec<Service>) {
+        let shown = match std::env::var_os("RUST_LOG") {
+            Some(_) => Service::ALL.to_vec(),
+            None => restarted,
+        };
+        self.release(Release::PassOn(shown)).await;
+    }
+
+    /// Prints the lines held so far, those of the `failed` last, and no later one.
+    pub(super) async fn give_up(&self, failed: Vec<Service>) {
+        self.release(Release::GiveUp(failed)).await;
+    }
+
+    async fn release(&self, release: Release) {
+        let (done, printed) = oneshot::channel();
+        if self
+            .entries
+            .send(Entry::Release(release, done))
+            .await
+            .is_ok()
+        {
+            let _ = printed.await;
+        }
     }
 
     /// Passes on all that a service writes, until it ends.
-    pub(super) async fn follow(
-        self,
-        name: &'static str,
-        position: usize,
-        from: impl AsyncRead + Unpin,
-    ) {
-        let prefix = prefix(name, self.colour.then_some(position));
+    pub(super) async fn follow(self, service: Service, from: impl AsyncRead + Unpin) {
+        let prefix = prefix(service, self.colour);
         let mut reader = BufReader::with_capacity(LINE_BYTES, from);
         let mut line = prefix.clone().into_bytes();
         loop {
@@ -61,14 +102,102 @@ impl Logs {
                     line.push(b'\n');
                 }
                 let whole = std::mem::replace(&mut line, prefix.clone().into_bytes());
-                if self.lines.send(whole).await.is_err() {
+                if self
+                    .entries
+                    .send(Entry::Line(service, whole))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
         }
         if line.len() > prefix.len() {
             line.push(b'\n');
-            let _ = self.lines.send(line).await;
+            let _ = self.entries.send(Entry::Line(service, line)).await;
+        }
+    }
+}
+
+/// Writes lines, or holds them.
+struct Printer<W> {
+    out: W,
+    mode: Mode,
+}
+
+enum Mode {
+    Hold(Held),
+    PassOn,
+    Silent,
+}
+
+#[derive(Default)]
+struct Held {
+    lines: VecDeque<(Service, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl<W: Write> Printer<W> {
+    fn new(out: W) -> Self {
+        Self {
+            out,
+            mode: Mode::Hold(Held::default()),
+        }
+    }
+
+    fn handle(&mut self, entry: Entry) {
+        match (entry, &mut self.mode) {
+            (Entry::Line(service, line), Mode::Hold(held)) => held.push(service, line),
+            (Entry::Line(_, line), Mode::PassOn) => self.write(&line),
+            (Entry::Line(..), Mode::Silent) => {}
+            (Entry::Release(release, done), _) => {
+                self.release(release);
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn release(&mut self, release: Release) {
+        let (mut lines, next) = match (std::mem::replace(&mut self.mode, Mode::PassOn), &release) {
+            (Mode::Hold(held), Release::PassOn(_)) => (held.lines, Mode::PassOn),
+            (Mode::Hold(held), Release::GiveUp(_)) => (held.lines, Mode::Silent),
+            (mode, _) => (VecDeque::new(), mode),
+        };
+        self.mode = next;
+        match release {
+            Release::PassOn(shown) => {
+                lines.retain(|(service, line)| shown.contains(service) || is_warning(line));
+            }
+            Release::GiveUp(last) => lines
+                .make_contiguous()
+                .sort_by_key(|(service, _)| last.contains(service)),
+        }
+        for (_, line) in lines {
+            self.write(&line);
+        }
+    }
+
+    fn write(&mut self, line: &[u8]) {
+        // Nobody is left to tell when standard error itself is gone.
+        let _ = self.out.write_all(line);
+    }
+}
+
+/// On a busy machine a service may look for the control plane before that answers. A service
+/// that is ready has gone on without it, and says when it is reached.
+fn is_warning(line: &[u8]) -> bool {
+    let line = String::from_utf8_lossy(line);
+    (line.contains(" WARN ") || line.contains(" ERROR ")) && !line.contains("control plane lost")
+}
+
+impl Held {
+    fn push(&mut self, service: Service, line: Vec<u8>) {
+        self.bytes += line.len();
+        self.lines.push_back((service, line));
+        while self.bytes > MAX_HELD_BYTES
+            && let Some((_, oldest)) = self.lines.pop_front()
+        {
+            self.bytes -= oldest.len();
         }
     }
 }
@@ -81,18 +210,14 @@ fn take_line(buffered: &[u8], line: &mut Vec<u8>) -> (usize, bool) {
     (taken, end.is_some())
 }
 
-fn prefix(name: &str, colour: Option<usize>) -> String {
-    match colour {
-        Some(position) => {
-            let colour = COLOURS
-                .iter()
-                .cycle()
-                .nth(position % COLOURS.len())
-                .unwrap_or(&36);
-            format!("\x1b[{colour}m{name:<NAME_WIDTH$} |\x1b[0m ")
-        }
-        None => format!("{name:<NAME_WIDTH$} | "),
+fn prefix(service: Service, colour: bool) -> String {
+    let name = service.name();
+    if !colour {
+        return format!("{name:<NAME_WIDTH$} | ");
     }
+    let mut colours = COLOURS.iter().cycle();
+    let colour = colours.nth(service as usize).unwrap_or(&36);
+    format!("\x1b[{colour}m{name:<NAME_WIDTH$} |\x1b[0m ")
 }
 
 #[cfg(test)]
@@ -101,15 +226,17 @@ mod tests {
     use super::*;
 
     async fn followed(output: &[u8]) -> Vec<String> {
-        let (lines, mut written) = mpsc::channel(64);
-        Logs {
-            lines,
+        let (entries, mut received) = mpsc::channel(64);
+        let logs = Logs {
+            entries,
             colour: false,
-        }
-        .follow("service-a", 0, output)
-        .await;
+        };
+        logs.follow(Service::ServiceA, output).await;
         let mut found = vec![];
-        while let Some(line) = written.recv().await {
+        while let Some(entry) = received.recv().await {
+            let Entry::Line(Service::ServiceA, line) = entry else {
+                continue;
+            };
             found.push(String::from_utf8(line).unwrap());
         }
         found
@@ -119,7 +246,7 @@ mod tests {
     async fn names_each_line_and_ends_the_last() {
         assert_eq!(
             followed(b"one\ntwo").await,
-            ["service-a | one\n", "service-a | two\n"]
+            ["service-a      | one\n", "service-a      | two\n"]
         );
     }
 
@@ -127,5 +254,61 @@ mod tests {
     async fn breaks_an_endless_line() {
         let lines = followed(&vec![b'x'; 3 * LINE_BYTES]).await;
         assert!(lines.len() >= 3 && lines.iter().all(|line| line.len() < 2 * LINE_BYTES + 64));
+    }
+
+    fn line(service: Service, text: &str) -> Entry {
+        Entry::Line(service, text.as_bytes().to_vec())
+    }
+
+    /// What is printed of three lines before the release and one after it.
+    fn printed(release: Release) -> String {
+        let mut printer = Printer::new(vec![]);
+        printer.handle(line(Service::Wishlist, "w1 "));
+        printer.handle(line(Service::ServiceA, "a1 "));
+        printer.handle(line(Service::Wishlist, "w2 "));
+        assert!(printer.out.is_empty(), "held until released");
+        printer.handle(Entry::Release(release, oneshot::channel().0));
+        printer.handle(line(Service::ServiceA, "a2 "));
+        String::from_utf8(printer.out).unwrap()
+    }
+
+    #[test]
+    fn held_lines_are_dropped_when_ready() {
+        assert_eq!(printed(Release::PassOn(vec![])), "a2 ");
+    }
+
+    #[test]
+    fn lines_of_restarted_services_are_printed() {
+        let shown = vec![Service::Wishlist];
+        assert_eq!(printed(Release::PassOn(shown)), "w1 w2 a2 ");
+    }
+
+    #[test]
+    fn warnings_are_passed_on() {
+        let mut printer = Printer::new(vec![]);
+        for text in ["1 WARN ignored", "2 WARN control plane lost", "3 INFO x"] {
+            printer.handle(line(Service::Wishlist, text));
+        }
+        printer.handle(Entry::Release(
+            Release::PassOn(vec![]),
+            oneshot::channel().0,
+        ));
+        assert_eq!(printer.out, b"1 WARN ignored");
+    }
+
+    #[test]
+    fn lines_of_failed_services_come_last() {
+        let failed = vec![Service::Wishlist];
+        assert_eq!(printed(Release::GiveUp(failed)), "a1 w1 w2 ");
+    }
+
+    #[test]
+    fn held_lines_are_bounded() {
+        let mut held = Held::default();
+        for _ in 0..100 {
+            held.push(Service::ServiceA, vec![b'x'; LINE_BYTES]);
+        }
+        assert!(held.bytes <= MAX_HELD_BYTES);
+        assert_eq!(held.bytes, held.lines.len() * LINE_BYTES);
     }
 }

@@ -21,6 +21,7 @@ use crate::service::Service;
 /// The children of one lab.
 pub struct Supervisor {
     roster: Arc<Roster>,
+    logs: Logs,
     edges: Group,
     backends: Group,
 }
@@ -34,7 +35,7 @@ struct Group {
 /// Why not all services are ready.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
-    /// One ended instead; its own output says why.
+    /// One ended each time; its own output says why.
     #[error("{service} ended while it started ({status}): see its lines above")]
     Ended {
         /// Which.
@@ -60,8 +61,17 @@ pub enum NotReady {
     },
 }
 
+impl NotReady {
+    fn services(&self) -> Vec<Service> {
+        match self {
+            Self::Ended { service, .. } | Self::Spawn { service, .. } => vec![*service],
+            Self::TimedOut { services, .. } => services.clone(),
+        }
+    }
+}
+
 impl Supervisor {
-    /// Starts a process for each.
+    /// Starts a process for each. Their output is held until [`Supervisor::ready`] returns.
     ///
     /// # Errors
     /// When the thread that writes their output can't be started.
@@ -70,6 +80,7 @@ impl Supervisor {
         let readiness = Readiness::new();
         let mut supervisor = Self {
             roster: roster.clone(),
+            logs: logs.clone(),
             edges: Group::new(),
             backends: Group::new(),
         };
@@ -92,18 +103,25 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// Waits until every service says that it is ready.
+    /// Waits until every service says that it is ready. If they do, what they said so far is
+    /// dropped, except warnings and the lines of services that were started again; if not, all of
+    /// it is printed.
     ///
     /// # Errors
-    /// [`NotReady`] as soon as one ends, and when the time is over.
+    /// [`NotReady`] when one ends again and again, and when the time is over.
     pub async fn ready(&self, within: Duration) -> Result<(), NotReady> {
-        match tokio::time::timeout(within, self.roster.all_ready()).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(NotReady::TimedOut {
+        let waited = tokio::time::timeout(within, self.roster.all_ready()).await;
+        let outcome = waited.unwrap_or_else(|_| {
+            Err(NotReady::TimedOut {
                 services: self.roster.unready(),
                 within,
-            }),
+            })
+        });
+        match &outcome {
+            Ok(()) => self.logs.pass_on(self.roster.restarted()).await,
+            Err(error) => self.logs.give_up(error.services()).await,
         }
+        outcome
     }
 
     /// Stops the edges, and when they have ended those that they call.

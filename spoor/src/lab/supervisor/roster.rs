@@ -10,6 +10,10 @@ use tokio::sync::watch;
 use super::NotReady;
 use crate::service::Service;
 
+/// How often a service may fail before it was ready for the first time. On a busy machine one may
+/// find its database not yet there; a wrong setting fails each time.
+const MAX_START_ATTEMPTS: u32 = 3;
+
 /// What is known of each child. The control plane hears at once of every instance that comes
 /// or goes: they are those whose acknowledgement it waits for.
 pub struct Roster {
@@ -130,9 +134,17 @@ impl Roster {
         unready.map(|(service, _)| *service).collect()
     }
 
+    /// Those whose process has ended at least once.
+    pub(super) fn restarted(&self) -> Vec<Service> {
+        let children = self.children.lock();
+        let restarted = children.iter().filter(|(_, child)| child.restarts > 0);
+        restarted.map(|(service, _)| *service).collect()
+    }
+
     fn check(&self) -> Result<bool, NotReady> {
         let children = self.children.lock();
-        for (service, child) in children.iter().filter(|(_, child)| !child.is_ready()) {
+        let failed = |child: &Child| !child.is_ready() && child.restarts >= MAX_START_ATTEMPTS;
+        for (service, child) in children.iter().filter(|(_, child)| failed(child)) {
             match child.failure.clone() {
                 Some(Failure::Ended(status)) => {
                     return Err(NotReady::Ended {
@@ -189,4 +201,42 @@ fn instances(children: &BTreeMap<Service, Child>) -> Vec<Instance> {
             id,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn started_again(roster: &Roster) {
+        roster.ended(Service::Wishlist, ExitStatus::from_raw(1 << 8));
+        let instance = "w".to_owned();
+        roster.started(Service::Wishlist, Process { pid: 1, instance });
+    }
+
+    #[test]
+    fn one_failure_at_startup_is_survived() {
+        let roster = Roster::new(
+            [Service::Wishlist],
+            Control::new(spoor_control::Settings::default()),
+        );
+        started_again(&roster);
+        assert!(!roster.check().unwrap());
+        roster.ready(Service::Wishlist);
+        assert!(roster.check().unwrap());
+        assert_eq!(roster.restarted(), [Service::Wishlist]);
+    }
+
+    #[test]
+    fn repeated_failure_at_startup_is_reported() {
+        let roster = Roster::new(
+            [Service::Wishlist],
+            Control::new(spoor_control::Settings::default()),
+        );
+        (0..MAX_START_ATTEMPTS).for_each(|_| started_again(&roster));
+        let error = roster.check().unwrap_err();
+        assert_eq!(error.services(), [Service::Wishlist]);
+    }
 }
