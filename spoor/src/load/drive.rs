@@ -25,12 +25,14 @@ use super::{
     connection::Connections,
     recorder::{self, Recorder},
     schedule::{Due, Schedule},
-    summary::Summary,
+    summary::{Kept, Summary},
     tally::{Answer, Outcome},
 };
 
 /// The timer's own lateness, which is not the server's.
 const TIMER: Duration = Duration::from_millis(2);
+/// A request sent this long after it was due is late.
+const MAX_DELAY: Duration = Duration::from_millis(100);
 
 /// What to send.
 #[derive(Clone, Debug)]
@@ -133,6 +135,7 @@ pub async fn drive(
         started,
         turns: AtomicU64::new(0),
         over: AtomicU64::new(0),
+        late: AtomicU64::new(0),
         stop: stop.clone(),
     });
     let mut connections = JoinSet::new();
@@ -156,9 +159,15 @@ pub async fn drive(
         (Pace::Open(_), Some(due)) if !stop.is_cancelled() => due.saturating_sub(over),
         _ => 0,
     };
+    let late = shared.late.load(Ordering::Relaxed);
     let shared = Arc::into_inner(shared).ok_or(LoadError::Unfinished)?;
     let recorded = shared.recorder.into_recorded();
-    Ok(Summary::new(load, &recorded, elapsed, unsent))
+    Ok(Summary::new(
+        load,
+        &recorded,
+        elapsed,
+        Kept { unsent, late },
+    ))
 }
 
 struct Shared {
@@ -167,6 +176,7 @@ struct Shared {
     recorder: Recorder,
     turns: AtomicU64,
     over: AtomicU64,
+    late: AtomicU64,
     stop: CancellationToken,
 }
 
@@ -211,6 +221,9 @@ impl Shared {
                 () = self.stop.cancelled() => return None,
             }
         };
+        if due.elapsed() > MAX_DELAY {
+            self.late.fetch_add(1, Ordering::Relaxed);
+        }
         Some(Turn {
             number,
             phase,

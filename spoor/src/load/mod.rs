@@ -38,7 +38,7 @@ use destination::Destination;
 /// Send load to the mesh and measure the latency
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  spoor load                               200 requests a second for 10 s to service-a
+  spoor load                               50 requests a second for 10 s to service-a
   spoor load --list                        the scenarios, with their figures
   spoor load mesh                          each way through the mesh in turn
   spoor load spike --rate 800 --picture spike.svg

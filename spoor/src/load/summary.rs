@@ -27,8 +27,9 @@ pub struct Summary {
     /// All requests.
     #[serde(flatten)]
     pub all: Row,
-    /// How many turns were due, but no connection was free for them before the end.
-    pub unsent: u64,
+    /// How well the rate was kept.
+    #[serde(flatten)]
+    pub kept: Kept,
     /// From the first to the last.
     pub seconds: f64,
     /// Requests through seconds.
@@ -41,6 +42,15 @@ pub struct Summary {
     pub operations: Vec<OperationRow>,
     /// Over time.
     pub timeline: Points,
+}
+
+/// How well the rate was kept that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// How many turns were due, but no connection was free for them before the end.
+    pub unsent: u64,
+    /// How many were sent noticeably later than they were due.
+    pub late: u64,
 }
 
 /// What some requests came to.
@@ -111,7 +121,7 @@ pub struct Points {
 }
 
 impl Summary {
-    pub(super) fn new(load: &Load, recorded: &Recorded, elapsed: Duration, unsent: u64) -> Self {
+    pub(super) fn new(load: &Load, recorded: &Recorded, elapsed: Duration, kept: Kept) -> Self {
         let all = Row::from(&recorded.all);
         let seconds = elapsed.as_secs_f64();
         let named = |(name, tally): (&std::sync::Arc<str>, &Tally)| OperationRow {
@@ -121,7 +131,7 @@ impl Summary {
         Self {
             requests_per_second: real(all.requests) / seconds.max(f64::MIN_POSITIVE),
             all,
-            unsent,
+            kept,
             seconds,
             corrected: matches!(load.pace, Pace::Open(_)),
             phases: phases(load, &recorded.phases),
@@ -131,6 +141,13 @@ impl Summary {
                 points: recorded.timeline.points(),
             },
         }
+    }
+}
+
+impl Kept {
+    /// Fewer than one request in twenty was late or left out, of `requests` that were sent.
+    pub fn is_reached(self, requests: u64) -> bool {
+        20 * (self.unsent + self.late) <= requests + self.unsent
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     chart,
-    summary::{PERCENTILES, Row, Summary},
+    summary::{Kept, PERCENTILES, Row, Summary},
 };
 use crate::cli::Table;
 
@@ -15,11 +15,12 @@ impl fmt::Display for Summary {
             "{} requests in {:.1} s: {:.0} a second, {} failed",
             self.all.requests, self.seconds, self.requests_per_second, self.all.failed
         )?;
-        if self.unsent > 0 {
+        let Kept { unsent, late } = self.kept;
+        if !self.kept.is_reached(self.all.requests) {
             writeln!(
                 f,
-                "{} more were due, but no connection was free: the rate is more than is answered, or needs more --connections",
-                self.unsent
+                "The rate was not reached: {unsent} more requests were due and not sent, {late} were sent late. \
+                 This machine or the services are too slow for it: choose a lower --rate, or more --connections"
             )?;
         }
         let from = if self.corrected {

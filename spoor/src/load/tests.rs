@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Load, LoadError, Operation, Pace, drive,
     schedule::{Phase, Schedule},
-    summary::Summary,
+    summary::{Kept, Summary},
 };
 
 const STALL: Duration = Duration::from_millis(500);
@@ -173,7 +173,34 @@ async fn what_was_due_and_not_sent_is_said() {
         ..load(&url, open(100.0, lasts), None)
     };
     let summary = sent(&late).await;
-    assert_eq!((summary.all.requests, summary.unsent), (1, 24));
+    assert_eq!((summary.all.requests, summary.kept.unsent), (1, 24));
+    assert!(summary.to_string().contains("The rate was not reached"));
+}
+
+#[rstest::rstest]
+#[case(0, 0, 100, true)]
+#[case(0, 5, 100, true)]
+#[case(0, 6, 100, false)]
+#[case(5, 0, 95, true)]
+#[case(6, 0, 94, false)]
+#[case(1, 0, 0, false)]
+fn a_rate_is_reached_within_a_twentieth(
+    #[case] unsent: u64,
+    #[case] late: u64,
+    #[case] requests: u64,
+    #[case] reached: bool,
+) {
+    assert_eq!(Kept { unsent, late }.is_reached(requests), reached);
+}
+
+/// The one connection is busy at first, so that most requests are sent, but late.
+#[tokio::test]
+async fn late_requests_miss_the_rate() {
+    let url = server(OK, STALL).await;
+    let summary = sent(&load(&url, open(40.0, STALL), None)).await;
+    assert_eq!(summary.kept.unsent, 0);
+    assert!(summary.kept.late > 10, "{:?}", summary.kept);
+    assert!(summary.to_string().contains("The rate was not reached"));
 }
 
 #[tokio::test]
