@@ -85,6 +85,12 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         let _ = writeln!(out, "  … and {left_out} more spans");
     }
     let _ = writeln!(out, "  ━ on the critical path   ─ off it");
+    if tree.is_exercise() {
+        let _ = writeln!(
+            out,
+            "A trace of an exercise: its bottleneck is yours to find."
+        );
+    }
     if let Some(text) = bottleneck.and_then(|found| verdict(tree, &found)) {
         let text = console::truncate_str(&text, canvas.columns, "…");
         let _ = writeln!(out, "{}", canvas.paint(Style::new().yellow().bold(), &text));
@@ -290,6 +296,7 @@ mod tests {
         ResourceSpans, Status,
         span::{Event, Link},
     };
+    use spoor_traces::tree::EXERCISE_USER_AGENT;
 
     use super::*;
     use crate::traces::spans::{span, text};
@@ -312,6 +319,20 @@ mod tests {
     #[test]
     fn draws_the_tree_and_names_the_bottleneck() {
         insta::assert_snapshot!(render("0707", &Tree::new(a_to_b()), CANVAS));
+    }
+
+    #[test]
+    fn an_exercise_keeps_its_bottleneck_secret() {
+        let mut batches = a_to_b();
+        let marker = format!("{EXERCISE_USER_AGENT}2/0.17");
+        batches[0].scope_spans[0].spans[0].attributes = vec![text("user_agent.original", &marker)];
+        let tree = Tree::new(batches);
+        let drawn = render("0707", &tree, CANVAS);
+        assert!(
+            !drawn.contains("Bottleneck") && !drawn.contains("slowest"),
+            "{drawn}"
+        );
+        assert!(json("0707", &tree)["bottleneck"].is_null());
     }
 
     #[test]

@@ -9,7 +9,11 @@ use super::{
     critical::{self, Segment},
     member::{Member, members},
     skew::correct_clock_skew,
+    value,
 };
+
+/// How the user agent of an exercise's requests begins.
+pub const EXERCISE_USER_AGENT: &str = "spoor-lesson-";
 
 /// A trace: rows in the order of a waterfall, a parent before its children, siblings by start.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -131,10 +135,21 @@ impl Tree {
         self.rows.iter().map(Row::critical_time).sum()
     }
 
+    /// Answers the requests of an exercise, whose bottleneck is for the reader to find.
+    #[must_use]
+    pub fn is_exercise(&self) -> bool {
+        let attributes = self.root().map(|row| row.member.span.attributes.as_slice());
+        let user_agent = attributes.and_then(|it| value::string(it, "user_agent.original"));
+        user_agent.is_some_and(|it| it.starts_with(EXERCISE_USER_AGENT))
+    }
+
     /// Where most of the critical path is spent; none for a single span, which has nothing to be
-    /// compared with.
+    /// compared with, and none in an exercise.
     #[must_use]
     pub fn bottleneck(&self) -> Option<Bottleneck> {
+        if self.is_exercise() {
+            return None;
+        }
         bottleneck::of(self)
     }
 

@@ -14,7 +14,7 @@ pub mod value;
 pub mod warnings;
 
 pub use bottleneck::Bottleneck;
-pub use build::{Place, Row, Tree};
+pub use build::{EXERCISE_USER_AGENT, Place, Row, Tree};
 pub use critical::Segment;
 pub(crate) use member::service_name;
 pub use member::{Member, members};

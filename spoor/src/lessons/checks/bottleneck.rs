@@ -2,6 +2,8 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
+
 use crate::{
     lessons::{place::Place, report::Report, round::Marker},
     traces::{Found, printable},
@@ -9,6 +11,8 @@ use crate::{
 
 /// Whose requests a round sends.
 const EDGES: [&str; 3] = ["service-a", "gateway", "preprocessing"];
+/// Longer than services wait with the spans that have ended.
+const SETTLE_DELAY: Duration = Duration::from_secs(2);
 const ANSWER: &str = "spoor check 2 --answer 'SERVICE: SPAN'";
 
 /// A service and a span's name.
@@ -25,10 +29,21 @@ pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
         "round {marker}: {} traces, {spans} spans",
         traces.len()
     ));
+    let end = traces.iter().map(|it| it.tree.end()).max();
+    if end.is_none_or(|end| !has_settled(end, Timestamp::now())) {
+        report.missing("all spans of the round", "the last may be on their way");
+        return Ok(report);
+    }
     let mut times: Vec<(Operation, Duration)> = own_times(&traces).into_iter().collect();
     times.sort_by_key(|(_, time)| Reverse(*time));
     judge(&mut report, place.answers.one(), &times);
     Ok(report)
+}
+
+/// While a span is missing, the one above it seems to have its time.
+fn has_settled(end: u64, now: Timestamp) -> bool {
+    let since = now.as_nanosecond() - i128::from(end);
+    u128::try_from(since).is_ok_and(|since| since >= SETTLE_DELAY.as_nanos())
 }
 
 /// The traces of the newest round that has any.
@@ -110,6 +125,14 @@ mod tests {
         let mut report = Report::new();
         judge(&mut report, Some(answer), &times);
         report.to_string()
+    }
+
+    #[test]
+    fn a_round_counts_when_its_spans_have_come() {
+        let end = 10_000_000_000;
+        let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap_or_default();
+        assert!(!has_settled(end, at(9_000)) && !has_settled(end, at(11_999)));
+        assert!(has_settled(end, at(12_000)));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use spoor_traces::tree::Tree;
 
 use crate::{
+    lab::admin::{FaultSetting, Faults},
     lessons::{place::Place, report::Report},
-    traces::{AskError, printable},
+    traces::{AskError, Found, printable},
 };
 
 /// Where requests come in.
@@ -28,7 +29,9 @@ pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
         Err(error) => return Err(error.into()),
     };
     if of_the_error(&mut report, &tree, began) {
-        mended(&mut report, place, &tree).await?;
+        report.looked_at("the faults that are in force, and the later traces of service-a");
+        no_fault_left(&mut report, &place.lab.faults().await?);
+        went_well(&mut report, &place.traces_of(EDGE).await?, &tree);
     }
     Ok(report)
 }
@@ -76,9 +79,26 @@ fn why(tree: &Tree, origin: &spoor_traces::tree::Row) -> String {
     }
 }
 
-async fn mended(report: &mut Report, place: &Place, red: &Tree) -> anyhow::Result<()> {
-    report.looked_at("the traces of service-a that began later");
-    let found = place.traces_of(EDGE).await?;
+/// A request may succeed by chance while a fault is active, so the fault itself has to be gone.
+fn no_fault_left(report: &mut Report, faults: &Faults) {
+    let what = "no fault makes requests fail any more";
+    let has_errors =
+        |fault: &FaultSetting| fault.errors.as_deref().is_some_and(|share| share != "0%");
+    let failing: Vec<&str> = faults
+        .iter()
+        .filter(|(_, faults)| faults.iter().any(has_errors))
+        .map(|(service, _)| service.as_str())
+        .collect();
+    if failing.is_empty() {
+        report.passed(what, "");
+    } else {
+        let seen = format!("`spoor fault` still lists {}", failing.join(", "));
+        report.wrong(what, seen);
+    }
+}
+
+/// `found` has the newest first.
+fn went_well(report: &mut Report, found: &[Found], red: &Tree) {
     let newest = found.first().filter(|it| it.tree.start() > red.start());
     let what = "the newest request went well again";
     match newest {
@@ -86,5 +106,80 @@ async fn mended(report: &mut Report, place: &Place, red: &Tree) -> anyhow::Resul
         Some(newest) => report.missing(what, format!("{} has an error too", newest.id)),
         None => report.missing(what, "there is none after the one with the error"),
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Status, status::StatusCode};
+
+    use super::*;
+    use crate::traces::spans::span;
+
+    fn faults(errors: Option<&str>) -> Faults {
+        let fault = FaultSetting {
+            operation: None,
+            delay_milliseconds: 5,
+            errors: errors.map(str::to_owned),
+        };
+        Faults::from([("service-b".to_owned(), vec![fault])])
+    }
+
+    fn is_mended(faults: &Faults) -> bool {
+        let mut report = Report::new();
+        no_fault_left(&mut report, faults);
+        report.is_passed()
+    }
+
+    #[test]
+    fn an_active_fault_is_refused() {
+        assert!(!is_mended(&faults(Some("30%"))));
+        assert!(is_mended(&faults(Some("0%"))));
+        assert!(is_mended(&faults(None)));
+        assert!(is_mended(&Faults::new()));
+    }
+
+    fn red(mut batch: ResourceSpans) -> ResourceSpans {
+        if let Some(scope) = batch.scope_spans.first_mut() {
+            for span in &mut scope.spans {
+                span.status = Some(Status {
+                    code: StatusCode::Error.into(),
+                    message: String::new(),
+                });
+            }
+        }
+        batch
+    }
+
+    fn failed() -> Tree {
+        Tree::new(vec![
+            red(span(EDGE, "GET /", 1, 0, 100, 200)),
+            red(span("service-b", "Work", 2, 1, 110, 190)),
+        ])
+    }
+
+    #[test]
+    fn only_the_lowest_red_service_is_right() {
+        let passes = |answer| {
+            let mut report = Report::new();
+            of_the_error(&mut report, &failed(), answer) && report.is_passed()
+        };
+        assert!(passes("service-b"));
+        assert!(!passes(EDGE));
+    }
+
+    #[test]
+    fn a_later_request_must_succeed() {
+        let passes = |batches: Vec<ResourceSpans>| {
+            let mut report = Report::new();
+            let found = Found {
+                id: "07".repeat(16),
+                tree: Tree::new(batches),
+            };
+            went_well(&mut report, &[found], &failed());
+            report.is_passed()
+        };
+        assert!(passes(vec![span(EDGE, "GET /", 1, 0, 300, 400)]));
+        assert!(!passes(vec![red(span(EDGE, "GET /", 1, 0, 300, 400))]));
+        assert!(!passes(vec![span(EDGE, "GET /", 1, 0, 50, 60)]), "earlier");
+    }
 }

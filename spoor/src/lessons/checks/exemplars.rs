@@ -53,6 +53,16 @@ fn trace_id(exemplar: &str) -> Option<String> {
 }
 
 impl Bucket {
+    /// Whether it counts requests whose span has this name, such as `GET /tasks`.
+    pub(super) fn is_of(&self, span: &str) -> bool {
+        let Some((method, route)) = span.split_once(' ') else {
+            return false;
+        };
+        let has =
+            |label: &str, value: &str| self.operation.contains(&format!("{label}=\"{value}\""));
+        has("http_request_method", method) && has("http_route", route)
+    }
+
     /// Whether a request of this duration belongs into it. Its span is a little shorter than
     /// what was measured around it, or a little longer.
     pub(super) fn holds(&self, duration: Duration) -> bool {

@@ -1,5 +1,7 @@
 //! Lesson 1: a trace of two spans that was sent by hand.
 
+use std::time::Duration;
+
 use spoor_traces::tree::{Place as InTree, Row, Tree};
 
 use crate::{
@@ -9,6 +11,11 @@ use crate::{
 
 /// What the lesson calls the service.
 const SERVICE: &str = "by-hand";
+const ROOT: &str = "make tea";
+const CHILD: &str = "boil water";
+/// How long each takes.
+const ROOT_TAKES: Duration = Duration::from_millis(80);
+const CHILD_TAKES: Duration = Duration::from_millis(60);
 /// The ids in the examples of the specifications: copied, not made.
 const WELL_KNOWN: [&str; 3] = [
     "4bf92f3577b34da6a3ce929d0e0e4736",
@@ -66,7 +73,10 @@ fn one_root(report: &mut Report, tree: &Tree) {
     let what = "one span without a parent, the root";
     match roots.as_slice() {
         [] => report.missing(what, "every span names a parent"),
-        [root] => report.passed(what, name(root)),
+        [root] => {
+            report.passed(what, name(root));
+            is_as_asked(report, root, ROOT, ROOT_TAKES);
+        }
         more => {
             let names: Vec<String> = more.iter().map(|row| name(row)).collect();
             let names = names.join(", ");
@@ -80,25 +90,38 @@ fn of_child(report: &mut Report, tree: &Tree, child: &Row) {
     let Some(parent) = above else {
         return;
     };
-    report.passed(
-        "a span whose parent is another of the trace",
+    report.expect(
+        parent.place == InTree::Root,
+        "a span whose parent is the root",
         format!("{} below {}", name(child), name(parent)),
     );
+    is_as_asked(report, child, CHILD, CHILD_TAKES);
     let (outer, inner) = (&parent.member, &child.member);
     let within = outer.start() <= inner.start() && inner.end() <= outer.end();
     let what = "the child lies within its parent's time";
-    if within && inner.duration() > std::time::Duration::ZERO {
+    if within {
         report.passed(
             what,
             format!("{:.1?} of {:.1?}", inner.duration(), outer.duration()),
         );
-    } else if within {
-        report.wrong(
-            what,
-            "it has no duration: it ends when it starts, or before",
-        );
     } else {
         report.wrong(what, "it begins earlier or ends later");
+    }
+}
+
+/// The service, the name and the duration that the lesson asks for.
+fn is_as_asked(report: &mut Report, row: &Row, asked: &str, takes: Duration) {
+    let what = format!("a span {asked:?} of {SERVICE} that takes {takes:?}");
+    let (member, took) = (&row.member, row.member.duration());
+    if member.service() != SERVICE {
+        let service = printable(member.service());
+        report.wrong(&what, format!("{} is of {service:?}", name(row)));
+    } else if member.span.name != asked {
+        report.wrong(&what, format!("its name is {}", name(row)));
+    } else if took != takes {
+        report.wrong(&what, format!("it takes {took:.1?}"));
+    } else {
+        report.passed(&what, "");
     }
 }
 
@@ -112,7 +135,7 @@ fn no_child(report: &mut Report, tree: &Tree) {
         ),
         None => format!("the trace has {} span(s)", tree.rows().len()),
     };
-    report.missing("a span whose parent is another of the trace", seen);
+    report.missing("a span whose parent is the root", seen);
 }
 
 fn name(row: &Row) -> String {
@@ -140,21 +163,42 @@ fn distinct_digits(id: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+
     use super::*;
     use crate::traces::spans::span;
+
+    fn passes(batches: Vec<ResourceSpans>) -> bool {
+        let found = Found {
+            id: "016220c2a05539cacbd7c7e677e51b14".to_owned(),
+            tree: Tree::new(batches),
+        };
+        Report::best(attempts(&found)).is_some_and(|it| it.is_passed())
+    }
+
+    #[test]
+    fn other_names_times_and_services_are_refused() {
+        let tea = span(SERVICE, ROOT, 1, 0, 0, 80);
+        let water = span(SERVICE, CHILD, 2, 1, 10, 70);
+        assert!(passes(vec![tea.clone(), water.clone()]));
+        for wrong in [
+            span(SERVICE, "boil milk", 2, 1, 10, 70),
+            span("kettle", CHILD, 2, 1, 10, 70),
+            span(SERVICE, CHILD, 2, 1, 10, 40),
+            span(SERVICE, CHILD, 2, 1, 10, 10),
+            span(SERVICE, CHILD, 2, 1, 30, 90),
+        ] {
+            assert!(!passes(vec![tea.clone(), wrong.clone()]), "{wrong:?}");
+        }
+        let coffee = span(SERVICE, "make coffee", 1, 0, 0, 80);
+        assert!(!passes(vec![coffee, water]));
+    }
 
     #[test]
     fn a_child_may_be_sent_again() {
         let tea = span(SERVICE, "make tea", 1, 0, 0, 80);
         let beside = span(SERVICE, "boil water", 2, 1, 90, 100);
         let within = span(SERVICE, "boil water", 3, 1, 10, 70);
-        let passes = |batches| {
-            let found = Found {
-                id: "016220c2a05539cacbd7c7e677e51b14".to_owned(),
-                tree: Tree::new(batches),
-            };
-            Report::best(attempts(&found)).is_some_and(|it| it.is_passed())
-        };
         assert!(!passes(vec![tea.clone()]));
         assert!(!passes(vec![tea.clone(), beside.clone()]));
         assert!(passes(vec![tea.clone(), beside.clone(), within.clone()]));

@@ -13,6 +13,10 @@ use crate::{
 const SERVICE: &str = "service-a";
 /// What every error passes through before it comes to an answer.
 const BELOW: &str = "service-b";
+/// Of fewer failed requests one could keep all by chance.
+const LEAST_FAILED: usize = 10;
+/// The largest share of the other traces that the lesson allows.
+const MAX_OTHERWISE: f64 = 0.9;
 const KEPT: &str = "a tail rule that keeps the errors of service-a";
 const ALL: &str = "a trace for each request that failed";
 
@@ -95,13 +99,12 @@ fn thins_the_rest(report: &mut Report, keeping: &Policy) {
     let share = otherwise.and_then(|share| share.parse::<Probability>().ok());
     let seen = otherwise.map(|share| format!("otherwise: {share}"));
     let what = "of the traces without an error a share is kept";
-    if share.is_some_and(|share| share != Probability::ALWAYS) {
-        report.passed(what, seen.unwrap_or_default());
+    let is_asked = share.is_some_and(|share| share.as_f64() <= MAX_OTHERWISE);
+    let seen = seen.unwrap_or_default();
+    if is_asked {
+        report.passed(what, seen);
     } else {
-        report.wrong(
-            what,
-            "all of them are: then there is nothing that the rule could add",
-        );
+        report.wrong(what, format!("{seen}: nine in ten at most are asked for"));
     }
 }
 
@@ -114,10 +117,13 @@ fn of_traces(report: &mut Report, found: &[&Found], answer: Option<&str>) {
         return;
     };
     let seen = format!("{} of {told}", failed.len());
-    if told == 0 {
+    if told < LEAST_FAILED {
         report.wrong(
             ALL,
-            "none failed: `spoor fault service-b --errors 20%` makes some",
+            format!(
+                "{told} are too few to tell, {LEAST_FAILED} are asked for: \
+                 `spoor fault service-b --errors 20%` makes some"
+            ),
         );
     } else if failed.len() > told {
         let seen = format!("{seen}: more than you say have failed since the policy was applied");
@@ -136,4 +142,74 @@ fn of_traces(report: &mut Report, found: &[&Found], answer: Option<&str>) {
 
 fn is_since(found: &Found, moment: Timestamp) -> bool {
     i128::from(found.tree.start()) >= moment.as_nanosecond()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use opentelemetry_proto::tonic::trace::v1::{Status, status::StatusCode};
+    use spoor_traces::tree::Tree;
+
+    use super::*;
+    use crate::traces::spans::span;
+
+    /// A trace of a request that failed in service-b, or of which only service-a's span is there.
+    fn failed(is_whole: bool) -> Found {
+        let mut batches = vec![span(SERVICE, "GET /", 1, 0, 0, 10)];
+        if is_whole {
+            batches.push(span(BELOW, "Work", 2, 1, 1, 9));
+        }
+        for batch in &mut batches {
+            batch.scope_spans[0].spans[0].status = Some(Status {
+                code: StatusCode::Error.into(),
+                message: String::new(),
+            });
+        }
+        Found {
+            id: "07".repeat(16),
+            tree: Tree::new(batches),
+        }
+    }
+
+    #[rstest::rstest]
+    #[case(10, true, Some("10"), true)]
+    #[case(9, true, Some("10"), false)]
+    #[case(11, true, Some("10"), false)]
+    #[case(10, false, Some("10"), false)]
+    #[case(2, true, Some("2"), false)]
+    #[case(0, true, Some("0"), false)]
+    #[case(10, true, None, false)]
+    #[case(10, true, Some("all"), false)]
+    fn each_failed_request_has_a_whole_trace(
+        #[case] kept: usize,
+        #[case] is_whole: bool,
+        #[case] told: Option<&str>,
+        #[case] passes: bool,
+    ) {
+        let found = vec![failed(is_whole); kept];
+        let mut report = Report::new();
+        of_traces(&mut report, &found.iter().collect::<Vec<_>>(), told);
+        assert_eq!(report.is_passed(), passes, "{report}");
+    }
+
+    fn policy(otherwise: &str) -> Policy {
+        let policy = serde_json::json!({
+            "metadata": {"name": "kept"},
+            "spec": {"tail": {"keep": [{"name": "errors", "error": {}}], "otherwise": otherwise}},
+        });
+        serde_json::from_value(policy).unwrap()
+    }
+
+    #[rstest::rstest]
+    #[case("0%", true)]
+    #[case("90%", true)]
+    #[case("91%", false)]
+    #[case("100%", false)]
+    #[case("most", false)]
+    fn a_share_of_the_rest_is_kept(#[case] otherwise: &str, #[case] passes: bool) {
+        let mut report = Report::new();
+        thins_the_rest(&mut report, &policy(otherwise));
+        assert_eq!(report.is_passed(), passes, "{report}");
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use spoor_traces::tree::{Place as InTree, Row, Tree};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
+use spoor_traces::tree::{Member, Place as InTree, Row, Tree, value};
 
 use crate::{
     lessons::{place::Place, report::Report},
@@ -11,8 +12,10 @@ use crate::{
 
 /// What the lesson calls the learner's script.
 const SERVICE: &str = "receipt";
-/// Whose span the learner's is to be below.
-const ABOVE: &str = "service-a";
+/// The service and the name of the span that the learner's is to be below.
+const ABOVE: (&str, &str) = ("service-a", "GET /");
+/// More than any printing takes that a learner waits for.
+const MAX_DURATION: Duration = Duration::from_secs(600);
 /// The attribute that it asks for.
 const ATTRIBUTE: &str = "receipt.items";
 
@@ -53,13 +56,15 @@ fn of_its_place(report: &mut Report, tree: &Tree, row: &Row) {
     let what = "it is below the span with which service-a answered";
     let parent = row.parent.and_then(|parent| tree.rows().get(parent));
     match (row.place, parent) {
-        (InTree::Child, Some(parent)) if parent.member.service() == ABOVE => {
-            let above = printable(&parent.member.span.name);
-            report.passed(what, format!("{above:?}"));
-        }
         (InTree::Child, Some(parent)) => {
-            let above = parent.member.service();
-            report.missing(what, format!("its parent is a span of {above}"));
+            let (service, name) = (parent.member.service(), parent.member.span.name.as_str());
+            let seen = format!("{} of {}", printable(name), printable(service));
+            if (service, name) == ABOVE {
+                report.passed(what, seen);
+            } else {
+                report.missing(what, format!("its parent is {seen}"));
+            }
+            of_its_time(report, &row.member, &parent.member);
         }
         (InTree::MissingParent, _) => report.missing(
             what,
@@ -73,13 +78,32 @@ fn of_its_place(report: &mut Report, tree: &Tree, row: &Row) {
     report.expect(has_b, "the trace goes on to service-b", "");
 }
 
+/// The work begins when the answer is there.
+fn of_its_time(report: &mut Report, own: &Member, above: &Member) {
+    let what = "its beginning and its end are those of the work";
+    let duration = own.duration();
+    if own.start() < above.start() {
+        report.missing(what, "it begins before the request that caused it");
+    } else if duration == Duration::ZERO {
+        report.missing(what, "it has no duration");
+    } else if duration > MAX_DURATION {
+        report.missing(what, format!("it takes {duration:.1?}"));
+    } else {
+        report.passed(what, format!("{duration:.1?}"));
+    }
+}
+
 fn of_what_it_says(report: &mut Report, row: &Row) {
     let span = &row.member.span;
     let attribute = span.attributes.iter().find(|it| it.key == ATTRIBUTE);
-    let value = attribute.map(|it| spoor_traces::tree::value::text(it.value.as_ref()));
-    let what = "it says how much it did, as receipt.items";
+    let value = attribute.map(|it| it.value.as_ref());
+    let what = "it says how much it did, as the number receipt.items";
     match value {
-        Some(value) => report.passed(what, printable(&value)),
+        Some(value) if is_number(value) => report.passed(what, value::text(value)),
+        Some(value) => {
+            let seen = printable(&value::text(value));
+            report.missing(what, format!("{seen:?} is no number: use intValue"));
+        }
         None => report.missing(what, "the span has no attribute of this name"),
     }
     let what = "it has an event for a moment within it";
@@ -96,15 +120,17 @@ fn of_what_it_says(report: &mut Report, row: &Row) {
             }
         }
     }
-    let duration = row.member.duration();
-    let seen = format!("{duration:.1?}");
-    report.expect(duration > Duration::ZERO, "it took some time", seen);
+}
+
+fn is_number(value: Option<&AnyValue>) -> bool {
+    let value = value.and_then(|it| it.value.as_ref());
+    matches!(value, Some(Value::IntValue(_) | Value::DoubleValue(_)))
 }
 
 #[cfg(test)]
 mod tests {
     use opentelemetry_proto::tonic::{
-        common::v1::{AnyValue, KeyValue, any_value::Value},
+        common::v1::KeyValue,
         trace::v1::{ResourceSpans, span::Event},
     };
 
@@ -113,33 +139,57 @@ mod tests {
 
     #[test]
     fn a_span_may_be_sent_again() {
-        let trace = [
-            span(ABOVE, "GET /", 1, 0, 0, 80),
-            span("service-b", "Work", 2, 1, 10, 70),
-        ];
-        let lacking = span(SERVICE, "print", 3, 1, 90, 100);
-        let whole = with_what_it_says(span(SERVICE, "print", 4, 1, 90, 100));
-        let passes = |own: &[&ResourceSpans]| {
-            let batches = trace.iter().chain(own.iter().copied());
-            let found = Found {
-                id: "07".repeat(16),
-                tree: Tree::new(batches.cloned().collect()),
-            };
-            Report::best(attempts(&found)).is_some_and(|it| it.is_passed())
-        };
+        let lacking = span(SERVICE, "print", 5, 1, 90, 100);
+        let whole = with_what_it_says(span(SERVICE, "print", 4, 1, 90, 100), COUNT);
         assert!(!passes(&[]));
         assert!(!passes(&[&lacking]));
         assert!(passes(&[&lacking, &whole]));
         assert!(passes(&[&whole, &lacking]));
     }
 
-    fn with_what_it_says(mut batch: ResourceSpans) -> ResourceSpans {
+    #[test]
+    fn other_parents_and_times_are_refused() {
+        for wrong in [
+            span(SERVICE, "print", 4, 9, 90, 100),
+            span(SERVICE, "print", 4, 2, 90, 100),
+            span(SERVICE, "print", 4, 0, 90, 100),
+            span(SERVICE, "print", 4, 1, 90, 90),
+            span(SERVICE, "print", 4, 1, 4, 100),
+            span(SERVICE, "print", 4, 1, 90, 90_000_000),
+        ] {
+            let wrong = with_what_it_says(wrong, COUNT);
+            assert!(!passes(&[&wrong]), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_count_that_is_no_number_is_refused() {
+        let text = Value::StringValue("3".to_owned());
+        let own = with_what_it_says(span(SERVICE, "print", 4, 1, 90, 100), text);
+        assert!(!passes(&[&own]));
+    }
+
+    const COUNT: Value = Value::IntValue(3);
+
+    fn passes(own: &[&ResourceSpans]) -> bool {
+        let trace = [
+            span("service-a", "GET /", 1, 0, 10, 80),
+            span("service-a", "Work", 2, 1, 11, 75),
+            span("service-b", "Work", 3, 2, 12, 70),
+        ];
+        let batches = trace.iter().chain(own.iter().copied());
+        let found = Found {
+            id: "07".repeat(16),
+            tree: Tree::new(batches.cloned().collect()),
+        };
+        Report::best(attempts(&found)).is_some_and(|it| it.is_passed())
+    }
+
+    fn with_what_it_says(mut batch: ResourceSpans, count: Value) -> ResourceSpans {
         let span = &mut batch.scope_spans[0].spans[0];
         span.attributes.push(KeyValue {
             key: ATTRIBUTE.to_owned(),
-            value: Some(AnyValue {
-                value: Some(Value::IntValue(3)),
-            }),
+            value: Some(AnyValue { value: Some(count) }),
             ..KeyValue::default()
         });
         span.events.push(Event {

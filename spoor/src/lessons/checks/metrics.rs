@@ -7,7 +7,7 @@ use spoor_traces::tree::Tree;
 use super::exemplars::{Bucket, buckets};
 use crate::{
     lessons::{place::Place, report::Report},
-    traces::{AskError, Found, milliseconds},
+    traces::{AskError, Found, milliseconds, printable},
 };
 
 const SERVICE: &str = "tasks";
@@ -86,15 +86,54 @@ async fn found(place: &Place, id: &str) -> Result<Option<Found>, AskError> {
 /// will do.
 fn judge(report: &mut Report, Found { id, tree }: &Found, bucket: &Bucket) {
     let what = "the trace is one of the bucket";
-    let service = tree.root().map_or("", |root| root.member.service());
+    let root = tree.root().map(|root| &root.member);
+    let (service, name) = root.map_or(("", ""), |it| (it.service(), it.span.name.as_str()));
     let took = tree.duration();
     let is_exemplar = bucket.exemplar.as_ref().is_some_and(|it| it == id);
     if service != SERVICE {
         report.wrong(what, format!("it is one of {service:?}"));
+    } else if !bucket.is_of(name) {
+        let seen = format!("it is one of {:?}, the bucket is {bucket}", printable(name));
+        report.wrong(what, seen);
     } else if is_exemplar || bucket.holds(took) {
         report.passed(what, format!("{id} took {}", milliseconds(took)));
     } else {
         let seen = format!("it took {}, the bucket is {bucket}", milliseconds(took));
         report.wrong(what, seen);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traces::spans::span;
+
+    const TEXT: &str = r#"
+http_server_request_duration_seconds_bucket{le="0.25",http_request_method="GET",http_route="/tasks",http_response_status_code="200"} 3
+http_server_request_duration_seconds_bucket{le="0.5",http_request_method="GET",http_route="/tasks",http_response_status_code="200"} 4 # {trace_id="cc",span_id="d"} 0.4 2.5
+"#;
+
+    #[rstest::rstest]
+    #[case("tasks", "GET /tasks", 400, true)]
+    #[case("tasks", "GET /tasks", 20, false)]
+    #[case("tasks", "POST /tasks", 400, false)]
+    #[case("tasks", "GET /tasks/{id}", 400, false)]
+    #[case("service-a", "GET /tasks", 400, false)]
+    fn only_traces_of_the_bucket_are_right(
+        #[case] service: &str,
+        #[case] name: &str,
+        #[case] takes: u64,
+        #[case] passes: bool,
+    ) {
+        let buckets = buckets(TEXT);
+        let mut report = Report::new();
+        let found = Found {
+            id: "07".repeat(16),
+            tree: Tree::new(vec![span(service, name, 1, 0, 0, takes)]),
+        };
+        if let Some(bucket) = slowest(&mut report, &buckets) {
+            judge(&mut report, &found, bucket);
+        }
+        assert_eq!(report.is_passed(), passes, "{report}");
     }
 }

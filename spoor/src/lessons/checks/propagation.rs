@@ -55,11 +55,11 @@ fn judge(report: &mut Report, inside: &[Found], edge: &[Found]) {
             state
         },
     );
-    refused(report, &found.id, edge);
+    refused(report, &found.id, &span.span.parent_span_id, edge);
 }
 
-/// bands has the forged trace as a link, and as nothing else.
-fn refused(report: &mut Report, forged: &str, edge: &[Found]) {
+/// bands has the forged span of the forged trace as a link, and as nothing else.
+fn refused(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Found]) {
     let what = "bands does not join it";
     let edges = || {
         edge.iter()
@@ -74,7 +74,7 @@ fn refused(report: &mut Report, forged: &str, edge: &[Found]) {
     }
     let linked = edges().find(|(_, span)| {
         let mut links = span.span.links.iter();
-        links.any(|link| value::hex(&link.trace_id) == forged)
+        links.any(|link| value::hex(&link.trace_id) == forged && link.span_id == forged_span)
     });
     let Some((found, _)) = linked else {
         report.missing(
@@ -119,4 +119,70 @@ fn carries(member: &Member) -> bool {
         .split(',')
         .filter_map(|it| it.split_once('='));
     keys.any(|(key, _)| key.trim() == MEMBER)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, span::Link};
+
+    use super::*;
+    use crate::traces::spans::span;
+
+    const FORGED: &str = "016220c2a05539cacbd7c7e677e51b14";
+
+    fn changed(mut batch: ResourceSpans, change: impl FnOnce(&mut Span)) -> ResourceSpans {
+        change(&mut batch.scope_spans[0].spans[0]);
+        batch
+    }
+
+    fn found(id: &str, batch: ResourceSpans) -> Found {
+        Found {
+            id: id.to_owned(),
+            tree: Tree::new(vec![batch]),
+        }
+    }
+
+    fn of_reviews(state: &str) -> Found {
+        let batch = span(INSIDE, "GET /reviews/{id}", 1, 9, 0, 5);
+        found(
+            FORGED,
+            changed(batch, |span| span.trace_state = state.to_owned()),
+        )
+    }
+
+    fn of_bands(id: &str, linked_span: u8, state: &str) -> Found {
+        let trace_id = u128::from_str_radix(FORGED, 16).unwrap().to_be_bytes();
+        let batch = span(EDGE, "GET /bands/{id}", 1, 0, 0, 5);
+        let batch = changed(batch, |span| {
+            span.trace_state = state.to_owned();
+            span.links = vec![Link {
+                trace_id: trace_id.to_vec(),
+                span_id: vec![linked_span; 8],
+                ..Link::default()
+            }];
+        });
+        found(id, batch)
+    }
+
+    fn passes(inside: Found, edge: Found) -> bool {
+        let mut report = Report::new();
+        judge(&mut report, &[inside], &[edge]);
+        report.is_passed()
+    }
+
+    #[test]
+    fn one_forged_context_at_both_is_right() {
+        let other = "5cb28ab2ab2a7ffcb58a25f47c3a15e8";
+        let inside = || of_reviews("smuggled=cargo");
+        assert!(passes(inside(), of_bands(other, 9, "ot=th:0")));
+        assert!(!passes(inside(), of_bands(other, 8, "")), "another parent");
+        assert!(!passes(inside(), of_bands(FORGED, 9, "")), "joined");
+        let smuggled = of_bands(other, 9, "smuggled=cargo");
+        assert!(!passes(inside(), smuggled), "smuggled");
+        assert!(!passes(of_reviews(""), of_bands(other, 9, "")), "no member");
+        let without_link = found(other, span(EDGE, "GET /bands/{id}", 1, 0, 0, 5));
+        assert!(!passes(inside(), without_link), "no link");
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use spoor_api::status::{Condition, ConditionStatus};
 
+use super::in_force::since;
 use crate::{
-    lessons::{place::Place, policies::Policy, report::Report},
+    lessons::{answers::Answers, place::Place, policies::Policy, report::Report},
     traces::Found,
 };
 
@@ -17,6 +19,8 @@ const SERVICE: &str = "service-a";
 const REQUESTS_A_SECOND: f64 = 1000.0;
 /// How far an answer may be off.
 const TOLERANCE: f64 = 0.25;
+/// How many slow traces are asked for.
+const LEAST_SLOW: usize = 3;
 /// What waits less waits for nothing; nobody waits longer.
 const WAITS: std::ops::RangeInclusive<f64> = 1.0..=30.0;
 
@@ -30,11 +34,17 @@ pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
         }
         return Ok(report);
     };
+    let Some(programmed) = policy
+        .as_ref()
+        .and_then(|it| since(it, Condition::PROGRAMMED))
+    else {
+        return Ok(report);
+    };
     let found = place.traces_of(SERVICE).await?;
-    let is_slow = |it: &&Found| it.tree.duration() >= slower_than;
-    let newest: Vec<&Found> = found.iter().take_while(is_slow).collect();
-    of_traces(&mut report, &found, newest.len(), slower_than);
-    of_the_price(&mut report, place, &newest);
+    let is_held = |it: &&Found| is_held(it, programmed, slower_than);
+    let (held, direct): (Vec<&Found>, Vec<&Found>) = found.iter().partition(is_held);
+    of_traces(&mut report, &direct, &held, slower_than);
+    of_the_price(&mut report, &place.answers, &held);
     Ok(report)
 }
 
@@ -70,26 +80,39 @@ fn asked(report: &mut Report, policy: &Policy) -> Option<Duration> {
     slower_than
 }
 
-/// On the direct way each came to be seen; by the policy only the slow ones do.
-fn of_traces(report: &mut Report, found: &[Found], newest: usize, slower_than: Duration) {
-    let is_quick = |it: &&Found| it.tree.duration() < slower_than;
-    let quick = found.iter().filter(is_quick).count();
+/// A status has whole seconds: a quick trace of the same second may have come before the policy.
+fn is_held(found: &Found, programmed: Timestamp, slower_than: Duration) -> bool {
+    const SECOND: i128 = 1_000_000_000;
+    let since = i128::from(found.tree.start()) - programmed.as_nanosecond();
+    since >= SECOND || (since >= 0 && found.tree.duration() >= slower_than)
+}
+
+/// Before the policy each came to be seen; since then only the slow ones do.
+fn of_traces(report: &mut Report, direct: &[&Found], held: &[&Found], slower_than: Duration) {
+    let is_quick = |it: &&&Found| it.tree.duration() < slower_than;
+    let quick = direct.iter().filter(is_quick).count();
     report.expect(
         quick > 0,
         "directly, quick traces came too",
         format!("{quick} took less than {slower_than:?}"),
     );
-    report.expect(
-        newest >= 3,
-        "now only slow ones do",
-        format!("the newest {newest} took longer, 3 or more are asked for"),
-    );
+    let what = "now only slow ones do";
+    match (held.iter().find(is_quick), held.len()) {
+        (Some(quick), _) => {
+            let took = quick.tree.duration();
+            report.wrong(what, format!("{} took only {took:.0?}", quick.id));
+        }
+        (None, slow) => {
+            let seen = format!("{slow} since the policy, {LEAST_SLOW} or more are asked for");
+            report.expect(slow >= LEAST_SLOW, what, seen);
+        }
+    }
 }
 
-fn of_the_price(report: &mut Report, place: &Place, held: &[&Found]) {
+fn of_the_price(report: &mut Report, answers: &Answers, held: &[&Found]) {
     let what = "the price: how long it holds a trace, and how many spans at once";
-    let wait = place.answers.named("wait").and_then(seconds);
-    let spans = place.answers.named("spans").and_then(|it| it.parse().ok());
+    let wait = answers.named("wait").and_then(seconds);
+    let spans = answers.named("spans").and_then(|it| it.parse().ok());
     let (Some(wait), Some(answered)): (Option<f64>, Option<f64>) = (wait, spans) else {
         let seen = "spoor check 6 --answer wait=SECONDS --answer spans=NUMBER";
         report.wrong(what, seen);
@@ -105,11 +128,14 @@ fn of_the_price(report: &mut Report, place: &Place, held: &[&Found]) {
         return;
     };
     let at_once = REQUESTS_A_SECOND * wait * each;
-    let seen = format!("{REQUESTS_A_SECOND} requests a second × {wait} s × {each:.1} spans");
     if (answered - at_once).abs() <= TOLERANCE * at_once {
+        let seen = format!("{REQUESTS_A_SECOND} requests a second × {wait} s × {each:.1} spans");
         report.passed(what, format!("{seen} = {at_once:.0}"));
     } else {
-        report.wrong(what, format!("{answered} is not {seen}"));
+        // The way to the number is what the learner is to find.
+        let side = if answered < at_once { "few" } else { "many" };
+        let seen = format!("{answered} spans are too {side} for a wait of {wait} s");
+        report.wrong(what, seen);
     }
 }
 
@@ -128,7 +154,85 @@ fn seconds(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use spoor_traces::tree::Tree;
+
     use super::*;
+    use crate::traces::spans::span;
+
+    /// A trace of two spans that takes so many milliseconds.
+    fn trace(milliseconds: u64) -> Found {
+        Found {
+            id: "07".repeat(16),
+            tree: Tree::new(vec![
+                span(SERVICE, "GET /", 1, 0, 0, milliseconds),
+                span("service-b", "Work", 2, 1, 0, milliseconds),
+            ]),
+        }
+    }
+
+    #[rstest::rstest]
+    #[case(&[20], &[600, 600, 600], true)]
+    #[case(&[20], &[600, 600], false)]
+    #[case(&[20], &[600, 600, 600, 20], false)]
+    #[case(&[600], &[600, 600, 600], false)]
+    fn only_slow_traces_may_come(
+        #[case] direct: &[u64],
+        #[case] held: &[u64],
+        #[case] passes: bool,
+    ) {
+        let traces = |of: &[u64]| of.iter().copied().map(trace).collect::<Vec<_>>();
+        let (direct, held) = (traces(direct), traces(held));
+        let mut report = Report::new();
+        let slower_than = Duration::from_millis(400);
+        of_traces(
+            &mut report,
+            &direct.iter().collect::<Vec<_>>(),
+            &held.iter().collect::<Vec<_>>(),
+            slower_than,
+        );
+        assert_eq!(report.is_passed(), passes, "{report}");
+    }
+
+    #[rstest::rstest]
+    #[case(1_999, 600, false)]
+    #[case(2_000, 600, true)]
+    #[case(2_999, 20, false)]
+    #[case(3_000, 20, true)]
+    fn traces_are_held_since_the_policy(
+        #[case] start: u64,
+        #[case] takes: u64,
+        #[case] held: bool,
+    ) {
+        let found = Found {
+            id: "07".repeat(16),
+            tree: Tree::new(vec![span(SERVICE, "GET /", 1, 0, start, start + takes)]),
+        };
+        let programmed = Timestamp::from_second(2).unwrap();
+        assert_eq!(
+            is_held(&found, programmed, Duration::from_millis(400)),
+            held
+        );
+    }
+
+    #[rstest::rstest]
+    #[case("2", "4000", true)]
+    #[case("2", "2000", false)]
+    #[case("2", "20000", false)]
+    #[case("0.1", "200", false)]
+    #[case("2", "some", false)]
+    fn a_wrong_price_is_refused_without_the_formula(
+        #[case] wait: &str,
+        #[case] spans: &str,
+        #[case] passes: bool,
+    ) {
+        let mut report = Report::new();
+        let answers = Answers::new(vec![format!("wait={wait}"), format!("spans={spans}")]);
+        of_the_price(&mut report, &answers, &[&trace(600)]);
+        assert_eq!(report.is_passed(), passes, "{report}");
+        assert_eq!(report.to_string().contains('×'), passes, "{report}");
+    }
 
     #[rstest::rstest]
     #[case("2", Some(2.0))]

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use opentelemetry_semantic_conventions::attribute::USER_AGENT_ORIGINAL;
-use spoor_traces::tree::{Tree, value};
+use spoor_traces::tree::{EXERCISE_USER_AGENT, Tree, value};
 
-const PREFIX: &str = "spoor-lesson-2/";
+/// What follows the common prefix of exercises.
+const LESSON: &str = "2/";
 
 /// A round; the later one is the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +25,10 @@ impl Marker {
     }
 
     fn read(user_agent: &str) -> Option<Self> {
-        let (seed, began) = user_agent.strip_prefix(PREFIX)?.split_once('.')?;
+        let round = user_agent
+            .strip_prefix(EXERCISE_USER_AGENT)?
+            .strip_prefix(LESSON)?;
+        let (seed, began) = round.split_once('.')?;
         Some(Self {
             began: began.parse().ok()?,
             seed: seed.parse().ok()?,
@@ -35,7 +39,11 @@ impl Marker {
 impl fmt::Display for Marker {
     /// As the user agent has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}.{}", self.seed, self.began)
+        write!(
+            f,
+            "{EXERCISE_USER_AGENT}{LESSON}{}.{}",
+            self.seed, self.began
+        )
     }
 }
 
