@@ -18,7 +18,7 @@ pub enum ReadFilesError {
     #[error("can't read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
     /// A folder with nothing in it.
-    #[error("no .yaml, .yml or .json file in {}", .0.display())]
+    #[error("no .yaml, .yml or .json file in {}: folders in it are not read", .0.display())]
     NothingThere(PathBuf),
 }
 

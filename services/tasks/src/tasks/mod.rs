@@ -122,7 +122,7 @@ impl Program for Args {
 impl Args {
     fn store(&self, telemetry: &Telemetry) -> Result<SharedStore, RunError> {
         let Some(url) = &self.redis_url else {
-            tracing::warn!(
+            tracing::info!(
                 "the tasks are kept in this process and are gone when it ends: SPOOR_REDIS_URL \
                  is not set"
             );

@@ -2,6 +2,7 @@
 
 use spoor_traces::tree::Tree;
 
+use super::metrics::is_trace_id;
 use crate::{
     lab::admin::{FaultSetting, Faults},
     lessons::{place::Place, report::Report},
@@ -19,6 +20,11 @@ pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
         report.wrong("an answer", seen);
         return Ok(report);
     };
+    if !is_trace_id(id) {
+        let seen = format!("{id:?} is not the id of a trace: 32 hexadecimal digits");
+        report.wrong("a trace that has an error", seen);
+        return Ok(report);
+    }
     report.looked_at(format!("trace {}", printable(id)));
     let tree = match place.traces.trace(id).await {
         Ok(batches) => Tree::new(batches),

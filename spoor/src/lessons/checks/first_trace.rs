@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spoor_traces::tree::{Place as InTree, Row, Tree};
+use spoor_traces::tree::{Member, Place as InTree, Row, Tree, warnings};
 
 use crate::{
     lessons::{place::Place, report::Report},
@@ -97,7 +97,8 @@ fn of_child(report: &mut Report, tree: &Tree, child: &Row) {
     );
     is_as_asked(report, child, CHILD, CHILD_TAKES);
     let (outer, inner) = (&parent.member, &child.member);
-    let within = outer.start() <= inner.start() && inner.end() <= outer.end();
+    let begins_within = outer.start() <= inner.start() && !was_moved(inner);
+    let within = begins_within && inner.end() <= outer.end();
     let what = "the child lies within its parent's time";
     if within {
         report.passed(
@@ -142,6 +143,12 @@ fn name(row: &Row) -> String {
     format!("{:?}", printable(&row.member.span.name))
 }
 
+/// Its start was before its parent's, and what shows traces has taken that for another clock.
+pub(super) fn was_moved(member: &Member) -> bool {
+    let mut warnings = warnings::of(&member.span).into_iter();
+    warnings.any(|warning| warning.contains("clock skew"))
+}
+
 /// Whether an id was drawn, as far as one can tell; else why not.
 pub(super) fn drawn(id: &str) -> Result<(), String> {
     let distinct = distinct_digits(id);
@@ -176,6 +183,13 @@ mod tests {
         Report::best(attempts(&found)).is_some_and(|it| it.is_passed())
     }
 
+    /// As the query API gives it: at another time than it was sent with.
+    fn moved(mut batch: ResourceSpans) -> ResourceSpans {
+        let spans = batch.scope_spans.iter_mut().flat_map(|it| &mut it.spans);
+        spans.for_each(|span| warnings::add(span, "clock skew: moved".to_owned()));
+        batch
+    }
+
     #[test]
     fn other_names_times_and_services_are_refused() {
         let tea = span(SERVICE, ROOT, 1, 0, 0, 80);
@@ -187,6 +201,7 @@ mod tests {
             span(SERVICE, CHILD, 2, 1, 10, 40),
             span(SERVICE, CHILD, 2, 1, 10, 10),
             span(SERVICE, CHILD, 2, 1, 30, 90),
+            moved(span(SERVICE, CHILD, 2, 1, 10, 70)),
         ] {
             assert!(!passes(vec![tea.clone(), wrong.clone()]), "{wrong:?}");
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
 use spoor_traces::tree::{Member, Place as InTree, Row, Tree, value};
 
+use super::first_trace::was_moved;
 use crate::{
     lessons::{place::Place, report::Report},
     traces::{Found, printable},
@@ -82,7 +83,7 @@ fn of_its_place(report: &mut Report, tree: &Tree, row: &Row) {
 fn of_its_time(report: &mut Report, own: &Member, above: &Member) {
     let what = "its beginning and its end are those of the work";
     let duration = own.duration();
-    if own.start() < above.start() {
+    if own.start() < above.start() || was_moved(own) {
         report.missing(what, "it begins before the request that caused it");
     } else if duration == Duration::ZERO {
         report.missing(what, "it has no duration");

@@ -67,7 +67,7 @@ fn slowest<'a>(report: &mut Report, buckets: &'a [Bucket]) -> Option<&'a Bucket>
     slowest
 }
 
-fn is_trace_id(text: &str) -> bool {
+pub(super) fn is_trace_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
