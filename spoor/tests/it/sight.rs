@@ -15,7 +15,10 @@ async fn load_is_sent_and_its_traces_are_seen() {
     );
     assert_eq!(sent["corrected"], false, "{sent:#}");
 
-    let all = || async { lab.traces(&["traces", "--limit", "100"]).await };
+    let all = || async {
+        lab.traces(&["traces", "--service", "service-a", "--limit", "100"])
+            .await
+    };
     let whole = |found: &serde_json::Value| {
         let traces = found.as_array().unwrap();
         traces.len() == 40 && traces.iter().all(|trace| trace["spans"] == 5)
