@@ -28,7 +28,7 @@ pub(super) fn of(tree: &Tree, row: &Row) -> Vec<String> {
         )),
         Place::Cycle => lines.push("its parents lead back to itself".to_owned()),
     }
-    lines.extend(member.warnings().into_iter().map(short));
+    lines.extend(warnings(row).into_iter().map(short));
     let events = &member.span.events;
     lines.extend(events.iter().take(MAX_SHOWN).map(|it| event(tree, it)));
     lines.extend(left_out(events.len(), "events"));
@@ -36,6 +36,17 @@ pub(super) fn of(tree: &Tree, row: &Row) -> Vec<String> {
     lines.extend(links.iter().take(MAX_SHOWN).map(link));
     lines.extend(left_out(links.len(), "links"));
     lines
+}
+
+/// The warnings that the tree does not give itself: whoever answers says too which parent is
+/// missing.
+fn warnings(row: &Row) -> Vec<&str> {
+    let parent = value::hex(&row.member.span.parent_span_id);
+    let mut warnings = row.member.warnings();
+    if row.place == Place::MissingParent {
+        warnings.retain(|warning| !warning.contains(&parent));
+    }
+    warnings
 }
 
 fn event(tree: &Tree, event: &Event) -> String {

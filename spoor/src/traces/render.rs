@@ -298,6 +298,8 @@ mod tests {
     };
     use spoor_traces::tree::EXERCISE_USER_AGENT;
 
+    use spoor_traces::tree::warnings;
+
     use super::*;
     use crate::traces::spans::{span, text};
 
@@ -396,6 +398,22 @@ mod tests {
             CANVAS,
         );
         assert!(drawn.contains("a␀b␛[31mc\\u{202e}d"), "{drawn}");
+    }
+
+    /// The tree says so, and so does the warning of whoever answers.
+    #[test]
+    fn a_missing_parent_is_told_once() {
+        let mut batches = vec![span("shop", "lost", 1, 9, 0, 10)];
+        let mut parent = String::new();
+        let scopes = batches.iter_mut().flat_map(|batch| &mut batch.scope_spans);
+        for span in scopes.flat_map(|scope| &mut scope.spans) {
+            parent = value::hex(&span.parent_span_id);
+            warnings::add(span, format!("Missing parent: span {parent}"));
+            warnings::add(span, "Zero duration".to_owned());
+        }
+        let drawn = render("0707", &Tree::new(batches), CANVAS);
+        assert_eq!(drawn.matches(&parent).count(), 1, "{drawn}");
+        assert!(drawn.contains("Zero duration"), "{drawn}");
     }
 
     /// What the lessons send people to look for.
