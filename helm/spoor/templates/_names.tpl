@@ -7,6 +7,12 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The name of an object outside of the release's namespace. Neither part can contain a colon, so
+     that releases of any names in any namespaces never share one. dict: root, name. */}}
+{{- define "spoor.outside.name" -}}
+{{ .root.Release.Namespace }}:{{ .name }}
+{{- end -}}
+
 {{/* The TracingStack that the applications export to. */}}
 {{- define "spoor.stack" -}}
 {{ .Values.applications.stack | default .Values.stack.name }}
@@ -38,10 +44,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 
 {{/* The path under which Jaeger answers, without a slash at its end. */}}
 {{- define "spoor.query.path" -}}
-{{ dig "jaeger" "basePath" "" .Values.stack.spec | trimSuffix "/" }}
+{{- $jaeger := (include "spoor.yaml" .Values.stack.spec | fromYaml).jaeger | default dict }}
+{{- $jaeger.basePath | default "" | trimSuffix "/" -}}
 {{- end -}}
 
-{{/* Where Jaeger answers. */}}
+{{/* Where Jaeger answers: the stack's own, or one that exists. */}}
 {{- define "spoor.query.url" -}}
-http://{{ include "spoor.stack" . }}-query:16686{{ include "spoor.query.path" . }}
+{{- $jaeger := (include "spoor.yaml" .Values.stack.spec | fromYaml).jaeger | default dict }}
+{{- $address := dig "existing" "query" "" $jaeger | default (printf "%s-query:16686" (include "spoor.stack" .)) }}
+{{- printf "http://%s%s" $address (include "spoor.query.path" .) -}}
 {{- end -}}

@@ -233,7 +233,7 @@ async fn a_policy_of_one_namespace_changes_nothing_in_another() {
     SamplingPolicy::apply_spec(&theirs, "everything", broad).await;
     let pod = pod_of(&mine, "a", "127.0.0.2").await;
     let other = pod_of(&theirs, "a", "127.0.0.3").await;
-    let client = crate::role::chart::account(&mine, "policies").await;
+    let client = crate::role::chart::account_serving(&mine, "policies", &[]).await;
     let policies = Policies::start_with(client, &mine, "policies-0", |settings| {
         settings.role.scope = spoor_operator::kubernetes::watch::Scope::All;
     })

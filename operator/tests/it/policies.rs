@@ -191,7 +191,7 @@ async fn a_policy_of_another_namespace_changes_nothing() {
     };
     let namespace = server.namespace("spoor-mine").await;
     let other = server.namespace("spoor-other").await;
-    let client = chart::account(&namespace, "policies").await;
+    let client = chart::account_serving(&namespace, "policies", &[]).await;
     let role = Policies::start_with(client, &namespace, "policies-0", |settings| {
         settings.role.scope = spoor_operator::kubernetes::watch::Scope::All;
     })

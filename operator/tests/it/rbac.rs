@@ -3,8 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::DeleteParams;
+use k8s_openapi::api::{
+    authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec},
+    core::v1::Secret,
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, PostParams},
+};
 use serde_json::{Value, json};
 use spoor_testing::peer::skip;
 
@@ -33,7 +39,7 @@ async fn the_role_policies_may_do_what_it_does_and_no_more() {
 
     let account = chart::account_name(&namespace.name, "policies");
     let calls = server.calls_of(&namespace.name, &account, mark);
-    compare(&calls, &granted(&rendered, &account));
+    compare(&calls, &granted(&rendered, &namespace.name, "policies"));
 }
 
 /// What the role does in the course of its life.
@@ -139,7 +145,54 @@ async fn the_role_stacks_may_do_what_it_does_and_no_more() {
 
     let account = chart::account_name(&namespace.name, "stacks");
     let calls = server.calls_of(&namespace.name, &account, mark);
-    compare(&calls, &granted(&rendered, &account));
+    compare(&calls, &granted(&rendered, &namespace.name, "stacks"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_end_at_the_served_namespaces() {
+    let test = "rights_end_at_the_served_namespaces";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let release = server.namespace("spoor-rbac").await;
+    let (a, b) = (server.namespace("a").await, server.namespace("b").await);
+    let other = server.namespace("other").await;
+    if helm(test, &release).is_none() {
+        return;
+    }
+    for role in ["stacks", "policies"] {
+        let client = chart::account_serving(&release, role, &[&a.name, &b.name]).await;
+        for served in [&a, &b] {
+            let allowed = resources(&client, &served.name).await;
+            assert!(allowed.contains("tracingstacks"), "{role}: {allowed:?}");
+        }
+        for outside in [other.name.as_str(), "kube-system", "default"] {
+            let mut allowed = resources(&client, outside).await;
+            // What everybody may do who has a name.
+            allowed.retain(|resource| !resource.starts_with("selfsubject"));
+            allowed.remove("tokenreviews");
+            allowed.remove("customresourcedefinitions");
+            assert!(allowed.is_empty(), "{role} in {outside}: {allowed:?}");
+        }
+    }
+}
+
+/// What a client may do something with there, as `kubectl auth can-i --list` finds it.
+async fn resources(client: &Client, namespace: &str) -> BTreeSet<String> {
+    let review = SelfSubjectRulesReview {
+        spec: SelfSubjectRulesReviewSpec {
+            namespace: Some(namespace.to_owned()),
+        },
+        ..SelfSubjectRulesReview::default()
+    };
+    let reviews = Api::<SelfSubjectRulesReview>::all(client.clone());
+    let review = reviews.create(&PostParams::default(), &review).await;
+    let status = review.unwrap().status.unwrap();
+    assert!(!status.incomplete, "{status:?}");
+    let rules = status.resource_rules.into_iter();
+    rules
+        .flat_map(|rule| rule.resources.unwrap_or_default())
+        .collect()
 }
 
 /// Nothing refused, nothing granted that was not used.
@@ -167,17 +220,23 @@ fn rights(call: &Call) -> impl Iterator<Item = Right> {
     verbs.into_iter().flatten().map(right)
 }
 
-/// What the rendered roles grant to this account.
-fn granted(objects: &[Value], account: &str) -> BTreeSet<Right> {
+/// What the rendered roles grant to the account of this role of the operator.
+fn granted(objects: &[Value], namespace: &str, role: &str) -> BTreeSet<Right> {
+    let names = [
+        chart::account_name(namespace, role),
+        chart::outside_name(namespace, role),
+    ];
     let texts = |value: &Value| -> Vec<String> {
         let values = value.as_array().into_iter().flatten();
         values
             .map(|value| value.as_str().unwrap().to_owned())
             .collect()
     };
-    let roles = objects
-        .iter()
-        .filter(|object| object["metadata"]["name"] == account && !object["rules"].is_null());
+    let is_granted = |object: &&Value| {
+        let name = object["metadata"]["name"].as_str();
+        name.is_some_and(|name| names.iter().any(|it| it == name)) && !object["rules"].is_null()
+    };
+    let roles = objects.iter().filter(is_granted);
     let rules = roles.flat_map(|role| role["rules"].as_array().unwrap());
     let mut rights = BTreeSet::new();
     for rule in rules {
@@ -193,14 +252,14 @@ fn granted(objects: &[Value], account: &str) -> BTreeSet<Right> {
             }
         }
     }
-    assert!(!rights.is_empty(), "no role is rendered for {account}");
+    assert!(!rights.is_empty(), "no role is rendered for {names:?}");
     rights
 }
 
 /// What the chart renders. None, with a line that says so, where there is no Helm; with
 /// `SPOOR_REQUIRE_ALL=1` that is a failure.
 fn helm(test: &str, namespace: &Namespace<'_>) -> Option<Vec<Value>> {
-    let rendered = chart::rendered(&namespace.name);
+    let rendered = chart::rendered(&namespace.name, &[&namespace.name]);
     if rendered.is_none() {
         skip(test, "no helm");
     }

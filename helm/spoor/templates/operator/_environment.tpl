@@ -6,6 +6,8 @@
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 # Whose the served namespaces are: no other release in this namespace has this name.
 - {name: SPOOR_INSTALLATION, value: {{ include "spoor.fullname" . }}}
+# The namespaces that the operator serves; empty: all of them.
+- {name: SPOOR_NAMESPACES, value: {{ join "," .Values.operator.namespaces | quote }}}
 - {name: SPOOR_LOG, value: {{ .Values.operator.logFilter | quote }}}
 - {name: SPOOR_LOG_FORMAT, value: json}
 # An arena of the allocator for each thread would hold some megabytes that nobody uses.

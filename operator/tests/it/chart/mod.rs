@@ -3,6 +3,7 @@
 mod applications;
 mod prometheus;
 mod render;
+mod rights;
 
 use std::collections::BTreeSet;
 
@@ -147,52 +148,6 @@ fn services_prove_who_they_are_and_wait_for_their_stack() {
 }
 
 #[test]
-fn rights_are_named_one_by_one() {
-    if !have_helm("chart::rights_are_named") {
-        return;
-    }
-    let objects = objects(&EVERYTHING);
-    for role in [of_kind(&objects, "ClusterRole"), of_kind(&objects, "Role")].concat() {
-        for rule in list(&role["rules"]) {
-            assert!(!rule.to_string().contains('*'), "{role}");
-            let verbs = rule["verbs"].to_string();
-            let rights = rule["resources"].to_string();
-            for escalating in ["roles", "rolebindings", "impersonate", "escalate", "bind"] {
-                let word = format!("\"{escalating}\"");
-                assert!(!rights.contains(&word) && !verbs.contains(&word), "{role}");
-            }
-            for secret in ["secrets", "leases", "customresourcedefinitions"] {
-                if rights.contains(&format!("\"{secret}\"")) {
-                    assert!(!list(&rule["resourceNames"]).is_empty(), "{role}");
-                    for verb in ["create", "list", "watch"] {
-                        assert!(!verbs.contains(verb), "{role}");
-                    }
-                }
-            }
-        }
-    }
-    for kind in ["ClusterRoleBinding", "RoleBinding"] {
-        for binding in of_kind(&objects, kind) {
-            for subject in list(&binding["subjects"]) {
-                let account = subject["name"].as_str().unwrap();
-                named(&objects, "ServiceAccount", account);
-                assert_eq!(subject["namespace"], "lab");
-            }
-        }
-    }
-    // What the rules with names are about is there to be filled.
-    for (kind, name) in [
-        ("Secret", "spoor-ca"),
-        ("Secret", "spoor-doors-tls"),
-        ("Lease", "spoor-stacks"),
-        ("Lease", "spoor-policies"),
-    ] {
-        let object = named(&objects, kind, name);
-        assert!(object["data"].is_null() && object["spec"].is_null());
-    }
-}
-
-#[test]
 fn a_standby_that_is_never_ready_holds_up_no_rollout() {
     if !have_helm("chart::a_standby") {
         return;
@@ -297,6 +252,8 @@ fn the_notes_say_how_to_reach_what_there_is() {
     "applications.vision.mobilenetv2.model.file=b0.onnx",
     "applications.vision.mobilenetv2.model: file and volume go together"
 )]
+#[case("operator.namespaces={A}", "/operator/namespaces/0")]
+#[case("operator.namespaces={a}", "operator.namespaces: does not name lab")]
 #[case("prometheus.retention.time=long", "/retention/time")]
 #[case("load.scenario=A Lot", "/load/scenario")]
 #[case(

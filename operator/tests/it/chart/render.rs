@@ -8,7 +8,7 @@ use spoor_testing::peer::skip;
 
 use crate::role::chart::helm;
 
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");
 
 /// Whether there is a Helm. Where not, the test says so and passes; with `SPOOR_REQUIRE_ALL=1` it
 /// fails.
@@ -20,38 +20,57 @@ pub fn have_helm(test: &str) -> bool {
     false
 }
 
+/// A release of the chart.
+#[derive(Clone, Copy)]
+pub struct Release {
+    pub name: &'static str,
+    pub namespace: &'static str,
+}
+
+const RELEASE: Release = Release {
+    name: "spoor",
+    namespace: "lab",
+};
+
+impl Release {
+    /// Its objects, with these values.
+    pub fn objects(self, values: &[&str]) -> Vec<Value> {
+        let rendered = succeeded(&self.run("template", values));
+        let documents = serde_yaml::Deserializer::from_str(&rendered);
+        let objects = documents.map(|document| Value::deserialize(document).unwrap());
+        objects.filter(|object| !object.is_null()).collect()
+    }
+
+    fn run(self, verb: &str, values: &[&str]) -> Output {
+        let mut command = Command::new(helm().unwrap());
+        command.args([verb, self.name, CHART, "--namespace", self.namespace]);
+        if verb == "install" {
+            command.arg("--dry-run=client");
+        }
+        for value in values {
+            command.args(["--set", value]);
+        }
+        command.output().unwrap()
+    }
+}
+
 /// The objects of a release `spoor` in the namespace `lab`, with these values.
 pub fn objects(values: &[&str]) -> Vec<Value> {
-    let rendered = succeeded(&run("template", values));
-    let documents = serde_yaml::Deserializer::from_str(&rendered);
-    let objects = documents.map(|document| Value::deserialize(document).unwrap());
-    objects.filter(|object| !object.is_null()).collect()
+    RELEASE.objects(values)
 }
 
 /// What Helm says to values that it doesn't take.
 pub fn refusal(values: &[&str]) -> String {
-    let output = run("template", values);
+    let output = RELEASE.run("template", values);
     assert!(!output.status.success(), "{values:?} are taken");
     String::from_utf8(output.stderr).unwrap()
 }
 
 /// What somebody reads who has installed it.
 pub fn notes(values: &[&str]) -> String {
-    let printed = succeeded(&run("install", values));
+    let printed = succeeded(&RELEASE.run("install", values));
     let (_, notes) = printed.split_once("NOTES:").unwrap();
     notes.to_owned()
-}
-
-fn run(verb: &str, values: &[&str]) -> Output {
-    let mut command = Command::new(helm().unwrap());
-    command.args([verb, "spoor", CHART, "--namespace", "lab"]);
-    if verb == "install" {
-        command.arg("--dry-run=client");
-    }
-    for value in values {
-        command.args(["--set", value]);
-    }
-    command.output().unwrap()
 }
 
 fn succeeded(output: &Output) -> String {

@@ -168,10 +168,11 @@ pub fn image_tag() -> String {
     std::env::var("SPOOR_IMAGE_TAG").unwrap_or_else(|_| "dev".to_owned())
 }
 
-/// What the tests set of the chart's values: more instances, and a Jaeger that forgets nothing
-/// meanwhile.
+/// What the tests set of the chart's values: more instances, rights in one namespace only, and a
+/// Jaeger that forgets nothing meanwhile.
 pub fn for_tests() -> Vec<String> {
     vec![
+        format!("operator.namespaces={{{NAMESPACE}}}"),
         format!("applications.ab.serviceA.replicas={SERVICE_A_PODS}"),
         "prometheus.enabled=true".to_owned(),
         // Whether it is asked must not depend on its chance failures.

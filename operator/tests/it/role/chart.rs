@@ -19,13 +19,16 @@ const KINDS: [&str; 7] = [
     "Secret",
 ];
 
-/// The objects of the chart that say what the operator may do, for a release in this namespace;
-/// none without Helm.
-pub fn rendered(namespace: &str) -> Option<Vec<Value>> {
+/// The objects of the chart that say what the operator may do, for a release in this namespace
+/// that serves these namespaces, or all if none is named; none without Helm.
+pub fn rendered(namespace: &str, served: &[&str]) -> Option<Vec<Value>> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");
+    let served = json!(served).to_string();
     // A name that has "spoor" in it is that of the objects, too.
     let output = Command::new(helm()?)
         .args(["template", namespace, chart, "--namespace", namespace])
+        .args(["--set", "stack.enabled=false", "--set-json"])
+        .arg(format!("operator.namespaces={served}"))
         .output()
         .unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
@@ -45,16 +48,26 @@ pub fn account_name(namespace: &str, role: &str) -> String {
     format!("{namespace}-{role}")
 }
 
-/// A client that is the ServiceAccount of this role, as the chart makes it; where there is no
-/// Helm, one that may do everything.
+/// A client that is the ServiceAccount of this role, as the chart makes it for a release that
+/// serves its own namespace only; where there is no Helm, one that may do everything.
 pub async fn account(namespace: &Namespace<'_>, role: &str) -> Client {
+    account_serving(namespace, role, &[&namespace.name]).await
+}
+
+/// The same for a release that serves these namespaces, or all if none is named.
+pub async fn account_serving(namespace: &Namespace<'_>, role: &str, served: &[&str]) -> Client {
     let name = account_name(&namespace.name, role);
-    install(namespace, &name).await;
+    install(namespace, &name, served).await;
     namespace.client_as(&name).await
 }
 
-async fn install(namespace: &Namespace<'_>, name: &str) {
-    match rendered(&namespace.name) {
+/// The name of a role's objects outside of the release's namespace.
+pub fn outside_name(namespace: &str, role: &str) -> String {
+    format!("{namespace}:{}", account_name(namespace, role))
+}
+
+async fn install(namespace: &Namespace<'_>, name: &str, served: &[&str]) {
+    match rendered(&namespace.name, served) {
         Some(objects) => {
             for object in objects {
                 namespace.apply(object).await.unwrap();
