@@ -41,7 +41,7 @@ readinessProbe:
 
 {{/* nodeSelector, tolerations and the like, as they are in a pod. */}}
 {{- define "spoor.scheduling" -}}
-{{- with . }}
+{{- with include "spoor.yaml" . | fromYaml }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

@@ -72,7 +72,7 @@ spec:
         lifecycle:
           # The endpoint is taken out meanwhile: nobody is sent to a port that closes.
           preStop: {sleep: {seconds: 3}}
-        resources: {{- toYaml .values.resources | nindent 10 }}
+        resources: {{- include "spoor.yaml" .values.resources | nindent 10 }}
         securityContext: {{- include "spoor.container.security" .root | nindent 10 }}
         volumeMounts:
         - {name: token, mountPath: /var/run/secrets/spoor.dev, readOnly: true}
@@ -97,7 +97,7 @@ spec:
       {{- end }}
       {{- with .mounted }}
       - name: mounted
-        {{- toYaml .source | nindent 8 }}
+        {{- include "spoor.yaml" .source | nindent 8 }}
       {{- end }}
 ---
 apiVersion: v1

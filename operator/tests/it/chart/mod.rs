@@ -3,6 +3,7 @@
 mod applications;
 mod prometheus;
 mod render;
+mod reuse;
 mod rights;
 
 use std::collections::BTreeSet;
