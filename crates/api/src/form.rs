@@ -200,6 +200,17 @@ pub(crate) static LABEL_VALUE: Form = Form::new(
     "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
     "must be letters, digits, '-', '_' and '.', with a letter or digit at each end",
 );
+pub(crate) static ENV_NAME: Form = Form::new(
+    128,
+    "^[A-Za-z_][A-Za-z0-9_]*$",
+    "must be a variable's name: letters, digits and '_', not beginning with a digit",
+);
+/// Of an annotation or a variable.
+pub(crate) static TEXT: Form = Form::new(
+    1024,
+    "^[\\t\\n -~]*$",
+    "must be printable ASCII characters, tabs and line feeds",
+);
 /// As [`crate::parse_duration`] reads it; so long that no number overflows CEL's durations.
 pub(crate) static DURATION: Form = Form::new(
     32,

@@ -18,8 +18,8 @@ pub use storage::{Backend, Cassandra, ClickHouse, Search, Storage, Tls};
 pub use text::{Address, BasePath, ExporterName, InvalidText, ObjectName, StackName};
 
 pub use crate::tracing_stack::{
-    FreeForm, ImagePullPolicy, Quantity, Resources, Route, Scheduling, TaintEffect, Toleration,
-    TolerationOperator,
+    EnvVar, FreeForm, ImagePullPolicy, PodAdditions, Quantity, Resources, Route, Scheduling,
+    TaintEffect, Toleration, TolerationOperator,
 };
 
 /// Jaeger and a Collector for the services of a namespace.
@@ -149,4 +149,6 @@ pub struct PodSettings {
     pub resources: Resources,
     /// On which nodes they run.
     pub scheduling: Scheduling,
+    /// What is added to them.
+    pub additions: PodAdditions,
 }

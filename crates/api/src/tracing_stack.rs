@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use collector::{CollectorSpec, ExistingCollector};
 pub use jaeger::{ExistingJaeger, JaegerSpec, PrometheusSpec};
 pub use kubernetes::{
-    Credentials, FreeForm, ImagePullPolicy, Quantity, Resources, Scheduling, TaintEffect, TlsSpec,
-    Toleration, TolerationOperator,
+    Credentials, EnvVar, FreeForm, ImagePullPolicy, PodAdditions, Quantity, Resources, Scheduling,
+    TaintEffect, TlsSpec, Toleration, TolerationOperator,
 };
 pub use status::{StackEndpoints, TailInForce, TracingStackStatus};
 pub use storage::{

@@ -15,7 +15,7 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use spoor_api::stack::{Collector, Jaeger, Stack};
 use spoor_policy::TailTable;
 
-use self::{entrance::Leads, object::Object};
+use self::{entrance::Leads, object::Object, pod::PodDefaults};
 use super::collector;
 
 /// OTLP over gRPC.
@@ -32,6 +32,8 @@ pub struct Surroundings {
     pub cluster_domain: String,
     /// The certificates by which the doors are known, in PEM.
     pub authority: String,
+    /// Settings of the pods of every stack.
+    pub pods: PodDefaults,
 }
 
 /// The Service before the policies' doors.
@@ -100,7 +102,7 @@ pub fn build(
         Object::of(&entrance::service(stack, leads, surroundings)),
     ];
     if let Jaeger::Managed(managed) = &stack.jaeger {
-        objects.extend(jaeger::objects(stack, managed));
+        objects.extend(jaeger::objects(stack, managed, &surroundings.pods));
         objects.push(Object::of(&network::jaeger(stack, managed)));
     }
     if let Collector::Managed(_) = &stack.collector {
@@ -115,6 +117,7 @@ pub fn build(
             jaeger_otlp: &jaeger_otlp(stack),
             reported: &reported,
             tail,
+            pods: &surroundings.pods,
         });
         objects.extend(collector.network_policies.iter().map(Object::of));
         objects.extend(collector.disruption_budgets.iter().map(Object::of));

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    build::{Doors, Surroundings},
+    build::{Doors, Surroundings, pod::PodDefaults},
     certificates::Trust,
     dereference::Seen,
     metrics::Metrics,
@@ -34,6 +34,7 @@ pub(super) struct Leader {
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) doors: Doors,
     pub(super) cluster_domain: String,
+    pub(super) pods: PodDefaults,
     pub(super) metrics: Metrics,
 }
 
@@ -111,6 +112,7 @@ impl Leader {
                     doors: self.doors.clone(),
                     cluster_domain: self.cluster_domain.clone(),
                     authority: authority.clone(),
+                    pods: self.pods.clone(),
                 };
                 reconciler
                     .reconcile(stack, &surroundings, problem, now)

@@ -178,6 +178,7 @@ impl Replica {
             leadership: leadership.clone(),
             doors: settings.doors,
             cluster_domain: settings.cluster_domain,
+            pods: settings.pods,
             metrics: Metrics::register(registry),
         };
         Ok(Self {

@@ -1,6 +1,12 @@
 //! What can be set of the role.
 
-use super::{build::Doors, certificates::Lives};
+use super::{
+    build::{
+        Doors,
+        pod::{PodDefaults, UserIds},
+    },
+    certificates::Lives,
+};
 use crate::settings::{Reader, Role, RoleArguments};
 
 /// The role's settings.
@@ -12,6 +18,8 @@ pub struct Settings {
     pub doors: Doors,
     /// The domain that the cluster's names end with.
     pub cluster_domain: String,
+    /// Settings of the pods of every stack.
+    pub pods: PodDefaults,
     /// How long certificates hold.
     pub lives: Lives,
 }
@@ -27,6 +35,13 @@ pub struct Arguments {
     /// The domain that the cluster's names end with
     #[arg(long, env = "SPOOR_CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
+    /// The registry of Jaeger's and the Collector's default images [default: Docker Hub]
+    #[arg(long, env = "SPOOR_IMAGE_REGISTRY", default_value = "")]
+    image_registry: String,
+    /// The user and group IDs of pods: "image" for those of the images, "assigned" for those that
+    /// the platform assigns, as OpenShift does
+    #[arg(long, env = "SPOOR_POD_USER_IDS", default_value = "image")]
+    pod_user_ids: String,
 }
 
 impl Settings {
@@ -40,6 +55,7 @@ impl Settings {
             },
             role,
             cluster_domain: "cluster.local".to_owned(),
+            pods: PodDefaults::default(),
             lives: Lives::default(),
         }
     }
@@ -54,9 +70,34 @@ impl Arguments {
             "--cluster-domain (SPOOR_CLUSTER_DOMAIN)",
             &self.cluster_domain,
         );
+        let pods = self.pods(reader);
         Some(Settings {
             cluster_domain: domain,
+            pods: pods?,
             ..Settings::new(role?, service)
+        })
+    }
+
+    fn pods(&self, reader: &mut Reader) -> Option<PodDefaults> {
+        let registry = self.image_registry.trim_end_matches('/');
+        let is_registry = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte);
+        if !registry.bytes().all(is_registry) {
+            let problem =
+                format!("must be such as \"registry.example.com/mirror\", not {registry:?}");
+            reader.wrong("--image-registry (SPOOR_IMAGE_REGISTRY)", problem);
+        }
+        let user_ids = match self.pod_user_ids.as_str() {
+            "image" => UserIds::Image,
+            "assigned" => UserIds::Assigned,
+            other => {
+                let problem = format!("must be \"image\" or \"assigned\", not {other:?}");
+                reader.wrong("--pod-user-ids (SPOOR_POD_USER_IDS)", problem);
+                return None;
+            }
+        };
+        Some(PodDefaults {
+            image_registry: (!registry.is_empty()).then(|| registry.to_owned()),
+            user_ids,
         })
     }
 }

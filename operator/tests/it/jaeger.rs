@@ -9,7 +9,9 @@ use std::{
 use rstest::rstest;
 use serde_json::{Value, json};
 use spoor_api::{Metadata, TracingStack, stack::Stack};
-use spoor_operator::stacks::build::{Doors, Surroundings, build, entrance::Leads};
+use spoor_operator::stacks::build::{
+    Doors, Surroundings, build, entrance::Leads, pod::PodDefaults,
+};
 use spoor_policy::TailTable;
 use spoor_testing::peer::skip;
 use tempfile::TempDir;
@@ -51,6 +53,7 @@ fn config(stack: &Stack) -> String {
         },
         cluster_domain: "cluster.local".to_owned(),
         authority: String::new(),
+        pods: PodDefaults::default(),
     };
     let leads = Leads {
         to: stack.route,

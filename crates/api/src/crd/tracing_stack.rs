@@ -44,7 +44,7 @@ fn jaeger() -> Vec<Rule> {
     vec![
         Rule::new(
             JAEGER,
-            "!has(self.existing) || !(has(self.image) || has(self.imagePullPolicy) || has(self.storage) || has(self.replicas) || has(self.basePath) || has(self.prometheus) || has(self.resources) || has(self.scheduling))",
+            "!has(self.existing) || !(has(self.image) || has(self.imagePullPolicy) || has(self.storage) || has(self.replicas) || has(self.basePath) || has(self.prometheus) || has(self.resources) || has(self.scheduling) || has(self.pod))",
             problem::EXISTING_JAEGER,
         )
         .of_field("existing"),
@@ -72,7 +72,7 @@ fn collector() -> Vec<Rule> {
     let mut rules = vec![
         Rule::new(
             COLLECTOR,
-            "!has(self.existing) || !(has(self.image) || has(self.imagePullPolicy) || has(self.replicas) || has(self.gatherWait) || has(self.decisionWait) || (has(self.exporters) && size(self.exporters) > 0) || (has(self.envFromSecrets) && size(self.envFromSecrets) > 0) || has(self.resources) || has(self.scheduling))",
+            "!has(self.existing) || !(has(self.image) || has(self.imagePullPolicy) || has(self.replicas) || has(self.gatherWait) || has(self.decisionWait) || (has(self.exporters) && size(self.exporters) > 0) || (has(self.envFromSecrets) && size(self.envFromSecrets) > 0) || has(self.resources) || has(self.scheduling) || has(self.pod))",
             problem::EXISTING_COLLECTOR,
         )
         .of_field("existing"),
@@ -180,6 +180,7 @@ fn pod(of: &str) -> Vec<Rule> {
     let resources = format!("{of}.resources");
     let scheduling = format!("{of}.scheduling");
     let toleration = format!("{scheduling}.tolerations[]");
+    let additions = format!("{of}.pod");
     let mut rules = vec![
         Rule::new(
             &resources,
@@ -190,6 +191,13 @@ fn pod(of: &str) -> Vec<Rule> {
         Rule::keys(&format!("{scheduling}.nodeSelector"), &form::LABEL_KEY),
         Rule::form(&format!("{scheduling}.nodeSelector{{}}"), &form::LABEL_VALUE),
         Rule::form(&format!("{scheduling}.priorityClassName"), &form::OBJECT_NAME),
+        Rule::keys(&format!("{additions}.annotations"), &form::LABEL_KEY),
+        Rule::form(&format!("{additions}.annotations{{}}"), &form::TEXT),
+        Rule::keys(&format!("{additions}.labels"), &form::LABEL_KEY),
+        Rule::form(&format!("{additions}.labels{{}}"), &form::LABEL_VALUE),
+        Rule::form(&format!("{additions}.env[].name"), &form::ENV_NAME),
+        Rule::form(&format!("{additions}.env[].value"), &form::TEXT),
+        Rule::form(&format!("{additions}.imagePullSecrets[]"), &form::OBJECT_NAME),
         Rule::form(&format!("{toleration}.key"), &form::LABEL_KEY),
         Rule::form(&format!("{toleration}.value"), &form::LABEL_VALUE),
         Rule::new(

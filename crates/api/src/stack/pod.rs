@@ -12,7 +12,9 @@ use crate::{
     form, problem,
     read::shape,
     tracing_stack::kubernetes,
-    tracing_stack::{Quantity, Resources, Scheduling, TaintEffect, Toleration, TolerationOperator},
+    tracing_stack::{
+        PodAdditions, Quantity, Resources, Scheduling, TaintEffect, Toleration, TolerationOperator,
+    },
 };
 
 impl PodSettings {
@@ -20,6 +22,7 @@ impl PodSettings {
     pub(crate) const MAX_ENTRIES: usize = 16;
     pub(crate) const MAX_TOLERATIONS: usize = 32;
     pub(crate) const MAX_SPREADS: usize = 16;
+    pub(crate) const MAX_PULL_SECRETS: usize = 8;
 }
 
 impl Errors {
@@ -27,6 +30,7 @@ impl Errors {
         &mut self,
         resources: Option<&Resources>,
         scheduling: Option<&Scheduling>,
+        additions: Option<&PodAdditions>,
         at: &FieldPath,
     ) -> Option<PodSettings> {
         let before = self.len();
@@ -36,9 +40,13 @@ impl Errors {
         if let Some(scheduling) = scheduling {
             self.scheduling(scheduling, &at.field("scheduling"));
         }
+        if let Some(additions) = additions {
+            self.additions(additions, &at.field("pod"));
+        }
         (self.len() == before).then(|| PodSettings {
             resources: resources.cloned().unwrap_or_default(),
             scheduling: scheduling.cloned().unwrap_or_default(),
+            additions: additions.cloned().unwrap_or_default(),
         })
     }
 
@@ -137,6 +145,37 @@ impl Errors {
             && toleration.effect != Some(TaintEffect::NoExecute)
         {
             self.add(at.field("tolerationSeconds"), problem::TOLERATION_SECONDS);
+        }
+    }
+
+    fn additions(&mut self, additions: &PodAdditions, at: &FieldPath) {
+        let maps = [
+            ("annotations", &additions.annotations, &form::TEXT),
+            ("labels", &additions.labels, &form::LABEL_VALUE),
+        ];
+        for (field, entries, value_form) in maps {
+            let at = at.field(field);
+            self.at_most(entries.len(), PodSettings::MAX_ENTRIES, &at);
+            for (key, value) in entries {
+                self.check(at.field(key), form::LABEL_KEY.check(key));
+                self.check(at.field(key), value_form.check(value));
+            }
+        }
+        let env = at.field("env");
+        self.at_most(additions.env.len(), PodSettings::MAX_ENTRIES, &env);
+        let name_at = |index| env.index(index).field("name");
+        self.distinct(additions.env.iter().map(|it| &it.name), name_at);
+        for (index, variable) in additions.env.iter().enumerate() {
+            self.check(name_at(index), form::ENV_NAME.check(&variable.name));
+            let at = env.index(index).field("value");
+            self.check(at, form::TEXT.check(&variable.value));
+        }
+        let secrets = at.field("imagePullSecrets");
+        let names = &additions.image_pull_secrets;
+        self.at_most(names.len(), PodSettings::MAX_PULL_SECRETS, &secrets);
+        self.distinct(names, |index| secrets.index(index));
+        for (index, name) in names.iter().enumerate() {
+            self.check(secrets.index(index), form::OBJECT_NAME.check(name));
         }
     }
 }

@@ -195,7 +195,12 @@ impl Errors {
             }
             None => Some(None),
         };
-        let pod = self.pod(spec.resources.as_ref(), spec.scheduling.as_ref(), at);
+        let pod = self.pod(
+            spec.resources.as_ref(),
+            spec.scheduling.as_ref(),
+            spec.pod.as_ref(),
+            at,
+        );
         replicas?;
         Some(Jaeger::Managed(Box::new(ManagedJaeger {
             image: image?,
@@ -251,7 +256,12 @@ impl Errors {
         }
         let exporters = self.exporters(&spec.exporters, &at.field("exporters"));
         let secrets = self.secrets(&spec.env_from_secrets, &at.field("envFromSecrets"));
-        let pod = self.pod(spec.resources.as_ref(), spec.scheduling.as_ref(), at);
+        let pod = self.pod(
+            spec.resources.as_ref(),
+            spec.scheduling.as_ref(),
+            spec.pod.as_ref(),
+            at,
+        );
         Some(Collector::Managed(Box::new(ManagedCollector {
             image: image?,
             image_pull_policy: spec.image_pull_policy.unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FreeForm, ImagePullPolicy, Resources, Scheduling};
+use super::{FreeForm, ImagePullPolicy, PodAdditions, Resources, Scheduling};
 
 /// A Collector to run, or with `existing` alone, one that runs already.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +59,9 @@ pub struct CollectorSpec {
     /// On which nodes pods may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<Scheduling>,
+    /// Additions to the pods: annotations, labels, environment variables, pull secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodAdditions>,
 }
 
 /// Where a Collector listens that the operator doesn't run.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ImagePullPolicy, Resources, Scheduling, StorageSpec};
+use super::{ImagePullPolicy, PodAdditions, Resources, Scheduling, StorageSpec};
 
 /// A Jaeger to run, or with `existing` alone, one that runs already.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +40,9 @@ pub struct JaegerSpec {
     /// On which nodes pods may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<Scheduling>,
+    /// Additions to the pods: annotations, labels, environment variables, pull secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodAdditions>,
 }
 
 /// A Prometheus that scrapes the stack's `status.endpoints.prometheus`.

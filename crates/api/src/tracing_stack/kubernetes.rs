@@ -108,6 +108,42 @@ pub struct Resources {
     pub limits: BTreeMap<String, Quantity>,
 }
 
+/// Additions to pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PodAdditions {
+    /// Annotations of the pods. One that the operator sets itself keeps the operator's value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub annotations: BTreeMap<String, String>,
+    /// Labels of the pods. One that the operator sets itself keeps the operator's value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub labels: BTreeMap<String, String>,
+    /// Environment variables of the containers. One that the operator sets itself is replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub env: Vec<EnvVar>,
+    /// Secrets of the same namespace, of the type `kubernetes.io/dockerconfigjson`, with which the
+    /// images are pulled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
+    pub image_pull_secrets: Vec<String>,
+}
+
+/// An environment variable.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EnvVar {
+    /// Its name.
+    #[schemars(length(min = 1, max = 128), example = &"GOGC")]
+    pub name: String,
+    /// Its value. For one that must stay secret, use a Secret.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024), example = &"50")]
+    pub value: String,
+}
+
 /// On which nodes pods may run; each field as in a pod's `spec`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

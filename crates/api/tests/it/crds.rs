@@ -131,6 +131,8 @@ fn lists_with_keys_are_maps() {
         ("SamplingPolicy.spec.tail.keep", "name"),
         ("SamplingPolicy.spec.targets", "service"),
         ("SamplingPolicy.status.conditions", "type"),
+        ("TracingStack.spec.collector.pod.env", "name"),
+        ("TracingStack.spec.jaeger.pod.env", "name"),
         ("TracingStack.status.conditions", "type"),
     ];
     assert_eq!(

@@ -15,9 +15,7 @@ use k8s_openapi::{
         },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
-    apimachinery::pkg::{
-        api::resource::Quantity, apis::meta::v1::ObjectMeta, util::intstr::IntOrString,
-    },
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
 use spoor_api::stack::{ManagedJaeger, Stack, Storage};
 
@@ -26,7 +24,7 @@ use super::{
     OTLP_GRPC, OTLP_HTTP,
     labels::{self, Component, component_metadata, label_selector, selector},
     object::Object,
-    pod::{self, DefaultResources},
+    pod::{self, DefaultResources, PodDefaults},
     text,
 };
 
@@ -68,14 +66,14 @@ pub fn query_name(stack: &Stack) -> String {
 
 /// All that Jaeger needs, but for its NetworkPolicy.
 #[must_use]
-pub fn objects(stack: &Stack, jaeger: &ManagedJaeger) -> Vec<Object> {
+pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec<Object> {
     let needs = storage::needs(stack, &jaeger.storage);
     let config = config::yaml(jaeger, &needs);
     let mut objects = vec![
         Object::of(&config_map(stack, &config)),
         Object::of(&service(stack)),
         Object::of(&query_service(stack)),
-        Object::of(&deployment(stack, jaeger, needs, &config)),
+        Object::of(&deployment(stack, jaeger, needs, &config, pods)),
     ];
     objects.extend(claim(stack, &jaeger.storage).map(|claim| Object::of(&claim)));
     objects.extend(disruption_budget(stack, jaeger).map(|budget| Object::of(&budget)));
@@ -130,8 +128,15 @@ fn cluster_ip(stack: &Stack, name: String, ports: &[(&str, i32)]) -> Service {
     }
 }
 
-fn deployment(stack: &Stack, jaeger: &ManagedJaeger, needs: Needs, config: &str) -> Deployment {
-    let (container, volumes) = container(jaeger, needs, &config_name(stack, config));
+fn deployment(
+    stack: &Stack,
+    jaeger: &ManagedJaeger,
+    needs: Needs,
+    config: &str,
+    pods: &PodDefaults,
+) -> Deployment {
+    let (mut container, volumes) = container(jaeger, needs, &config_name(stack, config));
+    container.image = Some(pods.image(&jaeger.image, ManagedJaeger::DEFAULT_IMAGE));
     let selector = label_selector(stack, Component::Jaeger);
     Deployment {
         metadata: component_metadata(stack, Component::Jaeger, name(stack)),
@@ -142,16 +147,12 @@ fn deployment(stack: &Stack, jaeger: &ManagedJaeger, needs: Needs, config: &str)
             revision_history_limit: Some(3),
             progress_deadline_seconds: Some(180),
             template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(labels::selector(stack, Component::Jaeger)),
-                    ..ObjectMeta::default()
-                }),
-                spec: Some(pod::spec(
-                    container,
-                    volumes,
-                    &jaeger.pod.scheduling,
-                    &selector,
+                metadata: Some(pod::metadata(
+                    &jaeger.pod.additions,
+                    labels::selector(stack, Component::Jaeger),
+                    BTreeMap::new(),
                 )),
+                spec: Some(pod::spec(container, volumes, &jaeger.pod, &selector, pods)),
             },
             ..DeploymentSpec::default()
         }),
@@ -203,7 +204,6 @@ fn container(
     };
     let container = Container {
         name: "jaeger".to_owned(),
-        image: Some(jaeger.image.clone()),
         image_pull_policy: Some(jaeger.image_pull_policy.as_str().to_owned()),
         args: Some(vec![format!("--config={CONFIG_FOLDER}/{CONFIG_FILE}")]),
         env: Some([vec![memory_limit()], env].concat()),

@@ -4,21 +4,54 @@ use std::{collections::BTreeMap, fmt::Display};
 
 use k8s_openapi::{
     api::core::v1::{
-        Affinity, Capabilities, ConfigMapVolumeSource, Container, HTTPGetAction, Lifecycle,
-        LifecycleHandler, PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, Probe,
-        ResourceRequirements, SeccompProfile, SecurityContext, SleepAction, Toleration,
-        TopologySpreadConstraint, Volume, WeightedPodAffinityTerm,
+        Affinity, Capabilities, ConfigMapVolumeSource, Container, EnvVar, HTTPGetAction, Lifecycle,
+        LifecycleHandler, LocalObjectReference, PodAffinityTerm, PodAntiAffinity,
+        PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+        SleepAction, Toleration, TopologySpreadConstraint, Volume, WeightedPodAffinityTerm,
     },
     apimachinery::pkg::{
-        api::resource::Quantity, apis::meta::v1::LabelSelector, util::intstr::IntOrString,
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
     },
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use spoor_api::stack::{Resources, Scheduling};
+use spoor_api::stack::{PodAdditions, PodSettings, Resources, Scheduling};
 
 /// As whom Jaeger and the Collector run in their own images.
 const USER: i64 = 10001;
+
+/// Settings of the pods of every stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodDefaults {
+    /// The registry of the default images. If unset, Docker Hub.
+    pub image_registry: Option<String>,
+    /// The user and the groups of the pods.
+    pub user_ids: UserIds,
+}
+
+/// The user and the groups of pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UserIds {
+    /// Those of the default images.
+    #[default]
+    Image,
+    /// Those that the platform assigns, as OpenShift does.
+    Assigned,
+}
+
+impl PodDefaults {
+    /// An image, from the registry if it is the default one. An image that a stack names keeps the
+    /// registry that it names.
+    #[must_use]
+    pub fn image(&self, image: &str, default: &str) -> String {
+        match &self.image_registry {
+            Some(registry) if image == default => format!("{registry}/{image}"),
+            _ => image.to_owned(),
+        }
+    }
+}
 
 /// What a component may use unless the stack says otherwise.
 pub struct DefaultResources {
@@ -33,18 +66,26 @@ pub struct DefaultResources {
 pub fn spec(
     container: Container,
     volumes: Vec<Volume>,
-    scheduling: &Scheduling,
+    settings: &PodSettings,
     spread: &LabelSelector,
+    defaults: &PodDefaults,
 ) -> PodSpec {
+    let PodSettings {
+        scheduling,
+        additions,
+        ..
+    } = settings;
     PodSpec {
         containers: vec![Container {
+            env: env(container.env, additions),
             security_context: Some(container_security()),
             // The stack's status tells why a program ended, without the right to read logs.
             termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
             ..container
         }],
         volumes: (!volumes.is_empty()).then_some(volumes),
-        security_context: Some(pod_security()),
+        image_pull_secrets: pull_secrets(additions),
+        security_context: Some(pod_security(defaults.user_ids)),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         node_selector: non_empty(&scheduling.node_selector),
@@ -56,6 +97,25 @@ pub fn spec(
         topology_spread_constraints: constraints(scheduling),
         priority_class_name: scheduling.priority_class_name.clone(),
         ..PodSpec::default()
+    }
+}
+
+/// The metadata of pods with these labels and annotations, which win over the stack's.
+#[must_use]
+pub fn metadata(
+    additions: &PodAdditions,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+) -> ObjectMeta {
+    let merge = |added: &BTreeMap<String, String>, own: BTreeMap<String, String>| {
+        let mut all = added.clone();
+        all.extend(own);
+        Some(all).filter(|all| !all.is_empty())
+    };
+    ObjectMeta {
+        labels: merge(&additions.labels, labels),
+        annotations: merge(&additions.annotations, annotations),
+        ..ObjectMeta::default()
     }
 }
 
@@ -122,12 +182,35 @@ pub fn config_volume(name: &str, config_map: impl Display) -> Volume {
     }
 }
 
-fn pod_security() -> PodSecurityContext {
+/// Names are unique in a list that server-side apply merges by name.
+fn env(own: Option<Vec<EnvVar>>, additions: &PodAdditions) -> Option<Vec<EnvVar>> {
+    let is_added = |name: &str| additions.env.iter().any(|added| added.name == name);
+    let own = own.into_iter().flatten();
+    let own = own.filter(|variable| !is_added(&variable.name));
+    let added = additions.env.iter().map(|added| EnvVar {
+        name: added.name.clone(),
+        value: Some(added.value.clone()),
+        ..EnvVar::default()
+    });
+    Some(own.chain(added).collect::<Vec<_>>()).filter(|all| !all.is_empty())
+}
+
+fn pull_secrets(additions: &PodAdditions) -> Option<Vec<LocalObjectReference>> {
+    let secrets = additions.image_pull_secrets.iter();
+    let secrets = secrets.map(|name| LocalObjectReference { name: name.clone() });
+    Some(secrets.collect::<Vec<_>>()).filter(|all| !all.is_empty())
+}
+
+fn pod_security(user_ids: UserIds) -> PodSecurityContext {
+    let user = match user_ids {
+        UserIds::Image => Some(USER),
+        UserIds::Assigned => None,
+    };
     PodSecurityContext {
         run_as_non_root: Some(true),
-        run_as_user: Some(USER),
-        run_as_group: Some(USER),
-        fs_group: Some(USER),
+        run_as_user: user,
+        run_as_group: user,
+        fs_group: user,
         seccomp_profile: Some(SeccompProfile {
             type_: "RuntimeDefault".to_owned(),
             ..SeccompProfile::default()

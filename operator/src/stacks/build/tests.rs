@@ -26,6 +26,7 @@ fn surroundings() -> Surroundings {
         },
         cluster_domain: "cluster.local".to_owned(),
         authority: "-----BEGIN CERTIFICATE-----\n".to_owned(),
+        pods: PodDefaults::default(),
     }
 }
 
@@ -160,6 +161,75 @@ fn replicas_base_path_prometheus_and_scheduling() {
         },
     }}));
     insta::assert_snapshot!(yaml(&without_collector(&stack)));
+}
+
+/// The pod templates of a stack, as JSON, with what the operator knows of its surroundings.
+fn templates(stack: &Stack, surroundings: &Surroundings) -> Vec<Value> {
+    let leads = Leads {
+        to: stack.route,
+        since: None,
+    };
+    let built = build(stack, surroundings, leads, true, &TailTable::default());
+    let tiers = built.tiers.into_iter();
+    let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide].concat());
+    let objects = built.objects.into_iter().chain(tiers);
+    let workloads = objects.filter(|object| object.kind == Kind::Deployment);
+    let templates: Vec<_> = workloads
+        .map(|workload| workload.body.data["spec"]["template"].clone())
+        .collect();
+    assert_eq!(templates.len(), 3);
+    templates
+}
+
+#[test]
+fn pods_get_what_is_added() {
+    let additions = json!({
+        "annotations": {"example.com/team": "tracing", "spoor.dev/tail-digest": "mine"},
+        "labels": {"team": "tracing", "app.kubernetes.io/name": "mine"},
+        "env": [{"name": "GOMEMLIMIT", "value": "1GiB"}, {"name": "GOGC", "value": "50"}],
+        "imagePullSecrets": ["registry"],
+    });
+    let stack = stack(json!({"jaeger": {"pod": additions}, "collector": {"pod": additions}}));
+    for template in templates(&stack, &surroundings()) {
+        let metadata = &template["metadata"];
+        assert_eq!(metadata["annotations"]["example.com/team"], "tracing");
+        assert_eq!(metadata["labels"]["team"], "tracing");
+        assert_ne!(metadata["labels"]["app.kubernetes.io/name"], "mine");
+        let spec = &template["spec"];
+        assert_eq!(spec["imagePullSecrets"], json!([{"name": "registry"}]));
+        let env = spec["containers"][0]["env"].as_array().unwrap();
+        let of = |name: &str| -> Vec<_> { env.iter().filter(|it| it["name"] == name).collect() };
+        assert_eq!(
+            of("GOMEMLIMIT"),
+            [&json!({"name": "GOMEMLIMIT", "value": "1GiB"})]
+        );
+        assert_eq!(of("GOGC"), [&json!({"name": "GOGC", "value": "50"})]);
+    }
+}
+
+#[test]
+fn platform_may_choose_registry_and_users() {
+    let pods = PodDefaults {
+        image_registry: Some("registry.example.com/mirror".to_owned()),
+        user_ids: pod::UserIds::Assigned,
+    };
+    let surroundings = Surroundings {
+        pods,
+        ..surroundings()
+    };
+    for template in templates(&stack(json!({})), &surroundings) {
+        let image = template["spec"]["containers"][0]["image"].as_str().unwrap();
+        assert!(image.starts_with("registry.example.com/mirror/"), "{image}");
+        let security = &template["spec"]["securityContext"];
+        assert_eq!(
+            security,
+            &json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}})
+        );
+    }
+    let named = json!({"jaeger": {"image": "a/b:1"}, "collector": {"image": "a/b:1"}});
+    for template in templates(&stack(named), &surroundings) {
+        assert_eq!(template["spec"]["containers"][0]["image"], "a/b:1");
+    }
 }
 
 #[rstest]

@@ -42,7 +42,7 @@ pub use workload::SPEC_HASH;
 use memory::Memory;
 use workload::{Pods, resources};
 
-use super::build::labels::Component;
+use super::build::{labels::Component, pod::PodDefaults};
 
 /// The tier that gathers, in names of objects.
 pub const GATHER: &str = "gather";
@@ -81,6 +81,8 @@ pub struct Input<'a> {
     pub reported: &'a str,
     /// The tail policies in force.
     pub tail: &'a TailTable,
+    /// Settings of the pods of every stack.
+    pub pods: &'a PodDefaults,
 }
 
 /// A tier's own objects: applied together, when [`rollout::plan`] allows it.
@@ -167,6 +169,7 @@ fn gather(input: &Input<'_>, replicas: i32) -> Tier {
         feature_gates: None,
         drain: gather_drain(collector),
         annotations: BTreeMap::new(),
+        defaults: input.pods,
     };
     pods.build()
 }
@@ -198,6 +201,7 @@ fn decide(input: &Input<'_>) -> Tier {
             feature_gates: Some(decide::FEATURE_GATES),
             drain: ENDPOINTS_LAG + MAX_CONNECTION_AGE,
             annotations,
+            defaults: input.pods,
         };
         pods.build()
     };

@@ -44,6 +44,7 @@ fn built(stack: &Stack, tail: &TailTable) -> Objects {
         jaeger_otlp: "tracing-jaeger:4317",
         reported: "http://spoor-policies.spoor.svc:4318",
         tail,
+        pods: &PodDefaults::default(),
     })
 }
 

@@ -10,7 +10,7 @@ use k8s_openapi::{
             ResourceRequirements, SecretEnvSource, VolumeMount,
         },
     },
-    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+    apimachinery::pkg::util::intstr::IntOrString,
 };
 use serde::Serialize;
 use spoor_api::stack::{ManagedCollector, Stack};
@@ -18,7 +18,7 @@ use spoor_api::stack::{ManagedCollector, Stack};
 use super::{Tier, memory::Memory, ports};
 use crate::stacks::build::{
     labels::{Component, component_metadata, label_selector, selector},
-    pod::{self, DefaultResources},
+    pod::{self, DefaultResources, PodDefaults},
     text,
 };
 
@@ -51,6 +51,8 @@ pub(super) struct Pods<'a> {
     pub(super) drain: Duration,
     /// Of the pods.
     pub(super) annotations: BTreeMap<String, String>,
+    /// Settings of the pods of every stack.
+    pub(super) defaults: &'a PodDefaults,
 }
 
 impl Pods<'_> {
@@ -97,11 +99,11 @@ impl Pods<'_> {
                 }),
                 revision_history_limit: Some(2),
                 template: PodTemplateSpec {
-                    metadata: Some(ObjectMeta {
-                        labels: Some(selector(self.stack, self.component)),
-                        annotations: Some(self.annotations.clone()).filter(|all| !all.is_empty()),
-                        ..ObjectMeta::default()
-                    }),
+                    metadata: Some(pod::metadata(
+                        &self.collector.pod.additions,
+                        selector(self.stack, self.component),
+                        self.annotations.clone(),
+                    )),
                     spec: Some(self.pod(config_map)),
                 },
                 ..DeploymentSpec::default()
@@ -116,8 +118,9 @@ impl Pods<'_> {
             ..pod::spec(
                 self.container(),
                 vec![pod::config_volume("config", config_map)],
-                &self.collector.pod.scheduling,
+                &self.collector.pod,
                 &label_selector(self.stack, self.component),
+                self.defaults,
             )
         }
     }
@@ -135,7 +138,10 @@ impl Pods<'_> {
             .map(|(name, port)| container_port(name, *port));
         Container {
             name: "collector".to_owned(),
-            image: Some(self.collector.image.clone()),
+            image: Some(
+                self.defaults
+                    .image(&self.collector.image, ManagedCollector::DEFAULT_IMAGE),
+            ),
             image_pull_policy: Some(self.collector.image_pull_policy.as_str().to_owned()),
             args: Some(std::iter::once(config).chain(gates).collect()),
             env: Some(vec![EnvVar {

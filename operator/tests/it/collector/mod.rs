@@ -19,7 +19,10 @@ use spoor_api::{
     SamplingPolicy, TracingStack,
     stack::{Collector, ManagedCollector, Stack},
 };
-use spoor_operator::stacks::collector::{Input, Objects, build};
+use spoor_operator::stacks::{
+    build::pod::PodDefaults,
+    collector::{Input, Objects, build},
+};
 use spoor_policy::{TailTable, resolve};
 use spoor_testing::peer::skip;
 
@@ -69,6 +72,7 @@ fn objects(stack: &Stack, tail: &TailTable) -> Objects {
         jaeger_otlp: "tracing-jaeger:4317",
         reported: "http://spoor-policies:4318",
         tail,
+        pods: &PodDefaults::default(),
     })
 }
 

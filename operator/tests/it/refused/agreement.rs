@@ -197,6 +197,31 @@ const STACKS: &[Field] = &[
         NAME,
     ),
     field(
+        "{jaeger: {pod: {annotations: {a: X}}}}",
+        "/jaeger/pod/annotations/a",
+        PRINTABLE,
+    ),
+    field(
+        "{jaeger: {pod: {labels: {a: X}}}}",
+        "/jaeger/pod/labels/a",
+        NAME,
+    ),
+    field(
+        "{collector: {pod: {env: [{name: X}]}}}",
+        "/collector/pod/env/0/name",
+        "[-a-zA-Z0-9_.]{0,8}",
+    ),
+    field(
+        "{collector: {pod: {env: [{name: a, value: X}]}}}",
+        "/collector/pod/env/0/value",
+        PRINTABLE,
+    ),
+    field(
+        "{collector: {pod: {imagePullSecrets: [X]}}}",
+        "/collector/pod/imagePullSecrets/0",
+        NAME,
+    ),
+    field(
         "{collector: {existing: {otlp: X}}}",
         "/collector/existing/otlp",
         HOST,
@@ -232,6 +257,16 @@ const KEYS: &[(&str, &str, &str)] = &[
     ),
     (
         "/collector/scheduling/nodeSelector",
+        "a",
+        "([a-z.]{0,5}/)?[-A-Za-z._]{0,5}",
+    ),
+    (
+        "/jaeger/pod/annotations",
+        "a",
+        "([a-z.]{0,5}/)?[-A-Za-z._]{0,5}",
+    ),
+    (
+        "/collector/pod/labels",
         "a",
         "([a-z.]{0,5}/)?[-A-Za-z._]{0,5}",
     ),

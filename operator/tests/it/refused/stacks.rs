@@ -474,6 +474,17 @@ const REFUSED: &[Case] = &[
             "must be an object's name",
         ],
     ),
+    case(
+        "{collector: {pod: {env: [{name: 1A}]}}}",
+        &[
+            "spec.collector.pod.env[0].name: ",
+            "must be a variable's name",
+        ],
+    ),
+    case(
+        "{jaeger: {pod: {labels: {a: 'b c'}}}}",
+        &["spec.jaeger.pod.labels[a]: ", "must be letters, digits"],
+    ),
 ];
 
 const ACCEPTED: &[&str] = &[
@@ -498,6 +509,7 @@ const ACCEPTED: &[&str] = &[
     "{collector: {exporters: {debug: {}, otlp_http/a.b-c_d: {endpoint: 'https://x', headers: {a: [1, {b: null}]}}, otlp/sporadic: {}}}}",
     "{jaeger: {resources: {requests: {cpu: 1, memory: 1Gi, example.com/gpu: 1}, limits: {cpu: 1000m, memory: 1024Mi, hugepages-2Mi: 4Mi}}}}",
     "{jaeger: {scheduling: {nodeSelector: {kubernetes.io/arch: amd64, a: ''}, tolerations: [{operator: Exists}, {key: a, value: b, effect: NoExecute, tolerationSeconds: 0}], affinity: {podAntiAffinity: {}}, topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}], priorityClassName: high}}}",
+    "{jaeger: {pod: {annotations: {a/b: \"x\\ny\", c: ''}, labels: {a: b}, env: [{name: GOGC, value: '50'}, {name: EMPTY}], imagePullSecrets: [registry]}}}",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
