@@ -18,14 +18,6 @@
 {{ .Values.applications.stack | default .Values.stack.name }}
 {{- end -}}
 
-{{- define "spoor.images.operator" -}}
-{{ .Values.images.operator.repository }}:{{ .Values.images.operator.tag | default .Chart.AppVersion }}
-{{- end -}}
-
-{{- define "spoor.images.applications" -}}
-{{ .Values.images.applications.repository }}:{{ .Values.images.applications.tag | default .Chart.AppVersion }}
-{{- end -}}
-
 {{/* What selects the pods of a workload. dict: root, name. */}}
 {{- define "spoor.selector" -}}
 app.kubernetes.io/name: {{ .name }}

@@ -2,10 +2,45 @@
      root file system that can't be written. */}}
 {{- define "spoor.pod.security" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- range $field, $id := .Values.securityContext }}
+{{- if not (kindIs "invalid" $id) }}
+{{ $field }}: {{ $id | int64 }}
+{{- end }}
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{/* Labels and annotations of a pod: `pods`, the workload's own `pod` over them, and the chart's over both.
+     dict: root, pod, labels (YAML), annotations (YAML; may be missing). */}}
+{{- define "spoor.pod.metadata" -}}
+{{- $all := include "spoor.yaml" .root.Values.pods | fromYaml }}
+{{- $pod := include "spoor.yaml" .pod | fromYaml }}
+{{- $labels := merge (fromYaml .labels) ($pod.labels | default dict) ($all.labels | default dict) }}
+{{- $own := .annotations | default "" | fromYaml }}
+{{- $annotations := merge $own ($pod.annotations | default dict) ($all.annotations | default dict) -}}
+labels: {{- toYaml $labels | nindent 2 }}
+{{- with $annotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The variables of a container: the chart's, then `pods`, then the workload's own `pod`. A later one
+     replaces an earlier one of the same name: server-side apply refuses a name that stands twice.
+     dict: root, pod, own (a list in YAML). */}}
+{{- define "spoor.env" -}}
+{{- $all := include "spoor.yaml" .root.Values.pods | fromYaml }}
+{{- $pod := include "spoor.yaml" .pod | fromYaml }}
+{{- $variables := list }}
+{{- $names := list }}
+{{- range $variable := concat (.own | default "" | fromYamlArray) ($all.env | default list) ($pod.env | default list) | reverse }}
+{{- if not (has $variable.name $names) }}
+{{- $names = append $names $variable.name }}
+{{- $variables = prepend $variables $variable }}
+{{- end }}
+{{- end }}
+{{- with $variables }}
+env: {{- toYaml . | nindent 0 }}
+{{- end }}
 {{- end -}}
 
 {{- define "spoor.container.security" -}}

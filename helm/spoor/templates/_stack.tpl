@@ -1,11 +1,12 @@
 {{/* What the chart's TracingStack asks for, as YAML: the values, with the storage that holds unless one
-     is chosen. */}}
+     is chosen, and with what all pods of the release get. */}}
 {{- define "spoor.stack.spec" -}}
 {{- $spec := include "spoor.yaml" .Values.stack.spec | fromYaml }}
 {{- $jaeger := $spec.jaeger | default dict }}
 {{- if $jaeger.existing }}
-{{- /* The path is then the other Jaeger's affair, and here only where the gateway finds it. */}}
+{{- /* It stands alone. The path is then only where the gateway finds it. */}}
 {{- $_ := unset $jaeger "basePath" }}
+{{- if not $jaeger.storage }}{{ $_ := unset $jaeger "storage" }}{{ end }}
 {{- else }}
 {{- $storage := dict }}
 {{- range $kind, $settings := $jaeger.storage }}
@@ -20,5 +21,36 @@
 {{- $_ := set $jaeger "storage" $storage }}
 {{- $_ := set $spec "jaeger" $jaeger }}
 {{- end }}
+{{- range list "jaeger" "collector" }}
+{{- $name := . }}
+{{- $part := index $spec $name | default dict }}
+{{- if not $part.existing }}
+{{- with include "spoor.stack.pod" (dict "root" $ "pod" $part.pod) | fromYaml }}
+{{- $_ := set $part "pod" . }}
+{{- $_ := set $spec $name $part }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- toYaml $spec }}
+{{- end -}}
+
+{{/* What is added to pods of the stack. dict: root, pod (as the stack's values have it). */}}
+{{- define "spoor.stack.pod" -}}
+{{- $all := include "spoor.yaml" .root.Values.pods | fromYaml }}
+{{- $pod := .pod | default dict }}
+{{- $merged := merge (pick $pod "annotations" "labels" | deepCopy) (pick $all "annotations" "labels") }}
+{{- $names := list }}
+{{- range $pod.env }}{{ $names = append $names .name }}{{ end }}
+{{- $env := $pod.env | default list }}
+{{- range $all.env }}
+{{- if not (has .name $names) }}{{ $env = append $env . }}{{ end }}
+{{- end }}
+{{- with $env }}{{ $_ := set $merged "env" . }}{{ end }}
+{{- with $pod.imagePullSecrets | default $.root.Values.images.pullSecrets }}
+{{- $_ := set $merged "imagePullSecrets" . }}
+{{- end }}
+{{- range $field, $value := $merged }}
+{{- if not $value }}{{ $_ := unset $merged $field }}{{ end }}
+{{- end }}
+{{- toYaml $merged }}
 {{- end -}}

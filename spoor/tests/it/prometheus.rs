@@ -112,6 +112,12 @@ async fn prometheus_scrapes_and_its_exemplars_lead_to_traces() {
         .answers("query", r#"spoor_tasks_overdue{job="tasks"}"#, one)
         .await;
 
+    assert!(lab.request().await);
+    for query in dashboard_queries(&["Services", "Sampling"]) {
+        let some = |data: &Value| !values(data).is_empty();
+        prometheus.answers("query", &query, some).await;
+    }
+
     let query = r#"http_server_request_duration_seconds_bucket{job="tasks",http_route="/tasks"}"#;
     let some = |data: &Value| data[0]["exemplars"][0]["labels"]["trace_id"].is_string();
     let found = prometheus.answers("query_exemplars", query, some).await;
@@ -123,4 +129,31 @@ async fn prometheus_scrapes_and_its_exemplars_lead_to_traces() {
         shown.contains("POST /tasks") && shown.contains("create task"),
         "{shown}"
     );
+}
+
+/// The queries of some rows of the chart's Grafana dashboard. What is shown only where something
+/// goes wrong is asked for where nothing does: the names are the same.
+fn dashboard_queries(rows: &[&str]) -> Vec<String> {
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/spoor/monitoring/dashboard.json");
+    let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let mut queries = Vec::new();
+    let mut is_wanted = false;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        if panel["type"] == "row" {
+            is_wanted = rows.contains(&panel["title"].as_str().unwrap());
+        } else if is_wanted {
+            let targets = panel["targets"].as_array().unwrap();
+            queries.extend(targets.iter().map(|target| {
+                let text = target["expr"].as_str().unwrap();
+                text.replace("$__rate_interval", "10s")
+                    .replace("$namespace", ".*")
+                    .replace(r#"error_type!="""#, r#"error_type="""#)
+                    .trim_end_matches(" > 0")
+                    .to_owned()
+            }));
+        }
+    }
+    assert!(queries.len() > 5, "{queries:?}");
+    queries
 }

@@ -26,10 +26,7 @@ spec:
   selector:
     matchLabels: {{- include "spoor.selector" $labels | nindent 6 }}
   template:
-    metadata:
-      labels:
-        {{- include "spoor.labels" $labels | nindent 8 }}
-        spoor.dev/service: {{ .name }}
+    metadata: {{- include "spoor.pod.metadata" (dict "root" .root "pod" .values.pod "labels" (print (include "spoor.labels" $labels) "\nspoor.dev/service: " .name)) | nindent 6 }}
     spec:
       serviceAccountName: {{ .name }}
       automountServiceAccountToken: false
@@ -48,26 +45,7 @@ spec:
         # The operator makes it for the TracingStack; the pod starts as soon as it is there.
         envFrom:
         - configMapRef: {name: {{ $stack }}-otel-env}
-        env:
-        - {name: SPOOR_LISTEN, value: "0.0.0.0:{{ .port }}"}
-        - {name: SPOOR_OPS_LISTEN, value: "0.0.0.0:9464"}
-        - {name: SPOOR_LOG_FORMAT, value: json}
-        - {name: RUST_LOG, value: {{ .root.Values.applications.logFilter | quote }}}
-        - name: POD_NAME
-          valueFrom: {fieldRef: {fieldPath: metadata.name}}
-        - name: POD_NAMESPACE
-          valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
-        - {name: OTEL_SERVICE_NAME, value: {{ .name }}}
-        - name: OTEL_RESOURCE_ATTRIBUTES
-          value: service.namespace=$(POD_NAMESPACE),service.instance.id=$(POD_NAME),service.version={{ .root.Chart.AppVersion }},k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)
-        - {name: SPOOR_CONTROL_TOKEN_FILE, value: /var/run/secrets/spoor.dev/token}
-        - {name: SPOOR_CONTROL_CA_FILE, value: /etc/spoor/ca/ca.crt}
-        {{- if and (not .callers) .root.Values.applications.trustedPeers }}
-        - {name: SPOOR_TRUSTED_PEERS, value: {{ .root.Values.applications.trustedPeers | quote }}}
-        {{- end }}
-        {{- with .env }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+        {{- include "spoor.env" (dict "root" .root "pod" .values.pod "own" (include "spoor.application.env" .)) | nindent 8 }}
         {{- include "spoor.probes" .root | nindent 8 }}
         lifecycle:
           # The endpoint is taken out meanwhile: nobody is sent to a port that closes.
@@ -149,5 +127,28 @@ spec:
         matchLabels: {{- include "spoor.selector" (dict "root" $.root "name" .) | nindent 10 }}
     {{- end }}
     {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What every application is told, and what this one is told besides. */}}
+{{- define "spoor.application.env" -}}
+- {name: SPOOR_LISTEN, value: "0.0.0.0:{{ .port }}"}
+- {name: SPOOR_OPS_LISTEN, value: "0.0.0.0:9464"}
+- {name: SPOOR_LOG_FORMAT, value: json}
+- {name: RUST_LOG, value: {{ .root.Values.applications.logFilter | quote }}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+- {name: OTEL_SERVICE_NAME, value: {{ .name }}}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: service.namespace=$(POD_NAMESPACE),service.instance.id=$(POD_NAME),service.version={{ .root.Chart.AppVersion }},k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)
+- {name: SPOOR_CONTROL_TOKEN_FILE, value: /var/run/secrets/spoor.dev/token}
+- {name: SPOOR_CONTROL_CA_FILE, value: /etc/spoor/ca/ca.crt}
+{{- if and (not .callers) .root.Values.applications.trustedPeers }}
+- {name: SPOOR_TRUSTED_PEERS, value: {{ .root.Values.applications.trustedPeers | quote }}}
+{{- end }}
+{{- with .env }}
+{{- toYaml . | nindent 0 }}
 {{- end }}
 {{- end -}}

@@ -1,6 +1,9 @@
 //! The chart: what it renders, and what it refuses.
 
 mod applications;
+mod exposed;
+mod monitoring;
+mod pods;
 mod prometheus;
 mod render;
 mod reuse;
@@ -161,13 +164,21 @@ fn a_standby_that_is_never_ready_holds_up_no_rollout() {
             deployment["spec"]["strategy"]["rollingUpdate"],
             json!({"maxUnavailable": "100%", "maxSurge": 0})
         );
-        let budgets = of_kind(&objects, "PodDisruptionBudget");
-        assert!(
-            !budgets
-                .iter()
-                .any(|budget| budget["metadata"]["name"] == name)
-        );
     }
+    // A budget that asked for one Ready pod of `policies` would never let the leader go.
+    for (name, max_unavailable) in [
+        ("spoor-stacks", json!(1)),
+        ("spoor-policies", json!("100%")),
+    ] {
+        let budget = named(&objects, "PodDisruptionBudget", name);
+        assert_eq!(budget["spec"]["maxUnavailable"], max_unavailable);
+        let deployment = named(&objects, "Deployment", name);
+        assert_eq!(budget["spec"]["selector"], deployment["spec"]["selector"]);
+    }
+    let alone = render::objects(&[]);
+    let budgets = of_kind(&alone, "PodDisruptionBudget");
+    let of_operator = |it: &&&Value| it["metadata"]["name"].as_str().unwrap().contains("spoor");
+    assert_eq!(budgets.iter().filter(of_operator).count(), 0);
 }
 
 #[rstest::rstest]
@@ -255,6 +266,14 @@ fn the_notes_say_how_to_reach_what_there_is() {
 )]
 #[case("operator.namespaces={A}", "/operator/namespaces/0")]
 #[case("operator.namespaces={a}", "operator.namespaces: does not name lab")]
+#[case("images.operator.digest=sha256:1", "/operator/digest")]
+#[case("pods.env[0].value=1", "missing property 'name'")]
+#[case("securityContext.runAsUser=root", "/securityContext/runAsUser")]
+#[case("monitoring.interval=often", "/monitoring/interval")]
+#[case(
+    "applications.wishlist.gateway.httpRoute.enabled=true",
+    "httpRoute.parentRefs: names no Gateway"
+)]
 #[case("prometheus.retention.time=long", "/retention/time")]
 #[case("load.scenario=A Lot", "/load/scenario")]
 #[case(

@@ -35,13 +35,26 @@ const RELEASE: Release = Release {
 impl Release {
     /// Its objects, with these values.
     pub fn objects(self, values: &[&str]) -> Vec<Value> {
-        let rendered = succeeded(&self.run("template", values));
+        self.objects_beside(values, &[])
+    }
+
+    /// Its objects on a cluster that has these kinds besides, `GROUP/VERSION/KIND`.
+    fn objects_beside(self, values: &[&str], kinds: &[&str]) -> Vec<Value> {
+        let mut command = self.command("template", values);
+        for kind in kinds {
+            command.args(["--api-versions", kind]);
+        }
+        let rendered = succeeded(&command.output().unwrap());
         let documents = serde_yaml::Deserializer::from_str(&rendered);
         let objects = documents.map(|document| Value::deserialize(document).unwrap());
         objects.filter(|object| !object.is_null()).collect()
     }
 
     fn run(self, verb: &str, values: &[&str]) -> Output {
+        self.command(verb, values).output().unwrap()
+    }
+
+    fn command(self, verb: &str, values: &[&str]) -> Command {
         let mut command = Command::new(helm().unwrap());
         command.args([verb, self.name, CHART, "--namespace", self.namespace]);
         if verb == "install" {
@@ -50,13 +63,18 @@ impl Release {
         for value in values {
             command.args(["--set", value]);
         }
-        command.output().unwrap()
+        command
     }
 }
 
 /// The objects of a release `spoor` in the namespace `lab`, with these values.
 pub fn objects(values: &[&str]) -> Vec<Value> {
     RELEASE.objects(values)
+}
+
+/// The same on a cluster that has these kinds besides, `GROUP/VERSION/KIND`.
+pub fn objects_beside(values: &[&str], kinds: &[&str]) -> Vec<Value> {
+    RELEASE.objects_beside(values, kinds)
 }
 
 /// What Helm says to values that it doesn't take.

@@ -1,0 +1,25 @@
+{{/* Not empty if an object of a kind of the Prometheus Operator is wanted, and its definition is there.
+     dict: root, kind. */}}
+{{- define "spoor.monitoring.made" -}}
+{{- $has := .root.Capabilities.APIVersions.Has (print "monitoring.coreos.com/v1/" .kind) }}
+{{- if and (include "spoor.monitoring.wanted" . | eq "true") $has }}true{{ end }}
+{{- end -}}
+
+{{/* dict: root, kind. */}}
+{{- define "spoor.monitoring.wanted" -}}
+{{- dig (untitle .kind) "enabled" false (.root.Values.monitoring | default dict) -}}
+{{- end -}}
+
+{{/* dict: root, name, component. */}}
+{{- define "spoor.monitoring.labels" -}}
+{{- $own := include "spoor.labels" . | fromYaml }}
+{{- merge $own (include "spoor.yaml" .root.Values.monitoring.labels | fromYaml) | toYaml -}}
+{{- end -}}
+
+{{/* The files with the alerts about what is installed, as a list in YAML. */}}
+{{- define "spoor.alerts" -}}
+{{- if .Values.operator.enabled }}
+- monitoring/alerts-operator.yaml
+{{- end }}
+- monitoring/alerts-spans.yaml
+{{- end -}}

@@ -1,0 +1,195 @@
+//! What the chart makes for a Prometheus Operator and a Grafana.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use axum::{Router, routing::get};
+use serde_json::{Value, json};
+use spoor_testing::peer::skip;
+
+use super::{
+    SERVICES, contains,
+    exposed::{Prometheus, queries},
+    list, named, of_kind,
+    render::{have_helm, notes, objects, objects_beside},
+};
+use crate::{
+    apiserver::{self},
+    role::{Policies, replica::Release},
+};
+
+const ENABLED: [&str; 4] = [
+    "monitoring.podMonitor.enabled=true",
+    "monitoring.serviceMonitor.enabled=true",
+    "monitoring.prometheusRule.enabled=true",
+    "monitoring.labels.release=kube-prometheus-stack",
+];
+const KINDS: [&str; 3] = ["PodMonitor", "ServiceMonitor", "PrometheusRule"];
+/// What a Collector says of itself once it has received and exported spans, of the metrics that
+/// the dashboard shows.
+const OF_COLLECTOR: &str = "\
+otelcol_receiver_accepted_spans_total{receiver=\"otlp\"} 7
+otelcol_receiver_refused_spans_total{receiver=\"otlp\"} 1
+otelcol_exporter_sent_spans_total{exporter=\"otlp/spoor\"} 7
+otelcol_exporter_send_failed_spans_total{exporter=\"otlp/spoor\"} 1
+otelcol_exporter_queue_size{exporter=\"otlp/spoor\"} 1
+otelcol_exporter_queue_capacity{exporter=\"otlp/spoor\"} 10
+";
+
+#[test]
+fn monitors_need_their_definitions() {
+    if !have_helm("chart::monitors_need") {
+        return;
+    }
+    let without = objects(&ENABLED);
+    let api = KINDS.map(|kind| format!("monitoring.coreos.com/v1/{kind}"));
+    let api = api.each_ref().map(String::as_str);
+    let with = objects_beside(&ENABLED, &api);
+    let off = objects_beside(&[], &api);
+    let notes = notes(&ENABLED);
+    for kind in KINDS {
+        assert!(of_kind(&without, kind).is_empty(), "{kind}");
+        assert!(of_kind(&off, kind).is_empty(), "{kind}");
+        let labels = &named(&with, kind, "spoor")["metadata"]["labels"];
+        assert_eq!(labels["release"], "kube-prometheus-stack");
+        assert!(notes.contains(&format!("No {kind} is made")), "{notes}");
+    }
+    let rule = named(&with, "PrometheusRule", "spoor");
+    let groups = list(&rule["spec"]["groups"]);
+    let names: Vec<_> = groups.iter().map(|group| &group["name"]).collect();
+    assert_eq!(names, ["spoor-operator", "spoor-spans"]);
+}
+
+#[test]
+fn the_pod_monitor_selects_services_and_roles() {
+    if !have_helm("chart::the_pod_monitor") {
+        return;
+    }
+    let objects = objects_beside(&ENABLED, &["monitoring.coreos.com/v1/PodMonitor"]);
+    let spec = &named(&objects, "PodMonitor", "spoor")["spec"];
+    let expression = &spec["selector"]["matchExpressions"][0];
+    let selected: Vec<_> = of_kind(&objects, "Deployment")
+        .into_iter()
+        .filter(|deployment| {
+            let template = &deployment["spec"]["template"];
+            let labels = &template["metadata"]["labels"];
+            let component = &labels[expression["key"].as_str().unwrap()];
+            let is_selected = contains(labels, &spec["selector"]["matchLabels"])
+                && list(&expression["values"]).contains(component);
+            let ports = &template["spec"]["containers"][0]["ports"];
+            let port = &spec["podMetricsEndpoints"][0]["port"];
+            assert!(!is_selected || list(ports).iter().any(|it| it["name"] == *port));
+            is_selected
+        })
+        .collect();
+    assert_eq!(selected.len(), SERVICES.len() + 2);
+}
+
+#[test]
+fn the_dashboard_is_a_config_map() {
+    if !have_helm("chart::the_dashboard") {
+        return;
+    }
+    let objects = objects(&["monitoring.dashboard.enabled=true"]);
+    let map = named(&objects, "ConfigMap", "spoor-dashboard");
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+    let dashboard = map["data"]["spoor.json"].as_str().unwrap();
+    let dashboard: Value = serde_json::from_str(dashboard).unwrap();
+    assert_eq!(dashboard["uid"], "spoor");
+}
+
+#[test]
+fn alerts_fire_when_they_should() {
+    let Some(promtool) = program("promtool", "alerts_fire_when_they_should") else {
+        return;
+    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/spoor/monitoring");
+    let output = Command::new(promtool)
+        .args(["test", "rules", "alerts_test.yaml"])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    assert!(output.status.success(), "{printed}");
+}
+
+#[test]
+fn the_charts_prometheus_has_the_alerts() {
+    if !have_helm("chart::the_charts_prometheus") {
+        return;
+    }
+    let objects = objects(&["prometheus.enabled=true"]);
+    let data = &named(&objects, "ConfigMap", "prometheus")["data"];
+    let config: Value = serde_yaml::from_str(data["prometheus.yml"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        config["rule_files"],
+        json!(["/etc/prometheus/alerts-*.yaml"])
+    );
+    for file in ["alerts-operator.yaml", "alerts-spans.yaml"] {
+        let alerts: Value = serde_yaml::from_str(data[file].as_str().unwrap()).unwrap();
+        assert!(!list(&alerts["groups"]).is_empty(), "{file}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dashboard_queries_find_the_operator() {
+    let test = "dashboard_queries_find_the_operator";
+    let Some(prometheus) = program("prometheus", test) else {
+        return;
+    };
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-dashboard").await;
+    let policies = Policies::start(&namespace).await;
+    let stacks = Release::new(&namespace, "stacks").await.start("stacks-0");
+    let collector = serve(OF_COLLECTOR).await;
+    let jobs = [
+        ("spoor-policies", policies.running.ops()),
+        ("spoor-stacks", stacks.ops),
+        ("tracing-gather", collector),
+    ];
+    let prometheus = Prometheus::start(&prometheus, &jobs);
+    for row in ["Operator", "Collector"] {
+        let queries = queries(row);
+        assert!(queries.len() > 4, "{row}");
+        for query in &queries {
+            // Shown only above 0, which nothing here is: the rest of it must find something.
+            let text = query.text.trim_end_matches(" > 0").to_owned();
+            prometheus
+                .finds(&super::exposed::Query {
+                    text,
+                    panel: query.panel.clone(),
+                })
+                .await;
+        }
+    }
+    stacks.process.terminate();
+    policies.stop().await;
+}
+
+/// Serves metrics.
+async fn serve(metrics: &'static str) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().route("/metrics", get(move || async move { metrics }));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// A program on the `PATH`. Where there is none, the test says so and passes; with
+/// `SPOOR_REQUIRE_ALL=1` it fails.
+fn program(name: &str, test: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file());
+    if found.is_none() {
+        skip(test, &format!("no {name} on the PATH"));
+    }
+    found
+}
