@@ -174,7 +174,7 @@ impl Claims {
         let refused = known.iter().map(|(namespace, claim)| match claim {
             Claim::Refused { by } => Some(refusal(namespace, by)),
             Claim::Failed { problem } => {
-                Some(format!("can't claim namespace {namespace}: {problem}"))
+                Some(format!("cannot claim namespace {namespace}: {problem}"))
             }
             Claim::Held { .. } => None,
         });
@@ -220,7 +220,7 @@ impl Claims {
                 identity,
                 lease = CLAIM_LEASE,
                 error = problem,
-                "can't claim this namespace; leaving its objects alone"
+                "cannot claim this namespace; leaving its objects alone"
             ),
         }
         self.count();

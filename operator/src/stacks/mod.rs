@@ -208,7 +208,7 @@ impl Replica {
                 Err(refusal)
             } else if let Some(problem) = &trust.borrow().problem {
                 Err(format!(
-                    "the doors' certificate can't be kept valid: {problem}"
+                    "the doors' certificate cannot be kept valid: {problem}"
                 ))
             } else {
                 Ok(())

@@ -308,7 +308,7 @@ fn untrusted(problem: &str) -> Problem {
     Problem {
         reason: "CertificateFailed",
         message: format!(
-            "the certificate of the policies' endpoints can't be kept valid, so services may not \
+            "the certificate of the policies' endpoints cannot be kept valid, so services may not \
              connect: {problem}"
         ),
     }

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::{apps::v1::Deployment, events::v1::Event};
 use kube::api::ListParams;
-use serde_json::json;
+use serde_json::{Value, json};
 use spoor_operator::{kubernetes::watch::Scope, settings::Role};
 
 use crate::{
@@ -19,6 +19,26 @@ fn serving(namespaces: &[&Namespace<'_>]) -> impl FnOnce(&mut Role) {
     let names = namespaces.iter().map(|namespace| namespace.name.clone());
     let scope = Scope::Only(names.collect());
     move |role| role.scope = scope
+}
+
+/// Lets a role of an installation do what it likes in other namespaces: what the chart grants
+/// depends on its values, and here it must not be rights that keep the second one away.
+async fn allow(installed: &Namespace<'_>, role: &str, namespaces: &[&Namespace<'_>]) {
+    let account = chart::account_name(&installed.name, role);
+    for namespace in namespaces {
+        let binding = binding("RoleBinding", &installed.name, &account);
+        namespace.apply(binding).await.unwrap();
+    }
+}
+
+fn binding(kind: &str, namespace: &str, account: &str) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": format!("{account}-anything")},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    })
 }
 
 /// The notes of the events with this reason, once there is one.
@@ -72,6 +92,7 @@ async fn second_stacks_operator_is_refused_by_name() {
         .status("tracing", |status| is(status, "Progressing", "False"))
         .await;
     let mark = server.mark();
+    allow(&two, "stacks", &[&one]).await;
     let second = Stacks::start_with(&two, |settings| serving(&[&one])(&mut settings.role)).await;
 
     let status = first
@@ -126,6 +147,7 @@ async fn second_policies_operator_is_refused_by_name() {
     let policy = SamplingPolicy::apply(&one, "a", "1%").await;
     policy.becomes("Accepted").await;
     let mark = server.mark();
+    allow(&two, "policies", &[&one]).await;
     let client = chart::account(&two, "policies").await;
     let second = Policies::start_with(client, &two, "policies-0", |settings| {
         serving(&[&one])(&mut settings.role);
@@ -171,6 +193,9 @@ async fn operator_for_all_leaves_a_claimed_namespace() {
     })
     .await;
     let mark = server.mark();
+    let account = chart::account_name(&two.name, "stacks");
+    let everywhere = binding("ClusterRoleBinding", &two.name, &account);
+    two.apply(everywhere).await.unwrap();
     let broad = Stacks::start_with(&two, |settings| settings.role.scope = Scope::All).await;
     broad.apply("tracing", json!({})).await;
     until("the other stack's objects", async || {
@@ -187,7 +212,6 @@ async fn operator_for_all_leaves_a_claimed_namespace() {
         metrics.contains("spoor_operator_refused_namespaces 1"),
         "{metrics}"
     );
-    let account = chart::account_name(&two.name, "stacks");
     let calls = server.calls_of(&two.name, &account, mark);
     let mut intrusions = calls.iter().filter(|call| {
         call.is_write()
@@ -210,6 +234,7 @@ async fn operator_serves_the_namespaces_of_its_list() {
         server.namespace("spoor-two").await,
         server.namespace("spoor-three").await,
     );
+    allow(&one, "stacks", &[&two]).await;
     let role =
         Stacks::start_with(&one, |settings| serving(&[&one, &two])(&mut settings.role)).await;
     let mark = server.mark();
