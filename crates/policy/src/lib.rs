@@ -5,6 +5,7 @@
 
 mod binomial;
 mod claims;
+mod closest;
 mod contest;
 mod name;
 mod outcome;
@@ -18,6 +19,7 @@ mod table;
 mod tail;
 mod version;
 
+pub use closest::closest;
 pub use name::{
     AttributeKey, InvalidName, Namespace, OperationName, PolicyKey, PolicyName, RuleName,
     ServiceName,
