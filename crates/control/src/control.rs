@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -27,7 +26,7 @@ use crate::{
     pollers::Pollers,
     reported::Reporters,
     served,
-    service::Service,
+    service::{Owned, Service},
     services::{Key, Services},
     tally::Tally,
 };
@@ -76,10 +75,15 @@ pub(crate) struct Published {
     pub(crate) at: Instant,
     pub(crate) table: Table,
     pub(crate) tail: TailPlaces,
+    /// Where policies decide the head.
+    heads: HeadPlaces,
 }
 
 /// The services, and operations of them, that policies decide the tail of and name.
 pub(crate) type TailPlaces = BTreeMap<PolicyKey, BTreeMap<ServiceName, BTreeSet<OperationName>>>;
+
+/// The services and operations that policies decide the head of; none: all others.
+type HeadPlaces = BTreeMap<PolicyKey, BTreeSet<(Option<ServiceName>, Option<OperationName>)>>;
 
 impl Control {
     /// A control plane that serves nothing yet: its doors make clients wait, or keep what they
@@ -88,8 +92,8 @@ impl Control {
     pub fn new(settings: Settings) -> Self {
         Self(Arc::new(Inner {
             services: Services::new(settings.max_services),
-            pollers: Pollers::new(settings.max_polling, settings.polling_for),
-            reporters: Reporters::new(settings.max_clients, settings.polling_for),
+            pollers: Pollers::new(settings.max_polling, settings.max_polling_interval),
+            reporters: Reporters::new(settings.max_clients, settings.reporting_for),
             metrics: Metrics::default(),
             published: ArcSwapOption::empty(),
             sequence: Mutex::new(0),
@@ -115,16 +119,17 @@ impl Control {
             version: inner.version(*sequence),
             at: Instant::now(),
             tail: tail_places(&resolution.outcomes),
+            heads: head_places(&resolution.outcomes),
             table: resolution.table,
         });
         // Before the services are listed: one that enters later finds the new table.
-        inner.published.store(Some(published.clone()));
+        let before = inner.published.swap(Some(published.clone()));
         for service in inner.services.all() {
             inner.serve(&service, &published, published.version, published.at);
         }
         drop(sequence);
         inner.metrics.publications.inc();
-        inner.forget_tallies(&published.table);
+        inner.forget_tallies(&published, before.as_deref());
         inner.tick();
         published.version
     }
@@ -206,6 +211,19 @@ impl Control {
             .collect()
     }
 
+    /// The services of a namespace that have an instance: one that is expected, connected or
+    /// polls.
+    #[must_use]
+    pub fn known_services(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
+        let entered = self.0.services.all().into_iter();
+        let with_instances = entered.filter(|service| {
+            service.namespace == *namespace && service.state().relevant().next().is_some()
+        });
+        let polled = self.0.pollers.services(namespace, Instant::now());
+        let names = with_instances.map(|service| service.name.clone());
+        names.chain(polled).collect()
+    }
+
     /// A service's root decisions under what was in force at a version, and since; without a
     /// version, under the last 32 plans that it had.
     #[must_use]
@@ -283,14 +301,9 @@ impl Inner {
 
     /// Among how many instances a service's rate limit is to be shared out, at least one.
     pub(crate) fn sharers(&self, service: &Service) -> usize {
-        let live = service.state().live;
-        (live + self.polling(service, live > 0).len()).max(1)
-    }
-
-    /// The stock clients of a service.
-    pub(crate) fn polling(&self, service: &Service, has_streams: bool) -> Vec<IpAddr> {
         let key = (service.namespace.clone(), service.name.clone());
-        self.pollers.clients(&key, has_streams, Instant::now())
+        let live = service.state().live;
+        (live + self.pollers.count(&key, Instant::now())).max(1)
     }
 
     /// Serves a service's rate limit in as many shares as there are instances by now.
@@ -313,16 +326,55 @@ impl Inner {
         }
     }
 
-    /// A policy that is gone, or says something else, keeps its counts while they are recent.
-    fn forget_tallies(&self, table: &Table) {
+    /// A policy that says something else keeps its counts while they are recent. One that decides
+    /// elsewhere begins anew: what was counted where it no longer decides says nothing about it.
+    fn forget_tallies(&self, published: &Published, before: Option<&Published>) {
         let (now, time) = (Instant::now(), Timestamp::now());
         for tallies in [&self.tallies, &self.reported] {
             tallies.lock().retain(|key, tally| {
-                let (namespace, policy, strategy) = key;
-                !tally.is_over(now) || in_force(table, namespace, policy, time) == Some(*strategy)
+                let (namespace, name, strategy) = key;
+                let policy = PolicyKey {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                };
+                let had = before.and_then(|before| before.heads.get(&policy));
+                let has = published.heads.get(&policy);
+                let moved = had.is_some() && had != has;
+                let is_in_force =
+                    || in_force(&published.table, namespace, name, time) == Some(*strategy);
+                !moved && (!tally.is_over(now) || is_in_force())
             });
         }
     }
+}
+
+impl Published {
+    /// Whether the policy that decided these counts of a service still does.
+    pub(crate) fn decides(&self, service: &Service, owned: &Owned) -> bool {
+        let plan = self
+            .table
+            .plan(service.namespace.as_str(), service.name.as_str());
+        let Some(strategies) = plan.at(Timestamp::now()) else {
+            return false;
+        };
+        let operation = owned.operation.as_ref();
+        let assigned = operation
+            .and_then(|operation| strategies.operations.get(operation))
+            .or(strategies.default.as_ref());
+        assigned.is_some_and(|it| (&it.policy, it.strategy) == (&owned.policy, owned.strategy))
+    }
+}
+
+fn head_places(outcomes: &BTreeMap<PolicyKey, Outcome>) -> HeadPlaces {
+    let places = outcomes.iter().map(|(policy, outcome)| {
+        let heads = outcome
+            .effective
+            .iter()
+            .filter(|place| matches!(place.setting, Setting::Head(_)));
+        let places = heads.map(|place| (place.service.clone(), place.operation.clone()));
+        (policy.clone(), places.collect::<BTreeSet<_>>())
+    });
+    places.filter(|(_, places)| !places.is_empty()).collect()
 }
 
 fn tail_places(outcomes: &BTreeMap<PolicyKey, Outcome>) -> TailPlaces {

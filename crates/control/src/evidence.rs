@@ -38,8 +38,10 @@ pub struct Clients {
     pub refused: usize,
     /// They ask at the stock doors, which confirms nothing.
     pub polling: usize,
-    /// Nothing is heard of them.
+    /// They reported, and no longer do.
     pub silent: usize,
+    /// They should be there and have never asked for a strategy.
+    pub never_asked: usize,
     /// Those that are not current, up to 100 of them.
     pub not_current: Vec<NotCurrent>,
 }
@@ -62,8 +64,10 @@ pub enum Why {
     Pending,
     /// It refused, for this reason.
     Refused(String),
-    /// Nothing is heard of it.
+    /// It reported, and no longer does.
     Silent,
+    /// It should be there and has never asked for a strategy.
+    NeverAsked,
     /// It polls.
     Polling,
 }
@@ -103,7 +107,7 @@ pub struct ServiceEvidence {
     pub service: ServiceName,
     /// How many instances there are, or should be.
     pub instances: usize,
-    /// Whether any of them says what it samples.
+    /// Whether any of them says what it samples, and has done so for long enough to be believed.
     pub reports: bool,
     /// Whether any trace has started there.
     pub roots_seen: bool,
@@ -119,7 +123,8 @@ pub struct ServiceEvidence {
 pub struct OperationEvidence {
     /// The operation.
     pub operation: OperationName,
-    /// Whether any trace has started under this name; none where nobody tells names.
+    /// Whether any trace has started under this name; none where nobody tells names, or too few
+    /// traces have started since they do.
     pub seen: Option<bool>,
 }
 
@@ -127,7 +132,7 @@ impl Clients {
     /// Neither current nor anything else yet.
     #[must_use]
     pub fn pending(&self) -> usize {
-        let known = self.current + self.refused + self.polling + self.silent;
+        let known = self.current + self.refused + self.polling + self.silent + self.never_asked;
         self.expected.saturating_sub(known)
     }
 
@@ -138,6 +143,7 @@ impl Clients {
         self.refused += other.refused;
         self.polling += other.polling;
         self.silent += other.silent;
+        self.never_asked += other.never_asked;
         let room = MAX_NAMED.saturating_sub(self.not_current.len());
         self.not_current
             .extend(other.not_current.into_iter().take(room));

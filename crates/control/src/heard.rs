@@ -21,7 +21,7 @@ use crate::{
     metrics::Door,
     record::Record,
     served::{self, Served},
-    service::{Outgoing, Service, State},
+    service::{Outgoing, Owned, Service, State},
     tally::Tally,
 };
 
@@ -179,19 +179,43 @@ impl Seat {
             Err(rejection) => return Ok(Err(rejection)),
         };
         record.spans(report);
+        let first = report.counts.iter().map(|count| count.first_unix_millis);
+        let (from, to) = record
+            .coverage
+            .advance(report.unix_millis, first.min(), now);
+        state.first_report.get_or_insert(now);
         let owned = state.add(&deltas);
-        if !owned.is_empty() {
-            let window = self.control.0.settings.window;
-            let mut tallies = self.control.0.tallies.lock();
-            for (policy, strategy, counts) in owned {
-                tallies
-                    .entry((self.service.namespace.clone(), policy, strategy))
-                    .or_insert_with(|| Tally::new(strategy, window, now))
-                    .add(counts, now);
-            }
-        }
+        self.tally(owned, from, to);
         self.control.0.metrics.reports.inc();
         Ok(Ok(()))
+    }
+
+    /// Puts counts down to the policies that decided them, as far as these still decide the same.
+    fn tally(&self, owned: Vec<Owned>, from: Instant, to: Instant) {
+        if owned.is_empty() {
+            return;
+        }
+        let inner = &*self.control.0;
+        let mut tallies = inner.tallies.lock();
+        // Under the lock: what is published later clears what was tallied before.
+        let published = inner.published.load_full();
+        for owned in owned {
+            let Owned {
+                policy,
+                strategy,
+                counts,
+                ..
+            } = &owned;
+            let decides = published
+                .as_ref()
+                .is_some_and(|published| published.decides(&self.service, &owned));
+            if decides {
+                tallies
+                    .entry((self.service.namespace.clone(), policy.clone(), *strategy))
+                    .or_insert_with(|| Tally::new(*strategy, inner.settings.window, from))
+                    .add(*counts, from, to);
+            }
+        }
     }
 
     fn version(

@@ -10,6 +10,7 @@
 //! just started must not mistake "not known yet" for "no policy".
 
 mod control;
+mod coverage;
 mod doors;
 mod evidence;
 mod fault;

@@ -28,10 +28,28 @@ impl Control {
     /// Waits until every expected and every connected instance holds the newest plan of its
     /// service, none of them silent. For how long is the caller's to bound.
     pub async fn converged(&self, version: Version) -> Convergence {
+        self.until_converged(|control| control.convergence(version))
+            .await
+    }
+
+    /// The same for the services whose plan has changed at this version or since: no other had to
+    /// be told of it.
+    pub async fn converged_where_changed(&self, version: Version) -> Convergence {
+        self.until_converged(|control| control.convergence_of(version, true))
+            .await
+    }
+
+    /// The same if it is so now.
+    #[must_use]
+    pub fn convergence(&self, version: Version) -> Option<Convergence> {
+        self.convergence_of(version, false)
+    }
+
+    async fn until_converged(&self, check: impl Fn(&Self) -> Option<Convergence>) -> Convergence {
         let mut changed = self.changed();
         loop {
             changed.mark_unchanged();
-            if let Some(convergence) = self.convergence(version) {
+            if let Some(convergence) = check(self) {
                 return convergence;
             }
             if changed.changed().await.is_err() {
@@ -41,9 +59,7 @@ impl Control {
         }
     }
 
-    /// The same if it is so now.
-    #[must_use]
-    pub fn convergence(&self, version: Version) -> Option<Convergence> {
+    fn convergence_of(&self, version: Version, only_changed: bool) -> Option<Convergence> {
         if self
             .0
             .published
@@ -59,6 +75,9 @@ impl Control {
             took: Duration::ZERO,
         };
         for service in self.0.services.all() {
+            if only_changed && !service.has_plan_since(version) {
+                continue;
+            }
             let (instances, took) =
                 service.convergence(version, self.0.settings.silent_after, now)?;
             all.instances += instances;
@@ -69,6 +88,14 @@ impl Control {
 }
 
 impl Service {
+    fn has_plan_since(&self, version: Version) -> bool {
+        let state = self.state();
+        state
+            .served
+            .as_ref()
+            .is_some_and(|served| served.version >= version)
+    }
+
     fn convergence(
         &self,
         version: Version,

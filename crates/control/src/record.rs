@@ -8,7 +8,7 @@ use std::{
 use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as proto;
 
-use crate::{RefusedPlan, ledger::Ledger, served::Served};
+use crate::{RefusedPlan, coverage::Coverage, ledger::Ledger, served::Served};
 
 /// The most reasons for dropped spans that are told apart, and the longest.
 const MAX_REASONS: usize = 16;
@@ -29,6 +29,7 @@ pub(crate) struct Record {
     pub(crate) took: Option<Duration>,
     pub(crate) refused: Option<RefusedPlan>,
     pub(crate) ledger: Ledger,
+    pub(crate) coverage: Coverage,
     pub(crate) spans_exported: u64,
     pub(crate) spans_dropped: BTreeMap<String, u64>,
 }
@@ -55,6 +56,7 @@ impl Record {
             took: None,
             refused: None,
             ledger,
+            coverage: Coverage::default(),
             spans_exported: 0,
             spans_dropped: BTreeMap::new(),
         }

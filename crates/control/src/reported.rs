@@ -128,10 +128,9 @@ impl Control {
     /// Takes what a process reports, if it is of a service that is known here.
     pub(crate) fn reported(&self, key: &Key, resource: u64, points: &[Point]) {
         let now = Instant::now();
-        let polls = || !self.0.pollers.clients(key, false, now).is_empty();
         let service = match self.0.services.get(key) {
             Some(service) => Some(service),
-            None if polls() => self.0.enter(key),
+            None if self.0.pollers.has_asked(key, now) => self.0.enter(key),
             None => None,
         };
         let Some(service) = service else { return };
@@ -159,11 +158,12 @@ impl Control {
             return;
         };
         let window = self.0.settings.window;
+        let from = now.checked_sub(increment.over).unwrap_or(now);
         let mut tallies = self.0.reported.lock();
         tallies
             .entry((key.0.clone(), policy, strategy))
-            .or_insert_with(|| Tally::new(strategy, window, now))
-            .add(increment.counts, now);
+            .or_insert_with(|| Tally::new(strategy, window, from))
+            .add(increment.counts, from, now);
     }
 
     /// The policy that decided for all of a service over the last so much time.

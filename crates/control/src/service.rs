@@ -72,6 +72,8 @@ pub(crate) struct State {
     /// When an unmodified SDK last counted its roots.
     pub(crate) reported: Option<Instant>,
     pub(crate) operations_seen: BTreeSet<OperationName>,
+    /// When a process first reported.
+    pub(crate) first_report: Option<Instant>,
 }
 
 impl Service {
@@ -164,7 +166,7 @@ impl State {
     }
 
     /// Adds up what is new and says whose it is.
-    pub(crate) fn add(&mut self, deltas: &[Delta]) -> Vec<(PolicyName, Strategy, Counts)> {
+    pub(crate) fn add(&mut self, deltas: &[Delta]) -> Vec<Owned> {
         let mut owned = vec![];
         for Delta {
             entry,
@@ -179,11 +181,26 @@ impl State {
                 self.operations_seen.insert(operation.clone());
             }
             if let Some((policy, strategy)) = self.history.add(entry, *phase, *counts) {
-                owned.push((policy, strategy, *counts));
+                owned.push(Owned {
+                    policy,
+                    strategy,
+                    operation: entry.operation.clone(),
+                    counts: *counts,
+                });
             }
         }
         owned
     }
+}
+
+/// Counts that a policy decided.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    pub(crate) policy: PolicyName,
+    pub(crate) strategy: Strategy,
+    /// None: all that the plan does not name.
+    pub(crate) operation: Option<OperationName>,
+    pub(crate) counts: Counts,
 }
 
 /// The newest publications of one service, with what was counted under each.
@@ -256,6 +273,18 @@ impl History {
             None => strategies.default.as_ref(),
         }?;
         Some((assigned.policy.clone(), assigned.strategy))
+    }
+
+    /// Root decisions under the plans that name an operation.
+    pub(crate) fn roots_where_named(&self, operation: &OperationName) -> u64 {
+        let names = |past: &&Past| {
+            let phases = past.plan.phases().iter();
+            phases
+                .into_iter()
+                .any(|phase| phase.strategies.operations.contains_key(operation))
+        };
+        let roots = self.0.iter().filter(names).map(|past| past.counts.started);
+        roots.fold(0, u64::saturating_add)
     }
 
     /// What was counted under the plan that was in force at a version, and since; without a

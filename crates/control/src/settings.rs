@@ -18,7 +18,8 @@ pub struct Settings {
     pub epoch: u64,
     /// The most streams at a time; also the most gone processes whose counts are remembered.
     pub max_clients: usize,
-    /// The most polling clients of the stock doors that are remembered; others are answered too.
+    /// The most senders of requests at the stock doors that are remembered, by address and user
+    /// agent; others are answered too.
     pub max_polling: usize,
     /// The most services that streams may bring in.
     pub max_services: usize,
@@ -33,8 +34,10 @@ pub struct Settings {
     /// How long after the number of instances changes a rate limit is shared out anew, once for
     /// all changes in between.
     pub settle: Duration,
-    /// A stock client counts as polling for this long after it last asked.
-    pub polling_for: Duration,
+    /// The longest interval at which a stock client that asks again and again counts as polling.
+    pub max_polling_interval: Duration,
+    /// An unmodified SDK counts as reporting for this long after its last metrics.
+    pub reporting_for: Duration,
     /// What stock clients are told where no policy decides: they can't keep their own default.
     pub stock_default: Probability,
     /// Says who a caller is.
@@ -58,7 +61,9 @@ impl Default for Settings {
             idle_after: Duration::from_secs(60),
             window: Duration::from_secs(60),
             settle: Duration::from_millis(100),
-            polling_for: Duration::from_secs(180),
+            // Five times what OpenTelemetry's SDKs ask at unless they are told otherwise.
+            max_polling_interval: Duration::from_secs(300),
+            reporting_for: Duration::from_secs(180),
             stock_default: Probability::ALWAYS,
             identify: Arc::new(AnyoneOnLoopback),
             shutdown: CancellationToken::new(),

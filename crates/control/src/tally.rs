@@ -15,6 +15,10 @@ const SHOWN: f64 = 0.95;
 /// The sampled and the unsampled that a window must expect before it can close early.
 const TELLING: f64 = 50.0;
 
+/// The part of a rate limit that is used at least, where enough traces start: what is missing is
+/// in shares of instances that have little to sample.
+const USED: f64 = 0.8;
+
 /// Counts of one strategy of one policy, over all instances.
 #[derive(Debug)]
 pub(crate) struct Tally {
@@ -41,12 +45,13 @@ impl Tally {
         }
     }
 
-    pub(crate) fn add(&mut self, counts: Counts, now: Instant) {
-        self.close_if_due(now);
-        self.window.add(counts, now);
+    /// Adds what was counted from one moment to another.
+    pub(crate) fn add(&mut self, counts: Counts, from: Instant, to: Instant) {
+        self.close_if_due(to);
+        self.window.add(counts, from, to);
         self.open += counts;
-        self.last = now;
-        self.close_if_due(now);
+        self.last = self.last.max(to);
+        self.close_if_due(to);
     }
 
     /// Whether the window holds nothing any more.
@@ -70,21 +75,25 @@ impl Tally {
             sampled,
             rate: sampled as f64 / counts.started as f64,
             interval: interval(sampled, counts.started, SHOWN),
-            verdict: self.verdict(sampled, window),
+            verdict: self.verdict(sampled, window, now),
         })
     }
 
-    fn verdict(&self, sampled: u64, window: Duration) -> Verdict {
-        match self.strategy {
-            Strategy::Probability(_) => self.judge.verdict(),
-            // A second's worth may be saved up, and a tenth more lies in the clocks.
-            Strategy::RateLimit(limit) => {
-                let allowed = f64::from(limit.get()) * (window.as_secs_f64() * 1.1 + 1.0);
-                match sampled as f64 <= allowed {
-                    true => Verdict::Consistent,
-                    false => Verdict::TooHigh,
-                }
-            }
+    fn verdict(&mut self, sampled: u64, window: Duration, now: Instant) -> Verdict {
+        let limit = match self.strategy {
+            Strategy::Probability(_) => return self.judge.verdict(),
+            Strategy::RateLimit(limit) => f64::from(limit.get()),
+        };
+        // A second's worth may be saved up, and a tenth more lies in the clocks.
+        let most = limit * (window.as_secs_f64() * 1.1 + 1.0);
+        let expected = self.window.allowed(limit, now);
+        let sampled = sampled as f64;
+        if sampled > most {
+            Verdict::TooHigh
+        } else if expected >= TELLING && sampled < expected * USED {
+            Verdict::TooLow
+        } else {
+            Verdict::Consistent
         }
     }
 
@@ -119,6 +128,7 @@ mod tests {
     use spoor_policy::{Probability, TracesPerSecond};
 
     use super::*;
+    use crate::coverage::Coverage;
 
     fn percent(text: &str) -> Strategy {
         Strategy::Probability(text.parse::<Probability>().unwrap())
@@ -130,7 +140,11 @@ mod tests {
         let mut tally = Tally::new(strategy, Duration::from_secs(60), start);
         for second in 1..=seconds {
             let now = start + Duration::from_secs(second);
-            tally.add(Counts { started, sampled }, now);
+            tally.add(
+                Counts { started, sampled },
+                now - Duration::from_secs(1),
+                now,
+            );
         }
         tally
             .observed(start + Duration::from_secs(seconds))
@@ -172,9 +186,64 @@ mod tests {
     }
 
     #[test]
+    fn unused_shares_of_a_limit_are_too_low() {
+        let limit = Strategy::RateLimit(TracesPerSecond::new(30).unwrap());
+        assert_eq!(run(limit, 60, 20, 12).verdict, Verdict::TooLow);
+        assert_eq!(run(limit, 60, 20, 20).verdict, Verdict::Consistent);
+        assert_eq!(run(limit, 60, 1_000, 12).verdict, Verdict::TooLow);
+        assert_eq!(run(limit, 2, 20, 12).verdict, Verdict::Consistent);
+    }
+
+    #[test]
+    fn bursts_over_a_limit_use_it_up() {
+        let limit = Strategy::RateLimit(TracesPerSecond::new(10).unwrap());
+        let start = Instant::now();
+        let mut tally = Tally::new(limit, Duration::from_secs(60), start);
+        for second in (5..=60).step_by(5) {
+            let now = start + Duration::from_secs(second);
+            let counts = Counts {
+                started: 100,
+                sampled: 10,
+            };
+            tally.add(counts, now - Duration::from_secs(1), now);
+        }
+        let observed = tally.observed(start + Duration::from_secs(60)).unwrap();
+        assert_eq!(observed.verdict, Verdict::Consistent);
+    }
+
+    #[test]
     fn more_sampled_than_started_is_cut_for_the_statistics() {
         let observed = run(percent("100%"), 2, 10, 11);
         assert_eq!((observed.started, observed.sampled), (20, 20));
         assert!(observed.rate <= 1.0);
+    }
+
+    /// A process reports each second; for twenty seconds nothing is read, and then all at once.
+    #[test]
+    fn a_rate_limit_is_judged_right_after_a_stall() {
+        let limit = Strategy::RateLimit(TracesPerSecond::new(10).unwrap());
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let mut tally = Tally::new(limit, Duration::from_secs(60), start);
+        let mut coverage = Coverage::default();
+        for made in 1..=200_u64 {
+            let arrived = match made {
+                100..120 => 120,
+                in_time => in_time,
+            };
+            let made = i64::try_from(made * 1_000).unwrap();
+            let (from, to) = coverage.advance(Some(made), Some(0), at(arrived));
+            let counts = Counts {
+                started: 1_000,
+                sampled: 10,
+            };
+            tally.add(counts, from, to);
+            let observed = tally.observed(at(arrived)).unwrap();
+            assert_eq!(
+                observed.verdict,
+                Verdict::Consistent,
+                "{arrived}: {observed:?}"
+            );
+        }
     }
 }

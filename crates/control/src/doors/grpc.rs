@@ -1,13 +1,14 @@
 //! Jaeger's remote sampling over gRPC.
 
+use http::header::USER_AGENT;
 use spoor_policy::ServiceName;
 use spoor_proto::jaeger::api_v2::{
     SamplingStrategyParameters, SamplingStrategyResponse,
     sampling_manager_server::{SamplingManager, SamplingManagerServer},
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataValue};
 
-use crate::{Control, metrics::Door};
+use crate::{Control, metrics::Door, pollers::Asker};
 
 /// Far more than a service's name takes.
 const MAX_REQUEST: usize = 4 * 1024;
@@ -29,14 +30,19 @@ impl SamplingManager for Sampling {
         request: Request<SamplingStrategyParameters>,
     ) -> Result<Response<SamplingStrategyResponse>, Status> {
         let Self(control) = self;
-        let peer = request.remote_addr().map(|peer| peer.ip().to_canonical());
+        let user_agent = request.metadata().get(USER_AGENT.as_str());
+        let user_agent = user_agent.map(MetadataValue::as_encoded_bytes);
+        let asker = request
+            .remote_addr()
+            .map(|peer| Asker::new(peer, user_agent));
+        let peer = asker.as_ref().map(Asker::address);
         let service = ServiceName::new(&request.get_ref().service_name)
             .map_err(|error| Status::invalid_argument(format!("serviceName {error}")))?;
         let identified = control.0.settings.identify.polling(peer, &service);
         let namespace = identified
             .inspect_err(|denied| control.0.metrics.refused(Door::Grpc, denied.reason()))?;
         let answer = control
-            .answer(namespace, service, peer)
+            .answer(namespace, service, asker.as_ref())
             .ok_or_else(|| Status::unavailable("no policies are known yet"))?;
         control.0.metrics.polled(Door::Grpc);
         Ok(Response::new(answer.into_proto()))

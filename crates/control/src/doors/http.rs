@@ -5,14 +5,17 @@ use std::net::SocketAddr;
 use axum::{
     Extension, Json, Router,
     extract::{ConnectInfo, RawQuery, State},
-    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, HeaderValue, StatusCode, Uri,
+        header::{CONTENT_TYPE, USER_AGENT},
+    },
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde::Serialize;
 use spoor_policy::ServiceName;
 
-use crate::{Control, doors::stock::Answer, metrics::Door};
+use crate::{Control, doors::stock::Answer, metrics::Door, pollers::Asker};
 
 impl Control {
     /// `GET /sampling?service=NAME`, and the same at `/` and, as in Jaeger's Collector, at
@@ -33,20 +36,24 @@ async fn sampling(
     State(control): State<Control>,
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Json<Answer>, Problem> {
     let service = service(query.as_deref().unwrap_or_default())?;
-    let peer = peer.map(|Extension(ConnectInfo(peer))| peer.ip().to_canonical());
+    let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+    let asker = peer.map(|Extension(ConnectInfo(peer))| Asker::new(peer, user_agent));
     let namespace = control
         .0
         .settings
         .identify
-        .polling(peer, &service)
+        .polling(asker.as_ref().map(Asker::address), &service)
         .inspect_err(|denied| control.0.metrics.refused(Door::Http, denied.reason()))
         .map_err(|denied| Problem::new(denied.status_code(), &denied.to_string()))?;
-    let answer = control.answer(namespace, service, peer).ok_or_else(|| {
-        let detail = "no policies are known yet: ask again in a moment";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-    })?;
+    let answer = control
+        .answer(namespace, service, asker.as_ref())
+        .ok_or_else(|| {
+            let detail = "no policies are known yet: ask again in a moment";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        })?;
     control.0.metrics.polled(Door::Http);
     Ok(Json(answer))
 }

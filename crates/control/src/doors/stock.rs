@@ -1,6 +1,6 @@
 //! What stock clients are told, in either of Jaeger's forms.
 
-use std::{net::IpAddr, time::Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use spoor_policy::{
 };
 use spoor_proto::jaeger::api_v2 as proto;
 
-use crate::Control;
+use crate::{Control, pollers::Asker};
 
 /// The answer to a stock client.
 ///
@@ -65,14 +65,14 @@ impl Control {
         &self,
         namespace: Namespace,
         service: ServiceName,
-        peer: Option<IpAddr>,
+        asker: Option<&Asker>,
     ) -> Option<Answer> {
         let now = Instant::now();
         let key = (namespace, service);
         let published = self.0.published.load_full()?;
         let entered = self.0.services.get(&key);
-        if let Some(peer) = peer {
-            self.0.pollers.asked(&key, peer, now);
+        if let Some(asker) = asker {
+            self.0.pollers.asked(&key, asker, now);
             if let Some(service) = &entered {
                 self.settle(service);
             }
@@ -82,9 +82,7 @@ impl Control {
         let strategies = plan.at(Timestamp::now()).cloned().unwrap_or_default();
         let instances = || {
             let live = entered.map_or(0, |service| service.state().live);
-            let polling = self.0.pollers.clients(&key, live > 0, now);
-            let is_counted = peer.is_none_or(|peer| polling.contains(&peer));
-            live + polling.len() + usize::from(!is_counted)
+            live + self.0.pollers.sharers(&key, asker, now)
         };
         let default = self.0.settings.stock_default;
         Some(Answer::of(&strategies, default, instances))

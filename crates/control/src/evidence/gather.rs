@@ -13,9 +13,17 @@ use spoor_policy::{
 
 use super::{Clients, Evidence, Observed, OperationEvidence, ServiceEvidence, Source, Why};
 use crate::{
-    Control, control::Published, doors::stock, processes::Processes, record::Standing, served,
-    service::Service, tally::Tally,
+    Control, control::Published, doors::stock, record::Standing, served, service::Service,
+    tally::Tally,
 };
+
+/// Root decisions of a service after which an operation that is not among them is said to be
+/// missing.
+const MIN_ROOTS_WITHOUT: u64 = 20;
+
+/// A service that reports no root decision for this long is said to start no trace: the reports
+/// of others may come first.
+const MIN_REPORTING_TIME: Duration = Duration::from_secs(5);
 
 impl Control {
     /// What is known of a policy; none if it decides where no trace starts: it does not exist,
@@ -24,7 +32,7 @@ impl Control {
     pub fn evidence(&self, policy: &PolicyKey) -> Option<Evidence> {
         let published = self.0.published.load_full()?;
         let now = Instant::now();
-        let known = self.known_services(policy, &published);
+        let known = self.namespace_services(policy, &published);
         let roots_at = known
             .iter()
             .filter(|(_, service)| service.as_ref().is_some_and(|it| it.state().has_roots))
@@ -96,28 +104,36 @@ impl Control {
     ) -> ServiceEvidence {
         let state = service.map(Service::state);
         let has_streams = state.as_ref().is_some_and(|it| it.live > 0);
-        let is_recent = |at| now.saturating_duration_since(at) <= self.0.settings.polling_for;
+        let is_recent = |at| now.saturating_duration_since(at) <= self.0.settings.reporting_for;
         let is_seen = |operation: &OperationName| {
-            let state = state.as_ref()?;
-            has_streams.then(|| state.operations_seen.contains(operation))
+            let state = state.as_ref().filter(|_| has_streams)?;
+            if state.operations_seen.contains(operation) {
+                return Some(true);
+            }
+            // Before that, nobody was asked to tell this operation from others.
+            let told = state.history.roots_where_named(operation);
+            (told >= MIN_ROOTS_WITHOUT).then_some(false)
         };
         let operations = operations.into_iter().map(|operation| OperationEvidence {
             seen: is_seen(&operation),
             operation,
         });
         let reported = state.as_ref().and_then(|it| it.reported);
+        let first_report = state.as_ref().and_then(|it| it.first_report);
+        let is_old = |at| now.saturating_duration_since(at) >= MIN_REPORTING_TIME;
         ServiceEvidence {
             service: name.clone(),
             instances: 0,
             operations: operations.collect(),
-            reports: has_streams || reported.is_some_and(is_recent),
+            reports: has_streams && first_report.is_some_and(is_old)
+                || reported.is_some_and(is_recent),
             roots_seen: state.as_ref().is_some_and(|it| it.has_roots),
             partly_expressible: false,
         }
     }
 
     /// The services of a policy's namespace that instances or policies name.
-    fn known_services(
+    fn namespace_services(
         &self,
         policy: &PolicyKey,
         published: &Published,
@@ -147,23 +163,21 @@ impl Control {
         now: Instant,
         clients: &mut Clients,
     ) -> Option<Duration> {
-        let (mut absent, mut has_streams, mut slowest) = (0, false, None);
+        let mut slowest = None;
         if let Some(service) = service {
             let state = service.state();
-            has_streams = state.live > 0;
             for (id, processes) in state.relevant() {
                 clients.expected += 1;
-                let silent_after = self.0.settings.silent_after;
-                let standing = match processes {
-                    Some(it) => it.standing(state.served.as_deref(), silent_after, now),
-                    None => Standing::Silent,
+                let Some(processes) = processes else {
+                    clients.never_asked += 1;
+                    clients.name(name, id, Why::NeverAsked);
+                    continue;
                 };
-                absent += usize::from(processes.is_none());
-                let took = processes.and_then(Processes::took);
-                match standing {
+                let silent_after = self.0.settings.silent_after;
+                match processes.standing(state.served.as_deref(), silent_after, now) {
                     Standing::Current => {
                         clients.current += 1;
-                        slowest = slowest.max(took);
+                        slowest = slowest.max(processes.took());
                     }
                     Standing::Refused(reason) => {
                         clients.refused += 1;
@@ -178,14 +192,21 @@ impl Control {
             }
         }
         let key = (policy.namespace.clone(), name.clone());
-        let polling = self.0.pollers.clients(&key, has_streams, now);
+        let polling = self.0.pollers.clients(&key, now);
+        let total: usize = polling.values().sum();
         // Those who poll are most likely those who should be there and have no stream.
-        let found = absent.min(polling.len());
-        clients.silent -= found;
-        clients.expected += polling.len() - found;
-        clients.polling += polling.len();
-        for peer in polling {
-            clients.name(name, &peer.to_string(), Why::Polling);
+        let found = clients.never_asked.min(total);
+        clients.never_asked -= found;
+        clients.expected += total - found;
+        clients.polling += total;
+        for (address, here) in polling {
+            for number in 1..=here {
+                let instance = match here {
+                    1 => address.to_string(),
+                    _ => format!("{address} ({number} of {here})"),
+                };
+                clients.name(name, &instance, Why::Polling);
+            }
         }
         slowest
     }

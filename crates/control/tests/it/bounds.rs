@@ -148,7 +148,7 @@ async fn what_is_named_is_bounded() {
     let expected = (0..500).map(|it| crate::support::instance("a", &it.to_string()));
     lab.control.expect(expected.collect());
     let clients = lab.control.evidence(&key("one")).unwrap().clients;
-    assert_eq!((clients.silent, clients.not_current.len()), (500, 100));
+    assert_eq!((clients.never_asked, clients.not_current.len()), (500, 100));
     lab.control.expect(vec![]);
     eventually("nobody", || {
         let evidence = lab.control.evidence(&key("one")).unwrap();

@@ -7,17 +7,18 @@ use spoor_policy::statistics::Verdict;
 use spoor_proto::spoor::control::v1::{self as proto, client_message::Message};
 
 use crate::support::{
-    Client, Lab, count, eventually, instance, key, limit, percent, policy, resolved,
+    Client, Lab, Poller, count, eventually, instance, key, limit, percent, policy, resolved,
 };
 
 fn clients(lab: &Lab, name: &str) -> Clients {
     lab.control.evidence(&key(name)).unwrap().clients
 }
 
-/// The numbers: expected, current, refused, polling, silent.
+/// The numbers: expected, current, refused, polling, silent or never there.
 fn numbers(lab: &Lab, name: &str) -> [usize; 5] {
     let it = clients(lab, name);
-    [it.expected, it.current, it.refused, it.polling, it.silent]
+    let absent = it.silent + it.never_asked;
+    [it.expected, it.current, it.refused, it.polling, absent]
 }
 
 fn counts(lab: &Lab, service: &str) -> Counts {
@@ -61,7 +62,7 @@ async fn instances_are_told_by_where_they_stand() {
         why,
         [
             ("2".to_owned(), Why::Refused("UnknownStrategy".to_owned())),
-            ("3".to_owned(), Why::Silent),
+            ("3".to_owned(), Why::NeverAsked),
         ]
     );
     lab.shows(r#"spoor_control_refusals_total{reason="UnknownStrategy"} 1"#)
@@ -73,26 +74,33 @@ async fn instances_are_told_by_where_they_stand() {
     let url = format!("{}/sampling?service=a", lab.http);
     reqwest::get(&url).await.unwrap();
     assert_eq!(numbers(&lab, "one"), [4, 1, 1, 0, 1], "a look is no client");
-    for _ in 0..2 {
-        reqwest::get(&url).await.unwrap();
-    }
-    assert_eq!(numbers(&lab, "one"), [4, 1, 1, 1, 0]);
+    let _poller = Poller::start(&lab, "a");
+    eventually("it polls", || numbers(&lab, "one") == [4, 1, 1, 1, 0]).await;
     assert_eq!(clients(&lab, "one").pending(), 1);
     let slowest = lab.control.evidence(&key("one")).unwrap().slowest;
     assert!(slowest.is_some_and(|it| it < Duration::from_secs(10)));
 }
 
 #[tokio::test]
-async fn a_service_of_stock_clients_is_polling_at_once() {
+async fn stock_clients_poll_one_by_one() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
     reqwest::get(format!("{}/sampling?service=a", lab.http))
         .await
         .unwrap();
-    assert_eq!(numbers(&lab, "one"), [1, 0, 0, 1, 0]);
-    let named = &clients(&lab, "one").not_current[0];
+    assert_eq!(numbers(&lab, "one"), [0; 5], "a look is no client");
+    let _one = Poller::start(&lab, "a");
+    eventually("one", || numbers(&lab, "one") == [1, 0, 0, 1, 0]).await;
+    let names = || {
+        let clients = clients(&lab, "one").not_current.into_iter();
+        clients.map(|it| (it.instance, it.why)).collect::<Vec<_>>()
+    };
+    assert_eq!(names(), [("127.0.0.1".to_owned(), Why::Polling)]);
+    let _other = Poller::start(&lab, "a");
+    eventually("two", || numbers(&lab, "one") == [2, 0, 0, 2, 0]).await;
+    let expected = ["127.0.0.1 (1 of 2)", "127.0.0.1 (2 of 2)"];
     assert_eq!(
-        (named.instance.as_str(), &named.why),
-        ("127.0.0.1", &Why::Polling)
+        names(),
+        expected.map(|name| (name.to_owned(), Why::Polling))
     );
 }
 
@@ -236,8 +244,19 @@ async fn says_where_roots_are_and_which_operations_never_match() {
     let (mut a, mut b) = (lab.client("a", "1").await, lab.client("b", "1").await);
     let plan = a.take().await;
     b.take().await;
+    let unseen = || {
+        let evidence = lab.control.evidence(&key("one")).unwrap();
+        let operations = evidence.services[0].operations.clone();
+        operations
+            .iter()
+            .filter(|it| it.seen == Some(false))
+            .count()
+    };
     a.report(vec![count(&plan, "GET /", 1, 0)]).await;
     counted(&lab, "a", 1, 0).await;
+    assert_eq!(unseen(), 0, "one trace tells nothing about the others");
+    a.report(vec![count(&plan, "GET /", 20, 0)]).await;
+    counted(&lab, "a", 20, 0).await;
     let evidence = lab.control.evidence(&key("one")).unwrap();
     assert_eq!(evidence.roots_at, ["a".parse().unwrap()]);
     let seen: Vec<_> = evidence
@@ -255,6 +274,53 @@ async fn says_where_roots_are_and_which_operations_never_match() {
         operations,
         [("GET /", Some(true)), ("GET /never", Some(false))]
     );
+}
+
+#[tokio::test]
+async fn new_operation_is_not_missing_at_once() {
+    let lab = Lab::with(&[policy("one", &[("a", &[])], percent("50%"))]).await;
+    let mut client = lab.client("a", "1").await;
+    let before = client.take().await;
+    client.report(vec![count(&before, "", 1_000, 500)]).await;
+    counted(&lab, "a", 1_000, 500).await;
+    lab.control.publish(resolved(&[policy(
+        "one",
+        &[("a", &["GET /"])],
+        percent("50%"),
+    )]));
+    let seen = || {
+        let evidence = lab.control.evidence(&key("one")).unwrap();
+        evidence.services[0].operations[0].seen
+    };
+    assert_eq!(seen(), None, "no process has told it from others yet");
+    let after = client.take().await;
+    client.report(vec![count(&after, "", 20, 0)]).await;
+    eventually("it is missing", || seen() == Some(false)).await;
+    client.report(vec![count(&after, "GET /", 1, 0)]).await;
+    eventually("it is there", || seen() == Some(true)).await;
+}
+
+#[tokio::test]
+async fn retargeted_policy_is_observed_anew() {
+    let on = |service| policy("one", &[(service, &[])], percent("60%"));
+    let lab = Lab::with(&[on("a")]).await;
+    let (mut a, mut b) = (lab.client("a", "1").await, lab.client("b", "1").await);
+    let plan = a.take().await;
+    b.take().await;
+    a.report(vec![count(&plan, "", 1_000, 600)]).await;
+    counted(&lab, "a", 1_000, 600).await;
+    let observed = || lab.control.evidence(&key("one")).unwrap().observed;
+    assert_eq!(observed().map(|it| it.started), Some(1_000));
+    lab.control.publish(resolved(&[on("b")]));
+    assert_eq!(observed(), None);
+    // What the former service counted in the meantime arrives late.
+    a.report(vec![count(&plan, "", 2_000, 1_200)]).await;
+    counted(&lab, "a", 2_000, 1_200).await;
+    assert_eq!(observed(), None);
+    let plan = b.take().await;
+    b.report(vec![count(&plan, "", 10, 6)]).await;
+    counted(&lab, "b", 10, 6).await;
+    assert_eq!(observed().map(|it| it.started), Some(10));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use spoor_proto::spoor::control::v1::{
 use tonic::Code;
 
 use crate::support::{
-    Lab, eventually, expiring, instance, limit, percent, policy, resolved, within,
+    Lab, Poller, eventually, expiring, instance, limit, percent, policy, resolved, within,
 };
 
 fn default_of(plan: &proto::Plan) -> Option<Wire> {
@@ -105,10 +105,7 @@ async fn a_rate_limit_is_shared_out_over_the_instances() {
     while share(&second.plan().await) != 5.0 {}
     drop(first);
     assert_eq!(share(&second.plan().await), 10.0);
-    for _ in 0..3 {
-        let url = format!("{}/sampling?service=a", lab.http);
-        reqwest::get(url).await.unwrap();
-    }
+    let _poller = Poller::start(&lab, "a");
     assert_eq!(share(&second.plan().await), 5.0);
     // The next that the other service hears is the next publication.
     let version = lab.control.publish(resolved(&[]));

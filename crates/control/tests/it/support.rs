@@ -200,6 +200,28 @@ impl Client {
     }
 }
 
+/// A stock client that asks every 600 ms on one connection, until it is dropped.
+pub struct Poller(JoinHandle<()>);
+
+impl Poller {
+    pub fn start(lab: &Lab, service: &str) -> Self {
+        let url = format!("{}/sampling?service={service}", lab.http);
+        Self(tokio::spawn(async move {
+            let http = reqwest::Client::new();
+            loop {
+                http.get(&url).send().await.unwrap().bytes().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(600)).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 pub fn count(plan: &proto::Plan, operation: &str, started: u64, sampled: u64) -> proto::Count {
     let now = Timestamp::now().as_millisecond();
     proto::Count {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
+use jiff::Timestamp;
 use spoor_proto::spoor::control::v1::{
     self, Acknowledgement, ClientMessage, DroppedSpans, Hello, Plan, Refusal, Report,
     ServerMessage, Version, client_message, policy_stream_client::PolicyStreamClient,
@@ -223,12 +224,13 @@ impl Session<'_> {
             return Ok(());
         }
         self.last = Some((report.clone(), Instant::now()));
-        self.send(client_message::Message::Report(report)).await
+        self.send(client_message::Message::Report(dated(report)))
+            .await
     }
 
     /// Sends the final report and waits until the control plane has seen the end of the stream.
     async fn farewell(&mut self) -> Result<(), Lost> {
-        let last = message(client_message::Message::Report(report(self.stream)));
+        let last = message(client_message::Message::Report(dated(report(self.stream))));
         let farewell = async {
             let sent = self.outgoing.send(last).await;
             // Without senders the stream of requests ends behind the report.
@@ -282,6 +284,15 @@ fn report(stream: &ControlStream) -> Report {
             .into_iter()
             .filter(|dropped| dropped.spans > 0)
             .collect(),
+        unix_millis: None,
+    }
+}
+
+/// With the time of this moment, which is no news by itself.
+fn dated(report: Report) -> Report {
+    Report {
+        unix_millis: Some(Timestamp::now().as_millisecond()),
+        ..report
     }
 }
 

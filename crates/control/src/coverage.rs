@@ -1,0 +1,132 @@
+//! Which time a report covers.
+
+use std::time::{Duration, Instant};
+
+/// By how much a process's clock may be slower than ours, as a part of the time.
+const MAX_DRIFT: u32 = 100;
+
+/// Up to when a process has reported what it counted.
+///
+/// A report that was held up on its way, by a stalled process or a laptop asleep, arrives
+/// together with those after it. What it counted belongs to the time in which it was counted, so
+/// the process's own clock says how much time lies between two reports; ours says only that none
+/// of it is still to come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Coverage(Option<Reported>);
+
+#[derive(Clone, Copy, Debug)]
+struct Reported {
+    /// By the process's clock, if it says so.
+    unix_millis: Option<i64>,
+    /// The same by ours.
+    until: Instant,
+}
+
+impl Coverage {
+    /// The time that a report made at `unix_millis` covers, and that the next begins after.
+    /// `first` is when the process first counted anything.
+    pub(crate) fn advance(
+        &mut self,
+        unix_millis: Option<i64>,
+        first: Option<i64>,
+        now: Instant,
+    ) -> (Instant, Instant) {
+        let until = self.until(unix_millis, now);
+        let from = match self.0 {
+            Some(before) => before.until,
+            None => {
+                let counted = unix_millis
+                    .zip(first)
+                    .and_then(|(at, first)| since(first, at));
+                let from = counted.and_then(|counted| until.checked_sub(counted));
+                from.unwrap_or(until)
+            }
+        };
+        self.0 = Some(Reported { unix_millis, until });
+        (from.min(until), until)
+    }
+
+    fn until(&self, unix_millis: Option<i64>, now: Instant) -> Instant {
+        let Some(before) = self.0 else { return now };
+        let passed = before.unix_millis.zip(unix_millis);
+        // A clock that went back says nothing about how much time has passed.
+        let passed = passed.and_then(|(before, after)| since(before, after));
+        let until = passed.and_then(|it| before.until.checked_add(it + it / MAX_DRIFT));
+        until.map_or(now, |until| until.min(now))
+    }
+}
+
+/// From one time to a later one.
+fn since(before: i64, after: i64) -> Option<Duration> {
+    let millis = after.checked_sub(before)?;
+    u64::try_from(millis).ok().map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What reports cover in seconds, each by when it was made and when it arrived.
+    fn covered(reports: &[(i64, u64)]) -> Vec<(u64, u64)> {
+        let start = Instant::now();
+        let mut coverage = Coverage::default();
+        let advance = |(made, arrived): &(i64, u64)| {
+            let now = start + Duration::from_secs(*arrived);
+            let (from, until) = coverage.advance(Some(made * 1_000), Some(0), now);
+            let seconds = |at: Instant| at.saturating_duration_since(start).as_secs();
+            (seconds(from), seconds(until))
+        };
+        reports.iter().map(advance).collect()
+    }
+
+    #[test]
+    fn reports_in_time_cover_what_is_between_them() {
+        assert_eq!(
+            covered(&[(1, 101), (2, 102), (6, 106)]),
+            [(100, 101), (101, 102), (102, 106)]
+        );
+    }
+
+    #[test]
+    fn late_reports_cover_when_they_were_made() {
+        let stalled = [(10, 10), (15, 30), (20, 30), (30, 30), (31, 31)];
+        assert_eq!(
+            covered(&stalled),
+            [(0, 10), (10, 15), (15, 20), (20, 30), (30, 31)]
+        );
+        let lost_in_between = [(10, 10), (30, 30)];
+        assert_eq!(covered(&lost_in_between), [(0, 10), (10, 30)]);
+    }
+
+    #[test]
+    fn clocks_that_jump_do_no_harm() {
+        let forwards = [(10, 10), (9_999, 11), (10_000, 12)];
+        assert_eq!(covered(&forwards), [(0, 10), (10, 11), (11, 12)]);
+        let backwards = [(1_000, 1_000), (20, 1_001), (21, 1_002)];
+        assert_eq!(
+            covered(&backwards),
+            [(0, 1_000), (1_000, 1_001), (1_001, 1_002)]
+        );
+    }
+
+    #[test]
+    fn a_slow_clock_is_no_delay() {
+        let start = Instant::now();
+        let mut coverage = Coverage::default();
+        for second in 0..10_000 {
+            let now = start + Duration::from_secs(second);
+            let made = i64::try_from(second * 995).unwrap_or_default();
+            let (_, until) = coverage.advance(Some(made), None, now);
+            assert!(now - until < Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn without_a_time_the_arrival_counts() {
+        let start = Instant::now();
+        let at = |second| start + Duration::from_secs(second);
+        let mut coverage = Coverage::default();
+        assert_eq!(coverage.advance(None, Some(0), at(1)), (at(1), at(1)));
+        assert_eq!(coverage.advance(None, Some(0), at(3)), (at(1), at(3)));
+    }
+}
