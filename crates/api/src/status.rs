@@ -41,11 +41,13 @@ pub struct Summary {
     /// Head and tail: `1%`, `100% + tail 10%`.
     #[schemars(length(max = 256))]
     pub strategy: String,
-    /// The clients that have it, of those that should: `3/3`.
+    /// The clients that have it, of those that can say so, and those that only poll: `3/3`,
+    /// `3/3, 1 polling`. Absent where no client has to take it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub clients: Option<String>,
-    /// The observed rate and what to think of it: `0.98% Consistent`, `0.98% Reported`.
+    /// The observed rate and what to think of it: `0.98% Consistent`, `0.98% Reported`,
+    /// `1% (too few to tell)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub observed: Option<String>,
@@ -158,8 +160,11 @@ pub struct Clients {
     pub refused: u32,
     /// How many only poll, so that nothing is known of them.
     pub polling: u32,
-    /// How many have not reported for a while.
+    /// How many reported and have not for a while.
     pub silent: u32,
+    /// How many should be there and have never asked for a strategy.
+    #[serde(default)]
+    pub never_asked: u32,
     /// From publication to the slowest acknowledgement, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slowest_milliseconds: Option<u64>,

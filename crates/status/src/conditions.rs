@@ -4,7 +4,7 @@ use spoor_api::status::{Condition, ConditionStatus, Verdict};
 use spoor_control::{Clients, Evidence, NotCurrent, Why};
 use spoor_policy::{Acceptance, Outcome, Setting};
 
-use crate::{hints::hints, places, tail_rules::TailRules};
+use crate::{places, tail_rules::TailRules};
 
 /// More instances than a message should name.
 const NAMED: usize = 5;
@@ -128,12 +128,7 @@ pub(crate) fn converged(
         ),
     });
     let tail = decides_tail(outcome).then(|| tail.converged());
-    let mut verdict = all(head.into_iter().chain(tail));
-    for hint in evidence.map(hints).unwrap_or_default() {
-        verdict.message.push_str("; ");
-        verdict.message.push_str(&hint);
-    }
-    verdict
+    all(head.into_iter().chain(tail))
 }
 
 /// Whether every expected instance has acknowledged it.
@@ -156,11 +151,22 @@ fn taken(clients: &Clients) -> Verdict {
         (ConditionStatus::False, "Pending", message)
     } else if clients.silent > 0 {
         let who = of(|why| matches!(why, Why::Silent));
-        let message = format!("{current} of {expected} instances have it; silent: {who}");
+        let never = of(|why| matches!(why, Why::NeverAsked));
+        let never = match clients.never_asked {
+            0 => String::new(),
+            _ => format!("; never asked: {never}"),
+        };
+        let message = format!("{current} of {expected} instances have it; silent: {who}{never}");
         (ConditionStatus::Unknown, "Silent", message)
+    } else if clients.never_asked > 0 {
+        let who = of(|why| matches!(why, Why::NeverAsked));
+        let message = format!("{current} of {expected} instances have it; never asked: {who}");
+        (ConditionStatus::Unknown, "NeverAsked", message)
     } else if clients.polling > 0 {
         let who = of(|why| matches!(why, Why::Polling));
-        let message = format!("{current} of {expected} instances have it; only polling: {who}");
+        let message = format!(
+            "{current} of {expected} instances have it; only polling: {who} (Jaeger's protocol confirms nothing and names no process: these are counted by address, user agent, connection and interval)"
+        );
         (ConditionStatus::Unknown, "Polling", message)
     } else {
         let message = format!("{current} of {expected} instances have it");
@@ -200,7 +206,7 @@ fn decides_tail(outcome: &Outcome) -> bool {
     settings.any(|setting| matches!(setting, Setting::Tail { .. }))
 }
 
-fn is_accepted(outcome: &Outcome) -> bool {
+pub(crate) fn is_accepted(outcome: &Outcome) -> bool {
     matches!(
         outcome.acceptance,
         Acceptance::Accepted | Acceptance::PartiallyOverridden(_)

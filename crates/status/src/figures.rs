@@ -4,47 +4,75 @@ use std::time::Duration;
 
 use spoor_api::status as api;
 use spoor_control::{Clients, Evidence, Observed, Source};
-use spoor_policy::Outcome;
+use spoor_policy::{Outcome, Policy, Strategy, statistics::Verdict};
 
 use crate::conditions;
 
-pub(crate) fn clients(evidence: &Evidence) -> api::Clients {
+/// As [`Verdict::Unknown`] is written.
+const UNKNOWN: &str = "Unknown";
+/// What it means where something was seen.
+const TOO_FEW: &str = "too few to tell";
+/// What [`Verdict::TooLow`] means for a rate limit.
+const UNUSED_SHARES: &str = "less than the limit allows: it is divided evenly among the instances, and those that start few traces, or several at once, do not use their share";
+
+/// None where the policy decides no head: no client has to take it.
+pub(crate) fn clients(outcome: &Outcome, evidence: &Evidence) -> Option<api::Clients> {
+    if !conditions::decides_head(outcome) {
+        return None;
+    }
     let clients = &evidence.clients;
-    api::Clients {
+    Some(api::Clients {
         expected: count(clients.expected),
         current: count(clients.current),
         refused: count(clients.refused),
         polling: count(clients.polling),
         silent: count(clients.silent),
+        never_asked: count(clients.never_asked),
         slowest_milliseconds: evidence.slowest.map(whole_milliseconds),
-    }
+    })
 }
 
-/// Those that have it, of those that should: `3/3`.
+/// Those that have it, of those that could say so, and those that can't: `3/3`, `1 polling`,
+/// `3/3, 1 polling`.
 pub(crate) fn clients_in_words(clients: &api::Clients) -> String {
-    format!("{}/{}", clients.current, clients.expected)
+    let confirming = clients.expected.saturating_sub(clients.polling);
+    let current = format!("{}/{confirming}", clients.current);
+    match (confirming, clients.polling) {
+        (_, 0) => current,
+        (0, polling) => format!("{polling} polling"),
+        (_, polling) => format!("{current}, {polling} polling"),
+    }
 }
 
 /// None where the policy decides no head: what was sampled tells nothing about it.
-pub(crate) fn observed(outcome: &Outcome, evidence: &Evidence) -> Option<api::Observed> {
+pub(crate) fn observed(
+    policy: &Policy,
+    outcome: &Outcome,
+    evidence: &Evidence,
+) -> Option<api::Observed> {
     if !conditions::decides_head(outcome) {
         return None;
     }
+    let is_limit = matches!(policy.head(), Some(Strategy::RateLimit(_)));
     Some(match &evidence.observed {
+        Some(observed) if is_limit && observed.verdict == Verdict::TooLow => api::Observed {
+            message: Some(UNUSED_SHARES.to_owned()),
+            ..seen(observed)
+        },
         Some(observed) => seen(observed),
         None => nothing(nothing_to_see(&evidence.clients)),
     })
 }
 
-/// The observed rate and what to think of it, such as `0.98% Consistent`.
+/// The observed rate and what to think of it, such as `0.98% Consistent` or
+/// `1% (too few to tell)`.
 pub(crate) fn observed_in_words(observed: &api::Observed) -> String {
-    let thought = match observed.source {
-        api::Source::Reported => "Reported",
-        api::Source::Clients | api::Source::Nothing => &observed.verdict,
-    };
-    match &observed.rate {
-        Some(rate) => format!("{rate} {thought}"),
-        None => thought.to_owned(),
+    let verdict = &observed.verdict;
+    match (observed.source, &observed.rate) {
+        (api::Source::Reported, Some(rate)) => format!("{rate} Reported"),
+        (_, Some(rate)) if verdict == UNKNOWN => format!("{rate} ({TOO_FEW})"),
+        (_, Some(rate)) => format!("{rate} {verdict}"),
+        (_, None) => verdict.clone(),
     }
 }
 
@@ -64,8 +92,11 @@ fn seen(observed: &Observed) -> api::Observed {
         rate: Some(percentage(observed.rate)),
         lower: Some(percentage(observed.interval.lower)),
         upper: Some(percentage(observed.interval.upper)),
+        message: message.or_else(|| {
+            let is_unknown = observed.verdict == Verdict::Unknown;
+            is_unknown.then(|| format!("{TOO_FEW} whether that is what the policy asks for"))
+        }),
         verdict: observed.verdict.to_string(),
-        message,
     }
 }
 
@@ -78,7 +109,7 @@ fn nothing(message: &str) -> api::Observed {
         rate: None,
         lower: None,
         upper: None,
-        verdict: "Unknown".to_owned(),
+        verdict: UNKNOWN.to_owned(),
         message: Some(message.to_owned()),
     }
 }
@@ -89,7 +120,9 @@ fn nothing_to_see(clients: &Clients) -> &'static str {
         "no instance is there to count traces"
     } else if only_poll {
         "its clients only poll, and no metric otel.sdk.span.started that is of this policy alone came through the Collector"
-    } else if clients.silent == clients.expected {
+    } else if clients.never_asked == clients.expected {
+        "its clients have never asked for a strategy"
+    } else if clients.silent + clients.never_asked == clients.expected {
         "nothing is heard of its clients"
     } else {
         "no trace has started under it lately"
@@ -146,6 +179,7 @@ mod tests {
     #[case(2, 2, 0, "its clients only poll")]
     #[case(2, 0, 2, "nothing is heard of its clients")]
     #[case(2, 1, 0, "no trace has started under it lately")]
+    #[case(1, 1, 0, "its clients only poll")]
     fn says_why_there_is_nothing_to_see(
         #[case] expected: usize,
         #[case] polling: usize,
@@ -159,5 +193,47 @@ mod tests {
             ..Clients::default()
         };
         assert!(nothing_to_see(&clients).starts_with(why));
+    }
+
+    #[rstest::rstest]
+    #[case(3, 3, 0, "3/3")]
+    #[case(3, 1, 0, "1/3")]
+    #[case(0, 0, 0, "0/0")]
+    #[case(2, 0, 2, "2 polling")]
+    #[case(3, 2, 1, "2/2, 1 polling")]
+    fn clients_that_poll_are_counted_apart(
+        #[case] expected: u32,
+        #[case] current: u32,
+        #[case] polling: u32,
+        #[case] words: &str,
+    ) {
+        let clients = api::Clients {
+            expected,
+            current,
+            polling,
+            ..api::Clients::default()
+        };
+        assert_eq!(clients_in_words(&clients), words);
+    }
+
+    #[rstest::rstest]
+    #[case(Source::Clients, Verdict::Consistent, "1% Consistent")]
+    #[case(Source::Clients, Verdict::Unknown, "1% (too few to tell)")]
+    #[case(Source::Reported, Verdict::Unknown, "1% Reported")]
+    fn rates_say_what_to_think_of_them(
+        #[case] source: Source,
+        #[case] verdict: Verdict,
+        #[case] words: &str,
+    ) {
+        let observed = Observed {
+            source,
+            window: Duration::from_secs(60),
+            started: 100,
+            sampled: 1,
+            rate: 0.01,
+            interval: spoor_policy::statistics::interval(1, 100, 0.95),
+            verdict,
+        };
+        assert_eq!(observed_in_words(&seen(&observed)), words);
     }
 }

@@ -1,18 +1,47 @@
 //! Why a policy that everybody has may still decide nothing.
 
+use std::collections::BTreeSet;
+
 use spoor_control::{Evidence, ServiceEvidence};
+use spoor_policy::{Policy, ServiceName, closest};
+
+/// More services than a message should name.
+const MAX_NAMED: usize = 5;
+
+/// Warnings for the services that a policy names and nobody knows, each a sentence without its
+/// full stop.
+#[must_use]
+pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<String> {
+    let named = policy.targets().iter().map(|target| &target.service);
+    let unknown: BTreeSet<&ServiceName> = named.filter(|it| !known.contains(*it)).collect();
+    let warn = |service: &ServiceName| {
+        format!(
+            "no instance of {service} is known{}",
+            did_you_mean(service, known)
+        )
+    };
+    let more = unknown.len().saturating_sub(MAX_NAMED);
+    let more = (more > 0).then(|| format!("no instance of {more} more services is known"));
+    let named = unknown.into_iter().take(MAX_NAMED).map(warn);
+    named.chain(more).collect()
+}
 
 /// Sentences without their full stops.
-pub(crate) fn hints(evidence: &Evidence) -> Vec<String> {
-    let (known, unknown): (Vec<_>, Vec<_>) =
+pub(crate) fn hints(evidence: &Evidence, known: &BTreeSet<ServiceName>) -> Vec<String> {
+    let (running, unknown): (Vec<_>, Vec<_>) =
         evidence.services.iter().partition(|it| it.instances > 0);
     // Only who reports can be missed in what is reported.
-    let reporting = known.into_iter().filter(|it| it.reports);
+    let reporting = running.into_iter().filter(|it| it.reports);
     let (starting, inner): (Vec<_>, Vec<_>) = reporting.partition(|it| it.roots_seen);
 
     let mut hints = vec![];
     if !unknown.is_empty() {
-        hints.push(format!("no ready instance of {} is known", names(unknown)));
+        let meant = match unknown[..] {
+            [one] => did_you_mean(&one.service, known),
+            _ => String::new(),
+        };
+        let names = names(unknown);
+        hints.push(format!("no ready instance of {names} is known{meant}"));
     }
     if !inner.is_empty() && !evidence.roots_at.is_empty() {
         let roots: Vec<&str> = evidence.roots_at.iter().map(|it| it.as_str()).collect();
@@ -24,6 +53,11 @@ pub(crate) fn hints(evidence: &Evidence) -> Vec<String> {
     }
     hints.extend(starting.into_iter().flat_map(never_seen));
     hints
+}
+
+/// Nothing where no known name is close.
+fn did_you_mean(service: &ServiceName, known: &BTreeSet<ServiceName>) -> String {
+    closest(service, known).map_or_else(String::new, |meant| format!(": did you mean {meant}?"))
 }
 
 fn names(services: Vec<&ServiceEvidence>) -> String {
@@ -80,7 +114,7 @@ mod tests {
         };
         let found = evidence(vec![service("service-b"), a], &["service-a"]);
         assert_eq!(
-            hints(&found),
+            hints(&found, &BTreeSet::new()),
             [
                 "no trace starts at service-b: roots are at service-a",
                 "no trace of service-a starts as \"GET /nowhere\"",
@@ -92,7 +126,7 @@ mod tests {
     fn name_all_services_where_no_trace_starts_at_once() {
         let inner = vec![service("service-b"), service("reviews")];
         assert_eq!(
-            hints(&evidence(inner, &["bands", "service-a"])),
+            hints(&evidence(inner, &["bands", "service-a"]), &BTreeSet::new()),
             ["no trace starts at service-b, reviews: roots are at bands, service-a"]
         );
     }
@@ -104,9 +138,15 @@ mod tests {
             reports: false,
             ..service("service-x")
         };
+        let found = evidence(vec![nobody], &["service-a"]);
         assert_eq!(
-            hints(&evidence(vec![nobody], &["service-a"])),
+            hints(&found, &BTreeSet::new()),
             ["no ready instance of service-x is known"]
+        );
+        let known = ["service-a".parse().unwrap()].into();
+        assert_eq!(
+            hints(&found, &known),
+            ["no ready instance of service-x is known: did you mean service-a?"]
         );
     }
 
@@ -116,7 +156,7 @@ mod tests {
             reports: false,
             ..service("service-b")
         };
-        assert!(hints(&evidence(vec![stock], &["service-a"])).is_empty());
-        assert!(hints(&evidence(vec![service("service-b")], &[])).is_empty());
+        assert!(hints(&evidence(vec![stock], &["service-a"]), &BTreeSet::new()).is_empty());
+        assert!(hints(&evidence(vec![service("service-b")], &[]), &BTreeSet::new()).is_empty());
     }
 }

@@ -10,15 +10,18 @@ mod hints;
 mod places;
 mod tail_rules;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use spoor_api::{
     SamplingPolicyStatus,
     status::{self as api, Condition, Summary, Verdict},
 };
 use spoor_control::Evidence;
-use spoor_policy::{Outcome, Policy};
+use spoor_policy::{Outcome, Policy, ServiceName};
 
 pub use conditions::warnings;
+pub use hints::unknown_services;
 pub use tail_rules::TailRules;
 
 /// What is known of a policy.
@@ -34,6 +37,10 @@ pub struct Findings<'a> {
     pub evidence: Option<&'a Evidence>,
     /// How far its tail rules have come; of no matter where it has none.
     pub tail: TailRules,
+    /// The services of its namespace that exist: one of them may be meant by a name that does not.
+    pub known: &'a BTreeSet<ServiceName>,
+    /// What else is known about its clients, each a sentence without its full stop.
+    pub notes: &'a [String],
     /// The conditions of its last status.
     pub previous: &'a [Condition],
     /// The moment.
@@ -49,21 +56,28 @@ impl Findings<'_> {
             outcome,
             evidence,
             tail,
+            known,
+            notes,
             ..
         } = self;
+        let mut converged = conditions::converged(outcome, *evidence, tail);
+        let hints = evidence.map(|evidence| hints::hints(evidence, known));
+        if conditions::is_accepted(outcome) {
+            for hint in hints.iter().flatten().chain(*notes) {
+                converged.message.push_str("; ");
+                converged.message.push_str(hint);
+            }
+        }
         let verdicts = [
             (Condition::ACCEPTED, conditions::accepted(outcome)),
             (
                 Condition::PROGRAMMED,
                 conditions::programmed(outcome, *evidence, tail),
             ),
-            (
-                Condition::CONVERGED,
-                conditions::converged(outcome, *evidence, tail),
-            ),
+            (Condition::CONVERGED, converged),
         ];
-        let clients = evidence.map(figures::clients);
-        let observed = evidence.and_then(|evidence| figures::observed(outcome, evidence));
+        let clients = evidence.and_then(|evidence| figures::clients(outcome, evidence));
+        let observed = evidence.and_then(|evidence| figures::observed(policy, outcome, evidence));
         SamplingPolicyStatus {
             conditions: self.conditions(verdicts),
             summary: Some(Summary {

@@ -7,11 +7,11 @@ use std::{
 
 use jiff::Timestamp;
 use spoor_api::{SamplingPolicyStatus, status::Condition};
-use spoor_control::{Evidence, Instance};
+use spoor_control::Instance;
 use spoor_policy::{Digest, Namespace, Policy, PolicyKey, Resolution, ServiceName, resolve};
 use spoor_status::{Findings, TailRules};
 
-use super::{dereference::Snapshot, preprocess::Found, preprocess::Stack};
+use super::{clients::Known, dereference::Snapshot, preprocess::Found, preprocess::Stack};
 
 /// A service in a namespace.
 pub(super) type Service = (Namespace, ServiceName);
@@ -86,7 +86,7 @@ impl Built {
     pub(super) fn status(
         &self,
         found: &Found,
-        evidence: impl FnOnce(&PolicyKey) -> Option<Evidence>,
+        known: impl FnOnce(&PolicyKey) -> Known,
         previous: &[Condition],
         now: Timestamp,
     ) -> Option<SamplingPolicyStatus> {
@@ -98,14 +98,16 @@ impl Built {
             }
         };
         let outcome = self.resolution.outcomes.get(policy.key())?;
-        let evidence = evidence(policy.key());
+        let known = known(policy.key());
         let tail = self.tails.get(&policy.key().namespace);
         let findings = Findings {
             policy,
             generation: found.generation,
             outcome,
-            evidence: evidence.as_ref(),
+            evidence: known.evidence.as_ref(),
             tail: tail.cloned().unwrap_or(TailRules::NoTracingStack),
+            known: &known.services,
+            notes: &known.notes,
             previous,
             now,
         };

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use kube::{Client, core::DynamicObject, runtime::watcher::Config};
 
 use super::{
+    mislabelled::Mislabelled,
     pods::{self, Pod},
     preprocess::{self, Found, Stack},
 };
@@ -22,6 +23,8 @@ pub(super) struct Sources {
     pub(super) policies: Watched<Found>,
     pub(super) pods: Watched<Pod>,
     stacks: Watched<Stack>,
+    /// Pods that were refused since they ask as another service than their labels say.
+    pub(super) mislabelled: Arc<Mislabelled>,
 }
 
 /// What was there at one moment.
@@ -55,6 +58,7 @@ impl Sources {
                 config(),
                 preprocess::stack,
             ),
+            mislabelled: Arc::default(),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Who callers are: by their token on the stream, by their address at the other doors; never by
 //! their own word.
 
-use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Instant};
 
 use spoor_control::{Caller, Denied, Identify, Identity};
 use spoor_policy::{Namespace, ServiceName};
 
 use super::{
+    mislabelled::Mislabelled,
     pods::{ByAddress, Pod},
     tokens::Tokens,
 };
@@ -17,6 +18,7 @@ pub(super) struct Pods {
     pub(super) by_name: Watched<Pod>,
     pub(super) by_address: ByAddress,
     pub(super) tokens: Arc<Tokens>,
+    pub(super) mislabelled: Arc<Mislabelled>,
 }
 
 impl Identify for Pods {
@@ -33,7 +35,7 @@ impl Identify for Pods {
             .iter()
             .find(|pod| pod.service.as_ref() == Some(service));
         let pod = own.or(pods.first()).ok_or(Denied::UnknownPeer)?;
-        pod.check(service)?;
+        self.check(pod, service)?;
         Ok(pod.namespace.clone())
     }
 
@@ -64,12 +66,18 @@ impl Pods {
             // A later pod of the same name; the API server no longer takes the token either.
             return Err(unknown());
         }
-        pod.check(&caller.service)?;
+        self.check(&pod, &caller.service)?;
         Ok(Identity {
             namespace: pod.namespace.clone(),
             service: caller.service,
             instance: pod.name.clone(),
         })
+    }
+
+    /// Whether a pod is the service that it claims to be; if not, that is remembered.
+    fn check(&self, pod: &Pod, claimed: &ServiceName) -> Result<(), Denied> {
+        pod.check(claimed)
+            .inspect_err(|_| self.mislabelled.note(pod, claimed, Instant::now()))
     }
 
     fn at(&self, peer: Option<IpAddr>) -> Result<Vec<Arc<Pod>>, Denied> {

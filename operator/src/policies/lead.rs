@@ -16,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     apply,
     build::{Built, Inputs, Service},
+    clients::Clients,
     dereference::Sources,
     metrics::Metrics,
     preprocess::Found,
@@ -172,7 +173,12 @@ impl Leader {
                 moves_until = Instant::now() + MOVES;
                 last = Some(built.clone());
             }
-            let next = statuses.write(policies, built, &self.control).await;
+            let clients = Clients {
+                control: &self.control,
+                pods: &self.sources.pods,
+                mislabelled: &self.sources.mislabelled,
+            };
+            let next = statuses.write(policies, built, &clients).await;
             let began = Instant::now();
             let pause = match next.is_moving || began < moves_until {
                 true => CLOSELY,

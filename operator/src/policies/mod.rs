@@ -8,11 +8,13 @@
 mod apply;
 mod build;
 mod certificate;
+mod clients;
 mod dereference;
 mod doors;
 mod identity;
 mod lead;
 mod metrics;
+mod mislabelled;
 mod pods;
 mod preprocess;
 mod settings;
@@ -171,6 +173,7 @@ impl Replica {
                 by_name: sources.pods.clone(),
                 by_address: ByAddress::new(sources.pods.clone(), watches.changed()),
                 tokens,
+                mislabelled: sources.mislabelled.clone(),
             }),
             shutdown: stop.clone(),
             ..settings.control.clone()

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::kubernetes::watch::Watched;
 
 /// Says which service a pod is; meant for Spoor alone.
-const SERVICE: &str = "spoor.dev/service";
+pub(super) const SERVICE: &str = "spoor.dev/service";
 /// The same where there is no other; many pods have it for other reasons.
 const NAME: &str = "app.kubernetes.io/name";
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

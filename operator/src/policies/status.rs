@@ -17,11 +17,11 @@ use spoor_api::{
     SamplingPolicyStatus,
     status::{Condition, conditions},
 };
-use spoor_control::Control;
 
 use self::due::Known;
 use super::{
     build::Built,
+    clients::Clients,
     preprocess::{self, Found},
 };
 use crate::{
@@ -107,9 +107,9 @@ impl Statuses {
         &mut self,
         policies: &[Arc<Found>],
         built: &Built,
-        control: &Control,
+        clients: &Clients<'_>,
     ) -> Next {
-        let (due, mut next) = self.due(policies, built, control);
+        let (due, mut next) = self.due(policies, built, clients);
         if due.is_empty() {
             return next;
         }
@@ -154,7 +154,7 @@ impl Statuses {
         &mut self,
         policies: &[Arc<Found>],
         built: &Built,
-        control: &Control,
+        clients: &Clients<'_>,
     ) -> (Vec<Due>, Next) {
         let (now, time) = (Instant::now(), Timestamp::now());
         let mut due = vec![];
@@ -177,8 +177,8 @@ impl Statuses {
             }
             let is = entry.is(found);
             let previous = is.map(|is| is.conditions.as_slice()).unwrap_or_default();
-            let evidence = |key: &_| control.evidence(key);
-            let Some(mut wanted) = built.status(found, evidence, previous, time) else {
+            let known = |key: &_| clients.known(key);
+            let Some(mut wanted) = built.status(found, known, previous, time) else {
                 continue;
             };
             let contested = self.claims.contested(&found.key.namespace);

@@ -60,7 +60,7 @@ impl ApplyArgs {
         if self.output == Output::Table {
             print_changes(&applied.policies);
         }
-        let convergence = self.wait.until_converged(&client).await?;
+        let convergence = self.wait.until_applied(&client, &applied).await?;
         match (self.output, &convergence) {
             (Output::Json, _) => print_json(&Report {
                 applied,
@@ -81,7 +81,20 @@ impl ApplyArgs {
 }
 
 impl WaitArgs {
-    /// How it went; none if nobody wants to know.
+    /// Whether these policies have converged; none if nobody wants to know.
+    pub(super) async fn until_applied(
+        &self,
+        client: &Client,
+        applied: &Applied,
+    ) -> anyhow::Result<Option<Convergence>> {
+        Ok(if self.wait {
+            Some(client.policies_converged(applied, self.timeout).await?)
+        } else {
+            None
+        })
+    }
+
+    /// Whether all instances have what is published; none if nobody wants to know.
     pub(super) async fn until_converged(
         &self,
         client: &Client,
@@ -124,18 +137,25 @@ pub(super) fn print_convergence(convergence: &Convergence) {
         milliseconds,
         expected,
         waiting,
+        reasons,
     } = convergence;
     if !converged {
-        eprintln!(
-            "Not converged: {} of {expected} instances have not acknowledged it:",
-            waiting.len()
-        );
-        for instance in waiting {
-            eprintln!("  {instance}");
+        eprintln!("Not converged:");
+        for reason in reasons {
+            eprintln!("  {reason}");
         }
-    } else if let Some(milliseconds) = milliseconds {
-        say!("Converged in {milliseconds:.1} ms ({expected} instances).");
-    } else {
-        say!("Converged: no instance had to be told.");
+        for instance in waiting {
+            eprintln!("  {instance} has not acknowledged it");
+        }
+        return;
+    }
+    let instances = match expected {
+        1 => "1 instance".to_owned(),
+        several => format!("{several} instances"),
+    };
+    match (milliseconds, expected) {
+        (Some(milliseconds), _) => say!("Converged in {milliseconds:.1} ms ({instances})."),
+        (None, 0) => say!("Converged: its tail rules are in force."),
+        (None, _) => say!("Converged: {instances} had it already."),
     }
 }

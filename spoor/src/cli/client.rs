@@ -7,12 +7,15 @@ use serde::de::DeserializeOwned;
 use spoor_api::SamplingPolicy;
 
 use crate::lab::admin::{
-    Applied, Change, Convergence, Difference, Documents, FaultSetting, Faults, Problem,
+    Applied, Change, Comparison, Convergence, Documents, FaultSetting, Faults, Problem,
     ServiceStatus, Status,
 };
 
 /// For an answer that waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// More would make too long an address.
+const MAX_NAMED_POLICIES: usize = 100;
 
 /// A lab, by the address of its API.
 #[derive(Clone, Debug)]
@@ -68,7 +71,7 @@ impl Client {
     }
 
     /// What applying them would change.
-    pub async fn diff(&self, documents: &Documents) -> Result<Vec<Difference>, ClientError> {
+    pub async fn diff(&self, documents: &Documents) -> Result<Comparison, ClientError> {
         self.json(self.request(Method::POST, "v1/diff").json(documents))
             .await
     }
@@ -93,10 +96,36 @@ impl Client {
 
     /// Waits until every instance has what is published now, or the time is over.
     pub async fn converged(&self, within: Duration) -> Result<Convergence, ClientError> {
-        let millis = within.as_millis();
+        self.wait(within, &[]).await
+    }
+
+    /// Waits until these policies have converged, or the time is over.
+    pub async fn policies_converged(
+        &self,
+        applied: &Applied,
+        within: Duration,
+    ) -> Result<Convergence, ClientError> {
+        if applied.policies.len() > MAX_NAMED_POLICIES {
+            return self.converged(within).await;
+        }
+        let policies = applied.policies.iter();
+        let policies: Vec<String> = policies
+            .map(|policy| format!("{}/{}", policy.namespace, policy.name))
+            .collect();
+        let sequence = applied.version.sequence.to_string();
+        let query = [("policies", policies.join(",")), ("sequence", sequence)];
+        self.wait(within, &query).await
+    }
+
+    async fn wait(
+        &self,
+        within: Duration,
+        query: &[(&str, String)],
+    ) -> Result<Convergence, ClientError> {
         let request = self
             .request(Method::GET, "v1/converged")
-            .query(&[("within", millis)]);
+            .query(&[("within", within.as_millis())])
+            .query(query);
         self.json(request.timeout(within + PATIENCE)).await
     }
 

@@ -134,11 +134,12 @@ fn write_clients(text: &mut String, clients: &Clients) -> std::fmt::Result {
         refused,
         polling,
         silent,
+        never_asked,
         slowest_milliseconds,
     } = clients;
     writeln!(
         text,
-        "Clients:     {current} of {expected} current, {refused} refused, {polling} polling, {silent} silent"
+        "Clients:     {current} of {expected} current, {refused} refused, {polling} polling, {silent} silent, {never_asked} never asked"
     )?;
     slowest_milliseconds.map_or(Ok(()), |slowest| {
         writeln!(text, "Slowest:     {slowest} ms after the publication")

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::out::{say, show};
 use super::{LabArgs, Output, documents::read_all, print_json, table::Table};
-use crate::lab::admin::{Difference, Says};
+use crate::lab::admin::{Comparison, Difference, Says};
 
 /// Show what applying files would change, without applying them (exit code 1: something would)
 #[derive(Args, Clone, Debug)]
@@ -27,7 +27,17 @@ pub struct DiffArgs {
 
 impl DiffArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let differences = self.lab.client().diff(&read_all(&self.filenames)?).await?;
+        let documents = read_all(&self.filenames)?;
+        let Comparison {
+            differences,
+            warnings,
+        } = self.lab.client().diff(&documents).await?;
+        for (policy, warning) in warnings
+            .iter()
+            .flat_map(|(policy, all)| all.iter().map(move |it| (policy, it)))
+        {
+            eprintln!("Warning: {policy}: {warning}");
+        }
         match self.output {
             Output::Json => print_json(&differences)?,
             Output::Table if differences.is_empty() => say!("No difference."),

@@ -78,7 +78,7 @@ impl OverrideArgs {
             })
             .await?;
         print_changes(&applied.policies);
-        let convergence = self.wait.until_converged(&client).await?;
+        let convergence = self.wait.until_applied(&client, &applied).await?;
         if let Some(convergence) = &convergence {
             print_convergence(convergence);
         }

@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
 use rstest::rstest;
-use spoor_control::ServiceEvidence;
 use spoor_policy::{Effective, PolicyName, Probability, Strategy};
 
 use super::*;
@@ -43,6 +42,7 @@ fn clients(expected: usize, current: usize, why: &[Why]) -> Clients {
         refused: count(|why| matches!(why, Why::Refused(_))),
         polling: count(|why| matches!(why, Why::Polling)),
         silent: count(|why| matches!(why, Why::Silent)),
+        never_asked: count(|why| matches!(why, Why::NeverAsked)),
         not_current: why
             .iter()
             .map(|why| NotCurrent {
@@ -58,7 +58,9 @@ fn clients(expected: usize, current: usize, why: &[Why]) -> Clients {
 #[case(clients(3, 3, &[]), "True Converged: 3 of 3 instances have it")]
 #[case(clients(3, 2, &[Why::Pending]), "False Pending: 2 of 3 instances have it; awaited: service-a one")]
 #[case(clients(3, 2, &[Why::Silent]), "Unknown Silent: 2 of 3 instances have it; silent: service-a one")]
-#[case(clients(1, 0, &[Why::Polling]), "Unknown Polling: 0 of 1 instances have it; only polling: service-a one")]
+#[case(clients(2, 1, &[Why::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances have it; never asked: service-a one")]
+#[case(clients(2, 0, &[Why::Silent, Why::NeverAsked]), "Unknown Silent: 0 of 2 instances have it; silent: service-a one; never asked: service-a one")]
+#[case(clients(1, 0, &[Why::Polling]), "Unknown Polling: 0 of 1 instances have it; only polling: service-a one (Jaeger's protocol confirms nothing and names no process: these are counted by address, user agent, connection and interval)")]
 #[case(clients(1, 0, &[Why::Refused("no phase".into())]), "False Refused: refused by service-a one (no phase)")]
 #[case(clients(0, 0, &[]), "Unknown NoInstances: nobody is there to take it")]
 fn is_converged_only_when_everybody_acknowledged(#[case] clients: Clients, #[case] said: &str) {
@@ -124,25 +126,6 @@ fn a_policy_without_tail_rules_needs_no_stack() {
     assert_eq!(
         shown(&programmed),
         "True Programmed: its head strategy is published to all doors"
-    );
-}
-
-#[test]
-fn a_service_that_nobody_runs_is_named() {
-    let mut evidence = evidence(clients(0, 0, &[]));
-    evidence.services = vec![ServiceEvidence {
-        service: "service-x".parse().unwrap(),
-        instances: 0,
-        reports: false,
-        roots_seen: false,
-        operations: vec![],
-        partly_expressible: false,
-    }];
-    let outcome = outcome(Acceptance::Accepted, &[HEAD]);
-    let converged = converged(&outcome, Some(&evidence), &TailRules::InForce);
-    assert_eq!(
-        shown(&converged),
-        "Unknown NoInstances: nobody is there to take it; no ready instance of service-x is known"
     );
 }
 

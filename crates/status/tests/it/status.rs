@@ -1,6 +1,9 @@
 use insta::assert_yaml_snapshot;
 use jiff::Timestamp;
-use spoor_api::{SamplingPolicyStatus, read, status::Condition};
+use spoor_api::{
+    SamplingPolicyStatus, read,
+    status::{Condition, ConditionStatus},
+};
 use spoor_control::{Control, Instance, Settings};
 use spoor_policy::{Namespace, Policy, resolve};
 use spoor_status::{Findings, TailRules, invalid};
@@ -48,6 +51,8 @@ fn status(
         outcome: &resolution.outcomes[policy.key()],
         evidence: control.evidence(policy.key()).as_ref(),
         tail,
+        known: &control.known_services(&policy.key().namespace),
+        notes: &[],
         previous,
         now: now(),
     }
@@ -63,6 +68,25 @@ fn of_a_policy_for_a_service_that_nobody_runs() {
     )];
     let status = status(&control, &policies, TailRules::NoTracingStack, &[]);
     assert_yaml_snapshot!(status);
+}
+
+#[test]
+fn of_a_policy_for_a_misspelled_service() {
+    let control = Control::new(Settings::default());
+    expect(&control, "service-a", &["pod-1"]);
+    let policies = [policy(
+        "one-percent",
+        "{targets: [{service: servce-a}], head: {probability: 1%}}",
+    )];
+    let status = status(&control, &policies, TailRules::NoTracingStack, &[]);
+    let converged = &status.conditions[2];
+    assert_eq!(
+        (converged.status, converged.message.as_str()),
+        (
+            ConditionStatus::Unknown,
+            "nobody is there to take it; no ready instance of servce-a is known: did you mean service-a?"
+        )
+    );
 }
 
 #[test]

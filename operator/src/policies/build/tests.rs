@@ -64,7 +64,7 @@ fn expected(snapshot: &Snapshot, connected: &[&str]) -> Vec<String> {
 }
 
 fn status(built: &Built, found: &Found) -> SamplingPolicyStatus {
-    built.status(found, |_| None, &[], NOW).unwrap()
+    built.status(found, |_| Known::default(), &[], NOW).unwrap()
 }
 
 #[test]

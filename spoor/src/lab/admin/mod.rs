@@ -1,5 +1,6 @@
 //! The lab's own API, for programs on this machine.
 
+mod converged;
 mod documents;
 mod faults;
 mod guard;
@@ -23,8 +24,8 @@ use spoor_control::Control;
 
 pub use problem::Problem;
 pub use wire::{
-    Action, Applied, Change, Convergence, Difference, Document, Documents, FaultSetting, Faults,
-    FolderStatus, InstanceStatus, Says, ServiceStatus, Status,
+    Action, Applied, Change, Comparison, Convergence, Difference, Document, Documents,
+    FaultSetting, Faults, FolderStatus, InstanceStatus, Says, ServiceStatus, Status,
 };
 
 use super::{policies::Desk, supervisor::Roster};
@@ -54,7 +55,7 @@ pub(super) fn router(admin: Admin) -> Router {
         .route("/metrics", get(status::metrics))
         .route("/v1/status", get(status::status))
         .route("/v1/scrape-targets", get(scrape::targets))
-        .route("/v1/converged", get(status::converged))
+        .route("/v1/converged", get(converged::converged))
         .route(
             "/v1/policies",
             get(policies::list_all).post(policies::apply),

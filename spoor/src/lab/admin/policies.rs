@@ -8,7 +8,7 @@ use http::StatusCode;
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Namespace, PolicyKey, PolicyName};
 
-use super::{Admin, Applied, Change, Difference, Documents, Problem};
+use super::{Admin, Applied, Change, Comparison, Documents, Problem};
 use crate::lab::policies::{Desk, DeskError};
 
 pub(super) async fn apply(
@@ -23,7 +23,7 @@ pub(super) async fn apply(
 pub(super) async fn diff(
     State(admin): State<Admin>,
     documents: Documents,
-) -> Result<Json<Vec<Difference>>, Problem> {
+) -> Result<Json<Comparison>, Problem> {
     at_desk(admin.desk, move |desk| desk.diff(&documents))
         .await
         .map(Json)
@@ -72,7 +72,7 @@ async fn at_desk<T: Send + 'static>(
     }
 }
 
-fn key(namespace: &str, name: &str) -> Result<PolicyKey, Problem> {
+pub(super) fn key(namespace: &str, name: &str) -> Result<PolicyKey, Problem> {
     let name =
         PolicyName::new(name).map_err(|error| bad_path(format!("policy {name:?}: {error}")))?;
     Ok(PolicyKey {

@@ -1,31 +1,18 @@
 //! How the lab does.
 
-use std::time::Duration;
-
 use axum::{
     Json,
-    extract::{Query, State, rejection::QueryRejection},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
-use serde::Deserialize;
 use spoor_control::InstanceState;
 
-use super::{Admin, Convergence, InstanceStatus, Problem, ServiceStatus, Status};
+use super::{Admin, InstanceStatus, Problem, ServiceStatus, Status};
 use crate::{
     lab::supervisor::{Child, State as ChildState},
     service::Service,
 };
-
-/// The longest that a request is kept waiting.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
-
-#[derive(Deserialize)]
-pub(super) struct Within {
-    /// Milliseconds.
-    #[serde(default)]
-    within: u64,
-}
 
 pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
     let version = admin.control.version();
@@ -45,33 +32,6 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
             .collect(),
         folder: admin.desk.folder_status(),
     })
-}
-
-/// Answers as soon as every instance has what is published now, at the latest when the time is
-/// over.
-pub(super) async fn converged(
-    State(admin): State<Admin>,
-    query: Result<Query<Within>, QueryRejection>,
-) -> Result<Json<Convergence>, Problem> {
-    let Query(Within { within }) = query
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "Bad query", error.body_text()))?;
-    let within = Duration::from_millis(within).min(LONGEST_WAIT);
-    let converged = admin.control.converged(admin.control.version());
-    let reached = tokio::time::timeout(within, converged).await.ok();
-    let instances = admin.control.instances();
-    let late = |state: &&InstanceState| !state.current || state.silent;
-    let name = |state: &InstanceState| format!("{} {}", state.instance.service, state.instance.id);
-    Ok(Json(Convergence {
-        converged: reached.is_some(),
-        milliseconds: reached
-            .map(|reached| reached.took.as_secs_f64() * 1000.0)
-            .filter(|took| *took > 0.0),
-        expected: reached.map_or(instances.len(), |reached| reached.instances),
-        waiting: match reached {
-            Some(_) => vec![],
-            None => instances.iter().filter(late).map(name).collect(),
-        },
-    }))
 }
 
 /// The control plane's and the pipeline's metrics, as OpenMetrics text.

@@ -97,7 +97,7 @@ pub struct VersionText {
 pub struct Convergence {
     /// Whether they all do.
     pub converged: bool,
-    /// From the publication to the last acknowledgement; none if nobody had to be told.
+    /// From the publication to the last acknowledgement; none if no instance had to be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<f64>,
     /// How many instances there are.
@@ -105,6 +105,18 @@ pub struct Convergence {
     /// Those that have not acknowledged it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<String>,
+    /// Why policies have not converged, each with the policy's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+/// What applying files would change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Every place where something else would hold.
+    pub differences: Vec<Difference>,
+    /// What the authors of the files' policies should know, by policy.
+    pub warnings: BTreeMap<String, Vec<String>>,
 }
 
 /// What is sampled at a place, before and after.

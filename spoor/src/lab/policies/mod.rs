@@ -4,6 +4,7 @@ mod book;
 mod difference;
 mod folder;
 mod kept;
+mod progress;
 mod sent;
 mod watch;
 
@@ -18,7 +19,7 @@ use parking_lot::Mutex;
 use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
 use spoor_control::Control;
 use spoor_policy::{Namespace, Outcome, Policy, PolicyKey, Resolution, Version, resolve};
-use spoor_status::{Findings, TailRules, warnings};
+use spoor_status::{Findings, TailRules, unknown_services, warnings};
 use spoor_traces::Pipeline;
 use tokio::sync::Notify;
 
@@ -27,10 +28,11 @@ use self::{
     folder::Folder,
     kept::Keep,
 };
-use super::admin::{Action, Applied, Change, Difference, Documents, FolderStatus};
+use super::admin::{Action, Applied, Change, Comparison, Documents, FolderStatus};
 
 pub use folder::FolderError;
 pub use kept::KeepError;
+pub use progress::Progress;
 
 /// Where policies come in. Clones share it; what blocks is only the disk.
 #[derive(Clone)]
@@ -139,9 +141,10 @@ impl Desk {
             .apply(&sent, Timestamp::now())
             .map_err(DeskError::Invalid)?;
         let version = self.accept(&mut state, book, &actions)?;
-        let outcome = |key: &PolicyKey| state.resolution.outcomes.get(key);
+        let policies = state.book.policies();
+        let warnings = self.warnings(&policies, &state.resolution);
         let change = |(key, action): &(PolicyKey, Action)| Change {
-            warnings: outcome(key).map(warnings).unwrap_or_default(),
+            warnings: warnings.get(key).cloned().unwrap_or_default(),
             ..change(key, *action)
         };
         Ok(Applied {
@@ -154,17 +157,52 @@ impl Desk {
     ///
     /// # Errors
     /// As [`Desk::apply`].
-    pub fn diff(&self, documents: &Documents) -> Result<Vec<Difference>, DeskError> {
+    pub fn diff(&self, documents: &Documents) -> Result<Comparison, DeskError> {
         let sent = sent::read(&documents.documents).map_err(DeskError::Invalid)?;
         let now = Timestamp::now();
         let before = self.0.state.lock().book.clone();
         let mut after = before.clone();
-        after.apply(&sent, now).map_err(DeskError::Invalid)?;
+        let actions = after.apply(&sent, now).map_err(DeskError::Invalid)?;
         let (before, after) = (before.policies(), after.policies());
-        Ok(difference::differences(
-            (&before, &resolve(&before, now)),
-            (&after, &resolve(&after, now)),
-        ))
+        let resolution = resolve(&after, now);
+        let mut warnings = self.warnings(&after, &resolution);
+        warnings.retain(|key, _| actions.iter().any(|(sent, _)| sent == key));
+        let named = |(key, warnings): (PolicyKey, Vec<String>)| (key.name.to_string(), warnings);
+        Ok(Comparison {
+            differences: difference::differences(
+                (&before, &resolve(&before, now)),
+                (&after, &resolution),
+            ),
+            warnings: warnings.into_iter().map(named).collect(),
+        })
+    }
+
+    /// How far these policies have come, those that exist.
+    #[must_use]
+    pub fn progress(&self, keys: &[PolicyKey]) -> Vec<Progress> {
+        keys.iter()
+            .filter_map(|key| {
+                let evidence = self.0.control.evidence(key);
+                Some(Progress::of(&self.get(key)?, evidence.as_ref()))
+            })
+            .collect()
+    }
+
+    /// What the authors of policies should know, by policy.
+    fn warnings(
+        &self,
+        policies: &[Policy],
+        resolution: &Resolution,
+    ) -> BTreeMap<PolicyKey, Vec<String>> {
+        let warn = |policy: &Policy| {
+            let key = policy.key();
+            let known = self.0.control.known_services(&key.namespace);
+            let outcome = resolution.outcomes.get(key);
+            let mut all = outcome.map(warnings).unwrap_or_default();
+            all.extend(unknown_services(policy, &known));
+            (key.clone(), all)
+        };
+        policies.iter().map(warn).collect()
     }
 
     /// Takes one out.
@@ -301,6 +339,8 @@ fn status(
         evidence: control.evidence(key).as_ref(),
         // The pipeline is in this process: it has them as soon as they are published.
         tail: TailRules::InForce,
+        known: &control.known_services(&key.namespace),
+        notes: &[],
         previous,
         now,
     }

@@ -1,0 +1,47 @@
+//! How far a policy has come.
+
+use std::collections::BTreeMap;
+
+use spoor_api::{
+    SamplingPolicy,
+    status::{Condition, ConditionStatus},
+};
+use spoor_control::Evidence;
+use spoor_policy::ServiceName;
+
+/// Whether a policy has converged: the same as its status says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The policy's name.
+    pub name: String,
+    /// Whether its condition `Converged` is true.
+    pub is_converged: bool,
+    /// Whether it is not, and no instance is about to change that.
+    pub is_stuck: bool,
+    /// The condition's message.
+    pub message: String,
+    /// The services whose instances are to take it, with the number of these.
+    pub instances: BTreeMap<ServiceName, usize>,
+}
+
+impl Progress {
+    pub(super) fn of(policy: &SamplingPolicy, evidence: Option<&Evidence>) -> Self {
+        let status = policy.status.as_ref();
+        let conditions = status.map(|status| status.conditions.as_slice());
+        let mut conditions = conditions.unwrap_or_default().iter();
+        let converged = conditions.find(|condition| condition.kind == Condition::CONVERGED);
+        let reason = converged.map_or("", |condition| condition.reason.as_str());
+        let has_head = status.is_some_and(|status| status.clients.is_some());
+        let services = evidence.filter(|_| has_head).map(|it| it.services.iter());
+        let instances = services.into_iter().flatten();
+        Self {
+            name: policy.metadata.name.clone(),
+            is_converged: converged.is_some_and(|it| it.status == ConditionStatus::True),
+            is_stuck: matches!(reason, "NotAccepted" | "NoInstances" | "Polling"),
+            message: converged.map_or_else(String::new, |it| it.message.clone()),
+            instances: instances
+                .map(|it| (it.service.clone(), it.instances))
+                .collect(),
+        }
+    }
+}
