@@ -18,6 +18,8 @@ use tokio::{
 
 /// For what takes milliseconds on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// For a script: a lesson's sends twenty thousand requests.
+const SCRIPT_DEADLINE: Duration = Duration::from_secs(300);
 
 /// A running lab.
 pub struct Lab {
@@ -305,7 +307,7 @@ pub async fn run(command: &mut Command, input: &str) -> Ended {
     // A command that does not read it may be gone by then.
     let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await;
     drop(stdin);
-    let output = tokio::time::timeout(4 * PATIENCE, process.wait_with_output()).await;
+    let output = tokio::time::timeout(SCRIPT_DEADLINE, process.wait_with_output()).await;
     let output = output.expect("ends in time").unwrap();
     Ended {
         code: output.status.code(),
