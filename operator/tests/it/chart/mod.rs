@@ -250,7 +250,7 @@ fn the_notes_say_how_to_reach_what_there_is() {
     "/images/pullPolicy': value must be one of"
 )]
 #[case("stack.name=My_Stack", "/stack/name")]
-#[case("stack.spec=none", "/stack/spec': got string, want object")]
+#[case("stack.spec=none", "/stack/spec': got string, want null or object")]
 #[case("applications.wishlist.gateway.traceUrl=nowhere", "/gateway/traceUrl")]
 #[case("operator.stacks.resources.limits.memory=much", "/limits/memory")]
 #[case("operator.stacks.scheduling.nodeName=a", "'nodeName' not allowed")]
