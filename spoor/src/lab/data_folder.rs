@@ -151,21 +151,33 @@ mod tests {
 
     use super::*;
 
+    /// Another test that starts a process holds this one's files until that process is executed,
+    /// as if a lab used the folder.
+    async fn open(path: PathBuf) -> DataFolder {
+        loop {
+            match DataFolder::open(Some(&path)).await {
+                Err(DataFolderError::InUse { .. }) => tokio::time::sleep(POLL_INTERVAL).await,
+                opened => return opened.unwrap(),
+            }
+        }
+    }
+
     #[tokio::test]
     async fn waits_for_the_services_of_a_killed_lab() {
         let folder = tempfile::tempdir().unwrap();
-        let killed = DataFolder::open(Some(folder.path())).await.unwrap();
+        let path = folder.path().to_owned();
+        let killed = open(path.clone()).await;
         let mut service = Command::new("cat")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
         drop(killed);
-        let mut open = Box::pin(DataFolder::open(Some(folder.path())));
-        let at_once = tokio::time::timeout(Duration::ZERO, &mut open).await;
-        assert!(at_once.is_err(), "its service still runs");
+        let lock = File::open(path.join("services.lock")).unwrap();
+        assert!(!try_lock(&lock).unwrap(), "its service still runs");
+        let opening = tokio::spawn(open(path));
         service.kill().unwrap();
         service.wait().unwrap();
-        open.await.unwrap();
+        opening.await.unwrap();
     }
 }
