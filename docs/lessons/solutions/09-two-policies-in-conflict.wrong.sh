@@ -2,6 +2,7 @@
 # A higher priority takes all of service-a: nothing is left of the policy that was there.
 # The check says: nothing is left of it
 set -euo pipefail
+trap 'spoor delete hunt' EXIT
 
 spoor apply -f k8s/samples/policies/service-a-1-percent.yaml --wait
 spoor apply --wait -f - <<'END'
