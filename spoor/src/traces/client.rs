@@ -172,8 +172,10 @@ impl Traces {
             ("query.service_name", service.to_owned()),
             ("query.start_time_min", from.to_string()),
             ("query.start_time_max", now.to_string()),
-            // As Jaeger's HTTP gateway calls it; in the API's definition it is `search_depth`.
+            // Jaeger 2.13's HTTP gateway has the first name, later ones that of the API's
+            // definition; each ignores the other.
             ("query.num_traces", query.limit.to_string()),
+            ("query.search_depth", query.limit.to_string()),
         ];
         if let Some(operation) = &query.operation {
             parameters.push(("query.operation_name", operation.clone()));

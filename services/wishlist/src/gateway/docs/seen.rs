@@ -98,12 +98,15 @@ impl Sight {
         Ok(mesh)
     }
 
-    /// The third API's search: the first one's is not in every Jaeger any more.
+    /// The third API's search: the first one's is not in every Jaeger any more. The number of
+    /// traces is `num_traces` to Jaeger 2.13's HTTP gateway and `search_depth` to later ones; each
+    /// ignores the other.
     async fn failed_traces(&self, service: String, end: Timestamp) -> Result<Traces, Unseen> {
         let start = end.checked_sub(WINDOW).unwrap_or(Timestamp::UNIX_EPOCH);
         let path = format!(
             "/api/v3/traces?query.service_name={}&query.attributes={}\
-             &query.search_depth={MOST_FAILED}&query.start_time_min={start}&query.start_time_max={end}",
+             &query.search_depth={MOST_FAILED}&query.num_traces={MOST_FAILED}\
+             &query.start_time_min={start}&query.start_time_max={end}",
             escaped(&service),
             escaped(r#"{"error":"true"}"#)
         );
