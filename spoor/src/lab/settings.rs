@@ -55,7 +55,7 @@ pub struct Settings {
     /// Accept metrics, logs and profiles on the OTLP ports, and discard them
     #[arg(long, env = "SPOOR_DISCARD_OTHER_SIGNALS")]
     pub discard_other_signals: bool,
-    /// Web pages whose scripts may send spans, such as https://shop.example; *: all
+    /// Web pages whose scripts may send spans, such as `https://shop.example`; *: all
     /// [default: those of this machine]
     #[arg(
         long,

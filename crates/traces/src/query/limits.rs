@@ -48,7 +48,7 @@ pub enum Refusal {
         MAX_RESPONSE_BYTES >> 20
     )]
     ResponseTooLarge,
-    /// The trace is larger than [`MAX_TRACE_BYTES`], or than [`MAX_DECODED_BYTES`] once decoded.
+    /// The trace is larger than [`MAX_TRACE_BYTES`], or than `MAX_DECODED_BYTES` once decoded.
     #[error(
         "trace {0} is too large to be returned: more than {most} MiB, or {decoded} MiB once decoded",
         most = MAX_TRACE_BYTES >> 20,
