@@ -17,7 +17,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use spoor_api::stack::{Collector, ManagedCollector};
+use spoor_api::{
+    stack::{Collector, ManagedCollector},
+    status::{Condition, ConditionStatus},
+    tracing_stack::TracingStackStatus,
+};
 
 use super::{
     build::labels::Component,
@@ -220,10 +224,14 @@ impl Reconciler {
         Some(GatherReading::of(&metrics, receivers))
     }
 
-    /// A stack's own Collector and its gathering pods, while all of them are of one revision.
+    /// A stack's own Collector and its gathering pods, while these are as it asks for: otherwise
+    /// they may still spread spans, or hold them for longer.
     fn gathering(&self, seen: &Seen) -> Option<(Box<ManagedCollector>, Vec<Pod>)> {
         let found = self.cluster.dereference(&seen.key);
         let asked = preprocess(seen, &[], jiff::Timestamp::now());
+        if !is_settled(&asked.status, seen.generation) {
+            return None;
+        }
         let stack = validate(&asked.stack.ok()?).ok()?;
         if !Health::of(&stack, &found).gather.is_complete {
             return None;
@@ -235,6 +243,14 @@ impl Reconciler {
         pods.retain(|pod| is_of(pod, Component::Gather));
         Some((collector, pods))
     }
+}
+
+/// Whether what runs is what this generation of a stack asks for, by its status.
+fn is_settled(status: &TracingStackStatus, generation: Option<i64>) -> bool {
+    let is_still = |condition: &Condition| {
+        condition.kind == "Progressing" && condition.status == ConditionStatus::False
+    };
+    status.observed_generation == generation && status.conditions.iter().any(is_still)
 }
 
 /// What to say of a stack that loses spans.
@@ -282,6 +298,26 @@ mod tests {
     #[test]
     fn restarted_pod_says_nothing() {
         assert_eq!(of(5, 0, 0).lost_since(&of(1_000, 0, 900)), None);
+    }
+
+    #[rstest::rstest]
+    #[case("False", 3, true)]
+    #[case("True", 3, false)]
+    #[case("False", 2, false)]
+    fn pods_are_read_once_a_change_is_through(
+        #[case] progressing: &str,
+        #[case] observed: i64,
+        #[case] is_read: bool,
+    ) {
+        let status = serde_json::json!({
+            "observedGeneration": observed,
+            "conditions": [{
+                "type": "Progressing", "status": progressing, "reason": "x", "message": "x",
+                "lastTransitionTime": "2027-01-01T00:00:00Z",
+            }],
+        });
+        let status = serde_json::from_value(status).unwrap();
+        assert_eq!(is_settled(&status, Some(3)), is_read);
     }
 
     #[test]
