@@ -9,8 +9,10 @@ use spoor_telemetry::{
     Telemetry,
     serve::{Bound, Program},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::ports;
 
 /// Flags as the command line has them.
 #[derive(Parser)]
@@ -19,9 +21,11 @@ struct Cli<A: clap::Args> {
     args: A,
 }
 
-/// A service's arguments, with free ports.
+/// A service's arguments, with free ports. The one it listens on stays free after it has ended, so
+/// that another can be started in its place.
 pub fn args<A: clap::Args>(flags: &[&str]) -> A {
-    let ports = ["--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"];
+    let listen = format!("--listen={}", nowhere());
+    let ports = [listen.as_str(), "--ops-listen=127.0.0.1:0"];
     args_at(&[ports.as_slice(), flags].concat())
 }
 
@@ -30,10 +34,11 @@ pub fn args_at<A: clap::Args>(flags: &[&str]) -> A {
     Cli::parse_from([&"service"].into_iter().chain(flags)).args
 }
 
-/// An address where nothing listens, for now.
-pub async fn nowhere() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
+/// An address where nothing listens until the test binds it.
+#[must_use]
+pub fn nowhere() -> SocketAddr {
+    let [address] = ports::free();
+    address
 }
 
 /// A service that runs until this is dropped; it ends with this result.

@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message;
 use spoor_telemetry::{Telemetry, batch::DropReason};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, codec::CompressionEncoding};
@@ -228,8 +228,10 @@ async fn http_delivers_with_headers_and_resource() {
 
 #[tokio::test]
 async fn spans_wait_for_a_receiver_that_comes_late() {
-    let (listener, address) = listener().await;
-    drop(listener);
+    // Bound but not listening: connections are refused, and nobody else gets the port.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
     let telemetry = telemetry(&format!("http://{address}"), "grpc", &[]);
     make(&telemetry, 3);
     until("an attempt", || {
@@ -238,8 +240,7 @@ async fn spans_wait_for_a_receiver_that_comes_late() {
     .await;
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let receiver = Receiver::default();
-    let listener = TcpListener::bind(address).await.unwrap();
-    grpc_on(listener, receiver.clone());
+    grpc_on(socket.listen(16).unwrap(), receiver.clone());
     let drained = telemetry.shutdown(PATIENCE).await;
     assert_eq!((drained.exported, drained.dropped), (3, 0));
     assert_eq!(receiver.spans(), 3);

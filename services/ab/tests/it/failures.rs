@@ -33,7 +33,7 @@ async fn failures_come_as_often_as_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_absent_service_b_is_a_503_and_no_trouble_once_it_is_there() {
-    let address = nowhere().await;
+    let address = nowhere();
     let a = service_a(address, &[]).await;
     let response = get(a.address, "/?wait=0ms&calc=0").await;
     assert_eq!(response.headers()["retry-after"], "1");

@@ -53,7 +53,7 @@ async fn every_band_that_is_listed_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_say_that_they_are_well() {
     let reviews = reviews().await;
-    let bands = bands(nowhere().await, &[]).await;
+    let bands = bands(nowhere(), &[]).await;
     for address in [reviews.address, bands.address] {
         let (body, _) = ok(get(address, "/health").await).await;
         assert_eq!(body, value!({"status": "ok"}));
@@ -87,7 +87,7 @@ async fn what_is_not_there_is_a_problem_that_says_so(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_reading_is_possible() {
-    let bands = bands(nowhere().await, &[]).await;
+    let bands = bands(nowhere(), &[]).await;
     let client = reqwest::Client::new();
     let url = format!("http://{}{}", bands.address, known());
     let (status, _) = json(client.post(url).body("{}").send().await.unwrap()).await;

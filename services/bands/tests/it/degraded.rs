@@ -47,7 +47,7 @@ async fn peer(answer: Option<&'static str>) -> std::net::SocketAddr {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_reviews_a_band_is_answered_and_the_trace_says_why() {
-    let bands = bands(nowhere().await, &[]).await;
+    let bands = bands(nowhere(), &[]).await;
     let (result, id) = result(&bands).await;
     assert_degraded(&result, "it can't be reached");
     let spans = CAUGHT.spans.trace(&id, 3).await;
@@ -67,7 +67,7 @@ async fn without_reviews_a_band_is_answered_and_the_trace_says_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_recovers_by_itself() {
-    let address = nowhere().await;
+    let address = nowhere();
     let bands = bands(address, &[]).await;
     assert!(result(&bands).await.0["reviews"].is_null());
     for _ in 0..2 {

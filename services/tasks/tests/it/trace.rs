@@ -100,7 +100,7 @@ async fn completing_a_late_task_says_by_how_much() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_say_why_when_redis_is_away() {
-    let address = nowhere().await;
+    let address = nowhere();
     let flag = format!("--redis-url=redis://:top-secret@{address}/0");
     let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;
     let response = tasks.get("/tasks").await;

@@ -34,7 +34,7 @@ async fn each_has_an_operators_port() {
     let model: model::Args = args(&["--model=mobilenetv2"]);
     let model = Running::start(model, own("mobilenetv2")).await;
     let urls = [
-        format!("--efficientnetb0=http://{}", nowhere().await),
+        format!("--efficientnetb0=http://{}", nowhere()),
         format!("--mobilenetv2=http://{}", model.address),
     ];
     let ensemble: ensemble::Args = args(&urls.each_ref().map(String::as_str));

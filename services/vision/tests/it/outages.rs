@@ -72,7 +72,7 @@ async fn while_one_model_is_away_the_other_decides_and_it_comes_back_by_itself()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_was_away_from_the_start_comes_in_too() {
-    let away = nowhere().await;
+    let away = nowhere();
     let model = efficientnetb0(&[]).await;
     let ensemble = ensemble(model.address, away, &[]).await;
     let preprocessing = preprocessing(ensemble.address, &[]).await;
@@ -93,8 +93,8 @@ async fn a_model_that_was_away_from_the_start_comes_in_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_model_and_without_the_ensemble_it_says_so() {
-    let ensemble = ensemble(nowhere().await, nowhere().await, &[]).await;
-    for ensemble in [ensemble.address, nowhere().await] {
+    let ensemble = ensemble(nowhere(), nowhere(), &[]).await;
+    for ensemble in [ensemble.address, nowhere()] {
         let preprocessing = preprocessing(ensemble, &[]).await;
         let answer = post(preprocessing.address, png(3)).await;
         assert_eq!(answer.headers()["retry-after"], "1");

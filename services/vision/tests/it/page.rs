@@ -7,7 +7,7 @@ use spoor_testing::nowhere;
 #[case("/page.js", "text/javascript; charset=utf-8", "fetch(\"/classify\"")]
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_and_what_it_needs(#[case] path: &str, #[case] kind: &str, #[case] has: &str) {
-    let preprocessing = preprocessing(nowhere().await, &[]).await;
+    let preprocessing = preprocessing(nowhere(), &[]).await;
     let url = format!("http://{}{path}", preprocessing.address);
     let answer = reqwest::get(url).await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -30,7 +30,7 @@ async fn the_page_and_what_it_needs(#[case] path: &str, #[case] kind: &str, #[ca
 #[case("GET", "/elsewhere", 404)]
 #[tokio::test(flavor = "multi_thread")]
 async fn other_paths_and_methods(#[case] method: &str, #[case] path: &str, #[case] status: u16) {
-    let preprocessing = preprocessing(nowhere().await, &[]).await;
+    let preprocessing = preprocessing(nowhere(), &[]).await;
     let url = format!("http://{}{path}", preprocessing.address);
     let request = reqwest::Client::new().request(method.parse().unwrap(), url);
     let (found, problem) = spoor_testing::json(request.send().await.unwrap()).await;

@@ -312,7 +312,7 @@ mod tests {
     async fn only_retries_that_are_made_are_counted_and_paid_for() {
         let peer = Peer {
             name: "attic".to_owned(),
-            url: format!("http://{}", nowhere().await).parse().unwrap(),
+            url: format!("http://{}", nowhere()).parse().unwrap(),
         };
         let (mut registry, counts) = (Registry::default(), Counts::default());
         counts.register(&mut registry);

@@ -27,7 +27,7 @@ async fn a_wish_that_was_made_is_not_answered_as_late_because_offers_is() {
 async fn the_page_itself_says_that_the_wishlist_is_late() {
     let wishlist = silent().await;
     let address = wishlist.local_addr().unwrap();
-    let gateway = Gateway::within("300ms", address, nowhere().await).await;
+    let gateway = Gateway::within("300ms", address, nowhere()).await;
     let added = gateway.post("/wishes", FORM, "name=a+kite").send();
     for answer in [gateway.get("/").await, added.await.unwrap()] {
         assert_eq!(answer.status(), 504);

@@ -51,7 +51,7 @@ impl Wishlist {
 impl Gateway {
     /// One without offers.
     pub async fn of(wishlist: SocketAddr) -> Self {
-        Self::with(wishlist, nowhere().await).await
+        Self::with(wishlist, nowhere()).await
     }
 
     pub async fn with(wishlist: SocketAddr, offers: SocketAddr) -> Self {
@@ -81,7 +81,7 @@ impl Gateway {
 
     /// One whose wishlist isn't there.
     pub async fn alone() -> Self {
-        Self::of(nowhere().await).await
+        Self::of(nowhere()).await
     }
 
     /// Ends it, in this time.

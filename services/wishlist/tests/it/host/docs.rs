@@ -113,7 +113,7 @@ async fn why_there_is_no_picture_is_said(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_documents_are_there_and_unknown_ones_are_not() {
-    let gateway = Gateway::of(&format!("http://{}", nowhere().await), &[]).await;
+    let gateway = Gateway::of(&format!("http://{}", nowhere()), &[]).await;
     let page = gateway.get("/docs/tail-rules").await.text().await.unwrap();
     assert!(page.contains("<h1>Tail rules in the Collector"), "{page}");
     for unknown in ["/docs/nothing", "/docs/%ff", "/docs/..%2f..%2fCargo.toml"] {

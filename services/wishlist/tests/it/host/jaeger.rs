@@ -154,7 +154,7 @@ impl Drop for Notice {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_it_the_rest_goes_on() {
-    let gateway = Gateway::of(&format!("http://{}", nowhere().await), &[]).await;
+    let gateway = Gateway::of(&format!("http://{}", nowhere()), &[]).await;
     let away = gateway.get("/jaeger/").await;
     assert_eq!(away.headers()["retry-after"], "1");
     assert_eq!(json(away).await.0, 503);

@@ -84,7 +84,7 @@ async fn load(mesh: Arc<Mesh>, stop: CancellationToken) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_offers_the_page_works_and_says_so() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
-    let gateway = Gateway::with(wishlist.address, nowhere().await).await;
+    let gateway = Gateway::with(wishlist.address, nowhere()).await;
     let form = "application/x-www-form-urlencoded";
     let added = gateway.post("/wishes", form, "name=a+boat");
     assert_eq!(added.send().await.unwrap().status(), 303);
