@@ -6,10 +6,11 @@ mod program;
 use std::{net::SocketAddr, time::Duration};
 
 use axum::Router;
-use spoor_runtime::{BindError, CutOff, Limits, Listener, Sockets};
+use spoor_runtime::{
+    BindError, CutOff, Limits, Listener, ReflectionError, Sockets, with_introspection,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic_health::ServingStatus;
 use tower::Layer;
 
 use crate::Telemetry;
@@ -40,8 +41,8 @@ pub enum ServeError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The descriptors that reflection would show.
-    #[error("gRPC reflection can't be offered")]
-    Reflection(#[source] tonic_reflection::server::Error),
+    #[error(transparent)]
+    Reflection(#[from] ReflectionError),
     /// Requests were still in flight when the grace period ended.
     #[error(transparent)]
     CutOff(#[from] CutOff),
@@ -94,31 +95,22 @@ pub async fn grpc(
     telemetry: &Telemetry,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(server.descriptors)
-        .build_v1()
-        .map_err(ServeError::Reflection)?;
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let names: Vec<&'static str> = [""].into_iter().chain(server.services).collect();
-    for name in &names {
-        reporter
-            .set_service_status(*name, ServingStatus::Serving)
-            .await;
-    }
-    let routes = server.routes.add_service(health).add_service(reflection);
+    let Grpc {
+        routes,
+        services,
+        descriptors,
+        grace,
+    } = server;
+    let (routes, health) = with_introspection(routes, &services, descriptors).await?;
     let layered = telemetry.grpc_server_layer().layer(routes.prepare());
     let router = Router::new().fallback_service(layered);
     let listener = Listener::new(sockets, router).limits(LIMITS);
     // The listener stops once health says so.
     let stop_listening = CancellationToken::new();
-    let serving = listener.serve(server.grace, stop_listening.clone());
+    let serving = listener.serve(grace, stop_listening.clone());
     let stopping = async {
         stop.cancelled().await;
-        for name in names {
-            reporter
-                .set_service_status(name, ServingStatus::NotServing)
-                .await;
-        }
+        health.shut_down().await;
         stop_listening.cancel();
         std::future::pending().await
     };

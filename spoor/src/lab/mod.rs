@@ -4,7 +4,6 @@
 mod addresses;
 pub mod admin;
 mod data_folder;
-mod introspection;
 mod listeners;
 mod policies;
 mod ports;

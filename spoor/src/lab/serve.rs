@@ -3,15 +3,15 @@
 use axum::Router;
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
-use spoor_runtime::{Limits, Listener, by_protocol, grpc_fallback};
+use spoor_runtime::{
+    Limits, Listener, ReflectionError, by_protocol, grpc_fallback, with_introspection,
+};
 use spoor_traces::{OTLP_DESCRIPTORS, Pipeline, page, query};
 use tonic::service::Routes;
-use tonic_reflection::server::Error;
 
 use super::{
     addresses::Open,
     admin::{self, Admin},
-    introspection,
     listeners::Listeners,
 };
 
@@ -24,7 +24,7 @@ pub(super) async fn listen(
     control: &Control,
     pipeline: &Pipeline,
     admin: Admin,
-) -> Result<Listeners, Error> {
+) -> Result<Listeners, ReflectionError> {
     let mut listeners = Listeners::new();
     let otlp = otlp(pipeline).await?;
     listeners.serve(
@@ -37,7 +37,7 @@ pub(super) async fn listen(
     let traces = http_only(traces, "port 16685 has Jaeger's query API over gRPC");
     listeners.serve("traces over HTTP", Listener::new(open.query_http, traces));
     let traces = grpc_fallback(
-        query::grpc(&queries).into_axum_router(),
+        query::grpc(&queries).await?.into_axum_router(),
         "this port has Jaeger's query API over gRPC; over HTTP it is on port 16686",
     );
     listeners.serve("traces over gRPC", Listener::new(open.query_grpc, traces));
@@ -61,10 +61,10 @@ pub(super) async fn listen(
 }
 
 /// OTLP in both protocols.
-async fn otlp(pipeline: &Pipeline) -> Result<Router, Error> {
+async fn otlp(pipeline: &Pipeline) -> Result<Router, ReflectionError> {
     const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
     let routes = Routes::from(pipeline.otlp_grpc());
-    let routes = introspection::add(routes, &[SERVICE], OTLP_DESCRIPTORS).await?;
+    let (routes, _) = with_introspection(routes, &[SERVICE], OTLP_DESCRIPTORS).await?;
     let grpc = grpc_fallback(
         routes.into_axum_router(),
         "this port has OTLP's TraceService",
@@ -73,13 +73,13 @@ async fn otlp(pipeline: &Pipeline) -> Result<Router, Error> {
 }
 
 /// Jaeger's remote sampling in both protocols, and the stream of policies.
-async fn sampling(control: &Control) -> Result<Router, Error> {
+async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     const SERVICES: [&str; 2] = [
         "jaeger.api_v2.SamplingManager",
         "spoor.control.v1.PolicyStream",
     ];
     let routes = Routes::new(control.sampling_grpc()).add_service(control.policy_stream());
-    let routes = introspection::add(routes, &SERVICES, spoor_proto::DESCRIPTORS).await?;
+    let (routes, _) = with_introspection(routes, &SERVICES, spoor_proto::DESCRIPTORS).await?;
     let grpc = grpc_fallback(
         routes.into_axum_router(),
         "this port has jaeger.api_v2.SamplingManager and spoor.control.v1.PolicyStream",

@@ -62,8 +62,8 @@ pub enum StartError {
     #[error(transparent)]
     Services(#[from] NotReady),
     /// The lab's own gRPC descriptors cannot be read.
-    #[error("gRPC reflection is unavailable")]
-    Reflection(#[from] tonic_reflection::server::Error),
+    #[error(transparent)]
+    Reflection(#[from] spoor_runtime::ReflectionError),
     /// The operating system's word.
     #[error("can't start the lab")]
     System(#[from] io::Error),

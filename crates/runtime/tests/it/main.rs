@@ -3,5 +3,6 @@
 
 mod bounds;
 mod drain;
+mod introspection;
 mod protocols;
 mod support;

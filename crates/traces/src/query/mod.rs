@@ -17,11 +17,8 @@ mod v3;
 use axum::{Router, routing::any};
 use http::StatusCode;
 use spoor_proto::jaeger::{api_v2, api_v3::query_service_server::QueryServiceServer};
+use spoor_runtime::{ReflectionError, with_introspection};
 use tonic::service::Routes;
-use tonic_health::{
-    ServingStatus,
-    pb::health_server::{Health, HealthServer},
-};
 
 use grpc::GrpcQueries;
 pub use limits::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES, Queries, Refusal};
@@ -42,40 +39,18 @@ pub fn http(queries: &Queries) -> Router {
 }
 
 /// `jaeger.api_v3.QueryService` and `jaeger.api_v2.QueryService`, with reflection and health.
-/// To be called within a runtime.
-pub fn grpc(queries: &Queries) -> Routes {
+///
+/// # Errors
+/// [`ReflectionError`].
+pub async fn grpc(queries: &Queries) -> Result<Routes, ReflectionError> {
+    const SERVICES: [&str; 2] = ["jaeger.api_v2.QueryService", "jaeger.api_v3.QueryService"];
     let v3 = QueryServiceServer::new(GrpcQueries::new(queries.clone()))
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let v2 = api_v2::query_service_server::QueryServiceServer::new(v2::GrpcQueriesV2::new(
         queries.clone(),
     ))
     .max_encoding_message_size(MAX_RESPONSE_BYTES);
-    let routes = Routes::new(v3).add_service(v2).add_service(health());
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(spoor_proto::DESCRIPTORS)
-        .with_service_name("jaeger.api_v2.QueryService")
-        .with_service_name("jaeger.api_v3.QueryService")
-        .with_service_name("grpc.health.v1.Health")
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1();
-    match reflection {
-        Ok(reflection) => routes.add_service(reflection),
-        Err(error) => {
-            tracing::error!(%error, "serving without gRPC reflection");
-            routes
-        }
-    }
-}
-
-/// Serving, as a whole and each service.
-fn health() -> HealthServer<impl Health> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    tokio::spawn(async move {
-        for name in ["jaeger.api_v2.QueryService", "jaeger.api_v3.QueryService"] {
-            reporter
-                .set_service_status(name, ServingStatus::Serving)
-                .await;
-        }
-    });
-    health
+    let routes = Routes::new(v3).add_service(v2);
+    let (routes, _) = with_introspection(routes, &SERVICES, spoor_proto::DESCRIPTORS).await?;
+    Ok(routes)
 }

@@ -31,7 +31,9 @@ pub async fn channel(store: &Store) -> Channel {
 pub async fn serve(store: &Store) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let routes = query::grpc(&query::Queries::new(store.clone()));
+    let routes = query::grpc(&query::Queries::new(store.clone()))
+        .await
+        .unwrap();
     let incoming = TcpListenerStream::new(listener);
     tokio::spawn(
         Server::builder()

@@ -1,0 +1,100 @@
+//! gRPC health and reflection.
+
+use spoor_runtime::{Health, Limits, with_introspection};
+use tokio_stream::StreamExt;
+use tonic::{Code, Status, service::Routes, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+
+use crate::support::{DEADLINE, Running, listen_with};
+
+const SERVICE: &str = "grpc.health.v1.Health";
+
+/// A listener that serves nothing but what is said about `SERVICE`.
+async fn serve() -> (Running, Health, Channel) {
+    let descriptors = tonic_health::pb::FILE_DESCRIPTOR_SET;
+    let added = with_introspection(Routes::default(), &[SERVICE], descriptors).await;
+    let (routes, health) = added.unwrap();
+    let running = listen_with(routes.into_axum_router(), Limits::default(), DEADLINE);
+    let channel = Channel::from_shared(running.url()).unwrap();
+    (running, health, channel.connect().await.unwrap())
+}
+
+fn of(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest {
+        service: service.to_owned(),
+    }
+}
+
+async fn check(channel: &Channel, service: &str) -> Result<ServingStatus, Status> {
+    let mut client = HealthClient::new(channel.clone());
+    let reply = client.check(of(service)).await?;
+    Ok(reply.into_inner().status())
+}
+
+#[tokio::test]
+async fn health_is_known_from_the_first_request() {
+    let (_running, health, channel) = serve().await;
+    for service in [SERVICE, ""] {
+        assert_eq!(
+            check(&channel, service).await.unwrap(),
+            ServingStatus::Serving
+        );
+    }
+    let unknown = check(&channel, "a.Service").await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    health.shut_down().await;
+    for service in [SERVICE, ""] {
+        assert_eq!(
+            check(&channel, service).await.unwrap(),
+            ServingStatus::NotServing
+        );
+    }
+}
+
+#[tokio::test]
+async fn reflection_lists_what_is_served() {
+    let (_running, _, channel) = serve().await;
+    let list = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut replies = ServerReflectionClient::new(channel)
+        .server_reflection_info(tokio_stream::once(list))
+        .await
+        .unwrap()
+        .into_inner();
+    let reply = replies.next().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = reply.message_response else {
+        panic!("{reply:?}")
+    };
+    let names: Vec<_> = list.service.iter().map(|it| it.name.as_str()).collect();
+    for expected in [SERVICE, "grpc.reflection.v1.ServerReflection"] {
+        assert!(names.contains(&expected), "{names:?}");
+    }
+}
+
+/// Nothing closes a stream on which it is never the client's turn.
+#[tokio::test]
+async fn open_watches_have_a_bound() {
+    let (_running, _, channel) = serve().await;
+    let mut client = HealthClient::new(channel.clone());
+    let mut open = Vec::new();
+    let refused = loop {
+        match client.watch(of("")).await {
+            Ok(watch) => open.push(watch),
+            Err(refused) => break refused,
+        }
+        assert!(open.len() < 1_000, "every watch was accepted");
+    };
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(check(&channel, "").await.unwrap(), ServingStatus::Serving);
+    open.pop();
+    let again = async { while client.watch(of("")).await.is_err() {} };
+    tokio::time::timeout(DEADLINE, again).await.unwrap();
+}
