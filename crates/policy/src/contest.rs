@@ -1,4 +1,4 @@
-//! What becomes of each policy, by who wins each place.
+//! The outcome of each policy, by the winner of each place.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,9 @@ use crate::{
     Precedence, Probability, ServiceName, Setting, Strategy,
     claims::{Claim, Claims, Ranked},
 };
+
+/// More heads than a warning should name.
+const MAX_NAMED: usize = 3;
 
 /// A place: the service (none: the namespace), the operation (none: the whole service).
 #[derive(Clone, Copy)]
@@ -45,16 +48,16 @@ pub(crate) fn outcomes(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome>
         .collect()
 }
 
-/// What is known so far of the policies, by rank.
+/// The policies' outcomes as far as they are known, by rank.
 struct Contest<'a>(Vec<Draft<'a>>);
 
 #[derive(Default)]
 struct Draft<'a> {
     effective: Vec<Effective>,
     overridden: Vec<Overridden>,
-    /// Who wins there, by rank: names take longer to compare.
+    /// The winners there, by rank: names take longer to compare.
     winners: BTreeSet<usize>,
-    /// The heads under 100 % that come before the policy's tail, and whose they are.
+    /// The heads under 100 % that come before the policy's tail, with their policies.
     heads: BTreeSet<(Probability, &'a PolicyName)>,
 }
 
@@ -185,24 +188,7 @@ impl Draft<'_> {
 
     fn warnings(&self, policy: &Policy) -> Vec<String> {
         let mut warnings = vec![];
-        for (share, by) in &self.heads {
-            let Some(tail) = policy.tail() else { break };
-            let head = match *by == &policy.key().name {
-                true => "the head".to_owned(),
-                false => format!("the head of \"{by}\""),
-            };
-            if !tail.keep().is_empty() {
-                warnings.push(format!(
-                    "{head} comes first with {share}: the rules in `tail.keep` see only {share} of the traces that they are for"
-                ));
-            }
-            if tail.otherwise() > *share {
-                warnings.push(format!(
-                    "{head} comes first with {share}: `tail.otherwise` can't keep {} of all traces, so it keeps all that arrive",
-                    tail.otherwise()
-                ));
-            }
-        }
+        warnings.extend(self.unseen_by_tail(policy));
         let is_limit = matches!(policy.head(), Some(Strategy::RateLimit(_)));
         if is_limit
             && policy
@@ -215,5 +201,36 @@ impl Draft<'_> {
             );
         }
         warnings
+    }
+
+    /// A warning of the heads that drop traces which the policy's tail rules are for.
+    fn unseen_by_tail(&self, policy: &Policy) -> Option<String> {
+        let tail = policy.tail()?;
+        let name = |by: &PolicyName| match *by == policy.key().name {
+            true => "its own head".to_owned(),
+            false => format!("\"{by}\""),
+        };
+        let head = |(share, by): &(Probability, &PolicyName)| format!("{share} by {}", name(by));
+        let is_less = |(share, _): &&(Probability, &PolicyName)| {
+            !tail.keep().is_empty() || tail.otherwise() > *share
+        };
+        let mut heads: Vec<String> = self.heads.iter().filter(is_less).map(head).collect();
+        let more = heads.len().saturating_sub(MAX_NAMED);
+        if more > 0 {
+            heads.truncate(MAX_NAMED);
+            heads.push(format!("{more} more"));
+        }
+        let heads = (!heads.is_empty()).then(|| heads.join(", "))?;
+        let kept_whole = match self
+            .heads
+            .iter()
+            .any(|(share, _)| tail.otherwise() > *share)
+        {
+            true => "; where that is less than `tail.otherwise`, they keep all of these",
+            false => "",
+        };
+        Some(format!(
+            "tail rules see only the traces that a head keeps: {heads}{kept_whole}"
+        ))
     }
 }

@@ -335,7 +335,11 @@ async fn policies_outlive_the_lab_with_their_age() {
 async fn a_folder_of_samples_is_applied_whole() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/samples/policies/");
-    lab.ok(&["apply", "-f", samples]).await;
+    let said = lab.spoor(&["apply", "-f", samples]).await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let warns_of_heads = |line: &&str| line.contains("tail rules see only");
+    let warned = said.stderr.lines().filter(warns_of_heads).count();
+    assert_eq!(warned, 2, "once for each policy with tail rules: {said:?}");
     let applied = lab.json(&["get", "policies", "-o", "json"]).await;
     let applied = applied["items"].as_array().unwrap();
     assert!(applied.len() >= 9, "{applied:?}");

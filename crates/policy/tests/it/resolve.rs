@@ -242,10 +242,10 @@ fn clients_see_no_phase_where_only_the_policy_changes() {
 #[rstest]
 #[case::all_errors_arrive(Spec::new("p").percent(100), &[])]
 #[case::own_head(Spec::new("p").percent(1).otherwise("1%"), &[
-    "the head comes first with 1%: the rules in `tail.keep` see only 1% of the traces that they are for",
+    "tail rules see only the traces that a head keeps: 1% by its own head",
 ])]
 #[case::otherwise_is_out_of_reach(Spec::new("p").percent(1).otherwise("10%").no_rules(), &[
-    "the head comes first with 1%: `tail.otherwise` can't keep 10% of all traces, so it keeps all that arrive",
+    "tail rules see only the traces that a head keeps: 1% by its own head; where that is less than `tail.otherwise`, they keep all of these",
 ])]
 #[case::limit_for_operations(Spec::new("p").at("a", &["x"]).limit(3), &[
     "clients that only poll can't be told a rate limit for single operations: they sample these as the rest of the service",
@@ -265,9 +265,7 @@ fn a_tail_is_warned_of_the_head_of_another_policy() {
     ]);
     assert_eq!(
         resolution.outcomes[&key("tail")].warnings,
-        [
-            "the head of \"head\" comes first with 2%: the rules in `tail.keep` see only 2% of the traces that they are for"
-        ]
+        ["tail rules see only the traces that a head keeps: 2% by \"head\""]
     );
 }
 
