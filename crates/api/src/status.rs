@@ -1,4 +1,4 @@
-//! What became of a policy: whether it holds, who has taken it, what rate is observed.
+//! The status of a policy: whether it holds, who has taken it, what rate is observed.
 
 mod verdict;
 
@@ -15,26 +15,26 @@ pub struct SamplingPolicyStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// What most want to know, in few words.
+    /// The figures of a table, in few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// Where it decides, and what it says there.
+    /// The places where it decides, with its strategy in each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub effective: Vec<Effective>,
-    /// Where another policy decides instead.
+    /// The places where another policy decides instead.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub overridden: Vec<Overridden>,
-    /// Who should have taken it, and who has.
+    /// The clients that should have taken it, by where they stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<Clients>,
-    /// What is observed of it.
+    /// The rate that is observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
 }
 
-/// What a table of policies shows.
+/// The figures of a policy in a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -42,12 +42,13 @@ pub struct Summary {
     #[schemars(length(max = 256))]
     pub strategy: String,
     /// The clients that have it, of those that can say so, and those that only poll: `3/3`,
-    /// `3/3, 1 polling`. Absent where no client has to take it.
+    /// `3/3, 1 polling`; `none needed` where the policy decides by tail rules alone. Absent where
+    /// it decides nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub clients: Option<String>,
-    /// The observed rate and what to think of it: `0.98% Consistent`, `0.98% Reported`,
-    /// `1% (too few to tell)`.
+    /// The observed rate with its verdict, or the reason why there is none: `0.98% Consistent`,
+    /// `0.98% Reported`, `1% (too few to tell)`, `no recent requests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub observed: Option<String>,
@@ -57,7 +58,7 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What it is about, such as [`Condition::ACCEPTED`].
+    /// Its name, such as [`Condition::ACCEPTED`].
     #[serde(rename = "type")]
     #[schemars(
         length(max = 316),
@@ -66,51 +67,51 @@ pub struct Condition {
         )
     )]
     pub kind: String,
-    /// Whether it is so.
+    /// The state: true, false, or unknown.
     pub status: ConditionStatus,
     /// The `metadata.generation` that it speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// When `status` last changed, in RFC 3339.
+    /// The time of the last change of `status`, in RFC 3339.
     #[schemars(length(max = 64), extend("format" = "date-time"))]
     pub last_transition_time: String,
-    /// Why, in one CamelCase word for machines.
+    /// The reason, in one CamelCase word for machines.
     #[schemars(
         length(min = 1, max = 1024),
         regex(pattern = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
     )]
     pub reason: String,
-    /// Why, for people.
+    /// The reason, for people.
     #[schemars(length(max = 32768))]
     pub message: String,
 }
 
 impl Condition {
-    /// Whether the policy holds.
+    /// The policy holds.
     pub const ACCEPTED: &str = "Accepted";
-    /// Whether everything it says could be published.
+    /// Everything it says is published.
     pub const PROGRAMMED: &str = "Programmed";
-    /// Whether every expected instance has taken it.
+    /// Every expected instance has taken it.
     pub const CONVERGED: &str = "Converged";
-    /// Whether a stack takes spans and answers for traces.
+    /// A stack takes spans and answers for traces.
     pub const AVAILABLE: &str = "Available";
-    /// Whether a stack is on the way to what is asked for.
+    /// A stack is on the way to what is asked for.
     pub const PROGRESSING: &str = "Progressing";
-    /// Whether something of a stack is not as it should be.
+    /// Something of a stack is not as it should be.
     pub const DEGRADED: &str = "Degraded";
     /// Present while a second operator would serve the namespace of a policy or stack, and is
     /// refused.
     pub const CONTESTED: &str = "Contested";
 }
 
-/// Whether a [`Condition`] is so.
+/// The state of a [`Condition`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {
     /// It is.
     True,
     /// It is not.
     False,
-    /// That can't be said yet.
+    /// It cannot be said yet.
     Unknown,
 }
 
@@ -126,7 +127,7 @@ pub struct Effective {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub operation: Option<String>,
-    /// What it says there: `1%`, `10/s` or `tail, otherwise 10%`.
+    /// The strategy there: `1%`, `10/s` or `tail, otherwise 10%`.
     #[schemars(length(max = 256))]
     pub strategy: String,
 }
@@ -152,17 +153,17 @@ pub struct Overridden {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Clients {
-    /// How many there should be.
+    /// The number that there should be.
     pub expected: u32,
-    /// How many acknowledged it.
+    /// Those that acknowledged it.
     pub current: u32,
-    /// How many refused it.
+    /// Those that refused it.
     pub refused: u32,
-    /// How many only poll, so that nothing is known of them.
+    /// Those that only poll, so that nothing is known of them.
     pub polling: u32,
-    /// How many reported and have not for a while.
+    /// Those that reported and have not for a while.
     pub silent: u32,
-    /// How many should be there and have never asked for a strategy.
+    /// Those that should be there and have never asked for a strategy.
     #[serde(default)]
     pub never_asked: u32,
     /// From publication to the slowest acknowledgement, in milliseconds.
@@ -174,7 +175,7 @@ pub struct Clients {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Observed {
-    /// Who counted.
+    /// The origin of the counts.
     pub source: Source,
     /// The length of the window, in seconds.
     pub window_seconds: u32,
@@ -197,13 +198,13 @@ pub struct Observed {
     /// `Consistent`, `TooHigh`, `TooLow` or `Unknown`.
     #[schemars(length(max = 32))]
     pub verdict: String,
-    /// Why there is no rate, or no verdict on it.
+    /// The reason why there is no rate, or no verdict on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
 }
 
-/// Who counted the root decisions that make up an [`Observed`] rate.
+/// The origin of the root decisions that make up an [`Observed`] rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Source {
     /// Spoor's own clients, each known by its identity.

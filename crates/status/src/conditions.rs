@@ -201,6 +201,11 @@ pub(crate) fn decides_head(outcome: &Outcome) -> bool {
     settings.any(|setting| matches!(setting, Setting::Head(_)))
 }
 
+/// Whether it decides tails alone: Collectors apply it, and no client has to.
+pub(crate) fn decides_tail_only(outcome: &Outcome) -> bool {
+    is_accepted(outcome) && decides_tail(outcome) && !decides_head(outcome)
+}
+
 fn decides_tail(outcome: &Outcome) -> bool {
     let mut settings = outcome.effective.iter().map(|place| &place.setting);
     settings.any(|setting| matches!(setting, Setting::Tail { .. }))

@@ -10,12 +10,15 @@ use crate::conditions;
 
 /// As [`Verdict::Unknown`] is written.
 const UNKNOWN: &str = "Unknown";
-/// What it means where something was seen.
+/// The meaning of [`UNKNOWN`] where something was seen.
 const TOO_FEW: &str = "too few to tell";
-/// What [`Verdict::TooLow`] means for a rate limit.
+/// The meaning of [`Verdict::TooLow`] for a rate limit.
 const UNUSED_SHARES: &str = "less than the limit allows: it is divided evenly among the instances, and those that start few traces, or several at once, do not use their share";
+/// Stands in place of clients where a policy has tail rules alone, which a Collector applies.
+pub(crate) const NO_CLIENTS: &str = "none needed";
 
-/// None where the policy decides no head: no client has to take it.
+/// The instances by where they stand; none where the policy decides no head, so that no client
+/// has to take it.
 pub(crate) fn clients(outcome: &Outcome, evidence: &Evidence) -> Option<api::Clients> {
     if !conditions::decides_head(outcome) {
         return None;
@@ -32,7 +35,7 @@ pub(crate) fn clients(outcome: &Outcome, evidence: &Evidence) -> Option<api::Cli
     })
 }
 
-/// Those that have it, of those that could say so, and those that can't: `3/3`, `1 polling`,
+/// The clients that have it, of those that can say so, and those that cannot: `3/3`, `1 polling`,
 /// `3/3, 1 polling`.
 pub(crate) fn clients_in_words(clients: &api::Clients) -> String {
     let confirming = clients.expected.saturating_sub(clients.polling);
@@ -44,7 +47,8 @@ pub(crate) fn clients_in_words(clients: &api::Clients) -> String {
     }
 }
 
-/// None where the policy decides no head: what was sampled tells nothing about it.
+/// The observed rate; none where the policy decides no head, since what was sampled says nothing
+/// about it.
 pub(crate) fn observed(
     policy: &Policy,
     outcome: &Outcome,
@@ -60,19 +64,19 @@ pub(crate) fn observed(
             ..seen(observed)
         },
         Some(observed) => seen(observed),
-        None => nothing(nothing_to_see(&evidence.clients)),
+        None => nothing(Absence::of(&evidence.clients).message()),
     })
 }
 
-/// The observed rate and what to think of it, such as `0.98% Consistent` or
-/// `1% (too few to tell)`.
-pub(crate) fn observed_in_words(observed: &api::Observed) -> String {
+/// The observed rate with its verdict, or the reason why there is none: `0.98% Consistent`,
+/// `1% (too few to tell)`, `no recent requests`.
+pub(crate) fn observed_in_words(observed: &api::Observed, clients: &Clients) -> String {
     let verdict = &observed.verdict;
     match (observed.source, &observed.rate) {
         (api::Source::Reported, Some(rate)) => format!("{rate} Reported"),
         (_, Some(rate)) if verdict == UNKNOWN => format!("{rate} ({TOO_FEW})"),
         (_, Some(rate)) => format!("{rate} {verdict}"),
-        (_, None) => verdict.clone(),
+        (_, None) => Absence::of(clients).words().to_owned(),
     }
 }
 
@@ -114,22 +118,56 @@ fn nothing(message: &str) -> api::Observed {
     }
 }
 
-fn nothing_to_see(clients: &Clients) -> &'static str {
-    let only_poll = clients.polling > 0 && clients.polling == clients.expected;
-    if clients.expected == 0 {
-        "no instance is there to count traces"
-    } else if only_poll {
-        "its clients only poll, and no metric otel.sdk.span.started that is of this policy alone came through the Collector"
-    } else if clients.never_asked == clients.expected {
-        "its clients have never asked for a strategy"
-    } else if clients.silent + clients.never_asked == clients.expected {
-        "nothing is heard of its clients"
-    } else {
-        "no trace has started under it lately"
+/// Why no trace was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absence {
+    NoInstances,
+    OnlyPolling,
+    NeverAsked,
+    Silent,
+    NoRequests,
+}
+
+impl Absence {
+    fn of(clients: &Clients) -> Self {
+        if clients.expected == 0 {
+            Self::NoInstances
+        } else if clients.polling == clients.expected {
+            Self::OnlyPolling
+        } else if clients.never_asked == clients.expected {
+            Self::NeverAsked
+        } else if clients.silent + clients.never_asked == clients.expected {
+            Self::Silent
+        } else {
+            Self::NoRequests
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::NoInstances => "no instances",
+            Self::OnlyPolling => "not reported",
+            Self::NeverAsked => "never asked",
+            Self::Silent => "silent",
+            // Counts are forgotten after a window: earlier requests may have been seen.
+            Self::NoRequests => "no recent requests",
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::NoInstances => "no instance is there to count traces",
+            Self::OnlyPolling => {
+                "its clients only poll, and no metric otel.sdk.span.started that is of this policy alone came through the Collector"
+            }
+            Self::NeverAsked => "its clients have never asked for a strategy",
+            Self::Silent => "nothing is heard of its clients",
+            Self::NoRequests => "no trace has started under it lately",
+        }
     }
 }
 
-/// Begun milliseconds count, so that nothing takes none.
+/// Milliseconds, rounded up, so that nothing takes none.
 fn whole_milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
@@ -175,16 +213,17 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(0, 0, 0, "no instance is there to count traces")]
-    #[case(2, 2, 0, "its clients only poll")]
-    #[case(2, 0, 2, "nothing is heard of its clients")]
-    #[case(2, 1, 0, "no trace has started under it lately")]
-    #[case(1, 1, 0, "its clients only poll")]
-    fn says_why_there_is_nothing_to_see(
+    #[case(0, 0, 0, "no instances", "no instance is there to count traces")]
+    #[case(2, 2, 0, "not reported", "its clients only poll")]
+    #[case(2, 0, 2, "silent", "nothing is heard of its clients")]
+    #[case(2, 1, 0, "no recent requests", "no trace has started under it lately")]
+    #[case(1, 1, 0, "not reported", "its clients only poll")]
+    fn says_why_nothing_is_observed(
         #[case] expected: usize,
         #[case] polling: usize,
         #[case] silent: usize,
-        #[case] why: &str,
+        #[case] words: &str,
+        #[case] message: &str,
     ) {
         let clients = Clients {
             expected,
@@ -192,7 +231,10 @@ mod tests {
             silent,
             ..Clients::default()
         };
-        assert!(nothing_to_see(&clients).starts_with(why));
+        let absence = Absence::of(&clients);
+        let observed = nothing(absence.message());
+        assert_eq!(observed_in_words(&observed, &clients), words);
+        assert!(absence.message().starts_with(message));
     }
 
     #[rstest::rstest]
@@ -234,6 +276,9 @@ mod tests {
             interval: spoor_policy::statistics::interval(1, 100, 0.95),
             verdict,
         };
-        assert_eq!(observed_in_words(&seen(&observed)), words);
+        assert_eq!(
+            observed_in_words(&seen(&observed), &Clients::default()),
+            words
+        );
     }
 }

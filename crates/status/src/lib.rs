@@ -78,12 +78,19 @@ impl Findings<'_> {
         ];
         let clients = evidence.and_then(|evidence| figures::clients(outcome, evidence));
         let observed = evidence.and_then(|evidence| figures::observed(policy, outcome, evidence));
+        let observed_in_words = |(observed, evidence): (_, &Evidence)| {
+            figures::observed_in_words(observed, &evidence.clients)
+        };
+        let clients_in_words = match conditions::decides_tail_only(outcome) {
+            true => Some(figures::NO_CLIENTS.to_owned()),
+            false => clients.as_ref().map(figures::clients_in_words),
+        };
         SamplingPolicyStatus {
             conditions: self.conditions(verdicts),
             summary: Some(Summary {
                 strategy: places::strategy(policy),
-                clients: clients.as_ref().map(figures::clients_in_words),
-                observed: observed.as_ref().map(figures::observed_in_words),
+                clients: clients_in_words,
+                observed: observed.as_ref().zip(*evidence).map(observed_in_words),
             }),
             effective: places::effective(outcome),
             overridden: places::overridden(outcome),

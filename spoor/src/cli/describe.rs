@@ -166,6 +166,7 @@ fn write_observed(text: &mut String, observed: &Observed) -> std::fmt::Result {
         )?;
     }
     match message {
+        Some(message) if verdict == "Unknown" => writeln!(text, "{message}"),
         Some(message) => writeln!(text, "{verdict}: {message}"),
         None => writeln!(text, "{verdict}"),
     }

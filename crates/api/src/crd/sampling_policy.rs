@@ -84,7 +84,7 @@ pub(super) fn columns() -> Value {
             "Strategy",
             ".status.summary.strategy",
             false,
-            "What it says where it decides."
+            "Effective strategy."
         ),
         column(
             "Clients",
@@ -96,30 +96,34 @@ pub(super) fn columns() -> Value {
             "Observed",
             ".status.summary.observed",
             false,
-            "The observed rate and what to think of it."
+            "The observed rate with its verdict, or the reason why there is none."
         ),
         condition(
             Condition::CONVERGED,
             false,
-            "Whether every expected instance has taken it."
+            "Every expected instance has taken it, and its tail rules are in force."
         ),
-        condition(Condition::ACCEPTED, true, "Whether it holds."),
+        condition(
+            Condition::ACCEPTED,
+            true,
+            "It is valid and decides somewhere."
+        ),
         condition(
             Condition::PROGRAMMED,
             true,
-            "Whether everything that it says is in force."
+            "Everything that it says is published."
         ),
         column(
             "Message",
             ".status.conditions[?(@.type==\"Converged\")].message",
             true,
-            "Why it has converged, or has not."
+            "The reason why it has converged, or has not."
         ),
         column(
             "Expires",
             ".spec.expiresAt",
             true,
-            "When it ends by itself."
+            "The time at which it ends by itself."
         ),
         age(),
     ])

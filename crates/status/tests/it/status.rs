@@ -100,6 +100,25 @@ fn of_tail_rules_where_no_collector_is_on_the_way() {
 }
 
 #[test]
+fn tail_rules_alone_need_no_client() {
+    let control = Control::new(Settings::default());
+    expect(&control, "service-a", &["pod-1"]);
+    let spec = "{targets: [{service: service-a}], tail: {keep: [{name: errors, error: {}}], otherwise: 10%}}";
+    let policies = [policy("errors", spec)];
+    let rolling = TailRules::RollingOut("tracing".to_owned());
+    for (tail, expected) in [
+        (TailRules::InForce, ConditionStatus::True),
+        (rolling, ConditionStatus::False),
+    ] {
+        let status = status(&control, &policies, tail, &[]);
+        let summary = status.summary.unwrap();
+        assert_eq!(summary.clients.as_deref(), Some("none needed"));
+        assert_eq!(summary.observed, None);
+        assert_eq!(status.conditions[2].status, expected);
+    }
+}
+
+#[test]
 fn of_a_policy_that_is_overridden() {
     let control = Control::new(Settings::default());
     let policies = [
