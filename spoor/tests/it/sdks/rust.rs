@@ -1,6 +1,6 @@
 //! The service outside the workspace, which depends on spoor-telemetry.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use super::{
     page::{RUST, root},
@@ -11,6 +11,9 @@ use crate::{
     lab::{Lab, eventually, policy, request},
     lessons::script::at,
 };
+
+/// Traces per second, far below what the test requests.
+const LIMIT: u32 = 5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rust_service_follows_a_policy() {
@@ -40,10 +43,26 @@ async fn rust_service_follows_a_policy() {
     service.answers(&url).await;
     assert_eq!(sampled().await, Some(100), "without a policy");
 
-    let nothing = policy("none", "0%").replace("service-a", &RUST.service());
+    let nothing = policy("head", "0%").replace("service-a", &RUST.service());
     lab.apply(&nothing).await;
     assert_eq!(sampled().await, Some(0), "under 0 %");
-    lab.ok(&["delete", "none"]).await;
+
+    let limited = nothing.replace(
+        "probability: 0%",
+        &format!("rateLimit: {{tracesPerSecond: {LIMIT}}}"),
+    );
+    assert_ne!(limited, nothing);
+    lab.apply(&limited).await;
+    let started = Instant::now();
+    let kept = sampled().await.unwrap();
+    // What a second's worth of saved-up traces and the time since then allow.
+    let allowed = f64::from(LIMIT) * (1.0 + started.elapsed().as_secs_f64());
+    assert!(
+        kept > 0 && f64::from(kept) <= allowed,
+        "{kept} of {allowed}"
+    );
+
+    lab.ok(&["delete", "head"]).await;
     eventually("everything again", sampled, |sampled| *sampled == Some(100)).await;
 
     let traces = ["traces", "--service", "example-rust"];
