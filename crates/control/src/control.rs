@@ -54,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) changed: watch::Sender<u64>,
     pub(crate) seats: Arc<Semaphore>,
     pub(crate) generations: AtomicU64,
+    share_numbers: AtomicU64,
     /// Processes whose stream has ended, the first to go first.
     pub(crate) departed: Mutex<VecDeque<Departed>>,
 }
@@ -105,6 +106,7 @@ impl Control {
                 settings.max_clients.min(Semaphore::MAX_PERMITS),
             )),
             generations: AtomicU64::new(0),
+            share_numbers: AtomicU64::new(1),
             departed: Mutex::default(),
             settings,
         }))
@@ -419,6 +421,11 @@ impl fmt::Debug for Control {
 }
 
 impl Control {
+    /// A number that no shares had before. Zero stands for those of the plan.
+    pub(crate) fn next_share_number(&self) -> u64 {
+        self.0.share_numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// A number that no stream had before.
     pub(crate) fn next_generation(&self) -> u64 {
         self.0.generations.fetch_add(1, Ordering::Relaxed)

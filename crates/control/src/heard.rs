@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as proto;
 use tokio::{runtime::Handle, sync::watch};
@@ -89,6 +90,13 @@ impl Seat {
         Ok(())
     }
 
+    /// The process's shares of rate limits, unless they have this number.
+    pub(crate) fn shares(&self, sent: Option<u64>) -> Option<(u64, Bytes)> {
+        let mut state = self.service.state();
+        let record = self.record(&mut state).ok()?;
+        record.loan.newest(sent)
+    }
+
     /// Takes a message.
     ///
     /// # Errors
@@ -108,6 +116,7 @@ impl Seat {
             Ok(()) => {
                 // Polling clients go without a word.
                 self.settle();
+                self.control.lend(&self.service);
                 self.control.0.tick();
             }
             Err(rejection) => {
@@ -183,6 +192,10 @@ impl Seat {
         let (from, to) = record
             .coverage
             .advance(report.unix_millis, first.min(), now);
+        record
+            .demands
+            .add(&deltas, to.saturating_duration_since(from));
+        record.loan.confirm(report.shares);
         state.first_report.get_or_insert(now);
         let owned = state.add(&deltas);
         self.tally(owned, from, to);

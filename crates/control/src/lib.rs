@@ -18,6 +18,7 @@ mod heard;
 mod identity;
 mod instance;
 mod ledger;
+mod lending;
 mod metrics;
 mod pollers;
 mod processes;

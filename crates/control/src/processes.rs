@@ -68,6 +68,10 @@ impl Processes {
         self.0.iter().map(|(_, record)| record)
     }
 
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Record> {
+        self.0.iter_mut().map(|(_, record)| record)
+    }
+
     /// Those that speak for the instance: who is connected, or else who was heard last.
     pub(crate) fn speaking(&self) -> impl Iterator<Item = &Record> {
         let last = match self.is_connected() {

@@ -8,7 +8,13 @@ use std::{
 use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as proto;
 
-use crate::{RefusedPlan, coverage::Coverage, ledger::Ledger, served::Served};
+use crate::{
+    RefusedPlan,
+    coverage::Coverage,
+    ledger::Ledger,
+    lending::{Demands, Loan},
+    served::Served,
+};
 
 /// The most reasons for dropped spans that are told apart, and the longest.
 const MAX_REASONS: usize = 16;
@@ -30,6 +36,8 @@ pub(crate) struct Record {
     pub(crate) refused: Option<RefusedPlan>,
     pub(crate) ledger: Ledger,
     pub(crate) coverage: Coverage,
+    pub(crate) demands: Demands,
+    pub(crate) loan: Loan,
     pub(crate) spans_exported: u64,
     pub(crate) spans_dropped: BTreeMap<String, u64>,
 }
@@ -57,13 +65,17 @@ impl Record {
             refused: None,
             ledger,
             coverage: Coverage::default(),
+            demands: Demands::default(),
+            loan: Loan::default(),
             spans_exported: 0,
             spans_dropped: BTreeMap::new(),
         }
     }
 
-    /// Notes what was sent; versions before the oldest are of no use any more.
+    /// Notes the plan that was sent, which ends what was lent; versions before the oldest are of
+    /// no use any more.
     pub(crate) fn sent(&mut self, sequence: u64, oldest: u64) {
+        self.loan = Loan::default();
         if !self.sent.contains(&sequence) {
             self.sent.retain(|sent| *sent >= oldest);
             self.sent.push(sequence);

@@ -59,6 +59,8 @@ pub(crate) struct Outgoing {
     /// None before the first publication.
     pub(crate) plan: Option<Arc<Served>>,
     pub(crate) faults: Bytes,
+    /// Changes with the shares of any process.
+    pub(crate) shares: u64,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,8 @@ pub(crate) struct State {
     pub(crate) instances: HashMap<Arc<str>, Processes>,
     pub(crate) expected: BTreeSet<String>,
     pub(crate) live: usize,
+    /// The last look at what processes leave of their shares, and lack.
+    pub(crate) lent: Option<Instant>,
     pub(crate) has_roots: bool,
     /// When an unmodified SDK last counted its roots.
     pub(crate) reported: Option<Instant>,
@@ -78,7 +82,11 @@ pub(crate) struct State {
 
 impl Service {
     pub(crate) fn new(namespace: Namespace, name: ServiceName, faults: Bytes) -> Self {
-        let outgoing = Outgoing { plan: None, faults };
+        let outgoing = Outgoing {
+            plan: None,
+            faults,
+            shares: 0,
+        };
         Self {
             namespace,
             name,

@@ -16,8 +16,11 @@ const SHOWN: f64 = 0.95;
 const TELLING: f64 = 50.0;
 
 /// The part of a rate limit that is used at least, where enough traces start: what is missing is
-/// in shares of instances that have little to sample.
+/// in shares that cannot be lent, and in those that follow a changing demand.
 const USED: f64 = 0.8;
+
+/// The seconds' worth of a rate limit that instances with small shares save up at most.
+const SAVED: f64 = 5.0;
 
 /// Counts of one strategy of one policy, over all instances.
 #[derive(Debug)]
@@ -84,8 +87,8 @@ impl Tally {
             Strategy::Probability(_) => return self.judge.verdict(),
             Strategy::RateLimit(limit) => f64::from(limit.get()),
         };
-        // A second's worth may be saved up, and a tenth more lies in the clocks.
-        let most = limit * (window.as_secs_f64() * 1.1 + 1.0);
+        // A tenth more lies in the clocks.
+        let most = limit * (window.as_secs_f64() * 1.1 + SAVED);
         let expected = self.window.allowed(limit, now);
         let sampled = sampled as f64;
         if sampled > most {

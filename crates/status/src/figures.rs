@@ -13,7 +13,7 @@ const UNKNOWN: &str = "Unknown";
 /// The meaning of [`UNKNOWN`] where something was seen.
 const TOO_FEW: &str = "too few to tell";
 /// The meaning of [`Verdict::TooLow`] for a rate limit.
-const UNUSED_SHARES: &str = "less than the limit allows: it is divided evenly among the instances, and those that start few traces, or several at once, do not use their share";
+const UNUSED_SHARES: &str = "less than the limit allows: instances that start many traces at once cannot save up for them, those that only poll keep equal shares, and lent shares follow a changed demand after some seconds";
 /// Stands in place of clients where a policy has tail rules alone, which a Collector applies.
 pub(crate) const NO_CLIENTS: &str = "none needed";
 

@@ -37,6 +37,9 @@ struct Seated {
     outgoing: watch::Receiver<Outgoing>,
     sent_plan: Option<Arc<Served>>,
     sent_faults: Option<Bytes>,
+    sent_shares: Option<u64>,
+    /// The value of [`Outgoing::shares`] that was last seen.
+    seen_shares: u64,
     idle_after: Duration,
     heard: Instant,
     idle: Pin<Box<Sleep>>,
@@ -141,6 +144,8 @@ impl Session {
             seat,
             sent_plan,
             sent_faults: None,
+            sent_shares: None,
+            seen_shares: 0,
             idle_after: settings.idle_after,
             heard,
             idle: Box::pin(sleep_until(heard + settings.idle_after)),
@@ -187,9 +192,13 @@ impl Session {
 }
 
 impl Seated {
-    /// What the client does not have yet: the plan first, then the faults.
+    /// The first message that the client does not have yet: the plan, the faults, its shares.
     fn due(&mut self) -> Result<Option<Bytes>, Status> {
-        let Outgoing { plan, faults } = self.outgoing.borrow_and_update().clone();
+        let Outgoing {
+            plan,
+            faults,
+            shares,
+        } = self.outgoing.borrow_and_update().clone();
         if let Some(plan) = plan
             && !self
                 .sent_plan
@@ -204,6 +213,13 @@ impl Seated {
         if self.sent_faults.as_ref() != Some(&faults) {
             self.sent_faults = Some(faults.clone());
             return Ok(Some(faults));
+        }
+        if self.seen_shares != shares {
+            self.seen_shares = shares;
+            let newest = self.seat.shares(self.sent_shares);
+            let (number, message) = newest.unzip();
+            self.sent_shares = number.or(self.sent_shares);
+            return Ok(message);
         }
         Ok(None)
     }

@@ -181,6 +181,12 @@ impl Session<'_> {
                 self.set_faults(faults.faults.into_iter().filter_map(fault).collect());
                 Ok(())
             }
+            Some(server_message::Message::Shares(shares)) => {
+                if !self.stream.live.share(&shares) {
+                    tracing::debug!(number = shares.number, "shares ignored");
+                }
+                Ok(())
+            }
             // From a newer control plane: nothing that this client could answer.
             None => Ok(()),
         }
@@ -285,6 +291,7 @@ fn report(stream: &ControlStream) -> Report {
             .filter(|dropped| dropped.spans > 0)
             .collect(),
         unix_millis: None,
+        shares: stream.live.shares(),
     }
 }
 

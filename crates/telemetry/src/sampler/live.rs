@@ -18,6 +18,7 @@ use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as wire;
 
 use super::{
+    bucket,
     counts::Counters,
     plan::{self, Levels, Prepared, Refusal},
     view::View,
@@ -36,6 +37,8 @@ pub struct Live {
 
 struct Plans {
     current: Option<Prepared>,
+    /// The number of the shares in force; 0 where those of the plan are.
+    shares: u64,
     /// The counts of the current plan and those before it, newest first.
     counters: VecDeque<Arc<Counters>>,
     /// Those from before the first plan.
@@ -90,6 +93,7 @@ impl Live {
         let view = View::new(None, HashMap::new(), counters);
         let plans = Plans {
             current: None,
+            shares: 0,
             counters: VecDeque::new(),
             unplanned,
             forgotten: Decisions::default(),
@@ -108,6 +112,7 @@ impl Live {
     pub fn install(&self, plan: wire::Plan) -> Result<Installed, Refusal> {
         let mut plans = self.plans.lock();
         if let Some(same) = plans.installed(&plan) {
+            self.set_shares(&mut plans, &wire::Shares::default());
             return Ok(same);
         }
         let none = Levels::new();
@@ -124,8 +129,55 @@ impl Live {
             plans.forgotten = plans.forgotten + oldest.decisions();
         }
         plans.current = Some(prepared);
+        plans.shares = 0;
         self.follow(&plans, Timestamp::now());
         Ok(Installed { version })
+    }
+
+    /// Changes the rates of the plan in force; whether it is the plan that they are for, and they
+    /// can be followed.
+    pub fn share(&self, shares: &wire::Shares) -> bool {
+        let mut plans = self.plans.lock();
+        let version = shares.version.map(|version| Version {
+            epoch: version.epoch,
+            sequence: version.sequence,
+        });
+        let is_current = plans.current.as_ref().map(|plan| plan.version) == version;
+        let mut factors = shares.shares.iter().map(|share| share.factor);
+        let is_valid = factors.all(|factor| factor.is_normal() && factor > 0.0);
+        if version.is_some() && is_current && is_valid {
+            self.set_shares(&mut plans, shares);
+            return true;
+        }
+        false
+    }
+
+    /// The number of the shares in force; 0 where those of the plan are.
+    #[must_use]
+    pub fn shares(&self) -> u64 {
+        self.plans.lock().shares
+    }
+
+    fn set_shares(&self, plans: &mut Plans, shares: &wire::Shares) {
+        if plans.shares == shares.number {
+            return;
+        }
+        plans.shares = shares.number;
+        let named = shares.shares.iter();
+        let factors: HashMap<&str, f64> = named
+            .map(|share| (share.operation.as_str(), share.factor))
+            .collect();
+        let factor = |operation: &str| factors.get(operation).copied().unwrap_or(1.0);
+        let in_force = self.view();
+        for phase in plans.current.iter().flat_map(|plan| &plan.phases) {
+            let is_in_force = Arc::ptr_eq(&phase.view, &in_force);
+            for (operation, bucket) in phase.view.buckets() {
+                match is_in_force {
+                    true => bucket.set_share_in_force(factor(operation), bucket::now()),
+                    false => bucket.set_share(factor(operation)),
+                }
+            }
+        }
     }
 
     /// Goes on to the phase of the plan that holds at this time. The control stream calls this

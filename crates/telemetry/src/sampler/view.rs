@@ -75,6 +75,19 @@ impl View {
             .map(|rule| (Self::DEFAULT_ENTRY, rule))
     }
 
+    /// The buckets of rate limits, by operation; empty: all that no other names.
+    pub(super) fn buckets(&self) -> impl Iterator<Item = (&str, &TokenBucket)> {
+        let operations = self.operations.iter();
+        let operations = operations.map(|(name, entry)| (&**name, &entry.rule));
+        let default = self.default.iter().map(|rule| ("", rule));
+        default
+            .chain(operations)
+            .filter_map(|(name, rule)| match rule {
+                Rule::RateLimit(bucket) => Some((name, bucket)),
+                Rule::Probability { .. } => None,
+            })
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.generation
     }

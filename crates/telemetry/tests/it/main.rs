@@ -11,6 +11,7 @@ mod fake;
 mod grpc;
 mod http_client;
 mod http_server;
+mod lending;
 mod logs;
 mod ops;
 mod otlp;

@@ -1,0 +1,170 @@
+//! A rate limit among many instances, from the real control plane to the sampler.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use opentelemetry_sdk::trace::SamplingDecision;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rstest::rstest;
+use spoor_control::{Clients, Control, Settings};
+use spoor_policy::{
+    Namespace, Policy, PolicyKey, ServiceName, Strategy, TracesPerSecond, Version, resolve,
+};
+use spoor_telemetry::{
+    batch::SpanCounts,
+    control_stream::{self, ControlStream, Credentials, Pace},
+    faults::Faults,
+    sampler::{Decisions, Fallback, Live, LiveSampler},
+};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+
+use crate::sampler::root;
+
+const INSTANCES: usize = 30;
+const LIMIT: u32 = 300;
+const WINDOW: Duration = Duration::from_secs(3);
+/// Generous: shares follow demand within seconds where the machine is idle.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Instances whose demand falls as 1, 1/2, 1/3: with equal shares they would keep 68 and 77 % of
+/// what is allowed.
+#[rstest]
+#[case::demand_under_the_limit(200.0, 0.95)]
+#[case::demand_over_the_limit(500.0, 0.9)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uneven_demand_uses_the_limit_up(#[case] demand: f64, #[case] part: f64) {
+    let lab = Lab::start().await;
+    let version = lab.publish();
+    lab.all_current().await;
+    let shared = lab.control.version();
+    let harmonic: f64 = (1..=INSTANCES).map(|rank| 1.0 / rank as f64).sum();
+    let load: Vec<_> = (1_u32..)
+        .zip(&lab.instances)
+        .map(|(rank, live)| {
+            let rate = demand / harmonic / f64::from(rank);
+            let load = start_traces(Arc::clone(live), rate, u64::from(rank));
+            tokio::spawn(lab.stop.clone().run_until_cancelled_owned(load))
+        })
+        .collect();
+    let began = Instant::now();
+    loop {
+        let (before, from) = (lab.decisions(), Instant::now());
+        sleep(WINDOW).await;
+        let all = lab.decisions();
+        let allowed = f64::from(LIMIT) * from.elapsed().as_secs_f64();
+        let started = (all.started - before.started) as f64;
+        let kept = (all.sampled - before.sampled) as f64;
+        let saved = f64::from(LIMIT) * 5.0;
+        let most = f64::from(LIMIT) * began.elapsed().as_secs_f64() + saved;
+        assert!(all.sampled as f64 <= most, "{all:?} of {most}");
+        let clients = lab.clients();
+        assert_eq!(clients.current, INSTANCES, "shares are no new version");
+        if kept >= part * allowed.min(started) {
+            break;
+        }
+        assert!(began.elapsed() < DEADLINE, "{kept} of {started}, {allowed}");
+    }
+    assert!(version <= shared && lab.control.version() == shared);
+    lab.stop.cancel();
+    for load in load {
+        load.await.unwrap();
+    }
+}
+
+struct Lab {
+    control: Control,
+    instances: Vec<Arc<Live>>,
+    stop: CancellationToken,
+}
+
+impl Lab {
+    async fn start() -> Self {
+        let control = Control::new(Settings::default());
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = incoming.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = Server::builder()
+            .add_service(control.policy_stream())
+            .serve_with_incoming(incoming);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
+        let instance = |number| {
+            let live = Arc::new(Live::new());
+            let client = ControlStream {
+                endpoint: format!("http://{address}").parse().unwrap(),
+                credentials: Credentials::default(),
+                service: ServiceName::new("service-a").unwrap(),
+                instance: format!("{number}"),
+                start: "start".to_owned(),
+                live: Arc::clone(&live),
+                faults: Arc::new(Faults::new()),
+                spans: Arc::new(SpanCounts::new()),
+                pace: Pace {
+                    report: Duration::from_millis(200),
+                    ..Pace::default()
+                },
+            };
+            tokio::spawn(control_stream::run(client, stop.clone()));
+            live
+        };
+        let instances = (0..INSTANCES).map(instance).collect();
+        Self {
+            control,
+            instances,
+            stop,
+        }
+    }
+
+    fn publish(&self) -> Version {
+        let now = Timestamp::now();
+        let head = Strategy::RateLimit(TracesPerSecond::new(LIMIT.into()).unwrap());
+        let policy = Policy::new(key(), 0, now, Vec::new(), Some(head), None, None).unwrap();
+        self.control.publish(resolve(&[policy], now))
+    }
+
+    fn clients(&self) -> Clients {
+        self.control.evidence(&key()).unwrap().clients
+    }
+
+    /// Waits until every instance has a share among all of them.
+    async fn all_current(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        let mut steady = 0;
+        let mut version = self.control.version();
+        while steady < 10 {
+            assert!(Instant::now() < deadline, "{:?}", self.clients());
+            sleep(Duration::from_millis(50)).await;
+            let is_steady =
+                self.clients().current == INSTANCES && version == self.control.version();
+            steady = if is_steady { steady + 1 } else { 0 };
+            version = self.control.version();
+        }
+    }
+
+    fn decisions(&self) -> Decisions {
+        let all = self.instances.iter().map(|live| live.decisions());
+        all.fold(Decisions::default(), |sum, one| sum + one)
+    }
+}
+
+/// Starts traces as independent requests come, so many a second.
+async fn start_traces(live: Arc<Live>, per_second: f64, seed: u64) {
+    let sampler = LiveSampler::new(live, Fallback::default());
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut next = Instant::now();
+    loop {
+        let pause = -(1.0 - random.random::<f64>()).ln() / per_second;
+        next += Duration::from_secs_f64(pause);
+        tokio::time::sleep_until(next).await;
+        let decision = root(&sampler, u128::from(random.random::<u64>()), "GET /").decision;
+        assert_ne!(decision, SamplingDecision::RecordOnly);
+    }
+}
+
+fn key() -> PolicyKey {
+    PolicyKey {
+        namespace: Namespace::default(),
+        name: "service-a".parse().unwrap(),
+    }
+}
