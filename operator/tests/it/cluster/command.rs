@@ -47,6 +47,21 @@ pub async fn helm(arguments: &[&str]) -> String {
     succeed(&program("HELM", "helm"), arguments, "").await
 }
 
+/// helm with these arguments must fail; what it printed.
+pub async fn helm_fails(arguments: &[&str]) -> String {
+    let process = Command::new(program("HELM", "helm"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(PATIENCE, process).await;
+    let output = output.expect("helm is still running").unwrap();
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed).into_owned();
+    assert!(!output.status.success(), "helm {arguments:?}: {printed}");
+    printed
+}
+
 /// For where nothing can be awaited any more; what it printed, whatever became of it.
 pub fn at_last(variable: &str, name: &str, arguments: &[&str]) -> String {
     let output = std::process::Command::new(program(variable, name))

@@ -88,11 +88,7 @@ impl Lab {
     /// Installs the chart into a new namespace under the restricted Pod Security Standard, and
     /// waits until all of it is there; how long that took.
     pub async fn install(&self, values: &[String]) -> Duration {
-        let namespace = format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n  labels:\n    \
-             pod-security.kubernetes.io/enforce: restricted\n"
-        );
-        kubectl_given(&namespace, &["apply", "-f", "-"]).await;
+        create_namespace(NAMESPACE).await;
         let started = Instant::now();
         release("install", values).await;
         self.settled().await;
@@ -151,16 +147,38 @@ impl Lab {
     }
 }
 
+/// Creates a namespace under the restricted Pod Security Standard, if it is not there.
+pub async fn create_namespace(name: &str) {
+    let namespace = format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n  labels:\n    \
+         pod-security.kubernetes.io/enforce: restricted\n"
+    );
+    kubectl_given(&namespace, &["apply", "-f", "-"]).await;
+}
+
 /// Installs or upgrades the release with these values, besides the images.
 pub async fn release(verb: &str, values: &[String]) {
+    let arguments = release_arguments(verb, RELEASE, NAMESPACE, values);
+    helm(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
+
+/// What helm is told for a release of the chart with these values, besides the images.
+pub fn release_arguments(
+    verb: &str,
+    name: &str,
+    namespace: &str,
+    values: &[String],
+) -> Vec<String> {
     let tag = image_tag();
     let images = format!("images.operator.tag={tag},images.applications.tag={tag}");
     let chart = in_repository("helm/spoor");
-    let mut arguments = vec![verb, RELEASE, &chart, "--namespace", NAMESPACE];
+    let mut arguments = [verb, name, &chart, "--namespace", namespace]
+        .map(str::to_owned)
+        .to_vec();
     for value in values.iter().chain([&images]) {
-        arguments.extend(["--set", value]);
+        arguments.extend(["--set".to_owned(), value.clone()]);
     }
-    helm(&arguments).await;
+    arguments
 }
 
 /// Of the images `spoor` and `spoor-operator`: `SPOOR_IMAGE_TAG`, or the chart's own.

@@ -23,6 +23,7 @@ mod faults;
 mod head;
 mod installation;
 mod lessons;
+mod releases;
 mod replicas;
 mod route;
 mod samples;

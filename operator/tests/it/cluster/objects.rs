@@ -10,9 +10,14 @@ use super::lab::{Lab, NAMESPACE};
 
 /// One of Spoor's objects.
 pub async fn read(lab: &Lab, kind: &str, name: &str) -> Option<Value> {
+    read_in(lab, NAMESPACE, kind, name).await
+}
+
+/// The same in another namespace.
+pub async fn read_in(lab: &Lab, namespace: &str, kind: &str, name: &str) -> Option<Value> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("spoor.dev", "v1alpha1", kind));
     let objects: Api<DynamicObject> =
-        Api::namespaced_with(lab.client.clone(), NAMESPACE, &resource);
+        Api::namespaced_with(lab.client.clone(), namespace, &resource);
     let object = objects.get_opt(name).await.unwrap()?;
     Some(serde_json::to_value(object).unwrap())
 }
