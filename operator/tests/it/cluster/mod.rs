@@ -25,6 +25,7 @@ mod installation;
 mod lessons;
 mod releases;
 mod replicas;
+mod rights;
 mod route;
 mod samples;
 mod tail;

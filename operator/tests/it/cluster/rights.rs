@@ -1,0 +1,52 @@
+//! With `operator.namespaces` the operator has no right in any other namespace.
+
+use std::collections::BTreeSet;
+
+use super::{
+    command::kubectl,
+    lab::{Lab, NAMESPACE, RELEASE},
+};
+
+/// By its name, which is where it is listed.
+const REVIEWS_TOKENS: &str = "tokenreviews.authentication.k8s.io";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operator_has_no_right_in_other_namespaces() {
+    let Some(lab) = Lab::installed("rights").await else {
+        return;
+    };
+    for (role, expected) in [("stacks", None), ("policies", Some(REVIEWS_TOKENS))] {
+        let account = format!("{RELEASE}-{role}");
+        for elsewhere in ["default", "kube-system"] {
+            let everyones = rights("default", elsewhere).await;
+            let more: Vec<_> = rights(&account, elsewhere)
+                .await
+                .difference(&everyones)
+                .cloned()
+                .collect();
+            let expected: Vec<String> = expected
+                .iter()
+                .map(|resource| format!("{resource} [] [] [create]"))
+                .collect();
+            assert_eq!(more, expected, "{account} in {elsewhere}");
+        }
+        let here = rights(&account, NAMESPACE).await;
+        assert!(
+            here.iter().any(|right| right.contains("spoor.dev")),
+            "{here:?}"
+        );
+        lab.say(format_args!(
+            "{account}: {expected:?} outside of {NAMESPACE}"
+        ));
+    }
+}
+
+/// What a ServiceAccount may do in a namespace: the lines of `kubectl auth can-i --list`.
+async fn rights(account: &str, namespace: &str) -> BTreeSet<String> {
+    let user = format!("--as=system:serviceaccount:{NAMESPACE}:{account}");
+    let list = ["auth", "can-i", "--list", &user, "--namespace", namespace];
+    let printed = kubectl(&list).await;
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines = printed.lines().skip(1).map(words);
+    lines.filter(|line| !line.is_empty()).collect()
+}
