@@ -28,4 +28,5 @@ mod replicas;
 mod rights;
 mod route;
 mod samples;
+mod sdks;
 mod tail;
