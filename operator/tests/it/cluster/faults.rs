@@ -2,14 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
     command::kubectl,
     edge, jaeger,
     lab::{Lab, NAMESPACE, PATIENCE, RELEASE, SERVICE_A_PODS, STACK},
-    load, pods, policies,
+    load, objects, pods, policies, stack,
 };
 use crate::apiserver::eventually;
 
@@ -98,6 +98,29 @@ async fn services_keep_the_last_rate_while_there_is_no_operator() {
         "operator back, and 100 % in force after {:.1} s",
         took.as_secs_f64()
     ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_exporter_gives_the_collectors_error() {
+    let Some(lab) = Lab::installed("unknown exporter").await else {
+        return;
+    };
+    stack::patch(&json!({"collector": {"exporters": {"nonesuch": {}}}})).await;
+    let degraded = eventually("the Collector's own words", PATIENCE, || async {
+        let stack = stack::read(&lab).await;
+        let degraded = objects::condition(&stack, "Degraded").cloned();
+        let message = |it: &Value| it["message"].as_str().unwrap_or_default().to_owned();
+        match degraded {
+            Some(it) if message(&it).contains("unknown type: \"nonesuch\"") => Ok(it),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    lab.say(&degraded);
+    assert_eq!(degraded["status"], "True");
+    // The Collector that ran before still does.
+    let stack = stack::read(&lab).await;
+    assert!(objects::is(&stack, "Available", "True"), "{stack}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
