@@ -4,7 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::Router;
 use spoor_control::Control;
-use spoor_runtime::{Limits, Listener, Sockets, bind, by_protocol, grpc_fallback};
+use spoor_runtime::{
+    Limits, Listener, ReflectionError, bind, by_protocol, grpc_fallback, with_introspection,
+};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
@@ -35,7 +37,7 @@ pub struct Doors {
 /// Opens the doors; they close at `stop`.
 ///
 /// # Errors
-/// The port that can't be had.
+/// The port that can't be had, or descriptors that reflection can't show.
 pub(super) async fn open(
     control: &Control,
     listen: &Listen,
@@ -53,9 +55,10 @@ pub(super) async fn open(
         stream: stream.local_addr()?,
         metrics: metrics.local_addr()?,
     };
+    let sampling = sampling(control).await?;
     let listeners = [
-        sampling(http, control),
-        sampling(grpc, control),
+        Listener::new(http, sampling.clone()),
+        Listener::new(grpc, sampling),
         Listener::new(stream, policy_stream(control))
             .tls(tls)
             .limits(Limits {
@@ -84,13 +87,15 @@ pub(super) async fn open(
 
 /// Jaeger's remote sampling in both protocols: SDKs differ in which they speak, and the settings
 /// for `envFrom` name one address.
-fn sampling(sockets: Sockets, control: &Control) -> Listener {
-    let grpc = Routes::new(control.sampling_grpc()).into_axum_router();
-    let serves = "this port has jaeger.api_v2.SamplingManager";
-    Listener::new(
-        sockets,
-        by_protocol(control.sampling_http(), grpc_fallback(grpc, serves)),
-    )
+async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
+    const SERVICE: &str = "jaeger.api_v2.SamplingManager";
+    let routes = Routes::new(control.sampling_grpc());
+    let (routes, _) = with_introspection(routes, &[SERVICE], spoor_proto::DESCRIPTORS).await?;
+    let grpc = grpc_fallback(
+        routes.into_axum_router(),
+        "this port has jaeger.api_v2.SamplingManager",
+    );
+    Ok(by_protocol(control.sampling_http(), grpc))
 }
 
 fn policy_stream(control: &Control) -> Router {

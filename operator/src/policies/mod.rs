@@ -27,7 +27,7 @@ use std::{net::SocketAddr, sync::Arc};
 use kube::Client;
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
-use spoor_runtime::{BindError, Listener};
+use spoor_runtime::{BindError, Listener, ReflectionError};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -63,6 +63,9 @@ pub enum Error {
     /// A port has no address.
     #[error("read a port's address")]
     Address(#[from] std::io::Error),
+    /// The descriptors that gRPC reflection would show.
+    #[error(transparent)]
+    Reflection(#[from] ReflectionError),
     /// TLS can't be set up.
     #[error(transparent)]
     Certificate(#[from] CertificateError),

@@ -7,6 +7,7 @@ use jiff::{Timestamp, ToSpan};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use serde_json::{Value, json};
+use spoor_testing::infrastructure;
 
 use crate::{
     apiserver::{self, Namespace, eventually},
@@ -429,4 +430,21 @@ async fn the_doors_close_with_the_role() {
     for door in [doors.http, doors.grpc, doors.stream, doors.metrics] {
         assert!(tokio::net::TcpStream::connect(door).await.is_err());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sampling_ports_have_health_and_reflection() {
+    let test = "sampling_ports_have_health_and_reflection";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-introspection").await;
+    let role = Policies::start(&namespace).await;
+    let doors = role.doors().await;
+    for address in [doors.http, doors.grpc] {
+        let service = "jaeger.api_v2.SamplingManager";
+        infrastructure::assert_healthy(address, service).await;
+        infrastructure::assert_listed(address, service).await;
+    }
+    role.stop().await;
 }
