@@ -7,11 +7,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    body::{Body, Bytes},
     extract::{ConnectInfo, Request, State},
     http::{
         HeaderMap, HeaderValue, StatusCode,
-        header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+        header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
     routing::post,
@@ -21,6 +20,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{
 };
 use prost::Message;
 use spoor_policy::Namespace;
+use spoor_runtime::{ACCEPTED_ENCODINGS, Compression};
 use tokio::sync::Semaphore;
 use tonic::Code;
 
@@ -59,7 +59,7 @@ enum Problem {
     Denied(#[from] Denied),
     #[error("Content-Type must be application/x-protobuf")]
     ContentType,
-    #[error("Content-Encoding must be gzip or identity")]
+    #[error("Content-Encoding must be one of {ACCEPTED_ENCODINGS} or identity")]
     ContentEncoding,
     #[error(transparent)]
     Body(#[from] body::BodyError),
@@ -96,12 +96,12 @@ async fn metrics(
 impl Receiver {
     async fn take(&self, namespace: &Namespace, request: Request) -> Result<(), Problem> {
         let (parts, body) = request.into_parts();
-        let is_gzip = is_gzip(&parts.headers)?;
+        let compression = compression(&parts.headers)?;
         let turn = tokio::time::timeout(TURN_WITHIN, self.turns.acquire()).await;
         let _turn = turn
             .map_err(|_| Problem::Busy)?
             .map_err(|_| Problem::Busy)?;
-        let bytes = read(body, is_gzip).await?;
+        let bytes = body::read(body, compression).await?;
         let request = ExportMetricsServiceRequest::decode(bytes)?;
         for of_process in points::roots(&request) {
             let key = (namespace.clone(), of_process.service);
@@ -112,16 +112,8 @@ impl Receiver {
     }
 }
 
-async fn read(body: Body, is_gzip: bool) -> Result<Bytes, body::BodyError> {
-    let bytes = body::read(body).await?;
-    match is_gzip {
-        true => body::gunzip(&bytes),
-        false => Ok(bytes),
-    }
-}
-
-/// Whether the body is compressed, if it is one that can be read.
-fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
+/// How the body is compressed, if it is one that can be read.
+fn compression(headers: &HeaderMap) -> Result<Compression, Problem> {
     let header = |name| headers.get(name).map(HeaderValue::as_bytes);
     let content_type = header(CONTENT_TYPE).unwrap_or_default();
     let essence = content_type.split(|byte| *byte == b';').next();
@@ -129,12 +121,8 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
     if !essence.eq_ignore_ascii_case(PROTOBUF.as_bytes()) {
         return Err(Problem::ContentType);
     }
-    match header(CONTENT_ENCODING) {
-        None | Some(b"") => Ok(false),
-        Some(text) if text.eq_ignore_ascii_case(b"identity") => Ok(false),
-        Some(text) if text.eq_ignore_ascii_case(b"gzip") => Ok(true),
-        Some(_) => Err(Problem::ContentEncoding),
-    }
+    let name = header(CONTENT_ENCODING).unwrap_or_default();
+    Compression::named(name).ok_or(Problem::ContentEncoding)
 }
 
 impl Problem {
@@ -142,7 +130,7 @@ impl Problem {
         match self {
             Self::Denied(denied) => denied.reason(),
             Self::ContentType | Self::ContentEncoding => "UnsupportedType",
-            Self::Body(body::BodyError::TooLarge) => "TooLarge",
+            Self::Body(error) if error.is_too_large() => "TooLarge",
             Self::Body(body::BodyError::TimedOut) => "TimedOut",
             Self::Body(_) | Self::Decode(_) => "BadData",
             Self::Busy => "Busy",
@@ -155,7 +143,7 @@ impl Problem {
             Self::ContentType | Self::ContentEncoding => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument)
             }
-            Self::Body(body::BodyError::TooLarge) => {
+            Self::Body(error) if error.is_too_large() => {
                 (StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument)
             }
             Self::Body(body::BodyError::TimedOut) => {
@@ -182,6 +170,10 @@ impl IntoResponse for Problem {
         if comes_again {
             let headers = response.headers_mut();
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if matches!(self, Self::ContentEncoding) {
+            let accepted = HeaderValue::from_static(ACCEPTED_ENCODINGS);
+            response.headers_mut().insert(ACCEPT_ENCODING, accepted);
         }
         response
     }

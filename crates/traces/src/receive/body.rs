@@ -3,6 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt;
+use spoor_runtime::{Compression, DecompressError};
 
 use super::{
     ReceiveSettings,
@@ -15,14 +16,12 @@ use crate::metrics::Refusal;
 pub(super) enum BodyError {
     #[error("the body is larger than {max} bytes: send smaller batches")]
     TooLarge { max: usize },
-    #[error("the body, decompressed, is larger than {max} bytes: send smaller batches")]
-    TooLargeDecompressed { max: usize },
     #[error("the body was not sent within {} s", after.as_secs_f64())]
     TimedOut { after: std::time::Duration },
     #[error("the body broke off: {0}")]
     Aborted(Box<dyn std::error::Error + Send + Sync>),
-    #[error("the body cannot be decompressed: {0}")]
-    Compressed(std::io::Error),
+    #[error(transparent)]
+    Compressed(#[from] DecompressError),
     #[error(transparent)]
     Overloaded(#[from] Overloaded),
 }
@@ -31,10 +30,12 @@ impl BodyError {
     /// How the refusal is counted.
     pub(super) fn refusal(&self) -> Refusal {
         match self {
-            Self::TooLarge { .. } | Self::TooLargeDecompressed { .. } => Refusal::TooLarge,
+            Self::TooLarge { .. } | Self::Compressed(DecompressError::TooLarge { .. }) => {
+                Refusal::TooLarge
+            }
             Self::TimedOut { .. } => Refusal::TimedOut,
             Self::Aborted(_) => Refusal::Aborted,
-            Self::Compressed(_) => Refusal::BadData,
+            Self::Compressed(DecompressError::Invalid(_)) => Refusal::BadData,
             Self::Overloaded(_) => Refusal::Overloaded,
         }
     }
@@ -87,6 +88,20 @@ where
         all.extend_from_slice(&data);
     }
     Ok(all.freeze())
+}
+
+/// Decompresses a body, counting each piece before the next one is made.
+pub(super) fn decompress(
+    body: Bytes,
+    compression: Compression,
+    settings: &ReceiveSettings,
+    share: &mut Share,
+) -> Result<Bytes, BodyError> {
+    compression.decompress(
+        body,
+        settings.max_body_bytes,
+        |bytes| Ok(share.grow(bytes)?),
+    )
 }
 
 /// Reads on for a while and forgets, so that a sender in the middle of a body that was refused

@@ -12,12 +12,12 @@ use axum::{
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
+use spoor_runtime::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 use tonic::{Code, Status, metadata::GRPC_CONTENT_TYPE};
 
 use super::{
     ReceiveSettings,
     body::{self, BodyError},
-    compression::{ACCEPTED, Compression},
     other_signals,
     status::{self, PartialSuccess},
 };
@@ -36,7 +36,7 @@ enum GrpcError {
     Body(#[from] BodyError),
     #[error("the body is not one gRPC message")]
     Framing,
-    #[error("grpc-encoding must be one of {ACCEPTED}, not \"{0}\"")]
+    #[error("grpc-encoding must be one of {ACCEPTED_ENCODINGS}, not \"{0}\"")]
     Compression(String),
     #[error(transparent)]
     Request(#[from] InvalidRequest),
@@ -80,7 +80,7 @@ async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, GrpcEr
     } else {
         Compression::Identity
     };
-    let message = compression.decompress(message, settings, &mut share)?;
+    let message = body::decompress(message, compression, settings, &mut share)?;
     Ok(PartialSuccess::of(pipeline.accept(&message)?).response())
 }
 
@@ -111,9 +111,10 @@ impl GrpcError {
             Self::Closed => status::retry_later(Code::Unavailable, &message),
             // To OTLP out of range would mean: try again. That does not help a body that is too
             // large.
-            Self::Body(BodyError::TooLarge { .. } | BodyError::TooLargeDecompressed { .. }) => {
-                Status::resource_exhausted(message)
-            }
+            Self::Body(
+                BodyError::TooLarge { .. }
+                | BodyError::Compressed(DecompressError::TooLarge { .. }),
+            ) => Status::resource_exhausted(message),
             Self::Body(BodyError::Overloaded(_)) => {
                 status::retry_later(Code::ResourceExhausted, &message)
             }
@@ -121,7 +122,7 @@ impl GrpcError {
             Self::Body(BodyError::Aborted(_)) => Status::cancelled(message),
             Self::Framing => Status::internal(message),
             Self::Compression(_) => Status::unimplemented(message),
-            Self::Body(BodyError::Compressed(_)) | Self::Request(_) => {
+            Self::Body(BodyError::Compressed(DecompressError::Invalid(_))) | Self::Request(_) => {
                 Status::invalid_argument(message)
             }
         }
@@ -155,5 +156,5 @@ pub(super) fn respond(reply: &[u8]) -> http::Response<tonic::body::Body> {
 
 fn accept_encoding(headers: &mut HeaderMap) {
     let name = http::HeaderName::from_static("grpc-accept-encoding");
-    headers.insert(name, HeaderValue::from_static(ACCEPTED));
+    headers.insert(name, HeaderValue::from_static(ACCEPTED_ENCODINGS));
 }

@@ -12,10 +12,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use spoor_runtime::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 
 use super::{
     body::{self, BodyError},
-    compression::{ACCEPTED, Compression},
     cors,
     json::{self, Ignored},
     other_signals,
@@ -42,7 +42,7 @@ pub(crate) fn http(pipeline: Pipeline) -> Router {
 pub(super) enum HttpError {
     #[error("Content-Type must be application/x-protobuf or application/json, not \"{0}\"")]
     ContentType(String),
-    #[error("Content-Encoding must be one of {ACCEPTED} or identity, not \"{0}\"")]
+    #[error("Content-Encoding must be one of {ACCEPTED_ENCODINGS} or identity, not \"{0}\"")]
     ContentEncoding(String),
     #[error("shutting down: try again later")]
     Closed,
@@ -87,7 +87,7 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
                 response.headers_mut().insert(RETRY_AFTER, seconds);
             }
             if matches!(error, HttpError::ContentEncoding(_)) {
-                let accepted = HeaderValue::from_static(ACCEPTED);
+                let accepted = HeaderValue::from_static(ACCEPTED_ENCODINGS);
                 response.headers_mut().insert(ACCEPT_ENCODING, accepted);
             }
             response
@@ -108,7 +108,7 @@ async fn take(
     let settings = pipeline.receive_settings();
     let mut share = pipeline.memory().share();
     let bytes = body::read(body, settings, &mut share).await?;
-    let mut bytes = compression.decompress(bytes, settings, &mut share)?;
+    let mut bytes = body::decompress(bytes, compression, settings, &mut share)?;
     let mut ignored = Ignored::default();
     if encoding == Encoding::Json {
         // The protobuf is at most as long as the JSON.
@@ -165,7 +165,9 @@ impl HttpError {
                 Code::Unavailable,
                 Refusal::ShuttingDown,
             ),
-            Self::Json(_) | Self::Request(_) | Self::Body(BodyError::Compressed(_)) => (
+            Self::Json(_)
+            | Self::Request(_)
+            | Self::Body(BodyError::Compressed(DecompressError::Invalid(_))) => (
                 StatusCode::BAD_REQUEST,
                 Code::InvalidArgument,
                 Refusal::BadData,
@@ -174,7 +176,10 @@ impl HttpError {
                 (StatusCode::BAD_REQUEST, Code::Cancelled, Refusal::Aborted)
             }
             Self::TooLargeAsJson
-            | Self::Body(BodyError::TooLarge { .. } | BodyError::TooLargeDecompressed { .. }) => (
+            | Self::Body(
+                BodyError::TooLarge { .. }
+                | BodyError::Compressed(DecompressError::TooLarge { .. }),
+            ) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 Code::InvalidArgument,
                 Refusal::TooLarge,

@@ -3,7 +3,6 @@
 //! Source: OpenTelemetry Protocol specification 1.9.
 
 mod body;
-mod compression;
 mod cors;
 mod grpc;
 mod http;

@@ -1,12 +1,9 @@
 //! Gets a body into memory, within its bounds.
 
-use std::{
-    io::{self, Read},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use flate2::read::MultiGzDecoder;
+use spoor_runtime::{Compression, DecompressError};
 
 /// Enough for the counts of several hundred processes. Small, since the smallest messages grow
 /// by fifty times when they are decoded.
@@ -22,11 +19,25 @@ pub(super) enum BodyError {
     TimedOut,
     #[error("the body broke off: {0}")]
     Aborted(#[source] axum::Error),
-    #[error("the body is no valid gzip: {0}")]
-    Gzip(#[source] io::Error),
+    #[error(transparent)]
+    Compressed(#[from] DecompressError),
 }
 
-pub(super) async fn read(body: Body) -> Result<Bytes, BodyError> {
+impl BodyError {
+    pub(super) fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLarge | Self::Compressed(DecompressError::TooLarge { .. })
+        )
+    }
+}
+
+/// Reads a body to its end, and decompresses it.
+pub(super) async fn read(body: Body, compression: Compression) -> Result<Bytes, BodyError> {
+    compression.decompress(as_sent(body).await?, MAX, |_| Ok(()))
+}
+
+async fn as_sent(body: Body) -> Result<Bytes, BodyError> {
     let read = tokio::time::timeout(WITHIN, axum::body::to_bytes(body, MAX)).await;
     read.map_err(|_| BodyError::TimedOut)?.map_err(|error| {
         let is_too_large = std::error::Error::source(&error)
@@ -36,14 +47,4 @@ pub(super) async fn read(body: Body) -> Result<Bytes, BodyError> {
             false => BodyError::Aborted(error),
         }
     })
-}
-
-pub(super) fn gunzip(compressed: &[u8]) -> Result<Bytes, BodyError> {
-    let mut all = vec![];
-    let mut decoder = MultiGzDecoder::new(compressed).take(MAX as u64 + 1);
-    decoder.read_to_end(&mut all).map_err(BodyError::Gzip)?;
-    match all.len() <= MAX {
-        true => Ok(all.into()),
-        false => Err(BodyError::TooLarge),
-    }
 }

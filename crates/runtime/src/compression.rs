@@ -1,0 +1,185 @@
+//! Compressed request bodies: one decoder for every receiver.
+
+use std::io::{self, Read};
+
+use bytes::Bytes;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use ruzstd::decoding::StreamingDecoder;
+
+/// The compressions that receivers take, as `Accept-Encoding` and `grpc-accept-encoding` list
+/// them.
+pub const ACCEPTED_ENCODINGS: &str = "gzip, deflate, zstd";
+
+const CHUNK_BYTES: usize = 64 << 10;
+/// The window of a zstd frame is allocated before it is used, so none larger than the longest
+/// body makes sense. But encoders that do not know a body's length announce up to this much
+/// (RFC 9659), however short it is.
+const MIN_ZSTD_WINDOW_BYTES: u64 = 8 << 20;
+
+/// How a body is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    Identity,
+    /// RFC 1952, any number of members.
+    Gzip,
+    /// In zlib's format, as HTTP defines it.
+    Deflate,
+    /// RFC 8878, any number of frames.
+    Zstd,
+}
+
+/// A compressed body cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum DecompressError {
+    /// It is not what its encoding says.
+    #[error("the body cannot be decompressed: {0}")]
+    Invalid(#[from] io::Error),
+    /// Its content is longer than allowed.
+    #[error("the body, decompressed, is larger than {max} bytes: send smaller batches")]
+    TooLarge {
+        /// The bound.
+        max: usize,
+    },
+}
+
+impl Compression {
+    /// The compression of this name in a header; none for any other.
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<Self> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        match () {
+            () if name.is_empty() || is("identity") => Some(Self::Identity),
+            () if is("gzip") => Some(Self::Gzip),
+            () if is("deflate") => Some(Self::Deflate),
+            () if is("zstd") => Some(Self::Zstd),
+            () => None,
+        }
+    }
+
+    /// Decompresses to at most `max` bytes. Each piece is given to `count` before the next one is
+    /// made, so that what decompression takes in memory can be bounded over many bodies.
+    ///
+    /// # Errors
+    /// [`DecompressError`], or what `count` says.
+    pub fn decompress<E: From<DecompressError>>(
+        self,
+        body: Bytes,
+        max: usize,
+        count: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<Bytes, E> {
+        match self {
+            Self::Identity => Ok(body),
+            Self::Gzip => read_all(MultiGzDecoder::new(&*body), max, count),
+            Self::Deflate => read_all(ZlibDecoder::new(&*body), max, count),
+            Self::Zstd => read_all(ZstdFrames::new(&body, max), max, count),
+        }
+    }
+}
+
+fn read_all<E: From<DecompressError>>(
+    mut reader: impl Read,
+    max: usize,
+    mut count: impl FnMut(usize) -> Result<(), E>,
+) -> Result<Bytes, E> {
+    let mut all = Vec::new();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let bytes = reader.read(&mut chunk).map_err(DecompressError::from)?;
+        if bytes == 0 {
+            return Ok(all.into());
+        }
+        if all.len() + bytes > max {
+            return Err(DecompressError::TooLarge { max }.into());
+        }
+        count(bytes)?;
+        all.extend_from_slice(chunk.get(..bytes).unwrap_or_default());
+    }
+}
+
+/// The frames of a zstd body, one after another.
+struct ZstdFrames<'a> {
+    rest: &'a [u8],
+    frame: Option<StreamingDecoder<&'a [u8], ruzstd::decoding::FrameDecoder>>,
+    max_window: u64,
+}
+
+impl<'a> ZstdFrames<'a> {
+    fn new(body: &'a [u8], max: usize) -> Self {
+        Self {
+            rest: body,
+            frame: None,
+            max_window: MIN_ZSTD_WINDOW_BYTES.max(max as u64),
+        }
+    }
+}
+
+impl Read for ZstdFrames<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let mut frame = match self.frame.take() {
+                Some(frame) => frame,
+                None if self.rest.is_empty() => return Ok(0),
+                None => StreamingDecoder::new_with_max_window_size(self.rest, self.max_window)
+                    .map_err(io::Error::other)?,
+            };
+            let count = frame.read(buffer)?;
+            if count > 0 {
+                self.frame = Some(frame);
+                return Ok(count);
+            }
+            self.rest = frame.into_inner();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn decompress(compression: Compression, body: &[u8]) -> Result<Bytes, DecompressError> {
+        compression.decompress(Bytes::copy_from_slice(body), 1 << 20, |_| Ok(()))
+    }
+
+    /// An empty zstd frame that asks for a window of this many bytes, a power of two.
+    fn zstd_of_window(bytes: u64) -> Vec<u8> {
+        let exponent = u8::try_from(bytes.ilog2() - 10).unwrap();
+        vec![0x28, 0xb5, 0x2f, 0xfd, 0, exponent << 3, 1, 0, 0]
+    }
+
+    #[test]
+    fn zstd_windows_have_a_bound() {
+        let largest = zstd_of_window(MIN_ZSTD_WINDOW_BYTES);
+        assert_eq!(decompress(Compression::Zstd, &largest).unwrap(), "");
+        let larger = zstd_of_window(2 * MIN_ZSTD_WINDOW_BYTES);
+        let refused = decompress(Compression::Zstd, &larger).unwrap_err();
+        assert!(matches!(refused, DecompressError::Invalid(_)));
+    }
+
+    #[test]
+    fn counting_ends_decompression() {
+        let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+        io::Write::write_all(&mut encoder, &[0; 1 << 20]).unwrap();
+        let body = Bytes::from(encoder.finish().unwrap());
+        let mut counted = 0;
+        let refused = Compression::Gzip.decompress(body, 1 << 20, |bytes| {
+            counted += bytes;
+            Err(DecompressError::TooLarge { max: 0 })
+        });
+        assert!(refused.is_err());
+        assert!(counted <= CHUNK_BYTES, "{counted}");
+    }
+
+    #[rstest::rstest]
+    #[case("", Some(Compression::Identity))]
+    #[case("GZIP", Some(Compression::Gzip))]
+    #[case("deflate", Some(Compression::Deflate))]
+    #[case("zstd", Some(Compression::Zstd))]
+    #[case("br", None)]
+    #[case("gzip, gzip", None)]
+    fn compressions_have_names(#[case] name: &str, #[case] expected: Option<Compression>) {
+        assert_eq!(Compression::named(name.as_bytes()), expected);
+    }
+}
