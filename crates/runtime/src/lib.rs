@@ -2,10 +2,13 @@
 //! gRPC health and reflection, compressed bodies.
 
 mod compression;
+mod hints;
 mod introspection;
 mod listen;
+mod problem;
 
 pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
+pub use hints::{Api, with_hints};
 pub use introspection::{Health, ReflectionError, with_introspection};
 pub use listen::{
     AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, grpc_fallback,

@@ -5,7 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use axum::Router;
 use spoor_control::Control;
 use spoor_runtime::{
-    Limits, Listener, ReflectionError, bind, by_protocol, grpc_fallback, with_introspection,
+    Api, Limits, Listener, ReflectionError, bind, by_protocol, grpc_fallback, with_hints,
+    with_introspection,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -55,7 +56,10 @@ pub(super) async fn open(
         stream: stream.local_addr()?,
         metrics: metrics.local_addr()?,
     };
-    let sampling = sampling(control).await?;
+    let sampling = with_hints(sampling(control).await?, |api| {
+        hint(api, &[Api::JaegerSampling])
+    });
+    let reported = with_hints(control.metrics_http(), |api| hint(api, &[Api::OtlpMetrics]));
     let listeners = [
         Listener::new(http, sampling.clone()),
         Listener::new(grpc, sampling),
@@ -67,7 +71,7 @@ pub(super) async fn open(
                 max_streams_per_connection: MAX_STREAMS_PER_CONNECTION,
                 ..Limits::default()
             }),
-        Listener::new(metrics, control.metrics_http()).limits(Limits {
+        Listener::new(metrics, reported).limits(Limits {
             max_connections: MAX_COLLECTORS,
             max_requests: MAX_COLLECTORS,
             ..Limits::default()
@@ -96,6 +100,22 @@ async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
         "this port has jaeger.api_v2.SamplingManager",
     );
     Ok(by_protocol(control.sampling_http(), grpc))
+}
+
+/// Where a well-known path is that a client looked for at a port with other APIs.
+fn hint(api: Api, own: &[Api]) -> Option<String> {
+    let hint = match api {
+        api if own.contains(&api) => return None,
+        Api::JaegerSampling => "remote sampling is on port 5778",
+        Api::OtlpTraces | Api::Zipkin => {
+            "send spans as OTLP to the Service STACK-otlp of a TracingStack, ports 4317 and 4318"
+        }
+        Api::OtlpMetrics | Api::OtlpOthers => {
+            "metrics and logs are not received; port 4318 takes the counts that Collectors send"
+        }
+        Api::JaegerQuery => "traces are at the Service STACK-query of a TracingStack, port 16686",
+    };
+    Some(hint.to_owned())
 }
 
 fn policy_stream(control: &Control) -> Router {

@@ -433,8 +433,8 @@ async fn the_doors_close_with_the_role() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sampling_ports_have_health_and_reflection() {
-    let test = "sampling_ports_have_health_and_reflection";
+async fn ports_explain_themselves() {
+    let test = "ports_explain_themselves";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -445,6 +445,18 @@ async fn sampling_ports_have_health_and_reflection() {
         let service = "jaeger.api_v2.SamplingManager";
         infrastructure::assert_healthy(address, service).await;
         infrastructure::assert_listed(address, service).await;
+    }
+    for (address, path, hint) in [
+        (doors.http, "v1/traces", "STACK-otlp"),
+        (doors.grpc, "api/traces", "STACK-query"),
+        (doors.metrics, "sampling", "5778"),
+        (doors.metrics, "v1/traces", "STACK-otlp"),
+    ] {
+        let answer = reqwest::get(format!("http://{address}/{path}"))
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 404);
+        assert!(answer.text().await.unwrap().contains(hint));
     }
     role.stop().await;
 }

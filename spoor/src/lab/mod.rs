@@ -4,6 +4,7 @@
 mod addresses;
 pub mod admin;
 mod data_folder;
+mod hints;
 mod listeners;
 mod policies;
 mod ports;

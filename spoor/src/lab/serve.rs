@@ -4,7 +4,7 @@ use axum::Router;
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
 use spoor_runtime::{
-    Limits, Listener, ReflectionError, by_protocol, grpc_fallback, with_introspection,
+    Api, Limits, Listener, ReflectionError, by_protocol, grpc_fallback, with_introspection,
 };
 use spoor_traces::{OTLP_DESCRIPTORS, Pipeline, page, query};
 use tonic::service::Routes;
@@ -12,21 +12,26 @@ use tonic::service::Routes;
 use super::{
     addresses::Open,
     admin::{self, Admin},
+    hints::Hints,
     listeners::Listeners,
 };
 
 /// Bodies of the admin API are read whole: this many of the largest at the same time.
 const MAX_ADMIN_BODY_BYTES: usize = 8 * admin::BODY_BYTES;
 
+/// What the OTLP ports answer for by themselves.
+const OTLP: &[Api] = &[Api::OtlpTraces, Api::OtlpMetrics, Api::OtlpOthers];
+
 /// Serves on all ports.
 pub(super) async fn listen(
     open: Open,
+    hints: Hints,
     control: &Control,
     pipeline: &Pipeline,
     admin: Admin,
 ) -> Result<Listeners, ReflectionError> {
     let mut listeners = Listeners::new();
-    let otlp = otlp(pipeline).await?;
+    let otlp = hints.add(otlp(pipeline).await?, OTLP);
     listeners.serve(
         "OTLP over gRPC",
         Listener::new(open.otlp_grpc, otlp.clone()),
@@ -35,13 +40,15 @@ pub(super) async fn listen(
     let queries = query::Queries::new(pipeline.store().clone());
     let traces = query::http(&queries).merge(page::router(&queries));
     let traces = http_only(traces, "port 16685 has Jaeger's query API over gRPC");
+    let traces = hints.add(traces, &[Api::JaegerQuery]);
     listeners.serve("traces over HTTP", Listener::new(open.query_http, traces));
     let traces = grpc_fallback(
         query::grpc(&queries).await?.into_axum_router(),
         "this port has Jaeger's query API over gRPC; over HTTP it is on port 16686",
     );
+    let traces = hints.add(traces, &[]);
     listeners.serve("traces over gRPC", Listener::new(open.query_grpc, traces));
-    let sampling = sampling(control).await?;
+    let sampling = hints.add(sampling(control).await?, &[Api::JaegerSampling]);
     listeners.serve(
         "remote sampling over HTTP",
         Listener::new(open.sampling_http, sampling.clone()),
@@ -55,6 +62,7 @@ pub(super) async fn listen(
         ..Limits::default()
     };
     let api = http_only(admin::router(admin), "the lab's API is HTTP");
+    let api = hints.add(api, &[]);
     let admin = Listener::new(open.admin, api).limits(limits);
     listeners.serve("the lab's API", admin);
     Ok(listeners)

@@ -11,6 +11,7 @@ use super::{
     addresses::{self, Kept, Open},
     admin::Admin,
     data_folder::{DataFolder, DataFolderError},
+    hints::Hints,
     listeners::Listeners,
     policies::{self, Desk, FolderError},
     ports::TakePortError,
@@ -110,7 +111,8 @@ impl Lab {
             urls: urls.clone(),
             metrics: Arc::new(metrics(&control, &pipeline)),
         };
-        let listeners = listen(open, &control, &pipeline, admin).await?;
+        let hints = Hints::of(&open)?;
+        let listeners = listen(open, hints, &control, &pipeline, admin).await?;
         let specs = addresses::specs(&places, &urls, &settings, &data, &executable);
         let supervisor = Supervisor::start(specs, roster.clone(), settings.grace)?;
         let lab = Self {

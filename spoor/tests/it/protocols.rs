@@ -79,6 +79,23 @@ async fn a_wrong_port_says_where_to_go() {
     assert_eq!(answer.headers()["grpc-status"], "12");
     let message = answer.headers()["grpc-message"].to_str().unwrap();
     assert!(message.contains("16685"), "{message}");
+    for (port, path, elsewhere) in [
+        ("traces", "/v1/traces", "otlp-http"),
+        ("otlp-http", "/api/traces", "traces"),
+        ("otlp-grpc", "/sampling", "sampling-http"),
+        ("traces", "/api/sampling", "sampling-http"),
+        ("query-grpc", "/api/v3/services", "traces"),
+        ("sampling-grpc", "/v1/metrics", "otlp-http"),
+        ("admin", "/api/v2/spans", "otlp-http"),
+    ] {
+        let url = format!("{}{path}", lab.url(port));
+        let answer = Client::new().post(url).body("{}").send().await.unwrap();
+        assert_eq!(answer.status(), 404, "{port} {path}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        let (_, number) = lab.url(elsewhere).rsplit_once(':').unwrap();
+        let answer = answer.text().await.unwrap();
+        assert!(answer.contains(&format!("port {number}")), "{answer}");
+    }
     let answer = Client::new().get(lab.url("query-grpc")).send().await;
     let answer = answer.unwrap().text().await.unwrap();
     assert!(answer.contains("16686"), "{answer}");

@@ -3,10 +3,11 @@
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use serde_json::json;
 use tonic::{Code, Status};
+
+use crate::problem::problem;
 
 /// Why the listener refuses a request before or instead of its handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,14 +27,7 @@ impl Refusal {
             return status.into_http::<tonic::body::Body>().map(Body::new);
         }
         let status = self.status();
-        let problem = json!({
-            "type": "about:blank",
-            "title": status.canonical_reason(),
-            "status": status.as_u16(),
-            "detail": self.detail(),
-        });
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        let mut response = (status, kind, problem.to_string()).into_response();
+        let mut response = problem(status, &self.detail());
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let soon = HeaderValue::from_static("1");
             response.headers_mut().insert(header::RETRY_AFTER, soon);

@@ -1,0 +1,49 @@
+//! Where the lab's well-known paths are, for clients that ask at the wrong port.
+
+use std::io;
+
+use axum::Router;
+use spoor_runtime::{Api, with_hints};
+
+use super::addresses::Open;
+
+/// The ports that hints name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hints {
+    otlp: u16,
+    query: u16,
+    sampling: u16,
+}
+
+impl Hints {
+    pub(super) fn of(open: &Open) -> io::Result<Self> {
+        Ok(Self {
+            otlp: open.otlp_http.local_addr()?.port(),
+            query: open.query_http.local_addr()?.port(),
+            sampling: open.sampling_http.local_addr()?.port(),
+        })
+    }
+
+    /// Adds hints to what answers on a port, except for the APIs that it has itself.
+    pub(super) fn add(self, router: Router, own: &'static [Api]) -> Router {
+        with_hints(router, move |api| {
+            (!own.contains(&api)).then(|| self.hint(api))
+        })
+    }
+
+    fn hint(self, api: Api) -> String {
+        let Self {
+            otlp,
+            query,
+            sampling,
+        } = self;
+        match api {
+            Api::OtlpTraces | Api::OtlpMetrics | Api::OtlpOthers => {
+                format!("OTLP is received on port {otlp}")
+            }
+            Api::JaegerQuery => format!("Jaeger's query API is on port {query}"),
+            Api::JaegerSampling => format!("remote sampling is on port {sampling}"),
+            Api::Zipkin => format!("Zipkin's formats are not received; send OTLP to port {otlp}"),
+        }
+    }
+}
