@@ -61,7 +61,8 @@ pub struct Settings {
         long,
         env = "SPOOR_OTLP_ORIGINS",
         value_delimiter = ',',
-        value_name = "ORIGIN"
+        value_name = "ORIGIN",
+        value_parser = origin
     )]
     pub otlp_origins: Vec<String>,
     /// How long each service may take to end
@@ -104,6 +105,23 @@ impl Settings {
     }
 }
 
+/// Reads an origin as browsers send it. Any other text would never match one, and nobody would
+/// be told.
+fn origin(text: &str) -> Result<String, String> {
+    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ', '*']);
+    let host = text
+        .strip_prefix("https://")
+        .or(text.strip_prefix("http://"));
+    match host {
+        Some(host) if is_host(host) => Ok(text.to_owned()),
+        None if text == "*" => Ok(text.to_owned()),
+        _ => Err(format!(
+            "must be * or a scheme, a host and perhaps a port, such as https://shop.example, \
+             not {text:?}"
+        )),
+    }
+}
+
 /// Reads `64MiB`, `1GB`, `500000`.
 fn bytes(text: &str) -> Result<usize, String> {
     let wrong = || format!("must be a size such as 64MiB or 1GB, not {text:?}");
@@ -126,6 +144,20 @@ fn bytes(text: &str) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[rstest::rstest]
+    #[case("*", true)]
+    #[case("https://shop.example", true)]
+    #[case("http://[::1]:3000", true)]
+    #[case("", false)]
+    #[case("null", false)]
+    #[case("shop.example", false)]
+    #[case("https://", false)]
+    #[case("https://shop.example/", false)]
+    #[case("https://*.example", false)]
+    fn origins(#[case] text: &str, #[case] is_valid: bool) {
+        assert_eq!(origin(text).is_ok(), is_valid);
+    }
 
     #[rstest::rstest]
     #[case("64MiB", Some(64 << 20))]

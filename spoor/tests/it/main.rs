@@ -11,6 +11,7 @@ mod interop;
 mod lab;
 mod lessons;
 mod load;
+mod otlp_options;
 mod outages;
 mod peer;
 mod probe;
