@@ -1,23 +1,26 @@
 //! Jaeger's third query API over gRPC.
 
-use std::{pin::Pin, time::Duration};
+use std::pin::Pin;
 
 use bytes::Bytes;
 use prost::Message;
 use spoor_proto::jaeger::api_v3::{
     DependenciesResponse, Dependency, FindTraceSummariesRequest, FindTraceSummariesResponse,
     FindTracesRequest, GetDependenciesRequest, GetOperationsRequest, GetOperationsResponse,
-    GetServicesRequest, GetServicesResponse, GetTraceRequest, Operation, TraceQueryParameters,
-    TracesData, query_service_server::QueryService,
+    GetServicesRequest, GetServicesResponse, GetTraceRequest, Operation, TracesData,
+    query_service_server::QueryService,
 };
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::{
-    MAX_TRACES, Queries, Refusal, enrich::decoded, limits::Reader, stream::stream, summary,
-    v3::DEFAULT_DEPTH,
+    Queries, Refusal,
+    calls::{search, unix_nanos},
+    enrich::decoded,
+    stream::stream,
+    summary,
 };
-use crate::{Search, StoredTrace, TraceId, dependencies, kind, service};
+use crate::{StoredTrace, TraceId, kind};
 
 /// A message holds at most about this much, well under what clients accept by default (4 MiB).
 pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -55,8 +58,7 @@ impl QueryService for GrpcQueries {
             .trace_id
             .parse()
             .map_err(|error| Status::invalid_argument(format!("trace_id: {error}")))?;
-        let found = self.queries.run(move |reader| reader.trace(id)).await??;
-        found.ok_or_else(|| Status::not_found("trace not found"))?;
+        self.queries.check_stored(id).await?;
         stream(&self.queries, vec![id], request.raw_traces, messages)
     }
 
@@ -64,11 +66,7 @@ impl QueryService for GrpcQueries {
         &self,
         request: Request<FindTracesRequest>,
     ) -> Result<Response<Traces>, Status> {
-        let missing = || Status::invalid_argument("missing query");
-        let query = request.into_inner().query.ok_or_else(missing)?;
-        let raw = query.raw_traces;
-        let search = search(query)?;
-        let found = self.queries.run(move |reader| reader.find(&search)).await?;
+        let (found, raw) = self.queries.find(request.into_inner().query).await?;
         stream(&self.queries, found, raw, messages)
     }
 
@@ -76,8 +74,7 @@ impl QueryService for GrpcQueries {
         &self,
         _: Request<GetServicesRequest>,
     ) -> Result<Response<GetServicesResponse>, Status> {
-        let names = |reader: Reader| service::names(reader.store());
-        let services = self.queries.run(names).await?;
+        let services = self.queries.services().await?;
         Ok(Response::new(GetServicesResponse { services }))
     }
 
@@ -86,12 +83,8 @@ impl QueryService for GrpcQueries {
         request: Request<GetOperationsRequest>,
     ) -> Result<Response<GetOperationsResponse>, Status> {
         let GetOperationsRequest { service, span_kind } = request.into_inner();
-        let find = move |reader: Reader| {
-            let word = (!span_kind.is_empty()).then_some(span_kind.as_str());
-            kind::operations(reader.store(), &service, word)
-        };
-        let found = self.queries.run(find).await?.into_iter();
-        let operations = found.map(|found| Operation {
+        let found = self.queries.operations(service, span_kind).await?;
+        let operations = found.into_iter().map(|found| Operation {
             span_kind: kind::word(found.kind).to_owned(),
             name: found.name,
         });
@@ -108,9 +101,7 @@ impl QueryService for GrpcQueries {
             start_time,
             end_time,
         } = request.into_inner();
-        let start = start_time.and_then(|at| nanos(at.seconds, at.nanos));
-        let end = end_time.and_then(|at| nanos(at.seconds, at.nanos));
-        let (Some(start), Some(end)) = (start, end) else {
+        let (Some(start), Some(end)) = (unix_nanos(start_time), unix_nanos(end_time)) else {
             let message = "start_time and end_time are required";
             return Err(Status::invalid_argument(message));
         };
@@ -118,9 +109,8 @@ impl QueryService for GrpcQueries {
             let message = "end_time must be after start_time";
             return Err(Status::invalid_argument(message));
         }
-        let count = move |reader: Reader| dependencies::dependencies(&reader, start, end).calls;
-        let calls = self.queries.run(count).await?.into_iter();
-        let dependencies = calls.map(|call| Dependency {
+        let calls = self.queries.calls(start, end).await?;
+        let dependencies = calls.into_iter().map(|call| Dependency {
             parent: call.parent,
             child: call.child,
             call_count: call.call_count,
@@ -134,9 +124,8 @@ impl QueryService for GrpcQueries {
         &self,
         request: Request<FindTraceSummariesRequest>,
     ) -> Result<Response<Summaries>, Status> {
-        let missing = || Status::invalid_argument("missing query");
-        let search = search(request.into_inner().query.ok_or_else(missing)?)?;
-        let find = move |reader: Reader| summary::summaries(&reader, &search);
+        let search = search(request.into_inner().query)?;
+        let find = move |reader| summary::summaries(&reader, &search);
         let found = self.queries.run(find).await??;
         let messages: Vec<_> = found
             .chunks(SUMMARIES_AT_ONCE)
@@ -147,52 +136,6 @@ impl QueryService for GrpcQueries {
             .collect();
         Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
     }
-}
-
-pub(super) fn search(query: TraceQueryParameters) -> Result<Search, Status> {
-    let start_min = query
-        .start_time_min
-        .and_then(|at| nanos(at.seconds, at.nanos));
-    let start_max = query
-        .start_time_max
-        .and_then(|at| nanos(at.seconds, at.nanos));
-    if start_min.is_none() || start_max.is_none() {
-        return Err(Status::invalid_argument(
-            "start time min and max are required parameters",
-        ));
-    }
-    let depth = usize::try_from(query.search_depth).unwrap_or(0);
-    if depth > MAX_TRACES {
-        return Err(Status::invalid_argument(format!(
-            "search_depth must be at most {MAX_TRACES}"
-        )));
-    }
-    let some = |text: String| (!text.is_empty()).then_some(text);
-    let duration = |seconds, part| nanos(seconds, part).map(Duration::from_nanos);
-    Ok(Search {
-        service: some(query.service_name).map(|name| service::stored(&name).to_owned()),
-        operation: some(query.operation_name),
-        tags: query.attributes.into_iter().collect(),
-        start_min,
-        start_max,
-        duration_min: query
-            .duration_min
-            .and_then(|d| duration(d.seconds, d.nanos)),
-        duration_max: query
-            .duration_max
-            .and_then(|d| duration(d.seconds, d.nanos)),
-        // 0 is what a client that says nothing sends.
-        limit: if depth == 0 { DEFAULT_DEPTH } else { depth },
-    })
-}
-
-/// A `google.protobuf` time or duration in nanoseconds; none for the zero value, which means
-/// that it was not set.
-pub(super) fn nanos(seconds: i64, nanos: i32) -> Option<u64> {
-    let seconds = u64::try_from(seconds).ok()?;
-    let nanos = u64::try_from(nanos).ok()?;
-    let total = seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
-    (total > 0).then_some(total)
 }
 
 /// Each message holds spans of one trace; a large trace takes several.

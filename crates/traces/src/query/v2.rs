@@ -16,14 +16,10 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::{
-    MAX_RESPONSE_BYTES, Queries, Refusal,
-    enrich::decoded,
-    grpc::{MAX_MESSAGE_BYTES, nanos, search},
-    limits::Reader,
-    model,
-    stream::stream,
+    MAX_RESPONSE_BYTES, Queries, Refusal, calls::unix_nanos, enrich::decoded,
+    grpc::MAX_MESSAGE_BYTES, model, stream::stream,
 };
-use crate::{StoredTrace, TraceId, dependencies, kind, service, tree::members};
+use crate::{StoredTrace, TraceId, kind, tree::members};
 
 /// The service behind `jaeger.api_v2.QueryService`.
 #[derive(Clone, Debug)]
@@ -55,8 +51,7 @@ impl QueryService for GrpcQueriesV2 {
             .filter(|bytes| bytes.iter().any(|byte| *byte != 0));
         let invalid = || Status::invalid_argument("trace_id must be 16 bytes and not all zero");
         let id = TraceId::from_bytes(bytes.ok_or_else(invalid)?);
-        let found = self.queries.run(move |reader| reader.trace(id)).await??;
-        found.ok_or_else(|| Status::not_found("trace not found"))?;
+        self.queries.check_stored(id).await?;
         stream(&self.queries, vec![id], request.raw_traces, messages)
     }
 
@@ -71,21 +66,21 @@ impl QueryService for GrpcQueriesV2 {
         &self,
         request: Request<FindTracesRequest>,
     ) -> Result<Response<Spans>, Status> {
-        let missing = || Status::invalid_argument("missing query");
-        let query = request.into_inner().query.ok_or_else(missing)?;
-        let raw = query.raw_traces;
-        let search = search(TraceQueryParameters {
-            service_name: query.service_name,
-            operation_name: query.operation_name,
-            attributes: query.tags,
-            start_time_min: query.start_time_min,
-            start_time_max: query.start_time_max,
-            duration_min: query.duration_min,
-            duration_max: query.duration_max,
-            search_depth: query.search_depth,
-            raw_traces: raw,
-        })?;
-        let found = self.queries.run(move |reader| reader.find(&search)).await?;
+        let query = request
+            .into_inner()
+            .query
+            .map(|query| TraceQueryParameters {
+                service_name: query.service_name,
+                operation_name: query.operation_name,
+                attributes: query.tags,
+                start_time_min: query.start_time_min,
+                start_time_max: query.start_time_max,
+                duration_min: query.duration_min,
+                duration_max: query.duration_max,
+                search_depth: query.search_depth,
+                raw_traces: query.raw_traces,
+                });
+        let (found, raw) = self.queries.find(query).await?;
         stream(&self.queries, found, raw, messages)
     }
 
@@ -93,8 +88,7 @@ impl QueryService for GrpcQueriesV2 {
         &self,
         _: Request<GetServicesRequest>,
     ) -> Result<Response<GetServicesResponse>, Status> {
-        let names = |reader: Reader| service::names(reader.store());
-        let services = self.queries.run(names).await?;
+        let services = self.queries.services().await?;
         Ok(Response::new(GetServicesResponse { services }))
     }
 
@@ -103,11 +97,7 @@ impl QueryService for GrpcQueriesV2 {
         request: Request<GetOperationsRequest>,
     ) -> Result<Response<GetOperationsResponse>, Status> {
         let GetOperationsRequest { service, span_kind } = request.into_inner();
-        let find = move |reader: Reader| {
-            let word = (!span_kind.is_empty()).then_some(span_kind.as_str());
-            kind::operations(reader.store(), &service, word)
-        };
-        let found = self.queries.run(find).await?;
+        let found = self.queries.operations(service, span_kind).await?;
         let names: BTreeSet<String> = found.iter().map(|found| found.name.clone()).collect();
         let operations = found.into_iter().map(|found| Operation {
             span_kind: kind::word(found.kind).to_owned(),
@@ -124,14 +114,10 @@ impl QueryService for GrpcQueriesV2 {
         request: Request<GetDependenciesRequest>,
     ) -> Result<Response<GetDependenciesResponse>, Status> {
         let request = request.into_inner();
-        let start = request
-            .start_time
-            .and_then(|at| nanos(at.seconds, at.nanos));
-        let end = request.end_time.and_then(|at| nanos(at.seconds, at.nanos));
-        let (start, end) = (start.unwrap_or(0), end.unwrap_or(u64::MAX));
-        let count = move |reader: Reader| dependencies::dependencies(&reader, start, end).calls;
-        let calls = self.queries.run(count).await?.into_iter();
-        let dependencies = calls.map(|call| DependencyLink {
+        let start = unix_nanos(request.start_time).unwrap_or(0);
+        let end = unix_nanos(request.end_time).unwrap_or(u64::MAX);
+        let calls = self.queries.calls(start, end).await?;
+        let dependencies = calls.into_iter().map(|call| DependencyLink {
             parent: call.parent,
             child: call.child,
             call_count: call.call_count,

@@ -1,0 +1,103 @@
+//! What both gRPC query APIs answer, before either puts it in its own messages.
+
+use std::time::Duration;
+
+use prost_types::Timestamp;
+use spoor_proto::jaeger::api_v3::TraceQueryParameters;
+use tonic::Status;
+
+use super::{MAX_TRACES, Queries, Refusal, v3::DEFAULT_DEPTH};
+use crate::{Operation, Search, TraceId, dependencies, kind, service};
+
+impl Queries {
+    pub(super) async fn services(&self) -> Result<Vec<String>, Refusal> {
+        self.run(|reader| service::names(reader.store())).await
+    }
+
+    /// A service's operations of the kind that a word names; of all kinds if it is empty.
+    pub(super) async fn operations(
+        &self,
+        service: String,
+        kind: String,
+    ) -> Result<Vec<Operation>, Refusal> {
+        self.run(move |reader| {
+            let kind = (!kind.is_empty()).then_some(kind.as_str());
+            kind::operations(reader.store(), &service, kind)
+        })
+        .await
+    }
+
+    /// Calls between services in a window, in nanoseconds.
+    pub(super) async fn calls(
+        &self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<dependencies::Dependency>, Refusal> {
+        self.run(move |reader| dependencies::dependencies(&reader, start, end).calls)
+            .await
+    }
+
+    /// The traces that match, the newest first, and whether they are wanted as they are stored.
+    pub(super) async fn find(
+        &self,
+        query: Option<TraceQueryParameters>,
+    ) -> Result<(Vec<TraceId>, bool), Status> {
+        let raw = query.as_ref().is_some_and(|query| query.raw_traces);
+        let search = search(query)?;
+        let found = self.run(move |reader| reader.find(&search)).await?;
+        Ok((found, raw))
+    }
+
+    /// Succeeds if a trace is stored and not too large.
+    pub(super) async fn check_stored(&self, id: TraceId) -> Result<(), Status> {
+        let found = self.run(move |reader| reader.trace(id)).await??;
+        match found {
+            Some(_) => Ok(()),
+            None => Err(Status::not_found("trace not found")),
+        }
+    }
+}
+
+/// Reads what a search is for.
+pub(super) fn search(query: Option<TraceQueryParameters>) -> Result<Search, Status> {
+    let invalid = |message: &str| Status::invalid_argument(message);
+    let query = query.ok_or_else(|| invalid("missing query"))?;
+    let start_min = unix_nanos(query.start_time_min);
+    let start_max = unix_nanos(query.start_time_max);
+    if start_min.is_none() || start_max.is_none() {
+        return Err(invalid("start time min and max are required parameters"));
+    }
+    let depth = usize::try_from(query.search_depth).unwrap_or(0);
+    if depth > MAX_TRACES {
+        let message = format!("search_depth must be at most {MAX_TRACES}");
+        return Err(invalid(&message));
+    }
+    let some = |text: String| (!text.is_empty()).then_some(text);
+    let duration = |duration: prost_types::Duration| {
+        nanos(duration.seconds, duration.nanos).map(Duration::from_nanos)
+    };
+    Ok(Search {
+        service: some(query.service_name).map(|name| service::stored(&name).to_owned()),
+        operation: some(query.operation_name),
+        tags: query.attributes.into_iter().collect(),
+        start_min,
+        start_max,
+        duration_min: query.duration_min.and_then(duration),
+        duration_max: query.duration_max.and_then(duration),
+        // 0 is what a client that says nothing sends.
+        limit: if depth == 0 { DEFAULT_DEPTH } else { depth },
+    })
+}
+
+/// A time in nanoseconds since the Unix epoch; none for the zero value, which means that it was
+/// not set.
+pub(super) fn unix_nanos(time: Option<Timestamp>) -> Option<u64> {
+    time.and_then(|time| nanos(time.seconds, time.nanos))
+}
+
+fn nanos(seconds: i64, nanos: i32) -> Option<u64> {
+    let seconds = u64::try_from(seconds).ok()?;
+    let nanos = u64::try_from(nanos).ok()?;
+    let total = seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+    (total > 0).then_some(total)
+}
