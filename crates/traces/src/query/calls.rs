@@ -6,7 +6,10 @@ use prost_types::Timestamp;
 use spoor_proto::jaeger::api_v3::TraceQueryParameters;
 use tonic::Status;
 
-use super::{MAX_TRACES, Queries, Refusal, v3::DEFAULT_DEPTH};
+use super::{
+    MAX_TRACES, Queries, Refusal,
+    v3::{DEFAULT_DEPTH, FILTER_REFUSED},
+};
 use crate::{Operation, Search, TraceId, dependencies, kind, service};
 
 impl Queries {
@@ -62,6 +65,9 @@ impl Queries {
 pub(super) fn search(query: Option<TraceQueryParameters>) -> Result<Search, Status> {
     let invalid = |message: &str| Status::invalid_argument(message);
     let query = query.ok_or_else(|| invalid("missing query"))?;
+    if query.filter.is_some() {
+        return Err(invalid(FILTER_REFUSED));
+    }
     let start_min = unix_nanos(query.start_time_min);
     let start_max = unix_nanos(query.start_time_max);
     if start_min.is_none() || start_max.is_none() {

@@ -79,7 +79,8 @@ impl QueryService for GrpcQueriesV2 {
                 duration_max: query.duration_max,
                 search_depth: query.search_depth,
                 raw_traces: query.raw_traces,
-                });
+                filter: None,
+            });
         let (found, raw) = self.queries.find(query).await?;
         stream(&self.queries, found, raw, messages)
     }

@@ -14,7 +14,7 @@ use http::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde::Serialize;
 
-pub use search::DEFAULT_DEPTH;
+pub use search::{DEFAULT_DEPTH, FILTER_REFUSED};
 
 use super::{
     Queries, Refusal,

@@ -17,6 +17,11 @@ use crate::{
 /// How many traces a search finds unless it says otherwise.
 pub const DEFAULT_DEPTH: usize = 100;
 
+/// Jaeger's structured filter (its RFC 0005) is experimental. To ignore it would be to answer
+/// with more than was asked for.
+pub const FILTER_REFUSED: &str = "query.filter is not supported; search by service, operation, \
+                                  attributes and duration";
+
 type Names = &'static [&'static str];
 
 const SERVICE: Names = &["query.serviceName", "query.service_name"];
@@ -38,6 +43,9 @@ const RAW: Names = &["query.rawTraces", "query.raw_traces"];
 /// # Errors
 /// A message that names the parameter and what is wrong with it.
 pub fn parse(parameters: &Parameters) -> Result<(Search, bool), String> {
+    if parameters.get("query.filter").is_some() {
+        return Err(FILTER_REFUSED.to_owned());
+    }
     let text = |names| {
         let found = parameters.any(names);
         found.map(|(_, value)| value.to_owned())

@@ -104,6 +104,14 @@ async fn searches_need_a_window_and_find() {
     let no_window = ask(Some(TraceQueryParameters::default()));
     let refused = client.find_traces(no_window).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+    // To ignore it would be to answer with more than was asked for.
+    let filter = TraceQueryParameters {
+        filter: Some(b"\x0a\x06exists".to_vec()),
+        ..window()
+    };
+    let refused = client.find_traces(ask(Some(filter))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("query.filter"));
 
     let errors = TraceQueryParameters {
         service_name: "service-a".to_owned(),

@@ -105,14 +105,18 @@ async fn each_parameter_narrows_the_search(
 #[case::depth(&[WINDOW[0], WINDOW[1], ("query.search_depth", "-1")], "malformed parameter query.search_depth: it must be between 1 and 20000")]
 #[case::duration(&[WINDOW[0], WINDOW[1], ("query.duration_min", "1")], "malformed parameter query.duration_min: time: missing unit")]
 #[case::attributes(&[WINDOW[0], WINDOW[1], ("query.attributes", "x")], "malformed parameter query.attributes: ")]
+#[case::filter(&[WINDOW[0], WINDOW[1], ("query.filter", r#"{"op":"exists"}"#)], "query.filter is not supported")]
 #[case::raw(&[WINDOW[0], WINDOW[1], ("query.rawTraces", "x")], "malformed parameter query.rawTraces: ")]
 #[tokio::test]
 async fn a_bad_parameter_is_named(#[case] parameters: &[(&str, &str)], #[case] message: &str) {
-    let (status, answer) = server().await.query("/api/v3/traces", parameters).await;
-    assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert_eq!(answer["error"]["httpCode"], 400);
-    let given = answer["error"]["message"].as_str().unwrap();
-    assert!(given.starts_with(message), "{given}");
+    let server = server().await;
+    for path in ["/api/v3/traces", "/api/v3/trace-summaries"] {
+        let (status, answer) = server.query(path, parameters).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(answer["error"]["httpCode"], 400);
+        let given = answer["error"]["message"].as_str().unwrap();
+        assert!(given.starts_with(message), "{given}");
+    }
 }
 
 #[tokio::test]
