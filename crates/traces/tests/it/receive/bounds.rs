@@ -1,0 +1,189 @@
+//! What one request, and all together, may take.
+
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+use spoor_traces::{ReceiveSettings, Search, Settings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{compressed_frame, frame, grpc, grpc_with, gzip, receiving, request};
+use crate::{
+    receiver::{Receiver, eventually},
+    spans::{a_to_b, batch, span, text},
+};
+
+#[tokio::test]
+async fn refuses_what_is_too_large_without_keeping_it() {
+    let receiver = Receiver::start(Settings::default()).await;
+    let response = receiver.post(vec![0; 100 << 20]).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    // 64 MiB of zeros in 64 kB.
+    let bomb = gzip(&vec![0; 64 << 20]);
+    assert!(bomb.len() < 100_000);
+    let response = receiver
+        .post(bomb)
+        .header("content-encoding", "gzip")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(
+        receiver
+            .metrics()
+            .contains("requests_refused_total{reason=\"too_large\"} 2")
+    );
+    receiver.post_ok(request(a_to_b(1, 1, 1, false))).await;
+}
+
+/// JSON takes its own size once more while it is read, however many spans it holds.
+#[tokio::test]
+async fn refuses_json_that_memory_cannot_hold() {
+    let receiver = Receiver::start(receiving(ReceiveSettings {
+        max_receiving_bytes: 5 << 20,
+        ..ReceiveSettings::default()
+    }))
+    .await;
+    let spans = vec!["{}"; 1 << 20].join(",");
+    let body = format!(r#"{{"resourceSpans": [{{"scopeSpans": [{{"spans": [{spans}]}}]}}]}}"#);
+    let response = Client::new()
+        .post(format!("http://{}/v1/traces", receiver.http))
+        .header("content-type", "application/json")
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let metrics = receiver.metrics();
+    assert!(
+        metrics.contains("requests_refused_total{reason=\"too_large\"} 1"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn asks_to_come_back_when_it_has_no_memory() {
+    let receive = ReceiveSettings {
+        max_receiving_bytes: 1_000,
+        ..ReceiveSettings::default()
+    };
+    let receiver = Receiver::start(receiving(receive)).await;
+    let body = request(
+        (0..5)
+            .flat_map(|number| a_to_b(number, 1, 1, true))
+            .collect(),
+    );
+    assert!(body.len() > 1_000);
+    let response = receiver.post(body.clone()).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()["retry-after"], "1");
+    let answer = grpc(&receiver, frame(&body)).await;
+    assert_eq!(answer["grpc-status"], "8");
+    assert!(answer.contains_key("grpc-status-details-bin"));
+    let small = request(vec![batch("a", vec![span(1, 1, 0, "x", 1, 2)])]);
+    receiver.post_ok(small).await;
+}
+
+#[tokio::test]
+async fn does_not_wait_for_ever_for_a_body() {
+    let body_deadline = Duration::from_millis(50);
+    let receiver = Receiver::start(receiving(ReceiveSettings {
+        body_deadline,
+        ..ReceiveSettings::default()
+    }))
+    .await;
+    let mut connection = tokio::net::TcpStream::connect(receiver.http).await.unwrap();
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\
+                content-type: application/json\r\n\r\n{";
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 32];
+    connection.read_exact(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with(b"HTTP/1.1 408"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+}
+
+#[tokio::test]
+async fn has_room_for_ten_thousand_services() {
+    let store_bytes = 16 << 20;
+    let receiver = Receiver::start(Settings {
+        store_bytes,
+        ..Settings::default()
+    })
+    .await;
+    for hundred in 0..100 {
+        let one = |number| {
+            let service = format!("service-{number}");
+            batch(
+                &service,
+                vec![span(number + 1, 1, 0, "GET /", number, number + 1)],
+            )
+        };
+        let batches = (hundred * 100..hundred * 100 + 100).map(one).collect();
+        receiver.post_ok(request(batches)).await;
+    }
+    let store = receiver.pipeline.store();
+    assert_eq!(store.services().len(), 10_000);
+    let service = Some("service-4711".to_owned());
+    assert_eq!(
+        store
+            .search(&Search {
+                service,
+                ..Search::default()
+            })
+            .len(),
+        1
+    );
+    assert!(store.occupancy().bytes <= store_bytes);
+    eventually("everything is counted", || {
+        receiver.pipeline.totals().kept == 10_000
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn grpc_counts_decompressed_bytes() {
+    let receiver = Receiver::start(receiving(ReceiveSettings {
+        max_receiving_bytes: 1 << 20,
+        ..ReceiveSettings::default()
+    }))
+    .await;
+    let zeros = compressed_frame(&gzip(&vec![0; 8 << 20]));
+    let answer = grpc_with(&receiver, zeros, "gzip").await;
+    assert_eq!(answer["grpc-status"], "8");
+    assert!(
+        answer.contains_key("grpc-status-details-bin"),
+        "to be tried again"
+    );
+    assert_eq!(grpc(&receiver, frame(&[])).await.get("grpc-status"), None);
+}
+
+/// It would be shown as if it were the whole trace.
+#[tokio::test]
+async fn late_spans_of_evicted_traces_are_counted() {
+    let receiver = Receiver::start(Settings {
+        store_bytes: 256 << 10,
+        ..Settings::default()
+    })
+    .await;
+    let store = receiver.pipeline.store();
+    let mut last = 0;
+    while store.occupancy().evicted.traces == 0 {
+        last += 1;
+        let mut one = span(last, 1, 0, "first", 1, 2);
+        one.attributes = vec![text("filler", &"x".repeat(1_000))];
+        receiver.post_ok(request(vec![batch("s", vec![one])])).await;
+    }
+    for trace in [1, 1, last] {
+        let late = span(trace, 2, 1, "late", 3, 4);
+        receiver
+            .post_ok(request(vec![batch("s", vec![late])]))
+            .await;
+    }
+    let metrics = receiver.metrics();
+    let line = "spoor_traces_spans_dropped_total{reason=\"late\"} 2";
+    assert!(metrics.lines().any(|found| found == line), "{metrics}");
+    assert_eq!(receiver.pipeline.totals().received, last + 3);
+    receiver.assert_balanced();
+}

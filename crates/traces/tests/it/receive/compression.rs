@@ -1,0 +1,56 @@
+//! Compressed requests.
+
+use std::io::Write;
+
+use flate2::{Compression, write::ZlibEncoder};
+use reqwest::StatusCode;
+use rstest::rstest;
+use spoor_traces::Settings;
+
+use super::{compressed_frame, grpc_with, gzip, id, request};
+use crate::{receiver::Receiver, spans::a_to_b};
+
+#[rstest]
+#[case::gzip("gzip", gzip as fn(&[u8]) -> Vec<u8>)]
+#[case::deflate("deflate", deflate)]
+#[case::zstd("zstd", zstd)]
+#[tokio::test]
+async fn takes_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8]) -> Vec<u8>) {
+    let receiver = Receiver::start(Settings::default()).await;
+    let body = compress(&request(a_to_b(1, 1_000, 300, true)));
+    let sent = receiver.post(body).header("content-encoding", name).send();
+    assert_eq!(sent.await.unwrap().status(), StatusCode::OK);
+    let body = compress(&request(a_to_b(2, 1_000, 300, true)));
+    let answer = grpc_with(&receiver, compressed_frame(&body), name).await;
+    assert!(!answer.contains_key("grpc-status"), "{answer:?}");
+    assert!(receiver.pipeline.store().trace(id(1)).is_some());
+    assert!(receiver.pipeline.store().trace(id(2)).is_some());
+    let bomb = compress(&vec![0; 17 << 20]);
+    let sent = receiver.post(bomb).header("content-encoding", name).send();
+    assert_eq!(sent.await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let sent = receiver.post(vec![7; 100]).header("content-encoding", name);
+    assert_eq!(sent.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn says_which_compressions_it_takes() {
+    let receiver = Receiver::start(Settings::default()).await;
+    let sent = receiver.post(vec![7]).header("content-encoding", "snappy");
+    let answer = sent.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(answer.headers()["accept-encoding"], "gzip, deflate, zstd");
+    let answer = grpc_with(&receiver, compressed_frame(&[7]), "snappy").await;
+    assert_eq!(answer["grpc-status"], "12");
+    assert_eq!(answer["grpc-accept-encoding"], "gzip, deflate, zstd");
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    compress_to_vec(bytes, CompressionLevel::Fastest)
+}
