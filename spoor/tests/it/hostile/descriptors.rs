@@ -13,7 +13,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// Beyond those that it has open.
 const SPARE_DESCRIPTORS: u64 = 60;
 const IDLE_CONNECTIONS: usize = 200;
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_leave_room_for_others() {

@@ -8,6 +8,7 @@ mod doors;
 mod frames;
 mod patience;
 mod requests;
+mod streams;
 mod survivors;
 
 use std::{fs::File, net::SocketAddr};

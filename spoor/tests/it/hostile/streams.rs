@@ -1,0 +1,101 @@
+//! Requests that begin and go no further, thousands on one connection.
+
+use std::time::{Duration, Instant};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::{connection::PATIENCE, descriptors::H2_PREFACE, doors};
+use crate::lab::Lab;
+
+/// A listener's own limits.
+const MAX_STREAMS_PER_CONNECTION: u32 = 128;
+const MAX_REQUESTS: u32 = 4_000;
+/// On an idle machine it takes a few milliseconds.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
+const RST_STREAM: u8 = 3;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let stream = stream.to_be_bytes();
+    [&length[1..], &[kind, flags], &stream, payload].concat()
+}
+
+/// The head of a gRPC call, whose body never comes.
+fn half_a_call(number: u32) -> Vec<u8> {
+    const PATH: &[u8] = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    // POST, http, and three that are written out, by their names in HPACK's static table.
+    let mut head = vec![0x83, 0x86, 0x04, PATH.len() as u8];
+    head.extend(PATH);
+    head.extend(b"\x01\x09localhost\x0f\x10\x10application/grpc");
+    frame(1, 4, 2 * number + 1, &head)
+}
+
+/// Begins calls and returns the connection with how many of them the server has not refused, as
+/// of when it had read them all; none if it gave up on the connection.
+async fn begin_calls(lab: &Lab, count: u32) -> (TcpStream, u32) {
+    let to = doors::address(lab.url("otlp-grpc"));
+    let mut connection = TcpStream::connect(to).await.unwrap();
+    let (reading, mut writing) = connection.split();
+    let sending = async {
+        let calls = (0..count).flat_map(half_a_call);
+        let all: Vec<u8> = H2_PREFACE.iter().copied().chain(calls).collect();
+        // It may hang up on the way.
+        let _ = writing.write_all(&all).await;
+        let _ = writing.write_all(&frame(PING, 0, 0, &[7; 8])).await;
+    };
+    let mut reading = BufReader::new(reading);
+    let answering = async {
+        let mut open = count;
+        loop {
+            let mut head = [0; 9];
+            if reading.read_exact(&mut head).await.is_err() {
+                return 0;
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            if reading.read_exact(&mut payload).await.is_err() {
+                return 0;
+            }
+            match head[3] {
+                RST_STREAM => open -= 1,
+                GOAWAY => return 0,
+                PING if head[4] == 1 => return open,
+                _ => {}
+            }
+        }
+    };
+    let both = async { tokio::join!(sending, answering).1 };
+    let open = timeout(PATIENCE, both).await.unwrap();
+    (connection, open)
+}
+
+async fn assert_others_are_answered(lab: &Lab) {
+    for name in ["otlp-grpc", "otlp-http", "sampling-grpc", "traces", "admin"] {
+        let asked = Instant::now();
+        let answer = reqwest::get(lab.url(name)).await.unwrap();
+        let took = asked.elapsed();
+        assert!(answer.status().as_u16() < 500, "{name}: {answer:?}");
+        assert!(took < ANSWERED_WITHIN, "{name} took {took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_open_streams_have_a_bound() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let (_one, open) = begin_calls(&lab, 10_000).await;
+    assert!(open <= MAX_STREAMS_PER_CONNECTION, "{open}");
+    assert_others_are_answered(&lab).await;
+    // As many on each of several connections as it takes to fill the listener.
+    let mut all = Vec::new();
+    for _ in 0..=MAX_REQUESTS / MAX_STREAMS_PER_CONNECTION {
+        all.push(begin_calls(&lab, MAX_STREAMS_PER_CONNECTION).await);
+    }
+    assert_others_are_answered(&lab).await;
+}
