@@ -1,12 +1,19 @@
 //! gRPC health and reflection beside a port's own services.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use http::{Request, Response};
-use http_body_util::BodyExt;
-use tokio::sync::Semaphore;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Frame;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{
-    Status,
+    Code, Status,
     body::Body,
     server::NamedService,
     service::{LayerExt, Routes},
@@ -14,6 +21,8 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder;
 use tower::{Service, ServiceExt, layer::layer_fn, service_fn};
+
+use crate::listen::Stop;
 
 const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
@@ -111,20 +120,60 @@ fn bounded<S: Calls>(service: S, open: &Arc<Semaphore>) -> impl Calls {
                 if request.uri().path() == CHECK {
                     return service.oneshot(request).await;
                 }
+                let stop = request.extensions().get().cloned();
                 let Ok(place) = open.try_acquire_owned() else {
                     let message = "too many health and reflection streams; try again later";
                     return Ok(Status::resource_exhausted(message).into_http());
                 };
                 let response = service.oneshot(request).await?;
-                // The place is the stream's until its last frame.
-                Ok(response.map(|body| {
-                    Body::new(body.map_frame(move |frame| {
-                        let _ = &place;
-                        frame
-                    }))
-                }))
+                Ok(response.map(|body| Body::new(Open::new(body, place, stop))))
             }
         })
     });
     layer.named_layer(service)
+}
+
+/// A stream until its last frame, or until the listener stops, which would otherwise wait for it.
+struct Open {
+    body: Body,
+    stopped: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    is_ended: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn new(body: Body, place: OwnedSemaphorePermit, stop: Option<Stop>) -> Self {
+        Self {
+            body,
+            stopped: stop.map(|Stop(token)| Box::pin(token.cancelled_owned())),
+            is_ended: false,
+            _place: place,
+        }
+    }
+}
+
+impl http_body::Body for Open {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.is_ended {
+            return Poll::Ready(None);
+        }
+        // First what is still to be said, such as that the server no longer serves.
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        let Some(stopped) = &mut self.stopped else {
+            return Poll::Pending;
+        };
+        std::task::ready!(stopped.as_mut().poll(context));
+        self.is_ended = true;
+        let code = HeaderValue::from(Code::Unavailable as i32);
+        let trailers = HeaderMap::from_iter([(Status::GRPC_STATUS, code)]);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
 }

@@ -16,6 +16,8 @@ mod registry;
 mod request;
 mod sockets;
 
+pub(crate) use request::Stop;
+
 pub use host::AllowedHosts;
 pub use limits::Limits;
 pub use listener::{CutOff, Listener};

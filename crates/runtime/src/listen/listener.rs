@@ -24,7 +24,7 @@ use super::{
     body::Budget,
     connection::{self, Ends},
     registry::{PROCESS, Scope},
-    request::Answerer,
+    request::{Answerer, Stop},
 };
 
 /// Pause after a failure to accept that the next attempt would meet again, such as no descriptors
@@ -114,6 +114,7 @@ impl Listener {
             hosts: is_loopback.then_some(hosts),
             free: Arc::new(Semaphore::new(limits.max_requests)),
             budget: Arc::new(Budget::new(limits.max_body_bytes)),
+            stop: Stop(stop.clone()),
         });
         let connections = Connections {
             answerer,

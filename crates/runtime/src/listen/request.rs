@@ -6,6 +6,7 @@ use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
 use http::{HeaderMap, HeaderValue, Request, Version, header};
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpConnectInfo;
 use tower::ServiceExt;
 
@@ -32,7 +33,13 @@ pub(super) struct Answerer {
     pub(super) hosts: Option<AllowedHosts>,
     pub(super) free: Arc<Semaphore>,
     pub(super) budget: Arc<Budget>,
+    pub(super) stop: Stop,
 }
+
+/// The end of a listener, for responses that would not end by themselves. Requests have it as an
+/// extension.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop(pub(crate) CancellationToken);
 
 impl Answerer {
     pub(super) async fn answer(
@@ -54,10 +61,12 @@ impl Answerer {
         let exchange = Arc::new(Exchange::new(turn, Arc::clone(&self.budget), permit));
         let is_http1 = request.version() < Version::HTTP_2;
         let deadline = grpc_timeout(request.headers()).filter(|_| is_grpc);
-        let handling = self.router.clone().oneshot(with_peer(
+        let mut request = with_peer(
             request.map(|body| Body::new(RequestBody::new(body, Arc::clone(&exchange)))),
             peer,
-        ));
+        );
+        request.extensions_mut().insert(self.stop.clone());
+        let handling = self.router.clone().oneshot(request);
         let mut response = tokio::select! {
             response = handling => match response {
                 Ok(_) if exchange.is_over_budget() => Refusal::OverBudget.respond(is_grpc),

@@ -79,6 +79,23 @@ async fn reflection_lists_what_is_served() {
     }
 }
 
+/// A listener would wait for it until its grace period ends.
+#[tokio::test]
+async fn open_watches_do_not_delay_the_end() {
+    let (running, health, channel) = serve().await;
+    let watch = HealthClient::new(channel).watch(of("")).await;
+    let mut watch = watch.unwrap().into_inner();
+    let next = watch.message().await.unwrap().unwrap();
+    assert_eq!(next.status(), ServingStatus::Serving);
+    health.shut_down().await;
+    running.stop.cancel();
+    let last = watch.message().await.unwrap().unwrap();
+    assert_eq!(last.status(), ServingStatus::NotServing);
+    let ended = watch.message().await.unwrap_err();
+    assert_eq!(ended.code(), Code::Unavailable);
+    assert_eq!(running.ended.await.unwrap(), Ok(()));
+}
+
 /// Nothing closes a stream on which it is never the client's turn.
 #[tokio::test]
 async fn open_watches_have_a_bound() {
