@@ -1,5 +1,5 @@
-//! Whether the deciding Collector can send what it keeps: asked before its pod is replaced, since
-//! what it can't send then is lost.
+//! The state of the deciding Collector's exporter: read before its pod is replaced, since what it
+//! cannot send then is lost.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// Metrics of a Collector are shorter.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Why the metrics of a pod could not be read.
+/// The reason why the metrics of a pod could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The pod does not answer.
@@ -37,7 +37,7 @@ pub enum ReadError {
     TooLong,
 }
 
-/// What was read of each stack's deciding pod.
+/// The last reading of each stack's deciding pod.
 #[derive(Debug)]
 pub struct Readings {
     client: reqwest::Client,
@@ -51,10 +51,10 @@ struct Earlier {
     reading: Reading,
 }
 
-/// What is known now.
+/// The outcome of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// How the exporter is.
+    /// The state of the exporter.
     Known(Exporter),
     /// Look again after this time.
     Again(Duration),

@@ -1,8 +1,8 @@
-//! Whether the deciding tier gets rid of what it keeps, from the Collector's own metrics.
+//! The state of the deciding tier's exporter, from the Collector's own metrics.
 
-use super::decide::JAEGER;
+use super::{decide::JAEGER, samples::Sample};
 
-/// Whether the exporter to Jaeger works.
+/// The state of the exporter to Jaeger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Exporter {
     /// Nobody has looked, or there was nothing to see.
@@ -14,7 +14,7 @@ pub enum Exporter {
     Failing,
 }
 
-/// What the metrics of a deciding pod say of its exporter to Jaeger, at one moment.
+/// A deciding pod's metrics of its exporter to Jaeger, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reading {
     queued: f64,
@@ -27,26 +27,18 @@ impl Reading {
     #[must_use]
     pub fn of(metrics: &str) -> Self {
         let mut reading = Self::default();
-        for line in metrics.lines() {
-            let Some((series, value)) = line.rsplit_once(' ') else {
-                continue;
-            };
-            let name = series.split('{').next().unwrap_or_default();
-            // Collectors differ in whether counters' names end so.
-            let field = match name.strip_suffix("_total").unwrap_or(name) {
-                "otelcol_exporter_queue_size" => &mut reading.queued,
-                "otelcol_exporter_sent_spans" => &mut reading.sent,
-                "otelcol_exporter_send_failed_spans" => &mut reading.failed,
-                _ => continue,
-            };
-            if series.contains(&format!("exporter=\"{JAEGER}\"")) {
-                *field += value.parse::<f64>().unwrap_or(0.0);
+        for sample in Sample::all(metrics).filter(|it| it.has("exporter", JAEGER)) {
+            match sample.name {
+                "otelcol_exporter_queue_size" => reading.queued += sample.value,
+                "otelcol_exporter_sent_spans" => reading.sent += sample.value,
+                "otelcol_exporter_send_failed_spans" => reading.failed += sample.value,
+                _ => {}
             }
         }
         reading
     }
 
-    /// What became of the exporter since an earlier reading of the same pod.
+    /// The state of the exporter since an earlier reading of the same pod.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Exporter {
         let fails = self.failed > earlier.failed;

@@ -22,6 +22,7 @@ mod parts;
 mod ports;
 pub mod rollout;
 mod rules;
+pub mod samples;
 mod workload;
 mod yaml;
 

@@ -1,0 +1,64 @@
+//! Metrics in Prometheus' text format, as the Collector prints its own.
+
+/// One value of one series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample<'a> {
+    /// The metric's name. Collectors differ in whether counters end in `_total`: it is cut off.
+    pub name: &'a str,
+    /// The labels, in braces; empty where there are none.
+    labels: &'a str,
+    /// The value.
+    pub value: f64,
+}
+
+impl<'a> Sample<'a> {
+    /// All samples of a text; lines that are none are passed over.
+    pub fn all(text: &'a str) -> impl Iterator<Item = Self> {
+        text.lines().filter_map(Self::read)
+    }
+
+    fn read(line: &'a str) -> Option<Self> {
+        if line.starts_with('#') {
+            return None;
+        }
+        let (series, value) = line.rsplit_once(' ')?;
+        let (name, labels) = series.split_at(series.find('{').unwrap_or(series.len()));
+        Some(Self {
+            name: name.strip_suffix("_total").unwrap_or(name),
+            labels,
+            value: value.parse().ok()?,
+        })
+    }
+
+    /// Whether a label has this value.
+    #[must_use]
+    pub fn has(&self, label: &str, value: &str) -> bool {
+        self.labels.contains(&format!("{label}=\"{value}\""))
+    }
+
+    /// The value of a counter, which is a whole number.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        // Saturates, and makes nothing of what is no number.
+        self.value as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_read_and_comments_passed_over() {
+        let text = "# TYPE sent_total counter\n\
+                    sent_total{exporter=\"otlp/a\",x=\"a b\"} 7\n\
+                    uptime 1.5e3\n\
+                    broken{ x\n";
+        let samples: Vec<_> = Sample::all(text).collect();
+        assert_eq!(samples.len(), 2, "{samples:?}");
+        let names = samples.iter().map(|it| (it.name, it.count()));
+        assert!(names.eq([("sent", 7), ("uptime", 1_500)]), "{samples:?}");
+        assert!(samples.iter().any(|it| it.has("exporter", "otlp/a")));
+        assert!(!samples.iter().any(|it| it.has("exporter", "otlp")));
+    }
+}
