@@ -51,6 +51,15 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// The namespaces that are listed; without a list, those that are in use.
+    #[must_use]
+    pub fn or_used(&self, used: impl FnOnce() -> BTreeSet<String>) -> BTreeSet<String> {
+        match self {
+            Self::All => used(),
+            Self::Only(namespaces) => namespaces.clone(),
+        }
+    }
+
     /// The arguments of [`api`](super::resources::api) that cover it.
     fn parts(&self) -> Vec<Option<String>> {
         match self {

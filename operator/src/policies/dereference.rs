@@ -64,14 +64,7 @@ impl Sources {
 
     /// The namespaces to claim.
     pub(super) fn wanted(&self, scope: &Scope) -> BTreeSet<String> {
-        match scope {
-            Scope::Only(namespaces) => namespaces.clone(),
-            Scope::All => {
-                let mut namespaces = self.policies.namespaces();
-                namespaces.extend(self.stacks.namespaces());
-                namespaces
-            }
-        }
+        scope.or_used(|| &self.policies.namespaces() | &self.stacks.namespaces())
     }
 
     /// What there is in the namespaces that this installation serves. Pods of a namespace that

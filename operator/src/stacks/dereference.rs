@@ -81,10 +81,7 @@ impl Cluster {
     /// The namespaces to claim.
     #[must_use]
     pub fn namespaces(&self, scope: &Scope) -> BTreeSet<String> {
-        match scope {
-            Scope::Only(namespaces) => namespaces.clone(),
-            Scope::All => self.stacks.namespaces(),
-        }
+        scope.or_used(|| self.stacks.namespaces())
     }
 
     /// What a stack refers to.

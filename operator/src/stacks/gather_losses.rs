@@ -68,7 +68,7 @@ impl GatherLosses {
 
     /// Shows a stack that has lost nothing yet, so that its first loss is an increase.
     pub fn begin(&self, stack: &Key) {
-        self.lost.get_or_create(&Labels::of(stack));
+        self.lost.get_or_create(&Labels::of(stack)).inc_by(0);
     }
 
     /// Takes in how much a pod has lost since its start. True if that is more than was known.

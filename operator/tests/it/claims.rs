@@ -41,6 +41,31 @@ fn binding(kind: &str, namespace: &str, account: &str) -> Value {
     })
 }
 
+/// The namespaces of two installations.
+async fn namespaces(test: &str) -> Option<[Namespace<'static>; 2]> {
+    let server = apiserver::shared(test).await?;
+    Some([
+        server.namespace("spoor-one").await,
+        server.namespace("spoor-two").await,
+    ])
+}
+
+fn identity(namespace: &Namespace<'_>) -> String {
+    format!("{}/spoor", namespace.name)
+}
+
+/// Checks that the status and the event name both installations, and the second one's readiness
+/// the first one.
+async fn second_is_refused([one, two]: [&Namespace<'_>; 2], status: &Value, readiness: &str) {
+    let message = condition(status, "Contested")["message"].as_str().unwrap();
+    let refused = notes(one, "ServedByAnotherOperator").await;
+    for name in [identity(one), identity(two)] {
+        assert!(message.contains(&name), "{message}");
+        assert!(refused[0].contains(&name), "{refused:?}");
+    }
+    assert!(readiness.contains(&identity(one)), "{readiness}");
+}
+
 /// The notes of the events with this reason, once there is one.
 async fn notes(namespace: &Namespace<'_>, reason: &str) -> Vec<String> {
     eventually(reason, SOON, async || {
@@ -74,13 +99,9 @@ fn writes(installed: &Namespace<'_>, role: &str, mark: Mark) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn second_stacks_operator_is_refused_by_name() {
     let test = "second_stacks_operator_is_refused_by_name";
-    let Some(server) = apiserver::shared(test).await else {
+    let Some([one, two]) = namespaces(test).await else {
         return;
     };
-    let (one, two) = (
-        server.namespace("spoor-one").await,
-        server.namespace("spoor-two").await,
-    );
     let first = Stacks::start(&one).await;
     first.apply("tracing", json!({})).await;
     until("the stack's objects", async || {
@@ -91,27 +112,16 @@ async fn second_stacks_operator_is_refused_by_name() {
     first
         .status("tracing", |status| is(status, "Progressing", "False"))
         .await;
-    let mark = server.mark();
+    let mark = one.server.mark();
     allow(&two, "stacks", &[&one]).await;
     let second = Stacks::start_with(&two, |settings| serving(&[&one])(&mut settings.role)).await;
 
     let status = first
         .status("tracing", |status| is(status, "Contested", "True"))
         .await;
-    let message = condition(&status, "Contested")["message"].as_str().unwrap();
-    let names = [format!("{}/spoor", one.name), format!("{}/spoor", two.name)];
-    for name in &names {
-        assert!(message.contains(name), "{message}");
-    }
-    let unready = second.ops("readyz").await;
-    assert!(unready.contains(&names[0]), "{unready}");
-    let refused = notes(&one, "ServedByAnotherOperator").await;
-    assert!(
-        names.iter().all(|name| refused[0].contains(name)),
-        "{refused:?}"
-    );
+    second_is_refused([&one, &two], &status, &second.ops("readyz").await).await;
     let contested = notes(&one, "AnotherOperator").await;
-    assert!(contested[0].contains(&names[1]), "{contested:?}");
+    assert!(contested[0].contains(&identity(&two)), "{contested:?}");
     let by_second = writes(&two, "stacks", mark);
     let is_harmless =
         |write: &String| write.starts_with("create events") || write.contains("secrets");
@@ -124,7 +134,7 @@ async fn second_stacks_operator_is_refused_by_name() {
         .await;
     // When the first one is gone the next one takes over.
     first.stop().await;
-    let mark = server.mark();
+    let mark = one.server.mark();
     let second = Stacks::start_with(&two, |settings| serving(&[&one])(&mut settings.role)).await;
     until("the second one serves", async || {
         second.ops("readyz").await == "ok\n" && !writes(&two, "stacks", mark).is_empty()
@@ -136,17 +146,13 @@ async fn second_stacks_operator_is_refused_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn second_policies_operator_is_refused_by_name() {
     let test = "second_policies_operator_is_refused_by_name";
-    let Some(server) = apiserver::shared(test).await else {
+    let Some([one, two]) = namespaces(test).await else {
         return;
     };
-    let (one, two) = (
-        server.namespace("spoor-one").await,
-        server.namespace("spoor-two").await,
-    );
     let first = Policies::start(&one).await;
     let policy = SamplingPolicy::apply(&one, "a", "1%").await;
     policy.becomes("Accepted").await;
-    let mark = server.mark();
+    let mark = one.server.mark();
     allow(&two, "policies", &[&one]).await;
     let client = chart::account(&two, "policies").await;
     let second = Policies::start_with(client, &two, "policies-0", |settings| {
@@ -154,16 +160,7 @@ async fn second_policies_operator_is_refused_by_name() {
     })
     .await;
     let status = policy.becomes("Contested").await;
-    let message = condition(&status, "Contested")["message"].as_str().unwrap();
-    let names = [format!("{}/spoor", one.name), format!("{}/spoor", two.name)];
-    assert!(names.iter().all(|name| message.contains(name)), "{message}");
-    let unready = second.ops("readyz").await;
-    assert!(unready.contains(&names[0]), "{unready}");
-    let refused = notes(&one, "ServedByAnotherOperator").await;
-    assert!(
-        names.iter().all(|name| refused[0].contains(name)),
-        "{refused:?}"
-    );
+    second_is_refused([&one, &two], &status, &second.ops("readyz").await).await;
     let by_second = writes(&two, "policies", mark);
     let is_event = |write: &String| write.starts_with("create events");
     assert!(by_second.iter().all(is_event), "{by_second:?}");

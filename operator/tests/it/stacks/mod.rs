@@ -1,0 +1,203 @@
+//! The life of stacks, with a test in the place of the cluster's controllers: what is asked for
+//! changes, routes turn, tail rules come into force, certificates are renewed.
+
+mod certificates;
+mod objects;
+mod route;
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Pod, Service},
+};
+use kube::{
+    Api,
+    api::{DynamicObject, ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use spoor_operator::{
+    kubernetes::{resources::tracing_stacks, watch::Scope},
+    settings::Role,
+    stacks::{self, Settings},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    apiserver::{Namespace, eventually},
+    role::{QUICK, SOON, chart, sampling_policy::condition},
+};
+
+/// The role in the test's own process, for one namespace, as the chart's ServiceAccount.
+pub struct Stacks<'a> {
+    namespace: &'a Namespace<'a>,
+    running: stacks::Running,
+    stop: CancellationToken,
+}
+
+impl<'a> Stacks<'a> {
+    pub async fn start(namespace: &'a Namespace<'a>) -> Self {
+        Self::start_with(namespace, |_| {}).await
+    }
+
+    pub async fn start_with(
+        namespace: &'a Namespace<'a>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let client = chart::account(namespace, "stacks").await;
+        let role = Role {
+            namespace: namespace.name.clone(),
+            identity: "stacks-0".to_owned(),
+            pod: "stacks-0".to_owned(),
+            installation: "spoor".to_owned(),
+            scope: Scope::Only([namespace.name.clone()].into()),
+            ops: ([127, 0, 0, 1], 0).into(),
+            lease: "spoor-stacks".to_owned(),
+            timing: QUICK,
+            claim_timing: QUICK,
+        };
+        let mut settings = Settings::new(role, "spoor-policies".to_owned());
+        change(&mut settings);
+        let stop = CancellationToken::new();
+        let running = stacks::start(client, settings, stop.clone()).await.unwrap();
+        Self {
+            namespace,
+            running,
+            stop,
+        }
+    }
+
+    /// What the port for operators answers at this path.
+    pub async fn ops(&self, path: &str) -> String {
+        let url = format!("http://{}/{path}", self.running.ops());
+        reqwest::get(url).await.unwrap().text().await.unwrap()
+    }
+
+    async fn metric(&self, name: &str) -> f64 {
+        let text = self.ops("metrics").await;
+        let mut lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        lines.next().unwrap().parse().unwrap()
+    }
+
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.running.finished().await.unwrap();
+    }
+
+    pub async fn apply(&self, name: &str, spec: Value) {
+        let stack = json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": "TracingStack",
+            "metadata": {"name": name},
+            "spec": spec,
+        });
+        self.namespace.apply(stack).await.unwrap();
+    }
+
+    fn stacks(&self) -> Api<DynamicObject> {
+        let client = self.namespace.client.clone();
+        Api::namespaced_with(client, &self.namespace.name, &tracing_stacks())
+    }
+
+    /// Waits for a status; of the stack as it was last asked for.
+    pub async fn status(&self, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        eventually("the status says so", SOON, async || {
+            let stack = self
+                .stacks()
+                .get(name)
+                .await
+                .map_err(|error| error.to_string())?;
+            let status = stack.data["status"].clone();
+            let is_current = status["observedGeneration"] == json!(stack.metadata.generation);
+            match is_current && is_so(&status) {
+                true => Ok(status),
+                false => Err(format!("{status:#}")),
+            }
+        })
+        .await
+    }
+
+    /// Does what the Deployment controller and the kubelet would: every Deployment of the stack
+    /// has its pods, which are ready.
+    pub async fn run_pods(&self) {
+        let deployments = self.namespace.api::<Deployment>();
+        for deployment in deployments.list(&ListParams::default()).await.unwrap() {
+            let name = deployment.metadata.name.unwrap();
+            let spec = deployment.spec.unwrap();
+            let labels = spec.template.metadata.unwrap().labels.unwrap();
+            let pod = format!("{name}-0");
+            if self
+                .namespace
+                .api::<Pod>()
+                .get_opt(&pod)
+                .await
+                .unwrap()
+                .is_none()
+            {
+                let labels: Vec<_> = labels
+                    .iter()
+                    .map(|(key, value)| (key.as_str(), value.as_str()))
+                    .collect();
+                self.namespace.ready_pod(&pod, &labels, "127.0.0.3").await;
+            }
+            let replicas = spec.replicas;
+            let status = json!({"status": {
+                "observedGeneration": deployment.metadata.generation,
+                "replicas": replicas,
+                "updatedReplicas": replicas,
+                "readyReplicas": replicas,
+                "availableReplicas": replicas,
+            }});
+            let (parameters, status) = (PatchParams::default(), Patch::Merge(status));
+            deployments
+                .patch_status(&name, &parameters, &status)
+                .await
+                .unwrap();
+        }
+    }
+
+    pub async fn there<K>(&self, name: &str) -> bool
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        self.namespace
+            .api::<K>()
+            .get_opt(name)
+            .await
+            .unwrap()
+            .is_some()
+    }
+
+    /// Where services lead.
+    async fn leads_to(&self, component: &str) {
+        eventually("services lead there", SOON, async || {
+            let service = self.namespace.api::<Service>().get("tracing-otlp").await;
+            let spec = service.map_err(|error| error.to_string())?.spec.unwrap();
+            let selector = spec.selector.unwrap_or_default();
+            match selector.get("app.kubernetes.io/name").map(String::as_str) {
+                Some(name) if name == component => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+}
+
+pub fn is(status: &Value, kind: &str, expected: &str) -> bool {
+    condition(status, kind)["status"] == expected
+}
+
+fn is_settled(status: &Value) -> bool {
+    is(status, "Available", "True") && is(status, "Progressing", "False")
+}
+
+pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    eventually(what, SOON, async || match is_so().await {
+        true => Ok(()),
+        false => Err("not yet".to_owned()),
+    })
+    .await;
+}

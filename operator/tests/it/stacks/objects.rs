@@ -1,0 +1,233 @@
+//! The objects of stacks: made, left alone, deleted.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ConfigMap, PersistentVolumeClaim, Service},
+};
+use kube::api::{DeleteParams, ListParams};
+use serde_json::json;
+
+use super::{Stacks, is, is_settled, until};
+use crate::{
+    apiserver::{self, eventually},
+    role::{SOON, chart, sampling_policy::condition},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_becomes_available_and_then_nothing_is_written_any_more() {
+    let test = "a_stack_becomes_available_and_then_nothing_is_written_any_more";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-life").await;
+    let role = Stacks::start(&namespace).await;
+    role.apply("tracing", json!({})).await;
+    let status = role
+        .status("tracing", |status| is(status, "Available", "False"))
+        .await;
+    assert_eq!(condition(&status, "Progressing")["reason"], "RollingOut");
+    assert_eq!(
+        status["endpoints"]["otlp"],
+        format!("tracing-otlp.{}.svc:4317", namespace.name)
+    );
+    role.run_pods().await;
+    let status = role.status("tracing", is_settled).await;
+    assert_eq!(status["route"], "Collector");
+    assert_eq!(status["tail"]["policies"], 0);
+    assert_eq!(condition(&status, "Degraded")["status"], "False");
+
+    // Two stacks of one namespace don't know of each other.
+    role.apply(
+        "other",
+        json!({"route": "Direct", "jaeger": {"storage": {"badger": {}}}}),
+    )
+    .await;
+    until("the other's objects", async || {
+        role.there::<Deployment>("other-jaeger").await
+    })
+    .await;
+    role.run_pods().await;
+    role.status("other", is_settled).await;
+    assert!(role.there::<PersistentVolumeClaim>("other-jaeger").await);
+    assert!(!role.there::<Deployment>("other-gather").await);
+
+    // What was written last comes back as an event; then nothing does.
+    let mark = eventually("two seconds without reconciling", SOON, async || {
+        let mark = server.mark();
+        let before = role.metric("spoor_operator_reconciles_total").await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let after = role.metric("spoor_operator_reconciles_total").await;
+        match before == after {
+            true => Ok(mark),
+            false => Err(format!("{before}, then {after}")),
+        }
+    })
+    .await;
+    let account = chart::account_name(&namespace.name, "stacks");
+    let calls = server.calls_of(&namespace.name, &account, mark);
+    let writes: Vec<_> = calls
+        .iter()
+        .filter(|call| call.is_write() && call.resource != "leases")
+        .collect();
+    assert!(writes.is_empty(), "{writes:#?}");
+
+    // One that begins anew finds everything as it should be.
+    let versions = async || -> BTreeMap<String, Option<String>> {
+        let all = namespace
+            .api::<Deployment>()
+            .list(&ListParams::default())
+            .await
+            .unwrap();
+        let versions = all.items.into_iter().map(|it| it.metadata);
+        versions
+            .map(|it| (it.name.unwrap(), it.resource_version))
+            .collect()
+    };
+    let before = versions().await;
+    role.stop().await;
+    let role = Stacks::start(&namespace).await;
+    until("it reconciles", async || {
+        role.metric("spoor_operator_reconciles_total").await > 1.0
+    })
+    .await;
+    assert_eq!(versions().await, before);
+    role.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_longer_wanted_goes_but_for_what_holds_traces() {
+    let test = "what_is_no_longer_wanted_goes_but_for_what_holds_traces";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-prune").await;
+    let role = Stacks::start(&namespace).await;
+    role.apply(
+        "tracing",
+        json!({"jaeger": {"storage": {"badger": {"size": "1Gi"}}}}),
+    )
+    .await;
+    until("the Collector", async || {
+        role.there::<Deployment>("tracing-decide").await
+    })
+    .await;
+    assert!(role.there::<PersistentVolumeClaim>("tracing-jaeger").await);
+    let elsewhere = json!({"existing": {"otlp": "collector.tools.svc:4317"}});
+    role.apply("tracing", json!({"collector": elsewhere})).await;
+    until("the Collector goes", async || {
+        !role.there::<Deployment>("tracing-gather").await
+            && !role.there::<Deployment>("tracing-decide").await
+            && !role.there::<Service>("tracing-decide").await
+    })
+    .await;
+    let service = namespace
+        .api::<Service>()
+        .get("tracing-otlp")
+        .await
+        .unwrap();
+    let spec = service.spec.unwrap();
+    assert_eq!(spec.type_.as_deref(), Some("ExternalName"));
+    assert_eq!(
+        spec.external_name.as_deref(),
+        Some("collector.tools.svc.cluster.local")
+    );
+    assert!(
+        role.there::<PersistentVolumeClaim>("tracing-jaeger").await,
+        "traces are in it"
+    );
+    until("one configuration of Jaeger", async || {
+        let maps = namespace
+            .api::<ConfigMap>()
+            .list(&ListParams::default())
+            .await
+            .unwrap();
+        let names = maps.items.into_iter().filter_map(|map| map.metadata.name);
+        names
+            .filter(|name| name.starts_with("tracing-jaeger-"))
+            .count()
+            == 1
+    })
+    .await;
+    role.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalid_stack_says_so_and_what_ran_runs_on() {
+    let test = "an_invalid_stack_says_so_and_what_ran_runs_on";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-invalid").await;
+    let role = Stacks::start(&namespace).await;
+    role.apply("tracing", json!({})).await;
+    until("Jaeger", async || {
+        role.there::<Deployment>("tracing-jaeger").await
+    })
+    .await;
+    // The API server knows the outline of an affinity only.
+    let required = json!({"nodeSelectorTerms": [{"matchExpressions": 7}]});
+    let scheduling = json!({"affinity": {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required},
+    }});
+    role.apply("tracing", json!({"jaeger": {"scheduling": scheduling}}))
+        .await;
+    let status = role
+        .status("tracing", |status| is(status, "Degraded", "True"))
+        .await;
+    let degraded = condition(&status, "Degraded");
+    assert_eq!(degraded["reason"], "Invalid");
+    let message = degraded["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("spec.jaeger.scheduling.affinity: must be"),
+        "{message}"
+    );
+    assert!(role.there::<Deployment>("tracing-jaeger").await);
+    role.apply("tracing", json!({})).await;
+    role.status("tracing", |status| is(status, "Degraded", "False"))
+        .await;
+    role.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_made_anew_takes_nothing_over() {
+    let Some(server) = apiserver::shared("a_stack_made_anew_takes_nothing_over").await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-anew").await;
+    let role = Stacks::start(&namespace).await;
+    role.apply("tracing", json!({})).await;
+    until("Jaeger", async || {
+        role.there::<Deployment>("tracing-jaeger").await
+    })
+    .await;
+    let jaeger = namespace.api::<Deployment>();
+    let first = jaeger.get("tracing-jaeger").await.unwrap().metadata;
+    // No garbage collector here: what the first one leaves stays, as it does for a while elsewhere.
+    role.stacks()
+        .delete("tracing", &DeleteParams::default())
+        .await
+        .unwrap();
+    role.apply("tracing", json!({})).await;
+    let uid = role
+        .stacks()
+        .get("tracing")
+        .await
+        .unwrap()
+        .metadata
+        .uid
+        .unwrap();
+    until("another Jaeger, of the new stack", async || {
+        let Some(found) = jaeger.get_opt("tracing-jaeger").await.unwrap() else {
+            return false;
+        };
+        let owners = found.metadata.owner_references.unwrap_or_default();
+        found.metadata.uid != first.uid && owners.iter().all(|owner| owner.uid == uid)
+    })
+    .await;
+    role.run_pods().await;
+    role.status("tracing", |status| is(status, "Degraded", "False"))
+        .await;
+    role.stop().await;
+}

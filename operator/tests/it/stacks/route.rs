@@ -1,0 +1,134 @@
+//! The route of a stack, and the tail rules on it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use serde_json::{Value, json};
+
+use super::{Stacks, is_settled, until};
+use crate::{
+    apiserver::{self, eventually},
+    role::sampling_policy::condition,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_turns_when_the_new_way_is_ready_and_the_old_one_stays_a_while() {
+    let test = "a_route_turns_when_the_new_way_is_ready_and_the_old_one_stays_a_while";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-route").await;
+    let role = Stacks::start(&namespace).await;
+    role.apply("tracing", json!({"route": "Direct"})).await;
+    role.leads_to("jaeger").await;
+    until("Jaeger", async || {
+        role.there::<Deployment>("tracing-jaeger").await
+    })
+    .await;
+    role.run_pods().await;
+    let status = role.status("tracing", is_settled).await;
+    assert_eq!(status["route"], "Direct");
+    assert_eq!(status["tail"], Value::Null);
+
+    role.apply("tracing", json!({"route": "Collector"})).await;
+    until("the Collector", async || {
+        role.there::<Deployment>("tracing-decide").await
+    })
+    .await;
+    let waits = |status: &Value| condition(status, "Progressing")["reason"] == "WaitingForRoute";
+    role.status("tracing", waits).await;
+    role.leads_to("jaeger").await;
+    role.run_pods().await;
+    role.leads_to("collector-gather").await;
+    let moves = |status: &Value| condition(status, "Progressing")["reason"] == "MovingTraffic";
+    let status = role.status("tracing", moves).await;
+    assert_eq!(status["route"], "Direct", "traffic is still on its way");
+    assert_eq!(status["tail"]["policies"], 0);
+    let address = async || {
+        let services = namespace.api::<Service>();
+        services.get("tracing-decide").await.unwrap().metadata.uid
+    };
+    let before = address().await;
+
+    // Back at once: services lead to Jaeger, and the Collector hands on what it holds.
+    role.apply("tracing", json!({"route": "Direct"})).await;
+    role.leads_to("jaeger").await;
+    let status = role.status("tracing", moves).await;
+    assert_eq!(status["route"], "Collector");
+    assert!(role.there::<Deployment>("tracing-gather").await);
+    assert!(role.there::<Deployment>("tracing-decide").await);
+    let patience = Duration::from_secs(60);
+    eventually(
+        "the Collector goes when nothing is in it",
+        patience,
+        async || {
+            let stack = role.stacks().get("tracing").await.unwrap();
+            let is_gone = !role.there::<Deployment>("tracing-gather").await;
+            let has_moved = stack.data["status"]["route"] == "Direct";
+            match is_gone && has_moved && is_settled(&stack.data["status"]) {
+                true => Ok(()),
+                false => Err(format!("{:#}", stack.data["status"])),
+            }
+        },
+    )
+    .await;
+    assert_eq!(
+        address().await,
+        before,
+        "pods look its address up once, and keep it"
+    );
+    role.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_rules_are_in_the_status_once_the_deciding_pods_have_them() {
+    let test = "tail_rules_are_in_the_status_once_the_deciding_pods_have_them";
+    let Some(server) = apiserver::shared(test).await else {
+        return;
+    };
+    let namespace = server.namespace("spoor-tail").await;
+    let role = Stacks::start(&namespace).await;
+    role.apply("tracing", json!({})).await;
+    until("the Collector", async || {
+        role.there::<Deployment>("tracing-decide").await
+    })
+    .await;
+    role.run_pods().await;
+    let status = role.status("tracing", is_settled).await;
+    let before = status["tail"]["digest"].clone();
+    let policy = json!({
+        "apiVersion": "spoor.dev/v1alpha1",
+        "kind": "SamplingPolicy",
+        "metadata": {"name": "errors"},
+        "spec": {
+            "targets": [{"service": "a"}],
+            "tail": {"keep": [{"name": "errors", "error": {}}], "otherwise": "10%"},
+        },
+    });
+    namespace.apply(policy).await.unwrap();
+    let deployments = namespace.api::<Deployment>();
+    let patience = Duration::from_secs(60);
+    eventually("the deciding pods are to have them", patience, async || {
+        let decide = deployments.get("tracing-decide").await.unwrap();
+        let annotations = decide.spec.unwrap().template.metadata.unwrap().annotations;
+        match annotations
+            .unwrap_or_default()
+            .get("spoor.dev/tail-policies")
+        {
+            Some(count) if count == "1" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let stack = role.stacks().get("tracing").await.unwrap();
+    assert_eq!(
+        stack.data["status"]["tail"]["digest"], before,
+        "none has them yet"
+    );
+    role.run_pods().await;
+    let status = role
+        .status("tracing", |status| status["tail"]["policies"] == 1)
+        .await;
+    assert_ne!(status["tail"]["digest"], before);
+    role.stop().await;
+}
