@@ -351,7 +351,7 @@ impl Inner {
 }
 
 impl Published {
-    /// Whether the policy that decided these counts of a service still does.
+    /// True if the policy that decided these counts of a service still does.
     pub(crate) fn decides(&self, service: &Service, owned: &Owned) -> bool {
         let plan = self
             .table
@@ -393,7 +393,7 @@ fn tail_places(outcomes: &BTreeMap<PolicyKey, Outcome>) -> TailPlaces {
     places
 }
 
-/// What a policy says, if it decides anywhere.
+/// The strategy of a policy, if it decides anywhere.
 fn in_force(
     table: &Table,
     namespace: &Namespace,

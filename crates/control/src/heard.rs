@@ -1,4 +1,4 @@
-//! What a stream's client says, from its hello to its end.
+//! The messages of a stream's client, from its hello to its end.
 
 use std::{
     fmt,
@@ -31,7 +31,7 @@ pub(crate) const MAX_INSTANCE_LEN: usize = 256;
 
 /// A process's place while its stream is open.
 ///
-/// Whose it is was settled when it sat down; no message says so again, so that a stream can only
+/// Its instance is fixed by the hello; no later message names it, so that a stream can only
 /// ever speak for itself.
 pub(crate) struct Seat {
     control: Control,
@@ -75,7 +75,7 @@ impl Control {
 }
 
 impl Seat {
-    /// What its stream is to have.
+    /// The messages that its stream should have.
     pub(crate) fn outgoing(&self) -> watch::Receiver<Outgoing> {
         self.service.outgoing.subscribe()
     }
@@ -392,7 +392,7 @@ impl Control {
     }
 }
 
-/// What tells a process from the others of its instance.
+/// The name that tells a process from the others of its instance.
 fn start(hello: &proto::Hello) -> &str {
     match hello.start.as_str() {
         "" => &hello.instance,

@@ -52,7 +52,7 @@ impl Control {
     }
 }
 
-/// Whether there are new shares to send.
+/// Divides and hands out shares; true if there are new ones to send.
 fn adjust(state: &mut State, next_number: impl Fn() -> u64) -> bool {
     let Some(served) = state.served.clone() else {
         return false;

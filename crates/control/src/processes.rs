@@ -100,7 +100,7 @@ impl Processes {
             .unwrap_or(Standing::Silent)
     }
 
-    /// How long the last acknowledgement of the newest plan took.
+    /// The time that the last acknowledgement of the newest plan took.
     pub(crate) fn took(&self) -> Option<Duration> {
         self.speaking().filter_map(|record| record.took).max()
     }

@@ -1,4 +1,4 @@
-//! What is known of one instance.
+//! The record of one process.
 
 use std::{
     collections::BTreeMap,

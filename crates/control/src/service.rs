@@ -48,12 +48,12 @@ pub(crate) struct Service {
     pub(crate) namespace: Namespace,
     pub(crate) name: ServiceName,
     pub(crate) outgoing: watch::Sender<Outgoing>,
-    /// Whether its rate limit is about to be shared out anew.
+    /// True while its rate limit is about to be divided again.
     pub(crate) is_settling: AtomicBool,
     state: Mutex<State>,
 }
 
-/// What every stream of a service is to have: the newest, not a queue.
+/// The messages that every stream of a service should have: the newest, not a queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     /// None before the first publication.
@@ -147,12 +147,12 @@ impl State {
         expected.chain(others)
     }
 
-    /// Whether there is, or should be, an instance of this name.
+    /// True if there is, or should be, an instance of this name.
     pub(crate) fn knows(&self, instance: &str) -> bool {
         self.expected.contains(instance) || self.instances.contains_key(instance)
     }
 
-    /// What is known of a process.
+    /// The record of a process.
     pub(crate) fn process(&mut self, instance: &str, start: &str) -> Option<&mut Record> {
         self.instances.get_mut(instance)?.get_mut(start)
     }
@@ -295,7 +295,7 @@ impl History {
         roots.fold(0, u64::saturating_add)
     }
 
-    /// What was counted under the plan that was in force at a version, and since; without a
+    /// The counts under the plan that was in force at a version, and since; without a
     /// version all that is remembered.
     pub(crate) fn counts_since(
         &self,

@@ -1,4 +1,4 @@
-//! What a policy's strategy did lately, and whether that is what it asks for.
+//! The recent effect of a policy's strategy, and the verdict on it.
 
 use std::time::{Duration, Instant};
 
@@ -57,12 +57,12 @@ impl Tally {
         self.close_if_due(to);
     }
 
-    /// Whether the window holds nothing any more.
+    /// True once the window holds nothing any more.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last) > self.length
     }
 
-    /// What was observed; none before the first count.
+    /// The observed rate; none before the first count.
     pub(crate) fn observed(&mut self, now: Instant) -> Option<Observed> {
         self.close_if_due(now);
         let counts = self.window.sum(now);

@@ -136,7 +136,7 @@ impl<'a> Contest<'a> {
 }
 
 impl Place<'_> {
-    /// Why a claim to this place goes before one to a larger place.
+    /// The reason why a claim to this place goes before one to a larger place.
     fn specificity(&self) -> Precedence {
         match self.operation {
             Some(_) => Precedence::ForOperation,
@@ -145,7 +145,7 @@ impl Place<'_> {
     }
 }
 
-/// Why one of two that claim the same place goes before the other.
+/// The reason why one of two that claim the same place goes before the other.
 fn between(winner: &Policy, loser: &Policy) -> Precedence {
     if winner.priority() != loser.priority() {
         Precedence::Priority {

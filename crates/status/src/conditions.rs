@@ -12,14 +12,14 @@ const NAMED: usize = 5;
 const NOT_PUBLISHED: &str = "nothing of it is published";
 const NOT_TO_BE_TAKEN: &str = "nobody is to take it";
 
-/// What its author should know at once, each a sentence without its full stop.
+/// Warnings for the policy's author, each a sentence without its full stop.
 #[must_use]
 pub fn warnings(outcome: &Outcome) -> Vec<String> {
     let nowhere = decides_nowhere(outcome).into_iter();
     nowhere.chain(outcome.warnings.iter().cloned()).collect()
 }
 
-/// Whether it holds, and if not everywhere, who wins.
+/// The verdict of `Accepted`: it decides somewhere, or the winners where it does not.
 pub(crate) fn accepted(outcome: &Outcome) -> Verdict {
     let (status, reason, message) = match &outcome.acceptance {
         Acceptance::Accepted => (
@@ -50,7 +50,7 @@ pub(crate) fn accepted(outcome: &Outcome) -> Verdict {
     Verdict::new(status, reason, sentences.collect::<Vec<_>>().join("; "))
 }
 
-/// That it has no effect, and why; none where it has one.
+/// A warning that it has no effect, with the reason; none where it has one.
 fn decides_nowhere(outcome: &Outcome) -> Option<String> {
     match &outcome.acceptance {
         Acceptance::Accepted | Acceptance::PartiallyOverridden(_) => None,
@@ -61,7 +61,7 @@ fn decides_nowhere(outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// That it is no policy.
+/// The verdicts on a resource that is no policy.
 pub(crate) fn invalid(reasons: &[String]) -> [(&'static str, Verdict); 3] {
     let not_accepted =
         |message: &str| Verdict::new(ConditionStatus::False, "NotAccepted", message.to_owned());
@@ -73,7 +73,7 @@ pub(crate) fn invalid(reasons: &[String]) -> [(&'static str, Verdict); 3] {
     ]
 }
 
-/// Whether everything it says could be published.
+/// The verdict of `Programmed`: everything it says is published.
 pub(crate) fn programmed(
     outcome: &Outcome,
     evidence: Option<&Evidence>,
@@ -110,7 +110,8 @@ fn head_programmed(evidence: Option<&Evidence>) -> Verdict {
     Verdict::new(ConditionStatus::False, "PartlyExpressible", message)
 }
 
-/// Whether every expected instance has acknowledged it, and its tail rules decide.
+/// The verdict of `Converged`: every expected instance has acknowledged it, and its tail rules
+/// decide.
 pub(crate) fn converged(
     outcome: &Outcome,
     evidence: Option<&Evidence>,
@@ -131,7 +132,7 @@ pub(crate) fn converged(
     all(head.into_iter().chain(tail))
 }
 
-/// Whether every expected instance has acknowledged it.
+/// The verdict on the clients alone: every expected instance has acknowledged it.
 fn taken(clients: &Clients) -> Verdict {
     let (expected, current) = (clients.expected, clients.current);
     let of = |matches: fn(&Why) -> bool| names(&clients.not_current, matches);
@@ -195,13 +196,13 @@ fn all(parts: impl Iterator<Item = Verdict>) -> Verdict {
     Verdict::new(status, reason, message)
 }
 
-/// Whether it decides the head of any trace.
+/// True if it decides the head of any trace.
 pub(crate) fn decides_head(outcome: &Outcome) -> bool {
     let mut settings = outcome.effective.iter().map(|place| &place.setting);
     settings.any(|setting| matches!(setting, Setting::Head(_)))
 }
 
-/// Whether it decides tails alone: Collectors apply it, and no client has to.
+/// True if it decides tails alone: Collectors apply it, and no client has to.
 pub(crate) fn decides_tail_only(outcome: &Outcome) -> bool {
     is_accepted(outcome) && decides_tail(outcome) && !decides_head(outcome)
 }

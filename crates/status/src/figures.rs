@@ -118,7 +118,7 @@ fn nothing(message: &str) -> api::Observed {
     }
 }
 
-/// Why no trace was counted.
+/// The reason why no trace was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Absence {
     NoInstances,

@@ -1,4 +1,4 @@
-//! Why a policy that everybody has may still decide nothing.
+//! Hints at why a policy that everybody has may still decide nothing.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What became of a policy, as its resource's status says it.
+//! The status of a policy's resource.
 //!
 //! [`Findings`] are all that is known: how the policy was resolved, what the control plane has
 //! heard of it, and how far its tail rules have come. Pure: the same findings make the same
@@ -24,22 +24,22 @@ pub use conditions::warnings;
 pub use hints::unknown_services;
 pub use tail_rules::TailRules;
 
-/// What is known of a policy.
+/// Everything that is known of a policy.
 #[derive(Clone, Debug)]
 pub struct Findings<'a> {
     /// The policy.
     pub policy: &'a Policy,
     /// The `metadata.generation` that it was read from.
     pub generation: Option<i64>,
-    /// How it was resolved.
+    /// The outcome of its resolution.
     pub outcome: &'a Outcome,
-    /// What [`spoor_control::Control::evidence`] says of it.
+    /// The evidence of [`spoor_control::Control::evidence`].
     pub evidence: Option<&'a Evidence>,
-    /// How far its tail rules have come; of no matter where it has none.
+    /// The state of its tail rules; of no matter where it has none.
     pub tail: TailRules,
     /// The services of its namespace that exist: one of them may be meant by a name that does not.
     pub known: &'a BTreeSet<ServiceName>,
-    /// What else is known about its clients, each a sentence without its full stop.
+    /// Other remarks about its clients, each a sentence without its full stop.
     pub notes: &'a [String],
     /// The conditions of its last status.
     pub previous: &'a [Condition],

@@ -6,7 +6,7 @@ use spoor_policy::{Outcome, Policy, Setting};
 /// The most places that a list of a status holds.
 const MAX_PLACES: usize = 256;
 
-/// What the lists leave out, each a sentence without its full stop.
+/// The places that the lists leave out, each a sentence without its full stop.
 pub(crate) fn left_out(outcome: &Outcome) -> impl Iterator<Item = String> {
     let lists = [
         ("effective", outcome.effective.len()),

@@ -1,8 +1,8 @@
-//! How far the tail rules of a namespace have come.
+//! The progress of a namespace's tail rules.
 
 use spoor_api::status::{ConditionStatus, Verdict};
 
-/// Whether tail rules decide, or why not. Where there are several stacks, the last of these
+/// The state of tail rules: in force, or the reason why not. Where there are several stacks, the last of these
 /// counts: what one stack does not apply is not in force.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TailRules {
@@ -65,7 +65,7 @@ impl TailRules {
         }
     }
 
-    /// Whether they decide by now.
+    /// The verdict of `Converged`: they decide by now.
     pub(crate) fn converged(&self) -> Verdict {
         let programmed = self.programmed();
         match self {

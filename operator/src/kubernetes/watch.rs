@@ -1,4 +1,4 @@
-//! What is in the cluster, as far as it matters here: followed, trimmed and kept in memory.
+//! The objects of the cluster, as far as they matter here: followed, trimmed and kept in memory.
 
 mod backoff;
 mod store;
@@ -162,7 +162,7 @@ impl Watches {
         self.0.changed.subscribe()
     }
 
-    /// Whether every watch has seen all there is.
+    /// True once every watch has seen all there is.
     #[must_use]
     pub fn are_complete(&self) -> bool {
         self.0.missing.borrow().is_empty()
@@ -292,7 +292,7 @@ impl Inner {
     }
 }
 
-/// Whether the API server does not know the resource at all.
+/// True if the API server does not know the resource at all.
 fn is_unknown_resource(error: &watcher::Error) -> bool {
     matches!(
         error,

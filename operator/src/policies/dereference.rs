@@ -1,4 +1,4 @@
-//! What there is in the cluster: policies, pods and stacks, as the watches see them.
+//! The objects in the cluster: policies, pods and stacks, as the watches see them.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -27,7 +27,7 @@ pub(super) struct Sources {
     pub(super) mislabelled: Arc<Mislabelled>,
 }
 
-/// What was there at one moment.
+/// The objects at one moment.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) policies: Vec<Arc<Found>>,
@@ -67,7 +67,7 @@ impl Sources {
         scope.or_used(|| &self.policies.namespaces() | &self.stacks.namespaces())
     }
 
-    /// What there is in the namespaces that this installation serves. Pods of a namespace that
+    /// The objects in the namespaces that this installation serves. Pods of a namespace that
     /// nobody serves are callers as well, without policies.
     pub(super) fn snapshot(&self, claims: &Claims) -> Snapshot {
         let mut snapshot = self.everything();

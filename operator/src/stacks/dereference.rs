@@ -25,15 +25,15 @@ pub struct Seen {
     pub uid: String,
     /// Counts the changes of its `spec`.
     pub generation: Option<i64>,
-    /// Whether it is being deleted.
+    /// True while it is being deleted.
     pub is_ending: bool,
-    /// What is asked for.
+    /// Its spec.
     pub spec: Value,
-    /// What was last said of it.
+    /// Its last status.
     pub status: Value,
 }
 
-/// What a stack refers to.
+/// The objects that a stack refers to.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The objects of its name.
@@ -44,7 +44,7 @@ pub struct Found {
     pub policies: Vec<Policy>,
 }
 
-/// What is followed in the cluster.
+/// The watched objects of the cluster.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     stacks: Watched<Seen>,
@@ -84,7 +84,7 @@ impl Cluster {
         scope.or_used(|| self.stacks.namespaces())
     }
 
-    /// What a stack refers to.
+    /// The objects that a stack refers to.
     #[must_use]
     pub fn dereference(&self, stack: &Key) -> Found {
         let policies = self.policies.within(&stack.namespace);

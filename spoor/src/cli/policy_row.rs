@@ -35,7 +35,7 @@ pub const WIDE_HEADINGS: [&str; 11] = [
     "REASON",
 ];
 
-/// What most want to know.
+/// The cells of a policy.
 pub fn row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
     let status = policy.status.as_ref();
     let summary = status.and_then(|status| status.summary.as_ref());
@@ -52,7 +52,7 @@ pub fn row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
     ]
 }
 
-/// All that fits on a wide terminal.
+/// The cells of a policy on a wide terminal.
 pub fn wide_row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
     let reason = find(policy, Condition::ACCEPTED).map(|condition| condition.reason.clone());
     let mut cells = row(policy, now);
@@ -103,7 +103,7 @@ pub fn targets(policy: &SamplingPolicy) -> String {
     }
 }
 
-/// Who decides where this policy would, such as `one, two and 3 more`.
+/// The policies that decide where this one would, such as `one, two and 3 more`.
 pub fn winners(policy: &SamplingPolicy) -> String {
     const NAMED: usize = 2;
     let overridden = policy.status.as_ref().map(|status| &status.overridden);

@@ -15,7 +15,7 @@ const CERTAIN: f64 = 2.0;
 /// Fewer traces a second than this are none.
 const NONE: f64 = 1e-6;
 
-/// What a process asks for, in traces a second; entries that had none for long are not there.
+/// The demand of a process, in traces a second; entries without any for long are not there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Demands(BTreeMap<Operation, Demand>);
 
@@ -41,7 +41,7 @@ impl Demands {
         });
     }
 
-    /// What it wants of an entry, in equal shares of so many traces a second.
+    /// The demand under an entry, in equal shares of so many traces a second.
     pub(super) fn of(&self, operation: &Operation, equal: f64) -> Want {
         let demand = self.0.get(operation).copied().unwrap_or_default();
         // The variance of an exponential average of a Poisson process.

@@ -4,17 +4,17 @@
 pub(super) const MIN_SHARE: f64 = 0.1;
 /// Shares change where that keeps so much more of what the limit allows.
 const MIN_GAIN: f64 = 0.04;
-/// Or where one that certainly lacks can get so much more.
+/// Or where a process that certainly lacks can get so much more.
 const MIN_GROWTH: f64 = 1.5;
 /// A share that is this near to its goal is there.
 const NEAR: f64 = 0.05;
 
-/// What one process asks for.
+/// The demand of one process.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Want {
-    /// What it starts.
+    /// The traces that it starts.
     pub(super) demand: f64,
-    /// What it certainly starts, noise aside.
+    /// The traces that it certainly starts, noise aside.
     pub(super) certain: f64,
     /// The share that it is to have by the last division.
     pub(super) goal: f64,
@@ -55,7 +55,7 @@ fn fill(wanted: &[f64]) -> Vec<f64> {
     wanted.iter().map(|wanted| wanted.min(level)).collect()
 }
 
-/// Whether new goals are so much better that they are worth the change.
+/// True if new goals are so much better that they are worth the change.
 pub(super) fn is_worth_it(wants: &[Want], goals: &[f64]) -> bool {
     let pairs = || wants.iter().zip(goals);
     let kept = |share: fn(&Want, f64) -> f64| -> f64 {
@@ -71,8 +71,8 @@ pub(super) fn is_worth_it(wants: &[Want], goals: &[f64]) -> bool {
     gain > MIN_GAIN * allowed || pairs().any(lacks)
 }
 
-/// What each has next, given the most that it may have now: who is over its goal shrinks at once,
-/// and the others share what nobody has.
+/// The next shares, given the most that each may have now: those over their goals shrink at once,
+/// and the others divide what nobody has.
 pub(super) fn hand_out(has: &[f64], goals: &[f64]) -> Vec<f64> {
     let lack = |has: f64, goal: f64| match goal - has > NEAR * goal {
         true => goal - has,

@@ -16,15 +16,15 @@ const MAX_PENDING: usize = 4;
 /// Entries that are not there have the plan's share.
 type Shares = BTreeMap<Operation, f64>;
 
-/// What a process may use, from the plan that it was last sent.
+/// The shares that a process may use, since the plan that it was last sent.
 #[derive(Debug, Default)]
 pub(crate) struct Loan {
     goals: Shares,
-    /// What it should be sent next.
+    /// The shares to send next.
     next: Shares,
-    /// What it confirmed.
+    /// The shares that it confirmed.
     confirmed: Shares,
-    /// What it was sent since then, by number.
+    /// The shares that it was sent since then, by number.
     pending: Vec<(u64, Shares)>,
     newest: Option<(u64, Bytes)>,
 }

@@ -23,11 +23,11 @@ use crate::{Backoff, batch::DropReason, faults::Fault};
 /// Messages on their way out, at most.
 const OUTGOING: usize = 16;
 
-/// What outlives a session.
+/// The state that outlives a session.
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) backoff: Backoff,
-    /// Whether the faults in force came over a stream, and not from the service's settings.
+    /// True if the faults in force came over a stream, and not from the service's settings.
     has_pushed_faults: bool,
 }
 
@@ -40,7 +40,7 @@ impl Memory {
     }
 }
 
-/// Why a session is over.
+/// The reason why a session is over.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// It was told to stop, and has sent its final report.
@@ -49,7 +49,7 @@ pub(super) enum Ended {
     Lost { error: Lost, was_open: bool },
 }
 
-/// What cut the stream off.
+/// The reason why the stream is cut off.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
     #[error("prepare the connection to the control plane")]
@@ -100,7 +100,7 @@ struct Session<'a> {
     outgoing: mpsc::Sender<ClientMessage>,
     incoming: Streaming<ServerMessage>,
     memory: &'a mut Memory,
-    /// Whether the control plane has said anything: who it denies has a stream for a moment too.
+    /// True once the control plane has said anything: a process that it denies has a stream for a moment too.
     is_let_in: bool,
     last: Option<(Report, Instant)>,
 }
@@ -258,7 +258,7 @@ impl Session<'_> {
     }
 }
 
-/// What the control plane says if it does not believe this process, or something else.
+/// The error of a control plane that does not believe this process, or another one.
 fn denied(status: Status, otherwise: fn(Status) -> Lost) -> Lost {
     match status.code() {
         Code::PermissionDenied | Code::Unauthenticated => Lost::Denied(status),

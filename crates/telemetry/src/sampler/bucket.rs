@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a bucket remembers: when its next token would come if it held none, in nanoseconds of
+/// The state of a bucket: when its next token would come if it held none, in nanoseconds of
 /// [`now`]. Survives a change of the rate.
 pub(super) type Level = Arc<AtomicU64>;
 

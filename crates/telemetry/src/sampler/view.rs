@@ -1,4 +1,4 @@
-//! What decides in one phase of a plan, laid out for reading.
+//! The rules of one phase of a plan, laid out for reading.
 
 use std::sync::{
     Arc,
@@ -36,7 +36,7 @@ pub(super) struct Entry {
 pub(super) enum Rule {
     Probability {
         threshold: Threshold,
-        /// What a kept root without a `tracestate` of its own gets.
+        /// The `tracestate` of a kept root that has none of its own.
         written: TraceState,
     },
     RateLimit(TokenBucket),
@@ -106,7 +106,7 @@ impl Rule {
         }
     }
 
-    /// Whether to keep the trace.
+    /// True to keep the trace.
     #[inline]
     pub(super) fn decide(&self, randomness: impl FnOnce() -> Randomness) -> bool {
         match self {

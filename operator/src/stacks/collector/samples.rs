@@ -30,7 +30,7 @@ impl<'a> Sample<'a> {
         })
     }
 
-    /// Whether a label has this value.
+    /// True if a label has this value.
     #[must_use]
     pub fn has(&self, label: &str, value: &str) -> bool {
         self.labels.contains(&format!("{label}=\"{value}\""))

@@ -27,7 +27,7 @@ use crate::kubernetes::watch::Watches;
 
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
-/// What a gathering pod took is handed on this long after `gatherWait` at the latest.
+/// A gathering pod hands on what it took this long after `gatherWait` at the latest.
 const RELEASE_LAG: Duration = Duration::from_secs(2);
 /// Stacks that are looked at together.
 const AT_ONCE: usize = 16;
