@@ -301,6 +301,30 @@ fn nesting_has_the_limit_that_decoding_has() {
     }
 }
 
+/// A field of number 2 or less and any content.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![number << 3 | 2];
+    crate::log::write_varint(&mut bytes, content.len());
+    bytes.extend(content);
+    bytes
+}
+
+#[rstest::rstest]
+#[case::resources([0x0a, 0].repeat(100_000))]
+#[case::resource_parts(field(1, &[0x0a, 0].repeat(100_000)))]
+#[case::scopes(field(1, &[0x12, 0].repeat(100_000)))]
+#[case::mixed(field(1, &[0x0a, 0, 0x12, 0].repeat(100_000)))]
+#[case::scope_parts(field(1, &field(2, &[0x0a, 0].repeat(100_000))))]
+#[case::spans(field(1, &field(2, &[0x12, 0].repeat(100_000))))]
+fn empty_messages_take_no_memory(#[case] request: Vec<u8>) {
+    let scanned = scan(&request).unwrap();
+    let kept = scanned.resources.capacity() + scanned.scopes.capacity() + scanned.spans.capacity();
+    assert!(kept < 2_000, "{kept}");
+    let parts = scanned.resource_parts.capacity() + scanned.scope_parts.capacity();
+    assert!(parts < 200_000, "{parts}");
+    assert_same(&request);
+}
+
 #[test]
 fn says_what_is_wrong() {
     let error = scan(&[0x0a, 0x05, 0x0a]).expect_err("truncated");

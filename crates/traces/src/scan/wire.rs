@@ -59,9 +59,9 @@ impl<'a> Reader<'a> {
         self.at
     }
 
-    /// The bytes from a position to where it stands.
-    pub(crate) fn since(&self, start: usize) -> &'a [u8] {
-        self.bytes.get(start..self.at).unwrap_or_default()
+    /// The bytes between two positions.
+    pub(crate) fn between(&self, start: usize, end: usize) -> &'a [u8] {
+        self.bytes.get(start..end).unwrap_or_default()
     }
 
     /// The bytes that are left.
