@@ -19,6 +19,8 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_always_off",
     "parentbased_traceidratio",
 ];
+/// With less, a store keeps a few traces at most.
+const MIN_STORE_BYTES: usize = 1 << 20;
 const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 
 /// A lab's settings, as options and environment variables.
@@ -30,8 +32,8 @@ pub struct Settings {
     /// A folder of policies to watch: its files hold as long as they are there
     #[arg(long, env = "SPOOR_POLICIES", value_name = "DIR")]
     pub policies: Option<PathBuf>,
-    /// How much memory traces may take, such as 64MiB; the oldest go first
-    /// [default: 512MiB]
+    /// How much memory traces may take, such as 64MiB, and half as much those that tail rules
+    /// hold, up to 256MiB; the oldest go first [default: 512MiB]
     #[arg(long, env = "SPOOR_STORE_BYTES", value_name = "SIZE", value_parser = bytes)]
     pub store_bytes: Option<usize>,
     /// The services to start [default: all]
@@ -45,8 +47,13 @@ pub struct Settings {
         value_parser = SAMPLERS
     )]
     pub sampler: String,
-    /// The sampler's argument, such as a ratio
-    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "ARGUMENT")]
+    /// The ratio of traceidratio and parentbased_traceidratio, from 0 to 1
+    #[arg(
+        long,
+        env = "OTEL_TRACES_SAMPLER_ARG",
+        value_name = "RATIO",
+        value_parser = ratio
+    )]
     pub sampler_arg: Option<String>,
     /// The Redis where tasks keeps its tasks, such as redis://:PASSWORD@127.0.0.1:6379/0
     /// [default: in its process]
@@ -138,7 +145,32 @@ fn bytes(text: &str) -> Result<usize, String> {
         _ => return Err(wrong()),
     };
     let number: usize = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(unit).ok_or_else(wrong)
+    match number.checked_mul(unit).ok_or_else(wrong)? {
+        bytes if bytes < MIN_STORE_BYTES => Err(format!("must be at least 1MiB, not {text:?}")),
+        bytes => Ok(bytes),
+    }
+}
+
+/// Kept as it was written, for the services.
+fn ratio(text: &str) -> Result<String, String> {
+    match text.parse::<f64>() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(text.to_owned()),
+        _ => Err(format!("must be a number from 0 to 1, not {text:?}")),
+    }
+}
+
+/// As browsers write it: a path or a `/` behind it would match none.
+fn origin(text: &str) -> Result<String, String> {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    if text == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains('/')) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "must be * or like https://shop.example, without a path, not {text:?}"
+        ))
+    }
 }
 
 #[cfg(test)]
@@ -162,11 +194,35 @@ mod tests {
     #[rstest::rstest]
     #[case("64MiB", Some(64 << 20))]
     #[case("1GB", Some(1_000_000_000))]
-    #[case("123", Some(123))]
+    #[case("2000000", Some(2_000_000))]
+    #[case("1MiB", Some(1 << 20))]
+    #[case("0", None)]
+    #[case("1023KiB", None)]
     #[case("MiB", None)]
     #[case("1 MB", None)]
     #[case("99999999999999GiB", None)]
     fn sizes(#[case] text: &str, #[case] size: Option<usize>) {
         assert_eq!(bytes(text).ok(), size);
+    }
+
+    #[rstest::rstest]
+    #[case("0.5", true)]
+    #[case("1", true)]
+    #[case("2", false)]
+    #[case("NaN", false)]
+    #[case("some", false)]
+    fn ratios(#[case] text: &str, #[case] is_one: bool) {
+        assert_eq!(ratio(text).is_ok(), is_one);
+    }
+
+    #[rstest::rstest]
+    #[case("*", true)]
+    #[case("https://shop.example", true)]
+    #[case("http://localhost:3000", true)]
+    #[case("https://shop.example/", false)]
+    #[case("https://", false)]
+    #[case("shop.example", false)]
+    fn origins(#[case] text: &str, #[case] is_one: bool) {
+        assert_eq!(origin(text).is_ok(), is_one);
     }
 }

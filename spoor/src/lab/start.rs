@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use spoor_control::Control;
-use spoor_traces::{AllowedOrigins, OtherSignals, Pipeline, ReceiveSettings};
+use spoor_traces::{AllowedOrigins, OtherSignals, Pipeline, ReceiveSettings, TailSettings};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -190,8 +190,10 @@ impl Lab {
 
 fn pipeline_settings(settings: &Settings) -> spoor_traces::Settings {
     let default = spoor_traces::Settings::default();
+    let store_bytes = settings.store_bytes.unwrap_or(default.store_bytes);
     spoor_traces::Settings {
-        store_bytes: settings.store_bytes.unwrap_or(default.store_bytes),
+        store_bytes,
+        tail: tail_settings(store_bytes),
         receive: ReceiveSettings {
             other_signals: if settings.discard_other_signals {
                 OtherSignals::Discard
@@ -205,10 +207,32 @@ fn pipeline_settings(settings: &Settings) -> spoor_traces::Settings {
     }
 }
 
+/// Whoever has little memory for the store has no more for what is undecided.
+fn tail_settings(store_bytes: usize) -> TailSettings {
+    let default = TailSettings::default();
+    TailSettings {
+        max_bytes: default.max_bytes.min(store_bytes / 2),
+        ..default
+    }
+}
+
 fn origins(origins: &[String]) -> AllowedOrigins {
     match origins {
         [] => AllowedOrigins::Loopback,
         origins if origins.iter().any(|origin| origin == "*") => AllowedOrigins::Any,
         origins => AllowedOrigins::Listed(origins.to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case(512 << 20, 256 << 20)]
+    #[case(64 << 20, 32 << 20)]
+    #[case(4 << 30, 256 << 20)]
+    fn a_small_store_has_little_undecided(#[case] store_bytes: usize, #[case] tail: usize) {
+        assert_eq!(tail_settings(store_bytes).max_bytes, tail);
     }
 }

@@ -19,7 +19,7 @@ const MAX_CONCURRENT_BUILDS: usize = 4;
 /// gRPC streams that are open at the same time; more are refused.
 const MAX_CONCURRENT_STREAMS: usize = 16;
 /// Bodies that are built and not yet sent, over all connections.
-const MAX_UNSENT_BYTES: usize = 128 << 20;
+const MAX_UNSENT_BYTES: usize = 64 << 20;
 /// A permit stands for this many bytes, since a semaphore has no room for a number of bytes.
 const PERMIT_BYTES: usize = 1 << 10;
 /// How long a request waits for its turn.
