@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::mesh::Mesh;
+use super::{mesh::Mesh, visible::visible};
 
 pub(super) const BOX_HEIGHT: u32 = 44;
 const ROW: u32 = 76;
@@ -59,7 +59,11 @@ impl<'a> Layout<'a> {
             }
         }
         let most = stops.iter().map(Vec::len).max().unwrap_or(0);
-        let longest = mesh.services.keys().map(|name| name.chars().count()).max();
+        let longest = mesh
+            .services
+            .keys()
+            .map(|name| visible(name).chars().count())
+            .max();
         let letters = longest.unwrap_or(0).min(MOST_LETTERS);
         Self {
             places: places(stops, most, &ways),

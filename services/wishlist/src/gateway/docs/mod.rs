@@ -6,6 +6,7 @@ mod mesh;
 mod picture;
 mod seen;
 mod view;
+mod visible;
 
 use axum::{
     Router,

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 use super::{
     layout::{BOX_HEIGHT, Layout, MOST_LETTERS, Point},
     mesh::{Call, Mesh},
+    visible::visible,
 };
 
 /// How far before a box an arrow turns to it.
@@ -49,6 +50,7 @@ fn head(id: &str) -> Markup {
 }
 
 fn service((x, y): Point, width: u32, name: &str, failed: bool) -> Markup {
+    let name = visible(name);
     let shown: String = name.chars().take(MOST_LETTERS).collect();
     html! {
         g.service.failed[failed] {
@@ -69,7 +71,7 @@ fn arrow(way: &[(Point, Point)], from: &str, to: &str, call: &Call) -> Markup {
     let middle = (start.0.midpoint(end.0), start.1.midpoint(end.1));
     html! {
         g.call.failed[call.failed] {
-            title { (from) " → " (to) ": " (call.count) @if call.failed { ", with errors" } }
+            title { (visible(from)) " → " (visible(to)) ": " (call.count) @if call.failed { ", with errors" } }
             path d=(path(way)) marker-end=(marker) {}
             text x=(middle.0) y=(middle.1) { (call.count) }
         }
@@ -106,6 +108,13 @@ mod tests {
             !svg.contains("<script>") && !svg.contains("\" onload"),
             "{svg}"
         );
+    }
+
+    #[test]
+    fn names_turn_no_text_around() {
+        let svg = svg(&mesh("gnp\u{202e}", "\u{1b}[31m")).into_string();
+        assert!(!svg.contains(['\u{202e}', '\u{1b}']), "{svg}");
+        assert!(svg.contains("gnp\\u{202e}"), "{svg}");
     }
 
     #[test]

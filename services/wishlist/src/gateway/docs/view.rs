@@ -7,6 +7,7 @@ use super::{
     mesh::Mesh,
     picture,
     seen::{Seen, WINDOW},
+    visible::visible,
 };
 
 /// A whole page; `above` stands before the document's text.
@@ -73,7 +74,7 @@ fn drawn(mesh: &Mesh) -> Markup {
                     tbody {
                         @for ((from, to), call) in &mesh.calls {
                             tr {
-                                td { (from) } td { (to) } td.number { (call.count) }
+                                td { (visible(from)) } td { (visible(to)) } td.number { (call.count) }
                                 td { @if call.failed { "yes" } @else { "none seen" } }
                             }
                         }

@@ -1,0 +1,31 @@
+//! Names that anybody may have sent, on a page.
+
+/// A name in which each character that has no shape, or turns the text around it, is escaped.
+///
+/// Source: Unicode, `Cc`, `Bidi_Control`, and the separators of lines and paragraphs.
+pub(super) fn visible(name: &str) -> String {
+    let mut shown = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("service-a 日本", "service-a 日本")]
+    #[case("a\u{202e}b", "a\\u{202e}b")]
+    #[case("a\u{1b}[31m\0\n", "a\\u{1b}[31m\\u{0}\\u{a}")]
+    fn what_has_no_shape_is_escaped(#[case] name: &str, #[case] shown: &str) {
+        assert_eq!(visible(name), shown);
+    }
+}
