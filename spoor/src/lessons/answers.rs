@@ -1,6 +1,51 @@
 //! What a learner answers: `--answer TEXT`, or `--answer KEY=TEXT` where a lesson asks for
 //! several things.
 
+use std::fmt;
+
+/// What a lesson asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Nothing: the traces say it all.
+    Nothing,
+    /// One text, for which this stands.
+    One(&'static str),
+    /// Texts under these keys.
+    Named(&'static [(&'static str, &'static str)]),
+}
+
+impl Asked {
+    /// Why an answer is none that the lesson asks for, and what would be.
+    pub fn refusal(self, answer: &str) -> Option<String> {
+        match self {
+            Self::Nothing => Some("asks for no answer: leave out --answer".to_owned()),
+            Self::Named(keys) if !is_named(answer, keys) => Some(format!("asks for {self}")),
+            Self::One(_) | Self::Named(_) => None,
+        }
+    }
+}
+
+fn is_named(answer: &str, keys: &[(&str, &str)]) -> bool {
+    answer
+        .split_once('=')
+        .is_some_and(|(name, _)| keys.iter().any(|(key, _)| *key == name.trim()))
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::One(what) => write!(f, "--answer {what}"),
+            Self::Named(keys) => {
+                let answers = keys
+                    .iter()
+                    .map(|(key, what)| format!("--answer {key}={what}"));
+                f.write_str(&answers.collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
+}
+
 /// All answers, as they were given.
 #[derive(Clone, Debug, Default)]
 pub struct Answers(Vec<String>);
@@ -32,6 +77,20 @@ mod tests {
 
     fn answers(given: &[&str]) -> Answers {
         Answers::new(given.iter().map(|answer| (*answer).to_owned()).collect())
+    }
+
+    #[rstest::rstest]
+    #[case(Asked::Nothing, "42", Some("asks for no answer: leave out --answer"))]
+    #[case(Asked::One("TRACE_ID"), "42", None)]
+    #[case(Asked::Named(&[("a", "ID"), ("b", "N")]), "b = 2", None)]
+    #[case(Asked::Named(&[("a", "ID"), ("b", "N")]), "2", Some("asks for --answer a=ID --answer b=N"))]
+    #[case(Asked::Named(&[("a", "ID")]), "c=2", Some("asks for --answer a=ID"))]
+    fn refuses_answers_nobody_asked_for(
+        #[case] asked: Asked,
+        #[case] answer: &str,
+        #[case] refusal: Option<&str>,
+    ) {
+        assert_eq!(asked.refusal(answer).as_deref(), refusal);
     }
 
     #[test]

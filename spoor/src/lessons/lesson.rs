@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{checks, place::Place, report::Report};
+use super::{answers::Asked, checks, place::Place, report::Report};
 
 /// One of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +99,26 @@ impl Lesson {
             Self::KeepErrors => checks::kept_errors::check(place).await,
             Self::Conflict => checks::conflict::check(place).await,
             Self::MetricsBesideTraces => checks::metrics::check(place).await,
+        }
+    }
+
+    /// What its check wants to be answered.
+    pub fn asked(self) -> Asked {
+        match self {
+            Self::FirstTrace | Self::ManualSpan | Self::ContextPropagation | Self::Conflict => {
+                Asked::Nothing
+            }
+            Self::Bottleneck => Asked::One("'SERVICE: SPAN'"),
+            Self::Errors => Asked::Named(&[("trace", "ID"), ("began", "SERVICE")]),
+            Self::Route => Asked::Named(&[("wait", "SECONDS"), ("spans", "NUMBER")]),
+            Self::Rates => Asked::Named(&[
+                ("requests", "NUMBER"),
+                ("1%", "LOWER..UPPER"),
+                ("0.1%", "LOWER..UPPER"),
+                ("needed", "NUMBER"),
+            ]),
+            Self::KeepErrors => Asked::Named(&[("failed", "N")]),
+            Self::MetricsBesideTraces => Asked::One("TRACE_ID"),
         }
     }
 

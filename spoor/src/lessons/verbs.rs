@@ -172,6 +172,7 @@ impl CheckArgs {
     /// # Errors
     /// When what is to be looked at can't be had.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
+        self.refuse_other_answers()?;
         let place = self.place()?;
         let deadline = Instant::now() + self.wait;
         let report = loop {
@@ -188,6 +189,19 @@ impl CheckArgs {
         } else {
             ExitCode::FAILURE
         })
+    }
+
+    /// An answer that is not looked at would seem to be right.
+    fn refuse_other_answers(&self) -> anyhow::Result<()> {
+        let asked = self.lesson.asked();
+        let refusals = self.answers.iter().filter_map(|answer| {
+            let refusal = asked.refusal(answer)?;
+            Some(format!("--answer {answer:?}: {} {refusal}", self.lesson))
+        });
+        match refusals.collect::<Vec<_>>() {
+            refusals if refusals.is_empty() => Ok(()),
+            refusals => Err(Invalid(refusals).into()),
+        }
     }
 
     fn place(&self) -> anyhow::Result<Place> {
