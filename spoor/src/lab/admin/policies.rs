@@ -29,15 +29,22 @@ pub(super) async fn diff(
         .map(Json)
 }
 
-pub(super) async fn list_all(State(admin): State<Admin>) -> Json<Vec<SamplingPolicy>> {
-    Json(admin.desk.list(None))
+pub(super) async fn list_all(
+    State(admin): State<Admin>,
+) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
+    at_desk(admin.desk, |desk| Ok(desk.list(None)))
+        .await
+        .map(Json)
 }
 
 pub(super) async fn list(
     State(admin): State<Admin>,
     Path(namespace): Path<String>,
 ) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
-    Ok(Json(admin.desk.list(Some(&self::namespace(&namespace)?))))
+    let namespace = self::namespace(&namespace)?;
+    at_desk(admin.desk, move |desk| Ok(desk.list(Some(&namespace))))
+        .await
+        .map(Json)
 }
 
 pub(super) async fn one(
@@ -45,10 +52,11 @@ pub(super) async fn one(
     Path((namespace, name)): Path<(String, String)>,
 ) -> Result<Json<SamplingPolicy>, Problem> {
     let key = key(&namespace, &name)?;
-    let found = admin.desk.get(&key);
-    found
-        .map(Json)
-        .ok_or_else(|| DeskError::NotFound(key).into())
+    at_desk(admin.desk, move |desk| {
+        desk.get(&key).ok_or(DeskError::NotFound(key))
+    })
+    .await
+    .map(Json)
 }
 
 pub(super) async fn delete(
@@ -61,7 +69,8 @@ pub(super) async fn delete(
         .map(Json)
 }
 
-/// A change waits for the disk, so it is made where that holds up nothing else.
+/// A change waits for the disk and a look for a change, so both are done where that holds up
+/// nothing else.
 async fn at_desk<T: Send + 'static>(
     desk: Desk,
     act: impl FnOnce(&Desk) -> Result<T, DeskError> + Send + 'static,

@@ -9,6 +9,12 @@ use spoor_policy::{Policy, PolicyKey};
 use super::sent::Sent;
 use crate::lab::admin::Action;
 
+/// The most policies there can be. Each change resolves and writes down all of them, and whoever
+/// lists them waits for the status of each.
+const MAX_POLICIES: usize = 1_000;
+/// The most services and operations that all policies together can name.
+const MAX_TARGETS: usize = 10_000;
+
 /// The policies, by whose word they hold. A name is in one of the two only.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Book {
@@ -71,8 +77,29 @@ impl Book {
             format!("{name:?} is in the watched folder: change it there")
         })?;
         let (entries, actions) = successors(sent, &self.applied, &BTreeMap::new(), now)?;
-        self.applied.extend(entries);
+        let mut next = self.clone();
+        next.applied.extend(entries);
+        next.check_size()?;
+        *self = next;
         Ok(actions)
+    }
+
+    fn check_size(&self) -> Result<(), Vec<String>> {
+        let policies = self.applied.len() + self.folder.len();
+        if policies > MAX_POLICIES {
+            let said = format!("{policies} policies are more than {MAX_POLICIES}: delete some");
+            return Err(vec![said]);
+        }
+        let targets = self.entries().flat_map(|entry| entry.policy.targets());
+        let targets: usize = targets.map(|target| target.operations.len().max(1)).sum();
+        if targets > MAX_TARGETS {
+            let said = format!(
+                "all policies name {targets} services and operations, more than {MAX_TARGETS}: \
+                 delete some"
+            );
+            return Err(vec![said]);
+        }
+        Ok(())
     }
 
     /// Puts the folder's policies in the place of those that it had. `first_accepted` says when
@@ -92,7 +119,10 @@ impl Book {
         let (entries, mut actions) = successors(sent, &self.folder, first_accepted, now)?;
         let gone = self.folder.keys().filter(|key| !entries.contains_key(*key));
         actions.extend(gone.map(|key| (key.clone(), Action::Deleted)));
-        self.folder = entries;
+        let mut next = self.clone();
+        next.folder = entries;
+        next.check_size()?;
+        *self = next;
         Ok(actions)
     }
 
