@@ -14,6 +14,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use cli::out::say_error;
+
 /// Two serve the lab and every service well, and keep each process small.
 const WORKER_THREADS: usize = 2;
 
@@ -31,7 +33,7 @@ fn main() -> ExitCode {
             .block_on(command.execute())
             .unwrap_or_else(|error| cli::report(&error)),
         Err(error) => {
-            eprintln!("spoor: can't start the runtime: {error}");
+            say_error!("spoor: can't start the runtime: {error}");
             ExitCode::FAILURE
         }
     }

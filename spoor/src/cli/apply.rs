@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::Args;
 use serde::Serialize;
 
-use super::out::say;
+use super::out::{say, say_error};
 use super::{Client, LabArgs, Output, documents::read_all, duration, failure::Invalid, print_json};
 use crate::lab::admin::{Applied, Change, Convergence};
 
@@ -126,7 +126,7 @@ pub(super) fn print_changes(changes: &[Change]) {
     {
         say!("samplingpolicy.spoor.dev/{name} {}", action.word());
         for warning in warnings {
-            eprintln!("Warning: {name}: {warning}");
+            say_error!("Warning: {name}: {warning}");
         }
     }
 }
@@ -140,12 +140,12 @@ pub(super) fn print_convergence(convergence: &Convergence) {
         reasons,
     } = convergence;
     if !converged {
-        eprintln!("Not converged:");
+        say_error!("Not converged:");
         for reason in reasons {
-            eprintln!("  {reason}");
+            say_error!("  {reason}");
         }
         for instance in waiting {
-            eprintln!("  {instance} has not acknowledged it");
+            say_error!("  {instance} has not acknowledged it");
         }
         return;
     }

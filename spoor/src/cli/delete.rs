@@ -13,6 +13,7 @@ use super::{
     client::ClientError,
     documents::read_all,
     failure::Invalid,
+    out::{say, say_error},
     print_json,
 };
 use crate::lab::admin::{Change, Convergence};
@@ -61,7 +62,7 @@ impl DeleteArgs {
             let change = match client.delete(&namespace, &name).await {
                 Ok(change) => change,
                 Err(ClientError::Refused(why)) => {
-                    eprintln!("spoor: {why}");
+                    say_error!("spoor: {why}");
                     refused = true;
                     continue;
                 }
@@ -82,6 +83,9 @@ impl DeleteArgs {
                 policies: changes,
                 convergence,
             })?,
+            (Output::Table, Some(it)) if it.converged && it.expected == 0 => {
+                say!("Converged: no instance had to be told.");
+            }
             (Output::Table, Some(convergence)) => print_convergence(convergence),
             (Output::Table, None) => {}
         }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::out::{say, show};
+use super::out::{say, say_error, show};
 use super::{LabArgs, Output, documents::read_all, print_json, table::Table};
 use crate::lab::admin::{Comparison, Difference, Says};
 
@@ -36,7 +36,7 @@ impl DiffArgs {
             .iter()
             .flat_map(|(policy, all)| all.iter().map(move |it| (policy, it)))
         {
-            eprintln!("Warning: {policy}: {warning}");
+            say_error!("Warning: {policy}: {warning}");
         }
         match self.output {
             Output::Json => print_json(&differences)?,

@@ -13,6 +13,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("must be a duration such as 300ms, 15s, 10m or 1h30m, not {text:?}"))
 }
 
+/// The same, but not 0.
+///
+/// # Errors
+/// A sentence that says what would be right.
+pub fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than 0, such as 15s".to_owned()),
+        positive => Ok(positive),
+    }
+}
+
 /// How long ago, as kubectl has it: the largest unit or two.
 #[must_use]
 pub fn age(since: Timestamp, now: Timestamp) -> String {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::{client::ClientError, documents::ReadFilesError};
+use super::{client::ClientError, documents::ReadFilesError, out::say_error};
 use crate::load::LoadError;
 use crate::service::Service;
 
@@ -22,7 +22,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ) {
         (Some(ClientError::Invalid(faults)), _) | (_, Some(Invalid(faults))) => faults,
         _ => {
-            eprintln!("spoor: {}", in_a_line(error));
+            say_error!("spoor: {}", in_a_line(error));
             return if is_wrong_input(error) {
                 ExitCode::from(2)
             } else {
@@ -31,7 +31,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         }
     };
     for fault in faults {
-        eprintln!("{fault}");
+        say_error!("{fault}");
     }
     ExitCode::from(2)
 }
@@ -57,7 +57,7 @@ pub fn explain(error: &clap::Error) -> ExitCode {
     };
     if std::env::args().nth(1).as_deref() == Some("run") {
         let known = Service::ALL.map(Service::name).join(", ");
-        eprintln!("spoor: no service {unknown:?}: there are {known}");
+        say_error!("spoor: no service {unknown:?}: there are {known}");
     } else {
         let _ = error.print();
     }

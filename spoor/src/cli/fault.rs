@@ -7,7 +7,7 @@ use spoor_policy::{OperationName, Probability, ServiceName};
 
 use super::out::{say, show};
 use super::{LabArgs, Output, duration::duration, print_json, table::Table};
-use crate::lab::admin::{FaultSetting, Faults};
+use crate::lab::admin::{FaultSetting, Faults, MAX_DELAY};
 
 /// Make a service slow or failing, or see which are
 #[derive(Args, Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct FaultArgs {
     #[arg(long, requires = "service")]
     operation: Option<OperationName>,
     /// Hold up each request this long
-    #[arg(long, value_parser = duration, requires = "service")]
+    #[arg(long, value_parser = delay, requires = "service")]
     delay: Option<Duration>,
     /// Let this share of the requests fail, such as 20%
     #[arg(long, requires = "service")]
@@ -37,6 +37,13 @@ pub struct FaultArgs {
     output: Output,
     #[command(flatten)]
     lab: LabArgs,
+}
+
+fn delay(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        delay if delay > MAX_DELAY => Err(format!("must be at most {}s", MAX_DELAY.as_secs())),
+        delay => Ok(delay),
+    }
 }
 
 impl FaultArgs {

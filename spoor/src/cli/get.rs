@@ -8,7 +8,7 @@ use serde::Serialize;
 use spoor_api::{API_VERSION, SamplingPolicy, to_yaml};
 use spoor_policy::PolicyName;
 
-use super::out::{say, show};
+use super::out::{say, say_error, show};
 use super::{
     Client, LabArgs, NamespaceArgs,
     policy_row::{HEADINGS, WIDE_HEADINGS, row, wide_row, winners},
@@ -157,12 +157,12 @@ async fn warn_of_folder(client: &Client) -> anyhow::Result<()> {
         .folder
         .filter(|folder| !folder.errors.is_empty())
     {
-        eprintln!(
+        say_error!(
             "\nThe watched folder {} is not taken up; its last good policies hold:",
             folder.path
         );
         for error in folder.errors {
-            eprintln!("  {error}");
+            say_error!("  {error}");
         }
     }
     Ok(())

@@ -27,7 +27,7 @@ use spoor_policy::Namespace;
 use out::say;
 
 pub use client::{Client, ClientError};
-pub use duration::{age, duration};
+pub use duration::{age, duration, positive_duration};
 pub use failure::{Invalid, explain, in_a_line, report};
 pub use signals::{cancelled_when_told, told_to_end};
 pub use table::Table;

@@ -1,5 +1,5 @@
-//! Writes to standard output. A reader that has had enough, such as `head`, ends the command
-//! quietly, where `println!` would panic.
+//! Writes to standard output and standard error. A reader that has had enough, such as `head`,
+//! ends the command quietly, where `println!` and `eprintln!` would panic.
 
 use std::{
     fmt,
@@ -19,7 +19,14 @@ macro_rules! show {
     ($($arguments:tt)*) => { $crate::cli::out::write(format_args!($($arguments)*)) };
 }
 
-pub(crate) use {say, show};
+/// Prints a line on standard error, if somebody reads it: the exit code says the same.
+macro_rules! say_error {
+    ($($arguments:tt)*) => {
+        $crate::cli::out::write_error(format_args!("{}\n", format_args!($($arguments)*)))
+    };
+}
+
+pub(crate) use {say, say_error, show};
 
 /// What shells report of a command that a closed pipe has ended.
 const CLOSED_PIPE: i32 = 141;
@@ -38,7 +45,11 @@ pub(crate) fn write(text: fmt::Arguments<'_>) {
         if error.kind() == io::ErrorKind::BrokenPipe {
             process::exit(CLOSED_PIPE);
         }
-        eprintln!("spoor: can't write to standard output: {error}");
+        say_error!("spoor: can't write to standard output: {error}");
         process::exit(1);
     }
+}
+
+pub(crate) fn write_error(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
 }

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Output, out, signals};
+use super::{
+    Output,
+    out::{self, say_error},
+    signals,
+};
 use crate::lab::{Lab, Settings, Stopped};
 
 /// Start the lab: services, control plane and trace pipeline
@@ -67,12 +71,12 @@ impl UpArgs {
             )),
         }
         told_to_end.await;
-        eprintln!("Stopping: no new requests, those accepted are answered.");
+        say_error!("Stopping: no new requests, those accepted are answered.");
         let told_again = signals::told_to_end()?;
         let stopped = tokio::select! {
             stopped = lab.stop() => stopped,
             () = told_again => {
-                eprintln!("Stopped at once, as told again: what was under way is lost.");
+                say_error!("Stopped at once, as told again: what was under way is lost.");
                 return Ok(ExitCode::FAILURE);
             }
         };
@@ -163,6 +167,6 @@ fn log_to_standard_error() {
         .with_target(false)
         .compact();
     if let Err(error) = format.try_init() {
-        eprintln!("spoor: logs stay off: {error}");
+        say_error!("spoor: logs stay off: {error}");
     }
 }

@@ -11,6 +11,8 @@ use std::{
 use rustix::io::FdFlags;
 use tokio::time::Instant;
 
+use crate::cli::out::say_error;
+
 /// Longer than a service lives once its lab is gone.
 const MAX_WAIT_FOR_SERVICES: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -122,7 +124,7 @@ async fn lock_in_time(file: &File) -> io::Result<bool> {
         return Ok(true);
     }
     // Not a log line: whoever starts the lab waits for it, whatever the log level.
-    eprintln!("Waiting until the services of a lab that was killed have ended.");
+    say_error!("Waiting until the services of a lab that was killed have ended.");
     let deadline = Instant::now() + MAX_WAIT_FOR_SERVICES;
     while Instant::now() < deadline {
         tokio::time::sleep(POLL_INTERVAL).await;

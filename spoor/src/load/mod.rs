@@ -35,6 +35,10 @@ use crate::cli::out::{say, show};
 use crate::cli::{LabArgs, Output, Table};
 use destination::Destination;
 
+/// The most connections: each is a task and a socket, and one address has no more ports than
+/// some 28,000.
+const MAX_CONNECTIONS: i64 = 10_000;
+
 /// Send load to the mesh and measure the latency
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
@@ -68,12 +72,16 @@ pub struct LoadArgs {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
     /// How long to send, such as 30s or 2m [default: the scenario's]
-    #[arg(long, value_parser = crate::cli::duration)]
+    #[arg(long, value_parser = crate::cli::positive_duration)]
     duration: Option<Duration>,
     /// Connections, each with one request at a time: the workers of a closed loop [default: 256,
     /// or 16 workers]
-    #[arg(long, visible_alias = "workers")]
-    connections: Option<NonZeroUsize>,
+    #[arg(
+        long,
+        visible_alias = "workers",
+        value_parser = clap::value_parser!(u16).range(1..=MAX_CONNECTIONS)
+    )]
+    connections: Option<u16>,
     /// Where to, as URL or SERVICE=URL; several times or separated by commas [default: as the lab
     /// says]
     #[arg(
@@ -88,7 +96,7 @@ pub struct LoadArgs {
     #[arg(long)]
     path: Option<String>,
     /// How long to wait for one answer
-    #[arg(long, default_value = "10s", value_parser = crate::cli::duration)]
+    #[arg(long, default_value = "10s", value_parser = crate::cli::positive_duration)]
     timeout: Duration,
     /// Draw latency, rate and failures over time into this SVG file
     #[arg(long, value_name = "FILE")]
@@ -160,10 +168,10 @@ impl LoadArgs {
             },
             pace,
             requests: self.requests,
-            connections: self
-                .connections
-                .or(NonZeroUsize::new(defaults.connections))
-                .unwrap_or(NonZeroUsize::MIN),
+            connections: NonZeroUsize::new(
+                self.connections.map_or(defaults.connections, usize::from),
+            )
+            .unwrap_or(NonZeroUsize::MIN),
             timeout: self.timeout,
         })
     }

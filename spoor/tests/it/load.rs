@@ -102,6 +102,9 @@ async fn options_that_do_not_go_together_are_refused() {
             "there are service-a",
         ),
         (&["tsunami"], "steady"),
+        (&["--workers", "10001"], "1..=10000"),
+        (&["--duration", "0s"], "must be longer than 0"),
+        (&["--timeout", "0s"], "must be longer than 0"),
     ] {
         let ended = run(command().arg("load").args(arguments), "").await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");

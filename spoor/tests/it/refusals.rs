@@ -1,7 +1,9 @@
 //! Bad policies: refused with the line, the field and what would be right; the rate in force
 //! stays.
 
-use crate::lab::{Lab, policy};
+use std::process::{Command, Stdio};
+
+use crate::lab::{Lab, command, policy, run};
 
 /// What is wrong, the file, and what must be said of it.
 const BAD: [(&str, &str, &[&str]); 9] = [
@@ -179,4 +181,75 @@ async fn the_api_is_for_programs_on_this_machine() {
     assert_eq!(huge.status(), 413);
     assert_eq!(lab.ok(&["get", "policies", "-o", "name"]).await, "");
     assert_eq!(post().send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn wrong_values_are_refused_with_what_is_right() {
+    for (arguments, said) in [
+        (
+            &["fault", "service-b", "--delay", "5m"][..],
+            "must be at most 60s",
+        ),
+        (
+            &["check", "1", "--answer", "42"],
+            "--answer \"42\": lesson 1 asks for no answer",
+        ),
+        (
+            &["check", "8", "--answer", "42"],
+            "--answer \"42\": lesson 8 asks for --answer failed=N",
+        ),
+        (
+            &["check", "4", "--answer", "trace=1", "--answer", "end=2"],
+            "--answer \"end=2\": lesson 4 asks for --answer trace=ID --answer began=SERVICE",
+        ),
+    ] {
+        let ended = run(command().args(arguments), "").await;
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{arguments:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn nobody_reading_errors_is_no_panic() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_spoor"))
+        .args(["apply", "-f", "/nowhere/p.yaml"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(program.stderr.take());
+    assert_eq!(program.wait().unwrap().code(), Some(2));
+}
+
+#[tokio::test]
+async fn more_policies_than_fit_are_refused() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let named = |number: usize| policy(&format!("s{number}"), "1%");
+    let many: Vec<String> = (0..1001).map(named).collect();
+    let operations: Vec<String> = (0..64).map(|number| format!("op{number}")).collect();
+    let targets = |policy: usize| {
+        let target = |number| {
+            format!(
+                "{{service: s{policy}-{number}, operations: [{}]}}",
+                operations.join(", ")
+            )
+        };
+        let targets: Vec<String> = (0..64).map(target).collect();
+        format!(
+            "apiVersion: spoor.dev/v1alpha1\nkind: SamplingPolicy\nmetadata: {{name: p{policy}}}\n\
+             spec: {{head: {{probability: 1%}}, targets: [{}]}}\n",
+            targets.join(", ")
+        )
+    };
+    let wide: Vec<String> = (0..3).map(targets).collect();
+    for (documents, said) in [
+        (many, "1001 policies are more than 1000"),
+        (wide, "12288 services and operations, more than 10000"),
+    ] {
+        let path = lab.folder().join("many.yaml");
+        std::fs::write(&path, documents.join("---\n")).unwrap();
+        let ended = lab.spoor(&["apply", "-f", path.to_str().unwrap()]).await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.contains(said), "{ended:?}");
+        assert_eq!(lab.ok(&["get", "policies", "-o", "name"]).await, "");
+    }
 }

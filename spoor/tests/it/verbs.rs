@@ -29,6 +29,7 @@ async fn a_policy_holds_from_its_apply_to_its_delete() {
     lab.apply(&policy("service-a", "0%")).await;
     let said = lab.ok(&["delete", "service-a", "--wait"]).await;
     assert!(said.contains("service-a deleted"), "{said}");
+    assert!(said.contains("(1 instance)"), "{said}");
     assert_eq!(lab.requests(5).await, 5);
     let again = lab.spoor(&["delete", "service-a"]).await;
     assert_eq!(again.code, Some(1));

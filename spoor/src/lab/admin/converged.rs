@@ -66,7 +66,12 @@ fn keys(names: &str) -> Result<Vec<PolicyKey>, Problem> {
 }
 
 async fn everything(admin: &Admin, within: Duration) -> Convergence {
-    let converged = admin.control.converged(admin.control.version());
+    let version = admin.control.version();
+    let converged = async {
+        admin.control.converged(version).await;
+        // Only those count that had to be told of the last change.
+        admin.control.converged_where_changed(version).await
+    };
     let reached = timeout(within, converged).await.ok();
     let instances = admin.control.instances();
     Convergence {

@@ -12,8 +12,8 @@ use spoor_policy::{Namespace, OperationName, Probability, ServiceName};
 
 use super::{Admin, FaultSetting, Faults, Problem};
 
-/// Longer than any client waits.
-const LONGEST: Duration = Duration::from_secs(600);
+/// Services refuse more.
+pub const MAX_DELAY: Duration = spoor_telemetry::faults::Fault::MAX_DELAY;
 /// More than anybody sets by hand.
 const PER_SERVICE: usize = 64;
 
@@ -91,10 +91,10 @@ fn fault(setting: &FaultSetting) -> Result<Fault, Problem> {
         .map(str::parse::<Probability>)
         .transpose();
     let delay = Duration::from_millis(setting.delay_milliseconds);
-    if delay > LONGEST {
+    if delay > MAX_DELAY {
         return Err(invalid(format!(
             "delayMilliseconds: must be at most {}",
-            LONGEST.as_millis()
+            MAX_DELAY.as_millis()
         )));
     }
     Ok(Fault {

@@ -22,6 +22,7 @@ use axum::{
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
 
+pub use faults::MAX_DELAY;
 pub use problem::Problem;
 pub use wire::{
     Action, Applied, Change, Comparison, Convergence, Difference, Document, Documents,
