@@ -175,6 +175,15 @@ impl<'de> Visitor<'de> for Tree<'_> {
         self.0.spend(0).map(|()| value.into())
     }
 
+    fn visit_i128<E: de::Error>(self, value: i128) -> Result<Value, E> {
+        self.visit_f64(value as f64)
+    }
+
+    /// Too large for any field: what it should be is the field's to say.
+    fn visit_u128<E: de::Error>(self, value: u128) -> Result<Value, E> {
+        self.visit_f64(value as f64)
+    }
+
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
         self.0.spend(0)?;
         Number::from_f64(value)

@@ -74,7 +74,7 @@ pub struct CheckArgs {
     #[arg(long, env = "SPOOR_CHECK_WAIT", value_name = "DURATION", default_value = "5s", value_parser = crate::cli::duration)]
     wait: Duration,
     /// How old a trace may be that counts
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = crate::cli::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = crate::cli::positive_duration)]
     lookback: Duration,
     /// A cluster's policies instead of the lab's: what `kubectl get samplingpolicy -o json`
     /// prints, in a file, or - for standard input

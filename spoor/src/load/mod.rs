@@ -93,7 +93,7 @@ pub struct LoadArgs {
     )]
     url: Vec<Destination>,
     /// The path and query to ask for [default: /]
-    #[arg(long)]
+    #[arg(long, value_parser = path)]
     path: Option<String>,
     /// How long to wait for one answer
     #[arg(long, default_value = "10s", value_parser = crate::cli::positive_duration)]
@@ -192,6 +192,14 @@ impl LoadArgs {
             (_, _, _, duration) => duration.unwrap_or(defaults.duration),
         };
         Ok(Pace::Open(self.scenario.schedule(rate, lasts)))
+    }
+}
+
+fn path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        Ok(text.to_owned())
+    } else {
+        Err("must begin with a /, such as /?wait=0ms".to_owned())
     }
 }
 

@@ -28,9 +28,19 @@ pub struct Source {
         long,
         env = "SPOOR_TRACES_URL",
         default_value = "http://127.0.0.1:16686",
-        value_name = "URL"
+        value_name = "URL",
+        value_parser = address
     )]
     traces_url: String,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    match reqwest::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            Ok(text.to_owned())
+        }
+        _ => Err("must be an address such as http://127.0.0.1:16686".to_owned()),
+    }
 }
 
 impl Source {
@@ -68,7 +78,7 @@ pub struct TracesArgs {
     #[arg(long, value_parser = crate::cli::duration)]
     min_duration: Option<Duration>,
     /// How far back to look
-    #[arg(long, default_value = "1h", value_parser = crate::cli::duration)]
+    #[arg(long, default_value = "1h", value_parser = crate::cli::positive_duration)]
     lookback: Duration,
     /// At most so many
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1500))]
@@ -87,6 +97,7 @@ pub struct TraceArgs {
     #[command(flatten)]
     source: Source,
     /// The trace's id (32 hexadecimal digits, leading zeros may be left out), or `latest`
+    #[arg(value_parser = id)]
     id: String,
     /// Whose newest trace `latest` is
     #[arg(long, default_value = "service-a")]
@@ -130,6 +141,17 @@ impl TracesArgs {
             lookback: self.lookback,
             limit: self.limit,
         }
+    }
+}
+
+fn id(text: &str) -> Result<String, String> {
+    let is_id = (1..=32).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && text.bytes().any(|byte| byte != b'0');
+    if is_id || text == "latest" {
+        Ok(text.to_owned())
+    } else {
+        Err("must be 1 to 32 hexadecimal digits, not all zero, or latest".to_owned())
     }
 }
 

@@ -190,6 +190,14 @@ async fn wrong_values_are_refused_with_what_is_right() {
             &["fault", "service-b", "--delay", "5m"][..],
             "must be at most 60s",
         ),
+        (&["trace", "nope"], "must be 1 to 32 hexadecimal digits"),
+        (&["trace", "0"], "must be 1 to 32 hexadecimal digits"),
+        (&["traces", "--lookback", "0s"], "must be longer than 0"),
+        (
+            &["traces", "--traces-url", "ftp://x"],
+            "must be an address such as http://127.0.0.1:16686",
+        ),
+        (&["load", "--path", "nope"], "must begin with a /"),
         (
             &["check", "1", "--answer", "42"],
             "--answer \"42\": lesson 1 asks for no answer",

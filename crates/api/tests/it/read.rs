@@ -78,6 +78,10 @@ fn a_good_policy_is_read() {
     r#"p.yaml:9: spec.targets[1].service: "a" stands twice: name it once"#
 )]
 #[case::priority("head: {probability: 1%}\npriority: high", r#"p.yaml:7: spec.priority: must be a whole number from -2147483648 to 2147483647, not the text "high""#)]
+#[case::priority_of_many_digits(
+    "head: {probability: 1%}\npriority: 99999999999999999999",
+    "p.yaml:7: spec.priority: must be a whole number from -2147483648 to 2147483647, not 1e+20"
+)]
 #[case::priority_out_of_bounds(
     "head: {probability: 1%}\npriority: 3000000000",
     "p.yaml:7: spec.priority: must be a whole number from -2147483648 to 2147483647, not 3000000000"
