@@ -203,7 +203,6 @@ fn pipeline_settings(settings: &Settings) -> spoor_traces::Settings {
             origins: origins(&settings.otlp_origins),
             ..default.receive
         },
-        ..default
     }
 }
 
