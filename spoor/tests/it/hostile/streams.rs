@@ -1,4 +1,5 @@
-//! Requests that begin and go no further, thousands on one connection.
+//! HTTP/2 that keeps to the letter of its rules: requests that begin and go no further, and frames
+//! that cost their sender nothing, thousands on one connection.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{connection::PATIENCE, descriptors::H2_PREFACE, doors};
+use super::{
+    connection::{Connection, PATIENCE},
+    descriptors::H2_PREFACE,
+    doors,
+};
 use crate::lab::Lab;
 
 /// A listener's own limits.
@@ -17,9 +22,16 @@ const MAX_REQUESTS: u32 = 4_000;
 /// On an idle machine it takes a few milliseconds.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+/// More of any flood than a connection should survive.
+const FLOOD: u32 = 400_000;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -29,12 +41,16 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// The head of a gRPC call, whose body never comes.
 fn half_a_call(number: u32) -> Vec<u8> {
+    head_of_a_call(number, END_HEADERS)
+}
+
+fn head_of_a_call(number: u32, flags: u8) -> Vec<u8> {
     const PATH: &[u8] = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export";
     // POST, http, and three that are written out, by their names in HPACK's static table.
     let mut head = vec![0x83, 0x86, 0x04, PATH.len() as u8];
     head.extend(PATH);
     head.extend(b"\x01\x09localhost\x0f\x10\x10application/grpc");
-    frame(1, 4, 2 * number + 1, &head)
+    frame(HEADERS, flags, 2 * number + 1, &head)
 }
 
 /// Begins calls and returns the connection with how many of them the server has not refused, as
@@ -98,4 +114,50 @@ async fn half_open_streams_have_a_bound() {
         all.push(begin_calls(&lab, MAX_STREAMS_PER_CONNECTION).await);
     }
     assert_others_are_answered(&lab).await;
+}
+
+/// Frames of a flood, by its number.
+type Flood = fn(u32) -> Vec<u8>;
+
+const FLOODS: [(&str, Flood); 5] = [
+    ("heads without end", |number| match number {
+        0 => head_of_a_call(0, 0),
+        _ => frame(CONTINUATION, 0, 1, b"\0\x01a\x01b"),
+    }),
+    ("empty pieces of a head", |number| match number {
+        0 => head_of_a_call(0, 0),
+        _ => frame(CONTINUATION, 0, 1, b""),
+    }),
+    ("empty pieces of a body", |number| match number {
+        0 => half_a_call(0),
+        _ => frame(DATA, 0, 1, b""),
+    }),
+    // CVE-2023-44487.
+    ("calls that are taken back", |number| {
+        let reset = frame(RST_STREAM, 0, 2 * number + 1, &[0, 0, 0, 8]);
+        [half_a_call(number), reset].concat()
+    }),
+    // CVE-2025-8671: an increment of zero has the server reset the stream.
+    ("calls that the server resets", |number| {
+        let update = frame(WINDOW_UPDATE, 0, 2 * number + 1, &[0; 4]);
+        [half_a_call(number), update].concat()
+    }),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_end_their_connection() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    for (what, flood) in FLOODS {
+        let mut connection = Connection::to(doors::address(lab.url("otlp-grpc"))).await;
+        connection.send(H2_PREFACE).await;
+        let mut is_open = true;
+        let mut sent = 0;
+        while is_open && sent < FLOOD {
+            let some: Vec<u8> = (sent..sent + 100).flat_map(flood).collect();
+            is_open = connection.send(&some).await;
+            sent += 100;
+        }
+        assert!(!is_open, "{what}: all {sent} were taken");
+        assert_others_are_answered(&lab).await;
+    }
 }
