@@ -1,15 +1,12 @@
 //! The chart: installed, tested, upgraded, removed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use super::{
     command::{helm, kubectl},
-    lab::{Lab, NAMESPACE, RELEASE, release},
+    lab::{Lab, NAMESPACE, PATIENCE, RELEASE, release},
     pods, policies,
 };
-
-/// From `helm install` until all pods are ready.
-const READY_WITHIN: Duration = Duration::from_secs(90);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_cluster_gets_a_lab_changes_it_and_loses_it_again() {
@@ -17,8 +14,7 @@ async fn an_empty_cluster_gets_a_lab_changes_it_and_loses_it_again() {
         return;
     };
     lab.remove().await;
-    let took = lab.install(&[]).await;
-    assert!(took < READY_WITHIN, "ready after {took:?}");
+    lab.install(&[]).await;
     let test = helm(&["test", RELEASE, "--namespace", NAMESPACE]).await;
     assert!(test.contains("Succeeded"), "{test}");
     lab.say("helm test passed");
@@ -65,7 +61,7 @@ async fn upgrade_changes_what_it_should(lab: &Lab) {
 
 async fn uninstall_leaves_only_definitions() {
     helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"]).await;
-    crate::apiserver::eventually("nothing left in the namespace", READY_WITHIN, || async {
+    crate::apiserver::eventually("nothing left in the namespace", PATIENCE, || async {
         let kinds = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,leases,\
                      poddisruptionbudgets,networkpolicies,persistentvolumeclaims,tracingstacks";
         let list = ["get", kinds, "--namespace", NAMESPACE, "--output", "name"];
