@@ -1,6 +1,6 @@
 //! The stream's client against the real control plane.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use opentelemetry_sdk::trace::SamplingDecision;
@@ -12,9 +12,12 @@ use spoor_telemetry::{
     faults::Faults,
     sampler::{Fallback, Live, LiveSampler},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::{Error, Server, server::TcpIncoming};
 
 use crate::sampler::root;
 
@@ -24,35 +27,15 @@ const DECISIONS: u64 = 10_000;
 #[tokio::test]
 async fn a_policy_reaches_the_sampler_and_its_evidence_comes_back() {
     let control = Control::new(Settings::default());
-    let service = ServiceName::new("service-a").unwrap();
     control.expect(vec![Instance {
         namespace: Namespace::default(),
-        service: service.clone(),
+        service: ServiceName::new("service-a").unwrap(),
         id: "one".to_owned(),
     }]);
-    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = incoming.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let serving = Server::builder()
-        .add_service(control.policy_stream())
-        .serve_with_incoming(incoming);
-    let server = tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
-
+    let (address, server) = serve(&control, &stop);
     let live = Arc::new(Live::new());
-    let client = ControlStream {
-        endpoint: format!("http://{address}").parse().unwrap(),
-        credentials: Credentials::default(),
-        service,
-        instance: "one".to_owned(),
-        start: "start".to_owned(),
-        live: Arc::clone(&live),
-        faults: Arc::new(Faults::new()),
-        spans: Arc::new(SpanCounts::new()),
-        pace: Pace {
-            report: Duration::from_millis(20),
-            ..Pace::default()
-        },
-    };
+    let client = client(address, "one", &live, Duration::from_millis(20));
     let client = tokio::spawn(control_stream::run(client, stop.clone()));
     let sampler = LiveSampler::new(live, Fallback::default());
 
@@ -66,6 +49,43 @@ async fn a_policy_reaches_the_sampler_and_its_evidence_comes_back() {
     stop.cancel();
     timeout(DEADLINE, client).await.unwrap().unwrap();
     server.await.unwrap();
+}
+
+/// Serves the stream on a free port until `stop`.
+pub fn serve(
+    control: &Control,
+    stop: &CancellationToken,
+) -> (SocketAddr, JoinHandle<Option<Result<(), Error>>>) {
+    let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = incoming.local_addr().unwrap();
+    let serving = Server::builder()
+        .add_service(control.policy_stream())
+        .serve_with_incoming(incoming);
+    let server = tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
+    (address, server)
+}
+
+/// The stream's client of an instance of service-a.
+pub fn client(
+    address: SocketAddr,
+    instance: &str,
+    live: &Arc<Live>,
+    report: Duration,
+) -> ControlStream {
+    ControlStream {
+        endpoint: format!("http://{address}").parse().unwrap(),
+        credentials: Credentials::default(),
+        service: ServiceName::new("service-a").unwrap(),
+        instance: instance.to_owned(),
+        start: "start".to_owned(),
+        live: Arc::clone(live),
+        faults: Arc::new(Faults::new()),
+        spans: Arc::new(SpanCounts::new()),
+        pace: Pace {
+            report,
+            ..Pace::default()
+        },
+    }
 }
 
 fn keeps(sampler: &LiveSampler, number: u64) -> bool {

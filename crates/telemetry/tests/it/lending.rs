@@ -7,23 +7,22 @@ use opentelemetry_sdk::trace::SamplingDecision;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rstest::rstest;
 use spoor_control::{Clients, Control, Settings};
-use spoor_policy::{
-    Namespace, Policy, PolicyKey, ServiceName, Strategy, TracesPerSecond, Version, resolve,
-};
+use spoor_policy::{Namespace, Policy, PolicyKey, Strategy, TracesPerSecond, Version, resolve};
 use spoor_telemetry::{
-    batch::SpanCounts,
-    control_stream::{self, ControlStream, Credentials, Pace},
-    faults::Faults,
+    control_stream,
     sampler::{Decisions, Fallback, Live, LiveSampler},
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
 
-use crate::sampler::root;
+use crate::{
+    control_plane::{client, serve},
+    sampler::root,
+};
 
 const INSTANCES: usize = 30;
 const LIMIT: u32 = 300;
+const REPORT_INTERVAL: Duration = Duration::from_millis(200);
 const WINDOW: Duration = Duration::from_secs(3);
 /// Generous: shares follow demand within seconds where the machine is idle.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -82,29 +81,11 @@ struct Lab {
 impl Lab {
     async fn start() -> Self {
         let control = Control::new(Settings::default());
-        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = incoming.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = Server::builder()
-            .add_service(control.policy_stream())
-            .serve_with_incoming(incoming);
-        tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
-        let instance = |number| {
+        let (address, _server) = serve(&control, &stop);
+        let instance = |number: usize| {
             let live = Arc::new(Live::new());
-            let client = ControlStream {
-                endpoint: format!("http://{address}").parse().unwrap(),
-                credentials: Credentials::default(),
-                service: ServiceName::new("service-a").unwrap(),
-                instance: format!("{number}"),
-                start: "start".to_owned(),
-                live: Arc::clone(&live),
-                faults: Arc::new(Faults::new()),
-                spans: Arc::new(SpanCounts::new()),
-                pace: Pace {
-                    report: Duration::from_millis(200),
-                    ..Pace::default()
-                },
-            };
+            let client = client(address, &number.to_string(), &live, REPORT_INTERVAL);
             tokio::spawn(control_stream::run(client, stop.clone()));
             live
         };
