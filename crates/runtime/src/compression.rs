@@ -16,7 +16,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// (RFC 9659), however short it is.
 const MIN_ZSTD_WINDOW_BYTES: u64 = 8 << 20;
 
-/// How a body is compressed.
+/// The compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// Not at all.

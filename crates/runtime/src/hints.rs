@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use crate::problem::problem;
 
-/// What a well-known path belongs to.
+/// The API that a well-known path belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Api {
     /// OTLP's spans.

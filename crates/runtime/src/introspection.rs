@@ -38,7 +38,7 @@ const CHECK: &str = "/grpc.health.v1.Health/Check";
 #[error("gRPC reflection cannot be served")]
 pub struct ReflectionError(#[from] tonic_reflection::server::Error);
 
-/// What a port says about the health of its services.
+/// The health of a port's services, as the port reports it.
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
@@ -89,7 +89,7 @@ pub async fn with_introspection(
     Ok((routes, health))
 }
 
-/// What `Routes` takes, and what a service of tonic's is.
+/// The bounds of `Routes::add_service`, which tonic's services meet.
 trait Calls:
     NamedService
     + Clone

@@ -1,5 +1,5 @@
-//! What every process of Spoor needs: listeners with limits and draining, and
-//! gRPC health and reflection, compressed bodies.
+//! The basis of every process of Spoor: listeners with limits and draining, gRPC health and
+//! reflection, and compressed bodies.
 
 mod compression;
 mod hints;

@@ -102,7 +102,7 @@ async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     Ok(by_protocol(control.sampling_http(), grpc))
 }
 
-/// Where a well-known path is that a client looked for at a port with other APIs.
+/// Names the port of a well-known path that a client looked for at a port with other APIs.
 fn hint(api: Api, own: &[Api]) -> Option<String> {
     let hint = match api {
         api if own.contains(&api) => return None,

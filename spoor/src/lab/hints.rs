@@ -1,4 +1,4 @@
-//! Where the lab's well-known paths are, for clients that ask at the wrong port.
+//! The ports of the lab's well-known paths, for clients that ask at the wrong port.
 
 use std::io;
 

@@ -19,7 +19,7 @@ use super::{
 /// Bodies of the admin API are read whole: this many of the largest at the same time.
 const MAX_ADMIN_BODY_BYTES: usize = 8 * admin::BODY_BYTES;
 
-/// What the OTLP ports answer for by themselves.
+/// The APIs that the OTLP ports answer for by themselves.
 const OTLP: &[Api] = &[Api::OtlpTraces, Api::OtlpMetrics, Api::OtlpOthers];
 
 /// Serves on all ports.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// What a lesson asks for.
+/// The answer that a lesson asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// Nothing: the traces say it all.
@@ -15,7 +15,7 @@ pub enum Asked {
 }
 
 impl Asked {
-    /// Why an answer is none that the lesson asks for, and what would be.
+    /// The reason for which an answer is none that the lesson asks for, and what would be one.
     pub fn refusal(self, answer: &str) -> Option<String> {
         match self {
             Self::Nothing => Some("asks for no answer: leave out --answer".to_owned()),

@@ -102,7 +102,7 @@ impl Lesson {
         }
     }
 
-    /// What its check wants to be answered.
+    /// The answer that its check needs.
     pub fn asked(self) -> Asked {
         match self {
             Self::FirstTrace | Self::ManualSpan | Self::ContextPropagation | Self::Conflict => {

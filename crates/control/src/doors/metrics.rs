@@ -112,7 +112,7 @@ impl Receiver {
     }
 }
 
-/// How the body is compressed, if it is one that can be read.
+/// The body's compression, if it is one that can be read.
 fn compression(headers: &HeaderMap) -> Result<Compression, Problem> {
     let header = |name| headers.get(name).map(HeaderValue::as_bytes);
     let content_type = header(CONTENT_TYPE).unwrap_or_default();

@@ -8,7 +8,7 @@ use crate::ledger::Delta;
 /// The time constants of the two averages: one that is steady, one that follows a change.
 const STEADY: f64 = 15.0;
 const FAST: f64 = 3.0;
-/// Where the averages are further apart than this many standard deviations, it is a change.
+/// Averages further apart than this many standard deviations are a change.
 const CHANGE: f64 = 3.0;
 /// The same for a demand to be over a share for certain.
 const CERTAIN: f64 = 2.0;

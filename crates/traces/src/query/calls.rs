@@ -1,4 +1,4 @@
-//! What both gRPC query APIs answer, before either puts it in its own messages.
+//! The answers of both gRPC query APIs, before either puts it in its own messages.
 
 use std::time::Duration;
 

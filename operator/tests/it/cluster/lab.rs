@@ -162,7 +162,7 @@ pub async fn release(verb: &str, values: &[String]) {
     helm(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
-/// What helm is told for a release of the chart with these values, besides the images.
+/// Helm's arguments for a release of the chart with these values, besides the images.
 pub fn release_arguments(
     verb: &str,
     name: &str,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::apiserver::eventually;
 
-/// Where the second release is installed.
+/// The namespace of the second release.
 const ELSEWHERE: &str = "spoor-tests-two";
 /// A second release's name that differs from the first one's.
 const OTHER: &str = "other";
@@ -228,7 +228,7 @@ async fn event(lab: &Lab, reason: &str) -> String {
     .await
 }
 
-/// When the second operator was refused last.
+/// The time at which the second operator was refused last.
 async fn refused_at(lab: &Lab) -> String {
     let leases: Api<Lease> = Api::namespaced(lab.client.clone(), NAMESPACE);
     let lease = leases.get("spoor-operator").await.unwrap();
@@ -238,7 +238,7 @@ async fn refused_at(lab: &Lab) -> String {
         .unwrap_or_default()
 }
 
-/// What the first operator made, with what changes when somebody writes it. The status of
+/// The first operator's objects, with what changes when somebody writes them. The status of
 /// Deployments is Kubernetes' own.
 async fn written() -> BTreeMap<String, String> {
     let ours = format!("app.kubernetes.io/instance={STACK}");

@@ -41,7 +41,7 @@ async fn operator_has_no_right_in_other_namespaces() {
     }
 }
 
-/// What a ServiceAccount may do in a namespace: the lines of `kubectl auth can-i --list`.
+/// The rights of a ServiceAccount in a namespace: the lines of `kubectl auth can-i --list`.
 async fn rights(account: &str, namespace: &str) -> BTreeSet<String> {
     let user = format!("--as=system:serviceaccount:{NAMESPACE}:{account}");
     let list = ["auth", "can-i", "--list", &user, "--namespace", namespace];

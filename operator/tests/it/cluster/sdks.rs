@@ -32,7 +32,7 @@ const SERVICES: [(&str, &[&str]); 3] = [
         &["node", "/sdks/javascript/service.mjs"],
     ),
 ];
-/// What a policy says of them all, and how many of 1000 traces are sampled then. For 10 % the
+/// The rates of a policy for them all, each with the sampled traces of 1000. For 10 % the
 /// bounds are more than 5 standard deviations away.
 const STEPS: [(&str, RangeInclusive<u64>); 3] =
     [("0%", 0..=0), ("10%", 50..=150), ("100%", 1000..=1000)];

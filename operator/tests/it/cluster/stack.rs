@@ -70,7 +70,7 @@ pub async fn settled(lab: &Lab) -> Value {
     .await
 }
 
-/// Whether spans came too late to be gathered, as some tests send them on purpose: the stack says
+/// True if spans came too late to be gathered, as some tests send them on purpose: the stack says
 /// so for ten minutes, and is sound otherwise.
 fn has_lost_spans(stack: &Value) -> bool {
     let conditions = stack["status"]["conditions"].as_array();

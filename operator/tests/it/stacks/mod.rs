@@ -65,7 +65,7 @@ impl<'a> Stacks<'a> {
         }
     }
 
-    /// What the port for operators answers at this path.
+    /// The answer of the port for operators at this path.
     pub async fn ops(&self, path: &str) -> String {
         let url = format!("http://{}/{path}", self.running.ops());
         reqwest::get(url).await.unwrap().text().await.unwrap()
@@ -171,7 +171,7 @@ impl<'a> Stacks<'a> {
             .is_some()
     }
 
-    /// Where services lead.
+    /// Waits until services lead to this component.
     async fn leads_to(&self, component: &str) {
         eventually("services lead there", SOON, async || {
             let service = self.namespace.api::<Service>().get("tracing-otlp").await;

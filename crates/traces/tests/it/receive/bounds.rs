@@ -1,4 +1,4 @@
-//! What one request, and all together, may take.
+//! Bounds on one request, and on all together.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use spoor_traces::Settings;
 
 use crate::receiver::Receiver;
 
-/// What the JSON mapping of protobuf allows.
+/// Forms that the JSON mapping of protobuf allows.
 #[rstest]
 #[case::nothing(json!({}))]
 #[case::no_spans(json!({"resourceSpans": []}))]
