@@ -34,7 +34,7 @@ impl Program for Hello {
     }
 }
 
-// A span of its own, below the one of the request.
+// Adds a child to the request's span.
 #[tracing::instrument]
 async fn hello() -> &'static str {
     "hello\n"
