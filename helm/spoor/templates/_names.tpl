@@ -1,9 +1,11 @@
-{{/* The operator's objects: the release's name, with the chart's in it. */}}
+{{/* The name of the operator's objects: the release's name, with the chart's name or `nameOverride` in it. At
+     most 40 characters, so that suffixes such as `-policies` fit into a label. */}}
 {{- define "spoor.fullname" -}}
-{{- if contains "spoor" .Release.Name -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- if contains $name .Release.Name -}}
 {{ .Release.Name | trunc 40 | trimSuffix "-" }}
 {{- else -}}
-{{ printf "%s-spoor" (.Release.Name | trunc 34 | trimSuffix "-") }}
+{{ printf "%s-%s" (.Release.Name | trunc (int (sub 39 (len $name))) | trimSuffix "-") $name }}
 {{- end -}}
 {{- end -}}
 
@@ -32,6 +34,13 @@ app.kubernetes.io/part-of: spoor
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{/* The annotations of a ServiceAccount, as a member of its metadata; nothing if there are none. */}}
+{{- define "spoor.account.annotations" -}}
+{{- with (include "spoor.yaml" .Values.serviceAccount | fromYaml).annotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* The path under which Jaeger answers, without a slash at its end. */}}

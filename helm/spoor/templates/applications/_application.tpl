@@ -13,6 +13,7 @@ metadata:
   name: {{ .name }}
   namespace: {{ .root.Release.Namespace }}
   labels: {{- include "spoor.labels" $labels | nindent 4 }}
+  {{- include "spoor.account.annotations" .root | nindent 2 }}
 automountServiceAccountToken: false
 ---
 apiVersion: apps/v1

@@ -18,6 +18,7 @@ metadata:
   name: {{ .name }}
   namespace: {{ $here }}
   labels: {{- $labels | nindent 4 }}
+  {{- include "spoor.account.annotations" .root | nindent 2 }}
 {{- $grant := dict "account" .name "accountNamespace" $here "labels" $labels }}
 {{- with $clusterRules }}
 {{- include "spoor.operator.grant" (merge (dict "name" $outside "kind" "ClusterRole" "rules" (join "\n" .)) $grant) }}
