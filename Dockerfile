@@ -4,8 +4,8 @@
 #   docker build -t spoor-operator:dev --build-arg PROGRAM=spoor-operator .        from the same build
 #   docker build -t spoor:dev -f Dockerfile --target prebuilt DIR                  copies DIR/spoor
 #
-# `prebuilt` wants a Linux program for glibc 2.36 or older. It stands before the builder: an engine
-# without BuildKit runs all stages down to its target.
+# `prebuilt` needs a Linux program for glibc 2.36 or older. It comes before the builder, because an engine
+# without BuildKit runs all stages up to the target.
 ARG PROGRAM=spoor
 
 FROM gcr.io/distroless/cc-debian12:nonroot AS for-spoor
@@ -17,13 +17,13 @@ ENTRYPOINT ["/usr/local/bin/spoor-operator"]
 FROM for-${PROGRAM} AS prebuilt
 ARG PROGRAM=spoor
 COPY ${PROGRAM} /usr/local/bin/
-# A number, so that the kubelet can see that it is not root.
+# A numeric ID, so that the kubelet can verify that it is not root.
 USER 65532:65532
 
 FROM rust:1.95-slim-bookworm AS builder
 WORKDIR /build
 COPY . .
-# Both programs at once: the second image finds this step done.
+# Both programs at once, so that the second image finds this step in the cache.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --release --locked -p spoor -p spoor-operator \

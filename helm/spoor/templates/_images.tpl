@@ -13,7 +13,7 @@
 {{- include "spoor.image" (dict "root" .root "image" (print .image.repository $version)) -}}
 {{- end -}}
 
-{{/* An image from `global.imageRegistry`, if that is set, in place of the registry that the image names.
+{{/* An image's reference, with its registry replaced by `global.imageRegistry` if that is set.
      dict: root, image. */}}
 {{- define "spoor.image" -}}
 {{- $parts := splitList "/" .image }}

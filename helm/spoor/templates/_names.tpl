@@ -9,8 +9,8 @@
 {{- end -}}
 {{- end -}}
 
-{{/* The name of an object outside of the release's namespace. Neither part can contain a colon, so
-     that releases of any names in any namespaces never share one. dict: root, name. */}}
+{{/* The name of an object outside the release's namespace. Neither part can contain a colon, so two
+     releases never get the same name, whatever their names and namespaces. dict: root, name. */}}
 {{- define "spoor.outside.name" -}}
 {{ .root.Release.Namespace }}:{{ .name }}
 {{- end -}}
@@ -20,7 +20,7 @@
 {{ .Values.applications.stack | default .Values.stack.name }}
 {{- end -}}
 
-{{/* What selects the pods of a workload. dict: root, name. */}}
+{{/* The labels that select a workload's pods. dict: root, name. */}}
 {{- define "spoor.selector" -}}
 app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -43,13 +43,13 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* The path under which Jaeger answers, without a slash at its end. */}}
+{{/* Jaeger's base path, without a slash at its end. */}}
 {{- define "spoor.query.path" -}}
 {{- $jaeger := (include "spoor.yaml" .Values.stack.spec | fromYaml).jaeger | default dict }}
 {{- $jaeger.basePath | default "" | trimSuffix "/" -}}
 {{- end -}}
 
-{{/* Where Jaeger answers: the stack's own, or one that exists. */}}
+{{/* The URL of Jaeger's query API: the stack's own Jaeger, or an existing one. */}}
 {{- define "spoor.query.url" -}}
 {{- $jaeger := (include "spoor.yaml" .Values.stack.spec | fromYaml).jaeger | default dict }}
 {{- $address := dig "existing" "query" "" $jaeger | default (printf "%s-query:16686" (include "spoor.stack" .)) }}

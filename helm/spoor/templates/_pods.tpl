@@ -1,5 +1,5 @@
-{{/* What every pod and container of the chart may do: the restricted Pod Security Standard, and a
-     root file system that can't be written. */}}
+{{/* The security context of every pod and container: the restricted Pod Security Standard, and a
+     read-only root file system. */}}
 {{- define "spoor.pod.security" -}}
 runAsNonRoot: true
 {{- range $field, $id := .Values.securityContext }}
@@ -10,7 +10,7 @@ runAsNonRoot: true
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
-{{/* Labels and annotations of a pod: `pods`, the workload's own `pod` over them, and the chart's over both.
+{{/* A pod's labels and annotations: those of `pods`, overridden by the workload's `pod`, overridden by the chart's.
      dict: root, pod, labels (YAML), annotations (YAML; may be missing). */}}
 {{- define "spoor.pod.metadata" -}}
 {{- $all := include "spoor.yaml" .root.Values.pods | fromYaml }}
@@ -25,7 +25,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end -}}
 
 {{/* The variables of a container: the chart's, then `pods`, then the workload's own `pod`. A later one
-     replaces an earlier one of the same name: server-side apply refuses a name that stands twice.
+     replaces an earlier one of the same name: server-side apply refuses duplicate names.
      dict: root, pod, own (a list in YAML). */}}
 {{- define "spoor.env" -}}
 {{- $all := include "spoor.yaml" .root.Values.pods | fromYaml }}
@@ -74,14 +74,14 @@ readinessProbe:
   timeoutSeconds: 2
 {{- end -}}
 
-{{/* nodeSelector, tolerations and the like, as they are in a pod. */}}
+{{/* nodeSelector, tolerations and other scheduling fields, as in a pod's spec. */}}
 {{- define "spoor.scheduling" -}}
 {{- with include "spoor.yaml" . | fromYaml }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{/* A variable's source, a Secret's key: secretName, key. */}}
+{{/* An environment variable's source: the key of a Secret. dict: secretName, key. */}}
 {{- define "spoor.secret" -}}
 secretKeyRef: {name: {{ .secretName }}, key: {{ .key }}}
 {{- end -}}

@@ -1,10 +1,10 @@
-{{/* What the chart's TracingStack asks for, as YAML: the values, with the storage that holds unless one
-     is chosen, and with what all pods of the release get. */}}
+{{/* The spec of the chart's TracingStack, as YAML: the values, the default storage unless another one is
+     chosen, and the additions for all pods of the release. */}}
 {{- define "spoor.stack.spec" -}}
 {{- $spec := include "spoor.yaml" .Values.stack.spec | fromYaml }}
 {{- $jaeger := $spec.jaeger | default dict }}
 {{- if $jaeger.existing }}
-{{- /* It stands alone. The path is then only where the gateway finds it. */}}
+{{- /* `existing` excludes all other fields. The base path is then only for the gateway. */}}
 {{- $_ := unset $jaeger "basePath" }}
 {{- if not $jaeger.storage }}{{ $_ := unset $jaeger "storage" }}{{ end }}
 {{- else }}
@@ -34,7 +34,7 @@
 {{- toYaml $spec }}
 {{- end -}}
 
-{{/* What is added to pods of the stack. dict: root, pod (as the stack's values have it). */}}
+{{/* The additions to the stack's pods. dict: root, pod (as in the stack's values). */}}
 {{- define "spoor.stack.pod" -}}
 {{- $all := include "spoor.yaml" .root.Values.pods | fromYaml }}
 {{- $pod := .pod | default dict }}

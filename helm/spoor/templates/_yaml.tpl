@@ -1,6 +1,6 @@
 {{/*
-A map of the values as YAML, without its nulls. Helm removes a null only where the chart has a default
-for it to remove: after `--set …memory=null`, a later `--reuse-values` hands the null on.
+A map of the values as YAML, without its nulls. Helm removes a null only where it replaces a default of the
+chart: after `--set …memory=null`, a later `--reuse-values` passes the null to the templates.
 */}}
 {{- define "spoor.yaml" -}}
 {{- $copy := deepCopy (. | default dict) }}

@@ -1,8 +1,8 @@
 {{/*
-One application: its ServiceAccount, Deployment, Service, and what protects them.
-dict: root, name, values, port, protocol (http or grpc), callers (those who may call it; none: everybody, and
-whose trace context it continues is a value), env (list of EnvVar), writable (a folder that may be written), mounted (what volume source to find, read-only,
-at which folder: source, path).
+One application: its ServiceAccount, Deployment, Service, NetworkPolicy and disruption budget.
+dict: root, name, values, port, protocol (http or grpc), callers (the applications that may call it; without
+any, everyone may), env (list of EnvVar), writable (a writable folder), mounted (a volume mounted read-only:
+source, path).
 */}}
 {{- define "spoor.application" -}}
 {{- $stack := include "spoor.stack" .root -}}
@@ -43,13 +43,13 @@ spec:
         ports:
         - {name: {{ .protocol }}, containerPort: {{ .port }}}
         - {name: ops, containerPort: 9464}
-        # The operator makes it for the TracingStack; the pod starts as soon as it is there.
+        # The operator creates it for the TracingStack; the pod starts once it exists.
         envFrom:
         - configMapRef: {name: {{ $stack }}-otel-env}
         {{- include "spoor.env" (dict "root" .root "pod" .values.pod "own" (include "spoor.application.env" .)) | nindent 8 }}
         {{- include "spoor.probes" .root | nindent 8 }}
         lifecycle:
-          # The endpoint is taken out meanwhile: nobody is sent to a port that closes.
+          # Meanwhile the endpoint is removed, so that no new connection reaches a closing port.
           preStop: {sleep: {seconds: 3}}
         resources: {{- include "spoor.yaml" .values.resources | nindent 10 }}
         securityContext: {{- include "spoor.container.security" .root | nindent 10 }}
@@ -63,7 +63,7 @@ spec:
         - {name: mounted, mountPath: {{ .path }}, readOnly: true}
         {{- end }}
       volumes:
-      # Who the pod is, for the control plane and nobody else.
+      # Proves the pod's identity to the control plane; the audience makes it useless elsewhere.
       - name: token
         projected:
           sources:
@@ -131,7 +131,7 @@ spec:
 {{- end }}
 {{- end -}}
 
-{{/* What every application is told, and what this one is told besides. */}}
+{{/* The environment that all applications share, followed by the application's own. */}}
 {{- define "spoor.application.env" -}}
 - {name: SPOOR_LISTEN, value: "0.0.0.0:{{ .port }}"}
 - {name: SPOOR_OPS_LISTEN, value: "0.0.0.0:9464"}

@@ -1,4 +1,4 @@
-{{/* Where a scenario sends to, as `spoor load` is told. dict: root, scenario. */}}
+{{/* The URLs of a scenario, in the form of `spoor load --url`. dict: root, scenario. */}}
 {{- define "spoor.edges" -}}
 {{- $edges := list "service-a=http://service-a:8080" }}
 {{- if eq .scenario "images" }}

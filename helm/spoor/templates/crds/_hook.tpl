@@ -1,4 +1,4 @@
-{{/* Before the release's own objects, in the order of the weight; gone once it has worked. */}}
+{{/* Runs before the release's objects are applied, ordered by weight, and is deleted once it succeeds. */}}
 {{- define "spoor.crds.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}

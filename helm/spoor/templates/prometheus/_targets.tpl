@@ -1,4 +1,4 @@
-{{/* What is scraped at the port `ops`, as a list in YAML. */}}
+{{/* The workloads that are scraped at the port `ops`, as a list in YAML. */}}
 {{- define "spoor.scraped" -}}
 {{- $names := list }}
 {{- if .Values.operator.enabled }}
@@ -28,7 +28,8 @@
 {{- toYaml $names -}}
 {{- end -}}
 
-{{/* Under this name DNS has every pod of a workload, ready or not, for Prometheus. dict: root, name. */}}
+{{/* A headless Service, through which Prometheus finds every pod of a workload by DNS, ready or not.
+     dict: root, name. */}}
 {{- define "spoor.ops" -}}
 {{- if .root.Values.prometheus.enabled }}
 ---
