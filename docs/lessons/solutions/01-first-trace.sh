@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A trace of two spans: the child names its parent, and both have the trace's id.
+# A trace of two spans: the child names its parent, and both have the trace's ID.
 set -euo pipefail
 
 trace=$(openssl rand -hex 16)

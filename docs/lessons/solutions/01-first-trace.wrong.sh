@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The child names the trace as its parent, instead of the parent's span.
+# The child gives the trace's ID as its parent, instead of the parent span's.
 # The check says: as its parent, which no span of the trace is
 set -euo pipefail
 
-sleep 5 # What was right before is then too old to count.
+sleep 5 # until an earlier correct attempt is too old to count
 SECONDS=0
 trace=$(openssl rand -hex 16)
 root=$(openssl rand -hex 8)

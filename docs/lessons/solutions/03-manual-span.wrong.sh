@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The span is well-formed and says everything, but draws a trace of its own: it hangs nowhere.
+# The span is well-formed and complete, but has its own trace ID: it belongs to no other trace.
 # The check says: it names no parent: it is a trace of its own
 set -euo pipefail
 
-sleep 5 # What was right before is then too old to count.
+sleep 5 # until an earlier correct attempt is too old to count
 SECONDS=0
 curl -sS --fail-with-body -o /dev/null http://127.0.0.1:8080/
 now=$(date +%s)000000000

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Breaks service-b, finds a red trace and its lowest red span, mends, and sends a good request.
+# Breaks service-b, finds a red trace and its lowest red span, removes the fault, and sends a request that
+# succeeds.
 set -euo pipefail
 
 spoor fault service-b --errors 100%

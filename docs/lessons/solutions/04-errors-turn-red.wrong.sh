@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Blames the service whose answer was seen, not the one below it that failed.
+# Names the service that responded, not the one below it that failed.
 # The check says: not in service-a
 set -euo pipefail
 

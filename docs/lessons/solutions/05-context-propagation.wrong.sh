@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The flags say that the trace is not sampled: reviews believes that, too, and keeps nothing.
+# The flags say that the trace is not sampled: reviews trusts that, too, and records no span.
 # The check says: no span of reviews has a parent from outside
 set -euo pipefail
 
-sleep 5 # What was right before is then too old to count.
+sleep 5 # until an earlier correct attempt is too old to count
 SECONDS=0
 forged=$(openssl rand -hex 16)
 context=(-H "traceparent: 00-$forged-$(openssl rand -hex 8)-00" -H "tracestate: smuggled=cargo")

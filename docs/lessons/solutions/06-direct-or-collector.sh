@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Quick requests without the policy, quick and slow ones with it; what the stage holds back is
-# measured, not guessed.
+# Fast requests without the policy, fast and slow ones with it; the delay of the stage is measured, not
+# guessed.
 set -euo pipefail
 
 trace() { curl -sS --fail-with-body -D - -o /dev/null "$1" | sed -n 's/^x-trace-id: //p' | tr -d '\r'; }

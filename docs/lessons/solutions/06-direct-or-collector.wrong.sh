@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Counts the requests that are held, and forgets that each is several spans.
+# Counts the requests that are held, and forgets that each one has several spans.
 # The check says: 2000 spans are too few for a wait of 2 s
 set -euo pipefail
 
 trace() { curl -sS --fail-with-body -D - -o /dev/null "$1" | sed -n 's/^x-trace-id: //p' | tr -d '\r'; }
 trace 'http://127.0.0.1:8080/?wait=20ms'
-sleep 2 # until it has come
+sleep 2 # until it has arrived
 spoor apply --wait -f - <<'YAML'
 apiVersion: spoor.dev/v1alpha1
 kind: SamplingPolicy

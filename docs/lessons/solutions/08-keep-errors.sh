@@ -6,7 +6,7 @@ for tried in service-a errors-and-slow-kept; do
     spoor delete "$tried" 2> /dev/null || true
 done
 spoor apply -f k8s/samples/policies/errors-and-slow-kept.yaml --wait
-sleep 1 # The status knows only whole seconds, and requests count that come later.
+sleep 1 # The status has whole seconds, and only later requests count.
 spoor fault service-b --errors 20%
 sent=$(spoor load --requests 150 --rate 100 --path '/?wait=0ms&calc=0' --output json || true)
 spoor fault --clear

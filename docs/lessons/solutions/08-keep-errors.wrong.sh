@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The rule is there, but the head has let through one trace in a hundred.
+# The rule exists, but the head records only one trace in a hundred.
 # The check says: policy service-a keeps 1% there
 set -euo pipefail
 

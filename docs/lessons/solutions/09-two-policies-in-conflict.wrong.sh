@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A higher priority takes all of service-a: nothing is left of the policy that was there.
+# A higher priority takes all of service-a: nothing is left for the existing policy.
 # The check says: nothing is left of it
 set -euo pipefail
 trap 'spoor delete hunt' EXIT

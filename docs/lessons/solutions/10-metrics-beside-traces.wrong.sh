@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The trace of the newest request, and not that of the slow one.
+# Hands in the trace of the newest request, not of the slow one.
 # The check says: the bucket is
 set -euo pipefail
 
