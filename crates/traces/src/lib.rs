@@ -5,6 +5,7 @@ mod id;
 mod kept;
 mod kind;
 mod log;
+mod memory;
 mod metrics;
 pub mod page;
 mod pipeline;
@@ -21,8 +22,9 @@ pub const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/de
 
 pub use id::{InvalidTraceId, TraceId};
 pub use kept::Kept;
+pub use memory::OutOfMemory;
 pub use pipeline::{Accepted, Pipeline, Settings};
 pub use receive::{AllowedOrigins, OtherSignals, ReceiveSettings};
-pub use scan::{InvalidRequest, validate};
+pub use scan::{InvalidRequest, ScanError, validate};
 pub use store::{Evicted, Occupancy, Operation, Search, Store, StoredTrace, TraceTooLarge};
 pub use tail::{TailSettings, Totals};

@@ -15,10 +15,10 @@ use spoor_policy::TailTable;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    InvalidRequest, ReceiveSettings, Store, TailSettings, Totals,
+    ReceiveSettings, ScanError, Store, TailSettings, Totals,
+    memory::{Memory, Share},
     metrics::{Discarded, PipelineCollector, Refusals},
-    receive::{self, Memory},
-    scan,
+    receive, scan,
     tail::Sampler,
 };
 
@@ -108,9 +108,19 @@ impl Pipeline {
     /// Takes an encoded `ExportTraceServiceRequest`.
     ///
     /// # Errors
-    /// [`InvalidRequest`] if it can't be decoded; then none of its spans is taken.
-    pub fn accept(&self, request: &[u8]) -> Result<Accepted, InvalidRequest> {
-        let scanned = scan::scan(request)?;
+    /// [`ScanError`] if it cannot be decoded, or if the index of its spans does not fit in
+    /// [`ReceiveSettings::max_receiving_bytes`]; then none of its spans is taken.
+    pub fn accept(&self, request: &[u8]) -> Result<Accepted, ScanError> {
+        self.accept_within(request, &mut self.shared.memory.share())
+    }
+
+    /// The same, for a request that has a share of the memory already.
+    pub(crate) fn accept_within(
+        &self,
+        request: &[u8],
+        share: &mut Share,
+    ) -> Result<Accepted, ScanError> {
+        let scanned = scan::scan(request, share)?;
         let mut sampler = self.shared.sampler.lock();
         sampler.take(&scanned, Instant::now(), &mut self.shared.store.write());
         Ok(Accepted {

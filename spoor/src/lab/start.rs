@@ -201,12 +201,21 @@ fn pipeline_settings(settings: &Settings) -> spoor_traces::Settings {
                 OtherSignals::Refuse
             },
             origins: origins(&settings.otlp_origins),
+            max_receiving_bytes: max_receiving_bytes(store_bytes),
             ..default.receive
         },
     }
 }
 
-/// Whoever has little memory for the store has no more for what is undecided.
+/// The memory for requests in reception: less beside a small store, but enough for the largest
+/// body as JSON, which takes its size twice, and the index of its spans.
+fn max_receiving_bytes(store_bytes: usize) -> usize {
+    const MIN: usize = 48 << 20;
+    let default = ReceiveSettings::default().max_receiving_bytes;
+    (store_bytes / 4).clamp(MIN, default)
+}
+
+/// Gathering takes at most half of what the store may take.
 fn tail_settings(store_bytes: usize) -> TailSettings {
     let default = TailSettings::default();
     TailSettings {
@@ -228,10 +237,15 @@ mod tests {
     use super::*;
 
     #[rstest::rstest]
-    #[case(512 << 20, 256 << 20)]
-    #[case(64 << 20, 32 << 20)]
-    #[case(4 << 30, 256 << 20)]
-    fn a_small_store_has_little_undecided(#[case] store_bytes: usize, #[case] tail: usize) {
-        assert_eq!(tail_settings(store_bytes).max_bytes, tail);
+    #[case(512, 256, 128)]
+    #[case(64, 32, 48)]
+    #[case(4096, 256, 128)]
+    fn other_memory_follows_the_store(
+        #[case] store: usize,
+        #[case] gathering: usize,
+        #[case] receiving: usize,
+    ) {
+        assert_eq!(tail_settings(store << 20).max_bytes, gathering << 20);
+        assert_eq!(max_receiving_bytes(store << 20), receiving << 20);
     }
 }

@@ -5,13 +5,13 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use spoor_runtime::{Compression, DecompressError};
 
-use super::{
-    ReceiveSettings,
-    memory::{Overloaded, Share},
+use super::ReceiveSettings;
+use crate::{
+    memory::{OutOfMemory, Share},
+    metrics::Refusal,
 };
-use crate::metrics::Refusal;
 
-/// Why a body can't be had.
+/// Failure to get a body.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
     #[error("the body is larger than {max} bytes: send smaller batches")]
@@ -23,20 +23,20 @@ pub(super) enum BodyError {
     #[error(transparent)]
     Compressed(#[from] DecompressError),
     #[error(transparent)]
-    Overloaded(#[from] Overloaded),
+    OutOfMemory(#[from] OutOfMemory),
 }
 
 impl BodyError {
     /// How the refusal is counted.
     pub(super) fn refusal(&self) -> Refusal {
         match self {
-            Self::TooLarge { .. } | Self::Compressed(DecompressError::TooLarge { .. }) => {
-                Refusal::TooLarge
-            }
+            Self::TooLarge { .. }
+            | Self::Compressed(DecompressError::TooLarge { .. })
+            | Self::OutOfMemory(OutOfMemory::RequestTooLarge) => Refusal::TooLarge,
             Self::TimedOut { .. } => Refusal::TimedOut,
             Self::Aborted(_) => Refusal::Aborted,
             Self::Compressed(DecompressError::Invalid(_)) => Refusal::BadData,
-            Self::Overloaded(_) => Refusal::Overloaded,
+            Self::OutOfMemory(OutOfMemory::Overloaded) => Refusal::Overloaded,
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
     other_signals,
     status::{self, PartialSuccess},
 };
-use crate::{InvalidRequest, Pipeline, metrics::Refusal};
+use crate::{InvalidRequest, OutOfMemory, Pipeline, ScanError, metrics::Refusal};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// A flag that says how the message is compressed, and the message's length.
@@ -81,7 +81,8 @@ async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, GrpcEr
         Compression::Identity
     };
     let message = body::decompress(message, compression, settings, &mut share)?;
-    Ok(PartialSuccess::of(pipeline.accept(&message)?).response())
+    let accepted = pipeline.accept_within(&message, &mut share)?;
+    Ok(PartialSuccess::of(accepted).response())
 }
 
 /// The one message of a unary call, and whether it is compressed.
@@ -104,6 +105,15 @@ fn compression(headers: &HeaderMap) -> Result<Compression, GrpcError> {
         .ok_or_else(|| GrpcError::Compression(String::from_utf8_lossy(name).into_owned()))
 }
 
+impl From<ScanError> for GrpcError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Invalid(error) => Self::Request(error),
+            ScanError::OutOfMemory(error) => Self::Body(error.into()),
+        }
+    }
+}
+
 impl GrpcError {
     fn status(&self) -> Status {
         let message = self.to_string();
@@ -113,9 +123,10 @@ impl GrpcError {
             // large.
             Self::Body(
                 BodyError::TooLarge { .. }
-                | BodyError::Compressed(DecompressError::TooLarge { .. }),
+                | BodyError::Compressed(DecompressError::TooLarge { .. })
+                | BodyError::OutOfMemory(OutOfMemory::RequestTooLarge),
             ) => Status::resource_exhausted(message),
-            Self::Body(BodyError::Overloaded(_)) => {
+            Self::Body(BodyError::OutOfMemory(OutOfMemory::Overloaded)) => {
                 status::retry_later(Code::ResourceExhausted, &message)
             }
             Self::Body(BodyError::TimedOut { .. }) => Status::deadline_exceeded(message),

@@ -21,7 +21,7 @@ use super::{
     other_signals,
     status::{Encoding, PartialSuccess},
 };
-use crate::{InvalidRequest, Pipeline, metrics::Refusal};
+use crate::{InvalidRequest, OutOfMemory, Pipeline, ScanError, metrics::Refusal};
 
 /// For whoever opens it.
 const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JSON\n";
@@ -112,14 +112,13 @@ async fn take(
     let mut ignored = Ignored::default();
     if encoding == Encoding::Json {
         // The protobuf is at most as long as the JSON.
-        let memory = bytes.len();
-        if !share.may_ever_grow(memory) {
-            return Err(HttpError::TooLargeAsJson);
-        }
-        share.grow(memory).map_err(BodyError::from)?;
+        share.grow(bytes.len()).map_err(|error| match error {
+            OutOfMemory::RequestTooLarge => HttpError::TooLargeAsJson,
+            OutOfMemory::Overloaded => BodyError::from(error).into(),
+        })?;
         (bytes, ignored) = json::to_protobuf(&bytes)?;
     }
-    let mut partial = PartialSuccess::of(pipeline.accept(&bytes)?);
+    let mut partial = PartialSuccess::of(pipeline.accept_within(&bytes, &mut share)?);
     partial.messages.extend(ignored.messages());
     Ok(partial)
 }
@@ -151,6 +150,15 @@ fn compression(headers: &HeaderMap) -> Result<Compression, HttpError> {
         .ok_or_else(|| HttpError::ContentEncoding(String::from_utf8_lossy(name).into_owned()))
 }
 
+impl From<ScanError> for HttpError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Invalid(error) => Self::Request(error),
+            ScanError::OutOfMemory(error) => Self::Body(error.into()),
+        }
+    }
+}
+
 impl HttpError {
     fn kind(&self) -> (StatusCode, tonic::Code, Refusal) {
         use tonic::Code;
@@ -178,7 +186,8 @@ impl HttpError {
             Self::TooLargeAsJson
             | Self::Body(
                 BodyError::TooLarge { .. }
-                | BodyError::Compressed(DecompressError::TooLarge { .. }),
+                | BodyError::Compressed(DecompressError::TooLarge { .. })
+                | BodyError::OutOfMemory(OutOfMemory::RequestTooLarge),
             ) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 Code::InvalidArgument,
@@ -189,7 +198,7 @@ impl HttpError {
                 Code::DeadlineExceeded,
                 Refusal::TimedOut,
             ),
-            Self::Body(BodyError::Overloaded(_)) => (
+            Self::Body(BodyError::OutOfMemory(OutOfMemory::Overloaded)) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 Code::ResourceExhausted,
                 Refusal::Overloaded,

@@ -7,7 +7,6 @@ mod cors;
 mod grpc;
 mod http;
 mod json;
-mod memory;
 mod other_signals;
 mod status;
 
@@ -16,7 +15,6 @@ pub use other_signals::OtherSignals;
 
 pub(crate) use grpc::routes as grpc;
 pub(crate) use http::http;
-pub(crate) use memory::Memory;
 
 use std::time::Duration;
 
@@ -27,7 +25,8 @@ pub struct ReceiveSettings {
     pub max_body_bytes: usize,
     /// How long a sender may take over a body.
     pub body_deadline: Duration,
-    /// The bytes that may be in reception at the same time, over all senders.
+    /// The memory for requests that are being received, over all senders, in bytes: bodies, also
+    /// decompressed, and the index of their spans.
     pub max_receiving_bytes: usize,
     /// What becomes of metrics, logs and profiles.
     pub other_signals: OtherSignals,

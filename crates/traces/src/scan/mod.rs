@@ -17,7 +17,10 @@ pub(crate) use weight::decoded_bytes;
 
 use wire::{BYTES, Fault, Reader, key};
 
-use crate::log::{NewSource, NewSpan};
+use crate::{
+    log::{Interned, NewSource, NewSpan},
+    memory::{CountedVec, OutOfMemory, Share},
+};
 
 /// Why bytes are no `ExportTraceServiceRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +29,36 @@ pub struct InvalidRequest {
     fault: Fault,
     at: usize,
     len: usize,
+}
+
+/// Failure to scan a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScanError {
+    /// It cannot be decoded.
+    #[error(transparent)]
+    Invalid(#[from] InvalidRequest),
+    /// There is no memory for the index of its spans.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
+}
+
+/// What ends a pass before its time.
+#[derive(Debug)]
+enum Stop {
+    Fault(Fault),
+    OutOfMemory(OutOfMemory),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<OutOfMemory> for Stop {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
+    }
 }
 
 /// Why a span can't be taken although the request is valid.
@@ -41,18 +74,23 @@ pub(crate) enum Rejection {
 ///
 /// Resources and scopes without a valid span are left out: two bytes of a request make an empty
 /// one, and what is kept of it takes twenty times as much.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scanned<'a> {
-    pub(crate) spans: Vec<ScannedSpan<'a>>,
-    pub(crate) scopes: Vec<ScannedScope>,
-    pub(crate) resources: Vec<ScannedResource<'a>>,
+    pub(crate) spans: CountedVec<ScannedSpan<'a>>,
+    pub(crate) scopes: CountedVec<ScannedScope>,
+    pub(crate) resources: CountedVec<ScannedResource<'a>>,
     /// Spans with an invalid trace id.
     pub(crate) without_trace_id: u64,
     /// Spans with an invalid span id.
     pub(crate) without_span_id: u64,
-    resource_parts: Vec<&'a [u8]>,
-    scope_parts: Vec<&'a [u8]>,
+    resource_parts: CountedVec<&'a [u8]>,
+    scope_parts: CountedVec<&'a [u8]>,
 }
+
+/// What is kept beside a span while a request is taken: the hash of its trace id.
+const BYTES_BESIDE_SPAN: usize = size_of::<u64>();
+/// What is kept beside a scope: its place in the store and in the traces that wait.
+const BYTES_BESIDE_SCOPE: usize = 2 * size_of::<Interned>();
 
 /// A `ScopeSpans` in a request.
 #[derive(Clone, Debug)]
@@ -72,23 +110,25 @@ pub(crate) struct ScannedResource<'a> {
     parts: Range<usize>,
 }
 
-/// Reads a request.
+/// Reads a request. Its index takes its memory from the share.
 ///
 /// # Errors
-/// [`InvalidRequest`] if prost couldn't decode it either.
-pub(crate) fn scan(request: &[u8]) -> Result<Scanned<'_>, InvalidRequest> {
-    let mut scanned = Scanned {
-        spans: Vec::with_capacity(request.len() / TYPICAL_SPAN_BYTES + 1),
-        ..Scanned::default()
+/// [`InvalidRequest`] if prost could not decode it either, [`OutOfMemory`] if the index does not
+/// fit.
+pub(crate) fn scan<'a>(request: &'a [u8], share: &mut Share) -> Result<Scanned<'a>, ScanError> {
+    let mut pass = Pass {
+        found: Scanned::new(),
+        share,
     };
     let mut reader = Reader::new(request);
-    match scanned.request(&mut reader) {
-        Ok(()) => Ok(scanned),
-        Err(fault) => Err(InvalidRequest {
+    match pass.request(&mut reader) {
+        Ok(()) => Ok(pass.found),
+        Err(Stop::OutOfMemory(error)) => Err(error.into()),
+        Err(Stop::Fault(fault)) => Err(ScanError::Invalid(InvalidRequest {
             fault,
             at: reader.position(),
             len: request.len(),
-        }),
+        })),
     }
 }
 
@@ -96,14 +136,26 @@ pub(crate) fn scan(request: &[u8]) -> Result<Scanned<'_>, InvalidRequest> {
 /// has.
 ///
 /// # Errors
-/// [`InvalidRequest`] if it can't be decoded.
-pub fn validate(request: &[u8]) -> Result<usize, InvalidRequest> {
-    scan(request).map(|scanned| scanned.spans.len())
+/// [`ScanError`] if it cannot be decoded.
+pub fn validate(request: &[u8]) -> Result<usize, ScanError> {
+    scan(request, &mut Share::unbounded()).map(|scanned| scanned.spans.len())
 }
 
 const TYPICAL_SPAN_BYTES: usize = 256;
 
 impl<'a> Scanned<'a> {
+    fn new() -> Self {
+        Self {
+            spans: CountedVec::new(BYTES_BESIDE_SPAN),
+            scopes: CountedVec::new(BYTES_BESIDE_SCOPE),
+            resources: CountedVec::new(0),
+            without_trace_id: 0,
+            without_span_id: 0,
+            resource_parts: CountedVec::new(0),
+            scope_parts: CountedVec::new(0),
+        }
+    }
+
     /// The resource and scope of a span.
     pub(crate) fn source(&self, span: &ScannedSpan<'_>) -> Option<NewSource<'_>> {
         let scope = self.scopes.get(span.scope as usize)?;
@@ -115,9 +167,19 @@ impl<'a> Scanned<'a> {
             namespace: resource.namespace,
         })
     }
+}
 
-    fn request(&mut self, reader: &mut Reader<'a>) -> Result<(), Fault> {
+/// A pass in progress.
+struct Pass<'a, 's> {
+    found: Scanned<'a>,
+    share: &'s mut Share,
+}
+
+impl<'a> Pass<'a, '_> {
+    fn request(&mut self, reader: &mut Reader<'a>) -> Result<(), Stop> {
         const RESOURCE_SPANS: u32 = key(1, BYTES);
+        let expected = reader.rest().len() / TYPICAL_SPAN_BYTES + 1;
+        self.found.spans.reserve(expected, self.share)?;
         while let Some(key) = reader.key()? {
             match key {
                 RESOURCE_SPANS => self.resource_spans(reader.message()?)?,
@@ -127,55 +189,57 @@ impl<'a> Scanned<'a> {
         Ok(())
     }
 
-    fn resource_spans(&mut self, mut reader: Reader<'a>) -> Result<(), Fault> {
+    fn resource_spans(&mut self, mut reader: Reader<'a>) -> Result<(), Stop> {
         const RESOURCE: u32 = key(1, BYTES);
         const SCOPE_SPANS: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
-        let index = self.resources.len() as u32;
-        let first_part = self.resource_parts.len();
-        let first_scope = self.scopes.len();
-        let mut found = ScannedResource::default();
+        let index = self.found.resources.len() as u32;
+        let first_part = self.found.resource_parts.len();
+        let first_scope = self.found.scopes.len();
+        let mut resource = ScannedResource::default();
         let (mut from, mut to) = (reader.position(), reader.position());
         while let Some(key) = reader.key()? {
             match key {
                 SCOPE_SPANS => {
                     let part = reader.between(from, to);
-                    keep_part(&mut self.resource_parts, part);
+                    keep_part(&mut self.found.resource_parts, part, self.share)?;
                     self.scope_spans(reader.message()?, index)?;
                     from = reader.position();
                 }
-                RESOURCE => resource::resource(reader.message()?, &mut found)?,
+                RESOURCE => resource::resource(reader.message()?, &mut resource)?,
                 SCHEMA_URL => drop(reader.text()?),
                 other => reader.unknown(other, 3)?,
             }
             to = reader.position();
         }
-        keep_part(&mut self.resource_parts, reader.between(from, to));
-        if self.scopes.len() == first_scope {
-            self.resource_parts.truncate(first_part);
+        let part = reader.between(from, to);
+        keep_part(&mut self.found.resource_parts, part, self.share)?;
+        if self.found.scopes.len() == first_scope {
+            self.found.resource_parts.truncate(first_part);
             return Ok(());
         }
-        found.parts = first_part..self.resource_parts.len();
-        self.resources.push(found);
+        resource.parts = first_part..self.found.resource_parts.len();
+        self.found.resources.push(resource, self.share)?;
         Ok(())
     }
 
-    fn scope_spans(&mut self, mut reader: Reader<'a>, resource: u32) -> Result<(), Fault> {
+    fn scope_spans(&mut self, mut reader: Reader<'a>, resource: u32) -> Result<(), Stop> {
         const SCOPE: u32 = key(1, BYTES);
         const SPAN: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
-        let index = self.scopes.len() as u32;
-        let first_part = self.scope_parts.len();
-        let first_span = self.spans.len();
+        let index = self.found.scopes.len() as u32;
+        let first_part = self.found.scope_parts.len();
+        let first_span = self.found.spans.len();
         let (mut from, mut to) = (reader.position(), reader.position());
         while let Some(key) = reader.key()? {
             match key {
                 SPAN => {
-                    keep_part(&mut self.scope_parts, reader.between(from, to));
+                    let part = reader.between(from, to);
+                    keep_part(&mut self.found.scope_parts, part, self.share)?;
                     match span::span(reader.message()?, index)? {
-                        Ok(span) => self.spans.push(span),
-                        Err(Rejection::TraceId) => self.without_trace_id += 1,
-                        Err(Rejection::SpanId) => self.without_span_id += 1,
+                        Ok(span) => self.found.spans.push(span, self.share)?,
+                        Err(Rejection::TraceId) => self.found.without_trace_id += 1,
+                        Err(Rejection::SpanId) => self.found.without_span_id += 1,
                     }
                     from = reader.position();
                 }
@@ -185,21 +249,29 @@ impl<'a> Scanned<'a> {
             }
             to = reader.position();
         }
-        keep_part(&mut self.scope_parts, reader.between(from, to));
-        if self.spans.len() == first_span {
-            self.scope_parts.truncate(first_part);
+        let part = reader.between(from, to);
+        keep_part(&mut self.found.scope_parts, part, self.share)?;
+        if self.found.spans.len() == first_span {
+            self.found.scope_parts.truncate(first_part);
             return Ok(());
         }
-        let parts = first_part..self.scope_parts.len();
-        self.scopes.push(ScannedScope { resource, parts });
+        let parts = first_part..self.found.scope_parts.len();
+        self.found
+            .scopes
+            .push(ScannedScope { resource, parts }, self.share)?;
         Ok(())
     }
 }
 
 /// Keeps what stands between two spans or scopes in one piece.
-fn keep_part<'a>(parts: &mut Vec<&'a [u8]>, part: &'a [u8]) {
-    if !part.is_empty() {
-        parts.push(part);
+fn keep_part<'a>(
+    parts: &mut CountedVec<&'a [u8]>,
+    part: &'a [u8],
+    share: &mut Share,
+) -> Result<(), OutOfMemory> {
+    match part.is_empty() {
+        true => Ok(()),
+        false => parts.push(part, share),
     }
 }
 

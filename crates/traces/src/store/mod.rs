@@ -24,8 +24,9 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::{
-    InvalidRequest, Kept, TraceId,
+    Kept, ScanError, TraceId,
     log::{Full, IdHasher, Interned, Log, NewSource, NewSpan, TraceAt},
+    memory::Share,
     scan::{self, Scanned},
 };
 
@@ -131,9 +132,9 @@ impl Store {
     /// were evicted; returns how many.
     ///
     /// # Errors
-    /// [`InvalidRequest`] if it can't be decoded.
-    pub fn insert(&self, request: &[u8], kept: &Kept) -> Result<usize, InvalidRequest> {
-        let scanned = scan::scan(request)?;
+    /// [`ScanError`] if it cannot be decoded.
+    pub fn insert(&self, request: &[u8], kept: &Kept) -> Result<usize, ScanError> {
+        let scanned = scan::scan(request, &mut Share::unbounded())?;
         let mut writer = self.write();
         let note = writer.note(kept);
         let kept = writer.insert(&scanned, note).kept;
@@ -279,7 +280,11 @@ impl fmt::Debug for Store {
     }
 }
 
-/// Adds to the store; sees to its bound in the end.
+/// Spans of one request that are stored before the bound is enforced again. Each takes about a
+/// hundred bytes beside its own, so that the store exceeds its bound by 2 MiB and these spans.
+pub(crate) const SPANS_BETWEEN_EVICTIONS: usize = 1 << 14;
+
+/// Adds to the store, and keeps it within its bound.
 pub(crate) struct Writer<'a> {
     shared: RwLockWriteGuard<'a, Shared>,
     hasher: &'a IdHasher,
@@ -334,7 +339,11 @@ impl Writer<'_> {
         let hashes = self
             .hasher
             .warm(scanned, |id, hash| self.find(id, hash).is_some());
-        for (span, hash) in scanned.spans.iter().zip(hashes) {
+        for (index, (span, hash)) in scanned.spans.iter().zip(hashes).enumerate() {
+            if index % SPANS_BETWEEN_EVICTIONS == SPANS_BETWEEN_EVICTIONS - 1 {
+                self.evict();
+                last = None;
+            }
             let Some(source) = scanned.source(span) else {
                 continue;
             };
@@ -360,8 +369,10 @@ impl Writer<'_> {
     }
 }
 
-impl Drop for Writer<'_> {
-    fn drop(&mut self) {
+impl Writer<'_> {
+    /// Drops the oldest traces while the store is over its bound. No [`TraceAt`] from before is
+    /// valid afterwards.
+    pub(crate) fn evict(&mut self) {
         let shared = &mut *self.shared;
         while shared.allocated() > shared.max_bytes {
             let remember = |hash| shared.evicted_ids.remember(hash);
@@ -371,5 +382,54 @@ impl Drop for Writer<'_> {
             shared.evicted.traces += evicted.traces;
             shared.evicted.spans += evicted.spans;
         }
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.evict();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use opentelemetry_proto::tonic::{
+        collector::trace::v1::ExportTraceServiceRequest,
+        trace::v1::{ResourceSpans, ScopeSpans, Span},
+    };
+    use prost::Message;
+
+    use super::Store;
+    use crate::{Kept, memory::Share, scan::scan};
+
+    #[test]
+    fn one_request_does_not_exceed_the_bound() {
+        let spans = (1..=300_000_u64).map(|number| Span {
+            trace_id: u128::from(number).to_be_bytes().to_vec(),
+            span_id: number.to_be_bytes().to_vec(),
+            ..Span::default()
+        });
+        let scope_spans = vec![ScopeSpans {
+            spans: spans.collect(),
+            ..ScopeSpans::default()
+        }];
+        let request = ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans {
+                scope_spans,
+                ..ResourceSpans::default()
+            }],
+        }
+        .encode_to_vec();
+        let max_bytes = 8 << 20;
+        let store = Store::new(max_bytes);
+        let mut writer = store.write();
+        let note = writer.note(&Kept::NoPolicy);
+        let scanned = scan(&request, &mut Share::unbounded()).unwrap();
+        assert_eq!(writer.insert(&scanned, note).kept, 300_000);
+        // The writer enforces the bound once more when it is dropped.
+        let before_that = writer.shared.allocated();
+        assert!(before_that < max_bytes + (4 << 20), "{before_that}");
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     Kept, TraceId,
     log::{IdHasher, Interned, Log, NewSource, NewSpan, TraceAt, TraceEntry},
     scan::Scanned,
-    store::{Refused, Writer},
+    store::{Refused, SPANS_BETWEEN_EVICTIONS, Writer},
 };
 use decide::{Waiting, decide};
 use keep::keep;
@@ -113,9 +113,7 @@ impl Sampler {
         }
         // As many as came, and some more: what is due doesn't pile up between ticks.
         self.decide_due(now, (self.begun - begun) as usize * 2 + 8, store);
-        while self.gathering.allocated() > self.settings.max_bytes && self.decide_oldest(store) {
-            self.totals.traces_decided_early += 1;
-        }
+        self.decide_early(store);
     }
 
     fn waiting(&self) -> u64 {
@@ -159,6 +157,13 @@ impl Sampler {
         true
     }
 
+    /// Decides on the oldest traces while those that wait take too much memory.
+    fn decide_early(&mut self, store: &mut Writer<'_>) {
+        while self.gathering.allocated() > self.settings.max_bytes && self.decide_oldest(store) {
+            self.totals.traces_decided_early += 1;
+        }
+    }
+
     fn keep_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
         let note = store.note(&Kept::NoPolicy);
         let stored = store.insert(scanned, note);
@@ -180,7 +185,12 @@ impl Sampler {
             .hasher
             .warm(scanned, |id, hash| gathering.find(id, hash).is_some());
         let mut last: Option<(TraceId, Place)> = None;
-        for (span, hash) in scanned.spans.iter().zip(hashes) {
+        for (index, (span, hash)) in scanned.spans.iter().zip(hashes).enumerate() {
+            if index % SPANS_BETWEEN_EVICTIONS == SPANS_BETWEEN_EVICTIONS - 1 {
+                self.decide_early(store);
+                store.evict();
+                last = None;
+            }
             let Some(source) = scanned.source(span) else {
                 continue;
             };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use reqwest::{Client, StatusCode};
 use spoor_traces::{ReceiveSettings, Search, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{compressed_frame, frame, grpc, grpc_with, gzip, receiving, request};
 use crate::{
     receiver::{Receiver, eventually},
-    spans::{a_to_b, batch, span, text},
+    spans::{a_to_b, batch, span, text, trace_id},
 };
 
 #[tokio::test]
@@ -60,20 +61,29 @@ async fn refuses_json_that_memory_cannot_hold() {
     );
 }
 
+/// Another sender holds most of the memory with a body that it does not finish.
 #[tokio::test]
 async fn asks_to_come_back_when_it_has_no_memory() {
-    let receive = ReceiveSettings {
-        max_receiving_bytes: 1_000,
+    let receiver = Receiver::start(receiving(ReceiveSettings {
+        max_receiving_bytes: 30_000,
         ..ReceiveSettings::default()
-    };
-    let receiver = Receiver::start(receiving(receive)).await;
+    }))
+    .await;
+    let mut unfinished = tokio::net::TcpStream::connect(receiver.http).await.unwrap();
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\
+                content-type: application/x-protobuf\r\n\r\n";
+    unfinished.write_all(head.as_bytes()).await.unwrap();
+    unfinished.write_all(&[0; 26_000]).await.unwrap();
     let body = request(
-        (0..5)
+        (0..10)
             .flat_map(|number| a_to_b(number, 1, 1, true))
             .collect(),
     );
-    assert!(body.len() > 1_000);
-    let response = receiver.post(body.clone()).send().await.unwrap();
+    assert!(body.len() > 4_000);
+    let mut response = receiver.post(body.clone()).send().await.unwrap();
+    while response.status() == StatusCode::OK {
+        response = receiver.post(body.clone()).send().await.unwrap();
+    }
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.headers()["retry-after"], "1");
     let answer = grpc(&receiver, frame(&body)).await;
@@ -81,6 +91,33 @@ async fn asks_to_come_back_when_it_has_no_memory() {
     assert!(answer.contains_key("grpc-status-details-bin"));
     let small = request(vec![batch("a", vec![span(1, 1, 0, "x", 1, 2)])]);
     receiver.post_ok(small).await;
+}
+
+/// The index of a span takes more memory than a span of thirty bytes.
+#[tokio::test]
+async fn refuses_spans_whose_index_does_not_fit() {
+    let receiver = Receiver::start(receiving(ReceiveSettings {
+        max_receiving_bytes: 3 << 20,
+        ..ReceiveSettings::default()
+    }))
+    .await;
+    let smallest = |number: u64| Span {
+        trace_id: trace_id(number),
+        span_id: number.to_be_bytes().to_vec(),
+        ..Span::default()
+    };
+    let spans = |count: u64| request(vec![batch("a", (1..=count).map(smallest).collect())]);
+    let body = spans(30_000);
+    assert!(body.len() < 1 << 20);
+    let response = receiver.post(body.clone()).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let answer = grpc(&receiver, frame(&body)).await;
+    assert_eq!(answer["grpc-status"], "8");
+    assert!(answer["grpc-message"].to_str().unwrap().contains("smaller"));
+    // To try again would be of no use.
+    assert!(!answer.contains_key("grpc-status-details-bin"));
+    assert_eq!(receiver.pipeline.totals().received, 0);
+    receiver.post_ok(spans(10_000)).await;
 }
 
 #[tokio::test]
@@ -152,10 +189,8 @@ async fn grpc_counts_decompressed_bytes() {
     let zeros = compressed_frame(&gzip(&vec![0; 8 << 20]));
     let answer = grpc_with(&receiver, zeros, "gzip").await;
     assert_eq!(answer["grpc-status"], "8");
-    assert!(
-        answer.contains_key("grpc-status-details-bin"),
-        "to be tried again"
-    );
+    let message = answer["grpc-message"].to_str().unwrap();
+    assert!(message.contains("smaller"), "{message}");
     assert_eq!(grpc(&receiver, frame(&[])).await.get("grpc-status"), None);
 }
 

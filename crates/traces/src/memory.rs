@@ -1,0 +1,184 @@
+//! The bound on requests that are being received, over all connections.
+
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// The bytes of requests that are being received: bodies as they came, decompressed, and the
+/// index of their spans. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    taken: Arc<AtomicUsize>,
+    max: usize,
+}
+
+/// A request needs memory that it cannot have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfMemory {
+    /// Other requests take it at the moment.
+    #[error("too many bytes are being received at the same time: try again later")]
+    Overloaded,
+    /// There is not as much even for a request that is alone.
+    #[error("the spans take more memory than there is for one request: send smaller batches")]
+    RequestTooLarge,
+}
+
+impl Memory {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            taken: Arc::default(),
+            max,
+        }
+    }
+
+    /// The share of a request that has taken nothing yet.
+    pub(crate) fn share(&self) -> Share {
+        Share {
+            memory: self.clone(),
+            bytes: 0,
+        }
+    }
+}
+
+/// The memory of one request, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    memory: Memory,
+    bytes: usize,
+}
+
+impl Share {
+    /// A share without a bound, for requests that no sender controls.
+    pub(crate) fn unbounded() -> Self {
+        Memory::new(usize::MAX).share()
+    }
+
+    /// The bytes taken.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes `bytes` more.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
+        let own = self.bytes.saturating_add(bytes);
+        if own > self.memory.max {
+            return Err(OutOfMemory::RequestTooLarge);
+        }
+        let before = self.memory.taken.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes = own;
+        match before.saturating_add(bytes) > self.memory.max {
+            true => Err(OutOfMemory::Overloaded),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.memory.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A list that takes its memory from a [`Share`] before it grows.
+#[derive(Debug)]
+pub(crate) struct CountedVec<T> {
+    items: Vec<T>,
+    bytes_per_item: usize,
+}
+
+impl<T> CountedVec<T> {
+    /// An empty list. `beside` are the bytes that each item takes elsewhere, for as long as the
+    /// list is used.
+    pub(crate) fn new(beside: usize) -> Self {
+        Self {
+            items: Vec::new(),
+            bytes_per_item: size_of::<T>() + beside,
+        }
+    }
+
+    /// Makes room for at least `additional` items.
+    pub(crate) fn reserve(
+        &mut self,
+        additional: usize,
+        share: &mut Share,
+    ) -> Result<(), OutOfMemory> {
+        share.grow(additional.saturating_mul(self.bytes_per_item))?;
+        self.items.reserve_exact(additional);
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, item: T, share: &mut Share) -> Result<(), OutOfMemory> {
+        if self.items.len() == self.items.capacity() {
+            self.grow(share)?;
+        }
+        self.items.push(item);
+        Ok(())
+    }
+
+    /// Grows by half: a list twice as long could exceed a bound that the items fit in.
+    #[cold]
+    fn grow(&mut self, share: &mut Share) -> Result<(), OutOfMemory> {
+        self.reserve((self.items.len() / 2).max(MIN_GROWTH), share)
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.items.truncate(len);
+    }
+}
+
+impl<T> Deref for CountedVec<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+/// Items that a list grows by at least.
+const MIN_GROWTH: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::{CountedVec, Memory, OutOfMemory};
+
+    #[test]
+    fn a_dropped_share_is_given_back() {
+        let memory = Memory::new(100);
+        let mut first = memory.share();
+        first.grow(60).unwrap();
+        let mut second = memory.share();
+        assert_eq!(second.grow(60), Err(OutOfMemory::Overloaded));
+        drop((first, second));
+        assert_eq!(memory.share().grow(100), Ok(()));
+    }
+
+    #[test]
+    fn refuses_what_no_request_may_have() {
+        let mut share = Memory::new(100).share();
+        share.grow(60).unwrap();
+        assert_eq!(share.grow(60), Err(OutOfMemory::RequestTooLarge));
+        assert_eq!(share.grow(40), Ok(()));
+    }
+
+    #[test]
+    fn a_list_stays_within_its_share() {
+        let mut share = Memory::new(10_000).share();
+        let mut list = CountedVec::new(2);
+        let full = loop {
+            if let Err(full) = list.push(0_u64, &mut share) {
+                break full;
+            }
+        };
+        assert_eq!(full, OutOfMemory::RequestTooLarge);
+        assert!(list.len() >= 10_000 / 10 / 2, "{}", list.len());
+        assert!(list.items.capacity() * 10 <= 10_000);
+    }
+}
