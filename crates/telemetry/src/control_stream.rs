@@ -4,76 +4,19 @@
 //! never fails: cut off, the last plan stays in force, its phases go on ending by themselves,
 //! and it tries again until it is stopped.
 
-mod credentials;
+mod config;
 mod session;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use spoor_policy::ServiceName;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
-use crate::{batch::SpanCounts, faults::Faults, sampler::Live};
+use crate::sampler::Live;
 
-pub use credentials::{Credentials, CredentialsError};
+pub use crate::credentials::{Credentials, CredentialsError};
+pub use config::{ControlStream, Intervals};
 use session::{Ended, Lost, Memory};
-
-/// What the stream needs to know and what it writes to.
-#[derive(Clone)]
-pub struct ControlStream {
-    /// Where the control plane listens, such as `http://127.0.0.1:5779`.
-    pub endpoint: Endpoint,
-    /// What secures the stream.
-    pub credentials: Credentials,
-    /// Whose plan to ask for.
-    pub service: ServiceName,
-    /// OpenTelemetry's `service.instance.id`.
-    pub instance: String,
-    /// This start of the process, which the instance may outlive.
-    pub start: String,
-    /// Takes the plans.
-    pub live: Arc<Live>,
-    /// Takes the faults.
-    pub faults: Arc<Faults>,
-    /// What the exporter has counted.
-    pub spans: Arc<SpanCounts>,
-    /// How often and how long.
-    pub pace: Pace,
-}
-
-/// The stream's intervals and deadlines.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// Between two reports when something has changed, at least.
-    pub report: Duration,
-    /// Between two reports, at most.
-    pub alive: Duration,
-    /// For connecting, and for each message to be taken.
-    pub deadline: Duration,
-    /// For the final report on shutdown.
-    pub farewell: Duration,
-    /// Between two attempts to connect, at most.
-    pub retry: Duration,
-    /// The same while the control plane denies this process its plan.
-    pub denied: Duration,
-    /// Between two HTTP/2 pings; a peer that leaves one unanswered as long is gone.
-    pub keep_alive: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            report: Duration::from_millis(500),
-            alive: Duration::from_secs(5),
-            deadline: Duration::from_secs(2),
-            farewell: Duration::from_secs(1),
-            retry: Duration::from_millis(800),
-            denied: Duration::from_secs(10),
-            keep_alive: Duration::from_secs(5),
-        }
-    }
-}
 
 /// Keeps the stream open until it is stopped; then sends a final report.
 pub async fn run(stream: ControlStream, shutdown: CancellationToken) {
@@ -101,8 +44,8 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
             newly.log(&error);
         }
         let longest = match newly {
-            Trouble::Denied(_) => stream.pace.denied,
-            Trouble::Credentials(_) | Trouble::Unreachable => stream.pace.retry,
+            Trouble::Denied(_) => stream.intervals.denied,
+            Trouble::Credentials(_) | Trouble::Unreachable => stream.intervals.retry,
         };
         trouble = Some(newly);
         let stopped = shutdown
@@ -164,16 +107,5 @@ async fn end_phases(live: &Live) {
         });
         tokio::time::sleep(wait).await;
         live.advance(Timestamp::now());
-    }
-}
-
-impl fmt::Debug for ControlStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControlStream")
-            .field("endpoint", self.endpoint.uri())
-            .field("service", &self.service)
-            .field("instance", &self.instance)
-            .field("pace", &self.pace)
-            .finish_non_exhaustive()
     }
 }

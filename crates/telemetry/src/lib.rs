@@ -38,6 +38,7 @@ mod backoff;
 pub mod batch;
 mod causes;
 pub mod control_stream;
+mod credentials;
 mod current;
 pub mod database;
 pub mod duration;

@@ -28,7 +28,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::{
     batch::{BatchProcessor, SpanCounts},
-    control_stream::{self, ControlStream, Pace},
+    control_stream::{self, ControlStream, Intervals},
     export::{self, Export, ExporterError},
     faults::Faults,
     grpc, http,
@@ -398,7 +398,7 @@ fn control(
         live: Arc::clone(live),
         faults: Arc::clone(faults),
         spans: Arc::clone(counts),
-        pace: Pace::default(),
+        intervals: Intervals::default(),
     };
     let runtime = tokio::runtime::Handle::try_current()?;
     Ok(Some(

@@ -13,7 +13,7 @@ mod sampler;
 
 use spoor_policy::{Namespace, ServiceName};
 
-use crate::{control_stream::Credentials, edge::TrustedPeers, faults::Fault, http::UntracedPaths};
+use crate::{credentials::Credentials, edge::TrustedPeers, faults::Fault, http::UntracedPaths};
 
 pub use batch::BatchSettings;
 pub use otlp::{Compression, OtlpSettings, Protocol};

@@ -13,6 +13,7 @@ pub mod query;
 mod receive;
 mod scan;
 mod service;
+mod span;
 mod store;
 mod tail;
 pub mod tree;

@@ -17,8 +17,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status, Streaming};
 
-use super::{ControlStream, CredentialsError, Pace};
-use crate::{Backoff, batch::DropReason, faults::Fault};
+use super::config::{ControlStream, Intervals};
+use crate::{Backoff, batch::DropReason, credentials::CredentialsError, faults::Fault};
 
 /// Messages on their way out, at most.
 const OUTGOING: usize = 16;
@@ -106,10 +106,13 @@ struct Session<'a> {
 }
 
 async fn open<'a>(stream: &'a ControlStream, memory: &'a mut Memory) -> Result<Session<'a>, Lost> {
-    let pace = stream.pace;
-    let endpoint = stream.credentials.secure(endpoint(stream, pace)).await?;
+    let intervals = stream.intervals;
+    let endpoint = stream
+        .credentials
+        .secure(endpoint(stream, intervals))
+        .await?;
     let authorization = stream.credentials.authorization(&endpoint).await?;
-    let connect = timeout(pace.deadline, endpoint.connect()).await;
+    let connect = timeout(intervals.deadline, endpoint.connect()).await;
     let channel = connect
         .map_err(|_| Lost::Deadline)?
         .map_err(Lost::Connect)?;
@@ -124,7 +127,7 @@ async fn open<'a>(stream: &'a ControlStream, memory: &'a mut Memory) -> Result<S
         let metadata = request.metadata_mut();
         metadata.insert(AUTHORIZATION.as_str(), authorization);
     }
-    let subscribe = timeout(pace.deadline, client.subscribe(request)).await;
+    let subscribe = timeout(intervals.deadline, client.subscribe(request)).await;
     let incoming = subscribe
         .map_err(|_| Lost::Deadline)?
         .map_err(|status| denied(status, Lost::Subscribe))?
@@ -139,26 +142,26 @@ async fn open<'a>(stream: &'a ControlStream, memory: &'a mut Memory) -> Result<S
     })
 }
 
-fn endpoint(stream: &ControlStream, pace: Pace) -> tonic::transport::Endpoint {
+fn endpoint(stream: &ControlStream, intervals: Intervals) -> tonic::transport::Endpoint {
     let endpoint = stream
         .endpoint
         .clone()
-        .connect_timeout(pace.deadline)
+        .connect_timeout(intervals.deadline)
         .tcp_nodelay(true);
     endpoint
-        .http2_keep_alive_interval(pace.keep_alive)
-        .keep_alive_timeout(pace.keep_alive)
+        .http2_keep_alive_interval(intervals.keep_alive)
+        .keep_alive_timeout(intervals.keep_alive)
         .keep_alive_while_idle(true)
 }
 
 impl Session<'_> {
     async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), Lost> {
-        let mut reports = interval(self.stream.pace.report.max(Duration::from_millis(1)));
+        let mut reports = interval(self.stream.intervals.report.max(Duration::from_millis(1)));
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return self.farewell().await,
+                () = shutdown.cancelled() => return self.shutdown_notice().await,
                 received = self.incoming.message() => match received {
                     Ok(Some(received)) => self.take(received).await?,
                     Ok(None) => return Err(Lost::Closed),
@@ -224,7 +227,8 @@ impl Session<'_> {
     async fn report(&mut self) -> Result<(), Lost> {
         let report = report(self.stream);
         let is_due = self.last.as_ref().is_none_or(|(last, at)| {
-            *last != report || at.elapsed() + self.stream.pace.report > self.stream.pace.alive
+            *last != report
+                || at.elapsed() + self.stream.intervals.report > self.stream.intervals.alive
         });
         if !is_due {
             return Ok(());
@@ -235,22 +239,30 @@ impl Session<'_> {
     }
 
     /// Sends the final report and waits until the control plane has seen the end of the stream.
-    async fn farewell(&mut self) -> Result<(), Lost> {
+    async fn shutdown_notice(&mut self) -> Result<(), Lost> {
         let last = message(client_message::Message::Report(dated(report(self.stream))));
-        let farewell = async {
+        let shutdown_notice = async {
             let sent = self.outgoing.send(last).await;
             // Without senders the stream of requests ends behind the report.
             self.outgoing = mpsc::channel(1).0;
             while sent.is_ok() && matches!(self.incoming.message().await, Ok(Some(_))) {}
         };
-        if timeout(self.stream.pace.farewell, farewell).await.is_err() {
+        if timeout(self.stream.intervals.shutdown_notice, shutdown_notice)
+            .await
+            .is_err()
+        {
             tracing::debug!("the control plane has not confirmed the final report in time");
         }
         Ok(())
     }
 
     async fn send(&self, kind: client_message::Message) -> Result<(), Lost> {
-        match timeout(self.stream.pace.deadline, self.outgoing.send(message(kind))).await {
+        match timeout(
+            self.stream.intervals.deadline,
+            self.outgoing.send(message(kind)),
+        )
+        .await
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Lost::Closed),
             Err(_) => Err(Lost::Deadline),

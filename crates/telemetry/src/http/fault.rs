@@ -1,4 +1,4 @@
-//! A request that has to suffer a fault.
+//! Injects a fault into a request.
 
 use std::convert::Infallible;
 
@@ -7,11 +7,11 @@ use http::{Request, Response, StatusCode};
 use opentelemetry::KeyValue;
 use tower::Service;
 
-use super::{problem::Problem, server::Exchange};
+use super::{exchange::Exchange, problem::Problem};
 use crate::faults::Decision;
 
-/// Waits as long as it must, then fails or is handled.
-pub(super) async fn suffer<S>(
+/// Waits for the fault's delay, then fails the request or hands it on.
+pub(super) async fn inject<S>(
     fault: Decision,
     mut inner: S,
     request: Request<Body>,

@@ -4,6 +4,7 @@
 mod attributes;
 mod bounds;
 mod client;
+mod exchange;
 mod fault;
 mod guard;
 mod peer;

@@ -16,21 +16,22 @@ use axum::{
 };
 use http::{Request, Response};
 use opentelemetry::{
-    Context, KeyValue,
-    trace::{FutureExt, Span, SpanKind, Status, TraceContextExt, Tracer},
+    Context,
+    trace::{FutureExt, Span, SpanKind, TraceContextExt, Tracer},
 };
 use opentelemetry_sdk::trace::SdkTracer;
-use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, HTTP_RESPONSE_STATUS_CODE};
 use tower::{Layer, Service};
 
 use super::{
-    attributes, fault,
+    attributes,
+    exchange::Exchange,
+    fault,
     untraced::{self, UntracedPaths},
 };
 use crate::{
     edge::{self, Admitted, TrustedPeers},
     faults::{Decision, Faults},
-    metrics::{Operation, Operations, Outcome},
+    metrics::{Operation, Operations},
 };
 
 /// Traces the requests of an HTTP server: [`crate::Telemetry::http_server`] and
@@ -106,7 +107,7 @@ where
         let inner = std::mem::replace(&mut self.inner, clone);
         let context = exchange.context.clone();
         let answer = async move {
-            let response = fault::suffer(fault, inner, request, &exchange).await;
+            let response = fault::inject(fault, inner, request, &exchange).await;
             Ok(exchange.end(response))
         };
         Box::pin(answer.with_context(context))
@@ -167,72 +168,4 @@ fn start_span(
     let (parts, body) = request.into_parts();
     span.set_attributes(attributes::of_server(&parts, operation.target, peer));
     (parent.with_span(span), Request::from_parts(parts, body))
-}
-
-/// A request being answered. Dropped before its end, it counts as unanswered.
-pub(super) struct Exchange {
-    operation: Arc<Operation>,
-    started: Instant,
-    context: Context,
-    answered: bool,
-}
-
-impl Exchange {
-    fn new(operation: Arc<Operation>, started: Instant, context: Context) -> Self {
-        Self {
-            operation,
-            started,
-            context,
-            answered: false,
-        }
-    }
-
-    pub(super) fn event(&self, name: &'static str, attributes: impl FnOnce() -> Vec<KeyValue>) {
-        let span = self.context.span();
-        if span.is_recording() {
-            span.add_event(name, attributes());
-        }
-    }
-
-    fn end(mut self, mut response: Response<Body>) -> Response<Body> {
-        self.answered = true;
-        if let Some(headers) = edge::response_headers(&self.context) {
-            for (name, value) in headers {
-                response.headers_mut().insert(name, value);
-            }
-        }
-        let status = response.status();
-        let span = self.context.span();
-        if span.is_recording() {
-            let code = status.as_u16();
-            span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
-            if status.is_server_error() {
-                span.set_attribute(KeyValue::new(ERROR_TYPE, code.to_string()));
-                span.set_status(Status::error(""));
-            }
-            span.end();
-        }
-        self.operation.observe(
-            Outcome::Http(status.as_u16()),
-            self.started.elapsed(),
-            span.span_context(),
-        );
-        response
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        if !self.answered {
-            let span = self.context.span();
-            span.set_attribute(KeyValue::new(ERROR_TYPE, "cancelled"));
-            span.set_status(Status::error("the client went away before the answer"));
-            span.end();
-            self.operation.observe(
-                Outcome::NoAnswer,
-                self.started.elapsed(),
-                span.span_context(),
-            );
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! thread writes; [`Counters`] adds the lanes up when somebody asks.
 
 use std::{
+    ops::Add,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
@@ -15,7 +16,26 @@ use parking_lot::Mutex;
 use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as wire;
 
-use super::live::Decisions;
+/// Decisions on root spans since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decisions {
+    /// All of them.
+    pub started: u64,
+    /// Those that keep the trace.
+    pub sampled: u64,
+}
+
+impl Add for Decisions {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let started = self.started + other.started;
+        Self {
+            started,
+            sampled: self.sampled + other.sampled,
+        }
+    }
+}
 
 /// All threads' counts for one version of the plan.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     fmt,
-    ops::Add,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,7 +18,7 @@ use spoor_proto::spoor::control::v1 as wire;
 
 use super::{
     bucket,
-    counts::Counters,
+    counts::{Counters, Decisions},
     plan::{self, Levels, Prepared, Refusal},
     view::View,
 };
@@ -45,27 +44,6 @@ struct Plans {
     unplanned: Arc<Counters>,
     /// The sum of those that are remembered no longer.
     forgotten: Decisions,
-}
-
-/// Decisions on root spans since the process started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Decisions {
-    /// All of them.
-    pub started: u64,
-    /// Those that keep the trace.
-    pub sampled: u64,
-}
-
-impl Add for Decisions {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        let started = self.started + other.started;
-        Self {
-            started,
-            sampled: self.sampled + other.sampled,
-        }
-    }
 }
 
 /// Says that a plan is in force.

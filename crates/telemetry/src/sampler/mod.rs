@@ -20,8 +20,9 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 
+pub use counts::Decisions;
 pub use fallback::Fallback;
-pub use live::{Decisions, Held, Installed, Live};
+pub use live::{Held, Installed, Live};
 pub use plan::{InvalidPlan, Refusal};
 
 use trace_state::Randomness;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::reader::{self, Reader};
-use crate::control_stream::Credentials;
+use crate::credentials::Credentials;
 
 pub(super) const ENDPOINT: &str = "SPOOR_CONTROL_ENDPOINT";
 const CA_FILE: &str = "SPOOR_CONTROL_CA_FILE";

@@ -8,7 +8,7 @@ use spoor_control::{Control, Instance, Settings};
 use spoor_policy::{Namespace, Policy, PolicyKey, ServiceName, Strategy, Version, resolve};
 use spoor_telemetry::{
     batch::SpanCounts,
-    control_stream::{self, ControlStream, Credentials, Pace},
+    control_stream::{self, ControlStream, Credentials, Intervals},
     faults::Faults,
     sampler::{Fallback, Live, LiveSampler},
 };
@@ -81,9 +81,9 @@ pub fn client(
         live: Arc::clone(live),
         faults: Arc::new(Faults::new()),
         spans: Arc::new(SpanCounts::new()),
-        pace: Pace {
+        intervals: Intervals {
             report,
-            ..Pace::default()
+            ..Intervals::default()
         },
     }
 }

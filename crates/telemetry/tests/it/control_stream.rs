@@ -11,7 +11,7 @@ use spoor_proto::spoor::control::v1::{
 };
 use spoor_telemetry::{
     batch::SpanCounts,
-    control_stream::{self, ControlStream, Credentials, Pace},
+    control_stream::{self, ControlStream, Credentials, Intervals},
     faults::Faults,
     sampler::{Fallback, Live, LiveSampler},
 };
@@ -180,10 +180,10 @@ impl Client {
             live: Arc::clone(&live),
             faults: Arc::clone(&faults),
             spans: Arc::new(SpanCounts::new()),
-            pace: Pace {
+            intervals: Intervals {
                 report: Duration::from_millis(20),
                 alive: Duration::from_millis(200),
-                ..Pace::default()
+                ..Intervals::default()
             },
         };
         let running = tokio::spawn(control_stream::run(stream, stop.clone()));

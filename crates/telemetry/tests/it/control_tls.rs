@@ -15,7 +15,7 @@ use spoor_control::{Caller, Control, Denied, Identify, Identity, Settings};
 use spoor_policy::{Namespace, Resolution, ServiceName};
 use spoor_telemetry::{
     batch::SpanCounts,
-    control_stream::{self, ControlStream, Credentials, Pace},
+    control_stream::{self, ControlStream, Credentials, Intervals},
     faults::Faults,
     sampler::Live,
 };
@@ -199,11 +199,11 @@ impl Pod {
             live: Arc::new(Live::new()),
             faults: Arc::new(Faults::new()),
             spans: Arc::new(SpanCounts::new()),
-            pace: Pace {
+            intervals: Intervals {
                 report: Duration::from_millis(20),
                 retry: Duration::from_millis(50),
                 denied: Duration::from_millis(50),
-                ..Pace::default()
+                ..Intervals::default()
             },
         };
         let running = control_stream::run(stream, self.stop.clone());

@@ -17,10 +17,10 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::{
     TraceId,
-    scan::{Scanned, Signature},
+    span::{NewSource, NewSpan},
 };
 
-pub(crate) use names::{NewSource, Source};
+pub(crate) use names::Source;
 pub(crate) use pointer::TraceAt;
 pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
 pub(crate) use snapshot::Snapshot;
@@ -28,21 +28,6 @@ pub(crate) use snapshot::Snapshot;
 use names::Sources;
 use pointer::SpanAt;
 use settle::Husk;
-
-/// A span to be added.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NewSpan<'a> {
-    /// The encoded `Span`.
-    pub(crate) body: &'a [u8],
-    pub(crate) name: &'a [u8],
-    /// `SpanKind`'s number.
-    pub(crate) kind: u8,
-    /// In nanoseconds since 1970.
-    pub(crate) start: u64,
-    /// In nanoseconds.
-    pub(crate) duration: u64,
-    pub(crate) signature: Signature,
-}
 
 /// Remembers a source's place in the segment that is being written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,21 +47,17 @@ impl IdHasher {
         self.0.hash_one(u128::from_ne_bytes(id.to_bytes()))
     }
 
-    /// The hashes of a request's trace ids. Each is looked up on the way, for the sake of the
-    /// processor's cache: here the look-ups don't depend on one another, so that the processor
-    /// waits for memory once for several.
+    /// The hashes of a request's trace IDs. Each is looked up on the way for the sake of the
+    /// processor's cache: these look-ups do not depend on one another, so that the processor
+    /// waits for memory once for several of them.
     pub(crate) fn warm(
         &self,
-        scanned: &Scanned<'_>,
+        ids: impl Iterator<Item = TraceId> + Clone,
         look_up: impl Fn(TraceId, u64) -> bool,
     ) -> Vec<u64> {
-        let spans = scanned.spans.iter();
-        let hashes: Vec<u64> = spans.map(|span| self.hash(span.trace_id)).collect();
-        let both = scanned.spans.iter().zip(&hashes);
-        let known = both
-            .filter(|(span, hash)| look_up(span.trace_id, **hash))
-            .count();
-        std::hint::black_box(known);
+        let hashes: Vec<u64> = ids.clone().map(|id| self.hash(id)).collect();
+        let known = ids.zip(&hashes).filter(|(id, hash)| look_up(*id, **hash));
+        std::hint::black_box(known.count());
         hashes
     }
 }

@@ -3,6 +3,8 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::span::NewSource;
+
 /// Part of a segment's bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Part {
@@ -30,19 +32,6 @@ impl Part {
             .get(start..start + self.len as usize)
             .unwrap_or_default()
     }
-}
-
-/// A resource and a scope, as something outside of the segment has them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NewSource<'a> {
-    /// A `ResourceSpans` without its scopes, in pieces.
-    pub(crate) resource: &'a [&'a [u8]],
-    /// A `ScopeSpans` without its spans, in pieces.
-    pub(crate) scope: &'a [&'a [u8]],
-    /// `service.name`.
-    pub(crate) service: &'a [u8],
-    /// `k8s.namespace.name`, else `service.namespace`.
-    pub(crate) namespace: &'a [u8],
 }
 
 /// A resource and a scope in a segment.

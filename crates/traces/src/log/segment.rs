@@ -6,7 +6,7 @@ use super::{
     names::{Operations, Sources},
     pointer::{SpanAt, TraceAt},
 };
-use crate::{TraceId, scan::Signature};
+use crate::{TraceId, span::Signature};
 
 /// Spans in the order in which they came, and the traces of which it saw the first span.
 ///

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::span::Signature;
 
 const AN_HOUR: Duration = Duration::from_secs(3600);
 

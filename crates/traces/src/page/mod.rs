@@ -4,6 +4,7 @@
 mod details;
 mod filter;
 mod form;
+mod found;
 mod layout;
 mod palette;
 mod results;

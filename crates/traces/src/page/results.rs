@@ -4,48 +4,20 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::{filter::Filter, layout::Site, palette::Palette, scatter, text};
+use super::{
+    filter::Filter,
+    found::{Found, named},
+    layout::Site,
+    palette::Palette,
+    scatter, text,
+};
 use crate::{
-    Kept, Store, StoredTrace, TraceId,
+    Kept, Store,
     query::{limits::Reader, parameters::now},
-    tree::Tree,
 };
 
 /// How many services a result names.
 const MOST_BADGES: usize = 8;
-
-/// A trace found, as far as a list shows it.
-#[derive(Clone, Debug)]
-pub struct Found {
-    pub id: TraceId,
-    pub start: u64,
-    pub duration: Duration,
-    pub spans: usize,
-    pub errors: usize,
-    pub service: String,
-    pub operation: String,
-    services: Vec<(String, usize)>,
-    kept: Kept,
-}
-
-impl Found {
-    fn new(trace: &StoredTrace) -> Self {
-        let tree = Tree::new(trace.decode());
-        let root = tree.root().map(|row| &row.member);
-        let owned = |(name, count): (&str, usize)| (name.to_owned(), count);
-        Self {
-            id: trace.id,
-            start: tree.start(),
-            duration: tree.duration(),
-            spans: tree.rows().len(),
-            errors: tree.errors(),
-            service: root.map_or_else(String::new, |root| root.service().to_owned()),
-            operation: root.map_or_else(String::new, |root| root.span.name.clone()),
-            services: tree.services().into_iter().map(owned).collect(),
-            kept: trace.kept.clone(),
-        }
-    }
-}
 
 /// The results, or what to do when there are none.
 pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette) -> Markup {
@@ -142,14 +114,6 @@ fn result(site: &Site, trace: &Found, palette: &Palette, longest: Duration, now:
                 @if !matches!(trace.kept, Kept::NoPolicy) { " · kept: " (trace.kept) }
             }
         }
-    }
-}
-
-/// The name of an operation, which a service may leave empty.
-pub fn named(operation: &str) -> &str {
-    match operation {
-        "" => "(no name)",
-        name => name,
     }
 }
 

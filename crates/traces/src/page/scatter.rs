@@ -5,8 +5,8 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::{
+    found::{Found, named},
     layout::Site,
-    results::{Found, named},
     text,
 };
 use crate::query::parameters::nanos;

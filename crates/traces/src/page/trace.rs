@@ -4,9 +4,9 @@ use axum::response::Html;
 use maud::{Markup, html};
 
 use super::{
+    found::named,
     layout::{Site, notice},
     palette::Palette,
-    results::named,
     text,
     waterfall::{self, Frame},
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::{details, layout::Site, palette::Palette, results::named, text};
+use super::{details, found::named, layout::Site, palette::Palette, text};
 use crate::{
     TraceId,
     tree::{Bottleneck, Place, Row, Tree},

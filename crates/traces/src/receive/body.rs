@@ -5,7 +5,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use spoor_runtime::{Compression, DecompressError};
 
-use super::ReceiveSettings;
+use super::settings::ReceiveSettings;
 use crate::{
     memory::{OutOfMemory, Share},
     metrics::Refusal,

@@ -16,9 +16,8 @@ use spoor_runtime::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 use tonic::{Code, Status, metadata::GRPC_CONTENT_TYPE};
 
 use super::{
-    ReceiveSettings,
     body::{self, BodyError},
-    other_signals,
+    settings::ReceiveSettings,
     status::{self, PartialSuccess},
 };
 use crate::{InvalidRequest, OutOfMemory, Pipeline, ScanError, metrics::Refusal};
@@ -27,7 +26,7 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 /// A flag that says how the message is compressed, and the message's length.
 const PREFIX_BYTES: usize = 5;
 
-/// Why a call fails.
+/// Failure of a call.
 #[derive(Debug, thiserror::Error)]
 enum GrpcError {
     #[error("shutting down: try again later")]
@@ -43,11 +42,9 @@ enum GrpcError {
 }
 
 /// `opentelemetry.proto.collector.trace.v1.TraceService`, which takes requests without decoding
-/// them, and answers for the other signals.
-pub(crate) fn routes(pipeline: Pipeline) -> Router {
-    other_signals::grpc_routes()
-        .route(EXPORT, post(traces))
-        .with_state(pipeline)
+/// them.
+pub(super) fn routes() -> Router<Pipeline> {
+    Router::new().route(EXPORT, post(traces))
 }
 
 async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response {

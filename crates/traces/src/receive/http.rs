@@ -6,9 +6,8 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderMap, HeaderValue, Method, StatusCode, Uri,
-        header::{ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, RETRY_AFTER},
+        header::{self, ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT},
     },
-    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -16,28 +15,20 @@ use spoor_runtime::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 
 use super::{
     body::{self, BodyError},
-    cors,
     json::{self, Ignored},
-    other_signals,
-    status::{Encoding, PartialSuccess},
+    status::{Encoding, PartialSuccess, RETRY_AFTER},
 };
 use crate::{InvalidRequest, OutOfMemory, Pipeline, ScanError, metrics::Refusal};
 
 /// For whoever opens it.
 const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JSON\n";
 
-/// The receiver's routes.
-pub(crate) fn http(pipeline: Pipeline) -> Router {
-    let origins = pipeline.receive_settings().origins.clone();
-    Router::new()
-        .route("/v1/traces", post(traces).fallback(method_not_allowed))
-        .merge(other_signals::http_routes())
-        .fallback(elsewhere)
-        .layer(from_fn_with_state(origins, cors::check))
-        .with_state(pipeline)
+/// `POST /v1/traces`.
+pub(super) fn routes() -> Router<Pipeline> {
+    Router::new().route("/v1/traces", post(traces).fallback(method_not_allowed))
 }
 
-/// Why a request is refused.
+/// Failure to take a request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpError {
     #[error("Content-Type must be application/x-protobuf or application/json, not \"{0}\"")]
@@ -83,8 +74,8 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
                 code,
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
             ) {
-                let seconds = HeaderValue::from(super::RETRY_AFTER.as_secs());
-                response.headers_mut().insert(RETRY_AFTER, seconds);
+                let seconds = HeaderValue::from(RETRY_AFTER.as_secs());
+                response.headers_mut().insert(header::RETRY_AFTER, seconds);
             }
             if matches!(error, HttpError::ContentEncoding(_)) {
                 let accepted = HeaderValue::from_static(ACCEPTED_ENCODINGS);
@@ -234,7 +225,8 @@ async fn method_not_allowed() -> Response {
     response
 }
 
-async fn elsewhere(method: Method, uri: Uri) -> Response {
+/// Answers for every path that is not one of the receiver's.
+pub(super) async fn elsewhere(method: Method, uri: Uri) -> Response {
     if method == Method::GET && uri.path() == "/" {
         return ABOUT.into_response();
     }

@@ -8,43 +8,30 @@ mod grpc;
 mod http;
 mod json;
 mod other_signals;
+mod settings;
 mod status;
 
 pub use cors::AllowedOrigins;
 pub use other_signals::OtherSignals;
+pub use settings::ReceiveSettings;
 
-pub(crate) use grpc::routes as grpc;
-pub(crate) use http::http;
+use axum::{Router, middleware::from_fn_with_state};
 
-use std::time::Duration;
+use crate::Pipeline;
 
-/// What is accepted from senders.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReceiveSettings {
-    /// The longest body, in bytes, also after decompression.
-    pub max_body_bytes: usize,
-    /// How long a sender may take over a body.
-    pub body_deadline: Duration,
-    /// The memory for requests that are being received, over all senders, in bytes: bodies, also
-    /// decompressed, and the index of their spans.
-    pub max_receiving_bytes: usize,
-    /// What becomes of metrics, logs and profiles.
-    pub other_signals: OtherSignals,
-    /// The web pages whose scripts may send spans.
-    pub origins: AllowedOrigins,
+/// The receiver over HTTP, with answers for the other signals.
+pub(crate) fn http(pipeline: Pipeline) -> Router {
+    let origins = pipeline.receive_settings().origins.clone();
+    http::routes()
+        .merge(other_signals::http_routes())
+        .fallback(http::elsewhere)
+        .layer(from_fn_with_state(origins, cors::check))
+        .with_state(pipeline)
 }
 
-impl Default for ReceiveSettings {
-    fn default() -> Self {
-        Self {
-            max_body_bytes: 16 << 20,
-            body_deadline: Duration::from_secs(10),
-            max_receiving_bytes: 128 << 20,
-            other_signals: OtherSignals::default(),
-            origins: AllowedOrigins::default(),
-        }
-    }
+/// The receiver over gRPC, with answers for the other signals.
+pub(crate) fn grpc(pipeline: Pipeline) -> Router {
+    grpc::routes()
+        .merge(other_signals::grpc_routes())
+        .with_state(pipeline)
 }
-
-/// When a sender that was turned away should try again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);

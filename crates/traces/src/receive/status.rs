@@ -1,10 +1,14 @@
 //! Answers in the forms that OTLP has for them.
 
+use std::time::Duration;
+
 use prost::Message;
 use serde_json::json;
 
-use super::RETRY_AFTER;
 use crate::Accepted;
+
+/// The time after which a sender that was turned away should try again.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]

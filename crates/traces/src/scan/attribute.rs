@@ -1,6 +1,7 @@
 //! Attributes: reading them, finding them, and the signature that says where one can't be.
 
 use super::wire::{BYTES, FIXED64, Fault, Reader, VARINT, key};
+use crate::span::Signature;
 
 /// An attribute's value, as far as it can be compared with a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -143,41 +144,18 @@ fn each<'a>(
     Ok(())
 }
 
-/// A small Bloom filter over a span's attributes, and three facts about the span itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Signature(u64);
-
-impl Signature {
-    /// The span has the status error.
-    pub(crate) const ERROR: Self = Self(1 << 63);
-    /// The span has no parent.
-    pub(crate) const ROOT: Self = Self(1 << 62);
-    /// The span has a `tracestate`.
-    pub(crate) const TRACE_STATE: Self = Self(1 << 61);
-    const FILTER_BITS: u64 = 61;
-
-    pub(crate) fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    pub(crate) fn insert(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Of an attribute, its texts hashed. One whose value can't be compared leaves no mark.
-    #[inline]
-    pub(super) fn of(name: u64, value: Value<u64>) -> Self {
-        let value = match value {
-            Value::Missing | Value::Other => return Self::default(),
-            Value::Text(hash) => hash ^ TEXT,
-            Value::Int(number) => number.cast_unsigned() ^ INT,
-            Value::Double(number) => number.to_bits() ^ DOUBLE,
-            Value::Bool(flag) => u64::from(flag) ^ BOOL,
-        };
-        let hash = fold(name, value);
-        let bit = |half: u64| 1 << ((half * Self::FILTER_BITS) >> 32);
-        Self(bit(hash & 0xffff_ffff) | bit(hash >> 32))
-    }
+/// The mark of an attribute, its texts hashed, in a signature. One whose value cannot be compared
+/// leaves no mark.
+#[inline]
+pub(super) fn mark(name: u64, value: Value<u64>) -> Signature {
+    let value = match value {
+        Value::Missing | Value::Other => return Signature::default(),
+        Value::Text(hash) => hash ^ TEXT,
+        Value::Int(number) => number.cast_unsigned() ^ INT,
+        Value::Double(number) => number.to_bits() ^ DOUBLE,
+        Value::Bool(flag) => u64::from(flag) ^ BOOL,
+    };
+    Signature::of_hash(fold(name, value))
 }
 
 // The digits of π, for want of meaning.
@@ -260,7 +238,7 @@ impl Wanted {
         values
             .into_iter()
             .flatten()
-            .map(|value| Signature::of(name, value))
+            .map(|value| mark(name, value))
             .collect()
     }
 

@@ -9,7 +9,7 @@ mod span;
 mod weight;
 mod wire;
 
-pub(crate) use attribute::{Signature, Wanted};
+pub(crate) use attribute::Wanted;
 pub(crate) use resource::{resource_attributes, scope_name};
 pub(crate) use span::{ScannedSpan, flags, span_attributes, status_word, trace_state};
 use std::ops::Range;
@@ -18,8 +18,9 @@ pub(crate) use weight::decoded_bytes;
 use wire::{BYTES, Fault, Reader, key};
 
 use crate::{
-    log::{Interned, NewSource, NewSpan},
+    TraceId,
     memory::{CountedVec, OutOfMemory, Share},
+    span::{NewSource, NewSpan},
 };
 
 /// Why bytes are no `ExportTraceServiceRequest`.
@@ -90,7 +91,7 @@ pub(crate) struct Scanned<'a> {
 /// What is kept beside a span while a request is taken: the hash of its trace id.
 const BYTES_BESIDE_SPAN: usize = size_of::<u64>();
 /// What is kept beside a scope: its place in the store and in the traces that wait.
-const BYTES_BESIDE_SCOPE: usize = 2 * size_of::<Interned>();
+pub(crate) const BYTES_BESIDE_SCOPE: usize = 32;
 
 /// A `ScopeSpans` in a request.
 #[derive(Clone, Debug)]
@@ -154,6 +155,11 @@ impl<'a> Scanned<'a> {
             resource_parts: CountedVec::new(0),
             scope_parts: CountedVec::new(0),
         }
+    }
+
+    /// The trace IDs of the spans, in their order.
+    pub(crate) fn trace_ids(&self) -> impl Iterator<Item = TraceId> + Clone {
+        self.spans.iter().map(|span| span.trace_id)
     }
 
     /// The resource and scope of a span.

@@ -2,10 +2,10 @@
 
 use super::{
     Rejection,
-    attribute::{Hashed, Plain, Signature, Texts, Value, key_value},
+    attribute::{Hashed, Plain, Texts, Value, key_value, mark},
     wire::{BYTES, FIXED32, FIXED64, Fault, Reader, VARINT, key},
 };
-use crate::TraceId;
+use crate::{TraceId, span::Signature};
 
 /// A span in a request.
 #[derive(Clone, Copy, Debug)]
@@ -71,10 +71,10 @@ pub(super) fn span(
             END => end = reader.fixed64()?,
             ATTRIBUTE => {
                 let (name, value) = key_value::<Hashed>(reader.message()?)?;
-                signature.insert(Signature::of(name, value));
+                signature.insert(mark(name, value));
             }
             EVENT => event::<Hashed>(reader.message()?, |name, value| {
-                signature.insert(Signature::of(name, value));
+                signature.insert(mark(name, value));
             })?,
             LINK => link(reader.message()?)?,
             STATUS => {

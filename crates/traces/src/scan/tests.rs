@@ -10,6 +10,7 @@ use proptest::{collection::vec, prelude::*};
 use prost::Message;
 
 use super::*;
+use crate::span::Signature;
 
 fn value() -> impl Strategy<Value = AnyValue> {
     let leaf = prop_oneof![

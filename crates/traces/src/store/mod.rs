@@ -25,9 +25,10 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::{
     Kept, ScanError, TraceId,
-    log::{Full, IdHasher, Interned, Log, NewSource, NewSpan, TraceAt},
+    log::{Full, IdHasher, Interned, Log, TraceAt},
     memory::Share,
     scan::{self, Scanned},
+    span::{NewSource, NewSpan},
 };
 
 /// The traces kept, bounded in bytes, the oldest out first. Cheap to clone.
@@ -336,9 +337,9 @@ impl Writer<'_> {
         let mut stored = Stored::default();
         let mut last: Option<(TraceId, TraceAt)> = None;
         let mut interned = vec![Interned::default(); scanned.scopes.len()];
-        let hashes = self
-            .hasher
-            .warm(scanned, |id, hash| self.find(id, hash).is_some());
+        let hashes = self.hasher.warm(scanned.trace_ids(), |id, hash| {
+            self.find(id, hash).is_some()
+        });
         for (index, (span, hash)) in scanned.spans.iter().zip(hashes).enumerate() {
             if index % SPANS_BETWEEN_EVICTIONS == SPANS_BETWEEN_EVICTIONS - 1 {
                 self.evict();

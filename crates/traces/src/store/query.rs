@@ -6,7 +6,8 @@ use super::Search;
 use crate::{
     TraceId,
     log::{Segment, Snapshot, Source, SpanEntry},
-    scan::{Signature, Wanted, resource_attributes, scope_name, span_attributes, status_word},
+    scan::{Wanted, resource_attributes, scope_name, span_attributes, status_word},
+    span::Signature,
 };
 
 /// The ids of the traces that match, the newest first.

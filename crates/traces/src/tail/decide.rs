@@ -6,7 +6,8 @@ use super::randomness::Head;
 use crate::{
     Kept, TraceId,
     log::{Segment, SpanEntry},
-    scan::{Signature, Wanted, flags, resource_attributes, span_attributes, trace_state},
+    scan::{Wanted, flags, resource_attributes, span_attributes, trace_state},
+    span::Signature,
 };
 
 /// A span where it waits.

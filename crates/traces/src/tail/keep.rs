@@ -3,7 +3,8 @@
 use super::decide::Waiting;
 use crate::{
     TraceId,
-    log::{Interned, NewSource, NewSpan},
+    log::Interned,
+    span::{NewSource, NewSpan},
     store::{Stored, Writer},
 };
 

@@ -30,8 +30,9 @@ use spoor_policy::TailTable;
 
 use crate::{
     Kept, TraceId,
-    log::{IdHasher, Interned, Log, NewSource, NewSpan, TraceAt, TraceEntry},
-    scan::Scanned,
+    log::{IdHasher, Interned, Log, TraceAt, TraceEntry},
+    scan::{self, Scanned},
+    span::{NewSource, NewSpan},
     store::{Refused, SPANS_BETWEEN_EVICTIONS, Writer},
 };
 use decide::{Waiting, decide};
@@ -181,9 +182,9 @@ impl Sampler {
         let no_policy = store.note(&Kept::NoPolicy);
         let mut interned = vec![(Interned::default(), Interned::default()); scanned.scopes.len()];
         let gathering = &self.gathering;
-        let hashes = self
-            .hasher
-            .warm(scanned, |id, hash| gathering.find(id, hash).is_some());
+        let hashes = self.hasher.warm(scanned.trace_ids(), |id, hash| {
+            gathering.find(id, hash).is_some()
+        });
         let mut last: Option<(TraceId, Place)> = None;
         for (index, (span, hash)) in scanned.spans.iter().zip(hashes).enumerate() {
             if index % SPANS_BETWEEN_EVICTIONS == SPANS_BETWEEN_EVICTIONS - 1 {
@@ -317,7 +318,10 @@ impl Sampler {
     }
 }
 
-/// Where a trace is, or where it is to go.
+// What the scanner counts beside each scope is what `route_all` allocates for it.
+const _: () = assert!(size_of::<(Interned, Interned)>() <= scan::BYTES_BESIDE_SCOPE);
+
+/// The present or future place of a trace.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Gathering(TraceAt),

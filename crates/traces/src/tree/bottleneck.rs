@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::build::{Row, Tree};
+use super::{build::Tree, row::Row};
 
 /// The largest part of the critical path that spans of one kind make up.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,15 +23,27 @@ impl Bottleneck {
     /// Below this share of the critical path the largest part is one of many.
     pub const MIN_SHARE: f64 = 0.3;
 
-    /// Whether it stands out; if not, there is no bottleneck to speak of.
+    /// Returns whether it stands out. If not, there is no bottleneck to speak of.
     #[must_use]
     pub fn is_dominant(&self) -> bool {
         self.share >= Self::MIN_SHARE
     }
 }
 
-/// The largest part of a trace's critical path, of equal ones the first.
-pub(super) fn of(tree: &Tree) -> Option<Bottleneck> {
+impl Tree {
+    /// The work in which most of the critical path is spent. There is none for a single span,
+    /// which has nothing to be compared with, and none in an exercise.
+    #[must_use]
+    pub fn bottleneck(&self) -> Option<Bottleneck> {
+        match self.is_exercise() {
+            true => None,
+            false => largest(self),
+        }
+    }
+}
+
+/// The largest part of a trace's critical path; the first of equal ones.
+fn largest(tree: &Tree) -> Option<Bottleneck> {
     let rows = tree.rows();
     let total = tree.critical_time();
     if rows.len() < 2 || total.is_zero() {

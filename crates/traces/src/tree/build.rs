@@ -5,9 +5,9 @@ use std::{collections::HashMap, time::Duration};
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
 use super::{
-    bottleneck::{self, Bottleneck},
-    critical::{self, Segment},
+    critical,
     member::{Member, members},
+    row::{Place, Row},
     skew::correct_clock_skew,
     value,
 };
@@ -21,46 +21,6 @@ pub struct Tree {
     rows: Vec<Row>,
     start: u64,
     end: u64,
-}
-
-/// A span in its place.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// The span.
-    pub member: Member,
-    /// How many spans are above it.
-    pub depth: usize,
-    /// The row of its parent.
-    pub parent: Option<usize>,
-    /// How many spans are directly below it.
-    pub children: usize,
-    /// Why it is where it is.
-    pub place: Place,
-    /// Its duration without the time in which any child ran.
-    pub self_time: Duration,
-    /// The parts of it that the trace's duration is made of: the critical path, in time order.
-    pub critical: Vec<Segment>,
-}
-
-/// Why a span is where it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// It names no parent.
-    Root,
-    /// Its parent is above it.
-    Child,
-    /// It names a parent that is not in the trace (not sampled, not yet here, or lost).
-    MissingParent,
-    /// Its parents lead back to itself; shown as a root so that it is shown at all.
-    Cycle,
-}
-
-impl Row {
-    /// How much of the critical path is spent in this span.
-    #[must_use]
-    pub fn critical_time(&self) -> Duration {
-        self.critical.iter().map(Segment::duration).sum()
-    }
 }
 
 impl Tree {
@@ -141,16 +101,6 @@ impl Tree {
         let attributes = self.root().map(|row| row.member.span.attributes.as_slice());
         let user_agent = attributes.and_then(|it| value::string(it, "user_agent.original"));
         user_agent.is_some_and(|it| it.starts_with(EXERCISE_USER_AGENT))
-    }
-
-    /// Where most of the critical path is spent; none for a single span, which has nothing to be
-    /// compared with, and none in an exercise.
-    #[must_use]
-    pub fn bottleneck(&self) -> Option<Bottleneck> {
-        if self.is_exercise() {
-            return None;
-        }
-        bottleneck::of(self)
     }
 
     /// The row where the errors began: the first failed span that no failed span is below.

@@ -1,26 +1,9 @@
 //! The critical path: walking back from the end of a trace, always to the child that finished
 //! last before the point reached, as Jaeger's own view does it.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
-use super::build::Row;
-
-/// A stretch of time on the critical path, spent in one span and in none of its children.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// Its start, in nanoseconds since the Unix epoch.
-    pub start: u64,
-    /// Its end, in nanoseconds since the Unix epoch.
-    pub end: u64,
-}
-
-impl Segment {
-    /// How long it is.
-    #[must_use]
-    pub fn duration(&self) -> Duration {
-        Duration::from_nanos(self.end.saturating_sub(self.start))
-    }
-}
+use super::row::{Row, Segment};
 
 /// The segments of the path, each with its row, from the last to the first.
 pub(super) fn path(

@@ -1,5 +1,5 @@
-//! A trace as a tree: who called whom, what each span did by itself, and which work the trace's
-//! duration is made of.
+//! A trace as a tree: the calls, each span's own time, and the work that makes up the trace's
+//! duration.
 //!
 //! Pure: from decoded spans to rows in the order in which a waterfall shows them. Nothing about
 //! the spans is trusted: parents may be missing or form a cycle, clocks may disagree, ids may
@@ -9,13 +9,14 @@ mod bottleneck;
 mod build;
 mod critical;
 mod member;
+mod row;
 mod skew;
 pub mod value;
 pub mod warnings;
 
 pub use bottleneck::Bottleneck;
-pub use build::{EXERCISE_USER_AGENT, Place, Row, Tree};
-pub use critical::Segment;
+pub use build::{EXERCISE_USER_AGENT, Tree};
 pub(crate) use member::service_name;
 pub use member::{Member, members};
+pub use row::{Place, Row, Segment};
 pub use skew::correct_clock_skew;

@@ -49,11 +49,11 @@ pub enum CredentialsError {
 }
 
 /// What goes along with a call, if anything.
-pub(super) type Authorization = Option<MetadataValue<Ascii>>;
+pub(crate) type Authorization = Option<MetadataValue<Ascii>>;
 
 impl Credentials {
     /// The endpoint with TLS, if its scheme asks for it.
-    pub(super) async fn secure(&self, endpoint: Endpoint) -> Result<Endpoint, CredentialsError> {
+    pub(crate) async fn secure(&self, endpoint: Endpoint) -> Result<Endpoint, CredentialsError> {
         if !is_secure(&endpoint) {
             return Ok(endpoint);
         }
@@ -64,7 +64,7 @@ impl Credentials {
         endpoint.tls_config(tls).map_err(CredentialsError::Tls)
     }
 
-    pub(super) async fn authorization(
+    pub(crate) async fn authorization(
         &self,
         endpoint: &Endpoint,
     ) -> Result<Authorization, CredentialsError> {

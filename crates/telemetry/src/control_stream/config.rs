@@ -1,0 +1,75 @@
+//! The configuration of the control stream.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use spoor_policy::ServiceName;
+use tonic::transport::Endpoint;
+
+use crate::{batch::SpanCounts, credentials::Credentials, faults::Faults, sampler::Live};
+
+/// The stream's configuration, and the shared state that it reads and writes.
+#[derive(Clone)]
+pub struct ControlStream {
+    /// Where the control plane listens, such as `http://127.0.0.1:5779`.
+    pub endpoint: Endpoint,
+    /// The files that secure the stream.
+    pub credentials: Credentials,
+    /// The service whose plan is asked for.
+    pub service: ServiceName,
+    /// OpenTelemetry's `service.instance.id`.
+    pub instance: String,
+    /// The ID of this start of the process, which the instance may outlive.
+    pub start: String,
+    /// Takes the plans.
+    pub live: Arc<Live>,
+    /// Takes the faults.
+    pub faults: Arc<Faults>,
+    /// The exporter's counts of spans.
+    pub spans: Arc<SpanCounts>,
+    /// The intervals and deadlines.
+    pub intervals: Intervals,
+}
+
+/// The stream's intervals and deadlines.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    /// Minimum between two reports when something has changed.
+    pub report: Duration,
+    /// Maximum between two reports.
+    pub alive: Duration,
+    /// Deadline for connecting and for sending each message.
+    pub deadline: Duration,
+    /// Deadline for the final report on shutdown.
+    pub shutdown_notice: Duration,
+    /// Maximum between two attempts to connect.
+    pub retry: Duration,
+    /// Maximum between two attempts while the control plane denies this process its plan.
+    pub denied: Duration,
+    /// Interval of HTTP/2 pings. A peer that does not answer one within this time is gone.
+    pub keep_alive: Duration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self {
+            report: Duration::from_millis(500),
+            alive: Duration::from_secs(5),
+            deadline: Duration::from_secs(2),
+            shutdown_notice: Duration::from_secs(1),
+            retry: Duration::from_millis(800),
+            denied: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(5),
+        }
+    }
+}
+
+impl fmt::Debug for ControlStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlStream")
+            .field("endpoint", self.endpoint.uri())
+            .field("service", &self.service)
+            .field("instance", &self.instance)
+            .field("intervals", &self.intervals)
+            .finish_non_exhaustive()
+    }
+}

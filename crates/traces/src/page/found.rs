@@ -1,0 +1,46 @@
+//! A trace that a search found.
+
+use std::time::Duration;
+
+use crate::{Kept, StoredTrace, TraceId, tree::Tree};
+
+/// A trace found, as far as a list shows it.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub id: TraceId,
+    pub start: u64,
+    pub duration: Duration,
+    pub spans: usize,
+    pub errors: usize,
+    pub service: String,
+    pub operation: String,
+    pub services: Vec<(String, usize)>,
+    pub kept: Kept,
+}
+
+impl Found {
+    pub fn new(trace: &StoredTrace) -> Self {
+        let tree = Tree::new(trace.decode());
+        let root = tree.root().map(|row| &row.member);
+        let owned = |(name, count): (&str, usize)| (name.to_owned(), count);
+        Self {
+            id: trace.id,
+            start: tree.start(),
+            duration: tree.duration(),
+            spans: tree.rows().len(),
+            errors: tree.errors(),
+            service: root.map_or_else(String::new, |root| root.service().to_owned()),
+            operation: root.map_or_else(String::new, |root| root.span.name.clone()),
+            services: tree.services().into_iter().map(owned).collect(),
+            kept: trace.kept.clone(),
+        }
+    }
+}
+
+/// The name of an operation, which a service may leave empty.
+pub fn named(operation: &str) -> &str {
+    match operation {
+        "" => "(no name)",
+        name => name,
+    }
+}

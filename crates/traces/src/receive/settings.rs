@@ -1,0 +1,33 @@
+//! The receiver's settings.
+
+use std::time::Duration;
+
+use super::{cors::AllowedOrigins, other_signals::OtherSignals};
+
+/// The receiver's bounds, and what it accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiveSettings {
+    /// The longest body, in bytes, also after decompression.
+    pub max_body_bytes: usize,
+    /// The time that a sender has to send a body.
+    pub body_deadline: Duration,
+    /// The memory for requests that are being received, over all senders, in bytes: bodies, also
+    /// decompressed, and the index of their spans.
+    pub max_receiving_bytes: usize,
+    /// The treatment of metrics, logs and profiles.
+    pub other_signals: OtherSignals,
+    /// The web pages whose scripts may send spans.
+    pub origins: AllowedOrigins,
+}
+
+impl Default for ReceiveSettings {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 16 << 20,
+            body_deadline: Duration::from_secs(10),
+            max_receiving_bytes: 128 << 20,
+            other_signals: OtherSignals::default(),
+            origins: AllowedOrigins::default(),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A span on its way from a request to the log.
+
+/// A span to be added.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewSpan<'a> {
+    /// The encoded `Span`.
+    pub(crate) body: &'a [u8],
+    pub(crate) name: &'a [u8],
+    /// `SpanKind`'s number.
+    pub(crate) kind: u8,
+    /// In nanoseconds since 1970.
+    pub(crate) start: u64,
+    /// In nanoseconds.
+    pub(crate) duration: u64,
+    pub(crate) signature: Signature,
+}
+
+/// A resource and a scope, as something outside of the segment has them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewSource<'a> {
+    /// A `ResourceSpans` without its scopes, in pieces.
+    pub(crate) resource: &'a [&'a [u8]],
+    /// A `ScopeSpans` without its spans, in pieces.
+    pub(crate) scope: &'a [&'a [u8]],
+    /// `service.name`.
+    pub(crate) service: &'a [u8],
+    /// `k8s.namespace.name`, else `service.namespace`.
+    pub(crate) namespace: &'a [u8],
+}
+
+/// A small Bloom filter over a span's attributes, and three facts about the span itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Signature(u64);
+
+impl Signature {
+    /// The span has the status error.
+    pub(crate) const ERROR: Self = Self(1 << 63);
+    /// The span has no parent.
+    pub(crate) const ROOT: Self = Self(1 << 62);
+    /// The span has a `tracestate`.
+    pub(crate) const TRACE_STATE: Self = Self(1 << 61);
+    const FILTER_BITS: u64 = 61;
+
+    pub(crate) fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(crate) fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// The two bits of an attribute's hash.
+    #[inline]
+    pub(crate) fn of_hash(hash: u64) -> Self {
+        let bit = |half: u64| 1 << ((half * Self::FILTER_BITS) >> 32);
+        Self(bit(hash & 0xffff_ffff) | bit(hash >> 32))
+    }
+}
