@@ -1,5 +1,5 @@
-//! Whether spans get out as fast as a service makes them: the batch processor with its defaults
-//! and the gRPC exporter, to a receiver in the same process that decodes and counts.
+//! The throughput of the export path: the batch processor with its defaults and the gRPC
+//! exporter, to a receiver in the same process that decodes and counts.
 //!
 //! `cargo bench -p spoor-telemetry --bench export`
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -72,7 +72,7 @@ fn start(receiver: SocketAddr) -> Telemetry {
     Telemetry::local(settings.unwrap()).unwrap()
 }
 
-/// How many spans there were.
+/// The number of spans.
 fn make(tracer: &SdkTracer, rate: Option<u32>) -> u64 {
     let end = Instant::now() + LENGTH;
     let burst = rate.map_or(1_000, |rate| rate / 100);

@@ -1,4 +1,4 @@
-//! What the live sampler adds to a root span's start, side by side with the SDK's sampler.
+//! The cost of the live sampler at a root span's start, side by side with the SDK's sampler.
 //!
 //! `cargo bench -p spoor-telemetry --bench sampler`
 #![allow(missing_docs, clippy::expect_used)]

@@ -119,8 +119,8 @@ impl SpanProcessor for BatchProcessor {
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        const PATIENCE: Duration = Duration::from_secs(30);
-        self.flush(PATIENCE)
+        const DEADLINE: Duration = Duration::from_secs(30);
+        self.flush(DEADLINE)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {

@@ -28,26 +28,26 @@ pub async fn run(stream: ControlStream, shutdown: CancellationToken) {
 
 async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
     let mut memory = Memory::new();
-    let mut trouble = None;
+    let mut obstacle = None;
     loop {
         let error = match session::run(stream, shutdown, &mut memory).await {
             Ended::ShutDown => return,
             Ended::Lost { error, was_open } => {
                 if was_open {
-                    trouble = None;
+                    obstacle = None;
                 }
                 error
             }
         };
-        let newly = Trouble::of(&error);
-        if trouble.as_ref() != Some(&newly) {
+        let newly = Obstacle::of(&error);
+        if obstacle.as_ref() != Some(&newly) {
             newly.log(&error);
         }
         let longest = match newly {
-            Trouble::Denied(_) => stream.intervals.denied,
-            Trouble::Credentials(_) | Trouble::Unreachable => stream.intervals.retry,
+            Obstacle::Denied(_) => stream.intervals.denied,
+            Obstacle::Credentials(_) | Obstacle::Unreachable => stream.intervals.retry,
         };
-        trouble = Some(newly);
+        obstacle = Some(newly);
         let stopped = shutdown
             .run_until_cancelled(tokio::time::sleep(memory.backoff.next(longest)))
             .await;
@@ -57,15 +57,15 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
     }
 }
 
-/// What keeps it from the control plane; said once, and again when it is something else.
+/// An obstacle between the process and the control plane; logged once, and again if it changes.
 #[derive(Debug, PartialEq, Eq)]
-enum Trouble {
+enum Obstacle {
     Unreachable,
     Credentials(String),
     Denied(String),
 }
 
-impl Trouble {
+impl Obstacle {
     fn of(error: &Lost) -> Self {
         match error {
             Lost::Denied(_) => Self::Denied(error.to_string()),
@@ -97,13 +97,13 @@ impl Trouble {
 /// Moves the plan on to its next phase when one ends. Never returns.
 async fn end_phases(live: &Live) {
     // Short, since a wall clock may jump and a new plan may end sooner.
-    const LONGEST: Duration = Duration::from_millis(250);
+    const MAX_WAIT: Duration = Duration::from_millis(250);
     loop {
         let now = Timestamp::now();
-        let wait = live.next_end(now).map_or(LONGEST, |end| {
+        let wait = live.next_end(now).map_or(MAX_WAIT, |end| {
             Duration::try_from(end.duration_since(now))
                 .unwrap_or_default()
-                .min(LONGEST)
+                .min(MAX_WAIT)
         });
         tokio::time::sleep(wait).await;
         live.advance(Timestamp::now());

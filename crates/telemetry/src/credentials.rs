@@ -1,4 +1,4 @@
-//! How the control plane and this process know each other.
+//! Authentication between the control plane and this process.
 
 use std::{
     io,
@@ -19,14 +19,14 @@ const MAX_FILE: u64 = 256 * 1024;
 /// maintains them replaces them while the process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
-    /// The certificates, as PEM, of those who may vouch for the control plane; none: the
+    /// The CA certificates for the control plane, as PEM. If unset, the
     /// system's.
     pub ca_file: Option<PathBuf>,
-    /// The token that says who this is. It is sent over TLS only.
+    /// The token that identifies this process. It is sent over TLS only.
     pub token_file: Option<PathBuf>,
 }
 
-/// Why there is no connection to secure.
+/// A failure to secure the connection.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// A file can't be read.
@@ -48,7 +48,7 @@ pub enum CredentialsError {
     Tls(#[source] tonic::transport::Error),
 }
 
-/// What goes along with a call, if anything.
+/// The `authorization` header of a call, if any.
 pub(crate) type Authorization = Option<MetadataValue<Ascii>>;
 
 impl Credentials {

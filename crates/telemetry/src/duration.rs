@@ -8,17 +8,17 @@ use jiff::{Span, SpanRelativeTo};
 
 pub use range::{DurationRange, InvalidDurationRange};
 
-/// Why a text is no duration.
+/// A text that is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a duration such as 0ms, 250ms or 1.5s, not {0:?}")]
 pub struct InvalidDuration(pub String);
 
-/// Why a text is no deadline.
+/// A text that is not a deadline.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be from 1ms to 60s, such as 500ms or 1.5s, not {0:?}")]
 pub struct InvalidDeadline(pub String);
 
-/// What a request may be given.
+/// The range of deadlines.
 const DEADLINES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
 /// Reads a duration that is not negative; a day has 24 hours.

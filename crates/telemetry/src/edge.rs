@@ -22,7 +22,7 @@ pub const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 /// The trace id alone, for people.
 pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
-/// Where `traceresponse`, `00-…-…-…` like `traceparent`, has it.
+/// The position of the flags in `traceresponse`, which has the form of `traceparent`.
 const TRACE_ID_IN_RESPONSE: Range<usize> = 3..35;
 
 /// The networks whose callers are believed.
@@ -34,7 +34,7 @@ pub struct TrustedPeers(Vec<IpNet>);
 #[error("must be networks or addresses such as \"10.0.0.0/8,::1/128\", not \"{0}\"")]
 pub struct InvalidPeers(String);
 
-/// What a request's headers amount to.
+/// The trace context admitted from a request's headers.
 #[derive(Clone, Debug)]
 pub struct Admitted {
     /// The parent of the server span: the caller's context if it is trusted, else none.
@@ -44,7 +44,7 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// What a caller inside the mesh sent: it is believed, wherever it is.
+    /// The context of a caller inside the mesh, which is trusted at any address.
     pub(crate) fn of_the_mesh(headers: &HeaderMap) -> Self {
         Self {
             parent: extract(headers),
@@ -91,7 +91,7 @@ pub fn response_headers(context: &Context) -> Option<[(HeaderName, HeaderValue);
 }
 
 impl TrustedPeers {
-    /// Whether a caller at this address is believed.
+    /// Returns whether a caller at this address is trusted.
     #[must_use]
     pub fn contains(&self, peer: IpAddr) -> bool {
         // A socket for both families shows IPv4 callers as `::ffff:a.b.c.d`.

@@ -23,7 +23,7 @@ use crate::settings::{OtlpSettings, Protocol};
 
 /// Sends batches of spans somewhere.
 pub trait Export: Send + Sync + 'static {
-    /// What [`Export::send`] sends: an OTLP `ExportTraceServiceRequest`.
+    /// The input of [`Export::send`]: an OTLP `ExportTraceServiceRequest`.
     fn encode(&self, spans: Vec<SpanData>) -> Bytes;
 
     /// One attempt.
@@ -38,7 +38,7 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Accepted, Failure>> + 
 pub struct Accepted {
     /// Spans of it that it won't ever take.
     pub rejected: u64,
-    /// Why.
+    /// The reason.
     pub message: String,
 }
 
@@ -49,14 +49,14 @@ pub enum Failure {
     Retry {
         /// Not before this has passed.
         after: Option<Duration>,
-        /// Why not now.
+        /// The reason that it is not possible now.
         reason: String,
     },
     /// It will never take it.
     Refused(String),
 }
 
-/// Why there can be no exporter.
+/// A failure to build an exporter.
 #[derive(Debug, thiserror::Error)]
 pub enum ExporterError {
     /// The endpoint or its TLS.
@@ -67,7 +67,7 @@ pub enum ExporterError {
     Certificate {
         /// Its path.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// It holds no certificate.

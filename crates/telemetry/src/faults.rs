@@ -14,13 +14,13 @@ use crate::duration;
 pub struct Fault {
     /// The server span's name; none: every operation that has no fault of its own.
     pub operation: Option<OperationName>,
-    /// What each request waits before it is handled.
+    /// The delay of each request before it is handled.
     pub delay: Duration,
     /// The share of requests that fail instead of being handled.
     pub error_rate: Probability,
 }
 
-/// What one request has to suffer.
+/// The fault to inject into one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// Wait this long first.
@@ -29,7 +29,7 @@ pub struct Decision {
     pub fail: bool,
 }
 
-/// Why a text or message holds no faults.
+/// A text or message that does not describe faults.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFault {
     /// Not `key=value`.
@@ -89,7 +89,7 @@ impl Faults {
         self.table.store(Some(Arc::new(table)));
     }
 
-    /// What a request of this operation (its server span's name) has to suffer.
+    /// The fault to inject into a request of this operation (its server span's name).
     #[must_use]
     pub fn decide(&self, operation: &str) -> Decision {
         let table = self.table.load();
@@ -106,7 +106,7 @@ impl Faults {
     }
 }
 
-/// Whether it strikes this time, as it does at this rate.
+/// Decides at random, at this rate, whether to inject the fault.
 #[must_use]
 pub fn strikes(rate: Probability) -> bool {
     rate != Probability::NEVER

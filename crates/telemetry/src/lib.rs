@@ -1,4 +1,4 @@
-//! What every service links: providers, the live sampler, propagation, layers and fault injection.
+//! Telemetry for services: providers, the live sampler, propagation, layers and fault injection.
 //!
 //! A service starts its telemetry first and shuts it down last; in between, layers do the work.
 //!

@@ -1,4 +1,4 @@
-//! What operators ask a process: `/metrics`, `/healthz`, `/readyz`, on a port of its own.
+//! The operations port: `/metrics`, `/healthz` and `/readyz`.
 
 mod format;
 

@@ -1,4 +1,4 @@
-//! What every client layer does: open a client span, and pass the context on.
+//! The common part of client layers: opens a client span, and passes the context on.
 
 use std::sync::LazyLock;
 
@@ -35,7 +35,7 @@ pub(crate) fn start(
     current.with_span(span)
 }
 
-/// Whether the context is inside a trace that isn't sampled: its spans would all be dropped.
+/// Returns whether the context is in an unsampled trace, whose spans would all be dropped.
 pub(crate) fn is_unsampled(context: &Context) -> bool {
     let span = context.span();
     let parent = span.span_context();

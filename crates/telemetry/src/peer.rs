@@ -1,4 +1,4 @@
-//! Where a peer in the mesh is.
+//! The address of a peer in the mesh.
 
 use std::{fmt, str::FromStr};
 
@@ -7,12 +7,12 @@ use http::{
     uri::{InvalidUri, PathAndQuery, Scheme},
 };
 
-/// Where a peer in the mesh is: `http://HOST:PORT`, for HTTP with a path that all others are
+/// The URL of a peer in the mesh: `http://HOST:PORT`, for HTTP with a path that all others are
 /// below, such as `http://jaeger:16686/jaeger`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerUrl(Uri);
 
-/// Why a text is no [`PeerUrl`].
+/// A text that is not a [`PeerUrl`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be such as http://127.0.0.1:9001")]
 pub struct InvalidPeerUrl;
@@ -23,7 +23,7 @@ impl PeerUrl {
         &self.0
     }
 
-    /// What is at this path of the peer; it begins with a slash, and may have a query.
+    /// The URL of a path at the peer; it begins with a slash, and may have a query.
     pub(crate) fn join(&self, path: &str) -> Result<Uri, InvalidUri> {
         let base = self.0.path().trim_end_matches('/');
         let path = PathAndQuery::try_from(format!("{base}{path}"))?;

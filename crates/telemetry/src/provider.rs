@@ -59,7 +59,7 @@ struct Inner {
     control: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What became of all spans.
+/// The outcomes of all spans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
     /// Those that the receiver accepted.
@@ -68,7 +68,7 @@ pub struct Drained {
     pub dropped: u64,
 }
 
-/// Why telemetry can't start.
+/// A failure to start telemetry.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No exporter.
@@ -77,7 +77,7 @@ pub enum StartError {
     /// No thread to export on.
     #[error("can't start the exporting thread: {0}")]
     Thread(#[from] io::Error),
-    /// What is to be logged.
+    /// The log filter is invalid.
     #[error("RUST_LOG: {0}; must be directives such as \"info\" or \"info,sqlx=warn\"")]
     LogFilter(#[source] tracing_subscriber::filter::ParseError),
     /// The process has a subscriber already.
@@ -286,7 +286,7 @@ impl Telemetry {
         &self.inner.live
     }
 
-    /// What became of the spans so far.
+    /// The outcomes of the spans so far.
     #[must_use]
     pub fn span_counts(&self) -> &Arc<SpanCounts> {
         &self.inner.counts
@@ -298,18 +298,18 @@ impl Telemetry {
         self.inner.tracer.clone()
     }
 
-    /// What it was started with.
+    /// The settings that it was started with.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
     }
 
-    /// What `/readyz` answers.
+    /// Sets the answer of `/readyz`.
     pub fn set_ready(&self, ready: bool) {
         self.inner.ready.store(ready, Relaxed);
     }
 
-    /// What `/readyz` answers.
+    /// Returns the answer of `/readyz`.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.inner.ready.load(Relaxed)

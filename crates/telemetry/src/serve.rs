@@ -18,7 +18,7 @@ use crate::Telemetry;
 pub use ports::Ports;
 pub use program::{Bound, Listen, Program, run};
 
-/// What requests in flight are given at a shutdown, beyond any deadline of their own.
+/// The time that requests in flight have at a shutdown, whatever their own deadlines.
 pub const GRACE: Duration = Duration::from_secs(15);
 
 /// Services are asked by load generators and by each other: over many connections, and inside the
@@ -34,7 +34,7 @@ const LIMITS: Limits = Limits {
     stall_timeout: Duration::from_secs(30),
 };
 
-/// Why there is no serving, or no longer.
+/// A failure to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address can't be listened on.
@@ -78,9 +78,9 @@ pub struct Grpc {
     pub routes: Routes,
     /// Their full names, for `grpc.health.v1.Health`, such as `spoor.ab.v1.ServiceB`.
     pub services: Vec<&'static str>,
-    /// What reflection shows: a `FileDescriptorSet`, encoded.
+    /// The encoded `FileDescriptorSet` for reflection.
     pub descriptors: &'static [u8],
-    /// How long requests in flight have after the stop.
+    /// The time that requests in flight have after the stop.
     pub grace: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What every service offers besides its own: health, reflection, the operators' port.
+//! The endpoints that every service has: health, reflection, the operations port.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! What the services' tests share: services on free ports, the spans they make, their
+//! The services' common test support: services on free ports, the spans they make, their
 //! infrastructure. All of it fails by panicking, as a test does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

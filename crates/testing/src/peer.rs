@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-/// Whether a test can go on: `required` says which programs it takes, `SPOOR_REQUIRE_ALL=1`
+/// Returns whether a test can run: `required` names the programs it needs, `SPOOR_REQUIRE_ALL=1`
 /// makes their absence a failure.
 #[must_use]
 pub fn have(test: &str, required: &[&str]) -> bool {

@@ -61,7 +61,7 @@ impl RedisServer {
         self.is_up().await;
     }
 
-    /// What `redis-cli` prints.
+    /// The output of `redis-cli`.
     pub fn cli(&self, arguments: &[&str]) -> String {
         let output = Command::new("redis-cli")
             .args([

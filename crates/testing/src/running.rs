@@ -44,9 +44,9 @@ pub fn nowhere() -> SocketAddr {
 /// A service that runs until this is dropped; it ends with this result.
 #[derive(Debug)]
 pub struct Running<E> {
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
-    /// Where its metrics and health are.
+    /// The address of its metrics and health.
     pub ops: SocketAddr,
     /// Ends it.
     pub stop: CancellationToken,

@@ -1,4 +1,4 @@
-//! Which service calls which, counted over the stored traces.
+//! Calls between services, counted over the stored traces.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,7 +10,7 @@ use crate::{
     tree::{Member, members},
 };
 
-/// How often a service called another, or itself.
+/// The calls from one service to another, or to itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Dependency {
@@ -18,7 +18,7 @@ pub(crate) struct Dependency {
     pub(crate) parent: String,
     /// The service that was called.
     pub(crate) child: String,
-    /// How many spans of `child` have a parent in `parent`.
+    /// The number of spans of `child` that have a parent in `parent`.
     pub(crate) call_count: u64,
 }
 

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TraceId([u8; 16]);
 
-/// Why a text is no [`TraceId`].
+/// A text that is not a [`TraceId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a trace id must be 1 to 32 hexadecimal digits and not all zero")]
 pub struct InvalidTraceId;

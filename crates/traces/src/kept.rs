@@ -1,13 +1,13 @@
-//! Why a trace is in the store.
+//! The reason that a trace is in the store.
 
 use std::fmt;
 
 use spoor_policy::{PolicyName, RuleName};
 
-/// Why a trace was kept.
+/// The reason that a trace was kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kept {
-    /// No tail policy is for it.
+    /// No tail policy applies to it.
     NoPolicy,
     /// It had no root span when it was decided, so no policy could be found for it.
     NoRoot,

@@ -13,7 +13,7 @@ use prometheus_client::{
 
 use crate::Pipeline;
 
-/// Why a request was refused as a whole; how many spans it had is not known.
+/// The reason that a whole request was refused. The number of its spans is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Refusal {
     /// Can't be decoded or decompressed.

@@ -22,14 +22,14 @@ use crate::{
     tail::Sampler,
 };
 
-/// How a [`Pipeline`] works.
+/// The settings of a [`Pipeline`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The memory for traces that are kept, in bytes.
     pub store_bytes: usize,
-    /// How traces are gathered for their decision.
+    /// The time and memory for gathering traces until their decision.
     pub tail: TailSettings,
-    /// What is accepted from senders.
+    /// The receiver's bounds.
     pub receive: ReceiveSettings,
 }
 
@@ -66,7 +66,7 @@ impl fmt::Debug for Pipeline {
     }
 }
 
-/// What became of a request that could be read.
+/// The outcome of a request that could be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// Spans that can't be taken: their trace or span id is invalid.
@@ -144,7 +144,7 @@ impl Pipeline {
         &self.shared.store
     }
 
-    /// What became of all spans so far, as of one moment.
+    /// The outcomes of all spans so far, as of one moment.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.shared.sampler.lock().totals()

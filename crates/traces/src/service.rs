@@ -15,7 +15,7 @@ pub(crate) fn names(store: &Store) -> Vec<String> {
     names
 }
 
-/// What the store calls a service.
+/// The store's name of a service.
 pub(crate) fn stored(name: &str) -> &str {
     match name {
         MISSING => "",

@@ -1,4 +1,4 @@
-//! Whose turn it is on a connection: the server's or the peer's.
+//! The side that a connection waits for: the server or the peer.
 //!
 //! A connection on which it is only ever the peer's turn costs a descriptor and memory and does
 //! nothing for it. Such a connection is the one to close when it lasts, or when room is needed.
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::Limits;
 
-/// What happens on one connection.
+/// The activity on one connection.
 #[derive(Debug)]
 pub(super) struct Activity(Mutex<State>);
 
@@ -91,7 +91,7 @@ impl Activity {
     }
 }
 
-/// Whose turn it is in one request; the request ends when this is dropped.
+/// The side that one request waits for. The request ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Turn {
     activity: Arc<Activity>,

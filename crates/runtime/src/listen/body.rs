@@ -63,12 +63,12 @@ impl Exchange {
         }
     }
 
-    /// Whether the handler waits for more of the body.
+    /// Returns whether the handler waits for more of the body.
     pub(super) fn is_receiving(&self) -> bool {
         !self.is_body_complete.load(Ordering::Acquire) && !self.turn.is_servers()
     }
 
-    /// Whether the handler was refused more of the body.
+    /// Returns whether the handler was refused more of the body.
     pub(super) fn is_over_budget(&self) -> bool {
         self.is_over_budget.load(Ordering::Acquire)
     }

@@ -39,7 +39,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 const TLS_HANDSHAKE: u8 = 0x16;
 const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 70];
 
-/// How a connection ends from the outside.
+/// The signals that end a connection.
 #[derive(Debug)]
 pub(super) struct Ends {
     /// The requests in flight are its last.

@@ -1,8 +1,8 @@
-//! What one listener allows.
+//! The limits of a listener.
 
 use std::time::Duration;
 
-/// What one listener allows its clients.
+/// The limits of one listener on its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once. When there are more, those that wait longest for their peer are

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::problem::problem;
 
-/// Why the listener refuses a request before or instead of its handler.
+/// The reason that the listener refuses a request before or instead of its handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     Busy,
@@ -70,7 +70,7 @@ impl Refusal {
     }
 }
 
-/// Whether a request is gRPC.
+/// Returns whether a request is gRPC.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| {

@@ -23,7 +23,7 @@ const ROOM_WITHIN: Duration = Duration::from_secs(1);
 /// While a handler does not read a body that has not arrived, it is looked at this often.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What answers the requests of a listener.
+/// The handler of a listener's requests.
 #[derive(Debug)]
 pub(super) struct Answerer {
     pub(super) listener: u64,

@@ -1,4 +1,4 @@
-//! What one client cannot take from the others.
+//! Limits that keep one client from starving the others.
 
 use std::time::Duration;
 

@@ -59,7 +59,7 @@ impl Running {
         stream
     }
 
-    /// What comes back until the listener closes the connection.
+    /// The bytes received until the listener closes the connection.
     pub async fn answer_to(&self, bytes: &[u8]) -> String {
         let mut stream = self.sending(bytes).await;
         read_to_end(&mut stream).await

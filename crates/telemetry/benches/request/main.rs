@@ -1,4 +1,4 @@
-//! What telemetry costs a request: the same two services without layers, with tracing off, and
+//! The cost of telemetry for a request: the same two services without layers, with tracing off, and
 //! sampling 1 % or everything.
 //!
 //! First in the process, where nothing but the layers and the handlers runs, in nanoseconds;

@@ -29,7 +29,7 @@ use tonic::{
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 use tracing::Dispatch;
 
-/// What the services are built with.
+/// The layers that the services are built with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
     /// No layer at all.

@@ -1,4 +1,4 @@
-//! What became of the spans.
+//! The outcomes of spans.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ pub struct SpanCounts {
     dropped: [AtomicU64; DropReason::ALL.len()],
 }
 
-/// Why a span was dropped.
+/// The reason that a span was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DropReason {
     /// More spans were waiting than may.

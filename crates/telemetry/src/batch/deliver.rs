@@ -20,7 +20,7 @@ use crate::{
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// Short against a rollout, so that spans follow soon after the receiver is back.
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
 /// Between two lines of the log about a full queue.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -124,7 +124,7 @@ impl Deliver {
                 return Err(failure);
             }
             tokio::time::sleep(wait).await;
-            longest = (longest * 2).min(LONGEST_WAIT);
+            longest = (longest * 2).min(MAX_RETRY_DELAY);
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     spans: VecDeque<SpanData>,
-    /// When the oldest of them came.
+    /// The arrival time of the oldest of them.
     since: Option<Instant>,
     /// Ever taken in, and ever exported or dropped after that.
     taken: u64,
@@ -42,7 +42,7 @@ struct Waiting {
     closed: bool,
 }
 
-/// What the consumer finds.
+/// The next step of the consumer.
 pub(super) enum Next {
     Batch(Vec<SpanData>),
     Wait(Option<Instant>),
@@ -144,7 +144,7 @@ impl Queue {
         self.settled.notify_all();
     }
 
-    /// Whether all that was there is settled by then.
+    /// Returns whether all spans of that time were settled before the deadline.
     pub(super) fn flush(&self, deadline: Instant) -> bool {
         let mut waiting = self.waiting.lock();
         let target = waiting.taken;

@@ -10,7 +10,7 @@ use crate::{batch::SpanCounts, credentials::Credentials, faults::Faults, sampler
 /// The stream's configuration, and the shared state that it reads and writes.
 #[derive(Clone)]
 pub struct ControlStream {
-    /// Where the control plane listens, such as `http://127.0.0.1:5779`.
+    /// The control plane's address, such as `http://127.0.0.1:5779`.
     pub endpoint: Endpoint,
     /// The files that secure the stream.
     pub credentials: Credentials,

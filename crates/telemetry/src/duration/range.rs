@@ -1,4 +1,4 @@
-//! How long something takes: evenly distributed between two ends.
+//! A random duration, evenly distributed between two bounds.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -13,7 +13,7 @@ pub struct DurationRange {
     longest: Duration,
 }
 
-/// Why a text is no [`DurationRange`].
+/// A text that is not a [`DurationRange`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDurationRange {
     /// An end is no duration.
@@ -23,13 +23,13 @@ pub enum InvalidDurationRange {
     #[error("must begin with the shorter end, as in 100ms..500ms")]
     Reversed,
     /// Longer than a request may be held.
-    #[error("must be at most {max:?}", max = DurationRange::LONGEST)]
+    #[error("must be at most {max:?}", max = DurationRange::MAX)]
     TooLong,
 }
 
 impl DurationRange {
     /// The longest that a request may be held.
-    pub const LONGEST: Duration = Duration::from_secs(10);
+    pub const MAX: Duration = Duration::from_secs(10);
 
     /// One of its durations.
     #[must_use]
@@ -50,7 +50,7 @@ impl FromStr for DurationRange {
         let longest = parse(longest)?;
         if shortest > longest {
             Err(InvalidDurationRange::Reversed)
-        } else if longest > Self::LONGEST {
+        } else if longest > Self::MAX {
             Err(InvalidDurationRange::TooLong)
         } else {
             Ok(Self { shortest, longest })

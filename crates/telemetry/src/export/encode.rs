@@ -32,7 +32,7 @@ impl Encoder {
     }
 }
 
-/// What the receiver's answer says; an answer that can't be read still is an acceptance.
+/// Reads the receiver's response. A response that cannot be decoded still is an acceptance.
 pub(super) fn accepted(answer: &[u8]) -> Accepted {
     let partial = ExportTraceServiceResponse::decode(answer)
         .ok()

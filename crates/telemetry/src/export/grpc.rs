@@ -26,10 +26,10 @@ use crate::{
 const EXPORT: PathAndQuery =
     PathAndQuery::from_static("/opentelemetry.proto.collector.trace.v1.TraceService/Export");
 
-/// How long a receiver may say nothing to a batch before it is asked whether it is there, and then
-/// how long until the connection is given up. Otherwise one to a receiver that is gone without a
-/// word is used, in vain, for as long as the system retransmits.
-const SILENT: Duration = Duration::from_secs(3);
+/// The time without a response to a batch after which the receiver is pinged, and the time that
+/// it has to answer the ping. Without it, a connection to a receiver that vanished would be used in
+/// vain for as long as the operating system retransmits, some 15 minutes.
+const MAX_SILENCE: Duration = Duration::from_secs(3);
 
 pub(super) struct Grpc {
     client: tonic::client::Grpc<Transport>,
@@ -42,8 +42,8 @@ impl Grpc {
         let mut endpoint = Endpoint::from(origin(&settings.endpoint))
             .timeout(settings.timeout)
             .connect_timeout(settings.timeout)
-            .http2_keep_alive_interval(SILENT)
-            .keep_alive_timeout(SILENT);
+            .http2_keep_alive_interval(MAX_SILENCE)
+            .keep_alive_timeout(MAX_SILENCE);
         if settings.endpoint.scheme_str() == Some("https") {
             endpoint = endpoint.tls_config(tls(settings)?)?;
         }
@@ -123,7 +123,7 @@ fn failure(status: &Status) -> Failure {
     }
 }
 
-/// What the receiver said, or the root of the connection's failure.
+/// The receiver's message, or the root cause of the connection's failure.
 fn said(status: &Status) -> String {
     let name = status::name(status.code());
     let mut root = status.source();

@@ -33,7 +33,7 @@ use crate::{
     settings::{Compression, OtlpSettings},
 };
 
-/// What of an answer is read.
+/// The most bytes of a response that are read.
 const MAX_ANSWER: usize = 64 * 1024;
 
 pub(super) struct Http {

@@ -1,4 +1,4 @@
-//! How long a gRPC receiver asks to wait: `google.rpc.RetryInfo` in the status's details.
+//! The delay that a gRPC receiver asks for: `google.rpc.RetryInfo` in the status's details.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What RPC spans say, as the semantic conventions for RPC and gRPC have it.
+//! Attributes of RPC spans, by the semantic conventions for RPC and gRPC.
 
 use std::net::SocketAddr;
 

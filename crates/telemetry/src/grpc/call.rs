@@ -12,7 +12,7 @@ use tonic::Code;
 use super::status;
 use crate::metrics::{Operation, Outcome};
 
-/// Which end of the call this is: they judge codes differently.
+/// The side of a call: client and server judge codes differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Client,

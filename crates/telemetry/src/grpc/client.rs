@@ -27,14 +27,14 @@ pub struct ClientLayer {
     pub(crate) server: Option<Authority>,
 }
 
-/// What the layer works with.
+/// The state shared by the layer's calls.
 pub(crate) struct Caller {
     /// None: tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) operations: Arc<Operations>,
 }
 
-/// What the caller knows of a call besides, such as which attempt it is: an extension of its
+/// Attributes of a call that only its caller knows, such as the attempt: an extension of its
 /// request, and attributes of its span.
 #[derive(Clone, Debug)]
 pub struct Attributes(pub Vec<KeyValue>);

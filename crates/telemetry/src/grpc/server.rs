@@ -32,7 +32,7 @@ use crate::{
 #[derive(Clone)]
 pub struct ServerLayer(pub(crate) Arc<Callee>);
 
-/// What the layer works with.
+/// The state shared by the layer's calls.
 pub(crate) struct Callee {
     /// None: tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
@@ -90,7 +90,7 @@ where
         let inner = std::mem::replace(&mut self.inner, clone);
         let context = call.context.clone();
         let answer = async move {
-            let result = suffer(fault, inner, request, &call).await;
+            let result = inject(fault, inner, request, &call).await;
             end(call, result)
         };
         Box::pin(answer.with_context(context))
@@ -107,8 +107,8 @@ fn end<E>(call: Call, result: Result<Response<Body>, E>) -> Result<Response<Body
     }
 }
 
-/// Waits as long as it must, then fails or is handled.
-async fn suffer<S, B>(
+/// Waits for the fault's delay, then fails the request or hands it on.
+async fn inject<S, B>(
     fault: Decision,
     mut inner: S,
     request: Request<B>,

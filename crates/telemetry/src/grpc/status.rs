@@ -26,7 +26,7 @@ pub(crate) fn name(code: Code) -> &'static str {
     }
 }
 
-/// Whether a server's span is an error: the other codes say that the caller is wrong.
+/// Returns whether a server's span is an error. The other codes blame the caller.
 ///
 /// Source: semantic conventions for gRPC, "gRPC Status".
 pub(crate) fn is_server_error(code: Code) -> bool {
@@ -50,7 +50,7 @@ pub(super) fn of(headers: &HeaderMap) -> Option<(Code, String)> {
     Some((code, message.map(decoded).unwrap_or_default()))
 }
 
-/// What an answer without a gRPC status counts as.
+/// The code of a response without a gRPC status.
 ///
 /// Source: gRPC, "HTTP to gRPC Status Code Mapping".
 pub(super) fn of_http(status: StatusCode) -> Code {

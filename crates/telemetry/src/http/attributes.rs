@@ -1,4 +1,4 @@
-//! What HTTP spans say, as the semantic conventions for HTTP spans have it.
+//! Attributes of HTTP spans, by the semantic conventions for HTTP.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! What an HTTP edge takes: so many requests at once, so large, for so long.
+//! The bounds of an HTTP edge: concurrent requests, body size, and time.
 
 use std::{error::Error, time::Duration};
 
@@ -14,14 +14,14 @@ use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use super::{Problem, rest::read_on};
 
-/// What an edge takes.
+/// The bounds of an edge.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Requests in flight; more are refused at once.
     pub at_once: usize,
     /// The longest body.
     pub body_bytes: usize,
-    /// How long a request may take, the reading of its body included.
+    /// The longest duration of a request, including the reading of its body.
     pub deadline: Duration,
 }
 

@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone)]
 pub struct ClientLayer(pub(crate) Arc<Caller>);
 
-/// What the layer works with.
+/// The state shared by the layer's requests.
 pub(crate) struct Caller {
     pub(crate) tracer: Option<SdkTracer>,
     pub(crate) operations: Arc<Operations>,

@@ -1,4 +1,4 @@
-//! What a service with a page for people owes their browsers.
+//! Security headers and checks for services with a web page.
 
 use axum::{
     Router,

@@ -27,7 +27,7 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// Shorter than what [`crate::serve`] lets a connection wait for its next request.
 const IDLE: Duration = Duration::from_secs(5);
 /// Connections kept for later.
-const MOST_IDLE: usize = 64;
+const MAX_IDLE_CONNECTIONS: usize = 64;
 
 /// A peer over HTTP: each request to it is traced, and has a deadline. Clones share their
 /// connections.
@@ -38,7 +38,7 @@ pub struct Peer {
     client: Client<Exchanges>,
 }
 
-/// Why a peer's answer can't be had.
+/// A failure to get a peer's response.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// There is no such path.
@@ -66,7 +66,7 @@ impl Peer {
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MOST_IDLE)
+            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
             .build(connector);
         let client = layer.layer(Exchanges { client, deadline });
         Self {
@@ -76,17 +76,17 @@ impl Peer {
         }
     }
 
-    /// What is at this path, which begins with a slash and may have a query; at most so many
-    /// bytes. The deadline is for all of it.
+    /// Fetches at most `max` bytes from a path, which begins with a slash and may have a query,
+    /// within the deadline.
     ///
     /// # Errors
     /// [`CallError`]; an answer of any status is none.
-    pub async fn get(&self, path: &str, most_bytes: usize) -> Result<Response<Bytes>, CallError> {
+    pub async fn get(&self, path: &str, max_bytes: usize) -> Result<Response<Bytes>, CallError> {
         let end = Instant::now() + self.deadline;
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = self.url.join(path).map_err(CallError::Path)?;
         let (head, body) = self.client.clone().oneshot(request).await?.into_parts();
-        let body = tokio::time::timeout_at(end, collected(body, most_bytes)).await;
+        let body = tokio::time::timeout_at(end, collected(body, max_bytes)).await;
         let body = body.map_err(|_| CallError::Late(self.deadline))??;
         Ok(Response::from_parts(head, body))
     }
@@ -120,8 +120,8 @@ async fn collected(body: Incoming, most: usize) -> Result<Bytes, CallError> {
         })
 }
 
-/// What is sent and what comes back, within the deadline; inside the layer, so that its span
-/// says what went wrong.
+/// Sends a request and reads the response, within the deadline. It is inside the layer, so that
+/// the layer's span records failures.
 #[derive(Clone)]
 struct Exchanges {
     client: legacy::Client<HttpConnector, Body>,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::trace_id;
 
-/// Why a request got no answer, as `application/problem+json`; as a 429 or 503 it asks to try
+/// A refusal or failure as `application/problem+json`; as a 429 or 503 it asks to try
 /// again after a second.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -40,7 +40,7 @@ pub(super) async fn read_on(request: Request, next: Next) -> Response {
     response
 }
 
-/// Where a body comes back to that was given up unread.
+/// Receives a body that its handler did not read to the end.
 #[derive(Clone, Default)]
 struct Rest(Arc<Mutex<Option<Body>>>);
 

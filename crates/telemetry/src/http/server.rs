@@ -39,7 +39,7 @@ use crate::{
 #[derive(Clone)]
 pub struct ServerLayer(pub(crate) Arc<Edge>);
 
-/// What the layer works with.
+/// The state shared by the layer's requests.
 pub(crate) struct Edge {
     /// None: tracing is off.
     pub(crate) tracer: Option<SdkTracer>,
@@ -49,7 +49,7 @@ pub(crate) struct Edge {
     pub(crate) operations: Arc<Operations>,
 }
 
-/// Who calls an HTTP server.
+/// The callers of an HTTP server.
 pub(crate) enum Callers {
     /// Anybody: only these networks are believed.
     Outside(TrustedPeers),

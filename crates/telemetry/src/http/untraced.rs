@@ -33,7 +33,7 @@ impl UntracedPaths {
     pub const DEFAULT: &str = "/health,/healthz,/livez,/readyz,/favicon.ico,/robots.txt,\
                                *.css,*.js,*.map,*.svg,*.png,*.ico,*.woff2";
 
-    /// Whether requests for this path are not traced.
+    /// Returns whether requests for this path are not traced.
     pub(crate) fn contains(&self, path: &str) -> bool {
         self.0.iter().any(|pattern| match pattern {
             Pattern::Path(whole) => path == whole,

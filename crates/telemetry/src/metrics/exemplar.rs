@@ -1,4 +1,4 @@
-//! What leads from a bucket to a trace.
+//! Exemplars, which lead from a histogram's bucket to a trace.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a layer knows about each operation: the span's name, and its duration histograms.
+//! Operations as a layer knows them: the span's name, and its duration histograms.
 //!
 //! An operation is looked up once a request, without allocating; its labels were made when it
 //! was first seen.
@@ -23,7 +23,7 @@ use crate::grpc::status;
 const BUCKETS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
-/// How many operations are told apart; the others are one, `_OTHER`.
+/// The most operations with metrics of their own; the others share `_OTHER`.
 const MAX_OPERATIONS: usize = 1000;
 /// The semantic conventions' name for what isn't known.
 pub(crate) const OTHER: &str = "_OTHER";
@@ -34,7 +34,7 @@ type Durations = Family<Labels, Histogram, fn() -> Histogram>;
 
 type ByTarget = HashMap<Box<str>, Arc<Operation>>;
 
-/// Which layer counts.
+/// The layer that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     HttpServer,
@@ -43,7 +43,7 @@ pub(crate) enum Side {
     RpcClient,
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// With this HTTP status.
@@ -91,7 +91,7 @@ impl Side {
         }
     }
 
-    /// What the conventions say about an outcome: the status, and `error.type` when it counts
+    /// The attributes of an outcome: the status, and `error.type` when it counts
     /// as an error on this side.
     fn outcome(self, outcome: Outcome) -> Labels {
         let mut labels = Vec::new();

@@ -1,4 +1,4 @@
-//! What the sampler decided and what became of the spans, read when somebody asks.
+//! The sampler's decisions and the outcomes of spans, read on each scrape.
 
 use std::{fmt, sync::Arc};
 

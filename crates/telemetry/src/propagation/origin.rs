@@ -1,4 +1,4 @@
-//! What a trace brought with it that the SDK's types can't hold.
+//! Properties of an incoming context that the SDK's types cannot hold.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Origin {
             .filter(|origin| origin.trace_id == span.trace_id())
     }
 
-    /// Whether the incoming trace id said that it is random.
+    /// True if the incoming context has the random flag.
     pub(super) fn is_random(&self) -> bool {
         self.is_random
     }

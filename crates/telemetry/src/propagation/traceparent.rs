@@ -6,7 +6,7 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 
 use super::RANDOM;
 
-/// What version 00 is long, and the part of every version that is known.
+/// The length of version 00, and of the known part of every later version.
 const LENGTH: usize = 55;
 
 /// Reads a value; none when it is malformed and the trace has to be restarted.

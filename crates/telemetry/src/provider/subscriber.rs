@@ -1,4 +1,4 @@
-//! What becomes of `tracing`'s spans and events: lines of the log, and parts of the trace.
+//! Turns `tracing`'s spans and events into log lines and parts of the trace.
 
 use opentelemetry::Context;
 use opentelemetry_sdk::trace::SdkTracer;

@@ -1,7 +1,7 @@
 //! Counts root decisions for each entry of a plan.
 //!
-//! Each thread counts in a [`Lane`] of its own, so that a decision writes no memory that another
-//! thread writes; [`Counters`] adds the lanes up when somebody asks.
+//! Each thread counts in a [`Shard`] of its own, so that a decision writes no memory that another
+//! thread writes; [`Counters`] adds the shards up when somebody asks.
 
 use std::{
     ops::Add,
@@ -49,7 +49,7 @@ pub(super) struct Counters {
 
 /// One thread's counts; only that thread writes.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct Shard {
     slots: Box<[Slot]>,
 }
 
@@ -63,10 +63,10 @@ struct Slot {
 
 #[derive(Debug, Default)]
 struct Tallies {
-    lanes: Vec<Arc<Lane>>,
-    /// What threads counted that no longer hold this plan.
+    shards: Vec<Arc<Shard>>,
+    /// The counts of threads that no longer hold this plan.
     retired: Vec<Tally>,
-    /// When the last change of each entry was noticed.
+    /// The time at which the last change of each entry was noticed.
     noticed: Vec<Noticed>,
 }
 
@@ -86,7 +86,7 @@ struct Noticed {
 impl Counters {
     pub(super) fn new(version: Option<Version>, entries: Vec<Box<str>>) -> Self {
         let tallies = Tallies {
-            lanes: Vec::new(),
+            shards: Vec::new(),
             retired: vec![Tally::default(); entries.len()],
             noticed: vec![Noticed::default(); entries.len()],
         };
@@ -97,19 +97,19 @@ impl Counters {
         }
     }
 
-    /// A lane for the calling thread, to be given back with [`Counters::retire`].
-    pub(super) fn lane(&self) -> Arc<Lane> {
+    /// A shard for the calling thread, to be given back with [`Counters::retire`].
+    pub(super) fn shard(&self) -> Arc<Shard> {
         let slots = self.entries.iter().map(|_| Slot::default()).collect();
-        let lane = Arc::new(Lane { slots });
-        self.tallies.lock().lanes.push(Arc::clone(&lane));
-        lane
+        let shard = Arc::new(Shard { slots });
+        self.tallies.lock().shards.push(Arc::clone(&shard));
+        shard
     }
 
-    /// Keeps a lane's counts and forgets the lane, which nobody writes any more.
-    pub(super) fn retire(&self, lane: &Arc<Lane>) {
+    /// Keeps a shard's counts and forgets the shard, which nobody writes any more.
+    pub(super) fn retire(&self, shard: &Arc<Shard>) {
         let mut tallies = self.tallies.lock();
-        tallies.lanes.retain(|other| !Arc::ptr_eq(other, lane));
-        for (total, slot) in tallies.retired.iter_mut().zip(&lane.slots) {
+        tallies.shards.retain(|other| !Arc::ptr_eq(other, shard));
+        for (total, slot) in tallies.retired.iter_mut().zip(&shard.slots) {
             total.add(slot.read());
         }
     }
@@ -129,7 +129,7 @@ impl Counters {
             .fold(Decisions::default(), sum)
     }
 
-    /// What was counted, entries without any left out. The time of the last decision is the time
+    /// The counts, without entries that have none. The time of the last decision is the time
     /// of the first call that sees it: reading the clock at each would cost as much as deciding.
     pub(super) fn report(&self) -> Vec<wire::Count> {
         let Some(version) = self.version else {
@@ -164,7 +164,7 @@ impl Counters {
     }
 }
 
-impl Lane {
+impl Shard {
     /// Counts a decision of the owning thread.
     #[inline]
     pub(super) fn count(&self, entry: usize, sampled: bool) {
@@ -200,8 +200,8 @@ impl Slot {
 impl Tallies {
     fn totals(&self) -> Vec<Tally> {
         let mut totals = self.retired.clone();
-        for lane in &self.lanes {
-            for (total, slot) in totals.iter_mut().zip(&lane.slots) {
+        for shard in &self.shards {
+            for (total, slot) in totals.iter_mut().zip(&shard.slots) {
                 total.add(slot.read());
             }
         }

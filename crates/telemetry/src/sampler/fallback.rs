@@ -1,4 +1,4 @@
-//! What the service samples on its own.
+//! The service's own sampling, without a policy.
 
 use spoor_policy::Probability;
 
@@ -7,7 +7,7 @@ use spoor_policy::Probability;
 pub struct Fallback(Probability);
 
 impl Fallback {
-    /// How much of what starts here is kept.
+    /// The probability with which root spans are kept.
     #[must_use]
     pub fn probability(self) -> Probability {
         self.0

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    counts::{Counters, Lane},
+    counts::{Counters, Shard},
     live::Live,
     view::View,
 };
@@ -18,13 +18,13 @@ thread_local! {
 struct Held {
     generation: u64,
     view: Arc<View>,
-    lane: Arc<Lane>,
+    shard: Arc<Shard>,
 }
 
 impl Live {
-    /// Calls `decide` with the view in force and the calling thread's lane in its counters.
+    /// Calls `decide` with the view in force and the calling thread's shard in its counters.
     #[inline]
-    pub(super) fn with_view<R>(&self, decide: impl Fn(&View, &Lane) -> R) -> R {
+    pub(super) fn with_view<R>(&self, decide: impl Fn(&View, &Shard) -> R) -> R {
         let generation = self.generation().load(Ordering::Acquire);
         let decided = HELD.try_with(|held| {
             // Only a nested decision would find it borrowed, and there are none.
@@ -32,7 +32,7 @@ impl Live {
             let held = current
                 .as_ref()
                 .filter(|held| held.generation == generation)?;
-            Some(decide(&held.view, &held.lane))
+            Some(decide(&held.view, &held.shard))
         });
         match decided {
             Ok(Some(decision)) => decision,
@@ -41,7 +41,7 @@ impl Live {
     }
 
     #[cold]
-    fn with_fresh_view<R>(&self, decide: impl Fn(&View, &Lane) -> R) -> R {
+    fn with_fresh_view<R>(&self, decide: impl Fn(&View, &Shard) -> R) -> R {
         let view = self.view();
         let decided = HELD.try_with(|held| {
             let mut held = held.try_borrow_mut().ok()?;
@@ -49,7 +49,7 @@ impl Live {
                 Some(held) => held.change_phase(&view),
                 None => *held = Some(Held::new(&view)),
             }
-            held.as_ref().map(|held| decide(&held.view, &held.lane))
+            held.as_ref().map(|held| decide(&held.view, &held.shard))
         });
         match decided {
             Ok(Some(decision)) => decision,
@@ -59,10 +59,10 @@ impl Live {
 }
 
 /// For a thread that is ending and has no place for a copy any more.
-fn decide_on_exit<R>(view: &View, decide: impl Fn(&View, &Lane) -> R) -> R {
-    let lane = view.counters().lane();
-    let decision = decide(view, &lane);
-    view.counters().retire(&lane);
+fn decide_on_exit<R>(view: &View, decide: impl Fn(&View, &Shard) -> R) -> R {
+    let shard = view.counters().shard();
+    let decision = decide(view, &shard);
+    view.counters().retire(&shard);
     decision
 }
 
@@ -71,7 +71,7 @@ impl Held {
         Self {
             generation: view.generation(),
             view: Arc::clone(view),
-            lane: view.counters().lane(),
+            shard: view.counters().shard(),
         }
     }
 
@@ -87,6 +87,6 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.view.counters().retire(&self.lane);
+        self.view.counters().retire(&self.shard);
     }
 }

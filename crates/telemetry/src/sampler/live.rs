@@ -53,7 +53,7 @@ pub struct Installed {
     pub version: Version,
 }
 
-/// Which plan is in force.
+/// The version of the plan in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Its version.
@@ -164,7 +164,7 @@ impl Live {
         self.follow(&self.plans.lock(), now);
     }
 
-    /// When the first phase ends that has not ended by `now`.
+    /// The end of the first phase that has not ended by `now`.
     #[must_use]
     pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
         let plans = self.plans.lock();
@@ -173,7 +173,7 @@ impl Live {
             .find(|end| *end > now)
     }
 
-    /// Which plan is in force; none before the first.
+    /// The version of the plan in force; `None` before the first.
     #[must_use]
     pub fn held(&self) -> Option<Held> {
         let plans = self.plans.lock();

@@ -49,12 +49,12 @@ impl LiveSampler {
 
     #[inline]
     fn root(&self, trace_id: TraceId, name: &str, incoming: &TraceState) -> SamplingResult {
-        let kept = self.live.with_view(|view, lane| {
+        let kept = self.live.with_view(|view, shard| {
             let (entry, rule) = view
                 .rule(name)
                 .unwrap_or((View::DEFAULT_ENTRY, &self.fallback));
             let kept = rule.decide(|| Randomness::of(trace_id, incoming));
-            lane.count(entry, kept);
+            shard.count(entry, kept);
             kept.then(|| rule.trace_state(incoming))
         });
         match kept {

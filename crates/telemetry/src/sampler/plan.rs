@@ -17,17 +17,17 @@ const MAX_OPERATIONS: usize = 4096;
 /// Phases in a plan, at most.
 const MAX_PHASES: usize = 1024;
 
-/// Why a plan was not taken; what was in force before stays.
+/// The reason that a plan was refused. The plan in force before stays.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Refusal {
     /// The plan's version, as it said it.
     pub version: wire::Version,
-    /// What is wrong with it.
+    /// The fault.
     pub reason: InvalidPlan,
 }
 
-/// What is wrong with a plan.
+/// A fault in a plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidPlan {
     /// No version to acknowledge.
@@ -53,7 +53,7 @@ pub enum InvalidPlan {
     TooManyOperations {
         /// The phase's place.
         phase: usize,
-        /// How many there are.
+        /// Their number.
         found: usize,
     },
     /// An entry of the operations without a name.

@@ -28,7 +28,7 @@ impl Ports {
         })
     }
 
-    /// Where the service listens.
+    /// The address on which the service listens.
     ///
     /// # Errors
     /// The operating system's.
@@ -36,7 +36,7 @@ impl Ports {
         self.listener.local_addr()
     }
 
-    /// Where its metrics and health are.
+    /// The address of its metrics and health.
     ///
     /// # Errors
     /// The operating system's.

@@ -9,10 +9,10 @@ use crate::Telemetry;
 
 /// A service: its settings, and what it does at its ports.
 pub trait Program: Sized {
-    /// Why it doesn't run, or no longer.
+    /// A failure to run a service.
     type Error: From<ServeError>;
 
-    /// Where it is told to listen.
+    /// The address to listen on is invalid.
     fn listen(&mut self) -> &mut Listen;
 
     /// Serves until `shutdown`; what it accepted by then is answered.
@@ -27,14 +27,14 @@ pub trait Program: Sized {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// Where a service is told to listen.
+/// The addresses on which a service listens.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Listen {
-    /// Where it listens for requests; port 0 takes any free one
+    /// Address to listen on for requests; port 0 takes any free port
     /// [default: a port of its own on 127.0.0.1]
     #[arg(long, env = "SPOOR_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
-    /// Where it listens for /metrics, /healthz and /readyz
+    /// Address to listen on for /metrics, /healthz and /readyz
     /// [default: a port of its own on 127.0.0.1]
     #[arg(long, env = "SPOOR_OPS_LISTEN", value_name = "ADDRESS")]
     pub ops_listen: Option<SocketAddr>,
@@ -52,7 +52,7 @@ impl Listen {
 #[derive(Debug)]
 pub struct Bound<P> {
     program: P,
-    /// Where it listens.
+    /// The address on which it listens.
     pub ports: Ports,
 }
 

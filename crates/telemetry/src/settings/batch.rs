@@ -1,4 +1,4 @@
-//! How spans wait, and for how long they are worth sending.
+//! The settings of the batch processor.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use super::reader::Reader;
 /// The batch processor's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// `OTEL_BSP_SCHEDULE_DELAY` (ms): how long a span waits for company. 1 s unless set, so
-    /// that a trace is soon seen.
+    /// `OTEL_BSP_SCHEDULE_DELAY` (ms): the longest time that a span waits for its batch to
+    /// fill. Default: 1 s, so that a trace is soon seen.
     pub schedule_delay: Duration,
-    /// `OTEL_BSP_MAX_QUEUE_SIZE`: how many spans wait at most. 65 536 unless set: a burst with
-    /// everything sampled, or a receiver's restart, must fit.
+    /// `OTEL_BSP_MAX_QUEUE_SIZE`: the most spans that wait. Default: 65 536, enough for a burst
+    /// with everything sampled, and for a receiver's restart.
     pub max_queue_size: usize,
-    /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: how many are sent at once. 512 unless set.
+    /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`: the most spans in a batch. Default: 512.
     pub max_export_batch_size: usize,
-    /// `OTEL_BSP_EXPORT_TIMEOUT` (ms): how long one attempt to send may take. 30 s unless set.
+    /// `OTEL_BSP_EXPORT_TIMEOUT` (ms): the deadline of one attempt. Default: 30 s.
     pub export_timeout: Duration,
-    /// How long a batch is retried, counted from its first attempt: longer than a rollout of
-    /// the receiver. 120 s.
+    /// The time for which a batch is retried, from its first attempt: longer than a rollout of
+    /// the receiver. Default: 120 s.
     pub retry_budget: Duration,
-    /// How many batches are on their way at once. 4.
+    /// The most batches that are sent concurrently. Default: 4.
     pub max_exports: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Where policies come from, and what secures that.
+//! The control plane's address and credentials.
 
 use std::path::PathBuf;
 

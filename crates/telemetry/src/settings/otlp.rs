@@ -1,4 +1,4 @@
-//! Where spans go, and how.
+//! The OTLP exporter's settings.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -36,7 +36,7 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
-/// How a request's body is compressed.
+/// The compression of a request's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
     /// `none`.

@@ -10,7 +10,7 @@ use crate::percent;
 pub struct SettingError {
     /// The variable's name.
     pub setting: &'static str,
-    /// What would be right, and what is there unless that may be secret.
+    /// The expected form, and the present value unless that may be secret.
     pub problem: String,
 }
 

@@ -1,4 +1,4 @@
-//! Who the service is.
+//! The service's identity.
 
 use spoor_policy::{Namespace, ServiceName};
 

@@ -1,4 +1,4 @@
-//! How traces are sampled before a policy says so.
+//! The sampler in force before a policy arrives.
 
 use spoor_policy::Probability;
 
@@ -7,7 +7,7 @@ use super::{control, reader::Reader};
 const NAME: &str = "OTEL_TRACES_SAMPLER";
 const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
 
-/// How roots are sampled without a policy. What has a parent always follows it.
+/// The sampling of root spans without a policy. A span with a parent always follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sampler {
     /// Every trace.
@@ -49,7 +49,7 @@ fn ratio(reader: &mut Reader<'_>) -> Probability {
     })
 }
 
-/// What other SDKs read from the same settings. Of it this one needs the rate to begin with: it
+/// Settings that other SDKs read, too. This one needs only the initial rate: it
 /// is told of policies without asking, at its own endpoint.
 fn initial_rate(reader: &mut Reader<'_>, name: &str) -> Probability {
     if reader.text(control::ENDPOINT).is_none() {

@@ -14,7 +14,7 @@ use spoor_telemetry::{
     settings::BatchSettings,
 };
 
-use crate::fake::{Fake, PATIENCE, until};
+use crate::fake::{DEADLINE, Fake, until};
 
 struct Bench {
     processor: BatchProcessor,
@@ -87,7 +87,7 @@ async fn exports_a_full_batch_at_once() {
     bench.make(25);
     until("two batches", || bench.counts.exported() == 20).await;
     assert_eq!(fake.attempts.load(Ordering::SeqCst), 2);
-    bench.processor.flush(PATIENCE).unwrap();
+    bench.processor.flush(DEADLINE).unwrap();
     assert_eq!(bench.counts.exported(), 25);
 }
 
@@ -96,7 +96,7 @@ fn retries_until_the_receiver_is_back() {
     let fake = Fake::answering([retry(), retry()]);
     let bench = bench(quick(), &fake);
     bench.make(3);
-    bench.processor.flush(PATIENCE).unwrap();
+    bench.processor.flush(DEADLINE).unwrap();
     assert_eq!((bench.counts.exported(), bench.dropped()), (3, [0; 4]));
     assert_eq!(fake.attempts.load(Ordering::SeqCst), 3);
 }
@@ -111,7 +111,7 @@ fn waits_as_long_as_the_receiver_asks() {
     let bench = bench(quick(), &fake);
     let started = std::time::Instant::now();
     bench.make(1);
-    bench.processor.flush(PATIENCE).unwrap();
+    bench.processor.flush(DEADLINE).unwrap();
     assert!(started.elapsed() >= Duration::from_millis(400));
 }
 
@@ -124,7 +124,7 @@ fn gives_up_when_the_budget_is_spent() {
     };
     let bench = bench(settings, &fake);
     bench.make(2);
-    bench.processor.flush(PATIENCE).unwrap();
+    bench.processor.flush(DEADLINE).unwrap();
     assert_eq!(
         (bench.counts.exported(), bench.dropped()),
         (0, [0, 2, 0, 0])
@@ -140,7 +140,7 @@ fn an_absurd_delay_is_a_failure_and_not_a_panic() {
     })]);
     let bench = bench(quick(), &fake);
     bench.make(1);
-    bench.processor.flush(PATIENCE).unwrap();
+    bench.processor.flush(DEADLINE).unwrap();
     assert_eq!(bench.dropped(), [0, 1, 0, 0]);
 }
 
@@ -153,13 +153,13 @@ fn counts_what_the_receiver_refuses() {
     let fake = Fake::answering([Ok(partial), Err(Failure::Refused("bad".to_owned()))]);
     let bench = bench(quick(), &fake);
     bench.make(5);
-    bench.processor.flush(PATIENCE).unwrap();
+    bench.processor.flush(DEADLINE).unwrap();
     assert_eq!(
         (bench.counts.exported(), bench.dropped()),
         (3, [0, 0, 2, 0])
     );
     bench.make(4);
-    bench.processor.flush(PATIENCE).unwrap();
+    bench.processor.flush(DEADLINE).unwrap();
     assert_eq!(
         (bench.counts.exported(), bench.dropped()),
         (3, [0, 0, 6, 0])
@@ -176,7 +176,7 @@ fn an_attempt_has_a_deadline() {
     };
     let bench = bench(settings, &fake);
     bench.make(1);
-    bench.processor.flush(PATIENCE).unwrap();
+    bench.processor.flush(DEADLINE).unwrap();
     assert_eq!(bench.dropped(), [0, 1, 0, 0]);
 }
 
@@ -203,7 +203,7 @@ async fn a_full_queue_drops_and_counts_and_the_rest_arrives() {
     bench.make(15);
     assert_eq!(bench.dropped(), [5, 0, 0, 0]);
     fake.release();
-    bench.processor.flush(PATIENCE).unwrap();
+    bench.processor.flush(DEADLINE).unwrap();
     assert_eq!(
         (bench.counts.exported(), bench.dropped()),
         (12, [5, 0, 0, 0])
@@ -224,7 +224,7 @@ fn several_batches_are_on_their_way_at_once() {
     assert!(matches!(timeout, Err(OTelSdkError::Timeout(_))));
     assert_eq!(fake.attempts.load(Ordering::SeqCst), 3);
     fake.release();
-    bench.processor.flush(PATIENCE).unwrap();
+    bench.processor.flush(DEADLINE).unwrap();
     assert_eq!(bench.counts.exported(), 8);
 }
 
@@ -238,7 +238,7 @@ fn a_shutdown_drains_everything() {
     };
     let bench = bench(settings, &fake);
     bench.make(2050);
-    bench.processor.drain(PATIENCE).unwrap();
+    bench.processor.drain(DEADLINE).unwrap();
     assert_eq!((bench.counts.exported(), bench.dropped()), (2050, [0; 4]));
     assert_eq!(fake.spans().len(), 2050);
 }
@@ -263,7 +263,7 @@ fn a_shutdown_ends_in_time_and_counts_what_is_left() {
     assert_eq!(bench.dropped(), [0, 0, 0, 101]);
     assert!(matches!(bench.processor.force_flush(), Ok(())));
     assert!(matches!(
-        bench.processor.drain(PATIENCE),
+        bench.processor.drain(DEADLINE),
         Err(OTelSdkError::AlreadyShutdown)
     ));
 }
@@ -273,6 +273,6 @@ fn a_burst_is_not_lost() {
     let fake = Fake::new();
     let bench = bench(BatchSettings::default(), &fake);
     bench.make(60_000);
-    bench.processor.flush(PATIENCE).unwrap();
+    bench.processor.flush(DEADLINE).unwrap();
     assert_eq!((bench.counts.exported(), bench.dropped()), (60_000, [0; 4]));
 }

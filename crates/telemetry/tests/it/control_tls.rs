@@ -33,7 +33,7 @@ const SERVER: &str = "localhost";
 
 /// Lets in who brings the token of the moment, and remembers what was brought.
 #[derive(Clone, Default)]
-struct Doorkeeper(Arc<Mutex<Book>>);
+struct Authenticator(Arc<Mutex<Book>>);
 
 #[derive(Default)]
 struct Book {
@@ -41,7 +41,7 @@ struct Book {
     brought: Vec<String>,
 }
 
-impl Doorkeeper {
+impl Authenticator {
     fn expecting(token: &str) -> Self {
         let keeper = Self::default();
         keeper.expect(token);
@@ -57,7 +57,7 @@ impl Doorkeeper {
     }
 }
 
-impl Identify for Doorkeeper {
+impl Identify for Authenticator {
     fn stream<'a>(
         &'a self,
         caller: Caller,
@@ -99,7 +99,7 @@ impl Plane {
     async fn start(
         address: SocketAddr,
         certificate: Option<&CertifiedKey<KeyPair>>,
-        keeper: &Doorkeeper,
+        keeper: &Authenticator,
     ) -> Self {
         let stop = CancellationToken::new();
         let control = Control::new(Settings {
@@ -153,7 +153,7 @@ async fn listen(address: SocketAddr) -> TcpIncoming {
     }
 }
 
-/// What a pod has: the files, which may come later, and the stream's client.
+/// The parts of a pod: the files, which may come later, and the stream's client.
 struct Pod {
     files: TempDir,
     log: Log,
@@ -262,7 +262,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn takes_plans_over_tls_and_shows_the_token_of_the_moment() {
-    let (certificate, keeper) = (certificate(), Doorkeeper::expecting("s3cret-1"));
+    let (certificate, keeper) = (certificate(), Authenticator::expecting("s3cret-1"));
     let plane = Plane::start(anywhere(), Some(&certificate), &keeper).await;
     let mut pod = Pod::new();
     pod.write("ca.crt", &certificate.cert.pem());
@@ -284,7 +284,7 @@ async fn takes_plans_over_tls_and_shows_the_token_of_the_moment() {
 
 #[tokio::test]
 async fn waits_for_files_that_are_not_there_yet() {
-    let (certificate, keeper) = (certificate(), Doorkeeper::expecting("s3cret"));
+    let (certificate, keeper) = (certificate(), Authenticator::expecting("s3cret"));
     let plane = Plane::start(anywhere(), Some(&certificate), &keeper).await;
     let mut pod = Pod::new();
     pod.start(&https(&plane));
@@ -306,7 +306,7 @@ async fn waits_for_files_that_are_not_there_yet() {
 #[tokio::test]
 async fn trusts_no_other_control_plane_and_shows_it_no_token() {
     let (certificate, other) = (certificate(), certificate());
-    let keeper = Doorkeeper::expecting("s3cret");
+    let keeper = Authenticator::expecting("s3cret");
     let plane = Plane::start(anywhere(), Some(&certificate), &keeper).await;
     let mut pod = Pod::new();
     pod.write("ca.crt", &other.cert.pem());
@@ -325,7 +325,7 @@ async fn trusts_no_other_control_plane_and_shows_it_no_token() {
 
 #[tokio::test]
 async fn shows_no_token_without_tls() {
-    let keeper = Doorkeeper::expecting("s3cret");
+    let keeper = Authenticator::expecting("s3cret");
     let plane = Plane::start(anywhere(), None, &keeper).await;
     let mut pod = Pod::new();
     pod.write("token", "s3cret");
@@ -338,7 +338,7 @@ async fn shows_no_token_without_tls() {
 
 #[tokio::test]
 async fn who_is_denied_says_why_once_and_keeps_trying() {
-    let (certificate, keeper) = (certificate(), Doorkeeper::expecting("another"));
+    let (certificate, keeper) = (certificate(), Authenticator::expecting("another"));
     let plane = Plane::start(anywhere(), Some(&certificate), &keeper).await;
     let mut pod = Pod::new();
     pod.write("ca.crt", &certificate.cert.pem());

@@ -27,7 +27,7 @@ use spoor_telemetry::{
 };
 
 /// Long enough for any machine, and only ever waited for in full by a failing test.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 pub struct Fake {
@@ -42,7 +42,7 @@ impl Fake {
         Arc::default()
     }
 
-    /// What the next attempts are answered; afterwards all is accepted.
+    /// The responses to the next attempts; afterwards everything is accepted.
     pub fn answering(answers: impl IntoIterator<Item = Result<Accepted, Failure>>) -> Arc<Self> {
         Arc::new(Self {
             answers: Mutex::new(answers.into_iter().collect()),
@@ -122,7 +122,7 @@ pub fn telemetry(variables: &[(&str, &str)]) -> (Telemetry, Arc<Fake>) {
 
 /// Stops it, and returns what was exported, by start.
 pub async fn finish(telemetry: &Telemetry, fake: &Fake) -> Vec<Span> {
-    telemetry.shutdown(PATIENCE).await;
+    telemetry.shutdown(DEADLINE).await;
     let mut spans = fake.spans();
     spans.sort_by_key(|span| span.start_time_unix_nano);
     spans
@@ -187,7 +187,7 @@ fn value(value: Option<&AnyValue>) -> String {
 
 /// Polls until it holds.
 pub async fn until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     while !holds() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming, service::Routes};
 
 use crate::{
-    fake::{PATIENCE, finish, hex, telemetry, text, until},
+    fake::{DEADLINE, finish, hex, telemetry, text, until},
     serve::listener,
     stranger,
 };
@@ -81,7 +81,7 @@ fn serve_on(listener: TcpListener, telemetry: &Telemetry, stop: &CancellationTok
         routes,
         services: vec!["spoor.ab.v1.ServiceB"],
         descriptors: spoor_proto::DESCRIPTORS,
-        grace: PATIENCE,
+        grace: DEADLINE,
     };
     let (telemetry, stop) = (telemetry.clone(), stop.clone());
     tokio::spawn(async move {

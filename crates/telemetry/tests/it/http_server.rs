@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::fake::{Fake, PATIENCE, finish, hex, telemetry, text};
+use crate::fake::{DEADLINE, Fake, finish, hex, telemetry, text};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -237,7 +237,7 @@ async fn who_sends_too_much_is_told_so() {
     let bounds = Bounds {
         at_once: 8,
         body_bytes: 1000,
-        deadline: PATIENCE,
+        deadline: DEADLINE,
     };
     let router = Router::new().route("/", post(async |_: String| "short enough"));
     let router = bounded(router, bounds);

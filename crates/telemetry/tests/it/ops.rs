@@ -2,7 +2,7 @@ use axum::{Router, routing::get};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
-use crate::fake::{PATIENCE, telemetry};
+use crate::fake::{DEADLINE, telemetry};
 
 #[tokio::test]
 async fn metrics_count_requests_spans_decisions_and_the_process() {
@@ -61,7 +61,7 @@ async fn metrics_count_requests_spans_decisions_and_the_process() {
     stop.cancel();
 }
 
-/// What `/metrics` says after one request, and that request's trace.
+/// The response of `/metrics` after one request, and that request's trace.
 async fn after_a_request(sampler: &'static str) -> (String, String) {
     let (telemetry, _fake) = telemetry(&[("OTEL_TRACES_SAMPLER", sampler)]);
     let stop = CancellationToken::new();
@@ -119,7 +119,7 @@ async fn ready_only_between_start_and_shutdown() {
     );
     telemetry.set_ready(true);
     assert_eq!(status("/readyz").await, 200);
-    telemetry.shutdown(PATIENCE).await;
+    telemetry.shutdown(DEADLINE).await;
     assert_eq!(
         (status("/healthz").await, status("/readyz").await),
         (200, 503)

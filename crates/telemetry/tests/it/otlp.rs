@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, codec::CompressionEncoding};
 
 use crate::{
-    fake::{PATIENCE, settings, until},
+    fake::{DEADLINE, settings, until},
     serve::listener,
     stranger,
 };
@@ -202,7 +202,7 @@ async fn grpc_delivers_with_headers_and_resource() {
             &[("OTEL_EXPORTER_OTLP_COMPRESSION", compression)],
         );
         make(&telemetry, 3);
-        let drained = telemetry.shutdown(PATIENCE).await;
+        let drained = telemetry.shutdown(DEADLINE).await;
         assert_eq!((drained.exported, drained.dropped), (3, 0));
         assert_eq!(receiver.spans(), 3);
         assert_eq!(receiver.service_name(), "exporting");
@@ -218,7 +218,7 @@ async fn http_delivers_with_headers_and_resource() {
         let more = [("OTEL_EXPORTER_OTLP_COMPRESSION", compression)];
         let telemetry = telemetry(&endpoint, "http/protobuf", &more);
         make(&telemetry, 3);
-        let drained = telemetry.shutdown(PATIENCE).await;
+        let drained = telemetry.shutdown(DEADLINE).await;
         assert_eq!((drained.exported, drained.dropped), (3, 0));
         assert_eq!(receiver.spans(), 3);
         assert_eq!(receiver.service_name(), "exporting");
@@ -241,7 +241,7 @@ async fn spans_wait_for_a_receiver_that_comes_late() {
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     let receiver = Receiver::default();
     grpc_on(socket.listen(16).unwrap(), receiver.clone());
-    let drained = telemetry.shutdown(PATIENCE).await;
+    let drained = telemetry.shutdown(DEADLINE).await;
     assert_eq!((drained.exported, drained.dropped), (3, 0));
     assert_eq!(receiver.spans(), 3);
 }
@@ -266,7 +266,7 @@ async fn arrive_after<T>(somebody: impl AsyncFnOnce(&TcpListener) -> T) {
     let held = somebody(&listener).await;
     let receiver = Receiver::default();
     grpc_on(listener, receiver.clone());
-    let drained = telemetry.shutdown(PATIENCE).await;
+    let drained = telemetry.shutdown(DEADLINE).await;
     assert_eq!((drained.exported, drained.dropped), (3, 0));
     assert_eq!(receiver.spans(), 3);
     drop(held);
@@ -294,7 +294,7 @@ async fn grpc_statuses_are_retried_or_final_as_the_protocol_says() {
         let endpoint = format!("http://{}", grpc(receiver.clone()).await);
         let telemetry = telemetry(&endpoint, "grpc", &[]);
         make(&telemetry, 3);
-        let drained = telemetry.shutdown(PATIENCE).await;
+        let drained = telemetry.shutdown(DEADLINE).await;
         assert_eq!(
             (drained.exported, receiver.spans()),
             (exported, exported as usize),
@@ -317,7 +317,7 @@ async fn http_statuses_are_retried_or_final_as_the_protocol_says() {
         let endpoint = format!("http://{}/base", http(receiver.clone()).await);
         let telemetry = telemetry(&endpoint, "http/protobuf", &[]);
         make(&telemetry, 3);
-        let drained = telemetry.shutdown(PATIENCE).await;
+        let drained = telemetry.shutdown(DEADLINE).await;
         assert_eq!(
             (drained.exported, receiver.spans()),
             (exported, exported as usize),
@@ -336,7 +336,7 @@ async fn a_partial_success_counts_what_was_rejected() {
     for (endpoint, protocol) in [(grpc, "grpc"), (http, "http/protobuf")] {
         let telemetry = telemetry(&endpoint, protocol, &[]);
         make(&telemetry, 3);
-        telemetry.shutdown(PATIENCE).await;
+        telemetry.shutdown(DEADLINE).await;
         assert_eq!(telemetry.span_counts().exported(), 1, "{protocol}");
         assert_eq!(dropped(&telemetry), [0, 0, 2, 0], "{protocol}");
     }

@@ -13,7 +13,7 @@ use tokio_rustls::{
 };
 
 use crate::{
-    fake::{PATIENCE, settings},
+    fake::{DEADLINE, settings},
     otlp::{Receiver, grpc, http, make, telemetry},
 };
 
@@ -71,7 +71,7 @@ async fn delivers_to_a_receiver_whose_certificate_is_named() {
         let more = [("OTEL_EXPORTER_OTLP_CERTIFICATE", path.as_str())];
         let telemetry = telemetry(&endpoint, protocol, &more);
         make(&telemetry, 3);
-        let drained = telemetry.shutdown(PATIENCE).await;
+        let drained = telemetry.shutdown(DEADLINE).await;
         assert_eq!((drained.exported, drained.dropped), (3, 0), "{protocol}");
         assert_eq!(receiver.spans(), 3, "{protocol}");
     }

@@ -5,7 +5,7 @@ use spoor_telemetry::serve::{self, ServeError};
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::fake::PATIENCE;
+use crate::fake::DEADLINE;
 
 /// On any port.
 pub async fn listener() -> (TcpListener, SocketAddr) {
@@ -17,7 +17,7 @@ pub async fn listener() -> (TcpListener, SocketAddr) {
 /// Serves it in the background, on any port.
 pub async fn http(router: Router, stop: &CancellationToken) -> SocketAddr {
     let (listener, address) = listener().await;
-    tokio::spawn(serve::http(listener, router, PATIENCE, stop.clone()));
+    tokio::spawn(serve::http(listener, router, DEADLINE, stop.clone()));
     address
 }
 
@@ -54,7 +54,7 @@ async fn a_request_in_flight_is_answered_after_the_stop() {
     );
     let stop = CancellationToken::new();
     let (listener, address) = listener().await;
-    let serving = tokio::spawn(serve::http(listener, router, PATIENCE, stop.clone()));
+    let serving = tokio::spawn(serve::http(listener, router, DEADLINE, stop.clone()));
     let request = tokio::spawn(reqwest::get(format!("http://{address}/")));
     entering.await.unwrap();
     stop.cancel();

@@ -313,7 +313,7 @@ fn every_setting_is_documented() {
     assert_eq!(documented, read, "docs/sdks.md and what is read");
 }
 
-/// Where the table names a value, to set it changes nothing.
+/// Setting a variable to the default that the table names changes nothing.
 #[test]
 fn documented_defaults_are_the_defaults() {
     // A new one for each reading, unless set.

@@ -1,5 +1,5 @@
-//! How fast the pipeline takes spans, how much memory a stored span costs and how long a search
-//! takes. Prints a table; `--quick` for a tenth of the work.
+//! The throughput of the pipeline, the memory of a stored span and the duration of a search.
+//! Prints a table; `--quick` for a tenth of the work.
 //!
 //! The pipeline runs in a process of its own, on one thread pinned to one core; the sender runs
 //! in this one.
@@ -56,8 +56,8 @@ fn pin(core: usize) {
     }
 }
 
-/// How long a thread has been on a processor, in seconds: unlike the time by the clock this
-/// leaves out what other programs take. `self` is a process's first thread.
+/// The processor time of a thread, in seconds, which unlike the time by the clock does not
+/// depend on other programs. `self` is a process's first thread.
 fn worked(thread: &str) -> f64 {
     let times = std::fs::read_to_string(format!("/proc/{thread}/schedstat")).expect("schedstat");
     let nanos: u64 = times

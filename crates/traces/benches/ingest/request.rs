@@ -13,7 +13,7 @@ pub const SPANS: u64 = 100;
 
 pub struct Request {
     body: Vec<u8>,
-    /// Where each span's trace id and start are.
+    /// The positions of each span's trace ID and start.
     spans: Vec<(usize, usize)>,
     spans_in_trace: u64,
     sent: u64,

@@ -27,7 +27,7 @@ pub(crate) use snapshot::Snapshot;
 
 use names::Sources;
 use pointer::SpanAt;
-use settle::Husk;
+use settle::StrippedSegment;
 
 /// Remembers a source's place in the segment that is being written.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,10 +77,10 @@ pub(crate) struct Log {
     free: Vec<u16>,
     active: Segment,
     active_slot: u16,
-    /// In the oldest segment that is no husk, how many traces are settled.
+    /// The number of settled traces in the oldest segment that is not stripped.
     settled: usize,
-    husks: VecDeque<Husk>,
-    husk_traces: usize,
+    stripped: VecDeque<StrippedSegment>,
+    stripped_traces: usize,
     spare: Vec<Segment>,
     serial: u64,
     segment_bytes: usize,
@@ -88,7 +88,7 @@ pub(crate) struct Log {
     spans: usize,
 }
 
-/// What went with a segment.
+/// The contents of an evicted segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Evicted {
     pub(crate) traces: u64,
@@ -102,7 +102,7 @@ const MIN_TRACES: usize = 64;
 const MAX_FIELD_HEADER: usize = 6;
 
 impl Log {
-    /// A log for about so many bytes; its owner sees to the bound.
+    /// A log sized for about `max_bytes`; its owner enforces the bound.
     pub(crate) fn new(max_bytes: usize, hasher: IdHasher) -> Self {
         let segment_bytes = (max_bytes / 64)
             .clamp(8 << 10, 1 << 20)
@@ -116,8 +116,8 @@ impl Log {
             active: Segment::new(1, segment_bytes),
             active_slot: 0,
             settled: 0,
-            husks: VecDeque::new(),
-            husk_traces: 0,
+            stripped: VecDeque::new(),
+            stripped_traces: 0,
             spare: Vec::new(),
             serial: 1,
             segment_bytes,
@@ -126,12 +126,12 @@ impl Log {
         }
     }
 
-    /// How many traces there are, settled ones that are remembered included.
+    /// The number of traces, including settled ones that are still remembered.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// How many spans they have.
+    /// The number of spans.
     pub(crate) fn spans(&self) -> usize {
         self.spans
     }
@@ -226,9 +226,9 @@ impl Log {
         let mut larger = HashTable::with_capacity((self.by_id.len() * 2).max(MIN_TRACES));
         let newest = self.active_slot;
         let slots = self
-            .husks
+            .stripped
             .iter()
-            .map(Husk::slot)
+            .map(StrippedSegment::slot)
             .chain(self.order.iter().copied());
         for slot in slots.chain([newest]) {
             let Some(segment) = self.segment(slot) else {

@@ -1,4 +1,4 @@
-//! What many spans of a segment share, stored once in it.
+//! Data that many spans of a segment share, stored once.
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -167,7 +167,7 @@ impl Sources {
 /// A service may stand twice if there are more; only space is lost by that.
 const SERVICES_TO_COMPARE: usize = 64;
 
-/// Whether the pieces joined are the whole.
+/// Returns whether the pieces, joined, equal the whole.
 fn is_joined(mut whole: &[u8], pieces: &[&[u8]]) -> bool {
     for piece in pieces {
         match whole.strip_prefix(*piece) {

@@ -1,12 +1,12 @@
-//! Where spans and traces are: a segment's slot and an index there, in 32 bits.
+//! Pointers to spans and traces: a segment's slot and an index in it, in 32 bits.
 
 use std::num::NonZeroU32;
 
-/// Where a span is.
+/// A pointer to a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SpanAt(NonZeroU32);
 
-/// Where a trace is.
+/// A pointer to a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TraceAt(u32);
 

@@ -1,4 +1,4 @@
-//! A stretch of the log: spans' bytes, and columns that say what is where.
+//! A segment of the log: the bytes of spans, and columns that index them.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -36,7 +36,7 @@ pub(crate) struct SpanEntry {
     pub(crate) trace: TraceAt,
     /// The span of the same trace that came before.
     pub(crate) previous: Option<SpanAt>,
-    /// Where its field begins in the segment's bytes.
+    /// The offset of its field in the segment's bytes.
     pub(crate) offset: u32,
     /// Its name, kind and service, among the segment's operations.
     pub(crate) operation: u16,
@@ -63,7 +63,7 @@ impl TraceEntry {
         }
     }
 
-    /// What the log's owner has to remember of it.
+    /// A number that the log's owner attached to it.
     pub(crate) fn note(&self) -> u32 {
         self.note.load(Ordering::Relaxed)
     }
@@ -131,7 +131,7 @@ impl Segment {
         self.latest_start = 0;
     }
 
-    /// Makes room for as many as are expected.
+    /// Reserves memory for the expected spans and traces.
     pub(crate) fn reserve(&mut self, spans: usize, traces: usize) {
         self.spans.reserve(spans);
         self.traces.reserve(traces);
@@ -147,12 +147,12 @@ impl Segment {
 
     /// Takes the traces out into a segment that has nothing else.
     pub(super) fn strip(&mut self) -> Self {
-        let mut husk = Self::new(self.serial, 0);
-        husk.traces = std::mem::take(&mut self.traces);
-        husk
+        let mut stripped = Self::new(self.serial, 0);
+        stripped.traces = std::mem::take(&mut self.traces);
+        stripped
     }
 
-    /// Whether a span of so many bytes, with a new source and operation, still fits.
+    /// Returns whether a span of `bytes` with a new source and operation still fits.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.bytes.len() + bytes <= self.bytes.capacity()
             && self.spans.len() < Self::MAX_SPANS

@@ -1,7 +1,7 @@
-//! For a log whose traces are settled one by one, in the order in which they came.
+//! Settling: for a log whose traces are settled one by one, in the order in which they came.
 //!
-//! A settled trace's spans are of no use any more, but what it was settled to is, for a while:
-//! when all traces of a segment are settled it becomes a husk, which has only its traces.
+//! The spans of a settled trace are of no use any more, but its outcome is, for a while. When all
+//! traces of a segment are settled, the segment is stripped of its spans and keeps only its traces.
 
 use std::{
     sync::Arc,
@@ -10,15 +10,15 @@ use std::{
 
 use super::{Log, TraceAt};
 
-/// A segment without spans.
+/// A segment that was stripped of its spans.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Husk {
+pub(super) struct StrippedSegment {
     slot: u16,
     traces: usize,
     since: Instant,
 }
 
-impl Husk {
+impl StrippedSegment {
     pub(super) fn slot(&self) -> u16 {
         self.slot
     }
@@ -45,27 +45,27 @@ impl Log {
         self.spans -= spans;
     }
 
-    /// Forgets settled traces beyond a number, and those that have been husks for too long.
+    /// Forgets settled traces beyond `max`, and those stripped longer than `keep_for` ago.
     pub(crate) fn forget(&mut self, max: usize, keep_for: Duration) {
-        while let Some(husk) = self.husks.front().copied() {
-            let is_too_old = || husk.since.elapsed() >= keep_for;
-            if self.husk_traces - husk.traces < max && !is_too_old() {
+        while let Some(stripped) = self.stripped.front().copied() {
+            let is_too_old = || stripped.since.elapsed() >= keep_for;
+            if self.stripped_traces - stripped.traces < max && !is_too_old() {
                 return;
             }
-            self.husks.pop_front();
-            self.husk_traces -= husk.traces;
-            for index in 0..husk.traces {
-                self.unlist(TraceAt::new(husk.slot, index));
+            self.stripped.pop_front();
+            self.stripped_traces -= stripped.traces;
+            for index in 0..stripped.traces {
+                self.unlist(TraceAt::new(stripped.slot, index));
             }
-            if let Some(segment) = self.vacate(husk.slot) {
+            if let Some(segment) = self.vacate(stripped.slot) {
                 self.sealed_bytes -= segment.allocated();
             }
-            self.free.push(husk.slot);
+            self.free.push(stripped.slot);
         }
     }
 
-    /// Makes a husk of the segment that is being written, if there are only settled traces in
-    /// the log. Otherwise they would be remembered until as many others have come.
+    /// Seals and strips the segment that is being written, if the log has only settled traces.
+    /// Otherwise they would be remembered until as many others have come.
     pub(crate) fn retire(&mut self) {
         let is_settled = self.order.is_empty() && self.settled >= self.active.traces.len();
         if is_settled && self.settled > 0 && self.roll(0).is_ok() {
@@ -94,21 +94,21 @@ impl Log {
         let Ok(mut segment) = Arc::try_unwrap(segment) else {
             return;
         };
-        let husk = segment.strip();
+        let stripped = segment.strip();
         self.spare(segment);
-        if husk.traces.is_empty() {
+        if stripped.traces.is_empty() {
             self.free.push(slot);
             return;
         }
-        self.husk_traces += husk.traces.len();
-        self.husks.push_back(Husk {
+        self.stripped_traces += stripped.traces.len();
+        self.stripped.push_back(StrippedSegment {
             slot,
-            traces: husk.traces.len(),
+            traces: stripped.traces.len(),
             since: Instant::now(),
         });
-        self.sealed_bytes += husk.allocated();
+        self.sealed_bytes += stripped.allocated();
         if let Some(place) = self.slots.get_mut(usize::from(slot)) {
-            *place = Some(Arc::new(husk));
+            *place = Some(Arc::new(stripped));
         }
     }
 }

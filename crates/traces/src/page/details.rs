@@ -1,4 +1,4 @@
-//! What a span carries: attributes, events, links and where it came from.
+//! A span's details: attributes, events, links, resource and scope.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::{
     tree::{Place, Row, Tree, value},
 };
 
-/// How many attributes, events or links a list shows.
+/// The most attributes, events or links in a list.
 const MOST: usize = 100;
-/// How many characters of a value are shown.
-const MOST_CHARACTERS: usize = 1_000;
+/// The most characters of a value that are shown.
+const MAX_VALUE_CHARACTERS: usize = 1_000;
 
 /// The details of a row.
 pub fn details(site: &Site, tree: &Tree, row: &Row) -> Markup {
@@ -53,7 +53,7 @@ pub fn anchor(row: &Row) -> String {
     format!("span-{}", value::hex(&row.member.span.span_id))
 }
 
-/// What went wrong, or looks odd.
+/// Errors and warnings.
 fn notes(tree: &Tree, row: &Row) -> Markup {
     let member = &row.member;
     let parent = row.parent.and_then(|parent| tree.rows().get(parent));
@@ -65,7 +65,7 @@ fn notes(tree: &Tree, row: &Row) -> Markup {
             p .note .error {
                 b { "Error" }
                 @if !member.status_message().is_empty() {
-                    ": " (text::cut(member.status_message(), MOST_CHARACTERS))
+                    ": " (text::cut(member.status_message(), MAX_VALUE_CHARACTERS))
                 }
             }
         }
@@ -79,7 +79,7 @@ fn notes(tree: &Tree, row: &Row) -> Markup {
             p .note { "Its parents lead back to itself, so it is shown as a root." }
         }
         @if early { p .note { "It starts before its parent, by the same clock." } }
-        @for warning in member.warnings() { p .note { (text::cut(warning, MOST_CHARACTERS)) } }
+        @for warning in member.warnings() { p .note { (text::cut(warning, MAX_VALUE_CHARACTERS)) } }
         @if backwards { p .note { "It was reported to end before it starts." } }
     }
 }
@@ -102,7 +102,7 @@ fn table(attributes: &[KeyValue]) -> Markup {
                 @for attribute in sorted.iter().take(MOST) {
                     tr {
                         th scope="row" { (text::cut(&attribute.key, 200)) }
-                        td { (text::cut(&value::text(attribute.value.as_ref()), MOST_CHARACTERS)) }
+                        td { (text::cut(&value::text(attribute.value.as_ref()), MAX_VALUE_CHARACTERS)) }
                     }
                 }
             }

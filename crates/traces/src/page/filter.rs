@@ -1,4 +1,4 @@
-//! What the search form asks for.
+//! The search form's fields and their meaning.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::{
     service,
 };
 
-/// How far back one can look, as the form writes it; the empty choice is any time.
+/// The lookbacks offered, as the form writes them; the empty choice is any time.
 pub const LOOKBACKS: [(&str, &str, u64); 8] = [
     ("", "Any time", 0),
     ("5m", "Last 5 minutes", 5 * 60),
@@ -20,10 +20,10 @@ pub const LOOKBACKS: [(&str, &str, u64); 8] = [
     ("2d", "Last 2 days", 48 * 3_600),
 ];
 
-/// How many traces one can ask for.
+/// The limits offered.
 pub const LIMITS: [usize; 4] = [20, 50, 100, 200];
 
-/// The form's fields as they were filled in, and what they mean.
+/// The form's fields as filled in, and the search they describe.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub service: String,
@@ -34,9 +34,9 @@ pub struct Filter {
     pub lookback: String,
     pub limit: usize,
     pub longest_first: bool,
-    /// What to look for, as far as the fields make sense.
+    /// The search, from the fields that are valid.
     pub search: Search,
-    /// The fields that make no sense: their name and why.
+    /// The invalid fields, with the reason for each.
     pub problems: Vec<(&'static str, String)>,
 }
 
@@ -59,7 +59,7 @@ impl Filter {
         filter
     }
 
-    /// Whether it narrows down which traces are shown.
+    /// Returns whether any field restricts the traces shown.
     pub fn narrows(&self) -> bool {
         let search = &self.search;
         search.service.is_some()

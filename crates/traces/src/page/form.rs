@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{Operation, Store, kind};
 
-/// How many choices a list offers; what is typed need not be among them.
-const MOST_CHOICES: usize = 500;
+/// The most choices in a list; other values can be typed.
+const MAX_CHOICES: usize = 500;
 
 /// The form, filled in as it was sent.
 pub fn form(site: &Site, filter: &Filter, store: &Store, services: &[String]) -> Markup {
@@ -21,7 +21,7 @@ pub fn form(site: &Site, filter: &Filter, store: &Store, services: &[String]) ->
                 label for="service" { "Service" }
                 select #service name="service" {
                     option value="" { "All services" }
-                    @for service in services.iter().take(MOST_CHOICES) {
+                    @for service in services.iter().take(MAX_CHOICES) {
                         option value=(service) selected[*service == filter.service] {
                             (text::cut(service, 80))
                         }
@@ -124,6 +124,6 @@ fn operations(filter: &Filter, store: &Store) -> Vec<String> {
     let operations = kind::operations(store, &filter.service, None);
     let mut names: Vec<String> = operations.into_iter().map(name).collect();
     names.dedup();
-    names.truncate(MOST_CHOICES);
+    names.truncate(MAX_CHOICES);
     names
 }

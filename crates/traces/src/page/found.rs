@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{Kept, StoredTrace, TraceId, tree::Tree};
 
-/// A trace found, as far as a list shows it.
+/// A trace as the list of results shows it.
 #[derive(Clone, Debug)]
 pub struct Found {
     pub id: TraceId,

@@ -4,7 +4,7 @@ use axum::response::Html;
 use http::Uri;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-/// Where the page stands, so that its links are relative and hold under any path prefix.
+/// The page's place below the root, so that its links are relative and hold under any prefix.
 #[derive(Clone, Debug)]
 pub struct Site {
     root: String,

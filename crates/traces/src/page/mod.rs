@@ -34,11 +34,11 @@ use palette::Palette;
 
 type Pairs = Query<Vec<(String, String)>>;
 
-/// What the browser may load: our own style sheet and icon, and nothing else.
+/// The resources that the browser may load: our own style sheet and icon.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// `/`, `/search`, `/trace/{id}` and what they need; any other path is a page that says so.
+/// `/`, `/search`, `/trace/{id}` and their assets; a page with status 404 for any other path.
 pub fn router(queries: &Queries) -> Router {
     Router::new()
         .route("/", get(search))

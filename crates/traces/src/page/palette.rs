@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-/// How many colours the style sheet has.
+/// The number of colours in the style sheet.
 const COLOURS: usize = 10;
 
 /// The services known and their colours.

@@ -1,4 +1,4 @@
-//! What a search found.
+//! The results of a search.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::{
     query::{limits::Reader, parameters::now},
 };
 
-/// How many services a result names.
-const MOST_BADGES: usize = 8;
+/// The most services named in a result.
+const MAX_BADGES: usize = 8;
 
-/// The results, or what to do when there are none.
+/// The results, or advice if there are none.
 pub fn results(site: &Site, filter: &Filter, reader: &Reader, palette: &Palette) -> Markup {
     let store = reader.store();
     if !filter.problems.is_empty() {
@@ -95,14 +95,14 @@ fn result(site: &Site, trace: &Found, palette: &Palette, longest: Duration, now:
                     span .badge .error { (text::count(trace.errors, "error")) }
                 }
                 span .badge .plain { (text::count(trace.spans, "span")) }
-                @for (service, count) in trace.services.iter().take(MOST_BADGES) {
+                @for (service, count) in trace.services.iter().take(MAX_BADGES) {
                     span .badge {
                         span class=(format!("dot {}", palette.class(service))) {}
                         (text::cut(service, 40)) " " span .soft { (text::grouped(*count)) }
                     }
                 }
-                @if trace.services.len() > MOST_BADGES {
-                    span .soft { "and " (trace.services.len() - MOST_BADGES) " more" }
+                @if trace.services.len() > MAX_BADGES {
+                    span .soft { "and " (trace.services.len() - MAX_BADGES) " more" }
                 }
             }
             p .when {

@@ -1,4 +1,4 @@
-//! The traces found as points: when they started, how long they took.
+//! The results as points: duration over start time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::query::parameters::nanos;
 
-/// The plot; nothing for fewer traces than make a picture.
+/// The plot; nothing for fewer than two traces.
 pub fn scatter(site: &Site, found: &[Found]) -> Markup {
     if found.len() < 2 {
         return html! {};

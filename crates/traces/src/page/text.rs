@@ -41,7 +41,7 @@ fn trimmed(number: &str) -> &str {
     }
 }
 
-/// A share as a percentage without a fraction; `<1 %` for what is little but not nothing.
+/// A share as a whole percentage; `<1 %` for less than that, unless it is zero.
 pub fn percent(part: Duration, whole: Duration) -> String {
     if whole.is_zero() {
         return "0 %".to_owned();
@@ -69,7 +69,7 @@ fn formatted(nanos: u64, format: &str) -> String {
     }
 }
 
-/// How long ago a time is: `3 s ago`, `2 h 5 min ago`.
+/// A time relative to the present: `3 s ago`, `2 h 5 min ago`.
 pub fn ago(nanos: u64, now: u64) -> String {
     match Duration::from_nanos(now.saturating_sub(nanos)) {
         age if age < Duration::from_secs(1) => "just now".to_owned(),
@@ -99,7 +99,7 @@ pub fn grouped(number: usize) -> String {
     grouped
 }
 
-/// At most so many characters of a text, made visible, and how many more there are.
+/// The first characters of a text, made visible, and the number of those left out.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => visible(text).into_owned(),

@@ -16,10 +16,10 @@ use crate::{
     tree::{Bottleneck, Row, Tree},
 };
 
-/// How many services the legend names.
-const MOST_SERVICES: usize = 24;
+/// The most services named in the legend.
+const MAX_LEGEND_SERVICES: usize = 24;
 
-/// A trace with everything that is known of it, its rows from a given one on.
+/// A trace with its details, its rows from a given one on.
 pub fn trace(site: &Site, stored: &StoredTrace, palette: &Palette, from: usize) -> Markup {
     let tree = Tree::new(stored.decode());
     let frame = Frame {
@@ -115,7 +115,7 @@ fn facts(stored: &StoredTrace, tree: &Tree) -> Markup {
     }
 }
 
-/// Why it was kept, as a sentence.
+/// The reason that it was kept, as a sentence.
 fn because(kept: &Kept) -> Markup {
     html! {
         @match kept {
@@ -136,7 +136,7 @@ fn because(kept: &Kept) -> Markup {
     }
 }
 
-/// What to look at first: where it failed, and where the time went.
+/// Links to the span that failed first and to the bottleneck.
 fn findings(frame: &Frame<'_>) -> Markup {
     let rows = frame.tree.rows();
     let at = |index: usize| rows.get(index).map(|row| (index, row));
@@ -192,14 +192,14 @@ fn legend(tree: &Tree, palette: &Palette) -> Markup {
     let services = tree.services();
     html! {
         ul .legend aria-label="Services" {
-            @for (service, count) in services.iter().take(MOST_SERVICES) {
+            @for (service, count) in services.iter().take(MAX_LEGEND_SERVICES) {
                 li .badge {
                     span class=(format!("dot {}", palette.class(service))) {}
                     (text::cut(service, 60)) " " span .soft { (text::grouped(*count)) }
                 }
             }
-            @if services.len() > MOST_SERVICES {
-                li .soft { "and " (services.len() - MOST_SERVICES) " more" }
+            @if services.len() > MAX_LEGEND_SERVICES {
+                li .soft { "and " (services.len() - MAX_LEGEND_SERVICES) " more" }
             }
             li .key { span .swatch .critical {} "critical path" }
             li .key { span .swatch .error {} "error" }

@@ -1,4 +1,4 @@
-//! The spans of a trace as bars over time, indented by who called whom.
+//! The spans of a trace as bars over time, indented below their parents.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::{
     tree::{Bottleneck, Place, Row, Tree},
 };
 
-/// How many spans one page shows.
-const MOST_ROWS: usize = 1_000;
+/// The most spans on one page.
+const MAX_ROWS: usize = 1_000;
 /// A page that has grown to this many bytes shows no more details.
-const MOST_BYTES: usize = 4 << 20;
+const MAX_PAGE_BYTES: usize = 4 << 20;
 /// Spans deeper than this are indented no further.
 const DEEPEST_INDENT: usize = 16;
 
-/// What a waterfall is drawn from.
+/// The input of a waterfall.
 pub struct Frame<'a> {
     pub site: &'a Site,
     pub palette: &'a Palette,
@@ -32,10 +32,10 @@ impl Frame<'_> {
     pub fn link_to(&self, index: usize, row: &Row) -> String {
         let anchor = details::anchor(row);
         let first = first_shown(self);
-        if (first..first + MOST_ROWS).contains(&index) {
+        if (first..first + MAX_ROWS).contains(&index) {
             return format!("#{anchor}");
         }
-        let from = index - index % MOST_ROWS;
+        let from = index - index % MAX_ROWS;
         let path = format!("trace/{}?from={from}#{anchor}", self.id);
         self.site.link(&path)
     }
@@ -45,13 +45,13 @@ impl Frame<'_> {
 pub fn waterfall(frame: &Frame<'_>) -> Markup {
     let rows = frame.tree.rows();
     let from = first_shown(frame);
-    let shown = rows.iter().enumerate().skip(from).take(MOST_ROWS);
+    let shown = rows.iter().enumerate().skip(from).take(MAX_ROWS);
     let bottleneck = frame.tree.bottleneck().filter(Bottleneck::is_dominant);
     let slowest = bottleneck.map_or_else(Vec::new, |found| found.rows);
     let mut size = 0;
     let shown: Vec<Markup> = shown
         .map(|(index, row)| {
-            let with_details = size < MOST_BYTES;
+            let with_details = size < MAX_PAGE_BYTES;
             let row = item(
                 frame,
                 row,
@@ -68,7 +68,7 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
             (pages(frame, from, next))
             (axis(frame.tree.duration()))
             ol .rows { @for row in shown { (row) } }
-            @if size >= MOST_BYTES {
+            @if size >= MAX_PAGE_BYTES {
                 p .cut {
                     "The details of further spans are left out, since this page is already large; "
                     "the JSON has them all."
@@ -79,7 +79,7 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
     }
 }
 
-/// A row that does not exist means the first.
+/// The requested row, or the first one if there is no such row.
 fn first_shown(frame: &Frame<'_>) -> usize {
     match frame.from < frame.tree.rows().len() {
         true => frame.from,
@@ -87,7 +87,7 @@ fn first_shown(frame: &Frame<'_>) -> usize {
     }
 }
 
-/// Which part of the spans is shown; nothing when it is all of them.
+/// The range of spans shown; nothing if all are shown.
 fn pages(frame: &Frame<'_>, from: usize, next: usize) -> Markup {
     let total = frame.tree.rows().len();
     let link = |from: usize| frame.site.link(&format!("trace/{}?from={from}", frame.id));
@@ -99,7 +99,7 @@ fn pages(frame: &Frame<'_>, from: usize, next: usize) -> Markup {
                     " of " (text::grouped(total)) ", in the order of the tree"
                 }
                 @if from > 0 {
-                    a .button .quiet href=(link(from.saturating_sub(MOST_ROWS))) { "Previous" }
+                    a .button .quiet href=(link(from.saturating_sub(MAX_ROWS))) { "Previous" }
                 }
                 @if next < total { a .button .quiet href=(link(next)) { "Next" } }
             }

@@ -1,4 +1,4 @@
-//! What a query adds to a trace unless it asks for it as it is stored.
+//! Additions to a trace that a query returns, unless it asks for the raw trace.
 
 use std::collections::HashSet;
 

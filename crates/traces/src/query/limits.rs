@@ -1,4 +1,4 @@
-//! Bounds on what answering takes: one place for HTTP, gRPC and the page.
+//! Bounds on the resources of queries, shared by HTTP, gRPC and the page.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,9 +22,9 @@ const MAX_CONCURRENT_STREAMS: usize = 16;
 const MAX_UNSENT_BYTES: usize = 64 << 20;
 /// A permit stands for this many bytes, since a semaphore has no room for a number of bytes.
 const PERMIT_BYTES: usize = 1 << 10;
-/// How long a request waits for its turn.
+/// The longest time that a request waits for its turn.
 const MAX_WAIT: Duration = Duration::from_secs(10);
-/// How long a client may take to read a response.
+/// The longest time that a client may take to read a response.
 pub(crate) const MAX_SEND_TIME: Duration = Duration::from_secs(60);
 
 /// A store with the bounds on queries over it. Cheap to clone; all that serve one store share one.
@@ -36,7 +36,7 @@ pub struct Queries {
     unsent: Arc<Semaphore>,
 }
 
-/// Why a query is not answered although it is well formed.
+/// The reason that a well-formed query is not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Too much is being answered already.
@@ -143,7 +143,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// What is small enough, or read in small pieces, to need no bound.
+    /// The store, for reads that are small or split into small pieces and so need no bound.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }

@@ -35,7 +35,7 @@ impl Parameters {
         self.get(name).map(str::to_owned)
     }
 
-    /// Whether JSON should be indented.
+    /// Returns whether JSON should be indented.
     pub fn pretty(&self) -> bool {
         self.get("prettyPrint")
             .is_some_and(|value| value != "false")
@@ -57,7 +57,7 @@ impl Parameters {
     /// A time given as a number of units since the Unix epoch, in nanoseconds.
     ///
     /// # Errors
-    /// When it is no whole number.
+    /// If it is not a whole number.
     pub fn time(&self, name: &str, unit: Duration) -> Result<Option<u64>, String> {
         let units = self.parsed(name, go::integer)?;
         Ok(units.map(|units| nanos(unit).saturating_mul(units.try_into().unwrap_or(0))))
@@ -66,7 +66,7 @@ impl Parameters {
     /// A duration such as `1.2s`.
     ///
     /// # Errors
-    /// When Go would not read it.
+    /// If Go's `time.ParseDuration` would refuse it.
     pub fn duration(&self, name: &str) -> Result<Option<Duration>, String> {
         self.parsed(name, go::duration)
     }
@@ -85,7 +85,7 @@ pub fn nanos(duration: Duration) -> u64 {
 /// A number of traces to find.
 ///
 /// # Errors
-/// When it is none, or more than one search returns.
+/// If it is not a number, or above the limit of one search.
 pub fn limit(text: &str) -> Result<usize, String> {
     let limit = go::integer(text)?;
     usize::try_from(limit)

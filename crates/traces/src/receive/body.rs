@@ -27,7 +27,7 @@ pub(super) enum BodyError {
 }
 
 impl BodyError {
-    /// How the refusal is counted.
+    /// The reason under which the refusal is counted.
     pub(super) fn refusal(&self) -> Refusal {
         match self {
             Self::TooLarge { .. }

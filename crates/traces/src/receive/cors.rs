@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// How long a browser remembers what it may send, in seconds.
+/// The time that a browser caches a preflight response, in seconds.
 const MAX_AGE_SECONDS: &str = "7200";
 
 /// The web pages whose scripts may send spans.
@@ -51,7 +51,7 @@ fn is_loopback(origin: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// Answers a browser's question before a request, and lets its page read the answer. A page of
+/// Answers preflight requests, and lets the page read the response. A page of
 /// another origin is refused: a browser sends some requests without asking.
 pub(super) async fn check(
     State(allowed): State<AllowedOrigins>,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{InvalidRequest, OutOfMemory, Pipeline, ScanError, metrics::Refusal};
 
-/// For whoever opens it.
+/// The response to a browser that opens the address.
 const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JSON\n";
 
 /// `POST /v1/traces`.

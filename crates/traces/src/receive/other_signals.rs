@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{Pipeline, metrics::Signal};
 
-/// What becomes of metrics, logs and profiles that are sent here.
+/// The treatment of metrics, logs and profiles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OtherSignals {
     /// They are refused with an explanation.

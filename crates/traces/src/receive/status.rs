@@ -46,7 +46,7 @@ struct Delay {
     nanos: i32,
 }
 
-/// How a body is encoded.
+/// The encoding of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Protobuf,
@@ -95,7 +95,7 @@ impl Encoding {
     }
 }
 
-/// What the answer to an accepted request says beside that: OTLP's `partialSuccess`, which holds
+/// Remarks in the response to an accepted request: OTLP's `partialSuccess`, which holds
 /// warnings too, with no span rejected.
 #[derive(Debug, Default)]
 pub(super) struct PartialSuccess {

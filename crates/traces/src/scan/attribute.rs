@@ -1,4 +1,4 @@
-//! Attributes: reading them, finding them, and the signature that says where one can't be.
+//! Attributes: reading them, finding them, and marking them in a span's signature.
 
 use super::wire::{BYTES, FIXED64, Fault, Reader, VARINT, key};
 use crate::span::Signature;
@@ -15,7 +15,7 @@ pub(crate) enum Value<T> {
     Other,
 }
 
-/// What is made of the texts that are read; all are checked to be UTF-8.
+/// The form in which texts are read; all are checked to be UTF-8.
 pub(super) trait Texts<'a> {
     type Text;
 
@@ -242,12 +242,12 @@ impl Wanted {
             .collect()
     }
 
-    /// Whether it is looked for under this name.
+    /// Returns whether it is looked for under this name.
     pub(crate) fn is_named(&self, name: &str) -> bool {
         self.key == name
     }
 
-    /// Whether a field that Jaeger shows as this attribute is what is looked for.
+    /// Returns whether a field that Jaeger shows as this attribute matches.
     pub(crate) fn is_text(&self, name: &str, text: &str) -> bool {
         self.is(name.as_bytes(), Value::Text(text.as_bytes()))
     }

@@ -23,7 +23,7 @@ use crate::{
     span::{NewSource, NewSpan},
 };
 
-/// Why bytes are no `ExportTraceServiceRequest`.
+/// Bytes that are not a valid `ExportTraceServiceRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body is no valid ExportTraceServiceRequest: it {fault} (before byte {at} of {len})")]
 pub struct InvalidRequest {
@@ -43,7 +43,7 @@ pub enum ScanError {
     OutOfMemory(#[from] OutOfMemory),
 }
 
-/// What ends a pass before its time.
+/// A reason to end a pass early.
 #[derive(Debug)]
 enum Stop {
     Fault(Fault),
@@ -62,7 +62,7 @@ impl From<OutOfMemory> for Stop {
     }
 }
 
-/// Why a span can't be taken although the request is valid.
+/// The reason that a span of a valid request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rejection {
     /// Its trace id is zero or not of 16 bytes.
@@ -71,7 +71,7 @@ pub(crate) enum Rejection {
     SpanId,
 }
 
-/// What a pass has found, in slices of the request.
+/// The result of a pass, in slices of the request.
 ///
 /// Resources and scopes without a valid span are left out: two bytes of a request make an empty
 /// one, and what is kept of it takes twenty times as much.
@@ -88,9 +88,9 @@ pub(crate) struct Scanned<'a> {
     scope_parts: CountedVec<&'a [u8]>,
 }
 
-/// What is kept beside a span while a request is taken: the hash of its trace id.
+/// The memory beside each span while a request is taken: the hash of its trace ID.
 const BYTES_BESIDE_SPAN: usize = size_of::<u64>();
-/// What is kept beside a scope: its place in the store and in the traces that wait.
+/// The memory beside each scope: its place in the store and in the gathering log.
 pub(crate) const BYTES_BESIDE_SCOPE: usize = 32;
 
 /// A `ScopeSpans` in a request.

@@ -142,7 +142,7 @@ fn is_id(bytes: &[u8], len: usize) -> bool {
     bytes.len() == len && bytes.iter().any(|byte| *byte != 0)
 }
 
-/// What the scan says is what decoding says.
+/// The scan agrees with prost's decoding.
 fn assert_same(bytes: &[u8]) {
     let decoded = ExportTraceServiceRequest::decode(bytes);
     let scanned = scan(bytes, &mut Share::unbounded());
@@ -320,8 +320,8 @@ fn field(number: u8, content: &[u8]) -> Vec<u8> {
 fn empty_messages_take_little_memory(#[case] request: Vec<u8>) {
     let mut share = Share::unbounded();
     scan(&request, &mut share).unwrap();
-    // Parts between empty messages are slices of 16 bytes for every four; the rest is nothing.
-    assert!(share.bytes() < 5 * request.len(), "{}", share.bytes());
+    // Parts between empty messages take 16 bytes for every four, and half as much to grow.
+    assert!(share.bytes() < 6 * request.len(), "{}", share.bytes());
     assert_same(&request);
 }
 

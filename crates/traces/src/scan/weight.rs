@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::{
 
 use super::wire::{BYTES, Fault, Reader};
 
-/// What the allocator adds to each string and list, roughly.
+/// The allocator's overhead for each string and list, roughly.
 const ALLOCATION_BYTES: usize = 16;
 
 /// A message, as far as others are nested in it.

@@ -3,7 +3,7 @@
 //! Accepts exactly what prost accepts, so that whatever passes here can be decoded later.
 //! Source: <https://protobuf.dev/programming-guides/encoding/>.
 
-/// Why bytes are no protobuf message of the expected type.
+/// A fault that makes bytes no protobuf message of the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
     #[error("ends in the middle of a field")]
@@ -20,7 +20,7 @@ pub(crate) enum Fault {
     Depth,
 }
 
-/// How many messages may nest, as in prost.
+/// The deepest nesting of messages, as in prost.
 pub(crate) const MAX_DEPTH: u32 = 100;
 
 /// The wire types, the low three bits of a key.
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where it stands.
+    /// The position of the next byte.
     pub(crate) fn position(&self) -> usize {
         self.at
     }

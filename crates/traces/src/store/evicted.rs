@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashTable;
 
-/// What one id takes, in the queue and in the table with its free places.
+/// The memory of one ID, in the queue and in the table with its free slots.
 const BYTES_PER_ID: usize = 40;
 /// The part of the store's memory that is for ids.
 const PART: usize = 64;

@@ -53,7 +53,7 @@ impl Shared {
     }
 }
 
-/// Why a span is not stored.
+/// The reason that a span is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// There is no room for it.
@@ -68,7 +68,7 @@ impl From<Full> for Refused {
     }
 }
 
-/// What became of some spans.
+/// The outcomes of some spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) kept: u64,
@@ -86,7 +86,7 @@ impl Stored {
     }
 }
 
-/// What the store holds and has let go.
+/// The store's contents and evictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Occupancy {
     /// Traces held.
@@ -97,11 +97,11 @@ pub struct Occupancy {
     pub bytes: usize,
     /// The bound on that memory, in bytes.
     pub max_bytes: usize,
-    /// What had to go because of the bound, since the start.
+    /// The evictions because of the bound, since the start.
     pub evicted: Evicted,
 }
 
-/// What a bound on memory has driven out.
+/// Traces and spans evicted because of a bound on memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evicted {
     /// Whole traces.
@@ -237,19 +237,19 @@ impl Store {
         all.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// How many traces it holds.
+    /// The number of traces in it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.read().log.len()
     }
 
-    /// Whether it holds none.
+    /// Returns whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What it holds and has let go.
+    /// Its contents and evictions.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         let shared = self.shared.read();

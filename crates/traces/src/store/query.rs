@@ -57,7 +57,7 @@ pub(super) fn services_named(segment: &Segment, service: &str) -> Vec<u16> {
     named.map(|(index, _)| index as u16).collect()
 }
 
-/// When a trace started; between those that started together, where it is.
+/// The sort key of a trace: its start, then its pointer.
 type Age = (u64, u64, usize);
 
 /// The newest traces so far, at most `limit`.
@@ -67,7 +67,7 @@ struct Newest {
 }
 
 impl Newest {
-    /// Whether a trace that started at this time or before can't be among them.
+    /// Returns whether a trace that started at this time or earlier cannot be among the results.
     fn is_newer_than(&self, start: u64) -> bool {
         let oldest = self.traces.first_key_value();
         self.traces.len() >= self.limit && oldest.is_some_and(|((oldest, ..), _)| *oldest > start)
@@ -95,9 +95,9 @@ struct Query<'a> {
     search: &'a Search,
     duration: std::ops::RangeInclusive<u64>,
     start: std::ops::RangeInclusive<u64>,
-    /// What the span's signature must contain.
+    /// The bits that the span's signature must contain.
     facts: Signature,
-    /// What it must not.
+    /// The bits that it must not contain.
     not: Option<Signature>,
     kind: Option<u8>,
     attributes: Vec<(Wanted, Vec<Signature>)>,
@@ -141,7 +141,7 @@ impl<'a> Query<'a> {
     }
 }
 
-/// How Jaeger shows a span's status among its tags.
+/// The tag in which Jaeger shows a span's status.
 const STATUS_CODE: &str = "otel.status_code";
 
 fn kind_number(kind: &str) -> Option<u8> {
@@ -205,7 +205,7 @@ impl<'a> Local<'a> {
         })
     }
 
-    /// What the columns say.
+    /// The checks on the columns.
     #[inline]
     fn may_match(&self, span: &SpanEntry) -> bool {
         let query = self.query;
@@ -228,7 +228,7 @@ impl<'a> Local<'a> {
                 })
     }
 
-    /// What the bytes say about the attributes.
+    /// The checks on the attributes in the bytes.
     fn has_attributes(&self, span: &SpanEntry) -> bool {
         let attributes = self.query.attributes.iter().enumerate();
         let mut missing: Vec<_> = attributes

@@ -1,10 +1,10 @@
-//! What can be asked of the store.
+//! Queries on the store.
 
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
-/// Which traces to find: those with at least one span to which everything applies.
+/// A search for traces with at least one span to which every criterion applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Search {
     /// The span's `service.name`.

@@ -16,7 +16,7 @@ pub struct TraceTooLarge;
 pub struct StoredTrace {
     /// Its id.
     pub id: TraceId,
-    /// Why it is there.
+    /// The reason that it was kept.
     pub kept: Kept,
     pub(crate) resource_spans: Vec<Bytes>,
 }

@@ -13,7 +13,7 @@ use crate::{
 /// A span where it waits.
 pub(super) type Waiting<'a> = (&'a Segment, &'a SpanEntry);
 
-/// Why the trace is kept; none if it is to be dropped.
+/// The reason to keep the trace, or `None` to drop it.
 pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> Option<Kept> {
     if table.is_empty() {
         return Some(Kept::NoPolicy);

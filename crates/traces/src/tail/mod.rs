@@ -38,29 +38,29 @@ use crate::{
 use decide::{Waiting, decide};
 use keep::keep;
 
-/// Where all spans pass.
+/// Routes spans: into the gathering log, into the store, or nowhere.
 pub(crate) struct Sampler {
     settings: TailSettings,
     hasher: IdHasher,
     table: TailTable,
     gathering: Log,
-    /// When traces came: by this time, so many in all.
+    /// Arrival times of traces: the total that had begun by each time.
     arrivals: VecDeque<(Instant, u64)>,
     begun: u64,
     decided: u64,
-    /// When a trace went to the store without waiting for the last time.
+    /// The last time that a trace went to the store without waiting.
     last_kept_at_once: Option<Instant>,
     totals: Totals,
 }
 
-/// How exactly arrivals are noted; decisions come later by that much, never early.
+/// The precision of arrival times; decisions are late by at most this, never early.
 const ARRIVAL_GRAIN: Duration = Duration::from_millis(1);
-/// How long decisions are remembered.
+/// The time that decisions are remembered.
 const REMEMBER_FOR: Duration = Duration::from_secs(60);
-/// What a remembered decision takes, at most a quarter of the memory for gathering in all.
+/// The memory of one remembered decision. All together take at most a quarter of the bound.
 const BYTES_TO_REMEMBER: usize = 64;
 
-/// What the gathering log notes of a trace: it waits, it was dropped, or it was kept, with the
+/// The note of a trace in the gathering log: it waits, it was dropped, or it was kept, with the
 /// store's number for the reason added.
 const WAITING: u32 = 0;
 const DROPPED: u32 = 1;
@@ -208,7 +208,7 @@ impl Sampler {
         }
     }
 
-    /// Where a trace is, or where it is to go.
+    /// Returns the present or future place of a trace.
     #[inline]
     fn place(
         &self,

@@ -1,15 +1,15 @@
-//! How traces are gathered.
+//! The settings of gathering traces.
 
 use std::time::Duration;
 
-/// How traces are gathered.
+/// The settings of gathering traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailSettings {
-    /// How long a trace gathers, from its first span.
+    /// The time that a trace is gathered, from its first span.
     pub decision_wait: Duration,
     /// The memory for gathering, in bytes; beyond it the oldest traces are decided early.
     pub max_bytes: usize,
-    /// How many decisions are remembered, so that late spans follow them.
+    /// The number of decisions remembered, so that late spans follow them.
     pub remembered: usize,
 }
 

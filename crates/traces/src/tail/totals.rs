@@ -1,8 +1,8 @@
-//! What became of everything that came.
+//! Totals of the outcomes of spans and traces.
 
 use crate::store::Stored;
 
-/// What became of spans and traces, since the start. All spans received are kept, dropped or
+/// The outcomes of spans and traces since the start. All spans received are kept, dropped or
 /// gathering.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {

@@ -12,7 +12,7 @@ use super::{
     value,
 };
 
-/// How the user agent of an exercise's requests begins.
+/// The prefix of the user agent of an exercise's requests.
 pub const EXERCISE_USER_AGENT: &str = "spoor-lesson-";
 
 /// A trace: rows in the order of a waterfall, a parent before its children, siblings by start.
@@ -89,13 +89,13 @@ impl Tree {
         real.or_else(|| self.rows.first())
     }
 
-    /// How long the critical path is: the trace's duration, except for time in no span.
+    /// The length of the critical path: the trace's duration without time outside of all spans.
     #[must_use]
     pub fn critical_time(&self) -> Duration {
         self.rows.iter().map(Row::critical_time).sum()
     }
 
-    /// Answers the requests of an exercise, whose bottleneck is for the reader to find.
+    /// Returns whether it is the trace of an exercise, whose bottleneck the learner has to find.
     #[must_use]
     pub fn is_exercise(&self) -> bool {
         let attributes = self.root().map(|row| row.member.span.attributes.as_slice());
@@ -116,7 +116,7 @@ impl Tree {
         rows.position(|(row, above_failed)| row.member.is_error() && !above_failed)
     }
 
-    /// How many spans are errors.
+    /// The number of spans with an error.
     #[must_use]
     pub fn errors(&self) -> usize {
         self.rows.iter().filter(|row| row.member.is_error()).count()

@@ -16,7 +16,7 @@ use crate::{kind, service};
 pub struct Member {
     /// The span as it was reported.
     pub span: Span,
-    /// What produced it.
+    /// The resource that produced it.
     pub resource: Arc<Resource>,
     /// The instrumentation that produced it.
     pub scope: Arc<InstrumentationScope>,
@@ -29,13 +29,13 @@ impl Member {
         service_name(&self.resource)
     }
 
-    /// When it started, in nanoseconds since the Unix epoch.
+    /// Its start, in nanoseconds since the Unix epoch.
     #[must_use]
     pub fn start(&self) -> u64 {
         self.span.start_time_unix_nano
     }
 
-    /// When it ended, in nanoseconds since the Unix epoch; never before its start.
+    /// Its end, in nanoseconds since the Unix epoch; never before its start.
     #[must_use]
     pub fn end(&self) -> u64 {
         self.span.end_time_unix_nano.max(self.start())
@@ -47,7 +47,7 @@ impl Member {
         Duration::from_nanos(self.end() - self.start())
     }
 
-    /// Whether its status is an error.
+    /// Returns whether its status is an error.
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.status_code() == StatusCode::Error
@@ -60,7 +60,7 @@ impl Member {
         StatusCode::try_from(code).unwrap_or(StatusCode::Unset)
     }
 
-    /// Why it failed, in the words of the service; empty when it gave none.
+    /// The service's description of the failure; empty if it gave none.
     #[must_use]
     pub fn status_message(&self) -> &str {
         self.span
@@ -75,7 +75,7 @@ impl Member {
         kind::word(self.span.kind())
     }
 
-    /// What is odd about it, in sentences.
+    /// Warnings about it, as sentences.
     #[must_use]
     pub fn warnings(&self) -> Vec<&str> {
         warnings::of(&self.span)

@@ -49,7 +49,7 @@ fn shift(span: &mut Span, nanos: u64) {
     warnings::add(span, warning);
 }
 
-/// What the correction depends on.
+/// The input of the correction.
 #[derive(Clone, Copy, Debug)]
 struct Timed<'a> {
     trace: &'a [u8],
@@ -60,7 +60,7 @@ struct Timed<'a> {
     clock: Clock,
 }
 
-/// Whose clock a span was timed by.
+/// The host whose clock timed a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Clock {
     /// That of a host: right or wrong for all of its spans alike.

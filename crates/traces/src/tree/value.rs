@@ -63,7 +63,7 @@ fn escaped(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Whether an id names nothing.
+/// Returns whether an ID is empty or all zeros.
 #[must_use]
 pub fn is_zero(id: &[u8]) -> bool {
     id.iter().all(|byte| *byte == 0)
@@ -88,7 +88,7 @@ pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// How JSON names the numbers that it has no literal for.
+/// The names of numbers that have no literal in JSON.
 #[must_use]
 pub fn non_finite(number: f64) -> &'static str {
     if number.is_nan() {

@@ -1,4 +1,4 @@
-//! What the receivers take, and how they refuse.
+//! The receivers: accepted requests and refusals.
 
 mod bounds;
 mod compression;

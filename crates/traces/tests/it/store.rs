@@ -1,4 +1,4 @@
-//! What the store finds and what it lets go.
+//! The store: searches and evictions.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -91,7 +91,7 @@ fn search() -> impl Strategy<Value = Search> {
         )
 }
 
-/// What a search says, word for word.
+/// The criteria of a search, one by one.
 fn matches(search: &Search, service: &str, span: &Span) -> bool {
     let duration = Duration::from_nanos(span.end_time_unix_nano - span.start_time_unix_nano);
     search.service.as_ref().is_none_or(|name| name == service)

@@ -1,4 +1,4 @@
-//! Which traces are kept, and that each is decided on once and whole.
+//! Tail sampling: each trace is decided once and whole.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},

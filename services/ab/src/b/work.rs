@@ -50,8 +50,8 @@ impl Work {
             return Ok(self.wait.pick());
         };
         let wait = Duration::from_millis(millis.into());
-        if wait > DurationRange::LONGEST {
-            let most = DurationRange::LONGEST.as_millis();
+        if wait > DurationRange::MAX {
+            let most = DurationRange::MAX.as_millis();
             return Err(Status::invalid_argument(format!(
                 "wait_millis: must be at most {most}, not {millis}"
             )));

@@ -1,4 +1,4 @@
-//! What every answer of the first API is wrapped in.
+//! The envelope of every response of version 1.
 
 use std::{cell::RefCell, rc::Rc};
 

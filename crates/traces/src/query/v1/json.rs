@@ -142,7 +142,7 @@ fn process(resource: &Arc<Resource>, raw: bool) -> Process {
     }
 }
 
-/// What is known of a process besides its name.
+/// The attributes of a process besides its name.
 pub fn process_tags(resource: &Resource, raw: bool) -> Vec<Tag> {
     let mut tags = tags(&resource.attributes, raw);
     tags.retain(|tag| tag.key != "service.name");

@@ -1,4 +1,4 @@
-//! What `/api/traces` is asked for.
+//! The parameters of `/api/traces`.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,21 +17,21 @@ use crate::{
     service,
 };
 
-/// How many traces a search finds unless it says otherwise.
+/// The default limit of a search, in traces.
 const DEFAULT_LIMIT: usize = 100;
 /// The most trace ids in one request.
 const MAX_IDS: usize = 1_000;
-/// How far back a search without a start looks.
+/// The lookback of a search without a start.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(2 * DAY.as_secs());
 
-/// What to return, and how.
+/// The traces to return, and their form.
 #[derive(Debug)]
 pub struct Wanted {
     pub what: What,
     pub raw: bool,
 }
 
-/// Which traces to return.
+/// The traces to return.
 #[derive(Debug, PartialEq)]
 pub enum What {
     /// Those named.

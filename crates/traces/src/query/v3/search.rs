@@ -1,4 +1,4 @@
-//! What `/api/v3/traces` is asked for. Names come in camelCase and, as they first were, in
+//! The parameters of `/api/v3/traces`. Names come in camelCase and, as they first were, in
 //! snake_case.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::{
     service,
 };
 
-/// How many traces a search finds unless it says otherwise.
+/// The default limit of a search, in traces.
 pub const DEFAULT_DEPTH: usize = 100;
 
 /// Jaeger's structured filter (its RFC 0005) is experimental. To ignore it would be to answer

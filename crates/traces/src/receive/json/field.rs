@@ -148,7 +148,7 @@ impl<'de> Visitor<'de> for FieldValue<'_> {
 }
 
 impl FieldValue<'_> {
-    /// Whether one value is expected rather than a list of them.
+    /// True if one value is expected rather than a list.
     fn is_single(&self) -> bool {
         self.is_element || !self.field.is_repeated
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::schema::Message;
 
-/// What an answer should say about ignored fields. OTLP requires that unknown fields are ignored,
+/// Ignored fields that the response mentions. OTLP requires that unknown fields are ignored,
 /// but a sender whose every span is lost by that would never know.
 #[derive(Debug, Default)]
 pub(crate) struct Ignored {

@@ -24,7 +24,7 @@ async fn spans(mut stream: Streaming<SpansResponseChunk>) -> Vec<Span> {
     spans
 }
 
-/// What Kiali sends.
+/// Kiali's requests.
 fn search(service: &str) -> FindTracesRequest {
     let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
     FindTracesRequest {
