@@ -5,7 +5,6 @@
 mod encode;
 mod grpc;
 mod http;
-mod retry_info;
 
 use std::{
     future::Future,

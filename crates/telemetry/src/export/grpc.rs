@@ -11,11 +11,11 @@ use tonic::{
     metadata::MetadataMap,
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
+use tonic_types::StatusExt;
 
 use super::{
     Accepted, Export, ExporterError, Failure, Sending, certificates,
     encode::{Encoder, accepted},
-    retry_info,
 };
 use crate::{
     causes::with_causes,
@@ -103,7 +103,8 @@ fn retry(error: &dyn Error) -> Failure {
 }
 
 fn failure(status: &Status) -> Failure {
-    let after = retry_info::delay(status.details());
+    let retry_info = status.get_details_retry_info();
+    let after = retry_info.and_then(|info| info.retry_delay);
     let retryable = match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded

@@ -10,10 +10,6 @@ use prometheus_client::{
     registry::Unit,
 };
 
-/// The kernel's clock ticks a second and page size, as they are on all common platforms.
-const TICKS: f64 = 100.0;
-const PAGE: u64 = 4096;
-
 #[derive(Debug)]
 pub(super) struct Process {
     started: f64,
@@ -83,12 +79,14 @@ fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
-    Some((ticks()? + ticks()?) / TICKS)
+    let ticks_per_second = rustix::param::clock_ticks_per_second();
+    #[expect(clippy::cast_precision_loss, reason = "a hundred or a thousand")]
+    Some((ticks()? + ticks()?) / ticks_per_second as f64)
 }
 
 fn resident_bytes() -> Option<f64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
-    Some((pages * PAGE) as f64)
+    Some((pages * rustix::param::page_size() as u64) as f64)
 }

@@ -4,47 +4,12 @@ use std::time::Duration;
 
 use prost::Message;
 use serde_json::json;
+use tonic_types::{ErrorDetails, StatusExt, pb};
 
 use crate::Accepted;
 
 /// The time after which a sender that was turned away should try again.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// `google.rpc.Status`.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct RpcStatus {
-    #[prost(int32, tag = "1")]
-    pub(super) code: i32,
-    #[prost(string, tag = "2")]
-    pub(super) message: String,
-    #[prost(message, repeated, tag = "3")]
-    pub(super) details: Vec<Any>,
-}
-
-/// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-/// `google.rpc.RetryInfo`.
-#[derive(Clone, PartialEq, Message)]
-struct RetryInfo {
-    #[prost(message, optional, tag = "1")]
-    retry_delay: Option<Delay>,
-}
-
-/// `google.protobuf.Duration`.
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Delay {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
 
 /// The encoding of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +30,7 @@ impl Encoding {
     pub(super) fn status(self, code: tonic::Code, message: String) -> Vec<u8> {
         let code = code as i32;
         match self {
-            Self::Protobuf => RpcStatus {
+            Self::Protobuf => pb::Status {
                 code,
                 message,
                 details: Vec::new(),
@@ -140,20 +105,6 @@ const REJECTED: &str = "some spans have a trace id or span id that is all zero o
 
 /// A gRPC status that asks the sender to try again later.
 pub(super) fn retry_later(code: tonic::Code, message: &str) -> tonic::Status {
-    let retry = RetryInfo {
-        retry_delay: Some(Delay {
-            seconds: RETRY_AFTER.as_secs().cast_signed(),
-            nanos: RETRY_AFTER.subsec_nanos().cast_signed(),
-        }),
-    };
-    let details = Any {
-        type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
-        value: retry.encode_to_vec(),
-    };
-    let status = RpcStatus {
-        code: code as i32,
-        message: message.to_owned(),
-        details: vec![details],
-    };
-    tonic::Status::with_details(code, message, status.encode_to_vec().into())
+    let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
+    tonic::Status::with_error_details(code, message, details)
 }
