@@ -49,6 +49,11 @@ chart:
     helm lint helm/spoor
     helm template spoor helm/spoor > /dev/null
 
+# Check what the Tiltfile declares (needs Helm, and Python's pyyaml and starlark-pyo3).
+tiltfile:
+    cargo build --locked -p spoor
+    .ci/tiltfile target/debug/spoor
+
 # Lint the GitHub workflows (needs actionlint).
 workflows:
     actionlint

@@ -22,5 +22,4 @@ mod sdks;
 mod sight;
 mod start;
 mod supervision;
-mod tiltfile;
 mod verbs;
