@@ -1,4 +1,4 @@
-//! Every application on the cluster: what it answers, and its trace in the real Jaeger.
+//! Every application on the cluster: its responses, and its trace in the real Jaeger.
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     command::kubectl,
     edge, jaeger,
-    lab::{Lab, NAMESPACE, PATIENCE, for_tests, release},
+    lab::{Lab, ROLLOUT_TIMEOUT},
     load, pods, tree,
 };
 use crate::apiserver::eventually;
@@ -21,11 +21,11 @@ const MARKETPLACES: [&str; 3] = [
     "marketplace-bazaar",
     "marketplace-corner",
 ];
-/// For Prometheus to have seen what has just been counted: some scrapes.
+/// Time in which Prometheus sees what has just been counted: a few scrapes.
 const SCRAPED_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_application_has_a_whole_trace_through_the_collector() {
+async fn each_application_has_a_whole_trace() {
     let Some(lab) = Lab::installed("applications").await else {
         return;
     };
@@ -39,7 +39,7 @@ async fn every_application_has_a_whole_trace_through_the_collector() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gateway_shows_jaeger_and_what_runs() {
+async fn gateway_shows_jaeger_and_the_mesh() {
     let Some(lab) = Lab::installed("gateway").await else {
         return;
     };
@@ -54,7 +54,7 @@ async fn the_gateway_shows_jaeger_and_what_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn prometheus_scrapes_and_its_exemplars_lead_to_traces() {
+async fn exemplars_in_prometheus_lead_to_traces() {
     let Some(lab) = Lab::installed("prometheus").await else {
         return;
     };
@@ -96,28 +96,35 @@ async fn prometheus_scrapes_and_its_exemplars_lead_to_traces() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scenario_runs_as_a_job_of_the_release() {
+async fn load_scenario_runs_as_a_job() {
     let Some(lab) = Lab::installed("load job").await else {
         return;
     };
-    let mut values = for_tests();
+    let mut values = lab.values();
     values.push("load.scenario=mesh".to_owned());
     values.push("load.arguments={--rate,20,--duration,10s}".to_owned());
-    release("upgrade", &values).await;
-    let jobs = ["get", "jobs", "--namespace", NAMESPACE, "--output", "name"];
+    lab.release("upgrade", &values).await;
+    let jobs = [
+        "get",
+        "jobs",
+        "--namespace",
+        lab.namespace,
+        "--output",
+        "name",
+    ];
     let jobs = kubectl(&jobs).await;
     let job = jobs
         .lines()
         .find(|job| job.starts_with("job.batch/load-mesh-"));
     let job = job.unwrap_or_else(|| panic!("{jobs}"));
-    let ended = eventually("the Job's end", PATIENCE, || async {
+    let ended = eventually("the Job's end", ROLLOUT_TIMEOUT, || async {
         let status = [
             "get",
             job,
             "--output",
             "jsonpath={.status.conditions[*].type}",
         ];
-        let ended = kubectl(&[&status[..], &["--namespace", NAMESPACE]].concat()).await;
+        let ended = kubectl(&[&status[..], &["--namespace", lab.namespace]].concat()).await;
         if ended.contains("Complete") || ended.contains("Failed") {
             Ok(ended)
         } else {
@@ -125,17 +132,17 @@ async fn a_scenario_runs_as_a_job_of_the_release() {
         }
     })
     .await;
-    let printed = kubectl(&["logs", job, "--namespace", NAMESPACE]).await;
+    let printed = kubectl(&["logs", job, "--namespace", lab.namespace]).await;
     lab.say(format_args!("{job}: {ended}\n{printed}"));
     assert!(ended.contains("Complete"), "{ended}: {printed}");
     for edge in ["service-a", "gateway", "bands", "tasks", "preprocessing"] {
         assert!(printed.contains(edge), "{edge}: {printed}");
     }
     // As it was: the Job goes with its revision.
-    release("upgrade", &for_tests()).await;
-    eventually("no Job", PATIENCE, || async {
+    lab.release("upgrade", &lab.values()).await;
+    eventually("no Job", ROLLOUT_TIMEOUT, || async {
         let get = ["get", job, "--ignore-not-found", "--output", "name"];
-        let left = kubectl(&[&get[..], &["--namespace", NAMESPACE]].concat()).await;
+        let left = kubectl(&[&get[..], &["--namespace", lab.namespace]].concat()).await;
         if left.is_empty() { Ok(()) } else { Err(left) }
     })
     .await;
@@ -197,7 +204,13 @@ async fn a_task_is_in_redis(lab: &Lab) {
 
     let created = created.json();
     let id = created["id"].as_str().unwrap();
-    let redis = ["exec", "deployment/redis", "--namespace", NAMESPACE, "--"];
+    let redis = [
+        "exec",
+        "deployment/redis",
+        "--namespace",
+        lab.namespace,
+        "--",
+    ];
     let keys = kubectl(&[&redis[..], &["redis-cli", "--scan"]].concat()).await;
     assert!(keys.contains(id), "redis-cli sees no {id} in {keys}");
     let deleted = edge::delete(lab, "tasks:8083", &format!("/tasks/{id}")).await;
@@ -207,9 +220,13 @@ async fn a_task_is_in_redis(lab: &Lab) {
 async fn both_models_look_at_a_picture_at_once(lab: &Lab) {
     let (both, since) = (["efficientnetb0", "mobilenetv2"], SystemTime::now());
     let sent = load::images(lab, 6).await.answered().await;
-    let spans = usize::try_from(sent.requests).unwrap();
-    let found = jaeger::complete(lab, "preprocessing", since, spans).await;
-    assert!(found.len() >= spans, "{} of {spans} traces", found.len());
+    let requests = usize::try_from(sent.requests).unwrap();
+    let found = jaeger::started(lab, "preprocessing", since, requests).await;
+    assert!(
+        found.len() >= requests,
+        "{} of {requests} traces",
+        found.len()
+    );
     let services = [&["preprocessing", "ensemble"], &both[..]].concat();
     let mut at_once = 0;
     for id in found.keys() {
@@ -220,10 +237,10 @@ async fn both_models_look_at_a_picture_at_once(lab: &Lab) {
         at_once += usize::from(one.overlaps(other));
     }
     // Two clocks of one node, and a scheduler that may run one after the other once.
-    assert!(2 * at_once > spans, "{at_once} of {spans} at once");
+    assert!(2 * at_once > requests, "{at_once} of {requests} at once");
 }
 
-/// Waits until Prometheus has reached all that it should, and says what it can't.
+/// Waits until Prometheus scrapes every target that it should.
 async fn everything_is_scraped(lab: &Lab) {
     let expected: BTreeSet<&str> = [
         "service-a",
@@ -262,7 +279,7 @@ async fn everything_is_scraped(lab: &Lab) {
     .await;
 }
 
-/// What an expression comes to.
+/// The value of an expression.
 async fn query(lab: &Lab, expression: &str) -> Value {
     ask_prometheus(lab, "query", &[("query", expression)]).await["result"].take()
 }
@@ -292,7 +309,7 @@ async fn ask_prometheus(lab: &Lab, what: &str, parameters: &[(&str, &str)]) -> V
     answer.json()["data"].take()
 }
 
-/// As a URL's query may have it.
+/// Percent-encodes text for a URL's query.
 fn escaped(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

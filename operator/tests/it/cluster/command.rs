@@ -8,30 +8,24 @@ use std::{
 
 use tokio::{io::AsyncWriteExt, process::Command};
 
-/// For what waits on the cluster by itself, such as `helm test`.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Time for a command that waits on the cluster by itself, such as `helm test`.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// kubectl with these arguments must succeed; what it printed.
+/// Runs kubectl, which must succeed, and returns its output.
 pub async fn kubectl(arguments: &[&str]) -> String {
     succeed(&program("KUBECTL", "kubectl"), arguments, "").await
 }
 
-/// The same with something on standard input.
+/// The same with input.
 pub async fn kubectl_given(input: &str, arguments: &[&str]) -> String {
     succeed(&program("KUBECTL", "kubectl"), arguments, input).await
 }
 
-/// What a pod prints until its container ends, however long that takes.
-pub async fn logs_until_end(pod: String) -> String {
+/// Returns a pod's output once its container has ended, however long that takes.
+pub async fn logs_until_end(namespace: &str, pod: String) -> String {
     let mut logs = Command::new(program("KUBECTL", "kubectl"));
     let output = logs
-        .args([
-            "logs",
-            "--follow",
-            &pod,
-            "--namespace",
-            super::lab::NAMESPACE,
-        ])
+        .args(["logs", "--follow", &pod, "--namespace", namespace])
         .kill_on_drop(true)
         .output();
     let output = output.await.unwrap();
@@ -42,19 +36,19 @@ pub async fn logs_until_end(pod: String) -> String {
     )
 }
 
-/// helm with these arguments must succeed; what it printed.
+/// Runs Helm, which must succeed, and returns its output.
 pub async fn helm(arguments: &[&str]) -> String {
     succeed(&program("HELM", "helm"), arguments, "").await
 }
 
-/// helm with these arguments must fail; what it printed.
+/// Runs Helm, which must fail, and returns its output.
 pub async fn helm_fails(arguments: &[&str]) -> String {
     let process = Command::new(program("HELM", "helm"))
         .args(arguments)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(PATIENCE, process).await;
+    let output = tokio::time::timeout(COMMAND_TIMEOUT, process).await;
     let output = output.expect("helm is still running").unwrap();
     let printed = [output.stdout, output.stderr].concat();
     let printed = String::from_utf8_lossy(&printed).into_owned();
@@ -62,7 +56,7 @@ pub async fn helm_fails(arguments: &[&str]) -> String {
     printed
 }
 
-/// For where nothing can be awaited any more; what it printed, whatever became of it.
+/// Runs a program without async, as `Drop` needs, and returns its output or why it did not run.
 pub fn at_last(variable: &str, name: &str, arguments: &[&str]) -> String {
     let output = std::process::Command::new(program(variable, name))
         .args(arguments)
@@ -77,7 +71,7 @@ pub fn at_last(variable: &str, name: &str, arguments: &[&str]) -> String {
     }
 }
 
-/// What of this the tests can't do without is missing.
+/// Names the first thing that the tests need and that is missing.
 pub fn missing() -> Option<String> {
     let Some(kubeconfig) = std::env::var_os("KUBECONFIG") else {
         return Some("KUBECONFIG is not set".to_owned());
@@ -123,7 +117,7 @@ async fn succeed(program: &Path, arguments: &[&str], input: &str) -> String {
     // A program that does not read it may be gone by then.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
-    let output = tokio::time::timeout(PATIENCE, process.wait_with_output()).await;
+    let output = tokio::time::timeout(COMMAND_TIMEOUT, process.wait_with_output()).await;
     let output = output
         .unwrap_or_else(|_| panic!("{} {arguments:?}: still running", program.display()))
         .unwrap();

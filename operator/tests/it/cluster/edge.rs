@@ -4,25 +4,25 @@ use http::{Method, Request, StatusCode};
 use kube::client::Body;
 use serde_json::Value;
 
-use super::lab::{Lab, NAMESPACE};
+use super::lab::Lab;
 
-/// What a service answered.
+/// A service's response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
-    /// The trace that the request became, if the service said so.
+    /// ID of the request's trace, if the service returned one.
     pub trace_id: Option<String>,
     pub text: String,
 }
 
 impl Answer {
-    /// What it says, which must be JSON.
+    /// The body, which must be JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text)
             .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text))
     }
 
-    /// The trace that it must have become.
+    /// ID of the request's trace, which the service must have returned.
     pub fn trace_id(&self) -> &str {
         let id = self.trace_id.as_deref();
         id.unwrap_or_else(|| panic!("no trace id: {} {}", self.status, self.text))
@@ -45,7 +45,8 @@ pub async fn delete(lab: &Lab, service: &str, path: &str) -> Answer {
 }
 
 async fn ask(lab: &Lab, method: Method, service: &str, path: &str, json: Option<&Value>) -> Answer {
-    let proxied = format!("/api/v1/namespaces/{NAMESPACE}/services/http:{service}/proxy{path}");
+    let namespace = lab.namespace;
+    let proxied = format!("/api/v1/namespaces/{namespace}/services/http:{service}/proxy{path}");
     let request = Request::builder().method(method).uri(proxied);
     let (request, body) = match json {
         Some(json) => (

@@ -1,4 +1,4 @@
-//! What breaks, and how it comes back.
+//! Failures, and recovery from them.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,17 +8,17 @@ use tokio::time::Instant;
 use super::{
     command::kubectl,
     edge, jaeger,
-    lab::{Lab, NAMESPACE, PATIENCE, RELEASE, SERVICE_A_PODS, STACK},
+    lab::{Lab, RELEASE, ROLLOUT_TIMEOUT, SERVICE_A_PODS, STACK},
     load, objects, pods, policies, stack,
 };
 use crate::apiserver::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_killed_in_the_middle_of_a_change_ends_it_after_all() {
+async fn killed_operator_completes_its_change() {
     let Some(lab) = Lab::installed("operator killed").await else {
         return;
     };
-    policies::apply("service-a", &head("50%")).await;
+    policies::apply(&lab, "service-a", &head("50%")).await;
     policies::converged(&lab, "service-a", Instant::now()).await;
     let before = pods::of_services(&lab).await;
     let sender = load::requests(&lab, 50, load::UNTIL_STOPPED).await;
@@ -26,10 +26,10 @@ async fn an_operator_killed_in_the_middle_of_a_change_ends_it_after_all() {
     for rate in ["20%", "100%"] {
         let changed = Instant::now();
         let wanted = head(rate);
-        // At once: nobody knows how far the change gets.
+        // At the same time: the change may be at any step when the operator dies.
         let (stacks, policies) = (operator("stacks"), operator("policies"));
         let ((), stacks, policies) = tokio::join!(
-            policies::apply("service-a", &wanted),
+            policies::apply(&lab, "service-a", &wanted),
             pods::kill(&lab, &stacks),
             pods::kill(&lab, &policies)
         );
@@ -55,19 +55,26 @@ async fn an_operator_killed_in_the_middle_of_a_change_ends_it_after_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn services_keep_the_last_rate_while_there_is_no_operator() {
+async fn services_keep_their_rate_without_operator() {
     let Some(lab) = Lab::installed("no operator").await else {
         return;
     };
-    policies::apply("service-a", &head("0%")).await;
+    policies::apply(&lab, "service-a", &head("0%")).await;
     policies::converged(&lab, "service-a", Instant::now()).await;
     let deployment = format!("deployment/{RELEASE}-policies");
     let scale = async |replicas: &str| {
         let replicas = format!("--replicas={replicas}");
-        kubectl(&["scale", &deployment, &replicas, "--namespace", NAMESPACE]).await;
+        kubectl(&[
+            "scale",
+            &deployment,
+            &replicas,
+            "--namespace",
+            lab.namespace,
+        ])
+        .await;
     };
     scale("0").await;
-    eventually("no operator", PATIENCE, || async {
+    eventually("no operator", ROLLOUT_TIMEOUT, || async {
         let pods = pods::list(&lab, &operator("policies")).await;
         if pods.is_empty() {
             Ok(())
@@ -92,7 +99,7 @@ async fn services_keep_the_last_rate_while_there_is_no_operator() {
 
     let back = Instant::now();
     scale("1").await;
-    policies::apply("service-a", &head("100%")).await;
+    policies::apply(&lab, "service-a", &head("100%")).await;
     let (_, took) = policies::converged(&lab, "service-a", back).await;
     lab.say(format_args!(
         "operator back, and 100 % in force after {:.1} s",
@@ -105,8 +112,8 @@ async fn unknown_exporter_gives_the_collectors_error() {
     let Some(lab) = Lab::installed("unknown exporter").await else {
         return;
     };
-    stack::patch(&json!({"collector": {"exporters": {"nonesuch": {}}}})).await;
-    let degraded = eventually("the Collector's own words", PATIENCE, || async {
+    stack::patch(&lab, &json!({"collector": {"exporters": {"nonesuch": {}}}})).await;
+    let degraded = eventually("the Collector's own words", ROLLOUT_TIMEOUT, || async {
         let stack = stack::read(&lab).await;
         let degraded = objects::condition(&stack, "Degraded").cloned();
         let message = |it: &Value| it["message"].as_str().unwrap_or_default().to_owned();
@@ -128,6 +135,7 @@ async fn spans_outlive_a_killed_jaeger() {
     let Some(lab) = Lab::installed("jaeger killed").await else {
         return;
     };
+    let since = SystemTime::now();
     let sender = load::requests(&lab, 50, Duration::from_secs(50)).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let killed = SystemTime::now();
@@ -135,7 +143,7 @@ async fn spans_outlive_a_killed_jaeger() {
     let sent = sender.answered().await;
     lab.settled().await;
     // Memory storage loses what it held. What was on its way, or came later, waits in queues.
-    let found = jaeger::settled(&lab, "service-a", killed - Duration::from_secs(60)).await;
+    let found = jaeger::settled(&lab, "service-a", since).await;
     let broken = found
         .values()
         .filter(|trace| trace.spans != 3 || trace.distinct != 3)
@@ -168,11 +176,11 @@ async fn children_deleted_by_hand_come_back() {
         format!("configmap/{STACK}-ca"),
     ];
     for child in &children {
-        let uid = uid(child).await.expect("it is there");
+        let uid = uid(&lab, child).await.expect("it is there");
         let deleted = Instant::now();
-        kubectl(&["delete", child, "--namespace", NAMESPACE]).await;
-        eventually(child, PATIENCE, || async {
-            match self::uid(child).await {
+        kubectl(&["delete", child, "--namespace", lab.namespace]).await;
+        eventually(child, ROLLOUT_TIMEOUT, || async {
+            match self::uid(&lab, child).await {
                 Some(new) if new != uid => Ok(()),
                 other => Err(format!("{other:?}")),
             }
@@ -202,13 +210,13 @@ fn head(rate: &str) -> serde_json::Value {
     json!({"targets": [{"service": "service-a"}], "head": {"probability": rate}})
 }
 
-/// Its memory goes with its pod, and with it every trace. Those who export to it pause between
-/// two tries, so this waits until a trace gets there again.
+/// Empties Jaeger, whose traces are in its pod's memory. Exporters pause between two attempts, so
+/// this waits until a trace arrives again.
 pub async fn jaeger_is_empty(lab: &Lab) {
     pods::kill(lab, &jaeger_pods()).await;
     lab.settled().await;
     let since = SystemTime::now();
-    eventually("a trace of bands", PATIENCE, || async {
+    eventually("a trace of bands", ROLLOUT_TIMEOUT, || async {
         edge::get(lab, "bands:8082", "/bands").await;
         match jaeger::traces(lab, "bands", since).await.len() {
             0 => Err("none".to_owned()),
@@ -218,23 +226,23 @@ pub async fn jaeger_is_empty(lab: &Lab) {
     .await;
 }
 
-/// What selects Jaeger's pods.
+/// Selector of Jaeger's pods.
 fn jaeger_pods() -> String {
     format!("app.kubernetes.io/name=jaeger,app.kubernetes.io/instance={STACK}")
 }
 
-/// What selects a role's pods.
+/// Selector of a role's pods.
 fn operator(role: &str) -> String {
     format!("app.kubernetes.io/name={RELEASE}-{role}")
 }
 
-async fn uid(object: &str) -> Option<String> {
+async fn uid(lab: &Lab, object: &str) -> Option<String> {
     let uid = "jsonpath={.metadata.uid}";
     let get = [
         "get",
         object,
         "--namespace",
-        NAMESPACE,
+        lab.namespace,
         "--ignore-not-found",
     ];
     let uid = kubectl(&[&get[..], &["--output", uid]].concat()).await;

@@ -9,15 +9,15 @@ use tokio::time::Instant;
 use super::{
     command::kubectl,
     jaeger,
-    lab::{Lab, NAMESPACE, SERVICE_A_PODS},
+    lab::{Lab, SERVICE_A_PODS},
     load, pods, policies,
 };
 
-/// How surprising a count may be: one in ten thousand right ones fails.
+/// Significance level: one in ten thousand correct counts fails.
 const SIGNIFICANCE: f64 = 1e-4;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_changes_the_rate_of_running_services_and_proves_it() {
+async fn policy_changes_rate_of_running_services() {
     let Some(lab) = Lab::installed("head sampling").await else {
         return;
     };
@@ -25,7 +25,7 @@ async fn a_policy_changes_the_rate_of_running_services_and_proves_it() {
     rate_is(&lab, "100%", Duration::from_secs(6)).await;
 
     let applied = Instant::now();
-    policies::apply_sample("service-a-1-percent.yaml").await;
+    policies::apply_sample(&lab, "service-a-1-percent.yaml").await;
     let (policy, took) = policies::converged(&lab, "service-a", applied).await;
     let clients = &policy["status"]["clients"];
     lab.say(format_args!(
@@ -40,7 +40,7 @@ async fn a_policy_changes_the_rate_of_running_services_and_proves_it() {
     table_shows_it(&lab).await;
 
     let patched = Instant::now();
-    policies::patch("service-a", &json!({"head": {"probability": "10%"}})).await;
+    policies::patch(&lab, "service-a", &json!({"head": {"probability": "10%"}})).await;
     let (_, took) = policies::converged(&lab, "service-a", patched).await;
     lab.say(format_args!(
         "10 % by kubectl patch: every instance has it {} ms after kubectl was started",
@@ -48,7 +48,7 @@ async fn a_policy_changes_the_rate_of_running_services_and_proves_it() {
     ));
     rate_is(&lab, "10%", Duration::from_secs(15)).await;
 
-    policies::delete("service-a").await;
+    policies::delete(&lab, "service-a").await;
     default_is_back(&lab).await;
     rate_is(&lab, "100%", Duration::from_secs(6)).await;
     assert_eq!(
@@ -88,12 +88,12 @@ fn starts_at_service_a(trace: &jaeger::Trace) -> bool {
     trace.root.as_deref() == Some("service-a")
 }
 
-/// What a person sees: strategy, current clients, observed rate.
+/// The table of `kubectl get` has strategy, current clients and observed rate.
 async fn table_shows_it(lab: &Lab) {
     let consistent =
         |policy: &serde_json::Value| policy["status"]["observed"]["verdict"] == "Consistent";
     policies::until(lab, "service-a", "an observed rate", consistent).await;
-    let table = kubectl(&["get", "samplingpolicies", "--namespace", NAMESPACE]).await;
+    let table = kubectl(&["get", "samplingpolicies", "--namespace", lab.namespace]).await;
     lab.say(format_args!("kubectl get samplingpolicies:\n{table}"));
     let row = table
         .lines()

@@ -1,4 +1,4 @@
-//! What Jaeger has, asked through the API server's proxy.
+//! Queries to Jaeger, through the API server's proxy.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::{
-    lab::{Lab, NAMESPACE, STACK},
+    lab::{Lab, STACK},
     stack,
 };
 
@@ -26,7 +26,7 @@ const QUIET: Duration = Duration::from_secs(12);
 pub struct Trace {
     /// Where its root is, if that has arrived.
     pub root: Option<String>,
-    /// How many spans there are, and how many different ones.
+    /// Number of spans, and of different ones.
     pub spans: usize,
     pub distinct: usize,
     pub has_error: bool,
@@ -89,13 +89,12 @@ pub async fn traces(lab: &Lab, service: &str, since: SystemTime) -> Traces {
 
 /// The same, once no more have come for longer than any can be on its way.
 pub async fn settled(lab: &Lab, service: &str, since: SystemTime) -> Traces {
-    let spans = |traces: &Traces| traces.values().map(|trace| trace.spans).sum::<usize>();
     let mut latest = traces(lab, service, since).await;
     let mut quiet_since = Instant::now();
     while quiet_since.elapsed() < QUIET {
         tokio::time::sleep(QUIET / 4).await;
         let now = traces(lab, service, since).await;
-        if spans(&now) != spans(&latest) {
+        if spans_of(&now) != spans_of(&latest) {
             quiet_since = Instant::now();
         }
         latest = now;
@@ -105,18 +104,35 @@ pub async fn settled(lab: &Lab, service: &str, since: SystemTime) -> Traces {
 
 /// The same, once there are so many spans; at the latest when no more come.
 pub async fn complete(lab: &Lab, service: &str, since: SystemTime, spans: usize) -> Traces {
-    let count = |traces: &Traces| traces.values().map(|trace| trace.spans).sum::<usize>();
+    until(lab, service, since, |found| spans_of(found) >= spans).await
+}
+
+/// The same, once there are so many traces, each at least in part; at the latest when no more come.
+pub async fn started(lab: &Lab, service: &str, since: SystemTime, traces: usize) -> Traces {
+    until(lab, service, since, |found| found.len() >= traces).await
+}
+
+async fn until(
+    lab: &Lab,
+    service: &str,
+    since: SystemTime,
+    is_complete: impl Fn(&Traces) -> bool,
+) -> Traces {
     let (mut latest, mut changed) = (0, Instant::now());
     loop {
         let found = traces(lab, service, since).await;
-        if count(&found) >= spans || changed.elapsed() > QUIET {
+        if is_complete(&found) || changed.elapsed() > QUIET {
             return found;
         }
-        if count(&found) != latest {
-            (latest, changed) = (count(&found), Instant::now());
+        if spans_of(&found) != latest {
+            (latest, changed) = (spans_of(&found), Instant::now());
         }
         tokio::time::sleep(QUIET / 8).await;
     }
+}
+
+fn spans_of(traces: &Traces) -> usize {
+    traces.values().map(|trace| trace.spans).sum()
 }
 
 /// The path under which Jaeger answers, without a slash at its end.
@@ -131,8 +147,9 @@ async fn ask(lab: &Lab, service: &str, from: SystemTime, to: SystemTime) -> Answ
     let (from, to) = (micros(from), micros(to));
     // Raw: otherwise Jaeger hides what it has twice.
     let path = format!(
-        "/api/v1/namespaces/{NAMESPACE}/services/http:{STACK}-query:16686/proxy{base}/api/traces\
-         ?service={service}&start={from}&end={to}&limit={LIMIT}&raw=true"
+        "/api/v1/namespaces/{}/services/http:{STACK}-query:16686/proxy{base}/api/traces\
+         ?service={service}&start={from}&end={to}&limit={LIMIT}&raw=true",
+        lab.namespace
     );
     let request = Request::get(path).body(Vec::new()).unwrap();
     lab.client.request(request).await.unwrap()

@@ -1,14 +1,18 @@
-//! Whose turn it is on the cluster, and what every test finds there.
+//! Installations of Spoor on the cluster, and which test uses which.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        LazyLock, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use kube::Client;
 use spoor_testing::peer::skip;
 use tokio::{
-    sync::{Mutex, MutexGuard},
+    sync::{Semaphore, SemaphorePermit},
+    task::JoinSet,
     time::Instant,
 };
 
@@ -17,8 +21,9 @@ use super::{
     pods, stack,
 };
 
-/// Where all of it is installed.
-pub const NAMESPACE: &str = "spoor-tests";
+/// Namespaces of the installations, each used by one test at a time. More of them would compete
+/// for two cores; fewer would leave the cores idle, because tests mostly wait for rollouts.
+const NAMESPACES: [&str; 3] = ["spoor-tests-1", "spoor-tests-2", "spoor-tests-3"];
 /// The chart's release.
 pub const RELEASE: &str = "spoor";
 /// The chart's stack.
@@ -27,56 +32,73 @@ pub const STACK: &str = "tracing";
 pub const SERVICE_A_PODS: usize = 3;
 /// Jaeger must forget nothing while a test counts.
 pub const MAX_TRACES: u32 = 200_000;
-/// What that takes.
+/// Memory that so many traces take.
 pub const JAEGER_MEMORY: &str = "3Gi";
-/// For an installation, or a rollout with its drains.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+/// Time for an installation, or for a rollout with its drains.
+pub const ROLLOUT_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// So many tests have the cluster or wait for it.
+/// One permit for each namespace. A test takes one, or all of them to be alone on the cluster.
+/// Permits are given in the order of asking, so that a test that asks for all gets its turn.
+static PERMITS: Semaphore = Semaphore::const_new(NAMESPACES.len());
+/// Namespaces that no test uses. The last one is taken first: tests that run one after another
+/// share one installation.
+static FREE: LazyLock<Mutex<Vec<&str>>> = LazyLock::new(|| Mutex::new(NAMESPACES.to_vec()));
+/// Number of tests that use the cluster or wait for it.
 static TESTS: AtomicUsize = AtomicUsize::new(0);
-static TURN: Mutex<()> = Mutex::const_new(());
 
-/// The cluster, for one test.
+/// An installation, for one test.
 pub struct Lab {
     pub client: Client,
+    pub namespace: &'static str,
     test: &'static str,
     started: Instant,
-    _registered: Registered,
-    _turn: MutexGuard<'static, ()>,
+    permits: SemaphorePermit<'static>,
 }
-
-/// Counts a test from before its turn until after it.
-struct Registered;
 
 impl Lab {
     /// Spoor as installed, without policies. None, with a line that says so, where there is no
     /// cluster; with `SPOOR_REQUIRE_ALL=1` that is a failure.
     pub async fn installed(test: &'static str) -> Option<Self> {
-        let lab = Self::bare(test).await?;
-        if !lab.is_installed().await {
-            lab.install(&for_tests()).await;
-        }
-        lab.clean().await;
-        lab.say("the lab is ready");
+        let lab = Self::acquire(test, 1).await?;
+        lab.prepare().await;
         Some(lab)
     }
 
-    /// The cluster with whatever is on it.
-    pub async fn bare(test: &'static str) -> Option<Self> {
+    /// The same, while no other test uses the cluster.
+    pub async fn installed_alone(test: &'static str) -> Option<Self> {
+        let lab = Self::alone(test).await?;
+        lab.prepare().await;
+        Some(lab)
+    }
+
+    /// The cluster with whatever is on it, while no other test uses it.
+    pub async fn alone(test: &'static str) -> Option<Self> {
+        Self::acquire(test, NAMESPACES.len()).await
+    }
+
+    async fn acquire(test: &'static str, permits: usize) -> Option<Self> {
         if let Some(missing) = missing() {
             skip(test, &missing);
             return None;
         }
         TESTS.fetch_add(1, Ordering::SeqCst);
-        let registered = Registered;
-        let turn = TURN.lock().await;
+        let permits = PERMITS.acquire_many(permits.try_into().unwrap());
+        let permits = permits.await.unwrap();
         Some(Self {
             client: Client::try_default().await.unwrap(),
+            namespace: free_namespaces().pop().expect("one for each permit"),
             test,
             started: Instant::now(),
-            _registered: registered,
-            _turn: turn,
+            permits,
         })
+    }
+
+    async fn prepare(&self) {
+        if !is_installed(self.namespace).await {
+            self.install(&self.values()).await;
+        }
+        self.clean().await;
+        self.say("the lab is ready");
     }
 
     /// A line about how the test goes.
@@ -88,9 +110,9 @@ impl Lab {
     /// Installs the chart into a new namespace under the restricted Pod Security Standard, and
     /// waits until all of it is there; how long that took.
     pub async fn install(&self, values: &[String]) -> Duration {
-        create_namespace(NAMESPACE).await;
+        create_namespace(self.namespace).await;
         let started = Instant::now();
-        release("install", values).await;
+        self.release("install", values).await;
         self.settled().await;
         let took = started.elapsed();
         self.say(format_args!(
@@ -100,28 +122,31 @@ impl Lab {
         took
     }
 
-    /// Removes the release, its namespace and the definitions, if they are there.
-    pub async fn remove(&self) {
-        if self.is_installed().await {
-            helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"]).await;
-        }
-        kubectl(&["delete", "namespace", NAMESPACE, "--ignore-not-found"]).await;
+    /// Removes every installation and the definitions, as far as they are there.
+    pub async fn empty_cluster(&self) {
+        let removals: JoinSet<()> = NAMESPACES.into_iter().map(remove).collect();
+        removals.join_all().await;
         kubectl(&delete_definitions()).await;
     }
 
-    /// Whether the release is there.
-    pub async fn is_installed(&self) -> bool {
-        let ours = format!("owner=helm,name={RELEASE}");
-        let kept = [
-            "get",
-            "secrets",
-            "--namespace",
-            NAMESPACE,
-            "--output",
-            "name",
-        ];
-        let kept = kubectl(&[&kept[..], &["--selector", &ours]].concat()).await;
-        !kept.is_empty()
+    /// Installs or upgrades the release with these values, besides the images.
+    pub async fn release(&self, verb: &str, values: &[String]) {
+        let arguments = release_arguments(verb, RELEASE, self.namespace, values);
+        helm(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+
+    /// The chart's values for tests: more instances, rights in one namespace only, and a Jaeger
+    /// that forgets nothing meanwhile.
+    pub fn values(&self) -> Vec<String> {
+        vec![
+            format!("operator.namespaces={{{}}}", self.namespace),
+            format!("applications.ab.serviceA.replicas={SERVICE_A_PODS}"),
+            "prometheus.enabled=true".to_owned(),
+            // Whether it is asked must not depend on its chance failures.
+            "applications.wishlist.marketplaces.bazaar.errorRate=0%".to_owned(),
+            format!("stack.spec.jaeger.storage.memory.maxTraces={MAX_TRACES}"),
+            format!("stack.spec.jaeger.resources.limits.memory={JAEGER_MEMORY}"),
+        ]
     }
 
     /// Waits until the stack is available, nothing progresses, and every pod is ready.
@@ -137,14 +162,28 @@ impl Lab {
             "samplingpolicies",
             "--all",
             "--namespace",
-            NAMESPACE,
+            self.namespace,
         ])
         .await;
         pods::delete_generators(self).await;
-        stack::reset().await;
+        stack::reset(self).await;
         stack::without_tail_rules(self).await;
         self.settled().await;
     }
+}
+
+async fn remove(namespace: &str) {
+    if is_installed(namespace).await {
+        helm(&["uninstall", RELEASE, "--namespace", namespace, "--wait"]).await;
+    }
+    kubectl(&["delete", "namespace", namespace, "--ignore-not-found"]).await;
+}
+
+async fn is_installed(namespace: &str) -> bool {
+    let ours = format!("owner=helm,name={RELEASE}");
+    let get = ["get", "secrets", "--namespace", namespace];
+    let kept = [&get[..], &["--output", "name", "--selector", &ours]].concat();
+    !kubectl(&kept).await.is_empty()
 }
 
 /// Creates a namespace under the restricted Pod Security Standard, if it is not there.
@@ -154,12 +193,6 @@ pub async fn create_namespace(name: &str) {
          pod-security.kubernetes.io/enforce: restricted\n"
     );
     kubectl_given(&namespace, &["apply", "-f", "-"]).await;
-}
-
-/// Installs or upgrades the release with these values, besides the images.
-pub async fn release(verb: &str, values: &[String]) {
-    let arguments = release_arguments(verb, RELEASE, NAMESPACE, values);
-    helm(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
 }
 
 /// Helm's arguments for a release of the chart with these values, besides the images.
@@ -181,48 +214,49 @@ pub fn release_arguments(
     arguments
 }
 
-/// Of the images `spoor` and `spoor-operator`: `SPOOR_IMAGE_TAG`, or the chart's own.
+/// Tag of the images `spoor` and `spoor-operator`: `SPOOR_IMAGE_TAG`, or the chart's own.
 pub fn image_tag() -> String {
     std::env::var("SPOOR_IMAGE_TAG").unwrap_or_else(|_| "dev".to_owned())
-}
-
-/// What the tests set of the chart's values: more instances, rights in one namespace only, and a
-/// Jaeger that forgets nothing meanwhile.
-pub fn for_tests() -> Vec<String> {
-    vec![
-        format!("operator.namespaces={{{NAMESPACE}}}"),
-        format!("applications.ab.serviceA.replicas={SERVICE_A_PODS}"),
-        "prometheus.enabled=true".to_owned(),
-        // Whether it is asked must not depend on its chance failures.
-        "applications.wishlist.marketplaces.bazaar.errorRate=0%".to_owned(),
-        format!("stack.spec.jaeger.storage.memory.maxTraces={MAX_TRACES}"),
-        format!("stack.spec.jaeger.resources.limits.memory={JAEGER_MEMORY}"),
-    ]
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.say("FAILED; what is on the cluster:");
-            explain();
+            explain(self.namespace);
         }
-        let is_last = TESTS.load(Ordering::SeqCst) == 1;
-        if is_last && std::env::var("SPOOR_KEEP_CLUSTER").as_deref() != Ok("1") {
-            let release = ["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"];
-            let printed = [
-                at_last("HELM", "helm", &release),
-                at_last("KUBECTL", "kubectl", &["delete", "namespace", NAMESPACE]),
-                at_last("KUBECTL", "kubectl", &delete_definitions()),
-            ];
-            self.say(format_args!("uninstalled: {}", printed.concat()));
+        free_namespaces().push(self.namespace);
+        let is_last = TESTS.fetch_sub(1, Ordering::SeqCst) == 1;
+        if !is_last || std::env::var("SPOOR_KEEP_CLUSTER").as_deref() == Ok("1") {
+            return;
+        }
+        // Another test may have begun since; then that one uninstalls.
+        let others = NAMESPACES.len() - self.permits.num_permits();
+        if let Ok(_alone) = PERMITS.try_acquire_many(others.try_into().unwrap()) {
+            self.say(format_args!("uninstalled: {}", uninstall_everything()));
         }
     }
 }
 
-impl Drop for Registered {
-    fn drop(&mut self) {
-        TESTS.fetch_sub(1, Ordering::SeqCst);
+fn free_namespaces() -> std::sync::MutexGuard<'static, Vec<&'static str>> {
+    FREE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what [`Lab::empty_cluster`] does, where nothing can be awaited any more; what that
+/// printed.
+fn uninstall_everything() -> String {
+    let mut printed = String::new();
+    for namespace in NAMESPACES {
+        let release = ["uninstall", RELEASE, "--namespace", namespace, "--wait"];
+        printed += &at_last(
+            "HELM",
+            "helm",
+            &[&release[..], &["--ignore-not-found"]].concat(),
+        );
+        let delete = ["delete", "namespace", namespace, "--ignore-not-found"];
+        printed += &at_last("KUBECTL", "kubectl", &delete);
     }
+    printed + &at_last("KUBECTL", "kubectl", &delete_definitions())
 }
 
 fn delete_definitions() -> [&'static str; 5] {
@@ -235,8 +269,8 @@ fn delete_definitions() -> [&'static str; 5] {
     ]
 }
 
-fn explain() {
-    let here = ["--namespace", NAMESPACE];
+fn explain(namespace: &str) {
+    let here = ["--namespace", namespace];
     let of_stack = format!("app.kubernetes.io/instance={STACK}");
     let of_release = format!("app.kubernetes.io/instance={RELEASE}");
     let questions: [&[&str]; 7] = [

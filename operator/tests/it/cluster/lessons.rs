@@ -8,47 +8,54 @@ use tokio::process::Command;
 use super::{
     command::{in_repository, program},
     faults,
-    lab::{Lab, NAMESPACE, STACK},
+    lab::{Lab, STACK},
 };
 
-/// 1 % and 0.1 %, the errors of others, two policies for one service.
-const LESSONS: [&str; 3] = [
-    "07-how-sure",
-    "08-keep-errors",
-    "09-two-policies-in-conflict",
-];
 /// Seconds; longer than a trace is gathered, decided on, and exported twice.
 const TRACES_COME_WITHIN: &str = "15";
-/// For one script: loads, and statuses that are written every 30 s.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// Time for one script: it sends load, and waits for statuses that are written every 30 s.
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sampling_lessons_tell_right_from_wrong() {
-    let Some(lab) = Lab::installed("lessons").await else {
-        return;
-    };
-    for lesson in LESSONS {
-        lab.clean().await;
-        // Traces of earlier tests would count.
-        faults::jaeger_is_empty(&lab).await;
-        let (wrong, says) = run(&format!("{lesson}.wrong.sh")).await;
-        assert!(!wrong, "the wrong solution of {lesson} passes: {says}");
-        let expected = expected_words(lesson);
-        assert!(
-            says.contains(&expected),
-            "{lesson}: no {expected:?} in {says}"
-        );
-
-        lab.clean().await;
-        faults::jaeger_is_empty(&lab).await;
-        let (right, says) = run(&format!("{lesson}.sh")).await;
-        assert!(right && says.contains("Passed: "), "{lesson}: {says}");
-        lab.say(format_args!("{lesson}: right is told from wrong"));
-    }
+async fn lesson_07_tells_right_from_wrong() {
+    tells_right_from_wrong("07-how-sure").await;
 }
 
-/// Runs a solution with a `spoor` that is the cluster's; whether it ended well, and what it said.
-async fn run(solution: &str) -> (bool, String) {
+#[tokio::test(flavor = "multi_thread")]
+async fn lesson_08_tells_right_from_wrong() {
+    tells_right_from_wrong("08-keep-errors").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lesson_09_tells_right_from_wrong() {
+    tells_right_from_wrong("09-two-policies-in-conflict").await;
+}
+
+async fn tells_right_from_wrong(lesson: &'static str) {
+    let Some(lab) = Lab::installed(lesson).await else {
+        return;
+    };
+    // Traces of earlier tests would count.
+    faults::jaeger_is_empty(&lab).await;
+    let (wrong, says) = run(&lab, &format!("{lesson}.wrong.sh")).await;
+    assert!(!wrong, "the wrong solution of {lesson} passes: {says}");
+    let expected = expected_words(lesson);
+    assert!(
+        says.contains(&expected),
+        "{lesson}: no {expected:?} in {says}"
+    );
+    lab.say("the wrong solution fails");
+
+    lab.clean().await;
+    faults::jaeger_is_empty(&lab).await;
+    let (right, says) = run(&lab, &format!("{lesson}.sh")).await;
+    assert!(right && says.contains("Passed: "), "{lesson}: {says}");
+    lab.say("the reference solution passes");
+}
+
+/// Runs a solution with a `spoor` that works on the cluster. Returns true if it succeeded, and its
+/// output.
+async fn run(lab: &Lab, solution: &str) -> (bool, String) {
     let shims = tempfile::tempdir().unwrap();
     let shim = in_repository("operator/tests/it/cluster/spoor-on-cluster.sh");
     std::os::unix::fs::symlink(shim, shims.path().join("spoor")).unwrap();
@@ -58,13 +65,13 @@ async fn run(solution: &str) -> (bool, String) {
         .current_dir(in_repository("."))
         .env("PATH", format!("{}:{path}", shims.path().display()))
         .env("KUBECTL", program("KUBECTL", "kubectl"))
-        .env("NAMESPACE", NAMESPACE)
+        .env("NAMESPACE", lab.namespace)
         .env("TRACES_COME_WITHIN", TRACES_COME_WITHIN)
         .env("TRACES_URL", format!("http://{STACK}-query:16686/jaeger"))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let ended = tokio::time::timeout(PATIENCE, bash).await;
+    let ended = tokio::time::timeout(SCRIPT_TIMEOUT, bash).await;
     let ended = ended
         .unwrap_or_else(|_| panic!("{solution} still runs"))
         .unwrap();
@@ -72,7 +79,7 @@ async fn run(solution: &str) -> (bool, String) {
     (ended.status.success(), said.concat())
 }
 
-/// What the check has to say of the wrong solution.
+/// The message that the check must print about the wrong solution.
 fn expected_words(lesson: &str) -> String {
     let path = in_repository(&format!("docs/lessons/solutions/{lesson}.wrong.sh"));
     let script = std::fs::read_to_string(path).unwrap();

@@ -10,14 +10,14 @@ use tokio::task::JoinHandle;
 
 use super::{
     command::logs_until_end,
-    lab::{Lab, NAMESPACE, STACK, image_tag},
+    lab::{Lab, STACK, image_tag},
     pods,
 };
 use crate::apiserver::eventually;
 
-/// For what is not ended by the test: longer than any test.
+/// Duration for senders that the test stops: longer than any test.
 pub const UNTIL_STOPPED: Duration = Duration::from_secs(900);
-/// For a sender's telemetry to drain, in seconds.
+/// Time for a sender's telemetry to drain, in seconds.
 const DRAINS: u32 = 150;
 
 /// A pod that sends.
@@ -27,7 +27,7 @@ pub struct Sender<'lab> {
     printed: JoinHandle<String>,
 }
 
-/// What `spoor load` says it came to.
+/// Summary that `spoor load` prints.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Requests {
     pub requests: u64,
@@ -37,7 +37,7 @@ pub struct Requests {
     pub latency: Value,
 }
 
-/// What `spoor generate` says it came to.
+/// Summary that `spoor generate` prints.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Generated {
     pub traces: u64,
@@ -54,7 +54,7 @@ pub struct Started {
     pub errors: u64,
 }
 
-/// Requests to service-a that neither wait nor compute, at this rate for so long.
+/// Sends requests to service-a that neither wait nor compute, at this rate and for this long.
 pub async fn requests(lab: &Lab, rate: u32, lasts: Duration) -> Sender<'_> {
     let (rate, duration) = (rate.to_string(), format!("{}s", lasts.as_secs()));
     let load = ["load", "--url", "http://service-a:8080"];
@@ -63,7 +63,7 @@ pub async fn requests(lab: &Lab, rate: u32, lasts: Duration) -> Sender<'_> {
     start(lab, "load", &[&load[..], &path, &pace].concat()).await
 }
 
-/// So many pictures to preprocessing, one after the other.
+/// Sends this many pictures to preprocessing, one after the other.
 pub async fn images(lab: &Lab, pictures: u32) -> Sender<'_> {
     let pictures = pictures.to_string();
     let load = ["load", "images", "--url", "http://preprocessing:8084"];
@@ -71,7 +71,7 @@ pub async fn images(lab: &Lab, pictures: u32) -> Sender<'_> {
     start(lab, "images", &[&load[..], &pace].concat()).await
 }
 
-/// Traces that start at each of these services in turn, one in twenty with an error.
+/// Sends traces that start at each of these services in turn, one in twenty with an error.
 pub async fn traces<'lab>(
     lab: &'lab Lab,
     services: &[&str],
@@ -101,7 +101,7 @@ pub const SPANS: usize = 6;
 const SPANS_TEXT: &str = "6";
 
 impl Sender<'_> {
-    /// Lets it start no more, and end what has begun.
+    /// Makes it start nothing new and complete what has begun.
     pub async fn stop(self) -> Self {
         let gracefully = DeleteParams::default().grace_period(DRAINS);
         let pods = pods::api(self.lab);
@@ -109,14 +109,14 @@ impl Sender<'_> {
         self
     }
 
-    /// What the load came to, once it has ended. Every request must have been answered.
+    /// Waits for the end of the load. Every request must have been answered.
     pub async fn answered(self) -> Requests {
         let sent: Requests = serde_json::from_str(&self.summary().await).unwrap();
         assert_eq!((sent.failed, sent.unsent), (0, 0), "{sent:?}");
         sent
     }
 
-    /// What was generated, once it is exported. None of it may have been dropped by the sender.
+    /// Waits until all is exported. The sender must not have dropped any of it.
     pub async fn exported(self) -> Generated {
         let sent: Generated = serde_json::from_str(&self.summary().await).unwrap();
         assert!(sent.dropped.is_empty(), "{sent:?}");
@@ -124,7 +124,7 @@ impl Sender<'_> {
         sent
     }
 
-    /// What it printed at its end.
+    /// Waits for the summary that it prints at its end.
     async fn summary(self) -> String {
         let printed = self.printed.await.unwrap();
         pods::delete_now(self.lab, &self.name).await;
@@ -137,7 +137,7 @@ impl Sender<'_> {
 /// Starts a pod and waits until it sends.
 async fn start<'lab>(lab: &'lab Lab, what: &str, arguments: &[&str]) -> Sender<'lab> {
     let created = pods::api(lab)
-        .create(&PostParams::default(), &pod(what, arguments))
+        .create(&PostParams::default(), &pod(lab.namespace, what, arguments))
         .await
         .unwrap();
     let name = created.metadata.name.unwrap();
@@ -149,11 +149,11 @@ async fn start<'lab>(lab: &'lab Lab, what: &str, arguments: &[&str]) -> Sender<'
         }
     })
     .await;
-    let printed = tokio::spawn(logs_until_end(name.clone()));
+    let printed = tokio::spawn(logs_until_end(lab.namespace, name.clone()));
     Sender { lab, name, printed }
 }
 
-fn pod(what: &str, arguments: &[&str]) -> Pod {
+fn pod(namespace: &str, what: &str, arguments: &[&str]) -> Pod {
     let image = format!("spoor:{}", image_tag());
     let arguments = [arguments, &["--output", "json"]].concat();
     let pod = json!({
@@ -179,7 +179,7 @@ fn pod(what: &str, arguments: &[&str]) -> Pod {
                 "envFrom": [{"configMapRef": {"name": format!("{STACK}-otel-env")}}],
                 "env": [{
                     "name": "OTEL_RESOURCE_ATTRIBUTES",
-                    "value": format!("service.namespace={NAMESPACE}"),
+                    "value": format!("service.namespace={namespace}"),
                 }],
                 "securityContext": {
                     "allowPrivilegeEscalation": false,

@@ -3,9 +3,19 @@
 //! and `spoor-operator` must be there (of the tag `dev`, or of `SPOOR_IMAGE_TAG`), and `helm` and
 //! `kubectl` on the `PATH` (or named by `HELM` and `KUBECTL`).
 //!
-//! There is one cluster, so one test at a time has it, in a clean state: no policies, the stack
-//! as it was installed. The first installs; the last that waits uninstalls, unless
-//! `SPOOR_KEEP_CLUSTER=1`.
+//! # Tests at the same time
+//!
+//! Tests mostly wait: for rollouts, for drains, for traces to be decided on. So up to three of them
+//! run at once, each with an installation of the whole chart in a namespace of its own (`lab`). A
+//! test finds its installation in a clean state: no policies, the stack as it was installed. The
+//! first test in a namespace installs, and the last test of all uninstalls everything, unless
+//! `SPOOR_KEEP_CLUSTER=1`. Tests that change what installations share are in `alone`: each waits
+//! until it is the only one. As `.ci/run` does, run them first:
+//!
+//! ```text
+//! cargo test -p spoor-operator --test it -- cluster::alone:: --test-threads 1
+//! cargo test -p spoor-operator --test it -- cluster:: --skip cluster::alone:: --test-threads 3
+//! ```
 
 mod command;
 mod edge;
@@ -18,10 +28,10 @@ mod policies;
 mod stack;
 mod tree;
 
+mod alone;
 mod applications;
 mod faults;
 mod head;
-mod installation;
 mod lessons;
 mod releases;
 mod replicas;

@@ -6,11 +6,11 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::lab::{Lab, NAMESPACE};
+use super::lab::Lab;
 
 /// One of Spoor's objects.
 pub async fn read(lab: &Lab, kind: &str, name: &str) -> Option<Value> {
-    read_in(lab, NAMESPACE, kind, name).await
+    read_in(lab, lab.namespace, kind, name).await
 }
 
 /// The same in another namespace.
@@ -31,7 +31,7 @@ pub fn condition<'object>(object: &'object Value, name: &str) -> Option<&'object
     })
 }
 
-/// Whether a condition has this status, about the object's present generation.
+/// Returns true if a condition has this status and is about the object's present generation.
 pub fn is(object: &Value, name: &str, status: &str) -> bool {
     condition(object, name).is_some_and(|condition| condition["status"] == status)
 }

@@ -1,4 +1,4 @@
-//! Pods: who is there, ready, and the same as before.
+//! Pods: which ones exist, are ready, and are the same as before.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::lab::{Lab, NAMESPACE, PATIENCE};
+use super::lab::{Lab, ROLLOUT_TIMEOUT};
 use crate::apiserver::eventually;
 
 /// Marks the pods that tests start to send something.
@@ -25,7 +25,7 @@ pub async fn list(lab: &Lab, labels: &str) -> Vec<Pod> {
     api(lab).list(&list).await.unwrap().items
 }
 
-/// Those of a service, as facts that change when one is replaced or restarted.
+/// Pods of a service, with facts that change when one is replaced or restarted.
 pub async fn of_service(lab: &Lab, service: &str) -> Facts {
     let pods = list(lab, &format!("app.kubernetes.io/name={service}")).await;
     let facts = pods.into_iter().map(|pod| {
@@ -49,9 +49,9 @@ pub async fn of_services(lab: &Lab) -> Facts {
     facts
 }
 
-/// Waits until every pod that is not a generator is ready and none is going.
+/// Waits until every pod that is not a generator is ready and none is terminating.
 pub async fn all_ready(lab: &Lab) {
-    eventually("every pod ready", PATIENCE, || async {
+    eventually("every pod ready", ROLLOUT_TIMEOUT, || async {
         let pods = list(lab, &format!("!{GENERATOR},!job-name")).await;
         let waiting: Vec<_> = pods
             .iter()
@@ -67,7 +67,7 @@ pub async fn all_ready(lab: &Lab) {
     .await;
 }
 
-/// What each pod takes of memory, in bytes: its working set, by the kubelet's word.
+/// Memory of each pod in bytes: the working set that the kubelet reports.
 pub async fn memory(lab: &Lab) -> BTreeMap<String, u64> {
     let nodes = Api::<Node>::all(lab.client.clone());
     let nodes = nodes.list(&ListParams::default()).await.unwrap();
@@ -80,7 +80,7 @@ pub async fn memory(lab: &Lab) -> BTreeMap<String, u64> {
         let pods = summary["pods"].as_array().unwrap();
         let ours = pods
             .iter()
-            .filter(|it| it["podRef"]["namespace"] == NAMESPACE);
+            .filter(|it| it["podRef"]["namespace"] == lab.namespace);
         memory.extend(ours.map(|pod| {
             let containers = pod["containers"].as_array().into_iter().flatten();
             let taken = containers.filter_map(|it| it["memory"]["workingSetBytes"].as_u64());
@@ -90,7 +90,7 @@ pub async fn memory(lab: &Lab) -> BTreeMap<String, u64> {
     memory
 }
 
-/// Kills pods with these labels at once, as a node's failure would; how many.
+/// Kills pods with these labels at once, as a node's failure would, and returns their number.
 pub async fn kill(lab: &Lab, labels: &str) -> usize {
     let pods = list(lab, labels).await;
     for pod in &pods {
@@ -109,7 +109,7 @@ pub async fn delete_now(lab: &Lab, name: &str) {
     }
 }
 
-/// Removes what earlier tests sent with.
+/// Removes senders of earlier tests.
 pub async fn delete_generators(lab: &Lab) {
     let at_once = DeleteParams::default().grace_period(0);
     let generators = ListParams::default().labels(GENERATOR);
@@ -120,7 +120,7 @@ pub async fn delete_generators(lab: &Lab) {
 }
 
 pub fn api(lab: &Lab) -> Api<Pod> {
-    Api::namespaced(lab.client.clone(), NAMESPACE)
+    Api::namespaced(lab.client.clone(), lab.namespace)
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -136,7 +136,7 @@ fn is_ready(pod: &Pod) -> bool {
         })
 }
 
-/// Such as the pods of hooks.
+/// Returns true for pods that have run to their end, such as those of hooks.
 pub fn has_ended(pod: &Pod) -> bool {
     let phase = pod
         .status

@@ -7,39 +7,52 @@ use tokio::time::Instant;
 
 use super::{
     command::{in_repository, kubectl, kubectl_given},
-    lab::{Lab, NAMESPACE, PATIENCE},
+    lab::{Lab, ROLLOUT_TIMEOUT},
     objects,
 };
 use crate::apiserver::eventually;
 
 /// Applies a file of `k8s/samples/policies`.
-pub async fn apply_sample(file: &str) {
+pub async fn apply_sample(lab: &Lab, file: &str) {
     let path = in_repository(&format!("k8s/samples/policies/{file}"));
-    kubectl(&["apply", "--namespace", NAMESPACE, "-f", &path]).await;
+    kubectl(&["apply", "--namespace", lab.namespace, "-f", &path]).await;
 }
 
 /// Applies a policy with this specification.
-pub async fn apply(name: &str, spec: &Value) {
+pub async fn apply(lab: &Lab, name: &str, spec: &Value) {
     let policy = serde_json::json!({
         "apiVersion": "spoor.dev/v1alpha1",
         "kind": "SamplingPolicy",
         "metadata": {"name": name},
         "spec": spec,
     });
-    let arguments = ["apply", "--namespace", NAMESPACE, "-f", "-"];
+    let arguments = ["apply", "--namespace", lab.namespace, "-f", "-"];
     kubectl_given(&policy.to_string(), &arguments).await;
 }
 
 /// Changes a policy with `kubectl patch`.
-pub async fn patch(name: &str, spec: &Value) {
+pub async fn patch(lab: &Lab, name: &str, spec: &Value) {
     let patch = serde_json::json!({ "spec": spec }).to_string();
-    let kind = ["patch", "samplingpolicy", name, "--namespace", NAMESPACE];
+    let kind = [
+        "patch",
+        "samplingpolicy",
+        name,
+        "--namespace",
+        lab.namespace,
+    ];
     kubectl(&[&kind[..], &["--type", "merge", "--patch", &patch]].concat()).await;
 }
 
 /// Deletes a policy.
-pub async fn delete(name: &str) {
-    kubectl(&["delete", "samplingpolicy", name, "--namespace", NAMESPACE]).await;
+pub async fn delete(lab: &Lab, name: &str) {
+    kubectl(&[
+        "delete",
+        "samplingpolicy",
+        name,
+        "--namespace",
+        lab.namespace,
+    ])
+    .await;
 }
 
 /// Waits until a condition of the policy has this status, about its present generation; the
@@ -54,7 +67,7 @@ pub async fn wait_for(lab: &Lab, name: &str, condition: &str, status: &str) -> V
 
 /// Waits until the policy is as it should be.
 pub async fn until(lab: &Lab, name: &str, what: &str, is_right: impl Fn(&Value) -> bool) -> Value {
-    eventually(what, PATIENCE, || async {
+    eventually(what, ROLLOUT_TIMEOUT, || async {
         let Some(policy) = objects::read(lab, "SamplingPolicy", name).await else {
             return Err("no such policy".to_owned());
         };

@@ -15,11 +15,11 @@ use super::{
 const SPREAD: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_collectors_decide_whole_traces_and_scaling_loses_none() {
+async fn scaling_collectors_loses_no_trace() {
     let Some(lab) = Lab::installed("collector replicas").await else {
         return;
     };
-    policies::apply("replicas", &tail::errors_kept("pair-shop", "0%")).await;
+    policies::apply(&lab, "replicas", &tail::errors_kept("pair-shop", "0%")).await;
     tail::in_force(&lab, "replicas").await;
     scaled(&lab, 2).await;
     let (ruled, free) = ("pair-shop", "pair-till");
@@ -61,7 +61,7 @@ async fn spans_lost(lab: &Lab) -> f64 {
 
 async fn scaled(lab: &Lab, replicas: u32) {
     let asked = Instant::now();
-    stack::patch(&json!({"collector": {"replicas": replicas}})).await;
+    stack::patch(lab, &json!({"collector": {"replicas": replicas}})).await;
     lab.settled().await;
     lab.say(format_args!(
         "collector.replicas: {replicas} after {:.1} s",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     command::kubectl,
-    lab::{Lab, NAMESPACE, RELEASE},
+    lab::{Lab, RELEASE},
 };
 
 /// By its name, which is where it is listed.
@@ -18,8 +18,8 @@ async fn operator_has_no_right_in_other_namespaces() {
     for (role, expected) in [("stacks", None), ("policies", Some(REVIEWS_TOKENS))] {
         let account = format!("{RELEASE}-{role}");
         for elsewhere in ["default", "kube-system"] {
-            let everyones = rights("default", elsewhere).await;
-            let more: Vec<_> = rights(&account, elsewhere)
+            let everyones = rights(&lab, "default", elsewhere).await;
+            let more: Vec<_> = rights(&lab, &account, elsewhere)
                 .await
                 .difference(&everyones)
                 .cloned()
@@ -30,20 +30,21 @@ async fn operator_has_no_right_in_other_namespaces() {
                 .collect();
             assert_eq!(more, expected, "{account} in {elsewhere}");
         }
-        let here = rights(&account, NAMESPACE).await;
+        let here = rights(&lab, &account, lab.namespace).await;
         assert!(
             here.iter().any(|right| right.contains("spoor.dev")),
             "{here:?}"
         );
         lab.say(format_args!(
-            "{account}: {expected:?} outside of {NAMESPACE}"
+            "{account}: {expected:?} outside of {}",
+            lab.namespace
         ));
     }
 }
 
 /// The rights of a ServiceAccount in a namespace: the lines of `kubectl auth can-i --list`.
-async fn rights(account: &str, namespace: &str) -> BTreeSet<String> {
-    let user = format!("--as=system:serviceaccount:{NAMESPACE}:{account}");
+async fn rights(lab: &Lab, account: &str, namespace: &str) -> BTreeSet<String> {
+    let user = format!("--as=system:serviceaccount:{}:{account}", lab.namespace);
     let list = ["auth", "can-i", "--list", &user, "--namespace", namespace];
     let printed = kubectl(&list).await;
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");

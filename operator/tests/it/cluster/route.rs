@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 use super::{
     applications, jaeger,
-    lab::{Lab, PATIENCE},
+    lab::{Lab, ROLLOUT_TIMEOUT},
     load, objects, pods, policies, stack, tail,
 };
 use crate::apiserver::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_route_changes_under_load_and_loses_no_span() {
+async fn route_change_under_load_loses_no_span() {
     let Some(lab) = Lab::installed("route").await else {
         return;
     };
@@ -44,13 +44,18 @@ async fn the_route_changes_under_load_and_loses_no_span() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_collector_traces_are_whole_and_tail_rules_say_what_they_need() {
+async fn direct_route_reports_tail_rules_as_inactive() {
     let Some(lab) = Lab::installed("without a Collector").await else {
         return;
     };
     moved(&lab, "Direct").await;
     applications::have_whole_traces(&lab).await;
-    policies::apply("needs-collector", &tail::errors_kept("service-a", "10%")).await;
+    policies::apply(
+        &lab,
+        "needs-collector",
+        &tail::errors_kept("service-a", "10%"),
+    )
+    .await;
     let policy = policies::wait_for(&lab, "needs-collector", "Programmed", "False").await;
     let programmed = objects::condition(&policy, "Programmed").unwrap();
     lab.say(programmed);
@@ -62,8 +67,8 @@ async fn without_a_collector_traces_are_whole_and_tail_rules_say_what_they_need(
 /// Changes the route and waits until the status says that traffic has moved and all has drained.
 async fn moved(lab: &Lab, route: &str) {
     let asked = Instant::now();
-    stack::patch(&json!({ "route": route })).await;
-    eventually("traffic on the new route", PATIENCE, || async {
+    stack::patch(lab, &json!({ "route": route })).await;
+    eventually("traffic on the new route", ROLLOUT_TIMEOUT, || async {
         let stack = stack::read(lab).await;
         if stack["status"]["route"] == route {
             Ok(())

@@ -4,15 +4,15 @@ use std::{fs, time::Duration};
 
 use super::{
     command::{in_repository, kubectl, kubectl_given},
-    lab::{Lab, NAMESPACE},
+    lab::Lab,
     objects, policies, stack,
 };
 
-/// What a sample asks its reader to create.
+/// The Secret that a sample asks its reader to create.
 const VENDOR: &str = r#"{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vendor"},
     "stringData": {"VENDOR_TOKEN": "none"}}"#;
 
-/// Those of the route and of replicas, which take a minute each to come and to go.
+/// Samples that other tests cover, because each takes a minute to apply and to undo.
 const DONE_ELSEWHERE: [&str; 2] = ["direct.yaml", "two-collectors.yaml"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +21,7 @@ async fn each_sample_of_a_policy_is_programmed() {
         return;
     };
     for (file, documents) in samples("policies") {
-        policies::apply_sample(&file).await;
+        policies::apply_sample(&lab, &file).await;
         for name in &documents {
             policies::wait_for(&lab, name, "Accepted", "True").await;
             policies::wait_for(&lab, name, "Programmed", "True").await;
@@ -30,19 +30,19 @@ async fn each_sample_of_a_policy_is_programmed() {
             "{file}: {documents:?} accepted and programmed"
         ));
         let path = in_repository(&format!("k8s/samples/policies/{file}"));
-        kubectl(&["delete", "--namespace", NAMESPACE, "-f", &path]).await;
+        kubectl(&["delete", "--namespace", lab.namespace, "-f", &path]).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_sample_of_a_stack_is_taken() {
+async fn each_sample_of_a_stack_is_available() {
     let Some(lab) = Lab::installed("samples of stacks").await else {
         return;
     };
-    kubectl_given(VENDOR, &["apply", "--namespace", NAMESPACE, "-f", "-"]).await;
+    kubectl_given(VENDOR, &["apply", "--namespace", lab.namespace, "-f", "-"]).await;
     for (file, documents) in samples("stacks") {
         let path = in_repository(&format!("k8s/samples/stacks/{file}"));
-        let here = ["--namespace", NAMESPACE, "-f", &path];
+        let here = ["--namespace", lab.namespace, "-f", &path];
         let only_valid = if !runs_here(&fs::read_to_string(&path).unwrap()) {
             Some("what it needs is not on this cluster")
         } else if DONE_ELSEWHERE.contains(&file.as_str()) {
@@ -60,10 +60,10 @@ async fn each_sample_of_a_stack_is_taken() {
             available(&lab, name).await;
         }
         lab.say(format_args!("{file}: {documents:?} available"));
-        stack::reset().await;
+        stack::reset(&lab).await;
         stack::settled(&lab).await;
     }
-    kubectl(&["delete", "secret", "vendor", "--namespace", NAMESPACE]).await;
+    kubectl(&["delete", "secret", "vendor", "--namespace", lab.namespace]).await;
 }
 
 async fn available(lab: &Lab, name: &str) {

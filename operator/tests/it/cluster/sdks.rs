@@ -17,7 +17,7 @@ use super::{
 use crate::apiserver::eventually;
 
 const IMAGE: &str = "SPOOR_SDK_IMAGE";
-/// For a runtime to start and poll twice on a busy machine.
+/// Time for a runtime to start and poll twice on a busy machine.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(90);
 
 /// Services, which are policies' targets, and the programs' commands in the image.
@@ -32,7 +32,7 @@ const SERVICES: [(&str, &[&str]); 3] = [
         &["node", "/sdks/javascript/service.mjs"],
     ),
 ];
-/// The rates of a policy for them all, each with the sampled traces of 1000. For 10 % the
+/// Rates of a policy for all of them, each with the sampled traces of 1000. For 10 % the
 /// bounds are more than 5 standard deviations away.
 const STEPS: [(&str, RangeInclusive<u64>); 3] =
     [("0%", 0..=0), ("10%", 50..=150), ("100%", 1000..=1000)];
@@ -58,7 +58,7 @@ async fn sdks_follow_policies_by_otel_env_alone() {
     }
     for (probability, sampled) in STEPS {
         let applied = Instant::now();
-        policies::apply("sdks", &head(probability)).await;
+        policies::apply(&lab, "sdks", &head(probability)).await;
         for (service, _) in SERVICES {
             follows(&lab, service, &sampled).await;
             lab.say(format_args!(

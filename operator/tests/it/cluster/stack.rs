@@ -4,21 +4,21 @@ use serde_json::{Value, json};
 
 use super::{
     command::kubectl,
-    lab::{self, Lab, NAMESPACE, PATIENCE, STACK},
+    lab::{self, Lab, ROLLOUT_TIMEOUT, STACK},
     objects,
 };
 use crate::apiserver::eventually;
 
 /// Changes the stack as people do; null removes a field.
-pub async fn patch(spec: &Value) {
+pub async fn patch(lab: &Lab, spec: &Value) {
     let patch = json!({ "spec": spec }).to_string();
-    let kind = ["patch", "tracingstack", STACK, "--namespace", NAMESPACE];
+    let kind = ["patch", "tracingstack", STACK, "--namespace", lab.namespace];
     kubectl(&[&kind[..], &["--type", "merge", "--patch", &patch]].concat()).await;
 }
 
 /// Gives the stack back the specification with which the tests installed it, and removes others.
-pub async fn reset() {
-    let here = ["--namespace", NAMESPACE];
+pub async fn reset(lab: &Lab) {
+    let here = ["--namespace", lab.namespace];
     let names = kubectl(&[&["get", "tracingstacks", "--output", "name"], &here[..]].concat()).await;
     for name in names
         .lines()
@@ -55,18 +55,22 @@ pub async fn read(lab: &Lab) -> Value {
 
 /// Waits until what is specified is there and nothing moves any more.
 pub async fn settled(lab: &Lab) -> Value {
-    eventually("the stack available and settled", PATIENCE, || async {
-        let Some(stack) = objects::read(lab, "TracingStack", STACK).await else {
-            return Err("no stack".to_owned());
-        };
-        let is = |condition, status| objects::is(&stack, condition, status);
-        let is_sound = is("Degraded", "False") || has_lost_spans(&stack);
-        if is("Available", "True") && is("Progressing", "False") && is_sound {
-            Ok(stack)
-        } else {
-            Err(stack["status"]["conditions"].to_string())
-        }
-    })
+    eventually(
+        "the stack available and settled",
+        ROLLOUT_TIMEOUT,
+        || async {
+            let Some(stack) = objects::read(lab, "TracingStack", STACK).await else {
+                return Err("no stack".to_owned());
+            };
+            let is = |condition, status| objects::is(&stack, condition, status);
+            let is_sound = is("Degraded", "False") || has_lost_spans(&stack);
+            if is("Available", "True") && is("Progressing", "False") && is_sound {
+                Ok(stack)
+            } else {
+                Err(stack["status"]["conditions"].to_string())
+            }
+        },
+    )
     .await
 }
 
@@ -79,7 +83,7 @@ fn has_lost_spans(stack: &Value) -> bool {
 
 /// Waits until no tail rule is in force.
 pub async fn without_tail_rules(lab: &Lab) {
-    eventually("no tail rules in force", PATIENCE, || async {
+    eventually("no tail rules in force", ROLLOUT_TIMEOUT, || async {
         let tail = &read(lab).await["status"]["tail"];
         match tail["policies"].as_u64() {
             None | Some(0) => Ok(()),

@@ -1,4 +1,4 @@
-//! Tail rules: kept is what they say, and changing them loses, splits and repeats nothing.
+//! Tail rules keep what they should, and changing them loses, splits and repeats no trace.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use super::{
     pods, policies, stack,
 };
 
-/// How surprising a count may be: one in ten thousand right ones fails.
+/// Significance level: one in ten thousand correct counts fails.
 const SIGNIFICANCE: f64 = 1e-4;
 /// Under the gathering time.
 const SPREAD: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ async fn errors_are_kept_and_a_tenth_of_the_rest() {
     let Some(lab) = Lab::installed("tail sampling").await else {
         return;
     };
-    policies::apply("errors-kept", &errors_kept("tail-shop", "10%")).await;
+    policies::apply(&lab, "errors-kept", &errors_kept("tail-shop", "10%")).await;
     in_force(&lab, "errors-kept").await;
     let since = SystemTime::now();
     let sent = load::traces(
@@ -71,7 +71,7 @@ async fn errors_are_kept_and_a_tenth_of_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn changing_rules_under_load_loses_splits_and_repeats_no_trace() {
+async fn rule_changes_under_load_keep_traces_whole() {
     let Some(lab) = Lab::installed("tail rules under load").await else {
         return;
     };
@@ -81,7 +81,7 @@ async fn changing_rules_under_load_loses_splits_and_repeats_no_trace() {
     // Errors are kept by every one of the rules: each of them must be there, and whole.
     for otherwise in ["10%", "0%", "60%", "5%"] {
         let changed = Instant::now();
-        policies::apply("rolling", &errors_kept("roll-shop", otherwise)).await;
+        policies::apply(&lab, "rolling", &errors_kept("roll-shop", otherwise)).await;
         in_force(&lab, "rolling").await;
         lab.say(format_args!(
             "otherwise {otherwise}: in force after {:.1} s",
@@ -89,22 +89,22 @@ async fn changing_rules_under_load_loses_splits_and_repeats_no_trace() {
         ));
     }
     drain(&lab, DECIDE).await;
-    policies::delete("rolling").await;
+    policies::delete(&lab, "rolling").await;
     stack::settled(&lab).await;
     let sent = sender.stop().await.exported().await;
     let found = jaeger::settled(&lab, "roll-till", since).await;
     nothing_is_missing(&lab, &sent, &found, "roll-shop", "roll-till");
 }
 
-/// What is not promised, measured: a trace wider than the gathering time is decided in parts, of
-/// which those without its root are kept; a pod deleted without grace loses what it holds.
+/// Measures what is not promised: a trace wider than the gathering time is decided in parts, of
+/// which those without its root are kept.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_limits_remain_is_measured() {
-    let Some(lab) = Lab::installed("limits of tail sampling").await else {
+async fn wide_traces_are_decided_in_parts() {
+    let Some(lab) = Lab::installed("wide traces").await else {
         return;
     };
-    policies::apply("limits", &errors_kept("wide-shop", "0%")).await;
-    in_force(&lab, "limits").await;
+    policies::apply(&lab, "wide", &errors_kept("wide-shop", "0%")).await;
+    in_force(&lab, "wide").await;
     let (since, wide) = (SystemTime::now(), Duration::from_secs(12));
     let sent = load::traces(&lab, &["wide-shop"], 20, Duration::from_secs(20), wide)
         .await
@@ -120,10 +120,17 @@ async fn what_limits_remain_is_measured() {
         found.len()
     ));
     assert!(found.len() as u64 >= errors, "{} of {errors}", found.len());
+}
 
+/// Measures what is not promised: a pod deleted without grace loses the traces that it holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_collector_loses_only_what_it_holds() {
+    let Some(lab) = Lab::installed("decide killed").await else {
+        return;
+    };
     // Everything is kept, but by a rule: decide holds it until then.
-    policies::apply("limits", &errors_kept("killed-shop", "100%")).await;
-    in_force(&lab, "limits").await;
+    policies::apply(&lab, "killed", &errors_kept("killed-shop", "100%")).await;
+    in_force(&lab, "killed").await;
     let since = SystemTime::now();
     let sender = load::traces(&lab, &["killed-shop"], 50, Duration::from_secs(20), SPREAD).await;
     tokio::time::sleep(Duration::from_secs(8)).await;
@@ -198,7 +205,7 @@ pub async fn drain(lab: &Lab, labels: &str) {
     }
 }
 
-/// How many traces there are of each sort.
+/// Number of traces of each kind.
 struct Kept {
     errors: u64,
     others: u64,

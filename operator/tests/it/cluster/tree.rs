@@ -1,4 +1,4 @@
-//! One trace as Jaeger has it: its spans, and who called whom.
+//! One trace as Jaeger has it: its spans, and which service called which.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::apiserver::eventually;
 
-/// Longer than a trace is on its way through the Collector.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// Longer than a trace takes through the Collector.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// A trace.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ struct Process {
 
 /// The trace with this id, once it is whole and has spans of all these services.
 pub async fn of(lab: &Lab, id: &str, services: &[&str]) -> Tree {
-    eventually("the whole trace", PATIENCE, || async {
+    eventually("the whole trace", ARRIVAL_TIMEOUT, || async {
         let tree = find(lab, id).await.ok_or(format!("{id}: none"))?;
         let missing: Vec<_> = services
             .iter()
@@ -154,14 +154,14 @@ impl Tree {
         }
     }
 
-    /// Its root is this.
+    /// Asserts service and operation of the root.
     pub fn starts_at(&self, service: &str, operation: &str) {
         let root = self.root().unwrap();
         let start = (root.service.as_str(), root.operation.as_str());
         assert_eq!(start, (service, operation), "{self:?}");
     }
 
-    /// Who takes part.
+    /// Services that take part.
     pub fn services(&self) -> BTreeSet<&str> {
         self.0.values().map(|span| span.service.as_str()).collect()
     }
@@ -192,7 +192,7 @@ impl Tree {
 }
 
 impl Span {
-    /// Whether both were under way at some moment.
+    /// Returns true if both were under way at the same moment.
     pub fn overlaps(&self, other: &Self) -> bool {
         self.start < other.end && other.start < self.end
     }

@@ -2,30 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use super::{
+use super::super::{
     command::{helm, kubectl},
-    lab::{Lab, NAMESPACE, PATIENCE, RELEASE, release},
+    lab::{Lab, RELEASE, ROLLOUT_TIMEOUT},
     pods, policies,
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_cluster_gets_a_lab_changes_it_and_loses_it_again() {
-    let Some(lab) = Lab::bare("installation").await else {
+async fn installs_upgrades_and_uninstalls() {
+    let Some(lab) = Lab::alone("installation").await else {
         return;
     };
-    lab.remove().await;
+    lab.empty_cluster().await;
     lab.install(&[]).await;
-    let test = helm(&["test", RELEASE, "--namespace", NAMESPACE]).await;
+    let test = helm(&["test", RELEASE, "--namespace", lab.namespace]).await;
     assert!(test.contains("Succeeded"), "{test}");
     lab.say("helm test passed");
 
     upgrade_changes_what_it_should(&lab).await;
-    uninstall_leaves_only_definitions().await;
+    uninstall_leaves_only_definitions(&lab).await;
     lab.say("uninstalled: nothing is left but definitions, and what people wrote");
 }
 
 async fn upgrade_changes_what_it_should(lab: &Lab) {
-    policies::apply_sample("service-a-1-percent.yaml").await;
+    policies::apply_sample(lab, "service-a-1-percent.yaml").await;
     let before = uids(lab).await;
     // As an older release's definition would differ.
     let columns = r#"[{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}]"#;
@@ -41,11 +41,11 @@ async fn upgrade_changes_what_it_should(lab: &Lab) {
     .await;
 
     let value = "applications.ab.serviceA.replicas=3".to_owned();
-    release("upgrade", &[value]).await;
+    lab.release("upgrade", &[value]).await;
     lab.settled().await;
     policies::wait_for(lab, "service-a", "Converged", "True").await;
 
-    let table = kubectl(&["get", "samplingpolicies", "--namespace", NAMESPACE]).await;
+    let table = kubectl(&["get", "samplingpolicies", "--namespace", lab.namespace]).await;
     lab.say(format_args!("after the upgrade:\n{table}"));
     assert!(table.contains("1%") && table.contains("3/3"), "{table}");
     let after = uids(lab).await;
@@ -59,12 +59,19 @@ async fn upgrade_changes_what_it_should(lab: &Lab) {
     );
 }
 
-async fn uninstall_leaves_only_definitions() {
-    helm(&["uninstall", RELEASE, "--namespace", NAMESPACE, "--wait"]).await;
-    crate::apiserver::eventually("nothing left in the namespace", PATIENCE, || async {
+async fn uninstall_leaves_only_definitions(lab: &Lab) {
+    helm(&["uninstall", RELEASE, "--namespace", lab.namespace, "--wait"]).await;
+    crate::apiserver::eventually("nothing left in the namespace", ROLLOUT_TIMEOUT, || async {
         let kinds = "all,configmaps,secrets,serviceaccounts,roles,rolebindings,leases,\
                      poddisruptionbudgets,networkpolicies,persistentvolumeclaims,tracingstacks";
-        let list = ["get", kinds, "--namespace", NAMESPACE, "--output", "name"];
+        let list = [
+            "get",
+            kinds,
+            "--namespace",
+            lab.namespace,
+            "--output",
+            "name",
+        ];
         let left = kubectl(&list).await;
         let ours = left.lines().filter(|name| {
             !matches!(
@@ -105,7 +112,7 @@ async fn uninstall_leaves_only_definitions() {
         );
     }
     // What people wrote stays with its definition, and nothing keeps it from being deleted.
-    policies::delete("service-a").await;
+    policies::delete(lab, "service-a").await;
 }
 
 async fn uids(lab: &Lab) -> BTreeMap<String, String> {
