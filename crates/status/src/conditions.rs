@@ -1,7 +1,7 @@
 //! A policy's three conditions: `Accepted`, `Programmed`, `Converged`.
 
 use spoor_api::status::{Condition, ConditionStatus, Verdict};
-use spoor_control::{Clients, Evidence, NotCurrent, Why};
+use spoor_control::{Clients, Evidence, NotCurrent, NotCurrentReason};
 use spoor_policy::{Acceptance, Outcome, Setting};
 
 use crate::{places, tail_rules::TailRules};
@@ -135,24 +135,24 @@ pub(crate) fn converged(
 /// The verdict on the clients alone: every expected instance has acknowledged it.
 fn taken(clients: &Clients) -> Verdict {
     let (expected, current) = (clients.expected, clients.current);
-    let of = |matches: fn(&Why) -> bool| names(&clients.not_current, matches);
+    let of = |matches: fn(&NotCurrentReason) -> bool| names(&clients.not_current, matches);
     let (status, reason, message) = if expected == 0 {
         let none = "nobody is there to take it".to_owned();
         (ConditionStatus::Unknown, "NoInstances", none)
     } else if clients.refused > 0 {
-        let who = of(|why| matches!(why, Why::Refused(_)));
+        let who = of(|it| matches!(it, NotCurrentReason::Refused(_)));
         (
             ConditionStatus::False,
             "Refused",
             format!("refused by {who}"),
         )
     } else if clients.pending() > 0 {
-        let who = of(|why| matches!(why, Why::Pending));
+        let who = of(|it| matches!(it, NotCurrentReason::Pending));
         let message = format!("{current} of {expected} instances have it; awaited: {who}");
         (ConditionStatus::False, "Pending", message)
     } else if clients.silent > 0 {
-        let who = of(|why| matches!(why, Why::Silent));
-        let never = of(|why| matches!(why, Why::NeverAsked));
+        let who = of(|it| matches!(it, NotCurrentReason::Silent));
+        let never = of(|it| matches!(it, NotCurrentReason::NeverAsked));
         let never = match clients.never_asked {
             0 => String::new(),
             _ => format!("; never asked: {never}"),
@@ -160,11 +160,11 @@ fn taken(clients: &Clients) -> Verdict {
         let message = format!("{current} of {expected} instances have it; silent: {who}{never}");
         (ConditionStatus::Unknown, "Silent", message)
     } else if clients.never_asked > 0 {
-        let who = of(|why| matches!(why, Why::NeverAsked));
+        let who = of(|it| matches!(it, NotCurrentReason::NeverAsked));
         let message = format!("{current} of {expected} instances have it; never asked: {who}");
         (ConditionStatus::Unknown, "NeverAsked", message)
     } else if clients.polling > 0 {
-        let who = of(|why| matches!(why, Why::Polling));
+        let who = of(|it| matches!(it, NotCurrentReason::Polling));
         let message = format!(
             "{current} of {expected} instances have it; only polling: {who} (Jaeger's protocol confirms nothing and names no process: these are counted by address, user agent, connection and interval)"
         );
@@ -219,17 +219,17 @@ pub(crate) fn is_accepted(outcome: &Outcome) -> bool {
     )
 }
 
-fn names(not_current: &[NotCurrent], matches: fn(&Why) -> bool) -> String {
+fn names(not_current: &[NotCurrent], matches: fn(&NotCurrentReason) -> bool) -> String {
     let those: Vec<String> = not_current
         .iter()
-        .filter(|instance| matches(&instance.why))
+        .filter(|instance| matches(&instance.reason))
         .map(
             |NotCurrent {
                  service,
                  instance,
-                 why,
-             }| match why {
-                Why::Refused(reason) => format!("{service} {instance} ({reason})"),
+                 reason,
+             }| match reason {
+                NotCurrentReason::Refused(cause) => format!("{service} {instance} ({cause})"),
                 _ => format!("{service} {instance}"),
             },
         )

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use spoor_api::status as api;
-use spoor_control::{Clients, Evidence, Observed, Source};
+use spoor_control::{Clients, CountSource, Evidence, ObservedRate};
 use spoor_policy::{Outcome, Policy, Strategy, statistics::Verdict};
 
 use crate::conditions;
@@ -80,10 +80,10 @@ pub(crate) fn observed_in_words(observed: &api::Observed, clients: &Clients) -> 
     }
 }
 
-fn seen(observed: &Observed) -> api::Observed {
+fn seen(observed: &ObservedRate) -> api::Observed {
     let (source, message) = match observed.source {
-        Source::Clients => (api::Source::Clients, None),
-        Source::Reported => (
+        CountSource::Clients => (api::Source::Clients, None),
+        CountSource::Reported => (
             api::Source::Reported,
             Some("from metrics, which anyone can send: no verdict rests on them".to_owned()),
         ),
@@ -259,15 +259,15 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(Source::Clients, Verdict::Consistent, "1% Consistent")]
-    #[case(Source::Clients, Verdict::Unknown, "1% (too few to tell)")]
-    #[case(Source::Reported, Verdict::Unknown, "1% Reported")]
+    #[case(CountSource::Clients, Verdict::Consistent, "1% Consistent")]
+    #[case(CountSource::Clients, Verdict::Unknown, "1% (too few to tell)")]
+    #[case(CountSource::Reported, Verdict::Unknown, "1% Reported")]
     fn rates_say_what_to_think_of_them(
-        #[case] source: Source,
+        #[case] source: CountSource,
         #[case] verdict: Verdict,
         #[case] words: &str,
     ) {
-        let observed = Observed {
+        let observed = ObservedRate {
             source,
             window: Duration::from_secs(60),
             started: 100,

@@ -34,21 +34,21 @@ fn evidence(clients: Clients) -> Evidence {
     }
 }
 
-fn clients(expected: usize, current: usize, why: &[Why]) -> Clients {
-    let count = |of: fn(&Why) -> bool| why.iter().filter(|why| of(why)).count();
+fn clients(expected: usize, current: usize, reasons: &[NotCurrentReason]) -> Clients {
+    let count = |of: fn(&NotCurrentReason) -> bool| reasons.iter().filter(|it| of(it)).count();
     Clients {
         expected,
         current,
-        refused: count(|why| matches!(why, Why::Refused(_))),
-        polling: count(|why| matches!(why, Why::Polling)),
-        silent: count(|why| matches!(why, Why::Silent)),
-        never_asked: count(|why| matches!(why, Why::NeverAsked)),
-        not_current: why
+        refused: count(|it| matches!(it, NotCurrentReason::Refused(_))),
+        polling: count(|it| matches!(it, NotCurrentReason::Polling)),
+        silent: count(|it| matches!(it, NotCurrentReason::Silent)),
+        never_asked: count(|it| matches!(it, NotCurrentReason::NeverAsked)),
+        not_current: reasons
             .iter()
-            .map(|why| NotCurrent {
+            .map(|reason| NotCurrent {
                 service: "service-a".parse().unwrap(),
                 instance: "one".into(),
-                why: why.clone(),
+                reason: reason.clone(),
             })
             .collect(),
     }
@@ -56,12 +56,12 @@ fn clients(expected: usize, current: usize, why: &[Why]) -> Clients {
 
 #[rstest]
 #[case(clients(3, 3, &[]), "True Converged: 3 of 3 instances have it")]
-#[case(clients(3, 2, &[Why::Pending]), "False Pending: 2 of 3 instances have it; awaited: service-a one")]
-#[case(clients(3, 2, &[Why::Silent]), "Unknown Silent: 2 of 3 instances have it; silent: service-a one")]
-#[case(clients(2, 1, &[Why::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances have it; never asked: service-a one")]
-#[case(clients(2, 0, &[Why::Silent, Why::NeverAsked]), "Unknown Silent: 0 of 2 instances have it; silent: service-a one; never asked: service-a one")]
-#[case(clients(1, 0, &[Why::Polling]), "Unknown Polling: 0 of 1 instances have it; only polling: service-a one (Jaeger's protocol confirms nothing and names no process: these are counted by address, user agent, connection and interval)")]
-#[case(clients(1, 0, &[Why::Refused("no phase".into())]), "False Refused: refused by service-a one (no phase)")]
+#[case(clients(3, 2, &[NotCurrentReason::Pending]), "False Pending: 2 of 3 instances have it; awaited: service-a one")]
+#[case(clients(3, 2, &[NotCurrentReason::Silent]), "Unknown Silent: 2 of 3 instances have it; silent: service-a one")]
+#[case(clients(2, 1, &[NotCurrentReason::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances have it; never asked: service-a one")]
+#[case(clients(2, 0, &[NotCurrentReason::Silent, NotCurrentReason::NeverAsked]), "Unknown Silent: 0 of 2 instances have it; silent: service-a one; never asked: service-a one")]
+#[case(clients(1, 0, &[NotCurrentReason::Polling]), "Unknown Polling: 0 of 1 instances have it; only polling: service-a one (Jaeger's protocol confirms nothing and names no process: these are counted by address, user agent, connection and interval)")]
+#[case(clients(1, 0, &[NotCurrentReason::Refused("no phase".into())]), "False Refused: refused by service-a one (no phase)")]
 #[case(clients(0, 0, &[]), "Unknown NoInstances: nobody is there to take it")]
 fn is_converged_only_when_everybody_acknowledged(#[case] clients: Clients, #[case] said: &str) {
     let outcome = outcome(Acceptance::Accepted, &[HEAD]);
@@ -114,7 +114,7 @@ fn the_worse_of_head_and_tail_counts_and_both_are_told() {
             .message
             .starts_with("3 of 3 instances have it; the Collector of")
     );
-    let silent = evidence(clients(3, 2, &[Why::Silent]));
+    let silent = evidence(clients(3, 2, &[NotCurrentReason::Silent]));
     let verdict = converged(&outcome, Some(&silent), &TailRules::InForce);
     assert_eq!(verdict.reason, "Silent");
 }
