@@ -14,7 +14,7 @@ const MAX_LISTED: usize = 100;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
     /// The instances of the services where it decides.
-    pub clients: Clients,
+    pub clients: ClientCounts,
     /// The time from publication to acknowledgement of the slowest current instance.
     pub slowest: Option<Duration>,
     /// The recent sampling rate, or `None` before the first root decision under the policy.
@@ -27,7 +27,7 @@ pub struct Evidence {
 
 /// Numbers of instances by state. `expected` is the sum of the others and of those pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Clients {
+pub struct ClientCounts {
     /// Instances that should be there, or are.
     pub expected: usize,
     /// Instances that acknowledged the newest plan.
@@ -126,7 +126,7 @@ pub struct OperationEvidence {
     pub seen: Option<bool>,
 }
 
-impl Clients {
+impl ClientCounts {
     /// The number of instances that have not answered yet.
     #[must_use]
     pub fn pending(&self) -> usize {

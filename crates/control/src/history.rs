@@ -8,7 +8,7 @@ use crate::counts::{CountKey, Counts, PlanEntry};
 
 /// The most plans of one service that are remembered.
 ///
-/// A process that is further behind is told apart no more: its counts are ignored.
+/// Counts under older plans are ignored.
 const MAX_PLANS: usize = 32;
 
 /// The latest plans of one service, oldest first.
@@ -37,7 +37,7 @@ impl History {
         });
     }
 
-    /// Replaces the newest plan by one that says the same under other policy names.
+    /// Replaces the newest plan by one with the same strategies under other policy names.
     ///
     /// A renamed policy is no new version for clients, since digests leave names out. Counts must
     /// be attributed to the new name all the same.

@@ -28,7 +28,7 @@ pub struct Caller {
 pub struct Identity {
     /// Its namespace. It receives no policies of another.
     pub namespace: Namespace,
-    /// Its service. It receives the strategy of no other.
+    /// Its service. It receives only the strategy of this one.
     pub service: ServiceName,
     /// Its instance, which all streams of one pod share.
     ///

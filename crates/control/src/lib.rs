@@ -68,8 +68,8 @@ mod window;
 pub use control::{Control, convergence::Convergence};
 pub use counts::Counts;
 pub use evidence::{
-    Clients, CountSource, Evidence, NotCurrent, NotCurrentReason, ObservedRate, OperationEvidence,
-    ServiceEvidence,
+    ClientCounts, CountSource, Evidence, NotCurrent, NotCurrentReason, ObservedRate,
+    OperationEvidence, ServiceEvidence,
 };
 pub use fault::{Fault, ServiceFaults};
 pub use identity::{AnyoneOnLoopback, Caller, Denied, Identify, Identity};

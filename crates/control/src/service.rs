@@ -106,7 +106,7 @@ impl Service {
         self.outgoing.subscribe()
     }
 
-    /// Serves a plan to so many instances, unless they would receive what they have already.
+    /// Serves a plan to a number of instances, unless it is the same as before for each of them.
     ///
     /// Returns true if the plan is served as a new version.
     pub(crate) fn publish(

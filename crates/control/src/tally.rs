@@ -124,7 +124,8 @@ impl Tally {
         if age >= self.length || (age >= self.length / 6 && has_enough) {
             if self.open.started > 0 {
                 let sampled = self.open.sampled.min(self.open.started);
-                self.judge.window(sampled, self.open.started, probability);
+                self.judge
+                    .add_window(sampled, self.open.started, probability);
             }
             self.open = Counts::default();
             self.opened = now;

@@ -1,4 +1,4 @@
-//! Who decides at a place, one after the other, as policies end.
+//! The policies that decide at a place one after the other, as they expire.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use crate::{
     table::NamespacePlans,
 };
 
-/// A plan looks no further ahead than this many phases; later ones come with a later resolution.
+/// The most phases of a plan. Later ones follow with a later resolution.
 const MAX_PHASES: usize = 8;
 
-/// Those who decide at one place in turn: each holds it until its own end.
+/// The policies that decide at one place in turn, each until it expires.
 #[derive(Clone, Debug, Default)]
 struct Succession<'a>(Vec<&'a Policy>);
 
@@ -22,7 +22,7 @@ impl<'a> Succession<'a> {
         Self::default().then(claim)
     }
 
-    /// Lets others follow: who ends before its turn comes is left out.
+    /// Appends the policies of a claim, except those that expire before their turn.
     fn then(mut self, claim: &Claim<'a>) -> Self {
         for policy in claim.to(Part::Head).iter().map(|ranked| ranked.policy) {
             match self.0.last().map(|last| last.expires_at()) {
@@ -38,7 +38,7 @@ impl<'a> Succession<'a> {
         self.0.iter().filter_map(|policy| policy.expires_at())
     }
 
-    /// Who decides from a time on; none stands for now.
+    /// The policy that decides from a time on, or from now on if the time is `None`.
     fn from(&self, time: Option<Timestamp>) -> Option<Assigned> {
         let holds = |policy: &Policy| {
             time.zip(policy.expires_at())
@@ -52,7 +52,7 @@ impl<'a> Succession<'a> {
     }
 }
 
-/// The plans of every service that a policy names, and of the rest.
+/// The plans of every service that a policy names, and the plan of all others.
 pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
     let services = claims
         .services
@@ -85,7 +85,7 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// A phase for now, and one from each end of somebody's turn.
+    /// A plan with one phase from now on, and one from each expiry.
     fn plan(&self) -> Plan {
         let operations = self
             .operations

@@ -11,7 +11,7 @@ use spoor_policy::{OperationName, PolicyKey, ServiceName, Strategies, Strategy};
 
 use super::Control;
 use crate::{
-    evidence::{Clients, Evidence, NotCurrentReason, OperationEvidence, ServiceEvidence},
+    evidence::{ClientCounts, Evidence, NotCurrentReason, OperationEvidence, ServiceEvidence},
     publication::Publication,
     record::PlanState,
     served_plan,
@@ -42,7 +42,7 @@ impl Control {
             .map(|(name, _)| name.clone())
             .collect();
         let mut evidence = Evidence {
-            clients: Clients::default(),
+            clients: ClientCounts::default(),
             slowest: None,
             observed: None,
             services: vec![],
@@ -57,7 +57,7 @@ impl Control {
                 .plan(policy.namespace.as_str(), name.as_str());
             let strategies = plan.at(Timestamp::now());
             let head = strategies.and_then(|it| Some((it, decided_by(it, policy)?)));
-            let mut clients = Clients::default();
+            let mut clients = ClientCounts::default();
             let took = self.count_clients(policy, &name, service.as_deref(), now, &mut clients);
             let mut operations = tail.get(&name).cloned().unwrap_or_default();
             if let Some((strategies, here)) = head {
@@ -153,7 +153,7 @@ impl Control {
         name: &ServiceName,
         service: Option<&Service>,
         now: Instant,
-        clients: &mut Clients,
+        clients: &mut ClientCounts,
     ) -> Option<Duration> {
         let mut slowest = None;
         if let Some(service) = service {

@@ -312,7 +312,7 @@ mod tests {
         assert_eq!([ask(1, later), ask(2, later), ask(3, later)], [3, 3, 3]);
         let later = now + Duration::from_secs(10);
         assert_eq!([ask(1, later), ask(2, later), ask(3, later)], [3, 3, 3]);
-        assert_eq!(ask(4, later), 4, "a newcomer takes no more than its part");
+        assert_eq!(ask(4, later), 4, "a new client gets no more than its share");
     }
 
     #[test]

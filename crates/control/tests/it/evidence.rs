@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spoor_control::{Clients, Counts, NotCurrentReason, Settings};
+use spoor_control::{ClientCounts, Counts, NotCurrentReason, Settings};
 use spoor_policy::statistics::Verdict;
 use spoor_proto::spoor::control::v1::{self as proto, client_message::Message};
 
@@ -10,7 +10,7 @@ use crate::support::{
     Client, Lab, Poller, count, eventually, instance, key, limit, percent, policy, resolved,
 };
 
-fn clients(lab: &Lab, name: &str) -> Clients {
+fn clients(lab: &Lab, name: &str) -> ClientCounts {
     lab.control.evidence(&key(name)).unwrap().clients
 }
 

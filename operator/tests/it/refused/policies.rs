@@ -25,7 +25,7 @@ const REFUSED: &[Case] = &[
     ),
     case(
         "{head: {probability: 1%, rateLimit: {tracesPerSecond: 1}}}",
-        &["spec.head: ", "not both: delete one"],
+        &["spec.head: ", "not both; delete one"],
     ),
     // Probabilities.
     case(
@@ -131,7 +131,7 @@ const REFUSED: &[Case] = &[
         "{head: {probability: 1%}, targets: [{service: \"a\\tb\"}]}",
         &[
             "spec.targets[0].service: ",
-            "must not hold control characters",
+            "must not contain control characters",
         ],
     ),
     case(

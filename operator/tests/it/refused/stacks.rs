@@ -57,7 +57,10 @@ const REFUSED: &[Case] = &[
     ),
     case(
         "{jaeger: {storage: {badger: {size: 0}}}}",
-        &["spec.jaeger.storage.badger.size: ", "must be more than 0"],
+        &[
+            "spec.jaeger.storage.badger.size: ",
+            "must be greater than 0",
+        ],
     ),
     case(
         "{jaeger: {storage: {badger: {size: -1Gi}}}}",
@@ -246,7 +249,7 @@ const REFUSED: &[Case] = &[
         "{jaeger: {replicas: 2}}",
         &[
             "spec.jaeger.replicas: ",
-            "must be 1 while traces are held in a pod of Jaeger itself",
+            "must be 1 with storage in Jaeger's own pod",
         ],
     ),
     case(
@@ -320,7 +323,7 @@ const REFUSED: &[Case] = &[
         "{jaeger: {existing: {otlp: 'j:4317'}, storage: {memory: {}}}}",
         &[
             "spec.jaeger.existing: ",
-            "stands alone",
+            "must be the only field",
             "delete \"existing\", or everything beside it in spec.jaeger",
         ],
     ),
@@ -329,13 +332,13 @@ const REFUSED: &[Case] = &[
         "{collector: {existing: {otlp: 'c:4317'}, exporters: {debug: {}}}}",
         &[
             "spec.collector.existing: ",
-            "stands alone",
+            "must be the only field",
             "everything beside it in spec.collector",
         ],
     ),
     case(
         "{collector: {existing: {otlp: 'c:4317'}, replicas: 1}}",
-        &["spec.collector.existing: ", "stands alone"],
+        &["spec.collector.existing: ", "must be the only field"],
     ),
     case(
         "{collector: {replicas: -1}}",
