@@ -157,7 +157,10 @@ const REFUSED: &[Case] = &[
     ),
     case(
         "{jaeger: {storage: {opensearch: {urls: ['https://me:secret@os:9200']}}}}",
-        &["spec.jaeger.storage.opensearch.urls[0]: ", "without user"],
+        &[
+            "spec.jaeger.storage.opensearch.urls[0]: ",
+            "without credentials",
+        ],
     ),
     case(
         "{jaeger: {storage: {opensearch: {urls: ['http://os', 'http://os']}}}}",
@@ -170,7 +173,7 @@ const REFUSED: &[Case] = &[
         "{jaeger: {storage: {opensearch: {urls: ['http://os:9200'], tls: {}}}}}",
         &[
             "spec.jaeger.storage.opensearch.tls: ",
-            "only for URLs that begin with \"https://\"",
+            "requires URLs that begin with \"https://\"",
         ],
     ),
     case(
@@ -241,7 +244,7 @@ const REFUSED: &[Case] = &[
         "{jaeger: {storage: {clickhouse: {addresses: ['c:9000'], tls: {}}}}}",
         &[
             "spec.jaeger.storage.clickhouse.tls: ",
-            "name one in spec.jaeger.image",
+            "set spec.jaeger.image",
         ],
     ),
     // Jaeger.
@@ -254,7 +257,7 @@ const REFUSED: &[Case] = &[
     ),
     case(
         "{jaeger: {replicas: 2, storage: {badger: {}}}}",
-        &["spec.jaeger.replicas: ", "several need storage.opensearch"],
+        &["spec.jaeger.replicas: ", "use storage.opensearch"],
     ),
     case(
         "{jaeger: {replicas: 0}}",
@@ -273,7 +276,7 @@ const REFUSED: &[Case] = &[
     ),
     case(
         "{jaeger: {basePath: /jaeger/}}",
-        &["spec.jaeger.basePath: ", "without one at its end"],
+        &["spec.jaeger.basePath: ", "does not end with it"],
     ),
     case(
         "{jaeger: {basePath: /../etc}}",
@@ -323,8 +326,8 @@ const REFUSED: &[Case] = &[
         "{jaeger: {existing: {otlp: 'j:4317'}, storage: {memory: {}}}}",
         &[
             "spec.jaeger.existing: ",
-            "must be the only field",
-            "delete \"existing\", or everything beside it in spec.jaeger",
+            "must be the only field of spec.jaeger",
+            "delete \"existing\" or the other fields",
         ],
     ),
     // The Collector.
@@ -332,8 +335,8 @@ const REFUSED: &[Case] = &[
         "{collector: {existing: {otlp: 'c:4317'}, exporters: {debug: {}}}}",
         &[
             "spec.collector.existing: ",
-            "must be the only field",
-            "everything beside it in spec.collector",
+            "must be the only field of spec.collector",
+            "delete \"existing\" or the other fields",
         ],
     ),
     case(
@@ -364,7 +367,7 @@ const REFUSED: &[Case] = &[
         "{collector: {exporters: {'otlp http': {}}}}",
         &[
             "spec.collector.exporters: ",
-            "must name each exporter as the Collector does",
+            "must be an exporter name",
             "not \"otlp http\"",
         ],
     ),
@@ -410,7 +413,7 @@ const REFUSED: &[Case] = &[
         "{jaeger: {resources: {limits: {ram: 1Gi}}}}",
         &[
             "spec.jaeger.resources.limits: ",
-            "must name resources: \"cpu\", \"memory\"",
+            "must be resource names: \"cpu\", \"memory\"",
             "not \"ram\"",
         ],
     ),
@@ -460,7 +463,7 @@ const REFUSED: &[Case] = &[
         "{collector: {scheduling: {tolerations: [{key: a, tolerationSeconds: 5}]}}}",
         &[
             "spec.collector.scheduling.tolerations[0].tolerationSeconds: ",
-            "only for `effect: NoExecute`",
+            "requires `effect: NoExecute`",
         ],
     ),
     case(
@@ -481,7 +484,7 @@ const REFUSED: &[Case] = &[
         "{collector: {pod: {env: [{name: 1A}]}}}",
         &[
             "spec.collector.pod.env[0].name: ",
-            "must be a variable's name",
+            "must be the name of a variable",
         ],
     ),
     case(
