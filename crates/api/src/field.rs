@@ -52,6 +52,7 @@ impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, segment) in self.0.iter().enumerate() {
             match segment {
+                // Names come from the document, so they may be of any length.
                 Segment::Field(name) if at == 0 => {
                     f.write_str(&shortened(name, MAX_SHOWN_CHARS))?
                 }

@@ -37,6 +37,7 @@ impl Form {
 
     /// Returns the text if it has the format, or else the problem.
     pub(crate) fn check<'a>(&self, text: &'a str) -> Result<&'a str, String> {
+        // Before the pattern, since this message is more specific.
         if text.len() > self.max {
             return Err(format!(
                 "must be at most {} bytes, not {}",

@@ -149,6 +149,7 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError
             Ok(found) => manifests.extend(found),
             Err(found) => errors.extend(found),
         }
+        // A long list of invalid items must not cost more than is reported.
         if errors.len() >= MAX_ERRORS {
             break;
         }
@@ -227,6 +228,7 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     }
     let policy = SamplingPolicy::deserialize(shape::without_nulls(value))
         .map_err(|error| vec![FieldError::new(FieldPath::root(), error.to_string())])?;
+    // A file does not have the creation time, and the result does not depend on it.
     policy.validate(Timestamp::UNIX_EPOCH)?;
     Ok(policy)
 }

@@ -99,6 +99,7 @@ impl Errors {
             at.index(index).field("service")
         });
         let mut checked = vec![];
+        // Entries beyond the limit are one error, not one each.
         for (index, target) in targets.iter().enumerate().take(Policy::MAX_TARGETS) {
             let at = at.index(index);
             let service = self.check(at.field("service"), ServiceName::new(&target.service));

@@ -52,6 +52,7 @@ impl Coverage {
         let passed = before.unix_millis.zip(unix_millis);
         // A clock that was set back does not tell how much time has passed.
         let passed = passed.and_then(|(before, after)| since(before, after));
+        // A slower clock would otherwise fall further behind ours with each report.
         let until = passed.and_then(|it| before.until.checked_add(it + it / MAX_DRIFT_DIVISOR));
         until.map_or(now, |until| until.min(now))
     }

@@ -99,6 +99,8 @@ impl History {
         &self,
         version: Option<Version>,
     ) -> (Counts, BTreeMap<PlanEntry, Counts>) {
+        // A publication that does not change the plan makes no entry, so the plan in force may have
+        // an older version.
         let from = version.map_or(0, |version| {
             self.0
                 .iter()

@@ -102,6 +102,7 @@ impl Ledger {
                 }
             }
         }
+        // Nothing is stored before all counts are checked.
         let mut deltas = vec![];
         for (key, now) in &reported {
             deltas.extend(self.delta(key, now, context.max_started)?);
@@ -166,6 +167,7 @@ impl Ledger {
         }
         let (before, since) = match self.counts.get(key) {
             Some(before) => (before.counts, before.phases.1),
+            // It may include decisions that were added before the process was forgotten.
             None if self.resumed == Some(key.sequence) => return Ok(None),
             None => (Counts::default(), now.phases.0),
         };

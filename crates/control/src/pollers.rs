@@ -97,6 +97,7 @@ impl Pollers {
         let sender = (source.address, source.user_agent.clone());
         let is_known = |sources: &Sources| sources.contains_key(&sender);
         if !known.by_service.get(key).is_some_and(is_known) {
+            // Stale sources are removed only when there is no room, since that visits all of them.
             if known.count >= self.max {
                 known.forget(now, self.max_interval);
             }

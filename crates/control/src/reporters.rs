@@ -77,6 +77,7 @@ impl Reporters {
     ) -> Option<RootSpanDelta> {
         let mut reporters = self.known.lock();
         let Some(known) = reporters.get_mut(&reporter) else {
+            // Only when there is no room, since this visits all reporters.
             if reporters.len() >= self.max {
                 let is_recent = |it: &Reporter| {
                     now.saturating_duration_since(it.last_report) <= self.forget_after

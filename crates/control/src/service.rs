@@ -118,6 +118,7 @@ impl Service {
     ) -> bool {
         let mut state = self.state();
         let digest = served_plan::digest(plan, instances);
+        // Equal digests mean that instances would behave the same, so they are sent nothing.
         if state.served.as_ref().is_some_and(|it| it.digest == digest) {
             state.history.rename_policies(plan);
             return false;
@@ -125,6 +126,7 @@ impl Service {
         let served = Arc::new(ServedPlan::new(plan, version, published, instances));
         state.history.push(version, plan.clone());
         state.served = Some(served.clone());
+        // Streams that wake lock the state to record the plan as sent.
         drop(state);
         self.outgoing
             .send_modify(|outgoing| outgoing.plan = Some(served));

@@ -141,6 +141,8 @@ impl Session {
             Err(rejection) => return Ok(Err(rejection)),
         };
         let took = served
+            // A repeated acknowledgement says nothing about the time of propagation, nor does the
+            // time before the instance connected.
             .filter(|served| served.version == version && record.held != Some(version))
             .map(|served| now.saturating_duration_since(served.published.max(record.connected)));
         record.acknowledge(version, took);
@@ -177,6 +179,7 @@ impl Session {
             _ => return Err(replaced()),
         };
         record.last_message = now;
+        // The age of the process, not of the stream: counts are cumulative over all its streams.
         let age = now.saturating_duration_since(record.first_seen).as_secs();
         let context = ReportContext {
             epoch,
@@ -188,6 +191,7 @@ impl Session {
             Ok(deltas) => deltas,
             Err(rejection) => return Ok(Err(rejection)),
         };
+        // Only once the ledger has accepted the counts: a rejected report must add nothing.
         record.record_spans(report);
         let first = report.counts.iter().map(|count| count.first_unix_millis);
         let (from, to) = record
@@ -230,6 +234,8 @@ impl Session {
         let served = state.served.clone();
         let held = served_plan::version_from_proto(hello.held.as_ref());
         let is_known_epoch = held.is_some_and(|it| it.epoch == self.control.settings().epoch);
+        // The claimed ID may differ from the one of the credentials, but must not be that of another
+        // known instance.
         if *hello.instance != *self.instance && state.knows(&hello.instance) {
             return Err(self.refused_as(Denied::OtherInstance {
                 claimed: hello.instance.clone(),
@@ -238,6 +244,8 @@ impl Session {
         }
         let processes = state.instances.entry(self.instance.clone()).or_default();
         let Some(record) = processes.get_mut(&self.start) else {
+            // A process that holds a version of this epoch and has no record was forgotten. Its
+            // counts so far are in the sums already.
             let ledger = match (&served, is_known_epoch) {
                 (Some(served), true) => Ledger::resume_at(served.version.sequence),
                 _ => Ledger::default(),

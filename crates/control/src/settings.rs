@@ -53,6 +53,7 @@ impl Default for Settings {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Self {
+            // Versions of a control plane that starts later must be newer.
             epoch: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
             max_clients: 20_000,
             max_polling: 10_000,

@@ -67,6 +67,7 @@ impl StockStrategy {
             .map(|assigned| assigned.strategy)
         {
             Some(Strategy::RateLimit(limit)) => {
+                // Jaeger's protocol has whole numbers only.
                 let share = limit.whole_share(instances());
                 return Self::RateLimiting {
                     rate_limiting_sampling: RateLimiting {

@@ -89,6 +89,8 @@ impl Tally {
     }
 
     fn verdict(&mut self, sampled: u64, window: Duration, now: Instant) -> Verdict {
+        // The judge compares independent trials. Decisions under a rate limit are not independent,
+        // so these are compared with what the limit allows.
         let limit = match self.strategy {
             Strategy::Probability(_) => return self.judge.verdict(),
             Strategy::RateLimit(limit) => f64::from(limit.get()),

@@ -21,6 +21,7 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(length: Duration, now: Instant) -> Self {
+        // Buckets must not be empty intervals, since times are divided by their length.
         let length = length.max(Duration::from_millis(1));
         let mut window = Self {
             length,

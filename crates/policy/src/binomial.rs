@@ -77,6 +77,7 @@ impl Binomial {
         for at in successes..self.trials {
             term *= (self.trials - at) as f64 / (at + 1) as f64 * odds;
             sum += term;
+            // Smaller terms no longer change the sum.
             if term < sum * 1e-17 {
                 break;
             }
@@ -146,6 +147,7 @@ fn log_complement(share: f64, complement: f64) -> f64 {
 
 /// ln(n!) less Stirling's ln(√(2πn) (n/e)ⁿ).
 fn stirling_error(n: f64) -> f64 {
+    // The series below is not precise enough for small numbers.
     if n < 16.0 {
         let log_factorial: f64 = (2..=n as u32).map(|i| f64::from(i).ln()).sum();
         return log_factorial - (n + 0.5) * n.ln() + n - 0.5 * TAU.ln();

@@ -13,6 +13,7 @@ pub fn closest<'a>(
 ) -> Option<&'a ServiceName> {
     let written = name.as_str().to_lowercase();
     let max_distance = (written.chars().count() / LETTERS_PER_ERROR).max(1);
+    // Damerau–Levenshtein, since swapped letters are one typing error.
     let distance =
         |known: &ServiceName| strsim::damerau_levenshtein(&written, &known.as_str().to_lowercase());
     let others = known.into_iter().filter(|known| *known != name);

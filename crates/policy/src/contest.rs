@@ -75,6 +75,7 @@ impl<'a> Contest<'a> {
                 self.add_loss(place, part, *loser, *winner, because);
             }
             for outer in around.iter().filter_map(|claim| claim.winner(part)) {
+                // A policy may claim both places, and does not override itself.
                 if outer.rank != winner.rank {
                     self.add_loss(place, part, outer, *winner, place.specificity());
                 }

@@ -89,6 +89,7 @@ impl FromStr for Probability {
     fn from_str(text: &str) -> Result<Self, InvalidProbability> {
         let not = || InvalidProbability::NotAPercentage(shown(text));
         let number = text.strip_suffix('%').ok_or_else(not)?;
+        // Parsed as decimal digits: a floating-point number would not be exact to a millionth.
         let (sign, digits) = match number.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, number),

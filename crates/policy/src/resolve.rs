@@ -51,6 +51,7 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
         }
     }
     for (namespace, mut live) in namespaces {
+        // Sorted once here, so that the claims to each place are in order without comparing again.
         live.sort_by_key(|policy| precedence(policy));
         let claims = Claims::of(&live);
         let keys = live.iter().map(|policy| policy.key().clone());

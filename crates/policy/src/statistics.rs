@@ -66,6 +66,7 @@ pub fn interval(successes: u64, trials: u64, confidence: f64) -> Interval {
     }
     let tail = significance(confidence) / 2.0;
     let seen = successes as f64 / trials as f64;
+    // The work of the exact interval grows with the standard deviation.
     if variance(trials, seen) > MAX_EXACT_VARIANCE {
         return wilson(successes, trials, tail);
     }

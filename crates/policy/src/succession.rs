@@ -26,6 +26,7 @@ impl<'a> Succession<'a> {
     fn then(mut self, claim: &Claim<'a>) -> Self {
         for policy in claim.to(Part::Head).iter().map(|ranked| ranked.policy) {
             match self.0.last().map(|last| last.expires_at()) {
+                // This one never expires, so no turn follows.
                 Some(None) => break,
                 Some(Some(turn)) if policy.expires_at().is_some_and(|end| end <= turn) => {}
                 _ => self.0.push(policy),
@@ -97,6 +98,7 @@ impl Places<'_> {
             .chain(ends.iter().copied().map(Some))
             .take(MAX_PHASES);
         let phases = starts.enumerate().map(|(at, start)| Phase {
+            // The last phase of a truncated plan has no end. A later resolution adds the rest.
             until: ends.iter().nth(at).copied().filter(|_| at + 1 < MAX_PHASES),
             strategies: self.from(start),
         });

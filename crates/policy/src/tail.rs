@@ -239,6 +239,7 @@ impl TailTable {
     ) -> Option<(&PolicyName, &TailPolicy)> {
         let namespace = self.namespaces.get(namespace)?;
         let own = namespace.services.get(service);
+        // The most specific place decides: operation, service, namespace.
         own.and_then(|tail| tail.operations.get(operation))
             .or_else(|| own.and_then(|tail| tail.otherwise.as_ref()))
             .or(namespace.otherwise.as_ref())

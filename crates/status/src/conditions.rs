@@ -137,6 +137,7 @@ pub(crate) fn converged(
 fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
     let (expected, current) = (clients.expected, clients.current);
     let of = |matches: fn(&NotCurrentReason) -> bool| names(&clients.not_current, matches);
+    // A condition has one reason, so the most severe problem comes first.
     let (status, reason, message) = if expected == 0 {
         let none = "there is no instance to apply it".to_owned();
         (ConditionStatus::Unknown, "NoInstances", none)

@@ -177,6 +177,7 @@ fn whole_milliseconds(time: Duration) -> u64 {
 fn percentage(share: f64) -> String {
     let percent = share * 100.0;
     let decimals = match percent {
+        // The limits are where rounding adds a digit before the point.
         p if p >= 99.95 => 0,
         p if p >= 9.995 => 1,
         p if p >= 0.9995 => 2,

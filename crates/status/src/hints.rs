@@ -42,6 +42,7 @@ pub(crate) fn hints(evidence: &Evidence, known: &BTreeSet<ServiceName>) -> Vec<S
         let names = names(unknown);
         hints.push(format!("no ready instance of {names} is known{meant}"));
     }
+    // Without any roots in the namespace, there may simply be no requests.
     if !inner.is_empty() && !evidence.roots_at.is_empty() {
         let roots: Vec<&str> = evidence.roots_at.iter().map(|it| it.as_str()).collect();
         hints.push(format!(

@@ -62,6 +62,8 @@ impl Findings<'_> {
         } = self;
         let mut converged = conditions::converged(outcome, *evidence, tail);
         let hints = evidence.map(|evidence| hints::hints(evidence, known));
+        // A policy that is not accepted has no effect anywhere, so hints about its effect would
+        // mislead.
         if conditions::is_accepted(outcome) {
             for hint in hints.iter().flatten().chain(*notes) {
                 converged.message.push_str("; ");

@@ -67,6 +67,8 @@ impl Rule {
     /// Rules for a duration within limits.
     pub(super) fn duration(at: &str, (least, most): (Duration, Duration)) -> [Self; 2] {
         let (least, most) = (format_duration(least), format_duration(most));
+        // Only for texts of the format: the rule above reports the others, and CEL's `duration`
+        // fails on them.
         let holds = format!(
             "!{} || (duration(self) >= duration('{least}') && duration(self) <= duration('{most}'))",
             fits("self", &form::DURATION)

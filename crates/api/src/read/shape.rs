@@ -95,6 +95,7 @@ fn object(
     for (field, value) in fields {
         let is_required = required.iter().any(|name| name == field);
         match (known.get(field), others) {
+            // Null means the same as an absent field, unless the field is required.
             (Some(_), _) if value.is_null() && !is_required => {}
             (Some(schema), _) | (None, Some(schema @ Value::Object(_))) => {
                 compare(value, schema, &at.field(field), errors);

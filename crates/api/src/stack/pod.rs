@@ -101,6 +101,7 @@ impl Errors {
             PodSettings::MAX_SPREADS,
             &at.field("topologySpreadConstraints"),
         );
+        // The API server checks the same outlines, from the definition.
         let mut generator = SchemaGenerator::default();
         if let Some(affinity) = &scheduling.affinity {
             let schema = kubernetes::affinity(&mut generator);

@@ -66,6 +66,7 @@ impl Address {
             .0
             .rsplit_once(':')
             .and_then(|(_, port)| port.parse().ok());
+        // The format guarantees a port.
         port.unwrap_or_default()
     }
 }

@@ -146,6 +146,7 @@ impl Errors {
             return self.managed_jaeger(spec, at);
         };
         let at = at.field("existing");
+        // Compared as a whole, so that no field can be forgotten.
         let alone = JaegerSpec {
             existing: Some(existing.clone()),
             ..JaegerSpec::default()
@@ -217,6 +218,7 @@ impl Errors {
             return self.managed_collector(spec, at);
         };
         let at = at.field("existing");
+        // Compared as a whole, so that no field can be forgotten.
         let alone = CollectorSpec {
             existing: Some(existing.clone()),
             ..CollectorSpec::default()

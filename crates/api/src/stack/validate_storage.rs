@@ -136,6 +136,7 @@ impl Errors {
             let clickhouse = self.clickhouse(clickhouse, &at.field("clickhouse"));
             found.extend(clickhouse.map(Backend::ClickHouse));
         }
+        // If there are several, the caller has reported that.
         found.pop()
     }
 

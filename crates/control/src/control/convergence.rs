@@ -49,6 +49,7 @@ impl Control {
     async fn until_converged(&self, check: impl Fn(&Self) -> Option<Convergence>) -> Convergence {
         let mut changed = self.changed();
         loop {
+            // Before the check, so that a change during the check is not missed.
             changed.mark_unchanged();
             if let Some(convergence) = check(self) {
                 return convergence;

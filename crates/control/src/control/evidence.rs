@@ -58,6 +58,8 @@ impl Control {
             let strategies = plan.at(Timestamp::now());
             let head = strategies.and_then(|it| Some((it, decided_by(it, policy)?)));
             let mut clients = ClientCounts::default();
+            // Counted at places of tail rules too: the number of instances tells whether the
+            // service exists.
             let took = self.count_clients(policy, &name, service.as_deref(), now, &mut clients);
             let mut operations = tail.get(&name).cloned().unwrap_or_default();
             if let Some((strategies, here)) = head {

@@ -17,7 +17,8 @@ use crate::{
     service::{Service, ServiceState},
 };
 
-/// The shortest time between two adjustments of one service's shares.
+/// The shortest time between two adjustments of one service's shares. Every message of every process
+/// asks for one.
 const MIN_ADJUST_INTERVAL: Duration = Duration::from_millis(200);
 
 impl Control {

@@ -31,6 +31,7 @@ impl Control {
         }
         let strategies = published.plan(&key).at(Timestamp::now());
         let strategies = strategies.cloned().unwrap_or_default();
+        // A closure, since only rate limits need the number, and counting takes locks.
         let instances = || {
             let connected = known.map_or(0, |service| service.state().connected);
             connected + self.0.pollers.sharers(&key, source, now)

@@ -19,6 +19,7 @@ impl Control {
         let now = Instant::now();
         let service = match self.0.services.get(key) {
             Some(service) => Some(service),
+            // Metrics may name any service, so they add one only if a client of it polls.
             None if self.0.pollers.has_recent(key, now) => self.service_or_insert(key),
             None => None,
         };

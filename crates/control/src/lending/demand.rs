@@ -68,6 +68,7 @@ impl Demand {
             let kept = (-over / constant).exp();
             let rate = match over > 0.0 {
                 true => started / over * (1.0 - kept),
+                // The limit of the other case for a duration of zero.
                 false => started / constant,
             };
             before * kept + rate

@@ -47,6 +47,7 @@ pub(crate) fn divide(wants: &[ShareDemand]) -> Vec<f64> {
 
 /// Gives equal parts, but to none more than it wants.
 fn fill_equally(wanted: &[f64]) -> Vec<f64> {
+    // In ascending order, each demand below the level leaves more for the larger ones.
     let mut ascending: Vec<usize> = (0..wanted.len()).collect();
     let value = |place: &usize| wanted.get(*place).copied().unwrap_or_default();
     ascending.sort_by(|one, other| value(one).total_cmp(&value(other)));
@@ -89,6 +90,7 @@ pub(crate) fn next_shares(has: &[f64], goals: &[f64]) -> Vec<f64> {
         false => 0.0,
     };
     let pairs = || has.iter().copied().zip(goals.iter().copied());
+    // All shares together are as many as processes.
     let free = (has.len() as f64 - has.iter().sum::<f64>()).max(0.0);
     let lacking: f64 = pairs().map(|(has, goal)| lack(has, goal)).sum();
     let part = if lacking > 0.0 {

@@ -36,6 +36,7 @@ impl Loan {
     pub(crate) fn confirm(&mut self, number: u64) {
         if let Some(place) = self.pending.iter().position(|(sent, _)| *sent == number) {
             let (_, shares) = self.pending.remove(place);
+            // Messages arrive in order, so this one has replaced those before it.
             self.pending.drain(..place);
             self.confirmed = shares;
         }

@@ -64,6 +64,7 @@ async fn sampling(
 /// Reads the `service` of a query.
 fn service(query: &str) -> Result<ServiceName, Problem> {
     let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail);
+    // axum parses queries of URIs only. A list of pairs rather than a map shows duplicates.
     let uri = Uri::builder().path_and_query(format!("/?{query}")).build();
     let parameters = uri
         .ok()

@@ -103,6 +103,7 @@ impl Receiver {
         let (parts, body) = request.into_parts();
         let compression = compression(&parts.headers)?;
         let slot = tokio::time::timeout(MAX_QUEUE_TIME, self.slots.acquire()).await;
+        // Held until the points are applied, since it bounds the memory of decoded requests.
         let _slot = slot
             .map_err(|_| MetricsError::Busy)?
             .map_err(|_| MetricsError::Busy)?;

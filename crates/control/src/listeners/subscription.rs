@@ -135,6 +135,7 @@ impl Subscription {
             }
         };
         let caller = self.caller(&hello)?;
+        // In a cluster this asks the API server, so it needs a deadline.
         let identified = tokio::select! {
             () = &mut self.shutdown => return Err(stopping()),
             identified = timeout(settings.hello_within, settings.identify.stream(caller)) => {
@@ -210,6 +211,7 @@ impl ActiveStream {
             faults,
             shares,
         } = self.outgoing.borrow_and_update().clone();
+        // The plan comes first: clients ignore shares for a plan that they do not have.
         if let Some(plan) = plan
             && !self
                 .sent_plan

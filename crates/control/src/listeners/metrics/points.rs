@@ -48,6 +48,7 @@ fn of_process(metrics: &ResourceMetrics) -> Option<ProcessPoints> {
             }
         }
     }
+    // A point that is not newer than the one before in its series is ignored.
     points.sort_by_key(|point| point.time);
     (!points.is_empty()).then(|| ProcessPoints {
         service,
