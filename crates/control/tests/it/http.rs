@@ -42,7 +42,7 @@ async fn operations_have_their_own_probability() {
 }
 
 #[tokio::test]
-async fn rate_limit_is_a_whole_share_without_operations() {
+async fn rate_limit_is_a_whole_share_alone() {
     let policies = [
         policy("limit", &[("a", &[])], limit(3)),
         policy("one", &[("a", &["GET /"])], percent("1%")),
