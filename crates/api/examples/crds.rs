@@ -1,4 +1,4 @@
-//! Writes the custom resource definitions to where the cluster's tools look for them:
+//! Writes the custom resource definitions for kubectl and Helm:
 //! `cargo run -p spoor-api --example crds`.
 
 use std::{fs, io, path::Path};
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for definition in spoor_api::crd::all() {
             let name = definition["metadata"]["name"]
                 .as_str()
-                .ok_or_else(|| io::Error::other("a definition has no name"))?;
+                .ok_or_else(|| io::Error::other("definition without a name"))?;
             let text = format!("{HEADER}{}", spoor_api::to_yaml(&definition)?);
             fs::write(folder.join(format!("{name}.yaml")), text)?;
         }

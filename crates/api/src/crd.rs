@@ -1,5 +1,5 @@
-//! The custom resource definitions that a cluster gets: the resources' schemas, with the rules
-//! that its API server asks and the words that it answers with.
+//! The custom resource definitions: the resources' schemas, with validation rules and messages for
+//! the API server.
 
 mod rule;
 mod sampling_policy;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{GROUP, SamplingPolicy, TracingStack, VERSION, schema};
 use rule::Rule;
 
-/// All of them.
+/// All definitions.
 #[must_use]
 pub fn all() -> Vec<Value> {
     vec![sampling_policy(), tracing_stack()]
@@ -49,7 +49,7 @@ pub fn tracing_stack() -> Value {
     )
 }
 
-/// What a kind is called.
+/// The names of a kind.
 struct Names {
     kind: &'static str,
     singular: &'static str,
@@ -91,7 +91,7 @@ impl Names {
     }
 }
 
-/// A column of `kubectl get`; one that is wide shows with `-o wide`.
+/// A column of `kubectl get`. A wide one is only shown with `-o wide`.
 fn column(name: &str, path: &str, wide: bool, description: &str) -> Value {
     json!({
         "name": name,
@@ -116,9 +116,9 @@ fn age() -> Value {
 mod tests {
     use super::*;
 
-    /// A rule without a place would ask nothing.
+    /// A rule whose place is not in the schema would have no effect.
     #[test]
-    fn every_rule_has_its_place() {
+    fn every_rule_has_a_place() {
         for (schema, rules) in [
             (schema::sampling_policy(), sampling_policy::rules()),
             (schema::tracing_stack(), tracing_stack::rules()),

@@ -1,10 +1,10 @@
-//! Durations as Kubernetes' Gateway API writes them (GEP-2257): `500ms`, `2s`, `1m30s`.
+//! Durations in the format of Kubernetes' Gateway API (GEP-2257): `500ms`, `2s`, `1m30s`.
 
 use std::time::Duration;
 
 use crate::field::quoted;
 
-/// Why a text is no duration.
+/// The error for a text that is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a duration such as \"500ms\", \"2s\" or \"1m30s\", not {}", quoted(.0))]
 pub struct InvalidDuration(pub String);
@@ -14,7 +14,7 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Reads a duration, or whole days: `7d`.
+/// Parses a duration, or whole days: `7d`.
 pub(crate) fn parse_days_or_duration(text: &str) -> Result<Duration, InvalidDuration> {
     let Some(days) = text.strip_suffix('d') else {
         return parse_duration(text);
@@ -24,8 +24,8 @@ pub(crate) fn parse_days_or_duration(text: &str) -> Result<Duration, InvalidDura
         .ok_or_else(|| InvalidDuration(text.to_owned()))
 }
 
-/// Reads a duration: whole numbers with `h`, `m`, `s` or `ms`, the larger unit first and each
-/// at most once.
+/// Parses a duration: whole numbers with `h`, `m`, `s` or `ms`, larger units first and each at
+/// most once.
 ///
 /// # Errors
 /// [`InvalidDuration`] for anything else.
@@ -35,8 +35,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
         .ok_or_else(|| InvalidDuration(text.to_owned()))
 }
 
-/// Writes a duration so that [`parse_duration`] reads the same; what is under a millisecond is
-/// lost.
+/// Formats a duration for [`parse_duration`]. Fractions of a millisecond are dropped.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -60,6 +59,7 @@ fn parse(text: &str) -> Option<u64> {
         let (name, after) = split_while(after, |c| c.is_ascii_alphabetic());
         let at = units.iter().position(|(unit, _)| *unit == name)?;
         let (_, millis) = units.get(at)?;
+        // Later units must be smaller.
         units = units.get(at + 1..)?;
         total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(*millis)?)?;
         rest = after;

@@ -1,10 +1,10 @@
-//! Collects what is wrong with a resource, so that all of it can be said at once.
+//! Collects the errors of a resource, so that all are reported at once.
 
 use std::{collections::HashSet, fmt::Display, hash::Hash};
 
 use crate::{API_VERSION, FieldError, FieldPath, field::quoted};
 
-/// What is wrong so far. A check that gives `None` has said why.
+/// The errors found so far. A check that returns `None` has added one.
 #[derive(Default)]
 pub(crate) struct Errors(Vec<FieldError>);
 
@@ -23,7 +23,7 @@ impl Errors {
             .ok()
     }
 
-    /// Checks what an object says that it is.
+    /// Checks an object's `apiVersion` and `kind`.
     pub(crate) fn kind(&mut self, api_version: &str, kind: &str, expected: &str) {
         let root = FieldPath::root();
         for (field, found, expected) in [
@@ -57,7 +57,7 @@ impl Errors {
             if !seen.insert(item) {
                 self.add(
                     path(index),
-                    format!("{} stands twice: name it once", quoted(&name)),
+                    format!("duplicate {}; list it once", quoted(&name)),
                 );
             }
         }

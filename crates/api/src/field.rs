@@ -1,11 +1,11 @@
-//! Where in a resource something is wrong.
+//! The place of an error in a resource.
 
 use std::{borrow::Cow, fmt};
 
-/// The letters of a text that a message shows.
-const MAX_SHOWN: usize = 60;
+/// The most characters of a text in a message.
+const MAX_SHOWN_CHARS: usize = 60;
 
-/// The way from a document's root to a field, written `spec.targets[0].service`.
+/// The path from a document's root to a field, such as `spec.targets[0].service`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldPath(Vec<Segment>);
 
@@ -16,25 +16,25 @@ pub(crate) enum Segment {
 }
 
 impl FieldPath {
-    /// The document itself.
+    /// The path of the document itself.
     #[must_use]
     pub fn root() -> Self {
         Self::default()
     }
 
-    /// A field of what this leads to.
+    /// The path of a field of this value.
     #[must_use]
     pub fn field(&self, name: &str) -> Self {
         self.with(Segment::Field(name.to_owned()))
     }
 
-    /// An element of the list that this leads to, from 0.
+    /// The path of an item of this list, counted from 0.
     #[must_use]
     pub fn index(&self, at: usize) -> Self {
         self.with(Segment::Index(at))
     }
 
-    /// The way to what `inner` leads to from here.
+    /// The path `inner` appended to this one.
     pub(crate) fn join(&self, inner: &Self) -> Self {
         Self(self.0.iter().chain(&inner.0).cloned().collect())
     }
@@ -52,8 +52,11 @@ impl fmt::Display for FieldPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, segment) in self.0.iter().enumerate() {
             match segment {
-                Segment::Field(name) if at == 0 => f.write_str(&shortened(name, MAX_SHOWN))?,
-                Segment::Field(name) => write!(f, ".{}", shortened(name, MAX_SHOWN))?,
+                // Names come from the document, so they may be of any length.
+                Segment::Field(name) if at == 0 => {
+                    f.write_str(&shortened(name, MAX_SHOWN_CHARS))?
+                }
+                Segment::Field(name) => write!(f, ".{}", shortened(name, MAX_SHOWN_CHARS))?,
                 Segment::Index(index) => write!(f, "[{index}]")?,
             }
         }
@@ -61,18 +64,18 @@ impl fmt::Display for FieldPath {
     }
 }
 
-/// What is wrong with a field, and what would be right.
+/// An error in a field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct FieldError {
     /// The field.
     pub path: FieldPath,
-    /// What is wrong and what would be right.
+    /// The problem, and how to solve it.
     pub problem: String,
 }
 
 impl FieldError {
-    /// Says so of a field.
+    /// An error with this problem in a field.
     pub fn new(path: FieldPath, problem: impl Into<String>) -> Self {
         Self {
             path,
@@ -81,12 +84,12 @@ impl FieldError {
     }
 }
 
-/// A text as a message shows it, in quotation marks.
+/// A text shortened and quoted for a message.
 pub(crate) fn quoted(text: &str) -> String {
-    format!("{:?}", shortened(text, MAX_SHOWN))
+    format!("{:?}", shortened(text, MAX_SHOWN_CHARS))
 }
 
-/// As much of a text as a message needs.
+/// The beginning of a text, with `…` if it is longer than `max` characters.
 pub(crate) fn shortened(text: &str, max: usize) -> Cow<'_, str> {
     match text.char_indices().nth(max) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),

@@ -1,5 +1,6 @@
-//! The forms that texts of the resources have. One pattern is both what validation asks and what
-//! a cluster's API server asks, and one sentence is what both say.
+//! The formats of texts in the resources.
+//!
+//! Validation and the API server share one pattern and one message for each, so that they agree.
 
 use std::sync::OnceLock;
 
@@ -7,13 +8,13 @@ use regex::Regex;
 
 use crate::field::quoted;
 
-/// A form of texts. The pattern is in the syntax that Rust and CEL (RE2) share.
+/// A format of texts. The pattern uses syntax that Rust and CEL (RE2) share.
 pub(crate) struct Form {
-    /// The longest, in letters; the patterns let only ASCII through, so also in bytes.
+    /// The longest text, in characters. All patterns are ASCII, so this is also in bytes.
     pub(crate) max: usize,
-    /// Matches the text as a whole.
+    /// A pattern for the whole text.
     pub(crate) pattern: &'static str,
-    /// What the text must be.
+    /// The message for other texts: what the text must be.
     pub(crate) problem: &'static str,
     regex: OnceLock<Option<Regex>>,
 }
@@ -28,14 +29,15 @@ impl Form {
         }
     }
 
-    /// Whether a text has the form.
+    /// True if a text has the format.
     pub(crate) fn fits(&self, text: &str) -> bool {
         let regex = self.regex.get_or_init(|| Regex::new(self.pattern).ok());
         text.len() <= self.max && regex.as_ref().is_some_and(|regex| regex.is_match(text))
     }
 
-    /// The text, if it has the form; otherwise what is wrong.
+    /// Returns the text if it has the format, or else the problem.
     pub(crate) fn check<'a>(&self, text: &'a str) -> Result<&'a str, String> {
+        // Before the pattern, since this message is more specific.
         if text.len() > self.max {
             return Err(format!(
                 "must be at most {} bytes, not {}",
@@ -50,7 +52,7 @@ impl Form {
     }
 }
 
-/// Composes patterns at compile time.
+// These are macros because `concat!` takes only literals.
 macro_rules! port {
     () => {
         "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
@@ -66,7 +68,7 @@ macro_rules! subdomain {
         concat!(label!(), "([.]", label!(), ")*")
     };
 }
-/// A host whose last label is no number, so that it is no IP address.
+/// A host whose last label begins with a letter, so that it is not an IP address.
 macro_rules! dns_name {
     () => {
         concat!("(", label!(), "[.])*[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -93,14 +95,14 @@ macro_rules! duration {
 pub(crate) static STACK_NAME: Form = Form::new(
     40,
     "^[a-z]([-a-z0-9]*[a-z0-9])?$",
-    "must be at most 40 lower-case letters, digits and '-', beginning with a letter: Services are named after it",
+    "must be at most 40 lower-case letters, digits and '-', beginning with a letter; Services are named after it",
 );
 pub(crate) static OBJECT_NAME: Form = Form::new(
     253,
     concat!("^", subdomain!(), "$"),
     "must be an object's name: lower-case letters, digits, '-' and '.', with a letter or digit at each end",
 );
-/// As [`spoor_policy::RuleName`] asks.
+/// The same as for [`spoor_policy::RuleName`].
 pub(crate) static RULE_NAME: Form = Form::new(
     63,
     concat!("^", label!(), "$"),
@@ -114,9 +116,10 @@ pub(crate) static IMAGE: Form = Form::new(
 pub(crate) static BASE_PATH: Form = Form::new(
     128,
     "^/([-A-Za-z0-9_~][-A-Za-z0-9._~]*(/[-A-Za-z0-9_~][-A-Za-z0-9._~]*)*)?$",
-    "must be a path such as \"/jaeger\": with '/' at its beginning, without one at its end",
+    "must be a path such as \"/jaeger\" that begins with '/' and does not end with it",
 );
-/// Of an existing Jaeger or Collector, which gets a Service's name: no IP address has one.
+/// For an existing Jaeger or Collector. A Service of type ExternalName stands for it, which cannot
+/// have an IP address.
 pub(crate) static NAMED_ADDRESS: Form = Form::new(
     260,
     concat!("^", dns_name!(), ":", port!(), "$"),
@@ -135,12 +138,12 @@ pub(crate) static HOST: Form = Form::new(
 pub(crate) static SEARCH_URL: Form = Form::new(
     512,
     url!(),
-    "must be a URL such as \"https://opensearch:9200\", without user and query",
+    "must be a URL such as \"https://opensearch:9200\" without credentials and query",
 );
 pub(crate) static PROMETHEUS_URL: Form = Form::new(
     512,
     url!(),
-    "must be a URL such as \"http://prometheus:9090\", without user and query",
+    "must be a URL such as \"http://prometheus:9090\" without credentials and query",
 );
 pub(crate) static SERVER_NAME: Form = Form::new(
     253,
@@ -170,7 +173,7 @@ pub(crate) static DATABASE: Form = Form::new(
 pub(crate) static EXPORTER: Form = Form::new(
     127,
     "^[A-Za-z][A-Za-z0-9_]{0,62}(/[A-Za-z0-9][-A-Za-z0-9_.]{0,62})?$",
-    "must name each exporter as the Collector does: its type such as \"otlp_http\", or with a name of yours \"otlp_http/vendor\"",
+    "must be an exporter name in the format of the Collector: a type such as \"otlp_http\", or a type and a name such as \"otlp_http/vendor\"",
 );
 pub(crate) static QUANTITY: Form = Form::new(
     24,
@@ -184,7 +187,7 @@ pub(crate) static RESOURCE: Form = Form::new(
         subdomain!(),
         "/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)$"
     ),
-    "must name resources: \"cpu\", \"memory\", \"ephemeral-storage\", or an extended one such as \"example.com/device\"",
+    "must be resource names: \"cpu\", \"memory\", \"ephemeral-storage\", or an extended one such as \"example.com/device\"",
 );
 pub(crate) static LABEL_KEY: Form = Form::new(
     317,
@@ -203,31 +206,32 @@ pub(crate) static LABEL_VALUE: Form = Form::new(
 pub(crate) static ENV_NAME: Form = Form::new(
     128,
     "^[A-Za-z_][A-Za-z0-9_]*$",
-    "must be a variable's name: letters, digits and '_', not beginning with a digit",
+    "must be the name of a variable: letters, digits and '_', not beginning with a digit",
 );
-/// Of an annotation or a variable.
+/// The value of an annotation or environment variable.
 pub(crate) static TEXT: Form = Form::new(
     1024,
     "^[\\t\\n -~]*$",
     "must be printable ASCII characters, tabs and line feeds",
 );
-/// As [`crate::parse_duration`] reads it; so long that no number overflows CEL's durations.
+/// A duration for [`crate::parse_duration`]. The numbers of digits keep CEL's durations from
+/// overflowing.
 pub(crate) static DURATION: Form = Form::new(
     32,
     concat!("^(", duration!(), ")$"),
     "must be a duration such as \"500ms\", \"2s\" or \"1m30s\"",
 );
-/// A duration, or whole days, which CEL's durations and Kubernetes' lack.
+/// A duration, or whole days, which neither CEL's durations nor Kubernetes' have.
 pub(crate) static RETENTION: Form = Form::new(
     32,
     concat!("^([0-9]{1,5}d|", duration!(), ")$"),
     "must be whole days such as \"7d\", or a duration such as \"12h\" or \"36h30m\"",
 );
-/// RFC 3339, of a year that a policy can mean; days that a month doesn't have are for the parser.
+/// RFC 3339, in a plausible year. The parser checks that the day exists.
 pub(crate) static TIME: Form = Form::new(
     40,
     "^(19|2[0-9])[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$",
     "must be a time such as \"2027-01-01T12:00:00Z\"",
 );
-/// As [`spoor_policy::Probability`] reads it.
-pub(crate) const MAX_PERCENTAGE: usize = 16;
+/// The longest text of a [`spoor_policy::Probability`].
+pub(crate) const MAX_PERCENTAGE_BYTES: usize = 16;

@@ -1,9 +1,9 @@
 //! The resources as people write them, read from YAML with errors that name line and field.
 //!
-//! A resource is only text and numbers until [`SamplingPolicy::validate`] turns it into a
-//! [`spoor_policy::Policy`], or [`TracingStack::validate`] into a [`stack::Stack`], which are valid
-//! by construction, or says what is wrong, field by field. [`crd`] says the same to a cluster's
-//! API server. No client and no I/O.
+//! A resource is only text and numbers until it is validated: [`SamplingPolicy::validate`] returns a
+//! [`spoor_policy::Policy`] and [`TracingStack::validate`] a [`stack::Stack`], both valid by
+//! construction, or all errors with their fields. [`crd`] has the same rules for a cluster's API
+//! server. The crate has no client and does no I/O.
 
 pub mod crd;
 mod duration;
@@ -26,7 +26,7 @@ pub use field::{FieldError, FieldPath};
 pub use metadata::Metadata;
 pub use sampling_policy::{
     AttributeMatch, ErrorMatch, Head, KeepRule, RateLimit, SamplingPolicy, SamplingPolicySpec,
-    Tail, Target,
+    Tail, TargetSpec,
 };
 pub use status::SamplingPolicyStatus;
 pub use tracing_stack::{TracingStack, TracingStackSpec, TracingStackStatus};
@@ -36,5 +36,5 @@ pub use yaml::to_yaml;
 pub const GROUP: &str = "spoor.dev";
 /// The version of the API.
 pub const VERSION: &str = "v1alpha1";
-/// What `apiVersion` says.
+/// The `apiVersion` of the resources.
 pub const API_VERSION: &str = "spoor.dev/v1alpha1";

@@ -1,38 +1,38 @@
-//! What every object says about itself.
+//! The metadata of resources.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The part of Kubernetes' `ObjectMeta` that Spoor reads, writes or carries along.
+/// The part of Kubernetes' `ObjectMeta` that Spoor reads, writes or preserves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     /// The object's name, unique in its namespace.
     #[schemars(length(min = 1, max = 253), example = &"service-a")]
     pub name: String,
-    /// The namespace; none: `default`.
+    /// The namespace. Defaults to `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), example = &"default")]
     pub namespace: Option<String>,
-    /// Labels, for selection.
+    /// Labels, by which objects can be selected.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations, for everything else.
+    /// Annotations: arbitrary metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Counts the changes of `spec`; set by the server.
+    /// Number of changes of `spec`. Set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
-    /// When the object came to be, in RFC 3339; set by the server.
+    /// Creation time in RFC 3339. Set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"2027-01-01T12:00:00Z")]
     pub creation_timestamp: Option<String>,
-    /// The object's version in the store; set by the server.
+    /// Version of the stored object. Set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
-    /// Tells objects of one name apart over time; set by the server.
+    /// Unique ID, which differs between objects of the same name over time. Set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Reads resources from texts of many YAML documents, and says of all that is wrong where it is.
+//! Reads resources from texts with several YAML documents, and locates all errors.
 
 mod documents;
 mod list;
@@ -18,15 +18,15 @@ use crate::{
 };
 use documents::Document;
 
-/// The longest text that is read, in bytes.
+/// The longest text accepted, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;
-/// The most documents in one text.
+/// The most documents accepted in one text.
 pub const MAX_DOCUMENTS: usize = 1_000;
-/// The most errors that are reported of one text.
+/// The most errors reported for one text.
 pub const MAX_ERRORS: usize = 50;
 
-/// The fields of `metadata` that belong to the API server and its controllers, of those that
-/// [`Metadata`](crate::Metadata) does not have.
+/// The fields of `metadata` that the API server and its controllers own, besides those in
+/// [`Metadata`](crate::Metadata).
 const SERVER_METADATA: [&str; 6] = [
     "deletionGracePeriodSeconds",
     "deletionTimestamp",
@@ -36,27 +36,27 @@ const SERVER_METADATA: [&str; 6] = [
     "selfLink",
 ];
 
-/// A policy, valid, and where it stands.
+/// A valid policy and its place in a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
-    /// The policy as it is written.
+    /// The policy as written.
     pub policy: SamplingPolicy,
-    /// The name of the text, such as a file's.
+    /// The name of the text, such as a file name.
     pub source: Arc<str>,
     place: Place,
 }
 
-/// Where a resource stands in a text.
+/// The place of a resource in a text.
 #[derive(Clone, Debug, PartialEq)]
 struct Place {
     document: Arc<str>,
     lines_before: usize,
-    /// The way to it in its document: the root, or an item of a list.
+    /// The path in its document: the root, or an item of a list.
     at: FieldPath,
 }
 
 impl Manifest {
-    /// The line where it begins, from 1.
+    /// The line where it begins, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.place.line(&self.place.at)
@@ -85,16 +85,16 @@ impl Place {
     }
 }
 
-/// What is wrong with a text, and where.
+/// An error in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadError {
     /// The name of the text.
     pub source: Arc<str>,
-    /// The line, from 1; none when it is about the whole text.
+    /// The line, counted from 1, or `None` for the whole text.
     pub line: Option<usize>,
-    /// The field; the root when there is none, as with a syntax error.
+    /// The field, or the root for an error in no field, such as a syntax error.
     pub path: FieldPath,
-    /// What is wrong and what would be right.
+    /// The problem, and how to solve it.
     pub problem: String,
 }
 
@@ -113,15 +113,16 @@ impl fmt::Display for ReadError {
     }
 }
 
-/// Reads and validates all policies of a text, also those in lists, as kubectl prints them.
-/// `source` is what errors call it, such as the file's name. A text without documents has no
-/// policies and no errors.
+/// Reads and validates all policies of a text, including those in lists as kubectl prints them.
+///
+/// `source` is the name of the text in errors, such as a file name. A text without documents has
+/// neither policies nor errors.
 ///
 /// # Errors
-/// Everything that is wrong with any document, in the order of the text, up to [`MAX_ERRORS`].
+/// The errors of all documents, in the order of the text, up to [`MAX_ERRORS`].
 pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError>> {
     let source: Arc<str> = source.into();
-    let about_all = |problem: String| {
+    let whole_text = |problem: String| {
         vec![ReadError {
             source: source.clone(),
             line: None,
@@ -130,7 +131,7 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError
         }]
     };
     if text.len() > MAX_BYTES {
-        return Err(about_all(format!(
+        return Err(whole_text(format!(
             "must be at most {MAX_BYTES} bytes, not {}",
             text.len()
         )));
@@ -138,7 +139,7 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError
     let documents = documents::split(text);
     if documents.len() > MAX_DOCUMENTS {
         let found = documents.len();
-        return Err(about_all(format!(
+        return Err(whole_text(format!(
             "must have at most {MAX_DOCUMENTS} documents, not {found}"
         )));
     }
@@ -148,11 +149,12 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError
             Ok(found) => manifests.extend(found),
             Err(found) => errors.extend(found),
         }
+        // A long list of invalid items must not cost more than is reported.
         if errors.len() >= MAX_ERRORS {
             break;
         }
     }
-    errors.extend(twice(&manifests));
+    errors.extend(duplicates(&manifests));
     errors.truncate(MAX_ERRORS);
     if errors.is_empty() {
         Ok(manifests)
@@ -161,7 +163,7 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError
     }
 }
 
-/// The policies of one document: none if it is empty, several if it is a list.
+/// Reads the policies of one document, which may be empty or a list.
 fn read(document: &Document<'_>, source: &Arc<str>) -> Result<Vec<Manifest>, Vec<ReadError>> {
     let value = yaml::parse(document.text).map_err(|error| malformed(document, source, error))?;
     let place = Place {
@@ -198,8 +200,10 @@ fn read(document: &Document<'_>, source: &Arc<str>) -> Result<Vec<Manifest>, Vec
     }
 }
 
-/// Says what is wrong with a document's syntax. The message can name a second line, so the
-/// document is read again at its place in the text.
+/// The error in a document's syntax.
+///
+/// The parser's message may name a second line, so the document is parsed again with the lines
+/// before it.
 fn malformed(document: &Document<'_>, source: &Arc<str>, alone: Malformed) -> Vec<ReadError> {
     let in_place = "\n".repeat(document.lines_before) + document.text;
     let Malformed { line, problem } = yaml::parse(&in_place).err().unwrap_or(alone);
@@ -211,7 +215,7 @@ fn malformed(document: &Document<'_>, source: &Arc<str>, alone: Malformed) -> Ve
     }]
 }
 
-/// From any value to a valid policy. What does not have the shape is not looked at further.
+/// Reads a policy from any value. One with errors in its shape is not validated.
 fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     let errors = shape::kind(&value, SamplingPolicy::KIND);
     if !errors.is_empty() {
@@ -224,11 +228,12 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     }
     let policy = SamplingPolicy::deserialize(shape::without_nulls(value))
         .map_err(|error| vec![FieldError::new(FieldPath::root(), error.to_string())])?;
+    // A file does not have the creation time, and the result does not depend on it.
     policy.validate(Timestamp::UNIX_EPOCH)?;
     Ok(policy)
 }
 
-/// Takes out what the API server sets and kubectl prints, and nobody writes.
+/// Removes the fields that the API server sets and kubectl prints.
 fn remove_server_fields(policy: &mut Value) {
     let Value::Object(fields) = policy else {
         return;
@@ -239,8 +244,8 @@ fn remove_server_fields(policy: &mut Value) {
     }
 }
 
-/// One name must not stand twice in a text: which of the two is meant would be a guess.
-fn twice(manifests: &[Manifest]) -> Vec<ReadError> {
+/// The errors for policies with the name of an earlier one in the text.
+fn duplicates(manifests: &[Manifest]) -> Vec<ReadError> {
     let mut first: BTreeMap<(&str, &str), &Manifest> = BTreeMap::new();
     let mut errors = vec![];
     for manifest in manifests {
@@ -249,7 +254,7 @@ fn twice(manifests: &[Manifest]) -> Vec<ReadError> {
         match first.get(&(namespace, metadata.name.as_str())) {
             Some(first) => {
                 let problem = format!(
-                    "{} stands already at line {}: give this one another name or delete one",
+                    "{} is already defined at line {}; rename or delete one of the two",
                     quoted(&metadata.name),
                     first.line()
                 );

@@ -1,11 +1,11 @@
-//! `SamplingPolicy`: whose traces are sampled, and how.
+//! The resource `SamplingPolicy`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{API_VERSION, Metadata, SamplingPolicyStatus};
 
-/// Says which traces are kept of which services.
+/// Selects which traces of which services are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SamplingPolicy {
@@ -17,15 +17,15 @@ pub struct SamplingPolicy {
     pub kind: String,
     /// Its name and namespace.
     pub metadata: Metadata,
-    /// What is asked for.
+    /// Desired sampling.
     pub spec: SamplingPolicySpec,
-    /// What became of it; written by Spoor, ignored when read from a file.
+    /// Observed state. Written by Spoor, and ignored when read from a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<SamplingPolicyStatus>,
 }
 
 impl SamplingPolicy {
-    /// What `kind` says.
+    /// The `kind` of this resource.
     pub const KIND: &str = "SamplingPolicy";
 
     /// A policy without status.
@@ -41,24 +41,24 @@ impl SamplingPolicy {
     }
 }
 
-/// What a [`SamplingPolicy`] asks for: `head`, `tail` or both.
+/// The desired sampling of a [`SamplingPolicy`]: `head`, `tail` or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SamplingPolicySpec {
-    /// Between equally specific policies the higher wins.
+    /// Priority among equally specific policies. The highest wins.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i32,
-    /// The services it is for; none: every service in the namespace.
+    /// Services that the policy applies to. If empty, all services of the namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["service"]))]
-    pub targets: Vec<Target>,
-    /// What decides where a trace starts: exactly one member.
+    pub targets: Vec<TargetSpec>,
+    /// Sampling at the start of a trace. Exactly one field must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<Head>,
-    /// What decides once a trace is whole; needs a Collector or the lab's own pipeline.
+    /// Sampling of complete traces. Requires a Collector, or the lab's own pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<Tail>,
-    /// When it ends by itself, in RFC 3339.
+    /// Time at which the policy expires, in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), example = &"2027-01-01T12:00:00Z")]
     pub expires_at: Option<String>,
@@ -67,85 +67,85 @@ pub struct SamplingPolicySpec {
 /// A service, or some operations of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Target {
+pub struct TargetSpec {
     /// The OpenTelemetry `service.name`.
     #[schemars(length(min = 1, max = 253), example = &"service-a")]
     pub service: String,
-    /// The operations, each the name that a root span has at its start; none: all.
+    /// Operations, each the name of a root span at its start. If empty, all operations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub operations: Vec<String>,
 }
 
-/// What decides where a trace starts. Exactly one member.
+/// Sampling at the start of a trace. Exactly one field must be set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Head {
-    /// The share of traces that is kept: a percentage from "0%" to "100%", with at most four
-    /// digits behind the point.
+    /// Share of traces to keep: a percentage from "0%" to "100%" with at most four decimal
+    /// places.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), example = &"1%")]
     pub probability: Option<String>,
-    /// At most so many traces are kept.
+    /// Maximum rate of traces to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
 }
 
-/// A rate of the service as a whole, shared out over its instances.
+/// A rate for the whole service, which its instances share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateLimit {
-    /// Traces a second.
+    /// Traces per second.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub traces_per_second: i64,
 }
 
-/// What is kept of the traces whose root span is of a target.
+/// Sampling of complete traces whose root span belongs to a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tail {
-    /// The reasons to keep a trace; one that matches is enough.
+    /// Rules to keep a trace. A trace that matches any of them is kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub keep: Vec<KeepRule>,
-    /// The share that is kept of the traces that no rule keeps: a percentage of all traces, head
-    /// and tail together. Under a `rateLimit` it is a share of what arrived.
+    /// Share to keep of the traces that match no rule, as a percentage of all traces started: head
+    /// and tail sampling together. With a `rateLimit`, a percentage of the traces received.
     #[schemars(length(max = 16), example = &"10%")]
     pub otherwise: String,
 }
 
-/// One reason to keep a trace. Exactly one member beside `name`.
+/// A rule to keep a trace. Exactly one field besides `name` must be set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeepRule {
-    /// Its name, unique in the policy: traces say by which rule they were kept.
+    /// Name of the rule, unique in the policy. A kept trace records the name of its rule.
     #[schemars(length(min = 1, max = 63), example = &"errors")]
     pub name: String,
-    /// Keeps traces with an error in any span: `error: {}`.
+    /// Keep traces with an error in any span: `error: {}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorMatch>,
-    /// Keeps traces that took longer as a whole, such as `500ms`, `2s` or `1m30s`.
+    /// Keep traces that take longer than this in total, such as `500ms`, `2s` or `1m30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), example = &"500ms")]
     pub slower_than: Option<String>,
-    /// Keeps traces with an attribute in any span or its resource.
+    /// Keep traces with an attribute on any span or its resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attribute: Option<AttributeMatch>,
 }
 
-/// Matches every error; has no settings.
+/// Match for every error. Has no settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorMatch {}
 
-/// Matches an attribute that has one of some values.
+/// Match for an attribute with one of the given values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AttributeMatch {
-    /// The attribute's key.
+    /// Key of the attribute.
     #[schemars(length(min = 1, max = 256), example = &"customer.tier")]
     pub key: String,
-    /// The values, as text.
+    /// Values that match, as text.
     #[schemars(length(min = 1, max = 64), inner(length(max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub values: Vec<String>,
 }

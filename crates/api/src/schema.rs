@@ -1,5 +1,7 @@
-//! The JSON schemas of the resources, in the form that custom resource definitions take: no
-//! references, and what is optional is absent rather than null.
+//! The JSON schemas of the resources.
+//!
+//! Custom resource definitions allow neither references nor null as a type, so schemas are inlined
+//! and optional fields are absent rather than null.
 
 use std::sync::LazyLock;
 
@@ -33,13 +35,13 @@ fn of<T: JsonSchema>() -> Value {
         settings.meta_schema = None;
     });
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
-    RecursiveTransform(absent_rather_than_null).transform(&mut schema);
-    RecursiveTransform(words_rather_than_choices).transform(&mut schema);
+    RecursiveTransform(remove_null).transform(&mut schema);
+    RecursiveTransform(constants_to_enum).transform(&mut schema);
     schema.to_value()
 }
 
 /// Turns `type: [string, null]` into `type: string`, and `anyOf: [X, {type: null}]` into `X`.
-fn absent_rather_than_null(schema: &mut Schema) {
+fn remove_null(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else {
         return;
     };
@@ -64,7 +66,7 @@ fn absent_rather_than_null(schema: &mut Schema) {
 }
 
 /// Turns `oneOf: [{const: A}, {const: B}]` into `enum: [A, B]`.
-fn words_rather_than_choices(schema: &mut Schema) {
+fn constants_to_enum(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else {
         return;
     };

@@ -1,6 +1,7 @@
-//! What a [`TracingStack`](crate::TracingStack) means, valid by construction and with every
-//! default filled in. [`TracingStack::validate`](crate::TracingStack::validate) is the only way
-//! to a [`Stack`].
+//! A [`TracingStack`](crate::TracingStack) after validation, with all defaults filled in.
+//!
+//! Valid by construction: [`TracingStack::validate`](crate::TracingStack::validate) is the only way
+//! to get a [`Stack`].
 
 mod pod;
 mod quantity;
@@ -30,30 +31,30 @@ pub struct Stack {
     pub namespace: Namespace,
     /// Its name there.
     pub name: StackName,
-    /// The way from the services to Jaeger.
+    /// The route from the services to Jaeger.
     pub route: Route,
-    /// Where traces go.
+    /// Its Jaeger.
     pub jaeger: Jaeger,
-    /// What decides about them under [`Route::Collector`].
+    /// Its Collector, used with [`Route::Collector`].
     pub collector: Collector,
 }
 
 /// The Jaeger of a [`Stack`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Jaeger {
-    /// One that runs already.
+    /// A Jaeger that runs already.
     Existing(ExistingJaeger),
     /// One to run.
     Managed(Box<ManagedJaeger>),
 }
 
-/// Where a Jaeger listens that the operator doesn't run.
+/// The addresses of a Jaeger that the operator does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExistingJaeger {
-    /// OTLP over gRPC; its host is a DNS name.
+    /// OTLP over gRPC. Its host is a DNS name.
     pub otlp: Address,
-    /// Its page and query API.
+    /// Its UI and query API.
     pub query: Option<Address>,
 }
 
@@ -63,23 +64,23 @@ pub struct ExistingJaeger {
 pub struct ManagedJaeger {
     /// Its image.
     pub image: String,
-    /// When the image is pulled.
+    /// The pull policy of the image.
     pub image_pull_policy: ImagePullPolicy,
-    /// Where traces are held, and by how many pods.
+    /// Its storage, with the number of pods.
     pub storage: Storage,
-    /// The path of its page and API.
+    /// The path of its UI and API.
     pub base_path: BasePath,
-    /// The URL of the Prometheus that its Monitor view asks.
+    /// The URL of the Prometheus that its Monitor view queries.
     pub prometheus: Option<String>,
-    /// What its pods may use, and where they run.
+    /// Resources, scheduling and additions of its pods.
     pub pod: PodSettings,
 }
 
 impl ManagedJaeger {
-    /// The image when none is named.
+    /// The default image.
     pub const DEFAULT_IMAGE: &str = "jaegertracing/jaeger:2.13.0";
 
-    /// How many pods it has.
+    /// The number of pods.
     #[must_use]
     pub fn replicas(&self) -> u16 {
         self.storage.replicas()
@@ -89,7 +90,7 @@ impl ManagedJaeger {
 /// The Collector of a [`Stack`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Collector {
-    /// One that runs already and takes OTLP over gRPC here; its host is a DNS name.
+    /// A Collector that runs already, with its address for OTLP over gRPC. The host is a DNS name.
     Existing(Address),
     /// One to run.
     Managed(Box<ManagedCollector>),
@@ -101,54 +102,54 @@ pub enum Collector {
 pub struct ManagedCollector {
     /// Its image.
     pub image: String,
-    /// When the image is pulled.
+    /// The pull policy of the image.
     pub image_pull_policy: ImagePullPolicy,
-    /// How many pods gather; what decides is one pod.
+    /// The number of pods that gather spans. The deciding tier is one pod.
     pub replicas: u16,
-    /// How long a trace's spans are gathered.
+    /// The time to gather a trace's spans.
     pub gather_wait: Duration,
-    /// How long a gathered trace waits for its decision.
+    /// The time that a gathered trace waits for its decision.
     pub decision_wait: Duration,
-    /// Exporters beside Jaeger's, with their configuration; `${env:…}` in it is the Collector's.
+    /// Further exporters with their configuration. The Collector expands `${env:…}` in it.
     pub exporters: BTreeMap<ExporterName, Map<String, Value>>,
     /// Secrets that become environment variables of the pods that export.
     pub env_from_secrets: Vec<ObjectName>,
-    /// What its pods may use, and where they run.
+    /// Resources, scheduling and additions of its pods.
     pub pod: PodSettings,
 }
 
 impl ManagedCollector {
-    /// The image when none is named.
+    /// The default image.
     pub const DEFAULT_IMAGE: &str = "otel/opentelemetry-collector-contrib:0.158.0";
-    /// `gatherWait` when none is said.
+    /// The default of `gatherWait`.
     ///
-    /// No round number: the Collector loses spans that arrive exactly this long after the first
-    /// one of their trace, and timeouts and pauses of programs are round numbers.
+    /// Not a round number: the Collector loses spans that arrive exactly this long after the first
+    /// one of their trace, and timeouts and delays in programs are usually round.
     pub const DEFAULT_GATHER_WAIT: Duration = Duration::from_millis(2_170);
-    /// `decisionWait` when none is said.
+    /// The default of `decisionWait`.
     pub const DEFAULT_DECISION_WAIT: Duration = Duration::from_secs(5);
-    /// What `gatherWait` may be.
+    /// The limits of `gatherWait`.
     pub(crate) const GATHER_WAIT: (Duration, Duration) =
         (Duration::from_millis(100), Duration::from_secs(60));
-    /// What `decisionWait` may be.
+    /// The limits of `decisionWait`.
     pub(crate) const DECISION_WAIT: (Duration, Duration) =
         (Duration::from_millis(100), Duration::from_secs(300));
     /// The most exporters.
     pub const MAX_EXPORTERS: usize = 16;
     /// The most Secrets.
     pub const MAX_SECRETS: usize = 8;
-    /// The most pods of one kind, here and of Jaeger.
+    /// The most replicas, of Jaeger too.
     pub const MAX_REPLICAS: u16 = 16;
 }
 
-/// What pods may use, and where they run.
+/// Resources, scheduling and additions of pods.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct PodSettings {
-    /// As it is written: what is left out has no default yet.
+    /// Resources as written, without defaults.
     pub resources: Resources,
-    /// On which nodes they run.
+    /// Constraints on their nodes.
     pub scheduling: Scheduling,
-    /// What is added to them.
+    /// Additional metadata, variables and pull secrets.
     pub additions: PodAdditions,
 }

@@ -1,4 +1,4 @@
-//! `TracingStack`: where the services of a namespace send their traces.
+//! The resource `TracingStack`.
 
 mod collector;
 mod jaeger;
@@ -9,8 +9,8 @@ mod storage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use collector::{CollectorSpec, ExistingCollector};
-pub use jaeger::{ExistingJaeger, JaegerSpec, PrometheusSpec};
+pub use collector::{CollectorSpec, ExistingCollectorSpec};
+pub use jaeger::{ExistingJaegerSpec, JaegerSpec, PrometheusSpec};
 pub use kubernetes::{
     Credentials, EnvVar, FreeForm, ImagePullPolicy, PodAdditions, Quantity, Resources, Scheduling,
     TaintEffect, TlsSpec, Toleration, TolerationOperator,
@@ -34,15 +34,15 @@ pub struct TracingStack {
     pub kind: String,
     /// Its name and namespace.
     pub metadata: Metadata,
-    /// What is asked for.
+    /// Desired stack.
     pub spec: TracingStackSpec,
-    /// What became of it; written by the operator, ignored when read from a file.
+    /// Observed state. Written by the operator, and ignored when read from a file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<TracingStackStatus>,
 }
 
 impl TracingStack {
-    /// What `kind` says.
+    /// The `kind` of this resource.
     pub const KIND: &str = "TracingStack";
 
     /// A stack without status.
@@ -58,35 +58,35 @@ impl TracingStack {
     }
 }
 
-/// What a [`TracingStack`] asks for. Everything has a default: `spec: {}` is a Collector before a
-/// Jaeger that holds traces in memory.
+/// The desired state of a [`TracingStack`]. Everything has a default: `spec: {}` is a Collector in
+/// front of a Jaeger with in-memory storage.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TracingStackSpec {
-    /// The way from the services to Jaeger: through the `Collector`, which tail rules need, or
-    /// `Direct`. It can be changed while traffic runs.
+    /// Route from the services to Jaeger: through the `Collector`, which tail rules require, or
+    /// `Direct`. It can be changed under traffic.
     #[serde(default)]
     pub route: Route,
-    /// The Jaeger that holds the traces and answers for them.
+    /// Jaeger, which stores traces and answers queries.
     #[serde(default, skip_serializing_if = "is_default")]
     pub jaeger: JaegerSpec,
-    /// The Collector that decides which traces are kept.
+    /// Collector, which applies tail rules.
     #[serde(default, skip_serializing_if = "is_default")]
     pub collector: CollectorSpec,
 }
 
-/// The way from the services to Jaeger.
+/// The route from the services to Jaeger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Route {
     /// Through the Collector.
     #[default]
     Collector,
-    /// With no Collector between.
+    /// Without a Collector.
     Direct,
 }
 
 impl Route {
-    /// The word in the resource.
+    /// The value in the resource.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

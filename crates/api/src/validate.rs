@@ -1,22 +1,23 @@
-//! From what people wrote to what it means.
+//! Validation of a `SamplingPolicy`.
 
 use jiff::Timestamp;
 use spoor_policy::{
-    AttributeKey, Condition, Namespace, OperationName, Policy, PolicyKey, PolicyName, Probability,
-    Rule, RuleName, ServiceName, Strategy, TailPolicy, TracesPerSecond,
+    AttributeKey, Namespace, OperationName, Policy, PolicyKey, PolicyName, Probability, Rule,
+    RuleCondition, RuleName, ServiceName, Strategy, TailPolicy, TracesPerSecond,
 };
 
 use crate::{
     AttributeMatch, FieldError, FieldPath, Head, KeepRule, Metadata, SamplingPolicy,
-    SamplingPolicySpec, Tail, Target, errors::Errors, field::quoted, form, parse_duration, problem,
+    SamplingPolicySpec, Tail, TargetSpec, errors::Errors, field::quoted, form, parse_duration,
+    problem,
 };
 
 impl SamplingPolicy {
-    /// Checks everything and gives the policy that it means. `created` is when it was first
-    /// accepted: of equal priority the older wins.
+    /// Checks all fields and returns the policy. `created` is the time of its first acceptance: of
+    /// policies with equal priority, the older wins.
     ///
     /// # Errors
-    /// Every field that is wrong, in the order of the document.
+    /// All errors, in the order of the document.
     pub fn validate(&self, created: Timestamp) -> Result<Policy, Vec<FieldError>> {
         let mut errors = Errors::default();
         let root = FieldPath::root();
@@ -45,7 +46,7 @@ impl SamplingPolicy {
     }
 }
 
-/// The members of a specification, checked one by one.
+/// The valid fields of a specification.
 struct Parts {
     targets: Vec<spoor_policy::Target>,
     head: Option<Strategy>,
@@ -83,7 +84,7 @@ impl Errors {
             .expires_at
             .as_ref()
             .map(|text| self.time(text, at.field("expiresAt")));
-        // What is absent is fine; what is there but wrong is not.
+        // `Some(None)` is an absent field, `None` an invalid one.
         Some(Parts {
             targets,
             head: head.map_or(Some(None), |head| head.map(Some))?,
@@ -92,12 +93,13 @@ impl Errors {
         })
     }
 
-    fn targets(&mut self, targets: &[Target], at: &FieldPath) -> Vec<spoor_policy::Target> {
+    fn targets(&mut self, targets: &[TargetSpec], at: &FieldPath) -> Vec<spoor_policy::Target> {
         self.at_most(targets.len(), Policy::MAX_TARGETS, at);
         self.distinct(targets.iter().map(|target| &target.service), |index| {
             at.index(index).field("service")
         });
         let mut checked = vec![];
+        // Entries beyond the limit are one error, not one each.
         for (index, target) in targets.iter().enumerate().take(Policy::MAX_TARGETS) {
             let at = at.index(index);
             let service = self.check(at.field("service"), ServiceName::new(&target.service));
@@ -167,14 +169,14 @@ impl Errors {
         })
     }
 
-    fn condition(&mut self, rule: &KeepRule, at: &FieldPath) -> Option<Condition> {
+    fn condition(&mut self, rule: &KeepRule, at: &FieldPath) -> Option<RuleCondition> {
         let condition = match (&rule.error, &rule.slower_than, &rule.attribute) {
-            (Some(_), None, None) => Condition::Error,
+            (Some(_), None, None) => RuleCondition::Error,
             (None, Some(text), None) => {
                 let at = at.field("slowerThan");
                 self.check(at.clone(), form::DURATION.check(text))?;
                 let condition =
-                    Condition::SlowerThan(self.check(at.clone(), parse_duration(text))?);
+                    RuleCondition::SlowerThan(self.check(at.clone(), parse_duration(text))?);
                 self.check(at, condition.check())?;
                 condition
             }
@@ -191,7 +193,7 @@ impl Errors {
         Some(condition)
     }
 
-    fn attribute(&mut self, attribute: &AttributeMatch, at: &FieldPath) -> Option<Condition> {
+    fn attribute(&mut self, attribute: &AttributeMatch, at: &FieldPath) -> Option<RuleCondition> {
         let key = self.check(at.field("key"), AttributeKey::new(&attribute.key));
         let values = at.field("values");
         let before = self.len();
@@ -199,7 +201,7 @@ impl Errors {
         if self.len() > before {
             return None;
         }
-        let condition = Condition::Attribute {
+        let condition = RuleCondition::Attribute {
             key: key?,
             values: attribute.values.clone(),
         };
@@ -208,7 +210,7 @@ impl Errors {
     }
 
     fn probability(&mut self, text: &str, at: FieldPath) -> Option<Probability> {
-        let max = form::MAX_PERCENTAGE;
+        let max = form::MAX_PERCENTAGE_BYTES;
         let probability = self.check(at.clone(), text.parse())?;
         if text.len() > max {
             self.add(
@@ -225,7 +227,7 @@ impl Errors {
         let parsed = checked.and_then(|text| {
             text.parse().map_err(|_| {
                 let problem = form::TIME.problem;
-                format!("{problem}, not {}: there is no such day", quoted(text))
+                format!("{problem}, not {}; that day does not exist", quoted(text))
             })
         });
         self.check(at, parsed)

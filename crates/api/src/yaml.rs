@@ -1,4 +1,4 @@
-//! YAML, in the one place that knows which crate reads it.
+//! Reading and writing YAML. Only this module depends on the crate that does it.
 
 use std::{cell::Cell, collections::BTreeSet, fmt};
 
@@ -11,41 +11,46 @@ use serde_yaml::Deserializer;
 
 use crate::field::{FieldPath, Segment, quoted, shortened};
 
-/// What a document may hold at most: aliases repeat what they stand for, so that a short text
-/// can mean a very long document.
+/// The most values in a document, with aliases expanded: a short text with nested aliases can stand
+/// for a very large document.
 const MAX_NODES: usize = 20_000;
-const MAX_TEXT: usize = 4 << 20;
 
-/// How many brackets may stand open, and how many there may be: for each token the parser goes
-/// through all that are open.
-const MAX_OPEN: usize = 100;
+/// The most text in a document with aliases expanded, in bytes.
+const MAX_TEXT_BYTES: usize = 4 << 20;
+
+/// The most brackets that may be open at a time. For each token, the parser goes through all of
+/// them, so its time would grow with their number squared.
+const MAX_OPEN_BRACKETS: usize = 100;
+
+/// The most opening brackets in a document.
 const MAX_BRACKETS: usize = 10_000;
 
-/// The letters of the parser's messages, which hold fields' names, that are passed on.
-const MAX_MESSAGE: usize = 300;
+/// The most characters of a parser's message that are shown. It may contain a field's name of any
+/// length.
+const MAX_MESSAGE_CHARS: usize = 300;
 
 /// Writes a resource as YAML.
 ///
 /// # Errors
-/// When a value has no form in YAML, which no resource of this crate holds.
+/// An error for a value that YAML cannot express. No resource of this crate has one.
 pub fn to_yaml<T: Serialize>(resource: &T) -> Result<String, impl std::error::Error + use<T>> {
     serde_yaml::to_string(resource)
 }
 
-/// What is wrong with a text as YAML.
+/// An error in the syntax of YAML.
 #[derive(Debug)]
 pub(crate) struct Malformed {
-    /// Counted from 1, if it is known.
+    /// The line counted from 1, if known.
     pub(crate) line: Option<usize>,
     pub(crate) problem: String,
 }
 
-/// Reads one document. An empty one is null.
+/// Parses one document. An empty one is null.
 pub(crate) fn parse(text: &str) -> Result<Value, Malformed> {
     check_brackets(text)?;
     let budget = Budget {
         nodes: Cell::new(MAX_NODES),
-        text: Cell::new(MAX_TEXT),
+        text: Cell::new(MAX_TEXT_BYTES),
     };
     Tree(&budget)
         .deserialize(Deserializer::from_str(text))
@@ -57,7 +62,7 @@ pub(crate) fn parse(text: &str) -> Result<Value, Malformed> {
                 false if is_indented_by_tab(text, &error) => {
                     "must be indented with spaces, not with tabs".to_owned()
                 }
-                false => shortened(&without_location(&error), MAX_MESSAGE).into_owned(),
+                false => shortened(&without_location(&error), MAX_MESSAGE_CHARS).into_owned(),
             };
             Malformed {
                 line: error.location().map(|location| location.line()),
@@ -66,7 +71,8 @@ pub(crate) fn parse(text: &str) -> Result<Value, Malformed> {
         })
 }
 
-/// Counts brackets wherever they stand, also in quotation marks: those are closed again.
+/// Counts brackets everywhere, including in quoted text: telling the two apart takes the parser that
+/// this protects.
 fn check_brackets(text: &str) -> Result<(), Malformed> {
     let (mut open, mut all) = (0usize, 0usize);
     for (number, line) in text.lines().enumerate() {
@@ -77,9 +83,9 @@ fn check_brackets(text: &str) -> Result<(), Malformed> {
                 _ => {}
             }
         }
-        if open > MAX_OPEN || all > MAX_BRACKETS {
+        if open > MAX_OPEN_BRACKETS || all > MAX_BRACKETS {
             let problem = format!(
-                "must have at most {MAX_BRACKETS} opening brackets in a document and {MAX_OPEN} that are not closed again"
+                "must have at most {MAX_BRACKETS} opening brackets in a document, and at most {MAX_OPEN_BRACKETS} open at a time"
             );
             return Err(Malformed {
                 line: Some(number + 1),
@@ -90,15 +96,14 @@ fn check_brackets(text: &str) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// The line of a field, counted from 1: that of its key, or of the deepest part of the way to it
-/// that is there.
+/// The line of a field's key, counted from 1, or of the deepest field on its path that exists.
 ///
-/// The parser tells lines only with errors, so the document is read again up to the field, where
-/// the reading fails on purpose.
+/// The parser reports lines only with errors, so this parses the document again and fails on
+/// purpose at the field.
 pub(crate) fn line(text: &str, path: &FieldPath) -> usize {
     let mut segments = path.segments();
     loop {
-        let found = Way(segments).deserialize(Deserializer::from_str(text));
+        let found = PathSeeker(segments).deserialize(Deserializer::from_str(text));
         if let Some(location) = found.err().and_then(|error| error.location()) {
             return location.line();
         }
@@ -115,7 +120,7 @@ fn is_indented_by_tab(text: &str, error: &serde_yaml::Error) -> bool {
     line.is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'))
 }
 
-/// The message without "at line 2 column 1": who reports it puts file and line in front.
+/// The message without "at line 2 column 1". The caller puts file and line in front.
 fn without_location(error: &serde_yaml::Error) -> String {
     let message = error.to_string();
     let Some(location) = error.location() else {
@@ -144,7 +149,7 @@ impl Budget {
     }
 }
 
-/// Reads any value within a budget, and refuses what JSON has no form for.
+/// Reads any value within a budget, and rejects what JSON cannot express.
 #[derive(Clone, Copy)]
 struct Tree<'a>(&'a Budget);
 
@@ -179,7 +184,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
         self.visit_f64(value as f64)
     }
 
-    /// Too large for any field: what it should be is the field's to say.
+    /// Too large for any field. The field's own check reports what it should be.
     fn visit_u128<E: de::Error>(self, value: u128) -> Result<Value, E> {
         self.visit_f64(value as f64)
     }
@@ -226,12 +231,12 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_enum<A: de::EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
         Err(de::Error::custom(
-            "must not have a tag: leave out the word that begins with \"!\"",
+            "must not have a tag; remove the word that begins with \"!\"",
         ))
     }
 }
 
-/// Reads a key that must be text and new.
+/// Reads a key, which must be text and not a duplicate.
 struct Key<'a> {
     budget: &'a Budget,
     seen: &'a mut BTreeSet<String>,
@@ -256,7 +261,7 @@ impl Visitor<'_> for Key<'_> {
         self.budget.spend(name.len())?;
         if !self.seen.insert(name.to_owned()) {
             return Err(E::custom(format!(
-                "field {} stands twice: delete one",
+                "duplicate field {}; delete one",
                 quoted(name)
             )));
         }
@@ -264,13 +269,13 @@ impl Visitor<'_> for Key<'_> {
     }
 }
 
-/// Goes along a path, ignores everything beside it and fails at its end.
+/// Follows a path, ignores everything else and fails at the path's end.
 #[derive(Clone, Copy)]
-struct Way<'a>(&'a [Segment]);
+struct PathSeeker<'a>(&'a [Segment]);
 
 const ARRIVED: &str = "arrived";
 
-impl<'de> DeserializeSeed<'de> for Way<'_> {
+impl<'de> DeserializeSeed<'de> for PathSeeker<'_> {
     type Value = ();
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -278,7 +283,7 @@ impl<'de> DeserializeSeed<'de> for Way<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Way<'_> {
+impl<'de> Visitor<'de> for PathSeeker<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -294,7 +299,7 @@ impl<'de> Visitor<'de> for Way<'_> {
                 return Ok(());
             }
         }
-        list.next_element_seed(Way(rest))?;
+        list.next_element_seed(PathSeeker(rest))?;
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(())
     }
@@ -303,12 +308,12 @@ impl<'de> Visitor<'de> for Way<'_> {
         let Some((Segment::Field(name), rest)) = self.0.split_first() else {
             return Err(de::Error::custom(ARRIVED));
         };
-        while let Some(found) = map.next_key_seed(Wanted {
+        while let Some(found) = map.next_key_seed(KeySeeker {
             name,
             is_last: rest.is_empty(),
         })? {
             if found {
-                map.next_value_seed(Way(rest))?;
+                map.next_value_seed(PathSeeker(rest))?;
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -317,13 +322,13 @@ impl<'de> Visitor<'de> for Way<'_> {
     }
 }
 
-/// Says whether a key is the wanted one, and fails there if the way ends with it.
-struct Wanted<'a> {
+/// Compares a key with a name, and fails there if the path ends with it.
+struct KeySeeker<'a> {
     name: &'a str,
     is_last: bool,
 }
 
-impl<'de> DeserializeSeed<'de> for Wanted<'_> {
+impl<'de> DeserializeSeed<'de> for KeySeeker<'_> {
     type Value = bool;
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
@@ -331,7 +336,7 @@ impl<'de> DeserializeSeed<'de> for Wanted<'_> {
     }
 }
 
-impl Visitor<'_> for Wanted<'_> {
+impl Visitor<'_> for KeySeeker<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,14 @@
-//! The control plane's state, and what its owner does with it.
+//! The control plane's state, and the operations of its owner.
+
+pub(crate) mod convergence;
+mod evidence;
+mod lending;
+mod polling;
+mod rate_limits;
+mod sdk_counts;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::{
         Arc,
@@ -11,84 +18,54 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use spoor_policy::{
-    Namespace, OperationName, Outcome, PolicyKey, PolicyName, Resolution, ServiceName, Setting,
-    Strategy, Table, Version,
-};
-use tokio::sync::{Semaphore, watch};
+use spoor_policy::{Namespace, Resolution, ServiceName, Version};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
-    Counts, Fault, Instance, InstanceState, ServiceFaults, Settings, fault,
+    counts::{AttributedCounts, Counts, PlanEntry},
+    fault::{self, Fault, ServiceFaults},
+    instance::{Instance, InstanceState, ServiceKey},
     metrics::Metrics,
     pollers::Pollers,
-    reported::Reporters,
-    served,
-    service::{Owned, Service},
-    services::{Key, Services},
-    tally::Tally,
+    publication::Publication,
+    reporters::Reporters,
+    service::{DisconnectedProcess, Service},
+    services::Services,
+    settings::Settings,
+    tallies::Tallies,
 };
 
 /// The control plane. Clones share it.
 ///
-/// Its handlers need a tokio runtime; its other methods don't, and never wait.
+/// Its listeners need a Tokio runtime. Its other methods do not, and never block.
 #[derive(Clone)]
-pub struct Control(pub(crate) Arc<Inner>);
+pub struct Control(Arc<Inner>);
 
-pub(crate) struct Inner {
-    pub(crate) settings: Settings,
-    pub(crate) services: Services,
-    pub(crate) pollers: Pollers,
-    pub(crate) reporters: Reporters,
-    pub(crate) metrics: Metrics,
-    /// None before the first publication.
-    pub(crate) published: ArcSwapOption<Published>,
-    /// The last sequence; held while one is given out and served.
+struct Inner {
+    settings: Settings,
+    services: Services,
+    pollers: Pollers,
+    reporters: Reporters,
+    metrics: Metrics,
+    /// `None` before the first publication.
+    published: ArcSwapOption<Publication>,
+    /// The last sequence. Locked until its plans are served, so that services receive versions in
+    /// order.
     sequence: Mutex<u64>,
-    faults: Mutex<BTreeMap<Key, Vec<Fault>>>,
-    pub(crate) tallies: Mutex<HashMap<TallyKey, Tally>>,
-    /// The same by the word of unmodified SDKs.
-    pub(crate) reported: Mutex<HashMap<TallyKey, Tally>>,
-    pub(crate) changed: watch::Sender<u64>,
-    pub(crate) seats: Arc<Semaphore>,
-    pub(crate) generations: AtomicU64,
-    share_numbers: AtomicU64,
-    /// Processes whose stream has ended, the first to go first.
-    pub(crate) departed: Mutex<VecDeque<Departed>>,
+    faults: Mutex<BTreeMap<ServiceKey, Vec<Fault>>>,
+    tallies: Tallies,
+    changes: watch::Sender<u64>,
+    stream_slots: Arc<Semaphore>,
+    next_generation: AtomicU64,
+    next_share_number: AtomicU64,
+    /// The processes whose streams have ended, the longest ended first.
+    disconnected: Mutex<VecDeque<DisconnectedProcess>>,
 }
-
-/// A process whose stream has ended.
-pub(crate) struct Departed {
-    pub(crate) service: Key,
-    pub(crate) instance: Arc<str>,
-    pub(crate) start: Arc<str>,
-    pub(crate) generation: u64,
-}
-
-/// Counts belong to a policy as long as it says the same.
-pub(crate) type TallyKey = (Namespace, PolicyName, Strategy);
-
-/// A table in force.
-pub(crate) struct Published {
-    pub(crate) version: Version,
-    pub(crate) at: Instant,
-    pub(crate) table: Table,
-    pub(crate) tail: TailPlaces,
-    /// Where policies decide the head.
-    heads: HeadPlaces,
-}
-
-/// The services, and operations of them, that policies decide the tail of and name.
-pub(crate) type TailPlaces = BTreeMap<PolicyKey, BTreeMap<ServiceName, BTreeSet<OperationName>>>;
-
-/// The services and operations that policies decide the head of; none: all others.
-type HeadPlaces = BTreeMap<PolicyKey, BTreeSet<(Option<ServiceName>, Option<OperationName>)>>;
 
 impl Control {
-    /// A control plane that serves nothing yet: its doors make clients wait, or keep what they
-    /// have, until the first [`Control::publish`].
+    /// Creates a control plane that serves nothing until the first [`Control::publish`].
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self(Arc::new(Inner {
@@ -99,50 +76,44 @@ impl Control {
             published: ArcSwapOption::empty(),
             sequence: Mutex::new(0),
             faults: Mutex::default(),
-            tallies: Mutex::default(),
-            reported: Mutex::default(),
-            changed: watch::Sender::new(0),
-            seats: Arc::new(Semaphore::new(
+            tallies: Tallies::new(settings.window),
+            changes: watch::Sender::new(0),
+            stream_slots: Arc::new(Semaphore::new(
                 settings.max_clients.min(Semaphore::MAX_PERMITS),
             )),
-            generations: AtomicU64::new(0),
-            share_numbers: AtomicU64::new(1),
-            departed: Mutex::default(),
+            next_generation: AtomicU64::new(0),
+            // Zero stands for the shares of the plan.
+            next_share_number: AtomicU64::new(1),
+            disconnected: Mutex::default(),
             settings,
         }))
     }
 
-    /// Puts a table in force, and pushes their plan to the services for which it changed.
+    /// Puts a table in force, and pushes plans to the services whose plan changed.
     pub fn publish(&self, resolution: Resolution) -> Version {
         let inner = &*self.0;
         let mut sequence = inner.sequence.lock();
         *sequence += 1;
-        let published = Arc::new(Published {
-            version: inner.version(*sequence),
-            at: Instant::now(),
-            tail: tail_places(&resolution.outcomes),
-            heads: head_places(&resolution.outcomes),
-            table: resolution.table,
-        });
-        // Before the services are listed: one that enters later finds the new table.
+        let published = Arc::new(Publication::new(resolution, inner.version(*sequence)));
+        // Stored before the services are listed: a service added meanwhile starts with it.
         let before = inner.published.swap(Some(published.clone()));
         for service in inner.services.all() {
             inner.serve(&service, &published, published.version, published.at);
         }
         drop(sequence);
         inner.metrics.publications.inc();
-        inner.forget_tallies(&published, before.as_deref());
-        inner.tick();
+        inner.tallies.forget(&published, before.as_deref());
+        self.notify_change();
         published.version
     }
 
-    /// The newest version; its sequence is 0 before the first publication.
+    /// The newest version. Its sequence is 0 before the first publication.
     #[must_use]
     pub fn version(&self) -> Version {
         self.0.version(*self.0.sequence.lock())
     }
 
-    /// Sets all faults of a service, which may be known or not, and pushes them.
+    /// Replaces all faults of a service, known or not, and pushes them.
     pub fn set_faults(&self, namespace: &Namespace, service: &ServiceName, faults: Vec<Fault>) {
         let key = (namespace.clone(), service.clone());
         let mut known = self.0.faults.lock();
@@ -151,9 +122,10 @@ impl Control {
         } else {
             known.insert(key.clone(), faults);
         }
+        // Adding a service takes this lock under the list's, so it must not be held here.
         drop(known);
-        // Who enters from here on finds them; and whoever came last is right.
         if let Some(service) = self.0.services.get(&key) {
+            // Read again: of two concurrent calls, the faults stored last must be sent last.
             let known = self.0.faults.lock();
             let faults = known.get(&key).map_or(&[][..], Vec::as_slice);
             service.set_faults(fault::encode(faults));
@@ -174,32 +146,30 @@ impl Control {
             .collect()
     }
 
-    /// Sets who should be there, all of them.
+    /// Replaces the set of instances that should be there.
     pub fn expect(&self, instances: Vec<Instance>) {
-        let mut expected: BTreeMap<Key, Vec<String>> = BTreeMap::new();
+        let mut expected: BTreeMap<ServiceKey, BTreeSet<String>> = BTreeMap::new();
         for Instance {
             namespace,
             service,
             id,
         } in instances
         {
-            expected.entry((namespace, service)).or_default().push(id);
+            expected.entry((namespace, service)).or_default().insert(id);
         }
         for service in self.0.services.all() {
-            let key = (service.namespace.clone(), service.name.clone());
-            let ids = expected.remove(&key).unwrap_or_default();
-            service.state().expected = ids.into_iter().collect();
+            service.state().expected = expected.remove(service.key()).unwrap_or_default();
         }
         for (key, ids) in expected {
-            match self.0.enter(&key) {
-                Some(service) => service.state().expected = ids.into_iter().collect(),
+            match self.service_or_insert(&key) {
+                Some(service) => service.state().expected = ids,
                 None => tracing::error!(
                     service = %key.1,
-                    "no room for an expected service: raise max_services"
+                    "too many services to track an expected one; raise max_services"
                 ),
             }
         }
-        self.0.tick();
+        self.notify_change();
     }
 
     /// Every instance that is expected or connected.
@@ -213,21 +183,21 @@ impl Control {
             .collect()
     }
 
-    /// The services of a namespace that have an instance: one that is expected, connected or
-    /// polls.
+    /// The services of a namespace with an instance that is expected, connected or polling.
     #[must_use]
     pub fn known_services(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
-        let entered = self.0.services.all().into_iter();
-        let with_instances = entered.filter(|service| {
-            service.namespace == *namespace && service.state().relevant().next().is_some()
+        let services = self.0.services.all().into_iter();
+        let with_instances = services.filter(|service| {
+            service.key().0 == *namespace
+                && service.state().expected_or_connected().next().is_some()
         });
         let polled = self.0.pollers.services(namespace, Instant::now());
-        let names = with_instances.map(|service| service.name.clone());
+        let names = with_instances.map(|service| service.key().1.clone());
         names.chain(polled).collect()
     }
 
-    /// A service's root decisions under what was in force at a version, and since; without a
-    /// version, under the last 32 plans that it had.
+    /// A service's root decisions under the plan in force at a version and under all later ones;
+    /// without a version, under its last 32 plans.
     #[must_use]
     pub fn counts(
         &self,
@@ -238,14 +208,15 @@ impl Control {
         self.counts_by_operation(namespace, service, since).0
     }
 
-    /// The same, also for each operation that the plans name; none: the others.
+    /// Like [`Control::counts`], with the part of each operation that the plans name. `None`
+    /// stands for all other operations.
     #[must_use]
     pub fn counts_by_operation(
         &self,
         namespace: &Namespace,
         service: &ServiceName,
         since: Option<Version>,
-    ) -> (Counts, BTreeMap<Option<OperationName>, Counts>) {
+    ) -> (Counts, BTreeMap<PlanEntry, Counts>) {
         let key = (namespace.clone(), service.clone());
         match self.0.services.get(&key) {
             Some(service) => service.state().history.counts_since(since),
@@ -253,15 +224,90 @@ impl Control {
         }
     }
 
-    /// Ticks when acknowledgements, counts or instances change.
+    /// Notifies when acknowledgements, counts or instances change.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
+        self.0.changes.subscribe()
     }
 
     /// Registers the metrics, under `spoor_control_`.
     pub fn register(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);
+    }
+}
+
+/// For sessions and listeners.
+impl Control {
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Wakes those who wait on [`Control::changed`].
+    pub(crate) fn notify_change(&self) {
+        self.0
+            .changes
+            .send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Returns the service, which is created with the table and faults of this moment if it is
+    /// new, or `None` if there are too many services.
+    pub(crate) fn service_or_insert(&self, key: &ServiceKey) -> Option<Arc<Service>> {
+        let inner = &*self.0;
+        inner.services.get_or_insert(key, || {
+            let faults = match inner.faults.lock().get(key) {
+                Some(faults) => fault::encode(faults),
+                None => fault::encode(&[]),
+            };
+            let service = Service::new(key.clone(), faults);
+            if let Some(published) = inner.published.load_full() {
+                inner.serve(&service, &published, published.version, published.at);
+            }
+            service
+        })
+    }
+
+    /// Reserves a place for a stream until the permit is dropped, unless all are taken.
+    pub(crate) fn try_reserve_stream(&self) -> Option<OwnedSemaphorePermit> {
+        self.0.stream_slots.clone().try_acquire_owned().ok()
+    }
+
+    /// A number for a stream, larger than that of any stream before.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.0.next_generation.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds a client's counts to the tallies of the policies that decided them.
+    pub(crate) fn tally(
+        &self,
+        service: &Service,
+        attributed: &[AttributedCounts],
+        (from, to): (Instant, Instant),
+    ) {
+        let Inner {
+            tallies, published, ..
+        } = &*self.0;
+        tallies.add(service.key(), attributed, published, (from, to));
+    }
+
+    /// Remembers a disconnected process in case it comes back, and forgets the longest
+    /// disconnected one if there are too many.
+    pub(crate) fn remember_disconnected(&self, process: DisconnectedProcess) {
+        let mut disconnected = self.0.disconnected.lock();
+        disconnected.push_back(process);
+        let oldest = match disconnected.len() > self.0.settings.max_clients {
+            true => disconnected.pop_front(),
+            false => None,
+        };
+        drop(disconnected);
+        if let Some(process) = oldest
+            && let Some(service) = self.0.services.get(&process.service)
+        {
+            service.state().forget(&process);
+        }
     }
 }
 
@@ -273,143 +319,24 @@ impl Inner {
         }
     }
 
-    pub(crate) fn tick(&self) {
-        self.changed
-            .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
+    /// Serves a service its plan of a publication. Returns true if the plan is new to it.
+    fn serve(
+        &self,
+        service: &Service,
+        published: &Publication,
+        version: Version,
+        at: Instant,
+    ) -> bool {
+        let plan = published.plan(service.key());
+        service.publish(plan, version, at, self.sharers(service))
     }
 
-    /// The service, which is made with the table and the faults of this moment if it is new.
-    pub(crate) fn enter(&self, key: &Key) -> Option<Arc<Service>> {
-        self.services.enter(key, || {
-            let (namespace, name) = key.clone();
-            let faults = match self.faults.lock().get(key) {
-                Some(faults) => fault::encode(faults),
-                None => fault::encode(&[]),
-            };
-            let service = Service::new(namespace, name, faults);
-            if let Some(published) = self.published.load_full() {
-                self.serve(&service, &published, published.version, published.at);
-            }
-            service
-        })
+    /// The number of instances that share a service's rate limits, at least one.
+    fn sharers(&self, service: &Service) -> usize {
+        let connected = service.state().connected;
+        let polling = self.pollers.count(service.key(), Instant::now());
+        (connected + polling).max(1)
     }
-
-    fn serve(&self, service: &Service, published: &Published, version: Version, at: Instant) {
-        let plan = published
-            .table
-            .plan(service.namespace.as_str(), service.name.as_str());
-        service.publish(plan, version, at, self.sharers(service));
-    }
-
-    /// Among how many instances a service's rate limit is to be shared out, at least one.
-    pub(crate) fn sharers(&self, service: &Service) -> usize {
-        let key = (service.namespace.clone(), service.name.clone());
-        let live = service.state().live;
-        (live + self.pollers.count(&key, Instant::now())).max(1)
-    }
-
-    /// Serves a service's rate limit in as many shares as there are instances by now.
-    pub(crate) fn share_anew(&self, service: &Service) {
-        let mut sequence = self.sequence.lock();
-        let Some(published) = self.published.load_full() else {
-            return;
-        };
-        let plan = published
-            .table
-            .plan(service.namespace.as_str(), service.name.as_str());
-        let next = *sequence + 1;
-        if service.publish(
-            plan,
-            self.version(next),
-            Instant::now(),
-            self.sharers(service),
-        ) {
-            *sequence = next;
-        }
-    }
-
-    /// A policy that says something else keeps its counts while they are recent. One that decides
-    /// elsewhere begins anew: what was counted where it no longer decides says nothing about it.
-    fn forget_tallies(&self, published: &Published, before: Option<&Published>) {
-        let (now, time) = (Instant::now(), Timestamp::now());
-        for tallies in [&self.tallies, &self.reported] {
-            tallies.lock().retain(|key, tally| {
-                let (namespace, name, strategy) = key;
-                let policy = PolicyKey {
-                    namespace: namespace.clone(),
-                    name: name.clone(),
-                };
-                let had = before.and_then(|before| before.heads.get(&policy));
-                let has = published.heads.get(&policy);
-                let moved = had.is_some() && had != has;
-                let is_in_force =
-                    || in_force(&published.table, namespace, name, time) == Some(*strategy);
-                !moved && (!tally.is_over(now) || is_in_force())
-            });
-        }
-    }
-}
-
-impl Published {
-    /// True if the policy that decided these counts of a service still does.
-    pub(crate) fn decides(&self, service: &Service, owned: &Owned) -> bool {
-        let plan = self
-            .table
-            .plan(service.namespace.as_str(), service.name.as_str());
-        let Some(strategies) = plan.at(Timestamp::now()) else {
-            return false;
-        };
-        let operation = owned.operation.as_ref();
-        let assigned = operation
-            .and_then(|operation| strategies.operations.get(operation))
-            .or(strategies.default.as_ref());
-        assigned.is_some_and(|it| (&it.policy, it.strategy) == (&owned.policy, owned.strategy))
-    }
-}
-
-fn head_places(outcomes: &BTreeMap<PolicyKey, Outcome>) -> HeadPlaces {
-    let places = outcomes.iter().map(|(policy, outcome)| {
-        let heads = outcome
-            .effective
-            .iter()
-            .filter(|place| matches!(place.setting, Setting::Head(_)));
-        let places = heads.map(|place| (place.service.clone(), place.operation.clone()));
-        (policy.clone(), places.collect::<BTreeSet<_>>())
-    });
-    places.filter(|(_, places)| !places.is_empty()).collect()
-}
-
-fn tail_places(outcomes: &BTreeMap<PolicyKey, Outcome>) -> TailPlaces {
-    let mut places = TailPlaces::new();
-    for (policy, outcome) in outcomes {
-        for place in &outcome.effective {
-            if let (Setting::Tail { .. }, Some(service)) = (&place.setting, &place.service) {
-                let services = places.entry(policy.clone()).or_default();
-                let operations = services.entry(service.clone()).or_default();
-                operations.extend(place.operation.clone());
-            }
-        }
-    }
-    places
-}
-
-/// The strategy of a policy, if it decides anywhere.
-fn in_force(
-    table: &Table,
-    namespace: &Namespace,
-    policy: &PolicyName,
-    now: Timestamp,
-) -> Option<Strategy> {
-    let named = table
-        .services()
-        .filter(|(of, _, _)| *of == namespace)
-        .map(|(_, _, plan)| plan);
-    named
-        .chain([table.plan(namespace.as_str(), "")])
-        .filter_map(|plan| plan.at(now))
-        .flat_map(served::assigned)
-        .find(|assigned| assigned.policy == *policy)
-        .map(|assigned| assigned.strategy)
 }
 
 impl fmt::Debug for Control {
@@ -417,17 +344,5 @@ impl fmt::Debug for Control {
         f.debug_struct("Control")
             .field("settings", &self.0.settings)
             .finish_non_exhaustive()
-    }
-}
-
-impl Control {
-    /// A number that no shares had before. Zero stands for those of the plan.
-    pub(crate) fn next_share_number(&self) -> u64 {
-        self.0.share_numbers.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// A number that no stream had before.
-    pub(crate) fn next_generation(&self) -> u64 {
-        self.0.generations.fetch_add(1, Ordering::Relaxed)
     }
 }

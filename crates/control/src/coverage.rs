@@ -1,30 +1,31 @@
-//! Which time a report covers.
+//! The time that a report covers.
 
 use std::time::{Duration, Instant};
 
-/// By how much a process's clock may be slower than ours, as a part of the time.
-const MAX_DRIFT: u32 = 100;
+/// The most that a process's clock may be slower than ours: one part in this many.
+const MAX_DRIFT_DIVISOR: u32 = 100;
 
-/// Up to when a process has reported what it counted.
+/// The time up to which a process has reported its counts.
 ///
 /// A report that was held up on its way, by a stalled process or a laptop asleep, arrives
-/// together with those after it. What it counted belongs to the time in which it was counted, so
-/// the process's own clock says how much time lies between two reports; ours says only that none
-/// of it is still to come.
+/// together with the ones after it. Its counts belong to the time when they were made, so the
+/// process's own clock measures the time between two reports. Ours only makes sure that none of it
+/// lies in the future.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Coverage(Option<Reported>);
+pub(crate) struct Coverage(Option<LastReport>);
 
 #[derive(Clone, Copy, Debug)]
-struct Reported {
-    /// By the process's clock, if it says so.
+struct LastReport {
+    /// The time of the report by the process's clock, if it sends one.
     unix_millis: Option<i64>,
-    /// The same by ours.
+    /// The same time by our clock.
     until: Instant,
 }
 
 impl Coverage {
-    /// The time that a report made at `unix_millis` covers, and that the next begins after.
-    /// `first` is when the process first counted anything.
+    /// Returns the time that a report made at `unix_millis` covers, after which the next begins.
+    ///
+    /// `first` is the time of the first decision in the report, by the process's clock.
     pub(crate) fn advance(
         &mut self,
         unix_millis: Option<i64>,
@@ -42,21 +43,22 @@ impl Coverage {
                 from.unwrap_or(until)
             }
         };
-        self.0 = Some(Reported { unix_millis, until });
+        self.0 = Some(LastReport { unix_millis, until });
         (from.min(until), until)
     }
 
     fn until(&self, unix_millis: Option<i64>, now: Instant) -> Instant {
         let Some(before) = self.0 else { return now };
         let passed = before.unix_millis.zip(unix_millis);
-        // A clock that went back says nothing about how much time has passed.
+        // A clock that was set back does not tell how much time has passed.
         let passed = passed.and_then(|(before, after)| since(before, after));
-        let until = passed.and_then(|it| before.until.checked_add(it + it / MAX_DRIFT));
+        // A slower clock would otherwise fall further behind ours with each report.
+        let until = passed.and_then(|it| before.until.checked_add(it + it / MAX_DRIFT_DIVISOR));
         until.map_or(now, |until| until.min(now))
     }
 }
 
-/// From one time to a later one.
+/// The time between two Unix times in milliseconds, if the second is later.
 fn since(before: i64, after: i64) -> Option<Duration> {
     let millis = after.checked_sub(before)?;
     u64::try_from(millis).ok().map(Duration::from_millis)
@@ -66,7 +68,7 @@ fn since(before: i64, after: i64) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    /// What reports cover in seconds, each by when it was made and when it arrived.
+    /// The seconds that reports cover, given when each was made and when it arrived.
     fn covered(reports: &[(i64, u64)]) -> Vec<(u64, u64)> {
         let start = Instant::now();
         let mut coverage = Coverage::default();
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_in_time_cover_what_is_between_them() {
+    fn timely_reports_cover_the_time_between() {
         assert_eq!(
             covered(&[(1, 101), (2, 102), (6, 106)]),
             [(100, 101), (101, 102), (102, 106)]
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_clock_is_no_delay() {
+    fn slow_clock_causes_no_delay() {
         let start = Instant::now();
         let mut coverage = Coverage::default();
         for second in 0..10_000 {

@@ -1,6 +1,4 @@
-//! Whether a policy really happens.
-
-mod gather;
+//! The observed effect of a policy.
 
 use std::time::Duration;
 
@@ -9,94 +7,94 @@ use spoor_policy::{
     statistics::{Interval, Verdict},
 };
 
-/// The most instances that are named.
-const MAX_NAMED: usize = 100;
+/// The most instances that are listed by name, so that a status stays small.
+const MAX_LISTED: usize = 100;
 
-/// What is known of a policy's effect.
+/// The observed effect of a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
     /// The instances of the services where it decides.
-    pub clients: Clients,
-    /// From publication to acknowledgement, of the slowest among the current instances.
+    pub clients: ClientCounts,
+    /// The time from publication to acknowledgement of the slowest current instance.
     pub slowest: Option<Duration>,
-    /// What was sampled lately; none before the first root decision under it.
-    pub observed: Option<Observed>,
-    /// The services where it decides; of those where only its tail rules do, the ones it names.
+    /// The recent sampling rate, or `None` before the first root decision under the policy.
+    pub observed: Option<ObservedRate>,
+    /// The services where it decides the head, and those that it names for tail rules.
     pub services: Vec<ServiceEvidence>,
     /// The services of its namespace in which traces have started.
     pub roots_at: Vec<ServiceName>,
 }
 
-/// Instances by where they stand; `expected` is the sum of all others and those still pending.
+/// Numbers of instances by state. `expected` is the sum of the others and of those pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Clients {
-    /// Who should be there, or is.
+pub struct ClientCounts {
+    /// Instances that should be there, or are.
     pub expected: usize,
-    /// They acknowledged the newest plan.
+    /// Instances that acknowledged the newest plan.
     pub current: usize,
-    /// They did not take it.
+    /// Instances that refused it.
     pub refused: usize,
-    /// They ask at the stock doors, which confirms nothing.
+    /// Clients that poll Jaeger's remote sampling, a protocol without acknowledgements.
     pub polling: usize,
-    /// They reported, and no longer do.
+    /// Instances that have stopped sending messages.
     pub silent: usize,
-    /// They should be there and have never asked for a strategy.
+    /// Instances that should be there and have never asked for a strategy.
     pub never_asked: usize,
-    /// Those that are not current, up to 100 of them.
+    /// The instances that are not current, at most 100.
     pub not_current: Vec<NotCurrent>,
 }
 
-/// An instance that does not follow a policy, as far as is known.
+/// An instance that is not known to follow a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotCurrent {
     /// Its service.
     pub service: ServiceName,
-    /// Its id; a polling client's address.
+    /// Its ID, or the address of a polling client.
     pub instance: String,
-    /// What is the matter.
-    pub why: Why,
+    /// The reason.
+    pub reason: NotCurrentReason,
 }
 
-/// Why an instance is not current.
+/// The reason why an instance is not current.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// Its acknowledgement is still awaited.
+pub enum NotCurrentReason {
+    /// It has not answered yet.
     Pending,
-    /// It refused, for this reason.
+    /// It refused the plan, for this reason.
     Refused(String),
-    /// It reported, and no longer does.
+    /// It has stopped sending messages.
     Silent,
     /// It should be there and has never asked for a strategy.
     NeverAsked,
-    /// It polls.
+    /// It polls, and cannot acknowledge.
     Polling,
 }
 
-/// What was sampled in the last window.
+/// The sampling rate in the last window.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Observed {
-    /// Who counted.
-    pub source: Source,
-    /// The window's length; shorter while the policy is young.
+pub struct ObservedRate {
+    /// The origin of the counts.
+    pub source: CountSource,
+    /// The window's length, which is shorter while the policy is new.
     pub window: Duration,
     /// Root decisions.
     pub started: u64,
-    /// Those that keep the trace.
+    /// The decisions that keep the trace.
     pub sampled: u64,
-    /// Their share, from 0.0 to 1.0.
+    /// The sampled share, from 0.0 to 1.0.
     pub rate: f64,
-    /// The shares that are plausible, at 95 %.
+    /// The 95 % confidence interval of the rate.
     pub interval: Interval,
-    /// Whether it is what the policy asks for.
+    /// The comparison with the policy.
     pub verdict: Verdict,
 }
 
-/// Who counted root decisions.
+/// The origin of counts of root decisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum CountSource {
     /// Spoor's own clients.
     Clients,
-    /// Unmodified SDKs by their metrics. Anyone can send those: no verdict rests on them.
+    /// Metrics of unmodified SDKs. Anyone can send those, so they get no verdict.
     Reported,
 }
 
@@ -105,16 +103,16 @@ pub enum Source {
 pub struct ServiceEvidence {
     /// The service.
     pub service: ServiceName,
-    /// How many instances there are, or should be.
+    /// The number of instances that there are, or should be.
     pub instances: usize,
-    /// Whether any of them says what it samples, and has done so for long enough to be believed.
+    /// True if an instance reports what it samples, and has done so long enough to be relied on.
     pub reports: bool,
-    /// Whether any trace has started there.
+    /// True if any trace has started there.
     pub roots_seen: bool,
     /// The operations that the policy names there.
     pub operations: Vec<OperationEvidence>,
-    /// Whether stock clients can't be told all that the policy says there: they know no limit for
-    /// one operation, and no operation beside a limit.
+    /// True if Jaeger's remote sampling cannot express all of the policy there: it has no rate
+    /// limit for an operation, and no operations beside a rate limit.
     pub partly_expressible: bool,
 }
 
@@ -123,38 +121,39 @@ pub struct ServiceEvidence {
 pub struct OperationEvidence {
     /// The operation.
     pub operation: OperationName,
-    /// Whether any trace has started under this name; none where nobody tells names, or too few
-    /// traces have started since they do.
+    /// True if any trace has started under this name. `None` if no client reports names, or too few
+    /// traces have started since one does.
     pub seen: Option<bool>,
 }
 
-impl Clients {
-    /// Neither current nor anything else yet.
+impl ClientCounts {
+    /// The number of instances that have not answered yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         let known = self.current + self.refused + self.polling + self.silent + self.never_asked;
         self.expected.saturating_sub(known)
     }
 
-    /// Takes in those of another service.
-    fn add(&mut self, other: Self) {
+    /// Adds the instances of another service.
+    pub(crate) fn add(&mut self, other: Self) {
         self.expected += other.expected;
         self.current += other.current;
         self.refused += other.refused;
         self.polling += other.polling;
         self.silent += other.silent;
         self.never_asked += other.never_asked;
-        let room = MAX_NAMED.saturating_sub(self.not_current.len());
+        let room = MAX_LISTED.saturating_sub(self.not_current.len());
         self.not_current
             .extend(other.not_current.into_iter().take(room));
     }
 
-    fn name(&mut self, service: &ServiceName, instance: &str, why: Why) {
-        if self.not_current.len() < MAX_NAMED {
+    /// Lists an instance by name, if there is room.
+    pub(crate) fn list(&mut self, service: &ServiceName, instance: &str, reason: NotCurrentReason) {
+        if self.not_current.len() < MAX_LISTED {
             self.not_current.push(NotCurrent {
                 service: service.clone(),
                 instance: instance.to_owned(),
-                why,
+                reason,
             });
         }
     }

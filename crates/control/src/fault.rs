@@ -1,4 +1,4 @@
-//! Faults that services are told to inject.
+//! Faults for services to inject.
 
 use std::time::Duration;
 
@@ -10,26 +10,26 @@ use spoor_proto::spoor::control::v1 as proto;
 /// A fault that a service injects into the requests that it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The server span's name; none: every request.
+    /// The name of the server span. If unset, all requests.
     pub operation: Option<OperationName>,
-    /// How long each request is held up.
+    /// The delay of each request.
     pub delay: Duration,
     /// The share of requests that fail.
     pub error_rate: Probability,
 }
 
-/// All faults of a service.
+/// The faults of one service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceFaults {
     /// The service's namespace.
     pub namespace: Namespace,
     /// The service.
     pub service: ServiceName,
-    /// At least one.
+    /// Its faults, at least one.
     pub faults: Vec<Fault>,
 }
 
-/// The message that brings a service its faults.
+/// Encodes the message with all faults of a service.
 pub(crate) fn encode(faults: &[Fault]) -> Bytes {
     let faults = faults.iter().map(|fault| proto::Fault {
         operation: fault

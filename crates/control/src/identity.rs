@@ -1,4 +1,5 @@
-//! Who a caller is: in a cluster not what it claims, on one machine just that.
+//! The identification of clients: by credentials or address in a cluster, by their own claim on one
+//! machine.
 
 mod denied;
 
@@ -9,12 +10,12 @@ use tonic::metadata::MetadataMap;
 
 pub use denied::Denied;
 
-/// What a new stream brings along.
+/// The evidence of a new stream's client.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The request's metadata, with its credentials.
     pub metadata: MetadataMap,
-    /// The address that it comes from, where the server knows it.
+    /// Its address, if the server knows it.
     pub peer: Option<IpAddr>,
     /// The service that it claims to be.
     pub service: ServiceName,
@@ -22,46 +23,47 @@ pub struct Caller {
     pub instance: String,
 }
 
-/// Who a stream's client is.
+/// The identity of a stream's client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Its namespace: it sees no other's policies.
+    /// Its namespace. It receives no policies of another.
     pub namespace: Namespace,
-    /// Its service: it sees no other's strategy.
+    /// Its service. It receives only the strategy of this one.
     pub service: ServiceName,
-    /// Its instance, which all streams of one pod share. What a stream says counts for this one
-    /// and no other; its processes are told apart by what each calls its start. A stream that
-    /// claims to be another instance that is known is not let in.
+    /// Its instance, which all streams of one pod share.
+    ///
+    /// Reports of a stream count for this instance only. Processes of one instance are told apart
+    /// by the `start` of their hello. A stream that claims another known instance is refused.
     pub instance: String,
 }
 
-/// Says who callers are.
+/// Identifies clients.
 pub trait Identify: Send + Sync {
     /// Identifies a stream's client.
     ///
     /// # Errors
-    /// Why the stream ends.
+    /// The reason why the stream ends.
     fn stream<'a>(
         &'a self,
         caller: Caller,
     ) -> Pin<Box<dyn Future<Output = Result<Identity, Denied>> + Send + 'a>>;
 
-    /// The namespace of a client of the stock doors, by its address, if it may have the strategy
-    /// of this service.
+    /// The namespace of a polling client by its address, if it may have this service's strategy.
     ///
     /// # Errors
-    /// Why it gets no answer.
+    /// The reason why it gets no strategy.
     fn polling(&self, peer: Option<IpAddr>, service: &ServiceName) -> Result<Namespace, Denied>;
 
-    /// The namespace whose services' metrics a sender may hand on, by its address.
+    /// The namespace for which a sender may forward metrics, by its address.
     ///
     /// # Errors
-    /// Why its metrics are not taken.
+    /// The reason why its metrics are refused.
     fn reporting(&self, peer: Option<IpAddr>) -> Result<Namespace, Denied>;
 }
 
-/// Believes everyone, in the namespace `default`. What guards it is that its ports are bound to
-/// loopback.
+/// Trusts every client, in the namespace `default`.
+///
+/// For listeners on loopback only: nothing else protects them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AnyoneOnLoopback;
 

@@ -1,8 +1,11 @@
-//! Instances of services, as others see them.
+//! Services and their instances, as others see them.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use spoor_policy::{Namespace, ServiceName, Version};
+
+/// The identity of a service.
+pub(crate) type ServiceKey = (Namespace, ServiceName);
 
 /// An instance of a service: a pod, or on one machine a process.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,40 +14,40 @@ pub struct Instance {
     pub namespace: Namespace,
     /// Its service.
     pub service: ServiceName,
-    /// Its name: what [`Identity::instance`](crate::Identity::instance) says. Not the start of a
-    /// process, of which an instance may have several.
+    /// Its ID, as in [`Identity::instance`](crate::Identity::instance). Several processes may have
+    /// the same one.
     pub id: String,
 }
 
-/// What is known of an instance.
+/// The state of an instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InstanceState {
-    /// Which one.
+    /// The instance.
     pub instance: Instance,
-    /// Whether it should be there.
+    /// True if it should be there.
     pub expected: bool,
-    /// Whether a stream of it is open.
+    /// True if it has an open stream.
     pub connected: bool,
-    /// Whether nothing was heard of it for too long.
+    /// True if its last message is longer ago than [`Settings::silent_after`](crate::Settings).
     pub silent: bool,
-    /// The version that it last acknowledged; of several processes, the one furthest behind.
+    /// The version that it last acknowledged. Of several processes, the one furthest behind.
     pub held: Option<Version>,
-    /// Whether that is its service's newest.
+    /// True if that is its service's newest plan.
     pub current: bool,
-    /// How long that acknowledgement took from the publication, or from the start of its stream
-    /// where that is later.
+    /// The time from the publication to that acknowledgement, or from the start of the stream if
+    /// that is later.
     pub took: Option<Duration>,
-    /// What it last refused, unless it has acknowledged a later one.
+    /// The plan that it last refused, unless it has acknowledged a later one.
     pub refused: Option<RefusedPlan>,
-    /// How long ago it was last heard of.
-    pub heard_ago: Option<Duration>,
-    /// Spans that its exporter's peer accepted, since the start of its processes.
+    /// The time since its last message.
+    pub last_message_ago: Option<Duration>,
+    /// Spans that its exporter's peer has accepted since its processes started.
     pub spans_exported: u64,
-    /// Spans that it dropped since then, by reason.
+    /// Spans that it has dropped since then, by reason.
     pub spans_dropped: BTreeMap<String, u64>,
 }
 
-/// A plan that an instance did not take.
+/// A plan that an instance refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedPlan {
     /// The plan's version.

@@ -1,5 +1,4 @@
-//! An instance's cumulative counts: believed only as far as they can be true, and turned into
-//! what is new.
+//! The cumulative counts of one process: checks what it reports, and turns it into increases.
 
 use std::collections::{
     BTreeMap,
@@ -10,63 +9,48 @@ use jiff::Timestamp;
 use spoor_policy::{OperationName, Plan};
 use spoor_proto::spoor::control::v1 as proto;
 
-use crate::{Counts, served, service::History};
+use crate::{
+    counts::{CountDelta, CountKey, Counts},
+    history::History,
+    served_plan,
+};
 
-/// No process makes more root decisions a second.
-pub(crate) const MAX_DECISIONS_PER_SECOND: u64 = 100_000_000;
-
-/// What one instance has reported since it started.
+/// The counts that one process has reported since it started.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    entries: BTreeMap<Entry, Known>,
-    /// The newest version when an instance came back that had been forgotten: what it counted
-    /// until then was added up before.
+    counts: BTreeMap<CountKey, CumulativeCount>,
+    /// The sequence that was newest when a forgotten process came back. Its counts up to then are
+    /// in the sums already, so its first report is only a baseline.
     resumed: Option<u64>,
 }
 
-/// What a count is of: an operation of a version's plan, or all that it does not name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Entry {
-    pub(crate) sequence: u64,
-    pub(crate) operation: Option<OperationName>,
-}
-
-/// The last that was heard of an entry.
+/// A count as last reported.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct CumulativeCount {
     counts: Counts,
-    /// The phases of the first and of the last decision.
+    /// The plan's phases of the first and of the last decision.
     phases: (usize, usize),
 }
 
-/// What is new of an entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Delta {
-    pub(crate) entry: Entry,
-    /// The plan's phase in which it was decided; none if it may have been in several.
-    pub(crate) phase: Option<usize>,
-    pub(crate) counts: Counts,
-}
-
-/// Why a message is not believed. Nothing of it is taken then.
+/// A message that cannot be true. None of it is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Rejection {
-    #[error("a message without a version")]
+    #[error("version missing")]
     NoVersion,
-    #[error("a version that was never sent to this instance")]
+    #[error("version was never sent to this process")]
     NeverSent,
-    #[error("an operation that the plan does not have")]
+    #[error("operation is not in the plan")]
     UnknownOperation,
     #[error("more traces sampled than started")]
     SampledOverStarted,
-    #[error("a count that is smaller than before")]
+    #[error("count is smaller than in the last report")]
     Decreased,
-    #[error("more decisions than a process can make")]
+    #[error("more decisions than one process can make")]
     Implausible,
 }
 
 impl Rejection {
-    /// A label's value.
+    /// The metric label for this rejection.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::NoVersion => "NoVersion",
@@ -79,75 +63,77 @@ impl Rejection {
     }
 }
 
-/// What counts are held against.
-pub(crate) struct Bounds<'a> {
+/// The context that a report is checked against.
+pub(crate) struct ReportContext<'a> {
     pub(crate) epoch: u64,
     pub(crate) history: &'a History,
-    /// The sequences sent to this instance.
+    /// The sequences sent to this process.
     pub(crate) sent: &'a [u64],
-    /// The most decisions that it can have made by now.
-    pub(crate) most: u64,
+    /// The most decisions that the process can have made by now.
+    pub(crate) max_started: u64,
 }
 
 impl Ledger {
-    /// For an instance that was known to this control plane before, and forgotten.
-    pub(crate) fn resumed_at(sequence: u64) -> Self {
+    /// A ledger for a process that this control plane knew once and has forgotten.
+    pub(crate) fn resume_at(sequence: u64) -> Self {
         Self {
-            entries: BTreeMap::new(),
+            counts: BTreeMap::new(),
             resumed: Some(sequence),
         }
     }
 
-    /// Takes a report, whole or not at all, and says what is new in it.
+    /// Applies a report, whole or not at all, and returns the increases.
     ///
-    /// Counts of another epoch's versions and of versions that are long gone are passed over:
-    /// they are no lie, but nobody knows any more whose they are.
-    pub(crate) fn take(
+    /// Counts under versions of another epoch, or older than the history, are ignored rather than
+    /// rejected: the process is honest, but the policy that decided them is no longer known.
+    pub(crate) fn apply(
         &mut self,
         counts: &[proto::Count],
-        bounds: &Bounds<'_>,
-    ) -> Result<Vec<Delta>, Rejection> {
-        let mut reported: BTreeMap<Entry, Known> = BTreeMap::new();
+        context: &ReportContext<'_>,
+    ) -> Result<Vec<CountDelta>, Rejection> {
+        let mut reported: BTreeMap<CountKey, CumulativeCount> = BTreeMap::new();
         for count in counts {
-            if let Some((entry, known)) = self.entry(count, bounds)? {
-                match reported.entry(entry) {
+            if let Some((key, count)) = self.read(count, context)? {
+                match reported.entry(key) {
                     Vacant(place) => {
-                        place.insert(known);
+                        place.insert(count);
                     }
-                    Occupied(mut place) => place.get_mut().merge(known)?,
+                    Occupied(mut place) => place.get_mut().merge(count)?,
                 }
             }
         }
+        // Nothing is stored before all counts are checked.
         let mut deltas = vec![];
-        for (entry, now) in &reported {
-            deltas.extend(self.delta(entry, now, bounds.most)?);
+        for (key, now) in &reported {
+            deltas.extend(self.delta(key, now, context.max_started)?);
         }
-        self.entries.extend(reported);
-        let oldest = bounds.history.oldest();
-        self.entries.retain(|entry, _| entry.sequence >= oldest);
+        self.counts.extend(reported);
+        let oldest = context.history.oldest();
+        self.counts.retain(|key, _| key.sequence >= oldest);
         Ok(deltas)
     }
 
-    fn entry(
+    fn read(
         &self,
         count: &proto::Count,
-        bounds: &Bounds<'_>,
-    ) -> Result<Option<(Entry, Known)>, Rejection> {
-        let version = served::from_proto(count.version.as_ref()).ok_or(Rejection::NoVersion)?;
+        context: &ReportContext<'_>,
+    ) -> Result<Option<(CountKey, CumulativeCount)>, Rejection> {
+        let version =
+            served_plan::version_from_proto(count.version.as_ref()).ok_or(Rejection::NoVersion)?;
         if count.sampled > count.started {
             return Err(Rejection::SampledOverStarted);
         }
         let sequence = version.sequence;
-        if version.epoch != bounds.epoch || sequence < bounds.history.oldest() {
+        if version.epoch != context.epoch || sequence < context.history.oldest() {
             return Ok(None);
         }
-        if !bounds.sent.contains(&sequence) {
+        if !context.sent.contains(&sequence) {
             return match self.resumed {
                 Some(resumed) if sequence < resumed => Ok(None),
                 _ => Err(Rejection::NeverSent),
             };
         }
-        let Some(plan) = bounds.history.plan(version) else {
+        let Some(plan) = context.history.plan(version) else {
             return Ok(None);
         };
         let operation = match count.operation.as_str() {
@@ -156,27 +142,33 @@ impl Ledger {
         };
         let first = phase(plan, count.first_unix_millis, operation.as_ref())?;
         let last = phase(plan, count.last_unix_millis, operation.as_ref())?;
-        let entry = Entry {
+        let key = CountKey {
             sequence,
             operation,
         };
-        let known = Known {
+        let cumulative = CumulativeCount {
             counts: Counts {
                 started: count.started,
                 sampled: count.sampled,
             },
             phases: (first, last.max(first)),
         };
-        Ok(Some((entry, known)))
+        Ok(Some((key, cumulative)))
     }
 
-    fn delta(&self, entry: &Entry, now: &Known, most: u64) -> Result<Option<Delta>, Rejection> {
-        if now.counts.started > most {
+    fn delta(
+        &self,
+        key: &CountKey,
+        now: &CumulativeCount,
+        max_started: u64,
+    ) -> Result<Option<CountDelta>, Rejection> {
+        if now.counts.started > max_started {
             return Err(Rejection::Implausible);
         }
-        let (before, since) = match self.entries.get(entry) {
+        let (before, since) = match self.counts.get(key) {
             Some(before) => (before.counts, before.phases.1),
-            None if self.resumed == Some(entry.sequence) => return Ok(None),
+            // It may include decisions that were added before the process was forgotten.
+            None if self.resumed == Some(key.sequence) => return Ok(None),
             None => (Counts::default(), now.phases.0),
         };
         let counts = match (
@@ -187,16 +179,16 @@ impl Ledger {
             _ => return Err(Rejection::Decreased),
         };
         let until = now.phases.1;
-        Ok((counts != Counts::default()).then(|| Delta {
-            entry: entry.clone(),
+        Ok((counts != Counts::default()).then(|| CountDelta {
+            key: key.clone(),
             phase: (since == until).then_some(until),
             counts,
         }))
     }
 }
 
-impl Known {
-    /// Takes in another count of the same entry.
+impl CumulativeCount {
+    /// Adds another count with the same key.
     fn merge(&mut self, other: Self) -> Result<(), Rejection> {
         let add = |one: u64, other: u64| one.checked_add(other).ok_or(Rejection::Implausible);
         self.counts.started = add(self.counts.started, other.counts.started)?;
@@ -207,7 +199,8 @@ impl Known {
     }
 }
 
-/// The phase that held at a time, or the first other that has the operation: clocks differ.
+/// The phase in force at a time. If it does not have the operation, the first phase that does:
+/// the process's clock may differ from ours near a phase's end.
 fn phase(
     plan: &Plan,
     unix_millis: i64,
@@ -219,7 +212,7 @@ fn phase(
         (found, None) => found.is_some(),
         (None, Some(_)) => false,
     };
-    let held = phases
+    let in_force = phases
         .iter()
         .position(|phase| {
             phase
@@ -228,8 +221,8 @@ fn phase(
                 .is_none_or(|until| unix_millis < until)
         })
         .unwrap_or_default();
-    if has(held) {
-        return Ok(held);
+    if has(in_force) {
+        return Ok(in_force);
     }
     (0..phases.len())
         .find(|at| has(*at))

@@ -1,45 +1,78 @@
-//! Who samples how, now: serves policies to SDKs and tracks who has taken them.
+//! The control plane: serves sampling policies to SDKs and tracks which ones have them in force.
 //!
-//! One table, published by [`Control::publish`], behind three doors: Jaeger's remote sampling
-//! over HTTP ([`Control::sampling_http`]) and gRPC ([`Control::sampling_grpc`]), which only
-//! answer, and Spoor's own stream ([`Control::policy_stream`]), which pushes and hears back.
-//! A fourth, [`Control::metrics_http`], takes what unmodified SDKs say of themselves.
-//! What is heard becomes [`Control::evidence`] for each policy.
+//! [`Control::publish`] puts one table in force. Clients reach it at four endpoints: Jaeger's remote
+//! sampling over HTTP ([`Control::sampling_http`]) and gRPC ([`Control::sampling_grpc`]), which only
+//! answer; Spoor's own stream ([`Control::policy_stream`]), which pushes plans and receives
+//! acknowledgements and counts; and OTLP metrics ([`Control::metrics_http`]) that unmodified SDKs
+//! report. From all of it follows the [`Control::evidence`] of each policy.
 //!
 //! Nothing is served before the first publication: a client that asks a control plane which has
 //! just started must not mistake "not known yet" for "no policy".
+//!
+//! # Layers
+//!
+//! Each module uses only modules further up in this table.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | values | `counts`, `instance`, `identity`, `fault`, `settings`, `metrics`, `coverage`, `evidence` |
+//! | plans and counts | `served_plan`, `stock_strategy`, `history`, `publication`, `window`, `tally`, `tallies` |
+//! | clients without a stream | `pollers`, `reporters` |
+//! | one process | `ledger`, `lending`, `record` |
+//! | instances | `processes`, `service`, `services` |
+//! | the control plane | `control` |
+//! | clients | `session`, then `listeners` |
+//!
+//! # Lock order
+//!
+//! A thread that holds a lock of this list may take only locks further down:
+//!
+//! 1. the sequence of versions (`control`): held while plans are served, so that a service never
+//!    receives versions out of order;
+//! 2. the list of services (`services`): held for writing while a service is created, so that a
+//!    publication meanwhile does not miss it;
+//! 3. the faults of all services (`control`);
+//! 4. the state of one service (`service`), never of two;
+//! 5. the tallies (`tallies`).
+//!
+//! The locks of `pollers`, `reporters`, `metrics`, the disconnected processes and the watch channels
+//! come last: no other lock is taken while one of them is held. No lock is held across an `await`.
 
 mod control;
+mod counts;
 mod coverage;
-mod doors;
 mod evidence;
 mod fault;
-mod heard;
+mod history;
 mod identity;
 mod instance;
 mod ledger;
 mod lending;
+mod listeners;
 mod metrics;
 mod pollers;
 mod processes;
-mod progress;
+mod publication;
 mod record;
-mod reported;
-mod served;
+mod reporters;
+mod served_plan;
 mod service;
 mod services;
+mod session;
 mod settings;
+mod stock_strategy;
+mod tallies;
 mod tally;
 mod window;
 
-pub use control::Control;
-pub use doors::stream::PolicyStreamService;
+pub use control::{Control, convergence::Convergence};
+pub use counts::Counts;
 pub use evidence::{
-    Clients, Evidence, NotCurrent, Observed, OperationEvidence, ServiceEvidence, Source, Why,
+    ClientCounts, CountSource, Evidence, NotCurrent, NotCurrentReason, ObservedRate,
+    OperationEvidence, ServiceEvidence,
 };
 pub use fault::{Fault, ServiceFaults};
 pub use identity::{AnyoneOnLoopback, Caller, Denied, Identify, Identity};
 pub use instance::{Instance, InstanceState, RefusedPlan};
-pub use progress::Convergence;
-pub use service::Counts;
+pub use listeners::stream::PolicyStreamService;
 pub use settings::Settings;

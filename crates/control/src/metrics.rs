@@ -1,4 +1,4 @@
-//! What is counted about the control plane itself.
+//! The control plane's own metrics.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -9,40 +9,43 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-/// The most reasons for refusals that are told apart; clients write them.
+/// The most reasons for refused plans that get a label of their own. Clients choose the reasons, so
+/// the number of series must be bounded.
 const MAX_REASONS: usize = 16;
-const MAX_REASON_LEN: usize = 40;
+
+/// The longest reason that gets a label of its own, in bytes.
+const MAX_REASON_BYTES: usize = 40;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
+struct ReasonLabel {
     reason: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct At {
-    door: Door,
+struct EndpointLabel {
+    endpoint: Endpoint,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusedAt {
-    door: Door,
+struct RefusalLabels {
+    endpoint: Endpoint,
     reason: &'static str,
 }
 
-/// Where callers come in.
+/// An endpoint for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Door {
-    /// Spoor's own stream.
+pub(crate) enum Endpoint {
+    /// Spoor's policy stream.
     Stream,
     /// Jaeger's remote sampling over HTTP.
     Http,
-    /// The same over gRPC.
+    /// Jaeger's remote sampling over gRPC.
     Grpc,
     /// Metrics of unmodified SDKs.
     Metrics,
 }
 
-/// Counters and their like; clones share them.
+/// The metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     pub(crate) subscribers: Gauge,
@@ -52,10 +55,10 @@ pub(crate) struct Metrics {
     pub(crate) reports: Counter,
     pub(crate) metrics_requests: Counter,
     propagation: Histogram,
-    refusals: Family<Reason, Counter>,
-    rejected: Family<Reason, Counter>,
-    refused: Family<RefusedAt, Counter>,
-    polls: Family<At, Counter>,
+    refusals: Family<ReasonLabel, Counter>,
+    rejected: Family<ReasonLabel, Counter>,
+    refused: Family<RefusalLabels, Counter>,
+    polls: Family<EndpointLabel, Counter>,
     known_reasons: Arc<Mutex<BTreeSet<String>>>,
 }
 
@@ -97,42 +100,42 @@ impl Metrics {
         registry.register("pushes", "Plans sent over streams", self.pushes.clone());
         registry.register(
             "acknowledgements",
-            "Plans that instances took",
+            "Plans that instances acknowledged",
             self.acknowledgements.clone(),
         );
         registry.register(
             "refusals",
-            "Plans that instances did not take, by their reason",
+            "Plans that instances refused, by reason",
             self.refusals.clone(),
         );
         registry.register(
             "reports",
-            "Reports taken from instances",
+            "Reports received from instances",
             self.reports.clone(),
         );
         registry.register(
             "metrics_requests",
-            "OTLP requests with metrics taken",
+            "OTLP metrics requests accepted",
             self.metrics_requests.clone(),
         );
         registry.register(
             "rejected_messages",
-            "Reports and acknowledgements not believed, by reason",
+            "Messages of instances ignored because they cannot be true, by reason",
             self.rejected.clone(),
         );
         registry.register(
             "refused",
-            "Callers not let in, by door and reason",
+            "Clients refused, by endpoint and reason",
             self.refused.clone(),
         );
         registry.register(
             "polls",
-            "Answers given to stock clients, by door",
+            "Strategies sent to polling clients, by endpoint",
             self.polls.clone(),
         );
         registry.register_with_unit(
             "propagation",
-            "From a plan's publication to an instance's acknowledgement",
+            "Time from a plan's publication to an instance's acknowledgement",
             Unit::Seconds,
             self.propagation.clone(),
         );
@@ -144,27 +147,27 @@ impl Metrics {
 
     pub(crate) fn plan_refused(&self, reason: &str) {
         let reason = self.bounded(reason);
-        self.refusals.get_or_create(&Reason { reason }).inc();
+        self.refusals.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     pub(crate) fn rejected(&self, reason: &str) {
         let reason = reason.to_owned();
-        self.rejected.get_or_create(&Reason { reason }).inc();
+        self.rejected.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    pub(crate) fn refused(&self, door: Door, reason: &'static str) {
+    pub(crate) fn refused(&self, endpoint: Endpoint, reason: &'static str) {
         self.refused
-            .get_or_create(&RefusedAt { door, reason })
+            .get_or_create(&RefusalLabels { endpoint, reason })
             .inc();
     }
 
-    pub(crate) fn polled(&self, door: Door) {
-        self.polls.get_or_create(&At { door }).inc();
+    pub(crate) fn polled(&self, endpoint: Endpoint) {
+        self.polls.get_or_create(&EndpointLabel { endpoint }).inc();
     }
 
-    /// The reason if it is a word and one of the first few, otherwise `Other`.
+    /// The label of a reason: itself if it is a word and among the first ones, otherwise `Other`.
     fn bounded(&self, reason: &str) -> String {
-        let is_word = (1..=MAX_REASON_LEN).contains(&reason.len())
+        let is_word = (1..=MAX_REASON_BYTES).contains(&reason.len())
             && reason.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let mut known = self.known_reasons.lock();
         if known.contains(reason) {

@@ -1,4 +1,4 @@
-//! The clients that poll the stock listeners, a bounded number of them.
+//! The clients that poll Jaeger's remote sampling, a bounded number of them.
 
 mod requests;
 
@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 use spoor_policy::{Namespace, ServiceName};
 
 use self::requests::Requests;
-use crate::services::Key;
+use crate::instance::ServiceKey;
 
-/// The part of a user agent that tells clients apart, in bytes.
+/// The longest part of a user agent that is compared, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 64;
 
-/// The user agents of browsers, and of the tools that people and health checks ask with.
-const NO_SAMPLERS: [&str; 7] = [
+/// The user agents of browsers, and of tools that people and health checks use.
+const OTHER_USER_AGENTS: [&str; 7] = [
     "Mozilla/",
     "curl/",
     "Wget/",
@@ -28,33 +28,34 @@ const NO_SAMPLERS: [&str; 7] = [
     "Prometheus/",
 ];
 
-/// Who sends a request, as far as it shows.
+/// The sender of a request, as far as it can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asker {
+pub(crate) struct PollSource {
     address: IpAddr,
     port: u16,
     user_agent: Box<str>,
 }
 
-/// Who asked lately.
+/// The senders of recent requests.
 #[derive(Debug)]
 pub(crate) struct Pollers {
     max: usize,
     max_interval: Duration,
-    known: Mutex<Known>,
+    known: Mutex<KnownSources>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    sources: usize,
-    asked: HashMap<Key, Sources>,
+struct KnownSources {
+    /// The number of sources of all services.
+    count: usize,
+    by_service: HashMap<ServiceKey, Sources>,
 }
 
-/// Requests by what tells their senders apart without their connection.
+/// Requests by address and user agent.
 type Sources = HashMap<(IpAddr, Box<str>), Requests>;
 
-impl Asker {
-    /// A request from this address, with this user agent.
+impl PollSource {
+    /// The sender of a request from this address, with this user agent.
     pub(crate) fn new(peer: SocketAddr, user_agent: Option<&[u8]>) -> Self {
         let user_agent = user_agent.unwrap_or_default();
         let told_apart = user_agent.get(..MAX_USER_AGENT_BYTES);
@@ -71,13 +72,14 @@ impl Asker {
     }
 
     fn may_be_sampler(&self) -> bool {
-        let mut tools = NO_SAMPLERS.iter();
+        let mut tools = OTHER_USER_AGENTS.iter();
         !tools.any(|tool| self.user_agent.starts_with(tool))
     }
 }
 
 impl Pollers {
-    /// Remembers at most so many senders, and takes no longer interval than this for polling.
+    /// Creates a record of at most `max` sources. Only requests at intervals of at most
+    /// `max_interval` count as polling.
     pub(crate) fn new(max: usize, max_interval: Duration) -> Self {
         Self {
             max,
@@ -86,33 +88,34 @@ impl Pollers {
         }
     }
 
-    /// Notes that a client asked.
-    pub(crate) fn asked(&self, key: &Key, asker: &Asker, now: Instant) {
-        if !asker.may_be_sampler() {
+    /// Records a request.
+    pub(crate) fn record(&self, key: &ServiceKey, source: &PollSource, now: Instant) {
+        if !source.may_be_sampler() {
             return;
         }
         let mut known = self.known.lock();
-        let source = (asker.address, asker.user_agent.clone());
-        let is_known = |sources: &Sources| sources.contains_key(&source);
-        if !known.asked.get(key).is_some_and(is_known) {
-            if known.sources >= self.max {
+        let sender = (source.address, source.user_agent.clone());
+        let is_known = |sources: &Sources| sources.contains_key(&sender);
+        if !known.by_service.get(key).is_some_and(is_known) {
+            // Stale sources are removed only when there is no room, since that visits all of them.
+            if known.count >= self.max {
                 known.forget(now, self.max_interval);
             }
-            if known.sources >= self.max {
+            if known.count >= self.max {
                 return;
             }
-            known.sources += 1;
+            known.count += 1;
         }
-        let sources = known.asked.entry(key.clone()).or_default();
-        let requests = sources.entry(source).or_default();
-        requests.add(asker.port, now, self.max_interval);
+        let sources = known.by_service.entry(key.clone()).or_default();
+        let requests = sources.entry(sender).or_default();
+        requests.add(source.port, now, self.max_interval);
     }
 
-    /// A service's clients by their address.
-    pub(crate) fn clients(&self, key: &Key, now: Instant) -> BTreeMap<IpAddr, usize> {
+    /// The number of a service's clients at each address.
+    pub(crate) fn clients(&self, key: &ServiceKey, now: Instant) -> BTreeMap<IpAddr, usize> {
         let known = self.known.lock();
         let mut clients = BTreeMap::new();
-        for ((address, _), requests) in known.asked.get(key).into_iter().flatten() {
+        for ((address, _), requests) in known.by_service.get(key).into_iter().flatten() {
             let polling = requests.clients(now);
             if polling > 0 {
                 *clients.entry(*address).or_default() += polling;
@@ -121,19 +124,25 @@ impl Pollers {
         clients
     }
 
-    /// How many clients of a service there are.
-    pub(crate) fn count(&self, key: &Key, now: Instant) -> usize {
+    /// The number of a service's clients.
+    pub(crate) fn count(&self, key: &ServiceKey, now: Instant) -> usize {
         self.clients(key, now).into_values().sum()
     }
 
-    /// Among how many clients a limit is divided for this one: those that are known and itself.
-    pub(crate) fn sharers(&self, key: &Key, asker: Option<&Asker>, now: Instant) -> usize {
+    /// The number of clients that a rate limit is divided by for this one: the known ones, and
+    /// itself.
+    pub(crate) fn sharers(
+        &self,
+        key: &ServiceKey,
+        source: Option<&PollSource>,
+        now: Instant,
+    ) -> usize {
         let known = self.known.lock();
-        let sources = known.asked.get(key).into_iter().flatten();
-        let mut is_counted = asker.is_none();
+        let sources = known.by_service.get(key).into_iter().flatten();
+        let mut is_counted = source.is_none();
         let mut sharers = 0;
         for ((address, user_agent), requests) in sources {
-            match asker {
+            match source {
                 Some(it) if (it.address, &it.user_agent) == (*address, user_agent) => {
                     is_counted = true;
                     sharers += requests.sharers(it.port, now);
@@ -148,17 +157,21 @@ impl Pollers {
     pub(crate) fn services(&self, namespace: &Namespace, now: Instant) -> Vec<ServiceName> {
         let known = self.known.lock();
         let polls = |sources: &Sources| sources.values().any(|it| it.clients(now) > 0);
-        let asked = known.asked.iter();
-        asked
+        let services = known.by_service.iter();
+        services
             .filter(|((of, _), sources)| of == namespace && polls(sources))
             .map(|((_, service), _)| service.clone())
             .collect()
     }
 
-    /// Whether any sampler has asked for a service lately.
-    pub(crate) fn has_asked(&self, key: &Key, now: Instant) -> bool {
+    /// True if any SDK has asked for a service lately.
+    pub(crate) fn has_recent(&self, key: &ServiceKey, now: Instant) -> bool {
         let known = self.known.lock();
-        let requests = known.asked.get(key).into_iter().flat_map(HashMap::values);
+        let requests = known
+            .by_service
+            .get(key)
+            .into_iter()
+            .flat_map(HashMap::values);
         requests
             .into_iter()
             .any(|it| !it.is_stale(now, self.max_interval))
@@ -166,17 +179,17 @@ impl Pollers {
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.known.lock().sources
+        self.known.lock().count
     }
 }
 
-impl Known {
+impl KnownSources {
     fn forget(&mut self, now: Instant, max_interval: Duration) {
-        self.asked.retain(|_, sources| {
+        self.by_service.retain(|_, sources| {
             sources.retain(|_, requests| !requests.is_stale(now, max_interval));
             !sources.is_empty()
         });
-        self.sources = self.asked.values().map(HashMap::len).sum();
+        self.count = self.by_service.values().map(HashMap::len).sum();
     }
 }
 
@@ -188,21 +201,21 @@ mod tests {
 
     use super::*;
 
-    fn key(name: &str) -> Key {
+    fn key(name: &str) -> ServiceKey {
         (Default::default(), name.parse().unwrap())
     }
 
-    fn asker(address: &str, user_agent: &str) -> Asker {
-        Asker::new(address.parse().unwrap(), Some(user_agent.as_bytes()))
+    fn source(address: &str, user_agent: &str) -> PollSource {
+        PollSource::new(address.parse().unwrap(), Some(user_agent.as_bytes()))
     }
 
-    /// Asks every five seconds, a minute long.
-    fn polled(askers: &[Asker]) -> (Pollers, Instant) {
+    /// Polls every five seconds for a minute.
+    fn polled(sources: &[PollSource]) -> (Pollers, Instant) {
         let pollers = Pollers::new(10, Duration::from_secs(60));
         let start = Instant::now();
         for second in (0..=60).step_by(5) {
-            for asker in askers {
-                pollers.asked(&key("a"), asker, start + Duration::from_secs(second));
+            for source in sources {
+                pollers.record(&key("a"), source, start + Duration::from_secs(second));
             }
         }
         (pollers, start + Duration::from_secs(60))
@@ -211,25 +224,25 @@ mod tests {
     #[test]
     fn sources_are_bounded_and_forgotten() {
         let pollers = Pollers::new(2, Duration::from_secs(10));
-        let sampler = asker("127.0.0.1:9", "Go-http-client/1.1");
+        let sampler = source("127.0.0.1:9", "Go-http-client/1.1");
         let start = Instant::now();
         for name in ["a", "a", "b", "c"] {
-            pollers.asked(&key(name), &sampler, start);
+            pollers.record(&key(name), &sampler, start);
         }
         assert_eq!(pollers.len(), 2);
         let later = start + Duration::from_secs(13);
-        pollers.asked(&key("c"), &sampler, later);
+        pollers.record(&key("c"), &sampler, later);
         assert_eq!(pollers.len(), 1);
-        assert!(pollers.has_asked(&key("c"), later));
-        assert!(!pollers.has_asked(&key("a"), later));
+        assert!(pollers.has_recent(&key("c"), later));
+        assert!(!pollers.has_recent(&key("a"), later));
     }
 
     #[test]
     fn user_agents_and_addresses_are_told_apart() {
         let (pollers, now) = polled(&[
-            asker("127.0.0.1:1", "Go-http-client/1.1"),
-            asker("127.0.0.1:2", "axios/1.7"),
-            asker("[::ffff:10.0.0.2]:3", "Go-http-client/1.1"),
+            source("127.0.0.1:1", "Go-http-client/1.1"),
+            source("127.0.0.1:2", "axios/1.7"),
+            source("[::ffff:10.0.0.2]:3", "Go-http-client/1.1"),
         ]);
         let found = pollers.clients(&key("a"), now);
         let found: Vec<String> = found
@@ -246,17 +259,17 @@ mod tests {
     #[case("curl/8.5.0")]
     #[case("kube-probe/1.33")]
     fn browsers_and_tools_are_no_clients(#[case] user_agent: &str) {
-        let (pollers, now) = polled(&[asker("127.0.0.1:1", user_agent)]);
+        let (pollers, now) = polled(&[source("127.0.0.1:1", user_agent)]);
         assert_eq!(pollers.count(&key("a"), now), 0);
         assert_eq!(pollers.len(), 0);
     }
 
     #[test]
-    fn who_asks_first_has_the_part_of_one_more() {
-        let (pollers, now) = polled(&[asker("127.0.0.1:1", "Go-http-client/1.1")]);
-        let known = asker("127.0.0.1:1", "Go-http-client/1.1");
-        let other = asker("127.0.0.1:7", "OTel-OTLP");
-        let person = asker("127.0.0.1:8", "curl/8.5.0");
+    fn first_request_gets_the_share_of_one_more() {
+        let (pollers, now) = polled(&[source("127.0.0.1:1", "Go-http-client/1.1")]);
+        let known = source("127.0.0.1:1", "Go-http-client/1.1");
+        let other = source("127.0.0.1:7", "OTel-OTLP");
+        let person = source("127.0.0.1:8", "curl/8.5.0");
         let sharers = |it| pollers.sharers(&key("a"), it, now);
         assert_eq!([sharers(None), sharers(Some(&known))], [1, 1]);
         assert_eq!([sharers(Some(&other)), sharers(Some(&person))], [2, 2]);

@@ -1,22 +1,26 @@
 //! The processes of one instance.
 //!
-//! A pod's container may start again, and two may run side by side: each process counts from
-//! zero, so each has a record of its own, and all of them together are the instance.
+//! A pod's container may restart, and two processes may run side by side. Each process counts
+//! from zero, so each has a record of its own; together they are the instance.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use spoor_policy::Version;
+
 use crate::{
-    record::{Record, Standing},
-    served::Served,
+    instance::RefusedPlan,
+    record::{PlanState, Record},
+    served_plan::ServedPlan,
 };
 
 /// The most processes of an instance that are connected or remembered.
 const MAX_PROCESSES: usize = 16;
 
-/// Every process of an instance that is known, by the name of its start.
+/// The known processes of an instance, each with the `start` of its hello.
 #[derive(Debug, Default)]
 pub(crate) struct Processes(Vec<(Arc<str>, Record)>);
 
@@ -31,24 +35,20 @@ impl Processes {
         found.map(|(_, record)| record)
     }
 
-    /// Makes room for one more, if need be by forgetting who is gone; whether there is room.
-    pub(crate) fn make_room(&mut self) -> bool {
-        if self.0.len() < MAX_PROCESSES {
-            return true;
+    /// Adds a process, in the place of the longest disconnected one if there are too many.
+    ///
+    /// Returns `false` if there is no room because all are connected.
+    pub(crate) fn try_insert(&mut self, start: Arc<str>, record: Record) -> bool {
+        if self.0.len() >= MAX_PROCESSES {
+            let disconnected = self.0.iter().enumerate();
+            let disconnected = disconnected.filter(|(_, (_, record))| !record.is_connected);
+            let Some((oldest, _)) = disconnected.min_by_key(|(_, (_, it))| it.last_message) else {
+                return false;
+            };
+            self.0.swap_remove(oldest);
         }
-        let gone = self.0.iter().enumerate();
-        let gone = gone.filter(|(_, (_, record))| !record.is_connected);
-        match gone.min_by_key(|(_, (_, record))| record.heard) {
-            Some((oldest, _)) => {
-                self.0.swap_remove(oldest);
-                true
-            }
-            None => false,
-        }
-    }
-
-    pub(crate) fn insert(&mut self, start: Arc<str>, record: Record) {
         self.0.push((start, record));
+        true
     }
 
     pub(crate) fn remove(&mut self, start: &str) {
@@ -63,45 +63,86 @@ impl Processes {
         self.0.iter().any(|(_, record)| record.is_connected)
     }
 
-    /// Every process that is remembered, gone or not.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Record> {
-        self.0.iter().map(|(_, record)| record)
-    }
-
     pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Record> {
         self.0.iter_mut().map(|(_, record)| record)
     }
 
-    /// Those that speak for the instance: who is connected, or else who was heard last.
-    pub(crate) fn speaking(&self) -> impl Iterator<Item = &Record> {
-        let last = match self.is_connected() {
-            true => None,
-            false => self.all().max_by_key(|record| record.heard),
-        };
-        self.all().filter(|record| record.is_connected).chain(last)
-    }
-
-    /// An instance is current only if each of its processes is.
-    pub(crate) fn standing(
+    /// The state of the process that is furthest behind: an instance is current only if each of
+    /// its processes is.
+    pub(crate) fn plan_state(
         &self,
-        served: Option<&Served>,
+        served: Option<&ServedPlan>,
         silent_after: Duration,
         now: Instant,
-    ) -> Standing {
-        let rank = |standing: &Standing| match standing {
-            Standing::Refused(_) => 0,
-            Standing::Pending => 1,
-            Standing::Silent => 2,
-            Standing::Current => 3,
+    ) -> PlanState {
+        let rank = |state: &PlanState| match state {
+            PlanState::Refused(_) => 0,
+            PlanState::Pending => 1,
+            PlanState::Silent => 2,
+            PlanState::Current => 3,
         };
-        self.speaking()
-            .map(|record| record.standing(served, silent_after, now))
+        self.representatives()
+            .map(|record| record.plan_state(served, silent_after, now))
             .min_by_key(rank)
-            .unwrap_or(Standing::Silent)
+            .unwrap_or(PlanState::Silent)
     }
 
-    /// The time that the last acknowledgement of the newest plan took.
+    /// The longest time that the last acknowledgement of a process took.
     pub(crate) fn took(&self) -> Option<Duration> {
-        self.speaking().filter_map(|record| record.took).max()
+        self.representatives()
+            .filter_map(|record| record.took)
+            .max()
+    }
+
+    /// The version acknowledged by the process that is furthest behind.
+    pub(crate) fn held(&self) -> Option<Version> {
+        self.representatives().map(|it| it.held).min().flatten()
+    }
+
+    pub(crate) fn refused(&self) -> Option<RefusedPlan> {
+        self.representatives().find_map(|it| it.refused.clone())
+    }
+
+    pub(crate) fn is_silent(&self, silent_after: Duration, now: Instant) -> bool {
+        self.representatives()
+            .all(|it| it.is_silent(silent_after, now))
+    }
+
+    /// The time since the last message of any process.
+    pub(crate) fn silence(&self, now: Instant) -> Option<Duration> {
+        self.representatives()
+            .map(|it| now.saturating_duration_since(it.last_message))
+            .min()
+    }
+
+    /// The spans that all processes have exported.
+    pub(crate) fn spans_exported(&self) -> u64 {
+        self.all()
+            .fold(0, |sum, it| sum.saturating_add(it.spans_exported))
+    }
+
+    /// The spans that all processes have dropped, by reason.
+    pub(crate) fn spans_dropped(&self) -> BTreeMap<String, u64> {
+        let mut dropped = BTreeMap::new();
+        for (reason, spans) in self.all().flat_map(|it| &it.spans_dropped) {
+            let sum: &mut u64 = dropped.entry(reason.clone()).or_default();
+            *sum = sum.saturating_add(*spans);
+        }
+        dropped
+    }
+
+    /// Every process remembered, connected or not.
+    fn all(&self) -> impl Iterator<Item = &Record> {
+        self.0.iter().map(|(_, record)| record)
+    }
+
+    /// The processes that stand for the instance: the connected ones, or else the one whose
+    /// message came last.
+    fn representatives(&self) -> impl Iterator<Item = &Record> {
+        let last = match self.is_connected() {
+            true => None,
+            false => self.all().max_by_key(|record| record.last_message),
+        };
+        self.all().filter(|record| record.is_connected).chain(last)
     }
 }

@@ -1,4 +1,4 @@
-//! The record of one process.
+//! The state of one process.
 
 use std::{
     collections::BTreeMap,
@@ -9,29 +9,34 @@ use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as proto;
 
 use crate::{
-    RefusedPlan,
     coverage::Coverage,
+    instance::RefusedPlan,
     ledger::Ledger,
     lending::{Demands, Loan},
-    served::Served,
+    served_plan::ServedPlan,
 };
 
-/// The most reasons for dropped spans that are told apart, and the longest.
+/// The most reasons for dropped spans that are kept. Clients choose them, so they are bounded.
 const MAX_REASONS: usize = 16;
-const MAX_REASON_LEN: usize = 256;
 
-/// An instance, from its first hello until it is forgotten.
+/// The most characters of a reason that are kept.
+const MAX_REASON_CHARS: usize = 256;
+
+/// A process, from its first hello until it is forgotten.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// Of its newest stream.
+    /// The number of its newest stream. A session with another number has been replaced.
     pub(crate) generation: u64,
     pub(crate) is_connected: bool,
     pub(crate) first_seen: Instant,
+    /// The start of its newest stream.
     pub(crate) connected: Instant,
-    pub(crate) heard: Instant,
-    /// The sequences that it was sent, as far as the history goes back.
+    pub(crate) last_message: Instant,
+    /// The sequences sent to it, as far back as the history goes.
     pub(crate) sent: Vec<u64>,
+    /// The newest version acknowledged.
     pub(crate) held: Option<Version>,
+    /// The time from publication to that acknowledgement.
     pub(crate) took: Option<Duration>,
     pub(crate) refused: Option<RefusedPlan>,
     pub(crate) ledger: Ledger,
@@ -42,9 +47,9 @@ pub(crate) struct Record {
     pub(crate) spans_dropped: BTreeMap<String, u64>,
 }
 
-/// Where an instance stands towards its service's newest plan.
+/// The state of a process or instance with respect to its service's newest plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum PlanState {
     Current,
     Refused(String),
     Silent,
@@ -58,7 +63,7 @@ impl Record {
             is_connected: true,
             first_seen: now,
             connected: now,
-            heard: now,
+            last_message: now,
             sent: vec![],
             held: None,
             took: None,
@@ -72,9 +77,8 @@ impl Record {
         }
     }
 
-    /// Notes the plan that was sent, which ends what was lent; versions before the oldest are of
-    /// no use any more.
-    pub(crate) fn sent(&mut self, sequence: u64, oldest: u64) {
+    /// Records a plan as sent, which ends all loans. Versions before `oldest` are forgotten.
+    pub(crate) fn record_sent(&mut self, sequence: u64, oldest: u64) {
         self.loan = Loan::default();
         if !self.sent.contains(&sequence) {
             self.sent.retain(|sent| *sent >= oldest);
@@ -107,9 +111,10 @@ impl Record {
         });
     }
 
-    pub(crate) fn spans(&mut self, report: &proto::Report) {
+    pub(crate) fn record_spans(&mut self, report: &proto::Report) {
         self.spans_exported = report.spans_exported;
         for dropped in report.spans_dropped.iter().take(MAX_REASONS) {
+            // When all places are taken, known reasons are still updated.
             let is_new = !self.spans_dropped.contains_key(dropped.reason.as_str());
             if !is_new || self.spans_dropped.len() < MAX_REASONS {
                 self.spans_dropped
@@ -118,33 +123,33 @@ impl Record {
         }
     }
 
-    pub(crate) fn standing(
+    pub(crate) fn plan_state(
         &self,
-        served: Option<&Served>,
+        served: Option<&ServedPlan>,
         silent_after: Duration,
         now: Instant,
-    ) -> Standing {
+    ) -> PlanState {
         let Some(served) = served else {
-            return Standing::Pending;
+            return PlanState::Pending;
         };
         match &self.refused {
             Some(refused) if refused.version == served.version => {
-                Standing::Refused(refused.reason.clone())
+                PlanState::Refused(refused.reason.clone())
             }
-            _ if self.is_silent(silent_after, now) => Standing::Silent,
-            _ if self.held == Some(served.version) => Standing::Current,
-            _ => Standing::Pending,
+            _ if self.is_silent(silent_after, now) => PlanState::Silent,
+            _ if self.held == Some(served.version) => PlanState::Current,
+            _ => PlanState::Pending,
         }
     }
 
     pub(crate) fn is_silent(&self, silent_after: Duration, now: Instant) -> bool {
-        now.saturating_duration_since(self.heard) > silent_after
+        now.saturating_duration_since(self.last_message) > silent_after
     }
 }
 
 fn shortened(text: &str) -> String {
     text.chars()
         .filter(|it| !it.is_control())
-        .take(MAX_REASON_LEN)
+        .take(MAX_REASON_CHARS)
         .collect()
 }

@@ -1,106 +1,114 @@
 //! One service: its plan, its instances, its counts.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    ops::AddAssign,
-    sync::{Arc, atomic::AtomicBool},
-    time::Instant,
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use spoor_policy::{Namespace, OperationName, Plan, PolicyName, ServiceName, Strategy, Version};
+use spoor_policy::{OperationName, Plan, Version};
 use tokio::sync::watch;
 
 use crate::{
-    control::Departed,
-    ledger::{Delta, Entry},
+    counts::{AttributedCounts, CountDelta},
+    history::History,
+    instance::{Instance, InstanceState, ServiceKey},
     processes::Processes,
-    record::Record,
-    served::{self, Served},
+    record::{PlanState, Record},
+    served_plan::{self, ServedPlan},
 };
 
-/// The publications whose counts are still told apart.
-const HISTORY: usize = 32;
-
-/// The most operations of one service whose appearance is remembered.
+/// The most operations of one service that are remembered as seen.
+///
+/// Clients choose the names, so the set must be bounded.
 const MAX_OPERATIONS_SEEN: usize = 4_096;
 
-/// Root decisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// All of them.
-    pub started: u64,
-    /// Those that keep the trace.
-    pub sampled: u64,
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.started = self.started.saturating_add(other.started);
-        self.sampled = self.sampled.saturating_add(other.sampled);
-    }
-}
-
-/// A service that somebody is, or should be, an instance of.
+/// A service that has instances, or should have.
 #[derive(Debug)]
 pub(crate) struct Service {
-    pub(crate) namespace: Namespace,
-    pub(crate) name: ServiceName,
-    pub(crate) outgoing: watch::Sender<Outgoing>,
-    /// True while its rate limit is about to be divided again.
-    pub(crate) is_settling: AtomicBool,
-    state: Mutex<State>,
+    key: ServiceKey,
+    outgoing: watch::Sender<Outgoing>,
+    is_reshare_due: AtomicBool,
+    state: Mutex<ServiceState>,
 }
 
-/// The messages that every stream of a service should have: the newest, not a queue.
+/// The newest messages for the streams of a service. Streams that lag skip older ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
-    /// None before the first publication.
-    pub(crate) plan: Option<Arc<Served>>,
+    /// `None` before the first publication.
+    pub(crate) plan: Option<Arc<ServedPlan>>,
+    /// The encoded faults.
     pub(crate) faults: Bytes,
-    /// Changes with the shares of any process.
+    /// A number that changes with the shares of any process.
     pub(crate) shares: u64,
 }
 
+/// The changing state of a service, under one lock.
 #[derive(Debug, Default)]
-pub(crate) struct State {
-    pub(crate) served: Option<Arc<Served>>,
+pub(crate) struct ServiceState {
+    pub(crate) served: Option<Arc<ServedPlan>>,
     pub(crate) history: History,
     pub(crate) instances: HashMap<Arc<str>, Processes>,
+    /// The IDs of the instances that should be there.
     pub(crate) expected: BTreeSet<String>,
-    pub(crate) live: usize,
-    /// The last look at what processes leave of their shares, and lack.
-    pub(crate) lent: Option<Instant>,
+    /// The number of connected processes.
+    pub(crate) connected: usize,
+    /// The time of the last adjustment of shares.
+    pub(crate) last_lending: Option<Instant>,
+    /// True once any root decision was reported.
     pub(crate) has_roots: bool,
-    /// When an unmodified SDK last counted its roots.
-    pub(crate) reported: Option<Instant>,
+    /// The time of the last report of an unmodified SDK.
+    pub(crate) last_sdk_report: Option<Instant>,
     pub(crate) operations_seen: BTreeSet<OperationName>,
-    /// When a process first reported.
+    /// The time of the first report of any process.
     pub(crate) first_report: Option<Instant>,
 }
 
+/// A process whose stream has ended.
+pub(crate) struct DisconnectedProcess {
+    pub(crate) service: ServiceKey,
+    pub(crate) instance: Arc<str>,
+    pub(crate) start: Arc<str>,
+    pub(crate) generation: u64,
+}
+
 impl Service {
-    pub(crate) fn new(namespace: Namespace, name: ServiceName, faults: Bytes) -> Self {
+    pub(crate) fn new(key: ServiceKey, faults: Bytes) -> Self {
         let outgoing = Outgoing {
             plan: None,
             faults,
             shares: 0,
         };
         Self {
-            namespace,
-            name,
+            key,
             outgoing: watch::Sender::new(outgoing),
-            is_settling: AtomicBool::new(false),
+            is_reshare_due: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn key(&self) -> &ServiceKey {
+        &self.key
+    }
+
+    /// Locks the state. `lib.rs` says which other locks may be held or taken meanwhile.
+    pub(crate) fn state(&self) -> MutexGuard<'_, ServiceState> {
         self.state.lock()
     }
 
-    /// Serves a plan from now on, if it says anything new to one of so many instances.
+    /// The newest messages, for one more stream.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Outgoing> {
+        self.outgoing.subscribe()
+    }
+
+    /// Serves a plan to a number of instances, unless it is the same as before for each of them.
+    ///
+    /// Returns true if the plan is served as a new version.
     pub(crate) fn publish(
         &self,
         plan: &Plan,
@@ -109,14 +117,16 @@ impl Service {
         instances: usize,
     ) -> bool {
         let mut state = self.state();
-        let digest = served::digest(plan, instances);
+        let digest = served_plan::digest(plan, instances);
+        // Equal digests mean that instances would behave the same, so they are sent nothing.
         if state.served.as_ref().is_some_and(|it| it.digest == digest) {
-            state.history.rename(plan);
+            state.history.rename_policies(plan);
             return false;
         }
-        let served = Arc::new(Served::new(plan, version, published, instances));
+        let served = Arc::new(ServedPlan::new(plan, version, published, instances));
         state.history.push(version, plan.clone());
         state.served = Some(served.clone());
+        // Streams that wake lock the state to record the plan as sent.
         drop(state);
         self.outgoing
             .send_modify(|outgoing| outgoing.plan = Some(served));
@@ -130,11 +140,57 @@ impl Service {
             is_new
         });
     }
+
+    /// Makes streams look for new shares of their processes.
+    pub(crate) fn notify_shares(&self) {
+        self.outgoing.send_modify(|outgoing| {
+            outgoing.shares = outgoing.shares.wrapping_add(1);
+        });
+    }
+
+    /// Claims the next division of the rate limit. Returns false if it is claimed already.
+    pub(crate) fn begin_reshare(&self) -> bool {
+        !self.is_reshare_due.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn end_reshare(&self) {
+        self.is_reshare_due.store(false, Ordering::Release);
+    }
+
+    /// Every instance that is expected or connected, by ID.
+    pub(crate) fn instances(&self, silent_after: Duration, now: Instant) -> Vec<InstanceState> {
+        let state = self.state();
+        let served = state.served.as_deref();
+        let unknown = Processes::default();
+        let states = state.expected_or_connected().map(|(id, processes)| {
+            let processes = processes.unwrap_or(&unknown);
+            InstanceState {
+                instance: Instance {
+                    namespace: self.key.0.clone(),
+                    service: self.key.1.clone(),
+                    id: id.to_owned(),
+                },
+                expected: state.expected.contains(id),
+                connected: processes.is_connected(),
+                silent: processes.is_silent(silent_after, now),
+                held: processes.held(),
+                current: processes.plan_state(served, silent_after, now) == PlanState::Current,
+                took: processes.took(),
+                refused: processes.refused(),
+                last_message_ago: processes.silence(now),
+                spans_exported: processes.spans_exported(),
+                spans_dropped: processes.spans_dropped(),
+            }
+        });
+        let mut states: Vec<InstanceState> = states.collect();
+        states.sort_by(|one, other| one.instance.id.cmp(&other.instance.id));
+        states
+    }
 }
 
-impl State {
-    /// Everyone who should be there or is, with what is known of them.
-    pub(crate) fn relevant(&self) -> impl Iterator<Item = (&str, Option<&Processes>)> {
+impl ServiceState {
+    /// Every instance that is expected or connected, with what is known of it.
+    pub(crate) fn expected_or_connected(&self) -> impl Iterator<Item = (&str, Option<&Processes>)> {
         let expected = self
             .expected
             .iter()
@@ -147,7 +203,7 @@ impl State {
         expected.chain(others)
     }
 
-    /// True if there is, or should be, an instance of this name.
+    /// True if there is, or should be, an instance of this ID.
     pub(crate) fn knows(&self, instance: &str) -> bool {
         self.expected.contains(instance) || self.instances.contains_key(instance)
     }
@@ -158,7 +214,7 @@ impl State {
     }
 
     /// Forgets a process, unless it has come back.
-    pub(crate) fn forget(&mut self, process: &Departed) {
+    pub(crate) fn forget(&mut self, process: &DisconnectedProcess) {
         let Some(processes) = self.instances.get_mut(&process.instance) else {
             return;
         };
@@ -173,150 +229,27 @@ impl State {
         }
     }
 
-    /// Adds up what is new and says whose it is.
-    pub(crate) fn add(&mut self, deltas: &[Delta]) -> Vec<Owned> {
-        let mut owned = vec![];
-        for Delta {
-            entry,
-            phase,
-            counts,
-        } in deltas
-        {
+    /// Adds increases to the history, and attributes each to the policy that decided it.
+    ///
+    /// Increases whose policy is not known for certain are left out of the result.
+    pub(crate) fn add(&mut self, deltas: &[CountDelta]) -> Vec<AttributedCounts> {
+        let mut attributed = vec![];
+        for CountDelta { key, phase, counts } in deltas {
             self.has_roots |= counts.started > 0;
-            if let Some(operation) = &entry.operation
+            if let Some(operation) = &key.operation
                 && self.operations_seen.len() < MAX_OPERATIONS_SEEN
             {
                 self.operations_seen.insert(operation.clone());
             }
-            if let Some((policy, strategy)) = self.history.add(entry, *phase, *counts) {
-                owned.push(Owned {
+            if let Some((policy, strategy)) = self.history.add(key, *phase, *counts) {
+                attributed.push(AttributedCounts {
                     policy,
                     strategy,
-                    operation: entry.operation.clone(),
+                    operation: key.operation.clone(),
                     counts: *counts,
                 });
             }
         }
-        owned
-    }
-}
-
-/// Counts that a policy decided.
-#[derive(Debug)]
-pub(crate) struct Owned {
-    pub(crate) policy: PolicyName,
-    pub(crate) strategy: Strategy,
-    /// None: all that the plan does not name.
-    pub(crate) operation: Option<OperationName>,
-    pub(crate) counts: Counts,
-}
-
-/// The newest publications of one service, with what was counted under each.
-#[derive(Debug, Default)]
-pub(crate) struct History(VecDeque<Past>);
-
-#[derive(Debug)]
-struct Past {
-    version: Version,
-    plan: Plan,
-    counts: Counts,
-    /// The operations that were seen under it.
-    by_operation: BTreeMap<Option<OperationName>, Counts>,
-}
-
-impl History {
-    pub(crate) fn push(&mut self, version: Version, plan: Plan) {
-        if self.0.len() == HISTORY {
-            self.0.pop_front();
-        }
-        self.0.push_back(Past {
-            version,
-            plan,
-            counts: Counts::default(),
-            by_operation: BTreeMap::new(),
-        });
-    }
-
-    /// Policies' names may change while what they say does not.
-    fn rename(&mut self, plan: &Plan) {
-        if let Some(newest) = self.0.back_mut()
-            && newest.plan != *plan
-        {
-            newest.plan = plan.clone();
-        }
-    }
-
-    /// The sequence of the oldest that is remembered.
-    pub(crate) fn oldest(&self) -> u64 {
-        self.0.front().map_or(0, |past| past.version.sequence)
-    }
-
-    pub(crate) fn plan(&self, version: Version) -> Option<&Plan> {
-        self.0
-            .iter()
-            .rev()
-            .find(|past| past.version == version)
-            .map(|past| &past.plan)
-    }
-
-    /// Adds to an entry and says which policy it is of, if that is known.
-    fn add(
-        &mut self,
-        entry: &Entry,
-        phase: Option<usize>,
-        counts: Counts,
-    ) -> Option<(PolicyName, Strategy)> {
-        let past = self
-            .0
-            .iter_mut()
-            .find(|past| past.version.sequence == entry.sequence)?;
-        past.counts += counts;
-        *past
-            .by_operation
-            .entry(entry.operation.clone())
-            .or_default() += counts;
-        let strategies = &past.plan.phases().get(phase?)?.strategies;
-        let assigned = match &entry.operation {
-            Some(operation) => strategies.operations.get(operation),
-            None => strategies.default.as_ref(),
-        }?;
-        Some((assigned.policy.clone(), assigned.strategy))
-    }
-
-    /// Root decisions under the plans that name an operation.
-    pub(crate) fn roots_where_named(&self, operation: &OperationName) -> u64 {
-        let names = |past: &&Past| {
-            let phases = past.plan.phases().iter();
-            phases
-                .into_iter()
-                .any(|phase| phase.strategies.operations.contains_key(operation))
-        };
-        let roots = self.0.iter().filter(names).map(|past| past.counts.started);
-        roots.fold(0, u64::saturating_add)
-    }
-
-    /// The counts under the plan that was in force at a version, and since; without a
-    /// version all that is remembered.
-    pub(crate) fn counts_since(
-        &self,
-        version: Option<Version>,
-    ) -> (Counts, BTreeMap<Option<OperationName>, Counts>) {
-        let from = version.map_or(0, |version| {
-            self.0
-                .iter()
-                .rev()
-                .find(|past| past.version <= version)
-                .map_or(0, |past| past.version.sequence)
-        });
-        let (mut sum, mut by_operation) = (Counts::default(), BTreeMap::new());
-        for past in self.0.iter().filter(|past| past.version.sequence >= from) {
-            sum += past.counts;
-            for (operation, counts) in &past.by_operation {
-                *by_operation
-                    .entry(operation.clone())
-                    .or_insert_with(Counts::default) += *counts;
-            }
-        }
-        (sum, by_operation)
+        attributed
     }
 }

@@ -1,20 +1,16 @@
-//! The services that are known, a bounded number of them.
+//! The known services, a bounded number of them.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
-use spoor_policy::{Namespace, ServiceName};
 
-use crate::service::Service;
-
-/// What identifies a service.
-pub(crate) type Key = (Namespace, ServiceName);
+use crate::{instance::ServiceKey, service::Service};
 
 /// All known services.
 #[derive(Debug)]
 pub(crate) struct Services {
     max: usize,
-    known: RwLock<BTreeMap<Key, Arc<Service>>>,
+    known: RwLock<BTreeMap<ServiceKey, Arc<Service>>>,
 }
 
 impl Services {
@@ -25,7 +21,7 @@ impl Services {
         }
     }
 
-    pub(crate) fn get(&self, key: &Key) -> Option<Arc<Service>> {
+    pub(crate) fn get(&self, key: &ServiceKey) -> Option<Arc<Service>> {
         self.known.read().get(key).cloned()
     }
 
@@ -33,17 +29,21 @@ impl Services {
         self.known.read().values().cloned().collect()
     }
 
-    /// The service, made if it is new; none if there is no room.
+    /// Returns the service, which `make` creates if it is new, or `None` if there is no room.
     ///
-    /// `make` runs under the lock that [`Services::all`] needs, so that a publication either
-    /// finds the service or is found by it.
-    pub(crate) fn enter(&self, key: &Key, make: impl FnOnce() -> Service) -> Option<Arc<Service>> {
+    /// `make` runs under the lock that [`Services::all`] takes: a publication either finds the
+    /// new service in the list, or was stored before `make` looks for it.
+    pub(crate) fn get_or_insert(
+        &self,
+        key: &ServiceKey,
+        make: impl FnOnce() -> Service,
+    ) -> Option<Arc<Service>> {
         if let Some(service) = self.get(key) {
             return Some(service);
         }
         let mut known = self.known.write();
         if known.len() >= self.max {
-            // Whoever enters or stays holds a reference.
+            // Every session, and every caller of this function, holds a reference.
             known.retain(|_, service| {
                 Arc::strong_count(service) > 1 || !service.state().expected.is_empty()
             });

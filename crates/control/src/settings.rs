@@ -1,4 +1,4 @@
-//! What can be set.
+//! The settings of a control plane.
 
 use std::{
     fmt,
@@ -9,38 +9,39 @@ use std::{
 use spoor_policy::Probability;
 use tokio_util::sync::CancellationToken;
 
-use crate::{AnyoneOnLoopback, Identify};
+use crate::identity::{AnyoneOnLoopback, Identify};
 
-/// Bounds, times, and who believes whom.
+/// Limits, times, and the identification of clients.
 #[derive(Clone)]
 pub struct Settings {
-    /// The first half of every version: this control plane's start, in Unix nanoseconds.
+    /// The epoch of every version: the start of this control plane, in Unix nanoseconds.
     pub epoch: u64,
-    /// The most streams at a time; also the most gone processes whose counts are remembered.
+    /// The most streams at a time, and the most disconnected processes that are remembered.
     pub max_clients: usize,
-    /// The most senders of requests at the stock doors that are remembered, by address and user
-    /// agent; others are answered too.
+    /// The most senders of polling requests that are remembered, by address and user agent. Others
+    /// are answered but not counted.
     pub max_polling: usize,
-    /// The most services that streams may bring in.
+    /// The most services with streams or expected instances.
     pub max_services: usize,
-    /// A new stream must say hello within this time.
+    /// The longest time that a new stream may take to send its hello.
     pub hello_within: Duration,
-    /// An instance without a word for this long is silent.
+    /// The time without a message after which an instance is silent.
     pub silent_after: Duration,
-    /// A stream without a word for this long is closed.
+    /// The time without a message after which a stream is closed.
     pub idle_after: Duration,
     /// The window of observed rates.
     pub window: Duration,
-    /// How long after the number of instances changes a rate limit is shared out anew, once for
-    /// all changes in between.
-    pub settle: Duration,
-    /// The longest interval at which a stock client that asks again and again counts as polling.
+    /// The delay after a change in the number of instances before rate limits are divided again,
+    /// once for all changes meanwhile.
+    pub settle_delay: Duration,
+    /// The longest interval of requests that counts as polling.
     pub max_polling_interval: Duration,
-    /// An unmodified SDK counts as reporting for this long after its last metrics.
+    /// The time after its last metrics for which an unmodified SDK counts as reporting.
     pub reporting_for: Duration,
-    /// What stock clients are told where no policy decides: they can't keep their own default.
+    /// The probability for polling clients where no policy decides. Jaeger's protocol cannot tell
+    /// them to keep their own default.
     pub stock_default: Probability,
-    /// Says who a caller is.
+    /// Identifies clients.
     pub identify: Arc<dyn Identify>,
     /// Ends every stream.
     pub shutdown: CancellationToken,
@@ -52,6 +53,7 @@ impl Default for Settings {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         Self {
+            // Versions of a control plane that starts later must be newer.
             epoch: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
             max_clients: 20_000,
             max_polling: 10_000,
@@ -60,8 +62,8 @@ impl Default for Settings {
             silent_after: Duration::from_secs(15),
             idle_after: Duration::from_secs(60),
             window: Duration::from_secs(60),
-            settle: Duration::from_millis(100),
-            // Five times what OpenTelemetry's SDKs ask at unless they are told otherwise.
+            settle_delay: Duration::from_millis(100),
+            // Five times the default interval of OpenTelemetry's SDKs.
             max_polling_interval: Duration::from_secs(300),
             reporting_for: Duration::from_secs(180),
             stock_default: Probability::ALWAYS,

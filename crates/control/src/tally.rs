@@ -1,4 +1,4 @@
-//! The recent effect of a policy's strategy, and the verdict on it.
+//! The recent counts of a policy's strategy, and the verdict on them.
 
 use std::time::{Duration, Instant};
 
@@ -7,22 +7,27 @@ use spoor_policy::{
     statistics::{Judge, Verdict, interval},
 };
 
-use crate::{Counts, Observed, Source, window::Window};
+use crate::{
+    counts::Counts,
+    evidence::{CountSource, ObservedRate},
+    window::Window,
+};
 
-/// The confidence of the interval that is shown.
-const SHOWN: f64 = 0.95;
+/// The confidence of the interval in the status.
+const CONFIDENCE: f64 = 0.95;
 
-/// The sampled and the unsampled that a window must expect before it can close early.
-const TELLING: f64 = 50.0;
+/// The sampled and the unsampled decisions that a window must expect, each, before it can close
+/// early.
+const MIN_EXPECTED: f64 = 50.0;
 
-/// The part of a rate limit that is used at least, where enough traces start: what is missing is
-/// in shares that cannot be lent, and in those that follow a changing demand.
-const USED: f64 = 0.8;
+/// The part of a rate limit that must be used where enough traces start. The rest may be in shares
+/// that cannot be lent, or that still follow a changing demand.
+const MIN_LIMIT_USE: f64 = 0.8;
 
-/// The seconds' worth of a rate limit that instances with small shares save up at most.
-const SAVED: f64 = 5.0;
+/// The most that instances with small shares save up of a rate limit, in seconds of that limit.
+const MAX_SAVED_SECONDS: f64 = 5.0;
 
-/// Counts of one strategy of one policy, over all instances.
+/// The recent counts of one strategy of one policy, over all instances.
 #[derive(Debug)]
 pub(crate) struct Tally {
     strategy: Strategy,
@@ -30,7 +35,8 @@ pub(crate) struct Tally {
     window: Window,
     last: Instant,
     judge: Judge,
-    /// Not judged yet. These windows follow each other without overlap, unlike the sliding one.
+    /// Counts not judged yet. Judged windows must be independent, so they follow each other
+    /// without overlap, unlike the sliding one.
     open: Counts,
     opened: Instant,
 }
@@ -48,7 +54,7 @@ impl Tally {
         }
     }
 
-    /// Adds what was counted from one moment to another.
+    /// Adds counts made between two moments.
     pub(crate) fn add(&mut self, counts: Counts, from: Instant, to: Instant) {
         self.close_if_due(to);
         self.window.add(counts, from, to);
@@ -57,51 +63,55 @@ impl Tally {
         self.close_if_due(to);
     }
 
-    /// True once the window holds nothing any more.
+    /// True once the window is empty.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last) > self.length
     }
 
-    /// The observed rate; none before the first count.
-    pub(crate) fn observed(&mut self, now: Instant) -> Option<Observed> {
+    /// The observed rate, or `None` if the window is empty.
+    pub(crate) fn observed(&mut self, now: Instant) -> Option<ObservedRate> {
         self.close_if_due(now);
         let counts = self.window.sum(now);
         if counts.started == 0 {
             return None;
         }
         let sampled = counts.sampled.min(counts.started);
-        let window = self.window.spans(now);
-        Some(Observed {
-            source: Source::Clients,
+        let window = self.window.covered(now);
+        Some(ObservedRate {
+            source: CountSource::Clients,
             window,
             started: counts.started,
             sampled,
             rate: sampled as f64 / counts.started as f64,
-            interval: interval(sampled, counts.started, SHOWN),
+            interval: interval(sampled, counts.started, CONFIDENCE),
             verdict: self.verdict(sampled, window, now),
         })
     }
 
     fn verdict(&mut self, sampled: u64, window: Duration, now: Instant) -> Verdict {
+        // The judge compares independent trials. Decisions under a rate limit are not independent,
+        // so these are compared with what the limit allows.
         let limit = match self.strategy {
             Strategy::Probability(_) => return self.judge.verdict(),
             Strategy::RateLimit(limit) => f64::from(limit.get()),
         };
-        // A tenth more lies in the clocks.
-        let most = limit * (window.as_secs_f64() * 1.1 + SAVED);
+        // A tenth more allows for differences between clocks.
+        let max_sampled = limit * (window.as_secs_f64() * 1.1 + MAX_SAVED_SECONDS);
         let expected = self.window.allowed(limit, now);
         let sampled = sampled as f64;
-        if sampled > most {
+        if sampled > max_sampled {
             Verdict::TooHigh
-        } else if expected >= TELLING && sampled < expected * USED {
+        } else if expected >= MIN_EXPECTED && sampled < expected * MIN_LIMIT_USE {
             Verdict::TooLow
         } else {
             Verdict::Consistent
         }
     }
 
-    /// A window closes at its length, or at a sixth of it once it can tell; how much is needed to
-    /// tell depends on the number of trials alone, so the choice favours no outcome.
+    /// Closes the open window at its full length, or at a sixth of it once it has enough decisions.
+    ///
+    /// Enough depends on the number of decisions alone and not on their results, so that closing
+    /// early favours no outcome.
     fn close_if_due(&mut self, now: Instant) {
         let Strategy::Probability(probability) = self.strategy else {
             return;
@@ -109,14 +119,15 @@ impl Tally {
         let age = now.saturating_duration_since(self.opened);
         let expected = self.open.started as f64 * probability.as_f64();
         let rest = self.open.started as f64 - expected;
-        let is_telling = |expected: f64, share: f64| expected >= TELLING || share == 0.0;
-        let tells = self.open.started as f64 >= TELLING
-            && is_telling(expected, probability.as_f64())
-            && is_telling(rest, 1.0 - probability.as_f64());
-        if age >= self.length || (age >= self.length / 6 && tells) {
+        let is_enough = |expected: f64, share: f64| expected >= MIN_EXPECTED || share == 0.0;
+        let has_enough = self.open.started as f64 >= MIN_EXPECTED
+            && is_enough(expected, probability.as_f64())
+            && is_enough(rest, 1.0 - probability.as_f64());
+        if age >= self.length || (age >= self.length / 6 && has_enough) {
             if self.open.started > 0 {
                 let sampled = self.open.sampled.min(self.open.started);
-                self.judge.window(sampled, self.open.started, probability);
+                self.judge
+                    .add_window(sampled, self.open.started, probability);
             }
             self.open = Counts::default();
             self.opened = now;
@@ -137,8 +148,8 @@ mod tests {
         Strategy::Probability(text.parse::<Probability>().unwrap())
     }
 
-    /// Adds the counts each second and says what is observed at the end.
-    fn run(strategy: Strategy, seconds: u64, started: u64, sampled: u64) -> Observed {
+    /// Adds the counts each second and returns the observed rate at the end.
+    fn run(strategy: Strategy, seconds: u64, started: u64, sampled: u64) -> ObservedRate {
         let start = Instant::now();
         let mut tally = Tally::new(strategy, Duration::from_secs(60), start);
         for second in 1..=seconds {
@@ -155,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn agreement_is_believed_after_the_first_window() {
+    fn agreement_takes_one_window() {
         let observed = run(percent("1%"), 11, 10_000, 100);
         assert_eq!(observed.verdict, Verdict::Consistent);
         assert_eq!(observed.window, Duration::from_secs(11));
@@ -182,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_limit_is_held_against_traces_a_second() {
+    fn rate_limit_is_compared_per_second() {
         let limit = Strategy::RateLimit(TracesPerSecond::new(10).unwrap());
         assert_eq!(run(limit, 30, 1_000, 10).verdict, Verdict::Consistent);
         assert_eq!(run(limit, 30, 1_000, 20).verdict, Verdict::TooHigh);
@@ -215,15 +226,15 @@ mod tests {
     }
 
     #[test]
-    fn more_sampled_than_started_is_cut_for_the_statistics() {
+    fn sampled_is_capped_at_started() {
         let observed = run(percent("100%"), 2, 10, 11);
         assert_eq!((observed.started, observed.sampled), (20, 20));
         assert!(observed.rate <= 1.0);
     }
 
-    /// A process reports each second; for twenty seconds nothing is read, and then all at once.
+    /// A process reports each second. For twenty seconds nothing is read, then all at once.
     #[test]
-    fn a_rate_limit_is_judged_right_after_a_stall() {
+    fn stall_does_not_distort_the_verdict() {
         let limit = Strategy::RateLimit(TracesPerSecond::new(10).unwrap());
         let start = Instant::now();
         let at = |second| start + Duration::from_secs(second);

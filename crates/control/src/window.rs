@@ -1,16 +1,17 @@
-//! Counts over the last so many seconds, in a ring of buckets.
+//! Counts over a sliding window of time, in a ring of buckets.
 
 use std::time::{Duration, Instant};
 
-use crate::Counts;
+use crate::counts::Counts;
 
+/// The number of buckets: one per second of the default window.
 const BUCKETS: usize = 60;
 
-/// Slides by a sixtieth of its length.
+/// Counts over a time that slides in steps of one bucket.
 #[derive(Debug)]
 pub(crate) struct Window {
     length: Duration,
-    /// A length before the window's first moment: reports may cover what was before that.
+    /// One length before the window was made: reports may cover time before that.
     origin: Instant,
     started: Instant,
     /// The number, since the origin, of the newest bucket.
@@ -20,6 +21,7 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(length: Duration, now: Instant) -> Self {
+        // Buckets must not be empty intervals, since times are divided by their length.
         let length = length.max(Duration::from_millis(1));
         let mut window = Self {
             length,
@@ -32,8 +34,8 @@ impl Window {
         window
     }
 
-    /// Adds what was counted from one moment to another, evenly over the time between; what lies
-    /// before the window is left out.
+    /// Adds counts made between two moments, spread evenly. The part before the window is left
+    /// out.
     pub(crate) fn add(&mut self, counts: Counts, from: Instant, to: Instant) {
         self.slide(to);
         let from = from.min(to);
@@ -45,8 +47,8 @@ impl Window {
             true => Counts::default(),
             false => until(self.begin(first)),
         };
-        // Each bucket gets what is due by its end and was not given yet, so that nothing is lost
-        // to rounding.
+        // Each bucket gets the cumulative count at its end less that of the bucket before, so that
+        // rounding loses nothing.
         for bucket in first..=self.bucket(to) {
             let after = until(self.begin(bucket + 1).min(to));
             if let Some(place) = self.buckets.get_mut(slot(bucket)) {
@@ -56,7 +58,7 @@ impl Window {
         }
     }
 
-    /// What was counted in it.
+    /// The counts in the window.
     pub(crate) fn sum(&mut self, now: Instant) -> Counts {
         self.slide(now);
         let mut sum = Counts::default();
@@ -66,8 +68,9 @@ impl Window {
         sum
     }
 
-    /// The most that a limit a second lets be sampled of what was started in it, with no second's
-    /// rest left for another.
+    /// The most traces that a limit per second allows in the window.
+    ///
+    /// Each bucket stands for itself: what one leaves of the limit is not available to the next.
     pub(crate) fn allowed(&mut self, per_second: f64, now: Instant) -> f64 {
         self.slide(now);
         let most = per_second * self.step().as_secs_f64();
@@ -75,12 +78,12 @@ impl Window {
         started.map(|started| started.min(most)).sum()
     }
 
-    /// Its length, or its age while it is younger.
-    pub(crate) fn spans(&self, now: Instant) -> Duration {
+    /// The time covered: the window's length, or its age while that is less.
+    pub(crate) fn covered(&self, now: Instant) -> Duration {
         self.length.min(now.saturating_duration_since(self.started))
     }
 
-    /// Empties the buckets that time has passed over.
+    /// Advances to a moment, and empties the buckets that are reused.
     fn slide(&mut self, now: Instant) {
         let current = self.bucket(now);
         let passed = current.saturating_sub(self.newest).min(BUCKETS as u64);
@@ -92,13 +95,13 @@ impl Window {
         self.newest = self.newest.max(current);
     }
 
-    /// The bucket of a moment.
+    /// The number of the bucket that a moment falls in.
     fn bucket(&self, at: Instant) -> u64 {
         let age = at.saturating_duration_since(self.origin);
         u64::try_from(age.as_nanos() / self.step().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// When a bucket begins.
+    /// The moment when a bucket begins.
     fn begin(&self, bucket: u64) -> Instant {
         let nanos = self.step().as_nanos().saturating_mul(bucket.into());
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
@@ -107,28 +110,6 @@ impl Window {
 
     fn step(&self) -> Duration {
         (self.length / BUCKETS as u32).max(Duration::from_nanos(1))
-    }
-}
-
-impl Counts {
-    /// What of it falls in a part of the time that it covers.
-    fn part(self, part: Duration, whole: Duration) -> Self {
-        let (part, whole) = (part.as_nanos(), whole.as_nanos());
-        let of = |count: u64| match whole {
-            0 => count,
-            _ => u64::try_from(u128::from(count) * part / whole).unwrap_or(count),
-        };
-        Self {
-            started: of(self.started),
-            sampled: of(self.sampled),
-        }
-    }
-
-    fn since(self, before: Self) -> Self {
-        Self {
-            started: self.started.saturating_sub(before.started),
-            sampled: self.sampled.saturating_sub(before.sampled),
-        }
     }
 }
 
@@ -143,9 +124,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Agrees with adding up by hand, to the bucket.
+        /// The window agrees with a plain sum, to the bucket.
         #[test]
-        fn holds_what_the_last_buckets_got(
+        fn sums_the_last_buckets(
             steps in prop::collection::vec((0_u64..20_000, 0_u64..100), 1..60)
         ) {
             let start = Instant::now();
@@ -181,7 +162,7 @@ mod tests {
             sampled: 0,
         };
         window.add(counts, at(10), at(30));
-        // A late one of another process, and one that is older than the window.
+        // A late report of another process. Below, one that is older than the window.
         window.add(counts, at(10), at(30));
         let found = sums(&mut window, start, &[30, 69, 75, 80, 88, 89]);
         assert_eq!(found, [802, 802, 562, 362, 42, 0]);
@@ -190,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_its_first_moment_counts() {
+    fn counts_before_creation_are_included() {
         let start = Instant::now() + Duration::from_secs(1000);
         let mut window = Window::new(Duration::from_secs(60), start);
         let counts = Counts {
@@ -199,12 +180,12 @@ mod tests {
         };
         let before = start - Duration::from_secs(30);
         window.add(counts, before, start);
-        assert_eq!(window.spans(start), Duration::from_secs(30));
+        assert_eq!(window.covered(start), Duration::from_secs(30));
         assert_eq!(
             sums(&mut window, start, &[0, 29, 45, 61]),
             [300, 300, 140, 0]
         );
-        // Of a report that covers ten minutes, a second's worth lies in each bucket.
+        // A report that covers ten minutes puts one second's worth into each bucket.
         window.add(
             counts,
             start - Duration::from_secs(540),

@@ -1,4 +1,4 @@
-//! How long a resolution takes: every change of a policy waits for one.
+//! The time that a resolution takes. Every change of a policy waits for one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
 
 use jiff::{Timestamp, ToSpan};
 use spoor_policy::{
-    Condition, Namespace, Policy, PolicyKey, Probability, Rule, Strategy, TailPolicy, Target,
+    Namespace, Policy, PolicyKey, Probability, Rule, RuleCondition, Strategy, TailPolicy, Target,
     resolve,
 };
 
@@ -69,7 +69,7 @@ fn policies(targets: impl Fn(usize) -> Vec<Target>, expire: bool) -> Vec<Policy>
         let share = Probability::from_millionths(at as u32 * 100).unwrap();
         let rule = Rule {
             name: "errors".parse().unwrap(),
-            condition: Condition::Error,
+            condition: RuleCondition::Error,
         };
         let key = PolicyKey {
             namespace: Namespace::default(),

@@ -1,4 +1,4 @@
-//! The binomial distribution, right to many digits for large numbers and far out in its tails.
+//! The binomial distribution, precise for large numbers and far out in its tails.
 //!
 //! Masses come from Loader's saddle-point form ("Fast and Accurate Computation of Binomial
 //! Probabilities", 2000), where nothing large cancels; tails are sums of masses away from the
@@ -8,7 +8,7 @@ use std::f64::consts::TAU;
 
 use crate::Probability;
 
-/// So many trials, each with the same probability of success.
+/// A number of trials, each with the same probability of success.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Binomial {
     trials: u64,
@@ -16,12 +16,14 @@ pub(crate) struct Binomial {
     failure: f64,
 }
 
-/// Masses that differ by less than this, relatively, are taken as equal: two that are equal by
-/// symmetry need not be so to the last digit.
-const SAME_MASS: f64 = 1.0 + 1e-7;
+/// The ratio up to which two masses count as equal: masses that are equal by symmetry may differ in
+/// their last digits.
+const MAX_MASS_RATIO: f64 = 1.0 + 1e-7;
 
 impl Binomial {
-    /// `success` and `failure` add up to 1; the smaller of them carries the precision.
+    /// Creates a distribution from probabilities that add up to 1.
+    ///
+    /// Both are given, since computing the smaller from the larger would lose its precision.
     pub(crate) fn new(trials: u64, success: f64, failure: f64) -> Self {
         Self {
             trials,
@@ -51,30 +53,31 @@ impl Binomial {
         (((self.trials as f64 + 1.0) * self.success) as u64).min(self.trials)
     }
 
-    /// The probability of exactly so many successes.
+    /// The probability of exactly this number of successes.
     pub(crate) fn mass(&self, successes: u64) -> f64 {
         self.log_mass(successes).exp()
     }
 
-    /// The probability of at most so many; not over the mode.
+    /// The probability of at most this number of successes, which must not be above the mode.
     pub(crate) fn at_most(&self, successes: u64) -> f64 {
         self.mirrored().at_least(self.trials - successes)
     }
 
-    /// The probability of at least so many; not under the mode.
+    /// The probability of at least this number of successes, which must not be below the mode.
     pub(crate) fn at_least(&self, successes: u64) -> f64 {
         let (log_mass, sum) = self.upper_tail(successes);
         log_mass.exp() * sum
     }
 
-    /// The same probability in two parts: the logarithm of the mass there, and the tail in units
-    /// of that mass, at least 1.
+    /// The same probability in two parts: the logarithm of the mass there, and the tail in units of
+    /// that mass. The product itself may be too small for a number.
     pub(crate) fn upper_tail(&self, successes: u64) -> (f64, f64) {
         let odds = self.success / self.failure;
         let (mut term, mut sum) = (1.0, 1.0);
         for at in successes..self.trials {
             term *= (self.trials - at) as f64 / (at + 1) as f64 * odds;
             sum += term;
+            // Smaller terms no longer change the sum.
             if term < sum * 1e-17 {
                 break;
             }
@@ -82,12 +85,12 @@ impl Binomial {
         (self.log_mass(successes), sum)
     }
 
-    /// The first number above the mode that is at most as probable as this, if any.
+    /// The first number above the mode whose mass is at most this one, if any.
     pub(crate) fn first_above(&self, mode: u64, mass: f64) -> Option<u64> {
         let (mut low, mut high) = (mode.saturating_add(1), self.trials.saturating_add(1));
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.mass(middle) <= mass * SAME_MASS {
+            if self.mass(middle) <= mass * MAX_MASS_RATIO {
                 high = middle
             } else {
                 low = middle + 1
@@ -96,13 +99,13 @@ impl Binomial {
         (low <= self.trials).then_some(low)
     }
 
-    /// The last number below the mode that is at most as probable as this, if any.
+    /// The last number below the mode whose mass is at most this one, if any.
     pub(crate) fn last_below(&self, mode: u64, mass: f64) -> Option<u64> {
         let mirrored = self.mirrored().first_above(self.trials - mode, mass)?;
         Some(self.trials - mirrored)
     }
 
-    /// Counts failures instead.
+    /// The distribution of failures.
     fn mirrored(&self) -> Self {
         Self::new(self.trials, self.failure, self.success)
     }
@@ -133,7 +136,7 @@ impl Binomial {
     }
 }
 
-/// ln(1 - share), of the share and its complement, from whichever is the finer.
+/// ln(1 - share), computed from the more precise of share and complement.
 fn log_complement(share: f64, complement: f64) -> f64 {
     if share < 0.5 {
         (-share).ln_1p()
@@ -144,6 +147,7 @@ fn log_complement(share: f64, complement: f64) -> f64 {
 
 /// ln(n!) less Stirling's ln(√(2πn) (n/e)ⁿ).
 fn stirling_error(n: f64) -> f64 {
+    // The series below is not precise enough for small numbers.
     if n < 16.0 {
         let log_factorial: f64 = (2..=n as u32).map(|i| f64::from(i).ln()).sum();
         return log_factorial - (n + 0.5) * n.ln() + n - 0.5 * TAU.ln();
@@ -156,7 +160,7 @@ fn stirling_error(n: f64) -> f64 {
     (1.0 / 12.0 - series) / n
 }
 
-/// x ln(x / mean) + mean - x, without cancellation where they are close.
+/// x ln(x / mean) + mean - x, without cancellation where x is close to the mean.
 fn deviance(x: f64, mean: f64) -> f64 {
     let difference = x - mean;
     if difference.abs() >= 0.1 * (x + mean) {

@@ -1,4 +1,4 @@
-//! Who wants to decide where, winners first.
+//! The claims of policies to places, winners first.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -13,7 +13,7 @@ pub(crate) struct Ranked<'a> {
     pub(crate) policy: &'a Policy,
 }
 
-/// Those who claim one place, winners first.
+/// The policies that claim one place, winners first.
 #[derive(Debug, Default)]
 pub(crate) struct Claim<'a> {
     head: Vec<Ranked<'a>>,
@@ -23,7 +23,7 @@ pub(crate) struct Claim<'a> {
 /// The claims to one service.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceClaims<'a> {
-    /// For all operations that nobody claims.
+    /// The claim to all operations without claims of their own.
     pub(crate) whole: Claim<'a>,
     pub(crate) operations: BTreeMap<&'a OperationName, Claim<'a>>,
 }
@@ -31,13 +31,13 @@ pub(crate) struct ServiceClaims<'a> {
 /// All claims in one namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Claims<'a> {
-    /// For all services that nobody claims.
+    /// The claim to all services without claims of their own.
     pub(crate) whole: Claim<'a>,
     pub(crate) services: BTreeMap<&'a ServiceName, ServiceClaims<'a>>,
 }
 
 impl<'a> Claims<'a> {
-    /// Takes the policies in the order of [`precedence`].
+    /// The claims of policies that are sorted by [`precedence`].
     pub(crate) fn of(ordered: &[&'a Policy]) -> Self {
         let mut claims = Self::default();
         for (rank, policy) in ordered.iter().enumerate() {
@@ -63,7 +63,7 @@ impl<'a> Claims<'a> {
 }
 
 impl ServiceClaims<'_> {
-    /// Whether anybody claims this part anywhere in the service.
+    /// True if a policy claims this part anywhere in the service.
     pub(crate) fn has(&self, part: Part) -> bool {
         let mut claims = [&self.whole].into_iter().chain(self.operations.values());
         claims.any(|claim| claim.winner(part).is_some())
@@ -80,7 +80,7 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Those who claim one part of the decision.
+    /// The policies that claim one part of the decision.
     pub(crate) fn to(&self, part: Part) -> &[Ranked<'a>] {
         match part {
             Part::Head => &self.head,
@@ -88,13 +88,13 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Who decides it.
+    /// The policy that decides this part.
     pub(crate) fn winner(&self, part: Part) -> Option<Ranked<'a>> {
         self.to(part).first().copied()
     }
 }
 
-/// Sorts winners first, among policies that claim the same place.
+/// The sort key of policies that claim the same place, winners first.
 pub(crate) fn precedence(policy: &Policy) -> (Reverse<i32>, Timestamp, &PolicyKey) {
     (Reverse(policy.priority()), policy.created(), policy.key())
 }

@@ -1,4 +1,4 @@
-//! The outcome of each policy, by the winner of each place.
+//! The outcome of each policy, from the winners of all places.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use crate::{
     claims::{Claim, Claims, Ranked},
 };
 
-/// More heads than a warning should name.
+/// The most heads that a warning names.
 const MAX_NAMED: usize = 3;
 
-/// A place: the service (none: the namespace), the operation (none: the whole service).
+/// A place. Without a service, the whole namespace; without an operation, the whole service.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     service: Option<&'a ServiceName>,
@@ -25,19 +25,19 @@ pub(crate) fn outcomes(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome>
         service: None,
         operation: None,
     };
-    contest.settle(namespace, &claims.whole, &[]);
+    contest.add_place(namespace, &claims.whole, &[]);
     for (service, of_service) in &claims.services {
         let whole = Place {
             service: Some(service),
             operation: None,
         };
-        contest.settle(whole, &of_service.whole, &[&claims.whole]);
+        contest.add_place(whole, &of_service.whole, &[&claims.whole]);
         for (operation, claim) in &of_service.operations {
             let place = Place {
                 operation: Some(operation),
                 ..whole
             };
-            contest.settle(place, claim, &[&of_service.whole, &claims.whole]);
+            contest.add_place(place, claim, &[&of_service.whole, &claims.whole]);
         }
     }
     contest
@@ -48,35 +48,36 @@ pub(crate) fn outcomes(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome>
         .collect()
 }
 
-/// The policies' outcomes as far as they are known, by rank.
+/// The incomplete outcomes of policies, by rank.
 struct Contest<'a>(Vec<Draft<'a>>);
 
 #[derive(Default)]
 struct Draft<'a> {
     effective: Vec<Effective>,
     overridden: Vec<Overridden>,
-    /// The winners there, by rank: names take longer to compare.
+    /// The winners over the policy, by rank, which is faster to compare than names.
     winners: BTreeSet<usize>,
-    /// The heads under 100 % that come before the policy's tail, with their policies.
+    /// The heads below 100 % at places of the policy's tail, with their policies.
     heads: BTreeSet<(Probability, &'a PolicyName)>,
 }
 
 impl<'a> Contest<'a> {
-    /// Says to all whom it concerns who wins a place: `around` are the claims to the larger
-    /// places that it is in, the smaller first.
-    fn settle(&mut self, place: Place<'_>, claim: &Claim<'a>, around: &[&Claim<'a>]) {
+    /// Adds the result for a place to the outcomes of all policies concerned. `around` are the claims
+    /// to the larger places that contain it, smaller ones first.
+    fn add_place(&mut self, place: Place<'_>, claim: &Claim<'a>, around: &[&Claim<'a>]) {
         for part in [Part::Head, Part::Tail] {
             let Some((winner, losers)) = claim.to(part).split_first() else {
                 continue;
             };
-            self.won(place, part, *winner);
+            self.add_win(place, part, *winner);
             for loser in losers {
                 let because = between(winner.policy, loser.policy);
-                self.lost(place, part, *loser, *winner, because);
+                self.add_loss(place, part, *loser, *winner, because);
             }
             for outer in around.iter().filter_map(|claim| claim.winner(part)) {
+                // A policy may claim both places, and does not override itself.
                 if outer.rank != winner.rank {
-                    self.lost(place, part, outer, *winner, place.specificity());
+                    self.add_loss(place, part, outer, *winner, place.specificity());
                 }
             }
         }
@@ -95,7 +96,7 @@ impl<'a> Contest<'a> {
         }
     }
 
-    fn won(&mut self, place: Place<'_>, part: Part, winner: Ranked<'_>) {
+    fn add_win(&mut self, place: Place<'_>, part: Part, winner: Ranked<'_>) {
         let setting = match part {
             Part::Head => winner.policy.head().map(Setting::Head),
             Part::Tail => winner.policy.tail().map(|tail| Setting::Tail {
@@ -113,7 +114,7 @@ impl<'a> Contest<'a> {
         });
     }
 
-    fn lost(
+    fn add_loss(
         &mut self,
         place: Place<'_>,
         part: Part,
@@ -136,7 +137,7 @@ impl<'a> Contest<'a> {
 }
 
 impl Place<'_> {
-    /// The reason why a claim to this place goes before one to a larger place.
+    /// The reason why a claim to this place takes precedence over one to a larger place.
     fn specificity(&self) -> Precedence {
         match self.operation {
             Some(_) => Precedence::ForOperation,
@@ -145,7 +146,7 @@ impl Place<'_> {
     }
 }
 
-/// The reason why one of two that claim the same place goes before the other.
+/// The reason why one of two policies that claim the same place takes precedence.
 fn between(winner: &Policy, loser: &Policy) -> Precedence {
     if winner.priority() != loser.priority() {
         Precedence::Priority {
@@ -197,13 +198,13 @@ impl Draft<'_> {
                 .any(|target| !target.operations.is_empty())
         {
             warnings.push(
-                "clients that only poll can't be told a rate limit for single operations: they sample these as the rest of the service".to_owned(),
+                "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service".to_owned(),
             );
         }
         warnings
     }
 
-    /// A warning of the heads that drop traces which the policy's tail rules are for.
+    /// A warning about heads that drop traces before the policy's tail rules can keep them.
     fn unseen_by_tail(&self, policy: &Policy) -> Option<String> {
         let tail = policy.tail()?;
         let name = |by: &PolicyName| match *by == policy.key().name {
@@ -226,7 +227,7 @@ impl Draft<'_> {
             .iter()
             .any(|(share, _)| tail.otherwise() > *share)
         {
-            true => "; where that is less than `tail.otherwise`, they keep all of these",
+            true => "; where that is less than `tail.otherwise`, all of these are kept",
             false => "",
         };
         Some(format!(

@@ -1,7 +1,7 @@
-//! What sampling policies mean: validated types, resolution and statistics.
+//! Sampling policies: validated types, resolution and statistics.
 //!
-//! Pure: no I/O, no async, no Kubernetes. A value of these types is valid by construction;
-//! [`resolve`] turns all policies into one [`Table`] and says for each policy what became of it.
+//! Pure: no I/O, no async, no Kubernetes. Values of these types are valid by construction.
+//! [`resolve`] turns all policies into one [`Table`], with an [`Outcome`] for each policy.
 
 mod binomial;
 mod claims;
@@ -30,5 +30,7 @@ pub use probability::{InvalidProbability, Probability, Threshold};
 pub use resolve::{Resolution, resolve};
 pub use strategy::{InvalidRate, Strategy, TracesPerSecond};
 pub use table::{Assigned, Phase, Plan, Strategies, Table};
-pub use tail::{Condition, InvalidCondition, InvalidTail, Place, Rule, TailPolicy, TailTable};
+pub use tail::{
+    InvalidCondition, InvalidTail, Rule, RuleCondition, TailPlace, TailPolicy, TailTable,
+};
 pub use version::{Digest, Version};

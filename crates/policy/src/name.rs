@@ -1,14 +1,14 @@
-//! Names, checked once.
+//! Validated names.
 
 use std::{fmt, sync::Arc};
 
-/// Why a text can't be a name of some kind.
+/// The error for a text that is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
-    /// Nothing there.
+    /// The text is empty.
     #[error("must not be empty")]
     Empty,
-    /// Longer than the kind allows.
+    /// The text is too long.
     #[error("must be at most {max} bytes, not {len}")]
     TooLong {
         /// The length found.
@@ -16,14 +16,14 @@ pub enum InvalidName {
         /// The length allowed.
         max: usize,
     },
-    /// Not a DNS-1123 subdomain, which Kubernetes asks of object names.
+    /// Not a DNS-1123 subdomain, as Kubernetes requires of object names.
     #[error("must be lower-case letters, digits, '-' and '.', with a letter or digit at each end")]
     NotDns,
-    /// Not a DNS-1123 label, which Kubernetes asks of namespaces.
+    /// Not a DNS-1123 label, as Kubernetes requires of namespaces.
     #[error("must be lower-case letters, digits and '-', with a letter or digit at each end")]
     NotDnsLabel,
     /// A control character.
-    #[error("must not hold control characters")]
+    #[error("must not contain control characters")]
     Control,
 }
 
@@ -34,10 +34,10 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The longest that is allowed, in bytes.
+            /// The maximum length, in bytes.
             pub const MAX_LEN: usize = $max;
 
-            /// Checks the text.
+            /// Validates a text.
             ///
             /// # Errors
             /// [`InvalidName`] says what is wrong with it.
@@ -120,12 +120,12 @@ impl Default for Namespace {
     }
 }
 
-/// What identifies a policy.
+/// The identity of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicyKey {
     /// Its namespace.
     pub namespace: Namespace,
-    /// Its name there.
+    /// Its name in the namespace.
     pub name: PolicyName,
 }
 

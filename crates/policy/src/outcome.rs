@@ -1,4 +1,4 @@
-//! What became of each policy, and why.
+//! The outcome of resolution for each policy.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -6,69 +6,67 @@ use jiff::Timestamp;
 
 use crate::{OperationName, PolicyName, Probability, ServiceName, Strategy};
 
-/// What became of one policy.
+/// The outcome of resolution for one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Whether it holds.
+    /// Its acceptance: everywhere, in part, or not at all.
     pub acceptance: Acceptance,
-    /// Where it decides.
+    /// The places where the policy decides.
     pub effective: Vec<Effective>,
-    /// Where another decides instead.
+    /// The places where another policy decides instead.
     pub overridden: Vec<Overridden>,
-    /// What its author should know, each a sentence.
+    /// Warnings for its author, each a sentence without a full stop.
     pub warnings: Vec<String>,
 }
 
-/// Whether a policy holds.
+/// The acceptance of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Acceptance {
-    /// Everywhere it asks for.
+    /// It decides at all its places.
     Accepted,
-    /// In part: these others win elsewhere.
+    /// It decides at some of its places. These policies win at the others.
     PartiallyOverridden(BTreeSet<PolicyName>),
-    /// Nowhere: these others win.
+    /// It decides nowhere. These policies win.
     Conflicted(BTreeSet<PolicyName>),
-    /// No longer, since then.
+    /// It expired at this time.
     Expired(Timestamp),
 }
 
 /// A place where a policy decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
-    /// The service; none: every one that no policy names.
+    /// The service, or `None` for every one that no policy names.
     pub service: Option<ServiceName>,
-    /// The operation; none: all others.
+    /// The operation, or `None` for all others.
     pub operation: Option<OperationName>,
-    /// What it says there.
+    /// The policy's setting there.
     pub setting: Setting,
 }
 
-/// What a policy says at a place.
+/// The setting of a policy for a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// The head strategy.
     Head(Strategy),
-    /// Tail rules, with this overall probability of the rest.
+    /// Tail rules.
     Tail {
-        /// What no rule keeps is kept with it.
+        /// The overall probability of traces that match no rule.
         otherwise: Probability,
     },
 }
 
 /// A place where another policy decides one part.
 ///
-/// Either it is a place that the policy asks for, and the other one wins it, or it is a smaller
-/// place inside one where the policy does decide, and the other one is for just that: a policy
-/// for the whole namespace is overridden in part by one for a service, and a policy for a
-/// service by one for an operation of it. What another policy says of a larger place overrides
-/// nothing.
+/// Either both policies claim the place and the other one wins, or the other one claims only a
+/// smaller place inside: a policy for a namespace is overridden in part by one for a service, and a
+/// policy for a service by one for an operation. A policy for a larger place overrides nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overridden {
-    /// The service; none: every one that no policy names.
+    /// The service, or `None` for every one that no policy names.
     pub service: Option<ServiceName>,
-    /// The operation; none: all others.
+    /// The operation, or `None` for all others.
     pub operation: Option<OperationName>,
-    /// What the other one decides there.
+    /// The part that the other policy decides.
     pub part: Part,
     /// The winner.
     pub by: PolicyName,
@@ -76,32 +74,32 @@ pub struct Overridden {
     pub because: Precedence,
 }
 
-/// The parts of a policy, which are resolved apart.
+/// The parts of a policy, which are resolved separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Part {
-    /// What decides where a trace starts.
+    /// The decision at the start of a trace.
     Head,
-    /// What decides once a trace is whole.
+    /// The decision once a trace is complete.
     Tail,
 }
 
-/// The rules by which one policy wins over another, in the order in which they are asked.
+/// The rules by which one policy wins over another, in the order of their application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precedence {
-    /// It is for an operation; the other for more than that.
+    /// It is for an operation, the other for more than that.
     ForOperation,
-    /// It is for a service; the other for the namespace.
+    /// It is for a service, the other for the namespace.
     ForService,
-    /// Its priority is the higher.
+    /// Its priority is higher.
     Priority {
-        /// The winner's.
+        /// The winner's priority.
         winner: i32,
-        /// The other's.
+        /// The other policy's priority.
         loser: i32,
     },
-    /// It is the older.
+    /// It is older.
     Older,
-    /// Its name is the first in the order of bytes.
+    /// It is first in alphabetical order.
     FirstByName,
 }
 
@@ -123,13 +121,13 @@ impl fmt::Display for Precedence {
                 write!(f, "has the higher priority ({winner} over {loser})")
             }
             Self::Older => f.write_str("is older"),
-            Self::FirstByName => f.write_str("is as old and comes first by name"),
+            Self::FirstByName => f.write_str("is equally old and first in alphabetical order"),
         }
     }
 }
 
 impl fmt::Display for Overridden {
-    /// A sentence without its full stop: `"b" decides the head of service-a, because it is older`.
+    /// Writes a sentence without a full stop: `"b" decides the head of service-a, because it is older`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\" decides the {} of ", self.by, self.part)?;
         match (&self.service, &self.operation) {

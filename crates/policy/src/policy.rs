@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{OperationName, PolicyKey, ServiceName, Strategy, TailPolicy};
 
-/// One policy: whom it is for, and how their traces are sampled.
+/// A policy: its targets, and how their traces are sampled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     key: PolicyKey,
@@ -21,21 +21,21 @@ pub struct Policy {
 pub struct Target {
     /// The service.
     pub service: ServiceName,
-    /// Its operations; none: all.
+    /// The operations, or none for all.
     pub operations: Vec<OperationName>,
 }
 
-/// Why the parts make no [`Policy`]. Each message names the field.
+/// The error for fields that do not form a valid [`Policy`]. Each message names the field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPolicy {
     /// Neither `head` nor `tail`.
     #[error("spec: must have `head`, `tail` or both")]
     Nothing,
-    /// A service that stands twice.
-    #[error("spec.targets: service \"{0}\" stands twice: name it once, with all its operations")]
+    /// A duplicate service.
+    #[error("spec.targets: duplicate service \"{0}\"; list it once with all its operations")]
     DuplicateService(ServiceName),
-    /// An operation that stands twice.
-    #[error("spec.targets: operation \"{operation}\" of \"{service}\" stands twice")]
+    /// A duplicate operation.
+    #[error("spec.targets: duplicate operation \"{operation}\" of \"{service}\"; list it once")]
     DuplicateOperation {
         /// The target's service.
         service: ServiceName,
@@ -50,7 +50,7 @@ pub enum InvalidPolicy {
     TooManyOperations {
         /// The target's service.
         service: ServiceName,
-        /// How many it has.
+        /// The number of its operations.
         found: usize,
     },
 }
@@ -61,7 +61,7 @@ impl Policy {
     /// The most operations that one target may have.
     pub const MAX_OPERATIONS: usize = 64;
 
-    /// Checks the parts that only together can be wrong.
+    /// Creates a policy, and checks what only its fields together can violate.
     ///
     /// # Errors
     /// [`InvalidPolicy`] names the field.
@@ -89,43 +89,43 @@ impl Policy {
         })
     }
 
-    /// What identifies it.
+    /// Its identity.
     #[must_use]
     pub fn key(&self) -> &PolicyKey {
         &self.key
     }
 
-    /// Between equally specific policies the higher wins.
+    /// Its priority. Of equally specific policies, the highest wins.
     #[must_use]
     pub fn priority(&self) -> i32 {
         self.priority
     }
 
-    /// When it came to be: of equal priority the older wins.
+    /// Its creation time. Of policies with equal priority, the oldest wins.
     #[must_use]
     pub fn created(&self) -> Timestamp {
         self.created
     }
 
-    /// Whom it is for; none: every service of its namespace.
+    /// Its targets, or none for every service of its namespace.
     #[must_use]
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }
 
-    /// What decides where a trace starts.
+    /// Its sampling at the start of a trace.
     #[must_use]
     pub fn head(&self) -> Option<Strategy> {
         self.head
     }
 
-    /// What decides once a trace is whole.
+    /// Its sampling of complete traces.
     #[must_use]
     pub fn tail(&self) -> Option<&TailPolicy> {
         self.tail.as_ref()
     }
 
-    /// When it ends by itself.
+    /// The time at which it expires.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at

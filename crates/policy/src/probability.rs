@@ -1,4 +1,4 @@
-//! Probabilities, exact to a millionth, and the thresholds they mean.
+//! Probabilities, exact to a millionth, and their sampling thresholds.
 
 use std::{fmt, str::FromStr};
 
@@ -6,17 +6,17 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Probability(u32);
 
-/// Why a text or number is no [`Probability`].
+/// The error for a text or number that is not a [`Probability`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidProbability {
     /// Not a number followed by `%`.
     #[error("must be a percentage such as \"1%\" or \"0.1%\", not \"{0}\"")]
     NotAPercentage(String),
-    /// Under 0 % or over 100 %.
+    /// Below 0 % or above 100 %.
     #[error("must be from \"0%\" to \"100%\", not \"{0}\"")]
     OutOfRange(String),
-    /// More than four digits behind the point.
-    #[error("must have at most 4 digits behind the point (\"0.0001%\" is the finest), not \"{0}\"")]
+    /// More than four decimal places.
+    #[error("must have at most 4 decimal places (\"0.0001%\" is the smallest step), not \"{0}\"")]
     TooFine(String),
 }
 
@@ -27,10 +27,10 @@ impl Probability {
     pub const ALWAYS: Self = Self(Self::MILLIONTHS);
     const MILLIONTHS: u32 = 1_000_000;
 
-    /// From millionths: 10 000 is 1 %.
+    /// Creates a probability from millionths: 10 000 is 1 %.
     ///
     /// # Errors
-    /// [`InvalidProbability::OutOfRange`] over 1 000 000.
+    /// [`InvalidProbability::OutOfRange`] above 1 000 000.
     pub fn from_millionths(millionths: u32) -> Result<Self, InvalidProbability> {
         if millionths <= Self::MILLIONTHS {
             Ok(Self(millionths))
@@ -42,19 +42,19 @@ impl Probability {
         }
     }
 
-    /// In millionths: 1 % is 10 000.
+    /// The probability in millionths: 1 % is 10 000.
     #[must_use]
     pub fn millionths(self) -> u32 {
         self.0
     }
 
-    /// From 0.0 to 1.0.
+    /// The probability as a number from 0.0 to 1.0.
     #[must_use]
     pub fn as_f64(self) -> f64 {
         f64::from(self.0) / f64::from(Self::MILLIONTHS)
     }
 
-    /// What is left of 100 %.
+    /// The rest to 100 %.
     #[must_use]
     pub fn complement(self) -> Self {
         Self(Self::MILLIONTHS - self.0)
@@ -89,6 +89,7 @@ impl FromStr for Probability {
     fn from_str(text: &str) -> Result<Self, InvalidProbability> {
         let not = || InvalidProbability::NotAPercentage(shown(text));
         let number = text.strip_suffix('%').ok_or_else(not)?;
+        // Parsed as decimal digits: a floating-point number would not be exact to a millionth.
         let (sign, digits) = match number.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, number),
@@ -115,7 +116,7 @@ impl FromStr for Probability {
     }
 }
 
-/// As much of a text as a message needs.
+/// A text shortened for a message.
 fn shown(text: &str) -> String {
     match text.char_indices().nth(40) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
@@ -133,7 +134,7 @@ impl Threshold {
     /// 2⁵⁶: rejects everything.
     pub const END: u64 = 1 << 56;
 
-    /// Whether a trace with this randomness (the low 56 bits of its id, or `rv`) is kept.
+    /// True if a trace with this randomness is kept: the low 56 bits of its ID, or `rv`.
     #[inline]
     #[must_use]
     pub fn keeps(self, randomness: u64) -> bool {
@@ -148,8 +149,8 @@ impl Threshold {
 }
 
 impl fmt::Display for Threshold {
-    /// As `th` has it: 1 to 14 hexadecimal digits, trailing zeros left out. A threshold that
-    /// rejects everything has no such form and is never sent.
+    /// Writes the format of `th`: 1 to 14 hexadecimal digits without trailing zeros. A threshold that
+    /// rejects everything has no such form, and is never sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = format!("{:014x}", self.0);
         match digits.trim_end_matches('0') {

@@ -1,4 +1,4 @@
-//! All policies in; one table, and what became of each policy, out.
+//! Resolves all policies into one table and an outcome for each.
 
 use std::collections::BTreeMap;
 
@@ -11,23 +11,24 @@ use crate::{
     tail::{Named, NamespaceTail, ServiceTail},
 };
 
-/// What all policies together mean at one moment.
+/// The result of resolving all policies at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
     /// The head strategies.
     pub table: Table,
     /// The tail policies.
     pub tail: TailTable,
-    /// What became of each policy.
+    /// The outcome for each policy.
     pub outcomes: BTreeMap<PolicyKey, Outcome>,
-    /// When to resolve again.
+    /// The time of the next expiry, at which policies must be resolved again.
     pub next_expiry: Option<Timestamp>,
 }
 
 /// Resolves all policies at a moment. Their order does not matter; their keys must differ.
 ///
-/// Operation before service before namespace; then the higher priority, the older, the first by
-/// name. Head and tail are resolved apart.
+/// Operations win over services, and services over namespaces. Among equally specific policies, the
+/// highest priority wins, then the oldest, then the first in alphabetical order. Head and tail are
+/// resolved separately.
 #[must_use]
 pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
     let mut resolution = Resolution::default();
@@ -50,6 +51,7 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
         }
     }
     for (namespace, mut live) in namespaces {
+        // Sorted once here, so that the claims to each place are in order without comparing again.
         live.sort_by_key(|policy| precedence(policy));
         let claims = Claims::of(&live);
         let keys = live.iter().map(|policy| policy.key().clone());

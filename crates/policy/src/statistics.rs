@@ -1,9 +1,8 @@
-//! Whether an observed rate is what a policy asks for: intervals, exact tests and verdicts.
+//! Comparison of an observed rate with a policy: intervals, exact tests and verdicts.
 //!
-//! Root decisions are independent trials, so the number of sampled ones is binomial. Everything
-//! here is exact for it, not a normal approximation, until the binomial's variance passes 10⁹;
-//! from there on both agree to four digits and the approximation takes over, which bounds the
-//! work.
+//! Root decisions are independent trials, so the number of sampled ones is binomial. All results
+//! are exact, not normal approximations, up to a variance of 10⁹. Above it, both agree to four
+//! digits, and the approximation is used to bound the work.
 
 use std::cmp::Ordering;
 
@@ -14,31 +13,31 @@ use crate::{Probability, binomial::Binomial};
 /// The confidence at which a [`Judge`] judges each window.
 pub const CONFIDENCE: f64 = 0.999;
 
-/// How many windows in a row must agree before a [`Judge`] changes its verdict.
+/// The number of consecutive windows that must agree before a [`Judge`] changes its verdict.
 pub const WINDOWS: u8 = 3;
 
-/// Exact sums have about as many terms as ten times the square root of this.
+/// The largest variance for exact sums, which have about ten times its square root of terms.
 const MAX_EXACT_VARIANCE: f64 = 1e9;
 
-/// The shares that an observation leaves plausible, each from 0.0 to 1.0.
+/// A confidence interval of a share, each end from 0.0 to 1.0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
-    /// The least.
+    /// The lower end.
     pub lower: f64,
-    /// The greatest.
+    /// The upper end.
     pub upper: f64,
 }
 
-/// What an observation says about a probability that was asked for.
+/// The result of comparing an observation with a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Enough was seen, and it does not contradict the probability.
+    /// There are enough observations, and they do not contradict the policy.
     Consistent,
     /// More was sampled than chance explains.
     TooHigh,
     /// Less was sampled than chance explains.
     TooLow,
-    /// Too little was seen to say.
+    /// There are too few observations.
     #[default]
     Unknown,
 }
@@ -55,7 +54,7 @@ impl std::fmt::Display for Verdict {
 }
 
 /// The Clopper–Pearson interval: it covers the true share with at least this confidence
-/// (from 0.0 to 1.0), whatever that share is. Without trials it is everything.
+/// (from 0.0 to 1.0), whatever that share is. Without trials, it is 0.0 to 1.0.
 #[must_use]
 pub fn interval(successes: u64, trials: u64, confidence: f64) -> Interval {
     let successes = successes.min(trials);
@@ -67,6 +66,7 @@ pub fn interval(successes: u64, trials: u64, confidence: f64) -> Interval {
     }
     let tail = significance(confidence) / 2.0;
     let seen = successes as f64 / trials as f64;
+    // The work of the exact interval grows with the standard deviation.
     if variance(trials, seen) > MAX_EXACT_VARIANCE {
         return wilson(successes, trials, tail);
     }
@@ -77,8 +77,8 @@ pub fn interval(successes: u64, trials: u64, confidence: f64) -> Interval {
     }
 }
 
-/// The exact two-sided p-value: how probable it is, at this probability, to see something at
-/// most as probable as this. Without trials it is 1.
+/// The exact two-sided p-value: the probability of all results that are at most as probable as this
+/// one. Without trials, it is 1.
 #[must_use]
 pub fn p_value(successes: u64, trials: u64, probability: Probability) -> f64 {
     let successes = successes.min(trials);
@@ -104,8 +104,8 @@ pub fn p_value(successes: u64, trials: u64, probability: Probability) -> f64 {
 
 /// Judges one observation at a confidence from 0.0 to 1.0.
 ///
-/// A contradiction is one however little was seen. [`Verdict::Consistent`] takes as many trials
-/// as let no successes at all contradict the probability; until then it is
+/// A contradiction needs no minimum number of trials. [`Verdict::Consistent`] needs enough trials
+/// that a result without successes would contradict the probability. With fewer, the result is
 /// [`Verdict::Unknown`].
 #[must_use]
 pub fn judge(successes: u64, trials: u64, probability: Probability, confidence: f64) -> Verdict {
@@ -118,7 +118,7 @@ pub fn judge(successes: u64, trials: u64, probability: Probability, confidence: 
             Verdict::TooLow
         };
     }
-    // (1 - p)^n is at most e^(-np). Of 0 % nothing is expected: then the trials count.
+    // (1 - p)^n is at most e^(-np). At 0 % no successes are expected, so the trials count instead.
     let expected = match probability {
         Probability::NEVER => trials as f64,
         some => trials as f64 * some.as_f64(),
@@ -130,11 +130,11 @@ pub fn judge(successes: u64, trials: u64, probability: Probability, confidence: 
     }
 }
 
-/// Judges window after window, and is not impressed by a single one.
+/// Judges a sequence of windows, so that a single outlier does not change the verdict.
 ///
-/// The first consistent window is believed at once. Every other change of the verdict takes
-/// [`WINDOWS`] windows in a row that agree, each at [`CONFIDENCE`]. Windows must not overlap:
-/// what is counted twice can't confirm itself.
+/// The first consistent window counts at once. Every other change of the verdict takes [`WINDOWS`]
+/// consecutive windows that agree, each at [`CONFIDENCE`]. Windows must not overlap: they would not
+/// be independent.
 #[derive(Clone, Debug, Default)]
 pub struct Judge {
     probability: Option<Probability>,
@@ -150,9 +150,9 @@ impl Judge {
         self.verdict
     }
 
-    /// Takes the next window's counts and says what the verdict is now. Another probability
-    /// than in the window before starts anew.
-    pub fn window(&mut self, successes: u64, trials: u64, probability: Probability) -> Verdict {
+    /// Adds the next window's counts and returns the verdict. A different probability than in the
+    /// window before resets the judge.
+    pub fn add_window(&mut self, successes: u64, trials: u64, probability: Probability) -> Verdict {
         if self.probability != Some(probability) {
             *self = Self {
                 probability: Some(probability),
@@ -174,7 +174,7 @@ impl Judge {
     }
 }
 
-/// The share of mistakes that a confidence allows. What is no confidence counts as the highest.
+/// The significance level of a confidence. NaN counts as the highest confidence.
 fn significance(confidence: f64) -> f64 {
     if confidence.is_nan() {
         1e-15
@@ -192,8 +192,9 @@ fn share(log_odds: f64) -> f64 {
     1.0 / (1.0 + (-log_odds).exp())
 }
 
-/// The log odds of the share at which at least so many successes have the probability `tail`.
-/// As odds, because they are as fine near 100 % as they are near 0 %.
+/// The log odds of the share at which at least this many successes have the probability `tail`.
+///
+/// Log odds are as precise near 100 % as near 0 %.
 fn log_odds_below(successes: u64, trials: u64, tail: f64) -> f64 {
     if successes == 0 {
         return f64::NEG_INFINITY;
@@ -207,8 +208,8 @@ fn log_odds_below(successes: u64, trials: u64, tail: f64) -> f64 {
     let mut below = f64::NEG_INFINITY;
     let Interval { lower, .. } = wilson(successes, trials, tail);
     let mut at = (lower / (1.0 - lower)).ln().min(above);
-    // The logarithm of the tail is concave and rising in the log odds, so that Newton's steps
-    // arrive in a few; the bracket catches those that rounding misleads.
+    // The logarithm of the tail is concave and rising in the log odds, so Newton's method converges
+    // in a few steps. The bracket catches steps that rounding leads astray.
     for _ in 0..100 {
         let binomial = Binomial::new(trials, share(at), share(-at));
         let (log_mass, sum) = binomial.upper_tail(successes);
@@ -237,7 +238,7 @@ fn log_odds_below(successes: u64, trials: u64, tail: f64) -> f64 {
     at
 }
 
-/// Wilson's score interval, which is what the exact one becomes for large counts.
+/// Wilson's score interval, which the exact one approaches for large counts.
 fn wilson(successes: u64, trials: u64, tail: f64) -> Interval {
     let (n, z) = (
         trials as f64,

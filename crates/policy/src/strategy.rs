@@ -1,15 +1,15 @@
-//! How a service decides at the head of a trace.
+//! Strategies for the decision at the start of a trace.
 
 use std::fmt;
 
 use crate::Probability;
 
-/// What decides where a trace starts.
+/// The strategy for the decision at the start of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Strategy {
-    /// Each trace is kept with this probability, consistently by its id.
+    /// Keeps each trace with this probability, consistently by its ID.
     Probability(Probability),
-    /// At most so many traces a second are kept, of the service as a whole.
+    /// Keeps at most this rate of traces of the whole service.
     RateLimit(TracesPerSecond),
 }
 
@@ -22,11 +22,11 @@ impl fmt::Display for Strategy {
     }
 }
 
-/// Whole traces a second, at least one.
+/// A whole number of traces per second, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TracesPerSecond(u32);
 
-/// Why a number is no [`TracesPerSecond`].
+/// The error for a number that is not a [`TracesPerSecond`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a whole number from 1 to {max}, not {found}", max = TracesPerSecond::MAX)]
 pub struct InvalidRate {
@@ -35,13 +35,13 @@ pub struct InvalidRate {
 }
 
 impl TracesPerSecond {
-    /// The most that can be asked for.
+    /// The maximum.
     pub const MAX: u32 = 1_000_000;
 
-    /// Checks the number.
+    /// Validates a number.
     ///
     /// # Errors
-    /// [`InvalidRate`] under 1 and over [`TracesPerSecond::MAX`].
+    /// [`InvalidRate`] below 1 and above [`TracesPerSecond::MAX`].
     pub fn new(number: i64) -> Result<Self, InvalidRate> {
         match u32::try_from(number) {
             Ok(rate) if (1..=Self::MAX).contains(&rate) => Ok(Self(rate)),
@@ -55,14 +55,14 @@ impl TracesPerSecond {
         self.0
     }
 
-    /// What one of so many instances may keep.
+    /// The share of one of several instances.
     #[must_use]
     pub fn share(self, instances: usize) -> f64 {
         let instances = u32::try_from(instances.max(1)).unwrap_or(u32::MAX);
         f64::from(self.0) / f64::from(instances)
     }
 
-    /// The same for clients that take whole numbers: rounded up, at least 1.
+    /// The share for clients that accept only whole numbers: rounded up, at least 1.
     #[must_use]
     pub fn whole_share(self, instances: usize) -> u32 {
         let instances = u32::try_from(instances.max(1)).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! Who decides at a place, one after the other, as policies end.
+//! The policies that decide at a place one after the other, as they expire.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use crate::{
     table::NamespacePlans,
 };
 
-/// A plan looks no further ahead than this many phases; later ones come with a later resolution.
+/// The most phases of a plan. Later ones follow with a later resolution.
 const MAX_PHASES: usize = 8;
 
-/// Those who decide at one place in turn: each holds it until its own end.
+/// The policies that decide at one place in turn, each until it expires.
 #[derive(Clone, Debug, Default)]
 struct Succession<'a>(Vec<&'a Policy>);
 
@@ -22,10 +22,11 @@ impl<'a> Succession<'a> {
         Self::default().then(claim)
     }
 
-    /// Lets others follow: who ends before its turn comes is left out.
+    /// Appends the policies of a claim, except those that expire before their turn.
     fn then(mut self, claim: &Claim<'a>) -> Self {
         for policy in claim.to(Part::Head).iter().map(|ranked| ranked.policy) {
             match self.0.last().map(|last| last.expires_at()) {
+                // This one never expires, so no turn follows.
                 Some(None) => break,
                 Some(Some(turn)) if policy.expires_at().is_some_and(|end| end <= turn) => {}
                 _ => self.0.push(policy),
@@ -38,7 +39,7 @@ impl<'a> Succession<'a> {
         self.0.iter().filter_map(|policy| policy.expires_at())
     }
 
-    /// Who decides from a time on; none stands for now.
+    /// The policy that decides from a time on, or from now on if the time is `None`.
     fn from(&self, time: Option<Timestamp>) -> Option<Assigned> {
         let holds = |policy: &Policy| {
             time.zip(policy.expires_at())
@@ -52,7 +53,7 @@ impl<'a> Succession<'a> {
     }
 }
 
-/// The plans of every service that a policy names, and of the rest.
+/// The plans of every service that a policy names, and the plan of all others.
 pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
     let services = claims
         .services
@@ -85,7 +86,7 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    /// A phase for now, and one from each end of somebody's turn.
+    /// A plan with one phase from now on, and one from each expiry.
     fn plan(&self) -> Plan {
         let operations = self
             .operations
@@ -97,6 +98,7 @@ impl Places<'_> {
             .chain(ends.iter().copied().map(Some))
             .take(MAX_PHASES);
         let phases = starts.enumerate().map(|(at, start)| Phase {
+            // The last phase of a truncated plan has no end. A later resolution adds the rest.
             until: ends.iter().nth(at).copied().filter(|_| at + 1 < MAX_PHASES),
             strategies: self.from(start),
         });

@@ -1,4 +1,4 @@
-//! What everybody samples: now, and after each expiry that is known today.
+//! The head strategies of all services, now and after each known expiry.
 
 use std::{collections::BTreeMap, hash::Hash};
 
@@ -17,47 +17,48 @@ pub struct Table {
 /// A namespace's part of a [`Table`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NamespacePlans {
-    /// The services that some policy names.
+    /// The plans of services that a policy names.
     pub(crate) services: BTreeMap<ServiceName, Plan>,
-    /// For all others.
+    /// The plan of all others.
     pub(crate) others: Plan,
 }
 
-/// What one service samples. There is always at least one phase, and the last has no end.
+/// The head strategies of one service over time. There is at least one phase, and the last has no
+/// end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub(crate) phases: Vec<Phase>,
 }
 
-/// Strategies and how long they hold.
+/// Strategies with the end of their validity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Phase {
-    /// When the next phase begins; none in the last.
+    /// The start of the next phase, or `None` in the last.
     pub until: Option<Timestamp>,
-    /// What holds until then.
+    /// The strategies until then.
     pub strategies: Strategies,
 }
 
 /// A service's strategies by the name of the root span.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Strategies {
-    /// For every other operation; none: the service's own default.
+    /// The strategy for all other operations, or `None` for the service's own default.
     pub default: Option<Assigned>,
-    /// For single operations.
+    /// The strategies for single operations.
     pub operations: BTreeMap<OperationName, Assigned>,
 }
 
-/// A strategy, and the policy that it comes from.
+/// A strategy with its policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assigned {
-    /// How to decide.
+    /// The strategy.
     pub strategy: Strategy,
-    /// Whose word that is.
+    /// The policy that it comes from.
     pub policy: PolicyName,
 }
 
 impl Table {
-    /// What a service samples, named by a policy or not.
+    /// The plan of a service, which policies may name or not.
     #[must_use]
     pub fn plan(&self, namespace: &str, service: &str) -> &Plan {
         match self.namespaces.get(namespace) {
@@ -78,13 +79,13 @@ impl Table {
 }
 
 impl Plan {
-    /// The phases in their order.
+    /// The phases in chronological order.
     #[must_use]
     pub fn phases(&self) -> &[Phase] {
         &self.phases
     }
 
-    /// What holds at a time.
+    /// The strategies at a time.
     #[must_use]
     pub fn at(&self, now: Timestamp) -> Option<&Strategies> {
         self.phases
@@ -93,13 +94,14 @@ impl Plan {
             .map(|phase| &phase.strategies)
     }
 
-    /// Stands for what clients do under this plan: strategies and times, not policies' names.
+    /// The digest of strategies and times, without policies' names: it stands for the behaviour of
+    /// clients.
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut hasher = Xxh3Default::new();
         let next = self.phases.iter().skip(1).map(Some).chain([None]);
         for (phase, next) in self.phases.iter().zip(next) {
-            // Where only the policies change, clients see no new phase.
+            // If only the policies change, clients see no new phase.
             if next.is_some_and(|next| next.strategies.decides_as(&phase.strategies)) {
                 continue;
             }
@@ -120,7 +122,7 @@ impl Plan {
 }
 
 impl Default for Plan {
-    /// The service's own default, for ever.
+    /// The service's own default without an end.
     fn default() -> Self {
         Self {
             phases: vec![Phase::default()],
@@ -129,13 +131,13 @@ impl Default for Plan {
 }
 
 impl Strategies {
-    /// What decides for a root span of this name; none: the service's own default.
+    /// The strategy for a root span of this name, or `None` for the service's own default.
     #[must_use]
     pub fn strategy(&self, operation: &str) -> Option<&Assigned> {
         self.operations.get(operation).or(self.default.as_ref())
     }
 
-    /// Whether both hold the same strategies, whoever's they are.
+    /// True if both have the same strategies, of whichever policies.
     fn decides_as(&self, other: &Self) -> bool {
         let strategy = |assigned: &Assigned| assigned.strategy;
         let operations = |strategies: &Self| -> Vec<Strategy> {

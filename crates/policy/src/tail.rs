@@ -1,4 +1,4 @@
-//! What is kept of a trace once it is whole.
+//! Tail sampling: rules for complete traces.
 
 mod digest;
 
@@ -8,51 +8,51 @@ use crate::{
     AttributeKey, Namespace, OperationName, PolicyName, Probability, RuleName, ServiceName,
 };
 
-/// Tail rules for the traces whose root span is of a target: kept if a rule matches, otherwise
-/// with a probability.
+/// The tail sampling of a policy: a trace is kept if a rule matches, and otherwise with a
+/// probability.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailPolicy {
     keep: Vec<Rule>,
     otherwise: Probability,
 }
 
-/// One reason to keep a trace.
+/// A rule to keep a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Its name, unique in the policy.
     pub name: RuleName,
-    /// When it matches.
-    pub condition: Condition,
+    /// Its condition.
+    pub condition: RuleCondition,
 }
 
-/// When a [`Rule`] matches a trace.
+/// The condition under which a [`Rule`] matches a trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// Some span of it has the status error.
+pub enum RuleCondition {
+    /// A span has the status error.
     Error,
-    /// The trace as a whole, from its first start to its last end, took longer.
+    /// The trace takes longer than this, from the first start to the last end of a span.
     SlowerThan(Duration),
-    /// Some span of it, or its resource, has the attribute with one of these values (as text).
+    /// A span or its resource has an attribute with one of these values, as text.
     Attribute {
         /// The attribute's key.
         key: AttributeKey,
-        /// At least one.
+        /// The values, at least one.
         values: Vec<String>,
     },
 }
 
-impl Condition {
-    /// The longest duration that can be asked for: traces are not held longer.
+impl RuleCondition {
+    /// The longest duration. Traces are not held longer.
     pub const MAX_DURATION: Duration = Duration::from_secs(3600);
     /// The most values that one attribute may have.
     pub const MAX_VALUES: usize = 64;
     /// The longest value, in bytes.
     pub const MAX_VALUE_LEN: usize = 256;
 
-    /// Checks durations and values against their bounds.
+    /// Checks durations and values against their limits.
     ///
     /// # Errors
-    /// [`InvalidCondition`] says which bound, and what was found.
+    /// [`InvalidCondition`] says which limit is violated.
     pub fn check(&self) -> Result<(), InvalidCondition> {
         match self {
             Self::Error => Ok(()),
@@ -73,51 +73,51 @@ fn check_values(values: &[String]) -> Result<(), InvalidCondition> {
     if values.is_empty() {
         return Err(InvalidCondition::NoValues);
     }
-    if values.len() > Condition::MAX_VALUES {
+    if values.len() > RuleCondition::MAX_VALUES {
         return Err(InvalidCondition::TooManyValues(values.len()));
     }
     match values
         .iter()
         .map(String::len)
-        .find(|len| *len > Condition::MAX_VALUE_LEN)
+        .find(|len| *len > RuleCondition::MAX_VALUE_LEN)
     {
         Some(len) => Err(InvalidCondition::ValueTooLong(len)),
         None => Ok(()),
     }
 }
 
-/// Why a [`Condition`] is out of bounds.
+/// The error for a [`RuleCondition`] beyond a limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCondition {
-    /// Under a millisecond or over [`Condition::MAX_DURATION`].
+    /// Below a millisecond or above [`RuleCondition::MAX_DURATION`].
     #[error("must be from 1ms to 1h, not {0:?}")]
     Duration(Duration),
     /// An attribute without values.
     #[error("must have at least one value")]
     NoValues,
-    /// More values than [`Condition::MAX_VALUES`].
-    #[error("must have at most {max} values, not {0}", max = Condition::MAX_VALUES)]
+    /// More values than [`RuleCondition::MAX_VALUES`].
+    #[error("must have at most {max} values, not {0}", max = RuleCondition::MAX_VALUES)]
     TooManyValues(usize),
-    /// A value over [`Condition::MAX_VALUE_LEN`].
-    #[error("must have values of at most {max} bytes, not {0}", max = Condition::MAX_VALUE_LEN)]
+    /// A value longer than [`RuleCondition::MAX_VALUE_LEN`].
+    #[error("must have values of at most {max} bytes, not {0}", max = RuleCondition::MAX_VALUE_LEN)]
     ValueTooLong(usize),
 }
 
-/// Why rules make no [`TailPolicy`].
+/// The error for rules that do not form a valid [`TailPolicy`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTail {
-    /// Two rules of one name.
-    #[error("two rules have the name \"{0}\": each needs its own")]
+    /// Two rules of the same name.
+    #[error("duplicate rule name \"{0}\"; rename one of the rules")]
     DuplicateRule(RuleName),
     /// More rules than [`TailPolicy::MAX_RULES`].
     #[error("must have at most {max} rules, not {0}", max = TailPolicy::MAX_RULES)]
     TooManyRules(usize),
-    /// A rule whose condition is out of bounds.
+    /// A rule with a condition beyond a limit.
     #[error("rule \"{rule}\" {source}")]
     Condition {
         /// The rule.
         rule: RuleName,
-        /// The bound.
+        /// The limit.
         source: InvalidCondition,
     },
 }
@@ -126,10 +126,10 @@ impl TailPolicy {
     /// The most rules that one policy may have.
     pub const MAX_RULES: usize = 32;
 
-    /// Checks the rules.
+    /// Creates a tail policy and checks its rules.
     ///
     /// # Errors
-    /// [`InvalidTail`] for too many rules, a name that stands twice or a condition out of bounds.
+    /// [`InvalidTail`] for too many rules, a duplicate name or a condition beyond a limit.
     pub fn new(keep: Vec<Rule>, otherwise: Probability) -> Result<Self, InvalidTail> {
         if keep.len() > Self::MAX_RULES {
             return Err(InvalidTail::TooManyRules(keep.len()));
@@ -152,34 +152,34 @@ impl TailPolicy {
         Ok(Self { keep, otherwise })
     }
 
-    /// The rules, in the order in which they are asked.
+    /// The rules, in the order of their evaluation.
     #[must_use]
     pub fn keep(&self) -> &[Rule] {
         &self.keep
     }
 
-    /// The overall probability, head and tail together, of what no rule keeps.
+    /// The overall probability, head and tail together, for traces that match no rule.
     #[must_use]
     pub fn otherwise(&self) -> Probability {
         self.otherwise
     }
 }
 
-/// The tail policies in force, by what a trace's root span is of. A trace that finds none here
-/// is kept.
+/// The tail policies in force, by the service and operation of a trace's root span. A trace without
+/// one is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TailTable {
     pub(crate) namespaces: BTreeMap<Namespace, NamespaceTail>,
 }
 
-/// Where a policy of a [`TailTable`] decides: about the traces whose root span is there.
+/// A place where a policy of a [`TailTable`] decides, by the root span of traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'t> {
+pub enum TailPlace<'t> {
     /// One operation of a service.
     Operation(&'t ServiceName, &'t OperationName),
-    /// What is left of a service.
+    /// All other operations of a service.
     Service(&'t ServiceName),
-    /// What is left of the namespace.
+    /// All other services of the namespace.
     Namespace,
 }
 
@@ -190,7 +190,7 @@ pub(crate) struct NamespaceTail {
     pub(crate) otherwise: Option<Named>,
 }
 
-/// A tail policy and whose it is.
+/// A tail policy with the name of its policy.
 pub(crate) type Named = (PolicyName, TailPolicy);
 
 /// A service's part of a [`NamespaceTail`].
@@ -201,31 +201,31 @@ pub(crate) struct ServiceTail {
 }
 
 impl TailTable {
-    /// Whether it holds no policy, so that every trace is kept.
+    /// True if there is no policy, so that every trace is kept.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.namespaces.is_empty()
     }
 
-    /// A namespace's policies and where each decides, the most specific places first: a trace is
-    /// decided at the first place that its root span is at.
+    /// A namespace's policies and their places, most specific first. The first place that contains a
+    /// trace's root span decides.
     pub fn places(
         &self,
         namespace: &Namespace,
-    ) -> impl Iterator<Item = (Place<'_>, &PolicyName, &TailPolicy)> {
+    ) -> impl Iterator<Item = (TailPlace<'_>, &PolicyName, &TailPolicy)> {
         let tail = self.namespaces.get(namespace);
         let services = || tail.into_iter().flat_map(|tail| &tail.services);
         let operations = services().flat_map(|(service, tail)| {
             let operations = tail.operations.iter();
-            operations.map(move |(name, named)| (Place::Operation(service, name), named))
+            operations.map(move |(name, named)| (TailPlace::Operation(service, name), named))
         });
         let wholes = services().filter_map(|(service, tail)| {
-            Some((Place::Service(service), tail.otherwise.as_ref()?))
+            Some((TailPlace::Service(service), tail.otherwise.as_ref()?))
         });
         let rest = tail.and_then(|tail| tail.otherwise.as_ref());
         operations
             .chain(wholes)
-            .chain(rest.map(|named| (Place::Namespace, named)))
+            .chain(rest.map(|named| (TailPlace::Namespace, named)))
             .map(|(place, (name, policy))| (place, name, policy))
     }
 
@@ -239,6 +239,7 @@ impl TailTable {
     ) -> Option<(&PolicyName, &TailPolicy)> {
         let namespace = self.namespaces.get(namespace)?;
         let own = namespace.services.get(service);
+        // The most specific place decides: operation, service, namespace.
         own.and_then(|tail| tail.operations.get(operation))
             .or_else(|| own.and_then(|tail| tail.otherwise.as_ref()))
             .or(namespace.otherwise.as_ref())

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// A publication of the table: later ones compare greater.
+/// The version of a published table. Later ones compare greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
-    /// The control plane's start, in Unix nanoseconds.
+    /// The start of the control plane, in Unix nanoseconds.
     pub epoch: u64,
-    /// Counts the publications since, from 1.
+    /// The number of the publication since then, from 1.
     pub sequence: u64,
 }
 
@@ -17,7 +17,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// Stands for a plan's content: equal digests, equal plans.
+/// A digest of a plan. Plans with equal digests are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest(pub u128);
 

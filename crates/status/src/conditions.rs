@@ -1,41 +1,41 @@
 //! A policy's three conditions: `Accepted`, `Programmed`, `Converged`.
 
-use spoor_api::status::{Condition, ConditionStatus, Verdict};
-use spoor_control::{Clients, Evidence, NotCurrent, Why};
+use spoor_api::status::{Condition, ConditionStatus, ConditionUpdate};
+use spoor_control::{ClientCounts, Evidence, NotCurrent, NotCurrentReason};
 use spoor_policy::{Acceptance, Outcome, Setting};
 
 use crate::{places, tail_rules::TailRules};
 
-/// More instances than a message should name.
-const NAMED: usize = 5;
+/// The most instances that a message names.
+const MAX_NAMED: usize = 5;
 
-const NOT_PUBLISHED: &str = "nothing of it is published";
-const NOT_TO_BE_TAKEN: &str = "nobody is to take it";
+const NOT_PUBLISHED: &str = "the policy is not published";
+const NOT_APPLIED: &str = "no instance should apply this policy";
 
-/// Warnings for the policy's author, each a sentence without its full stop.
+/// Warnings for the policy's author, each a sentence without a full stop.
 #[must_use]
 pub fn warnings(outcome: &Outcome) -> Vec<String> {
     let nowhere = decides_nowhere(outcome).into_iter();
     nowhere.chain(outcome.warnings.iter().cloned()).collect()
 }
 
-/// The verdict of `Accepted`: it decides somewhere, or the winners where it does not.
-pub(crate) fn accepted(outcome: &Outcome) -> Verdict {
+/// The condition `Accepted`: the policy decides somewhere. The message names the winners elsewhere.
+pub(crate) fn accepted(outcome: &Outcome) -> ConditionUpdate {
     let (status, reason, message) = match &outcome.acceptance {
         Acceptance::Accepted => (
             ConditionStatus::True,
             "Accepted",
-            "decides everywhere that it asks for".to_owned(),
+            "decides everywhere it applies".to_owned(),
         ),
         Acceptance::PartiallyOverridden(winners) => (
             ConditionStatus::True,
             "PartiallyOverridden",
-            format!("decided in part by {}", joined(winners)),
+            format!("overridden in part by {}", joined(winners)),
         ),
         Acceptance::Conflicted(winners) => (
             ConditionStatus::False,
             "Conflicted",
-            format!("decided everywhere by {}", joined(winners)),
+            format!("overridden everywhere by {}", joined(winners)),
         ),
         Acceptance::Expired(at) => (
             ConditionStatus::False,
@@ -47,47 +47,48 @@ pub(crate) fn accepted(outcome: &Outcome) -> Verdict {
         .into_iter()
         .chain(outcome.warnings.iter().cloned())
         .chain(places::left_out(outcome));
-    Verdict::new(status, reason, sentences.collect::<Vec<_>>().join("; "))
+    ConditionUpdate::new(status, reason, sentences.collect::<Vec<_>>().join("; "))
 }
 
-/// A warning that it has no effect, with the reason; none where it has one.
+/// A warning that the policy has no effect, with the reason, or `None` if it has one.
 fn decides_nowhere(outcome: &Outcome) -> Option<String> {
     match &outcome.acceptance {
         Acceptance::Accepted | Acceptance::PartiallyOverridden(_) => None,
         Acceptance::Conflicted(winners) => {
-            Some(format!("has no effect: {} decides", joined(winners)))
+            Some(format!("has no effect; overridden by {}", joined(winners)))
         }
-        Acceptance::Expired(at) => Some(format!("has no effect: expired at {at}")),
+        Acceptance::Expired(at) => Some(format!("has no effect; expired at {at}")),
     }
 }
 
-/// The verdicts on a resource that is no policy.
-pub(crate) fn invalid(reasons: &[String]) -> [(&'static str, Verdict); 3] {
-    let not_accepted =
-        |message: &str| Verdict::new(ConditionStatus::False, "NotAccepted", message.to_owned());
-    let accepted = Verdict::new(ConditionStatus::False, "Invalid", reasons.join("; "));
+/// The conditions of a resource that is not a valid policy.
+pub(crate) fn invalid(reasons: &[String]) -> [(&'static str, ConditionUpdate); 3] {
+    let not_accepted = |message: &str| {
+        ConditionUpdate::new(ConditionStatus::False, "NotAccepted", message.to_owned())
+    };
+    let accepted = ConditionUpdate::new(ConditionStatus::False, "Invalid", reasons.join("; "));
     [
         (Condition::ACCEPTED, accepted),
         (Condition::PROGRAMMED, not_accepted(NOT_PUBLISHED)),
-        (Condition::CONVERGED, not_accepted(NOT_TO_BE_TAKEN)),
+        (Condition::CONVERGED, not_accepted(NOT_APPLIED)),
     ]
 }
 
-/// The verdict of `Programmed`: everything it says is published.
+/// The condition `Programmed`: all of the policy is published.
 pub(crate) fn programmed(
     outcome: &Outcome,
     evidence: Option<&Evidence>,
     tail: &TailRules,
-) -> Verdict {
+) -> ConditionUpdate {
     if !is_accepted(outcome) {
-        return Verdict::new(ConditionStatus::False, "NotAccepted", NOT_PUBLISHED);
+        return ConditionUpdate::new(ConditionStatus::False, "NotAccepted", NOT_PUBLISHED);
     }
     let head = decides_head(outcome).then(|| head_programmed(evidence));
     let tail = decides_tail(outcome).then(|| tail.programmed());
     all(tail.into_iter().chain(head))
 }
 
-fn head_programmed(evidence: Option<&Evidence>) -> Verdict {
+fn head_programmed(evidence: Option<&Evidence>) -> ConditionUpdate {
     let services = evidence
         .map(|evidence| evidence.services.as_slice())
         .unwrap_or_default();
@@ -97,88 +98,89 @@ fn head_programmed(evidence: Option<&Evidence>) -> Verdict {
         .map(|service| service.service.as_str())
         .collect();
     if partly.is_empty() {
-        return Verdict::new(
+        return ConditionUpdate::new(
             ConditionStatus::True,
             "Programmed",
-            "its head strategy is published to all doors",
+            "its head strategy is published",
         );
     }
     let message = format!(
-        "Jaeger's remote sampling has no rate limit for one operation: stock clients of {} don't follow it",
+        "Jaeger's remote sampling cannot express a rate limit for one operation, so polling clients of {} do not apply it",
         partly.join(", ")
     );
-    Verdict::new(ConditionStatus::False, "PartlyExpressible", message)
+    ConditionUpdate::new(ConditionStatus::False, "PartlyExpressible", message)
 }
 
-/// The verdict of `Converged`: every expected instance has acknowledged it, and its tail rules
-/// decide.
+/// The condition `Converged`: every expected instance has acknowledged the policy, and its tail
+/// rules are in force.
 pub(crate) fn converged(
     outcome: &Outcome,
     evidence: Option<&Evidence>,
     tail: &TailRules,
-) -> Verdict {
+) -> ConditionUpdate {
     if !is_accepted(outcome) {
-        return Verdict::new(ConditionStatus::False, "NotAccepted", NOT_TO_BE_TAKEN);
+        return ConditionUpdate::new(ConditionStatus::False, "NotAccepted", NOT_APPLIED);
     }
     let head = decides_head(outcome).then(|| match evidence {
-        Some(evidence) => taken(&evidence.clients),
-        None => Verdict::new(
+        Some(evidence) => clients_converged(&evidence.clients),
+        None => ConditionUpdate::new(
             ConditionStatus::Unknown,
             "NotPublished",
-            "nothing was published yet",
+            "no policies are published yet",
         ),
     });
     let tail = decides_tail(outcome).then(|| tail.converged());
     all(head.into_iter().chain(tail))
 }
 
-/// The verdict on the clients alone: every expected instance has acknowledged it.
-fn taken(clients: &Clients) -> Verdict {
+/// The condition of the clients alone: every expected instance has acknowledged the policy.
+fn clients_converged(clients: &ClientCounts) -> ConditionUpdate {
     let (expected, current) = (clients.expected, clients.current);
-    let of = |matches: fn(&Why) -> bool| names(&clients.not_current, matches);
+    let of = |matches: fn(&NotCurrentReason) -> bool| names(&clients.not_current, matches);
+    // A condition has one reason, so the most severe problem comes first.
     let (status, reason, message) = if expected == 0 {
-        let none = "nobody is there to take it".to_owned();
+        let none = "there is no instance to apply it".to_owned();
         (ConditionStatus::Unknown, "NoInstances", none)
     } else if clients.refused > 0 {
-        let who = of(|why| matches!(why, Why::Refused(_)));
+        let who = of(|it| matches!(it, NotCurrentReason::Refused(_)));
         (
             ConditionStatus::False,
             "Refused",
             format!("refused by {who}"),
         )
     } else if clients.pending() > 0 {
-        let who = of(|why| matches!(why, Why::Pending));
-        let message = format!("{current} of {expected} instances have it; awaited: {who}");
+        let who = of(|it| matches!(it, NotCurrentReason::Pending));
+        let message = format!("{current} of {expected} instances apply it; waiting for {who}");
         (ConditionStatus::False, "Pending", message)
     } else if clients.silent > 0 {
-        let who = of(|why| matches!(why, Why::Silent));
-        let never = of(|why| matches!(why, Why::NeverAsked));
+        let who = of(|it| matches!(it, NotCurrentReason::Silent));
+        let never = of(|it| matches!(it, NotCurrentReason::NeverAsked));
         let never = match clients.never_asked {
             0 => String::new(),
             _ => format!("; never asked: {never}"),
         };
-        let message = format!("{current} of {expected} instances have it; silent: {who}{never}");
+        let message = format!("{current} of {expected} instances apply it; silent: {who}{never}");
         (ConditionStatus::Unknown, "Silent", message)
     } else if clients.never_asked > 0 {
-        let who = of(|why| matches!(why, Why::NeverAsked));
-        let message = format!("{current} of {expected} instances have it; never asked: {who}");
+        let who = of(|it| matches!(it, NotCurrentReason::NeverAsked));
+        let message = format!("{current} of {expected} instances apply it; never asked: {who}");
         (ConditionStatus::Unknown, "NeverAsked", message)
     } else if clients.polling > 0 {
-        let who = of(|why| matches!(why, Why::Polling));
+        let who = of(|it| matches!(it, NotCurrentReason::Polling));
         let message = format!(
-            "{current} of {expected} instances have it; only polling: {who} (Jaeger's protocol confirms nothing and names no process: these are counted by address, user agent, connection and interval)"
+            "{current} of {expected} instances apply it; only polling: {who} (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)"
         );
         (ConditionStatus::Unknown, "Polling", message)
     } else {
-        let message = format!("{current} of {expected} instances have it");
+        let message = format!("{current} of {expected} instances apply it");
         (ConditionStatus::True, "Converged", message)
     };
-    Verdict::new(status, reason, message)
+    ConditionUpdate::new(status, reason, message)
 }
 
-/// The worst of a policy's parts, with what is to be said of each.
-fn all(parts: impl Iterator<Item = Verdict>) -> Verdict {
-    let parts: Vec<Verdict> = parts.collect();
+/// The worst status of a policy's parts, with the messages of all.
+fn all(parts: impl Iterator<Item = ConditionUpdate>) -> ConditionUpdate {
+    let parts: Vec<ConditionUpdate> = parts.collect();
     let message = parts
         .iter()
         .map(|part| part.message.as_str())
@@ -193,16 +195,16 @@ fn all(parts: impl Iterator<Item = Verdict>) -> Verdict {
     let (status, reason) = worst.map_or((ConditionStatus::Unknown, "DecidesNothing"), |worst| {
         (worst.status, worst.reason)
     });
-    Verdict::new(status, reason, message)
+    ConditionUpdate::new(status, reason, message)
 }
 
-/// True if it decides the head of any trace.
+/// True if the policy decides the head anywhere.
 pub(crate) fn decides_head(outcome: &Outcome) -> bool {
     let mut settings = outcome.effective.iter().map(|place| &place.setting);
     settings.any(|setting| matches!(setting, Setting::Head(_)))
 }
 
-/// True if it decides tails alone: Collectors apply it, and no client has to.
+/// True if the policy decides only tails: Collectors apply it, and no client needs to.
 pub(crate) fn decides_tail_only(outcome: &Outcome) -> bool {
     is_accepted(outcome) && decides_tail(outcome) && !decides_head(outcome)
 }
@@ -219,23 +221,27 @@ pub(crate) fn is_accepted(outcome: &Outcome) -> bool {
     )
 }
 
-fn names(not_current: &[NotCurrent], matches: fn(&Why) -> bool) -> String {
+fn names(not_current: &[NotCurrent], matches: fn(&NotCurrentReason) -> bool) -> String {
     let those: Vec<String> = not_current
         .iter()
-        .filter(|instance| matches(&instance.why))
+        .filter(|instance| matches(&instance.reason))
         .map(
             |NotCurrent {
                  service,
                  instance,
-                 why,
-             }| match why {
-                Why::Refused(reason) => format!("{service} {instance} ({reason})"),
+                 reason,
+             }| match reason {
+                NotCurrentReason::Refused(cause) => format!("{service} {instance} ({cause})"),
                 _ => format!("{service} {instance}"),
             },
         )
         .collect();
-    let more = those.len().saturating_sub(NAMED);
-    let named = those.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+    let more = those.len().saturating_sub(MAX_NAMED);
+    let named = those
+        .into_iter()
+        .take(MAX_NAMED)
+        .collect::<Vec<_>>()
+        .join(", ");
     if more > 0 {
         format!("{named} and {more} more")
     } else {

@@ -1,24 +1,26 @@
-//! The numbers of a status: who has taken a policy, and what is observed of it.
+//! The numbers of a status: clients and the observed rate.
 
 use std::time::Duration;
 
 use spoor_api::status as api;
-use spoor_control::{Clients, Evidence, Observed, Source};
+use spoor_control::{ClientCounts, CountSource, Evidence, ObservedRate};
 use spoor_policy::{Outcome, Policy, Strategy, statistics::Verdict};
 
 use crate::conditions;
 
-/// As [`Verdict::Unknown`] is written.
+/// The text of [`Verdict::Unknown`].
 const UNKNOWN: &str = "Unknown";
-/// The meaning of [`UNKNOWN`] where something was seen.
+
+/// The explanation of [`UNKNOWN`] where there are counts.
 const TOO_FEW: &str = "too few to tell";
-/// The meaning of [`Verdict::TooLow`] for a rate limit.
-const UNUSED_SHARES: &str = "less than the limit allows: instances that start many traces at once cannot save up for them, those that only poll keep equal shares, and lent shares follow a changed demand after some seconds";
-/// Stands in place of clients where a policy has tail rules alone, which a Collector applies.
+
+/// The explanation of [`Verdict::TooLow`] for a rate limit.
+const UNUSED_SHARES: &str = "below the limit: bursts of traces exceed the share of an instance, polling clients keep equal shares, and shares follow a change in demand after a few seconds";
+
+/// The text in place of clients for a policy with tail rules only, which a Collector applies.
 pub(crate) const NO_CLIENTS: &str = "none needed";
 
-/// The instances by where they stand; none where the policy decides no head, so that no client
-/// has to take it.
+/// The clients by state, or `None` if the policy decides no head, so that no client applies it.
 pub(crate) fn clients(outcome: &Outcome, evidence: &Evidence) -> Option<api::Clients> {
     if !conditions::decides_head(outcome) {
         return None;
@@ -35,8 +37,8 @@ pub(crate) fn clients(outcome: &Outcome, evidence: &Evidence) -> Option<api::Cli
     })
 }
 
-/// The clients that have it, of those that can say so, and those that cannot: `3/3`, `1 polling`,
-/// `3/3, 1 polling`.
+/// The clients that apply the policy out of those that can acknowledge it, and those that cannot:
+/// `3/3`, `1 polling`, `3/3, 1 polling`.
 pub(crate) fn clients_in_words(clients: &api::Clients) -> String {
     let confirming = clients.expected.saturating_sub(clients.polling);
     let current = format!("{}/{confirming}", clients.current);
@@ -47,8 +49,7 @@ pub(crate) fn clients_in_words(clients: &api::Clients) -> String {
     }
 }
 
-/// The observed rate; none where the policy decides no head, since what was sampled says nothing
-/// about it.
+/// The observed rate, or `None` if the policy decides no head.
 pub(crate) fn observed(
     policy: &Policy,
     outcome: &Outcome,
@@ -68,9 +69,9 @@ pub(crate) fn observed(
     })
 }
 
-/// The observed rate with its verdict, or the reason why there is none: `0.98% Consistent`,
+/// The observed rate with its verdict, or the reason for its absence: `0.98% Consistent`,
 /// `1% (too few to tell)`, `no recent requests`.
-pub(crate) fn observed_in_words(observed: &api::Observed, clients: &Clients) -> String {
+pub(crate) fn observed_in_words(observed: &api::Observed, clients: &ClientCounts) -> String {
     let verdict = &observed.verdict;
     match (observed.source, &observed.rate) {
         (api::Source::Reported, Some(rate)) => format!("{rate} Reported"),
@@ -80,12 +81,12 @@ pub(crate) fn observed_in_words(observed: &api::Observed, clients: &Clients) -> 
     }
 }
 
-fn seen(observed: &Observed) -> api::Observed {
+fn seen(observed: &ObservedRate) -> api::Observed {
     let (source, message) = match observed.source {
-        Source::Clients => (api::Source::Clients, None),
-        Source::Reported => (
+        CountSource::Clients => (api::Source::Clients, None),
+        CountSource::Reported => (
             api::Source::Reported,
-            Some("from metrics, which anyone can send: no verdict rests on them".to_owned()),
+            Some("from metrics, which get no verdict because anyone can send them".to_owned()),
         ),
     };
     api::Observed {
@@ -98,7 +99,7 @@ fn seen(observed: &Observed) -> api::Observed {
         upper: Some(percentage(observed.interval.upper)),
         message: message.or_else(|| {
             let is_unknown = observed.verdict == Verdict::Unknown;
-            is_unknown.then(|| format!("{TOO_FEW} whether that is what the policy asks for"))
+            is_unknown.then(|| format!("{TOO_FEW} whether the rate matches the policy"))
         }),
         verdict: observed.verdict.to_string(),
     }
@@ -118,7 +119,7 @@ fn nothing(message: &str) -> api::Observed {
     }
 }
 
-/// The reason why no trace was counted.
+/// The reason why there is no observed rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Absence {
     NoInstances,
@@ -129,7 +130,7 @@ enum Absence {
 }
 
 impl Absence {
-    fn of(clients: &Clients) -> Self {
+    fn of(clients: &ClientCounts) -> Self {
         if clients.expected == 0 {
             Self::NoInstances
         } else if clients.polling == clients.expected {
@@ -149,33 +150,34 @@ impl Absence {
             Self::OnlyPolling => "not reported",
             Self::NeverAsked => "never asked",
             Self::Silent => "silent",
-            // Counts are forgotten after a window: earlier requests may have been seen.
+            // Counts are kept for a window only, so there may have been earlier requests.
             Self::NoRequests => "no recent requests",
         }
     }
 
     fn message(self) -> &'static str {
         match self {
-            Self::NoInstances => "no instance is there to count traces",
+            Self::NoInstances => "no instance counts traces",
             Self::OnlyPolling => {
-                "its clients only poll, and no metric otel.sdk.span.started that is of this policy alone came through the Collector"
+                "all clients only poll, and the Collector has forwarded no metric otel.sdk.span.started for this policy alone"
             }
-            Self::NeverAsked => "its clients have never asked for a strategy",
-            Self::Silent => "nothing is heard of its clients",
-            Self::NoRequests => "no trace has started under it lately",
+            Self::NeverAsked => "no client has asked for a strategy",
+            Self::Silent => "no client sends messages",
+            Self::NoRequests => "no trace has started under the policy recently",
         }
     }
 }
 
-/// Milliseconds, rounded up, so that nothing takes none.
+/// Milliseconds, rounded up, so that no duration becomes 0.
 fn whole_milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
-/// Three digits that count: `0.989%`, `12.3%`, `100%`.
+/// A percentage with three significant digits: `0.989%`, `12.3%`, `100%`.
 fn percentage(share: f64) -> String {
     let percent = share * 100.0;
     let decimals = match percent {
+        // The limits are where rounding adds a digit before the point.
         p if p >= 99.95 => 0,
         p if p >= 9.995 => 1,
         p if p >= 0.9995 => 2,
@@ -213,23 +215,29 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(0, 0, 0, "no instances", "no instance is there to count traces")]
-    #[case(2, 2, 0, "not reported", "its clients only poll")]
-    #[case(2, 0, 2, "silent", "nothing is heard of its clients")]
-    #[case(2, 1, 0, "no recent requests", "no trace has started under it lately")]
-    #[case(1, 1, 0, "not reported", "its clients only poll")]
-    fn says_why_nothing_is_observed(
+    #[case(0, 0, 0, "no instances", "no instance counts traces")]
+    #[case(2, 2, 0, "not reported", "all clients only poll")]
+    #[case(2, 0, 2, "silent", "no client sends messages")]
+    #[case(
+        2,
+        1,
+        0,
+        "no recent requests",
+        "no trace has started under the policy recently"
+    )]
+    #[case(1, 1, 0, "not reported", "all clients only poll")]
+    fn explains_absence_of_a_rate(
         #[case] expected: usize,
         #[case] polling: usize,
         #[case] silent: usize,
         #[case] words: &str,
         #[case] message: &str,
     ) {
-        let clients = Clients {
+        let clients = ClientCounts {
             expected,
             polling,
             silent,
-            ..Clients::default()
+            ..ClientCounts::default()
         };
         let absence = Absence::of(&clients);
         let observed = nothing(absence.message());
@@ -243,7 +251,7 @@ mod tests {
     #[case(0, 0, 0, "0/0")]
     #[case(2, 0, 2, "2 polling")]
     #[case(3, 2, 1, "2/2, 1 polling")]
-    fn clients_that_poll_are_counted_apart(
+    fn polling_clients_are_shown_separately(
         #[case] expected: u32,
         #[case] current: u32,
         #[case] polling: u32,
@@ -259,15 +267,15 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(Source::Clients, Verdict::Consistent, "1% Consistent")]
-    #[case(Source::Clients, Verdict::Unknown, "1% (too few to tell)")]
-    #[case(Source::Reported, Verdict::Unknown, "1% Reported")]
-    fn rates_say_what_to_think_of_them(
-        #[case] source: Source,
+    #[case(CountSource::Clients, Verdict::Consistent, "1% Consistent")]
+    #[case(CountSource::Clients, Verdict::Unknown, "1% (too few to tell)")]
+    #[case(CountSource::Reported, Verdict::Unknown, "1% Reported")]
+    fn rates_have_a_verdict(
+        #[case] source: CountSource,
         #[case] verdict: Verdict,
         #[case] words: &str,
     ) {
-        let observed = Observed {
+        let observed = ObservedRate {
             source,
             window: Duration::from_secs(60),
             started: 100,
@@ -277,7 +285,7 @@ mod tests {
             verdict,
         };
         assert_eq!(
-            observed_in_words(&seen(&observed), &Clients::default()),
+            observed_in_words(&seen(&observed), &ClientCounts::default()),
             words
         );
     }

@@ -1,15 +1,14 @@
-//! Hints at why a policy that everybody has may still decide nothing.
+//! Hints at the reasons why a policy that all clients apply may have no effect.
 
 use std::collections::BTreeSet;
 
 use spoor_control::{Evidence, ServiceEvidence};
 use spoor_policy::{Policy, ServiceName, closest};
 
-/// More services than a message should name.
+/// The most services that a message names.
 const MAX_NAMED: usize = 5;
 
-/// Warnings for the services that a policy names and nobody knows, each a sentence without its
-/// full stop.
+/// Warnings about unknown services that a policy names, each a sentence without a full stop.
 #[must_use]
 pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<String> {
     let named = policy.targets().iter().map(|target| &target.service);
@@ -26,11 +25,11 @@ pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<S
     named.chain(more).collect()
 }
 
-/// Sentences without their full stops.
+/// Hints, each a sentence without a full stop.
 pub(crate) fn hints(evidence: &Evidence, known: &BTreeSet<ServiceName>) -> Vec<String> {
     let (running, unknown): (Vec<_>, Vec<_>) =
         evidence.services.iter().partition(|it| it.instances > 0);
-    // Only who reports can be missed in what is reported.
+    // Only a service that reports its roots can be known to have none.
     let reporting = running.into_iter().filter(|it| it.reports);
     let (starting, inner): (Vec<_>, Vec<_>) = reporting.partition(|it| it.roots_seen);
 
@@ -43,10 +42,11 @@ pub(crate) fn hints(evidence: &Evidence, known: &BTreeSet<ServiceName>) -> Vec<S
         let names = names(unknown);
         hints.push(format!("no ready instance of {names} is known{meant}"));
     }
+    // Without any roots in the namespace, there may simply be no requests.
     if !inner.is_empty() && !evidence.roots_at.is_empty() {
         let roots: Vec<&str> = evidence.roots_at.iter().map(|it| it.as_str()).collect();
         hints.push(format!(
-            "no trace starts at {}: roots are at {}",
+            "no trace starts at {}; traces start at {}",
             names(inner),
             roots.join(", ")
         ));
@@ -55,9 +55,9 @@ pub(crate) fn hints(evidence: &Evidence, known: &BTreeSet<ServiceName>) -> Vec<S
     hints
 }
 
-/// Nothing where no known name is close.
+/// A suggestion, or an empty text if no known name is close.
 fn did_you_mean(service: &ServiceName, known: &BTreeSet<ServiceName>) -> String {
-    closest(service, known).map_or_else(String::new, |meant| format!(": did you mean {meant}?"))
+    closest(service, known).map_or_else(String::new, |meant| format!("; did you mean {meant}?"))
 }
 
 fn names(services: Vec<&ServiceEvidence>) -> String {
@@ -70,14 +70,19 @@ fn never_seen(evidence: &ServiceEvidence) -> impl Iterator<Item = String> {
     let operations = evidence.operations.iter();
     operations
         .filter(|it| it.seen == Some(false))
-        .map(move |it| format!("no trace of {name} starts as {:?}", it.operation.as_str()))
+        .map(move |it| {
+            format!(
+                "no trace of {name} starts with operation {:?}",
+                it.operation.as_str()
+            )
+        })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use spoor_control::{Clients, OperationEvidence};
+    use spoor_control::{ClientCounts, OperationEvidence};
 
     use super::*;
 
@@ -94,7 +99,7 @@ mod tests {
 
     fn evidence(services: Vec<ServiceEvidence>, roots_at: &[&str]) -> Evidence {
         Evidence {
-            clients: Clients::default(),
+            clients: ClientCounts::default(),
             slowest: None,
             observed: None,
             services,
@@ -103,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn name_the_services_where_traces_start_and_the_operations_that_never_match() {
+    fn names_root_services_and_unseen_operations() {
         let a = ServiceEvidence {
             roots_seen: true,
             operations: vec![OperationEvidence {
@@ -116,23 +121,23 @@ mod tests {
         assert_eq!(
             hints(&found, &BTreeSet::new()),
             [
-                "no trace starts at service-b: roots are at service-a",
-                "no trace of service-a starts as \"GET /nowhere\"",
+                "no trace starts at service-b; traces start at service-a",
+                "no trace of service-a starts with operation \"GET /nowhere\"",
             ]
         );
     }
 
     #[test]
-    fn name_all_services_where_no_trace_starts_at_once() {
+    fn names_all_inner_services_in_one_hint() {
         let inner = vec![service("service-b"), service("reviews")];
         assert_eq!(
             hints(&evidence(inner, &["bands", "service-a"]), &BTreeSet::new()),
-            ["no trace starts at service-b, reviews: roots are at bands, service-a"]
+            ["no trace starts at service-b, reviews; traces start at bands, service-a"]
         );
     }
 
     #[test]
-    fn name_the_service_that_nobody_runs() {
+    fn names_service_without_instances() {
         let nobody = ServiceEvidence {
             instances: 0,
             reports: false,
@@ -146,12 +151,12 @@ mod tests {
         let known = ["service-a".parse().unwrap()].into();
         assert_eq!(
             hints(&found, &known),
-            ["no ready instance of service-x is known: did you mean service-a?"]
+            ["no ready instance of service-x is known; did you mean service-a?"]
         );
     }
 
     #[test]
-    fn say_nothing_of_what_nobody_reports() {
+    fn no_hint_without_reports() {
         let stock = ServiceEvidence {
             reports: false,
             ..service("service-b")

@@ -1,8 +1,8 @@
 //! The status of a policy's resource.
 //!
-//! [`Findings`] are all that is known: how the policy was resolved, what the control plane has
-//! heard of it, and how far its tail rules have come. Pure: the same findings make the same
-//! status, and a condition keeps its `lastTransitionTime` as long as the status it had before.
+//! [`Findings`] hold all inputs: the policy's resolution, the control plane's evidence and the state
+//! of its tail rules. Pure: the same findings give the same status. A condition keeps its
+//! `lastTransitionTime` as long as its status does not change.
 
 mod conditions;
 mod figures;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use spoor_api::{
     SamplingPolicyStatus,
-    status::{self as api, Condition, Summary, Verdict},
+    status::{self as api, Condition, ConditionUpdate, Summary},
 };
 use spoor_control::Evidence;
 use spoor_policy::{Outcome, Policy, ServiceName};
@@ -24,7 +24,7 @@ pub use conditions::warnings;
 pub use hints::unknown_services;
 pub use tail_rules::TailRules;
 
-/// Everything that is known of a policy.
+/// All inputs for the status of a policy.
 #[derive(Clone, Debug)]
 pub struct Findings<'a> {
     /// The policy.
@@ -35,20 +35,20 @@ pub struct Findings<'a> {
     pub outcome: &'a Outcome,
     /// The evidence of [`spoor_control::Control::evidence`].
     pub evidence: Option<&'a Evidence>,
-    /// The state of its tail rules; of no matter where it has none.
+    /// The state of its tail rules. Ignored if it has none.
     pub tail: TailRules,
-    /// The services of its namespace that exist: one of them may be meant by a name that does not.
+    /// The services of its namespace, to suggest one for an unknown name.
     pub known: &'a BTreeSet<ServiceName>,
-    /// Other remarks about its clients, each a sentence without its full stop.
+    /// Other remarks about its clients, each a sentence without a full stop.
     pub notes: &'a [String],
     /// The conditions of its last status.
     pub previous: &'a [Condition],
-    /// The moment.
+    /// The current time.
     pub now: Timestamp,
 }
 
 impl Findings<'_> {
-    /// The status that says so.
+    /// The status for these findings.
     #[must_use]
     pub fn status(&self) -> SamplingPolicyStatus {
         let Self {
@@ -62,6 +62,8 @@ impl Findings<'_> {
         } = self;
         let mut converged = conditions::converged(outcome, *evidence, tail);
         let hints = evidence.map(|evidence| hints::hints(evidence, known));
+        // A policy that is not accepted has no effect anywhere, so hints about its effect would
+        // mislead.
         if conditions::is_accepted(outcome) {
             for hint in hints.iter().flatten().chain(*notes) {
                 converged.message.push_str("; ");
@@ -101,13 +103,13 @@ impl Findings<'_> {
 
     fn conditions(
         &self,
-        verdicts: impl IntoIterator<Item = (&'static str, Verdict)>,
+        verdicts: impl IntoIterator<Item = (&'static str, ConditionUpdate)>,
     ) -> Vec<Condition> {
         api::conditions(verdicts, self.generation, self.previous, self.now)
     }
 }
 
-/// The status of a resource that is no valid policy, for the reasons given.
+/// The status of a resource that is not a valid policy, for the given reasons.
 #[must_use]
 pub fn invalid(
     reasons: &[String],

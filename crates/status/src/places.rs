@@ -1,12 +1,12 @@
-//! Where a policy decides, and what it says there.
+//! The places where a policy decides, and its strategy there.
 
 use spoor_api::status as api;
 use spoor_policy::{Outcome, Policy, Setting};
 
-/// The most places that a list of a status holds.
+/// The most places in a list of a status. The schema allows no more.
 const MAX_PLACES: usize = 256;
 
-/// The places that the lists leave out, each a sentence without its full stop.
+/// Remarks on lists that leave out places, each a sentence without a full stop.
 pub(crate) fn left_out(outcome: &Outcome) -> impl Iterator<Item = String> {
     let lists = [
         ("effective", outcome.effective.len()),
@@ -16,7 +16,7 @@ pub(crate) fn left_out(outcome: &Outcome) -> impl Iterator<Item = String> {
     long.map(|(list, len)| format!("status.{list} lists {MAX_PLACES} of {len} places"))
 }
 
-/// Head and tail, such as `1%` or `100% + tail 10%`.
+/// The head and tail strategy, such as `1%` or `100% + tail 10%`.
 pub(crate) fn strategy(policy: &Policy) -> String {
     let head = policy.head().map(|head| head.to_string());
     let tail = policy
@@ -25,13 +25,13 @@ pub(crate) fn strategy(policy: &Policy) -> String {
     head.into_iter().chain(tail).collect::<Vec<_>>().join(" + ")
 }
 
-pub(crate) fn effective(outcome: &Outcome) -> Vec<api::Effective> {
+pub(crate) fn effective(outcome: &Outcome) -> Vec<api::EffectivePlace> {
     let strategy = |setting: &Setting| match setting {
         Setting::Head(strategy) => strategy.to_string(),
         Setting::Tail { otherwise } => format!("tail, otherwise {otherwise}"),
     };
     let places = outcome.effective.iter().take(MAX_PLACES);
-    let places = places.map(|place| api::Effective {
+    let places = places.map(|place| api::EffectivePlace {
         service: place.service.as_ref().map(ToString::to_string),
         operation: place.operation.as_ref().map(ToString::to_string),
         strategy: strategy(&place.setting),
@@ -39,9 +39,9 @@ pub(crate) fn effective(outcome: &Outcome) -> Vec<api::Effective> {
     places.collect()
 }
 
-pub(crate) fn overridden(outcome: &Outcome) -> Vec<api::Overridden> {
+pub(crate) fn overridden(outcome: &Outcome) -> Vec<api::OverriddenPlace> {
     let places = outcome.overridden.iter().take(MAX_PLACES);
-    let places = places.map(|place| api::Overridden {
+    let places = places.map(|place| api::OverriddenPlace {
         service: place.service.as_ref().map(ToString::to_string),
         operation: place.operation.as_ref().map(ToString::to_string),
         by: place.by.to_string(),

@@ -1,31 +1,33 @@
 //! The progress of a namespace's tail rules.
 
-use spoor_api::status::{ConditionStatus, Verdict};
+use spoor_api::status::{ConditionStatus, ConditionUpdate};
 
-/// The state of tail rules: in force, or the reason why not. Where there are several stacks, the last of these
-/// counts: what one stack does not apply is not in force.
+/// The state of tail rules: in force, or the reason why not.
+///
+/// Ordered by severity. Of several stacks, the worst counts: rules that one stack does not apply are
+/// not in force.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TailRules {
-    /// Traces are decided by them.
+    /// The rules decide about traces.
     InForce,
-    /// The stack of this name is about to decide by them.
+    /// The stack of this name is being changed to these rules.
     RollingOut(String),
-    /// The stack of this name has no Collector on the way to Jaeger.
+    /// The stack of this name sends traces to Jaeger without a Collector.
     RouteIsDirect(String),
-    /// The stack of this name sends to a Collector that belongs to somebody else.
+    /// The stack of this name uses a Collector that the operator does not run.
     CollectorNotManaged(String),
-    /// Nobody is there to apply them.
+    /// No stack is there to apply the rules.
     NoTracingStack,
 }
 
 impl TailRules {
-    /// Those of a namespace, from each of its stacks.
+    /// The state of a namespace, from the states of its stacks.
     #[must_use]
     pub fn across(stacks: impl IntoIterator<Item = Self>) -> Self {
         stacks.into_iter().max().unwrap_or(Self::NoTracingStack)
     }
 
-    pub(crate) fn programmed(&self) -> Verdict {
+    pub(crate) fn programmed(&self) -> ConditionUpdate {
         let (status, reason, message) = match self {
             Self::InForce => (
                 ConditionStatus::True,
@@ -35,41 +37,43 @@ impl TailRules {
             Self::RollingOut(stack) => (
                 ConditionStatus::False,
                 "RollingOut",
-                format!("the Collector of TracingStack {stack:?} does not have its tail rules yet"),
+                format!(
+                    "the Collector of TracingStack {stack:?} does not apply its tail rules yet"
+                ),
             ),
             Self::RouteIsDirect(stack) => (
                 ConditionStatus::False,
                 "RouteIsDirect",
                 format!(
-                    "TracingStack {stack:?} sends traces to Jaeger without a Collector, so no tail rule decides: set its spec.route to Collector"
+                    "TracingStack {stack:?} sends traces to Jaeger without a Collector, so tail rules have no effect; set its spec.route to Collector"
                 ),
             ),
             Self::CollectorNotManaged(stack) => (
                 ConditionStatus::False,
                 "CollectorNotManaged",
                 format!(
-                    "TracingStack {stack:?} uses a Collector of somebody else (spec.collector.existing), which gets no tail rules"
+                    "TracingStack {stack:?} uses a Collector that the operator does not run (spec.collector.existing), so tail rules have no effect"
                 ),
             ),
             Self::NoTracingStack => (
                 ConditionStatus::False,
                 "NoTracingStack",
-                "no TracingStack is in the namespace, so no tail rule decides: create one"
+                "the namespace has no TracingStack, so tail rules have no effect; create one"
                     .to_owned(),
             ),
         };
-        Verdict {
+        ConditionUpdate {
             status,
             reason,
             message,
         }
     }
 
-    /// The verdict of `Converged`: they decide by now.
-    pub(crate) fn converged(&self) -> Verdict {
+    /// The condition `Converged`: the rules are in force.
+    pub(crate) fn converged(&self) -> ConditionUpdate {
         let programmed = self.programmed();
         match self {
-            Self::InForce => Verdict {
+            Self::InForce => ConditionUpdate {
                 reason: "Converged",
                 ..programmed
             },
@@ -83,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stack_that_is_furthest_behind_counts() {
+    fn worst_stack_counts() {
         let rolling = TailRules::RollingOut("b".into());
         let direct = TailRules::RouteIsDirect("a".into());
         assert_eq!(TailRules::across([]), TailRules::NoTracingStack);

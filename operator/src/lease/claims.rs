@@ -19,7 +19,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, api::PostParams};
 use parking_lot::RwLock;
 use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
-use spoor_api::status::{ConditionStatus, Verdict};
+use spoor_api::status::{ConditionStatus, ConditionUpdate};
 use tokio::sync::watch;
 
 use super::{
@@ -153,14 +153,14 @@ impl Claims {
     /// The condition `Contested` of objects in a namespace that another
     /// installation would serve, too; none elsewhere.
     #[must_use]
-    pub fn contested(&self, namespace: &str) -> Option<Verdict> {
+    pub fn contested(&self, namespace: &str) -> Option<ConditionUpdate> {
         let other = self.contender(namespace)?;
         let identity = self.identity();
         let message = format!(
             "operator {identity} serves namespace {namespace} and has refused operator {other}; \
              set operator.namespaces so that each namespace has one operator"
         );
-        Some(Verdict::new(
+        Some(ConditionUpdate::new(
             ConditionStatus::True,
             "AnotherOperator",
             message,

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use spoor_api::{
     FieldError,
     stack::{Collector, Jaeger, Route, Stack},
-    status::{Condition, ConditionStatus, Verdict, conditions},
+    status::{Condition, ConditionStatus, ConditionUpdate, conditions},
     tracing_stack::{StackEndpoints, TailInForce, TracingStackStatus},
 };
 
@@ -47,7 +47,7 @@ pub struct Findings<'a> {
     /// Its pods.
     pub pods: &'a [Pod],
     /// What to say of another installation that would serve the namespace, too.
-    pub contested: Option<Verdict>,
+    pub contested: Option<ConditionUpdate>,
     /// The time.
     pub now: Timestamp,
 }
@@ -79,7 +79,7 @@ impl Findings<'_> {
     }
 
     /// Whether spans find their way and traces can be asked for.
-    fn available(&self) -> Verdict {
+    fn available(&self) -> ConditionUpdate {
         let leads_to = self.progress.leads.to;
         let mut missing = vec![];
         if leads_to == Route::Collector && matches!(self.stack.collector, Collector::Managed(_)) {
@@ -90,21 +90,21 @@ impl Findings<'_> {
             missing.push("Jaeger");
         }
         if missing.is_empty() {
-            Verdict::new(
+            ConditionUpdate::new(
                 ConditionStatus::True,
                 "Ready",
                 "takes spans and answers for traces",
             )
         } else {
             let message = format!("no pod is ready of {}", missing.join(" and "));
-            Verdict::new(ConditionStatus::False, "NotReady", message)
+            ConditionUpdate::new(ConditionStatus::False, "NotReady", message)
         }
     }
 
     /// Whether something is on its way.
-    fn progressing(&self) -> Verdict {
+    fn progressing(&self) -> ConditionUpdate {
         let is_true =
-            |reason, message: String| Verdict::new(ConditionStatus::True, reason, message);
+            |reason, message: String| ConditionUpdate::new(ConditionStatus::True, reason, message);
         let to = self.progress.leads.to;
         match self.progress.traffic {
             Traffic::Waiting => {
@@ -149,7 +149,7 @@ impl Findings<'_> {
             return is_true("Replacing", message.to_owned());
         }
         if rolling.is_empty() {
-            return Verdict::new(
+            return ConditionUpdate::new(
                 ConditionStatus::False,
                 "Settled",
                 "everything is as asked for",
@@ -163,9 +163,9 @@ impl Findings<'_> {
     }
 
     /// Whether something is wrong that doesn't pass by itself.
-    fn degraded(&self) -> Verdict {
+    fn degraded(&self) -> ConditionUpdate {
         if let Some(first) = self.report.problems.first() {
-            return Verdict::new(
+            return ConditionUpdate::new(
                 ConditionStatus::True,
                 first.reason,
                 messages(&self.report.problems),
@@ -173,9 +173,9 @@ impl Findings<'_> {
         }
         let failing = health::failing(self.pods);
         if failing.is_empty() {
-            Verdict::new(ConditionStatus::False, "AsExpected", "nothing is wrong")
+            ConditionUpdate::new(ConditionStatus::False, "AsExpected", "nothing is wrong")
         } else {
-            Verdict::new(ConditionStatus::True, "PodsFailing", failing.join("; "))
+            ConditionUpdate::new(ConditionStatus::True, "PodsFailing", failing.join("; "))
         }
     }
 
@@ -227,12 +227,12 @@ impl Findings<'_> {
 #[must_use]
 pub fn blocked(
     problem: Problem,
-    contested: Option<Verdict>,
+    contested: Option<ConditionUpdate>,
     seen: &Seen,
     previous: &TracingStackStatus,
     now: Timestamp,
 ) -> TracingStackStatus {
-    let degraded = Verdict::new(ConditionStatus::True, problem.reason, problem.message);
+    let degraded = ConditionUpdate::new(ConditionStatus::True, problem.reason, problem.message);
     let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
     let verdicts = std::iter::once((Condition::DEGRADED, degraded)).chain(contested);
     let verdicts = conditions(verdicts, seen.generation, &previous.conditions, now);

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
-use spoor_api::{Head, Metadata, SamplingPolicy, SamplingPolicySpec, Target, to_yaml};
+use spoor_api::{Head, Metadata, SamplingPolicy, SamplingPolicySpec, TargetSpec, to_yaml};
 use spoor_policy::{OperationName, PolicyName, Probability, ServiceName};
 
 use super::out::{say, show};
@@ -106,7 +106,7 @@ impl OverrideArgs {
         let operations = self.operation.iter().map(ToString::to_string).collect();
         let spec = SamplingPolicySpec {
             priority: PRIORITY,
-            targets: vec![Target {
+            targets: vec![TargetSpec {
                 service: self.service.to_string(),
                 operations,
             }],

@@ -58,7 +58,7 @@ const BAD: [(&str, &str, &[&str]); 9] = [
         include_str!("../../../k8s/samples/stacks/default.yaml"),
         &[
             "bad.yaml:4: kind: ",
-            "a TracingStack is for a cluster",
+            "apply a TracingStack to a cluster",
             "`kubectl apply`",
         ],
     ),

@@ -116,7 +116,7 @@ async fn of_two_policies_for_one_target_both_say_who_wins() {
     assert!(
         applied
             .stderr
-            .contains("second: has no effect: first decides"),
+            .contains("second: has no effect; overridden by first"),
         "{applied:?}"
     );
     assert_eq!(lab.requests(5).await, 0);
@@ -139,7 +139,7 @@ async fn of_two_policies_for_one_target_both_say_who_wins() {
     assert!(
         lab.ok(&["describe", "second"])
             .await
-            .contains("decided everywhere by first")
+            .contains("overridden everywhere by first")
     );
 
     let higher = policy("second", "100%").replace("spec:\n", "spec:\n  priority: 1\n");
@@ -148,7 +148,7 @@ async fn of_two_policies_for_one_target_both_say_who_wins() {
     assert!(
         lab.ok(&["describe", "first"])
             .await
-            .contains("decided everywhere by second")
+            .contains("overridden everywhere by second")
     );
 }
 
@@ -160,7 +160,7 @@ async fn a_policy_where_no_trace_starts_says_where_they_do() {
         .await;
     let describe = || lab.ok(&["describe", "service-b"]);
     eventually("where roots are", describe, |described| {
-        described.contains("no trace starts at service-b: roots are at ")
+        described.contains("no trace starts at service-b; traces start at ")
             && described.contains("service-a")
     })
     .await;
@@ -170,7 +170,7 @@ async fn a_policy_where_no_trace_starts_says_where_they_do() {
 async fn misspelled_service_is_warned_of() {
     let lab = Lab::start().await;
     let misspelled = policy("typo", "1%").replace("service: service-a", "service: servce-a");
-    let warning = "no instance of servce-a is known: did you mean service-a?";
+    let warning = "no instance of servce-a is known; did you mean service-a?";
     let compared = lab.spoor_given(&misspelled, &["diff", "-f", "-"]).await;
     assert!(compared.stderr.contains(warning), "{compared:?}");
     let applied = lab

@@ -1,4 +1,4 @@
-//! Rules in CEL and where in a schema they stand.
+//! Validation rules in CEL.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use serde_json::{Map, Value, json};
 
 use crate::{duration::DAY, form, form::Form, format_duration};
 
-/// A rule of a place in a schema.
+/// A rule for a place in a schema.
 pub(super) struct Rule {
-    /// The place: `spec.targets[].service`; `{}` is the value of any key of a mapping.
+    /// The place, such as `spec.targets[].service`. `{}` stands for the values of a mapping.
     pub(super) at: String,
-    /// What must be true of it, in CEL.
+    /// The condition, in CEL.
     holds: String,
-    /// What is wrong otherwise, and what would be right.
+    /// The message if the condition does not hold.
     problem: String,
-    /// The same with what was found, as a text in CEL.
-    words: Option<String>,
-    /// The field that is named with it, from the place on; none: the place itself.
+    /// The message as a CEL expression that includes the value found.
+    expression: Option<String>,
+    /// The field that the error names, relative to the place. If unset, the place itself.
     field: Option<&'static str>,
-    /// The longest text that the place takes.
+    /// The longest text allowed at the place.
     max_length: Option<usize>,
 }
 
@@ -28,19 +28,19 @@ impl Rule {
             at: at.to_owned(),
             holds: holds.into(),
             problem: problem.into(),
-            words: None,
+            expression: None,
             field: None,
             max_length: None,
         }
     }
 
-    /// Names a field below the place.
+    /// Makes the error name a field below the place.
     pub(super) fn of_field(mut self, field: &'static str) -> Self {
         self.field = Some(field);
         self
     }
 
-    /// A text of a form.
+    /// A rule for a text of a format.
     pub(super) fn form(at: &str, form: &Form) -> Self {
         Self {
             max_length: Some(form.max),
@@ -48,25 +48,27 @@ impl Rule {
         }
     }
 
-    /// A mapping whose keys are of a form.
+    /// A rule for a mapping whose keys have a format.
     pub(super) fn keys(at: &str, form: &Form) -> Self {
         let holds = format!("(size(key) <= {} && {})", form.max, fits("key", form));
         Self::each_key(at, &holds, form.problem)
     }
 
-    /// A mapping of whose every `key` something is true.
+    /// A rule for a mapping, with a condition on each `key`.
     pub(super) fn each_key(at: &str, holds: &str, problem: &str) -> Self {
         Self {
-            words: Some(format!(
+            expression: Some(format!(
                 r#"'''{problem}, not "''' + self.filter(key, !{holds})[0] + '"'"#
             )),
             ..Self::new(at, format!("self.all(key, {holds})"), problem)
         }
     }
 
-    /// A duration between two others.
+    /// Rules for a duration within limits.
     pub(super) fn duration(at: &str, (least, most): (Duration, Duration)) -> [Self; 2] {
         let (least, most) = (format_duration(least), format_duration(most));
+        // Only for texts of the format: the rule above reports the others, and CEL's `duration`
+        // fails on them.
         let holds = format!(
             "!{} || (duration(self) >= duration('{least}') && duration(self) <= duration('{most}'))",
             fits("self", &form::DURATION)
@@ -78,7 +80,7 @@ impl Rule {
         ]
     }
 
-    /// A duration, or whole days, between two durations.
+    /// Rules for a duration or whole days, within limits.
     pub(super) fn retention(at: &str, (least, most): (Duration, Duration)) -> [Self; 2] {
         let days = |duration: Duration| duration.as_secs().div_ceil(DAY.as_secs());
         let (fewest, most_days) = (days(least), most.as_secs() / DAY.as_secs());
@@ -96,35 +98,35 @@ impl Rule {
         ]
     }
 
-    /// A moment.
+    /// Rules for a time.
     pub(super) fn time(at: &str) -> [Self; 2] {
         let holds = format!(
             "!{} || !format.datetime().validate(self).hasValue()",
             fits("self", &form::TIME)
         );
-        let problem = format!("{}: there is no such day", form::TIME.problem);
+        let problem = format!("{}; that day does not exist", form::TIME.problem);
         [Self::form(at, &form::TIME), Self::new(at, holds, problem)]
     }
 
-    /// A text of so many bytes that people can read.
+    /// Rules for a text without control characters, of at most `max` bytes.
     pub(super) fn printable(at: &str, max: usize) -> [Self; 2] {
         [
             Self::bytes(at, max),
             Self::new(
                 at,
                 "!self.matches(r'\\p{Cc}')",
-                "must not hold control characters",
+                "must not contain control characters",
             ),
         ]
     }
 
-    /// A text of so many bytes: a schema counts letters.
+    /// A rule for a text of at most `max` bytes. A schema's `maxLength` counts characters.
     pub(super) fn bytes(at: &str, max: usize) -> Self {
         let problem = format!("must be at most {max} bytes");
         Self::new(at, format!("size(bytes(self)) <= {max}"), problem)
     }
 
-    /// Puts the rule into a schema.
+    /// Adds the rule to a schema.
     pub(super) fn apply(&self, schema: &mut Value) {
         let Some(place) = place(schema, &self.at) else {
             return;
@@ -136,8 +138,8 @@ impl Rule {
         if let Some(field) = self.field {
             rule["fieldPath"] = format!(".{field}").into();
         }
-        if let Some(words) = &self.words {
-            rule["messageExpression"] = words.as_str().into();
+        if let Some(expression) = &self.expression {
+            rule["messageExpression"] = expression.as_str().into();
         }
         let rules = place
             .entry("x-kubernetes-validations")
@@ -148,12 +150,12 @@ impl Rule {
     }
 }
 
-/// A text in CEL that is of a form.
+/// A CEL expression that is true if a text has a format.
 pub(super) fn fits(text: &str, form: &Form) -> String {
     format!("{text}.matches(r'{}')", form.pattern)
 }
 
-/// The part of a schema that a way leads to.
+/// The part of a schema at a path.
 pub(super) fn place<'a>(schema: &'a mut Value, at: &str) -> Option<&'a mut Map<String, Value>> {
     let mut schema = schema;
     for step in at.split('.').filter(|step| !step.is_empty()) {

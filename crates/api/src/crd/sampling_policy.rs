@@ -1,9 +1,9 @@
-//! What is asked of a `SamplingPolicy`, and what `kubectl get` shows of it.
+//! Validation rules and printer columns of `SamplingPolicy`.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use spoor_policy::{AttributeKey, Condition, OperationName, ServiceName};
+use spoor_policy::{AttributeKey, OperationName, RuleCondition, ServiceName};
 
 use super::{Rule, age, column, condition};
 use crate::{form, problem, status};
@@ -34,14 +34,14 @@ pub(super) fn rules() -> Vec<Rule> {
         ),
         Rule::bytes(
             "spec.tail.keep[].attribute.values[]",
-            Condition::MAX_VALUE_LEN,
+            RuleCondition::MAX_VALUE_LEN,
         ),
     ];
     rules.extend(Rule::time("spec.expiresAt"));
     for at in ["spec.head.probability", "spec.tail.otherwise"] {
         rules.extend(percentage(at));
     }
-    let duration = (Duration::from_millis(1), Condition::MAX_DURATION);
+    let duration = (Duration::from_millis(1), RuleCondition::MAX_DURATION);
     rules.extend(Rule::duration("spec.tail.keep[].slowerThan", duration));
     for (at, max) in [
         ("spec.targets[].service", ServiceName::MAX_LEN),
@@ -53,7 +53,8 @@ pub(super) fn rules() -> Vec<Rule> {
     rules
 }
 
-/// The same as [`spoor_policy::Probability`] asks. Each rule speaks only if those before it hold.
+/// The same rules as in [`spoor_policy::Probability`]. Each is checked only if the ones before it
+/// hold, so that there is one message.
 fn percentage(at: &str) -> [Rule; 3] {
     let number = "self.matches(r'^-?[0-9]+([.][0-9]+)?%$')";
     let in_range = "self.matches(r'^(0*[0-9]{1,2}([.][0-9]+)?|0*100([.]0+)?)%$')";
@@ -72,7 +73,7 @@ fn percentage(at: &str) -> [Rule; 3] {
         Rule::new(
             at,
             format!("!{in_range} || {fine}"),
-            "must have at most 4 digits behind the point (\"0.0001%\" is the finest)",
+            "must have at most 4 decimal places (\"0.0001%\" is the smallest step)",
         ),
     ]
 }
@@ -90,40 +91,40 @@ pub(super) fn columns() -> Value {
             "Clients",
             ".status.summary.clients",
             false,
-            "The instances that have taken it, of those that should."
+            "Clients that apply the policy, out of those that should."
         ),
         column(
             "Observed",
             ".status.summary.observed",
             false,
-            "The observed rate with its verdict, or the reason why there is none."
+            "Observed rate with its verdict, or the reason for its absence."
         ),
         condition(
             Condition::CONVERGED,
             false,
-            "Every expected instance has taken it, and its tail rules are in force."
+            "Every expected instance applies the policy, and its tail rules are in force."
         ),
         condition(
             Condition::ACCEPTED,
             true,
-            "It is valid and decides somewhere."
+            "The policy is valid and decides somewhere."
         ),
         condition(
             Condition::PROGRAMMED,
             true,
-            "Everything that it says is published."
+            "All of the policy is published."
         ),
         column(
             "Message",
             ".status.conditions[?(@.type==\"Converged\")].message",
             true,
-            "The reason why it has converged, or has not."
+            "Message of the condition Converged."
         ),
         column(
             "Expires",
             ".spec.expiresAt",
             true,
-            "The time at which it ends by itself."
+            "Time at which the policy expires."
         ),
         age(),
     ])

@@ -1,13 +1,13 @@
-//! From a JSON schema to the structural schema that a custom resource definition takes.
+//! Converts a JSON schema to the structural schema that a custom resource definition requires.
 
 use serde_json::{Map, Value, json};
 
-/// Leaves `metadata` to the API server, and out what structural schemas don't know.
+/// Leaves `metadata` to the API server, and removes what structural schemas do not allow.
 pub(super) fn structural(mut schema: Value) -> Value {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("apiVersion".to_owned(), json!({"type": "string"}));
         properties.insert("kind".to_owned(), json!({"type": "string"}));
-        // Only the name may be said more of.
+        // The API server allows constraints on no field of `metadata` but the name.
         let name = json!({"name": {"type": "string"}});
         let metadata = json!({"type": "object", "properties": name});
         properties.insert("metadata".to_owned(), metadata);
@@ -23,7 +23,8 @@ fn clean(schema: &mut Value) {
     let Value::Object(fields) = schema else {
         return;
     };
-    // The API server prunes fields that the schema doesn't name, and kubectl refuses them.
+    // Not allowed beside `properties`. The API server prunes unknown fields, and kubectl rejects
+    // them.
     if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
         fields.remove("additionalProperties");
     }
@@ -44,8 +45,10 @@ fn clean(schema: &mut Value) {
     }
 }
 
-/// Kubernetes has no unsigned numbers: what is one is large enough and not negative. And it
-/// doesn't hold numbers to their format, so that one of 32 bits needs bounds.
+/// Converts integer formats.
+///
+/// Kubernetes has no unsigned formats, so those become `int64` with a minimum of 0. It does not
+/// enforce formats either, so 32-bit numbers get explicit limits.
 fn whole_numbers(fields: &mut Map<String, Value>) {
     match fields.get("format").and_then(Value::as_str) {
         Some("uint32" | "uint64") => {
@@ -60,7 +63,7 @@ fn whole_numbers(fields: &mut Map<String, Value>) {
     }
 }
 
-/// A doc comment as `kubectl explain` shows it: without links, each paragraph on one line.
+/// Converts a doc comment for `kubectl explain`: without links, each paragraph on one line.
 fn plain(comment: &str) -> String {
     let paragraphs = comment.split("\n\n").map(|paragraph| {
         let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");

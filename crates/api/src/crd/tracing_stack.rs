@@ -1,4 +1,4 @@
-//! What is asked of a `TracingStack`, and what `kubectl get` shows of it.
+//! Validation rules and printer columns of `TracingStack`.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ fn collector() -> Vec<Rule> {
     rules
 }
 
-/// What has not the form of a duration has a problem of its own.
+/// Holds if either text is not a duration, which another rule reports.
 fn gather_before_decision() -> Rule {
     let wait = |field: &str, default: Duration| {
         let default = format_duration(default);
@@ -226,7 +226,7 @@ fn pod(of: &str) -> Vec<Rule> {
     rules
 }
 
-/// A quantity may be written as a number.
+/// A rule for a quantity, which may be written as a number.
 fn quantity(at: &str) -> Rule {
     let holds = format!("string(self).matches(r'{}')", form::QUANTITY.pattern);
     Rule::new(at, holds, form::QUANTITY.problem)
@@ -238,46 +238,41 @@ pub(super) fn columns() -> Value {
             "Route",
             ".status.route",
             false,
-            "The way that traffic takes now."
+            "Route that traffic takes now."
         ),
-        column(
-            "Storage",
-            ".status.storage",
-            false,
-            "Where traces are held."
-        ),
+        column("Storage", ".status.storage", false, "Storage of traces."),
         condition(
             Condition::AVAILABLE,
             false,
-            "Whether it takes spans and answers for traces."
+            "The stack receives spans and answers queries."
         ),
         condition(
             Condition::PROGRESSING,
             false,
-            "Whether it is on the way to what is asked for."
+            "The stack is being changed to its desired state."
         ),
         condition(
             Condition::DEGRADED,
             true,
-            "Whether something of it is not as it should be."
+            "Part of the stack is not as desired."
         ),
         column(
             "OTLP",
             ".status.endpoints.otlp",
             true,
-            "Where services send spans."
+            "Address for spans of services."
         ),
         column(
             "Query",
             ".status.endpoints.query",
             true,
-            "Where Jaeger's page and API are."
+            "Address of Jaeger's UI and query API."
         ),
         column(
             "Message",
             ".status.conditions[?(@.type==\"Available\")].message",
             true,
-            "Why it is available, or is not."
+            "Message of the condition Available."
         ),
         age(),
     ])

@@ -1,16 +1,17 @@
-//! Splits a text into its YAML documents, so that an error in one does not hide those of others.
+//! Splits a text into its YAML documents, so that a syntax error in one does not hide the others.
 
 /// A part of a text with at most one document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Document<'a> {
     pub(super) text: &'a str,
-    /// How many lines of the text come before it.
+    /// The number of lines before it in the text.
     pub(super) lines_before: usize,
 }
 
-/// Splits before each line that begins with `---`, which in YAML is nothing but a document's
-/// start wherever it stands, and leaves out what is empty. Directives (`%YAML 1.2`) stay with the
-/// document that follows.
+/// Splits a text before each line that begins with `---`, and omits empty documents.
+///
+/// In YAML such a line is always the start of a document, even inside a quoted text. Directives
+/// (`%YAML 1.2`) stay with the document after them.
 pub(super) fn split(text: &str) -> Vec<Document<'_>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = vec![];
@@ -53,7 +54,7 @@ impl Part {
     }
 }
 
-/// What follows `---` in a line that begins a document.
+/// The text after `---` in a line that begins a document.
 fn marker(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("---")?;
     (rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n'])).then_some(rest)

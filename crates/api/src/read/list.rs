@@ -1,11 +1,11 @@
-//! Lists, as `kubectl get samplingpolicies -o yaml` and the API server write them.
+//! Lists, as printed by `kubectl get samplingpolicies -o yaml` and the API server.
 
 use serde_json::{Map, Value};
 
 use crate::{API_VERSION, FieldError, FieldPath, SamplingPolicy};
 
-/// The resources of a document, each with the way to it: the items of a list, or the document
-/// itself. An empty document has none.
+/// The resources of a document with their paths: the items of a list, or the document itself. An
+/// empty document has none.
 pub(super) fn resources(value: Value) -> Result<Vec<(FieldPath, Value)>, FieldError> {
     let root = FieldPath::root();
     match value {
@@ -36,9 +36,6 @@ fn items(
             let items = items.into_iter().enumerate();
             Ok(items.map(|(index, item)| (at.index(index), item)).collect())
         }
-        _ => Err(FieldError::new(
-            at.clone(),
-            "must be a list of resources: a list without `items` holds nothing",
-        )),
+        _ => Err(FieldError::new(at.clone(), "must be a list of resources")),
     }
 }

@@ -1,11 +1,12 @@
-//! Whether a document has the shape of a schema. serde would stop at the first mistake; people
-//! want to hear of all.
+//! Compares a document with the shape of a schema.
+//!
+//! serde stops at the first error. This reports all of them.
 
 use serde_json::{Map, Value};
 
 use crate::{API_VERSION, FieldError, FieldPath, TracingStack, field::quoted};
 
-/// What is wrong with `apiVersion` and `kind`; while something is, the rest says nothing.
+/// The errors in `apiVersion` and `kind`. Unless both are right, the schema does not apply.
 pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
     let root = FieldPath::root();
     let Value::Object(fields) = value else {
@@ -20,27 +21,25 @@ pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
         let problem = match fields.get(field) {
             Some(Value::String(found)) if found == expected => continue,
             Some(Value::String(found)) if found == TracingStack::KIND => {
-                format!(
-                    "must be {expected:?}: a {found} is for a cluster, where `kubectl apply` takes it"
-                )
+                format!("must be {expected:?}; apply a {found} to a cluster with `kubectl apply`")
             }
             Some(found) => format!("must be {expected:?}, not {}", name(found)),
-            None => format!("is missing: write `{field}: {expected}`"),
+            None => format!("is missing; add `{field}: {expected}`"),
         };
         errors.push(FieldError::new(root.field(field), problem));
     }
     errors
 }
 
-/// Every place where a value departs from a schema: unknown and missing fields, wrong types.
-/// Bounds are for validation, which says more about them.
+/// The differences between a value and a schema: unknown fields, missing fields and wrong types.
+/// Limits are left to validation, whose messages are more specific.
 pub(super) fn errors(value: &Value, schema: &Value) -> Vec<FieldError> {
     let mut errors = vec![];
     compare(value, schema, &FieldPath::root(), &mut errors);
     errors
 }
 
-/// Takes out fields that are null, which means the same as leaving them out.
+/// Removes fields that are null, which mean the same as absent ones.
 pub(super) fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(fields) => fields
@@ -53,7 +52,7 @@ pub(super) fn without_nulls(value: Value) -> Value {
     }
 }
 
-/// Adds every place at and below `at` where a value departs from a schema.
+/// Adds the differences between a value at `at` and a schema.
 pub(crate) fn compare(value: &Value, schema: &Value, at: &FieldPath, errors: &mut Vec<FieldError>) {
     match (schema.get("type").and_then(Value::as_str), value) {
         (Some("object"), Value::Object(fields)) => object(fields, schema, at, errors),
@@ -96,6 +95,7 @@ fn object(
     for (field, value) in fields {
         let is_required = required.iter().any(|name| name == field);
         match (known.get(field), others) {
+            // Null means the same as an absent field, unless the field is required.
             (Some(_), _) if value.is_null() && !is_required => {}
             (Some(schema), _) | (None, Some(schema @ Value::Object(_))) => {
                 compare(value, schema, &at.field(field), errors);
@@ -109,7 +109,7 @@ fn object(
     for field in required.iter().filter_map(Value::as_str) {
         if !fields.contains_key(field) {
             let example = known.get(field).map_or_else(String::new, expected);
-            let problem = format!("is missing: it must be {example}");
+            let problem = format!("is missing; it must be {example}");
             errors.push(FieldError::new(at.field(field), problem));
         }
     }
@@ -133,7 +133,7 @@ fn integer(
     }
 }
 
-/// "text such as "1%"".
+/// A description of the expected value: `text such as "1%"`.
 fn expected(schema: &Value) -> String {
     let kind = match schema.get("type").and_then(Value::as_str) {
         Some("object") => "a mapping",
@@ -151,7 +151,7 @@ fn expected(schema: &Value) -> String {
     }
 }
 
-/// "the number 1".
+/// A description of a value: `the number 1`.
 fn name(value: &Value) -> String {
     match value {
         Value::Null => "empty".to_owned(),
@@ -167,17 +167,17 @@ fn unknown(field: &str, known: &Map<String, Value>) -> String {
     let close = known.keys().map(|name| (distance(field, name), name)).min();
     match close {
         Some((steps, name)) if steps <= 1 + name.len() / 4 => {
-            format!("unknown field: did you mean {name:?}?")
+            format!("unknown field; did you mean {name:?}?")
         }
-        _ if known.is_empty() => "unknown field: there are none here".to_owned(),
+        _ if known.is_empty() => "unknown field; no fields are allowed here".to_owned(),
         _ => {
             let names: Vec<&str> = known.keys().map(String::as_str).collect();
-            format!("unknown field: there are {}", names.join(", "))
+            format!("unknown field; known fields are {}", names.join(", "))
         }
     }
 }
 
-/// How many letters to change, add or take away, ignoring case (Levenshtein's distance).
+/// The Levenshtein distance of two names, ignoring case.
 fn distance(one: &str, other: &str) -> usize {
     let one: Vec<char> = one.chars().take(64).flat_map(char::to_lowercase).collect();
     let mut row: Vec<usize> = (0..=one.len()).collect();

@@ -1,4 +1,4 @@
-//! Checks what pods may use, and where they run.
+//! Validation of pods' resources, scheduling and additions.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl PodSettings {
-    /// The most resources of one kind, and the most labels of a node.
+    /// The most entries of `requests`, `limits`, `nodeSelector`, `annotations`, `labels` and `env`.
     pub(crate) const MAX_ENTRIES: usize = 16;
     pub(crate) const MAX_TOLERATIONS: usize = 32;
     pub(crate) const MAX_SPREADS: usize = 16;
@@ -101,6 +101,7 @@ impl Errors {
             PodSettings::MAX_SPREADS,
             &at.field("topologySpreadConstraints"),
         );
+        // The API server checks the same outlines, from the definition.
         let mut generator = SchemaGenerator::default();
         if let Some(affinity) = &scheduling.affinity {
             let schema = kubernetes::affinity(&mut generator);
@@ -117,7 +118,7 @@ impl Errors {
         }
     }
 
-    /// A value of Kubernetes' shape, as far as the definition knows that.
+    /// Compares a value with the outline of a Kubernetes type in the definition.
     fn outline(&mut self, value: &Value, schema: &Schema, at: &FieldPath) {
         let mut errors = vec![];
         shape::compare(value, schema.as_value(), at, &mut errors);

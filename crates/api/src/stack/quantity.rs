@@ -1,8 +1,8 @@
-//! How much a quantity is.
+//! The amount of a quantity.
 
 use crate::{form, tracing_stack::Quantity};
 
-/// The units with how many millionths they are.
+/// The units, each in millionths.
 const UNITS: [(&str, u128); 13] = [
     ("m", 1_000),
     ("k", 1_000_000_000),
@@ -20,10 +20,10 @@ const UNITS: [(&str, u128); 13] = [
 ];
 
 impl Quantity {
-    /// Its amount in millionths of one, to compare by.
+    /// The amount in millionths, for comparison.
     ///
     /// # Errors
-    /// What the text must be.
+    /// The problem, if the text is not a quantity.
     pub(crate) fn millionths(&self) -> Result<u128, String> {
         let text = form::QUANTITY.check(&self.0)?;
         let end = text

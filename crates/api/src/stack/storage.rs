@@ -1,36 +1,36 @@
-//! Where a stack's Jaeger holds traces.
+//! The storage of a stack's Jaeger.
 
 use std::time::Duration;
 
 use super::{Address, ObjectName, Quantity};
 
-/// Where traces are held. More than one Jaeger can only share what is outside of its pods.
+/// The storage of traces. Only external storage can be shared by several pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// In the memory of the only pod.
+    /// Memory of the single pod.
     Memory {
-        /// How many are held.
+        /// The number of traces kept.
         max_traces: u32,
     },
-    /// On a volume of the only pod.
+    /// A volume of the single pod.
     Badger {
         /// The volume's size.
         size: Quantity,
-        /// Its StorageClass; none: the cluster's default.
+        /// Its StorageClass, or `None` for the cluster's default.
         storage_class_name: Option<ObjectName>,
-        /// How long traces are held.
+        /// The time for which traces are kept.
         retention: Duration,
     },
-    /// In a database that somebody else runs.
-    Outside {
-        /// How many Jaegers share it.
+    /// A database that the operator does not run.
+    External {
+        /// The number of pods that share it.
         replicas: u16,
         /// The database.
         backend: Backend,
     },
 }
 
-/// A database outside.
+/// An external database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// OpenSearch.
@@ -49,11 +49,11 @@ pub enum Backend {
 pub struct Search {
     /// Its nodes, at least one.
     pub urls: Vec<String>,
-    /// What the names of indices begin with.
+    /// The prefix of index names.
     pub index_prefix: Option<String>,
     /// A Secret with `username` and `password`.
     pub credentials: Option<ObjectName>,
-    /// How its certificate is checked; the URLs are then all `https`.
+    /// TLS settings. If set, all URLs are `https`.
     pub tls: Option<Tls>,
 }
 
@@ -65,11 +65,11 @@ pub struct Cassandra {
     pub hosts: Vec<Address>,
     /// The keyspace.
     pub keyspace: String,
-    /// The data centre that the keyspace is made in.
+    /// The data centre in which the keyspace is created.
     pub datacenter: String,
     /// A Secret with `username` and `password`.
     pub credentials: Option<ObjectName>,
-    /// How it is connected over TLS; none: without.
+    /// TLS settings, or `None` for connections without TLS.
     pub tls: Option<Tls>,
 }
 
@@ -83,53 +83,53 @@ pub struct ClickHouse {
     pub database: String,
     /// A Secret with `username` and `password`.
     pub credentials: Option<ObjectName>,
-    /// How it is connected over TLS; none: without. Only with an image that was named: the
-    /// default one can't.
+    /// TLS settings, or `None` for connections without TLS. Only with a custom image: the default
+    /// one does not support it.
     pub tls: Option<Tls>,
 }
 
-/// How a server's certificate is checked.
+/// TLS settings of a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tls {
-    /// A Secret with `ca.crt`; none: the authorities in the image.
+    /// A Secret with `ca.crt`, or `None` for the authorities in the image.
     pub ca: Option<ObjectName>,
-    /// A Secret with `tls.crt` and `tls.key` to show.
+    /// A Secret with the client certificate in `tls.crt` and `tls.key`.
     pub certificate: Option<ObjectName>,
-    /// The name that the server's certificate must have; none: its host.
+    /// The name to verify in the server's certificate, or `None` for its host.
     pub server_name: Option<String>,
 }
 
 impl Storage {
-    /// `maxTraces` when none is said.
+    /// The default of `maxTraces`.
     pub const DEFAULT_MAX_TRACES: u32 = 50_000;
-    /// Badger's `size` when none is said.
+    /// The default of Badger's `size`.
     pub const DEFAULT_SIZE: &str = "10Gi";
-    /// Badger's `retention` when none is said.
+    /// The default of Badger's `retention`.
     pub const DEFAULT_RETENTION: Duration = Duration::from_secs(72 * 3600);
 
-    /// How many pods Jaeger has.
+    /// The number of Jaeger's pods.
     #[must_use]
     pub fn replicas(&self) -> u16 {
         match self {
             Self::Memory { .. } | Self::Badger { .. } => 1,
-            Self::Outside { replicas, .. } => *replicas,
+            Self::External { replicas, .. } => *replicas,
         }
     }
 
-    /// The word for the status.
+    /// The name in the status.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Memory { .. } => "Memory",
             Self::Badger { .. } => "Badger",
-            Self::Outside { backend, .. } => backend.word(),
+            Self::External { backend, .. } => backend.word(),
         }
     }
 }
 
 impl Backend {
-    /// The word for the status.
+    /// The name in the status.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {

@@ -1,10 +1,10 @@
-//! Texts of a stack, checked once.
+//! Validated texts of a stack.
 
 use std::fmt;
 
 use crate::form::{self, Form};
 
-/// Why a text is not of the form that is asked for.
+/// The error for a text that does not have the required format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidText(String);
@@ -40,7 +40,7 @@ macro_rules! text {
 }
 
 text!(
-    /// A stack's name: so short that what is named after it has names too.
+    /// A stack's name, short enough to be part of the names of its objects.
     StackName, form::STACK_NAME
 );
 text!(
@@ -59,13 +59,14 @@ impl Address {
         self.0.rsplit_once(':').map_or(&self.0, |(host, _)| host)
     }
 
-    /// The part behind it.
+    /// The part after the colon.
     #[must_use]
     pub fn port(&self) -> u16 {
         let port = self
             .0
             .rsplit_once(':')
             .and_then(|(_, port)| port.parse().ok());
+        // The format guarantees a port.
         port.unwrap_or_default()
     }
 }
@@ -84,13 +85,13 @@ impl BasePath {
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
 
-    /// `/jaeger`, to put before a path; empty for the root.
+    /// The prefix for paths: `/jaeger`, or empty for the root.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.0
     }
 
-    /// `/jaeger`; `/` for the root.
+    /// The path: `/jaeger`, or `/` for the root.
     #[must_use]
     pub fn as_str(&self) -> &str {
         if self.0.is_empty() { "/" } else { &self.0 }
@@ -102,9 +103,9 @@ impl BasePath {
 pub struct ExporterName(String);
 
 impl ExporterName {
-    /// What the part behind the slash begins with in the operator's own names.
+    /// The prefix of the operator's own names, after the slash.
     pub const RESERVED: &str = "spoor";
-    pub(crate) const RESERVED_PROBLEM: &str = "must not begin with \"spoor\" behind the slash, which is for the operator's own exporters: choose another name";
+    pub(crate) const RESERVED_PROBLEM: &str = "must not begin with \"spoor\" after the slash, which is reserved for the operator; choose another name";
 
     /// Checks the text.
     ///

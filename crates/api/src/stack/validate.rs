@@ -1,4 +1,4 @@
-//! From a stack as people wrote it to what it means.
+//! Validation of a `TracingStack`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,10 +17,10 @@ use crate::{
 };
 
 impl TracingStack {
-    /// Checks everything and gives the stack that it means.
+    /// Checks all fields and returns the stack.
     ///
     /// # Errors
-    /// Every field that is wrong.
+    /// All errors.
     pub fn validate(&self) -> Result<Stack, Vec<FieldError>> {
         let mut errors = Errors::default();
         let root = FieldPath::root();
@@ -53,7 +53,7 @@ impl Errors {
         self.check(at, form.check(text)).map(str::to_owned)
     }
 
-    /// A text that has a default.
+    /// Checks a text with a default.
     pub(super) fn form_or(
         &mut self,
         form: &Form,
@@ -67,7 +67,7 @@ impl Errors {
         }
     }
 
-    /// Gives `None` where something is wrong, and `Some(None)` where nothing is there.
+    /// Returns `None` for an invalid name, and `Some(None)` for an absent one.
     #[allow(clippy::option_option)]
     pub(super) fn object_name(
         &mut self,
@@ -80,7 +80,7 @@ impl Errors {
         }
     }
 
-    /// A duration that has a default.
+    /// Checks a duration with a default.
     pub(super) fn duration(
         &mut self,
         text: Option<&String>,
@@ -146,6 +146,7 @@ impl Errors {
             return self.managed_jaeger(spec, at);
         };
         let at = at.field("existing");
+        // Compared as a whole, so that no field can be forgotten.
         let alone = JaegerSpec {
             existing: Some(existing.clone()),
             ..JaegerSpec::default()
@@ -217,6 +218,7 @@ impl Errors {
             return self.managed_collector(spec, at);
         };
         let at = at.field("existing");
+        // Compared as a whole, so that no field can be forgotten.
         let alone = CollectorSpec {
             existing: Some(existing.clone()),
             ..CollectorSpec::default()

@@ -1,4 +1,4 @@
-//! From storage as people wrote it to what it means.
+//! Validation of a stack's storage.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Storage {
     pub(crate) const MAX_TRACES: u32 = 10_000_000;
     /// The most nodes of a database that are named.
     pub(crate) const MAX_NODES: usize = 16;
-    /// What `retention` may be.
+    /// The limits of `retention`.
     pub(crate) const RETENTION: (Duration, Duration) =
         (Duration::from_secs(3600), Duration::from_secs(8760 * 3600));
     const DEFAULT_KEYSPACE: &str = "jaeger_v1_dc1";
@@ -30,7 +30,7 @@ impl Storage {
 }
 
 impl Errors {
-    /// `at` is Jaeger's, since `replicas` stands beside `storage`.
+    /// Checks the storage. `at` is Jaeger's path, since `replicas` is a sibling of `storage`.
     pub(super) fn storage(
         &mut self,
         spec: Option<&StorageSpec>,
@@ -69,7 +69,7 @@ impl Errors {
             self.add(replicas_at, problem::REPLICAS);
             return None;
         }
-        inside.or(backend.map(|backend| Storage::Outside { replicas, backend }))
+        inside.or(backend.map(|backend| Storage::External { replicas, backend }))
     }
 
     fn inside(&mut self, spec: &StorageSpec, at: &FieldPath) -> Option<Storage> {
@@ -136,6 +136,7 @@ impl Errors {
             let clickhouse = self.clickhouse(clickhouse, &at.field("clickhouse"));
             found.extend(clickhouse.map(Backend::ClickHouse));
         }
+        // If there are several, the caller has reported that.
         found.pop()
     }
 
@@ -213,7 +214,7 @@ impl Errors {
         })
     }
 
-    /// A database's nodes: at least one, none twice.
+    /// Checks a database's nodes: at least one, and no duplicates.
     fn nodes(&mut self, form: &Form, nodes: &[String], at: &FieldPath) -> Option<Vec<String>> {
         let before = self.len();
         if nodes.is_empty() {

@@ -5,42 +5,42 @@ use serde::{Deserialize, Serialize};
 
 use super::{ImagePullPolicy, PodAdditions, Resources, Scheduling, StorageSpec};
 
-/// A Jaeger to run, or with `existing` alone, one that runs already.
+/// A Jaeger for the operator to run, or with `existing` alone, one that runs already.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JaegerSpec {
-    /// A Jaeger that runs already, in the place of everything else here.
+    /// A Jaeger that runs already, instead of all other fields here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub existing: Option<ExistingJaeger>,
-    /// The image of Jaeger v2; none: the one that this version of the operator was tested with.
+    pub existing: Option<ExistingJaegerSpec>,
+    /// Image of Jaeger v2. Defaults to the one that this version of the operator was tested with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), example = &"jaegertracing/jaeger:2.13.0")]
     pub image: Option<String>,
-    /// When the image is pulled; none: `IfNotPresent`.
+    /// Pull policy of the image. Defaults to `IfNotPresent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
-    /// Where traces are held: exactly one member. None: `memory: {}`.
+    /// Storage of traces. Exactly one field must be set. Defaults to `memory: {}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageSpec>,
-    /// How many pods; none: 1. More than one needs storage outside of them: opensearch,
+    /// Number of pods. Defaults to 1. More than one requires external storage: opensearch,
     /// elasticsearch, cassandra or clickhouse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 16))]
     pub replicas: Option<i32>,
-    /// The path under which Jaeger's page and API are served, such as `/jaeger`; none: `/`.
+    /// Path of Jaeger's UI and API, such as `/jaeger`. Defaults to `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), example = &"/jaeger")]
     pub base_path: Option<String>,
-    /// Where Jaeger's Monitor view finds the metrics of spans; none: there is no Monitor view.
+    /// Prometheus with span metrics for Jaeger's Monitor view. If unset, there is no Monitor view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusSpec>,
-    /// What a pod may use of the node; each quantity that is left out has a default.
+    /// Resource requests and limits of a pod. Each quantity has a default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// On which nodes pods may run.
+    /// Constraints on the nodes that pods run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<Scheduling>,
-    /// Additions to the pods: annotations, labels, environment variables, pull secrets.
+    /// Additional annotations, labels, environment variables and pull secrets of pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodAdditions>,
 }
@@ -49,19 +49,19 @@ pub struct JaegerSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PrometheusSpec {
-    /// Its address.
+    /// URL of Prometheus.
     #[schemars(length(min = 1, max = 512), example = &"http://prometheus.monitoring.svc:9090")]
     pub url: String,
 }
 
-/// Where a Jaeger listens that the operator doesn't run.
+/// The addresses of a Jaeger that the operator does not run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ExistingJaeger {
-    /// Host and port that take OTLP over gRPC, without TLS.
+pub struct ExistingJaegerSpec {
+    /// Host and port for OTLP over gRPC, without TLS.
     #[schemars(length(min = 1, max = 260), example = &"jaeger.observability.svc:4317")]
     pub otlp: String,
-    /// Host and port of its page and query API over HTTP, for the status to show.
+    /// Host and port of its UI and query API over HTTP, shown in the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 260), example = &"jaeger.observability.svc:16686")]
     pub query: Option<String>,

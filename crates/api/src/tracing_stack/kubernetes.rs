@@ -1,4 +1,4 @@
-//! The parts of a stack that Kubernetes gives the shape.
+//! The parts of a stack whose shape comes from Kubernetes.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 
-/// A mapping whose fields are somebody else's: passed on as it is.
+/// A mapping that is passed on unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FreeForm(pub Map<String, Value>);
@@ -28,20 +28,20 @@ impl JsonSchema for FreeForm {
     }
 }
 
-/// When an image is pulled.
+/// The pull policy of an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ImagePullPolicy {
-    /// At each start of a pod.
+    /// The image is pulled at each start of a pod.
     Always,
-    /// When the node doesn't have it.
+    /// The image is pulled if the node does not have it.
     #[default]
     IfNotPresent,
-    /// Never: the node must have it.
+    /// The image is never pulled. The node must have it.
     Never,
 }
 
 impl ImagePullPolicy {
-    /// The word in the resource.
+    /// The value in the resource.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl ImagePullPolicy {
     }
 }
 
-/// An amount of processor, memory or volume as Kubernetes writes it: `500m`, `1`, `256Mi`.
+/// An amount of CPU, memory or storage in Kubernetes' notation: `500m`, `1`, `256Mi`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Quantity(pub String);
@@ -64,7 +64,7 @@ impl fmt::Display for Quantity {
 }
 
 impl<'de> Deserialize<'de> for Quantity {
-    /// People write `cpu: 1` as well as `cpu: "1"`.
+    /// Accepts `cpu: 1` as well as `cpu: "1"`, as Kubernetes does.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self(text)),
@@ -94,15 +94,15 @@ impl JsonSchema for Quantity {
     }
 }
 
-/// What a pod may use of its node.
+/// Resource requests and limits of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
-    /// What is set aside for it, such as `{cpu: 100m, memory: 128Mi}`.
+    /// Resources reserved for a pod, such as `{cpu: 100m, memory: 128Mi}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub requests: BTreeMap<String, Quantity>,
-    /// What it may use at most, such as `{memory: 512Mi}`.
+    /// Resources that a pod may use at most, such as `{memory: 512Mi}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub limits: BTreeMap<String, Quantity>,
@@ -112,20 +112,19 @@ pub struct Resources {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodAdditions {
-    /// Annotations of the pods. One that the operator sets itself keeps the operator's value.
+    /// Annotations of pods. The operator's own annotations take precedence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub annotations: BTreeMap<String, String>,
-    /// Labels of the pods. One that the operator sets itself keeps the operator's value.
+    /// Labels of pods. The operator's own labels take precedence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub labels: BTreeMap<String, String>,
-    /// Environment variables of the containers. One that the operator sets itself is replaced.
+    /// Environment variables of containers. They take precedence over the operator's own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub env: Vec<EnvVar>,
-    /// Secrets of the same namespace, of the type `kubernetes.io/dockerconfigjson`, with which the
-    /// images are pulled.
+    /// Secrets of type `kubernetes.io/dockerconfigjson` in the same namespace, for pulling images.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 253)), extend("x-kubernetes-list-type" = "set"))]
     pub image_pull_secrets: Vec<String>,
@@ -135,51 +134,52 @@ pub struct PodAdditions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnvVar {
-    /// Its name.
+    /// Name of the variable.
     #[schemars(length(min = 1, max = 128), example = &"GOGC")]
     pub name: String,
-    /// Its value. For one that must stay secret, use a Secret.
+    /// Value of the variable. It is not secret; use a Secret for values that are.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024), example = &"50")]
     pub value: String,
 }
 
-/// On which nodes pods may run; each field as in a pod's `spec`.
+/// Constraints on the nodes that pods run on. Each field is as in a pod's `spec`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Scheduling {
-    /// Labels that the node must have.
+    /// Labels that a node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints of nodes that are put up with.
+    /// Node taints to tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
-    /// Which nodes and neighbours are wanted; none: replicas on different nodes where possible.
+    /// Affinity to nodes and other pods. Defaults to a preference for different nodes for replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "affinity")]
     pub affinity: Option<FreeForm>,
-    /// How pods are spread over zones and nodes.
+    /// Constraints on spreading pods over zones and nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "topology_spread_constraints")]
     pub topology_spread_constraints: Vec<FreeForm>,
-    /// The PriorityClass of the pods.
+    /// PriorityClass of pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), example = &"system-cluster-critical")]
     pub priority_class_name: Option<String>,
 }
 
-/// The outline of a pod's `spec.affinity`: the operator checks the rest, which would be half of the
-/// definition.
+/// The outline of a pod's `spec.affinity`.
+///
+/// The full schema would make up half of the definition, so the operator checks the rest.
 pub(crate) fn affinity(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "additionalProperties": false,
         "properties": {
             "nodeAffinity": of_nodes(),
-            "podAffinity": of_pods("Pods to be near."),
-            "podAntiAffinity": of_pods("Pods to be apart from."),
+            "podAffinity": of_pods("Pods to run near to."),
+            "podAntiAffinity": of_pods("Pods to run apart from."),
         },
     })
 }
@@ -188,10 +188,10 @@ const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
 fn of_nodes() -> Value {
-    let mut required = free_form("Nodes that a pod needs.");
+    let mut required = free_form("Nodes that a pod requires.");
     required["required"] = json!(["nodeSelectorTerms"]);
     required["properties"] = json!({
-        "nodeSelectorTerms": list("Terms of which a node must meet one.", free_form("A term.")),
+        "nodeSelectorTerms": list("Terms, one of which a node must meet.", free_form("A term.")),
     });
     let preferred = list("Nodes that a pod prefers.", free_form("A term."));
     let properties = json!({REQUIRED: required, PREFERRED: preferred});
@@ -210,18 +210,18 @@ pub(crate) fn topology_spread_constraints(_: &mut SchemaGenerator) -> Schema {
     constraint["required"] = json!(["maxSkew", "topologyKey", "whenUnsatisfiable"]);
     constraint["properties"] = json!({
         "maxSkew": {
-            "description": "By how many pods two topology domains may differ.",
+            "description": "Maximum difference in the number of pods between topology domains.",
             "type": "integer", "format": "int32", "minimum": 1,
         },
         "topologyKey": {
-            "description": "The node label that names a topology domain.",
+            "description": "Node label whose value is the topology domain.",
             "type": "string", "minLength": 1, "maxLength": 317,
         },
         "whenUnsatisfiable": {
-            "description": "What becomes of a pod for which it cannot hold.",
+            "description": "Behaviour for a pod that cannot satisfy the constraint.",
             "type": "string", "enum": ["DoNotSchedule", "ScheduleAnyway"],
         },
-        "labelSelector": free_form("The pods that are counted."),
+        "labelSelector": free_form("Pods that are counted."),
     });
     json_schema!({"type": "array", "maxItems": 16, "items": constraint})
 }
@@ -247,74 +247,74 @@ fn free_form(description: &str) -> Value {
     })
 }
 
-/// A taint that is put up with, as in a pod's `spec.tolerations`.
+/// A taint to tolerate, as in a pod's `spec.tolerations`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Toleration {
-    /// The taint's key; none, with `operator: Exists`: every taint.
+    /// Key of the taint. If unset, with `operator: Exists`, every taint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 316))]
     pub key: Option<String>,
-    /// `Equal`, the default, or `Exists`.
+    /// Comparison with the taint: `Equal`, which is the default, or `Exists`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<TolerationOperator>,
-    /// The taint's value.
+    /// Value of the taint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub value: Option<String>,
-    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; none: all.
+    /// Effect of the taint: `NoSchedule`, `PreferNoSchedule` or `NoExecute`. If unset, all effects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effect: Option<TaintEffect>,
-    /// How long a taint `NoExecute` is put up with; none: for ever.
+    /// Time to tolerate a taint with the effect `NoExecute`, in seconds. If unset, forever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub toleration_seconds: Option<i64>,
 }
 
-/// How a toleration is compared with a taint.
+/// The comparison of a toleration with a taint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TolerationOperator {
-    /// Key and value are the taint's.
+    /// Key and value must equal the taint's.
     Equal,
-    /// The key is the taint's.
+    /// The key must equal the taint's.
     Exists,
 }
 
-/// What a taint does.
+/// The effect of a taint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TaintEffect {
-    /// Keeps new pods away.
+    /// New pods are not scheduled on the node.
     NoSchedule,
-    /// Keeps new pods away if they can go elsewhere.
+    /// New pods are scheduled on other nodes if possible.
     PreferNoSchedule,
-    /// Drives pods away.
+    /// Pods are evicted from the node.
     NoExecute,
 }
 
-/// As whom to log in.
+/// The credentials for a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Credentials {
-    /// A Secret of the same namespace with the keys `username` and `password`, as the type
-    /// `kubernetes.io/basic-auth` has them.
+    /// Secret in the same namespace with the keys `username` and `password`, such as one of type
+    /// `kubernetes.io/basic-auth`.
     #[schemars(length(min = 1, max = 253), example = &"opensearch-jaeger")]
     pub secret_name: String,
 }
 
-/// How to check the server's certificate, and which to show.
+/// TLS settings for connections to a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TlsSpec {
-    /// A Secret of the same namespace whose `ca.crt` is the certificate authority; none: those in
-    /// Jaeger's image.
+    /// Secret in the same namespace with the certificate authority in `ca.crt`. Defaults to the
+    /// certificate authorities in Jaeger's image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), example = &"opensearch-ca")]
     pub ca_secret_name: Option<String>,
-    /// A Secret of the same namespace with `tls.crt` and `tls.key` to show to the server, as the
-    /// type `kubernetes.io/tls` has them; none: no certificate is shown.
+    /// Secret in the same namespace with the client certificate in `tls.crt` and `tls.key`, such as
+    /// one of type `kubernetes.io/tls`. If unset, Jaeger presents no certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), example = &"jaeger-client")]
     pub cert_secret_name: Option<String>,
-    /// The name that the server's certificate must have; none: its host.
+    /// Name to verify in the server's certificate. Defaults to the server's host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), example = &"opensearch.example.com")]
     pub server_name: Option<String>,

@@ -1,4 +1,4 @@
-//! What became of a stack.
+//! The status of a stack.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,54 +14,54 @@ pub struct TracingStackStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The `metadata.generation` that the operator last looked at.
+    /// The `metadata.generation` that the operator last processed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Where the stack listens.
+    /// Addresses of the stack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<StackEndpoints>,
-    /// The way that traffic takes now.
+    /// Route that traffic takes now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
-    /// Where traces are held: `Memory`, `Badger`, `OpenSearch`, `Elasticsearch`, `Cassandra`,
-    /// `ClickHouse`, or `Existing` for a Jaeger that the operator doesn't run.
+    /// Storage of traces: `Memory`, `Badger`, `OpenSearch`, `Elasticsearch`, `Cassandra`,
+    /// `ClickHouse`, or `Existing` for a Jaeger that the operator does not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub storage: Option<String>,
-    /// The tail rules that the Collector has in force.
+    /// Tail rules that the Collector applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<TailInForce>,
 }
 
-/// Where a stack listens, as host and port.
+/// The addresses of a stack, as host and port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StackEndpoints {
-    /// OTLP over gRPC, the same whatever the route.
+    /// OTLP over gRPC. The same for both routes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub otlp: Option<String>,
-    /// Jaeger's page and query API.
+    /// Jaeger's UI and query API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub query: Option<String>,
-    /// Remote sampling as Jaeger serves it, over HTTP.
+    /// Jaeger remote sampling over HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub sampling: Option<String>,
-    /// Metrics of spans, for Prometheus.
+    /// Span metrics, for Prometheus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub prometheus: Option<String>,
 }
 
-/// Tail rules that are in force.
+/// The tail rules that are in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TailInForce {
-    /// Names the rules of the namespace as a whole.
+    /// Digest of all tail rules of the namespace.
     #[schemars(length(max = 64))]
     pub digest: String,
-    /// How many policies they come from.
+    /// Number of policies with these rules.
     pub policies: u32,
 }

@@ -1,121 +1,121 @@
-//! Where Jaeger holds traces.
+//! The storage of a stack's Jaeger.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Credentials, Quantity, TlsSpec};
 
-/// Where traces are held. Exactly one member.
+/// The storage of traces. Exactly one field must be set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StorageSpec {
-    /// In Jaeger's memory: gone when its pod goes.
+    /// Memory of Jaeger's pod. Traces are lost when the pod ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemorySpec>,
-    /// On a volume of Jaeger's only pod.
+    /// Volume of Jaeger's single pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub badger: Option<BadgerSpec>,
-    /// In an OpenSearch cluster.
+    /// OpenSearch cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opensearch: Option<ElasticsearchSpec>,
-    /// In an Elasticsearch cluster.
+    /// Elasticsearch cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elasticsearch: Option<ElasticsearchSpec>,
-    /// In a Cassandra cluster.
+    /// Cassandra cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cassandra: Option<CassandraSpec>,
-    /// In ClickHouse.
+    /// ClickHouse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clickhouse: Option<ClickhouseSpec>,
 }
 
-/// Traces in memory.
+/// Storage in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MemorySpec {
-    /// How many traces are held before the oldest goes; none: 50000.
+    /// Number of traces to keep before the oldest is dropped. Defaults to 50000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_traces: Option<i32>,
 }
 
-/// Traces on a volume.
+/// Storage on a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BadgerSpec {
-    /// The volume's size; none: `10Gi`.
+    /// Size of the volume. Defaults to `10Gi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Quantity>,
-    /// The volume's StorageClass; none: the cluster's default.
+    /// StorageClass of the volume. Defaults to the cluster's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), example = &"standard")]
     pub storage_class_name: Option<String>,
-    /// How long traces are held, from `1h` to `365d`, in days (`7d`) or as a duration (`36h`);
-    /// none: `72h`.
+    /// Time to keep traces, from `1h` to `365d`, in days (`7d`) or as a duration (`36h`). Defaults
+    /// to `72h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), example = &"7d")]
     pub retention: Option<String>,
 }
 
-/// Traces in OpenSearch or Elasticsearch.
+/// Storage in OpenSearch or Elasticsearch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ElasticsearchSpec {
-    /// Its nodes, such as `https://opensearch:9200`.
+    /// URLs of its nodes, such as `https://opensearch:9200`.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
     pub urls: Vec<String>,
-    /// What the names of Jaeger's indices begin with; none: nothing.
+    /// Prefix of the names of Jaeger's indices. If unset, there is no prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), example = &"spoor")]
     pub index_prefix: Option<String>,
-    /// As whom Jaeger logs in; none: as nobody.
+    /// Credentials Jaeger uses. If unset, Jaeger connects anonymously.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
-    /// How Jaeger checks its certificate; none: by the certificate authorities in Jaeger's image.
+    /// TLS settings for `https` URLs. Defaults to the certificate authorities in Jaeger's image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
 }
 
-/// Traces in Cassandra.
+/// Storage in Cassandra.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CassandraSpec {
-    /// Its nodes, each a host or `host:port`; without a port: 9042.
+    /// Its nodes, each `host` or `host:port`. The port defaults to 9042.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 260)), extend("x-kubernetes-list-type" = "set"))]
     pub hosts: Vec<String>,
-    /// The keyspace; none: `jaeger_v1_dc1`.
+    /// Keyspace. Defaults to `jaeger_v1_dc1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 48), example = &"jaeger_v1_dc1")]
     pub keyspace: Option<String>,
-    /// The data centre that the keyspace is made in; none: `dc1`.
+    /// Data centre in which the keyspace is created. Defaults to `dc1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), example = &"dc1")]
     pub datacenter: Option<String>,
-    /// As whom Jaeger logs in; none: as nobody.
+    /// Credentials Jaeger uses. If unset, Jaeger connects anonymously.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
-    /// Connects over TLS: `tls: {}` checks by the certificate authorities in Jaeger's image. None:
-    /// without TLS.
+    /// TLS settings. `tls: {}` verifies the server by the certificate authorities in Jaeger's image.
+    /// If unset, Jaeger connects without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
 }
 
-/// Traces in ClickHouse.
+/// Storage in ClickHouse.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClickhouseSpec {
-    /// Its nodes, each `host:port` of its native protocol.
+    /// Its nodes, each `host:port` of the native protocol.
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 260)), extend("x-kubernetes-list-type" = "set"))]
     pub addresses: Vec<String>,
-    /// The database; none: `jaeger`.
+    /// Database. Defaults to `jaeger`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), example = &"jaeger")]
     pub database: Option<String>,
-    /// As whom Jaeger logs in; none: as ClickHouse's user `default`.
+    /// Credentials Jaeger uses. Defaults to ClickHouse's user `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
-    /// Connects over TLS: `tls: {}` checks by the certificate authorities in Jaeger's image. None:
-    /// without TLS.
+    /// TLS settings. `tls: {}` verifies the server by the certificate authorities in Jaeger's image.
+    /// If unset, Jaeger connects without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
 }

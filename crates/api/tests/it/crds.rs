@@ -42,7 +42,7 @@ fn all_parts() -> Vec<(String, Value)> {
     all
 }
 
-/// What the API server itself looks after.
+/// True for fields that the API server itself validates.
 fn is_kubernetes_own(at: &str) -> bool {
     let way = at.split_once('.').map(|(_, way)| way);
     let own = ["apiVersion", "kind", "metadata", "metadata.name"];
@@ -50,7 +50,7 @@ fn is_kubernetes_own(at: &str) -> bool {
 }
 
 #[test]
-fn the_files_are_what_the_types_say() {
+fn files_match_the_types() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     for folder in ["k8s/crds", "helm/spoor/crds"] {
         let mut expected = BTreeSet::new();
@@ -73,7 +73,7 @@ fn the_files_are_what_the_types_say() {
     }
 }
 
-/// What has no bound makes rules too expensive for an API server, and objects too large for etcd.
+/// Without limits, rules are too expensive for the API server, and objects too large for etcd.
 #[test]
 fn everything_is_bounded() {
     for (at, part) in all_parts() {
@@ -143,7 +143,7 @@ fn lists_with_keys_are_maps() {
 
 /// Validation and the API server read the patterns with different engines.
 #[test]
-fn patterns_mean_the_same_to_both() {
+fn patterns_agree_with_validation() {
     let pattern = Regex::new("matches\\(r'([^']*)'\\)").unwrap();
     let mut seen = 0;
     for (at, part) in all_parts() {
@@ -168,7 +168,7 @@ fn patterns_mean_the_same_to_both() {
 }
 
 #[test]
-fn kubectl_has_names_and_columns_for_them() {
+fn definitions_have_names_and_columns() {
     for (definition, short, columns) in [
         (
             crd::sampling_policy(),

@@ -32,7 +32,7 @@ fn durations(#[case] text: &str, #[case] millis: u64) {
 #[case("1s1s")]
 #[case("99999999999999999999h")]
 #[case("9999999999999999h")]
-fn no_durations(#[case] text: &str) {
+fn rejects_invalid_durations(#[case] text: &str) {
     let expected =
         format!("must be a duration such as \"500ms\", \"2s\" or \"1m30s\", not {text:?}");
     assert_eq!(parse_duration(text).unwrap_err().to_string(), expected);
@@ -40,13 +40,13 @@ fn no_durations(#[case] text: &str) {
 
 proptest! {
     #[test]
-    fn a_duration_reads_what_it_writes(millis: u64) {
+    fn duration_round_trips(millis: u64) {
         let duration = Duration::from_millis(millis);
         prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
     }
 
     #[test]
-    fn no_text_breaks_it(text in ".{0,40}") {
+    fn any_text_is_parsed_or_rejected(text in ".{0,40}") {
         let _ = parse_duration(&text);
     }
 }

@@ -136,7 +136,7 @@ enum Change {
     Swap(usize, usize),
 }
 
-/// What YAML gives a meaning to.
+/// The characters and words with a meaning in YAML.
 const PIECES: &[&str] = &[
     "---\n", "...\n", "- ", "? ", ": ", ":", "&a ", "*a", "!t ", "[", "]", "{", "}", "|\n", ">-\n",
     "\"", "'", "#", "%", "\t", "\r", "\n", "  ", "\0", "\u{feff}", "ä", "null", "~", "1e9",

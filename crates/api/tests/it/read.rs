@@ -27,7 +27,7 @@ fn with_spec(spec: &str) -> String {
 }
 
 #[test]
-fn a_good_policy_is_read() {
+fn reads_a_policy() {
     let manifests = read::policies(GOOD, "p.yaml").unwrap();
     let [manifest @ Manifest { policy, .. }] = manifests.as_slice() else {
         panic!("{manifests:?}")
@@ -43,7 +43,7 @@ fn a_good_policy_is_read() {
 #[rstest]
 #[case::unknown_field(
     "hed: {probability: 1%}",
-    r#"p.yaml:6: spec.hed: unknown field: did you mean "head"?"#
+    r#"p.yaml:6: spec.hed: unknown field; did you mean "head"?"#
 )]
 #[case::too_much(
     "head:\n  probability: 150%",
@@ -55,7 +55,7 @@ fn a_good_policy_is_read() {
 )]
 #[case::two_heads(
     "head:\n  probability: 1%\n  rateLimit: {tracesPerSecond: 1}",
-    r#"p.yaml:6: spec.head: must have one of "probability" and "rateLimit", not both: delete one"#
+    r#"p.yaml:6: spec.head: must have one of "probability" and "rateLimit", not both; delete one"#
 )]
 #[case::empty_head("head: {}", r#"p.yaml:6: spec.head: must have one of "probability" and "rateLimit", such as `probability: 1%`"#)]
 #[case::neither(
@@ -65,17 +65,17 @@ fn a_good_policy_is_read() {
 #[case::soon("tail:\n  keep:\n  - name: slow\n    slowerThan: soon\n  otherwise: 1%", r#"p.yaml:9: spec.tail.keep[0].slowerThan: must be a duration such as "500ms", "2s" or "1m30s", not "soon""#)]
 #[case::no_otherwise(
     "tail:\n  keep: []",
-    r#"p.yaml:6: spec.tail.otherwise: is missing: it must be text such as "10%""#
+    r#"p.yaml:6: spec.tail.otherwise: is missing; it must be text such as "10%""#
 )]
-#[case::two_conditions("tail: {otherwise: 0%, keep: [{name: a, error: {}, slowerThan: 1s}]}", r#"p.yaml:6: spec.tail.keep[0]: must have only one of "error", "slowerThan" and "attribute": make a rule of each"#)]
+#[case::two_conditions("tail: {otherwise: 0%, keep: [{name: a, error: {}, slowerThan: 1s}]}", r#"p.yaml:6: spec.tail.keep[0]: must have only one of "error", "slowerThan" and "attribute"; split it into several rules"#)]
 #[case::error_without_braces("tail:\n  otherwise: 0%\n  keep:\n  - name: a\n    error:", r#"p.yaml:9: spec.tail.keep[0]: must have one of "error", "slowerThan" and "attribute", such as `error: {}`"#)]
 #[case::rule_twice(
     "tail:\n  otherwise: 0%\n  keep:\n  - {name: a, error: {}}\n  - {name: a, error: {}}",
-    r#"p.yaml:10: spec.tail.keep[1].name: "a" stands twice: name it once"#
+    r#"p.yaml:10: spec.tail.keep[1].name: duplicate "a"; list it once"#
 )]
 #[case::target_twice(
     "head: {probability: 1%}\ntargets:\n- service: a\n- service: a",
-    r#"p.yaml:9: spec.targets[1].service: "a" stands twice: name it once"#
+    r#"p.yaml:9: spec.targets[1].service: duplicate "a"; list it once"#
 )]
 #[case::priority("head: {probability: 1%}\npriority: high", r#"p.yaml:7: spec.priority: must be a whole number from -2147483648 to 2147483647, not the text "high""#)]
 #[case::priority_of_many_digits(
@@ -114,18 +114,18 @@ fn a_good_policy_is_read() {
     "head: {probability: 1%}\ntargets: service-a",
     r#"p.yaml:7: spec.targets: must be a list, not the text "service-a""#
 )]
-fn a_wrong_spec(#[case] spec: &str, #[case] message: &str) {
+fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
     assert_eq!(errors(&with_spec(spec)), format!("{message}\n"));
 }
 
 #[rstest]
 #[case::unknown_at_the_top(
     &format!("{GOOD}targets: []\n"),
-    "p.yaml:8: targets: unknown field: there are apiVersion, kind, metadata, spec, status\n"
+    "p.yaml:8: targets: unknown field; known fields are apiVersion, kind, metadata, spec, status\n"
 )]
 #[case::unknown_in_metadata(
     &GOOD.replace("  name: service-a", "  name: service-a\n  lables: {}"),
-    "p.yaml:5: metadata.lables: unknown field: did you mean \"labels\"?\n"
+    "p.yaml:5: metadata.lables: unknown field; did you mean \"labels\"?\n"
 )]
 #[case::bad_name(
     &GOOD.replace("service-a", "Service A"),
@@ -145,11 +145,11 @@ fn a_wrong_spec(#[case] spec: &str, #[case] message: &str) {
 )]
 #[case::field_twice(
     &format!("{GOOD}    probability: 2%\n"),
-    "p.yaml:8: spec.head: field \"probability\" stands twice: delete one\n"
+    "p.yaml:8: spec.head: duplicate field \"probability\"; delete one\n"
 )]
 #[case::tag(
     &GOOD.replace("1%", "!percent 1"),
-    "p.yaml:7: spec.head.probability: must not have a tag: leave out the word that begins with \"!\"\n"
+    "p.yaml:7: spec.head.probability: must not have a tag; remove the word that begins with \"!\"\n"
 )]
 #[case::one_of_two_documents(
     &format!("{GOOD}---\n{}", GOOD.replace("service-a", "b").replace("1%", "101%")),
@@ -157,7 +157,7 @@ fn a_wrong_spec(#[case] spec: &str, #[case] message: &str) {
 )]
 #[case::both_documents(
     &format!("{}---\n# Two.\n{}", GOOD.replace("kind", "knd"), GOOD.replace("1%", "-1%")),
-    "p.yaml:1: kind: is missing: write `kind: SamplingPolicy`\n\
+    "p.yaml:1: kind: is missing; add `kind: SamplingPolicy`\n\
      p.yaml:16: spec.head.probability: must be from \"0%\" to \"100%\", not \"-1%\"\n"
 )]
 #[case::syntax_error_in_the_second(
@@ -175,15 +175,15 @@ fn a_wrong_spec(#[case] spec: &str, #[case] message: &str) {
 )]
 #[case::name_twice(
     &format!("{GOOD}---\n{GOOD}"),
-    "p.yaml:12: metadata.name: \"service-a\" stands already at line 1: give this one another name or delete one\n"
+    "p.yaml:12: metadata.name: \"service-a\" is already defined at line 1; rename or delete one of the two\n"
 )]
 #[case::several_in_one(
     &GOOD.replace("  head:", "  prio: 1\n  targets: [{servce: a}]\n  head:"),
-    "p.yaml:6: spec.prio: unknown field: there are expiresAt, head, priority, tail, targets\n\
-     p.yaml:7: spec.targets[0].servce: unknown field: did you mean \"service\"?\n\
-     p.yaml:7: spec.targets[0].service: is missing: it must be text such as \"service-a\"\n"
+    "p.yaml:6: spec.prio: unknown field; known fields are expiresAt, head, priority, tail, targets\n\
+     p.yaml:7: spec.targets[0].servce: unknown field; did you mean \"service\"?\n\
+     p.yaml:7: spec.targets[0].service: is missing; it must be text such as \"service-a\"\n"
 )]
-fn a_wrong_text(#[case] text: &str, #[case] message: &str) {
+fn rejects_invalid_text(#[case] text: &str, #[case] message: &str) {
     assert_eq!(errors(text), message);
 }
 
@@ -235,7 +235,7 @@ metadata:
 ";
 
 #[test]
-fn a_list_from_kubectl_is_read() {
+fn reads_a_list_from_kubectl() {
     let manifests = read::policies(LIST, "p.yaml").unwrap();
     let found: Vec<(&str, usize)> = manifests
         .iter()
@@ -249,7 +249,7 @@ fn a_list_from_kubectl_is_read() {
 }
 
 #[test]
-fn managed_fields_alone_are_ignored() {
+fn only_server_fields_are_ignored() {
     let text = GOOD.replace(
         "  name: service-a",
         "  name: service-a\n  managedFields: [{manager: kubectl}]",
@@ -265,7 +265,7 @@ fn managed_fields_alone_are_ignored() {
 )]
 #[case::item_of_another_kind(
     &LIST.replacen("kind: SamplingPolicy", "kind: TracingStack", 1),
-    "p.yaml:4: items[0].kind: must be \"SamplingPolicy\": a TracingStack is for a cluster, where `kubectl apply` takes it\n"
+    "p.yaml:4: items[0].kind: must be \"SamplingPolicy\"; apply a TracingStack to a cluster with `kubectl apply`\n"
 )]
 #[case::item_that_is_no_object(
     "apiVersion: v1\nkind: List\nitems:\n- 7\n",
@@ -273,18 +273,18 @@ fn managed_fields_alone_are_ignored() {
 )]
 #[case::item_twice(
     &LIST.replace("name: service-b", "name: service-a\n    namespace: spoor"),
-    "p.yaml:37: items[1].metadata.name: \"service-a\" stands already at line 3: give this one another name or delete one\n"
+    "p.yaml:37: items[1].metadata.name: \"service-a\" is already defined at line 3; rename or delete one of the two\n"
 )]
 #[case::no_items(
     "apiVersion: v1\nkind: List\n",
-    "p.yaml:1: items: must be a list of resources: a list without `items` holds nothing\n"
+    "p.yaml:1: items: must be a list of resources\n"
 )]
-fn a_wrong_list(#[case] text: &str, #[case] message: &str) {
+fn rejects_invalid_list(#[case] text: &str, #[case] message: &str) {
     assert_eq!(errors(text), message);
 }
 
 #[test]
-fn an_empty_list_holds_no_policy() {
+fn empty_list_has_no_policies() {
     let empty = "apiVersion: v1\nkind: List\nitems: []\n";
     assert_eq!(read::policies(empty, "p.yaml").unwrap(), []);
 }

@@ -40,7 +40,7 @@ fn files(folder: &str) -> Vec<(String, String)> {
 /// As `spoor apply -f k8s/samples/policies/` does it: each policy is there once, and each one
 /// decides somewhere.
 #[test]
-fn the_folder_of_policies_holds_together() {
+fn sample_policies_are_compatible() {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let manifests = files("policies")
         .into_iter()
@@ -56,7 +56,7 @@ fn the_folder_of_policies_holds_together() {
 }
 
 #[test]
-fn every_stack_says_what_it_does_and_is_valid() {
+fn sample_stacks_are_described_and_valid() {
     let mut storage = BTreeSet::new();
     for (name, text) in of_stacks() {
         assert!(text.starts_with("# "), "{name} has no first comment");
@@ -83,13 +83,14 @@ fn every_stack_says_what_it_does_and_is_valid() {
 }
 
 #[test]
-fn the_lab_says_that_stacks_are_for_clusters() {
+fn stack_in_the_lab_points_to_kubectl() {
     for (name, text) in of_stacks() {
         let [error] = read::policies(&text, &name)
             .unwrap_err()
             .try_into()
             .unwrap();
-        let expected = "must be \"SamplingPolicy\": a TracingStack is for a cluster, where `kubectl apply` takes it";
+        let expected =
+            "must be \"SamplingPolicy\"; apply a TracingStack to a cluster with `kubectl apply`";
         assert_eq!(
             (error.path.to_string().as_str(), error.problem.as_str()),
             ("kind", expected)
@@ -98,7 +99,7 @@ fn the_lab_says_that_stacks_are_for_clusters() {
 }
 
 #[test]
-fn every_sample_says_what_it_does_and_is_valid_without_warnings() {
+fn samples_are_described_and_valid() {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let samples = of_policies();
     assert!(samples.len() >= 10, "{} samples", samples.len());
@@ -121,7 +122,7 @@ fn every_sample_says_what_it_does_and_is_valid_without_warnings() {
 }
 
 #[test]
-fn the_alternatives_are_one_policy() {
+fn alternatives_are_one_policy() {
     let rates: Vec<(String, String)> = of_policies()
         .into_iter()
         .filter(|(name, _)| name.ends_with("-percent"))

@@ -4,8 +4,8 @@ use rstest::rstest;
 use serde_json::Value;
 use spoor_api::schema;
 use spoor_policy::{
-    AttributeKey, Condition, Namespace, OperationName, Policy, PolicyName, RuleName, ServiceName,
-    TailPolicy, TracesPerSecond,
+    AttributeKey, Namespace, OperationName, Policy, PolicyName, RuleCondition, RuleName,
+    ServiceName, TailPolicy, TracesPerSecond,
 };
 
 const SPEC: &str = "/properties/spec/properties";
@@ -32,8 +32,8 @@ const ATTRIBUTE: &str =
 #[case(&format!("{RULES}/maxItems"), TailPolicy::MAX_RULES)]
 #[case(&format!("{RULES}/items/properties/name/maxLength"), RuleName::MAX_LEN)]
 #[case(&format!("{ATTRIBUTE}/key/maxLength"), AttributeKey::MAX_LEN)]
-#[case(&format!("{ATTRIBUTE}/values/maxItems"), Condition::MAX_VALUES)]
-#[case(&format!("{ATTRIBUTE}/values/items/maxLength"), Condition::MAX_VALUE_LEN)]
+#[case(&format!("{ATTRIBUTE}/values/maxItems"), RuleCondition::MAX_VALUES)]
+#[case(&format!("{ATTRIBUTE}/values/items/maxLength"), RuleCondition::MAX_VALUE_LEN)]
 fn bounds(#[case] pointer: &str, #[case] bound: usize) {
     let found = schema::sampling_policy()
         .pointer(pointer)
@@ -72,6 +72,6 @@ fn check(schema: &Value, at: &str) {
 }
 
 #[test]
-fn the_schema_is_structural_and_describes_every_field() {
+fn schema_is_structural_and_described() {
     check(schema::sampling_policy(), "");
 }

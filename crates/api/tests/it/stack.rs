@@ -28,7 +28,7 @@ fn managed(stack: Stack) -> (ManagedJaeger, ManagedCollector) {
 }
 
 #[test]
-fn nothing_said_is_everything_by_default() {
+fn empty_spec_has_all_defaults() {
     let stack = valid("{}");
     assert_eq!(stack.name.as_str(), "tracing");
     assert_eq!(stack.namespace.as_str(), "shop");
@@ -45,10 +45,10 @@ fn nothing_said_is_everything_by_default() {
 }
 
 #[test]
-fn storage_outside_has_replicas() {
+fn external_storage_allows_replicas() {
     let spec = "{jaeger: {replicas: 3, storage: {cassandra: {hosts: [a, 'b.c:9043']}}}}";
     let (jaeger, _) = managed(valid(spec));
-    let Storage::Outside {
+    let Storage::External {
         replicas: 3,
         backend: Backend::Cassandra(cassandra),
     } = jaeger.storage
@@ -64,7 +64,7 @@ fn storage_outside_has_replicas() {
 }
 
 #[test]
-fn a_base_path_is_a_prefix() {
+fn base_path_is_a_prefix() {
     let (jaeger, _) = managed(valid("{jaeger: {basePath: /jaeger}}"));
     assert_eq!(
         (jaeger.base_path.as_str(), jaeger.base_path.prefix()),
@@ -102,7 +102,7 @@ fn retention_is_days_or_a_duration(#[case] text: &str, #[case] hours: u64) {
     "{collector: {existing: {otlp: 'c:4317'}, exporters: {}, envFromSecrets: []}}"
 )]
 #[case::numbers_as_quantities("{jaeger: {resources: {requests: {cpu: 1}, limits: {cpu: 1000m}}}}")]
-fn what_is_right(#[case] spec: &str) {
+fn accepts_valid_spec(#[case] spec: &str) {
     valid(spec);
 }
 
@@ -114,11 +114,11 @@ fn what_is_right(#[case] spec: &str) {
 #[case::no_storage("{jaeger: {storage: {}}}", "spec.jaeger.storage: must have one of")]
 #[case::replicas(
     "{jaeger: {replicas: 2}}",
-    "spec.jaeger.replicas: must be 1 while traces are held in a pod"
+    "spec.jaeger.replicas: must be 1 with storage in Jaeger"
 )]
 #[case::badger_replicas(
     "{jaeger: {replicas: 2, storage: {badger: {}}}}",
-    "spec.jaeger.replicas: must be 1 while"
+    "spec.jaeger.replicas: must be 1 with"
 )]
 #[case::no_replicas(
     "{jaeger: {replicas: 0}}",
@@ -126,7 +126,7 @@ fn what_is_right(#[case] spec: &str) {
 )]
 #[case::existing_and_more(
     "{jaeger: {existing: {otlp: 'j:1'}, basePath: /j}}",
-    "spec.jaeger.existing: stands alone"
+    "spec.jaeger.existing: must be the only field"
 )]
 #[case::existing_address(
     "{jaeger: {existing: {otlp: '10.0.0.1:4317'}}}",
@@ -142,11 +142,11 @@ fn what_is_right(#[case] spec: &str) {
 )]
 #[case::tls_of_http(
     "{jaeger: {storage: {opensearch: {urls: ['http://os:9200'], tls: {}}}}}",
-    "spec.jaeger.storage.opensearch.tls: is only for URLs that begin with \"https://\""
+    "spec.jaeger.storage.opensearch.tls: requires URLs that begin with \"https://\""
 )]
 #[case::clickhouse_tls(
     "{jaeger: {storage: {clickhouse: {addresses: ['c:9000'], tls: {}}}}}",
-    "spec.jaeger.storage.clickhouse.tls: needs a Jaeger after 2.13"
+    "spec.jaeger.storage.clickhouse.tls: requires a Jaeger newer than 2.13"
 )]
 #[case::no_hosts(
     "{jaeger: {storage: {cassandra: {hosts: []}}}}",
@@ -154,11 +154,11 @@ fn what_is_right(#[case] spec: &str) {
 )]
 #[case::size(
     "{jaeger: {storage: {badger: {size: 0}}}}",
-    "spec.jaeger.storage.badger.size: must be more than 0"
+    "spec.jaeger.storage.badger.size: must be greater than 0"
 )]
 #[case::limits(
     "{collector: {resources: {requests: {memory: 1Gi}, limits: {memory: 1G}}}}",
-    "spec.collector.resources.limits.memory: must be at least what is requested"
+    "spec.collector.resources.limits.memory: must be at least the request"
 )]
 #[case::wait(
     "{collector: {gatherWait: 2m}}",
@@ -190,13 +190,13 @@ fn what_is_right(#[case] spec: &str) {
 )]
 #[case::secret_twice(
     "{collector: {envFromSecrets: [a, a]}}",
-    "spec.collector.envFromSecrets[1]: \"a\" stands twice"
+    "spec.collector.envFromSecrets[1]: duplicate \"a\""
 )]
 #[case::toleration(
     "{jaeger: {scheduling: {tolerations: [{effect: NoSchedule}]}}}",
     "spec.jaeger.scheduling.tolerations[0].key: is missing"
 )]
-fn what_is_wrong(#[case] spec: &str, #[case] expected: &str) {
+fn rejects_invalid_spec(#[case] spec: &str, #[case] expected: &str) {
     let errors = stack(spec).validate().unwrap_err();
     let found: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert!(found[0].starts_with(expected), "{found:#?}");
@@ -204,7 +204,7 @@ fn what_is_wrong(#[case] spec: &str, #[case] expected: &str) {
 }
 
 #[test]
-fn every_mistake_is_said_at_once() {
+fn all_errors_are_reported_at_once() {
     let errors =
         stack("{jaeger: {image: ' ', basePath: x}, collector: {replicas: 99, gatherWait: x}}")
             .validate()
@@ -217,7 +217,7 @@ fn every_mistake_is_said_at_once() {
 #[case("1tracing")]
 #[case("tracing.shop")]
 #[case("a-name-so-long-that-what-is-named-after-it-has-no-room")]
-fn names_that_services_cannot_have(#[case] name: &str) {
+fn rejects_invalid_names(#[case] name: &str) {
     let mut stack = stack("{}");
     stack.metadata.name = name.to_owned();
     let errors = stack.validate().unwrap_err();

@@ -1,10 +1,10 @@
-//! What is written as YAML is read as the same.
+//! Resources round-trip through YAML.
 
 use jiff::{Timestamp, ToSpan};
 use proptest::{collection::vec, option, prelude::*};
 use spoor_api::{
     AttributeMatch, ErrorMatch, Head, KeepRule, Metadata, RateLimit, SamplingPolicy,
-    SamplingPolicySpec, Tail, Target, format_duration, read, to_yaml,
+    SamplingPolicySpec, Tail, TargetSpec, format_duration, read, to_yaml,
 };
 
 fn percentage() -> impl Strategy<Value = String> {
@@ -75,13 +75,14 @@ fn tail() -> impl Strategy<Value = Tail> {
     })
 }
 
-fn targets() -> impl Strategy<Value = Vec<Target>> {
+fn targets() -> impl Strategy<Value = Vec<TargetSpec>> {
     let operations = prop::collection::btree_set(text(), 0..4);
     prop::collection::btree_map(text(), operations, 0..4).prop_map(|targets| {
-        let target = |(service, operations): (String, std::collections::BTreeSet<String>)| Target {
-            service,
-            operations: operations.into_iter().collect(),
-        };
+        let target =
+            |(service, operations): (String, std::collections::BTreeSet<String>)| TargetSpec {
+                service,
+                operations: operations.into_iter().collect(),
+            };
         targets.into_iter().map(target).collect()
     })
 }
@@ -122,7 +123,7 @@ fn policy() -> impl Strategy<Value = SamplingPolicy> {
 
 proptest! {
     #[test]
-    fn a_policy_is_read_as_it_is_written(policy in policy()) {
+    fn policy_round_trips(policy in policy()) {
         let text = to_yaml(&policy).unwrap();
         let manifests = read::policies(&text, "p.yaml");
         let read = manifests.map(|manifests| {

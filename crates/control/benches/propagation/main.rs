@@ -1,7 +1,7 @@
-//! How long a change of policy takes from the control plane to the last of its subscribers.
+//! The time that a policy change takes to reach the last subscriber.
 //!
-//! Every subscriber is a connection of its own over loopback, held by a second process; the time
-//! is from the publication to the control plane having the acknowledgement.
+//! Each subscriber is a connection over loopback, held by a second process. The time is measured
+//! from the publication to the receipt of the acknowledgement.
 //!
 //! `cargo bench -p spoor-control --bench propagation -- --subscribers 1000,10000 --rounds 50`
 #![allow(missing_docs)]
@@ -25,10 +25,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// A quiet moment, so that rounds don't overlap.
-const PAUSE: Duration = Duration::from_millis(20);
+/// The pause between rounds, so that they do not overlap.
+const ROUND_PAUSE: Duration = Duration::from_millis(20);
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -73,14 +73,14 @@ async fn measure(count: usize, rounds: usize) -> Result<()> {
             .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned()),
     );
     let mut subscribers = start_subscribers(address, count)?;
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + MAX_WAIT;
     while control
         .convergence(version)
         .is_none_or(|it| it.instances < count)
     {
         if Instant::now() > deadline {
             subscribers.kill()?;
-            return Err("the subscribers did not all connect".into());
+            return Err("not all subscribers connected".into());
         }
         sleep(Duration::from_millis(50)).await;
     }
@@ -89,10 +89,10 @@ async fn measure(count: usize, rounds: usize) -> Result<()> {
     let mut last = Histogram::<u64>::new(3)?;
     let mut missed = 0;
     for round in 1..=rounds {
-        sleep(PAUSE).await;
+        sleep(ROUND_PAUSE).await;
         let resolution = resolve(&[policy(round)?], Timestamp::now());
         version = control.publish(resolution);
-        if let Ok(convergence) = timeout(LIMIT, control.converged(version)).await {
+        if let Ok(convergence) = timeout(MAX_WAIT, control.converged(version)).await {
             last.record(micros(convergence.took))?;
         }
         for instance in control.instances() {
@@ -145,7 +145,7 @@ fn start_subscribers(address: SocketAddr, count: usize) -> Result<Child> {
     Ok(child)
 }
 
-/// One process holds one end of each connection.
+/// Raises the limit of open files: this process holds one end of each connection.
 fn raise_file_limit() -> Result<()> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(

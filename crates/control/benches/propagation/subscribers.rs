@@ -1,5 +1,6 @@
-//! The other process: as many clients as asked for, as small as they can be, so that what is
-//! measured is the control plane. Each acknowledges every plan at once.
+//! The second process: a number of clients that acknowledge every plan at once.
+//!
+//! They are as small as possible, so that the benchmark measures the control plane.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -22,11 +23,11 @@ use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
 
 use crate::Result;
 
-/// Connections that are being opened at a time.
-const OPENING: usize = 64;
+/// The most connections that are opened at a time.
+const MAX_OPENING: usize = 64;
 
-/// A gRPC message's prefix: whether it is compressed, and its length.
-const PREFIX: usize = 5;
+/// The length of a gRPC message's prefix: a flag for compression, and the message's length.
+const PREFIX_BYTES: usize = 5;
 
 pub fn run(address: SocketAddr, count: usize) -> Result<()> {
     tokio::runtime::Builder::new_current_thread()
@@ -36,7 +37,7 @@ pub fn run(address: SocketAddr, count: usize) -> Result<()> {
 }
 
 async fn subscribe_all(address: SocketAddr, count: usize) -> Result<()> {
-    let opening = Arc::new(Semaphore::new(OPENING));
+    let opening = Arc::new(Semaphore::new(MAX_OPENING));
     let mut subscribers = JoinSet::new();
     for number in 0..count {
         let permit = opening.clone().acquire_owned().await?;
@@ -78,21 +79,21 @@ async fn subscribe_all(address: SocketAddr, count: usize) -> Result<()> {
     }
     while let Some(ended) = subscribers.join_next().await {
         if let Err(error) = ended? {
-            eprintln!("a subscriber failed: {error}");
+            eprintln!("subscriber failed: {error}");
         }
     }
     Ok(())
 }
 
 fn next_message(received: &mut BytesMut) -> Result<Option<ServerMessage>> {
-    let Some(mut prefix) = received.get(1..PREFIX) else {
+    let Some(mut prefix) = received.get(1..PREFIX_BYTES) else {
         return Ok(None);
     };
     let length = prefix.get_u32() as usize;
-    if received.len() < PREFIX + length {
+    if received.len() < PREFIX_BYTES + length {
         return Ok(None);
     }
-    received.advance(PREFIX);
+    received.advance(PREFIX_BYTES);
     Ok(Some(ServerMessage::decode(received.split_to(length))?))
 }
 

@@ -1,59 +1,59 @@
-//! Why a caller is not let in.
+//! The reasons to refuse a client.
 
 use http::StatusCode;
 use spoor_policy::ServiceName;
 use tonic::{Code, Status};
 
-/// Why a caller is not let in. What it is told names nobody but itself.
+/// The reason why a client is refused. Messages name no one but the client itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// It brought none.
-    #[error("no token came along: send one as `authorization: Bearer`")]
+    /// It sent no token.
+    #[error("token missing; send one as `authorization: Bearer`")]
     TokenMissing,
-    /// It is forged, expired or damaged.
-    #[error("the token is not valid")]
+    /// Its token is forged, expired or damaged.
+    #[error("invalid token")]
     TokenInvalid,
-    /// It was made for somebody else to check.
-    #[error("the token is for another audience")]
+    /// Its token was made for another audience.
+    #[error("token is for another audience")]
     WrongAudience,
-    /// It is somebody's, but no pod's.
-    #[error("the token is of no pod")]
+    /// Its token does not belong to a pod.
+    #[error("token is not bound to a pod")]
     NotAPod,
-    /// Its service is another one.
-    #[error("this pod is of service {actual}, not of {claimed}")]
+    /// It claims to be of another service.
+    #[error("this pod belongs to service {actual}, not {claimed}")]
     OtherService {
-        /// What it said.
+        /// The service that it claims.
         claimed: ServiceName,
-        /// What it is.
+        /// Its service.
         actual: ServiceName,
     },
-    /// Its instance is another one.
+    /// It claims to be another instance.
     #[error("this is instance {actual}, not {claimed}")]
     OtherInstance {
-        /// What it said.
+        /// The instance that it claims.
         claimed: String,
-        /// What it is.
+        /// Its instance.
         actual: String,
     },
-    /// It names no service.
-    #[error("this pod names no service: give it the label spoor.dev/service")]
+    /// Its pod has no service label.
+    #[error("this pod has no service; add the label spoor.dev/service")]
     NoService,
-    /// It is not known here, or not yet.
-    #[error("pod {0} is not known here yet")]
+    /// Its pod is not known here, or not yet.
+    #[error("pod {0} is not known yet; try again")]
     UnknownPod(String),
-    /// No pod has its address, or none has yet.
-    #[error("no pod of this address is known here yet")]
+    /// No known pod has its address.
+    #[error("no pod with this address is known yet; try again")]
     UnknownPeer,
-    /// It is a pod, but no Collector of a stack.
-    #[error("only the Collector of a TracingStack hands on metrics")]
+    /// It is a pod, but not a Collector of a stack.
+    #[error("only the Collector of a TracingStack may send metrics")]
     NotACollector,
-    /// Who it is could not be found out.
-    #[error("who you are could not be found out: {0}")]
+    /// Its identity could not be checked.
+    #[error("identity could not be checked: {0}")]
     Unavailable(String),
 }
 
 impl Denied {
-    /// In one word, as a label's value.
+    /// The metric label for this reason.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -71,7 +71,7 @@ impl Denied {
         }
     }
 
-    /// In gRPC's words. `Unavailable` asks for another try.
+    /// The gRPC status code. `Unavailable` asks the client to try again.
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
@@ -85,7 +85,7 @@ impl Denied {
         }
     }
 
-    /// In HTTP's words.
+    /// The HTTP status code.
     pub(crate) fn status_code(&self) -> StatusCode {
         match self.code() {
             Code::Unauthenticated => StatusCode::UNAUTHORIZED,

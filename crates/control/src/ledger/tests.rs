@@ -10,7 +10,7 @@ use super::*;
 const EPOCH: u64 = 7;
 const EXPIRY: i64 = 1_000_000;
 
-/// A plan for "GET /" until [`EXPIRY`], and a default for ever.
+/// Versions of a plan with "GET /" until [`EXPIRY`], and a default that never expires.
 fn history(sequences: &[u64]) -> History {
     let policy = |name: &str, operations: Vec<OperationName>, expires| {
         let key = PolicyKey {
@@ -67,21 +67,21 @@ fn count(sequence: u64, operation: &str, started: u64, sampled: u64) -> proto::C
     }
 }
 
-fn take(
+fn apply(
     ledger: &mut Ledger,
     history: &History,
     counts: &[proto::Count],
-) -> Result<Vec<Delta>, Rejection> {
-    let bounds = Bounds {
+) -> Result<Vec<CountDelta>, Rejection> {
+    let context = ReportContext {
         epoch: EPOCH,
         history,
         sent: &[1, 2],
-        most: 1_000_000,
+        max_started: 1_000_000,
     };
-    ledger.take(counts, &bounds)
+    ledger.apply(counts, &context)
 }
 
-fn sum(deltas: &[Delta]) -> Counts {
+fn sum(deltas: &[CountDelta]) -> Counts {
     let mut sum = Counts::default();
     for delta in deltas {
         sum += delta.counts;
@@ -98,17 +98,14 @@ fn sum(deltas: &[Delta]) -> Counts {
 #[case::fewer_sampled(count(1, "", 10, 4), Rejection::Decreased)]
 #[case::more_than_possible(count(1, "", u64::MAX, 5), Rejection::Implausible)]
 #[case::no_version(proto::Count { version: None, ..count(1, "", 1, 1) }, Rejection::NoVersion)]
-fn what_can_not_be_true_is_refused_as_a_whole(
-    #[case] forged: proto::Count,
-    #[case] rejection: Rejection,
-) {
+fn rejects_untrue_reports_as_a_whole(#[case] forged: proto::Count, #[case] rejection: Rejection) {
     let history = history(&[1, 2]);
     let mut ledger = Ledger::default();
-    take(&mut ledger, &history, &[count(1, "", 10, 5)]).unwrap();
+    apply(&mut ledger, &history, &[count(1, "", 10, 5)]).unwrap();
     let honest = count(2, "", 100, 50);
-    let refused = take(&mut ledger, &history, &[honest.clone(), forged]);
+    let refused = apply(&mut ledger, &history, &[honest.clone(), forged]);
     assert_eq!(refused, Err(rejection));
-    let after = take(&mut ledger, &history, &[count(1, "", 11, 5), honest]).unwrap();
+    let after = apply(&mut ledger, &history, &[count(1, "", 11, 5), honest]).unwrap();
     assert_eq!(
         sum(&after),
         Counts {
@@ -119,7 +116,7 @@ fn what_can_not_be_true_is_refused_as_a_whole(
 }
 
 #[test]
-fn other_epochs_and_forgotten_versions_are_passed_over() {
+fn ignores_other_epochs_and_old_versions() {
     let history = history(&[2]);
     let mut ledger = Ledger::default();
     let mut of_another_epoch = count(2, "", 10, 5);
@@ -127,7 +124,7 @@ fn other_epochs_and_forgotten_versions_are_passed_over() {
         epoch: EPOCH - 1,
         sequence: 99,
     });
-    let deltas = take(
+    let deltas = apply(
         &mut ledger,
         &history,
         &[of_another_epoch, count(1, "", 10, 5)],
@@ -136,19 +133,19 @@ fn other_epochs_and_forgotten_versions_are_passed_over() {
 }
 
 #[test]
-fn who_was_forgotten_is_not_added_up_again() {
+fn resumed_process_is_not_counted_twice() {
     let history = history(&[1, 2]);
-    let mut ledger = Ledger::resumed_at(2);
-    let bounds = Bounds {
+    let mut ledger = Ledger::resume_at(2);
+    let context = ReportContext {
         epoch: EPOCH,
         history: &history,
         sent: &[2],
-        most: 1_000_000,
+        max_started: 1_000_000,
     };
     let held = [count(1, "", 500, 5), count(2, "", 1_000, 10)];
-    assert_eq!(ledger.take(&held, &bounds), Ok(vec![]));
+    assert_eq!(ledger.apply(&held, &context), Ok(vec![]));
     let later = [count(1, "", 500, 5), count(2, "", 1_001, 11)];
-    let deltas = ledger.take(&later, &bounds).unwrap();
+    let deltas = ledger.apply(&later, &context).unwrap();
     assert_eq!(
         sum(&deltas),
         Counts {
@@ -159,7 +156,7 @@ fn who_was_forgotten_is_not_added_up_again() {
 }
 
 #[test]
-fn decisions_are_of_the_phase_they_were_made_in() {
+fn decisions_belong_to_their_phase() {
     let history = history(&[1]);
     let mut ledger = Ledger::default();
     let mut phase_of = |started, last_unix_millis| {
@@ -167,14 +164,14 @@ fn decisions_are_of_the_phase_they_were_made_in() {
             last_unix_millis,
             ..count(1, "", started, 0)
         };
-        take(&mut ledger, &history, &[count]).unwrap()[0].phase
+        apply(&mut ledger, &history, &[count]).unwrap()[0].phase
     };
     assert_eq!(phase_of(1, EXPIRY - 1), Some(0));
     assert_eq!(phase_of(2, EXPIRY), None, "may be of both");
     assert_eq!(phase_of(3, EXPIRY + 1), Some(1));
 }
 
-/// What may happen to a process under one of two versions.
+/// An event in the life of a process under one of two versions.
 #[derive(Clone, Debug)]
 enum Step {
     Decide {
@@ -207,8 +204,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Over reports, lost reports, forged ones and restarts, the sum is what was reported last by
-    /// each process.
+    /// Over reports, lost reports, forged ones and restarts, the increases add up to the last
+    /// report of each process.
     #[test]
     fn sums_are_right(steps in prop::collection::vec(step(), 0..60)) {
         let history = history(&[1, 2]);
@@ -229,13 +226,13 @@ proptest! {
                             count(*version, name, counts.started, counts.sampled)
                         })
                         .collect();
-                    total += sum(&take(&mut ledger, &history, &counts).unwrap());
+                    total += sum(&apply(&mut ledger, &history, &counts).unwrap());
                     of_process = Counts::default();
                     process.values().for_each(|counts| of_process += *counts);
                 }
                 Step::Forge(started, sampled) => {
                     let forged = count(9, "", started, sampled);
-                    prop_assert!(take(&mut ledger, &history, &[forged]).is_err());
+                    prop_assert!(apply(&mut ledger, &history, &[forged]).is_err());
                 }
                 Step::Restart => {
                     expected += of_process;
@@ -249,9 +246,9 @@ proptest! {
         prop_assert_eq!(total, expected);
     }
 
-    /// Whatever comes, nothing is taken back and nothing is taken by halves.
+    /// No report decreases a count, and a rejected one changes nothing.
     #[test]
-    fn refusals_change_nothing(
+    fn rejections_change_nothing(
         reports in prop::collection::vec(
             prop::collection::vec((0_u64..4, 0_usize..3, 0_u64..40, 0_u64..40), 0..5),
             0..20,
@@ -266,17 +263,17 @@ proptest! {
                     count(*version, ["", "GET /", "none"][*operation], *started, *sampled)
                 })
                 .collect();
-            let before: Vec<_> = ledger.entries.iter().map(|(entry, it)| (entry.clone(), it.counts)).collect();
-            match take(&mut ledger, &history, &counts) {
+            let before: Vec<_> = ledger.counts.iter().map(|(key, it)| (key.clone(), it.counts)).collect();
+            match apply(&mut ledger, &history, &counts) {
                 Ok(deltas) => {
                     let mut difference = Counts::default();
-                    ledger.entries.values().for_each(|it| difference += it.counts);
+                    ledger.counts.values().for_each(|it| difference += it.counts);
                     let mut had = sum(&deltas);
                     before.iter().for_each(|(_, counts)| had += *counts);
                     prop_assert_eq!(difference, had);
                 }
                 Err(_) => {
-                    let after: Vec<_> = ledger.entries.iter().map(|(entry, it)| (entry.clone(), it.counts)).collect();
+                    let after: Vec<_> = ledger.counts.iter().map(|(key, it)| (key.clone(), it.counts)).collect();
                     prop_assert_eq!(before, after);
                 }
             }

@@ -1,23 +1,30 @@
-//! The traces that a process starts, by the entry of the plan that decides them.
+//! The traces that a process starts, by plan entry.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Operation, divide::Want};
-use crate::ledger::Delta;
+use crate::{
+    counts::{CountDelta, PlanEntry},
+    lending::divide::ShareDemand,
+};
 
-/// The time constants of the two averages: one that is steady, one that follows a change.
-const STEADY: f64 = 15.0;
-const FAST: f64 = 3.0;
-/// Averages further apart than this many standard deviations are a change.
-const CHANGE: f64 = 3.0;
-/// The same for a demand to be over a share for certain.
-const CERTAIN: f64 = 2.0;
-/// Fewer traces a second than this are none.
-const NONE: f64 = 1e-6;
+/// The time constant of the average that smooths out noise, in seconds.
+const STEADY_SECONDS: f64 = 15.0;
 
-/// The demand of a process, in traces a second; entries without any for long are not there.
+/// The time constant of the average that follows a change, in seconds.
+const FAST_SECONDS: f64 = 3.0;
+
+/// The distance of the two averages, in standard deviations, that is taken for a change.
+const MIN_CHANGE_DEVIATIONS: f64 = 3.0;
+
+/// The standard deviations subtracted from a demand to get the part that is not noise.
+const CERTAIN_DEVIATIONS: f64 = 2.0;
+
+/// The lowest demand that is remembered, in traces per second.
+const MIN_DEMAND: f64 = 1e-6;
+
+/// The demand of a process, in traces per second. Entries without demand are removed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Demands(BTreeMap<Operation, Demand>);
+pub(crate) struct Demands(BTreeMap<PlanEntry, Demand>);
 
 /// Two exponential averages of one rate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,28 +34,28 @@ struct Demand {
 }
 
 impl Demands {
-    /// Adds what was counted in so much time.
-    pub(crate) fn add(&mut self, deltas: &[Delta], over: Duration) {
+    /// Adds the counts made during `over`.
+    pub(crate) fn add(&mut self, deltas: &[CountDelta], over: Duration) {
         let over = over.as_secs_f64();
-        let mut started: BTreeMap<&Operation, u64> = BTreeMap::new();
+        let mut started: BTreeMap<&PlanEntry, u64> = BTreeMap::new();
         for delta in deltas {
-            *started.entry(&delta.entry.operation).or_default() += delta.counts.started;
-            self.0.entry(delta.entry.operation.clone()).or_default();
+            *started.entry(&delta.key.operation).or_default() += delta.counts.started;
+            self.0.entry(delta.key.operation.clone()).or_default();
         }
         self.0.retain(|operation, demand| {
             demand.add(started.get(operation).copied().unwrap_or_default(), over);
-            demand.fast.max(demand.steady) > NONE
+            demand.fast.max(demand.steady) > MIN_DEMAND
         });
     }
 
-    /// The demand under an entry, in equal shares of so many traces a second.
-    pub(super) fn of(&self, operation: &Operation, equal: f64) -> Want {
+    /// The demand under a plan entry, as a multiple of an equal share of `equal` traces per second.
+    pub(crate) fn of(&self, operation: &PlanEntry, equal: f64) -> ShareDemand {
         let demand = self.0.get(operation).copied().unwrap_or_default();
         // The variance of an exponential average of a Poisson process.
-        let deviation = (demand.steady / (2.0 * STEADY)).sqrt();
-        Want {
+        let deviation = (demand.steady / (2.0 * STEADY_SECONDS)).sqrt();
+        ShareDemand {
             demand: demand.steady / equal,
-            certain: (demand.steady - CERTAIN * deviation) / equal,
+            certain: (demand.steady - CERTAIN_DEVIATIONS * deviation) / equal,
             goal: 1.0,
         }
     }
@@ -61,14 +68,15 @@ impl Demand {
             let kept = (-over / constant).exp();
             let rate = match over > 0.0 {
                 true => started / over * (1.0 - kept),
+                // The limit of the other case for a duration of zero.
                 false => started / constant,
             };
             before * kept + rate
         };
-        self.fast = average(self.fast, FAST);
-        self.steady = average(self.steady, STEADY);
-        let deviation = (self.steady.max(1.0 / STEADY) / (2.0 * FAST)).sqrt();
-        if (self.fast - self.steady).abs() > CHANGE * deviation {
+        self.fast = average(self.fast, FAST_SECONDS);
+        self.steady = average(self.steady, STEADY_SECONDS);
+        let deviation = (self.steady.max(1.0 / STEADY_SECONDS) / (2.0 * FAST_SECONDS)).sqrt();
+        if (self.fast - self.steady).abs() > MIN_CHANGE_DEVIATIONS * deviation {
             self.steady = self.fast;
         }
     }
@@ -79,11 +87,11 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::{Counts, ledger::Entry};
+    use crate::counts::{CountKey, Counts};
 
-    fn delta(started: u64) -> Delta {
-        Delta {
-            entry: Entry {
+    fn delta(started: u64) -> CountDelta {
+        CountDelta {
+            key: CountKey {
                 sequence: 1,
                 operation: None,
             },
@@ -95,7 +103,7 @@ mod tests {
         }
     }
 
-    /// The demand after each of so many seconds with so many traces.
+    /// The demand after some seconds with this many traces in each.
     fn after(demands: &mut Demands, seconds: u32, started: u64) -> f64 {
         for _ in 0..seconds {
             demands.add(&[delta(started)], Duration::from_secs(1));
@@ -113,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn steady_demand_is_told_exactly() {
+    fn steady_demand_is_measured_exactly() {
         let mut demands = Demands::default();
         let steady = after(&mut demands, 100, 10);
         assert!((9.9..=10.1).contains(&steady), "{steady}");

@@ -1,28 +1,36 @@
-//! The division of a limit by demand, in equal shares: one for each process in sum.
+//! The division of a rate limit by demand.
+//!
+//! Shares are multiples of an equal share, so those of all processes add up to their number.
 
-/// The least share: what a process with sudden demand begins with until it has reported that.
-pub(super) const MIN_SHARE: f64 = 0.1;
-/// Shares change where that keeps so much more of what the limit allows.
+/// The smallest share: a process without demand needs one to start with when demand appears, until
+/// it has reported that.
+const MIN_SHARE: f64 = 0.1;
+
+/// The part of the allowed traces that new goals must gain to be worth a message.
 const MIN_GAIN: f64 = 0.04;
-/// Or where a process that certainly lacks can get so much more.
-const MIN_GROWTH: f64 = 1.5;
-/// A share that is this near to its goal is there.
-const NEAR: f64 = 0.05;
 
-/// The demand of one process.
+/// The factor by which the goal of a process that lacks must grow to be worth a message.
+const MIN_GROWTH: f64 = 1.5;
+
+/// The distance from its goal, as a part of the goal, at which a share has reached it.
+const GOAL_TOLERANCE: f64 = 0.05;
+
+/// The demand of one process under one plan entry, as multiples of an equal share.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Want {
+pub(crate) struct ShareDemand {
     /// The traces that it starts.
-    pub(super) demand: f64,
-    /// The traces that it certainly starts, noise aside.
-    pub(super) certain: f64,
-    /// The share that it is to have by the last division.
-    pub(super) goal: f64,
+    pub(crate) demand: f64,
+    /// The traces that it starts at least, allowing for noise.
+    pub(crate) certain: f64,
+    /// Its goal by the last division.
+    pub(crate) goal: f64,
 }
 
-/// Max-min fair: small demands are met, large ones get equal parts of the rest. What is left over
-/// goes half in equal parts to all and half in proportion to the demand, for its ups and downs.
-pub(super) fn divide(wants: &[Want]) -> Vec<f64> {
+/// Divides max-min fairly: small demands are met, and large ones get equal parts of the rest.
+///
+/// If all demands are met, half of the remainder is divided equally and half in proportion to
+/// demand, as headroom for its ups and downs.
+pub(crate) fn divide(wants: &[ShareDemand]) -> Vec<f64> {
     let total = wants.len() as f64;
     let wanted: Vec<f64> = wants
         .iter()
@@ -30,15 +38,16 @@ pub(super) fn divide(wants: &[Want]) -> Vec<f64> {
         .collect();
     let sum: f64 = wanted.iter().sum();
     if sum > total {
-        return fill(&wanted);
+        return fill_equally(&wanted);
     }
     let left = total - sum;
     let part = |wanted: &f64| wanted + left / 2.0 * (1.0 / total + wanted / sum);
     wanted.iter().map(part).collect()
 }
 
-/// Equal parts, but nobody gets more than it wants.
-fn fill(wanted: &[f64]) -> Vec<f64> {
+/// Gives equal parts, but to none more than it wants.
+fn fill_equally(wanted: &[f64]) -> Vec<f64> {
+    // In ascending order, each demand below the level leaves more for the larger ones.
     let mut ascending: Vec<usize> = (0..wanted.len()).collect();
     let value = |place: &usize| wanted.get(*place).copied().unwrap_or_default();
     ascending.sort_by(|one, other| value(one).total_cmp(&value(other)));
@@ -55,10 +64,10 @@ fn fill(wanted: &[f64]) -> Vec<f64> {
     wanted.iter().map(|wanted| wanted.min(level)).collect()
 }
 
-/// True if new goals are so much better that they are worth the change.
-pub(super) fn is_worth_it(wants: &[Want], goals: &[f64]) -> bool {
+/// True if new goals are enough of an improvement to be worth the messages.
+pub(crate) fn is_worth_it(wants: &[ShareDemand], goals: &[f64]) -> bool {
     let pairs = || wants.iter().zip(goals);
-    let kept = |share: fn(&Want, f64) -> f64| -> f64 {
+    let kept = |share: fn(&ShareDemand, f64) -> f64| -> f64 {
         pairs()
             .map(|(want, goal)| want.demand.min(share(want, *goal)))
             .sum()
@@ -66,19 +75,22 @@ pub(super) fn is_worth_it(wants: &[Want], goals: &[f64]) -> bool {
     let demand: f64 = wants.iter().map(|want| want.demand).sum();
     let allowed = demand.min(wants.len() as f64);
     let gain = kept(|_, goal| goal) - kept(|want, _| want.goal);
-    let lacks =
-        |(want, goal): (&Want, &f64)| want.certain > want.goal && *goal > MIN_GROWTH * want.goal;
+    let lacks = |(want, goal): (&ShareDemand, &f64)| {
+        want.certain > want.goal && *goal > MIN_GROWTH * want.goal
+    };
     gain > MIN_GAIN * allowed || pairs().any(lacks)
 }
 
-/// The next shares, given the most that each may have now: those over their goals shrink at once,
-/// and the others divide what nobody has.
-pub(super) fn hand_out(has: &[f64], goals: &[f64]) -> Vec<f64> {
-    let lack = |has: f64, goal: f64| match goal - has > NEAR * goal {
+/// The next shares, given the largest share that each process may be using now.
+///
+/// Shares over their goals shrink at once; the others divide what is free.
+pub(crate) fn next_shares(has: &[f64], goals: &[f64]) -> Vec<f64> {
+    let lack = |has: f64, goal: f64| match goal - has > GOAL_TOLERANCE * goal {
         true => goal - has,
         false => 0.0,
     };
     let pairs = || has.iter().copied().zip(goals.iter().copied());
+    // All shares together are as many as processes.
     let free = (has.len() as f64 - has.iter().sum::<f64>()).max(0.0);
     let lacking: f64 = pairs().map(|(has, goal)| lack(has, goal)).sum();
     let part = if lacking > 0.0 {
@@ -89,7 +101,7 @@ pub(super) fn hand_out(has: &[f64], goals: &[f64]) -> Vec<f64> {
     pairs()
         .map(|(has, goal)| {
             let grown = lack(has, goal) * part;
-            match grown > NEAR * goal {
+            match grown > GOAL_TOLERANCE * goal {
                 true => has + grown,
                 false => has.min(goal),
             }
@@ -106,8 +118,8 @@ mod tests {
     /// More than nothing by rounding.
     const ROUNDING: f64 = 1e-9;
 
-    fn wants(demands: &[f64]) -> Vec<Want> {
-        let want = |demand: &f64| Want {
+    fn wants(demands: &[f64]) -> Vec<ShareDemand> {
+        let want = |demand: &f64| ShareDemand {
             demand: *demand,
             certain: *demand,
             goal: 1.0,
@@ -121,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn small_demands_are_met_and_large_ones_share_the_rest() {
+    fn large_demands_share_what_small_ones_leave() {
         assert_eq!(
             divide(&wants(&[0.5, 10.0, 10.0, 0.5])),
             [0.5, 1.5, 1.5, 0.5]
@@ -131,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_over_goes_to_everybody() {
+    fn remainder_goes_to_everyone() {
         let shares = divide(&wants(&[0.1, 0.1, 0.1, 2.1]));
         assert!(shares.iter().all(|share| *share > 0.3), "{shares:?}");
         assert!(shares[3] > 3.0 - 0.5, "{shares:?}");
@@ -146,9 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn one_of_many_that_lacks_is_worth_a_change() {
+    fn one_lacking_process_is_worth_a_change() {
         let mut many = wants(&[0.5; 100]);
-        many[0] = Want {
+        many[0] = ShareDemand {
             demand: 0.5,
             certain: 0.4,
             goal: 0.1,
@@ -171,7 +183,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_divided_is_not_divided_again(demands in demands()) {
+        fn division_is_stable(demands in demands()) {
             let mut wants = wants(&demands);
             let goals = divide(&wants);
             for (want, goal) in wants.iter_mut().zip(&goals) {
@@ -180,24 +192,24 @@ mod tests {
             prop_assert!(!is_worth_it(&wants, &divide(&wants)));
         }
 
-        /// With confirmations that come late, in any order, and not at all from some.
+        /// Confirmations may come late, in any order, or not at all.
         #[test]
-        fn no_more_than_the_limit_is_ever_out(
+        fn usable_shares_never_exceed_the_limit(
             rounds in prop::collection::vec((demands(), any::<u64>()), 1..12)
         ) {
             let count = rounds.iter().map(|(demands, _)| demands.len()).min().unwrap_or(1);
-            // The most that each may use, and what it was last told.
+            // The most that each may use, and the share it was last sent.
             let mut has = vec![1.0_f64; count];
-            let mut told = has.clone();
+            let mut last_sent = has.clone();
             for (demands, confirms) in rounds {
                 let goals = divide(&wants(&demands[..count]));
                 for round in 0..6 {
-                    let next = hand_out(&has, &goals);
+                    let next = next_shares(&has, &goals);
                     for place in 0..count {
-                        told[place] = next[place];
+                        last_sent[place] = next[place];
                         has[place] = has[place].max(next[place]);
                         if confirms >> ((place + round) % 64) & 1 == 1 {
-                            has[place] = told[place];
+                            has[place] = last_sent[place];
                         }
                     }
                     let sum: f64 = has.iter().sum();
@@ -212,10 +224,10 @@ mod tests {
             let mut has = vec![1.0_f64; demands.len()];
             // One round to shrink and be confirmed, one to grow.
             for _ in 0..2 {
-                has = hand_out(&has, &goals);
+                has = next_shares(&has, &goals);
             }
             for (has, goal) in has.iter().zip(&goals) {
-                prop_assert!((has - goal).abs() <= 2.0 * NEAR * goal + ROUNDING, "{} {}", has, goal);
+                prop_assert!((has - goal).abs() <= 2.0 * GOAL_TOLERANCE * goal + ROUNDING, "{} {}", has, goal);
             }
         }
     }

@@ -7,54 +7,57 @@ use prost::Message;
 use spoor_policy::Version;
 use spoor_proto::spoor::control::v1 as proto;
 
-use super::Operation;
-use crate::served;
+use crate::{counts::PlanEntry, served_plan};
 
-/// The most messages whose confirmation is awaited.
+/// The most messages that await confirmation. A process that confirms none is sent no more.
 const MAX_PENDING: usize = 4;
 
-/// Entries that are not there have the plan's share.
-type Shares = BTreeMap<Operation, f64>;
+/// Shares by plan entry, as multiples of the equal share in the plan. Missing entries are 1.
+type Shares = BTreeMap<PlanEntry, f64>;
 
-/// The shares that a process may use, since the plan that it was last sent.
+/// The shares of one process since its last plan.
+///
+/// Until a process confirms a message, it may use the shares of any message not yet confirmed, or
+/// the ones confirmed last. The largest of these counts as used.
 #[derive(Debug, Default)]
 pub(crate) struct Loan {
     goals: Shares,
     /// The shares to send next.
     next: Shares,
-    /// The shares that it confirmed.
     confirmed: Shares,
-    /// The shares that it was sent since then, by number.
+    /// The shares sent since then, by message number.
     pending: Vec<(u64, Shares)>,
+    /// The newest message, with its number.
     newest: Option<(u64, Bytes)>,
 }
 
 impl Loan {
-    /// Notes what a process has in force by its own word.
+    /// Records the message that the process reports to be in force.
     pub(crate) fn confirm(&mut self, number: u64) {
         if let Some(place) = self.pending.iter().position(|(sent, _)| *sent == number) {
             let (_, shares) = self.pending.remove(place);
+            // Messages arrive in order, so this one has replaced those before it.
             self.pending.drain(..place);
             self.confirmed = shares;
         }
     }
 
-    /// The newest message, if its number is not this one.
+    /// The newest message, unless it has this number.
     pub(crate) fn newest(&self, sent: Option<u64>) -> Option<(u64, Bytes)> {
         let newest = self.newest.as_ref();
         newest.filter(|(number, _)| Some(*number) != sent).cloned()
     }
 
-    pub(super) fn goal(&self, operation: &Operation) -> f64 {
+    pub(crate) fn goal(&self, operation: &PlanEntry) -> f64 {
         share(&self.goals, operation)
     }
 
-    pub(super) fn set_goal(&mut self, operation: &Operation, goal: f64) {
+    pub(crate) fn set_goal(&mut self, operation: &PlanEntry, goal: f64) {
         self.goals.insert(operation.clone(), goal);
     }
 
-    /// The most that it may use at this moment.
-    pub(super) fn has(&self, operation: &Operation) -> f64 {
+    /// The largest share that the process may be using now.
+    pub(crate) fn usable(&self, operation: &PlanEntry) -> f64 {
         let pending = self
             .pending
             .iter()
@@ -62,8 +65,8 @@ impl Loan {
         pending.fold(share(&self.confirmed, operation), f64::max)
     }
 
-    /// Sets what it is to be sent; whether that differs from what it was.
-    pub(super) fn set(&mut self, operation: &Operation, new: f64) -> bool {
+    /// Sets the share to send next. Returns true if that is a change.
+    pub(crate) fn set(&mut self, operation: &PlanEntry, new: f64) -> bool {
         let is_full = self.pending.len() >= MAX_PENDING;
         if is_full || share(&self.next, operation) == new {
             return false;
@@ -72,8 +75,8 @@ impl Loan {
         true
     }
 
-    /// Makes a message of what was set, unless it has been sent.
-    pub(super) fn send(&mut self, version: Version, next_number: impl Fn() -> u64) {
+    /// Encodes the shares to send next, unless the last message has the same.
+    pub(crate) fn encode(&mut self, version: Version, next_number: impl Fn() -> u64) {
         let last = self
             .pending
             .last()
@@ -90,7 +93,7 @@ impl Loan {
             factor: *factor,
         });
         let message = proto::server_message::Message::Shares(proto::Shares {
-            version: Some(served::to_proto(version)),
+            version: Some(served_plan::version_to_proto(version)),
             number,
             shares: shares.collect(),
         });
@@ -102,7 +105,7 @@ impl Loan {
     }
 }
 
-fn share(shares: &Shares, operation: &Operation) -> f64 {
+fn share(shares: &Shares, operation: &PlanEntry) -> f64 {
     shares.get(operation).copied().unwrap_or(1.0)
 }
 
@@ -121,36 +124,36 @@ mod tests {
 
     fn sent(loan: &mut Loan, number: u64, share: f64) {
         assert!(loan.set(&None, share));
-        loan.send(version(), || number);
+        loan.encode(version(), || number);
     }
 
     #[test]
-    fn a_share_is_had_until_a_smaller_one_is_confirmed() {
+    fn share_counts_until_smaller_one_is_confirmed() {
         let mut loan = Loan::default();
         sent(&mut loan, 7, 0.5);
         sent(&mut loan, 8, 0.2);
-        assert_eq!(loan.has(&None), 1.0);
+        assert_eq!(loan.usable(&None), 1.0);
         loan.confirm(3);
         loan.confirm(7);
-        assert_eq!(loan.has(&None), 0.5);
+        assert_eq!(loan.usable(&None), 0.5);
         loan.confirm(8);
-        assert_eq!(loan.has(&None), 0.2);
+        assert_eq!(loan.usable(&None), 0.2);
         loan.confirm(7);
-        assert_eq!(loan.has(&None), 0.2);
+        assert_eq!(loan.usable(&None), 0.2);
     }
 
     #[test]
-    fn a_larger_share_is_had_as_soon_as_it_is_sent() {
+    fn larger_share_counts_once_sent() {
         let mut loan = Loan::default();
         sent(&mut loan, 7, 3.0);
-        assert_eq!(loan.has(&None), 3.0);
+        assert_eq!(loan.usable(&None), 3.0);
         sent(&mut loan, 8, 0.1);
         loan.confirm(8);
-        assert_eq!(loan.has(&None), 0.1);
+        assert_eq!(loan.usable(&None), 0.1);
     }
 
     #[test]
-    fn who_confirms_nothing_is_sent_no_more() {
+    fn unconfirmed_messages_are_bounded() {
         let mut loan = Loan::default();
         for number in 1..=4_u32 {
             sent(&mut loan, number.into(), 1.0 + f64::from(number));

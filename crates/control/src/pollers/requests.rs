@@ -1,33 +1,32 @@
-//! How many processes are behind the requests that one user agent sends from one address.
+//! The number of processes behind the requests of one user agent at one address.
 //!
-//! Jaeger's protocol names no process. What tells them apart is that each asks at a regular
-//! interval, and that many keep their connection: the sequence of requests of `n` processes with
-//! one interval repeats itself every `n` requests, and a connection that asks again and again is
-//! one of them.
+//! Jaeger's protocol does not name processes, but each process polls at a regular interval, and
+//! many keep their connection. So the sequence of requests of `n` processes with the same interval
+//! repeats every `n` requests, and a connection with several requests is one process.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
 
-/// The most requests that are remembered: enough to tell 31 processes apart.
+/// The most requests remembered, enough to tell 31 processes apart.
 const MAX_REQUESTS: usize = 64;
 
-/// Two intervals: with fewer requests nothing is regular.
+/// The requests needed to see two equal intervals.
 const MIN_REQUESTS: usize = 3;
 
-/// Who asks so often polls, even if no interval can be made out: fewer may be the first requests
-/// of several clients.
+/// The requests that count as polling even without a regular interval. Fewer may be the first
+/// requests of several clients.
 const MIN_IRREGULAR_REQUESTS: usize = 32;
 
-/// What asks more often generates load and polls nothing: no SDK asks more often than once a
-/// second unless it is told to.
+/// The shortest interval that counts as polling. Shorter ones are load tests: no SDK polls more
+/// than once a second unless configured to.
 const MIN_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The tolerance of an interval: timers and the network are late by so much, a busy machine too.
+/// The tolerance of an interval, for delays by timers, the network and a busy machine.
 const MAX_JITTER: Duration = Duration::from_millis(100);
 
-/// A client may be late beside the one request that it may miss.
+/// The most that a client may be late, in addition to one request that it may miss.
 const MAX_LATENESS: Duration = Duration::from_secs(1);
 
 /// The latest requests of one user agent at one address.
@@ -44,7 +43,7 @@ struct Request {
     port: u16,
 }
 
-/// So many clients ask once in each period.
+/// A number of clients that each ask once in each period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rhythm {
     clients: usize,
@@ -52,7 +51,7 @@ struct Rhythm {
 }
 
 impl Requests {
-    /// Notes a request on the connection from this port.
+    /// Records a request on the connection from this port.
     pub(super) fn add(&mut self, port: u16, now: Instant, max_interval: Duration) {
         let is_over = |rhythm: Rhythm| self.is_over(rhythm.period, now);
         if self.is_stale(now, max_interval) || self.rhythm.is_some_and(is_over) {
@@ -67,15 +66,17 @@ impl Requests {
         }
     }
 
-    /// The processes that poll. A single request is none, nor are two.
+    /// The number of processes that poll. One or two requests are not yet a process.
     pub(super) fn clients(&self, now: Instant) -> usize {
         let rhythm = self.rhythm.filter(|it| !self.is_over(it.period, now));
         let by_rhythm = rhythm.map_or(0, |rhythm| rhythm.clients);
         by_rhythm.max(self.polling_connections(now))
     }
 
-    /// Among how many clients a limit is divided for the one on this connection, itself included.
-    /// As long as nobody is known to poll, every connection may be one that will.
+    /// The number of clients that a rate limit is divided by for the one on this connection, which
+    /// is included.
+    ///
+    /// While no client is known to poll, every connection counts, since it may turn out to.
     pub(super) fn sharers(&self, port: u16, now: Instant) -> usize {
         let connections: HashSet<u16> = self.recent.iter().map(|it| it.port).collect();
         let asked = self.recent.iter().filter(|it| it.port == port).count();
@@ -86,14 +87,13 @@ impl Requests {
         }
     }
 
-    /// Whether nothing that comes can continue what came before.
+    /// True if the last request is so old that the next one cannot continue the sequence.
     pub(super) fn is_stale(&self, now: Instant, max_interval: Duration) -> bool {
         let age = self.age(now);
         age.is_none_or(|age| age > max_interval + max_interval / 10 + MAX_LATENESS)
     }
 
-    /// Connections that have asked several times, the last time not longer ago than the next
-    /// request may take.
+    /// The number of connections with several requests whose next one is not overdue.
     fn polling_connections(&self, now: Instant) -> usize {
         let mut times: HashMap<u16, Vec<Instant>> = HashMap::new();
         for request in &self.recent {
@@ -110,14 +110,14 @@ impl Requests {
         times.values().filter(polls).count()
     }
 
-    /// The smallest number of clients that explains the latest requests, if there is one.
+    /// The smallest number of clients that explains the latest requests, if any does.
     fn find_rhythm(&self, max_interval: Duration) -> Option<Rhythm> {
         let times: Vec<Instant> = self.recent.iter().map(|it| it.at).collect();
         let allowed = MIN_INTERVAL..=max_interval + max_interval / 10;
         let before = self.rhythm.map_or(0, |rhythm| rhythm.clients);
         for clients in 1..=times.len() / 2 {
-            // Any three requests of many may happen to be evenly spaced: that fewer clients are
-            // left than before takes as much evidence as it took to find those.
+            // Three of many requests may happen to be evenly spaced. Fewer clients than before
+            // are believed only on as much evidence as it took to find those.
             let evidence = MIN_REQUESTS.max(2 * clients.max(before) + 1);
             let Some(from) = times.len().checked_sub(evidence) else {
                 break;
@@ -132,7 +132,7 @@ impl Requests {
             .filter(|it| allowed.contains(&it.period))
     }
 
-    /// One client, where many requests follow no interval.
+    /// One client, if there are many requests without a regular interval.
     fn irregular(&self, times: &[Instant]) -> Option<Rhythm> {
         let is_known = self.rhythm.is_some() || times.len() < MIN_IRREGULAR_REQUESTS;
         let (first, last) = (times.first()?, times.last()?);
@@ -153,12 +153,12 @@ impl Requests {
     }
 }
 
-/// How long after its last request a client with this interval is there: it may miss one.
+/// The time after its last request for which a client with this interval counts: it may miss one.
 fn latest(interval: Duration) -> Duration {
     interval * 5 / 2 + MAX_LATENESS
 }
 
-/// The time after which the sequence repeats itself every so many requests, if it does.
+/// The period of a sequence that repeats every `lag` requests, if it does.
 fn period(times: &[Instant], lag: usize) -> Option<Duration> {
     let later = times.iter().skip(lag);
     let periods = later.zip(times).map(|(later, earlier)| *later - *earlier);
@@ -175,7 +175,7 @@ mod tests {
 
     const MAX_INTERVAL: Duration = Duration::from_secs(300);
 
-    /// Milliseconds and ports; how many poll at the end of each.
+    /// The number of clients after each request, given its milliseconds and port.
     fn found(requests: &[(u64, u16)]) -> Vec<usize> {
         let start = Instant::now();
         let mut all = Requests::default();
@@ -187,7 +187,7 @@ mod tests {
         counts.collect()
     }
 
-    /// Clients that begin at these milliseconds and ask so many times at an interval.
+    /// The requests of clients that begin at these milliseconds and ask at an interval.
     fn polls(begins: &[u64], interval: u64, times: u64, keeps_connection: bool) -> Vec<(u64, u16)> {
         let mut polls = vec![];
         for (client, begin) in (0..).zip(begins) {
@@ -237,7 +237,7 @@ mod tests {
     fn evenly_spaced_connections_are_told_apart() {
         let begins = [0, 2_500];
         assert_eq!(found(&polls(&begins, 5_000, 6, true)).pop(), Some(2));
-        // What nobody can tell from one process that asks twice as often.
+        // Not distinguishable from one process that polls twice as often.
         assert_eq!(found(&polls(&begins, 5_000, 6, false)).pop(), Some(1));
     }
 
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!([ask(1, later), ask(2, later), ask(3, later)], [3, 3, 3]);
         let later = now + Duration::from_secs(10);
         assert_eq!([ask(1, later), ask(2, later), ask(3, later)], [3, 3, 3]);
-        assert_eq!(ask(4, later), 4, "a newcomer takes no more than its part");
+        assert_eq!(ask(4, later), 4, "a new client gets no more than its share");
     }
 
     #[test]

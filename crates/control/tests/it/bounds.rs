@@ -1,4 +1,4 @@
-//! Nothing grows without end, and nobody holds up others.
+//! Everything is bounded, and no client delays another.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ async fn streams_are_bounded() {
     };
     let refused = lab.client_with(hello()).await.err().unwrap();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    lab.shows(r#"spoor_control_refused_total{door="Stream",reason="TooManyClients"} 1"#)
+    lab.shows(r#"spoor_control_refused_total{endpoint="Stream",reason="TooManyClients"} 1"#)
         .await;
     drop(first);
     lab.shows("spoor_control_subscribers 1").await;
@@ -64,7 +64,7 @@ async fn services_are_bounded_and_make_room() {
 }
 
 #[tokio::test]
-async fn an_oversized_message_ends_the_stream_that_sent_it() {
+async fn oversized_message_ends_its_stream() {
     let lab = lab(Settings::default()).await;
     let mut client = lab.client("a", "1").await;
     client.plan().await;
@@ -81,7 +81,7 @@ async fn an_oversized_message_ends_the_stream_that_sent_it() {
 }
 
 #[tokio::test]
-async fn clients_write_no_labels() {
+async fn clients_cannot_add_labels() {
     let lab = lab(Settings::default()).await;
     let mut client = lab.client("a", "1").await;
     let version = client.plan().await.version;
@@ -95,7 +95,7 @@ async fn clients_write_no_labels() {
 }
 
 #[tokio::test]
-async fn an_idle_stream_is_closed() {
+async fn idle_stream_is_closed() {
     let lab = lab(Settings {
         idle_after: Duration::from_millis(100),
         ..Settings::default()
@@ -107,10 +107,10 @@ async fn an_idle_stream_is_closed() {
     assert_eq!(code, Code::DeadlineExceeded);
 }
 
-/// One subscriber reads nothing while thousands of plans are published, each too large for the
-/// connection's window to hold many; the other gets its last one all the same.
+/// One subscriber reads nothing while hundreds of plans are published, each so large that the
+/// connection's window holds few. The other receives every last one without delay.
 #[tokio::test]
-async fn a_slow_subscriber_holds_up_nobody_and_gets_the_newest() {
+async fn slow_subscriber_delays_nobody_and_catches_up() {
     let lab = lab(Settings::default()).await;
     let mut slow = lab.client("a", "slow").await;
     let mut fast = lab.client("a", "fast").await;
@@ -141,7 +141,7 @@ async fn a_slow_subscriber_holds_up_nobody_and_gets_the_newest() {
 }
 
 #[tokio::test]
-async fn what_is_named_is_bounded() {
+async fn listed_instances_are_bounded() {
     let lab = lab(Settings::default()).await;
     lab.control
         .publish(resolved(&[policy("one", &[("a", &[])], percent("1%"))]));

@@ -1,8 +1,8 @@
-//! What is known of a policy's effect.
+//! The evidence of a policy's effect.
 
 use std::time::Duration;
 
-use spoor_control::{Clients, Counts, Settings, Why};
+use spoor_control::{ClientCounts, Counts, NotCurrentReason, Settings};
 use spoor_policy::statistics::Verdict;
 use spoor_proto::spoor::control::v1::{self as proto, client_message::Message};
 
@@ -10,7 +10,7 @@ use crate::support::{
     Client, Lab, Poller, count, eventually, instance, key, limit, percent, policy, resolved,
 };
 
-fn clients(lab: &Lab, name: &str) -> Clients {
+fn clients(lab: &Lab, name: &str) -> ClientCounts {
     lab.control.evidence(&key(name)).unwrap().clients
 }
 
@@ -36,7 +36,7 @@ async fn counted(lab: &Lab, service: &str, started: u64, sampled: u64) {
 }
 
 #[tokio::test]
-async fn instances_are_told_by_where_they_stand() {
+async fn instances_are_counted_by_state() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
     let expected = ["1", "2", "3"].map(|id| instance("a", id));
     lab.control.expect(expected.to_vec());
@@ -56,13 +56,16 @@ async fn instances_are_told_by_where_they_stand() {
     let why: Vec<_> = clients(&lab, "one")
         .not_current
         .into_iter()
-        .map(|it| (it.instance, it.why))
+        .map(|it| (it.instance, it.reason))
         .collect();
     assert_eq!(
         why,
         [
-            ("2".to_owned(), Why::Refused("UnknownStrategy".to_owned())),
-            ("3".to_owned(), Why::NeverAsked),
+            (
+                "2".to_owned(),
+                NotCurrentReason::Refused("UnknownStrategy".to_owned())
+            ),
+            ("3".to_owned(), NotCurrentReason::NeverAsked),
         ]
     );
     lab.shows(r#"spoor_control_refusals_total{reason="UnknownStrategy"} 1"#)
@@ -82,7 +85,7 @@ async fn instances_are_told_by_where_they_stand() {
 }
 
 #[tokio::test]
-async fn stock_clients_poll_one_by_one() {
+async fn polling_clients_are_counted_one_by_one() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
     reqwest::get(format!("{}/sampling?service=a", lab.http))
         .await
@@ -92,20 +95,25 @@ async fn stock_clients_poll_one_by_one() {
     eventually("one", || numbers(&lab, "one") == [1, 0, 0, 1, 0]).await;
     let names = || {
         let clients = clients(&lab, "one").not_current.into_iter();
-        clients.map(|it| (it.instance, it.why)).collect::<Vec<_>>()
+        clients
+            .map(|it| (it.instance, it.reason))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(names(), [("127.0.0.1".to_owned(), Why::Polling)]);
+    assert_eq!(
+        names(),
+        [("127.0.0.1".to_owned(), NotCurrentReason::Polling)]
+    );
     let _other = Poller::start(&lab, "a");
     eventually("two", || numbers(&lab, "one") == [2, 0, 0, 2, 0]).await;
     let expected = ["127.0.0.1 (1 of 2)", "127.0.0.1 (2 of 2)"];
     assert_eq!(
         names(),
-        expected.map(|name| (name.to_owned(), Why::Polling))
+        expected.map(|name| (name.to_owned(), NotCurrentReason::Polling))
     );
 }
 
 #[tokio::test]
-async fn who_says_nothing_for_too_long_is_silent() {
+async fn instance_without_messages_is_silent() {
     let lab = Lab::empty(Settings {
         silent_after: Duration::from_millis(100),
         ..Settings::default()
@@ -121,7 +129,7 @@ async fn who_says_nothing_for_too_long_is_silent() {
 }
 
 #[tokio::test]
-async fn an_instance_that_is_gone_is_missed_only_if_expected() {
+async fn disconnected_instance_counts_only_if_expected() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
     let mut client = lab.client("a", "1").await;
     client.take().await;
@@ -172,7 +180,7 @@ async fn counts_add_up_over_reconnects_and_restarts() {
 }
 
 #[tokio::test]
-async fn counts_since_a_version_leave_out_what_was_before() {
+async fn counts_since_a_version_exclude_older_ones() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("100%"))]).await;
     let mut client = lab.client("a", "1").await;
     let first = client.take().await;
@@ -201,7 +209,7 @@ async fn counts_since_a_version_leave_out_what_was_before() {
 }
 
 #[tokio::test]
-async fn forged_reports_are_counted_and_passed_over() {
+async fn forged_reports_are_counted_and_ignored() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("50%"))]).await;
     let mut client = lab.client("a", "1").await;
     let plan = client.take().await;
@@ -234,7 +242,7 @@ async fn forged_reports_are_counted_and_passed_over() {
 }
 
 #[tokio::test]
-async fn says_where_roots_are_and_which_operations_never_match() {
+async fn reports_root_services_and_unseen_operations() {
     let policies = [policy(
         "one",
         &[("a", &["GET /", "GET /never"]), ("b", &[])],
@@ -277,7 +285,7 @@ async fn says_where_roots_are_and_which_operations_never_match() {
 }
 
 #[tokio::test]
-async fn new_operation_is_not_missing_at_once() {
+async fn new_operation_is_not_unseen_at_once() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("50%"))]).await;
     let mut client = lab.client("a", "1").await;
     let before = client.take().await;
@@ -301,7 +309,7 @@ async fn new_operation_is_not_missing_at_once() {
 }
 
 #[tokio::test]
-async fn retargeted_policy_is_observed_anew() {
+async fn retargeted_policy_begins_a_new_tally() {
     let on = |service| policy("one", &[(service, &[])], percent("60%"));
     let lab = Lab::with(&[on("a")]).await;
     let (mut a, mut b) = (lab.client("a", "1").await, lab.client("b", "1").await);
@@ -340,7 +348,7 @@ async fn decisions_under_no_policy_count_as_roots_only() {
 }
 
 #[tokio::test]
-async fn a_limit_for_one_operation_is_only_partly_expressible() {
+async fn limit_for_an_operation_is_not_expressible() {
     let lab = Lab::with(&[
         policy("operation", &[("a", &["GET /"])], limit(1)),
         policy("service", &[("b", &[])], limit(1)),

@@ -18,7 +18,7 @@ async fn ask(lab: &Lab, service: &str) -> Result<SamplingStrategyResponse, Statu
 }
 
 #[tokio::test]
-async fn says_the_same_as_http() {
+async fn answers_like_http() {
     let policies = [
         policy("one", &[("a", &["GET /"])], percent("0.1%")),
         policy("all", &[("a", &[])], percent("50%")),
@@ -49,7 +49,7 @@ async fn says_the_same_as_http() {
 }
 
 #[tokio::test]
-async fn refuses_what_is_no_name_and_waits_for_policies() {
+async fn rejects_bad_names_and_waits_for_policies() {
     let lab = Lab::with(&[]).await;
     let code = ask(&lab, "").await.unwrap_err().code();
     assert_eq!(code, Code::InvalidArgument);

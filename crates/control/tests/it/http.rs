@@ -24,13 +24,13 @@ async fn answer(lab: &Lab, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_probability_is_said_in_both_forms() {
+async fn probability_is_given_in_both_forms() {
     let lab = Lab::with(&[policy("one", &[("a", &[])], percent("1%"))]).await;
     assert_snapshot!(answer(&lab, "/sampling?service=a").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":0.01},"operationSampling":{"defaultSamplingProbability":0.01,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
 }
 
 #[tokio::test]
-async fn operations_have_their_own() {
+async fn operations_have_their_own_probability() {
     let policies = [
         policy("one", &[("a", &["GET /", "GET /x"])], percent("0.1%")),
         policy("limit", &[("a", &["GET /limited"])], limit(3)),
@@ -42,7 +42,7 @@ async fn operations_have_their_own() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_stands_alone_as_a_whole_share() {
+async fn rate_limit_is_a_whole_share_alone() {
     let policies = [
         policy("limit", &[("a", &[])], limit(3)),
         policy("one", &[("a", &["GET /"])], percent("1%")),
@@ -60,7 +60,7 @@ async fn a_rate_limit_stands_alone_as_a_whole_share() {
 }
 
 #[tokio::test]
-async fn what_no_policy_covers_is_kept() {
+async fn default_is_to_sample_all() {
     let lab = Lab::with(&[]).await;
     assert_snapshot!(answer(&lab, "/sampling?service=a&other=1").await, @r#"{"strategyType":"PROBABILISTIC","probabilisticSampling":{"samplingRate":1.0},"operationSampling":{"defaultSamplingProbability":1.0,"defaultLowerBoundTracesPerSecond":0.0,"perOperationStrategies":[],"defaultUpperBoundTracesPerSecond":0.0}}"#);
 }
@@ -81,10 +81,7 @@ async fn names_are_decoded() {
 #[case::a_control_character("/sampling?service=%0A", StatusCode::BAD_REQUEST)]
 #[case::elsewhere("/baggage?service=a", StatusCode::NOT_FOUND)]
 #[tokio::test]
-async fn bad_requests_are_told_what_would_be_right(
-    #[case] path: &str,
-    #[case] expected: StatusCode,
-) {
+async fn bad_requests_are_explained(#[case] path: &str, #[case] expected: StatusCode) {
     let lab = Lab::with(&[]).await;
     let (status, content_type, body) = ask(&lab, path).await;
     assert_eq!(
@@ -103,7 +100,7 @@ async fn only_get_is_answered() {
 }
 
 #[tokio::test]
-async fn before_the_first_publication_clients_keep_what_they_have() {
+async fn answers_503_before_the_first_publication() {
     let lab = Lab::empty(Settings::default()).await;
     let (status, _, body) = ask(&lab, "/sampling?service=a").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");

@@ -1,4 +1,4 @@
-//! Callers are who their credentials say, and speak for nobody else.
+//! Clients are identified by their credentials, and report for no one else.
 
 use std::{
     future::{Future, ready},
@@ -19,8 +19,8 @@ use tonic::Code;
 
 use crate::support::{Client, Lab, count, eventually, instance, key, percent, policy, resolved};
 
-/// A cluster in small: `token-POD` is the token of a pod of service `a` in `default`. At the
-/// stock doors every address is such a pod's.
+/// A small cluster: `token-POD` is the token of a pod of service `a` in `default`. A client that
+/// polls is such a pod, whatever its address.
 struct Pods;
 
 impl Identify for Pods {
@@ -111,7 +111,7 @@ fn half() -> Vec<Policy> {
 #[case::another_service("token-1", "b", "OtherService", Code::PermissionDenied)]
 #[case::not_watched_yet("token-unwatched", "a", "UnknownPod", Code::Unavailable)]
 #[tokio::test]
-async fn who_is_not_let_in_is_told_and_counted(
+async fn refusals_are_explained_and_counted(
     #[case] token: &str,
     #[case] service: &str,
     #[case] reason: &str,
@@ -123,13 +123,13 @@ async fn who_is_not_let_in_is_told_and_counted(
         .await
         .unwrap();
     assert_eq!(client.end().await.unwrap_err().code(), code);
-    let line = format!(r#"spoor_control_refused_total{{door="Stream",reason="{reason}"}} 1"#);
+    let line = format!(r#"spoor_control_refused_total{{endpoint="Stream",reason="{reason}"}} 1"#);
     lab.shows(&line).await;
     assert_eq!(lab.control.instances(), []);
 }
 
 #[tokio::test]
-async fn another_services_strategy_is_refused_at_the_stock_doors() {
+async fn polling_for_another_service_is_refused() {
     let lab = lab(&half()).await;
     let ask = |service: &str| reqwest::get(format!("{}/sampling?service={service}", lab.http));
     assert_eq!(ask("a").await.unwrap().status(), StatusCode::OK);
@@ -140,27 +140,28 @@ async fn another_services_strategy_is_refused_at_the_stock_doors() {
     };
     let status = grpc.get_sampling_strategy(parameters).await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
-    assert_eq!(status.message(), "this pod is of service a, not of b");
-    for door in ["Http", "Grpc"] {
-        let line =
-            format!(r#"spoor_control_refused_total{{door="{door}",reason="OtherService"}} 1"#);
+    assert_eq!(status.message(), "this pod belongs to service a, not b");
+    for endpoint in ["Http", "Grpc"] {
+        let line = format!(
+            r#"spoor_control_refused_total{{endpoint="{endpoint}",reason="OtherService"}} 1"#
+        );
         lab.shows(&line).await;
     }
 }
 
 #[tokio::test]
-async fn only_a_collector_hands_on_metrics() {
+async fn only_a_collector_may_send_metrics() {
     let lab = lab(&half()).await;
     let request = reqwest::Client::new().post(format!("{}/v1/metrics", lab.http));
     let request = request.header("content-type", "application/x-protobuf");
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
-    lab.shows(r#"spoor_control_refused_total{door="Metrics",reason="NotACollector"} 1"#)
+    lab.shows(r#"spoor_control_refused_total{endpoint="Metrics",reason="NotACollector"} 1"#)
         .await;
 }
 
 #[tokio::test]
-async fn an_instance_is_the_pod_and_not_what_its_process_calls_itself() {
+async fn instance_is_the_pod_not_its_own_claim() {
     let lab = lab(&half()).await;
     lab.control.expect(vec![instance("a", "pod-1")]);
     let hello = hello("a", "a-uuid", "start-1");
@@ -177,7 +178,7 @@ async fn an_instance_is_the_pod_and_not_what_its_process_calls_itself() {
 }
 
 #[tokio::test]
-async fn a_container_that_starts_again_counts_anew_and_adds_up() {
+async fn counts_of_a_restarted_container_add_up() {
     let lab = lab(&half()).await;
     lab.control.expect(vec![instance("a", "pod-1")]);
     let mut first = process(&lab, "pod-1", "start-1").await;
@@ -202,7 +203,7 @@ async fn a_container_that_starts_again_counts_anew_and_adds_up() {
 }
 
 #[tokio::test]
-async fn a_pod_of_two_processes_is_current_when_both_are() {
+async fn pod_is_current_when_all_its_processes_are() {
     let lab = lab(&half()).await;
     lab.control.expect(vec![instance("a", "pod-1")]);
     let mut one = process(&lab, "pod-1", "one").await;
@@ -219,9 +220,9 @@ async fn a_pod_of_two_processes_is_current_when_both_are() {
     assert_eq!((clients().expected, clients().current), (1, 1));
 }
 
-/// The name of a start is the caller's own word: it reaches no record of another pod.
+/// A start is the client's own claim, so it must not lead to the record of another pod.
 #[tokio::test]
-async fn a_pod_that_names_anothers_start_speaks_for_itself_only() {
+async fn shared_start_does_not_mix_up_pods() {
     let lab = lab(&half()).await;
     lab.control
         .expect(vec![instance("a", "honest"), instance("a", "forger")]);
@@ -244,7 +245,7 @@ async fn a_pod_that_names_anothers_start_speaks_for_itself_only() {
 }
 
 #[tokio::test]
-async fn a_pod_that_calls_itself_another_is_not_let_in() {
+async fn pod_claiming_another_instance_is_refused() {
     let lab = lab(&half()).await;
     lab.control
         .expect(vec![instance("a", "pod-1"), instance("a", "pod-2")]);
@@ -256,14 +257,14 @@ async fn a_pod_that_calls_itself_another_is_not_let_in() {
         let status = forger.end().await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied);
     }
-    lab.shows(r#"spoor_control_refused_total{door="Stream",reason="OtherInstance"} 2"#)
+    lab.shows(r#"spoor_control_refused_total{endpoint="Stream",reason="OtherInstance"} 2"#)
         .await;
     honest.report(vec![]).await;
 }
 
-/// What was sent to one process can't be acknowledged, nor counted, by another.
+/// A process can neither acknowledge nor report a plan that only another one was sent.
 #[tokio::test]
-async fn versions_that_a_process_was_not_sent_are_not_its_own() {
+async fn versions_not_sent_to_a_process_are_rejected() {
     let lab = lab(&half()).await;
     let mut early = process(&lab, "early", "start").await;
     let old = early.take().await;
@@ -280,7 +281,7 @@ async fn versions_that_a_process_was_not_sent_are_not_its_own() {
 }
 
 #[tokio::test]
-async fn an_instance_has_a_bounded_number_of_streams() {
+async fn streams_of_an_instance_are_bounded() {
     let lab = lab(&half()).await;
     let mut open = vec![];
     for start in 0..16 {
@@ -291,7 +292,7 @@ async fn an_instance_has_a_bounded_number_of_streams() {
     let mut surplus = process(&lab, "pod-1", "16").await;
     let code = surplus.end().await.unwrap_err().code();
     assert_eq!(code, Code::ResourceExhausted);
-    lab.shows(r#"spoor_control_refused_total{door="Stream",reason="TooManyStreams"} 1"#)
+    lab.shows(r#"spoor_control_refused_total{endpoint="Stream",reason="TooManyStreams"} 1"#)
         .await;
     lab.shows("spoor_control_subscribers 16").await;
     drop(open.pop());

@@ -1,4 +1,4 @@
-//! Servers on port 0 and clients of each of the doors.
+//! Servers on port 0, and clients of each endpoint.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bounds;

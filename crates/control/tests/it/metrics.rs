@@ -1,4 +1,4 @@
-//! What unmodified SDKs say of themselves.
+//! Metrics of unmodified SDKs.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 use reqwest::{Response, StatusCode};
 use rstest::rstest;
-use spoor_control::{Observed, Source};
+use spoor_control::{CountSource, ObservedRate};
 use spoor_policy::{Policy, statistics::Verdict};
 
 use crate::support::{Lab, count, eventually, instance, key, percent, policy};
@@ -49,7 +49,7 @@ fn point(origin: &str, result: &str, time: u64, value: i64) -> NumberDataPoint {
     }
 }
 
-/// What a process of a service sends.
+/// The request of a process.
 fn request(service: &str, process: &str, points: Vec<NumberDataPoint>) -> Vec<u8> {
     let sum = Sum {
         data_points: points,
@@ -111,7 +111,7 @@ async fn roots(lab: &Lab, service: &str, time: u64, dropped: i64, sampled: i64) 
     );
 }
 
-fn observed(lab: &Lab, name: &str) -> Option<Observed> {
+fn observed(lab: &Lab, name: &str) -> Option<ObservedRate> {
     lab.control.evidence(&key(name)).unwrap().observed
 }
 
@@ -123,14 +123,14 @@ async fn lab(policies: &[Policy]) -> Lab {
 }
 
 #[tokio::test]
-async fn root_spans_of_unmodified_sdks_are_reported_without_a_verdict() {
+async fn sdk_counts_are_reported_without_a_verdict() {
     let lab = lab(&[policy("one", &[("a", &[])], percent("10%"))]).await;
     roots(&lab, "a", 1, 900, 100).await;
     assert_eq!(observed(&lab, "one"), None, "nobody knows since when");
     roots(&lab, "a", 2, 1_800, 200).await;
     let seen = observed(&lab, "one").unwrap();
     assert_eq!((seen.started, seen.sampled), (1_000, 100));
-    assert_eq!(seen.source, Source::Reported);
+    assert_eq!(seen.source, CountSource::Reported);
     for time in 3..40 {
         let times = i64::try_from(time).unwrap();
         roots(
@@ -151,7 +151,7 @@ async fn root_spans_of_unmodified_sdks_are_reported_without_a_verdict() {
 }
 
 #[tokio::test]
-async fn what_clients_count_themselves_comes_first() {
+async fn counts_of_clients_take_precedence() {
     let lab = lab(&[policy("one", &[("a", &[])], percent("50%"))]).await;
     let mut client = lab.client("a", "pod-1").await;
     let plan = client.take().await;
@@ -159,14 +159,14 @@ async fn what_clients_count_themselves_comes_first() {
     roots(&lab, "a", 1, 900, 100).await;
     roots(&lab, "a", 2, 1_800, 200).await;
     eventually("the client's counts", || {
-        observed(&lab, "one").is_some_and(|it| it.source == Source::Clients && it.started == 4)
+        observed(&lab, "one").is_some_and(|it| it.source == CountSource::Clients && it.started == 4)
     })
     .await;
 }
 
-/// Nobody says which operations a metric's spans were of.
+/// The metric does not name operations.
 #[tokio::test]
-async fn counts_of_a_service_with_several_policies_are_nobodys() {
+async fn sdk_counts_need_a_sole_policy() {
     let policies = [
         policy("one", &[("a", &["GET /"])], percent("50%")),
         policy("all", &[], percent("1%")),
@@ -182,7 +182,7 @@ async fn counts_of_a_service_with_several_policies_are_nobodys() {
 }
 
 #[tokio::test]
-async fn counts_from_before_a_policy_are_not_put_down_to_it() {
+async fn counts_from_before_a_policy_are_left_out() {
     let lab = lab(&[policy("one", &[("a", &[])], percent("50%"))]).await;
     roots(&lab, "a", 1, 0, 0).await;
     let changed = [policy("one", &[("a", &[])], percent("1%"))];
@@ -195,7 +195,7 @@ async fn counts_from_before_a_policy_are_not_put_down_to_it() {
 }
 
 #[tokio::test]
-async fn services_that_nobody_knows_are_not_taken_in() {
+async fn unknown_services_are_ignored() {
     let lab = lab(&[policy("all", &[], percent("50%"))]).await;
     for time in 1..4 {
         roots(&lab, "made-up", time, 100, 100).await;
@@ -209,7 +209,7 @@ async fn services_that_nobody_knows_are_not_taken_in() {
 #[case::deflate("deflate", deflate)]
 #[case::zstd("zstd", zstd)]
 #[tokio::test]
-async fn compressed_bodies_are_taken(
+async fn compressed_bodies_are_accepted(
     #[case] encoding: &str,
     #[case] compress: fn(&[u8]) -> Vec<u8>,
 ) {
@@ -256,7 +256,7 @@ const PROTOBUF: &str = "application/x-protobuf";
 #[case::large(vec![0; 512 * 1024 + 1], PROTOBUF, "identity", 413, "TooLarge")]
 #[case::bomb(gzip(&vec![0; 8 << 20]), PROTOBUF, "gzip", 413, "TooLarge")]
 #[tokio::test]
-async fn what_can_not_be_read_is_refused_and_counted(
+async fn unreadable_bodies_are_refused_and_counted(
     #[case] body: Vec<u8>,
     #[case] content_type: &str,
     #[case] encoding: &str,
@@ -266,6 +266,6 @@ async fn what_can_not_be_read_is_refused_and_counted(
     let lab = lab(&[]).await;
     let response = post(&lab, body, content_type, encoding).await;
     assert_eq!(response.status().as_u16(), status);
-    let line = format!(r#"spoor_control_refused_total{{door="Metrics",reason="{reason}"}} 1"#);
+    let line = format!(r#"spoor_control_refused_total{{endpoint="Metrics",reason="{reason}"}} 1"#);
     lab.shows(&line).await;
 }

@@ -1,4 +1,4 @@
-//! Spoor's own stream.
+//! The policy stream.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn default_of(plan: &proto::Plan) -> Option<Wire> {
 }
 
 #[tokio::test]
-async fn a_plan_comes_at_once_and_again_when_it_changes() {
+async fn plan_is_pushed_at_once_and_when_it_changes() {
     let lab = Lab::with(&[policy("one", &[("a", &["GET /"])], percent("1%"))]).await;
     let mut client = lab.client("a", "1").await;
     let first = client.take().await;
@@ -45,7 +45,7 @@ async fn a_plan_comes_at_once_and_again_when_it_changes() {
 }
 
 #[tokio::test]
-async fn only_services_whose_plan_changed_are_pushed_to() {
+async fn only_changed_plans_are_pushed() {
     let of = |a: &str, b: &str| {
         resolved(&[
             policy("a", &[("a", &[])], percent(a)),
@@ -69,7 +69,7 @@ async fn only_services_whose_plan_changed_are_pushed_to() {
 }
 
 #[tokio::test]
-async fn an_expiry_goes_along_with_what_follows_it() {
+async fn plan_includes_expiry_and_what_follows() {
     let expiry = Timestamp::now() + Duration::from_secs(3600);
     let policies = [
         expiring("override", &[("a", &[])], percent("100%"), Some(expiry)),
@@ -86,7 +86,7 @@ async fn an_expiry_goes_along_with_what_follows_it() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_is_shared_out_over_the_instances() {
+async fn rate_limit_is_divided_among_instances() {
     let lab = Lab::with(&[
         policy("limit", &[("a", &[])], limit(10)),
         policy("other", &[("b", &[])], percent("1%")),
@@ -107,14 +107,14 @@ async fn a_rate_limit_is_shared_out_over_the_instances() {
     assert_eq!(share(&second.plan().await), 10.0);
     let _poller = Poller::start(&lab, "a");
     assert_eq!(share(&second.plan().await), 5.0);
-    // The next that the other service hears is the next publication.
+    // The other service was sent nothing meanwhile.
     let version = lab.control.publish(resolved(&[]));
-    let heard = other.plan().await.version.unwrap();
-    assert_eq!(heard.sequence, version.sequence);
+    let next = other.plan().await.version.unwrap();
+    assert_eq!(next.sequence, version.sequence);
 }
 
 #[tokio::test]
-async fn who_comes_back_with_the_newest_plan_is_not_sent_it_again() {
+async fn reconnect_with_the_newest_plan_gets_no_push() {
     let lab = Lab::with(&[]).await;
     let mut client = lab.client("a", "1").await;
     let plan = client.take().await;
@@ -163,7 +163,7 @@ async fn faults_are_pushed_and_end() {
 }
 
 #[tokio::test]
-async fn nothing_is_served_before_the_first_publication() {
+async fn no_plan_before_the_first_publication() {
     let lab = Lab::empty(Settings::default()).await;
     let mut client = lab.client("a", "1").await;
     assert_eq!(client.faults().await, []);
@@ -172,7 +172,7 @@ async fn nothing_is_served_before_the_first_publication() {
 }
 
 #[tokio::test]
-async fn a_stream_begins_with_one_hello() {
+async fn stream_begins_with_one_hello() {
     let settings = Settings {
         hello_within: Duration::from_millis(50),
         ..Settings::default()
@@ -200,7 +200,7 @@ async fn a_stream_begins_with_one_hello() {
 }
 
 #[tokio::test]
-async fn the_newest_stream_of_an_instance_counts() {
+async fn newer_stream_replaces_the_older() {
     let lab = Lab::with(&[]).await;
     let mut first = lab.client("a", "1").await;
     let plan = first.plan().await;
@@ -214,7 +214,7 @@ async fn the_newest_stream_of_an_instance_counts() {
 }
 
 #[tokio::test]
-async fn convergence_waits_for_everyone_who_should_be_there() {
+async fn convergence_waits_for_expected_instances() {
     let lab = Lab::with(&[]).await;
     lab.control
         .expect(vec![instance("a", "1"), instance("a", "2")]);

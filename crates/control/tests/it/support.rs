@@ -1,4 +1,4 @@
-//! A control plane with its doors open, and a client of the stream.
+//! A control plane with all its endpoints, and a client of the stream.
 
 use std::{
     future::Future,
@@ -33,7 +33,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// With nothing published.
+    /// A control plane with nothing published.
     pub async fn empty(settings: Settings) -> Self {
         let shutdown = settings.shutdown.clone();
         let control = Control::new(settings);
@@ -91,7 +91,7 @@ impl Lab {
         self.client_as("", first).await
     }
 
-    /// With a token, unless it is empty.
+    /// A client with a token, unless it is empty.
     pub async fn client_as(&self, token: &str, first: Message) -> Result<Client, Status> {
         let (outgoing, messages) = mpsc::channel(64);
         let mut client = PolicyStreamClient::new(self.channel().await);
@@ -123,7 +123,7 @@ impl Lab {
         text
     }
 
-    /// Asserts that a metric's line comes to be there.
+    /// Waits until the metrics have a line.
     pub async fn shows(&self, line: &str) {
         eventually(line, || self.metrics().lines().any(|it| it == line)).await;
     }
@@ -166,7 +166,7 @@ impl Client {
         }
     }
 
-    /// How the stream ends.
+    /// Waits for the end of the stream.
     pub async fn end(&mut self) -> Result<(), Status> {
         while self.next().await?.is_some() {}
         Ok(())
@@ -184,7 +184,7 @@ impl Client {
             .await;
     }
 
-    /// Takes the next plan and says so.
+    /// Receives the next plan and acknowledges it.
     pub async fn take(&mut self) -> proto::Plan {
         let plan = self.plan().await;
         self.acknowledge(plan.version).await;
@@ -200,7 +200,7 @@ impl Client {
     }
 }
 
-/// A stock client that asks every 600 ms on one connection, until it is dropped.
+/// A client that polls every 600 ms on one connection, until it is dropped.
 pub struct Poller(JoinHandle<()>);
 
 impl Poller {
@@ -284,7 +284,7 @@ pub async fn within<F: Future>(future: F) -> F::Output {
     timeout(LIMIT, future).await.expect("in time")
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !is_so() {

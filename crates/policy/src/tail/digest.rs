@@ -1,29 +1,29 @@
-//! What stands for a namespace's tail rules.
+//! The digest of a namespace's tail rules.
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::{Condition, Named, NamespaceTail, Rule, TailTable};
+use super::{Named, NamespaceTail, Rule, RuleCondition, TailTable};
 use crate::{Digest, Namespace};
 
 impl TailTable {
-    /// Stands for all that a namespace's traces are kept by: policies' names and rules. The same
-    /// for the same rules in every process and at every time.
+    /// The digest of a namespace's tail policies, with their names. It is the same in every process
+    /// and at every time, since two roles of the operator compare theirs.
     #[must_use]
     pub fn digest(&self, namespace: &Namespace) -> Digest {
-        let mut writing = Writing::default();
+        let mut hasher = RuleHasher::default();
         if let Some(tail) = self.namespaces.get(namespace) {
-            writing.namespace(tail);
+            hasher.namespace(tail);
         }
-        Digest(writing.0.digest128())
+        Digest(hasher.0.digest128())
     }
 }
 
-/// Hashes values so that no two sequences of them are one sequence of bytes: texts and lists come
-/// after their length, choices after a number of their own.
+/// Hashes values so that different values never hash the same bytes: texts and lists are preceded by
+/// their length, and variants by a number.
 #[derive(Default)]
-struct Writing(Xxh3Default);
+struct RuleHasher(Xxh3Default);
 
-impl Writing {
+impl RuleHasher {
     fn namespace(&mut self, tail: &NamespaceTail) {
         self.optional(tail.otherwise.as_ref());
         self.length(tail.services.len());
@@ -56,14 +56,14 @@ impl Writing {
         }
     }
 
-    fn condition(&mut self, condition: &Condition) {
+    fn condition(&mut self, condition: &RuleCondition) {
         match condition {
-            Condition::Error => self.choice(0),
-            Condition::SlowerThan(duration) => {
+            RuleCondition::Error => self.choice(0),
+            RuleCondition::SlowerThan(duration) => {
                 self.choice(1);
                 self.0.update(&duration.as_nanos().to_le_bytes());
             }
-            Condition::Attribute { key, values } => {
+            RuleCondition::Attribute { key, values } => {
                 self.choice(2);
                 self.text(key.as_str());
                 self.length(values.len());

@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, ToSpan};
 use spoor_policy::{
-    Condition, Namespace, Plan, Policy, PolicyKey, PolicyName, Probability, Resolution, Rule,
+    Namespace, Plan, Policy, PolicyKey, PolicyName, Probability, Resolution, Rule, RuleCondition,
     RuleName, Strategy, TailPolicy, Target, TracesPerSecond,
 };
 
@@ -116,7 +116,7 @@ impl Spec {
         });
         let rule = Rule {
             name: RuleName::new("errors").unwrap(),
-            condition: Condition::Error,
+            condition: RuleCondition::Error,
         };
         let rules = if self.has_rules { vec![rule] } else { vec![] };
         let tail = self

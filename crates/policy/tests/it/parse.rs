@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rstest::rstest;
 use spoor_policy::{
-    Condition, InvalidTail, Namespace, OperationName, PolicyName, Probability, Rule, RuleName,
+    InvalidTail, Namespace, OperationName, PolicyName, Probability, Rule, RuleCondition, RuleName,
     ServiceName, TailPolicy, Threshold, TracesPerSecond,
 };
 
@@ -44,9 +44,9 @@ fn percentages(#[case] text: &str, #[case] millionths: u32) {
 )]
 #[case(
     "0.00001%",
-    "must have at most 4 digits behind the point (\"0.0001%\" is the finest), not \"0.00001%\""
+    "must have at most 4 decimal places (\"0.0001%\" is the smallest step), not \"0.00001%\""
 )]
-fn no_percentages(#[case] text: &str, #[case] message: &str) {
+fn rejects_invalid_percentages(#[case] text: &str, #[case] message: &str) {
     assert_eq!(
         text.parse::<Probability>().unwrap_err().to_string(),
         message
@@ -86,7 +86,7 @@ fn bounds(#[case] is_as_it_should_be: bool) {
 }
 
 #[test]
-fn a_rate_is_shared_out() {
+fn rate_is_divided_among_instances() {
     let rate = TracesPerSecond::new(10).unwrap();
     assert!((rate.share(4) - 2.5).abs() < 1e-12);
     assert_eq!(
@@ -95,7 +95,7 @@ fn a_rate_is_shared_out() {
     );
 }
 
-fn tail(conditions: Vec<Condition>) -> Result<TailPolicy, InvalidTail> {
+fn tail(conditions: Vec<RuleCondition>) -> Result<TailPolicy, InvalidTail> {
     let rule = |(at, condition)| Rule {
         name: RuleName::new(format!("r{at}")).unwrap(),
         condition,
@@ -107,32 +107,32 @@ fn tail(conditions: Vec<Condition>) -> Result<TailPolicy, InvalidTail> {
 }
 
 #[rstest]
-#[case::too_many(vec![Condition::Error; 33], "must have at most 32 rules, not 33")]
+#[case::too_many(vec![RuleCondition::Error; 33], "must have at most 32 rules, not 33")]
 #[case::too_short(
-    vec![Condition::SlowerThan(std::time::Duration::ZERO)],
+    vec![RuleCondition::SlowerThan(std::time::Duration::ZERO)],
     "rule \"r0\" must be from 1ms to 1h, not 0ns"
 )]
 #[case::no_values(
-    vec![Condition::Attribute { key: "k".parse().unwrap(), values: vec![] }],
+    vec![RuleCondition::Attribute { key: "k".parse().unwrap(), values: vec![] }],
     "rule \"r0\" must have at least one value"
 )]
 #[case::long_value(
-    vec![Condition::Attribute { key: "k".parse().unwrap(), values: vec!["v".repeat(257)] }],
+    vec![RuleCondition::Attribute { key: "k".parse().unwrap(), values: vec!["v".repeat(257)] }],
     "rule \"r0\" must have values of at most 256 bytes, not 257"
 )]
-fn tails_out_of_bounds(#[case] conditions: Vec<Condition>, #[case] message: &str) {
+fn rejects_conditions_beyond_limits(#[case] conditions: Vec<RuleCondition>, #[case] message: &str) {
     assert_eq!(tail(conditions).unwrap_err().to_string(), message);
 }
 
 proptest! {
     #[test]
-    fn a_probability_reads_what_it_writes(millionths in 0u32..=1_000_000) {
+    fn probability_round_trips(millionths in 0u32..=1_000_000) {
         let probability = Probability::from_millionths(millionths).unwrap();
         prop_assert_eq!(probability.to_string().parse(), Ok(probability));
     }
 
     #[test]
-    fn no_text_breaks_a_parser(text in ".{0,80}") {
+    fn any_text_is_parsed_or_rejected(text in ".{0,80}") {
         if let Ok(probability) = text.parse::<Probability>() {
             prop_assert!(probability <= Probability::ALWAYS);
         }
@@ -154,7 +154,7 @@ proptest! {
     }
 
     #[test]
-    fn a_threshold_keeps_its_share(millionths in 0u32..=1_000_000, randomness in 0..Threshold::END) {
+    fn threshold_keeps_its_share(millionths in 0u32..=1_000_000, randomness in 0..Threshold::END) {
         let probability = Probability::from_millionths(millionths).unwrap();
         let threshold = probability.threshold();
         let kept = (Threshold::END - threshold.value()) as f64 / Threshold::END as f64;

@@ -1,12 +1,12 @@
-//! What holds for any policies: compared with the rules said in the plainest way.
+//! Properties of any policies, compared with a plain implementation of the rules.
 
 use std::collections::BTreeSet;
 
 use jiff::{Timestamp, ToSpan};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 use spoor_policy::{
-    Acceptance, Assigned, Namespace, Place, Plan, Policy, PolicyName, Setting, Strategies,
-    Strategy as Head, resolve,
+    Acceptance, Assigned, Namespace, Plan, Policy, PolicyName, Setting, Strategies,
+    Strategy as Head, TailPlace, resolve,
 };
 
 use crate::build::{NOW, Spec, key, table};
@@ -63,8 +63,8 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
     })
 }
 
-/// How specific a policy's claim to a root span is: 2 for an operation, 1 for a service, 0 for
-/// the namespace; none: it is not for it.
+/// The specificity of a policy's claim to a root span: 2 for an operation, 1 for a service, 0 for the
+/// namespace. `None` without a claim.
 fn claim(policy: &Policy, service: &str, operation: &str) -> Option<u8> {
     if policy.targets().is_empty() {
         return Some(0);
@@ -105,10 +105,10 @@ fn winner<'a>(
         .map(|(_, policy)| policy)
 }
 
-/// What clients see of one phase: its end, its default, its operations.
+/// A phase as clients see it: its end, its default, its operations.
 type Seen = (Option<Timestamp>, Option<Head>, Vec<(String, Head)>);
 
-/// What clients see of a plan: each change of strategies, with its time.
+/// A plan as clients see it: each change of strategies with its time.
 fn behaviour(plan: &Plan) -> Vec<Seen> {
     let strategy = |assigned: &Assigned| assigned.strategy;
     let mut seen: Vec<Seen> = vec![];
@@ -134,7 +134,7 @@ fn behaviour(plan: &Plan) -> Vec<Seen> {
 
 proptest! {
     #[test]
-    fn every_root_span_has_the_winner_that_the_rules_give(policies in policies()) {
+    fn every_root_span_has_the_right_winner(policies in policies()) {
         let resolution = resolve(&policies, NOW);
         for service in ASKED_SERVICES {
             let plan = table(&resolution, service);
@@ -154,9 +154,9 @@ proptest! {
                 prop_assert_eq!(found.map(|(name, _)| name), tail.map(|policy| &policy.key().name));
                 let namespace = Namespace::default();
                 let first = resolution.tail.places(&namespace).find(|(place, ..)| match place {
-                    Place::Operation(of, name) => of.as_str() == service && name.as_str() == operation,
-                    Place::Service(of) => of.as_str() == service,
-                    Place::Namespace => true,
+                    TailPlace::Operation(of, name) => of.as_str() == service && name.as_str() == operation,
+                    TailPlace::Service(of) => of.as_str() == service,
+                    TailPlace::Namespace => true,
                 });
                 prop_assert_eq!(first.map(|(_, name, policy)| (name, policy)), found);
             }
@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_policies_does_not_matter(
+    fn order_of_policies_does_not_matter(
         (policies, shuffled) in policies().prop_flat_map(|policies| {
             (Just(policies.clone()), Just(policies).prop_shuffle())
         })
@@ -173,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn phases_ascend_and_the_last_is_open(policies in policies()) {
+    fn phases_ascend_and_the_last_has_no_end(policies in policies()) {
         let resolution = resolve(&policies, NOW);
         for service in ASKED_SERVICES {
             let plan = table(&resolution, service);
@@ -190,7 +190,7 @@ proptest! {
     }
 
     #[test]
-    fn digests_are_equal_just_when_clients_behave_alike(one in policies(), other in policies()) {
+    fn equal_digests_mean_equal_behaviour(one in policies(), other in policies()) {
         let (one, other) = (resolve(&one, NOW), resolve(&other, NOW));
         for service in ASKED_SERVICES {
             for (one, other) in [
@@ -204,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn outcomes_say_what_the_tables_do(policies in policies()) {
+    fn outcomes_agree_with_tables(policies in policies()) {
         let resolution = resolve(&policies, NOW);
         for policy in &policies {
             let outcome = &resolution.outcomes[policy.key()];

@@ -1,4 +1,4 @@
-//! Who wins, by the design's rules, and what is said of it.
+//! The winners of places and the outcomes of policies.
 
 use jiff::{Timestamp, ToSpan};
 use rstest::rstest;
@@ -48,7 +48,7 @@ fn winner_and_loser(#[case] winner: Spec, #[case] loser: Spec) {
 }
 
 #[test]
-fn what_no_policy_is_for_is_left_alone() {
+fn service_without_policy_has_no_strategy() {
     let resolution = resolved(&[Spec::new("p").at("a", &["x"])]);
     let strategies = table(&resolution, "a").at(NOW).unwrap().clone();
     assert!(strategies.strategy("y").is_none());
@@ -66,7 +66,7 @@ fn what_no_policy_is_for_is_left_alone() {
 }
 
 #[test]
-fn what_is_not_won_falls_through_to_the_larger_place() {
+fn lost_part_falls_to_the_larger_place() {
     let resolution = resolved(&[
         Spec::new("operation").at("a", &["x"]),
         Spec::new("service").at("a", &[]),
@@ -88,7 +88,7 @@ fn what_is_not_won_falls_through_to_the_larger_place() {
 }
 
 #[test]
-fn head_and_tail_are_resolved_apart() {
+fn head_and_tail_are_resolved_separately() {
     let resolution = resolved(&[
         Spec::new("head").at("a", &[]).head_only().priority(1),
         Spec::new("both").at("a", &[]),
@@ -105,7 +105,7 @@ fn head_and_tail_are_resolved_apart() {
 }
 
 #[test]
-fn a_policy_for_more_is_overridden_in_part_by_one_for_less() {
+fn broader_policy_is_overridden_in_part() {
     let resolution = resolved(&[
         Spec::new("namespace").head_only(),
         Spec::new("service").at("a", &[]).head_only(),
@@ -130,7 +130,7 @@ fn a_policy_for_more_is_overridden_in_part_by_one_for_less() {
 }
 
 #[test]
-fn a_policy_of_which_nothing_is_left_is_conflicted() {
+fn policy_that_wins_nowhere_is_conflicted() {
     let resolution = resolved(&[
         Spec::new("old").at("a", &[]).created(-5000).head_only(),
         Spec::new("new").at("a", &[]).head_only(),
@@ -144,7 +144,7 @@ fn a_policy_of_which_nothing_is_left_is_conflicted() {
 }
 
 #[test]
-fn namespaces_do_not_touch() {
+fn namespaces_are_independent() {
     let resolution = resolved(&[
         Spec::new("p").at("a", &[]),
         Spec::new("p").at("a", &[]).namespace("other").priority(9),
@@ -159,7 +159,7 @@ fn namespaces_do_not_touch() {
 }
 
 #[test]
-fn a_plan_says_who_follows_when_a_policy_ends() {
+fn plan_includes_successors_of_expiring_policies() {
     let resolution = resolved(&[
         Spec::new("first")
             .at("a", &[])
@@ -212,7 +212,7 @@ fn a_plan_says_who_follows_when_a_policy_ends() {
 }
 
 #[test]
-fn a_plan_looks_eight_phases_ahead() {
+fn plan_has_at_most_eight_phases() {
     let specs: Vec<Spec> = (0..20)
         .map(|i| {
             Spec::new(&format!("p{i}"))
@@ -227,7 +227,7 @@ fn a_plan_looks_eight_phases_ahead() {
 }
 
 #[test]
-fn clients_see_no_phase_where_only_the_policy_changes() {
+fn phase_with_the_same_strategies_is_hidden() {
     let same = resolved(&[Spec::new("now").priority(1).ends(10), Spec::new("then")]);
     let always = resolved(&[Spec::new("then")]);
     assert_eq!(table(&same, "a").phases().len(), 2);
@@ -245,17 +245,17 @@ fn clients_see_no_phase_where_only_the_policy_changes() {
     "tail rules see only the traces that a head keeps: 1% by its own head",
 ])]
 #[case::otherwise_is_out_of_reach(Spec::new("p").percent(1).otherwise("10%").no_rules(), &[
-    "tail rules see only the traces that a head keeps: 1% by its own head; where that is less than `tail.otherwise`, they keep all of these",
+    "tail rules see only the traces that a head keeps: 1% by its own head; where that is less than `tail.otherwise`, all of these are kept",
 ])]
 #[case::limit_for_operations(Spec::new("p").at("a", &["x"]).limit(3), &[
-    "clients that only poll can't be told a rate limit for single operations: they sample these as the rest of the service",
+    "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service",
 ])]
 fn warnings(#[case] spec: Spec, #[case] expected: &[&str]) {
     assert_eq!(resolved(&[spec]).outcomes[&key("p")].warnings, expected);
 }
 
 #[test]
-fn a_tail_is_warned_of_the_head_of_another_policy() {
+fn tail_warns_of_another_policys_head() {
     let resolution = resolved(&[
         Spec::new("tail")
             .at("a", &["x"])
@@ -270,7 +270,7 @@ fn a_tail_is_warned_of_the_head_of_another_policy() {
 }
 
 #[test]
-fn a_policy_that_ended_says_when() {
+fn expired_policy_has_its_expiry() {
     let resolution = resolved(&[Spec::new("p").ends(-60)]);
     assert_eq!(
         acceptance(&resolution, "p"),
@@ -282,7 +282,7 @@ fn a_policy_that_ended_says_when() {
 
 /// Written down, since processes of different age compare it.
 #[test]
-fn a_digest_of_tail_rules_outlives_processes() {
+fn tail_digest_is_stable() {
     let digest = |specs: &[Spec]| {
         let namespace = Namespace::default();
         resolved(specs).tail.digest(&namespace).to_string()

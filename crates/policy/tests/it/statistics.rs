@@ -70,7 +70,7 @@ fn intervals(
 #[rstest]
 #[case(3_999_000_000, 50_000)]
 #[case(4_001_000_000, 50_000)]
-fn the_approximation_continues_the_exact_result(#[case] trials: u64, #[case] off: u64) {
+fn approximation_continues_the_exact_result(#[case] trials: u64, #[case] off: u64) {
     let half: Probability = "50%".parse().unwrap();
     let sigmas = off as f64 / (trials as f64 / 4.0).sqrt();
     let found = p_value(trials / 2 + off, trials, half);
@@ -108,13 +108,13 @@ fn verdicts(
 }
 
 #[test]
-fn a_judge_wants_three_windows_that_agree() {
+fn judge_needs_three_agreeing_windows() {
     let one: Probability = "1%".parse().unwrap();
     let mut judge = Judge::default();
     let mut verdicts = |windows: &[u64]| -> Vec<Verdict> {
         windows
             .iter()
-            .map(|sampled| judge.window(*sampled, 100_000, one))
+            .map(|sampled| judge.add_window(*sampled, 100_000, one))
             .collect()
     };
     use Verdict::{Consistent, TooHigh, TooLow};
@@ -133,12 +133,12 @@ fn a_judge_wants_three_windows_that_agree() {
 }
 
 #[test]
-fn a_judge_starts_anew_with_another_probability() {
+fn judge_resets_with_another_probability() {
     let (one, two): (Probability, Probability) = ("1%".parse().unwrap(), "2%".parse().unwrap());
     let mut judge = Judge::default();
-    assert_eq!(judge.window(1_000, 100_000, one), Verdict::Consistent);
-    assert_eq!(judge.window(1_000, 100_000, two), Verdict::Unknown);
-    assert_eq!(judge.window(2_000, 100_000, two), Verdict::Consistent);
+    assert_eq!(judge.add_window(1_000, 100_000, one), Verdict::Consistent);
+    assert_eq!(judge.add_window(1_000, 100_000, two), Verdict::Unknown);
+    assert_eq!(judge.add_window(2_000, 100_000, two), Verdict::Consistent);
 }
 
 /// The definition, summed without any of the crate's shortcuts.
@@ -160,7 +160,7 @@ fn p_value_by_definition(successes: u64, trials: u64, share: f64) -> f64 {
 
 proptest! {
     #[test]
-    fn p_value_is_its_definition(
+    fn p_value_matches_its_definition(
         trials in 1u64..60, seen in 0.0..=1.0, millionths in 1_000u32..=999_000,
     ) {
         let successes = (trials as f64 * seen) as u64;
@@ -171,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn an_interval_holds_what_was_seen_and_grows_with_confidence(
+    fn interval_grows_with_confidence(
         trials in 1u64..=u64::MAX, seen in 0.0..=1.0, confidence in 0.5..0.999_9,
     ) {
         let successes = ((trials as f64 * seen) as u64).min(trials);
@@ -183,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics_or_leaves_its_range(
+    fn results_stay_in_range(
         successes: u64, trials: u64, millionths in 0u32..=1_000_000, confidence: f64,
     ) {
         let probability = Probability::from_millionths(millionths).unwrap();

@@ -24,7 +24,7 @@ fn outcome(acceptance: Acceptance, settings: &[Setting]) -> Outcome {
     }
 }
 
-fn evidence(clients: Clients) -> Evidence {
+fn evidence(clients: ClientCounts) -> Evidence {
     Evidence {
         clients,
         slowest: None,
@@ -34,36 +34,36 @@ fn evidence(clients: Clients) -> Evidence {
     }
 }
 
-fn clients(expected: usize, current: usize, why: &[Why]) -> Clients {
-    let count = |of: fn(&Why) -> bool| why.iter().filter(|why| of(why)).count();
-    Clients {
+fn clients(expected: usize, current: usize, reasons: &[NotCurrentReason]) -> ClientCounts {
+    let count = |of: fn(&NotCurrentReason) -> bool| reasons.iter().filter(|it| of(it)).count();
+    ClientCounts {
         expected,
         current,
-        refused: count(|why| matches!(why, Why::Refused(_))),
-        polling: count(|why| matches!(why, Why::Polling)),
-        silent: count(|why| matches!(why, Why::Silent)),
-        never_asked: count(|why| matches!(why, Why::NeverAsked)),
-        not_current: why
+        refused: count(|it| matches!(it, NotCurrentReason::Refused(_))),
+        polling: count(|it| matches!(it, NotCurrentReason::Polling)),
+        silent: count(|it| matches!(it, NotCurrentReason::Silent)),
+        never_asked: count(|it| matches!(it, NotCurrentReason::NeverAsked)),
+        not_current: reasons
             .iter()
-            .map(|why| NotCurrent {
+            .map(|reason| NotCurrent {
                 service: "service-a".parse().unwrap(),
                 instance: "one".into(),
-                why: why.clone(),
+                reason: reason.clone(),
             })
             .collect(),
     }
 }
 
 #[rstest]
-#[case(clients(3, 3, &[]), "True Converged: 3 of 3 instances have it")]
-#[case(clients(3, 2, &[Why::Pending]), "False Pending: 2 of 3 instances have it; awaited: service-a one")]
-#[case(clients(3, 2, &[Why::Silent]), "Unknown Silent: 2 of 3 instances have it; silent: service-a one")]
-#[case(clients(2, 1, &[Why::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances have it; never asked: service-a one")]
-#[case(clients(2, 0, &[Why::Silent, Why::NeverAsked]), "Unknown Silent: 0 of 2 instances have it; silent: service-a one; never asked: service-a one")]
-#[case(clients(1, 0, &[Why::Polling]), "Unknown Polling: 0 of 1 instances have it; only polling: service-a one (Jaeger's protocol confirms nothing and names no process: these are counted by address, user agent, connection and interval)")]
-#[case(clients(1, 0, &[Why::Refused("no phase".into())]), "False Refused: refused by service-a one (no phase)")]
-#[case(clients(0, 0, &[]), "Unknown NoInstances: nobody is there to take it")]
-fn is_converged_only_when_everybody_acknowledged(#[case] clients: Clients, #[case] said: &str) {
+#[case(clients(3, 3, &[]), "True Converged: 3 of 3 instances apply it")]
+#[case(clients(3, 2, &[NotCurrentReason::Pending]), "False Pending: 2 of 3 instances apply it; waiting for service-a one")]
+#[case(clients(3, 2, &[NotCurrentReason::Silent]), "Unknown Silent: 2 of 3 instances apply it; silent: service-a one")]
+#[case(clients(2, 1, &[NotCurrentReason::NeverAsked]), "Unknown NeverAsked: 1 of 2 instances apply it; never asked: service-a one")]
+#[case(clients(2, 0, &[NotCurrentReason::Silent, NotCurrentReason::NeverAsked]), "Unknown Silent: 0 of 2 instances apply it; silent: service-a one; never asked: service-a one")]
+#[case(clients(1, 0, &[NotCurrentReason::Polling]), "Unknown Polling: 0 of 1 instances apply it; only polling: service-a one (Jaeger's protocol has no acknowledgements and does not identify processes; they are counted by address, user agent, connection and interval)")]
+#[case(clients(1, 0, &[NotCurrentReason::Refused("no phase".into())]), "False Refused: refused by service-a one (no phase)")]
+#[case(clients(0, 0, &[]), "Unknown NoInstances: there is no instance to apply it")]
+fn converged_only_when_all_acknowledged(#[case] clients: ClientCounts, #[case] said: &str) {
     let outcome = outcome(Acceptance::Accepted, &[HEAD]);
     let converged = converged(
         &outcome,
@@ -74,7 +74,7 @@ fn is_converged_only_when_everybody_acknowledged(#[case] clients: Clients, #[cas
 }
 
 #[test]
-fn tail_rules_are_no_more_in_force_than_the_collector_has_them() {
+fn tail_rules_depend_on_the_collector() {
     let outcome = outcome(Acceptance::Accepted, &[TAIL]);
     let direct = TailRules::RouteIsDirect("main".into());
     for verdict in [
@@ -100,7 +100,7 @@ fn tail_rules_are_no_more_in_force_than_the_collector_has_them() {
 }
 
 #[test]
-fn the_worse_of_head_and_tail_counts_and_both_are_told() {
+fn worse_of_head_and_tail_counts() {
     let outcome = outcome(Acceptance::Accepted, &[HEAD, TAIL]);
     let everybody = evidence(clients(3, 3, &[]));
     let rolling = TailRules::RollingOut("main".into());
@@ -112,35 +112,35 @@ fn the_worse_of_head_and_tail_counts_and_both_are_told() {
     assert!(
         verdict
             .message
-            .starts_with("3 of 3 instances have it; the Collector of")
+            .starts_with("3 of 3 instances apply it; the Collector of")
     );
-    let silent = evidence(clients(3, 2, &[Why::Silent]));
+    let silent = evidence(clients(3, 2, &[NotCurrentReason::Silent]));
     let verdict = converged(&outcome, Some(&silent), &TailRules::InForce);
     assert_eq!(verdict.reason, "Silent");
 }
 
 #[test]
-fn a_policy_without_tail_rules_needs_no_stack() {
+fn policy_without_tail_rules_needs_no_stack() {
     let outcome = outcome(Acceptance::Accepted, &[HEAD]);
     let programmed = programmed(&outcome, None, &TailRules::NoTracingStack);
     assert_eq!(
         shown(&programmed),
-        "True Programmed: its head strategy is published to all doors"
+        "True Programmed: its head strategy is published"
     );
 }
 
 #[test]
-fn says_who_wins() {
+fn overridden_policy_names_the_winners() {
     let winners = ["one", "two"].map(|name| PolicyName::new(name).unwrap());
     let partly = Acceptance::PartiallyOverridden(winners.clone().into());
     assert_eq!(
         shown(&accepted(&outcome(partly, &[HEAD]))),
-        "True PartiallyOverridden: decided in part by one, two"
+        "True PartiallyOverridden: overridden in part by one, two"
     );
     let lost = outcome(Acceptance::Conflicted(winners.into()), &[]);
     assert_eq!(
         shown(&accepted(&lost)),
-        "False Conflicted: decided everywhere by one, two"
+        "False Conflicted: overridden everywhere by one, two"
     );
     for verdict in [
         programmed(&lost, None, &TailRules::InForce),
@@ -154,7 +154,7 @@ fn says_who_wins() {
 }
 
 #[test]
-fn says_what_the_lists_leave_out() {
+fn truncated_lists_are_mentioned() {
     let many = outcome(Acceptance::Accepted, &[HEAD; 300]);
     assert!(
         accepted(&many)
@@ -165,7 +165,7 @@ fn says_what_the_lists_leave_out() {
 }
 
 #[test]
-fn says_since_when_it_is_expired() {
+fn expired_policy_names_the_time() {
     let at = "2026-01-01T00:00:00Z".parse().unwrap();
     let expired = outcome(Acceptance::Expired(at), &[]);
     assert_eq!(
@@ -174,12 +174,12 @@ fn says_since_when_it_is_expired() {
     );
     assert_eq!(
         warnings(&expired),
-        ["has no effect: expired at 2026-01-01T00:00:00Z"]
+        ["has no effect; expired at 2026-01-01T00:00:00Z"]
     );
 }
 
 #[test]
-fn says_what_is_wrong_with_what_is_no_policy() {
+fn invalid_policy_lists_its_errors() {
     let reasons = ["spec.head: one".to_owned(), "spec.tail: two".to_owned()];
     let [(_, accepted), (_, programmed), (_, converged)] = invalid(&reasons);
     assert_eq!(
@@ -190,8 +190,8 @@ fn says_what_is_wrong_with_what_is_no_policy() {
     assert_eq!(converged.status, ConditionStatus::False);
 }
 
-fn shown(verdict: &Verdict) -> String {
-    let Verdict {
+fn shown(verdict: &ConditionUpdate) -> String {
+    let ConditionUpdate {
         status,
         reason,
         message,

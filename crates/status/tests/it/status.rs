@@ -60,7 +60,7 @@ fn status(
 }
 
 #[test]
-fn of_a_policy_for_a_service_that_nobody_runs() {
+fn policy_for_a_service_without_instances() {
     let control = Control::new(Settings::default());
     let policies = [policy(
         "one-percent",
@@ -71,7 +71,7 @@ fn of_a_policy_for_a_service_that_nobody_runs() {
 }
 
 #[test]
-fn of_a_policy_for_a_misspelled_service() {
+fn policy_for_a_misspelled_service() {
     let control = Control::new(Settings::default());
     expect(&control, "service-a", &["pod-1"]);
     let policies = [policy(
@@ -84,13 +84,13 @@ fn of_a_policy_for_a_misspelled_service() {
         (converged.status, converged.message.as_str()),
         (
             ConditionStatus::Unknown,
-            "nobody is there to take it; no ready instance of servce-a is known: did you mean service-a?"
+            "there is no instance to apply it; no ready instance of servce-a is known; did you mean service-a?"
         )
     );
 }
 
 #[test]
-fn of_tail_rules_where_no_collector_is_on_the_way() {
+fn tail_rules_without_a_collector() {
     let control = Control::new(Settings::default());
     expect(&control, "service-a", &["pod-1", "pod-2"]);
     let spec = "{targets: [{service: service-a}], head: {probability: 100%}, tail: {keep: [{name: errors, error: {}}], otherwise: 10%}}";
@@ -119,7 +119,7 @@ fn tail_rules_alone_need_no_client() {
 }
 
 #[test]
-fn of_a_policy_that_is_overridden() {
+fn overridden_policy() {
     let control = Control::new(Settings::default());
     let policies = [
         policy("everything", "{head: {probability: 100%}}"),
@@ -133,7 +133,7 @@ fn of_a_policy_that_is_overridden() {
 }
 
 #[test]
-fn of_one_that_has_expired() {
+fn expired_policy() {
     let control = Control::new(Settings::default());
     let spec = "{head: {probability: 100%}, expiresAt: \"2026-01-01T11:00:00Z\"}";
     let status = status(
@@ -146,14 +146,14 @@ fn of_one_that_has_expired() {
 }
 
 #[test]
-fn of_what_is_no_policy() {
+fn invalid_policy() {
     let reasons = ["spec.head.probability: must be a percentage".to_owned()];
     assert_yaml_snapshot!(invalid(&reasons, Some(1), &[], now()));
 }
 
 /// A status that was stored outlives the process that made it.
 #[test]
-fn keeps_the_times_of_the_status_before() {
+fn keeps_transition_times() {
     let control = Control::new(Settings::default());
     let policies = [policy("one-percent", "{head: {probability: 1%}}")];
     let mut before = status(&control, &policies, TailRules::InForce, &[]).conditions;

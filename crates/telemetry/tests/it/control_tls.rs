@@ -345,7 +345,7 @@ async fn who_is_denied_says_why_once_and_keeps_trying() {
     pod.write("token", "s3cret");
     pod.start(&https(&plane));
     until("five attempts", || keeper.brought().len() >= 5).await;
-    let said = "Unauthenticated: the token is not valid";
+    let said = "Unauthenticated: invalid token";
     assert_eq!(pod.log.lines_with(said), 1, "{}", pod.log.text());
     assert_eq!(pod.log.lines_with("control plane reached"), 0);
     keeper.expect("s3cret");

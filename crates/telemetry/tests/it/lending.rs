@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use opentelemetry_sdk::trace::SamplingDecision;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rstest::rstest;
-use spoor_control::{Clients, Control, Settings};
+use spoor_control::{ClientCounts, Control, Settings};
 use spoor_policy::{Namespace, Policy, PolicyKey, Strategy, TracesPerSecond, Version, resolve};
 use spoor_telemetry::{
     control_stream,
@@ -104,7 +104,7 @@ impl Lab {
         self.control.publish(resolve(&[policy], now))
     }
 
-    fn clients(&self) -> Clients {
+    fn clients(&self) -> ClientCounts {
         self.control.evidence(&key()).unwrap().clients
     }
 

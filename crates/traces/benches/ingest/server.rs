@@ -6,8 +6,8 @@ use std::{
 };
 
 use spoor_policy::{
-    Condition, Namespace, Policy, PolicyKey, PolicyName, Probability, Rule, RuleName, TailPolicy,
-    resolve,
+    Namespace, Policy, PolicyKey, PolicyName, Probability, Rule, RuleCondition, RuleName,
+    TailPolicy, resolve,
 };
 use spoor_traces::{Pipeline, Search, Settings, Store, TailSettings};
 use tokio_util::sync::CancellationToken;
@@ -51,8 +51,11 @@ fn tail_table() -> spoor_policy::TailTable {
         condition,
     };
     let keep = vec![
-        rule("errors", Condition::Error),
-        rule("slow", Condition::SlowerThan(Duration::from_millis(500))),
+        rule("errors", RuleCondition::Error),
+        rule(
+            "slow",
+            RuleCondition::SlowerThan(Duration::from_millis(500)),
+        ),
     ];
     let tail =
         TailPolicy::new(keep, "10%".parse::<Probability>().expect("a share")).expect("a policy");

@@ -1,6 +1,6 @@
 //! Decides on a whole trace.
 
-use spoor_policy::{Condition, PolicyName, Rule, TailPolicy, TailTable};
+use spoor_policy::{PolicyName, Rule, RuleCondition, TailPolicy, TailTable};
 
 use super::randomness::Head;
 use crate::{
@@ -62,11 +62,11 @@ fn policy_for<'t>(
 
 fn matches(rule: &Rule, spans: &[Waiting<'_>]) -> bool {
     match &rule.condition {
-        Condition::Error => spans
+        RuleCondition::Error => spans
             .iter()
             .any(|(_, span)| span.signature.contains(Signature::ERROR)),
-        Condition::SlowerThan(limit) => u128::from(duration(spans)) > limit.as_nanos(),
-        Condition::Attribute { key, values } => {
+        RuleCondition::SlowerThan(limit) => u128::from(duration(spans)) > limit.as_nanos(),
+        RuleCondition::Attribute { key, values } => {
             let wanted: Vec<_> = values
                 .iter()
                 .map(|value| Wanted::new(key.as_str(), value))

@@ -13,8 +13,8 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use rstest::rstest;
 use spoor_policy::{
-    AttributeKey, Condition, Namespace, Policy, PolicyKey, PolicyName, Rule, RuleName, ServiceName,
-    TailPolicy, TailTable, Target, resolve,
+    AttributeKey, Namespace, Policy, PolicyKey, PolicyName, Rule, RuleCondition, RuleName,
+    ServiceName, TailPolicy, TailTable, Target, resolve,
 };
 use spoor_traces::{Kept, Pipeline, Settings, StoredTrace, TailSettings, TraceId};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,7 @@ fn name() -> PolicyName {
 }
 
 /// A table with one policy, for service-a of the namespace that the made-up spans have.
-fn table(keep: Vec<(&str, Condition)>, otherwise: &str) -> TailTable {
+fn table(keep: Vec<(&str, RuleCondition)>, otherwise: &str) -> TailTable {
     let rule = |(name, condition)| Rule {
         name: RuleName::new(name).unwrap(),
         condition,
@@ -51,13 +51,16 @@ fn table(keep: Vec<(&str, Condition)>, otherwise: &str) -> TailTable {
     resolve(&[policy], now).tail
 }
 
-fn rules() -> Vec<(&'static str, Condition)> {
+fn rules() -> Vec<(&'static str, RuleCondition)> {
     let key = AttributeKey::new("customer.tier").unwrap();
     let values = vec!["gold".to_owned(), "7".to_owned()];
     vec![
-        ("errors", Condition::Error),
-        ("slow", Condition::SlowerThan(Duration::from_millis(500))),
-        ("gold", Condition::Attribute { key, values }),
+        ("errors", RuleCondition::Error),
+        (
+            "slow",
+            RuleCondition::SlowerThan(Duration::from_millis(500)),
+        ),
+        ("gold", RuleCondition::Attribute { key, values }),
     ]
 }
 
@@ -190,7 +193,7 @@ async fn the_namespace_in_kubernetes_counts_before_the_services_own() {
 async fn a_rule_finds_a_resource_attribute() {
     let (pipeline, _) = start(patient());
     let key = AttributeKey::new("service.instance.id").unwrap();
-    let condition = Condition::Attribute {
+    let condition = RuleCondition::Attribute {
         key,
         values: vec!["6f1c".to_owned()],
     };

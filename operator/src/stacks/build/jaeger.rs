@@ -167,7 +167,7 @@ fn strategy(storage: &Storage) -> DeploymentStrategy {
             type_: Some("Recreate".to_owned()),
             rolling_update: None,
         },
-        Storage::Memory { .. } | Storage::Outside { .. } => DeploymentStrategy {
+        Storage::Memory { .. } | Storage::External { .. } => DeploymentStrategy {
             type_: Some("RollingUpdate".to_owned()),
             rolling_update: Some(RollingUpdateDeployment {
                 max_surge: Some(IntOrString::Int(1)),
@@ -200,7 +200,7 @@ fn container(
     );
     let default = match jaeger.storage {
         Storage::Memory { .. } => &IN_MEMORY,
-        Storage::Badger { .. } | Storage::Outside { .. } => &STORED,
+        Storage::Badger { .. } | Storage::External { .. } => &STORED,
     };
     let container = Container {
         name: "jaeger".to_owned(),

@@ -40,7 +40,7 @@ pub fn jaeger(stack: &Stack, managed: &ManagedJaeger) -> NetworkPolicy {
         ports: Some(ports(&[jaeger::METRICS])),
     };
     let asks_others =
-        matches!(managed.storage, Storage::Outside { .. }) || managed.prometheus.is_some();
+        matches!(managed.storage, Storage::External { .. }) || managed.prometheus.is_some();
     let egress = asks_others.then(NetworkPolicyEgressRule::default);
     NetworkPolicy {
         metadata: component_metadata(stack, Component::Jaeger, jaeger::name(stack)),

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use spoor_policy::{
-    Condition, Namespace, OperationName, Place, PolicyName, Probability, Rule, ServiceName,
+    Namespace, OperationName, PolicyName, Probability, Rule, RuleCondition, ServiceName, TailPlace,
     TailPolicy, TailTable,
 };
 
@@ -65,29 +65,29 @@ struct Above<'t> {
 }
 
 impl<'t> Above<'t> {
-    fn add(&mut self, place: Place<'t>) {
+    fn add(&mut self, place: TailPlace<'t>) {
         match place {
-            Place::Operation(service, name) => {
+            TailPlace::Operation(service, name) => {
                 self.operations.entry(service).or_default().push(name);
             }
-            Place::Service(service) => drop(self.services.insert(service)),
-            Place::Namespace => {}
+            TailPlace::Service(service) => drop(self.services.insert(service)),
+            TailPlace::Namespace => {}
         }
     }
 
     /// The condition for a span at a place and at none of these.
-    fn within(&self, place: Place<'_>) -> String {
+    fn within(&self, place: TailPlace<'_>) -> String {
         match place {
-            Place::Operation(service, name) => all_of([
+            TailPlace::Operation(service, name) => all_of([
                 is_service(service),
                 format!("span.name == {}", text(name.as_str())),
             ]),
-            Place::Service(service) => {
+            TailPlace::Service(service) => {
                 let taken = self.operations.get(service).into_iter().flatten();
                 let others = taken.map(|name| format!("span.name != {}", text(name.as_str())));
                 all_of(std::iter::once(is_service(service)).chain(others))
             }
-            Place::Namespace => {
+            TailPlace::Namespace => {
                 let services = self.services.iter();
                 let services = services.map(|service| format!("not ({})", is_service(service)));
                 let operations = self
@@ -145,12 +145,12 @@ fn of_policy(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value>
 /// The conditions of a rule for a single span, any of which will do.
 fn of_a_span(rule: &Rule) -> Vec<String> {
     match &rule.condition {
-        Condition::Error => vec!["span.status.code == STATUS_CODE_ERROR".to_owned()],
-        Condition::SlowerThan(limit) => vec![format!(
+        RuleCondition::Error => vec!["span.status.code == STATUS_CODE_ERROR".to_owned()],
+        RuleCondition::SlowerThan(limit) => vec![format!(
             "span.end_time_unix_nano - span.start_time_unix_nano > {}",
             limit.as_nanos()
         )],
-        Condition::Attribute { key, values } => {
+        RuleCondition::Attribute { key, values } => {
             values.iter().flat_map(|value| has(key, value)).collect()
         }
     }
@@ -162,8 +162,8 @@ fn slowest_allowed(policy: &TailPolicy) -> Option<Duration> {
         .keep()
         .iter()
         .filter_map(|rule| match rule.condition {
-            Condition::SlowerThan(limit) => Some(limit),
-            Condition::Error | Condition::Attribute { .. } => None,
+            RuleCondition::SlowerThan(limit) => Some(limit),
+            RuleCondition::Error | RuleCondition::Attribute { .. } => None,
         });
     limits.min()
 }

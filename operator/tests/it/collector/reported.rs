@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
 };
 use prost::Message;
-use spoor_control::{Control, Instance, Settings, Source};
+use spoor_control::{Control, CountSource, Instance, Settings};
 use spoor_policy::{Policy, PolicyKey, Strategy, TailTable, resolve};
 use tokio::net::TcpListener;
 
@@ -66,7 +66,7 @@ async fn counts_of_unmodified_sdks_come_through_the_collector() {
     })
     .await;
     let observed = control.evidence(&key).unwrap().observed.unwrap();
-    assert_eq!(observed.source, Source::Reported);
+    assert_eq!(observed.source, CountSource::Reported);
     assert_eq!(observed.started, observed.sampled * 10);
     gather.stop().await;
 }

@@ -25,7 +25,7 @@ const REFUSED: &[Case] = &[
     ),
     case(
         "{head: {probability: 1%, rateLimit: {tracesPerSecond: 1}}}",
-        &["spec.head: ", "not both: delete one"],
+        &["spec.head: ", "not both; delete one"],
     ),
     // Probabilities.
     case(
@@ -69,10 +69,7 @@ const REFUSED: &[Case] = &[
     ),
     case(
         "{head: {probability: 0.00001%}}",
-        &[
-            "spec.head.probability: ",
-            "at most 4 digits behind the point",
-        ],
+        &["spec.head.probability: ", "at most 4 decimal places"],
     ),
     case(
         "{head: {probability: 1.000000000000000%}}",
@@ -131,7 +128,7 @@ const REFUSED: &[Case] = &[
         "{head: {probability: 1%}, targets: [{service: \"a\\tb\"}]}",
         &[
             "spec.targets[0].service: ",
-            "must not hold control characters",
+            "must not contain control characters",
         ],
     ),
     case(
@@ -159,7 +156,7 @@ const REFUSED: &[Case] = &[
         &[
             "spec.tail.keep[0]: ",
             "must have only one of",
-            "make a rule of each",
+            "split it into several rules",
         ],
     ),
     case(
@@ -231,7 +228,7 @@ const REFUSED: &[Case] = &[
     ),
     case(
         "{head: {probability: 1%}, expiresAt: '2027-02-30T12:00:00Z'}",
-        &["spec.expiresAt: ", "there is no such day"],
+        &["spec.expiresAt: ", "that day does not exist"],
     ),
     case(
         "{head: {probability: 1%}, priority: 3000000000}",

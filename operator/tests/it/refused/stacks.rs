@@ -57,7 +57,10 @@ const REFUSED: &[Case] = &[
     ),
     case(
         "{jaeger: {storage: {badger: {size: 0}}}}",
-        &["spec.jaeger.storage.badger.size: ", "must be more than 0"],
+        &[
+            "spec.jaeger.storage.badger.size: ",
+            "must be greater than 0",
+        ],
     ),
     case(
         "{jaeger: {storage: {badger: {size: -1Gi}}}}",
@@ -154,7 +157,10 @@ const REFUSED: &[Case] = &[
     ),
     case(
         "{jaeger: {storage: {opensearch: {urls: ['https://me:secret@os:9200']}}}}",
-        &["spec.jaeger.storage.opensearch.urls[0]: ", "without user"],
+        &[
+            "spec.jaeger.storage.opensearch.urls[0]: ",
+            "without credentials",
+        ],
     ),
     case(
         "{jaeger: {storage: {opensearch: {urls: ['http://os', 'http://os']}}}}",
@@ -167,7 +173,7 @@ const REFUSED: &[Case] = &[
         "{jaeger: {storage: {opensearch: {urls: ['http://os:9200'], tls: {}}}}}",
         &[
             "spec.jaeger.storage.opensearch.tls: ",
-            "only for URLs that begin with \"https://\"",
+            "requires URLs that begin with \"https://\"",
         ],
     ),
     case(
@@ -238,7 +244,7 @@ const REFUSED: &[Case] = &[
         "{jaeger: {storage: {clickhouse: {addresses: ['c:9000'], tls: {}}}}}",
         &[
             "spec.jaeger.storage.clickhouse.tls: ",
-            "name one in spec.jaeger.image",
+            "set spec.jaeger.image",
         ],
     ),
     // Jaeger.
@@ -246,12 +252,12 @@ const REFUSED: &[Case] = &[
         "{jaeger: {replicas: 2}}",
         &[
             "spec.jaeger.replicas: ",
-            "must be 1 while traces are held in a pod of Jaeger itself",
+            "must be 1 with storage in Jaeger's own pod",
         ],
     ),
     case(
         "{jaeger: {replicas: 2, storage: {badger: {}}}}",
-        &["spec.jaeger.replicas: ", "several need storage.opensearch"],
+        &["spec.jaeger.replicas: ", "use storage.opensearch"],
     ),
     case(
         "{jaeger: {replicas: 0}}",
@@ -270,7 +276,7 @@ const REFUSED: &[Case] = &[
     ),
     case(
         "{jaeger: {basePath: /jaeger/}}",
-        &["spec.jaeger.basePath: ", "without one at its end"],
+        &["spec.jaeger.basePath: ", "does not end with it"],
     ),
     case(
         "{jaeger: {basePath: /../etc}}",
@@ -320,8 +326,8 @@ const REFUSED: &[Case] = &[
         "{jaeger: {existing: {otlp: 'j:4317'}, storage: {memory: {}}}}",
         &[
             "spec.jaeger.existing: ",
-            "stands alone",
-            "delete \"existing\", or everything beside it in spec.jaeger",
+            "must be the only field of spec.jaeger",
+            "delete \"existing\" or the other fields",
         ],
     ),
     // The Collector.
@@ -329,13 +335,13 @@ const REFUSED: &[Case] = &[
         "{collector: {existing: {otlp: 'c:4317'}, exporters: {debug: {}}}}",
         &[
             "spec.collector.existing: ",
-            "stands alone",
-            "everything beside it in spec.collector",
+            "must be the only field of spec.collector",
+            "delete \"existing\" or the other fields",
         ],
     ),
     case(
         "{collector: {existing: {otlp: 'c:4317'}, replicas: 1}}",
-        &["spec.collector.existing: ", "stands alone"],
+        &["spec.collector.existing: ", "must be the only field"],
     ),
     case(
         "{collector: {replicas: -1}}",
@@ -361,7 +367,7 @@ const REFUSED: &[Case] = &[
         "{collector: {exporters: {'otlp http': {}}}}",
         &[
             "spec.collector.exporters: ",
-            "must name each exporter as the Collector does",
+            "must be an exporter name",
             "not \"otlp http\"",
         ],
     ),
@@ -407,7 +413,7 @@ const REFUSED: &[Case] = &[
         "{jaeger: {resources: {limits: {ram: 1Gi}}}}",
         &[
             "spec.jaeger.resources.limits: ",
-            "must name resources: \"cpu\", \"memory\"",
+            "must be resource names: \"cpu\", \"memory\"",
             "not \"ram\"",
         ],
     ),
@@ -457,7 +463,7 @@ const REFUSED: &[Case] = &[
         "{collector: {scheduling: {tolerations: [{key: a, tolerationSeconds: 5}]}}}",
         &[
             "spec.collector.scheduling.tolerations[0].tolerationSeconds: ",
-            "only for `effect: NoExecute`",
+            "requires `effect: NoExecute`",
         ],
     ),
     case(
@@ -478,7 +484,7 @@ const REFUSED: &[Case] = &[
         "{collector: {pod: {env: [{name: 1A}]}}}",
         &[
             "spec.collector.pod.env[0].name: ",
-            "must be a variable's name",
+            "must be the name of a variable",
         ],
     ),
     case(

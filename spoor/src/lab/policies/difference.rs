@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use spoor_policy::{
-    Condition, Effective, Namespace, OperationName, Policy, PolicyKey, Resolution, ServiceName,
+    Effective, Namespace, OperationName, Policy, PolicyKey, Resolution, RuleCondition, ServiceName,
     Setting, TailPolicy,
 };
 
@@ -55,9 +55,9 @@ pub(super) fn differences(
 /// What a tail policy keeps, in a line.
 pub(super) fn tail_in_words(tail: &TailPolicy) -> String {
     let rules = tail.keep().iter().map(|rule| match &rule.condition {
-        Condition::Error => "errors".to_owned(),
-        Condition::SlowerThan(limit) => format!("slower than {limit:?}"),
-        Condition::Attribute { key, values } => format!("{key}={}", values.join("|")),
+        RuleCondition::Error => "errors".to_owned(),
+        RuleCondition::SlowerThan(limit) => format!("slower than {limit:?}"),
+        RuleCondition::Attribute { key, values } => format!("{key}={}", values.join("|")),
     });
     let rest = format!("{} of the rest", tail.otherwise());
     format!(

@@ -1,13 +1,13 @@
 //! What holds at a service, and since when.
 
 use jiff::Timestamp;
-use spoor_api::status::{ConditionStatus, Effective};
+use spoor_api::status::{ConditionStatus, EffectivePlace};
 
 use crate::lessons::policies::Policy;
 
 /// Whether this says something about the service: by its name, or about all that no policy
 /// names.
-pub(super) fn is_of_service(entry: &Effective, service: &str) -> bool {
+pub(super) fn is_of_service(entry: &EffectivePlace, service: &str) -> bool {
     entry
         .service
         .as_deref()

@@ -1,7 +1,7 @@
 //! Lesson 8: every trace with an error is kept, and of the others a share.
 
 use jiff::Timestamp;
-use spoor_api::status::{Condition, Effective};
+use spoor_api::status::{Condition, EffectivePlace};
 use spoor_policy::Probability;
 
 use super::in_force::{is_of_service, since};
@@ -68,7 +68,7 @@ fn head_lets_through(report: &mut Report, policies: &[Policy]) {
 
 /// What heads say about the service, and whose they are. What names it comes before what is for
 /// all services.
-fn heads_at_service(policies: &[Policy]) -> Vec<(&str, &Effective)> {
+fn heads_at_service(policies: &[Policy]) -> Vec<(&str, &EffectivePlace)> {
     let heads = policies.iter().flat_map(|policy| {
         let effective = policy.status.iter().flat_map(|status| &status.effective);
         let heads = effective.filter(|entry| !entry.strategy.starts_with("tail"));

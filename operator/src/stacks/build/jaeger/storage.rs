@@ -44,7 +44,7 @@ pub fn needs(stack: &Stack, storage: &Storage) -> Needs {
             ..Needs::default()
         },
         Storage::Badger { retention, .. } => badger(stack, *retention),
-        Storage::Outside { backend, .. } => match backend {
+        Storage::External { backend, .. } => match backend {
             Backend::OpenSearch(search) => self::search("opensearch", search),
             Backend::Elasticsearch(search) => self::search("elasticsearch", search),
             Backend::Cassandra(cassandra) => self::cassandra(cassandra),

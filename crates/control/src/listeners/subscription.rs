@@ -1,4 +1,4 @@
-//! One open stream.
+//! One open policy stream.
 
 use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -13,73 +13,83 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Request, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
-    Caller, Control, Denied,
-    heard::{MAX_INSTANCE_LEN, Seat},
-    metrics::Door,
-    served::Served,
+    control::Control,
+    identity::{Caller, Denied},
+    metrics::Endpoint,
+    served_plan::ServedPlan,
     service::Outgoing,
+    session::Session,
 };
 
-/// A stream from its request to its end. Whoever polls it also hears its client, so it needs no
-/// task and no queue of its own.
-pub(crate) struct Session {
+/// The longest instance ID and process ID accepted, in bytes.
+const MAX_INSTANCE_ID_BYTES: usize = 256;
+
+/// A stream from its request to its end.
+///
+/// Polling it for the next message to send also reads the client's messages, so a stream needs
+/// neither a task nor a queue of its own.
+pub(crate) struct Subscription {
     control: Control,
     inbound: Streaming<ClientMessage>,
     metadata: MetadataMap,
     peer: Option<IpAddr>,
-    seated: Option<Seated>,
+    /// `None` until the client has sent a hello.
+    active: Option<ActiveStream>,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: OwnedSemaphorePermit,
 }
 
-struct Seated {
-    seat: Seat,
+/// A stream whose client is registered.
+struct ActiveStream {
+    session: Session,
     outgoing: watch::Receiver<Outgoing>,
-    sent_plan: Option<Arc<Served>>,
+    sent_plan: Option<Arc<ServedPlan>>,
     sent_faults: Option<Bytes>,
     sent_shares: Option<u64>,
-    /// The value of [`Outgoing::shares`] that was last seen.
+    /// The last value of [`Outgoing::shares`].
     seen_shares: u64,
     idle_after: Duration,
-    heard: Instant,
+    last_message: Instant,
     idle: Pin<Box<Sleep>>,
 }
 
-impl Session {
-    /// Lets a stream in if there is room.
+impl Subscription {
+    /// Accepts a stream, if there is room.
     pub(crate) fn open(
         control: &Control,
         request: Request<Streaming<ClientMessage>>,
     ) -> Result<Self, Status> {
-        let Ok(permit) = control.0.seats.clone().try_acquire_owned() else {
-            control.0.metrics.refused(Door::Stream, "TooManyClients");
+        let Some(permit) = control.try_reserve_stream() else {
+            control
+                .metrics()
+                .refused(Endpoint::Stream, "TooManyClients");
             return Err(Status::resource_exhausted("too many streams are open"));
         };
         let peer = request.remote_addr().map(|peer| peer.ip().to_canonical());
-        let shutdown = control.0.settings.shutdown.clone().cancelled_owned();
+        let shutdown = control.settings().shutdown.clone().cancelled_owned();
         let (metadata, _, inbound) = request.into_parts();
         Ok(Self {
             control: control.clone(),
             inbound,
             metadata,
             peer,
-            seated: None,
+            active: None,
             shutdown: Box::pin(shutdown),
             _permit: permit,
         })
     }
 
-    /// The next message for the client; none when it has gone.
+    /// Waits for the next message to send, or returns `None` when the client has disconnected.
     pub(crate) async fn next(mut self: Box<Self>) -> Result<Option<(Bytes, Box<Self>)>, Status> {
-        if self.seated.is_none() {
-            let Some(seated) = self.greet().await? else {
+        if self.active.is_none() {
+            let Some(active) = self.receive_hello().await? else {
                 return Ok(None);
             };
-            self.seated = Some(seated);
+            self.active = Some(active);
         }
         let Self {
             inbound,
-            seated: Some(seated),
+            active: Some(active),
             shutdown,
             ..
         } = &mut *self
@@ -87,25 +97,25 @@ impl Session {
             return Ok(None);
         };
         loop {
-            if let Some(message) = seated.due()? {
+            if let Some(message) = active.next_message()? {
                 return Ok(Some((message, self)));
             }
             tokio::select! {
                 () = &mut *shutdown => return Err(stopping()),
                 message = inbound.message() => match message {
-                    Ok(Some(message)) => seated.hear(message)?,
+                    Ok(Some(message)) => active.handle_message(message)?,
                     Ok(None) => return Ok(None),
-                    Err(status) => return self.broken(status),
+                    Err(status) => return self.end_broken(status),
                 },
-                changed = seated.outgoing.changed() => changed.map_err(|_| stopping())?,
-                () = &mut seated.idle => seated.check_idle()?,
+                changed = active.outgoing.changed() => changed.map_err(|_| stopping())?,
+                () = &mut active.idle => active.check_idle()?,
             }
         }
     }
 
-    /// Waits for the hello and takes a seat.
-    async fn greet(&mut self) -> Result<Option<Seated>, Status> {
-        let settings = &self.control.0.settings;
+    /// Waits for the hello, identifies the client and registers it.
+    async fn receive_hello(&mut self) -> Result<Option<ActiveStream>, Status> {
+        let settings = &self.control.settings();
         let hello = tokio::select! {
             () = &mut self.shutdown => return Err(stopping()),
             hello = timeout(settings.hello_within, self.inbound.message()) => hello,
@@ -114,15 +124,18 @@ impl Session {
             Ok(Ok(Some(ClientMessage {
                 message: Some(Message::Hello(hello)),
             }))) => hello,
-            Ok(Ok(Some(_))) => return Err(self.turned_away("NoHello", "say hello first")),
+            Ok(Ok(Some(_))) => {
+                return Err(self.reject("NoHello", "the first message must be a hello"));
+            }
             Ok(Ok(None)) => return Ok(None),
             Ok(Err(status)) => return Err(status),
             Err(_) => {
-                self.control.0.metrics.refused(Door::Stream, "NoHello");
-                return Err(Status::deadline_exceeded("said no hello"));
+                self.control.metrics().refused(Endpoint::Stream, "NoHello");
+                return Err(Status::deadline_exceeded("no hello was received in time"));
             }
         };
         let caller = self.caller(&hello)?;
+        // In a cluster this asks the API server, so it needs a deadline.
         let identified = tokio::select! {
             () = &mut self.shutdown => return Err(stopping()),
             identified = timeout(settings.hello_within, settings.identify.stream(caller)) => {
@@ -130,33 +143,32 @@ impl Session {
             }
         };
         let identity = identified
-            .unwrap_or_else(|_| Err(Denied::Unavailable("it took too long".to_owned())))
+            .unwrap_or_else(|_| Err(Denied::Unavailable("timed out".to_owned())))
             .inspect_err(|denied| {
                 self.control
-                    .0
-                    .metrics
-                    .refused(Door::Stream, denied.reason());
+                    .metrics()
+                    .refused(Endpoint::Stream, denied.reason());
             })?;
-        let (seat, sent_plan) = self.control.seat(&identity, &hello)?;
-        let heard = Instant::now();
-        Ok(Some(Seated {
-            outgoing: seat.outgoing(),
-            seat,
+        let (session, sent_plan) = Session::register(&self.control, &identity, &hello)?;
+        let now = Instant::now();
+        Ok(Some(ActiveStream {
+            outgoing: session.outgoing(),
+            session,
             sent_plan,
             sent_faults: None,
             sent_shares: None,
             seen_shares: 0,
             idle_after: settings.idle_after,
-            heard,
-            idle: Box::pin(sleep_until(heard + settings.idle_after)),
+            last_message: now,
+            idle: Box::pin(sleep_until(now + settings.idle_after)),
         }))
     }
 
-    /// A connection that breaks is no news: its client comes back.
-    fn broken(&self, status: Status) -> Result<Option<(Bytes, Box<Self>)>, Status> {
+    /// Ends a stream that cannot be read. A broken connection is no error: the client reconnects.
+    fn end_broken(&self, status: Status) -> Result<Option<(Bytes, Box<Self>)>, Status> {
         match status.code() {
             Code::InvalidArgument | Code::OutOfRange => {
-                self.control.0.metrics.rejected("Unreadable");
+                self.control.metrics().rejected("Unreadable");
                 Err(status)
             }
             _ => Ok(None),
@@ -165,17 +177,17 @@ impl Session {
 
     fn caller(&self, hello: &Hello) -> Result<Caller, Status> {
         let service = ServiceName::new(&hello.service)
-            .map_err(|error| self.turned_away("Malformed", &format!("service {error}")))?;
+            .map_err(|error| self.reject("Malformed", &format!("service {error}")))?;
         let Hello {
             instance, start, ..
         } = hello;
         let is_well_formed =
-            |name: &str| name.len() <= MAX_INSTANCE_LEN && !name.chars().any(char::is_control);
+            |name: &str| name.len() <= MAX_INSTANCE_ID_BYTES && !name.chars().any(char::is_control);
         if instance.is_empty() || !is_well_formed(instance) || !is_well_formed(start) {
             let detail = format!(
-                "instance and start must have at most {MAX_INSTANCE_LEN} bytes and no control character; instance at least one"
+                "instance and start must have at most {MAX_INSTANCE_ID_BYTES} bytes and no control characters, and instance must not be empty"
             );
-            return Err(self.turned_away("Malformed", &detail));
+            return Err(self.reject("Malformed", &detail));
         }
         Ok(Caller {
             metadata: self.metadata.clone(),
@@ -185,27 +197,28 @@ impl Session {
         })
     }
 
-    fn turned_away(&self, reason: &'static str, detail: &str) -> Status {
-        self.control.0.metrics.refused(Door::Stream, reason);
+    fn reject(&self, reason: &'static str, detail: &str) -> Status {
+        self.control.metrics().refused(Endpoint::Stream, reason);
         Status::invalid_argument(detail)
     }
 }
 
-impl Seated {
-    /// The first message that the client does not have yet: the plan, the faults, its shares.
-    fn due(&mut self) -> Result<Option<Bytes>, Status> {
+impl ActiveStream {
+    /// The next message that the client does not have yet: the plan, the faults, or its shares.
+    fn next_message(&mut self) -> Result<Option<Bytes>, Status> {
         let Outgoing {
             plan,
             faults,
             shares,
         } = self.outgoing.borrow_and_update().clone();
+        // The plan comes first: clients ignore shares for a plan that they do not have.
         if let Some(plan) = plan
             && !self
                 .sent_plan
                 .as_ref()
                 .is_some_and(|sent| Arc::ptr_eq(sent, &plan))
         {
-            self.seat.sent(&plan)?;
+            self.session.record_sent(&plan)?;
             let message = plan.message.clone();
             self.sent_plan = Some(plan);
             return Ok(Some(message));
@@ -216,7 +229,7 @@ impl Seated {
         }
         if self.seen_shares != shares {
             self.seen_shares = shares;
-            let newest = self.seat.shares(self.sent_shares);
+            let newest = self.session.shares(self.sent_shares);
             let (number, message) = newest.unzip();
             self.sent_shares = number.or(self.sent_shares);
             return Ok(message);
@@ -224,15 +237,17 @@ impl Seated {
         Ok(None)
     }
 
-    fn hear(&mut self, message: ClientMessage) -> Result<(), Status> {
-        self.heard = Instant::now();
-        self.seat.hear(message)
+    fn handle_message(&mut self, message: ClientMessage) -> Result<(), Status> {
+        self.last_message = Instant::now();
+        self.session.handle_message(message)
     }
 
     fn check_idle(&mut self) -> Result<(), Status> {
-        let until = self.heard + self.idle_after;
+        let until = self.last_message + self.idle_after;
         if Instant::now() >= until {
-            return Err(Status::deadline_exceeded("nothing was heard for too long"));
+            return Err(Status::deadline_exceeded(
+                "no message was received for too long",
+            ));
         }
         self.idle.as_mut().reset(until);
         Ok(())

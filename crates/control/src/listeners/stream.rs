@@ -1,5 +1,7 @@
-//! Spoor's own stream. Written by hand where code is usually generated, so that a plan is encoded
-//! once and not for each subscriber.
+//! The gRPC service of Spoor's own clients.
+//!
+//! Written by hand rather than generated, since generated code would encode each plan again for
+//! every subscriber.
 
 use std::{
     convert::Infallible,
@@ -20,21 +22,25 @@ use tonic::{
 };
 use tower::Service;
 
-use crate::{Control, doors::codec::Encoded, doors::session::Session};
+use crate::{
+    control::Control,
+    listeners::{codec::EncodedCodec, subscription::Subscription},
+};
 
-const PATH: &str = "/spoor.control.v1.PolicyStream/Subscribe";
+const SUBSCRIBE_PATH: &str = "/spoor.control.v1.PolicyStream/Subscribe";
 
-/// A report on a full plan takes about a tenth of this.
-const MAX_MESSAGE: usize = 1024 * 1024;
+/// The longest message accepted, about ten times a report on the largest plan.
+const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
-/// `spoor.control.v1.PolicyStream`, to be added to a tonic server.
+/// The gRPC service `spoor.control.v1.PolicyStream`, for a Tonic server.
 ///
-/// Set the server's `http2_keepalive_interval`, so that connections whose peer has vanished end.
+/// Set the server's `http2_keepalive_interval`: without it, connections whose peer has vanished
+/// stay open.
 #[derive(Clone, Debug)]
 pub struct PolicyStreamService(Control);
 
 impl Control {
-    /// `spoor.control.v1.PolicyStream`.
+    /// The gRPC service `spoor.control.v1.PolicyStream`.
     #[must_use]
     pub fn policy_stream(&self) -> PolicyStreamService {
         PolicyStreamService(self.clone())
@@ -55,13 +61,13 @@ impl Service<http::Request<Body>> for PolicyStreamService {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if request.uri().path() != PATH {
+        if request.uri().path() != SUBSCRIBE_PATH {
             return Box::pin(std::future::ready(Ok(unimplemented())));
         }
         let subscribe = Subscribe(self.0.clone());
         Box::pin(async move {
-            let mut grpc =
-                Grpc::new(Encoded).apply_max_message_size_config(Some(MAX_MESSAGE), None);
+            let mut grpc = Grpc::new(EncodedCodec)
+                .apply_max_message_size_config(Some(MAX_MESSAGE_BYTES), None);
             Ok(grpc.streaming(subscribe, request).await)
         })
     }
@@ -77,11 +83,11 @@ impl StreamingService<ClientMessage> for Subscribe {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Pushes>, Status>> + Send>>;
 
     fn call(&mut self, request: Request<Streaming<ClientMessage>>) -> Self::Future {
-        let session = Session::open(&self.0, request);
-        Box::pin(std::future::ready(session.map(|session| {
-            // Polled only when the connection has room: who reads slowly misses versions in
-            // between, and holds up nobody.
-            let pushes = try_unfold(Box::new(session), Session::next);
+        let subscription = Subscription::open(&self.0, request);
+        Box::pin(std::future::ready(subscription.map(|subscription| {
+            // Polled only when the connection has room, so a slow client skips versions and
+            // delays no other client.
+            let pushes = try_unfold(Box::new(subscription), Subscription::next);
             Response::new(Box::pin(pushes) as Pushes)
         })))
     }

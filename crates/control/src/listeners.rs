@@ -1,9 +1,8 @@
-//! Where clients come in.
+//! The endpoints that clients connect to.
 
 mod codec;
 mod grpc;
 mod http;
 mod metrics;
-mod session;
-pub(crate) mod stock;
 pub(crate) mod stream;
+mod subscription;

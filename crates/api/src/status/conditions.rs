@@ -1,25 +1,25 @@
-//! Conditions get the time since when they are so.
+//! Conditions with the time of their last change.
 
 use jiff::Timestamp;
 
 use super::{Condition, ConditionStatus};
 
-/// The longest message, in characters: Kubernetes bounds them, and people stop reading sooner.
-const MAX_MESSAGE: usize = 4_000;
+/// The longest message, in characters. Kubernetes allows 32768, more than people read.
+const MAX_MESSAGE_CHARS: usize = 4_000;
 
 /// A condition before it has a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether it is so.
+pub struct ConditionUpdate {
+    /// The status.
     pub status: ConditionStatus,
-    /// Why, in one CamelCase word for machines.
+    /// The reason as a CamelCase word, for machines.
     pub reason: &'static str,
-    /// Why, for people.
+    /// The reason, for people.
     pub message: String,
 }
 
-impl Verdict {
-    /// As these say.
+impl ConditionUpdate {
+    /// A condition with this status, reason and message.
     #[must_use]
     pub fn new(status: ConditionStatus, reason: &'static str, message: impl Into<String>) -> Self {
         Self {
@@ -30,40 +30,40 @@ impl Verdict {
     }
 }
 
-/// Verdicts of some kinds as conditions; one whose status is what it was keeps its time.
+/// Adds times to conditions. One whose status has not changed keeps its time.
 pub fn conditions(
-    verdicts: impl IntoIterator<Item = (&'static str, Verdict)>,
+    updates: impl IntoIterator<Item = (&'static str, ConditionUpdate)>,
     generation: Option<i64>,
     previous: &[Condition],
     now: Timestamp,
 ) -> Vec<Condition> {
-    let condition = |(kind, verdict): (&'static str, Verdict)| {
+    let condition = |(kind, update): (&'static str, ConditionUpdate)| {
         let before = previous
             .iter()
-            .find(|before| before.kind == kind && before.status == verdict.status);
+            .find(|before| before.kind == kind && before.status == update.status);
         Condition {
             kind: kind.to_owned(),
-            status: verdict.status,
+            status: update.status,
             observed_generation: generation,
             last_transition_time: before.map_or_else(
                 || in_whole_seconds(now),
                 |before| before.last_transition_time.clone(),
             ),
-            reason: verdict.reason.to_owned(),
-            message: shortened(verdict.message),
+            reason: update.reason.to_owned(),
+            message: shortened(update.message),
         }
     };
-    verdicts.into_iter().map(condition).collect()
+    updates.into_iter().map(condition).collect()
 }
 
 fn shortened(message: String) -> String {
-    match message.char_indices().nth(MAX_MESSAGE) {
+    match message.char_indices().nth(MAX_MESSAGE_CHARS) {
         Some((end, _)) => format!("{}…", message.get(..end).unwrap_or_default()),
         None => message,
     }
 }
 
-/// As Kubernetes writes times.
+/// Formats a time as Kubernetes does, in whole seconds.
 fn in_whole_seconds(now: Timestamp) -> String {
     Timestamp::from_second(now.as_second())
         .unwrap_or(now)
@@ -77,20 +77,23 @@ mod tests {
     use super::*;
 
     fn of(status: ConditionStatus, previous: &[Condition], now: &str) -> Condition {
-        let verdict = Verdict::new(status, "Reason", "");
-        let verdicts = [(Condition::CONVERGED, verdict)];
-        conditions(verdicts, Some(2), previous, now.parse().unwrap()).remove(0)
+        let update = ConditionUpdate::new(status, "Reason", "");
+        let updates = [(Condition::CONVERGED, update)];
+        conditions(updates, Some(2), previous, now.parse().unwrap()).remove(0)
     }
 
     #[test]
     fn messages_are_bounded() {
-        assert_eq!(shortened("é".repeat(MAX_MESSAGE)), "é".repeat(MAX_MESSAGE));
-        let longer = shortened("é".repeat(MAX_MESSAGE + 1));
-        assert_eq!(longer, format!("{}…", "é".repeat(MAX_MESSAGE)));
+        assert_eq!(
+            shortened("é".repeat(MAX_MESSAGE_CHARS)),
+            "é".repeat(MAX_MESSAGE_CHARS)
+        );
+        let longer = shortened("é".repeat(MAX_MESSAGE_CHARS + 1));
+        assert_eq!(longer, format!("{}…", "é".repeat(MAX_MESSAGE_CHARS)));
     }
 
     #[test]
-    fn the_time_is_of_the_change_and_outlives_a_restart() {
+    fn transition_time_is_kept_over_a_restart() {
         let first = of(ConditionStatus::False, &[], "2026-01-01T00:00:00.5Z");
         assert_eq!(first.last_transition_time, "2026-01-01T00:00:00Z");
         let stored = [first];

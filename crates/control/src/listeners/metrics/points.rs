@@ -1,4 +1,4 @@
-//! Finds the counts of root spans among metrics.
+//! Finds the counts of root spans in a metrics request.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -13,31 +13,33 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use spoor_policy::ServiceName;
 
-use crate::reported::Point;
+use crate::reporters::RootSpanPoint;
 
 const SERVICE_NAME: &str = "service.name";
 const SPAN_STARTED: &str = "otel.sdk.span.started";
 const PARENT_ORIGIN: &str = "otel.span.parent.origin";
 const SAMPLING_RESULT: &str = "otel.span.sampling_result";
 
-/// What one process reports.
-pub(super) struct OfProcess {
+/// The counts of one process.
+pub(super) struct ProcessPoints {
     pub(super) service: ServiceName,
-    /// Stands for its resource, which is as long-lived as itself.
+    /// A digest of its resource, which does not change while the process runs.
     pub(super) resource: u64,
-    pub(super) points: Vec<Point>,
+    pub(super) points: Vec<RootSpanPoint>,
 }
 
-/// The counts of root spans, for each process that says which service it is.
-pub(super) fn roots(request: &ExportMetricsServiceRequest) -> impl Iterator<Item = OfProcess> + '_ {
+/// The counts of root spans of each process that names its service.
+pub(super) fn roots(
+    request: &ExportMetricsServiceRequest,
+) -> impl Iterator<Item = ProcessPoints> + '_ {
     request.resource_metrics.iter().filter_map(of_process)
 }
 
-fn of_process(metrics: &ResourceMetrics) -> Option<OfProcess> {
+fn of_process(metrics: &ResourceMetrics) -> Option<ProcessPoints> {
     let resource = metrics.resource.as_ref()?;
     let service = text(&resource.attributes, SERVICE_NAME)?;
     let service = ServiceName::new(service).ok()?;
-    let mut points: Vec<Point> = vec![];
+    let mut points: Vec<RootSpanPoint> = vec![];
     for scope in &metrics.scope_metrics {
         let name = scope.scope.as_ref().map(|scope| scope.name.as_str());
         for metric in scope.metrics.iter().filter(|it| it.name == SPAN_STARTED) {
@@ -46,15 +48,16 @@ fn of_process(metrics: &ResourceMetrics) -> Option<OfProcess> {
             }
         }
     }
+    // A point that is not newer than the one before in its series is ignored.
     points.sort_by_key(|point| point.time);
-    (!points.is_empty()).then(|| OfProcess {
+    (!points.is_empty()).then(|| ProcessPoints {
         service,
         resource: digest("", &resource.attributes),
         points,
     })
 }
 
-fn of_sum<'a>(sum: &'a Sum, scope: &'a str) -> impl Iterator<Item = Point> + 'a {
+fn of_sum<'a>(sum: &'a Sum, scope: &'a str) -> impl Iterator<Item = RootSpanPoint> + 'a {
     let is_delta = match sum.aggregation_temporality() {
         AggregationTemporality::Delta => Some(true),
         AggregationTemporality::Cumulative => Some(false),
@@ -66,8 +69,8 @@ fn of_sum<'a>(sum: &'a Sum, scope: &'a str) -> impl Iterator<Item = Point> + 'a 
         .filter_map(move |point| of_roots(point, is_delta?, scope))
 }
 
-/// The point if it is of root spans: where that is not said, spans inside of traces count too.
-fn of_roots(point: &NumberDataPoint, is_delta: bool, scope: &str) -> Option<Point> {
+/// Reads a point of root spans. A point without a parent origin counts all spans, so it is not one.
+fn of_roots(point: &NumberDataPoint, is_delta: bool, scope: &str) -> Option<RootSpanPoint> {
     if text(&point.attributes, PARENT_ORIGIN)? != "none" {
         return None;
     }
@@ -80,7 +83,7 @@ fn of_roots(point: &NumberDataPoint, is_delta: bool, scope: &str) -> Option<Poin
         number_data_point::Value::AsInt(value) => u64::try_from(value).ok()?,
         number_data_point::Value::AsDouble(_) => return None,
     };
-    Some(Point {
+    Some(RootSpanPoint {
         series: digest(scope, &point.attributes),
         is_sampled,
         is_delta,
@@ -98,7 +101,7 @@ fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     }
 }
 
-/// Stands for attributes in whatever order.
+/// A digest of attributes, whatever their order.
 fn digest(scope: &str, attributes: &[KeyValue]) -> u64 {
     let mut encoded: Vec<Vec<u8>> = attributes.iter().map(Message::encode_to_vec).collect();
     encoded.sort_unstable();

@@ -8,16 +8,17 @@ use spoor_proto::jaeger::api_v2::{
 };
 use tonic::{Request, Response, Status, metadata::MetadataValue};
 
-use crate::{Control, metrics::Door, pollers::Asker};
+use crate::{control::Control, metrics::Endpoint, pollers::PollSource};
 
-/// Far more than a service's name takes.
-const MAX_REQUEST: usize = 4 * 1024;
+/// The longest request accepted, far longer than a service name.
+const MAX_REQUEST_BYTES: usize = 4 * 1024;
 
 impl Control {
-    /// `jaeger.api_v2.SamplingManager`.
+    /// The gRPC service `jaeger.api_v2.SamplingManager`.
     #[must_use]
     pub fn sampling_grpc(&self) -> SamplingManagerServer<impl SamplingManager + use<>> {
-        SamplingManagerServer::new(Sampling(self.clone())).max_decoding_message_size(MAX_REQUEST)
+        SamplingManagerServer::new(Sampling(self.clone()))
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
     }
 }
 
@@ -32,19 +33,21 @@ impl SamplingManager for Sampling {
         let Self(control) = self;
         let user_agent = request.metadata().get(USER_AGENT.as_str());
         let user_agent = user_agent.map(MetadataValue::as_encoded_bytes);
-        let asker = request
+        let source = request
             .remote_addr()
-            .map(|peer| Asker::new(peer, user_agent));
-        let peer = asker.as_ref().map(Asker::address);
+            .map(|peer| PollSource::new(peer, user_agent));
+        let peer = source.as_ref().map(PollSource::address);
         let service = ServiceName::new(&request.get_ref().service_name)
             .map_err(|error| Status::invalid_argument(format!("serviceName {error}")))?;
-        let identified = control.0.settings.identify.polling(peer, &service);
+        let identified = control.settings().identify.polling(peer, &service);
         let namespace = identified
-            .inspect_err(|denied| control.0.metrics.refused(Door::Grpc, denied.reason()))?;
-        let answer = control
-            .answer(namespace, service, asker.as_ref())
-            .ok_or_else(|| Status::unavailable("no policies are known yet"))?;
-        control.0.metrics.polled(Door::Grpc);
-        Ok(Response::new(answer.into_proto()))
+            .inspect_err(|denied| control.metrics().refused(Endpoint::Grpc, denied.reason()))?;
+        let strategy = control
+            .poll(namespace, service, source.as_ref())
+            .ok_or_else(|| {
+                Status::unavailable("no policies are published yet; ask again in a moment")
+            })?;
+        control.metrics().polled(Endpoint::Grpc);
+        Ok(Response::new(strategy.into_proto()))
     }
 }

@@ -1,23 +1,27 @@
-//! Gets a body into memory, within its bounds.
+//! Reads a request body within limits.
 
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use spoor_runtime::{Compression, DecompressError};
 
-/// Enough for the counts of several hundred processes. Small, since the smallest messages grow
-/// by fifty times when they are decoded.
-const MAX: usize = 512 * 1024;
-const WITHIN: Duration = Duration::from_secs(5);
+/// The largest body accepted, once decompressed.
+///
+/// Enough for the counts of several hundred processes. No more, since messages can take fifty
+/// times their size once decoded.
+const MAX_BODY_BYTES: usize = 512 * 1024;
 
-/// Why a body can't be had.
+/// The longest time that a body may take to arrive.
+const MAX_BODY_TIME: Duration = Duration::from_secs(5);
+
+/// The reason why a body cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BodyError {
-    #[error("the body is larger than {MAX} bytes: send smaller batches")]
+    #[error("body is larger than {MAX_BODY_BYTES} bytes; send smaller batches")]
     TooLarge,
-    #[error("the body was not sent within {} s", WITHIN.as_secs())]
+    #[error("body did not arrive within {} s", MAX_BODY_TIME.as_secs())]
     TimedOut,
-    #[error("the body broke off: {0}")]
+    #[error("body ended early: {0}")]
     Aborted(#[source] axum::Error),
     #[error(transparent)]
     Compressed(#[from] DecompressError),
@@ -32,13 +36,14 @@ impl BodyError {
     }
 }
 
-/// Reads a body to its end, and decompresses it.
+/// Reads and decompresses a body.
 pub(super) async fn read(body: Body, compression: Compression) -> Result<Bytes, BodyError> {
-    compression.decompress(as_sent(body).await?, MAX, |_| Ok(()))
+    compression.decompress(as_sent(body).await?, MAX_BODY_BYTES, |_| Ok(()))
 }
 
 async fn as_sent(body: Body) -> Result<Bytes, BodyError> {
-    let read = tokio::time::timeout(WITHIN, axum::body::to_bytes(body, MAX)).await;
+    let read =
+        tokio::time::timeout(MAX_BODY_TIME, axum::body::to_bytes(body, MAX_BODY_BYTES)).await;
     read.map_err(|_| BodyError::TimedOut)?.map_err(|error| {
         let is_too_large = std::error::Error::source(&error)
             .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());

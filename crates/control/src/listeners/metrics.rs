@@ -1,4 +1,4 @@
-//! OTLP metrics over HTTP, as a Collector hands them on.
+//! OTLP metrics over HTTP, as a Collector forwards them.
 
 mod body;
 mod points;
@@ -24,16 +24,21 @@ use spoor_runtime::{ACCEPTED_ENCODINGS, Compression};
 use tokio::sync::Semaphore;
 use tonic::Code;
 
-use crate::{Control, Denied, metrics::Door};
+use crate::{control::Control, identity::Denied, metrics::Endpoint};
 
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// Requests are handled one after another: each is small, and what many take in memory is not.
-const AT_ONCE: usize = 1;
-const TURN_WITHIN: Duration = Duration::from_secs(5);
+/// The most requests handled at a time. One request is small, but a decoded one can take fifty
+/// times its size in memory.
+const MAX_CONCURRENT_REQUESTS: usize = 1;
+
+/// The longest time that a request waits for the ones before it.
+const MAX_QUEUE_TIME: Duration = Duration::from_secs(5);
 
 impl Control {
-    /// `POST /v1/metrics`: OTLP in protobuf, of which `otel.sdk.span.started` is of use here.
+    /// A router for `POST /v1/metrics`, which accepts OTLP in protobuf and uses the metric
+    /// `otel.sdk.span.started`.
+    ///
     /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: the sender is
     /// identified by its address.
     pub fn metrics_http(&self) -> Router {
@@ -41,7 +46,7 @@ impl Control {
             .route("/v1/metrics", post(metrics))
             .with_state(Receiver {
                 control: self.clone(),
-                turns: Arc::new(Semaphore::new(AT_ONCE)),
+                slots: Arc::new(Semaphore::new(MAX_CONCURRENT_REQUESTS)),
             })
     }
 }
@@ -49,12 +54,12 @@ impl Control {
 #[derive(Clone)]
 struct Receiver {
     control: Control,
-    turns: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
-/// Why metrics are not taken.
+/// The reason why metrics are refused.
 #[derive(Debug, thiserror::Error)]
-enum Problem {
+enum MetricsError {
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error("Content-Type must be application/x-protobuf")]
@@ -63,9 +68,9 @@ enum Problem {
     ContentEncoding,
     #[error(transparent)]
     Body(#[from] body::BodyError),
-    #[error("the body is no ExportMetricsServiceRequest: {0}")]
+    #[error("body is not an ExportMetricsServiceRequest: {0}")]
     Decode(#[from] prost::DecodeError),
-    #[error("others are before you: try again later")]
+    #[error("too many requests; try again later")]
     Busy,
 }
 
@@ -76,56 +81,57 @@ async fn metrics(
 ) -> Response {
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer.ip().to_canonical());
     let control = &receiver.control;
-    let taken = match control.0.settings.identify.reporting(peer) {
-        Ok(namespace) => receiver.take(&namespace, request).await,
+    let result = match control.settings().identify.reporting(peer) {
+        Ok(namespace) => receiver.receive(&namespace, request).await,
         Err(denied) => Err(denied.into()),
     };
-    match taken {
+    match result {
         Ok(()) => {
-            control.0.metrics.metrics_requests.inc();
+            control.metrics().metrics_requests.inc();
             let response = ExportMetricsServiceResponse::default();
             answer(StatusCode::OK, response.encode_to_vec())
         }
-        Err(problem) => {
-            control.0.metrics.refused(Door::Metrics, problem.reason());
-            problem.into_response()
+        Err(error) => {
+            control.metrics().refused(Endpoint::Metrics, error.reason());
+            error.into_response()
         }
     }
 }
 
 impl Receiver {
-    async fn take(&self, namespace: &Namespace, request: Request) -> Result<(), Problem> {
+    async fn receive(&self, namespace: &Namespace, request: Request) -> Result<(), MetricsError> {
         let (parts, body) = request.into_parts();
         let compression = compression(&parts.headers)?;
-        let turn = tokio::time::timeout(TURN_WITHIN, self.turns.acquire()).await;
-        let _turn = turn
-            .map_err(|_| Problem::Busy)?
-            .map_err(|_| Problem::Busy)?;
+        let slot = tokio::time::timeout(MAX_QUEUE_TIME, self.slots.acquire()).await;
+        // Held until the points are applied, since it bounds the memory of decoded requests.
+        let _slot = slot
+            .map_err(|_| MetricsError::Busy)?
+            .map_err(|_| MetricsError::Busy)?;
         let bytes = body::read(body, compression).await?;
         let request = ExportMetricsServiceRequest::decode(bytes)?;
-        for of_process in points::roots(&request) {
-            let key = (namespace.clone(), of_process.service);
+        for process in points::roots(&request) {
+            let key = (namespace.clone(), process.service);
             self.control
-                .reported(&key, of_process.resource, &of_process.points);
+                .add_sdk_counts(&key, process.resource, &process.points);
         }
         Ok(())
     }
 }
 
-/// The body's compression, if it is one that can be read.
-fn compression(headers: &HeaderMap) -> Result<Compression, Problem> {
+/// The compression of a body in protobuf.
+fn compression(headers: &HeaderMap) -> Result<Compression, MetricsError> {
     let header = |name| headers.get(name).map(HeaderValue::as_bytes);
     let content_type = header(CONTENT_TYPE).unwrap_or_default();
     let essence = content_type.split(|byte| *byte == b';').next();
     let essence = essence.unwrap_or_default().trim_ascii();
     if !essence.eq_ignore_ascii_case(PROTOBUF.as_bytes()) {
-        return Err(Problem::ContentType);
+        return Err(MetricsError::ContentType);
     }
     let name = header(CONTENT_ENCODING).unwrap_or_default();
-    Compression::named(name).ok_or(Problem::ContentEncoding)
+    Compression::named(name).ok_or(MetricsError::ContentEncoding)
 }
 
-impl Problem {
+impl MetricsError {
     fn reason(&self) -> &'static str {
         match self {
             Self::Denied(denied) => denied.reason(),
@@ -155,7 +161,7 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for MetricsError {
     fn into_response(self) -> Response {
         let (status, code) = self.status();
         let body = RpcStatus {
@@ -163,11 +169,11 @@ impl IntoResponse for Problem {
             message: self.to_string(),
         };
         let mut response = answer(status, body.encode_to_vec());
-        let comes_again = matches!(
+        let is_retryable = matches!(
             status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         );
-        if comes_again {
+        if is_retryable {
             let headers = response.headers_mut();
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -179,7 +185,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// `google.rpc.Status`, which OTLP answers with.
+/// `google.rpc.Status`, the body of OTLP's error responses.
 #[derive(Clone, PartialEq, Message)]
 struct RpcStatus {
     #[prost(int32, tag = "1")]

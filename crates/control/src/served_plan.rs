@@ -1,4 +1,4 @@
-//! A service's plan as it goes out: encoded once, shared by all its streams.
+//! A service's plan as sent: encoded once, shared by all streams of the service.
 
 use std::time::Instant;
 
@@ -8,19 +8,19 @@ use prost::Message;
 use spoor_policy::{Assigned, Digest, Plan, Strategies, Strategy, Version};
 use spoor_proto::spoor::control::v1 as proto;
 
-/// A plan at a version, with the message that brings it.
+/// A plan at a version, with the encoded message.
 #[derive(Debug)]
-pub(crate) struct Served {
+pub(crate) struct ServedPlan {
     pub(crate) version: Version,
     pub(crate) digest: Digest,
     pub(crate) published: Instant,
-    /// Among how many instances its rate limits are shared out, if it has any.
+    /// The number of instances that share its rate limits, if it has any.
     pub(crate) shares: Option<usize>,
     pub(crate) message: Bytes,
 }
 
-impl Served {
-    /// Encodes a plan; a rate limit goes out as the share of one of so many instances.
+impl ServedPlan {
+    /// Encodes a plan with each rate limit divided by the number of instances.
     pub(crate) fn new(plan: &Plan, version: Version, published: Instant, instances: usize) -> Self {
         let digest = digest(plan, instances);
         let phases = plan.phases().iter().map(|phase| proto::Phase {
@@ -41,7 +41,7 @@ impl Served {
                 .collect(),
         });
         let message = proto::server_message::Message::Plan(proto::Plan {
-            version: Some(to_proto(version)),
+            version: Some(version_to_proto(version)),
             digest: Bytes::copy_from_slice(&digest.0.to_be_bytes()).into(),
             phases: phases.collect(),
         });
@@ -58,26 +58,29 @@ impl Served {
     }
 }
 
-/// Stands for what one of so many instances does under a plan.
+/// The digest of a plan as one of several instances receives it.
+///
+/// Equal digests mean equal behaviour. The number of instances is part of it only where the plan
+/// has a rate limit, so that other services are sent nothing when an instance comes or goes.
 pub(crate) fn digest(plan: &Plan, instances: usize) -> Digest {
-    // Odd, so that no two numbers of instances meet.
-    const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    // Odd, so that multiplication maps different numbers of instances to different values.
+    const MIX: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
     let Digest(digest) = plan.digest();
     if is_shared(plan) {
-        Digest(digest ^ (instances.max(1) as u128).wrapping_mul(SPREAD))
+        Digest(digest ^ (instances.max(1) as u128).wrapping_mul(MIX))
     } else {
         Digest(digest)
     }
 }
 
-/// Whether it depends on the number of instances.
-pub(crate) fn is_shared(plan: &Plan) -> bool {
+/// True if the plan has a rate limit, which instances share.
+fn is_shared(plan: &Plan) -> bool {
     plan.phases().iter().any(|phase| {
         assigned(&phase.strategies).any(|it| matches!(it.strategy, Strategy::RateLimit(_)))
     })
 }
 
-/// Every strategy there.
+/// All strategies, of the default and of operations.
 pub(crate) fn assigned(strategies: &Strategies) -> impl Iterator<Item = &Assigned> {
     strategies
         .default
@@ -85,14 +88,14 @@ pub(crate) fn assigned(strategies: &Strategies) -> impl Iterator<Item = &Assigne
         .chain(strategies.operations.values())
 }
 
-pub(crate) fn to_proto(version: Version) -> proto::Version {
+pub(crate) fn version_to_proto(version: Version) -> proto::Version {
     proto::Version {
         epoch: version.epoch,
         sequence: version.sequence,
     }
 }
 
-pub(crate) fn from_proto(version: Option<&proto::Version>) -> Option<Version> {
+pub(crate) fn version_from_proto(version: Option<&proto::Version>) -> Option<Version> {
     version.map(|version| Version {
         epoch: version.epoch,
         sequence: version.sequence,

@@ -1,33 +1,36 @@
-//! Puts together what is known of a policy.
+//! Gathers the evidence of a policy's effect.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use spoor_policy::{
-    OperationName, PolicyKey, ServiceName, Strategies, Strategy, statistics::Verdict,
-};
+use spoor_policy::{OperationName, PolicyKey, ServiceName, Strategies, Strategy};
 
-use super::{Clients, Evidence, Observed, OperationEvidence, ServiceEvidence, Source, Why};
+use super::Control;
 use crate::{
-    Control, control::Published, doors::stock, record::Standing, served, service::Service,
-    tally::Tally,
+    evidence::{ClientCounts, Evidence, NotCurrentReason, OperationEvidence, ServiceEvidence},
+    publication::Publication,
+    record::PlanState,
+    served_plan,
+    service::Service,
+    stock_strategy,
 };
 
-/// Root decisions of a service after which an operation that is not among them is said to be
-/// missing.
+/// The root decisions of a service after which an operation without any is reported as not seen.
 const MIN_ROOTS_WITHOUT: u64 = 20;
 
-/// A service that reports no root decision for this long is said to start no trace: the reports
-/// of others may come first.
+/// The time for which a service must have reported before it is said to start no traces: its other
+/// instances may report later.
 const MIN_REPORTING_TIME: Duration = Duration::from_secs(5);
 
 impl Control {
-    /// What is known of a policy; none if it decides where no trace starts: it does not exist,
-    /// names no service and has no `head`, or is overridden everywhere.
+    /// The evidence of a policy's effect.
+    ///
+    /// `None` if the policy can have none: it does not exist, is overridden everywhere, or has only
+    /// tail rules and names no service.
     #[must_use]
     pub fn evidence(&self, policy: &PolicyKey) -> Option<Evidence> {
         let published = self.0.published.load_full()?;
@@ -39,7 +42,7 @@ impl Control {
             .map(|(name, _)| name.clone())
             .collect();
         let mut evidence = Evidence {
-            clients: Clients::default(),
+            clients: ClientCounts::default(),
             slowest: None,
             observed: None,
             services: vec![],
@@ -54,7 +57,9 @@ impl Control {
                 .plan(policy.namespace.as_str(), name.as_str());
             let strategies = plan.at(Timestamp::now());
             let head = strategies.and_then(|it| Some((it, decided_by(it, policy)?)));
-            let mut clients = Clients::default();
+            let mut clients = ClientCounts::default();
+            // Counted at places of tail rules too: the number of instances tells whether the
+            // service exists.
             let took = self.count_clients(policy, &name, service.as_deref(), now, &mut clients);
             let mut operations = tail.get(&name).cloned().unwrap_or_default();
             if let Some((strategies, here)) = head {
@@ -67,35 +72,24 @@ impl Control {
             evidence.services.push(ServiceEvidence {
                 instances: clients.expected,
                 partly_expressible: head
-                    .is_some_and(|(it, _)| !stock::is_expressible(it, &policy.name)),
-                ..self.of_service(&name, service.as_deref(), operations, now)
+                    .is_some_and(|(it, _)| !stock_strategy::is_expressible(it, &policy.name)),
+                ..self.service_evidence(&name, service.as_deref(), operations, now)
             });
             if head.is_some() {
                 evidence.clients.add(clients);
             }
         }
         match strategy {
-            Some(strategy) => evidence.observed = self.observed(policy, strategy, now),
+            Some(strategy) => {
+                evidence.observed = self.0.tallies.observed(policy, strategy, now);
+            }
             None if tail.is_empty() => return None,
             None => {}
         }
         Some(evidence)
     }
 
-    fn observed(&self, policy: &PolicyKey, strategy: Strategy, now: Instant) -> Option<Observed> {
-        let key = (policy.namespace.clone(), policy.name.clone(), strategy);
-        let observed_in = |tallies: &mut HashMap<_, Tally>| tallies.get_mut(&key)?.observed(now);
-        observed_in(&mut self.0.tallies.lock()).or_else(|| {
-            let observed = self.0.reported.lock().get_mut(&key)?.observed(now)?;
-            Some(Observed {
-                source: Source::Reported,
-                verdict: Verdict::Unknown,
-                ..observed
-            })
-        })
-    }
-
-    fn of_service(
+    fn service_evidence(
         &self,
         name: &ServiceName,
         service: Option<&Service>,
@@ -103,22 +97,22 @@ impl Control {
         now: Instant,
     ) -> ServiceEvidence {
         let state = service.map(Service::state);
-        let has_streams = state.as_ref().is_some_and(|it| it.live > 0);
+        let has_streams = state.as_ref().is_some_and(|it| it.connected > 0);
         let is_recent = |at| now.saturating_duration_since(at) <= self.0.settings.reporting_for;
         let is_seen = |operation: &OperationName| {
             let state = state.as_ref().filter(|_| has_streams)?;
             if state.operations_seen.contains(operation) {
                 return Some(true);
             }
-            // Before that, nobody was asked to tell this operation from others.
-            let told = state.history.roots_where_named(operation);
-            (told >= MIN_ROOTS_WITHOUT).then_some(false)
+            // Under other plans, clients did not count this operation by itself.
+            let roots = state.history.roots_where_named(operation);
+            (roots >= MIN_ROOTS_WITHOUT).then_some(false)
         };
         let operations = operations.into_iter().map(|operation| OperationEvidence {
             seen: is_seen(&operation),
             operation,
         });
-        let reported = state.as_ref().and_then(|it| it.reported);
+        let last_sdk_report = state.as_ref().and_then(|it| it.last_sdk_report);
         let first_report = state.as_ref().and_then(|it| it.first_report);
         let is_old = |at| now.saturating_duration_since(at) >= MIN_REPORTING_TIME;
         ServiceEvidence {
@@ -126,17 +120,17 @@ impl Control {
             instances: 0,
             operations: operations.collect(),
             reports: has_streams && first_report.is_some_and(is_old)
-                || reported.is_some_and(is_recent),
+                || last_sdk_report.is_some_and(is_recent),
             roots_seen: state.as_ref().is_some_and(|it| it.has_roots),
             partly_expressible: false,
         }
     }
 
-    /// The services of a policy's namespace that instances or policies name.
+    /// The services of a policy's namespace that have instances or are named by policies.
     fn namespace_services(
         &self,
         policy: &PolicyKey,
-        published: &Published,
+        published: &Publication,
     ) -> BTreeMap<ServiceName, Option<Arc<Service>>> {
         let named = published
             .table
@@ -146,11 +140,11 @@ impl Control {
         let tail = published.tail.get(policy).into_iter().flatten();
         let tail = tail.map(|(name, _)| (name.clone(), None));
         let mut known: BTreeMap<_, _> = named.chain(tail).collect();
-        let entered = self.0.services.all().into_iter();
+        let services = self.0.services.all().into_iter();
         known.extend(
-            entered
-                .filter(|service| service.namespace == policy.namespace)
-                .map(|service| (service.name.clone(), Some(service))),
+            services
+                .filter(|service| service.key().0 == policy.namespace)
+                .map(|service| (service.key().1.clone(), Some(service))),
         );
         known
     }
@@ -161,40 +155,41 @@ impl Control {
         name: &ServiceName,
         service: Option<&Service>,
         now: Instant,
-        clients: &mut Clients,
+        clients: &mut ClientCounts,
     ) -> Option<Duration> {
         let mut slowest = None;
         if let Some(service) = service {
             let state = service.state();
-            for (id, processes) in state.relevant() {
+            for (id, processes) in state.expected_or_connected() {
                 clients.expected += 1;
                 let Some(processes) = processes else {
                     clients.never_asked += 1;
-                    clients.name(name, id, Why::NeverAsked);
+                    clients.list(name, id, NotCurrentReason::NeverAsked);
                     continue;
                 };
                 let silent_after = self.0.settings.silent_after;
-                match processes.standing(state.served.as_deref(), silent_after, now) {
-                    Standing::Current => {
+                match processes.plan_state(state.served.as_deref(), silent_after, now) {
+                    PlanState::Current => {
                         clients.current += 1;
                         slowest = slowest.max(processes.took());
                     }
-                    Standing::Refused(reason) => {
+                    PlanState::Refused(reason) => {
                         clients.refused += 1;
-                        clients.name(name, id, Why::Refused(reason));
+                        clients.list(name, id, NotCurrentReason::Refused(reason));
                     }
-                    Standing::Silent => {
+                    PlanState::Silent => {
                         clients.silent += 1;
-                        clients.name(name, id, Why::Silent);
+                        clients.list(name, id, NotCurrentReason::Silent);
                     }
-                    Standing::Pending => clients.name(name, id, Why::Pending),
+                    PlanState::Pending => clients.list(name, id, NotCurrentReason::Pending),
                 }
             }
         }
         let key = (policy.namespace.clone(), name.clone());
         let polling = self.0.pollers.clients(&key, now);
         let total: usize = polling.values().sum();
-        // Those who poll are most likely those who should be there and have no stream.
+        // Polling clients have no ID. They are most likely the expected instances that have no
+        // stream.
         let found = clients.never_asked.min(total);
         clients.never_asked -= found;
         clients.expected += total - found;
@@ -205,21 +200,21 @@ impl Control {
                     1 => address.to_string(),
                     _ => format!("{address} ({number} of {here})"),
                 };
-                clients.name(name, &instance, Why::Polling);
+                clients.list(name, &instance, NotCurrentReason::Polling);
             }
         }
         slowest
     }
 }
 
-/// What a policy says for the services that no policy names.
-fn decided_elsewhere(published: &Published, policy: &PolicyKey) -> Option<Strategy> {
+/// The strategy of a policy for services that no policy names.
+fn decided_elsewhere(published: &Publication, policy: &PolicyKey) -> Option<Strategy> {
     let others = published.table.plan(policy.namespace.as_str(), "");
     decided_by(others.at(Timestamp::now())?, policy)
 }
 
 fn decided_by(strategies: &Strategies, policy: &PolicyKey) -> Option<Strategy> {
-    served::assigned(strategies)
+    served_plan::assigned(strategies)
         .find(|assigned| assigned.policy == policy.name)
         .map(|assigned| assigned.strategy)
 }

@@ -15,12 +15,16 @@ use axum::{
 use serde::Serialize;
 use spoor_policy::ServiceName;
 
-use crate::{Control, doors::stock::Answer, metrics::Door, pollers::Asker};
+use crate::{
+    control::Control, metrics::Endpoint, pollers::PollSource, stock_strategy::StockStrategy,
+};
 
 impl Control {
-    /// `GET /sampling?service=NAME`, and the same at `/` and, as in Jaeger's Collector, at
-    /// `/api/sampling`. Serve it with
-    /// `into_make_service_with_connect_info::<SocketAddr>()`, or its clients are not told apart.
+    /// A router for `GET /sampling?service=NAME`, which is also at `/` and, as in Jaeger's
+    /// Collector, at `/api/sampling`.
+    ///
+    /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`. Without addresses,
+    /// clients cannot be told apart.
     pub fn sampling_http(&self) -> Router {
         Router::new()
             .route("/sampling", get(sampling))
@@ -37,30 +41,30 @@ async fn sampling(
     peer: Option<Extension<ConnectInfo<SocketAddr>>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Result<Json<Answer>, Problem> {
+) -> Result<Json<StockStrategy>, Problem> {
     let service = service(query.as_deref().unwrap_or_default())?;
     let user_agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
-    let asker = peer.map(|Extension(ConnectInfo(peer))| Asker::new(peer, user_agent));
+    let source = peer.map(|Extension(ConnectInfo(peer))| PollSource::new(peer, user_agent));
     let namespace = control
-        .0
-        .settings
+        .settings()
         .identify
-        .polling(asker.as_ref().map(Asker::address), &service)
-        .inspect_err(|denied| control.0.metrics.refused(Door::Http, denied.reason()))
+        .polling(source.as_ref().map(PollSource::address), &service)
+        .inspect_err(|denied| control.metrics().refused(Endpoint::Http, denied.reason()))
         .map_err(|denied| Problem::new(denied.status_code(), &denied.to_string()))?;
-    let answer = control
-        .answer(namespace, service, asker.as_ref())
+    let strategy = control
+        .poll(namespace, service, source.as_ref())
         .ok_or_else(|| {
-            let detail = "no policies are known yet: ask again in a moment";
+            let detail = "no policies are published yet; ask again in a moment";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
         })?;
-    control.0.metrics.polled(Door::Http);
-    Ok(Json(answer))
+    control.metrics().polled(Endpoint::Http);
+    Ok(Json(strategy))
 }
 
-/// The one `service` of a query.
+/// Reads the `service` of a query.
 fn service(query: &str) -> Result<ServiceName, Problem> {
     let bad = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail);
+    // axum parses queries of URIs only. A list of pairs rather than a map shows duplicates.
     let uri = Uri::builder().path_and_query(format!("/?{query}")).build();
     let parameters = uri
         .ok()
@@ -69,7 +73,7 @@ fn service(query: &str) -> Result<ServiceName, Problem> {
                 .ok()
                 .map(|query| query.0)
         })
-        .ok_or_else(|| bad("the query is not name=value pairs in UTF-8"))?;
+        .ok_or_else(|| bad("query must be name=value pairs in UTF-8"))?;
     let mut services = parameters
         .iter()
         .filter(|(name, _)| name == "service")
@@ -79,20 +83,26 @@ fn service(query: &str) -> Result<ServiceName, Problem> {
             ServiceName::new(service).map_err(|error| bad(&format!("parameter 'service' {error}")))
         }
         _ => Err(bad(
-            "parameter 'service' must be there exactly once: /sampling?service=NAME",
+            "query must have exactly one parameter 'service': /sampling?service=NAME",
         )),
     }
 }
 
 async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is /sampling?service=NAME")
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no such path; use /sampling?service=NAME",
+    )
 }
 
 async fn not_allowed() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "ask with GET")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method not allowed; use GET",
+    )
 }
 
-/// RFC 9457.
+/// An error response as of RFC 9457.
 #[derive(Debug, Serialize)]
 struct Problem {
     r#type: &'static str,

@@ -1,28 +1,21 @@
-//! What stock clients are told, in either of Jaeger's forms.
+//! Strategies for unmodified SDKs, as Jaeger's remote sampling expresses them.
 
-use std::time::Instant;
-
-use jiff::Timestamp;
 use serde::Serialize;
-use spoor_policy::{
-    Assigned, Namespace, PolicyName, Probability, ServiceName, Strategies, Strategy,
-};
+use spoor_policy::{Assigned, PolicyName, Probability, Strategies, Strategy};
 use spoor_proto::jaeger::api_v2 as proto;
 
-use crate::{Control, pollers::Asker};
-
-/// The answer to a stock client.
+/// A strategy in Jaeger's form.
 ///
-/// Field names and nesting: jaeger-idl, `api_v2/sampling.proto` in its JSON form.
+/// Field names and nesting are those of jaeger-idl's `api_v2/sampling.proto` in JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "strategyType")]
-pub(crate) enum Answer {
+pub(crate) enum StockStrategy {
     #[serde(rename = "PROBABILISTIC", rename_all = "camelCase")]
     Probabilistic {
         probabilistic_sampling: Probabilistic,
         operation_sampling: PerOperation,
     },
-    /// Alone: clients prefer the other members and would never read it beside them.
+    /// Without operations: clients that find both forms ignore the rate limit.
     #[serde(rename = "RATE_LIMITING", rename_all = "camelCase")]
     RateLimiting {
         rate_limiting_sampling: RateLimiting,
@@ -41,56 +34,29 @@ pub(crate) struct RateLimiting {
     max_traces_per_second: i32,
 }
 
-/// With every number present: clients differ in which they tolerate to miss. A lower bound over
-/// zero would sample more than the policy says.
+/// Strategies by operation.
+///
+/// Every number is present, since clients differ in which ones they require. The lower bound is
+/// zero, since a higher one would sample more than the policy asks for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PerOperation {
     default_sampling_probability: f64,
     default_lower_bound_traces_per_second: f64,
-    per_operation_strategies: Vec<Operation>,
+    per_operation_strategies: Vec<OperationProbability>,
     default_upper_bound_traces_per_second: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Operation {
+pub(crate) struct OperationProbability {
     operation: String,
     probabilistic_sampling: Probabilistic,
 }
 
-impl Control {
-    /// Answers a stock client and remembers it; none before the first publication.
-    pub(crate) fn answer(
-        &self,
-        namespace: Namespace,
-        service: ServiceName,
-        asker: Option<&Asker>,
-    ) -> Option<Answer> {
-        let now = Instant::now();
-        let key = (namespace, service);
-        let published = self.0.published.load_full()?;
-        let entered = self.0.services.get(&key);
-        if let Some(asker) = asker {
-            self.0.pollers.asked(&key, asker, now);
-            if let Some(service) = &entered {
-                self.settle(service);
-            }
-            self.0.tick();
-        }
-        let plan = published.table.plan(key.0.as_str(), key.1.as_str());
-        let strategies = plan.at(Timestamp::now()).cloned().unwrap_or_default();
-        let instances = || {
-            let live = entered.map_or(0, |service| service.state().live);
-            live + self.0.pollers.sharers(&key, asker, now)
-        };
-        let default = self.0.settings.stock_default;
-        Some(Answer::of(&strategies, default, instances))
-    }
-}
-
-impl Answer {
-    fn of(
+impl StockStrategy {
+    /// Converts strategies, with rate limits divided by the number of instances.
+    pub(crate) fn new(
         strategies: &Strategies,
         default: Probability,
         instances: impl FnOnce() -> usize,
@@ -101,6 +67,7 @@ impl Answer {
             .map(|assigned| assigned.strategy)
         {
             Some(Strategy::RateLimit(limit)) => {
+                // Jaeger's protocol has whole numbers only.
                 let share = limit.whole_share(instances());
                 return Self::RateLimiting {
                     rate_limiting_sampling: RateLimiting {
@@ -114,7 +81,7 @@ impl Answer {
         let operations = strategies.operations.iter();
         let per_operation_strategies = operations
             .filter_map(|(operation, assigned)| match assigned.strategy {
-                Strategy::Probability(probability) => Some(Operation {
+                Strategy::Probability(probability) => Some(OperationProbability {
                     operation: operation.to_string(),
                     probabilistic_sampling: Probabilistic {
                         sampling_rate: probability.as_f64(),
@@ -185,8 +152,9 @@ impl From<PerOperation> for proto::PerOperationSamplingStrategies {
     }
 }
 
-/// Whether stock clients can be told all that a policy says: they know no limit for an operation,
-/// and no operation beside a limit.
+/// True if Jaeger's remote sampling can express all of a policy.
+///
+/// It has no rate limit for an operation, and no operations beside a rate limit.
 pub(crate) fn is_expressible(strategies: &Strategies, policy: &PolicyName) -> bool {
     let is_limit = |assigned: &Assigned| matches!(assigned.strategy, Strategy::RateLimit(_));
     let beside_a_limit = strategies.default.as_ref().is_some_and(is_limit);

@@ -1,4 +1,4 @@
-//! Sends what is encoded already.
+//! A codec that sends messages which are already encoded.
 
 use bytes::{BufMut, Bytes};
 use prost::Message;
@@ -8,15 +8,17 @@ use tonic::{
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-/// Messages are small and streams many, so their buffers start small.
-const BUFFER: usize = 512;
-const YIELD: usize = 32 * 1024;
+/// The initial size of a stream's buffer. Messages are small, and streams are many.
+const INITIAL_BUFFER_BYTES: usize = 512;
 
-/// Encoded server messages out, client messages in.
+/// The buffered bytes at which a stream sends them. This is Tonic's default.
+const YIELD_THRESHOLD_BYTES: usize = 32 * 1024;
+
+/// Sends encoded server messages and receives client messages.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Encoded;
+pub(crate) struct EncodedCodec;
 
-impl Codec for Encoded {
+impl Codec for EncodedCodec {
     type Encode = Bytes;
     type Decode = ClientMessage;
     type Encoder = Self;
@@ -31,7 +33,7 @@ impl Codec for Encoded {
     }
 }
 
-impl Encoder for Encoded {
+impl Encoder for EncodedCodec {
     type Item = Bytes;
     type Error = Status;
 
@@ -42,11 +44,11 @@ impl Encoder for Encoded {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, YIELD)
+        BufferSettings::new(INITIAL_BUFFER_BYTES, YIELD_THRESHOLD_BYTES)
     }
 }
 
-impl Decoder for Encoded {
+impl Decoder for EncodedCodec {
     type Item = ClientMessage;
     type Error = Status;
 
@@ -57,6 +59,6 @@ impl Decoder for Encoded {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, YIELD)
+        BufferSettings::new(INITIAL_BUFFER_BYTES, YIELD_THRESHOLD_BYTES)
     }
 }

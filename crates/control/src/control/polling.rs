@@ -1,0 +1,42 @@
+//! Answers unmodified SDKs that poll for their strategy.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use spoor_policy::{Namespace, ServiceName};
+
+use super::Control;
+use crate::{pollers::PollSource, stock_strategy::StockStrategy};
+
+impl Control {
+    /// The strategy for a client that polls, or `None` before the first publication.
+    ///
+    /// Records the request: clients that poll regularly count as instances.
+    pub(crate) fn poll(
+        &self,
+        namespace: Namespace,
+        service: ServiceName,
+        source: Option<&PollSource>,
+    ) -> Option<StockStrategy> {
+        let now = Instant::now();
+        let key = (namespace, service);
+        let published = self.0.published.load_full()?;
+        let known = self.0.services.get(&key);
+        if let Some(source) = source {
+            self.0.pollers.record(&key, source, now);
+            if let Some(service) = &known {
+                self.schedule_reshare(service);
+            }
+            self.notify_change();
+        }
+        let strategies = published.plan(&key).at(Timestamp::now());
+        let strategies = strategies.cloned().unwrap_or_default();
+        // A closure, since only rate limits need the number, and counting takes locks.
+        let instances = || {
+            let connected = known.map_or(0, |service| service.state().connected);
+            connected + self.0.pollers.sharers(&key, source, now)
+        };
+        let default = self.0.settings.stock_default;
+        Some(StockStrategy::new(&strategies, default, instances))
+    }
+}

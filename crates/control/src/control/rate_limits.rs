@@ -1,0 +1,54 @@
+//! Divides rate limits again when instances come or go.
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::runtime::Handle;
+
+use super::Control;
+use crate::service::Service;
+
+impl Control {
+    /// Divides a service's rate limits again after [`Settings::settle_delay`], if its number of
+    /// instances has changed.
+    ///
+    /// The delay collects changes that come together, such as a rollout: each division is a new
+    /// version of the plan for every instance.
+    ///
+    /// [`Settings::settle_delay`]: crate::settings::Settings::settle_delay
+    pub(crate) fn schedule_reshare(&self, service: &Arc<Service>) {
+        let shares = service.state().served.as_ref().and_then(|it| it.shares);
+        let is_settled = shares.is_none_or(|shares| shares == self.0.sharers(service));
+        if is_settled || !service.begin_reshare() {
+            return;
+        }
+        let (control, service) = (self.clone(), service.clone());
+        let Ok(runtime) = Handle::try_current() else {
+            // A session that is dropped after its runtime has nobody left to send plans to.
+            service.end_reshare();
+            return;
+        };
+        runtime.spawn(async move {
+            let settings = &control.0.settings;
+            let stop = settings.shutdown.cancelled();
+            let stopped = tokio::time::timeout(settings.settle_delay, stop).await;
+            // Before the division: a change during it must schedule another.
+            service.end_reshare();
+            if stopped.is_err() {
+                control.reshare(&service);
+            }
+        });
+    }
+
+    /// Serves a service's plan with its rate limits divided by the present number of instances.
+    fn reshare(&self, service: &Service) {
+        let inner = &*self.0;
+        let mut sequence = inner.sequence.lock();
+        let Some(published) = inner.published.load_full() else {
+            return;
+        };
+        let next = *sequence + 1;
+        if inner.serve(service, &published, inner.version(next), Instant::now()) {
+            *sequence = next;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A resolved table in force.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use spoor_policy::{
+    OperationName, Outcome, Plan, PolicyKey, Resolution, ServiceName, Setting, Strategy, Table,
+    Version,
+};
+
+use crate::{
+    counts::{AttributedCounts, PlanEntry},
+    instance::ServiceKey,
+    served_plan,
+};
+
+/// A table at the version of its publication.
+pub(crate) struct Publication {
+    pub(crate) version: Version,
+    pub(crate) at: Instant,
+    pub(crate) table: Table,
+    pub(crate) tail: TailPlaces,
+    heads: HeadPlaces,
+}
+
+/// The services, and operations of each, whose tail rules a policy decides by name.
+pub(crate) type TailPlaces = BTreeMap<PolicyKey, BTreeMap<ServiceName, BTreeSet<OperationName>>>;
+
+/// The places where a policy decides the head. `None` stands for all other services, or all other
+/// operations of a service.
+type HeadPlaces = BTreeMap<PolicyKey, BTreeSet<(Option<ServiceName>, PlanEntry)>>;
+
+impl Publication {
+    pub(crate) fn new(resolution: Resolution, version: Version) -> Self {
+        Self {
+            version,
+            at: Instant::now(),
+            tail: tail_places(&resolution.outcomes),
+            heads: head_places(&resolution.outcomes),
+            table: resolution.table,
+        }
+    }
+
+    pub(crate) fn plan(&self, key: &ServiceKey) -> &Plan {
+        self.table.plan(key.0.as_str(), key.1.as_str())
+    }
+
+    /// True if the policy that decided these counts of a service still does.
+    pub(crate) fn decides(&self, service: &ServiceKey, attributed: &AttributedCounts) -> bool {
+        let Some(strategies) = self.plan(service).at(Timestamp::now()) else {
+            return false;
+        };
+        let operation = attributed.operation.as_ref();
+        let assigned = operation
+            .and_then(|operation| strategies.operations.get(operation))
+            .or(strategies.default.as_ref());
+        assigned.is_some_and(|it| {
+            (&it.policy, it.strategy) == (&attributed.policy, attributed.strategy)
+        })
+    }
+
+    /// True if a policy decided the head somewhere before, and does so elsewhere now.
+    pub(crate) fn has_moved(&self, policy: &PolicyKey, before: Option<&Self>) -> bool {
+        let had = before.and_then(|before| before.heads.get(policy));
+        had.is_some() && had != self.heads.get(policy)
+    }
+
+    /// The strategy of a policy, if it decides the head anywhere.
+    pub(crate) fn strategy_of(&self, policy: &PolicyKey, now: Timestamp) -> Option<Strategy> {
+        let named = self
+            .table
+            .services()
+            .filter(|(namespace, _, _)| **namespace == policy.namespace)
+            .map(|(_, _, plan)| plan);
+        named
+            .chain([self.table.plan(policy.namespace.as_str(), "")])
+            .filter_map(|plan| plan.at(now))
+            .flat_map(served_plan::assigned)
+            .find(|assigned| assigned.policy == policy.name)
+            .map(|assigned| assigned.strategy)
+    }
+}
+
+fn head_places(outcomes: &BTreeMap<PolicyKey, Outcome>) -> HeadPlaces {
+    let places = outcomes.iter().map(|(policy, outcome)| {
+        let heads = outcome
+            .effective
+            .iter()
+            .filter(|place| matches!(place.setting, Setting::Head(_)));
+        let places = heads.map(|place| (place.service.clone(), place.operation.clone()));
+        (policy.clone(), places.collect::<BTreeSet<_>>())
+    });
+    places.filter(|(_, places)| !places.is_empty()).collect()
+}
+
+fn tail_places(outcomes: &BTreeMap<PolicyKey, Outcome>) -> TailPlaces {
+    let mut places = TailPlaces::new();
+    for (policy, outcome) in outcomes {
+        for place in &outcome.effective {
+            if let (Setting::Tail { .. }, Some(service)) = (&place.setting, &place.service) {
+                let services = places.entry(policy.clone()).or_default();
+                let operations = services.entry(service.clone()).or_default();
+                operations.extend(place.operation.clone());
+            }
+        }
+    }
+    places
+}

@@ -1,0 +1,345 @@
+//! A connected process, from its hello to the end of its stream.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use bytes::Bytes;
+use spoor_policy::Version;
+use spoor_proto::spoor::control::v1 as proto;
+use tokio::sync::watch;
+use tonic::Status;
+
+use crate::{
+    control::Control,
+    counts::MAX_DECISIONS_PER_SECOND,
+    identity::{Denied, Identity},
+    ledger::{Ledger, Rejection, ReportContext},
+    metrics::Endpoint,
+    record::Record,
+    served_plan::{self, ServedPlan},
+    service::{DisconnectedProcess, Outgoing, Service, ServiceState},
+};
+
+/// The registration of a connected process. Dropping it disconnects the process.
+///
+/// The hello fixes the instance, and no later message names one, so that a stream can only report
+/// for itself.
+pub(crate) struct Session {
+    control: Control,
+    service: Arc<Service>,
+    /// The instance by its identity.
+    instance: Arc<str>,
+    /// The process of the instance, by its own claim.
+    start: Arc<str>,
+    generation: u64,
+    /// Limits warnings to one for each stream, so that a broken client cannot flood the log.
+    has_warned: AtomicBool,
+}
+
+impl Session {
+    /// Registers a process, and returns the plan it already holds if that is the newest.
+    pub(crate) fn register(
+        control: &Control,
+        identity: &Identity,
+        hello: &proto::Hello,
+    ) -> Result<(Self, Option<Arc<ServedPlan>>), Status> {
+        let key = (identity.namespace.clone(), identity.service.clone());
+        let Some(service) = control.service_or_insert(&key) else {
+            let metrics = control.metrics();
+            metrics.refused(Endpoint::Stream, "TooManyServices");
+            return Err(Status::resource_exhausted(
+                "too many services are connected",
+            ));
+        };
+        let session = Self {
+            control: control.clone(),
+            instance: identity.instance.as_str().into(),
+            start: start(hello).into(),
+            generation: control.next_generation(),
+            service,
+            has_warned: AtomicBool::new(false),
+        };
+        // Before the process is inserted, which may fail: dropping the session decrements it.
+        control.metrics().subscribers.inc();
+        let held = session.insert_process(hello)?;
+        control.schedule_reshare(&session.service);
+        control.notify_change();
+        Ok((session, held))
+    }
+
+    /// The newest messages for the stream.
+    pub(crate) fn outgoing(&self) -> watch::Receiver<Outgoing> {
+        self.service.subscribe()
+    }
+
+    /// Records a plan as sent.
+    pub(crate) fn record_sent(&self, served: &ServedPlan) -> Result<(), Status> {
+        let mut state = self.service.state();
+        let oldest = state.history.oldest();
+        let record = self.record(&mut state)?;
+        record.record_sent(served.version.sequence, oldest);
+        self.control.metrics().pushes.inc();
+        Ok(())
+    }
+
+    /// The newest shares of the process with their number, unless `sent` is that number.
+    pub(crate) fn shares(&self, sent: Option<u64>) -> Option<(u64, Bytes)> {
+        let mut state = self.service.state();
+        let record = self.record(&mut state).ok()?;
+        record.loan.newest(sent)
+    }
+
+    /// Handles a message after the hello. One that cannot be true is counted and ignored.
+    ///
+    /// # Errors
+    /// The status that the stream ends with.
+    pub(crate) fn handle_message(&self, message: proto::ClientMessage) -> Result<(), Status> {
+        use proto::client_message::Message;
+        let handled = match message.message {
+            Some(Message::Acknowledgement(acknowledgement)) => {
+                self.handle_acknowledgement(&acknowledgement)
+            }
+            Some(Message::Refusal(refusal)) => self.handle_refusal(&refusal),
+            Some(Message::Report(report)) => self.handle_report(&report),
+            Some(Message::Hello(_)) => {
+                return Err(Status::invalid_argument("second hello on one stream"));
+            }
+            // A message that a later version of the protocol added.
+            None => return Ok(()),
+        };
+        match handled? {
+            Ok(()) => {
+                // Polling clients send nothing when they stop, so their number is checked here.
+                self.control.schedule_reshare(&self.service);
+                self.control.lend(&self.service);
+                self.control.notify_change();
+            }
+            Err(rejection) => {
+                self.control.metrics().rejected(rejection.reason());
+                self.warn("ignored a message that cannot be true", &rejection);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_acknowledgement(
+        &self,
+        acknowledgement: &proto::Acknowledgement,
+    ) -> Result<Result<(), Rejection>, Status> {
+        let now = Instant::now();
+        let mut state = self.service.state();
+        let served = state.served.clone();
+        let record = self.record_message(&mut state, now)?;
+        let version = match self.check_version(record, acknowledgement.version.as_ref()) {
+            Ok(version) => version,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        let took = served
+            // A repeated acknowledgement says nothing about the time of propagation, nor does the
+            // time before the instance connected.
+            .filter(|served| served.version == version && record.held != Some(version))
+            .map(|served| now.saturating_duration_since(served.published.max(record.connected)));
+        record.acknowledge(version, took);
+        drop(state);
+        self.control.metrics().acknowledgements.inc();
+        if let Some(took) = took {
+            self.control.metrics().propagated(took);
+        }
+        Ok(Ok(()))
+    }
+
+    fn handle_refusal(&self, refusal: &proto::Refusal) -> Result<Result<(), Rejection>, Status> {
+        let mut state = self.service.state();
+        let record = self.record_message(&mut state, Instant::now())?;
+        let version = match self.check_version(record, refusal.version.as_ref()) {
+            Ok(version) => version,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        record.refuse(version, &refusal.reason);
+        drop(state);
+        self.control.metrics().plan_refused(&refusal.reason);
+        self.warn("instance refused its plan", &refusal.reason);
+        Ok(Ok(()))
+    }
+
+    fn handle_report(&self, report: &proto::Report) -> Result<Result<(), Rejection>, Status> {
+        let now = Instant::now();
+        let mut state = self.service.state();
+        let state = &mut *state;
+        let epoch = self.control.settings().epoch;
+        let processes = state.instances.get_mut(&self.instance);
+        let record = match processes.and_then(|it| it.get_mut(&self.start)) {
+            Some(record) if record.generation == self.generation => record,
+            _ => return Err(replaced()),
+        };
+        record.last_message = now;
+        // The age of the process, not of the stream: counts are cumulative over all its streams.
+        let age = now.saturating_duration_since(record.first_seen).as_secs();
+        let context = ReportContext {
+            epoch,
+            history: &state.history,
+            sent: &record.sent,
+            max_started: (age + 1).saturating_mul(MAX_DECISIONS_PER_SECOND),
+        };
+        let deltas = match record.ledger.apply(&report.counts, &context) {
+            Ok(deltas) => deltas,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        // Only once the ledger has accepted the counts: a rejected report must add nothing.
+        record.record_spans(report);
+        let first = report.counts.iter().map(|count| count.first_unix_millis);
+        let (from, to) = record
+            .coverage
+            .advance(report.unix_millis, first.min(), now);
+        record
+            .demands
+            .add(&deltas, to.saturating_duration_since(from));
+        record.loan.confirm(report.shares);
+        state.first_report.get_or_insert(now);
+        let attributed = state.add(&deltas);
+        self.control.tally(&self.service, &attributed, (from, to));
+        self.control.metrics().reports.inc();
+        Ok(Ok(()))
+    }
+
+    fn check_version(
+        &self,
+        record: &Record,
+        version: Option<&proto::Version>,
+    ) -> Result<Version, Rejection> {
+        let version = served_plan::version_from_proto(version).ok_or(Rejection::NoVersion)?;
+        match record.was_sent(version, self.control.settings().epoch) {
+            true => Ok(version),
+            false => Err(Rejection::NeverSent),
+        }
+    }
+
+    fn warn(&self, what: &str, reason: &dyn fmt::Display) {
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            let (service, instance) = (&self.service.key().1, &self.instance);
+            tracing::warn!(%service, %instance, %reason, "{what}");
+        }
+    }
+
+    fn insert_process(&self, hello: &proto::Hello) -> Result<Option<Arc<ServedPlan>>, Status> {
+        let now = Instant::now();
+        let mut state = self.service.state();
+        let state = &mut *state;
+        let served = state.served.clone();
+        let held = served_plan::version_from_proto(hello.held.as_ref());
+        let is_known_epoch = held.is_some_and(|it| it.epoch == self.control.settings().epoch);
+        // The claimed ID may differ from the one of the credentials, but must not be that of another
+        // known instance.
+        if *hello.instance != *self.instance && state.knows(&hello.instance) {
+            return Err(self.refused_as(Denied::OtherInstance {
+                claimed: hello.instance.clone(),
+                actual: self.instance.to_string(),
+            }));
+        }
+        let processes = state.instances.entry(self.instance.clone()).or_default();
+        let Some(record) = processes.get_mut(&self.start) else {
+            // A process that holds a version of this epoch and has no record was forgotten. Its
+            // counts so far are in the sums already.
+            let ledger = match (&served, is_known_epoch) {
+                (Some(served), true) => Ledger::resume_at(served.version.sequence),
+                _ => Ledger::default(),
+            };
+            let record = Record::new(self.generation, ledger, now);
+            if !processes.try_insert(self.start.clone(), record) {
+                let metrics = self.control.metrics();
+                metrics.refused(Endpoint::Stream, "TooManyStreams");
+                return Err(too_many_streams());
+            }
+            state.connected += 1;
+            return Ok(None);
+        };
+        let was_connected = record.is_connected;
+        record.generation = self.generation;
+        record.is_connected = true;
+        (record.connected, record.last_message) = (now, now);
+        state.connected += usize::from(!was_connected);
+        let Some(served) = served else {
+            return Ok(None);
+        };
+        let is_current = held == Some(served.version)
+            && hello.held_digest[..] == served.digest.0.to_be_bytes()
+            && record.was_sent(served.version, self.control.settings().epoch);
+        if is_current {
+            // The acknowledgement may have been lost when the last stream broke.
+            record.acknowledge(served.version, None);
+        }
+        Ok(is_current.then_some(served))
+    }
+
+    fn refused_as(&self, denied: Denied) -> Status {
+        let metrics = self.control.metrics();
+        metrics.refused(Endpoint::Stream, denied.reason());
+        denied.into()
+    }
+
+    fn disconnect(&self) {
+        let mut state = self.service.state();
+        match state.process(&self.instance, &self.start) {
+            Some(record) if record.generation == self.generation => record.is_connected = false,
+            _ => return,
+        }
+        state.connected = state.connected.saturating_sub(1);
+        drop(state);
+        self.control.remember_disconnected(DisconnectedProcess {
+            service: self.service.key().clone(),
+            instance: self.instance.clone(),
+            start: self.start.clone(),
+            generation: self.generation,
+        });
+    }
+
+    fn record_message<'a>(
+        &self,
+        state: &'a mut ServiceState,
+        now: Instant,
+    ) -> Result<&'a mut Record, Status> {
+        let record = self.record(state)?;
+        record.last_message = now;
+        Ok(record)
+    }
+
+    /// The process's record, unless a newer stream of the process has replaced this one.
+    fn record<'a>(&self, state: &'a mut ServiceState) -> Result<&'a mut Record, Status> {
+        match state.process(&self.instance, &self.start) {
+            Some(record) if record.generation == self.generation => Ok(record),
+            _ => Err(replaced()),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.control.metrics().subscribers.dec();
+        self.disconnect();
+        self.control.schedule_reshare(&self.service);
+        self.control.notify_change();
+    }
+}
+
+/// The ID of a process among those of its instance. Clients that send none restart under a new
+/// instance ID, so that ID serves.
+fn start(hello: &proto::Hello) -> &str {
+    match hello.start.as_str() {
+        "" => &hello.instance,
+        start => start,
+    }
+}
+
+fn replaced() -> Status {
+    Status::aborted("this process has opened another stream")
+}
+
+fn too_many_streams() -> Status {
+    Status::resource_exhausted("this instance has too many streams open")
+}

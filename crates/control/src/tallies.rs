@@ -1,0 +1,124 @@
+//! The tallies of all policies.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use spoor_policy::{PolicyKey, Strategy, statistics::Verdict};
+
+use crate::{
+    counts::{AttributedCounts, Counts},
+    evidence::{CountSource, ObservedRate},
+    instance::ServiceKey,
+    publication::Publication,
+    tally::Tally,
+};
+
+/// A policy and its strategy: a policy that changes its strategy begins a new tally.
+type TallyKey = (PolicyKey, Strategy);
+
+/// The tallies of all policies, by who counted.
+#[derive(Debug)]
+pub(crate) struct Tallies {
+    window: Duration,
+    /// Counts of Spoor's own clients.
+    clients: Mutex<HashMap<TallyKey, Tally>>,
+    /// Counts of unmodified SDKs.
+    reported: Mutex<HashMap<TallyKey, Tally>>,
+}
+
+impl Tallies {
+    pub(crate) fn new(window: Duration) -> Self {
+        Self {
+            window,
+            clients: Mutex::default(),
+            reported: Mutex::default(),
+        }
+    }
+
+    /// Adds counts of a client to the policies that decided them, if these still do.
+    pub(crate) fn add(
+        &self,
+        service: &ServiceKey,
+        attributed: &[AttributedCounts],
+        published: &ArcSwapOption<Publication>,
+        (from, to): (Instant, Instant),
+    ) {
+        if attributed.is_empty() {
+            return;
+        }
+        let mut tallies = self.clients.lock();
+        // Loaded under the lock: a later publication clears the tally after these counts are in.
+        // Loaded before it, counts of the old publication could enter a cleared tally.
+        let Some(published) = published.load_full() else {
+            return;
+        };
+        for it in attributed {
+            if published.decides(service, it) {
+                let policy = PolicyKey {
+                    namespace: service.0.clone(),
+                    name: it.policy.clone(),
+                };
+                tallies
+                    .entry((policy, it.strategy))
+                    .or_insert_with(|| Tally::new(it.strategy, self.window, from))
+                    .add(it.counts, from, to);
+            }
+        }
+    }
+
+    /// Adds counts that an unmodified SDK reported.
+    pub(crate) fn add_reported(
+        &self,
+        policy: PolicyKey,
+        strategy: Strategy,
+        counts: Counts,
+        (from, to): (Instant, Instant),
+    ) {
+        self.reported
+            .lock()
+            .entry((policy, strategy))
+            .or_insert_with(|| Tally::new(strategy, self.window, from))
+            .add(counts, from, to);
+    }
+
+    /// The observed rate of a policy: by its clients, or else as unmodified SDKs report it.
+    pub(crate) fn observed(
+        &self,
+        policy: &PolicyKey,
+        strategy: Strategy,
+        now: Instant,
+    ) -> Option<ObservedRate> {
+        let key = (policy.clone(), strategy);
+        let observed_in = |tallies: &Mutex<HashMap<_, Tally>>| {
+            let mut tallies = tallies.lock();
+            tallies.get_mut(&key)?.observed(now)
+        };
+        observed_in(&self.clients).or_else(|| {
+            Some(ObservedRate {
+                source: CountSource::Reported,
+                // Anyone can send such metrics.
+                verdict: Verdict::Unknown,
+                ..observed_in(&self.reported)?
+            })
+        })
+    }
+
+    /// Forgets what a publication makes meaningless.
+    ///
+    /// A policy with a new strategy keeps its old tally while it is recent. A policy that decides
+    /// elsewhere begins a new one: counts from places it has left say nothing about it.
+    pub(crate) fn forget(&self, published: &Publication, before: Option<&Publication>) {
+        let (now, time) = (Instant::now(), Timestamp::now());
+        for tallies in [&self.clients, &self.reported] {
+            tallies.lock().retain(|(policy, strategy), tally| {
+                let is_in_force = || published.strategy_of(policy, time) == Some(*strategy);
+                !published.has_moved(policy, before) && (!tally.is_over(now) || is_in_force())
+            });
+        }
+    }
+}
