@@ -34,9 +34,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Create Jaeger and the Collector for each TracingStack
-    Stacks(stacks::Arguments),
+    Stacks(stacks::StacksArguments),
     /// Serve sampling policies to services, and say in their status what became of them
-    Policies(policies::Arguments),
+    Policies(policies::PoliciesArguments),
     /// Print the CustomResourceDefinitions as YAML
     Crds {
         #[command(subcommand)]
@@ -49,7 +49,7 @@ enum CrdsCommand {
     /// Bring the cluster's CustomResourceDefinitions to this version by server-side apply
     Apply {
         /// Who owns them then; as Helm they don't conflict with those that it installs
-        #[arg(long, value_name = "NAME", default_value = crds::MANAGER)]
+        #[arg(long, value_name = "NAME", default_value = crds::FIELD_MANAGER)]
         field_manager: String,
         /// YAML files with definitions; this program's own if there are none
         files: Vec<PathBuf>,

@@ -10,10 +10,10 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::kubernetes::{CallError, DEADLINE, within};
+use crate::kubernetes::{CALL_DEADLINE, CallError, with_deadline};
 
 /// The field manager that owns them, if no other is named.
-pub const MANAGER: &str = "spoor-crds";
+pub const FIELD_MANAGER: &str = "spoor-crds";
 const KIND: &str = "CustomResourceDefinition";
 
 /// Why definitions can't be printed, read or applied.
@@ -93,7 +93,7 @@ pub async fn apply(client: Client, definitions: &[Value], manager: &str) -> Resu
     for definition in definitions {
         let name = name(definition).unwrap_or_default();
         let patch = Patch::Apply(definition);
-        within(DEADLINE, api.patch(name, &parameters, &patch))
+        with_deadline(CALL_DEADLINE, api.patch(name, &parameters, &patch))
             .await
             .map_err(|error| CrdError::Apply(name.to_owned(), error))?;
         tracing::info!(name, "applied");

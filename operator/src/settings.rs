@@ -21,7 +21,7 @@ pub enum LogFormat {
 
 /// What both roles need to know of themselves.
 #[derive(Clone, Debug)]
-pub struct Role {
+pub struct RoleSettings {
     /// The namespace that the operator is in.
     pub namespace: String,
     /// This replica, unlike any other: its pod's name, and something random.
@@ -43,7 +43,7 @@ pub struct Role {
     pub claim_timing: Timing,
 }
 
-impl Role {
+impl RoleSettings {
     /// The installation's identity, as claims and messages name it: `NAMESPACE/NAME`.
     #[must_use]
     pub fn installation_identity(&self) -> String {
@@ -184,7 +184,7 @@ pub struct RoleArguments {
 
 impl RoleArguments {
     /// Checks them; `lease` is the Lease's name if nothing else is said.
-    pub fn read(&self, reader: &mut Reader, lease: &str) -> Option<Role> {
+    pub fn read(&self, reader: &mut Reader, lease: &str) -> Option<RoleSettings> {
         let namespace = reader.name("--namespace (SPOOR_NAMESPACE)", &self.namespace);
         let pod = reader.name("--pod (SPOOR_POD_NAME)", &self.pod);
         let lease = reader.name(
@@ -202,7 +202,7 @@ impl RoleArguments {
             &self.ops_listen,
             "0.0.0.0:9464",
         );
-        Some(Role {
+        Some(RoleSettings {
             namespace,
             identity: format!("{pod}_{:016x}", rand::random::<u64>()),
             pod,
@@ -236,7 +236,7 @@ mod tests {
         }
     }
 
-    fn read(arguments: &RoleArguments) -> Result<Role, InvalidSettings> {
+    fn read(arguments: &RoleArguments) -> Result<RoleSettings, InvalidSettings> {
         let mut reader = Reader::default();
         let role = arguments.read(&mut reader, "spoor-policies");
         reader.finish(role)

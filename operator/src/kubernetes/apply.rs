@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde::Serialize;
 
-use super::{CallError, DEADLINE, watch::Key, within};
+use super::{CALL_DEADLINE, CallError, watch::Key, with_deadline};
 pub use fingerprint::Fingerprint;
 
 /// An object as it should be.
@@ -27,7 +27,7 @@ pub struct Manifest {
 
 /// What is known of an object in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Live {
+pub struct LiveObject {
     /// Its uid.
     pub uid: String,
     /// The uid of the object that controls it, if any.
@@ -111,14 +111,14 @@ pub enum ApplyError {
 /// Applies objects under one field manager.
 pub struct Applier {
     client: Client,
-    manager: &'static str,
+    field_manager: &'static str,
     /// What was applied last, and what came of it.
-    known: Mutex<HashMap<(String, Key), Before>>,
+    applied: Mutex<HashMap<(String, Key), AppliedState>>,
     writes: Counter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Before {
+struct AppliedState {
     wanted: Fingerprint,
     became: Fingerprint,
 }
@@ -151,7 +151,7 @@ impl Manifest {
     }
 }
 
-impl Live {
+impl LiveObject {
     /// What matters here of an object; for a watch to keep.
     pub fn of<K: Resource + Serialize>(object: &K) -> Self {
         let metadata = object.meta();
@@ -175,11 +175,11 @@ impl Live {
 impl Applier {
     /// Applies as this field manager.
     #[must_use]
-    pub fn new(client: Client, manager: &'static str) -> Self {
+    pub fn new(client: Client, field_manager: &'static str) -> Self {
         Self {
             client,
-            manager,
-            known: Mutex::default(),
+            field_manager,
+            applied: Mutex::default(),
             writes: Counter::default(),
         }
     }
@@ -204,7 +204,7 @@ impl Applier {
     pub async fn apply(
         &self,
         manifest: &Manifest,
-        live: Option<&Live>,
+        live: Option<&LiveObject>,
     ) -> Result<Applied, ApplyError> {
         let (kind, key) = (manifest.resource.kind.clone(), manifest.key());
         let asked;
@@ -221,7 +221,7 @@ impl Applier {
         let wanted = Fingerprint::of(&manifest.object);
         let place = (kind, key);
         let mut before = live.map(|live| live.fingerprint);
-        let known = self.known.lock().get(&place).copied();
+        let known = self.applied.lock().get(&place).copied();
         let became = known
             .filter(|known| known.wanted == wanted)
             .map(|known| known.became);
@@ -233,19 +233,23 @@ impl Applier {
             return Ok(Applied::Unchanged);
         }
         let was_applied = became.is_some();
-        let parameters = PatchParams::apply(self.manager).force();
+        let parameters = PatchParams::apply(self.field_manager).force();
         let api = self.api(&manifest.resource, &place.1);
         let patch = Patch::Apply(&manifest.object);
         self.writes.inc();
-        let after = match within(DEADLINE, api.patch(&place.1.name, &parameters, &patch)).await {
-            Ok(after) => after,
-            Err(source) => {
-                let (kind, key) = place;
-                return Err(ApplyError::Apply { kind, key, source });
-            }
-        };
+        let after =
+            match with_deadline(CALL_DEADLINE, api.patch(&place.1.name, &parameters, &patch)).await
+            {
+                Ok(after) => after,
+                Err(source) => {
+                    let (kind, key) = place;
+                    return Err(ApplyError::Apply { kind, key, source });
+                }
+            };
         let became = Fingerprint::of(&after);
-        self.known.lock().insert(place, Before { wanted, became });
+        self.applied
+            .lock()
+            .insert(place, AppliedState { wanted, became });
         Ok(match before {
             None => Applied::Created,
             Some(before) if before == became => Applied::Unchanged,
@@ -271,17 +275,20 @@ impl Applier {
         })?;
         let mut object = DynamicObject::new(&key.name, resource);
         object.data = serde_json::json!({ "status": status });
-        let parameters = PatchParams::apply(self.manager).force();
+        let parameters = PatchParams::apply(self.field_manager).force();
         let api = self.api(resource, key);
         let patch = Patch::Apply(&object);
         self.writes.inc();
-        within(DEADLINE, api.patch_status(&key.name, &parameters, &patch))
-            .await
-            .map_err(|source| ApplyError::Apply {
-                kind: format!("the status of {}", resource.kind),
-                key: key.clone(),
-                source,
-            })
+        with_deadline(
+            CALL_DEADLINE,
+            api.patch_status(&key.name, &parameters, &patch),
+        )
+        .await
+        .map_err(|source| ApplyError::Apply {
+            kind: format!("the status of {}", resource.kind),
+            key: key.clone(),
+            source,
+        })
     }
 
     /// Deletes an object, if it is there and still the one that is meant.
@@ -299,11 +306,11 @@ impl Applier {
             ..Default::default()
         });
         let api = self.api(resource, key);
-        self.known
+        self.applied
             .lock()
             .remove(&(resource.kind.clone(), key.clone()));
         self.writes.inc();
-        match within(DEADLINE, api.delete(&key.name, &parameters)).await {
+        match with_deadline(CALL_DEADLINE, api.delete(&key.name, &parameters)).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
             Err(source) => Err(ApplyError::Delete {
@@ -314,11 +321,11 @@ impl Applier {
         }
     }
 
-    async fn live(&self, manifest: &Manifest) -> Result<Option<Live>, ApplyError> {
+    async fn live(&self, manifest: &Manifest) -> Result<Option<LiveObject>, ApplyError> {
         let key = manifest.key();
         let api = self.api(&manifest.resource, &key);
-        match within(DEADLINE, api.get_opt(&key.name)).await {
-            Ok(found) => Ok(found.as_ref().map(Live::of)),
+        match with_deadline(CALL_DEADLINE, api.get_opt(&key.name)).await {
+            Ok(found) => Ok(found.as_ref().map(LiveObject::of)),
             Err(source) => Err(ApplyError::Read {
                 kind: manifest.resource.kind.clone(),
                 key,
@@ -328,13 +335,16 @@ impl Applier {
     }
 
     /// One that lost its controller by somebody's hand is still ours.
-    fn is_ours(&self, live: &Live, wanted: &DynamicObject) -> bool {
+    fn is_ours(&self, live: &LiveObject, wanted: &DynamicObject) -> bool {
         let owners = wanted.metadata.owner_references.iter().flatten();
         let controller = owners
             .filter(|owner| owner.controller == Some(true))
             .map(|owner| owner.uid.as_str())
             .next();
-        let is_applied = live.appliers.iter().any(|applier| applier == self.manager);
+        let is_applied = live
+            .appliers
+            .iter()
+            .any(|applier| applier == self.field_manager);
         is_applied && (live.controller.is_none() || live.controller.as_deref() == controller)
     }
 

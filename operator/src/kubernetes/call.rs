@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// For one call to the API server.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Why a call to the API server failed.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,7 @@ impl From<kube::Error> for CallError {
 ///
 /// # Errors
 /// The call's own, and when it takes longer.
-pub async fn within<T>(
+pub async fn with_deadline<T>(
     deadline: Duration,
     call: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, CallError> {

@@ -22,8 +22,8 @@ pub enum ConnectError {
 }
 
 /// Nothing is read for longer: watches end before that by themselves.
-const SILENCE: Duration = Duration::from_secs(75);
-const CONNECT: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(75);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client for the cluster that this program is in, or that `KUBECONFIG` names.
 ///
@@ -41,8 +41,8 @@ pub async fn connect() -> Result<Client, ConnectError> {
 /// # Errors
 /// [`ConnectError::MakeClient`].
 pub fn connect_with(mut config: Config) -> Result<Client, ConnectError> {
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(SILENCE);
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
     config.reset_reader_on_write = true;
     let url = config.cluster_url.to_string();
     Client::try_from(config).map_err(|source| ConnectError::MakeClient {

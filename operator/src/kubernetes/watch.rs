@@ -30,15 +30,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::chain;
 use backoff::Backoff;
-use store::Store;
-pub use store::{Key, Watched};
+use store::StoreWriter;
+pub use store::{Key, Store};
 
 /// A watch ends by itself after this time and begins anew where it ended, so that a connection
 /// that is dead without a word is noticed soon.
-const WATCH_SECONDS: u32 = 60;
+const WATCH_TIMEOUT_SECONDS: u32 = 60;
 
 /// Objects in one answer to a list: what they take while they are read is not given back.
-const PAGE: u32 = 50;
+const MAX_PAGE_SIZE: u32 = 50;
 
 /// The namespaces that the operator serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub enum Scope {
 impl Scope {
     /// The namespaces that are listed; without a list, those that are in use.
     #[must_use]
-    pub fn or_used(&self, used: impl FnOnce() -> BTreeSet<String>) -> BTreeSet<String> {
+    pub fn namespaces_or(&self, used: impl FnOnce() -> BTreeSet<String>) -> BTreeSet<String> {
         match self {
             Self::All => used(),
             Self::Only(namespaces) => namespaces.clone(),
@@ -61,7 +61,7 @@ impl Scope {
     }
 
     /// The arguments of [`api`](super::resources::api) that cover it.
-    fn parts(&self) -> Vec<Option<String>> {
+    fn api_namespaces(&self) -> Vec<Option<String>> {
         match self {
             Self::All => vec![None],
             Self::Only(namespaces) => namespaces.iter().cloned().map(Some).collect(),
@@ -78,17 +78,17 @@ struct Inner {
     changed: watch::Sender<u64>,
     /// The watches that are not complete yet: each with its resource, its namespace, and why it
     /// failed last.
-    missing: watch::Sender<BTreeMap<Place, Option<String>>>,
-    failures: Family<Failure, Counter>,
+    missing: watch::Sender<BTreeMap<WatchId, Option<String>>>,
+    failures: Family<FailureLabels, Counter>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 /// A watch's resource and namespace.
-type Place = (&'static str, Option<String>);
+type WatchId = (&'static str, Option<String>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Failure {
+struct FailureLabels {
     resource: &'static str,
     reason: &'static str,
 }
@@ -126,34 +126,36 @@ impl Watches {
         scope: &Scope,
         api: impl Fn(Option<&str>) -> Api<K>,
         config: Config,
-        keep: impl Fn(K) -> Option<V> + Clone + Send + 'static,
-    ) -> Watched<V>
+        convert: impl Fn(K) -> Option<V> + Clone + Send + 'static,
+    ) -> Store<V>
     where
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
         V: PartialEq + Send + Sync + 'static,
     {
-        let watched = Watched::empty();
-        let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
-        for namespace in scope.parts() {
+        let store = Store::empty();
+        let config = config
+            .timeout(WATCH_TIMEOUT_SECONDS)
+            .page_size(MAX_PAGE_SIZE);
+        for namespace in scope.api_namespaces() {
             let (inner, config) = (self.0.clone(), config.clone());
             let api = api(namespace.as_deref());
-            let mut store = watched.store(namespace.clone(), keep.clone());
+            let mut store = store.writer(namespace.clone(), convert.clone());
             let place = (name, namespace);
             inner.missing.send_modify(|missing| {
                 missing.insert(place.clone(), None);
             });
             self.0.tasks.spawn(async move {
                 let stop = inner.stop.clone();
-                stop.run_until_cancelled(inner.follow(place, api, config, &mut store))
+                stop.run_until_cancelled(inner.run(place, api, config, &mut store))
                     .await;
             });
         }
-        watched
+        store
     }
 
     /// Makes [`changed`](Self::changed) tick, for something that is kept elsewhere.
-    pub fn touch(&self) {
-        self.0.touch();
+    pub fn notify(&self) {
+        self.0.notify();
     }
 
     /// Ticks when anything that is kept has changed.
@@ -164,13 +166,13 @@ impl Watches {
 
     /// True once every watch has seen all there is.
     #[must_use]
-    pub fn are_complete(&self) -> bool {
+    pub fn have_synced(&self) -> bool {
         self.0.missing.borrow().is_empty()
     }
 
     /// The watches that are not complete and why, for people; none if all are.
     #[must_use]
-    pub fn missing(&self) -> Option<String> {
+    pub fn unsynced_reason(&self) -> Option<String> {
         let missing = self.0.missing.borrow();
         let failed = missing.iter().find(|(_, problem)| problem.is_some());
         let ((resource, namespace), problem) = failed.or(missing.iter().next())?;
@@ -184,7 +186,7 @@ impl Watches {
     }
 
     /// Waits until they have.
-    pub fn complete(&self) -> impl Future<Output = ()> + Send + use<> {
+    pub fn wait_until_synced(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut missing = self.0.missing.subscribe();
         async move {
             if missing.wait_for(BTreeMap::is_empty).await.is_err() {
@@ -194,24 +196,24 @@ impl Watches {
     }
 
     /// Waits until all watches have ended.
-    pub async fn ended(&self) {
+    pub async fn wait_until_stopped(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 }
 
 impl Inner {
-    fn touch(&self) {
+    fn notify(&self) {
         self.changed
             .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
     }
 
-    async fn follow<K, V, F>(
+    async fn run<K, V, F>(
         &self,
-        place: Place,
+        place: WatchId,
         api: Api<K>,
         config: Config,
-        store: &mut Store<V, F>,
+        store: &mut StoreWriter<V, F>,
     ) where
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
         F: Fn(K) -> Option<V>,
@@ -225,8 +227,8 @@ impl Inner {
                 Ok(event) => {
                     let is_done = matches!(event, watcher::Event::InitDone);
                     let begins = matches!(event, watcher::Event::Init);
-                    if store.take(event) {
-                        self.touch();
+                    if store.apply_event(event) {
+                        self.notify();
                     }
                     if is_done {
                         self.missing
@@ -261,12 +263,12 @@ impl Inner {
             watcher::Error::WatchFailed(_) => "Broken",
             watcher::Error::NoResourceVersion => "NoResourceVersion",
         };
-        let failure = Failure { resource, reason };
+        let failure = FailureLabels { resource, reason };
         self.failures.get_or_create(&failure).inc();
         reason
     }
 
-    fn report_failure(&self, place: &Place, reason: &'static str, error: &watcher::Error) {
+    fn report_failure(&self, place: &WatchId, reason: &'static str, error: &watcher::Error) {
         let (resource, namespace) = place;
         let problem = match reason {
             "NotInstalled" => {

@@ -1,4 +1,4 @@
-//! Who callers are: by their token on the stream, by their address at the other doors; never by
+//! Who callers are: by their token on the stream, by their address at the other listeners; never by
 //! their own word.
 
 use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Instant};
@@ -7,21 +7,21 @@ use spoor_control::{Caller, Denied, Identify, Identity};
 use spoor_policy::{Namespace, ServiceName};
 
 use super::{
-    mislabelled::Mislabelled,
-    pods::{ByAddress, Pod},
-    tokens::Tokens,
+    identity_mismatches::IdentityMismatches,
+    pods::{Pod, PodsByAddress},
+    tokens::TokenReviewer,
 };
-use crate::kubernetes::watch::Watched;
+use crate::kubernetes::watch::Store;
 
 /// Says who callers are, by what Kubernetes knows of their pods.
-pub(super) struct Pods {
-    pub(super) by_name: Watched<Pod>,
-    pub(super) by_address: ByAddress,
-    pub(super) tokens: Arc<Tokens>,
-    pub(super) mislabelled: Arc<Mislabelled>,
+pub(super) struct PodIdentifier {
+    pub(super) by_name: Store<Pod>,
+    pub(super) by_address: PodsByAddress,
+    pub(super) tokens: Arc<TokenReviewer>,
+    pub(super) mismatches: Arc<IdentityMismatches>,
 }
 
-impl Identify for Pods {
+impl Identify for PodIdentifier {
     fn stream<'a>(
         &'a self,
         caller: Caller,
@@ -50,7 +50,7 @@ impl Identify for Pods {
     }
 }
 
-impl Pods {
+impl PodIdentifier {
     async fn by_token(&self, caller: Caller) -> Result<Identity, Denied> {
         let authorization = caller.metadata.get("authorization");
         let token = authorization
@@ -77,7 +77,7 @@ impl Pods {
     /// Whether a pod is the service that it claims to be; if not, that is remembered.
     fn check(&self, pod: &Pod, claimed: &ServiceName) -> Result<(), Denied> {
         pod.check(claimed)
-            .inspect_err(|_| self.mislabelled.note(pod, claimed, Instant::now()))
+            .inspect_err(|_| self.mismatches.record(pod, claimed, Instant::now()))
     }
 
     fn at(&self, peer: Option<IpAddr>) -> Result<Vec<Arc<Pod>>, Denied> {

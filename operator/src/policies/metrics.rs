@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::build::Inputs;
+use super::resolution::ResolutionInputs;
 
 /// Counters and their like; clones share them.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "resolving",
-            "From what the watches know to what the doors serve",
+            "From what the watches know to what the listeners serve",
             Unit::Seconds,
             metrics.resolving.clone(),
         );
@@ -63,7 +63,7 @@ impl Metrics {
         self.resolving.observe(took.as_secs_f64());
     }
 
-    pub(super) fn count(&self, inputs: &Inputs) {
+    pub(super) fn count(&self, inputs: &ResolutionInputs) {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.policies.set(count(inputs.policies.len()));
         self.instances.set(count(inputs.instances.len()));

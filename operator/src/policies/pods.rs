@@ -8,7 +8,7 @@ use serde::Deserialize;
 use spoor_policy::{Namespace, ServiceName};
 use tokio::sync::watch;
 
-use crate::kubernetes::watch::Watched;
+use crate::kubernetes::watch::Store;
 
 /// Says which service a pod is; meant for Spoor alone.
 pub(super) const SERVICE: &str = "spoor.dev/service";
@@ -17,31 +17,31 @@ const NAME: &str = "app.kubernetes.io/name";
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// A pod as the API server sends it, without what is not looked at.
-pub(super) type Sent = Object<NotUsed, SentStatus>;
+pub(super) type RawPod = Object<NotUsed, RawPodStatus>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct SentStatus {
+pub(super) struct RawPodStatus {
     phase: Option<String>,
     #[serde(default)]
-    conditions: Vec<SentCondition>,
+    conditions: Vec<RawPodCondition>,
     #[serde(rename = "hostIP")]
     host_ip: Option<String>,
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
     #[serde(rename = "podIPs", default)]
-    pod_ips: Vec<SentAddress>,
+    pod_ips: Vec<RawPodAddress>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct SentCondition {
+struct RawPodCondition {
     #[serde(rename = "type")]
     kind: String,
     status: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct SentAddress {
+struct RawPodAddress {
     ip: Option<String>,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Pod {
     /// Which service it is, if it says so.
     pub(super) service: Option<ServiceName>,
     /// Whether it says so for Spoor.
-    pub(super) is_meant: bool,
+    pub(super) has_spoor_label: bool,
     /// Whether it is Ready and stays.
     pub(super) is_ready: bool,
     /// Whether it is one of the operator's Collectors.
@@ -69,10 +69,10 @@ pub(super) fn resource() -> ApiResource {
 }
 
 /// Reads a pod; none if it is over.
-pub(super) fn pod(sent: Sent) -> Option<Pod> {
+pub(super) fn parse(raw: RawPod) -> Option<Pod> {
     let Object {
         metadata, status, ..
-    } = sent;
+    } = raw;
     let status = status.unwrap_or_default();
     let labels = metadata.labels.unwrap_or_default();
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
@@ -80,7 +80,7 @@ pub(super) fn pod(sent: Sent) -> Option<Pod> {
     }
     let service = |label| ServiceName::new(labels.get(label)?).ok();
     let meant = service(SERVICE);
-    let is_meant = meant.is_some();
+    let has_spoor_label = meant.is_some();
     let is_ready = metadata.deletion_timestamp.is_none()
         && status
             .conditions
@@ -97,14 +97,14 @@ pub(super) fn pod(sent: Sent) -> Option<Pod> {
         name: metadata.name?,
         uid: metadata.uid?,
         service: meant.or_else(|| service(NAME)),
-        is_meant,
+        has_spoor_label,
         is_ready,
         is_collector,
         addresses: status.addresses(),
     })
 }
 
-impl SentStatus {
+impl RawPodStatus {
     fn addresses(&self) -> Vec<IpAddr> {
         let listed = self
             .pod_ips
@@ -120,8 +120,8 @@ impl SentStatus {
 }
 
 /// Pods by their addresses.
-pub(super) struct ByAddress {
-    pods: Watched<Pod>,
+pub(super) struct PodsByAddress {
+    pods: Store<Pod>,
     changed: watch::Receiver<u64>,
     index: Mutex<Index>,
 }
@@ -133,9 +133,9 @@ struct Index {
     pods: HashMap<IpAddr, Vec<Arc<Pod>>>,
 }
 
-impl ByAddress {
+impl PodsByAddress {
     /// Of these pods, which tick so when they change.
-    pub(super) fn new(pods: Watched<Pod>, changed: watch::Receiver<u64>) -> Self {
+    pub(super) fn new(pods: Store<Pod>, changed: watch::Receiver<u64>) -> Self {
         Self {
             pods,
             changed,
@@ -180,8 +180,8 @@ mod tests {
 
     fn read(labels: Value, status: Value) -> Option<Pod> {
         let metadata = json!({"name": "a-0", "namespace": "shop", "uid": "1", "labels": labels});
-        let sent = json!({"metadata": metadata, "spec": {"containers": []}, "status": status});
-        pod(serde_json::from_value(sent).unwrap())
+        let raw = json!({"metadata": metadata, "spec": {"containers": []}, "status": status});
+        parse(serde_json::from_value(raw).unwrap())
     }
 
     fn ready() -> Value {
@@ -202,7 +202,10 @@ mod tests {
         #[case] expected: Option<(&str, bool)>,
     ) {
         let pod = read(labels, ready()).unwrap();
-        let found = pod.service.as_ref().map(|it| (it.as_str(), pod.is_meant));
+        let found = pod
+            .service
+            .as_ref()
+            .map(|it| (it.as_str(), pod.has_spoor_label));
         assert_eq!(found, expected);
     }
 

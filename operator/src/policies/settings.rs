@@ -2,14 +2,14 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::settings::{Reader, Role, RoleArguments};
+use crate::settings::{Reader, RoleArguments, RoleSettings};
 
 /// The role's settings.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct PoliciesSettings {
     /// What every role has.
-    pub role: Role,
-    /// Where the doors are.
+    pub role: RoleSettings,
+    /// Where the listeners are.
     pub listen: Listen,
     /// The certificate of the stream's door, in PEM; read again when it changes.
     pub certificate: PathBuf,
@@ -17,12 +17,12 @@ pub struct Settings {
     pub key: PathBuf,
     /// Observed numbers are written to a status at most this often.
     pub observe: Duration,
-    /// What the control plane behind the doors has: bounds and times. Who callers are is the
+    /// What the control plane behind the listeners has: bounds and times. Who callers are is the
     /// role's own affair.
     pub control: spoor_control::Settings,
 }
 
-/// Where the doors are; port 0 takes any free one.
+/// Where the listeners are; port 0 takes any free one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// Jaeger's remote sampling over HTTP.
@@ -37,7 +37,7 @@ pub struct Listen {
 
 /// The role's settings, as written.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
+pub struct PoliciesArguments {
     #[command(flatten)]
     role: RoleArguments,
     /// Where Jaeger's remote sampling is over HTTP
@@ -56,22 +56,18 @@ pub struct Arguments {
     #[arg(
         long,
         env = "SPOOR_TLS_CERTIFICATE",
-        default_value = "/etc/spoor/doors/tls.crt"
+        default_value = "/etc/spoor/tls/tls.crt"
     )]
     tls_certificate: PathBuf,
     /// The key of the certificate, in PEM
-    #[arg(
-        long,
-        env = "SPOOR_TLS_KEY",
-        default_value = "/etc/spoor/doors/tls.key"
-    )]
+    #[arg(long, env = "SPOOR_TLS_KEY", default_value = "/etc/spoor/tls/tls.key")]
     tls_key: PathBuf,
 }
 
-impl Settings {
+impl PoliciesSettings {
     /// What can be set at the least.
     #[must_use]
-    pub fn new(role: Role, listen: Listen, certificate: PathBuf, key: PathBuf) -> Self {
+    pub fn new(role: RoleSettings, listen: Listen, certificate: PathBuf, key: PathBuf) -> Self {
         Self {
             role,
             listen,
@@ -83,9 +79,9 @@ impl Settings {
     }
 }
 
-impl Arguments {
+impl PoliciesArguments {
     /// Checks them.
-    pub fn read(&self, reader: &mut Reader) -> Option<Settings> {
+    pub fn read(&self, reader: &mut Reader) -> Option<PoliciesSettings> {
         let role = self.role.read(reader, "spoor-policies");
         let mut address =
             |setting, text: &str, example| reader.parsed::<SocketAddr>(setting, text, example);
@@ -116,6 +112,6 @@ impl Arguments {
             metrics: metrics?,
         };
         let (certificate, key) = (self.tls_certificate.clone(), self.tls_key.clone());
-        Some(Settings::new(role?, listen, certificate, key))
+        Some(PoliciesSettings::new(role?, listen, certificate, key))
     }
 }

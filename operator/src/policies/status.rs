@@ -1,8 +1,8 @@
 //! Writes what became of policies into their status: at once when something happened, else
 //! seldom, and not at all while nothing changes.
 
-mod due;
-mod tell;
+mod events;
+mod schedule;
 
 use std::{
     collections::HashMap,
@@ -18,11 +18,11 @@ use spoor_api::{
     status::{Condition, conditions},
 };
 
-use self::due::Known;
+use self::schedule::StatusChange;
 use super::{
-    build::Built,
-    clients::Clients,
-    preprocess::{self, Found},
+    evidence::EvidenceSources,
+    objects::{self, PolicyObject},
+    resolution::ResolvedPolicies,
 };
 use crate::{
     kubernetes::{
@@ -35,11 +35,11 @@ use crate::{
 };
 
 /// Writes at once.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_WRITES: usize = 8;
 /// Until the next try after the API server did not answer.
-const RESPITE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Clients of the last leader come back within this time, as a rule.
-const RETURNING: Duration = Duration::from_secs(10);
+const RECONNECT_PERIOD: Duration = Duration::from_secs(10);
 
 /// The statuses of all policies.
 pub(super) struct Statuses {
@@ -70,7 +70,7 @@ struct Written {
 
 /// A status that is to be written now.
 struct Due {
-    found: Arc<Found>,
+    found: Arc<PolicyObject>,
     wanted: SamplingPolicyStatus,
     previous: Vec<Condition>,
 }
@@ -105,9 +105,9 @@ impl Statuses {
     /// Looks at all policies and writes what is due.
     pub(super) async fn write(
         &mut self,
-        policies: &[Arc<Found>],
-        built: &Built,
-        clients: &Clients<'_>,
+        policies: &[Arc<PolicyObject>],
+        built: &ResolvedPolicies,
+        clients: &EvidenceSources<'_>,
     ) -> Next {
         let (due, mut next) = self.due(policies, built, clients);
         if due.is_empty() {
@@ -118,13 +118,13 @@ impl Statuses {
             let written = write(applier, resource, &due).await;
             (due, written)
         });
-        let mut writes = writes.buffer_unordered(AT_ONCE);
+        let mut writes = writes.buffer_unordered(MAX_CONCURRENT_WRITES);
         let mut is_failing = false;
         while let Some((due, written)) = writes.next().await {
             match written {
                 Ok(written) => {
-                    for event in tell::events(&due.found, &due.previous, &written.wanted) {
-                        self.events.tell(event);
+                    for event in events::events(&due.found, &due.previous, &written.wanted) {
+                        self.events.publish(event);
                     }
                     if let Some(entry) = self.entries.get_mut(&due.found.key) {
                         entry.written = Some(written);
@@ -145,16 +145,16 @@ impl Statuses {
             }
         }
         if is_failing {
-            next.at = Some(Instant::now() + RESPITE);
+            next.at = Some(Instant::now() + RETRY_DELAY);
         }
         next
     }
 
     fn due(
         &mut self,
-        policies: &[Arc<Found>],
-        built: &Built,
-        clients: &Clients<'_>,
+        policies: &[Arc<PolicyObject>],
+        built: &ResolvedPolicies,
+        clients: &EvidenceSources<'_>,
     ) -> (Vec<Due>, Next) {
         let (now, time) = (Instant::now(), Timestamp::now());
         let mut due = vec![];
@@ -186,15 +186,15 @@ impl Statuses {
             wanted
                 .conditions
                 .extend(conditions(contested, found.generation, previous, time));
-            let known = Known {
+            let known = StatusChange {
                 is,
                 wanted: &wanted,
                 written: entry.written_at,
-                returning_until: began + RETURNING,
+                returning_until: began + RECONNECT_PERIOD,
                 observe: self.observe,
             };
             let mut differs = entry.differs;
-            let at = due::due(&known, &mut differs, now);
+            let at = schedule::write_time(&known, &mut differs, now);
             let previous = previous.to_vec();
             entry.differs = differs;
             match at {
@@ -216,7 +216,7 @@ impl Statuses {
         (due, next)
     }
 
-    fn forget(&mut self, policies: &[Arc<Found>]) {
+    fn forget(&mut self, policies: &[Arc<PolicyObject>]) {
         if self.entries.len() > policies.len() {
             let keys: std::collections::HashSet<&Key> =
                 policies.iter().map(|found| &found.key).collect();
@@ -226,7 +226,7 @@ impl Statuses {
 }
 
 impl Entry {
-    fn new(found: &Found, began: Instant) -> Self {
+    fn new(found: &PolicyObject, began: Instant) -> Self {
         Self {
             uid: found.uid.clone(),
             written: None,
@@ -237,7 +237,7 @@ impl Entry {
 
     /// The status in the cluster, as far as that matters: what others added to it is theirs, but
     /// what they changed of it is to be put right.
-    fn is<'a>(&'a self, found: &'a Found) -> Option<&'a SamplingPolicyStatus> {
+    fn is<'a>(&'a self, found: &'a PolicyObject) -> Option<&'a SamplingPolicyStatus> {
         match &self.written {
             Some(written) if found.version <= written.version || found.status == written.became => {
                 Some(&written.wanted)
@@ -256,8 +256,8 @@ async fn write(
     let after = applier.apply_status(resource, key, &due.wanted).await?;
     Ok(Written {
         wanted: due.wanted.clone(),
-        became: after.data.get("status").and_then(preprocess::status),
-        version: preprocess::version(after.metadata.resource_version.as_deref()),
+        became: after.data.get("status").and_then(objects::parse_status),
+        version: objects::parse_version(after.metadata.resource_version.as_deref()),
     })
 }
 

@@ -17,52 +17,52 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use spoor_control::Denied;
 use tokio::sync::Semaphore;
 
-use crate::kubernetes::{CallError, watch::Key, within};
+use crate::kubernetes::{CallError, watch::Key, with_deadline};
 
 /// The audience of tokens for Spoor: one for anything else says nothing here.
 pub const AUDIENCE: &str = "spoor.dev";
 
 /// Reviews at once: a thousand clients that come back together must not flood the API server.
-const AT_ONCE: usize = 32;
+const MAX_CONCURRENT_REVIEWS: usize = 32;
 /// For one review, the wait for its turn included.
-const DEADLINE: Duration = Duration::from_secs(4);
+const REVIEW_DEADLINE: Duration = Duration::from_secs(4);
 /// A token that was good is believed this long without another review.
-const BELIEVED: Duration = Duration::from_secs(60);
+const CACHE_TTL: Duration = Duration::from_secs(60);
 /// The most that are remembered.
-const REMEMBERED: usize = 20_000;
+const MAX_CACHED_TOKENS: usize = 20_000;
 /// No ServiceAccount's token is longer.
-const MAX_TOKEN: usize = 16 * 1024;
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 
 /// The pod that a token was made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Bearer {
+pub(super) struct TokenPod {
     pub(super) pod: Key,
     pub(super) uid: String,
 }
 
 /// Asks the API server whose tokens are.
-pub(super) struct Tokens {
+pub(super) struct TokenReviewer {
     api: Api<TokenReview>,
-    turns: Semaphore,
+    permits: Semaphore,
     /// By the tokens' SHA-256, so that no token is kept.
-    known: Mutex<HashMap<[u8; 32], (Instant, Bearer)>>,
-    reviews: Family<Answer, Counter>,
+    cache: Mutex<HashMap<[u8; 32], (Instant, TokenPod)>>,
+    reviews: Family<ReviewLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answer {
+struct ReviewLabels {
     answer: &'static str,
 }
 
-impl Tokens {
+impl TokenReviewer {
     pub(super) fn new(client: Client) -> Self {
         Self {
             api: Api::all(client),
-            turns: Semaphore::new(AT_ONCE),
-            known: Mutex::default(),
+            permits: Semaphore::new(MAX_CONCURRENT_REVIEWS),
+            cache: Mutex::default(),
             reviews: Family::default(),
         }
     }
@@ -79,16 +79,16 @@ impl Tokens {
     }
 
     /// The pod of a token.
-    pub(super) async fn bearer(&self, token: &str) -> Result<Bearer, Denied> {
-        if token.len() > MAX_TOKEN {
+    pub(super) async fn bearer(&self, token: &str) -> Result<TokenPod, Denied> {
+        if token.len() > MAX_TOKEN_BYTES {
             return Err(Denied::TokenInvalid);
         }
         let digest = sha256(token);
-        if let Some(bearer) = digest.and_then(|digest| self.remembered(&digest)) {
+        if let Some(bearer) = digest.and_then(|digest| self.cached(&digest)) {
             return Ok(bearer);
         }
-        let answer = tokio::time::timeout(DEADLINE, self.review(token)).await;
-        let answer = answer.unwrap_or(Err(CallError::DeadlineExceeded(DEADLINE)));
+        let answer = tokio::time::timeout(REVIEW_DEADLINE, self.review(token)).await;
+        let answer = answer.unwrap_or(Err(CallError::DeadlineExceeded(REVIEW_DEADLINE)));
         let bearer = match answer {
             Ok(review) => bearer(&review.status.unwrap_or_default()),
             Err(error) => {
@@ -105,16 +105,16 @@ impl Tokens {
             Ok(_) => "Pod",
             Err(denied) => denied.reason(),
         };
-        self.reviews.get_or_create(&Answer { answer }).inc();
+        self.reviews.get_or_create(&ReviewLabels { answer }).inc();
         if let (Some(digest), Ok(bearer)) = (digest, &bearer) {
-            self.remember(digest, bearer.clone());
+            self.cache(digest, bearer.clone());
         }
         bearer
     }
 
     async fn review(&self, token: &str) -> Result<TokenReview, CallError> {
         // Never closed, so there is always a turn.
-        let _turn = self.turns.acquire().await.ok();
+        let _permit = self.permits.acquire().await.ok();
         let review = TokenReview {
             spec: TokenReviewSpec {
                 token: Some(token.to_owned()),
@@ -122,28 +122,32 @@ impl Tokens {
             },
             ..TokenReview::default()
         };
-        within(DEADLINE, self.api.create(&PostParams::default(), &review)).await
+        with_deadline(
+            REVIEW_DEADLINE,
+            self.api.create(&PostParams::default(), &review),
+        )
+        .await
     }
 
-    fn remembered(&self, digest: &[u8; 32]) -> Option<Bearer> {
-        let known = self.known.lock();
+    fn cached(&self, digest: &[u8; 32]) -> Option<TokenPod> {
+        let known = self.cache.lock();
         let (since, bearer) = known.get(digest)?;
-        (since.elapsed() < BELIEVED).then(|| bearer.clone())
+        (since.elapsed() < CACHE_TTL).then(|| bearer.clone())
     }
 
-    fn remember(&self, digest: [u8; 32], bearer: Bearer) {
-        let mut known = self.known.lock();
-        if known.len() >= REMEMBERED {
-            known.retain(|_, (since, _)| since.elapsed() < BELIEVED);
+    fn cache(&self, digest: [u8; 32], bearer: TokenPod) {
+        let mut known = self.cache.lock();
+        if known.len() >= MAX_CACHED_TOKENS {
+            known.retain(|_, (since, _)| since.elapsed() < CACHE_TTL);
         }
-        if known.len() < REMEMBERED {
+        if known.len() < MAX_CACHED_TOKENS {
             known.insert(digest, (Instant::now(), bearer));
         }
     }
 }
 
 /// What an answer says.
-fn bearer(status: &TokenReviewStatus) -> Result<Bearer, Denied> {
+fn bearer(status: &TokenReviewStatus) -> Result<TokenPod, Denied> {
     if status.authenticated != Some(true) {
         // The only word that there is of it.
         let is_for_others = status.error.iter().any(|error| error.contains("audience"));
@@ -169,7 +173,7 @@ fn bearer(status: &TokenReviewStatus) -> Result<Bearer, Denied> {
         _ => None,
     };
     match (namespace, extra(POD_NAME), extra(POD_UID)) {
-        (Some(namespace), Some(name), Some(uid)) => Ok(Bearer {
+        (Some(namespace), Some(name), Some(uid)) => Ok(TokenPod {
             pod: Key {
                 namespace: namespace.to_owned(),
                 name,

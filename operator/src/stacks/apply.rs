@@ -9,15 +9,16 @@ use k8s_openapi::{
 use spoor_api::{API_VERSION, TracingStack};
 
 use super::{
-    build::object::{Kind, Object},
     children::{Child, Detail},
-    dereference::{Found, Seen},
+    objects::{Kind, Object},
+    parse::StackObject,
+    sources::RelatedObjects,
 };
 use crate::kubernetes::apply::{Applied, Applier, ApplyError, Manifest};
 
 /// What is to be there.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct DesiredObjects {
     /// To be applied, in this order.
     pub apply: Vec<Object>,
     /// Parts of the stack whose objects are all left as they are.
@@ -26,7 +27,7 @@ pub struct Wanted {
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct ApplyReport {
     /// What could not be done.
     pub problems: Vec<Problem>,
     /// What somebody else had changed and is now as it should be: the object, and who.
@@ -47,11 +48,16 @@ pub struct Problem {
 }
 
 /// Applies and prunes.
-pub async fn apply(applier: &Applier, stack: &Seen, found: &Found, wanted: Wanted) -> Report {
-    let mut report = Report::default();
+pub async fn apply(
+    applier: &Applier,
+    stack: &StackObject,
+    related: &RelatedObjects,
+    wanted: DesiredObjects,
+) -> ApplyReport {
+    let mut report = ApplyReport::default();
     let mut names: HashSet<(Kind, String)> = HashSet::new();
     for object in wanted.apply {
-        let live = found
+        let live = related
             .children
             .iter()
             .find(|child| child.kind == object.kind && child.key.name == object.name());
@@ -90,7 +96,7 @@ pub async fn apply(applier: &Applier, stack: &Seen, found: &Found, wanted: Wante
             }
         }
     }
-    for child in unwanted(stack, found, &names, &wanted.leave_components) {
+    for child in unwanted(stack, related, &names, &wanted.leave_components) {
         delete(applier, child, &mut report).await;
     }
     report
@@ -98,13 +104,13 @@ pub async fn apply(applier: &Applier, stack: &Seen, found: &Found, wanted: Wante
 
 /// What this stack controls and doesn't want any more.
 fn unwanted<'a>(
-    stack: &Seen,
-    found: &'a Found,
+    stack: &StackObject,
+    related: &'a RelatedObjects,
     wanted: &HashSet<(Kind, String)>,
     leave_components: &[&str],
 ) -> Vec<&'a Arc<Child>> {
-    let in_use = config_maps_in_use(found);
-    let children = found.children.iter();
+    let in_use = config_maps_in_use(related);
+    let children = related.children.iter();
     let unwanted = children.filter(|child| {
         let is_mine = child
             .owner
@@ -127,15 +133,18 @@ fn unwanted<'a>(
 }
 
 /// Pods that start again must find what they had.
-fn config_maps_in_use(found: &Found) -> HashSet<&str> {
-    let deployments = found
+fn config_maps_in_use(related: &RelatedObjects) -> HashSet<&str> {
+    let deployments = related
         .children
         .iter()
         .filter_map(|child| match &child.detail {
             Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
             Detail::Service(_) | Detail::None => None,
         });
-    let pods = found.pods.iter().filter_map(|pod: &Pod| pod.spec.as_ref());
+    let pods = related
+        .pods
+        .iter()
+        .filter_map(|pod: &Pod| pod.spec.as_ref());
     deployments.chain(pods).flat_map(config_maps).collect()
 }
 
@@ -144,12 +153,12 @@ fn config_maps(pod: &PodSpec) -> impl Iterator<Item = &str> {
     volumes.filter_map(|volume| Some(volume.config_map.as_ref()?.name.as_str()))
 }
 
-fn is_of_an_earlier_stack(child: &Child, stack: &Seen) -> bool {
+fn is_of_an_earlier_stack(child: &Child, stack: &StackObject) -> bool {
     let owner = child.owner.as_ref();
     owner.is_some_and(|owner| owner.name == stack.key.name && owner.uid != stack.uid)
 }
 
-async fn delete(applier: &Applier, child: &Child, report: &mut Report) {
+async fn delete(applier: &Applier, child: &Child, report: &mut ApplyReport) {
     let (resource, uid) = (child.kind.resource(), &child.live.uid);
     if let Err(error) = applier.delete(&resource, &child.key, uid).await {
         report.failed(&error);
@@ -157,7 +166,7 @@ async fn delete(applier: &Applier, child: &Child, report: &mut Report) {
 }
 
 /// The object in the stack's namespace, to go when the stack goes.
-fn owned(object: Object, stack: &Seen) -> Manifest {
+fn owned(object: Object, stack: &StackObject) -> Manifest {
     let Object { kind, mut body } = object;
     body.metadata.namespace = Some(stack.key.namespace.clone());
     body.metadata.owner_references = Some(vec![OwnerReference {
@@ -183,7 +192,7 @@ fn is_unreachable(error: &ApplyError) -> bool {
     }
 }
 
-impl Report {
+impl ApplyReport {
     fn failed(&mut self, error: &ApplyError) {
         let reason = match error {
             ApplyError::NameTaken { .. } => "NameTaken",

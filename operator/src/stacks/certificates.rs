@@ -1,11 +1,11 @@
-//! The trust between the policies' doors and their clients: a certificate authority of the
-//! operator's own, and the doors' certificate, each in a Secret of the operator's namespace.
+//! The trust between the policies' server and their clients: a certificate authority of the
+//! operator's own, and the server' certificate, each in a Secret of the operator's namespace.
 //!
 //! Nothing outside of the operator has to be installed for it. Private keys are never logged, and
 //! only this role can read them through the API.
 
 mod issue;
-mod kept;
+mod secret;
 #[cfg(test)]
 mod tests;
 
@@ -19,19 +19,19 @@ use kube::{
 };
 use tokio::sync::watch;
 
-pub use kept::Lives;
-use kept::{DecideError, Decided};
+pub use secret::CertificateLifetimes;
+use secret::{CertificateState, IssueError};
 
-use super::MANAGER;
+use super::objects::FIELD_MANAGER;
 use crate::{
-    kubernetes::{CallError, DEADLINE, chain, within},
+    kubernetes::{CALL_DEADLINE, CallError, chain, with_deadline},
     lease::Leadership,
 };
 
 /// The Secret of the authority.
-pub const AUTHORITY: &str = "spoor-ca";
-/// The Secret of the doors' certificate.
-pub const DOORS: &str = "spoor-doors-tls";
+pub const AUTHORITY_SECRET: &str = "spoor-ca";
+/// The Secret of the server' certificate.
+pub const SERVER_SECRET: &str = "spoor-policies-tls";
 
 /// How often the Secrets are read, so that one that somebody deleted or emptied is made anew. Two
 /// small reads: a watch would need the right to list Secrets.
@@ -54,14 +54,14 @@ enum Error {
         source: CallError,
     },
     #[error(transparent)]
-    Decide(#[from] DecideError),
+    Decide(#[from] IssueError),
 }
 
 /// Keeps both certificates valid.
-pub struct Keeper {
+pub struct CertificateManager {
     secrets: Api<Secret>,
     names: Vec<String>,
-    lives: Lives,
+    lifetimes: CertificateLifetimes,
     trust: watch::Sender<Trust>,
 }
 
@@ -70,18 +70,23 @@ pub struct Keeper {
 pub struct Trust {
     /// The authority's certificates in PEM, once they are there.
     pub authority: Option<String>,
-    /// Why a certificate is missing or can't be kept valid, with all causes.
+    /// Why a certificate is missing or can't be stored valid, with all causes.
     pub problem: Option<String>,
 }
 
-impl Keeper {
-    /// For the operator's namespace, and doors that are known by these names.
+impl CertificateManager {
+    /// For the operator's namespace, and server that are known by these names.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, names: Vec<String>, lives: Lives) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        names: Vec<String>,
+        lifetimes: CertificateLifetimes,
+    ) -> Self {
         Self {
             secrets: Api::namespaced(client, namespace),
             names,
-            lives,
+            lifetimes,
             trust: watch::Sender::default(),
         }
     }
@@ -123,10 +128,10 @@ impl Keeper {
                 Some(problem) => {
                     tracing::error!(
                         error = problem,
-                        "the doors' certificate can't be kept valid"
+                        "the server' certificate can't be stored valid"
                     );
                 }
-                None => tracing::info!("the doors' certificate is valid again"),
+                None => tracing::info!("the server' certificate is valid again"),
             }
             trust.problem = problem;
             true
@@ -135,36 +140,41 @@ impl Keeper {
 
     /// Brings both to what they should be, and says how long that holds.
     async fn look(&self, now: Timestamp) -> Result<Duration, Error> {
-        let found = self.read(AUTHORITY).await?;
-        let authority = kept::authority(AUTHORITY, found.as_ref(), now, self.lives.authority)?;
-        self.write(AUTHORITY, &authority).await?;
+        let found = self.read(AUTHORITY_SECRET).await?;
+        let authority = secret::authority(
+            AUTHORITY_SECRET,
+            found.as_ref(),
+            now,
+            self.lifetimes.authority,
+        )?;
+        self.write(AUTHORITY_SECRET, &authority).await?;
         // Clients should know a new authority before they meet what it signed.
         self.trust.send_if_modified(|trust| {
             let is_new = trust.authority.as_ref() != Some(&authority.certificates);
             trust.authority = Some(authority.certificates.clone());
             is_new
         });
-        let found = self.read(DOORS).await?;
-        let (names, life) = (&self.names, self.lives.doors);
-        let doors = kept::doors(DOORS, found.as_ref(), names, &authority, now, life)?;
-        self.write(DOORS, &doors).await?;
-        let due = authority.renew_at.min(doors.renew_at).duration_since(now);
+        let found = self.read(SERVER_SECRET).await?;
+        let (names, life) = (&self.names, self.lifetimes.server);
+        let server = secret::server(SERVER_SECRET, found.as_ref(), names, &authority, now, life)?;
+        self.write(SERVER_SECRET, &server).await?;
+        let due = authority.renew_at.min(server.renew_at).duration_since(now);
         Ok(Duration::try_from(due).unwrap_or_default())
     }
 
     async fn read(&self, secret: &'static str) -> Result<Option<Secret>, Error> {
-        within(DEADLINE, self.secrets.get_opt(secret))
+        with_deadline(CALL_DEADLINE, self.secrets.get_opt(secret))
             .await
             .map_err(|source| Error::Read { secret, source })
     }
 
-    async fn write(&self, name: &'static str, decided: &Decided) -> Result<(), Error> {
+    async fn write(&self, name: &'static str, decided: &CertificateState) -> Result<(), Error> {
         let Some(secret) = &decided.write else {
             return Ok(());
         };
-        let parameters = PatchParams::apply(MANAGER).force();
-        within(
-            DEADLINE,
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        with_deadline(
+            CALL_DEADLINE,
             self.secrets.patch(name, &parameters, &Patch::Apply(secret)),
         )
         .await

@@ -16,16 +16,13 @@ use kube::{Api, Client, Resource, runtime::watcher::Config};
 use serde::{Serialize, de::DeserializeOwned};
 use spoor_api::TracingStack;
 
-use super::{
-    MANAGER,
-    build::{
-        labels::{Component, INSTANCE, MANAGED_BY, NAME, OPERATOR},
-        object::{Kind, Part},
-    },
+use super::objects::{
+    FIELD_MANAGER, Kind, StackResource,
+    labels::{Component, INSTANCE, MANAGED_BY, NAME, OPERATOR},
 };
 use crate::kubernetes::{
-    apply::Live,
-    watch::{Key, Scope, Watched, Watches},
+    apply::LiveObject,
+    watch::{Key, Scope, Store, Watches},
 };
 
 /// An object that the operator has made.
@@ -36,7 +33,7 @@ pub struct Child {
     /// Its place.
     pub key: Key,
     /// What applying needs to know of it.
-    pub live: Live,
+    pub live: LiveObject,
     /// The stack that its label names.
     pub instance: Option<String>,
     /// The part of the stack that its label names.
@@ -72,8 +69,8 @@ pub enum Detail {
 /// All objects that the operator has made, and their pods.
 #[derive(Clone, Debug)]
 pub struct Children {
-    kinds: Vec<Watched<Child>>,
-    pods: Watched<Pod>,
+    kinds: Vec<Store<Child>>,
+    pods: Store<Pod>,
 }
 
 impl Children {
@@ -114,7 +111,7 @@ impl Children {
         let within = self
             .kinds
             .iter()
-            .flat_map(|kind| kind.within(&stack.namespace));
+            .flat_map(|kind| kind.in_namespace(&stack.namespace));
         let mine = within.filter(|child| match &child.owner {
             Some(owner) => owner.name == stack.name,
             None => child.instance.as_ref() == Some(&stack.name),
@@ -125,7 +122,7 @@ impl Children {
     /// The pods of a stack, those that are ending included.
     #[must_use]
     pub fn pods_of_stack(&self, stack: &Key) -> Vec<Pod> {
-        let pods = self.pods.within(&stack.namespace).into_iter();
+        let pods = self.pods.in_namespace(&stack.namespace).into_iter();
         let mine = pods.filter(|pod| label(&pod.metadata, INSTANCE) == Some(&stack.name));
         mine.map(|pod| (*pod).clone()).collect()
     }
@@ -144,9 +141,9 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn kind<K>(&self, name: &'static str, detail: fn(K) -> Detail) -> Watched<Child>
+    fn kind<K>(&self, name: &'static str, detail: fn(K) -> Detail) -> Store<Child>
     where
-        K: Part
+        K: StackResource
             + Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
             + Debug
@@ -177,7 +174,7 @@ fn selected() -> Config {
 
 fn child<K>(object: K, detail: fn(K) -> Detail) -> Child
 where
-    K: Part + Resource<DynamicType = ()> + Serialize,
+    K: StackResource + Resource<DynamicType = ()> + Serialize,
 {
     let metadata = object.meta();
     let owners = metadata.owner_references.iter().flatten();
@@ -191,7 +188,7 @@ where
     Child {
         kind: K::KIND,
         key: Key::of(&object),
-        live: Live::of(&object),
+        live: LiveObject::of(&object),
         instance: label(metadata, INSTANCE).cloned(),
         component: label(metadata, NAME).cloned(),
         owner,
@@ -210,7 +207,9 @@ fn changed_by(metadata: &ObjectMeta) -> Option<String> {
     let last = entries
         .filter(|entry| entry.subresource.is_none())
         .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
-    last.manager.clone().filter(|manager| manager != MANAGER)
+    last.manager
+        .clone()
+        .filter(|manager| manager != FIELD_MANAGER)
 }
 
 /// Without what changes at every write.

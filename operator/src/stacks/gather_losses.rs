@@ -2,8 +2,7 @@
 //! those that arrive while it releases their trace, and counts no loss: it shows only as what was
 //! accepted and is never released.
 
-mod reading;
-mod watch;
+mod counters;
 
 use std::{
     collections::HashMap,
@@ -18,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use self::reading::GatherReading;
+pub use self::counters::GatherCounters;
 use crate::kubernetes::watch::Key;
 
 /// A stack is reported as long as this after its last loss.
@@ -33,12 +32,12 @@ struct Labels {
 /// The losses of each stack's gathering pods.
 #[derive(Debug, Default)]
 pub struct GatherLosses {
-    stacks: Mutex<HashMap<Key, Stack>>,
+    stacks: Mutex<HashMap<Key, StackLosses>>,
     lost: Family<Labels, Counter>,
 }
 
 #[derive(Debug, Default)]
-struct Stack {
+struct StackLosses {
     /// By the pod's uid: the most that it was seen to have lost.
     pods: HashMap<String, u64>,
     total: u64,
@@ -67,7 +66,7 @@ impl GatherLosses {
     }
 
     /// Shows a stack that has lost nothing yet, so that its first loss is an increase.
-    pub fn begin(&self, stack: &Key) {
+    pub fn initialize(&self, stack: &Key) {
         self.lost.get_or_create(&Labels::of(stack)).inc_by(0);
     }
 

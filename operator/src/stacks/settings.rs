@@ -1,37 +1,35 @@
 //! What can be set of the role.
 
 use super::{
-    build::{
-        Doors,
-        pod::{PodDefaults, UserIds},
-    },
-    certificates::Lives,
+    build::PoliciesService,
+    certificates::CertificateLifetimes,
+    objects::pod::{PodDefaults, UserIds},
 };
-use crate::settings::{Reader, Role, RoleArguments};
+use crate::settings::{Reader, RoleArguments, RoleSettings};
 
 /// The role's settings.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct StacksSettings {
     /// What every role has.
-    pub role: Role,
-    /// The Service before the policies' doors; it is in the operator's namespace.
-    pub doors: Doors,
+    pub role: RoleSettings,
+    /// The Service of the `policies` role, in the operator's namespace.
+    pub policies_service: PoliciesService,
     /// The domain that the cluster's names end with.
     pub cluster_domain: String,
     /// Settings of the pods of every stack.
     pub pods: PodDefaults,
     /// How long certificates hold.
-    pub lives: Lives,
+    pub lifetimes: CertificateLifetimes,
 }
 
 /// The role's settings, as written.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
+pub struct StacksArguments {
     #[command(flatten)]
     role: RoleArguments,
-    /// The Service before the doors of the role policies, in the operator's namespace
-    #[arg(long, env = "SPOOR_DOORS_SERVICE", default_value = "spoor-policies")]
-    doors_service: String,
+    /// Service of the policies role, in the operator's namespace
+    #[arg(long, env = "SPOOR_POLICIES_SERVICE", default_value = "spoor-policies")]
+    policies_service: String,
     /// The domain that the cluster's names end with
     #[arg(long, env = "SPOOR_CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
@@ -44,37 +42,40 @@ pub struct Arguments {
     pod_user_ids: String,
 }
 
-impl Settings {
+impl StacksSettings {
     /// With everything else as it is by default.
     #[must_use]
-    pub fn new(role: Role, doors_service: String) -> Self {
+    pub fn new(role: RoleSettings, policies_service: String) -> Self {
         Self {
-            doors: Doors {
-                service: doors_service,
+            policies_service: PoliciesService {
+                name: policies_service,
                 namespace: role.namespace.clone(),
             },
             role,
             cluster_domain: "cluster.local".to_owned(),
             pods: PodDefaults::default(),
-            lives: Lives::default(),
+            lifetimes: CertificateLifetimes::default(),
         }
     }
 }
 
-impl Arguments {
+impl StacksArguments {
     /// Checks them.
-    pub fn read(&self, reader: &mut Reader) -> Option<Settings> {
+    pub fn read(&self, reader: &mut Reader) -> Option<StacksSettings> {
         let role = self.role.read(reader, "spoor-stacks");
-        let service = reader.name("--doors-service (SPOOR_DOORS_SERVICE)", &self.doors_service);
+        let service = reader.name(
+            "--policies-service (SPOOR_POLICIES_SERVICE)",
+            &self.policies_service,
+        );
         let domain = reader.name(
             "--cluster-domain (SPOOR_CLUSTER_DOMAIN)",
             &self.cluster_domain,
         );
         let pods = self.pods(reader);
-        Some(Settings {
+        Some(StacksSettings {
             cluster_domain: domain,
             pods: pods?,
-            ..Settings::new(role?, service)
+            ..StacksSettings::new(role?, service)
         })
     }
 

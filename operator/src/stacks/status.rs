@@ -1,4 +1,4 @@
-//! Step 6: what became of a stack, for people and for the role `policies`.
+//! The status of a stack, for people and for the `policies` role.
 
 mod health;
 #[cfg(test)]
@@ -15,11 +15,11 @@ use spoor_api::{
 
 pub use self::health::{Health, live};
 use super::{
-    apply::{Problem, Report},
-    build::{Doors, entrance, jaeger},
-    collector::{SPAN_METRICS, rollout::Waiting},
-    dereference::Seen,
-    route::{Fate, Progress, Traffic},
+    apply::{ApplyReport, Problem},
+    build::{PoliciesService, jaeger, otlp_service},
+    collector::{SPAN_METRICS, rollout::RolloutWait},
+    parse::StackObject,
+    route::{CollectorAction, RoutePlan, Traffic},
 };
 
 /// The reason of `Progressing` while traffic moves from one route to the other.
@@ -31,19 +31,19 @@ pub struct Findings<'a> {
     /// The stack.
     pub stack: &'a Stack,
     /// As it is in the cluster.
-    pub seen: &'a Seen,
+    pub object: &'a StackObject,
     /// What was last said of it.
     pub previous: &'a TracingStackStatus,
     /// How its parts are.
     pub health: &'a Health,
     /// Where traffic is.
-    pub progress: &'a Progress,
+    pub route_plan: &'a RoutePlan,
     /// What a tier of the Collector waits for.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<RolloutWait>,
     /// What came of applying.
-    pub report: &'a Report,
+    pub report: &'a ApplyReport,
     /// Where the policies' doors are.
-    pub doors: &'a Doors,
+    pub policies_service: &'a PoliciesService,
     /// Its pods.
     pub pods: &'a [Pod],
     /// What to say of another installation that would serve the namespace, too.
@@ -64,12 +64,12 @@ impl Findings<'_> {
         let contested = self.contested.clone();
         let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
         let verdicts = verdicts.into_iter().chain(contested);
-        let generation = self.seen.generation;
+        let generation = self.object.generation;
         TracingStackStatus {
             conditions: conditions(verdicts, generation, &self.previous.conditions, self.now),
             observed_generation: generation,
             endpoints: Some(self.endpoints()),
-            route: Some(self.progress.route()),
+            route: Some(self.route_plan.route()),
             storage: Some(match &self.stack.jaeger {
                 Jaeger::Managed(jaeger) => jaeger.storage.word().to_owned(),
                 Jaeger::Existing(_) => "Existing".to_owned(),
@@ -80,7 +80,7 @@ impl Findings<'_> {
 
     /// Whether spans find their way and traces can be asked for.
     fn available(&self) -> Verdict {
-        let leads_to = self.progress.leads.to;
+        let leads_to = self.route_plan.target.route;
         let mut missing = vec![];
         if leads_to == Route::Collector && matches!(self.stack.collector, Collector::Managed(_)) {
             missing.extend((!self.health.gather.is_available).then_some("the gathering Collector"));
@@ -105,8 +105,8 @@ impl Findings<'_> {
     fn progressing(&self) -> Verdict {
         let is_true =
             |reason, message: String| Verdict::new(ConditionStatus::True, reason, message);
-        let to = self.progress.leads.to;
-        match self.progress.traffic {
+        let to = self.route_plan.target.route;
+        match self.route_plan.traffic {
             Traffic::Waiting => {
                 let wanted = self.stack.route.as_str();
                 return is_true(
@@ -118,7 +118,7 @@ impl Findings<'_> {
                 );
             }
             Traffic::Moving { .. } => {
-                let from = self.progress.route().as_str();
+                let from = self.route_plan.route().as_str();
                 return is_true(
                     MOVING_TRAFFIC,
                     format!(
@@ -179,9 +179,9 @@ impl Findings<'_> {
         }
     }
 
-    fn parts(&self) -> impl Iterator<Item = (&'static str, &health::Part)> {
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &health::PartHealth)> {
         let jaeger = matches!(self.stack.jaeger, Jaeger::Managed(_));
-        let collector = self.progress.collector == Fate::Run
+        let collector = self.route_plan.collector == CollectorAction::Run
             && matches!(self.stack.collector, Collector::Managed(_));
         let jaeger = jaeger.then_some(("Jaeger", &self.health.jaeger));
         let gather = collector.then_some(("the gathering Collector", &self.health.gather));
@@ -194,9 +194,9 @@ impl Findings<'_> {
             namespace, name, ..
         } = self.stack;
         let has_collector = matches!(self.stack.collector, Collector::Managed(_))
-            && self.progress.collector == Fate::Run;
+            && self.route_plan.collector == CollectorAction::Run;
         StackEndpoints {
-            otlp: Some(entrance::address(self.stack)),
+            otlp: Some(otlp_service::address(self.stack)),
             query: match &self.stack.jaeger {
                 Jaeger::Managed(_) => {
                     let service = jaeger::query_name(self.stack);
@@ -204,7 +204,7 @@ impl Findings<'_> {
                 }
                 Jaeger::Existing(existing) => existing.query.as_ref().map(ToString::to_string),
             },
-            sampling: Some(format!("{}:5778", self.doors.host())),
+            sampling: Some(format!("{}:5778", self.policies_service.host())),
             prometheus: has_collector
                 .then(|| format!("{name}-gather.{namespace}.svc:{SPAN_METRICS}")),
         }
@@ -213,7 +213,7 @@ impl Findings<'_> {
     /// While a rollout is under way it is what was in force before.
     fn tail(&self) -> Option<TailInForce> {
         let is_managed = matches!(self.stack.collector, Collector::Managed(_));
-        if !is_managed || self.progress.collector == Fate::Go {
+        if !is_managed || self.route_plan.collector == CollectorAction::Remove {
             return None;
         }
         self.health
@@ -228,20 +228,20 @@ impl Findings<'_> {
 pub fn blocked(
     problem: Problem,
     contested: Option<Verdict>,
-    seen: &Seen,
+    object: &StackObject,
     previous: &TracingStackStatus,
     now: Timestamp,
 ) -> TracingStackStatus {
     let degraded = Verdict::new(ConditionStatus::True, problem.reason, problem.message);
     let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
     let verdicts = std::iter::once((Condition::DEGRADED, degraded)).chain(contested);
-    let verdicts = conditions(verdicts, seen.generation, &previous.conditions, now);
+    let verdicts = conditions(verdicts, object.generation, &previous.conditions, now);
     let others = previous.conditions.iter().filter(|condition| {
         ![Condition::DEGRADED, Condition::CONTESTED].contains(&condition.kind.as_str())
     });
     TracingStackStatus {
         conditions: others.cloned().chain(verdicts).collect(),
-        observed_generation: seen.generation,
+        observed_generation: object.generation,
         ..previous.clone()
     }
 }

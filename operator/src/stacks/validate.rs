@@ -8,7 +8,7 @@ use spoor_api::{
     stack::{Collector, Jaeger, Route, Scheduling, Stack},
 };
 
-use super::build::entrance::existing;
+use super::build::otlp_service::existing;
 
 /// Checks a stack. Most of what can be wrong the API server has refused already.
 ///

@@ -16,7 +16,7 @@
 
 {{/* What the role `stacks` is told besides. */}}
 {{- define "spoor.operator.stacks.env" -}}
-- {name: SPOOR_DOORS_SERVICE, value: {{ include "spoor.fullname" . }}-policies}
+- {name: SPOOR_POLICIES_SERVICE, value: {{ include "spoor.fullname" . }}-policies}
 - {name: SPOOR_CLUSTER_DOMAIN, value: {{ .Values.operator.clusterDomain }}}
 {{- with (.Values.global | default dict).imageRegistry }}
 - {name: SPOOR_IMAGE_REGISTRY, value: {{ . | quote }}}

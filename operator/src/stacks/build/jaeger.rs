@@ -20,22 +20,22 @@ use k8s_openapi::{
 use spoor_api::stack::{ManagedJaeger, Stack, Storage};
 
 use self::storage::Needs;
-use super::{
-    OTLP_GRPC, OTLP_HTTP,
+use crate::stacks::objects::{
+    Object,
     labels::{self, Component, component_metadata, label_selector, selector},
-    object::Object,
+    otlp::{OTLP_GRPC, OTLP_HTTP},
     pod::{self, DefaultResources, PodDefaults},
     text,
 };
 
 /// Jaeger's page and API over HTTP.
-pub const HTTP_QUERY: i32 = 16686;
+pub const HTTP_QUERY: u16 = 16686;
 /// Jaeger's query API over gRPC.
-pub const GRPC_QUERY: i32 = 16685;
+pub const GRPC_QUERY: u16 = 16685;
 /// Whether Jaeger is ready.
-pub const HEALTH: i32 = 13133;
+pub const HEALTH: u16 = 13133;
 /// Jaeger's own metrics.
-pub const METRICS: i32 = 8888;
+pub const METRICS: u16 = 8888;
 
 const CONFIG_FILE: &str = "config.yaml";
 const CONFIG_FOLDER: &str = "/etc/jaeger/config";
@@ -108,12 +108,12 @@ fn query_service(stack: &Stack) -> Service {
     cluster_ip(stack, query_name(stack), &ports)
 }
 
-fn cluster_ip(stack: &Stack, name: String, ports: &[(&str, i32)]) -> Service {
+fn cluster_ip(stack: &Stack, name: String, ports: &[(&str, u16)]) -> Service {
     let ports = ports.iter().map(|(name, port)| ServicePort {
         name: Some((*name).to_owned()),
-        port: *port,
+        port: i32::from(*port),
         protocol: Some("TCP".to_owned()),
-        target_port: Some(IntOrString::Int(*port)),
+        target_port: Some(IntOrString::Int(i32::from(*port))),
         ..ServicePort::default()
     });
     Service {
@@ -247,7 +247,7 @@ fn container_ports() -> Vec<ContainerPort> {
     ];
     let ports = ports.into_iter().map(|(name, port)| ContainerPort {
         name: Some(name.to_owned()),
-        container_port: port,
+        container_port: i32::from(port),
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     });

@@ -11,9 +11,10 @@ use k8s_openapi::{
 };
 use spoor_api::stack::{ManagedJaeger, Stack, Storage};
 
-use super::{
-    OTLP_GRPC, OTLP_HTTP, jaeger,
+use super::jaeger;
+use crate::stacks::objects::{
     labels::{Component, component_metadata, label_selector},
+    otlp::{OTLP_GRPC, OTLP_HTTP},
 };
 
 /// Pods of the namespace may send traces and ask for them; everybody may read Jaeger's metrics.
@@ -53,9 +54,9 @@ pub fn jaeger(stack: &Stack, managed: &ManagedJaeger) -> NetworkPolicy {
     }
 }
 
-fn ports(ports: &[i32]) -> Vec<NetworkPolicyPort> {
+fn ports(ports: &[u16]) -> Vec<NetworkPolicyPort> {
     let ports = ports.iter().map(|port| NetworkPolicyPort {
-        port: Some(IntOrString::Int(*port)),
+        port: Some(IntOrString::Int(i32::from(*port))),
         protocol: Some("TCP".to_owned()),
         ..NetworkPolicyPort::default()
     });

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::{
     memory::Memory,
     parts::{HEALTH, LIMITER, go, grpc, health, limiter, sender, telemetry},
-    ports,
 };
+use crate::stacks::objects::otlp;
 
 /// Makes `otherwise` a share of all traces, head and tail together, and says so in `tracestate`.
 pub(super) const FEATURE_GATES: &str = "+processor.tailsamplingprocessor.usetracestate";
@@ -46,7 +46,7 @@ pub(super) fn config(decide: &Decide<'_>) -> Value {
     exporters.insert(JAEGER.to_owned(), jaeger(decide));
     let names: Vec<&String> = exporters.keys().collect();
     json!({
-        "receivers": {GATHERED: {"protocols": {"grpc": grpc(ports::OTLP_GRPC)}}},
+        "receivers": {GATHERED: {"protocols": {"grpc": grpc(otlp::OTLP_GRPC)}}},
         "processors": {
             LIMITER: limiter(decide.memory),
             DECIDER: {

@@ -4,7 +4,7 @@ use super::{decide::JAEGER, samples::Sample};
 
 /// The state of the exporter to Jaeger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Exporter {
+pub enum ExporterHealth {
     /// Nobody has looked, or there was nothing to see.
     #[default]
     Unknown,
@@ -16,13 +16,13 @@ pub enum Exporter {
 
 /// A deciding pod's metrics of its exporter to Jaeger, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Reading {
+pub struct ExporterReading {
     queued: f64,
     sent: f64,
     failed: f64,
 }
 
-impl Reading {
+impl ExporterReading {
     /// Reads metrics in Prometheus' text format; an exporter that has done nothing yet has none.
     #[must_use]
     pub fn of(metrics: &str) -> Self {
@@ -40,13 +40,13 @@ impl Reading {
 
     /// The state of the exporter since an earlier reading of the same pod.
     #[must_use]
-    pub fn since(&self, earlier: &Self) -> Exporter {
+    pub fn since(&self, earlier: &Self) -> ExporterHealth {
         let fails = self.failed > earlier.failed;
         let stuck = self.queued > 0.0 && earlier.queued > 0.0 && self.sent <= earlier.sent;
         if fails || stuck {
-            Exporter::Failing
+            ExporterHealth::Failing
         } else {
-            Exporter::Working
+            ExporterHealth::Working
         }
     }
 }

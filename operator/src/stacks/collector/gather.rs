@@ -10,6 +10,7 @@ use super::{
     parts::{HEALTH, LIMITER, go, grpc, health, http, limiter, sender, telemetry},
     ports,
 };
+use crate::stacks::objects::otlp;
 
 /// What the first tier's configuration depends on.
 pub(super) struct Gather<'a> {
@@ -45,8 +46,8 @@ pub(super) fn config(gather: &Gather<'_>) -> Value {
     let mut config = json!({
         "receivers": {
             CLIENTS: {"protocols": {
-                "grpc": grpc(ports::OTLP_GRPC),
-                "http": http(ports::OTLP_HTTP),
+                "grpc": grpc(otlp::OTLP_GRPC),
+                "http": http(otlp::OTLP_HTTP),
             }},
             // Also where there is one pod: there are two while their number changes.
             PEERS: {"protocols": {"grpc": grpc(ports::PEERS)}},

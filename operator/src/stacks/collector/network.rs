@@ -17,7 +17,10 @@ use k8s_openapi::{
 use spoor_api::stack::Stack;
 
 use super::{DECIDE, GATHER, ports};
-use crate::stacks::build::labels::{Component, component_metadata, label_selector, selector};
+use crate::stacks::objects::{
+    labels::{Component, component_metadata, label_selector, selector},
+    otlp,
+};
 
 /// The headless Service by which gathering pods find each other and their metrics are scraped,
 /// and the Service of the deciding one: its address stays while pods come and go.
@@ -45,7 +48,7 @@ pub(super) fn network_policies(stack: &Stack) -> Vec<NetworkPolicy> {
             stack,
             Component::Gather,
             vec![
-                ingress(Some(namespace), &[ports::OTLP_GRPC, ports::OTLP_HTTP]),
+                ingress(Some(namespace), &[otlp::OTLP_GRPC, otlp::OTLP_HTTP]),
                 ingress(Some(gather.clone()), &[ports::PEERS]),
                 ingress(
                     None,
@@ -57,7 +60,7 @@ pub(super) fn network_policies(stack: &Stack) -> Vec<NetworkPolicy> {
             stack,
             Component::Decide,
             vec![
-                ingress(Some(gather), &[ports::OTLP_GRPC]),
+                ingress(Some(gather), &[otlp::OTLP_GRPC]),
                 ingress(None, &[ports::OWN_METRICS, ports::HEALTH]),
             ],
         ),

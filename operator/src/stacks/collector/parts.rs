@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, memory::Memory, ports};
+use super::{memory::Memory, ports};
+use crate::stacks::objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE};
 
 /// The extension that answers probes.
 pub(super) const HEALTH: &str = "health_check";

@@ -1,9 +1,7 @@
 //! The ports of the tiers.
 
-/// OTLP over gRPC.
-pub const OTLP_GRPC: u16 = 4317;
-/// OTLP over HTTP.
-pub const OTLP_HTTP: u16 = 4318;
+use crate::stacks::objects::otlp::{OTLP_GRPC, OTLP_HTTP};
+
 /// OTLP over gRPC between gathering pods.
 pub(super) const PEERS: u16 = 4316;
 /// The metrics made from spans.

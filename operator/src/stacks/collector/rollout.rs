@@ -19,11 +19,13 @@ use k8s_openapi::api::{
 
 use crate::stacks::pod_failure::has_failed;
 
-use super::{Objects, PIPELINE_HASH, SPEC_HASH, TAIL_DIGEST, Tier, exporter::Exporter};
+use super::{
+    CollectorObjects, PIPELINE_HASH, SPEC_HASH, TAIL_DIGEST, Tier, exporter::ExporterHealth,
+};
 
 /// A tier as it is in the cluster.
 #[derive(Clone, Copy, Debug)]
-pub struct Live<'a> {
+pub struct LiveTier<'a> {
     /// Its Deployment.
     pub workload: &'a Deployment,
     /// Its pods, those that are ending included.
@@ -32,31 +34,31 @@ pub struct Live<'a> {
 
 /// What is there now; none: no such Deployment yet.
 #[derive(Clone, Copy, Debug)]
-pub struct Observed<'a> {
+pub struct RolloutState<'a> {
     /// The tier that gathers.
-    pub gather: Option<Live<'a>>,
+    pub gather: Option<LiveTier<'a>>,
     /// The tier that decides.
-    pub decide: Option<Live<'a>>,
+    pub decide: Option<LiveTier<'a>>,
     /// Whether the deciding pod can send what it keeps.
-    pub exporter: Exporter,
+    pub exporter: ExporterHealth,
 }
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct RolloutPlan {
     /// Apply the objects of the tier that gathers.
     pub gather: bool,
     /// Apply the objects of the tier that decides.
     pub decide: bool,
     /// What the other tier waits for.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<RolloutWait>,
     /// When to plan again though nothing has changed.
     pub again_in: Option<Duration>,
 }
 
 /// Why a tier isn't changed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
+pub enum RolloutWait {
     /// Gathering pods come and go.
     GatherChanges,
     /// They have come and gone, and traces are still in two of them.
@@ -73,7 +75,7 @@ pub enum Waiting {
     ExporterFails,
 }
 
-impl fmt::Display for Waiting {
+impl fmt::Display for RolloutWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::GatherChanges => "new tail rules wait until all gathering pods are replaced",
@@ -106,29 +108,29 @@ const MAX_START_WAIT: Duration = Duration::from_secs(60);
 
 /// What may be applied now.
 #[must_use]
-pub fn plan(observed: &Observed<'_>, wanted: &Objects, now: Timestamp) -> Plan {
-    let gather = observed
+pub fn plan(current: &RolloutState<'_>, wanted: &CollectorObjects, now: Timestamp) -> RolloutPlan {
+    let gather = current
         .gather
-        .map(|live| State::of(live, &wanted.gather, now));
-    let decide = observed
+        .map(|live| TierState::of(live, &wanted.gather, now));
+    let decide = current
         .decide
-        .map(|live| State::of(live, &wanted.decide, now));
+        .map(|live| TierState::of(live, &wanted.decide, now));
     let decide_waits = match (&decide, &gather) {
         (Some(decide), Some(gather)) if decide.outdated => {
-            for_decide(decide, gather, observed, wanted)
+            for_decide(decide, gather, current, wanted)
         }
         _ => None,
     };
     let changes_decide = decide_waits.is_none() && decide.as_ref().is_some_and(|it| it.outdated);
     let gather_waits = match (&decide, &gather) {
         (Some(_), Some(gather)) if gather.outdated && changes_decide => {
-            Some((Waiting::DecideChanges, None))
+            Some((RolloutWait::DecideChanges, None))
         }
         (Some(decide), Some(gather)) if gather.outdated => for_gather(decide),
         _ => None,
     };
     let waits = decide_waits.or(gather_waits);
-    Plan {
+    RolloutPlan {
         gather: gather_waits.is_none(),
         decide: decide_waits.is_none(),
         waiting: waits.map(|(waiting, _)| waiting),
@@ -136,7 +138,7 @@ pub fn plan(observed: &Observed<'_>, wanted: &Objects, now: Timestamp) -> Plan {
     }
 }
 
-impl Live<'_> {
+impl LiveTier<'_> {
     /// Whether all pods are of the Deployment's latest revision, and no other is left.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -193,16 +195,16 @@ impl Live<'_> {
 }
 
 /// A tier as far as it matters here.
-struct State<'a> {
-    live: Live<'a>,
+struct TierState<'a> {
+    live: LiveTier<'a>,
     outdated: bool,
     changing: bool,
     /// Since the last change of its pods.
     quiet_for: Duration,
 }
 
-impl<'a> State<'a> {
-    fn of(live: Live<'a>, wanted: &Tier, now: Timestamp) -> Self {
+impl<'a> TierState<'a> {
+    fn of(live: LiveTier<'a>, wanted: &Tier, now: Timestamp) -> Self {
         let since = |then: Timestamp| now.duration_since(then).max(SignedDuration::ZERO);
         Self {
             live,
@@ -215,29 +217,29 @@ impl<'a> State<'a> {
     }
 }
 
-type Wait = Option<(Waiting, Option<Duration>)>;
+type Wait = Option<(RolloutWait, Option<Duration>)>;
 
 fn for_decide(
-    decide: &State<'_>,
-    gather: &State<'_>,
-    observed: &Observed<'_>,
-    wanted: &Objects,
+    decide: &TierState<'_>,
+    gather: &TierState<'_>,
+    current: &RolloutState<'_>,
+    wanted: &CollectorObjects,
 ) -> Wait {
     if decide.changing && !decide.live.has_failed_pod() && decide.quiet_for < MAX_START_WAIT {
         let left = MAX_START_WAIT - decide.quiet_for;
-        return Some((Waiting::DecideStarts, Some(left)));
+        return Some((RolloutWait::DecideStarts, Some(left)));
     }
     if gather.changing {
-        return Some((Waiting::GatherChanges, None));
+        return Some((RolloutWait::GatherChanges, None));
     }
     if gather.quiet_for < wanted.settle {
         let left = wanted.settle - gather.quiet_for;
-        return Some((Waiting::GatherSettles, Some(left)));
+        return Some((RolloutWait::GatherSettles, Some(left)));
     }
     let only_rules = decide.live.annotation(pipeline_hash)
         == pipeline_hash(&wanted.decide.workload).map(String::as_str);
-    if only_rules && observed.exporter == Exporter::Failing {
-        return Some((Waiting::ExporterFails, Some(RETRY)));
+    if only_rules && current.exporter == ExporterHealth::Failing {
+        return Some((RolloutWait::ExporterFails, Some(RETRY)));
     }
     None
 }
@@ -245,11 +247,11 @@ fn for_decide(
 /// How often to look whether the exporter works again.
 const RETRY: Duration = Duration::from_secs(5);
 
-fn for_gather(decide: &State<'_>) -> Wait {
+fn for_gather(decide: &TierState<'_>) -> Wait {
     if decide.changing {
-        Some((Waiting::DecideChanges, None))
+        Some((RolloutWait::DecideChanges, None))
     } else if !decide.live.has_ready_pod() {
-        Some((Waiting::DecideUnavailable, None))
+        Some((RolloutWait::DecideUnavailable, None))
     } else {
         None
     }

@@ -47,24 +47,24 @@ fn governed<'t>(
     namespace: &Namespace,
 ) -> BTreeMap<&'t PolicyName, (&'t TailPolicy, Vec<String>)> {
     let mut governed = BTreeMap::new();
-    let mut above = Above::default();
+    let mut earlier = EarlierPlaces::default();
     // The most specific places come first, so all that a place has to leave out is known.
     for (place, name, policy) in tail.places(namespace) {
         let (_, places) = governed.entry(name).or_insert((policy, vec![]));
-        places.push(above.within(place));
-        above.add(place);
+        places.push(earlier.condition(place));
+        earlier.add(place);
     }
     governed
 }
 
 /// The places that are decided before a less specific one.
 #[derive(Default)]
-struct Above<'t> {
+struct EarlierPlaces<'t> {
     operations: BTreeMap<&'t ServiceName, Vec<&'t OperationName>>,
     services: BTreeSet<&'t ServiceName>,
 }
 
-impl<'t> Above<'t> {
+impl<'t> EarlierPlaces<'t> {
     fn add(&mut self, place: Place<'t>) {
         match place {
             Place::Operation(service, name) => {
@@ -76,7 +76,7 @@ impl<'t> Above<'t> {
     }
 
     /// The condition for a span at a place and at none of these.
-    fn within(&self, place: Place<'_>) -> String {
+    fn condition(&self, place: Place<'_>) -> String {
         match place {
             Place::Operation(service, name) => all_of([
                 is_service(service),

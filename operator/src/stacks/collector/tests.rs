@@ -37,8 +37,8 @@ fn table(specs: &[&str]) -> TailTable {
     resolve(&policies, Timestamp::UNIX_EPOCH).tail
 }
 
-fn built(stack: &Stack, tail: &TailTable) -> Objects {
-    build(&Input {
+fn built(stack: &Stack, tail: &TailTable) -> CollectorObjects {
+    build(&CollectorInput {
         stack,
         collector: collector(stack),
         jaeger_otlp: "tracing-jaeger:4317",
@@ -48,8 +48,8 @@ fn built(stack: &Stack, tail: &TailTable) -> Objects {
     })
 }
 
-/// Objects that differ in their rules, their image, their replicas.
-pub(super) fn objects(rules: u8, image: u8, replicas: u8) -> Objects {
+/// CollectorObjects that differ in their rules, their image, their replicas.
+pub(super) fn objects(rules: u8, image: u8, replicas: u8) -> CollectorObjects {
     let stack = stack(&format!(
         "    {{image: \"collector:{image}\", replicas: {replicas}}}"
     ));
@@ -117,7 +117,7 @@ fn a_change_of_rules_changes_nothing_but_the_deciding_pods_rules() {
         built(&stack, &many_rules()),
     );
     assert_ne!(none.decide, many.decide);
-    let annotation = |objects: &Objects, key: &str| {
+    let annotation = |objects: &CollectorObjects, key: &str| {
         let template = &objects.decide.workload.spec.as_ref().unwrap().template;
         template
             .metadata
@@ -138,7 +138,7 @@ fn a_change_of_rules_changes_nothing_but_the_deciding_pods_rules() {
     );
     assert_eq!(annotation(&many, TAIL_POLICIES), "4");
     assert_eq!(
-        Objects {
+        CollectorObjects {
             decide: none.decide.clone(),
             ..many
         },

@@ -16,7 +16,7 @@ use serde::Serialize;
 use spoor_api::stack::{ManagedCollector, Stack};
 
 use super::{Tier, memory::Memory, ports};
-use crate::stacks::build::{
+use crate::stacks::objects::{
     labels::{Component, component_metadata, label_selector, selector},
     pod::{self, DefaultResources, PodDefaults},
     text,
@@ -152,8 +152,8 @@ impl Pods<'_> {
             env_from: Some(env_from).filter(|all| !all.is_empty()),
             ports: Some(ports.collect()),
             resources: Some(resources(self.collector)),
-            readiness_probe: Some(pod::http_probe("/", i32::from(ports::HEALTH), 2, 3)),
-            liveness_probe: Some(pod::http_probe("/", i32::from(ports::HEALTH), 10, 6)),
+            readiness_probe: Some(pod::http_probe("/", ports::HEALTH, 2, 3)),
+            liveness_probe: Some(pod::http_probe("/", ports::HEALTH, 10, 6)),
             lifecycle: Some(pod::leave_services_first(seconds(self.drain))),
             volume_mounts: Some(vec![VolumeMount {
                 name: "config".to_owned(),

@@ -4,32 +4,33 @@ use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use spoor_api::{stack::Stack, tracing_stack::TailInForce};
 
 use crate::stacks::{
-    build::{jaeger, labels::Component},
+    build::jaeger,
     children::{Detail, is_of},
-    collector::{DECIDE, GATHER, rollout::Live},
-    dereference::Found,
+    collector::{DECIDE, GATHER, rollout::LiveTier},
+    objects::labels::Component,
     pod_failure::failure,
+    sources::RelatedObjects,
 };
 
 /// The most pods of which a message speaks.
-const MOST_PODS: usize = 5;
+const MAX_REPORTED_PODS: usize = 5;
 
 /// How the parts of a stack are.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     /// Jaeger.
-    pub jaeger: Part,
+    pub jaeger: PartHealth,
     /// The tier that gathers.
-    pub gather: Part,
+    pub gather: PartHealth,
     /// The tier that decides.
-    pub decide: Part,
+    pub decide: PartHealth,
     /// The tail rules of the deciding pod, once no other decides beside it.
     pub tail: Option<TailInForce>,
 }
 
 /// How a part is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct PartHealth {
     /// Whether there is any of it.
     pub exists: bool,
     /// Whether one of its pods is ready.
@@ -39,12 +40,12 @@ pub struct Part {
 }
 
 impl Health {
-    /// By what was found.
+    /// By what was related.
     #[must_use]
-    pub fn of(stack: &Stack, found: &Found) -> Self {
+    pub fn of(stack: &Stack, related: &RelatedObjects) -> Self {
         let part = |name: String, component| {
-            let (deployment, pods) = live(found, &name, component)?;
-            let live = Live {
+            let (deployment, pods) = live(related, &name, component)?;
+            let live = LiveTier {
                 workload: deployment,
                 pods: &pods,
             };
@@ -52,7 +53,7 @@ impl Health {
                 digest: digest.to_owned(),
                 policies,
             });
-            let part = Part {
+            let part = PartHealth {
                 exists: true,
                 is_available: is_available(deployment),
                 is_complete: live.is_complete() && all_ready(deployment),
@@ -75,18 +76,18 @@ impl Health {
 /// A part's Deployment and its pods, those that are ending included.
 #[must_use]
 pub fn live<'a>(
-    found: &'a Found,
+    related: &'a RelatedObjects,
     name: &str,
     component: Component,
 ) -> Option<(&'a Deployment, Vec<Pod>)> {
-    let deployment = found
+    let deployment = related
         .children
         .iter()
         .find_map(|child| match &child.detail {
             Detail::Deployment(deployment) if child.key.name == name => Some(&**deployment),
             _ => None,
         })?;
-    let pods = found.pods.iter().filter(|pod| is_of(pod, component));
+    let pods = related.pods.iter().filter(|pod| is_of(pod, component));
     Some((deployment, pods.cloned().collect()))
 }
 
@@ -115,9 +116,9 @@ pub(super) fn failing(pods: &[Pod]) -> Vec<String> {
         .filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let mut failing: Vec<String> = staying.filter_map(failure).collect();
     failing.sort();
-    if failing.len() > MOST_PODS {
-        let more = failing.len() - MOST_PODS;
-        failing.truncate(MOST_PODS);
+    if failing.len() > MAX_REPORTED_PODS {
+        let more = failing.len() - MAX_REPORTED_PODS;
+        failing.truncate(MAX_REPORTED_PODS);
         failing.push(format!("and {more} more"));
     }
     failing

@@ -16,8 +16,9 @@ use kube::{
 use serde_json::{Value, json};
 use spoor_operator::{
     kubernetes::{resources::tracing_stacks, watch::Scope},
-    settings::Role,
-    stacks::{self, Settings},
+    role::RunningRole,
+    settings::RoleSettings,
+    stacks::{self, StacksSettings},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +30,7 @@ use crate::{
 /// The role in the test's own process, for one namespace, as the chart's ServiceAccount.
 pub struct Stacks<'a> {
     namespace: &'a Namespace<'a>,
-    running: stacks::Running,
+    running: RunningRole,
     stop: CancellationToken,
 }
 
@@ -40,10 +41,10 @@ impl<'a> Stacks<'a> {
 
     pub async fn start_with(
         namespace: &'a Namespace<'a>,
-        change: impl FnOnce(&mut Settings),
+        change: impl FnOnce(&mut StacksSettings),
     ) -> Self {
         let client = chart::account(namespace, "stacks").await;
-        let role = Role {
+        let role = RoleSettings {
             namespace: namespace.name.clone(),
             identity: "stacks-0".to_owned(),
             pod: "stacks-0".to_owned(),
@@ -54,7 +55,7 @@ impl<'a> Stacks<'a> {
             timing: QUICK,
             claim_timing: QUICK,
         };
-        let mut settings = Settings::new(role, "spoor-policies".to_owned());
+        let mut settings = StacksSettings::new(role, "spoor-policies".to_owned());
         change(&mut settings);
         let stop = CancellationToken::new();
         let running = stacks::start(client, settings, stop.clone()).await.unwrap();

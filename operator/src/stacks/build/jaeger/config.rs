@@ -6,9 +6,9 @@ use serde_json::json;
 use spoor_api::stack::ManagedJaeger;
 
 use super::{GRPC_QUERY, HEALTH, HTTP_QUERY, METRICS, storage::Needs};
-use crate::stacks::{
-    build::{OTLP_GRPC, OTLP_HTTP, text},
-    collector::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
+use crate::stacks::objects::{
+    otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, OTLP_GRPC, OTLP_HTTP},
+    text,
 };
 
 /// The configuration as YAML.
@@ -73,7 +73,7 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
     text::yaml(&config)
 }
 
-fn everywhere(port: i32) -> String {
+fn everywhere(port: u16) -> String {
     format!("0.0.0.0:{port}")
 }
 

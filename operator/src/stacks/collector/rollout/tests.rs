@@ -149,7 +149,7 @@ enum Act {
     Rules(u8),
     Image(u8),
     Replicas(u8),
-    Exporter(Exporter),
+    ExporterHealth(ExporterHealth),
     Wait(i64),
 }
 
@@ -159,11 +159,11 @@ fn act() -> impl Strategy<Value = Act> {
         (0u8..2).prop_map(Act::Image),
         (1u8..4).prop_map(Act::Replicas),
         prop_oneof![
-            Just(Exporter::Working),
-            Just(Exporter::Failing),
-            Just(Exporter::Unknown)
+            Just(ExporterHealth::Working),
+            Just(ExporterHealth::Failing),
+            Just(ExporterHealth::Unknown)
         ]
-        .prop_map(Act::Exporter),
+        .prop_map(Act::ExporterHealth),
         (1i64..120).prop_map(Act::Wait),
     ]
 }
@@ -172,8 +172,8 @@ fn act() -> impl Strategy<Value = Act> {
 struct World {
     now: i64,
     wish: (u8, u8, u8),
-    wanted: Objects,
-    exporter: Exporter,
+    wanted: CollectorObjects,
+    exporter: ExporterHealth,
     gather: Option<FakeTier>,
     decide: Option<FakeTier>,
 }
@@ -185,17 +185,17 @@ impl World {
         self.wanted = objects(rules, image, replicas);
     }
 
-    fn plan(&self, wanted: &Objects) -> Plan {
+    fn plan(&self, wanted: &CollectorObjects) -> RolloutPlan {
         let gather = self.gather.as_ref().map(FakeTier::objects);
         let decide = self.decide.as_ref().map(FakeTier::objects);
         plan(
-            &Observed {
+            &RolloutState {
                 gather: gather
                     .as_ref()
-                    .map(|(workload, pods)| Live { workload, pods }),
+                    .map(|(workload, pods)| LiveTier { workload, pods }),
                 decide: decide
                     .as_ref()
-                    .map(|(workload, pods)| Live { workload, pods }),
+                    .map(|(workload, pods)| LiveTier { workload, pods }),
                 exporter: self.exporter,
             },
             wanted,
@@ -204,7 +204,7 @@ impl World {
     }
 
     /// Plans, applies, and lets a second pass.
-    fn step(&mut self) -> Result<Plan, TestCaseError> {
+    fn step(&mut self) -> Result<RolloutPlan, TestCaseError> {
         let wanted = self.wanted.clone();
         let plan = self.plan(&wanted);
         let apply = |tier: &mut Option<FakeTier>, wanted: &Deployment, now, takes_to_end| match tier
@@ -216,7 +216,7 @@ impl World {
             plan.decide
                 && spec_hash(&decide.applied) != spec_hash(&wanted.decide.workload)
                 && pipeline_hash(&decide.applied) == pipeline_hash(&wanted.decide.workload)
-                && self.exporter == Exporter::Failing
+                && self.exporter == ExporterHealth::Failing
         });
         prop_assert!(!held, "rules are changed while the exporter fails");
         if plan.gather {
@@ -253,7 +253,7 @@ proptest! {
             now: 0,
             wish: (0, 0, 1),
             wanted: objects(0, 0, 1),
-            exporter: Exporter::Working,
+            exporter: ExporterHealth::Working,
             gather: None,
             decide: None,
         };
@@ -267,7 +267,7 @@ proptest! {
                 Act::Rules(rules) => world.wish(|wish| wish.0 = rules),
                 Act::Image(image) => world.wish(|wish| wish.1 = image),
                 Act::Replicas(replicas) => world.wish(|wish| wish.2 = replicas),
-                Act::Exporter(exporter) => world.exporter = exporter,
+                Act::ExporterHealth(exporter) => world.exporter = exporter,
                 Act::Wait(seconds) => for _ in 0..seconds {
                     world.step()?;
                     let changing = |tier: &Option<FakeTier>| tier.as_ref().unwrap().is_changing();
@@ -275,7 +275,7 @@ proptest! {
                 },
             }
         }
-        world.exporter = Exporter::Working;
+        world.exporter = ExporterHealth::Working;
         for _ in 0..600 {
             if world.is_done() {
                 return Ok(());
@@ -295,20 +295,25 @@ fn settled(tier: &Tier) -> FakeTier {
     fake
 }
 
-fn planned(gather: &FakeTier, decide: &FakeTier, exporter: Exporter, wanted: &Objects) -> Plan {
+fn planned(
+    gather: &FakeTier,
+    decide: &FakeTier,
+    exporter: ExporterHealth,
+    wanted: &CollectorObjects,
+) -> RolloutPlan {
     let (gather, decide) = (gather.objects(), decide.objects());
-    let observed = Observed {
-        gather: Some(Live {
+    let current = RolloutState {
+        gather: Some(LiveTier {
             workload: &gather.0,
             pods: &gather.1,
         }),
-        decide: Some(Live {
+        decide: Some(LiveTier {
             workload: &decide.0,
             pods: &decide.1,
         }),
         exporter,
     };
-    plan(&observed, wanted, at(0))
+    plan(&current, wanted, at(0))
 }
 
 #[test]
@@ -319,12 +324,12 @@ fn new_rules_leave_gathering_pods_alone() {
     let plan = planned(
         &settled(&old.gather),
         &settled(&old.decide),
-        Exporter::Working,
+        ExporterHealth::Working,
         &new,
     );
     assert_eq!(
         plan,
-        Plan {
+        RolloutPlan {
             gather: true,
             decide: true,
             waiting: None,
@@ -337,13 +342,13 @@ fn new_rules_leave_gathering_pods_alone() {
 fn new_rules_wait_for_the_exporter_and_another_pipeline_does_not() {
     let old = objects(1, 0, 1);
     let (gather, decide) = (settled(&old.gather), settled(&old.decide));
-    let rules = planned(&gather, &decide, Exporter::Failing, &objects(2, 0, 1));
+    let rules = planned(&gather, &decide, ExporterHealth::Failing, &objects(2, 0, 1));
     assert_eq!(
         (rules.decide, rules.waiting),
-        (false, Some(Waiting::ExporterFails))
+        (false, Some(RolloutWait::ExporterFails))
     );
     assert!(rules.again_in.is_some());
-    let image = planned(&gather, &decide, Exporter::Failing, &objects(2, 1, 1));
+    let image = planned(&gather, &decide, ExporterHealth::Failing, &objects(2, 1, 1));
     assert!(image.decide && !image.gather, "{image:?}");
 }
 
@@ -355,22 +360,22 @@ fn new_rules_wait_until_gathering_pods_have_settled() {
     let plan = planned(
         &gather,
         &settled(&old.decide),
-        Exporter::Working,
+        ExporterHealth::Working,
         &objects(2, 0, 2),
     );
     assert_eq!(
         (plan.decide, plan.waiting),
-        (false, Some(Waiting::GatherSettles))
+        (false, Some(RolloutWait::GatherSettles))
     );
     assert_eq!(plan.again_in, Some(old.settle - Duration::from_secs(10)));
     gather.pods[0].ends = Some(20);
     let plan = planned(
         &gather,
         &settled(&old.decide),
-        Exporter::Working,
+        ExporterHealth::Working,
         &objects(2, 0, 2),
     );
-    assert_eq!(plan.waiting, Some(Waiting::GatherChanges));
+    assert_eq!(plan.waiting, Some(RolloutWait::GatherChanges));
 }
 
 #[test]
@@ -392,21 +397,21 @@ fn failed_deciding_pod_is_followed_at_once() {
             new.unwrap().status.as_mut().unwrap().container_statuses =
                 Some(serde_json::from_value(status).unwrap());
         }
-        let observed = Observed {
-            gather: Some(Live {
+        let current = RolloutState {
+            gather: Some(LiveTier {
                 workload: &gather.0,
                 pods: &gather.1,
             }),
-            decide: Some(Live {
+            decide: Some(LiveTier {
                 workload: &decide.0,
                 pods: &decide.1,
             }),
-            exporter: Exporter::Working,
+            exporter: ExporterHealth::Working,
         };
-        plan(&observed, &objects(3, 0, 1), at(0))
+        plan(&current, &objects(3, 0, 1), at(0))
     };
     let starting = plan_with(false);
-    assert_eq!(starting.waiting, Some(Waiting::DecideStarts));
+    assert_eq!(starting.waiting, Some(RolloutWait::DecideStarts));
     assert_eq!(starting.again_in, Some(Duration::from_secs(55)));
     let failed = plan_with(true);
     assert!(failed.decide, "{failed:?}");
@@ -428,7 +433,7 @@ fn says_what_is_in_force_once_the_old_rules_are_gone() {
     let annotations: BTreeMap<String, String> = annotations.unwrap();
     let in_force = |decide: &FakeTier| {
         let (workload, pods) = decide.objects();
-        let live = Live {
+        let live = LiveTier {
             workload: &workload,
             pods: &pods,
         };

@@ -1,0 +1,29 @@
+//! Puts what was built in force: the table at the listeners, and who is expected there.
+
+use spoor_control::Control;
+
+use super::resolution::ResolvedPolicies;
+
+/// Publishes what differs from what was published before; the first time, everything.
+pub(super) fn publish(
+    control: &Control,
+    built: &ResolvedPolicies,
+    before: Option<&ResolvedPolicies>,
+) {
+    let instances = &built.inputs.instances;
+    if before.is_none_or(|before| before.inputs.instances != *instances) {
+        control.expect(instances.clone());
+    }
+    if before.is_none_or(|before| !before.serves_as(built)) {
+        let version = control.publish(built.resolution.clone());
+        tracing::info!(%version, policies = built.inputs.policies.len(), "published");
+    }
+}
+
+impl ResolvedPolicies {
+    /// Whether clients and evidence would find no difference.
+    fn serves_as(&self, other: &Self) -> bool {
+        let (one, other) = (&self.resolution, &other.resolution);
+        one.table == other.table && one.tail == other.tail && one.outcomes == other.outcomes
+    }
+}

@@ -1,0 +1,304 @@
+//! When a status is to be written.
+
+use std::time::{Duration, Instant};
+
+use spoor_api::{
+    SamplingPolicyStatus,
+    status::{Condition, ConditionStatus},
+};
+
+/// What changes is awaited for this long before it is written half done: services take a policy
+/// within milliseconds.
+const SETTLE_DELAY: Duration = Duration::from_millis(200);
+/// Nothing is written more often, whatever clients come and go.
+const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(250);
+/// What changes in numbers and words only is written no more often.
+const MIN_DETAIL_WRITE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What is known of a policy's status.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StatusChange<'a> {
+    /// As it is in the cluster.
+    pub(super) is: Option<&'a SamplingPolicyStatus>,
+    /// As it should be.
+    pub(super) wanted: &'a SamplingPolicyStatus,
+    /// When it was last written, or when this replica began to lead.
+    pub(super) written: Instant,
+    /// Until when clients may still be coming back to a new leader.
+    pub(super) returning_until: Instant,
+    /// Observed numbers alone are written no more often.
+    pub(super) observe: Duration,
+}
+
+/// When to write; none while it is as it should be. `differs` remembers since when it isn't.
+pub(super) fn write_time(
+    known: &StatusChange<'_>,
+    differs: &mut Option<Instant>,
+    now: Instant,
+) -> Option<Instant> {
+    let StatusChange { is, wanted, .. } = *known;
+    if is == Some(wanted) {
+        *differs = None;
+        return None;
+    }
+    if is.is_some_and(|is| without_numbers(is) == without_numbers(wanted)) {
+        *differs = None;
+        return Some(known.written + known.observe);
+    }
+    let since = *differs.get_or_insert(now);
+    let is_settled = !is_on_its_way(wanted);
+    let settled = if is_settled {
+        since
+    } else {
+        since + SETTLE_DELAY
+    };
+    let settled = settled.max(known.written + MIN_WRITE_INTERVAL);
+    let Some(is) = is else {
+        return Some(settled);
+    };
+    if is_only_waiting(is, wanted) {
+        return Some(settled.max(known.returning_until));
+    }
+    Some(match verdicts(is) == verdicts(wanted) {
+        true => settled.max(known.written + MIN_DETAIL_WRITE_INTERVAL),
+        false => settled,
+    })
+}
+
+/// Whether clients are about to take it.
+fn is_on_its_way(status: &SamplingPolicyStatus) -> bool {
+    let is_accepted = condition(status, Condition::ACCEPTED)
+        .is_some_and(|accepted| accepted.status == ConditionStatus::True);
+    is_accepted
+        && condition(status, Condition::CONVERGED)
+            .is_some_and(|converged| converged.status != ConditionStatus::True)
+}
+
+/// Whether all that has changed is that clients of the last leader have not come to this one yet.
+fn is_only_waiting(is: &SamplingPolicyStatus, wanted: &SamplingPolicyStatus) -> bool {
+    let had = condition(is, Condition::CONVERGED);
+    let has = condition(wanted, Condition::CONVERGED);
+    let (Some(had), Some(has)) = (had, has) else {
+        return false;
+    };
+    had.status == ConditionStatus::True
+        && has.status != ConditionStatus::True
+        && had.observed_generation == has.observed_generation
+        && condition(is, Condition::ACCEPTED).map(verdict)
+            == condition(wanted, Condition::ACCEPTED).map(verdict)
+}
+
+type Verdict<'a> = (&'a str, ConditionStatus, Option<i64>, &'a str);
+
+fn verdicts(status: &SamplingPolicyStatus) -> Vec<Verdict<'_>> {
+    status.conditions.iter().map(verdict).collect()
+}
+
+fn verdict(condition: &Condition) -> Verdict<'_> {
+    (
+        &condition.kind,
+        condition.status,
+        condition.observed_generation,
+        &condition.reason,
+    )
+}
+
+/// The condition of a type.
+pub(super) fn condition<'a>(status: &'a SamplingPolicyStatus, kind: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|it| it.kind == kind)
+}
+
+/// All but what changes while nothing happens.
+fn without_numbers(status: &SamplingPolicyStatus) -> SamplingPolicyStatus {
+    let mut status = status.clone();
+    if let Some(clients) = &mut status.clients {
+        clients.slowest_milliseconds = None;
+    }
+    if let Some(summary) = &mut status.summary {
+        summary.observed = None;
+    }
+    if let Some(observed) = &mut status.observed {
+        observed.window_seconds = 0;
+        observed.started = 0;
+        observed.sampled = 0;
+        observed.rate = None;
+        observed.lower = None;
+        observed.upper = None;
+        observed.message = None;
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rstest::rstest;
+    use spoor_api::status::{Clients, Observed, Source};
+
+    use super::*;
+
+    const OBSERVE: Duration = Duration::from_secs(30);
+
+    fn status(converged: ConditionStatus, generation: i64) -> SamplingPolicyStatus {
+        let condition = |kind: &str, status, reason: &str| Condition {
+            kind: kind.to_owned(),
+            status,
+            observed_generation: Some(generation),
+            last_transition_time: String::new(),
+            reason: reason.to_owned(),
+            message: String::new(),
+        };
+        SamplingPolicyStatus {
+            conditions: vec![
+                condition(Condition::ACCEPTED, ConditionStatus::True, "Accepted"),
+                condition(Condition::CONVERGED, converged, &format!("{converged:?}")),
+            ],
+            clients: Some(Clients::default()),
+            observed: Some(Observed {
+                source: Source::Clients,
+                window_seconds: 60,
+                started: 0,
+                sampled: 0,
+                rate: None,
+                lower: None,
+                upper: None,
+                verdict: "Unknown".to_owned(),
+                message: None,
+            }),
+            ..SamplingPolicyStatus::default()
+        }
+    }
+
+    fn current() -> SamplingPolicyStatus {
+        status(ConditionStatus::True, 1)
+    }
+
+    fn pending(generation: i64) -> SamplingPolicyStatus {
+        status(ConditionStatus::False, generation)
+    }
+
+    fn counted(started: u64) -> SamplingPolicyStatus {
+        let mut status = current();
+        status.observed.as_mut().unwrap().started = started;
+        status.clients.as_mut().unwrap().slowest_milliseconds = Some(started);
+        status
+    }
+
+    fn judged() -> SamplingPolicyStatus {
+        let mut status = current();
+        status.observed.as_mut().unwrap().verdict = "TooHigh".to_owned();
+        status
+    }
+
+    fn with(clients: u32) -> SamplingPolicyStatus {
+        let mut status = current();
+        status.clients.as_mut().unwrap().expected = clients;
+        status
+    }
+
+    /// Milliseconds after the last write, 100 s after which everything begins.
+    #[rstest]
+    #[case::nothing_changed(Some(current()), current(), None)]
+    #[case::first(None, current(), Some(100_000))]
+    #[case::first_and_not_taken_yet(None, pending(1), Some(100_200))]
+    #[case::changed_and_taken(Some(current()), status(ConditionStatus::True, 2), Some(100_000))]
+    #[case::changed_and_not_taken_yet(Some(current()), pending(2), Some(100_200))]
+    #[case::taken_at_last(Some(pending(1)), current(), Some(100_000))]
+    #[case::numbers(Some(current()), counted(7), Some(30_000))]
+    #[case::a_verdict(Some(current()), judged(), Some(100_000))]
+    #[case::clients(Some(current()), with(7), Some(100_000))]
+    fn is_written_in_time(
+        #[case] is: Option<SamplingPolicyStatus>,
+        #[case] wanted: SamplingPolicyStatus,
+        #[case] expected: Option<u64>,
+    ) {
+        let written = Instant::now();
+        let now = written + Duration::from_secs(100);
+        let known = StatusChange {
+            is: is.as_ref(),
+            wanted: &wanted,
+            written,
+            returning_until: written,
+            observe: OBSERVE,
+        };
+        let due = write_time(&known, &mut None, now);
+        let after = due.map(|at| at - written);
+        assert_eq!(after, expected.map(Duration::from_millis));
+    }
+
+    #[test]
+    fn what_is_half_done_is_awaited_from_the_first_time_that_it_was_seen() {
+        let (is, half) = (current(), pending(2));
+        let written = Instant::now();
+        let start = written + MIN_WRITE_INTERVAL;
+        let known = StatusChange {
+            is: Some(&is),
+            wanted: &half,
+            written,
+            returning_until: written,
+            observe: OBSERVE,
+        };
+        let mut differs = None;
+        for later in [0, 50, 150] {
+            let now = start + Duration::from_millis(later);
+            assert_eq!(
+                write_time(&known, &mut differs, now),
+                Some(start + SETTLE_DELAY)
+            );
+        }
+    }
+
+    #[test]
+    fn clients_may_take_their_time_to_come_to_a_new_leader_but_not_to_take_a_new_policy() {
+        let began = Instant::now();
+        let start = began + MIN_WRITE_INTERVAL;
+        let until = start + Duration::from_secs(10);
+        let is = current();
+        for (generation, expected) in [(1, until), (2, start + SETTLE_DELAY)] {
+            let wanted = pending(generation);
+            let known = StatusChange {
+                is: Some(&is),
+                wanted: &wanted,
+                written: began,
+                returning_until: until,
+                observe: OBSERVE,
+            };
+            assert_eq!(write_time(&known, &mut None, start), Some(expected));
+        }
+    }
+
+    #[test]
+    fn verdicts_that_come_and_go_are_written_with_pauses() {
+        let start = Instant::now();
+        let (is, wanted) = (pending(1), current());
+        let known = StatusChange {
+            is: Some(&is),
+            wanted: &wanted,
+            written: start,
+            returning_until: start,
+            observe: OBSERVE,
+        };
+        assert_eq!(
+            write_time(&known, &mut None, start),
+            Some(start + MIN_WRITE_INTERVAL)
+        );
+    }
+
+    #[test]
+    fn counts_of_clients_alone_are_written_without_haste() {
+        let start = Instant::now();
+        let (is, wanted) = (current(), with(7));
+        let known = StatusChange {
+            is: Some(&is),
+            wanted: &wanted,
+            written: start,
+            returning_until: start,
+            observe: OBSERVE,
+        };
+        assert_eq!(
+            write_time(&known, &mut None, start),
+            Some(start + MIN_DETAIL_WRITE_INTERVAL)
+        );
+    }
+}
