@@ -1,4 +1,4 @@
-//! What both roles do with the API server: watch, apply, tell events.
+//! The access of both roles to the API server: watches, server-side apply, events.
 
 pub mod apply;
 mod call;

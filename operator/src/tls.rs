@@ -1,4 +1,4 @@
-//! The certificate of the stream's door, read again when its files change.
+//! A TLS certificate that is loaded again when its files change.
 
 use std::{
     fmt, io,
@@ -21,38 +21,38 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// How often the files are looked at: the kubelet takes a minute to bring a change anyway.
+/// The interval between reads of the files. The kubelet takes up to a minute to update them anyway.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
-/// As long as there is no certificate, nobody gets in.
+/// The interval before the first certificate is there, since nobody can connect until then.
 const FIRST_LOAD_INTERVAL: Duration = Duration::from_millis(250);
-/// More than any chain takes.
+/// The largest file. Certificate chains are smaller.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// Why there is no certificate.
+/// The reason why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// A file can't be read.
-    #[error("can't read {}", .0.display())]
+    /// A file cannot be read.
+    #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
     /// A file is larger than any certificate.
     #[error("{} is larger than {MAX_BYTES} bytes", .0.display())]
     TooLarge(PathBuf),
-    /// A file is no PEM of what it should be.
-    #[error("{} holds no {what} in PEM", .path.display())]
+    /// A file is not the PEM that it should be.
+    #[error("{} contains no {what} in PEM", .path.display())]
     Parse {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What should be there.
+        /// The expected content.
         what: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: pem::Error,
     },
-    /// Key and certificate don't go together, or are of a kind that is not known.
-    #[error("certificate and key can't be used")]
+    /// Key and certificate do not match, or are of an unknown kind.
+    #[error("certificate and key are not usable")]
     Use(#[source] rustls::Error),
-    /// This build has no TLS version in common with itself.
-    #[error("can't set up TLS")]
+    /// The TLS library has no usable protocol version.
+    #[error("cannot set up TLS")]
     SetUp(#[source] rustls::Error),
 }
 
@@ -66,7 +66,7 @@ struct Current {
 }
 
 impl Certificate {
-    /// None yet.
+    /// Creates an empty certificate.
     pub(crate) fn new() -> Self {
         Self(Arc::new(Current {
             provider: Arc::new(ring::default_provider()),
@@ -74,12 +74,13 @@ impl Certificate {
         }))
     }
 
-    /// Whether there is one.
+    /// Returns true once a certificate is loaded.
     pub(crate) fn is_loaded(&self) -> bool {
         self.0.key.load().is_some()
     }
 
-    /// Accepts TLS connections for gRPC with whatever certificate is in force then.
+    /// An acceptor of TLS connections for gRPC, with the certificate in force at the time of each
+    /// handshake.
     pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, CertificateError> {
         let mut config = ServerConfig::builder_with_provider(self.0.provider.clone())
             .with_safe_default_protocol_versions()
@@ -90,8 +91,8 @@ impl Certificate {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// Reads the files whenever they change, until `stop`. One that can't be used leaves the last
-    /// in force.
+    /// Loads the files whenever they change, until `stop`. If new files are not usable, the last
+    /// certificate stays in force.
     pub(crate) async fn watch_files(
         self,
         certificate: PathBuf,
@@ -105,10 +106,10 @@ impl Certificate {
                 Ok(()) => None,
                 Err(error) => {
                     let problem = error.to_string();
-                    // Once for as long as it lasts.
+                    // One line for as long as the problem stays the same.
                     if last_problem.as_ref() != Some(&problem) {
                         let error = &error as &dyn std::error::Error;
-                        tracing::warn!(error, "has no new certificate");
+                        tracing::warn!(error, "cannot load the certificate; keeping the last one");
                     }
                     Some(problem)
                 }
@@ -125,7 +126,7 @@ impl Certificate {
         }
     }
 
-    /// Takes what is in the files, if that is new.
+    /// Loads the files, if they have changed.
     async fn reload(
         &self,
         certificate: &Path,
@@ -140,13 +141,13 @@ impl Certificate {
             let certified = self.0.certified(certificate, key, &found)?;
             self.0.key.store(Some(Arc::new(certified)));
             *seen = found;
-            tracing::info!(path = %certificate.display(), "has a certificate");
+            tracing::info!(path = %certificate.display(), "loaded a certificate");
         }
         Ok(())
     }
 }
 
-/// What was in the files, in PEM.
+/// The content of the files, in PEM.
 #[derive(Default, PartialEq, Eq)]
 struct Seen {
     chain: Vec<u8>,

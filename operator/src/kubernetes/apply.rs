@@ -1,4 +1,4 @@
-//! Server-side apply with one field manager, and no call where nothing would change.
+//! Server-side apply with one field manager, without calls that would change nothing.
 
 mod fingerprint;
 
@@ -19,13 +19,13 @@ pub use fingerprint::Fingerprint;
 /// An object as it should be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
-    /// Its kind.
+    /// Its resource.
     pub resource: ApiResource,
-    /// The object; its namespace and name say where.
+    /// The object, with its namespace and name.
     pub object: DynamicObject,
 }
 
-/// What is known of an object in the cluster.
+/// The facts about an object in the cluster that applying depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveObject {
     /// Its uid.
@@ -34,75 +34,75 @@ pub struct LiveObject {
     pub controller: Option<String>,
     /// The field managers that have applied it.
     pub appliers: Vec<String>,
-    /// Stands for all that it says, its status left out.
+    /// A fingerprint of its content, without the status.
     pub fingerprint: Fingerprint,
 }
 
-/// What applying an object did.
+/// The effect of applying an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// It was not there.
+    /// The object did not exist.
     Created,
-    /// It said something else.
+    /// The object had other content.
     Changed,
-    /// Somebody else had changed it since it was applied.
+    /// Somebody else had changed the object since it was applied.
     Repaired,
-    /// It was so already.
+    /// The object had this content already.
     Unchanged,
 }
 
-/// Why an object is not as it should be.
+/// The reason why an object could not be brought to its desired content.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// An object of this name is somebody else's, and left as it is.
-    #[error("{kind} {key} is there already and not Spoor's: rename or delete it")]
+    /// An object of this name belongs to somebody else. It is left as it is.
+    #[error("{kind} {key} exists already and was not created by Spoor; rename or delete it")]
     NameTaken {
         /// The kind of the object.
         kind: String,
-        /// Its place.
+        /// Its namespace and name.
         key: Key,
     },
-    /// The object can't be written as JSON.
-    #[error("can't encode {kind} {key}")]
+    /// The object cannot be encoded as JSON.
+    #[error("cannot encode {kind} {key}")]
     Encode {
         /// The kind of the object.
         kind: String,
-        /// Its place.
+        /// Its namespace and name.
         key: Key,
-        /// Why.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
-    /// What is there could not be read.
-    #[error("can't read {kind} {key}")]
+    /// The existing object could not be read.
+    #[error("cannot read {kind} {key}")]
     Read {
         /// The kind of the object.
         kind: String,
-        /// Its place.
+        /// Its namespace and name.
         key: Key,
-        /// Why.
+        /// The cause.
         #[source]
         source: CallError,
     },
-    /// The API server did not take it.
-    #[error("can't apply {kind} {key}")]
+    /// The API server did not accept the object.
+    #[error("cannot apply {kind} {key}")]
     Apply {
         /// The kind of the object.
         kind: String,
-        /// Its place.
+        /// Its namespace and name.
         key: Key,
-        /// Why.
+        /// The cause.
         #[source]
         source: CallError,
     },
-    /// The API server did not delete it.
-    #[error("can't delete {kind} {key}")]
+    /// The API server did not delete the object.
+    #[error("cannot delete {kind} {key}")]
     Delete {
         /// The kind of the object.
         kind: String,
-        /// Its place.
+        /// Its namespace and name.
         key: Key,
-        /// Why.
+        /// The cause.
         #[source]
         source: CallError,
     },
@@ -112,7 +112,9 @@ pub enum ApplyError {
 pub struct Applier {
     client: Client,
     field_manager: &'static str,
-    /// What was applied last, and what came of it.
+    /// The objects that were applied last, with their fingerprints. Server-side apply itself tells
+    /// only after a write whether it changed something: without these, every reconciliation would
+    /// be a write for each object, and a controller that fights over a field would go unnoticed.
     applied: Mutex<HashMap<(String, Key), AppliedState>>,
     writes: Counter,
 }
@@ -124,7 +126,7 @@ struct AppliedState {
 }
 
 impl Manifest {
-    /// Of an object whose kind is known when this is compiled.
+    /// Encodes an object.
     ///
     /// # Errors
     /// [`ApplyError::Encode`].
@@ -144,7 +146,7 @@ impl Manifest {
         }
     }
 
-    /// Its place.
+    /// The namespace and name of the object.
     #[must_use]
     pub fn key(&self) -> Key {
         Key::of(&self.object)
@@ -152,7 +154,7 @@ impl Manifest {
 }
 
 impl LiveObject {
-    /// What matters here of an object; for a watch to keep.
+    /// Extracts the facts, for a watch to keep.
     pub fn of<K: Resource + Serialize>(object: &K) -> Self {
         let metadata = object.meta();
         let owners = metadata.owner_references.iter().flatten();
@@ -173,7 +175,7 @@ impl LiveObject {
 }
 
 impl Applier {
-    /// Applies as this field manager.
+    /// Creates an applier for this field manager.
     #[must_use]
     pub fn new(client: Client, field_manager: &'static str) -> Self {
         Self {
@@ -190,17 +192,17 @@ impl Applier {
             .sub_registry_with_prefix("spoor_operator")
             .register(
                 "writes",
-                "Calls that ask the API server to change an object",
+                "Calls to the API server that write or delete an object",
                 self.writes.clone(),
             );
     }
 
-    /// Brings an object to what it should be. `live` is what a watch knows of it; without it the
-    /// API server is asked first.
+    /// Brings an object to its desired content. `live` is what a watch knows of it; without it the
+    /// object is read first.
     ///
     /// # Errors
-    /// [`ApplyError::NameTaken`] if there is one of that name that this field manager has never
-    /// applied, or that another object controls; else why the call failed.
+    /// [`ApplyError::NameTaken`] if there is an object of that name that this field manager has never
+    /// applied, or that another object controls; else the reason why a call failed.
     pub async fn apply(
         &self,
         manifest: &Manifest,
@@ -226,7 +228,7 @@ impl Applier {
             .filter(|known| known.wanted == wanted)
             .map(|known| known.became);
         if became.is_some() && before != became {
-            // Either somebody has changed it, or the watch lags behind what was applied.
+            // Either somebody has changed the object, or the watch lags behind the last apply.
             before = self.live(manifest).await?.map(|live| live.fingerprint);
         }
         if became.is_some() && before == became {
@@ -258,7 +260,7 @@ impl Applier {
         })
     }
 
-    /// Brings an object's status to what it should be: always a call.
+    /// Writes an object's status. This is always a call.
     ///
     /// # Errors
     /// [`ApplyError::Apply`].
@@ -291,7 +293,7 @@ impl Applier {
         })
     }
 
-    /// Deletes an object, if it is there and still the one that is meant.
+    /// Deletes an object, if it exists and is still the one with this uid.
     ///
     /// # Errors
     /// [`ApplyError::Delete`].
@@ -334,7 +336,7 @@ impl Applier {
         }
     }
 
-    /// One that lost its controller by somebody's hand is still ours.
+    /// An object whose controller somebody has removed is still ours.
     fn is_ours(&self, live: &LiveObject, wanted: &DynamicObject) -> bool {
         let owners = wanted.metadata.owner_references.iter().flatten();
         let controller = owners

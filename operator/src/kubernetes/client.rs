@@ -4,39 +4,39 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 
-/// Why there is no client.
+/// The reason why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Neither a kubeconfig nor a pod's ServiceAccount.
-    #[error("found no cluster: neither KUBECONFIG nor a pod's ServiceAccount")]
+    /// There is neither a kubeconfig nor a pod's ServiceAccount.
+    #[error("found no cluster; set KUBECONFIG, or run in a pod with a ServiceAccount")]
     FindCluster(#[source] kube::config::InferConfigError),
-    /// What was found can't be used.
-    #[error("can't make a client for {url}")]
+    /// The configuration that was found is not usable.
+    #[error("cannot build a client for {url}")]
     MakeClient {
-        /// The API server.
+        /// The URL of the API server.
         url: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<kube::Error>,
     },
 }
 
-/// Nothing is read for longer: watches end before that by themselves.
+/// The longest silence on a connection. Watches end before that by themselves.
 const READ_TIMEOUT: Duration = Duration::from_secs(75);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client for the cluster that this program is in, or that `KUBECONFIG` names.
+/// Creates a client for the cluster that this program runs in, or that `KUBECONFIG` names.
 ///
 /// # Errors
 /// [`ConnectError`]; a server that does not answer is none yet.
 pub async fn connect() -> Result<Client, ConnectError> {
-    // A second installation is refused, which is fine: then there is one.
+    // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = Config::infer().await.map_err(ConnectError::FindCluster)?;
     connect_with(config)
 }
 
-/// The same for a cluster that is known; sets the times after which a connection is given up.
+/// Creates a client with this configuration, and sets its timeouts.
 ///
 /// # Errors
 /// [`ConnectError::MakeClient`].

@@ -1,4 +1,6 @@
-//! Events on objects, for people: few, each published once.
+//! Events on objects: few, each published once. kube's `Recorder` sends each event in the caller's
+//! task and patches a series on every repetition, which would be a write in steady state; here
+//! callers never wait, and repetitions are dropped.
 
 use std::{
     collections::VecDeque,
@@ -17,43 +19,43 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CALL_DEADLINE, CallError, with_deadline};
 
-/// Events that wait for the API server; more are left out, with a line in the log.
+/// The most events that wait for the API server. Further ones are dropped with a line in the log.
 const MAX_QUEUED: usize = 256;
-/// What was published is not published again for this long.
+/// The time for which the same event is not published again.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
-/// The most that are remembered for that.
+/// The most events that are remembered for that.
 const MAX_REMEMBERED: usize = 4096;
-/// The API server takes no longer note.
+/// The longest note that the API server accepts.
 const MAX_NOTE_BYTES: usize = 1024;
 
-/// Something that people should know of an object.
+/// An event on an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// The object.
     pub regarding: ObjectReference,
-    /// Whether something is wrong.
+    /// True for a warning.
     pub is_warning: bool,
-    /// Why, in one CamelCase word for machines.
+    /// The reason, in one CamelCase word.
     pub reason: String,
-    /// What was done, in one CamelCase word.
+    /// The action that was taken, in one CamelCase word.
     pub action: &'static str,
-    /// Why, for people.
+    /// The message, for people.
     pub note: String,
 }
 
-/// Takes events in and never waits.
+/// A queue of events. Publishing never waits.
 #[derive(Debug)]
 pub struct Events {
     queue: mpsc::Sender<Event>,
     published: Mutex<VecDeque<(Instant, EventKey)>>,
 }
 
-/// What makes two events one.
+/// The identity of an event: object, reason and note.
 type EventKey = (Option<String>, String, String);
 
 impl Events {
-    /// Events that `controller` tells, such as `spoor-policies`; `instance` is its pod. They are
-    /// sent until `stop`, by the future.
+    /// Creates a queue for events that `controller`, such as `spoor-policies`, reports from the pod
+    /// `instance`. The future sends them until `stop`.
     pub fn new(
         client: Client,
         controller: &'static str,
@@ -68,7 +70,7 @@ impl Events {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         reason,
-                        "can't tell an event"
+                        "cannot publish an event"
                     );
                 }
             }
@@ -77,7 +79,7 @@ impl Events {
         (Self { queue, published }, send)
     }
 
-    /// Tells an event, unless the same was published a short while ago.
+    /// Publishes an event, unless the same was published recently.
     pub fn publish(&self, event: Event) {
         let same = (
             event.regarding.uid.clone(),
@@ -101,7 +103,7 @@ impl Events {
         }
         let reason = event.reason.clone();
         if self.queue.try_send(event).is_err() {
-            tracing::warn!(reason, "an event is left out: too many wait");
+            tracing::warn!(reason, "dropped an event, since too many are waiting");
         }
     }
 }

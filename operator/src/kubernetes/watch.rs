@@ -1,4 +1,7 @@
-//! The objects of the cluster, as far as they matter here: followed, trimmed and kept in memory.
+//! Watches that keep in memory what the operator needs of each object. kube's `reflector` keeps
+//! objects of the watched type, one store per watch. These stores keep a trimmed value, combine the watches
+//! of several namespaces, notify only when a kept value has changed, and report which watch has not
+//! synced and why.
 
 mod backoff;
 mod store;
@@ -33,25 +36,26 @@ use backoff::Backoff;
 use store::StoreWriter;
 pub use store::{Key, Store};
 
-/// A watch ends by itself after this time and begins anew where it ended, so that a connection
-/// that is dead without a word is noticed soon.
+/// The time after which the API server ends a watch, which then continues where it ended. It bounds
+/// the time for which a broken connection goes unnoticed.
 const WATCH_TIMEOUT_SECONDS: u32 = 60;
 
-/// Objects in one answer to a list: what they take while they are read is not given back.
+/// The most objects in one response to a list. The allocator does not return the memory that
+/// decoding a large one takes.
 const MAX_PAGE_SIZE: u32 = 50;
 
 /// The namespaces that the operator serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// Every namespace of the cluster, by cluster-wide watches.
+    /// Every namespace, by cluster-wide watches.
     #[default]
     All,
-    /// These namespaces, by one watch in each: no right in any other is needed.
+    /// These namespaces, by one watch in each, so that no right in any other is needed.
     Only(BTreeSet<String>),
 }
 
 impl Scope {
-    /// The namespaces that are listed; without a list, those that are in use.
+    /// The namespaces of the list; without a list, those that are `used`.
     #[must_use]
     pub fn namespaces_or(&self, used: impl FnOnce() -> BTreeSet<String>) -> BTreeSet<String> {
         match self {
@@ -60,7 +64,7 @@ impl Scope {
         }
     }
 
-    /// The arguments of [`api`](super::resources::api) that cover it.
+    /// The arguments of [`api`](super::resources::api) that cover the scope.
     fn api_namespaces(&self) -> Vec<Option<String>> {
         match self {
             Self::All => vec![None],
@@ -76,8 +80,7 @@ pub struct Watches(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     changed: watch::Sender<u64>,
-    /// The watches that are not complete yet: each with its resource, its namespace, and why it
-    /// failed last.
+    /// The watches that have not synced yet, each with its last error.
     missing: watch::Sender<BTreeMap<WatchId, Option<String>>>,
     failures: Family<FailureLabels, Counter>,
     stop: CancellationToken,
@@ -94,7 +97,7 @@ struct FailureLabels {
 }
 
 impl Watches {
-    /// None yet; all of them end with `stop`.
+    /// Creates an empty set of watches. All of them end with `stop`.
     #[must_use]
     pub fn new(stop: CancellationToken) -> Self {
         Self(Arc::new(Inner {
@@ -112,14 +115,14 @@ impl Watches {
             .sub_registry_with_prefix("spoor_operator")
             .register(
                 "watch_failures",
-                "Watches that broke and began anew, by resource and reason",
+                "Watches that failed and were started again, by resource and reason",
                 self.0.failures.clone(),
             );
     }
 
-    /// Follows the objects of a scope, and keeps of each what `keep` makes of it, if anything. The
-    /// name is the resource's, for logs and metrics; `api` gives the objects of one namespace, or
-    /// of all.
+    /// Starts to watch the objects of a scope. Of each object the store keeps what `convert`
+    /// returns, if anything. The name is the resource's, for logs and metrics; `api` returns the
+    /// API of one namespace, or of all.
     pub fn start<K, V>(
         &self,
         name: &'static str,
@@ -153,24 +156,24 @@ impl Watches {
         store
     }
 
-    /// Makes [`changed`](Self::changed) tick, for something that is kept elsewhere.
+    /// Reports a change of something that is kept elsewhere.
     pub fn notify(&self) {
         self.0.notify();
     }
 
-    /// Ticks when anything that is kept has changed.
+    /// Counts the changes of kept values.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
     }
 
-    /// True once every watch has seen all there is.
+    /// Returns true once every watch has listed all its objects.
     #[must_use]
     pub fn have_synced(&self) -> bool {
         self.0.missing.borrow().is_empty()
     }
 
-    /// The watches that are not complete and why, for people; none if all are.
+    /// A message about a watch that has not synced, with its last error.
     #[must_use]
     pub fn unsynced_reason(&self) -> Option<String> {
         let missing = self.0.missing.borrow();
@@ -185,7 +188,7 @@ impl Watches {
         ))
     }
 
-    /// Waits until they have.
+    /// Waits until all watches have synced.
     pub fn wait_until_synced(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut missing = self.0.missing.subscribe();
         async move {
@@ -221,7 +224,7 @@ impl Inner {
     {
         let mut events = pin!(watcher(api, config).backoff(Backoff::default()));
         let mut last_failure = None;
-        // Its backoff never gives up, so the stream has no end.
+        // The backoff never gives up, so the stream does not end.
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
@@ -238,13 +241,14 @@ impl Inner {
                         tracing::info!(
                             resource = place.0,
                             namespace = place.1,
-                            "a watch works again"
+                            "the watch works again"
                         );
                     }
                 }
                 Err(error) => {
                     let reason = self.count_failure(place.0, &error);
-                    // The backoff tries again for ever: one line for as long as the reason lasts.
+                    // The backoff retries forever: one line for as long as the reason stays the
+                    // same.
                     if last_failure.replace(reason) != Some(reason) {
                         self.report_failure(&place, reason, &error);
                     }
@@ -283,7 +287,7 @@ impl Inner {
             resource,
             namespace,
             reason,
-            "a watch broke; retrying until it works"
+            "the watch failed; retrying"
         );
         self.missing.send_if_modified(|missing| {
             missing
@@ -294,7 +298,7 @@ impl Inner {
     }
 }
 
-/// True if the API server does not know the resource at all.
+/// Returns true if the API server does not know the resource.
 fn is_unknown_resource(error: &watcher::Error) -> bool {
     matches!(
         error,

@@ -37,7 +37,7 @@ pub(super) enum Claim {
         /// Its identity.
         by: String,
     },
-    /// The API server did not let this installation claim it.
+    /// The API server did not let this installation claim the namespace.
     Failed {
         /// The reason, for people.
         problem: String,

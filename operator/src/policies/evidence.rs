@@ -1,4 +1,4 @@
-//! What is known of the clients that should take policies.
+//! The evidence about the clients that should apply a policy.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -8,25 +8,25 @@ use spoor_policy::{Namespace, PolicyKey, ServiceName};
 use super::{identity_mismatches::IdentityMismatches, pods::Pod};
 use crate::kubernetes::watch::{Key, Store};
 
-/// Where that is known.
+/// The sources of evidence.
 pub(super) struct EvidenceSources<'a> {
     pub(super) control: &'a Control,
     pub(super) pods: &'a Store<Pod>,
     pub(super) mismatches: &'a IdentityMismatches,
 }
 
-/// What is known about a policy.
+/// The evidence about one policy.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PolicyEvidence {
     pub(super) evidence: Option<Evidence>,
-    /// The services of its namespace, if one that it names is missing.
+    /// The services of its namespace, if one that the policy names has no instance.
     pub(super) services: BTreeSet<ServiceName>,
-    /// About pods that are refused, each a sentence without its full stop.
+    /// Notes about refused pods, each a sentence without a full stop.
     pub(super) notes: Vec<String>,
 }
 
 impl EvidenceSources<'_> {
-    /// What is known about a policy.
+    /// Collects the evidence about a policy.
     pub(super) fn known(&self, policy: &PolicyKey) -> PolicyEvidence {
         let evidence = self.control.evidence(policy);
         let services = evidence.iter().flat_map(|evidence| &evidence.services);
@@ -36,7 +36,7 @@ impl EvidenceSources<'_> {
             is_missing |= service.instances == 0;
             notes.extend(self.note(&policy.namespace, &service.service, now));
         }
-        // Pods are many, and are looked through only where one is missing.
+        // There are many pods, so they are searched only where a service has no instance.
         let services = match is_missing {
             true => self.services(&policy.namespace),
             false => BTreeSet::new(),

@@ -1,5 +1,5 @@
-//! Who callers are: by their token on the stream, by their address at the other listeners; never by
-//! their own word.
+//! The identity of callers: from their token on the stream, from their address on the other
+//! listeners, never from what they claim.
 
 use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Instant};
 
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::kubernetes::watch::Store;
 
-/// Says who callers are, by what Kubernetes knows of their pods.
+/// Identifies callers by what Kubernetes knows of their pods.
 pub(super) struct PodIdentifier {
     pub(super) by_name: Store<Pod>,
     pub(super) by_address: PodsByAddress,
@@ -63,7 +63,8 @@ impl PodIdentifier {
         let unknown = || Denied::UnknownPod(bearer.pod.to_string());
         let pod = self.by_name.get(&bearer.pod).ok_or_else(unknown)?;
         if pod.uid != bearer.uid {
-            // A later pod of the same name; the API server no longer takes the token either.
+            // It is a later pod of the same name. The API server no longer accepts the token
+            // either.
             return Err(unknown());
         }
         self.check(&pod, &caller.service)?;
@@ -74,7 +75,7 @@ impl PodIdentifier {
         })
     }
 
-    /// Whether a pod is the service that it claims to be; if not, that is remembered.
+    /// Checks that a pod is the service that it claims to be, and records a mismatch.
     fn check(&self, pod: &Pod, claimed: &ServiceName) -> Result<(), Denied> {
         pod.check(claimed)
             .inspect_err(|_| self.mismatches.record(pod, claimed, Instant::now()))
@@ -87,7 +88,7 @@ impl PodIdentifier {
 }
 
 impl Pod {
-    /// Whether it is the service that it claims to be.
+    /// Checks that the pod is the service that it claims to be.
     fn check(&self, claimed: &ServiceName) -> Result<(), Denied> {
         let actual = self.service.as_ref().ok_or(Denied::NoService)?;
         if actual == claimed {

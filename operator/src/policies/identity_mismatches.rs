@@ -1,4 +1,4 @@
-//! Pods that ask as a service that their labels do not name.
+//! Pods that claim to be a service that their labels do not name.
 
 use std::{
     collections::BTreeMap,
@@ -10,14 +10,14 @@ use spoor_policy::{Namespace, ServiceName};
 
 use super::pods::{Pod, SERVICE};
 
-/// The most that are remembered.
+/// The most mismatches that are remembered.
 const MAX_REMEMBERED: usize = 1_000;
-/// Longer than an SDK waits until it asks again.
+/// The time for which a mismatch is remembered, longer than an SDK's polling interval.
 const REMEMBER_FOR: Duration = Duration::from_secs(600);
-/// More pods than a message should name.
+/// The most pods that a message names.
 const MAX_NAMED_PODS: usize = 5;
 
-/// Who asked lately as which service, without being one of its pods.
+/// The recent mismatches.
 #[derive(Debug, Default)]
 pub(super) struct IdentityMismatches(Mutex<BTreeMap<Mismatch, Instant>>);
 
@@ -26,12 +26,12 @@ struct Mismatch {
     namespace: Namespace,
     service: ServiceName,
     pod: String,
-    /// What its labels say instead.
+    /// The service in the pod's labels.
     actual: Option<ServiceName>,
 }
 
 impl IdentityMismatches {
-    /// Notes that a pod asked as a service.
+    /// Records that a pod claimed to be a service.
     pub(super) fn record(&self, pod: &Pod, service: &ServiceName, now: Instant) {
         let mismatch = Mismatch {
             namespace: pod.namespace.clone(),
@@ -48,8 +48,8 @@ impl IdentityMismatches {
         }
     }
 
-    /// What the authors of policies for a service should know, a sentence without its full stop.
-    /// `is_still` says whether a pod's labels still name this service, or none.
+    /// The message for the authors of policies for a service, without a full stop. `is_still`
+    /// returns true if a pod's labels still name this service, or still none.
     pub(super) fn message_for(
         &self,
         namespace: &Namespace,
@@ -78,7 +78,7 @@ impl IdentityMismatches {
         };
         let named = pods.into_iter().take(MAX_NAMED_PODS).collect::<Vec<_>>();
         Some(format!(
-            "refused, because they ask as {service} and lack the label {SERVICE}={service}: pods {}{more}",
+            "refused pods that claim to be {service} without the label {SERVICE}={service}: {}{more}",
             named.join(", ")
         ))
     }
@@ -119,7 +119,7 @@ mod tests {
             let now = start + Duration::from_secs(after);
             mismatches.message_for(&Namespace::default(), &service, is_still, now)
         };
-        let expected = "refused, because they ask as a and lack the label spoor.dev/service=a: pods one, two (labelled b)";
+        let expected = "refused pods that claim to be a without the label spoor.dev/service=a: one, two (labelled b)";
         assert_eq!(note(|_, _| true, 0).as_deref(), Some(expected));
         assert!(!note(|pod, _| pod == "two", 0).unwrap().contains("one"));
         assert_eq!(note(|_, _| false, 0), None, "they have it by now");

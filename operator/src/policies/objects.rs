@@ -1,5 +1,5 @@
-//! From objects as they come to what matters of them. One that can't be read is set aside, with
-//! what is wrong, and holds up no other.
+//! Parses policies and stacks. One that cannot be parsed is kept with its errors, and affects no
+//! other.
 
 use jiff::Timestamp;
 use kube::core::DynamicObject;
@@ -11,33 +11,33 @@ use spoor_policy::{Namespace, Policy};
 use super::validate::validate;
 use crate::kubernetes::watch::Key;
 
-/// A `SamplingPolicy` in the cluster.
+/// A `SamplingPolicy` as it is in the cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PolicyObject {
     pub(super) key: Key,
     pub(super) uid: String,
     pub(super) generation: Option<i64>,
-    /// Grows with each write, by whomever.
+    /// The version, which grows with every write.
     pub(super) version: u64,
-    /// The policy, or what is wrong with it, field by field.
+    /// The policy, or the errors in its fields.
     pub(super) policy: Result<Policy, Vec<String>>,
     pub(super) status: Option<SamplingPolicyStatus>,
 }
 
-/// A `TracingStack`, as far as its namespace's tail rules go.
+/// A `TracingStack`, as far as its namespace's tail rules depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StackState {
     pub(super) namespace: Namespace,
     pub(super) name: String,
     pub(super) wants_direct: bool,
-    /// Whether traffic goes through the Collector by now.
+    /// True if traffic takes the route through the Collector.
     pub(super) is_through_collector: bool,
     pub(super) has_own_collector: bool,
-    /// The tail rules in force at its Collector.
+    /// The digest of the tail rules in force in its Collector.
     pub(super) tail_digest: Option<String>,
 }
 
-/// Reads a policy; none if it is about to go.
+/// Parses a policy. None if it is being deleted.
 pub(super) fn parse_policy(object: DynamicObject) -> Option<PolicyObject> {
     let key = Key::of(&object);
     let DynamicObject { metadata, data, .. } = object;
@@ -57,7 +57,7 @@ pub(super) fn parse_policy(object: DynamicObject) -> Option<PolicyObject> {
     })
 }
 
-/// Reads a stack.
+/// Parses a stack.
 pub(super) fn parse_stack(object: DynamicObject) -> Option<StackState> {
     let DynamicObject { metadata, data, .. } = object;
     let at = |path| data.pointer(path).filter(|value| !value.is_null());
@@ -72,14 +72,15 @@ pub(super) fn parse_stack(object: DynamicObject) -> Option<StackState> {
     })
 }
 
-/// The place of an object in the order of writes.
+/// The resource version as a number, which grows with every write.
 pub(super) fn parse_version(resource_version: Option<&str>) -> u64 {
     resource_version
         .and_then(|version| version.parse().ok())
         .unwrap_or_default()
 }
 
-/// A status that can't be read as a whole still says since when its conditions are.
+/// Parses a status. From one of another version it keeps the conditions, since their transition
+/// times matter.
 pub(super) fn parse_status(value: &Value) -> Option<SamplingPolicyStatus> {
     if let Ok(status) = SamplingPolicyStatus::deserialize(value) {
         return Some(status);

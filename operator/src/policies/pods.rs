@@ -1,4 +1,4 @@
-//! The pods that are services' instances: who should be there, and whose address is whose.
+//! The pods that are instances of services, and their addresses.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -10,13 +10,13 @@ use tokio::sync::watch;
 
 use crate::kubernetes::watch::Store;
 
-/// Says which service a pod is; meant for Spoor alone.
+/// The label that names a pod's service for Spoor.
 pub(super) const SERVICE: &str = "spoor.dev/service";
-/// The same where there is no other; many pods have it for other reasons.
+/// The label that names it otherwise. Many pods have it for other reasons.
 const NAME: &str = "app.kubernetes.io/name";
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
-/// A pod as the API server sends it, without what is not looked at.
+/// A pod as the API server sends it, with only the fields that are read.
 pub(super) type RawPod = Object<NotUsed, RawPodStatus>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -51,24 +51,24 @@ pub(super) struct Pod {
     pub(super) namespace: Namespace,
     pub(super) name: String,
     pub(super) uid: String,
-    /// Which service it is, if it says so.
+    /// The service that its labels name.
     pub(super) service: Option<ServiceName>,
-    /// Whether it says so for Spoor.
+    /// True if the label is the one for Spoor.
     pub(super) has_spoor_label: bool,
-    /// Whether it is Ready and stays.
+    /// True if it is Ready and not being deleted.
     pub(super) is_ready: bool,
-    /// Whether it is one of the operator's Collectors.
+    /// True if it is one of the operator's gathering Collectors.
     pub(super) is_collector: bool,
-    /// Its own addresses: none while it has none, and none if it shares its node's.
+    /// Its own addresses. None before it has one, nor if it shares its node's.
     pub(super) addresses: Vec<IpAddr>,
 }
 
-/// The kind `Pod`.
+/// The resource of pods.
 pub(super) fn resource() -> ApiResource {
     ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&())
 }
 
-/// Reads a pod; none if it is over.
+/// Parses a pod. None if it has ended.
 pub(super) fn parse(raw: RawPod) -> Option<Pod> {
     let Object {
         metadata, status, ..
@@ -119,7 +119,7 @@ impl RawPodStatus {
     }
 }
 
-/// Pods by their addresses.
+/// An index of pods by address.
 pub(super) struct PodsByAddress {
     pods: Store<Pod>,
     changed: watch::Receiver<u64>,
@@ -128,13 +128,13 @@ pub(super) struct PodsByAddress {
 
 #[derive(Default)]
 struct Index {
-    /// The tick that it was made at.
+    /// The change that the index was built at.
     at: Option<u64>,
     pods: HashMap<IpAddr, Vec<Arc<Pod>>>,
 }
 
 impl PodsByAddress {
-    /// Of these pods, which tick so when they change.
+    /// Creates an index of these pods. `changed` counts their changes.
     pub(super) fn new(pods: Store<Pod>, changed: watch::Receiver<u64>) -> Self {
         Self {
             pods,
@@ -143,7 +143,7 @@ impl PodsByAddress {
         }
     }
 
-    /// The pods that have an address: more than one only while one goes and another comes.
+    /// The pods that have an address. There is more than one only while one pod replaces another.
     pub(super) fn at(&self, address: IpAddr) -> Vec<Arc<Pod>> {
         let tick = *self.changed.borrow();
         let mut index = self.index.lock();

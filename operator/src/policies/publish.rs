@@ -1,10 +1,11 @@
-//! Puts what was built in force: the table at the listeners, and who is expected there.
+//! Publishes a resolution: the table that the listeners serve, and the instances that are expected
+//! there.
 
 use spoor_control::Control;
 
 use super::resolution::ResolvedPolicies;
 
-/// Publishes what differs from what was published before; the first time, everything.
+/// Publishes what has changed since `before`; the first time, everything.
 pub(super) fn publish(
     control: &Control,
     built: &ResolvedPolicies,
@@ -16,12 +17,12 @@ pub(super) fn publish(
     }
     if before.is_none_or(|before| !before.serves_as(built)) {
         let version = control.publish(built.resolution.clone());
-        tracing::info!(%version, policies = built.inputs.policies.len(), "published");
+        tracing::info!(%version, policies = built.inputs.policies.len(), "published policies");
     }
 }
 
 impl ResolvedPolicies {
-    /// Whether clients and evidence would find no difference.
+    /// Returns true if clients and evidence would see no difference.
     fn serves_as(&self, other: &Self) -> bool {
         let (one, other) = (&self.resolution, &other.resolution);
         one.table == other.table && one.tail == other.tail && one.outcomes == other.outcomes

@@ -1,4 +1,4 @@
-//! What all that was found means: pure, and can't fail.
+//! Resolves all policies. Pure, and nothing here can fail.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,26 +20,26 @@ use super::{
 /// A service in a namespace.
 pub(super) type Service = (Namespace, ServiceName);
 
-/// What a resolution depends on, beside the time.
+/// The inputs of a resolution, beside the time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ResolutionInputs {
     pub(super) policies: Vec<Policy>,
     pub(super) instances: Vec<Instance>,
 }
 
-/// What is to be published and said.
+/// The resolved policies: what to publish, and what their statuses depend on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResolvedPolicies {
     pub(super) inputs: ResolutionInputs,
     pub(super) resolution: Resolution,
-    /// How far each namespace's tail rules have come.
+    /// The rollout of each namespace's tail rules.
     tails: BTreeMap<Namespace, TailRules>,
-    /// The namespaces' tail rules, as stacks name those in force.
+    /// The digest of each namespace's tail rules, by which stacks name those in force.
     digests: BTreeMap<Namespace, Digest>,
 }
 
 impl ResolutionInputs {
-    /// Of what was found; `connected` are the services of which a client has a stream or polls.
+    /// Derives the inputs. `connected` are the services of which a client has a stream or polls.
     pub(super) fn of(snapshot: &Snapshot, connected: &BTreeSet<Service>) -> Self {
         let policies = snapshot.policies.iter();
         let policies: Vec<Policy> = policies
@@ -54,7 +54,7 @@ impl ResolutionInputs {
 }
 
 impl ResolvedPolicies {
-    /// Resolves everything.
+    /// Resolves the policies.
     pub(super) fn new(
         inputs: ResolutionInputs,
         stacks: &[Arc<StackState>],
@@ -76,12 +76,12 @@ impl ResolvedPolicies {
         }
     }
 
-    /// Whether resolving these at that time would give the same.
+    /// Returns true if resolving these inputs at that time would give the same result.
     pub(super) fn is_current_for(&self, inputs: &ResolutionInputs, now: Timestamp) -> bool {
         self.inputs == *inputs && self.resolution.next_expiry.is_none_or(|end| now < end)
     }
 
-    /// The same with stacks that have come further; none if they haven't.
+    /// The same resolution with the present state of stacks. None if that has not changed.
     pub(super) fn with_stacks(&self, stacks: &[Arc<StackState>]) -> Option<Self> {
         let tails = tails(&self.digests, stacks);
         (tails != self.tails).then(|| Self {
@@ -90,7 +90,7 @@ impl ResolvedPolicies {
         })
     }
 
-    /// What is to be said of a policy; none before it was resolved.
+    /// The status of a policy. None before the policy was resolved.
     pub(super) fn status(
         &self,
         found: &PolicyObject,
@@ -123,7 +123,7 @@ impl ResolvedPolicies {
     }
 }
 
-/// How far each namespace's tail rules have come.
+/// The rollout of each namespace's tail rules.
 fn tails(
     digests: &BTreeMap<Namespace, Digest>,
     stacks: &[Arc<StackState>],
@@ -152,8 +152,8 @@ impl StackState {
     }
 }
 
-/// The pods that should take policies: Ready, and meant for it, or of a service that a policy
-/// names or a client has come from.
+/// The pods that should apply policies: those that are Ready and have Spoor's label, or belong to a
+/// service that a policy names or a client has connected from.
 fn instances(
     snapshot: &Snapshot,
     policies: &[Policy],

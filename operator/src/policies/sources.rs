@@ -1,4 +1,4 @@
-//! The objects in the cluster: policies, pods and stacks, as the watches see them.
+//! The watched objects of the cluster: policies, pods and stacks.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,17 +17,17 @@ use crate::{
     lease::Claims,
 };
 
-/// All that the role looks at.
+/// The stores of all watched objects.
 #[derive(Clone)]
 pub(super) struct Sources {
     pub(super) policies: Store<PolicyObject>,
     pub(super) pods: Store<Pod>,
     stacks: Store<StackState>,
-    /// Pods that were refused since they ask as another service than their labels say.
+    /// The pods that were refused because they claim to be another service than their labels say.
     pub(super) mismatches: Arc<IdentityMismatches>,
 }
 
-/// The objects at one moment.
+/// The objects at one time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) policies: Vec<Arc<PolicyObject>>,
@@ -36,7 +36,7 @@ pub(super) struct Snapshot {
 }
 
 impl Sources {
-    /// Starts to watch the namespaces of a scope.
+    /// Starts watching the namespaces of a scope.
     pub(super) fn watch(client: &Client, watches: &Watches, scope: &Scope) -> Self {
         let policies = |it: Option<&str>| api(client, it, &resources::sampling_policies());
         let pods = |it: Option<&str>| api(client, it, &pods::resource());
@@ -67,8 +67,8 @@ impl Sources {
         scope.namespaces_or(|| &self.policies.namespaces() | &self.stacks.namespaces())
     }
 
-    /// The objects in the namespaces that this installation serves. Pods of a namespace that
-    /// nobody serves are callers as well, without policies.
+    /// The objects in the namespaces that this installation serves. Pods of a namespace that nobody
+    /// serves are callers, too, but without policies.
     pub(super) fn snapshot(&self, claims: &Claims) -> Snapshot {
         let mut snapshot = self.everything();
         let is_refused = |namespace: &str| claims.refused_by(namespace).is_some();

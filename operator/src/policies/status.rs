@@ -1,5 +1,5 @@
-//! Writes what became of policies into their status: at once when something happened, else
-//! seldom, and not at all while nothing changes.
+//! Writes the statuses of policies: at once when a verdict changes, at intervals when only numbers
+//! do, and not at all while nothing changes.
 
 mod events;
 mod schedule;
@@ -34,11 +34,11 @@ use crate::{
     lease::Claims,
 };
 
-/// Writes at once.
+/// The most writes at once.
 const MAX_CONCURRENT_WRITES: usize = 8;
-/// Until the next try after the API server did not answer.
+/// The delay before the next attempt after the API server did not answer.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// Clients of the last leader come back within this time, as a rule.
+/// The time within which clients of the last leader normally reconnect.
 const RECONNECT_PERIOD: Duration = Duration::from_secs(10);
 
 /// The statuses of all policies.
@@ -52,10 +52,10 @@ pub(super) struct Statuses {
     entries: HashMap<Key, Entry>,
 }
 
-/// What is known of a policy's status beside the policy.
+/// The state of a policy's status, beside the policy itself.
 struct Entry {
     uid: String,
-    /// What this replica wrote last.
+    /// The last write of this replica.
     written: Option<Written>,
     written_at: Instant,
     differs: Option<Instant>,
@@ -63,24 +63,24 @@ struct Entry {
 
 struct Written {
     wanted: SamplingPolicyStatus,
-    /// What came of it: others may have put things of their own there.
+    /// The status that the API server stored: other managers may have added fields.
     became: Option<SamplingPolicyStatus>,
     version: u64,
 }
 
-/// A status that is to be written now.
+/// A status to write now.
 struct Due {
     found: Arc<PolicyObject>,
     wanted: SamplingPolicyStatus,
     previous: Vec<Condition>,
 }
 
-/// When to look again.
+/// The time of the next check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Next {
-    /// Then at the latest, if at all.
+    /// The latest time; none if nothing is pending.
     pub(super) at: Option<Instant>,
-    /// Whether clients are about to take something.
+    /// True if clients are applying a change.
     pub(super) is_moving: bool,
 }
 
@@ -102,7 +102,7 @@ impl Statuses {
         }
     }
 
-    /// Looks at all policies and writes what is due.
+    /// Checks all policies and writes the statuses that are due.
     pub(super) async fn write(
         &mut self,
         policies: &[Arc<PolicyObject>],
@@ -134,11 +134,11 @@ impl Statuses {
                 }
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
-                    // One line for all that fail together.
+                    // One line for all writes that fail together.
                     if !std::mem::replace(&mut is_failing, true) {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
-                            "can't write a status"
+                            "cannot write a policy's status; retrying"
                         );
                     }
                 }
@@ -235,8 +235,8 @@ impl Entry {
         }
     }
 
-    /// The status in the cluster, as far as that matters: what others added to it is theirs, but
-    /// what they changed of it is to be put right.
+    /// The status in the cluster. Fields that other managers have added are ignored; those that
+    /// they have changed count, so that they are restored.
     fn is<'a>(&'a self, found: &'a PolicyObject) -> Option<&'a SamplingPolicyStatus> {
         match &self.written {
             Some(written) if found.version <= written.version || found.status == written.became => {

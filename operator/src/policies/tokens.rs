@@ -1,4 +1,4 @@
-//! Whose a token is, by the word of the API server.
+//! Authentication of tokens by the API server.
 
 use std::{
     collections::HashMap,
@@ -19,35 +19,36 @@ use tokio::sync::Semaphore;
 
 use crate::kubernetes::{CallError, watch::Key, with_deadline};
 
-/// The audience of tokens for Spoor: one for anything else says nothing here.
+/// The audience of tokens for Spoor. Tokens for another audience are refused.
 pub const AUDIENCE: &str = "spoor.dev";
 
-/// Reviews at once: a thousand clients that come back together must not flood the API server.
+/// The most reviews at once: a thousand clients that reconnect together must not flood the API
+/// server.
 const MAX_CONCURRENT_REVIEWS: usize = 32;
-/// For one review, the wait for its turn included.
+/// The deadline of one review, including the wait for its turn.
 const REVIEW_DEADLINE: Duration = Duration::from_secs(4);
-/// A token that was good is believed this long without another review.
+/// The time for which a valid token is accepted without another review.
 const CACHE_TTL: Duration = Duration::from_secs(60);
-/// The most that are remembered.
+/// The most tokens that are cached.
 const MAX_CACHED_TOKENS: usize = 20_000;
-/// No ServiceAccount's token is longer.
+/// The longest token. Those of ServiceAccounts are shorter.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 
-/// The pod that a token was made for.
+/// The pod that a token is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TokenPod {
     pub(super) pod: Key,
     pub(super) uid: String,
 }
 
-/// Asks the API server whose tokens are.
+/// Has tokens reviewed by the API server.
 pub(super) struct TokenReviewer {
     api: Api<TokenReview>,
     permits: Semaphore,
-    /// By the tokens' SHA-256, so that no token is kept.
+    /// The pods of valid tokens, by the tokens' SHA-256, so that no token is kept in memory.
     cache: Mutex<HashMap<[u8; 32], (Instant, TokenPod)>>,
     reviews: Family<ReviewLabels, Counter>,
 }
@@ -73,7 +74,7 @@ impl TokenReviewer {
             .sub_registry_with_prefix("spoor_operator")
             .register(
                 "token_reviews",
-                "Questions to the API server whose a token is, by its answer",
+                "Tokens reviewed by the API server, by its answer",
                 self.reviews.clone(),
             );
     }
@@ -94,10 +95,10 @@ impl TokenReviewer {
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "can't have a token reviewed"
+                    "cannot review a token"
                 );
                 Err(Denied::Unavailable(
-                    "the API server could not be asked".to_owned(),
+                    "the API server did not answer".to_owned(),
                 ))
             }
         };
@@ -113,7 +114,7 @@ impl TokenReviewer {
     }
 
     async fn review(&self, token: &str) -> Result<TokenReview, CallError> {
-        // Never closed, so there is always a turn.
+        // The semaphore is never closed.
         let _permit = self.permits.acquire().await.ok();
         let review = TokenReview {
             spec: TokenReviewSpec {
@@ -146,18 +147,18 @@ impl TokenReviewer {
     }
 }
 
-/// What an answer says.
+/// Reads the pod from the API server's answer.
 fn bearer(status: &TokenReviewStatus) -> Result<TokenPod, Denied> {
     if status.authenticated != Some(true) {
-        // The only word that there is of it.
+        // The API server tells a wrong audience only in this text.
         let is_for_others = status.error.iter().any(|error| error.contains("audience"));
         return Err(match is_for_others {
             true => Denied::WrongAudience,
             false => Denied::TokenInvalid,
         });
     }
-    // An authenticator that knows no audiences leaves them out: then the token is for the API
-    // server, and not for here.
+    // An authenticator that does not know audiences leaves them out. The token is then for the API
+    // server, and not for Spoor.
     let audiences = status.audiences.iter().flatten();
     if !audiences.into_iter().any(|audience| audience == AUDIENCE) {
         return Err(Denied::WrongAudience);
@@ -184,7 +185,7 @@ fn bearer(status: &TokenReviewStatus) -> Result<TokenPod, Denied> {
     }
 }
 
-/// By the TLS library's own implementation.
+/// Uses the hash of the TLS library, so that no other library is needed.
 fn sha256(text: &str) -> Option<[u8; 32]> {
     let suite = TLS13_AES_128_GCM_SHA256.tls13()?;
     let output = suite.common.hash_provider.hash(text.as_bytes());

@@ -1,4 +1,4 @@
-//! Step 5: brings the cluster to what was built, and takes away what is not wanted any more.
+//! Applies the objects that were built, and deletes those that are no longer needed.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -16,38 +16,39 @@ use super::{
 };
 use crate::kubernetes::apply::{Applied, Applier, ApplyError, Manifest};
 
-/// What is to be there.
+/// The desired objects of a stack.
 #[derive(Clone, Debug, Default)]
 pub struct DesiredObjects {
-    /// To be applied, in this order.
+    /// The objects to apply, in this order.
     pub apply: Vec<Object>,
-    /// Parts of the stack whose objects are all left as they are.
+    /// The components whose objects are left as they are.
     pub leave_components: Vec<&'static str>,
 }
 
-/// What came of it.
+/// The result of applying objects.
 #[derive(Debug, Default)]
 pub struct ApplyReport {
-    /// What could not be done.
+    /// The objects that could not be applied or deleted.
     pub problems: Vec<Problem>,
-    /// What somebody else had changed and is now as it should be: the object, and who.
+    /// The objects that somebody had changed and that are restored now, with the name of who
+    /// changed them.
     pub repaired: Vec<String>,
-    /// Deployments that are different since: what is known of their pods is of before.
+    /// The Deployments that have changed. What is known of their pods is from before the change.
     pub rolled: Vec<String>,
-    /// Whether an object of an earlier stack of this name is still to go.
+    /// True if an object of an earlier stack of this name is still being deleted.
     pub is_waiting: bool,
 }
 
-/// Why an object is not as it should be.
+/// A problem of a stack, for its status.
 #[derive(Debug)]
 pub struct Problem {
-    /// In one CamelCase word.
+    /// The reason, in one CamelCase word.
     pub reason: &'static str,
-    /// For people.
+    /// The message, for people.
     pub message: String,
 }
 
-/// Applies and prunes.
+/// Applies the desired objects, and deletes the others that the stack owns.
 pub async fn apply(
     applier: &Applier,
     stack: &StackObject,
@@ -63,7 +64,7 @@ pub async fn apply(
             .find(|child| child.kind == object.kind && child.key.name == object.name());
         names.insert((object.kind, object.name().to_owned()));
         if let Some(old) = live.filter(|child| is_of_an_earlier_stack(child, stack)) {
-            // What the garbage collector would do, sooner.
+            // The garbage collector would delete it, too, but later.
             delete(applier, old, &mut report).await;
             report.is_waiting = true;
             continue;
@@ -102,7 +103,7 @@ pub async fn apply(
     report
 }
 
-/// What this stack controls and doesn't want any more.
+/// The objects that the stack controls and no longer needs.
 fn unwanted<'a>(
     stack: &StackObject,
     related: &'a RelatedObjects,
@@ -123,7 +124,7 @@ fn unwanted<'a>(
             .is_some_and(|component| leave_components.contains(&component));
         let holds = match child.kind {
             Kind::ConfigMap => in_use.contains(child.key.name.as_str()),
-            // Traces may be in it. It goes with the stack.
+            // The claim may hold traces. It is deleted with the stack.
             Kind::PersistentVolumeClaim => true,
             _ => false,
         };
@@ -132,7 +133,7 @@ fn unwanted<'a>(
     unwanted.collect()
 }
 
-/// Pods that start again must find what they had.
+/// The ConfigMaps of all pods and Deployments. A pod that starts again must find its own.
 fn config_maps_in_use(related: &RelatedObjects) -> HashSet<&str> {
     let deployments = related
         .children
@@ -165,7 +166,8 @@ async fn delete(applier: &Applier, child: &Child, report: &mut ApplyReport) {
     }
 }
 
-/// The object in the stack's namespace, to go when the stack goes.
+/// Completes an object with the stack's namespace and an owner reference, so that it is deleted
+/// with the stack.
 fn owned(object: Object, stack: &StackObject) -> Manifest {
     let Object { kind, mut body } = object;
     body.metadata.namespace = Some(stack.key.namespace.clone());
@@ -205,7 +207,7 @@ impl ApplyReport {
     }
 }
 
-/// What happened and what the API server said to it.
+/// The error and the API server's own message.
 fn explained(error: &ApplyError) -> String {
     let source = match error {
         ApplyError::Read { source, .. }

@@ -1,8 +1,8 @@
-//! The trust between the policies' server and their clients: a certificate authority of the
-//! operator's own, and the server' certificate, each in a Secret of the operator's namespace.
+//! The certificates of the `policies` role: a certificate authority of the operator's own, and the
+//! server's certificate, each in a Secret of the operator's namespace.
 //!
-//! Nothing outside of the operator has to be installed for it. Private keys are never logged, and
-//! only this role can read them through the API.
+//! Nothing else has to be installed for them. Private keys are never logged, and only this role can
+//! read them through the API.
 
 mod issue;
 mod secret;
@@ -28,26 +28,26 @@ use crate::{
     lease::Leadership,
 };
 
-/// The Secret of the authority.
+/// The name of the Secret with the authority.
 pub const AUTHORITY_SECRET: &str = "spoor-ca";
-/// The Secret of the server' certificate.
+/// The name of the Secret with the server's certificate.
 pub const SERVER_SECRET: &str = "spoor-policies-tls";
 
-/// How often the Secrets are read, so that one that somebody deleted or emptied is made anew. Two
-/// small reads: a watch would need the right to list Secrets.
+/// The interval at which the Secrets are read, so that one that somebody deleted or emptied is
+/// restored. Two small reads, since a watch would need the right to list Secrets.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Why a certificate is not there.
+/// The reason why a certificate cannot be kept valid.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("can't read Secret \"{secret}\"")]
+    #[error("cannot read Secret \"{secret}\"")]
     Read {
         secret: &'static str,
         #[source]
         source: CallError,
     },
-    #[error("can't write Secret \"{secret}\"")]
+    #[error("cannot write Secret \"{secret}\"")]
     Write {
         secret: &'static str,
         #[source]
@@ -65,17 +65,17 @@ pub struct CertificateManager {
     trust: watch::Sender<Trust>,
 }
 
-/// What is known of the certificates.
+/// The state of the certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// The authority's certificates in PEM, once they are there.
+    /// The authority's certificates in PEM, once they exist.
     pub authority: Option<String>,
-    /// Why a certificate is missing or can't be stored valid, with all causes.
+    /// The reason why a certificate is missing or cannot be kept valid, with all causes.
     pub problem: Option<String>,
 }
 
 impl CertificateManager {
-    /// For the operator's namespace, and server that are known by these names.
+    /// Creates a manager of the Secrets in `namespace`, for a server with these DNS names.
     #[must_use]
     pub fn new(
         client: Client,
@@ -91,14 +91,13 @@ impl CertificateManager {
         }
     }
 
-    /// What is known of the certificates.
+    /// The state of the certificates, as it changes.
     #[must_use]
     pub fn trust(&self) -> watch::Receiver<Trust> {
         self.trust.subscribe()
     }
 
-    /// Makes what is missing and replaces what is due, for ever; only while nobody else can be the
-    /// leader.
+    /// Creates and renews certificates, while nobody else can be the leader.
     pub async fn run(self, mut leadership: watch::Receiver<Leadership>) {
         loop {
             if leadership.wait_for(Leadership::is_certain).await.is_err() {
@@ -118,7 +117,7 @@ impl CertificateManager {
         }
     }
 
-    /// Passes a problem on, with one line in the log for as long as it is the same.
+    /// Reports a problem, with one line in the log for as long as it stays the same.
     fn report(&self, problem: Option<String>) {
         self.trust.send_if_modified(|trust| {
             if trust.problem == problem {
@@ -128,17 +127,17 @@ impl CertificateManager {
                 Some(problem) => {
                     tracing::error!(
                         error = problem,
-                        "the server' certificate can't be stored valid"
+                        "cannot keep the policies certificate valid"
                     );
                 }
-                None => tracing::info!("the server' certificate is valid again"),
+                None => tracing::info!("the policies certificate is valid again"),
             }
             trust.problem = problem;
             true
         });
     }
 
-    /// Brings both to what they should be, and says how long that holds.
+    /// Brings both certificates up to date. Returns the time until the next renewal.
     async fn look(&self, now: Timestamp) -> Result<Duration, Error> {
         let found = self.read(AUTHORITY_SECRET).await?;
         let authority = secret::authority(
@@ -148,7 +147,8 @@ impl CertificateManager {
             self.lifetimes.authority,
         )?;
         self.write(AUTHORITY_SECRET, &authority).await?;
-        // Clients should know a new authority before they meet what it signed.
+        // The authority comes first, so that clients trust a new one before they meet what it
+        // signed.
         self.trust.send_if_modified(|trust| {
             let is_new = trust.authority.as_ref() != Some(&authority.certificates);
             trust.authority = Some(authority.certificates.clone());
@@ -182,7 +182,7 @@ impl CertificateManager {
             secret: name,
             source,
         })?;
-        tracing::info!(secret = name, renew_at = %decided.renew_at, "made a certificate");
+        tracing::info!(secret = name, renew_at = %decided.renew_at, "issued a certificate");
         Ok(())
     }
 }

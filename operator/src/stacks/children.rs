@@ -1,4 +1,4 @@
-//! What the cluster has of the objects that the operator makes.
+//! The objects that the operator has created, as they are in the cluster.
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
@@ -25,28 +25,28 @@ use crate::kubernetes::{
     watch::{Key, Scope, Store, Watches},
 };
 
-/// An object that the operator has made.
+/// An object that the operator has created.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
     /// Its kind.
     pub kind: Kind,
-    /// Its place.
+    /// The namespace and name.
     pub key: Key,
-    /// What applying needs to know of it.
+    /// What the applier needs to know of it.
     pub live: LiveObject,
-    /// The stack that its label names.
+    /// The stack in its label.
     pub instance: Option<String>,
-    /// The part of the stack that its label names.
+    /// The component in its label.
     pub component: Option<String>,
     /// The stack that controls it.
     pub owner: Option<Owner>,
-    /// Who changed it last, if that was not the operator.
+    /// The field manager that changed it last, if that was not the operator.
     pub changed_by: Option<String>,
-    /// What else matters.
+    /// Details that only some kinds have.
     pub detail: Detail,
 }
 
-/// A stack as owner references name it.
+/// A stack, as owner references name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// Its name.
@@ -55,18 +55,18 @@ pub struct Owner {
     pub uid: String,
 }
 
-/// What matters of an object of some kinds.
+/// Details that only some kinds have.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Detail {
-    /// All of a Deployment.
+    /// The whole Deployment.
     Deployment(Box<Deployment>),
-    /// A Service's annotations.
+    /// The annotations of a Service.
     Service(BTreeMap<String, String>),
-    /// Nothing.
+    /// No details.
     None,
 }
 
-/// All objects that the operator has made, and their pods.
+/// The stores of all objects that the operator has created, and of their pods.
 #[derive(Clone, Debug)]
 pub struct Children {
     kinds: Vec<Store<Child>>,
@@ -74,7 +74,7 @@ pub struct Children {
 }
 
 impl Children {
-    /// Follows them in the namespaces of a scope.
+    /// Starts watching the namespaces of a scope.
     #[must_use]
     pub fn watch(watches: &Watches, client: &Client, scope: &Scope) -> Self {
         let start = Start {
@@ -105,7 +105,7 @@ impl Children {
         }
     }
 
-    /// Those that belong to a stack of this name, or belonged to an earlier one.
+    /// The objects that belong to a stack of this name, or belonged to an earlier one.
     #[must_use]
     pub fn of_stack(&self, stack: &Key) -> Vec<Arc<Child>> {
         let within = self
@@ -119,7 +119,7 @@ impl Children {
         mine.collect()
     }
 
-    /// The pods of a stack, those that are ending included.
+    /// The pods of a stack, including those that are ending.
     #[must_use]
     pub fn pods_of_stack(&self, stack: &Key) -> Vec<Pod> {
         let pods = self.pods.in_namespace(&stack.namespace).into_iter();
@@ -128,7 +128,7 @@ impl Children {
     }
 }
 
-/// Whether a pod belongs to this part of its stack.
+/// Returns true if a pod belongs to this component of its stack.
 #[must_use]
 pub fn is_of(pod: &Pod, component: Component) -> bool {
     label(&pod.metadata, NAME).is_some_and(|name| name == component.as_str())
@@ -201,7 +201,8 @@ fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a String> {
     metadata.labels.as_ref()?.get(name)
 }
 
-/// The status is written by controllers all the time: that is no change.
+/// The manager of the last change. Controllers write the status all the time, which is not a
+/// change.
 fn changed_by(metadata: &ObjectMeta) -> Option<String> {
     let entries = metadata.managed_fields.iter().flatten();
     let last = entries
@@ -212,7 +213,7 @@ fn changed_by(metadata: &ObjectMeta) -> Option<String> {
         .filter(|manager| manager != FIELD_MANAGER)
 }
 
-/// Without what changes at every write.
+/// Removes the metadata that changes at every write.
 fn trimmed<K: Resource>(mut object: K) -> K {
     let metadata = object.meta_mut();
     metadata.managed_fields = None;

@@ -1,14 +1,14 @@
 //! The Collector of a stack, in two tiers.
 //!
-//! *Gather* takes spans and hands whole traces to *decide*, which keeps or drops each by the tail
-//! policies and exports what is kept. The stock sampler decides on what it holds when its rules
-//! change; since it gets traces whole, it holds no halves then. A change of rules replaces the
-//! deciding pod and leaves the gathering ones alone.
+//! *Gather* takes spans and hands whole traces to *decide*, which keeps or drops each trace by the
+//! tail policies and exports what it keeps. When its rules change, the stock sampler decides at
+//! once on the spans it holds. Since it receives only whole traces, it never holds part of one
+//! then. A change of rules replaces the deciding pod and leaves the gathering ones alone.
 //!
-//! With several replicas the gathering pods spread spans among themselves by trace id. While
-//! their number changes, parts of a trace pass through two of them; they meet again in the one
-//! deciding pod, which waits longer than they are apart. So there is one deciding pod whatever
-//! the replicas, and never do both tiers change at once ([`rollout`]).
+//! With several replicas the gathering pods spread spans among themselves by trace id. While their
+//! number changes, parts of one trace pass through two of them. The parts meet again in the one
+//! deciding pod, which waits for longer than they are apart. So there is one deciding pod whatever
+//! the number of replicas, and both tiers never change at once ([`rollout`]).
 //!
 //! Everything here is pure: a stack and a table in, objects out.
 
@@ -49,45 +49,45 @@ use super::objects::{
     pod::PodDefaults,
 };
 
-/// The tier that gathers, in names of objects.
+/// The gathering tier, in names of objects.
 pub const GATHER: &str = "gather";
-/// The tier that decides, in names of objects.
+/// The deciding tier, in names of objects.
 pub const DECIDE: &str = "decide";
 
 /// The annotation of deciding pods with the [`TailTable::digest`] of their rules.
 pub const TAIL_DIGEST: &str = "spoor.dev/tail-digest";
 /// The annotation of deciding pods with the number of their policies.
 pub const TAIL_POLICIES: &str = "spoor.dev/tail-policies";
-/// The annotation of deciding pods that stands for everything but their rules.
+/// The annotation of deciding pods with a hash of everything but their rules.
 pub const PIPELINE_HASH: &str = "spoor.dev/pipeline-hash";
 
-/// Until a pod that ends gets no new connections any more.
+/// The time after which a pod that is ending gets no new connections.
 const ENDPOINTS_LAG: Duration = Duration::from_secs(2);
-/// Until everybody who asks the cluster's DNS for a tier's pods knows of a change: answers are
-/// cached for up to 30 s.
+/// The time after which everyone who looks up a tier's pods in the cluster's DNS knows of a change:
+/// answers are cached for up to 30 s.
 const DNS_LAG: Duration = Duration::from_secs(35);
 
-/// What a stack's Collector depends on.
+/// The inputs of a stack's Collector.
 #[derive(Clone, Copy, Debug)]
 pub struct CollectorInput<'a> {
     /// The stack.
     pub stack: &'a Stack,
     /// Its Collector.
     pub collector: &'a ManagedCollector,
-    /// Host and port of Jaeger's OTLP over gRPC.
+    /// The host and port of Jaeger's OTLP receiver over gRPC.
     pub jaeger_otlp: &'a str,
-    /// Where clients' own counts go, `http://HOST:PORT`.
+    /// The endpoint for clients' own counts, `http://HOST:PORT`.
     pub reported: &'a str,
     /// The tail policies in force.
     pub tail: &'a TailTable,
-    /// Settings of the pods of every stack.
+    /// Defaults for the pods of every stack.
     pub pods: &'a PodDefaults,
 }
 
-/// A tier's own objects: applied together, when [`rollout::plan`] allows it.
+/// A tier's own objects. They are applied together, when [`rollout::plan`] allows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tier {
-    /// Its configuration, under a name of its own for each content.
+    /// Its configuration. The name contains a hash of the content.
     pub config: ConfigMap,
     /// Its pods.
     pub workload: Deployment,
@@ -96,19 +96,20 @@ pub struct Tier {
 /// All objects of a stack's Collector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CollectorObjects {
-    /// The tier that gathers.
+    /// The gathering tier.
     pub gather: Tier,
-    /// The tier that decides.
+    /// The deciding tier.
     pub decide: Tier,
-    /// By whom the tiers are reached.
+    /// The NetworkPolicies of both tiers.
     pub network_policies: Vec<NetworkPolicy>,
-    /// How many pods may be taken away at once.
+    /// The PodDisruptionBudgets of both tiers.
     pub disruption_budgets: Vec<PodDisruptionBudget>,
-    /// How long after the last change of gathering pods the parts of a trace may come over two.
+    /// The time after the last change of gathering pods for which parts of a trace may arrive from
+    /// two of them.
     pub settle: Duration,
 }
 
-/// The objects of a stack's Collector.
+/// Builds the objects of a stack's Collector.
 #[must_use]
 pub fn build(input: &CollectorInput<'_>) -> CollectorObjects {
     let replicas = i32::from(input.collector.replicas);
@@ -121,15 +122,15 @@ pub fn build(input: &CollectorInput<'_>) -> CollectorObjects {
     }
 }
 
-/// How long from the last span that comes to the gathering pods until it has left the deciding one.
+/// The time until the last span that reaches the gathering pods has left the deciding one.
 #[must_use]
 pub fn drain(collector: &ManagedCollector) -> Duration {
     const SEND: Duration = Duration::from_secs(2);
     collector.gather_wait + collector.decision_wait + 2 * SEND
 }
 
-/// How long a gathering pod goes on when it is to end: until its clients have gone elsewhere, what
-/// they brought last is gathered, and its peers, if it has any, have forgotten it.
+/// The time for which a gathering pod continues when it is deleted: until its clients have gone
+/// elsewhere, their last spans are gathered, and its peers, if it has any, have forgotten it.
 fn gather_drain(collector: &ManagedCollector) -> Duration {
     let clients = ENDPOINTS_LAG + MAX_CONNECTION_AGE + MAX_CONNECTION_AGE_GRACE;
     clients.max(DNS_LAG) + collector.gather_wait + Duration::from_secs(1)

@@ -1,5 +1,5 @@
-//! The state of the deciding Collector's exporter: read before its pod is replaced, since what it
-//! cannot send then is lost.
+//! Reads Collectors' metrics. The health of the deciding Collector's exporter is read before its
+//! pod is replaced, since the pod would lose what it cannot send.
 
 use std::{
     collections::HashMap,
@@ -15,25 +15,25 @@ use super::collector::{
 };
 use crate::kubernetes::watch::Key;
 
-/// Two collector_probe are at least so far apart.
+/// The shortest interval between two readings that are compared.
 const MIN_READING_INTERVAL: Duration = Duration::from_secs(2);
-/// An older one says nothing any more.
+/// The age from which an earlier reading is too old to be compared.
 const MAX_READING_AGE: Duration = Duration::from_secs(30);
 const READ_DEADLINE: Duration = Duration::from_secs(2);
-/// Metrics of a Collector are shorter.
+/// The largest response. A Collector's metrics are shorter.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// The reason why the metrics of a pod could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The pod does not answer.
-    #[error("can't ask for them")]
+    #[error("cannot request the metrics")]
     Ask(#[source] reqwest::Error),
-    /// The answer ended too early.
-    #[error("they broke off")]
+    /// The response ended too early.
+    #[error("the metrics ended too early")]
     Receive(#[source] reqwest::Error),
-    /// The answer is no Collector's.
-    #[error("they are longer than {MAX_BYTES} bytes")]
+    /// The response is too long to be a Collector's.
+    #[error("the metrics are longer than {MAX_BYTES} bytes")]
     TooLong,
 }
 
@@ -51,17 +51,17 @@ struct Earlier {
     reading: ExporterReading,
 }
 
-/// The outcome of a look.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeOutcome {
-    /// The state of the exporter.
+    /// The health of the exporter is known.
     Known(ExporterHealth),
-    /// ProbeOutcome again after this time.
+    /// Two readings are needed. Check again after this time.
     RetryAfter(Duration),
 }
 
 impl CollectorProbe {
-    /// None yet.
+    /// Creates a probe without readings.
     ///
     /// # Errors
     /// When there is no HTTP client to be had.
@@ -77,7 +77,7 @@ impl CollectorProbe {
         })
     }
 
-    /// Looks at a stack's deciding pods, those of them that stay.
+    /// Checks the exporter of a stack's deciding pods, except those that are ending.
     pub async fn check(&self, stack: &Key, pods: &[Pod]) -> ProbeOutcome {
         let mut staying = pods
             .iter()
@@ -102,7 +102,7 @@ impl CollectorProbe {
                     error = &error as &dyn std::error::Error,
                     %stack,
                     pod,
-                    "can't read the Collector's metrics: its rollout goes on without them"
+                    "cannot read the Collector's metrics; continuing its rollout without them"
                 );
                 return ProbeOutcome::Known(ExporterHealth::Unknown);
             }
@@ -118,12 +118,12 @@ impl CollectorProbe {
         )
     }
 
-    /// Forgets stacks that are gone.
+    /// Forgets stacks that no longer exist.
     pub fn keep_only(&self, is_there: impl Fn(&Key) -> bool) {
         self.earlier.lock().retain(|stack, _| is_there(stack));
     }
 
-    /// The metrics of a Collector's pod, in Prometheus' text format.
+    /// Reads the metrics of a Collector's pod, in Prometheus' text format.
     ///
     /// # Errors
     /// When the pod does not answer, or with too much.

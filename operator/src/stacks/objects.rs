@@ -43,7 +43,7 @@ impl Kind {
         Self::Deployment,
     ];
 
-    /// The word in `kind`.
+    /// The value of `kind`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// How the API server calls it.
+    /// The resource in the API server.
     #[must_use]
     pub fn resource(self) -> ApiResource {
         use k8s_openapi::api::{apps, core, networking, policy};
@@ -79,9 +79,9 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A type of which a stack has objects.
+/// A type of object that a stack consists of.
 pub trait StackResource: Serialize {
-    /// Its kind.
+    /// The kind of the type.
     const KIND: Kind;
 }
 
@@ -102,21 +102,20 @@ parts! {
     Deployment = k8s_openapi::api::apps::v1::Deployment,
 }
 
-/// What is to be applied.
+/// An object to apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
-    /// Of which kind.
+    /// Its kind.
     pub kind: Kind,
-    /// All of it.
+    /// The object.
     pub body: DynamicObject,
 }
 
 impl Object {
-    /// Any of the kinds of which stacks are made. Metadata that only the stack knows (namespace,
-    /// owner) is added later.
+    /// Wraps an object. Metadata that only the stack knows (namespace, owner) is added later.
     #[must_use]
     pub fn of<P: StackResource>(part: &P) -> Self {
-        // These types are maps of texts and numbers: there is nothing that JSON can't say.
+        // These types are maps of texts and numbers, so encoding them as JSON cannot fail.
         let value = serde_json::to_value(part).unwrap_or(Value::Null);
         let body = serde_json::from_value(value).unwrap_or_else(|_| DynamicObject {
             types: None,

@@ -1,8 +1,8 @@
-//! Why a pod doesn't run, by what the kubelet and the scheduler say of it.
+//! The reason why a pod does not run, from what the kubelet and the scheduler report.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
-/// Why a container waits, if that is not its beginning.
+/// The reasons for which a container waits after a failure.
 const FAILURES: [&str; 7] = [
     "CrashLoopBackOff",
     "CreateContainerConfigError",
@@ -12,14 +12,14 @@ const FAILURES: [&str; 7] = [
     "ImagePullBackOff",
     "InvalidImageName",
 ];
-/// How the Collector and Jaeger, which is built on it, begin their last words.
+/// The beginnings of the error with which the Collector and Jaeger, which is built on it, end.
 const LAST_WORDS: [&str; 2] = ["finished with error: ", "Error: "];
-/// Of a program that has no such words.
+/// The number of lines that are reported of a program without such an error.
 const LAST_LINES: usize = 3;
-/// The longest last words that a message takes over.
+/// The longest error that a message contains, in characters.
 const MAX_LAST_WORDS: usize = 1_000;
 
-/// Why a pod fails, for people; none while it runs or may still start.
+/// The reason why a pod fails. None while it runs or may still start.
 #[must_use]
 pub fn failure(pod: &Pod) -> Option<String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -30,8 +30,8 @@ pub fn failure(pod: &Pod) -> Option<String> {
     Some(format!("pod {name}: {problem}"))
 }
 
-/// Whether a pod has failed at least once and is not ready since, or no node takes it: earlier than
-/// [`failure`], which leaves a first crash to the kubelet.
+/// Returns true if a pod has failed at least once and is not ready since, or cannot be scheduled.
+/// This is earlier than [`failure`], which leaves a first crash to the kubelet.
 #[must_use]
 pub fn has_failed(pod: &Pod) -> bool {
     let Some(status) = &pod.status else {
@@ -62,7 +62,8 @@ fn waits_for(container: &ContainerStatus) -> Option<String> {
     Some(format!("{reason} {message}").trim_end().to_owned())
 }
 
-/// What the container's program logged last, which the kubelet keeps when it ends with an error.
+/// The last lines of the container's log, which the kubelet keeps when a program ends with an
+/// error.
 fn last_words(container: &ContainerStatus) -> Option<String> {
     let ended = container.last_state.as_ref()?.terminated.as_ref()?;
     let lines: Vec<&str> = ended
@@ -95,7 +96,7 @@ fn unscheduled(status: &PodStatus) -> Option<String> {
     let condition = conditions
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
     let message = condition.message.as_deref();
-    Some(message.unwrap_or("no node takes it").to_owned())
+    Some(message.unwrap_or("it cannot be scheduled").to_owned())
 }
 
 #[cfg(test)]

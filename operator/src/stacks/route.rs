@@ -1,6 +1,6 @@
-//! Turns the otlp_service from the Collector to Jaeger and back, so that no span is lost: the new way
-//! is ready before traffic is sent there, and the old one stays until the last connection to it
-//! has ended and what came over it has been handed on.
+//! Moves a stack's traffic from the Collector to Jaeger and back without losing a span: the new
+//! route is ready before traffic takes it, and the old one stays until its last connection has
+//! ended and its spans have been handed on.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const SERVICE_LAG: Duration = Duration::from_secs(3);
 /// The present state of a stack, as far as its route depends on it.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteState {
-    /// Where the otlp_service target; none: there is no otlp_service yet.
+    /// The route of the OTLP Service; none before the Service exists.
     pub target: Option<OtlpTarget>,
     /// True if Jaeger accepts spans.
     pub jaeger_is_ready: bool,

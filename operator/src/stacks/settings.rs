@@ -1,4 +1,4 @@
-//! What can be set of the role.
+//! The settings of the `stacks` role.
 
 use super::{
     build::PoliciesService,
@@ -10,19 +10,19 @@ use crate::settings::{Reader, RoleArguments, RoleSettings};
 /// The role's settings.
 #[derive(Clone, Debug)]
 pub struct StacksSettings {
-    /// What every role has.
+    /// The settings that both roles have.
     pub role: RoleSettings,
     /// The Service of the `policies` role, in the operator's namespace.
     pub policies_service: PoliciesService,
-    /// The domain that the cluster's names end with.
+    /// The DNS domain of the cluster.
     pub cluster_domain: String,
-    /// Settings of the pods of every stack.
+    /// Defaults for the pods of every stack.
     pub pods: PodDefaults,
-    /// How long certificates hold.
+    /// The lifetimes of certificates.
     pub lifetimes: CertificateLifetimes,
 }
 
-/// The role's settings, as written.
+/// The role's settings as flags and environment variables.
 #[derive(Clone, Debug, clap::Args)]
 pub struct StacksArguments {
     #[command(flatten)]
@@ -30,20 +30,20 @@ pub struct StacksArguments {
     /// Service of the policies role, in the operator's namespace
     #[arg(long, env = "SPOOR_POLICIES_SERVICE", default_value = "spoor-policies")]
     policies_service: String,
-    /// The domain that the cluster's names end with
+    /// DNS domain of the cluster
     #[arg(long, env = "SPOOR_CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
-    /// The registry of Jaeger's and the Collector's default images [default: Docker Hub]
+    /// Registry of the default images of Jaeger and the Collector [default: Docker Hub]
     #[arg(long, env = "SPOOR_IMAGE_REGISTRY", default_value = "")]
     image_registry: String,
-    /// The user and group IDs of pods: "image" for those of the images, "assigned" for those that
-    /// the platform assigns, as OpenShift does
+    /// User and group IDs of the pods of Jaeger and the Collector: "image" for those of the images,
+    /// "assigned" for those that the platform assigns, as OpenShift does
     #[arg(long, env = "SPOOR_POD_USER_IDS", default_value = "image")]
     pod_user_ids: String,
 }
 
 impl StacksSettings {
-    /// With everything else as it is by default.
+    /// The settings with defaults for everything else.
     #[must_use]
     pub fn new(role: RoleSettings, policies_service: String) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl StacksSettings {
 }
 
 impl StacksArguments {
-    /// Checks them.
+    /// Checks the settings.
     pub fn read(&self, reader: &mut Reader) -> Option<StacksSettings> {
         let role = self.role.read(reader, "spoor-stacks");
         let service = reader.name(

@@ -25,35 +25,35 @@ use super::{
 /// The reason of `Progressing` while traffic moves from one route to the other.
 pub const MOVING_TRAFFIC: &str = "MovingTraffic";
 
-/// What is known of a stack after it was looked after.
+/// The findings about a reconciled stack.
 #[derive(Debug)]
 pub struct Findings<'a> {
     /// The stack.
     pub stack: &'a Stack,
-    /// As it is in the cluster.
+    /// The stack as the API server sent it.
     pub object: &'a StackObject,
-    /// What was last said of it.
+    /// The status that was written last.
     pub previous: &'a TracingStackStatus,
-    /// How its parts are.
+    /// The health of its parts.
     pub health: &'a Health,
-    /// Where traffic is.
+    /// The step of its change of route.
     pub route_plan: &'a RoutePlan,
-    /// What a tier of the Collector waits for.
+    /// The reason why a tier of the Collector waits.
     pub waiting: Option<RolloutWait>,
-    /// What came of applying.
+    /// The result of applying its objects.
     pub report: &'a ApplyReport,
-    /// Where the policies' doors are.
+    /// The Service of the `policies` role.
     pub policies_service: &'a PoliciesService,
     /// Its pods.
     pub pods: &'a [Pod],
-    /// What to say of another installation that would serve the namespace, too.
+    /// The condition `Contested`, if another installation tried to claim the namespace.
     pub contested: Option<Verdict>,
     /// The time.
     pub now: Timestamp,
 }
 
 impl Findings<'_> {
-    /// The status of a stack that is valid.
+    /// Builds the status of a valid stack.
     #[must_use]
     pub fn status(&self) -> TracingStackStatus {
         let verdicts = [
@@ -78,7 +78,7 @@ impl Findings<'_> {
         }
     }
 
-    /// Whether spans find their way and traces can be asked for.
+    /// The condition `Available`: spans are accepted and traces can be queried.
     fn available(&self) -> Verdict {
         let leads_to = self.route_plan.target.route;
         let mut missing = vec![];
@@ -93,15 +93,15 @@ impl Findings<'_> {
             Verdict::new(
                 ConditionStatus::True,
                 "Ready",
-                "takes spans and answers for traces",
+                "accepts spans and answers queries",
             )
         } else {
-            let message = format!("no pod is ready of {}", missing.join(" and "));
+            let message = format!("no ready pods for {}", missing.join(", "));
             Verdict::new(ConditionStatus::False, "NotReady", message)
         }
     }
 
-    /// Whether something is on its way.
+    /// The condition `Progressing`: a change is under way.
     fn progressing(&self) -> Verdict {
         let is_true =
             |reason, message: String| Verdict::new(ConditionStatus::True, reason, message);
@@ -112,7 +112,7 @@ impl Findings<'_> {
                 return is_true(
                     "WaitingForRoute",
                     format!(
-                        "route {wanted} is not ready yet: traffic stays on {}",
+                        "route {wanted} is not ready yet; traffic stays on {}",
                         to.as_str()
                     ),
                 );
@@ -122,7 +122,7 @@ impl Findings<'_> {
                 return is_true(
                     MOVING_TRAFFIC,
                     format!(
-                        "new connections take route {}; those on {from} end and hand on what they hold",
+                        "new connections take route {}; those on {from} are ending",
                         to.as_str()
                     ),
                 );
@@ -130,7 +130,7 @@ impl Findings<'_> {
             Traffic::Held => {
                 return is_true(
                     MOVING_TRAFFIC,
-                    "the Collector stays until Jaeger is ready to take what it may still hold"
+                    "the Collector stays until Jaeger is ready to accept the spans that it may still hold"
                         .to_owned(),
                 );
             }
@@ -140,19 +140,19 @@ impl Findings<'_> {
             return is_true("RollingOut", waiting.to_string());
         }
         if !self.report.rolled.is_empty() {
-            let message = format!("has just applied {}", self.report.rolled.join(" and "));
+            let message = format!("just applied {}", self.report.rolled.join(" and "));
             return is_true("RollingOut", message);
         }
         let rolling: Vec<_> = self.parts().filter(|(_, part)| !part.is_complete).collect();
         if self.report.is_waiting {
-            let message = "waits until what an earlier stack of this name left is gone";
+            let message = "waits until the objects of an earlier stack of this name are deleted";
             return is_true("Replacing", message.to_owned());
         }
         if rolling.is_empty() {
             return Verdict::new(
                 ConditionStatus::False,
                 "Settled",
-                "everything is as asked for",
+                "everything runs as specified",
             );
         }
         let names: Vec<_> = rolling.into_iter().map(|(name, _)| name).collect();
@@ -162,7 +162,7 @@ impl Findings<'_> {
         )
     }
 
-    /// Whether something is wrong that doesn't pass by itself.
+    /// The condition `Degraded`: something is wrong that does not pass by itself.
     fn degraded(&self) -> Verdict {
         if let Some(first) = self.report.problems.first() {
             return Verdict::new(
@@ -210,7 +210,7 @@ impl Findings<'_> {
         }
     }
 
-    /// While a rollout is under way it is what was in force before.
+    /// The tail rules in force. During a rollout they are those from before.
     fn tail(&self) -> Option<TailInForce> {
         let is_managed = matches!(self.stack.collector, Collector::Managed(_));
         if !is_managed || self.route_plan.collector == CollectorAction::Remove {
@@ -246,7 +246,7 @@ pub fn blocked(
     }
 }
 
-/// All that is wrong with a stack, in one line.
+/// Joins all errors of a stack in one line.
 #[must_use]
 pub fn sentence(errors: &[FieldError]) -> String {
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();

@@ -358,7 +358,7 @@ async fn missing_definitions_are_logged_once() {
     // Long enough for each watch to try several times.
     tokio::time::sleep(Duration::from_secs(8)).await;
     let log = replica.process.last_words();
-    let warnings = log.matches("a watch broke").count();
+    let warnings = log.matches("the watch failed").count();
     assert_eq!(warnings, 2, "one for each kind: {log}");
 
     server.define_resources().await;

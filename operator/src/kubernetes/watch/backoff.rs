@@ -1,9 +1,9 @@
-//! Pauses between attempts, twice as long each time, with jitter.
+//! Delays between attempts, doubling each time, with jitter.
 
 use std::time::Duration;
 
 const MIN_DELAY: Duration = Duration::from_millis(100);
-/// Short: an API server that is back is wanted at once, and there are few who ask.
+/// Short, since few processes wait for an API server that comes back, and each should notice soon.
 const MAX_DELAY: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! What is kept of watched objects.
+//! Stores of watched objects.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use std::{
 use kube::{Resource, runtime::watcher::Event};
 use parking_lot::RwLock;
 
-/// An object's place: its namespace, empty if it is in none, and its name.
+/// The namespace and name of an object. The namespace of a cluster-scoped object is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The namespace.
@@ -20,27 +20,29 @@ pub struct Key {
 
 type Objects<V> = BTreeMap<Key, Arc<V>>;
 
-/// What is kept of objects, as they are now. Clones see the same.
+/// The values kept of watched objects. Clones share them.
 #[derive(Debug)]
 pub struct Store<V>(Arc<RwLock<Objects<V>>>);
 
-/// Writes what [`Store`] reads, for one watch of possibly several.
+/// The writing end of a [`Store`], for one of its watches.
 pub(super) struct StoreWriter<V, F> {
     watched: Store<V>,
     convert: F,
-    /// The only namespace that the watch covers; objects of others are another store's.
+    /// The namespace that the watch covers, or none for all. Other namespaces belong to other
+    /// writers.
     namespace: Option<String>,
-    /// Collects all there is while the watch begins anew; what was known stays till then.
+    /// The objects of a list that is under way. The store keeps the former ones until it is
+    /// complete.
     initial: Objects<V>,
 }
 
 impl<V> Store<V> {
-    /// An empty collection.
+    /// Creates an empty store.
     pub(super) fn empty() -> Self {
         Self(Arc::default())
     }
 
-    /// The writing end of one watch, which covers this namespace or all.
+    /// Creates the writing end of a watch of this namespace, or of all.
     pub(super) fn writer<F>(&self, namespace: Option<String>, convert: F) -> StoreWriter<V, F> {
         StoreWriter {
             watched: self.clone(),
@@ -62,7 +64,7 @@ impl<V> Store<V> {
         self.0.read().values().cloned().collect()
     }
 
-    /// The namespaces in which there is one.
+    /// The namespaces with at least one object.
     #[must_use]
     pub fn namespaces(&self) -> BTreeSet<String> {
         let objects = self.0.read();
@@ -92,7 +94,7 @@ impl<V> Store<V> {
 }
 
 impl<V, F> StoreWriter<V, F> {
-    /// Takes an event in, and says whether that changed anything.
+    /// Applies an event. Returns true if a kept value has changed.
     pub(super) fn apply_event<K>(&mut self, event: Event<K>) -> bool
     where
         K: Resource,
@@ -149,7 +151,7 @@ impl<V, F> StoreWriter<V, F> {
 }
 
 impl Key {
-    /// An object's.
+    /// The key of an object.
     pub fn of<K: Resource>(object: &K) -> Self {
         let metadata = object.meta();
         Self {

@@ -1,4 +1,4 @@
-//! The events that a change of conditions is worth.
+//! The events for changes of conditions.
 
 use spoor_api::{
     SamplingPolicy, SamplingPolicyStatus,
@@ -11,8 +11,8 @@ use crate::{
     policies::objects::PolicyObject,
 };
 
-/// What people should know: that it was accepted or isn't any more, that everybody has it, that
-/// somebody refused it, that its tail rules can't be had.
+/// The events that people should see: the policy was accepted or is no longer, all clients apply
+/// it, a client refused it, or its tail rules cannot be programmed.
 pub(super) fn events(
     found: &PolicyObject,
     previous: &[Condition],
@@ -35,7 +35,7 @@ pub(super) fn events(
         let is_past_from_the_start = is.reason == "Expired"
             && was.is_none_or(|was| was.observed_generation != is.observed_generation);
         let is_warning = match kind {
-            // A policy that ends is no surprise; one that is written after its end is.
+            // An expiry is expected; a policy that was written after its expiry is not.
             Condition::ACCEPTED if is_past_from_the_start => true,
             Condition::ACCEPTED if !is_new_reason => return None,
             Condition::ACCEPTED if is.reason == "Expired" => false,
@@ -48,7 +48,7 @@ pub(super) fn events(
             },
             Condition::CONTESTED if !is_new => return None,
             Condition::CONTESTED => true,
-            // While it is on its way there is nothing to tell.
+            // While a rollout is under way there is nothing to report.
             _ if !is_new_reason || is.status != ConditionStatus::False => return None,
             _ if matches!(is.reason.as_str(), "NotAccepted" | "RollingOut") => return None,
             _ => true,
@@ -68,7 +68,7 @@ pub(super) fn events(
     news.collect()
 }
 
-/// A condition's message, and what it is about: the same is told only once.
+/// A condition's message with its strategy and generation, so that each is published once.
 fn note(status: &SamplingPolicyStatus, condition: &Condition) -> String {
     let generation = condition.observed_generation.unwrap_or_default();
     match &status.summary {

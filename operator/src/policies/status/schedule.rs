@@ -1,4 +1,4 @@
-//! When a status is to be written.
+//! The time at which a status should be written.
 
 use std::time::{Duration, Instant};
 
@@ -7,30 +7,31 @@ use spoor_api::{
     status::{Condition, ConditionStatus},
 };
 
-/// What changes is awaited for this long before it is written half done: services take a policy
-/// within milliseconds.
+/// The time for which a change is given to settle before an intermediate status is written.
+/// Services apply a policy within milliseconds.
 const SETTLE_DELAY: Duration = Duration::from_millis(200);
-/// Nothing is written more often, whatever clients come and go.
+/// The shortest interval between two writes, however often clients come and go.
 const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(250);
-/// What changes in numbers and words only is written no more often.
+/// The shortest interval between two writes in which no verdict changes.
 const MIN_DETAIL_WRITE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What is known of a policy's status.
+/// The status of a policy in the cluster and as it should be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StatusChange<'a> {
-    /// As it is in the cluster.
+    /// The status in the cluster.
     pub(super) is: Option<&'a SamplingPolicyStatus>,
-    /// As it should be.
+    /// The status as it should be.
     pub(super) wanted: &'a SamplingPolicyStatus,
-    /// When it was last written, or when this replica began to lead.
+    /// The time of the last write, or at which this replica became the leader.
     pub(super) written: Instant,
-    /// Until when clients may still be coming back to a new leader.
+    /// The time until which clients may still reconnect to a new leader.
     pub(super) returning_until: Instant,
-    /// Observed numbers alone are written no more often.
+    /// The shortest interval between two writes in which only observed numbers change.
     pub(super) observe: Duration,
 }
 
-/// When to write; none while it is as it should be. `differs` remembers since when it isn't.
+/// The time at which to write. None while the status is as it should be. `differs` keeps the time
+/// since when it is not.
 pub(super) fn write_time(
     known: &StatusChange<'_>,
     differs: &mut Option<Instant>,
@@ -65,7 +66,7 @@ pub(super) fn write_time(
     })
 }
 
-/// Whether clients are about to take it.
+/// Returns true if clients are still applying the policy.
 fn is_on_its_way(status: &SamplingPolicyStatus) -> bool {
     let is_accepted = condition(status, Condition::ACCEPTED)
         .is_some_and(|accepted| accepted.status == ConditionStatus::True);
@@ -74,7 +75,7 @@ fn is_on_its_way(status: &SamplingPolicyStatus) -> bool {
             .is_some_and(|converged| converged.status != ConditionStatus::True)
 }
 
-/// Whether all that has changed is that clients of the last leader have not come to this one yet.
+/// Returns true if the only change is that clients of the last leader have not reconnected yet.
 fn is_only_waiting(is: &SamplingPolicyStatus, wanted: &SamplingPolicyStatus) -> bool {
     let had = condition(is, Condition::CONVERGED);
     let has = condition(wanted, Condition::CONVERGED);
@@ -103,12 +104,12 @@ fn verdict(condition: &Condition) -> Verdict<'_> {
     )
 }
 
-/// The condition of a type.
+/// The condition of this type.
 pub(super) fn condition<'a>(status: &'a SamplingPolicyStatus, kind: &str) -> Option<&'a Condition> {
     status.conditions.iter().find(|it| it.kind == kind)
 }
 
-/// All but what changes while nothing happens.
+/// The status without the numbers that change while nothing else does.
 fn without_numbers(status: &SamplingPolicyStatus) -> SamplingPolicyStatus {
     let mut status = status.clone();
     if let Some(clients) = &mut status.clients {
@@ -197,7 +198,7 @@ mod tests {
         status
     }
 
-    /// Milliseconds after the last write, 100 s after which everything begins.
+    /// Times are in milliseconds after the last write; everything begins 100 s after it.
     #[rstest]
     #[case::nothing_changed(Some(current()), current(), None)]
     #[case::first(None, current(), Some(100_000))]

@@ -1,6 +1,6 @@
-//! Who may reach Jaeger, and whom it may reach.
+//! The NetworkPolicy of Jaeger.
 //!
-//! Policies add up: whoever wants Jaeger's page from another namespace adds one of their own.
+//! NetworkPolicies add up: to open Jaeger's page to another namespace, add a policy.
 
 use k8s_openapi::{
     api::networking::v1::{
@@ -17,8 +17,8 @@ use crate::stacks::objects::{
     otlp::{OTLP_GRPC, OTLP_HTTP},
 };
 
-/// Pods of the namespace may send traces and ask for them; everybody may read Jaeger's metrics.
-/// Jaeger itself reaches only what lies outside: a storage, Prometheus.
+/// Lets pods of the namespace send and query traces, and everyone read Jaeger's metrics. Jaeger
+/// itself connects only to external storage and Prometheus.
 #[must_use]
 pub fn jaeger(stack: &Stack, managed: &ManagedJaeger) -> NetworkPolicy {
     let from_namespace = NetworkPolicyIngressRule {

@@ -15,12 +15,12 @@ use crate::stacks::objects::{
     otlp::{OTLP_GRPC, OTLP_HTTP},
 };
 
-/// On the Service: where it target.
+/// The annotation of the Service with its present route.
 pub const ROUTE_ANNOTATION: &str = "spoor.dev/route";
-/// On the Service: since when it target there.
+/// The annotation of the Service with the time of its last change of route.
 pub const SINCE_ANNOTATION: &str = "spoor.dev/route-since";
 
-/// Where the otlp_service target, and since when.
+/// The route of the Service, and the time since when it has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtlpTarget {
     /// The route: to the Collector, or directly to Jaeger.
@@ -82,7 +82,7 @@ pub fn existing(stack: &Stack, route: Route) -> Option<&Address> {
     }
 }
 
-/// The Service that target where it should now.
+/// Builds the Service with this route.
 #[must_use]
 pub fn service(stack: &Stack, target: OtlpTarget, context: &BuildContext) -> Service {
     let mut metadata = stack_metadata(stack, name(stack));

@@ -1,4 +1,4 @@
-//! Certificates as Secrets keep them, and when they are due.
+//! Certificates as they are stored in Secrets, and the time of their renewal.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,23 +9,23 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::issue::{self, Issued};
 
-/// When the certificate ends.
+/// The annotation with the end of the certificate's validity.
 const NOT_AFTER: &str = "spoor.dev/not-after";
-/// When it is due to be replaced.
+/// The annotation with the time of its renewal.
 const RENEW_AT: &str = "spoor.dev/renew-at";
-/// For whom it is.
+/// The annotation with the names it is valid for.
 const NAMES: &str = "spoor.dev/names";
-/// Stands for the authority's certificate that signed it.
+/// The annotation with a fingerprint of the authority's certificate that signed it.
 const SIGNED_BY: &str = "spoor.dev/signed-by";
 
 const END: &str = "-----END CERTIFICATE-----";
 
-/// How long certificates hold; they are replaced after two thirds of it.
+/// The lifetimes of certificates. They are renewed after two thirds of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificateLifetimes {
-    /// The authority's.
+    /// The lifetime of the authority's certificate.
     pub authority: Duration,
-    /// The server'.
+    /// The lifetime of the server's certificate.
     pub server: Duration,
 }
 
@@ -39,7 +39,7 @@ impl Default for CertificateLifetimes {
     }
 }
 
-/// A kind of Secret: where the certificate and its key are in it.
+/// The keys of a Secret with the certificate and its private key.
 struct SecretKeys {
     certificate: &'static str,
     key: &'static str,
@@ -54,43 +54,43 @@ const SERVER_KEYS: SecretKeys = SecretKeys {
     key: "tls.key",
 };
 
-/// What is in a Secret.
+/// The content of a Secret.
 struct StoredCertificate {
     certificate: String,
     key: String,
     annotations: BTreeMap<String, String>,
 }
 
-/// Whether a Secret has something that was not made here; it is left alone.
+/// The error about a Secret that holds something else. It is left as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("Secret \"{0}\" holds something that Spoor didn't put there: delete it or rename it")]
+#[error("Secret \"{0}\" was not created by Spoor; delete or rename it")]
 pub struct ForeignSecret(pub String);
 
-/// Whether to write a Secret, and the one that holds then.
+/// The valid certificate, and whether its Secret has to be written.
 pub struct CertificateState {
-    /// The Secret to apply, if what is there isn't right.
+    /// The Secret to apply, if the stored one is not valid.
     pub write: Option<Secret>,
     /// The certificates in it.
     pub certificates: String,
-    /// The key in it.
+    /// The private key in it.
     pub key: String,
-    /// When it is due.
+    /// The time of its renewal.
     pub renew_at: Timestamp,
 }
 
-/// Why there is no certificate.
+/// The reason why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// The Secret is somebody else's.
+    /// The Secret holds something else.
     #[error(transparent)]
     ForeignSecret(#[from] ForeignSecret),
-    /// It can't be made.
-    #[error("can't make a certificate")]
+    /// The certificate cannot be issued.
+    #[error("cannot issue a certificate")]
     Make(#[from] rcgen::Error),
 }
 
-/// The authority that holds at this time. One that is due stays trusted beside its successor until
-/// it ends, so that nobody is cut off meanwhile.
+/// The authority that is valid at this time. One that is due for renewal stays trusted beside its
+/// successor until it expires, so that no client is cut off.
 ///
 /// # Errors
 /// [`IssueError`].
@@ -123,7 +123,7 @@ pub fn authority(
     ))
 }
 
-/// The server' certificate that holds at this time.
+/// The server's certificate that is valid at this time.
 ///
 /// # Errors
 /// [`IssueError`].
@@ -180,7 +180,7 @@ fn stored(
     let annotations = secret.metadata.annotations.clone().unwrap_or_default();
     match (text(form.certificate), text(form.key)) {
         (None, None) => Ok(None),
-        // One of them alone is of no use, whoever's it is.
+        // A certificate without its key is of no use, nor is a key without its certificate.
         (certificate, key) if annotations.contains_key(RENEW_AT) => {
             Ok(certificate
                 .zip(key)
@@ -230,7 +230,7 @@ fn write(
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             annotations: Some(annotations),
-            // No labels: the Secret itself, and how it is labelled, is the chart's.
+            // No labels: the chart owns the Secret and its labels.
             ..ObjectMeta::default()
         },
         data: Some(BTreeMap::from([
@@ -247,7 +247,7 @@ fn write(
     }
 }
 
-/// The certificates of a bundle, one by one.
+/// Splits a bundle into its certificates.
 fn certificates(bundle: &str) -> impl Iterator<Item = &str> {
     bundle
         .split_inclusive(END)

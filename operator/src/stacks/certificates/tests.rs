@@ -176,6 +176,6 @@ fn an_empty_secret_is_filled_and_a_foreign_one_left_alone() {
     assert!(matches!(refused, IssueError::ForeignSecret(_)));
     assert_eq!(
         refused.to_string(),
-        "Secret \"ca\" holds something that Spoor didn't put there: delete it or rename it"
+        "Secret \"ca\" was not created by Spoor; delete or rename it"
     );
 }

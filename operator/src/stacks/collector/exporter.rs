@@ -1,20 +1,20 @@
-//! The state of the deciding tier's exporter, from the Collector's own metrics.
+//! The health of the deciding tier's exporter, from the Collector's own metrics.
 
 use super::{decide::JAEGER, samples::Sample};
 
-/// The state of the exporter to Jaeger.
+/// The health of the exporter to Jaeger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExporterHealth {
-    /// Nobody has looked, or there was nothing to see.
+    /// Nobody has read the metrics, or they showed nothing.
     #[default]
     Unknown,
-    /// It sends what it has.
+    /// It sends what it holds.
     Working,
-    /// It has something and can't send it.
+    /// It cannot send what it holds.
     Failing,
 }
 
-/// A deciding pod's metrics of its exporter to Jaeger, at one moment.
+/// A deciding pod's metrics of its exporter to Jaeger, at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ExporterReading {
     queued: f64,
@@ -23,7 +23,7 @@ pub struct ExporterReading {
 }
 
 impl ExporterReading {
-    /// Reads metrics in Prometheus' text format; an exporter that has done nothing yet has none.
+    /// Reads metrics in Prometheus' text format. An exporter that has done nothing yet has none.
     #[must_use]
     pub fn of(metrics: &str) -> Self {
         let mut reading = Self::default();
@@ -38,7 +38,7 @@ impl ExporterReading {
         reading
     }
 
-    /// The state of the exporter since an earlier reading of the same pod.
+    /// The health of the exporter since an earlier reading of the same pod.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> ExporterHealth {
         let fails = self.failed > earlier.failed;

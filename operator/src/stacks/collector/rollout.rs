@@ -1,13 +1,12 @@
-//! When which tier may change.
+//! The order in which the Collector's tiers change.
 //!
-//! - Never both at once: parts of a trace that two gathering pods hold meet in the deciding pod,
-//!   unless that is being replaced in the meantime.
-//! - The deciding pod isn't replaced for new rules while it can't get rid of what it holds: what it
-//!   can't send before it ends is lost. For another pipeline it is, since that may be the cure.
-//! - One replacement of the deciding pod at a time: rules that change faster are put together.
+//! - Both tiers never change at once: parts of a trace that two gathering pods hold meet in the
+//!   deciding pod, unless that is being replaced in the meantime.
+//! - The deciding pod is not replaced for new rules while it cannot send what it holds, which would
+//!   be lost. For another pipeline it is replaced, since that may fix it.
+//! - The deciding pod is replaced once at a time: rules that change faster are combined.
 //!
-//! A tier is never held back for its own sake, or a broken revision could not be followed by a
-//! good one.
+//! No tier waits for itself: a broken revision can always be followed by a good one.
 
 use std::{fmt, time::Duration};
 
@@ -28,50 +27,50 @@ use super::{
 pub struct LiveTier<'a> {
     /// Its Deployment.
     pub workload: &'a Deployment,
-    /// Its pods, those that are ending included.
+    /// Its pods, including those that are ending.
     pub pods: &'a [Pod],
 }
 
-/// What is there now; none: no such Deployment yet.
+/// The present state of both tiers; none where there is no Deployment yet.
 #[derive(Clone, Copy, Debug)]
 pub struct RolloutState<'a> {
-    /// The tier that gathers.
+    /// The gathering tier.
     pub gather: Option<LiveTier<'a>>,
-    /// The tier that decides.
+    /// The deciding tier.
     pub decide: Option<LiveTier<'a>>,
-    /// Whether the deciding pod can send what it keeps.
+    /// The health of the deciding pod's exporter.
     pub exporter: ExporterHealth,
 }
 
-/// What to do now.
+/// The next step of a rollout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RolloutPlan {
-    /// Apply the objects of the tier that gathers.
+    /// True if the objects of the gathering tier may be applied.
     pub gather: bool,
-    /// Apply the objects of the tier that decides.
+    /// True if the objects of the deciding tier may be applied.
     pub decide: bool,
-    /// What the other tier waits for.
+    /// The reason why the other tier waits.
     pub waiting: Option<RolloutWait>,
-    /// When to plan again though nothing has changed.
+    /// The delay after which to plan again though nothing has changed.
     pub again_in: Option<Duration>,
 }
 
-/// Why a tier isn't changed yet.
+/// The reason why a tier is not changed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RolloutWait {
-    /// Gathering pods come and go.
+    /// Gathering pods are being replaced.
     GatherChanges,
-    /// They have come and gone, and traces are still in two of them.
+    /// They have been replaced, and parts of traces are still in two of them.
     GatherSettles,
     /// The deciding pod is being replaced.
     DecideChanges,
     /// The deciding pod of the last change is starting.
     DecideStarts,
-    /// There is no deciding pod that gathering ones could hand over to.
+    /// No deciding pod is ready to receive traces from the gathering ones.
     DecideUnavailable,
-    /// Whether the deciding pod can send what it keeps to Jaeger isn't known yet.
+    /// It is unknown whether the deciding pod can send what it keeps to Jaeger.
     ExporterUnknown,
-    /// The deciding pod can't send what it keeps to Jaeger.
+    /// The deciding pod cannot send what it keeps to Jaeger.
     ExporterFails,
 }
 
@@ -80,33 +79,33 @@ impl fmt::Display for RolloutWait {
         f.write_str(match self {
             Self::GatherChanges => "new tail rules wait until all gathering pods are replaced",
             Self::GatherSettles => {
-                "new tail rules wait for the traces that passed through changing gathering pods"
+                "new tail rules wait until the traces of replaced gathering pods are complete"
             }
             Self::DecideChanges => "the next change waits until the deciding pod is replaced",
             Self::DecideStarts => {
                 return write!(
                     f,
-                    "the next change waits until the deciding pod of the last one is ready or fails, \
-                     for {} s at most",
+                    "the next change waits until the new deciding pod is ready or fails, for {} s at \
+                     most",
                     MAX_START_WAIT.as_secs()
                 );
             }
-            Self::DecideUnavailable => "gathering pods wait for a deciding pod that is ready",
+            Self::DecideUnavailable => "gathering pods wait until the deciding pod is ready",
             Self::ExporterUnknown => {
-                "the deciding Collector is changed once it is known to send what it holds"
+                "the deciding pod waits until it is known whether it can send its spans to Jaeger"
             }
             Self::ExporterFails => {
-                "new tail rules wait: the Collector can't send to Jaeger and would lose what it holds"
+                "new tail rules wait until the deciding pod can send its spans to Jaeger"
             }
         })
     }
 }
 
-/// How long a revision of the deciding pod may take to be there before another follows it. One that
-/// fails is followed at once: it holds no traces, and what follows may be its cure.
+/// The longest time for which a revision of the deciding pod may start before another follows it. A
+/// revision that fails is followed at once: it holds no traces, and the next may fix it.
 const MAX_START_WAIT: Duration = Duration::from_secs(60);
 
-/// What may be applied now.
+/// Plans the next step.
 #[must_use]
 pub fn plan(current: &RolloutState<'_>, wanted: &CollectorObjects, now: Timestamp) -> RolloutPlan {
     let gather = current
@@ -139,14 +138,14 @@ pub fn plan(current: &RolloutState<'_>, wanted: &CollectorObjects, now: Timestam
 }
 
 impl LiveTier<'_> {
-    /// Whether all pods are of the Deployment's latest revision, and no other is left.
+    /// Returns true if all pods are of the Deployment's latest revision, and no others are left.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         !self.is_changing() && self.has_ready_pod()
     }
 
-    /// The digest of the rules in force and the number of policies, of the tier that decides: none
-    /// while old and new ones decide side by side.
+    /// The digest of the deciding tier's rules and the number of its policies. None while old and
+    /// new rules decide side by side.
     #[must_use]
     pub fn tail_in_force(&self) -> Option<(&str, u32)> {
         if !self.is_complete() {
@@ -179,7 +178,7 @@ impl LiveTier<'_> {
         staying.any(|pod| ready(pod).is_some_and(|condition| condition.status == "True"))
     }
 
-    /// When a pod came, or became ready, or ceased to be, for the last time.
+    /// The last time at which a pod was created, or became ready or unready.
     fn last_change(&self) -> Option<Timestamp> {
         let times = self.pods.iter().flat_map(|pod| {
             let turned = ready(pod).and_then(|condition| condition.last_transition_time.as_ref());
@@ -194,12 +193,12 @@ impl LiveTier<'_> {
     }
 }
 
-/// A tier as far as it matters here.
+/// A tier, as far as its rollout depends on it.
 struct TierState<'a> {
     live: LiveTier<'a>,
     outdated: bool,
     changing: bool,
-    /// Since the last change of its pods.
+    /// The time since the last change of its pods.
     quiet_for: Duration,
 }
 
@@ -244,7 +243,7 @@ fn for_decide(
     None
 }
 
-/// How often to look whether the exporter works again.
+/// The interval at which to check whether the exporter works again.
 const RETRY: Duration = Duration::from_secs(5);
 
 fn for_gather(decide: &TierState<'_>) -> Wait {

@@ -1,8 +1,8 @@
 //! A namespace's tail policies as policies of the Collector's tail sampler.
 //!
-//! The sampler keeps a trace if one of its policies wants it. So each of ours says first whose
-//! traces it is about (those whose root span is at its places), and one keeps all the others:
-//! other services', other namespaces', and traces without a root.
+//! The sampler keeps a trace if one of its policies matches. So each of ours first selects the
+//! traces that it governs (those whose root span is at its places), and one more keeps all other
+//! traces: those of other services and namespaces, and those without a root.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use spoor_policy::{
 
 use super::ottl::{all_of, has, one_of, text};
 
-/// The sampler's policies, in the order in which they are asked; the first that matches decides.
+/// The sampler's policies in the order in which it evaluates them. The first that matches decides.
 pub(super) fn policies(tail: &TailTable, namespace: &Namespace) -> Vec<Value> {
     let governed = governed(tail, namespace);
     if governed.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn policies(tail: &TailTable, namespace: &Namespace) -> Vec<Value> {
     std::iter::once(others).chain(each).collect()
 }
 
-/// How many policies a namespace's traces are kept by.
+/// The number of policies that govern the traces of a namespace.
 pub(super) fn count(tail: &TailTable, namespace: &Namespace) -> usize {
     governed(tail, namespace).len()
 }
@@ -48,7 +48,7 @@ fn governed<'t>(
 ) -> BTreeMap<&'t PolicyName, (&'t TailPolicy, Vec<String>)> {
     let mut governed = BTreeMap::new();
     let mut earlier = EarlierPlaces::default();
-    // The most specific places come first, so all that a place has to leave out is known.
+    // The most specific places come first, so all that a place has to exclude is known.
     for (place, name, policy) in tail.places(namespace) {
         let (_, places) = governed.entry(name).or_insert((policy, vec![]));
         places.push(earlier.condition(place));
@@ -57,7 +57,7 @@ fn governed<'t>(
     governed
 }
 
-/// The places that are decided before a less specific one.
+/// The places that are more specific than the next one.
 #[derive(Default)]
 struct EarlierPlaces<'t> {
     operations: BTreeMap<&'t ServiceName, Vec<&'t OperationName>>,
@@ -111,20 +111,20 @@ fn is_service(service: &ServiceName) -> String {
     format!("resource.attributes[\"service.name\"] == {service}")
 }
 
-/// A stack serves its own namespace: who says nothing of one is there.
+/// A stack serves its own namespace, so a resource that names no namespace belongs to it.
 fn is_of(namespace: &Namespace) -> String {
     const KEY: &str = "resource.attributes[\"k8s.namespace.name\"]";
     let namespace = text(namespace.as_str());
     one_of(["nil", "\"\"", &namespace].map(|value| format!("{KEY} == {value}")))
 }
 
-/// The root of a trace, at one of these places.
+/// The condition for the root of a trace at one of these places.
 fn root_at(places: Vec<String>) -> String {
     format!("IsRootSpan() and {}", one_of(places))
 }
 
-/// What keeps traces under a policy. Other namespaces' roots may be at its places too: they are
-/// kept anyhow.
+/// The sampler's policies for one of ours. Roots in other namespaces may be at its places, too:
+/// those traces are kept anyway.
 fn of_policy(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value> {
     if policy.otherwise() == Probability::ALWAYS {
         return vec![any_span(&format!("{name}/otherwise"), &[root])];
@@ -142,7 +142,7 @@ fn of_policy(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value>
     [spans, slow, share].into_iter().flatten().collect()
 }
 
-/// The conditions of a rule for a single span, any of which will do.
+/// The conditions of a rule for a single span, any one of which suffices.
 fn of_a_span(rule: &Rule) -> Vec<String> {
     match &rule.condition {
         Condition::Error => vec!["span.status.code == STATUS_CODE_ERROR".to_owned()],
@@ -156,7 +156,7 @@ fn of_a_span(rule: &Rule) -> Vec<String> {
     }
 }
 
-/// The shortest of a policy's limits: a trace that exceeds any exceeds that.
+/// The shortest duration limit of a policy: a trace that exceeds any limit exceeds that one.
 fn slowest_allowed(policy: &TailPolicy) -> Option<Duration> {
     let limits = policy
         .keep()
@@ -168,8 +168,8 @@ fn slowest_allowed(policy: &TailPolicy) -> Option<Duration> {
     limits.min()
 }
 
-/// The sampler measures whole traces, but in whole milliseconds rounded down: 500.9 ms are not
-/// more than 500. Nearly always one span is as long as its trace, and that is measured exactly.
+/// The sampler measures whole traces, but in whole milliseconds rounded down: 500.9 ms are not more
+/// than 500. In most traces one span is as long as the trace, and spans are measured exactly.
 fn of_the_trace(limit: Duration) -> Value {
     let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     json!({"name": "slow", "type": "latency", "latency": {"threshold_ms": limit}})
@@ -184,7 +184,7 @@ fn share(probability: Probability) -> Value {
     })
 }
 
-/// Asks whether some span meets one of the conditions.
+/// A policy that matches if some span meets one of the conditions.
 fn any_span(name: &str, conditions: &[String]) -> Value {
     json!({
         "name": name,

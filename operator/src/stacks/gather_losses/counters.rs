@@ -1,11 +1,11 @@
-//! The counters of a gathering pod, and the losses that they show.
+//! The counters of a gathering pod, and the losses that they reveal.
 
 use crate::stacks::collector::samples::Sample;
 
 const ACCEPTED: &str = "otelcol_receiver_accepted_spans";
 const RELEASED: &str = "otelcol_processor_groupbytrace_spans_released";
 
-/// The counters of a gathering pod at one moment.
+/// The counters of a gathering pod at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GatherCounters {
     accepted: u64,
@@ -31,7 +31,7 @@ impl GatherCounters {
     }
 
     /// The least number of spans that were lost before `earlier`, which is so old that everything
-    /// taken until then was released since. None if the pod's counters began again.
+    /// accepted until then has been released since. None if the pod's counters have started again.
     #[must_use]
     pub fn lost_since(&self, earlier: &Self) -> Option<u64> {
         let is_same_start = self.accepted >= earlier.accepted && self.released >= earlier.released;

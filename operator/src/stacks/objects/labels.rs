@@ -1,17 +1,17 @@
-//! The labels of what belongs to a stack.
+//! The labels of a stack's objects.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use spoor_api::stack::Stack;
 
-/// Whose object it is.
+/// The label with the owner of an object.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// The value of [`MANAGED_BY`] on everything that the operator makes.
+/// The value of [`MANAGED_BY`] on every object that the operator creates.
 pub const OPERATOR: &str = "spoor-operator";
-/// What it is.
+/// The label with the component.
 pub const NAME: &str = "app.kubernetes.io/name";
-/// Of which stack.
+/// The label with the name of the stack.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
 
 /// The parts of a stack that have pods.
@@ -37,7 +37,7 @@ impl Component {
     }
 }
 
-/// What selects a component's pods, and what those pods have.
+/// The labels that select a component's pods, and that those pods have.
 #[must_use]
 pub fn selector(stack: &Stack, component: Component) -> BTreeMap<String, String> {
     let mut labels = of_stack(stack);
@@ -45,7 +45,7 @@ pub fn selector(stack: &Stack, component: Component) -> BTreeMap<String, String>
     labels
 }
 
-/// [`selector`] as workloads and policies want it.
+/// [`selector`] in the form that workloads and policies need.
 #[must_use]
 pub fn label_selector(stack: &Stack, component: Component) -> LabelSelector {
     LabelSelector {
@@ -54,7 +54,7 @@ pub fn label_selector(stack: &Stack, component: Component) -> LabelSelector {
     }
 }
 
-/// An object of a component.
+/// The metadata of an object of a component.
 #[must_use]
 pub fn component_metadata(stack: &Stack, component: Component, name: String) -> ObjectMeta {
     ObjectMeta {
@@ -64,7 +64,7 @@ pub fn component_metadata(stack: &Stack, component: Component, name: String) -> 
     }
 }
 
-/// An object of the stack as a whole.
+/// The metadata of an object of the stack as a whole.
 #[must_use]
 pub fn stack_metadata(stack: &Stack, name: String) -> ObjectMeta {
     ObjectMeta {

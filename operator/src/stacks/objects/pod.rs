@@ -1,4 +1,5 @@
-//! What every pod has: the restricted Pod Security Standard, resources, a place to run.
+//! The parts that all pods of a stack have: the restricted Pod Security Standard, resources,
+//! scheduling.
 
 use std::{collections::BTreeMap, fmt::Display};
 
@@ -19,19 +20,19 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use spoor_api::stack::{PodAdditions, PodSettings, Resources, Scheduling};
 
-/// As whom Jaeger and the Collector run in their own images.
+/// The user and group of Jaeger and the Collector in their images.
 const USER: i64 = 10001;
 
-/// Settings of the pods of every stack.
+/// Defaults for the pods of every stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodDefaults {
     /// The registry of the default images. If unset, Docker Hub.
     pub image_registry: Option<String>,
-    /// The user and the groups of the pods.
+    /// The user and groups of the pods.
     pub user_ids: UserIds,
 }
 
-/// The user and the groups of pods.
+/// The user and groups of pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UserIds {
     /// Those of the default images.
@@ -42,8 +43,8 @@ pub enum UserIds {
 }
 
 impl PodDefaults {
-    /// An image, from the registry if it is the default one. An image that a stack names keeps the
-    /// registry that it names.
+    /// The reference of an image, with the registry if it is the default image. An image that a
+    /// stack names keeps its own registry.
     #[must_use]
     pub fn image(&self, image: &str, default: &str) -> String {
         match &self.image_registry {
@@ -53,15 +54,15 @@ impl PodDefaults {
     }
 }
 
-/// What a component may use unless the stack says otherwise.
+/// The resources of a component unless the stack sets others.
 pub struct DefaultResources {
-    /// What is set aside.
+    /// The requests.
     pub requests: [(&'static str, &'static str); 2],
-    /// What it may use at most. No limit of the processor: it would only make it slow.
+    /// The limits. There is none for the CPU, which would only slow the component down.
     pub limits: [(&'static str, &'static str); 1],
 }
 
-/// A pod of one container where the stack wants it to run.
+/// The spec of a pod with one container, scheduled as the stack asks.
 #[must_use]
 pub fn spec(
     container: Container,
@@ -79,7 +80,7 @@ pub fn spec(
         containers: vec![Container {
             env: env(container.env, additions),
             security_context: Some(container_security()),
-            // The stack's status tells why a program ended, without the right to read logs.
+            // Lets the stack's status report why a program ended without the right to read logs.
             termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
             ..container
         }],
@@ -100,7 +101,7 @@ pub fn spec(
     }
 }
 
-/// The metadata of pods with these labels and annotations, which win over the stack's.
+/// The metadata of pods. These labels and annotations win over the stack's.
 #[must_use]
 pub fn metadata(
     additions: &PodAdditions,
@@ -119,7 +120,8 @@ pub fn metadata(
     }
 }
 
-/// The stack's resources; the defaults for what it names neither in `requests` nor in `limits`.
+/// The stack's resources, with the defaults for those that it sets neither in `requests` nor in
+/// `limits`.
 #[must_use]
 pub fn resources(asked: &Resources, default: &DefaultResources) -> ResourceRequirements {
     let named = |name: &str| asked.requests.contains_key(name) || asked.limits.contains_key(name);
@@ -141,7 +143,7 @@ pub fn resources(asked: &Resources, default: &DefaultResources) -> ResourceRequi
     }
 }
 
-/// Waits before a pod that ends is told so, until Services no longer lead to it.
+/// A hook that delays SIGTERM until Services no longer lead to the pod.
 #[must_use]
 pub fn leave_services_first(seconds: i64) -> Lifecycle {
     Lifecycle {
@@ -153,7 +155,7 @@ pub fn leave_services_first(seconds: i64) -> Lifecycle {
     }
 }
 
-/// Asks over HTTP.
+/// A probe over HTTP.
 #[must_use]
 pub fn http_probe(path: &str, port: u16, period_seconds: i32, failure_threshold: i32) -> Probe {
     Probe {
@@ -169,7 +171,7 @@ pub fn http_probe(path: &str, port: u16, period_seconds: i32, failure_threshold:
     }
 }
 
-/// A volume with a ConfigMap's files.
+/// A volume with the files of a ConfigMap.
 #[must_use]
 pub fn config_volume(name: &str, config_map: impl Display) -> Volume {
     Volume {
@@ -182,7 +184,7 @@ pub fn config_volume(name: &str, config_map: impl Display) -> Volume {
     }
 }
 
-/// Names are unique in a list that server-side apply merges by name.
+/// Merges environment variables by name: server-side apply requires unique names in this list.
 fn env(own: Option<Vec<EnvVar>>, additions: &PodAdditions) -> Option<Vec<EnvVar>> {
     let is_added = |name: &str| additions.env.iter().any(|added| added.name == name);
     let own = own.into_iter().flatten();
@@ -232,7 +234,7 @@ fn container_security() -> SecurityContext {
     }
 }
 
-/// Replicas on different nodes where there are some.
+/// Prefers different nodes for replicas.
 fn different_nodes(spread: &LabelSelector) -> Affinity {
     Affinity {
         pod_anti_affinity: Some(PodAntiAffinity {
@@ -253,7 +255,7 @@ fn different_nodes(spread: &LabelSelector) -> Affinity {
 }
 
 fn tolerations(scheduling: &Scheduling) -> Option<Vec<Toleration>> {
-    // They are Kubernetes' own, field by field.
+    // The fields are those of Kubernetes' own type.
     let all = scheduling.tolerations.iter().map(|toleration| {
         let fields = serde_json::to_value(toleration).unwrap_or_default();
         serde_json::from_value(fields).unwrap_or_default()
@@ -270,7 +272,7 @@ fn constraints(scheduling: &Scheduling) -> Option<Vec<TopologySpreadConstraint>>
     .filter(|all| !all.is_empty())
 }
 
-/// What validation has read as `T` already; nothing where it could not.
+/// Reads fields that validation has already read as `T`.
 fn as_written<T: DeserializeOwned + Default>(fields: &serde_json::Map<String, Value>) -> T {
     serde_json::from_value(Value::Object(fields.clone())).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! How the parts of a stack are, by what their Deployments and pods say.
+//! The health of a stack's parts, from their Deployments and pods.
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use spoor_api::{stack::Stack, tracing_stack::TailInForce};
@@ -12,35 +12,35 @@ use crate::stacks::{
     sources::RelatedObjects,
 };
 
-/// The most pods of which a message speaks.
+/// The most pods that a message names.
 const MAX_REPORTED_PODS: usize = 5;
 
-/// How the parts of a stack are.
+/// The health of a stack's parts.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     /// Jaeger.
     pub jaeger: PartHealth,
-    /// The tier that gathers.
+    /// The gathering tier.
     pub gather: PartHealth,
-    /// The tier that decides.
+    /// The deciding tier.
     pub decide: PartHealth,
-    /// The tail rules of the deciding pod, once no other decides beside it.
+    /// The tail rules of the deciding pod, if no other pod decides beside it.
     pub tail: Option<TailInForce>,
 }
 
-/// How a part is.
+/// The health of one part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartHealth {
-    /// Whether there is any of it.
+    /// True if the part has a Deployment.
     pub exists: bool,
-    /// Whether one of its pods is ready.
+    /// True if one of its pods is ready.
     pub is_available: bool,
-    /// Whether all of its pods are ready and of the latest revision, and no others are left.
+    /// True if all of its pods are ready and of the latest revision, and no others are left.
     pub is_complete: bool,
 }
 
 impl Health {
-    /// By what was related.
+    /// Derives the health from related objects.
     #[must_use]
     pub fn of(stack: &Stack, related: &RelatedObjects) -> Self {
         let part = |name: String, component| {
@@ -73,7 +73,7 @@ impl Health {
     }
 }
 
-/// A part's Deployment and its pods, those that are ending included.
+/// A part's Deployment and its pods, including those that are ending.
 #[must_use]
 pub fn live<'a>(
     related: &'a RelatedObjects,
@@ -109,7 +109,7 @@ fn all_ready(deployment: &Deployment) -> bool {
     status.and_then(|status| status.ready_replicas).unwrap_or(0) >= wanted
 }
 
-/// Pods that can't start or that no node takes, and why.
+/// Pods that cannot start or be scheduled, with the reason.
 pub(super) fn failing(pods: &[Pod]) -> Vec<String> {
     let staying = pods
         .iter()

@@ -226,7 +226,7 @@ fn what_was_just_applied_is_not_settled_though_it_was_before() {
         ..Case::default()
     };
     let said = conditions_of(&case.status());
-    let rolling = "Progressing=True RollingOut: has just applied Deployment tracing-jaeger";
+    let rolling = "Progressing=True RollingOut: just applied Deployment tracing-jaeger";
     assert!(said.contains(rolling), "{said}");
 }
 
@@ -279,7 +279,9 @@ fn an_invalid_stack_keeps_what_was_said_of_what_runs() {
     let before = Case::default().status();
     let problem = Problem {
         reason: "Invalid",
-        message: "spec.jaeger.replicas: must be 1; what ran before runs on".to_owned(),
+        message:
+            "spec.jaeger.replicas: must be 1; correct the spec (what ran before keeps running)"
+                .to_owned(),
     };
     let status = blocked(problem, None, &object(), &before, time(9));
     assert_eq!(status.endpoints, before.endpoints);

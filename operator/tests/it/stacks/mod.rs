@@ -2,6 +2,7 @@
 //! changes, routes turn, tail rules come into force, certificates are renewed.
 
 mod certificates;
+mod concurrency;
 mod objects;
 mod route;
 
@@ -10,7 +11,7 @@ use k8s_openapi::api::{
     core::v1::{Pod, Service},
 };
 use kube::{
-    Api,
+    Api, Client,
     api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
@@ -44,6 +45,15 @@ impl<'a> Stacks<'a> {
         change: impl FnOnce(&mut StacksSettings),
     ) -> Self {
         let client = chart::account(namespace, "stacks").await;
+        Self::start_as(client, namespace, change).await
+    }
+
+    /// Starts the role with this client.
+    pub async fn start_as(
+        client: Client,
+        namespace: &'a Namespace<'a>,
+        change: impl FnOnce(&mut StacksSettings),
+    ) -> Self {
         let role = RoleSettings {
             namespace: namespace.name.clone(),
             identity: "stacks-0".to_owned(),

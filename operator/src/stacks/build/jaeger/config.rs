@@ -11,10 +11,10 @@ use crate::stacks::objects::{
     text,
 };
 
-/// The configuration as YAML.
+/// Builds the configuration as YAML.
 ///
-/// There is no batch processor: it would take spans before they are stored and lose them when
-/// storing fails; the Collector and the services send batches, and try again.
+/// There is no batch processor: it would accept spans before they are stored and lose them when
+/// storing fails. The Collector and the services already send batches, and retry.
 #[must_use]
 pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
     let mut config = json!({
