@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_is_what_is_applied() {
+    fn prints_what_it_applies() {
         let (_folder, path) = file(&yaml().unwrap());
         assert_eq!(read(&[path]).unwrap(), read(&[]).unwrap());
         let names: Vec<_> = read(&[])
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn only_definitions_are_applied() {
+    fn refuses_anything_but_definitions() {
         let (_folder, path) = file("---\n---\nkind: ConfigMap\nmetadata: {name: a}\n");
         let error = read(&[path]).unwrap_err().to_string();
         assert!(

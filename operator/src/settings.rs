@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_said_at_once() {
+    fn reports_all_errors_at_once() {
         let arguments = RoleArguments {
             namespace: "Not A Name".to_owned(),
             ops_listen: "nowhere".to_owned(),
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_are_a_list_or_all() {
+    fn reads_namespaces_or_all() {
         let only = |names: &[&str]| {
             let names = names.iter().map(|name| (*name).to_owned());
             Scope::Only(names.collect())

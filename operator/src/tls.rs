@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_renewed_certificate_is_taken_and_a_broken_one_is_not() {
+    async fn loads_renewed_files_and_ignores_broken_ones() {
         let mut files = Files::new();
         assert!(matches!(
             files.reload().await,

@@ -1,4 +1,4 @@
-{{/* The operator's objects: the release's name, with the chart's in it. */}}
+{{/* The name of the operator's objects: the release's name, with the chart's name in it. */}}
 {{- define "spoor.fullname" -}}
 {{- if contains "spoor" .Release.Name -}}
 {{ .Release.Name | trunc 40 | trimSuffix "-" }}
@@ -18,7 +18,7 @@
 {{ .Values.applications.stack | default .Values.stack.name }}
 {{- end -}}
 
-{{/* What selects the pods of a workload. dict: root, name. */}}
+{{/* The labels that select the pods of a workload. dict: root, name. */}}
 {{- define "spoor.selector" -}}
 app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -34,13 +34,13 @@ app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 
-{{/* The path under which Jaeger answers, without a slash at its end. */}}
+{{/* The base path of Jaeger, without a trailing slash. */}}
 {{- define "spoor.query.path" -}}
 {{- $jaeger := (include "spoor.yaml" .Values.stack.spec | fromYaml).jaeger | default dict }}
 {{- $jaeger.basePath | default "" | trimSuffix "/" -}}
 {{- end -}}
 
-{{/* Where Jaeger answers: the stack's own, or one that exists. */}}
+{{/* The address of Jaeger: the stack's own, or an existing one. */}}
 {{- define "spoor.query.url" -}}
 {{- $jaeger := (include "spoor.yaml" .Values.stack.spec | fromYaml).jaeger | default dict }}
 {{- $address := dig "existing" "query" "" $jaeger | default (printf "%s-query:16686" (include "spoor.stack" .)) }}

@@ -1,5 +1,5 @@
-{{/* What every pod and container of the chart may do: the restricted Pod Security Standard, and a
-     root file system that can't be written. */}}
+{{/* The security of every pod and container of the chart: the restricted Pod Security Standard, and a
+     read-only root file system. */}}
 {{- define "spoor.pod.security" -}}
 runAsNonRoot: true
 {{- range $field, $id := .Values.securityContext }}
@@ -25,7 +25,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end -}}
 
 {{/* The variables of a container: the chart's, then `pods`, then the workload's own `pod`. A later one
-     replaces an earlier one of the same name: server-side apply refuses a name that stands twice.
+     replaces an earlier one of the same name: server-side apply refuses duplicate names.
      dict: root, pod, own (a list in YAML). */}}
 {{- define "spoor.env" -}}
 {{- $all := include "spoor.yaml" .root.Values.pods | fromYaml }}
@@ -74,14 +74,14 @@ readinessProbe:
   timeoutSeconds: 2
 {{- end -}}
 
-{{/* nodeSelector, tolerations and the like, as they are in a pod. */}}
+{{/* nodeSelector, tolerations and other scheduling fields of a pod. */}}
 {{- define "spoor.scheduling" -}}
 {{- with include "spoor.yaml" . | fromYaml }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{/* A variable's source, a Secret's key: secretName, key. */}}
+{{/* The source of a variable, a key of a Secret: secretName, key. */}}
 {{- define "spoor.secret" -}}
 secretKeyRef: {name: {{ .secretName }}, key: {{ .key }}}
 {{- end -}}

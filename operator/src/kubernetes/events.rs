@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_no_longer_than_the_api_server_takes() {
+    fn notes_are_truncated() {
         assert_eq!(shortened("short".to_owned()), "short");
         for text in ["a".repeat(2000), "ä€".repeat(1000)] {
             assert!((MAX_NOTE_BYTES - 8..=MAX_NOTE_BYTES).contains(&shortened(text).len()));

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_are_bounded() {
+    fn mismatches_are_bounded() {
         let mismatches = IdentityMismatches::default();
         let now = Instant::now();
         for number in 0..2 * MAX_REMEMBERED {

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_policy_is_of_its_namespace_and_age() {
+    fn valid_policy_has_namespace_and_age() {
         let found = parse_policy(object(json!({"head": {"probability": "1%"}}))).unwrap();
         assert_eq!((found.generation, found.version), (Some(2), 17));
         let policy = found.policy.unwrap();
@@ -126,7 +126,7 @@ mod tests {
     #[case(json!({"head": {"probability": 1}}), "spec: ")]
     #[case(json!({"hat": {}}), "spec: unknown field `hat`")]
     #[case(Value::Null, "spec: ")]
-    fn one_that_is_wrong_is_set_aside_with_the_reason(#[case] spec: Value, #[case] expected: &str) {
+    fn invalid_policy_is_kept_with_its_errors(#[case] spec: Value, #[case] expected: &str) {
         let found = parse_policy(object(spec)).unwrap();
         let errors = found.policy.unwrap_err();
         assert!(
@@ -136,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_about_to_go_is_gone() {
+    fn policy_being_deleted_is_ignored() {
         let mut going = object(json!({"head": {"probability": "1%"}}));
         going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();
         assert!(parse_policy(going).is_none());
     }
 
     #[test]
-    fn a_status_of_another_version_still_has_its_conditions() {
+    fn status_of_another_version_keeps_conditions() {
         let condition = json!({
             "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
             "lastTransitionTime": "2026-01-01T00:00:00Z",

@@ -197,7 +197,7 @@ mod tests {
     #[case(json!({"app.kubernetes.io/name": "b"}), Some(("b", false)))]
     #[case(json!({"app": "b"}), None)]
     #[case(json!({"spoor.dev/service": ""}), None)]
-    fn a_pod_is_the_service_that_its_labels_say(
+    fn labels_name_the_service_of_a_pod(
         #[case] labels: Value,
         #[case] expected: Option<(&str, bool)>,
     ) {
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn its_addresses_are_its_own() {
+    fn excludes_the_nodes_address() {
         let labels = json!({"spoor.dev/service": "a"});
         let pod = read(labels.clone(), ready()).unwrap();
         assert!(pod.is_ready);

@@ -218,7 +218,7 @@ mod tests {
     #[case(json!({}), "TokenInvalid")]
     #[case(json!({"authenticated": true, "audiences": [AUDIENCE], "user": user(json!({}))}), "NotAPod")]
     #[case(json!({"authenticated": true, "audiences": [AUDIENCE], "user": {"username": "admin", "extra": pod()}}), "NotAPod")]
-    fn an_answer_names_a_pod_or_says_why_not(#[case] status: Value, #[case] expected: &str) {
+    fn reads_the_pod_or_the_denial(#[case] status: Value, #[case] expected: &str) {
         let status = serde_json::from_value(status).unwrap();
         let found = match bearer(&status) {
             Ok(bearer) => {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_told_apart() {
+    fn tokens_have_different_hashes() {
         let hex = |text| -> String {
             let digest = sha256(text).unwrap();
             digest.iter().map(|byte| format!("{byte:02x}")).collect()

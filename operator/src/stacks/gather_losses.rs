@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn losses_of_pods_add_up_once() {
+    fn pod_losses_are_counted_once() {
         let losses = GatherLosses::default();
         let stack = Key {
             namespace: "shop".to_owned(),

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn crash_has_the_collectors_own_error() {
+    fn crash_reports_the_collectors_error() {
         let log = "Error: failed to get config: cannot unmarshal the configuration: decoding failed \
                    due to the following error(s):\n\n'exporters' unknown type: \"kafkaa\"\n\
                    2026/01/01 00:00:00 collector server run finished with error: failed to get \
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn crash_without_an_error_has_the_last_lines() {
+    fn crash_without_error_reports_the_last_lines() {
         let said = crashing("one\ntwo\n\nthree\nfour\n");
         assert_eq!(
             said,
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn crash_without_words_has_the_kubelets() {
+    fn crash_without_log_reports_the_kubelets_message() {
         let state = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
         assert_eq!(
             failure(&pod(state, None)).unwrap(),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn first_crash_has_failed_and_a_start_has_not() {
+    fn first_crash_counts_as_failed() {
         let starts = pod(json!({"waiting": {"reason": "ContainerCreating"}}), None);
         assert!(!has_failed(&starts) && failure(&starts).is_none());
         let ended = pod(json!({"terminated": {"exitCode": 1}}), None);

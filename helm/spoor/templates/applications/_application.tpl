@@ -42,13 +42,13 @@ spec:
         ports:
         - {name: {{ .protocol }}, containerPort: {{ .port }}}
         - {name: ops, containerPort: 9464}
-        # The operator makes it for the TracingStack; the pod starts as soon as it is there.
+        # The operator creates it for the TracingStack. The pod starts once it exists.
         envFrom:
         - configMapRef: {name: {{ $stack }}-otel-env}
         {{- include "spoor.env" (dict "root" .root "pod" .values.pod "own" (include "spoor.application.env" .)) | nindent 8 }}
         {{- include "spoor.probes" .root | nindent 8 }}
         lifecycle:
-          # The endpoint is taken out meanwhile: nobody is sent to a port that closes.
+          # The endpoint is removed meanwhile, so that nobody connects to a port that closes.
           preStop: {sleep: {seconds: 3}}
         resources: {{- include "spoor.yaml" .values.resources | nindent 10 }}
         securityContext: {{- include "spoor.container.security" .root | nindent 10 }}
@@ -62,7 +62,7 @@ spec:
         - {name: mounted, mountPath: {{ .path }}, readOnly: true}
         {{- end }}
       volumes:
-      # Who the pod is, for the control plane and nobody else.
+      # The identity of the pod, for the control plane only.
       - name: token
         projected:
           sources:
@@ -130,7 +130,7 @@ spec:
 {{- end }}
 {{- end -}}
 
-{{/* What every application is told, and what this one is told besides. */}}
+{{/* The environment of every application, and of this one. */}}
 {{- define "spoor.application.env" -}}
 - {name: SPOOR_LISTEN, value: "0.0.0.0:{{ .port }}"}
 - {name: SPOOR_OPS_LISTEN, value: "0.0.0.0:9464"}

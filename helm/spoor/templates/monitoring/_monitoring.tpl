@@ -1,4 +1,4 @@
-{{/* Not empty if an object of a kind of the Prometheus Operator is wanted, and its definition is there.
+{{/* Not empty if an object of a kind of the Prometheus Operator is enabled, and its CRD exists.
      dict: root, kind. */}}
 {{- define "spoor.monitoring.made" -}}
 {{- $has := .root.Capabilities.APIVersions.Has (print "monitoring.coreos.com/v1/" .kind) }}
@@ -16,7 +16,7 @@
 {{- merge $own (include "spoor.yaml" .root.Values.monitoring.labels | fromYaml) | toYaml -}}
 {{- end -}}
 
-{{/* The files with the alerts about what is installed, as a list in YAML. */}}
+{{/* The files with the alerts about what is installed, as a YAML list. */}}
 {{- define "spoor.alerts" -}}
 {{- if .Values.operator.enabled }}
 - monitoring/alerts-operator.yaml

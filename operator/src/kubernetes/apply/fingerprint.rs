@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stands_for_what_is_asked_for_and_not_for_what_became_of_it() {
+    fn ignores_status_and_versions() {
         let object = json!({"metadata": {"name": "a", "generation": 1}, "spec": {"replicas": 1}});
         let later = json!({
             "spec": {"replicas": 1},

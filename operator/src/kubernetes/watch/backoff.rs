@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_up_to_the_longest_and_never_end() {
+    fn delays_grow_to_the_maximum() {
         let mut backoff = Backoff::default();
         let pauses: Vec<Duration> = backoff.by_ref().take(20).collect();
         assert_eq!(pauses.len(), 20);

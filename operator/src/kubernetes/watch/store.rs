@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_known_stays_until_all_is_known_anew() {
+    fn old_values_stay_until_the_list_is_complete() {
         let store = Store::empty();
         let mut writer = store.writer(None, kept);
         for event in [
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_list_replaces_its_own_namespace_only() {
+    fn list_replaces_its_own_namespace_only() {
         let store = Store::empty();
         let mut writer = store.writer(Some("default".to_owned()), kept);
         let mut other = store.writer(Some("other".to_owned()), kept);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_the_same_is_no_change() {
+    fn equal_value_is_no_change() {
         let store = Store::empty();
         let mut writer = store.writer(None, kept);
         assert!(writer.apply_event(Event::Apply(object("a", "1"))));

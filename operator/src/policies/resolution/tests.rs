@@ -70,7 +70,7 @@ fn status(built: &ResolvedPolicies, found: &PolicyObject) -> SamplingPolicyStatu
 }
 
 #[test]
-fn ready_pods_that_are_meant_are_expected_and_others_where_their_service_matters() {
+fn expects_ready_pods_of_relevant_services() {
     let meant = |name, ready| pod(name, json!({"spoor.dev/service": "a"}), ready);
     let named = |name| pod(name, json!({"app.kubernetes.io/name": "b"}), "True");
     let other = pod("other", json!({"app": "a"}), "True");
@@ -89,7 +89,7 @@ fn ready_pods_that_are_meant_are_expected_and_others_where_their_service_matters
 }
 
 #[test]
-fn one_that_is_wrong_holds_up_no_other() {
+fn invalid_policy_affects_no_other() {
     let (wrong, right) = (
         found("wrong", head("a", "1")),
         found("right", head("a", "2%")),
@@ -102,7 +102,7 @@ fn one_that_is_wrong_holds_up_no_other() {
 }
 
 #[test]
-fn what_was_resolved_holds_until_something_changes_or_expires() {
+fn resolution_is_current_until_change_or_expiry() {
     let end = NOW + 60.seconds();
     let mut spec = head("a", "1%");
     spec["expiresAt"] = end.to_string().into();
@@ -115,7 +115,7 @@ fn what_was_resolved_holds_until_something_changes_or_expires() {
 }
 
 #[test]
-fn a_status_is_no_longer_than_the_api_server_takes() {
+fn status_fits_the_api_servers_limits() {
     let operations: Vec<String> = (0..64).map(|number| format!("GET /{number}")).collect();
     let targets =
         (0..5).map(|number| json!({"service": format!("s{number}"), "operations": operations}));
@@ -147,10 +147,7 @@ fn a_status_is_no_longer_than_the_api_server_takes() {
     (json!({}), json!({"route": "Collector", "tail": {"digest": DIGEST}})),
     (json!({"route": "Direct"}), json!({"route": "Direct"})),
 ], "RouteIsDirect")]
-fn tail_rules_are_programmed_when_every_stack_has_them(
-    #[case] stacks: &[(Value, Value)],
-    #[case] expected: &str,
-) {
+fn tail_rules_need_every_stack(#[case] stacks: &[(Value, Value)], #[case] expected: &str) {
     let found = found("rules", tail());
     let snapshot = snapshot(vec![found.clone()], vec![]);
     let built = ResolvedPolicies::new(ResolutionInputs::of(&snapshot, &BTreeSet::new()), &[], NOW);

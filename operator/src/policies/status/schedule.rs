@@ -209,7 +209,7 @@ mod tests {
     #[case::numbers(Some(current()), counted(7), Some(30_000))]
     #[case::a_verdict(Some(current()), judged(), Some(100_000))]
     #[case::clients(Some(current()), with(7), Some(100_000))]
-    fn is_written_in_time(
+    fn status_is_written_when_due(
         #[case] is: Option<SamplingPolicyStatus>,
         #[case] wanted: SamplingPolicyStatus,
         #[case] expected: Option<u64>,
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_half_done_is_awaited_from_the_first_time_that_it_was_seen() {
+    fn settle_delay_starts_at_the_first_change() {
         let (is, half) = (current(), pending(2));
         let written = Instant::now();
         let start = written + MIN_WRITE_INTERVAL;
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_may_take_their_time_to_come_to_a_new_leader_but_not_to_take_a_new_policy() {
+    fn waits_for_reconnects_but_not_for_new_policies() {
         let began = Instant::now();
         let start = began + MIN_WRITE_INTERVAL;
         let until = start + Duration::from_secs(10);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_that_come_and_go_are_written_with_pauses() {
+    fn flapping_verdicts_are_written_at_intervals() {
         let start = Instant::now();
         let (is, wanted) = (pending(1), current());
         let known = StatusChange {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_of_clients_alone_are_written_without_haste() {
+    fn client_counts_are_written_at_intervals() {
         let start = Instant::now();
         let (is, wanted) = (current(), with(7));
         let known = StatusChange {

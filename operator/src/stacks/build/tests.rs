@@ -63,7 +63,7 @@ fn without_collector(stack: &Stack) -> Vec<Object> {
 }
 
 #[test]
-fn a_stack_of_defaults() {
+fn default_stack() {
     insta::assert_snapshot!(yaml(&without_collector(&stack(json!({})))));
 }
 
@@ -185,7 +185,7 @@ fn templates(stack: &Stack, context: &BuildContext) -> Vec<Value> {
 }
 
 #[test]
-fn pods_get_what_is_added() {
+fn pods_get_the_stacks_additions() {
     let additions = json!({
         "annotations": {"example.com/team": "tracing", "spoor.dev/tail-digest": "mine"},
         "labels": {"team": "tracing", "app.kubernetes.io/name": "mine"},
@@ -259,11 +259,11 @@ fn the_entrance(#[case] name: &str, #[case] spec: Value, #[case] to: Route) {
         otlp_service::url(&stack),
         text::yaml(&json!(service))
     );
-    insta::assert_snapshot!(format!("entrance_{name}"), text);
+    insta::assert_snapshot!(format!("otlp_service_{name}"), text);
 }
 
 #[test]
-fn what_runs_elsewhere_is_not_deployed() {
+fn existing_parts_are_not_deployed() {
     let stack = stack(json!({
         "jaeger": {"existing": {"otlp": "jaeger.tools.svc:4317"}},
         "collector": {"existing": {"otlp": "collector.tools.svc:4317"}},
@@ -278,7 +278,7 @@ fn what_runs_elsewhere_is_not_deployed() {
 }
 
 #[test]
-fn the_collectors_addresses_outlive_its_pods() {
+fn collector_services_outlive_its_pods() {
     let stack = stack(json!({"route": "Direct"}));
     let target = OtlpTarget {
         route: stack.route,
@@ -307,7 +307,7 @@ fn samples() -> Vec<Stack> {
 }
 
 #[test]
-fn every_pod_keeps_to_the_restricted_pod_security_standard() {
+fn pods_meet_the_restricted_security_standard() {
     let samples = samples();
     assert!(samples.len() > 10, "{} samples", samples.len());
     let mut pods = 0;

@@ -67,7 +67,7 @@ fn shake_hands(
 }
 
 #[test]
-fn a_client_that_trusts_the_authority_accepts_the_doors_by_their_names_only() {
+fn clients_accept_the_server_by_its_names_only() {
     let (authority, server) = first(Timestamp::now());
     shake_hands(&authority.certificates, &server, NAME).unwrap();
     shake_hands(
@@ -82,7 +82,7 @@ fn a_client_that_trusts_the_authority_accepts_the_doors_by_their_names_only() {
 }
 
 #[test]
-fn nothing_is_written_until_two_thirds_of_the_life_are_over() {
+fn renews_after_two_thirds_of_the_lifetime() {
     let now = Timestamp::now();
     let (authority, server) = first(now);
     let (ca, tls) = (authority.write.unwrap(), server.write.unwrap());
@@ -106,7 +106,7 @@ fn nothing_is_written_until_two_thirds_of_the_life_are_over() {
 }
 
 #[test]
-fn a_new_authority_leaves_the_old_one_trusted_and_its_certificate_in_use() {
+fn new_authority_keeps_the_old_one_trusted() {
     let lifetimes = CertificateLifetimes::default();
     let now = Timestamp::now();
     let (authority, _) = first(now);
@@ -142,7 +142,7 @@ fn a_new_authority_leaves_the_old_one_trusted_and_its_certificate_in_use() {
 }
 
 #[test]
-fn other_names_or_a_lost_authority_make_a_new_certificate() {
+fn new_names_or_authority_need_a_new_certificate() {
     let now = Timestamp::now();
     let life = CertificateLifetimes::default().server;
     let (authority, server) = first(now);
@@ -157,7 +157,7 @@ fn other_names_or_a_lost_authority_make_a_new_certificate() {
 }
 
 #[test]
-fn an_empty_secret_is_filled_and_a_foreign_one_left_alone() {
+fn fills_empty_secrets_and_leaves_foreign_ones() {
     let now = Timestamp::now();
     let life = CertificateLifetimes::default().authority;
     let mut secret = Secret::default();

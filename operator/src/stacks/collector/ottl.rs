@@ -116,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_breaks_out_of_a_literal(
+        fn nothing_escapes_a_literal(
             value in prop_oneof![any::<String>(), "[\"\\\\${}a()\n ]{0,24}"]
         ) {
             let literal = text(&value);
@@ -133,7 +133,7 @@ mod tests {
     #[case("1e3", &["\"1e3\"", "1000.0"])]
     #[case("true", &["\"true\"", "true"])]
     #[case("inf", &["\"inf\""])]
-    fn a_value_is_found_as_what_it_may_be(#[case] value: &str, #[case] expected: &[&str]) {
+    fn value_matches_text_number_and_flag(#[case] value: &str, #[case] expected: &[&str]) {
         assert_eq!(literals(value), expected);
     }
 }

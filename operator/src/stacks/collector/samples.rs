@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_are_read_and_comments_passed_over() {
+    fn reads_samples_and_skips_comments() {
         let text = "# TYPE sent_total counter\n\
                     sent_total{exporter=\"otlp/a\",x=\"a b\"} 7\n\
                     uptime 1.5e3\n\

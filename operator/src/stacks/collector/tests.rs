@@ -110,7 +110,7 @@ fn two_replicas_with_everything_set() {
 }
 
 #[test]
-fn a_change_of_rules_changes_nothing_but_the_deciding_pods_rules() {
+fn new_rules_change_only_the_deciding_pod() {
     let stack = stack("    {replicas: 2}");
     let (none, many) = (
         built(&stack, &TailTable::default()),
@@ -147,7 +147,7 @@ fn a_change_of_rules_changes_nothing_but_the_deciding_pods_rules() {
 }
 
 #[test]
-fn another_namespaces_rules_are_none_of_its_business() {
+fn ignores_rules_of_other_namespaces() {
     let mut elsewhere = stack("    {}");
     elsewhere.namespace = spoor_policy::Namespace::new("elsewhere").unwrap();
     let none = built(&elsewhere, &TailTable::default());

@@ -143,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_back_as_it_was(value in value()) {
+        fn reads_back_unchanged(value in value()) {
             let text = document(&value);
             let read: Value = serde_yaml::from_str(&text)
                 .map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_as_people_write_it() {
+    fn writes_idiomatic_yaml() {
         let value = json!({
             "receivers": {"otlp": {"protocols": {"grpc": {}}}},
             "policies": [{"name": "a/b", "span": ["x == \"\u{2028}\"", "ü"]}, [1, 2.5], true],

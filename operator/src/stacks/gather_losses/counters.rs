@@ -58,20 +58,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_released_is_lost() {
+    fn unreleased_spans_are_lost() {
         let earlier = of(1_000, 20, 800);
         assert_eq!(of(1_500, 20, 964).lost_since(&earlier), Some(56));
         assert_eq!(of(1_500, 20, 1_400).lost_since(&earlier), Some(0));
     }
 
     #[test]
-    fn only_receivers_of_the_gatherer_count() {
+    fn counts_only_the_gatherers_receivers() {
         let peers = GatherCounters::of(&reading(7_000, 20, 20), &["otlp/spoor-peers"]);
         assert_eq!(peers.lost_since(&peers), Some(0));
     }
 
     #[test]
-    fn restarted_pod_says_nothing() {
+    fn restarted_pod_reveals_no_loss() {
         assert_eq!(of(5, 0, 0).lost_since(&of(1_000, 0, 900)), None);
     }
 }

@@ -27,7 +27,7 @@ fn running(to: Route, since: Option<Timestamp>) -> RouteState {
 }
 
 #[test]
-fn a_new_stack_leads_where_it_should_from_the_beginning() {
+fn new_stack_has_its_route_at_once() {
     for (route, fate) in [
         ("Collector", CollectorAction::Run),
         ("Direct", CollectorAction::Remove),
@@ -53,7 +53,7 @@ fn a_new_stack_leads_where_it_should_from_the_beginning() {
 }
 
 #[test]
-fn to_jaeger_the_collector_stays_until_all_that_it_took_is_through() {
+fn collector_stays_until_its_spans_are_sent() {
     let stack = stack(json!({"route": "Direct"}));
     let first = plan(&stack, &running(Route::Collector, None), at(0));
     let turned = OtlpTarget {
@@ -92,7 +92,7 @@ fn to_jaeger_the_collector_stays_until_all_that_it_took_is_through() {
 }
 
 #[test]
-fn what_the_collector_may_still_hold_waits_for_jaeger() {
+fn collector_with_spans_waits_for_jaeger() {
     let stack = stack(json!({"route": "Direct"}));
     let away = RouteState {
         jaeger_is_ready: false,
@@ -115,7 +115,7 @@ fn what_the_collector_may_still_hold_waits_for_jaeger() {
 }
 
 #[test]
-fn to_the_collector_traffic_waits_until_it_is_ready() {
+fn traffic_waits_for_a_ready_collector() {
     let stack = stack(json!({}));
     let starting = RouteState {
         collector_is_ready: false,
@@ -137,7 +137,7 @@ fn to_the_collector_traffic_waits_until_it_is_ready() {
 }
 
 #[test]
-fn a_change_of_mind_on_the_way_turns_back_at_once() {
+fn route_can_be_reversed_at_once() {
     let back = plan(
         &stack(json!({})),
         &running(Route::Direct, Some(at(0))),
@@ -151,7 +151,7 @@ fn a_change_of_mind_on_the_way_turns_back_at_once() {
 }
 
 #[test]
-fn what_somebody_else_runs_is_taken_to_be_there() {
+fn existing_parts_are_assumed_ready() {
     let stack = stack(json!({"collector": {"existing": {"otlp": "collector.tools.svc:4317"}}}));
     let state = RouteState {
         collector_is_ready: false,
@@ -165,7 +165,7 @@ proptest! {
     /// Whatever happens, services are never turned to what isn't ready, and the Collector never
     /// goes while they lead to it or while traffic is moving.
     #[test]
-    fn traffic_is_never_sent_into_nothing(
+    fn traffic_never_goes_to_an_unready_route(
         wants_direct: bool,
         leads_direct: bool,
         since in proptest::option::of(0i64..100),

@@ -136,12 +136,12 @@ fn conditions_of(status: &TracingStackStatus) -> String {
 }
 
 #[test]
-fn of_a_stack_that_runs() {
+fn status_of_a_running_stack() {
     insta::assert_yaml_snapshot!(Case::default().status());
 }
 
 #[test]
-fn of_a_stack_that_starts() {
+fn status_of_a_starting_stack() {
     let health = Health {
         jaeger: STARTING,
         gather: STARTING,
@@ -157,7 +157,7 @@ fn of_a_stack_that_starts() {
 }
 
 #[test]
-fn of_a_route_that_is_turned() {
+fn status_while_the_route_changes() {
     let target = OtlpTarget {
         route: Route::Direct,
         since: Some(time(0)),
@@ -199,7 +199,7 @@ fn of_a_route_that_is_turned() {
 }
 
 #[test]
-fn tail_rules_are_those_in_force_until_the_next_are() {
+fn reports_old_rules_until_new_are_in_force() {
     let before = Case::default().status();
     let mut health = Case::default().health;
     health.tail = None;
@@ -216,7 +216,7 @@ fn tail_rules_are_those_in_force_until_the_next_are() {
 }
 
 #[test]
-fn what_was_just_applied_is_not_settled_though_it_was_before() {
+fn just_applied_objects_are_progressing() {
     let report = ApplyReport {
         rolled: vec!["Deployment tracing-jaeger".to_owned()],
         ..ApplyReport::default()
@@ -231,7 +231,7 @@ fn what_was_just_applied_is_not_settled_though_it_was_before() {
 }
 
 #[test]
-fn of_what_goes_wrong() {
+fn status_with_problems() {
     let problem = |reason, message: &str| Problem {
         reason,
         message: message.to_owned(),
@@ -275,7 +275,7 @@ fn of_what_goes_wrong() {
 }
 
 #[test]
-fn an_invalid_stack_keeps_what_was_said_of_what_runs() {
+fn invalid_stack_keeps_the_other_conditions() {
     let before = Case::default().status();
     let problem = Problem {
         reason: "Invalid",
@@ -290,7 +290,7 @@ fn an_invalid_stack_keeps_what_was_said_of_what_runs() {
 }
 
 #[test]
-fn nothing_new_is_the_same_status() {
+fn unchanged_stack_has_the_same_status() {
     let before = Case::default().status();
     let again = Case {
         previous: before.clone(),

@@ -248,7 +248,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn both_tiers_never_change_at_once_and_what_is_wanted_comes(acts in proptest::collection::vec(act(), 0..12)) {
+    fn tiers_never_change_at_once_and_converge(acts in proptest::collection::vec(act(), 0..12)) {
         let mut world = World {
             now: 0,
             wish: (0, 0, 1),
@@ -339,7 +339,7 @@ fn new_rules_leave_gathering_pods_alone() {
 }
 
 #[test]
-fn new_rules_wait_for_the_exporter_and_another_pipeline_does_not() {
+fn only_new_rules_wait_for_the_exporter() {
     let old = objects(1, 0, 1);
     let (gather, decide) = (settled(&old.gather), settled(&old.decide));
     let rules = planned(&gather, &decide, ExporterHealth::Failing, &objects(2, 0, 1));
@@ -353,7 +353,7 @@ fn new_rules_wait_for_the_exporter_and_another_pipeline_does_not() {
 }
 
 #[test]
-fn new_rules_wait_until_gathering_pods_have_settled() {
+fn new_rules_wait_for_gathering_pods_to_settle() {
     let old = objects(1, 0, 2);
     let mut gather = settled(&old.gather);
     gather.pods[0].ready = Some(-10);
@@ -418,7 +418,7 @@ fn failed_deciding_pod_is_followed_at_once() {
 }
 
 #[test]
-fn says_what_is_in_force_once_the_old_rules_are_gone() {
+fn reports_rules_once_the_old_ones_are_gone() {
     let old = objects(2, 0, 1);
     let mut decide = settled(&old.decide);
     let annotations = old
