@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Enough for either role. Each thread costs a stack and an allocator's arena.
-const THREADS: usize = 2;
+const WORKER_THREADS: usize = 2;
 
 /// Run Spoor's operator for tracing stacks and live sampling policies
 #[derive(Debug, Parser)]
@@ -127,7 +127,7 @@ fn run_until_signal(
     run: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let runtime = Builder::new_multi_thread()
-        .worker_threads(THREADS)
+        .worker_threads(WORKER_THREADS)
         .enable_all()
         .build()
         .context("cannot start the async runtime")?;

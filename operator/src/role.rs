@@ -20,7 +20,7 @@ use crate::{
     tls::CertificateError,
 };
 
-/// How long responses of the operations port that are under way may take when the role ends.
+/// The time that responses of the operations port have to complete when the role ends.
 const OPS_GRACE: Duration = Duration::from_secs(2);
 
 /// The reason why a role ended or could not start.

@@ -18,7 +18,7 @@ use super::settings::Listen;
 use crate::role::RoleError;
 
 /// The most policy streams at once. Each client opens one connection for its stream.
-const MAX_STREAMS: usize = 20_000;
+const MAX_POLICY_STREAMS: usize = 20_000;
 const MAX_STREAMS_PER_CONNECTION: u32 = 32;
 /// The most connections of Collectors, which are few.
 const MAX_COLLECTORS: usize = 256;
@@ -70,8 +70,8 @@ pub(super) async fn start(
         Listener::new(stream, policy_stream(control))
             .tls(tls)
             .limits(Limits {
-                max_connections: MAX_STREAMS,
-                max_requests: MAX_STREAMS,
+                max_connections: MAX_POLICY_STREAMS,
+                max_requests: MAX_POLICY_STREAMS,
                 max_streams_per_connection: MAX_STREAMS_PER_CONNECTION,
                 ..Limits::default()
             }),

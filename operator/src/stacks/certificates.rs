@@ -35,8 +35,8 @@ pub const SERVER_SECRET: &str = "spoor-policies-tls";
 
 /// The interval at which the Secrets are read, so that one that somebody deleted or emptied is
 /// restored. Two small reads, since a watch would need the right to list Secrets.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-const RETRY: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// The reason why a certificate cannot be kept valid.
 #[derive(Debug, thiserror::Error)]
@@ -103,14 +103,14 @@ impl CertificateManager {
             if leadership.wait_for(Leadership::is_certain).await.is_err() {
                 return;
             }
-            let pause = match self.look(Timestamp::now()).await {
+            let pause = match self.update(Timestamp::now()).await {
                 Ok(due) => {
                     self.report(None);
-                    due.clamp(Duration::from_secs(1), LOOK_INTERVAL)
+                    due.clamp(Duration::from_secs(1), CHECK_INTERVAL)
                 }
                 Err(error) => {
                     self.report(Some(chain(&error)));
-                    RETRY
+                    RETRY_DELAY
                 }
             };
             tokio::time::sleep(pause).await;
@@ -138,7 +138,7 @@ impl CertificateManager {
     }
 
     /// Brings both certificates up to date. Returns the time until the next renewal.
-    async fn look(&self, now: Timestamp) -> Result<Duration, Error> {
+    async fn update(&self, now: Timestamp) -> Result<Duration, Error> {
         let found = self.read(AUTHORITY_SECRET).await?;
         let authority = secret::authority(
             AUTHORITY_SECRET,

@@ -32,7 +32,7 @@ pub struct Child {
     pub kind: Kind,
     /// The namespace and name.
     pub key: Key,
-    /// What the applier needs to know of it.
+    /// The facts that applying depends on.
     pub live: LiveObject,
     /// The stack in its label.
     pub instance: Option<String>,

@@ -125,8 +125,8 @@ pub fn build(input: &CollectorInput<'_>) -> CollectorObjects {
 /// The time until the last span that reaches the gathering pods has left the deciding one.
 #[must_use]
 pub fn drain(collector: &ManagedCollector) -> Duration {
-    const SEND: Duration = Duration::from_secs(2);
-    collector.gather_wait + collector.decision_wait + 2 * SEND
+    const SEND_TIME: Duration = Duration::from_secs(2);
+    collector.gather_wait + collector.decision_wait + 2 * SEND_TIME
 }
 
 /// The time for which a gathering pod continues when it is deleted: until its clients have gone

@@ -21,7 +21,7 @@ pub use self::counters::GatherCounters;
 use crate::kubernetes::watch::Key;
 
 /// The time for which a stack is reported after its last loss.
-const REPORTED_FOR: Duration = Duration::from_secs(600);
+const REPORT_PERIOD: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -92,7 +92,9 @@ impl GatherLosses {
     pub fn recent(&self, stack: &Key) -> Option<u64> {
         let stacks = self.stacks.lock();
         let known = stacks.get(stack)?;
-        let is_recent = known.last.is_some_and(|last| last.elapsed() < REPORTED_FOR);
+        let is_recent = known
+            .last
+            .is_some_and(|last| last.elapsed() < REPORT_PERIOD);
         is_recent.then_some(known.total)
     }
 

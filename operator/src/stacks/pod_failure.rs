@@ -13,11 +13,11 @@ const FAILURES: [&str; 7] = [
     "InvalidImageName",
 ];
 /// The beginnings of the error with which the Collector and Jaeger, which is built on it, end.
-const LAST_WORDS: [&str; 2] = ["finished with error: ", "Error: "];
+const ERROR_PREFIXES: [&str; 2] = ["finished with error: ", "Error: "];
 /// The number of lines that are reported of a program without such an error.
-const LAST_LINES: usize = 3;
+const MAX_LAST_LINES: usize = 3;
 /// The longest error that a message contains, in characters.
-const MAX_LAST_WORDS: usize = 1_000;
+const MAX_ERROR_CHARS: usize = 1_000;
 
 /// The reason why a pod fails. None while it runs or may still start.
 #[must_use]
@@ -55,7 +55,7 @@ fn waits_for(container: &ContainerStatus) -> Option<String> {
     if !FAILURES.contains(&reason) {
         return None;
     }
-    if let Some(words) = last_words(container) {
+    if let Some(words) = last_error(container) {
         return Some(format!("{reason}: {words}"));
     }
     let message = waiting.message.as_deref().unwrap_or_default();
@@ -64,7 +64,7 @@ fn waits_for(container: &ContainerStatus) -> Option<String> {
 
 /// The last lines of the container's log, which the kubelet keeps when a program ends with an
 /// error.
-fn last_words(container: &ContainerStatus) -> Option<String> {
+fn last_error(container: &ContainerStatus) -> Option<String> {
     let ended = container.last_state.as_ref()?.terminated.as_ref()?;
     let lines: Vec<&str> = ended
         .message
@@ -73,7 +73,7 @@ fn last_words(container: &ContainerStatus) -> Option<String> {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    let words = LAST_WORDS.iter().find_map(|begin| {
+    let words = ERROR_PREFIXES.iter().find_map(|begin| {
         let (index, line) = lines
             .iter()
             .enumerate()
@@ -82,10 +82,10 @@ fn last_words(container: &ContainerStatus) -> Option<String> {
         let rest = lines.get(index + 1..).unwrap_or_default();
         Some([&[first], rest].concat())
     });
-    let tail = lines.len().saturating_sub(LAST_LINES);
+    let tail = lines.len().saturating_sub(MAX_LAST_LINES);
     let words = words.unwrap_or_else(|| lines.get(tail..).unwrap_or_default().to_vec());
     let words = words.join(" ");
-    match words.char_indices().nth(MAX_LAST_WORDS) {
+    match words.char_indices().nth(MAX_ERROR_CHARS) {
         Some((end, _)) => Some(format!("{}…", words.get(..end)?)),
         None => (!words.is_empty()).then_some(words),
     }

@@ -124,8 +124,8 @@ mod tests {
             conditions: vec![accepted(ConditionStatus::False, "Expired", 2)],
             ..SamplingPolicyStatus::default()
         };
-        let told = events(&found, &previous, &status);
-        let told = told.first().map(|event| event.is_warning);
-        assert_eq!(told, is_warning);
+        let events = events(&found, &previous, &status);
+        let is_warned = events.first().map(|event| event.is_warning);
+        assert_eq!(is_warned, is_warning);
     }
 }

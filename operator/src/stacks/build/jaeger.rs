@@ -41,7 +41,7 @@ const CONFIG_FILE: &str = "config.yaml";
 const CONFIG_FOLDER: &str = "/etc/jaeger/config";
 
 /// The seconds before SIGTERM, longer than Services take to forget a pod.
-const LEAVE_SERVICES: i64 = 5;
+const PRE_STOP_SECONDS: i64 = 5;
 
 const IN_MEMORY: DefaultResources = DefaultResources {
     requests: [("cpu", "50m"), ("memory", "128Mi")],
@@ -216,7 +216,7 @@ fn container(
         // With Badger no other pod takes over, and the next one waits for the volume, so a delay
         // only makes the gap longer.
         lifecycle: (!matches!(jaeger.storage, Storage::Badger { .. }))
-            .then(|| pod::leave_services_first(LEAVE_SERVICES)),
+            .then(|| pod::pre_stop_delay(PRE_STOP_SECONDS)),
         ..Container::default()
     };
     (container, volumes)

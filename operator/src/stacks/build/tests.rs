@@ -45,7 +45,7 @@ fn all(stack: &Stack) -> Vec<Object> {
     built.objects.into_iter().chain(tiers).collect()
 }
 
-/// As one would apply them.
+/// The objects as a YAML file.
 fn yaml(objects: &[Object]) -> String {
     let documents = objects.iter().map(|object| text::yaml(&json!(object.body)));
     documents.collect::<Vec<_>>().join("---\n")
@@ -377,7 +377,7 @@ fn restricted(pod: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// What the standard doesn't ask for, and a careful operator does.
+/// Restrictions beyond the standard.
 fn careful(container: &Value) -> Result<(), String> {
     if container["securityContext"]["readOnlyRootFilesystem"] != json!(true) {
         return Err("can write its root file system".to_owned());

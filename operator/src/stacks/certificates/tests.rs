@@ -29,7 +29,7 @@ fn first(now: Timestamp) -> (CertificateState, CertificateState) {
     (authority, server)
 }
 
-/// Whether a client that trusts `authority` accepts a server with this certificate.
+/// Returns success if a client that trusts `authority` accepts a server with this certificate.
 fn shake_hands(
     authority: &str,
     server: &CertificateState,

@@ -20,9 +20,9 @@ pub(super) const JAEGER: &str = "otlp_grpc/spoor-jaeger";
 const GATHERED: &str = "otlp";
 const DECIDER: &str = "tail_sampling";
 /// The number of decisions of each kind that are remembered, so that late spans follow their trace.
-const REMEMBERED: u64 = 100_000;
+const CACHED_DECISIONS: u64 = 100_000;
 /// The most spans in one message to Jaeger, whose limit may be the usual 4 MiB.
-const MAX_BATCH: u64 = 2000;
+const MAX_BATCH_SPANS: u64 = 2000;
 
 /// The inputs of the second tier's configuration.
 pub(super) struct Decide<'a> {
@@ -55,8 +55,8 @@ pub(super) fn config(decide: &Decide<'_>) -> Value {
                 "block_on_overflow": true,
                 "sample_on_first_match": true,
                 "decision_cache": {
-                    "sampled_cache_size": REMEMBERED,
-                    "non_sampled_cache_size": REMEMBERED,
+                    "sampled_cache_size": CACHED_DECISIONS,
+                    "non_sampled_cache_size": CACHED_DECISIONS,
                 },
                 "policies": decide.policies,
             },
@@ -78,6 +78,6 @@ pub(super) fn config(decide: &Decide<'_>) -> Value {
 fn jaeger(decide: &Decide<'_>) -> Value {
     let mut jaeger = Value::Object(sender(decide.memory));
     jaeger["endpoint"] = json!(decide.jaeger);
-    jaeger["sending_queue"]["batch"]["max_size"] = json!(MAX_BATCH);
+    jaeger["sending_queue"]["batch"]["max_size"] = json!(MAX_BATCH_SPANS);
     jaeger
 }

@@ -238,13 +238,13 @@ fn for_decide(
     let only_rules = decide.live.annotation(pipeline_hash)
         == pipeline_hash(&wanted.decide.workload).map(String::as_str);
     if only_rules && current.exporter == ExporterHealth::Failing {
-        return Some((RolloutWait::ExporterFails, Some(RETRY)));
+        return Some((RolloutWait::ExporterFails, Some(RETRY_INTERVAL)));
     }
     None
 }
 
 /// The interval at which to check whether the exporter works again.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
 fn for_gather(decide: &TierState<'_>) -> Wait {
     if decide.changing {

@@ -28,7 +28,7 @@ pub const SPEC_HASH: &str = "spoor.dev/spec-hash";
 const CONFIG_FILE: &str = "config.yaml";
 const CONFIG_FOLDER: &str = "/etc/spoor/collector";
 /// The time that a Collector has to send what it holds.
-const FLUSH: Duration = Duration::from_secs(30);
+const FLUSH_TIME: Duration = Duration::from_secs(30);
 
 const RESOURCES: DefaultResources = DefaultResources {
     requests: [("cpu", "50m"), ("memory", "128Mi")],
@@ -114,7 +114,7 @@ impl Pods<'_> {
 
     fn pod(&self, config_map: String) -> PodSpec {
         PodSpec {
-            termination_grace_period_seconds: Some(seconds(self.drain + FLUSH)),
+            termination_grace_period_seconds: Some(seconds(self.drain + FLUSH_TIME)),
             ..pod::spec(
                 self.container(),
                 vec![pod::config_volume("config", config_map)],
@@ -154,7 +154,7 @@ impl Pods<'_> {
             resources: Some(resources(self.collector)),
             readiness_probe: Some(pod::http_probe("/", ports::HEALTH, 2, 3)),
             liveness_probe: Some(pod::http_probe("/", ports::HEALTH, 10, 6)),
-            lifecycle: Some(pod::leave_services_first(seconds(self.drain))),
+            lifecycle: Some(pod::pre_stop_delay(seconds(self.drain))),
             volume_mounts: Some(vec![VolumeMount {
                 name: "config".to_owned(),
                 mount_path: CONFIG_FOLDER.to_owned(),

@@ -145,7 +145,7 @@ pub fn resources(asked: &Resources, default: &DefaultResources) -> ResourceRequi
 
 /// A hook that delays SIGTERM until Services no longer lead to the pod.
 #[must_use]
-pub fn leave_services_first(seconds: i64) -> Lifecycle {
+pub fn pre_stop_delay(seconds: i64) -> Lifecycle {
     Lifecycle {
         pre_stop: Some(LifecycleHandler {
             sleep: Some(SleepAction { seconds }),

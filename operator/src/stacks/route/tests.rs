@@ -16,7 +16,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-/// Everything runs, and services lead there.
+/// The state in which everything runs and traffic takes this route.
 fn running(to: Route, since: Option<Timestamp>) -> RouteState {
     RouteState {
         target: Some(OtlpTarget { route: to, since }),
@@ -103,7 +103,7 @@ fn collector_with_spans_waits_for_jaeger() {
         (held.collector, held.traffic),
         (CollectorAction::Keep, Traffic::Held)
     );
-    // Once it is gone, a Jaeger that begins anew doesn't bring it back.
+    // Once the Collector is gone, a restart of Jaeger does not bring it back.
     let gone = RouteState {
         collector_exists: false,
         ..away
@@ -162,8 +162,8 @@ fn existing_parts_are_assumed_ready() {
 }
 
 proptest! {
-    /// Whatever happens, services are never turned to what isn't ready, and the Collector never
-    /// goes while they lead to it or while traffic is moving.
+    /// Traffic never takes a route that is not ready, and the Collector is never removed while traffic
+    /// takes its route or is moving.
     #[test]
     fn traffic_never_goes_to_an_unready_route(
         wants_direct: bool,

@@ -143,7 +143,7 @@ impl FakePod {
     }
 }
 
-/// What somebody does to a stack.
+/// An action of a user on a stack.
 #[derive(Clone, Debug)]
 enum Act {
     Rules(u8),
