@@ -89,6 +89,7 @@ pub fn read(files: &[PathBuf]) -> Result<Vec<Value>, CrdError> {
 /// [`CrdError::Apply`] names the first that was not taken.
 pub async fn apply(client: Client, definitions: &[Value], manager: &str) -> Result<(), CrdError> {
     let api: Api<CustomResourceDefinition> = Api::all(client);
+    // Helm or an earlier version may own the fields.
     let parameters = PatchParams::apply(manager).force();
     for definition in definitions {
         let name = name(definition).unwrap_or_default();

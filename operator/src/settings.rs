@@ -205,6 +205,8 @@ impl RoleArguments {
         );
         Some(RoleSettings {
             namespace,
+            // A pod that restarts keeps its name, and must not take the lease of its predecessor
+            // for its own.
             identity: format!("{pod}_{:016x}", rand::random::<u64>()),
             pod,
             installation,

@@ -87,6 +87,7 @@ impl Certificate {
             .map_err(CertificateError::SetUp)?
             .with_no_client_auth()
             .with_cert_resolver(self.0.clone());
+        // gRPC clients require HTTP/2 to be negotiated.
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
     }

@@ -234,6 +234,8 @@ impl Applier {
         if became.is_some() && before == became {
             return Ok(Applied::Unchanged);
         }
+        // `force` takes fields over from other managers. Without it a field that somebody has
+        // edited would be a conflict on each attempt, and the object could never be restored.
         let was_applied = became.is_some();
         let parameters = PatchParams::apply(self.field_manager).force();
         let api = self.api(&manifest.resource, &place.1);
@@ -248,6 +250,7 @@ impl Applier {
                     return Err(ApplyError::Apply { kind, key, source });
                 }
             };
+        // The API server adds defaults, so what it stored is remembered and not what was sent.
         let became = Fingerprint::of(&after);
         self.applied
             .lock()
@@ -303,6 +306,8 @@ impl Applier {
         key: &Key,
         uid: &str,
     ) -> Result<(), ApplyError> {
+        // The precondition protects an object that was deleted and created again by somebody else
+        // since the watch saw it.
         let parameters = DeleteParams::background().preconditions(kube::api::Preconditions {
             uid: Some(uid.to_owned()),
             ..Default::default()
@@ -314,6 +319,7 @@ impl Applier {
         self.writes.inc();
         match with_deadline(CALL_DEADLINE, api.delete(&key.name, &parameters)).await {
             Ok(_) => Ok(()),
+            // A conflict means that the uid differs: the object that was meant is gone.
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
             Err(source) => Err(ApplyError::Delete {
                 kind: resource.kind.clone(),
@@ -343,6 +349,7 @@ impl Applier {
             .filter(|owner| owner.controller == Some(true))
             .map(|owner| owner.uid.as_str())
             .next();
+        // Labels prove nothing, since anyone can set them; having applied the object does.
         let is_applied = live
             .appliers
             .iter()

@@ -43,6 +43,7 @@ pub async fn connect() -> Result<Client, ConnectError> {
 pub fn connect_with(mut config: Config) -> Result<Client, ConnectError> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
+    // Otherwise the time spent writing a request would count as silence.
     config.reset_reader_on_write = true;
     let url = config.cluster_url.to_string();
     Client::try_from(config).map_err(|source| ConnectError::MakeClient {

@@ -96,6 +96,7 @@ impl Events {
             {
                 published.pop_front();
             }
+            // A scan of at most 4096 entries, which only events pay, and those are rare.
             if published.iter().any(|(_, known)| *known == same) {
                 return;
             }
@@ -133,6 +134,7 @@ fn object(controller: &str, instance: &str, event: Event, now: Timestamp) -> Eve
     let name = regarding.name.as_deref().unwrap_or(controller);
     EventObject {
         metadata: ObjectMeta {
+            // The name that client-go gives events, too.
             name: Some(format!("{name}.{:x}", now.as_nanosecond())),
             namespace: regarding.namespace.clone(),
             ..ObjectMeta::default()

@@ -144,6 +144,8 @@ impl Watches {
             let api = api(namespace.as_deref());
             let mut store = store.writer(namespace.clone(), convert.clone());
             let place = (name, namespace);
+            // Registered before the task starts, so that nobody sees the watches as synced too
+            // early.
             inner.missing.send_modify(|missing| {
                 missing.insert(place.clone(), None);
             });
@@ -229,6 +231,7 @@ impl Inner {
             match event {
                 Ok(event) => {
                     let is_done = matches!(event, watcher::Event::InitDone);
+                    // `Init` only announces an attempt to list, so it does not yet end an outage.
                     let begins = matches!(event, watcher::Event::Init);
                     if store.apply_event(event) {
                         self.notify();
@@ -249,6 +252,7 @@ impl Inner {
                     let reason = self.count_failure(place.0, &error);
                     // The backoff retries forever: one line for as long as the reason stays the
                     // same.
+                    // Compared by reason, since the error's text may differ each time.
                     if last_failure.replace(reason) != Some(reason) {
                         self.report_failure(&place, reason, &error);
                     }

@@ -114,6 +114,7 @@ impl Claimer {
         let this = &*self;
         let attempts = stream::iter(due).map(|(namespace, mut entry)| async move {
             let pause = this.attempt_logged(&namespace, &mut entry).await;
+            // Jitter, so that a thousand claims made together are not renewed together.
             let pause = pause.mul_f64(rand::random_range(0.8..1.0));
             entry.due = Some(Instant::now() + pause);
             (namespace, entry)
@@ -133,6 +134,8 @@ impl Claimer {
                 self.claims.set(namespace, claim);
                 self.timing.renew
             }
+            // Somebody else wrote at the same time, most often the other role of this installation,
+            // so the next attempt will probably find the Lease renewed.
             Ok(None) => self.timing.retry / 10,
             Err(error) => {
                 // An API server that fails may still confirm the claim later; one that refuses the call
@@ -154,6 +157,8 @@ impl Claimer {
         namespace: &str,
         entry: &mut Entry,
     ) -> Result<Option<Claim>, CallError> {
+        // Two calls of this length fit into a third of the duration, so a slow API server still
+        // leaves time for a second attempt.
         let deadline = self.timing.duration / 6;
         let api: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
         let candidate = Candidate {
@@ -192,6 +197,9 @@ impl Claimer {
                 ((!is_noted).then_some(lease), Claim::Refused { by })
             }
             (LeaseAction::Hold(lease), Some(observed)) => {
+                // Both roles claim under one identity. If the other one has renewed the Lease since
+                // the last read, this one writes nothing, but can only count on the time before
+                // that read.
                 let other_role_renewed =
                     was_observed && observed.holder() == Some(me) && observed.since == started;
                 if let (true, Some(last_read)) = (other_role_renewed, last_read) {

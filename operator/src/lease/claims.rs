@@ -155,6 +155,8 @@ impl Claims {
             }
             Claim::Held { .. } => None,
         });
+        // None as soon as one namespace is held: an installation that serves at least one namespace
+        // is ready.
         refused.collect::<Option<Vec<_>>>()?.into_iter().next()
     }
 
@@ -198,6 +200,7 @@ impl Claims {
             let mut known = self.0.known.write();
             known.insert(namespace.to_owned(), claim.clone())
         };
+        // A renewal is no news. Reporting it would reconcile every stack every 20 s.
         if before.as_ref().is_some_and(|before| before.is_like(&claim)) {
             return;
         }

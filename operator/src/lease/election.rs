@@ -99,6 +99,7 @@ impl Election {
             timing,
             ..
         } = &*self.candidate.clone();
+        // A read and a write of this length leave a third of the duration for the next attempt.
         let deadline = timing.duration / 3;
         let found = with_deadline(deadline, self.api.get_opt(name)).await?;
         self.observed =
@@ -139,6 +140,7 @@ impl Election {
                 Ok(())
             }
             // Another candidate was faster; the next attempt reads which one.
+            // The resourceVersion in the update makes this a compare-and-swap.
             Err(error) if error.is_conflict() => Ok(()),
             Err(error) => Err(error),
         }
@@ -150,6 +152,7 @@ impl Election {
             true => timing.retry,
             false => timing.renew,
         };
+        // Jitter, so that replicas started together do not collide on each attempt.
         pause.mul_f64(rand::random_range(0.8..1.0))
     }
 

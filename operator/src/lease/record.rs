@@ -65,9 +65,11 @@ pub(super) fn next_action(
     match observed.holder() {
         None => hold(),
         Some(holder) if holder == me => hold(),
+        // Even if that lease has expired: its holder may still act as the leader.
         Some(holder) if was_leader => LeaseAction::StepDown {
             to: holder.to_owned(),
         },
+        // The duration in the Lease counts, since it is the one that its holder relies on.
         Some(_) if now.saturating_duration_since(observed.since) > observed.duration() => hold(),
         Some(_) => LeaseAction::Wait,
     }
@@ -111,6 +113,7 @@ pub(super) fn held(mut lease: Lease, candidate: &Candidate, now: Timestamp) -> L
 pub(super) fn released(mut lease: Lease, now: Timestamp) -> Lease {
     if let Some(spec) = &mut lease.spec {
         spec.holder_identity = None;
+        // As client-go releases a lease. The API server refuses a duration of 0.
         spec.lease_duration_seconds = Some(1);
         spec.renew_time = Some(MicroTime(now));
     }

@@ -184,6 +184,8 @@ impl Controller {
                 true => ACTIVE_INTERVAL,
                 false => IDLE_INTERVAL,
             };
+            // Reports arrive continuously, so they are read at intervals; resolutions and due
+            // writes are not delayed.
             let due = next.at.unwrap_or(began + MAX_EXPIRY_WAIT);
             tokio::select! {
                 ticked = resolutions.changed() => if ticked.is_err() { return },

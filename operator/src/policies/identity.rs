@@ -31,6 +31,8 @@ impl Identify for PodIdentifier {
 
     fn polling(&self, peer: Option<IpAddr>, service: &ServiceName) -> Result<Namespace, Denied> {
         let pods = self.at(peer)?;
+        // While one pod replaces another the two may share an address; the one that matches the
+        // claim is taken.
         let own = pods
             .iter()
             .find(|pod| pod.service.as_ref() == Some(service));
@@ -83,6 +85,7 @@ impl PodIdentifier {
 
     fn at(&self, peer: Option<IpAddr>) -> Result<Vec<Arc<Pod>>, Denied> {
         let address = peer.ok_or(Denied::UnknownPeer)?;
+        // A listener on `::` sees IPv4 peers as IPv6-mapped addresses.
         Ok(self.by_address.at(address.to_canonical()))
     }
 }

@@ -111,6 +111,8 @@ impl RawPodStatus {
             .iter()
             .filter_map(|address| address.ip.as_ref());
         let all = listed.chain(&self.pod_ip);
+        // A pod on its node's network shares the address with every other such pod, so it
+        // identifies none of them.
         let own = all.filter(|address| Some(*address) != self.host_ip.as_ref());
         let mut own: Vec<IpAddr> = own.filter_map(|address| address.parse().ok()).collect();
         own.sort_unstable();

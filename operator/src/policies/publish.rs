@@ -13,6 +13,8 @@ pub(super) fn publish(
 ) {
     let instances = &built.inputs.instances;
     if before.is_none_or(|before| before.inputs.instances != *instances) {
+        // Before the publication, so that a new version is not seen as complete without the new
+        // instances.
         control.expect(instances.clone());
     }
     if before.is_none_or(|before| !before.serves_as(built)) {

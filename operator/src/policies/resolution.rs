@@ -169,6 +169,8 @@ fn instances(
     let named: BTreeSet<(&Namespace, &ServiceName)> = targets.chain(connected).collect();
     let expected = snapshot.pods.iter().filter_map(|pod| {
         let service = pod.service.as_ref()?;
+        // Many pods have `app.kubernetes.io/name` for other reasons, and would be missed forever if
+        // that label alone made them expected.
         let is_expected =
             pod.is_ready && (pod.has_spoor_label || named.contains(&(&pod.namespace, service)));
         is_expected.then(|| Instance {

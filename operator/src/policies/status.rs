@@ -132,6 +132,7 @@ impl Statuses {
                         entry.differs = None;
                     }
                 }
+                // The policy was deleted in the meantime.
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
                     // One line for all writes that fail together.
@@ -239,6 +240,8 @@ impl Entry {
     /// they have changed count, so that they are restored.
     fn is<'a>(&'a self, found: &'a PolicyObject) -> Option<&'a SamplingPolicyStatus> {
         match &self.written {
+            // The watch lags behind the writes, and must not make a status look edited that this
+            // replica has just written.
             Some(written) if found.version <= written.version || found.status == written.became => {
                 Some(&written.wanted)
             }

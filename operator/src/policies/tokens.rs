@@ -81,6 +81,7 @@ impl TokenReviewer {
 
     /// The pod of a token.
     pub(super) async fn bearer(&self, token: &str) -> Result<TokenPod, Denied> {
+        // Checked before anything is hashed or sent.
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Denied::TokenInvalid);
         }
@@ -107,6 +108,7 @@ impl TokenReviewer {
             Err(denied) => denied.reason(),
         };
         self.reviews.get_or_create(&ReviewLabels { answer }).inc();
+        // Only valid tokens are cached, so that a refusal does not outlast its reason.
         if let (Some(digest), Ok(bearer)) = (digest, &bearer) {
             self.cache(digest, bearer.clone());
         }

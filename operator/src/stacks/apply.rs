@@ -91,6 +91,7 @@ pub async fn apply(
             Ok(Applied::Created | Applied::Changed | Applied::Unchanged) => {}
             Err(error) => {
                 report.failed(&error);
+                // Each further object would wait for its own deadline.
                 if is_unreachable(&error) {
                     return report;
                 }
@@ -113,6 +114,7 @@ fn unwanted<'a>(
     let in_use = config_maps_in_use(related);
     let children = related.children.iter();
     let unwanted = children.filter(|child| {
+        // By uid: an owner of the same name may be an earlier stack.
         let is_mine = child
             .owner
             .as_ref()

@@ -113,6 +113,7 @@ impl Children {
             .iter()
             .flat_map(|kind| kind.in_namespace(&stack.namespace));
         let mine = within.filter(|child| match &child.owner {
+            // The owner reference comes first, since somebody may have edited the label.
             Some(owner) => owner.name == stack.name,
             None => child.instance.as_ref() == Some(&stack.name),
         });
@@ -168,6 +169,7 @@ impl Start<'_> {
     }
 }
 
+// Without the selector every Deployment and pod of the cluster would be decoded and kept.
 fn selected() -> Config {
     Config::default().labels(&format!("{MANAGED_BY}={OPERATOR}"))
 }

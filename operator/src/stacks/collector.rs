@@ -196,6 +196,7 @@ fn decide(input: &CollectorInput<'_>) -> Tier {
             component: Component::Decide,
             tier: DECIDE,
             config: yaml::document(&config),
+            // One pod whatever the replicas, since the parts of a trace have to meet.
             replicas: 1,
             ports: &ports::OF_DECIDE,
             feature_gates: Some(decide::FEATURE_GATES),
@@ -205,6 +206,8 @@ fn decide(input: &CollectorInput<'_>) -> Tier {
         };
         pods.build()
     };
+    // Hashed without rules, so that the rollout can tell a change of rules from one of the
+    // pipeline.
     let without_rules = of(&TailTable::default(), BTreeMap::new()).workload;
     let annotations = [
         (TAIL_DIGEST, input.tail.digest(namespace).to_string()),

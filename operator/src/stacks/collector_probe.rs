@@ -69,6 +69,7 @@ impl CollectorProbe {
         let client = reqwest::Client::builder()
             .timeout(READ_DEADLINE)
             .no_proxy()
+            // A pod's answer must not make the operator send requests elsewhere.
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         Ok(Self {
@@ -89,6 +90,7 @@ impl CollectorProbe {
             return ProbeOutcome::Known(ExporterHealth::Unknown);
         };
         let earlier = self.earlier.lock().get(stack).cloned();
+        // Counters of another pod cannot be compared.
         let earlier = earlier.filter(|it| it.pod == pod && it.at.elapsed() < MAX_READING_AGE);
         if let Some(earlier) = &earlier
             && let Some(left) = MIN_READING_INTERVAL.checked_sub(earlier.at.elapsed())
@@ -128,6 +130,7 @@ impl CollectorProbe {
     /// # Errors
     /// When the pod does not answer, or with too much.
     pub async fn metrics(&self, address: &str) -> Result<String, ReadError> {
+        // An IPv6 address needs brackets in a URL.
         let host = match address.contains(':') {
             true => format!("[{address}]"),
             false => address.to_owned(),
@@ -142,6 +145,7 @@ impl CollectorProbe {
             .map_err(ReadError::Ask)?;
         let mut text = vec![];
         while let Some(chunk) = answer.chunk().await.map_err(ReadError::Receive)? {
+            // Whoever can label a pod could otherwise fill the operator's memory.
             if text.len() + chunk.len() > MAX_BYTES {
                 return Err(ReadError::TooLong);
             }

@@ -76,6 +76,8 @@ impl Controller {
         let mut running = JoinSet::new();
         self.metrics.leader.set(1);
         loop {
+            // Checked before each round, so that a leader whose lease may have expired starts
+            // nothing.
             let mut leadership = self.leadership.clone();
             if leadership.wait_for(Leadership::is_certain).await.is_err() {
                 return;

@@ -80,6 +80,7 @@ impl GatherLosses {
         if more == 0 {
             return false;
         }
+        // The counter only grows: a lower reading does not undo a loss.
         *before = lost;
         known.total += more;
         known.last = Some(Instant::now());

@@ -105,6 +105,8 @@ impl Reconciler {
             needs_collector,
             &parsed.tail,
         );
+        // What exists is read before anything is applied: a tier's rollout depends on the pods that
+        // are there, not on those that this attempt causes.
         let plan = self
             .plan_rollout(&stack, object, &related, built.tiers.as_ref(), now)
             .await;
@@ -115,6 +117,7 @@ impl Reconciler {
             reason: "SpansLost",
             message: gather_losses::message(lost),
         });
+        // Lost spans are added after this line, since they are no reason to try again soon.
         let retry = (!report.problems.is_empty() || report.is_waiting).then_some(RETRY_DELAY);
         report.problems.extend(lost);
         let status = Findings {
@@ -131,6 +134,8 @@ impl Reconciler {
             now,
         }
         .status();
+        // Published before the status is written: if that fails, the next attempt finds these
+        // changes done and would not report them.
         self.report_route_change(object, target.map(|target| target.route), &route_plan);
         self.report_repairs(object, &report);
         self.write_status(object, &parsed.status, &status).await?;
@@ -193,6 +198,8 @@ impl Reconciler {
             };
             collector::rollout::plan(&state, &tiers.collector, now)
         };
+        // The exporter's health costs a request to the pod, so it is read only if everything else
+        // allows the deciding pod to be replaced.
         let mut plan = plan_with(collector::exporter::ExporterHealth::Unknown);
         let is_outdated = decide.as_ref().is_some_and(|(workload, _)| {
             spec_hash(workload) != spec_hash(&tiers.collector.decide.workload)
@@ -225,6 +232,7 @@ impl Reconciler {
         previous: &TracingStackStatus,
         status: &TracingStackStatus,
     ) -> Result<(), ApplyError> {
+        // In steady state nothing is written but Leases.
         if status == previous {
             return Ok(());
         }
@@ -235,6 +243,7 @@ impl Reconciler {
         for condition in &status.conditions {
             let mut before = previous.conditions.iter();
             let before = before.find(|before| before.kind == condition.kind);
+            // Messages change with every count, so they make no event.
             let is_new = before.is_none_or(|before| {
                 (before.status, &before.reason) != (condition.status, &condition.reason)
             });
@@ -242,6 +251,8 @@ impl Reconciler {
                 (Condition::DEGRADED, ConditionStatus::True) => (true, "Reconcile"),
                 (Condition::CONTESTED, ConditionStatus::True) => (true, "Refuse"),
                 (Condition::AVAILABLE, ConditionStatus::True) => (false, "Reconcile"),
+                // The end of a change of route is an event; the end of an ordinary rollout is
+                // visible in the Deployment's own events.
                 (Condition::PROGRESSING, ConditionStatus::False)
                     if before.is_some_and(|before| before.reason == status::MOVING_TRAFFIC) =>
                 {
@@ -338,6 +349,8 @@ fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_servic
             Detail::Service(annotations) if child.key.name == name => Some(annotations),
             _ => None,
         })?;
+    // The annotation is the record of the route. The Service's selector would say the same, but not
+    // with an existing Collector or Jaeger, where it has none.
     let to = match annotations.get(otlp_service::ROUTE_ANNOTATION)?.as_str() {
         "Direct" => Route::Direct,
         _ => Route::Collector,

@@ -86,6 +86,7 @@ pub fn plan(stack: &Stack, state: &RouteState, now: Timestamp) -> RoutePlan {
     let traffic = traffic(stack, target, state, now);
     let collector = match (stack.route, target.route, traffic) {
         (Route::Collector, ..) => CollectorAction::Run,
+        // Only now does no traffic take the Collector any more, and all that it held has been sent.
         (Route::Direct, Route::Direct, Traffic::Settled) => CollectorAction::Remove,
         (Route::Direct, ..) => CollectorAction::Keep,
     };
@@ -99,6 +100,7 @@ pub fn plan(stack: &Stack, state: &RouteState, now: Timestamp) -> RoutePlan {
 fn next_target(stack: &Stack, state: &RouteState, now: Timestamp) -> OtlpTarget {
     match state.target {
         Some(target) if target.route == stack.route => target,
+        // Traffic stays on a route that works rather than move to one that does not.
         Some(target) if !is_ready(stack, stack.route, state) => target,
         Some(_) => OtlpTarget {
             route: stack.route,
@@ -128,6 +130,7 @@ fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp
             left: left.unsigned_abs(),
         };
     }
+    // A Collector that cannot send keeps its spans. Deleting it would lose them.
     let holds_on = target.route == Route::Direct && state.collector_exists;
     if holds_on && !state.jaeger_is_ready {
         Traffic::Held

@@ -139,6 +139,7 @@ impl Findings<'_> {
         if let Some(waiting) = self.waiting {
             return is_true("RollingOut", waiting.to_string());
         }
+        // The Deployment's status may still be that of the revision before, which looks complete.
         if !self.report.rolled.is_empty() {
             let message = format!("just applied {}", self.report.rolled.join(" and "));
             return is_true("RollingOut", message);
@@ -164,6 +165,7 @@ impl Findings<'_> {
 
     /// The condition `Degraded`: something is wrong that does not pass by itself.
     fn degraded(&self) -> Verdict {
+        // A condition has one reason, so the first problem gives it; the message contains all.
         if let Some(first) = self.report.problems.first() {
             return Verdict::new(
                 ConditionStatus::True,
@@ -236,6 +238,7 @@ pub fn blocked(
     let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
     let verdicts = std::iter::once((Condition::DEGRADED, degraded)).chain(contested);
     let verdicts = conditions(verdicts, object.generation, &previous.conditions, now);
+    // The stack still runs as before, so its other conditions still hold.
     let others = previous.conditions.iter().filter(|condition| {
         ![Condition::DEGRADED, Condition::CONTESTED].contains(&condition.kind.as_str())
     });

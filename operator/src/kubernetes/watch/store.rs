@@ -116,6 +116,8 @@ impl<V, F> StoreWriter<V, F> {
             Event::InitDone => {
                 let initial = std::mem::take(&mut self.initial);
                 let mut objects = self.watched.0.write();
+                // Compared as a whole: a watch that is started again lists everything, and usually
+                // nothing has changed.
                 let Some(namespace) = &self.namespace else {
                     let is_new = *objects != initial;
                     *objects = initial;

@@ -57,6 +57,8 @@ pub(super) fn write_time(
     let Some(is) = is else {
         return Some(settled);
     };
+    // Clients keep their plan while the leader changes, so a status that says otherwise for some
+    // seconds would be wrong, not only early.
     if is_only_waiting(is, wanted) {
         return Some(settled.max(known.returning_until));
     }

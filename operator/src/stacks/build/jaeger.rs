@@ -93,6 +93,7 @@ fn config_map(stack: &Stack, config: &str) -> ConfigMap {
             CONFIG_FILE.to_owned(),
             config.to_owned(),
         )])),
+        // The kubelet does not have to watch an immutable ConfigMap.
         immutable: Some(true),
         ..ConfigMap::default()
     }

@@ -111,6 +111,7 @@ pub fn authority(
         .as_ref()
         .filter(|stored| stored.time(NOT_AFTER).is_some_and(|end| end > now))
         .and_then(|stored| certificates(&stored.certificate).next());
+    // The new certificate comes first, since the first one signs.
     let bundle = [issued.certificate.as_str(), before.unwrap_or_default()].concat();
     Ok(write(
         name,
@@ -181,6 +182,7 @@ fn stored(
     match (text(form.certificate), text(form.key)) {
         (None, None) => Ok(None),
         // A certificate without its key is of no use, nor is a key without its certificate.
+        // The annotation is what tells the operator's own certificate from somebody else's.
         (certificate, key) if annotations.contains_key(RENEW_AT) => {
             Ok(certificate
                 .zip(key)

@@ -52,7 +52,10 @@ pub(super) fn config(decide: &Decide<'_>) -> Value {
             DECIDER: {
                 "decision_wait": go(decide.wait),
                 "num_traces": decide.memory.traces(),
+                // Evicting a trace would decide it before it is whole, so new spans wait instead
+                // and the gathering tier holds them.
                 "block_on_overflow": true,
+                // Policies only ever keep traces, so the first match is the decision.
                 "sample_on_first_match": true,
                 "decision_cache": {
                     "sampled_cache_size": CACHED_DECISIONS,

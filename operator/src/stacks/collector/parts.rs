@@ -51,6 +51,8 @@ pub(super) fn sender(memory: Memory) -> Map<String, Value> {
             "enabled": true,
             "initial_interval": "200ms",
             "max_interval": "2s",
+            // No limit: a span is dropped only when there is no room for it, never because its
+            // receiver is away for long.
             "max_elapsed_time": "0s",
         },
         "sending_queue": {
@@ -58,6 +60,8 @@ pub(super) fn sender(memory: Memory) -> Map<String, Value> {
             "sizer": "bytes",
             "queue_size": memory.queue_bytes(),
             "num_consumers": 10,
+            // A full queue blocks the pipeline, and the memory limiter then refuses spans, which
+            // makes their senders retry.
             "block_on_overflow": true,
             "batch": {"flush_timeout": "200ms", "sizer": "items", "min_size": 1000},
         },

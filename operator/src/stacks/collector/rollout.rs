@@ -162,6 +162,8 @@ impl LiveTier<'_> {
         let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
         let status = self.workload.status.clone().unwrap_or_default();
         let generation = self.workload.metadata.generation;
+        // Until the Deployment controller has seen the change its status describes the revision
+        // before.
         status.observed_generation < generation
             || status.updated_replicas.unwrap_or(0) != wanted
             || status.replicas.unwrap_or(0) != wanted
@@ -224,6 +226,8 @@ fn for_decide(
     current: &RolloutState<'_>,
     wanted: &CollectorObjects,
 ) -> Wait {
+    // Changes that come faster than a pod starts are combined in one replacement. A revision that
+    // failed is replaced at once, since the next may fix it.
     if decide.changing && !decide.live.has_failed_pod() && decide.quiet_for < MAX_START_WAIT {
         let left = MAX_START_WAIT - decide.quiet_for;
         return Some((RolloutWait::DecideStarts, Some(left)));
@@ -231,10 +235,14 @@ fn for_decide(
     if gather.changing {
         return Some((RolloutWait::GatherChanges, None));
     }
+    // DNS answers are cached, so a gathering pod may send parts of traces to a peer for a while
+    // after that one has gone.
     if gather.quiet_for < wanted.settle {
         let left = wanted.settle - gather.quiet_for;
         return Some((RolloutWait::GatherSettles, Some(left)));
     }
+    // New rules can wait for Jaeger. A new pipeline cannot: it may be what makes the exporter work
+    // again.
     let only_rules = decide.live.annotation(pipeline_hash)
         == pipeline_hash(&wanted.decide.workload).map(String::as_str);
     if only_rules && current.exporter == ExporterHealth::Failing {

@@ -74,6 +74,7 @@ impl Pods<'_> {
                 CONFIG_FILE.to_owned(),
                 self.config.clone(),
             )])),
+            // The kubelet does not have to watch an immutable ConfigMap.
             immutable: Some(true),
             ..ConfigMap::default()
         }
@@ -114,6 +115,7 @@ impl Pods<'_> {
 
     fn pod(&self, config_map: String) -> PodSpec {
         PodSpec {
+            // The preStop hook counts towards the grace period.
             termination_grace_period_seconds: Some(seconds(self.drain + FLUSH_TIME)),
             ..pod::spec(
                 self.container(),

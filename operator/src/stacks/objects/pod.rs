@@ -87,7 +87,9 @@ pub fn spec(
         volumes: (!volumes.is_empty()).then_some(volumes),
         image_pull_secrets: pull_secrets(additions),
         security_context: Some(pod_security(defaults.user_ids)),
+        // Neither Jaeger nor the Collector calls the API server.
         automount_service_account_token: Some(false),
+        // Otherwise every Service of the namespace would add variables to the environment.
         enable_service_links: Some(false),
         node_selector: non_empty(&scheduling.node_selector),
         tolerations: tolerations(scheduling),

@@ -115,6 +115,7 @@ pub(super) fn failing(pods: &[Pod]) -> Vec<String> {
         .iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let mut failing: Vec<String> = staying.filter_map(failure).collect();
+    // In a stable order, since each change of the message would be a write.
     failing.sort();
     if failing.len() > MAX_REPORTED_PODS {
         let more = failing.len() - MAX_REPORTED_PODS;

@@ -37,6 +37,7 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
             "healthcheckv2": {"use_v2": true, "http": {"endpoint": everywhere(HEALTH)}},
             "jaeger_storage": {"backends": {"traces": needs.backend}},
             "jaeger_query": {
+                // The Collector's configuration expands `$`, so a literal one is doubled.
                 "base_path": jaeger.base_path.as_str().replace('$', "$$"),
                 "enable_tracing": false,
                 "storage": {"traces": "traces"},
@@ -53,6 +54,7 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
                     "max_connection_age_grace": seconds(MAX_CONNECTION_AGE_GRACE),
                 }},
             },
+            // HTTP connections have no maximum age, so they are not kept open.
             "http": {"endpoint": everywhere(OTLP_HTTP), "keep_alives_enabled": false},
         }}},
         "processors": {"memory_limiter": {

@@ -193,6 +193,7 @@ impl Needs {
                 "key_file".to_owned(),
                 json!(format!("{CERTIFICATE}/tls.key")),
             );
+            // Certificates are renewed in place, and Jaeger should not need a restart for it.
             fields.insert("reload_interval".to_owned(), json!("1m"));
         }
         if let Some(server) = &tls.server_name {
@@ -212,6 +213,7 @@ impl Needs {
             secret: Some(SecretVolumeSource {
                 secret_name: Some(secret.to_owned()),
                 items: Some(items.collect()),
+                // Readable for the pod's group, which `fsGroup` sets, and for nobody else.
                 default_mode: Some(0o440),
                 ..SecretVolumeSource::default()
             }),
