@@ -37,7 +37,7 @@ enum Command {
     Stacks(stacks::StacksArguments),
     /// Serve sampling policies to services, and report in their status what took effect
     Policies(policies::PoliciesArguments),
-    /// Print the CustomResourceDefinitions as YAML
+    /// Print the CustomResourceDefinitions as YAML, or apply them
     Crds {
         #[command(subcommand)]
         command: Option<CrdsCommand>,

@@ -92,7 +92,8 @@ impl Reader {
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                let problem = format!("must be such as \"{example}\", not {text:?}: {error}");
+                let problem =
+                    format!("must be a value such as \"{example}\", not {text:?}: {error}");
                 self.wrong(setting, problem);
                 None
             }
@@ -107,7 +108,7 @@ impl Reader {
                 .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
         if !is_name {
             let problem =
-                format!("must be a name of lower case letters, digits, '-' and '.', not {text:?}");
+                format!("must consist of lower case letters, digits, '-' and '.', not {text:?}");
             self.wrong(setting, problem);
         }
         text.to_owned()
@@ -175,7 +176,7 @@ pub struct RoleArguments {
     /// one of its namespaces is refused
     #[arg(long, env = "SPOOR_INSTALLATION", default_value = "spoor")]
     installation: String,
-    /// Namespaces to serve, separated by commas [default: all]
+    /// Namespaces to serve, separated by commas. If empty, all
     #[arg(long, env = "SPOOR_NAMESPACES", default_value = "")]
     namespaces: String,
     /// Address of /metrics, /healthz and /readyz

@@ -121,8 +121,8 @@ pub struct Applier {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct AppliedState {
-    wanted: Fingerprint,
-    became: Fingerprint,
+    desired: Fingerprint,
+    stored: Fingerprint,
 }
 
 impl Manifest {
@@ -220,23 +220,23 @@ impl Applier {
         if live.is_some_and(|live| !self.is_ours(live, &manifest.object)) {
             return Err(ApplyError::NameTaken { kind, key });
         }
-        let wanted = Fingerprint::of(&manifest.object);
+        let desired = Fingerprint::of(&manifest.object);
         let place = (kind, key);
         let mut before = live.map(|live| live.fingerprint);
         let known = self.applied.lock().get(&place).copied();
-        let became = known
-            .filter(|known| known.wanted == wanted)
-            .map(|known| known.became);
-        if became.is_some() && before != became {
+        let stored = known
+            .filter(|known| known.desired == desired)
+            .map(|known| known.stored);
+        if stored.is_some() && before != stored {
             // Either somebody has changed the object, or the watch lags behind the last apply.
             before = self.live(manifest).await?.map(|live| live.fingerprint);
         }
-        if became.is_some() && before == became {
+        if stored.is_some() && before == stored {
             return Ok(Applied::Unchanged);
         }
         // `force` takes fields over from other managers. Without it a field that somebody has
         // edited would be a conflict on each attempt, and the object could never be restored.
-        let was_applied = became.is_some();
+        let was_applied = stored.is_some();
         let parameters = PatchParams::apply(self.field_manager).force();
         let api = self.api(&manifest.resource, &place.1);
         let patch = Patch::Apply(&manifest.object);
@@ -251,13 +251,13 @@ impl Applier {
                 }
             };
         // The API server adds defaults, so what it stored is remembered and not what was sent.
-        let became = Fingerprint::of(&after);
+        let stored = Fingerprint::of(&after);
         self.applied
             .lock()
-            .insert(place, AppliedState { wanted, became });
+            .insert(place, AppliedState { desired, stored });
         Ok(match before {
             None => Applied::Created,
-            Some(before) if before == became => Applied::Unchanged,
+            Some(before) if before == stored => Applied::Unchanged,
             Some(_) if was_applied => Applied::Repaired,
             Some(_) => Applied::Changed,
         })
@@ -343,8 +343,8 @@ impl Applier {
     }
 
     /// An object whose controller somebody has removed is still ours.
-    fn is_ours(&self, live: &LiveObject, wanted: &DynamicObject) -> bool {
-        let owners = wanted.metadata.owner_references.iter().flatten();
+    fn is_ours(&self, live: &LiveObject, desired: &DynamicObject) -> bool {
+        let owners = desired.metadata.owner_references.iter().flatten();
         let controller = owners
             .filter(|owner| owner.controller == Some(true))
             .map(|owner| owner.uid.as_str())

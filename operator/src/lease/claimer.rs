@@ -173,7 +173,7 @@ impl Claimer {
         let last_read = entry.last_read.replace(started);
         let before = entry.observed.take();
         let was_observed = before.is_some();
-        entry.observed = found.map(|lease| ObservedLease::at(lease, started, before));
+        entry.observed = found.map(|lease| ObservedLease::observe(lease, started, before));
         entry.note = entry
             .observed
             .as_ref()
@@ -225,7 +225,7 @@ impl Claimer {
         let parameters = PostParams::default();
         match with_deadline(deadline, api.replace(CLAIM_LEASE, &parameters, &lease)).await {
             Ok(lease) => {
-                let written = ObservedLease::at(lease, started, entry.observed.take());
+                let written = ObservedLease::observe(lease, started, entry.observed.take());
                 entry.note = RefusalNote::of(&written.lease, entry.note.take(), started);
                 entry.observed = Some(written);
                 Ok(Some(claim))

@@ -103,7 +103,7 @@ impl Election {
         let deadline = timing.duration / 3;
         let found = with_deadline(deadline, self.api.get_opt(name)).await?;
         self.observed =
-            found.map(|lease| ObservedLease::at(lease, Instant::now(), self.observed.take()));
+            found.map(|lease| ObservedLease::observe(lease, Instant::now(), self.observed.take()));
         let was_leader = self.leadership.borrow().is_leader();
         let action = record::next_action(self.observed.as_ref(), identity, was_leader, started);
         let written = match action {
@@ -125,7 +125,7 @@ impl Election {
         };
         match written {
             Ok(lease) => {
-                self.observed = Some(ObservedLease::at(
+                self.observed = Some(ObservedLease::observe(
                     lease,
                     Instant::now(),
                     self.observed.take(),

@@ -31,7 +31,7 @@ pub(super) enum LeaseAction {
 }
 
 impl ObservedLease {
-    pub(super) fn at(lease: Lease, now: Instant, before: Option<Self>) -> Self {
+    pub(super) fn observe(lease: Lease, now: Instant, before: Option<Self>) -> Self {
         let since = match before {
             Some(before) if before.lease.spec == lease.spec => before.since,
             _ => now,
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn waits_until_the_lease_expires() {
         let start = Instant::now();
-        let seen = ObservedLease::at(lease_of("b"), start, None);
+        let seen = ObservedLease::observe(lease_of("b"), start, None);
         assert_eq!(
             next_action(Some(&seen), "a", false, start + DURATION),
             LeaseAction::Wait
@@ -162,7 +162,7 @@ mod tests {
             LeaseAction::Hold(_)
         ));
         let renewed = held(lease_of("b"), &candidate("b"), Timestamp::MAX);
-        let seen = ObservedLease::at(renewed, later, Some(seen));
+        let seen = ObservedLease::observe(renewed, later, Some(seen));
         assert_eq!(
             next_action(Some(&seen), "a", false, later),
             LeaseAction::Wait
@@ -175,8 +175,8 @@ mod tests {
         let start = Instant::now();
         for renewed in [Timestamp::UNIX_EPOCH, Timestamp::now(), Timestamp::MAX] {
             let lease = held(lease_of("b"), &candidate("b"), renewed);
-            let seen = ObservedLease::at(lease.clone(), start, None);
-            let seen = ObservedLease::at(lease, start + DURATION, Some(seen));
+            let seen = ObservedLease::observe(lease.clone(), start, None);
+            let seen = ObservedLease::observe(lease, start + DURATION, Some(seen));
             assert_eq!(
                 next_action(Some(&seen), "a", false, start + DURATION),
                 LeaseAction::Wait
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn leader_steps_down_even_for_an_expired_lease() {
         let start = Instant::now();
-        let seen = ObservedLease::at(lease_of("b"), start, None);
+        let seen = ObservedLease::observe(lease_of("b"), start, None);
         let to = "b".to_owned();
         let expected = LeaseAction::StepDown { to };
         assert_eq!(
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn renews_its_own_lease_however_late() {
         let start = Instant::now();
-        let seen = ObservedLease::at(lease_of("a"), start, None);
+        let seen = ObservedLease::observe(lease_of("a"), start, None);
         let late = start + DURATION * 9;
         assert!(matches!(
             next_action(Some(&seen), "a", true, late),
@@ -216,7 +216,7 @@ mod tests {
     fn released_lease_is_acquired_at_once() {
         let released = released(lease_of("b"), Timestamp::now());
         let start = Instant::now();
-        let seen = ObservedLease::at(released.clone(), start, None);
+        let seen = ObservedLease::observe(released.clone(), start, None);
         assert!(matches!(
             next_action(Some(&seen), "a", false, start),
             LeaseAction::Hold(_)

@@ -30,7 +30,7 @@ impl Identify for PodIdentifier {
     }
 
     fn polling(&self, peer: Option<IpAddr>, service: &ServiceName) -> Result<Namespace, Denied> {
-        let pods = self.at(peer)?;
+        let pods = self.pods_at(peer)?;
         // While one pod replaces another the two may share an address; the one that matches the
         // claim is taken.
         let own = pods
@@ -42,7 +42,7 @@ impl Identify for PodIdentifier {
     }
 
     fn reporting(&self, peer: Option<IpAddr>) -> Result<Namespace, Denied> {
-        let pods = self.at(peer)?;
+        let pods = self.pods_at(peer)?;
         let collector = pods.iter().find(|pod| pod.is_collector);
         match (collector, pods.is_empty()) {
             (Some(pod), _) => Ok(pod.namespace.clone()),
@@ -61,7 +61,7 @@ impl PodIdentifier {
             .map(str::trim)
             .filter(|token| !token.is_empty())
             .ok_or(Denied::TokenMissing)?;
-        let bearer = self.tokens.bearer(token).await?;
+        let bearer = self.tokens.authenticate(token).await?;
         let unknown = || Denied::UnknownPod(bearer.pod.to_string());
         let pod = self.by_name.get(&bearer.pod).ok_or_else(unknown)?;
         if pod.uid != bearer.uid {
@@ -83,10 +83,10 @@ impl PodIdentifier {
             .inspect_err(|_| self.mismatches.record(pod, claimed, Instant::now()))
     }
 
-    fn at(&self, peer: Option<IpAddr>) -> Result<Vec<Arc<Pod>>, Denied> {
+    fn pods_at(&self, peer: Option<IpAddr>) -> Result<Vec<Arc<Pod>>, Denied> {
         let address = peer.ok_or(Denied::UnknownPeer)?;
         // A listener on `::` sees IPv4 peers as IPv6-mapped addresses.
-        Ok(self.by_address.at(address.to_canonical()))
+        Ok(self.by_address.pods_at(address.to_canonical()))
     }
 }
 

@@ -146,7 +146,7 @@ impl PodsByAddress {
     }
 
     /// The pods that have an address. There is more than one only while one pod replaces another.
-    pub(super) fn at(&self, address: IpAddr) -> Vec<Arc<Pod>> {
+    pub(super) fn pods_at(&self, address: IpAddr) -> Vec<Arc<Pod>> {
         let tick = *self.changed.borrow();
         let mut index = self.index.lock();
         if index.at != Some(tick) {

@@ -62,16 +62,16 @@ struct Entry {
 }
 
 struct Written {
-    wanted: SamplingPolicyStatus,
+    desired: SamplingPolicyStatus,
     /// The status that the API server stored: other managers may have added fields.
-    became: Option<SamplingPolicyStatus>,
+    stored: Option<SamplingPolicyStatus>,
     version: u64,
 }
 
 /// A status to write now.
 struct Due {
     found: Arc<PolicyObject>,
-    wanted: SamplingPolicyStatus,
+    desired: SamplingPolicyStatus,
     previous: Vec<Condition>,
 }
 
@@ -109,7 +109,7 @@ impl Statuses {
         built: &ResolvedPolicies,
         clients: &EvidenceSources<'_>,
     ) -> Next {
-        let (due, mut next) = self.due(policies, built, clients);
+        let (due, mut next) = self.due_writes(policies, built, clients);
         if due.is_empty() {
             return next;
         }
@@ -123,7 +123,7 @@ impl Statuses {
         while let Some((due, written)) = writes.next().await {
             match written {
                 Ok(written) => {
-                    for event in events::events(&due.found, &due.previous, &written.wanted) {
+                    for event in events::events(&due.found, &due.previous, &written.desired) {
                         self.events.publish(event);
                     }
                     if let Some(entry) = self.entries.get_mut(&due.found.key) {
@@ -151,7 +151,7 @@ impl Statuses {
         next
     }
 
-    fn due(
+    fn due_writes(
         &mut self,
         policies: &[Arc<PolicyObject>],
         built: &ResolvedPolicies,
@@ -179,17 +179,17 @@ impl Statuses {
             let is = entry.is(found);
             let previous = is.map(|is| is.conditions.as_slice()).unwrap_or_default();
             let known = |key: &_| clients.known(key);
-            let Some(mut wanted) = built.status(found, known, previous, time) else {
+            let Some(mut desired) = built.status(found, known, previous, time) else {
                 continue;
             };
             let contested = self.claims.contested(&found.key.namespace);
             let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
-            wanted
+            desired
                 .conditions
                 .extend(conditions(contested, found.generation, previous, time));
             let known = StatusChange {
                 is,
-                wanted: &wanted,
+                desired: &desired,
                 written: entry.written_at,
                 returning_until: began + RECONNECT_PERIOD,
                 observe: self.observe,
@@ -208,7 +208,7 @@ impl Statuses {
                     next.is_moving = true;
                     due.push(Due {
                         found: found.clone(),
-                        wanted,
+                        desired,
                         previous,
                     });
                 }
@@ -242,8 +242,8 @@ impl Entry {
         match &self.written {
             // The watch lags behind the writes, and must not make a status look edited that this
             // replica has just written.
-            Some(written) if found.version <= written.version || found.status == written.became => {
-                Some(&written.wanted)
+            Some(written) if found.version <= written.version || found.status == written.stored => {
+                Some(&written.desired)
             }
             _ => found.status.as_ref(),
         }
@@ -256,10 +256,10 @@ async fn write(
     due: &Due,
 ) -> Result<Written, ApplyError> {
     let key = &due.found.key;
-    let after = applier.apply_status(resource, key, &due.wanted).await?;
+    let after = applier.apply_status(resource, key, &due.desired).await?;
     Ok(Written {
-        wanted: due.wanted.clone(),
-        became: after.data.get("status").and_then(objects::parse_status),
+        desired: due.desired.clone(),
+        stored: after.data.get("status").and_then(objects::parse_status),
         version: objects::parse_version(after.metadata.resource_version.as_deref()),
     })
 }

@@ -80,7 +80,7 @@ impl TokenReviewer {
     }
 
     /// The pod of a token.
-    pub(super) async fn bearer(&self, token: &str) -> Result<TokenPod, Denied> {
+    pub(super) async fn authenticate(&self, token: &str) -> Result<TokenPod, Denied> {
         // Checked before anything is hashed or sent.
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Denied::TokenInvalid);
@@ -92,7 +92,7 @@ impl TokenReviewer {
         let answer = tokio::time::timeout(REVIEW_DEADLINE, self.review(token)).await;
         let answer = answer.unwrap_or(Err(CallError::DeadlineExceeded(REVIEW_DEADLINE)));
         let bearer = match answer {
-            Ok(review) => bearer(&review.status.unwrap_or_default()),
+            Ok(review) => token_pod(&review.status.unwrap_or_default()),
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -150,7 +150,7 @@ impl TokenReviewer {
 }
 
 /// Reads the pod from the API server's answer.
-fn bearer(status: &TokenReviewStatus) -> Result<TokenPod, Denied> {
+fn token_pod(status: &TokenReviewStatus) -> Result<TokenPod, Denied> {
     if status.authenticated != Some(true) {
         // The API server tells a wrong audience only in this text.
         let is_for_others = status.error.iter().any(|error| error.contains("audience"));
@@ -222,7 +222,7 @@ mod tests {
     #[case(json!({"authenticated": true, "audiences": [AUDIENCE], "user": {"username": "admin", "extra": pod()}}), "NotAPod")]
     fn reads_the_pod_or_the_denial(#[case] status: Value, #[case] expected: &str) {
         let status = serde_json::from_value(status).unwrap();
-        let found = match bearer(&status) {
+        let found = match token_pod(&status) {
             Ok(bearer) => {
                 assert_eq!(bearer.pod.to_string(), "shop/a-0");
                 "Pod"

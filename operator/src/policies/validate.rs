@@ -17,11 +17,11 @@ pub(super) fn validate(key: &Key, spec: &Value, created: Timestamp) -> Result<Po
         SamplingPolicySpec::deserialize(spec).map_err(|error| vec![format!("spec: {error}")])?;
     SamplingPolicy::new(metadata(key), spec)
         .validate(created)
-        .map_err(|errors| said(&errors))
+        .map_err(|errors| format_errors(&errors))
 }
 
 /// Formats as many errors as a condition's message should contain.
-fn said(errors: &[FieldError]) -> Vec<String> {
+fn format_errors(errors: &[FieldError]) -> Vec<String> {
     let more = errors.len().saturating_sub(MAX_ERRORS);
     let first = errors.iter().take(MAX_ERRORS).map(ToString::to_string);
     first

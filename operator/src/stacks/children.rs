@@ -131,7 +131,7 @@ impl Children {
 
 /// Returns true if a pod belongs to this component of its stack.
 #[must_use]
-pub fn is_of(pod: &Pod, component: Component) -> bool {
+pub fn belongs_to(pod: &Pod, component: Component) -> bool {
     label(&pod.metadata, NAME).is_some_and(|name| name == component.as_str())
 }
 

@@ -98,7 +98,7 @@ impl CollectorProbe {
             return ProbeOutcome::RetryAfter(left);
         }
         let reading = match self.metrics(address).await {
-            Ok(metrics) => ExporterReading::of(&metrics),
+            Ok(metrics) => ExporterReading::from_metrics(&metrics),
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,

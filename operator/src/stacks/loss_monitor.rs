@@ -11,7 +11,7 @@ use spoor_api::{
 };
 
 use super::{
-    children::is_of,
+    children::belongs_to,
     collector::{CLIENTS, PEERS},
     gather_losses::GatherCounters,
     objects::labels::Component,
@@ -86,7 +86,7 @@ impl Reconciler {
     async fn gather_counters(&self, pod: &Pod, receivers: &[&str]) -> Option<GatherCounters> {
         let address = pod.status.as_ref()?.pod_ip.as_deref()?;
         let metrics = self.collector_probe.metrics(address).await.ok()?;
-        Some(GatherCounters::of(&metrics, receivers))
+        Some(GatherCounters::from_metrics(&metrics, receivers))
     }
 
     /// A stack's own Collector and its gathering pods, if these run the present spec. During a
@@ -105,7 +105,7 @@ impl Reconciler {
             return None;
         };
         let mut pods = related.pods;
-        pods.retain(|pod| is_of(pod, Component::Gather));
+        pods.retain(|pod| belongs_to(pod, Component::Gather));
         Some((collector, pods))
     }
 }

@@ -74,7 +74,7 @@ impl Reconciler {
         let parsed = parse(object, &related.policies, now);
         let valid = parsed
             .stack
-            .and_then(|stack| validate(&stack).map_err(|errors| status::sentence(&errors)));
+            .and_then(|stack| validate(&stack).map_err(|errors| status::format_errors(&errors)));
         let stack = match valid {
             Ok(stack) => stack,
             Err(problem) => {

@@ -33,7 +33,7 @@ pub struct StacksArguments {
     /// DNS domain of the cluster
     #[arg(long, env = "SPOOR_CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
-    /// Registry of the default images of Jaeger and the Collector [default: Docker Hub]
+    /// Registry of the default images of Jaeger and the Collector. If empty, Docker Hub
     #[arg(long, env = "SPOOR_IMAGE_REGISTRY", default_value = "")]
     image_registry: String,
     /// User and group IDs of the pods of Jaeger and the Collector: "image" for those of the images,
@@ -83,8 +83,9 @@ impl StacksArguments {
         let registry = self.image_registry.trim_end_matches('/');
         let is_registry = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte);
         if !registry.bytes().all(is_registry) {
-            let problem =
-                format!("must be such as \"registry.example.com/mirror\", not {registry:?}");
+            let problem = format!(
+                "must be a registry such as \"registry.example.com/mirror\", not {registry:?}"
+            );
             reader.wrong("--image-registry (SPOOR_IMAGE_REGISTRY)", problem);
         }
         let user_ids = match self.pod_user_ids.as_str() {

@@ -251,7 +251,7 @@ pub fn blocked(
 
 /// Joins all errors of a stack in one line.
 #[must_use]
-pub fn sentence(errors: &[FieldError]) -> String {
+pub fn format_errors(errors: &[FieldError]) -> String {
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
     errors.join("; ")
 }

@@ -21,8 +21,8 @@ pub(super) struct StatusChange<'a> {
     /// The status in the cluster.
     pub(super) is: Option<&'a SamplingPolicyStatus>,
     /// The status as it should be.
-    pub(super) wanted: &'a SamplingPolicyStatus,
-    /// The time of the last write, or at which this replica became the leader.
+    pub(super) desired: &'a SamplingPolicyStatus,
+    /// The time of the last write, or at which this replica stored the leader.
     pub(super) written: Instant,
     /// The time until which clients may still reconnect to a new leader.
     pub(super) returning_until: Instant,
@@ -37,17 +37,17 @@ pub(super) fn write_time(
     differs: &mut Option<Instant>,
     now: Instant,
 ) -> Option<Instant> {
-    let StatusChange { is, wanted, .. } = *known;
-    if is == Some(wanted) {
+    let StatusChange { is, desired, .. } = *known;
+    if is == Some(desired) {
         *differs = None;
         return None;
     }
-    if is.is_some_and(|is| without_numbers(is) == without_numbers(wanted)) {
+    if is.is_some_and(|is| without_numbers(is) == without_numbers(desired)) {
         *differs = None;
         return Some(known.written + known.observe);
     }
     let since = *differs.get_or_insert(now);
-    let is_settled = !is_on_its_way(wanted);
+    let is_settled = !is_on_its_way(desired);
     let settled = if is_settled {
         since
     } else {
@@ -59,10 +59,10 @@ pub(super) fn write_time(
     };
     // Clients keep their plan while the leader changes, so a status that says otherwise for some
     // seconds would be wrong, not only early.
-    if is_only_waiting(is, wanted) {
+    if is_only_waiting(is, desired) {
         return Some(settled.max(known.returning_until));
     }
-    Some(match verdicts(is) == verdicts(wanted) {
+    Some(match verdicts(is) == verdicts(desired) {
         true => settled.max(known.written + MIN_DETAIL_WRITE_INTERVAL),
         false => settled,
     })
@@ -78,9 +78,9 @@ fn is_on_its_way(status: &SamplingPolicyStatus) -> bool {
 }
 
 /// Returns true if the only change is that clients of the last leader have not reconnected yet.
-fn is_only_waiting(is: &SamplingPolicyStatus, wanted: &SamplingPolicyStatus) -> bool {
+fn is_only_waiting(is: &SamplingPolicyStatus, desired: &SamplingPolicyStatus) -> bool {
     let had = condition(is, Condition::CONVERGED);
-    let has = condition(wanted, Condition::CONVERGED);
+    let has = condition(desired, Condition::CONVERGED);
     let (Some(had), Some(has)) = (had, has) else {
         return false;
     };
@@ -88,7 +88,7 @@ fn is_only_waiting(is: &SamplingPolicyStatus, wanted: &SamplingPolicyStatus) -> 
         && has.status != ConditionStatus::True
         && had.observed_generation == has.observed_generation
         && condition(is, Condition::ACCEPTED).map(verdict)
-            == condition(wanted, Condition::ACCEPTED).map(verdict)
+            == condition(desired, Condition::ACCEPTED).map(verdict)
 }
 
 type Verdict<'a> = (&'a str, ConditionStatus, Option<i64>, &'a str);
@@ -213,14 +213,14 @@ mod tests {
     #[case::clients(Some(current()), with(7), Some(100_000))]
     fn status_is_written_when_due(
         #[case] is: Option<SamplingPolicyStatus>,
-        #[case] wanted: SamplingPolicyStatus,
+        #[case] desired: SamplingPolicyStatus,
         #[case] expected: Option<u64>,
     ) {
         let written = Instant::now();
         let now = written + Duration::from_secs(100);
         let known = StatusChange {
             is: is.as_ref(),
-            wanted: &wanted,
+            desired: &desired,
             written,
             returning_until: written,
             observe: OBSERVE,
@@ -237,7 +237,7 @@ mod tests {
         let start = written + MIN_WRITE_INTERVAL;
         let known = StatusChange {
             is: Some(&is),
-            wanted: &half,
+            desired: &half,
             written,
             returning_until: written,
             observe: OBSERVE,
@@ -259,10 +259,10 @@ mod tests {
         let until = start + Duration::from_secs(10);
         let is = current();
         for (generation, expected) in [(1, until), (2, start + SETTLE_DELAY)] {
-            let wanted = pending(generation);
+            let desired = pending(generation);
             let known = StatusChange {
                 is: Some(&is),
-                wanted: &wanted,
+                desired: &desired,
                 written: began,
                 returning_until: until,
                 observe: OBSERVE,
@@ -274,10 +274,10 @@ mod tests {
     #[test]
     fn flapping_verdicts_are_written_at_intervals() {
         let start = Instant::now();
-        let (is, wanted) = (pending(1), current());
+        let (is, desired) = (pending(1), current());
         let known = StatusChange {
             is: Some(&is),
-            wanted: &wanted,
+            desired: &desired,
             written: start,
             returning_until: start,
             observe: OBSERVE,
@@ -291,10 +291,10 @@ mod tests {
     #[test]
     fn client_counts_are_written_at_intervals() {
         let start = Instant::now();
-        let (is, wanted) = (current(), with(7));
+        let (is, desired) = (current(), with(7));
         let known = StatusChange {
             is: Some(&is),
-            wanted: &wanted,
+            desired: &desired,
             written: start,
             returning_until: start,
             observe: OBSERVE,

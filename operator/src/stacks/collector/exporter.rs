@@ -25,7 +25,7 @@ pub struct ExporterReading {
 impl ExporterReading {
     /// Reads metrics in Prometheus' text format. An exporter that has done nothing yet has none.
     #[must_use]
-    pub fn of(metrics: &str) -> Self {
+    pub fn from_metrics(metrics: &str) -> Self {
         let mut reading = Self::default();
         for sample in Sample::all(metrics).filter(|it| it.has("exporter", JAEGER)) {
             match sample.name {

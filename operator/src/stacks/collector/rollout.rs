@@ -116,7 +116,7 @@ pub fn plan(current: &RolloutState<'_>, wanted: &CollectorObjects, now: Timestam
         .map(|live| TierState::of(live, &wanted.decide, now));
     let decide_waits = match (&decide, &gather) {
         (Some(decide), Some(gather)) if decide.outdated => {
-            for_decide(decide, gather, current, wanted)
+            decide_wait(decide, gather, current, wanted)
         }
         _ => None,
     };
@@ -125,7 +125,7 @@ pub fn plan(current: &RolloutState<'_>, wanted: &CollectorObjects, now: Timestam
         (Some(_), Some(gather)) if gather.outdated && changes_decide => {
             Some((RolloutWait::DecideChanges, None))
         }
-        (Some(decide), Some(gather)) if gather.outdated => for_gather(decide),
+        (Some(decide), Some(gather)) if gather.outdated => gather_wait(decide),
         _ => None,
     };
     let waits = decide_waits.or(gather_waits);
@@ -220,7 +220,7 @@ impl<'a> TierState<'a> {
 
 type Wait = Option<(RolloutWait, Option<Duration>)>;
 
-fn for_decide(
+fn decide_wait(
     decide: &TierState<'_>,
     gather: &TierState<'_>,
     current: &RolloutState<'_>,
@@ -254,7 +254,7 @@ fn for_decide(
 /// The interval at which to check whether the exporter works again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-fn for_gather(decide: &TierState<'_>) -> Wait {
+fn gather_wait(decide: &TierState<'_>) -> Wait {
     if decide.changing {
         Some((RolloutWait::DecideChanges, None))
     } else if !decide.live.has_ready_pod() {

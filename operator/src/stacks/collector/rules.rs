@@ -24,15 +24,19 @@ pub(super) fn policies(tail: &TailTable, namespace: &Namespace) -> Vec<Value> {
         return vec![json!({"name": "all", "type": "always_sample"})];
     }
     let places = governed.values().flat_map(|(_, places)| places).cloned();
-    let ours = format!("{} and {}", is_of(namespace), root_at(places.collect()));
+    let ours = format!(
+        "{} and {}",
+        namespace_condition(namespace),
+        root_condition(places.collect())
+    );
     let others = json!({
         "name": "others",
         "type": "not",
         "not": {"not_sub_policy": any_span("governed", &[ours])},
     });
-    let each = governed
-        .into_iter()
-        .flat_map(|(name, (policy, places))| of_policy(name, policy, root_at(places)));
+    let each = governed.into_iter().flat_map(|(name, (policy, places))| {
+        sampler_policies(name, policy, root_condition(places))
+    });
     std::iter::once(others).chain(each).collect()
 }
 
@@ -79,17 +83,18 @@ impl<'t> EarlierPlaces<'t> {
     fn condition(&self, place: Place<'_>) -> String {
         match place {
             Place::Operation(service, name) => all_of([
-                is_service(service),
+                service_condition(service),
                 format!("span.name == {}", text(name.as_str())),
             ]),
             Place::Service(service) => {
                 let taken = self.operations.get(service).into_iter().flatten();
                 let others = taken.map(|name| format!("span.name != {}", text(name.as_str())));
-                all_of(std::iter::once(is_service(service)).chain(others))
+                all_of(std::iter::once(service_condition(service)).chain(others))
             }
             Place::Namespace => {
                 let services = self.services.iter();
-                let services = services.map(|service| format!("not ({})", is_service(service)));
+                let services =
+                    services.map(|service| format!("not ({})", service_condition(service)));
                 let operations = self
                     .operations
                     .iter()
@@ -98,7 +103,7 @@ impl<'t> EarlierPlaces<'t> {
                         let names = names.iter();
                         let names =
                             names.map(|name| format!("span.name == {}", text(name.as_str())));
-                        format!("not ({} and {})", is_service(service), one_of(names))
+                        format!("not ({} and {})", service_condition(service), one_of(names))
                     });
                 all_of(services.chain(operations))
             }
@@ -106,26 +111,26 @@ impl<'t> EarlierPlaces<'t> {
     }
 }
 
-fn is_service(service: &ServiceName) -> String {
+fn service_condition(service: &ServiceName) -> String {
     let service = text(service.as_str());
     format!("resource.attributes[\"service.name\"] == {service}")
 }
 
 /// A stack serves its own namespace, so a resource that names no namespace belongs to it.
-fn is_of(namespace: &Namespace) -> String {
+fn namespace_condition(namespace: &Namespace) -> String {
     const KEY: &str = "resource.attributes[\"k8s.namespace.name\"]";
     let namespace = text(namespace.as_str());
     one_of(["nil", "\"\"", &namespace].map(|value| format!("{KEY} == {value}")))
 }
 
 /// The condition for the root of a trace at one of these places.
-fn root_at(places: Vec<String>) -> String {
+fn root_condition(places: Vec<String>) -> String {
     format!("IsRootSpan() and {}", one_of(places))
 }
 
 /// The sampler's policies for one of ours. Roots in other namespaces may be at its places, too:
 /// those traces are kept anyway.
-fn of_policy(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value> {
+fn sampler_policies(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value> {
     if policy.otherwise() == Probability::ALWAYS {
         return vec![any_span(&format!("{name}/otherwise"), &[root])];
     }
@@ -134,16 +139,16 @@ fn of_policy(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value>
         let name = format!("{name}/{end}");
         json!({"name": name, "type": "and", "and": {"and_sub_policy": [root, condition]}})
     };
-    let spans: Vec<String> = policy.keep().iter().flat_map(of_a_span).collect();
+    let spans: Vec<String> = policy.keep().iter().flat_map(span_conditions).collect();
     let spans = (!spans.is_empty()).then(|| both("keep", any_span("span", &spans)));
-    let slow = slowest_allowed(policy).map(|limit| both("keep/slow", of_the_trace(limit)));
+    let slow = slowest_allowed(policy).map(|limit| both("keep/slow", trace_duration_policy(limit)));
     let share = (policy.otherwise() != Probability::NEVER)
         .then(|| both("otherwise", share(policy.otherwise())));
     [spans, slow, share].into_iter().flatten().collect()
 }
 
 /// The conditions of a rule for a single span, any one of which suffices.
-fn of_a_span(rule: &Rule) -> Vec<String> {
+fn span_conditions(rule: &Rule) -> Vec<String> {
     match &rule.condition {
         Condition::Error => vec!["span.status.code == STATUS_CODE_ERROR".to_owned()],
         Condition::SlowerThan(limit) => vec![format!(
@@ -170,7 +175,7 @@ fn slowest_allowed(policy: &TailPolicy) -> Option<Duration> {
 
 /// The sampler measures whole traces, but in whole milliseconds rounded down: 500.9 ms are not more
 /// than 500. In most traces one span is as long as the trace, and spans are measured exactly.
-fn of_the_trace(limit: Duration) -> Value {
+fn trace_duration_policy(limit: Duration) -> Value {
     let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     json!({"name": "slow", "type": "latency", "latency": {"threshold_ms": limit}})
 }

@@ -24,7 +24,7 @@ pub(super) fn document(value: &Value) -> String {
 fn mapping(fields: &Map<String, Value>, indent: usize, indent_first: bool, text: &mut String) {
     for (at, (key, value)) in fields.iter().enumerate() {
         if at > 0 || indent_first {
-            margin(indent, text);
+            indentation(indent, text);
         }
         if is_plain(key) {
             text.push_str(key);
@@ -52,7 +52,7 @@ fn mapping(fields: &Map<String, Value>, indent: usize, indent_first: bool, text:
 
 fn sequence(items: &[Value], indent: usize, text: &mut String) {
     for item in items {
-        margin(indent, text);
+        indentation(indent, text);
         match item {
             Value::Object(fields) if !fields.is_empty() => {
                 text.push_str("- ");
@@ -71,7 +71,7 @@ fn sequence(items: &[Value], indent: usize, text: &mut String) {
     }
 }
 
-fn margin(indent: usize, text: &mut String) {
+fn indentation(indent: usize, text: &mut String) {
     text.extend(std::iter::repeat_n(' ', indent));
 }
 

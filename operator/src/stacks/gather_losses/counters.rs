@@ -15,7 +15,7 @@ pub struct GatherCounters {
 impl GatherCounters {
     /// Reads metrics in Prometheus' text format. `receivers` are those that feed the gatherer.
     #[must_use]
-    pub fn of(metrics: &str, receivers: &[&str]) -> Self {
+    pub fn from_metrics(metrics: &str, receivers: &[&str]) -> Self {
         let mut reading = Self::default();
         for sample in Sample::all(metrics) {
             let mut receivers = receivers.iter();
@@ -54,7 +54,7 @@ mod tests {
 
     fn of(accepted: u32, peers: u32, released: u32) -> GatherCounters {
         let receivers = ["otlp", "otlp/spoor-peers"];
-        GatherCounters::of(&reading(accepted, peers, released), &receivers)
+        GatherCounters::from_metrics(&reading(accepted, peers, released), &receivers)
     }
 
     #[test]
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn counts_only_the_gatherers_receivers() {
-        let peers = GatherCounters::of(&reading(7_000, 20, 20), &["otlp/spoor-peers"]);
+        let peers = GatherCounters::from_metrics(&reading(7_000, 20, 20), &["otlp/spoor-peers"]);
         assert_eq!(peers.lost_since(&peers), Some(0));
     }
 

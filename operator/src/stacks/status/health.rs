@@ -5,7 +5,7 @@ use spoor_api::{stack::Stack, tracing_stack::TailInForce};
 
 use crate::stacks::{
     build::jaeger,
-    children::{Detail, is_of},
+    children::{Detail, belongs_to},
     collector::{DECIDE, GATHER, rollout::LiveTier},
     objects::labels::Component,
     pod_failure::failure,
@@ -87,7 +87,7 @@ pub fn live<'a>(
             Detail::Deployment(deployment) if child.key.name == name => Some(&**deployment),
             _ => None,
         })?;
-    let pods = related.pods.iter().filter(|pod| is_of(pod, component));
+    let pods = related.pods.iter().filter(|pod| belongs_to(pod, component));
     Some((deployment, pods.cloned().collect()))
 }
 

@@ -128,9 +128,9 @@ async fn it_shows_when_jaeger_is_away_and_nothing_is_lost() {
 
 /// What the operator finds out about the exporter.
 async fn looked_at(tiers: &Tiers) -> ExporterHealth {
-    let earlier = ExporterReading::of(&tiers.decide.metrics().await);
+    let earlier = ExporterReading::from_metrics(&tiers.decide.metrics().await);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    ExporterReading::of(&tiers.decide.metrics().await).since(&earlier)
+    ExporterReading::from_metrics(&tiers.decide.metrics().await).since(&earlier)
 }
 
 /// What docs/tail-rules.md says, printed: `-- --ignored --nocapture --test-threads 1 limits_of`.
