@@ -18,10 +18,10 @@ use crate::{
     stacks,
 };
 
-/// Enough for what either role does; each has stacks and an allocator's arena of its own.
-const THREADS: usize = 2;
+/// Enough for either role. Each thread costs a stack and an allocator's arena.
+const WORKER_THREADS: usize = 2;
 
-/// Spoor's operator: tracing stacks and live sampling policies
+/// Run Spoor's operator for tracing stacks and live sampling policies
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
 struct Arguments {
@@ -34,10 +34,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Create Jaeger and the Collector for each TracingStack
-    Stacks(stacks::Arguments),
-    /// Serve sampling policies to services, and say in their status what became of them
-    Policies(policies::Arguments),
-    /// Print the CustomResourceDefinitions as YAML
+    Stacks(stacks::StacksArguments),
+    /// Serve sampling policies to services, and report in their status what took effect
+    Policies(policies::PoliciesArguments),
+    /// Print the CustomResourceDefinitions as YAML, or apply them
     Crds {
         #[command(subcommand)]
         command: Option<CrdsCommand>,
@@ -46,12 +46,13 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum CrdsCommand {
-    /// Bring the cluster's CustomResourceDefinitions to this version by server-side apply
+    /// Update the cluster's CustomResourceDefinitions to this version by server-side apply
     Apply {
-        /// Who owns them then; as Helm they don't conflict with those that it installs
-        #[arg(long, value_name = "NAME", default_value = crds::MANAGER)]
+        /// Field manager that owns them. As "helm" it does not conflict with definitions that Helm
+        /// installs
+        #[arg(long, value_name = "NAME", default_value = crds::FIELD_MANAGER)]
         field_manager: String,
-        /// YAML files with definitions; this program's own if there are none
+        /// YAML files with definitions [default: this program's own]
         files: Vec<PathBuf>,
     },
 }
@@ -62,7 +63,7 @@ pub fn main() -> ExitCode {
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to tell it to if that is closed.
+            // If standard error is closed there is nobody to report that to.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
@@ -77,7 +78,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let settings = role.read(&mut reader);
             let ((filter, format), settings) = reader.finish(log.zip(settings))?;
             logs::init(filter, format);
-            until_told_to_stop(async |stop| {
+            run_until_signal(async |stop| {
                 let client = connect().await?;
                 Ok(stacks::run(client, settings, stop).await?)
             })
@@ -86,7 +87,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let settings = role.read(&mut reader);
             let ((filter, format), settings) = reader.finish(log.zip(settings))?;
             logs::init(filter, format);
-            until_told_to_stop(async |stop| {
+            run_until_signal(async |stop| {
                 let client = connect().await?;
                 Ok(policies::run(client, settings, stop).await?)
             })
@@ -95,7 +96,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let yaml = crds::yaml()?;
             std::io::stdout()
                 .write_all(yaml.as_bytes())
-                .context("can't write to standard output")
+                .context("cannot write to standard output")
         }
         Command::Crds {
             command:
@@ -107,7 +108,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let (filter, format) = reader.finish(log)?;
             logs::init(filter, format);
             let definitions = crds::read(&files)?;
-            until_told_to_stop(async |stop| {
+            run_until_signal(async |stop| {
                 let client = connect().await?;
                 match stop
                     .run_until_cancelled(crds::apply(client, &definitions, &field_manager))
@@ -121,27 +122,27 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Runs something that stops at SIGTERM or Ctrl-C.
-fn until_told_to_stop(
+/// Runs `run` until SIGTERM or Ctrl-C cancels its token.
+fn run_until_signal(
     run: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let runtime = Builder::new_multi_thread()
-        .worker_threads(THREADS)
+        .worker_threads(WORKER_THREADS)
         .enable_all()
         .build()
-        .context("can't start the runtime")?;
+        .context("cannot start the async runtime")?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
-        let mut terminate = signal(SignalKind::terminate()).context("can't hear SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("can't hear SIGINT")?;
-        let told = stop.clone();
+        let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+        let stopping = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            tracing::info!("stopping");
-            told.cancel();
+            tracing::info!("received a signal; stopping");
+            stopping.cancel();
         });
         run(stop).await
     })

@@ -1,4 +1,4 @@
-//! The definitions of Spoor's resources: printed, and applied.
+//! The definitions of Spoor's resources, to print and to apply.
 
 use std::{fs, io, path::PathBuf};
 
@@ -10,25 +10,25 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::kubernetes::{CallError, DEADLINE, within};
+use crate::kubernetes::{CALL_DEADLINE, CallError, with_deadline};
 
-/// The field manager that owns them, if no other is named.
-pub const MANAGER: &str = "spoor-crds";
+/// The default field manager of the definitions.
+pub const FIELD_MANAGER: &str = "spoor-crds";
 const KIND: &str = "CustomResourceDefinition";
 
-/// Why definitions can't be printed, read or applied.
+/// The reason why definitions cannot be printed, read or applied.
 #[derive(Debug, thiserror::Error)]
 pub enum CrdError {
-    /// They can't be written as YAML.
-    #[error("can't write the definitions as YAML")]
+    /// The definitions cannot be written as YAML.
+    #[error("cannot write the definitions as YAML")]
     Encode(#[source] serde_yaml::Error),
-    /// A file can't be read.
-    #[error("can't read {}", .0.display())]
+    /// A file cannot be read.
+    #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
-    /// A file is no YAML.
-    #[error("{} is no YAML", .0.display())]
+    /// A file is not YAML.
+    #[error("{} is not YAML", .0.display())]
     Parse(PathBuf, #[source] serde_yaml::Error),
-    /// A document in a file is something else.
+    /// A document in a file is not a definition.
     #[error("{}: document {document} must be a {KIND} with a name", .path.display())]
     NotADefinition {
         /// The file.
@@ -36,12 +36,12 @@ pub enum CrdError {
         /// The number of the document, from 1.
         document: usize,
     },
-    /// The API server did not take one.
-    #[error("can't apply the definition of {0}")]
+    /// The API server did not accept a definition.
+    #[error("cannot apply the definition of {0}")]
     Apply(String, #[source] CallError),
 }
 
-/// This program's own, as YAML.
+/// This program's own definitions, as YAML.
 ///
 /// # Errors
 /// [`CrdError::Encode`].
@@ -54,10 +54,10 @@ pub fn yaml() -> Result<String, CrdError> {
     Ok(text)
 }
 
-/// The definitions of some files; without files, this program's own.
+/// Reads the definitions in files; without files, returns this program's own.
 ///
 /// # Errors
-/// The file that can't be read, is no YAML, or holds something else.
+/// The file that cannot be read, is not YAML, or contains something else.
 pub fn read(files: &[PathBuf]) -> Result<Vec<Value>, CrdError> {
     if files.is_empty() {
         return Ok(spoor_api::crd::all());
@@ -83,20 +83,21 @@ pub fn read(files: &[PathBuf]) -> Result<Vec<Value>, CrdError> {
     Ok(definitions)
 }
 
-/// Applies definitions, whoever's they were.
+/// Applies definitions, and takes their fields over from other managers.
 ///
 /// # Errors
 /// [`CrdError::Apply`] names the first that was not taken.
 pub async fn apply(client: Client, definitions: &[Value], manager: &str) -> Result<(), CrdError> {
     let api: Api<CustomResourceDefinition> = Api::all(client);
+    // Helm or an earlier version may own the fields.
     let parameters = PatchParams::apply(manager).force();
     for definition in definitions {
         let name = name(definition).unwrap_or_default();
         let patch = Patch::Apply(definition);
-        within(DEADLINE, api.patch(name, &parameters, &patch))
+        with_deadline(CALL_DEADLINE, api.patch(name, &parameters, &patch))
             .await
             .map_err(|error| CrdError::Apply(name.to_owned(), error))?;
-        tracing::info!(name, "applied");
+        tracing::info!(name, "applied a CustomResourceDefinition");
     }
     Ok(())
 }
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_is_what_is_applied() {
+    fn prints_what_it_applies() {
         let (_folder, path) = file(&yaml().unwrap());
         assert_eq!(read(&[path]).unwrap(), read(&[]).unwrap());
         let names: Vec<_> = read(&[])
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn only_definitions_are_applied() {
+    fn refuses_anything_but_definitions() {
         let (_folder, path) = file("---\n---\nkind: ConfigMap\nmetadata: {name: a}\n");
         let error = read(&[path]).unwrap_err().to_string();
         assert!(

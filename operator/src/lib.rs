@@ -1,10 +1,10 @@
-//! The operator: resources become Jaeger, the Collector, live sampling, and a status that proves
-//! it. The only crate with a Kubernetes client.
+//! The Spoor operator. It turns `TracingStack`s into Jaeger and the Collector, serves sampling
+//! policies to running services, and reports in each resource's status what took effect. This is
+//! the only crate with a Kubernetes client.
 //!
-//! One program, two roles, each with its own Deployment, ServiceAccount and Lease: [`stacks`]
-//! creates Jaeger and the Collector; [`policies`] resolves sampling policies, serves them at the
-//! doors and says in their status what became of them. So what listens to the network can't create
-//! pods.
+//! One program has two roles, each with its own Deployment, ServiceAccount and Lease: [`stacks`]
+//! creates Jaeger and the Collector; [`policies`] resolves sampling policies and serves them on
+//! its listeners. The role that listens to the network therefore has no right to create pods.
 
 pub mod cli;
 pub mod crds;
@@ -13,5 +13,7 @@ pub mod lease;
 mod logs;
 pub mod ops;
 pub mod policies;
+pub mod role;
 pub mod settings;
 pub mod stacks;
+mod tls;

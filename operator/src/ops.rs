@@ -1,4 +1,4 @@
-//! The port for operators: `/metrics`, `/healthz`, `/readyz`.
+//! The operations port: `/metrics`, `/healthz`, `/readyz`.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use axum::{
 use prometheus_client::registry::Registry;
 use spoor_runtime::{Limits, Listener, Sockets};
 
-/// Probes and scrapers are few.
+/// The most connections. Probes and scrapers are few.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Says why a role is not ready, if it isn't.
+/// Returns the reason why a role is not ready, if it is not.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// The port, with the three paths.
+/// The listener of the operations port.
 pub fn listener(sockets: Sockets, registry: Registry, readiness: Readiness) -> Listener {
     Listener::new(sockets, router(registry, readiness)).limits(Limits {
         max_connections: MAX_CONNECTIONS,
@@ -27,7 +27,7 @@ pub fn listener(sockets: Sockets, registry: Registry, readiness: Readiness) -> L
     })
 }
 
-/// The three paths. It is healthy as long as it answers.
+/// The routes of the operations port. The process is healthy as long as it answers.
 pub fn router(registry: Registry, readiness: Readiness) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -55,7 +55,7 @@ async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
         Err(error) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "can't write metrics"
+                "cannot encode metrics"
             );
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }

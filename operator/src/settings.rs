@@ -1,4 +1,5 @@
-//! What can be set, by flags or environment; all that is wrong is said at once.
+//! The settings that both roles have, from flags or environment variables. All errors are reported
+//! at once.
 
 use std::{collections::BTreeSet, fmt, net::SocketAddr, str::FromStr};
 
@@ -9,48 +10,48 @@ use crate::{
     lease::{CLAIM_TIMING, Candidate, Timing},
 };
 
-/// How lines of the log look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What both roles need to know of themselves.
+/// The settings that both roles have.
 #[derive(Clone, Debug)]
-pub struct Role {
-    /// The namespace that the operator is in.
+pub struct RoleSettings {
+    /// The namespace of the operator.
     pub namespace: String,
-    /// This replica, unlike any other: its pod's name, and something random.
+    /// The unique identity of this replica: its pod's name and a random suffix.
     pub identity: String,
-    /// This replica's pod.
+    /// The name of this replica's pod.
     pub pod: String,
-    /// The name of this installation of the operator: both roles have the same, and no other
-    /// installation in this namespace does.
+    /// The name of this installation of the operator. Both roles have the same, and no other
+    /// installation in this namespace has it.
     pub installation: String,
     /// The namespaces that the operator serves.
     pub scope: Scope,
-    /// Where `/metrics`, `/healthz` and `/readyz` are.
+    /// The address of `/metrics`, `/healthz` and `/readyz`.
     pub ops: SocketAddr,
-    /// The Lease by which the role's replicas find their leader.
+    /// The Lease by which the role's replicas elect their leader.
     pub lease: String,
-    /// How long that holds.
+    /// The timing of that lease.
     pub timing: Timing,
-    /// How long the claim of a namespace holds.
+    /// The timing of namespaces' claims.
     pub claim_timing: Timing,
 }
 
-impl Role {
-    /// The installation's identity, as claims and messages name it: `NAMESPACE/NAME`.
+impl RoleSettings {
+    /// The installation's identity in claims and messages: `NAMESPACE/NAME`.
     #[must_use]
     pub fn installation_identity(&self) -> String {
         format!("{}/{}", self.namespace, self.installation)
     }
 
-    /// Itself as one who would lead.
+    /// This replica as a candidate for the lease.
     #[must_use]
     pub fn candidate(&self) -> Candidate {
         Candidate {
@@ -62,27 +63,27 @@ impl Role {
     }
 }
 
-/// Settings that can't be used.
+/// All errors in the settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct InvalidSettings(pub Vec<SettingError>);
 
-/// A setting that can't be used.
+/// An error in one setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {problem}")]
 pub struct SettingError {
-    /// The flag, and the variable if there is one.
+    /// The flag and the environment variable.
     pub setting: &'static str,
-    /// What would be right.
+    /// The problem, with what would be right.
     pub problem: String,
 }
 
-/// Reads settings and collects what is wrong with them.
+/// Reads settings and collects their errors.
 #[derive(Debug, Default)]
 pub struct Reader(Vec<SettingError>);
 
 impl Reader {
-    /// A value of any kind; `example` is one that would be right.
+    /// Parses a value. `example` is a correct one.
     pub fn parsed<T>(&mut self, setting: &'static str, text: &str, example: &str) -> Option<T>
     where
         T: FromStr,
@@ -91,14 +92,15 @@ impl Reader {
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                let problem = format!("must be such as \"{example}\", not {text:?}: {error}");
+                let problem =
+                    format!("must be a value such as \"{example}\", not {text:?}: {error}");
                 self.wrong(setting, problem);
                 None
             }
         }
     }
 
-    /// A name that Kubernetes gives: a DNS label or subdomain.
+    /// Checks a Kubernetes name: a DNS label or subdomain.
     pub fn name(&mut self, setting: &'static str, text: &str) -> String {
         let is_name = (1..=253).contains(&text.len())
             && text
@@ -106,19 +108,19 @@ impl Reader {
                 .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
         if !is_name {
             let problem =
-                format!("must be a name of lower case letters, digits, '-' and '.', not {text:?}");
+                format!("must consist of lower case letters, digits, '-' and '.', not {text:?}");
             self.wrong(setting, problem);
         }
         text.to_owned()
     }
 
-    /// Says what is wrong.
+    /// Records an error.
     pub fn wrong(&mut self, setting: &'static str, problem: impl Into<String>) {
         let problem = problem.into();
         self.0.push(SettingError { setting, problem });
     }
 
-    /// What was read, if nothing was wrong.
+    /// Returns the value if there was no error.
     ///
     /// # Errors
     /// All that was wrong.
@@ -130,19 +132,19 @@ impl Reader {
     }
 }
 
-/// The log's settings, as written.
+/// The settings of the log as flags and environment variables.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogArguments {
-    /// What is logged: a level, or `target=level` with commas between
+    /// Log filter: a level, or `target=level` pairs separated by commas
     #[arg(long, global = true, env = "SPOOR_LOG", default_value = "info")]
     log: String,
-    /// How: text or json
+    /// Log format: text or json
     #[arg(long, global = true, env = "SPOOR_LOG_FORMAT", default_value = "text")]
     log_format: String,
 }
 
 impl LogArguments {
-    /// Checks them.
+    /// Checks the settings.
     pub(crate) fn read(&self, reader: &mut Reader) -> Option<(EnvFilter, LogFormat)> {
         let filter = reader.parsed("--log (SPOOR_LOG)", &self.log, "info,kube=warn");
         let format = match self.log_format.as_str() {
@@ -158,33 +160,33 @@ impl LogArguments {
     }
 }
 
-/// A role's settings, as written.
+/// The settings that both roles have, as flags and environment variables.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RoleArguments {
-    /// The namespace that the operator is in
+    /// Namespace of the operator
     #[arg(long, env = "SPOOR_NAMESPACE", default_value = "default")]
     namespace: String,
-    /// The name of the pod that this is
+    /// Name of this pod
     #[arg(long, env = "SPOOR_POD_NAME", default_value = "spoor-operator")]
     pod: String,
-    /// The Lease by which replicas find their leader [default: spoor-ROLE]
+    /// Lease by which the role's replicas elect their leader [default: spoor-ROLE]
     #[arg(long, env = "SPOOR_LEASE")]
     lease: Option<String>,
-    /// The name of this installation, the same for both roles; another one that would serve one of
-    /// its namespaces is refused
+    /// Name of this installation, the same for both roles. Another installation that tries to serve
+    /// one of its namespaces is refused
     #[arg(long, env = "SPOOR_INSTALLATION", default_value = "spoor")]
     installation: String,
-    /// The namespaces to serve, with commas between; empty: all
+    /// Namespaces to serve, separated by commas. If empty, all
     #[arg(long, env = "SPOOR_NAMESPACES", default_value = "")]
     namespaces: String,
-    /// Where to serve /metrics, /healthz and /readyz
+    /// Address of /metrics, /healthz and /readyz
     #[arg(long, env = "SPOOR_OPS_LISTEN", default_value = "0.0.0.0:9464")]
     ops_listen: String,
 }
 
 impl RoleArguments {
-    /// Checks them; `lease` is the Lease's name if nothing else is said.
-    pub fn read(&self, reader: &mut Reader, lease: &str) -> Option<Role> {
+    /// Checks the settings. `lease` is the default name of the Lease.
+    pub fn read(&self, reader: &mut Reader, lease: &str) -> Option<RoleSettings> {
         let namespace = reader.name("--namespace (SPOOR_NAMESPACE)", &self.namespace);
         let pod = reader.name("--pod (SPOOR_POD_NAME)", &self.pod);
         let lease = reader.name(
@@ -202,8 +204,10 @@ impl RoleArguments {
             &self.ops_listen,
             "0.0.0.0:9464",
         );
-        Some(Role {
+        Some(RoleSettings {
             namespace,
+            // A pod that restarts keeps its name, and must not take the lease of its predecessor
+            // for its own.
             identity: format!("{pod}_{:016x}", rand::random::<u64>()),
             pod,
             installation,
@@ -236,14 +240,14 @@ mod tests {
         }
     }
 
-    fn read(arguments: &RoleArguments) -> Result<Role, InvalidSettings> {
+    fn read(arguments: &RoleArguments) -> Result<RoleSettings, InvalidSettings> {
         let mut reader = Reader::default();
         let role = arguments.read(&mut reader, "spoor-policies");
         reader.finish(role)
     }
 
     #[test]
-    fn everything_that_is_wrong_is_said_at_once() {
+    fn reports_all_errors_at_once() {
         let arguments = RoleArguments {
             namespace: "Not A Name".to_owned(),
             ops_listen: "nowhere".to_owned(),
@@ -262,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_are_a_list_or_all() {
+    fn reads_namespaces_or_all() {
         let only = |names: &[&str]| {
             let names = names.iter().map(|name| (*name).to_owned());
             Scope::Only(names.collect())

@@ -1,5 +1,4 @@
-{{/* The name of the operator's objects: the release's name, with the chart's name or `nameOverride` in it. At
-     most 40 characters, so that suffixes such as `-policies` fit into a label. */}}
+{{/* The name of the operator's objects: the release's name, with the chart's name in it. */}}
 {{- define "spoor.fullname" -}}
 {{- $name := .Values.nameOverride | default .Chart.Name -}}
 {{- if contains $name .Release.Name -}}
@@ -20,7 +19,7 @@
 {{ .Values.applications.stack | default .Values.stack.name }}
 {{- end -}}
 
-{{/* The labels that select a workload's pods. dict: root, name. */}}
+{{/* The labels that select the pods of a workload. dict: root, name. */}}
 {{- define "spoor.selector" -}}
 app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -43,13 +42,13 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* Jaeger's base path, without a slash at its end. */}}
+{{/* The base path of Jaeger, without a trailing slash. */}}
 {{- define "spoor.query.path" -}}
 {{- $jaeger := (include "spoor.yaml" .Values.stack.spec | fromYaml).jaeger | default dict }}
 {{- $jaeger.basePath | default "" | trimSuffix "/" -}}
 {{- end -}}
 
-{{/* The URL of Jaeger's query API: the stack's own Jaeger, or an existing one. */}}
+{{/* The address of Jaeger: the stack's own, or an existing one. */}}
 {{- define "spoor.query.url" -}}
 {{- $jaeger := (include "spoor.yaml" .Values.stack.spec | fromYaml).jaeger | default dict }}
 {{- $address := dig "existing" "query" "" $jaeger | default (printf "%s-query:16686" (include "spoor.stack" .)) }}

@@ -74,14 +74,14 @@ readinessProbe:
   timeoutSeconds: 2
 {{- end -}}
 
-{{/* nodeSelector, tolerations and other scheduling fields, as in a pod's spec. */}}
+{{/* nodeSelector, tolerations and other scheduling fields of a pod. */}}
 {{- define "spoor.scheduling" -}}
 {{- with include "spoor.yaml" . | fromYaml }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{/* An environment variable's source: the key of a Secret. dict: secretName, key. */}}
+{{/* The source of a variable, a key of a Secret: secretName, key. */}}
 {{- define "spoor.secret" -}}
 secretKeyRef: {name: {{ .secretName }}, key: {{ .key }}}
 {{- end -}}

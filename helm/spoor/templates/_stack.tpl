@@ -1,10 +1,10 @@
-{{/* The spec of the chart's TracingStack, as YAML: the values, the default storage unless another one is
-     chosen, and the additions for all pods of the release. */}}
+{{/* The spec of the chart's TracingStack as YAML: the values, with the default storage unless one is
+     chosen, and with the additions to all pods of the release. */}}
 {{- define "spoor.stack.spec" -}}
 {{- $spec := include "spoor.yaml" .Values.stack.spec | fromYaml }}
 {{- $jaeger := $spec.jaeger | default dict }}
 {{- if $jaeger.existing }}
-{{- /* `existing` excludes all other fields. The base path is then only for the gateway. */}}
+{{- /* `existing` allows no other field. The path is then only where the gateway finds Jaeger. */}}
 {{- $_ := unset $jaeger "basePath" }}
 {{- if not $jaeger.storage }}{{ $_ := unset $jaeger "storage" }}{{ end }}
 {{- else }}
@@ -13,7 +13,7 @@
 {{- if kindIs "map" $settings }}{{ $_ := set $storage $kind $settings }}{{ end }}
 {{- end }}
 {{- if gt (len $storage) 1 }}
-{{- fail (printf "stack.spec.jaeger.storage: names %s; choose one and set the others to false" (keys $storage | sortAlpha | join " and ")) }}
+{{- fail (printf "stack.spec.jaeger.storage names %s; choose one and set the others to false" (keys $storage | sortAlpha | join " and ")) }}
 {{- end }}
 {{- if not $storage }}
 {{- $storage = dict "memory" (dict "maxTraces" 50000) }}
@@ -34,7 +34,7 @@
 {{- toYaml $spec }}
 {{- end -}}
 
-{{/* The additions to the stack's pods. dict: root, pod (as in the stack's values). */}}
+{{/* The additions to pods of the stack. dict: root, pod (as the stack's values have it). */}}
 {{- define "spoor.stack.pod" -}}
 {{- $all := include "spoor.yaml" .root.Values.pods | fromYaml }}
 {{- $pod := .pod | default dict }}

@@ -99,7 +99,7 @@ async fn join(namespace: &Namespace<'_>, release: &Release, number: usize) -> Su
     };
     let (subscriber, plan) = eventually("a stream", LIMIT, async || {
         let ca = &release.certificate.ca_pem;
-        let stream = Subscriber::subscribe(release.doors.stream, ca, claim.clone()).await;
+        let stream = Subscriber::subscribe(release.endpoints.stream, ca, claim.clone()).await;
         stream.map_err(|status| format!("{status:?}"))
     })
     .await;

@@ -1,4 +1,4 @@
-//! Server-side apply with one field manager, and no call where nothing would change.
+//! Server-side apply with one field manager, without calls that would change nothing.
 
 mod fingerprint;
 
@@ -13,96 +13,96 @@ use parking_lot::Mutex;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde::Serialize;
 
-use super::{CallError, DEADLINE, watch::Key, within};
+use super::{CALL_DEADLINE, CallError, watch::Key, with_deadline};
 pub use fingerprint::Fingerprint;
 
 /// An object as it should be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
-    /// Its kind.
+    /// Its resource.
     pub resource: ApiResource,
-    /// The object; its namespace and name say where.
+    /// The object, with its namespace and name.
     pub object: DynamicObject,
 }
 
-/// What is known of an object in the cluster.
+/// The facts about an object in the cluster that applying depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Live {
+pub struct LiveObject {
     /// Its uid.
     pub uid: String,
     /// The uid of the object that controls it, if any.
     pub controller: Option<String>,
     /// The field managers that have applied it.
     pub appliers: Vec<String>,
-    /// Stands for all that it says, its status left out.
+    /// A fingerprint of its content, without the status.
     pub fingerprint: Fingerprint,
 }
 
-/// What applying an object did.
+/// The effect of applying an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// It was not there.
+    /// The object did not exist.
     Created,
-    /// It said something else.
+    /// The object had other content.
     Changed,
-    /// Somebody else had changed it since it was applied.
+    /// Somebody else had changed the object since it was applied.
     Repaired,
-    /// It was so already.
+    /// The object had this content already.
     Unchanged,
 }
 
-/// Why an object is not as it should be.
+/// The reason why an object could not be brought to its desired content.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// An object of this name is somebody else's, and left as it is.
-    #[error("{kind} {key} is there already and not Spoor's: rename or delete it")]
+    /// An object of this name belongs to somebody else. It is left as it is.
+    #[error("{kind} {key} exists already and was not created by Spoor; rename or delete it")]
     NameTaken {
         /// The kind of the object.
         kind: String,
-        /// Its place.
+        /// Its namespace and name.
         key: Key,
     },
-    /// The object can't be written as JSON.
-    #[error("can't encode {kind} {key}")]
+    /// The object cannot be encoded as JSON.
+    #[error("cannot encode {kind} {key}")]
     Encode {
         /// The kind of the object.
         kind: String,
-        /// Its place.
+        /// Its namespace and name.
         key: Key,
-        /// Why.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
-    /// What is there could not be read.
-    #[error("can't read {kind} {key}")]
+    /// The existing object could not be read.
+    #[error("cannot read {kind} {key}")]
     Read {
         /// The kind of the object.
         kind: String,
-        /// Its place.
+        /// Its namespace and name.
         key: Key,
-        /// Why.
+        /// The cause.
         #[source]
         source: CallError,
     },
-    /// The API server did not take it.
-    #[error("can't apply {kind} {key}")]
+    /// The API server did not accept the object.
+    #[error("cannot apply {kind} {key}")]
     Apply {
         /// The kind of the object.
         kind: String,
-        /// Its place.
+        /// Its namespace and name.
         key: Key,
-        /// Why.
+        /// The cause.
         #[source]
         source: CallError,
     },
-    /// The API server did not delete it.
-    #[error("can't delete {kind} {key}")]
+    /// The API server did not delete the object.
+    #[error("cannot delete {kind} {key}")]
     Delete {
         /// The kind of the object.
         kind: String,
-        /// Its place.
+        /// Its namespace and name.
         key: Key,
-        /// Why.
+        /// The cause.
         #[source]
         source: CallError,
     },
@@ -111,20 +111,22 @@ pub enum ApplyError {
 /// Applies objects under one field manager.
 pub struct Applier {
     client: Client,
-    manager: &'static str,
-    /// What was applied last, and what came of it.
-    known: Mutex<HashMap<(String, Key), Before>>,
+    field_manager: &'static str,
+    /// The objects that were applied last, with their fingerprints. Server-side apply itself tells
+    /// only after a write whether it changed something: without these, every reconciliation would
+    /// be a write for each object, and a controller that fights over a field would go unnoticed.
+    applied: Mutex<HashMap<(String, Key), AppliedState>>,
     writes: Counter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Before {
-    wanted: Fingerprint,
-    became: Fingerprint,
+struct AppliedState {
+    desired: Fingerprint,
+    stored: Fingerprint,
 }
 
 impl Manifest {
-    /// Of an object whose kind is known when this is compiled.
+    /// Encodes an object.
     ///
     /// # Errors
     /// [`ApplyError::Encode`].
@@ -144,15 +146,15 @@ impl Manifest {
         }
     }
 
-    /// Its place.
+    /// The namespace and name of the object.
     #[must_use]
     pub fn key(&self) -> Key {
         Key::of(&self.object)
     }
 }
 
-impl Live {
-    /// What matters here of an object; for a watch to keep.
+impl LiveObject {
+    /// Extracts the facts, for a watch to keep.
     pub fn of<K: Resource + Serialize>(object: &K) -> Self {
         let metadata = object.meta();
         let owners = metadata.owner_references.iter().flatten();
@@ -173,13 +175,13 @@ impl Live {
 }
 
 impl Applier {
-    /// Applies as this field manager.
+    /// Creates an applier for this field manager.
     #[must_use]
-    pub fn new(client: Client, manager: &'static str) -> Self {
+    pub fn new(client: Client, field_manager: &'static str) -> Self {
         Self {
             client,
-            manager,
-            known: Mutex::default(),
+            field_manager,
+            applied: Mutex::default(),
             writes: Counter::default(),
         }
     }
@@ -190,21 +192,21 @@ impl Applier {
             .sub_registry_with_prefix("spoor_operator")
             .register(
                 "writes",
-                "Calls that ask the API server to change an object",
+                "Calls to the API server that write or delete an object",
                 self.writes.clone(),
             );
     }
 
-    /// Brings an object to what it should be. `live` is what a watch knows of it; without it the
-    /// API server is asked first.
+    /// Brings an object to its desired content. `live` is what a watch knows of it; without it the
+    /// object is read first.
     ///
     /// # Errors
-    /// [`ApplyError::NameTaken`] if there is one of that name that this field manager has never
-    /// applied, or that another object controls; else why the call failed.
+    /// [`ApplyError::NameTaken`] if there is an object of that name that this field manager has never
+    /// applied, or that another object controls; else the reason why a call failed.
     pub async fn apply(
         &self,
         manifest: &Manifest,
-        live: Option<&Live>,
+        live: Option<&LiveObject>,
     ) -> Result<Applied, ApplyError> {
         let (kind, key) = (manifest.resource.kind.clone(), manifest.key());
         let asked;
@@ -218,43 +220,50 @@ impl Applier {
         if live.is_some_and(|live| !self.is_ours(live, &manifest.object)) {
             return Err(ApplyError::NameTaken { kind, key });
         }
-        let wanted = Fingerprint::of(&manifest.object);
+        let desired = Fingerprint::of(&manifest.object);
         let place = (kind, key);
         let mut before = live.map(|live| live.fingerprint);
-        let known = self.known.lock().get(&place).copied();
-        let became = known
-            .filter(|known| known.wanted == wanted)
-            .map(|known| known.became);
-        if became.is_some() && before != became {
-            // Either somebody has changed it, or the watch lags behind what was applied.
+        let known = self.applied.lock().get(&place).copied();
+        let stored = known
+            .filter(|known| known.desired == desired)
+            .map(|known| known.stored);
+        if stored.is_some() && before != stored {
+            // Either somebody has changed the object, or the watch lags behind the last apply.
             before = self.live(manifest).await?.map(|live| live.fingerprint);
         }
-        if became.is_some() && before == became {
+        if stored.is_some() && before == stored {
             return Ok(Applied::Unchanged);
         }
-        let was_applied = became.is_some();
-        let parameters = PatchParams::apply(self.manager).force();
+        // `force` takes fields over from other managers. Without it a field that somebody has
+        // edited would be a conflict on each attempt, and the object could never be restored.
+        let was_applied = stored.is_some();
+        let parameters = PatchParams::apply(self.field_manager).force();
         let api = self.api(&manifest.resource, &place.1);
         let patch = Patch::Apply(&manifest.object);
         self.writes.inc();
-        let after = match within(DEADLINE, api.patch(&place.1.name, &parameters, &patch)).await {
-            Ok(after) => after,
-            Err(source) => {
-                let (kind, key) = place;
-                return Err(ApplyError::Apply { kind, key, source });
-            }
-        };
-        let became = Fingerprint::of(&after);
-        self.known.lock().insert(place, Before { wanted, became });
+        let after =
+            match with_deadline(CALL_DEADLINE, api.patch(&place.1.name, &parameters, &patch)).await
+            {
+                Ok(after) => after,
+                Err(source) => {
+                    let (kind, key) = place;
+                    return Err(ApplyError::Apply { kind, key, source });
+                }
+            };
+        // The API server adds defaults, so what it stored is remembered and not what was sent.
+        let stored = Fingerprint::of(&after);
+        self.applied
+            .lock()
+            .insert(place, AppliedState { desired, stored });
         Ok(match before {
             None => Applied::Created,
-            Some(before) if before == became => Applied::Unchanged,
+            Some(before) if before == stored => Applied::Unchanged,
             Some(_) if was_applied => Applied::Repaired,
             Some(_) => Applied::Changed,
         })
     }
 
-    /// Brings an object's status to what it should be: always a call.
+    /// Writes an object's status. This is always a call.
     ///
     /// # Errors
     /// [`ApplyError::Apply`].
@@ -271,20 +280,23 @@ impl Applier {
         })?;
         let mut object = DynamicObject::new(&key.name, resource);
         object.data = serde_json::json!({ "status": status });
-        let parameters = PatchParams::apply(self.manager).force();
+        let parameters = PatchParams::apply(self.field_manager).force();
         let api = self.api(resource, key);
         let patch = Patch::Apply(&object);
         self.writes.inc();
-        within(DEADLINE, api.patch_status(&key.name, &parameters, &patch))
-            .await
-            .map_err(|source| ApplyError::Apply {
-                kind: format!("the status of {}", resource.kind),
-                key: key.clone(),
-                source,
-            })
+        with_deadline(
+            CALL_DEADLINE,
+            api.patch_status(&key.name, &parameters, &patch),
+        )
+        .await
+        .map_err(|source| ApplyError::Apply {
+            kind: format!("the status of {}", resource.kind),
+            key: key.clone(),
+            source,
+        })
     }
 
-    /// Deletes an object, if it is there and still the one that is meant.
+    /// Deletes an object, if it exists and is still the one with this uid.
     ///
     /// # Errors
     /// [`ApplyError::Delete`].
@@ -294,17 +306,20 @@ impl Applier {
         key: &Key,
         uid: &str,
     ) -> Result<(), ApplyError> {
+        // The precondition protects an object that was deleted and created again by somebody else
+        // since the watch saw it.
         let parameters = DeleteParams::background().preconditions(kube::api::Preconditions {
             uid: Some(uid.to_owned()),
             ..Default::default()
         });
         let api = self.api(resource, key);
-        self.known
+        self.applied
             .lock()
             .remove(&(resource.kind.clone(), key.clone()));
         self.writes.inc();
-        match within(DEADLINE, api.delete(&key.name, &parameters)).await {
+        match with_deadline(CALL_DEADLINE, api.delete(&key.name, &parameters)).await {
             Ok(_) => Ok(()),
+            // A conflict means that the uid differs: the object that was meant is gone.
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
             Err(source) => Err(ApplyError::Delete {
                 kind: resource.kind.clone(),
@@ -314,11 +329,11 @@ impl Applier {
         }
     }
 
-    async fn live(&self, manifest: &Manifest) -> Result<Option<Live>, ApplyError> {
+    async fn live(&self, manifest: &Manifest) -> Result<Option<LiveObject>, ApplyError> {
         let key = manifest.key();
         let api = self.api(&manifest.resource, &key);
-        match within(DEADLINE, api.get_opt(&key.name)).await {
-            Ok(found) => Ok(found.as_ref().map(Live::of)),
+        match with_deadline(CALL_DEADLINE, api.get_opt(&key.name)).await {
+            Ok(found) => Ok(found.as_ref().map(LiveObject::of)),
             Err(source) => Err(ApplyError::Read {
                 kind: manifest.resource.kind.clone(),
                 key,
@@ -327,14 +342,18 @@ impl Applier {
         }
     }
 
-    /// One that lost its controller by somebody's hand is still ours.
-    fn is_ours(&self, live: &Live, wanted: &DynamicObject) -> bool {
-        let owners = wanted.metadata.owner_references.iter().flatten();
+    /// An object whose controller somebody has removed is still ours.
+    fn is_ours(&self, live: &LiveObject, desired: &DynamicObject) -> bool {
+        let owners = desired.metadata.owner_references.iter().flatten();
         let controller = owners
             .filter(|owner| owner.controller == Some(true))
             .map(|owner| owner.uid.as_str())
             .next();
-        let is_applied = live.appliers.iter().any(|applier| applier == self.manager);
+        // Labels prove nothing, since anyone can set them; having applied the object does.
+        let is_applied = live
+            .appliers
+            .iter()
+            .any(|applier| applier == self.field_manager);
         is_applied && (live.controller.is_none() || live.controller.as_deref() == controller)
     }
 

@@ -1,23 +1,23 @@
-//! Calls with a deadline.
+//! Calls to the API server with a deadline.
 
 use std::time::Duration;
 
-/// For one call to the API server.
-pub const DEADLINE: Duration = Duration::from_secs(10);
+/// The deadline of one call to the API server.
+pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Why a call to the API server failed.
+/// The reason why a call to the API server failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The API server refused, or could not be reached.
     #[error("the call to the API server failed")]
     Failed(#[source] Box<kube::Error>),
-    /// It did not answer in time.
-    #[error("the API server gave no answer within {0:?}")]
+    /// The API server did not answer in time.
+    #[error("the API server did not answer within {0:?}")]
     DeadlineExceeded(Duration),
 }
 
 impl CallError {
-    /// The HTTP status that the API server answered with, if it did.
+    /// The HTTP status of the API server's answer, if there was one.
     #[must_use]
     pub fn code(&self) -> Option<u16> {
         match self {
@@ -29,7 +29,7 @@ impl CallError {
         }
     }
 
-    /// What the API server said, if it did.
+    /// The message in the API server's answer, if there was one.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         match self {
@@ -41,13 +41,13 @@ impl CallError {
         }
     }
 
-    /// Whether there is no such object.
+    /// Returns true if the object does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404)
     }
 
-    /// Whether somebody else was faster.
+    /// Returns true if somebody else changed the object first.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         self.code() == Some(409)
@@ -60,11 +60,11 @@ impl From<kube::Error> for CallError {
     }
 }
 
-/// Makes a call that must answer by the deadline.
+/// Makes a call with a deadline.
 ///
 /// # Errors
 /// The call's own, and when it takes longer.
-pub async fn within<T>(
+pub async fn with_deadline<T>(
     deadline: Duration,
     call: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, CallError> {

@@ -4,45 +4,46 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 
-/// Why there is no client.
+/// The reason why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Neither a kubeconfig nor a pod's ServiceAccount.
-    #[error("found no cluster: neither KUBECONFIG nor a pod's ServiceAccount")]
+    /// There is neither a kubeconfig nor a pod's ServiceAccount.
+    #[error("found no cluster; set KUBECONFIG, or run in a pod with a ServiceAccount")]
     FindCluster(#[source] kube::config::InferConfigError),
-    /// What was found can't be used.
-    #[error("can't make a client for {url}")]
+    /// The configuration that was found is not usable.
+    #[error("cannot build a client for {url}")]
     MakeClient {
-        /// The API server.
+        /// The URL of the API server.
         url: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<kube::Error>,
     },
 }
 
-/// Nothing is read for longer: watches end before that by themselves.
-const SILENCE: Duration = Duration::from_secs(75);
-const CONNECT: Duration = Duration::from_secs(5);
+/// The longest silence on a connection. Watches end before that by themselves.
+const READ_TIMEOUT: Duration = Duration::from_secs(75);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client for the cluster that this program is in, or that `KUBECONFIG` names.
+/// Creates a client for the cluster that this program runs in, or that `KUBECONFIG` names.
 ///
 /// # Errors
 /// [`ConnectError`]; a server that does not answer is none yet.
 pub async fn connect() -> Result<Client, ConnectError> {
-    // A second installation is refused, which is fine: then there is one.
+    // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let config = Config::infer().await.map_err(ConnectError::FindCluster)?;
     connect_with(config)
 }
 
-/// The same for a cluster that is known; sets the times after which a connection is given up.
+/// Creates a client with this configuration, and sets its timeouts.
 ///
 /// # Errors
 /// [`ConnectError::MakeClient`].
 pub fn connect_with(mut config: Config) -> Result<Client, ConnectError> {
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(SILENCE);
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
+    // Otherwise the time spent writing a request would count as silence.
     config.reset_reader_on_write = true;
     let url = config.cluster_url.to_string();
     Client::try_from(config).map_err(|source| ConnectError::MakeClient {

@@ -1,4 +1,6 @@
-//! Events on objects, for people: few, each told once.
+//! Events on objects: few, each published once. kube's `Recorder` sends each event in the caller's
+//! task and patches a series on every repetition, which would be a write in steady state; here
+//! callers never wait, and repetitions are dropped.
 
 use std::{
     collections::VecDeque,
@@ -15,88 +17,70 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{CallError, DEADLINE, within};
-use crate::lease;
+use super::{CALL_DEADLINE, CallError, with_deadline};
 
-/// Events that wait for the API server; more are left out, with a line in the log.
-const WAITING: usize = 256;
-/// What was told is not told again for this long.
-const QUIET: Duration = Duration::from_secs(600);
-/// The most that are remembered for that.
-const REMEMBERED: usize = 4096;
-/// The API server takes no longer note.
-const MAX_NOTE: usize = 1024;
+/// The most events that wait for the API server. Further ones are dropped with a line in the log.
+const MAX_QUEUED: usize = 256;
+/// The time for which the same event is not published again.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
+/// The most events that are remembered for that.
+const MAX_REMEMBERED: usize = 4096;
+/// The longest note that the API server accepts.
+const MAX_NOTE_BYTES: usize = 1024;
 
-/// Something that people should know of an object.
+/// An event on an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     /// The object.
     pub regarding: ObjectReference,
-    /// Whether something is wrong.
+    /// True for a warning.
     pub is_warning: bool,
-    /// Why, in one CamelCase word for machines.
+    /// The reason, in one CamelCase word.
     pub reason: String,
-    /// What was done, in one CamelCase word.
+    /// The action that was taken, in one CamelCase word.
     pub action: &'static str,
-    /// Why, for people.
+    /// The message, for people.
     pub note: String,
 }
 
-impl Event {
-    /// Another installation of the operator serves the object's namespace, so that this one leaves
-    /// it alone.
-    #[must_use]
-    pub fn refused(regarding: ObjectReference, by: &str, identity: &str) -> Self {
-        let namespace = regarding.namespace.clone().unwrap_or_default();
-        let refusal = lease::refusal(&namespace, by);
-        Self {
-            regarding,
-            is_warning: true,
-            reason: "ServedByAnotherOperator".to_owned(),
-            action: "Refuse",
-            note: format!("operator {identity} leaves this object alone: {refusal}"),
-        }
-    }
-}
-
-/// Takes events in and never waits.
+/// A queue of events. Publishing never waits.
 #[derive(Debug)]
 pub struct Events {
-    waiting: mpsc::Sender<Event>,
-    told: Mutex<VecDeque<(Instant, Told)>>,
+    queue: mpsc::Sender<Event>,
+    published: Mutex<VecDeque<(Instant, EventKey)>>,
 }
 
-/// What makes two events one.
-type Told = (Option<String>, String, String);
+/// The identity of an event: object, reason and note.
+type EventKey = (Option<String>, String, String);
 
 impl Events {
-    /// Events that `controller` tells, such as `spoor-policies`; `instance` is its pod. They are
-    /// sent until `stop`, by the future.
+    /// Creates a queue for events that `controller`, such as `spoor-policies`, reports from the pod
+    /// `instance`. The future sends them until `stop`.
     pub fn new(
         client: Client,
         controller: &'static str,
         instance: String,
         stop: CancellationToken,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (waiting, mut queue) = mpsc::channel::<Event>(WAITING);
+        let (queue, mut queued) = mpsc::channel::<Event>(MAX_QUEUED);
         let send = async move {
-            while let Some(Some(event)) = stop.run_until_cancelled(queue.recv()).await {
+            while let Some(Some(event)) = stop.run_until_cancelled(queued.recv()).await {
                 let reason = event.reason.clone();
                 if let Err(error) = send(&client, controller, &instance, event).await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         reason,
-                        "can't tell an event"
+                        "cannot publish an event"
                     );
                 }
             }
         };
-        let told = Mutex::default();
-        (Self { waiting, told }, send)
+        let published = Mutex::default();
+        (Self { queue, published }, send)
     }
 
-    /// Tells an event, unless the same was told a short while ago.
-    pub fn tell(&self, event: Event) {
+    /// Publishes an event, unless the same was published recently.
+    pub fn publish(&self, event: Event) {
         let same = (
             event.regarding.uid.clone(),
             event.reason.clone(),
@@ -104,22 +88,23 @@ impl Events {
         );
         let now = Instant::now();
         {
-            let mut told = self.told.lock();
-            while told.len() >= REMEMBERED
-                || told
+            let mut published = self.published.lock();
+            while published.len() >= MAX_REMEMBERED
+                || published
                     .front()
-                    .is_some_and(|(at, _)| now.duration_since(*at) > QUIET)
+                    .is_some_and(|(at, _)| now.duration_since(*at) > REPEAT_INTERVAL)
             {
-                told.pop_front();
+                published.pop_front();
             }
-            if told.iter().any(|(_, known)| *known == same) {
+            // A scan of at most 4096 entries, which only events pay, and those are rare.
+            if published.iter().any(|(_, known)| *known == same) {
                 return;
             }
-            told.push_back((now, same));
+            published.push_back((now, same));
         }
         let reason = event.reason.clone();
-        if self.waiting.try_send(event).is_err() {
-            tracing::warn!(reason, "an event is left out: too many wait");
+        if self.queue.try_send(event).is_err() {
+            tracing::warn!(reason, "dropped an event, since too many are waiting");
         }
     }
 }
@@ -134,7 +119,7 @@ async fn send(
     let namespace = namespace.unwrap_or_else(|| "default".to_owned());
     let api: Api<EventObject> = Api::namespaced(client.clone(), &namespace);
     let object = object(controller, instance, event, Timestamp::now());
-    within(DEADLINE, api.create(&PostParams::default(), &object)).await?;
+    with_deadline(CALL_DEADLINE, api.create(&PostParams::default(), &object)).await?;
     Ok(())
 }
 
@@ -149,6 +134,7 @@ fn object(controller: &str, instance: &str, event: Event, now: Timestamp) -> Eve
     let name = regarding.name.as_deref().unwrap_or(controller);
     EventObject {
         metadata: ObjectMeta {
+            // The name that client-go gives events, too.
             name: Some(format!("{name}.{:x}", now.as_nanosecond())),
             namespace: regarding.namespace.clone(),
             ..ObjectMeta::default()
@@ -166,9 +152,9 @@ fn object(controller: &str, instance: &str, event: Event, now: Timestamp) -> Eve
 }
 
 fn shortened(mut note: String) -> String {
-    if note.len() > MAX_NOTE {
+    if note.len() > MAX_NOTE_BYTES {
         let ellipsis = '…';
-        let mut end = MAX_NOTE - ellipsis.len_utf8();
+        let mut end = MAX_NOTE_BYTES - ellipsis.len_utf8();
         while !note.is_char_boundary(end) {
             end -= 1;
         }
@@ -183,10 +169,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_no_longer_than_the_api_server_takes() {
+    fn notes_are_truncated() {
         assert_eq!(shortened("short".to_owned()), "short");
         for text in ["a".repeat(2000), "ä€".repeat(1000)] {
-            assert!((MAX_NOTE - 8..=MAX_NOTE).contains(&shortened(text).len()));
+            assert!((MAX_NOTE_BYTES - 8..=MAX_NOTE_BYTES).contains(&shortened(text).len()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Spoor's own resources, as the client and events address them.
+//! Spoor's own resources, as clients and events refer to them.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -9,19 +9,19 @@ use spoor_api::{API_VERSION, GROUP, Metadata, VERSION};
 
 use super::watch::Key;
 
-/// `SamplingPolicy`.
+/// The resource of `SamplingPolicy`.
 #[must_use]
 pub fn sampling_policies() -> ApiResource {
     resource("SamplingPolicy", "samplingpolicies")
 }
 
-/// `TracingStack`.
+/// The resource of `TracingStack`.
 #[must_use]
 pub fn tracing_stacks() -> ApiResource {
     resource("TracingStack", "tracingstacks")
 }
 
-/// Objects of one namespace, or of all.
+/// An API for the objects of one namespace, or of all.
 #[must_use]
 pub fn api<K>(client: &Client, namespace: Option<&str>, resource: &ApiResource) -> Api<K>
 where
@@ -33,7 +33,7 @@ where
     }
 }
 
-/// What events call one of them.
+/// A reference to an object, for events.
 #[must_use]
 pub fn reference(kind: &str, key: &Key, uid: &str) -> ObjectReference {
     ObjectReference {
@@ -46,7 +46,7 @@ pub fn reference(kind: &str, key: &Key, uid: &str) -> ObjectReference {
     }
 }
 
-/// What it says of itself in the form that people write.
+/// The metadata of an object, as it is written in YAML.
 #[must_use]
 pub fn metadata(key: &Key) -> Metadata {
     Metadata {

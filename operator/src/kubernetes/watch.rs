@@ -1,4 +1,7 @@
-//! The objects of the cluster, as far as they matter here: followed, trimmed and kept in memory.
+//! Watches that keep in memory what the operator needs of each object. kube's `reflector` keeps
+//! objects of the watched type, one store per watch. These stores keep a trimmed value, combine the watches
+//! of several namespaces, notify only when a kept value has changed, and report which watch has not
+//! synced and why.
 
 mod backoff;
 mod store;
@@ -30,38 +33,39 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::chain;
 use backoff::Backoff;
-use store::Store;
-pub use store::{Key, Watched};
+use store::StoreWriter;
+pub use store::{Key, Store};
 
-/// A watch ends by itself after this time and begins anew where it ended, so that a connection
-/// that is dead without a word is noticed soon.
-const WATCH_SECONDS: u32 = 60;
+/// The time after which the API server ends a watch, which then continues where it ended. It bounds
+/// the time for which a broken connection goes unnoticed.
+const WATCH_TIMEOUT_SECONDS: u32 = 60;
 
-/// Objects in one answer to a list: what they take while they are read is not given back.
-const PAGE: u32 = 50;
+/// The most objects in one response to a list. The allocator does not return the memory that
+/// decoding a large one takes.
+const MAX_PAGE_SIZE: u32 = 50;
 
 /// The namespaces that the operator serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// Every namespace of the cluster, by cluster-wide watches.
+    /// Every namespace, by cluster-wide watches.
     #[default]
     All,
-    /// These namespaces, by one watch in each: no right in any other is needed.
+    /// These namespaces, by one watch in each, so that no right in any other is needed.
     Only(BTreeSet<String>),
 }
 
 impl Scope {
-    /// The namespaces that are listed; without a list, those that are in use.
+    /// The namespaces of the list; without a list, those that are `used`.
     #[must_use]
-    pub fn or_used(&self, used: impl FnOnce() -> BTreeSet<String>) -> BTreeSet<String> {
+    pub fn namespaces_or(&self, used: impl FnOnce() -> BTreeSet<String>) -> BTreeSet<String> {
         match self {
             Self::All => used(),
             Self::Only(namespaces) => namespaces.clone(),
         }
     }
 
-    /// The arguments of [`api`](super::resources::api) that cover it.
-    fn parts(&self) -> Vec<Option<String>> {
+    /// The arguments of [`api`](super::resources::api) that cover the scope.
+    fn api_namespaces(&self) -> Vec<Option<String>> {
         match self {
             Self::All => vec![None],
             Self::Only(namespaces) => namespaces.iter().cloned().map(Some).collect(),
@@ -76,25 +80,24 @@ pub struct Watches(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     changed: watch::Sender<u64>,
-    /// The watches that are not complete yet: each with its resource, its namespace, and why it
-    /// failed last.
-    missing: watch::Sender<BTreeMap<Place, Option<String>>>,
-    failures: Family<Failure, Counter>,
+    /// The watches that have not synced yet, each with its last error.
+    missing: watch::Sender<BTreeMap<WatchId, Option<String>>>,
+    failures: Family<FailureLabels, Counter>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 /// A watch's resource and namespace.
-type Place = (&'static str, Option<String>);
+type WatchId = (&'static str, Option<String>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Failure {
+struct FailureLabels {
     resource: &'static str,
     reason: &'static str,
 }
 
 impl Watches {
-    /// None yet; all of them end with `stop`.
+    /// Creates an empty set of watches. All of them end with `stop`.
     #[must_use]
     pub fn new(stop: CancellationToken) -> Self {
         Self(Arc::new(Inner {
@@ -112,65 +115,69 @@ impl Watches {
             .sub_registry_with_prefix("spoor_operator")
             .register(
                 "watch_failures",
-                "Watches that broke and began anew, by resource and reason",
+                "Watches that failed and were started again, by resource and reason",
                 self.0.failures.clone(),
             );
     }
 
-    /// Follows the objects of a scope, and keeps of each what `keep` makes of it, if anything. The
-    /// name is the resource's, for logs and metrics; `api` gives the objects of one namespace, or
-    /// of all.
+    /// Starts to watch the objects of a scope. Of each object the store keeps what `convert`
+    /// returns, if anything. The name is the resource's, for logs and metrics; `api` returns the
+    /// API of one namespace, or of all.
     pub fn start<K, V>(
         &self,
         name: &'static str,
         scope: &Scope,
         api: impl Fn(Option<&str>) -> Api<K>,
         config: Config,
-        keep: impl Fn(K) -> Option<V> + Clone + Send + 'static,
-    ) -> Watched<V>
+        convert: impl Fn(K) -> Option<V> + Clone + Send + 'static,
+    ) -> Store<V>
     where
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
         V: PartialEq + Send + Sync + 'static,
     {
-        let watched = Watched::empty();
-        let config = config.timeout(WATCH_SECONDS).page_size(PAGE);
-        for namespace in scope.parts() {
+        let store = Store::empty();
+        let config = config
+            .timeout(WATCH_TIMEOUT_SECONDS)
+            .page_size(MAX_PAGE_SIZE);
+        for namespace in scope.api_namespaces() {
             let (inner, config) = (self.0.clone(), config.clone());
             let api = api(namespace.as_deref());
-            let mut store = watched.store(namespace.clone(), keep.clone());
+            let mut store = store.writer(namespace.clone(), convert.clone());
             let place = (name, namespace);
+            // Registered before the task starts, so that nobody sees the watches as synced too
+            // early.
             inner.missing.send_modify(|missing| {
                 missing.insert(place.clone(), None);
             });
             self.0.tasks.spawn(async move {
                 let stop = inner.stop.clone();
-                stop.run_until_cancelled(inner.follow(place, api, config, &mut store))
+                stop.run_until_cancelled(inner.run(place, api, config, &mut store))
                     .await;
             });
         }
-        watched
+        store
     }
 
-    /// Makes [`changed`](Self::changed) tick, for something that is kept elsewhere.
-    pub fn touch(&self) {
-        self.0.touch();
+    /// Reports a change of something that is kept elsewhere.
+    pub fn notify(&self) {
+        self.0.notify();
     }
 
-    /// Ticks when anything that is kept has changed.
+    /// Counts the changes of kept values.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
     }
 
-    /// True once every watch has seen all there is.
+    /// Returns true once every watch has listed all its objects.
     #[must_use]
-    pub fn are_complete(&self) -> bool {
+    pub fn have_synced(&self) -> bool {
         self.0.missing.borrow().is_empty()
     }
 
-    /// The watches that are not complete and why, for people; none if all are.
+    /// A message about a watch that has not synced, with its last error.
     #[must_use]
-    pub fn missing(&self) -> Option<String> {
+    pub fn unsynced_reason(&self) -> Option<String> {
         let missing = self.0.missing.borrow();
         let failed = missing.iter().find(|(_, problem)| problem.is_some());
         let ((resource, namespace), problem) = failed.or(missing.iter().next())?;
@@ -183,8 +190,8 @@ impl Watches {
         ))
     }
 
-    /// Waits until they have.
-    pub fn complete(&self) -> impl Future<Output = ()> + Send + use<> {
+    /// Waits until all watches have synced.
+    pub fn wait_until_synced(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut missing = self.0.missing.subscribe();
         async move {
             if missing.wait_for(BTreeMap::is_empty).await.is_err() {
@@ -194,24 +201,24 @@ impl Watches {
     }
 
     /// Waits until all watches have ended.
-    pub async fn ended(&self) {
+    pub async fn wait_until_stopped(&self) {
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
 }
 
 impl Inner {
-    fn touch(&self) {
+    fn notify(&self) {
         self.changed
             .send_modify(|ticks| *ticks = ticks.wrapping_add(1));
     }
 
-    async fn follow<K, V, F>(
+    async fn run<K, V, F>(
         &self,
-        place: Place,
+        place: WatchId,
         api: Api<K>,
         config: Config,
-        store: &mut Store<V, F>,
+        store: &mut StoreWriter<V, F>,
     ) where
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
         F: Fn(K) -> Option<V>,
@@ -219,14 +226,15 @@ impl Inner {
     {
         let mut events = pin!(watcher(api, config).backoff(Backoff::default()));
         let mut last_failure = None;
-        // Its backoff never gives up, so the stream has no end.
+        // The backoff never gives up, so the stream does not end.
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
                     let is_done = matches!(event, watcher::Event::InitDone);
+                    // `Init` only announces an attempt to list, so it does not yet end an outage.
                     let begins = matches!(event, watcher::Event::Init);
-                    if store.take(event) {
-                        self.touch();
+                    if store.apply_event(event) {
+                        self.notify();
                     }
                     if is_done {
                         self.missing
@@ -236,13 +244,15 @@ impl Inner {
                         tracing::info!(
                             resource = place.0,
                             namespace = place.1,
-                            "a watch works again"
+                            "the watch works again"
                         );
                     }
                 }
                 Err(error) => {
                     let reason = self.count_failure(place.0, &error);
-                    // The backoff tries again for ever: one line for as long as the reason lasts.
+                    // The backoff retries forever: one line for as long as the reason stays the
+                    // same.
+                    // Compared by reason, since the error's text may differ each time.
                     if last_failure.replace(reason) != Some(reason) {
                         self.report_failure(&place, reason, &error);
                     }
@@ -261,12 +271,12 @@ impl Inner {
             watcher::Error::WatchFailed(_) => "Broken",
             watcher::Error::NoResourceVersion => "NoResourceVersion",
         };
-        let failure = Failure { resource, reason };
+        let failure = FailureLabels { resource, reason };
         self.failures.get_or_create(&failure).inc();
         reason
     }
 
-    fn report_failure(&self, place: &Place, reason: &'static str, error: &watcher::Error) {
+    fn report_failure(&self, place: &WatchId, reason: &'static str, error: &watcher::Error) {
         let (resource, namespace) = place;
         let problem = match reason {
             "NotInstalled" => {
@@ -281,7 +291,7 @@ impl Inner {
             resource,
             namespace,
             reason,
-            "a watch broke; retrying until it works"
+            "the watch failed; retrying"
         );
         self.missing.send_if_modified(|missing| {
             missing
@@ -292,7 +302,7 @@ impl Inner {
     }
 }
 
-/// True if the API server does not know the resource at all.
+/// Returns true if the API server does not know the resource.
 fn is_unknown_resource(error: &watcher::Error) -> bool {
     matches!(
         error,

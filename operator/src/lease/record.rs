@@ -1,4 +1,4 @@
-//! What a Lease says, and what is to be done about it.
+//! The content of a Lease, and the action that it calls for.
 
 use std::time::{Duration, Instant};
 
@@ -8,30 +8,30 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
 };
 
-use super::Candidate;
+use super::leadership::Candidate;
 
-/// A lease and when it was first seen as it is.
+/// A lease, and the time at which it was first observed with its present content.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct ObservedLease {
     pub(super) lease: Lease,
     pub(super) since: Instant,
 }
 
-/// What to do.
+/// The action that a candidate should take.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Step {
-    /// There is none: make it.
+pub(super) enum LeaseAction {
+    /// There is no Lease: create it.
     Create,
-    /// Take it, or renew it.
+    /// Acquire or renew it.
     Hold(Box<Lease>),
-    /// It is another's.
+    /// Wait, since another candidate holds it.
     Wait,
-    /// It was this one's and is another's.
-    GiveWay { to: String },
+    /// Step down, since another candidate took it from this one.
+    StepDown { to: String },
 }
 
-impl Seen {
-    pub(super) fn at(lease: Lease, now: Instant, before: Option<Self>) -> Self {
+impl ObservedLease {
+    pub(super) fn observe(lease: Lease, now: Instant, before: Option<Self>) -> Self {
         let since = match before {
             Some(before) if before.lease.spec == lease.spec => before.since,
             _ => now,
@@ -44,32 +44,39 @@ impl Seen {
         (!holder.is_empty()).then_some(holder)
     }
 
-    /// For as long as its holder says; one that does not say has none.
-    fn holds_for(&self) -> Duration {
+    /// The duration that its holder wrote; zero if there is none.
+    fn duration(&self) -> Duration {
         let spec = self.lease.spec.as_ref();
         let seconds = spec.and_then(|spec| spec.lease_duration_seconds);
         Duration::from_secs(seconds.and_then(|it| u64::try_from(it).ok()).unwrap_or(0))
     }
 }
 
-pub(super) fn step(seen: Option<&Seen>, me: &str, was_leader: bool, now: Instant) -> Step {
-    let Some(seen) = seen else {
-        return Step::Create;
+pub(super) fn next_action(
+    observed: Option<&ObservedLease>,
+    me: &str,
+    was_leader: bool,
+    now: Instant,
+) -> LeaseAction {
+    let Some(observed) = observed else {
+        return LeaseAction::Create;
     };
-    let hold = || Step::Hold(Box::new(seen.lease.clone()));
-    match seen.holder() {
+    let hold = || LeaseAction::Hold(Box::new(observed.lease.clone()));
+    match observed.holder() {
         None => hold(),
         Some(holder) if holder == me => hold(),
-        Some(holder) if was_leader => Step::GiveWay {
+        // Even if that lease has expired: its holder may still act as the leader.
+        Some(holder) if was_leader => LeaseAction::StepDown {
             to: holder.to_owned(),
         },
-        Some(_) if now.saturating_duration_since(seen.since) > seen.holds_for() => hold(),
-        Some(_) => Step::Wait,
+        // The duration in the Lease counts, since it is the one that its holder relies on.
+        Some(_) if now.saturating_duration_since(observed.since) > observed.duration() => hold(),
+        Some(_) => LeaseAction::Wait,
     }
 }
 
-/// The lease where there was none.
-pub(super) fn first(candidate: &Candidate, now: Timestamp) -> Lease {
+/// A new lease.
+pub(super) fn created(candidate: &Candidate, now: Timestamp) -> Lease {
     let lease = Lease {
         metadata: ObjectMeta {
             name: Some(candidate.name.clone()),
@@ -81,7 +88,7 @@ pub(super) fn first(candidate: &Candidate, now: Timestamp) -> Lease {
     held(lease, candidate, now)
 }
 
-/// The lease with this candidate as its holder, from now on or still.
+/// The lease, acquired or renewed by this candidate.
 pub(super) fn held(mut lease: Lease, candidate: &Candidate, now: Timestamp) -> Lease {
     let before = lease.spec.take().unwrap_or_default();
     let is_mine = before.holder_identity.as_deref() == Some(candidate.identity.as_str());
@@ -102,10 +109,11 @@ pub(super) fn held(mut lease: Lease, candidate: &Candidate, now: Timestamp) -> L
     lease
 }
 
-/// The lease for anybody to take.
+/// The lease without a holder, free for any candidate.
 pub(super) fn released(mut lease: Lease, now: Timestamp) -> Lease {
     if let Some(spec) = &mut lease.spec {
         spec.holder_identity = None;
+        // As client-go releases a lease. The API server refuses a duration of 0.
         spec.lease_duration_seconds = Some(1);
         spec.renew_time = Some(MicroTime(now));
     }
@@ -115,7 +123,7 @@ pub(super) fn released(mut lease: Lease, now: Timestamp) -> Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lease::Timing;
+    use crate::lease::leadership::Timing;
 
     const DURATION: Duration = Duration::from_secs(15);
 
@@ -129,71 +137,89 @@ mod tests {
     }
 
     fn lease_of(identity: &str) -> Lease {
-        first(&candidate(identity), Timestamp::UNIX_EPOCH)
+        created(&candidate(identity), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
-    fn without_a_lease_there_is_one_to_make() {
-        assert_eq!(step(None, "a", false, Instant::now()), Step::Create);
+    fn creates_a_missing_lease() {
+        assert_eq!(
+            next_action(None, "a", false, Instant::now()),
+            LeaseAction::Create
+        );
     }
 
     #[test]
-    fn anothers_lease_is_left_alone_until_it_was_not_renewed_for_long_enough() {
+    fn waits_until_the_lease_expires() {
         let start = Instant::now();
-        let seen = Seen::at(lease_of("b"), start, None);
-        assert_eq!(step(Some(&seen), "a", false, start + DURATION), Step::Wait);
+        let seen = ObservedLease::observe(lease_of("b"), start, None);
+        assert_eq!(
+            next_action(Some(&seen), "a", false, start + DURATION),
+            LeaseAction::Wait
+        );
         let later = start + DURATION + Duration::from_millis(1);
         assert!(matches!(
-            step(Some(&seen), "a", false, later),
-            Step::Hold(_)
+            next_action(Some(&seen), "a", false, later),
+            LeaseAction::Hold(_)
         ));
         let renewed = held(lease_of("b"), &candidate("b"), Timestamp::MAX);
-        let seen = Seen::at(renewed, later, Some(seen));
-        assert_eq!(step(Some(&seen), "a", false, later), Step::Wait);
+        let seen = ObservedLease::observe(renewed, later, Some(seen));
+        assert_eq!(
+            next_action(Some(&seen), "a", false, later),
+            LeaseAction::Wait
+        );
     }
 
-    /// The holder's clock may be years off: what counts is when its lease was seen to change.
+    /// The holder's clock may be years off: only the time at which the lease was seen to change counts.
     #[test]
-    fn the_holders_clock_does_not_matter() {
+    fn ignores_the_holders_clock() {
         let start = Instant::now();
         for renewed in [Timestamp::UNIX_EPOCH, Timestamp::now(), Timestamp::MAX] {
             let lease = held(lease_of("b"), &candidate("b"), renewed);
-            let seen = Seen::at(lease.clone(), start, None);
-            let seen = Seen::at(lease, start + DURATION, Some(seen));
-            assert_eq!(step(Some(&seen), "a", false, start + DURATION), Step::Wait);
+            let seen = ObservedLease::observe(lease.clone(), start, None);
+            let seen = ObservedLease::observe(lease, start + DURATION, Some(seen));
+            assert_eq!(
+                next_action(Some(&seen), "a", false, start + DURATION),
+                LeaseAction::Wait
+            );
             let later = start + DURATION * 2;
             assert!(matches!(
-                step(Some(&seen), "a", false, later),
-                Step::Hold(_)
+                next_action(Some(&seen), "a", false, later),
+                LeaseAction::Hold(_)
             ));
         }
     }
 
     #[test]
-    fn a_leader_steps_down_before_another_even_one_whose_lease_has_run_out() {
+    fn leader_steps_down_even_for_an_expired_lease() {
         let start = Instant::now();
-        let seen = Seen::at(lease_of("b"), start, None);
+        let seen = ObservedLease::observe(lease_of("b"), start, None);
         let to = "b".to_owned();
-        let expected = Step::GiveWay { to };
-        assert_eq!(step(Some(&seen), "a", true, start + DURATION * 9), expected);
+        let expected = LeaseAction::StepDown { to };
+        assert_eq!(
+            next_action(Some(&seen), "a", true, start + DURATION * 9),
+            expected
+        );
     }
 
     #[test]
-    fn ones_own_is_renewed_however_late() {
+    fn renews_its_own_lease_however_late() {
         let start = Instant::now();
-        let seen = Seen::at(lease_of("a"), start, None);
+        let seen = ObservedLease::observe(lease_of("a"), start, None);
         let late = start + DURATION * 9;
-        assert!(matches!(step(Some(&seen), "a", true, late), Step::Hold(_)));
+        assert!(matches!(
+            next_action(Some(&seen), "a", true, late),
+            LeaseAction::Hold(_)
+        ));
     }
 
     #[test]
-    fn a_lease_that_was_given_up_is_taken_at_once() {
+    fn released_lease_is_acquired_at_once() {
         let released = released(lease_of("b"), Timestamp::now());
         let start = Instant::now();
-        let seen = Seen::at(released.clone(), start, None);
+        let seen = ObservedLease::observe(released.clone(), start, None);
         assert!(matches!(
-            step(Some(&seen), "a", false, start),
-            Step::Hold(_)
+            next_action(Some(&seen), "a", false, start),
+            LeaseAction::Hold(_)
         ));
         let taken = held(released, &candidate("a"), Timestamp::now());
         let spec = taken.spec.unwrap_or_default();
@@ -203,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_changes_when_it_was_renewed_and_nothing_else() {
+    fn renewal_changes_only_the_renew_time() {
         let before = lease_of("a");
         let after = held(before.clone(), &candidate("a"), Timestamp::MAX);
         let mut spec = after.spec.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Who callers are: by their token on the stream, by their address at the other doors; never by
-//! their own word.
+//! The identity of callers: from their token on the stream, from their address on the other
+//! listeners, never from what they claim.
 
 use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Instant};
 
@@ -7,21 +7,21 @@ use spoor_control::{Caller, Denied, Identify, Identity};
 use spoor_policy::{Namespace, ServiceName};
 
 use super::{
-    mislabelled::Mislabelled,
-    pods::{ByAddress, Pod},
-    tokens::Tokens,
+    identity_mismatches::IdentityMismatches,
+    pods::{Pod, PodsByAddress},
+    tokens::TokenReviewer,
 };
-use crate::kubernetes::watch::Watched;
+use crate::kubernetes::watch::Store;
 
-/// Says who callers are, by what Kubernetes knows of their pods.
-pub(super) struct Pods {
-    pub(super) by_name: Watched<Pod>,
-    pub(super) by_address: ByAddress,
-    pub(super) tokens: Arc<Tokens>,
-    pub(super) mislabelled: Arc<Mislabelled>,
+/// Identifies callers by what Kubernetes knows of their pods.
+pub(super) struct PodIdentifier {
+    pub(super) by_name: Store<Pod>,
+    pub(super) by_address: PodsByAddress,
+    pub(super) tokens: Arc<TokenReviewer>,
+    pub(super) mismatches: Arc<IdentityMismatches>,
 }
 
-impl Identify for Pods {
+impl Identify for PodIdentifier {
     fn stream<'a>(
         &'a self,
         caller: Caller,
@@ -30,7 +30,9 @@ impl Identify for Pods {
     }
 
     fn polling(&self, peer: Option<IpAddr>, service: &ServiceName) -> Result<Namespace, Denied> {
-        let pods = self.at(peer)?;
+        let pods = self.pods_at(peer)?;
+        // While one pod replaces another the two may share an address; the one that matches the
+        // claim is taken.
         let own = pods
             .iter()
             .find(|pod| pod.service.as_ref() == Some(service));
@@ -40,7 +42,7 @@ impl Identify for Pods {
     }
 
     fn reporting(&self, peer: Option<IpAddr>) -> Result<Namespace, Denied> {
-        let pods = self.at(peer)?;
+        let pods = self.pods_at(peer)?;
         let collector = pods.iter().find(|pod| pod.is_collector);
         match (collector, pods.is_empty()) {
             (Some(pod), _) => Ok(pod.namespace.clone()),
@@ -50,7 +52,7 @@ impl Identify for Pods {
     }
 }
 
-impl Pods {
+impl PodIdentifier {
     async fn by_token(&self, caller: Caller) -> Result<Identity, Denied> {
         let authorization = caller.metadata.get("authorization");
         let token = authorization
@@ -59,11 +61,12 @@ impl Pods {
             .map(str::trim)
             .filter(|token| !token.is_empty())
             .ok_or(Denied::TokenMissing)?;
-        let bearer = self.tokens.bearer(token).await?;
+        let bearer = self.tokens.authenticate(token).await?;
         let unknown = || Denied::UnknownPod(bearer.pod.to_string());
         let pod = self.by_name.get(&bearer.pod).ok_or_else(unknown)?;
         if pod.uid != bearer.uid {
-            // A later pod of the same name; the API server no longer takes the token either.
+            // It is a later pod of the same name. The API server no longer accepts the token
+            // either.
             return Err(unknown());
         }
         self.check(&pod, &caller.service)?;
@@ -74,20 +77,21 @@ impl Pods {
         })
     }
 
-    /// Whether a pod is the service that it claims to be; if not, that is remembered.
+    /// Checks that a pod is the service that it claims to be, and records a mismatch.
     fn check(&self, pod: &Pod, claimed: &ServiceName) -> Result<(), Denied> {
         pod.check(claimed)
-            .inspect_err(|_| self.mislabelled.note(pod, claimed, Instant::now()))
+            .inspect_err(|_| self.mismatches.record(pod, claimed, Instant::now()))
     }
 
-    fn at(&self, peer: Option<IpAddr>) -> Result<Vec<Arc<Pod>>, Denied> {
+    fn pods_at(&self, peer: Option<IpAddr>) -> Result<Vec<Arc<Pod>>, Denied> {
         let address = peer.ok_or(Denied::UnknownPeer)?;
-        Ok(self.by_address.at(address.to_canonical()))
+        // A listener on `::` sees IPv4 peers as IPv6-mapped addresses.
+        Ok(self.by_address.pods_at(address.to_canonical()))
     }
 }
 
 impl Pod {
-    /// Whether it is the service that it claims to be.
+    /// Checks that the pod is the service that it claims to be.
     fn check(&self, claimed: &ServiceName) -> Result<(), Denied> {
         let actual = self.service.as_ref().ok_or(Denied::NoService)?;
         if actual == claimed {

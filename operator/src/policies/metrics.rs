@@ -1,4 +1,4 @@
-//! What is counted about the role itself.
+//! The metrics of the `policies` role itself.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::build::Inputs;
+use super::resolution::ResolutionInputs;
 
-/// Counters and their like; clones share them.
+/// The metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     resolutions: Counter,
@@ -31,28 +31,24 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("spoor_operator");
         registry.register(
             "resolutions",
-            "Times that all policies were resolved anew: never while nothing changes",
+            "Resolutions of all policies; none in steady state",
             metrics.resolutions.clone(),
         );
         registry.register_with_unit(
             "resolving",
-            "From what the watches know to what the doors serve",
+            "Time to resolve and publish all policies",
             Unit::Seconds,
             metrics.resolving.clone(),
         );
-        registry.register(
-            "policies",
-            "Policies that are valid",
-            metrics.policies.clone(),
-        );
+        registry.register("policies", "Valid policies", metrics.policies.clone());
         registry.register(
             "expected_instances",
-            "Pods that should take policies",
+            "Pods that should apply policies",
             metrics.instances.clone(),
         );
         registry.register(
             "leader",
-            "Whether this replica leads",
+            "1 if this replica is the leader",
             metrics.leader.clone(),
         );
         metrics
@@ -63,7 +59,7 @@ impl Metrics {
         self.resolving.observe(took.as_secs_f64());
     }
 
-    pub(super) fn count(&self, inputs: &Inputs) {
+    pub(super) fn count(&self, inputs: &ResolutionInputs) {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.policies.set(count(inputs.policies.len()));
         self.instances.set(count(inputs.instances.len()));

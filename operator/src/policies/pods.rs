@@ -1,4 +1,4 @@
-//! The pods that are services' instances: who should be there, and whose address is whose.
+//! The pods that are instances of services, and their addresses.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -8,40 +8,40 @@ use serde::Deserialize;
 use spoor_policy::{Namespace, ServiceName};
 use tokio::sync::watch;
 
-use crate::kubernetes::watch::Watched;
+use crate::kubernetes::watch::Store;
 
-/// Says which service a pod is; meant for Spoor alone.
+/// The label that names a pod's service for Spoor.
 pub(super) const SERVICE: &str = "spoor.dev/service";
-/// The same where there is no other; many pods have it for other reasons.
+/// The label that names it otherwise. Many pods have it for other reasons.
 const NAME: &str = "app.kubernetes.io/name";
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
-/// A pod as the API server sends it, without what is not looked at.
-pub(super) type Sent = Object<NotUsed, SentStatus>;
+/// A pod as the API server sends it, with only the fields that are read.
+pub(super) type RawPod = Object<NotUsed, RawPodStatus>;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct SentStatus {
+pub(super) struct RawPodStatus {
     phase: Option<String>,
     #[serde(default)]
-    conditions: Vec<SentCondition>,
+    conditions: Vec<RawPodCondition>,
     #[serde(rename = "hostIP")]
     host_ip: Option<String>,
     #[serde(rename = "podIP")]
     pod_ip: Option<String>,
     #[serde(rename = "podIPs", default)]
-    pod_ips: Vec<SentAddress>,
+    pod_ips: Vec<RawPodAddress>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct SentCondition {
+struct RawPodCondition {
     #[serde(rename = "type")]
     kind: String,
     status: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct SentAddress {
+struct RawPodAddress {
     ip: Option<String>,
 }
 
@@ -51,28 +51,28 @@ pub(super) struct Pod {
     pub(super) namespace: Namespace,
     pub(super) name: String,
     pub(super) uid: String,
-    /// Which service it is, if it says so.
+    /// The service that its labels name.
     pub(super) service: Option<ServiceName>,
-    /// Whether it says so for Spoor.
-    pub(super) is_meant: bool,
-    /// Whether it is Ready and stays.
+    /// True if the label is the one for Spoor.
+    pub(super) has_spoor_label: bool,
+    /// True if it is Ready and not being deleted.
     pub(super) is_ready: bool,
-    /// Whether it is one of the operator's Collectors.
+    /// True if it is one of the operator's gathering Collectors.
     pub(super) is_collector: bool,
-    /// Its own addresses: none while it has none, and none if it shares its node's.
+    /// Its own addresses. None before it has one, nor if it shares its node's.
     pub(super) addresses: Vec<IpAddr>,
 }
 
-/// The kind `Pod`.
+/// The resource of pods.
 pub(super) fn resource() -> ApiResource {
     ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&())
 }
 
-/// Reads a pod; none if it is over.
-pub(super) fn pod(sent: Sent) -> Option<Pod> {
+/// Parses a pod. None if it has ended.
+pub(super) fn parse(raw: RawPod) -> Option<Pod> {
     let Object {
         metadata, status, ..
-    } = sent;
+    } = raw;
     let status = status.unwrap_or_default();
     let labels = metadata.labels.unwrap_or_default();
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
@@ -80,7 +80,7 @@ pub(super) fn pod(sent: Sent) -> Option<Pod> {
     }
     let service = |label| ServiceName::new(labels.get(label)?).ok();
     let meant = service(SERVICE);
-    let is_meant = meant.is_some();
+    let has_spoor_label = meant.is_some();
     let is_ready = metadata.deletion_timestamp.is_none()
         && status
             .conditions
@@ -97,20 +97,22 @@ pub(super) fn pod(sent: Sent) -> Option<Pod> {
         name: metadata.name?,
         uid: metadata.uid?,
         service: meant.or_else(|| service(NAME)),
-        is_meant,
+        has_spoor_label,
         is_ready,
         is_collector,
         addresses: status.addresses(),
     })
 }
 
-impl SentStatus {
+impl RawPodStatus {
     fn addresses(&self) -> Vec<IpAddr> {
         let listed = self
             .pod_ips
             .iter()
             .filter_map(|address| address.ip.as_ref());
         let all = listed.chain(&self.pod_ip);
+        // A pod on its node's network shares the address with every other such pod, so it
+        // identifies none of them.
         let own = all.filter(|address| Some(*address) != self.host_ip.as_ref());
         let mut own: Vec<IpAddr> = own.filter_map(|address| address.parse().ok()).collect();
         own.sort_unstable();
@@ -119,23 +121,23 @@ impl SentStatus {
     }
 }
 
-/// Pods by their addresses.
-pub(super) struct ByAddress {
-    pods: Watched<Pod>,
+/// An index of pods by address.
+pub(super) struct PodsByAddress {
+    pods: Store<Pod>,
     changed: watch::Receiver<u64>,
     index: Mutex<Index>,
 }
 
 #[derive(Default)]
 struct Index {
-    /// The tick that it was made at.
+    /// The change that the index was built at.
     at: Option<u64>,
     pods: HashMap<IpAddr, Vec<Arc<Pod>>>,
 }
 
-impl ByAddress {
-    /// Of these pods, which tick so when they change.
-    pub(super) fn new(pods: Watched<Pod>, changed: watch::Receiver<u64>) -> Self {
+impl PodsByAddress {
+    /// Creates an index of these pods. `changed` counts their changes.
+    pub(super) fn new(pods: Store<Pod>, changed: watch::Receiver<u64>) -> Self {
         Self {
             pods,
             changed,
@@ -143,8 +145,8 @@ impl ByAddress {
         }
     }
 
-    /// The pods that have an address: more than one only while one goes and another comes.
-    pub(super) fn at(&self, address: IpAddr) -> Vec<Arc<Pod>> {
+    /// The pods that have an address. There is more than one only while one pod replaces another.
+    pub(super) fn pods_at(&self, address: IpAddr) -> Vec<Arc<Pod>> {
         let tick = *self.changed.borrow();
         let mut index = self.index.lock();
         if index.at != Some(tick) {
@@ -180,8 +182,8 @@ mod tests {
 
     fn read(labels: Value, status: Value) -> Option<Pod> {
         let metadata = json!({"name": "a-0", "namespace": "shop", "uid": "1", "labels": labels});
-        let sent = json!({"metadata": metadata, "spec": {"containers": []}, "status": status});
-        pod(serde_json::from_value(sent).unwrap())
+        let raw = json!({"metadata": metadata, "spec": {"containers": []}, "status": status});
+        parse(serde_json::from_value(raw).unwrap())
     }
 
     fn ready() -> Value {
@@ -197,17 +199,20 @@ mod tests {
     #[case(json!({"app.kubernetes.io/name": "b"}), Some(("b", false)))]
     #[case(json!({"app": "b"}), None)]
     #[case(json!({"spoor.dev/service": ""}), None)]
-    fn a_pod_is_the_service_that_its_labels_say(
+    fn labels_name_the_service_of_a_pod(
         #[case] labels: Value,
         #[case] expected: Option<(&str, bool)>,
     ) {
         let pod = read(labels, ready()).unwrap();
-        let found = pod.service.as_ref().map(|it| (it.as_str(), pod.is_meant));
+        let found = pod
+            .service
+            .as_ref()
+            .map(|it| (it.as_str(), pod.has_spoor_label));
         assert_eq!(found, expected);
     }
 
     #[test]
-    fn its_addresses_are_its_own() {
+    fn excludes_the_nodes_address() {
         let labels = json!({"spoor.dev/service": "a"});
         let pod = read(labels.clone(), ready()).unwrap();
         assert!(pod.is_ready);

@@ -1,77 +1,73 @@
-//! What can be set of the role.
+//! The settings of the `policies` role.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::settings::{Reader, Role, RoleArguments};
+use crate::settings::{Reader, RoleArguments, RoleSettings};
 
 /// The role's settings.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// What every role has.
-    pub role: Role,
-    /// Where the doors are.
+pub struct PoliciesSettings {
+    /// The settings that both roles have.
+    pub role: RoleSettings,
+    /// The addresses to listen on.
     pub listen: Listen,
-    /// The certificate of the stream's door, in PEM; read again when it changes.
+    /// The certificate of the stream listener, in PEM. It is read again when it changes.
     pub certificate: PathBuf,
-    /// Its key, in PEM.
+    /// Its private key, in PEM.
     pub key: PathBuf,
-    /// Observed numbers are written to a status at most this often.
+    /// The shortest interval between two writes of a status in which only observed numbers differ.
     pub observe: Duration,
-    /// What the control plane behind the doors has: bounds and times. Who callers are is the
-    /// role's own affair.
+    /// The bounds and times of the control plane behind the listeners. The role itself sets how
+    /// callers are identified.
     pub control: spoor_control::Settings,
 }
 
-/// Where the doors are; port 0 takes any free one.
+/// The addresses to listen on. Port 0 stands for any free port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Jaeger's remote sampling over HTTP.
+    /// Jaeger's remote sampling API over HTTP.
     pub http: SocketAddr,
-    /// Jaeger's remote sampling over gRPC.
+    /// Jaeger's remote sampling API over gRPC.
     pub grpc: SocketAddr,
-    /// Spoor's own stream, over TLS.
+    /// Spoor's policy stream, over TLS.
     pub stream: SocketAddr,
     /// OTLP metrics over HTTP, from Collectors.
     pub metrics: SocketAddr,
 }
 
-/// The role's settings, as written.
+/// The role's settings as flags and environment variables.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
+pub struct PoliciesArguments {
     #[command(flatten)]
     role: RoleArguments,
-    /// Where Jaeger's remote sampling is over HTTP
+    /// Address of Jaeger's remote sampling API over HTTP
     #[arg(long, env = "SPOOR_LISTEN_HTTP", default_value = "0.0.0.0:5778")]
     listen_http: String,
-    /// Where Jaeger's remote sampling is over gRPC
+    /// Address of Jaeger's remote sampling API over gRPC
     #[arg(long, env = "SPOOR_LISTEN_GRPC", default_value = "0.0.0.0:5779")]
     listen_grpc: String,
-    /// Where Spoor's own stream is, over TLS
+    /// Address of Spoor's policy stream, over TLS
     #[arg(long, env = "SPOOR_LISTEN_STREAM", default_value = "0.0.0.0:5780")]
     listen_stream: String,
-    /// Where Collectors send what unmodified SDKs count, as OTLP over HTTP
+    /// Address to which Collectors send the counts of unmodified SDKs, as OTLP over HTTP
     #[arg(long, env = "SPOOR_LISTEN_METRICS", default_value = "0.0.0.0:4318")]
     listen_metrics: String,
-    /// The certificate of the stream's door, in PEM
+    /// Certificate of the stream listener, in PEM
     #[arg(
         long,
         env = "SPOOR_TLS_CERTIFICATE",
-        default_value = "/etc/spoor/doors/tls.crt"
+        default_value = "/etc/spoor/tls/tls.crt"
     )]
     tls_certificate: PathBuf,
-    /// The key of the certificate, in PEM
-    #[arg(
-        long,
-        env = "SPOOR_TLS_KEY",
-        default_value = "/etc/spoor/doors/tls.key"
-    )]
+    /// Private key of the certificate, in PEM
+    #[arg(long, env = "SPOOR_TLS_KEY", default_value = "/etc/spoor/tls/tls.key")]
     tls_key: PathBuf,
 }
 
-impl Settings {
-    /// What can be set at the least.
+impl PoliciesSettings {
+    /// The settings with defaults for everything else.
     #[must_use]
-    pub fn new(role: Role, listen: Listen, certificate: PathBuf, key: PathBuf) -> Self {
+    pub fn new(role: RoleSettings, listen: Listen, certificate: PathBuf, key: PathBuf) -> Self {
         Self {
             role,
             listen,
@@ -83,9 +79,9 @@ impl Settings {
     }
 }
 
-impl Arguments {
-    /// Checks them.
-    pub fn read(&self, reader: &mut Reader) -> Option<Settings> {
+impl PoliciesArguments {
+    /// Checks the settings.
+    pub fn read(&self, reader: &mut Reader) -> Option<PoliciesSettings> {
         let role = self.role.read(reader, "spoor-policies");
         let mut address =
             |setting, text: &str, example| reader.parsed::<SocketAddr>(setting, text, example);
@@ -116,6 +112,6 @@ impl Arguments {
             metrics: metrics?,
         };
         let (certificate, key) = (self.tls_certificate.clone(), self.tls_key.clone());
-        Some(Settings::new(role?, listen, certificate, key))
+        Some(PoliciesSettings::new(role?, listen, certificate, key))
     }
 }

@@ -1,8 +1,8 @@
-//! Writes what became of policies into their status: at once when something happened, else
-//! seldom, and not at all while nothing changes.
+//! Writes the statuses of policies: at once when a verdict changes, at intervals when only numbers
+//! do, and not at all while nothing changes.
 
-mod due;
-mod tell;
+mod events;
+mod schedule;
 
 use std::{
     collections::HashMap,
@@ -18,11 +18,11 @@ use spoor_api::{
     status::{Condition, conditions},
 };
 
-use self::due::Known;
+use self::schedule::StatusChange;
 use super::{
-    build::Built,
-    clients::Clients,
-    preprocess::{self, Found},
+    evidence::EvidenceSources,
+    objects::{self, PolicyObject},
+    resolution::ResolvedPolicies,
 };
 use crate::{
     kubernetes::{
@@ -34,12 +34,12 @@ use crate::{
     lease::Claims,
 };
 
-/// Writes at once.
-const AT_ONCE: usize = 8;
-/// Until the next try after the API server did not answer.
-const RESPITE: Duration = Duration::from_secs(1);
-/// Clients of the last leader come back within this time, as a rule.
-const RETURNING: Duration = Duration::from_secs(10);
+/// The most writes at once.
+const MAX_CONCURRENT_WRITES: usize = 8;
+/// The delay before the next attempt after the API server did not answer.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The time within which clients of the last leader normally reconnect.
+const RECONNECT_PERIOD: Duration = Duration::from_secs(10);
 
 /// The statuses of all policies.
 pub(super) struct Statuses {
@@ -52,35 +52,35 @@ pub(super) struct Statuses {
     entries: HashMap<Key, Entry>,
 }
 
-/// What is known of a policy's status beside the policy.
+/// The state of a policy's status, beside the policy itself.
 struct Entry {
     uid: String,
-    /// What this replica wrote last.
+    /// The last write of this replica.
     written: Option<Written>,
     written_at: Instant,
     differs: Option<Instant>,
 }
 
 struct Written {
-    wanted: SamplingPolicyStatus,
-    /// What came of it: others may have put things of their own there.
-    became: Option<SamplingPolicyStatus>,
+    desired: SamplingPolicyStatus,
+    /// The status that the API server stored: other managers may have added fields.
+    stored: Option<SamplingPolicyStatus>,
     version: u64,
 }
 
-/// A status that is to be written now.
+/// A status to write now.
 struct Due {
-    found: Arc<Found>,
-    wanted: SamplingPolicyStatus,
+    found: Arc<PolicyObject>,
+    desired: SamplingPolicyStatus,
     previous: Vec<Condition>,
 }
 
-/// When to look again.
+/// The time of the next check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Next {
-    /// Then at the latest, if at all.
+    /// The latest time; none if nothing is pending.
     pub(super) at: Option<Instant>,
-    /// Whether clients are about to take something.
+    /// True if clients are applying a change.
     pub(super) is_moving: bool,
 }
 
@@ -102,14 +102,14 @@ impl Statuses {
         }
     }
 
-    /// Looks at all policies and writes what is due.
+    /// Checks all policies and writes the statuses that are due.
     pub(super) async fn write(
         &mut self,
-        policies: &[Arc<Found>],
-        built: &Built,
-        clients: &Clients<'_>,
+        policies: &[Arc<PolicyObject>],
+        built: &ResolvedPolicies,
+        clients: &EvidenceSources<'_>,
     ) -> Next {
-        let (due, mut next) = self.due(policies, built, clients);
+        let (due, mut next) = self.due_writes(policies, built, clients);
         if due.is_empty() {
             return next;
         }
@@ -118,13 +118,13 @@ impl Statuses {
             let written = write(applier, resource, &due).await;
             (due, written)
         });
-        let mut writes = writes.buffer_unordered(AT_ONCE);
+        let mut writes = writes.buffer_unordered(MAX_CONCURRENT_WRITES);
         let mut is_failing = false;
         while let Some((due, written)) = writes.next().await {
             match written {
                 Ok(written) => {
-                    for event in tell::events(&due.found, &due.previous, &written.wanted) {
-                        self.events.tell(event);
+                    for event in events::events(&due.found, &due.previous, &written.desired) {
+                        self.events.publish(event);
                     }
                     if let Some(entry) = self.entries.get_mut(&due.found.key) {
                         entry.written = Some(written);
@@ -132,29 +132,30 @@ impl Statuses {
                         entry.differs = None;
                     }
                 }
+                // The policy was deleted in the meantime.
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
-                    // One line for all that fail together.
+                    // One line for all writes that fail together.
                     if !std::mem::replace(&mut is_failing, true) {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
-                            "can't write a status"
+                            "cannot write a policy's status; retrying"
                         );
                     }
                 }
             }
         }
         if is_failing {
-            next.at = Some(Instant::now() + RESPITE);
+            next.at = Some(Instant::now() + RETRY_DELAY);
         }
         next
     }
 
-    fn due(
+    fn due_writes(
         &mut self,
-        policies: &[Arc<Found>],
-        built: &Built,
-        clients: &Clients<'_>,
+        policies: &[Arc<PolicyObject>],
+        built: &ResolvedPolicies,
+        clients: &EvidenceSources<'_>,
     ) -> (Vec<Due>, Next) {
         let (now, time) = (Instant::now(), Timestamp::now());
         let mut due = vec![];
@@ -178,23 +179,23 @@ impl Statuses {
             let is = entry.is(found);
             let previous = is.map(|is| is.conditions.as_slice()).unwrap_or_default();
             let known = |key: &_| clients.known(key);
-            let Some(mut wanted) = built.status(found, known, previous, time) else {
+            let Some(mut desired) = built.status(found, known, previous, time) else {
                 continue;
             };
             let contested = self.claims.contested(&found.key.namespace);
             let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
-            wanted
+            desired
                 .conditions
                 .extend(conditions(contested, found.generation, previous, time));
-            let known = Known {
+            let known = StatusChange {
                 is,
-                wanted: &wanted,
+                desired: &desired,
                 written: entry.written_at,
-                returning_until: began + RETURNING,
+                returning_until: began + RECONNECT_PERIOD,
                 observe: self.observe,
             };
             let mut differs = entry.differs;
-            let at = due::due(&known, &mut differs, now);
+            let at = schedule::write_time(&known, &mut differs, now);
             let previous = previous.to_vec();
             entry.differs = differs;
             match at {
@@ -207,7 +208,7 @@ impl Statuses {
                     next.is_moving = true;
                     due.push(Due {
                         found: found.clone(),
-                        wanted,
+                        desired,
                         previous,
                     });
                 }
@@ -216,7 +217,7 @@ impl Statuses {
         (due, next)
     }
 
-    fn forget(&mut self, policies: &[Arc<Found>]) {
+    fn forget(&mut self, policies: &[Arc<PolicyObject>]) {
         if self.entries.len() > policies.len() {
             let keys: std::collections::HashSet<&Key> =
                 policies.iter().map(|found| &found.key).collect();
@@ -226,7 +227,7 @@ impl Statuses {
 }
 
 impl Entry {
-    fn new(found: &Found, began: Instant) -> Self {
+    fn new(found: &PolicyObject, began: Instant) -> Self {
         Self {
             uid: found.uid.clone(),
             written: None,
@@ -235,12 +236,14 @@ impl Entry {
         }
     }
 
-    /// The status in the cluster, as far as that matters: what others added to it is theirs, but
-    /// what they changed of it is to be put right.
-    fn is<'a>(&'a self, found: &'a Found) -> Option<&'a SamplingPolicyStatus> {
+    /// The status in the cluster. Fields that other managers have added are ignored; those that
+    /// they have changed count, so that they are restored.
+    fn is<'a>(&'a self, found: &'a PolicyObject) -> Option<&'a SamplingPolicyStatus> {
         match &self.written {
-            Some(written) if found.version <= written.version || found.status == written.became => {
-                Some(&written.wanted)
+            // The watch lags behind the writes, and must not make a status look edited that this
+            // replica has just written.
+            Some(written) if found.version <= written.version || found.status == written.stored => {
+                Some(&written.desired)
             }
             _ => found.status.as_ref(),
         }
@@ -253,11 +256,11 @@ async fn write(
     due: &Due,
 ) -> Result<Written, ApplyError> {
     let key = &due.found.key;
-    let after = applier.apply_status(resource, key, &due.wanted).await?;
+    let after = applier.apply_status(resource, key, &due.desired).await?;
     Ok(Written {
-        wanted: due.wanted.clone(),
-        became: after.data.get("status").and_then(preprocess::status),
-        version: preprocess::version(after.metadata.resource_version.as_deref()),
+        desired: due.desired.clone(),
+        stored: after.data.get("status").and_then(objects::parse_status),
+        version: objects::parse_version(after.metadata.resource_version.as_deref()),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Whose a token is, by the word of the API server.
+//! Authentication of tokens by the API server.
 
 use std::{
     collections::HashMap,
@@ -17,52 +17,53 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use spoor_control::Denied;
 use tokio::sync::Semaphore;
 
-use crate::kubernetes::{CallError, watch::Key, within};
+use crate::kubernetes::{CallError, watch::Key, with_deadline};
 
-/// The audience of tokens for Spoor: one for anything else says nothing here.
+/// The audience of tokens for Spoor. Tokens for another audience are refused.
 pub const AUDIENCE: &str = "spoor.dev";
 
-/// Reviews at once: a thousand clients that come back together must not flood the API server.
-const AT_ONCE: usize = 32;
-/// For one review, the wait for its turn included.
-const DEADLINE: Duration = Duration::from_secs(4);
-/// A token that was good is believed this long without another review.
-const BELIEVED: Duration = Duration::from_secs(60);
-/// The most that are remembered.
-const REMEMBERED: usize = 20_000;
-/// No ServiceAccount's token is longer.
-const MAX_TOKEN: usize = 16 * 1024;
+/// The most reviews at once: a thousand clients that reconnect together must not flood the API
+/// server.
+const MAX_CONCURRENT_REVIEWS: usize = 32;
+/// The deadline of one review, including the wait for its turn.
+const REVIEW_DEADLINE: Duration = Duration::from_secs(4);
+/// The time for which a valid token is accepted without another review.
+const CACHE_TTL: Duration = Duration::from_secs(60);
+/// The most tokens that are cached.
+const MAX_CACHED_TOKENS: usize = 20_000;
+/// The longest token. Those of ServiceAccounts are shorter.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 
-/// The pod that a token was made for.
+/// The pod that a token is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Bearer {
+pub(super) struct TokenPod {
     pub(super) pod: Key,
     pub(super) uid: String,
 }
 
-/// Asks the API server whose tokens are.
-pub(super) struct Tokens {
+/// Has tokens reviewed by the API server.
+pub(super) struct TokenReviewer {
     api: Api<TokenReview>,
-    turns: Semaphore,
-    /// By the tokens' SHA-256, so that no token is kept.
-    known: Mutex<HashMap<[u8; 32], (Instant, Bearer)>>,
-    reviews: Family<Answer, Counter>,
+    permits: Semaphore,
+    /// The pods of valid tokens, by the tokens' SHA-256, so that no token is kept in memory.
+    cache: Mutex<HashMap<[u8; 32], (Instant, TokenPod)>>,
+    reviews: Family<ReviewLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answer {
+struct ReviewLabels {
     answer: &'static str,
 }
 
-impl Tokens {
+impl TokenReviewer {
     pub(super) fn new(client: Client) -> Self {
         Self {
             api: Api::all(client),
-            turns: Semaphore::new(AT_ONCE),
-            known: Mutex::default(),
+            permits: Semaphore::new(MAX_CONCURRENT_REVIEWS),
+            cache: Mutex::default(),
             reviews: Family::default(),
         }
     }
@@ -73,31 +74,32 @@ impl Tokens {
             .sub_registry_with_prefix("spoor_operator")
             .register(
                 "token_reviews",
-                "Questions to the API server whose a token is, by its answer",
+                "Tokens reviewed by the API server, by its answer",
                 self.reviews.clone(),
             );
     }
 
     /// The pod of a token.
-    pub(super) async fn bearer(&self, token: &str) -> Result<Bearer, Denied> {
-        if token.len() > MAX_TOKEN {
+    pub(super) async fn authenticate(&self, token: &str) -> Result<TokenPod, Denied> {
+        // Checked before anything is hashed or sent.
+        if token.len() > MAX_TOKEN_BYTES {
             return Err(Denied::TokenInvalid);
         }
         let digest = sha256(token);
-        if let Some(bearer) = digest.and_then(|digest| self.remembered(&digest)) {
+        if let Some(bearer) = digest.and_then(|digest| self.cached(&digest)) {
             return Ok(bearer);
         }
-        let answer = tokio::time::timeout(DEADLINE, self.review(token)).await;
-        let answer = answer.unwrap_or(Err(CallError::DeadlineExceeded(DEADLINE)));
+        let answer = tokio::time::timeout(REVIEW_DEADLINE, self.review(token)).await;
+        let answer = answer.unwrap_or(Err(CallError::DeadlineExceeded(REVIEW_DEADLINE)));
         let bearer = match answer {
-            Ok(review) => bearer(&review.status.unwrap_or_default()),
+            Ok(review) => token_pod(&review.status.unwrap_or_default()),
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "can't have a token reviewed"
+                    "cannot review a token"
                 );
                 Err(Denied::Unavailable(
-                    "the API server could not be asked".to_owned(),
+                    "the API server did not answer".to_owned(),
                 ))
             }
         };
@@ -105,16 +107,17 @@ impl Tokens {
             Ok(_) => "Pod",
             Err(denied) => denied.reason(),
         };
-        self.reviews.get_or_create(&Answer { answer }).inc();
+        self.reviews.get_or_create(&ReviewLabels { answer }).inc();
+        // Only valid tokens are cached, so that a refusal does not outlast its reason.
         if let (Some(digest), Ok(bearer)) = (digest, &bearer) {
-            self.remember(digest, bearer.clone());
+            self.cache(digest, bearer.clone());
         }
         bearer
     }
 
     async fn review(&self, token: &str) -> Result<TokenReview, CallError> {
-        // Never closed, so there is always a turn.
-        let _turn = self.turns.acquire().await.ok();
+        // The semaphore is never closed.
+        let _permit = self.permits.acquire().await.ok();
         let review = TokenReview {
             spec: TokenReviewSpec {
                 token: Some(token.to_owned()),
@@ -122,38 +125,42 @@ impl Tokens {
             },
             ..TokenReview::default()
         };
-        within(DEADLINE, self.api.create(&PostParams::default(), &review)).await
+        with_deadline(
+            REVIEW_DEADLINE,
+            self.api.create(&PostParams::default(), &review),
+        )
+        .await
     }
 
-    fn remembered(&self, digest: &[u8; 32]) -> Option<Bearer> {
-        let known = self.known.lock();
+    fn cached(&self, digest: &[u8; 32]) -> Option<TokenPod> {
+        let known = self.cache.lock();
         let (since, bearer) = known.get(digest)?;
-        (since.elapsed() < BELIEVED).then(|| bearer.clone())
+        (since.elapsed() < CACHE_TTL).then(|| bearer.clone())
     }
 
-    fn remember(&self, digest: [u8; 32], bearer: Bearer) {
-        let mut known = self.known.lock();
-        if known.len() >= REMEMBERED {
-            known.retain(|_, (since, _)| since.elapsed() < BELIEVED);
+    fn cache(&self, digest: [u8; 32], bearer: TokenPod) {
+        let mut known = self.cache.lock();
+        if known.len() >= MAX_CACHED_TOKENS {
+            known.retain(|_, (since, _)| since.elapsed() < CACHE_TTL);
         }
-        if known.len() < REMEMBERED {
+        if known.len() < MAX_CACHED_TOKENS {
             known.insert(digest, (Instant::now(), bearer));
         }
     }
 }
 
-/// What an answer says.
-fn bearer(status: &TokenReviewStatus) -> Result<Bearer, Denied> {
+/// Reads the pod from the API server's answer.
+fn token_pod(status: &TokenReviewStatus) -> Result<TokenPod, Denied> {
     if status.authenticated != Some(true) {
-        // The only word that there is of it.
+        // The API server tells a wrong audience only in this text.
         let is_for_others = status.error.iter().any(|error| error.contains("audience"));
         return Err(match is_for_others {
             true => Denied::WrongAudience,
             false => Denied::TokenInvalid,
         });
     }
-    // An authenticator that knows no audiences leaves them out: then the token is for the API
-    // server, and not for here.
+    // An authenticator that does not know audiences leaves them out. The token is then for the API
+    // server, and not for Spoor.
     let audiences = status.audiences.iter().flatten();
     if !audiences.into_iter().any(|audience| audience == AUDIENCE) {
         return Err(Denied::WrongAudience);
@@ -169,7 +176,7 @@ fn bearer(status: &TokenReviewStatus) -> Result<Bearer, Denied> {
         _ => None,
     };
     match (namespace, extra(POD_NAME), extra(POD_UID)) {
-        (Some(namespace), Some(name), Some(uid)) => Ok(Bearer {
+        (Some(namespace), Some(name), Some(uid)) => Ok(TokenPod {
             pod: Key {
                 namespace: namespace.to_owned(),
                 name,
@@ -180,7 +187,7 @@ fn bearer(status: &TokenReviewStatus) -> Result<Bearer, Denied> {
     }
 }
 
-/// By the TLS library's own implementation.
+/// Uses the hash of the TLS library, so that no other library is needed.
 fn sha256(text: &str) -> Option<[u8; 32]> {
     let suite = TLS13_AES_128_GCM_SHA256.tls13()?;
     let output = suite.common.hash_provider.hash(text.as_bytes());
@@ -213,9 +220,9 @@ mod tests {
     #[case(json!({}), "TokenInvalid")]
     #[case(json!({"authenticated": true, "audiences": [AUDIENCE], "user": user(json!({}))}), "NotAPod")]
     #[case(json!({"authenticated": true, "audiences": [AUDIENCE], "user": {"username": "admin", "extra": pod()}}), "NotAPod")]
-    fn an_answer_names_a_pod_or_says_why_not(#[case] status: Value, #[case] expected: &str) {
+    fn reads_the_pod_or_the_denial(#[case] status: Value, #[case] expected: &str) {
         let status = serde_json::from_value(status).unwrap();
-        let found = match bearer(&status) {
+        let found = match token_pod(&status) {
             Ok(bearer) => {
                 assert_eq!(bearer.pod.to_string(), "shop/a-0");
                 "Pod"
@@ -226,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_told_apart() {
+    fn tokens_have_different_hashes() {
         let hex = |text| -> String {
             let digest = sha256(text).unwrap();
             digest.iter().map(|byte| format!("{byte:02x}")).collect()

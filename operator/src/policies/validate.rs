@@ -1,4 +1,4 @@
-//! From what a policy says to what it means: valid by construction, or what is wrong with it.
+//! Validation of a policy's spec.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use spoor_policy::Policy;
 
 use crate::kubernetes::{resources::metadata, watch::Key};
 
-/// Checks a policy's specification. Most of what can be wrong the API server has refused already.
+/// Validates a policy's spec. The API server has already refused most invalid ones.
 ///
 /// # Errors
 /// Each field that is wrong.
@@ -17,11 +17,11 @@ pub(super) fn validate(key: &Key, spec: &Value, created: Timestamp) -> Result<Po
         SamplingPolicySpec::deserialize(spec).map_err(|error| vec![format!("spec: {error}")])?;
     SamplingPolicy::new(metadata(key), spec)
         .validate(created)
-        .map_err(|errors| said(&errors))
+        .map_err(|errors| format_errors(&errors))
 }
 
-/// As many errors as a condition's message should hold.
-fn said(errors: &[FieldError]) -> Vec<String> {
+/// Formats as many errors as a condition's message should contain.
+fn format_errors(errors: &[FieldError]) -> Vec<String> {
     let more = errors.len().saturating_sub(MAX_ERRORS);
     let first = errors.iter().take(MAX_ERRORS).map(ToString::to_string);
     first

@@ -1,4 +1,4 @@
-//! Step 5: brings the cluster to what was built, and takes away what is not wanted any more.
+//! Applies the objects that were built, and deletes those that are no longer needed.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -9,55 +9,62 @@ use k8s_openapi::{
 use spoor_api::{API_VERSION, TracingStack};
 
 use super::{
-    build::object::{Kind, Object},
     children::{Child, Detail},
-    dereference::{Found, Seen},
+    objects::{Kind, Object},
+    parse::StackObject,
+    sources::RelatedObjects,
 };
 use crate::kubernetes::apply::{Applied, Applier, ApplyError, Manifest};
 
-/// What is to be there.
+/// The desired objects of a stack.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    /// To be applied, in this order.
+pub struct DesiredObjects {
+    /// The objects to apply, in this order.
     pub apply: Vec<Object>,
-    /// Parts of the stack whose objects are all left as they are.
+    /// The components whose objects are left as they are.
     pub leave_components: Vec<&'static str>,
 }
 
-/// What came of it.
+/// The result of applying objects.
 #[derive(Debug, Default)]
-pub struct Report {
-    /// What could not be done.
+pub struct ApplyReport {
+    /// The objects that could not be applied or deleted.
     pub problems: Vec<Problem>,
-    /// What somebody else had changed and is now as it should be: the object, and who.
+    /// The objects that somebody had changed and that are restored now, with the name of who
+    /// changed them.
     pub repaired: Vec<String>,
-    /// Deployments that are different since: what is known of their pods is of before.
+    /// The Deployments that have changed. What is known of their pods is from before the change.
     pub rolled: Vec<String>,
-    /// Whether an object of an earlier stack of this name is still to go.
+    /// True if an object of an earlier stack of this name is still being deleted.
     pub is_waiting: bool,
 }
 
-/// Why an object is not as it should be.
+/// A problem of a stack, for its status.
 #[derive(Debug)]
 pub struct Problem {
-    /// In one CamelCase word.
+    /// The reason, in one CamelCase word.
     pub reason: &'static str,
-    /// For people.
+    /// The message, for people.
     pub message: String,
 }
 
-/// Applies and prunes.
-pub async fn apply(applier: &Applier, stack: &Seen, found: &Found, wanted: Wanted) -> Report {
-    let mut report = Report::default();
+/// Applies the desired objects, and deletes the others that the stack owns.
+pub async fn apply(
+    applier: &Applier,
+    stack: &StackObject,
+    related: &RelatedObjects,
+    wanted: DesiredObjects,
+) -> ApplyReport {
+    let mut report = ApplyReport::default();
     let mut names: HashSet<(Kind, String)> = HashSet::new();
     for object in wanted.apply {
-        let live = found
+        let live = related
             .children
             .iter()
             .find(|child| child.kind == object.kind && child.key.name == object.name());
         names.insert((object.kind, object.name().to_owned()));
         if let Some(old) = live.filter(|child| is_of_an_earlier_stack(child, stack)) {
-            // What the garbage collector would do, sooner.
+            // The garbage collector would delete it, too, but later.
             delete(applier, old, &mut report).await;
             report.is_waiting = true;
             continue;
@@ -84,28 +91,30 @@ pub async fn apply(applier: &Applier, stack: &Seen, found: &Found, wanted: Wante
             Ok(Applied::Created | Applied::Changed | Applied::Unchanged) => {}
             Err(error) => {
                 report.failed(&error);
+                // Each further object would wait for its own deadline.
                 if is_unreachable(&error) {
                     return report;
                 }
             }
         }
     }
-    for child in unwanted(stack, found, &names, &wanted.leave_components) {
+    for child in unwanted(stack, related, &names, &wanted.leave_components) {
         delete(applier, child, &mut report).await;
     }
     report
 }
 
-/// What this stack controls and doesn't want any more.
+/// The objects that the stack controls and no longer needs.
 fn unwanted<'a>(
-    stack: &Seen,
-    found: &'a Found,
+    stack: &StackObject,
+    related: &'a RelatedObjects,
     wanted: &HashSet<(Kind, String)>,
     leave_components: &[&str],
 ) -> Vec<&'a Arc<Child>> {
-    let in_use = config_maps_in_use(found);
-    let children = found.children.iter();
+    let in_use = config_maps_in_use(related);
+    let children = related.children.iter();
     let unwanted = children.filter(|child| {
+        // By uid: an owner of the same name may be an earlier stack.
         let is_mine = child
             .owner
             .as_ref()
@@ -117,7 +126,7 @@ fn unwanted<'a>(
             .is_some_and(|component| leave_components.contains(&component));
         let holds = match child.kind {
             Kind::ConfigMap => in_use.contains(child.key.name.as_str()),
-            // Traces may be in it. It goes with the stack.
+            // The claim may hold traces. It is deleted with the stack.
             Kind::PersistentVolumeClaim => true,
             _ => false,
         };
@@ -126,16 +135,19 @@ fn unwanted<'a>(
     unwanted.collect()
 }
 
-/// Pods that start again must find what they had.
-fn config_maps_in_use(found: &Found) -> HashSet<&str> {
-    let deployments = found
+/// The ConfigMaps of all pods and Deployments. A pod that starts again must find its own.
+fn config_maps_in_use(related: &RelatedObjects) -> HashSet<&str> {
+    let deployments = related
         .children
         .iter()
         .filter_map(|child| match &child.detail {
             Detail::Deployment(deployment) => deployment.spec.as_ref()?.template.spec.as_ref(),
             Detail::Service(_) | Detail::None => None,
         });
-    let pods = found.pods.iter().filter_map(|pod: &Pod| pod.spec.as_ref());
+    let pods = related
+        .pods
+        .iter()
+        .filter_map(|pod: &Pod| pod.spec.as_ref());
     deployments.chain(pods).flat_map(config_maps).collect()
 }
 
@@ -144,20 +156,21 @@ fn config_maps(pod: &PodSpec) -> impl Iterator<Item = &str> {
     volumes.filter_map(|volume| Some(volume.config_map.as_ref()?.name.as_str()))
 }
 
-fn is_of_an_earlier_stack(child: &Child, stack: &Seen) -> bool {
+fn is_of_an_earlier_stack(child: &Child, stack: &StackObject) -> bool {
     let owner = child.owner.as_ref();
     owner.is_some_and(|owner| owner.name == stack.key.name && owner.uid != stack.uid)
 }
 
-async fn delete(applier: &Applier, child: &Child, report: &mut Report) {
+async fn delete(applier: &Applier, child: &Child, report: &mut ApplyReport) {
     let (resource, uid) = (child.kind.resource(), &child.live.uid);
     if let Err(error) = applier.delete(&resource, &child.key, uid).await {
         report.failed(&error);
     }
 }
 
-/// The object in the stack's namespace, to go when the stack goes.
-fn owned(object: Object, stack: &Seen) -> Manifest {
+/// Completes an object with the stack's namespace and an owner reference, so that it is deleted
+/// with the stack.
+fn owned(object: Object, stack: &StackObject) -> Manifest {
     let Object { kind, mut body } = object;
     body.metadata.namespace = Some(stack.key.namespace.clone());
     body.metadata.owner_references = Some(vec![OwnerReference {
@@ -183,7 +196,7 @@ fn is_unreachable(error: &ApplyError) -> bool {
     }
 }
 
-impl Report {
+impl ApplyReport {
     fn failed(&mut self, error: &ApplyError) {
         let reason = match error {
             ApplyError::NameTaken { .. } => "NameTaken",
@@ -196,7 +209,7 @@ impl Report {
     }
 }
 
-/// What happened and what the API server said to it.
+/// The error and the API server's own message.
 fn explained(error: &ApplyError) -> String {
     let source = match error {
         ApplyError::Read { source, .. }

@@ -1,108 +1,106 @@
-//! Objects from a valid stack. Pure, and nothing here can fail.
+//! Builds the objects of a valid stack. Pure, and nothing here can fail.
 
-pub mod entrance;
 pub mod environment;
 pub mod jaeger;
-pub mod labels;
 pub mod network;
-pub mod object;
-pub mod pod;
+pub mod otlp_service;
 #[cfg(test)]
 mod tests;
-pub mod text;
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
 use spoor_api::stack::{Collector, Jaeger, Stack};
 use spoor_policy::TailTable;
 
-use self::{entrance::Leads, object::Object, pod::PodDefaults};
-use super::collector;
+use self::otlp_service::OtlpTarget;
+use super::{
+    collector,
+    objects::{
+        Object,
+        otlp::{OTLP_GRPC, OTLP_HTTP},
+        pod::PodDefaults,
+    },
+};
 
-/// OTLP over gRPC.
-pub const OTLP_GRPC: i32 = 4317;
-/// OTLP over HTTP.
-pub const OTLP_HTTP: i32 = 4318;
-
-/// What a stack is built into.
+/// The surroundings of a stack that its objects depend on.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Surroundings {
-    /// Where the policies' doors are.
-    pub doors: Doors,
-    /// The domain that the cluster's names end with.
+pub struct BuildContext {
+    /// The Service of the `policies` role.
+    pub policies_service: PoliciesService,
+    /// The DNS domain of the cluster.
     pub cluster_domain: String,
-    /// The certificates by which the doors are known, in PEM.
+    /// The certificate authority of the `policies` role, in PEM.
     pub authority: String,
-    /// Settings of the pods of every stack.
+    /// Defaults for the pods of every stack.
     pub pods: PodDefaults,
 }
 
-/// The Service before the policies' doors.
+/// The Service in front of the `policies` role.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doors {
+pub struct PoliciesService {
     /// Its name.
-    pub service: String,
+    pub name: String,
     /// Its namespace.
     pub namespace: String,
 }
 
-impl Doors {
-    /// Its name as pods of every namespace can look it up.
+impl PoliciesService {
+    /// The DNS name under which pods of every namespace find it.
     #[must_use]
     pub fn host(&self) -> String {
-        format!("{}.{}.svc", self.service, self.namespace)
+        format!("{}.{}.svc", self.name, self.namespace)
     }
 
-    /// All names that its certificate should be for.
+    /// The DNS names that its certificate is valid for.
     #[must_use]
     pub fn names(&self, cluster_domain: &str) -> Vec<String> {
-        let Self { service, namespace } = self;
+        let Self { name, namespace } = self;
         vec![
             self.host(),
-            format!("{service}.{namespace}.svc.{cluster_domain}"),
-            format!("{service}.{namespace}"),
-            service.clone(),
+            format!("{name}.{namespace}.svc.{cluster_domain}"),
+            format!("{name}.{namespace}"),
+            name.clone(),
         ]
     }
 }
 
-/// A stack's objects.
+/// The objects of a stack.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Built {
-    /// Everything but the Collector's tiers.
+pub struct BuiltStack {
+    /// All objects but those of the Collector's tiers.
     pub objects: Vec<Object>,
     /// The Collector's tiers, which are changed one at a time.
-    pub tiers: Option<Tiers>,
+    pub tiers: Option<CollectorTiers>,
 }
 
 /// The Collector's tiers.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tiers {
-    /// All of it, for the plan of its rollout.
-    pub collector: collector::Objects,
-    /// The objects of the tier that gathers.
+pub struct CollectorTiers {
+    /// All of the Collector, for planning its rollout.
+    pub collector: collector::CollectorObjects,
+    /// The objects of the gathering tier.
     pub gather: Vec<Object>,
-    /// The objects of the tier that decides.
+    /// The objects of the deciding tier.
     pub decide: Vec<Object>,
 }
 
-/// A stack's objects. `with_collector`: whether the Collector is needed now. Its Services are there
-/// all the same: one that went and came back would have another address, and a pod that has
-/// looked up the old one sends into nowhere.
+/// Builds the objects of a stack. `with_collector` is true while the Collector is needed. Its
+/// Services exist even without it: a Service that is deleted and created again has another address,
+/// and a pod that has resolved the old one would send into nowhere.
 #[must_use]
 pub fn build(
     stack: &Stack,
-    surroundings: &Surroundings,
-    leads: Leads,
+    context: &BuildContext,
+    target: OtlpTarget,
     with_collector: bool,
     tail: &TailTable,
-) -> Built {
+) -> BuiltStack {
     let mut objects = vec![
-        Object::of(&environment::authority(stack, surroundings)),
-        Object::of(&environment::settings(stack, surroundings)),
-        Object::of(&entrance::service(stack, leads, surroundings)),
+        Object::of(&environment::authority(stack, context)),
+        Object::of(&environment::settings(stack, context)),
+        Object::of(&otlp_service::service(stack, target, context)),
     ];
     if let Jaeger::Managed(managed) = &stack.jaeger {
-        objects.extend(jaeger::objects(stack, managed, &surroundings.pods));
+        objects.extend(jaeger::objects(stack, managed, &context.pods));
         objects.push(Object::of(&network::jaeger(stack, managed)));
     }
     if let Collector::Managed(_) = &stack.collector {
@@ -110,32 +108,32 @@ pub fn build(
     }
     let mut tiers = None;
     if let (true, Collector::Managed(managed)) = (with_collector, &stack.collector) {
-        let reported = format!("http://{}:{OTLP_HTTP}", surroundings.doors.host());
-        let collector = collector::build(&collector::Input {
+        let reported = format!("http://{}:{OTLP_HTTP}", context.policies_service.host());
+        let collector = collector::build(&collector::CollectorInput {
             stack,
             collector: managed,
             jaeger_otlp: &jaeger_otlp(stack),
             reported: &reported,
             tail,
-            pods: &surroundings.pods,
+            pods: &context.pods,
         });
         objects.extend(collector.network_policies.iter().map(Object::of));
         objects.extend(collector.disruption_budgets.iter().map(Object::of));
-        tiers = Some(Tiers {
+        tiers = Some(CollectorTiers {
             gather: tier(&collector.gather.config, &collector.gather.workload),
             decide: tier(&collector.decide.config, &collector.decide.workload),
             collector,
         });
     }
     objects.sort_by_key(|object| object.kind);
-    Built { objects, tiers }
+    BuiltStack { objects, tiers }
 }
 
 fn tier(config: &ConfigMap, workload: &Deployment) -> Vec<Object> {
     vec![Object::of(config), Object::of(workload)]
 }
 
-/// Host and port of Jaeger's OTLP over gRPC.
+/// The host and port of Jaeger's OTLP receiver over gRPC.
 fn jaeger_otlp(stack: &Stack) -> String {
     match &stack.jaeger {
         Jaeger::Existing(existing) => existing.otlp.to_string(),

@@ -1,11 +1,11 @@
-//! The trust between the policies' doors and their clients: a certificate authority of the
-//! operator's own, and the doors' certificate, each in a Secret of the operator's namespace.
+//! The certificates of the `policies` role: a certificate authority of the operator's own, and the
+//! server's certificate, each in a Secret of the operator's namespace.
 //!
-//! Nothing outside of the operator has to be installed for it. Private keys are never logged, and
-//! only this role can read them through the API.
+//! Nothing else has to be installed for them. Private keys are never logged, and only this role can
+//! read them through the API.
 
 mod issue;
-mod kept;
+mod secret;
 #[cfg(test)]
 mod tests;
 
@@ -19,101 +19,105 @@ use kube::{
 };
 use tokio::sync::watch;
 
-pub use kept::Lives;
-use kept::{DecideError, Decided};
+pub use secret::CertificateLifetimes;
+use secret::{CertificateState, IssueError};
 
-use super::MANAGER;
+use super::objects::FIELD_MANAGER;
 use crate::{
-    kubernetes::{CallError, DEADLINE, chain, within},
+    kubernetes::{CALL_DEADLINE, CallError, chain, with_deadline},
     lease::Leadership,
 };
 
-/// The Secret of the authority.
-pub const AUTHORITY: &str = "spoor-ca";
-/// The Secret of the doors' certificate.
-pub const DOORS: &str = "spoor-doors-tls";
+/// The name of the Secret with the authority.
+pub const AUTHORITY_SECRET: &str = "spoor-ca";
+/// The name of the Secret with the server's certificate.
+pub const SERVER_SECRET: &str = "spoor-policies-tls";
 
-/// How often the Secrets are read, so that one that somebody deleted or emptied is made anew. Two
-/// small reads: a watch would need the right to list Secrets.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
-const RETRY: Duration = Duration::from_secs(5);
+/// The interval at which the Secrets are read, so that one that somebody deleted or emptied is
+/// restored. Two small reads, since a watch would need the right to list Secrets.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Why a certificate is not there.
+/// The reason why a certificate cannot be kept valid.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("can't read Secret \"{secret}\"")]
+    #[error("cannot read Secret \"{secret}\"")]
     Read {
         secret: &'static str,
         #[source]
         source: CallError,
     },
-    #[error("can't write Secret \"{secret}\"")]
+    #[error("cannot write Secret \"{secret}\"")]
     Write {
         secret: &'static str,
         #[source]
         source: CallError,
     },
     #[error(transparent)]
-    Decide(#[from] DecideError),
+    Decide(#[from] IssueError),
 }
 
 /// Keeps both certificates valid.
-pub struct Keeper {
+pub struct CertificateManager {
     secrets: Api<Secret>,
     names: Vec<String>,
-    lives: Lives,
+    lifetimes: CertificateLifetimes,
     trust: watch::Sender<Trust>,
 }
 
-/// What is known of the certificates.
+/// The state of the certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// The authority's certificates in PEM, once they are there.
+    /// The authority's certificates in PEM, once they exist.
     pub authority: Option<String>,
-    /// Why a certificate is missing or can't be kept valid, with all causes.
+    /// The reason why a certificate is missing or cannot be kept valid, with all causes.
     pub problem: Option<String>,
 }
 
-impl Keeper {
-    /// For the operator's namespace, and doors that are known by these names.
+impl CertificateManager {
+    /// Creates a manager of the Secrets in `namespace`, for a server with these DNS names.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, names: Vec<String>, lives: Lives) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        names: Vec<String>,
+        lifetimes: CertificateLifetimes,
+    ) -> Self {
         Self {
             secrets: Api::namespaced(client, namespace),
             names,
-            lives,
+            lifetimes,
             trust: watch::Sender::default(),
         }
     }
 
-    /// What is known of the certificates.
+    /// The state of the certificates, as it changes.
     #[must_use]
     pub fn trust(&self) -> watch::Receiver<Trust> {
         self.trust.subscribe()
     }
 
-    /// Makes what is missing and replaces what is due, for ever; only while nobody else can be the
-    /// leader.
+    /// Creates and renews certificates, while nobody else can be the leader.
     pub async fn run(self, mut leadership: watch::Receiver<Leadership>) {
         loop {
             if leadership.wait_for(Leadership::is_certain).await.is_err() {
                 return;
             }
-            let pause = match self.look(Timestamp::now()).await {
+            let pause = match self.update(Timestamp::now()).await {
                 Ok(due) => {
                     self.report(None);
-                    due.clamp(Duration::from_secs(1), LOOK_INTERVAL)
+                    due.clamp(Duration::from_secs(1), CHECK_INTERVAL)
                 }
                 Err(error) => {
                     self.report(Some(chain(&error)));
-                    RETRY
+                    RETRY_DELAY
                 }
             };
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Passes a problem on, with one line in the log for as long as it is the same.
+    /// Reports a problem, with one line in the log for as long as it stays the same.
     fn report(&self, problem: Option<String>) {
         self.trust.send_if_modified(|trust| {
             if trust.problem == problem {
@@ -123,48 +127,54 @@ impl Keeper {
                 Some(problem) => {
                     tracing::error!(
                         error = problem,
-                        "the doors' certificate can't be kept valid"
+                        "cannot keep the policies certificate valid"
                     );
                 }
-                None => tracing::info!("the doors' certificate is valid again"),
+                None => tracing::info!("the policies certificate is valid again"),
             }
             trust.problem = problem;
             true
         });
     }
 
-    /// Brings both to what they should be, and says how long that holds.
-    async fn look(&self, now: Timestamp) -> Result<Duration, Error> {
-        let found = self.read(AUTHORITY).await?;
-        let authority = kept::authority(AUTHORITY, found.as_ref(), now, self.lives.authority)?;
-        self.write(AUTHORITY, &authority).await?;
-        // Clients should know a new authority before they meet what it signed.
+    /// Brings both certificates up to date. Returns the time until the next renewal.
+    async fn update(&self, now: Timestamp) -> Result<Duration, Error> {
+        let found = self.read(AUTHORITY_SECRET).await?;
+        let authority = secret::authority(
+            AUTHORITY_SECRET,
+            found.as_ref(),
+            now,
+            self.lifetimes.authority,
+        )?;
+        self.write(AUTHORITY_SECRET, &authority).await?;
+        // The authority comes first, so that clients trust a new one before they meet what it
+        // signed.
         self.trust.send_if_modified(|trust| {
             let is_new = trust.authority.as_ref() != Some(&authority.certificates);
             trust.authority = Some(authority.certificates.clone());
             is_new
         });
-        let found = self.read(DOORS).await?;
-        let (names, life) = (&self.names, self.lives.doors);
-        let doors = kept::doors(DOORS, found.as_ref(), names, &authority, now, life)?;
-        self.write(DOORS, &doors).await?;
-        let due = authority.renew_at.min(doors.renew_at).duration_since(now);
+        let found = self.read(SERVER_SECRET).await?;
+        let (names, life) = (&self.names, self.lifetimes.server);
+        let server = secret::server(SERVER_SECRET, found.as_ref(), names, &authority, now, life)?;
+        self.write(SERVER_SECRET, &server).await?;
+        let due = authority.renew_at.min(server.renew_at).duration_since(now);
         Ok(Duration::try_from(due).unwrap_or_default())
     }
 
     async fn read(&self, secret: &'static str) -> Result<Option<Secret>, Error> {
-        within(DEADLINE, self.secrets.get_opt(secret))
+        with_deadline(CALL_DEADLINE, self.secrets.get_opt(secret))
             .await
             .map_err(|source| Error::Read { secret, source })
     }
 
-    async fn write(&self, name: &'static str, decided: &Decided) -> Result<(), Error> {
+    async fn write(&self, name: &'static str, decided: &CertificateState) -> Result<(), Error> {
         let Some(secret) = &decided.write else {
             return Ok(());
         };
-        let parameters = PatchParams::apply(MANAGER).force();
-        within(
-            DEADLINE,
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        with_deadline(
+            CALL_DEADLINE,
             self.secrets.patch(name, &parameters, &Patch::Apply(secret)),
         )
         .await
@@ -172,7 +182,7 @@ impl Keeper {
             secret: name,
             source,
         })?;
-        tracing::info!(secret = name, renew_at = %decided.renew_at, "made a certificate");
+        tracing::info!(secret = name, renew_at = %decided.renew_at, "issued a certificate");
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What the cluster has of the objects that the operator makes.
+//! The objects that the operator has created, as they are in the cluster.
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
@@ -16,40 +16,37 @@ use kube::{Api, Client, Resource, runtime::watcher::Config};
 use serde::{Serialize, de::DeserializeOwned};
 use spoor_api::TracingStack;
 
-use super::{
-    MANAGER,
-    build::{
-        labels::{Component, INSTANCE, MANAGED_BY, NAME, OPERATOR},
-        object::{Kind, Part},
-    },
+use super::objects::{
+    FIELD_MANAGER, Kind, StackResource,
+    labels::{Component, INSTANCE, MANAGED_BY, NAME, OPERATOR},
 };
 use crate::kubernetes::{
-    apply::Live,
-    watch::{Key, Scope, Watched, Watches},
+    apply::LiveObject,
+    watch::{Key, Scope, Store, Watches},
 };
 
-/// An object that the operator has made.
+/// An object that the operator has created.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
     /// Its kind.
     pub kind: Kind,
-    /// Its place.
+    /// The namespace and name.
     pub key: Key,
-    /// What applying needs to know of it.
-    pub live: Live,
-    /// The stack that its label names.
+    /// The facts that applying depends on.
+    pub live: LiveObject,
+    /// The stack in its label.
     pub instance: Option<String>,
-    /// The part of the stack that its label names.
+    /// The component in its label.
     pub component: Option<String>,
     /// The stack that controls it.
     pub owner: Option<Owner>,
-    /// Who changed it last, if that was not the operator.
+    /// The field manager that changed it last, if that was not the operator.
     pub changed_by: Option<String>,
-    /// What else matters.
+    /// Details that only some kinds have.
     pub detail: Detail,
 }
 
-/// A stack as owner references name it.
+/// A stack, as owner references name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// Its name.
@@ -58,26 +55,26 @@ pub struct Owner {
     pub uid: String,
 }
 
-/// What matters of an object of some kinds.
+/// Details that only some kinds have.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Detail {
-    /// All of a Deployment.
+    /// The whole Deployment.
     Deployment(Box<Deployment>),
-    /// A Service's annotations.
+    /// The annotations of a Service.
     Service(BTreeMap<String, String>),
-    /// Nothing.
+    /// No details.
     None,
 }
 
-/// All objects that the operator has made, and their pods.
+/// The stores of all objects that the operator has created, and of their pods.
 #[derive(Clone, Debug)]
 pub struct Children {
-    kinds: Vec<Watched<Child>>,
-    pods: Watched<Pod>,
+    kinds: Vec<Store<Child>>,
+    pods: Store<Pod>,
 }
 
 impl Children {
-    /// Follows them in the namespaces of a scope.
+    /// Starts watching the namespaces of a scope.
     #[must_use]
     pub fn watch(watches: &Watches, client: &Client, scope: &Scope) -> Self {
         let start = Start {
@@ -108,32 +105,33 @@ impl Children {
         }
     }
 
-    /// Those that belong to a stack of this name, or belonged to an earlier one.
+    /// The objects that belong to a stack of this name, or belonged to an earlier one.
     #[must_use]
     pub fn of_stack(&self, stack: &Key) -> Vec<Arc<Child>> {
         let within = self
             .kinds
             .iter()
-            .flat_map(|kind| kind.within(&stack.namespace));
+            .flat_map(|kind| kind.in_namespace(&stack.namespace));
         let mine = within.filter(|child| match &child.owner {
+            // The owner reference comes first, since somebody may have edited the label.
             Some(owner) => owner.name == stack.name,
             None => child.instance.as_ref() == Some(&stack.name),
         });
         mine.collect()
     }
 
-    /// The pods of a stack, those that are ending included.
+    /// The pods of a stack, including those that are ending.
     #[must_use]
     pub fn pods_of_stack(&self, stack: &Key) -> Vec<Pod> {
-        let pods = self.pods.within(&stack.namespace).into_iter();
+        let pods = self.pods.in_namespace(&stack.namespace).into_iter();
         let mine = pods.filter(|pod| label(&pod.metadata, INSTANCE) == Some(&stack.name));
         mine.map(|pod| (*pod).clone()).collect()
     }
 }
 
-/// Whether a pod belongs to this part of its stack.
+/// Returns true if a pod belongs to this component of its stack.
 #[must_use]
-pub fn is_of(pod: &Pod, component: Component) -> bool {
+pub fn belongs_to(pod: &Pod, component: Component) -> bool {
     label(&pod.metadata, NAME).is_some_and(|name| name == component.as_str())
 }
 
@@ -144,9 +142,9 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn kind<K>(&self, name: &'static str, detail: fn(K) -> Detail) -> Watched<Child>
+    fn kind<K>(&self, name: &'static str, detail: fn(K) -> Detail) -> Store<Child>
     where
-        K: Part
+        K: StackResource
             + Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
             + Debug
@@ -171,13 +169,14 @@ impl Start<'_> {
     }
 }
 
+// Without the selector every Deployment and pod of the cluster would be decoded and kept.
 fn selected() -> Config {
     Config::default().labels(&format!("{MANAGED_BY}={OPERATOR}"))
 }
 
 fn child<K>(object: K, detail: fn(K) -> Detail) -> Child
 where
-    K: Part + Resource<DynamicType = ()> + Serialize,
+    K: StackResource + Resource<DynamicType = ()> + Serialize,
 {
     let metadata = object.meta();
     let owners = metadata.owner_references.iter().flatten();
@@ -191,7 +190,7 @@ where
     Child {
         kind: K::KIND,
         key: Key::of(&object),
-        live: Live::of(&object),
+        live: LiveObject::of(&object),
         instance: label(metadata, INSTANCE).cloned(),
         component: label(metadata, NAME).cloned(),
         owner,
@@ -204,16 +203,19 @@ fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a String> {
     metadata.labels.as_ref()?.get(name)
 }
 
-/// The status is written by controllers all the time: that is no change.
+/// The manager of the last change. Controllers write the status all the time, which is not a
+/// change.
 fn changed_by(metadata: &ObjectMeta) -> Option<String> {
     let entries = metadata.managed_fields.iter().flatten();
     let last = entries
         .filter(|entry| entry.subresource.is_none())
         .max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
-    last.manager.clone().filter(|manager| manager != MANAGER)
+    last.manager
+        .clone()
+        .filter(|manager| manager != FIELD_MANAGER)
 }
 
-/// Without what changes at every write.
+/// Removes the metadata that changes at every write.
 fn trimmed<K: Resource>(mut object: K) -> K {
     let metadata = object.meta_mut();
     metadata.managed_fields = None;

@@ -1,9 +1,8 @@
-//! Spans that the gathering tier took and never handed on. The Collector's `groupbytrace` deletes
-//! those that arrive while it releases their trace, and counts no loss: it shows only as what was
-//! accepted and is never released.
+//! Spans that the gathering tier accepted and never handed on. The Collector's `groupbytrace`
+//! deletes spans that arrive while it releases their trace, and counts no loss. The loss shows only
+//! in spans that were accepted and are never released.
 
-mod reading;
-mod watch;
+mod counters;
 
 use std::{
     collections::HashMap,
@@ -18,11 +17,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-pub use self::reading::GatherReading;
+pub use self::counters::GatherCounters;
 use crate::kubernetes::watch::Key;
 
-/// A stack is reported as long as this after its last loss.
-const REPORTED_FOR: Duration = Duration::from_secs(600);
+/// The time for which a stack is reported after its last loss.
+const REPORT_PERIOD: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -33,13 +32,13 @@ struct Labels {
 /// The losses of each stack's gathering pods.
 #[derive(Debug, Default)]
 pub struct GatherLosses {
-    stacks: Mutex<HashMap<Key, Stack>>,
+    stacks: Mutex<HashMap<Key, StackLosses>>,
     lost: Family<Labels, Counter>,
 }
 
 #[derive(Debug, Default)]
-struct Stack {
-    /// By the pod's uid: the most that it was seen to have lost.
+struct StackLosses {
+    /// The highest known loss of each pod, by its uid.
     pods: HashMap<String, u64>,
     total: u64,
     last: Option<Instant>,
@@ -61,17 +60,18 @@ impl GatherLosses {
             .sub_registry_with_prefix("spoor_operator")
             .register(
                 "gather_lost_spans",
-                "Spans that gathering Collectors accepted and did not release, at the least",
+                "Spans that gathering Collectors accepted and never handed on (a lower bound)",
                 self.lost.clone(),
             );
     }
 
-    /// Shows a stack that has lost nothing yet, so that its first loss is an increase.
-    pub fn begin(&self, stack: &Key) {
+    /// Exports a count of 0 for a stack, so that its first loss is an increase.
+    pub fn initialize(&self, stack: &Key) {
         self.lost.get_or_create(&Labels::of(stack)).inc_by(0);
     }
 
-    /// Takes in how much a pod has lost since its start. True if that is more than was known.
+    /// Records how many spans a pod has lost since its start. Returns true if that is more than was
+    /// known.
     pub fn add(&self, stack: &Key, pod: &str, lost: u64) -> bool {
         let mut stacks = self.stacks.lock();
         let known = stacks.entry(stack.clone()).or_default();
@@ -80,6 +80,7 @@ impl GatherLosses {
         if more == 0 {
             return false;
         }
+        // The counter only grows: a lower reading does not undo a loss.
         *before = lost;
         known.total += more;
         known.last = Some(Instant::now());
@@ -87,21 +88,23 @@ impl GatherLosses {
         true
     }
 
-    /// The spans that a stack has lost, if it lost some a short while ago.
+    /// The number of spans that a stack has lost, if it lost some recently.
     #[must_use]
     pub fn recent(&self, stack: &Key) -> Option<u64> {
         let stacks = self.stacks.lock();
         let known = stacks.get(stack)?;
-        let is_recent = known.last.is_some_and(|last| last.elapsed() < REPORTED_FOR);
+        let is_recent = known
+            .last
+            .is_some_and(|last| last.elapsed() < REPORT_PERIOD);
         is_recent.then_some(known.total)
     }
 
-    /// Forgets stacks that are gone.
+    /// Forgets stacks that no longer exist.
     pub fn keep_only(&self, is_there: impl Fn(&Key) -> bool) {
         self.stacks.lock().retain(|stack, _| is_there(stack));
     }
 
-    /// Forgets pods that are gone.
+    /// Forgets pods that no longer exist.
     pub fn keep_pods(&self, stack: &Key, pods: &[Pod]) {
         if let Some(known) = self.stacks.lock().get_mut(stack) {
             let is_there = |uid: &String| {
@@ -113,12 +116,12 @@ impl GatherLosses {
     }
 }
 
-/// The condition's message of a stack that loses spans.
+/// The message of the condition of a stack that loses spans.
 #[must_use]
 pub fn message(lost: u64) -> String {
     format!(
-        "the gathering Collector lost {lost} or more spans that arrived gatherWait after the first \
-         of their trace: set spec.collector.gatherWait to a time at which no program sends spans"
+        "the gathering Collector lost at least {lost} spans that arrived gatherWait after the first \
+         of their trace; set spec.collector.gatherWait to a time after which programs send no spans"
     )
 }
 
@@ -127,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn losses_of_pods_add_up_once() {
+    fn pod_losses_are_counted_once() {
         let losses = GatherLosses::default();
         let stack = Key {
             namespace: "shop".to_owned(),

@@ -1,4 +1,4 @@
-//! What is counted about the role itself.
+//! The metrics of the `stacks` role itself.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-/// Counters and their like; clones share them.
+/// The metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     reconciles: Counter,
@@ -27,23 +27,23 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("spoor_operator");
         registry.register(
             "reconciles",
-            "Times that a stack was looked after: only the resync while nothing changes",
+            "Reconciliations of a stack; in steady state only resyncs",
             metrics.reconciles.clone(),
         );
         registry.register_with_unit(
             "reconciling",
-            "From a stack as it is to its objects and its status",
+            "Time to reconcile a stack",
             Unit::Seconds,
             metrics.reconciling.clone(),
         );
         registry.register(
             "stacks",
-            "Stacks that are looked after",
+            "TracingStacks in the namespaces that are watched",
             metrics.stacks.clone(),
         );
         registry.register(
             "leader",
-            "Whether this replica leads",
+            "1 if this replica is the leader",
             metrics.leader.clone(),
         );
         metrics

@@ -1,8 +1,8 @@
-//! Why a pod doesn't run, by what the kubelet and the scheduler say of it.
+//! The reason why a pod does not run, from what the kubelet and the scheduler report.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 
-/// Why a container waits, if that is not its beginning.
+/// The reasons for which a container waits after a failure.
 const FAILURES: [&str; 7] = [
     "CrashLoopBackOff",
     "CreateContainerConfigError",
@@ -12,14 +12,14 @@ const FAILURES: [&str; 7] = [
     "ImagePullBackOff",
     "InvalidImageName",
 ];
-/// How the Collector and Jaeger, which is built on it, begin their last words.
-const LAST_WORDS: [&str; 2] = ["finished with error: ", "Error: "];
-/// Of a program that has no such words.
-const LAST_LINES: usize = 3;
-/// The longest last words that a message takes over.
-const MAX_LAST_WORDS: usize = 1_000;
+/// The beginnings of the error with which the Collector and Jaeger, which is built on it, end.
+const ERROR_PREFIXES: [&str; 2] = ["finished with error: ", "Error: "];
+/// The number of lines that are reported of a program without such an error.
+const MAX_LAST_LINES: usize = 3;
+/// The longest error that a message contains, in characters.
+const MAX_ERROR_CHARS: usize = 1_000;
 
-/// Why a pod fails, for people; none while it runs or may still start.
+/// The reason why a pod fails. None while it runs or may still start.
 #[must_use]
 pub fn failure(pod: &Pod) -> Option<String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -30,8 +30,8 @@ pub fn failure(pod: &Pod) -> Option<String> {
     Some(format!("pod {name}: {problem}"))
 }
 
-/// Whether a pod has failed at least once and is not ready since, or no node takes it: earlier than
-/// [`failure`], which leaves a first crash to the kubelet.
+/// Returns true if a pod has failed at least once and is not ready since, or cannot be scheduled.
+/// This is earlier than [`failure`], which leaves a first crash to the kubelet.
 #[must_use]
 pub fn has_failed(pod: &Pod) -> bool {
     let Some(status) = &pod.status else {
@@ -55,15 +55,16 @@ fn waits_for(container: &ContainerStatus) -> Option<String> {
     if !FAILURES.contains(&reason) {
         return None;
     }
-    if let Some(words) = last_words(container) {
+    if let Some(words) = last_error(container) {
         return Some(format!("{reason}: {words}"));
     }
     let message = waiting.message.as_deref().unwrap_or_default();
     Some(format!("{reason} {message}").trim_end().to_owned())
 }
 
-/// What the container's program logged last, which the kubelet keeps when it ends with an error.
-fn last_words(container: &ContainerStatus) -> Option<String> {
+/// The last lines of the container's log, which the kubelet keeps when a program ends with an
+/// error.
+fn last_error(container: &ContainerStatus) -> Option<String> {
     let ended = container.last_state.as_ref()?.terminated.as_ref()?;
     let lines: Vec<&str> = ended
         .message
@@ -72,7 +73,7 @@ fn last_words(container: &ContainerStatus) -> Option<String> {
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect();
-    let words = LAST_WORDS.iter().find_map(|begin| {
+    let words = ERROR_PREFIXES.iter().find_map(|begin| {
         let (index, line) = lines
             .iter()
             .enumerate()
@@ -81,10 +82,10 @@ fn last_words(container: &ContainerStatus) -> Option<String> {
         let rest = lines.get(index + 1..).unwrap_or_default();
         Some([&[first], rest].concat())
     });
-    let tail = lines.len().saturating_sub(LAST_LINES);
+    let tail = lines.len().saturating_sub(MAX_LAST_LINES);
     let words = words.unwrap_or_else(|| lines.get(tail..).unwrap_or_default().to_vec());
     let words = words.join(" ");
-    match words.char_indices().nth(MAX_LAST_WORDS) {
+    match words.char_indices().nth(MAX_ERROR_CHARS) {
         Some((end, _)) => Some(format!("{}…", words.get(..end)?)),
         None => (!words.is_empty()).then_some(words),
     }
@@ -95,7 +96,7 @@ fn unscheduled(status: &PodStatus) -> Option<String> {
     let condition = conditions
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
     let message = condition.message.as_deref();
-    Some(message.unwrap_or("no node takes it").to_owned())
+    Some(message.unwrap_or("it cannot be scheduled").to_owned())
 }
 
 #[cfg(test)]
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn crash_has_the_collectors_own_error() {
+    fn crash_reports_the_collectors_error() {
         let log = "Error: failed to get config: cannot unmarshal the configuration: decoding failed \
                    due to the following error(s):\n\n'exporters' unknown type: \"kafkaa\"\n\
                    2026/01/01 00:00:00 collector server run finished with error: failed to get \
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn crash_without_an_error_has_the_last_lines() {
+    fn crash_without_error_reports_the_last_lines() {
         let said = crashing("one\ntwo\n\nthree\nfour\n");
         assert_eq!(
             said,
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn crash_without_words_has_the_kubelets() {
+    fn crash_without_log_reports_the_kubelets_message() {
         let state = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
         assert_eq!(
             failure(&pod(state, None)).unwrap(),
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn first_crash_has_failed_and_a_start_has_not() {
+    fn first_crash_counts_as_failed() {
         let starts = pod(json!({"waiting": {"reason": "ContainerCreating"}}), None);
         assert!(!has_failed(&starts) && failure(&starts).is_none());
         let ended = pod(json!({"terminated": {"exitCode": 1}}), None);

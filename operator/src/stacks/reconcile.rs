@@ -1,6 +1,7 @@
-//! The six steps, for one stack.
+//! The reconciliation of one stack: reads what exists, builds what should exist, applies the
+//! difference and writes the status.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use spoor_api::{
@@ -11,18 +12,19 @@ use spoor_api::{
 };
 
 use super::{
-    apply::{self, Problem, Report, Wanted},
-    build::{self, Built, Surroundings, Tiers, entrance, labels::Component},
+    apply::{self, ApplyReport, DesiredObjects, Problem},
+    build::{self, BuildContext, BuiltStack, CollectorTiers, otlp_service},
     children::Detail,
     collector::{
         self, DECIDE, GATHER, SPEC_HASH,
-        rollout::{Live, Observed, Plan, Waiting},
+        rollout::{LiveTier, RolloutPlan, RolloutState, RolloutWait},
     },
-    dereference::{Cluster, Found, Seen},
+    collector_probe::{CollectorProbe, ProbeOutcome},
     gather_losses::{self, GatherLosses},
-    preprocess::preprocess,
-    readings::{Look, Readings},
-    route::{self, Fate, Progress, Traffic},
+    objects::labels::Component,
+    parse::{StackObject, parse},
+    route::{self, CollectorAction, RoutePlan, Traffic},
+    sources::{RelatedObjects, Sources},
     status::{self, Findings, Health},
     validate::validate,
 };
@@ -35,108 +37,113 @@ use crate::{
     lease::Claims,
 };
 
-/// After a failure that may pass.
-const RETRY: Duration = Duration::from_secs(10);
+/// The delay before the next attempt after a failure that may pass.
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// What reconciling needs beside the stack.
+/// Reconciles stacks.
 pub struct Reconciler {
-    /// What is followed.
-    pub cluster: Cluster,
+    /// The watched objects.
+    pub sources: Sources,
     /// Applies objects.
-    pub applier: Applier,
-    /// Tells events.
-    pub events: Events,
-    /// Asks Collectors how they are.
-    pub readings: Readings,
-    /// What gathering Collectors have lost.
+    pub applier: Arc<Applier>,
+    /// Publishes events.
+    pub events: Arc<Events>,
+    /// Reads Collectors' metrics.
+    pub collector_probe: CollectorProbe,
+    /// The spans that gathering Collectors have lost.
     pub losses: GatherLosses,
     /// The namespaces that this installation serves.
     pub claims: Claims,
 }
 
 impl Reconciler {
-    /// Brings the cluster to what a stack asks for, and says what became of it. Gives the time
-    /// after which to do so again though nothing has changed. `trust_problem` is why the doors'
-    /// certificate can't be kept valid.
+    /// Brings the cluster to what a stack asks for, and writes the stack's status. Returns the delay
+    /// after which to reconcile again though nothing has changed. `trust_problem` is the reason why
+    /// the certificate of the policies endpoints cannot be kept valid.
     ///
     /// # Errors
-    /// When the status can't be written.
+    /// The status cannot be written.
     pub async fn reconcile(
         &self,
-        seen: &Seen,
-        surroundings: &Surroundings,
+        object: &StackObject,
+        context: &BuildContext,
         trust_problem: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<Duration>, ApplyError> {
-        let found = self.cluster.dereference(&seen.key);
-        let asked = preprocess(seen, &found.policies, now);
-        let valid = asked
+        let related = self.sources.related_objects(&object.key);
+        let parsed = parse(object, &related.policies, now);
+        let valid = parsed
             .stack
-            .and_then(|stack| validate(&stack).map_err(|errors| status::sentence(&errors)));
+            .and_then(|stack| validate(&stack).map_err(|errors| status::format_errors(&errors)));
         let stack = match valid {
             Ok(stack) => stack,
             Err(problem) => {
                 let problem = Problem {
                     reason: "Invalid",
-                    message: format!("{problem}; what ran before runs on"),
+                    message: format!("{problem}; correct the spec (what ran before keeps running)"),
                 };
-                let contested = self.claims.contested(&seen.key.namespace);
-                let status = status::blocked(problem, contested, seen, &asked.status, now);
-                self.tell(seen, &asked.status, &status).await?;
+                let contested = self.claims.contested(&object.key.namespace);
+                let status = status::blocked(problem, contested, object, &parsed.status, now);
+                self.write_status(object, &parsed.status, &status).await?;
                 return Ok(None);
             }
         };
-        let health = Health::of(&stack, &found);
-        let leads = leads(&stack, &found);
-        let observed = route::Observed {
-            leads,
+        let health = Health::of(&stack, &related);
+        let target = current_target(&stack, &related);
+        let state = route::RouteState {
+            target,
             jaeger_is_ready: health.jaeger.is_available,
             collector_is_ready: health.gather.is_complete && health.decide.is_complete,
             collector_exists: health.gather.exists || health.decide.exists,
         };
-        let progress = route::next(&stack, &observed, now);
-        let needs_collector = progress.collector == Fate::Run;
+        let route_plan = route::plan(&stack, &state, now);
+        let needs_collector = route_plan.collector == CollectorAction::Run;
         let built = build::build(
             &stack,
-            surroundings,
-            progress.leads,
+            context,
+            route_plan.target,
             needs_collector,
-            &asked.tail,
+            &parsed.tail,
         );
+        // What exists is read before anything is applied: a tier's rollout depends on the pods that
+        // are there, not on those that this attempt causes.
         let plan = self
-            .plan(&stack, seen, &found, built.tiers.as_ref(), now)
+            .plan_rollout(&stack, object, &related, built.tiers.as_ref(), now)
             .await;
-        let wanted = wanted(built, &plan, progress.collector);
-        let mut report = apply::apply(&self.applier, seen, &found, wanted).await;
+        let desired = desired_objects(built, &plan, route_plan.collector);
+        let mut report = apply::apply(&self.applier, object, &related, desired).await;
         report.problems.extend(trust_problem.map(untrusted));
-        let lost = self.losses.recent(&seen.key).map(|lost| Problem {
+        let lost = self.losses.recent(&object.key).map(|lost| Problem {
             reason: "SpansLost",
             message: gather_losses::message(lost),
         });
-        let retry = (!report.problems.is_empty() || report.is_waiting).then_some(RETRY);
+        // Lost spans are added after this line, since they are no reason to try again soon.
+        let retry = (!report.problems.is_empty() || report.is_waiting).then_some(RETRY_DELAY);
         report.problems.extend(lost);
         let status = Findings {
             stack: &stack,
-            seen,
-            previous: &asked.status,
+            object,
+            previous: &parsed.status,
             health: &health,
-            progress: &progress,
+            route_plan: &route_plan,
             waiting: plan.waiting,
             report: &report,
-            doors: &surroundings.doors,
-            pods: &found.pods,
-            contested: self.claims.contested(&seen.key.namespace),
+            policies_service: &context.policies_service,
+            pods: &related.pods,
+            contested: self.claims.contested(&object.key.namespace),
             now,
         }
         .status();
-        self.tell_turn(seen, leads.map(|leads| leads.to), &progress);
-        self.tell_repairs(seen, &report);
-        self.tell(seen, &asked.status, &status).await?;
-        let moving = match progress.traffic {
+        // Published before the status is written: if that fails, the next attempt finds these
+        // changes done and would not report them.
+        self.report_route_change(object, target.map(|target| target.route), &route_plan);
+        self.report_repairs(object, &report);
+        self.write_status(object, &parsed.status, &status).await?;
+        let moving = match route_plan.traffic {
             Traffic::Moving { left } => Some(left),
             Traffic::Settled | Traffic::Waiting | Traffic::Held => None,
         };
-        let expiry = asked.next_expiry.map(|end| {
+        let expiry = parsed.next_expiry.map(|end| {
             let left = end.duration_since(now);
             Duration::try_from(left).unwrap_or_default()
         });
@@ -146,68 +153,70 @@ impl Reconciler {
             .min())
     }
 
-    /// Says of a stack that it waits for the certificate of the doors.
+    /// Writes to a stack's status that it waits for the certificate authority.
     ///
     /// # Errors
-    /// When the status can't be written.
-    pub async fn report_untrusted(
+    /// The status cannot be written.
+    pub async fn report_missing_authority(
         &self,
-        seen: &Seen,
+        object: &StackObject,
         problem: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<Duration>, ApplyError> {
-        let asked = preprocess(seen, &[], now);
-        let contested = self.claims.contested(&seen.key.namespace);
+        let parsed = parse(object, &[], now);
+        let contested = self.claims.contested(&object.key.namespace);
         let problem = untrusted(problem.unwrap_or_default());
-        let status = status::blocked(problem, contested, seen, &asked.status, now);
-        self.tell(seen, &asked.status, &status).await?;
+        let status = status::blocked(problem, contested, object, &parsed.status, now);
+        self.write_status(object, &parsed.status, &status).await?;
         Ok(None)
     }
 
-    /// What the Collector's tiers may do now.
-    async fn plan(
+    /// Decides which of the Collector's tiers may change now.
+    async fn plan_rollout(
         &self,
         stack: &Stack,
-        seen: &Seen,
-        found: &Found,
-        tiers: Option<&Tiers>,
+        object: &StackObject,
+        related: &RelatedObjects,
+        tiers: Option<&CollectorTiers>,
         now: Timestamp,
-    ) -> Plan {
+    ) -> RolloutPlan {
         let Some(tiers) = tiers else {
-            return Plan::default();
+            return RolloutPlan::default();
         };
         let name = |tier: &str| format!("{}-{tier}", stack.name);
-        let gather = status::live(found, &name(GATHER), Component::Gather);
-        let decide = status::live(found, &name(DECIDE), Component::Decide);
+        let gather = status::live(related, &name(GATHER), Component::Gather);
+        let decide = status::live(related, &name(DECIDE), Component::Decide);
         let plan_with = |exporter| {
-            let observed = Observed {
+            let state = RolloutState {
                 gather: gather
                     .as_ref()
-                    .map(|(workload, pods)| Live { workload, pods }),
+                    .map(|(workload, pods)| LiveTier { workload, pods }),
                 decide: decide
                     .as_ref()
-                    .map(|(workload, pods)| Live { workload, pods }),
+                    .map(|(workload, pods)| LiveTier { workload, pods }),
                 exporter,
             };
-            collector::rollout::plan(&observed, &tiers.collector, now)
+            collector::rollout::plan(&state, &tiers.collector, now)
         };
-        let mut plan = plan_with(collector::exporter::Exporter::Unknown);
+        // The exporter's health costs a request to the pod, so it is read only if everything else
+        // allows the deciding pod to be replaced.
+        let mut plan = plan_with(collector::exporter::ExporterHealth::Unknown);
         let is_outdated = decide.as_ref().is_some_and(|(workload, _)| {
             spec_hash(workload) != spec_hash(&tiers.collector.decide.workload)
         });
         if plan.decide && is_outdated {
             let pods = decide.as_ref().map(|(_, pods)| pods.as_slice());
             match self
-                .readings
-                .look(&seen.key, pods.unwrap_or_default())
+                .collector_probe
+                .check(&object.key, pods.unwrap_or_default())
                 .await
             {
-                Look::Known(exporter) => plan = plan_with(exporter),
-                Look::Again(after) => {
-                    // Neither tier moves until that is known.
+                ProbeOutcome::Known(exporter) => plan = plan_with(exporter),
+                ProbeOutcome::RetryAfter(after) => {
+                    // Neither tier changes until the exporter's health is known.
                     plan.decide = false;
                     plan.gather = false;
-                    plan.waiting = Some(Waiting::ExporterUnknown);
+                    plan.waiting = Some(RolloutWait::ExporterUnknown);
                     plan.again_in = [plan.again_in, Some(after)].into_iter().flatten().min();
                 }
             }
@@ -215,23 +224,26 @@ impl Reconciler {
         plan
     }
 
-    /// Writes a status that says something else, with an event for what people should know.
-    async fn tell(
+    /// Writes the status if it has changed, and publishes an event for each change that people
+    /// should know of.
+    async fn write_status(
         &self,
-        seen: &Seen,
+        object: &StackObject,
         previous: &TracingStackStatus,
         status: &TracingStackStatus,
     ) -> Result<(), ApplyError> {
+        // In steady state nothing is written but Leases.
         if status == previous {
             return Ok(());
         }
         let resource = resources::tracing_stacks();
         self.applier
-            .apply_status(&resource, &seen.key, status)
+            .apply_status(&resource, &object.key, status)
             .await?;
         for condition in &status.conditions {
             let mut before = previous.conditions.iter();
             let before = before.find(|before| before.kind == condition.kind);
+            // Messages change with every count, so they make no event.
             let is_new = before.is_none_or(|before| {
                 (before.status, &before.reason) != (condition.status, &condition.reason)
             });
@@ -239,6 +251,8 @@ impl Reconciler {
                 (Condition::DEGRADED, ConditionStatus::True) => (true, "Reconcile"),
                 (Condition::CONTESTED, ConditionStatus::True) => (true, "Refuse"),
                 (Condition::AVAILABLE, ConditionStatus::True) => (false, "Reconcile"),
+                // The end of a change of route is an event; the end of an ordinary rollout is
+                // visible in the Deployment's own events.
                 (Condition::PROGRESSING, ConditionStatus::False)
                     if before.is_some_and(|before| before.reason == status::MOVING_TRAFFIC) =>
                 {
@@ -254,48 +268,59 @@ impl Reconciler {
                     "Route" => "TrafficMoved".to_owned(),
                     _ => condition.reason.clone(),
                 };
-                self.event(seen, is_warning, reason, action, condition.message.clone());
+                self.publish_event(
+                    object,
+                    is_warning,
+                    reason,
+                    action,
+                    condition.message.clone(),
+                );
             }
         }
         Ok(())
     }
 
-    fn tell_turn(&self, seen: &Seen, led_to: Option<Route>, progress: &Progress) {
-        let to = progress.leads.to;
-        if let Some(from) = led_to.filter(|from| *from != to) {
+    fn report_route_change(
+        &self,
+        object: &StackObject,
+        before: Option<Route>,
+        route_plan: &RoutePlan,
+    ) {
+        let to = route_plan.target.route;
+        if let Some(from) = before.filter(|from| *from != to) {
             let note = format!(
-                "services now lead to route {} instead of {}",
+                "OTLP traffic now takes route {} instead of {}",
                 to.as_str(),
                 from.as_str()
             );
-            self.event(seen, false, "RouteTurned".to_owned(), "Route", note);
+            self.publish_event(object, false, "RouteTurned".to_owned(), "Route", note);
         }
     }
 
-    /// Tells that another installation serves the stack.
-    pub fn tell_refusal(&self, seen: &Seen, by: &str) {
-        let regarding = reference(TracingStack::KIND, &seen.key, &seen.uid);
-        let identity = self.claims.identity();
-        self.events.tell(Event::refused(regarding, by, identity));
+    /// Publishes an event that another installation serves the stack.
+    pub fn report_refusal(&self, object: &StackObject, by: &str) {
+        let regarding = reference(TracingStack::KIND, &object.key, &object.uid);
+        self.events
+            .publish(self.claims.refusal_event(regarding, by));
     }
 
-    fn tell_repairs(&self, seen: &Seen, report: &Report) {
+    fn report_repairs(&self, object: &StackObject, report: &ApplyReport) {
         for repaired in &report.repaired {
-            let note = format!("{repaired}: it is as the stack says again");
-            self.event(seen, true, "Repaired".to_owned(), "Apply", note);
+            let note = format!("{repaired}; restored to what the stack says");
+            self.publish_event(object, true, "Repaired".to_owned(), "Apply", note);
         }
     }
 
-    fn event(
+    fn publish_event(
         &self,
-        seen: &Seen,
+        object: &StackObject,
         is_warning: bool,
         reason: String,
         action: &'static str,
         note: String,
     ) {
-        self.events.tell(Event {
-            regarding: reference(TracingStack::KIND, &seen.key, &seen.uid),
+        self.events.publish(Event {
+            regarding: reference(TracingStack::KIND, &object.key, &object.uid),
             is_warning,
             reason,
             action,
@@ -308,41 +333,47 @@ fn untrusted(problem: &str) -> Problem {
     Problem {
         reason: "CertificateFailed",
         message: format!(
-            "the certificate of the policies' endpoints cannot be kept valid, so services may not \
+            "cannot keep the certificate of the policies endpoints valid, so services may not \
              connect: {problem}"
         ),
     }
 }
 
-/// Where the entrance leads now, by its own word.
-fn leads(stack: &Stack, found: &Found) -> Option<entrance::Leads> {
-    let name = entrance::name(stack);
-    let annotations = found
+/// The present route of the OTLP Service, from its annotations.
+fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_service::OtlpTarget> {
+    let name = otlp_service::name(stack);
+    let annotations = related
         .children
         .iter()
         .find_map(|child| match &child.detail {
             Detail::Service(annotations) if child.key.name == name => Some(annotations),
             _ => None,
         })?;
-    let to = match annotations.get(entrance::ROUTE)?.as_str() {
+    // The annotation is the record of the route. The Service's selector would say the same, but not
+    // with an existing Collector or Jaeger, where it has none.
+    let to = match annotations.get(otlp_service::ROUTE_ANNOTATION)?.as_str() {
         "Direct" => Route::Direct,
         _ => Route::Collector,
     };
-    let since = annotations.get(entrance::SINCE);
-    Some(entrance::Leads {
-        to,
+    let since = annotations.get(otlp_service::SINCE_ANNOTATION);
+    Some(otlp_service::OtlpTarget {
+        route: to,
         since: since.and_then(|since| since.parse().ok()),
     })
 }
 
-/// What is to be applied now, and what is to be left alone.
-fn wanted(built: Built, plan: &Plan, collector: Fate) -> Wanted {
-    let mut wanted = Wanted {
+/// The objects to apply now, and those to leave as they are.
+fn desired_objects(
+    built: BuiltStack,
+    plan: &RolloutPlan,
+    collector: CollectorAction,
+) -> DesiredObjects {
+    let mut desired = DesiredObjects {
         apply: built.objects,
-        ..Wanted::default()
+        ..DesiredObjects::default()
     };
-    if collector == Fate::Stay {
-        wanted.leave_components = vec![Component::Gather.as_str(), Component::Decide.as_str()];
+    if collector == CollectorAction::Keep {
+        desired.leave_components = vec![Component::Gather.as_str(), Component::Decide.as_str()];
     }
     if let Some(tiers) = built.tiers {
         let tiers = [
@@ -351,14 +382,14 @@ fn wanted(built: Built, plan: &Plan, collector: Fate) -> Wanted {
         ];
         for (is_allowed, objects, component) in tiers {
             if is_allowed {
-                wanted.apply.extend(objects);
+                desired.apply.extend(objects);
             } else {
-                wanted.leave_components.push(component.as_str());
+                desired.leave_components.push(component.as_str());
             }
         }
     }
-    wanted.apply.sort_by_key(|object| object.kind);
-    wanted
+    desired.apply.sort_by_key(|object| object.kind);
+    desired
 }
 
 fn spec_hash(workload: &k8s_openapi::api::apps::v1::Deployment) -> Option<&String> {

@@ -1,6 +1,6 @@
-//! Turns the entrance from the Collector to Jaeger and back, so that no span is lost: the new way
-//! is ready before traffic is sent there, and the old one stays until the last connection to it
-//! has ended and what came over it has been handed on.
+//! Moves a stack's traffic from the Collector to Jaeger and back without losing a span: the new
+//! route is ready before traffic takes it, and the old one stays until its last connection has
+//! ended and its spans have been handed on.
 
 use std::time::Duration;
 
@@ -8,116 +8,120 @@ use jiff::{SignedDuration, Timestamp};
 use spoor_api::stack::{Collector, Route, Stack};
 
 use super::{
-    build::entrance::{Leads, existing},
-    collector::{self, MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
+    build::otlp_service::{OtlpTarget, existing, other},
+    collector,
+    objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
 };
 
-/// Until every node's proxy knows that a Service leads elsewhere.
+/// The time until every node's proxy knows that a Service has other endpoints.
 const SERVICE_LAG: Duration = Duration::from_secs(3);
 
-/// What there is now.
+/// The present state of a stack, as far as its route depends on it.
 #[derive(Clone, Copy, Debug)]
-pub struct Observed {
-    /// Where the entrance leads; none: there is no entrance yet.
-    pub leads: Option<Leads>,
-    /// Whether Jaeger takes spans.
+pub struct RouteState {
+    /// The route of the OTLP Service; none before the Service exists.
+    pub target: Option<OtlpTarget>,
+    /// True if Jaeger accepts spans.
     pub jaeger_is_ready: bool,
-    /// Whether the Collector takes spans.
+    /// True if the Collector accepts spans.
     pub collector_is_ready: bool,
-    /// Whether there is any of the Collector.
+    /// True if any part of the Collector exists.
     pub collector_exists: bool,
 }
 
-/// What there should be now.
+/// The next step of a change of route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Where the entrance is to lead.
-    pub leads: Leads,
-    /// What becomes of the Collector.
-    pub collector: Fate,
-    /// How far traffic is.
+pub struct RoutePlan {
+    /// The route that the OTLP Service should have.
+    pub target: OtlpTarget,
+    /// The action on the Collector.
+    pub collector: CollectorAction,
+    /// The progress of traffic.
     pub traffic: Traffic,
 }
 
-/// What becomes of the Collector.
+/// The action on the Collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is needed.
+pub enum CollectorAction {
+    /// Run it, since it is needed.
     Run,
-    /// It stays as it is until traffic has left it.
-    Stay,
-    /// It goes.
-    Go,
+    /// Keep it as it is until traffic has left it.
+    Keep,
+    /// Remove it.
+    Remove,
 }
 
-/// How far traffic is on its way to where it should be.
+/// The progress of traffic towards the route in the spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Traffic {
-    /// It is there.
+    /// All traffic takes the route.
     Settled,
-    /// It stays where it is until the other way is ready.
+    /// Traffic stays on the other route until this one is ready.
     Waiting,
-    /// It is moving, until all that went the old way is through.
+    /// New connections take the route; those on the old one are ending.
     Moving {
-        /// How long that is from now.
+        /// The time until the last of them has ended.
         left: Duration,
     },
-    /// It has moved, and the old way stays since it can't hand on what it may still hold.
+    /// All traffic takes the route, but the old one stays, since it cannot hand on the spans that
+    /// it may still hold.
     Held,
 }
 
-impl Progress {
-    /// The way that traffic takes: the new one once all of it does.
+impl RoutePlan {
+    /// The route that traffic takes: the new one once all traffic does.
     #[must_use]
     pub fn route(&self) -> Route {
         match self.traffic {
-            Traffic::Moving { .. } => other(self.leads.to),
-            Traffic::Settled | Traffic::Waiting | Traffic::Held => self.leads.to,
+            Traffic::Moving { .. } => other(self.target.route),
+            Traffic::Settled | Traffic::Waiting | Traffic::Held => self.target.route,
         }
     }
 }
 
-/// What is to be done now.
+/// Plans the next step.
 #[must_use]
-pub fn next(stack: &Stack, observed: &Observed, now: Timestamp) -> Progress {
-    let leads = entrance(stack, observed, now);
-    let traffic = traffic(stack, leads, observed, now);
-    let collector = match (stack.route, leads.to, traffic) {
-        (Route::Collector, ..) => Fate::Run,
-        (Route::Direct, Route::Direct, Traffic::Settled) => Fate::Go,
-        (Route::Direct, ..) => Fate::Stay,
+pub fn plan(stack: &Stack, state: &RouteState, now: Timestamp) -> RoutePlan {
+    let target = next_target(stack, state, now);
+    let traffic = traffic(stack, target, state, now);
+    let collector = match (stack.route, target.route, traffic) {
+        (Route::Collector, ..) => CollectorAction::Run,
+        // Only now does no traffic take the Collector any more, and all that it held has been sent.
+        (Route::Direct, Route::Direct, Traffic::Settled) => CollectorAction::Remove,
+        (Route::Direct, ..) => CollectorAction::Keep,
     };
-    Progress {
-        leads,
+    RoutePlan {
+        target,
         collector,
         traffic,
     }
 }
 
-fn entrance(stack: &Stack, observed: &Observed, now: Timestamp) -> Leads {
-    match observed.leads {
-        Some(leads) if leads.to == stack.route => leads,
-        Some(leads) if !is_ready(stack, stack.route, observed) => leads,
-        Some(_) => Leads {
-            to: stack.route,
+fn next_target(stack: &Stack, state: &RouteState, now: Timestamp) -> OtlpTarget {
+    match state.target {
+        Some(target) if target.route == stack.route => target,
+        // Traffic stays on a route that works rather than move to one that does not.
+        Some(target) if !is_ready(stack, stack.route, state) => target,
+        Some(_) => OtlpTarget {
+            route: stack.route,
             since: Some(in_whole_seconds(now)),
         },
-        // Nobody has an address yet: services wait for the one that there will be.
-        None => Leads {
-            to: stack.route,
+        // No service has resolved the address yet, so there is nothing to move.
+        None => OtlpTarget {
+            route: stack.route,
             since: None,
         },
     }
 }
 
-fn traffic(stack: &Stack, leads: Leads, observed: &Observed, now: Timestamp) -> Traffic {
-    if leads.to != stack.route {
+fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp) -> Traffic {
+    if target.route != stack.route {
         return Traffic::Waiting;
     }
-    let Some(since) = leads.since else {
+    let Some(since) = target.since else {
         return Traffic::Settled;
     };
-    let end = SignedDuration::try_from(leaving(stack, other(leads.to)))
+    let end = SignedDuration::try_from(leaving(stack, other(target.route)))
         .ok()
         .and_then(|leaving| since.checked_add(leaving).ok());
     let left = end.map_or(SignedDuration::ZERO, |end| end.duration_since(now));
@@ -126,17 +130,18 @@ fn traffic(stack: &Stack, leads: Leads, observed: &Observed, now: Timestamp) -> 
             left: left.unsigned_abs(),
         };
     }
-    let holds_on = leads.to == Route::Direct && observed.collector_exists;
-    if holds_on && !observed.jaeger_is_ready {
+    // A Collector that cannot send keeps its spans. Deleting it would lose them.
+    let holds_on = target.route == Route::Direct && state.collector_exists;
+    if holds_on && !state.jaeger_is_ready {
         Traffic::Held
     } else {
         Traffic::Settled
     }
 }
 
-/// How long it takes until nothing goes the old way any more.
+/// The time until no traffic takes the old route any more.
 fn leaving(stack: &Stack, old: Route) -> Duration {
-    // Connections end at their age give or take a tenth.
+    // gRPC adds a jitter of 10 % to the maximum connection age.
     let connections = SERVICE_LAG + MAX_CONNECTION_AGE.mul_f64(1.1) + MAX_CONNECTION_AGE_GRACE;
     match (&stack.collector, old) {
         (Collector::Managed(managed), Route::Collector) => connections + collector::drain(managed),
@@ -144,22 +149,13 @@ fn leaving(stack: &Stack, old: Route) -> Duration {
     }
 }
 
-fn is_ready(stack: &Stack, route: Route, observed: &Observed) -> bool {
-    // What somebody else runs is taken to be there.
+fn is_ready(stack: &Stack, route: Route, state: &RouteState) -> bool {
+    // The operator does not see whether what somebody else runs is ready, and assumes that it is.
     existing(stack, route).is_some()
         || match route {
-            Route::Collector => observed.collector_is_ready,
-            Route::Direct => observed.jaeger_is_ready,
+            Route::Collector => state.collector_is_ready,
+            Route::Direct => state.jaeger_is_ready,
         }
-}
-
-/// The other way.
-#[must_use]
-pub fn other(route: Route) -> Route {
-    match route {
-        Route::Collector => Route::Direct,
-        Route::Direct => Route::Collector,
-    }
 }
 
 fn in_whole_seconds(now: Timestamp) -> Timestamp {

@@ -1,80 +1,81 @@
-//! What can be set of the role.
+//! The settings of the `stacks` role.
 
 use super::{
-    build::{
-        Doors,
-        pod::{PodDefaults, UserIds},
-    },
-    certificates::Lives,
+    build::PoliciesService,
+    certificates::CertificateLifetimes,
+    objects::pod::{PodDefaults, UserIds},
 };
-use crate::settings::{Reader, Role, RoleArguments};
+use crate::settings::{Reader, RoleArguments, RoleSettings};
 
 /// The role's settings.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// What every role has.
-    pub role: Role,
-    /// The Service before the policies' doors; it is in the operator's namespace.
-    pub doors: Doors,
-    /// The domain that the cluster's names end with.
+pub struct StacksSettings {
+    /// The settings that both roles have.
+    pub role: RoleSettings,
+    /// The Service of the `policies` role, in the operator's namespace.
+    pub policies_service: PoliciesService,
+    /// The DNS domain of the cluster.
     pub cluster_domain: String,
-    /// Settings of the pods of every stack.
+    /// Defaults for the pods of every stack.
     pub pods: PodDefaults,
-    /// How long certificates hold.
-    pub lives: Lives,
+    /// The lifetimes of certificates.
+    pub lifetimes: CertificateLifetimes,
 }
 
-/// The role's settings, as written.
+/// The role's settings as flags and environment variables.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
+pub struct StacksArguments {
     #[command(flatten)]
     role: RoleArguments,
-    /// The Service before the doors of the role policies, in the operator's namespace
-    #[arg(long, env = "SPOOR_DOORS_SERVICE", default_value = "spoor-policies")]
-    doors_service: String,
-    /// The domain that the cluster's names end with
+    /// Service of the policies role, in the operator's namespace
+    #[arg(long, env = "SPOOR_POLICIES_SERVICE", default_value = "spoor-policies")]
+    policies_service: String,
+    /// DNS domain of the cluster
     #[arg(long, env = "SPOOR_CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
-    /// The registry of Jaeger's and the Collector's default images [default: Docker Hub]
+    /// Registry of the default images of Jaeger and the Collector. If empty, Docker Hub
     #[arg(long, env = "SPOOR_IMAGE_REGISTRY", default_value = "")]
     image_registry: String,
-    /// The user and group IDs of pods: "image" for those of the images, "assigned" for those that
-    /// the platform assigns, as OpenShift does
+    /// User and group IDs of the pods of Jaeger and the Collector: "image" for those of the images,
+    /// "assigned" for those that the platform assigns, as OpenShift does
     #[arg(long, env = "SPOOR_POD_USER_IDS", default_value = "image")]
     pod_user_ids: String,
 }
 
-impl Settings {
-    /// With everything else as it is by default.
+impl StacksSettings {
+    /// The settings with defaults for everything else.
     #[must_use]
-    pub fn new(role: Role, doors_service: String) -> Self {
+    pub fn new(role: RoleSettings, policies_service: String) -> Self {
         Self {
-            doors: Doors {
-                service: doors_service,
+            policies_service: PoliciesService {
+                name: policies_service,
                 namespace: role.namespace.clone(),
             },
             role,
             cluster_domain: "cluster.local".to_owned(),
             pods: PodDefaults::default(),
-            lives: Lives::default(),
+            lifetimes: CertificateLifetimes::default(),
         }
     }
 }
 
-impl Arguments {
-    /// Checks them.
-    pub fn read(&self, reader: &mut Reader) -> Option<Settings> {
+impl StacksArguments {
+    /// Checks the settings.
+    pub fn read(&self, reader: &mut Reader) -> Option<StacksSettings> {
         let role = self.role.read(reader, "spoor-stacks");
-        let service = reader.name("--doors-service (SPOOR_DOORS_SERVICE)", &self.doors_service);
+        let service = reader.name(
+            "--policies-service (SPOOR_POLICIES_SERVICE)",
+            &self.policies_service,
+        );
         let domain = reader.name(
             "--cluster-domain (SPOOR_CLUSTER_DOMAIN)",
             &self.cluster_domain,
         );
         let pods = self.pods(reader);
-        Some(Settings {
+        Some(StacksSettings {
             cluster_domain: domain,
             pods: pods?,
-            ..Settings::new(role?, service)
+            ..StacksSettings::new(role?, service)
         })
     }
 
@@ -82,8 +83,9 @@ impl Arguments {
         let registry = self.image_registry.trim_end_matches('/');
         let is_registry = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte);
         if !registry.bytes().all(is_registry) {
-            let problem =
-                format!("must be such as \"registry.example.com/mirror\", not {registry:?}");
+            let problem = format!(
+                "must be a registry such as \"registry.example.com/mirror\", not {registry:?}"
+            );
             reader.wrong("--image-registry (SPOOR_IMAGE_REGISTRY)", problem);
         }
         let user_ids = match self.pod_user_ids.as_str() {

@@ -1,4 +1,4 @@
-//! Step 6: what became of a stack, for people and for the role `policies`.
+//! The status of a stack, for people and for the `policies` role.
 
 mod health;
 #[cfg(test)]
@@ -15,45 +15,45 @@ use spoor_api::{
 
 pub use self::health::{Health, live};
 use super::{
-    apply::{Problem, Report},
-    build::{Doors, entrance, jaeger},
-    collector::{SPAN_METRICS, rollout::Waiting},
-    dereference::Seen,
-    route::{Fate, Progress, Traffic},
+    apply::{ApplyReport, Problem},
+    build::{PoliciesService, jaeger, otlp_service},
+    collector::{SPAN_METRICS, rollout::RolloutWait},
+    parse::StackObject,
+    route::{CollectorAction, RoutePlan, Traffic},
 };
 
 /// The reason of `Progressing` while traffic moves from one route to the other.
 pub const MOVING_TRAFFIC: &str = "MovingTraffic";
 
-/// What is known of a stack after it was looked after.
+/// The findings about a reconciled stack.
 #[derive(Debug)]
 pub struct Findings<'a> {
     /// The stack.
     pub stack: &'a Stack,
-    /// As it is in the cluster.
-    pub seen: &'a Seen,
-    /// What was last said of it.
+    /// The stack as the API server sent it.
+    pub object: &'a StackObject,
+    /// The status that was written last.
     pub previous: &'a TracingStackStatus,
-    /// How its parts are.
+    /// The health of its parts.
     pub health: &'a Health,
-    /// Where traffic is.
-    pub progress: &'a Progress,
-    /// What a tier of the Collector waits for.
-    pub waiting: Option<Waiting>,
-    /// What came of applying.
-    pub report: &'a Report,
-    /// Where the policies' doors are.
-    pub doors: &'a Doors,
+    /// The step of its change of route.
+    pub route_plan: &'a RoutePlan,
+    /// The reason why a tier of the Collector waits.
+    pub waiting: Option<RolloutWait>,
+    /// The result of applying its objects.
+    pub report: &'a ApplyReport,
+    /// The Service of the `policies` role.
+    pub policies_service: &'a PoliciesService,
     /// Its pods.
     pub pods: &'a [Pod],
-    /// What to say of another installation that would serve the namespace, too.
+    /// The condition `Contested`, if another installation tried to claim the namespace.
     pub contested: Option<ConditionUpdate>,
     /// The time.
     pub now: Timestamp,
 }
 
 impl Findings<'_> {
-    /// The status of a stack that is valid.
+    /// Builds the status of a valid stack.
     #[must_use]
     pub fn status(&self) -> TracingStackStatus {
         let verdicts = [
@@ -64,12 +64,12 @@ impl Findings<'_> {
         let contested = self.contested.clone();
         let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
         let verdicts = verdicts.into_iter().chain(contested);
-        let generation = self.seen.generation;
+        let generation = self.object.generation;
         TracingStackStatus {
             conditions: conditions(verdicts, generation, &self.previous.conditions, self.now),
             observed_generation: generation,
             endpoints: Some(self.endpoints()),
-            route: Some(self.progress.route()),
+            route: Some(self.route_plan.route()),
             storage: Some(match &self.stack.jaeger {
                 Jaeger::Managed(jaeger) => jaeger.storage.word().to_owned(),
                 Jaeger::Existing(_) => "Existing".to_owned(),
@@ -78,9 +78,9 @@ impl Findings<'_> {
         }
     }
 
-    /// Whether spans find their way and traces can be asked for.
+    /// The condition `Available`: spans are accepted and traces can be queried.
     fn available(&self) -> ConditionUpdate {
-        let leads_to = self.progress.leads.to;
+        let leads_to = self.route_plan.target.route;
         let mut missing = vec![];
         if leads_to == Route::Collector && matches!(self.stack.collector, Collector::Managed(_)) {
             missing.extend((!self.health.gather.is_available).then_some("the gathering Collector"));
@@ -93,36 +93,36 @@ impl Findings<'_> {
             ConditionUpdate::new(
                 ConditionStatus::True,
                 "Ready",
-                "takes spans and answers for traces",
+                "accepts spans and answers queries",
             )
         } else {
-            let message = format!("no pod is ready of {}", missing.join(" and "));
+            let message = format!("no ready pods for {}", missing.join(", "));
             ConditionUpdate::new(ConditionStatus::False, "NotReady", message)
         }
     }
 
-    /// Whether something is on its way.
+    /// The condition `Progressing`: a change is under way.
     fn progressing(&self) -> ConditionUpdate {
         let is_true =
             |reason, message: String| ConditionUpdate::new(ConditionStatus::True, reason, message);
-        let to = self.progress.leads.to;
-        match self.progress.traffic {
+        let to = self.route_plan.target.route;
+        match self.route_plan.traffic {
             Traffic::Waiting => {
                 let wanted = self.stack.route.as_str();
                 return is_true(
                     "WaitingForRoute",
                     format!(
-                        "route {wanted} is not ready yet: traffic stays on {}",
+                        "route {wanted} is not ready yet; traffic stays on {}",
                         to.as_str()
                     ),
                 );
             }
             Traffic::Moving { .. } => {
-                let from = self.progress.route().as_str();
+                let from = self.route_plan.route().as_str();
                 return is_true(
                     MOVING_TRAFFIC,
                     format!(
-                        "new connections take route {}; those on {from} end and hand on what they hold",
+                        "new connections take route {}; those on {from} are ending",
                         to.as_str()
                     ),
                 );
@@ -130,7 +130,7 @@ impl Findings<'_> {
             Traffic::Held => {
                 return is_true(
                     MOVING_TRAFFIC,
-                    "the Collector stays until Jaeger is ready to take what it may still hold"
+                    "the Collector stays until Jaeger is ready to accept the spans that it may still hold"
                         .to_owned(),
                 );
             }
@@ -139,20 +139,21 @@ impl Findings<'_> {
         if let Some(waiting) = self.waiting {
             return is_true("RollingOut", waiting.to_string());
         }
+        // The Deployment's status may still be that of the revision before, which looks complete.
         if !self.report.rolled.is_empty() {
-            let message = format!("has just applied {}", self.report.rolled.join(" and "));
+            let message = format!("just applied {}", self.report.rolled.join(" and "));
             return is_true("RollingOut", message);
         }
         let rolling: Vec<_> = self.parts().filter(|(_, part)| !part.is_complete).collect();
         if self.report.is_waiting {
-            let message = "waits until what an earlier stack of this name left is gone";
+            let message = "waits until the objects of an earlier stack of this name are deleted";
             return is_true("Replacing", message.to_owned());
         }
         if rolling.is_empty() {
             return ConditionUpdate::new(
                 ConditionStatus::False,
                 "Settled",
-                "everything is as asked for",
+                "everything runs as specified",
             );
         }
         let names: Vec<_> = rolling.into_iter().map(|(name, _)| name).collect();
@@ -162,8 +163,9 @@ impl Findings<'_> {
         )
     }
 
-    /// Whether something is wrong that doesn't pass by itself.
+    /// The condition `Degraded`: something is wrong that does not pass by itself.
     fn degraded(&self) -> ConditionUpdate {
+        // A condition has one reason, so the first problem gives it; the message contains all.
         if let Some(first) = self.report.problems.first() {
             return ConditionUpdate::new(
                 ConditionStatus::True,
@@ -179,9 +181,9 @@ impl Findings<'_> {
         }
     }
 
-    fn parts(&self) -> impl Iterator<Item = (&'static str, &health::Part)> {
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &health::PartHealth)> {
         let jaeger = matches!(self.stack.jaeger, Jaeger::Managed(_));
-        let collector = self.progress.collector == Fate::Run
+        let collector = self.route_plan.collector == CollectorAction::Run
             && matches!(self.stack.collector, Collector::Managed(_));
         let jaeger = jaeger.then_some(("Jaeger", &self.health.jaeger));
         let gather = collector.then_some(("the gathering Collector", &self.health.gather));
@@ -194,9 +196,9 @@ impl Findings<'_> {
             namespace, name, ..
         } = self.stack;
         let has_collector = matches!(self.stack.collector, Collector::Managed(_))
-            && self.progress.collector == Fate::Run;
+            && self.route_plan.collector == CollectorAction::Run;
         StackEndpoints {
-            otlp: Some(entrance::address(self.stack)),
+            otlp: Some(otlp_service::address(self.stack)),
             query: match &self.stack.jaeger {
                 Jaeger::Managed(_) => {
                     let service = jaeger::query_name(self.stack);
@@ -204,16 +206,16 @@ impl Findings<'_> {
                 }
                 Jaeger::Existing(existing) => existing.query.as_ref().map(ToString::to_string),
             },
-            sampling: Some(format!("{}:5778", self.doors.host())),
+            sampling: Some(format!("{}:5778", self.policies_service.host())),
             prometheus: has_collector
                 .then(|| format!("{name}-gather.{namespace}.svc:{SPAN_METRICS}")),
         }
     }
 
-    /// While a rollout is under way it is what was in force before.
+    /// The tail rules in force. During a rollout they are those from before.
     fn tail(&self) -> Option<TailInForce> {
         let is_managed = matches!(self.stack.collector, Collector::Managed(_));
-        if !is_managed || self.progress.collector == Fate::Go {
+        if !is_managed || self.route_plan.collector == CollectorAction::Remove {
             return None;
         }
         self.health
@@ -228,27 +230,28 @@ impl Findings<'_> {
 pub fn blocked(
     problem: Problem,
     contested: Option<ConditionUpdate>,
-    seen: &Seen,
+    object: &StackObject,
     previous: &TracingStackStatus,
     now: Timestamp,
 ) -> TracingStackStatus {
     let degraded = ConditionUpdate::new(ConditionStatus::True, problem.reason, problem.message);
     let contested = contested.map(|verdict| (Condition::CONTESTED, verdict));
     let verdicts = std::iter::once((Condition::DEGRADED, degraded)).chain(contested);
-    let verdicts = conditions(verdicts, seen.generation, &previous.conditions, now);
+    let verdicts = conditions(verdicts, object.generation, &previous.conditions, now);
+    // The stack still runs as before, so its other conditions still hold.
     let others = previous.conditions.iter().filter(|condition| {
         ![Condition::DEGRADED, Condition::CONTESTED].contains(&condition.kind.as_str())
     });
     TracingStackStatus {
         conditions: others.cloned().chain(verdicts).collect(),
-        observed_generation: seen.generation,
+        observed_generation: object.generation,
         ..previous.clone()
     }
 }
 
-/// All that is wrong with a stack, in one line.
+/// Joins all errors of a stack in one line.
 #[must_use]
-pub fn sentence(errors: &[FieldError]) -> String {
+pub fn format_errors(errors: &[FieldError]) -> String {
     let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
     errors.join("; ")
 }

@@ -1,4 +1,4 @@
-//! Step 3: from what a stack says to what it means, or all that is wrong with it.
+//! Validation of a stack's spec.
 
 use k8s_openapi::api::core::v1::{Affinity, TopologySpreadConstraint};
 use serde::de::DeserializeOwned;
@@ -8,9 +8,9 @@ use spoor_api::{
     stack::{Collector, Jaeger, Route, Scheduling, Stack},
 };
 
-use super::build::entrance::existing;
+use super::build::otlp_service::existing;
 
-/// Checks a stack. Most of what can be wrong the API server has refused already.
+/// Validates a stack. The API server has already refused most invalid ones.
 ///
 /// # Errors
 /// Each field that is wrong.
@@ -33,7 +33,7 @@ pub fn validate(stack: &TracingStack) -> Result<Stack, Vec<FieldError>> {
     }
 }
 
-/// Services have one address with one port, whatever the route.
+/// Checks that both routes have one port, since services have one address whatever the route.
 fn one_port(stack: &Stack, spec: &FieldPath, errors: &mut Vec<FieldError>) {
     let (Some(collector), Some(jaeger)) = (
         existing(stack, Route::Collector),
@@ -53,7 +53,7 @@ fn one_port(stack: &Stack, spec: &FieldPath, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// What Kubernetes gives the shape must have that shape: it is handed on as it is written.
+/// Checks the fields whose shape Kubernetes defines, since they are handed on as they are.
 fn scheduling(scheduling: &Scheduling, at: &FieldPath, errors: &mut Vec<FieldError>) {
     if let Some(affinity) = &scheduling.affinity {
         shape::<Affinity>(&affinity.0, at.field("affinity"), errors);

@@ -3,7 +3,7 @@
 use k8s_openapi::api::{apps::v1::Deployment, events::v1::Event};
 use kube::api::ListParams;
 use serde_json::{Value, json};
-use spoor_operator::{kubernetes::watch::Scope, settings::Role};
+use spoor_operator::{kubernetes::watch::Scope, settings::RoleSettings};
 
 use crate::{
     apiserver::{self, Mark, Namespace, eventually},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// An installation in one namespace that would serve others.
-fn serving(namespaces: &[&Namespace<'_>]) -> impl FnOnce(&mut Role) {
+fn serving(namespaces: &[&Namespace<'_>]) -> impl FnOnce(&mut RoleSettings) {
     let names = namespaces.iter().map(|namespace| namespace.name.clone());
     let scope = Scope::Only(names.collect());
     move |role| role.scope = scope

@@ -44,12 +44,12 @@ impl Instance {
     /// Connects as often as it takes, as the client in the services does.
     async fn connect(
         &self,
-        door: std::net::SocketAddr,
+        endpoint: std::net::SocketAddr,
         ca_pem: &str,
         within: Duration,
     ) -> (Subscriber, Plan) {
         eventually("a stream", within, async || {
-            let stream = self.try_connect(door, ca_pem).await;
+            let stream = self.try_connect(endpoint, ca_pem).await;
             stream.map_err(|status| format!("{status:?}"))
         })
         .await
@@ -57,7 +57,7 @@ impl Instance {
 
     async fn try_connect(
         &self,
-        door: std::net::SocketAddr,
+        endpoint: std::net::SocketAddr,
         ca_pem: &str,
     ) -> Result<(Subscriber, Plan), Status> {
         let claim = Claim {
@@ -65,7 +65,7 @@ impl Instance {
             service: "a",
             instance: &self.name,
         };
-        let (subscriber, plan) = Subscriber::subscribe(door, ca_pem, claim).await?;
+        let (subscriber, plan) = Subscriber::subscribe(endpoint, ca_pem, claim).await?;
         subscriber.acknowledge(&plan).await;
         Ok((subscriber, plan))
     }
@@ -81,14 +81,14 @@ async fn when_the_leader_is_killed_the_standby_takes_over() {
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let instance = Instance::new(&namespace, 0).await;
     let release = Release::new(&namespace, "policies").await;
-    let (door, ca) = (release.doors.stream, release.certificate.ca_pem.clone());
+    let (endpoint, ca) = (release.endpoints.stream, release.certificate.ca_pem.clone());
     let leader = release.start("policies-0");
     eventually("the first one leads", TAKEOVER, async || {
         leader.unready().await
     })
     .await;
     let standby = release.start("policies-1");
-    let (_stream, plan) = instance.connect(door, &ca, SOON).await;
+    let (_stream, plan) = instance.connect(endpoint, &ca, SOON).await;
     assert_eq!(probability(&plan), Some(10_000));
     policy.becomes("Converged").await;
     eventually(
@@ -106,7 +106,7 @@ async fn when_the_leader_is_killed_the_standby_takes_over() {
     let killed = Instant::now();
     policy.patch("2%").await;
     let (_stream, plan) = eventually("the new rate from the other one", TAKEOVER, async || {
-        let stream = instance.try_connect(door, &ca).await;
+        let stream = instance.try_connect(endpoint, &ca).await;
         let (stream, plan) = stream.map_err(|status| format!("{status:?}"))?;
         match probability(&plan) {
             Some(20_000) => Ok((stream, plan)),
@@ -171,9 +171,9 @@ async fn a_change_outlives_the_operators_death_in_its_midst() {
     let policy = SamplingPolicy::apply(&namespace, "a", "1%").await;
     let instance = Instance::new(&namespace, 0).await;
     let release = Release::new(&namespace, "policies").await;
-    let (door, ca) = (release.doors.stream, release.certificate.ca_pem.clone());
+    let (endpoint, ca) = (release.endpoints.stream, release.certificate.ca_pem.clone());
     let mut replica = release.start("policies-0");
-    let (mut stream, _) = instance.connect(door, &ca, TAKEOVER).await;
+    let (mut stream, _) = instance.connect(endpoint, &ca, TAKEOVER).await;
     policy.becomes("Converged").await;
 
     // After the push, before the status: the plan is in the service, and nobody has said so.
@@ -181,7 +181,7 @@ async fn a_change_outlives_the_operators_death_in_its_midst() {
     stream.take(20_000).await;
     replica.process.kill();
     replica = release.start("policies-0");
-    let (_stream, plan) = instance.connect(door, &ca, TAKEOVER).await;
+    let (_stream, plan) = instance.connect(endpoint, &ca, TAKEOVER).await;
     assert_eq!(probability(&plan), Some(20_000));
     let status = policy.becomes("Converged").await;
     assert_eq!(status["clients"]["current"], 1);
@@ -190,7 +190,7 @@ async fn a_change_outlives_the_operators_death_in_its_midst() {
     replica.process.kill();
     policy.patch("3%").await;
     replica = release.start("policies-0");
-    let (_stream, plan) = instance.connect(door, &ca, TAKEOVER).await;
+    let (_stream, plan) = instance.connect(endpoint, &ca, TAKEOVER).await;
     assert_eq!(probability(&plan), Some(30_000));
     policy.becomes("Converged").await;
     assert!(replica.process.is_running());
@@ -208,11 +208,11 @@ async fn the_api_server_may_be_away() {
         Instance::new(&namespace, 1).await,
     );
     let policies = Policies::start(&namespace).await;
-    let (door, ca) = (
-        policies.doors().await.stream,
+    let (endpoint, ca) = (
+        policies.endpoints().await.stream,
         policies.certificate.ca_pem.clone(),
     );
-    let (mut stream, plan) = instance.connect(door, &ca, SOON).await;
+    let (mut stream, plan) = instance.connect(endpoint, &ca, SOON).await;
     policy
         .has("one is current", |status| status["clients"]["current"] == 1)
         .await;
@@ -227,13 +227,13 @@ async fn the_api_server_may_be_away() {
         assert_eq!(policies.ops("healthz").await.trim(), "ok");
     }
     // Who comes now can't be identified, and is told to come again.
-    let Err(status) = late.try_connect(door, &ca).await else {
+    let Err(status) = late.try_connect(endpoint, &ca).await else {
         panic!("nobody can have asked the API server about this token");
     };
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     // The lease ran out long ago, and nobody could take it.
     assert!(
-        policies.running.doors().borrow().is_some(),
+        policies.running.endpoints().borrow().is_some(),
         "the doors are closed"
     );
 
@@ -245,7 +245,7 @@ async fn the_api_server_may_be_away() {
         "a change after {AWAY:?} without API server: {:.1?}",
         back.elapsed()
     );
-    let (_late, plan) = late.connect(door, &ca, SOON).await;
+    let (_late, plan) = late.connect(endpoint, &ca, SOON).await;
     assert_eq!(probability(&plan), Some(20_000));
     policy.becomes("Converged").await;
     policies.stop().await;
@@ -261,11 +261,11 @@ async fn a_watch_that_is_too_old_starts_anew() {
     let doomed = SamplingPolicy::apply(&namespace, "b", "1%").await;
     let instance = Instance::new(&namespace, 0).await;
     let policies = Policies::start(&namespace).await;
-    let (door, ca) = (
-        policies.doors().await.stream,
+    let (endpoint, ca) = (
+        policies.endpoints().await.stream,
         policies.certificate.ca_pem.clone(),
     );
-    let (mut stream, _) = instance.connect(door, &ca, SOON).await;
+    let (mut stream, _) = instance.connect(endpoint, &ca, SOON).await;
     policy.becomes("Converged").await;
     doomed.becomes("Accepted").await;
 
@@ -358,7 +358,7 @@ async fn missing_definitions_are_logged_once() {
     // Long enough for each watch to try several times.
     tokio::time::sleep(Duration::from_secs(8)).await;
     let log = replica.process.last_words();
-    let warnings = log.matches("a watch broke").count();
+    let warnings = log.matches("the watch failed").count();
     assert_eq!(warnings, 2, "one for each kind: {log}");
 
     server.define_resources().await;

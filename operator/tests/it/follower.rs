@@ -41,14 +41,14 @@ impl Follower {
         pod: &PodIdentity,
     ) -> Self {
         let token = namespace.pod_token(pod, "spoor.dev").await;
-        let door = role.doors().await.stream;
+        let endpoint = role.endpoints().await.stream;
         let (mut stream, plan) = eventually("a stream", SOON, async || {
             let claim = Claim {
                 token: Some(&token),
                 service,
                 instance: &pod.uid,
             };
-            let stream = Subscriber::subscribe(door, &role.certificate.ca_pem, claim).await;
+            let stream = Subscriber::subscribe(endpoint, &role.certificate.ca_pem, claim).await;
             stream.map_err(|status| format!("{status:?}"))
         })
         .await;

@@ -42,11 +42,11 @@ async fn subscribe(
         service,
         instance,
     };
-    let door = policies.doors().await.stream;
+    let endpoint = policies.endpoints().await.stream;
     // The watch of pods may lag behind the test that has just made one.
     let start = tokio::time::Instant::now();
     loop {
-        match Subscriber::subscribe(door, &policies.certificate.ca_pem, claim.clone()).await {
+        match Subscriber::subscribe(endpoint, &policies.certificate.ca_pem, claim.clone()).await {
             Err(status) if status.code() == Code::Unavailable && start.elapsed() < SOON => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -250,13 +250,13 @@ async fn a_policy_of_one_namespace_changes_nothing_in_another() {
         .unwrap();
     assert_eq!(probability(&plan), Some(0));
 
-    let doors = policies.doors().await;
+    let endpoints = policies.endpoints().await;
     let from = |address: &str| address.parse::<IpAddr>().unwrap();
-    let answer = stock::ask(doors.http, from("127.0.0.2"), "a")
+    let answer = stock::ask(endpoints.http, from("127.0.0.2"), "a")
         .await
         .unwrap();
     assert_eq!(stock::sampling_rate(&answer), Some(0.01));
-    let answer = stock::ask(doors.http, from("127.0.0.3"), "a")
+    let answer = stock::ask(endpoints.http, from("127.0.0.3"), "a")
         .await
         .unwrap();
     assert_eq!(stock::sampling_rate(&answer), Some(0.0));
@@ -273,24 +273,29 @@ async fn the_stock_doors_know_a_pod_by_its_address() {
     SamplingPolicy::apply(&namespace, "b", "50%").await;
     pod_of(&namespace, "a", "127.0.0.2").await;
     let policies = Policies::start(&namespace).await;
-    let doors = policies.doors().await;
+    let endpoints = policies.endpoints().await;
     let pod: IpAddr = [127, 0, 0, 2].into();
     let nobody: IpAddr = [127, 0, 0, 9].into();
 
     let answer = eventually("a's own strategy over HTTP", SOON, async || {
-        stock::ask(doors.http, pod, "a")
+        stock::ask(endpoints.http, pod, "a")
             .await
             .map_err(|status| status.to_string())
     });
     assert_eq!(stock::sampling_rate(&answer.await), Some(0.01));
-    assert_eq!(stock::ask(doors.http, pod, "b").await.unwrap_err(), 403);
-    assert_eq!(stock::ask(doors.http, nobody, "a").await.unwrap_err(), 503);
+    assert_eq!(stock::ask(endpoints.http, pod, "b").await.unwrap_err(), 403);
+    assert_eq!(
+        stock::ask(endpoints.http, nobody, "a").await.unwrap_err(),
+        503
+    );
 
-    let rate = stock::ask_grpc(doors.grpc, pod, "a").await.unwrap();
+    let rate = stock::ask_grpc(endpoints.grpc, pod, "a").await.unwrap();
     assert_eq!(rate, Some(0.01));
-    let status = stock::ask_grpc(doors.grpc, pod, "b").await.unwrap_err();
+    let status = stock::ask_grpc(endpoints.grpc, pod, "b").await.unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
-    let status = stock::ask_grpc(doors.grpc, nobody, "a").await.unwrap_err();
+    let status = stock::ask_grpc(endpoints.grpc, nobody, "a")
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert_eq!(policies.count(REFUSED, "OtherService").await, 2);
     assert_eq!(policies.count(REFUSED, "UnknownPeer").await, 2);

@@ -9,8 +9,9 @@ use std::{
 use rstest::rstest;
 use serde_json::{Value, json};
 use spoor_api::{Metadata, TracingStack, stack::Stack};
-use spoor_operator::stacks::build::{
-    Doors, Surroundings, build, entrance::Leads, pod::PodDefaults,
+use spoor_operator::stacks::{
+    build::{BuildContext, PoliciesService, build, otlp_service::OtlpTarget},
+    objects::pod::PodDefaults,
 };
 use spoor_policy::TailTable;
 use spoor_testing::peer::skip;
@@ -46,20 +47,20 @@ fn configuration(jaeger: Value, folder: &Path) -> (Value, Ports) {
 }
 
 fn config(stack: &Stack) -> String {
-    let surroundings = Surroundings {
-        doors: Doors {
-            service: "spoor-policies".to_owned(),
+    let context = BuildContext {
+        policies_service: PoliciesService {
+            name: "spoor-policies".to_owned(),
             namespace: "spoor".to_owned(),
         },
         cluster_domain: "cluster.local".to_owned(),
         authority: String::new(),
         pods: PodDefaults::default(),
     };
-    let leads = Leads {
-        to: stack.route,
+    let target = OtlpTarget {
+        route: stack.route,
         since: None,
     };
-    let built = build(stack, &surroundings, leads, false, &TailTable::default());
+    let built = build(stack, &context, target, false, &TailTable::default());
     let mut objects = built.objects.into_iter();
     let config = objects.find_map(|object| {
         let text = object.body.data.pointer("/data/config.yaml")?.as_str()?;

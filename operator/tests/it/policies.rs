@@ -264,12 +264,12 @@ async fn a_leader_that_stops_hands_over_and_nothing_is_said_in_between() {
         },
     )
     .await;
-    assert!(second.running.doors().borrow().is_none());
+    assert!(second.running.endpoints().borrow().is_none());
 
     let mark = server.mark();
     let stopped = Instant::now();
     first.stop().await;
-    second.doors().await;
+    second.endpoints().await;
     println!("handed over after {:.1?}", stopped.elapsed());
     assert_eq!(second.ops("readyz").await, "ok\n");
     let mut after = Follower::connect(&second, &namespace, "a", &before.pod).await;
@@ -423,12 +423,17 @@ async fn the_doors_close_with_the_role() {
     };
     let namespace = server.namespace("spoor-close").await;
     let role = Policies::start(&namespace).await;
-    let doors = role.doors().await;
+    let endpoints = role.endpoints().await;
     let started = Instant::now();
     role.stop().await;
     assert!(started.elapsed() < Duration::from_secs(5));
-    for door in [doors.http, doors.grpc, doors.stream, doors.metrics] {
-        assert!(tokio::net::TcpStream::connect(door).await.is_err());
+    for endpoint in [
+        endpoints.http,
+        endpoints.grpc,
+        endpoints.stream,
+        endpoints.metrics,
+    ] {
+        assert!(tokio::net::TcpStream::connect(endpoint).await.is_err());
     }
 }
 
@@ -440,17 +445,17 @@ async fn ports_explain_themselves() {
     };
     let namespace = server.namespace("spoor-introspection").await;
     let role = Policies::start(&namespace).await;
-    let doors = role.doors().await;
-    for address in [doors.http, doors.grpc] {
+    let endpoints = role.endpoints().await;
+    for address in [endpoints.http, endpoints.grpc] {
         let service = "jaeger.api_v2.SamplingManager";
         infrastructure::assert_healthy(address, service).await;
         infrastructure::assert_listed(address, service).await;
     }
     for (address, path, hint) in [
-        (doors.http, "v1/traces", "STACK-otlp"),
-        (doors.grpc, "api/traces", "STACK-query"),
-        (doors.metrics, "sampling", "5778"),
-        (doors.metrics, "v1/traces", "STACK-otlp"),
+        (endpoints.http, "v1/traces", "STACK-otlp"),
+        (endpoints.grpc, "api/traces", "STACK-query"),
+        (endpoints.metrics, "sampling", "5778"),
+        (endpoints.metrics, "v1/traces", "STACK-otlp"),
     ] {
         let answer = reqwest::get(format!("http://{address}/{path}"))
             .await

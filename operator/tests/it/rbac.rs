@@ -55,11 +55,11 @@ async fn live(namespace: &Namespace<'_>) {
         service: "a",
         instance: "a-0",
     };
-    let door = policies.doors().await.stream;
+    let endpoint = policies.endpoints().await.stream;
     let ca = &policies.certificate.ca_pem;
     policy.becomes("Accepted").await;
     let (mut subscriber, plan) = eventually("a stream", SOON, async || {
-        let stream = Subscriber::subscribe(door, ca, claim.clone()).await;
+        let stream = Subscriber::subscribe(endpoint, ca, claim.clone()).await;
         stream.map_err(|status| format!("{status:?}"))
     })
     .await;
@@ -87,7 +87,7 @@ async fn the_role_stacks_may_do_what_it_does_and_no_more() {
     let mark = server.mark();
     // Somebody has deleted what the chart made.
     let secrets = namespace.api::<Secret>();
-    for name in ["spoor-ca", "spoor-doors-tls"] {
+    for name in ["spoor-ca", "spoor-policies-tls"] {
         let deleted = secrets.delete(name, &DeleteParams::default()).await;
         deleted.unwrap();
     }

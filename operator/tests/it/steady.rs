@@ -22,7 +22,7 @@ async fn under_load_nothing_is_written_but_the_lease() {
     let namespace = server.namespace("spoor-steady").await;
     let policy = SamplingPolicy::apply(&namespace, "a", "10%").await;
     let policies = Policies::start(&namespace).await;
-    let door = policies.doors().await.stream;
+    let endpoint = policies.endpoints().await.stream;
     let mut clients = Vec::new();
     for number in 0..INSTANCES {
         let name = format!("a-{number}");
@@ -38,7 +38,7 @@ async fn under_load_nothing_is_written_but_the_lease() {
         };
         let client = eventually("a stream", SOON, async || {
             let ca = &policies.certificate.ca_pem;
-            let stream = Subscriber::subscribe(door, ca, claim.clone()).await;
+            let stream = Subscriber::subscribe(endpoint, ca, claim.clone()).await;
             stream.map_err(|status| format!("{status:?}"))
         });
         let (subscriber, plan) = client.await;

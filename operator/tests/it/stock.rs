@@ -12,12 +12,12 @@ use tonic::{Status, transport::Endpoint};
 use tower::service_fn;
 
 /// Over HTTP: the answer, or its status.
-pub async fn ask(door: SocketAddr, from: IpAddr, service: &str) -> Result<Value, u16> {
+pub async fn ask(endpoint: SocketAddr, from: IpAddr, service: &str) -> Result<Value, u16> {
     let http = reqwest::Client::builder()
         .local_address(from)
         .build()
         .unwrap();
-    let url = format!("http://{door}/sampling?service={service}");
+    let url = format!("http://{endpoint}/sampling?service={service}");
     let answer = http.get(url).send().await.unwrap();
     match answer.status().as_u16() {
         200 => Ok(answer.json().await.unwrap()),
@@ -27,15 +27,15 @@ pub async fn ask(door: SocketAddr, from: IpAddr, service: &str) -> Result<Value,
 
 /// Over gRPC: the sampling rate.
 pub async fn ask_grpc(
-    door: SocketAddr,
+    address: SocketAddr,
     from: IpAddr,
     service: &str,
 ) -> Result<Option<f64>, Status> {
-    let endpoint = Endpoint::from_shared(format!("http://{door}")).unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let connect = service_fn(move |_| async move {
         let socket = TcpSocket::new_v4()?;
         socket.bind((from, 0).into())?;
-        socket.connect(door).await.map(TokioIo::new)
+        socket.connect(address).await.map(TokioIo::new)
     });
     let channel = endpoint.connect_with_connector(connect).await.unwrap();
     let parameters = SamplingStrategyParameters {

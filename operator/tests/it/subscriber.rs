@@ -34,14 +34,14 @@ pub struct Claim<'a> {
 impl Subscriber {
     /// Says hello, and gets the first plan.
     pub async fn subscribe(
-        door: SocketAddr,
+        address: SocketAddr,
         ca_pem: &str,
         claim: Claim<'_>,
     ) -> Result<(Self, Plan), Status> {
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(ca_pem))
             .domain_name("localhost");
-        let endpoint = Endpoint::from_shared(format!("https://{door}")).unwrap();
+        let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap();
         let channel = endpoint.tls_config(tls).unwrap().connect().await;
         let channel = channel.map_err(|error| Status::unavailable(format!("{error:?}")))?;
         let (outgoing, messages) = mpsc::channel(16);

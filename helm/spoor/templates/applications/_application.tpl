@@ -43,13 +43,13 @@ spec:
         ports:
         - {name: {{ .protocol }}, containerPort: {{ .port }}}
         - {name: ops, containerPort: 9464}
-        # The operator creates it for the TracingStack; the pod starts once it exists.
+        # The operator creates it for the TracingStack. The pod starts once it exists.
         envFrom:
         - configMapRef: {name: {{ $stack }}-otel-env}
         {{- include "spoor.env" (dict "root" .root "pod" .values.pod "own" (include "spoor.application.env" .)) | nindent 8 }}
         {{- include "spoor.probes" .root | nindent 8 }}
         lifecycle:
-          # Meanwhile the endpoint is removed, so that no new connection reaches a closing port.
+          # The endpoint is removed meanwhile, so that nobody connects to a port that closes.
           preStop: {sleep: {seconds: 3}}
         resources: {{- include "spoor.yaml" .values.resources | nindent 10 }}
         securityContext: {{- include "spoor.container.security" .root | nindent 10 }}
@@ -63,7 +63,7 @@ spec:
         - {name: mounted, mountPath: {{ .path }}, readOnly: true}
         {{- end }}
       volumes:
-      # Proves the pod's identity to the control plane; the audience makes it useless elsewhere.
+      # The identity of the pod, for the control plane only.
       - name: token
         projected:
           sources:
@@ -131,7 +131,7 @@ spec:
 {{- end }}
 {{- end -}}
 
-{{/* The environment that all applications share, followed by the application's own. */}}
+{{/* The environment of every application, and of this one. */}}
 {{- define "spoor.application.env" -}}
 - {name: SPOOR_LISTEN, value: "0.0.0.0:{{ .port }}"}
 - {name: SPOOR_OPS_LISTEN, value: "0.0.0.0:9464"}

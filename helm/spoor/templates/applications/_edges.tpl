@@ -1,4 +1,4 @@
-{{/* The URLs of a scenario, in the form of `spoor load --url`. dict: root, scenario. */}}
+{{/* The addresses that a scenario sends to, as arguments of `spoor load`. dict: root, scenario. */}}
 {{- define "spoor.edges" -}}
 {{- $edges := list "service-a=http://service-a:8080" }}
 {{- if eq .scenario "images" }}

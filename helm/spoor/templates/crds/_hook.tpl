@@ -1,4 +1,4 @@
-{{/* Runs before the release's objects are applied, ordered by weight, and is deleted once it succeeds. */}}
+{{/* A hook before the release's own objects, in the order of the weight. It is deleted once it has succeeded. */}}
 {{- define "spoor.crds.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}

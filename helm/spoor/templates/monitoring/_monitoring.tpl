@@ -16,7 +16,7 @@
 {{- merge $own (include "spoor.yaml" .root.Values.monitoring.labels | fromYaml) | toYaml -}}
 {{- end -}}
 
-{{/* The files with the alerts for the installed parts, as a list in YAML. */}}
+{{/* The files with the alerts about what is installed, as a YAML list. */}}
 {{- define "spoor.alerts" -}}
 {{- if .Values.operator.enabled }}
 - monitoring/alerts-operator.yaml

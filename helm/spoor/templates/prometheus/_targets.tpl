@@ -1,4 +1,4 @@
-{{/* The workloads that are scraped at the port `ops`, as a list in YAML. */}}
+{{/* The targets that are scraped at the port `ops`, as a YAML list. */}}
 {{- define "spoor.scraped" -}}
 {{- $names := list }}
 {{- if .Values.operator.enabled }}
@@ -28,8 +28,7 @@
 {{- toYaml $names -}}
 {{- end -}}
 
-{{/* A headless Service, through which Prometheus finds every pod of a workload by DNS, ready or not.
-     dict: root, name. */}}
+{{/* A headless Service whose DNS name lists every pod of a workload, ready or not, for Prometheus. dict: root, name. */}}
 {{- define "spoor.ops" -}}
 {{- if .root.Values.prometheus.enabled }}
 ---

@@ -1,18 +1,18 @@
-//! What stands for an object's content.
+//! Fingerprints of objects' content.
 
 use serde::Serialize;
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Stands for what an object says: without its status, and without what the API server keeps
-/// about its versions.
+/// A hash of an object's content, without its status and what the API server records about its
+/// versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u128);
 
 impl Fingerprint {
-    /// An object's.
+    /// Computes the fingerprint of an object.
     pub fn of(object: &impl Serialize) -> Self {
-        // An object came as JSON or is about to go as JSON: what can't be encoded fails there.
+        // The object was JSON or is about to become JSON, so an error shows there.
         let mut value = serde_json::to_value(object).unwrap_or_default();
         if let Value::Object(fields) = &mut value {
             fields.remove("status");
@@ -25,11 +25,11 @@ impl Fingerprint {
                 .get_mut("metadata")
                 .and_then(|metadata| metadata.get_mut("annotations"))
             {
-                // The Deployment controller writes it after every change.
+                // The Deployment controller writes this annotation after every change.
                 annotations.remove("deployment.kubernetes.io/revision");
             }
         }
-        // Its maps are sorted, so that equal values have equal texts.
+        // The maps are sorted, so equal values have equal texts.
         Self(xxh3_128(value.to_string().as_bytes()))
     }
 }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stands_for_what_is_asked_for_and_not_for_what_became_of_it() {
+    fn ignores_status_and_versions() {
         let object = json!({"metadata": {"name": "a", "generation": 1}, "spec": {"replicas": 1}});
         let later = json!({
             "spec": {"replicas": 1},

@@ -1,17 +1,17 @@
-//! Pauses between attempts, twice as long each time, with jitter.
+//! Delays between attempts, doubling each time, with jitter.
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_millis(100);
-/// Short: an API server that is back is wanted at once, and there are few who ask.
-const LONGEST: Duration = Duration::from_secs(4);
+const MIN_DELAY: Duration = Duration::from_millis(100);
+/// Short, since few processes wait for an API server that comes back, and each should notice soon.
+const MAX_DELAY: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backoff(Duration);
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self(FIRST)
+        Self(MIN_DELAY)
     }
 }
 
@@ -20,7 +20,7 @@ impl Iterator for Backoff {
 
     fn next(&mut self) -> Option<Duration> {
         let Self(pause) = *self;
-        self.0 = (pause * 2).min(LONGEST);
+        self.0 = (pause * 2).min(MAX_DELAY);
         Some(pause.mul_f64(rand::random_range(0.5..1.0)))
     }
 }
@@ -36,13 +36,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_up_to_the_longest_and_never_end() {
+    fn delays_grow_to_the_maximum() {
         let mut backoff = Backoff::default();
         let pauses: Vec<Duration> = backoff.by_ref().take(20).collect();
         assert_eq!(pauses.len(), 20);
-        assert!(pauses.iter().all(|pause| *pause <= LONGEST));
-        assert!(pauses.iter().skip(7).all(|pause| *pause >= LONGEST / 2));
+        assert!(pauses.iter().all(|pause| *pause <= MAX_DELAY));
+        assert!(pauses.iter().skip(7).all(|pause| *pause >= MAX_DELAY / 2));
         kube::runtime::utils::Backoff::reset(&mut backoff);
-        assert!(backoff.next().is_some_and(|pause| pause <= FIRST));
+        assert!(backoff.next().is_some_and(|pause| pause <= MIN_DELAY));
     }
 }

@@ -1,4 +1,4 @@
-//! What is kept of watched objects.
+//! Stores of watched objects.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use std::{
 use kube::{Resource, runtime::watcher::Event};
 use parking_lot::RwLock;
 
-/// An object's place: its namespace, empty if it is in none, and its name.
+/// The namespace and name of an object. The namespace of a cluster-scoped object is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The namespace.
@@ -20,33 +20,35 @@ pub struct Key {
 
 type Objects<V> = BTreeMap<Key, Arc<V>>;
 
-/// What is kept of objects, as they are now. Clones see the same.
+/// The values kept of watched objects. Clones share them.
 #[derive(Debug)]
-pub struct Watched<V>(Arc<RwLock<Objects<V>>>);
+pub struct Store<V>(Arc<RwLock<Objects<V>>>);
 
-/// Writes what [`Watched`] reads, for one watch of possibly several.
-pub(super) struct Store<V, F> {
-    watched: Watched<V>,
-    keep: F,
-    /// The only namespace that the watch covers; objects of others are another store's.
+/// The writing end of a [`Store`], for one of its watches.
+pub(super) struct StoreWriter<V, F> {
+    watched: Store<V>,
+    convert: F,
+    /// The namespace that the watch covers, or none for all. Other namespaces belong to other
+    /// writers.
     namespace: Option<String>,
-    /// Collects all there is while the watch begins anew; what was known stays till then.
-    begun: Objects<V>,
+    /// The objects of a list that is under way. The store keeps the former ones until it is
+    /// complete.
+    initial: Objects<V>,
 }
 
-impl<V> Watched<V> {
-    /// An empty collection.
+impl<V> Store<V> {
+    /// Creates an empty store.
     pub(super) fn empty() -> Self {
         Self(Arc::default())
     }
 
-    /// The writing end of one watch, which covers this namespace or all.
-    pub(super) fn store<F>(&self, namespace: Option<String>, keep: F) -> Store<V, F> {
-        Store {
+    /// Creates the writing end of a watch of this namespace, or of all.
+    pub(super) fn writer<F>(&self, namespace: Option<String>, convert: F) -> StoreWriter<V, F> {
+        StoreWriter {
             watched: self.clone(),
-            keep,
+            convert,
             namespace,
-            begun: BTreeMap::new(),
+            initial: BTreeMap::new(),
         }
     }
 
@@ -62,7 +64,7 @@ impl<V> Watched<V> {
         self.0.read().values().cloned().collect()
     }
 
-    /// The namespaces in which there is one.
+    /// The namespaces with at least one object.
     #[must_use]
     pub fn namespaces(&self) -> BTreeSet<String> {
         let objects = self.0.read();
@@ -77,7 +79,7 @@ impl<V> Watched<V> {
 
     /// The objects of one namespace.
     #[must_use]
-    pub fn within(&self, namespace: &str) -> Vec<Arc<V>> {
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<V>> {
         let first = Key {
             namespace: namespace.to_owned(),
             name: String::new(),
@@ -91,9 +93,9 @@ impl<V> Watched<V> {
     }
 }
 
-impl<V, F> Store<V, F> {
-    /// Takes an event in, and says whether that changed anything.
-    pub(super) fn take<K>(&mut self, event: Event<K>) -> bool
+impl<V, F> StoreWriter<V, F> {
+    /// Applies an event. Returns true if a kept value has changed.
+    pub(super) fn apply_event<K>(&mut self, event: Event<K>) -> bool
     where
         K: Resource,
         F: Fn(K) -> Option<V>,
@@ -101,36 +103,38 @@ impl<V, F> Store<V, F> {
     {
         match event {
             Event::Init => {
-                self.begun.clear();
+                self.initial.clear();
                 false
             }
             Event::InitApply(object) => {
                 let key = Key::of(&object);
-                if let Some(value) = (self.keep)(object) {
-                    self.begun.insert(key, Arc::new(value));
+                if let Some(value) = (self.convert)(object) {
+                    self.initial.insert(key, Arc::new(value));
                 }
                 false
             }
             Event::InitDone => {
-                let begun = std::mem::take(&mut self.begun);
+                let initial = std::mem::take(&mut self.initial);
                 let mut objects = self.watched.0.write();
+                // Compared as a whole: a watch that is started again lists everything, and usually
+                // nothing has changed.
                 let Some(namespace) = &self.namespace else {
-                    let is_new = *objects != begun;
-                    *objects = begun;
+                    let is_new = *objects != initial;
+                    *objects = initial;
                     return is_new;
                 };
                 let is_covered = |key: &Key| key.namespace == *namespace;
                 let is_new = objects
                     .iter()
                     .filter(|(key, _)| is_covered(key))
-                    .ne(begun.iter());
+                    .ne(initial.iter());
                 objects.retain(|key, _| !is_covered(key));
-                objects.extend(begun);
+                objects.extend(initial);
                 is_new
             }
             Event::Apply(object) => {
                 let key = Key::of(&object);
-                let Some(value) = (self.keep)(object) else {
+                let Some(value) = (self.convert)(object) else {
                     return self.watched.0.write().remove(&key).is_some();
                 };
                 let mut objects = self.watched.0.write();
@@ -149,7 +153,7 @@ impl<V, F> Store<V, F> {
 }
 
 impl Key {
-    /// An object's.
+    /// The key of an object.
     pub fn of<K: Resource>(object: &K) -> Self {
         let metadata = object.meta();
         Self {
@@ -169,7 +173,7 @@ impl fmt::Display for Key {
     }
 }
 
-impl<V> Clone for Watched<V> {
+impl<V> Clone for Store<V> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
@@ -196,57 +200,57 @@ mod tests {
     }
 
     #[test]
-    fn what_was_known_stays_until_all_is_known_anew() {
-        let watched = Watched::empty();
-        let mut store = watched.store(None, kept);
+    fn old_values_stay_until_the_list_is_complete() {
+        let store = Store::empty();
+        let mut writer = store.writer(None, kept);
         for event in [
             Event::Init,
             Event::InitApply(object("a", "1")),
             Event::InitApply(object("b", "1")),
         ] {
-            assert!(!store.take(event));
+            assert!(!writer.apply_event(event));
         }
-        assert!(watched.all().is_empty());
-        assert!(store.take(Event::InitDone));
-        assert_eq!(watched.all().len(), 2);
-        store.take(Event::Init);
-        store.take(Event::InitApply(object("a", "1")));
-        assert_eq!(watched.all().len(), 2);
-        assert!(store.take(Event::InitDone));
-        assert_eq!(watched.within("default").len(), 1);
-        assert!(watched.within("defaul").is_empty());
+        assert!(store.all().is_empty());
+        assert!(writer.apply_event(Event::InitDone));
+        assert_eq!(store.all().len(), 2);
+        writer.apply_event(Event::Init);
+        writer.apply_event(Event::InitApply(object("a", "1")));
+        assert_eq!(store.all().len(), 2);
+        assert!(writer.apply_event(Event::InitDone));
+        assert_eq!(store.in_namespace("default").len(), 1);
+        assert!(store.in_namespace("defaul").is_empty());
     }
 
     #[test]
-    fn a_new_list_replaces_its_own_namespace_only() {
-        let watched = Watched::empty();
-        let mut store = watched.store(Some("default".to_owned()), kept);
-        let mut other = watched.store(Some("other".to_owned()), kept);
+    fn list_replaces_its_own_namespace_only() {
+        let store = Store::empty();
+        let mut writer = store.writer(Some("default".to_owned()), kept);
+        let mut other = store.writer(Some("other".to_owned()), kept);
         let mut elsewhere = object("a", "1");
         elsewhere.metadata.namespace = Some("other".to_owned());
-        other.take(Event::InitApply(elsewhere));
-        assert!(other.take(Event::InitDone));
-        store.take(Event::InitApply(object("a", "1")));
-        assert!(store.take(Event::InitDone));
-        store.take(Event::InitApply(object("a", "1")));
-        assert!(!store.take(Event::InitDone));
-        assert!(store.take(Event::InitDone));
-        assert!(watched.within("default").is_empty());
-        assert_eq!(watched.within("other").len(), 1);
+        other.apply_event(Event::InitApply(elsewhere));
+        assert!(other.apply_event(Event::InitDone));
+        writer.apply_event(Event::InitApply(object("a", "1")));
+        assert!(writer.apply_event(Event::InitDone));
+        writer.apply_event(Event::InitApply(object("a", "1")));
+        assert!(!writer.apply_event(Event::InitDone));
+        assert!(writer.apply_event(Event::InitDone));
+        assert!(store.in_namespace("default").is_empty());
+        assert_eq!(store.in_namespace("other").len(), 1);
     }
 
     #[test]
-    fn what_is_kept_the_same_is_no_change() {
-        let watched = Watched::empty();
-        let mut store = watched.store(None, kept);
-        assert!(store.take(Event::Apply(object("a", "1"))));
-        assert!(!store.take(Event::Apply(object("a", "1"))));
-        assert!(store.take(Event::Apply(object("a", "2"))));
-        assert!(store.take(Event::Apply(object("a", "none"))));
-        assert!(!store.take(Event::Delete(object("a", "none"))));
-        assert!(watched.all().is_empty());
+    fn equal_value_is_no_change() {
+        let store = Store::empty();
+        let mut writer = store.writer(None, kept);
+        assert!(writer.apply_event(Event::Apply(object("a", "1"))));
+        assert!(!writer.apply_event(Event::Apply(object("a", "1"))));
+        assert!(writer.apply_event(Event::Apply(object("a", "2"))));
+        assert!(writer.apply_event(Event::Apply(object("a", "none"))));
+        assert!(!writer.apply_event(Event::Delete(object("a", "none"))));
+        assert!(store.all().is_empty());
         for event in [Event::Init, Event::InitDone] {
-            assert!(!store.take(event));
+            assert!(!writer.apply_event(event));
         }
     }
 }

@@ -1,25 +1,26 @@
-//! What the services of the namespace are given: settings for `envFrom`, and whom to trust.
+//! The ConfigMaps for services: settings for `envFrom`, and the certificate authority.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use spoor_api::stack::Stack;
 
-use super::{Surroundings, entrance, labels::stack_metadata};
+use super::{BuildContext, otlp_service};
+use crate::stacks::objects::labels::stack_metadata;
 
 /// The key of the certificate authority in `NAME-ca`.
 pub const CA_KEY: &str = "ca.crt";
 
-/// `NAME-otel-env`: OpenTelemetry's standard settings, and where Spoor's own clients listen for
-/// policies.
+/// `NAME-otel-env`: OpenTelemetry's standard settings, and the endpoint from which Spoor's own
+/// clients stream policies.
 #[must_use]
-pub fn settings(stack: &Stack, surroundings: &Surroundings) -> ConfigMap {
-    let doors = surroundings.doors.host();
+pub fn settings(stack: &Stack, context: &BuildContext) -> ConfigMap {
+    let policies = context.policies_service.host();
     let sampler =
-        format!("endpoint=http://{doors}:5779,pollingIntervalMs=5000,initialSamplingRate=1");
+        format!("endpoint=http://{policies}:5779,pollingIntervalMs=5000,initialSamplingRate=1");
     let resource = format!("k8s.namespace.name={}", stack.namespace);
     let settings = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", entrance::url(stack)),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_service::url(stack)),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
         ("OTEL_RESOURCE_ATTRIBUTES", resource),
         ("OTEL_TRACES_EXPORTER", "otlp".to_owned()),
@@ -28,7 +29,7 @@ pub fn settings(stack: &Stack, surroundings: &Surroundings) -> ConfigMap {
             "parentbased_jaeger_remote".to_owned(),
         ),
         ("OTEL_TRACES_SAMPLER_ARG", sampler),
-        ("SPOOR_CONTROL_ENDPOINT", format!("https://{doors}:5780")),
+        ("SPOOR_CONTROL_ENDPOINT", format!("https://{policies}:5780")),
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value));
     ConfigMap {
@@ -38,10 +39,10 @@ pub fn settings(stack: &Stack, surroundings: &Surroundings) -> ConfigMap {
     }
 }
 
-/// `NAME-ca`: the certificate authority by which clients know the policies' doors.
+/// `NAME-ca`: the certificate authority of the `policies` role.
 #[must_use]
-pub fn authority(stack: &Stack, surroundings: &Surroundings) -> ConfigMap {
-    let certificates = surroundings.authority.clone();
+pub fn authority(stack: &Stack, context: &BuildContext) -> ConfigMap {
+    let certificates = context.authority.clone();
     ConfigMap {
         metadata: stack_metadata(stack, format!("{}-ca", stack.name)),
         data: Some(BTreeMap::from([(CA_KEY.to_owned(), certificates)])),

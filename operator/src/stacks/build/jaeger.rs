@@ -20,28 +20,28 @@ use k8s_openapi::{
 use spoor_api::stack::{ManagedJaeger, Stack, Storage};
 
 use self::storage::Needs;
-use super::{
-    OTLP_GRPC, OTLP_HTTP,
+use crate::stacks::objects::{
+    Object,
     labels::{self, Component, component_metadata, label_selector, selector},
-    object::Object,
+    otlp::{OTLP_GRPC, OTLP_HTTP},
     pod::{self, DefaultResources, PodDefaults},
     text,
 };
 
-/// Jaeger's page and API over HTTP.
-pub const HTTP_QUERY: i32 = 16686;
-/// Jaeger's query API over gRPC.
-pub const GRPC_QUERY: i32 = 16685;
-/// Whether Jaeger is ready.
-pub const HEALTH: i32 = 13133;
-/// Jaeger's own metrics.
-pub const METRICS: i32 = 8888;
+/// The port of Jaeger's page and its query API over HTTP.
+pub const HTTP_QUERY: u16 = 16686;
+/// The port of Jaeger's query API over gRPC.
+pub const GRPC_QUERY: u16 = 16685;
+/// The port of probes.
+pub const HEALTH: u16 = 13133;
+/// The port of Jaeger's own metrics.
+pub const METRICS: u16 = 8888;
 
 const CONFIG_FILE: &str = "config.yaml";
 const CONFIG_FOLDER: &str = "/etc/jaeger/config";
 
-/// Longer than it takes until Services have forgotten a pod.
-const LEAVE_SERVICES: i64 = 5;
+/// The seconds before SIGTERM, longer than Services take to forget a pod.
+const PRE_STOP_SECONDS: i64 = 5;
 
 const IN_MEMORY: DefaultResources = DefaultResources {
     requests: [("cpu", "50m"), ("memory", "128Mi")],
@@ -58,13 +58,13 @@ pub fn name(stack: &Stack) -> String {
     format!("{}-jaeger", stack.name)
 }
 
-/// The name of the Service for those who ask.
+/// The name of the query Service.
 #[must_use]
 pub fn query_name(stack: &Stack) -> String {
     format!("{}-query", stack.name)
 }
 
-/// All that Jaeger needs, but for its NetworkPolicy.
+/// Builds Jaeger's objects, except its NetworkPolicy.
 #[must_use]
 pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec<Object> {
     let needs = storage::needs(stack, &jaeger.storage);
@@ -80,8 +80,8 @@ pub fn objects(stack: &Stack, jaeger: &ManagedJaeger, pods: &PodDefaults) -> Vec
     objects
 }
 
-/// Another configuration is another ConfigMap, so that pods of an older one that start again find
-/// what they had.
+/// Names the ConfigMap after its content, so that pods of an older revision that start again find
+/// theirs.
 fn config_name(stack: &Stack, config: &str) -> String {
     format!("{}-{}", name(stack), text::hash(config))
 }
@@ -93,6 +93,7 @@ fn config_map(stack: &Stack, config: &str) -> ConfigMap {
             CONFIG_FILE.to_owned(),
             config.to_owned(),
         )])),
+        // The kubelet does not have to watch an immutable ConfigMap.
         immutable: Some(true),
         ..ConfigMap::default()
     }
@@ -108,12 +109,12 @@ fn query_service(stack: &Stack) -> Service {
     cluster_ip(stack, query_name(stack), &ports)
 }
 
-fn cluster_ip(stack: &Stack, name: String, ports: &[(&str, i32)]) -> Service {
+fn cluster_ip(stack: &Stack, name: String, ports: &[(&str, u16)]) -> Service {
     let ports = ports.iter().map(|(name, port)| ServicePort {
         name: Some((*name).to_owned()),
-        port: *port,
+        port: i32::from(*port),
         protocol: Some("TCP".to_owned()),
-        target_port: Some(IntOrString::Int(*port)),
+        target_port: Some(IntOrString::Int(i32::from(*port))),
         ..ServicePort::default()
     });
     Service {
@@ -160,7 +161,7 @@ fn deployment(
     }
 }
 
-/// A volume serves one Badger at a time; everything else is replaced without a gap.
+/// A Badger volume serves one pod at a time; everything else is replaced without a gap.
 fn strategy(storage: &Storage) -> DeploymentStrategy {
     match storage {
         Storage::Badger { .. } => DeploymentStrategy {
@@ -213,15 +214,16 @@ fn container(
         startup_probe: Some(pod::http_probe("/status", HEALTH, 1, 120)),
         readiness_probe: Some(pod::http_probe("/status", HEALTH, 5, 2)),
         liveness_probe: Some(pod::http_probe("/status", HEALTH, 10, 6)),
-        // The only Badger has nobody to leave its place to, and its successor waits for the volume.
+        // With Badger no other pod takes over, and the next one waits for the volume, so a delay
+        // only makes the gap longer.
         lifecycle: (!matches!(jaeger.storage, Storage::Badger { .. }))
-            .then(|| pod::leave_services_first(LEAVE_SERVICES)),
+            .then(|| pod::pre_stop_delay(PRE_STOP_SECONDS)),
         ..Container::default()
     };
     (container, volumes)
 }
 
-/// Lets Go's collector know how much there is, so that it collects in time.
+/// Tells Go's garbage collector the memory limit.
 fn memory_limit() -> EnvVar {
     EnvVar {
         name: "GOMEMLIMIT".to_owned(),
@@ -247,7 +249,7 @@ fn container_ports() -> Vec<ContainerPort> {
     ];
     let ports = ports.into_iter().map(|(name, port)| ContainerPort {
         name: Some(name.to_owned()),
-        container_port: port,
+        container_port: i32::from(port),
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     });
@@ -281,7 +283,7 @@ fn claim(stack: &Stack, storage: &Storage) -> Option<PersistentVolumeClaim> {
     })
 }
 
-/// Where one pod may go, another must stay.
+/// Lets one pod be evicted at a time where there are several.
 fn disruption_budget(stack: &Stack, jaeger: &ManagedJaeger) -> Option<PodDisruptionBudget> {
     (jaeger.replicas() > 1).then(|| PodDisruptionBudget {
         metadata: component_metadata(stack, Component::Jaeger, name(stack)),

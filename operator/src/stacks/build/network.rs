@@ -1,6 +1,6 @@
-//! Who may reach Jaeger, and whom it may reach.
+//! The NetworkPolicy of Jaeger.
 //!
-//! Policies add up: whoever wants Jaeger's page from another namespace adds one of their own.
+//! NetworkPolicies add up: to open Jaeger's page to another namespace, add a policy.
 
 use k8s_openapi::{
     api::networking::v1::{
@@ -11,13 +11,14 @@ use k8s_openapi::{
 };
 use spoor_api::stack::{ManagedJaeger, Stack, Storage};
 
-use super::{
-    OTLP_GRPC, OTLP_HTTP, jaeger,
+use super::jaeger;
+use crate::stacks::objects::{
     labels::{Component, component_metadata, label_selector},
+    otlp::{OTLP_GRPC, OTLP_HTTP},
 };
 
-/// Pods of the namespace may send traces and ask for them; everybody may read Jaeger's metrics.
-/// Jaeger itself reaches only what lies outside: a storage, Prometheus.
+/// Lets pods of the namespace send and query traces, and everyone read Jaeger's metrics. Jaeger
+/// itself connects only to external storage and Prometheus.
 #[must_use]
 pub fn jaeger(stack: &Stack, managed: &ManagedJaeger) -> NetworkPolicy {
     let from_namespace = NetworkPolicyIngressRule {
@@ -53,9 +54,9 @@ pub fn jaeger(stack: &Stack, managed: &ManagedJaeger) -> NetworkPolicy {
     }
 }
 
-fn ports(ports: &[i32]) -> Vec<NetworkPolicyPort> {
+fn ports(ports: &[u16]) -> Vec<NetworkPolicyPort> {
     let ports = ports.iter().map(|port| NetworkPolicyPort {
-        port: Some(IntOrString::Int(*port)),
+        port: Some(IntOrString::Int(i32::from(*port))),
         protocol: Some("TCP".to_owned()),
         ..NetworkPolicyPort::default()
     });

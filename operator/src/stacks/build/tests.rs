@@ -6,8 +6,11 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use spoor_api::{Metadata, TracingStack, stack::Route};
 
-use super::{entrance::Leads, object::Kind, *};
-use crate::stacks::validate::validate;
+use super::{otlp_service::OtlpTarget, *};
+use crate::stacks::{
+    objects::{Kind, labels, pod, text},
+    validate::validate,
+};
 
 fn stack(spec: Value) -> Stack {
     let metadata = Metadata {
@@ -18,10 +21,10 @@ fn stack(spec: Value) -> Stack {
     validate(&TracingStack::new(metadata, spec)).unwrap()
 }
 
-fn surroundings() -> Surroundings {
-    Surroundings {
-        doors: Doors {
-            service: "spoor-policies".to_owned(),
+fn context() -> BuildContext {
+    BuildContext {
+        policies_service: PoliciesService {
+            name: "spoor-policies".to_owned(),
             namespace: "spoor".to_owned(),
         },
         cluster_domain: "cluster.local".to_owned(),
@@ -32,17 +35,17 @@ fn surroundings() -> Surroundings {
 
 /// The objects of a stack, all of them.
 fn all(stack: &Stack) -> Vec<Object> {
-    let leads = Leads {
-        to: stack.route,
+    let target = OtlpTarget {
+        route: stack.route,
         since: None,
     };
-    let built = build(stack, &surroundings(), leads, true, &TailTable::default());
+    let built = build(stack, &context(), target, true, &TailTable::default());
     let tiers = built.tiers.into_iter();
     let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide].concat());
     built.objects.into_iter().chain(tiers).collect()
 }
 
-/// As one would apply them.
+/// The objects as a YAML file.
 fn yaml(objects: &[Object]) -> String {
     let documents = objects.iter().map(|object| text::yaml(&json!(object.body)));
     documents.collect::<Vec<_>>().join("---\n")
@@ -60,7 +63,7 @@ fn without_collector(stack: &Stack) -> Vec<Object> {
 }
 
 #[test]
-fn a_stack_of_defaults() {
+fn default_stack() {
     insta::assert_snapshot!(yaml(&without_collector(&stack(json!({})))));
 }
 
@@ -70,7 +73,7 @@ fn a_stack_of_defaults() {
 fn sdk_page_has_every_variable() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sdks.md");
     let page = fs::read_to_string(page).unwrap();
-    let settings = environment::settings(&stack(json!({})), &surroundings());
+    let settings = environment::settings(&stack(json!({})), &context());
     let settings = settings.data.unwrap();
     for name in settings.keys() {
         assert!(page.contains(&format!("\n| `{name}` |")), "{name}");
@@ -163,13 +166,13 @@ fn replicas_base_path_prometheus_and_scheduling() {
     insta::assert_snapshot!(yaml(&without_collector(&stack)));
 }
 
-/// The pod templates of a stack, as JSON, with what the operator knows of its surroundings.
-fn templates(stack: &Stack, surroundings: &Surroundings) -> Vec<Value> {
-    let leads = Leads {
-        to: stack.route,
+/// The pod templates of a stack, as JSON, with what the operator knows of its context.
+fn templates(stack: &Stack, context: &BuildContext) -> Vec<Value> {
+    let target = OtlpTarget {
+        route: stack.route,
         since: None,
     };
-    let built = build(stack, surroundings, leads, true, &TailTable::default());
+    let built = build(stack, context, target, true, &TailTable::default());
     let tiers = built.tiers.into_iter();
     let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide].concat());
     let objects = built.objects.into_iter().chain(tiers);
@@ -182,7 +185,7 @@ fn templates(stack: &Stack, surroundings: &Surroundings) -> Vec<Value> {
 }
 
 #[test]
-fn pods_get_what_is_added() {
+fn pods_get_the_stacks_additions() {
     let additions = json!({
         "annotations": {"example.com/team": "tracing", "spoor.dev/tail-digest": "mine"},
         "labels": {"team": "tracing", "app.kubernetes.io/name": "mine"},
@@ -190,7 +193,7 @@ fn pods_get_what_is_added() {
         "imagePullSecrets": ["registry"],
     });
     let stack = stack(json!({"jaeger": {"pod": additions}, "collector": {"pod": additions}}));
-    for template in templates(&stack, &surroundings()) {
+    for template in templates(&stack, &context()) {
         let metadata = &template["metadata"];
         assert_eq!(metadata["annotations"]["example.com/team"], "tracing");
         assert_eq!(metadata["labels"]["team"], "tracing");
@@ -213,11 +216,8 @@ fn platform_may_choose_registry_and_users() {
         image_registry: Some("registry.example.com/mirror".to_owned()),
         user_ids: pod::UserIds::Assigned,
     };
-    let surroundings = Surroundings {
-        pods,
-        ..surroundings()
-    };
-    for template in templates(&stack(json!({})), &surroundings) {
+    let context = BuildContext { pods, ..context() };
+    for template in templates(&stack(json!({})), &context) {
         let image = template["spec"]["containers"][0]["image"].as_str().unwrap();
         assert!(image.starts_with("registry.example.com/mirror/"), "{image}");
         let security = &template["spec"]["securityContext"];
@@ -227,7 +227,7 @@ fn platform_may_choose_registry_and_users() {
         );
     }
     let named = json!({"jaeger": {"image": "a/b:1"}, "collector": {"image": "a/b:1"}});
-    for template in templates(&stack(named), &surroundings) {
+    for template in templates(&stack(named), &context) {
         assert_eq!(template["spec"]["containers"][0]["image"], "a/b:1");
     }
 }
@@ -253,17 +253,17 @@ fn platform_may_choose_registry_and_users() {
 fn the_entrance(#[case] name: &str, #[case] spec: Value, #[case] to: Route) {
     let stack = stack(spec);
     let since = Some("2027-01-01T12:00:00Z".parse().unwrap());
-    let service = entrance::service(&stack, Leads { to, since }, &surroundings());
+    let service = otlp_service::service(&stack, OtlpTarget { route: to, since }, &context());
     let text = format!(
         "# {}\n{}",
-        entrance::url(&stack),
+        otlp_service::url(&stack),
         text::yaml(&json!(service))
     );
-    insta::assert_snapshot!(format!("entrance_{name}"), text);
+    insta::assert_snapshot!(format!("otlp_service_{name}"), text);
 }
 
 #[test]
-fn what_runs_elsewhere_is_not_deployed() {
+fn existing_parts_are_not_deployed() {
     let stack = stack(json!({
         "jaeger": {"existing": {"otlp": "jaeger.tools.svc:4317"}},
         "collector": {"existing": {"otlp": "collector.tools.svc:4317"}},
@@ -278,13 +278,13 @@ fn what_runs_elsewhere_is_not_deployed() {
 }
 
 #[test]
-fn the_collectors_addresses_outlive_its_pods() {
+fn collector_services_outlive_its_pods() {
     let stack = stack(json!({"route": "Direct"}));
-    let leads = Leads {
-        to: stack.route,
+    let target = OtlpTarget {
+        route: stack.route,
         since: None,
     };
-    let built = build(&stack, &surroundings(), leads, false, &TailTable::default());
+    let built = build(&stack, &context(), target, false, &TailTable::default());
     assert_eq!(built.tiers, None);
     let names: Vec<_> = built.objects.iter().map(ToString::to_string).collect();
     for service in ["Service \"tracing-decide\"", "Service \"tracing-gather\""] {
@@ -307,7 +307,7 @@ fn samples() -> Vec<Stack> {
 }
 
 #[test]
-fn every_pod_keeps_to_the_restricted_pod_security_standard() {
+fn pods_meet_the_restricted_security_standard() {
     let samples = samples();
     assert!(samples.len() > 10, "{} samples", samples.len());
     let mut pods = 0;
@@ -377,7 +377,7 @@ fn restricted(pod: &Value) -> Result<(), String> {
     Ok(())
 }
 
-/// What the standard doesn't ask for, and a careful operator does.
+/// Restrictions beyond the standard.
 fn careful(container: &Value) -> Result<(), String> {
     if container["securityContext"]["readOnlyRootFilesystem"] != json!(true) {
         return Err("can write its root file system".to_owned());

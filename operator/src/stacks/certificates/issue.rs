@@ -1,4 +1,4 @@
-//! Makes the certificate authority and what it signs.
+//! Issues the certificate authority and the server's certificate.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use rcgen::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Clocks of clients may be so far behind.
+/// The time by which clients' clocks may be behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
-/// A certificate and its key, both in PEM. It can't be printed: nobody should.
+/// A certificate and its private key, in PEM. Without `Debug`, so that the key is never logged.
 pub struct Issued {
     /// The certificate.
     pub certificate: String,
     /// Its private key.
     pub key: String,
-    /// When it ends.
+    /// The end of its validity.
     pub not_after: Timestamp,
 }
 
-/// A certificate authority for so long.
+/// Issues a certificate authority.
 ///
 /// # Errors
-/// When there is no randomness, or the time can't be written.
+/// There is no randomness, or the time cannot be encoded.
 pub fn authority(now: Timestamp, life: Duration) -> Result<Issued, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut parameters = authority_parameters(&key)?;
-    let not_after = within(&mut parameters, now, life);
+    let not_after = with_deadline(&mut parameters, now, life);
     let certificate = parameters.self_signed(&key)?;
     Ok(Issued {
         certificate: certificate.pem(),
@@ -38,10 +38,10 @@ pub fn authority(now: Timestamp, life: Duration) -> Result<Issued, rcgen::Error>
     })
 }
 
-/// A server's certificate for these DNS names, signed by the authority with this key.
+/// Issues a server's certificate for these DNS names, signed by the authority with this key.
 ///
 /// # Errors
-/// When the key is none, or a name is no DNS name.
+/// The key cannot be read, or a name is not a DNS name.
 pub fn server(
     authority_key: &str,
     names: &[String],
@@ -53,12 +53,12 @@ pub fn server(
     let key = KeyPair::generate()?;
     let mut parameters = CertificateParams::new(names.to_vec())?;
     let common = names.first().map_or("spoor", String::as_str);
-    // A common name has at most 64 letters; clients look at the alternative names only.
+    // A common name has at most 64 characters; clients check the alternative names only.
     parameters.distinguished_name = named(common.get(..64).unwrap_or(common));
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.use_authority_key_identifier_extension = true;
-    let not_after = within(&mut parameters, now, life);
+    let not_after = with_deadline(&mut parameters, now, life);
     let certificate = parameters.signed_by(&key, &issuer)?;
     Ok(Issued {
         certificate: certificate.pem(),
@@ -67,7 +67,8 @@ pub fn server(
     })
 }
 
-/// The same for the same key, so that the key alone is enough to sign with.
+/// Derives the authority's parameters. They are the same for the same key, so the key alone is
+/// enough to sign.
 fn authority_parameters(key: &KeyPair) -> Result<CertificateParams, rcgen::Error> {
     let mut parameters = CertificateParams::new(vec![])?;
     let id = xxh3_64(&key.subject_public_key_info());
@@ -87,8 +88,8 @@ fn named(common: &str) -> DistinguishedName {
     name
 }
 
-/// Sets from when to when, and gives the end.
-fn within(parameters: &mut CertificateParams, now: Timestamp, life: Duration) -> Timestamp {
+/// Sets the period of validity. Returns its end.
+fn with_deadline(parameters: &mut CertificateParams, now: Timestamp, life: Duration) -> Timestamp {
     let now = u64::try_from(now.as_second()).unwrap_or_default();
     let begins = now.saturating_sub(CLOCK_SKEW.as_secs());
     let ends = now.saturating_add(life.as_secs());

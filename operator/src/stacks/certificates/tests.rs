@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
-use super::kept::{self, DecideError, Decided, Lives};
+use super::secret::{self, CertificateLifetimes, CertificateState, IssueError};
 
 const NAME: &str = "spoor-policies.spoor.svc";
 
@@ -21,15 +21,20 @@ fn later(now: Timestamp, by: Duration) -> Timestamp {
     now + SignedDuration::try_from(by).unwrap()
 }
 
-fn first(now: Timestamp) -> (Decided, Decided) {
-    let lives = Lives::default();
-    let authority = kept::authority("ca", None, now, lives.authority).unwrap();
-    let doors = kept::doors("doors", None, &names(), &authority, now, lives.doors).unwrap();
-    (authority, doors)
+fn first(now: Timestamp) -> (CertificateState, CertificateState) {
+    let lifetimes = CertificateLifetimes::default();
+    let authority = secret::authority("ca", None, now, lifetimes.authority).unwrap();
+    let server =
+        secret::server("server", None, &names(), &authority, now, lifetimes.server).unwrap();
+    (authority, server)
 }
 
-/// Whether a client that trusts `authority` accepts a server with this certificate.
-fn shake_hands(authority: &str, server: &Decided, name: &str) -> Result<(), rustls::Error> {
+/// Returns success if a client that trusts `authority` accepts a server with this certificate.
+fn shake_hands(
+    authority: &str,
+    server: &CertificateState,
+    name: &str,
+) -> Result<(), rustls::Error> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         roots.add(certificate.unwrap()).unwrap();
@@ -62,87 +67,102 @@ fn shake_hands(authority: &str, server: &Decided, name: &str) -> Result<(), rust
 }
 
 #[test]
-fn a_client_that_trusts_the_authority_accepts_the_doors_by_their_names_only() {
-    let (authority, doors) = first(Timestamp::now());
-    shake_hands(&authority.certificates, &doors, NAME).unwrap();
+fn clients_accept_the_server_by_its_names_only() {
+    let (authority, server) = first(Timestamp::now());
+    shake_hands(&authority.certificates, &server, NAME).unwrap();
     shake_hands(
         &authority.certificates,
-        &doors,
+        &server,
         &format!("{NAME}.cluster.local"),
     )
     .unwrap();
-    assert!(shake_hands(&authority.certificates, &doors, "elsewhere.spoor.svc").is_err());
+    assert!(shake_hands(&authority.certificates, &server, "elsewhere.spoor.svc").is_err());
     let (stranger, _) = first(Timestamp::now());
-    assert!(shake_hands(&stranger.certificates, &doors, NAME).is_err());
+    assert!(shake_hands(&stranger.certificates, &server, NAME).is_err());
 }
 
 #[test]
-fn nothing_is_written_until_two_thirds_of_the_life_are_over() {
+fn renews_after_two_thirds_of_the_lifetime() {
     let now = Timestamp::now();
-    let (authority, doors) = first(now);
-    let (ca, tls) = (authority.write.unwrap(), doors.write.unwrap());
-    let life = Lives::default().doors;
+    let (authority, server) = first(now);
+    let (ca, tls) = (authority.write.unwrap(), server.write.unwrap());
+    let life = CertificateLifetimes::default().server;
     for (age, is_due) in [
         (life / 2, false),
         (life / 3 * 2 + Duration::from_secs(1), true),
     ] {
         let now = later(now, age);
-        let authority = kept::authority("ca", Some(&ca), now, Lives::default().authority).unwrap();
+        let authority = secret::authority(
+            "ca",
+            Some(&ca),
+            now,
+            CertificateLifetimes::default().authority,
+        )
+        .unwrap();
         assert!(authority.write.is_none());
-        let again = kept::doors("doors", Some(&tls), &names(), &authority, now, life).unwrap();
+        let again = secret::server("server", Some(&tls), &names(), &authority, now, life).unwrap();
         assert_eq!(again.write.is_some(), is_due, "after {age:?}");
     }
 }
 
 #[test]
-fn a_new_authority_leaves_the_old_one_trusted_and_its_certificate_in_use() {
-    let lives = Lives::default();
+fn new_authority_keeps_the_old_one_trusted() {
+    let lifetimes = CertificateLifetimes::default();
     let now = Timestamp::now();
     let (authority, _) = first(now);
     let ca = authority.write.as_ref().unwrap();
-    // The doors' certificate is young when the authority is due.
-    let due = later(now, lives.authority / 3 * 2);
+    // The server' certificate is young when the authority is due.
+    let due = later(now, lifetimes.authority / 3 * 2);
     let before = later(due, Duration::ZERO) - SignedDuration::from_hours(24);
-    let doors = kept::doors("doors", None, &names(), &authority, before, lives.doors).unwrap();
-    let new = kept::authority("ca", Some(ca), due, lives.authority).unwrap();
+    let server = secret::server(
+        "server",
+        None,
+        &names(),
+        &authority,
+        before,
+        lifetimes.server,
+    )
+    .unwrap();
+    let new = secret::authority("ca", Some(ca), due, lifetimes.authority).unwrap();
     assert!(new.write.is_some());
     assert_ne!(new.key, authority.key);
     assert!(new.certificates.contains(authority.certificates.trim()));
-    let tls = doors.write.unwrap();
-    let kept = kept::doors("doors", Some(&tls), &names(), &new, due, lives.doors).unwrap();
+    let tls = server.write.unwrap();
+    let stored =
+        secret::server("server", Some(&tls), &names(), &new, due, lifetimes.server).unwrap();
     assert!(
-        kept.write.is_none(),
+        stored.write.is_none(),
         "clients may not know the new authority yet"
     );
     // The one after the next forgets the first.
     let again = new.write.as_ref().unwrap();
-    let third = later(due, lives.authority / 3 * 2);
-    let third = kept::authority("ca", Some(again), third, lives.authority).unwrap();
+    let third = later(due, lifetimes.authority / 3 * 2);
+    let third = secret::authority("ca", Some(again), third, lifetimes.authority).unwrap();
     assert!(!third.certificates.contains(authority.certificates.trim()));
 }
 
 #[test]
-fn other_names_or_a_lost_authority_make_a_new_certificate() {
+fn new_names_or_authority_need_a_new_certificate() {
     let now = Timestamp::now();
-    let life = Lives::default().doors;
-    let (authority, doors) = first(now);
-    let tls = doors.write.unwrap();
+    let life = CertificateLifetimes::default().server;
+    let (authority, server) = first(now);
+    let tls = server.write.unwrap();
     let other = vec!["other.spoor.svc".to_owned()];
-    let renamed = kept::doors("doors", Some(&tls), &other, &authority, now, life).unwrap();
+    let renamed = secret::server("server", Some(&tls), &other, &authority, now, life).unwrap();
     shake_hands(&authority.certificates, &renamed, "other.spoor.svc").unwrap();
     let (stranger, _) = first(now);
-    let signed = kept::doors("doors", Some(&tls), &names(), &stranger, now, life).unwrap();
+    let signed = secret::server("server", Some(&tls), &names(), &stranger, now, life).unwrap();
     assert!(signed.write.is_some());
     shake_hands(&stranger.certificates, &signed, NAME).unwrap();
 }
 
 #[test]
-fn an_empty_secret_is_filled_and_a_foreign_one_left_alone() {
+fn fills_empty_secrets_and_leaves_foreign_ones() {
     let now = Timestamp::now();
-    let life = Lives::default().authority;
+    let life = CertificateLifetimes::default().authority;
     let mut secret = Secret::default();
     assert!(
-        kept::authority("ca", Some(&secret), now, life)
+        secret::authority("ca", Some(&secret), now, life)
             .unwrap()
             .write
             .is_some()
@@ -150,12 +170,12 @@ fn an_empty_secret_is_filled_and_a_foreign_one_left_alone() {
     let data = [("ca.crt", "theirs"), ("ca.key", "theirs")];
     let data = data.map(|(key, text)| (key.to_owned(), ByteString(text.as_bytes().to_vec())));
     secret.data = Some(data.into());
-    let refused = kept::authority("ca", Some(&secret), now, life)
+    let refused = secret::authority("ca", Some(&secret), now, life)
         .map(|_| ())
         .unwrap_err();
-    assert!(matches!(refused, DecideError::Foreign(_)));
+    assert!(matches!(refused, IssueError::ForeignSecret(_)));
     assert_eq!(
         refused.to_string(),
-        "Secret \"ca\" holds something that Spoor didn't put there: delete it or rename it"
+        "Secret \"ca\" was not created by Spoor; delete or rename it"
     );
 }

@@ -1,5 +1,5 @@
-//! The second tier: decides on whole traces by the policies in force, and exports those that are
-//! kept. It is replaced by a new pod when the policies change.
+//! The second tier: decides on whole traces by the policies in force, and exports those that it
+//! keeps. A change of policies replaces its pod.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,35 +8,35 @@ use serde_json::{Map, Value, json};
 use super::{
     memory::Memory,
     parts::{HEALTH, LIMITER, go, grpc, health, limiter, sender, telemetry},
-    ports,
 };
+use crate::stacks::objects::otlp;
 
-/// Makes `otherwise` a share of all traces, head and tail together, and says so in `tracestate`.
+/// Makes `otherwise` a share of all traces, head and tail together, and records it in `tracestate`.
 pub(super) const FEATURE_GATES: &str = "+processor.tailsamplingprocessor.usetracestate";
 
-/// The exporter to Jaeger, as the Collector's metrics name it.
+/// The name of the exporter to Jaeger in the Collector's metrics.
 pub(super) const JAEGER: &str = "otlp_grpc/spoor-jaeger";
 
 const GATHERED: &str = "otlp";
 const DECIDER: &str = "tail_sampling";
-/// How many decisions are remembered of each kind, so that late spans follow their trace.
-const REMEMBERED: u64 = 100_000;
+/// The number of decisions of each kind that are remembered, so that late spans follow their trace.
+const CACHED_DECISIONS: u64 = 100_000;
 /// The most spans in one message to Jaeger, whose limit may be the usual 4 MiB.
-const MAX_BATCH: u64 = 2000;
+const MAX_BATCH_SPANS: u64 = 2000;
 
-/// What the second tier's configuration depends on.
+/// The inputs of the second tier's configuration.
 pub(super) struct Decide<'a> {
-    /// What keeps traces, as the sampler's policies.
+    /// The policies of the tail sampler.
     pub(super) policies: Vec<Value>,
-    /// Host and port of Jaeger's OTLP over gRPC.
+    /// The host and port of Jaeger's OTLP receiver over gRPC.
     pub(super) jaeger: &'a str,
-    /// Exporters beside Jaeger's, by their names.
+    /// The exporters beside Jaeger's, by name.
     pub(super) exporters: BTreeMap<&'a str, &'a Map<String, Value>>,
     pub(super) wait: Duration,
     pub(super) memory: Memory,
 }
 
-/// The configuration of the second tier.
+/// Builds the configuration of the second tier.
 pub(super) fn config(decide: &Decide<'_>) -> Value {
     let mut exporters: Map<String, Value> = decide
         .exporters
@@ -46,17 +46,20 @@ pub(super) fn config(decide: &Decide<'_>) -> Value {
     exporters.insert(JAEGER.to_owned(), jaeger(decide));
     let names: Vec<&String> = exporters.keys().collect();
     json!({
-        "receivers": {GATHERED: {"protocols": {"grpc": grpc(ports::OTLP_GRPC)}}},
+        "receivers": {GATHERED: {"protocols": {"grpc": grpc(otlp::OTLP_GRPC)}}},
         "processors": {
             LIMITER: limiter(decide.memory),
             DECIDER: {
                 "decision_wait": go(decide.wait),
                 "num_traces": decide.memory.traces(),
+                // Evicting a trace would decide it before it is whole, so new spans wait instead
+                // and the gathering tier holds them.
                 "block_on_overflow": true,
+                // Policies only ever keep traces, so the first match is the decision.
                 "sample_on_first_match": true,
                 "decision_cache": {
-                    "sampled_cache_size": REMEMBERED,
-                    "non_sampled_cache_size": REMEMBERED,
+                    "sampled_cache_size": CACHED_DECISIONS,
+                    "non_sampled_cache_size": CACHED_DECISIONS,
                 },
                 "policies": decide.policies,
             },
@@ -78,6 +81,6 @@ pub(super) fn config(decide: &Decide<'_>) -> Value {
 fn jaeger(decide: &Decide<'_>) -> Value {
     let mut jaeger = Value::Object(sender(decide.memory));
     jaeger["endpoint"] = json!(decide.jaeger);
-    jaeger["sending_queue"]["batch"]["max_size"] = json!(MAX_BATCH);
+    jaeger["sending_queue"]["batch"]["max_size"] = json!(MAX_BATCH_SPANS);
     jaeger
 }

@@ -1,31 +1,31 @@
-//! The state of the deciding tier's exporter, from the Collector's own metrics.
+//! The health of the deciding tier's exporter, from the Collector's own metrics.
 
 use super::{decide::JAEGER, samples::Sample};
 
-/// The state of the exporter to Jaeger.
+/// The health of the exporter to Jaeger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Exporter {
-    /// Nobody has looked, or there was nothing to see.
+pub enum ExporterHealth {
+    /// Nobody has read the metrics, or they showed nothing.
     #[default]
     Unknown,
-    /// It sends what it has.
+    /// It sends what it holds.
     Working,
-    /// It has something and can't send it.
+    /// It cannot send what it holds.
     Failing,
 }
 
-/// A deciding pod's metrics of its exporter to Jaeger, at one moment.
+/// A deciding pod's metrics of its exporter to Jaeger, at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Reading {
+pub struct ExporterReading {
     queued: f64,
     sent: f64,
     failed: f64,
 }
 
-impl Reading {
-    /// Reads metrics in Prometheus' text format; an exporter that has done nothing yet has none.
+impl ExporterReading {
+    /// Reads metrics in Prometheus' text format. An exporter that has done nothing yet has none.
     #[must_use]
-    pub fn of(metrics: &str) -> Self {
+    pub fn from_metrics(metrics: &str) -> Self {
         let mut reading = Self::default();
         for sample in Sample::all(metrics).filter(|it| it.has("exporter", JAEGER)) {
             match sample.name {
@@ -38,15 +38,15 @@ impl Reading {
         reading
     }
 
-    /// The state of the exporter since an earlier reading of the same pod.
+    /// The health of the exporter since an earlier reading of the same pod.
     #[must_use]
-    pub fn since(&self, earlier: &Self) -> Exporter {
+    pub fn since(&self, earlier: &Self) -> ExporterHealth {
         let fails = self.failed > earlier.failed;
         let stuck = self.queued > 0.0 && earlier.queued > 0.0 && self.sent <= earlier.sent;
         if fails || stuck {
-            Exporter::Failing
+            ExporterHealth::Failing
         } else {
-            Exporter::Working
+            ExporterHealth::Working
         }
     }
 }

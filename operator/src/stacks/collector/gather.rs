@@ -1,5 +1,5 @@
-//! The first tier: takes spans, gathers them into whole traces and hands those to the second.
-//! It knows no policy, so that a change of one doesn't disturb what is being gathered.
+//! The first tier: receives spans, gathers them into whole traces and hands those to the second. It
+//! knows no policy, so that a change of policy does not disturb the traces that are being gathered.
 
 use std::time::Duration;
 
@@ -10,24 +10,25 @@ use super::{
     parts::{HEALTH, LIMITER, go, grpc, health, http, limiter, sender, telemetry},
     ports,
 };
+use crate::stacks::objects::otlp;
 
-/// What the first tier's configuration depends on.
+/// The inputs of the first tier's configuration.
 pub(super) struct Gather<'a> {
-    /// Whether spans are spread by trace id over several pods.
+    /// True if spans are spread by trace id over several pods.
     pub(super) spread: bool,
-    /// The name that all pods of the tier are found under.
+    /// The DNS name of all pods of the tier.
     pub(super) peers: &'a str,
-    /// Host and port of the second tier.
+    /// The host and port of the second tier.
     pub(super) decide: String,
-    /// Where clients' own counts go, `http://HOST:PORT`.
+    /// The endpoint for clients' own counts, `http://HOST:PORT`.
     pub(super) reported: &'a str,
     pub(super) wait: Duration,
     pub(super) memory: Memory,
 }
 
-/// The receiver of clients.
+/// The receiver for clients.
 pub const CLIENTS: &str = "otlp";
-/// The receiver of gathering pods.
+/// The receiver for other gathering pods.
 pub const PEERS: &str = "otlp/spoor-peers";
 const GATHERER: &str = "groupbytrace";
 const COUNTS_ONLY: &str = "filter/spoor-reported";
@@ -37,18 +38,18 @@ const REPORTED: &str = "otlp_http/spoor-reported";
 const SPAN_METRICS: &str = "span_metrics";
 const SCRAPED: &str = "prometheus/spoor";
 
-/// How often a pod looks for its peers.
+/// The interval at which a pod looks up its peers.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The configuration of the first tier.
+/// Builds the configuration of the first tier.
 pub(super) fn config(gather: &Gather<'_>) -> Value {
     let mut config = json!({
         "receivers": {
             CLIENTS: {"protocols": {
-                "grpc": grpc(ports::OTLP_GRPC),
-                "http": http(ports::OTLP_HTTP),
+                "grpc": grpc(otlp::OTLP_GRPC),
+                "http": http(otlp::OTLP_HTTP),
             }},
-            // Also where there is one pod: there are two while their number changes.
+            // Needed with one pod, too: there are two while the number of replicas changes.
             PEERS: {"protocols": {"grpc": grpc(ports::PEERS)}},
         },
         "processors": {
@@ -58,6 +59,8 @@ pub(super) fn config(gather: &Gather<'_>) -> Value {
                 "num_traces": gather.memory.traces(),
                 "num_workers": 2,
             },
+            // No metrics of clients are stored. Only the counter of started spans is handed on, as
+            // evidence for the status of policies.
             COUNTS_ONLY: {
                 "error_mode": "ignore",
                 "metrics": {"metric": ["name != \"otel.sdk.span.started\""]},
@@ -123,11 +126,11 @@ pub(super) fn config(gather: &Gather<'_>) -> Value {
     config
 }
 
-/// Queue and retries belong to each peer's own exporter: those of the whole would send again what
-/// another peer has already.
+/// Queue and retries belong to each peer's own exporter. Those of the exporter as a whole would
+/// send spans again that another peer already has.
 fn spreader(gather: &Gather<'_>) -> Value {
     let mut sender = Value::Object(sender(gather.memory));
-    // What waits here comes later than the rest of its trace.
+    // Spans that wait here reach their peer later than the rest of their trace.
     sender["sending_queue"]["batch"]["flush_timeout"] = json!("50ms");
     json!({
         "routing_key": "traceID",

@@ -1,4 +1,4 @@
-//! How a tier divides the memory that it may use.
+//! The division of a tier's memory.
 
 use k8s_openapi::{
     api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity,
@@ -11,7 +11,7 @@ const MIB: u64 = 1 << 20;
 pub(super) struct Memory(u64);
 
 impl Memory {
-    /// The limit in these resources, else the request; neither: 512 MiB.
+    /// The memory limit in these resources, else the request, else 512 MiB.
     pub(super) fn of(resources: &ResourceRequirements) -> Self {
         let named = [&resources.limits, &resources.requests]
             .into_iter()
@@ -20,34 +20,35 @@ impl Memory {
         Self(memory.unwrap_or(512 * MIB).max(32 * MIB))
     }
 
-    /// From where on Go's runtime collects garbage harder.
+    /// The soft limit from which Go's runtime collects garbage more often.
     pub(super) fn go(self) -> String {
         format!("{}MiB", self.0 * 4 / 5 / MIB)
     }
 
-    /// From where on everything is refused, for senders to send again.
+    /// The limit from which the memory limiter refuses everything, so that senders retry.
     pub(super) fn hard_mib(self) -> u64 {
         self.0 * 4 / 5 / MIB
     }
 
-    /// How far below that it begins.
+    /// The margin below that limit at which it begins to refuse spans.
     pub(super) fn spike_mib(self) -> u64 {
         self.0 / 5 / MIB
     }
 
-    /// Encoded spans that may wait to be sent; in memory they are several times as large.
+    /// The size of encoded spans that may wait to be sent. In memory they take several times as
+    /// much.
     pub(super) fn queue_bytes(self) -> u64 {
         self.0 / 8
     }
 
-    /// Traces that may be gathered. A trace takes more than 1 KiB, so that the limiter refuses
-    /// spans before any trace is given up.
+    /// The number of traces that may be gathered. A trace takes more than 1 KiB, so the limiter
+    /// refuses spans before any trace is evicted.
     pub(super) fn traces(self) -> u64 {
         self.0 / 1024
     }
 }
 
-/// A quantity as Kubernetes writes it, in bytes.
+/// The number of bytes of a Kubernetes quantity.
 fn bytes(quantity: &Quantity) -> Option<u64> {
     let text = quantity.0.trim();
     let end = text

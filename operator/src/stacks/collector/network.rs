@@ -1,4 +1,4 @@
-//! How the tiers are reached, by whom, and how many of their pods may be taken away at once.
+//! The Services, NetworkPolicies and PodDisruptionBudgets of the tiers.
 
 use k8s_openapi::{
     api::{
@@ -17,10 +17,13 @@ use k8s_openapi::{
 use spoor_api::stack::Stack;
 
 use super::{DECIDE, GATHER, ports};
-use crate::stacks::build::labels::{Component, component_metadata, label_selector, selector};
+use crate::stacks::objects::{
+    labels::{Component, component_metadata, label_selector, selector},
+    otlp,
+};
 
-/// The headless Service by which gathering pods find each other and their metrics are scraped,
-/// and the Service of the deciding one: its address stays while pods come and go.
+/// The headless Service by which gathering pods find each other and scrapers find their metrics,
+/// and the Service of the deciding pod, whose address stays while pods come and go.
 #[must_use]
 pub fn services(stack: &Stack) -> Vec<Service> {
     vec![
@@ -29,8 +32,8 @@ pub fn services(stack: &Stack) -> Vec<Service> {
     ]
 }
 
-/// Clients of the stack's namespace reach the gathering pods, those the deciding one. Metrics are
-/// for whoever scrapes them.
+/// Lets clients in the stack's namespace reach the gathering pods, and those the deciding one.
+/// Metrics are open to every scraper.
 pub(super) fn network_policies(stack: &Stack) -> Vec<NetworkPolicy> {
     let namespace = NetworkPolicyPeer {
         pod_selector: Some(LabelSelector::default()),
@@ -45,7 +48,7 @@ pub(super) fn network_policies(stack: &Stack) -> Vec<NetworkPolicy> {
             stack,
             Component::Gather,
             vec![
-                ingress(Some(namespace), &[ports::OTLP_GRPC, ports::OTLP_HTTP]),
+                ingress(Some(namespace), &[otlp::OTLP_GRPC, otlp::OTLP_HTTP]),
                 ingress(Some(gather.clone()), &[ports::PEERS]),
                 ingress(
                     None,
@@ -57,14 +60,14 @@ pub(super) fn network_policies(stack: &Stack) -> Vec<NetworkPolicy> {
             stack,
             Component::Decide,
             vec![
-                ingress(Some(gather), &[ports::OTLP_GRPC]),
+                ingress(Some(gather), &[otlp::OTLP_GRPC]),
                 ingress(None, &[ports::OWN_METRICS, ports::HEALTH]),
             ],
         ),
     ]
 }
 
-/// One pod at a time where there are several.
+/// Lets one pod be evicted at a time where there are several.
 pub(super) fn disruption_budgets(stack: &Stack, replicas: i32) -> Vec<PodDisruptionBudget> {
     let budget = PodDisruptionBudget {
         metadata: metadata(stack, Component::Gather),
@@ -83,7 +86,7 @@ fn service(stack: &Stack, component: Component, headless: bool, ports: &[(&str, 
         name: Some((*name).to_owned()),
         port: i32::from(*port),
         target_port: Some(IntOrString::String((*name).to_owned())),
-        // Lets meshes and gateways know gRPC.
+        // Tells meshes and gateways that the port speaks gRPC.
         app_protocol: name
             .contains("grpc")
             .then(|| "kubernetes.io/h2c".to_owned()),

@@ -2,10 +2,10 @@
 
 use spoor_policy::AttributeKey;
 
-/// A text as a literal that nothing in it can end.
+/// Quotes a text as a literal that nothing in it can end.
 ///
-/// The Collector reads it three times: as YAML, for `${…}` to expand, as OTTL. The dollar sign is
-/// escaped here, so that the second finds none.
+/// The Collector reads it three times: as YAML, for `${…}` to expand, and as OTTL. The dollar sign
+/// is escaped here, so that the second pass finds none.
 pub(super) fn text(text: &str) -> String {
     let mut literal = String::with_capacity(text.len() + 2);
     literal.push('"');
@@ -24,7 +24,7 @@ pub(super) fn text(text: &str) -> String {
     literal
 }
 
-/// All of the conditions hold; of none, always.
+/// Joins conditions so that all have to hold. Without any, the result always holds.
 pub(super) fn all_of(conditions: impl IntoIterator<Item = String>) -> String {
     let conditions: Vec<String> = conditions.into_iter().collect();
     if conditions.is_empty() {
@@ -33,7 +33,7 @@ pub(super) fn all_of(conditions: impl IntoIterator<Item = String>) -> String {
     conditions.join(" and ")
 }
 
-/// One of the conditions holds; of none, never.
+/// Joins conditions so that one has to hold. Without any, the result never holds.
 pub(super) fn one_of(conditions: impl IntoIterator<Item = String>) -> String {
     let conditions: Vec<String> = conditions.into_iter().collect();
     if conditions.is_empty() {
@@ -42,8 +42,8 @@ pub(super) fn one_of(conditions: impl IntoIterator<Item = String>) -> String {
     format!("({})", conditions.join(" or "))
 }
 
-/// A span or its resource has the attribute with this value, given as text: `200` finds the text
-/// and the number.
+/// The conditions under which a span or its resource has the attribute with this value. The value
+/// is given as text: `200` matches the text and the number.
 pub(super) fn has(key: &AttributeKey, value: &str) -> Vec<String> {
     let key = text(key.as_str());
     let places = [
@@ -58,14 +58,14 @@ pub(super) fn has(key: &AttributeKey, value: &str) -> Vec<String> {
     conditions.collect()
 }
 
-/// All that a text may stand for.
+/// The literals that a text may stand for.
 fn literals(value: &str) -> Vec<String> {
     let number = || {
         if let Ok(int) = value.parse::<i64>() {
             return Some(int.to_string());
         }
         let double: f64 = value.parse().ok()?;
-        // With a point, or it is read as an integer.
+        // With a decimal point, else OTTL reads it as an integer.
         let digits = format!("{double}");
         let point = if digits.contains('.') { "" } else { ".0" };
         double.is_finite().then(|| digits + point)
@@ -116,7 +116,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_breaks_out_of_a_literal(
+        fn nothing_escapes_a_literal(
             value in prop_oneof![any::<String>(), "[\"\\\\${}a()\n ]{0,24}"]
         ) {
             let literal = text(&value);
@@ -133,7 +133,7 @@ mod tests {
     #[case("1e3", &["\"1e3\"", "1000.0"])]
     #[case("true", &["\"true\"", "true"])]
     #[case("inf", &["\"inf\""])]
-    fn a_value_is_found_as_what_it_may_be(#[case] value: &str, #[case] expected: &[&str]) {
+    fn value_matches_text_number_and_flag(#[case] value: &str, #[case] expected: &[&str]) {
         assert_eq!(literals(value), expected);
     }
 }

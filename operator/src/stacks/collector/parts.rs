@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, memory::Memory, ports};
+use super::{memory::Memory, ports};
+use crate::stacks::objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE};
 
 /// The extension that answers probes.
 pub(super) const HEALTH: &str = "health_check";
-/// The first processor of each pipeline: refuses what there is no memory for.
+/// The first processor of each pipeline: refuses spans that there is no memory for.
 pub(super) const LIMITER: &str = "memory_limiter";
 
-/// A duration as Go reads it.
+/// Formats a duration for Go.
 pub(super) fn go(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
@@ -20,7 +21,8 @@ fn everywhere(port: u16) -> String {
     format!("0.0.0.0:{port}")
 }
 
-/// OTLP over gRPC. Connections end at an age, or senders would stay with the pods that they know.
+/// An OTLP receiver over gRPC. Its connections have a maximum age, else senders would stay with the
+/// pods that they know.
 pub(super) fn grpc(port: u16) -> Value {
     json!({
         "endpoint": everywhere(port),
@@ -32,14 +34,14 @@ pub(super) fn grpc(port: u16) -> Value {
     })
 }
 
-/// OTLP over HTTP, a connection for each request: one that is kept has no age, and would bring
-/// spans to a pod that is about to end.
+/// An OTLP receiver over HTTP, with one connection per request: a connection that is kept open has
+/// no maximum age, and would bring spans to a pod that is about to end.
 pub(super) fn http(port: u16) -> Value {
     json!({"endpoint": everywhere(port), "keep_alives_enabled": false})
 }
 
-/// Sends OTLP over gRPC without TLS, and without an end to retries: when the queue is full, what
-/// is before it waits, then the limiter refuses.
+/// An exporter of OTLP over gRPC, without TLS and with unlimited retries: when its queue is full,
+/// the pipeline before it waits, and then the limiter refuses spans.
 pub(super) fn sender(memory: Memory) -> Map<String, Value> {
     let sender = json!({
         "compression": "none",
@@ -49,6 +51,8 @@ pub(super) fn sender(memory: Memory) -> Map<String, Value> {
             "enabled": true,
             "initial_interval": "200ms",
             "max_interval": "2s",
+            // No limit: a span is dropped only when there is no room for it, never because its
+            // receiver is away for long.
             "max_elapsed_time": "0s",
         },
         "sending_queue": {
@@ -56,6 +60,8 @@ pub(super) fn sender(memory: Memory) -> Map<String, Value> {
             "sizer": "bytes",
             "queue_size": memory.queue_bytes(),
             "num_consumers": 10,
+            // A full queue blocks the pipeline, and the memory limiter then refuses spans, which
+            // makes their senders retry.
             "block_on_overflow": true,
             "batch": {"flush_timeout": "200ms", "sizer": "items", "min_size": 1000},
         },
@@ -78,7 +84,7 @@ pub(super) fn health() -> Value {
     json!({"endpoint": everywhere(ports::HEALTH)})
 }
 
-/// The Collector's own logs and metrics.
+/// The configuration of the Collector's own logs and metrics.
 pub(super) fn telemetry() -> Value {
     json!({
         "logs": {"level": "warn", "encoding": "json"},

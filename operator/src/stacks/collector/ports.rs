@@ -1,19 +1,17 @@
 //! The ports of the tiers.
 
-/// OTLP over gRPC.
-pub const OTLP_GRPC: u16 = 4317;
-/// OTLP over HTTP.
-pub const OTLP_HTTP: u16 = 4318;
-/// OTLP over gRPC between gathering pods.
+use crate::stacks::objects::otlp::{OTLP_GRPC, OTLP_HTTP};
+
+/// The port of OTLP over gRPC between gathering pods.
 pub(super) const PEERS: u16 = 4316;
-/// The metrics made from spans.
+/// The port of metrics made from spans.
 pub const SPAN_METRICS: u16 = 8889;
-/// The Collector's own metrics.
+/// The port of the Collector's own metrics.
 pub const OWN_METRICS: u16 = 8888;
-/// Answers probes.
+/// The port of probes.
 pub(super) const HEALTH: u16 = 13133;
 
-/// What a gathering pod listens on, by names.
+/// The ports of a gathering pod, by name.
 pub(super) const OF_GATHER: [(&str, u16); 5] = [
     ("otlp-grpc", OTLP_GRPC),
     ("otlp-http", OTLP_HTTP),
@@ -21,5 +19,5 @@ pub(super) const OF_GATHER: [(&str, u16); 5] = [
     ("metrics", OWN_METRICS),
     ("span-metrics", SPAN_METRICS),
 ];
-/// What a deciding pod listens on, by names.
+/// The ports of a deciding pod, by name.
 pub(super) const OF_DECIDE: [(&str, u16); 2] = [("otlp-grpc", OTLP_GRPC), ("metrics", OWN_METRICS)];

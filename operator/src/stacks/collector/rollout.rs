@@ -1,13 +1,12 @@
-//! When which tier may change.
+//! The order in which the Collector's tiers change.
 //!
-//! - Never both at once: parts of a trace that two gathering pods hold meet in the deciding pod,
-//!   unless that is being replaced in the meantime.
-//! - The deciding pod isn't replaced for new rules while it can't get rid of what it holds: what it
-//!   can't send before it ends is lost. For another pipeline it is, since that may be the cure.
-//! - One replacement of the deciding pod at a time: rules that change faster are put together.
+//! - Both tiers never change at once: parts of a trace that two gathering pods hold meet in the
+//!   deciding pod, unless that is being replaced in the meantime.
+//! - The deciding pod is not replaced for new rules while it cannot send what it holds, which would
+//!   be lost. For another pipeline it is replaced, since that may fix it.
+//! - The deciding pod is replaced once at a time: rules that change faster are combined.
 //!
-//! A tier is never held back for its own sake, or a broken revision could not be followed by a
-//! good one.
+//! No tier waits for itself: a broken revision can always be followed by a good one.
 
 use std::{fmt, time::Duration};
 
@@ -19,116 +18,118 @@ use k8s_openapi::api::{
 
 use crate::stacks::pod_failure::has_failed;
 
-use super::{Objects, PIPELINE_HASH, SPEC_HASH, TAIL_DIGEST, Tier, exporter::Exporter};
+use super::{
+    CollectorObjects, PIPELINE_HASH, SPEC_HASH, TAIL_DIGEST, Tier, exporter::ExporterHealth,
+};
 
 /// A tier as it is in the cluster.
 #[derive(Clone, Copy, Debug)]
-pub struct Live<'a> {
+pub struct LiveTier<'a> {
     /// Its Deployment.
     pub workload: &'a Deployment,
-    /// Its pods, those that are ending included.
+    /// Its pods, including those that are ending.
     pub pods: &'a [Pod],
 }
 
-/// What is there now; none: no such Deployment yet.
+/// The present state of both tiers; none where there is no Deployment yet.
 #[derive(Clone, Copy, Debug)]
-pub struct Observed<'a> {
-    /// The tier that gathers.
-    pub gather: Option<Live<'a>>,
-    /// The tier that decides.
-    pub decide: Option<Live<'a>>,
-    /// Whether the deciding pod can send what it keeps.
-    pub exporter: Exporter,
+pub struct RolloutState<'a> {
+    /// The gathering tier.
+    pub gather: Option<LiveTier<'a>>,
+    /// The deciding tier.
+    pub decide: Option<LiveTier<'a>>,
+    /// The health of the deciding pod's exporter.
+    pub exporter: ExporterHealth,
 }
 
-/// What to do now.
+/// The next step of a rollout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Apply the objects of the tier that gathers.
+pub struct RolloutPlan {
+    /// True if the objects of the gathering tier may be applied.
     pub gather: bool,
-    /// Apply the objects of the tier that decides.
+    /// True if the objects of the deciding tier may be applied.
     pub decide: bool,
-    /// What the other tier waits for.
-    pub waiting: Option<Waiting>,
-    /// When to plan again though nothing has changed.
+    /// The reason why the other tier waits.
+    pub waiting: Option<RolloutWait>,
+    /// The delay after which to plan again though nothing has changed.
     pub again_in: Option<Duration>,
 }
 
-/// Why a tier isn't changed yet.
+/// The reason why a tier is not changed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// Gathering pods come and go.
+pub enum RolloutWait {
+    /// Gathering pods are being replaced.
     GatherChanges,
-    /// They have come and gone, and traces are still in two of them.
+    /// They have been replaced, and parts of traces are still in two of them.
     GatherSettles,
     /// The deciding pod is being replaced.
     DecideChanges,
     /// The deciding pod of the last change is starting.
     DecideStarts,
-    /// There is no deciding pod that gathering ones could hand over to.
+    /// No deciding pod is ready to receive traces from the gathering ones.
     DecideUnavailable,
-    /// Whether the deciding pod can send what it keeps to Jaeger isn't known yet.
+    /// It is unknown whether the deciding pod can send what it keeps to Jaeger.
     ExporterUnknown,
-    /// The deciding pod can't send what it keeps to Jaeger.
+    /// The deciding pod cannot send what it keeps to Jaeger.
     ExporterFails,
 }
 
-impl fmt::Display for Waiting {
+impl fmt::Display for RolloutWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::GatherChanges => "new tail rules wait until all gathering pods are replaced",
             Self::GatherSettles => {
-                "new tail rules wait for the traces that passed through changing gathering pods"
+                "new tail rules wait until the traces of replaced gathering pods are complete"
             }
             Self::DecideChanges => "the next change waits until the deciding pod is replaced",
             Self::DecideStarts => {
                 return write!(
                     f,
-                    "the next change waits until the deciding pod of the last one is ready or fails, \
-                     for {} s at most",
+                    "the next change waits until the new deciding pod is ready or fails, for {} s at \
+                     most",
                     MAX_START_WAIT.as_secs()
                 );
             }
-            Self::DecideUnavailable => "gathering pods wait for a deciding pod that is ready",
+            Self::DecideUnavailable => "gathering pods wait until the deciding pod is ready",
             Self::ExporterUnknown => {
-                "the deciding Collector is changed once it is known to send what it holds"
+                "the deciding pod waits until it is known whether it can send its spans to Jaeger"
             }
             Self::ExporterFails => {
-                "new tail rules wait: the Collector can't send to Jaeger and would lose what it holds"
+                "new tail rules wait until the deciding pod can send its spans to Jaeger"
             }
         })
     }
 }
 
-/// How long a revision of the deciding pod may take to be there before another follows it. One that
-/// fails is followed at once: it holds no traces, and what follows may be its cure.
+/// The longest time for which a revision of the deciding pod may start before another follows it. A
+/// revision that fails is followed at once: it holds no traces, and the next may fix it.
 const MAX_START_WAIT: Duration = Duration::from_secs(60);
 
-/// What may be applied now.
+/// Plans the next step.
 #[must_use]
-pub fn plan(observed: &Observed<'_>, wanted: &Objects, now: Timestamp) -> Plan {
-    let gather = observed
+pub fn plan(current: &RolloutState<'_>, wanted: &CollectorObjects, now: Timestamp) -> RolloutPlan {
+    let gather = current
         .gather
-        .map(|live| State::of(live, &wanted.gather, now));
-    let decide = observed
+        .map(|live| TierState::of(live, &wanted.gather, now));
+    let decide = current
         .decide
-        .map(|live| State::of(live, &wanted.decide, now));
+        .map(|live| TierState::of(live, &wanted.decide, now));
     let decide_waits = match (&decide, &gather) {
         (Some(decide), Some(gather)) if decide.outdated => {
-            for_decide(decide, gather, observed, wanted)
+            decide_wait(decide, gather, current, wanted)
         }
         _ => None,
     };
     let changes_decide = decide_waits.is_none() && decide.as_ref().is_some_and(|it| it.outdated);
     let gather_waits = match (&decide, &gather) {
         (Some(_), Some(gather)) if gather.outdated && changes_decide => {
-            Some((Waiting::DecideChanges, None))
+            Some((RolloutWait::DecideChanges, None))
         }
-        (Some(decide), Some(gather)) if gather.outdated => for_gather(decide),
+        (Some(decide), Some(gather)) if gather.outdated => gather_wait(decide),
         _ => None,
     };
     let waits = decide_waits.or(gather_waits);
-    Plan {
+    RolloutPlan {
         gather: gather_waits.is_none(),
         decide: decide_waits.is_none(),
         waiting: waits.map(|(waiting, _)| waiting),
@@ -136,15 +137,15 @@ pub fn plan(observed: &Observed<'_>, wanted: &Objects, now: Timestamp) -> Plan {
     }
 }
 
-impl Live<'_> {
-    /// Whether all pods are of the Deployment's latest revision, and no other is left.
+impl LiveTier<'_> {
+    /// Returns true if all pods are of the Deployment's latest revision, and no others are left.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         !self.is_changing() && self.has_ready_pod()
     }
 
-    /// The digest of the rules in force and the number of policies, of the tier that decides: none
-    /// while old and new ones decide side by side.
+    /// The digest of the deciding tier's rules and the number of its policies. None while old and
+    /// new rules decide side by side.
     #[must_use]
     pub fn tail_in_force(&self) -> Option<(&str, u32)> {
         if !self.is_complete() {
@@ -161,6 +162,8 @@ impl Live<'_> {
         let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1);
         let status = self.workload.status.clone().unwrap_or_default();
         let generation = self.workload.metadata.generation;
+        // Until the Deployment controller has seen the change its status describes the revision
+        // before.
         status.observed_generation < generation
             || status.updated_replicas.unwrap_or(0) != wanted
             || status.replicas.unwrap_or(0) != wanted
@@ -177,7 +180,7 @@ impl Live<'_> {
         staying.any(|pod| ready(pod).is_some_and(|condition| condition.status == "True"))
     }
 
-    /// When a pod came, or became ready, or ceased to be, for the last time.
+    /// The last time at which a pod was created, or became ready or unready.
     fn last_change(&self) -> Option<Timestamp> {
         let times = self.pods.iter().flat_map(|pod| {
             let turned = ready(pod).and_then(|condition| condition.last_transition_time.as_ref());
@@ -192,17 +195,17 @@ impl Live<'_> {
     }
 }
 
-/// A tier as far as it matters here.
-struct State<'a> {
-    live: Live<'a>,
+/// A tier, as far as its rollout depends on it.
+struct TierState<'a> {
+    live: LiveTier<'a>,
     outdated: bool,
     changing: bool,
-    /// Since the last change of its pods.
+    /// The time since the last change of its pods.
     quiet_for: Duration,
 }
 
-impl<'a> State<'a> {
-    fn of(live: Live<'a>, wanted: &Tier, now: Timestamp) -> Self {
+impl<'a> TierState<'a> {
+    fn of(live: LiveTier<'a>, wanted: &Tier, now: Timestamp) -> Self {
         let since = |then: Timestamp| now.duration_since(then).max(SignedDuration::ZERO);
         Self {
             live,
@@ -215,41 +218,47 @@ impl<'a> State<'a> {
     }
 }
 
-type Wait = Option<(Waiting, Option<Duration>)>;
+type Wait = Option<(RolloutWait, Option<Duration>)>;
 
-fn for_decide(
-    decide: &State<'_>,
-    gather: &State<'_>,
-    observed: &Observed<'_>,
-    wanted: &Objects,
+fn decide_wait(
+    decide: &TierState<'_>,
+    gather: &TierState<'_>,
+    current: &RolloutState<'_>,
+    wanted: &CollectorObjects,
 ) -> Wait {
+    // Changes that come faster than a pod starts are combined in one replacement. A revision that
+    // failed is replaced at once, since the next may fix it.
     if decide.changing && !decide.live.has_failed_pod() && decide.quiet_for < MAX_START_WAIT {
         let left = MAX_START_WAIT - decide.quiet_for;
-        return Some((Waiting::DecideStarts, Some(left)));
+        return Some((RolloutWait::DecideStarts, Some(left)));
     }
     if gather.changing {
-        return Some((Waiting::GatherChanges, None));
+        return Some((RolloutWait::GatherChanges, None));
     }
+    // DNS answers are cached, so a gathering pod may send parts of traces to a peer for a while
+    // after that one has gone.
     if gather.quiet_for < wanted.settle {
         let left = wanted.settle - gather.quiet_for;
-        return Some((Waiting::GatherSettles, Some(left)));
+        return Some((RolloutWait::GatherSettles, Some(left)));
     }
+    // New rules can wait for Jaeger. A new pipeline cannot: it may be what makes the exporter work
+    // again.
     let only_rules = decide.live.annotation(pipeline_hash)
         == pipeline_hash(&wanted.decide.workload).map(String::as_str);
-    if only_rules && observed.exporter == Exporter::Failing {
-        return Some((Waiting::ExporterFails, Some(RETRY)));
+    if only_rules && current.exporter == ExporterHealth::Failing {
+        return Some((RolloutWait::ExporterFails, Some(RETRY_INTERVAL)));
     }
     None
 }
 
-/// How often to look whether the exporter works again.
-const RETRY: Duration = Duration::from_secs(5);
+/// The interval at which to check whether the exporter works again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-fn for_gather(decide: &State<'_>) -> Wait {
+fn gather_wait(decide: &TierState<'_>) -> Wait {
     if decide.changing {
-        Some((Waiting::DecideChanges, None))
+        Some((RolloutWait::DecideChanges, None))
     } else if !decide.live.has_ready_pod() {
-        Some((Waiting::DecideUnavailable, None))
+        Some((RolloutWait::DecideUnavailable, None))
     } else {
         None
     }

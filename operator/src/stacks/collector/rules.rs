@@ -1,8 +1,8 @@
 //! A namespace's tail policies as policies of the Collector's tail sampler.
 //!
-//! The sampler keeps a trace if one of its policies wants it. So each of ours says first whose
-//! traces it is about (those whose root span is at its places), and one keeps all the others:
-//! other services', other namespaces', and traces without a root.
+//! The sampler keeps a trace if one of its policies matches. So each of ours first selects the
+//! traces that it governs (those whose root span is at its places), and one more keeps all other
+//! traces: those of other services and namespaces, and those without a root.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,26 +17,30 @@ use spoor_policy::{
 
 use super::ottl::{all_of, has, one_of, text};
 
-/// The sampler's policies, in the order in which they are asked; the first that matches decides.
+/// The sampler's policies in the order in which it evaluates them. The first that matches decides.
 pub(super) fn policies(tail: &TailTable, namespace: &Namespace) -> Vec<Value> {
     let governed = governed(tail, namespace);
     if governed.is_empty() {
         return vec![json!({"name": "all", "type": "always_sample"})];
     }
     let places = governed.values().flat_map(|(_, places)| places).cloned();
-    let ours = format!("{} and {}", is_of(namespace), root_at(places.collect()));
+    let ours = format!(
+        "{} and {}",
+        namespace_condition(namespace),
+        root_condition(places.collect())
+    );
     let others = json!({
         "name": "others",
         "type": "not",
         "not": {"not_sub_policy": any_span("governed", &[ours])},
     });
-    let each = governed
-        .into_iter()
-        .flat_map(|(name, (policy, places))| of_policy(name, policy, root_at(places)));
+    let each = governed.into_iter().flat_map(|(name, (policy, places))| {
+        sampler_policies(name, policy, root_condition(places))
+    });
     std::iter::once(others).chain(each).collect()
 }
 
-/// How many policies a namespace's traces are kept by.
+/// The number of policies that govern the traces of a namespace.
 pub(super) fn count(tail: &TailTable, namespace: &Namespace) -> usize {
     governed(tail, namespace).len()
 }
@@ -47,24 +51,24 @@ fn governed<'t>(
     namespace: &Namespace,
 ) -> BTreeMap<&'t PolicyName, (&'t TailPolicy, Vec<String>)> {
     let mut governed = BTreeMap::new();
-    let mut above = Above::default();
-    // The most specific places come first, so all that a place has to leave out is known.
+    let mut earlier = EarlierPlaces::default();
+    // The most specific places come first, so all that a place has to exclude is known.
     for (place, name, policy) in tail.places(namespace) {
         let (_, places) = governed.entry(name).or_insert((policy, vec![]));
-        places.push(above.within(place));
-        above.add(place);
+        places.push(earlier.condition(place));
+        earlier.add(place);
     }
     governed
 }
 
-/// The places that are decided before a less specific one.
+/// The places that are more specific than the next one.
 #[derive(Default)]
-struct Above<'t> {
+struct EarlierPlaces<'t> {
     operations: BTreeMap<&'t ServiceName, Vec<&'t OperationName>>,
     services: BTreeSet<&'t ServiceName>,
 }
 
-impl<'t> Above<'t> {
+impl<'t> EarlierPlaces<'t> {
     fn add(&mut self, place: TailPlace<'t>) {
         match place {
             TailPlace::Operation(service, name) => {
@@ -76,20 +80,21 @@ impl<'t> Above<'t> {
     }
 
     /// The condition for a span at a place and at none of these.
-    fn within(&self, place: TailPlace<'_>) -> String {
+    fn condition(&self, place: TailPlace<'_>) -> String {
         match place {
             TailPlace::Operation(service, name) => all_of([
-                is_service(service),
+                service_condition(service),
                 format!("span.name == {}", text(name.as_str())),
             ]),
             TailPlace::Service(service) => {
                 let taken = self.operations.get(service).into_iter().flatten();
                 let others = taken.map(|name| format!("span.name != {}", text(name.as_str())));
-                all_of(std::iter::once(is_service(service)).chain(others))
+                all_of(std::iter::once(service_condition(service)).chain(others))
             }
             TailPlace::Namespace => {
                 let services = self.services.iter();
-                let services = services.map(|service| format!("not ({})", is_service(service)));
+                let services =
+                    services.map(|service| format!("not ({})", service_condition(service)));
                 let operations = self
                     .operations
                     .iter()
@@ -98,7 +103,7 @@ impl<'t> Above<'t> {
                         let names = names.iter();
                         let names =
                             names.map(|name| format!("span.name == {}", text(name.as_str())));
-                        format!("not ({} and {})", is_service(service), one_of(names))
+                        format!("not ({} and {})", service_condition(service), one_of(names))
                     });
                 all_of(services.chain(operations))
             }
@@ -106,26 +111,26 @@ impl<'t> Above<'t> {
     }
 }
 
-fn is_service(service: &ServiceName) -> String {
+fn service_condition(service: &ServiceName) -> String {
     let service = text(service.as_str());
     format!("resource.attributes[\"service.name\"] == {service}")
 }
 
-/// A stack serves its own namespace: who says nothing of one is there.
-fn is_of(namespace: &Namespace) -> String {
+/// A stack serves its own namespace, so a resource that names no namespace belongs to it.
+fn namespace_condition(namespace: &Namespace) -> String {
     const KEY: &str = "resource.attributes[\"k8s.namespace.name\"]";
     let namespace = text(namespace.as_str());
     one_of(["nil", "\"\"", &namespace].map(|value| format!("{KEY} == {value}")))
 }
 
-/// The root of a trace, at one of these places.
-fn root_at(places: Vec<String>) -> String {
+/// The condition for the root of a trace at one of these places.
+fn root_condition(places: Vec<String>) -> String {
     format!("IsRootSpan() and {}", one_of(places))
 }
 
-/// What keeps traces under a policy. Other namespaces' roots may be at its places too: they are
-/// kept anyhow.
-fn of_policy(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value> {
+/// The sampler's policies for one of ours. Roots in other namespaces may be at its places, too:
+/// those traces are kept anyway.
+fn sampler_policies(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value> {
     if policy.otherwise() == Probability::ALWAYS {
         return vec![any_span(&format!("{name}/otherwise"), &[root])];
     }
@@ -134,16 +139,16 @@ fn of_policy(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value>
         let name = format!("{name}/{end}");
         json!({"name": name, "type": "and", "and": {"and_sub_policy": [root, condition]}})
     };
-    let spans: Vec<String> = policy.keep().iter().flat_map(of_a_span).collect();
+    let spans: Vec<String> = policy.keep().iter().flat_map(span_conditions).collect();
     let spans = (!spans.is_empty()).then(|| both("keep", any_span("span", &spans)));
-    let slow = slowest_allowed(policy).map(|limit| both("keep/slow", of_the_trace(limit)));
+    let slow = slowest_allowed(policy).map(|limit| both("keep/slow", trace_duration_policy(limit)));
     let share = (policy.otherwise() != Probability::NEVER)
         .then(|| both("otherwise", share(policy.otherwise())));
     [spans, slow, share].into_iter().flatten().collect()
 }
 
-/// The conditions of a rule for a single span, any of which will do.
-fn of_a_span(rule: &Rule) -> Vec<String> {
+/// The conditions of a rule for a single span, any one of which suffices.
+fn span_conditions(rule: &Rule) -> Vec<String> {
     match &rule.condition {
         RuleCondition::Error => vec!["span.status.code == STATUS_CODE_ERROR".to_owned()],
         RuleCondition::SlowerThan(limit) => vec![format!(
@@ -156,7 +161,7 @@ fn of_a_span(rule: &Rule) -> Vec<String> {
     }
 }
 
-/// The shortest of a policy's limits: a trace that exceeds any exceeds that.
+/// The shortest duration limit of a policy: a trace that exceeds any limit exceeds that one.
 fn slowest_allowed(policy: &TailPolicy) -> Option<Duration> {
     let limits = policy
         .keep()
@@ -168,9 +173,9 @@ fn slowest_allowed(policy: &TailPolicy) -> Option<Duration> {
     limits.min()
 }
 
-/// The sampler measures whole traces, but in whole milliseconds rounded down: 500.9 ms are not
-/// more than 500. Nearly always one span is as long as its trace, and that is measured exactly.
-fn of_the_trace(limit: Duration) -> Value {
+/// The sampler measures whole traces, but in whole milliseconds rounded down: 500.9 ms are not more
+/// than 500. In most traces one span is as long as the trace, and spans are measured exactly.
+fn trace_duration_policy(limit: Duration) -> Value {
     let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     json!({"name": "slow", "type": "latency", "latency": {"threshold_ms": limit}})
 }
@@ -184,7 +189,7 @@ fn share(probability: Probability) -> Value {
     })
 }
 
-/// Asks whether some span meets one of the conditions.
+/// A policy that matches if some span meets one of the conditions.
 fn any_span(name: &str, conditions: &[String]) -> Value {
     json!({
         "name": name,

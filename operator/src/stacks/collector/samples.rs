@@ -1,18 +1,19 @@
-//! Metrics in Prometheus' text format, as the Collector prints its own.
+//! A reader of metrics in Prometheus' text format, as the Collector writes its own.
 
 /// One value of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample<'a> {
-    /// The metric's name. Collectors differ in whether counters end in `_total`: it is cut off.
+    /// The name of the metric. Versions of the Collector differ in whether counters end in
+    /// `_total`, so that suffix is removed.
     pub name: &'a str,
-    /// The labels, in braces; empty where there are none.
+    /// The labels, in braces; empty if there are none.
     labels: &'a str,
     /// The value.
     pub value: f64,
 }
 
 impl<'a> Sample<'a> {
-    /// All samples of a text; lines that are none are passed over.
+    /// All samples of a text. Lines that are not samples are skipped.
     pub fn all(text: &'a str) -> impl Iterator<Item = Self> {
         text.lines().filter_map(Self::read)
     }
@@ -30,7 +31,7 @@ impl<'a> Sample<'a> {
         })
     }
 
-    /// True if a label has this value.
+    /// Returns true if a label has this value.
     #[must_use]
     pub fn has(&self, label: &str, value: &str) -> bool {
         self.labels.contains(&format!("{label}=\"{value}\""))
@@ -39,7 +40,7 @@ impl<'a> Sample<'a> {
     /// The value of a counter, which is a whole number.
     #[must_use]
     pub fn count(&self) -> u64 {
-        // Saturates, and makes nothing of what is no number.
+        // Saturates, and turns NaN into 0.
         self.value as u64
     }
 }
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn samples_are_read_and_comments_passed_over() {
+    fn reads_samples_and_skips_comments() {
         let text = "# TYPE sent_total counter\n\
                     sent_total{exporter=\"otlp/a\",x=\"a b\"} 7\n\
                     uptime 1.5e3\n\

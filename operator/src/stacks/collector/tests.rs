@@ -37,8 +37,8 @@ fn table(specs: &[&str]) -> TailTable {
     resolve(&policies, Timestamp::UNIX_EPOCH).tail
 }
 
-fn built(stack: &Stack, tail: &TailTable) -> Objects {
-    build(&Input {
+fn built(stack: &Stack, tail: &TailTable) -> CollectorObjects {
+    build(&CollectorInput {
         stack,
         collector: collector(stack),
         jaeger_otlp: "tracing-jaeger:4317",
@@ -48,8 +48,8 @@ fn built(stack: &Stack, tail: &TailTable) -> Objects {
     })
 }
 
-/// Objects that differ in their rules, their image, their replicas.
-pub(super) fn objects(rules: u8, image: u8, replicas: u8) -> Objects {
+/// CollectorObjects that differ in their rules, their image, their replicas.
+pub(super) fn objects(rules: u8, image: u8, replicas: u8) -> CollectorObjects {
     let stack = stack(&format!(
         "    {{image: \"collector:{image}\", replicas: {replicas}}}"
     ));
@@ -110,14 +110,14 @@ fn two_replicas_with_everything_set() {
 }
 
 #[test]
-fn a_change_of_rules_changes_nothing_but_the_deciding_pods_rules() {
+fn new_rules_change_only_the_deciding_pod() {
     let stack = stack("    {replicas: 2}");
     let (none, many) = (
         built(&stack, &TailTable::default()),
         built(&stack, &many_rules()),
     );
     assert_ne!(none.decide, many.decide);
-    let annotation = |objects: &Objects, key: &str| {
+    let annotation = |objects: &CollectorObjects, key: &str| {
         let template = &objects.decide.workload.spec.as_ref().unwrap().template;
         template
             .metadata
@@ -138,7 +138,7 @@ fn a_change_of_rules_changes_nothing_but_the_deciding_pods_rules() {
     );
     assert_eq!(annotation(&many, TAIL_POLICIES), "4");
     assert_eq!(
-        Objects {
+        CollectorObjects {
             decide: none.decide.clone(),
             ..many
         },
@@ -147,7 +147,7 @@ fn a_change_of_rules_changes_nothing_but_the_deciding_pods_rules() {
 }
 
 #[test]
-fn another_namespaces_rules_are_none_of_its_business() {
+fn ignores_rules_of_other_namespaces() {
     let mut elsewhere = stack("    {}");
     elsewhere.namespace = spoor_policy::Namespace::new("elsewhere").unwrap();
     let none = built(&elsewhere, &TailTable::default());

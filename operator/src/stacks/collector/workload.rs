@@ -16,42 +16,42 @@ use serde::Serialize;
 use spoor_api::stack::{ManagedCollector, Stack};
 
 use super::{Tier, memory::Memory, ports};
-use crate::stacks::build::{
+use crate::stacks::objects::{
     labels::{Component, component_metadata, label_selector, selector},
     pod::{self, DefaultResources, PodDefaults},
     text,
 };
 
-/// The annotation of a Deployment that stands for all that was asked of it.
+/// The annotation of a Deployment with a hash of its spec.
 pub const SPEC_HASH: &str = "spoor.dev/spec-hash";
 
 const CONFIG_FILE: &str = "config.yaml";
 const CONFIG_FOLDER: &str = "/etc/spoor/collector";
-/// How long a Collector has to send on what it holds.
-const FLUSH: Duration = Duration::from_secs(30);
+/// The time that a Collector has to send what it holds.
+const FLUSH_TIME: Duration = Duration::from_secs(30);
 
 const RESOURCES: DefaultResources = DefaultResources {
     requests: [("cpu", "50m"), ("memory", "128Mi")],
     limits: [("memory", "512Mi")],
 };
 
-/// What the pods of a tier are made of.
+/// The inputs of a tier's pods.
 pub(super) struct Pods<'a> {
     pub(super) stack: &'a Stack,
     pub(super) collector: &'a ManagedCollector,
     pub(super) component: Component,
-    /// Its part in names of objects.
+    /// The tier, in names of objects.
     pub(super) tier: &'static str,
     pub(super) config: String,
     pub(super) replicas: i32,
-    /// The ports by their names.
+    /// The ports, by name.
     pub(super) ports: &'static [(&'static str, u16)],
     pub(super) feature_gates: Option<&'static str>,
-    /// How long a pod goes on when it is to end, before it is told.
+    /// The time for which a pod continues after its deletion, before it gets SIGTERM.
     pub(super) drain: Duration,
-    /// Of the pods.
+    /// The annotations of the pods.
     pub(super) annotations: BTreeMap<String, String>,
-    /// Settings of the pods of every stack.
+    /// Defaults for the pods of every stack.
     pub(super) defaults: &'a PodDefaults,
 }
 
@@ -64,8 +64,8 @@ impl Pods<'_> {
         Tier { config, workload }
     }
 
-    /// Under a name of its own for each content: pods of the old revision that start again find
-    /// theirs.
+    /// Names the ConfigMap after its content, so that pods of the old revision that start again
+    /// find theirs.
     fn config_map(&self) -> ConfigMap {
         let name = format!("{}-{}", self.name(), text::hash(&self.config));
         ConfigMap {
@@ -74,6 +74,7 @@ impl Pods<'_> {
                 CONFIG_FILE.to_owned(),
                 self.config.clone(),
             )])),
+            // The kubelet does not have to watch an immutable ConfigMap.
             immutable: Some(true),
             ..ConfigMap::default()
         }
@@ -89,7 +90,7 @@ impl Pods<'_> {
             spec: Some(DeploymentSpec {
                 replicas: Some(self.replicas),
                 selector: label_selector(self.stack, self.component),
-                // The new pod is there before the old one goes.
+                // The new pod is ready before the old one ends.
                 strategy: Some(DeploymentStrategy {
                     type_: Some("RollingUpdate".to_owned()),
                     rolling_update: Some(RollingUpdateDeployment {
@@ -114,7 +115,8 @@ impl Pods<'_> {
 
     fn pod(&self, config_map: String) -> PodSpec {
         PodSpec {
-            termination_grace_period_seconds: Some(seconds(self.drain + FLUSH)),
+            // The preStop hook counts towards the grace period.
+            termination_grace_period_seconds: Some(seconds(self.drain + FLUSH_TIME)),
             ..pod::spec(
                 self.container(),
                 vec![pod::config_volume("config", config_map)],
@@ -152,9 +154,9 @@ impl Pods<'_> {
             env_from: Some(env_from).filter(|all| !all.is_empty()),
             ports: Some(ports.collect()),
             resources: Some(resources(self.collector)),
-            readiness_probe: Some(pod::http_probe("/", i32::from(ports::HEALTH), 2, 3)),
-            liveness_probe: Some(pod::http_probe("/", i32::from(ports::HEALTH), 10, 6)),
-            lifecycle: Some(pod::leave_services_first(seconds(self.drain))),
+            readiness_probe: Some(pod::http_probe("/", ports::HEALTH, 2, 3)),
+            liveness_probe: Some(pod::http_probe("/", ports::HEALTH, 10, 6)),
+            lifecycle: Some(pod::pre_stop_delay(seconds(self.drain))),
             volume_mounts: Some(vec![VolumeMount {
                 name: "config".to_owned(),
                 mount_path: CONFIG_FOLDER.to_owned(),
@@ -166,14 +168,14 @@ impl Pods<'_> {
     }
 }
 
-/// What a pod of either tier may use.
+/// The resources of a pod of either tier.
 pub(super) fn resources(collector: &ManagedCollector) -> ResourceRequirements {
     pod::resources(&collector.pod.resources, &RESOURCES)
 }
 
-/// Stands for a value: equal ones have equal hashes.
+/// A hash of a value's JSON.
 pub(super) fn hash(value: &impl Serialize) -> String {
-    // Kubernetes' types are maps of texts and numbers: there is nothing that JSON can't say.
+    // Kubernetes' types are maps of texts and numbers, so encoding them as JSON cannot fail.
     text::hash(&serde_json::to_string(value).unwrap_or_default())
 }
 

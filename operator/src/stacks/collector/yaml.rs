@@ -1,12 +1,12 @@
-//! Writes configuration so that every YAML reader finds the same values in it.
+//! A writer of configuration that every YAML reader reads alike.
 //!
-//! Texts are always quoted: what one version of YAML takes for a text (`0o17`, `1:30`, `yes`),
-//! another takes for something else. Characters that readers treat apart (line ends beyond ASCII,
-//! marks of byte order) are escaped.
+//! Texts are always quoted: what one version of YAML reads as a text (`0o17`, `1:30`, `yes`),
+//! another reads as something else. Characters that readers treat differently (line ends beyond
+//! ASCII, byte order marks) are escaped.
 
 use serde_json::{Map, Value};
 
-/// The value as a YAML document.
+/// Writes the value as a YAML document.
 pub(super) fn document(value: &Value) -> String {
     let mut text = String::new();
     match value {
@@ -20,11 +20,11 @@ pub(super) fn document(value: &Value) -> String {
     text
 }
 
-/// Each field on a line of its own; the first one may follow a dash.
+/// Writes each field on a line of its own. The first one may follow a dash.
 fn mapping(fields: &Map<String, Value>, indent: usize, indent_first: bool, text: &mut String) {
     for (at, (key, value)) in fields.iter().enumerate() {
         if at > 0 || indent_first {
-            margin(indent, text);
+            indentation(indent, text);
         }
         if is_plain(key) {
             text.push_str(key);
@@ -52,7 +52,7 @@ fn mapping(fields: &Map<String, Value>, indent: usize, indent_first: bool, text:
 
 fn sequence(items: &[Value], indent: usize, text: &mut String) {
     for item in items {
-        margin(indent, text);
+        indentation(indent, text);
         match item {
             Value::Object(fields) if !fields.is_empty() => {
                 text.push_str("- ");
@@ -71,7 +71,7 @@ fn sequence(items: &[Value], indent: usize, text: &mut String) {
     }
 }
 
-fn margin(indent: usize, text: &mut String) {
+fn indentation(indent: usize, text: &mut String) {
     text.extend(std::iter::repeat_n(' ', indent));
 }
 
@@ -86,7 +86,7 @@ fn scalar(value: &Value, text: &mut String) {
     }
 }
 
-/// Keys that no reader takes for anything but a text.
+/// Returns true for a key that every reader takes for a text.
 fn is_plain(key: &str) -> bool {
     const OTHER_THINGS: [&str; 8] = ["true", "false", "yes", "no", "on", "off", "null", "y"];
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'/' | b'-');
@@ -143,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reads_back_as_it_was(value in value()) {
+        fn reads_back_unchanged(value in value()) {
             let text = document(&value);
             let read: Value = serde_yaml::from_str(&text)
                 .map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_as_people_write_it() {
+    fn writes_idiomatic_yaml() {
         let value = json!({
             "receivers": {"otlp": {"protocols": {"grpc": {}}}},
             "policies": [{"name": "a/b", "span": ["x == \"\u{2028}\"", "ü"]}, [1, 2.5], true],

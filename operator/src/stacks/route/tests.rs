@@ -16,10 +16,10 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-/// Everything runs, and services lead there.
-fn running(to: Route, since: Option<Timestamp>) -> Observed {
-    Observed {
-        leads: Some(Leads { to, since }),
+/// The state in which everything runs and traffic takes this route.
+fn running(to: Route, since: Option<Timestamp>) -> RouteState {
+    RouteState {
+        target: Some(OtlpTarget { route: to, since }),
         jaeger_is_ready: true,
         collector_is_ready: true,
         collector_exists: true,
@@ -27,21 +27,24 @@ fn running(to: Route, since: Option<Timestamp>) -> Observed {
 }
 
 #[test]
-fn a_new_stack_leads_where_it_should_from_the_beginning() {
-    for (route, fate) in [("Collector", Fate::Run), ("Direct", Fate::Go)] {
+fn new_stack_has_its_route_at_once() {
+    for (route, fate) in [
+        ("Collector", CollectorAction::Run),
+        ("Direct", CollectorAction::Remove),
+    ] {
         let stack = stack(json!({"route": route}));
-        let nothing = Observed {
-            leads: None,
+        let nothing = RouteState {
+            target: None,
             jaeger_is_ready: false,
             collector_is_ready: false,
             collector_exists: false,
         };
-        let progress = next(&stack, &nothing, at(0));
-        let leads = Leads {
-            to: stack.route,
+        let progress = plan(&stack, &nothing, at(0));
+        let target = OtlpTarget {
+            route: stack.route,
             since: None,
         };
-        assert_eq!(progress.leads, leads);
+        assert_eq!(progress.target, target);
         assert_eq!(
             (progress.collector, progress.traffic),
             (fate, Traffic::Settled)
@@ -50,15 +53,15 @@ fn a_new_stack_leads_where_it_should_from_the_beginning() {
 }
 
 #[test]
-fn to_jaeger_the_collector_stays_until_all_that_it_took_is_through() {
+fn collector_stays_until_its_spans_are_sent() {
     let stack = stack(json!({"route": "Direct"}));
-    let first = next(&stack, &running(Route::Collector, None), at(0));
-    let turned = Leads {
-        to: Route::Direct,
+    let first = plan(&stack, &running(Route::Collector, None), at(0));
+    let turned = OtlpTarget {
+        route: Route::Direct,
         since: Some(at(0)),
     };
-    assert_eq!(first.leads, turned);
-    assert_eq!(first.collector, Fate::Stay);
+    assert_eq!(first.target, turned);
+    assert_eq!(first.collector, CollectorAction::Keep);
     assert_eq!(first.route(), Route::Collector, "not all traffic has moved");
     let Traffic::Moving { left } = first.traffic else {
         panic!("{:?}", first.traffic);
@@ -68,92 +71,101 @@ fn to_jaeger_the_collector_stays_until_all_that_it_took_is_through() {
     assert!(expected.contains(&left), "{left:?}");
 
     let seconds = i64::try_from(left.as_secs()).unwrap();
-    let before = next(
+    let before = plan(
         &stack,
         &running(Route::Direct, Some(at(0))),
         at(seconds - 1),
     );
     assert_eq!(
         (before.collector, before.route()),
-        (Fate::Stay, Route::Collector)
+        (CollectorAction::Keep, Route::Collector)
     );
-    let after = next(
+    let after = plan(
         &stack,
         &running(Route::Direct, Some(at(0))),
         at(seconds + 1),
     );
-    assert_eq!((after.collector, after.route()), (Fate::Go, Route::Direct));
+    assert_eq!(
+        (after.collector, after.route()),
+        (CollectorAction::Remove, Route::Direct)
+    );
 }
 
 #[test]
-fn what_the_collector_may_still_hold_waits_for_jaeger() {
+fn collector_with_spans_waits_for_jaeger() {
     let stack = stack(json!({"route": "Direct"}));
-    let away = Observed {
+    let away = RouteState {
         jaeger_is_ready: false,
         ..running(Route::Direct, Some(at(0)))
     };
-    let held = next(&stack, &away, at(1000));
-    assert_eq!((held.collector, held.traffic), (Fate::Stay, Traffic::Held));
-    // Once it is gone, a Jaeger that begins anew doesn't bring it back.
-    let gone = Observed {
+    let held = plan(&stack, &away, at(1000));
+    assert_eq!(
+        (held.collector, held.traffic),
+        (CollectorAction::Keep, Traffic::Held)
+    );
+    // Once the Collector is gone, a restart of Jaeger does not bring it back.
+    let gone = RouteState {
         collector_exists: false,
         ..away
     };
-    assert_eq!(next(&stack, &gone, at(1000)).collector, Fate::Go);
+    assert_eq!(
+        plan(&stack, &gone, at(1000)).collector,
+        CollectorAction::Remove
+    );
 }
 
 #[test]
-fn to_the_collector_traffic_waits_until_it_is_ready() {
+fn traffic_waits_for_a_ready_collector() {
     let stack = stack(json!({}));
-    let starting = Observed {
+    let starting = RouteState {
         collector_is_ready: false,
         ..running(Route::Direct, None)
     };
-    let waiting = next(&stack, &starting, at(0));
-    assert_eq!(waiting.leads.to, Route::Direct);
+    let waiting = plan(&stack, &starting, at(0));
+    assert_eq!(waiting.target.route, Route::Direct);
     assert_eq!(
         (waiting.collector, waiting.traffic),
-        (Fate::Run, Traffic::Waiting)
+        (CollectorAction::Run, Traffic::Waiting)
     );
     assert_eq!(waiting.route(), Route::Direct);
-    let turned = next(&stack, &running(Route::Direct, None), at(7));
-    let leads = Leads {
-        to: Route::Collector,
+    let turned = plan(&stack, &running(Route::Direct, None), at(7));
+    let target = OtlpTarget {
+        route: Route::Collector,
         since: Some(at(7)),
     };
-    assert_eq!(turned.leads, leads);
+    assert_eq!(turned.target, target);
 }
 
 #[test]
-fn a_change_of_mind_on_the_way_turns_back_at_once() {
-    let back = next(
+fn route_can_be_reversed_at_once() {
+    let back = plan(
         &stack(json!({})),
         &running(Route::Direct, Some(at(0))),
         at(5),
     );
     assert_eq!(
-        (back.leads.to, back.leads.since),
+        (back.target.route, back.target.since),
         (Route::Collector, Some(at(5)))
     );
-    assert_eq!(back.collector, Fate::Run);
+    assert_eq!(back.collector, CollectorAction::Run);
 }
 
 #[test]
-fn what_somebody_else_runs_is_taken_to_be_there() {
+fn existing_parts_are_assumed_ready() {
     let stack = stack(json!({"collector": {"existing": {"otlp": "collector.tools.svc:4317"}}}));
-    let observed = Observed {
+    let state = RouteState {
         collector_is_ready: false,
         collector_exists: false,
         ..running(Route::Direct, None)
     };
-    assert_eq!(next(&stack, &observed, at(0)).leads.to, Route::Collector);
+    assert_eq!(plan(&stack, &state, at(0)).target.route, Route::Collector);
 }
 
 proptest! {
-    /// Whatever happens, services are never turned to what isn't ready, and the Collector never
-    /// goes while they lead to it or while traffic is moving.
+    /// Traffic never takes a route that is not ready, and the Collector is never removed while traffic
+    /// takes its route or is moving.
     #[test]
-    fn traffic_is_never_sent_into_nothing(
+    fn traffic_never_goes_to_an_unready_route(
         wants_direct: bool,
         leads_direct: bool,
         since in proptest::option::of(0i64..100),
@@ -163,25 +175,25 @@ proptest! {
     ) {
         let route = |direct| if direct { Route::Direct } else { Route::Collector };
         let stack = stack(json!({"route": route(wants_direct).as_str()}));
-        let observed = Observed {
-            leads: Some(Leads { to: route(leads_direct), since: since.map(at) }),
+        let state = RouteState {
+            target: Some(OtlpTarget { route: route(leads_direct), since: since.map(at) }),
             jaeger_is_ready,
             collector_is_ready,
             collector_exists: true,
         };
-        let progress = next(&stack, &observed, at(now));
-        let is_ready = match progress.leads.to {
+        let progress = plan(&stack, &state, at(now));
+        let is_ready = match progress.target.route {
             Route::Direct => jaeger_is_ready,
             Route::Collector => collector_is_ready,
         };
-        let has_turned = progress.leads.to != route(leads_direct);
+        let has_turned = progress.target.route != route(leads_direct);
         prop_assert!(!has_turned || is_ready);
-        if progress.collector == Fate::Go {
-            prop_assert_eq!(progress.leads.to, Route::Direct);
+        if progress.collector == CollectorAction::Remove {
+            prop_assert_eq!(progress.target.route, Route::Direct);
             prop_assert_eq!(progress.traffic, Traffic::Settled);
         }
         // Looking again at once changes nothing.
-        let again = Observed { leads: Some(progress.leads), ..observed };
-        prop_assert_eq!(next(&stack, &again, at(now)), progress);
+        let again = RouteState { target: Some(progress.target), ..state };
+        prop_assert_eq!(plan(&stack, &again, at(now)), progress);
     }
 }

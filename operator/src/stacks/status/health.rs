@@ -1,50 +1,51 @@
-//! How the parts of a stack are, by what their Deployments and pods say.
+//! The health of a stack's parts, from their Deployments and pods.
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use spoor_api::{stack::Stack, tracing_stack::TailInForce};
 
 use crate::stacks::{
-    build::{jaeger, labels::Component},
-    children::{Detail, is_of},
-    collector::{DECIDE, GATHER, rollout::Live},
-    dereference::Found,
+    build::jaeger,
+    children::{Detail, belongs_to},
+    collector::{DECIDE, GATHER, rollout::LiveTier},
+    objects::labels::Component,
     pod_failure::failure,
+    sources::RelatedObjects,
 };
 
-/// The most pods of which a message speaks.
-const MOST_PODS: usize = 5;
+/// The most pods that a message names.
+const MAX_REPORTED_PODS: usize = 5;
 
-/// How the parts of a stack are.
+/// The health of a stack's parts.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     /// Jaeger.
-    pub jaeger: Part,
-    /// The tier that gathers.
-    pub gather: Part,
-    /// The tier that decides.
-    pub decide: Part,
-    /// The tail rules of the deciding pod, once no other decides beside it.
+    pub jaeger: PartHealth,
+    /// The gathering tier.
+    pub gather: PartHealth,
+    /// The deciding tier.
+    pub decide: PartHealth,
+    /// The tail rules of the deciding pod, if no other pod decides beside it.
     pub tail: Option<TailInForce>,
 }
 
-/// How a part is.
+/// The health of one part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
-    /// Whether there is any of it.
+pub struct PartHealth {
+    /// True if the part has a Deployment.
     pub exists: bool,
-    /// Whether one of its pods is ready.
+    /// True if one of its pods is ready.
     pub is_available: bool,
-    /// Whether all of its pods are ready and of the latest revision, and no others are left.
+    /// True if all of its pods are ready and of the latest revision, and no others are left.
     pub is_complete: bool,
 }
 
 impl Health {
-    /// By what was found.
+    /// Derives the health from related objects.
     #[must_use]
-    pub fn of(stack: &Stack, found: &Found) -> Self {
+    pub fn of(stack: &Stack, related: &RelatedObjects) -> Self {
         let part = |name: String, component| {
-            let (deployment, pods) = live(found, &name, component)?;
-            let live = Live {
+            let (deployment, pods) = live(related, &name, component)?;
+            let live = LiveTier {
                 workload: deployment,
                 pods: &pods,
             };
@@ -52,7 +53,7 @@ impl Health {
                 digest: digest.to_owned(),
                 policies,
             });
-            let part = Part {
+            let part = PartHealth {
                 exists: true,
                 is_available: is_available(deployment),
                 is_complete: live.is_complete() && all_ready(deployment),
@@ -72,21 +73,21 @@ impl Health {
     }
 }
 
-/// A part's Deployment and its pods, those that are ending included.
+/// A part's Deployment and its pods, including those that are ending.
 #[must_use]
 pub fn live<'a>(
-    found: &'a Found,
+    related: &'a RelatedObjects,
     name: &str,
     component: Component,
 ) -> Option<(&'a Deployment, Vec<Pod>)> {
-    let deployment = found
+    let deployment = related
         .children
         .iter()
         .find_map(|child| match &child.detail {
             Detail::Deployment(deployment) if child.key.name == name => Some(&**deployment),
             _ => None,
         })?;
-    let pods = found.pods.iter().filter(|pod| is_of(pod, component));
+    let pods = related.pods.iter().filter(|pod| belongs_to(pod, component));
     Some((deployment, pods.cloned().collect()))
 }
 
@@ -108,16 +109,17 @@ fn all_ready(deployment: &Deployment) -> bool {
     status.and_then(|status| status.ready_replicas).unwrap_or(0) >= wanted
 }
 
-/// Pods that can't start or that no node takes, and why.
+/// Pods that cannot start or be scheduled, with the reason.
 pub(super) fn failing(pods: &[Pod]) -> Vec<String> {
     let staying = pods
         .iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none());
     let mut failing: Vec<String> = staying.filter_map(failure).collect();
+    // In a stable order, since each change of the message would be a write.
     failing.sort();
-    if failing.len() > MOST_PODS {
-        let more = failing.len() - MOST_PODS;
-        failing.truncate(MOST_PODS);
+    if failing.len() > MAX_REPORTED_PODS {
+        let more = failing.len() - MAX_REPORTED_PODS;
+        failing.truncate(MAX_REPORTED_PODS);
         failing.push(format!("and {more} more"));
     }
     failing

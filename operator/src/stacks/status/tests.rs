@@ -4,22 +4,22 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use spoor_api::{Metadata, TracingStack};
 
-use super::{health::Part, *};
+use super::{health::PartHealth, *};
 use crate::{
     kubernetes::watch::Key,
     stacks::{
-        build::entrance::Leads,
-        route::{self, Observed},
+        build::otlp_service::OtlpTarget,
+        route::{self, RouteState},
         validate::validate,
     },
 };
 
-const READY: Part = Part {
+const READY: PartHealth = PartHealth {
     exists: true,
     is_available: true,
     is_complete: true,
 };
-const STARTING: Part = Part {
+const STARTING: PartHealth = PartHealth {
     exists: true,
     is_available: false,
     is_complete: false,
@@ -27,10 +27,10 @@ const STARTING: Part = Part {
 
 struct Case {
     spec: Value,
-    leads: Leads,
+    target: OtlpTarget,
     health: Health,
-    waiting: Option<Waiting>,
-    report: Report,
+    waiting: Option<RolloutWait>,
+    report: ApplyReport,
     pods: Vec<Pod>,
     previous: TracingStackStatus,
     at: i64,
@@ -40,8 +40,8 @@ impl Default for Case {
     fn default() -> Self {
         Self {
             spec: json!({}),
-            leads: Leads {
-                to: Route::Collector,
+            target: OtlpTarget {
+                route: Route::Collector,
                 since: None,
             },
             health: Health {
@@ -54,7 +54,7 @@ impl Default for Case {
                 }),
             },
             waiting: None,
-            report: Report::default(),
+            report: ApplyReport::default(),
             pods: vec![],
             previous: TracingStackStatus::default(),
             at: 0,
@@ -66,8 +66,8 @@ fn time(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-fn seen() -> Seen {
-    Seen {
+fn object() -> StackObject {
+    StackObject {
         key: Key {
             namespace: "shop".to_owned(),
             name: "tracing".to_owned(),
@@ -88,23 +88,23 @@ impl Case {
         };
         let spec = serde_json::from_value(self.spec).unwrap();
         let stack = validate(&TracingStack::new(metadata, spec)).unwrap();
-        let observed = Observed {
-            leads: Some(self.leads),
+        let observed = RouteState {
+            target: Some(self.target),
             jaeger_is_ready: self.health.jaeger.is_available,
             collector_is_ready: self.health.gather.is_complete && self.health.decide.is_complete,
             collector_exists: self.health.gather.exists,
         };
-        let progress = route::next(&stack, &observed, time(self.at));
+        let progress = route::plan(&stack, &observed, time(self.at));
         Findings {
             stack: &stack,
-            seen: &seen(),
+            object: &object(),
             previous: &self.previous,
             health: &self.health,
-            progress: &progress,
+            route_plan: &progress,
             waiting: self.waiting,
             report: &self.report,
-            doors: &Doors {
-                service: "spoor-policies".to_owned(),
+            policies_service: &PoliciesService {
+                name: "spoor-policies".to_owned(),
                 namespace: "spoor".to_owned(),
             },
             pods: &self.pods,
@@ -136,12 +136,12 @@ fn conditions_of(status: &TracingStackStatus) -> String {
 }
 
 #[test]
-fn of_a_stack_that_runs() {
+fn status_of_a_running_stack() {
     insta::assert_yaml_snapshot!(Case::default().status());
 }
 
 #[test]
-fn of_a_stack_that_starts() {
+fn status_of_a_starting_stack() {
     let health = Health {
         jaeger: STARTING,
         gather: STARTING,
@@ -157,14 +157,14 @@ fn of_a_stack_that_starts() {
 }
 
 #[test]
-fn of_a_route_that_is_turned() {
-    let leads = Leads {
-        to: Route::Direct,
+fn status_while_the_route_changes() {
+    let target = OtlpTarget {
+        route: Route::Direct,
         since: Some(time(0)),
     };
     let moving = Case {
         spec: json!({"route": "Direct"}),
-        leads,
+        target,
         at: 5,
         ..Case::default()
     };
@@ -173,7 +173,7 @@ fn of_a_route_that_is_turned() {
     assert!(moving.tail.is_some());
     let moved = Case {
         spec: json!({"route": "Direct"}),
-        leads,
+        target,
         at: 500,
         previous: moving.clone(),
         ..Case::default()
@@ -186,9 +186,9 @@ fn of_a_route_that_is_turned() {
             jaeger: READY,
             ..Health::default()
         },
-        leads: Leads {
+        target: OtlpTarget {
             since: None,
-            ..leads
+            ..target
         },
         ..Case::default()
     };
@@ -199,14 +199,14 @@ fn of_a_route_that_is_turned() {
 }
 
 #[test]
-fn tail_rules_are_those_in_force_until_the_next_are() {
+fn reports_old_rules_until_new_are_in_force() {
     let before = Case::default().status();
     let mut health = Case::default().health;
     health.tail = None;
     health.decide.is_complete = false;
     let rolling = Case {
         health,
-        waiting: Some(Waiting::ExporterFails),
+        waiting: Some(RolloutWait::ExporterFails),
         previous: before.clone(),
         ..Case::default()
     };
@@ -216,27 +216,27 @@ fn tail_rules_are_those_in_force_until_the_next_are() {
 }
 
 #[test]
-fn what_was_just_applied_is_not_settled_though_it_was_before() {
-    let report = Report {
+fn just_applied_objects_are_progressing() {
+    let report = ApplyReport {
         rolled: vec!["Deployment tracing-jaeger".to_owned()],
-        ..Report::default()
+        ..ApplyReport::default()
     };
     let case = Case {
         report,
         ..Case::default()
     };
     let said = conditions_of(&case.status());
-    let rolling = "Progressing=True RollingOut: has just applied Deployment tracing-jaeger";
+    let rolling = "Progressing=True RollingOut: just applied Deployment tracing-jaeger";
     assert!(said.contains(rolling), "{said}");
 }
 
 #[test]
-fn of_what_goes_wrong() {
+fn status_with_problems() {
     let problem = |reason, message: &str| Problem {
         reason,
         message: message.to_owned(),
     };
-    let report = Report {
+    let report = ApplyReport {
         problems: vec![
             problem("NameTaken", "Service shop/tracing-otlp is there already"),
             problem(
@@ -244,7 +244,7 @@ fn of_what_goes_wrong() {
                 "can't apply ConfigMap shop/tracing-ca: forbidden",
             ),
         ],
-        ..Report::default()
+        ..ApplyReport::default()
     };
     let taken = Case {
         report,
@@ -275,20 +275,22 @@ fn of_what_goes_wrong() {
 }
 
 #[test]
-fn an_invalid_stack_keeps_what_was_said_of_what_runs() {
+fn invalid_stack_keeps_the_other_conditions() {
     let before = Case::default().status();
     let problem = Problem {
         reason: "Invalid",
-        message: "spec.jaeger.replicas: must be 1; what ran before runs on".to_owned(),
+        message:
+            "spec.jaeger.replicas: must be 1; correct the spec (what ran before keeps running)"
+                .to_owned(),
     };
-    let status = blocked(problem, None, &seen(), &before, time(9));
+    let status = blocked(problem, None, &object(), &before, time(9));
     assert_eq!(status.endpoints, before.endpoints);
     assert_eq!(status.tail, before.tail);
     insta::assert_snapshot!(conditions_of(&status));
 }
 
 #[test]
-fn nothing_new_is_the_same_status() {
+fn unchanged_stack_has_the_same_status() {
     let before = Case::default().status();
     let again = Case {
         previous: before.clone(),

@@ -262,17 +262,17 @@ fn the_notes_say_how_to_reach_what_there_is() {
 #[case("applications.vision.mobilenetv2.model.file=../b0.onnx", "/model/file")]
 #[case(
     "applications.vision.mobilenetv2.model.file=b0.onnx",
-    "applications.vision.mobilenetv2.model: file and volume go together"
+    "applications.vision.mobilenetv2.model: file and volume must be set together"
 )]
 #[case("operator.namespaces={A}", "/operator/namespaces/0")]
-#[case("operator.namespaces={a}", "operator.namespaces: does not name lab")]
+#[case("operator.namespaces={a}", "operator.namespaces does not include lab")]
 #[case("images.operator.digest=sha256:1", "/operator/digest")]
 #[case("pods.env[0].value=1", "missing property 'name'")]
 #[case("securityContext.runAsUser=root", "/securityContext/runAsUser")]
 #[case("monitoring.interval=often", "/monitoring/interval")]
 #[case(
     "applications.wishlist.gateway.httpRoute.enabled=true",
-    "httpRoute.parentRefs: names no Gateway"
+    "httpRoute.parentRefs is empty"
 )]
 #[case("prometheus.retention.time=long", "/retention/time")]
 #[case("load.scenario=A Lot", "/load/scenario")]

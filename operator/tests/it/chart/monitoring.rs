@@ -55,7 +55,7 @@ fn monitors_need_their_definitions() {
         assert!(of_kind(&off, kind).is_empty(), "{kind}");
         let labels = &named(&with, kind, "spoor")["metadata"]["labels"];
         assert_eq!(labels["release"], "kube-prometheus-stack");
-        assert!(notes.contains(&format!("No {kind} is made")), "{notes}");
+        assert!(notes.contains(&format!("No {kind} was created")), "{notes}");
     }
     let rule = named(&with, "PrometheusRule", "spoor");
     let groups = list(&rule["spec"]["groups"]);

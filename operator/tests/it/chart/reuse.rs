@@ -46,7 +46,7 @@ fn two_storages_are_refused_by_name() {
     ];
     let refusal = refusal(&both.each_ref().map(String::as_str));
     assert!(
-        refusal.contains("stack.spec.jaeger.storage: names badger and memory"),
+        refusal.contains("stack.spec.jaeger.storage names badger and memory"),
         "{refusal}"
     );
 }

@@ -49,7 +49,7 @@ fn rights_are_named_one_by_one() {
     // What the rules with names are about is there to be filled.
     for (kind, name) in [
         ("Secret", "spoor-ca"),
-        ("Secret", "spoor-doors-tls"),
+        ("Secret", "spoor-policies-tls"),
         ("Lease", "spoor-stacks"),
         ("Lease", "spoor-policies"),
     ] {

@@ -147,7 +147,7 @@ fn span(trace: &Sent, number: u8, fails: bool) -> Span {
 
 /// What became of all traces, under rules that keep errors, and of the rest a share between two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fate {
+pub struct CollectorAction {
     pub traces: usize,
     pub to_be_kept: usize,
     /// To be kept, and not a span came.
@@ -160,7 +160,7 @@ pub struct Fate {
     pub repeated: usize,
 }
 
-impl Fate {
+impl CollectorAction {
     pub fn of(sent: &[Sent], received: &Received, least: Probability, most: Probability) -> Self {
         let mut fate = Self {
             traces: sent.len(),
@@ -191,7 +191,7 @@ impl Fate {
     }
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for CollectorAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

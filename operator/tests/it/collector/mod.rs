@@ -20,8 +20,8 @@ use spoor_api::{
     stack::{Collector, ManagedCollector, Stack},
 };
 use spoor_operator::stacks::{
-    build::pod::PodDefaults,
-    collector::{Input, Objects, build},
+    collector::{CollectorInput, CollectorObjects, build},
+    objects::pod::PodDefaults,
 };
 use spoor_policy::{TailTable, resolve};
 use spoor_testing::peer::skip;
@@ -65,8 +65,8 @@ fn table(specs: &[&str]) -> TailTable {
 }
 
 /// What the operator makes of both.
-fn objects(stack: &Stack, tail: &TailTable) -> Objects {
-    build(&Input {
+fn objects(stack: &Stack, tail: &TailTable) -> CollectorObjects {
+    build(&CollectorInput {
         stack,
         collector: managed(stack),
         jaeger_otlp: "tracing-jaeger:4317",

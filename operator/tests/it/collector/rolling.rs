@@ -7,11 +7,11 @@ use std::{
 };
 
 use rstest::rstest;
-use spoor_operator::stacks::collector::exporter::{Exporter, Reading};
+use spoor_operator::stacks::collector::exporter::{ExporterHealth, ExporterReading};
 use spoor_policy::{Probability, TailTable};
 
 use super::{
-    load::{Fate, Load, Sent, send},
+    load::{CollectorAction, Load, Sent, send},
     managed,
     sink::Sink,
     stack, table,
@@ -30,9 +30,9 @@ fn rules() -> [TailTable; 2] {
     })
 }
 
-fn fate(sent: &[Sent], sink: &Sink) -> Fate {
+fn fate(sent: &[Sent], sink: &Sink) -> CollectorAction {
     let share = |text: &str| text.parse::<Probability>().unwrap();
-    Fate::of(sent, &sink.received(), share("10%"), share("20%"))
+    CollectorAction::of(sent, &sink.received(), share("10%"), share("20%"))
 }
 
 async fn started(program: &Path, collector: &str) -> Tiers {
@@ -57,7 +57,7 @@ fn load(traces_per_second: u32, seconds: u64, spread_in_milliseconds: u64) -> Lo
 }
 
 /// Changes rules as often, one rollout after the other, while load comes.
-async fn under_changes(mut tiers: Tiers, load: Load, changes: usize) -> Fate {
+async fn under_changes(mut tiers: Tiers, load: Load, changes: usize) -> CollectorAction {
     let to = addresses(&tiers);
     let sending = tokio::spawn(async move { send(load, &to).await });
     for number in 1..=changes {
@@ -68,7 +68,7 @@ async fn under_changes(mut tiers: Tiers, load: Load, changes: usize) -> Fate {
 }
 
 /// Lets all that was sent through, and counts.
-async fn finished(tiers: Tiers, sent: &[Sent]) -> Fate {
+async fn finished(tiers: Tiers, sent: &[Sent]) -> CollectorAction {
     // What is being gathered is lost when the program ends: in a pod, `preStop` waits.
     tokio::time::sleep(managed(&stack("{}")).gather_wait + Duration::from_secs(2)).await;
     fate(sent, &tiers.stop().await)
@@ -101,14 +101,14 @@ async fn it_shows_when_jaeger_is_away_and_nothing_is_lost() {
         return;
     };
     let tiers = started(&program, "{}").await;
-    assert_eq!(looked_at(&tiers).await, Exporter::Working);
+    assert_eq!(looked_at(&tiers).await, ExporterHealth::Working);
     tiers.sink.refuse(true);
     let sent = send(load(50, 4, 100), &addresses(&tiers)).await;
     eventually(
         "it fails",
         Duration::from_secs(30),
         async || match looked_at(&tiers).await {
-            Exporter::Failing => Ok(()),
+            ExporterHealth::Failing => Ok(()),
             other => Err(format!("{other:?}")),
         },
     )
@@ -117,7 +117,7 @@ async fn it_shows_when_jaeger_is_away_and_nothing_is_lost() {
     tiers.sink.refuse(false);
     eventually("it works", Duration::from_secs(30), async || {
         match (looked_at(&tiers).await, tiers.sink.spans()) {
-            (Exporter::Working, 1..) => Ok(()),
+            (ExporterHealth::Working, 1..) => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
@@ -127,10 +127,10 @@ async fn it_shows_when_jaeger_is_away_and_nothing_is_lost() {
 }
 
 /// What the operator finds out about the exporter.
-async fn looked_at(tiers: &Tiers) -> Exporter {
-    let earlier = Reading::of(&tiers.decide.metrics().await);
+async fn looked_at(tiers: &Tiers) -> ExporterHealth {
+    let earlier = ExporterReading::from_metrics(&tiers.decide.metrics().await);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    Reading::of(&tiers.decide.metrics().await).since(&earlier)
+    ExporterReading::from_metrics(&tiers.decide.metrics().await).since(&earlier)
 }
 
 /// What docs/tail-rules.md says, printed: `-- --ignored --nocapture --test-threads 1 limits_of`.

@@ -3,9 +3,9 @@
 #![allow(dead_code)] // The tests and the benchmarks each use a part.
 
 pub mod chart;
-pub mod door_certificate;
 pub mod replica;
 pub mod sampling_policy;
+pub mod server_certificate;
 pub mod token;
 
 use std::{net::SocketAddr, time::Duration};
@@ -14,14 +14,14 @@ use kube::Client;
 use spoor_operator::{
     kubernetes::watch::Scope,
     lease,
-    policies::{self, Doors, Listen, Running, Settings},
-    settings::Role,
+    policies::{self, Listen, PoliciesSettings, PolicyEndpoints, RunningPolicies},
+    settings::RoleSettings,
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::apiserver::{Namespace, eventually};
-use door_certificate::DoorCertificate;
+use server_certificate::ServerCertificate;
 
 /// Long enough for a loaded machine, short enough to be waited for.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -35,8 +35,8 @@ pub const QUICK: lease::Timing = lease::Timing {
 
 /// A replica of the role.
 pub struct Policies {
-    pub running: Running,
-    pub certificate: DoorCertificate,
+    pub running: RunningPolicies,
+    pub certificate: ServerCertificate,
     pub stop: CancellationToken,
     _folder: TempDir,
 }
@@ -46,7 +46,7 @@ impl Policies {
     pub async fn start(namespace: &Namespace<'_>) -> Self {
         let client = chart::account(namespace, "policies").await;
         let this = Self::start_as(client, namespace, "policies-0").await;
-        this.doors().await;
+        this.endpoints().await;
         this
     }
 
@@ -60,10 +60,10 @@ impl Policies {
         client: Client,
         namespace: &Namespace<'_>,
         pod: &str,
-        change: impl FnOnce(&mut Settings),
+        change: impl FnOnce(&mut PoliciesSettings),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let certificate = DoorCertificate::write(folder.path());
+        let certificate = ServerCertificate::write(folder.path());
         let mut settings = settings(namespace, pod, &certificate);
         change(&mut settings);
         let stop = CancellationToken::new();
@@ -79,11 +79,11 @@ impl Policies {
     }
 
     /// Where its doors are, once they are open.
-    pub async fn doors(&self) -> Doors {
-        let doors = self.running.doors();
+    pub async fn endpoints(&self) -> PolicyEndpoints {
+        let endpoints = self.running.endpoints();
         let found = eventually("the doors open", SOON, async || {
-            let doors = *doors.borrow();
-            doors.ok_or(format!("/readyz: {}", self.ops("readyz").await))
+            let endpoints = *endpoints.borrow();
+            endpoints.ok_or(format!("/readyz: {}", self.ops("readyz").await))
         });
         found.await
     }
@@ -115,9 +115,13 @@ impl Policies {
     }
 }
 
-fn settings(namespace: &Namespace<'_>, pod: &str, certificate: &DoorCertificate) -> Settings {
+fn settings(
+    namespace: &Namespace<'_>,
+    pod: &str,
+    certificate: &ServerCertificate,
+) -> PoliciesSettings {
     let any: SocketAddr = ([127, 0, 0, 1], 0).into();
-    let role = Role {
+    let role = RoleSettings {
         namespace: namespace.name.clone(),
         identity: pod.to_owned(),
         pod: pod.to_owned(),
@@ -134,7 +138,7 @@ fn settings(namespace: &Namespace<'_>, pod: &str, certificate: &DoorCertificate)
         stream: any,
         metrics: any,
     };
-    Settings::new(
+    PoliciesSettings::new(
         role,
         listen,
         certificate.crt.clone(),

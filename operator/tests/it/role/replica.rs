@@ -5,14 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{chart, door_certificate::DoorCertificate};
+use super::{chart, server_certificate::ServerCertificate};
 use crate::apiserver::{Namespace, Process};
 
 /// What replicas of a role have in common: who they are, and where the Service in front of them
 /// is. Only the one that leads opens the doors, so they can share the ports.
 pub struct Release {
-    pub doors: Doors,
-    pub certificate: DoorCertificate,
+    pub endpoints: Endpoints,
+    pub certificate: ServerCertificate,
     role: &'static str,
     kubeconfig: PathBuf,
     namespace: String,
@@ -21,7 +21,7 @@ pub struct Release {
 
 /// Where the doors are when they are open.
 #[derive(Clone, Copy, Debug)]
-pub struct Doors {
+pub struct Endpoints {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
     pub stream: SocketAddr,
@@ -43,13 +43,13 @@ impl Release {
         let folder = tempfile::tempdir().unwrap();
         let [http, grpc, stream, metrics] = spoor_testing::ports::free();
         Self {
-            doors: Doors {
+            endpoints: Endpoints {
                 http,
                 grpc,
                 stream,
                 metrics,
             },
-            certificate: DoorCertificate::write(folder.path()),
+            certificate: ServerCertificate::write(folder.path()),
             role,
             kubeconfig: namespace.server.kubeconfig(&account, &token),
             namespace: namespace.name.clone(),
@@ -69,11 +69,11 @@ impl Release {
             ("SPOOR_OPS_LISTEN", ops.to_string()),
             // As the chart has it.
             ("MALLOC_ARENA_MAX", "1".to_owned()),
-            ("SPOOR_DOORS_SERVICE", "spoor-policies".to_owned()),
-            ("SPOOR_LISTEN_HTTP", self.doors.http.to_string()),
-            ("SPOOR_LISTEN_GRPC", self.doors.grpc.to_string()),
-            ("SPOOR_LISTEN_STREAM", self.doors.stream.to_string()),
-            ("SPOOR_LISTEN_METRICS", self.doors.metrics.to_string()),
+            ("SPOOR_POLICIES_SERVICE", "spoor-policies".to_owned()),
+            ("SPOOR_LISTEN_HTTP", self.endpoints.http.to_string()),
+            ("SPOOR_LISTEN_GRPC", self.endpoints.grpc.to_string()),
+            ("SPOOR_LISTEN_STREAM", self.endpoints.stream.to_string()),
+            ("SPOOR_LISTEN_METRICS", self.endpoints.metrics.to_string()),
             ("SPOOR_TLS_CERTIFICATE", text(&self.certificate.crt)),
             ("SPOOR_TLS_KEY", text(&self.certificate.key)),
         ];

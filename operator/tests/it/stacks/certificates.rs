@@ -20,7 +20,7 @@ async fn certificates_are_made_renewed_and_published() {
     };
     let namespace = server.namespace("spoor-certificates").await;
     let role = Stacks::start_with(&namespace, |settings| {
-        settings.lives.doors = Duration::from_secs(6);
+        settings.lifetimes.server = Duration::from_secs(6);
     })
     .await;
     role.apply("tracing", json!({})).await;
@@ -31,7 +31,7 @@ async fn certificates_are_made_renewed_and_published() {
     };
     until("both Secrets", async || {
         data("spoor-ca", "ca.crt").await.is_some()
-            && data("spoor-doors-tls", "tls.key").await.is_some()
+            && data("spoor-policies-tls", "tls.key").await.is_some()
     })
     .await;
     let authority = data("spoor-ca", "ca.crt").await;
@@ -45,10 +45,10 @@ async fn certificates_are_made_renewed_and_published() {
         text.map(String::into_bytes) == authority
     })
     .await;
-    let first = data("spoor-doors-tls", "tls.crt").await;
+    let first = data("spoor-policies-tls", "tls.crt").await;
     until(
         "another certificate after two thirds of its life",
-        async || data("spoor-doors-tls", "tls.crt").await != first,
+        async || data("spoor-policies-tls", "tls.crt").await != first,
     )
     .await;
     assert_eq!(data("spoor-ca", "ca.crt").await, authority);
@@ -74,13 +74,13 @@ async fn deleted_secrets_are_made_anew() {
     .await;
     let before = authority().await;
     let secrets = namespace.api::<Secret>();
-    for name in ["spoor-ca", "spoor-doors-tls"] {
+    for name in ["spoor-ca", "spoor-policies-tls"] {
         secrets
             .delete(name, &DeleteParams::default())
             .await
             .unwrap();
     }
-    for name in ["spoor-ca", "spoor-doors-tls"] {
+    for name in ["spoor-ca", "spoor-policies-tls"] {
         until("the Secret is there again", async || {
             secrets.get_opt(name).await.unwrap().is_some()
         })

@@ -2,6 +2,7 @@
 //! changes, routes turn, tail rules come into force, certificates are renewed.
 
 mod certificates;
+mod concurrency;
 mod objects;
 mod route;
 
@@ -10,14 +11,15 @@ use k8s_openapi::api::{
     core::v1::{Pod, Service},
 };
 use kube::{
-    Api,
+    Api, Client,
     api::{DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use spoor_operator::{
     kubernetes::{resources::tracing_stacks, watch::Scope},
-    settings::Role,
-    stacks::{self, Settings},
+    role::RunningRole,
+    settings::RoleSettings,
+    stacks::{self, StacksSettings},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +31,7 @@ use crate::{
 /// The role in the test's own process, for one namespace, as the chart's ServiceAccount.
 pub struct Stacks<'a> {
     namespace: &'a Namespace<'a>,
-    running: stacks::Running,
+    running: RunningRole,
     stop: CancellationToken,
 }
 
@@ -40,10 +42,19 @@ impl<'a> Stacks<'a> {
 
     pub async fn start_with(
         namespace: &'a Namespace<'a>,
-        change: impl FnOnce(&mut Settings),
+        change: impl FnOnce(&mut StacksSettings),
     ) -> Self {
         let client = chart::account(namespace, "stacks").await;
-        let role = Role {
+        Self::start_as(client, namespace, change).await
+    }
+
+    /// Starts the role with this client.
+    pub async fn start_as(
+        client: Client,
+        namespace: &'a Namespace<'a>,
+        change: impl FnOnce(&mut StacksSettings),
+    ) -> Self {
+        let role = RoleSettings {
             namespace: namespace.name.clone(),
             identity: "stacks-0".to_owned(),
             pod: "stacks-0".to_owned(),
@@ -54,7 +65,7 @@ impl<'a> Stacks<'a> {
             timing: QUICK,
             claim_timing: QUICK,
         };
-        let mut settings = Settings::new(role, "spoor-policies".to_owned());
+        let mut settings = StacksSettings::new(role, "spoor-policies".to_owned());
         change(&mut settings);
         let stop = CancellationToken::new();
         let running = stacks::start(client, settings, stop.clone()).await.unwrap();

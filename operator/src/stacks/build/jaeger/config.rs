@@ -6,15 +6,15 @@ use serde_json::json;
 use spoor_api::stack::ManagedJaeger;
 
 use super::{GRPC_QUERY, HEALTH, HTTP_QUERY, METRICS, storage::Needs};
-use crate::stacks::{
-    build::{OTLP_GRPC, OTLP_HTTP, text},
-    collector::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
+use crate::stacks::objects::{
+    otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, OTLP_GRPC, OTLP_HTTP},
+    text,
 };
 
-/// The configuration as YAML.
+/// Builds the configuration as YAML.
 ///
-/// There is no batch processor: it would take spans before they are stored and lose them when
-/// storing fails; the Collector and the services send batches, and try again.
+/// There is no batch processor: it would accept spans before they are stored and lose them when
+/// storing fails. The Collector and the services already send batches, and retry.
 #[must_use]
 pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
     let mut config = json!({
@@ -37,6 +37,7 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
             "healthcheckv2": {"use_v2": true, "http": {"endpoint": everywhere(HEALTH)}},
             "jaeger_storage": {"backends": {"traces": needs.backend}},
             "jaeger_query": {
+                // The Collector's configuration expands `$`, so a literal one is doubled.
                 "base_path": jaeger.base_path.as_str().replace('$', "$$"),
                 "enable_tracing": false,
                 "storage": {"traces": "traces"},
@@ -53,6 +54,7 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
                     "max_connection_age_grace": seconds(MAX_CONNECTION_AGE_GRACE),
                 }},
             },
+            // HTTP connections have no maximum age, so they are not kept open.
             "http": {"endpoint": everywhere(OTLP_HTTP), "keep_alives_enabled": false},
         }}},
         "processors": {"memory_limiter": {
@@ -73,7 +75,7 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
     text::yaml(&config)
 }
 
-fn everywhere(port: i32) -> String {
+fn everywhere(port: u16) -> String {
     format!("0.0.0.0:{port}")
 }
 

@@ -1,7 +1,7 @@
-//! Jaeger's storage: its part of the configuration, and what the pod needs for it.
+//! Jaeger's storage: its part of the configuration, and what it needs in the pod.
 //!
 //! Passwords come from Secrets, as files where Jaeger reads files and as environment variables
-//! where it doesn't; the configuration only says where they are.
+//! elsewhere. The configuration only refers to them.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use spoor_api::stack::{Backend, Cassandra, ClickHouse, ObjectName, Search, Stack
 
 use super::name;
 
-/// Where Badger's volume is mounted.
+/// The mount path of Badger's volume.
 const BADGER: &str = "/badger";
 const CREDENTIALS: &str = "/etc/jaeger/credentials";
 const CA: &str = "/etc/jaeger/ca";
@@ -22,20 +22,20 @@ const CERTIFICATE: &str = "/etc/jaeger/certificate";
 const USERNAME: &str = "STORAGE_USERNAME";
 const PASSWORD: &str = "STORAGE_PASSWORD";
 
-/// What a storage asks of the pod, and what the configuration says of it.
+/// The needs of a storage in the pod and in the configuration.
 #[derive(Debug, Default)]
 pub struct Needs {
-    /// The one member of the backend.
+    /// The configuration of the backend.
     pub backend: Value,
-    /// Logins that Jaeger reads from its environment.
+    /// The credentials that Jaeger reads from its environment.
     pub env: Vec<EnvVar>,
-    /// Secrets and claims.
+    /// The volumes of Secrets and claims.
     pub volumes: Vec<Volume>,
-    /// Where they are in the container.
+    /// Their mounts in the container.
     pub mounts: Vec<VolumeMount>,
 }
 
-/// What a stack's storage needs.
+/// The needs of a stack's storage.
 #[must_use]
 pub fn needs(stack: &Stack, storage: &Storage) -> Needs {
     match storage {
@@ -193,6 +193,7 @@ impl Needs {
                 "key_file".to_owned(),
                 json!(format!("{CERTIFICATE}/tls.key")),
             );
+            // Certificates are renewed in place, and Jaeger should not need a restart for it.
             fields.insert("reload_interval".to_owned(), json!("1m"));
         }
         if let Some(server) = &tls.server_name {
@@ -212,6 +213,7 @@ impl Needs {
             secret: Some(SecretVolumeSource {
                 secret_name: Some(secret.to_owned()),
                 items: Some(items.collect()),
+                // Readable for the pod's group, which `fsGroup` sets, and for nobody else.
                 default_mode: Some(0o440),
                 ..SecretVolumeSource::default()
             }),
@@ -226,8 +228,9 @@ impl Needs {
     }
 }
 
-/// What a variable holds, as text. Alone it would be read as YAML, which makes a number of a
-/// password that is one; beside another, though empty, it stays text.
+/// A reference to an environment variable that is read as text. A reference alone would be read as
+/// YAML, which turns a numeric password into a number; next to another reference, though empty, it
+/// stays text.
 fn text_of(variable: &str) -> String {
     format!("${{env:{variable}}}${{env:STORAGE_NOTHING:-}}")
 }
@@ -247,7 +250,7 @@ fn from_secret(variable: &str, credentials: &ObjectName, key: &str) -> EnvVar {
     }
 }
 
-/// A text that Jaeger takes as it is: in its configuration `$` begins a reference.
+/// Escapes a text for Jaeger's configuration, where `$` begins a reference.
 fn literal(text: &str) -> String {
     text.replace('$', "$$")
 }

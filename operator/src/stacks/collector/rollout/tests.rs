@@ -1,13 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod fake_tier;
+
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::{apps::v1::DeploymentStatus, core::v1::PodStatus},
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-};
 use proptest::prelude::*;
 use serde_json::json;
+
+use fake_tier::{FakePod, FakeTier};
 
 use super::*;
 use crate::stacks::collector::{TAIL_POLICIES, tests::objects};
@@ -18,138 +18,13 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(NOW + seconds).unwrap()
 }
 
-/// A pod in the cluster of the tests.
-#[derive(Clone, Debug)]
-struct FakePod {
-    revision: String,
-    came: i64,
-    ready: Option<i64>,
-    ends: Option<i64>,
-}
-
-/// A Deployment in the cluster of the tests, with as much of its controller as matters.
-#[derive(Clone, Debug)]
-struct FakeTier {
-    applied: Deployment,
-    pods: Vec<FakePod>,
-    takes_to_start: i64,
-    takes_to_end: i64,
-}
-
-impl FakeTier {
-    fn new(applied: &Deployment, now: i64, takes_to_end: i64) -> Self {
-        let mut tier = Self {
-            applied: applied.clone(),
-            pods: vec![],
-            takes_to_start: 3,
-            takes_to_end,
-        };
-        tier.tick(now);
-        tier
-    }
-
-    fn revision(&self) -> String {
-        spec_hash(&self.applied).unwrap().clone()
-    }
-
-    fn replicas(&self) -> usize {
-        usize::try_from(self.applied.spec.as_ref().unwrap().replicas.unwrap()).unwrap()
-    }
-
-    /// A second of the controller's work: new pods come, become ready, take an old one's place.
-    fn tick(&mut self, now: i64) {
-        self.pods.retain(|pod| pod.ends.is_none_or(|end| end > now));
-        let (revision, replicas, start) = (self.revision(), self.replicas(), self.takes_to_start);
-        for pod in &mut self.pods {
-            if pod.ready.is_none() && pod.ends.is_none() && now >= pod.came + start {
-                pod.ready = Some(now);
-            }
-        }
-        let is_new = |pod: &FakePod| pod.revision == revision && pod.ends.is_none();
-        let new = self.pods.iter().filter(|pod| is_new(pod)).count();
-        let there = self.pods.iter().filter(|pod| pod.ends.is_none()).count();
-        if new < replicas && there <= replicas {
-            self.pods.push(FakePod {
-                revision: revision.clone(),
-                came: now,
-                ready: None,
-                ends: None,
-            });
-        }
-        let ready = self
-            .pods
-            .iter()
-            .filter(|pod| pod.ends.is_none() && pod.ready.is_some());
-        let mut spare = ready.count().saturating_sub(replicas);
-        let end = now + self.takes_to_end;
-        // Old ones go first.
-        self.pods.sort_by_key(is_new);
-        for pod in &mut self.pods {
-            if spare > 0 && pod.ends.is_none() && pod.ready.is_some() {
-                pod.ends = Some(end);
-                spare -= 1;
-            }
-        }
-    }
-
-    fn objects(&self) -> (Deployment, Vec<Pod>) {
-        let mut workload = self.applied.clone();
-        workload.metadata.generation = Some(1);
-        let count = |which: &dyn Fn(&&FakePod) -> bool| {
-            i32::try_from(self.pods.iter().filter(which).count()).unwrap()
-        };
-        let revision = self.revision();
-        workload.status = Some(DeploymentStatus {
-            observed_generation: Some(1),
-            replicas: Some(count(&|pod| pod.ends.is_none())),
-            updated_replicas: Some(count(&|pod| pod.ends.is_none() && pod.revision == revision)),
-            ..DeploymentStatus::default()
-        });
-        (workload, self.pods.iter().map(FakePod::object).collect())
-    }
-
-    fn is_changing(&self) -> bool {
-        let revision = self.revision();
-        let current = |pod: &FakePod| pod.revision == revision && pod.ends.is_none();
-        self.pods.len() != self.replicas() || !self.pods.iter().all(current)
-    }
-}
-
-impl FakePod {
-    fn object(&self) -> Pod {
-        let time = |seconds| Some(Time(at(seconds)));
-        Pod {
-            metadata: ObjectMeta {
-                creation_timestamp: time(self.came),
-                deletion_timestamp: self.ends.and_then(time),
-                ..ObjectMeta::default()
-            },
-            status: Some(PodStatus {
-                conditions: Some(vec![PodCondition {
-                    type_: "Ready".to_owned(),
-                    status: if self.ready.is_some() {
-                        "True"
-                    } else {
-                        "False"
-                    }
-                    .to_owned(),
-                    last_transition_time: time(self.ready.unwrap_or(self.came)),
-                    ..PodCondition::default()
-                }]),
-                ..PodStatus::default()
-            }),
-            ..Pod::default()
-        }
-    }
-}
-
-/// What somebody does to a stack.
+/// An action of a user on a stack.
 #[derive(Clone, Debug)]
 enum Act {
     Rules(u8),
     Image(u8),
     Replicas(u8),
-    Exporter(Exporter),
+    ExporterHealth(ExporterHealth),
     Wait(i64),
 }
 
@@ -159,11 +34,11 @@ fn act() -> impl Strategy<Value = Act> {
         (0u8..2).prop_map(Act::Image),
         (1u8..4).prop_map(Act::Replicas),
         prop_oneof![
-            Just(Exporter::Working),
-            Just(Exporter::Failing),
-            Just(Exporter::Unknown)
+            Just(ExporterHealth::Working),
+            Just(ExporterHealth::Failing),
+            Just(ExporterHealth::Unknown)
         ]
-        .prop_map(Act::Exporter),
+        .prop_map(Act::ExporterHealth),
         (1i64..120).prop_map(Act::Wait),
     ]
 }
@@ -172,8 +47,8 @@ fn act() -> impl Strategy<Value = Act> {
 struct World {
     now: i64,
     wish: (u8, u8, u8),
-    wanted: Objects,
-    exporter: Exporter,
+    wanted: CollectorObjects,
+    exporter: ExporterHealth,
     gather: Option<FakeTier>,
     decide: Option<FakeTier>,
 }
@@ -185,17 +60,17 @@ impl World {
         self.wanted = objects(rules, image, replicas);
     }
 
-    fn plan(&self, wanted: &Objects) -> Plan {
+    fn plan(&self, wanted: &CollectorObjects) -> RolloutPlan {
         let gather = self.gather.as_ref().map(FakeTier::objects);
         let decide = self.decide.as_ref().map(FakeTier::objects);
         plan(
-            &Observed {
+            &RolloutState {
                 gather: gather
                     .as_ref()
-                    .map(|(workload, pods)| Live { workload, pods }),
+                    .map(|(workload, pods)| LiveTier { workload, pods }),
                 decide: decide
                     .as_ref()
-                    .map(|(workload, pods)| Live { workload, pods }),
+                    .map(|(workload, pods)| LiveTier { workload, pods }),
                 exporter: self.exporter,
             },
             wanted,
@@ -204,7 +79,7 @@ impl World {
     }
 
     /// Plans, applies, and lets a second pass.
-    fn step(&mut self) -> Result<Plan, TestCaseError> {
+    fn step(&mut self) -> Result<RolloutPlan, TestCaseError> {
         let wanted = self.wanted.clone();
         let plan = self.plan(&wanted);
         let apply = |tier: &mut Option<FakeTier>, wanted: &Deployment, now, takes_to_end| match tier
@@ -216,7 +91,7 @@ impl World {
             plan.decide
                 && spec_hash(&decide.applied) != spec_hash(&wanted.decide.workload)
                 && pipeline_hash(&decide.applied) == pipeline_hash(&wanted.decide.workload)
-                && self.exporter == Exporter::Failing
+                && self.exporter == ExporterHealth::Failing
         });
         prop_assert!(!held, "rules are changed while the exporter fails");
         if plan.gather {
@@ -248,12 +123,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn both_tiers_never_change_at_once_and_what_is_wanted_comes(acts in proptest::collection::vec(act(), 0..12)) {
+    fn tiers_never_change_at_once_and_converge(acts in proptest::collection::vec(act(), 0..12)) {
         let mut world = World {
             now: 0,
             wish: (0, 0, 1),
             wanted: objects(0, 0, 1),
-            exporter: Exporter::Working,
+            exporter: ExporterHealth::Working,
             gather: None,
             decide: None,
         };
@@ -267,7 +142,7 @@ proptest! {
                 Act::Rules(rules) => world.wish(|wish| wish.0 = rules),
                 Act::Image(image) => world.wish(|wish| wish.1 = image),
                 Act::Replicas(replicas) => world.wish(|wish| wish.2 = replicas),
-                Act::Exporter(exporter) => world.exporter = exporter,
+                Act::ExporterHealth(exporter) => world.exporter = exporter,
                 Act::Wait(seconds) => for _ in 0..seconds {
                     world.step()?;
                     let changing = |tier: &Option<FakeTier>| tier.as_ref().unwrap().is_changing();
@@ -275,7 +150,7 @@ proptest! {
                 },
             }
         }
-        world.exporter = Exporter::Working;
+        world.exporter = ExporterHealth::Working;
         for _ in 0..600 {
             if world.is_done() {
                 return Ok(());
@@ -295,20 +170,25 @@ fn settled(tier: &Tier) -> FakeTier {
     fake
 }
 
-fn planned(gather: &FakeTier, decide: &FakeTier, exporter: Exporter, wanted: &Objects) -> Plan {
+fn planned(
+    gather: &FakeTier,
+    decide: &FakeTier,
+    exporter: ExporterHealth,
+    wanted: &CollectorObjects,
+) -> RolloutPlan {
     let (gather, decide) = (gather.objects(), decide.objects());
-    let observed = Observed {
-        gather: Some(Live {
+    let current = RolloutState {
+        gather: Some(LiveTier {
             workload: &gather.0,
             pods: &gather.1,
         }),
-        decide: Some(Live {
+        decide: Some(LiveTier {
             workload: &decide.0,
             pods: &decide.1,
         }),
         exporter,
     };
-    plan(&observed, wanted, at(0))
+    plan(&current, wanted, at(0))
 }
 
 #[test]
@@ -319,12 +199,12 @@ fn new_rules_leave_gathering_pods_alone() {
     let plan = planned(
         &settled(&old.gather),
         &settled(&old.decide),
-        Exporter::Working,
+        ExporterHealth::Working,
         &new,
     );
     assert_eq!(
         plan,
-        Plan {
+        RolloutPlan {
             gather: true,
             decide: true,
             waiting: None,
@@ -334,43 +214,43 @@ fn new_rules_leave_gathering_pods_alone() {
 }
 
 #[test]
-fn new_rules_wait_for_the_exporter_and_another_pipeline_does_not() {
+fn only_new_rules_wait_for_the_exporter() {
     let old = objects(1, 0, 1);
     let (gather, decide) = (settled(&old.gather), settled(&old.decide));
-    let rules = planned(&gather, &decide, Exporter::Failing, &objects(2, 0, 1));
+    let rules = planned(&gather, &decide, ExporterHealth::Failing, &objects(2, 0, 1));
     assert_eq!(
         (rules.decide, rules.waiting),
-        (false, Some(Waiting::ExporterFails))
+        (false, Some(RolloutWait::ExporterFails))
     );
     assert!(rules.again_in.is_some());
-    let image = planned(&gather, &decide, Exporter::Failing, &objects(2, 1, 1));
+    let image = planned(&gather, &decide, ExporterHealth::Failing, &objects(2, 1, 1));
     assert!(image.decide && !image.gather, "{image:?}");
 }
 
 #[test]
-fn new_rules_wait_until_gathering_pods_have_settled() {
+fn new_rules_wait_for_gathering_pods_to_settle() {
     let old = objects(1, 0, 2);
     let mut gather = settled(&old.gather);
     gather.pods[0].ready = Some(-10);
     let plan = planned(
         &gather,
         &settled(&old.decide),
-        Exporter::Working,
+        ExporterHealth::Working,
         &objects(2, 0, 2),
     );
     assert_eq!(
         (plan.decide, plan.waiting),
-        (false, Some(Waiting::GatherSettles))
+        (false, Some(RolloutWait::GatherSettles))
     );
     assert_eq!(plan.again_in, Some(old.settle - Duration::from_secs(10)));
     gather.pods[0].ends = Some(20);
     let plan = planned(
         &gather,
         &settled(&old.decide),
-        Exporter::Working,
+        ExporterHealth::Working,
         &objects(2, 0, 2),
     );
-    assert_eq!(plan.waiting, Some(Waiting::GatherChanges));
+    assert_eq!(plan.waiting, Some(RolloutWait::GatherChanges));
 }
 
 #[test]
@@ -392,28 +272,28 @@ fn failed_deciding_pod_is_followed_at_once() {
             new.unwrap().status.as_mut().unwrap().container_statuses =
                 Some(serde_json::from_value(status).unwrap());
         }
-        let observed = Observed {
-            gather: Some(Live {
+        let current = RolloutState {
+            gather: Some(LiveTier {
                 workload: &gather.0,
                 pods: &gather.1,
             }),
-            decide: Some(Live {
+            decide: Some(LiveTier {
                 workload: &decide.0,
                 pods: &decide.1,
             }),
-            exporter: Exporter::Working,
+            exporter: ExporterHealth::Working,
         };
-        plan(&observed, &objects(3, 0, 1), at(0))
+        plan(&current, &objects(3, 0, 1), at(0))
     };
     let starting = plan_with(false);
-    assert_eq!(starting.waiting, Some(Waiting::DecideStarts));
+    assert_eq!(starting.waiting, Some(RolloutWait::DecideStarts));
     assert_eq!(starting.again_in, Some(Duration::from_secs(55)));
     let failed = plan_with(true);
     assert!(failed.decide, "{failed:?}");
 }
 
 #[test]
-fn says_what_is_in_force_once_the_old_rules_are_gone() {
+fn reports_rules_once_the_old_ones_are_gone() {
     let old = objects(2, 0, 1);
     let mut decide = settled(&old.decide);
     let annotations = old
@@ -428,7 +308,7 @@ fn says_what_is_in_force_once_the_old_rules_are_gone() {
     let annotations: BTreeMap<String, String> = annotations.unwrap();
     let in_force = |decide: &FakeTier| {
         let (workload, pods) = decide.objects();
-        let live = Live {
+        let live = LiveTier {
             workload: &workload,
             pods: &pods,
         };

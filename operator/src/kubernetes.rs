@@ -1,0 +1,11 @@
+//! The access of both roles to the API server: watches, server-side apply, events.
+
+pub mod apply;
+mod call;
+mod client;
+pub mod events;
+pub mod resources;
+pub mod watch;
+
+pub use call::{CALL_DEADLINE, CallError, chain, with_deadline};
+pub use client::{ConnectError, connect, connect_with};

@@ -1,0 +1,22 @@
+//! Leases: one elects the leader among a role's replicas, one in each namespace claims that
+//! namespace for an installation.
+//!
+//! Both follow client-go's leader election and never compare clocks: a lease has expired once this
+//! process has not seen it change for as long as it lasts, by this process's own clock. The Rust
+//! libraries for leader election compare the local clock with the holder's `renewTime` instead, so
+//! that two replicas may lead at once if their clocks differ. Hence the code here.
+//!
+//! A leader that cannot reach the API server keeps serving, since as long as that holds for
+//! everyone no other replica can have become the leader. It steps down when it sees another holder.
+
+mod claimer;
+mod claims;
+mod election;
+mod leadership;
+mod record;
+mod refusal;
+
+pub use claimer::{CLAIM_TIMING, Claimer};
+pub use claims::{CLAIM_LEASE, Claims};
+pub use election::{campaign, lost_leadership};
+pub use leadership::{Candidate, Leadership, Timing};

@@ -1,0 +1,181 @@
+//! Leader election by a Lease.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client, api::PostParams};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    leadership::{Candidate, Leadership},
+    record::{self, LeaseAction, ObservedLease},
+};
+use crate::kubernetes::{CallError, with_deadline};
+
+/// Campaigns for a lease until `stop`, then releases it. The caller has to poll the future.
+pub fn campaign(
+    client: Client,
+    candidate: Candidate,
+    stop: CancellationToken,
+) -> (
+    watch::Receiver<Leadership>,
+    impl Future<Output = ()> + Send + 'static,
+) {
+    let (sender, leadership) = watch::channel(Leadership::Standby);
+    let election = Election {
+        api: Api::namespaced(client, &candidate.namespace),
+        candidate: Arc::new(candidate),
+        observed: None,
+        leadership: sender,
+    };
+    (leadership, election.run(stop))
+}
+
+/// Waits until this candidate has lost its leadership. Returns the identity of the new leader.
+pub async fn lost_leadership(mut leadership: watch::Receiver<Leadership>) -> String {
+    let is_lost = |leadership: &Leadership| matches!(leadership, Leadership::Lost { .. });
+    if let Ok(lost) = leadership.wait_for(is_lost).await
+        && let Leadership::Lost { to } = &*lost
+    {
+        return to.clone();
+    }
+    std::future::pending().await
+}
+
+struct Election {
+    api: Api<Lease>,
+    candidate: Arc<Candidate>,
+    /// The lease, and the time at which this process last saw it change.
+    observed: Option<ObservedLease>,
+    leadership: watch::Sender<Leadership>,
+}
+
+impl Election {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut is_failing = false;
+        loop {
+            let attempt = stop.run_until_cancelled(self.attempt()).await;
+            match attempt {
+                None => break,
+                Some(Ok(())) => is_failing = false,
+                Some(Err(error)) => {
+                    // One line for each outage.
+                    if !is_failing {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            lease = self.candidate.name,
+                            "cannot read or renew the lease; retrying"
+                        );
+                    }
+                    is_failing = true;
+                }
+            }
+            if matches!(*self.leadership.borrow(), Leadership::Lost { .. }) {
+                return;
+            }
+            let pause = self.pause(is_failing);
+            if stop
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await
+                .is_none()
+            {
+                break;
+            }
+        }
+        self.release().await;
+    }
+
+    /// Reads the lease, and acquires or renews it if that is due.
+    async fn attempt(&mut self) -> Result<(), CallError> {
+        let started = Instant::now();
+        let Candidate {
+            name,
+            identity,
+            timing,
+            ..
+        } = &*self.candidate.clone();
+        // A read and a write of this length leave a third of the duration for the next attempt.
+        let deadline = timing.duration / 3;
+        let found = with_deadline(deadline, self.api.get_opt(name)).await?;
+        self.observed =
+            found.map(|lease| ObservedLease::observe(lease, Instant::now(), self.observed.take()));
+        let was_leader = self.leadership.borrow().is_leader();
+        let action = record::next_action(self.observed.as_ref(), identity, was_leader, started);
+        let written = match action {
+            LeaseAction::Wait => return Ok(()),
+            LeaseAction::StepDown { to } => {
+                tracing::error!(lease = name, to, "lost leadership");
+                self.leadership.send_replace(Leadership::Lost { to });
+                return Ok(());
+            }
+            LeaseAction::Create => {
+                let lease = record::created(&self.candidate, Timestamp::now());
+                with_deadline(deadline, self.api.create(&PostParams::default(), &lease)).await
+            }
+            LeaseAction::Hold(lease) => {
+                let lease = record::held(*lease, &self.candidate, Timestamp::now());
+                let parameters = PostParams::default();
+                with_deadline(deadline, self.api.replace(name, &parameters, &lease)).await
+            }
+        };
+        match written {
+            Ok(lease) => {
+                self.observed = Some(ObservedLease::observe(
+                    lease,
+                    Instant::now(),
+                    self.observed.take(),
+                ));
+                if !was_leader {
+                    tracing::info!(lease = name, identity, "became the leader");
+                }
+                // Measured from before the call: other candidates may have seen the change as early as
+                // that.
+                let until = started + timing.duration;
+                self.leadership.send_replace(Leadership::Leader { until });
+                Ok(())
+            }
+            // Another candidate was faster; the next attempt reads which one.
+            // The resourceVersion in the update makes this a compare-and-swap.
+            Err(error) if error.is_conflict() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn pause(&self, is_failing: bool) -> Duration {
+        let timing = &self.candidate.timing;
+        let pause = match is_failing || !self.leadership.borrow().is_leader() {
+            true => timing.retry,
+            false => timing.renew,
+        };
+        // Jitter, so that replicas started together do not collide on each attempt.
+        pause.mul_f64(rand::random_range(0.8..1.0))
+    }
+
+    /// Releases the lease, so that another candidate can lead at once.
+    async fn release(self) {
+        let is_leader = self.leadership.borrow().is_leader();
+        let Some(observed) = self.observed.filter(|_| is_leader) else {
+            return;
+        };
+        let lease = record::released(observed.lease, Timestamp::now());
+        let parameters = PostParams::default();
+        let name = &self.candidate.name;
+        let released = with_deadline(
+            self.candidate.timing.retry,
+            self.api.replace(name, &parameters, &lease),
+        );
+        self.leadership.send_replace(Leadership::Standby);
+        if let Err(error) = released.await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                lease = name,
+                "cannot release the lease; it expires by itself"
+            );
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Candidates for a lease, and what a candidate knows of its own leadership.
+
+use std::time::{Duration, Instant};
+
+/// A lease's duration, and how often it is read and renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The time without a renewal after which another candidate may take over.
+    pub duration: Duration,
+    /// The interval at which the holder renews the lease.
+    pub renew: Duration,
+    /// The interval at which other candidates read the lease, and everyone after a failure.
+    pub retry: Duration,
+}
+
+impl Default for Timing {
+    /// The duration and the retry interval are the defaults of client-go's leader election.
+    fn default() -> Self {
+        Self {
+            duration: Duration::from_secs(15),
+            renew: Duration::from_secs(5),
+            retry: Duration::from_secs(2),
+        }
+    }
+}
+
+/// A candidate for a lease.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The namespace of the Lease.
+    pub namespace: String,
+    /// The name of the Lease.
+    pub name: String,
+    /// The unique identity of the candidate: its pod's name and a random suffix.
+    pub identity: String,
+    /// The timing of the lease.
+    pub timing: Timing,
+}
+
+/// The state of a candidate's leadership, as far as the candidate knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// The candidate is not the leader yet.
+    Standby,
+    /// The candidate is the leader.
+    Leader {
+        /// The time at which the lease expires unless it is renewed. Nobody can take over before.
+        until: Instant,
+    },
+    /// Another candidate took over. This one never leads again.
+    Lost {
+        /// The identity of the new leader.
+        to: String,
+    },
+}
+
+impl Leadership {
+    /// Returns true if the candidate leads and nobody can have taken over.
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        matches!(self, Self::Leader { until } if Instant::now() < *until)
+    }
+
+    /// Returns true if the candidate leads as far as it knows.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        matches!(self, Self::Leader { .. })
+    }
+}

@@ -1,0 +1,235 @@
+//! The leader's control loops: one resolves and publishes when something has changed or expired, one
+//! writes statuses.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use spoor_api::SamplingPolicy;
+use spoor_control::Control;
+use tokio::sync::{Notify, watch};
+
+use super::{
+    evidence::EvidenceSources,
+    metrics::Metrics,
+    objects::PolicyObject,
+    publish::publish,
+    resolution::{ResolutionInputs, ResolvedPolicies, Service},
+    sources::Sources,
+    status::Statuses,
+};
+use crate::{
+    kubernetes::{events::Events, resources::reference, watch::Watches},
+    lease::{Claims, Leadership},
+};
+
+/// The time for which changes are collected: the API server sends a change of many objects as many
+/// events.
+const DEBOUNCE_DELAY: Duration = Duration::from_millis(3);
+/// The longest wait for an expiry. A clock may be set in between, so a later expiry is checked again
+/// after this time.
+const MAX_EXPIRY_WAIT: Duration = Duration::from_secs(3600);
+/// The interval between reads of clients' reports while clients are applying something.
+const ACTIVE_INTERVAL: Duration = Duration::from_millis(50);
+/// The interval between reads of clients' reports otherwise.
+const IDLE_INTERVAL: Duration = Duration::from_secs(2);
+/// The time after a publication for which clients are expected to be applying it.
+const ACTIVE_PERIOD: Duration = Duration::from_secs(3);
+
+/// The state that the two loops share.
+pub(super) struct Controller {
+    pub(super) sources: Sources,
+    pub(super) watches: Watches,
+    pub(super) control: Control,
+    pub(super) metrics: Metrics,
+    pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) claims: Claims,
+    events: Arc<Events>,
+    resolved: ArcSwapOption<ResolvedSnapshot>,
+    /// Counts resolutions.
+    resolutions: watch::Sender<u64>,
+    /// Notified when a client of a service connects that no policy names.
+    new_services: Notify,
+    connected: ArcSwapOption<BTreeSet<Service>>,
+}
+
+/// Policies and their resolution. Together, so that no status combines one generation of a policy
+/// with the resolution of another.
+struct ResolvedSnapshot {
+    policies: Vec<Arc<PolicyObject>>,
+    resolved: Arc<ResolvedPolicies>,
+}
+
+impl Controller {
+    pub(super) fn new(
+        sources: Sources,
+        watches: Watches,
+        control: Control,
+        metrics: Metrics,
+        leadership: watch::Receiver<Leadership>,
+        claims: Claims,
+        events: Arc<Events>,
+    ) -> Self {
+        Self {
+            sources,
+            watches,
+            control,
+            metrics,
+            leadership,
+            claims,
+            events,
+            resolved: ArcSwapOption::empty(),
+            resolutions: watch::Sender::new(0),
+            new_services: Notify::new(),
+            connected: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Resolves and publishes if anything has changed. Returns the time of the next expiry.
+    pub(super) fn resolve(&self) -> Option<Timestamp> {
+        let started = Instant::now();
+        let now = Timestamp::now();
+        let snapshot = self.sources.snapshot(&self.claims);
+        self.report_refusals();
+        let connected = self.connected.load_full().unwrap_or_default();
+        let inputs = ResolutionInputs::of(&snapshot, &connected);
+        let before = self.resolved.load_full();
+        let before = before.map(|before| before.resolved.clone());
+        let resolved = match &before {
+            Some(before) if before.is_current_for(&inputs, now) => {
+                let updated = before.with_stacks(&snapshot.stacks);
+                updated.map_or_else(|| before.clone(), Arc::new)
+            }
+            _ => {
+                let resolved = ResolvedPolicies::new(inputs, &snapshot.stacks, now);
+                publish(&self.control, &resolved, before.as_deref());
+                self.metrics.resolved(started.elapsed());
+                self.metrics.count(&resolved.inputs);
+                Arc::new(resolved)
+            }
+        };
+        let next_expiry = resolved.resolution.next_expiry;
+        self.resolved.store(Some(Arc::new(ResolvedSnapshot {
+            policies: snapshot.policies,
+            resolved,
+        })));
+        // Even if the resolution is the same: somebody may have edited a status.
+        self.resolutions
+            .send_modify(|count| *count = count.wrapping_add(1));
+        next_expiry
+    }
+
+    /// Publishes an event on each policy of a namespace that another installation serves.
+    fn report_refusals(&self) {
+        for policy in self.sources.policies.all() {
+            if let Some(by) = self.claims.refused_by(&policy.key.namespace) {
+                let regarding = reference(SamplingPolicy::KIND, &policy.key, &policy.uid);
+                self.events
+                    .publish(self.claims.refusal_event(regarding, &by));
+            }
+        }
+    }
+
+    /// Resolves at every change, until the watches end.
+    pub(super) async fn run_resolver(&self, mut expiry: Option<Timestamp>) {
+        let mut changed = self.watches.changed();
+        loop {
+            tokio::select! {
+                ticked = changed.changed() => if ticked.is_err() { return },
+                () = self.new_services.notified() => {}
+                () = until(expiry) => {}
+            }
+            tokio::time::sleep(DEBOUNCE_DELAY).await;
+            changed.mark_unchanged();
+            expiry = self.resolve();
+        }
+    }
+
+    /// Writes statuses as they become due, until the election ends. Writes only while nobody else
+    /// can be the leader.
+    pub(super) async fn run_status_writer(&self, mut statuses: Statuses) {
+        let mut resolutions = self.resolutions.subscribe();
+        let mut reports = self.control.changed();
+        let mut leadership = self.leadership.clone();
+        let mut active_until = Instant::now();
+        let mut last: Option<Arc<ResolvedPolicies>> = None;
+        loop {
+            if leadership.wait_for(Leadership::is_certain).await.is_err() {
+                return;
+            }
+            resolutions.mark_unchanged();
+            reports.mark_unchanged();
+            self.update_connected();
+            let Some(snapshot) = self.resolved.load_full() else {
+                return;
+            };
+            let ResolvedSnapshot { policies, resolved } = &*snapshot;
+            let is_same = |last: &Arc<ResolvedPolicies>| Arc::ptr_eq(last, resolved);
+            if !last.as_ref().is_some_and(is_same) {
+                active_until = Instant::now() + ACTIVE_PERIOD;
+                last = Some(resolved.clone());
+            }
+            let evidence = EvidenceSources {
+                control: &self.control,
+                pods: &self.sources.pods,
+                mismatches: &self.sources.mismatches,
+            };
+            let next = statuses.write(policies, resolved, &evidence).await;
+            let began = Instant::now();
+            let interval = match next.is_moving || began < active_until {
+                true => ACTIVE_INTERVAL,
+                false => IDLE_INTERVAL,
+            };
+            // Reports arrive continuously, so they are read at intervals; resolutions and due
+            // writes are not delayed.
+            let due = next.at.unwrap_or(began + MAX_EXPIRY_WAIT);
+            tokio::select! {
+                ticked = resolutions.changed() => if ticked.is_err() { return },
+                () = tokio::time::sleep_until(due.into()) => {}
+                () = async {
+                    if reports.changed().await.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                    tokio::time::sleep_until((began + interval).into()).await;
+                } => {}
+            }
+        }
+    }
+
+    /// Remembers the services that have had clients, for as long as they have pods: a client that
+    /// has connected once is missed when it is gone.
+    fn update_connected(&self) {
+        let instances = self.control.instances().into_iter();
+        let connected = instances
+            .filter(|it| it.connected)
+            .map(|it| (it.instance.namespace, it.instance.service));
+        let known = self.connected.load_full().unwrap_or_default();
+        let mut services: BTreeSet<Service> = connected.collect();
+        services.extend(known.iter().cloned());
+        if services != *known {
+            let pods = self.sources.pods.all();
+            let with_pods: BTreeSet<_> = pods
+                .iter()
+                .filter_map(|pod| Some((&pod.namespace, pod.service.as_ref()?)))
+                .collect();
+            services.retain(|(namespace, service)| with_pods.contains(&(namespace, service)));
+        }
+        if services != *known {
+            self.connected.store(Some(Arc::new(services)));
+            self.new_services.notify_one();
+        }
+    }
+}
+
+async fn until(time: Option<Timestamp>) {
+    let Some(time) = time else {
+        return std::future::pending().await;
+    };
+    let left = Timestamp::now().duration_until(time);
+    let left = Duration::try_from(left).unwrap_or_default();
+    tokio::time::sleep(left.min(MAX_EXPIRY_WAIT)).await;
+}

@@ -1,0 +1,139 @@
+//! Pods that claim to be a service that their labels do not name.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use spoor_policy::{Namespace, ServiceName};
+
+use super::pods::{Pod, SERVICE};
+
+/// The most mismatches that are remembered.
+const MAX_REMEMBERED: usize = 1_000;
+/// The time for which a mismatch is remembered, longer than an SDK's polling interval.
+const REMEMBER_FOR: Duration = Duration::from_secs(600);
+/// The most pods that a message names.
+const MAX_NAMED_PODS: usize = 5;
+
+/// The recent mismatches.
+#[derive(Debug, Default)]
+pub(super) struct IdentityMismatches(Mutex<BTreeMap<Mismatch, Instant>>);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Mismatch {
+    namespace: Namespace,
+    service: ServiceName,
+    pod: String,
+    /// The service in the pod's labels.
+    actual: Option<ServiceName>,
+}
+
+impl IdentityMismatches {
+    /// Records that a pod claimed to be a service.
+    pub(super) fn record(&self, pod: &Pod, service: &ServiceName, now: Instant) {
+        let mismatch = Mismatch {
+            namespace: pod.namespace.clone(),
+            service: service.clone(),
+            pod: pod.name.clone(),
+            actual: pod.service.clone(),
+        };
+        let mut mismatches = self.0.lock();
+        if mismatches.len() >= MAX_REMEMBERED && !mismatches.contains_key(&mismatch) {
+            mismatches.retain(|_, at| is_recent(*at, now));
+        }
+        if mismatches.len() < MAX_REMEMBERED || mismatches.contains_key(&mismatch) {
+            mismatches.insert(mismatch, now);
+        }
+    }
+
+    /// The message for the authors of policies for a service, without a full stop. `is_still`
+    /// returns true if a pod's labels still name this service, or still none.
+    pub(super) fn message_for(
+        &self,
+        namespace: &Namespace,
+        service: &ServiceName,
+        is_still: impl Fn(&str, Option<&ServiceName>) -> bool,
+        now: Instant,
+    ) -> Option<String> {
+        let mismatches = self.0.lock();
+        let of_service = mismatches.iter().filter(|(mismatch, at)| {
+            (&mismatch.namespace, &mismatch.service) == (namespace, service) && is_recent(**at, now)
+        });
+        let pods: Vec<String> = of_service
+            .map(|(mismatch, _)| mismatch)
+            .filter(|mismatch| is_still(&mismatch.pod, mismatch.actual.as_ref()))
+            .map(|mismatch| match &mismatch.actual {
+                Some(actual) => format!("{} (labelled {actual})", mismatch.pod),
+                None => mismatch.pod.clone(),
+            })
+            .collect();
+        if pods.is_empty() {
+            return None;
+        }
+        let more = match pods.len().saturating_sub(MAX_NAMED_PODS) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = pods.into_iter().take(MAX_NAMED_PODS).collect::<Vec<_>>();
+        Some(format!(
+            "refused pods that claim to be {service} without the label {SERVICE}={service}: {}{more}",
+            named.join(", ")
+        ))
+    }
+}
+
+fn is_recent(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) <= REMEMBER_FOR
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn pod(name: &str, service: Option<&str>) -> Pod {
+        Pod {
+            namespace: Namespace::default(),
+            name: name.to_owned(),
+            uid: String::new(),
+            service: service.map(|it| it.parse().unwrap()),
+            has_spoor_label: false,
+            is_ready: true,
+            is_collector: false,
+            addresses: vec![],
+        }
+    }
+
+    #[test]
+    fn pods_without_the_label_are_named() {
+        let mismatches = IdentityMismatches::default();
+        let service: ServiceName = "a".parse().unwrap();
+        let start = Instant::now();
+        mismatches.record(&pod("one", None), &service, start);
+        mismatches.record(&pod("two", Some("b")), &service, start);
+        mismatches.record(&pod("three", None), &"c".parse().unwrap(), start);
+        let note = |is_still: fn(&str, Option<&ServiceName>) -> bool, after| {
+            let now = start + Duration::from_secs(after);
+            mismatches.message_for(&Namespace::default(), &service, is_still, now)
+        };
+        let expected = "refused pods that claim to be a without the label spoor.dev/service=a: one, two (labelled b)";
+        assert_eq!(note(|_, _| true, 0).as_deref(), Some(expected));
+        assert!(!note(|pod, _| pod == "two", 0).unwrap().contains("one"));
+        assert_eq!(note(|_, _| false, 0), None, "they have it by now");
+        assert_eq!(note(|_, _| true, 601), None, "they have not asked lately");
+    }
+
+    #[test]
+    fn mismatches_are_bounded() {
+        let mismatches = IdentityMismatches::default();
+        let now = Instant::now();
+        for number in 0..2 * MAX_REMEMBERED {
+            let pod = pod(&number.to_string(), None);
+            mismatches.record(&pod, &"a".parse().unwrap(), now);
+        }
+        assert_eq!(mismatches.0.lock().len(), MAX_REMEMBERED);
+    }
+}

@@ -1,0 +1,137 @@
+//! The four listeners of the role. The leader opens them once there is something to serve, and
+//! they stay open until the role ends.
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::Router;
+use spoor_control::Control;
+use spoor_runtime::{
+    Api, Limits, Listener, ReflectionError, bind, by_protocol, grpc_fallback, with_hints,
+    with_introspection,
+};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::Routes;
+
+use super::settings::Listen;
+use crate::role::RoleError;
+
+/// The most policy streams at once. Each client opens one connection for its stream.
+const MAX_POLICY_STREAMS: usize = 20_000;
+const MAX_STREAMS_PER_CONNECTION: u32 = 32;
+/// The most connections of Collectors, which are few.
+const MAX_COLLECTORS: usize = 256;
+/// The time that responses under way have to complete when the role ends.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The addresses of the listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyEndpoints {
+    /// Jaeger's remote sampling API over HTTP.
+    pub http: SocketAddr,
+    /// Jaeger's remote sampling API over gRPC.
+    pub grpc: SocketAddr,
+    /// Spoor's policy stream, over TLS.
+    pub stream: SocketAddr,
+    /// OTLP metrics over HTTP, for Collectors.
+    pub metrics: SocketAddr,
+}
+
+/// Opens the listeners and sends their addresses to `opened`. They close at `stop`.
+///
+/// # Errors
+/// A port cannot be bound, or the descriptors for gRPC reflection cannot be read.
+pub(super) async fn start(
+    control: &Control,
+    listen: &Listen,
+    tls: TlsAcceptor,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    opened: watch::Sender<Option<PolicyEndpoints>>,
+) -> Result<(), RoleError> {
+    let http = bind(listen.http, "--listen-http")?;
+    let grpc = bind(listen.grpc, "--listen-grpc")?;
+    let stream = bind(listen.stream, "--listen-stream")?;
+    let metrics = bind(listen.metrics, "--listen-metrics")?;
+    let endpoints = PolicyEndpoints {
+        http: http.local_addr()?,
+        grpc: grpc.local_addr()?,
+        stream: stream.local_addr()?,
+        metrics: metrics.local_addr()?,
+    };
+    let sampling = with_hints(sampling(control).await?, |api| {
+        hint(api, &[Api::JaegerSampling])
+    });
+    let reported = with_hints(control.metrics_http(), |api| hint(api, &[Api::OtlpMetrics]));
+    let listeners = [
+        Listener::new(http, sampling.clone()),
+        Listener::new(grpc, sampling),
+        Listener::new(stream, policy_stream(control))
+            .tls(tls)
+            .limits(Limits {
+                max_connections: MAX_POLICY_STREAMS,
+                max_requests: MAX_POLICY_STREAMS,
+                max_streams_per_connection: MAX_STREAMS_PER_CONNECTION,
+                ..Limits::default()
+            }),
+        Listener::new(metrics, reported).limits(Limits {
+            max_connections: MAX_COLLECTORS,
+            max_requests: MAX_COLLECTORS,
+            ..Limits::default()
+        }),
+    ];
+    for listener in listeners {
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            if let Err(cut_off) = listener.serve(GRACE, stop).await {
+                tracing::debug!(%cut_off, "a listener closed before all responses were sent");
+            }
+        });
+    }
+    tracing::info!(?endpoints, "opened the listeners");
+    opened.send_replace(Some(endpoints));
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        stop.cancelled().await;
+        opened.send_replace(None);
+    });
+    Ok(())
+}
+
+/// Jaeger's remote sampling API in both protocols on one port: SDKs differ in which they speak, and
+/// the settings for `envFrom` name one address.
+async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
+    const SERVICE: &str = "jaeger.api_v2.SamplingManager";
+    let routes = Routes::new(control.sampling_grpc());
+    let (routes, _) = with_introspection(routes, &[SERVICE], spoor_proto::DESCRIPTORS).await?;
+    let grpc = grpc_fallback(
+        routes.into_axum_router(),
+        "this port has jaeger.api_v2.SamplingManager",
+    );
+    Ok(by_protocol(control.sampling_http(), grpc))
+}
+
+/// The hint for a client that requests a well-known path on a port that serves other APIs.
+fn hint(api: Api, own: &[Api]) -> Option<String> {
+    let hint = match api {
+        api if own.contains(&api) => return None,
+        Api::JaegerSampling => "remote sampling is on port 5778",
+        Api::OtlpTraces | Api::Zipkin => {
+            "send spans as OTLP to the Service STACK-otlp of a TracingStack, ports 4317 and 4318"
+        }
+        Api::OtlpMetrics | Api::OtlpOthers => {
+            "metrics and logs are not accepted; port 4318 accepts the counts that Collectors send"
+        }
+        Api::JaegerQuery => "traces are at the Service STACK-query of a TracingStack, port 16686",
+    };
+    Some(hint.to_owned())
+}
+
+fn policy_stream(control: &Control) -> Router {
+    let serves = "this port has spoor.control.v1.PolicyStream over TLS";
+    grpc_fallback(
+        Routes::new(control.policy_stream()).into_axum_router(),
+        serves,
+    )
+}

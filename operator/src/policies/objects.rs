@@ -1,0 +1,156 @@
+//! Parses policies and stacks. One that cannot be parsed is kept with its errors, and affects no
+//! other.
+
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use serde::Deserialize;
+use serde_json::Value;
+use spoor_api::{SamplingPolicyStatus, status::Condition};
+use spoor_policy::{Namespace, Policy};
+
+use super::validate::validate;
+use crate::kubernetes::watch::Key;
+
+/// A `SamplingPolicy` as it is in the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct PolicyObject {
+    pub(super) key: Key,
+    pub(super) uid: String,
+    pub(super) generation: Option<i64>,
+    /// The version, which grows with every write.
+    pub(super) version: u64,
+    /// The policy, or the errors in its fields.
+    pub(super) policy: Result<Policy, Vec<String>>,
+    pub(super) status: Option<SamplingPolicyStatus>,
+}
+
+/// A `TracingStack`, as far as its namespace's tail rules depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StackState {
+    pub(super) namespace: Namespace,
+    pub(super) name: String,
+    pub(super) wants_direct: bool,
+    /// True if traffic takes the route through the Collector.
+    pub(super) is_through_collector: bool,
+    pub(super) has_own_collector: bool,
+    /// The digest of the tail rules in force in its Collector.
+    pub(super) tail_digest: Option<String>,
+}
+
+/// Parses a policy. None if it is being deleted.
+pub(super) fn parse_policy(object: DynamicObject) -> Option<PolicyObject> {
+    let key = Key::of(&object);
+    let DynamicObject { metadata, data, .. } = object;
+    if metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let created = metadata.creation_timestamp.map(|time| time.0);
+    let spec = data.get("spec").unwrap_or(&Value::Null);
+    let policy = validate(&key, spec, created.unwrap_or(Timestamp::UNIX_EPOCH));
+    Some(PolicyObject {
+        key,
+        uid: metadata.uid.unwrap_or_default(),
+        generation: metadata.generation,
+        version: parse_version(metadata.resource_version.as_deref()),
+        policy,
+        status: data.get("status").and_then(parse_status),
+    })
+}
+
+/// Parses a stack.
+pub(super) fn parse_stack(object: DynamicObject) -> Option<StackState> {
+    let DynamicObject { metadata, data, .. } = object;
+    let at = |path| data.pointer(path).filter(|value| !value.is_null());
+    let text = |path| at(path).and_then(Value::as_str);
+    Some(StackState {
+        namespace: Namespace::new(metadata.namespace?).ok()?,
+        name: metadata.name?,
+        wants_direct: text("/spec/route") == Some("Direct"),
+        is_through_collector: text("/status/route") == Some("Collector"),
+        has_own_collector: at("/spec/collector/existing").is_none(),
+        tail_digest: text("/status/tail/digest").map(str::to_owned),
+    })
+}
+
+/// The resource version as a number, which grows with every write.
+pub(super) fn parse_version(resource_version: Option<&str>) -> u64 {
+    resource_version
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
+}
+
+/// Parses a status. From one of another version it keeps the conditions, since their transition
+/// times matter.
+pub(super) fn parse_status(value: &Value) -> Option<SamplingPolicyStatus> {
+    if let Ok(status) = SamplingPolicyStatus::deserialize(value) {
+        return Some(status);
+    }
+    let conditions = value.get("conditions")?.as_array()?;
+    let conditions = conditions
+        .iter()
+        .filter_map(|it| Condition::deserialize(it).ok());
+    Some(SamplingPolicyStatus {
+        conditions: conditions.collect(),
+        ..SamplingPolicyStatus::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(spec: Value) -> DynamicObject {
+        let metadata = json!({
+            "name": "p", "namespace": "shop", "uid": "1", "generation": 2, "resourceVersion": "17",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        });
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+    }
+
+    #[test]
+    fn valid_policy_has_namespace_and_age() {
+        let found = parse_policy(object(json!({"head": {"probability": "1%"}}))).unwrap();
+        assert_eq!((found.generation, found.version), (Some(2), 17));
+        let policy = found.policy.unwrap();
+        assert_eq!(policy.key().to_string(), "shop/p");
+        assert_eq!(policy.created().to_string(), "2026-01-01T00:00:00Z");
+    }
+
+    #[rstest]
+    #[case(json!({"head": {"probability": "1 %"}}), "spec.head.probability: ")]
+    #[case(json!({"head": {"probability": 1}}), "spec: ")]
+    #[case(json!({"hat": {}}), "spec: unknown field `hat`")]
+    #[case(Value::Null, "spec: ")]
+    fn invalid_policy_is_kept_with_its_errors(#[case] spec: Value, #[case] expected: &str) {
+        let found = parse_policy(object(spec)).unwrap();
+        let errors = found.policy.unwrap_err();
+        assert!(
+            errors.iter().any(|error| error.starts_with(expected)),
+            "{errors:?}"
+        );
+    }
+
+    #[test]
+    fn policy_being_deleted_is_ignored() {
+        let mut going = object(json!({"head": {"probability": "1%"}}));
+        going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();
+        assert!(parse_policy(going).is_none());
+    }
+
+    #[test]
+    fn status_of_another_version_keeps_conditions() {
+        let condition = json!({
+            "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let strange = json!({"clients": "three", "conditions": [condition, {"type": "Odd"}]});
+        let status = parse_status(&strange).unwrap();
+        assert_eq!(status.conditions.len(), 1);
+        assert_eq!(status.clients, None);
+    }
+}

@@ -1,0 +1,186 @@
+//! Resolves all policies. Pure, and nothing here can fail.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use spoor_api::{SamplingPolicyStatus, status::Condition};
+use spoor_control::Instance;
+use spoor_policy::{Digest, Namespace, Policy, PolicyKey, Resolution, ServiceName, resolve};
+use spoor_status::{Findings, TailRules};
+
+use super::{
+    evidence::PolicyEvidence,
+    objects::{PolicyObject, StackState},
+    sources::Snapshot,
+};
+
+/// A service in a namespace.
+pub(super) type Service = (Namespace, ServiceName);
+
+/// The inputs of a resolution, beside the time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct ResolutionInputs {
+    pub(super) policies: Vec<Policy>,
+    pub(super) instances: Vec<Instance>,
+}
+
+/// The resolved policies: what to publish, and what their statuses depend on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ResolvedPolicies {
+    pub(super) inputs: ResolutionInputs,
+    pub(super) resolution: Resolution,
+    /// The rollout of each namespace's tail rules.
+    tails: BTreeMap<Namespace, TailRules>,
+    /// The digest of each namespace's tail rules, by which stacks name those in force.
+    digests: BTreeMap<Namespace, Digest>,
+}
+
+impl ResolutionInputs {
+    /// Derives the inputs. `connected` are the services of which a client has a stream or polls.
+    pub(super) fn of(snapshot: &Snapshot, connected: &BTreeSet<Service>) -> Self {
+        let policies = snapshot.policies.iter();
+        let policies: Vec<Policy> = policies
+            .filter_map(|found| found.policy.as_ref().ok().cloned())
+            .collect();
+        let instances = instances(snapshot, &policies, connected);
+        Self {
+            policies,
+            instances,
+        }
+    }
+}
+
+impl ResolvedPolicies {
+    /// Resolves the policies.
+    pub(super) fn new(
+        inputs: ResolutionInputs,
+        stacks: &[Arc<StackState>],
+        now: Timestamp,
+    ) -> Self {
+        let resolution = resolve(&inputs.policies, now);
+        let with_tail = inputs.policies.iter().filter(|it| it.tail().is_some());
+        let namespaces: BTreeSet<&Namespace> =
+            with_tail.map(|policy| &policy.key().namespace).collect();
+        let digests: BTreeMap<Namespace, Digest> = namespaces
+            .into_iter()
+            .map(|namespace| (namespace.clone(), resolution.tail.digest(namespace)))
+            .collect();
+        Self {
+            tails: tails(&digests, stacks),
+            digests,
+            resolution,
+            inputs,
+        }
+    }
+
+    /// Returns true if resolving these inputs at that time would give the same result.
+    pub(super) fn is_current_for(&self, inputs: &ResolutionInputs, now: Timestamp) -> bool {
+        self.inputs == *inputs && self.resolution.next_expiry.is_none_or(|end| now < end)
+    }
+
+    /// The same resolution with the present state of stacks. None if that has not changed.
+    pub(super) fn with_stacks(&self, stacks: &[Arc<StackState>]) -> Option<Self> {
+        let tails = tails(&self.digests, stacks);
+        (tails != self.tails).then(|| Self {
+            tails,
+            ..self.clone()
+        })
+    }
+
+    /// The status of a policy. None before the policy was resolved.
+    pub(super) fn status(
+        &self,
+        found: &PolicyObject,
+        known: impl FnOnce(&PolicyKey) -> PolicyEvidence,
+        previous: &[Condition],
+        now: Timestamp,
+    ) -> Option<SamplingPolicyStatus> {
+        let policy = match &found.policy {
+            Ok(policy) => policy,
+            Err(reasons) => {
+                let status = spoor_status::invalid(reasons, found.generation, previous, now);
+                return Some(status);
+            }
+        };
+        let outcome = self.resolution.outcomes.get(policy.key())?;
+        let known = known(policy.key());
+        let tail = self.tails.get(&policy.key().namespace);
+        let findings = Findings {
+            policy,
+            generation: found.generation,
+            outcome,
+            evidence: known.evidence.as_ref(),
+            tail: tail.cloned().unwrap_or(TailRules::NoTracingStack),
+            known: &known.services,
+            notes: &known.notes,
+            previous,
+            now,
+        };
+        Some(findings.status())
+    }
+}
+
+/// The rollout of each namespace's tail rules.
+fn tails(
+    digests: &BTreeMap<Namespace, Digest>,
+    stacks: &[Arc<StackState>],
+) -> BTreeMap<Namespace, TailRules> {
+    let tails = digests.iter().map(|(namespace, digest)| {
+        let own = stacks.iter().filter(|stack| stack.namespace == *namespace);
+        let digest = digest.to_string();
+        let rules = TailRules::across(own.map(|stack| stack.tail_rules(&digest)));
+        (namespace.clone(), rules)
+    });
+    tails.collect()
+}
+
+impl StackState {
+    fn tail_rules(&self, digest: &str) -> TailRules {
+        let name = self.name.clone();
+        if self.wants_direct {
+            TailRules::RouteIsDirect(name)
+        } else if !self.has_own_collector {
+            TailRules::CollectorNotManaged(name)
+        } else if self.is_through_collector && self.tail_digest.as_deref() == Some(digest) {
+            TailRules::InForce
+        } else {
+            TailRules::RollingOut(name)
+        }
+    }
+}
+
+/// The pods that should apply policies: those that are Ready and have Spoor's label, or belong to a
+/// service that a policy names or a client has connected from.
+fn instances(
+    snapshot: &Snapshot,
+    policies: &[Policy],
+    connected: &BTreeSet<Service>,
+) -> Vec<Instance> {
+    let targets = policies.iter().flat_map(|policy| {
+        let services = policy.targets().iter().map(|target| &target.service);
+        services.map(|service| (&policy.key().namespace, service))
+    });
+    let connected = connected
+        .iter()
+        .map(|(namespace, service)| (namespace, service));
+    let named: BTreeSet<(&Namespace, &ServiceName)> = targets.chain(connected).collect();
+    let expected = snapshot.pods.iter().filter_map(|pod| {
+        let service = pod.service.as_ref()?;
+        // Many pods have `app.kubernetes.io/name` for other reasons, and would be missed forever if
+        // that label alone made them expected.
+        let is_expected =
+            pod.is_ready && (pod.has_spoor_label || named.contains(&(&pod.namespace, service)));
+        is_expected.then(|| Instance {
+            namespace: pod.namespace.clone(),
+            service: service.clone(),
+            id: pod.name.clone(),
+        })
+    });
+    expected.collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+#![allow(clippy::unwrap_used)]
+
+use jiff::ToSpan;
+use kube::core::DynamicObject;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::policies::{
+    objects,
+    pods::{self, Pod},
+};
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+fn found(name: &str, spec: Value) -> Arc<PolicyObject> {
+    let metadata = json!({
+        "name": name, "namespace": "shop", "uid": name, "generation": 1, "resourceVersion": "1",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    });
+    let object = json!({"metadata": metadata, "spec": spec});
+    Arc::new(objects::parse_policy(serde_json::from_value(object).unwrap()).unwrap())
+}
+
+fn pod(name: &str, labels: Value, ready: &str) -> Arc<Pod> {
+    let metadata = json!({"name": name, "namespace": "shop", "uid": name, "labels": labels});
+    let status = json!({"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]});
+    let sent = json!({"metadata": metadata, "spec": {}, "status": status});
+    Arc::new(pods::parse(serde_json::from_value(sent).unwrap()).unwrap())
+}
+
+fn stack(spec: Value, status: Value) -> Arc<StackState> {
+    let metadata = json!({"name": "tracing", "namespace": "shop"});
+    let object = json!({"metadata": metadata, "spec": spec, "status": status});
+    let object: DynamicObject = serde_json::from_value(object).unwrap();
+    Arc::new(objects::parse_stack(object).unwrap())
+}
+
+fn head(service: &str, probability: &str) -> Value {
+    json!({"targets": [{"service": service}], "head": {"probability": probability}})
+}
+
+fn tail() -> Value {
+    json!({"targets": [{"service": "a"}], "tail": {"keep": [{"name": "errors", "error": {}}], "otherwise": "10%"}})
+}
+
+fn snapshot(policies: Vec<Arc<PolicyObject>>, pods: Vec<Arc<Pod>>) -> Snapshot {
+    Snapshot {
+        policies,
+        pods,
+        stacks: vec![],
+    }
+}
+
+fn expected(snapshot: &Snapshot, connected: &[&str]) -> Vec<String> {
+    let connected = connected.iter().map(|service| {
+        (
+            Namespace::new("shop").unwrap(),
+            ServiceName::new(service).unwrap(),
+        )
+    });
+    let inputs = ResolutionInputs::of(snapshot, &connected.collect());
+    inputs.instances.into_iter().map(|it| it.id).collect()
+}
+
+fn status(built: &ResolvedPolicies, found: &PolicyObject) -> SamplingPolicyStatus {
+    built
+        .status(found, |_| PolicyEvidence::default(), &[], NOW)
+        .unwrap()
+}
+
+#[test]
+fn expects_ready_pods_of_relevant_services() {
+    let meant = |name, ready| pod(name, json!({"spoor.dev/service": "a"}), ready);
+    let named = |name| pod(name, json!({"app.kubernetes.io/name": "b"}), "True");
+    let other = pod("other", json!({"app": "a"}), "True");
+    let pods = vec![
+        meant("a-0", "True"),
+        meant("a-1", "False"),
+        named("b-0"),
+        other,
+    ];
+    let whole = || found("whole", json!({"head": {"probability": "1%"}}));
+    let without = snapshot(vec![whole()], pods.clone());
+    assert_eq!(expected(&without, &[]), ["a-0"]);
+    assert_eq!(expected(&without, &["b"]), ["a-0", "b-0"]);
+    let targeted = snapshot(vec![whole(), found("b", head("b", "1%"))], pods);
+    assert_eq!(expected(&targeted, &[]), ["a-0", "b-0"]);
+}
+
+#[test]
+fn invalid_policy_affects_no_other() {
+    let (wrong, right) = (
+        found("wrong", head("a", "1")),
+        found("right", head("a", "2%")),
+    );
+    let snapshot = snapshot(vec![wrong.clone(), right.clone()], vec![]);
+    let built = ResolvedPolicies::new(ResolutionInputs::of(&snapshot, &BTreeSet::new()), &[], NOW);
+    assert_eq!(built.resolution.outcomes.len(), 1);
+    insta::assert_yaml_snapshot!("wrong", status(&built, &wrong));
+    insta::assert_yaml_snapshot!("right", status(&built, &right));
+}
+
+#[test]
+fn resolution_is_current_until_change_or_expiry() {
+    let end = NOW + 60.seconds();
+    let mut spec = head("a", "1%");
+    spec["expiresAt"] = end.to_string().into();
+    let snapshot = snapshot(vec![found("brief", spec)], vec![]);
+    let inputs = ResolutionInputs::of(&snapshot, &BTreeSet::new());
+    let built = ResolvedPolicies::new(inputs.clone(), &[], NOW);
+    assert!(built.is_current_for(&inputs, NOW + 59.seconds()));
+    assert!(!built.is_current_for(&inputs, end));
+    assert!(!built.is_current_for(&ResolutionInputs::default(), NOW));
+}
+
+#[test]
+fn status_fits_the_api_servers_limits() {
+    let operations: Vec<String> = (0..64).map(|number| format!("GET /{number}")).collect();
+    let targets =
+        (0..5).map(|number| json!({"service": format!("s{number}"), "operations": operations}));
+    let targets: Vec<Value> = targets.collect();
+    let found = found(
+        "wide",
+        json!({"targets": targets, "head": {"probability": "1%"}}),
+    );
+    let snapshot = snapshot(vec![found.clone()], vec![]);
+    let built = ResolvedPolicies::new(ResolutionInputs::of(&snapshot, &BTreeSet::new()), &[], NOW);
+    let status = status(&built, &found);
+    assert_eq!(status.effective.len(), 256);
+    let accepted = &status.conditions[0].message;
+    assert!(
+        accepted.ends_with("status.effective lists 256 of 320 places"),
+        "{accepted}"
+    );
+}
+
+#[rstest]
+#[case::no_stack(&[], "NoTracingStack")]
+#[case::direct(&[(json!({"route": "Direct"}), json!({"route": "Direct"}))], "RouteIsDirect")]
+#[case::another_collector(&[(json!({"collector": {"existing": {"otlp": "a:1"}}}), json!({"route": "Collector"}))], "CollectorNotManaged")]
+#[case::new_stack(&[(json!({}), Value::Null)], "RollingOut")]
+#[case::older_rules(&[(json!({}), json!({"route": "Collector", "tail": {"digest": "0"}}))], "RollingOut")]
+#[case::still_direct(&[(json!({}), json!({"route": "Direct", "tail": {"digest": DIGEST}}))], "RollingOut")]
+#[case::in_force(&[(json!({}), json!({"route": "Collector", "tail": {"digest": DIGEST}}))], "Programmed")]
+#[case::one_of_two(&[
+    (json!({}), json!({"route": "Collector", "tail": {"digest": DIGEST}})),
+    (json!({"route": "Direct"}), json!({"route": "Direct"})),
+], "RouteIsDirect")]
+fn tail_rules_need_every_stack(#[case] stacks: &[(Value, Value)], #[case] expected: &str) {
+    let found = found("rules", tail());
+    let snapshot = snapshot(vec![found.clone()], vec![]);
+    let built = ResolvedPolicies::new(ResolutionInputs::of(&snapshot, &BTreeSet::new()), &[], NOW);
+    let digest = built
+        .resolution
+        .tail
+        .digest(&Namespace::new("shop").unwrap());
+    let says = |status: &Value| status.to_string().replace(DIGEST, &digest.to_string());
+    let stacks = stacks.iter().map(|(spec, status)| {
+        let status = serde_json::from_str(&says(status)).unwrap();
+        stack(spec.clone(), status)
+    });
+    let stacks: Vec<Arc<StackState>> = stacks.collect();
+    let built = built.with_stacks(&stacks).unwrap_or(built);
+    let status = status(&built, &found);
+    let programmed = status
+        .conditions
+        .iter()
+        .find(|it| it.kind == Condition::PROGRAMMED);
+    assert_eq!(programmed.unwrap().reason, expected);
+}
+
+/// Stands for that of the rules of [`tail`].
+const DIGEST: &str = "the digest";

@@ -1,0 +1,94 @@
+//! The watched objects of the cluster: policies, pods and stacks.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use kube::{Client, core::DynamicObject, runtime::watcher::Config};
+
+use super::{
+    identity_mismatches::IdentityMismatches,
+    objects::{self, PolicyObject, StackState},
+    pods::{self, Pod},
+};
+use crate::{
+    kubernetes::{
+        resources::{self, api},
+        watch::{Scope, Store, Watches},
+    },
+    lease::Claims,
+};
+
+/// The stores of all watched objects.
+#[derive(Clone)]
+pub(super) struct Sources {
+    pub(super) policies: Store<PolicyObject>,
+    pub(super) pods: Store<Pod>,
+    stacks: Store<StackState>,
+    /// The pods that were refused because they claim to be another service than their labels say.
+    pub(super) mismatches: Arc<IdentityMismatches>,
+}
+
+/// The objects at one time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Snapshot {
+    pub(super) policies: Vec<Arc<PolicyObject>>,
+    pub(super) pods: Vec<Arc<Pod>>,
+    pub(super) stacks: Vec<Arc<StackState>>,
+}
+
+impl Sources {
+    /// Starts watching the namespaces of a scope.
+    pub(super) fn watch(client: &Client, watches: &Watches, scope: &Scope) -> Self {
+        let policies = |it: Option<&str>| api(client, it, &resources::sampling_policies());
+        let pods = |it: Option<&str>| api(client, it, &pods::resource());
+        let stacks = |it: Option<&str>| api(client, it, &resources::tracing_stacks());
+        let config = Config::default;
+        Self {
+            policies: watches.start(
+                "samplingpolicies",
+                scope,
+                policies,
+                config(),
+                objects::parse_policy,
+            ),
+            pods: watches.start("pods", scope, pods, config(), pods::parse),
+            stacks: watches.start::<DynamicObject, _>(
+                "tracingstacks",
+                scope,
+                stacks,
+                config(),
+                objects::parse_stack,
+            ),
+            mismatches: Arc::default(),
+        }
+    }
+
+    /// The namespaces to claim.
+    pub(super) fn namespaces(&self, scope: &Scope) -> BTreeSet<String> {
+        scope.namespaces_or(|| &self.policies.namespaces() | &self.stacks.namespaces())
+    }
+
+    /// The objects in the namespaces that this installation serves. Pods of a namespace that nobody
+    /// serves are callers, too, but without policies.
+    pub(super) fn snapshot(&self, claims: &Claims) -> Snapshot {
+        let mut snapshot = self.everything();
+        let is_refused = |namespace: &str| claims.refused_by(namespace).is_some();
+        snapshot
+            .policies
+            .retain(|found| claims.holds(&found.key.namespace));
+        snapshot
+            .stacks
+            .retain(|stack| claims.holds(stack.namespace.as_str()));
+        snapshot
+            .pods
+            .retain(|pod| !is_refused(pod.namespace.as_str()));
+        snapshot
+    }
+
+    fn everything(&self) -> Snapshot {
+        Snapshot {
+            policies: self.policies.all(),
+            pods: self.pods.all(),
+            stacks: self.stacks.all(),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The time at which a status should be written.
+
+use std::time::{Duration, Instant};
+
+use spoor_api::{
+    SamplingPolicyStatus,
+    status::{Condition, ConditionStatus},
+};
+
+/// The time for which a change is given to settle before an intermediate status is written.
+/// Services apply a policy within milliseconds.
+const SETTLE_DELAY: Duration = Duration::from_millis(200);
+/// The shortest interval between two writes, however often clients come and go.
+const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(250);
+/// The shortest interval between two writes in which no verdict changes.
+const MIN_DETAIL_WRITE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The status of a policy in the cluster and as it should be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StatusChange<'a> {
+    /// The status in the cluster.
+    pub(super) is: Option<&'a SamplingPolicyStatus>,
+    /// The status as it should be.
+    pub(super) desired: &'a SamplingPolicyStatus,
+    /// The time of the last write, or at which this replica stored the leader.
+    pub(super) written: Instant,
+    /// The time until which clients may still reconnect to a new leader.
+    pub(super) returning_until: Instant,
+    /// The shortest interval between two writes in which only observed numbers change.
+    pub(super) observe: Duration,
+}
+
+/// The time at which to write. None while the status is as it should be. `differs` keeps the time
+/// since when it is not.
+pub(super) fn write_time(
+    known: &StatusChange<'_>,
+    differs: &mut Option<Instant>,
+    now: Instant,
+) -> Option<Instant> {
+    let StatusChange { is, desired, .. } = *known;
+    if is == Some(desired) {
+        *differs = None;
+        return None;
+    }
+    if is.is_some_and(|is| without_numbers(is) == without_numbers(desired)) {
+        *differs = None;
+        return Some(known.written + known.observe);
+    }
+    let since = *differs.get_or_insert(now);
+    let is_settled = !is_on_its_way(desired);
+    let settled = if is_settled {
+        since
+    } else {
+        since + SETTLE_DELAY
+    };
+    let settled = settled.max(known.written + MIN_WRITE_INTERVAL);
+    let Some(is) = is else {
+        return Some(settled);
+    };
+    // Clients keep their plan while the leader changes, so a status that says otherwise for some
+    // seconds would be wrong, not only early.
+    if is_only_waiting(is, desired) {
+        return Some(settled.max(known.returning_until));
+    }
+    Some(match verdicts(is) == verdicts(desired) {
+        true => settled.max(known.written + MIN_DETAIL_WRITE_INTERVAL),
+        false => settled,
+    })
+}
+
+/// Returns true if clients are still applying the policy.
+fn is_on_its_way(status: &SamplingPolicyStatus) -> bool {
+    let is_accepted = condition(status, Condition::ACCEPTED)
+        .is_some_and(|accepted| accepted.status == ConditionStatus::True);
+    is_accepted
+        && condition(status, Condition::CONVERGED)
+            .is_some_and(|converged| converged.status != ConditionStatus::True)
+}
+
+/// Returns true if the only change is that clients of the last leader have not reconnected yet.
+fn is_only_waiting(is: &SamplingPolicyStatus, desired: &SamplingPolicyStatus) -> bool {
+    let had = condition(is, Condition::CONVERGED);
+    let has = condition(desired, Condition::CONVERGED);
+    let (Some(had), Some(has)) = (had, has) else {
+        return false;
+    };
+    had.status == ConditionStatus::True
+        && has.status != ConditionStatus::True
+        && had.observed_generation == has.observed_generation
+        && condition(is, Condition::ACCEPTED).map(verdict)
+            == condition(desired, Condition::ACCEPTED).map(verdict)
+}
+
+type Verdict<'a> = (&'a str, ConditionStatus, Option<i64>, &'a str);
+
+fn verdicts(status: &SamplingPolicyStatus) -> Vec<Verdict<'_>> {
+    status.conditions.iter().map(verdict).collect()
+}
+
+fn verdict(condition: &Condition) -> Verdict<'_> {
+    (
+        &condition.kind,
+        condition.status,
+        condition.observed_generation,
+        &condition.reason,
+    )
+}
+
+/// The condition of this type.
+pub(super) fn condition<'a>(status: &'a SamplingPolicyStatus, kind: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|it| it.kind == kind)
+}
+
+/// The status without the numbers that change while nothing else does.
+fn without_numbers(status: &SamplingPolicyStatus) -> SamplingPolicyStatus {
+    let mut status = status.clone();
+    if let Some(clients) = &mut status.clients {
+        clients.slowest_milliseconds = None;
+    }
+    if let Some(summary) = &mut status.summary {
+        summary.observed = None;
+    }
+    if let Some(observed) = &mut status.observed {
+        observed.window_seconds = 0;
+        observed.started = 0;
+        observed.sampled = 0;
+        observed.rate = None;
+        observed.lower = None;
+        observed.upper = None;
+        observed.message = None;
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rstest::rstest;
+    use spoor_api::status::{Clients, Observed, Source};
+
+    use super::*;
+
+    const OBSERVE: Duration = Duration::from_secs(30);
+
+    fn status(converged: ConditionStatus, generation: i64) -> SamplingPolicyStatus {
+        let condition = |kind: &str, status, reason: &str| Condition {
+            kind: kind.to_owned(),
+            status,
+            observed_generation: Some(generation),
+            last_transition_time: String::new(),
+            reason: reason.to_owned(),
+            message: String::new(),
+        };
+        SamplingPolicyStatus {
+            conditions: vec![
+                condition(Condition::ACCEPTED, ConditionStatus::True, "Accepted"),
+                condition(Condition::CONVERGED, converged, &format!("{converged:?}")),
+            ],
+            clients: Some(Clients::default()),
+            observed: Some(Observed {
+                source: Source::Clients,
+                window_seconds: 60,
+                started: 0,
+                sampled: 0,
+                rate: None,
+                lower: None,
+                upper: None,
+                verdict: "Unknown".to_owned(),
+                message: None,
+            }),
+            ..SamplingPolicyStatus::default()
+        }
+    }
+
+    fn current() -> SamplingPolicyStatus {
+        status(ConditionStatus::True, 1)
+    }
+
+    fn pending(generation: i64) -> SamplingPolicyStatus {
+        status(ConditionStatus::False, generation)
+    }
+
+    fn counted(started: u64) -> SamplingPolicyStatus {
+        let mut status = current();
+        status.observed.as_mut().unwrap().started = started;
+        status.clients.as_mut().unwrap().slowest_milliseconds = Some(started);
+        status
+    }
+
+    fn judged() -> SamplingPolicyStatus {
+        let mut status = current();
+        status.observed.as_mut().unwrap().verdict = "TooHigh".to_owned();
+        status
+    }
+
+    fn with(clients: u32) -> SamplingPolicyStatus {
+        let mut status = current();
+        status.clients.as_mut().unwrap().expected = clients;
+        status
+    }
+
+    /// Times are in milliseconds after the last write; everything begins 100 s after it.
+    #[rstest]
+    #[case::nothing_changed(Some(current()), current(), None)]
+    #[case::first(None, current(), Some(100_000))]
+    #[case::first_and_not_taken_yet(None, pending(1), Some(100_200))]
+    #[case::changed_and_taken(Some(current()), status(ConditionStatus::True, 2), Some(100_000))]
+    #[case::changed_and_not_taken_yet(Some(current()), pending(2), Some(100_200))]
+    #[case::taken_at_last(Some(pending(1)), current(), Some(100_000))]
+    #[case::numbers(Some(current()), counted(7), Some(30_000))]
+    #[case::a_verdict(Some(current()), judged(), Some(100_000))]
+    #[case::clients(Some(current()), with(7), Some(100_000))]
+    fn status_is_written_when_due(
+        #[case] is: Option<SamplingPolicyStatus>,
+        #[case] desired: SamplingPolicyStatus,
+        #[case] expected: Option<u64>,
+    ) {
+        let written = Instant::now();
+        let now = written + Duration::from_secs(100);
+        let known = StatusChange {
+            is: is.as_ref(),
+            desired: &desired,
+            written,
+            returning_until: written,
+            observe: OBSERVE,
+        };
+        let due = write_time(&known, &mut None, now);
+        let after = due.map(|at| at - written);
+        assert_eq!(after, expected.map(Duration::from_millis));
+    }
+
+    #[test]
+    fn settle_delay_starts_at_the_first_change() {
+        let (is, half) = (current(), pending(2));
+        let written = Instant::now();
+        let start = written + MIN_WRITE_INTERVAL;
+        let known = StatusChange {
+            is: Some(&is),
+            desired: &half,
+            written,
+            returning_until: written,
+            observe: OBSERVE,
+        };
+        let mut differs = None;
+        for later in [0, 50, 150] {
+            let now = start + Duration::from_millis(later);
+            assert_eq!(
+                write_time(&known, &mut differs, now),
+                Some(start + SETTLE_DELAY)
+            );
+        }
+    }
+
+    #[test]
+    fn waits_for_reconnects_but_not_for_new_policies() {
+        let began = Instant::now();
+        let start = began + MIN_WRITE_INTERVAL;
+        let until = start + Duration::from_secs(10);
+        let is = current();
+        for (generation, expected) in [(1, until), (2, start + SETTLE_DELAY)] {
+            let desired = pending(generation);
+            let known = StatusChange {
+                is: Some(&is),
+                desired: &desired,
+                written: began,
+                returning_until: until,
+                observe: OBSERVE,
+            };
+            assert_eq!(write_time(&known, &mut None, start), Some(expected));
+        }
+    }
+
+    #[test]
+    fn flapping_verdicts_are_written_at_intervals() {
+        let start = Instant::now();
+        let (is, desired) = (pending(1), current());
+        let known = StatusChange {
+            is: Some(&is),
+            desired: &desired,
+            written: start,
+            returning_until: start,
+            observe: OBSERVE,
+        };
+        assert_eq!(
+            write_time(&known, &mut None, start),
+            Some(start + MIN_WRITE_INTERVAL)
+        );
+    }
+
+    #[test]
+    fn client_counts_are_written_at_intervals() {
+        let start = Instant::now();
+        let (is, desired) = (current(), with(7));
+        let known = StatusChange {
+            is: Some(&is),
+            desired: &desired,
+            written: start,
+            returning_until: start,
+            observe: OBSERVE,
+        };
+        assert_eq!(
+            write_time(&known, &mut None, start),
+            Some(start + MIN_DETAIL_WRITE_INTERVAL)
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! The lifecycle that both roles share: watches, leader election, claims, the operations port and
+//! an orderly end.
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+
+use kube::Client;
+use prometheus_client::registry::Registry;
+use spoor_runtime::{BindError, ReflectionError, Sockets};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    kubernetes::{apply::Applier, events::Events, watch::Watches},
+    lease::{self, Claimer, Claims, Leadership},
+    ops::{self, Readiness},
+    settings::RoleSettings,
+    tls::CertificateError,
+};
+
+/// The time that responses of the operations port have to complete when the role ends.
+const OPS_GRACE: Duration = Duration::from_secs(2);
+
+/// The reason why a role ended or could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RoleError {
+    /// A port cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A bound port has no address.
+    #[error("cannot read a port's address")]
+    Address(#[from] std::io::Error),
+    /// The descriptors that gRPC reflection serves cannot be read.
+    #[error(transparent)]
+    Reflection(#[from] ReflectionError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The HTTP client that reads Collectors' metrics cannot be built.
+    #[error("cannot build an HTTP client")]
+    HttpClient(#[from] reqwest::Error),
+    /// Another replica became the leader. The process has to restart to be a standby.
+    #[error("lost leadership to {to}; restarting")]
+    LeadershipLost {
+        /// The identity of the new leader.
+        to: String,
+    },
+    /// A task panicked.
+    #[error("a task ended unexpectedly")]
+    TaskPanicked(#[from] JoinError),
+}
+
+/// A running role. It ends when its token is cancelled.
+#[derive(Debug)]
+pub struct RunningRole {
+    ops: SocketAddr,
+    ended: JoinHandle<Result<(), RoleError>>,
+}
+
+impl RunningRole {
+    /// The address of `/metrics`, `/healthz` and `/readyz`.
+    #[must_use]
+    pub fn ops(&self) -> SocketAddr {
+        self.ops
+    }
+
+    /// Waits for the end of the role.
+    ///
+    /// # Errors
+    /// The reason, if the role ended without being told to.
+    pub async fn finished(self) -> Result<(), RoleError> {
+        self.ended.await?
+    }
+}
+
+/// A standby's answer to readiness probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StandbyReadiness {
+    /// Ready, since nobody connects to the role.
+    Ready,
+    /// Not ready, so that its Service sends clients to the leader only.
+    NotReady,
+}
+
+/// One replica of a role, leader or standby. Its parts are shared by clones.
+pub(crate) struct Replica {
+    pub(crate) watches: Watches,
+    pub(crate) claims: Claims,
+    pub(crate) applier: Arc<Applier>,
+    pub(crate) events: Arc<Events>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
+    pub(crate) registry: Registry,
+    /// Tasks that the role waits for when it ends.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    claimer: Claimer,
+    ops_sockets: Sockets,
+}
+
+impl Replica {
+    /// Binds the operations port and starts the leader election. `field_manager` owns all that the
+    /// role writes and is the reporter of its events.
+    ///
+    /// # Errors
+    /// [`RoleError::Bind`] or [`RoleError::Address`] for the operations port.
+    pub(crate) fn new(
+        client: &Client,
+        settings: &RoleSettings,
+        field_manager: &'static str,
+        stop: &CancellationToken,
+    ) -> Result<Self, RoleError> {
+        let ops_sockets = spoor_runtime::bind(settings.ops, "--ops-listen")?;
+        // A child, since the role also ends by itself: when it loses its leadership.
+        let stop = stop.child_token();
+        let tasks = TaskTracker::new();
+        let mut registry = Registry::default();
+        let watches = Watches::new(stop.clone());
+        watches.register(&mut registry);
+        let claims = Claims::new(settings.installation_identity(), watches.clone());
+        claims.register(&mut registry);
+        let claimer = Claimer::new(client.clone(), claims.clone(), settings.claim_timing);
+        let applier = Applier::new(client.clone(), field_manager);
+        applier.register(&mut registry);
+        let pod = settings.pod.clone();
+        let (events, publishing) = Events::new(client.clone(), field_manager, pod, stop.clone());
+        tasks.spawn(publishing);
+        let candidate = settings.candidate();
+        let (leadership, election) = lease::campaign(client.clone(), candidate, stop.clone());
+        tasks.spawn(election);
+        Ok(Self {
+            watches,
+            claims,
+            applier: Arc::new(applier),
+            events: Arc::new(events),
+            leadership,
+            registry,
+            tasks,
+            stop,
+            claimer,
+            ops_sockets,
+        })
+    }
+
+    /// The readiness that both roles have in common, then that of the role itself.
+    pub(crate) fn readiness(
+        &self,
+        standby: StandbyReadiness,
+        role: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Readiness {
+        let (watches, leadership) = (self.watches.clone(), self.leadership.clone());
+        let claims = self.claims.clone();
+        Arc::new(move || {
+            if let Some(reason) = watches.unsynced_reason() {
+                return Err(reason);
+            }
+            let leadership = leadership.borrow().clone();
+            if !leadership.is_leader() && standby == StandbyReadiness::NotReady {
+                return Err("is a standby".to_owned());
+            }
+            if leadership.is_leader() && !leadership.is_certain() {
+                return Err("cannot renew its lease".to_owned());
+            }
+            if let Some(refusal) = claims.refusal() {
+                return Err(refusal);
+            }
+            role()
+        })
+    }
+
+    /// Starts the replica. While it is the leader it claims the `namespaces` and runs `lead`, which
+    /// begins once all watches have synced. A leader never becomes a standby again: what it holds
+    /// in memory may be outdated by then, so the process ends and the kubelet restarts it.
+    ///
+    /// # Errors
+    /// [`RoleError::Address`].
+    pub(crate) fn spawn(
+        self,
+        readiness: Readiness,
+        namespaces: impl Fn() -> BTreeSet<String> + Send + 'static,
+        lead: impl Future<Output = Result<(), RoleError>> + Send + 'static,
+    ) -> Result<RunningRole, RoleError> {
+        let ops = self.ops_sockets.local_addr()?;
+        let ended = tokio::spawn(self.run(readiness, namespaces, lead));
+        Ok(RunningRole { ops, ended })
+    }
+
+    async fn run(
+        self,
+        readiness: Readiness,
+        namespaces: impl Fn() -> BTreeSet<String>,
+        lead: impl Future<Output = Result<(), RoleError>>,
+    ) -> Result<(), RoleError> {
+        let Self {
+            watches,
+            leadership,
+            registry,
+            tasks,
+            stop,
+            claimer,
+            ops_sockets,
+            ..
+        } = self;
+        let ops = ops::listener(ops_sockets, registry, readiness);
+        let ops = tokio::spawn(ops.serve(OPS_GRACE, stop.clone()));
+        let leading = async {
+            wait_until_leading(leadership.clone(), &watches).await;
+            let claiming = async {
+                claimer.run(namespaces, leadership.clone()).await;
+                Ok(())
+            };
+            match tokio::try_join!(claiming, lead) {
+                // They return when the election has ended, and the role ends with it below.
+                Ok(_) => std::future::pending().await,
+                Err(error) => error,
+            }
+        };
+        let result = tokio::select! {
+            error = leading => Err(error),
+            to = lease::lost_leadership(leadership.clone()) => {
+                Err(RoleError::LeadershipLost { to })
+            }
+            () = stop.cancelled() => Ok(()),
+        };
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+        watches.wait_until_stopped().await;
+        if let Err(cut_off) = ops.await? {
+            tracing::debug!(%cut_off, "the operations port closed before all responses were sent");
+        }
+        result
+    }
+}
+
+/// Waits until this replica is the leader and its watches have synced.
+async fn wait_until_leading(mut leadership: watch::Receiver<Leadership>, watches: &Watches) {
+    if leadership.wait_for(Leadership::is_leader).await.is_err() {
+        // The election has ended, and with it the role: the caller waits for that, too.
+        std::future::pending::<()>().await;
+    }
+    watches.wait_until_synced().await;
+}

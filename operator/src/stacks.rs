@@ -1,0 +1,116 @@
+//! The `stacks` role: turns each `TracingStack` into Jaeger and the Collector.
+//!
+//! An object goes through [`sources`] (watches), [`parse`] (each object by itself, so that a broken
+//! one affects no other), [`validate`], [`build`] (pure, covered by snapshots), [`apply`] and
+//! [`status`]. Only the leader reconciles. Beside that it keeps the certificate of the `policies`
+//! role valid.
+
+mod apply;
+pub mod build;
+mod certificates;
+mod children;
+pub mod collector;
+mod collector_probe;
+mod controller;
+mod gather_losses;
+mod loss_monitor;
+mod metrics;
+pub mod objects;
+mod parse;
+mod pod_failure;
+mod reconcile;
+mod route;
+mod settings;
+mod sources;
+mod status;
+mod validate;
+
+use std::sync::Arc;
+
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    certificates::CertificateManager, collector_probe::CollectorProbe, controller::Controller,
+    gather_losses::GatherLosses, metrics::Metrics, reconcile::Reconciler, sources::Sources,
+};
+pub use self::{
+    certificates::{AUTHORITY_SECRET, CertificateLifetimes, SERVER_SECRET},
+    settings::{StacksArguments, StacksSettings},
+};
+use crate::role::{Replica, RoleError, RunningRole, StandbyReadiness};
+use objects::FIELD_MANAGER;
+
+/// Runs the role until `stop`.
+///
+/// # Errors
+/// The reason why it cannot continue.
+pub async fn run(
+    client: Client,
+    settings: StacksSettings,
+    stop: CancellationToken,
+) -> Result<(), RoleError> {
+    start(client, settings, stop).await?.finished().await
+}
+
+/// Starts the role, which runs until `stop`.
+///
+/// # Errors
+/// The operations port cannot be bound, or the HTTP client cannot be built.
+pub async fn start(
+    client: Client,
+    settings: StacksSettings,
+    stop: CancellationToken,
+) -> Result<RunningRole, RoleError> {
+    let collector_probe = CollectorProbe::new()?;
+    let mut replica = Replica::new(&client, &settings.role, FIELD_MANAGER, &stop)?;
+    let watches = replica.watches.clone();
+    let scope = settings.role.scope.clone();
+    let names = settings.policies_service.names(&settings.cluster_domain);
+    let certificates = CertificateManager::new(
+        client.clone(),
+        &settings.role.namespace,
+        names,
+        settings.lifetimes,
+    );
+    let losses = GatherLosses::default();
+    losses.register(&mut replica.registry);
+    let reconciler = Arc::new(Reconciler {
+        sources: Sources::watch(&watches, &client, &scope),
+        applier: replica.applier.clone(),
+        events: replica.events.clone(),
+        collector_probe,
+        losses,
+        claims: replica.claims.clone(),
+    });
+    let controller = Controller {
+        reconciler: reconciler.clone(),
+        changed: watches.changed(),
+        trust: certificates.trust(),
+        leadership: replica.leadership.clone(),
+        policies_service: settings.policies_service,
+        cluster_domain: settings.cluster_domain,
+        pods: settings.pods,
+        metrics: Metrics::register(&mut replica.registry),
+    };
+    let trust = certificates.trust();
+    let readiness = replica.readiness(StandbyReadiness::Ready, move || {
+        match &trust.borrow().problem {
+            Some(problem) => Err(format!(
+                "cannot keep the certificate of the policies endpoints valid: {problem}"
+            )),
+            None => Ok(()),
+        }
+    });
+    let (monitored, leadership) = (reconciler.clone(), replica.leadership.clone());
+    let lead = async move {
+        tokio::join!(
+            monitored.monitor_losses(&watches),
+            certificates.run(leadership),
+            controller.run()
+        );
+        Ok(())
+    };
+    let namespaces = move || reconciler.sources.namespaces(&scope);
+    replica.spawn(readiness, namespaces, lead)
+}

@@ -1,0 +1,156 @@
+//! The Service `NAME-otlp`: the one address to which services send spans, whatever the route.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Service, ServicePort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use spoor_api::stack::{Address, Collector, Jaeger, Route, Stack};
+
+use super::BuildContext;
+use crate::stacks::objects::{
+    labels::{Component, selector, stack_metadata},
+    otlp::{OTLP_GRPC, OTLP_HTTP},
+};
+
+/// The annotation of the Service with its present route.
+pub const ROUTE_ANNOTATION: &str = "spoor.dev/route";
+/// The annotation of the Service with the time of its last change of route.
+pub const SINCE_ANNOTATION: &str = "spoor.dev/route-since";
+
+/// The route of the Service, and the time since when it has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtlpTarget {
+    /// The route: to the Collector, or directly to Jaeger.
+    pub route: Route,
+    /// The time of the change, in whole seconds. If unset, the Service has had this route from the
+    /// beginning.
+    pub since: Option<Timestamp>,
+}
+
+/// The name of the Service.
+#[must_use]
+pub fn name(stack: &Stack) -> String {
+    format!("{}-otlp", stack.name)
+}
+
+/// The host and port of the Service.
+#[must_use]
+pub fn address(stack: &Stack) -> String {
+    format!("{}.{}.svc:{}", name(stack), stack.namespace, port(stack))
+}
+
+/// The value of `OTEL_EXPORTER_OTLP_ENDPOINT` for services.
+#[must_use]
+pub fn url(stack: &Stack) -> String {
+    format!("http://{}", address(stack))
+}
+
+/// The port to which services send. A Service of type ExternalName maps no ports, so with an
+/// existing Collector or Jaeger it is theirs.
+#[must_use]
+pub fn port(stack: &Stack) -> u16 {
+    let existing = [
+        existing(stack, stack.route),
+        existing(stack, other(stack.route)),
+    ];
+    existing
+        .into_iter()
+        .flatten()
+        .next()
+        .map_or(OTLP_GRPC, spoor_api::stack::Address::port)
+}
+
+/// The other route.
+#[must_use]
+pub fn other(route: Route) -> Route {
+    match route {
+        Route::Collector => Route::Direct,
+        Route::Direct => Route::Collector,
+    }
+}
+
+/// The address at the end of a route, if it is something that the operator does not run.
+#[must_use]
+pub fn existing(stack: &Stack, route: Route) -> Option<&Address> {
+    match (route, &stack.collector, &stack.jaeger) {
+        (Route::Collector, Collector::Existing(otlp), _) => Some(otlp),
+        (Route::Direct, _, Jaeger::Existing(jaeger)) => Some(&jaeger.otlp),
+        _ => None,
+    }
+}
+
+/// Builds the Service with this route.
+#[must_use]
+pub fn service(stack: &Stack, target: OtlpTarget, context: &BuildContext) -> Service {
+    let mut metadata = stack_metadata(stack, name(stack));
+    let mut annotations = BTreeMap::from([(
+        ROUTE_ANNOTATION.to_owned(),
+        target.route.as_str().to_owned(),
+    )]);
+    annotations.extend(
+        target
+            .since
+            .map(|since| (SINCE_ANNOTATION.to_owned(), since.to_string())),
+    );
+    metadata.annotations = Some(annotations);
+    let spec = match existing(stack, target.route) {
+        Some(address) => ServiceSpec {
+            type_: Some("ExternalName".to_owned()),
+            external_name: Some(qualified(address.host(), stack, context)),
+            ..ServiceSpec::default()
+        },
+        None => ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            selector: Some(selector(stack, component(target.route))),
+            ports: Some(ports(stack)),
+            ..ServiceSpec::default()
+        },
+    };
+    Service {
+        metadata,
+        spec: Some(spec),
+        ..Service::default()
+    }
+}
+
+fn component(route: Route) -> Component {
+    match route {
+        Route::Collector => Component::Gather,
+        Route::Direct => Component::Jaeger,
+    }
+}
+
+fn ports(stack: &Stack) -> Vec<ServicePort> {
+    let mut ports = vec![
+        ("otlp-grpc", OTLP_GRPC, OTLP_GRPC),
+        ("otlp-http", OTLP_HTTP, OTLP_HTTP),
+    ];
+    let own = port(stack);
+    if own != OTLP_GRPC && own != OTLP_HTTP {
+        ports.push(("otlp", own, OTLP_GRPC));
+    }
+    let ports = ports.into_iter().map(|(name, port, target)| ServicePort {
+        name: Some(name.to_owned()),
+        port: i32::from(port),
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::Int(i32::from(target))),
+        ..ServicePort::default()
+    });
+    ports.collect()
+}
+
+/// The fully qualified name of a host: DNS resolves the target of an alias as it is, without the
+/// search domains of pods.
+fn qualified(host: &str, stack: &Stack, context: &BuildContext) -> String {
+    let domain = &context.cluster_domain;
+    if host.ends_with(".svc") {
+        format!("{host}.{domain}")
+    } else if host.contains('.') {
+        host.to_owned()
+    } else {
+        format!("{host}.{}.svc.{domain}", stack.namespace)
+    }
+}

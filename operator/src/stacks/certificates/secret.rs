@@ -1,0 +1,262 @@
+//! Certificates as they are stored in Secrets, and the time of their renewal.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::api::ObjectMeta;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::issue::{self, Issued};
+
+/// The annotation with the end of the certificate's validity.
+const NOT_AFTER: &str = "spoor.dev/not-after";
+/// The annotation with the time of its renewal.
+const RENEW_AT: &str = "spoor.dev/renew-at";
+/// The annotation with the names it is valid for.
+const NAMES: &str = "spoor.dev/names";
+/// The annotation with a fingerprint of the authority's certificate that signed it.
+const SIGNED_BY: &str = "spoor.dev/signed-by";
+
+const END: &str = "-----END CERTIFICATE-----";
+
+/// The lifetimes of certificates. They are renewed after two thirds of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateLifetimes {
+    /// The lifetime of the authority's certificate.
+    pub authority: Duration,
+    /// The lifetime of the server's certificate.
+    pub server: Duration,
+}
+
+impl Default for CertificateLifetimes {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        Self {
+            authority: 3650 * DAY,
+            server: 90 * DAY,
+        }
+    }
+}
+
+/// The keys of a Secret with the certificate and its private key.
+struct SecretKeys {
+    certificate: &'static str,
+    key: &'static str,
+}
+
+const AUTHORITY_KEYS: SecretKeys = SecretKeys {
+    certificate: "ca.crt",
+    key: "ca.key",
+};
+const SERVER_KEYS: SecretKeys = SecretKeys {
+    certificate: "tls.crt",
+    key: "tls.key",
+};
+
+/// The content of a Secret.
+struct StoredCertificate {
+    certificate: String,
+    key: String,
+    annotations: BTreeMap<String, String>,
+}
+
+/// The error about a Secret that holds something else. It is left as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Secret \"{0}\" was not created by Spoor; delete or rename it")]
+pub struct ForeignSecret(pub String);
+
+/// The valid certificate, and whether its Secret has to be written.
+pub struct CertificateState {
+    /// The Secret to apply, if the stored one is not valid.
+    pub write: Option<Secret>,
+    /// The certificates in it.
+    pub certificates: String,
+    /// The private key in it.
+    pub key: String,
+    /// The time of its renewal.
+    pub renew_at: Timestamp,
+}
+
+/// The reason why there is no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// The Secret holds something else.
+    #[error(transparent)]
+    ForeignSecret(#[from] ForeignSecret),
+    /// The certificate cannot be issued.
+    #[error("cannot issue a certificate")]
+    Make(#[from] rcgen::Error),
+}
+
+/// The authority that is valid at this time. One that is due for renewal stays trusted beside its
+/// successor until it expires, so that no client is cut off.
+///
+/// # Errors
+/// [`IssueError`].
+pub fn authority(
+    name: &str,
+    found: Option<&Secret>,
+    now: Timestamp,
+    life: Duration,
+) -> Result<CertificateState, IssueError> {
+    let stored = stored(name, found, &AUTHORITY_KEYS)?;
+    if let Some(stored) = stored.as_ref()
+        && let Some(decided) = stored.still_holds(now)
+    {
+        return Ok(decided);
+    }
+    let issued = issue::authority(now, life)?;
+    let before = stored
+        .as_ref()
+        .filter(|stored| stored.time(NOT_AFTER).is_some_and(|end| end > now))
+        .and_then(|stored| certificates(&stored.certificate).next());
+    // The new certificate comes first, since the first one signs.
+    let bundle = [issued.certificate.as_str(), before.unwrap_or_default()].concat();
+    Ok(write(
+        name,
+        &AUTHORITY_KEYS,
+        issued,
+        bundle,
+        BTreeMap::new(),
+        now,
+        life,
+    ))
+}
+
+/// The server's certificate that is valid at this time.
+///
+/// # Errors
+/// [`IssueError`].
+pub fn server(
+    name: &str,
+    found: Option<&Secret>,
+    names: &[String],
+    authority: &CertificateState,
+    now: Timestamp,
+    life: Duration,
+) -> Result<CertificateState, IssueError> {
+    let stored = stored(name, found, &SERVER_KEYS)?;
+    let joined = names.join(",");
+    if let Some(stored) = stored.as_ref()
+        && stored.annotations.get(NAMES) == Some(&joined)
+        && stored.annotations.get(SIGNED_BY).is_some_and(|signer| {
+            certificates(&authority.certificates).any(|trusted| *signer == fingerprint(trusted))
+        })
+        && let Some(decided) = stored.still_holds(now)
+    {
+        return Ok(decided);
+    }
+    let issued = issue::server(&authority.key, names, now, life)?;
+    let signer = certificates(&authority.certificates)
+        .next()
+        .map(fingerprint);
+    let mut annotations = BTreeMap::from([(NAMES.to_owned(), joined)]);
+    annotations.extend(signer.map(|signer| (SIGNED_BY.to_owned(), signer)));
+    let certificate = issued.certificate.clone();
+    Ok(write(
+        name,
+        &SERVER_KEYS,
+        issued,
+        certificate,
+        annotations,
+        now,
+        life,
+    ))
+}
+
+fn stored(
+    name: &str,
+    found: Option<&Secret>,
+    form: &SecretKeys,
+) -> Result<Option<StoredCertificate>, ForeignSecret> {
+    let Some(secret) = found else {
+        return Ok(None);
+    };
+    let data = secret.data.as_ref();
+    let text = |key: &str| {
+        let bytes = data?.get(key)?;
+        (!bytes.0.is_empty()).then(|| String::from_utf8_lossy(&bytes.0).into_owned())
+    };
+    let annotations = secret.metadata.annotations.clone().unwrap_or_default();
+    match (text(form.certificate), text(form.key)) {
+        (None, None) => Ok(None),
+        // A certificate without its key is of no use, nor is a key without its certificate.
+        // The annotation is what tells the operator's own certificate from somebody else's.
+        (certificate, key) if annotations.contains_key(RENEW_AT) => {
+            Ok(certificate
+                .zip(key)
+                .map(|(certificate, key)| StoredCertificate {
+                    certificate,
+                    key,
+                    annotations,
+                }))
+        }
+        _ => Err(ForeignSecret(name.to_owned())),
+    }
+}
+
+impl StoredCertificate {
+    fn time(&self, annotation: &str) -> Option<Timestamp> {
+        self.annotations.get(annotation)?.parse().ok()
+    }
+
+    fn still_holds(&self, now: Timestamp) -> Option<CertificateState> {
+        let renew_at = self.time(RENEW_AT).filter(|renew_at| now < *renew_at)?;
+        let is_whole = certificates(&self.certificate).next().is_some()
+            && rcgen::KeyPair::from_pem(&self.key).is_ok();
+        is_whole.then(|| CertificateState {
+            write: None,
+            certificates: self.certificate.clone(),
+            key: self.key.clone(),
+            renew_at,
+        })
+    }
+}
+
+fn write(
+    name: &str,
+    form: &SecretKeys,
+    issued: Issued,
+    certificates: String,
+    mut annotations: BTreeMap<String, String>,
+    now: Timestamp,
+    life: Duration,
+) -> CertificateState {
+    let two_thirds = SignedDuration::try_from(life / 3 * 2).unwrap_or(SignedDuration::MAX);
+    let renew_at = now.saturating_add(two_thirds).unwrap_or(issued.not_after);
+    annotations.insert(NOT_AFTER.to_owned(), issued.not_after.to_string());
+    annotations.insert(RENEW_AT.to_owned(), renew_at.to_string());
+    let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            annotations: Some(annotations),
+            // No labels: the chart owns the Secret and its labels.
+            ..ObjectMeta::default()
+        },
+        data: Some(BTreeMap::from([
+            (form.certificate.to_owned(), bytes(&certificates)),
+            (form.key.to_owned(), bytes(&issued.key)),
+        ])),
+        ..Secret::default()
+    };
+    CertificateState {
+        write: Some(secret),
+        certificates,
+        key: issued.key,
+        renew_at,
+    }
+}
+
+/// Splits a bundle into its certificates.
+fn certificates(bundle: &str) -> impl Iterator<Item = &str> {
+    bundle
+        .split_inclusive(END)
+        .filter(|part| part.ends_with(END))
+        .map(str::trim_start)
+}
+
+fn fingerprint(certificate: &str) -> String {
+    format!("{:032x}", xxh3_128(certificate.trim().as_bytes()))
+}

@@ -1,0 +1,233 @@
+//! The Collector of a stack, in two tiers.
+//!
+//! *Gather* takes spans and hands whole traces to *decide*, which keeps or drops each trace by the
+//! tail policies and exports what it keeps. When its rules change, the stock sampler decides at
+//! once on the spans it holds. Since it receives only whole traces, it never holds part of one
+//! then. A change of rules replaces the deciding pod and leaves the gathering ones alone.
+//!
+//! With several replicas the gathering pods spread spans among themselves by trace id. While their
+//! number changes, parts of one trace pass through two of them. The parts meet again in the one
+//! deciding pod, which waits for longer than they are apart. So there is one deciding pod whatever
+//! the number of replicas, and both tiers never change at once ([`rollout`]).
+//!
+//! Everything here is pure: a stack and a table in, objects out.
+
+mod decide;
+pub mod exporter;
+mod gather;
+mod memory;
+mod network;
+mod ottl;
+mod parts;
+mod ports;
+pub mod rollout;
+mod rules;
+pub mod samples;
+mod workload;
+mod yaml;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::api::{
+    apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy,
+    policy::v1::PodDisruptionBudget,
+};
+use spoor_api::stack::{ManagedCollector, Stack};
+use spoor_policy::TailTable;
+
+pub use gather::{CLIENTS, PEERS};
+pub use network::services;
+pub use ports::{OWN_METRICS, SPAN_METRICS};
+pub use workload::SPEC_HASH;
+
+use memory::Memory;
+use workload::{Pods, resources};
+
+use super::objects::{
+    labels::Component,
+    otlp::{self, MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE},
+    pod::PodDefaults,
+};
+
+/// The gathering tier, in names of objects.
+pub const GATHER: &str = "gather";
+/// The deciding tier, in names of objects.
+pub const DECIDE: &str = "decide";
+
+/// The annotation of deciding pods with the [`TailTable::digest`] of their rules.
+pub const TAIL_DIGEST: &str = "spoor.dev/tail-digest";
+/// The annotation of deciding pods with the number of their policies.
+pub const TAIL_POLICIES: &str = "spoor.dev/tail-policies";
+/// The annotation of deciding pods with a hash of everything but their rules.
+pub const PIPELINE_HASH: &str = "spoor.dev/pipeline-hash";
+
+/// The time after which a pod that is ending gets no new connections.
+const ENDPOINTS_LAG: Duration = Duration::from_secs(2);
+/// The time after which everyone who looks up a tier's pods in the cluster's DNS knows of a change:
+/// answers are cached for up to 30 s.
+const DNS_LAG: Duration = Duration::from_secs(35);
+
+/// The inputs of a stack's Collector.
+#[derive(Clone, Copy, Debug)]
+pub struct CollectorInput<'a> {
+    /// The stack.
+    pub stack: &'a Stack,
+    /// Its Collector.
+    pub collector: &'a ManagedCollector,
+    /// The host and port of Jaeger's OTLP receiver over gRPC.
+    pub jaeger_otlp: &'a str,
+    /// The endpoint for clients' own counts, `http://HOST:PORT`.
+    pub reported: &'a str,
+    /// The tail policies in force.
+    pub tail: &'a TailTable,
+    /// Defaults for the pods of every stack.
+    pub pods: &'a PodDefaults,
+}
+
+/// A tier's own objects. They are applied together, when [`rollout::plan`] allows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tier {
+    /// Its configuration. The name contains a hash of the content.
+    pub config: ConfigMap,
+    /// Its pods.
+    pub workload: Deployment,
+}
+
+/// All objects of a stack's Collector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CollectorObjects {
+    /// The gathering tier.
+    pub gather: Tier,
+    /// The deciding tier.
+    pub decide: Tier,
+    /// The NetworkPolicies of both tiers.
+    pub network_policies: Vec<NetworkPolicy>,
+    /// The PodDisruptionBudgets of both tiers.
+    pub disruption_budgets: Vec<PodDisruptionBudget>,
+    /// The time after the last change of gathering pods for which parts of a trace may arrive from
+    /// two of them.
+    pub settle: Duration,
+}
+
+/// Builds the objects of a stack's Collector.
+#[must_use]
+pub fn build(input: &CollectorInput<'_>) -> CollectorObjects {
+    let replicas = i32::from(input.collector.replicas);
+    CollectorObjects {
+        gather: gather(input, replicas),
+        decide: decide(input),
+        network_policies: network::network_policies(input.stack),
+        disruption_budgets: network::disruption_budgets(input.stack, replicas),
+        settle: settle(input.collector),
+    }
+}
+
+/// The time until the last span that reaches the gathering pods has left the deciding one.
+#[must_use]
+pub fn drain(collector: &ManagedCollector) -> Duration {
+    const SEND_TIME: Duration = Duration::from_secs(2);
+    collector.gather_wait + collector.decision_wait + 2 * SEND_TIME
+}
+
+/// The time for which a gathering pod continues when it is deleted: until its clients have gone
+/// elsewhere, their last spans are gathered, and its peers, if it has any, have forgotten it.
+fn gather_drain(collector: &ManagedCollector) -> Duration {
+    let clients = ENDPOINTS_LAG + MAX_CONNECTION_AGE + MAX_CONNECTION_AGE_GRACE;
+    clients.max(DNS_LAG) + collector.gather_wait + Duration::from_secs(1)
+}
+
+fn settle(collector: &ManagedCollector) -> Duration {
+    let peers_know = if collector.replicas > 1 {
+        DNS_LAG
+    } else {
+        Duration::ZERO
+    };
+    peers_know + collector.gather_wait + collector.decision_wait
+}
+
+fn gather(input: &CollectorInput<'_>, replicas: i32) -> Tier {
+    let CollectorInput {
+        stack, collector, ..
+    } = *input;
+    let peers = format!("{}-{GATHER}", stack.name);
+    let config = gather::config(&gather::Gather {
+        spread: replicas > 1,
+        peers: &peers,
+        decide: format!("{}-{DECIDE}:{}", stack.name, otlp::OTLP_GRPC),
+        reported: input.reported,
+        wait: collector.gather_wait,
+        memory: memory(collector),
+    });
+    let pods = Pods {
+        stack,
+        collector,
+        component: Component::Gather,
+        tier: GATHER,
+        config: yaml::document(&config),
+        replicas,
+        ports: &ports::OF_GATHER,
+        feature_gates: None,
+        drain: gather_drain(collector),
+        annotations: BTreeMap::new(),
+        defaults: input.pods,
+    };
+    pods.build()
+}
+
+fn decide(input: &CollectorInput<'_>) -> Tier {
+    let namespace = &input.stack.namespace;
+    let of = |tail: &TailTable, annotations| {
+        let CollectorInput {
+            stack, collector, ..
+        } = *input;
+        let exporters = collector.exporters.iter();
+        let config = decide::config(&decide::Decide {
+            policies: rules::policies(tail, namespace),
+            jaeger: input.jaeger_otlp,
+            exporters: exporters
+                .map(|(name, config)| (name.as_str(), config))
+                .collect(),
+            wait: collector.decision_wait,
+            memory: memory(collector),
+        });
+        let pods = Pods {
+            stack,
+            collector,
+            component: Component::Decide,
+            tier: DECIDE,
+            config: yaml::document(&config),
+            // One pod whatever the replicas, since the parts of a trace have to meet.
+            replicas: 1,
+            ports: &ports::OF_DECIDE,
+            feature_gates: Some(decide::FEATURE_GATES),
+            drain: ENDPOINTS_LAG + MAX_CONNECTION_AGE,
+            annotations,
+            defaults: input.pods,
+        };
+        pods.build()
+    };
+    // Hashed without rules, so that the rollout can tell a change of rules from one of the
+    // pipeline.
+    let without_rules = of(&TailTable::default(), BTreeMap::new()).workload;
+    let annotations = [
+        (TAIL_DIGEST, input.tail.digest(namespace).to_string()),
+        (
+            TAIL_POLICIES,
+            rules::count(input.tail, namespace).to_string(),
+        ),
+        (PIPELINE_HASH, workload::hash(&without_rules)),
+    ];
+    of(
+        input.tail,
+        annotations
+            .map(|(key, value)| (key.to_owned(), value))
+            .into(),
+    )
+}
+
+fn memory(collector: &ManagedCollector) -> Memory {
+    Memory::of(&resources(collector))
+}
+
+#[cfg(test)]
+mod tests;

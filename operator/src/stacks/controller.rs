@@ -1,0 +1,259 @@
+//! The leader's control loop: reconciles a stack when something changed, when its last attempt
+//! failed a while ago, or when the result of its last attempt expires by itself.
+//!
+//! Stacks are reconciled concurrently, each in a task of its own and with its own time for the next
+//! attempt, so that a stack whose API calls hang or fail delays no other. kube's `Controller` would
+//! do that too, but with a watch of its own for each kind and whole objects in its stores, while
+//! here one trimmed store serves the reconciler, the loss monitor and the claims. With
+//! `buffer_unordered` over all stacks each round would still wait for the slowest one. Unlike
+//! futures that this loop polls, the tasks of a `JoinSet` also make progress while the loop waits
+//! for its lease.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{
+    build::{BuildContext, PoliciesService},
+    certificates::Trust,
+    metrics::Metrics,
+    objects::pod::PodDefaults,
+    parse::StackObject,
+    reconcile::Reconciler,
+};
+use crate::{
+    kubernetes::{apply::ApplyError, watch::Key},
+    lease::Leadership,
+};
+
+/// The time for which changes are collected, since one change of a stack comes as several events.
+const DEBOUNCE_DELAY: Duration = Duration::from_millis(20);
+/// The interval at which every stack is reconciled though nothing has changed.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(600);
+/// The delay before the next attempt after a status could not be written.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+/// The most stacks that are reconciled at once. Each makes one call to the API server at a time, so
+/// this also bounds the load on it.
+const MAX_CONCURRENT_RECONCILES: usize = 32;
+
+/// Reconciles all stacks.
+pub(super) struct Controller {
+    pub(super) reconciler: Arc<Reconciler>,
+    pub(super) changed: watch::Receiver<u64>,
+    pub(super) trust: watch::Receiver<Trust>,
+    pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) policies_service: PoliciesService,
+    pub(super) cluster_domain: String,
+    pub(super) pods: PodDefaults,
+    pub(super) metrics: Metrics,
+}
+
+/// The schedule of one stack.
+#[derive(Debug)]
+struct Schedule {
+    /// The time of the next attempt; none until the running one ends or something changes.
+    next: Option<Instant>,
+    is_running: bool,
+    is_failing: bool,
+}
+
+/// The end of one attempt.
+struct Reconciled {
+    key: Key,
+    took: Duration,
+    result: Result<Option<Duration>, ApplyError>,
+}
+
+impl Controller {
+    /// Reconciles until the election ends. Starts attempts only while nobody else can be the leader.
+    pub(super) async fn run(mut self) {
+        let mut schedules = HashMap::new();
+        let mut running = JoinSet::new();
+        self.metrics.leader.set(1);
+        loop {
+            // Checked before each round, so that a leader whose lease may have expired starts
+            // nothing.
+            let mut leadership = self.leadership.clone();
+            if leadership.wait_for(Leadership::is_certain).await.is_err() {
+                return;
+            }
+            let Some(trust) = self.trust().await else {
+                return;
+            };
+            self.changed.mark_unchanged();
+            let next = self.start_due(&trust, &mut schedules, &mut running);
+            tokio::select! {
+                ticked = self.changed.changed() => {
+                    if ticked.is_err() {
+                        return;
+                    }
+                    make_due(&mut schedules).await;
+                }
+                ticked = self.trust.changed() => {
+                    if ticked.is_err() {
+                        return;
+                    }
+                    make_due(&mut schedules).await;
+                }
+                Some(ended) = running.join_next() => match ended {
+                    Ok(reconciled) => self.finish(reconciled, &mut schedules),
+                    Err(error) if error.is_panic() => {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                    // Nobody cancels these tasks but the end of this function.
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep_until(next.into()) => {}
+            }
+        }
+    }
+
+    /// Waits for the certificate authority, without which services could not verify the policies
+    /// endpoints, or for the reason why it is missing.
+    async fn trust(&mut self) -> Option<Trust> {
+        let is_known = |trust: &Trust| trust.authority.is_some() || trust.problem.is_some();
+        let trust = self.trust.wait_for(is_known).await.ok()?;
+        Some(trust.clone())
+    }
+
+    /// Starts the attempts that are due. Returns the time at which the next one will be.
+    fn start_due(
+        &self,
+        trust: &Trust,
+        schedules: &mut HashMap<Key, Schedule>,
+        running: &mut JoinSet<Reconciled>,
+    ) -> Instant {
+        let now = Instant::now();
+        let mut next_due = now + RESYNC_INTERVAL;
+        let mut due = vec![];
+        for stack in self.stacks(schedules) {
+            let namespace = &stack.key.namespace;
+            if stack.is_ending {
+                continue;
+            }
+            if let Some(by) = self.reconciler.claims.refused_by(namespace) {
+                self.reconciler.report_refusal(&stack, &by);
+            }
+            // The watches report a change once the namespace is claimed.
+            if !self.reconciler.claims.is_certain(namespace) {
+                continue;
+            }
+            let schedule = schedules.entry(stack.key.clone()).or_insert(Schedule {
+                next: Some(now),
+                is_running: false,
+                is_failing: false,
+            });
+            if schedule.is_running {
+                continue;
+            }
+            let next = schedule.next.unwrap_or(now);
+            if next <= now {
+                due.push((next, stack));
+            } else {
+                next_due = next_due.min(next);
+            }
+        }
+        // Those that have waited longest come first. The end of a running attempt makes room for
+        // those that do not fit, and wakes the loop.
+        due.sort_by_key(|(next, _)| *next);
+        let room = MAX_CONCURRENT_RECONCILES.saturating_sub(running.len());
+        for (_, stack) in due.into_iter().take(room) {
+            if let Some(schedule) = schedules.get_mut(&stack.key) {
+                schedule.next = None;
+                schedule.is_running = true;
+            }
+            running.spawn(self.attempt(stack, trust));
+        }
+        next_due
+    }
+
+    /// All stacks, after forgetting those that are gone.
+    fn stacks(&self, schedules: &mut HashMap<Key, Schedule>) -> Vec<Arc<StackObject>> {
+        let stacks = self.reconciler.sources.stacks();
+        let exists = |key: &Key| stacks.binary_search_by(|stack| stack.key.cmp(key)).is_ok();
+        // A running attempt keeps its schedule, so that no second one starts beside it if the stack
+        // is created again.
+        schedules.retain(|key, schedule| schedule.is_running || exists(key));
+        self.reconciler.collector_probe.keep_only(exists);
+        self.reconciler.losses.keep_only(exists);
+        self.metrics
+            .stacks
+            .set(i64::try_from(stacks.len()).unwrap_or(i64::MAX));
+        stacks
+    }
+
+    fn attempt(
+        &self,
+        stack: Arc<StackObject>,
+        trust: &Trust,
+    ) -> impl Future<Output = Reconciled> + Send + use<> {
+        let reconciler = self.reconciler.clone();
+        let problem = trust.problem.clone();
+        let context = trust.authority.clone().map(|authority| BuildContext {
+            policies_service: self.policies_service.clone(),
+            cluster_domain: self.cluster_domain.clone(),
+            authority,
+            pods: self.pods.clone(),
+        });
+        async move {
+            let (started, now) = (Instant::now(), Timestamp::now());
+            let problem = problem.as_deref();
+            let result = match &context {
+                Some(context) => reconciler.reconcile(&stack, context, problem, now).await,
+                None => {
+                    reconciler
+                        .report_missing_authority(&stack, problem, now)
+                        .await
+                }
+            };
+            Reconciled {
+                key: stack.key.clone(),
+                took: started.elapsed(),
+                result,
+            }
+        }
+    }
+
+    /// Records the end of an attempt, and schedules the next one.
+    fn finish(&self, reconciled: Reconciled, schedules: &mut HashMap<Key, Schedule>) {
+        let Reconciled { key, took, result } = reconciled;
+        self.metrics.reconciled(took);
+        let Some(schedule) = schedules.get_mut(&key) else {
+            return;
+        };
+        let was_failing = std::mem::replace(&mut schedule.is_failing, result.is_err());
+        let delay = match result {
+            Ok(delay) => delay.unwrap_or(RESYNC_INTERVAL),
+            Err(error) => {
+                // One line for each series of failures.
+                if !was_failing {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        stack = %key,
+                        "cannot write the stack's status; retrying"
+                    );
+                }
+                RETRY_DELAY
+            }
+        };
+        schedule.is_running = false;
+        // Something may have changed during the attempt: then the next one is due already.
+        let next = Instant::now() + delay.min(RESYNC_INTERVAL);
+        schedule.next = Some(schedule.next.map_or(next, |due| due.min(next)));
+    }
+}
+
+/// Makes all stacks due after a change, and those that are being reconciled once more afterwards.
+async fn make_due(schedules: &mut HashMap<Key, Schedule>) {
+    tokio::time::sleep(DEBOUNCE_DELAY).await;
+    let now = Instant::now();
+    for schedule in schedules.values_mut() {
+        // One that waits for room keeps its place.
+        schedule.next = Some(schedule.next.map_or(now, |next| next.min(now)));
+    }
+}

@@ -1,0 +1,142 @@
+//! The objects that a stack consists of, and what their builders share. Both [`super::build`] and
+//! [`super::collector`] depend on this module, and it on neither.
+
+pub mod labels;
+pub mod otlp;
+pub mod pod;
+pub mod text;
+
+use std::fmt;
+
+use kube::api::{ApiResource, DynamicObject};
+use serde::Serialize;
+use serde_json::Value;
+
+/// The field manager of all that the role writes, and the reporter of its events.
+pub(super) const FIELD_MANAGER: &str = "spoor-stacks";
+
+/// The kinds of object that a stack consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `v1`.
+    ConfigMap,
+    /// `v1`.
+    PersistentVolumeClaim,
+    /// `v1`.
+    Service,
+    /// `networking.k8s.io/v1`.
+    NetworkPolicy,
+    /// `policy/v1`.
+    PodDisruptionBudget,
+    /// `apps/v1`.
+    Deployment,
+}
+
+impl Kind {
+    /// All of them, in the order in which they are applied: what pods need comes first.
+    pub const ALL: [Self; 6] = [
+        Self::ConfigMap,
+        Self::PersistentVolumeClaim,
+        Self::Service,
+        Self::NetworkPolicy,
+        Self::PodDisruptionBudget,
+        Self::Deployment,
+    ];
+
+    /// The value of `kind`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::PersistentVolumeClaim => "PersistentVolumeClaim",
+            Self::Service => "Service",
+            Self::NetworkPolicy => "NetworkPolicy",
+            Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::Deployment => "Deployment",
+        }
+    }
+
+    /// The resource in the API server.
+    #[must_use]
+    pub fn resource(self) -> ApiResource {
+        use k8s_openapi::api::{apps, core, networking, policy};
+        match self {
+            Self::ConfigMap => ApiResource::erase::<core::v1::ConfigMap>(&()),
+            Self::PersistentVolumeClaim => {
+                ApiResource::erase::<core::v1::PersistentVolumeClaim>(&())
+            }
+            Self::Service => ApiResource::erase::<core::v1::Service>(&()),
+            Self::NetworkPolicy => ApiResource::erase::<networking::v1::NetworkPolicy>(&()),
+            Self::PodDisruptionBudget => ApiResource::erase::<policy::v1::PodDisruptionBudget>(&()),
+            Self::Deployment => ApiResource::erase::<apps::v1::Deployment>(&()),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A type of object that a stack consists of.
+pub trait StackResource: Serialize {
+    /// The kind of the type.
+    const KIND: Kind;
+}
+
+macro_rules! parts {
+    ($($kind:ident = $type:path),* $(,)?) => {
+        $(impl StackResource for $type {
+            const KIND: Kind = Kind::$kind;
+        })*
+    };
+}
+
+parts! {
+    ConfigMap = k8s_openapi::api::core::v1::ConfigMap,
+    PersistentVolumeClaim = k8s_openapi::api::core::v1::PersistentVolumeClaim,
+    Service = k8s_openapi::api::core::v1::Service,
+    NetworkPolicy = k8s_openapi::api::networking::v1::NetworkPolicy,
+    PodDisruptionBudget = k8s_openapi::api::policy::v1::PodDisruptionBudget,
+    Deployment = k8s_openapi::api::apps::v1::Deployment,
+}
+
+/// An object to apply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Its kind.
+    pub kind: Kind,
+    /// The object.
+    pub body: DynamicObject,
+}
+
+impl Object {
+    /// Wraps an object. Metadata that only the stack knows (namespace, owner) is added later.
+    #[must_use]
+    pub fn of<P: StackResource>(part: &P) -> Self {
+        // These types are maps of texts and numbers, so encoding them as JSON cannot fail.
+        let value = serde_json::to_value(part).unwrap_or(Value::Null);
+        let body = serde_json::from_value(value).unwrap_or_else(|_| DynamicObject {
+            types: None,
+            metadata: Default::default(),
+            data: Value::Null,
+        });
+        Self {
+            kind: P::KIND,
+            body,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.body.metadata.name.as_deref().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} \"{}\"", self.kind, self.name())
+    }
+}

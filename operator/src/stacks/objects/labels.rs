@@ -1,0 +1,82 @@
+//! The labels of a stack's objects.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use spoor_api::stack::Stack;
+
+/// The label with the owner of an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY`] on every object that the operator creates.
+pub const OPERATOR: &str = "spoor-operator";
+/// The label with the component.
+pub const NAME: &str = "app.kubernetes.io/name";
+/// The label with the name of the stack.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+
+/// The parts of a stack that have pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Component {
+    /// Jaeger.
+    Jaeger,
+    /// The Collector's first tier.
+    Gather,
+    /// The Collector's second tier.
+    Decide,
+}
+
+impl Component {
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jaeger => "jaeger",
+            Self::Gather => "collector-gather",
+            Self::Decide => "collector-decide",
+        }
+    }
+}
+
+/// The labels that select a component's pods, and that those pods have.
+#[must_use]
+pub fn selector(stack: &Stack, component: Component) -> BTreeMap<String, String> {
+    let mut labels = of_stack(stack);
+    labels.insert(NAME.to_owned(), component.as_str().to_owned());
+    labels
+}
+
+/// [`selector`] in the form that workloads and policies need.
+#[must_use]
+pub fn label_selector(stack: &Stack, component: Component) -> LabelSelector {
+    LabelSelector {
+        match_labels: Some(selector(stack, component)),
+        ..LabelSelector::default()
+    }
+}
+
+/// The metadata of an object of a component.
+#[must_use]
+pub fn component_metadata(stack: &Stack, component: Component, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        labels: Some(selector(stack, component)),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The metadata of an object of the stack as a whole.
+#[must_use]
+pub fn stack_metadata(stack: &Stack, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        labels: Some(of_stack(stack)),
+        ..ObjectMeta::default()
+    }
+}
+
+fn of_stack(stack: &Stack) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (MANAGED_BY.to_owned(), OPERATOR.to_owned()),
+        (INSTANCE.to_owned(), stack.name.to_string()),
+    ])
+}

@@ -1,0 +1,97 @@
+//! Parses stacks and sampling policies. The watches keep what these functions make of an object.
+
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use serde::Deserialize;
+use serde_json::Value;
+use spoor_api::{
+    SamplingPolicy, SamplingPolicySpec, TracingStack,
+    tracing_stack::{TracingStackSpec, TracingStackStatus},
+};
+use spoor_policy::{Policy, TailTable, resolve};
+
+use crate::kubernetes::{resources::metadata, watch::Key};
+
+/// A stack as the API server sent it, with its spec and status unparsed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StackObject {
+    /// The namespace and name.
+    pub key: Key,
+    /// The uid, which differs from that of an earlier stack of the same name.
+    pub uid: String,
+    /// The generation, which counts the changes of `spec`.
+    pub generation: Option<i64>,
+    /// True while the stack is being deleted.
+    pub is_ending: bool,
+    /// The `spec`.
+    pub spec: Value,
+    /// The `status`.
+    pub status: Value,
+}
+
+/// A parsed stack and the tail rules of its namespace.
+#[derive(Clone, Debug)]
+pub struct ParsedStack {
+    /// The stack, or the reason why its spec cannot be parsed.
+    pub stack: Result<TracingStack, String>,
+    /// The status that was written last.
+    pub status: TracingStackStatus,
+    /// The tail rules of its namespace.
+    pub tail: TailTable,
+    /// The time at which the next policy with tail rules expires.
+    pub next_expiry: Option<Timestamp>,
+}
+
+/// Keeps of a stack what reconciling needs.
+#[must_use]
+pub fn stack_object(object: DynamicObject) -> Option<StackObject> {
+    let key = Key::of(&object);
+    let DynamicObject {
+        metadata, mut data, ..
+    } = object;
+    Some(StackObject {
+        key,
+        uid: metadata.uid.unwrap_or_default(),
+        generation: metadata.generation,
+        is_ending: metadata.deletion_timestamp.is_some(),
+        spec: data.get_mut("spec").map(Value::take).unwrap_or_default(),
+        status: data.get_mut("status").map(Value::take).unwrap_or_default(),
+    })
+}
+
+/// Parses a sampling policy if it has tail rules. Head and tail are resolved apart, so policies
+/// without tail rules do not affect a stack. Errors are left to the `policies` role to report.
+#[must_use]
+pub fn tail_policy(object: DynamicObject) -> Option<Policy> {
+    let key = Key::of(&object);
+    let DynamicObject {
+        metadata: of, data, ..
+    } = object;
+    if of.deletion_timestamp.is_some() {
+        return None;
+    }
+    let created = of.creation_timestamp.map(|time| time.0);
+    let spec = SamplingPolicySpec::deserialize(data.get("spec")?).ok()?;
+    SamplingPolicy::new(metadata(&key), spec)
+        .validate(created.unwrap_or(Timestamp::UNIX_EPOCH))
+        .ok()
+        .filter(|policy| policy.tail().is_some())
+}
+
+/// Parses a stack, and resolves the policies of its namespace.
+#[must_use]
+pub fn parse(object: &StackObject, policies: &[Policy], now: Timestamp) -> ParsedStack {
+    // A stack without `spec` has the defaults.
+    let spec = match &object.spec {
+        Value::Null => Ok(TracingStackSpec::default()),
+        spec => TracingStackSpec::deserialize(spec).map_err(|error| format!("spec: {error}")),
+    };
+    let resolution = resolve(policies, now);
+    ParsedStack {
+        stack: spec.map(|spec| TracingStack::new(metadata(&object.key), spec)),
+        // A status of another version of the operator is replaced as a whole.
+        status: TracingStackStatus::deserialize(&object.status).unwrap_or_default(),
+        tail: resolution.tail,
+        next_expiry: resolution.next_expiry,
+    }
+}

@@ -1,0 +1,85 @@
+//! The watched objects of the cluster: stacks, and all that a stack's reconciliation depends on.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Client, runtime::watcher::Config};
+use spoor_policy::Policy;
+
+use super::{
+    children::{Child, Children},
+    parse::{self, StackObject},
+};
+use crate::kubernetes::{
+    resources::{self, api},
+    watch::{Key, Scope, Store, Watches},
+};
+
+/// The objects that the reconciliation of one stack depends on, beside the stack itself.
+#[derive(Clone, Debug)]
+pub struct RelatedObjects {
+    /// The objects that belong to the stack, or did to an earlier one of its name.
+    pub children: Vec<Arc<Child>>,
+    /// The pods of the stack.
+    pub pods: Vec<Pod>,
+    /// The sampling policies of the stack's namespace that have tail rules.
+    pub policies: Vec<Policy>,
+}
+
+/// The stores of all watched objects.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    stacks: Store<StackObject>,
+    policies: Store<Policy>,
+    children: Children,
+}
+
+impl Sources {
+    /// Starts watching the namespaces of a scope.
+    #[must_use]
+    pub fn watch(watches: &Watches, client: &Client, scope: &Scope) -> Self {
+        let stacks = |it: Option<&str>| api(client, it, &resources::tracing_stacks());
+        let policies = |it: Option<&str>| api(client, it, &resources::sampling_policies());
+        let config = Config::default;
+        Self {
+            stacks: watches.start(
+                "tracingstacks",
+                scope,
+                stacks,
+                config(),
+                parse::stack_object,
+            ),
+            policies: watches.start(
+                "samplingpolicies",
+                scope,
+                policies,
+                config(),
+                parse::tail_policy,
+            ),
+            children: Children::watch(watches, client, scope),
+        }
+    }
+
+    /// All stacks, in the order of their keys.
+    #[must_use]
+    pub fn stacks(&self) -> Vec<Arc<StackObject>> {
+        self.stacks.all()
+    }
+
+    /// The namespaces to claim.
+    #[must_use]
+    pub fn namespaces(&self, scope: &Scope) -> BTreeSet<String> {
+        scope.namespaces_or(|| self.stacks.namespaces())
+    }
+
+    /// The objects that the reconciliation of a stack depends on.
+    #[must_use]
+    pub fn related_objects(&self, stack: &Key) -> RelatedObjects {
+        let policies = self.policies.in_namespace(&stack.namespace);
+        RelatedObjects {
+            children: self.children.of_stack(stack),
+            pods: self.children.pods_of_stack(stack),
+            policies: policies.iter().map(|policy| (**policy).clone()).collect(),
+        }
+    }
+}
