@@ -15,13 +15,13 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use spoor_policy::{
-    Namespace, OperationName, Outcome, PolicyKey, PolicyName, Resolution, ServiceName, Setting,
-    Strategy, Table, Version,
+    Fault, Namespace, OperationName, Outcome, PolicyKey, PolicyName, Resolution, ServiceName,
+    Setting, Strategy, Table, Version,
 };
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    Counts, Fault, Instance, InstanceState, ServiceFaults, Settings, fault,
+    Counts, Instance, InstanceState, ServiceFaults, Settings, fault,
     metrics::Metrics,
     pollers::Pollers,
     reported::Reporters,

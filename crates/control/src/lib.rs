@@ -37,7 +37,7 @@ pub use doors::stream::PolicyStreamService;
 pub use evidence::{
     Clients, Evidence, NotCurrent, Observed, OperationEvidence, ServiceEvidence, Source, Why,
 };
-pub use fault::{Fault, ServiceFaults};
+pub use fault::ServiceFaults;
 pub use identity::{AnyoneOnLoopback, Caller, Denied, Identify, Identity};
 pub use instance::{Instance, InstanceState, RefusedPlan};
 pub use progress::Convergence;

@@ -99,7 +99,7 @@ async fn options_that_do_not_go_together_are_refused() {
         ),
         (
             &["steady", "--url", "nowhere=http://127.0.0.1:1"],
-            "there are service-a",
+            "those are service-a",
         ),
         (&["tsunami"], "steady"),
         (&["--workers", "10001"], "1..=10000"),

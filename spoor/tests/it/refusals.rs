@@ -187,15 +187,15 @@ async fn the_api_is_for_programs_on_this_machine() {
 async fn wrong_values_are_refused_with_what_is_right() {
     for (arguments, said) in [
         (
-            &["fault", "service-b", "--delay", "5m"][..],
-            "must be at most 60s",
+            &["fault", "service-b", "--delay", "90s"][..],
+            "'--delay <DURATION>': must be at most 60 s",
         ),
         (&["trace", "nope"], "must be 1 to 32 hexadecimal digits"),
         (&["trace", "0"], "must be 1 to 32 hexadecimal digits"),
         (&["traces", "--lookback", "0s"], "must be longer than 0"),
         (
             &["traces", "--traces-url", "ftp://x"],
-            "must be an address such as http://127.0.0.1:16686",
+            "must be a URL such as http://127.0.0.1:16686",
         ),
         (&["load", "--path", "nope"], "must begin with a /"),
         (
