@@ -134,7 +134,7 @@ impl RunService {
     }
 }
 
-/// What a service needs to run besides its own settings.
+/// The environment of a service, besides its own settings.
 struct Start {
     service: Service,
     telemetry: Telemetry,

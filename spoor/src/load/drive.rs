@@ -40,7 +40,7 @@ const MAX_SEND_LAG: Duration = Duration::from_millis(100);
 pub struct Load {
     /// The operations, which take turns.
     pub operations: Vec<Operation>,
-    /// When requests are sent.
+    /// The pace of the requests.
     pub pace: Pace,
     /// The maximum number of requests.
     pub requests: Option<u64>,

@@ -27,7 +27,7 @@ pub struct Summary {
     /// All requests.
     #[serde(flatten)]
     pub all: Row,
-    /// How closely the sending followed the schedule.
+    /// The requests that were not sent on schedule.
     #[serde(flatten)]
     pub punctuality: Punctuality,
     /// The duration from the first request to the last.

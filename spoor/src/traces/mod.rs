@@ -77,7 +77,7 @@ pub struct TracesArgs {
     /// Only traces with a span at least this long, such as 300ms
     #[arg(long, value_parser = crate::cli::duration)]
     min_duration: Option<Duration>,
-    /// How far back to look
+    /// Maximum age of the traces
     #[arg(long, default_value = "1h", value_parser = crate::cli::positive_duration)]
     lookback: Duration,
     /// Maximum number of traces

@@ -420,7 +420,7 @@ mod tests {
         assert!(drawn.contains("Zero duration"), "{drawn}");
     }
 
-    /// What the lessons send people to look for.
+    /// The cases that the lessons use.
     #[test]
     fn shows_what_spans_carry() {
         let mut batches = a_to_b();

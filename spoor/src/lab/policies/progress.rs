@@ -1,4 +1,4 @@
-//! How far a policy has come.
+//! The progress of a policy towards convergence.
 
 use std::collections::BTreeMap;
 
