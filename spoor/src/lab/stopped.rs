@@ -80,13 +80,9 @@ mod tests {
 
     #[rstest]
     #[case::none(0, 0, "300 kept, 0 dropped.")]
-    #[case::by_policy(264, 264, "300 kept, 264 dropped as tail policies ask.")]
+    #[case::by_policy(264, 264, "300 kept, 264 dropped by tail policies.")]
     #[case::invalid(2, 0, "300 kept, 2 dropped.")]
-    #[case::both(
-        266,
-        264,
-        "264 dropped as tail policies ask, 2 dropped for other reasons."
-    )]
+    #[case::both(266, 264, "264 dropped by tail policies, 2 dropped for other reasons.")]
     fn says_who_asked_for_it(#[case] dropped: u64, #[case] by_policy: u64, #[case] expected: &str) {
         let stopped = Stopped {
             received: 300 + dropped,

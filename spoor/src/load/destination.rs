@@ -129,7 +129,7 @@ mod tests {
         assert!(
             destination("service-b=http://127.0.0.1:1")
                 .unwrap_err()
-                .contains("there are service-a, gateway")
+                .contains("those are service-a, gateway")
         );
     }
 

@@ -210,7 +210,7 @@ mod tests {
         }
         assert!(judged("0.99%..1.01%").contains("narrower"));
         assert!(judged("0%..5%").contains("wider"));
-        assert!(judged("1.1%..1.5%").contains("beside"));
+        assert!(judged("1.1%..1.5%").contains("not centred"));
     }
 
     #[test]
