@@ -77,7 +77,7 @@ async fn people_get_a_table_a_chart_and_a_picture() {
     for said in [
         "REQUESTS",
         "P99.9",
-        "15 to 30 a second",
+        "15 to 30 per second",
         "Latency over time",
         "spoor trace ",
     ] {

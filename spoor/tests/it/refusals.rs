@@ -95,7 +95,7 @@ async fn a_file_without_policies_is_wrong_input() {
     let huge = format!("{}{}", policy("p", "0%"), "# much\n".repeat(200_000));
     let files: [(&str, &[u8], &str); 4] = [
         ("empty.yaml", b"# nothing\n", "no policy in "),
-        ("binary.yaml", b"\xff\xfe\x00", "not text in UTF-8"),
+        ("binary.yaml", b"\xff\xfe\x00", "not UTF-8 text"),
         ("huge.yaml", huge.as_bytes(), "larger than 1 MiB"),
         (
             "tab.yaml",

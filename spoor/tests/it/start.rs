@@ -18,7 +18,7 @@ async fn every_url_that_it_prints_answers() {
         let line = tokio::time::timeout(PATIENCE, printed.next_line()).await;
         let line = line.expect("ready in time").unwrap();
         let line = line.expect("all that is printed when ready");
-        if line.starts_with("Ctrl-C") {
+        if line.starts_with("Press Ctrl-C") {
             break;
         }
         let first = line.split_whitespace().next().map(str::to_owned);
