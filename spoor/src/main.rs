@@ -1,4 +1,4 @@
-//! The command, and the lab in it.
+//! The `spoor` command, including the lab.
 
 mod cli;
 mod demo;
@@ -16,7 +16,8 @@ use clap::Parser;
 
 use cli::out::say_error;
 
-/// Two serve the lab and every service well, and keep each process small.
+/// Two threads are enough for the lab and for each service, and keep the processes small: the lab
+/// starts up to 15 of them.
 const WORKER_THREADS: usize = 2;
 
 fn main() -> ExitCode {
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
             .block_on(command.execute())
             .unwrap_or_else(|error| cli::report(&error)),
         Err(error) => {
-            say_error!("spoor: can't start the runtime: {error}");
+            say_error!("spoor: cannot start the async runtime: {error}");
             ExitCode::FAILURE
         }
     }

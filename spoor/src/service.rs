@@ -1,44 +1,44 @@
-//! The services that the command knows.
+//! The services of the lab.
 
 use std::fmt;
 
 /// A service, by its `service.name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, clap::ValueEnum)]
 pub enum Service {
-    /// The edge that calls service-b.
+    /// An edge that calls service-b
     ServiceA,
-    /// Waits and computes.
+    /// Waits as if for a database, then computes
     ServiceB,
-    /// The wishlist's web page and JSON API.
+    /// The wishlist's web page and JSON API
     Gateway,
-    /// Keeps the wishes.
+    /// Stores the wishes
     Wishlist,
-    /// Looks for offers on the marketplaces.
+    /// Searches the marketplaces for offers
     Offers,
-    /// A marketplace: slow and sure.
+    /// A marketplace that is slow and reliable
     MarketplaceAttic,
-    /// A marketplace: quick, and often wrong.
+    /// A marketplace that is fast and often fails
     MarketplaceBazaar,
-    /// A marketplace: takes few requests a second.
+    /// A marketplace that accepts few requests per second
     MarketplaceCorner,
-    /// Bands, with their reviews.
+    /// Bands with their reviews
     Bands,
-    /// What was written about bands.
+    /// Reviews of bands
     Reviews,
-    /// A task manager.
+    /// A to-do list
     Tasks,
-    /// Takes pictures to be classified.
+    /// Accepts images to classify
     Preprocessing,
-    /// Asks the models and weighs their votes.
+    /// Queries both models and weights their votes
     Ensemble,
-    /// A model of MBConv blocks.
+    /// A model of MBConv blocks
     Efficientnetb0,
-    /// A model of inverted residuals.
+    /// A model of inverted residuals
     Mobilenetv2,
 }
 
 impl Service {
-    /// Every one.
+    /// Every service, in the order that determines the ops ports.
     pub const ALL: [Self; 15] = [
         Self::ServiceA,
         Self::ServiceB,
@@ -57,26 +57,27 @@ impl Service {
         Self::Mobilenetv2,
     ];
 
-    /// Its `service.name`, which is also what `spoor run` calls it.
+    /// The `service.name`, which is also the subcommand of `spoor run`.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.facts().0
     }
 
-    /// Its port, unless it is told another.
+    /// The default port.
     #[must_use]
     pub fn port(self) -> u16 {
         self.facts().1
     }
 
-    /// The port of its metrics and health, unless it is told another.
+    /// The default ops port, for metrics and health.
     #[must_use]
     pub fn ops_port(self) -> u16 {
-        // In the order of the list, which is stable.
+        // The variants' order is stable: new services are added at the end.
         9464 + self as u16
     }
 
-    /// Whether requests enter here. Edges stop first, while those that they call still answer.
+    /// True for services that receive requests from outside the mesh. When the lab stops, edges
+    /// stop first, while the services that they call still respond.
     #[must_use]
     pub fn is_edge(self) -> bool {
         matches!(

@@ -20,12 +20,12 @@ use std::{
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use spoor_policy::{Namespace, Resolution, ServiceName, Version};
+use spoor_policy::{Fault, Namespace, Resolution, ServiceName, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
     counts::{AttributedCounts, Counts, PlanEntry},
-    fault::{self, Fault, ServiceFaults},
+    fault::{self, ServiceFaults},
     instance::{Instance, InstanceState, ServiceKey},
     metrics::Metrics,
     pollers::Pollers,

@@ -71,7 +71,7 @@ pub use evidence::{
     ClientCounts, CountSource, Evidence, NotCurrent, NotCurrentReason, ObservedRate,
     OperationEvidence, ServiceEvidence,
 };
-pub use fault::{Fault, ServiceFaults};
+pub use fault::ServiceFaults;
 pub use identity::{AnyoneOnLoopback, Caller, Denied, Identify, Identity};
 pub use instance::{Instance, InstanceState, RefusedPlan};
 pub use listeners::stream::PolicyStreamService;

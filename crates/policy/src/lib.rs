@@ -7,6 +7,7 @@ mod binomial;
 mod claims;
 mod closest;
 mod contest;
+mod fault;
 mod name;
 mod outcome;
 mod policy;
@@ -20,6 +21,7 @@ mod tail;
 mod version;
 
 pub use closest::closest;
+pub use fault::{Fault, FaultDelay, InvalidFaultDelay};
 pub use name::{
     AttributeKey, InvalidName, Namespace, OperationName, PolicyKey, PolicyName, RuleName,
     ServiceName,

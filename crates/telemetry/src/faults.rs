@@ -1,24 +1,13 @@
 //! Faults to inject: a delay, a share of failing requests, for one operation or all.
 
-use std::{collections::HashMap, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use rand::RngExt;
-use spoor_policy::{OperationName, Probability};
+use spoor_policy::{Fault, FaultDelay, InvalidFaultDelay, OperationName, Probability};
 use spoor_proto::spoor::control::v1;
 
 use crate::duration;
-
-/// One fault of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The server span's name; none: every operation that has no fault of its own.
-    pub operation: Option<OperationName>,
-    /// The delay of each request before it is handled.
-    pub delay: Duration,
-    /// The share of requests that fail instead of being handled.
-    pub error_rate: Probability,
-}
 
 /// The fault to inject into one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,9 +30,9 @@ pub enum InvalidFault {
     /// The delay.
     #[error("delay: must be a number of ms or s such as \"300ms\" or \"1.5s\", not \"{0}\"")]
     Delay(String),
-    /// Longer than a request may be held.
-    #[error("delay: must be at most {max} s", max = Fault::MAX_DELAY.as_secs())]
-    TooLong,
+    /// The delay is too long.
+    #[error("delay: {0}")]
+    TooLong(#[from] InvalidFaultDelay),
     /// The share of errors.
     #[error("errors: {0}")]
     ErrorRate(#[from] spoor_policy::InvalidProbability),
@@ -100,7 +89,7 @@ impl Faults {
             return Decision::default();
         };
         Decision {
-            delay: (!fault.delay.is_zero()).then_some(fault.delay),
+            delay: (fault.delay != FaultDelay::NONE).then(|| fault.delay.duration()),
             fail: strikes(fault.error_rate),
         }
     }
@@ -113,79 +102,62 @@ pub fn strikes(rate: Probability) -> bool {
         && rand::rng().random_range(0..Probability::ALWAYS.millionths()) < rate.millionths()
 }
 
-impl Fault {
-    /// The longest delay, one minute: more would only hold connections.
-    pub const MAX_DELAY: Duration = Duration::from_secs(60);
-
-    /// Reads faults as settings and flags have them: members separated by commas, faults by
-    /// semicolons. `operation=GET /,delay=300ms,errors=20%;errors=1%`.
-    ///
-    /// # Errors
-    /// [`InvalidFault`] names the member.
-    pub fn parse_all(text: &str) -> Result<Vec<Self>, InvalidFault> {
-        text.split(';')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(str::parse)
-            .collect()
-    }
+/// Parses faults as settings and flags have them: members separated by commas, faults by
+/// semicolons, such as `operation=GET /,delay=300ms,errors=20%;errors=1%`.
+///
+/// # Errors
+/// [`InvalidFault`] names the member.
+pub fn parse(text: &str) -> Result<Vec<Fault>, InvalidFault> {
+    text.split(';')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(parse_fault)
+        .collect()
 }
 
-impl FromStr for Fault {
-    type Err = InvalidFault;
-
-    fn from_str(text: &str) -> Result<Self, InvalidFault> {
-        let mut fault = Self {
-            operation: None,
-            delay: Duration::ZERO,
-            error_rate: Probability::NEVER,
-        };
-        for member in text
-            .split(',')
-            .map(str::trim)
-            .filter(|member| !member.is_empty())
-        {
-            let no_member = || InvalidFault::Member(member.to_owned());
-            let (key, value) = member.split_once('=').ok_or_else(no_member)?;
-            match key.trim() {
-                "operation" => fault.operation = Some(OperationName::new(value.trim())?),
-                "delay" => fault.delay = delay(value.trim())?,
-                "errors" => fault.error_rate = value.trim().parse()?,
-                _ => return Err(no_member()),
-            }
+fn parse_fault(text: &str) -> Result<Fault, InvalidFault> {
+    let mut fault = Fault {
+        operation: None,
+        delay: FaultDelay::NONE,
+        error_rate: Probability::NEVER,
+    };
+    for member in text
+        .split(',')
+        .map(str::trim)
+        .filter(|member| !member.is_empty())
+    {
+        let no_member = || InvalidFault::Member(member.to_owned());
+        let (key, value) = member.split_once('=').ok_or_else(no_member)?;
+        match key.trim() {
+            "operation" => fault.operation = Some(OperationName::new(value.trim())?),
+            "delay" => fault.delay = parse_delay(value.trim())?,
+            "errors" => fault.error_rate = value.trim().parse()?,
+            _ => return Err(no_member()),
         }
-        Ok(fault)
     }
+    Ok(fault)
 }
 
-fn delay(text: &str) -> Result<Duration, InvalidFault> {
+fn parse_delay(text: &str) -> Result<FaultDelay, InvalidFault> {
     let delay = duration::parse(text).map_err(|_| InvalidFault::Delay(text.to_owned()))?;
-    if delay > Fault::MAX_DELAY {
-        Err(InvalidFault::TooLong)
-    } else {
-        Ok(delay)
-    }
+    Ok(FaultDelay::new(delay)?)
 }
 
-impl TryFrom<v1::Fault> for Fault {
-    type Error = InvalidFault;
-
-    fn try_from(message: v1::Fault) -> Result<Self, InvalidFault> {
-        let operation = match message.operation.as_str() {
-            "" => None,
-            name => Some(OperationName::new(name)?),
-        };
-        let delay = Duration::from_millis(message.delay_millis.into());
-        if delay > Self::MAX_DELAY {
-            return Err(InvalidFault::TooLong);
-        }
-        let error_rate = Probability::from_millionths(message.error_rate_millionths)?;
-        Ok(Self {
-            operation,
-            delay,
-            error_rate,
-        })
-    }
+/// Validates a fault that the control plane sent.
+///
+/// # Errors
+/// [`InvalidFault`] names the field.
+pub fn from_message(message: v1::Fault) -> Result<Fault, InvalidFault> {
+    let operation = match message.operation.as_str() {
+        "" => None,
+        name => Some(OperationName::new(name)?),
+    };
+    let delay = Duration::from_millis(message.delay_millis.into());
+    Ok(Fault {
+        operation,
+        delay: FaultDelay::new(delay)?,
+        error_rate: Probability::from_millionths(message.error_rate_millionths)?,
+    })
 }
 
 #[cfg(test)]
@@ -198,7 +170,7 @@ mod tests {
     fn fault(operation: Option<&str>, millis: u64, millionths: u32) -> Fault {
         Fault {
             operation: operation.map(|name| OperationName::new(name).unwrap()),
-            delay: Duration::from_millis(millis),
+            delay: FaultDelay::new(Duration::from_millis(millis)).unwrap(),
             error_rate: Probability::from_millionths(millionths).unwrap(),
         }
     }
@@ -210,7 +182,7 @@ mod tests {
     #[case(" operation = GET /a , delay = 1.5s , errors = 0.1% ;", vec![fault(Some("GET /a"), 1500, 1000)])]
     #[case("operation=A/B,delay=1ms;errors=100%", vec![fault(Some("A/B"), 1, 0), fault(None, 0, 1_000_000)])]
     fn reads_faults(#[case] text: &str, #[case] faults: Vec<Fault>) {
-        assert_eq!(Fault::parse_all(text).unwrap(), faults);
+        assert_eq!(parse(text).unwrap(), faults);
     }
 
     #[rstest]
@@ -224,8 +196,19 @@ mod tests {
     #[case("errors=150%", "errors: must be from \"0%\" to \"100%\"")]
     #[case("operation=,delay=1s", "operation: must not be empty")]
     fn says_what_would_be_right(#[case] text: &str, #[case] message: &str) {
-        let error = Fault::parse_all(text).unwrap_err().to_string();
+        let error = parse(text).unwrap_err().to_string();
         assert!(error.starts_with(message), "{error}");
+    }
+
+    #[test]
+    fn message_with_too_long_delay_is_invalid() {
+        let message = |delay_millis| v1::Fault {
+            delay_millis,
+            ..v1::Fault::default()
+        };
+        assert_eq!(from_message(message(60_000)), Ok(fault(None, 60_000, 0)));
+        let error = from_message(message(60_001)).unwrap_err();
+        assert_eq!(error.to_string(), "delay: must be at most 60 s");
     }
 
     #[test]

@@ -11,9 +11,9 @@ mod reader;
 mod resource;
 mod sampler;
 
-use spoor_policy::{Namespace, ServiceName};
+use spoor_policy::{Fault, Namespace, ServiceName};
 
-use crate::{credentials::Credentials, edge::TrustedPeers, faults::Fault, http::UntracedPaths};
+use crate::{credentials::Credentials, edge::TrustedPeers, faults, http::UntracedPaths};
 
 pub use batch::BatchSettings;
 pub use otlp::{Compression, OtlpSettings, Protocol};
@@ -111,7 +111,7 @@ impl Settings {
                 .unwrap_or_default(),
             faults: reader
                 .parsed("SPOOR_FAULTS", |text| {
-                    Fault::parse_all(text).map_err(|error| error.to_string())
+                    faults::parse(text).map_err(|error| error.to_string())
                 })
                 .unwrap_or_default(),
             warnings: Vec::new(),

@@ -1,4 +1,4 @@
-//! Ids of bands and reviews.
+//! IDs of bands and reviews.
 
 use std::fmt;
 
@@ -8,20 +8,20 @@ use serde::{Serialize, Serializer};
 use spoor_telemetry::http::Problem;
 use uuid::Uuid;
 
-/// A UUID as RFC 9562 writes it, with hyphens.
+/// A UUID in the hyphenated form of RFC 9562.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id(Uuid);
 
-/// Characters of one.
+/// The length of the text.
 const LENGTH: usize = 36;
-/// Shown of what is none.
-const SHOWN: usize = 64;
+/// The most characters of an invalid ID that an error repeats.
+const MAX_SHOWN: usize = 64;
 
 impl Id {
-    /// Reads one, in either case.
+    /// Parses an ID in upper or lower case.
     #[must_use]
-    pub fn read(text: &str) -> Option<Self> {
-        // The crate reads other ways to write one too.
+    pub fn parse(text: &str) -> Option<Self> {
+        // `Uuid::try_parse` also accepts other forms, such as one without hyphens.
         let hyphenated = text.len() == LENGTH;
         hyphenated
             .then(|| Uuid::try_parse(text).ok().map(Self))
@@ -45,7 +45,7 @@ impl Serialize for Id {
     }
 }
 
-/// The path's `{uuid}`; what is none is a 422 that shows it.
+/// Extracts `{uuid}` from the path. An invalid one is a 422 that repeats it.
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 
@@ -53,8 +53,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
         let Ok(Path(text)) = Path::<String>::from_request_parts(parts, state).await else {
             return Err(malformed("text that is not UTF-8"));
         };
-        let shown = || text.chars().take(SHOWN).collect::<String>();
-        Self::read(&text).ok_or_else(|| malformed(&format!("{:?}", shown())))
+        let shown = || text.chars().take(MAX_SHOWN).collect::<String>();
+        Self::parse(&text).ok_or_else(|| malformed(&format!("{:?}", shown())))
     }
 }
 
@@ -80,19 +80,19 @@ mod tests {
     #[case("3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6g", false)]
     #[case("", false)]
     fn texts(#[case] text: &str, #[case] is_one: bool) {
-        assert_eq!(Id::read(text).is_some(), is_one);
+        assert_eq!(Id::parse(text).is_some(), is_one);
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read(value: u128) {
             let id = Id::known(value);
-            prop_assert_eq!(Id::read(&id.to_string()), Some(id));
+            prop_assert_eq!(Id::parse(&id.to_string()), Some(id));
         }
 
         #[test]
         fn nothing_breaks_it(text in "\\PC{0,40}|[0-9a-f-]{36}") {
-            if let Some(id) = Id::read(&text) {
+            if let Some(id) = Id::parse(&text) {
                 prop_assert_eq!(id.to_string(), text.to_lowercase());
             }
         }

@@ -1,8 +1,8 @@
-//! bands asks reviews: trace context across a wire, and what of it may be trusted.
+//! bands and reviews: propagation of trace context, and trust in it.
 
-mod answer;
 pub mod bands;
 mod id;
+mod response;
 pub mod reviews;
 
 pub use id::Id;

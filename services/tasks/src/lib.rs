@@ -1,3 +1,3 @@
-//! A task manager on Redis: spans of one's own, and metrics that lead to traces.
+//! A to-do list on Redis: manual spans, and metrics with exemplars that lead to traces.
 
 pub mod tasks;

@@ -1,70 +1,70 @@
-//! How a picture becomes a model's input.
+//! The input of a model, and the normalisation of pictures for it.
 
 use std::{fmt, str::FromStr};
 
 use spoor_proto::spoor::vision::v1;
 
-/// Red, green and blue.
+/// The number of channels: red, green and blue.
 pub(crate) const CHANNELS: usize = 3;
 
-/// A picture's size in pixels, as a model takes it.
+/// The size of a model's input in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size {
     height: u32,
     width: u32,
 }
 
-/// Why a text or two numbers are no [`Size`].
+/// The error for an invalid [`Size`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be such as 224 or 320x240 (width x height), each from 1 to {most}, not {0}", most = Size::MOST)]
+#[error("must be such as 224 or 320x240 (width x height), each from 1 to {max}, not {0}", max = Size::MAX)]
 pub struct InvalidSize(String);
 
-/// One number for each of red, green and blue.
+/// A number for each of red, green and blue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Channels([f32; CHANNELS]);
 
-/// Why a text is no [`Channels`].
+/// The error for invalid [`Channels`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be three numbers such as 0.485,0.456,0.406, not {0:?}")]
 pub struct InvalidChannels(String);
 
-/// How a picture becomes numbers: its size, then each channel, from 0 to 1, less its mean and
-/// over its deviation.
+/// A model's input: its size, and the normalisation of each channel, from which the mean is
+/// subtracted and which is divided by the standard deviation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Input {
-    /// In pixels.
+    /// The size in pixels.
     pub size: Size,
     mean: Channels,
     std: Channels,
 }
 
-/// Why there is no [`Input`] of that kind.
+/// The error for an invalid [`Input`].
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidInput {
-    /// Its size.
+    /// The size is invalid.
     #[error("the input's size {0}")]
     Size(#[from] InvalidSize),
-    /// Its mean or deviation.
+    /// The mean or the standard deviation is invalid.
     #[error("the input's mean and std {0}")]
     Channels(#[from] InvalidChannels),
-    /// There is nothing to divide by.
+    /// The standard deviation is not positive.
     #[error("the input's std must be above 0, not {0}")]
     Deviation(Channels),
-    /// None is said.
+    /// The message has no input.
     #[error("the input is missing")]
     Missing,
 }
 
 impl Size {
-    /// The longest side.
-    pub const MOST: u32 = 512;
+    /// The longest side accepted.
+    pub const MAX: u32 = 512;
 
-    /// Checks both sides.
+    /// Validates both sides.
     ///
     /// # Errors
-    /// [`InvalidSize`] for a side of 0 or over [`Size::MOST`].
+    /// [`InvalidSize`] if a side is 0 or longer than [`Size::MAX`].
     pub fn new(width: u32, height: u32) -> Result<Self, InvalidSize> {
-        let sides = 1..=Self::MOST;
+        let sides = 1..=Self::MAX;
         if sides.contains(&width) && sides.contains(&height) {
             Ok(Self { height, width })
         } else {
@@ -72,13 +72,13 @@ impl Size {
         }
     }
 
-    /// In pixels.
+    /// The width in pixels.
     #[must_use]
     pub fn width(self) -> u32 {
         self.width
     }
 
-    /// In pixels.
+    /// The height in pixels.
     #[must_use]
     pub fn height(self) -> u32 {
         self.height
@@ -91,10 +91,10 @@ impl Channels {
     /// The standard deviation of ImageNet's pictures.
     pub const IMAGENET_STD: Self = Self([0.229, 0.224, 0.225]);
 
-    /// Checks that these are three numbers.
+    /// Validates three numbers.
     ///
     /// # Errors
-    /// [`InvalidChannels`] for another count, and for what is not finite.
+    /// [`InvalidChannels`] if there are more or fewer, or one is not finite.
     pub fn new(values: &[f32]) -> Result<Self, InvalidChannels> {
         <[f32; CHANNELS]>::try_from(values)
             .ok()
@@ -103,7 +103,7 @@ impl Channels {
             .ok_or_else(|| InvalidChannels(format!("{values:?}")))
     }
 
-    /// Red, green and blue.
+    /// The numbers for red, green and blue.
     #[must_use]
     pub fn get(self) -> [f32; CHANNELS] {
         self.0
@@ -111,7 +111,7 @@ impl Channels {
 }
 
 impl Input {
-    /// Checks that one can divide by the deviation.
+    /// Validates that the standard deviation is positive.
     ///
     /// # Errors
     /// [`InvalidInput::Deviation`].
@@ -129,19 +129,19 @@ impl Input {
         self.mean.0
     }
 
-    /// The deviation of each channel.
+    /// The standard deviation of each channel.
     #[must_use]
     pub fn std(&self) -> [f32; CHANNELS] {
         self.std.0
     }
 
-    /// How many numbers it is.
+    /// The number of values.
     #[must_use]
     pub fn numbers(&self) -> usize {
         CHANNELS * self.size.height as usize * self.size.width as usize
     }
 
-    /// How many bytes it is on the wire.
+    /// The number of bytes on the wire.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.numbers() * size_of::<f32>()

@@ -1,8 +1,8 @@
-//! Pictures are classified by two models at once: a fan-out, and spans that compute.
+//! Image classification by two models: a fan-out, and CPU-bound spans.
 //!
-//! `preprocessing` is the edge, over HTTP: it makes of a picture what the models want to be given.
-//! `ensemble` asks the models `efficientnetb0` and `mobilenetv2` at once, over gRPC, and weighs
-//! their votes.
+//! `preprocessing` is an edge and serves HTTP: it converts a picture to the models' inputs.
+//! `ensemble` queries the models `efficientnetb0` and `mobilenetv2` concurrently over gRPC, and
+//! computes a weighted vote.
 
 pub mod ensemble;
 mod input;

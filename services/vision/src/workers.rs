@@ -1,5 +1,5 @@
-//! Work for processors, beside the threads that serve requests: as much at once as there are
-//! processors, a bounded number waiting, the rest refused.
+//! CPU-bound work on threads other than those that serve requests: one job per CPU runs, a bounded
+//! number waits, and the rest is refused.
 
 use std::{sync::Arc, thread};
 
@@ -9,72 +9,73 @@ use tokio::{
 };
 use tracing::{Instrument, Span, info_span};
 
-/// Where the work is done.
+/// The bounded pool of workers.
 #[derive(Clone, Debug)]
 pub(crate) struct Workers {
-    /// For those who wait and those who work.
-    places: Arc<Semaphore>,
-    turns: Arc<Semaphore>,
+    /// One permit for each job that waits or runs.
+    slots: Arc<Semaphore>,
+    /// One permit for each job that runs.
+    running: Arc<Semaphore>,
 }
 
-/// A place among those who wait or work; given up when all its clones are dropped.
+/// A reservation for a job that waits or runs. It ends when all its clones are dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Slot {
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
-/// All places are taken.
+/// The error if all slots are reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is as much to do as may wait; try again in a moment")]
+#[error("the queue is full; try again in a moment")]
 pub(crate) struct Full;
 
-/// The thread that worked is gone.
+/// The error if the working thread panicked.
 #[derive(Debug, thiserror::Error)]
-#[error("the work did not come to an end")]
+#[error("the work was aborted")]
 pub(crate) struct WorkLost(#[from] task::JoinError);
 
 impl Workers {
-    /// One for each processor, and room for so many who wait.
-    pub(crate) fn new(waiting: usize) -> Self {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
+    /// Creates a pool with one worker per CPU and a queue of this length.
+    pub(crate) fn new(queue: usize) -> Self {
+        let cpus = thread::available_parallelism().map_or(1, usize::from);
         Self {
-            places: Arc::new(Semaphore::new(processors + waiting)),
-            turns: Arc::new(Semaphore::new(processors)),
+            slots: Arc::new(Semaphore::new(cpus + queue)),
+            running: Arc::new(Semaphore::new(cpus)),
         }
     }
 
-    /// A place, if there is one.
-    pub(crate) fn place(&self) -> Result<Place, Full> {
-        let permit = Arc::clone(&self.places).try_acquire_owned();
-        let place = |permit| Place {
+    /// Reserves a slot, if one is free.
+    pub(crate) fn reserve(&self) -> Result<Slot, Full> {
+        let permit = Arc::clone(&self.slots).try_acquire_owned();
+        let slot = |permit| Slot {
             _permit: Arc::new(permit),
         };
-        permit.map(place).map_err(|_| Full)
+        permit.map(slot).map_err(|_| Full)
     }
 
-    /// Does the work when its turn comes, within the current span. A wait has a span of its own.
-    /// What was begun is finished even when nobody waits for it any more.
+    /// Runs a job in the current span when a CPU is free. Waiting has a span of its own. A job that
+    /// has started is finished even if the request is cancelled.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        place: Place,
+        slot: Slot,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, WorkLost> {
-        let turn = self.turn().await;
+        let permit = self.wait_for_cpu().await;
         let span = Span::current();
         let work = move || {
-            let _held = (place, turn);
+            let _held = (slot, permit);
             span.in_scope(work)
         };
         Ok(task::spawn_blocking(work).await?)
     }
 
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let turns = Arc::clone(&self.turns);
-        if let Ok(turn) = Arc::clone(&turns).try_acquire_owned() {
-            return Some(turn);
+    async fn wait_for_cpu(&self) -> Option<OwnedSemaphorePermit> {
+        let running = Arc::clone(&self.running);
+        if let Ok(permit) = Arc::clone(&running).try_acquire_owned() {
+            return Some(permit);
         }
-        // Never closed; and without a turn the work would only be less orderly.
-        turns
+        // The semaphore is never closed, so acquiring does not fail.
+        running
             .acquire_owned()
             .instrument(info_span!("queue"))
             .await
@@ -92,19 +93,21 @@ mod tests {
     async fn places_are_bounded_and_come_back() {
         let workers = Workers::new(1);
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let mut taken: Vec<_> = (0..=processors).map(|_| workers.place().unwrap()).collect();
-        assert_eq!(workers.place().unwrap_err(), Full);
-        let place = taken.pop().unwrap();
-        assert_eq!(workers.run(place, || 5).await.unwrap(), 5);
-        assert!(workers.place().is_ok());
+        let mut taken: Vec<_> = (0..=processors)
+            .map(|_| workers.reserve().unwrap())
+            .collect();
+        assert_eq!(workers.reserve().unwrap_err(), Full);
+        let slot = taken.pop().unwrap();
+        assert_eq!(workers.run(slot, || 5).await.unwrap(), 5);
+        assert!(workers.reserve().is_ok());
     }
 
     #[tokio::test]
     async fn work_that_panics_leaves_its_place() {
         let workers = Workers::new(0);
         for _ in 0..100 {
-            let place = workers.place().unwrap();
-            assert!(workers.run(place, || panic!("on purpose")).await.is_err());
+            let slot = workers.reserve().unwrap();
+            assert!(workers.run(slot, || panic!("on purpose")).await.is_err());
         }
     }
 }

@@ -1,12 +1,12 @@
-//! What a wish may be called.
+//! The name of a wish.
 
 use std::fmt;
 
-/// A wish's name: trimmed, not empty, on one line, not too long.
+/// The name of a wish: trimmed, not empty, on one line, and limited in length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WishName(String);
 
-/// Why a text names no wish.
+/// The error for an invalid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidWishName {
     /// Nothing, or only spaces.
@@ -21,13 +21,13 @@ pub enum InvalidWishName {
 }
 
 impl WishName {
-    /// The most characters.
+    /// The maximum number of characters.
     pub const MAX_CHARS: usize = 200;
 
-    /// Checks the text, without the white space around it.
+    /// Trims and validates a name.
     ///
     /// # Errors
-    /// [`InvalidWishName`] says what is wrong with it.
+    /// [`InvalidWishName`] if the name is not valid.
     pub fn new(text: &str) -> Result<Self, InvalidWishName> {
         let text = text.trim();
         let chars = text.chars().count();

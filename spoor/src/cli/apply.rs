@@ -1,4 +1,4 @@
-//! `spoor apply`: takes policies in, all or none, and says when everybody has them.
+//! `spoor apply`: applies policies, all or none, and can wait until every instance has them.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -16,31 +16,31 @@ use crate::lab::admin::{Applied, Change, Convergence};
   spoor apply -f policies/ --wait        until every instance has them
   spoor override service-a 100% --for 15m -o yaml | spoor apply -f -")]
 pub struct ApplyArgs {
-    /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; may stand
-    /// several times
+    /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; can be
+    /// repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     filenames: Vec<PathBuf>,
     #[command(flatten)]
     wait: WaitArgs,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
     lab: LabArgs,
 }
 
-/// Whether to wait for the effect.
+/// Options for waiting until a change is in force.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct WaitArgs {
-    /// Wait until every instance has acknowledged it, and say how long that took
+    /// Wait until every instance has acknowledged the change, and print how long it took
     #[arg(long)]
     wait: bool,
-    /// How long to wait at most
+    /// Maximum time to wait
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     timeout: Duration,
 }
 
-/// What is printed for scripts.
+/// The JSON output.
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
@@ -55,7 +55,7 @@ impl ApplyArgs {
         let client = self.lab.client();
         let applied = client.apply(&documents).await?;
         if applied.policies.is_empty() {
-            return Err(Invalid(vec![self.nothing_there()]).into());
+            return Err(Invalid(vec![self.no_policy_message()]).into());
         }
         if self.output == Output::Table {
             print_changes(&applied.policies);
@@ -74,14 +74,14 @@ impl ApplyArgs {
 }
 
 impl ApplyArgs {
-    fn nothing_there(&self) -> String {
+    fn no_policy_message(&self) -> String {
         let files = self.filenames.iter().map(|file| file.display().to_string());
         format!("no policy in {}", files.collect::<Vec<_>>().join(", "))
     }
 }
 
 impl WaitArgs {
-    /// Whether these policies have converged; none if nobody wants to know.
+    /// Waits until these policies have converged, with `--wait`; `None` without it.
     pub(super) async fn until_applied(
         &self,
         client: &Client,
@@ -94,7 +94,7 @@ impl WaitArgs {
         })
     }
 
-    /// Whether all instances have what is published; none if nobody wants to know.
+    /// Waits until all instances have what is published, with `--wait`; `None` without it.
     pub(super) async fn until_converged(
         &self,
         client: &Client,
@@ -107,7 +107,7 @@ impl WaitArgs {
     }
 }
 
-/// Not reaching everybody in time is a failure.
+/// Failure if the instances did not converge in time.
 pub(super) fn exit_code(convergence: Option<&Convergence>) -> ExitCode {
     if convergence.is_none_or(|convergence| convergence.converged) {
         ExitCode::SUCCESS
@@ -124,7 +124,7 @@ pub(super) fn print_changes(changes: &[Change]) {
         ..
     } in changes
     {
-        say!("samplingpolicy.spoor.dev/{name} {}", action.word());
+        say!("samplingpolicy.spoor.dev/{name} {}", action.as_str());
         for warning in warnings {
             say_error!("Warning: {name}: {warning}");
         }
@@ -145,7 +145,7 @@ pub(super) fn print_convergence(convergence: &Convergence) {
             say_error!("  {reason}");
         }
         for instance in waiting {
-            say_error!("  {instance} has not acknowledged it");
+            say_error!("  {instance} has not acknowledged the change");
         }
         return;
     }
@@ -155,7 +155,7 @@ pub(super) fn print_convergence(convergence: &Convergence) {
     };
     match (milliseconds, expected) {
         (Some(milliseconds), _) => say!("Converged in {milliseconds:.1} ms ({instances})."),
-        (None, 0) => say!("Converged: its tail rules are in force."),
-        (None, _) => say!("Converged: {instances} had it already."),
+        (None, 0) => say!("Converged: the tail rules are in force."),
+        (None, _) => say!("Converged: {instances} already up to date."),
     }
 }

@@ -1,4 +1,4 @@
-//! Speaks to a running lab.
+//! A client of the lab's API.
 
 use std::time::Duration;
 
@@ -11,51 +11,54 @@ use crate::lab::admin::{
     ServiceStatus, Status,
 };
 
-/// For an answer that waits for nothing.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of a request that the lab answers at once.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// More would make too long an address.
+/// The most policies named in one query. With more, the URL could become longer than HTTP
+/// servers accept, and the client waits for everything instead.
 const MAX_NAMED_POLICIES: usize = 100;
 
-/// A lab, by the address of its API.
+/// A client of the lab at one address.
 #[derive(Clone, Debug)]
 pub struct Client {
     lab: Url,
     http: reqwest::Client,
 }
 
-/// Why the lab did not do it.
+/// The error of a request to the lab.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens there.
-    #[error("no lab runs at {0}: start one with `spoor up`, or name another with --lab")]
+    /// Nothing listens at the address.
+    #[error("no lab is running at {0}; start one with `spoor up`, or give its address with --lab")]
     NotRunning(Url),
-    /// It did not answer, or not as a lab does.
-    #[error("the lab at {lab} did not answer")]
-    Ask {
-        /// Its address.
+    /// No response, or one that cannot be decoded.
+    #[error("request to the lab at {lab} failed")]
+    Request {
+        /// The lab's address.
         lab: Url,
-        /// Why.
+        /// The cause.
         source: reqwest::Error,
     },
-    /// What was sent is wrong, in these places.
+    /// The input is invalid: one message for each error.
     #[error("{}", .0.join("\n"))]
     Invalid(Vec<String>),
-    /// It refused.
+    /// The lab refused the request.
     #[error("{0}")]
     Refused(String),
-    /// Something else answers there.
-    #[error("what answers at {lab} is no lab ({status}): name another with --lab")]
-    NoLab {
+    /// Another program responds at the address.
+    #[error(
+        "{lab} is not a Spoor lab (it responded with {status}); give the lab's address with --lab"
+    )]
+    NotALab {
         /// The address.
         lab: Url,
-        /// How it answered.
+        /// The response's status.
         status: StatusCode,
     },
 }
 
 impl Client {
-    /// For the lab at this address.
+    /// Creates a client of the lab at this address.
     #[must_use]
     pub fn new(lab: Url) -> Self {
         Self {
@@ -64,25 +67,25 @@ impl Client {
         }
     }
 
-    /// Applies all, or none.
+    /// Applies all policies in the documents, or none.
     pub async fn apply(&self, documents: &Documents) -> Result<Applied, ClientError> {
         self.json(self.request(Method::POST, "v1/policies").json(documents))
             .await
     }
 
-    /// What applying them would change.
+    /// Computes what applying the documents would change.
     pub async fn diff(&self, documents: &Documents) -> Result<Comparison, ClientError> {
         self.json(self.request(Method::POST, "v1/diff").json(documents))
             .await
     }
 
-    /// All policies of a namespace.
+    /// Lists the policies of a namespace.
     pub async fn policies(&self, namespace: &str) -> Result<Vec<SamplingPolicy>, ClientError> {
         self.json(self.request(Method::GET, &format!("v1/policies/{namespace}")))
             .await
     }
 
-    /// One policy.
+    /// Gets one policy.
     pub async fn policy(&self, namespace: &str, name: &str) -> Result<SamplingPolicy, ClientError> {
         self.json(self.request(Method::GET, &format!("v1/policies/{namespace}/{name}")))
             .await
@@ -94,12 +97,12 @@ impl Client {
             .await
     }
 
-    /// Waits until every instance has what is published now, or the time is over.
+    /// Waits until every instance has what is published now, for at most `within`.
     pub async fn converged(&self, within: Duration) -> Result<Convergence, ClientError> {
         self.wait(within, &[]).await
     }
 
-    /// Waits until these policies have converged, or the time is over.
+    /// Waits until these policies have converged, for at most `within`.
     pub async fn policies_converged(
         &self,
         applied: &Applied,
@@ -126,15 +129,15 @@ impl Client {
             .request(Method::GET, "v1/converged")
             .query(&[("within", within.as_millis())])
             .query(query);
-        self.json(request.timeout(within + PATIENCE)).await
+        self.json(request.timeout(within + REQUEST_TIMEOUT)).await
     }
 
-    /// The faults of all services.
+    /// Lists the faults of all services.
     pub async fn faults(&self) -> Result<Faults, ClientError> {
         self.json(self.request(Method::GET, "v1/faults")).await
     }
 
-    /// Adds a fault to a service's, or replaces the one of the same operation.
+    /// Adds a fault to a service, or replaces the one of the same operation.
     pub async fn add_fault(
         &self,
         service: &str,
@@ -147,19 +150,19 @@ impl Client {
         .await
     }
 
-    /// Ends the faults of a service, or of all.
+    /// Removes the faults of a service, or of all.
     pub async fn clear_faults(&self, service: Option<&str>) -> Result<Faults, ClientError> {
         let path = service.map_or("v1/faults".into(), |service| format!("v1/faults/{service}"));
         self.json(self.request(Method::DELETE, &path)).await
     }
 
-    /// Ends a service, which the lab starts again; what it was before.
+    /// Restarts a service and returns its status from before.
     pub async fn restart(&self, service: &str) -> Result<ServiceStatus, ClientError> {
         let path = format!("v1/services/{service}/restart");
         self.json(self.request(Method::POST, &path)).await
     }
 
-    /// How the lab does.
+    /// Gets the lab's status.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.json(self.request(Method::GET, "v1/status")).await
     }
@@ -170,7 +173,7 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path.split('/'));
         }
-        self.http.request(method, url).timeout(PATIENCE)
+        self.http.request(method, url).timeout(REQUEST_TIMEOUT)
     }
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
@@ -178,21 +181,21 @@ impl Client {
             if source.is_connect() {
                 ClientError::NotRunning(self.lab.clone())
             } else {
-                ClientError::Ask {
+                ClientError::Request {
                     lab: self.lab.clone(),
                     source,
                 }
             }
         };
-        let answer = request.send().await.map_err(failed)?;
-        let status = answer.status();
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status();
         if status.is_success() {
-            return answer.json().await.map_err(failed);
+            return response.json().await.map_err(failed);
         }
-        Err(match answer.json::<Problem>().await {
+        Err(match response.json::<Problem>().await {
             Ok(problem) if !problem.errors.is_empty() => ClientError::Invalid(problem.errors),
             Ok(problem) => ClientError::Refused(problem.detail),
-            Err(_) => ClientError::NoLab {
+            Err(_) => ClientError::NotALab {
                 lab: self.lab.clone(),
                 status,
             },
@@ -200,13 +203,13 @@ impl Client {
     }
 }
 
-/// Reads the address of a lab.
+/// Parses the address of a lab.
 ///
 /// # Errors
-/// A sentence that says what would be right.
+/// A message that describes a valid value.
 pub fn lab_address(text: &str) -> Result<Url, String> {
     match Url::parse(text) {
         Ok(url) if url.scheme() == "http" && url.has_host() => Ok(url),
-        _ => Err("must be an address such as http://127.0.0.1:16600".into()),
+        _ => Err("must be a URL such as http://127.0.0.1:16600".into()),
     }
 }

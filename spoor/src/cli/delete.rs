@@ -1,4 +1,4 @@
-//! `spoor delete`: takes policies out; what holds without them comes back by itself.
+//! `spoor delete`: deletes policies; the remaining ones take effect in their place.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::lab::admin::{Change, Convergence};
 
-/// Delete policies, by name or as they stand in files
+/// Delete policies, by name or those in files
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor delete service-a
@@ -27,7 +27,7 @@ pub struct DeleteArgs {
     /// The policies' names
     #[arg(value_name = "NAME", required_unless_present = "filenames")]
     names: Vec<PolicyName>,
-    /// A file, a folder or - whose policies are to go; may stand several times
+    /// A file, a folder or - (standard input) whose policies to delete; can be repeated
     #[arg(
         short = 'f',
         long = "filename",
@@ -39,14 +39,14 @@ pub struct DeleteArgs {
     namespace: NamespaceArgs,
     #[command(flatten)]
     wait: WaitArgs,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
     lab: LabArgs,
 }
 
-/// What is printed for scripts.
+/// The JSON output.
 #[derive(Serialize)]
 struct Report {
     policies: Vec<Change>,
@@ -84,7 +84,7 @@ impl DeleteArgs {
                 convergence,
             })?,
             (Output::Table, Some(it)) if it.converged && it.expected == 0 => {
-                say!("Converged: no instance had to be told.");
+                say!("Converged: no instance was affected.");
             }
             (Output::Table, Some(convergence)) => print_convergence(convergence),
             (Output::Table, None) => {}
@@ -92,7 +92,7 @@ impl DeleteArgs {
         Ok(code)
     }
 
-    /// Namespace and name of each.
+    /// The namespace and name of each policy to delete.
     fn keys(&self) -> anyhow::Result<Vec<(String, String)>> {
         if !self.names.is_empty() {
             let namespace = self.namespace.namespace.to_string();

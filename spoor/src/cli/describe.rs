@@ -1,4 +1,4 @@
-//! `spoor describe`: everything about a policy, for people.
+//! `spoor describe`: a policy with its whole status, as text.
 
 use std::{fmt::Write, process::ExitCode};
 
@@ -19,12 +19,12 @@ use super::{
     table::Table,
 };
 
-/// Show everything about a policy: where it decides, who wins elsewhere, what is observed
+/// Show a policy in detail: where it is effective, what overrides it, and what is observed
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor describe service-a")]
 pub struct DescribeArgs {
-    /// The policies; none: all
+    /// The policies to show [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<PolicyName>,
     #[command(flatten)]
@@ -142,7 +142,7 @@ fn write_clients(text: &mut String, clients: &Clients) -> std::fmt::Result {
         "Clients:     {current} of {expected} current, {refused} refused, {polling} polling, {silent} silent, {never_asked} never asked"
     )?;
     slowest_milliseconds.map_or(Ok(()), |slowest| {
-        writeln!(text, "Slowest:     {slowest} ms after the publication")
+        writeln!(text, "Slowest:     {slowest} ms after publication")
     })
 }
 

@@ -6,19 +6,21 @@ use clap::Args;
 
 use super::out::{say, say_error, show};
 use super::{LabArgs, Output, documents::read_all, print_json, table::Table};
-use crate::lab::admin::{Comparison, Difference, Says};
+use crate::lab::admin::{Comparison, Difference, PlaceSetting};
 
-/// Show what applying files would change, without applying them (exit code 1: something would)
+/// Show what applying files would change, without applying them
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor diff -f policy.yaml
-  spoor diff -f policies/ -o json")]
+  spoor diff -f policies/ -o json
+
+Exits with 0 if nothing would change, and with 1 if something would.")]
 pub struct DiffArgs {
-    /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; may stand
-    /// several times
+    /// A file, a folder (its .yaml, .yml and .json files), or - for standard input; can be
+    /// repeated
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
     filenames: Vec<PathBuf>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
@@ -40,7 +42,7 @@ impl DiffArgs {
         }
         match self.output {
             Output::Json => print_json(&differences)?,
-            Output::Table if differences.is_empty() => say!("No difference."),
+            Output::Table if differences.is_empty() => say!("No differences."),
             Output::Table => show!("{}", table(&differences)),
         }
         let code = if differences.is_empty() { 0 } else { 1 };
@@ -61,16 +63,16 @@ fn table(differences: &[Difference]) -> Table {
                 .clone()
                 .unwrap_or_else(|| "(all others)".into()),
             difference.part.clone(),
-            words(difference.before.as_ref()),
-            words(difference.after.as_ref()),
+            shown(difference.before.as_ref()),
+            shown(difference.after.as_ref()),
         ]);
     }
     table
 }
 
-fn words(says: Option<&Says>) -> String {
-    says.map_or_else(
+fn shown(setting: Option<&PlaceSetting>) -> String {
+    setting.map_or_else(
         || "(no policy)".to_owned(),
-        |Says { policy, setting }| format!("{setting} ({policy})"),
+        |PlaceSetting { policy, setting }| format!("{setting} ({policy})"),
     )
 }

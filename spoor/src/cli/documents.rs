@@ -1,4 +1,4 @@
-//! The files that a verb is given.
+//! Reading of the files given to a subcommand.
 
 use std::{
     fs,
@@ -8,21 +8,22 @@ use std::{
 
 use crate::lab::admin::{Document, Documents};
 
-/// More than any file of policies needs.
-const FILE_BYTES: u64 = 1024 * 1024;
+/// The largest file of policies accepted, in bytes. The largest that is useful, 1 000 policies,
+/// has a few hundred kilobytes.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Why a file can't be had.
+/// The error of reading policy files.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadFilesError {
-    /// The file or folder itself.
-    #[error("can't read {}", .0.display())]
+    /// The file or folder cannot be read.
+    #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
-    /// A folder with nothing in it.
-    #[error("no .yaml, .yml or .json file in {}: folders in it are not read", .0.display())]
-    NothingThere(PathBuf),
+    /// The folder has no policy files.
+    #[error("no .yaml, .yml or .json file in {} (subfolders are not read)", .0.display())]
+    NoFiles(PathBuf),
 }
 
-/// All of them: files, folders (theirs in the order of their names), `-` for standard input.
+/// Reads files, folders (their files in the order of their names), and `-` for standard input.
 ///
 /// # Errors
 /// [`ReadFilesError`] names the file.
@@ -62,11 +63,11 @@ fn read(path: &Path) -> Result<Document, ReadFilesError> {
 
 fn text(file: impl Read) -> io::Result<String> {
     let mut bytes = vec![];
-    file.take(FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES {
-        return Err(io::Error::other("it is larger than 1 MiB"));
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other("the file is larger than 1 MiB"));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not text in UTF-8"))
+    String::from_utf8(bytes).map_err(|_| io::Error::other("the file is not UTF-8 text"))
 }
 
 fn policy_files(folder: &Path) -> Result<Vec<PathBuf>, ReadFilesError> {
@@ -80,7 +81,7 @@ fn policy_files(folder: &Path) -> Result<Vec<PathBuf>, ReadFilesError> {
         }
     }
     if paths.is_empty() {
-        return Err(ReadFilesError::NothingThere(folder.to_owned()));
+        return Err(ReadFilesError::NoFiles(folder.to_owned()));
     }
     paths.sort();
     Ok(paths)

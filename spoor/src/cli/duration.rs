@@ -1,22 +1,22 @@
-//! Durations as people write them.
+//! Durations as options take them and tables show them.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Reads `300ms`, `15m`, `1h30m`.
+/// Parses a duration such as `300ms`, `15m` or `1h30m`.
 ///
 /// # Errors
-/// A sentence that says what would be right.
+/// A message that describes a valid value.
 pub fn duration(text: &str) -> Result<Duration, String> {
     spoor_telemetry::duration::parse(text)
         .map_err(|_| format!("must be a duration such as 300ms, 15s, 10m or 1h30m, not {text:?}"))
 }
 
-/// The same, but not 0.
+/// Parses a duration longer than 0.
 ///
 /// # Errors
-/// A sentence that says what would be right.
+/// A message that describes a valid value.
 pub fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("must be longer than 0, such as 15s".to_owned()),
@@ -24,7 +24,7 @@ pub fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How long ago, as kubectl has it: the largest unit or two.
+/// Formats the time since a timestamp as kubectl does: its largest one or two units.
 #[must_use]
 pub fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_error_says_what_would_be_right() {
+    fn error_describes_valid_durations() {
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
         let error = duration("soon").unwrap_err();
         assert!(

@@ -1,4 +1,4 @@
-//! How a verb that fails ends: what it says, and its exit code.
+//! Error output and exit codes of subcommands.
 
 use std::process::ExitCode;
 
@@ -8,35 +8,35 @@ use super::{client::ClientError, documents::ReadFilesError, out::say_error};
 use crate::load::LoadError;
 use crate::service::Service;
 
-/// What was asked for can't be right: exit code 2, as for a wrong option.
+/// Invalid input, one message for each error. Its exit code is 2, as for an invalid option.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct Invalid(pub Vec<String>);
 
-/// Prints why, on standard error; the exit code is 2 for wrong input and 1 for all else.
+/// Prints an error on standard error. The exit code is 2 for invalid input and 1 otherwise.
 #[must_use]
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    let faults = match (
+    let messages = match (
         error.downcast_ref::<ClientError>(),
         error.downcast_ref::<Invalid>(),
     ) {
-        (Some(ClientError::Invalid(faults)), _) | (_, Some(Invalid(faults))) => faults,
+        (Some(ClientError::Invalid(messages)), _) | (_, Some(Invalid(messages))) => messages,
         _ => {
-            say_error!("spoor: {}", in_a_line(error));
-            return if is_wrong_input(error) {
+            say_error!("spoor: {}", one_line(error));
+            return if is_invalid_input(error) {
                 ExitCode::from(2)
             } else {
                 ExitCode::FAILURE
             };
         }
     };
-    for fault in faults {
-        say_error!("{fault}");
+    for message in messages {
+        say_error!("{message}");
     }
     ExitCode::from(2)
 }
 
-fn is_wrong_input(error: &anyhow::Error) -> bool {
+fn is_invalid_input(error: &anyhow::Error) -> bool {
     error.is::<ReadFilesError>()
         || matches!(
             error.downcast_ref(),
@@ -44,29 +44,30 @@ fn is_wrong_input(error: &anyhow::Error) -> bool {
         )
 }
 
-/// Prints what is wrong with the command line, or the help that was asked for.
+/// Prints what is wrong with the command line, or the requested help.
 #[must_use]
 pub fn explain(error: &clap::Error) -> ExitCode {
     let unknown = match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(name)) if error.kind() == ErrorKind::InvalidSubcommand => name,
         _ => {
-            // Nobody is left to tell when the terminal itself is gone.
+            // If standard error itself is closed, there is nowhere to report that.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     if std::env::args().nth(1).as_deref() == Some("run") {
         let known = Service::ALL.map(Service::name).join(", ");
-        say_error!("spoor: no service {unknown:?}: there are {known}");
+        say_error!("spoor: unknown service {unknown:?}; the services are {known}");
     } else {
         let _ = error.print();
     }
     ExitCode::from(2)
 }
 
-/// The error and its causes; a cause that is quoted already is not said twice.
+/// The error and its causes in one line. A cause that an outer message already contains is left
+/// out: some libraries include their source's text in their own.
 #[must_use]
-pub fn in_a_line(error: &anyhow::Error) -> String {
+pub fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
@@ -84,13 +85,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn says_each_cause_once() {
+    fn repeated_causes_appear_once() {
         let error = anyhow::anyhow!("connection refused")
             .context("connect: connection refused")
-            .context("can't ask the lab");
+            .context("request to the lab failed");
         assert_eq!(
-            in_a_line(&error),
-            "can't ask the lab: connect: connection refused"
+            one_line(&error),
+            "request to the lab failed: connect: connection refused"
         );
     }
 }

@@ -1,49 +1,46 @@
-//! `spoor fault`: makes a service slow or wrong, while it runs.
+//! `spoor fault`: injects delays and errors into a running service.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use clap::Args;
-use spoor_policy::{OperationName, Probability, ServiceName};
+use spoor_policy::{FaultDelay, OperationName, Probability, ServiceName};
 
 use super::out::{say, show};
 use super::{LabArgs, Output, duration::duration, print_json, table::Table};
-use crate::lab::admin::{FaultSetting, Faults, MAX_DELAY};
+use crate::lab::admin::{FaultSetting, Faults};
 
-/// Make a service slow or failing, or see which are
+/// Inject delays and errors into a service, or list the faults in force
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor fault service-b --delay 300ms --errors 20%
   spoor fault service-a --operation 'GET /' --errors 5%
-  spoor fault                    which there are
-  spoor fault service-b --clear  end those of one service
-  spoor fault --clear            end all")]
+  spoor fault                    list the faults in force
+  spoor fault service-b --clear  clear those of one service
+  spoor fault --clear            clear all")]
 pub struct FaultArgs {
-    /// The service
+    /// The service to inject the fault into
     service: Option<ServiceName>,
-    /// Only requests of this operation (the server span's name)
+    /// Affect only requests of this operation (the server span's name)
     #[arg(long, requires = "service")]
     operation: Option<OperationName>,
-    /// Hold up each request this long
-    #[arg(long, value_parser = delay, requires = "service")]
-    delay: Option<Duration>,
-    /// Let this share of the requests fail, such as 20%
+    /// Delay each request by this time, at most 60s
+    #[arg(long, value_name = "DURATION", value_parser = delay, requires = "service")]
+    delay: Option<FaultDelay>,
+    /// Fail this share of the requests, such as 20%
     #[arg(long, requires = "service")]
     errors: Option<Probability>,
-    /// End the service's faults, or all
+    /// Clear the faults of the service, or all faults
     #[arg(long, conflicts_with_all = ["operation", "delay", "errors"])]
     clear: bool,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
     lab: LabArgs,
 }
 
-fn delay(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        delay if delay > MAX_DELAY => Err(format!("must be at most {}s", MAX_DELAY.as_secs())),
-        delay => Ok(delay),
-    }
+fn delay(text: &str) -> Result<FaultDelay, String> {
+    FaultDelay::new(duration(text)?).map_err(|error| error.to_string())
 }
 
 impl FaultArgs {
@@ -56,8 +53,8 @@ impl FaultArgs {
                 client.add_fault(service, &self.setting()).await?
             }
             (false, Some(_)) => {
-                let asked = "say what is to go wrong: --delay 300ms, --errors 20%, or --clear";
-                return Err(super::failure::Invalid(vec![asked.into()]).into());
+                let missing = "no fault given; add --delay 300ms, --errors 20% or --clear";
+                return Err(super::failure::Invalid(vec![missing.into()]).into());
             }
             (false, None) => client.faults().await?,
         };
@@ -69,10 +66,9 @@ impl FaultArgs {
     }
 
     fn setting(&self) -> FaultSetting {
-        let delay = self.delay.unwrap_or_default().as_millis();
         FaultSetting {
             operation: self.operation.as_ref().map(ToString::to_string),
-            delay_milliseconds: u64::try_from(delay).unwrap_or(u64::MAX),
+            delay_milliseconds: self.delay.unwrap_or_default().as_millis().into(),
             errors: self.errors.map(|share| share.to_string()),
         }
     }

@@ -1,4 +1,4 @@
-//! `spoor get`: what policies there are, and how they do.
+//! `spoor get`: lists policies with their status.
 
 use std::process::ExitCode;
 
@@ -16,21 +16,21 @@ use super::{
     table::Table,
 };
 
-/// List policies, with what became of them
+/// List policies with their status
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor get policies
   spoor get policies -o wide
   spoor get policy service-a -o yaml")]
 pub struct GetArgs {
-    /// What to list
+    /// The kind of resource to list
     #[arg(value_enum)]
     what: Resource,
-    /// One of them
+    /// The name of one policy
     name: Option<PolicyName>,
     #[command(flatten)]
     namespace: NamespaceArgs,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
@@ -45,24 +45,24 @@ enum Resource {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// For people.
+    /// A table
     #[default]
     Table,
-    /// For people with wide terminals.
+    /// A table with more columns
     Wide,
-    /// The resources as JSON.
+    /// The resources as JSON
     Json,
-    /// The resources as YAML.
+    /// The resources as YAML
     Yaml,
-    /// Their names.
+    /// The names of the resources
     Name,
 }
 
-/// Where a list would stand.
+/// Printed instead of an empty list.
 pub(super) const NO_POLICIES: &str =
-    "No policies: every trace is kept where no service says otherwise.";
+    "No policies. Each service samples as its own settings say; by default, every trace.";
 
-/// As the Kubernetes API lists them.
+/// A list in the format of the Kubernetes API.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct List {
@@ -95,7 +95,7 @@ impl GetArgs {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// One that was named stands alone, others in a list.
+    /// Prints a policy that was named by itself, and others as a list, as kubectl does.
     fn print_resources(&self, policies: Vec<SamplingPolicy>) -> anyhow::Result<()> {
         match (&self.name, policies.as_slice()) {
             (Some(_), [policy]) => self.print_resource(policy),
@@ -158,7 +158,7 @@ async fn warn_of_folder(client: &Client) -> anyhow::Result<()> {
         .filter(|folder| !folder.errors.is_empty())
     {
         say_error!(
-            "\nThe watched folder {} is not taken up; its last good policies hold:",
+            "\nThe watched folder {} has errors; its last valid policies stay in force:",
             folder.path
         );
         for error in folder.errors {

@@ -1,4 +1,4 @@
-//! The command's verbs.
+//! The subcommands.
 
 mod apply;
 mod client;
@@ -28,25 +28,24 @@ use out::say;
 
 pub use client::{Client, ClientError};
 pub use duration::{age, duration, positive_duration};
-pub use failure::{Invalid, explain, in_a_line, report};
-pub use signals::{cancelled_when_told, told_to_end};
+pub use failure::{Invalid, explain, one_line, report};
+pub use signals::{cancel_on_shutdown_signal, shutdown_signal};
 pub use table::Table;
 
-/// See which requests are traced, change it while everything runs, and get proof that it
-/// happened
+/// See which requests are traced, change that while the services run, and verify the effect
 #[derive(Parser, Debug)]
 #[command(
     name = "spoor",
     version,
     after_help = "Examples:
-  spoor demo                                 a tour that ends
+  spoor demo                                 take a short tour
   spoor up                                   start the lab: services, traces, policies
-  curl http://127.0.0.1:8080/                a request from service-a to service-b
+  curl http://127.0.0.1:8080/                send a request from service-a to service-b
   spoor apply -f k8s/samples/policies/service-a-1-percent.yaml --wait
-                                             change what is traced, and wait until it is so
-  spoor get policies                         what holds, and what is observed
+                                             change what is traced, and wait until it is in force
+  spoor get policies                         list the policies and what is observed
   spoor override service-a 100% --for 15m    trace everything for a while
-  spoor lesson                               learn by doing, and have it checked"
+  spoor lesson                               list the lessons, whose results can be checked"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -75,20 +74,20 @@ enum Verb {
     Check(crate::lessons::CheckArgs),
 }
 
-/// How a verb prints what it found.
+/// The output format of a subcommand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Text
     #[default]
     Table,
-    /// For scripts.
+    /// JSON
     Json,
 }
 
-/// Which lab a verb speaks to.
+/// The lab that a subcommand connects to.
 #[derive(clap::Args, Clone, Debug)]
 pub struct LabArgs {
-    /// The lab's API
+    /// The address of the lab's API
     #[arg(
         long,
         env = "SPOOR_LAB",
@@ -99,19 +98,19 @@ pub struct LabArgs {
     lab: Url,
 }
 
-/// Whose policies a verb is about.
+/// The namespace that a subcommand acts in.
 #[derive(clap::Args, Clone, Debug)]
 struct NamespaceArgs {
-    /// The policies' namespace; the lab's own services are in `default`
+    /// The namespace of the policies; the lab's own services are in `default`
     #[arg(short, long, default_value = "default")]
     namespace: Namespace,
 }
 
 impl Cli {
-    /// Does what is asked.
+    /// Runs the subcommand.
     ///
     /// # Errors
-    /// Whatever the verb can't do; [`report`] prints it.
+    /// The subcommand's error, which [`report`] prints.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         match self.verb {
             Verb::Up(args) => args.execute().await,
@@ -136,14 +135,14 @@ impl Cli {
 }
 
 impl LabArgs {
-    /// Speaks to that lab.
+    /// Creates a client of that lab.
     #[must_use]
     pub fn client(&self) -> Client {
         Client::new(self.lab.clone())
     }
 }
 
-/// Prints a value for scripts: one line of JSON.
+/// Prints a value as one line of JSON.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     say!("{}", serde_json::to_string(value)?);
     Ok(())

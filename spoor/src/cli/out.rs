@@ -1,5 +1,5 @@
-//! Writes to standard output and standard error. A reader that has had enough, such as `head`,
-//! ends the command quietly, where `println!` and `eprintln!` would panic.
+//! Output to standard output and standard error. When the reader closes the pipe, as `head` does,
+//! the command ends quietly, where `println!` and `eprintln!` would panic.
 
 use std::{
     fmt,
@@ -14,12 +14,12 @@ macro_rules! say {
     };
 }
 
-/// Prints text that has its own ends of lines.
+/// Prints text that contains its own line breaks.
 macro_rules! show {
     ($($arguments:tt)*) => { $crate::cli::out::write(format_args!($($arguments)*)) };
 }
 
-/// Prints a line on standard error, if somebody reads it: the exit code says the same.
+/// Prints a line on standard error. Failures are ignored, since the exit code tells the same.
 macro_rules! say_error {
     ($($arguments:tt)*) => {
         $crate::cli::out::write_error(format_args!("{}\n", format_args!($($arguments)*)))
@@ -28,14 +28,14 @@ macro_rules! say_error {
 
 pub(crate) use {say, say_error, show};
 
-/// What shells report of a command that a closed pipe has ended.
+/// The exit code that shells report for a command ended by SIGPIPE: 128 + 13.
 const CLOSED_PIPE: i32 = 141;
 
-/// Prints if somebody reads: for a command that goes on either way.
-pub(crate) fn offer(text: fmt::Arguments<'_>) {
+/// Prints on standard output, ignoring failures: for a command that continues either way.
+pub(crate) fn try_write(text: fmt::Arguments<'_>) {
     let mut stdout = io::stdout().lock();
     if let Err(error) = stdout.write_fmt(text).and_then(|()| stdout.flush()) {
-        tracing::debug!("nobody reads standard output: {error}");
+        tracing::debug!(%error, "cannot write to standard output");
     }
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn write(text: fmt::Arguments<'_>) {
         if error.kind() == io::ErrorKind::BrokenPipe {
             process::exit(CLOSED_PIPE);
         }
-        say_error!("spoor: can't write to standard output: {error}");
+        say_error!("spoor: cannot write to standard output: {error}");
         process::exit(1);
     }
 }

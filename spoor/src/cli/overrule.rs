@@ -1,4 +1,4 @@
-//! `spoor override`: a rate for a while, above all other policies.
+//! `spoor override`: a policy with an expiry and a priority above all others.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -16,10 +16,10 @@ use super::{
 };
 use crate::lab::admin::{Document, Documents};
 
-/// Above what people give their policies.
+/// The priority of overrides, above those that people normally give their policies.
 const PRIORITY: i32 = 1000;
 
-/// Sample a service at another rate for a while; then it reverts by itself
+/// Sample a service at another rate for a limited time, after which the rate reverts
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor override service-a 100% --for 15m
@@ -28,17 +28,17 @@ const PRIORITY: i32 = 1000;
 pub struct OverrideArgs {
     /// The service where the traces start
     service: ServiceName,
-    /// The share to keep, such as 100% or 0.5%
+    /// The share of traces to keep, such as 100% or 0.5%
     probability: Probability,
-    /// For how long, such as 15m
+    /// The time until the override expires, such as 15m
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     lasting: Duration,
-    /// Only traces that start as this operation; may stand several times
+    /// Affect only traces that start with this operation; can be repeated
     #[arg(long)]
     operation: Vec<OperationName>,
     #[command(flatten)]
     namespace: NamespaceArgs,
-    /// yaml: print the policy, and apply nothing
+    /// Print the policy in this format instead of applying it
     #[arg(short, long, value_enum)]
     output: Option<Format>,
     #[command(flatten)]
@@ -49,9 +49,9 @@ pub struct OverrideArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
-    /// The policy as YAML.
+    /// YAML
     Yaml,
-    /// The policy as JSON.
+    /// JSON
     Json,
 }
 
@@ -84,7 +84,7 @@ impl OverrideArgs {
         }
         if let Some(until) = &policy.spec.expires_at {
             say!(
-                "It holds until {until}, or `spoor delete {}`.",
+                "In force until {until}; `spoor delete {}` ends it earlier.",
                 policy.metadata.name
             );
         }
@@ -114,21 +114,23 @@ impl OverrideArgs {
                 probability: Some(self.probability.to_string()),
                 ..Head::default()
             }),
-            // Whole milliseconds: enough, and easier to read.
+            // Milliseconds are precise enough, and easier to read than nanoseconds.
             expires_at: Some(format!("{until:.3}")),
             ..SamplingPolicySpec::default()
         };
         Ok(SamplingPolicy::new(metadata, spec))
     }
 
-    /// Another override of the same service replaces this one.
+    /// The policy's name. It depends on the service only, so that another override of the same
+    /// service replaces this one.
     fn name(&self) -> anyhow::Result<String> {
         let name = format!("override-{}", self.service);
         match PolicyName::new(&name) {
             Ok(_) => Ok(name),
             Err(error) => {
                 let wrong = format!(
-                    "{name:?} can't be a policy's name ({error}): write a policy and apply it"
+                    "{name:?} is not a valid policy name: {error}; write a policy with another name \
+                     and apply it"
                 );
                 Err(Invalid(vec![wrong]).into())
             }

@@ -1,4 +1,4 @@
-//! A policy as a line of a table.
+//! A policy as a row of a table.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ pub const WIDE_HEADINGS: [&str; 11] = [
     "REASON",
 ];
 
-/// The cells of a policy.
+/// The cells of a policy in the default table.
 pub fn row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
     let status = policy.status.as_ref();
     let summary = status.and_then(|status| status.summary.as_ref());
@@ -46,13 +46,13 @@ pub fn row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
         strategy(policy),
         accepted(policy),
         condition(policy, Condition::CONVERGED),
-        said(summary.and_then(|summary| summary.clients.as_ref())),
-        said(summary.and_then(|summary| summary.observed.as_ref())),
+        or_empty(summary.and_then(|summary| summary.clients.as_ref())),
+        or_empty(summary.and_then(|summary| summary.observed.as_ref())),
         created.map_or_else(String::new, |created| age(created, now)),
     ]
 }
 
-/// The cells of a policy on a wide terminal.
+/// The cells of a policy in the wide table.
 pub fn wide_row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
     let reason = find(policy, Condition::ACCEPTED).map(|condition| condition.reason.clone());
     let mut cells = row(policy, now);
@@ -65,11 +65,11 @@ pub fn wide_row(policy: &SamplingPolicy, now: Timestamp) -> Vec<String> {
     cells
 }
 
-fn said(words: Option<&String>) -> String {
-    words.cloned().unwrap_or_default()
+fn or_empty(text: Option<&String>) -> String {
+    text.cloned().unwrap_or_default()
 }
 
-/// Head and tail, such as `1%` or `100% + tail 10%`.
+/// A policy's head and tail, such as `1%` or `100% + tail 10%`.
 pub fn strategy(policy: &SamplingPolicy) -> String {
     let head = policy.spec.head.as_ref().and_then(|head| {
         let rate = head
@@ -86,7 +86,7 @@ pub fn strategy(policy: &SamplingPolicy) -> String {
     head.into_iter().chain(tail).collect::<Vec<_>>().join(" + ")
 }
 
-/// Services and their operations, such as `service-a(GET /)`.
+/// A policy's services and operations, such as `service-a(GET /)`.
 pub fn targets(policy: &SamplingPolicy) -> String {
     let targets = policy.spec.targets.iter().map(|target| {
         if target.operations.is_empty() {
@@ -103,23 +103,23 @@ pub fn targets(policy: &SamplingPolicy) -> String {
     }
 }
 
-/// The policies that decide where this one would, such as `one, two and 3 more`.
+/// The policies that override this one, such as `one, two and 3 more`.
 pub fn winners(policy: &SamplingPolicy) -> String {
-    const NAMED: usize = 2;
+    const MAX_NAMED: usize = 2;
     let overridden = policy.status.as_ref().map(|status| &status.overridden);
     let names: BTreeSet<&str> = overridden
         .into_iter()
         .flatten()
         .map(|place| place.by.as_str())
         .collect();
-    let named: Vec<&str> = names.iter().copied().take(NAMED).collect();
-    match names.len().saturating_sub(NAMED) {
+    let named: Vec<&str> = names.iter().copied().take(MAX_NAMED).collect();
+    match names.len().saturating_sub(MAX_NAMED) {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
     }
 }
 
-/// Where it is not, the reason too.
+/// The status of the condition `Accepted`, with the reason unless it is true.
 fn accepted(policy: &SamplingPolicy) -> String {
     match find(policy, Condition::ACCEPTED) {
         Some(condition) if condition.status != ConditionStatus::True => {
@@ -144,7 +144,7 @@ fn find<'a>(policy: &'a SamplingPolicy, kind: &str) -> Option<&'a Condition> {
         .find(|condition| condition.kind == kind)
 }
 
-/// As Kubernetes writes it.
+/// The status as Kubernetes writes it.
 pub fn status_word(status: ConditionStatus) -> &'static str {
     match status {
         ConditionStatus::True => "True",

@@ -1,4 +1,4 @@
-//! `spoor run`: one service, as a container or the lab starts it.
+//! `spoor run`: runs one service, as in a container or as a child of the lab.
 
 use std::{error::Error, io::Read, process::ExitCode, thread, time::Duration};
 
@@ -14,45 +14,45 @@ use tokio_util::sync::CancellationToken;
 use super::{failure::Invalid, signals};
 use crate::{lab::SUPERVISED, service::Service};
 
-/// For the spans that wait to be exported when a service ends.
+/// The time to export queued spans when a service ends.
 const TELEMETRY_GRACE: Duration = Duration::from_secs(5);
-/// How long a service finishes its requests after its lab is gone. Its spans have no receiver
-/// any more, and its ports are wanted by the lab that is started next.
-const ORPHANS_GRACE: Duration = Duration::from_secs(2);
+/// The time a service has to finish its requests after its lab has died. It is short because the
+/// receiver of its spans is gone, and the next lab needs its ports.
+const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 
-/// Run one service, set by OTEL_* and SPOOR_* variables or options
+/// Run one service, configured with OTEL_* and SPOOR_* variables or options
 #[derive(Subcommand, Debug)]
 #[command(after_help = "Examples:
   spoor run service-b --wait 0ms
   OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 spoor run service-a
   SPOOR_CONTROL_ENDPOINT=http://127.0.0.1:5779 spoor run service-a
-                                         with the policies and faults of a lab")]
+                                         follow the policies and faults of a lab")]
 pub enum RunService {
-    /// The edge that calls service-b, over HTTP
+    /// An edge that calls service-b, over HTTP
     ServiceA(spoor_ab::a::Args),
-    /// Waits as a database would and computes, over gRPC
+    /// Waits as if for a database, then computes, over gRPC
     ServiceB(spoor_ab::b::Args),
     /// The wishlist's web page and JSON API
     Gateway(spoor_wishlist::gateway::Args),
-    /// Keeps the wishes, over gRPC
+    /// Stores the wishes, over gRPC
     Wishlist(Box<spoor_wishlist::wishlist::Args>),
-    /// Looks for offers on the marketplaces, over gRPC
+    /// Searches the marketplaces for offers, over gRPC
     Offers(spoor_wishlist::offers::Args),
-    /// A marketplace that is slow and sure, over gRPC
+    /// A marketplace that is slow and reliable, over gRPC
     MarketplaceAttic(spoor_wishlist::marketplace::Args),
-    /// A marketplace that is quick and often fails, over gRPC
+    /// A marketplace that is fast and often fails, over gRPC
     MarketplaceBazaar(spoor_wishlist::marketplace::Args),
-    /// A marketplace that takes few requests a second, over gRPC
+    /// A marketplace that accepts few requests per second, over gRPC
     MarketplaceCorner(spoor_wishlist::marketplace::Args),
     /// Bands with their reviews, over HTTP
     Bands(spoor_bands::bands::Args),
-    /// What was written about bands, over HTTP
+    /// Reviews of bands, over HTTP
     Reviews(spoor_bands::reviews::Args),
-    /// A task manager, over HTTP
+    /// A to-do list, over HTTP
     Tasks(spoor_tasks::tasks::Args),
-    /// Takes pictures to be classified, over HTTP
+    /// Accepts images to classify, over HTTP
     Preprocessing(spoor_vision::preprocessing::Args),
-    /// Asks both models and weighs their votes, over gRPC
+    /// Queries both models and weights their votes, over gRPC
     Ensemble(spoor_vision::ensemble::Args),
     /// A model of MBConv blocks, over gRPC
     Efficientnetb0(spoor_vision::model::Args),
@@ -62,7 +62,7 @@ pub enum RunService {
 
 impl RunService {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let shutdown = signals::cancelled_when_told()?;
+        let shutdown = signals::cancel_on_shutdown_signal()?;
         if std::env::var_os(SUPERVISED).is_some() {
             end_with_the_lab(shutdown.clone())?;
         }
@@ -71,9 +71,9 @@ impl RunService {
         let drained = telemetry.shutdown(TELEMETRY_GRACE).await;
         if drained.dropped > 0 {
             tracing::warn!(
-                "{} spans were dropped, {} exported",
-                drained.dropped,
-                drained.exported
+                dropped = drained.dropped,
+                exported = drained.exported,
+                "spans dropped at shutdown"
             );
         }
         served.map(|()| ExitCode::SUCCESS)
@@ -134,7 +134,7 @@ impl RunService {
     }
 }
 
-/// All that a service needs to run, but its settings.
+/// The environment of a service, besides its own settings.
 struct Start {
     service: Service,
     telemetry: Telemetry,
@@ -152,15 +152,16 @@ impl Start {
     }
 }
 
-/// The lab holds the other end of standard input for as long as it lives.
+/// Shuts down when standard input closes. The lab holds the other end for as long as it lives, so
+/// this also works when the lab is killed, unlike a signal.
 fn end_with_the_lab(shutdown: CancellationToken) -> std::io::Result<()> {
     thread::Builder::new()
         .name("lifeline".into())
         .spawn(move || {
-            let mut nothing = [0; 64];
-            while matches!(std::io::stdin().read(&mut nothing), Ok(read) if read > 0) {}
+            let mut ignored = [0; 64];
+            while matches!(std::io::stdin().read(&mut ignored), Ok(read) if read > 0) {}
             shutdown.cancel();
-            thread::sleep(ORPHANS_GRACE);
+            thread::sleep(ORPHAN_GRACE);
             std::process::exit(1);
         })?;
     Ok(())

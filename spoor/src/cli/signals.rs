@@ -1,16 +1,16 @@
-//! What tells a process to end.
+//! The signals that end a process.
 
 use std::{future::Future, io};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Returns on SIGINT (Ctrl-C) or SIGTERM. They are caught from the call on, not from the first
-/// poll.
+/// Waits for SIGINT (Ctrl-C) or SIGTERM. The signals are caught from this call on, not from the
+/// first poll.
 ///
 /// # Errors
-/// When they can't be caught.
-pub fn told_to_end() -> io::Result<impl Future<Output = ()>> {
+/// If the handlers cannot be installed.
+pub fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
@@ -21,15 +21,15 @@ pub fn told_to_end() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// A token that SIGINT (Ctrl-C) or SIGTERM cancels.
+/// A token that is cancelled on SIGINT (Ctrl-C) or SIGTERM.
 ///
 /// # Errors
-/// When they can't be caught.
-pub fn cancelled_when_told() -> io::Result<CancellationToken> {
-    let (token, told) = (CancellationToken::new(), told_to_end()?);
+/// If the handlers cannot be installed.
+pub fn cancel_on_shutdown_signal() -> io::Result<CancellationToken> {
+    let (token, signal) = (CancellationToken::new(), shutdown_signal()?);
     let cancelled = token.clone();
     tokio::spawn(async move {
-        told.await;
+        signal.await;
         cancelled.cancel();
     });
     Ok(token)

@@ -1,16 +1,16 @@
-//! Columns, as kubectl prints them.
+//! Tables in the style of kubectl.
 
 use std::fmt;
 
 const GAP: usize = 3;
 
-/// Rows under a header, each column as wide as its widest cell.
+/// Rows below headings, with each column as wide as its widest cell.
 pub struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// An empty one with these headings.
+    /// Creates a table without rows.
     #[must_use]
     pub fn new(headings: &[&str]) -> Self {
         Self {
@@ -23,16 +23,17 @@ impl Table {
         }
     }
 
-    /// Adds a row; a cell with nothing in it shows as `-`.
+    /// Adds a row. An empty cell is shown as `-`.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let shown = |cell: String| {
+        let dash_if_empty = |cell: String| {
             if cell.is_empty() {
                 "-".to_owned()
             } else {
                 cell
             }
         };
-        self.rows.push(cells.into_iter().map(shown).collect());
+        self.rows
+            .push(cells.into_iter().map(dash_if_empty).collect());
     }
 }
 

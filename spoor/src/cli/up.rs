@@ -1,4 +1,4 @@
-//! `spoor up`: the lab, until it is told to end.
+//! `spoor up`: runs the lab until a signal ends it.
 
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
@@ -12,32 +12,32 @@ use super::{
 };
 use crate::lab::{Lab, Settings, Stopped};
 
-/// Start the lab: services, control plane and trace pipeline
+/// Run the lab: services, control plane and trace pipeline
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor up
-  spoor up --policies policies/            a folder whose policies hold while they are there
+  spoor up --policies policies/            apply the files of a folder, and follow its changes
   spoor up --services service-a,service-b
-  spoor up --any-ports --output json       for scripts: one line with all addresses")]
+  spoor up --any-ports --output json       for scripts: print all addresses as one line of JSON")]
 pub struct UpArgs {
-    /// How to print where everything is
+    /// Output format of the addresses
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
     settings: Settings,
 }
 
-/// What is printed for scripts when all is ready.
+/// The JSON output when the lab is ready.
 #[derive(Serialize)]
 struct Ready<'a> {
     event: &'static str,
     milliseconds: f64,
     urls: &'a BTreeMap<String, String>,
-    /// Where tasks keeps its tasks: a Redis, or `in-process`.
+    /// The store of the service `tasks`: a Redis URL, or `in-process`.
     tasks_store: &'a str,
 }
 
-/// What is printed for scripts when all has ended.
+/// The JSON output when the lab has stopped.
 #[derive(Serialize)]
 struct Ended {
     event: &'static str,
@@ -48,65 +48,69 @@ struct Ended {
 impl UpArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         log_to_standard_error();
-        let told_to_end = signals::told_to_end()?;
-        tokio::pin!(told_to_end);
+        let shutdown_signal = signals::shutdown_signal()?;
+        tokio::pin!(shutdown_signal);
         let redis = self.settings.redis_url.as_ref().map(ToString::to_string);
         let tasks_store = redis.as_deref().unwrap_or("in-process");
         let started = Instant::now();
         let lab = tokio::select! {
             lab = Lab::start(self.settings) => lab?,
-            () = &mut told_to_end => return Ok(ExitCode::SUCCESS),
+            () = &mut shutdown_signal => return Ok(ExitCode::SUCCESS),
         };
         let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
         match self.output {
-            Output::Json => offer_json(&Ready {
+            Output::Json => try_write_json(&Ready {
                 event: "ready",
                 milliseconds,
                 urls: lab.urls(),
                 tasks_store,
             })?,
-            Output::Table => out::offer(format_args!(
+            Output::Table => out::try_write(format_args!(
                 "{}",
-                in_words(lab.urls(), tasks_store, milliseconds)
+                summary(lab.urls(), tasks_store, milliseconds)
             )),
         }
-        told_to_end.await;
-        say_error!("Stopping: no new requests, those accepted are answered.");
-        let told_again = signals::told_to_end()?;
+        shutdown_signal.await;
+        say_error!("Stopping: finishing the requests in progress.");
+        let second_signal = signals::shutdown_signal()?;
         let stopped = tokio::select! {
             stopped = lab.stop() => stopped,
-            () = told_again => {
-                say_error!("Stopped at once, as told again: what was under way is lost.");
+            () = second_signal => {
+                say_error!("Stopped at once after a second signal; requests in progress are lost.");
                 return Ok(ExitCode::FAILURE);
             }
         };
         match self.output {
-            Output::Json => offer_json(&Ended {
+            Output::Json => try_write_json(&Ended {
                 event: "stopped",
                 stopped,
             })?,
-            Output::Table => out::offer(format_args!("{stopped}\n")),
+            Output::Table => out::try_write(format_args!("{stopped}\n")),
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Each door's name, the path to open there (none: it speaks gRPC), and what it is.
-const DOORS: [(&str, Option<&str>, &str); 11] = [
+/// The endpoints to list: their names, the paths to open (`None` for gRPC), and descriptions.
+const ENDPOINTS: [(&str, Option<&str>, &str); 11] = [
     (
         "service-a",
         Some(""),
         "a request through service-a and service-b",
     ),
-    ("gateway", Some(""), "the wishlist; /docs: what is running"),
+    (
+        "gateway",
+        Some(""),
+        "the wishlist; /docs shows what is running",
+    ),
     (
         "bands",
         Some("/bands"),
-        "bands; /bands/UUID: one, with its reviews",
+        "bands; /bands/UUID is one with its reviews",
     ),
-    ("tasks", Some("/tasks"), "a task manager"),
-    ("preprocessing", Some(""), "pictures to be classified"),
-    ("traces", Some(""), "traces: page and Jaeger's query API"),
+    ("tasks", Some("/tasks"), "a to-do list"),
+    ("preprocessing", Some(""), "image classification"),
+    ("traces", Some(""), "the trace page and Jaeger's query API"),
     ("otlp-http", Some(""), "OTLP over HTTP"),
     ("otlp-grpc", None, "OTLP over gRPC"),
     (
@@ -117,44 +121,44 @@ const DOORS: [(&str, Option<&str>, &str); 11] = [
     (
         "sampling-grpc",
         None,
-        "the same over gRPC, and Spoor's stream",
+        "remote sampling and Spoor's policy stream over gRPC",
     ),
     (
         "admin",
         Some(""),
-        "the lab's API, for `spoor apply` and its like",
+        "the lab's API, for `spoor apply` and other subcommands",
     ),
 ];
 
-fn in_words(urls: &BTreeMap<String, String>, tasks_store: &str, milliseconds: f64) -> String {
-    let doors = DOORS.iter().filter_map(|(name, path, what)| {
+fn summary(urls: &BTreeMap<String, String>, tasks_store: &str, milliseconds: f64) -> String {
+    let endpoints = ENDPOINTS.iter().filter_map(|(name, path, description)| {
         let url = urls.get(*name)?;
         let shown = match path {
             Some(path) => format!("{url}{path}"),
             None => url.trim_start_matches("http://").to_owned(),
         };
-        Some((shown, what))
+        Some((shown, description))
     });
-    let doors: Vec<_> = doors.collect();
-    let width = doors.iter().map(|(shown, _)| shown.len()).max();
+    let endpoints: Vec<_> = endpoints.collect();
+    let width = endpoints.iter().map(|(shown, _)| shown.len()).max();
     let width = width.unwrap_or_default();
-    let lines = doors
+    let lines = endpoints
         .iter()
-        .map(|(shown, what)| format!("  {shown:<width$}  {what}\n"));
+        .map(|(shown, description)| format!("  {shown:<width$}  {description}\n"));
     let lines: String = lines.collect();
-    let kept = match tasks_store {
+    let store = match tasks_store {
         _ if !urls.contains_key("tasks") => String::new(),
-        "in-process" => "The tasks are kept in their process and end with it; \
-                         SPOOR_REDIS_URL keeps them in a Redis.\n"
+        "in-process" => "The service tasks keeps its list in memory; \
+                         set SPOOR_REDIS_URL to keep it in Redis.\n"
             .to_owned(),
-        redis => format!("The tasks are kept in {redis}.\n"),
+        redis => format!("The service tasks keeps its list in {redis}.\n"),
     };
-    format!("The lab is ready ({milliseconds:.0} ms).\n{lines}{kept}Ctrl-C ends it.\n")
+    format!("The lab is ready ({milliseconds:.0} ms).\n{lines}{store}Press Ctrl-C to stop it.\n")
 }
 
-/// A lab goes on when nobody reads what it says.
-fn offer_json(value: &impl Serialize) -> serde_json::Result<()> {
-    out::offer(format_args!("{}\n", serde_json::to_string(value)?));
+/// Prints a line of JSON. The lab keeps running if standard output is closed.
+fn try_write_json(value: &impl Serialize) -> serde_json::Result<()> {
+    out::try_write(format_args!("{}\n", serde_json::to_string(value)?));
     Ok(())
 }
 
@@ -167,6 +171,6 @@ fn log_to_standard_error() {
         .with_target(false)
         .compact();
     if let Err(error) = format.try_init() {
-        say_error!("spoor: logs stay off: {error}");
+        say_error!("spoor: cannot set up logging: {error}");
     }
 }

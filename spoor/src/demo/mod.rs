@@ -1,5 +1,5 @@
 //! `spoor demo`: a tour that starts the lab, shows a trace, changes a sampling rate twice while
-//! everything runs, and judges each rate by what was counted.
+//! the services run, and verifies each rate statistically.
 
 mod rates;
 mod tour;
@@ -13,84 +13,87 @@ use crate::{
     cli::Output,
     lab::{Ports, StartError},
     load::LoadError,
-    traces::AskError,
+    traces::QueryError,
 };
 
-/// Take a tour that ends: a trace, its bottleneck, and a sampling rate that changes live
+/// Take a short tour: a trace, its bottleneck, and a sampling rate that changes live
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor demo
-  spoor demo --any-ports       beside a lab that runs already
-  spoor demo --output json     for scripts: one line with every figure
+  spoor demo --any-ports       while another lab is running
+  spoor demo --output json     for scripts: print all figures as one line of JSON
 
-Ends with 0 if every rate was observed as asked for, with 1 if not.")]
+Exits with 0 if every observed rate matches its policy, and with 1 otherwise.")]
 pub struct DemoArgs {
     #[command(flatten)]
     ports: Ports,
-    /// How to print what was found
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Why the tour could not go on.
+/// The error of a tour.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// The lab did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// No folder for the tour's own lab.
-    #[error("making a folder for the tour's data: {0}")]
+    /// The folder for the tour's data cannot be created.
+    #[error("cannot create a folder for the tour's data: {0}")]
     Folder(#[source] std::io::Error),
-    /// No load could be sent.
-    #[error("sending load: {0}")]
+    /// Load could not be sent.
+    #[error("cannot send load: {0}")]
     Load(#[from] LoadError),
-    /// Requests failed that nobody made fail.
+    /// Requests failed.
     #[error("{failed} of {requests} requests failed")]
     RequestsFailed {
-        /// How many failed.
+        /// The number of failed requests.
         failed: u64,
-        /// Of how many.
+        /// The number of all requests.
         requests: u64,
     },
-    /// The traces could not be asked for.
+    /// The traces could not be queried.
     #[error(transparent)]
-    Ask(#[from] AskError),
-    /// A sample was refused.
-    #[error("applying {sample}: {reason}")]
+    Query(#[from] QueryError),
+    /// A sample policy was refused.
+    #[error("cannot apply {sample}: {reason}")]
     Apply {
-        /// Its file.
+        /// The sample's file.
         sample: &'static str,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// The edge's name is none.
-    #[error("naming the edge: {0}")]
+    /// The edge's name is invalid.
+    #[error("invalid service name: {0}")]
     Edge(#[from] spoor_policy::InvalidName),
-    /// Something did not come about in time.
-    #[error("waited {seconds} s in vain for {what}")]
+    /// The lab has no address of this name.
+    #[error("the lab has no address for {0}")]
+    NoAddress(String),
+    /// An expected event did not happen in time.
+    #[error("timed out after {seconds} s waiting for {what}")]
     TimedOut {
-        /// What was awaited.
+        /// The expected event.
         what: String,
-        /// How long.
+        /// The time waited.
         seconds: u64,
     },
-    /// A sample cannot be read.
-    #[error("reading {sample}: {}", .errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    /// A sample policy cannot be read.
+    #[error("cannot read {sample}: {}", .errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Sample {
-        /// Its file.
+        /// The sample's file.
         sample: &'static str,
-        /// What is wrong with it.
+        /// The errors in it.
         errors: Vec<ReadError>,
     },
 }
 
 impl DemoArgs {
-    /// Takes the tour.
+    /// Runs the tour.
     ///
     /// # Errors
-    /// [`DemoError`] says which stage failed.
+    /// [`DemoError`] names the stage that failed.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        let passed = tour::take(self.ports, self.output).await?;
+        let passed = tour::run(self.ports, self.output).await?;
         Ok(if passed {
             ExitCode::SUCCESS
         } else {

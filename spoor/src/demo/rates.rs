@@ -1,4 +1,4 @@
-//! One sampling rate: applied, loaded, counted, judged.
+//! The measurement of one sampling rate: load, counts and verdict.
 
 use std::{fmt, time::Duration};
 
@@ -18,48 +18,48 @@ use crate::{
     load::{Load, drive},
 };
 
-/// Root decisions on which each rate is judged.
+/// The root decisions from which each verdict is computed.
 pub(super) const DECISIONS: u64 = 50_000;
-/// How sure the verdict is: one tour in ten thousand fails by chance at each rate.
+/// The confidence of the verdict: by chance, one tour in ten thousand fails at each rate.
 const CONFIDENCE: f64 = 0.9999;
-/// Where the tour's traces start.
+/// The service at which the tour's traces start.
 const EDGE: &str = "service-a";
 const CONNECTIONS: usize = 32;
-const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
-const SETTLED_WITHIN: Duration = Duration::from_secs(10);
-/// B neither waits nor computes, so that the load is requests and not their waiting.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// service-b neither waits nor computes, so that many requests can be sent in a short time.
 const FAST_PATH: &str = "/?wait=0ms&calc=0";
 
-/// What became of one rate.
+/// The result for one rate.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RateResult {
-    /// What was asked for.
+    /// The rate that the policy asks for.
     pub asked: String,
-    /// From the publication to the last instance's acknowledgement.
+    /// The time from the publication to the last instance's acknowledgement.
     pub everywhere_milliseconds: f64,
-    /// Requests sent under it.
+    /// The requests sent.
     pub requests: u64,
-    /// Root decisions counted under it.
+    /// The root decisions counted.
     pub started: u64,
-    /// Those that keep the trace.
+    /// The root decisions to sample.
     pub sampled: u64,
-    /// Traces that arrived and were kept.
+    /// The traces that arrived and were kept.
     pub kept: u64,
     /// The observed share, from 0 to 1.
     pub rate: f64,
-    /// The lower end of its exact interval at 99.99 %.
+    /// The lower end of the exact confidence interval at 99.99 %.
     pub lower: f64,
-    /// The upper end.
+    /// The upper end of the interval.
     pub upper: f64,
-    /// Whether it is what was asked for.
+    /// The verdict on whether the observed rate is the one asked for.
     pub verdict: &'static str,
-    /// Requests a second.
+    /// Requests per second.
     pub requests_per_second: f64,
 }
 
 impl RateResult {
-    /// Whether the rate is as asked and every sampled trace arrived.
+    /// True if the rate is as asked for and every sampled trace arrived.
     pub fn passed(&self) -> bool {
         self.verdict == name(Verdict::Consistent)
             && self.kept == self.sampled
@@ -85,28 +85,29 @@ impl fmt::Display for RateResult {
     }
 }
 
-/// The headings of the lines above.
+/// The headings for the lines that `RateResult` displays.
 pub(super) const HEADINGS: &str =
     "   asked    everywhere   requests      kept   observed  99.99 % interval       verdict";
 
-/// Sends requests until enough root decisions are counted under a version, and judges them.
+/// Sends requests until enough root decisions are counted under a version, and computes the
+/// verdict.
 pub(super) async fn observe(
     lab: &Lab,
     url: &Uri,
     asked: Probability,
     version: Version,
     everywhere: Duration,
-    output_bar: bool,
+    show_bar: bool,
 ) -> Result<RateResult, DemoError> {
     let kept_before = kept_traces(lab);
-    let load = Load::as_answered(
+    let load = Load::closed_loop(
         url.clone(),
         FAST_PATH,
         DECISIONS,
         CONNECTIONS,
-        ANSWERED_WITHIN,
+        REQUEST_TIMEOUT,
     );
-    let bar = bar(output_bar, asked);
+    let bar = bar(show_bar, asked);
     let summary = drive(
         &load,
         |done| bar.set_position(done),
@@ -136,7 +137,8 @@ pub(super) async fn observe(
     })
 }
 
-/// The root decisions of service-a under a version, once as many are reported as were caused.
+/// Waits until service-a has reported as many root decisions under a version as expected, and
+/// returns the numbers started and sampled.
 async fn counted(lab: &Lab, version: Version, expected: u64) -> Result<(u64, u64), DemoError> {
     let (namespace, service) = (Namespace::default(), ServiceName::new(EDGE)?);
     let mut changed = lab.control().changed();
@@ -148,17 +150,18 @@ async fn counted(lab: &Lab, version: Version, expected: u64) -> Result<(u64, u64
             }
         }
     };
-    tokio::time::timeout(SETTLED_WITHIN, all_reported)
+    tokio::time::timeout(SETTLE_TIMEOUT, all_reported)
         .await
         .map_err(|_| DemoError::TimedOut {
             what: format!("{expected} root decisions to be reported"),
-            seconds: SETTLED_WITHIN.as_secs(),
+            seconds: SETTLE_TIMEOUT.as_secs(),
         })
 }
 
-/// How many traces the pipeline kept since, once as many as were sampled or the time is over.
+/// Waits until the pipeline has kept as many new traces as were sampled, or the time is over, and
+/// returns their number.
 async fn arrived(lab: &Lab, before: u64, sampled: u64) -> u64 {
-    let deadline = Instant::now() + SETTLED_WITHIN;
+    let deadline = Instant::now() + SETTLE_TIMEOUT;
     loop {
         let kept = kept_traces(lab).saturating_sub(before);
         if kept >= sampled || Instant::now() >= deadline {
@@ -168,7 +171,7 @@ async fn arrived(lab: &Lab, before: u64, sampled: u64) -> u64 {
     }
 }
 
-/// Traces that ever came into the store.
+/// The number of traces that ever entered the store.
 pub(super) fn kept_traces(lab: &Lab) -> u64 {
     let occupancy = lab.pipeline().store().occupancy();
     u64::try_from(occupancy.traces)

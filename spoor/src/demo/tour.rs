@@ -25,7 +25,7 @@ use crate::{
     traces::{Canvas, Query, Traces, render},
 };
 
-/// The samples that the tour applies, one after the other.
+/// The sample policies that the tour applies, one after the other.
 const SAMPLES: [(&str, &str); 3] = [
     (
         "k8s/samples/policies/alternatives/service-a-100-percent.yaml",
@@ -42,22 +42,22 @@ const SAMPLES: [(&str, &str); 3] = [
 ];
 const FIRST_REQUESTS: u64 = 12;
 const FIRST_CONNECTIONS: usize = 4;
-/// A, its call of B, B, its wait and its calculation.
-const SPANS_OF_A_TO_B: usize = 5;
-const DEADLINE: Duration = Duration::from_secs(15);
+/// The spans of a complete trace: service-a, its call, service-b, its wait and its calculation.
+const SPANS_PER_TRACE: usize = 5;
+const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Takes the whole tour; whether every rate was observed as asked for and nobody was restarted.
-pub(super) async fn take(ports: Ports, output: Output) -> Result<bool, DemoError> {
-    let people = output == Output::Table;
+/// Runs the tour. True if every rate was observed as asked for and no service was restarted.
+pub(super) async fn run(ports: Ports, output: Output) -> Result<bool, DemoError> {
+    let is_text = output == Output::Table;
     let folder = Folder::new()?;
     let began = Instant::now();
-    let lab = Lab::start(Settings::of_tour(ports, folder.path.clone())).await?;
+    let lab = Lab::start(Settings::for_tour(ports, folder.path.clone())).await?;
     let started_in = began.elapsed();
-    let toured = stages(&lab, people, started_in).await;
+    let toured = stages(&lab, is_text, started_in).await;
     let stopped = lab.stop().await;
     let (results, restarted) = toured?;
     let passed = restarted.is_empty() && results.iter().all(RateResult::passed);
-    if people {
+    if is_text {
         say!("\n{stopped}");
         say!("{}", conclusion(&results, &restarted));
     } else {
@@ -71,9 +71,9 @@ pub(super) async fn take(ports: Ports, output: Output) -> Result<bool, DemoError
 
 type Toured = (Vec<RateResult>, Vec<String>);
 
-async fn stages(lab: &Lab, people: bool, started_in: Duration) -> Result<Toured, DemoError> {
+async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> Result<Toured, DemoError> {
     let say = |text: &str| {
-        if people {
+        if is_text {
             say!("{text}");
         }
     };
@@ -89,73 +89,67 @@ async fn stages(lab: &Lab, people: bool, started_in: Duration) -> Result<Toured,
 
     let url = address(lab, "service-a")?;
     say(&format!(
-        "\n2. A trace: {FIRST_REQUESTS} requests to {url}, one of them from end to end\n"
+        "\n2. A trace: {FIRST_REQUESTS} requests to {url}, and the trace of one\n"
     ));
     let (id, tree) = first_trace(lab, &url).await?;
     say(render(&id, &tree, Canvas::terminal()).trim_end());
 
-    say("\n3. The same policy three times, each applied while everything runs\n");
+    say("\n3. Three sampling rates, each applied while the services run\n");
     say(rates::HEADINGS);
     let mut results = vec![];
     for (sample, text) in SAMPLES {
-        let result = rate(lab, &url, sample, text, people).await?;
+        let result = rate(lab, &url, sample, text, is_text).await?;
         say(&result.to_string());
         results.push(result);
     }
     Ok((results, restarted(&processes, &lab.processes())))
 }
 
-/// Sends some requests at B's usual pace and waits for a whole trace of one; also for a part of
-/// every other, so that none comes in later and is counted with a rate.
+/// Sends some requests with service-b's usual latency and waits for the complete trace of one. It
+/// also waits until all other traces have arrived, so that none is counted with a rate later.
 async fn first_trace(lab: &Lab, url: &Uri) -> Result<(String, Tree), DemoError> {
-    let load = Load::as_answered(
-        url.clone(),
-        "/",
-        FIRST_REQUESTS,
-        FIRST_CONNECTIONS,
-        DEADLINE,
-    );
+    let load = Load::closed_loop(url.clone(), "/", FIRST_REQUESTS, FIRST_CONNECTIONS, TIMEOUT);
     drive(&load, |_| {}, CancellationToken::new()).await?;
     let traces = Traces::at(&address(lab, "traces")?.to_string())?;
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
-        let have_all_come = rates::kept_traces(lab) >= FIRST_REQUESTS;
-        if let (true, Some(found)) = (have_all_come, whole_trace(&traces).await?) {
+        let have_all_arrived = rates::kept_traces(lab) >= FIRST_REQUESTS;
+        if let (true, Some(found)) = (have_all_arrived, complete_trace(&traces).await?) {
             return Ok(found);
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let what = "a whole trace of service-a and service-b".to_owned();
+    let what = "a complete trace of service-a and service-b".to_owned();
     Err(DemoError::TimedOut {
         what,
-        seconds: DEADLINE.as_secs(),
+        seconds: TIMEOUT.as_secs(),
     })
 }
 
-async fn whole_trace(traces: &Traces) -> Result<Option<(String, Tree)>, DemoError> {
+async fn complete_trace(traces: &Traces) -> Result<Option<(String, Tree)>, DemoError> {
     let found = traces
         .newest(&["service-a".to_owned()], &Query::default())
         .await?;
-    let whole = found
+    let complete = found
         .into_iter()
-        .find(|found| found.tree.rows().len() >= SPANS_OF_A_TO_B);
-    Ok(whole.map(|found| (found.id, found.tree)))
+        .find(|found| found.tree.rows().len() >= SPANS_PER_TRACE);
+    Ok(complete.map(|found| (found.id, found.tree)))
 }
 
-/// Applies a sample, waits until everybody has it, and observes it.
+/// Applies a sample, waits until every instance has it, and observes the rate.
 async fn rate(
     lab: &Lab,
     url: &Uri,
     sample: &'static str,
     text: &str,
-    people: bool,
+    show_bar: bool,
 ) -> Result<RateResult, DemoError> {
     let asked = asked(sample, text)?;
     let document = Document {
         source: sample.to_owned(),
         text: text.to_owned(),
     };
-    lab.desk()
+    lab.policies()
         .apply(&Documents {
             documents: vec![document],
         })
@@ -165,16 +159,16 @@ async fn rate(
         })?;
     let version = lab.control().version();
     let everywhere = lab.control().converged(version);
-    let everywhere = tokio::time::timeout(DEADLINE, everywhere)
+    let everywhere = tokio::time::timeout(TIMEOUT, everywhere)
         .await
         .map_err(|_| {
             let what = format!("every instance to have {sample}");
             DemoError::TimedOut {
                 what,
-                seconds: DEADLINE.as_secs(),
+                seconds: TIMEOUT.as_secs(),
             }
         })?;
-    observe(lab, url, asked, version, everywhere.took, people).await
+    observe(lab, url, asked, version, everywhere.took, show_bar).await
 }
 
 /// The probability that a sample asks for.
@@ -189,7 +183,7 @@ fn asked(sample: &'static str, text: &str) -> Result<Probability, DemoError> {
         Some(Strategy::Probability(probability)) => Ok(probability),
         _ => Err(DemoError::Apply {
             sample,
-            reason: "it asks for no probability".to_owned(),
+            reason: "the policy has no probability".to_owned(),
         }),
     }
 }
@@ -209,21 +203,18 @@ fn conclusion(results: &[RateResult], restarted: &[String]) -> String {
         .map(|result| &*result.asked)
         .collect();
     match (failed.is_empty(), restarted.is_empty()) {
-        (true, true) => "Every rate was observed as asked for, every sampled trace arrived, and no service was restarted.".to_owned(),
-        (false, _) => format!("Not as asked for: {}.", failed.join(", ")),
-        (true, false) => format!("Restarted meanwhile: {}.", restarted.join(", ")),
+        (true, true) => "Every observed rate matches its policy, every sampled trace arrived, and no service was restarted.".to_owned(),
+        (false, _) => format!("These rates were not observed as asked for: {}.", failed.join(", ")),
+        (true, false) => format!("These services were restarted during the tour: {}.", restarted.join(", ")),
     }
 }
 
 fn address(lab: &Lab, name: &str) -> Result<Uri, DemoError> {
     let url = lab.urls().get(name).and_then(|url| url.parse().ok());
-    url.ok_or_else(|| DemoError::TimedOut {
-        what: format!("the address of {name}"),
-        seconds: 0,
-    })
+    url.ok_or_else(|| DemoError::NoAddress(name.to_owned()))
 }
 
-/// A folder for this tour alone, gone with it.
+/// A temporary folder for the tour's data, which is removed when dropped.
 struct Folder {
     path: std::path::PathBuf,
 }
@@ -239,7 +230,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            tracing::warn!("leaving {}: {error}", self.path.display());
+            tracing::warn!(%error, path = %self.path.display(), "cannot remove the tour's folder");
         }
     }
 }

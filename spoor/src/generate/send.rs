@@ -1,4 +1,4 @@
-//! Lets the traces happen: each span is handed over at its end, to its service's exporter.
+//! Sending of the traces: each span goes to its service's exporter when it ends.
 
 use std::{
     sync::Arc,
@@ -25,33 +25,33 @@ use super::{
     summary::Summary,
 };
 
-/// What to send.
+/// The traces to send.
 #[derive(Clone, Debug)]
 pub(super) struct Generation {
     pub(super) shape: Shape,
-    /// Traces a second.
+    /// Traces per second.
     pub(super) rate: u32,
-    /// How many at most.
+    /// The maximum number of traces.
     pub(super) traces: Option<u64>,
-    /// How long at most.
+    /// The maximum duration.
     pub(super) duration: Option<Duration>,
 }
 
-/// Why nothing could be sent.
+/// The error of sending traces.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum GenerateError {
     /// Exporting is turned off.
-    #[error("OTEL_TRACES_EXPORTER: must be \"otlp\": spans that nobody gets can't be counted")]
+    #[error("OTEL_TRACES_EXPORTER: must be \"otlp\", since the spans are to be sent")]
     NoExporter,
-    /// No exporter.
+    /// An exporter cannot be built.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A thread that ended by itself.
-    #[error("exporting the last spans: {0}")]
+    /// A thread that exports panicked.
+    #[error("cannot export the last spans: {0}")]
     Drain(#[from] tokio::task::JoinError),
 }
 
-/// Sends it all until done or stopped, waits up to `grace` until it is exported, and counts.
+/// Sends the traces until done or stopped, and waits up to `grace` for them to be exported.
 pub(super) async fn send(
     generation: &Generation,
     settings: &Settings,
@@ -65,7 +65,7 @@ pub(super) async fn send(
         .iter()
         .map(|service| exporter(service, settings, otlp, &counts))
         .collect::<Result<_, _>>()?;
-    let mut summary = happen(generation, &processors, &stop).await;
+    let mut summary = play(generation, &processors, &stop).await;
     drain(processors, grace).await?;
     summary.exported = counts.exported();
     summary.dropped = DropReason::ALL
@@ -76,8 +76,8 @@ pub(super) async fn send(
     Ok(summary)
 }
 
-/// Starts one trace after the other, each when it is due, and ends when all have ended.
-async fn happen(
+/// Starts each trace when it is due, and returns when all have ended.
+async fn play(
     generation: &Generation,
     processors: &Arc<[BatchProcessor]>,
     stop: &CancellationToken,
@@ -87,7 +87,7 @@ async fn happen(
         .build();
     let started = Instant::now();
     let mut summary = Summary::default();
-    let mut under_way = JoinSet::new();
+    let mut in_progress = JoinSet::new();
     for number in 0..generation.traces.unwrap_or(u64::MAX) {
         let due = Duration::from_secs(number) / generation.rate;
         if generation.duration.is_some_and(|duration| due >= duration) {
@@ -100,23 +100,23 @@ async fn happen(
         let trace = generation.shape.trace(number, &mut rand::rng());
         let service = &generation.shape.services[trace.service];
         summary.count(service.as_str(), trace.spans.len() as u64, trace.has_error);
-        under_way.spawn(end_spans(trace, Arc::clone(processors), scope.clone()));
-        while under_way.try_join_next().is_some() {}
+        in_progress.spawn(end_spans(trace, Arc::clone(processors), scope.clone()));
+        while in_progress.try_join_next().is_some() {}
     }
-    while under_way.join_next().await.is_some() {}
+    while in_progress.join_next().await.is_some() {}
     summary.seconds = started.elapsed().as_secs_f64();
     summary
 }
 
 async fn end_spans(trace: Trace, processors: Arc<[BatchProcessor]>, scope: InstrumentationScope) {
-    let (started, by_the_clock) = (Instant::now(), SystemTime::now());
+    let (started, system_time) = (Instant::now(), SystemTime::now());
     for span in trace.spans {
         tokio::time::sleep_until(started + span.ends).await;
-        processors[span.service].on_end(span.record(by_the_clock, &scope));
+        processors[span.service].on_end(span.record(system_time, &scope));
     }
 }
 
-/// A service's own exporter, as its process would have it.
+/// Starts an exporter for a service, as the service's process would.
 fn exporter(
     service: &ServiceName,
     settings: &Settings,
@@ -135,7 +135,7 @@ fn exporter(
     })
 }
 
-/// What isn't exported in time is counted as dropped.
+/// Exports what is left. Spans that are not exported in time are counted as dropped.
 async fn drain(processors: Arc<[BatchProcessor]>, grace: Duration) -> Result<(), GenerateError> {
     let mut draining = JoinSet::new();
     for processor in &*processors {
@@ -143,7 +143,7 @@ async fn drain(processors: Arc<[BatchProcessor]>, grace: Duration) -> Result<(),
         draining.spawn_blocking(move || processor.drain(grace));
     }
     while let Some(drained) = draining.join_next().await {
-        // Too little time shows in the counts, as spans that were dropped.
+        // If the time was too short, the counts show dropped spans.
         let _in_time = drained?;
     }
     Ok(())

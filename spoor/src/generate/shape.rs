@@ -1,4 +1,4 @@
-//! What a trace looks like: which span belongs to whom, when it ends, and which has the error.
+//! The shape of a trace: its spans with their services and times, and the one with an error.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,10 +10,10 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use rand::{Rng, RngExt};
 use spoor_policy::{Probability, ServiceName};
 
-/// W3C: sampled, and random in its last 56 bits.
+/// The flags `sampled` and `random` (W3C Trace Context, Level 2).
 const FLAGS: TraceFlags = TraceFlags::new(0x03);
 
-/// What all traces have in common.
+/// The properties that all traces share.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     /// At least one.
@@ -24,23 +24,23 @@ pub(super) struct Shape {
     pub(super) errors: Probability,
 }
 
-/// One trace, before it happens.
+/// A planned trace.
 #[derive(Clone, Debug)]
 pub(super) struct Trace {
-    /// Where among the services it starts.
+    /// The index of the service at which the trace starts.
     pub(super) service: usize,
-    /// Whether a span of it has an error.
+    /// True if a span has an error.
     pub(super) has_error: bool,
-    /// In the order in which they end: the root is the last.
-    pub(super) spans: Vec<Planned>,
+    /// The spans in the order in which they end. The root is the last.
+    pub(super) spans: Vec<PlannedSpan>,
 }
 
-/// A span, and when it is handed over.
+/// A planned span.
 #[derive(Clone, Debug)]
-pub(super) struct Planned {
-    /// After the trace has started.
+pub(super) struct PlannedSpan {
+    /// The end, since the start of the trace.
     pub(super) ends: Duration,
-    /// Whose among the services.
+    /// The index of the span's service.
     pub(super) service: usize,
     starts: Duration,
     id: SpanId,
@@ -50,16 +50,16 @@ pub(super) struct Planned {
 }
 
 impl Shape {
-    /// The next trace, of this number.
+    /// Plans the trace with this number.
     pub(super) fn trace(&self, number: u64, random: &mut impl Rng) -> Trace {
         let has_error = random.random_bool(self.errors.as_f64());
         let fails = has_error.then(|| random.random_range(0..self.spans));
         let trace = TraceId::from(random.random_range(1..=u128::MAX));
         let root = SpanId::from(random.random_range(1..=u64::MAX));
-        let first = self.turn(number);
-        let planned = |place: u32, id, parent, starts, ends| Planned {
+        let first = self.service_at(number);
+        let planned = |place: u32, id, parent, starts, ends| PlannedSpan {
             ends,
-            service: self.turn(number + u64::from(place)),
+            service: self.service_at(number + u64::from(place)),
             starts,
             id,
             trace,
@@ -86,14 +86,14 @@ impl Shape {
         }
     }
 
-    fn turn(&self, number: u64) -> usize {
+    fn service_at(&self, number: u64) -> usize {
         let services = self.services.len() as u64;
         (number % services) as usize
     }
 }
 
-impl Planned {
-    /// As an SDK would have recorded it.
+impl PlannedSpan {
+    /// The span as an SDK would have recorded it.
     pub(super) fn record(
         &self,
         trace_started: SystemTime,
@@ -119,7 +119,7 @@ impl Planned {
             events: SpanEvents::default(),
             links: SpanLinks::default(),
             status: if self.has_error {
-                Status::error("asked for by --errors")
+                Status::error("requested with --errors")
             } else {
                 Status::Unset
             },

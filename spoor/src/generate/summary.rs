@@ -1,26 +1,26 @@
-//! What was sent.
+//! The summary of what was sent.
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-/// What a generation came to.
+/// The result of a generation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Summary {
-    /// Traces that were started; all of them were ended too.
+    /// The traces sent.
     pub(super) traces: u64,
-    /// Those with a span that has an error.
+    /// The traces with an error.
     pub(super) errors: u64,
-    /// Spans of all traces.
+    /// The spans of all traces.
     pub(super) spans: u64,
-    /// Spans that the receiver accepted.
+    /// The spans that the receiver accepted.
     pub(super) exported: u64,
-    /// Spans that were lost before that, by reason.
+    /// The spans dropped before that, by reason.
     pub(super) dropped: BTreeMap<&'static str, u64>,
-    /// From the first to the last.
+    /// The duration from the first trace to the last.
     pub(super) seconds: f64,
-    /// By the service at which the traces start.
+    /// The traces by the service at which they start.
     pub(super) services: BTreeMap<String, Started>,
 }
 

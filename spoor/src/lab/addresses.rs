@@ -1,4 +1,4 @@
-//! Where everything in a lab is.
+//! The addresses of a lab's endpoints and services.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -6,16 +6,16 @@ use spoor_runtime::Sockets;
 
 use super::{
     data_folder::DataFolder,
-    ports::{Door, Held, Ports, TakePortError},
+    ports::{BindError, Endpoint, Ports, ReservedPort},
     settings::Settings,
     supervisor::Spec,
 };
 use crate::service::Service;
 
-/// Where tasks keeps its tasks.
+/// The setting that names the Redis of the service `tasks`.
 pub(super) const REDIS_URL: &str = "SPOOR_REDIS_URL";
 
-/// The doors of this process, open.
+/// The bound sockets of the lab's own endpoints.
 pub(super) struct Open {
     pub(super) otlp_grpc: Sockets,
     pub(super) otlp_http: Sockets,
@@ -27,16 +27,16 @@ pub(super) struct Open {
 }
 
 impl Open {
-    /// Takes all their ports.
-    pub(super) fn all(ports: &Ports) -> Result<Self, TakePortError> {
+    /// Binds all their ports.
+    pub(super) fn all(ports: &Ports) -> Result<Self, BindError> {
         Ok(Self {
-            otlp_grpc: ports.listen(Door::OtlpGrpc)?,
-            otlp_http: ports.listen(Door::OtlpHttp)?,
-            query_http: ports.listen(Door::QueryHttp)?,
-            query_grpc: ports.listen(Door::QueryGrpc)?,
-            sampling_http: ports.listen(Door::SamplingHttp)?,
-            sampling_grpc: ports.listen(Door::SamplingGrpc)?,
-            admin: ports.listen(Door::Admin)?,
+            otlp_grpc: ports.listen(Endpoint::OtlpGrpc)?,
+            otlp_http: ports.listen(Endpoint::OtlpHttp)?,
+            query_http: ports.listen(Endpoint::QueryHttp)?,
+            query_grpc: ports.listen(Endpoint::QueryGrpc)?,
+            sampling_http: ports.listen(Endpoint::SamplingHttp)?,
+            sampling_grpc: ports.listen(Endpoint::SamplingGrpc)?,
+            admin: ports.listen(Endpoint::Admin)?,
         })
     }
 
@@ -52,49 +52,50 @@ impl Open {
         ];
         named
             .into_iter()
-            .map(|(name, door)| Ok((name, format!("http://{}", door.local_addr()?))))
+            .map(|(name, sockets)| Ok((name, format!("http://{}", sockets.local_addr()?))))
             .collect()
     }
 }
 
-/// The ports of the services, kept for them.
-pub(super) struct Kept(BTreeMap<Service, (Held, Held)>);
+/// The ports reserved for the services.
+pub(super) struct ReservedPorts(BTreeMap<Service, (ReservedPort, ReservedPort)>);
 
-/// A service's place.
+/// A service's addresses.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct ServiceAddresses {
     pub(super) address: SocketAddr,
     pub(super) ops: SocketAddr,
 }
 
-impl Kept {
-    pub(super) fn all(services: &[Service], ports: &Ports) -> Result<Self, TakePortError> {
-        let held = services.iter().map(|service| {
-            let door = ports.hold(Door::Of(*service))?;
-            Ok((*service, (door, ports.hold(Door::Ops(*service))?)))
+impl ReservedPorts {
+    /// Reserves the ports of these services.
+    pub(super) fn all(services: &[Service], ports: &Ports) -> Result<Self, BindError> {
+        let reserved = services.iter().map(|service| {
+            let port = ports.reserve(Endpoint::Service(*service))?;
+            Ok((*service, (port, ports.reserve(Endpoint::Ops(*service))?)))
         });
-        Ok(Self(held.collect::<Result<_, _>>()?))
+        Ok(Self(reserved.collect::<Result<_, _>>()?))
     }
 
-    /// Lets the services have them.
-    pub(super) fn release(self) -> BTreeMap<Service, Place> {
-        let place = |(service, (door, ops)): (Service, (Held, Held))| {
+    /// Releases the ports, so that the services can bind them.
+    pub(super) fn release(self) -> BTreeMap<Service, ServiceAddresses> {
+        let addresses = |(service, (port, ops)): (Service, (ReservedPort, ReservedPort))| {
             (
                 service,
-                Place {
-                    address: door.address,
+                ServiceAddresses {
+                    address: port.address,
                     ops: ops.address,
                 },
             )
         };
-        self.0.into_iter().map(place).collect()
+        self.0.into_iter().map(addresses).collect()
     }
 }
 
-/// Every address by its name.
+/// All addresses by name.
 pub(super) fn urls(
     open: &Open,
-    services: &BTreeMap<Service, Place>,
+    services: &BTreeMap<Service, ServiceAddresses>,
 ) -> std::io::Result<BTreeMap<String, String>> {
     let mut urls: BTreeMap<String, String> = open
         .urls()?
@@ -111,16 +112,16 @@ pub(super) fn urls(
     Ok(urls)
 }
 
-/// How each service is started.
+/// The specification for starting each service.
 pub(super) fn specs(
-    services: &BTreeMap<Service, Place>,
+    services: &BTreeMap<Service, ServiceAddresses>,
     urls: &BTreeMap<String, String>,
     settings: &Settings,
     data: &DataFolder,
     executable: &std::path::Path,
 ) -> Vec<Spec> {
     let url = |name: &str| urls.get(name).cloned().unwrap_or_default();
-    let spec = |(service, place): (&Service, &Place)| {
+    let spec = |(service, place): (&Service, &ServiceAddresses)| {
         let mut environment = vec![
             ("OTEL_SERVICE_NAME", service.name().to_owned()),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", url("otlp-grpc")),
@@ -137,7 +138,7 @@ pub(super) fn specs(
                 .map(|it| ("OTEL_TRACES_SAMPLER_ARG", it)),
         );
         environment.extend(own_settings(*service, &url, settings, data));
-        // An address that the lab does not know is left to the service's own default.
+        // Without a value, the service uses its own default.
         environment.retain(|(_, value)| !value.is_empty());
         Spec {
             service: *service,
@@ -152,7 +153,7 @@ pub(super) fn specs(
     services.iter().map(spec).collect()
 }
 
-/// What a service is told besides what all are told.
+/// The settings of a service besides those that all have.
 fn own_settings(
     service: Service,
     url: &impl Fn(&str) -> String,
@@ -198,7 +199,7 @@ fn own_settings(
     }
 }
 
-/// What makes a marketplace differ from the others.
+/// The settings in which marketplaces differ.
 fn marketplace(
     name: &str,
     latency: &str,
@@ -213,7 +214,7 @@ fn marketplace(
     ]
 }
 
-/// Those that run in this lab, by their names.
+/// The marketplaces that run in this lab, as `NAME=URL`, separated by commas.
 fn marketplaces(url: &impl Fn(&str) -> String) -> String {
     let members = ["attic", "bazaar", "corner"]
         .map(|name| (name, url(&format!("marketplace-{name}"))))

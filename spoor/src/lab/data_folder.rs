@@ -1,4 +1,4 @@
-//! Where the lab keeps what outlives it.
+//! The folder for data that survives a restart.
 
 use std::{
     env,
@@ -13,63 +13,62 @@ use tokio::time::Instant;
 
 use crate::cli::out::say_error;
 
-/// Longer than a service lives once its lab is gone.
+/// The time to wait for the services of a lab that was killed. They end within a few seconds.
 const MAX_WAIT_FOR_SERVICES: Duration = Duration::from_secs(15);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A folder that exists, can be written, and is this lab's alone.
+/// A writable folder that is locked for this lab.
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
     _lock: File,
-    /// The services inherit it, so that it stays locked until the last of them has ended, even
-    /// when the lab is killed. Until then they keep their ports and their database.
+    /// A lock that the services inherit, so that it is held until the last of them has ended, even
+    /// if the lab is killed. Until then they use their ports and database.
     _services_lock: File,
 }
 
-/// Why there is none.
+/// The error of opening the data folder.
 #[derive(Debug, thiserror::Error)]
 pub enum DataFolderError {
-    /// None was named, and there is no home to put it in.
-    #[error("no folder for the lab's data: set --data, XDG_STATE_HOME or HOME")]
+    /// No folder is set, and there is no home directory.
+    #[error("no folder for the lab's data; set --data, XDG_STATE_HOME or HOME")]
     NoHome,
-    /// It can't be created.
-    #[error("can't create the data folder {} (choose another with --data)", path.display())]
+    /// The folder cannot be created.
+    #[error("cannot create the data folder {}; choose another with --data", path.display())]
     Create {
-        /// Which.
+        /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It can't be written.
-    #[error("can't write to the data folder {} (choose another with --data)", path.display())]
+    /// The folder cannot be written to.
+    #[error("cannot write to the data folder {}; choose another with --data", path.display())]
     Write {
-        /// Which.
+        /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Another lab has it.
-    #[error("another lab uses the data folder {}: stop it, or choose another with --data", path.display())]
+    /// Another lab holds the lock.
+    #[error("another lab uses the data folder {}; stop it, or choose another folder with --data", path.display())]
     InUse {
-        /// Which.
+        /// The folder.
         path: PathBuf,
     },
-    /// Services of a lab that was killed do not end.
+    /// Services of a lab that was killed are still running.
     #[error(
-        "services of a lab that was killed still use the data folder {}: \
-         end them, or choose another with --data", path.display()
+        "services of a lab that was killed still use the data folder {}; \
+         end them, or choose another folder with --data", path.display()
     )]
-    ServicesLeft {
-        /// Which.
+    ServicesRunning {
+        /// The folder.
         path: PathBuf,
     },
 }
 
 impl DataFolder {
-    /// Makes sure that the folder exists and can be written; without a name it is the user's
-    /// state folder (XDG Base Directory Specification). Waits for the services of a lab that was
-    /// killed to end.
+    /// Creates and locks the folder, by default in the user's state folder (XDG Base Directory
+    /// Specification). If services of a lab that was killed still use it, waits for them to end.
     ///
     /// # Errors
     /// [`DataFolderError`] names the folder and the setting.
@@ -92,7 +91,7 @@ impl DataFolder {
         }
         let services_lock = File::create(path.join("services.lock")).map_err(failed)?;
         if !lock_in_time(&services_lock).await.map_err(failed)? {
-            return Err(DataFolderError::ServicesLeft { path });
+            return Err(DataFolderError::ServicesRunning { path });
         }
         rustix::io::fcntl_setfd(&services_lock, FdFlags::empty())
             .map_err(|source| failed(source.into()))?;
@@ -103,14 +102,14 @@ impl DataFolder {
         })
     }
 
-    /// A file in it.
+    /// The path of a file in the folder.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
 
-/// Takes the lock, unless another process has it.
+/// Takes the lock. False if another process holds it.
 fn try_lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -123,8 +122,8 @@ async fn lock_in_time(file: &File) -> io::Result<bool> {
     if try_lock(file)? {
         return Ok(true);
     }
-    // Not a log line: whoever starts the lab waits for it, whatever the log level.
-    say_error!("Waiting until the services of a lab that was killed have ended.");
+    // Not a log message: the user should see why the lab does not start, at any log level.
+    say_error!("Waiting for the services of a lab that was killed to end.");
     let deadline = Instant::now() + MAX_WAIT_FOR_SERVICES;
     while Instant::now() < deadline {
         tokio::time::sleep(POLL_INTERVAL).await;

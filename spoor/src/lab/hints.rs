@@ -1,4 +1,4 @@
-//! The ports of the lab's well-known paths, for clients that ask at the wrong port.
+//! Hints for clients that send a request to the wrong port.
 
 use std::io;
 
@@ -24,7 +24,7 @@ impl Hints {
         })
     }
 
-    /// Adds hints to what answers on a port, except for the APIs that it has itself.
+    /// Adds hints to a router, except about the APIs that it serves itself.
     pub(super) fn add(self, router: Router, own: &'static [Api]) -> Router {
         with_hints(router, move |api| {
             (!own.contains(&api)).then(|| self.hint(api))
@@ -39,11 +39,13 @@ impl Hints {
         } = self;
         match api {
             Api::OtlpTraces | Api::OtlpMetrics | Api::OtlpOthers => {
-                format!("OTLP is received on port {otlp}")
+                format!("OTLP is accepted on port {otlp}")
             }
             Api::JaegerQuery => format!("Jaeger's query API is on port {query}"),
             Api::JaegerSampling => format!("remote sampling is on port {sampling}"),
-            Api::Zipkin => format!("Zipkin's formats are not received; send OTLP to port {otlp}"),
+            Api::Zipkin => {
+                format!("Zipkin's formats are not supported; send OTLP to port {otlp}")
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ use spoor_runtime::{CutOff, Listener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Longer than the lab's own end: what is still open then is closed with it.
+/// The time for requests in progress when a listener stops. It is longer than the lab waits in
+/// `close`, which therefore determines when the remaining connections are closed.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// The listeners, until they are closed.
@@ -23,26 +24,28 @@ impl Listeners {
         }
     }
 
-    /// Serves until the listeners close; `name` is for the log.
+    /// Serves until the listeners close. The name appears in the log.
     pub(super) fn serve(&mut self, name: &'static str, listener: Listener) {
         let serving = listener.serve(GRACE, self.stop.clone());
         self.tasks.spawn(async move { (name, serving.await) });
     }
 
-    /// Accepts nothing more and waits for the requests in flight, at most for `grace`.
+    /// Stops accepting connections and waits up to `grace` for requests in progress.
     pub(super) async fn close(mut self, grace: Duration) {
         self.stop.cancel();
         let all_closed = async {
             while let Some(ended) = self.tasks.join_next().await {
                 match ended {
                     Ok((_, Ok(()))) => {}
-                    Ok((listener, Err(error))) => tracing::error!(%error, listener, "cut off"),
-                    Err(error) => tracing::error!(%error, "a listener failed"),
+                    Ok((listener, Err(error))) => {
+                        tracing::error!(%error, listener, "requests cut off");
+                    }
+                    Err(error) => tracing::error!(%error, "listener failed"),
                 }
             }
         };
         if tokio::time::timeout(grace, all_closed).await.is_err() {
-            tracing::info!("closing connections that were still open after {grace:?}");
+            tracing::info!(?grace, "closing connections that are still open");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The embedded lab: control plane, trace pipeline and admin API in this process, the services
-//! as its children.
+//! The lab: control plane, trace pipeline and admin API in this process, and the services as its
+//! child processes.
 
 mod addresses;
 pub mod admin;

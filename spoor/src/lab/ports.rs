@@ -1,4 +1,4 @@
-//! The lab's ports: their numbers, their settings, and how each is taken.
+//! The lab's ports: their numbers, settings and reservation.
 
 use std::{
     collections::BTreeMap,
@@ -12,100 +12,103 @@ use spoor_runtime::Sockets;
 
 use crate::service::Service;
 
-/// Where the kernel's own choice of ports usually ends: below it, no outgoing connection takes a
-/// port between its choice and its use.
-const CHOICE: std::ops::Range<u16> = 20_000..32_000;
+/// The ports to choose from. They lie below Linux's ephemeral ports (32 768 to 60 999), so that no
+/// outgoing connection takes a port between its release and its use by the service.
+const PORT_RANGE: std::ops::Range<u16> = 20_000..32_000;
 
-/// How many ports are tried when any will do.
-const TRIES: usize = 200;
+/// The number of ports to try before leaving the choice to the kernel.
+const MAX_ATTEMPTS: usize = 200;
 
 const ANY: &str = "any-ports";
 
-/// The ports of the lab and of its services, all on 127.0.0.1; 0 takes any that is free. Each has
-/// an option (`--port-service-a`) and a variable (`SPOOR_PORT_SERVICE_A`).
+/// The ports of the lab and its services, all on 127.0.0.1. 0 means any free port. Each has an
+/// option such as `--port-service-a`, and a variable such as `SPOOR_PORT_SERVICE_A`.
 #[derive(Clone, Debug)]
-pub struct Ports(BTreeMap<Door, u16>);
+pub struct Ports(BTreeMap<Endpoint, u16>);
 
-/// Whatever listens on a port of its own.
+/// An endpoint with a port of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Door {
+pub enum Endpoint {
     /// OTLP over gRPC.
     OtlpGrpc,
     /// OTLP over HTTP.
     OtlpHttp,
-    /// Jaeger's query API over HTTP, and the page.
+    /// Jaeger's query API over HTTP, and the trace page.
     QueryHttp,
     /// Jaeger's query API over gRPC.
     QueryGrpc,
     /// Remote sampling over HTTP.
     SamplingHttp,
-    /// Remote sampling over gRPC, and the stream of policies.
+    /// Remote sampling over gRPC, and the policy stream.
     SamplingGrpc,
     /// The lab's own API.
     Admin,
     /// A service.
-    Of(Service),
-    /// Metrics and health of a service.
+    Service(Service),
+    /// The metrics and health of a service.
     Ops(Service),
 }
 
-/// Why a port can't be had; the message says how to choose another.
+/// The error of binding a port.
 #[derive(Debug, thiserror::Error)]
-pub enum TakePortError {
-    /// Something else listens there.
+pub enum BindError {
+    /// Another process listens on the port.
     #[error(
-        "port {port} ({what}) is in use: stop what listens there, or choose another with \
-         --{flag} or {env} (0: any free one)",
-        what = door.what(), flag = door.flag(), env = door.env()
+        "port {port} ({name}) is in use; stop the process that listens there, or choose another \
+         port with --{flag} or {env} (0: any free port)",
+        name = endpoint.description(), flag = endpoint.flag(), env = endpoint.env()
     )]
     InUse {
         /// The port.
         port: u16,
-        /// What wants it.
-        door: Door,
+        /// The endpoint.
+        endpoint: Endpoint,
     },
-    /// It may not be taken, or not now.
-    #[error("can't listen on port {port} ({what}, --{flag})", what = door.what(), flag = door.flag())]
+    /// The port cannot be bound.
+    #[error(
+        "cannot listen on port {port} ({name}, --{flag})",
+        name = endpoint.description(), flag = endpoint.flag()
+    )]
     Listen {
-        /// The port; 0: any.
+        /// The port, or 0 for any.
         port: u16,
-        /// What wants it.
-        door: Door,
-        /// Why not.
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl Ports {
-    /// Opens the door.
+    /// Binds the port of an endpoint of this process.
     ///
     /// # Errors
-    /// [`TakePortError`] names the port and its setting.
-    pub fn listen(&self, door: Door) -> Result<Sockets, TakePortError> {
-        let port = self.port(door);
+    /// [`BindError`] names the port and its setting.
+    pub fn listen(&self, endpoint: Endpoint) -> Result<Sockets, BindError> {
+        let port = self.port(endpoint);
         Sockets::bind((Ipv4Addr::LOCALHOST, port).into())
-            .map_err(|source| TakePortError::of(source, port, door))
+            .map_err(|source| BindError::of(source, port, endpoint))
     }
 
-    /// Holds the port of a door that another process will open.
+    /// Reserves the port of an endpoint that another process will serve.
     ///
     /// # Errors
-    /// [`TakePortError`] names the port and its setting.
-    pub fn hold(&self, door: Door) -> Result<Held, TakePortError> {
-        let port = self.port(door);
+    /// [`BindError`] names the port and its setting.
+    pub fn reserve(&self, endpoint: Endpoint) -> Result<ReservedPort, BindError> {
+        let port = self.port(endpoint);
         let listener = if port == 0 { bind_any() } else { bind(port) };
         listener
             .and_then(|listener| {
-                Ok(Held {
+                Ok(ReservedPort {
                     address: listener.local_addr()?,
                     _listener: listener,
                 })
             })
-            .map_err(|source| TakePortError::of(source, port, door))
+            .map_err(|source| BindError::of(source, port, endpoint))
     }
 
-    fn port(&self, door: Door) -> u16 {
-        self.0.get(&door).copied().unwrap_or_default()
+    fn port(&self, endpoint: Endpoint) -> u16 {
+        self.0.get(&endpoint).copied().unwrap_or_default()
     }
 }
 
@@ -115,18 +118,18 @@ impl Args for Ports {
             .long(ANY)
             .env("SPOOR_ANY_PORTS")
             .action(ArgAction::SetTrue)
-            .help("Take any free port for everything");
-        let ports = Door::all().map(|door| {
-            Arg::new(door.flag())
-                .long(door.flag())
-                .env(door.env())
+            .help("Use free ports for all endpoints");
+        let ports = Endpoint::all().map(|endpoint| {
+            Arg::new(endpoint.flag())
+                .long(endpoint.flag())
+                .env(endpoint.env())
                 .value_name("PORT")
                 .value_parser(value_parser!(u16))
-                .default_value(door.number().to_string())
-                .help(door.what())
+                .default_value(endpoint.default_port().to_string())
+                .help(endpoint.description())
         });
         command
-            .next_help_heading("Ports on 127.0.0.1 (0: any free one)")
+            .next_help_heading("Ports on 127.0.0.1 (0: any free port)")
             .arg(any)
             .args(ports)
     }
@@ -139,11 +142,12 @@ impl Args for Ports {
 impl FromArgMatches for Ports {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let any = matches.get_flag(ANY);
-        let port = |door: Door| match matches.get_one(&door.flag()) {
+        let port = |endpoint: Endpoint| match matches.get_one(&endpoint.flag()) {
             Some(port) if !any => *port,
             _ => 0,
         };
-        Ok(Self(Door::all().map(|door| (door, port(door))).collect()))
+        let ports = Endpoint::all().map(|endpoint| (endpoint, port(endpoint)));
+        Ok(Self(ports.collect()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -152,14 +156,14 @@ impl FromArgMatches for Ports {
     }
 }
 
-/// A port kept free for another process until this is dropped.
-pub struct Held {
-    /// Where that process is to listen.
+/// A port that is reserved for another process until this is dropped.
+pub struct ReservedPort {
+    /// The address on which that process will listen.
     pub address: SocketAddr,
     _listener: TcpListener,
 }
 
-impl Door {
+impl Endpoint {
     fn all() -> impl Iterator<Item = Self> {
         let own = [
             Self::OtlpGrpc,
@@ -172,12 +176,12 @@ impl Door {
         ];
         let of_services = Service::ALL
             .into_iter()
-            .flat_map(|service| iter::once(Self::Of(service)).chain([Self::Ops(service)]));
+            .flat_map(|service| iter::once(Self::Service(service)).chain([Self::Ops(service)]));
         own.into_iter().chain(of_services)
     }
 
-    /// Its port by default.
-    fn number(self) -> u16 {
+    /// The default port.
+    fn default_port(self) -> u16 {
         match self {
             Self::OtlpGrpc => 4317,
             Self::OtlpHttp => 4318,
@@ -186,28 +190,28 @@ impl Door {
             Self::SamplingHttp => 5778,
             Self::SamplingGrpc => 5779,
             Self::Admin => 16600,
-            Self::Of(service) => service.port(),
+            Self::Service(service) => service.port(),
             Self::Ops(service) => service.ops_port(),
         }
     }
 
-    /// What people call it.
+    /// A short description for help and errors.
     #[must_use]
-    pub fn what(self) -> String {
+    pub fn description(self) -> String {
         match self {
             Self::OtlpGrpc => "OTLP over gRPC".to_owned(),
             Self::OtlpHttp => "OTLP over HTTP".to_owned(),
             Self::QueryHttp => "traces, over HTTP".to_owned(),
             Self::QueryGrpc => "traces, over gRPC".to_owned(),
             Self::SamplingHttp => "remote sampling, over HTTP".to_owned(),
-            Self::SamplingGrpc => "remote sampling and policies, over gRPC".to_owned(),
+            Self::SamplingGrpc => "remote sampling and the policy stream, over gRPC".to_owned(),
             Self::Admin => "the lab's own API".to_owned(),
-            Self::Of(service) => service.to_string(),
+            Self::Service(service) => service.to_string(),
             Self::Ops(service) => format!("metrics of {service}"),
         }
     }
 
-    /// The option that sets its port.
+    /// The option that sets the port.
     fn flag(self) -> String {
         let name = match self {
             Self::OtlpGrpc => "otlp-grpc",
@@ -217,24 +221,28 @@ impl Door {
             Self::SamplingHttp => "sampling-http",
             Self::SamplingGrpc => "sampling-grpc",
             Self::Admin => "admin",
-            Self::Of(service) => service.name(),
+            Self::Service(service) => service.name(),
             Self::Ops(service) => return format!("port-{service}-ops"),
         };
         format!("port-{name}")
     }
 
-    /// The environment variable that does the same.
+    /// The environment variable that sets the port.
     fn env(self) -> String {
         format!("SPOOR_{}", self.flag().replace('-', "_").to_uppercase())
     }
 }
 
-impl TakePortError {
-    fn of(source: io::Error, port: u16, door: Door) -> Self {
+impl BindError {
+    fn of(source: io::Error, port: u16, endpoint: Endpoint) -> Self {
         if source.kind() == io::ErrorKind::AddrInUse {
-            Self::InUse { port, door }
+            Self::InUse { port, endpoint }
         } else {
-            Self::Listen { port, door, source }
+            Self::Listen {
+                port,
+                endpoint,
+                source,
+            }
         }
     }
 }
@@ -245,7 +253,7 @@ fn bind(port: u16) -> io::Result<TcpListener> {
 
 fn bind_any() -> io::Result<TcpListener> {
     let mut random = rand::rng();
-    (0..TRIES)
-        .find_map(|_| bind(random.random_range(CHOICE)).ok())
+    (0..MAX_ATTEMPTS)
+        .find_map(|_| bind(random.random_range(PORT_RANGE)).ok())
         .map_or_else(|| bind(0), Ok)
 }

@@ -1,4 +1,4 @@
-//! What answers on each of the lab's own ports.
+//! The routers on the lab's own ports.
 
 use axum::Router;
 use prometheus_client::registry::Registry;
@@ -16,10 +16,10 @@ use super::{
     listeners::Listeners,
 };
 
-/// Bodies of the admin API are read whole: this many of the largest at the same time.
-const MAX_ADMIN_BODY_BYTES: usize = 8 * admin::BODY_BYTES;
+/// The memory for request bodies of the admin API, which are buffered: eight of the largest.
+const MAX_ADMIN_BODY_BYTES: usize = 8 * admin::MAX_BODY_BYTES;
 
-/// The APIs that the OTLP ports answer for by themselves.
+/// The APIs that the OTLP ports handle themselves, at least with an error.
 const OTLP: &[Api] = &[Api::OtlpTraces, Api::OtlpMetrics, Api::OtlpOthers];
 
 /// Serves on all ports.
@@ -68,7 +68,7 @@ pub(super) async fn listen(
     Ok(listeners)
 }
 
-/// OTLP in both protocols.
+/// OTLP over gRPC and HTTP.
 async fn otlp(pipeline: &Pipeline) -> Result<Router, ReflectionError> {
     const SERVICE: &str = "opentelemetry.proto.collector.trace.v1.TraceService";
     let routes = Routes::from(pipeline.otlp_grpc());
@@ -80,7 +80,7 @@ async fn otlp(pipeline: &Pipeline) -> Result<Router, ReflectionError> {
     Ok(by_protocol(pipeline.otlp_http(), grpc))
 }
 
-/// Jaeger's remote sampling in both protocols, and the stream of policies.
+/// Jaeger's remote sampling over gRPC and HTTP, and the policy stream.
 async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     const SERVICES: [&str; 2] = [
         "jaeger.api_v2.SamplingManager",
@@ -95,12 +95,12 @@ async fn sampling(control: &Control) -> Result<Router, ReflectionError> {
     Ok(by_protocol(control.sampling_http(), grpc))
 }
 
-/// Tells gRPC clients that they are at the wrong port, in their protocol.
+/// Serves HTTP, and responds to gRPC clients, in their protocol, that they use the wrong port.
 fn http_only(http: Router, hint: &'static str) -> Router {
     by_protocol(http, grpc_fallback(Router::new(), hint))
 }
 
-/// What `/metrics` tells.
+/// The metrics of `/metrics`.
 pub(super) fn metrics(control: &Control, pipeline: &Pipeline) -> Registry {
     let mut registry = Registry::default();
     control.register(&mut registry);

@@ -1,4 +1,4 @@
-//! What can be set of a lab.
+//! The settings of a lab.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,7 +10,7 @@ use super::{addresses::REDIS_URL, ports::Ports};
 use crate::{cli::duration, service::Service};
 
 const DEFAULT_SAMPLER: &str = "parentbased_always_on";
-/// As OpenTelemetry names them.
+/// The samplers by OpenTelemetry's names.
 const SAMPLERS: [&str; 6] = [
     "always_on",
     "always_off",
@@ -19,27 +19,27 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_always_off",
     "parentbased_traceidratio",
 ];
-/// With less, a store keeps a few traces at most.
+/// The smallest store accepted. Smaller ones would keep only a few traces.
 const MIN_STORE_BYTES: usize = 1 << 20;
 const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 
 /// A lab's settings, as options and environment variables.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// Where policies and wishes are kept [default: ~/.local/state/spoor]
+    /// Folder for policies and wishes [default: ~/.local/state/spoor]
     #[arg(long, env = "SPOOR_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// A folder of policies to watch: its files hold as long as they are there
+    /// Folder of policies to watch; each is in force for as long as its file exists
     #[arg(long, env = "SPOOR_POLICIES", value_name = "DIR")]
     pub policies: Option<PathBuf>,
-    /// How much memory traces may take, such as 64MiB, and half as much those that tail rules
-    /// hold, up to 256MiB; the oldest go first [default: 512MiB]
+    /// Memory for stored traces, such as 64MiB; the oldest are evicted first. Traces held for tail
+    /// rules may use half as much in addition, up to 256MiB [default: 512MiB]
     #[arg(long, env = "SPOOR_STORE_BYTES", value_name = "SIZE", value_parser = bytes)]
     pub store_bytes: Option<usize>,
     /// The services to start [default: all]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "SERVICE")]
     pub services: Vec<Service>,
-    /// What services sample where no policy decides
+    /// Sampler of the services where no policy applies
     #[arg(
         long,
         env = "OTEL_TRACES_SAMPLER",
@@ -47,7 +47,7 @@ pub struct Settings {
         value_parser = SAMPLERS
     )]
     pub sampler: String,
-    /// The ratio of traceidratio and parentbased_traceidratio, from 0 to 1
+    /// Ratio for traceidratio and parentbased_traceidratio, from 0 to 1
     #[arg(
         long,
         env = "OTEL_TRACES_SAMPLER_ARG",
@@ -55,15 +55,15 @@ pub struct Settings {
         value_parser = ratio
     )]
     pub sampler_arg: Option<String>,
-    /// The Redis where tasks keeps its tasks, such as redis://:PASSWORD@127.0.0.1:6379/0
-    /// [default: in its process]
+    /// Redis in which the service tasks keeps its list, such as
+    /// redis://:PASSWORD@127.0.0.1:6379/0 [default: in memory]
     #[arg(long, env = REDIS_URL, value_name = "URL", hide_env_values = true)]
     pub redis_url: Option<RedisUrl>,
     /// Accept metrics, logs and profiles on the OTLP ports, and discard them
     #[arg(long, env = "SPOOR_DISCARD_OTHER_SIGNALS")]
     pub discard_other_signals: bool,
-    /// Web pages whose scripts may send spans, such as `https://shop.example`; *: all
-    /// [default: those of this machine]
+    /// Origins of web pages whose scripts may send spans, such as https://shop.example, or * for
+    /// all [default: those of this machine]
     #[arg(
         long,
         env = "SPOOR_OTLP_ORIGINS",
@@ -72,7 +72,7 @@ pub struct Settings {
         value_parser = origin
     )]
     pub otlp_origins: Vec<String>,
-    /// How long each service may take to end
+    /// Maximum time for each service to end
     #[arg(long, env = "SPOOR_GRACE", value_name = "DURATION", default_value = "25s", value_parser = duration)]
     pub grace: Duration,
     /// The ports.
@@ -81,15 +81,15 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A lab with a data folder of its own and everything else as it is by default, whatever the
-    /// environment says.
+    /// The settings of the tour's lab: the defaults, whatever the environment says, with a data
+    /// folder of its own.
     #[must_use]
-    pub fn of_tour(ports: Ports, data: PathBuf) -> Self {
+    pub fn for_tour(ports: Ports, data: PathBuf) -> Self {
         Self {
             data: Some(data),
             policies: None,
             store_bytes: None,
-            // Of the others, offers starts traces by itself, which would be counted, too.
+            // Not all services: offers starts traces by itself, which would be counted too.
             services: vec![Service::ServiceA, Service::ServiceB],
             sampler: DEFAULT_SAMPLER.to_owned(),
             sampler_arg: None,
@@ -112,8 +112,7 @@ impl Settings {
     }
 }
 
-/// Reads an origin as browsers send it. Any other text would never match one, and nobody would
-/// be told.
+/// Parses an origin as browsers send it. Other text is refused, since it would never match.
 fn origin(text: &str) -> Result<String, String> {
     let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ', '*']);
     let host = text
@@ -123,13 +122,13 @@ fn origin(text: &str) -> Result<String, String> {
         Some(host) if is_host(host) => Ok(text.to_owned()),
         None if text == "*" => Ok(text.to_owned()),
         _ => Err(format!(
-            "must be * or a scheme, a host and perhaps a port, such as https://shop.example, \
+            "must be * or an origin such as https://shop.example or http://localhost:3000, \
              not {text:?}"
         )),
     }
 }
 
-/// Reads `64MiB`, `1GB`, `500000`.
+/// Parses a size such as `64MiB`, `1GB` or `2000000`.
 fn bytes(text: &str) -> Result<usize, String> {
     let wrong = || format!("must be a size such as 64MiB or 1GB, not {text:?}");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -151,7 +150,7 @@ fn bytes(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Kept as it was written, for the services.
+/// Validates a ratio and returns the text, which is passed to the services.
 fn ratio(text: &str) -> Result<String, String> {
     match text.parse::<f64>() {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(text.to_owned()),

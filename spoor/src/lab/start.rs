@@ -1,4 +1,4 @@
-//! A lab's start and its end.
+//! Start and stop of a lab.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
@@ -8,23 +8,23 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    addresses::{self, Kept, Open},
+    addresses::{self, Open, ReservedPorts},
     admin::Admin,
     data_folder::{DataFolder, DataFolderError},
     hints::Hints,
     listeners::Listeners,
-    policies::{self, Desk, FolderError},
-    ports::TakePortError,
+    policies::{self, FolderError, PolicyStore},
+    ports::BindError,
     serve::{listen, metrics},
     settings::Settings,
     stopped::Stopped,
     supervisor::{NotReady, Roster, Supervisor},
 };
 
-/// For every service to become ready. It takes a fraction of a second, unless the machine is
-/// busy with something else.
-const READY_WITHIN: Duration = Duration::from_secs(60);
-/// For connections that stay open after the services have ended.
+/// The time for all services to become ready. Normally they need less than a second, and much more
+/// on a busy machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time for connections that are still open after the services have ended.
 const LISTENERS_GRACE: Duration = Duration::from_secs(2);
 
 /// A running lab.
@@ -32,41 +32,41 @@ pub struct Lab {
     urls: Arc<BTreeMap<String, String>>,
     control: Control,
     pipeline: Pipeline,
-    desk: Desk,
+    policies: PolicyStore,
     roster: Arc<Roster>,
     supervisor: Supervisor,
     listeners: Listeners,
-    /// Ends what works in the background.
+    /// Stops the background tasks.
     stop: CancellationToken,
     background: JoinSet<()>,
-    /// Ends the streams of clients.
+    /// Ends the clients' policy streams.
     end_streams: CancellationToken,
     _data: DataFolder,
 }
 
-/// Why a lab does not start.
+/// The error of starting a lab.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A port can't be had.
+    /// A port cannot be bound.
     #[error(transparent)]
-    Port(#[from] TakePortError),
-    /// The data folder can't be used.
+    Port(#[from] BindError),
+    /// The data folder cannot be used.
     #[error(transparent)]
     Data(#[from] DataFolderError),
-    /// The policies can't be taken up.
+    /// The policies cannot be loaded.
     #[error(transparent)]
     Policies(#[from] policies::OpenError),
-    /// The watched folder can't be watched.
+    /// The watched folder cannot be watched.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// A service does not become ready.
+    /// A service did not become ready.
     #[error(transparent)]
     Services(#[from] NotReady),
     /// The lab's own gRPC descriptors cannot be read.
     #[error(transparent)]
     Reflection(#[from] spoor_runtime::ReflectionError),
-    /// The operating system's word.
-    #[error("can't start the lab")]
+    /// A system call failed.
+    #[error("cannot start the lab")]
     System(#[from] io::Error),
 }
 
@@ -74,13 +74,14 @@ impl Lab {
     /// Starts everything, and returns when every service is ready.
     ///
     /// # Errors
-    /// [`StartError`] says in a line what is in the way; nothing runs then.
+    /// [`StartError`] in one line. Nothing is left running then.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let services = settings.services();
-        // First: services of a lab that was killed may still hold the ports.
+        // The data folder comes first: opening it waits for services of a lab that was killed,
+        // which may still hold the ports.
         let data = DataFolder::open(settings.data.as_deref()).await?;
         let open = Open::all(&settings.ports)?;
-        let kept = Kept::all(&services, &settings.ports)?;
+        let reserved_ports = ReservedPorts::all(&services, &settings.ports)?;
         let executable = std::env::current_exe()?;
 
         let stop = CancellationToken::new();
@@ -90,22 +91,21 @@ impl Lab {
             ..spoor_control::Settings::default()
         });
         let pipeline = Pipeline::start(pipeline_settings(&settings), stop.clone());
-        let kept_policies = data.file("policies.json");
-        let desk = Desk::open(
+        let policies = PolicyStore::open(
             control.clone(),
             pipeline.clone(),
-            kept_policies,
+            data.file("policies.json"),
             settings.policies.clone(),
         )?;
-        let watch = desk.watch()?;
+        let watch = policies.watch()?;
         let roster = Arc::new(Roster::new(services, control.clone()));
         let mut background = JoinSet::new();
         background.spawn(watch.run(stop.clone()));
 
-        let places = kept.release();
-        let urls = Arc::new(addresses::urls(&open, &places)?);
+        let service_addresses = reserved_ports.release();
+        let urls = Arc::new(addresses::urls(&open, &service_addresses)?);
         let admin = Admin {
-            desk: desk.clone(),
+            policies: policies.clone(),
             control: control.clone(),
             roster: roster.clone(),
             urls: urls.clone(),
@@ -113,13 +113,13 @@ impl Lab {
         };
         let hints = Hints::of(&open)?;
         let listeners = listen(open, hints, &control, &pipeline, admin).await?;
-        let specs = addresses::specs(&places, &urls, &settings, &data, &executable);
+        let specs = addresses::specs(&service_addresses, &urls, &settings, &data, &executable);
         let supervisor = Supervisor::start(specs, roster.clone(), settings.grace)?;
         let lab = Self {
             urls,
             control,
             pipeline,
-            desk,
+            policies,
             roster,
             supervisor,
             listeners,
@@ -128,7 +128,7 @@ impl Lab {
             end_streams,
             _data: data,
         };
-        match lab.supervisor.ready(READY_WITHIN).await {
+        match lab.supervisor.ready(READY_TIMEOUT).await {
             Ok(()) => Ok(lab),
             Err(error) => {
                 lab.stop().await;
@@ -137,13 +137,13 @@ impl Lab {
         }
     }
 
-    /// Where everything is, by name: `service-a`, `gateway`, `traces`, `admin`, `otlp-grpc`, …
+    /// All addresses by name, such as `service-a`, `gateway`, `traces`, `admin` or `otlp-grpc`.
     #[must_use]
     pub fn urls(&self) -> &BTreeMap<String, String> {
         &self.urls
     }
 
-    /// The process of each service that has one, by the service's name.
+    /// The process IDs of the running services, by name.
     #[must_use]
     pub fn processes(&self) -> BTreeMap<String, u32> {
         let children = self.roster.children().into_iter();
@@ -152,26 +152,26 @@ impl Lab {
             .collect()
     }
 
-    /// Who samples how.
+    /// The control plane.
     #[must_use]
     pub fn control(&self) -> &Control {
         &self.control
     }
 
-    /// The traces.
+    /// The trace pipeline.
     #[must_use]
     pub fn pipeline(&self) -> &Pipeline {
         &self.pipeline
     }
 
-    /// The policies.
+    /// The policy store.
     #[must_use]
-    pub fn desk(&self) -> &Desk {
-        &self.desk
+    pub fn policies(&self) -> &PolicyStore {
+        &self.policies
     }
 
-    /// Ends it so that nothing is lost: the services answer what they accepted and hand over
-    /// their spans, the pipeline decides about every trace, and only then the doors close.
+    /// Stops the lab without losing data: the services finish their requests and export their
+    /// spans, the pipeline decides on every trace, and only then the listeners close.
     pub async fn stop(mut self) -> Stopped {
         self.supervisor.stop().await;
         self.pipeline.drain().await;
@@ -181,7 +181,7 @@ impl Lab {
         self.stop.cancel();
         while let Some(ended) = self.background.join_next().await {
             if let Err(error) = ended {
-                tracing::error!("the watch over policies failed: {error}");
+                tracing::error!(%error, "policy watch failed");
             }
         }
         stopped
@@ -207,15 +207,15 @@ fn pipeline_settings(settings: &Settings) -> spoor_traces::Settings {
     }
 }
 
-/// The memory for requests in reception: less beside a small store, but enough for the largest
-/// body as JSON, which takes its size twice, and the index of its spans.
+/// The memory for requests being received. It is less with a small store, but always enough for
+/// the largest JSON body, which needs twice its size, and the index of its spans.
 fn max_receiving_bytes(store_bytes: usize) -> usize {
     const MIN: usize = 48 << 20;
     let default = ReceiveSettings::default().max_receiving_bytes;
     (store_bytes / 4).clamp(MIN, default)
 }
 
-/// Gathering takes at most half of what the store may take.
+/// The settings of the tail sampler, which may use at most half as much memory as the store.
 fn tail_settings(store_bytes: usize) -> TailSettings {
     let default = TailSettings::default();
     TailSettings {

@@ -1,4 +1,4 @@
-//! What a lab knows at its end.
+//! The final counts of a lab.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -6,24 +6,25 @@ use serde::Serialize;
 use spoor_control::Control;
 use spoor_traces::Pipeline;
 
-/// Where all spans went.
+/// The numbers of spans kept, dropped and lost.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stopped {
-    /// Spans that reached the pipeline.
+    /// The spans received by the pipeline.
     pub received: u64,
-    /// Spans among them that were kept.
+    /// The received spans that were kept.
     pub kept: u64,
-    /// Spans among them that were dropped, for whatever reason.
+    /// The received spans that were dropped, for any reason.
     pub dropped: u64,
-    /// Spans among those, of traces that a tail policy asked to drop.
+    /// The dropped spans of traces that a tail policy did not keep.
     pub dropped_by_policy: u64,
-    /// Spans that did not reach it, by the reason that their service gave.
+    /// The spans that services could not export, by the reason they reported.
     pub lost: BTreeMap<String, u64>,
 }
 
 impl Stopped {
-    /// As it is once the services have ended and the pipeline has decided about everything.
+    /// Collects the counts, once the services have ended and the pipeline has decided on all
+    /// traces.
     pub(super) fn of(pipeline: &Pipeline, control: &Control) -> Self {
         let totals = pipeline.totals();
         let mut lost = BTreeMap::new();
@@ -53,9 +54,9 @@ impl fmt::Display for Stopped {
         } = self;
         write!(f, "Stopped. Spans: {received} received, {kept} kept")?;
         if *dropped_by_policy > 0 {
-            write!(f, ", {dropped_by_policy} dropped as tail policies ask")?;
+            write!(f, ", {dropped_by_policy} dropped by tail policies")?;
         }
-        // Without a valid id, or for want of memory: the lab's metrics say which.
+        // Other reasons are an invalid ID or lack of memory; the lab's metrics tell them apart.
         match (
             dropped.saturating_sub(*dropped_by_policy),
             dropped_by_policy,
@@ -79,13 +80,9 @@ mod tests {
 
     #[rstest]
     #[case::none(0, 0, "300 kept, 0 dropped.")]
-    #[case::by_policy(264, 264, "300 kept, 264 dropped as tail policies ask.")]
+    #[case::by_policy(264, 264, "300 kept, 264 dropped by tail policies.")]
     #[case::invalid(2, 0, "300 kept, 2 dropped.")]
-    #[case::both(
-        266,
-        264,
-        "264 dropped as tail policies ask, 2 dropped for other reasons."
-    )]
+    #[case::both(266, 264, "264 dropped by tail policies, 2 dropped for other reasons.")]
     fn says_who_asked_for_it(#[case] dropped: u64, #[case] by_policy: u64, #[case] expected: &str) {
         let stopped = Stopped {
             received: 300 + dropped,

@@ -1,24 +1,25 @@
-//! What a learner answers: `--answer TEXT`, or `--answer KEY=TEXT` where a lesson asks for
-//! several things.
+//! A learner's answers: `--answer TEXT`, or `--answer KEY=TEXT` where a lesson asks several
+//! questions.
 
 use std::fmt;
 
-/// The answer that a lesson asks for.
+/// The answers that a lesson asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// Nothing: the traces say it all.
+pub enum AnswerFormat {
+    /// No answer: the check reads traces only.
     Nothing,
-    /// One text, for which this stands.
+    /// One text, with its placeholder.
     One(&'static str),
-    /// Texts under these keys.
+    /// Texts under these keys, with their placeholders.
     Named(&'static [(&'static str, &'static str)]),
 }
 
-impl Asked {
-    /// The reason for which an answer is none that the lesson asks for, and what would be one.
+impl AnswerFormat {
+    /// The reason why an answer is not one that the lesson asks for, with the correct form. `None`
+    /// if it is.
     pub fn refusal(self, answer: &str) -> Option<String> {
         match self {
-            Self::Nothing => Some("asks for no answer: leave out --answer".to_owned()),
+            Self::Nothing => Some("asks for no answer; leave out --answer".to_owned()),
             Self::Named(keys) if !is_named(answer, keys) => Some(format!("asks for {self}")),
             Self::One(_) | Self::Named(_) => None,
         }
@@ -31,7 +32,7 @@ fn is_named(answer: &str, keys: &[(&str, &str)]) -> bool {
         .is_some_and(|(name, _)| keys.iter().any(|(key, _)| *key == name.trim()))
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for AnswerFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => Ok(()),
@@ -46,23 +47,23 @@ impl fmt::Display for Asked {
     }
 }
 
-/// All answers, as they were given.
+/// The answers given.
 #[derive(Clone, Debug, Default)]
 pub struct Answers(Vec<String>);
 
 impl Answers {
-    /// These.
+    /// Wraps the answers of the command line.
     pub fn new(answers: Vec<String>) -> Self {
         Self(answers)
     }
 
-    /// The only answer of a lesson that asks for one thing.
+    /// The answer to a lesson that asks one question. If there are several, the last counts.
     pub fn one(&self) -> Option<&str> {
         let last = self.0.last()?.trim();
         (!last.is_empty()).then_some(last)
     }
 
-    /// The answer under a key; of two the later counts.
+    /// The answer under a key. If there are several, the last counts.
     pub fn named(&self, key: &str) -> Option<&str> {
         let pairs = self.0.iter().filter_map(|answer| answer.split_once('='));
         let mut of_key = pairs.filter(|(name, _)| name.trim() == key);
@@ -80,13 +81,17 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(Asked::Nothing, "42", Some("asks for no answer: leave out --answer"))]
-    #[case(Asked::One("TRACE_ID"), "42", None)]
-    #[case(Asked::Named(&[("a", "ID"), ("b", "N")]), "b = 2", None)]
-    #[case(Asked::Named(&[("a", "ID"), ("b", "N")]), "2", Some("asks for --answer a=ID --answer b=N"))]
-    #[case(Asked::Named(&[("a", "ID")]), "c=2", Some("asks for --answer a=ID"))]
+    #[case(
+        AnswerFormat::Nothing,
+        "42",
+        Some("asks for no answer; leave out --answer")
+    )]
+    #[case(AnswerFormat::One("TRACE_ID"), "42", None)]
+    #[case(AnswerFormat::Named(&[("a", "ID"), ("b", "N")]), "b = 2", None)]
+    #[case(AnswerFormat::Named(&[("a", "ID"), ("b", "N")]), "2", Some("asks for --answer a=ID --answer b=N"))]
+    #[case(AnswerFormat::Named(&[("a", "ID")]), "c=2", Some("asks for --answer a=ID"))]
     fn refuses_answers_nobody_asked_for(
-        #[case] asked: Asked,
+        #[case] asked: AnswerFormat,
         #[case] answer: &str,
         #[case] refusal: Option<&str>,
     ) {

@@ -1,47 +1,47 @@
-//! The lessons there are.
+//! The list of lessons.
 
 use std::{fmt, str::FromStr};
 
-use super::{answers::Asked, checks, place::Place, report::Report};
+use super::{answers::AnswerFormat, checks, context::Context, report::Report};
 
-/// One of them.
+/// A lesson.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lesson {
-    /// A trace that is sent with curl.
+    /// A trace sent with curl.
     FirstTrace,
-    /// What is slow moves from round to round.
+    /// A bottleneck, which differs from round to round.
     Bottleneck,
     /// A span of the learner's own.
     ManualSpan,
-    /// Where an error began.
+    /// The origin of an error.
     Errors,
-    /// A forged context, inside and at an edge.
+    /// A forged context, inside the mesh and at an edge.
     ContextPropagation,
-    /// What a stage between services and store can do, and its price.
+    /// The abilities of a stage between services and store, and its cost.
     Route,
-    /// 1 % and 0.1 %, and how sure one can be.
+    /// The rates 1 % and 0.1 %, and their confidence intervals.
     Rates,
-    /// Every failed request, of few others.
+    /// A tail rule that keeps every failed request and few others.
     KeepErrors,
-    /// Two policies that want the same service.
+    /// Two policies with the same target.
     Conflict,
-    /// From a latency bucket by its exemplar to the trace.
+    /// The way from a latency bucket to a trace, by an exemplar.
     MetricsBesideTraces,
 }
 
-/// What is known of a lesson.
+/// The properties of a lesson.
 struct Facts {
     number: u8,
     name: &'static str,
-    /// Its text, which begins with `# NUMBER. TITLE`.
+    /// The text, which begins with `# NUMBER. TITLE`.
     text: &'static str,
 }
 
-/// No such lesson.
+/// The error for a lesson that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no lesson {asked:?}: there are {}", Lesson::names())]
+#[error("unknown lesson {name:?}; the lessons are {}", Lesson::names())]
 pub struct UnknownLesson {
-    asked: String,
+    name: String,
 }
 
 macro_rules! facts {
@@ -49,7 +49,7 @@ macro_rules! facts {
         const FILE: &str = $file;
         Facts {
             number: $number,
-            // Behind `NN-`.
+            // The name follows `NN-`.
             name: FILE.split_at(3).1,
             text: include_str!(concat!("../../../docs/lessons/", $file, ".md")),
         }
@@ -57,7 +57,7 @@ macro_rules! facts {
 }
 
 impl Lesson {
-    /// Every one, in their order.
+    /// All lessons in their order.
     pub const ALL: &[Self] = &[
         Self::FirstTrace,
         Self::Bottleneck,
@@ -86,48 +86,48 @@ impl Lesson {
         }
     }
 
-    /// Looks whether what it asks for is there.
-    pub async fn check(self, place: &Place) -> anyhow::Result<Report> {
+    /// Checks the lesson's exercise.
+    pub async fn check(self, context: &Context) -> anyhow::Result<Report> {
         match self {
-            Self::FirstTrace => checks::first_trace::check(place).await,
-            Self::Bottleneck => checks::bottleneck::check(place).await,
-            Self::ManualSpan => checks::manual_span::check(place).await,
-            Self::Errors => checks::errors::check(place).await,
-            Self::ContextPropagation => checks::propagation::check(place).await,
-            Self::Route => checks::route::check(place).await,
-            Self::Rates => checks::rates::check(place).await,
-            Self::KeepErrors => checks::kept_errors::check(place).await,
-            Self::Conflict => checks::conflict::check(place).await,
-            Self::MetricsBesideTraces => checks::metrics::check(place).await,
+            Self::FirstTrace => checks::first_trace::check(context).await,
+            Self::Bottleneck => checks::bottleneck::check(context).await,
+            Self::ManualSpan => checks::manual_span::check(context).await,
+            Self::Errors => checks::errors::check(context).await,
+            Self::ContextPropagation => checks::propagation::check(context).await,
+            Self::Route => checks::route::check(context).await,
+            Self::Rates => checks::rates::check(context).await,
+            Self::KeepErrors => checks::kept_errors::check(context).await,
+            Self::Conflict => checks::conflict::check(context).await,
+            Self::MetricsBesideTraces => checks::metrics::check(context).await,
         }
     }
 
-    /// The answer that its check needs.
-    pub fn asked(self) -> Asked {
+    /// The answers that the check needs.
+    pub fn answer_format(self) -> AnswerFormat {
         match self {
             Self::FirstTrace | Self::ManualSpan | Self::ContextPropagation | Self::Conflict => {
-                Asked::Nothing
+                AnswerFormat::Nothing
             }
-            Self::Bottleneck => Asked::One("'SERVICE: SPAN'"),
-            Self::Errors => Asked::Named(&[("trace", "ID"), ("began", "SERVICE")]),
-            Self::Route => Asked::Named(&[("wait", "SECONDS"), ("spans", "NUMBER")]),
-            Self::Rates => Asked::Named(&[
+            Self::Bottleneck => AnswerFormat::One("'SERVICE: SPAN'"),
+            Self::Errors => AnswerFormat::Named(&[("trace", "ID"), ("began", "SERVICE")]),
+            Self::Route => AnswerFormat::Named(&[("wait", "SECONDS"), ("spans", "NUMBER")]),
+            Self::Rates => AnswerFormat::Named(&[
                 ("requests", "NUMBER"),
                 ("1%", "LOWER..UPPER"),
                 ("0.1%", "LOWER..UPPER"),
                 ("needed", "NUMBER"),
             ]),
-            Self::KeepErrors => Asked::Named(&[("failed", "N")]),
-            Self::MetricsBesideTraces => Asked::One("TRACE_ID"),
+            Self::KeepErrors => AnswerFormat::Named(&[("failed", "N")]),
+            Self::MetricsBesideTraces => AnswerFormat::One("TRACE_ID"),
         }
     }
 
-    /// What `spoor lesson` calls it.
+    /// The number that `spoor lesson` takes.
     pub fn number(self) -> u8 {
         self.facts().number
     }
 
-    /// The same in words: `first-trace`.
+    /// The name that `spoor lesson` takes, such as `first-trace`.
     pub fn name(self) -> &'static str {
         self.facts().name
     }
@@ -137,7 +137,7 @@ impl Lesson {
         self.facts().text
     }
 
-    /// The first line's.
+    /// The title, from the first line of the text.
     pub fn title(self) -> &'static str {
         let line = self.text().lines().next().unwrap_or_default();
         line.split_once(". ").map_or(line, |(_, title)| title)
@@ -152,7 +152,7 @@ impl Lesson {
 impl FromStr for Lesson {
     type Err = UnknownLesson;
 
-    /// By number or name.
+    /// Parses a number or name.
     fn from_str(text: &str) -> Result<Self, UnknownLesson> {
         let is_it = |lesson: &&Self| lesson.name() == text || text.parse() == Ok(lesson.number());
         Self::ALL
@@ -160,7 +160,7 @@ impl FromStr for Lesson {
             .find(is_it)
             .copied()
             .ok_or_else(|| UnknownLesson {
-                asked: text.to_owned(),
+                name: text.to_owned(),
             })
     }
 }

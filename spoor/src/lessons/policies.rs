@@ -1,4 +1,4 @@
-//! The policies of a lab, or those that `kubectl get samplingpolicy -o json` printed.
+//! The policies of a lab, or of a cluster as `kubectl get samplingpolicy -o json` prints them.
 
 use std::{
     io::{self, Read},
@@ -10,52 +10,52 @@ use spoor_api::{SamplingPolicySpec, SamplingPolicyStatus};
 
 use crate::cli::Client;
 
-/// Where they come from.
+/// The source of policies.
 pub enum Policies {
-    /// The lab, asked anew each time.
+    /// The lab, which is queried each time.
     Lab(Client),
-    /// A file.
+    /// The content of a file.
     Read(Vec<Policy>),
 }
 
-/// What checks read of a policy.
+/// The parts of a policy that checks read.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Policy {
-    /// Its name.
+    /// The metadata.
     pub metadata: Named,
-    /// What is asked for.
+    /// The desired state.
     pub spec: SamplingPolicySpec,
-    /// What became of it.
+    /// The observed state.
     pub status: Option<SamplingPolicyStatus>,
 }
 
-/// The part of the metadata that is read: a cluster's has much more.
+/// The part of the metadata that checks read.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Named {
     /// `metadata.name`.
     pub name: String,
 }
 
-/// Why a file's can't be had.
+/// The error of reading policies from a file.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadPoliciesError {
-    /// It can't be read.
-    #[error("--policies: reading {path}: {source}", path = .path.display())]
+    /// The file cannot be read.
+    #[error("--policies: cannot read {path}: {source}", path = .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// It holds something else.
+    /// The file holds something else.
     #[error(
-        "--policies: {path}: {source}; it must be what `kubectl get samplingpolicy -o json` prints",
+        "--policies: {path} is not the output of `kubectl get samplingpolicy -o json`: {source}",
         path = .path.display()
     )]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Where it is wrong.
+        /// The syntax error.
         source: serde_json::Error,
     },
 }
@@ -68,7 +68,7 @@ enum OneOrMany {
 }
 
 impl Policies {
-    /// A file's, or standard input's if it is `-`.
+    /// Reads policies from a file, or from standard input if the path is `-`.
     pub fn read(path: &Path) -> Result<Self, ReadPoliciesError> {
         let text = if path == Path::new("-") {
             let mut text = String::new();
@@ -83,7 +83,7 @@ impl Policies {
         }
     }
 
-    /// All of the default namespace, as they are now.
+    /// The policies of the default namespace.
     pub async fn all(&self) -> anyhow::Result<Vec<Policy>> {
         let of_lab = match self {
             Self::Read(policies) => return Ok(policies.clone()),
@@ -99,7 +99,7 @@ impl Policies {
         Ok(of_lab.into_iter().map(policy).collect())
     }
 
-    /// One of them, by name.
+    /// The policy of this name.
     pub async fn named(&self, name: &str) -> anyhow::Result<Option<Policy>> {
         let mut all = self.all().await?.into_iter();
         Ok(all.find(|policy| policy.metadata.name == name))

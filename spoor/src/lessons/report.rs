@@ -1,18 +1,19 @@
-//! What a check found.
+//! The report of a check.
 
 use std::fmt;
 
 use console::Style;
 use serde::Serialize;
 
-/// What it looked at, and what became of each thing that the lesson asks for.
+/// The data that a check read, and its findings.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    looked: Vec<String>,
+    #[serde(rename = "looked")]
+    read: Vec<String>,
     findings: Vec<Finding>,
 }
 
-/// What became of one thing.
+/// The result for one thing that the lesson asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
     what: String,
@@ -29,12 +30,12 @@ enum State {
 }
 
 impl Report {
-    /// Nothing looked at yet.
+    /// Creates an empty report.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Of several attempts the first that passed, else the first.
+    /// The first of several attempts that passed, or else the first.
     pub fn best(attempts: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut first = None;
         for attempt in attempts {
@@ -46,42 +47,42 @@ impl Report {
         first
     }
 
-    /// Says what it looks at, such as "the traces of service-a".
-    pub fn looked_at(&mut self, what: impl Into<String>) {
-        self.looked.push(what.into());
+    /// Adds data that the check read, such as "the traces of service-a".
+    pub fn has_read(&mut self, what: impl Into<String>) {
+        self.read.push(what.into());
     }
 
-    /// It is as the lesson asks.
+    /// Adds a finding that is as the lesson asks.
     pub fn passed(&mut self, what: &str, seen: impl Into<String>) {
         self.push(what, State::Passed, seen);
     }
 
-    /// It is not there. It may still come: spans take a second or two.
+    /// Adds something that is missing. It may still arrive, since spans take a second or two.
     pub fn missing(&mut self, what: &str, seen: impl Into<String>) {
         self.push(what, State::Missing, seen);
     }
 
-    /// It is otherwise than asked for, and no waiting changes that.
+    /// Adds something that is wrong, which waiting does not change.
     pub fn wrong(&mut self, what: &str, seen: impl Into<String>) {
         self.push(what, State::Wrong, seen);
     }
 
-    /// [`Report::passed`] if it is so, else [`Report::missing`].
-    pub fn expect(&mut self, is_so: bool, what: &str, seen: impl Into<String>) {
-        if is_so {
+    /// Adds a finding as [`Report::passed`] if the condition holds, else as [`Report::missing`].
+    pub fn expect(&mut self, holds: bool, what: &str, seen: impl Into<String>) {
+        if holds {
             self.passed(what, seen);
         } else {
             self.missing(what, seen);
         }
     }
 
-    /// Whether all is as asked for.
+    /// True if everything is as the lesson asks.
     pub fn is_passed(&self) -> bool {
         !self.findings.is_empty() && self.findings.iter().all(|it| it.state == State::Passed)
     }
 
-    /// Whether it can pass if one waits for what is on its way.
-    pub fn may_pass_yet(&self) -> bool {
+    /// True if the check can pass once more spans have arrived.
+    pub fn can_still_pass(&self) -> bool {
         self.findings.iter().all(|it| it.state != State::Wrong)
     }
 
@@ -96,8 +97,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for looked in &self.looked {
-            writeln!(f, "Looked at {looked}.")?;
+        for source in &self.read {
+            writeln!(f, "Read {source}.")?;
         }
         for Finding { what, state, seen } in &self.findings {
             let (mark, style) = match state {
@@ -123,13 +124,13 @@ mod tests {
     #[test]
     fn passes_when_all_is_there() {
         let mut report = Report::new();
-        assert!(!report.is_passed(), "nothing was looked for");
+        assert!(!report.is_passed(), "an empty report does not pass");
         report.passed("a trace", "5b8a");
         assert!(report.is_passed());
         report.expect(false, "a child", "");
-        assert!(!report.is_passed() && report.may_pass_yet());
+        assert!(!report.is_passed() && report.can_still_pass());
         report.wrong("its parent", "is not there");
-        assert!(!report.may_pass_yet());
+        assert!(!report.can_still_pass());
     }
 
     #[test]
@@ -147,13 +148,13 @@ mod tests {
     #[test]
     fn is_shown_line_by_line() {
         let mut report = Report::new();
-        report.looked_at("the traces of shop");
+        report.has_read("the traces of shop");
         report.passed("a trace", "5b8a");
         report.missing("a child", "");
         let shown = console::strip_ansi_codes(&report.to_string()).into_owned();
         assert_eq!(
             shown,
-            "Looked at the traces of shop.\n  ok       a trace: 5b8a\n  missing  a child\n"
+            "Read the traces of shop.\n  ok       a trace: 5b8a\n  missing  a child\n"
         );
     }
 }

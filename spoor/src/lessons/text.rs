@@ -1,15 +1,15 @@
-//! A lesson's Markdown on a terminal.
+//! Rendering of a lesson's Markdown for a terminal.
 
 use console::{Style, measure_text_width};
 
-/// Lines longer than this are hard to read.
-const MOST_COLUMNS: usize = 100;
+/// The maximum line width. Longer lines are hard to read.
+const MAX_COLUMNS: usize = 100;
 const INDENT: &str = "    ";
 
-/// The text in colours, its paragraphs broken into lines; blocks of commands stay as they are,
-/// so that they can be copied.
+/// Renders the text with colours and wraps its paragraphs. Code blocks are not wrapped, so that
+/// commands can be copied.
 pub fn for_terminal(markdown: &str, columns: usize) -> String {
-    let columns = columns.min(MOST_COLUMNS);
+    let columns = columns.min(MAX_COLUMNS);
     let mut shown = String::new();
     let mut in_block = false;
     for line in markdown.lines() {
@@ -21,13 +21,13 @@ pub fn for_terminal(markdown: &str, columns: usize) -> String {
             let heading = heading.trim_start_matches('#').trim();
             shown += &format!("{}\n", Style::new().bold().underlined().apply_to(heading));
         } else {
-            shown += &broken(&in_colour(line), columns, hanging(line));
+            shown += &wrapped(&coloured(line), columns, hanging(line));
         }
     }
     shown
 }
 
-/// How far the lines of a list's item are set in below its mark.
+/// The indent of a list item's further lines.
 fn hanging(line: &str) -> usize {
     let text = line.trim_start();
     let indent = line.len() - text.len();
@@ -40,14 +40,14 @@ fn hanging(line: &str) -> usize {
     .min(INDENT.len())
 }
 
-/// `code` and **strong** words.
-fn in_colour(line: &str) -> String {
+/// Colours `code` and **strong** words.
+fn coloured(line: &str) -> String {
     let code = Style::new().cyan();
     let strong = Style::new().bold();
     let mut shown = String::new();
     for (index, part) in line.split('`').enumerate() {
         if index % 2 == 1 {
-            // Painted word by word: a line may end between two.
+            // Each word has its own escape codes, since a line may be wrapped between two.
             let words = part.split(' ').map(|word| code.apply_to(word).to_string());
             shown += &words.collect::<Vec<_>>().join(" ");
             continue;
@@ -66,7 +66,7 @@ fn in_colour(line: &str) -> String {
     shown
 }
 
-fn broken(line: &str, columns: usize, hanging: usize) -> String {
+fn wrapped(line: &str, columns: usize, hanging: usize) -> String {
     let mut lines = String::new();
     let mut used = 0;
     let indent = line.len() - line.trim_start().len();

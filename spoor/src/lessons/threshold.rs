@@ -1,14 +1,14 @@
-//! At which probability a trace was sampled: its `tracestate` says so, as `ot=th:…`.
+//! The probability at which a trace was sampled, from the threshold `ot=th:…` in its `tracestate`.
 
 use spoor_policy::Probability;
 use spoor_traces::tree::Tree;
 
-/// Hexadecimal digits of a threshold; those left out at the end are zeros.
+/// The hexadecimal digits of a threshold. Trailing zeros are left out.
 const DIGITS: usize = 14;
-/// Thresholds are rounded.
+/// The tolerated relative error, since thresholds are rounded.
 const TOLERANCE: f64 = 0.01;
 
-/// Whether a trace's root was sampled at a probability.
+/// True if a trace's root was sampled at a probability.
 pub fn sampled_at(tree: &Tree, probability: Probability) -> bool {
     let root = tree.root();
     let share = root.and_then(|root| share(&root.member.span.trace_state));
@@ -16,7 +16,7 @@ pub fn sampled_at(tree: &Tree, probability: Probability) -> bool {
     share.is_some_and(|share| (share - asked).abs() <= TOLERANCE * asked)
 }
 
-/// The share of traces that were sampled as a `tracestate` says.
+/// The sampling probability in a `tracestate`.
 fn share(trace_state: &str) -> Option<f64> {
     let members = trace_state.split(',').map(str::trim);
     let own = members.filter_map(|member| member.strip_prefix("ot="));

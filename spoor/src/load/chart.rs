@@ -1,21 +1,21 @@
-//! Latency over time, small enough for a terminal.
+//! A chart of latency over time for a terminal.
 
 use std::fmt::Write;
 
 use super::summary::Summary;
 
-/// Without a terminal.
-const WIDTH: usize = 80;
-/// Left of the chart.
+/// The width when standard output is not a terminal.
+const DEFAULT_WIDTH: usize = 80;
+/// The columns left of the chart.
 const MARGIN: usize = 11;
 const HEIGHT: usize = 6;
-const WIDEST: usize = 100;
-/// Eighths of a cell, from none to all.
+const MAX_COLUMNS: usize = 100;
+/// Eighths of a cell, from empty to full.
 const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// A chart of fewer points says no more than the table.
-const FEWEST: usize = 8;
+/// The fewest points worth a chart: with fewer, the table says as much.
+const MIN_POINTS: usize = 8;
 
-/// A column of the chart: some intervals together.
+/// A column of the chart, which covers one or more intervals.
 #[derive(Clone, Copy, Debug, Default)]
 struct Column {
     p50: f64,
@@ -24,18 +24,21 @@ struct Column {
     failed: f64,
 }
 
-/// How wide the terminal is.
+/// The terminal's width in columns.
 pub(super) fn terminal_width() -> usize {
     let (_, width) = console::Term::stdout()
         .size_checked()
-        .unwrap_or((0, u16::try_from(WIDTH).unwrap_or(u16::MAX)));
+        .unwrap_or((0, u16::try_from(DEFAULT_WIDTH).unwrap_or(u16::MAX)));
     usize::from(width)
 }
 
-/// The chart; nothing for a load that was over at once.
+/// Draws the chart. It is empty for a load that was too short.
 pub(super) fn draw(summary: &Summary, width: usize) -> String {
-    let columns = columns(summary, width.saturating_sub(MARGIN).clamp(FEWEST, WIDEST));
-    if summary.timeline.points.len() < FEWEST {
+    let columns = columns(
+        summary,
+        width.saturating_sub(MARGIN).clamp(MIN_POINTS, MAX_COLUMNS),
+    );
+    if summary.timeline.points.len() < MIN_POINTS {
         return String::new();
     }
     let top = columns.iter().map(|it| it.p99).fold(0.0, f64::max);
@@ -56,7 +59,7 @@ pub(super) fn draw(summary: &Summary, width: usize) -> String {
     let end = format!("{:.0} s", summary.seconds);
     let _ = writeln!(chart, "{:>9}  {end:>1$}\n", "", columns.len());
     let answered: Vec<f64> = columns.iter().map(|it| it.answered).collect();
-    strip(&mut chart, "answers/s", &answered);
+    strip(&mut chart, "replies/s", &answered);
     let failed: Vec<f64> = columns.iter().map(|it| it.failed).collect();
     if failed.iter().any(|failed| *failed > 0.0) {
         strip(&mut chart, "failed/s", &failed);
@@ -64,16 +67,16 @@ pub(super) fn draw(summary: &Summary, width: usize) -> String {
     chart
 }
 
-/// Values as one line, with its name and its highest.
+/// Writes values as one line of bars, with a name and the highest value.
 fn strip(chart: &mut String, name: &str, values: &[f64]) {
     let highest = values.iter().copied().fold(0.0, f64::max);
     let _ = writeln!(chart, "{name:>9}  {}  up to {highest:.0}", line(values));
 }
 
-/// As many columns as fit: neighbours share one.
-fn columns(summary: &Summary, most: usize) -> Vec<Column> {
+/// Groups neighbouring intervals, so that there are at most `max` columns.
+fn columns(summary: &Summary, max: usize) -> Vec<Column> {
     let points = &summary.timeline.points;
-    let together = points.len().div_ceil(most).max(1);
+    let together = points.len().div_ceil(max).max(1);
     let seconds = |count: usize| real(count) * summary.timeline.interval_seconds;
     points
         .chunks(together)
@@ -92,7 +95,7 @@ fn columns(summary: &Summary, most: usize) -> Vec<Column> {
         .collect()
 }
 
-/// What is seen of a column in a row of the chart, from below.
+/// The cell of a column in a row of the chart, counted from below.
 fn cell(column: &Column, row: usize, top: f64) -> char {
     let rows = |value: f64| value / top.max(f64::MIN_POSITIVE) * real(HEIGHT) - real(row);
     let solid = eighths(rows(column.p50));
@@ -108,7 +111,7 @@ fn line(values: &[f64]) -> String {
     let top = values.iter().copied().fold(0.0, f64::max);
     let bar = |value: &f64| {
         let level = eighths(value / top.max(f64::MIN_POSITIVE));
-        // What is there is seen.
+        // A value that is not zero always shows.
         let least = usize::from(*value > 0.0);
         LEVELS.get(level.max(least)).copied().unwrap_or(' ')
     };

@@ -1,4 +1,4 @@
-//! One connection to each address, with one request at a time.
+//! HTTP connections, one to each address, with one request at a time.
 
 use std::collections::BTreeMap;
 
@@ -9,67 +9,70 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::tally::Answer;
+use super::tally::RequestResult;
 
-/// Says which trace a request has become, and whether it is kept.
+/// The response header with the request's trace ID and sampled flag (W3C Trace Context, Level 2).
 const TRACE_RESPONSE: &str = "traceresponse";
 
-/// The connections that are open.
+/// The open connections by address.
 #[derive(Debug, Default)]
 pub(super) struct Connections(BTreeMap<String, SendRequest<Full<Bytes>>>);
 
-/// An answer, read to its end.
+/// A response whose body was read to its end.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct Response {
     pub(super) status: StatusCode,
-    /// Where that is which the request made.
+    /// The `Location` of what the request created.
     pub(super) location: Option<String>,
-    /// The trace, if it is kept.
+    /// The trace ID, if the trace was sampled.
     pub(super) trace: Option<String>,
 }
 
 impl Connections {
-    /// One request and its whole answer, over the open connection or a new one.
+    /// Sends one request over the open connection or a new one, and reads the whole response.
     pub(super) async fn exchange(
         &mut self,
         address: &str,
         request: Request<Full<Bytes>>,
-    ) -> Result<Answered, Answer> {
-        // It is put back only after a whole exchange.
+    ) -> Result<Response, RequestResult> {
+        // The connection is put back only after a whole exchange: one that is dropped halfway, by
+        // a timeout, would deliver the old response to the next request.
         let mut sender = match self.0.remove(address) {
             Some(sender) if !sender.is_closed() => sender,
-            _ => connect(address).await.ok_or(Answer::NotConnected)?,
+            _ => connect(address).await.ok_or(RequestResult::NotConnected)?,
         };
-        let answered = answer(&mut sender, request).await.ok_or(Answer::Broken)?;
+        let response = send(&mut sender, request)
+            .await
+            .ok_or(RequestResult::Disconnected)?;
         self.0.insert(address.to_owned(), sender);
-        Ok(answered)
+        Ok(response)
     }
 }
 
-async fn answer(
+async fn send(
     sender: &mut SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
-) -> Option<Answered> {
+) -> Option<Response> {
     sender.ready().await.ok()?;
     let response = sender.send_request(request).await.ok()?;
-    let answered = Answered {
+    let read = Response {
         status: response.status(),
         location: text(response.headers(), header::LOCATION.as_str()).map(str::to_owned),
-        trace: text(response.headers(), TRACE_RESPONSE).and_then(kept_trace),
+        trace: text(response.headers(), TRACE_RESPONSE).and_then(sampled_trace),
     };
     let mut body = response.into_body();
     while let Some(frame) = body.frame().await {
         frame.ok()?;
     }
-    Some(answered)
+    Some(read)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// From `00-TRACE-SPAN-FLAGS`, when the sampled flag is set.
-fn kept_trace(response: &str) -> Option<String> {
+/// The trace ID in `00-TRACE-SPAN-FLAGS`, if the sampled flag is set.
+fn sampled_trace(response: &str) -> Option<String> {
     let mut parts = response.split('-').skip(1);
     let trace = parts.next().filter(|trace| trace.len() == 32)?;
     let flags = u8::from_str_radix(parts.nth(1)?, 16).ok()?;
@@ -96,6 +99,6 @@ mod tests {
     #[case(format!("00-{TRACE}"), None)]
     #[case("nonsense".to_owned(), None)]
     fn only_a_kept_trace_is_named(#[case] response: String, #[case] trace: Option<&str>) {
-        assert_eq!(kept_trace(&response).as_deref(), trace);
+        assert_eq!(sampled_trace(&response).as_deref(), trace);
     }
 }

@@ -1,4 +1,4 @@
-//! Where the services are that are sent to.
+//! The addresses that load is sent to.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +10,26 @@ use crate::{
     service::Service,
 };
 
-/// What `--url` names: the scenario's own service, or another by name.
+/// A value of `--url`: the address of the scenario's only service, or of the named one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     service: Option<Service>,
     url: Uri,
 }
 
-/// Reads `URL` or `SERVICE=URL`.
+/// Parses `URL` or `SERVICE=URL`.
 ///
 /// # Errors
-/// A sentence that says what would be right.
+/// A message that describes a valid value.
 pub fn destination(text: &str) -> Result<Destination, String> {
     let (service, url) = match text.split_once('=') {
         Some((name, url)) if !name.contains(['/', ':']) => (Some(edge(name)?), url),
         _ => (None, text),
     };
     let url: Uri = url.parse().map_err(|_| {
-        format!("must be like http://127.0.0.1:8080 or gateway=http://127.0.0.1:8081, not {text:?}")
+        format!(
+            "must be a URL such as http://127.0.0.1:8080 or gateway=http://127.0.0.1:8081, not {text:?}"
+        )
     })?;
     Ok(Destination { service, url })
 }
@@ -37,36 +39,36 @@ fn edge(name: &str) -> Result<Service, String> {
     edges.clone().find(|it| it.name() == name).ok_or_else(|| {
         let known: Vec<&str> = edges.by_ref().map(Service::name).collect();
         format!(
-            "no service {name:?} takes requests from outside: there are {}",
+            "{name:?} is not a service that receives requests from outside; those are {}",
             known.join(", ")
         )
     })
 }
 
-/// Where each service is that the scenario sends to: as told, else as the running lab says, else
-/// where they are unless told otherwise.
+/// Determines the address of each service that the scenario sends to: from `--url`, else from the
+/// running lab, else the default port on this machine.
 ///
 /// # Errors
-/// [`LoadError`] when what was told doesn't fit, or a lab answers and none of them runs;
-/// [`ClientError`] when what answers is no lab.
+/// [`LoadError`] if `--url` does not fit the scenario, or if the lab runs none of the services;
+/// [`ClientError`] if another program responds at the lab's address.
 pub(super) async fn find(
     scenario: Scenario,
-    told: &[Destination],
+    given: &[Destination],
     lab: &Client,
 ) -> anyhow::Result<BTreeMap<Service, Uri>> {
     let edges = scenario.edges();
-    let found = if told.is_empty() {
+    let found = if given.is_empty() {
         match lab.status().await {
             Ok(status) => in_lab(&edges, &status.urls),
             Err(ClientError::NotRunning(_)) => well_known(&edges),
             Err(error) => return Err(error.into()),
         }
     } else {
-        named(scenario, &edges, told)?
+        named(scenario, &edges, given)?
     };
     if found.is_empty() {
         let scenario = scenario.name();
-        return Err(LoadError::Nowhere { scenario, edges }.into());
+        return Err(LoadError::NoTarget { scenario, edges }.into());
     }
     Ok(found)
 }
@@ -74,23 +76,23 @@ pub(super) async fn find(
 fn named(
     scenario: Scenario,
     edges: &[Service],
-    told: &[Destination],
+    given: &[Destination],
 ) -> Result<BTreeMap<Service, Uri>, LoadError> {
     let mut found = BTreeMap::new();
-    for Destination { service, url } in told {
+    for Destination { service, url } in given {
         let service = match (service, edges) {
             (Some(service), _) => *service,
             (None, [only]) => *only,
             (None, _) => {
                 return Err(LoadError::Options(format!(
-                    "--url: {} sends to several services: say which is at {url}, such as --url gateway={url}",
+                    "--url: {} sends to several services; name the one at {url}, such as --url gateway={url}",
                     scenario.name()
                 )));
             }
         };
         if !edges.contains(&service) {
             return Err(LoadError::Options(format!(
-                "--url: {} sends nothing to {service}",
+                "--url: the scenario {} sends nothing to {service}; leave it out",
                 scenario.name()
             )));
         }
@@ -127,7 +129,7 @@ mod tests {
         assert!(
             destination("service-b=http://127.0.0.1:1")
                 .unwrap_err()
-                .contains("there are service-a, gateway")
+                .contains("those are service-a, gateway")
         );
     }
 

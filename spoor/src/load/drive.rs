@@ -1,8 +1,8 @@
-//! Sends the requests.
+//! Sending of the requests.
 //!
-//! In an open loop every request has the moment at which it is due, and a late one counts from
-//! that moment and not from when a connection was free for it: a server that stalls is charged
-//! for everyone who would have come meanwhile (no coordinated omission).
+//! In an open loop, each request has a time at which it is due, and its latency counts from then
+//! and not from when a connection became free for it. A server that stalls is charged for every
+//! request that was due meanwhile, which avoids coordinated omission.
 
 use std::{
     collections::BTreeSet,
@@ -25,44 +25,45 @@ use super::{
     connection::Connections,
     recorder::{self, Recorder},
     schedule::{Due, Schedule},
-    summary::{Kept, Summary},
-    tally::{Answer, Outcome},
+    summary::{Punctuality, Summary},
+    tally::{Outcome, RequestResult},
 };
 
-/// The timer's own lateness, which is not the server's.
-const TIMER: Duration = Duration::from_millis(2);
-/// A request sent this long after it was due is late.
-const MAX_DELAY: Duration = Duration::from_millis(100);
+/// The tolerated lateness of the timer, which must not count as the server's latency. Tokio's
+/// timer has a resolution of 1 ms.
+const MAX_TIMER_LAG: Duration = Duration::from_millis(2);
+/// A request sent later than this after it was due counts as late.
+const MAX_SEND_LAG: Duration = Duration::from_millis(100);
 
-/// What to send.
+/// A load to send.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// What is sent, in turn.
+    /// The operations, which take turns.
     pub operations: Vec<Operation>,
-    /// When to send.
+    /// The pace of the requests.
     pub pace: Pace,
-    /// How many to send at most.
+    /// The maximum number of requests.
     pub requests: Option<u64>,
-    /// How long to send at most.
+    /// The maximum duration.
     pub duration: Option<Duration>,
-    /// How many connections, each with one request at a time.
+    /// The number of connections, each with one request at a time.
     pub connections: NonZeroUsize,
-    /// How long to wait for one answer.
+    /// The maximum time to wait for a response.
     pub timeout: Duration,
 }
 
-/// When requests are sent.
+/// The times at which requests are sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pace {
-    /// When each is due.
+    /// Each request is sent when the schedule says.
     Open(Schedule),
-    /// Each connection sends the next request when it has the answer to the last.
+    /// Each connection sends the next request when it has the response to the last.
     Closed,
 }
 
 impl Load {
-    /// So many `GET`s of one path, as fast as they are answered.
-    pub fn as_answered(
+    /// A number of `GET` requests of one path, as fast as they are answered.
+    pub fn closed_loop(
         url: Uri,
         path: &str,
         requests: u64,
@@ -79,7 +80,7 @@ impl Load {
         }
     }
 
-    /// How many turns it will come to, where that is known.
+    /// The number of turns, if it is known in advance.
     pub fn expected_requests(&self) -> Option<u64> {
         let due = match &self.pace {
             Pace::Open(schedule) => Some(schedule.requests()),
@@ -98,7 +99,8 @@ impl Load {
         }
     }
 
-    /// Everything that is only found wrong by trying, before the first request.
+    /// Checks, before the first request, that every request can be built and every address
+    /// accepts connections.
     async fn check(&self) -> Result<(), LoadError> {
         let mut addresses = BTreeSet::new();
         for operation in &self.operations {
@@ -114,10 +116,11 @@ impl Load {
     }
 }
 
-/// Sends it all, telling `progress` how many turns are over, until done or stopped.
+/// Sends the load until it is done or stopped, and reports the number of finished turns to
+/// `progress`.
 ///
 /// # Errors
-/// [`LoadError`] before the first request; later failures are counted in the summary.
+/// [`LoadError`] before the first request. Later failures are counted in the summary.
 pub async fn drive(
     load: &Load,
     progress: impl Fn(u64),
@@ -134,7 +137,7 @@ pub async fn drive(
         load: load.clone(),
         started,
         turns: AtomicU64::new(0),
-        over: AtomicU64::new(0),
+        finished: AtomicU64::new(0),
         late: AtomicU64::new(0),
         stop: stop.clone(),
     });
@@ -145,7 +148,7 @@ pub async fn drive(
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     loop {
         tokio::select! {
-            _ = tick.tick() => progress(shared.over.load(Ordering::Relaxed)),
+            _ = tick.tick() => progress(shared.finished.load(Ordering::Relaxed)),
             done = connections.join_next() => match done {
                 Some(Ok(())) => {}
                 Some(Err(error)) => return Err(LoadError::Connection(error)),
@@ -154,9 +157,9 @@ pub async fn drive(
         }
     }
     let elapsed = started.elapsed();
-    let over = shared.over.load(Ordering::Relaxed);
+    let finished = shared.finished.load(Ordering::Relaxed);
     let unsent = match (&load.pace, load.expected_requests()) {
-        (Pace::Open(_), Some(due)) if !stop.is_cancelled() => due.saturating_sub(over),
+        (Pace::Open(_), Some(due)) if !stop.is_cancelled() => due.saturating_sub(finished),
         _ => 0,
     };
     let late = shared.late.load(Ordering::Relaxed);
@@ -166,7 +169,7 @@ pub async fn drive(
         load,
         &recorded,
         elapsed,
-        Kept { unsent, late },
+        Punctuality { unsent, late },
     ))
 }
 
@@ -175,12 +178,12 @@ struct Shared {
     started: Instant,
     recorder: Recorder,
     turns: AtomicU64,
-    over: AtomicU64,
+    finished: AtomicU64,
     late: AtomicU64,
     stop: CancellationToken,
 }
 
-/// One request to send, and from when its latency counts.
+/// One request to send, and the time from which its latency counts.
 struct Turn {
     number: u64,
     phase: usize,
@@ -188,7 +191,7 @@ struct Turn {
 }
 
 impl Shared {
-    /// Waits until the next request is due; none when there is no next.
+    /// Waits until the next request is due. `None` after the last.
     async fn next(&self) -> Option<Turn> {
         if self.stop.is_cancelled() {
             return None;
@@ -217,11 +220,11 @@ impl Shared {
             due
         } else {
             tokio::select! {
-                () = tokio::time::sleep_until(due) => counts_from(due, Instant::now()),
+                () = tokio::time::sleep_until(due) => latency_start(due, Instant::now()),
                 () = self.stop.cancelled() => return None,
             }
         };
-        if due.elapsed() > MAX_DELAY {
+        if due.elapsed() > MAX_SEND_LAG {
             self.late.fetch_add(1, Ordering::Relaxed);
         }
         Some(Turn {
@@ -238,67 +241,73 @@ impl Shared {
         Some((operation, turn.number / count))
     }
 
-    /// Sends a request, notes how it ended, and returns where that is which it made.
+    /// Sends a request, records its outcome, and returns the location of what it created.
     async fn exchange(
         &self,
         connections: &mut Connections,
         address: &str,
         request: Request<Full<Bytes>>,
-        noted: recorder::Request<'_>,
+        recorded: recorder::Request<'_>,
     ) -> Option<String> {
-        let from = self.started + noted.due;
+        let from = self.started + recorded.due;
         let exchange = connections.exchange(address, request);
-        let (answer, answered) = match tokio::time::timeout(self.load.timeout, exchange).await {
-            Ok(Ok(answered)) => (Answer::Status(answered.status), Some(answered)),
+        let (result, response) = match tokio::time::timeout(self.load.timeout, exchange).await {
+            Ok(Ok(response)) => (RequestResult::Status(response.status), Some(response)),
             Ok(Err(failed)) => (failed, None),
-            Err(_) => (Answer::TimedOut, None),
+            Err(_) => (RequestResult::TimedOut, None),
         };
-        let (location, trace) = answered.map_or((None, None), |it| (it.location, it.trace));
+        let (location, trace) = response.map_or((None, None), |it| (it.location, it.trace));
         let outcome = Outcome {
-            answer,
+            result,
             latency: from.elapsed(),
             trace,
         };
-        self.recorder.note(noted, &outcome);
-        location.filter(|_| answer.is_success())
+        self.recorder.record(recorded, &outcome);
+        location.filter(|_| result.is_success())
     }
 }
 
-/// One connection's share of the work.
+/// Sends requests over one connection until there are no more.
 async fn send(shared: Arc<Shared>) {
     let mut connections = Connections::default();
     while let Some(turn) = shared.next().await {
-        take(&shared, &mut connections, &turn).await;
-        shared.over.fetch_add(1, Ordering::Relaxed);
+        take_turn(&shared, &mut connections, &turn).await;
+        shared.finished.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// A request and those that follow it.
-async fn take(shared: &Shared, connections: &mut Connections, turn: &Turn) -> Option<()> {
+/// Sends a request and its follow-ups.
+async fn take_turn(shared: &Shared, connections: &mut Connections, turn: &Turn) -> Option<()> {
     let (operation, round) = shared.operation(turn)?;
-    // What can't be built was refused before the first request.
+    // `Load::check` has built every request once.
     let (address, request) = (operation.address().ok()?, operation.request(round).ok()?);
-    let noted = recorder::Request {
+    let recorded = recorder::Request {
         operation: &operation.name,
         phase: turn.phase,
         due: turn.from - shared.started,
     };
-    let made = shared
-        .exchange(connections, &address, request, noted)
+    let created = shared
+        .exchange(connections, &address, request, recorded)
         .await?;
     for follow_up in &operation.follow_ups {
-        let request = operation.request_after(follow_up, &made).ok()?;
-        let noted = recorder::Request {
+        let request = operation.request_after(follow_up, &created).ok()?;
+        let recorded = recorder::Request {
             operation: &follow_up.name,
             phase: turn.phase,
             due: shared.started.elapsed(),
         };
-        shared.exchange(connections, &address, request, noted).await;
+        shared
+            .exchange(connections, &address, request, recorded)
+            .await;
     }
     Some(())
 }
 
-/// From when a request counts that was waited for.
-fn counts_from(due: Instant, woken: Instant) -> Instant {
-    if woken - due <= TIMER { woken } else { due }
+/// The time from which the latency of a request counts whose sender slept until it was due.
+fn latency_start(due: Instant, woken: Instant) -> Instant {
+    if woken - due <= MAX_TIMER_LAG {
+        woken
+    } else {
+        due
+    }
 }

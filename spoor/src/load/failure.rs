@@ -1,54 +1,54 @@
-//! Why load could not be sent.
+//! Errors of sending load.
 
 use http::Uri;
 use spoor_vision::samples::EncodeError;
 
 use crate::service::Service;
 
-/// Why load could not be sent.
+/// The error of sending load.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// No `http://HOST:PORT`.
-    #[error("--url: must be like http://127.0.0.1:8080, not {0}")]
+    /// The address is not of the form `http://HOST:PORT`.
+    #[error("--url: must be such as http://127.0.0.1:8080, not {0}")]
     Address(Uri),
-    /// Not the path of a request.
-    #[error("--path: must be like /?wait=0ms, not {path}")]
+    /// The path is not valid in a request.
+    #[error("--path: must be such as /?wait=0ms, not {path}")]
     Path {
-        /// What was given.
+        /// The invalid path.
         path: String,
-        /// Why it does not do.
+        /// The cause.
         source: http::Error,
     },
-    /// Options that can't hold together.
+    /// Options that contradict each other.
     #[error("{0}")]
     Options(String),
-    /// None of the services that the scenario is for.
-    #[error("{scenario} sends to {}, and none of them runs: start it, or say with --url where it is", names(.edges))]
-    Nowhere {
+    /// The lab runs none of the scenario's services.
+    #[error("the lab does not run the services that the scenario {scenario} needs ({}); start them, or give their addresses with --url", names(.edges))]
+    NoTarget {
         /// The scenario.
         scenario: &'static str,
-        /// Whom it sends to.
+        /// The services it sends to.
         edges: Vec<Service>,
     },
-    /// A picture to send could not be made.
-    #[error("drawing the pictures to send")]
+    /// An image to send could not be drawn.
+    #[error("cannot draw the images to send")]
     Picture(#[from] EncodeError),
-    /// No memory for the latencies.
-    #[error("preparing the histogram of latencies: {0}")]
+    /// The histogram of latencies could not be created.
+    #[error("cannot create the histogram of latencies: {0}")]
     Histogram(#[from] hdrhistogram::CreationError),
-    /// Nobody there.
-    #[error("connecting to {address}: {source}; is it running? `spoor up` starts the lab")]
+    /// The address accepts no connections.
+    #[error("cannot connect to {address}: {source}; is it running? `spoor up` starts the lab")]
     Connect {
-        /// Where to.
+        /// The address.
         address: String,
-        /// What the system said.
+        /// The cause.
         source: std::io::Error,
     },
-    /// A connection's own work broke off.
-    #[error("sending: {0}")]
+    /// The task of a connection failed.
+    #[error("a connection's task failed: {0}")]
     Connection(#[source] tokio::task::JoinError),
-    /// A connection was still at work at the end.
-    #[error("a connection did not end")]
+    /// A connection's task was still running at the end.
+    #[error("a connection's task did not end")]
     Unfinished,
 }
 

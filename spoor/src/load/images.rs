@@ -1,5 +1,5 @@
-//! The pictures that are sent to be classified: drawn before the load starts, the same ones
-//! every time.
+//! The images sent for classification. They are drawn before the load starts, and are the same
+//! in every run.
 
 use std::num::NonZeroU16;
 
@@ -8,17 +8,17 @@ use spoor_vision::samples::{EncodeError, Sample};
 
 use super::{Body, LoadError};
 
-/// How many different ones.
-const PICTURES: u64 = 24;
-/// Pixels on each side.
+/// The number of different images.
+const IMAGES: u64 = 24;
+/// The width and height in pixels.
 const SIDE: NonZeroU16 = NonZeroU16::MIN.saturating_add(127);
 
-/// Pictures as they are uploaded, PNG and JPEG in turn.
+/// The request bodies, PNG and JPEG in turn.
 ///
 /// # Errors
-/// [`LoadError::Picture`] when one can't be encoded.
+/// [`LoadError::Picture`] if an image cannot be encoded.
 pub(super) fn bodies() -> Result<Vec<Body>, LoadError> {
-    (0..PICTURES).map(body).map(|it| Ok(it?)).collect()
+    (0..IMAGES).map(body).map(|it| Ok(it?)).collect()
 }
 
 fn body(seed: u64) -> Result<Body, EncodeError> {

@@ -1,4 +1,4 @@
-//! What each scenario sends to each service.
+//! The operations that each scenario sends to each service.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use crate::service::Service;
 
 const JSON: &str = "application/json";
 
-/// What is sent, in turn.
+/// The operations of a scenario, which take turns.
 ///
 /// # Errors
-/// [`LoadError::Picture`] when one that is to be sent can't be drawn.
+/// [`LoadError::Picture`] if an image to send cannot be drawn.
 pub(super) fn operations(
     scenario: Scenario,
     urls: &BTreeMap<Service, Uri>,
     path: &str,
 ) -> Result<Vec<Operation>, LoadError> {
-    if scenario.takes_a_path() {
+    if scenario.accepts_path() {
         let get = |(service, url): (&Service, &Uri)| {
             Operation::get(format!("{service} GET {path}"), url.clone(), path)
         };
@@ -29,7 +29,7 @@ pub(super) fn operations(
     for (service, url) in urls {
         by_service.push(of_service(*service, url)?.into_iter());
     }
-    // One of each service, then the next of each: no service gets its requests in a row.
+    // Services alternate, so that none receives its requests in a row.
     let mut operations = vec![];
     loop {
         let before = operations.len();
@@ -75,7 +75,7 @@ fn of_service(service: Service, url: &Uri) -> Result<Vec<Operation>, LoadError> 
             .followed_by("tasks DELETE /tasks/{id}", Method::DELETE, ""),
         ],
         Service::Preprocessing => vec![post("/classify", images::bodies()?)],
-        // Only the edges take requests from outside.
+        // Only edges receive requests from outside.
         _ => vec![],
     })
 }

@@ -1,5 +1,5 @@
-//! `spoor load`: sends requests as a scenario has them due, or as fast as they are answered, and
-//! says how long the answers took.
+//! `spoor load`: sends requests on a scenario's schedule, or as fast as they are answered, and
+//! reports the latency.
 
 mod chart;
 mod connection;
@@ -35,43 +35,44 @@ use crate::cli::out::{say, show};
 use crate::cli::{LabArgs, Output, Table};
 use destination::Destination;
 
-/// The most connections: each is a task and a socket, and one address has no more ports than
-/// some 28,000.
+/// The most connections. Each is a task and a socket, and Linux has about 28 000 ephemeral ports
+/// for connections to one address.
 const MAX_CONNECTIONS: i64 = 10_000;
 
 /// Send load to the mesh and measure the latency
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  spoor load                               50 requests a second for 10 s to service-a
-  spoor load --list                        the scenarios, with their figures
-  spoor load mesh                          each way through the mesh in turn
+  spoor load                               send 50 requests per second for 10 s to service-a
+  spoor load --list                        list the scenarios with their defaults
+  spoor load mesh                          cover every path through the mesh
   spoor load spike --rate 800 --picture spike.svg
-                                           a burst, and a picture of what it did
+                                           send a burst, and draw its effect
   spoor load closed --workers 4 --path '/?wait=0ms&calc=0'
-                                           four users who wait for their answers
-  spoor load soak --duration 8h --rate 20  does it get slower over a night?
+                                           simulate four users who wait for responses
+  spoor load soak --duration 8h --rate 20  find out whether latency grows over a night
   spoor load --requests 10000 --path '/?wait=0ms&calc=0'
-                                           10 000 requests, as fast as they are answered
+                                           send 10 000 requests, as fast as they are answered
   spoor load mesh --url gateway=http://gateway:8081 --url bands=http://bands:8082
-                                           in a cluster: where the services are
+                                           name the services' addresses, as in a cluster
 
-The services are where the lab at --lab says, or where --url says. Ends with 1 if any request
-failed.")]
+The addresses of the services come from --url, or else from the lab at --lab. Exits with 1 if any
+request failed.")]
 pub struct LoadArgs {
-    /// What kind of load
+    /// The scenario
     #[arg(value_enum, default_value_t)]
     scenario: Scenario,
-    /// List the scenarios, with their figures
+    /// List the scenarios with their defaults
     #[arg(long)]
     list: bool,
-    /// Requests a second, at the most in a ramp or spike, sent on time whether or not earlier
-    /// ones were answered [default: the scenario's]
+    /// Requests per second, for a ramp or spike the highest rate; each is sent when due, whether
+    /// or not earlier ones were answered [default: the scenario's]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
-    /// How many requests to send at most; alone, as fast as they are answered
+    /// Maximum number of requests; without --rate and --duration, they are sent as fast as they
+    /// are answered
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
-    /// How long to send, such as 30s or 2m [default: the scenario's]
+    /// Duration of the load, such as 30s or 2m [default: the scenario's]
     #[arg(long, value_parser = crate::cli::positive_duration)]
     duration: Option<Duration>,
     /// Connections, each with one request at a time: the workers of a closed loop [default: 256,
@@ -82,8 +83,8 @@ pub struct LoadArgs {
         value_parser = clap::value_parser!(u16).range(1..=MAX_CONNECTIONS)
     )]
     connections: Option<u16>,
-    /// Where to, as URL or SERVICE=URL; several times or separated by commas [default: as the lab
-    /// says]
+    /// Address to send to, as URL or SERVICE=URL; can be repeated or separated by commas
+    /// [default: the lab's services]
     #[arg(
         long,
         env = "SPOOR_LOAD_URL",
@@ -92,16 +93,16 @@ pub struct LoadArgs {
         value_parser = destination::destination
     )]
     url: Vec<Destination>,
-    /// The path and query to ask for [default: /]
+    /// The path and query to request [default: /]
     #[arg(long, value_parser = path)]
     path: Option<String>,
-    /// How long to wait for one answer
+    /// Maximum time to wait for a response
     #[arg(long, default_value = "10s", value_parser = crate::cli::positive_duration)]
     timeout: Duration,
     /// Draw latency, rate and failures over time into this SVG file
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
-    /// How to print the summary
+    /// Output format of the summary
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
@@ -109,17 +110,17 @@ pub struct LoadArgs {
 }
 
 impl LoadArgs {
-    /// Sends what is asked for, with a progress bar, and prints the summary; Ctrl-C ends it early.
+    /// Sends the load with a progress bar and prints the summary. Ctrl-C ends it early.
     ///
     /// # Errors
-    /// [`LoadError`] when the address is no HTTP address or nobody listens there.
+    /// [`LoadError`] if the address is not an HTTP address or nothing listens there.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         if self.list {
             show!("{}", list());
             return Ok(ExitCode::SUCCESS);
         }
         let load = self.load().await?;
-        let stop = crate::cli::cancelled_when_told()?;
+        let stop = crate::cli::cancel_on_shutdown_signal()?;
         let bar = progress_bar(&load);
         let summary = drive(&load, |done| bar.set_position(done), stop).await;
         bar.finish_and_clear();
@@ -139,7 +140,7 @@ impl LoadArgs {
             Output::Table => {
                 show!("{summary}");
                 if let Some(file) = &self.picture {
-                    say!("\nThe picture is {}", file.display());
+                    say!("\nPicture written to {}", file.display());
                 }
             }
         }
@@ -152,9 +153,9 @@ impl LoadArgs {
 
     async fn load(&self) -> anyhow::Result<Load> {
         let pace = self.pace()?;
-        if self.path.is_some() && !self.scenario.takes_a_path() {
+        if self.path.is_some() && !self.scenario.accepts_path() {
             let name = self.scenario.name();
-            let wrong = format!("--path: {name} has its own paths: leave it out");
+            let wrong = format!("--path: the scenario {name} has its own paths; leave out --path");
             return Err(LoadError::Options(wrong).into());
         }
         let defaults = self.scenario.defaults();
@@ -182,13 +183,13 @@ impl LoadArgs {
             return Ok(Pace::Closed);
         };
         if self.scenario == Scenario::Closed {
-            let wrong =
-                "--rate: a closed loop sends as it is answered: leave it out, or choose steady";
+            let wrong = "--rate: the scenario closed has no rate, since its workers wait for \
+                         responses; leave out --rate, or choose steady";
             return Err(LoadError::Options(wrong.to_owned()));
         }
         let lasts = match (self.scenario, self.rate, self.requests, self.duration) {
             (Scenario::Steady, None, Some(_), None) => return Ok(Pace::Closed),
-            (Scenario::Steady, _, Some(requests), None) => until(requests, rate),
+            (Scenario::Steady, _, Some(requests), None) => time_for(requests, rate),
             (_, _, _, duration) => duration.unwrap_or(defaults.duration),
         };
         Ok(Pace::Open(self.scenario.schedule(rate, lasts)))
@@ -203,18 +204,18 @@ fn path(text: &str) -> Result<String, String> {
     }
 }
 
-/// How long so many take at this rate.
-fn until(requests: u64, rate: u32) -> Duration {
+/// The time that a number of requests takes at a rate.
+fn time_for(requests: u64, rate: u32) -> Duration {
     let nanos = u128::from(requests) * 1_000_000_000 / u128::from(rate.max(1));
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 fn list() -> Table {
-    let mut table = Table::new(&["SCENARIO", "RATE", "LASTS", "TO", "WHAT"]);
+    let mut table = Table::new(&["SCENARIO", "RATE", "DURATION", "TO", "DESCRIPTION"]);
     for scenario in Scenario::value_variants() {
         let defaults = scenario.defaults();
         let rate = match defaults.rate {
-            Some(rate) => format!("{rate} a second"),
+            Some(rate) => format!("{rate}/s"),
             None => format!("{} workers", defaults.connections),
         };
         let to = match scenario.edges().as_slice() {
@@ -228,7 +229,7 @@ fn list() -> Table {
     table
 }
 
-/// A bar on a terminal; nothing elsewhere.
+/// A progress bar, which is shown on a terminal only.
 fn progress_bar(load: &Load) -> ProgressBar {
     let style = "{spinner:.cyan} {pos}/{len} requests {wide_bar:.cyan/blue} {per_sec} {eta}";
     let bar = match load.expected_requests() {

@@ -1,4 +1,4 @@
-//! What is sent: operations, in turn.
+//! Operations: the requests that load consists of.
 
 use std::sync::Arc;
 
@@ -8,45 +8,45 @@ use http_body_util::Full;
 
 use super::LoadError;
 
-/// A request that is sent again and again.
+/// A request that is sent repeatedly.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// What tables call it, such as `gateway GET /api/wishes`.
+    /// The name in tables, such as `gateway GET /api/wishes`.
     pub name: Arc<str>,
-    /// Where the service is: `http://HOST:PORT`.
+    /// The service's address, `http://HOST:PORT`.
     pub url: Uri,
-    /// With which method.
+    /// The method.
     pub method: Method,
-    /// Path and query.
+    /// The path and query.
     pub path: String,
-    /// What is sent along, each in its turn; nothing if there are none.
+    /// The bodies, which take turns. If there are none, the body is empty.
     pub bodies: Arc<[Body]>,
-    /// What is done with that which it made.
+    /// The requests that follow, to what this one created.
     pub follow_ups: Vec<FollowUp>,
 }
 
-/// What is sent along.
+/// A request body.
 #[derive(Clone, Debug)]
 pub struct Body {
-    /// Its media type.
+    /// The media type.
     pub content_type: &'static str,
     /// The bytes.
     pub bytes: Bytes,
 }
 
-/// A request to where the answer's `Location` points.
+/// A request to the `Location` of an operation's response.
 #[derive(Clone, Debug)]
 pub struct FollowUp {
-    /// What tables call it.
+    /// The name in tables.
     pub name: Arc<str>,
-    /// With which method.
+    /// The method.
     pub method: Method,
-    /// What comes after the location.
+    /// The part of the path after the location.
     pub suffix: &'static str,
 }
 
 impl Operation {
-    /// A `GET` of this path.
+    /// A `GET` request of a path.
     pub fn get(name: impl Into<Arc<str>>, url: Uri, path: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -58,7 +58,7 @@ impl Operation {
         }
     }
 
-    /// A `POST` of these to this path.
+    /// A `POST` request of these bodies to a path.
     pub fn post(
         name: impl Into<Arc<str>>,
         url: Uri,
@@ -72,7 +72,7 @@ impl Operation {
         }
     }
 
-    /// Followed by this, where the answer's `Location` points.
+    /// Adds a request to the response's `Location`.
     pub fn followed_by(
         mut self,
         name: impl Into<Arc<str>>,
@@ -87,10 +87,10 @@ impl Operation {
         self
     }
 
-    /// Where to connect.
+    /// The address to connect to, `HOST:PORT`.
     ///
     /// # Errors
-    /// [`LoadError::Address`] when that is no HTTP address.
+    /// [`LoadError::Address`] if the URL is not an HTTP address.
     pub fn address(&self) -> Result<String, LoadError> {
         let is_http = self.url.scheme_str() == Some("http");
         let authority = self.url.authority().filter(|_| is_http);
@@ -99,20 +99,20 @@ impl Operation {
         Ok(format!("{}:{port}", authority.host()))
     }
 
-    /// The request that is sent in this turn.
+    /// Builds the request of a turn.
     ///
     /// # Errors
-    /// [`LoadError::Path`] when the path can't be that of a request.
+    /// [`LoadError::Path`] if the path is not valid in a request.
     pub fn request(&self, turn: u64) -> Result<Request<Full<Bytes>>, LoadError> {
         let count = u64::try_from(self.bodies.len()).unwrap_or(u64::MAX).max(1);
         let position = usize::try_from(turn % count).unwrap_or_default();
         self.build(&self.method, &self.path, self.bodies.get(position))
     }
 
-    /// The request that follows up what is at this location.
+    /// Builds a follow-up request to a location.
     ///
     /// # Errors
-    /// [`LoadError::Path`] when the location is no path.
+    /// [`LoadError::Path`] if the location is not a valid path.
     pub fn request_after(
         &self,
         follow_up: &FollowUp,

@@ -1,4 +1,4 @@
-//! Latency, rate and failures over time, as a picture.
+//! A picture of latency, rate and failures over time, as SVG.
 
 use std::io;
 
@@ -9,39 +9,40 @@ use plotters::{
 
 use super::{summary::Summary, timeline::Point};
 
-/// Pixels.
+/// The width and height in pixels.
 const SIZE: (u32, u32) = (1000, 640);
 const HEADER: u32 = 70;
 const LATENCY: u32 = 350;
 const LEGEND: u32 = 24;
-/// A character's width, about.
+/// The approximate width of a character, in pixels.
 const CHARACTER: i32 = 6;
 const MARGIN: u32 = 16;
 const AXIS_WIDTH: u32 = 64;
 const AXIS_HEIGHT: u32 = 40;
-/// With latencies further apart than this, small ones show only on a logarithmic axis.
-const FAR_APART: f64 = 40.0;
+/// The ratio of the highest to the lowest latency above which the axis is logarithmic, since low
+/// latencies would not show on a linear one.
+const MAX_LINEAR_RATIO: f64 = 40.0;
 
-// Told apart in any kind of sight, and in print.
+// Distinguishable with any kind of colour vision, and in print.
 const P50: RGBColor = RGBColor(0, 60, 120);
 const P99: RGBColor = RGBColor(64, 140, 210);
 const DUE: RGBColor = RGBColor(120, 120, 120);
 const ANSWERED: RGBColor = RGBColor(0, 120, 90);
 const FAILED: RGBColor = RGBColor(200, 40, 30);
 const FAINT: RGBColor = RGBColor(110, 110, 110);
-/// How much of its colour an area has.
+/// The opacity of the area between p50 and p99.
 const BAND: f64 = 0.25;
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
-/// Why there is no picture.
+/// The error of drawing a picture.
 pub type DrawError = DrawingAreaErrorKind<io::Error>;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
-/// The picture as SVG.
+/// Draws the picture as SVG.
 ///
 /// # Errors
-/// [`DrawError`] when something does not fit in its place.
+/// [`DrawError`] if an element does not fit its area.
 pub fn draw(title: &str, summary: &Summary) -> Result<String, DrawError> {
     let mut svg = String::new();
     {
@@ -52,7 +53,7 @@ pub fn draw(title: &str, summary: &Summary) -> Result<String, DrawError> {
         write_header(&header, title, summary)?;
         let seconds = length(summary);
         let (lowest, highest) = extremes(&summary.timeline.points);
-        if highest > lowest * FAR_APART {
+        if highest > lowest * MAX_LINEAR_RATIO {
             let (bottom, top) = (lowest * 0.7, highest * 1.5);
             let axis = (bottom..top).log_scale();
             draw_latency(&latency, seconds, axis, (bottom, highest * 1.2), summary)?;
@@ -78,7 +79,7 @@ fn write_header(area: &Area<'_>, title: &str, summary: &Summary) -> Result<(), D
     let all = &summary.all;
     let latency = |name| all.latency_milliseconds.get(name).copied().unwrap_or(0.0);
     let facts = format!(
-        "{} requests in {:.0} s, {} failed; latency p50 {:.1} ms, p99 {:.1} ms, max {:.0} ms, from when each was {}",
+        "{} requests in {:.0} s, {} failed; latency p50 {:.1} ms, p99 {:.1} ms, max {:.0} ms, measured from when each request was {}",
         all.requests,
         summary.seconds,
         all.failed,
@@ -91,7 +92,7 @@ fn write_header(area: &Area<'_>, title: &str, summary: &Summary) -> Result<(), D
     area.draw(&Text::new(facts, (20, 44), small))
 }
 
-/// `phases` is from where to where their borders go.
+/// Draws the latency chart. `phases` are the lower and upper ends of the lines between phases.
 fn draw_latency<Y>(
     area: &Area<'_>,
     seconds: f64,
@@ -173,7 +174,7 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &Summary) -> Result<(), Dra
     let (legend, area) = area.split_vertically(LEGEND);
     let mut entries = vec![
         (ANSWERED.to_rgba(), "answered"),
-        (FAILED.to_rgba(), "failed, by when they were due"),
+        (FAILED.to_rgba(), "failed, by due time"),
     ];
     if !due.is_empty() {
         entries.push((DUE.to_rgba(), "due"));
@@ -193,7 +194,7 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &Summary) -> Result<(), Dra
         .label_style(("sans-serif", 14))
         .axis_desc_style(("sans-serif", 15))
         .x_desc("seconds since the start")
-        .y_desc("requests a second")
+        .y_desc("requests per second")
         .y_labels(5)
         .x_label_formatter(&figure)
         .y_label_formatter(&figure)
@@ -210,7 +211,7 @@ fn draw_rate(area: &Area<'_>, seconds: f64, summary: &Summary) -> Result<(), Dra
     Ok(())
 }
 
-/// What the colours mean, in a line.
+/// Writes the meaning of the colours in one line.
 fn write_legend(area: &Area<'_>, entries: &[(RGBAColor, &str)]) -> Result<(), DrawError> {
     let mut left = i32::try_from(MARGIN + AXIS_WIDTH).unwrap_or_default();
     let middle = i32::try_from(LEGEND / 2).unwrap_or_default();
@@ -229,7 +230,7 @@ fn write_legend(area: &Area<'_>, entries: &[(RGBAColor, &str)]) -> Result<(), Dr
     Ok(())
 }
 
-/// Intervals that have the figure, each at its middle.
+/// The points of the intervals that have the figure, each at the interval's middle.
 fn series(summary: &Summary, figure: impl Fn(&Point) -> Option<f64>) -> Vec<(f64, f64)> {
     let half = summary.timeline.interval_seconds / 2.0;
     let points = summary.timeline.points.iter();
@@ -254,7 +255,7 @@ fn length(summary: &Summary) -> f64 {
     length.max(0.001)
 }
 
-/// Without digits that say nothing.
+/// Formats a number without trailing zeros.
 fn figure(value: &f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

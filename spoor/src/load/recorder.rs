@@ -1,5 +1,5 @@
-//! Where all connections note what became of their requests: counts and histograms whose number
-//! does not depend on how long the load lasts.
+//! The results of all connections: counts and histograms, whose number does not depend on the
+//! duration of the load.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,20 +11,20 @@ use super::{
     timeline::Timeline,
 };
 
-/// What became of the requests so far.
+/// The results so far, which all connections share.
 #[derive(Debug)]
 pub(super) struct Recorder(Mutex<Recorded>);
 
 #[derive(Debug)]
 pub(super) struct Recorded {
     pub(super) all: Tally,
-    /// By the phase's position.
+    /// One tally for each phase, in their order.
     pub(super) phases: Vec<Tally>,
     pub(super) operations: BTreeMap<Arc<str>, Tally>,
     pub(super) timeline: Timeline,
 }
 
-/// A request, and when it was due, counted from the start.
+/// A request, and the time since the start at which it was due.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
     pub(super) operation: &'a Arc<str>,
@@ -33,7 +33,7 @@ pub(super) struct Request<'a> {
 }
 
 impl Recorder {
-    /// With room for these.
+    /// Creates empty tallies for these phases and operations.
     pub(super) fn new<'a>(
         phases: usize,
         operations: impl Iterator<Item = &'a Arc<str>>,
@@ -49,8 +49,8 @@ impl Recorder {
         })))
     }
 
-    /// Notes how a request ended.
-    pub(super) fn note(&self, request: Request<'_>, outcome: &Outcome) {
+    /// Records the outcome of a request.
+    pub(super) fn record(&self, request: Request<'_>, outcome: &Outcome) {
         let mut recorded = self.0.lock();
         recorded.all.count(outcome);
         if let Some(phase) = recorded.phases.get_mut(request.phase) {
@@ -60,10 +60,10 @@ impl Recorder {
             operation.count(outcome);
         }
         let ended = request.due + outcome.latency;
-        recorded.timeline.count(request.due, ended, outcome.answer);
+        recorded.timeline.count(request.due, ended, outcome.result);
     }
 
-    /// Takes out what was noted.
+    /// Returns the results.
     pub(super) fn into_recorded(self) -> Recorded {
         self.0.into_inner()
     }

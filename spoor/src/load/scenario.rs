@@ -1,4 +1,4 @@
-//! The scenarios: what each is for, its figures unless told otherwise, and its schedule.
+//! The scenarios with their defaults and schedules.
 
 use std::time::Duration;
 
@@ -7,43 +7,43 @@ use clap::ValueEnum;
 use super::schedule::{Phase, Schedule};
 use crate::service::Service;
 
-/// A kind of load.
+/// A named pattern of load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
-    /// One rate, kept whether or not it is answered in time
+    /// A constant rate, kept up even if responses are late
     #[default]
     Steady,
-    /// So many workers, each waits for its answer before it asks again
+    /// Workers that each wait for a response before the next request
     Closed,
-    /// A rate that rises in a line, in four parts
+    /// A rate that rises linearly, reported in quarters
     Ramp,
-    /// A fifth of the rate, then all of it at once, then a fifth again
+    /// A fifth of the rate, then the full rate at once, then a fifth again
     Spike,
-    /// A low rate for long, in four parts: does it get slower?
+    /// A low rate for a long time, reported in quarters to show whether it gets slower
     Soak,
-    /// Pictures to classify
+    /// Images to classify
     Images,
-    /// Every edge in turn: each way through the mesh
+    /// Every edge in turn, which covers every path through the mesh
     Mesh,
 }
 
-/// What holds unless an option says otherwise.
+/// The defaults of a scenario's options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Defaults {
-    /// Requests a second at the most; none in a closed loop.
+    /// The highest rate in requests per second; `None` for a closed loop.
     pub rate: Option<u32>,
-    /// How long.
+    /// The duration of the load.
     pub duration: Duration,
-    /// Connections, or workers.
+    /// The number of connections, or of workers in a closed loop.
     pub connections: usize,
 }
 
-/// Outside of a spike the rate is the spike's through this.
-const SPIKE: f64 = 5.0;
+/// The ratio of the rate in a spike to the rate before and after it.
+const SPIKE_FACTOR: f64 = 5.0;
 const QUARTERS: u32 = 4;
 
 impl Scenario {
-    /// What it is called on the command line.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Steady => "steady",
@@ -56,14 +56,14 @@ impl Scenario {
         }
     }
 
-    /// What it is, in a line.
+    /// A description in one line.
     pub fn description(self) -> String {
         let value = self.to_possible_value();
         let help = value.and_then(|value| value.get_help().map(ToString::to_string));
         help.unwrap_or_default()
     }
 
-    /// Its figures.
+    /// The defaults of the scenario's options.
     pub fn defaults(self) -> Defaults {
         let open = |rate, seconds| Defaults {
             rate: Some(rate),
@@ -71,7 +71,7 @@ impl Scenario {
             connections: 256,
         };
         match self {
-            // service-b computes for some 10 ms for each: half a processor.
+            // service-b computes for about 10 ms per request, so this uses half a CPU.
             Self::Steady => open(50, 10),
             Self::Closed => Defaults {
                 rate: None,
@@ -86,7 +86,7 @@ impl Scenario {
         }
     }
 
-    /// To whom it sends, unless told where else.
+    /// The services that requests are sent to.
     pub fn edges(self) -> Vec<Service> {
         match self {
             Self::Images => vec![Service::Preprocessing],
@@ -97,12 +97,12 @@ impl Scenario {
         }
     }
 
-    /// Whether a path can be chosen for it.
-    pub fn takes_a_path(self) -> bool {
+    /// True if `--path` applies to the scenario.
+    pub fn accepts_path(self) -> bool {
         !matches!(self, Self::Images | Self::Mesh)
     }
 
-    /// Its schedule at this rate.
+    /// The schedule for a rate and duration.
     pub fn schedule(self, rate: u32, duration: Duration) -> Schedule {
         let rate = f64::from(rate);
         let quarter = duration / QUARTERS;
@@ -112,13 +112,18 @@ impl Scenario {
                 .map(|quarter| rate * quarter / f64::from(QUARTERS))
                 .map(|to| (to - rate / f64::from(QUARTERS), to))
                 .map(|(from, to)| {
-                    Phase::rising(format!("{from:.0} to {to:.0} a second"), quarter, from, to)
+                    Phase::rising(
+                        format!("{from:.0} to {to:.0} per second"),
+                        quarter,
+                        from,
+                        to,
+                    )
                 })
                 .collect(),
             Self::Spike => vec![
-                Phase::even("before", duration / 3, rate / SPIKE),
+                Phase::even("before", duration / 3, rate / SPIKE_FACTOR),
                 Phase::even("spike", duration / 6, rate),
-                Phase::even("after", duration / 2, rate / SPIKE),
+                Phase::even("after", duration / 2, rate / SPIKE_FACTOR),
             ],
             Self::Soak => quarters
                 .map(|number| Phase::even(format!("quarter {number:.0}"), quarter, rate))

@@ -1,42 +1,42 @@
-//! When the requests of an open loop are due.
+//! The schedule of an open loop: the times at which requests are due.
 
 use std::time::Duration;
 
-/// A stretch of time in which the rate goes in a straight line from one value to another.
+/// A period in which the rate changes linearly from one value to another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Phase {
-    /// What people call it.
+    /// The name in tables.
     pub name: String,
-    /// How long it lasts.
+    /// The duration.
     pub lasts: Duration,
-    /// Requests a second at its start.
+    /// Requests per second at the start.
     pub from: f64,
-    /// Requests a second at its end.
+    /// Requests per second at the end.
     pub to: f64,
 }
 
-/// Phases, one after the other.
+/// A sequence of phases.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
     phases: Vec<Phase>,
 }
 
-/// When a request is due.
+/// The time at which a request is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
-    /// Counted from the start.
+    /// The time since the start.
     pub after: Duration,
-    /// The phase's position.
+    /// The position of the phase.
     pub phase: usize,
 }
 
 impl Phase {
-    /// At one rate all the time.
+    /// A phase with a constant rate.
     pub fn even(name: impl Into<String>, lasts: Duration, rate: f64) -> Self {
         Self::rising(name, lasts, rate, rate)
     }
 
-    /// From one rate to another.
+    /// A phase whose rate changes from one value to another.
     pub fn rising(name: impl Into<String>, lasts: Duration, from: f64, to: f64) -> Self {
         Self {
             name: name.into(),
@@ -46,18 +46,19 @@ impl Phase {
         }
     }
 
-    /// How many requests are due in it, which need not be whole.
+    /// The number of requests due in the phase, which need not be an integer.
     fn requests(&self) -> f64 {
         f64::midpoint(self.from, self.to) * self.lasts.as_secs_f64()
     }
 
-    /// When so many were due.
-    fn reaches(&self, requests: f64) -> Duration {
+    /// The time after which this many requests were due.
+    fn time_of(&self, requests: f64) -> Duration {
         if requests <= 0.0 {
             return Duration::ZERO;
         }
         let slope = (self.to - self.from) / self.lasts.as_secs_f64();
-        // The root of from·t + slope·t²/2 = requests, in the form that loses no digits.
+        // The root of from·t + slope·t²/2 = requests. The usual quadratic formula subtracts two
+        // nearly equal numbers when the slope is small; this form does not.
         let root = (self.from * self.from + 2.0 * slope * requests)
             .max(0.0)
             .sqrt();
@@ -67,24 +68,24 @@ impl Phase {
 }
 
 impl Schedule {
-    /// These phases in this order.
+    /// Creates a schedule of phases in this order.
     pub fn new(phases: Vec<Phase>) -> Self {
         Self { phases }
     }
 
-    /// Its phases.
+    /// The phases in their order.
     pub fn phases(&self) -> &[Phase] {
         &self.phases
     }
 
-    /// How many requests are due in all.
+    /// The total number of requests due.
     pub fn requests(&self) -> u64 {
         let due: f64 = self.phases.iter().map(Phase::requests).sum();
-        // What adding up leaves over is no request.
+        // The tolerance is for rounding errors of the sum, which must not add a request.
         whole((due - 1e-6).ceil())
     }
 
-    /// When the request with this number, from zero, is due; none after the last.
+    /// The time at which a request is due, numbered from zero. `None` after the last.
     pub fn due(&self, number: u64) -> Option<Due> {
         if number >= self.requests() {
             return None;
@@ -96,7 +97,7 @@ impl Schedule {
             let requests = phase.requests();
             if left < requests || position == last {
                 return Some(Due {
-                    after: began + phase.reaches(left),
+                    after: began + phase.time_of(left),
                     phase: position,
                 });
             }

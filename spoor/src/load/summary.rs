@@ -1,4 +1,4 @@
-//! What came of it, in figures.
+//! The summary of a load in figures.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
     timeline::Point,
 };
 
-/// The percentiles that are shown, and what they are called.
+/// The names and values of the percentiles shown.
 pub const PERCENTILES: [(&str, f64); 5] = [
     ("p50", 50.0),
     ("p90", 90.0),
@@ -20,108 +20,113 @@ pub const PERCENTILES: [(&str, f64); 5] = [
     ("max", 100.0),
 ];
 
-/// What a load came to.
+/// The result of a load.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// All requests.
     #[serde(flatten)]
     pub all: Row,
-    /// How well the rate was kept.
+    /// The requests that were not sent on schedule.
     #[serde(flatten)]
-    pub kept: Kept,
-    /// From the first to the last.
+    pub punctuality: Punctuality,
+    /// The duration from the first request to the last.
     pub seconds: f64,
-    /// Requests through seconds.
+    /// The average rate.
     pub requests_per_second: f64,
-    /// Whether a late request counts from when it was due.
+    /// True if the latency of a late request counts from when it was due.
     pub corrected: bool,
-    /// The same by phase of the schedule.
+    /// The results by phase of the schedule.
     pub phases: Vec<PhaseRow>,
-    /// The same by operation.
+    /// The results by operation.
     pub operations: Vec<OperationRow>,
-    /// Over time.
+    /// The results over time.
     pub timeline: Points,
 }
 
-/// How well the rate was kept that was asked for.
+/// The requests that were not sent on schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Kept {
-    /// How many turns were due, but no connection was free for them before the end.
+pub struct Punctuality {
+    /// The number of requests due for which no connection became free before the end.
     pub unsent: u64,
-    /// How many were sent noticeably later than they were due.
+    /// The number of requests sent noticeably later than they were due.
     pub late: u64,
 }
 
-/// What some requests came to.
+/// The results of a group of requests.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
-    /// How many were sent and ended in some way.
+    /// The number of requests sent.
     pub requests: u64,
-    /// How many of them ended with a 4xx, a 5xx or no answer.
+    /// The number that ended with a 4xx, a 5xx or no response.
     pub failed: u64,
-    /// How many ended in which way.
+    /// The number of requests by result.
     pub answers: BTreeMap<String, u64>,
-    /// How many of the failed ended in which way.
+    /// The number of failed requests by result.
     pub failures: BTreeMap<String, u64>,
-    /// By percentile, in milliseconds.
+    /// The latency in milliseconds by percentile.
     pub latency_milliseconds: BTreeMap<&'static str, f64>,
-    /// The slowest whose trace is kept.
+    /// The slowest request whose trace was sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slowest: Option<SlowTrace>,
 }
 
-/// A trace to look at.
+/// The trace of a slow request.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SlowTrace {
-    /// Its id.
+    /// The trace ID.
     pub trace_id: String,
-    /// How long its request took.
+    /// The latency of the request.
     pub milliseconds: f64,
 }
 
-/// What a phase came to.
+/// The results of a phase.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PhaseRow {
-    /// What it is called.
+    /// The phase's name.
     pub phase: String,
-    /// When it began, in seconds since the start.
+    /// The start, in seconds since the start of the load.
     pub began: f64,
-    /// How long it was to last, in seconds.
+    /// The planned duration, in seconds.
     pub lasts: f64,
-    /// Requests a second that were due at its start and its end.
+    /// The requests per second due at the start and at the end.
     pub rate: [f64; 2],
-    /// Its requests.
+    /// The results.
     #[serde(flatten)]
     pub row: Row,
 }
 
-/// What an operation came to.
+/// The results of an operation.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationRow {
-    /// What it is called.
+    /// The operation's name.
     pub operation: String,
-    /// Its requests.
+    /// The results.
     #[serde(flatten)]
     pub row: Row,
 }
 
-/// What happened when.
+/// The results over time.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Points {
-    /// How long an interval is.
+    /// The length of an interval.
     pub interval_seconds: f64,
-    /// The intervals, from the start.
+    /// The intervals in their order.
     pub points: Vec<Point>,
 }
 
 impl Summary {
-    pub(super) fn new(load: &Load, recorded: &Recorded, elapsed: Duration, kept: Kept) -> Self {
+    pub(super) fn new(
+        load: &Load,
+        recorded: &Recorded,
+        elapsed: Duration,
+        punctuality: Punctuality,
+    ) -> Self {
         let all = Row::from(&recorded.all);
         let seconds = elapsed.as_secs_f64();
         let named = |(name, tally): (&std::sync::Arc<str>, &Tally)| OperationRow {
@@ -131,7 +136,7 @@ impl Summary {
         Self {
             requests_per_second: real(all.requests) / seconds.max(f64::MIN_POSITIVE),
             all,
-            kept,
+            punctuality,
             seconds,
             corrected: matches!(load.pace, Pace::Open(_)),
             phases: phases(load, &recorded.phases),
@@ -144,9 +149,9 @@ impl Summary {
     }
 }
 
-impl Kept {
-    /// Fewer than one request in twenty was late or left out, of `requests` that were sent.
-    pub fn is_reached(self, requests: u64) -> bool {
+impl Punctuality {
+    /// True if at most one request in twenty was late or unsent, given the number sent.
+    pub fn is_rate_reached(self, requests: u64) -> bool {
         20 * (self.unsent + self.late) <= requests + self.unsent
     }
 }
@@ -154,10 +159,10 @@ impl Kept {
 impl From<&Tally> for Row {
     fn from(tally: &Tally) -> Self {
         let (mut answers, mut failures) = (BTreeMap::new(), BTreeMap::new());
-        for (answer, count) in &tally.answers {
-            answers.insert(answer.to_string(), *count);
-            if !answer.is_success() {
-                failures.insert(answer.to_string(), *count);
+        for (result, count) in &tally.results {
+            answers.insert(result.to_string(), *count);
+            if !result.is_success() {
+                failures.insert(result.to_string(), *count);
             }
         }
         Self {

@@ -1,10 +1,10 @@
-//! A summary for people.
+//! The summary as text.
 
 use std::fmt;
 
 use super::{
     chart,
-    summary::{Kept, PERCENTILES, Row, Summary},
+    summary::{PERCENTILES, Punctuality, Row, Summary},
 };
 use crate::cli::Table;
 
@@ -12,15 +12,15 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} requests in {:.1} s: {:.0} a second, {} failed",
+            "{} requests in {:.1} s: {:.0} per second, {} failed",
             self.all.requests, self.seconds, self.requests_per_second, self.all.failed
         )?;
-        let Kept { unsent, late } = self.kept;
-        if !self.kept.is_reached(self.all.requests) {
+        let Punctuality { unsent, late } = self.punctuality;
+        if !self.punctuality.is_rate_reached(self.all.requests) {
             writeln!(
                 f,
-                "The rate was not reached: {unsent} more requests were due and not sent, {late} were sent late. \
-                 This machine or the services are too slow for it: choose a lower --rate, or more --connections"
+                "The rate was not reached: {unsent} requests were not sent, and {late} were sent late. \
+                 This machine or the services are too slow; try a lower --rate or more --connections."
             )?;
         }
         let from = if self.corrected {
@@ -28,12 +28,15 @@ impl fmt::Display for Summary {
         } else {
             "was sent"
         };
-        writeln!(f, "\nLatency in milliseconds, from when each {from}:\n")?;
+        writeln!(
+            f,
+            "\nLatency in milliseconds, measured from when each request {from}:\n"
+        )?;
         write!(f, "{}", self.table())?;
         if let Some(slowest) = &self.all.slowest {
             writeln!(
                 f,
-                "\nThe slowest that is traced took {} ms: spoor trace {}",
+                "\nSlowest traced request: {} ms, spoor trace {}",
                 figure(slowest.milliseconds),
                 slowest.trace_id
             )?;
@@ -49,7 +52,7 @@ impl Summary {
         headings.extend(percentiles.iter().map(String::as_str));
         let mut table = Table::new(&headings);
         table.row(cells("all", &self.all));
-        // A single one is all there is.
+        // A single phase or operation would repeat the first row.
         if self.phases.len() > 1 {
             for phase in &self.phases {
                 table.row(cells(&phase.phase, &phase.row));
@@ -74,7 +77,7 @@ fn cells(name: &str, row: &Row) -> Vec<String> {
     cells
 }
 
-/// How many failed, and in which ways.
+/// The number of failures, in total and by result.
 fn failures(row: &Row) -> String {
     let kinds: Vec<String> = row
         .failures
@@ -88,7 +91,7 @@ fn failures(row: &Row) -> String {
     }
 }
 
-/// With as many digits as say something.
+/// Formats milliseconds with three significant digits.
 fn figure(milliseconds: f64) -> String {
     if milliseconds < 10.0 {
         format!("{milliseconds:.2}")

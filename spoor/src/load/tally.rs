@@ -1,44 +1,44 @@
-//! Counts and latencies.
+//! Counts and latencies of requests.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use hdrhistogram::{CreationError, Histogram};
 use http::StatusCode;
 
-/// Up to here latencies are told apart, in microseconds.
-pub(super) const LONGEST: u64 = 3_600_000_000;
+/// The longest latency recorded, one hour in microseconds. Longer ones count as this.
+pub(super) const MAX_LATENCY_MICROS: u64 = 3_600_000_000;
 
-/// How one request ended.
+/// The result of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Answer {
-    /// With this status.
+pub(super) enum RequestResult {
+    /// A response with this status.
     Status(StatusCode),
-    /// Nobody took the connection.
+    /// The connection was refused.
     NotConnected,
-    /// With the connection gone.
-    Broken,
-    /// Without an answer in time.
+    /// The connection ended before the response was complete.
+    Disconnected,
+    /// The response did not arrive in time.
     TimedOut,
 }
 
-impl Answer {
-    /// Whether it is an answer at all.
-    pub(super) fn is_answer(self) -> bool {
+impl RequestResult {
+    /// True if there was a response.
+    pub(super) fn is_response(self) -> bool {
         matches!(self, Self::Status(_))
     }
 
-    /// Whether it is what was asked for: not a 4xx, not a 5xx, and an answer at all.
+    /// True if there was a response, and its status is neither 4xx nor 5xx.
     pub(super) fn is_success(self) -> bool {
         matches!(self, Self::Status(status) if !status.is_client_error() && !status.is_server_error())
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for RequestResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "{}", status.as_u16()),
             Self::NotConnected => f.write_str("not connected"),
-            Self::Broken => f.write_str("connection failed"),
+            Self::Disconnected => f.write_str("connection failed"),
             Self::TimedOut => f.write_str("timed out"),
         }
     }
@@ -47,23 +47,23 @@ impl fmt::Display for Answer {
 /// A request that has ended.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
-    pub(super) answer: Answer,
+    pub(super) result: RequestResult,
     pub(super) latency: Duration,
-    /// The trace that it made, if that is kept.
+    /// The trace ID, if the trace was sampled.
     pub(super) trace: Option<String>,
 }
 
-/// The request that took longest, of those whose trace is kept.
+/// The slowest request whose trace was sampled.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Slowest {
     pub(super) latency: Duration,
     pub(super) trace: String,
 }
 
-/// Counts and latencies of some requests.
+/// Counts and latencies of a group of requests.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
-    pub(super) answers: BTreeMap<Answer, u64>,
+    pub(super) results: BTreeMap<RequestResult, u64>,
     pub(super) slowest: Option<Slowest>,
     latency: Histogram<u64>,
 }
@@ -71,14 +71,14 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new() -> Result<Self, CreationError> {
         Ok(Self {
-            answers: BTreeMap::new(),
+            results: BTreeMap::new(),
             slowest: None,
-            latency: Histogram::new_with_max(LONGEST, 3)?,
+            latency: Histogram::new_with_max(MAX_LATENCY_MICROS, 3)?,
         })
     }
 
     pub(super) fn count(&mut self, outcome: &Outcome) {
-        *self.answers.entry(outcome.answer).or_default() += 1;
+        *self.results.entry(outcome.result).or_default() += 1;
         self.latency.saturating_record(micros(outcome.latency));
         let is_slower = |slowest: &Slowest| outcome.latency > slowest.latency;
         if let Some(trace) = &outcome.trace
@@ -92,23 +92,23 @@ impl Tally {
     }
 
     pub(super) fn requests(&self) -> u64 {
-        self.answers.values().sum()
+        self.results.values().sum()
     }
 
     pub(super) fn failed(&self) -> u64 {
-        let failed = self.answers.iter().filter(|(it, _)| !it.is_success());
+        let failed = self.results.iter().filter(|(it, _)| !it.is_success());
         failed.map(|(_, count)| count).sum()
     }
 
-    /// In milliseconds.
+    /// The latency at a percentile, in milliseconds.
     pub(super) fn percentile(&self, percentile: f64) -> f64 {
         milliseconds(self.latency.value_at_percentile(percentile))
     }
 }
 
-/// As histograms hold it.
+/// The latency in microseconds, as histograms hold it.
 pub(super) fn micros(latency: Duration) -> u64 {
-    u64::try_from(latency.as_micros()).unwrap_or(LONGEST)
+    u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY_MICROS)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far under 2^53")]

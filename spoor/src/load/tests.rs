@@ -1,4 +1,4 @@
-//! Load on a server of which it is known how slow it is.
+//! Load on a server with a known latency.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Load, LoadError, Operation, Pace, drive,
     schedule::{Phase, Schedule},
-    summary::{Kept, Summary},
+    summary::{Punctuality, Summary},
 };
 
 const STALL: Duration = Duration::from_millis(500);
@@ -89,7 +89,7 @@ async fn sent(load: &Load) -> Summary {
 }
 
 #[tokio::test]
-async fn a_stall_is_charged_for_all_who_would_have_come_meanwhile() {
+async fn stall_counts_for_every_request_due() {
     let url = server(OK, STALL).await;
     let summary = sent(&load(&url, open(100.0, Duration::from_secs(1)), None)).await;
     assert_eq!((summary.all.requests, summary.all.failed), (100, 0));
@@ -148,7 +148,7 @@ async fn each_phase_and_operation_has_its_own_figures() {
 }
 
 #[tokio::test]
-async fn failures_are_told_apart_by_kind() {
+async fn failures_are_counted_by_kind() {
     let url = server(BUSY, STALL).await;
     let impatient = Load {
         timeout: STALL / 4,
@@ -165,7 +165,7 @@ async fn failures_are_told_apart_by_kind() {
 }
 
 #[tokio::test]
-async fn what_was_due_and_not_sent_is_said() {
+async fn unsent_requests_are_reported() {
     let url = server(OK, STALL).await;
     let lasts = STALL / 2;
     let late = Load {
@@ -173,7 +173,7 @@ async fn what_was_due_and_not_sent_is_said() {
         ..load(&url, open(100.0, lasts), None)
     };
     let summary = sent(&late).await;
-    assert_eq!((summary.all.requests, summary.kept.unsent), (1, 24));
+    assert_eq!((summary.all.requests, summary.punctuality.unsent), (1, 24));
     assert!(summary.to_string().contains("The rate was not reached"));
 }
 
@@ -190,7 +190,10 @@ fn a_rate_is_reached_within_a_twentieth(
     #[case] requests: u64,
     #[case] reached: bool,
 ) {
-    assert_eq!(Kept { unsent, late }.is_reached(requests), reached);
+    assert_eq!(
+        Punctuality { unsent, late }.is_rate_reached(requests),
+        reached
+    );
 }
 
 /// The one connection is busy at first, so that most requests are sent, but late.
@@ -198,15 +201,15 @@ fn a_rate_is_reached_within_a_twentieth(
 async fn late_requests_miss_the_rate() {
     let url = server(OK, STALL).await;
     let summary = sent(&load(&url, open(40.0, STALL), None)).await;
-    assert_eq!(summary.kept.unsent, 0);
-    assert!(summary.kept.late > 10, "{:?}", summary.kept);
+    assert_eq!(summary.punctuality.unsent, 0);
+    assert!(summary.punctuality.late > 10, "{:?}", summary.punctuality);
     assert!(summary.to_string().contains("The rate was not reached"));
 }
 
 #[tokio::test]
-async fn nobody_there_is_an_error_before_the_first_request() {
-    let nobody = load("http://127.0.0.1:9", Pace::Closed, Some(1));
-    let error = drive(&nobody, |_| {}, CancellationToken::new()).await;
+async fn unreachable_address_fails_before_sending() {
+    let unreachable = load("http://127.0.0.1:9", Pace::Closed, Some(1));
+    let error = drive(&unreachable, |_| {}, CancellationToken::new()).await;
     assert!(matches!(error, Err(LoadError::Connect { .. })), "{error:?}");
 }
 
@@ -218,12 +221,12 @@ async fn a_picture_has_its_axes_and_a_chart_its_width() {
     for text in [
         "spoor load &lt;steady&gt;",
         "latency (milliseconds)",
-        "requests a second",
+        "requests per second",
     ] {
         assert!(svg.contains(text), "{text} in {svg}");
     }
     let chart = super::chart::draw(&summary, 60);
-    assert!(chart.contains("answers/s"), "{chart}");
+    assert!(chart.contains("replies/s"), "{chart}");
     assert!(
         chart.lines().all(|line| line.chars().count() <= 72),
         "{chart}"

@@ -1,20 +1,20 @@
-//! Latency, rate and failures over time, in a bounded number of intervals: a load that lasts
-//! longer has longer ones.
+//! Latency, rate and failures over time, in a bounded number of intervals, which become longer
+//! with the load.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::tally::{Answer, LONGEST, micros, milliseconds};
+use super::tally::{MAX_LATENCY_MICROS, RequestResult, micros, milliseconds};
 
-/// The shortest interval.
-const SHORTEST: Duration = Duration::from_millis(250);
-/// With more than these, two become one.
-const MOST: usize = 240;
-/// Digits of a latency that are told apart in an interval.
+/// The length of intervals at first.
+const MIN_INTERVAL: Duration = Duration::from_millis(250);
+/// The most intervals. When there are more, pairs of them are merged.
+const MAX_INTERVALS: usize = 240;
+/// The significant digits of a latency in an interval.
 const DIGITS: u8 = 2;
 
-/// What happened in each interval since the start.
+/// The results of each interval since the start.
 #[derive(Debug)]
 pub(super) struct Timeline {
     length: Duration,
@@ -23,63 +23,63 @@ pub(super) struct Timeline {
 
 #[derive(Debug)]
 struct Interval {
-    /// Latencies of the requests that were due in it, in microseconds.
+    /// The latencies of the requests due in the interval, in microseconds.
     latency: Histogram<u32>,
-    /// Of these, how many failed in the end.
+    /// The number of those requests that failed.
     failed: u64,
-    /// How many answers came in it, whenever they were due.
+    /// The number of responses received in the interval, whenever their requests were due.
     answered: u64,
 }
 
-/// One interval, in figures.
+/// The figures of one interval.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Point {
-    /// When it began, counted from the start.
+    /// The interval's start, in seconds since the start of the load.
     pub seconds: f64,
-    /// How many requests were due in it.
+    /// The number of requests due in the interval.
     pub requests: u64,
-    /// Of these, how many failed in the end.
+    /// The number of those requests that failed.
     pub failed: u64,
-    /// How many answers came in it, whenever they were due.
+    /// The number of responses received in the interval, whenever their requests were due.
     pub answered: u64,
-    /// Of the requests that were due in it, in milliseconds; none if none was.
+    /// The median latency of the requests due, in milliseconds; `None` if there were none.
     pub p50: Option<f64>,
-    /// The same.
+    /// The 99th percentile, likewise.
     pub p99: Option<f64>,
-    /// The same.
+    /// The maximum, likewise.
     pub max: Option<f64>,
 }
 
 impl Timeline {
     pub(super) fn new() -> Self {
         Self {
-            length: SHORTEST,
+            length: MIN_INTERVAL,
             intervals: vec![],
         }
     }
 
     /// Counts a request that was due and ended at these times since the start.
-    pub(super) fn count(&mut self, due: Duration, ended: Duration, answer: Answer) {
-        let latency = micros(ended.saturating_sub(due)).clamp(1, LONGEST);
+    pub(super) fn count(&mut self, due: Duration, ended: Duration, result: RequestResult) {
+        let latency = micros(ended.saturating_sub(due)).clamp(1, MAX_LATENCY_MICROS);
         if let Some(interval) = self.interval(ended) {
-            interval.answered += u64::from(answer.is_answer());
+            interval.answered += u64::from(result.is_response());
         }
         if let Some(interval) = self.interval(due) {
-            interval.failed += u64::from(!answer.is_success());
-            // It grows by itself, so that every latency has a place.
+            interval.failed += u64::from(!result.is_success());
+            // The histogram resizes itself, so recording does not fail.
             if interval.latency.record(latency).is_err() {
-                tracing::error!("no place for a latency of {latency} µs");
+                tracing::error!(latency, "latency not recorded");
             }
         }
     }
 
-    /// How long an interval is, in seconds.
+    /// The length of an interval, in seconds.
     pub(super) fn interval_seconds(&self) -> f64 {
         self.length.as_secs_f64()
     }
 
-    /// All intervals until now.
+    /// The figures of all intervals.
     pub(super) fn points(&self) -> Vec<Point> {
         let length = self.interval_seconds();
         let numbered = (0_u32..).zip(&self.intervals);
@@ -89,8 +89,8 @@ impl Timeline {
     }
 
     fn interval(&mut self, at: Duration) -> Option<&mut Interval> {
-        while self.position(at) >= MOST {
-            self.halve();
+        while self.position(at) >= MAX_INTERVALS {
+            self.merge_pairs();
         }
         let position = self.position(at);
         while self.intervals.len() <= position {
@@ -104,8 +104,8 @@ impl Timeline {
         usize::try_from(position).unwrap_or(usize::MAX)
     }
 
-    /// Makes one of every two.
-    fn halve(&mut self) {
+    /// Merges each pair of neighbouring intervals.
+    fn merge_pairs(&mut self) {
         self.length *= 2;
         let mut old = std::mem::take(&mut self.intervals).into_iter();
         while let Some(mut first) = old.next() {
@@ -127,9 +127,9 @@ impl Interval {
     }
 
     fn add(&mut self, other: &Self) {
-        // As in recording: it grows.
+        // The histogram resizes itself, so adding does not fail.
         if self.latency.add(&other.latency).is_err() {
-            tracing::error!("the latencies of an interval are lost");
+            tracing::error!("latencies of an interval lost");
         }
         self.failed += other.failed;
         self.answered += other.answered;
@@ -164,7 +164,7 @@ mod tests {
     fn a_request_counts_where_it_was_due_and_where_it_ended() {
         let mut timeline = Timeline::new();
         let (due, ended) = (Duration::from_millis(100), Duration::from_millis(700));
-        timeline.count(due, ended, Answer::Status(StatusCode::BAD_GATEWAY));
+        timeline.count(due, ended, RequestResult::Status(StatusCode::BAD_GATEWAY));
         let points = timeline.points();
         let counts: Vec<_> = points
             .iter()
@@ -183,11 +183,11 @@ mod tests {
             timeline.count(
                 due,
                 due + Duration::from_millis(5),
-                Answer::Status(StatusCode::OK),
+                RequestResult::Status(StatusCode::OK),
             );
         }
         let points = timeline.points();
-        assert!((MOST / 2..=MOST).contains(&points.len()));
+        assert!((MAX_INTERVALS / 2..=MAX_INTERVALS).contains(&points.len()));
         let requests: u64 = points.iter().map(|point| point.requests).sum();
         let answered: u64 = points.iter().map(|point| point.answered).sum();
         assert_eq!((requests, answered), (86_400, 86_400));

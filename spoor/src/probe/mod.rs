@@ -1,6 +1,6 @@
-//! `spoor probe`: a request, and its trace from end to end.
+//! `spoor probe`: checks tracing end to end, from a request to its complete trace.
 
-mod whole;
+mod complete;
 
 use std::{collections::VecDeque, fmt, process::ExitCode, time::Duration};
 
@@ -9,27 +9,25 @@ use clap::Args;
 use reqwest::Url;
 use spoor_traces::tree::members;
 
-use crate::cli::{in_a_line, out::say};
+use crate::cli::{one_line, out::say};
 use crate::traces::{Source, Traces};
-use whole::Whole;
+use complete::CompleteTrace;
 
-/// Between two requests.
-const PAUSE: Duration = Duration::from_secs(1);
-/// For one answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The traces that are looked for at once; the oldest gives way.
-const MOST_AWAITED: usize = 16;
+const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most traces looked up at a time. With more, the oldest is given up.
+const MAX_AWAITED: usize = 16;
 
-/// Send requests until the trace of one is there, whole
+/// Send requests until the trace of one has arrived completely
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor probe
   spoor probe --url http://service-a:8080/ --traces-url http://tracing-query:16686 \\
     --expect service-a,service-b --timeout 60s
 
-Ends with 1 if there is no such trace in time.")]
+Exits with 1 if no complete trace arrives in time.")]
 pub struct ProbeArgs {
-    /// What to ask for, once a second
+    /// The URL to request once per second
     #[arg(long, default_value = "http://127.0.0.1:8080/", value_parser = http_url)]
     url: Url,
     #[command(flatten)]
@@ -42,51 +40,51 @@ pub struct ProbeArgs {
         default_value = "service-a,service-b"
     )]
     expect: Vec<String>,
-    /// How long to try
+    /// Maximum time to try
     #[arg(long, default_value = "60s", value_parser = crate::cli::duration)]
     timeout: Duration,
 }
 
-/// No whole trace was seen in time.
+/// The error if no complete trace arrived in time.
 #[derive(Debug, thiserror::Error)]
-#[error("no whole trace within {within:?}: {progress}")]
+#[error("no complete trace within {within:?}: {progress}")]
 struct TimedOut {
     within: Duration,
     progress: Progress,
 }
 
-/// Why a request came to nothing.
+/// The error of a request.
 #[derive(Debug, thiserror::Error)]
 enum RequestError {
-    /// There is no answer.
-    #[error("asking {url}")]
+    /// There is no response.
+    #[error("request to {url} failed")]
     Send {
-        /// What was asked for.
+        /// The URL requested.
         url: Url,
-        /// Why not.
+        /// The cause.
         source: reqwest::Error,
     },
-    /// It says nothing of a trace.
-    #[error("{url} answered {status} without a traceresponse")]
+    /// The response does not name a trace.
+    #[error("{url} responded with {status} and no traceresponse header")]
     Untraced {
-        /// What was asked for.
+        /// The URL requested.
         url: Url,
         /// The status code.
         status: u16,
     },
 }
 
-/// What happened so far.
+/// The requests and responses so far.
 #[derive(Debug, Default)]
 struct Progress {
     sent: u32,
     answered: u32,
     sampled: u32,
-    /// What kept the last attempt from its end.
-    last: Option<anyhow::Error>,
+    /// The error of the last attempt.
+    last_error: Option<anyhow::Error>,
 }
 
-/// The trace of an answer.
+/// The trace that a response names.
 #[derive(Debug, PartialEq, Eq)]
 struct Traced {
     id: String,
@@ -94,18 +92,20 @@ struct Traced {
 }
 
 impl ProbeArgs {
-    /// Sends requests until the trace of one is there, whole, or the time is over.
+    /// Sends requests until the trace of one is complete, or the time is over.
     ///
     /// # Errors
-    /// What is missing when the time is over.
+    /// A summary of what is missing when the time is over.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open()?;
-        let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
+        let http = reqwest::Client::builder()
+            .timeout(REQUEST_TIMEOUT)
+            .build()?;
         let mut progress = Progress::default();
         let found = self.find(&http, &traces, &mut progress);
         match tokio::time::timeout(self.timeout, found).await {
-            Ok((id, whole)) => {
-                say!("{id}: {whole}");
+            Ok((id, trace)) => {
+                say!("{id}: {trace}");
                 Ok(ExitCode::SUCCESS)
             }
             Err(_elapsed) => Err(TimedOut {
@@ -121,7 +121,7 @@ impl ProbeArgs {
         http: &reqwest::Client,
         traces: &Traces,
         progress: &mut Progress,
-    ) -> (String, Whole) {
+    ) -> (String, CompleteTrace) {
         let mut awaited = VecDeque::new();
         loop {
             progress.sent += 1;
@@ -133,24 +133,24 @@ impl ProbeArgs {
                         awaited.push_back(traced.id);
                     }
                 }
-                Err(error) => progress.last = Some(error.into()),
+                Err(error) => progress.last_error = Some(error.into()),
             }
-            if awaited.len() > MOST_AWAITED {
+            if awaited.len() > MAX_AWAITED {
                 awaited.pop_front();
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(REQUEST_INTERVAL).await;
             for id in &awaited {
-                match self.look_at(traces, id).await {
-                    Ok(whole) => return (id.clone(), whole),
-                    Err(reason) => progress.last = Some(reason),
+                match self.fetch(traces, id).await {
+                    Ok(trace) => return (id.clone(), trace),
+                    Err(reason) => progress.last_error = Some(reason),
                 }
             }
         }
     }
 
-    async fn look_at(&self, traces: &Traces, id: &str) -> anyhow::Result<Whole> {
+    async fn fetch(&self, traces: &Traces, id: &str) -> anyhow::Result<CompleteTrace> {
         let spans = members(traces.trace(id).await?);
-        Whole::of(&spans, &self.expect).with_context(|| format!("trace {id}"))
+        CompleteTrace::of(&spans, &self.expect).with_context(|| format!("trace {id}"))
     }
 }
 
@@ -160,38 +160,38 @@ impl fmt::Display for Progress {
             sent,
             answered,
             sampled,
-            last,
+            last_error,
         } = self;
         write!(
             f,
-            "{sent} requests sent, {answered} answered, {sampled} of them sampled"
+            "{sent} requests sent, {answered} answered, {sampled} sampled"
         )?;
         if *answered > 0 && *sampled == 0 {
-            write!(f, " (a policy may trace too few of them)")?;
+            write!(f, " (a policy may sample too few)")?;
         }
-        match last {
-            Some(last) => write!(f, "; {}", in_a_line(last)),
+        match last_error {
+            Some(error) => write!(f, "; {}", one_line(error)),
             None => Ok(()),
         }
     }
 }
 
 async fn request(http: &reqwest::Client, url: &Url) -> Result<Traced, RequestError> {
-    let answer = http.get(url.clone()).send().await;
-    let answer = answer.map_err(|source| RequestError::Send {
+    let response = http.get(url.clone()).send().await;
+    let response = response.map_err(|source| RequestError::Send {
         url: url.clone(),
         source,
     })?;
-    let header = answer.headers().get("traceresponse");
+    let header = response.headers().get("traceresponse");
     header
         .and_then(|value| traced(value.to_str().ok()?))
         .ok_or_else(|| RequestError::Untraced {
             url: url.clone(),
-            status: answer.status().as_u16(),
+            status: response.status().as_u16(),
         })
 }
 
-/// Reads `00-TRACE-SPAN-FLAGS`.
+/// Parses `00-TRACE-SPAN-FLAGS`.
 fn traced(header: &str) -> Option<Traced> {
     let mut parts = header.split('-').skip(1);
     let id = parts.next().filter(|id| id.len() == 32)?.to_owned();
@@ -205,7 +205,7 @@ fn traced(header: &str) -> Option<Traced> {
 fn http_url(text: &str) -> Result<Url, String> {
     match Url::parse(text) {
         Ok(url) if url.scheme() == "http" && url.has_host() => Ok(url),
-        _ => Err("must be an address such as http://127.0.0.1:8080/".into()),
+        _ => Err("must be a URL such as http://127.0.0.1:8080/".into()),
     }
 }
 
@@ -243,12 +243,12 @@ mod tests {
             sent: 3,
             answered: 2,
             sampled: 0,
-            last: Some(anyhow::anyhow!("refused").context("asking http://a/")),
+            last_error: Some(anyhow::anyhow!("refused").context("request to http://a/")),
         };
         assert_eq!(
             progress.to_string(),
-            "3 requests sent, 2 answered, 0 of them sampled \
-             (a policy may trace too few of them); asking http://a/: refused"
+            "3 requests sent, 2 answered, 0 sampled \
+             (a policy may sample too few); request to http://a/: refused"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Asks Jaeger's query API, version 3.
+//! A client of Jaeger's query API, version 3.
 
 use std::{
     cmp::Reverse,
@@ -15,79 +15,77 @@ use super::{
     render::printable,
 };
 
-const DEADLINE: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A query API.
+/// A client of a query API.
 #[derive(Clone, Debug)]
 pub struct Traces {
     base: String,
     http: reqwest::Client,
 }
 
-/// Why there is no answer.
+/// The error of a query.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// The HTTP client can't be made.
-    #[error("preparing the HTTP client: {0}")]
+pub enum QueryError {
+    /// The HTTP client cannot be created.
+    #[error("cannot create an HTTP client: {0}")]
     Client(#[source] reqwest::Error),
-    /// Nobody listens there.
+    /// Nothing listens at the address.
     #[error(
-        "nobody answers for traces at {0}: start a lab with `spoor up`, or name another address with --traces-url"
+        "no query API at {0}; start a lab with `spoor up`, or give another address with --traces-url"
     )]
     NotRunning(String),
-    /// There is no answer, or only a part of one.
-    #[error("asking {url} for traces")]
+    /// There is no complete response.
+    #[error("query to {url} failed")]
     Send {
-        /// Where.
+        /// The address.
         url: String,
-        /// Why not.
+        /// The cause.
         source: reqwest::Error,
     },
-    /// The answer is a refusal.
-    #[error("{url} answered {status}: {message}")]
+    /// The response's status is an error.
+    #[error("{url} responded with {status}: {message}")]
     Refused {
-        /// Where.
+        /// The address.
         url: String,
         /// The status code.
         status: u16,
-        /// Its own words.
+        /// The message in the response.
         message: String,
     },
-    /// The answer is no trace data.
-    #[error("reading the answer of {url}: {source}")]
+    /// The response is not trace data.
+    #[error("cannot read the response of {url}: {source}")]
     Read {
-        /// Where.
+        /// The address.
         url: String,
-        /// What is wrong with it.
+        /// The cause.
         source: serde_json::Error,
     },
-    /// There is none.
-    #[error("no trace of {0} yet: send a request first, and give its spans a second or two")]
+    /// The service has no traces.
+    #[error("no trace of {0} yet; send a request, and give its spans a second or two to arrive")]
     NoTrace(String),
-    /// None with this id.
-    #[error(
-        "no trace {0}: it was not sampled, is not finished yet, or has given way to newer ones"
-    )]
+    /// There is no trace with this ID.
+    #[error("no trace {0}; it was not sampled, is not finished yet, or was evicted")]
     Unknown(String),
 }
 
-/// What to look for.
+/// The criteria of a search.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// A span's name.
+    /// The name of a span.
     pub operation: Option<String>,
-    /// Attributes.
+    /// Attributes of a span.
     pub tags: Vec<(String, String)>,
-    /// The shortest duration of a span.
+    /// The minimum duration of a span.
     pub min_duration: Option<Duration>,
-    /// How far back.
+    /// The maximum age of a trace.
     pub lookback: Duration,
-    /// How many at most.
+    /// The maximum number of traces.
     pub limit: u16,
 }
 
 impl Default for Query {
-    /// The newest 20 of a day.
+    /// The newest 20 traces of the last day.
     fn default() -> Self {
         Self {
             operation: None,
@@ -118,51 +116,51 @@ struct Batches {
 }
 
 impl Traces {
-    /// The API at a base URL.
+    /// Creates a client of the API at a base URL.
     ///
     /// # Errors
-    /// [`AskError::Client`].
-    pub fn at(base: &str) -> Result<Self, AskError> {
+    /// [`QueryError::Client`].
+    pub fn at(base: &str) -> Result<Self, QueryError> {
         let http = reqwest::Client::builder()
-            .timeout(DEADLINE)
+            .timeout(REQUEST_TIMEOUT)
             .build()
-            .map_err(AskError::Client)?;
+            .map_err(QueryError::Client)?;
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
             http,
         })
     }
 
-    /// The services that traces have been seen of.
+    /// Lists the services that have traces.
     ///
     /// # Errors
-    /// [`AskError`].
-    pub async fn services(&self) -> Result<Vec<String>, AskError> {
+    /// [`QueryError`].
+    pub async fn services(&self) -> Result<Vec<String>, QueryError> {
         Ok(self
             .get::<Services>("/api/v3/services", &[])
             .await?
             .services)
     }
 
-    /// The spans of a trace.
+    /// Gets the spans of a trace.
     ///
     /// # Errors
-    /// [`AskError::Unknown`] if there is none.
-    pub async fn trace(&self, id: &str) -> Result<Vec<ResourceSpans>, AskError> {
+    /// [`QueryError::Unknown`] if there is no such trace.
+    pub async fn trace(&self, id: &str) -> Result<Vec<ResourceSpans>, QueryError> {
         let digits: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
         let path = format!("/api/v3/traces/{digits}");
         match self.get::<Answer>(&path, &[]).await {
             Ok(answer) => Ok(answer.result.resource_spans),
-            Err(AskError::Refused { status: 404, .. }) => Err(AskError::Unknown(id.to_owned())),
+            Err(QueryError::Refused { status: 404, .. }) => Err(QueryError::Unknown(id.to_owned())),
             Err(error) => Err(error),
         }
     }
 
-    /// The spans of the traces that a query finds for a service.
+    /// Searches for traces of a service and returns their spans.
     ///
     /// # Errors
-    /// [`AskError`].
-    async fn find(&self, service: &str, query: &Query) -> Result<Vec<ResourceSpans>, AskError> {
+    /// [`QueryError`].
+    async fn find(&self, service: &str, query: &Query) -> Result<Vec<ResourceSpans>, QueryError> {
         let now = Timestamp::now();
         let from = SystemTime::now()
             .checked_sub(query.lookback)
@@ -172,8 +170,8 @@ impl Traces {
             ("query.service_name", service.to_owned()),
             ("query.start_time_min", from.to_string()),
             ("query.start_time_max", now.to_string()),
-            // Jaeger 2.13's HTTP gateway has the first name, later ones that of the API's
-            // definition; each ignores the other.
+            // Jaeger 2.13's HTTP gateway uses the first name, later ones the second, which is that
+            // of the API's definition. Each ignores the other.
             ("query.num_traces", query.limit.to_string()),
             ("query.search_depth", query.limit.to_string()),
         ];
@@ -196,17 +194,21 @@ impl Traces {
         }
         match self.get::<Answer>("/api/v3/traces", &parameters).await {
             Ok(answer) => Ok(answer.result.resource_spans),
-            // Jaeger answers a search that finds nothing with 404.
-            Err(AskError::Refused { status: 404, .. }) => Ok(vec![]),
+            // Jaeger responds with 404 to a search that finds nothing.
+            Err(QueryError::Refused { status: 404, .. }) => Ok(vec![]),
             Err(error) => Err(error),
         }
     }
 
-    /// The newest traces that a query finds for any of the services.
+    /// Searches for traces of any of the services and returns the newest.
     ///
     /// # Errors
-    /// [`AskError`].
-    pub async fn newest(&self, services: &[String], query: &Query) -> Result<Vec<Found>, AskError> {
+    /// [`QueryError`].
+    pub async fn newest(
+        &self,
+        services: &[String],
+        query: &Query,
+    ) -> Result<Vec<Found>, QueryError> {
         let mut by_id: BTreeMap<String, Found> = BTreeMap::new();
         for service in services {
             for found in list::separate(self.find(service, query).await?) {
@@ -219,17 +221,17 @@ impl Traces {
         Ok(found)
     }
 
-    /// The id of a service's newest trace.
+    /// Gets the ID of a service's newest trace.
     ///
     /// # Errors
-    /// [`AskError::NoTrace`] if it has none.
-    pub async fn latest(&self, service: &str) -> Result<String, AskError> {
+    /// [`QueryError::NoTrace`] if the service has none.
+    pub async fn latest(&self, service: &str) -> Result<String, QueryError> {
         let found = self
             .newest(&[service.to_owned()], &Query::default())
             .await?;
         let newest = found
             .first()
-            .ok_or_else(|| AskError::NoTrace(service.to_owned()))?;
+            .ok_or_else(|| QueryError::NoTrace(service.to_owned()))?;
         Ok(newest.id.clone())
     }
 
@@ -237,14 +239,14 @@ impl Traces {
         &self,
         path: &str,
         parameters: &[(&str, String)],
-    ) -> Result<T, AskError> {
+    ) -> Result<T, QueryError> {
         let url = format!("{}{path}", self.base);
         let failed = |source: reqwest::Error| {
             let url = self.base.clone();
             if source.is_connect() {
-                AskError::NotRunning(url)
+                QueryError::NotRunning(url)
             } else {
-                AskError::Send { url, source }
+                QueryError::Send { url, source }
             }
         };
         let request = self.http.get(&url).query(parameters);
@@ -252,21 +254,21 @@ impl Traces {
         let status = response.status();
         let body = response.bytes().await.map_err(failed)?;
         if !status.is_success() {
-            let message = in_words(&body);
-            return Err(AskError::Refused {
+            let message = error_message(&body);
+            return Err(QueryError::Refused {
                 url,
                 status: status.as_u16(),
                 message,
             });
         }
-        serde_json::from_slice(&body).map_err(|source| AskError::Read { url, source })
+        serde_json::from_slice(&body).map_err(|source| QueryError::Read { url, source })
     }
 }
 
-/// What a refusal says: Jaeger wraps it in JSON.
-fn in_words(body: &[u8]) -> String {
+/// The message in an error response, which Jaeger wraps in JSON.
+fn error_message(body: &[u8]) -> String {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let said = json.pointer("/error/message").and_then(|it| it.as_str());
-    let said = said.map_or_else(|| String::from_utf8_lossy(body), Into::into);
-    printable(&said).chars().take(500).collect()
+    let message = json.pointer("/error/message").and_then(|it| it.as_str());
+    let message = message.map_or_else(|| String::from_utf8_lossy(body), Into::into);
+    printable(&message).chars().take(500).collect()
 }

@@ -1,4 +1,4 @@
-//! Traces as a table.
+//! Lists of traces, as a table or JSON.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::cli::{Table, age};
 /// A trace that was found.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Its id, 32 hexadecimal digits.
+    /// The trace ID, 32 hexadecimal digits.
     pub id: String,
-    /// Its spans.
+    /// The spans.
     pub tree: Tree,
 }
 
-/// An answer holds the spans of all its traces together.
+/// Groups the spans of a response by trace. The API returns the spans of all traces together.
 pub(super) fn separate(mut batches: Vec<ResourceSpans>) -> Vec<Found> {
     correct_clock_skew(&mut batches);
     let mut by_id: BTreeMap<String, Vec<Member>> = BTreeMap::new();
@@ -39,7 +39,7 @@ pub(super) fn separate(mut batches: Vec<ResourceSpans>) -> Vec<Found> {
 
 pub(super) fn table(found: &[Found], now: Timestamp) -> String {
     if found.is_empty() {
-        return "No traces found: send some load (`spoor load`), or look further back (--lookback 24h).\n"
+        return "No traces found. Send some load (`spoor load`), or look further back (--lookback 24h).\n"
             .to_owned();
     }
     let mut table = Table::new(&[

@@ -1,4 +1,4 @@
-//! `spoor traces` and `spoor trace ID`: what the lab has seen, in the terminal.
+//! `spoor traces` and `spoor trace ID`: traces in the terminal.
 
 mod client;
 mod list;
@@ -12,7 +12,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Args;
 use spoor_traces::tree::Tree;
 
-pub use client::{AskError, Query, Traces};
+pub use client::{Query, QueryError, Traces};
 pub use list::Found;
 pub(crate) use render::milliseconds;
 pub use render::{Canvas, printable, render};
@@ -20,10 +20,10 @@ pub use render::{Canvas, printable, render};
 use crate::cli::Output;
 use crate::cli::out::{say, show};
 
-/// Where the traces are
+/// The query API to read traces from
 #[derive(Args, Clone, Debug)]
 pub struct Source {
-    /// Jaeger's query API, the lab's or another
+    /// The address of Jaeger's query API, of the lab or elsewhere
     #[arg(
         long,
         env = "SPOOR_TRACES_URL",
@@ -39,21 +39,21 @@ fn address(text: &str) -> Result<String, String> {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
             Ok(text.to_owned())
         }
-        _ => Err("must be an address such as http://127.0.0.1:16686".to_owned()),
+        _ => Err("must be a URL such as http://127.0.0.1:16686".to_owned()),
     }
 }
 
 impl Source {
-    /// Prepares to ask there.
+    /// Creates a client of the API.
     ///
     /// # Errors
-    /// [`AskError::Client`].
-    pub fn open(&self) -> Result<Traces, AskError> {
+    /// [`QueryError::Client`].
+    pub fn open(&self) -> Result<Traces, QueryError> {
         Traces::at(&self.traces_url)
     }
 }
 
-/// List traces, the newest first
+/// List traces, newest first
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor traces
@@ -62,13 +62,13 @@ impl Source {
 pub struct TracesArgs {
     #[command(flatten)]
     source: Source,
-    /// Only traces that this service is part of
+    /// Only traces that include this service
     #[arg(long)]
     service: Option<String>,
     /// Only traces with a span of this name
     #[arg(long)]
     operation: Option<String>,
-    /// Only traces with a span that has this attribute, as KEY=VALUE; all of them, if several
+    /// Only traces with a span that has this attribute; if repeated, the span must have all
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
     tags: Vec<(String, String)>,
     /// Only traces with an error
@@ -77,32 +77,32 @@ pub struct TracesArgs {
     /// Only traces with a span at least this long, such as 300ms
     #[arg(long, value_parser = crate::cli::duration)]
     min_duration: Option<Duration>,
-    /// How far back to look
+    /// Maximum age of the traces
     #[arg(long, default_value = "1h", value_parser = crate::cli::positive_duration)]
     lookback: Duration,
-    /// At most so many
+    /// Maximum number of traces
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1500))]
     limit: u16,
-    /// How to print what was found
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Show one trace as a tree with a bar for each span
+/// Show a trace as a tree with a bar for each span
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor trace 5b8aa5a2d2c872e8321cf37308d69df2
-  spoor trace latest                       the newest of service-a")]
+  spoor trace latest                       show the newest trace of service-a")]
 pub struct TraceArgs {
     #[command(flatten)]
     source: Source,
-    /// The trace's id (32 hexadecimal digits, leading zeros may be left out), or `latest`
+    /// The trace ID (up to 32 hexadecimal digits), or `latest`
     #[arg(value_parser = id)]
     id: String,
-    /// Whose newest trace `latest` is
+    /// The service whose newest trace `latest` means
     #[arg(long, default_value = "service-a")]
     service: String,
-    /// How to print what was found
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
@@ -111,7 +111,7 @@ impl TracesArgs {
     /// Lists traces.
     ///
     /// # Errors
-    /// [`AskError`] when there is no answer, or none that can be read.
+    /// [`QueryError`] if there is no valid response.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open()?;
         let services = match &self.service {
@@ -124,7 +124,7 @@ impl TracesArgs {
             Output::Json => say!("{}", list::json(&found)),
             Output::Table => {
                 let table = list::table(&found, jiff::Timestamp::now());
-                show!("{}", Canvas::terminal().cut(&table));
+                show!("{}", Canvas::terminal().truncate(&table));
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -159,7 +159,7 @@ impl TraceArgs {
     /// Shows a trace.
     ///
     /// # Errors
-    /// [`AskError`] when there is no answer, or no such trace.
+    /// [`QueryError`] when there is no answer, or no such trace.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open()?;
         let id = match self.id.as_str() {

@@ -1,4 +1,4 @@
-//! What a span carries beside its name and times: in the terminal, lines below it.
+//! The notes of a span: its status, events, links and warnings, in lines below it.
 
 use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
@@ -8,12 +8,12 @@ use spoor_traces::tree::{Place, Row, Tree, value};
 
 use super::render::{milliseconds, offset, printable};
 
-/// How many events, links or attributes are shown of each list.
+/// The most events, links or attributes shown of each list.
 const MAX_SHOWN: usize = 5;
-/// How many characters of a text are shown.
+/// The most characters shown of a text.
 const MAX_CHARACTERS: usize = 200;
 
-/// The lines, of printable characters only.
+/// The lines for a span, with printable characters only.
 pub(super) fn of(tree: &Tree, row: &Row) -> Vec<String> {
     let member = &row.member;
     let mut lines = Vec::new();
@@ -26,7 +26,7 @@ pub(super) fn of(tree: &Tree, row: &Row) -> Vec<String> {
             "parent {} is not in this trace: not sampled, not exported yet, or lost",
             value::hex(&member.span.parent_span_id)
         )),
-        Place::Cycle => lines.push("its parents lead back to itself".to_owned()),
+        Place::Cycle => lines.push("the span is its own ancestor".to_owned()),
     }
     lines.extend(warnings(row).into_iter().map(short));
     let events = &member.span.events;
@@ -38,8 +38,7 @@ pub(super) fn of(tree: &Tree, row: &Row) -> Vec<String> {
     lines
 }
 
-/// The warnings that the tree does not give itself: whoever answers says too which parent is
-/// missing.
+/// The warnings of the query API, except about a missing parent, which the tree reports itself.
 fn warnings(row: &Row) -> Vec<&str> {
     let parent = value::hex(&row.member.span.parent_span_id);
     let mut warnings = row.member.warnings();

@@ -1,4 +1,4 @@
-//! A trace as lines: the tree on the left, a bar for each span on the right.
+//! A trace as text: the tree on the left, a bar for each span on the right.
 
 use std::{fmt::Write, time::Duration};
 
@@ -7,25 +7,27 @@ use spoor_traces::tree::{Bottleneck, Row, Segment, Tree, value};
 
 use super::notes;
 
-/// A trace of more spans is cut here.
-const MOST_ROWS: usize = 400;
-const NAMES: usize = 44;
-const SERVICES: usize = 16;
-const LEAST_BAR: usize = 10;
-/// All that is neither service, name nor bar: the gaps, the duration, and the mark behind it.
-const REST: usize = 28;
+/// The most spans shown of a trace.
+const MAX_ROWS: usize = 400;
+const MAX_NAME_WIDTH: usize = 44;
+const MAX_SERVICE_WIDTH: usize = 16;
+const MIN_BAR_WIDTH: usize = 10;
+const MAX_BAR_WIDTH: usize = 80;
+/// The width of everything except service, name and bar: the gaps, the duration, and the mark
+/// after it.
+const OTHER_WIDTH: usize = 28;
 
-/// What to draw on.
+/// The properties of the terminal.
 #[derive(Clone, Copy, Debug)]
 pub struct Canvas {
-    /// How many columns a line has.
+    /// The columns of a line.
     pub columns: usize,
-    /// Whether colours show.
+    /// True if colours are shown.
     pub colour: bool,
 }
 
 impl Canvas {
-    /// Standard output: as wide as the terminal, in colour if it is one.
+    /// The properties of standard output. Only a terminal has colours.
     #[must_use]
     pub fn terminal() -> Self {
         let term = Term::stdout();
@@ -38,14 +40,14 @@ impl Canvas {
         }
     }
 
-    /// A table for standard output: cut where a terminal would break its lines.
+    /// Truncates the lines of a table to the width of the terminal, which would wrap them.
     #[must_use]
-    pub fn cut(self, table: &str) -> String {
+    pub fn truncate(self, table: &str) -> String {
         if !Term::stdout().is_term() {
             return table.to_owned();
         }
-        let cut = |line| format!("{}\n", console::truncate_str(line, self.columns, "…"));
-        table.lines().map(cut).collect()
+        let truncate = |line| format!("{}\n", console::truncate_str(line, self.columns, "…"));
+        table.lines().map(truncate).collect()
     }
 
     fn paint(self, style: Style, text: &str) -> String {
@@ -57,7 +59,7 @@ impl Canvas {
 #[must_use]
 pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
     let mut out = String::new();
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = writeln!(out, "{}", heading(id, tree, canvas));
     let bottleneck = tree.bottleneck();
     let slowest: &[usize] = match &bottleneck {
@@ -65,7 +67,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         _ => &[],
     };
     let columns = Columns::of(tree, canvas);
-    for (index, row) in tree.rows().iter().enumerate().take(MOST_ROWS) {
+    for (index, row) in tree.rows().iter().enumerate().take(MAX_ROWS) {
         let is_slowest = slowest.binary_search(&index).is_ok();
         let line = line(tree, row, &columns, is_slowest, canvas);
         let _ = writeln!(out, "{}", line.trim_end());
@@ -79,7 +81,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
     if let Some(left_out) = tree
         .rows()
         .len()
-        .checked_sub(MOST_ROWS)
+        .checked_sub(MAX_ROWS)
         .filter(|more| *more > 0)
     {
         let _ = writeln!(out, "  … and {left_out} more spans");
@@ -88,7 +90,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
     if tree.is_exercise() {
         let _ = writeln!(
             out,
-            "A trace of an exercise: its bottleneck is yours to find."
+            "This trace belongs to an exercise, so its bottleneck is not shown."
         );
     }
     if let Some(text) = bottleneck.and_then(|found| verdict(tree, &found)) {
@@ -100,25 +102,25 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
 
 fn verdict(tree: &Tree, found: &Bottleneck) -> Option<String> {
     let row = tree.rows().get(*found.rows.first()?)?;
-    let what = match found.rows.len() {
+    let operation = match found.rows.len() {
         1 => printable(&row.member.span.name),
         times => format!("{times} × {}", printable(&row.member.span.name)),
     };
-    let what = format!(
-        "{what} in {}, {} of {} ({:.0} %)",
+    let share = format!(
+        "{operation} in {}, {} of {} ({:.0} %)",
         printable(row.member.service()),
         milliseconds(found.time),
         milliseconds(tree.critical_time()),
         found.share * 100.0
     );
     Some(if found.is_dominant() {
-        format!("Bottleneck: {what}")
+        format!("Bottleneck: {share}")
     } else {
-        format!("No bottleneck: nothing dominates. The most is {what}")
+        format!("No bottleneck: nothing dominates the critical path. The largest part is {share}")
     })
 }
 
-/// The same for scripts.
+/// A trace as JSON.
 pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
     let span = |row: &Row| {
         serde_json::json!({
@@ -156,7 +158,7 @@ fn bottleneck(tree: &Tree) -> Option<serde_json::Value> {
     }))
 }
 
-/// Milliseconds, with as many digits as tell something.
+/// Formats a duration in milliseconds, with about three significant digits.
 pub(crate) fn milliseconds(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1e3;
     if ms >= 100.0 {
@@ -168,7 +170,7 @@ pub(crate) fn milliseconds(duration: Duration) -> String {
     }
 }
 
-/// A text in one line, with what would move a terminal's cursor made visible.
+/// Escapes control characters, so that text from a span cannot move the terminal's cursor.
 #[must_use]
 pub fn printable(text: &str) -> String {
     value::visible_line(text).into_owned()
@@ -186,20 +188,22 @@ impl Columns {
         let widest = |measure: &dyn Fn(&Row) -> usize| {
             tree.rows()
                 .iter()
-                .take(MOST_ROWS)
+                .take(MAX_ROWS)
                 .map(measure)
                 .max()
                 .unwrap_or(0)
         };
-        let service = widest(&|row| length(row.member.service())).min(SERVICES);
-        let room = canvas.columns.saturating_sub(service + REST);
+        let service = widest(&|row| length(row.member.service())).min(MAX_SERVICE_WIDTH);
+        let room = canvas.columns.saturating_sub(service + OTHER_WIDTH);
         let name = widest(&|row| row.depth * 2 + length(&row.member.span.name))
-            .min(NAMES)
-            .min(room.saturating_sub(LEAST_BAR));
+            .min(MAX_NAME_WIDTH)
+            .min(room.saturating_sub(MIN_BAR_WIDTH));
         Self {
             service,
             name,
-            bar: room.saturating_sub(name).clamp(LEAST_BAR, 80),
+            bar: room
+                .saturating_sub(name)
+                .clamp(MIN_BAR_WIDTH, MAX_BAR_WIDTH),
         }
     }
 }
@@ -242,7 +246,7 @@ fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas
 fn branch(row: &Row) -> String {
     match row.depth {
         0 => String::new(),
-        depth => format!("{}└ ", "  ".repeat((depth - 1).min(NAMES / 4))),
+        depth => format!("{}└ ", "  ".repeat((depth - 1).min(MAX_NAME_WIDTH / 4))),
     }
 }
 
@@ -416,7 +420,7 @@ mod tests {
         assert!(drawn.contains("Zero duration"), "{drawn}");
     }
 
-    /// What the lessons send people to look for.
+    /// The cases that the lessons use.
     #[test]
     fn shows_what_spans_carry() {
         let mut batches = a_to_b();

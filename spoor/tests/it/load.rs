@@ -77,7 +77,7 @@ async fn people_get_a_table_a_chart_and_a_picture() {
     for said in [
         "REQUESTS",
         "P99.9",
-        "15 to 30 a second",
+        "15 to 30 per second",
         "Latency over time",
         "spoor trace ",
     ] {
@@ -99,7 +99,7 @@ async fn options_that_do_not_go_together_are_refused() {
         ),
         (
             &["steady", "--url", "nowhere=http://127.0.0.1:1"],
-            "there are service-a",
+            "those are service-a",
         ),
         (&["tsunami"], "steady"),
         (&["--workers", "10001"], "1..=10000"),

@@ -9,7 +9,7 @@ async fn finds_the_trace_of_a_request_in_both_services() {
     let (id, found) = found.trim_end().split_once(": ").unwrap();
     assert_eq!(
         (id.len(), found),
-        (32, "whole, 5 spans of service-a, service-b")
+        (32, "complete, 5 spans of service-a, service-b")
     );
 }
 

@@ -95,7 +95,7 @@ async fn a_file_without_policies_is_wrong_input() {
     let huge = format!("{}{}", policy("p", "0%"), "# much\n".repeat(200_000));
     let files: [(&str, &[u8], &str); 4] = [
         ("empty.yaml", b"# nothing\n", "no policy in "),
-        ("binary.yaml", b"\xff\xfe\x00", "not text in UTF-8"),
+        ("binary.yaml", b"\xff\xfe\x00", "not UTF-8 text"),
         ("huge.yaml", huge.as_bytes(), "larger than 1 MiB"),
         (
             "tab.yaml",
@@ -187,15 +187,15 @@ async fn the_api_is_for_programs_on_this_machine() {
 async fn wrong_values_are_refused_with_what_is_right() {
     for (arguments, said) in [
         (
-            &["fault", "service-b", "--delay", "5m"][..],
-            "must be at most 60s",
+            &["fault", "service-b", "--delay", "90s"][..],
+            "'--delay <DURATION>': must be at most 60 s",
         ),
         (&["trace", "nope"], "must be 1 to 32 hexadecimal digits"),
         (&["trace", "0"], "must be 1 to 32 hexadecimal digits"),
         (&["traces", "--lookback", "0s"], "must be longer than 0"),
         (
             &["traces", "--traces-url", "ftp://x"],
-            "must be an address such as http://127.0.0.1:16686",
+            "must be a URL such as http://127.0.0.1:16686",
         ),
         (&["load", "--path", "nope"], "must begin with a /"),
         (

@@ -18,7 +18,7 @@ async fn every_url_that_it_prints_answers() {
         let line = tokio::time::timeout(PATIENCE, printed.next_line()).await;
         let line = line.expect("ready in time").unwrap();
         let line = line.expect("all that is printed when ready");
-        if line.starts_with("Ctrl-C") {
+        if line.starts_with("Press Ctrl-C") {
             break;
         }
         let first = line.split_whitespace().next().map(str::to_owned);
@@ -42,7 +42,7 @@ async fn a_port_in_use_is_named_with_its_setting() {
     ] {
         let mut up = command();
         up.args(["up", "--data"]).arg(folder.path());
-        for door in DOORS.iter().filter(|door| **door != option) {
+        for door in PORT_OPTIONS.iter().filter(|door| **door != option) {
             up.args([door, "0"]);
         }
         let ended = run(up.args([option, &port]), "").await;
@@ -100,7 +100,7 @@ async fn damaged_policies_are_named_not_forgotten() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
     assert!(ended.stderr.contains(kept.to_str().unwrap()), "{ended:?}");
-    assert!(ended.stderr.contains("damaged") && ended.stderr.contains("move the file away"));
+    assert!(ended.stderr.contains("are invalid") && ended.stderr.contains("move the file away"));
 }
 
 #[tokio::test]
@@ -143,8 +143,7 @@ async fn a_reader_that_has_had_enough_ends_a_verb_quietly() {
 async fn an_unknown_service_is_answered_with_the_known() {
     let ended = run(command().args(["run", "service-c"]), "").await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    let known =
-        "spoor: no service \"service-c\": there are service-a, service-b, gateway, wishlist, ";
+    let known = "spoor: unknown service \"service-c\"; the services are service-a, service-b, gateway, wishlist, ";
     assert!(ended.stderr.starts_with(known), "{ended:?}");
 }
 
@@ -159,12 +158,12 @@ async fn without_a_lab_the_verbs_say_how_to_start_one() {
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert_eq!(
             ended.stderr,
-            "spoor: no lab runs at http://127.0.0.1:1/: start one with `spoor up`, or name another with --lab\n"
+            "spoor: no lab is running at http://127.0.0.1:1/; start one with `spoor up`, or give its address with --lab\n"
         );
     }
 }
 
-const DOORS: [&str; 15] = [
+const PORT_OPTIONS: [&str; 15] = [
     "--port-otlp-grpc",
     "--port-otlp-http",
     "--port-query-http",

@@ -89,10 +89,7 @@ async fn a_start_that_fails_ends_with_the_reason() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     let mut lines = ended.stderr.lines().rev();
     let last = lines.next().unwrap();
-    assert!(
-        last.contains("wishlist ended while it started"),
-        "{ended:?}"
-    );
+    assert!(last.contains("wishlist ended during startup"), "{ended:?}");
     let reason: String = lines
         .take_while(|line| line.starts_with("wishlist"))
         .collect();

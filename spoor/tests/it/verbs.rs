@@ -268,7 +268,7 @@ async fn diff_shows_and_changes_nothing() {
         .await;
     assert_eq!(
         (same.code, same.stdout.as_str()),
-        (Some(0), "No difference.\n")
+        (Some(0), "No differences.\n")
     );
 }
 
@@ -295,9 +295,28 @@ async fn a_fault_for_a_service_that_nobody_runs_is_refused() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(
         ended.stderr,
-        "spoor: no service \"service-c\": there are service-b\n"
+        "spoor: unknown service \"service-c\"; the services are service-b\n"
     );
     assert_eq!(lab.ok(&["fault"]).await, "No faults.\n");
+}
+
+#[tokio::test]
+async fn api_refuses_a_fault_delay_over_a_minute() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let url = format!("{}/v1/faults/service-b", lab.url("admin"));
+    let post = async |milliseconds: u32| {
+        let fault = serde_json::json!({ "delayMilliseconds": milliseconds });
+        let response = reqwest::Client::new().post(&url).json(&fault).send().await;
+        let response = response.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json::<serde_json::Value>().await.unwrap())
+    };
+    let (status, problem) = post(60_001).await;
+    assert_eq!(status, 400, "{problem}");
+    assert_eq!(problem["detail"], "delayMilliseconds: must be at most 60 s");
+    assert_eq!(lab.ok(&["fault"]).await, "No faults.\n");
+    assert_eq!(post(60_000).await.0, 200);
+    assert!(lab.ok(&["fault"]).await.contains("60000ms"));
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use spoor_control::{Fault, Settings};
-use spoor_policy::{Namespace, Probability};
+use spoor_control::Settings;
+use spoor_policy::{Fault, FaultDelay, Namespace, Probability};
 use spoor_proto::spoor::control::v1::{
     self as proto, client_message::Message, strategy::Strategy as Wire,
 };
@@ -143,7 +143,7 @@ async fn faults_are_pushed_and_end() {
     let lab = Lab::with(&[]).await;
     let fault = Fault {
         operation: Some("GET /".parse().unwrap()),
-        delay: Duration::from_millis(300),
+        delay: FaultDelay::new(Duration::from_millis(300)).unwrap(),
         error_rate: "20%".parse::<Probability>().unwrap(),
     };
     let (namespace, service) = (Namespace::default(), "a".parse().unwrap());

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use jiff::Timestamp;
+use spoor_policy::Fault;
 use spoor_proto::spoor::control::v1::{
     self, Acknowledgement, ClientMessage, DroppedSpans, Hello, Plan, Refusal, Report,
     ServerMessage, Version, client_message, policy_stream_client::PolicyStreamClient,
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::config::{ControlStream, Intervals};
-use crate::{Backoff, batch::DropReason, credentials::CredentialsError, faults::Fault};
+use crate::{Backoff, batch::DropReason, credentials::CredentialsError, faults};
 
 /// Messages on their way out, at most.
 const OUTGOING: usize = 16;
@@ -316,7 +317,7 @@ fn dated(report: Report) -> Report {
 }
 
 fn fault(message: v1::Fault) -> Option<Fault> {
-    Fault::try_from(message)
+    faults::from_message(message)
         .inspect_err(|error| tracing::warn!(%error, "fault ignored"))
         .ok()
 }

@@ -320,7 +320,8 @@ async fn takes_faults_and_their_end() {
 async fn no_faults_leave_those_of_the_settings() {
     let mut plane = plane().await;
     let client = Client::start(plane.address);
-    client.faults.set(vec!["errors=100%".parse().unwrap()]);
+    let faults = spoor_telemetry::faults::parse("errors=100%").unwrap();
+    client.faults.set(faults);
     let mut stream = plane.next().await;
     let none = WireFaults { faults: Vec::new() };
     stream.tell(ToClient::Faults(none)).await;

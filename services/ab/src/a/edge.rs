@@ -1,4 +1,4 @@
-//! The edge: one route, which asks service-b.
+//! The edge: one route, which calls service-b.
 
 use std::time::Duration;
 
@@ -17,23 +17,23 @@ use tower::ServiceBuilder;
 
 use super::{ServiceB, failure, query::Query};
 
-/// What every request needs.
+/// The state of the handlers.
 #[derive(Clone)]
 pub(super) struct Edge {
     pub(super) service_b: ServiceB,
     pub(super) deadline: Duration,
 }
 
-/// Requests in flight; more are refused at once.
-const MOST_AT_ONCE: usize = 4096;
+/// The most requests in progress. More are refused.
+const MAX_REQUESTS: usize = 4096;
 
-/// What happened.
+/// The response body.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct Reply {
     answered_by: &'static str,
     waited_millis: u32,
-    /// In decimal: more than a JavaScript number holds.
+    /// A decimal string, since JavaScript numbers cannot represent it exactly.
     result: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
@@ -44,12 +44,12 @@ impl Edge {
         let limits = ServiceBuilder::new()
             .layer(HandleErrorLayer::new(async |_overload| busy()))
             .load_shed()
-            .concurrency_limit(MOST_AT_ONCE);
+            .concurrency_limit(MAX_REQUESTS);
         Router::new()
-            .route("/", get(ask).layer(limits))
-            .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is only /"))
+            .route("/", get(handle).layer(limits))
+            .fallback(async || Problem::new(StatusCode::NOT_FOUND, "the only path is /"))
             .method_not_allowed_fallback(async || {
-                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "/ takes GET and HEAD")
+                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "/ supports GET and HEAD")
             })
             .with_state(self)
     }
@@ -58,7 +58,7 @@ impl Edge {
         let mut request = Request::new(message);
         request.set_timeout(self.deadline);
         let mut service_b = self.service_b;
-        // The channel's own deadline doesn't cover the time that it takes to connect.
+        // The channel's own timeout does not cover connecting.
         match tokio::time::timeout(self.deadline, service_b.work(request)).await {
             Ok(Ok(reply)) => Ok(reply.into_inner()),
             Ok(Err(status)) => Err(failure::of_service_b(&status)),
@@ -67,16 +67,16 @@ impl Edge {
     }
 }
 
-async fn ask(
+async fn handle(
     State(edge): State<Edge>,
     query: Result<Extracted<Query>, QueryRejection>,
-) -> Result<Json<Answer>, Problem> {
+) -> Result<Json<Reply>, Problem> {
     let Extracted(query) = query?;
     let request = query
         .into_request()
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let reply = edge.work(request).await?;
-    Ok(Json(Answer {
+    Ok(Json(Reply {
         answered_by: "service-b",
         waited_millis: reply.waited_millis,
         result: reply.result.to_string(),
@@ -85,5 +85,8 @@ async fn ask(
 }
 
 fn busy() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once")
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many requests in progress; try again in a moment",
+    )
 }

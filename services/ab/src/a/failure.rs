@@ -1,4 +1,4 @@
-//! Failures of service-b, as whoever called service-a should see them.
+//! Failures of service-b, as error responses of service-a.
 
 use std::error::Error;
 
@@ -7,7 +7,7 @@ use spoor_telemetry::http::Problem;
 use tokio::time::error::Elapsed;
 use tonic::{Code, Status};
 
-/// service-b answered, or can't be reached.
+/// The response to an error status of service-b.
 pub(super) fn of_service_b(status: &Status) -> Problem {
     tracing::error!(error = status as &dyn Error, "service-b failed");
     let message = status.message();
@@ -15,7 +15,7 @@ pub(super) fn of_service_b(status: &Status) -> Problem {
         Code::InvalidArgument => Problem::new(StatusCode::BAD_REQUEST, message),
         Code::Unavailable => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "service-b can't be reached",
+            "service-b cannot be reached",
         ),
         Code::DeadlineExceeded | Code::Cancelled => too_late(),
         Code::ResourceExhausted => Problem::new(
@@ -29,19 +29,16 @@ pub(super) fn of_service_b(status: &Status) -> Problem {
     }
 }
 
-/// The deadline passed.
+/// The response if the deadline has passed.
 pub(super) fn late(elapsed: &Elapsed) -> Problem {
-    tracing::error!(
-        error = elapsed as &dyn Error,
-        "no answer from service-b in time"
-    );
+    tracing::error!(error = elapsed as &dyn Error, "service-b timed out");
     too_late()
 }
 
 fn too_late() -> Problem {
     Problem::new(
         StatusCode::GATEWAY_TIMEOUT,
-        "service-b took longer than the request may",
+        "service-b did not respond within the deadline",
     )
 }
 

@@ -1,4 +1,4 @@
-//! service-a: the edge. It takes requests over HTTP and lets service-b do the work.
+//! service-a: an edge that serves HTTP and calls service-b.
 
 mod edge;
 mod failure;
@@ -16,16 +16,16 @@ use tokio_util::sync::CancellationToken;
 
 use edge::Edge;
 
-/// service-b behind the layer that traces each call.
+/// A client of service-b that traces each call.
 type ServiceB = ServiceBClient<Channel>;
 
-/// What can be set about service-a.
+/// The settings of service-a.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
-    /// Where service-b is, such as http://127.0.0.1:9001; it may come later.
+    /// Address of service-b, which need not be running yet
     #[arg(
         long,
         env = "SPOOR_SERVICE_B_URL",
@@ -33,7 +33,7 @@ pub struct Args {
         default_value = "http://127.0.0.1:9001"
     )]
     pub service_b: PeerUrl,
-    /// How long a request may take, such as 5s, before it is given up.
+    /// Maximum time for a request, such as 5s
     #[arg(
         long,
         env = "SPOOR_DEADLINE",

@@ -1,4 +1,4 @@
-//! What a request to service-a may ask for.
+//! The query parameters of service-a.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use spoor_telemetry::duration::{self, DurationRange};
 
 use crate::b::{InvalidRounds, Rounds};
 
-/// The query as it came; parameters that are not known are ignored.
+/// The query parameters as text. Unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Query {
     wait: Option<String>,
     calc: Option<String>,
 }
 
-/// Why a query can't be handed on.
+/// The error for an invalid parameter.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidQuery {
     #[error("wait: {0}")]
@@ -25,7 +25,7 @@ pub(super) enum InvalidQuery {
 }
 
 impl Query {
-    /// What service-b is asked for; what it is not asked for it decides itself.
+    /// The request to service-b. Unset fields use the settings of service-b.
     pub(super) fn into_request(self) -> Result<WorkRequest, InvalidQuery> {
         Ok(WorkRequest {
             wait_millis: self.wait.as_deref().map(wait_millis).transpose()?,
@@ -40,16 +40,16 @@ impl Query {
 
 fn wait_millis(text: &str) -> Result<u32, InvalidQuery> {
     let wait = duration::parse(text).map_err(|error| InvalidQuery::Wait(error.to_string()))?;
-    if wait > MOST_WAIT {
+    if wait > MAX_WAIT {
         return Err(InvalidQuery::Wait(format!(
-            "must be at most {MOST_WAIT:?}, not {text:?}"
+            "must be at most {MAX_WAIT:?}, not {text:?}"
         )));
     }
     u32::try_from(wait.as_millis()).map_err(|error| InvalidQuery::Wait(error.to_string()))
 }
 
-/// As service-b has it.
-const MOST_WAIT: Duration = DurationRange::MAX;
+/// The longest wait that service-b accepts.
+const MAX_WAIT: Duration = DurationRange::MAX;
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! `heavy_calc`: honest work for a processor, and where it runs.
+//! `heavy_calc`: CPU-bound work, and the threads on which it runs.
 
 use std::{fmt, num::ParseIntError, str::FromStr, sync::Arc, thread};
 
@@ -9,31 +9,32 @@ use tracing::{Instrument, Span};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rounds(u32);
 
-/// Why a number or text is no [`Rounds`].
+/// The error for an invalid number of rounds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRounds {
-    /// No number.
-    #[error("must be a number from 0 to {max}: {0}", max = Rounds::MOST.0)]
+    /// The text is not a number.
+    #[error("must be a number from 0 to {max}: {0}", max = Rounds::MAX.0)]
     Number(#[from] ParseIntError),
-    /// More than a request may take.
-    #[error("must be at most {max}, not {0}", max = Rounds::MOST.0)]
+    /// The number is above [`Rounds::MAX`].
+    #[error("must be at most {max}, not {0}", max = Rounds::MAX.0)]
     TooMany(u32),
 }
 
 impl Rounds {
-    /// Some 5 ms in a release build.
+    /// About 5 ms in a release build.
     pub const DEFAULT: Self = Self(5_000);
-    /// Some 2 s: more would only hold a processor.
-    pub const MOST: Self = Self(2_000_000);
-    /// Up to here the work takes less time than handing it to another thread would.
-    const INLINE: Self = Self(20);
+    /// About 2 s in a release build. More would only occupy a CPU.
+    pub const MAX: Self = Self(2_000_000);
+    /// The most rounds that run on the current thread: they take less time than handing the work to
+    /// another thread.
+    const MAX_INLINE: Self = Self(20);
 
-    /// Checks the number.
+    /// Validates a number of rounds.
     ///
     /// # Errors
-    /// [`InvalidRounds::TooMany`] over [`Rounds::MOST`].
+    /// [`InvalidRounds::TooMany`] above [`Rounds::MAX`].
     pub fn new(rounds: u32) -> Result<Self, InvalidRounds> {
-        if rounds <= Self::MOST.0 {
+        if rounds <= Self::MAX.0 {
             Ok(Self(rounds))
         } else {
             Err(InvalidRounds::TooMany(rounds))
@@ -47,51 +48,51 @@ impl Rounds {
     }
 }
 
-/// Runs `heavy_calc` beside the threads that serve requests: at most one on each processor, so
-/// that more requests wait their turn instead of slowing each other down.
+/// Runs `heavy_calc` on threads other than those that serve requests, at most one per CPU: further
+/// requests wait instead of slowing each other down.
 #[derive(Clone, Debug)]
 pub(super) struct Calculator {
-    turns: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
-/// The thread that computed is gone.
+/// The error if the computing thread panicked.
 #[derive(Debug, thiserror::Error)]
-#[error("heavy_calc did not come to an end")]
+#[error("heavy_calc was aborted")]
 pub(super) struct CalcError(#[from] task::JoinError);
 
 impl Calculator {
     pub(super) fn new() -> Self {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let cpus = thread::available_parallelism().map_or(1, usize::from);
         Self {
-            turns: Arc::new(Semaphore::new(processors)),
+            slots: Arc::new(Semaphore::new(cpus)),
         }
     }
 
-    /// What the rounds come to, under a span of its own. No rounds leave no span.
+    /// Computes the rounds in a span of their own. Zero rounds make no span.
     pub(super) async fn run(&self, rounds: Rounds) -> Result<u64, CalcError> {
         if rounds == Rounds(0) {
             return Ok(heavy_calc(rounds));
         }
         let span = tracing::info_span!("heavy_calc", spoor.calc.rounds = rounds.0);
-        if rounds <= Rounds::INLINE {
+        if rounds <= Rounds::MAX_INLINE {
             return Ok(span.in_scope(|| heavy_calc(rounds)));
         }
-        self.elsewhere(rounds).instrument(span).await
+        self.run_on_thread(rounds).instrument(span).await
     }
 
-    async fn elsewhere(&self, rounds: Rounds) -> Result<u64, CalcError> {
-        // Never closed; and without a turn the work would only be less orderly.
-        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+    async fn run_on_thread(&self, rounds: Rounds) -> Result<u64, CalcError> {
+        // The semaphore is never closed, so acquiring does not fail.
+        let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
         let span = Span::current();
         let work = move || {
-            let _turn = turn;
+            let _slot = slot;
             span.in_scope(|| heavy_calc(rounds))
         };
         Ok(task::spawn_blocking(work).await?)
     }
 }
 
-/// SplitMix64 over and over: nothing to be had from memory, nothing to be skipped.
+/// Iterates SplitMix64, which uses no memory and cannot be shortened by the compiler.
 ///
 /// Source: Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014.
 fn heavy_calc(rounds: Rounds) -> u64 {
@@ -127,7 +128,7 @@ mod tests {
     #[tokio::test]
     async fn the_result_does_not_depend_on_the_thread() {
         let calculator = Calculator::new();
-        for rounds in [0, 1, Rounds::INLINE.0, Rounds::INLINE.0 + 1] {
+        for rounds in [0, 1, Rounds::MAX_INLINE.0, Rounds::MAX_INLINE.0 + 1] {
             let rounds = Rounds(rounds);
             assert_eq!(calculator.run(rounds).await.unwrap(), heavy_calc(rounds));
         }

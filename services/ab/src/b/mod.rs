@@ -1,4 +1,4 @@
-//! service-b: waits as a database would, computes, and fails as often as it is told to.
+//! service-b: waits as if for a database, computes, and fails at a configured rate.
 
 mod calc;
 mod wait;
@@ -22,13 +22,13 @@ use work::Work;
 
 pub use calc::{InvalidRounds, Rounds};
 
-/// What can be set about service-b.
+/// The settings of service-b.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
-    /// How long each request waits, as for a database: 250ms, or evenly between 100ms..500ms.
+    /// Wait of each request, such as 250ms, or uniformly distributed in a range such as 100ms..500ms
     #[arg(
         long,
         env = "SPOOR_B_WAIT",
@@ -36,10 +36,10 @@ pub struct Args {
         default_value = "100ms..500ms"
     )]
     pub wait: DurationRange,
-    /// Rounds of heavy_calc for each request, each of about a microsecond.
+    /// Rounds of heavy_calc for each request, each of about a microsecond
     #[arg(long, env = "SPOOR_B_CALC", value_name = "ROUNDS", default_value_t = Rounds::DEFAULT)]
     pub calc: Rounds,
-    /// The share of requests that fail, such as 20%.
+    /// Share of requests that fail, such as 20%
     #[arg(
         long,
         env = "SPOOR_B_ERROR_RATE",

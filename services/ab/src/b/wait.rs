@@ -1,11 +1,11 @@
-//! The wait: what a slow statement in a database would cost.
+//! The wait, which simulates a slow database statement.
 
 use std::time::Duration;
 
 use tracing::Instrument;
 
-/// Waits under a span that looks like a database's, so that a trace shows where the time goes.
-/// A wait of nothing leaves no span.
+/// Waits in a span like that of a database client, so that a trace shows where the time goes. A
+/// wait of zero makes no span.
 pub(super) async fn query(wait: Duration) {
     if wait.is_zero() {
         return;

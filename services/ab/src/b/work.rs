@@ -1,4 +1,4 @@
-//! What service-b does for a request.
+//! The handling of a request by service-b.
 
 use std::{error::Error, time::Duration};
 
@@ -51,9 +51,9 @@ impl Work {
         };
         let wait = Duration::from_millis(millis.into());
         if wait > DurationRange::MAX {
-            let most = DurationRange::MAX.as_millis();
+            let max = DurationRange::MAX.as_millis();
             return Err(Status::invalid_argument(format!(
-                "wait_millis: must be at most {most}, not {millis}"
+                "wait_millis: must be at most {max}, not {millis}"
             )));
         }
         Ok(wait)
@@ -68,13 +68,13 @@ impl Work {
     }
 }
 
-/// What `--error-rate` asks for.
+/// The failure that `--error-rate` asks for.
 #[derive(Debug, thiserror::Error)]
 #[error("failed on purpose, as {0} of the requests do")]
-struct OnPurpose(Probability);
+struct DeliberateFailure(Probability);
 
 fn failure(rate: Probability) -> Status {
-    let error = OnPurpose(rate);
-    tracing::error!(error = &error as &dyn Error, "failed");
+    let error = DeliberateFailure(rate);
+    tracing::error!(error = &error as &dyn Error, "request failed");
     Status::internal(error.to_string())
 }

@@ -38,7 +38,7 @@ async fn what_the_query_leaves_out_service_b_decides() {
 #[case("/?wait=1h", 400, "wait: must be at most 10s, not \"1h\"")]
 #[case("/?calc=-1", 400, "calc: must be a number from 0 to 2000000")]
 #[case("/?wait=1s&wait=2s", 400, "wait")]
-#[case("/elsewhere", 404, "there is only /")]
+#[case("/elsewhere", 404, "the only path is /")]
 #[tokio::test(flavor = "multi_thread")]
 async fn refuses(#[case] path: &str, #[case] status: u16, #[case] detail: &str) {
     let b = service_b(&[]).await;

@@ -40,7 +40,7 @@ async fn an_absent_service_b_is_a_503_and_no_trouble_once_it_is_there() {
     let (status, body) = json(response).await;
     assert_eq!(
         (status, &body["detail"]),
-        (503, &"service-b can't be reached".into())
+        (503, &"service-b cannot be reached".into())
     );
 
     let listen = format!("--listen={address}");

@@ -1,10 +1,10 @@
-//! The bands. They are made up, and always the same.
+//! The bands, which are made up.
 
 use jiff::Timestamp;
 
 use crate::Id;
 
-/// A band, and which reviews are of it.
+/// A band with the IDs of its reviews.
 #[derive(Debug)]
 pub(super) struct Band {
     pub(super) id: Id,
@@ -13,7 +13,7 @@ pub(super) struct Band {
     pub(super) reviews: [Id; 2],
 }
 
-/// All there are.
+/// All bands.
 pub(super) const ALL: [Band; 4] = [
     Band {
         id: Id::known(0x3f2b_8c1e_5d6a_4f7b_9c8d_1e2f_3a4b_5c6d),

@@ -1,4 +1,4 @@
-//! The edge: a band with its reviews, and which bands there are.
+//! The edge: the list of bands, and a band with its reviews.
 
 use axum::{Json, Router, extract::State, routing::get};
 use http::StatusCode;
@@ -9,15 +9,15 @@ use super::{
     catalogue,
     reviews::{Found, Review, Reviews},
 };
-use crate::{Id, answer::Answer};
+use crate::{Id, response::Response};
 
-/// A band, and what was written about it.
+/// A band with its reviews.
 #[derive(Debug, Serialize)]
 struct Band {
     name: &'static str,
-    /// Null when none can be had.
+    /// Null if none is available.
     reviews: Option<Vec<Review>>,
-    /// What is missing, and why.
+    /// The reason why reviews are missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<String>,
 }
@@ -50,16 +50,16 @@ async fn list() -> Json<List> {
     })
 }
 
-async fn band(State(reviews): State<Reviews>, id: Id) -> Result<Json<Answer<Band>>, Problem> {
+async fn band(State(reviews): State<Reviews>, id: Id) -> Result<Json<Response<Band>>, Problem> {
     let Some(band) = catalogue::ALL.iter().find(|band| band.id == id) else {
-        let detail = format!("uuid: there is no band {id}; GET /bands lists them");
+        let detail = format!("uuid: no band {id}; GET /bands lists all");
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
-    let Found { reviews, degraded } = reviews.of(&band.reviews).await;
+    let Found { reviews, degraded } = reviews.fetch(&band.reviews).await;
     let result = Band {
         name: band.name,
         reviews,
         degraded,
     };
-    Ok(Json(Answer::now(id, band.created, result)))
+    Ok(Json(Response::new(id, band.created, result)))
 }

@@ -1,4 +1,4 @@
-//! bands: the edge. A band and what reviews has of it, over HTTP.
+//! bands: an edge that serves bands with their reviews over HTTP.
 
 mod catalogue;
 mod edge;
@@ -12,16 +12,16 @@ use spoor_telemetry::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Id, answer::served};
+use crate::{Id, response::with_limits};
 use reviews::Reviews;
 
-/// What can be set about bands.
+/// The settings of bands.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
-    /// Where reviews is, such as http://127.0.0.1:9007; it may come later.
+    /// Address of reviews, which need not be running yet
     #[arg(
         long,
         env = "SPOOR_REVIEWS_URL",
@@ -29,7 +29,7 @@ pub struct Args {
         default_value = "http://127.0.0.1:9007"
     )]
     pub reviews: PeerUrl,
-    /// How long reviews may take, such as 1s, before a band is answered without them.
+    /// Maximum time for reviews, such as 1s, after which bands are sent without them
     #[arg(
         long,
         env = "SPOOR_DEADLINE",
@@ -54,16 +54,16 @@ impl Program for Args {
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
         let reviews = Reviews(telemetry.http_peer(&self.reviews, self.deadline));
-        // reviews' own deadline comes first, and a band without them is an answer.
+        // The deadline for reviews passes first, so that bands are still sent, without them.
         let deadline = 2 * self.deadline;
-        let router = served(edge::router(reviews), deadline);
+        let router = with_limits(edge::router(reviews), deadline);
         ports
             .serve_http(router, deadline + GRACE, telemetry, shutdown)
             .await
     }
 }
 
-/// The ids of the bands that always exist.
+/// The IDs of all bands.
 pub fn known() -> impl Iterator<Item = Id> {
     catalogue::ALL.iter().map(|band| band.id)
 }

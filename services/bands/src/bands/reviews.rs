@@ -1,4 +1,4 @@
-//! The reviews of a band, as far as they can be had.
+//! A client of reviews.
 
 use std::error::Error;
 
@@ -9,61 +9,61 @@ use spoor_telemetry::http::{CallError, Peer};
 
 use crate::Id;
 
-/// The longest answer that a review may be.
-const MOST_BYTES: usize = 64 * 1024;
+/// The longest response accepted.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// reviews, over HTTP.
+/// A client of reviews.
 #[derive(Clone)]
 pub(super) struct Reviews(pub(super) Peer);
 
-/// What was written.
+/// A review.
 #[derive(Debug, Serialize)]
 pub(super) struct Review {
     uuid: Id,
     body: String,
 }
 
-/// What could be had.
+/// The reviews that were available.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// None: not one.
+    /// The reviews; `None` if none is available.
     pub(super) reviews: Option<Vec<Review>>,
-    /// Why not all.
+    /// The reason why some are missing.
     pub(super) degraded: Option<String>,
 }
 
-/// Why a review can't be had.
+/// The error of fetching a review.
 #[derive(Debug, thiserror::Error)]
 enum Missing {
     #[error("reviews is unavailable: {0}")]
     Call(#[from] CallError),
-    #[error("reviews is unavailable: it answered {0}")]
+    #[error("reviews is unavailable: it responded with {0}")]
     Status(StatusCode),
-    #[error("reviews is unavailable: its answer is no review")]
-    Answer(#[from] serde_json::Error),
+    #[error("reviews is unavailable: its response is not a review")]
+    Body(#[from] serde_json::Error),
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    result: Written,
+struct Body {
+    result: Text,
 }
 
 #[derive(Deserialize)]
-struct Written {
+struct Text {
     body: String,
 }
 
 impl Reviews {
-    /// All of these, asked for at once.
-    pub(super) async fn of(&self, ids: &[Id]) -> Found {
-        let answers = join_all(ids.iter().map(|id| self.one(*id))).await;
+    /// Fetches reviews concurrently.
+    pub(super) async fn fetch(&self, ids: &[Id]) -> Found {
+        let results = join_all(ids.iter().map(|id| self.fetch_one(*id))).await;
         let mut reviews = Vec::with_capacity(ids.len());
         let mut degraded = None;
-        for answer in answers {
-            match answer {
+        for result in results {
+            match result {
                 Ok(review) => reviews.push(review),
                 Err(missing) => {
-                    tracing::warn!(error = &missing as &dyn Error, "a review is missing");
+                    tracing::warn!(error = &missing as &dyn Error, "review not available");
                     degraded = Some(missing.to_string());
                 }
             }
@@ -75,13 +75,14 @@ impl Reviews {
         }
     }
 
-    async fn one(&self, uuid: Id) -> Result<Review, Missing> {
-        let answer = self.0.get(&format!("/reviews/{uuid}"), MOST_BYTES).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(Missing::Status(answer.status()));
+    async fn fetch_one(&self, uuid: Id) -> Result<Review, Missing> {
+        let path = format!("/reviews/{uuid}");
+        let response = self.0.get(&path, MAX_RESPONSE_BYTES).await?;
+        if response.status() != StatusCode::OK {
+            return Err(Missing::Status(response.status()));
         }
-        let Answer { result } = serde_json::from_slice(answer.body())?;
-        let Written { body } = result;
+        let Body { result } = serde_json::from_slice(response.body())?;
+        let Text { body } = result;
         Ok(Review { uuid, body })
     }
 }

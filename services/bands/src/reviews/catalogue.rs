@@ -1,4 +1,4 @@
-//! What was written, by whom nobody knows.
+//! The reviews, which are made up.
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ pub(super) struct Review {
     pub(super) body: &'static str,
 }
 
-/// All there are.
+/// All reviews.
 pub(super) const ALL: [Review; 8] = [
     Review {
         id: Id::known(0x7c1d_5e90_2b4f_4a63_8d17_60f2_9b3e_a501),

@@ -1,4 +1,4 @@
-//! reviews: what was written about the bands, over HTTP, for the mesh.
+//! reviews: reviews of bands over HTTP, for services in the mesh.
 
 mod catalogue;
 
@@ -16,16 +16,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Id,
-    answer::{Answer, served},
+    response::{Response, with_limits},
 };
 
-/// Nothing is waited for.
+/// The maximum time for a request, which waits for nothing.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// What can be set about reviews.
+/// The settings of reviews.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
 }
@@ -44,29 +44,29 @@ impl Program for Args {
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
         let router = Router::new().route("/reviews/{uuid}", get(review));
-        let router = served(router, DEADLINE);
+        let router = with_limits(router, DEADLINE);
         ports
             .serve_http_in_mesh(router, GRACE, telemetry, shutdown)
             .await
     }
 }
 
-/// Every review's id.
+/// The IDs of all reviews.
 pub fn known() -> impl Iterator<Item = Id> {
     catalogue::ALL.iter().map(|review| review.id)
 }
 
 #[derive(Debug, Serialize)]
-struct Written {
+struct Text {
     body: &'static str,
 }
 
-async fn review(id: Id) -> Result<Json<Answer<Written>>, Problem> {
+async fn review(id: Id) -> Result<Json<Response<Text>>, Problem> {
     let found = catalogue::ALL.iter().find(|review| review.id == id);
     let Some(review) = found else {
-        let detail = format!("uuid: there is no review {id}");
+        let detail = format!("uuid: no review {id}");
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
-    let result = Written { body: review.body };
-    Ok(Json(Answer::now(id, review.created, result)))
+    let result = Text { body: review.body };
+    Ok(Json(Response::new(id, review.created, result)))
 }

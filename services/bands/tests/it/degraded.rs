@@ -98,11 +98,11 @@ async fn silence_ends_at_the_deadline() {
 #[rstest::rstest]
 #[case::broken(
     "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
-    "it answered 503 Service Unavailable"
+    "it responded with 503 Service Unavailable"
 )]
 #[case::no_review(
     "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
-    "its answer is no review"
+    "its response is not a review"
 )]
 #[case::endless(
     "HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n{}",

@@ -1,4 +1,4 @@
-//! What can be asked over HTTP.
+//! The HTTP API.
 
 use std::sync::Arc;
 
@@ -14,22 +14,22 @@ use spoor_telemetry::http::Problem;
 
 use super::{
     input::{Listing, NewTask, TaskId},
-    measures::Measures,
+    metrics::Metrics,
     store::{SharedStore, StoreError},
     task::{Moment, Priority, Task, Title},
     work::Work,
 };
 
-/// What every request needs.
+/// The state of the handlers.
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) store: SharedStore,
-    pub(super) measures: Arc<Measures>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
-/// A task as it is shown.
+/// A task in a response.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct TaskResponse {
     id: String,
     title: Title,
     priority: Priority,
@@ -43,13 +43,13 @@ struct Shown {
 
 #[derive(Debug, Serialize)]
 struct List {
-    tasks: Vec<Shown>,
+    tasks: Vec<TaskResponse>,
 }
 
 #[derive(Debug, Serialize)]
 struct Health {
     status: &'static str,
-    /// Where the tasks are kept.
+    /// The kind of store.
     store: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -68,7 +68,7 @@ impl Api {
     fn work(&self) -> Work<'_> {
         Work {
             store: &*self.store,
-            measures: &self.measures,
+            metrics: &self.metrics,
         }
     }
 }
@@ -76,21 +76,28 @@ impl Api {
 async fn create(State(api): State<Api>, new: NewTask) -> Result<impl IntoResponse, Problem> {
     let task = api.work().create(new.into_task()).await?;
     let location = [(header::LOCATION, format!("/tasks/{}", task.id))];
-    Ok((StatusCode::CREATED, location, Json(Shown::from(task))))
+    Ok((
+        StatusCode::CREATED,
+        location,
+        Json(TaskResponse::from(task)),
+    ))
 }
 
 async fn list(State(api): State<Api>, listing: Listing) -> Result<Json<List>, Problem> {
     let tasks = api.work().list(listing).await?;
-    let tasks = tasks.into_iter().map(Shown::from).collect();
+    let tasks = tasks.into_iter().map(TaskResponse::from).collect();
     Ok(Json(List { tasks }))
 }
 
-async fn one(State(api): State<Api>, TaskId(id): TaskId) -> Result<Json<Shown>, Problem> {
+async fn one(State(api): State<Api>, TaskId(id): TaskId) -> Result<Json<TaskResponse>, Problem> {
     let task = api.work().get(id).await?.ok_or_else(unknown)?;
     Ok(Json(task.into()))
 }
 
-async fn complete(State(api): State<Api>, TaskId(id): TaskId) -> Result<Json<Shown>, Problem> {
+async fn complete(
+    State(api): State<Api>,
+    TaskId(id): TaskId,
+) -> Result<Json<TaskResponse>, Problem> {
     let task = api.work().complete(id).await?.ok_or_else(unknown)?;
     Ok(Json(task.into()))
 }
@@ -102,7 +109,8 @@ async fn delete(State(api): State<Api>, TaskId(id): TaskId) -> Result<StatusCode
     }
 }
 
-/// Always 200: whoever asks learns here whether requests for tasks would be answered.
+/// Reports whether the store responds. The status is always 200, so that probes do not restart a
+/// service because Redis is down.
 async fn health(State(api): State<Api>) -> Json<Health> {
     let counted = api.store.census(Moment::now()).await;
     Json(Health {
@@ -113,10 +121,10 @@ async fn health(State(api): State<Api>) -> Json<Health> {
 }
 
 fn unknown() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is no task with this id")
+    Problem::new(StatusCode::NOT_FOUND, "no task with this ID")
 }
 
-impl From<Task> for Shown {
+impl From<Task> for TaskResponse {
     fn from(task: Task) -> Self {
         Self {
             overdue: task.is_overdue(Moment::now()),
@@ -134,7 +142,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let status = match &error {
             StoreError::Full => StatusCode::CONFLICT,
-            passing if passing.is_passing() => StatusCode::SERVICE_UNAVAILABLE,
+            error if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, error.to_string())

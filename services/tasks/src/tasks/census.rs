@@ -1,29 +1,29 @@
-//! Counts the tasks in the store again and again, for the operators' metrics.
+//! Periodic counting of the tasks in the store, for metrics.
 
 use std::{error::Error, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    measures::Measures,
+    metrics::Metrics,
     store::{Store, StoreError},
     task::Moment,
 };
 
-/// Between two counts: fresh enough for a scrape, and next to nothing for the store.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The interval between counts: fresh enough for a scrape, and a negligible load for the store.
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Counts until `stop`, and logs when the store goes away and when it is back.
-pub(super) async fn keep(store: &dyn Store, measures: &Measures, stop: CancellationToken) {
+/// Counts until stopped, and logs when the store becomes unavailable or available.
+pub(super) async fn run(store: &dyn Store, metrics: &Metrics, stop: CancellationToken) {
     let mut was_up = true;
     while let Some(counted) = stop.run_until_cancelled(store.census(Moment::now())).await {
-        was_up = note(
-            counted.map(|census| measures.counted(census)),
-            measures,
+        was_up = record(
+            counted.map(|census| metrics.set_census(census)),
+            metrics,
             was_up,
         );
         if stop
-            .run_until_cancelled(tokio::time::sleep(PAUSE))
+            .run_until_cancelled(tokio::time::sleep(COUNT_INTERVAL))
             .await
             .is_none()
         {
@@ -32,14 +32,14 @@ pub(super) async fn keep(store: &dyn Store, measures: &Measures, stop: Cancellat
     }
 }
 
-fn note(counted: Result<(), StoreError>, measures: &Measures, was_up: bool) -> bool {
+fn record(counted: Result<(), StoreError>, metrics: &Metrics, was_up: bool) -> bool {
     match &counted {
-        Ok(()) if !was_up => tracing::info!("the store answers again"),
+        Ok(()) if !was_up => tracing::info!("task store available again"),
         Ok(()) => {}
         Err(error) => {
-            measures.uncounted();
+            metrics.clear_census();
             if was_up {
-                tracing::warn!(error = error as &dyn Error, "the store doesn't answer");
+                tracing::warn!(error = error as &dyn Error, "task store unavailable");
             }
         }
     }

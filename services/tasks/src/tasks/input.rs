@@ -1,4 +1,4 @@
-//! What people send, checked: each error names the field and what would be right.
+//! Validation of requests. Each error names the field and describes a valid value.
 
 use axum::{
     Json,
@@ -10,11 +10,11 @@ use spoor_telemetry::http::Problem;
 use uuid::Uuid;
 
 use super::{
-    store::Which,
+    store::Filter,
     task::{Moment, Priority, Task, Title},
 };
 
-/// A task to be made.
+/// A task to create.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NewTask {
     title: Title,
@@ -22,23 +22,23 @@ pub(super) struct NewTask {
     due: Option<Moment>,
 }
 
-/// Which tasks are listed, and how many at most.
+/// The tasks to list, and their maximum number.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Listing {
-    pub(super) which: Which,
+    pub(super) filter: Filter,
     pub(super) limit: usize,
 }
 
-/// Which task a path is about.
+/// The task ID in a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TaskId(pub(super) Uuid);
 
-/// All that is wrong with what was sent.
+/// All errors in a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("; "))]
-pub(super) struct Wrong(Vec<String>);
+pub(super) struct InvalidRequest(Vec<String>);
 
-/// The same as it was sent. Texts, so that all errors are found, and in our own words.
+/// A new task as sent. The fields are text, so that all errors are reported, not only the first.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SentTask {
@@ -57,7 +57,7 @@ pub(super) struct SentListing {
 }
 
 impl NewTask {
-    /// Makes it now.
+    /// Creates the task with the current time.
     pub(super) fn into_task(self) -> Task {
         let Self {
             title,
@@ -76,45 +76,45 @@ impl NewTask {
 }
 
 impl TryFrom<SentTask> for NewTask {
-    type Error = Wrong;
+    type Error = InvalidRequest;
 
-    fn try_from(sent: SentTask) -> Result<Self, Wrong> {
-        let mut wrong = Vec::new();
-        let title = checked(&mut wrong, "title", Title::new(&sent.title));
+    fn try_from(sent: SentTask) -> Result<Self, InvalidRequest> {
+        let mut errors = Vec::new();
+        let title = checked(&mut errors, "title", Title::new(&sent.title));
         let priority = sent
             .priority
             .map_or(Ok(Priority::default()), |it| it.parse());
-        let priority = checked(&mut wrong, "priority", priority);
+        let priority = checked(&mut errors, "priority", priority);
         let due = sent.due.map(|due| due.parse()).transpose();
-        let due = checked(&mut wrong, "due", due);
+        let due = checked(&mut errors, "due", due);
         match (title, priority, due) {
             (Some(title), Some(priority), Some(due)) => Ok(Self {
                 title,
                 priority,
                 due,
             }),
-            _ => Err(Wrong(wrong)),
+            _ => Err(InvalidRequest(errors)),
         }
     }
 }
 
 impl TryFrom<SentListing> for Listing {
-    type Error = Wrong;
+    type Error = InvalidRequest;
 
-    fn try_from(sent: SentListing) -> Result<Self, Wrong> {
-        let mut wrong = Vec::new();
-        let which = checked(&mut wrong, "state", state(sent.state.as_deref()));
-        let limit = checked(&mut wrong, "limit", limit(sent.limit.as_deref()));
-        match (which, limit) {
-            (Some(which), Some(limit)) => Ok(Self { which, limit }),
-            _ => Err(Wrong(wrong)),
+    fn try_from(sent: SentListing) -> Result<Self, InvalidRequest> {
+        let mut errors = Vec::new();
+        let filter = checked(&mut errors, "state", state(sent.state.as_deref()));
+        let limit = checked(&mut errors, "limit", limit(sent.limit.as_deref()));
+        match (filter, limit) {
+            (Some(filter), Some(limit)) => Ok(Self { filter, limit }),
+            _ => Err(InvalidRequest(errors)),
         }
     }
 }
 
-impl From<Wrong> for Problem {
-    fn from(wrong: Wrong) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, wrong.to_string())
+impl From<InvalidRequest> for Problem {
+    fn from(error: InvalidRequest) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
     }
 }
 
@@ -123,7 +123,7 @@ impl<S: Send + Sync> FromRequest<S> for NewTask {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let sent = Json::<SentTask>::from_request(request, state).await;
-        let Json(sent) = sent.map_err(in_few_words)?;
+        let Json(sent) = sent.map_err(invalid_json)?;
         Ok(sent.try_into()?)
     }
 }
@@ -152,33 +152,38 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskId {
 }
 
 fn checked<T>(
-    wrong: &mut Vec<String>,
+    errors: &mut Vec<String>,
     field: &str,
     value: Result<T, impl std::fmt::Display>,
 ) -> Option<T> {
     value
-        .map_err(|error| wrong.push(format!("{field}: {error}")))
+        .map_err(|error| errors.push(format!("{field}: {error}")))
         .ok()
 }
 
-fn state(text: Option<&str>) -> Result<Which, String> {
+fn state(text: Option<&str>) -> Result<Filter, String> {
     match text {
-        None | Some("open") => Ok(Which::Open),
-        Some("completed") => Ok(Which::Completed),
-        Some("all") => Ok(Which::All),
+        None | Some("open") => Ok(Filter::Open),
+        Some("completed") => Ok(Filter::Completed),
+        Some("all") => Ok(Filter::All),
         Some(_) => Err("must be \"open\", \"completed\" or \"all\"".to_owned()),
     }
 }
 
 fn limit(text: Option<&str>) -> Result<usize, String> {
-    const MOST: usize = 1000;
-    const USUAL: usize = 100;
-    let Some(text) = text else { return Ok(USUAL) };
-    let number = text.parse().ok().filter(|limit| (1..=MOST).contains(limit));
-    number.ok_or_else(|| format!("must be a number from 1 to {MOST}"))
+    const MAX_LIMIT: usize = 1000;
+    const DEFAULT_LIMIT: usize = 100;
+    let Some(text) = text else {
+        return Ok(DEFAULT_LIMIT);
+    };
+    let number = text
+        .parse()
+        .ok()
+        .filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    number.ok_or_else(|| format!("must be a number from 1 to {MAX_LIMIT}"))
 }
 
-fn in_few_words(rejection: JsonRejection) -> Problem {
+fn invalid_json(rejection: JsonRejection) -> Problem {
     match rejection {
         JsonRejection::JsonDataError(error) => {
             let example =
@@ -190,7 +195,7 @@ fn in_few_words(rejection: JsonRejection) -> Problem {
     }
 }
 
-/// What is wrong at which field, without what the extractor says around it.
+/// The error with its field, without the extractor's own text around it.
 fn cause(error: &dyn std::error::Error) -> String {
     error
         .source()

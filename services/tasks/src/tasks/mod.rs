@@ -1,9 +1,9 @@
-//! tasks: things to do, kept in Redis, over HTTP.
+//! tasks: a to-do list in Redis, over HTTP.
 
 mod api;
 mod census;
 mod input;
-mod measures;
+mod metrics;
 mod store;
 mod task;
 mod work;
@@ -19,24 +19,25 @@ use spoor_telemetry::{
 use tokio_util::sync::CancellationToken;
 
 use api::Api;
-use measures::Measures;
+use metrics::Metrics;
 use store::{InProcess, Redis, SharedStore};
 
 pub use store::{InvalidRedisUrl, RedisUrl};
 
-/// The longest body: a title in its widest writing, and room to spare.
-const MOST_BYTES: usize = 8 * 1024;
-/// Requests in flight; more are refused at once.
-const MOST_AT_ONCE: usize = 1024;
+/// The largest request body accepted. The longest title, with every character escaped, needs about
+/// 2.4 kB.
+const MAX_BODY_BYTES: usize = 8 * 1024;
+/// The most requests in progress. More are refused.
+const MAX_REQUESTS: usize = 1024;
 
-/// What can be set about tasks.
+/// The settings of tasks.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
-    /// The Redis that keeps the tasks, such as redis://:PASSWORD@redis:6379/0; it may come
-    /// later. Without one they are kept in the process, and are gone when it ends.
+    /// Redis to store the tasks in, such as redis://:PASSWORD@redis:6379/0, which need not be running
+    /// yet [default: tasks are kept in memory and lost when the process ends]
     #[arg(
         long,
         env = "SPOOR_REDIS_URL",
@@ -44,7 +45,7 @@ pub struct Args {
         hide_env_values = true
     )]
     pub redis_url: Option<RedisUrl>,
-    /// How long Redis may take to answer, such as 500ms, the time to connect included.
+    /// Maximum time for a Redis command, including connecting, such as 500ms
     #[arg(
         long,
         env = "SPOOR_REDIS_DEADLINE",
@@ -53,7 +54,7 @@ pub struct Args {
         value_parser = parse_deadline
     )]
     pub redis_deadline: Duration,
-    /// How long a request may take, such as 5s, before it is given up.
+    /// Maximum time for a request, such as 5s
     #[arg(
         long,
         env = "SPOOR_DEADLINE",
@@ -64,18 +65,18 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-/// Why tasks doesn't run, or no longer.
+/// The error of running tasks.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// No client of Redis can be made with these settings.
-    #[error("can't use Redis at {url} (SPOOR_REDIS_URL)")]
+    /// A Redis client cannot be created with these settings.
+    #[error("cannot use Redis at {url} (SPOOR_REDIS_URL)")]
     Redis {
-        /// Where it is.
+        /// The address of Redis.
         url: Box<RedisUrl>,
-        /// Why not.
+        /// The cause.
         source: Box<redis::RedisError>,
     },
-    /// A port, or the serving itself.
+    /// A port cannot be bound, or serving failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -94,17 +95,17 @@ impl Program for Args {
         shutdown: CancellationToken,
     ) -> Result<(), RunError> {
         let store = self.store(telemetry)?;
-        let measures = Arc::new(Measures::new(store.kind()));
+        let metrics = Arc::new(Metrics::new(store.kind()));
         telemetry
             .metrics()
-            .register(|registry| measures.register(registry));
+            .register(|registry| metrics.register(registry));
         let api = Api {
             store: Arc::clone(&store),
-            measures: Arc::clone(&measures),
+            metrics: Arc::clone(&metrics),
         };
         let bounds = Bounds {
-            at_once: MOST_AT_ONCE,
-            body_bytes: MOST_BYTES,
+            at_once: MAX_REQUESTS,
+            body_bytes: MAX_BODY_BYTES,
             deadline: self.deadline,
         };
         let router = bounded(api.router(), bounds);
@@ -114,7 +115,7 @@ impl Program for Args {
             let grace = self.deadline + GRACE;
             ports.serve_http(router, grace, telemetry, shutdown).await
         };
-        let (served, ()) = tokio::join!(serving, census::keep(&*store, &measures, done.clone()));
+        let (served, ()) = tokio::join!(serving, census::run(&*store, &metrics, done.clone()));
         Ok(served?)
     }
 }
@@ -122,10 +123,7 @@ impl Program for Args {
 impl Args {
     fn store(&self, telemetry: &Telemetry) -> Result<SharedStore, RunError> {
         let Some(url) = &self.redis_url else {
-            tracing::info!(
-                "the tasks are kept in this process and are gone when it ends: SPOOR_REDIS_URL \
-                 is not set"
-            );
+            tracing::info!("SPOOR_REDIS_URL is not set; tasks are kept in memory");
             return Ok(Arc::new(InProcess::default()));
         };
         let store = Redis::new(url, self.redis_deadline).map_err(|source| RunError::Redis {
@@ -135,7 +133,7 @@ impl Args {
         telemetry
             .metrics()
             .register(|registry| store.register(registry));
-        tracing::info!(redis = %url, "the tasks are kept here");
+        tracing::info!(redis = %url, "storing tasks in Redis");
         Ok(Arc::new(store))
     }
 }

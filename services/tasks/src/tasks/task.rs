@@ -1,4 +1,4 @@
-//! A task, and what its fields may be.
+//! A task and its validated fields.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-/// Something to do.
+/// An entry of the to-do list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     pub(crate) id: Uuid,
@@ -17,11 +17,11 @@ pub(crate) struct Task {
     pub(crate) completed: Option<Moment>,
 }
 
-/// What is to be done: trimmed, not empty, on one line, not too long.
+/// The title of a task: trimmed, not empty, on one line, and limited in length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Title(String);
 
-/// Why a text is no [`Title`].
+/// The error for an invalid [`Title`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidTitle {
     #[error("must not be empty")]
@@ -32,7 +32,7 @@ pub(crate) enum InvalidTitle {
     Control,
 }
 
-/// How soon a task's turn comes, the most pressing last.
+/// The priority of a task, from low to urgent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Priority {
     Low,
@@ -42,17 +42,16 @@ pub(crate) enum Priority {
     Urgent,
 }
 
-/// Why a text is no [`Priority`].
+/// The error for an invalid [`Priority`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be \"low\", \"normal\", \"high\" or \"urgent\", not {0:?}")]
 pub(crate) struct InvalidPriority(String);
 
-/// A point in time, to the millisecond, in the years 2000 to 2199: what every store can order
-/// and keep unchanged.
+/// A time in milliseconds, in the years 2000 to 2199, which every store can sort and keep exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(i64);
 
-/// Why a text is no [`Moment`].
+/// The error for an invalid [`Moment`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be a time with its offset, from 2000 to 2199, such as \"2030-01-31T12:00:00Z\", not {0:?}"
@@ -60,13 +59,13 @@ pub(crate) struct Moment(i64);
 pub(crate) struct InvalidMoment(String);
 
 impl Task {
-    /// Whether it is still open and its time has passed.
+    /// True if the task is open and its due time has passed.
     pub(crate) fn is_overdue(&self, now: Moment) -> bool {
         self.completed.is_none() && self.due.is_some_and(|due| due < now)
     }
 
-    /// Where its turn comes among open tasks, the lowest first: by priority, then by the time it
-    /// is due, those without one last. Exact as a double, which is what Redis sorts by.
+    /// The position among open tasks, lowest first: by priority, then by due time, with tasks
+    /// without one last. The value is exact as a double, the type by which Redis sorts.
     pub(crate) fn rank(&self) -> i64 {
         /// Later than any [`Moment`], in milliseconds.
         const NEVER: i64 = 9_999_999_999_999;
@@ -81,7 +80,7 @@ impl Task {
 }
 
 impl Title {
-    /// The most characters.
+    /// The maximum number of characters.
     pub(crate) const MAX_CHARS: usize = 200;
 
     pub(crate) fn new(text: &str) -> Result<Self, InvalidTitle> {
@@ -138,7 +137,7 @@ impl Moment {
         self.0
     }
 
-    /// Seconds from the other to this one; negative when this one was first.
+    /// The seconds since another time, which are negative if that is later.
     pub(crate) fn seconds_since(self, other: Self) -> f64 {
         // The conversion is exact: both are below 2^53.
         #[expect(clippy::cast_precision_loss)]
@@ -183,10 +182,10 @@ impl Serialize for Priority {
     }
 }
 
-/// Enough of a wrong value to find it by.
+/// The start of an invalid value, for an error message.
 fn excerpt(text: &str) -> String {
-    const MOST: usize = 40;
-    match text.char_indices().nth(MOST) {
+    const MAX_CHARS: usize = 40;
+    match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

@@ -1,5 +1,4 @@
-//! What is done with tasks: each is a span of its own, says what it did as attributes and
-//! events, and is counted.
+//! Operations on tasks. Each has a span of its own with attributes and events, and is counted.
 
 use std::error::Error;
 
@@ -9,16 +8,16 @@ use uuid::Uuid;
 
 use super::{
     input::Listing,
-    measures::Measures,
+    metrics::Metrics,
     store::{Store, StoreError},
     task::{Moment, Task},
 };
 
-/// The tasks, and who counts.
+/// The store, and the metrics to update.
 #[derive(Clone, Copy)]
 pub(super) struct Work<'a> {
     pub(super) store: &'a dyn Store,
-    pub(super) measures: &'a Measures,
+    pub(super) metrics: &'a Metrics,
 }
 
 impl Work<'_> {
@@ -27,7 +26,7 @@ impl Work<'_> {
         describe(&span, &task);
         let work = async {
             self.store.create(&task).await?;
-            self.measures.created(&task);
+            self.metrics.created(&task);
             event("task.created", || {
                 let due_in = task.due.map(|due| due.seconds_since(task.created));
                 due_in
@@ -50,9 +49,9 @@ impl Work<'_> {
     }
 
     pub(super) async fn list(self, listing: Listing) -> Result<Vec<Task>, StoreError> {
-        let Listing { which, limit } = listing;
+        let Listing { filter, limit } = listing;
         let span = self.span("list tasks");
-        let tasks = within(&span, self.store.list(which, limit)).await?;
+        let tasks = within(&span, self.store.list(filter, limit)).await?;
         let now = Moment::now();
         let overdue = tasks.iter().filter(|task| task.is_overdue(now)).count();
         span.record("tasks.count", tasks.len());
@@ -68,15 +67,15 @@ impl Work<'_> {
                 return Ok(None);
             };
             describe(&span, &done.task);
-            if done.just_now {
-                self.measures.completed(&done.task);
+            if done.is_new {
+                self.metrics.completed(&done.task);
                 completed(&done.task);
             } else {
                 event("task.already_completed", || [].into_iter());
             }
-            if done.given_up > 0 {
-                event("tasks.given_up", || {
-                    let count = i64::try_from(done.given_up).unwrap_or(i64::MAX);
+            if done.evicted > 0 {
+                event("tasks.evicted", || {
+                    let count = i64::try_from(done.evicted).unwrap_or(i64::MAX);
                     [KeyValue::new("tasks.count", count)].into_iter()
                 });
             }
@@ -90,7 +89,7 @@ impl Work<'_> {
         span.record("task.id", tracing::field::display(id));
         let deleted = within(&span, self.store.delete(id)).await?;
         if deleted {
-            self.measures.deleted();
+            self.metrics.deleted();
         }
         Ok(deleted)
     }
@@ -110,7 +109,7 @@ impl Work<'_> {
     }
 }
 
-/// Does it inside the span, which turns red when the store fails.
+/// Runs an operation in a span, which gets an error status if the store fails.
 async fn within<T>(
     span: &Span,
     work: impl Future<Output = Result<T, StoreError>>,
@@ -120,7 +119,7 @@ async fn within<T>(
         if let Err(error) = &done
             && !matches!(error, StoreError::Full)
         {
-            tracing::error!(error = error as &dyn Error, "the tasks can't be had");
+            tracing::error!(error = error as &dyn Error, "task store unavailable");
         }
         done
     };
@@ -151,7 +150,7 @@ fn completed(task: &Task) {
     });
 }
 
-/// An event on the span under way, and no line in the log: there may be thousands a second.
+/// Adds an event to the current span, without a log line, since there may be thousands per second.
 fn event<I: Iterator<Item = KeyValue>>(name: &'static str, attributes: impl FnOnce() -> I) {
     Context::map_current(|context| {
         let span = context.span();

@@ -156,7 +156,7 @@ async fn redis_that_does_not_answer_costs_no_more_than_the_deadline() {
         problem["detail"]
             .as_str()
             .unwrap()
-            .contains("did not answer in time"),
+            .contains("did not respond in time"),
         "{problem}"
     );
     assert!(

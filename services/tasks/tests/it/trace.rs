@@ -116,7 +116,7 @@ async fn spans_say_why_when_redis_is_away() {
     assert_eq!(events(call), ["exception"]);
     let all = format!("{spans:?}");
     assert!(
-        all.contains("can't be reached") && !all.contains("top-secret"),
+        all.contains("cannot be reached") && !all.contains("top-secret"),
         "{all}"
     );
 }

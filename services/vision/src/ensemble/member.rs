@@ -1,4 +1,4 @@
-//! A model as the ensemble sees it.
+//! A client of one model.
 
 use std::{error::Error, time::Duration};
 
@@ -11,7 +11,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::model::BuiltIn;
 
-/// One of those who vote.
+/// A model that votes.
 #[derive(Clone)]
 pub(super) struct Member {
     pub(super) model: BuiltIn,
@@ -27,7 +27,7 @@ impl Member {
     pub(super) async fn describe(&self) -> Result<Description, Failure> {
         let mut client = self.client.clone();
         let request = self.request(DescribeRequest {});
-        let described = self.answered(client.describe(request)).await;
+        let described = self.call(client.describe(request)).await;
         described.map(|description| Description {
             model: self.name().to_owned(),
             ..description
@@ -37,10 +37,10 @@ impl Member {
     pub(super) async fn classify(&self, tensor: Tensor) -> Result<Classification, Failure> {
         let mut client = self.client.clone();
         let request = self.request(tensor);
-        self.answered(client.classify(request)).await
+        self.call(client.classify(request)).await
     }
 
-    /// Why it has no opinion.
+    /// The reason why the model did not vote.
     pub(super) fn failure(&self, reason: Reason, message: impl Into<String>) -> Failure {
         Failure {
             model: self.name().to_owned(),
@@ -55,8 +55,9 @@ impl Member {
         request
     }
 
-    /// The channel's own deadline doesn't cover the time that it takes to connect.
-    async fn answered<M>(
+    /// Awaits a call within the deadline, which the channel's own timeout does not apply to
+    /// connecting.
+    async fn call<M>(
         &self,
         call: impl Future<Output = Result<Response<M>, Status>>,
     ) -> Result<M, Failure> {
@@ -71,13 +72,14 @@ impl Member {
         tracing::warn!(
             model.name = self.name(),
             error = status as &dyn Error,
-            "a model gave no answer"
+            "model failed"
         );
         match status.code() {
-            Code::Unavailable => self.failure(Reason::Away, "it can't be reached"),
+            Code::Unavailable => self.failure(Reason::Away, "it cannot be reached"),
             Code::DeadlineExceeded | Code::Cancelled => self.late(),
-            Code::ResourceExhausted => self.failure(Reason::Busy, "it has all that it can do"),
-            // Out of range: a tensor for a larger input than the model has by now.
+            Code::ResourceExhausted => self.failure(Reason::Busy, "its queue is full"),
+            // Out of range means that the tensor is too large: it was made for a larger input than
+            // the model has now.
             Code::FailedPrecondition | Code::OutOfRange => {
                 self.failure(Reason::OtherInput, status.message())
             }
@@ -86,7 +88,10 @@ impl Member {
     }
 
     fn late(&self) -> Failure {
-        let most = self.deadline;
-        self.failure(Reason::Away, format!("it did not answer within {most:?}"))
+        let deadline = self.deadline;
+        self.failure(
+            Reason::Away,
+            format!("it did not respond within {deadline:?}"),
+        )
     }
 }

@@ -1,4 +1,4 @@
-//! ensemble: asks both models at once and weighs their votes.
+//! ensemble: queries both models concurrently and computes a weighted vote.
 
 mod member;
 mod service;
@@ -29,16 +29,16 @@ use service::Service;
 
 pub use weights::{InvalidWeights, Weights};
 
-/// A tensor of the largest size for each model, and room to spare.
-const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// The largest request accepted. A tensor of the largest size for each model needs 6 MiB.
+const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 
-/// What can be set about ensemble.
+/// The settings of ensemble.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
-    /// Where efficientnetb0 is, such as http://127.0.0.1:9009; it may come later.
+    /// Address of efficientnetb0, which need not be running yet
     #[arg(
         long,
         env = "SPOOR_EFFICIENTNETB0_URL",
@@ -46,7 +46,7 @@ pub struct Args {
         default_value = "http://127.0.0.1:9009"
     )]
     pub efficientnetb0: PeerUrl,
-    /// Where mobilenetv2 is, such as http://127.0.0.1:9010; it may come later.
+    /// Address of mobilenetv2, which need not be running yet
     #[arg(
         long,
         env = "SPOOR_MOBILENETV2_URL",
@@ -54,11 +54,11 @@ pub struct Args {
         default_value = "http://127.0.0.1:9010"
     )]
     pub mobilenetv2: PeerUrl,
-    /// What each model's word is worth, such as efficientnetb0=0.6,mobilenetv2=0.4
-    /// [default: as accurate as the models say they are]
+    /// Weights of the models' votes, such as efficientnetb0=0.6,mobilenetv2=0.4
+    /// [default: the accuracies that the models declare]
     #[arg(long, env = "SPOOR_ENSEMBLE_WEIGHTS", value_name = "WEIGHTS")]
     pub weights: Option<Weights>,
-    /// How long a model may take, such as 5s, before the other decides alone.
+    /// Maximum time for a model, such as 5s, after which the other one decides alone
     #[arg(
         long,
         env = "SPOOR_MODEL_DEADLINE",
@@ -94,7 +94,7 @@ impl Program for Args {
             ],
             weights: self.weights,
         };
-        let service = EnsembleServer::new(service).max_decoding_message_size(MOST_BYTES);
+        let service = EnsembleServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES);
         let server = Grpc {
             routes: Routes::new(service),
             services: vec![SERVICE_NAME],

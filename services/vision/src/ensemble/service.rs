@@ -30,7 +30,7 @@ impl Ensemble for Service {
         let asked = join_all(self.members.iter().map(Member::describe)).await;
         let (models, failures) = split(asked);
         if models.is_empty() {
-            return Err(nobody(&failures));
+            return Err(no_votes(&failures));
         }
         Ok(Response::new(DescribeReply { models, failures }))
     }
@@ -58,7 +58,7 @@ impl Service {
         );
         let _inside = span.enter();
         let ballots = self.ballots(answers);
-        let decision = vote::decide(&ballots).ok_or_else(|| nobody(&failures))?;
+        let decision = vote::decide(&ballots).ok_or_else(|| no_votes(&failures))?;
         if let Some(best) = decision.top.first() {
             span.record("vote.label", &best.label);
             span.record("vote.score", best.score);
@@ -74,7 +74,7 @@ impl Service {
         let accuracies: Vec<_> = answers.iter().map(|(_, said)| said.accuracy).collect();
         let weights = match self.weights {
             Some(set) => answers.iter().map(|(it, _)| set.of(it.model)).collect(),
-            None => weights::measured(&accuracies),
+            None => weights::by_accuracy(&accuracies),
         };
         let ballot = |((member, said), weight): ((&Member, Classification), f64)| Ballot {
             model: member.name(),
@@ -85,7 +85,7 @@ impl Service {
     }
 }
 
-/// Asks one model, with the tensor that was made for it.
+/// Queries one model with the tensor prepared for it.
 async fn ask<'a>(
     member: &'a Member,
     tensors: &[TensorFor],
@@ -93,7 +93,7 @@ async fn ask<'a>(
     let is_its_own = |tensor: &&TensorFor| tensor.models.iter().any(|name| name == member.name());
     let tensor = tensors.iter().find(is_its_own);
     let tensor = tensor.and_then(|it| it.tensor.clone()).ok_or_else(|| {
-        let message = "it was away when the models were asked what they take";
+        let message = "it was unavailable when the models were asked for their inputs";
         member.failure(Reason::Away, message)
     })?;
     let said = member.classify(tensor).await?;
@@ -112,9 +112,7 @@ fn split<T>(asked: Vec<Result<T, Failure>>) -> (Vec<T>, Vec<Failure>) {
 }
 
 fn reply(ballots: &[Ballot], decision: Decision, failures: Vec<Failure>) -> VoteReply {
-    let note = |model| {
-        format!("the models do not know the same labels, so they are not mixed: {model} decides")
-    };
+    let note = |model| format!("the models have different labels, so {model} decides alone");
     let opinion = |(ballot, weight): (&Ballot, f64)| Opinion {
         model: ballot.model.to_owned(),
         weight,
@@ -128,10 +126,10 @@ fn reply(ballots: &[Ballot], decision: Decision, failures: Vec<Failure>) -> Vote
     }
 }
 
-/// No model has an opinion.
-fn nobody(failures: &[Failure]) -> Status {
-    let told = |failure: &Failure| format!("{}: {}", failure.model, failure.message);
-    let message = failures.iter().map(told).collect::<Vec<_>>().join("; ");
+/// The status if no model voted.
+fn no_votes(failures: &[Failure]) -> Status {
+    let text = |failure: &Failure| format!("{}: {}", failure.model, failure.message);
+    let message = failures.iter().map(text).collect::<Vec<_>>().join("; ");
     let any = |reason| failures.iter().any(|failure| failure.reason() == reason);
     if any(Reason::OtherInput) {
         Status::failed_precondition(message)
@@ -162,7 +160,7 @@ mod tests {
             reason: reason.into(),
             message: "it is ill".to_owned(),
         });
-        let status = nobody(&failures);
+        let status = no_votes(&failures);
         assert_eq!(status.code(), code);
         assert!(
             status.message().starts_with("mobilenetv2: it is ill; "),

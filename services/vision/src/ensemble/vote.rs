@@ -4,37 +4,37 @@ use std::collections::{BTreeSet, HashMap};
 
 use spoor_proto::spoor::vision::v1::Score;
 
-/// How many labels are told.
+/// The number of labels in a decision.
 const TOP: usize = 5;
 
-/// What one model said.
+/// The vote of one model.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ballot {
     pub(super) model: &'static str,
-    /// What its word is worth beside the others'.
+    /// The weight relative to other models.
     pub(super) weight: f64,
     /// Every class, the best first.
     pub(super) scores: Vec<Score>,
 }
 
-/// What all said together.
+/// The result of a vote.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Decision {
-    /// The best first.
+    /// The best labels, the best first.
     pub(super) top: Vec<Score>,
-    /// For each ballot what it counted; together 1.
+    /// The weight of each ballot; their sum is 1.
     pub(super) weights: Vec<f64>,
-    /// The only one that decided, where the labels could not be compared.
+    /// The only model that counted, if the models' labels differ.
     pub(super) alone: Option<&'static str>,
 }
 
-/// Weighs the ballots: a label's score is the mean of its scores, each by its model's weight.
-/// Models that don't know the same labels are not mixed: the weightiest decides alone.
+/// Computes the weighted mean of the scores for each label. If the models' labels differ, only the
+/// model with the largest weight counts.
 pub(super) fn decide(ballots: &[Ballot]) -> Option<Decision> {
     let weightiest = ballots
         .iter()
         .max_by(|one, other| one.weight.total_cmp(&other.weight))?;
-    if !know_the_same(ballots) {
+    if !have_same_labels(ballots) {
         let counted = |ballot: &Ballot| f64::from(u8::from(ballot.model == weightiest.model));
         return Some(Decision {
             top: top(&weightiest.scores),
@@ -51,7 +51,7 @@ pub(super) fn decide(ballots: &[Ballot]) -> Option<Decision> {
     })
 }
 
-/// The best, the best first; equally good ones by their name.
+/// The best scores, the best first, and equal ones by label.
 pub(super) fn top(scores: &[Score]) -> Vec<Score> {
     let mut scores: Vec<&Score> = scores.iter().collect();
     scores.sort_by(|one, other| {
@@ -61,7 +61,7 @@ pub(super) fn top(scores: &[Score]) -> Vec<Score> {
     scores.into_iter().take(TOP).cloned().collect()
 }
 
-fn know_the_same(ballots: &[Ballot]) -> bool {
+fn have_same_labels(ballots: &[Ballot]) -> bool {
     let labels = |ballot: &Ballot| -> BTreeSet<String> {
         let scores = ballot.scores.iter();
         scores.map(|score| score.label.clone()).collect()

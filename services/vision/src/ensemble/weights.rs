@@ -1,23 +1,23 @@
-//! What each model's word is worth.
+//! The weights of the models' votes.
 
 use std::str::FromStr;
 
 use crate::model::BuiltIn;
 
-/// A weight for each model, as a setting has it.
+/// The weight of each model, as configured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weights {
     efficientnetb0: f64,
     mobilenetv2: f64,
 }
 
-/// Why a text is no [`Weights`].
+/// The error for invalid [`Weights`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be such as efficientnetb0=0.6,mobilenetv2=0.4, each above 0, not {0:?}")]
 pub struct InvalidWeights(String);
 
 impl Weights {
-    /// What this one's word is worth.
+    /// The weight of a model.
     #[must_use]
     pub fn of(self, model: BuiltIn) -> f64 {
         match model {
@@ -27,8 +27,8 @@ impl Weights {
     }
 }
 
-/// As accurate as they were measured; equal when that isn't known of each.
-pub(super) fn measured(accuracies: &[Option<f64>]) -> Vec<f64> {
+/// The models' accuracies as weights, or equal weights if one is unknown.
+pub(super) fn by_accuracy(accuracies: &[Option<f64>]) -> Vec<f64> {
     let known: Option<Vec<f64>> = accuracies.iter().copied().collect();
     known
         .filter(|all| all.iter().all(|accuracy| *accuracy > 0.0))
@@ -79,8 +79,8 @@ mod tests {
 
     #[test]
     fn all_are_equal_unless_each_was_measured() {
-        assert_eq!(measured(&[Some(0.9), Some(0.8)]), [0.9, 0.8]);
-        assert_eq!(measured(&[Some(0.9), None]), [1.0, 1.0]);
-        assert_eq!(measured(&[Some(0.0), Some(0.8)]), [1.0, 1.0]);
+        assert_eq!(by_accuracy(&[Some(0.9), Some(0.8)]), [0.9, 0.8]);
+        assert_eq!(by_accuracy(&[Some(0.9), None]), [1.0, 1.0]);
+        assert_eq!(by_accuracy(&[Some(0.0), Some(0.8)]), [1.0, 1.0]);
     }
 }

@@ -1,16 +1,16 @@
-//! The models that come with the program.
+//! The built-in models.
 
-/// A model, by its `service.name`.
+/// A built-in model, by its `service.name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum BuiltIn {
-    /// Of MBConv blocks with squeeze and excitation.
+    /// MBConv blocks with squeeze and excitation
     Efficientnetb0,
-    /// Of inverted residuals.
+    /// Inverted residuals
     Mobilenetv2,
 }
 
 impl BuiltIn {
-    /// What it is called.
+    /// The model's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -19,7 +19,7 @@ impl BuiltIn {
         }
     }
 
-    /// Its ONNX file.
+    /// The content of the ONNX file.
     #[must_use]
     pub fn onnx(self) -> &'static [u8] {
         match self {

@@ -1,4 +1,4 @@
-//! A model that is loaded when it is first asked.
+//! A model that is loaded at the first request.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{
     network::{LoadError, Network},
 };
 
-/// A model, loaded or not yet.
+/// A model that may not be loaded yet.
 #[derive(Clone)]
 pub(super) struct Cold(Arc<Inner>);
 
@@ -21,14 +21,14 @@ struct Inner {
     network: OnceCell<Arc<Network>>,
 }
 
-/// Why there is no model yet.
+/// The error of loading the model.
 #[derive(Debug, thiserror::Error)]
 pub enum WarmError {
-    /// It can't be loaded.
+    /// The model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// The thread that loaded it is gone.
-    #[error("the loading did not come to an end")]
+    /// The thread that loads it panicked.
+    #[error("loading the model was aborted")]
     Lost(#[from] task::JoinError),
 }
 
@@ -45,7 +45,8 @@ impl Cold {
         &self.0.facts
     }
 
-    /// The loaded model. Whoever has to wait for it has a span that says so.
+    /// Returns the model, and loads it first if needed. Every request that waits for that has a span
+    /// for it.
     pub(super) async fn warm(&self) -> Result<Arc<Network>, WarmError> {
         if let Some(network) = self.0.network.get() {
             return Ok(Arc::clone(network));
@@ -58,7 +59,8 @@ impl Cold {
         self.load().instrument(span).await
     }
 
-    /// Once, however many wait; and to its end, even when none does any more.
+    /// Loads the model once, however many requests wait. The task continues if all of them are
+    /// cancelled, so that the next request does not start over.
     async fn load(&self) -> Result<Arc<Network>, WarmError> {
         let inner = Arc::clone(&self.0);
         task::spawn(async move {

@@ -1,4 +1,4 @@
-//! What a model says of itself in its ONNX file, and what settings say instead.
+//! The properties of a model, from its ONNX file or from settings that override them.
 
 use tract_onnx::pb::{
     GraphProto, ModelProto, TypeProto, ValueInfoProto, tensor_shape_proto::dimension,
@@ -7,18 +7,18 @@ use tract_onnx::pb::{
 
 use crate::input::{Channels, Input, InvalidChannels, InvalidInput, InvalidSize, Size};
 
-/// What is to be known about a model before it is loaded.
+/// The properties of a model, which are read before it is loaded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
-    /// What it wants to be given.
+    /// The input.
     pub input: Input,
-    /// One for each class; none: they are numbered.
+    /// The labels of the classes. If unset, classes are numbered.
     pub labels: Option<Vec<String>>,
-    /// The share of held-out pictures that it names rightly, where it says so.
+    /// The share of held-out pictures that the model classifies correctly, if it declares that.
     pub accuracy: Option<f64>,
 }
 
-/// What settings say, each before the model's own word.
+/// Settings that override the model's own properties.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     /// `SPOOR_MODEL_SIZE`.
@@ -31,76 +31,76 @@ pub struct Overrides {
     pub labels: Option<Vec<String>>,
 }
 
-/// Why a model can't be used, or not as it is set.
+/// The reason why a model cannot be used, or not with these settings.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum UnfitModel {
-    /// It has no graph.
-    #[error("it holds no graph: is it an ONNX model?")]
+pub enum UnsupportedModel {
+    /// The file has no graph.
+    #[error("the file has no graph; it must be an ONNX model")]
     NoGraph,
-    /// It takes none or several.
-    #[error("it takes {0} inputs; a picture is one")]
+    /// The model does not have exactly one input.
+    #[error("it has {0} inputs; it must have one")]
     Inputs(usize),
-    /// It takes something else than pictures.
+    /// The input is not a picture.
     #[error("its input must be of shape [1,3,HEIGHT,WIDTH] in float32, not {0}")]
     Shape(String),
-    /// It leaves its size open.
-    #[error("it leaves its input's size open: set SPOOR_MODEL_SIZE, such as 224")]
+    /// The size of the input is neither fixed nor set.
+    #[error("its input has no fixed size; set SPOOR_MODEL_SIZE, such as to 224")]
     OpenSize,
-    /// It has another size than it is set to.
+    /// The size of the input differs from the setting.
     #[error("SPOOR_MODEL_SIZE is {set}, but its input is {own}")]
     OtherSize {
         /// The setting.
         set: Size,
-        /// The model's.
+        /// The model's size.
         own: Size,
     },
-    /// It is too large.
+    /// The input is too large.
     #[error("its input's size {0}")]
     Size(#[from] InvalidSize),
-    /// Its metadata.
+    /// The metadata `mean` or `std` is invalid.
     #[error("its metadata `{key}` {source}")]
     Channels {
         /// `mean` or `std`.
         key: &'static str,
-        /// Why.
+        /// The cause.
         source: InvalidChannels,
     },
-    /// Mean and deviation together.
+    /// The mean and the standard deviation are invalid together.
     #[error(transparent)]
     Input(#[from] InvalidInput),
-    /// Its metadata.
+    /// The metadata `accuracy` is invalid.
     #[error("its metadata `accuracy` must be from 0 to 1, not {0:?}")]
     Accuracy(String),
-    /// Its metadata, or `SPOOR_MODEL_LABELS_FILE`.
-    #[error("there must be from 1 to {most} labels of up to {longest} bytes each", most = MOST_LABELS, longest = LONGEST_LABEL)]
+    /// The metadata `labels` or `SPOOR_MODEL_LABELS_FILE` is invalid.
+    #[error("there must be from 1 to {MAX_LABELS} labels of up to {MAX_LABEL_BYTES} bytes each")]
     Labels,
 }
 
-/// ImageNet has 21,841 in all, and 1,000 in the models that one uses.
-const MOST_LABELS: usize = 25_000;
-const LONGEST_LABEL: usize = 256;
-/// ONNX: TensorProto.DataType.FLOAT.
+/// The most labels. All of ImageNet has 21 841; common models have 1 000.
+const MAX_LABELS: usize = 25_000;
+const MAX_LABEL_BYTES: usize = 256;
+/// `TensorProto.DataType.FLOAT` in ONNX.
 const FLOAT: i32 = 1;
 
-/// A side of the input: as the model has it, or open.
+/// A side of the input, or `None` if the model does not fix it.
 type Side = Option<u32>;
 
 impl Facts {
-    /// Reads them.
-    pub(super) fn read(model: &ModelProto, overrides: Overrides) -> Result<Self, UnfitModel> {
+    /// Reads the properties.
+    pub(super) fn read(model: &ModelProto, overrides: Overrides) -> Result<Self, UnsupportedModel> {
         let Overrides {
             size,
             mean,
             std,
             labels,
         } = overrides;
-        let graph = model.graph.as_ref().ok_or(UnfitModel::NoGraph)?;
+        let graph = model.graph.as_ref().ok_or(UnsupportedModel::NoGraph)?;
         let size = size_of(picture(graph)?, size)?;
         let channels = |set: Option<Channels>, key, imagenet| match (set, metadata(model, key)) {
             (Some(set), _) => Ok(set),
             (None, Some(text)) => text
                 .parse()
-                .map_err(|source| UnfitModel::Channels { key, source }),
+                .map_err(|source| UnsupportedModel::Channels { key, source }),
             (None, None) => Ok(imagenet),
         };
         let mean = channels(mean, "mean", Channels::IMAGENET_MEAN)?;
@@ -126,8 +126,8 @@ fn metadata<'a>(model: &'a ModelProto, key: &str) -> Option<&'a str> {
         .map(|entry| entry.value.as_str())
 }
 
-/// The only input that isn't a weight.
-fn picture(graph: &GraphProto) -> Result<&ValueInfoProto, UnfitModel> {
+/// The model's only input that is not a weight.
+fn picture(graph: &GraphProto) -> Result<&ValueInfoProto, UnsupportedModel> {
     let is_weight = |input: &&ValueInfoProto| {
         let mut weights = graph.initializer.iter();
         weights.any(|weight| weight.name == input.name)
@@ -139,29 +139,31 @@ fn picture(graph: &GraphProto) -> Result<&ValueInfoProto, UnfitModel> {
         .collect();
     match inputs.as_slice() {
         [picture] => Ok(*picture),
-        other => Err(UnfitModel::Inputs(other.len())),
+        other => Err(UnsupportedModel::Inputs(other.len())),
     }
 }
 
-fn size_of(picture: &ValueInfoProto, set: Option<Size>) -> Result<Size, UnfitModel> {
+fn size_of(picture: &ValueInfoProto, set: Option<Size>) -> Result<Size, UnsupportedModel> {
     let (width, height) = sides(picture)?;
     let (Some(width), Some(height)) = (width, height) else {
-        return set.ok_or(UnfitModel::OpenSize);
+        return set.ok_or(UnsupportedModel::OpenSize);
     };
     let own = Size::new(width, height)?;
     match set {
-        Some(set) if set != own => Err(UnfitModel::OtherSize { set, own }),
+        Some(set) if set != own => Err(UnsupportedModel::OtherSize { set, own }),
         _ => Ok(own),
     }
 }
 
-fn sides(picture: &ValueInfoProto) -> Result<(Side, Side), UnfitModel> {
+fn sides(picture: &ValueInfoProto) -> Result<(Side, Side), UnsupportedModel> {
     let Some(TypeProto {
         value: Some(Value::TensorType(tensor)),
         ..
     }) = &picture.r#type
     else {
-        return Err(UnfitModel::Shape("something else than a tensor".to_owned()));
+        return Err(UnsupportedModel::Shape(
+            "something else than a tensor".to_owned(),
+        ));
     };
     let dimensions: Option<Vec<Side>> = tensor
         .shape
@@ -174,7 +176,9 @@ fn sides(picture: &ValueInfoProto) -> Result<(Side, Side), UnfitModel> {
         None if tensor.elem_type == FLOAT => Ok((None, None)),
         other => {
             let kind = tensor.elem_type;
-            Err(UnfitModel::Shape(format!("{other:?} in data type {kind}")))
+            Err(UnsupportedModel::Shape(format!(
+                "{other:?} in data type {kind}"
+            )))
         }
     }
 }
@@ -186,20 +190,20 @@ fn side(dimension: Option<&dimension::Value>) -> Side {
     }
 }
 
-fn checked(labels: Option<Vec<String>>) -> Result<Option<Vec<String>>, UnfitModel> {
+fn checked(labels: Option<Vec<String>>) -> Result<Option<Vec<String>>, UnsupportedModel> {
     let fits = |labels: &Vec<String>| {
-        (1..=MOST_LABELS).contains(&labels.len())
-            && labels.iter().all(|label| label.len() <= LONGEST_LABEL)
+        (1..=MAX_LABELS).contains(&labels.len())
+            && labels.iter().all(|label| label.len() <= MAX_LABEL_BYTES)
     };
     match labels {
-        Some(labels) if !fits(&labels) => Err(UnfitModel::Labels),
+        Some(labels) if !fits(&labels) => Err(UnsupportedModel::Labels),
         labels => Ok(labels),
     }
 }
 
-fn share(text: &str) -> Result<f64, UnfitModel> {
+fn share(text: &str) -> Result<f64, UnsupportedModel> {
     let share = text.trim().parse().ok();
     share
         .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| UnfitModel::Accuracy(text.to_owned()))
+        .ok_or_else(|| UnsupportedModel::Accuracy(text.to_owned()))
 }

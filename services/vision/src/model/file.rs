@@ -1,4 +1,4 @@
-//! Where a model comes from: the program itself, or files that are mounted.
+//! The source of a model: the program itself, or mounted files.
 
 use std::{
     borrow::Cow,
@@ -10,52 +10,52 @@ use tract_onnx::{pb::ModelProto, prelude::Framework};
 
 use super::{
     built_in::BuiltIn,
-    facts::{Facts, Overrides, UnfitModel},
+    facts::{Facts, Overrides, UnsupportedModel},
 };
 
-/// A model's ONNX file.
+/// The source of a model's ONNX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     BuiltIn(BuiltIn),
     File(PathBuf),
 }
 
-/// Why a model can't be had.
+/// The error of reading a model.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file can't be read.
-    #[error("can't read {path} (set by {setting})", path = .path.display())]
+    /// A file cannot be read.
+    #[error("cannot read {path} (set by {setting})", path = .path.display())]
     Read {
         /// The setting.
         setting: &'static str,
         /// Its value.
         path: PathBuf,
-        /// What the operating system says.
+        /// The cause.
         source: io::Error,
     },
-    /// It holds something else.
-    #[error("{model} is no ONNX model")]
+    /// The file is not an ONNX model.
+    #[error("{model} is not an ONNX model")]
     Decode {
-        /// Which.
+        /// The model.
         model: String,
-        /// What is wrong.
+        /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It holds a model that can't be used here.
-    #[error("{model} can't be used: {source}")]
-    Unfit {
-        /// Which.
+    /// The model is not supported.
+    #[error("{model} cannot be used: {source}")]
+    Unsupported {
+        /// The model.
         model: String,
-        /// Why.
-        source: UnfitModel,
+        /// The reason.
+        source: UnsupportedModel,
     },
 }
 
-/// The largest file that is read: EfficientNet-B7 has 265 MB.
-const MOST_BYTES: u64 = 1024 * 1024 * 1024;
+/// The largest file accepted. EfficientNet-B7, one of the largest models in use, has 265 MB.
+const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 
 impl Source {
-    /// What it is called in messages and spans.
+    /// The name in messages and spans.
     pub(super) fn name(&self) -> String {
         match self {
             Self::BuiltIn(model) => format!("the built-in {}", model.name()),
@@ -63,7 +63,7 @@ impl Source {
         }
     }
 
-    /// Its structure with its weights.
+    /// Reads the model with its weights.
     pub(super) fn read(&self) -> Result<ModelProto, OpenError> {
         let bytes = match self {
             Self::BuiltIn(model) => Cow::Borrowed(model.onnx()),
@@ -77,16 +77,16 @@ impl Source {
             })
     }
 
-    /// What it says of itself.
+    /// Reads the properties of the model.
     pub(super) fn facts(&self, overrides: Overrides) -> Result<Facts, OpenError> {
-        Facts::read(&self.read()?, overrides).map_err(|source| OpenError::Unfit {
+        Facts::read(&self.read()?, overrides).map_err(|source| OpenError::Unsupported {
             model: self.name(),
             source,
         })
     }
 }
 
-/// One label on each line.
+/// Reads labels from a file with one on each line.
 pub(super) fn labels(path: &Path) -> Result<Vec<String>, OpenError> {
     let bytes = read(path, "SPOOR_MODEL_LABELS_FILE")?;
     let text = String::from_utf8_lossy(&bytes);
@@ -97,8 +97,10 @@ pub(super) fn labels(path: &Path) -> Result<Vec<String>, OpenError> {
 fn read(path: &Path, setting: &'static str) -> Result<Vec<u8>, OpenError> {
     let size = fs::metadata(path).map(|file| file.len());
     let bytes = size.and_then(|size| match size {
-        0..=MOST_BYTES => fs::read(path),
-        _ => Err(io::Error::other(format!("{size} bytes are too many"))),
+        0..=MAX_BYTES => fs::read(path),
+        _ => Err(io::Error::other(format!(
+            "the file has {size} bytes, more than {MAX_BYTES}"
+        ))),
     });
     bytes.map_err(|source| OpenError::Read {
         setting,

@@ -1,4 +1,4 @@
-//! A model: says what it sees in a picture.
+//! A model, which classifies pictures.
 
 mod built_in;
 mod cold;
@@ -30,30 +30,30 @@ use service::Service;
 
 pub use built_in::BuiltIn;
 pub use cold::WarmError;
-pub use facts::{Facts, Overrides, UnfitModel};
+pub use facts::{Facts, Overrides, UnsupportedModel};
 pub use file::OpenError;
 pub use network::{ClassifyError, LoadError, Network, Score};
 
-/// The bytes of a tensor's message beside its numbers.
-const MESSAGE_EXTRA: usize = 1024;
+/// The bytes of a tensor's message besides its values.
+const MESSAGE_OVERHEAD: usize = 1024;
 
-/// What can be set about a model.
+/// The settings of a model.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
-    /// Which model it is [default: the one that the service is called after]
+    /// Name of the model [default: the service's name]
     #[arg(long, env = "SPOOR_MODEL", value_name = "MODEL")]
     pub model: Option<BuiltIn>,
-    /// An ONNX file in place of the small model that is built in.
+    /// ONNX file to use instead of the built-in model
     #[arg(long, env = "SPOOR_MODEL_FILE", value_name = "FILE")]
     pub model_file: Option<PathBuf>,
-    /// The labels of its classes, one on each line
+    /// File with the labels of the classes, one on each line
     /// [default: the model's metadata `labels`, else their numbers]
     #[arg(long, env = "SPOOR_MODEL_LABELS_FILE", value_name = "FILE")]
     pub labels_file: Option<PathBuf>,
-    /// The mean of red, green and blue, from 0 to 1, that its input is without
+    /// Mean of red, green and blue, from 0 to 1, to subtract from the input
     /// [default: the model's metadata `mean`, else ImageNet's]
     #[arg(
         long,
@@ -62,14 +62,14 @@ pub struct Args {
         allow_hyphen_values = true
     )]
     pub mean: Option<Channels>,
-    /// The deviation of red, green and blue that its input is divided by
+    /// Standard deviation of red, green and blue to divide the input by
     /// [default: the model's metadata `std`, else ImageNet's]
     #[arg(long, env = "SPOOR_MODEL_STD", value_name = "R,G,B")]
     pub std: Option<Channels>,
-    /// Its input's size in pixels, such as 224 or 320x240, where the model leaves it open.
+    /// Size of the input in pixels, such as 224 or 320x240, if the model does not fix it
     #[arg(long, env = "SPOOR_MODEL_SIZE", value_name = "SIZE")]
     pub size: Option<Size>,
-    /// How many requests may wait for a processor; more are refused at once.
+    /// Maximum number of requests that wait for a CPU; more are refused
     #[arg(
         long,
         env = "SPOOR_MODEL_QUEUE",
@@ -78,7 +78,7 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(0..=1024)
     )]
     pub queue: u16,
-    /// Load the model at the start, and not when it is first asked.
+    /// Load the model at startup instead of at the first request
     #[arg(
         long,
         env = "SPOOR_MODEL_PRELOAD",
@@ -91,19 +91,19 @@ pub struct Args {
     pub preload: bool,
 }
 
-/// Why a model doesn't run, or no longer.
+/// The error of running a model.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// It is not said which.
-    #[error("SPOOR_MODEL is not set: it must be efficientnetb0 or mobilenetv2")]
+    /// No model is named.
+    #[error("SPOOR_MODEL is not set; set it to efficientnetb0 or mobilenetv2")]
     Unnamed,
-    /// It can't be had.
+    /// The model cannot be read.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// It can't be loaded.
+    /// The model cannot be loaded.
     #[error(transparent)]
     Warm(#[from] WarmError),
-    /// A port, or the serving itself.
+    /// A port cannot be bound, or serving failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -127,13 +127,13 @@ impl Program for Args {
         if preload {
             model.warm().await?;
         }
-        let most_bytes = model.facts().input.bytes() + MESSAGE_EXTRA;
+        let max_bytes = model.facts().input.bytes() + MESSAGE_OVERHEAD;
         let service = Service {
             name,
             model,
             workers: Workers::new(queue.into()),
         };
-        let service = ModelServer::new(service).max_decoding_message_size(most_bytes);
+        let service = ModelServer::new(service).max_decoding_message_size(max_bytes);
         let server = Grpc {
             routes: Routes::new(service),
             services: vec![SERVICE_NAME],
@@ -145,17 +145,17 @@ impl Program for Args {
 }
 
 impl Args {
-    /// Is this model where nothing else is said.
+    /// Uses this model unless another one is set.
     #[must_use]
     pub fn or_built_in(mut self, model: BuiltIn) -> Self {
         self.model.get_or_insert(model);
         self
     }
 
-    /// Loads it, as the service does when it is first asked.
+    /// Loads the model, as the service does at the first request.
     ///
     /// # Errors
-    /// What is wrong with the model, or with how it is set.
+    /// [`RunError`] if the model or a setting is invalid.
     pub fn load(self) -> Result<(Facts, Network), RunError> {
         let (source, facts) = self.read()?;
         let network = Network::load(&source, &facts).map_err(WarmError::from)?;
@@ -164,7 +164,7 @@ impl Args {
 
     fn open(self) -> Result<Cold, RunError> {
         let (source, facts) = self.read()?;
-        tracing::info!(model.source = source.name(), model.size = %facts.input.size, "the model");
+        tracing::info!(model.source = source.name(), model.size = %facts.input.size, "using model");
         Ok(Cold::new(source, facts))
     }
 

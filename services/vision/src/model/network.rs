@@ -10,64 +10,64 @@ use tract_onnx::prelude::{
 use super::{facts::Facts, file::Source};
 use crate::input::CHANNELS;
 
-/// A model that is ready to be asked.
+/// A model that is loaded and ready for inference.
 pub struct Network {
     plan: Arc<TypedRunnableModel>,
     shape: [usize; 4],
     labels: Vec<String>,
 }
 
-/// A class, and how sure the model is of it.
+/// A class with its score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
     /// The class.
     pub label: String,
-    /// From 0 to 1.
+    /// The score, from 0 to 1.
     pub score: f64,
 }
 
-/// Why a model can't be loaded.
+/// The error of loading a model.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// It can't be read.
+    /// The model cannot be read.
     #[error(transparent)]
     Open(#[from] super::OpenError),
-    /// It can't be turned into something that runs.
-    #[error("{model} can't be loaded")]
+    /// The model cannot be prepared for inference.
+    #[error("{model} cannot be loaded")]
     Prepare {
-        /// Which.
+        /// The model.
         model: String,
-        /// Why.
+        /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Its labels are others'.
+    /// The number of labels differs from that of classes.
     #[error(
-        "{model} has {classes} classes, but {labels} labels: SPOOR_MODEL_LABELS_FILE must have a \
+        "{model} has {classes} classes, but {labels} labels; SPOOR_MODEL_LABELS_FILE must have a \
          line for each class"
     )]
     Labels {
-        /// Which.
+        /// The model.
         model: String,
-        /// What the model answers with.
+        /// The number of classes.
         classes: usize,
-        /// What there is.
+        /// The number of labels.
         labels: usize,
     },
 }
 
-/// Why a model gave no answer.
+/// The error of an inference.
 #[derive(Debug, thiserror::Error)]
 pub enum ClassifyError {
-    /// The computation.
-    #[error("the model can't be computed")]
+    /// The computation failed.
+    #[error("inference failed")]
     Run(#[source] Box<dyn Error + Send + Sync>),
-    /// What came of it.
-    #[error("the model answered with what are no numbers")]
+    /// The output is not finite.
+    #[error("the model's output has values that are not finite")]
     NotFinite,
 }
 
 impl Network {
-    /// Loads it.
+    /// Loads a model.
     pub(super) fn load(source: &Source, facts: &Facts) -> Result<Self, LoadError> {
         let size = facts.input.size;
         let shape = [1, CHANNELS, size.height() as usize, size.width() as usize];
@@ -95,7 +95,7 @@ impl Network {
         })
     }
 
-    /// Every class with its score, the best first.
+    /// Classifies a picture and returns every class with its score, the best first.
     ///
     /// # Errors
     /// [`ClassifyError`].
@@ -117,7 +117,8 @@ impl Network {
     }
 }
 
-/// Current exports say shapes that an input of another size or batch makes wrong.
+/// Prepares a model for inference. The shapes that it declares are ignored, since current exporters
+/// write shapes that do not hold for an input of another size or batch.
 fn prepare(
     source: &Source,
     shape: [usize; 4],
@@ -137,7 +138,7 @@ fn prepare(
     Ok(prepare())
 }
 
-/// How many classes it knows, by asking it about a grey picture.
+/// The number of classes, from an inference on a grey picture.
 fn classes(plan: &Arc<TypedRunnableModel>, shape: [usize; 4]) -> TractResult<usize> {
     let grey = vec![0.0; shape.iter().product()];
     Ok(run(plan, shape, &grey)?.len())
@@ -157,7 +158,7 @@ fn run(
     Ok(first.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
 }
 
-/// The output as it is when it's a distribution already; otherwise its softmax.
+/// The output, if it is a probability distribution already, or else its softmax.
 fn distribution(output: &[f32]) -> Option<Vec<f64>> {
     const TOLERANCE: f64 = 1e-3;
     let output: Vec<f64> = output.iter().copied().map(f64::from).collect();
@@ -168,7 +169,7 @@ fn distribution(output: &[f32]) -> Option<Vec<f64>> {
     if output.iter().all(|value| *value >= 0.0) && (sum - 1.0).abs() < TOLERANCE {
         return Some(output);
     }
-    // Less the largest, so that none overflows.
+    // Subtracting the largest value prevents overflow and does not change the result.
     let largest = output.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let powers: Vec<f64> = output.iter().map(|value| (value - largest).exp()).collect();
     let sum: f64 = powers.iter().sum();

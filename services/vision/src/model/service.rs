@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     input::Input,
-    workers::{Place, Workers},
+    workers::{Slot, Workers},
 };
 
 /// The gRPC service.
@@ -39,11 +39,11 @@ impl Model for Service {
 
     async fn classify(&self, request: Request<Tensor>) -> Result<Response<Classification>, Status> {
         let numbers = self.numbers(request.get_ref())?;
-        let place = self
+        let slot = self
             .workers
-            .place()
+            .reserve()
             .map_err(|full| Status::resource_exhausted(full.to_string()))?;
-        let scores = self.infer(numbers, place).await?;
+        let scores = self.infer(numbers, slot).await?;
         Ok(Response::new(Classification {
             model: self.name.to_owned(),
             scores: scores.into_iter().map(v1::Score::from).collect(),
@@ -54,19 +54,19 @@ impl Model for Service {
 
 impl Service {
     fn numbers(&self, tensor: &Tensor) -> Result<Vec<f32>, Status> {
-        let wanted = self.model.facts().input;
+        let expected = self.model.facts().input;
         let given = Input::try_from(tensor.input.as_ref())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        if given != wanted {
+        if given != expected {
             return Err(Status::failed_precondition(
-                "the model wants another input: ask it for its description",
+                "the model expects another input; call Describe again",
             ));
         }
         let bytes = tensor.values.len();
-        if bytes != wanted.bytes() {
-            let right = wanted.bytes();
+        if bytes != expected.bytes() {
+            let expected = expected.bytes();
             return Err(Status::invalid_argument(format!(
-                "values: must be {right} bytes, not {bytes}"
+                "values: must be {expected} bytes, not {bytes}"
             )));
         }
         let (numbers, _) = tensor.values.as_chunks();
@@ -75,7 +75,7 @@ impl Service {
         finite.ok_or_else(|| Status::invalid_argument("values: must all be finite"))
     }
 
-    async fn infer(&self, numbers: Vec<f32>, place: Place) -> Result<Vec<Score>, Status> {
+    async fn infer(&self, numbers: Vec<f32>, slot: Slot) -> Result<Vec<Score>, Status> {
         let network = self.model.warm().await.map_err(failed)?;
         let span = info_span!(
             "inference",
@@ -84,7 +84,7 @@ impl Service {
             model.score = Empty,
         );
         let classify = move || -> Result<_, ClassifyError> { network.classify(&numbers) };
-        let scores = self.workers.run(place, classify).instrument(span.clone());
+        let scores = self.workers.run(slot, classify).instrument(span.clone());
         let scores = scores.await.map_err(failed)?.map_err(failed)?;
         if let Some(best) = scores.first() {
             span.record("model.label", &best.label);
@@ -95,7 +95,7 @@ impl Service {
 }
 
 fn failed(error: impl Error + 'static) -> Status {
-    tracing::error!(error = &error as &dyn Error, "the model failed");
+    tracing::error!(error = &error as &dyn Error, "inference failed");
     Status::internal(error.to_string())
 }
 

@@ -1,4 +1,4 @@
-//! The answer: what the picture shows, and how it came to that.
+//! The response: the label of a picture, with the models' votes.
 
 use serde::Serialize;
 use spoor_proto::spoor::vision::v1::{self, VoteReply};
@@ -6,17 +6,17 @@ use spoor_telemetry::trace_id;
 
 use super::picture::Facts;
 
-/// What the picture shows.
+/// The response.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Answer {
-    /// The best.
+    /// The best label.
     label: Option<String>,
-    /// The best five.
+    /// The best five labels.
     top: Vec<Score>,
-    /// What each model said.
+    /// The vote of each model.
     models: Vec<Model>,
-    /// Why a model had no say; absent when all had.
+    /// The reason why a model did not vote; absent if all did.
     #[serde(skip_serializing_if = "Option::is_none")]
     degraded: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -55,7 +55,7 @@ impl Answer {
             notes,
         } = reply;
         let why =
-            |failure: &v1::Failure| format!("{} has no say: {}", failure.model, failure.message);
+            |failure: &v1::Failure| format!("{} did not vote: {}", failure.model, failure.message);
         let degraded = failures.iter().map(why).collect::<Vec<_>>().join("; ");
         let said = opinions.into_iter().map(|opinion| Model::Said {
             model: opinion.model,

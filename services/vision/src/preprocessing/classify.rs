@@ -1,4 +1,4 @@
-//! From an upload to an answer.
+//! The handling of an upload.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,19 +22,19 @@ use super::{
     upload::{Memory, Upload, UploadError},
     wanted::{Known, Wanted},
 };
-use crate::workers::{Place, Workers};
+use crate::workers::{Slot, Workers};
 
-/// What every request needs.
+/// The state of the handler.
 #[derive(Clone)]
 pub(super) struct Classifier {
     pub(super) ensemble: Ensemble,
     pub(super) known: Known,
     pub(super) workers: Workers,
-    /// For what is uploaded.
+    /// The memory for uploads.
     pub(super) uploads: Memory,
-    /// For what is decoded.
+    /// The memory for decoded pictures.
     pub(super) pictures: Memory,
-    /// For an upload to come.
+    /// The maximum time for an upload to arrive.
     pub(super) deadline: Duration,
 }
 
@@ -52,27 +52,27 @@ impl Classifier {
         let upload = timeout(self.deadline, self.uploads.read(body));
         let Upload { bytes, memory } = upload.await.map_err(|_elapsed| UploadError::Slow)??;
         let bytes = form::picture(headers, bytes)?;
-        let place = self.workers.place()?;
-        let head = self.look(&bytes, &place).await?;
+        let slot = self.workers.reserve()?;
+        let head = self.read_head(&bytes, &slot).await?;
         let wanted = self.known.wanted(&self.ensemble).await?;
-        let mut voted = self.vote(&bytes, head, &wanted, &place).await;
+        let mut voted = self.vote(&bytes, head, &wanted, &slot).await;
         if is_outdated(&voted) {
             self.known.forget(&wanted).await;
             let wanted = self.known.wanted(&self.ensemble).await?;
-            voted = self.vote(&bytes, head, &wanted, &place).await;
+            voted = self.vote(&bytes, head, &wanted, &slot).await;
         }
         drop(memory);
         Ok(Answer::new(voted?, head.facts))
     }
 
-    async fn look(&self, bytes: &Bytes, place: &Place) -> Result<Head, Failure> {
-        let memory = self.pictures.take(picture::MOST_BESIDE).await;
+    async fn read_head(&self, bytes: &Bytes, slot: &Slot) -> Result<Head, Failure> {
+        let memory = self.pictures.reserve(picture::MAX_OVERHEAD).await;
         let bytes = bytes.clone();
-        let look = move || {
+        let read = move || {
             let _held = memory;
-            picture::look(&bytes)
+            picture::read_head(&bytes)
         };
-        Ok(self.workers.run(place.clone(), look).await??)
+        Ok(self.workers.run(slot.clone(), read).await??)
     }
 
     async fn vote(
@@ -80,23 +80,23 @@ impl Classifier {
         bytes: &Bytes,
         head: Head,
         wanted: &Arc<Vec<Wanted>>,
-        place: &Place,
+        slot: &Slot,
     ) -> Result<VoteReply, Failure> {
         let (bytes, wanted) = (bytes.clone(), Arc::clone(wanted));
         let prepare = async {
-            let memory = self.pictures.take(head.memory).await;
+            let memory = self.pictures.reserve(head.memory).await;
             let prepare = move || {
                 let _held = memory;
                 prepared(&bytes, head.facts, &wanted)
             };
-            Ok::<_, Failure>(self.workers.run(place.clone(), prepare).await??)
+            Ok::<_, Failure>(self.workers.run(slot.clone(), prepare).await??)
         };
         let tensors = prepare.instrument(info_span!("preprocess")).await?;
         self.ensemble.vote(VoteRequest { tensors }).await
     }
 }
 
-/// A tensor for each distinct input.
+/// Prepares a tensor for each distinct input.
 fn prepared(
     bytes: &Bytes,
     facts: Facts,
@@ -123,7 +123,7 @@ fn decode_span(facts: Facts) -> tracing::Span {
     )
 }
 
-/// A model was replaced by one that takes other pictures.
+/// True if a model was replaced by one with another input.
 fn is_outdated(voted: &Result<VoteReply, Failure>) -> bool {
     let wants_another = |failure: &v1::Failure| failure.reason() == Reason::OtherInput;
     match voted {

@@ -1,4 +1,4 @@
-//! The ensemble, over gRPC: calls with a deadline.
+//! A client of ensemble, whose calls have a deadline.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use super::failure::Failure;
 
-/// Asks and votes.
+/// A client of ensemble.
 #[derive(Clone)]
 pub(super) struct Ensemble {
     pub(super) client: EnsembleClient<Channel>,
@@ -23,12 +23,12 @@ impl Ensemble {
         request: DescribeRequest,
     ) -> Result<DescribeReply, Failure> {
         let mut client = self.client.clone();
-        self.answered(client.describe(self.request(request))).await
+        self.call(client.describe(self.request(request))).await
     }
 
     pub(super) async fn vote(&self, request: VoteRequest) -> Result<VoteReply, Failure> {
         let mut client = self.client.clone();
-        self.answered(client.vote(self.request(request))).await
+        self.call(client.vote(self.request(request))).await
     }
 
     fn request<M>(&self, message: M) -> Request<M> {
@@ -37,8 +37,9 @@ impl Ensemble {
         request
     }
 
-    /// The channel's own deadline doesn't cover the time that it takes to connect.
-    async fn answered<M>(
+    /// Awaits a call within the deadline, which the channel's own timeout does not apply to
+    /// connecting.
+    async fn call<M>(
         &self,
         call: impl Future<Output = Result<Response<M>, Status>>,
     ) -> Result<M, Failure> {

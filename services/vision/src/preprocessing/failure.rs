@@ -1,4 +1,4 @@
-//! Why a picture was not classified, as whoever sent it should see it.
+//! The errors of a classification, as error responses.
 
 use std::{error::Error, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     workers::{Full, WorkLost},
 };
 
-/// Why a picture was not classified.
+/// The error of a classification.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
@@ -29,16 +29,16 @@ pub(super) enum Failure {
     Away(String),
     #[error("the picture took too long to classify")]
     Late,
-    /// Asked again already.
-    #[error("the models want other pictures than they said: {0}")]
+    /// A model's input changed again after its description was refreshed.
+    #[error("the models expect other inputs than they described: {0}; try again in a moment")]
     OtherInput(String),
     #[error("the models failed: {0}")]
     Failed(String),
-    #[error("the models can't be given a picture: {0}")]
+    #[error("a model described an invalid input: {0}")]
     Input(#[from] InvalidInput),
-    #[error("the picture was not worked on to the end")]
+    #[error("processing the picture was aborted")]
     Lost(#[from] WorkLost),
-    /// One question that many waited for.
+    /// The error of a query for which several requests waited.
     #[error(transparent)]
     Shared(Arc<Failure>),
 }
@@ -84,9 +84,9 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let status = failure.status();
         if status.is_server_error() {
-            tracing::error!(error = &failure as &dyn Error, "not classified");
+            tracing::error!(error = &failure as &dyn Error, "classification failed");
         } else {
-            tracing::info!(error = &failure as &dyn Error, "refused");
+            tracing::info!(error = &failure as &dyn Error, "picture refused");
         }
         Self::new(status, failure.to_string())
     }

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_TYPE};
 
-/// Why a form has no picture.
+/// The error for a form without a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidForm {
     #[error("the form's Content-Type names no boundary")]
@@ -17,11 +17,11 @@ pub(super) enum InvalidForm {
          curl --data-binary @picture.png"
     )]
     NoFile,
-    #[error("the form breaks off within its file")]
+    #[error("the form is incomplete")]
     Cut,
 }
 
-/// The first file of a form; what is no form is the picture itself.
+/// The first file of a form, or the whole body if it is not a form.
 pub(super) fn picture(headers: &HeaderMap, body: Bytes) -> Result<Bytes, InvalidForm> {
     let Some(parameters) = multipart(headers) else {
         return Ok(body);
@@ -53,7 +53,7 @@ fn boundary(parameters: &str) -> Option<&str> {
 
 fn file(body: &Bytes, delimiter: &str) -> Result<Bytes, InvalidForm> {
     let delimiter = delimiter.as_bytes();
-    // The first delimiter may stand at the very beginning, without its line end.
+    // The first delimiter may be at the very beginning, without the line break before it.
     let at_once = delimiter.get(2..).is_some_and(|it| body.starts_with(it));
     let mut at = match at_once {
         true => delimiter.len() - 2,
@@ -71,14 +71,14 @@ fn file(body: &Bytes, delimiter: &str) -> Result<Bytes, InvalidForm> {
     }
 }
 
-/// A part with a file name holds a file.
+/// True if a part has a file name, and so is a file.
 fn is_of_file(head: &[u8]) -> bool {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     let mut lines = head.lines();
     lines.any(|line| line.starts_with("content-disposition:") && line.contains("filename"))
 }
 
-/// The position behind the next occurrence.
+/// The position after the next occurrence.
 fn after(body: &[u8], from: usize, wanted: &[u8]) -> Option<usize> {
     let found = memchr::memmem::find(body.get(from..)?, wanted)?;
     Some(from + found + wanted.len())

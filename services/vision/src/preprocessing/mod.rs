@@ -1,4 +1,4 @@
-//! preprocessing: the edge. Takes a picture over HTTP and makes of it what the models see.
+//! preprocessing: an edge that accepts pictures over HTTP and prepares the models' inputs.
 
 mod answer;
 mod classify;
@@ -32,18 +32,18 @@ use wanted::Known;
 
 pub use tensor::numbers;
 
-/// Requests in flight; more are refused at once.
-const MOST_AT_ONCE: usize = 1024;
-/// Uploads that are held in memory, all together.
-const UPLOADS: usize = 4 * upload::MOST_BYTES;
+/// The most requests in progress. More are refused.
+const MAX_REQUESTS: usize = 1024;
+/// The memory for all uploads together.
+const MAX_UPLOADS_BYTES: usize = 4 * upload::MAX_BYTES;
 
-/// What can be set about preprocessing.
+/// The settings of preprocessing.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
-    /// Where ensemble is, such as http://127.0.0.1:9008; it may come later.
+    /// Address of ensemble, which need not be running yet
     #[arg(
         long,
         env = "SPOOR_ENSEMBLE_URL",
@@ -51,7 +51,7 @@ pub struct Args {
         default_value = "http://127.0.0.1:9008"
     )]
     pub ensemble: PeerUrl,
-    /// How long a picture may take to come, and then to be classified, such as 10s.
+    /// Maximum time for a picture to arrive, and again to be classified, such as 10s
     #[arg(
         long,
         env = "SPOOR_DEADLINE",
@@ -60,7 +60,7 @@ pub struct Args {
         value_parser = parse_deadline
     )]
     pub deadline: Duration,
-    /// How many pictures may wait for a processor; more are refused at once.
+    /// Maximum number of pictures that wait for a CPU; more are refused
     #[arg(
         long,
         env = "SPOOR_PICTURE_QUEUE",
@@ -92,13 +92,13 @@ impl Program for Args {
             },
             known: Known::default(),
             workers: Workers::new(self.queue.into()),
-            uploads: Memory::new(UPLOADS),
-            pictures: Memory::new(picture::MOST_MEMORY as usize),
+            uploads: Memory::new(MAX_UPLOADS_BYTES),
+            pictures: Memory::new(picture::MAX_MEMORY as usize),
             deadline,
         };
         let bounds = Bounds {
-            at_once: MOST_AT_ONCE,
-            body_bytes: upload::MOST_BYTES,
+            at_once: MAX_REQUESTS,
+            body_bytes: upload::MAX_BYTES,
             deadline: deadline * 2,
         };
         let router = Router::new()

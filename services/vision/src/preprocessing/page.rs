@@ -1,4 +1,4 @@
-//! The page: choose a picture, see it, and what the models say of it.
+//! The web page, on which a picture can be chosen and classified.
 
 use axum::{Router, response::IntoResponse, routing::get};
 use http::header;
@@ -12,7 +12,7 @@ const STYLE: &str = concat!(
 );
 const SCRIPT: &str = include_str!("page.js");
 
-/// Everything from this host; the picture itself is shown from where it was chosen.
+/// Allows resources from this host, and `blob:` to show the chosen picture.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
     connect-src 'self'; img-src 'self' blob:; form-action 'none'; frame-ancestors 'none'; \
     base-uri 'none'";

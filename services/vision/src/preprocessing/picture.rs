@@ -1,4 +1,4 @@
-//! Pictures as they come: what they are is checked before memory is taken for them.
+//! Decoding of pictures, whose format and size are checked before memory is used for them.
 
 use std::io::Cursor;
 
@@ -9,65 +9,66 @@ use image::{
     metadata::Orientation,
 };
 
-/// A photograph of 12 megapixels has less, of 8 bits for each of three channels.
-const MOST_BYTES: u64 = 40 * 1024 * 1024;
-/// Beside the decoded picture: what a decoder needs meanwhile, a cut-out of it, and that turned.
-const TIMES_IN_MEMORY: u64 = 4;
-/// What a decoder may take beside the pixels, also when it only reads the head.
-pub(super) const MOST_BESIDE: u64 = 4 * 1024 * 1024;
-/// The most memory that a picture will take.
-pub(super) const MOST_MEMORY: u64 = MOST_BYTES * TIMES_IN_MEMORY + MOST_BESIDE;
+/// The most memory for a decoded picture: enough for 13 megapixels with three 8-bit channels.
+const MAX_BYTES: u64 = 40 * 1024 * 1024;
+/// The copies of the pixels in memory at a time: the decoded picture, the decoder's buffers, a crop,
+/// and the rotated picture.
+const COPIES_IN_MEMORY: u64 = 4;
+/// The most memory that a decoder may use besides the pixels, also for reading the header only.
+pub(super) const MAX_OVERHEAD: u64 = 4 * 1024 * 1024;
+/// The most memory that processing a picture may use.
+pub(super) const MAX_MEMORY: u64 = MAX_BYTES * COPIES_IN_MEMORY + MAX_OVERHEAD;
 
-/// What a picture's head says.
+/// The properties in a picture's header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) facts: Facts,
-    /// The most memory that decoding it and what follows will take, in bytes.
+    /// The most memory that processing the picture will use, in bytes.
     pub(super) memory: u64,
 }
 
-/// What a picture says of itself.
+/// The format and size of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Facts {
     pub(super) format: &'static str,
     pub(super) width: u32,
     pub(super) height: u32,
-    /// As it came.
+    /// The size of the file.
     pub(super) bytes: usize,
 }
 
-/// Why bytes are no picture that can be classified.
+/// The error for a picture that cannot be classified.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidPicture {
-    #[error("the body is empty: send a picture, such as with curl --data-binary @picture.png")]
+    #[error("the body is empty; send a picture, such as with curl --data-binary @picture.png")]
     Empty,
-    #[error("only PNG and JPEG are taken; this is {0}")]
+    #[error("the picture must be PNG or JPEG, not {0}")]
     Format(String),
     #[error(
-        "{width} x {height} pixels would take {bytes} bytes of memory; at most {MOST_BYTES} are \
-         taken, about 13 megapixels: make it smaller"
+        "{width} x {height} pixels need {bytes} bytes of memory, more than {MAX_BYTES} (about 13 \
+         megapixels); send a smaller picture"
     )]
     TooLarge { width: u32, height: u32, bytes: u64 },
-    /// Its decoder says so, before it knows how large.
-    #[error("the {format} would take more memory than a picture may: make it smaller")]
+    /// The decoder reached its memory limit before it knew the size.
+    #[error("the {format} needs more memory than allowed; send a smaller picture")]
     TooMuch { format: &'static str },
-    #[error("the {format} is broken: {source}")]
+    #[error("the {format} is invalid: {source}")]
     Broken {
         format: &'static str,
         source: ImageError,
     },
 }
 
-/// Reads a picture's head, and keeps nothing else of it.
-pub(super) fn look(bytes: &Bytes) -> Result<Head, InvalidPicture> {
+/// Reads a picture's header.
+pub(super) fn read_head(bytes: &Bytes) -> Result<Head, InvalidPicture> {
     open(bytes).map(|(head, _)| head)
 }
 
-/// A picture's pixels, the right way up.
+/// Decodes a picture and applies its orientation.
 pub(super) fn decode(bytes: &Bytes) -> Result<DynamicImage, InvalidPicture> {
     let (head, mut decoder) = open(bytes)?;
-    // Without it a picture lies on its side, nothing worse.
+    // An unreadable orientation is not an error: the picture is only rotated wrongly.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let decoded = DynamicImage::from_decoder(decoder);
     let mut picture = decoded.map_err(|error| InvalidPicture::of(head.facts.format, error))?;
@@ -80,7 +81,7 @@ fn open(bytes: &Bytes) -> Result<(Head, Decoder), InvalidPicture> {
     let decoder = opened.map_err(|error| InvalidPicture::of(format, error))?;
     let (width, height) = decoder.dimensions();
     let decoded = decoder.total_bytes();
-    if decoded > MOST_BYTES {
+    if decoded > MAX_BYTES {
         return Err(InvalidPicture::TooLarge {
             width,
             height,
@@ -93,7 +94,7 @@ fn open(bytes: &Bytes) -> Result<(Head, Decoder), InvalidPicture> {
         height,
         bytes: bytes.len(),
     };
-    let memory = decoded * TIMES_IN_MEMORY + MOST_BESIDE;
+    let memory = decoded * COPIES_IN_MEMORY + MAX_OVERHEAD;
     Ok((Head { facts, memory }, decoder))
 }
 
@@ -108,7 +109,7 @@ impl InvalidPicture {
 
 type Decoder = Box<dyn ImageDecoder>;
 
-/// What the bytes are is seen on the bytes: what a sender calls them proves nothing.
+/// Chooses the decoder by the content, since the sender's Content-Type may be wrong.
 fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), InvalidPicture> {
     if bytes.is_empty() {
         return Err(InvalidPicture::Empty);
@@ -124,14 +125,14 @@ fn decoder(bytes: Bytes) -> Result<(&'static str, ImageResult<Decoder>), Invalid
             Ok(("jpeg", decoder.map(|it| Box::new(it) as _)))
         }
         Ok(other) => Err(InvalidPicture::Format(format!("{other:?}").to_lowercase())),
-        Err(_) => Err(InvalidPicture::Format("something else".to_owned())),
+        Err(_) => Err(InvalidPicture::Format("another format".to_owned())),
     }
 }
 
-/// For what is beside the pixels: lines, colour profiles, texts.
+/// The decoder's limits for data besides the pixels, such as colour profiles and texts.
 fn limits() -> Limits {
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MOST_BESIDE);
+    limits.max_alloc = Some(MAX_OVERHEAD);
     limits
 }
 
@@ -201,8 +202,8 @@ mod tests {
     #[case::jpeg(jpeg())]
     fn the_largest_are_decoded(#[case] bytes: Vec<u8>) {
         let bytes = Bytes::from(bytes);
-        let head = look(&bytes).unwrap();
-        assert!(head.memory <= MOST_MEMORY, "{}", head.memory);
+        let head = read_head(&bytes).unwrap();
+        assert!(head.memory <= MAX_MEMORY, "{}", head.memory);
         let picture = decode(&bytes).unwrap();
         assert_eq!(picture.width(), head.facts.width);
     }

@@ -1,4 +1,4 @@
-//! From a picture to what a model takes.
+//! Conversion of a picture to a model's input.
 
 use bytes::Bytes;
 use image::{DynamicImage, GenericImageView, Rgb, RgbImage, Rgba, imageops::FilterType::Triangle};
@@ -6,8 +6,8 @@ use tracing::info_span;
 
 use crate::input::{Input, Size};
 
-/// Cuts out the middle in the shape that is wanted, scales it, and normalises: channel by channel,
-/// each row by row.
+/// Crops the centre of a picture to the input's aspect ratio, scales it, and normalises it. The
+/// values are ordered by channel, then by row.
 #[must_use]
 pub fn numbers(picture: &DynamicImage, input: &Input) -> Vec<f32> {
     let size = input.size;
@@ -20,7 +20,7 @@ pub fn numbers(picture: &DynamicImage, input: &Input) -> Vec<f32> {
     info_span!("normalise").in_scope(|| normalised(&scaled, input))
 }
 
-/// As they go over the wire.
+/// Encodes values for the wire.
 pub(super) fn bytes(numbers: &[f32]) -> Bytes {
     let bytes: Vec<u8> = numbers.iter().flat_map(|it| it.to_le_bytes()).collect();
     bytes.into()
@@ -40,7 +40,7 @@ fn scaled(picture: &DynamicImage, size: Size) -> RgbImage {
     on_white(&scaled)
 }
 
-/// The largest part of a picture that has the shape of `size`.
+/// The largest part of a picture with the aspect ratio of `size`.
 fn middle((width, height): (u32, u32), size: Size) -> (u32, u32) {
     let (wide, high) = (u64::from(size.width()), u64::from(size.height()));
     let full_width = u64::from(width) * high;
@@ -53,7 +53,7 @@ fn middle((width, height): (u32, u32), size: Size) -> (u32, u32) {
     }
 }
 
-/// What is transparent would be black otherwise.
+/// Blends a picture with white, since transparent parts would become black otherwise.
 fn on_white(picture: &DynamicImage) -> RgbImage {
     RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
         let Rgba([red, green, blue, alpha]) = picture.get_pixel(x, y);

@@ -1,4 +1,4 @@
-//! Reads what is uploaded, within what all uploads together may take.
+//! Reading of uploads, within a memory limit for all of them.
 
 use std::sync::Arc;
 
@@ -7,38 +7,39 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-/// The longest body: a photograph of a good camera.
-pub(super) const MOST_BYTES: usize = 8 * 1024 * 1024;
-/// What is read of a longer one, so that who sends it comes to read the answer.
-const MOST_IGNORED: usize = 4 * MOST_BYTES;
+/// The largest body accepted: enough for a photograph of a good camera.
+pub(super) const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The number of bytes to read and discard from a larger body, so that the sender gets to read the
+/// response.
+const MAX_DISCARDED: usize = 4 * MAX_BYTES;
 
-/// Memory for uploads and pictures, in bytes: a part is taken for as long as it is used.
+/// A budget of memory in bytes, parts of which are reserved for uploads and pictures.
 #[derive(Clone, Debug)]
 pub(super) struct Memory(Arc<Semaphore>);
 
-/// A part of it, given back when dropped.
+/// A reserved part, released when dropped.
 #[derive(Debug)]
 pub(super) struct Part {
     _permit: OwnedSemaphorePermit,
 }
 
-/// A body that came whole.
+/// A complete body.
 #[derive(Debug)]
 pub(super) struct Upload {
     pub(super) bytes: Bytes,
     pub(super) memory: Part,
 }
 
-/// Why it did not.
+/// The error of reading a body.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UploadError {
-    #[error("the body is longer than {MOST_BYTES} bytes: send a smaller picture")]
+    #[error("the body is longer than {MAX_BYTES} bytes; send a smaller picture")]
     TooLong,
     #[error("too many pictures are being sent; try again in a moment")]
     NoMemory,
-    #[error("the body took too long to come")]
+    #[error("the body took too long to arrive")]
     Slow,
-    #[error("the body did not come to its end")]
+    #[error("the body is incomplete")]
     Cut(#[source] axum::Error),
 }
 
@@ -47,33 +48,33 @@ impl Memory {
         Self(Arc::new(Semaphore::new(bytes)))
     }
 
-    /// Waits until so much is free; more than there is at all is never asked for.
-    pub(super) async fn take(&self, bytes: u64) -> Option<Part> {
+    /// Waits until this much is free and reserves it. Callers never need more than the whole budget.
+    pub(super) async fn reserve(&self, bytes: u64) -> Option<Part> {
         let bytes = u32::try_from(bytes).ok()?;
         let permit = Arc::clone(&self.0).acquire_many_owned(bytes).await.ok()?;
         Some(Part { _permit: permit })
     }
 
-    /// Reads a body, and takes memory as it comes.
+    /// Reads a body and reserves memory as it arrives.
     pub(super) async fn read(&self, mut body: Body) -> Result<Upload, UploadError> {
         let read = self.read_all(&mut body).await;
         if matches!(read, Err(UploadError::TooLong | UploadError::NoMemory)) {
-            ignore(body).await;
+            discard(body).await;
         }
         read
     }
 
     async fn read_all(&self, body: &mut Body) -> Result<Upload, UploadError> {
-        let mut held = self.now(0)?;
+        let mut held = self.try_reserve(0)?;
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(UploadError::Cut)?.into_data() else {
                 continue;
             };
-            if bytes.len() + data.len() > MOST_BYTES {
+            if bytes.len() + data.len() > MAX_BYTES {
                 return Err(UploadError::TooLong);
             }
-            held.merge(self.now(data.len())?);
+            held.merge(self.try_reserve(data.len())?);
             bytes.extend_from_slice(&data);
         }
         Ok(Upload {
@@ -82,7 +83,7 @@ impl Memory {
         })
     }
 
-    fn now(&self, bytes: usize) -> Result<OwnedSemaphorePermit, UploadError> {
+    fn try_reserve(&self, bytes: usize) -> Result<OwnedSemaphorePermit, UploadError> {
         let many = u32::try_from(bytes).map_err(|_| UploadError::TooLong)?;
         let permit = Arc::clone(&self.0).try_acquire_many_owned(many);
         permit.map_err(|error: TryAcquireError| {
@@ -92,9 +93,10 @@ impl Memory {
     }
 }
 
-/// Reads on without keeping anything: an answer to somebody who still sends gets lost.
-async fn ignore(mut body: Body) {
-    let mut left = MOST_IGNORED;
+/// Reads and discards a body. If the connection closed while the client still sends, the response
+/// would be lost.
+async fn discard(mut body: Body) {
+    let mut left = MAX_DISCARDED;
     while let Some(Ok(frame)) = body.frame().await {
         let length = frame.data_ref().map_or(0, Bytes::len);
         match left.checked_sub(length) {

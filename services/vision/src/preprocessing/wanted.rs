@@ -1,4 +1,4 @@
-//! What the models want to be given, asked now and then.
+//! The inputs that the models expect, which are queried from time to time.
 
 use std::{
     error::Error,
@@ -16,32 +16,33 @@ use tokio::{
 use super::{ensemble::Ensemble, failure::Failure};
 use crate::input::{Input, InvalidInput};
 
-/// How long a description counts; a model that is replaced says so itself before.
-const AGE: Duration = Duration::from_secs(60);
-/// While a model is away: so long it stays left out after it came back.
-const AGE_WHEN_INCOMPLETE: Duration = Duration::from_secs(1);
-/// How long a request waits for news before it goes by what was known.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// The time for which descriptions are valid. A model that was replaced refuses old inputs before.
+const MAX_AGE: Duration = Duration::from_secs(60);
+/// The time for which descriptions are valid while a model is unavailable, which is how long a model
+/// that has recovered is left out.
+const MAX_AGE_WHEN_INCOMPLETE: Duration = Duration::from_secs(1);
+/// The time a request waits for new descriptions before it uses the old ones.
+const REFRESH_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// An input and the models that take it.
+/// An input with the models that expect it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wanted {
     pub(super) input: Input,
     pub(super) models: Vec<String>,
 }
 
-/// What is wanted, as it is known.
+/// The known inputs.
 #[derive(Clone, Default)]
 pub(super) struct Known(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// The last answer that was no failure: good enough while it is asked again.
+    /// The last successful result, which is used while a new query runs.
     last: Option<Arc<Vec<Wanted>>>,
     question: Option<Question>,
 }
 
-/// Asked once, for all who wait.
+/// A query that all waiting requests share.
 #[derive(Clone)]
 struct Question(watch::Receiver<Option<Asked>>);
 
@@ -52,25 +53,25 @@ struct Asked {
 }
 
 impl Known {
-    /// One entry for each distinct input. What was known is served while one task asks again.
+    /// The distinct inputs. Old ones are used while a new query runs.
     pub(super) async fn wanted(&self, ensemble: &Ensemble) -> Result<Arc<Vec<Wanted>>, Failure> {
         let (last, question) = self.0.lock().await.last_and_question(ensemble);
         let Some(last) = last else {
             return question.answer().await;
         };
-        match timeout(PATIENCE, question.answer()).await {
+        match timeout(REFRESH_TIMEOUT, question.answer()).await {
             Ok(Ok(wanted)) => Ok(wanted),
             Ok(Err(_)) | Err(_) => Ok(last),
         }
     }
 
-    /// A model wants something else by now.
+    /// Discards outdated inputs after a model was replaced.
     pub(super) async fn forget(&self, outdated: &Arc<Vec<Wanted>>) {
         let mut state = self.0.lock().await;
         state.learn();
         let is_outdated = |last: &mut Arc<_>| Arc::ptr_eq(last, outdated);
         if state.last.take_if(is_outdated).is_some() {
-            // It may have been asked before the model was replaced.
+            // The query may have started before the model was replaced.
             state.question = None;
         }
     }
@@ -79,7 +80,7 @@ impl Known {
 impl State {
     fn last_and_question(&mut self, ensemble: &Ensemble) -> (Option<Arc<Vec<Wanted>>>, Question) {
         self.learn();
-        let question = self.question.take().filter(Question::counts);
+        let question = self.question.take().filter(Question::is_valid);
         let question = question.unwrap_or_else(|| Question::ask(ensemble.clone()));
         self.question = Some(question.clone());
         (self.last.clone(), question)
@@ -92,17 +93,17 @@ impl State {
 }
 
 impl Question {
-    /// It is asked to the end even when nobody waits any more.
+    /// Starts a query, which is finished even if no request waits for it any more.
     fn ask(ensemble: Ensemble) -> Self {
         let (answer, question) = watch::channel(None);
         let ask = async move { answer.send_replace(Some(Asked::of(&ensemble).await)) };
-        // In the trace of the request that began it.
+        // The query belongs to the trace of the request that started it.
         tokio::spawn(ask.with_current_context());
         Self(question)
     }
 
-    /// While it is asked, and for as long as its answer does.
-    fn counts(&self) -> bool {
+    /// True while the query runs, and while its result is valid.
+    fn is_valid(&self) -> bool {
         let is_asked = || self.0.has_changed().is_ok();
         let asked = self.0.borrow();
         asked
@@ -118,7 +119,7 @@ impl Question {
     async fn answer(mut self) -> Result<Arc<Vec<Wanted>>, Failure> {
         let answered = self.0.wait_for(Option::is_some).await;
         let asked = answered.ok().and_then(|asked| asked.clone());
-        let lost = || Failure::Failed("they were not asked to the end".to_owned());
+        let lost = || Failure::Failed("the query for their inputs was aborted".to_owned());
         asked.ok_or_else(lost)?.wanted.map_err(Failure::Shared)
     }
 }
@@ -128,24 +129,24 @@ impl Asked {
         let asked = ask(ensemble).await;
         if let Err(failure) = &asked {
             let error = failure as &dyn Error;
-            tracing::warn!(error, "the models did not say what they want");
+            tracing::warn!(error, "cannot query the models' inputs");
         }
         let (wanted, age) = match asked {
             Ok((wanted, age)) => (Ok(Arc::new(wanted)), age),
-            Err(failure) => (Err(Arc::new(failure)), AGE_WHEN_INCOMPLETE),
+            Err(failure) => (Err(Arc::new(failure)), MAX_AGE_WHEN_INCOMPLETE),
         };
         let until = Instant::now() + age;
         Self { wanted, until }
     }
 }
 
-/// What is wanted, and how long that counts.
+/// Queries the inputs, and returns them with the time for which they are valid.
 async fn ask(ensemble: &Ensemble) -> Result<(Vec<Wanted>, Duration), Failure> {
     let reply = ensemble.describe(DescribeRequest {}).await?;
     let age = if reply.failures.is_empty() {
-        AGE
+        MAX_AGE
     } else {
-        AGE_WHEN_INCOMPLETE
+        MAX_AGE_WHEN_INCOMPLETE
     };
     Ok((distinct(&reply)?, age))
 }

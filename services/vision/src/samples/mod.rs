@@ -17,7 +17,7 @@ pub struct Sample {
     picture: RgbImage,
 }
 
-/// Why a sample could not be encoded.
+/// The error of encoding a sample.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot encode a sample as {as_what:?}")]
 pub struct EncodeError {
@@ -35,11 +35,11 @@ const COLOURS: [(&str, Light); 4] = [
     ("yellow", [0.92, 0.80, 0.10]),
 ];
 
-/// How much a colour may differ from what it is called.
+/// The deviation of a colour from the named one.
 const TINT: RangeInclusive<f32> = -0.08..=0.08;
-/// The most that a pixel may differ from what was drawn.
+/// The largest deviation of a pixel from the drawn colour.
 const NOISE: f32 = 0.12;
-/// Pixels are covered in part, at edges: looked at in as many points a side.
+/// The points per side of a pixel that are tested to find the share covered.
 const SUBPIXELS: u16 = 2;
 
 impl Sample {
@@ -66,19 +66,19 @@ impl Sample {
         }
     }
 
-    /// What it shows, as the built-in models call it: `red circle`.
+    /// The label of the built-in models, such as `red circle`.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// Its pixels.
+    /// The pixels.
     #[must_use]
     pub fn picture(&self) -> &RgbImage {
         &self.picture
     }
 
-    /// As a PNG file.
+    /// Encodes a PNG file.
     ///
     /// # Errors
     /// [`EncodeError`] if the encoder refuses it.
@@ -86,7 +86,7 @@ impl Sample {
         self.encoded(ImageFormat::Png)
     }
 
-    /// As a JPEG file.
+    /// Encodes a JPEG file.
     ///
     /// # Errors
     /// [`EncodeError`] if the encoder refuses it.
@@ -131,14 +131,14 @@ fn ink(pure: Light, random: &mut StdRng) -> Light {
     pure.map(|channel| (channel * bright + random.random_range(TINT)).clamp(0.0, 1.0))
 }
 
-/// Where a point of a pixel is in the picture, whose sides are 1.
+/// The position of a point of a pixel in the picture, whose sides are 1.
 fn point(pixel: u32, within: f32, side: u16) -> f32 {
     #[allow(clippy::cast_precision_loss, reason = "a pixel's index fits 16 bits")]
     let pixel = pixel as f32;
     (pixel + within) / f32::from(side)
 }
 
-/// How much of a pixel the shape covers.
+/// The share of a pixel that the shape covers.
 fn coverage(placed: &Placed, x: u32, y: u32, side: u16) -> f32 {
     let within = |index: u16| (f32::from(index) + 0.5) / f32::from(SUBPIXELS);
     let points = (0..SUBPIXELS).flat_map(|i| (0..SUBPIXELS).map(move |j| (within(i), within(j))));

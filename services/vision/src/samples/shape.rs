@@ -4,7 +4,7 @@ use std::f32::consts::{PI, TAU};
 
 use rand::{RngExt, rngs::StdRng};
 
-/// Whether a point is inside a shape of radius 1 around 0.
+/// A test for whether a point is inside a shape of radius 1 around 0.
 pub(super) type Inside = fn(f32, f32) -> bool;
 
 pub(super) const SHAPES: [(&str, Inside); 5] = [
@@ -24,7 +24,7 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    /// Of any size, wherever it is in the picture as a whole, at any angle.
+    /// Places a shape with a random size, position and angle, wholly inside the picture.
     pub(super) fn anywhere(inside: Inside, random: &mut StdRng) -> Self {
         let radius: f32 = random.random_range(0.2..=0.45);
         Self {

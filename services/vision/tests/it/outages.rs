@@ -60,11 +60,11 @@ async fn while_one_model_is_away_the_other_decides_and_it_comes_back_by_itself()
     assert_eq!(status, 200, "{answer}");
     let why = degraded(&answer);
     assert!(
-        why.starts_with("mobilenetv2 has no say: it can't be reached"),
+        why.starts_with("mobilenetv2 did not vote: it cannot be reached"),
         "{answer}"
     );
     assert_eq!(answer["models"][0]["weight"], 1.0);
-    assert_eq!(answer["models"][1]["error"], "it can't be reached");
+    assert_eq!(answer["models"][1]["error"], "it cannot be reached");
 
     vision.mobilenetv2 = mobilenetv2_at(address, &[]).await;
     until(&vision, |answer| degraded(answer).is_empty()).await;
@@ -79,7 +79,7 @@ async fn a_model_that_was_away_from_the_start_comes_in_too() {
     let (status, answer) = json(post(preprocessing.address, png(3)).await).await;
     assert_eq!(status, 200, "{answer}");
     assert!(
-        degraded(&answer).contains("mobilenetv2 has no say"),
+        degraded(&answer).contains("mobilenetv2 did not vote"),
         "{answer}"
     );
     let vision = Vision {
@@ -182,7 +182,7 @@ async fn models_that_know_other_labels_are_not_mixed() {
     let (status, answer) = vision.classify(png(3)).await;
     assert_eq!(status, 200, "{answer}");
     let note = answer["notes"][0].as_str().unwrap();
-    assert!(note.contains("do not know the same labels"), "{answer}");
+    assert!(note.contains("have different labels"), "{answer}");
     let weights = [0, 1].map(|model| answer["models"][model]["weight"].as_f64().unwrap());
     assert_eq!(weights.iter().sum::<f64>(), 1.0, "{answer}");
     assert!(weights.contains(&1.0), "{answer}");

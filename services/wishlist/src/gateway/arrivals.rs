@@ -1,4 +1,4 @@
-//! News of offers, from one stream of offers to all pages that are open.
+//! New offers, from one stream of the service offers to all open pages.
 
 use std::{convert::Infallible, future::ready, sync::Arc, time::Duration};
 
@@ -12,20 +12,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::offers::{Absent, Offer, Offers, Unknown, absent};
 
-/// Pages at once.
-const MOST_READERS: usize = 128;
-/// News that a page may be behind.
-const MOST_NEWS: usize = 256;
-/// Between two words to a page, so that it and everything between know that it is still there.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Then a page has to come again, which it does by itself.
-const LONGEST: Duration = Duration::from_secs(600);
-/// Before a page comes again.
-const COME_AGAIN: Duration = Duration::from_secs(2);
-/// Between two tries to reach offers.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The most open pages.
+const MAX_READERS: usize = 128;
+/// The most events that a page can lag behind.
+const MAX_LAG: usize = 256;
+/// The interval of keep-alive comments, which keep proxies from closing idle connections.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// The time after which a stream ends. Browsers reconnect by themselves.
+const MAX_STREAM_TIME: Duration = Duration::from_secs(600);
+/// The time after which a browser reconnects.
+const RECONNECT_DELAY: Duration = Duration::from_secs(2);
+/// The longest delay between attempts to reach offers.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
-/// What the pages are told. Clones are the same.
+/// The events for open pages. Clones share them.
 #[derive(Clone)]
 pub(super) struct Arrivals(Arc<Inner>);
 
@@ -33,7 +33,7 @@ struct Inner {
     offers: Offers,
     news: broadcast::Sender<News>,
     places: Arc<Semaphore>,
-    somebody: Notify,
+    reader_joined: Notify,
     stop: CancellationToken,
 }
 
@@ -41,44 +41,44 @@ struct Inner {
 enum News {
     Offer(Offer),
     Missing(Vec<Absent>),
-    /// Nothing is known until further notice.
+    /// The service offers is unavailable.
     Away(Unknown),
-    /// News come again; what came meanwhile is to be asked for.
+    /// The service offers is available again. Pages must fetch what they missed.
     Back,
 }
 
-/// As many pages are open as there can be.
+/// The error if too many pages are open.
 #[derive(Debug, thiserror::Error)]
-#[error("{MOST_READERS} pages are open already; offers are listed at /api/offers")]
+#[error("{MAX_READERS} pages are open already; offers are listed at /api/offers")]
 pub(super) struct TooManyReaders;
 
 impl Arrivals {
     pub(super) fn new(offers: Offers, stop: CancellationToken) -> Self {
         Self(Arc::new(Inner {
             offers,
-            news: broadcast::channel(MOST_NEWS).0,
-            places: Arc::new(Semaphore::new(MOST_READERS)),
-            somebody: Notify::new(),
+            news: broadcast::channel(MAX_LAG).0,
+            places: Arc::new(Semaphore::new(MAX_READERS)),
+            reader_joined: Notify::new(),
             stop,
         }))
     }
 
-    /// Hands on what offers says until the stop. Asks for nothing while no page is open.
+    /// Forwards events of the service offers until stopped, while at least one page is open.
     pub(super) async fn follow(&self) {
         let stop = self.0.stop.clone();
         let following = async {
             let mut backoff = Backoff::new();
             loop {
-                self.somebody().await;
+                self.wait_for_reader().await;
                 match self.0.offers.watch().await {
                     Ok(news) => {
                         backoff.reset();
-                        self.tell(News::Back);
-                        self.hand_on(news).await;
+                        self.send(News::Back);
+                        self.forward(news).await;
                     }
                     Err(unknown) => {
-                        self.tell(News::Away(unknown));
-                        tokio::time::sleep(backoff.next(LONGEST_WAIT)).await;
+                        self.send(News::Away(unknown));
+                        tokio::time::sleep(backoff.next(MAX_BACKOFF)).await;
                     }
                 }
             }
@@ -86,7 +86,7 @@ impl Arrivals {
         stop.run_until_cancelled(following).await;
     }
 
-    /// The news from now on, as a page reads them.
+    /// The stream of events from now on, for one page.
     pub(super) fn read(
         &self,
     ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, TooManyReaders> {
@@ -94,49 +94,49 @@ impl Arrivals {
         let place = place.map_err(|_| TooManyReaders)?;
         let stop = self.0.stop.clone();
         let end = async move {
-            let _ = tokio::time::timeout(LONGEST, stop.cancelled_owned()).await;
+            let _ = tokio::time::timeout(MAX_STREAM_TIME, stop.cancelled_owned()).await;
         };
         let news = BroadcastStream::new(self.0.news.subscribe())
-            // Who is behind comes again, and asks for what it missed.
+            // The stream of a page that lags ends, so that it reconnects and fetches what it missed.
             .take_while(|news| ready(news.is_ok()))
             .filter_map(move |news| {
-                // Its place is free when the stream is dropped.
+                // The permit is released when the stream is dropped.
                 let _place = &place;
                 ready(news.ok().map(|news| news.event()))
             });
-        self.0.somebody.notify_one();
-        let hello = Event::default().retry(COME_AGAIN).comment("offers");
+        self.0.reader_joined.notify_one();
+        let hello = Event::default().retry(RECONNECT_DELAY).comment("offers");
         let events = stream::iter([hello]).chain(news).map(Ok);
-        let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+        let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL);
         Ok(Sse::new(events.take_until(Box::pin(end))).keep_alive(keep_alive))
     }
 
-    async fn somebody(&self) {
+    async fn wait_for_reader(&self) {
         while self.0.news.receiver_count() == 0 {
-            self.0.somebody.notified().await;
+            self.0.reader_joined.notified().await;
         }
     }
 
-    async fn hand_on(&self, mut replies: tonic::Streaming<WatchReply>) {
+    async fn forward(&self, mut replies: tonic::Streaming<WatchReply>) {
         loop {
             match replies.message().await {
                 Ok(Some(reply)) => {
                     if let Some(news) = reply.news.and_then(News::of) {
-                        self.tell(news);
+                        self.send(news);
                     }
                 }
-                // It ends now and then; there is another.
+                // Streams end regularly and are opened again.
                 Ok(None) => return,
                 Err(status) => {
-                    self.tell(News::Away(Unknown::from(&status)));
+                    self.send(News::Away(Unknown::from(&status)));
                     return;
                 }
             }
         }
     }
 
-    fn tell(&self, news: News) {
-        // The last page may have been closed.
+    fn send(&self, news: News) {
+        // Sending fails if the last page was closed meanwhile.
         let _ = self.0.news.send(news);
     }
 }
@@ -156,7 +156,7 @@ impl News {
             Self::Away(unknown) => ("away", serde_json::to_string(&unknown.to_string())),
             Self::Back => ("back", Ok("{}".to_owned())),
         };
-        // Strings only: there is nothing in them that JSON can't say.
+        // Strings only: there is nothing in them that JSON cannot say.
         Event::default().event(name).data(data.unwrap_or_default())
     }
 }

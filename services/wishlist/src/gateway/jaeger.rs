@@ -1,4 +1,4 @@
-//! `/jaeger`: whatever shows the traces, on this host. Read only: its pages and its API.
+//! `/jaeger`: a read-only proxy to Jaeger's pages and API.
 
 use std::{error::Error, io, sync::Arc, time::Duration};
 
@@ -21,18 +21,18 @@ use tokio::{
     time::Instant,
 };
 
-/// Where it is on this host.
+/// The path on this host.
 const PREFIX: &str = "/jaeger";
 
-/// Answers handed on at once; more requests are refused.
-const MOST_AT_ONCE: usize = 64;
-/// The longest body of an answer; no page needs as much, and a store may hold any amount.
+/// The most requests in progress. More are refused.
+const MAX_REQUESTS: usize = 64;
+/// The longest response body. No page needs as much.
 const MAX_BODY_BYTES: u64 = 64 << 20;
-/// For an answer's body, however slowly it is read.
-const BODY_WITHIN: Duration = Duration::from_secs(60);
+/// The maximum time for a response body, however slowly it is read.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What of a request is handed on: nothing that says who asks.
-const ASKED: [HeaderName; 6] = [
+/// The request headers that are forwarded, of which none identifies the user.
+const REQUEST_HEADERS: [HeaderName; 6] = [
     header::ACCEPT,
     header::ACCEPT_ENCODING,
     header::ACCEPT_LANGUAGE,
@@ -41,8 +41,8 @@ const ASKED: [HeaderName; 6] = [
     header::RANGE,
 ];
 
-/// What of an answer is handed on, besides where it leads.
-const ANSWERED: [HeaderName; 11] = [
+/// The response headers that are forwarded, besides `Location`.
+const RESPONSE_HEADERS: [HeaderName; 11] = [
     header::ACCEPT_RANGES,
     header::CACHE_CONTROL,
     header::CONTENT_ENCODING,
@@ -56,13 +56,13 @@ const ANSWERED: [HeaderName; 11] = [
     header::VARY,
 ];
 
-/// For pages that have no policy of their own. Jaeger's need scripts and styles in the page.
+/// The policy for pages without their own. Jaeger's pages need inline scripts and styles.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; \
     script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; \
     form-action 'self'; frame-ancestors 'none'; base-uri 'self'";
 
-/// What shows the traces.
+/// The proxy to Jaeger.
 #[derive(Clone)]
 pub(super) struct Jaeger {
     peer: Peer,
@@ -75,7 +75,7 @@ impl Jaeger {
         Self {
             peer,
             address: Arc::new(Address::of(url)),
-            free: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+            free: Arc::new(Semaphore::new(MAX_REQUESTS)),
         }
     }
 
@@ -83,21 +83,21 @@ impl Jaeger {
     pub(super) fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
         Router::new()
             .route("/jaeger", get(async || Redirect::permanent("/jaeger/")))
-            .route("/jaeger/", get(hand_on))
-            .route("/jaeger/{*path}", get(hand_on))
+            .route("/jaeger/", get(forward))
+            .route("/jaeger/{*path}", get(forward))
             .method_not_allowed_fallback(async || {
                 Problem::new(
                     StatusCode::METHOD_NOT_ALLOWED,
-                    "traces are only read: GET and HEAD",
+                    "traces are read-only; use GET or HEAD",
                 )
             })
-            .layer(middleware::map_response(strict))
+            .layer(middleware::map_response(add_security_headers))
             .with_state(self)
     }
 
     async fn answer(&self, asked: Request) -> Result<Response, Problem> {
         let Ok(place) = Arc::clone(&self.free).try_acquire_owned() else {
-            let detail = "too many requests for traces at once";
+            let detail = "too many requests for traces in progress; try again in a moment";
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
         };
         let sent = self.peer.send(asked).await;
@@ -107,7 +107,7 @@ impl Jaeger {
         }
         let mut answer = Response::new(bounded(Body::new(body), place));
         *answer.status_mut() = head.status;
-        copy(&ANSWERED, &head.headers, answer.headers_mut());
+        copy(&RESPONSE_HEADERS, &head.headers, answer.headers_mut());
         let leads = head.headers.get(header::LOCATION);
         if let Some(location) = leads.and_then(|location| self.address.here(location)) {
             answer.headers_mut().insert(header::LOCATION, location);
@@ -116,13 +116,13 @@ impl Jaeger {
     }
 }
 
-async fn hand_on(State(jaeger): State<Jaeger>, request: Request) -> Result<Response, Problem> {
+async fn forward(State(jaeger): State<Jaeger>, request: Request) -> Result<Response, Problem> {
     let asked = asked(&request);
     drop(request);
     jaeger.answer(asked).await
 }
 
-/// What is asked of Jaeger: the same path without the prefix.
+/// The request to Jaeger, which has the same path without the prefix.
 fn asked(request: &Request) -> Request {
     let path = request
         .uri()
@@ -133,7 +133,7 @@ fn asked(request: &Request) -> Request {
     request.method().clone_into(asked.method_mut());
     // It was the end of a path that was parsed before.
     *asked.uri_mut() = path.parse().unwrap_or_default();
-    copy(&ASKED, request.headers(), asked.headers_mut());
+    copy(&REQUEST_HEADERS, request.headers(), asked.headers_mut());
     asked
 }
 
@@ -145,10 +145,10 @@ fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
-/// The body as it comes; what takes too long or is too long is broken off, so that a slow
-/// reader holds its place for so long only. When the reader is gone, so is the request to Jaeger.
+/// Forwards a body up to a maximum length and time, so that a slow client cannot hold its permit for
+/// long. If the client disconnects, the request to Jaeger is cancelled.
 fn bounded(body: Body, place: OwnedSemaphorePermit) -> Body {
-    let end = Instant::now() + BODY_WITHIN;
+    let end = Instant::now() + BODY_TIMEOUT;
     let pieces = body.into_data_stream();
     let reading = Some((pieces, place, MAX_BODY_BYTES));
     let timed = stream::unfold(reading, move |reading| async move {
@@ -171,8 +171,8 @@ fn bounded(body: Body, place: OwnedSemaphorePermit) -> Body {
 }
 
 fn too_long() -> String {
-    let most = MAX_BODY_BYTES >> 20;
-    format!("Jaeger's answer is longer than {most} MiB; ask for fewer traces or a shorter time")
+    let max = MAX_BODY_BYTES >> 20;
+    format!("Jaeger's response is longer than {max} MiB; request fewer traces or a shorter time")
 }
 
 fn failed(error: &CallError) -> Problem {
@@ -180,17 +180,17 @@ fn failed(error: &CallError) -> Problem {
     match error {
         CallError::Late(_) => Problem::new(
             StatusCode::GATEWAY_TIMEOUT,
-            "Jaeger took too long to answer",
+            "Jaeger did not respond in time",
         ),
         _ => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "Jaeger can't be reached; try again in a moment",
+            "Jaeger cannot be reached; try again in a moment",
         ),
     }
 }
 
-/// Tells browsers to be as strict as these pages allow.
-async fn strict(mut response: Response) -> Response {
+/// Adds security headers, as strict as Jaeger's pages allow.
+async fn add_security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
@@ -208,12 +208,12 @@ async fn strict(mut response: Response) -> Response {
     response
 }
 
-/// Where Jaeger is, to know its own addresses among others.
+/// The address of Jaeger, to recognise redirects to itself.
 #[derive(Debug)]
 struct Address {
     /// `http://HOST:PORT`.
     origin: String,
-    /// What all its paths begin with.
+    /// The base path.
     base: String,
 }
 
@@ -230,7 +230,7 @@ impl Address {
         }
     }
 
-    /// Where a redirect leads on this host; none when it leads elsewhere.
+    /// The target of a redirect on this host. `None` if it leads elsewhere.
     fn here(&self, location: &HeaderValue) -> Option<HeaderValue> {
         let location = location.to_str().ok()?;
         let from_origin = location.strip_prefix(&self.origin);

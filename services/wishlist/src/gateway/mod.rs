@@ -1,5 +1,5 @@
-//! gateway: the edge, one host for all. A page for people and a JSON API for scripts, both on the
-//! wishlist; the traces at `/jaeger`; how it is built at `/docs`.
+//! gateway: an edge that serves the wishlist's web page and JSON API, the traces at `/jaeger`, and
+//! the architecture at `/docs`.
 
 mod api;
 mod arrivals;
@@ -33,30 +33,32 @@ use crate::WishName;
 
 pub use traces::{InvalidTraceUrl, TraceUrl};
 
-/// The wishlist behind the layer that traces each call.
+/// A client of wishlist that traces each call.
 type Client = WishlistClient<Channel>;
 
-/// The longest body: a wish's name in its widest writing, and room to spare.
-const MOST_BYTES: usize = 8 * 1024;
+/// The largest request body accepted. The longest name, with every character escaped, needs about
+/// 2.4 kB.
+const MAX_BODY_BYTES: usize = 8 * 1024;
 
-/// Everything from this host, nothing from elsewhere.
+/// Allows resources from this host only.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; \
     connect-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
     frame-ancestors 'none'; base-uri 'none'";
 
-/// What a request may need besides its calls to the wishlist: offers, or the mesh for `/docs`.
-const BESIDES: Duration = Duration::from_secs(3);
+/// The time that a request may need besides its calls to wishlist: for offers, or for the mesh in
+/// `/docs`.
+const EXTRA_TIME: Duration = Duration::from_secs(3);
 
-/// Requests in flight; more are refused at once.
-const MOST_AT_ONCE: usize = 1024;
+/// The most requests in progress. More are refused.
+const MAX_REQUESTS: usize = 1024;
 
-/// What can be set about the gateway.
+/// The settings of gateway.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
-    /// Where wishlist is, such as http://127.0.0.1:9002; it may come later.
+    /// Address of wishlist, which need not be running yet
     #[arg(
         long,
         env = "SPOOR_WISHLIST_URL",
@@ -64,7 +66,7 @@ pub struct Args {
         default_value = "http://127.0.0.1:9002"
     )]
     pub wishlist: PeerUrl,
-    /// Where offers is, such as http://127.0.0.1:9003; it may come later, or not at all.
+    /// Address of offers, which need not be running
     #[arg(
         long,
         env = "SPOOR_OFFERS_URL",
@@ -72,8 +74,7 @@ pub struct Args {
         default_value = "http://127.0.0.1:9003"
     )]
     pub offers: PeerUrl,
-    /// Where Jaeger or a lab's trace page is, which is shown at /jaeger; its base path too, if it
-    /// has one.
+    /// Address of Jaeger or of a lab's trace page, to show at /jaeger, including its base path
     #[arg(
         long,
         env = "SPOOR_JAEGER_URL",
@@ -81,7 +82,7 @@ pub struct Args {
         default_value = "http://127.0.0.1:16686"
     )]
     pub jaeger: PeerUrl,
-    /// Where a browser finds a trace; {id} stands for its id.
+    /// URL at which a browser finds a trace, with {id} for its ID
     #[arg(
         long,
         env = "SPOOR_TRACE_URL",
@@ -89,7 +90,7 @@ pub struct Args {
         default_value = "/jaeger/trace/{id}"
     )]
     pub trace_url: TraceUrl,
-    /// How long a call to the wishlist or to Jaeger may take, such as 5s, before it is given up.
+    /// Maximum time for a call to wishlist or Jaeger, such as 5s
     #[arg(
         long,
         env = "SPOOR_DEADLINE",
@@ -128,7 +129,7 @@ impl Program for Args {
         let peer = telemetry.http_peer(&jaeger, deadline);
         let jaeger = Jaeger::new(peer.clone(), &jaeger);
         let offers = Offers::new(telemetry.grpc_channel(&offers), deadline);
-        // Whatever ends the serving ends the following.
+        // The task that follows offers also stops if serving fails.
         let stop = shutdown.child_token();
         let arrivals = Arrivals::new(offers.clone(), stop.clone());
         let gateway = Gateway {
@@ -151,12 +152,12 @@ impl Program for Args {
 }
 
 /// Longer than all that a request waits for: cut off earlier, a wish that was made would be
-/// answered as one that wasn't. A change that came too late takes a second call, for the page.
+/// answered as one that was not. A change that came too late takes a second call, for the page.
 fn longest_request(deadline: Duration) -> Duration {
-    2 * deadline + BESIDES
+    2 * deadline + EXTRA_TIME
 }
 
-/// What every request needs.
+/// The state of the handlers.
 #[derive(Clone)]
 struct Gateway {
     wishes: Wishes,
@@ -166,14 +167,14 @@ struct Gateway {
 }
 
 impl Gateway {
-    /// Makes a wish and has it looked for.
+    /// Adds a wish and starts a search for offers.
     async fn wish(&self, name: &WishName) -> Result<Wish, Failure> {
         let wish = self.wishes.clone().add(name).await?;
         self.offers.look_for(&wish).await;
         Ok(wish)
     }
 
-    /// Deletes a wish and lets its offers go.
+    /// Deletes a wish and its offers.
     async fn unwish(&self, id: &str) -> Result<(), Failure> {
         self.wishes.clone().delete(id).await?;
         self.offers.forget(id).await;
@@ -187,8 +188,8 @@ impl Gateway {
             .merge(docs::router(jaeger))
             .with_state(self);
         let bounds = Bounds {
-            at_once: MOST_AT_ONCE,
-            body_bytes: MOST_BYTES,
+            at_once: MAX_REQUESTS,
+            body_bytes: MAX_BODY_BYTES,
             deadline: longest,
         };
         guarded(bounded(routes, bounds), CONTENT_SECURITY_POLICY)

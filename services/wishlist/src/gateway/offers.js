@@ -65,7 +65,7 @@
       const body = await answer.json();
       return answer.ok ? () => showListing(body) : () => showAway(body.detail);
     } catch {
-      return () => showAway("the gateway can't be reached");
+      return () => showAway("the gateway cannot be reached");
     }
   };
 

@@ -1,4 +1,4 @@
-//! The gateway's side of offers: what is known of them, and whom to tell of wishes.
+//! A client of offers.
 
 use std::{error::Error, time::Duration};
 
@@ -13,26 +13,26 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::wishes::{Wish, as_text};
 
-/// The page doesn't wait longer for what it can do without.
-const LONGEST: Duration = Duration::from_secs(1);
+/// The longest that a page waits for offers, which it can be shown without.
+const MAX_DEADLINE: Duration = Duration::from_secs(1);
 
-/// offers, over gRPC.
+/// A client of offers.
 #[derive(Clone)]
 pub(super) struct Offers {
     client: OffersClient<Channel>,
     deadline: Duration,
 }
 
-/// What is known now.
+/// The known offers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(super) struct Listing {
-    /// The cheapest first.
+    /// The offers, cheapest first.
     pub(super) offers: Vec<Offer>,
-    /// The marketplaces that gave no answer.
+    /// The marketplaces that did not respond.
     pub(super) missing: Vec<Absent>,
 }
 
-/// An offer for a wish, as the gateway shows it.
+/// An offer in a response.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Offer {
@@ -40,7 +40,7 @@ pub(super) struct Offer {
     pub(super) marketplace: String,
     pub(super) id: String,
     pub(super) title: String,
-    /// With two digits behind the point.
+    /// The price with two decimal places.
     pub(super) price: String,
     pub(super) currency: String,
     pub(super) seller: String,
@@ -48,7 +48,7 @@ pub(super) struct Offer {
     pub(super) found: Timestamp,
 }
 
-/// A marketplace that gave no answer when it was last asked.
+/// A marketplace that did not respond to the last search.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(super) struct Absent {
     pub(super) marketplace: String,
@@ -57,12 +57,12 @@ pub(super) struct Absent {
     pub(super) since: Timestamp,
 }
 
-/// Why nothing is known of offers.
+/// The reason why offers are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unknown {
-    #[error("offers can't be reached; the wishlist works without it")]
+    #[error("offers cannot be reached; the wishlist works without it")]
     Away,
-    #[error("offers took too long to answer; the wishlist works without it")]
+    #[error("offers did not respond in time; the wishlist works without it")]
     Late,
     #[error("offers failed; the wishlist works without it")]
     Broken,
@@ -72,28 +72,28 @@ impl Offers {
     pub(super) fn new(channel: Channel, deadline: Duration) -> Self {
         Self {
             client: OffersClient::new(channel),
-            deadline: deadline.min(LONGEST),
+            deadline: deadline.min(MAX_DEADLINE),
         }
     }
 
-    /// Has a new wish looked for. A wish is a wish without it: the next round finds it.
+    /// Requests a search for a new wish. A failure is ignored, since the next round includes the wish.
     pub(super) async fn look_for(&self, wish: &Wish) {
         let message = LookForRequest {
             wish_id: wish.id.clone(),
             what: wish.name.clone(),
         };
         let (request, mut client) = (self.request(message), self.client.clone());
-        // What failed is logged and in the trace.
+        // A failure is logged and recorded in the trace.
         let _ = self.answered(client.look_for(request)).await;
     }
 
-    /// Lets a wish's offers go. Without it the next round finds that they may go.
+    /// Requests that a wish's offers are removed. A failure is ignored, since the next round does it.
     pub(super) async fn forget(&self, id: &str) {
         let message = ForgetRequest {
             wish_id: id.to_owned(),
         };
         let (request, mut client) = (self.request(message), self.client.clone());
-        // What failed is logged and in the trace.
+        // A failure is logged and recorded in the trace.
         let _ = self.answered(client.forget(request)).await;
     }
 
@@ -108,7 +108,7 @@ impl Offers {
         })
     }
 
-    /// What becomes known from now on. The stream itself has no deadline.
+    /// Opens a stream of events from now on. The stream itself has no deadline.
     pub(super) async fn watch(&self) -> Result<Streaming<WatchReply>, Unknown> {
         let mut client = self.client.clone();
         let request = Request::new(WatchRequest {});
@@ -125,12 +125,12 @@ impl Offers {
         &self,
         call: impl Future<Output = Result<Response<M>, Status>>,
     ) -> Result<M, Unknown> {
-        // The channel's own deadline doesn't cover the time that it takes to connect.
+        // The channel's own timeout does not cover connecting.
         match tokio::time::timeout(self.deadline, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err((&status).into()),
             Err(elapsed) => {
-                tracing::warn!(error = &elapsed as &dyn Error, "offers is late");
+                tracing::warn!(error = &elapsed as &dyn Error, "call to offers timed out");
                 Err(Unknown::Late)
             }
         }
@@ -138,7 +138,7 @@ impl Offers {
 }
 
 impl Offer {
-    /// None for what can't be shown: there is no offer in it.
+    /// Converts a message. `None` if it contains no offer.
     pub(super) fn new(found: Found) -> Option<Self> {
         let offer = found.offer?;
         let hundredths = offer.price_hundredths.unsigned_abs();
@@ -181,7 +181,7 @@ impl Unknown {
 
 impl From<&Status> for Unknown {
     fn from(status: &Status) -> Self {
-        tracing::warn!(error = status as &dyn Error, "offers failed");
+        tracing::warn!(error = status as &dyn Error, "call to offers failed");
         match status.code() {
             Code::Unavailable => Self::Away,
             Code::DeadlineExceeded | Code::Cancelled => Self::Late,

@@ -1,5 +1,4 @@
-//! The page: forms that post, and answers that lead back to it. A script adds what comes
-//! later; the page needs none.
+//! The web page with its forms. A script adds new offers; the page works without it.
 
 use axum::{
     Form, Router,
@@ -34,14 +33,14 @@ struct NewWish {
     name: String,
 }
 
-/// What the redirect after a change says of it.
+/// The query parameters of the redirect after a change.
 #[derive(Debug, Default, Deserialize)]
 struct Past {
     done: Option<Done>,
     trace: Option<String>,
 }
 
-/// What was done.
+/// The change that was made.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Done {
@@ -69,7 +68,7 @@ async fn show(
     State(gateway): State<Gateway>,
     past: Result<Query<Past>, QueryRejection>,
 ) -> Response {
-    // What can't be understood there says nothing: the list is shown all the same.
+    // Invalid parameters are ignored.
     let past = past.map(|Query(past)| past).unwrap_or_default();
     let notice = past.done.map(|done| Notice::Done {
         text: done.text(),
@@ -129,7 +128,7 @@ async fn remove(
     }
 }
 
-/// A file that is part of the program.
+/// A response with a file that is built into the program.
 pub(super) fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
@@ -141,7 +140,7 @@ pub(super) fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse
     (headers, body)
 }
 
-/// The page with the wishes as they are now; without them when they can't be had.
+/// Renders the page with the current wishes, or without them if they are unavailable.
 async fn page(gateway: Gateway, mut shown: Shown) -> Response {
     let (wishes, offers) = tokio::join!(gateway.wishes.list(), gateway.offers.list());
     shown.offers = offers;
@@ -171,7 +170,7 @@ impl Done {
         }
     }
 
-    /// Back to the page, so that reloading it does nothing again.
+    /// Redirects to the page, so that reloading it does not repeat the change.
     fn redirect(self) -> Response {
         let done = match self {
             Self::Added => "added",

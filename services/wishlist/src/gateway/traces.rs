@@ -5,19 +5,19 @@ use std::str::FromStr;
 use http::Uri;
 use spoor_telemetry::trace_id;
 
-/// Where a trace is shown: a URL, or a path on this host, with `{id}` where the trace id goes.
+/// The address of a trace's page: a URL, or a path on this host, with `{id}` for the trace ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceUrl {
     before: String,
     after: String,
 }
 
-/// Why a text is no [`TraceUrl`].
+/// The error for an invalid [`TraceUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be such as /jaeger/trace/{{id}} or http://127.0.0.1:16686/trace/{{id}}, not {0:?}")]
 pub struct InvalidTraceUrl(String);
 
-/// A trace id: 32 hexadecimal digits.
+/// A trace ID of 32 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TraceId(String);
 
@@ -29,13 +29,13 @@ impl TraceUrl {
 }
 
 impl TraceId {
-    /// Only what is a trace id: it comes from the page's own address, which anyone may write.
+    /// Validates a trace ID from the page's URL, which can contain anything.
     pub(super) fn new(text: &str) -> Option<Self> {
         let valid = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         valid.then(|| Self(text.to_ascii_lowercase()))
     }
 
-    /// That of the request being answered.
+    /// The trace ID of the current request.
     pub(super) fn current() -> Option<Self> {
         trace_id().map(|id| Self(id.to_string()))
     }

@@ -11,21 +11,21 @@ use super::{
 };
 use crate::WishName;
 
-/// What the page is to show.
+/// The content of the page.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) status: StatusCode,
-    /// None: they can't be had now.
+    /// The wishes; `None` if they are unavailable.
     pub(super) wishes: Option<Vec<Wish>>,
     pub(super) offers: Result<Listing, Unknown>,
     pub(super) notice: Option<Notice>,
-    /// What was typed and not taken, to be corrected.
+    /// The text of an invalid name, to be corrected.
     pub(super) name: String,
-    /// What is wrong with it.
+    /// The error in the name.
     pub(super) name_error: Option<String>,
 }
 
-/// What became of the last request.
+/// The result of the last request.
 #[derive(Debug)]
 pub(super) enum Notice {
     Done {
@@ -52,7 +52,7 @@ impl Shown {
     pub(super) fn failed(failure: &Failure, name: String) -> Self {
         let (notice, name_error) = match failure {
             Failure::Name(error) => (None, Some(error.to_string())),
-            Failure::Unknown => (Some("This wish is gone already.".to_owned()), None),
+            Failure::Unknown => (Some("This wish was already deleted.".to_owned()), None),
             other => (Some(other.to_string()), None),
         };
         let notice = notice.map(Notice::Failed);
@@ -66,7 +66,7 @@ impl Shown {
     }
 }
 
-/// The whole page; `trace` is that of the request which it answers.
+/// Renders the page. `trace` is the trace of the current request.
 pub(super) fn page(shown: &Shown, trace: Option<&TraceId>, trace_url: &TraceUrl) -> Markup {
     html! {
         (DOCTYPE)
@@ -147,7 +147,8 @@ fn list(wishes: &[Wish], offers: &Result<Listing, Unknown>) -> Markup {
     }
 }
 
-/// Whose offers are not here, and why. The script says the same, later.
+/// The marketplaces whose offers are missing, with the reasons. The script updates this text in
+/// the same format.
 fn state(offers: &Result<Listing, Unknown>) -> String {
     match offers {
         Err(unknown) => format!("No news of offers: {unknown}."),
@@ -178,7 +179,7 @@ fn item(wish: &Wish, offers: &[Offer]) -> Markup {
     }
 }
 
-/// The script makes the same.
+/// An offer. The script renders new ones in the same format.
 fn found(offer: &Offer) -> Markup {
     html! {
         li data-offer={ (offer.marketplace) "/" (offer.id) } data-price=(offer.price) {

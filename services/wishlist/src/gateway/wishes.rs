@@ -1,4 +1,4 @@
-//! The gateway's side of the wishlist: calls with a deadline, failures that people understand.
+//! A client of wishlist, with deadlines and errors for users.
 
 use std::{error::Error, time::Duration};
 
@@ -11,14 +11,14 @@ use tonic::{Code, Request, Response, Status};
 use super::Client;
 use crate::{InvalidWishName, WishName};
 
-/// The wishlist, over gRPC.
+/// A client of wishlist.
 #[derive(Clone)]
 pub(super) struct Wishes {
     pub(super) client: Client,
     pub(super) deadline: Duration,
 }
 
-/// A wish as the gateway shows it.
+/// A wish in a response.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(super) struct Wish {
     pub(super) id: String,
@@ -27,18 +27,18 @@ pub(super) struct Wish {
     pub(super) created: Timestamp,
 }
 
-/// Why a call came to nothing.
+/// The error of a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
     #[error("name: {0}")]
     Name(#[from] InvalidWishName),
-    #[error("there is no wish with this id")]
+    #[error("no wish with this ID")]
     Unknown,
     #[error("{0}")]
     Full(String),
-    #[error("the wishlist can't be reached; try again in a moment")]
+    #[error("the wishlist cannot be reached; try again in a moment")]
     Away,
-    #[error("the wishlist took too long to answer")]
+    #[error("the wishlist did not respond in time")]
     Late,
     #[error("the wishlist failed: {0}")]
     Broken(String),
@@ -50,7 +50,7 @@ impl Wishes {
             name: name.as_str().to_owned(),
         };
         let (request, mut client) = (self.request(message), self.client);
-        answered(self.deadline, client.add(request))
+        call(self.deadline, client.add(request))
             .await
             .and_then(Wish::try_from)
     }
@@ -58,15 +58,15 @@ impl Wishes {
     pub(super) async fn delete(self, id: &str) -> Result<(), Failure> {
         let message = DeleteRequest { id: id.to_owned() };
         let (request, mut client) = (self.request(message), self.client);
-        answered(self.deadline, client.delete(request))
+        call(self.deadline, client.delete(request))
             .await
             .map(|_| ())
     }
 
-    /// The newest first.
+    /// Lists the wishes, newest first.
     pub(super) async fn list(self) -> Result<Vec<Wish>, Failure> {
         let (request, mut client) = (self.request(ListRequest {}), self.client);
-        let reply = answered(self.deadline, client.list(request)).await?;
+        let reply = call(self.deadline, client.list(request)).await?;
         reply.wishes.into_iter().map(Wish::try_from).collect()
     }
 
@@ -77,8 +77,8 @@ impl Wishes {
     }
 }
 
-/// The channel's own deadline doesn't cover the time that it takes to connect.
-async fn answered<M>(
+/// Awaits a call within the deadline, which the channel's own timeout does not apply to connecting.
+async fn call<M>(
     deadline: Duration,
     call: impl Future<Output = Result<Response<M>, Status>>,
 ) -> Result<M, Failure> {
@@ -115,7 +115,7 @@ impl From<Status> for Failure {
             Code::ResourceExhausted => return Self::Full(status.message().to_owned()),
             _ => {}
         }
-        tracing::error!(error = &status as &dyn Error, "the wishlist failed");
+        tracing::error!(error = &status as &dyn Error, "call to wishlist failed");
         match status.code() {
             Code::Unavailable => Self::Away,
             Code::DeadlineExceeded | Code::Cancelled => Self::Late,
@@ -138,7 +138,7 @@ impl TryFrom<v1::Wish> for Wish {
     }
 }
 
-/// RFC 3339.
+/// Serializes a time in RFC 3339 format.
 pub(super) fn as_text<S: serde::Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(time)
 }

@@ -1,4 +1,4 @@
-//! How many searches a second a marketplace takes.
+//! The rate limit of a marketplace.
 
 use std::{
     fmt,
@@ -7,20 +7,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The most searches a second; as many may come at once.
+/// The most searches per second, which is also the largest burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit(Option<NonZeroU32>);
 
-/// Why a text is no [`RateLimit`].
+/// The error for an invalid [`RateLimit`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a whole number of searches a second such as 3, or none, not {0:?}")]
+#[error("must be a number of searches per second such as 3, or none, not {0:?}")]
 pub struct InvalidRateLimit(String);
 
-/// What is left of a [`RateLimit`] at a time.
+/// The rest of a [`RateLimit`] at a time.
 #[derive(Debug)]
 pub(super) struct Gate {
     limit: RateLimit,
-    /// When all of it is there again.
+    /// The time at which the whole limit is available again.
     full: Option<Instant>,
 }
 
@@ -29,10 +29,10 @@ impl Gate {
         Self { limit, full: None }
     }
 
-    /// Lets one search in.
+    /// Admits one search.
     ///
     /// # Errors
-    /// How long to wait for the next place.
+    /// The time until the next search is permitted.
     pub(super) fn enter(&mut self, now: Instant) -> Result<(), Duration> {
         let RateLimit(Some(a_second)) = self.limit else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a marketplace has for sale: made up, yet the same for the same question.
+//! The offers of a marketplace, which are made up, but the same for equal searches.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -9,7 +9,7 @@ use spoor_proto::spoor::marketplace::v1::Offer;
 
 use crate::WishName;
 
-/// For so long what is new stays new; then it is sold.
+/// The time for which a new offer exists.
 const FRESH: Duration = Duration::from_secs(120);
 
 const CONDITIONS: [&str; 8] = [
@@ -33,8 +33,7 @@ const SELLERS: [&str; 8] = [
     "Second spring",
 ];
 
-/// What is for sale for a wish, so long after the epoch: one or two things that stay, and now and
-/// then something new.
+/// The offers for a wish at a time since the epoch: one or two that stay, and sometimes a new one.
 pub(super) fn of(marketplace: &str, what: &WishName, since_epoch: Duration) -> Vec<Offer> {
     let staying = 1 + mixed(&(marketplace, what.as_str())) % 2;
     let window = since_epoch.as_secs() / FRESH.as_secs();
@@ -57,7 +56,7 @@ fn offer(marketplace: &str, what: &WishName, number: u64) -> Offer {
     }
 }
 
-/// Everybody has the same idea of what such a thing costs, give or take a third.
+/// The price, which differs between marketplaces by up to a third.
 fn price(what: &WishName, seed: u64) -> i64 {
     let usual = 500 + mixed(&what.as_str()) % 40_000;
     let price = usual * (67 + (seed >> 16) % 67) / 100;
@@ -68,7 +67,7 @@ fn picked(from: &[&'static str; 8], seed: u64) -> &'static str {
     from[(seed % 8) as usize]
 }
 
-/// The same in every process: this hasher has no random key.
+/// A hash that is the same in every process, since this hasher has no random key.
 fn mixed(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);

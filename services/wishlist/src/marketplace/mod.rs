@@ -1,4 +1,4 @@
-//! A marketplace that stands in for a real one: it has its own pace, failures and limit.
+//! A simulated marketplace with its own latency, error rate and rate limit.
 
 mod limit;
 mod listings;
@@ -21,13 +21,13 @@ use search::Search;
 
 pub use limit::{InvalidRateLimit, RateLimit};
 
-/// What can be set about a marketplace.
+/// The settings of a marketplace.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
-    /// What it is called: its offers' ids and prices follow from it.
+    /// Name of the marketplace, which determines the IDs and prices of its offers
     #[arg(
         long,
         env = "SPOOR_MARKETPLACE_NAME",
@@ -35,7 +35,7 @@ pub struct Args {
         default_value = "attic"
     )]
     pub name: String,
-    /// How long a search takes: 250ms, or evenly between 100ms..500ms.
+    /// Latency of a search, such as 250ms, or uniformly distributed in a range such as 100ms..500ms
     #[arg(
         long,
         env = "SPOOR_MARKETPLACE_LATENCY",
@@ -43,7 +43,7 @@ pub struct Args {
         default_value = "50ms..150ms"
     )]
     pub latency: DurationRange,
-    /// The share of searches that fail, such as 20%.
+    /// Share of searches that fail, such as 20%
     #[arg(
         long,
         env = "SPOOR_MARKETPLACE_ERROR_RATE",
@@ -51,7 +51,7 @@ pub struct Args {
         default_value = "0%"
     )]
     pub error_rate: Probability,
-    /// The most searches a second, such as 3; none takes all.
+    /// Maximum number of searches per second, such as 3, or none for no limit
     #[arg(
         long,
         env = "SPOOR_MARKETPLACE_RATE_LIMIT",

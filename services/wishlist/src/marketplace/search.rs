@@ -30,10 +30,10 @@ pub(super) struct Search {
     gate: Mutex<Gate>,
 }
 
-/// What `--error-rate` asks for.
+/// The failure that `--error-rate` asks for.
 #[derive(Debug, thiserror::Error)]
 #[error("the search failed on purpose, as {0} of them do")]
-struct OnPurpose(Probability);
+struct DeliberateFailure(Probability);
 
 impl Search {
     pub(super) fn new(
@@ -76,7 +76,7 @@ impl Marketplace for Search {
 }
 
 fn too_many(limit: RateLimit, wait: Duration) -> Status {
-    let message = format!("at most {limit} searches a second");
+    let message = format!("at most {limit} searches per second");
     Status::with_error_details(
         Code::ResourceExhausted,
         message,
@@ -85,7 +85,7 @@ fn too_many(limit: RateLimit, wait: Duration) -> Status {
 }
 
 fn failure(rate: Probability) -> Status {
-    let error = OnPurpose(rate);
-    tracing::error!(error = &error as &dyn Error, "failed");
+    let error = DeliberateFailure(rate);
+    tracing::error!(error = &error as &dyn Error, "search failed");
     Status::unavailable(error.to_string())
 }

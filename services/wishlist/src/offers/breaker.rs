@@ -1,12 +1,12 @@
-//! A circuit breaker: stops asking a peer that only fails, and tries again later.
+//! A circuit breaker, which stops requests to a failing peer and tries again later.
 
 use std::time::{Duration, Instant};
 
-/// Whether a peer is asked.
+/// A circuit breaker.
 #[derive(Debug)]
 pub(super) struct Breaker {
     state: State,
-    /// Counts the states, so that what was begun in an earlier one doesn't decide on this one.
+    /// Counts the states, so that what was begun in an earlier one does not decide on this one.
     age: u64,
 }
 
@@ -17,18 +17,18 @@ enum State {
     HalfOpen { probe_until: Instant },
 }
 
-/// What people and metrics call it.
+/// The state of a breaker, for spans and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BreakerState {
-    /// All is asked.
+    /// Requests are permitted.
     Closed,
-    /// Nothing is.
+    /// Requests are refused.
     Open,
-    /// One request shows whether the peer is back.
+    /// One request probes whether the peer has recovered.
     HalfOpen,
 }
 
-/// The right to ask once; its outcome is to be told.
+/// A permission for one request, whose result must be reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pass {
     /// The state that it was given in.
@@ -36,17 +36,17 @@ pub(super) struct Pass {
     age: u64,
 }
 
-/// No right to ask.
+/// The refusal of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
-    /// For so long.
+    /// The time until requests are permitted again.
     pub(super) wait: Duration,
 }
 
 impl Breaker {
-    /// So many failures in a row open it.
-    pub(super) const MOST_FAILURES: u32 = 5;
-    /// For so long; a probe that says nothing for as long is given up.
+    /// The number of consecutive failures that opens the breaker.
+    pub(super) const MAX_FAILURES: u32 = 5;
+    /// The time for which the breaker stays open, and after which a probe counts as lost.
     pub(super) const OPEN_FOR: Duration = Duration::from_secs(5);
 
     pub(super) fn closed() -> Self {
@@ -64,7 +64,7 @@ impl Breaker {
         }
     }
 
-    /// How long it still lets nothing pass; zero when it isn't open.
+    /// The time until the breaker permits requests again, or zero if it is not open.
     pub(super) fn open_for(&self, now: Instant) -> Duration {
         match self.state {
             State::Open { until } => until.saturating_duration_since(now),
@@ -72,7 +72,7 @@ impl Breaker {
         }
     }
 
-    /// Asks for the right to ask.
+    /// Requests a pass.
     pub(super) fn pass(&mut self, now: Instant) -> Result<Pass, Refused> {
         match self.state {
             State::Closed { .. } => {}
@@ -89,7 +89,7 @@ impl Breaker {
         })
     }
 
-    /// The peer answered.
+    /// Reports that the peer responded.
     pub(super) fn succeeded(&mut self, pass: Pass) {
         if pass.age != self.age {
             return;
@@ -101,7 +101,7 @@ impl Breaker {
         }
     }
 
-    /// The peer failed.
+    /// Reports that the peer failed.
     pub(super) fn failed(&mut self, pass: Pass, now: Instant) {
         if pass.age != self.age {
             return;
@@ -109,7 +109,7 @@ impl Breaker {
         let opens = match &mut self.state {
             State::Closed { failures } => {
                 *failures += 1;
-                *failures >= Self::MOST_FAILURES
+                *failures >= Self::MAX_FAILURES
             }
             State::Open { .. } => false,
             State::HalfOpen { .. } => true,
@@ -150,7 +150,7 @@ mod tests {
 
     fn opened(now: Instant) -> Breaker {
         let mut breaker = Breaker::closed();
-        for _ in 0..Breaker::MOST_FAILURES {
+        for _ in 0..Breaker::MAX_FAILURES {
             let pass = breaker.pass(now).unwrap();
             breaker.failed(pass, now);
         }
@@ -162,9 +162,9 @@ mod tests {
     fn failures_in_a_row_open_it_and_others_do_not() {
         let now = Instant::now();
         let mut breaker = Breaker::closed();
-        for failure in 1..10 * Breaker::MOST_FAILURES {
+        for failure in 1..10 * Breaker::MAX_FAILURES {
             let pass = breaker.pass(now).unwrap();
-            if failure.is_multiple_of(Breaker::MOST_FAILURES) {
+            if failure.is_multiple_of(Breaker::MAX_FAILURES) {
                 breaker.succeeded(pass);
             } else {
                 breaker.failed(pass, now);
@@ -211,7 +211,7 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::closed();
         let slow = breaker.pass(now).unwrap();
-        for _ in 0..Breaker::MOST_FAILURES {
+        for _ in 0..Breaker::MAX_FAILURES {
             let pass = breaker.pass(now).unwrap();
             breaker.failed(pass, now);
         }

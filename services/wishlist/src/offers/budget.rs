@@ -1,30 +1,30 @@
-//! How many retries one may afford: a token bucket that requests fill and retries empty.
+//! The retry budget: a token bucket that requests fill and retries empty.
 
-/// What is left for retries, shared by all requests to one peer.
+/// The retry budget, which all requests to one peer share.
 ///
-/// Each request pays in a share of a token and each retry costs a whole one, so that a peer that
-/// is in trouble gets at most that share on top of its usual load.
+/// Each request adds a share of a token and each retry takes a whole one, so that retries add at
+/// most that share to the load of a failing peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
     hundredths: u32,
 }
 
 impl Budget {
-    /// What it holds at most, and in the beginning: for single failures in quiet times.
-    pub(super) const MOST_TOKENS: u32 = 10;
-    /// What one request pays in, in hundredths of a token.
+    /// The most tokens, and the initial number, which covers single failures at low load.
+    pub(super) const MAX_TOKENS: u32 = 10;
+    /// The share that a request adds, in hundredths of a token.
     const SHARE: u32 = 50;
     const TOKEN: u32 = 100;
 
     pub(super) fn full() -> Self {
         Self {
-            hundredths: Self::MOST_TOKENS * Self::TOKEN,
+            hundredths: Self::MAX_TOKENS * Self::TOKEN,
         }
     }
 
     /// A request is made for the first time.
     pub(super) fn pay_in(&mut self) {
-        self.hundredths = (self.hundredths + Self::SHARE).min(Self::MOST_TOKENS * Self::TOKEN);
+        self.hundredths = (self.hundredths + Self::SHARE).min(Self::MAX_TOKENS * Self::TOKEN);
     }
 
     /// Takes a token for a retry, if there is one.
@@ -40,7 +40,7 @@ impl Budget {
 
     /// The retry that a token was taken for is not made.
     pub(super) fn give_back(&mut self) {
-        self.hundredths = (self.hundredths + Self::TOKEN).min(Self::MOST_TOKENS * Self::TOKEN);
+        self.hundredths = (self.hundredths + Self::TOKEN).min(Self::MAX_TOKENS * Self::TOKEN);
     }
 
     /// The tokens left.
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn starts_full_and_runs_dry() {
         let mut budget = Budget::full();
-        assert!((0..Budget::MOST_TOKENS).all(|_| budget.take()));
+        assert!((0..Budget::MAX_TOKENS).all(|_| budget.take()));
         assert!(!budget.take());
         budget.pay_in();
         assert!(!budget.take(), "half a token buys nothing");
@@ -88,8 +88,8 @@ mod tests {
                     first += 1;
                     budget.pay_in();
                 }
-                prop_assert!(budget.tokens() <= f64::from(Budget::MOST_TOKENS));
-                prop_assert!(retries <= Budget::MOST_TOKENS + first / 2);
+                prop_assert!(budget.tokens() <= f64::from(Budget::MAX_TOKENS));
+                prop_assert!(retries <= Budget::MAX_TOKENS + first / 2);
             }
         }
     }

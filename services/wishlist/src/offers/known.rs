@@ -1,4 +1,4 @@
-//! What is known of offers: for each wish, what the marketplaces said when they were last asked.
+//! The known offers: for each wish, the results of the last search on each marketplace.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -15,16 +15,16 @@ use spoor_proto::spoor::{
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-use crate::{WishName, wishlist::MOST_WISHES};
+use crate::{WishName, wishlist::MAX_WISHES};
 
-/// Offers in all; what is found beyond is not kept.
-const MOST_OFFERS: usize = 2000;
-/// News that a reader may be behind.
-const MOST_NEWS: usize = 256;
-/// Rounds that say which request a wish came with.
+/// The most offers in total. Further ones are not kept.
+const MAX_OFFERS: usize = 2000;
+/// The most events that a reader can lag behind.
+const MAX_LAG: usize = 256;
+/// The number of rounds that link to the request which added a wish.
 const LINKED_ROUNDS: u32 = 3;
 
-/// The wishes and their offers. All in memory: it is asked for again after a restart.
+/// The wishes and their offers. They are in memory only, and searched for again after a restart.
 #[derive(Debug)]
 pub(super) struct Known {
     inner: Mutex<Inner>,
@@ -62,7 +62,7 @@ pub(super) struct Wanted {
     pub(super) what: WishName,
 }
 
-/// What a round does.
+/// The searches of a round.
 #[derive(Debug, Default)]
 pub(super) struct Round {
     pub(super) wanted: Vec<Wanted>,
@@ -74,7 +74,7 @@ impl Known {
     pub(super) fn new() -> Self {
         Self {
             inner: Mutex::default(),
-            news: broadcast::channel(MOST_NEWS).0,
+            news: broadcast::channel(MAX_LAG).0,
         }
     }
 
@@ -92,14 +92,14 @@ impl Known {
         }
     }
 
-    /// A wish is no more.
+    /// Removes a wish.
     pub(super) fn forget(&self, id: Uuid) {
         let mut inner = self.inner.lock();
         inner.forget(id);
         inner.remember_forgotten(id);
     }
 
-    /// What is known before all wishes are asked for. Remembers from now on what is forgotten.
+    /// The known wishes, before the wishes are listed. From now on, removed ones are remembered.
     pub(super) fn before_asking(&self) -> Vec<Uuid> {
         let mut inner = self.inner.lock();
         inner.forgotten.clear();
@@ -140,22 +140,25 @@ impl Known {
         round
     }
 
-    /// A marketplace said what it has for a wish; how much of that is new.
+    /// Records the offers of a marketplace for a wish, and returns the number of new ones.
     pub(super) fn answered(&self, id: Uuid, marketplace: &str, offers: Vec<Offer>) -> usize {
         let mut inner = self.inner.lock();
         if inner.missing.remove(marketplace).is_some() {
-            tracing::info!(marketplace.name = marketplace, "a marketplace is back");
-            self.tell(News::Missing(inner.missing()));
+            tracing::info!(
+                marketplace.name = marketplace,
+                "marketplace available again"
+            );
+            self.send(News::Missing(inner.missing()));
         }
         let new = inner.replace(id, marketplace, offers);
         let count = new.len();
         for found in new {
-            self.tell(News::Offer(found));
+            self.send(News::Offer(found));
         }
         count
     }
 
-    /// A marketplace gave no answer.
+    /// Records that a marketplace did not respond.
     pub(super) fn unanswered(&self, marketplace: &str, why: String) {
         let mut inner = self.inner.lock();
         if let Some(missing) = inner.missing.get_mut(marketplace) {
@@ -165,7 +168,7 @@ impl Known {
         tracing::warn!(
             marketplace.name = marketplace,
             why,
-            "a marketplace is missing"
+            "marketplace unavailable"
         );
         let missing = MissingMarketplace {
             name: marketplace.to_owned(),
@@ -173,28 +176,28 @@ impl Known {
             since_unix_millis: now(),
         };
         inner.missing.insert(marketplace.to_owned(), missing);
-        self.tell(News::Missing(inner.missing()));
+        self.send(News::Missing(inner.missing()));
     }
 
-    /// All offers, and who is missing.
+    /// All offers, and the marketplaces that did not respond.
     pub(super) fn list(&self) -> (Vec<Found>, Missing) {
         let inner = self.inner.lock();
         let offers = inner.wishes.values().flat_map(|wish| &wish.offers);
         (offers.cloned().collect(), inner.missing())
     }
 
-    /// What becomes known from now on.
+    /// Subscribes to events from now on.
     pub(super) fn watch(&self) -> broadcast::Receiver<News> {
         self.news.subscribe()
     }
 
-    /// How many offers there are.
+    /// The number of offers.
     pub(super) fn count(&self) -> usize {
         self.inner.lock().count
     }
 
-    fn tell(&self, news: News) {
-        // Nobody may be watching.
+    fn send(&self, news: News) {
+        // Sending fails if there are no readers.
         let _ = self.news.send(news);
     }
 }
@@ -245,7 +248,7 @@ impl Inner {
                     offer: Some(offer),
                     ..before.swap_remove(at)
                 },
-                None if self.count < MOST_OFFERS && !wish.has(marketplace, &offer.id) => {
+                None if self.count < MAX_OFFERS && !wish.has(marketplace, &offer.id) => {
                     let found = Found {
                         wish_id: id.to_string(),
                         marketplace: marketplace.to_owned(),
@@ -287,9 +290,9 @@ impl Wish {
     }
 }
 
-/// Whether there are as many as there can be wishes.
+/// True if the number has reached the maximum number of wishes.
 fn is_full(count: usize) -> bool {
-    i64::try_from(count).is_ok_and(|count| count >= MOST_WISHES)
+    i64::try_from(count).is_ok_and(|count| count >= MAX_WISHES)
 }
 
 fn is(found: &Found, id: &str) -> bool {
@@ -405,7 +408,7 @@ mod tests {
             known.forget(wanted(id).id);
         }
         let remembered = known.inner.lock().forgotten.len();
-        assert_eq!(i64::try_from(remembered).unwrap(), MOST_WISHES);
+        assert_eq!(i64::try_from(remembered).unwrap(), MAX_WISHES);
         let before = known.before_asking();
         known.take_over(&before, &[wanted(1)]);
         assert_eq!(wish_ids(&known), [wanted(1).id]);
@@ -462,11 +465,11 @@ mod tests {
         let known = Known::new();
         let all: Vec<_> = (0..2000).map(wanted).collect();
         known.take_over(&[], &all);
-        assert_eq!(i64::try_from(wish_ids(&known).len()).unwrap(), MOST_WISHES);
+        assert_eq!(i64::try_from(wish_ids(&known).len()).unwrap(), MAX_WISHES);
         for wish in &all {
             let offers = (0..5).map(|id| offer(&id.to_string(), 1)).collect();
             known.answered(wish.id, "attic", offers);
         }
-        assert_eq!(known.count(), MOST_OFFERS);
+        assert_eq!(known.count(), MAX_OFFERS);
     }
 }

@@ -1,4 +1,4 @@
-//! A marketplace as it is asked: retries within a budget, behind a circuit breaker.
+//! A client of a marketplace, with retries within a budget and a circuit breaker.
 
 use std::{
     sync::Arc,
@@ -29,12 +29,12 @@ use super::{
 };
 use crate::WishName;
 
-/// One attempt.
-const ATTEMPT: Duration = Duration::from_secs(2);
-/// Between two attempts, unless the marketplace asks for more.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The timeout of one attempt.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest delay between attempts, unless the marketplace asks for more.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// One of the marketplaces.
+/// A client of a marketplace.
 pub(super) struct Marketplace {
     pub(super) name: Arc<str>,
     client: MarketplaceClient<Channel>,
@@ -42,16 +42,16 @@ pub(super) struct Marketplace {
     counts: Counts,
 }
 
-/// What all requests to it share.
+/// The state that all requests to a marketplace share.
 struct Health {
     breaker: Breaker,
     budget: Budget,
     last_failure: String,
 }
 
-/// How long a search may take, and what ends its waits.
+/// The limits of a search: its deadline, and the token that ends its waits.
 #[derive(Clone, Debug)]
-pub(super) struct Patience {
+pub(super) struct SearchLimits {
     pub(super) deadline: Duration,
     pub(super) stop: CancellationToken,
 }
@@ -66,11 +66,11 @@ impl Marketplace {
         }
     }
 
-    /// What is for sale there. One span for all of it, one for each attempt and for each wait.
+    /// Searches for offers. The search, each attempt and each wait have spans.
     pub(super) async fn search(
         &self,
         what: &WishName,
-        patience: &Patience,
+        limits: &SearchLimits,
     ) -> Result<Vec<Offer>, NoAnswer> {
         let span = info_span!(
             "ask marketplace",
@@ -81,7 +81,7 @@ impl Marketplace {
             otel.status_description = Empty,
             error.type = Empty,
         );
-        let result = self.attempts(what, patience).instrument(span.clone()).await;
+        let result = self.attempts(what, limits).instrument(span.clone()).await;
         span.record("breaker.state", self.breaker_state().as_str());
         let outcome = match &result {
             Ok(_) => "answered",
@@ -103,20 +103,24 @@ impl Marketplace {
         self.health.lock().breaker.state()
     }
 
-    /// What is left of the budget for retries.
+    /// The retries left in the budget.
     pub(super) fn budget(&self) -> f64 {
         self.health.lock().budget.tokens()
     }
 
-    async fn attempts(&self, what: &WishName, patience: &Patience) -> Result<Vec<Offer>, NoAnswer> {
-        let until = Instant::now() + patience.deadline;
+    async fn attempts(
+        &self,
+        what: &WishName,
+        limits: &SearchLimits,
+    ) -> Result<Vec<Offer>, NoAnswer> {
+        let until = Instant::now() + limits.deadline;
         let mut backoff = Backoff::new();
         let mut retries = 0;
         Span::current().record("retry.count", i64::from(retries));
         loop {
             let pass = self.pass(retries)?;
             let left = until.saturating_duration_since(Instant::now());
-            let attempt = self.attempt(what, retries, pass, ATTEMPT.min(left));
+            let attempt = self.attempt(what, retries, pass, ATTEMPT_TIMEOUT.min(left));
             let failure = match attempt.await {
                 Ok(offers) => return Ok(offers),
                 Err(failure) => failure,
@@ -124,12 +128,12 @@ impl Marketplace {
             let left = until.saturating_duration_since(Instant::now());
             let asked = failure.asks_to_wait();
             let last = failure.clone();
-            let pause = backoff.next(LONGEST_WAIT);
+            let pause = backoff.next(MAX_BACKOFF);
             let wait = self
                 .health
                 .lock()
                 .retry_after(failure, retries, pause, left)?;
-            if !waited(wait, asked, &patience.stop).await {
+            if !wait_for_retry(wait, asked, &limits.stop).await {
                 self.health.lock().budget.give_back();
                 return Err(NoAnswer::Stopping(last));
             }
@@ -137,7 +141,7 @@ impl Marketplace {
         }
     }
 
-    /// The right to ask; a retry counts as one only with it.
+    /// Gets a pass from the circuit breaker, and counts a retry if there is one.
     fn pass(&self, retries: u32) -> Result<Pass, NoAnswer> {
         let pass = self.health.lock().pass(retries)?;
         if retries > 0 {
@@ -147,7 +151,7 @@ impl Marketplace {
         Ok(pass)
     }
 
-    /// One attempt; what comes of it is told to the breaker.
+    /// Makes one attempt and reports its result to the breaker.
     async fn attempt(
         &self,
         what: &WishName,
@@ -165,17 +169,17 @@ impl Marketplace {
             KeyValue::new("breaker.state", pass.state.as_str()),
         ]));
         let mut client = self.client.clone();
-        // The channel's own deadline doesn't cover the time that it takes to connect.
+        // The channel's own timeout does not cover connecting.
         let result = match timeout(limit, client.search(request)).await {
             Ok(Ok(reply)) => Ok(sound::only(reply.into_inner().offers)),
             Ok(Err(status)) => Err(Failure::from(&status)),
             Err(_elapsed) => Err(Failure::late(limit)),
         };
-        self.tell(pass, result.as_ref().err());
+        self.report(pass, result.as_ref().err());
         result
     }
 
-    fn tell(&self, pass: Pass, failure: Option<&Failure>) {
+    fn report(&self, pass: Pass, failure: Option<&Failure>) {
         let mut health = self.health.lock();
         let before = health.breaker.state();
         match failure {
@@ -190,7 +194,7 @@ impl Marketplace {
             tracing::info!(
                 marketplace.name = &*self.name,
                 breaker.state = after.as_str(),
-                "the circuit breaker turned"
+                "circuit breaker changed state"
             );
         }
     }
@@ -205,7 +209,7 @@ impl Health {
         }
     }
 
-    /// What the breaker refuses neither pays for retries nor costs one.
+    /// Gets a pass. An attempt that the breaker refuses neither adds to the budget nor uses it.
     fn pass(&mut self, retries: u32) -> Result<Pass, NoAnswer> {
         let is_first = retries == 0;
         match self.breaker.pass(Instant::now()) {
@@ -239,9 +243,8 @@ impl Health {
     }
 }
 
-/// Waits under a span of its own, so that a trace shows where the time goes; false: `stop` came
-/// first.
-async fn waited(wait: Duration, asked: bool, stop: &CancellationToken) -> bool {
+/// Waits in a span of its own, so that a trace shows where the time goes. False if stopped before.
+async fn wait_for_retry(wait: Duration, asked: bool, stop: &CancellationToken) -> bool {
     let span = info_span!(
         "backoff",
         retry.wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
@@ -264,7 +267,7 @@ mod tests {
     use super::*;
 
     /// Retries that the first searches make until the breaker opens.
-    const RETRIES: u32 = Breaker::MOST_FAILURES - 2;
+    const RETRIES: u32 = Breaker::MAX_FAILURES - 2;
 
     fn opened() -> Health {
         let mut health = Health::new();
@@ -294,14 +297,14 @@ mod tests {
     #[test]
     fn a_retry_that_the_breaker_refuses_costs_nothing() {
         let mut health = opened();
-        let failure = || Failure::late(ATTEMPT);
-        let refused = health.retry_after(failure(), 0, Duration::ZERO, ATTEMPT);
+        let failure = || Failure::late(ATTEMPT_TIMEOUT);
+        let refused = health.retry_after(failure(), 0, Duration::ZERO, ATTEMPT_TIMEOUT);
         assert_eq!(refused.unwrap_err().outcome(), "refused_by_breaker");
         assert_eq!(health.budget, Budget::full());
 
         // Others' failures open it during the wait.
         let mut health = Health::new();
-        let wait = health.retry_after(failure(), 0, Duration::ZERO, ATTEMPT);
+        let wait = health.retry_after(failure(), 0, Duration::ZERO, ATTEMPT_TIMEOUT);
         assert_eq!(wait.unwrap(), Duration::ZERO);
         health.breaker = opened().breaker;
         health.pass(1).unwrap_err();
@@ -317,14 +320,14 @@ mod tests {
         let (mut registry, counts) = (Registry::default(), Counts::default());
         counts.register(&mut registry);
         let marketplace = Marketplace::new(peer, &Spans::default().of("offers"), counts);
-        let patience = Patience {
+        let limits = SearchLimits {
             deadline: Duration::from_secs(60),
             stop: CancellationToken::new(),
         };
         let bike = WishName::new("a bike").unwrap();
         let mut outcomes = Vec::new();
         for _ in 0..4 {
-            let no_answer = marketplace.search(&bike, &patience).await.unwrap_err();
+            let no_answer = marketplace.search(&bike, &limits).await.unwrap_err();
             outcomes.push(no_answer.outcome());
         }
         let refused = "refused_by_breaker";

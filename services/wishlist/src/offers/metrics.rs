@@ -1,4 +1,4 @@
-//! What offers counts besides what its layers do.
+//! Metrics of offers, in addition to those of every service.
 
 use std::{fmt, sync::Arc};
 
@@ -53,7 +53,7 @@ impl Counts {
     }
 }
 
-/// Breakers, budgets and what is known, read when somebody asks.
+/// The states of breakers, budgets and offers, which are read at each scrape.
 pub(super) struct States {
     pub(super) marketplaces: Arc<[Marketplace]>,
     pub(super) known: Arc<Known>,
@@ -80,7 +80,7 @@ impl Collector for States {
         }
         let mut budgets = encoder.encode_descriptor(
             "spoor_offers_retry_budget",
-            "Retries that may be made of a marketplace at once",
+            "Retries left in a marketplace's budget",
             None,
             MetricType::Gauge,
         )?;

@@ -1,4 +1,4 @@
-//! offers: asks marketplaces for what is wished for.
+//! offers: searches marketplaces for the wishes.
 
 mod breaker;
 mod budget;
@@ -31,23 +31,23 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use known::Known;
-use marketplace::{Marketplace, Patience};
+use marketplace::{Marketplace, SearchLimits};
 use metrics::{Counts, States};
 use service::Service;
 use watcher::Watcher;
 
 pub use peers::{InvalidPeers, Peers};
 
-/// New wishes that wait to be looked for.
-const MOST_ERRANDS: usize = 256;
+/// The most new wishes that wait for a search.
+const MAX_TASKS: usize = 256;
 
-/// What can be set about offers.
+/// The settings of offers.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
-    /// Where wishlist is, such as http://127.0.0.1:9002; it may come later.
+    /// Address of wishlist, which need not be running yet
     #[arg(
         long,
         env = "SPOOR_WISHLIST_URL",
@@ -55,7 +55,7 @@ pub struct Args {
         default_value = "http://127.0.0.1:9002"
     )]
     pub wishlist: PeerUrl,
-    /// Where the marketplaces are, by their names; they may come later.
+    /// Names and addresses of the marketplaces, which need not be running yet
     #[arg(
         long,
         env = "SPOOR_MARKETPLACES",
@@ -64,7 +64,7 @@ pub struct Args {
             corner=http://127.0.0.1:9006"
     )]
     pub marketplaces: Peers,
-    /// How often all wishes are looked for, such as 30s.
+    /// Interval of the searches for all wishes, such as 30s
     #[arg(
         long,
         env = "SPOOR_OFFERS_EVERY",
@@ -73,7 +73,7 @@ pub struct Args {
         value_parser = parse_every
     )]
     pub every: Duration,
-    /// How long one marketplace is asked for one wish, retries and waits included, such as 4s.
+    /// Maximum time to search one marketplace for one wish, including retries and waits, such as 4s
     #[arg(
         long,
         env = "SPOOR_DEADLINE",
@@ -84,7 +84,7 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-/// Why a text says no time between two rounds.
+/// The error for an invalid interval.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be from 100ms to 1d, such as 30s, not {0:?}")]
 pub struct InvalidEvery(String);
@@ -102,7 +102,7 @@ impl Program for Args {
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        // Whatever ends the serving ends the watching.
+        // The background tasks also stop if serving fails.
         let stop = shutdown.child_token();
         let known = Arc::new(Known::new());
         let marketplaces = self.marketplaces(telemetry);
@@ -113,17 +113,17 @@ impl Program for Args {
         telemetry
             .metrics()
             .register(|registry| registry.register_collector(Box::new(states)));
-        let (errands, queue) = mpsc::channel(MOST_ERRANDS);
+        let (tasks, queue) = mpsc::channel(MAX_TASKS);
         let watcher = Watcher {
             wishlist: WishlistClient::new(telemetry.grpc_channel(&self.wishlist)),
             marketplaces,
             known: Arc::clone(&known),
-            patience: Patience {
+            limits: SearchLimits {
                 deadline: self.deadline,
                 stop: stop.clone(),
             },
         };
-        let service = Service::new(known, errands, stop.clone());
+        let service = Service::new(known, tasks, stop.clone());
         let server = Grpc {
             routes: Routes::new(OffersServer::new(service)),
             services: vec![SERVICE_NAME],
@@ -131,7 +131,7 @@ impl Program for Args {
             grace: GRACE,
         };
         let watching = async {
-            tokio::join!(watcher.errands(queue), watcher.rounds(self.every));
+            tokio::join!(watcher.run_tasks(queue), watcher.run_rounds(self.every));
         };
         let serving = async {
             let served = ports.serve_grpc(server, telemetry, shutdown).await;

@@ -1,4 +1,4 @@
-//! Where the marketplaces are, as a setting says it.
+//! The setting that names the marketplaces.
 
 use std::{collections::BTreeSet, str::FromStr};
 
@@ -15,34 +15,34 @@ pub(super) struct Peer {
     pub(super) url: PeerUrl,
 }
 
-/// Why a text names no marketplaces.
+/// The error for an invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPeers {
     /// Not `name=url`.
     #[error("must be such as attic=http://127.0.0.1:9004,bazaar=http://127.0.0.1:9005, not {0:?}")]
     Member(String),
-    /// A name that metrics and pages can't show well.
+    /// A name that metrics and pages cannot show well.
     #[error("a marketplace's name must have from 1 to 40 letters, digits or -, not {0:?}")]
     Name(String),
     /// The same name twice.
-    #[error("there are two marketplaces with the name {0:?}")]
+    #[error("duplicate marketplace {0:?}; list it once")]
     Twice(String),
     /// More than are asked at once.
-    #[error("must be at most {max} marketplaces, not {0}", max = Peers::MOST)]
+    #[error("must be at most {max} marketplaces, not {0}", max = Peers::MAX)]
     TooMany(usize),
-    /// Where it is.
+    /// The URL is invalid.
     #[error("{name}: {source}")]
     Url {
         /// The marketplace's name.
         name: String,
-        /// What is wrong with the URL.
+        /// The cause.
         source: InvalidPeerUrl,
     },
 }
 
 impl Peers {
-    /// All are asked at once, for each wish.
-    pub const MOST: usize = 10;
+    /// The most marketplaces, since all are searched concurrently.
+    pub const MAX: usize = 10;
 
     pub(super) fn into_vec(self) -> Vec<Peer> {
         self.0
@@ -64,7 +64,7 @@ impl FromStr for Peers {
         }
         match peers.len() {
             0 => Err(InvalidPeers::Member(text.to_owned())),
-            1..=Self::MOST => Ok(Self(peers)),
+            1..=Self::MAX => Ok(Self(peers)),
             more => Err(InvalidPeers::TooMany(more)),
         }
     }
@@ -120,7 +120,7 @@ mod tests {
             let members: Vec<String> = (0..count).map(|n| format!("m{n}=http://m:1")).collect();
             members.join(",").parse::<Peers>()
         };
-        assert!(text(Peers::MOST).is_ok());
-        assert_eq!(text(Peers::MOST + 1), Err(InvalidPeers::TooMany(11)));
+        assert!(text(Peers::MAX).is_ok());
+        assert_eq!(text(Peers::MAX + 1), Err(InvalidPeers::TooMany(11)));
     }
 }

@@ -1,4 +1,4 @@
-//! When a failed request is worth another attempt.
+//! The decision whether to retry a failed request.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use tonic_types::StatusExt;
 
 use super::budget::Budget;
 
-/// Attempts beyond the first.
-pub(super) const MOST_RETRIES: u32 = 2;
+/// The most attempts after the first.
+pub(super) const MAX_RETRIES: u32 = 2;
 
-/// What is kept of what a marketplace says of its failure.
-const MOST_CHARS: usize = 200;
+/// The most characters kept of a marketplace's error message.
+const MAX_CHARS: usize = 200;
 
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,16 +19,16 @@ const MOST_CHARS: usize = 200;
 pub(super) struct Failure {
     code: Code,
     message: String,
-    /// How long the marketplace asks to wait.
+    /// The time that the marketplace asks to wait.
     asked: Option<Duration>,
 }
 
-/// Why there is no answer.
+/// The error of a search.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoAnswer {
     #[error("not asked: its circuit breaker is open, for another {:.1} s, after {last}", .wait.as_secs_f64())]
     Refused { wait: Duration, last: String },
-    #[error("it failed, also after {MOST_RETRIES} retries: {0}")]
+    #[error("it failed after {MAX_RETRIES} retries: {0}")]
     Failed(#[source] Failure),
     #[error("it refused: {0}")]
     Final(#[source] Failure),
@@ -40,9 +40,9 @@ pub(super) enum NoAnswer {
     Stopping(#[source] Failure),
 }
 
-/// How long to wait before the next attempt: what the marketplace asks for, but not less than
-/// `backoff`. `left` is the time that remains for all of it, and `open` how long the circuit
-/// breaker stays so.
+/// The delay before the next attempt: the one that the marketplace asks for, but at least
+/// `backoff`. `left` is the time until the deadline, and `open` the time until the circuit breaker
+/// permits requests.
 pub(super) fn after(
     failure: Failure,
     retries: u32,
@@ -54,7 +54,7 @@ pub(super) fn after(
     if !failure.may_pass() {
         return Err(NoAnswer::Final(failure));
     }
-    if retries >= MOST_RETRIES {
+    if retries >= MAX_RETRIES {
         return Err(NoAnswer::Failed(failure));
     }
     let wait = failure.asked.unwrap_or_default().max(backoff);
@@ -73,16 +73,16 @@ pub(super) fn after(
 }
 
 impl Failure {
-    /// No answer came in time.
+    /// The failure if there was no response in time.
     pub(super) fn late(limit: Duration) -> Self {
         Self {
             code: Code::DeadlineExceeded,
-            message: format!("no answer within {limit:.1?}"),
+            message: format!("no response within {limit:.1?}"),
             asked: None,
         }
     }
 
-    /// Whether it says that the marketplace is in trouble; a limit is no trouble.
+    /// True if the failure shows that the marketplace is in trouble. A rate limit does not.
     pub(super) fn is_trouble(&self) -> bool {
         matches!(
             self.code,
@@ -95,12 +95,12 @@ impl Failure {
         )
     }
 
-    /// Whether another attempt may have more luck.
+    /// True if another attempt may succeed.
     fn may_pass(&self) -> bool {
         self.is_trouble() || matches!(self.code, Code::ResourceExhausted | Code::Aborted)
     }
 
-    /// Whether the marketplace itself said when to come again.
+    /// True if the marketplace asked to wait.
     pub(super) fn asks_to_wait(&self) -> bool {
         self.asked.is_some()
     }
@@ -111,14 +111,14 @@ impl From<&Status> for Failure {
         let asked = status.get_details_retry_info();
         Self {
             code: status.code(),
-            message: status.message().chars().take(MOST_CHARS).collect(),
+            message: status.message().chars().take(MAX_CHARS).collect(),
             asked: asked.and_then(|info| info.retry_delay),
         }
     }
 }
 
 impl NoAnswer {
-    /// For metrics and spans.
+    /// The outcome in metrics and spans.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
             Self::Refused { .. } => "refused_by_breaker",
@@ -161,7 +161,7 @@ mod tests {
     #[case(failure(Code::Unavailable), 0, Ok(50))]
     #[case(failure(Code::Internal), 1, Ok(50))]
     #[case(Failure::late(LEFT), 0, Ok(50))]
-    #[case(failure(Code::Unavailable), MOST_RETRIES, Err("failed"))]
+    #[case(failure(Code::Unavailable), MAX_RETRIES, Err("failed"))]
     #[case(failure(Code::InvalidArgument), 0, Err("refused"))]
     #[case(failure(Code::Unimplemented), 0, Err("refused"))]
     #[case(failure(Code::ResourceExhausted), 0, Ok(50))]
@@ -216,6 +216,6 @@ mod tests {
     #[test]
     fn what_a_marketplace_says_is_cut() {
         let failure = Failure::from(&Status::unavailable("x".repeat(100_000)));
-        assert_eq!(failure.message.len(), MOST_CHARS);
+        assert_eq!(failure.message.len(), MAX_CHARS);
     }
 }

@@ -1,4 +1,4 @@
-//! `spoor.offers.v1.Offers` on what is known.
+//! The gRPC service `spoor.offers.v1.Offers`.
 
 use std::{
     pin::Pin,
@@ -20,20 +20,21 @@ use uuid::Uuid;
 
 use super::{
     known::{Known, Wanted},
-    watcher::Errand,
+    watcher::SearchTask,
 };
 use crate::WishName;
 
-/// Readers at once.
-const MOST_WATCHERS: usize = 64;
-/// Then a stream ends, so that its spans are seen, and its reader finds a better place to ask.
-const LONGEST_WATCH: Duration = Duration::from_secs(60);
+/// The most open streams.
+const MAX_WATCHERS: usize = 64;
+/// The time after which a stream ends, so that its span is exported, and its reader can connect to
+/// another replica.
+const MAX_WATCH_TIME: Duration = Duration::from_secs(60);
 
 /// The gRPC service.
 #[derive(Debug)]
 pub(super) struct Service {
     known: Arc<Known>,
-    errands: mpsc::Sender<Errand>,
+    tasks: mpsc::Sender<SearchTask>,
     watchers: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -41,13 +42,13 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(
         known: Arc<Known>,
-        errands: mpsc::Sender<Errand>,
+        tasks: mpsc::Sender<SearchTask>,
         stop: CancellationToken,
     ) -> Self {
         Self {
             known,
-            errands,
-            watchers: Arc::new(Semaphore::new(MOST_WATCHERS)),
+            tasks,
+            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             stop,
         }
     }
@@ -67,14 +68,14 @@ impl Offers for Service {
         };
         let context = Context::current();
         let cause = context.span().span_context().clone();
-        // First, so that a wish without a place is not taken for one that is looked for.
-        let place = self.errands.try_reserve();
+        // A place is reserved first, so that a wish without one is not recorded as searched for.
+        let place = self.tasks.try_reserve();
         let looked = place.is_ok().then(Instant::now);
         self.known.wished(&wanted, cause, looked);
         match place {
-            Ok(place) => place.send(Errand { wanted, context }),
+            Ok(place) => place.send(SearchTask { wanted, context }),
             Err(_) => {
-                tracing::warn!("too many new wishes: this one has to wait for the next round");
+                tracing::warn!("too many new wishes; this one waits for the next round");
             }
         }
         Ok(Response::new(LookForReply {}))
@@ -100,19 +101,24 @@ impl Offers for Service {
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let place = Arc::clone(&self.watchers).try_acquire_owned();
-        let place = place
-            .map_err(|_| Status::resource_exhausted(format!("{MOST_WATCHERS} watch already")))?;
+        let place = place.map_err(|_| {
+            Status::resource_exhausted(format!(
+                "too many streams ({MAX_WATCHERS}); try again later"
+            ))
+        })?;
         let stop = self.stop.clone();
         let end = async move {
-            tokio::time::timeout(LONGEST_WATCH, stop.cancelled_owned())
+            tokio::time::timeout(MAX_WATCH_TIME, stop.cancelled_owned())
                 .await
                 .ok();
         };
         let replies = BroadcastStream::new(self.known.watch()).map(move |news| {
-            // Its place is free when the stream is dropped.
+            // The permit is released when the stream is dropped.
             let _place = &place;
             news.map(|news| WatchReply { news: Some(news) })
-                .map_err(|_behind| Status::data_loss("too slow: watch again, then list"))
+                .map_err(|_behind| {
+                    Status::data_loss("reader too slow; call Watch again, then List")
+                })
         });
         Ok(Response::new(Box::pin(replies.take_until(Box::pin(end)))))
     }

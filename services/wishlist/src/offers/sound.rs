@@ -1,13 +1,17 @@
-//! What is taken of a marketplace's answer: it may send anything.
+//! Validation of offers, since a marketplace may send anything.
 
 use spoor_proto::spoor::marketplace::v1::Offer;
 
-/// Offers of one marketplace for one wish.
-const MOST: usize = 5;
+/// The most offers of one marketplace for one wish.
+const MAX_OFFERS: usize = 5;
 
-/// Those that can be kept and shown, as many as are kept of one answer.
+/// The valid offers, up to the limit.
 pub(super) fn only(offers: Vec<Offer>) -> Vec<Offer> {
-    offers.into_iter().filter(is_sound).take(MOST).collect()
+    offers
+        .into_iter()
+        .filter(is_sound)
+        .take(MAX_OFFERS)
+        .collect()
 }
 
 fn is_sound(offer: &Offer) -> bool {
@@ -56,6 +60,6 @@ mod tests {
 
     #[test]
     fn not_more_than_are_kept() {
-        assert_eq!(only(vec![offer(); 100]).len(), MOST);
+        assert_eq!(only(vec![offer(); 100]).len(), MAX_OFFERS);
     }
 }

@@ -1,4 +1,4 @@
-//! Looks for what is wished for: at once for a new wish, and for all of them by a timer.
+//! Searches for offers: at once for a new wish, and periodically for all wishes.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -22,61 +22,62 @@ use uuid::Uuid;
 
 use super::{
     known::{Known, Wanted},
-    marketplace::{Marketplace, Patience},
+    marketplace::{Marketplace, SearchLimits},
 };
 use crate::WishName;
 
-/// Wishes that are looked for at the same time, of a round and of new ones each.
-const AT_ONCE: usize = 4;
-/// Wishes of one round; the others' turn comes in the next.
-const MOST_OF_A_ROUND: usize = 20;
-/// The first round: by then those that started with this service answer.
-const SETTLE: Duration = Duration::from_secs(2);
+/// The most concurrent searches, of a round and of new wishes each.
+const MAX_SEARCHES: usize = 4;
+/// The most wishes in a round. The others follow in the next one.
+const MAX_WISHES_PER_ROUND: usize = 20;
+/// The delay of the first round, so that services that start together are ready by then.
+const SETTLE_DELAY: Duration = Duration::from_secs(2);
 
-/// A new wish, in the trace of the request that made it.
+/// A search for a new wish, in the trace of the request that added it.
 #[derive(Debug)]
-pub(super) struct Errand {
+pub(super) struct SearchTask {
     pub(super) wanted: Wanted,
     pub(super) context: Context,
 }
 
-/// Who looks, and where.
+/// The background tasks that search for offers.
 pub(super) struct Watcher {
     pub(super) wishlist: WishlistClient<Channel>,
     pub(super) marketplaces: Arc<[Marketplace]>,
     pub(super) known: Arc<Known>,
-    pub(super) patience: Patience,
+    pub(super) limits: SearchLimits,
 }
 
-/// Why a round found out nothing about what is wished for.
+/// The error of listing the wishes.
 #[derive(Debug, thiserror::Error)]
 enum ListWishesError {
     #[error("wishlist failed")]
     Answer(#[source] Status),
-    #[error("wishlist gave no answer within {0:?}")]
+    #[error("wishlist did not respond within {0:?}")]
     Late(Duration),
 }
 
 impl Watcher {
-    /// Looks for new wishes until `stop`.
-    pub(super) async fn errands(&self, queue: mpsc::Receiver<Errand>) {
-        let errands = tokio_stream::wrappers::ReceiverStream::new(queue)
-            .take_until(self.patience.stop.cancelled());
-        errands
-            .for_each_concurrent(AT_ONCE, |errand| {
-                let looked = self.look(errand.wanted).map(drop);
-                looked.with_context(errand.context)
+    /// Searches for new wishes until stopped.
+    pub(super) async fn run_tasks(&self, queue: mpsc::Receiver<SearchTask>) {
+        let tasks = tokio_stream::wrappers::ReceiverStream::new(queue)
+            .take_until(self.limits.stop.cancelled());
+        tasks
+            .for_each_concurrent(MAX_SEARCHES, |task| {
+                let search = self.search(task.wanted).map(drop);
+                search.with_context(task.context)
             })
             .await;
     }
 
-    /// Looks for all wishes, again and again until `stop`.
-    pub(super) async fn rounds(&self, every: Duration) {
-        let mut timer = interval_at(Instant::now() + SETTLE.min(every), every);
+    /// Searches for all wishes periodically until stopped.
+    pub(super) async fn run_rounds(&self, every: Duration) {
+        let mut timer = interval_at(Instant::now() + SETTLE_DELAY.min(every), every);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let stop: &CancellationToken = &self.patience.stop;
+        let stop: &CancellationToken = &self.limits.stop;
         while stop.run_until_cancelled(timer.tick()).await.is_some() {
-            // A root: no request causes a round. Those that the wishes came with are linked.
+            // A root span, since no request causes a round. The requests that added its wishes are
+            // linked.
             let root = info_span!(
                 parent: None,
                 "offers watch",
@@ -94,47 +95,47 @@ impl Watcher {
         let span = Span::current();
         match self.wishes().await {
             Ok(wishes) => self.known.take_over(&before, &wishes),
-            // Those that are known are looked for all the same.
+            // The known wishes are searched for anyway.
             Err(error) => {
-                tracing::error!(error = &error as &dyn Error, "can't ask what is wished for");
+                tracing::error!(error = &error as &dyn Error, "cannot list the wishes");
             }
         }
-        let round = self.known.next_round(MOST_OF_A_ROUND);
+        let round = self.known.next_round(MAX_WISHES_PER_ROUND);
         for cause in round.causes {
             span.add_link(cause);
         }
         span.record("wishes", number(round.wanted.len()));
         let new: usize = stream::iter(round.wanted)
-            .take_until(self.patience.stop.cancelled())
-            .map(|wanted| self.look(wanted))
-            .buffer_unordered(AT_ONCE)
+            .take_until(self.limits.stop.cancelled())
+            .map(|wanted| self.search(wanted))
+            .buffer_unordered(MAX_SEARCHES)
             .fold(0, async |sum, new| sum + new)
             .await;
         span.record("offers.new", number(new));
     }
 
     async fn wishes(&self) -> Result<Vec<Wanted>, ListWishesError> {
-        let deadline = self.patience.deadline;
+        let deadline = self.limits.deadline;
         let mut request = Request::new(ListRequest {});
         request.set_timeout(deadline);
         let mut wishlist = self.wishlist.clone();
-        // The channel's own deadline doesn't cover the time that it takes to connect.
+        // The channel's own timeout does not cover connecting.
         let reply = timeout(deadline, wishlist.list(request))
             .await
             .map_err(|_elapsed| ListWishesError::Late(deadline))?
             .map_err(ListWishesError::Answer)?;
         let wishes = reply.into_inner().wishes.into_iter();
-        // A wishlist has no others; if it does, there is nothing to look for.
+        // Invalid wishes are skipped; wishlist should have none.
         Ok(wishes
             .filter_map(|wish| Wanted::new(&wish.id, &wish.name))
             .collect())
     }
 
-    /// Asks every marketplace for a wish; how many offers are new. Boxed: the compiler need not
-    /// look through all of it wherever it is awaited.
-    fn look(&self, wanted: Wanted) -> BoxFuture<'_, usize> {
-        let look = async move {
-            // Made here, in the context that the future is polled in.
+    /// Searches all marketplaces for a wish and returns the number of new offers. The future is
+    /// boxed to keep the types of its callers' futures small.
+    fn search(&self, wanted: Wanted) -> BoxFuture<'_, usize> {
+        let search = async move {
+            // The span is created when the future is polled, in the context of the caller.
             let span = info_span!(
                 "look",
                 wish.id = %wanted.id,
@@ -143,7 +144,7 @@ impl Watcher {
             );
             self.ask_all(&wanted).instrument(span).await
         };
-        look.boxed()
+        search.boxed()
     }
 
     async fn ask_all(&self, wanted: &Wanted) -> usize {
@@ -157,10 +158,10 @@ impl Watcher {
         new
     }
 
-    /// None: it gave no answer.
+    /// Searches one marketplace. `None` if it did not respond.
     async fn ask(&self, marketplace: &Marketplace, wanted: &Wanted) -> Option<usize> {
         let name = &*marketplace.name;
-        match marketplace.search(&wanted.what, &self.patience).await {
+        match marketplace.search(&wanted.what, &self.limits).await {
             Ok(offers) => Some(self.known.answered(wanted.id, name, offers)),
             Err(no_answer) => {
                 self.known.unanswered(name, no_answer.to_string());
@@ -179,7 +180,7 @@ impl Wanted {
     }
 }
 
-/// Unsigned ones would become texts in a span.
+/// Converts a count to a signed number, since `tracing-opentelemetry` records `u64` as text.
 fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

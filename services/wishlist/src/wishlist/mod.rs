@@ -1,4 +1,4 @@
-//! wishlist: keeps the wishes in a database and answers over gRPC.
+//! wishlist: stores the wishes in a database and serves them over gRPC.
 
 mod service;
 mod store;
@@ -20,16 +20,16 @@ use tonic::service::Routes;
 use service::Service;
 use store::Limits;
 
-pub use store::{DatabaseUrl, InvalidDatabaseUrl, MOST_WISHES, OpenError, Store};
+pub use store::{DatabaseUrl, InvalidDatabaseUrl, MAX_WISHES, OpenError, Store};
 
-/// What can be set about wishlist.
+/// The settings of wishlist.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where it listens.
+    /// The addresses to listen on.
     #[command(flatten)]
     pub listen: Listen,
-    /// Where the wishes are kept: sqlite::memory: (gone at the end), sqlite:wishes.db (made when
-    /// missing) or postgres://user@host/database.
+    /// Database for the wishes: sqlite::memory: (lost when the process ends), sqlite:wishes.db (created
+    /// if missing) or postgres://user@host/database
     #[arg(
         long,
         env = "SPOOR_DATABASE_URL",
@@ -38,7 +38,7 @@ pub struct Args {
         hide_env_values = true
     )]
     pub database_url: DatabaseUrl,
-    /// The most connections to the database at once.
+    /// Maximum number of database connections
     #[arg(
         long,
         env = "SPOOR_DATABASE_CONNECTIONS",
@@ -47,7 +47,7 @@ pub struct Args {
         value_parser = clap::value_parser!(u32).range(1..=1000)
     )]
     pub database_connections: u32,
-    /// How long a request waits for a free connection, such as 2s, and the start for the database.
+    /// Maximum time to wait for a free connection, and at startup for the database, such as 2s
     #[arg(
         long,
         env = "SPOOR_DATABASE_DEADLINE",
@@ -58,13 +58,13 @@ pub struct Args {
     pub database_deadline: Duration,
 }
 
-/// Why wishlist doesn't run, or no longer.
+/// The error of running wishlist.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The database.
+    /// The database cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// A port, or the serving itself.
+    /// A port cannot be bound, or serving failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -102,14 +102,14 @@ impl Args {
     /// Opens the database.
     ///
     /// # Errors
-    /// [`OpenError`] names the database that can't be had.
+    /// [`OpenError`] names the database.
     pub async fn open(&self) -> Result<Store, OpenError> {
         let limits = Limits {
             connections: self.database_connections,
             acquire: self.database_deadline,
         };
         let store = Store::open(&self.database_url, limits).await?;
-        tracing::info!(database = %self.database_url, "the wishes are kept here");
+        tracing::info!(database = %self.database_url, "using database");
         Ok(store)
     }
 }

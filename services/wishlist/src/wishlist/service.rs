@@ -33,7 +33,7 @@ impl Wishlist for Service {
         &self,
         request: Request<DeleteRequest>,
     ) -> Result<Response<DeleteReply>, Status> {
-        let unknown = || Status::not_found("there is no wish with this id");
+        let unknown = || Status::not_found("no wish with this ID");
         let id = Uuid::parse_str(&request.get_ref().id).map_err(|_| unknown())?;
         if !self
             .store
@@ -68,7 +68,7 @@ fn message(wish: store::Wish) -> Wish {
     }
 }
 
-/// What the caller is told; the database's own words stay in the span and the log.
+/// The status for the caller. The database's own message is only in the span and the log.
 fn status(error: &StoreError) -> Status {
     match error {
         StoreError::Full => Status::resource_exhausted(error.to_string()),
@@ -78,7 +78,7 @@ fn status(error: &StoreError) -> Status {
                 | sqlx::Error::PoolTimedOut
                 | sqlx::Error::PoolClosed
                 | sqlx::Error::WorkerCrashed => {
-                    Status::unavailable(format!("{error}: the database can't be reached"))
+                    Status::unavailable(format!("{error}: the database cannot be reached"))
                 }
                 _ => Status::internal(error.to_string()),
             }

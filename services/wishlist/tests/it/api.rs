@@ -95,7 +95,7 @@ async fn unknown_ids(#[case] path: &str) {
     let (status, problem) = json(gateway.delete(path).await).await;
     assert_eq!(
         (status, &problem["detail"]),
-        (404, &"there is no wish with this id".into())
+        (404, &"no wish with this ID".into())
     );
 }
 
@@ -117,7 +117,7 @@ async fn without_the_wishlist_it_says_so() {
         problem["detail"]
             .as_str()
             .unwrap()
-            .contains("can't be reached"),
+            .contains("cannot be reached"),
         "{problem}"
     );
 }

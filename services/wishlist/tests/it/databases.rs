@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use spoor_proto::spoor::wishlist::v1::{AddRequest, DeleteRequest, ListRequest, Wish};
-use spoor_wishlist::wishlist::{self, MOST_WISHES, OpenError, Store};
+use spoor_wishlist::wishlist::{self, MAX_WISHES, OpenError, Store};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -69,7 +69,7 @@ async fn keeps_wishes(wishlist: &Wishlist) {
 async fn is_bounded(wishlist: &Wishlist) {
     let mut client = wishlist.client().await;
     let there = names(wishlist).await.len();
-    for number in there..usize::try_from(MOST_WISHES).unwrap() {
+    for number in there..usize::try_from(MAX_WISHES).unwrap() {
         client
             .add(AddRequest {
                 name: number.to_string(),
@@ -169,11 +169,11 @@ async fn postgres_is_spoken_to_over_tls_where_the_url_says_so() {
 #[rstest::rstest]
 #[case(
     "sqlite:/nowhere/wishes.db",
-    "can't open the database sqlite:/nowhere/wishes.db"
+    "cannot open the database sqlite:/nowhere/wishes.db"
 )]
 #[case(
     "postgres://me:secret@127.0.0.1:1/w",
-    "can't open the database postgres://127.0.0.1:1/w"
+    "cannot open the database postgres://127.0.0.1:1/w"
 )]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_can_not_be_had_is_named(#[case] url: &str, #[case] says: &str) {
@@ -209,6 +209,6 @@ async fn a_database_that_can_only_be_read_is_refused_at_the_start() {
         .expect_err("wishes can't be added");
     assert_eq!(
         error.to_string(),
-        format!("can't write to the database {url}: its file and folder must be writable")
+        format!("cannot write to the database {url}; its file and folder must be writable")
     );
 }

@@ -33,7 +33,7 @@ async fn the_page_itself_says_that_the_wishlist_is_late() {
         assert_eq!(answer.status(), 504);
         let page = answer.text().await.unwrap();
         assert!(
-            page.contains("<html") && page.contains("The wishlist took too long"),
+            page.contains("<html") && page.contains("The wishlist did not respond in time"),
             "{page}"
         );
     }

@@ -60,7 +60,7 @@ async fn adding_and_deleting_lead_back_to_the_page_and_to_the_trace() {
 
     let (status, page) = html(post(&gateway, &format!("/wishes/{id}/delete"), "").await).await;
     assert_eq!(status, 404);
-    assert!(page.contains("This wish is gone already."), "{page}");
+    assert!(page.contains("This wish was already deleted."), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +133,7 @@ async fn without_the_wishlist_there_is_a_notice() {
     assert_eq!(status, 503);
     assert!(
         page.contains("The wishlist can&#39;t be reached")
-            || page.contains("The wishlist can't be reached"),
+            || page.contains("The wishlist cannot be reached"),
         "{page}"
     );
     let (status, page) = html(post(&gateway, "/wishes", "name=a+kite").await).await;

@@ -1,4 +1,4 @@
-//! Waits until policies hold everywhere.
+//! Waiting until policies are in force everywhere.
 
 use std::{
     collections::BTreeMap,
@@ -18,13 +18,16 @@ use tokio::time::{timeout, timeout_at};
 use super::{Admin, Convergence, Problem, policies::key};
 use crate::lab::policies::Progress;
 
-/// The longest that a request is kept waiting.
+/// The longest that a request can wait.
 const MAX_WAIT: Duration = Duration::from_secs(600);
-/// A service that is being restarted has no instance for a moment.
+/// The time before a policy without instances counts as stuck, since a service that is being
+/// restarted has none for a moment.
 const RESTART_TIME: Duration = Duration::from_secs(3);
-/// Clients that only poll leave without a word, so that their number is looked at this often.
+/// The interval at which progress is computed without a notification, since clients that poll
+/// disappear without one.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// What comes together is looked at together.
+/// The delay after a notification, so that acknowledgements that arrive together are handled
+/// together.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 #[derive(Deserialize)]
@@ -32,21 +35,22 @@ pub(super) struct Parameters {
     /// Milliseconds.
     #[serde(default)]
     within: u64,
-    /// The policies to wait for, as `NAMESPACE/NAME`, separated by commas; none: everything.
+    /// The policies to wait for, as `NAMESPACE/NAME`, separated by commas. If unset, all.
     policies: Option<String>,
-    /// The version that they were published with.
+    /// The version under which they were published.
     #[serde(default)]
     sequence: u64,
 }
 
-/// Answers as soon as the policies have converged, or every instance has what is published now;
-/// at the latest when the time is over.
+/// Responds when the policies have converged, or without policies when every instance has what is
+/// published now, but at the latest when the time is over.
 pub(super) async fn converged(
     State(admin): State<Admin>,
     query: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Convergence>, Problem> {
-    let Query(parameters) = query
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "Bad query", error.body_text()))?;
+    let Query(parameters) = query.map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "Invalid query", error.body_text())
+    })?;
     let within = Duration::from_millis(parameters.within).min(MAX_WAIT);
     Ok(Json(match &parameters.policies {
         None => everything(&admin, within).await,
@@ -59,7 +63,7 @@ fn keys(names: &str) -> Result<Vec<PolicyKey>, Problem> {
     let keys = parts.map(|parts| {
         let wrong = "policies must be NAMESPACE/NAME, separated by commas";
         let (namespace, name) =
-            parts.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "Bad query", wrong))?;
+            parts.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "Invalid query", wrong))?;
         key(namespace, name)
     });
     keys.collect()
@@ -69,7 +73,7 @@ async fn everything(admin: &Admin, within: Duration) -> Convergence {
     let version = admin.control.version();
     let converged = async {
         admin.control.converged(version).await;
-        // Only those count that had to be told of the last change.
+        // The result counts only the instances that the last change affected.
         admin.control.converged_where_changed(version).await
     };
     let reached = timeout(within, converged).await.ok();
@@ -98,13 +102,13 @@ async fn policies(
         sequence,
         ..admin.control.version()
     };
-    // Services that they no longer decide have to be told too.
+    // The change may also affect services for which the policies no longer decide.
     let changed = admin.control.converged_where_changed(published);
     let changed = timeout(within, changed).await.ok();
     let mut ticks = admin.control.changed();
     let progress = loop {
         ticks.mark_unchanged();
-        let progress = admin.desk.progress(keys);
+        let progress = admin.policies.progress(keys);
         let now = Instant::now();
         let is_over = |it: &Progress| it.is_converged || it.is_stuck && now > began + RESTART_TIME;
         if progress.iter().all(is_over) || now >= deadline {

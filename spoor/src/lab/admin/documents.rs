@@ -1,4 +1,4 @@
-//! The files in a request: a list of them as JSON, or one as it is.
+//! The documents in a request: a JSON list, or one YAML document as the body.
 
 use axum::{
     RequestExt,
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{Document, Documents, Problem};
 
-/// What errors call a body that is itself the file.
+/// The query parameter that names the body in errors.
 #[derive(Deserialize)]
 struct Named {
     source: Option<String>,
@@ -33,21 +33,21 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
         let Query(named): Query<Named> = request
             .extract_parts()
             .await
-            .map_err(|error| bad_request("Bad query", error))?;
+            .map_err(|error| bad_request("Invalid query", error))?;
         let body: Bytes = request.extract().await.map_err(|error| {
             let error: axum::extract::rejection::BytesRejection = error;
             let detail = match error.status() {
                 StatusCode::PAYLOAD_TOO_LARGE => "send at most 4 MiB at once".to_owned(),
                 _ => error.body_text(),
             };
-            Problem::new(error.status(), "The body can't be read", detail)
+            Problem::new(error.status(), "Unreadable body", detail)
         })?;
         match essence.as_str() {
             "application/json" => serde_json::from_slice(&body)
-                .map_err(|error| bad_request("Not a list of documents", error)),
+                .map_err(|error| bad_request("Invalid list of documents", error)),
             "application/yaml" | "application/x-yaml" | "text/yaml" => {
                 let text = std::str::from_utf8(&body)
-                    .map_err(|error| bad_request("Not UTF-8", error))?
+                    .map_err(|error| bad_request("Body is not UTF-8", error))?
                     .to_owned();
                 let source = named.source.unwrap_or_else(|| "body".into());
                 Ok(Self {

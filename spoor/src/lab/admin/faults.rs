@@ -1,4 +1,4 @@
-//! Faults: which there are, add, clear.
+//! The handlers for faults.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -7,15 +7,13 @@ use axum::{
     extract::{Path, State, rejection::JsonRejection},
 };
 use http::StatusCode;
-use spoor_control::{Control, Fault, ServiceFaults};
-use spoor_policy::{Namespace, OperationName, Probability, ServiceName};
+use spoor_control::{Control, ServiceFaults};
+use spoor_policy::{Fault, FaultDelay, Namespace, OperationName, Probability, ServiceName};
 
 use super::{Admin, FaultSetting, Faults, Problem};
 
-/// Services refuse more.
-pub const MAX_DELAY: Duration = spoor_telemetry::faults::Fault::MAX_DELAY;
-/// More than anybody sets by hand.
-const PER_SERVICE: usize = 64;
+/// The most faults of a service. Each request looks its operation up among them.
+const MAX_FAULTS_PER_SERVICE: usize = 64;
 
 pub(super) async fn list(State(admin): State<Admin>) -> Json<Faults> {
     Json(faults(&admin.control))
@@ -27,14 +25,14 @@ pub(super) async fn add(
     setting: Result<Json<FaultSetting>, JsonRejection>,
 ) -> Result<Json<Faults>, Problem> {
     let service = service_name(&service)?;
-    known(&admin, &service)?;
+    check_known(&admin, &service)?;
     let Json(setting) = setting.map_err(|error| invalid(error.body_text()))?;
     let fault = fault(&setting)?;
-    let mut of_service = of(&admin.control, &service);
+    let mut of_service = faults_of(&admin.control, &service);
     of_service.retain(|other| other.operation != fault.operation);
-    if of_service.len() >= PER_SERVICE {
-        return Err(invalid(format!(
-            "{service} has {PER_SERVICE} faults: clear some first"
+    if of_service.len() >= MAX_FAULTS_PER_SERVICE {
+        return Err(Problem::conflict(format!(
+            "{service} has {MAX_FAULTS_PER_SERVICE} faults, which is the limit; clear some first"
         )));
     }
     of_service.push(fault);
@@ -72,10 +70,10 @@ fn faults(control: &Control) -> Faults {
     control.faults().into_iter().map(of_service).collect()
 }
 
-fn of(control: &Control, service: &ServiceName) -> Vec<Fault> {
+fn faults_of(control: &Control, service: &ServiceName) -> Vec<Fault> {
     let mut all = control.faults().into_iter();
-    all.find(|of| of.service == *service)
-        .map(|of| of.faults)
+    all.find(|it| it.service == *service)
+        .map(|it| it.faults)
         .unwrap_or_default()
 }
 
@@ -85,22 +83,16 @@ fn fault(setting: &FaultSetting) -> Result<Fault, Problem> {
         .as_deref()
         .map(OperationName::new)
         .transpose();
-    let errors = setting
+    let error_rate = setting
         .errors
         .as_deref()
         .map(str::parse::<Probability>)
         .transpose();
-    let delay = Duration::from_millis(setting.delay_milliseconds);
-    if delay > MAX_DELAY {
-        return Err(invalid(format!(
-            "delayMilliseconds: must be at most {}",
-            MAX_DELAY.as_millis()
-        )));
-    }
+    let delay = FaultDelay::new(Duration::from_millis(setting.delay_milliseconds));
     Ok(Fault {
         operation: operation.map_err(|error| invalid(format!("operation: {error}")))?,
-        delay,
-        error_rate: errors
+        delay: delay.map_err(|error| invalid(format!("delayMilliseconds: {error}")))?,
+        error_rate: error_rate
             .map_err(|error| invalid(format!("errors: {error}")))?
             .unwrap_or(Probability::NEVER),
     })
@@ -110,7 +102,7 @@ fn setting(fault: &Fault) -> FaultSetting {
     let errors = fault.error_rate;
     FaultSetting {
         operation: fault.operation.as_ref().map(ToString::to_string),
-        delay_milliseconds: u64::try_from(fault.delay.as_millis()).unwrap_or(u64::MAX),
+        delay_milliseconds: fault.delay.as_millis().into(),
         errors: (errors != Probability::NEVER).then(|| errors.to_string()),
     }
 }
@@ -119,8 +111,8 @@ fn service_name(text: &str) -> Result<ServiceName, Problem> {
     ServiceName::new(text).map_err(|error| invalid(format!("service {text:?}: {error}")))
 }
 
-/// A fault for a service that nobody runs is a slip of the pen.
-fn known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
+/// Refuses a fault for a service without instances: its name is probably misspelt.
+fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     let children = admin.roster.children().into_keys();
     let children = children.map(|service| service.to_string());
     let clients = admin.control.instances().into_iter();
@@ -133,7 +125,7 @@ fn known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
     }
     let known: Vec<String> = known.into_iter().collect();
     let detail = format!(
-        "no service {:?}: there are {}",
+        "unknown service {:?}; the services are {}",
         service.as_str(),
         known.join(", ")
     );
@@ -141,5 +133,5 @@ fn known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
 }
 
 fn invalid(detail: String) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid fault", detail)
+    Problem::new(StatusCode::BAD_REQUEST, "Invalid fault", detail)
 }

@@ -1,5 +1,5 @@
-//! Keeps web pages away from the admin API: a browser sends `Origin` with what a foreign page
-//! asks. That a rebound DNS name shows in `Host` is checked for every listener of the lab.
+//! Protection of the admin API from web pages: browsers send `Origin` with their requests. Against
+//! DNS rebinding, every listener of the lab checks `Host`.
 
 use axum::{
     extract::Request,
@@ -10,12 +10,12 @@ use http::{StatusCode, header};
 
 use super::problem::Problem;
 
-/// Refuses what does not come from a program on this machine.
+/// Refuses requests of web pages.
 pub(super) async fn local_programs_only(request: Request, next: Next) -> Response {
     if !request.headers().contains_key(header::ORIGIN) {
         return next.run(request).await;
     }
-    let detail = "a request with an `Origin` header comes from a web page: the lab's API is for \
-                  programs on this machine";
+    let detail = "requests with an `Origin` header are refused, since the lab's API is not for web \
+                  pages";
     Problem::new(StatusCode::FORBIDDEN, "Origin refused", detail).into_response()
 }

@@ -1,4 +1,4 @@
-//! The lab's own API, for programs on this machine.
+//! The lab's admin API, for programs on this machine.
 
 mod converged;
 mod documents;
@@ -22,33 +22,33 @@ use axum::{
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
 
-pub use faults::MAX_DELAY;
 pub use problem::Problem;
 pub use wire::{
     Action, Applied, Change, Comparison, Convergence, Difference, Document, Documents,
-    FaultSetting, Faults, FolderStatus, InstanceStatus, Says, ServiceStatus, Status,
+    FaultSetting, Faults, FolderStatus, InstanceStatus, PlaceSetting, ServiceStatus, Status,
 };
 
-use super::{policies::Desk, supervisor::Roster};
+use super::{policies::PolicyStore, supervisor::Roster};
 
-/// More than a thousand policies need.
-pub(super) const BODY_BYTES: usize = 4 * 1024 * 1024;
+/// The largest request body accepted. A thousand policies, the most that the lab accepts, need
+/// less.
+pub(super) const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// What the API speaks for.
+/// The state of the API's handlers.
 #[derive(Clone)]
 pub(super) struct Admin {
-    pub(super) desk: Desk,
+    pub(super) policies: PolicyStore,
     pub(super) control: Control,
     pub(super) roster: Arc<Roster>,
     pub(super) urls: Arc<BTreeMap<String, String>>,
     pub(super) metrics: Arc<Registry>,
 }
 
-/// For whoever opens it.
+/// The response at the root path.
 const ABOUT: &str =
     "The lab's API: GET /v1/status, /v1/policies, /v1/faults, /v1/scrape-targets, /metrics\n";
 
-/// Everything under `/v1`, with `/healthz` and `/metrics` beside it.
+/// The routes under `/v1`, and `/healthz` and `/metrics`.
 pub(super) fn router(admin: Admin) -> Router {
     Router::new()
         .route("/", get(async || ABOUT))
@@ -75,14 +75,14 @@ pub(super) fn router(admin: Admin) -> Router {
         )
         .fallback(async |uri: axum::http::Uri| Problem::not_found(uri.path()))
         .method_not_allowed_fallback(async || {
-            let detail = "this path has other methods; docs: spoor --help";
+            let detail = "this path supports other methods; see the `Allow` header";
             Problem::new(
                 http::StatusCode::METHOD_NOT_ALLOWED,
                 "Method not allowed",
                 detail,
             )
         })
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(guard::local_programs_only))
         .with_state(admin)
 }

@@ -1,4 +1,4 @@
-//! Policies: apply, compare, list, delete.
+//! The handlers for policies.
 
 use axum::{
     Json,
@@ -9,13 +9,13 @@ use spoor_api::SamplingPolicy;
 use spoor_policy::{Namespace, PolicyKey, PolicyName};
 
 use super::{Admin, Applied, Change, Comparison, Documents, Problem};
-use crate::lab::policies::{Desk, DeskError};
+use crate::lab::policies::{PolicyStore, PolicyStoreError};
 
 pub(super) async fn apply(
     State(admin): State<Admin>,
     documents: Documents,
 ) -> Result<Json<Applied>, Problem> {
-    at_desk(admin.desk, move |desk| desk.apply(&documents))
+    run_blocking(admin.policies, move |store| store.apply(&documents))
         .await
         .map(Json)
 }
@@ -24,7 +24,7 @@ pub(super) async fn diff(
     State(admin): State<Admin>,
     documents: Documents,
 ) -> Result<Json<Comparison>, Problem> {
-    at_desk(admin.desk, move |desk| desk.diff(&documents))
+    run_blocking(admin.policies, move |store| store.diff(&documents))
         .await
         .map(Json)
 }
@@ -32,7 +32,7 @@ pub(super) async fn diff(
 pub(super) async fn list_all(
     State(admin): State<Admin>,
 ) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
-    at_desk(admin.desk, |desk| Ok(desk.list(None)))
+    run_blocking(admin.policies, |store| Ok(store.list(None)))
         .await
         .map(Json)
 }
@@ -42,9 +42,12 @@ pub(super) async fn list(
     Path(namespace): Path<String>,
 ) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
     let namespace = self::namespace(&namespace)?;
-    at_desk(admin.desk, move |desk| Ok(desk.list(Some(&namespace))))
-        .await
-        .map(Json)
+    run_blocking(
+        admin.policies,
+        move |store| Ok(store.list(Some(&namespace))),
+    )
+    .await
+    .map(Json)
 }
 
 pub(super) async fn one(
@@ -52,8 +55,8 @@ pub(super) async fn one(
     Path((namespace, name)): Path<(String, String)>,
 ) -> Result<Json<SamplingPolicy>, Problem> {
     let key = key(&namespace, &name)?;
-    at_desk(admin.desk, move |desk| {
-        desk.get(&key).ok_or(DeskError::NotFound(key))
+    run_blocking(admin.policies, move |store| {
+        store.get(&key).ok_or(PolicyStoreError::NotFound(key))
     })
     .await
     .map(Json)
@@ -64,18 +67,18 @@ pub(super) async fn delete(
     Path((namespace, name)): Path<(String, String)>,
 ) -> Result<Json<Change>, Problem> {
     let key = key(&namespace, &name)?;
-    at_desk(admin.desk, move |desk| desk.delete(&key))
+    run_blocking(admin.policies, move |store| store.delete(&key))
         .await
         .map(Json)
 }
 
-/// A change waits for the disk and a look for a change, so both are done where that holds up
-/// nothing else.
-async fn at_desk<T: Send + 'static>(
-    desk: Desk,
-    act: impl FnOnce(&Desk) -> Result<T, DeskError> + Send + 'static,
+/// Runs an operation of the store on a thread for blocking work. A change writes to disk, and a
+/// read waits for the lock that the change holds.
+async fn run_blocking<T: Send + 'static>(
+    store: PolicyStore,
+    act: impl FnOnce(&PolicyStore) -> Result<T, PolicyStoreError> + Send + 'static,
 ) -> Result<T, Problem> {
-    match tokio::task::spawn_blocking(move || act(&desk)).await {
+    match tokio::task::spawn_blocking(move || act(&store)).await {
         Ok(outcome) => Ok(outcome?),
         Err(error) => Err(internal(error.to_string())),
     }
@@ -83,7 +86,7 @@ async fn at_desk<T: Send + 'static>(
 
 pub(super) fn key(namespace: &str, name: &str) -> Result<PolicyKey, Problem> {
     let name =
-        PolicyName::new(name).map_err(|error| bad_path(format!("policy {name:?}: {error}")))?;
+        PolicyName::new(name).map_err(|error| invalid_path(format!("policy {name:?}: {error}")))?;
     Ok(PolicyKey {
         namespace: self::namespace(namespace)?,
         name,
@@ -91,24 +94,26 @@ pub(super) fn key(namespace: &str, name: &str) -> Result<PolicyKey, Problem> {
 }
 
 fn namespace(text: &str) -> Result<Namespace, Problem> {
-    Namespace::new(text).map_err(|error| bad_path(format!("namespace {text:?}: {error}")))
+    Namespace::new(text).map_err(|error| invalid_path(format!("namespace {text:?}: {error}")))
 }
 
-fn bad_path(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "Bad name", detail)
+fn invalid_path(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "Invalid name", detail)
 }
 
 fn internal(detail: String) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", detail)
 }
 
-impl From<DeskError> for Problem {
-    fn from(error: DeskError) -> Self {
+impl From<PolicyStoreError> for Problem {
+    fn from(error: PolicyStoreError) -> Self {
         match error {
-            DeskError::Invalid(errors) => Self::invalid(errors),
-            DeskError::NotFound(key) => Self::not_found(format!("policy {:?}", key.name.as_str())),
-            DeskError::OwnedByFolder { .. } => Self::conflict(error.to_string()),
-            DeskError::Keep(_) => internal(format!("{:#}", anyhow::Error::new(error))),
+            PolicyStoreError::Invalid(errors) => Self::invalid(errors),
+            PolicyStoreError::NotFound(key) => {
+                Self::not_found(format!("policy {:?}", key.name.as_str()))
+            }
+            PolicyStoreError::OwnedByFolder { .. } => Self::conflict(error.to_string()),
+            PolicyStoreError::Save(_) => internal(format!("{:#}", anyhow::Error::new(error))),
         }
     }
 }

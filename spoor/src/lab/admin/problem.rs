@@ -1,28 +1,28 @@
-//! Errors as RFC 9457 has them.
+//! Error responses (RFC 9457).
 
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 
-/// Why a request failed, as `application/problem+json`.
+/// An error response, as `application/problem+json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Problem {
-    /// Says nothing more than the title.
+    /// Always `about:blank`: the title and status tell the kind.
     #[serde(rename = "type")]
     kind: String,
     /// The kind of failure.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What is wrong and what would be right.
+    /// The explanation, with what to do.
     pub detail: String,
-    /// Each fault of what was sent, as `FILE:LINE: field: message`.
+    /// The errors in the submitted documents, as `FILE:LINE: field: message`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
 }
 
 impl Problem {
-    /// A failure without a list of faults.
+    /// Creates a response without a list of errors.
     #[must_use]
     pub fn new(status: StatusCode, title: &str, detail: impl Into<String>) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Problem {
         }
     }
 
-    /// What was sent is wrong in these places.
+    /// The response to invalid policies.
     #[must_use]
     pub fn invalid(errors: Vec<String>) -> Self {
         let detail = format!(
@@ -45,7 +45,7 @@ impl Problem {
         Self { errors, ..invalid }
     }
 
-    /// There is nothing of that name.
+    /// The response if something does not exist.
     #[must_use]
     pub fn not_found(what: impl std::fmt::Display) -> Self {
         Self::new(
@@ -55,7 +55,7 @@ impl Problem {
         )
     }
 
-    /// Something else stands in the way.
+    /// The response to a request that conflicts with the current state.
     #[must_use]
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "Conflict", detail)

@@ -1,4 +1,4 @@
-//! Where a Prometheus finds metrics: its HTTP service discovery.
+//! The scrape targets, for Prometheus's HTTP service discovery.
 
 use axum::{Json, extract::State};
 use http::Uri;
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::Admin;
 
-/// The lab's own `job`; services have their names.
+/// The `job` of the lab itself. That of a service is its name.
 const LAB: &str = "spoor";
 
-/// What shares its labels, as Prometheus wants it.
+/// A group of targets with the same labels, in Prometheus's format.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Group {
     targets: Vec<String>,
@@ -21,7 +21,7 @@ struct Labels {
     job: String,
 }
 
-/// Every service's operators' port, and the lab's own metrics.
+/// Lists every service's ops port, and the lab's own metrics.
 pub(super) async fn targets(State(admin): State<Admin>) -> Json<Vec<Group>> {
     let urls = admin.urls.iter();
     Json(urls.filter_map(|(name, url)| group(name, url)).collect())
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_by_their_operators_ports_and_the_lab_itself() {
+    fn lists_ops_ports_and_the_lab() {
         let job = |name| {
             let group = group(name, "http://127.0.0.1:9474")?;
             assert_eq!(group.targets, ["127.0.0.1:9474"]);

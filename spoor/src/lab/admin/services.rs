@@ -1,4 +1,4 @@
-//! The lab's own services: end one, which the supervisor starts again.
+//! The handler that restarts a service.
 
 use axum::{
     Json,
@@ -7,9 +7,10 @@ use axum::{
 use http::StatusCode;
 
 use super::{Admin, Problem, ServiceStatus, status::service_status};
-use crate::lab::supervisor::tell_to_end;
+use crate::lab::supervisor::send_sigterm;
 
-/// Answers with what it was before; what comes after it has another process.
+/// Ends a service's process, which the supervisor then restarts, and responds with the status
+/// from before.
 pub(super) async fn restart(
     State(admin): State<Admin>,
     Path(name): Path<String>,
@@ -21,8 +22,8 @@ pub(super) async fn restart(
     });
     let (before, pid) =
         running.ok_or_else(|| Problem::not_found(format!("a running service {name:?}")))?;
-    tell_to_end(pid).map_err(|error| {
-        let title = "Can't end the service";
+    send_sigterm(pid).map_err(|error| {
+        let title = "Cannot restart the service";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, title, error.to_string())
     })?;
     Ok(Json(before))

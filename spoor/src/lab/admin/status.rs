@@ -1,4 +1,4 @@
-//! How the lab does.
+//! The handlers for status and metrics.
 
 use axum::{
     Json,
@@ -30,7 +30,7 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
             .into_iter()
             .map(instance_status)
             .collect(),
-        folder: admin.desk.folder_status(),
+        folder: admin.policies.folder_status(),
     })
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
         }
         Err(error) => {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
-            Problem::new(status, "Metrics could not be written", error.to_string()).into_response()
+            Problem::new(status, "Cannot encode the metrics", error.to_string()).into_response()
         }
     }
 }

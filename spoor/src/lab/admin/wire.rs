@@ -1,25 +1,25 @@
-//! What the lab's API takes and gives, as JSON.
+//! The JSON types of the lab's API.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use spoor_policy::Version;
 
-/// Files to apply or compare, all or none.
+/// Documents to apply or compare, all or none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Documents {
-    /// Each may hold several policies.
+    /// The documents, each with any number of policies.
     pub documents: Vec<Document>,
 }
 
-/// A file.
+/// A YAML or JSON document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
-    /// What errors call it.
+    /// The name in errors, such as the file.
     pub source: String,
-    /// YAML or JSON.
+    /// The content.
     pub text: String,
 }
 
@@ -32,47 +32,47 @@ impl From<Version> for VersionText {
     }
 }
 
-/// What became of what was sent.
+/// The response to applied documents.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Applied {
-    /// Each policy, in the order in which it was sent.
+    /// The policies in the order in which they were sent.
     pub policies: Vec<Change>,
-    /// What is published now.
+    /// The version published.
     pub version: VersionText,
 }
 
-/// What became of one policy.
+/// The change of one policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// `metadata.namespace`.
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
-    /// What was done.
+    /// The action taken.
     pub action: Action,
-    /// What its author should know.
+    /// Warnings for the policy's author.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// What was done with a policy.
+/// The action taken on a policy, as in kubectl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// It is new.
+    /// The policy was created.
     Created,
-    /// It is not what it was.
+    /// The policy was changed.
     Configured,
-    /// It is what it was.
+    /// The policy was already as requested.
     Unchanged,
-    /// It is gone.
+    /// The policy was deleted.
     Deleted,
 }
 
 impl Action {
-    /// As JSON and people have it.
+    /// The action's name, as in JSON.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Configured => "configured",
@@ -85,63 +85,63 @@ impl Action {
 /// A published version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionText {
-    /// The lab's start, in Unix nanoseconds.
+    /// The start of the lab in Unix nanoseconds.
     pub epoch: u64,
-    /// Counts the publications since.
+    /// The number of the publication since then.
     pub sequence: u64,
 }
 
-/// Whether all instances have what is published.
+/// The result of waiting for convergence.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Convergence {
-    /// Whether they all do.
+    /// True if all instances have what is published.
     pub converged: bool,
-    /// From the publication to the last acknowledgement; none if no instance had to be told.
+    /// The time from the publication to the last acknowledgement; unset if no instance was affected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<f64>,
-    /// How many instances there are.
+    /// The number of instances concerned.
     pub expected: usize,
-    /// Those that have not acknowledged it.
+    /// The instances that have not acknowledged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<String>,
-    /// Why policies have not converged, each with the policy's name.
+    /// The reasons why policies have not converged, each with the policy's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }
 
-/// What applying files would change.
+/// The effect that applying documents would have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Every place where something else would hold.
+    /// The places where sampling would change.
     pub differences: Vec<Difference>,
-    /// What the authors of the files' policies should know, by policy.
+    /// Warnings for the policies' authors, by policy.
     pub warnings: BTreeMap<String, Vec<String>>,
 }
 
-/// What is sampled at a place, before and after.
+/// The sampling at a place, before and after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// The namespace.
     pub namespace: String,
-    /// The service; none: every one that no policy names.
+    /// The service. If unset, all that no policy names.
     pub service: Option<String>,
-    /// The operation; none: all others.
+    /// The operation. If unset, all others.
     pub operation: Option<String>,
     /// `head` or `tail`.
     pub part: String,
-    /// What holds now, and whose word that is.
-    pub before: Option<Says>,
-    /// What would hold.
-    pub after: Option<Says>,
+    /// The policy and setting in force now.
+    pub before: Option<PlaceSetting>,
+    /// The policy and setting that would be in force.
+    pub after: Option<PlaceSetting>,
 }
 
-/// What a policy says at a place.
+/// A policy's setting at a place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Says {
+pub struct PlaceSetting {
     /// The policy.
     pub policy: String,
-    /// What it says there.
+    /// The setting, such as `1%`.
     pub setting: String,
 }
 
@@ -149,10 +149,10 @@ pub struct Says {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FaultSetting {
-    /// The server span's name; none: every operation.
+    /// The name of the server span. If unset, every operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
-    /// Added to each request.
+    /// The delay of each request, at most 60 000.
     #[serde(default)]
     pub delay_milliseconds: u64,
     /// The share of requests that fail, such as `20%`.
@@ -163,70 +163,70 @@ pub struct FaultSetting {
 /// All faults, by service.
 pub type Faults = BTreeMap<String, Vec<FaultSetting>>;
 
-/// How the lab does.
+/// The status of the lab.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// What is published.
+    /// The version published.
     pub version: VersionText,
-    /// Where everything is, by name.
+    /// All addresses by name.
     pub urls: BTreeMap<String, String>,
     /// The services.
     pub services: Vec<ServiceStatus>,
-    /// Everybody whom the control plane knows.
+    /// The instances that the control plane knows.
     pub instances: Vec<InstanceStatus>,
     /// The watched folder, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<FolderStatus>,
 }
 
-/// How a service does.
+/// The status of a service.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceStatus {
-    /// Its name.
+    /// The service's name.
     pub name: String,
     /// `waiting`, `starting`, `ready` or `stopped`.
     pub state: String,
-    /// Its process, if it has one.
+    /// The process ID, if the service is running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Its `service.instance.id`.
+    /// The `service.instance.id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// How often it was started again.
+    /// The number of restarts.
     pub restarts: u32,
 }
 
-/// How an instance stands with the control plane.
+/// The status of an instance in the control plane.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
-    /// Its service.
+    /// The service.
     pub service: String,
-    /// Its `service.instance.id`.
+    /// The `service.instance.id`.
     pub instance: String,
-    /// Whether it should be there.
+    /// True if the lab started it.
     pub expected: bool,
-    /// Whether its stream is open.
+    /// True if its policy stream is connected.
     pub connected: bool,
-    /// Whether it holds what is published for its service.
+    /// True if it has the current plan of its service.
     pub current: bool,
     /// The version that it acknowledged last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<VersionText>,
-    /// Spans that it handed over.
+    /// The spans that it exported.
     pub spans_exported: u64,
-    /// Spans that it dropped, by reason.
+    /// The spans that it dropped, by reason.
     pub spans_dropped: BTreeMap<String, u64>,
 }
 
-/// How the watched folder does.
+/// The status of the watched folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FolderStatus {
-    /// Where it is.
+    /// The folder's path.
     pub path: String,
-    /// What is wrong in it; its last good set holds.
+    /// The errors in its files. If there are any, the last valid policies stay in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What a change of policies changes for the services.
+//! The effect of a change of policies on the services.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use spoor_policy::{
     Setting, TailPolicy,
 };
 
-use crate::lab::admin::{Difference, Says};
+use crate::lab::admin::{Difference, PlaceSetting};
 
-/// A place that policies decide about: namespace, service (none: all others), operation (none:
-/// all others), and the part of the decision.
+/// A place at which one policy decides: namespace, service and operation (`None` for all others),
+/// and the part of the decision.
 type Place = (Namespace, Option<ServiceName>, Option<OperationName>, Part);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,24 +19,24 @@ enum Part {
     Tail,
 }
 
-/// Every place where the two do not say the same.
+/// All places at which the two resolutions differ.
 pub(super) fn differences(
     before: (&[Policy], &Resolution),
     after: (&[Policy], &Resolution),
 ) -> Vec<Difference> {
-    let (mut before, mut after) = (said(before.0, before.1), said(after.0, after.1));
-    before.retain(|place, said| match after.get(place) {
-        Some(now) if now == said => after.remove(place).is_none(),
+    let (mut before, mut after) = (settings(before.0, before.1), settings(after.0, after.1));
+    before.retain(|place, setting| match after.get(place) {
+        Some(now) if now == setting => after.remove(place).is_none(),
         _ => true,
     });
-    let mut places: BTreeMap<Place, (Option<Says>, Option<Says>)> = BTreeMap::new();
-    for (place, said) in before {
-        places.entry(place).or_default().0 = Some(said);
+    let mut places: BTreeMap<Place, (Option<PlaceSetting>, Option<PlaceSetting>)> = BTreeMap::new();
+    for (place, setting) in before {
+        places.entry(place).or_default().0 = Some(setting);
     }
-    for (place, said) in after {
-        places.entry(place).or_default().1 = Some(said);
+    for (place, setting) in after {
+        places.entry(place).or_default().1 = Some(setting);
     }
-    type Sides = (Option<Says>, Option<Says>);
+    type Sides = (Option<PlaceSetting>, Option<PlaceSetting>);
     let difference = |((namespace, service, operation, part), sides): (Place, Sides)| Difference {
         namespace: namespace.to_string(),
         service: service.as_ref().map(ServiceName::to_string),
@@ -52,8 +52,8 @@ pub(super) fn differences(
     places.into_iter().map(difference).collect()
 }
 
-/// What a tail policy keeps, in a line.
-pub(super) fn tail_in_words(tail: &TailPolicy) -> String {
+/// Describes in one line what a tail policy keeps.
+pub(super) fn describe_tail(tail: &TailPolicy) -> String {
     let rules = tail.keep().iter().map(|rule| match &rule.condition {
         RuleCondition::Error => "errors".to_owned(),
         RuleCondition::SlowerThan(limit) => format!("slower than {limit:?}"),
@@ -66,12 +66,12 @@ pub(super) fn tail_in_words(tail: &TailPolicy) -> String {
     )
 }
 
-fn said(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, Says> {
+fn settings(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, PlaceSetting> {
     let by_key: BTreeMap<&PolicyKey, &Policy> = policies
         .iter()
         .map(|policy| (policy.key(), policy))
         .collect();
-    let mut said = BTreeMap::new();
+    let mut settings = BTreeMap::new();
     for (key, outcome) in &resolution.outcomes {
         for Effective {
             service,
@@ -83,8 +83,8 @@ fn said(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, Says> {
                 Setting::Head(strategy) => (Part::Head, strategy.to_string()),
                 Setting::Tail { otherwise } => {
                     let tail = by_key.get(key).and_then(|policy| policy.tail());
-                    let words = tail.map_or_else(|| otherwise.to_string(), tail_in_words);
-                    (Part::Tail, words)
+                    let setting = tail.map_or_else(|| otherwise.to_string(), describe_tail);
+                    (Part::Tail, setting)
                 }
             };
             let place = (
@@ -93,14 +93,14 @@ fn said(policies: &[Policy], resolution: &Resolution) -> BTreeMap<Place, Says> {
                 operation.clone(),
                 part,
             );
-            said.insert(
+            settings.insert(
                 place,
-                Says {
+                PlaceSetting {
                     policy: key.name.to_string(),
                     setting,
                 },
             );
         }
     }
-    said
+    settings
 }

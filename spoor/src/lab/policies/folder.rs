@@ -1,4 +1,4 @@
-//! The watched folder: its files as they are now, and a word whenever that may have changed.
+//! The watched folder: its current files, and notifications of changes.
 
 use std::{
     fs, io,
@@ -14,42 +14,43 @@ use tokio::{
 
 use crate::lab::admin::Document;
 
-/// Editors and `kubectl`-like tools write a file in several steps: it is read once they pause.
-const QUIET: Duration = Duration::from_millis(60);
-/// It is read by then even if they don't.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Where the kernel reports nothing (a network file system, a folder that was replaced).
-const LOOK_AGAIN: Duration = Duration::from_secs(3);
-/// More than any policy file needs.
-const FILE_BYTES: u64 = 1024 * 1024;
-/// More than any folder of policies has.
-const FILES: usize = 1000;
+/// The time without changes after which the folder is read. Editors write a file in several steps.
+const SETTLE_DELAY: Duration = Duration::from_millis(60);
+/// The time after which the folder is read even if changes continue.
+const MAX_SETTLE_TIME: Duration = Duration::from_secs(1);
+/// The interval at which the folder is read without a notification, since the kernel does not
+/// report changes on network file systems or after the folder was replaced.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(3);
+/// The largest policy file accepted, as for `spoor apply`.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// The most policy files accepted in a folder.
+const MAX_FILES: usize = 1000;
 
 /// A folder whose files are policies.
 #[derive(Clone, Debug)]
 pub(super) struct Folder(PathBuf);
 
-/// Why the folder can't be read.
+/// The error of reading or watching the folder.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// The folder itself.
-    #[error("can't read the folder of policies {}", .0.display())]
+    /// The folder cannot be listed.
+    #[error("cannot read the policy folder {}", .0.display())]
     List(PathBuf, #[source] io::Error),
-    /// A file in it.
-    #[error("can't read {}", .0.display())]
+    /// A file in it cannot be read.
+    #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
-    /// A file that is no policy, by its size.
-    #[error("{} is larger than {FILE_BYTES} bytes", .0.display())]
+    /// A file is larger than accepted.
+    #[error("{} is larger than {MAX_FILE_BYTES} bytes", .0.display())]
     TooLarge(PathBuf),
-    /// More files than anybody writes.
-    #[error("more than {FILES} files in {}", .0.display())]
+    /// The folder has more files than accepted.
+    #[error("more than {MAX_FILES} files in {}", .0.display())]
     TooMany(PathBuf),
-    /// The kernel gives no notice of changes.
-    #[error("can't watch the folder of policies {}", .0.display())]
+    /// The kernel cannot report changes.
+    #[error("cannot watch the policy folder {}", .0.display())]
     Watch(PathBuf, #[source] notify::Error),
 }
 
-/// Ticks when the folder may have changed; ends the watch when dropped.
+/// Notifications that the folder may have changed. Dropping this ends the watch.
 pub(super) struct Changes {
     _watcher: notify::RecommendedWatcher,
     seen: mpsc::Receiver<()>,
@@ -61,7 +62,7 @@ impl Folder {
         Self(path)
     }
 
-    /// Whether there is a folder to watch.
+    /// Checks that the folder exists and can be listed.
     pub(super) fn check(&self) -> Result<(), FolderError> {
         let listed = fs::read_dir(&self.0).map(drop);
         listed.map_err(|error| FolderError::List(self.0.clone(), error))
@@ -71,7 +72,7 @@ impl Folder {
         &self.0
     }
 
-    /// All its `.yaml`, `.yml` and `.json` files, by name; hidden ones are left out.
+    /// Reads all `.yaml`, `.yml` and `.json` files in the order of their names, except hidden ones.
     pub(super) fn read(&self) -> Result<Vec<Document>, FolderError> {
         let failed = |error| FolderError::List(self.0.clone(), error);
         let mut paths = vec![];
@@ -81,7 +82,7 @@ impl Folder {
                 paths.push(path);
             }
         }
-        if paths.len() > FILES {
+        if paths.len() > MAX_FILES {
             return Err(FolderError::TooMany(self.0.clone()));
         }
         paths.sort();
@@ -97,18 +98,18 @@ impl Folder {
         let (tick, seen) = mpsc::channel(1);
         let mut watcher =
             notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-                // Reading the files makes events too: those would have no end.
+                // Reading the files causes access events, which would trigger another reading.
                 if event.as_ref().is_ok_and(|event| event.kind.is_access()) {
                     return;
                 }
-                // A tick that waits already stands for this one as well.
+                // If the channel is full, a notification is pending already.
                 let _ = tick.try_send(());
             })
             .map_err(failed)?;
         watcher
             .watch(&self.0, RecursiveMode::NonRecursive)
             .map_err(failed)?;
-        let mut regular = tokio::time::interval(LOOK_AGAIN);
+        let mut regular = tokio::time::interval(RESYNC_INTERVAL);
         regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Changes {
             _watcher: watcher,
@@ -119,23 +120,23 @@ impl Folder {
 }
 
 impl Changes {
-    /// Waits for a change, and until there was none for a moment.
+    /// Waits for a change, and then until changes have settled.
     pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.regular.tick() => return,
             seen = self.seen.recv() => if seen.is_none() { return },
         }
-        let latest = Instant::now() + PATIENCE;
+        let latest = Instant::now() + MAX_SETTLE_TIME;
         while let Ok(Some(())) =
-            timeout_at(latest.min(Instant::now() + QUIET), self.seen.recv()).await
+            timeout_at(latest.min(Instant::now() + SETTLE_DELAY), self.seen.recv()).await
         {}
     }
 }
 
-/// None for a file that went away meanwhile.
+/// Reads a file. `None` if it was deleted meanwhile.
 fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
     let read = fs::metadata(&path).and_then(|metadata| {
-        let fits = metadata.len() <= FILE_BYTES;
+        let fits = metadata.len() <= MAX_FILE_BYTES;
         if fits {
             fs::read_to_string(&path).map(Some)
         } else {

@@ -1,11 +1,11 @@
-//! The lab's policies: taken in, kept, resolved, published, and what became of them.
+//! The lab's policies: accepted, saved, resolved and published, with their status.
 
-mod book;
 mod difference;
 mod folder;
-mod kept;
+mod policy_set;
 mod progress;
-mod sent;
+mod saved;
+mod submitted;
 mod watch;
 
 use std::{
@@ -24,124 +24,124 @@ use spoor_traces::Pipeline;
 use tokio::sync::Notify;
 
 use self::{
-    book::{Book, Entry},
     folder::Folder,
-    kept::Keep,
+    policy_set::{Entry, PolicySet},
+    saved::SavedFile,
 };
 use super::admin::{Action, Applied, Change, Comparison, Documents, FolderStatus};
 
 pub use folder::FolderError;
-pub use kept::KeepError;
 pub use progress::Progress;
+pub use saved::SaveError;
 
-/// Where policies come in. Clones share it; what blocks is only the disk.
+/// The policy store. Clones share it. Its methods block only on disk writes.
 #[derive(Clone)]
-pub struct Desk(Arc<Inner>);
+pub struct PolicyStore(Arc<Inner>);
 
 struct Inner {
     control: Control,
     pipeline: Pipeline,
-    keep: Keep,
+    file: SavedFile,
     folder: Option<Folder>,
     state: Mutex<State>,
-    /// Something was resolved: the next expiry may be another.
+    /// Notified after each resolution, since the next expiry may have changed.
     resolved: Notify,
 }
 
 struct State {
-    book: Book,
+    set: PolicySet,
     resolution: Resolution,
-    /// When the folder's policies were first accepted, as the last run kept it; empty once the
-    /// folder was taken up.
+    /// The times at which the folder's policies were first accepted, as saved by the last run.
+    /// Empty once the folder was read.
     first_accepted: BTreeMap<PolicyKey, Timestamp>,
     folder_errors: Vec<String>,
-    /// What was last said of each policy.
+    /// The last reported conditions of each policy.
     conditions: BTreeMap<PolicyKey, Vec<Condition>>,
 }
 
-/// Why nothing was changed.
+/// The error of a change. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub enum DeskError {
-    /// What was sent is wrong in these places.
+pub enum PolicyStoreError {
+    /// The policies are invalid: one message for each error.
     #[error("{}", .0.join("\n"))]
     Invalid(Vec<String>),
-    /// There is none of this name.
+    /// There is no policy of this name.
     #[error("no policy {0}")]
     NotFound(PolicyKey),
-    /// Its file is in the watched folder.
-    #[error("policy {:?} is in the watched folder {}: delete its file there", key.name.as_str(), folder.display())]
+    /// The policy's file is in the watched folder.
+    #[error("policy {:?} is in the watched folder {}; delete its file there", key.name.as_str(), folder.display())]
     OwnedByFolder {
         /// The policy.
         key: PolicyKey,
         /// The folder.
         folder: PathBuf,
     },
-    /// It could not be written down.
+    /// The change could not be saved.
     #[error("nothing was changed")]
-    Keep(#[from] KeepError),
+    Save(#[from] SaveError),
 }
 
-/// Why the lab's policies can't be taken up.
+/// The error of opening the policy store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Those that were kept can't be read.
+    /// The saved policies cannot be read.
     #[error(transparent)]
-    Kept(#[from] KeepError),
-    /// The folder to watch can't be read.
+    Saved(#[from] SaveError),
+    /// The folder to watch cannot be read.
     #[error(transparent)]
     Folder(#[from] FolderError),
 }
 
-impl Desk {
-    /// Takes up what was kept and what is in the folder, and publishes it.
+impl PolicyStore {
+    /// Opens the store: reads the saved policies and the folder, and publishes them.
     ///
     /// # Errors
-    /// When the kept file or the folder can't be read. A folder with something wrong in its
-    /// files is no error: it shows in [`Desk::folder_status`] until it is put right.
+    /// If the saved policies or the folder cannot be read. Invalid files in the folder are not an
+    /// error here; [`PolicyStore::folder_status`] reports them until they are corrected.
     pub fn open(
         control: Control,
         pipeline: Pipeline,
-        kept: PathBuf,
+        file: PathBuf,
         folder: Option<PathBuf>,
     ) -> Result<Self, OpenError> {
         let folder = folder.map(Folder::new);
         folder.as_ref().map_or(Ok(()), Folder::check)?;
-        let keep = Keep::new(kept);
-        let kept = keep.read()?;
+        let file = SavedFile::new(file);
+        let saved = file.read()?;
         let state = State {
-            book: Book::of(kept.applied),
+            set: PolicySet::new(saved.applied),
             resolution: Resolution::default(),
-            first_accepted: kept.first_accepted,
+            first_accepted: saved.first_accepted,
             folder_errors: vec![],
             conditions: BTreeMap::new(),
         };
-        let desk = Self(Arc::new(Inner {
+        let store = Self(Arc::new(Inner {
             control,
             pipeline,
-            keep,
+            file,
             folder,
             state: Mutex::new(state),
             resolved: Notify::new(),
         }));
-        desk.read_folder();
-        desk.resolve();
-        Ok(desk)
+        store.read_folder();
+        store.resolve();
+        Ok(store)
     }
 
-    /// Takes in all policies of all documents, or none.
+    /// Applies all policies in the documents, or none.
     ///
     /// # Errors
-    /// [`DeskError::Invalid`] names file, line and field; [`DeskError::Keep`] when they could
-    /// not be written down. What was in force stays.
-    pub fn apply(&self, documents: &Documents) -> Result<Applied, DeskError> {
-        let sent = sent::read(&documents.documents).map_err(DeskError::Invalid)?;
+    /// [`PolicyStoreError::Invalid`] names file, line and field; [`PolicyStoreError::Save`] if the
+    /// policies could not be saved. The earlier policies stay in force.
+    pub fn apply(&self, documents: &Documents) -> Result<Applied, PolicyStoreError> {
+        let sent = submitted::read(&documents.documents).map_err(PolicyStoreError::Invalid)?;
         let mut state = self.0.state.lock();
-        let mut book = state.book.clone();
-        let actions = book
+        let mut set = state.set.clone();
+        let actions = set
             .apply(&sent, Timestamp::now())
-            .map_err(DeskError::Invalid)?;
-        let version = self.accept(&mut state, book, &actions)?;
-        let policies = state.book.policies();
+            .map_err(PolicyStoreError::Invalid)?;
+        let version = self.accept(&mut state, set, &actions)?;
+        let policies = state.set.policies();
         let warnings = self.warnings(&policies, &state.resolution);
         let change = |(key, action): &(PolicyKey, Action)| Change {
             warnings: warnings.get(key).cloned().unwrap_or_default(),
@@ -153,16 +153,16 @@ impl Desk {
         })
     }
 
-    /// What taking them in would change, without doing it.
+    /// Computes what applying the documents would change.
     ///
     /// # Errors
-    /// As [`Desk::apply`].
-    pub fn diff(&self, documents: &Documents) -> Result<Comparison, DeskError> {
-        let sent = sent::read(&documents.documents).map_err(DeskError::Invalid)?;
+    /// As [`PolicyStore::apply`].
+    pub fn diff(&self, documents: &Documents) -> Result<Comparison, PolicyStoreError> {
+        let sent = submitted::read(&documents.documents).map_err(PolicyStoreError::Invalid)?;
         let now = Timestamp::now();
-        let before = self.0.state.lock().book.clone();
+        let before = self.0.state.lock().set.clone();
         let mut after = before.clone();
-        let actions = after.apply(&sent, now).map_err(DeskError::Invalid)?;
+        let actions = after.apply(&sent, now).map_err(PolicyStoreError::Invalid)?;
         let (before, after) = (before.policies(), after.policies());
         let resolution = resolve(&after, now);
         let mut warnings = self.warnings(&after, &resolution);
@@ -177,7 +177,7 @@ impl Desk {
         })
     }
 
-    /// How far these policies have come, those that exist.
+    /// The progress of those of the policies that exist.
     #[must_use]
     pub fn progress(&self, keys: &[PolicyKey]) -> Vec<Progress> {
         keys.iter()
@@ -188,7 +188,7 @@ impl Desk {
             .collect()
     }
 
-    /// What the authors of policies should know, by policy.
+    /// The warnings for policies' authors, by policy.
     fn warnings(
         &self,
         policies: &[Policy],
@@ -205,28 +205,28 @@ impl Desk {
         policies.iter().map(warn).collect()
     }
 
-    /// Takes one out.
+    /// Deletes a policy.
     ///
     /// # Errors
-    /// When there is none, when the folder owns it, when that could not be written down.
-    pub fn delete(&self, key: &PolicyKey) -> Result<Change, DeskError> {
+    /// If there is no such policy, the folder owns it, or the change could not be saved.
+    pub fn delete(&self, key: &PolicyKey) -> Result<Change, PolicyStoreError> {
         let mut state = self.0.state.lock();
-        if let (true, Some(folder)) = (state.book.folder_owns(key), &self.0.folder) {
+        if let (true, Some(folder)) = (state.set.folder_owns(key), &self.0.folder) {
             let folder = folder.path().to_owned();
-            return Err(DeskError::OwnedByFolder {
+            return Err(PolicyStoreError::OwnedByFolder {
                 key: key.clone(),
                 folder,
             });
         }
-        let mut book = state.book.clone();
-        if !book.delete(key) {
-            return Err(DeskError::NotFound(key.clone()));
+        let mut set = state.set.clone();
+        if !set.delete(key) {
+            return Err(PolicyStoreError::NotFound(key.clone()));
         }
-        self.accept(&mut state, book, &[(key.clone(), Action::Deleted)])?;
+        self.accept(&mut state, set, &[(key.clone(), Action::Deleted)])?;
         Ok(change(key, Action::Deleted))
     }
 
-    /// All policies, or a namespace's, with their status, by name.
+    /// All policies, or those of a namespace, with their status and sorted by name.
     #[must_use]
     pub fn list(&self, namespace: Option<&Namespace>) -> Vec<SamplingPolicy> {
         let mut state = self.0.state.lock();
@@ -242,7 +242,7 @@ impl Desk {
         state.shown(&self.0.control, |of| of == key).pop()
     }
 
-    /// How the watched folder does, if there is one.
+    /// The status of the watched folder, if there is one.
     #[must_use]
     pub fn folder_status(&self) -> Option<FolderStatus> {
         let folder = self.0.folder.as_ref()?;
@@ -253,38 +253,38 @@ impl Desk {
         })
     }
 
-    /// Writes a new book down, then puts it in force.
+    /// Saves a new set, then puts it in force.
     fn accept(
         &self,
         state: &mut State,
-        book: Book,
+        set: PolicySet,
         actions: &[(PolicyKey, Action)],
-    ) -> Result<Version, KeepError> {
+    ) -> Result<Version, SaveError> {
         if actions
             .iter()
             .all(|(_, action)| *action == Action::Unchanged)
         {
             return Ok(self.0.control.version());
         }
-        self.0.keep.write(&book, &state.first_accepted)?;
-        state.book = book;
+        self.0.file.write(&set, &state.first_accepted)?;
+        state.set = set;
         for (key, action) in actions
             .iter()
             .filter(|(_, action)| *action != Action::Unchanged)
         {
-            tracing::info!("policy {} {}", key.name, action.word());
+            tracing::info!("policy {} {}", key.name, action.as_str());
         }
         Ok(self.publish(state))
     }
 
-    /// Resolves what there is at this moment and puts it in force.
+    /// Resolves the policies as of now and publishes the result.
     fn resolve(&self) {
         let mut state = self.0.state.lock();
         self.publish(&mut state);
     }
 
     fn publish(&self, state: &mut State) -> Version {
-        let policies = state.book.policies();
+        let policies = state.set.policies();
         state.resolution = resolve(&policies, Timestamp::now());
         let keys: BTreeSet<&PolicyKey> = policies.iter().map(Policy::key).collect();
         state.conditions.retain(|key, _| keys.contains(key));
@@ -303,12 +303,12 @@ impl State {
     ) -> Vec<SamplingPolicy> {
         let now = Timestamp::now();
         let Self {
-            book,
+            set,
             resolution,
             conditions,
             ..
         } = self;
-        let entries = book.entries().filter(|entry| wanted(entry.policy.key()));
+        let entries = set.entries().filter(|entry| wanted(entry.policy.key()));
         entries
             .map(|entry| {
                 let outcome = resolution.outcomes.get(entry.policy.key());

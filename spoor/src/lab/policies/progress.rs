@@ -1,4 +1,4 @@
-//! How far a policy has come.
+//! The progress of a policy towards convergence.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,18 @@ use spoor_api::{
 use spoor_control::Evidence;
 use spoor_policy::ServiceName;
 
-/// Whether a policy has converged: the same as its status says.
+/// A policy's progress towards convergence, from its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The policy's name.
     pub name: String,
-    /// Whether its condition `Converged` is true.
+    /// True if the condition `Converged` is true.
     pub is_converged: bool,
-    /// Whether it is not, and no instance is about to change that.
+    /// True if it is not, and waiting for instances will not change that.
     pub is_stuck: bool,
     /// The condition's message.
     pub message: String,
-    /// The services whose instances are to take it, with the number of these.
+    /// The services that should have the policy, with the number of their instances.
     pub instances: BTreeMap<ServiceName, usize>,
 }
 

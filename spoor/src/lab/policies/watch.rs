@@ -1,4 +1,4 @@
-//! What changes policies without anybody's request: their expiry, and the watched folder.
+//! Changes without a request: expiries, and changes of the watched folder.
 
 use std::time::Duration;
 
@@ -7,78 +7,80 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Desk, State,
+    PolicyStore, State,
     folder::{Changes, Folder, FolderError},
-    sent,
+    submitted,
 };
 
-/// Clocks are set, and a computer sleeps: the time of an expiry is looked at again so often.
-const LONGEST_SLEEP: Duration = Duration::from_secs(30);
-/// Conditions are looked at so often while evidence comes in.
-const EVIDENCE_PAUSE: Duration = Duration::from_millis(200);
+/// The longest sleep before an expiry is compared with the clock again, which may have been set, or
+/// have advanced while the computer was suspended.
+const MAX_SLEEP: Duration = Duration::from_secs(30);
+/// The minimum interval between updates of conditions while evidence arrives.
+const MIN_UPDATE_INTERVAL: Duration = Duration::from_millis(200);
 
-impl Desk {
-    /// Starts the watch over the folder, if there is one.
+impl PolicyStore {
+    /// Starts to watch the folder, if there is one.
     ///
     /// # Errors
-    /// When it can't be watched.
+    /// If the folder cannot be watched.
     pub fn watch(&self) -> Result<Watch, FolderError> {
         let changes = self.0.folder.as_ref().map(Folder::watch).transpose()?;
         Ok(Watch {
-            desk: self.clone(),
+            store: self.clone(),
             changes,
         })
     }
 
-    /// Reads the folder and takes up what is there, all or nothing.
+    /// Reads the folder and applies its policies, all or none.
     pub(super) fn read_folder(&self) {
         let Some(folder) = &self.0.folder else { return };
         let read = folder.read();
         let mut state = self.0.state.lock();
         let sent = match read {
-            Ok(documents) => sent::read(&documents),
+            Ok(documents) => submitted::read(&documents),
             Err(error) => Err(vec![format!("{:#}", anyhow::Error::new(error))]),
         };
-        let mut book = state.book.clone();
+        let mut set = state.set.clone();
         let replaced = sent
-            .and_then(|sent| book.replace_folder(&sent, &state.first_accepted, Timestamp::now()));
+            .and_then(|sent| set.replace_folder(&sent, &state.first_accepted, Timestamp::now()));
         match replaced {
             Ok(actions) => {
                 state.folder_errors.clear();
                 state.first_accepted.clear();
-                if let Err(error) = self.accept(&mut state, book, &actions) {
-                    note(&mut state, vec![format!("{:#}", anyhow::Error::new(error))]);
+                if let Err(error) = self.accept(&mut state, set, &actions) {
+                    set_folder_errors(&mut state, vec![format!("{:#}", anyhow::Error::new(error))]);
                 }
             }
-            Err(errors) => note(&mut state, errors),
+            Err(errors) => set_folder_errors(&mut state, errors),
         }
     }
 }
 
-/// Waits for expiries and for changes of the folder.
+/// The task that handles expiries and changes of the folder.
 pub struct Watch {
-    desk: Desk,
+    store: PolicyStore,
     changes: Option<Changes>,
 }
 
 impl Watch {
-    /// Acts on them, until told to stop.
+    /// Runs until stopped.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut evidence = self.desk.0.control.changed();
+        let mut evidence = self.store.0.control.changed();
         loop {
-            let next_expiry = self.desk.0.state.lock().resolution.next_expiry;
+            let next_expiry = self.store.0.state.lock().resolution.next_expiry;
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.desk.0.resolved.notified() => {}
-                () = sleep_until(next_expiry) => self.desk.resolve_if_expired(),
+                () = self.store.0.resolved.notified() => {}
+                () = sleep_until(next_expiry) => self.store.resolve_if_expired(),
                 () = settled(&mut evidence) => {
-                    // So that conditions have the time of their change, not of the next look.
-                    let _seen = self.desk.list(None);
+                    // Listing updates the conditions, so that their transition times are those of
+                    // the change and not of the next request.
+                    let _policies = self.store.list(None);
                 }
                 () = changed(&mut self.changes) => {
-                    let desk = self.desk.clone();
-                    if let Err(error) = tokio::task::spawn_blocking(move || desk.read_folder()).await {
-                        tracing::error!("reading the folder of policies failed: {error}");
+                    let store = self.store.clone();
+                    if let Err(error) = tokio::task::spawn_blocking(move || store.read_folder()).await {
+                        tracing::error!(%error, "cannot read the policy folder");
                     }
                 }
             }
@@ -86,7 +88,7 @@ impl Watch {
     }
 }
 
-impl Desk {
+impl PolicyStore {
     fn resolve_if_expired(&self) {
         let mut state = self.0.state.lock();
         let now = Timestamp::now();
@@ -95,7 +97,7 @@ impl Desk {
             .next_expiry
             .is_some_and(|expiry| expiry <= now)
         {
-            for entry in state.book.entries() {
+            for entry in state.set.entries() {
                 let expired = entry.policy.expires_at().filter(|expiry| *expiry <= now);
                 if expired.is_some_and(|expiry| state.resolution.next_expiry == Some(expiry)) {
                     tracing::info!("policy {} expired", entry.policy.key().name);
@@ -106,11 +108,11 @@ impl Desk {
     }
 }
 
-/// Says what is wrong, once.
-fn note(state: &mut State, errors: Vec<String>) {
+/// Records the folder's errors, and logs them if they changed.
+fn set_folder_errors(state: &mut State, errors: Vec<String>) {
     if state.folder_errors != errors {
         tracing::error!(
-            "the watched folder is not taken up, its last good policies hold:\n  {}",
+            "the watched folder has errors; its last valid policies stay in force:\n  {}",
             errors.join("\n  ")
         );
     }
@@ -124,12 +126,12 @@ async fn changed(changes: &mut Option<Changes>) {
     }
 }
 
-/// Returns some time after new evidence: it comes often.
+/// Waits for new evidence, and then for a moment, since evidence arrives often.
 async fn settled(evidence: &mut watch::Receiver<u64>) {
     if evidence.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
-    tokio::time::sleep(EVIDENCE_PAUSE).await;
+    tokio::time::sleep(MIN_UPDATE_INTERVAL).await;
 }
 
 async fn sleep_until(expiry: Option<Timestamp>) {
@@ -137,5 +139,5 @@ async fn sleep_until(expiry: Option<Timestamp>) {
         return std::future::pending().await;
     };
     let left = Duration::try_from(expiry.duration_since(Timestamp::now())).unwrap_or_default();
-    tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+    tokio::time::sleep(left.min(MAX_SLEEP)).await;
 }

@@ -1,29 +1,29 @@
-//! How long to wait before a service that died is started again.
+//! The delay before a service that died is restarted.
 
 use std::time::Duration;
 
-const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(10);
-/// A process that lived this long has earned a quick restart.
-const LIVED: Duration = Duration::from_secs(30);
+const MIN_DELAY: Duration = Duration::from_millis(100);
+const MAX_DELAY: Duration = Duration::from_secs(10);
+/// The lifetime after which a process counts as stable, and the delay starts over.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
 
-/// Doubles with each early death.
+/// The delay, which doubles each time a process dies early.
 pub(super) struct Backoff {
     next: Duration,
 }
 
 impl Backoff {
     pub(super) fn new() -> Self {
-        Self { next: FIRST }
+        Self { next: MIN_DELAY }
     }
 
-    /// How long to wait after a process that lived so long.
+    /// The delay after a process that lived for this time.
     pub(super) fn after(&mut self, lived: Duration) -> Duration {
-        if lived >= LIVED {
-            self.next = FIRST;
+        if lived >= STABLE_AFTER {
+            self.next = MIN_DELAY;
         }
         let wait = self.next;
-        self.next = (wait * 2).min(LONGEST);
+        self.next = (wait * 2).min(MAX_DELAY);
         wait
     }
 }
@@ -42,6 +42,6 @@ mod tests {
             early,
             [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]
         );
-        assert_eq!(backoff.after(LIVED), FIRST);
+        assert_eq!(backoff.after(STABLE_AFTER), MIN_DELAY);
     }
 }

@@ -1,4 +1,4 @@
-//! One service's process, over its lives.
+//! The process of one service, over its restarts.
 
 use std::{
     ffi::OsString,
@@ -22,26 +22,28 @@ use super::{
 };
 use crate::{lab::addresses::REDIS_URL, service::Service};
 
-/// Set for a child: it ends when its standard input does, and so never outlives the lab.
+/// The variable that is set for child processes, which then end when their standard input closes
+/// and so do not outlive the lab.
 pub const SUPERVISED: &str = "SPOOR_SUPERVISED";
 
-/// How long a dead process's output is still read: something that it started may hold it open.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The time to read the remaining output of a process that has ended. It is limited because a
+/// process that it started may hold the pipe open.
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 
-/// How a service is started.
+/// The specification for starting a service.
 #[derive(Clone)]
 pub struct Spec {
-    /// Which.
+    /// The service.
     pub service: Service,
-    /// This program.
+    /// The path of this program.
     pub executable: PathBuf,
-    /// Its environment, besides the lab's.
+    /// The environment variables in addition to the lab's.
     pub environment: Vec<(String, String)>,
-    /// Where it says whether it is ready.
+    /// The address of the ops port.
     pub ops: SocketAddr,
 }
 
-/// A service and all that its supervisor needs.
+/// A service and what its supervision needs.
 pub(super) struct Supervised {
     pub(super) spec: Spec,
     pub(super) roster: Arc<Roster>,
@@ -52,7 +54,7 @@ pub(super) struct Supervised {
 }
 
 impl Supervised {
-    /// Starts the process, again whenever it ends, until told to stop.
+    /// Starts the process, and restarts it whenever it ends, until stopped.
     pub(super) async fn run(self) {
         let service = self.spec.service;
         let mut backoff = Backoff::new();
@@ -72,7 +74,7 @@ impl Supervised {
                 }
             };
             let wait = backoff.after(started.elapsed());
-            tracing::warn!("{service} {ended}; starting it again in {wait:?}");
+            tracing::warn!("{service} {ended}; restarting it in {wait:?}");
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.stop.cancelled() => break,
@@ -100,7 +102,8 @@ impl Supervised {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C on the terminal reaches the lab alone, which then stops them in order.
+            // In a process group of its own, the child does not receive Ctrl-C from the terminal,
+            // so that the lab can stop the services in order.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
@@ -110,9 +113,9 @@ impl Supervised {
         Ok(child)
     }
 
-    /// How it ended by itself; none when it was told to.
+    /// Waits until the process ends by itself, and returns its status. `None` if it was stopped.
     async fn watch(&self, mut child: process::Child) -> Option<ExitStatus> {
-        // Open as long as the lab lives; waiting for the process would close it.
+        // Keeps the child's standard input open, which `Child::wait` would close.
         let _lifeline = child.stdin.take();
         let mut output = self.follow(&mut child);
         let ready = self.readiness.wait(self.spec.ops);
@@ -120,7 +123,7 @@ impl Supervised {
         let mut is_ready = false;
         let ended = loop {
             tokio::select! {
-                status = child.wait() => break Some(self.known(status)),
+                status = child.wait() => break Some(self.status_or_default(status)),
                 () = &mut ready, if !is_ready => {
                     is_ready = true;
                     self.roster.ready(self.spec.service);
@@ -131,14 +134,14 @@ impl Supervised {
                 }
             }
         };
-        let last_words = async { while output.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+        let remaining_output = async { while output.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(OUTPUT_GRACE, remaining_output).await;
         ended
     }
 
-    fn known(&self, status: io::Result<ExitStatus>) -> ExitStatus {
+    fn status_or_default(&self, status: io::Result<ExitStatus>) -> ExitStatus {
         status.unwrap_or_else(|error| {
-            tracing::error!("can't tell how {} ended: {error}", self.spec.service);
+            tracing::error!(%error, service = %self.spec.service, "exit status unknown");
             ExitStatus::default()
         })
     }
@@ -156,32 +159,28 @@ impl Supervised {
 
     async fn terminate(&self, child: &mut process::Child) {
         let (service, grace) = (self.spec.service, self.grace);
-        let asked = ask_to_end(child);
-        if let Err(error) = &asked {
-            tracing::warn!("can't ask {service} to end: {error}");
+        // Without an ID, the process has ended by itself.
+        let signalled = child.id().map_or(Ok(()), send_sigterm);
+        if let Err(error) = &signalled {
+            tracing::warn!(%error, %service, "cannot send SIGTERM");
         } else if tokio::time::timeout(grace, child.wait()).await.is_ok() {
             return;
         } else {
-            tracing::warn!("{service} has not ended within {grace:?}: killing it");
+            tracing::warn!(%service, ?grace, "service did not end in time; killing it");
         }
         if let Err(error) = child.kill().await {
-            tracing::error!("can't kill {service}: {error}");
+            tracing::error!(%error, %service, "cannot kill the service");
         }
     }
 }
 
-fn ask_to_end(child: &process::Child) -> io::Result<()> {
-    // None: it has ended by itself.
-    child.id().map_or(Ok(()), tell_to_end)
-}
-
-/// Tells a child's process to end.
-pub fn tell_to_end(pid: u32) -> io::Result<()> {
+/// Sends SIGTERM to a child process.
+pub fn send_sigterm(pid: u32) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.map_or(Ok(()), |pid| Ok(kill_process(pid, Signal::TERM)?))
 }
 
-/// Those that the lab decides: services export to it, and keep their data where it says.
+/// The inherited variables to remove, since the lab sets them for its services.
 fn inherited_settings() -> impl Iterator<Item = OsString> {
     let names = std::env::vars_os().map(|(name, _)| name);
     names.filter(|name| {
@@ -189,7 +188,7 @@ fn inherited_settings() -> impl Iterator<Item = OsString> {
     })
 }
 
-/// Those of the lab's own environment, and the instance's id.
+/// The resource attributes of the lab's own environment, with the instance ID.
 fn resource_attributes(instance: &str) -> String {
     let own = std::env::var("OTEL_RESOURCE_ATTRIBUTES")
         .ok()

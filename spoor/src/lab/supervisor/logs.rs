@@ -25,7 +25,7 @@ const NAME_WIDTH: usize = 14;
 /// ANSI colours that read well on dark and light: cyan, green, magenta, yellow, blue.
 const COLOURS: [u8; 5] = [36, 32, 35, 33, 34];
 
-/// Where all services' lines go: standard error.
+/// The output of all services, which goes to standard error.
 #[derive(Clone)]
 pub(super) struct Logs {
     entries: mpsc::Sender<Entry>,
@@ -260,7 +260,7 @@ mod tests {
         Entry::Line(service, text.as_bytes().to_vec())
     }
 
-    /// What is printed of three lines before the release and one after it.
+    /// The lines printed of three before the release and one after it.
     fn printed(release: Release) -> String {
         let mut printer = Printer::new(vec![]);
         printer.handle(line(Service::Wishlist, "w1 "));

@@ -1,5 +1,5 @@
-//! The services as child processes: started, watched, started again when they die, stopped in
-//! an order that answers every request.
+//! The services as child processes: started, restarted when they die, and stopped in an order in
+//! which every request can be finished.
 
 mod backoff;
 mod child;
@@ -12,7 +12,7 @@ use std::{io, process::ExitStatus, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use child::{SUPERVISED, Spec, tell_to_end};
+pub use child::{SUPERVISED, Spec, send_sigterm};
 pub use roster::{Child, Roster, State};
 
 use self::{child::Supervised, logs::Logs, ready::Readiness};
@@ -32,31 +32,31 @@ struct Group {
     tasks: JoinSet<()>,
 }
 
-/// Why not all services are ready.
+/// The error if not all services become ready.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
-    /// One ended each time; its own output says why.
-    #[error("{service} ended while it started ({status}): see its lines above")]
+    /// A service ended at each attempt.
+    #[error("{service} ended during startup ({status}); see its output above")]
     Ended {
-        /// Which.
+        /// The service.
         service: Service,
-        /// How.
+        /// The exit status.
         status: ExitStatus,
     },
-    /// One could not be started at all.
-    #[error("can't start {service}: {reason}")]
+    /// A service could not be started.
+    #[error("cannot start {service}: {reason}")]
     Spawn {
-        /// Which.
+        /// The service.
         service: Service,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// The time is over.
+    /// Services were not ready in time.
     #[error("{} not ready within {within:?}", names(services))]
     TimedOut {
-        /// Those that are not.
+        /// The services that are not ready.
         services: Vec<Service>,
-        /// The time they had.
+        /// The time allowed.
         within: Duration,
     },
 }
@@ -71,10 +71,10 @@ impl NotReady {
 }
 
 impl Supervisor {
-    /// Starts a process for each. Their output is held until [`Supervisor::ready`] returns.
+    /// Starts a process for each service. Their output is held until [`Supervisor::ready`] returns.
     ///
     /// # Errors
-    /// When the thread that writes their output can't be started.
+    /// If the thread that writes their output cannot be started.
     pub fn start(specs: Vec<Spec>, roster: Arc<Roster>, grace: Duration) -> io::Result<Self> {
         let logs = Logs::start()?;
         let readiness = Readiness::new();
@@ -103,12 +103,11 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// Waits until every service says that it is ready. If they do, what they said so far is
-    /// dropped, except warnings and the lines of services that were started again; if not, all of
-    /// it is printed.
+    /// Waits until every service is ready. Then their output so far is dropped, except for warnings
+    /// and the lines of services that were restarted. On an error, all of it is printed.
     ///
     /// # Errors
-    /// [`NotReady`] when one ends again and again, and when the time is over.
+    /// [`NotReady`] if a service ends repeatedly, or the time is over.
     pub async fn ready(&self, within: Duration) -> Result<(), NotReady> {
         let waited = tokio::time::timeout(within, self.roster.all_ready()).await;
         let outcome = waited.unwrap_or_else(|_| {
@@ -124,7 +123,7 @@ impl Supervisor {
         outcome
     }
 
-    /// Stops the edges, and when they have ended those that they call.
+    /// Stops the edges, and then the services that they call.
     pub async fn stop(self) {
         self.edges.stop().await;
         self.backends.stop().await;
@@ -143,7 +142,7 @@ impl Group {
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended {
-                tracing::error!("a service's supervisor failed: {error}");
+                tracing::error!(%error, "supervision of a service failed");
             }
         }
     }

@@ -1,13 +1,11 @@
-//! Asks a service whether it is ready.
+//! Polling of a service's readiness.
 
 use std::{net::SocketAddr, time::Duration};
 
-/// Between two questions.
-const PAUSE: Duration = Duration::from_millis(15);
-/// For one answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Asks `/readyz`.
+/// A client of `/readyz`.
 #[derive(Clone)]
 pub(super) struct Readiness {
     client: reqwest::Client,
@@ -20,16 +18,16 @@ impl Readiness {
         }
     }
 
-    /// Returns once the service whose ops port this is answers that it is ready.
+    /// Waits until the service with this ops port is ready.
     pub(super) async fn wait(&self, ops: SocketAddr) {
         let url = format!("http://{ops}/readyz");
         while !self.is_ready(&url).await {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     async fn is_ready(&self, url: &str) -> bool {
-        let answer = self.client.get(url).timeout(PATIENCE).send().await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+        let response = self.client.get(url).timeout(REQUEST_TIMEOUT).send().await;
+        response.is_ok_and(|response| response.status().is_success())
     }
 }

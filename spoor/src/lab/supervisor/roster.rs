@@ -1,4 +1,4 @@
-//! Which children there are, and how they do.
+//! The roster: the child processes and their states.
 
 use std::{collections::BTreeMap, process::ExitStatus};
 
@@ -10,49 +10,49 @@ use tokio::sync::watch;
 use super::NotReady;
 use crate::service::Service;
 
-/// How often a service may fail before it was ready for the first time. On a busy machine one may
-/// find its database not yet there; a wrong setting fails each time.
+/// The number of times that a service may fail before the lab gives up its start. One failure can
+/// be transient on a busy machine; a wrong setting fails each time.
 const MAX_START_ATTEMPTS: u32 = 3;
 
-/// What is known of each child. The control plane hears at once of every instance that comes
-/// or goes: they are those whose acknowledgement it waits for.
+/// The states of all children. Each change is passed on to the control plane, which expects
+/// acknowledgements from the running instances.
 pub struct Roster {
     children: Mutex<BTreeMap<Service, Child>>,
     changed: watch::Sender<()>,
     control: Control,
 }
 
-/// What is known of one child.
+/// A child process.
 #[derive(Clone, Debug, Default)]
 pub struct Child {
-    /// What it does now.
+    /// The current state.
     pub state: State,
-    /// How often it was started again.
+    /// The number of restarts.
     pub restarts: u32,
-    /// Why it last ended or did not start.
+    /// The last failure.
     failure: Option<Failure>,
 }
 
-/// What a child does.
+/// The state of a child.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// No process: it was not started yet, or waits to be started again.
+    /// No process: not started yet, or waiting for a restart.
     #[default]
     Waiting,
-    /// A process that is not ready, or not yet.
+    /// A process that is not ready yet.
     Starting(Process),
-    /// A process that has said that it is ready.
+    /// A process that has reported that it is ready.
     Ready(Process),
-    /// It was told to stop.
+    /// Stopped by the lab.
     Stopped,
 }
 
 /// A child's process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// The process's id.
+    /// The process ID.
     pub pid: u32,
-    /// Its `service.instance.id`.
+    /// The `service.instance.id`.
     pub instance: String,
 }
 
@@ -63,7 +63,7 @@ enum Failure {
 }
 
 impl Roster {
-    /// Knows these services, none of which has a process yet.
+    /// Creates a roster of services without processes.
     #[must_use]
     pub fn new(services: impl IntoIterator<Item = Service>, control: Control) -> Self {
         let children = services
@@ -77,7 +77,7 @@ impl Roster {
         }
     }
 
-    /// All children as they are now.
+    /// The current states of all children.
     #[must_use]
     pub fn children(&self) -> BTreeMap<Service, Child> {
         self.children.lock().clone()
@@ -134,7 +134,7 @@ impl Roster {
         unready.map(|(service, _)| *service).collect()
     }
 
-    /// Those whose process has ended at least once.
+    /// The services whose process has ended at least once.
     pub(super) fn restarted(&self) -> Vec<Service> {
         let children = self.children.lock();
         let restarted = children.iter().filter(|(_, child)| child.restarts > 0);
@@ -173,7 +173,7 @@ impl Roster {
 }
 
 impl Child {
-    /// Its process, if it has one.
+    /// The running process, if any.
     #[must_use]
     pub fn process(&self) -> Option<&Process> {
         match &self.state {

@@ -1,56 +1,60 @@
-//! Lesson 2: where the time of a round's requests went.
+//! Lesson 2: the bottleneck of a round's requests.
 
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
 use crate::{
-    lessons::{place::Place, report::Report, round::Marker},
+    lessons::{context::Context, report::Report, round::Marker},
     traces::{Found, printable},
 };
 
-/// Whose requests a round sends.
+/// The services that a round sends requests to.
 const EDGES: [&str; 3] = ["service-a", "gateway", "preprocessing"];
-/// Longer than services wait with the spans that have ended.
+/// The time after which all spans of a round have arrived. Services export every second.
 const SETTLE_DELAY: Duration = Duration::from_secs(2);
 const ANSWER: &str = "spoor check 2 --answer 'SERVICE: SPAN'";
 
 /// A service and a span's name.
 type Operation = (String, String);
 
-pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
+pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
-    let Some((marker, traces)) = newest_round(place).await? else {
-        report.missing("a round", "begin one with spoor lesson 2 --start");
+    let Some((marker, traces)) = newest_round(context).await? else {
+        report.missing("a round", "start one with spoor lesson 2 --start");
         return Ok(report);
     };
     let spans: usize = traces.iter().map(|it| it.tree.rows().len()).sum();
-    report.looked_at(format!(
+    report.has_read(format!(
         "round {marker}: {} traces, {spans} spans",
         traces.len()
     ));
     let end = traces.iter().map(|it| it.tree.end()).max();
     if end.is_none_or(|end| !has_settled(end, Timestamp::now())) {
-        report.missing("all spans of the round", "the last may be on their way");
+        report.missing(
+            "all spans of the round",
+            "the last ones may not have arrived yet",
+        );
         return Ok(report);
     }
-    let mut times: Vec<(Operation, Duration)> = own_times(&traces).into_iter().collect();
+    let mut times: Vec<(Operation, Duration)> = self_times(&traces).into_iter().collect();
     times.sort_by_key(|(_, time)| Reverse(*time));
-    judge(&mut report, place.answers.one(), &times);
+    judge(&mut report, context.answers.one(), &times);
     Ok(report)
 }
 
-/// While a span is missing, the one above it seems to have its time.
+/// True if all spans have had time to arrive. While a span is missing, its time counts as its
+/// parent's.
 fn has_settled(end: u64, now: Timestamp) -> bool {
     let since = now.as_nanosecond() - i128::from(end);
     u128::try_from(since).is_ok_and(|since| since >= SETTLE_DELAY.as_nanos())
 }
 
 /// The traces of the newest round that has any.
-async fn newest_round(place: &Place) -> anyhow::Result<Option<(Marker, Vec<Found>)>> {
+async fn newest_round(context: &Context) -> anyhow::Result<Option<(Marker, Vec<Found>)>> {
     let mut rounds: BTreeMap<Marker, BTreeMap<String, Found>> = BTreeMap::new();
     for edge in EDGES {
-        for found in place.traces_of(edge).await? {
+        for found in context.traces_of(edge).await? {
             if let Some(marker) = Marker::of(&found.tree) {
                 let round = rounds.entry(marker).or_default();
                 round.insert(found.id.clone(), found);
@@ -61,8 +65,8 @@ async fn newest_round(place: &Place) -> anyhow::Result<Option<(Marker, Vec<Found
     Ok(newest.map(|(marker, round)| (marker, round.into_values().collect())))
 }
 
-/// What each operation's spans took without the time in which others worked for them.
-fn own_times(traces: &[Found]) -> BTreeMap<Operation, Duration> {
+/// The self time of each operation: the time of its spans without that of their children.
+fn self_times(traces: &[Found]) -> BTreeMap<Operation, Duration> {
     let mut times = BTreeMap::new();
     for row in traces.iter().flat_map(|found| found.tree.rows()) {
         let operation = (
@@ -74,7 +78,7 @@ fn own_times(traces: &[Found]) -> BTreeMap<Operation, Duration> {
     times
 }
 
-/// `times` has the longest first.
+/// Compares the answer with the self times, of which the longest is first.
 fn judge(report: &mut Report, answer: Option<&str>, times: &[(Operation, Duration)]) {
     let what = "the bottleneck";
     let all: Duration = times.iter().map(|(_, time)| *time).sum();
@@ -97,7 +101,7 @@ fn judge(report: &mut Report, answer: Option<&str>, times: &[(Operation, Duratio
         (_, Some((_, time))) => report.wrong(
             what,
             format!(
-                "{:.0} % of the time is spent in it and in nothing below it; another has more",
+                "{:.0} % of the time is its own, without the spans below it; another has more",
                 share(time)
             ),
         ),

@@ -1,4 +1,4 @@
-//! Lesson 9: two policies want the same service, and both are to have their part of it.
+//! Lesson 9: two policies for the same service, which must share it.
 
 use jiff::Timestamp;
 use spoor_api::status::{Condition, ConditionStatus};
@@ -6,53 +6,54 @@ use spoor_policy::Probability;
 
 use super::in_force::since;
 use crate::{
-    lessons::{place::Place, policies::Policy, report::Report, threshold::sampled_at},
+    lessons::{context::Context, policies::Policy, report::Report, threshold::sampled_at},
     traces::Found,
 };
 
 const SERVICE: &str = "service-a";
-/// The policy that was there first.
+/// The existing policy.
 const FIRST: &str = "service-a";
 const FIRST_SHARE: &str = "1%";
 const OPERATION: &str = "GET /";
 const ALL: &str = "100%";
-/// Fewer than the lesson has the learner send: those of the first moment may not count.
-const ENOUGH: usize = 20;
+/// The fewest traces that pass. The lesson sends more, since the first may come before the policy
+/// is in force.
+const MIN_TRACES: usize = 20;
 
-pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
+pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
-    let policies = place.policies.all().await?;
-    report.looked_at(format!(
+    let policies = context.policies.all().await?;
+    report.has_read(format!(
         "{} policies and the traces of {SERVICE}",
         policies.len()
     ));
     let first = policies.iter().find(|it| it.metadata.name == FIRST);
     let second = policies.iter().find(|policy| decides_operation(policy));
-    is_as_it_was(&mut report, first);
+    check_unchanged(&mut report, first);
     if let Some(first) = first {
         still_decides(&mut report, first);
     }
-    let what = "another policy decides about GET / alone, with 100%";
+    let what = "another policy is effective for GET / only, with 100%";
     let Some(second) = second else {
         report.missing(
             what,
-            "none has it among what `spoor describe` calls effective",
+            "no policy lists it under `Effective` in `spoor describe`",
         );
         return Ok(report);
     };
     report.passed(what, &second.metadata.name);
-    let what = "every instance has taken it";
+    let what = "every instance has it in force";
     let Some(converged) = since(second, Condition::CONVERGED) else {
         report.missing(what, "not yet");
         return Ok(report);
     };
     report.passed(what, "");
-    of_traces(&mut report, &place.traces_of(SERVICE).await?, converged);
+    check_traces(&mut report, &context.traces_of(SERVICE).await?, converged);
     Ok(report)
 }
 
-/// Only traces that were sampled at 100 % count: the first policy keeps some of many, too.
-fn of_traces(report: &mut Report, found: &[Found], converged: Timestamp) {
+/// Counts only traces that were sampled at 100 %, since the first policy keeps some traces too.
+fn check_traces(report: &mut Report, found: &[Found], converged: Timestamp) {
     let is_traced = |found: &&Found| {
         let root = found.tree.root().map(|row| row.member.span.name.as_str());
         root == Some(OPERATION)
@@ -60,21 +61,21 @@ fn of_traces(report: &mut Report, found: &[Found], converged: Timestamp) {
             && sampled_at(&found.tree, Probability::ALWAYS)
     };
     let count = found.iter().filter(is_traced).count();
-    let what = format!("{ENOUGH} traces of {OPERATION} since then, sampled at {ALL}");
-    if count >= ENOUGH {
+    let what = format!("{MIN_TRACES} traces of {OPERATION} since then, sampled at {ALL}");
+    if count >= MIN_TRACES {
         report.passed(&what, count.to_string());
     } else {
-        report.missing(&what, format!("{count}; send some load"));
+        report.missing(&what, format!("{count} so far; send some load"));
     }
 }
 
-/// Nobody has changed what another team relies on.
-fn is_as_it_was(report: &mut Report, first: Option<&Policy>) {
-    let what = "the first policy asks for 1% of all of service-a, as before";
+/// Checks that the existing policy, on which another team relies, was not changed.
+fn check_unchanged(report: &mut Report, first: Option<&Policy>) {
+    let what = "the first policy still asks for 1% of all of service-a";
     let Some(Policy { spec, .. }) = first else {
         report.missing(
             what,
-            "there is no policy service-a: apply k8s/samples/policies/service-a-1-percent.yaml",
+            "there is no policy service-a; apply k8s/samples/policies/service-a-1-percent.yaml",
         );
         return;
     };
@@ -91,13 +92,13 @@ fn is_as_it_was(report: &mut Report, first: Option<&Policy>) {
     } else {
         report.wrong(
             what,
-            "it was changed: apply k8s/samples/policies/service-a-1-percent.yaml again",
+            "it was changed; apply k8s/samples/policies/service-a-1-percent.yaml again",
         );
     }
 }
 
 fn still_decides(report: &mut Report, first: &Policy) {
-    let what = "the first policy still decides about the rest";
+    let what = "the first policy still decides for the rest";
     let mut conditions = first.status.iter().flat_map(|status| &status.conditions);
     let accepted = conditions.find(|it| it.kind == Condition::ACCEPTED);
     let seen = accepted.map(|it| format!("{}: {}", it.reason, it.message));
@@ -105,7 +106,7 @@ fn still_decides(report: &mut Report, first: &Policy) {
     match accepted.map(|accepted| accepted.status) {
         Some(ConditionStatus::True) => report.passed(what, seen),
         Some(ConditionStatus::False) => {
-            report.wrong(what, format!("nothing is left of it ({seen})"));
+            report.wrong(what, format!("it is no longer effective anywhere ({seen})"));
         }
         Some(ConditionStatus::Unknown) | None => report.missing(what, seen),
     }
@@ -141,11 +142,11 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(OPERATION, 2_000, "ot=th:0", ENOUGH, true)]
-    #[case(OPERATION, 2_000, "ot=th:0", ENOUGH - 1, false)]
-    #[case(OPERATION, 1_999, "ot=th:0", ENOUGH, false)]
-    #[case(OPERATION, 2_000, "ot=th:fd70a", ENOUGH, false)]
-    #[case("POST /", 2_000, "ot=th:0", ENOUGH, false)]
+    #[case(OPERATION, 2_000, "ot=th:0", MIN_TRACES, true)]
+    #[case(OPERATION, 2_000, "ot=th:0", MIN_TRACES - 1, false)]
+    #[case(OPERATION, 1_999, "ot=th:0", MIN_TRACES, false)]
+    #[case(OPERATION, 2_000, "ot=th:fd70a", MIN_TRACES, false)]
+    #[case("POST /", 2_000, "ot=th:0", MIN_TRACES, false)]
     fn only_traces_of_the_new_policy_count(
         #[case] name: &str,
         #[case] start: u64,
@@ -155,7 +156,7 @@ mod tests {
     ) {
         let found = vec![trace(name, start, trace_state); count];
         let mut report = Report::new();
-        of_traces(&mut report, &found, Timestamp::from_second(2).unwrap());
+        check_traces(&mut report, &found, Timestamp::from_second(2).unwrap());
         assert_eq!(report.is_passed(), passes, "{report}");
     }
 
@@ -171,7 +172,7 @@ mod tests {
         let first = json!({"metadata": {"name": FIRST}, "spec": spec});
         let first: Policy = serde_json::from_value(first).unwrap();
         let mut report = Report::new();
-        is_as_it_was(&mut report, Some(&first));
+        check_unchanged(&mut report, Some(&first));
         assert_eq!(report.is_passed(), passes, "{report}");
     }
 }

@@ -1,52 +1,54 @@
-//! Lesson 4: where an error began, and that it is gone.
+//! Lesson 4: the origin of an error, and its removal.
 
 use spoor_traces::tree::Tree;
 
 use super::metrics::is_trace_id;
 use crate::{
     lab::admin::{FaultSetting, Faults},
-    lessons::{place::Place, report::Report},
-    traces::{AskError, Found, printable},
+    lessons::{context::Context, report::Report},
+    traces::{Found, QueryError, printable},
 };
 
-/// Where requests come in.
+/// The service that receives the requests.
 const EDGE: &str = "service-a";
 
-pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
+pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
-    let (Some(id), Some(began)) = (place.answers.named("trace"), place.answers.named("began"))
-    else {
+    let (Some(id), Some(began)) = (
+        context.answers.named("trace"),
+        context.answers.named("began"),
+    ) else {
         let seen = "spoor check 4 --answer trace=ID --answer began=SERVICE";
         report.wrong("an answer", seen);
         return Ok(report);
     };
     if !is_trace_id(id) {
-        let seen = format!("{id:?} is not the id of a trace: 32 hexadecimal digits");
+        let seen = format!("{id:?} is not a trace ID, which has 32 hexadecimal digits");
         report.wrong("a trace that has an error", seen);
         return Ok(report);
     }
-    report.looked_at(format!("trace {}", printable(id)));
-    let tree = match place.traces.trace(id).await {
+    report.has_read(format!("trace {}", printable(id)));
+    let tree = match context.traces.trace(id).await {
         Ok(batches) => Tree::new(batches),
-        Err(error @ AskError::Unknown(_)) => {
+        Err(error @ QueryError::Unknown(_)) => {
             report.missing("a trace that has an error", error.to_string());
             return Ok(report);
         }
         Err(error) => return Err(error.into()),
     };
-    if of_the_error(&mut report, &tree, began) {
-        report.looked_at("the faults that are in force, and the later traces of service-a");
-        no_fault_left(&mut report, &place.lab.faults().await?);
-        went_well(&mut report, &place.traces_of(EDGE).await?, &tree);
+    if check_trace(&mut report, &tree, began) {
+        report.has_read("the faults in force, and the later traces of service-a");
+        check_faults_cleared(&mut report, &context.lab.faults().await?);
+        check_newest(&mut report, &context.traces_of(EDGE).await?, &tree);
     }
     Ok(report)
 }
 
-/// Whether there is an error at all.
-fn of_the_error(report: &mut Report, tree: &Tree, answered: &str) -> bool {
+/// Checks the trace and the answer. False if the trace has no error.
+fn check_trace(report: &mut Report, tree: &Tree, answered: &str) -> bool {
     let rows = tree.rows();
     let Some(origin) = tree.origin_of_errors().and_then(|origin| rows.get(origin)) else {
-        report.wrong("a trace that has an error", "none of its spans is one");
+        report.wrong("a trace that has an error", "none of its spans is red");
         return false;
     };
     let (errors, spans) = (tree.errors(), rows.len());
@@ -57,17 +59,13 @@ fn of_the_error(report: &mut Report, tree: &Tree, answered: &str) -> bool {
     let is_red = tree
         .root()
         .is_some_and(|root| root.member.service() == EDGE && root.member.is_error());
-    report.expect(
-        is_red,
-        "the error came up to service-a, whose caller saw it",
-        "",
-    );
-    let what = "where it began";
+    report.expect(is_red, "the error reached service-a and its caller", "");
+    let what = "the service where it began";
     if origin.member.service() == answered {
-        report.passed(what, format!("{answered}: {}", why(tree, origin)));
+        report.passed(what, format!("{answered}: {}", cause(tree, origin)));
     } else {
         let seen = format!(
-            "not in {}: a span is red there because one below it is",
+            "not in {}, where a span is red because one below it is",
             printable(answered)
         );
         report.wrong(what, seen);
@@ -75,19 +73,19 @@ fn of_the_error(report: &mut Report, tree: &Tree, answered: &str) -> bool {
     true
 }
 
-fn why(tree: &Tree, origin: &spoor_traces::tree::Row) -> String {
-    let said = origin.member.status_message();
-    if said.is_empty() {
+fn cause(tree: &Tree, origin: &spoor_traces::tree::Row) -> String {
+    let message = origin.member.status_message();
+    if message.is_empty() {
         let spans = tree.rows().len();
         format!("the lowest red span of {spans}")
     } else {
-        printable(said)
+        printable(message)
     }
 }
 
-/// A request may succeed by chance while a fault is active, so the fault itself has to be gone.
-fn no_fault_left(report: &mut Report, faults: &Faults) {
-    let what = "no fault makes requests fail any more";
+/// Checks that no fault is in force. Requests are not enough, since one may succeed by chance.
+fn check_faults_cleared(report: &mut Report, faults: &Faults) {
+    let what = "no fault with errors is in force any more";
     let has_errors =
         |fault: &FaultSetting| fault.errors.as_deref().is_some_and(|share| share != "0%");
     let failing: Vec<&str> = faults
@@ -103,14 +101,14 @@ fn no_fault_left(report: &mut Report, faults: &Faults) {
     }
 }
 
-/// `found` has the newest first.
-fn went_well(report: &mut Report, found: &[Found], red: &Tree) {
+/// Checks that the newest request succeeded. `found` has the newest trace first.
+fn check_newest(report: &mut Report, found: &[Found], red: &Tree) {
     let newest = found.first().filter(|it| it.tree.start() > red.start());
-    let what = "the newest request went well again";
+    let what = "the newest request succeeded";
     match newest {
         Some(newest) if newest.tree.errors() == 0 => report.passed(what, &newest.id),
         Some(newest) => report.missing(what, format!("{} has an error too", newest.id)),
-        None => report.missing(what, "there is none after the one with the error"),
+        None => report.missing(what, "there is no trace after the one with the error"),
     }
 }
 
@@ -132,7 +130,7 @@ mod tests {
 
     fn is_mended(faults: &Faults) -> bool {
         let mut report = Report::new();
-        no_fault_left(&mut report, faults);
+        check_faults_cleared(&mut report, faults);
         report.is_passed()
     }
 
@@ -167,7 +165,7 @@ mod tests {
     fn only_the_lowest_red_service_is_right() {
         let passes = |answer| {
             let mut report = Report::new();
-            of_the_error(&mut report, &failed(), answer) && report.is_passed()
+            check_trace(&mut report, &failed(), answer) && report.is_passed()
         };
         assert!(passes("service-b"));
         assert!(!passes(EDGE));
@@ -181,7 +179,7 @@ mod tests {
                 id: "07".repeat(16),
                 tree: Tree::new(batches),
             };
-            went_well(&mut report, &[found], &failed());
+            check_newest(&mut report, &[found], &failed());
             report.is_passed()
         };
         assert!(passes(vec![span(EDGE, "GET /", 1, 0, 300, 400)]));

@@ -1,4 +1,4 @@
-//! Reads the buckets of request durations, with their exemplars, from OpenMetrics text.
+//! Parsing of request duration buckets with their exemplars from OpenMetrics text.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -7,18 +7,18 @@ const METRIC: &str = "http_server_request_duration_seconds_bucket{";
 /// A bucket of an operation's durations.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Bucket {
-    /// Its labels but the bound: the route, the status.
+    /// The labels except the bound, such as route and status.
     operation: String,
-    /// Its durations are longer than this, in seconds.
+    /// The lower bound in seconds, exclusive.
     pub(super) above: f64,
-    /// And at most this.
+    /// The upper bound in seconds, inclusive.
     upto: f64,
-    /// The trace id of its exemplar.
+    /// The trace ID of the exemplar.
     pub(super) exemplar: Option<String>,
 }
 
-/// All of them, in the order of the text: an operation's buckets follow each other, the shortest
-/// durations first.
+/// Parses all buckets in the order of the text, in which those of an operation follow each other,
+/// the shortest durations first.
 pub(super) fn buckets(text: &str) -> Vec<Bucket> {
     let mut bounds: HashMap<String, f64> = HashMap::new();
     let lines = text.lines().filter_map(|line| line.strip_prefix(METRIC));
@@ -53,7 +53,7 @@ fn trace_id(exemplar: &str) -> Option<String> {
 }
 
 impl Bucket {
-    /// Whether it counts requests whose span has this name, such as `GET /tasks`.
+    /// True if the bucket counts requests whose span has this name, such as `GET /tasks`.
     pub(super) fn is_of(&self, span: &str) -> bool {
         let Some((method, route)) = span.split_once(' ') else {
             return false;
@@ -63,8 +63,8 @@ impl Bucket {
         has("http_request_method", method) && has("http_route", route)
     }
 
-    /// Whether a request of this duration belongs into it. Its span is a little shorter than
-    /// what was measured around it, or a little longer.
+    /// True if a request of this duration belongs to the bucket. The duration of a span differs a
+    /// little from the one that the metric measures.
     pub(super) fn holds(&self, duration: Duration) -> bool {
         const TOLERANCE: f64 = 0.005;
         let seconds = duration.as_secs_f64();

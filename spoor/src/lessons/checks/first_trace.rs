@@ -1,46 +1,46 @@
-//! Lesson 1: a trace of two spans that was sent by hand.
+//! Lesson 1: a trace of two spans, sent by hand.
 
 use std::time::Duration;
 
 use spoor_traces::tree::{Member, Place as InTree, Row, Tree, warnings};
 
 use crate::{
-    lessons::{place::Place, report::Report},
+    lessons::{context::Context, report::Report},
     traces::{Found, printable},
 };
 
-/// What the lesson calls the service.
+/// The service name that the lesson uses.
 const SERVICE: &str = "by-hand";
 const ROOT: &str = "make tea";
 const CHILD: &str = "boil water";
-/// How long each takes.
+/// The durations of the spans.
 const ROOT_TAKES: Duration = Duration::from_millis(80);
 const CHILD_TAKES: Duration = Duration::from_millis(60);
-/// The ids in the examples of the specifications: copied, not made.
+/// The trace IDs in the specifications' examples, which were copied and not generated.
 const WELL_KNOWN: [&str; 3] = [
     "4bf92f3577b34da6a3ce929d0e0e4736",
     "0af7651916cd43dd8448eb211c80319c",
     "5b8efff798038103d269b633813fc60c",
 ];
-/// Digits of which fewer than this differ were typed, not drawn: it happens to a random id once
-/// in a thousand million.
-const LEAST_DISTINCT_DIGITS: usize = 7;
+/// The fewest different digits of an ID that counts as random. About one random ID in 10⁹ has
+/// fewer; an ID that was typed often has.
+const MIN_DISTINCT_DIGITS: usize = 7;
 
-pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
-    let found = place.traces_of(SERVICE).await?;
+pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
+    let found = context.traces_of(SERVICE).await?;
     let mut report = Report::best(found.iter().flat_map(attempts)).unwrap_or_else(|| {
         let mut report = Report::new();
         report.missing(
             "a trace of the service by-hand",
-            "none has come; service.name is an attribute of the resource, not of a span",
+            "none has arrived; service.name must be an attribute of the resource, not of a span",
         );
         report
     });
-    report.looked_at(format!("the traces of {SERVICE}: {}", found.len()));
+    report.has_read(format!("the traces of {SERVICE}: {}", found.len()));
     Ok(report)
 }
 
-/// A trace with each of its children, the latest first, or without one.
+/// The reports on a trace with each of its children, the latest first, or without a child.
 fn attempts(found: &Found) -> Vec<Report> {
     let is_child = |row: &&Row| row.place == InTree::Child;
     let children = found.tree.rows().iter().rev().filter(is_child);
@@ -55,19 +55,19 @@ fn attempts(found: &Found) -> Vec<Report> {
 fn judged(Found { id, tree }: &Found, child: Option<&Row>) -> Report {
     let mut report = Report::new();
     report.passed("a trace of the service by-hand", id);
-    match drawn(id) {
-        Ok(()) => report.passed("a trace id that is random", ""),
-        Err(why) => report.wrong("a trace id that is random", why),
+    match check_random(id) {
+        Ok(()) => report.passed("a trace ID that is random", ""),
+        Err(why) => report.wrong("a trace ID that is random", why),
     }
-    one_root(&mut report, tree);
+    check_root(&mut report, tree);
     match child {
-        Some(child) => of_child(&mut report, tree, child),
-        None => no_child(&mut report, tree),
+        Some(child) => check_child(&mut report, tree, child),
+        None => report_no_child(&mut report, tree),
     }
     report
 }
 
-fn one_root(report: &mut Report, tree: &Tree) {
+fn check_root(report: &mut Report, tree: &Tree) {
     let is_root = |row: &&Row| row.place == InTree::Root;
     let roots: Vec<&Row> = tree.rows().iter().filter(is_root).collect();
     let what = "one span without a parent, the root";
@@ -75,17 +75,20 @@ fn one_root(report: &mut Report, tree: &Tree) {
         [] => report.missing(what, "every span names a parent"),
         [root] => {
             report.passed(what, name(root));
-            is_as_asked(report, root, ROOT, ROOT_TAKES);
+            check_span(report, root, ROOT, ROOT_TAKES);
         }
         more => {
             let names: Vec<String> = more.iter().map(|row| name(row)).collect();
             let names = names.join(", ");
-            report.wrong(what, format!("{} have none: {names}", more.len()));
+            report.wrong(
+                what,
+                format!("{} spans have no parent: {names}", more.len()),
+            );
         }
     }
 }
 
-fn of_child(report: &mut Report, tree: &Tree, child: &Row) {
+fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
     let above = child.parent.and_then(|parent| tree.rows().get(parent));
     let Some(parent) = above else {
         return;
@@ -95,23 +98,23 @@ fn of_child(report: &mut Report, tree: &Tree, child: &Row) {
         "a span whose parent is the root",
         format!("{} below {}", name(child), name(parent)),
     );
-    is_as_asked(report, child, CHILD, CHILD_TAKES);
+    check_span(report, child, CHILD, CHILD_TAKES);
     let (outer, inner) = (&parent.member, &child.member);
     let begins_within = outer.start() <= inner.start() && !was_moved(inner);
     let within = begins_within && inner.end() <= outer.end();
-    let what = "the child lies within its parent's time";
+    let what = "the child starts and ends within its parent";
     if within {
         report.passed(
             what,
             format!("{:.1?} of {:.1?}", inner.duration(), outer.duration()),
         );
     } else {
-        report.wrong(what, "it begins earlier or ends later");
+        report.wrong(what, "it starts earlier or ends later");
     }
 }
 
-/// The service, the name and the duration that the lesson asks for.
-fn is_as_asked(report: &mut Report, row: &Row, asked: &str, takes: Duration) {
+/// Checks a span's service, name and duration.
+fn check_span(report: &mut Report, row: &Row, asked: &str, takes: Duration) {
     let what = format!("a span {asked:?} of {SERVICE} that takes {takes:?}");
     let (member, took) = (&row.member, row.member.duration());
     if member.service() != SERVICE {
@@ -126,11 +129,11 @@ fn is_as_asked(report: &mut Report, row: &Row, asked: &str, takes: Duration) {
     }
 }
 
-fn no_child(report: &mut Report, tree: &Tree) {
+fn report_no_child(report: &mut Report, tree: &Tree) {
     let lost = |row: &&Row| row.place == InTree::MissingParent;
     let seen = match tree.rows().iter().find(lost) {
         Some(row) => format!(
-            "{} names {} as its parent, which no span of the trace is",
+            "{} names {} as its parent, but the trace has no such span",
             name(row),
             spoor_traces::tree::value::hex(&row.member.span.parent_span_id),
         ),
@@ -143,19 +146,23 @@ fn name(row: &Row) -> String {
     format!("{:?}", printable(&row.member.span.name))
 }
 
-/// Its start was before its parent's, and what shows traces has taken that for another clock.
+/// True if the query API moved the span, because it started before its parent and that looked
+/// like clock skew.
 pub(super) fn was_moved(member: &Member) -> bool {
     let mut warnings = warnings::of(&member.span).into_iter();
     warnings.any(|warning| warning.contains("clock skew"))
 }
 
-/// Whether an id was drawn, as far as one can tell; else why not.
-pub(super) fn drawn(id: &str) -> Result<(), String> {
+/// Checks that a trace ID looks random.
+///
+/// # Errors
+/// The reason why it does not.
+pub(super) fn check_random(id: &str) -> Result<(), String> {
     let distinct = distinct_digits(id);
     if WELL_KNOWN.contains(&id) {
-        Err("this one is an example from a specification".to_owned())
-    } else if distinct < LEAST_DISTINCT_DIGITS {
-        Err(format!("{id} has {distinct} different digits"))
+        Err(format!("{id} is an example from a specification"))
+    } else if distinct < MIN_DISTINCT_DIGITS {
+        Err(format!("{id} has only {distinct} different digits"))
     } else {
         Ok(())
     }
@@ -222,7 +229,7 @@ mod tests {
 
     #[test]
     fn typed_ids_are_told_from_random_ones() {
-        assert!(distinct_digits("11111111222222223333333344444444") < LEAST_DISTINCT_DIGITS);
-        assert!(distinct_digits("016220c2a05539cacbd7c7e677e51b14") >= LEAST_DISTINCT_DIGITS);
+        assert!(distinct_digits("11111111222222223333333344444444") < MIN_DISTINCT_DIGITS);
+        assert!(distinct_digits("016220c2a05539cacbd7c7e677e51b14") >= MIN_DISTINCT_DIGITS);
     }
 }

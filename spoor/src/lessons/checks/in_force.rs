@@ -1,12 +1,11 @@
-//! What holds at a service, and since when.
+//! The policies effective for a service, and the time since when.
 
 use jiff::Timestamp;
 use spoor_api::status::{ConditionStatus, EffectivePlace};
 
 use crate::lessons::policies::Policy;
 
-/// Whether this says something about the service: by its name, or about all that no policy
-/// names.
+/// True if an effective strategy applies to the service, by its name or as one of all others.
 pub(super) fn is_of_service(entry: &EffectivePlace, service: &str) -> bool {
     entry
         .service
@@ -14,7 +13,7 @@ pub(super) fn is_of_service(entry: &EffectivePlace, service: &str) -> bool {
         .is_none_or(|named| named == service)
 }
 
-/// Since when a condition of the policy is true.
+/// The time since when a condition of the policy is true.
 pub(super) fn since(policy: &Policy, condition: &str) -> Option<Timestamp> {
     let mut conditions = policy.status.as_ref()?.conditions.iter();
     let condition = conditions.find(|it| it.kind == condition)?;

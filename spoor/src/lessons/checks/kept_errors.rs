@@ -1,4 +1,4 @@
-//! Lesson 8: every trace with an error is kept, and of the others a share.
+//! Lesson 8: a policy that keeps every trace with an error, and a share of the others.
 
 use jiff::Timestamp;
 use spoor_api::status::{Condition, EffectivePlace};
@@ -6,51 +6,51 @@ use spoor_policy::Probability;
 
 use super::in_force::{is_of_service, since};
 use crate::{
-    lessons::{place::Place, policies::Policy, report::Report},
+    lessons::{context::Context, policies::Policy, report::Report},
     traces::Found,
 };
 
 const SERVICE: &str = "service-a";
-/// What every error passes through before it comes to an answer.
+/// The service in which every error of the lesson begins.
 const BELOW: &str = "service-b";
-/// Of fewer failed requests one could keep all by chance.
-const LEAST_FAILED: usize = 10;
+/// The fewest failed requests. With fewer, all could be kept by chance.
+const MIN_FAILED: usize = 10;
 /// The largest share of the other traces that the lesson allows.
 const MAX_OTHERWISE: f64 = 0.9;
 const KEPT: &str = "a tail rule that keeps the errors of service-a";
 const ALL: &str = "a trace for each request that failed";
 
-pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
+pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
-    let policies = place.policies.all().await?;
-    report.looked_at(format!(
+    let policies = context.policies.all().await?;
+    report.has_read(format!(
         "{} policies and the traces of {SERVICE}",
         policies.len()
     ));
-    head_lets_through(&mut report, &policies);
+    check_heads(&mut report, &policies);
     let keeping = policies.iter().find(|policy| keeps_errors(policy));
     let Some(keeping) = keeping else {
-        let seen = "no policy with `tail.keep: [{name: errors, error: {}}]` decides there";
+        let seen = "no policy with `tail.keep: [{name: errors, error: {}}]` is effective there";
         report.missing(KEPT, seen);
         return Ok(report);
     };
     report.passed(KEPT, &keeping.metadata.name);
-    thins_the_rest(&mut report, keeping);
+    check_otherwise(&mut report, keeping);
     match since(keeping, Condition::PROGRAMMED) {
         Some(programmed) => {
-            let found = place.traces_of(SERVICE).await?;
+            let found = context.traces_of(SERVICE).await?;
             let started = |found: &&Found| is_since(found, programmed);
             let found: Vec<&Found> = found.iter().filter(started).collect();
-            of_traces(&mut report, &found, place.answers.named("failed"));
+            check_traces(&mut report, &found, context.answers.named("failed"));
         }
         None => report.missing("the policy is programmed", "not yet"),
     }
     Ok(report)
 }
 
-/// What a head has not recorded is not there for any rule to keep.
-fn head_lets_through(report: &mut Report, policies: &[Policy]) {
-    let what = "every trace of service-a is recorded at its start";
+/// Checks that the head records every trace, since no tail rule can keep one that was not recorded.
+fn check_heads(report: &mut Report, policies: &[Policy]) {
+    let what = "every trace of service-a is sampled at its start";
     let less = heads_at_service(policies)
         .into_iter()
         .find(|(_, entry)| entry.strategy != "100%");
@@ -58,7 +58,7 @@ fn head_lets_through(report: &mut Report, policies: &[Policy]) {
         Some((name, entry)) => report.wrong(
             what,
             format!(
-                "policy {name} keeps {} there: a failed request that it has not recorded is lost, whatever the tail says",
+                "policy {name} keeps {} there; a tail rule cannot keep a failed request that the head did not sample",
                 entry.strategy
             ),
         ),
@@ -66,8 +66,8 @@ fn head_lets_through(report: &mut Report, policies: &[Policy]) {
     }
 }
 
-/// What heads say about the service, and whose they are. What names it comes before what is for
-/// all services.
+/// The policies with their head strategies for the service. Those that name it take precedence
+/// over those for all services.
 fn heads_at_service(policies: &[Policy]) -> Vec<(&str, &EffectivePlace)> {
     let heads = policies.iter().flat_map(|policy| {
         let effective = policy.status.iter().flat_map(|status| &status.effective);
@@ -90,7 +90,7 @@ fn keeps_errors(policy: &Policy) -> bool {
     has_rule && tails.any(|entry| is_of_service(entry, SERVICE))
 }
 
-fn thins_the_rest(report: &mut Report, keeping: &Policy) {
+fn check_otherwise(report: &mut Report, keeping: &Policy) {
     let otherwise = keeping
         .spec
         .tail
@@ -98,44 +98,44 @@ fn thins_the_rest(report: &mut Report, keeping: &Policy) {
         .map(|tail| tail.otherwise.as_str());
     let share = otherwise.and_then(|share| share.parse::<Probability>().ok());
     let seen = otherwise.map(|share| format!("otherwise: {share}"));
-    let what = "of the traces without an error a share is kept";
+    let what = "only a share of the traces without an error is kept";
     let is_asked = share.is_some_and(|share| share.as_f64() <= MAX_OTHERWISE);
     let seen = seen.unwrap_or_default();
     if is_asked {
         report.passed(what, seen);
     } else {
-        report.wrong(what, format!("{seen}: nine in ten at most are asked for"));
+        report.wrong(what, format!("{seen}; it must be at most 90%"));
     }
 }
 
-fn of_traces(report: &mut Report, found: &[&Found], answer: Option<&str>) {
+fn check_traces(report: &mut Report, found: &[&Found], answer: Option<&str>) {
     let failed: Vec<&&Found> = found.iter().filter(|it| it.tree.errors() > 0).collect();
-    let told = answer.and_then(|answer| answer.parse::<usize>().ok());
-    let Some(told) = told else {
-        let seen = "say how many did since the policy was applied: --answer failed=N, as `spoor load` printed it";
+    let answered = answer.and_then(|answer| answer.parse::<usize>().ok());
+    let Some(answered) = answered else {
+        let seen = "give the number of failed requests since the policy was applied, as `spoor load` printed it: --answer failed=N";
         report.missing(ALL, seen);
         return;
     };
-    let seen = format!("{} of {told}", failed.len());
-    if told < LEAST_FAILED {
+    let seen = format!("{} of {answered}", failed.len());
+    if answered < MIN_FAILED {
         report.wrong(
             ALL,
             format!(
-                "{told} are too few to tell, {LEAST_FAILED} are asked for: \
-                 `spoor fault service-b --errors 20%` makes some"
+                "{answered} are too few to tell; at least {MIN_FAILED} must fail, such as with \
+                 `spoor fault service-b --errors 20%`"
             ),
         );
-    } else if failed.len() > told {
-        let seen = format!("{seen}: more than you say have failed since the policy was applied");
+    } else if failed.len() > answered {
+        let seen = format!("{seen}; more than that failed since the policy was applied");
         report.wrong(ALL, seen);
     } else {
-        report.expect(failed.len() == told, ALL, seen);
+        report.expect(failed.len() == answered, ALL, seen);
     }
-    let whole = |it: &&&&Found| it.tree.services().iter().any(|(name, _)| *name == BELOW);
-    let count = failed.iter().filter(whole).count();
+    let is_complete = |it: &&&&Found| it.tree.services().iter().any(|(name, _)| *name == BELOW);
+    let count = failed.iter().filter(is_complete).count();
     report.expect(
         count == failed.len(),
-        "each of them whole, down to service-b",
+        "each of them is complete, down to service-b",
         format!("{count} of {}", failed.len()),
     );
 }
@@ -189,7 +189,7 @@ mod tests {
     ) {
         let found = vec![failed(is_whole); kept];
         let mut report = Report::new();
-        of_traces(&mut report, &found.iter().collect::<Vec<_>>(), told);
+        check_traces(&mut report, &found.iter().collect::<Vec<_>>(), told);
         assert_eq!(report.is_passed(), passes, "{report}");
     }
 
@@ -209,7 +209,7 @@ mod tests {
     #[case("most", false)]
     fn a_share_of_the_rest_is_kept(#[case] otherwise: &str, #[case] passes: bool) {
         let mut report = Report::new();
-        thins_the_rest(&mut report, &policy(otherwise));
+        check_otherwise(&mut report, &policy(otherwise));
         assert_eq!(report.is_passed(), passes, "{report}");
     }
 }

@@ -1,4 +1,4 @@
-//! Lesson 3: a span of the learner's own, in a trace that services have begun.
+//! Lesson 3: a span of the learner's own, in a trace that a service started.
 
 use std::time::Duration;
 
@@ -7,34 +7,34 @@ use spoor_traces::tree::{Member, Place as InTree, Row, Tree, value};
 
 use super::first_trace::was_moved;
 use crate::{
-    lessons::{place::Place, report::Report},
+    lessons::{context::Context, report::Report},
     traces::{Found, printable},
 };
 
-/// What the lesson calls the learner's script.
+/// The service name of the learner's script.
 const SERVICE: &str = "receipt";
-/// The service and the name of the span that the learner's is to be below.
+/// The service and name of the span that must be the parent of the learner's.
 const ABOVE: (&str, &str) = ("service-a", "GET /");
-/// More than any printing takes that a learner waits for.
+/// The longest plausible duration of the work.
 const MAX_DURATION: Duration = Duration::from_secs(600);
-/// The attribute that it asks for.
+/// The attribute that the lesson asks for.
 const ATTRIBUTE: &str = "receipt.items";
 
-pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
-    let found = place.traces_of(SERVICE).await?;
+pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
+    let found = context.traces_of(SERVICE).await?;
     let looked = format!("the traces with a span of {SERVICE}: {}", found.len());
     let attempts = found.iter().flat_map(attempts);
     let mut report = Report::best(attempts).unwrap_or_else(|| {
         let mut report = Report::new();
-        let seen = "none has come; is service.name an attribute of the resource?";
+        let seen = "none has arrived; service.name must be an attribute of the resource";
         report.missing("a span of the service receipt", seen);
         report
     });
-    report.looked_at(looked);
+    report.has_read(looked);
     Ok(report)
 }
 
-/// Each span of the learner's in a trace, the latest first.
+/// The reports on each of the learner's spans in a trace, the latest first.
 fn attempts(found: &Found) -> impl Iterator<Item = Report> {
     let own = |row: &&Row| row.member.service() == SERVICE;
     let rows = found.tree.rows().iter().rev().filter(own);
@@ -48,13 +48,13 @@ fn judged(Found { id, tree }: &Found, row: &Row) -> Report {
         "a span of the service receipt",
         format!("{name:?} in trace {id}"),
     );
-    of_its_place(&mut report, tree, row);
-    of_what_it_says(&mut report, row);
+    check_parent(&mut report, tree, row);
+    check_content(&mut report, row);
     report
 }
 
-fn of_its_place(report: &mut Report, tree: &Tree, row: &Row) {
-    let what = "it is below the span with which service-a answered";
+fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
+    let what = "its parent is the span of service-a";
     let parent = row.parent.and_then(|parent| tree.rows().get(parent));
     match (row.place, parent) {
         (InTree::Child, Some(parent)) => {
@@ -65,26 +65,26 @@ fn of_its_place(report: &mut Report, tree: &Tree, row: &Row) {
             } else {
                 report.missing(what, format!("its parent is {seen}"));
             }
-            of_its_time(report, &row.member, &parent.member);
+            check_times(report, &row.member, &parent.member);
         }
         (InTree::MissingParent, _) => report.missing(
             what,
-            "no span of its trace has the id that it names as its parent: are both ids from the \
-             same traceresponse?",
+            "its trace has no span with the ID that it names as its parent; both IDs must be from \
+             the same traceresponse header",
         ),
-        _ => report.missing(what, "it names no parent: it is a trace of its own"),
+        _ => report.missing(what, "it names no parent, so it is a trace of its own"),
     }
     let services = tree.services();
     let has_b = services.iter().any(|(name, _)| *name == "service-b");
-    report.expect(has_b, "the trace goes on to service-b", "");
+    report.expect(has_b, "the trace continues to service-b", "");
 }
 
-/// The work begins when the answer is there.
-fn of_its_time(report: &mut Report, own: &Member, above: &Member) {
-    let what = "its beginning and its end are those of the work";
+/// Checks the span's times. The work starts after the response.
+fn check_times(report: &mut Report, own: &Member, above: &Member) {
+    let what = "it starts and ends with the work";
     let duration = own.duration();
     if own.start() < above.start() || was_moved(own) {
-        report.missing(what, "it begins before the request that caused it");
+        report.missing(what, "it starts before the request that caused it");
     } else if duration == Duration::ZERO {
         report.missing(what, "it has no duration");
     } else if duration > MAX_DURATION {
@@ -94,22 +94,22 @@ fn of_its_time(report: &mut Report, own: &Member, above: &Member) {
     }
 }
 
-fn of_what_it_says(report: &mut Report, row: &Row) {
+fn check_content(report: &mut Report, row: &Row) {
     let span = &row.member.span;
     let attribute = span.attributes.iter().find(|it| it.key == ATTRIBUTE);
     let value = attribute.map(|it| it.value.as_ref());
-    let what = "it says how much it did, as the number receipt.items";
+    let what = "its attribute receipt.items is the number of items";
     match value {
         Some(value) if is_number(value) => report.passed(what, value::text(value)),
         Some(value) => {
             let seen = printable(&value::text(value));
-            report.missing(what, format!("{seen:?} is no number: use intValue"));
+            report.missing(what, format!("{seen:?} is not a number; use intValue"));
         }
         None => report.missing(what, "the span has no attribute of this name"),
     }
-    let what = "it has an event for a moment within it";
+    let what = "it has an event between its start and its end";
     match span.events.first() {
-        None => report.missing(what, "it has none"),
+        None => report.missing(what, "it has no event"),
         Some(event) => {
             let at = event.time_unix_nano;
             let within = row.member.start() <= at && at <= row.member.end();

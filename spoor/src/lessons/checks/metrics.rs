@@ -1,4 +1,4 @@
-//! Lesson 10: from a latency bucket by its exemplar to the trace.
+//! Lesson 10: from a latency bucket to a trace, by its exemplar.
 
 use std::time::Duration;
 
@@ -6,49 +6,52 @@ use spoor_traces::tree::Tree;
 
 use super::exemplars::{Bucket, buckets};
 use crate::{
-    lessons::{place::Place, report::Report},
-    traces::{AskError, Found, milliseconds, printable},
+    lessons::{context::Context, report::Report},
+    traces::{Found, QueryError, milliseconds, printable},
 };
 
 const SERVICE: &str = "tasks";
-/// Slower than any request of tasks is by itself.
-const SLOW: Duration = Duration::from_millis(250);
-const DEADLINE: Duration = Duration::from_secs(5);
+/// The minimum duration of a slow request. Without a fault, no request of tasks takes as long.
+const MIN_SLOW: Duration = Duration::from_millis(250);
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
+pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
-    let urls = place.lab.status().await?.urls;
+    let urls = context.lab.status().await?.urls;
     let Some(url) = urls.get("tasks-ops") else {
-        report.wrong("a lab with tasks", "this one runs without it");
+        report.wrong("a lab with the service tasks", "this lab runs without it");
         return Ok(report);
     };
     let url = format!("{url}/metrics");
     let buckets = buckets(&scrape(&url).await?);
-    report.looked_at(format!("{url}, {} buckets", buckets.len()));
+    report.has_read(format!("{url}, {} buckets", buckets.len()));
     let Some(slowest) = slowest(&mut report, &buckets) else {
         return Ok(report);
     };
-    let what = "the trace id that the bucket's exemplar has";
-    match place.answers.one() {
-        None => report.missing(what, "say it: spoor check 10 --answer TRACE_ID"),
+    let what = "the trace ID of the bucket's exemplar";
+    match context.answers.one() {
+        None => report.missing(what, "spoor check 10 --answer TRACE_ID"),
         Some(answer) if !is_trace_id(answer) => {
-            report.wrong(what, format!("{answer:?} is not 32 hexadecimal digits"));
+            report.wrong(
+                what,
+                format!("{answer:?} does not have 32 hexadecimal digits"),
+            );
         }
-        Some(answer) => match found(place, answer).await? {
+        Some(answer) => match found(context, answer).await? {
             Some(trace) => judge(&mut report, &trace, slowest),
-            None => report.missing(what, format!("there is no trace {answer} here")),
+            None => report.missing(what, format!("there is no trace {answer}")),
         },
     }
     Ok(report)
 }
 
 async fn scrape(url: &str) -> Result<String, reqwest::Error> {
-    let client = reqwest::Client::builder().timeout(DEADLINE).build()?;
+    let client = reqwest::Client::builder().timeout(SCRAPE_TIMEOUT).build()?;
     let request = client
         .get(url)
         .header("accept", "application/openmetrics-text");
-    let answer = request.send().await?.error_for_status()?;
-    answer.text().await
+    let response = request.send().await?.error_for_status()?;
+    response.text().await
 }
 
 /// The bucket of the slowest sampled request.
@@ -57,9 +60,12 @@ fn slowest<'a>(report: &mut Report, buckets: &'a [Bucket]) -> Option<&'a Bucket>
     let slowest = of_sampled.max_by(|one, other| one.above.total_cmp(&other.above));
     let what = "a bucket of slow requests, with an exemplar";
     match slowest {
-        None => report.missing(what, "no bucket has one: no sampled request has come"),
-        Some(bucket) if bucket.above < SLOW.as_secs_f64() => {
-            report.missing(what, format!("the slowest is {bucket}"));
+        None => report.missing(
+            what,
+            "no bucket has an exemplar yet; send a sampled request",
+        ),
+        Some(bucket) if bucket.above < MIN_SLOW.as_secs_f64() => {
+            report.missing(what, format!("the slowest bucket is {bucket}"));
             return None;
         }
         Some(bucket) => report.passed(what, bucket.to_string()),
@@ -71,29 +77,29 @@ pub(super) fn is_trace_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-async fn found(place: &Place, id: &str) -> Result<Option<Found>, AskError> {
-    match place.traces.trace(id).await {
+async fn found(context: &Context, id: &str) -> Result<Option<Found>, QueryError> {
+    match context.traces.trace(id).await {
         Ok(batches) => Ok(Some(Found {
             id: id.to_owned(),
             tree: Tree::new(batches),
         })),
-        Err(AskError::Unknown(_)) => Ok(None),
+        Err(QueryError::Unknown(_)) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// A later request may have taken the exemplar's place: any trace that belongs into the bucket
-/// will do.
+/// Checks that the trace belongs to the bucket. It need not be the current exemplar, since a later
+/// request may have replaced that.
 fn judge(report: &mut Report, Found { id, tree }: &Found, bucket: &Bucket) {
-    let what = "the trace is one of the bucket";
+    let what = "the trace belongs to the bucket";
     let root = tree.root().map(|root| &root.member);
     let (service, name) = root.map_or(("", ""), |it| (it.service(), it.span.name.as_str()));
     let took = tree.duration();
     let is_exemplar = bucket.exemplar.as_ref().is_some_and(|it| it == id);
     if service != SERVICE {
-        report.wrong(what, format!("it is one of {service:?}"));
+        report.wrong(what, format!("it is a trace of {service:?}"));
     } else if !bucket.is_of(name) {
-        let seen = format!("it is one of {:?}, the bucket is {bucket}", printable(name));
+        let seen = format!("its root is {:?}, the bucket is {bucket}", printable(name));
         report.wrong(what, seen);
     } else if is_exemplar || bucket.holds(took) {
         report.passed(what, format!("{id} took {}", milliseconds(took)));

@@ -1,4 +1,4 @@
-//! What each lesson asks for.
+//! The checks of the lessons.
 
 pub(super) mod bottleneck;
 pub(super) mod conflict;

@@ -1,23 +1,23 @@
-//! Lesson 5: one forged context, which reviews believes and bands only links.
+//! Lesson 5: a forged context, which reviews trusts and bands only links to.
 
 use spoor_traces::tree::{Member, Place as InTree, Tree, value};
 
-use super::first_trace::drawn;
+use super::first_trace::check_random;
 use crate::{
-    lessons::{place::Place, report::Report},
+    lessons::{context::Context, report::Report},
     traces::{Found, printable},
 };
 
 const EDGE: &str = "bands";
 const INSIDE: &str = "reviews";
-/// What the lesson calls the member of `tracestate`.
+/// The `tracestate` member that the lesson uses.
 const MEMBER: &str = "smuggled";
 
-pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
-    let inside = place.traces_of(INSIDE).await?;
-    let edge = place.traces_of(EDGE).await?;
+pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
+    let inside = context.traces_of(INSIDE).await?;
+    let edge = context.traces_of(EDGE).await?;
     let mut report = Report::new();
-    report.looked_at(format!(
+    report.has_read(format!(
         "{} traces of {INSIDE}, {} of {EDGE}",
         inside.len(),
         edge.len()
@@ -31,36 +31,36 @@ fn judge(report: &mut Report, inside: &[Found], edge: &[Found]) {
         .iter()
         .filter_map(|found| Some((found, joined(&found.tree)?)));
     let joined: Vec<(&Found, &Member)> = joined.collect();
-    // The newest that has all that is asked for; else the newest, to say what it lacks.
-    let whole = |(_, span): &&(&Found, &Member)| carries(span);
-    let Some((found, span)) = joined.iter().find(whole).or(joined.first()) else {
+    // The newest with the `tracestate` member, or else the newest, to report what it lacks.
+    let has_member = |(_, span): &&(&Found, &Member)| carries(span);
+    let Some((found, span)) = joined.iter().find(has_member).or(joined.first()) else {
         report.missing(
-            "reviews goes on with a trace of yours",
-            "no span of reviews has a parent from outside: was the context well formed, and sampled?",
+            "reviews continues your trace",
+            "no span of reviews has a parent from outside; the context must be well-formed and sampled",
         );
         return;
     };
-    report.passed("reviews goes on with a trace of yours", &found.id);
-    match drawn(&found.id) {
-        Ok(()) => report.passed("a trace id that is random", ""),
-        Err(why) => report.wrong("a trace id that is random", why),
+    report.passed("reviews continues your trace", &found.id);
+    match check_random(&found.id) {
+        Ok(()) => report.passed("a trace ID that is random", ""),
+        Err(why) => report.wrong("a trace ID that is random", why),
     }
     let state = printable(&span.span.trace_state);
     report.expect(
         carries(span),
-        "a member `smuggled` in the tracestate that reviews hands on",
+        "reviews passes on a tracestate with the member `smuggled`",
         if state.is_empty() {
-            "it has none".to_owned()
+            "the tracestate is empty".to_owned()
         } else {
             state
         },
     );
-    refused(report, &found.id, &span.span.parent_span_id, edge);
+    check_edge(report, &found.id, &span.span.parent_span_id, edge);
 }
 
-/// bands has the forged span of the forged trace as a link, and as nothing else.
-fn refused(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Found]) {
-    let what = "bands does not join it";
+/// Checks that bands links to the forged span and does not continue its trace.
+fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Found]) {
+    let what = "bands does not continue your trace";
     let edges = || {
         edge.iter()
             .flat_map(|found| of_service(&found.tree, EDGE).map(move |it| (found, it)))
@@ -68,7 +68,7 @@ fn refused(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Found]
     if edges().any(|(found, _)| found.id == forged) {
         report.wrong(
             what,
-            "a span of bands is in it: is SPOOR_TRUSTED_PEERS set?",
+            "a span of bands is in your trace; SPOOR_TRUSTED_PEERS must not be set",
         );
         return;
     }
@@ -79,7 +79,7 @@ fn refused(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Found]
     let Some((found, _)) = linked else {
         report.missing(
             what,
-            "no trace of bands has a link to it: send the same headers there, too",
+            "no trace of bands has a link to it; send the same headers to bands, too",
         );
         return;
     };
@@ -87,16 +87,16 @@ fn refused(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Found]
     let smuggled = found.tree.rows().iter().any(|row| carries(&row.member));
     if smuggled {
         report.wrong(
-            "nothing is smuggled through bands",
-            "the tracestate came through",
+            "bands does not pass on the tracestate",
+            "the member `smuggled` came through",
         );
     } else {
-        report.passed("nothing is smuggled through bands", "");
+        report.passed("bands does not pass on the tracestate", "");
     }
 }
 
-/// The span of reviews in this trace whose parent nobody has sent. While bands' spans are on
-/// their way, those that it has called look like that, too.
+/// The span of reviews in this trace whose parent was never sent. Spans of reviews that bands
+/// called also look like that until those of bands arrive.
 fn joined(tree: &Tree) -> Option<&Member> {
     let called_by_bands = of_service(tree, EDGE).next().is_some();
     let mut rows = tree.rows().iter();

@@ -1,4 +1,4 @@
-//! Lesson 7: 1 % and 0.1 %, and how sure one can be of each.
+//! Lesson 7: the rates 1 % and 0.1 %, and their confidence intervals.
 
 use spoor_policy::{
     Probability,
@@ -6,36 +6,37 @@ use spoor_policy::{
 };
 
 use crate::{
-    lessons::{place::Place, report::Report, threshold::sampled_at},
+    lessons::{context::Context, report::Report, threshold::sampled_at},
     traces::Found,
 };
 
-/// The policy of the samples, and where its traces start.
+/// The name of the sample policy and of the service it targets.
 const POLICY: &str = "service-a";
 const RATES: [&str; 2] = ["1%", "0.1%"];
 const CONFIDENCE: f64 = 0.95;
-/// So improbable a count has another cause than chance.
-const IMPROBABLE: f64 = 1e-6;
-/// How far an end may be off, as a part of the interval: other formulas are welcome.
+/// The p-value below which chance does not explain a count.
+const MIN_P_VALUE: f64 = 1e-6;
+/// The tolerated error of an interval's end, as a share of its width. It admits formulas other
+/// than the exact one.
 const TOLERANCE: f64 = 0.2;
-/// The half width that `needed` is to reach, as a part of the rate, and what is near enough.
+/// The accepted half widths of the interval for `needed`, as a share of the rate: about a tenth.
 const HALF_WIDTH: std::ops::RangeInclusive<f64> = 0.085..=0.115;
-/// More requests than anybody sends in a lesson.
-const MOST: u64 = 1_000_000_000;
+/// The most requests accepted in an answer.
+const MAX_REQUESTS: u64 = 1_000_000_000;
 
-pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
+pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
-    let found = place.traces_of(POLICY).await?;
-    report.looked_at(format!(
+    let found = context.traces_of(POLICY).await?;
+    report.has_read(format!(
         "the tracestate of {} traces of {POLICY}, and its policy",
         found.len()
     ));
-    let requests = place.answers.named("requests");
+    let requests = context.answers.named("requests");
     let requests: Option<u64> = requests.and_then(|it| it.parse().ok());
-    match requests.filter(|requests| (1..=MOST).contains(requests)) {
+    match requests.filter(|requests| (1..=MAX_REQUESTS).contains(requests)) {
         Some(requests) => {
             for rate in RATES {
-                of_rate(&mut report, place, &found, rate, requests)?;
+                check_rate(&mut report, context, &found, rate, requests)?;
             }
         }
         None => report.wrong(
@@ -43,14 +44,14 @@ pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
             "--answer requests=10000",
         ),
     }
-    of_the_number_needed(&mut report, place)?;
-    of_policy(&mut report, place).await?;
+    check_needed(&mut report, context)?;
+    check_policy(&mut report, context).await?;
     Ok(report)
 }
 
-fn of_rate(
+fn check_rate(
     report: &mut Report,
-    place: &Place,
+    context: &Context,
     found: &[Found],
     rate: &str,
     requests: u64,
@@ -62,25 +63,25 @@ fn of_rate(
     let what = format!("traces that were sampled at {rate}");
     let seen = format!("{kept} of {requests} requests");
     if kept == 0 {
-        report.missing(&what, "there is none");
+        report.missing(&what, "there are none");
         return Ok(());
     }
-    if p_value(kept, requests, probability) < IMPROBABLE {
-        let why = "chance does not explain that: was it another number of requests?";
+    if p_value(kept, requests, probability) < MIN_P_VALUE {
+        let why = "chance does not explain that; check the number of requests";
         report.missing(&what, format!("{seen}; {why}"));
         return Ok(());
     }
     report.passed(&what, seen);
 
-    let what = format!("how sure you are of {rate}");
+    let what = format!("the confidence interval for {rate}");
     let exact = interval(kept, requests, CONFIDENCE);
-    match place.answers.named(rate).map(range) {
+    match context.answers.named(rate).map(range) {
         None => {
             let seen = format!("--answer {rate}=LOWER..UPPER, as percentages");
             report.wrong(&what, seen);
         }
         Some(None) => {
-            let seen = format!("an interval is written as {rate}=0.05%..1.2%");
+            let seen = format!("write the interval as --answer {rate}=0.05%..1.2%");
             report.wrong(&what, seen);
         }
         Some(Some(answered)) => judge(report, &what, answered, exact),
@@ -93,32 +94,35 @@ fn judge(report: &mut Report, what: &str, answered: Interval, exact: Interval) {
     let near = |one: f64, other: f64| (one - other).abs() <= TOLERANCE * exact_width;
     let seen = shown(answered);
     if near(answered.lower, exact.lower) && near(answered.upper, exact.upper) {
-        report.passed(what, format!("{seen}; exactly {}", shown(exact)));
+        report.passed(
+            what,
+            format!("{seen}; the exact interval is {}", shown(exact)),
+        );
     } else if width < exact_width * (1.0 - TOLERANCE) {
         let why = "is narrower than so few traces allow at 95 %";
         report.wrong(what, format!("{seen} {why}"));
     } else if width > exact_width * (1.0 + TOLERANCE) {
         report.wrong(what, format!("{seen} is wider than it needs to be at 95 %"));
     } else {
-        let why = "has the right width, but lies beside what was observed";
+        let why = "has the right width, but is not centred on the observed rate";
         report.wrong(what, format!("{seen} {why}"));
     }
 }
 
-/// The learner's number is put to the test: the interval that it would give.
-fn of_the_number_needed(report: &mut Report, place: &Place) -> anyhow::Result<()> {
-    let what = "how many requests it takes to know 0.1 % to a tenth of itself";
-    let needed = place.answers.named("needed");
+/// Checks the number of requests in the answer by the interval that it would give.
+fn check_needed(report: &mut Report, context: &Context) -> anyhow::Result<()> {
+    let what = "the number of requests that determines 0.1 % to within a tenth of itself";
+    let needed = context.answers.named("needed");
     let needed: Option<u64> = needed.and_then(|it| it.parse().ok());
-    let Some(needed) = needed.filter(|needed| (1..=MOST).contains(needed)) else {
+    let Some(needed) = needed.filter(|needed| (1..=MAX_REQUESTS).contains(needed)) else {
         report.wrong(what, "--answer needed=NUMBER");
         return Ok(());
     };
-    // On average one in a thousand of them is kept.
+    // On average, one in a thousand is kept.
     let would_be = interval(needed / 1000, needed, CONFIDENCE);
     let half = (would_be.upper - would_be.lower) / 2.0 / 0.001;
     let seen = format!(
-        "{needed} would leave {}, ± {:.0} % of it",
+        "{needed} would give {}, which is ± {:.0} % of the rate",
         shown(would_be),
         half * 100.0
     );
@@ -130,13 +134,13 @@ fn of_the_number_needed(report: &mut Report, place: &Place) -> anyhow::Result<()
     Ok(())
 }
 
-async fn of_policy(report: &mut Report, place: &Place) -> anyhow::Result<()> {
-    let what = "every instance has the policy, and what it counts agrees";
-    let policy = place.policies.named(POLICY).await?;
+async fn check_policy(report: &mut Report, context: &Context) -> anyhow::Result<()> {
+    let what = "every instance has the policy, and the observed rate agrees with it";
+    let policy = context.policies.named(POLICY).await?;
     let Some(status) = policy.and_then(|it| it.status) else {
         report.missing(
             what,
-            "there is no policy service-a, or nothing is known of it",
+            "there is no policy service-a, or it has no status yet",
         );
         return Ok(());
     };
@@ -153,7 +157,7 @@ async fn of_policy(report: &mut Report, place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `0.8%..1.2%`; the first percent sign may be left out.
+/// Parses `0.8%..1.2%`. The first percent sign can be left out.
 fn range(text: &str) -> Option<Interval> {
     let (lower, upper) = text.split_once("..")?;
     let share = |end: &str| -> Option<f64> {
@@ -206,7 +210,7 @@ mod tests {
         }
         assert!(judged("0.99%..1.01%").contains("narrower"));
         assert!(judged("0%..5%").contains("wider"));
-        assert!(judged("1.1%..1.5%").contains("beside"));
+        assert!(judged("1.1%..1.5%").contains("not centred"));
     }
 
     #[test]

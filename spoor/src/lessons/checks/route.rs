@@ -1,4 +1,4 @@
-//! Lesson 6: what a stage between services and store can do, and what it costs.
+//! Lesson 6: the abilities of a stage between services and store, and its cost.
 
 use std::time::Duration;
 
@@ -7,30 +7,30 @@ use spoor_api::status::{Condition, ConditionStatus};
 
 use super::in_force::since;
 use crate::{
-    lessons::{answers::Answers, place::Place, policies::Policy, report::Report},
+    lessons::{answers::Answers, context::Context, policies::Policy, report::Report},
     traces::Found,
 };
 
 /// The lesson's policy.
 const POLICY: &str = "slow-only";
-/// Where its traces start.
+/// The service at which its traces start.
 const SERVICE: &str = "service-a";
-/// What the lesson has the learner imagine.
-const REQUESTS_A_SECOND: f64 = 1000.0;
-/// How far an answer may be off.
+/// The rate in the lesson's question.
+const REQUESTS_PER_SECOND: f64 = 1000.0;
+/// The tolerated relative error of the answer.
 const TOLERANCE: f64 = 0.25;
-/// How many slow traces are asked for.
-const LEAST_SLOW: usize = 3;
-/// What waits less waits for nothing; nobody waits longer.
+/// The fewest slow traces that pass.
+const MIN_SLOW: usize = 3;
+/// The plausible decision waits in seconds.
 const WAITS: std::ops::RangeInclusive<f64> = 1.0..=30.0;
 
-pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
+pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
-    report.looked_at(format!("the policy {POLICY} and the traces of {SERVICE}"));
-    let policy = place.policies.named(POLICY).await?;
-    let Some(slower_than) = policy.as_ref().and_then(|it| asked(&mut report, it)) else {
+    report.has_read(format!("the policy {POLICY} and the traces of {SERVICE}"));
+    let policy = context.policies.named(POLICY).await?;
+    let Some(slower_than) = policy.as_ref().and_then(|it| check_policy(&mut report, it)) else {
         if policy.is_none() {
-            report.missing("the policy slow-only", "there is none of this name");
+            report.missing("the policy slow-only", "there is no policy of this name");
         }
         return Ok(report);
     };
@@ -40,17 +40,17 @@ pub(crate) async fn check(place: &Place) -> anyhow::Result<Report> {
     else {
         return Ok(report);
     };
-    let found = place.traces_of(SERVICE).await?;
+    let found = context.traces_of(SERVICE).await?;
     let is_held = |it: &&Found| is_held(it, programmed, slower_than);
     let (held, direct): (Vec<&Found>, Vec<&Found>) = found.iter().partition(is_held);
-    of_traces(&mut report, &direct, &held, slower_than);
-    of_the_price(&mut report, &place.answers, &held);
+    check_traces(&mut report, &direct, &held, slower_than);
+    check_cost(&mut report, &context.answers, &held);
     Ok(report)
 }
 
-/// From which duration on the policy keeps a trace, if it can do so.
-fn asked(report: &mut Report, policy: &Policy) -> Option<Duration> {
-    let what = "it keeps slow traces only";
+/// Checks the policy and returns the duration from which on it keeps traces.
+fn check_policy(report: &mut Report, policy: &Policy) -> Option<Duration> {
+    let what = "the policy keeps slow traces only";
     let tail = policy.spec.tail.as_ref();
     let rule = tail.and_then(|tail| {
         tail.keep
@@ -64,14 +64,14 @@ fn asked(report: &mut Report, policy: &Policy) -> Option<Duration> {
         (_, Some(others)) if others != "0%" => {
             report.wrong(
                 what,
-                format!("of all others it keeps {others}: otherwise: 0%"),
+                format!("it keeps {others} of the others; set otherwise: 0%"),
             );
         }
-        _ => report.wrong(what, "it has no rule slowerThan under tail.keep"),
+        _ => report.wrong(what, "it has no slowerThan rule under tail.keep"),
     }
     let mut conditions = policy.status.iter().flat_map(|it| &it.conditions);
     let programmed = conditions.find(|it| it.kind == Condition::PROGRAMMED);
-    let what = "somebody between the services and the store decides";
+    let what = "a stage between the services and the store decides";
     match programmed {
         Some(is) if is.status == ConditionStatus::True => report.passed(what, &is.message),
         Some(is) => report.missing(what, format!("{}: {}", is.reason, is.message)),
@@ -80,37 +80,38 @@ fn asked(report: &mut Report, policy: &Policy) -> Option<Duration> {
     slower_than
 }
 
-/// A status has whole seconds: a quick trace of the same second may have come before the policy.
+/// True if a trace started after the policy was programmed. The status has whole seconds, so a
+/// fast trace within the same second may have started before.
 fn is_held(found: &Found, programmed: Timestamp, slower_than: Duration) -> bool {
     const SECOND: i128 = 1_000_000_000;
     let since = i128::from(found.tree.start()) - programmed.as_nanosecond();
     since >= SECOND || (since >= 0 && found.tree.duration() >= slower_than)
 }
 
-/// Before the policy each came to be seen; since then only the slow ones do.
-fn of_traces(report: &mut Report, direct: &[&Found], held: &[&Found], slower_than: Duration) {
+/// Checks that fast traces were kept before the policy, and only slow ones since.
+fn check_traces(report: &mut Report, direct: &[&Found], held: &[&Found], slower_than: Duration) {
     let is_quick = |it: &&&Found| it.tree.duration() < slower_than;
     let quick = direct.iter().filter(is_quick).count();
     report.expect(
         quick > 0,
-        "directly, quick traces came too",
+        "without the policy, fast traces were kept too",
         format!("{quick} took less than {slower_than:?}"),
     );
-    let what = "now only slow ones do";
+    let what = "since then, only slow ones were";
     match (held.iter().find(is_quick), held.len()) {
         (Some(quick), _) => {
             let took = quick.tree.duration();
             report.wrong(what, format!("{} took only {took:.0?}", quick.id));
         }
         (None, slow) => {
-            let seen = format!("{slow} since the policy, {LEAST_SLOW} or more are asked for");
-            report.expect(slow >= LEAST_SLOW, what, seen);
+            let seen = format!("{slow} since the policy, at least {MIN_SLOW} expected");
+            report.expect(slow >= MIN_SLOW, what, seen);
         }
     }
 }
 
-fn of_the_price(report: &mut Report, answers: &Answers, held: &[&Found]) {
-    let what = "the price: how long it holds a trace, and how many spans at once";
+fn check_cost(report: &mut Report, answers: &Answers, held: &[&Found]) {
+    let what = "the cost: the time a trace is held, and the number of spans held at once";
     let wait = answers.named("wait").and_then(seconds);
     let spans = answers.named("spans").and_then(|it| it.parse().ok());
     let (Some(wait), Some(answered)): (Option<f64>, Option<f64>) = (wait, spans) else {
@@ -119,34 +120,35 @@ fn of_the_price(report: &mut Report, answers: &Answers, held: &[&Found]) {
         return;
     };
     if !WAITS.contains(&wait) {
-        let seen = format!("{wait} s is no time in which a trace becomes whole: measure it");
+        let seen = format!("{wait} s is not a plausible wait for a complete trace; measure it");
         report.wrong(what, seen);
         return;
     }
-    let Some(each) = spans_of_each(held) else {
-        report.missing(what, "no trace to count the spans of");
+    let Some(each) = mean_spans(held) else {
+        report.missing(what, "there is no trace to count the spans of");
         return;
     };
-    let at_once = REQUESTS_A_SECOND * wait * each;
+    let at_once = REQUESTS_PER_SECOND * wait * each;
     if (answered - at_once).abs() <= TOLERANCE * at_once {
-        let seen = format!("{REQUESTS_A_SECOND} requests a second × {wait} s × {each:.1} spans");
+        let seen =
+            format!("{REQUESTS_PER_SECOND} requests per second × {wait} s × {each:.1} spans");
         report.passed(what, format!("{seen} = {at_once:.0}"));
     } else {
-        // The way to the number is what the learner is to find.
+        // The message does not give the formula, which is for the learner to find.
         let side = if answered < at_once { "few" } else { "many" };
         let seen = format!("{answered} spans are too {side} for a wait of {wait} s");
         report.wrong(what, seen);
     }
 }
 
-/// On average.
-fn spans_of_each(found: &[&Found]) -> Option<f64> {
+/// The average number of spans of a trace.
+fn mean_spans(found: &[&Found]) -> Option<f64> {
     let spans: usize = found.iter().map(|it| it.tree.rows().len()).sum();
     let as_number = |number: usize| u32::try_from(number).map(f64::from).ok();
     Some(as_number(spans)? / as_number(found.len()).filter(|traces| *traces > 0.0)?)
 }
 
-/// `2`, `2.1` or `2.1s`.
+/// Parses `2`, `2.1` or `2.1s`.
 fn seconds(text: &str) -> Option<f64> {
     let number: f64 = text.trim_end_matches('s').trim().parse().ok()?;
     number.is_finite().then_some(number)
@@ -186,7 +188,7 @@ mod tests {
         let (direct, held) = (traces(direct), traces(held));
         let mut report = Report::new();
         let slower_than = Duration::from_millis(400);
-        of_traces(
+        check_traces(
             &mut report,
             &direct.iter().collect::<Vec<_>>(),
             &held.iter().collect::<Vec<_>>(),
@@ -229,7 +231,7 @@ mod tests {
     ) {
         let mut report = Report::new();
         let answers = Answers::new(vec![format!("wait={wait}"), format!("spans={spans}")]);
-        of_the_price(&mut report, &answers, &[&trace(600)]);
+        check_cost(&mut report, &answers, &[&trace(600)]);
         assert_eq!(report.is_passed(), passes, "{report}");
         assert_eq!(report.to_string().contains('×'), passes, "{report}");
     }

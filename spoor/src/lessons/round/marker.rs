@@ -1,24 +1,24 @@
-//! How a round's requests are known in their traces: by their user agent.
+//! The marker of a round's requests in their traces: their user agent.
 
 use std::fmt;
 
 use opentelemetry_semantic_conventions::attribute::USER_AGENT_ORIGINAL;
 use spoor_traces::tree::{EXERCISE_USER_AGENT, Tree, value};
 
-/// What follows the common prefix of exercises.
+/// The part after the prefix that all exercises share.
 const LESSON: &str = "2/";
 
-/// A round; the later one is the greater.
+/// A round. Later rounds compare greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Marker {
-    /// Unix milliseconds.
+    /// The start in Unix milliseconds.
     pub began: u64,
-    /// What it was drawn from.
+    /// The seed that determined what is slow.
     pub seed: u32,
 }
 
 impl Marker {
-    /// The round that a trace belongs to, if any: its root says so.
+    /// The round that a trace belongs to, if any, from its root span.
     pub fn of(tree: &Tree) -> Option<Self> {
         let span = &tree.root()?.member.span;
         Self::read(value::string(&span.attributes, USER_AGENT_ORIGINAL)?)
@@ -37,7 +37,7 @@ impl Marker {
 }
 
 impl fmt::Display for Marker {
-    /// As the user agent has it.
+    /// Formats the user agent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

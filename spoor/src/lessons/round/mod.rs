@@ -1,21 +1,21 @@
-//! A round of lesson 2: something in the mesh is slow, and requests go through it.
+//! A round of lesson 2: requests through a mesh in which something is slow.
 
 mod marker;
 mod send;
 
 pub use marker::Marker;
-pub use send::begin;
+pub use send::start;
 
-/// What is slow in a round.
+/// The part that is slow in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Culprit {
-    /// service-b's wait.
+    /// The wait of service-b.
     Wait,
-    /// service-b's calculation.
+    /// The calculation of service-b.
     HeavyCalc,
     /// The marketplace of this name.
     Marketplace(&'static str),
-    /// The model of this name, which has not been asked anything yet.
+    /// The model of this name, which is not loaded yet.
     ColdModel(&'static str),
 }
 
@@ -29,7 +29,7 @@ impl Culprit {
         Self::Marketplace("marketplace-corner"),
     ];
 
-    /// The same for the same seed.
+    /// Chooses a culprit, the same for equal seeds.
     pub fn of(seed: u32) -> Self {
         let index = usize::try_from(seed).unwrap_or_default() % Self::ALL.len();
         Self::ALL.get(index).copied().unwrap_or(Self::Wait)

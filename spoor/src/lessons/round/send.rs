@@ -1,4 +1,4 @@
-//! Makes something slow, sends the requests, and leaves all as it was.
+//! The course of a round: makes something slow, sends the requests, and restores the lab.
 
 use std::{
     collections::BTreeMap,
@@ -13,64 +13,64 @@ use tokio::time::Instant;
 
 use super::{Culprit, Marker};
 use crate::{
-    cli::{Client, ClientError, told_to_end},
+    cli::{Client, ClientError, shutdown_signal},
     lab::admin::{FaultSetting, ServiceStatus},
-    traces::{AskError, Query, Traces},
+    traces::{Query, QueryError, Traces},
 };
 
-/// For one answer, and for what a round waits for.
-const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(50);
-/// Enough for a pattern to show.
+/// The timeout of a request, and of each wait in a round.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Enough requests for a pattern to show.
 const REQUESTS: u64 = 4;
-/// What a slow wait is, and what it is otherwise.
+/// A slow wait and a fast one.
 const WAIT: [&str; 2] = ["600ms", "5ms"];
-/// What much to calculate is, and what it is otherwise.
+/// A slow calculation and a fast one, in rounds.
 const ROUNDS: [&str; 2] = ["60000", "500"];
-/// Longer than the slowest marketplace takes, and less than offers waits for an answer.
+/// Longer than the slowest marketplace takes by itself, and shorter than the timeout of offers.
 const DELAY_MILLISECONDS: u64 = 1_000;
-/// The pictures' side.
+/// The width and height of the images in pixels.
 const SIDE: NonZeroU16 = match NonZeroU16::new(96) {
     Some(side) => side,
     None => NonZeroU16::MIN,
 };
 
-/// Why a round came to no end.
+/// The error of a round.
 #[derive(Debug, thiserror::Error)]
 pub enum RoundError {
-    /// The lab's word.
+    /// A request to the lab's API failed.
     #[error(transparent)]
     Lab(#[from] ClientError),
     /// The service is not part of the lab.
-    #[error("this lab has no {0}: start one with all services (`spoor up`)")]
-    NotThere(&'static str),
-    /// No answer.
-    #[error("asking {url}")]
+    #[error("this lab does not run {0}; start one with all services (`spoor up`)")]
+    NotRunning(&'static str),
+    /// A request to a service failed.
+    #[error("request to {url} failed")]
     Send {
-        /// What was asked.
+        /// The URL requested.
         url: String,
-        /// Why there is none.
+        /// The cause.
         source: reqwest::Error,
     },
-    /// The picture can't be made.
-    #[error("drawing a picture")]
+    /// An image cannot be drawn.
+    #[error("cannot draw an image")]
     Draw(#[from] EncodeError),
     /// Ctrl-C.
-    #[error("told to end; all is as it was")]
-    ToldToEnd,
-    /// Ctrl-C can't be caught.
-    #[error("catching Ctrl-C")]
+    #[error("interrupted; the lab is as before")]
+    Interrupted,
+    /// Ctrl-C cannot be caught.
+    #[error("cannot catch Ctrl-C")]
     Signals(#[from] io::Error),
-    /// It takes longer than anybody waits.
-    #[error("{0} did not come within {PATIENCE:?}")]
+    /// An expected event did not happen in time.
+    #[error("timed out after {TIMEOUT:?} waiting for {0}")]
     TimedOut(String),
-    /// The traces can't be seen.
+    /// The traces cannot be queried.
     #[error(transparent)]
-    Ask(#[from] AskError),
+    Query(#[from] QueryError),
 }
 
-/// Sends the requests of a round. Nothing of it is left behind but its traces.
-pub async fn begin(seed: u32, lab: &Client, traces: &Traces) -> Result<Marker, RoundError> {
+/// Sends the requests of a round. Only its traces are left behind.
+pub async fn start(seed: u32, lab: &Client, traces: &Traces) -> Result<Marker, RoundError> {
     let began = SystemTime::now().duration_since(UNIX_EPOCH);
     let began = began.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
     let round = Round {
@@ -81,9 +81,9 @@ pub async fn begin(seed: u32, lab: &Client, traces: &Traces) -> Result<Marker, R
         http: reqwest::Client::new(),
     };
     match Culprit::of(seed) {
-        Culprit::Wait => round.work(WAIT[0], ROUNDS[1]).await?,
-        Culprit::HeavyCalc => round.work(WAIT[1], ROUNDS[0]).await?,
-        Culprit::Marketplace(name) => round.look_for_offers(name).await?,
+        Culprit::Wait => round.call_service_a(WAIT[0], ROUNDS[1]).await?,
+        Culprit::HeavyCalc => round.call_service_a(WAIT[1], ROUNDS[0]).await?,
+        Culprit::Marketplace(name) => round.search_offers(name).await?,
         Culprit::ColdModel(name) => round.classify(name).await?,
     }
     Ok(round.marker)
@@ -98,16 +98,17 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    async fn work(&self, wait: &str, calc: &str) -> Result<(), RoundError> {
+    async fn call_service_a(&self, wait: &str, calc: &str) -> Result<(), RoundError> {
         let url = format!("{}/?wait={wait}&calc={calc}", self.url("service-a")?);
         for _ in 0..REQUESTS {
-            sent(url.clone(), self.marked(self.http.get(&url))).await?;
+            send(url.clone(), self.marked(self.http.get(&url))).await?;
         }
         Ok(())
     }
 
-    /// A new wish is looked for on all marketplaces after it was answered.
-    async fn look_for_offers(&self, slow: &'static str) -> Result<(), RoundError> {
+    /// Adds a wish while one marketplace is slow. `offers` searches all marketplaces for a new wish,
+    /// after the response to the request that added it.
+    async fn search_offers(&self, slow: &'static str) -> Result<(), RoundError> {
         let fault = FaultSetting {
             operation: None,
             delay_milliseconds: DELAY_MILLISECONDS,
@@ -116,12 +117,12 @@ impl Round<'_> {
         self.url(slow)?;
         let before = self.lab.faults().await?.remove(slow);
         self.lab.add_fault(slow, &fault).await?;
-        let looked_for = self.wish_and_wait(slow).await;
+        let searched = self.wish_and_wait(slow).await;
         self.lab.clear_faults(Some(slow)).await?;
         for fault in before.into_iter().flatten() {
             self.lab.add_fault(slow, &fault).await?;
         }
-        looked_for
+        searched
     }
 
     async fn wish_and_wait(&self, slow: &'static str) -> Result<(), RoundError> {
@@ -129,38 +130,38 @@ impl Round<'_> {
         let name = format!("a teapot, round {}", self.marker.began);
         let body = serde_json::json!({ "name": name });
         let request = self.marked(self.http.post(&wishes).json(&body));
-        let told_to_end = told_to_end()?;
-        let location = sent(wishes.clone(), request).await?;
-        let looked_for = tokio::select! {
-            looked_for = self.seen(slow) => looked_for,
-            () = told_to_end => Err(RoundError::ToldToEnd),
+        let interrupted = shutdown_signal()?;
+        let location = send(wishes.clone(), request).await?;
+        let searched = tokio::select! {
+            searched = self.wait_for_span(slow) => searched,
+            () = interrupted => Err(RoundError::Interrupted),
         };
         if let Some(path) = location {
             let url = format!("{}{path}", self.url("gateway")?);
-            sent(url.clone(), self.http.delete(&url)).await?;
+            send(url.clone(), self.http.delete(&url)).await?;
         }
-        looked_for
+        searched
     }
 
     /// Waits until the round's trace has a span of a service.
-    async fn seen(&self, service: &str) -> Result<(), RoundError> {
+    async fn wait_for_span(&self, service: &str) -> Result<(), RoundError> {
         let query = Query {
-            lookback: PATIENCE * 4,
+            lookback: TIMEOUT * 4,
             ..Query::default()
         };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             let found = self.traces.newest(&[service.to_owned()], &query).await?;
             let is_of_round = |marker: Option<Marker>| marker == Some(self.marker);
             if found.iter().any(|it| is_of_round(Marker::of(&it.tree))) {
                 return Ok(());
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Err(RoundError::TimedOut(format!("a span of {service}")))
     }
 
-    /// A model that was restarted loads when it is asked for the first time.
+    /// Classifies images after restarting one model, which loads on its first request.
     async fn classify(&self, cold: &'static str) -> Result<(), RoundError> {
         let url = format!("{}/classify", self.url("preprocessing")?);
         self.url(cold)?;
@@ -169,27 +170,27 @@ impl Round<'_> {
         for seed in 0..2 {
             let picture = Sample::new(seed, SIDE).png()?;
             let request = self.marked(self.http.post(&url).body(picture));
-            sent(url.clone(), request).await?;
+            send(url.clone(), request).await?;
         }
         Ok(())
     }
 
-    /// So that only one is cold; this request is none of the round's.
+    /// Sends a request that is not part of the round, so that the other model is loaded.
     async fn warm(&self, url: &str) -> Result<(), RoundError> {
         let picture = Sample::new(0, SIDE).png()?;
         let request = self.http.post(url).body(picture);
-        sent(url.to_owned(), request).await.map(|_| ())
+        send(url.to_owned(), request).await.map(|_| ())
     }
 
     async fn restart(&self, service: &'static str) -> Result<(), RoundError> {
         let before = self.lab.restart(service).await?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             let now = self.status(service).await?;
             if now.state == "ready" && now.pid != before.pid {
                 return Ok(());
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Err(RoundError::TimedOut(format!("{service} after its restart")))
     }
@@ -197,7 +198,7 @@ impl Round<'_> {
     async fn status(&self, name: &'static str) -> Result<ServiceStatus, RoundError> {
         let mut services = self.lab.status().await?.services.into_iter();
         let found = services.find(|service| service.name == name);
-        found.ok_or(RoundError::NotThere(name))
+        found.ok_or(RoundError::NotRunning(name))
     }
 
     fn marked(&self, request: RequestBuilder) -> RequestBuilder {
@@ -206,16 +207,16 @@ impl Round<'_> {
 
     fn url(&self, service: &'static str) -> Result<&str, RoundError> {
         let url = self.urls.get(service).map(String::as_str);
-        url.ok_or(RoundError::NotThere(service))
+        url.ok_or(RoundError::NotRunning(service))
     }
 }
 
-/// Where the answer says that something was made, if it does.
-async fn sent(url: String, request: RequestBuilder) -> Result<Option<String>, RoundError> {
-    let answer = request.timeout(PATIENCE).send().await;
-    let answer = answer.and_then(reqwest::Response::error_for_status);
-    let answer = answer.map_err(|source| RoundError::Send { url, source })?;
-    let location = answer.headers().get(reqwest::header::LOCATION);
+/// Sends a request and returns the `Location` in the response, if any.
+async fn send(url: String, request: RequestBuilder) -> Result<Option<String>, RoundError> {
+    let response = request.timeout(TIMEOUT).send().await;
+    let response = response.and_then(reqwest::Response::error_for_status);
+    let response = response.map_err(|source| RoundError::Send { url, source })?;
+    let location = response.headers().get(reqwest::header::LOCATION);
     let location = location.and_then(|it| it.to_str().ok());
     Ok(location.map(str::to_owned))
 }

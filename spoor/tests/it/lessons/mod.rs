@@ -21,7 +21,7 @@ async fn taken(number: usize, start: &[&str]) {
     let ended = run(&lab, &wrong.text, &[]).await;
     assert_eq!(ended.code, Some(1), "{}: {ended:?}", wrong.path.display());
     assert!(
-        ended.stdout.contains(&expected) && ended.stdout.contains("Not yet."),
+        ended.stdout.contains(&expected) && ended.stdout.contains("Not done yet."),
         "{} should be told {expected:?}: {ended:?}",
         wrong.path.display()
     );
@@ -42,7 +42,7 @@ async fn taken(number: usize, start: &[&str]) {
 
     let ended = run(&lab, &wrong.text, &[]).await;
     assert_eq!(ended.code, Some(1), "{}: {ended:?}", wrong.path.display());
-    assert!(ended.stdout.contains("Not yet."), "{ended:?}");
+    assert!(ended.stdout.contains("Not done yet."), "{ended:?}");
 }
 
 #[rstest]

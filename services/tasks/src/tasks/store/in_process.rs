@@ -1,4 +1,4 @@
-//! The tasks in this process: gone when it ends.
+//! A store in memory.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -9,19 +9,21 @@ use parking_lot::Mutex;
 use tracing::{Span, info_span};
 use uuid::Uuid;
 
-use super::{Answer, Census, Completed, Kind, MOST_COMPLETED, MOST_OPEN, Store, StoreError, Which};
+use super::{
+    Census, Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, Store, StoreError, StoreFuture,
+};
 use crate::tasks::task::{Moment, Task};
 
-/// At most [`MOST_OPEN`] open and [`MOST_COMPLETED`] completed tasks.
+/// A store in memory, with at most [`MAX_OPEN`] open and [`MAX_COMPLETED`] completed tasks.
 #[derive(Debug, Default)]
 pub(crate) struct InProcess(Mutex<Tables>);
 
 #[derive(Debug, Default)]
 struct Tables {
     tasks: HashMap<Uuid, Task>,
-    /// The most pressing first.
+    /// Open tasks in the order of their rank.
     open: BTreeSet<(i64, Uuid)>,
-    /// The oldest first.
+    /// Completed tasks, the oldest first.
     completed: BTreeSet<(Moment, Uuid)>,
 }
 
@@ -30,43 +32,44 @@ impl Store for InProcess {
         Kind::InProcess
     }
 
-    fn create<'a>(&'a self, task: &'a Task) -> Answer<'a, ()> {
-        self.answer("INSERT", |tables| tables.create(task.clone()))
+    fn create<'a>(&'a self, task: &'a Task) -> StoreFuture<'a, ()> {
+        self.run("INSERT", |tables| tables.create(task.clone()))
     }
 
-    fn get(&self, id: Uuid) -> Answer<'_, Option<Task>> {
-        self.answer("SELECT", move |tables| Ok(tables.tasks.get(&id).cloned()))
+    fn get(&self, id: Uuid) -> StoreFuture<'_, Option<Task>> {
+        self.run("SELECT", move |tables| Ok(tables.tasks.get(&id).cloned()))
     }
 
-    fn list(&self, which: Which, limit: usize) -> Answer<'_, Vec<Task>> {
-        self.answer("SELECT", move |tables| Ok(tables.list(which, limit)))
+    fn list(&self, filter: Filter, limit: usize) -> StoreFuture<'_, Vec<Task>> {
+        self.run("SELECT", move |tables| Ok(tables.list(filter, limit)))
     }
 
-    fn complete(&self, id: Uuid, now: Moment) -> Answer<'_, Option<Completed>> {
-        self.answer("UPDATE", move |tables| Ok(tables.complete(id, now)))
+    fn complete(&self, id: Uuid, now: Moment) -> StoreFuture<'_, Option<Completed>> {
+        self.run("UPDATE", move |tables| Ok(tables.complete(id, now)))
     }
 
-    fn delete(&self, id: Uuid) -> Answer<'_, bool> {
-        self.answer("DELETE", move |tables| Ok(tables.delete(id)))
+    fn delete(&self, id: Uuid) -> StoreFuture<'_, bool> {
+        self.run("DELETE", move |tables| Ok(tables.delete(id)))
     }
 
-    fn census(&self, now: Moment) -> Answer<'_, Census> {
+    fn census(&self, now: Moment) -> StoreFuture<'_, Census> {
         Box::pin(ready(Ok(self.0.lock().census(now))))
     }
 }
 
 impl InProcess {
-    fn answer<'a, T>(
+    fn run<'a, T>(
         &'a self,
         operation: &'static str,
         run: impl FnOnce(&mut Tables) -> Result<T, StoreError> + Send + 'a,
-    ) -> Answer<'a, T> {
-        // Not before it is awaited: only then the span that it belongs below is entered.
+    ) -> StoreFuture<'a, T> {
+        // The span is created when the future is polled, since only then its parent is entered.
         Box::pin(async move { span(operation).in_scope(|| run(&mut self.0.lock())) })
     }
 }
 
-/// As the conventions for databases have it, but internal: no other process is asked.
+/// A span with the semantic conventions' attributes for databases, but of kind internal, since no
+/// other process is involved.
 fn span(operation: &'static str) -> Span {
     info_span!(
         "in-process store",
@@ -79,7 +82,7 @@ fn span(operation: &'static str) -> Span {
 
 impl Tables {
     fn create(&mut self, task: Task) -> Result<(), StoreError> {
-        if self.open.len() >= MOST_OPEN {
+        if self.open.len() >= MAX_OPEN {
             return Err(StoreError::Full);
         }
         self.open.insert((task.rank(), task.id));
@@ -87,13 +90,13 @@ impl Tables {
         Ok(())
     }
 
-    fn list(&self, which: Which, limit: usize) -> Vec<Task> {
+    fn list(&self, filter: Filter, limit: usize) -> Vec<Task> {
         let open = self.open.iter().map(|(_, id)| id);
         let completed = self.completed.iter().rev().map(|(_, id)| id);
-        let ids: Box<dyn Iterator<Item = &Uuid>> = match which {
-            Which::Open => Box::new(open),
-            Which::Completed => Box::new(completed),
-            Which::All => Box::new(open.chain(completed)),
+        let ids: Box<dyn Iterator<Item = &Uuid>> = match filter {
+            Filter::Open => Box::new(open),
+            Filter::Completed => Box::new(completed),
+            Filter::All => Box::new(open.chain(completed)),
         };
         ids.take(limit)
             .filter_map(|id| self.tasks.get(id).cloned())
@@ -102,30 +105,30 @@ impl Tables {
 
     fn complete(&mut self, id: Uuid, now: Moment) -> Option<Completed> {
         let task = self.tasks.get_mut(&id)?;
-        let just_now = task.completed.is_none();
-        if just_now {
+        let is_new = task.completed.is_none();
+        if is_new {
             task.completed = Some(now);
             self.open.remove(&(task.rank(), id));
             self.completed.insert((now, id));
         }
         let task = task.clone();
-        let given_up = self.give_up_oldest();
+        let evicted = self.evict_oldest();
         Some(Completed {
             task,
-            just_now,
-            given_up,
+            is_new,
+            evicted,
         })
     }
 
-    fn give_up_oldest(&mut self) -> usize {
-        let mut given_up = 0;
-        while self.completed.len() > MOST_COMPLETED {
+    fn evict_oldest(&mut self) -> usize {
+        let mut evicted = 0;
+        while self.completed.len() > MAX_COMPLETED {
             if let Some((_, id)) = self.completed.pop_first() {
                 self.tasks.remove(&id);
-                given_up += 1;
+                evicted += 1;
             }
         }
-        given_up
+        evicted
     }
 
     fn delete(&mut self, id: Uuid) -> bool {

@@ -1,4 +1,4 @@
-//! Where the tasks are kept: in Redis, or in this process.
+//! The task store: in Redis or in memory.
 
 mod in_process;
 mod redis;
@@ -13,69 +13,68 @@ use super::task::{Moment, Task};
 pub use self::redis::{InvalidRedisUrl, RedisUrl};
 pub(crate) use self::{in_process::InProcess, redis::Redis};
 
-/// Open tasks at once.
-pub(crate) const MOST_OPEN: usize = 1000;
-/// Completed tasks that are kept: the newest.
-pub(crate) const MOST_COMPLETED: usize = 1000;
+/// The most open tasks.
+pub(crate) const MAX_OPEN: usize = 1000;
+/// The most completed tasks that are kept. Older ones are evicted.
+pub(crate) const MAX_COMPLETED: usize = 1000;
 
-/// What the tasks are kept in, whichever it is.
+/// A store of any kind.
 pub(crate) type SharedStore = Arc<dyn Store>;
 
-/// A store's answer, once it is there.
-pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+/// The future of a store's operation.
+pub(crate) type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// Keeps tasks. Each operation happens whole or not at all, and is a span of its own.
+/// A store of tasks. Operations are atomic, and each has a span of its own.
 pub(crate) trait Store: Send + Sync {
-    /// What it is, for people and for attributes.
+    /// The kind of store, for responses and attributes.
     fn kind(&self) -> Kind;
 
-    /// Adds a task that is open.
-    fn create<'a>(&'a self, task: &'a Task) -> Answer<'a, ()>;
+    /// Adds an open task.
+    fn create<'a>(&'a self, task: &'a Task) -> StoreFuture<'a, ()>;
 
-    /// The task of this id, if there is one.
-    fn get(&self, id: Uuid) -> Answer<'_, Option<Task>>;
+    /// Gets a task, if it exists.
+    fn get(&self, id: Uuid) -> StoreFuture<'_, Option<Task>>;
 
-    /// So many tasks at most: open ones by [`Task::rank`], then completed ones, the newest
-    /// first.
-    fn list(&self, which: Which, limit: usize) -> Answer<'_, Vec<Task>>;
+    /// Lists tasks up to a limit: open ones by [`Task::rank`], then completed ones, newest first.
+    fn list(&self, filter: Filter, limit: usize) -> StoreFuture<'_, Vec<Task>>;
 
-    /// Says that a task is done now, unless it was before; none when there is no such task.
-    fn complete(&self, id: Uuid, now: Moment) -> Answer<'_, Option<Completed>>;
+    /// Completes a task, unless it is completed already. `None` if it does not exist.
+    fn complete(&self, id: Uuid, now: Moment) -> StoreFuture<'_, Option<Completed>>;
 
-    /// Whether there was such a task.
-    fn delete(&self, id: Uuid) -> Answer<'_, bool>;
+    /// Deletes a task. False if it does not exist.
+    fn delete(&self, id: Uuid) -> StoreFuture<'_, bool>;
 
-    /// How many there are. No span: nobody's request asks for it.
-    fn census(&self, now: Moment) -> Answer<'_, Census>;
+    /// Counts the tasks. This has no span, since it is not part of a request.
+    fn census(&self, now: Moment) -> StoreFuture<'_, Census>;
 }
 
-/// What a store is.
+/// The kind of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Redis,
     InProcess,
 }
 
-/// Which tasks are asked for.
+/// The tasks to list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Which {
+pub(crate) enum Filter {
     #[default]
     Open,
     Completed,
     All,
 }
 
-/// A task that is completed.
+/// The result of completing a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Completed {
     pub(crate) task: Task,
-    /// By this request, and not before it.
-    pub(crate) just_now: bool,
-    /// Older completed tasks that were given up for it.
-    pub(crate) given_up: usize,
+    /// True if this request completed it, and not an earlier one.
+    pub(crate) is_new: bool,
+    /// The number of older completed tasks that were evicted.
+    pub(crate) evicted: usize,
 }
 
-/// How many tasks there are.
+/// The numbers of tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Census {
     pub(crate) open: u64,
@@ -83,34 +82,34 @@ pub(crate) struct Census {
     pub(crate) completed: u64,
 }
 
-/// Why a store did not do as it was asked.
+/// The error of an operation.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    #[error("there are {MOST_OPEN} open tasks already: complete or delete one first")]
+    #[error("there are {MAX_OPEN} open tasks, which is the limit; complete or delete one first")]
     Full,
-    #[error("Redis at {server} can't be reached; try again in a moment")]
-    Away {
+    #[error("Redis at {server} cannot be reached; try again in a moment")]
+    Unavailable {
         server: String,
         source: ::redis::RedisError,
     },
-    #[error("Redis at {server} did not answer in time; try again in a moment")]
-    Late { server: String },
-    #[error("Redis at {server} does not take requests now: {answer}")]
+    #[error("Redis at {server} did not respond in time; try again in a moment")]
+    Timeout { server: String },
+    #[error("Redis at {server} does not accept commands now: {reply}")]
     Refused {
         server: String,
-        answer: ::redis::RedisError,
+        reply: ::redis::RedisError,
     },
-    #[error("Redis at {server} failed: {answer}")]
+    #[error("Redis at {server} failed: {reply}")]
     Failed {
         server: String,
-        answer: ::redis::RedisError,
+        reply: ::redis::RedisError,
     },
-    #[error("what Redis holds at task:{id} is no task: {reason}")]
-    NoTask { id: Uuid, reason: String },
+    #[error("task:{id} in Redis is not a valid task: {reason}")]
+    InvalidTask { id: Uuid, reason: String },
 }
 
 impl Kind {
-    /// For people, and `spoor.tasks.store`.
+    /// The name in responses and in the attribute `spoor.tasks.store`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Redis => "redis",
@@ -120,11 +119,11 @@ impl Kind {
 }
 
 impl StoreError {
-    /// Whether the same request may well succeed in a moment.
-    pub(crate) fn is_passing(&self) -> bool {
+    /// True if the same request may succeed in a moment.
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Away { .. } | Self::Late { .. } | Self::Refused { .. }
+            Self::Unavailable { .. } | Self::Timeout { .. } | Self::Refused { .. }
         )
     }
 }

@@ -1,4 +1,4 @@
-//! Where everything in the picture is.
+//! The layout of the picture.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ const GAP: u32 = 120;
 const MARGIN: u32 = 24;
 /// A letter's width, generously.
 const LETTER: u32 = 9;
-/// Letters of a name that are shown.
-pub(super) const MOST_LETTERS: usize = 28;
+/// The most characters shown of a name.
+pub(super) const MAX_LETTERS: usize = 28;
 
 /// From left to right and from top to bottom.
 pub(super) type Point = (u32, u32);
 
-/// What has a place: a service, or an arrow that passes other services on its way.
+/// An item with a place: a service, or an arrow on its way past other services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stop<'a> {
     Service(&'a str),
@@ -64,7 +64,7 @@ impl<'a> Layout<'a> {
             .keys()
             .map(|name| visible(name).chars().count())
             .max();
-        let letters = longest.unwrap_or(0).min(MOST_LETTERS);
+        let letters = longest.unwrap_or(0).min(MAX_LETTERS);
         Self {
             places: places(stops, most, &ways),
             ways,
@@ -169,7 +169,7 @@ fn ways<'a>(
     mesh.calls.keys().map(|(from, to)| way(from, to)).collect()
 }
 
-/// Each service one further right than all that call it, as far as they don't call each other
+/// Each service one further right than all that call it, as far as they do not call each other
 /// in a circle.
 fn columns(mesh: &Mesh) -> BTreeMap<&str, u32> {
     let mut columns: BTreeMap<&str, u32> = mesh

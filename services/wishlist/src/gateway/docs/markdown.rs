@@ -118,7 +118,7 @@ impl Document {
     }
 
     fn text(&mut self, text: &str) {
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = Escaper::new(&mut self.html).write_str(text);
     }
 }

@@ -1,34 +1,34 @@
-//! The mesh as its traces show it: services, and who calls whom.
+//! The mesh as its traces show it: the services, and the calls between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Services that are told apart; a mesh with more is cut, and says so.
-pub(super) const MOST_SERVICES: usize = 40;
+/// The most services shown. The rest is counted only.
+pub(super) const MAX_SERVICES: usize = 40;
 
-/// What has been seen.
+/// The mesh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mesh {
-    /// By name.
+    /// The services by name.
     pub(super) services: BTreeMap<String, Service>,
-    /// By who calls and who is called.
+    /// The calls by caller and callee.
     pub(super) calls: BTreeMap<(String, String), Call>,
-    /// Services that there was no room for.
+    /// The number of services left out.
     pub(super) left_out: usize,
 }
 
 /// A service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Service {
-    /// Whether something in it has failed.
+    /// True if an operation in it has failed.
     pub(super) failed: bool,
 }
 
 /// The calls of one service to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Call {
-    /// How many.
+    /// The number of calls.
     pub(super) count: u64,
-    /// Whether one of them has failed.
+    /// True if a call has failed.
     pub(super) failed: bool,
 }
 
@@ -43,8 +43,8 @@ impl Mesh {
             .iter()
             .flat_map(|(from, to, _)| [from.clone(), to.clone()]);
         let names: BTreeSet<String> = services.into_iter().chain(called).collect();
-        let left_out = names.len().saturating_sub(MOST_SERVICES);
-        let names = names.into_iter().take(MOST_SERVICES);
+        let left_out = names.len().saturating_sub(MAX_SERVICES);
+        let names = names.into_iter().take(MAX_SERVICES);
         let mut mesh = Self {
             services: names.map(|name| (name, Service::default())).collect(),
             calls: BTreeMap::new(),
@@ -61,7 +61,7 @@ impl Mesh {
         mesh
     }
 
-    /// Something in this service has failed; called by that one, if any did.
+    /// Marks a service, and the call by its caller, if any, as failed.
     pub(super) fn fail(&mut self, service: &str, caller: Option<&str>) {
         if let Some(found) = self.services.get_mut(service) {
             found.failed = true;
@@ -105,8 +105,8 @@ mod tests {
     fn a_large_mesh_is_cut_and_says_so() {
         let names = (0..100).map(|index| format!("service-{index:03}"));
         let mesh = Mesh::new(names, [counted("service-000", "service-099", 1)]);
-        assert_eq!(mesh.services.len(), MOST_SERVICES);
-        assert_eq!(mesh.left_out, 100 - MOST_SERVICES);
+        assert_eq!(mesh.services.len(), MAX_SERVICES);
+        assert_eq!(mesh.left_out, 100 - MAX_SERVICES);
         assert!(mesh.calls.is_empty());
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(jaeger: Peer) -> Router<S
 }
 
 async fn architecture(State(sight): State<Sight>) -> Html<String> {
-    let picture = view::mesh(&sight.look().await);
+    let picture = view::mesh(&sight.mesh().await);
     Html(view::page(&ARCHITECTURE, Some(picture)).into_string())
 }
 
@@ -80,7 +80,7 @@ impl Document {
     }
 }
 
-/// Where a link in a document leads: to another one, or to another host.
+/// The target of a link in a document: another document, or another host.
 fn link(destination: &str) -> Option<String> {
     if destination.starts_with("https://") {
         return Some(destination.to_owned());

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use maud::{Markup, html};
 
 use super::{
-    layout::{BOX_HEIGHT, Layout, MOST_LETTERS, Point},
+    layout::{BOX_HEIGHT, Layout, MAX_LETTERS, Point},
     mesh::{Call, Mesh},
     visible::visible,
 };
 
-/// How far before a box an arrow turns to it.
+/// The distance before a box at which an arrow bends towards it.
 const BEND: u32 = 60;
 
 /// The picture, which fits any page.
@@ -51,7 +51,7 @@ fn head(id: &str) -> Markup {
 
 fn service((x, y): Point, width: u32, name: &str, failed: bool) -> Markup {
     let name = visible(name);
-    let shown: String = name.chars().take(MOST_LETTERS).collect();
+    let shown: String = name.chars().take(MAX_LETTERS).collect();
     html! {
         g.service.failed[failed] {
             title { (name) @if failed { ": something in it has failed" } }
@@ -83,7 +83,7 @@ fn path(way: &[(Point, Point)]) -> String {
     for (start, end) in way {
         let begin = if path.is_empty() { 'M' } else { 'L' };
         let (out, into) = (start.0 + BEND, end.0.saturating_sub(BEND));
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         let _ = write!(
             path,
             "{begin}{} {}C{out} {} {into} {} {} {}",

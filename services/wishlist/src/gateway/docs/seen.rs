@@ -11,39 +11,39 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::mesh::Mesh;
 
-/// How far back is looked.
+/// The maximum age of traces considered.
 pub(super) const WINDOW: Duration = Duration::from_secs(60 * 60);
-/// Failed traces that are looked at for each service.
-const MOST_FAILED: usize = 20;
-/// The longest answer.
-const MOST_BYTES: usize = 8 << 20;
-/// Questions at once.
-const AT_ONCE: usize = 4;
-/// For all questions; the page is shown without the mesh then.
-const LOOK_WITHIN: Duration = Duration::from_secs(3);
-/// For so long an answer serves whoever asks.
-const FRESH: Duration = Duration::from_secs(2);
+/// The most failed traces read for each service.
+const MAX_FAILED: usize = 20;
+/// The longest response accepted.
+const MAX_RESPONSE_BYTES: usize = 8 << 20;
+/// The most concurrent queries.
+const MAX_QUERIES: usize = 4;
+/// The maximum time for all queries, after which the page is shown without the mesh.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time for which a result is reused.
+const MAX_AGE: Duration = Duration::from_secs(2);
 
-/// Looks at the traces for the mesh; for many at once only once. Clones share what was seen.
+/// Reads the mesh from the traces. Clones share the last result, and concurrent requests one query.
 #[derive(Clone)]
 pub(super) struct Sight {
     jaeger: Peer,
     last: Arc<Mutex<Option<(Instant, Seen)>>>,
 }
 
-/// What was seen, or why nothing was.
+/// The mesh, or the reason why it is unknown.
 pub(super) type Seen = Result<Arc<Mesh>, Arc<Unseen>>;
 
-/// Why the mesh can't be read.
+/// The error of reading the mesh.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unseen {
     #[error("{0}")]
     Call(#[from] CallError),
-    #[error("it did not answer all within {0:?}")]
+    #[error("it did not respond to all queries within {0:?}")]
     Late(Duration),
-    #[error("it answered {0}")]
+    #[error("it responded with {0}")]
     Status(StatusCode),
-    #[error("its answer can't be understood")]
+    #[error("its response is not valid")]
     Answer(#[from] serde_json::Error),
 }
 
@@ -56,17 +56,20 @@ impl Sight {
     }
 
     /// The mesh of the last hour.
-    pub(super) async fn look(&self) -> Seen {
+    pub(super) async fn mesh(&self) -> Seen {
         let mut last = self.last.lock().await;
         if let Some((when, seen)) = &*last
-            && when.elapsed() < FRESH
+            && when.elapsed() < MAX_AGE
         {
             return seen.clone();
         }
-        let read = tokio::time::timeout(LOOK_WITHIN, self.read()).await;
-        let read = read.unwrap_or(Err(Unseen::Late(LOOK_WITHIN)));
+        let read = tokio::time::timeout(QUERY_TIMEOUT, self.read()).await;
+        let read = read.unwrap_or(Err(Unseen::Late(QUERY_TIMEOUT)));
         let seen = read.map(Arc::new).map_err(|unseen| {
-            tracing::warn!(error = &unseen as &dyn Error, "the mesh can't be read");
+            tracing::warn!(
+                error = &unseen as &dyn Error,
+                "cannot read the mesh from Jaeger"
+            );
             Arc::new(unseen)
         });
         *last = Some((Instant::now(), seen.clone()));
@@ -90,7 +93,7 @@ impl Sight {
         let names: Vec<String> = mesh.services.keys().cloned().collect();
         let mut answers = stream::iter(names)
             .map(|name| self.failed_traces(name, end))
-            .buffer_unordered(AT_ONCE);
+            .buffer_unordered(MAX_QUERIES);
         while let Some(traces) = answers.next().await {
             traces?.mark(&mut mesh);
         }
@@ -105,13 +108,13 @@ impl Sight {
         let start = end.checked_sub(WINDOW).unwrap_or(Timestamp::UNIX_EPOCH);
         let path = format!(
             "/api/v3/traces?query.service_name={}&query.attributes={}\
-             &query.search_depth={MOST_FAILED}&query.num_traces={MOST_FAILED}\
+             &query.search_depth={MAX_FAILED}&query.num_traces={MAX_FAILED}\
              &query.start_time_min={start}&query.start_time_max={end}",
             escaped(&service),
             escaped(r#"{"error":"true"}"#)
         );
         match self.ask(&path).await {
-            // How it says that it has found none.
+            // Jaeger responds with 404 to a search that finds nothing.
             Err(Unseen::Status(StatusCode::NOT_FOUND)) => Ok(Traces::default()),
             Err(unseen) => Err(unseen),
             Ok(Found { result }) => Ok(result),
@@ -119,7 +122,7 @@ impl Sight {
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, Unseen> {
-        let answer = self.jaeger.get(path, MOST_BYTES).await?;
+        let answer = self.jaeger.get(path, MAX_RESPONSE_BYTES).await?;
         if answer.status() != StatusCode::OK {
             return Err(Unseen::Status(answer.status()));
         }
@@ -127,7 +130,7 @@ impl Sight {
     }
 }
 
-/// A query's value.
+/// Percent-encodes a query value.
 fn escaped(text: &str) -> String {
     let escape = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

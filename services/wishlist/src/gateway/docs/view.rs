@@ -36,7 +36,7 @@ pub(super) fn page(document: &Document, above: Option<Markup>) -> Markup {
     }
 }
 
-/// The mesh, or why it can't be shown.
+/// The mesh, or why it cannot be shown.
 pub(super) fn mesh(seen: &Seen) -> Markup {
     html! {
         section.picture aria-labelledby="mesh" {
@@ -48,7 +48,7 @@ pub(super) fn mesh(seen: &Seen) -> Markup {
                 },
                 Ok(mesh) => (drawn(mesh)),
                 Err(unseen) => p.nothing role="alert" {
-                    "It can't be drawn: Jaeger was asked for it, but " (unseen) "."
+                    "It cannot be drawn: Jaeger was queried, but " (unseen) "."
                 },
             }
         }

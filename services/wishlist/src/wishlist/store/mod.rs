@@ -1,4 +1,4 @@
-//! Where the wishes are kept: SQLite or Postgres, by the database's URL.
+//! The store of wishes, in SQLite or Postgres.
 
 mod open;
 mod url;
@@ -14,26 +14,26 @@ use crate::WishName;
 pub use open::OpenError;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 
-/// The most wishes that are kept: all of them fit one page and one gRPC message.
-pub const MOST_WISHES: i64 = 1000;
+/// The most wishes stored, so that all fit on one page and in one gRPC message.
+pub const MAX_WISHES: i64 = 1000;
 
 const ADD: &str = "INSERT INTO wishes (id, name, created_unix_millis) \
     SELECT $1, $2, $3 WHERE (SELECT count(*) FROM wishes) < $4";
 const DELETE: &str = "DELETE FROM wishes WHERE id = $1";
 const LIST: &str = "SELECT id, name, created_unix_millis FROM wishes ORDER BY position DESC";
 
-/// How many connections, and how long one is waited for.
+/// The limits of the connection pool.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) connections: u32,
     pub(crate) acquire: Duration,
 }
 
-/// The wishes in a database; cheap to clone.
+/// The store. Clones share the connection pool.
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: Pool,
-    /// None: the database is in this process.
+    /// The database's host; `None` if it is in this process.
     server: Option<Arc<str>>,
 }
 
@@ -43,7 +43,7 @@ enum Pool {
     Postgres(PgPool),
 }
 
-/// A wish as it is kept.
+/// A stored wish.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Wish {
     pub(crate) id: String,
@@ -51,20 +51,20 @@ pub(crate) struct Wish {
     pub(crate) created_unix_millis: i64,
 }
 
-/// Why the database did not do as it was asked.
+/// The error of an operation.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
-    #[error("there are {MOST_WISHES} wishes already: delete one first")]
+    #[error("there are {MAX_WISHES} wishes, which is the limit; delete one first")]
     Full,
-    #[error("can't add a wish")]
+    #[error("cannot add a wish")]
     Add(#[source] sqlx::Error),
-    #[error("can't delete a wish")]
+    #[error("cannot delete a wish")]
     Delete(#[source] sqlx::Error),
-    #[error("can't list the wishes")]
+    #[error("cannot list the wishes")]
     List(#[source] sqlx::Error),
 }
 
-/// The same expression for either database; only the pool's type differs.
+/// Evaluates an expression for either database, since the types of the pools differ.
 macro_rules! with_pool {
     ($store:expr, $pool:ident => $run:expr) => {
         match &$store.pool {
@@ -75,7 +75,7 @@ macro_rules! with_pool {
 }
 
 impl Store {
-    /// Adds a wish under a new id.
+    /// Adds a wish with a new ID.
     pub(crate) async fn add(&self, name: &WishName) -> Result<Wish, StoreError> {
         let wish = Wish {
             id: Uuid::new_v4().to_string(),
@@ -88,7 +88,7 @@ impl Store {
                     .bind(&wish.id)
                     .bind(&wish.name)
                     .bind(wish.created_unix_millis)
-                    .bind(MOST_WISHES)
+                    .bind(MAX_WISHES)
                     .execute(pool)
                     .await
                     .map(|done| done.rows_affected())
@@ -102,7 +102,7 @@ impl Store {
         }
     }
 
-    /// Whether the wish was there.
+    /// Deletes a wish. False if it does not exist.
     pub(crate) async fn delete(&self, id: Uuid) -> Result<bool, StoreError> {
         let id = id.to_string();
         let statement = async {
@@ -114,7 +114,7 @@ impl Store {
         Ok(deleted.map_err(StoreError::Delete)? > 0)
     }
 
-    /// All wishes, the newest first.
+    /// Lists all wishes, newest first.
     pub(crate) async fn list(&self) -> Result<Vec<Wish>, StoreError> {
         let statement =
             async { with_pool!(self, pool => sqlx::query_as(LIST).fetch_all(pool).await) };
@@ -122,7 +122,7 @@ impl Store {
         listed.map_err(StoreError::List)
     }
 
-    /// Ends every connection, once what runs on it is done.
+    /// Closes all connections once their statements are finished.
     pub(crate) async fn close(&self) {
         with_pool!(self, pool => pool.close().await);
     }

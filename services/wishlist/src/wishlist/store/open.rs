@@ -1,4 +1,4 @@
-//! Opens a database and brings its tables up to date.
+//! Opening of a database, with its migrations.
 
 use std::time::Duration;
 
@@ -15,48 +15,48 @@ use super::{DatabaseUrl, Limits, Pool, Store, url::Kind};
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// Leaves nothing behind.
-const TRY_TO_WRITE: &str = "BEGIN; CREATE TABLE probe (field); ROLLBACK";
+/// Tests whether the database is writable, without changing it.
+const WRITE_PROBE: &str = "BEGIN; CREATE TABLE probe (field); ROLLBACK";
 
-/// Why a database can't be used. None of it shows the password.
+/// The error of opening a database. Its messages do not contain the password.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It is not there, or doesn't let us in, or the file's folder is missing.
-    #[error("can't open the database {database}")]
+    /// The server cannot be reached or refuses the login, or the file's folder is missing.
+    #[error("cannot open the database {database}")]
     Connect {
-        /// Which.
+        /// The database.
         database: String,
-        /// Why not.
+        /// The cause.
         source: sqlx::Error,
     },
-    /// Nothing answered in time.
-    #[error("the database {database} did not answer within {after:?}")]
+    /// The server did not respond in time.
+    #[error("the database {database} did not respond within {after:?}")]
     Silent {
-        /// Which.
+        /// The database.
         database: String,
-        /// How long it was waited for.
+        /// The time waited.
         after: Duration,
     },
-    /// It can only be read.
-    #[error("can't write to the database {database}: its file and folder must be writable")]
+    /// The database is read-only.
+    #[error("cannot write to the database {database}; its file and folder must be writable")]
     ReadOnly {
-        /// Which.
+        /// The database.
         database: String,
-        /// Why not.
+        /// The cause.
         source: sqlx::Error,
     },
-    /// Its tables can't be brought up to date.
-    #[error("can't bring the tables of {database} up to date")]
+    /// The migrations failed.
+    #[error("cannot migrate the database {database}")]
     Migrate {
-        /// Which.
+        /// The database.
         database: String,
-        /// Why not.
+        /// The cause.
         source: MigrateError,
     },
 }
 
 impl Store {
-    /// Opens the database, which must be there; a SQLite file is made when it is missing.
+    /// Opens the database, which must exist, except for a SQLite file, which is created.
     pub(crate) async fn open(url: &DatabaseUrl, limits: Limits) -> Result<Self, OpenError> {
         let database = url.to_string();
         let opening = Opening {
@@ -106,8 +106,8 @@ impl Opening<'_> {
             .disable_statement_logging();
         let pool = self.pool_options().connect_with(options).await;
         let pool = pool.map_err(|error| self.connect(error))?;
-        // SQLite opens what it may not write to for reading, without a word.
-        pool.execute(TRY_TO_WRITE)
+        // SQLite silently opens a database read-only if it cannot write to it.
+        pool.execute(WRITE_PROBE)
             .await
             .map_err(|source| self.read_only(source))?;
         SQLITE
@@ -119,7 +119,7 @@ impl Opening<'_> {
 
     async fn postgres(&self, options: PgConnectOptions) -> Result<Pool, OpenError> {
         let options = options.disable_statement_logging();
-        self.knock(&options).await?;
+        self.test_connection(&options).await?;
         let pool = self.pool_options().connect_with(options).await;
         let pool = pool.map_err(|error| self.connect(error))?;
         POSTGRES
@@ -129,9 +129,9 @@ impl Opening<'_> {
         Ok(Pool::Postgres(pool))
     }
 
-    /// A pool retries until its deadline and then says nothing of the cause; one connection says
-    /// it at once.
-    async fn knock(&self, options: &PgConnectOptions) -> Result<(), OpenError> {
+    /// Connects once before the pool is created. A pool retries until its deadline and then does not
+    /// report the cause, while a single connection reports it at once.
+    async fn test_connection(&self, options: &PgConnectOptions) -> Result<(), OpenError> {
         let after = self.limits.acquire;
         let connection = tokio::time::timeout(after, options.connect()).await;
         let silent = |_| OpenError::Silent {

@@ -15,14 +15,14 @@ pub(super) enum Kind {
     Postgres(PgConnectOptions),
 }
 
-/// Why a text is no [`DatabaseUrl`]. The text is not repeated: it may hold a password.
+/// The error for an invalid URL. It does not repeat the text, which may contain a password.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidDatabaseUrl {
     /// Another kind of database, or no URL.
     #[error("must be sqlite::memory:, sqlite:FILE or postgres://USER@HOST/DATABASE")]
     Unknown,
     /// A part of it is wrong.
-    #[error("can't be understood: {0}")]
+    #[error("is not valid: {0}")]
     Part(sqlx::Error),
 }
 

@@ -106,7 +106,7 @@ async fn offers_goes_and_comes_back_and_the_page_is_told() {
     let gateway = Gateway::with(wishlist.address, offers).await;
     let mut page = News::of(&gateway).await;
     let why = page.next("away", |_| true).await;
-    assert!(why.as_str().unwrap().contains("can't be reached"), "{why}");
+    assert!(why.as_str().unwrap().contains("cannot be reached"), "{why}");
     let listen = format!("--listen={offers}");
     let flags = [listen.as_str(), "--ops-listen=127.0.0.1:0", "--every=1d"];
     let args: spoor_wishlist::offers::Args = spoor_testing::args_at(&flags);

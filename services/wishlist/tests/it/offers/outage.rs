@@ -101,7 +101,7 @@ async fn without_offers_the_page_works_and_says_so() {
         problem["detail"]
             .as_str()
             .unwrap()
-            .contains("can't be reached")
+            .contains("cannot be reached")
     );
 }
 

@@ -4,18 +4,18 @@
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return false
 end
-local just_now = redis.call('HSETNX', KEYS[1], 'completed', ARGV[2])
+local is_new = redis.call('HSETNX', KEYS[1], 'completed', ARGV[2])
 -- Read before the oldest go: where clocks differ this one may be among them.
 local task = redis.call('HGETALL', KEYS[1])
-local given_up = 0
-if just_now == 1 then
+local evicted = 0
+if is_new == 1 then
   redis.call('ZREM', KEYS[2], ARGV[1])
   redis.call('ZREM', KEYS[3], ARGV[1])
   redis.call('ZADD', KEYS[4], ARGV[3], ARGV[1])
   while redis.call('ZCARD', KEYS[4]) > tonumber(ARGV[4]) do
     local oldest = redis.call('ZPOPMIN', KEYS[4])
     redis.call('DEL', 'task:' .. oldest[1])
-    given_up = given_up + 1
+    evicted = evicted + 1
   end
 end
-return {just_now, given_up, task}
+return {is_new, evicted, task}

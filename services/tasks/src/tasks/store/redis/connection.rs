@@ -1,4 +1,4 @@
-//! One connection to Redis for all requests, which comes back by itself, and deadlines.
+//! A connection to Redis that all requests share, with reconnection and deadlines.
 
 use std::{error::Error, io, time::Duration};
 
@@ -10,11 +10,11 @@ use redis::{
 
 use super::{RedisUrl, StoreError};
 
-/// While Redis is away, this is how long requests wait for one common attempt to reach it, at
-/// least; in between they fail at once.
-const RESPITE: Duration = Duration::from_millis(50);
-/// Commands that wait to be written; who has more waits.
-const MOST_WAITING: usize = 256;
+/// The delay between attempts to connect. While Redis is unavailable, requests wait for a shared
+/// attempt, and fail at once between attempts.
+const RECONNECT_DELAY: Duration = Duration::from_millis(50);
+/// The most commands queued to be written. Further requests wait.
+const MAX_QUEUED_COMMANDS: usize = 256;
 
 pub(super) struct Connection {
     client: Client,
@@ -23,7 +23,7 @@ pub(super) struct Connection {
     current: Mutex<Numbered>,
 }
 
-/// The connection in use, and the how many-eth it is.
+/// The connection in use, with its number, so that concurrent requests replace it only once.
 #[derive(Clone)]
 struct Numbered {
     number: u64,
@@ -31,7 +31,8 @@ struct Numbered {
 }
 
 impl Connection {
-    /// To be made at the first request. Must be called inside a Tokio runtime.
+    /// Creates a connection that is opened on the first request. Must be called inside a Tokio
+    /// runtime.
     pub(super) fn new(url: &RedisUrl, deadline: Duration) -> RedisResult<Self> {
         let client = Client::open(url.info().clone())?;
         let (host, port) = url.server();
@@ -47,7 +48,7 @@ impl Connection {
         })
     }
 
-    /// Runs commands within the deadline, which covers the time that it takes to connect.
+    /// Runs commands within the deadline, which includes connecting.
     pub(super) async fn run<T>(
         &self,
         commands: impl AsyncFnOnce(&mut ConnectionManager) -> RedisResult<T>,
@@ -57,7 +58,7 @@ impl Connection {
             mut manager,
         } = self.current.lock().clone();
         let error = match tokio::time::timeout(self.deadline, commands(&mut manager)).await {
-            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Ok(reply)) => return Ok(reply),
             Ok(Err(error)) => error,
             Err(_elapsed) => io::Error::from(io::ErrorKind::TimedOut).into(),
         };
@@ -67,8 +68,8 @@ impl Connection {
         Err(self.explain(error))
     }
 
-    /// The manager comes back from broken connections, but neither from one where nobody answers
-    /// nor from one that Redis refused.
+    /// Replaces a stuck connection. The manager reconnects when a connection breaks, but not when
+    /// Redis does not respond or refuses the handshake.
     fn replace(&self, number: u64) {
         let mut current = self.current.lock();
         if current.number != number {
@@ -82,7 +83,10 @@ impl Connection {
                 };
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn Error, "can't renew the connection");
+                tracing::error!(
+                    error = &error as &dyn Error,
+                    "cannot replace the Redis connection"
+                );
             }
         }
     }
@@ -90,21 +94,21 @@ impl Connection {
     fn explain(&self, error: RedisError) -> StoreError {
         let server = self.server.clone();
         if error.is_timeout() {
-            StoreError::Late { server }
+            StoreError::Timeout { server }
         } else if error.is_io_error() {
-            StoreError::Away {
+            StoreError::Unavailable {
                 server,
                 source: error,
             }
         } else if refuses_all(&error) {
             StoreError::Refused {
                 server,
-                answer: error,
+                reply: error,
             }
         } else {
             StoreError::Failed {
                 server,
-                answer: error,
+                reply: error,
             }
         }
     }
@@ -115,24 +119,24 @@ fn manager(client: &Client, deadline: Duration) -> RedisResult<ConnectionManager
         .set_connection_timeout(Some(deadline))
         .set_response_timeout(Some(deadline))
         .set_number_of_retries(1)
-        .set_min_delay(RESPITE)
-        .set_max_delay(RESPITE)
-        .set_pipeline_buffer_size(MOST_WAITING);
+        .set_min_delay(RECONNECT_DELAY)
+        .set_max_delay(RECONNECT_DELAY)
+        .set_pipeline_buffer_size(MAX_QUEUED_COMMANDS);
     ConnectionManager::new_lazy_with_config(client.clone(), config)
 }
 
 fn is_stuck(error: &RedisError) -> bool {
-    error.is_timeout() || (!error.is_io_error() && is_of_the_handshake(error))
+    error.is_timeout() || (!error.is_io_error() && is_handshake_error(error))
 }
 
-fn is_of_the_handshake(error: &RedisError) -> bool {
+fn is_handshake_error(error: &RedisError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::AuthenticationFailed | ErrorKind::RESP3NotSupported
     ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "LOADING"))
 }
 
-/// Whether Redis answers, but would not have done anything else either.
+/// True if Redis responds but currently refuses all commands.
 fn refuses_all(error: &RedisError) -> bool {
     let busy = matches!(
         error.kind(),
@@ -149,5 +153,5 @@ fn refuses_all(error: &RedisError) -> bool {
         error.code(),
         Some("OOM" | "MISCONF" | "BUSY" | "NOREPLICAS")
     );
-    busy || code || is_of_the_handshake(error)
+    busy || code || is_handshake_error(error)
 }

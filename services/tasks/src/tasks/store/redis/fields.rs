@@ -1,4 +1,4 @@
-//! A task as a hash's fields, and back: people and other programs may have written them.
+//! Conversion between tasks and hash fields, which other programs may also write.
 
 use std::fmt::Display;
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Fields, StoreError};
 use crate::tasks::task::{Task, Title};
 
-/// Name and value, in turn; what is not set has no field.
+/// The alternating names and values of a task's fields. Unset ones are left out.
 pub(super) fn of(task: &Task) -> Vec<String> {
     let mut fields = vec![
         ("title", task.title.as_str().to_owned()),
@@ -21,7 +21,7 @@ pub(super) fn of(task: &Task) -> Vec<String> {
         .collect()
 }
 
-/// The task that has these fields.
+/// Parses a task from its fields.
 pub(super) fn read(id: Uuid, fields: &Fields) -> Result<Task, StoreError> {
     let read = Read { id, fields };
     Ok(Task {
@@ -46,7 +46,7 @@ impl Read<'_> {
         read: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, StoreError> {
         self.optional(name, read)?
-            .ok_or_else(|| self.wrong(name, "is missing"))
+            .ok_or_else(|| self.invalid(name, "is missing"))
     }
 
     fn optional<T, E: Display>(
@@ -55,11 +55,11 @@ impl Read<'_> {
         read: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, StoreError> {
         let field = self.fields.get(name).map(|text| read(text));
-        field.transpose().map_err(|error| self.wrong(name, error))
+        field.transpose().map_err(|error| self.invalid(name, error))
     }
 
-    fn wrong(&self, name: &str, what: impl Display) -> StoreError {
-        StoreError::NoTask {
+    fn invalid(&self, name: &str, what: impl Display) -> StoreError {
+        StoreError::InvalidTask {
             id: self.id,
             reason: format!("{name} {what}"),
         }

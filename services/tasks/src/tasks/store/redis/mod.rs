@@ -1,13 +1,13 @@
-//! The tasks in Redis, so that people can look at them with `redis-cli`:
+//! A store in Redis, in a format that can be read with `redis-cli`:
 //!
-//! | key | what |
+//! | key | content |
 //! |---|---|
 //! | `task:ID` | a hash of the task's fields, as text |
-//! | `tasks:open` | the ids of open tasks in the order of [`Task::rank`] |
-//! | `tasks:due` | those of them that have a time, by it, in Unix milliseconds |
-//! | `tasks:completed` | the ids of completed tasks, by when that was |
+//! | `tasks:open` | the IDs of open tasks, by [`Task::rank`] |
+//! | `tasks:due` | the IDs of open tasks with a due time, by that time in Unix milliseconds |
+//! | `tasks:completed` | the IDs of completed tasks, by the time of completion |
 //!
-//! What changes more than one key is a script, which Redis runs whole or not at all.
+//! Changes of more than one key are scripts, which Redis runs atomically.
 
 mod connection;
 mod fields;
@@ -19,7 +19,9 @@ use std::{collections::HashMap, error::Error, time::Duration};
 use redis::{RedisResult, Script};
 use uuid::Uuid;
 
-use super::{Answer, Census, Completed, Kind, MOST_COMPLETED, MOST_OPEN, Store, StoreError, Which};
+use super::{
+    Census, Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, Store, StoreError, StoreFuture,
+};
 use crate::tasks::task::{Moment, Task};
 use connection::Connection;
 use operation::{Operation, Operations};
@@ -32,7 +34,7 @@ const COMPLETED: &str = "tasks:completed";
 
 type Fields = HashMap<String, String>;
 
-/// The tasks in Redis; it may come later, and go and come back.
+/// A store in Redis, which need not be available all the time.
 pub(crate) struct Redis {
     connection: Connection,
     operations: Operations,
@@ -47,7 +49,7 @@ struct Scripts {
 }
 
 impl Redis {
-    /// Keeps tasks there. Must be called inside a Tokio runtime.
+    /// Creates a store. Must be called inside a Tokio runtime.
     pub(crate) fn new(url: &RedisUrl, deadline: Duration) -> RedisResult<Self> {
         Ok(Self {
             connection: Connection::new(url, deadline)?,
@@ -61,23 +63,18 @@ impl Redis {
         })
     }
 
-    /// Adds its metrics.
+    /// Registers the store's metrics.
     pub(crate) fn register(&self, registry: &mut prometheus_client::registry::Registry) {
         self.operations.register(registry);
     }
 
-    async fn list_one(
-        &self,
-        which: &str,
-        from: &str,
-        limit: usize,
-    ) -> Result<Vec<Task>, StoreError> {
+    async fn list_key(&self, ids: &str, from: &str, limit: usize) -> Result<Vec<Task>, StoreError> {
         let mut call = self.scripts.list.prepare_invoke();
-        call.key(which).key(DUE).arg(from).arg(limit);
+        call.key(ids).key(DUE).arg(from).arg(limit);
         let run = self
             .connection
             .run(async |redis| call.invoke_async::<Vec<(String, Fields)>>(redis).await);
-        let found = self.operations.observed(Operation::LIST, run).await?;
+        let found = self.operations.observe(Operation::LIST, run).await?;
         Ok(found.into_iter().filter_map(readable).collect())
     }
 }
@@ -87,76 +84,76 @@ impl Store for Redis {
         Kind::Redis
     }
 
-    fn create<'a>(&'a self, task: &'a Task) -> Answer<'a, ()> {
+    fn create<'a>(&'a self, task: &'a Task) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let due = task.due.map(Moment::unix_millis);
             let mut call = self.scripts.create.prepare_invoke();
             call.key(key(task.id)).key(OPEN).key(DUE);
             call.arg(task.id.to_string()).arg(task.rank());
             call.arg(due.map(|due| due.to_string()).unwrap_or_default());
-            call.arg(MOST_OPEN).arg(fields::of(task));
+            call.arg(MAX_OPEN).arg(fields::of(task));
             let run = self
                 .connection
                 .run(async |redis| call.invoke_async(redis).await);
-            match self.operations.observed(Operation::CREATE, run).await? {
+            match self.operations.observe(Operation::CREATE, run).await? {
                 true => Ok(()),
                 false => Err(StoreError::Full),
             }
         })
     }
 
-    fn get(&self, id: Uuid) -> Answer<'_, Option<Task>> {
+    fn get(&self, id: Uuid) -> StoreFuture<'_, Option<Task>> {
         Box::pin(async move {
             let mut command = redis::cmd("HGETALL");
             command.arg(key(id));
             let run = self
                 .connection
                 .run(async |redis| command.query_async::<Fields>(redis).await);
-            let fields = self.operations.observed(Operation::GET, run).await?;
+            let fields = self.operations.observe(Operation::GET, run).await?;
             (!fields.is_empty())
                 .then(|| fields::read(id, &fields))
                 .transpose()
         })
     }
 
-    fn list(&self, which: Which, limit: usize) -> Answer<'_, Vec<Task>> {
+    fn list(&self, filter: Filter, limit: usize) -> StoreFuture<'_, Vec<Task>> {
         Box::pin(async move {
-            let mut tasks = match which {
-                Which::Open | Which::All => self.list_one(OPEN, "first", limit).await?,
-                Which::Completed => Vec::new(),
+            let mut tasks = match filter {
+                Filter::Open | Filter::All => self.list_key(OPEN, "first", limit).await?,
+                Filter::Completed => Vec::new(),
             };
             let left = limit.saturating_sub(tasks.len());
-            if which != Which::Open && left > 0 {
-                tasks.extend(self.list_one(COMPLETED, "last", left).await?);
+            if filter != Filter::Open && left > 0 {
+                tasks.extend(self.list_key(COMPLETED, "last", left).await?);
             }
             Ok(tasks)
         })
     }
 
-    fn complete(&self, id: Uuid, now: Moment) -> Answer<'_, Option<Completed>> {
+    fn complete(&self, id: Uuid, now: Moment) -> StoreFuture<'_, Option<Completed>> {
         Box::pin(async move {
             let mut call = self.scripts.complete.prepare_invoke();
             call.key(key(id)).key(OPEN).key(DUE).key(COMPLETED);
             call.arg(id.to_string()).arg(now.to_string());
-            call.arg(now.unix_millis()).arg(MOST_COMPLETED);
+            call.arg(now.unix_millis()).arg(MAX_COMPLETED);
             let run = self.connection.run(async |redis| {
                 call.invoke_async::<Option<(bool, usize, Fields)>>(redis)
                     .await
             });
-            let done = self.operations.observed(Operation::COMPLETE, run).await?;
-            let completed = |(just_now, given_up, fields): (bool, usize, Fields)| {
+            let done = self.operations.observe(Operation::COMPLETE, run).await?;
+            let completed = |(is_new, evicted, fields): (bool, usize, Fields)| {
                 let task = fields::read(id, &fields)?;
                 Ok(Completed {
                     task,
-                    just_now,
-                    given_up,
+                    is_new,
+                    evicted,
                 })
             };
             done.map(completed).transpose()
         })
     }
 
-    fn delete(&self, id: Uuid) -> Answer<'_, bool> {
+    fn delete(&self, id: Uuid) -> StoreFuture<'_, bool> {
         Box::pin(async move {
             let mut call = self.scripts.delete.prepare_invoke();
             call.key(key(id)).key(OPEN).key(DUE).key(COMPLETED);
@@ -164,11 +161,11 @@ impl Store for Redis {
             let run = self
                 .connection
                 .run(async |redis| call.invoke_async(redis).await);
-            self.operations.observed(Operation::DELETE, run).await
+            self.operations.observe(Operation::DELETE, run).await
         })
     }
 
-    fn census(&self, now: Moment) -> Answer<'_, Census> {
+    fn census(&self, now: Moment) -> StoreFuture<'_, Census> {
         Box::pin(async move {
             let mut counts = redis::pipe();
             counts.zcard(OPEN).zcard(COMPLETED);
@@ -190,12 +187,12 @@ fn key(id: Uuid) -> String {
     format!("task:{id}")
 }
 
-/// One task that can't be read is not worth the others.
+/// Parses a listed task. An invalid one is skipped with a warning, so that the others are listed.
 fn readable((id, fields): (String, Fields)) -> Option<Task> {
     let id = id.parse().ok()?;
     fields::read(id, &fields)
         .inspect_err(|error| {
-            tracing::warn!(error = error as &dyn Error, "left out of the list");
+            tracing::warn!(error = error as &dyn Error, "task skipped in list");
         })
         .ok()
 }

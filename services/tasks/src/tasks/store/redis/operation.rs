@@ -1,4 +1,4 @@
-//! What each operation on Redis is called, its span and its duration.
+//! Operations on Redis: their names, spans and durations.
 
 use std::time::{Duration, Instant};
 
@@ -14,16 +14,16 @@ use super::{RedisUrl, StoreError};
 
 /// `db.system.name`.
 const SYSTEM: &str = "redis";
-const USUAL_PORT: u16 = 6379;
-/// The semantic conventions' advice for the durations of database calls, in seconds.
+const DEFAULT_PORT: u16 = 6379;
+/// The bucket bounds that the semantic conventions recommend for database calls, in seconds.
 const BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
-/// A command, and the script that it runs.
+/// A command with the script that it runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operation {
     /// `db.query.summary`.
     pub(super) summary: &'static str,
-    /// `db.query.text`: with placeholders, never with values.
+    /// `db.query.text`, with placeholders and never with values.
     pub(super) text: &'static str,
 }
 
@@ -50,7 +50,7 @@ impl Operation {
     };
 }
 
-/// All of them, on one Redis.
+/// The telemetry of all operations on one Redis.
 pub(super) struct Operations {
     host: String,
     port: Option<u16>,
@@ -66,7 +66,7 @@ impl Operations {
         let (host, port) = url.server();
         Self {
             host: host.to_owned(),
-            port: (port != USUAL_PORT).then_some(port),
+            port: (port != DEFAULT_PORT).then_some(port),
             database: url.database().to_string(),
             durations: Durations::new_with_constructor(|| Histogram::new(BUCKETS)),
         }
@@ -81,8 +81,8 @@ impl Operations {
         );
     }
 
-    /// Awaits an operation in its span and counts it.
-    pub(super) async fn observed<T>(
+    /// Runs an operation in a span and records its duration.
+    pub(super) async fn observe<T>(
         &self,
         operation: Operation,
         run: impl Future<Output = Result<T, StoreError>>,
@@ -121,18 +121,20 @@ impl Operations {
     }
 }
 
-/// `error.type`: one of few, so that metrics can have it too.
+/// The `error.type`, of which there are few, so that metrics can have it too.
 fn error_type(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Full | StoreError::NoTask { .. } => "_OTHER",
-        StoreError::Late { .. } => "timeout",
-        StoreError::Away { source, .. } if source.is_connection_refusal() => "connection_refused",
-        StoreError::Away { .. } => "connection_broken",
-        StoreError::Refused { answer, .. } | StoreError::Failed { answer, .. } => code(answer),
+        StoreError::Full | StoreError::InvalidTask { .. } => "_OTHER",
+        StoreError::Timeout { .. } => "timeout",
+        StoreError::Unavailable { source, .. } if source.is_connection_refusal() => {
+            "connection_refused"
+        }
+        StoreError::Unavailable { .. } => "connection_broken",
+        StoreError::Refused { reply, .. } | StoreError::Failed { reply, .. } => code(reply),
     }
 }
 
-/// Redis' own codes, those that are known to occur.
+/// The error code of Redis, if it is a well-known one.
 fn code(error: &RedisError) -> &'static str {
     const CODES: [&str; 12] = [
         "ERR",

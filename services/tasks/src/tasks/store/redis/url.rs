@@ -1,4 +1,4 @@
-//! Where Redis is.
+//! The address of a Redis.
 
 use std::{ffi::OsStr, fmt, str::FromStr};
 
@@ -9,7 +9,7 @@ use clap::{
 };
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-/// `redis://:PASSWORD@HOST:PORT/NUMBER`. Shown without its password.
+/// A URL `redis://:PASSWORD@HOST:PORT/NUMBER`, which is displayed without its password.
 #[derive(Clone)]
 pub struct RedisUrl {
     text: String,
@@ -18,13 +18,13 @@ pub struct RedisUrl {
     port: u16,
 }
 
-/// Why a text is no [`RedisUrl`]. The text is not repeated: it may hold a password.
+/// The error for an invalid URL. It does not repeat the text, which may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be such as redis://127.0.0.1:6379/0 or redis://:PASSWORD@redis:6379/0")]
 pub struct InvalidRedisUrl;
 
 impl RedisUrl {
-    /// As it was written, for who connects.
+    /// The URL with its password, for connecting.
     #[must_use]
     pub fn with_password(&self) -> &str {
         &self.text
@@ -34,12 +34,12 @@ impl RedisUrl {
         &self.info
     }
 
-    /// Its host and port.
+    /// The host and port.
     pub(super) fn server(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
 
-    /// The number of its database.
+    /// The number of the database.
     pub(super) fn database(&self) -> i64 {
         self.info.redis_settings().db()
     }
@@ -76,18 +76,18 @@ impl fmt::Debug for RedisUrl {
 }
 
 impl ValueParserFactory for RedisUrl {
-    type Parser = Quiet;
+    type Parser = RedisUrlParser;
 
-    fn value_parser() -> Quiet {
-        Quiet
+    fn value_parser() -> RedisUrlParser {
+        RedisUrlParser
     }
 }
 
-/// Reads a [`RedisUrl`] of the command line; unlike clap's own, it doesn't show a wrong one.
+/// A command-line parser for [`RedisUrl`]. Unlike clap's own, its errors do not repeat the value.
 #[derive(Clone, Copy, Debug)]
-pub struct Quiet;
+pub struct RedisUrlParser;
 
-impl TypedValueParser for Quiet {
+impl TypedValueParser for RedisUrlParser {
     type Value = RedisUrl;
 
     fn parse_ref(
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_command_line_does_not_repeat_a_wrong_one() {
-        let command = Command::new("tasks").arg(Arg::new("url").value_parser(Quiet));
+        let command = Command::new("tasks").arg(Arg::new("url").value_parser(RedisUrlParser));
         let error = command
             .try_get_matches_from(["tasks", "http://:secret@host"])
             .unwrap_err()

@@ -1,4 +1,4 @@
-//! What both services answer with.
+//! The response format and limits that both services share.
 
 use std::time::Duration;
 
@@ -9,25 +9,25 @@ use spoor_telemetry::http::{Bounds, bounded};
 
 use crate::Id;
 
-/// Requests in flight; more are refused at once.
-const MOST_AT_ONCE: usize = 1024;
+/// The most requests in progress. More are refused.
+const MAX_REQUESTS: usize = 1024;
 
-/// Something that has an id, and when it came about.
+/// A response about an item with an ID.
 #[derive(Debug, Serialize)]
-pub(crate) struct Answer<T> {
+pub(crate) struct Response<T> {
     pub(crate) uuid: Id,
-    /// When it was entered.
+    /// The time at which the item was created.
     #[serde(serialize_with = "as_text")]
     pub(crate) created: Timestamp,
-    /// When this answer was complete.
+    /// The time at which the response was complete.
     #[serde(serialize_with = "as_text")]
     pub(crate) succeeded_at: Timestamp,
     pub(crate) result: T,
 }
 
-impl<T> Answer<T> {
-    /// Complete now.
-    pub(crate) fn now(uuid: Id, created: Timestamp, result: T) -> Self {
+impl<T> Response<T> {
+    /// Creates a response that is complete now.
+    pub(crate) fn new(uuid: Id, created: Timestamp, result: T) -> Self {
         Self {
             uuid,
             created,
@@ -42,18 +42,18 @@ struct Health {
     status: &'static str,
 }
 
-/// The routes that both have, and what they take; `deadline` is what an answer may take.
-pub(crate) fn served(router: Router, deadline: Duration) -> Router {
+/// Adds the health route and the limits. `deadline` is the maximum time for a request.
+pub(crate) fn with_limits(router: Router, deadline: Duration) -> Router {
     let health = get(async || Json(Health { status: "ok" }));
     let bounds = Bounds {
-        at_once: MOST_AT_ONCE,
+        at_once: MAX_REQUESTS,
         body_bytes: 0,
         deadline,
     };
     bounded(router.route("/health", health), bounds)
 }
 
-/// ISO 8601 in UTC, to the millisecond.
+/// Serializes a time as ISO 8601 in UTC, in milliseconds.
 fn as_text<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&time.round(Unit::Millisecond).unwrap_or(*time))
 }

@@ -1,4 +1,4 @@
-//! The verbs.
+//! The subcommands `lesson` and `check`.
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::{
     answers::Answers,
+    context::Context,
     lesson::Lesson,
-    place::Place,
     policies::{Policies, ReadPoliciesError},
     report::Report,
     round, text,
@@ -24,27 +24,27 @@ use crate::{
     traces::Source,
 };
 
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(200);
+/// The time between attempts of a check.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// List the lessons, or show one
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
-  spoor lesson                 which there are
-  spoor lesson 1               one of them
-  spoor lesson 1 | less        as Markdown
-  spoor lesson 2 --start       begin a round of the lesson that has rounds")]
+  spoor lesson                 list the lessons
+  spoor lesson 1               show a lesson
+  spoor lesson 1 | less        show a lesson as Markdown
+  spoor lesson 2 --start       start a round of lesson 2")]
 pub struct LessonArgs {
-    /// Its number or name
+    /// The lesson's number or name
     #[arg(value_name = "LESSON")]
     lesson: Option<Lesson>,
-    /// Begin a round: something in the lab becomes slow for some requests
+    /// Start a round, in which something in the lab is slow for some requests
     #[arg(long, requires = "lesson")]
     start: bool,
-    /// What to draw the round from [default: another one each time]
+    /// Seed that determines what is slow in the round [default: random]
     #[arg(long, requires = "start")]
     seed: Option<u32>,
-    /// How to print the list or the round
+    /// Output format of the list or the round
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub struct LessonArgs {
     lab: LabArgs,
 }
 
-/// Look whether a lesson's exercise is done
+/// Check a lesson's exercise
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   spoor check 1
@@ -62,34 +62,34 @@ pub struct LessonArgs {
   kubectl get samplingpolicy -o json |
     spoor check 7 --policies - --traces-url http://127.0.0.1:16686/jaeger
 
-Ends with 0 when it is done, and with 1 when something is missing or wrong.")]
+Exits with 0 if the exercise is done, and with 1 if something is missing or wrong.")]
 pub struct CheckArgs {
     /// The lesson's number or name
     #[arg(value_name = "LESSON")]
     lesson: Lesson,
-    /// An answer that the lesson asks for; may stand several times
+    /// An answer that the lesson asks for; can be repeated
     #[arg(long = "answer", value_name = "TEXT")]
     answers: Vec<String>,
-    /// How long to wait for spans that are on their way
+    /// Maximum time to wait for spans to arrive
     #[arg(long, env = "SPOOR_CHECK_WAIT", value_name = "DURATION", default_value = "5s", value_parser = crate::cli::duration)]
     wait: Duration,
-    /// How old a trace may be that counts
+    /// Maximum age of the traces considered
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = crate::cli::positive_duration)]
     lookback: Duration,
-    /// A cluster's policies instead of the lab's: what `kubectl get samplingpolicy -o json`
-    /// prints, in a file, or - for standard input
+    /// File with a cluster's policies, to check instead of the lab's: the output of `kubectl get
+    /// samplingpolicy -o json`, or - for standard input
     #[arg(long, value_name = "FILE")]
     policies: Option<PathBuf>,
     #[command(flatten)]
     source: Source,
     #[command(flatten)]
     lab: LabArgs,
-    /// How to print what was found
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// A lesson for scripts.
+/// A lesson in JSON output.
 #[derive(Serialize)]
 struct Listed {
     number: u8,
@@ -97,7 +97,7 @@ struct Listed {
     title: &'static str,
 }
 
-/// A check for scripts.
+/// A check in JSON output.
 #[derive(Serialize)]
 struct Checked<'a> {
     lesson: u8,
@@ -107,13 +107,13 @@ struct Checked<'a> {
 }
 
 impl LessonArgs {
-    /// Lists the lessons, shows one, or begins a round.
+    /// Lists the lessons, shows one, or starts a round.
     ///
     /// # Errors
-    /// When a round can't be begun.
+    /// The error of starting a round.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         if self.start {
-            return self.begin_round().await;
+            return self.start_round().await;
         }
         match (self.lesson, self.output) {
             (Some(lesson), _) if std::io::stdout().is_terminal() => {
@@ -134,18 +134,18 @@ impl LessonArgs {
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn begin_round(&self) -> anyhow::Result<ExitCode> {
+    async fn start_round(&self) -> anyhow::Result<ExitCode> {
         if self.lesson != Some(Lesson::Bottleneck) {
-            let wrong = "--start: only lesson 2 has rounds: spoor lesson 2 --start";
+            let wrong = "--start: only lesson 2 has rounds; use spoor lesson 2 --start";
             return Err(Invalid(vec![wrong.to_owned()]).into());
         }
         let seed = self.seed.unwrap_or_else(rand::random);
-        let marker = round::begin(seed, &self.lab.client(), &self.source.open()?).await?;
+        let marker = round::start(seed, &self.lab.client(), &self.source.open()?).await?;
         let tag = format!("{USER_AGENT_ORIGINAL}={marker}");
         match self.output {
             Output::Json => say!("{}", serde_json::json!({ "tag": tag, "seed": seed })),
             Output::Table => {
-                say!("Requests were sent, and something was slow. Their traces, in a second:");
+                say!("Requests were sent, and something was slow. To list their traces:");
                 say!("  spoor traces --tag {tag}");
             }
         }
@@ -163,25 +163,25 @@ fn list() {
         ]);
     }
     show!("{table}");
-    say!("\n`spoor lesson N` shows one, `spoor check N` looks whether it is done.");
+    say!("\n`spoor lesson N` shows a lesson, `spoor check N` checks its exercise.");
 }
 
 impl CheckArgs {
-    /// Looks until it is done, can't become so by waiting, or the time is over.
+    /// Checks until the exercise is done, something is wrong, or the time is over.
     ///
     /// # Errors
-    /// When what is to be looked at can't be had.
+    /// An invalid answer, or data that cannot be read.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        self.refuse_other_answers()?;
-        let place = self.place()?;
+        self.validate_answers()?;
+        let context = self.context()?;
         let deadline = Instant::now() + self.wait;
         let report = loop {
-            let report = self.lesson.check(&place).await?;
-            let is_over = Instant::now() >= deadline;
-            if report.is_passed() || !report.may_pass_yet() || is_over {
+            let report = self.lesson.check(&context).await?;
+            let is_last = Instant::now() >= deadline;
+            if report.is_passed() || !report.can_still_pass() || is_last {
                 break report;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         };
         self.print(&report)?;
         Ok(if report.is_passed() {
@@ -191,11 +191,11 @@ impl CheckArgs {
         })
     }
 
-    /// An answer that is not looked at would seem to be right.
-    fn refuse_other_answers(&self) -> anyhow::Result<()> {
-        let asked = self.lesson.asked();
+    /// Refuses answers that the check does not read: otherwise they would seem to be right.
+    fn validate_answers(&self) -> anyhow::Result<()> {
+        let format = self.lesson.answer_format();
         let refusals = self.answers.iter().filter_map(|answer| {
-            let refusal = asked.refusal(answer)?;
+            let refusal = format.refusal(answer)?;
             Some(format!("--answer {answer:?}: {} {refusal}", self.lesson))
         });
         match refusals.collect::<Vec<_>>() {
@@ -204,13 +204,13 @@ impl CheckArgs {
         }
     }
 
-    fn place(&self) -> anyhow::Result<Place> {
+    fn context(&self) -> anyhow::Result<Context> {
         let lab = self.lab.client();
         let policies = match &self.policies {
             Some(path) => Policies::read(path).map_err(unreadable)?,
             None => Policies::Lab(lab.clone()),
         };
-        Ok(Place {
+        Ok(Context {
             traces: self.source.open()?,
             lab,
             policies,
@@ -236,13 +236,16 @@ impl CheckArgs {
             let done = format!("Passed: {}.", lesson.title());
             say!("{}", Style::new().green().bold().apply_to(done));
         } else {
-            say!("Not yet. `spoor lesson {}` has hints.", lesson.number());
+            say!(
+                "Not done yet. `spoor lesson {}` has hints.",
+                lesson.number()
+            );
         }
         Ok(())
     }
 }
 
-/// A file that was named wrongly is wrong usage.
+/// An unreadable file is invalid input, with exit code 2.
 fn unreadable(error: ReadPoliciesError) -> anyhow::Error {
     Invalid(vec![error.to_string()]).into()
 }

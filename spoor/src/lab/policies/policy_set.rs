@@ -1,4 +1,4 @@
-//! All policies there are: those applied by hand, and those of the watched folder.
+//! The set of all policies: the applied ones, and those of the watched folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,18 +6,18 @@ use jiff::Timestamp;
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Policy, PolicyKey};
 
-use super::sent::Sent;
+use super::submitted::Submitted;
 use crate::lab::admin::Action;
 
-/// The most policies there can be. Each change resolves and writes down all of them, and whoever
-/// lists them waits for the status of each.
+/// The most policies. Each change resolves and saves all of them, and a list computes the status
+/// of each.
 const MAX_POLICIES: usize = 1_000;
-/// The most services and operations that all policies together can name.
+/// The most services and operations named by all policies together.
 const MAX_TARGETS: usize = 10_000;
 
-/// The policies, by whose word they hold. A name is in one of the two only.
+/// The policies by source. A name is in only one of the two.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Book {
+pub(super) struct PolicySet {
     applied: BTreeMap<PolicyKey, Entry>,
     folder: BTreeMap<PolicyKey, Entry>,
 }
@@ -25,18 +25,18 @@ pub(super) struct Book {
 /// One policy.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// As it was written, with its creation and generation, without status.
+    /// The resource as written, with creation time and generation, without status.
     pub(super) resource: SamplingPolicy,
-    /// What it means.
+    /// The validated policy.
     pub(super) policy: Policy,
 }
 
-/// What was done with each of several policies.
+/// The policies of a change, with what was done with each.
 pub(super) type Actions = Vec<(PolicyKey, Action)>;
 
-impl Book {
-    /// As it was kept; the folder's part comes with its first reading.
-    pub(super) fn of(applied: BTreeMap<PolicyKey, Entry>) -> Self {
+impl PolicySet {
+    /// Creates the set from the saved policies. Those of the folder are added when it is read.
+    pub(super) fn new(applied: BTreeMap<PolicyKey, Entry>) -> Self {
         Self {
             applied,
             folder: BTreeMap::new(),
@@ -68,13 +68,17 @@ impl Book {
         self.folder.contains_key(key)
     }
 
-    /// Takes all in.
+    /// Adds or replaces policies.
     ///
     /// # Errors
-    /// What is wrong with them, and nothing is changed.
-    pub(super) fn apply(&mut self, sent: &[Sent], now: Timestamp) -> Result<Actions, Vec<String>> {
-        refuse_those_of(&self.folder, sent, |name| {
-            format!("{name:?} is in the watched folder: change it there")
+    /// The errors in the policies. Nothing is changed then.
+    pub(super) fn apply(
+        &mut self,
+        sent: &[Submitted],
+        now: Timestamp,
+    ) -> Result<Actions, Vec<String>> {
+        refuse_names_in(&self.folder, sent, |name| {
+            format!("{name:?} is in the watched folder; change it there")
         })?;
         let (entries, actions) = successors(sent, &self.applied, &BTreeMap::new(), now)?;
         let mut next = self.clone();
@@ -87,34 +91,34 @@ impl Book {
     fn check_size(&self) -> Result<(), Vec<String>> {
         let policies = self.applied.len() + self.folder.len();
         if policies > MAX_POLICIES {
-            let said = format!("{policies} policies are more than {MAX_POLICIES}: delete some");
-            return Err(vec![said]);
+            let error = format!("{policies} policies are more than {MAX_POLICIES}; delete some");
+            return Err(vec![error]);
         }
         let targets = self.entries().flat_map(|entry| entry.policy.targets());
         let targets: usize = targets.map(|target| target.operations.len().max(1)).sum();
         if targets > MAX_TARGETS {
-            let said = format!(
-                "all policies name {targets} services and operations, more than {MAX_TARGETS}: \
-                 delete some"
+            let error = format!(
+                "all policies together name {targets} services and operations, more than \
+                 {MAX_TARGETS}; delete some"
             );
-            return Err(vec![said]);
+            return Err(vec![error]);
         }
         Ok(())
     }
 
-    /// Puts the folder's policies in the place of those that it had. `first_accepted` says when
-    /// those were that the lab knew before it was last started.
+    /// Replaces the folder's policies. `first_accepted` has the creation times of those that the
+    /// lab knew before its last start.
     ///
     /// # Errors
-    /// What is wrong with them, and nothing is changed.
+    /// The errors in the policies. Nothing is changed then.
     pub(super) fn replace_folder(
         &mut self,
-        sent: &[Sent],
+        sent: &[Submitted],
         first_accepted: &BTreeMap<PolicyKey, Timestamp>,
         now: Timestamp,
     ) -> Result<Actions, Vec<String>> {
-        refuse_those_of(&self.applied, sent, |name| {
-            format!("{name:?} was applied by hand: `spoor delete {name}` first")
+        refuse_names_in(&self.applied, sent, |name| {
+            format!("{name:?} was applied before; `spoor delete {name}` first")
         })?;
         let (entries, mut actions) = successors(sent, &self.folder, first_accepted, now)?;
         let gone = self.folder.keys().filter(|key| !entries.contains_key(*key));
@@ -126,20 +130,20 @@ impl Book {
         Ok(actions)
     }
 
-    /// Takes one out that was applied by hand; whether it was there.
+    /// Deletes an applied policy. False if there is none.
     pub(super) fn delete(&mut self, key: &PolicyKey) -> bool {
         self.applied.remove(key).is_some()
     }
 }
 
-fn refuse_those_of(
+fn refuse_names_in(
     others: &BTreeMap<PolicyKey, Entry>,
-    sent: &[Sent],
+    sent: &[Submitted],
     why: impl Fn(&str) -> String,
 ) -> Result<(), Vec<String>> {
-    let theirs = sent.iter().filter(|sent| others.contains_key(&sent.key));
-    let refused: Vec<String> = theirs
-        .map(|sent| sent.wrong_name(&why(sent.key.name.as_str())))
+    let in_others = sent.iter().filter(|sent| others.contains_key(&sent.key));
+    let refused: Vec<String> = in_others
+        .map(|sent| sent.name_error(&why(sent.key.name.as_str())))
         .collect();
     if refused.is_empty() {
         Ok(())
@@ -148,14 +152,14 @@ fn refuse_those_of(
     }
 }
 
-fn refuse_those_that_stand_twice(sent: &[Sent]) -> Result<(), Vec<String>> {
-    let mut places: BTreeMap<&PolicyKey, &Sent> = BTreeMap::new();
+fn refuse_duplicates(sent: &[Submitted]) -> Result<(), Vec<String>> {
+    let mut places: BTreeMap<&PolicyKey, &Submitted> = BTreeMap::new();
     let mut refused = vec![];
     for sent in sent {
         if let Some(first) = places.get(&sent.key) {
             let (name, place) = (sent.key.name.as_str(), first.place());
-            refused.push(sent.wrong_name(&format!(
-                "{name:?} is also the name of {place}: give each policy its own"
+            refused.push(sent.name_error(&format!(
+                "duplicate policy {name:?}, also at {place}; give each policy its own name"
             )));
         } else {
             places.insert(&sent.key, sent);
@@ -168,14 +172,14 @@ fn refuse_those_that_stand_twice(sent: &[Sent]) -> Result<(), Vec<String>> {
     }
 }
 
-/// What each that was sent becomes, given those that were there.
+/// Computes the new entry for each policy, given the existing ones.
 fn successors(
-    sent: &[Sent],
+    sent: &[Submitted],
     before: &BTreeMap<PolicyKey, Entry>,
     first_accepted: &BTreeMap<PolicyKey, Timestamp>,
     now: Timestamp,
 ) -> Result<(BTreeMap<PolicyKey, Entry>, Actions), Vec<String>> {
-    refuse_those_that_stand_twice(sent)?;
+    refuse_duplicates(sent)?;
     let mut entries = BTreeMap::new();
     let mut actions = vec![];
     for sent in sent {
@@ -191,9 +195,9 @@ fn successors(
             Some(_) => Action::Configured,
         };
         let generation = generation(before, resource);
-        let entry = Entry::new(resource, created, generation).map_err(|faults| {
-            let place = |fault| sent.manifest.error(fault).to_string();
-            faults.into_iter().map(place).collect::<Vec<_>>()
+        let entry = Entry::new(resource, created, generation).map_err(|errors| {
+            let located = |error| sent.manifest.error(error).to_string();
+            errors.into_iter().map(located).collect::<Vec<_>>()
         })?;
         entries.insert(key.clone(), entry);
         actions.push((key.clone(), action));
@@ -202,7 +206,7 @@ fn successors(
 }
 
 impl Entry {
-    /// Checks what was written.
+    /// Validates a resource.
     pub(super) fn new(
         resource: &SamplingPolicy,
         created: Timestamp,

@@ -1,4 +1,4 @@
-//! What the lab keeps of policies over its restarts: one file, replaced as a whole.
+//! The file in which policies survive a restart. It is always replaced as a whole.
 
 use std::{
     collections::BTreeMap,
@@ -12,43 +12,43 @@ use serde::{Deserialize, Serialize};
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Namespace, PolicyKey, PolicyName};
 
-use super::book::{Book, Entry};
+use super::policy_set::{Entry, PolicySet};
 
-/// The file.
+/// The path of the file.
 #[derive(Clone, Debug)]
-pub(super) struct Keep(PathBuf);
+pub(super) struct SavedFile(PathBuf);
 
-/// What was kept.
+/// The content of the file.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct Saved {
     pub(super) applied: BTreeMap<PolicyKey, Entry>,
-    /// When the folder's policies were first accepted.
+    /// The times at which the folder's policies were first accepted.
     pub(super) first_accepted: BTreeMap<PolicyKey, Timestamp>,
 }
 
-/// Why the file is of no use.
+/// The error of reading or writing the file.
 #[derive(Debug, thiserror::Error)]
-pub enum KeepError {
-    /// It can't be read.
-    #[error("can't read the policies kept in {}", .0.display())]
+pub enum SaveError {
+    /// The file cannot be read.
+    #[error("cannot read the saved policies in {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
-    /// It is not what the lab wrote.
-    #[error("the policies kept in {} are damaged ({reason}): move the file away to start without them", path.display())]
-    Damaged {
+    /// The file's content is invalid.
+    #[error("the saved policies in {} are invalid: {reason}; move the file away to start without them", path.display())]
+    Invalid {
         /// The file.
         path: PathBuf,
-        /// In what way.
+        /// The first error in it.
         reason: String,
     },
-    /// It can't be replaced.
-    #[error("can't keep the policies in {}", .0.display())]
+    /// The file cannot be replaced.
+    #[error("cannot save the policies in {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
 }
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Content {
-    /// With their creation and generation.
+    /// The applied policies with creation time and generation.
     applied: Vec<SamplingPolicy>,
     folder: Vec<FirstAccepted>,
 }
@@ -60,48 +60,51 @@ struct FirstAccepted {
     at: String,
 }
 
-impl Keep {
+impl SavedFile {
     pub(super) fn new(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// What was last kept; nothing if nothing was yet.
-    pub(super) fn read(&self) -> Result<Kept, KeepError> {
+    /// Reads the file. If it does not exist, the result is empty.
+    pub(super) fn read(&self) -> Result<Saved, SaveError> {
         let text = match fs::read_to_string(&self.0) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
-            Err(error) => return Err(KeepError::Read(self.0.clone(), error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Saved::default()),
+            Err(error) => return Err(SaveError::Read(self.0.clone(), error)),
         };
         let content = serde_json::from_str(&text).map_err(|error| error.to_string());
-        content.and_then(kept).map_err(|reason| KeepError::Damaged {
-            path: self.0.clone(),
-            reason,
-        })
+        content
+            .and_then(parse)
+            .map_err(|reason| SaveError::Invalid {
+                path: self.0.clone(),
+                reason,
+            })
     }
 
-    /// Replaces what is kept, also of the folder's policies that this run has not seen yet: a crash leaves the old or the new, never a part.
+    /// Replaces the file, including the folder's policies that this run has not read yet. A crash
+    /// leaves either the old file or the new one.
     pub(super) fn write(
         &self,
-        book: &Book,
-        not_seen_yet: &BTreeMap<PolicyKey, Timestamp>,
-    ) -> Result<(), KeepError> {
-        let seen = book
+        set: &PolicySet,
+        not_read_yet: &BTreeMap<PolicyKey, Timestamp>,
+    ) -> Result<(), SaveError> {
+        let read = set
             .of_folder()
             .map(|entry| (entry.policy.key(), entry.policy.created()));
-        let not_seen_yet = not_seen_yet.iter().map(|(key, at)| (key, *at));
-        let folder: BTreeMap<&PolicyKey, Timestamp> = not_seen_yet.chain(seen).collect();
+        let not_read_yet = not_read_yet.iter().map(|(key, at)| (key, *at));
+        let folder: BTreeMap<&PolicyKey, Timestamp> = not_read_yet.chain(read).collect();
         let content = Content {
-            applied: book.applied().map(|entry| entry.resource.clone()).collect(),
+            applied: set.applied().map(|entry| entry.resource.clone()).collect(),
             folder: folder.into_iter().map(first_accepted).collect(),
         };
         let text = serde_json::to_vec_pretty(&content).map_err(io::Error::from);
         text.and_then(|text| replace(&self.0, &text))
-            .map_err(|error| KeepError::Write(self.0.clone(), error))
+            .map_err(|error| SaveError::Write(self.0.clone(), error))
     }
 }
 
-fn kept(content: Content) -> Result<Kept, String> {
-    let mut kept = Kept::default();
+fn parse(content: Content) -> Result<Saved, String> {
+    let mut saved = Saved::default();
     for resource in &content.applied {
         let name = &resource.metadata.name;
         let created = resource
@@ -113,11 +116,11 @@ fn kept(content: Content) -> Result<Kept, String> {
             .parse()
             .map_err(|error| format!("{name}: {error}"))?;
         let generation = resource.metadata.generation.unwrap_or(1);
-        let entry = Entry::new(resource, created, generation).map_err(|faults| {
-            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            format!("{name}: {}", faults.join("; "))
+        let entry = Entry::new(resource, created, generation).map_err(|errors| {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            format!("{name}: {}", errors.join("; "))
         })?;
-        kept.applied.insert(entry.policy.key().clone(), entry);
+        saved.applied.insert(entry.policy.key().clone(), entry);
     }
     for FirstAccepted {
         namespace,
@@ -131,9 +134,9 @@ fn kept(content: Content) -> Result<Kept, String> {
             name: PolicyName::new(&name).map_err(|error| wrong(&error))?,
         };
         let at = at.parse().map_err(|error: jiff::Error| wrong(&error))?;
-        kept.first_accepted.insert(key, at);
+        saved.first_accepted.insert(key, at);
     }
-    Ok(kept)
+    Ok(saved)
 }
 
 fn first_accepted((key, at): (&PolicyKey, Timestamp)) -> FirstAccepted {
@@ -146,11 +149,12 @@ fn first_accepted((key, at): (&PolicyKey, Timestamp)) -> FirstAccepted {
 }
 
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
     file.write_all(content)?;
     file.sync_all()?;
-    fs::rename(&beside, path)?;
+    fs::rename(&new, path)?;
+    // The rename is durable only once the folder is synchronised too.
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! When a trace is whole.
+//! The check that a trace is complete.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -9,33 +9,33 @@ use spoor_traces::tree::Member;
 
 use crate::traces::printable;
 
-/// A trace that has its root, every parent that a span names, and the services asked for.
+/// A trace with a root, every parent that a span names, and the expected services.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Whole {
+pub(super) struct CompleteTrace {
     spans: usize,
     services: BTreeSet<String>,
 }
 
-/// What a trace lacks.
+/// The part that an incomplete trace lacks.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Lack {
-    /// Where it starts.
+pub(super) enum Incomplete {
+    /// The root span.
     #[error("it has no root span yet")]
     Root,
     /// Spans that others name as their parent.
-    #[error("{0} spans name a parent that is not there")]
+    #[error("{0} spans name a parent that is missing")]
     Parents(usize),
-    /// Services.
+    /// Spans of expected services.
     #[error("it has no span of {0}")]
     Services(String),
 }
 
-impl Whole {
-    /// Looks at a trace's spans.
+impl CompleteTrace {
+    /// Checks a trace's spans.
     ///
     /// # Errors
-    /// [`Lack`].
-    pub(super) fn of(spans: &[Member], expected: &[String]) -> Result<Self, Lack> {
+    /// [`Incomplete`] names the missing part.
+    pub(super) fn of(spans: &[Member], expected: &[String]) -> Result<Self, Incomplete> {
         let services: BTreeSet<String> =
             spans.iter().map(|span| span.service().to_owned()).collect();
         let missing: Vec<&str> = expected
@@ -44,14 +44,14 @@ impl Whole {
             .map(String::as_str)
             .collect();
         if !missing.is_empty() {
-            return Err(Lack::Services(missing.join(", ")));
+            return Err(Incomplete::Services(missing.join(", ")));
         }
         let ids: HashSet<&[u8]> = spans
             .iter()
             .map(|member| member.span.span_id.as_slice())
             .collect();
         if spans.iter().all(|span| span.parent_id().is_some()) {
-            return Err(Lack::Root);
+            return Err(Incomplete::Root);
         }
         let orphans = spans
             .iter()
@@ -59,7 +59,7 @@ impl Whole {
             .filter(|parent| !ids.contains(parent))
             .count();
         if orphans > 0 {
-            return Err(Lack::Parents(orphans));
+            return Err(Incomplete::Parents(orphans));
         }
         Ok(Self {
             spans: spans.len(),
@@ -68,10 +68,15 @@ impl Whole {
     }
 }
 
-impl fmt::Display for Whole {
+impl fmt::Display for CompleteTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let services: Vec<String> = self.services.iter().map(|name| printable(name)).collect();
-        write!(f, "whole, {} spans of {}", self.spans, services.join(", "))
+        write!(
+            f,
+            "complete, {} spans of {}",
+            self.spans,
+            services.join(", ")
+        )
     }
 }
 
@@ -93,25 +98,25 @@ mod tests {
     }
 
     #[test]
-    fn all_parents_and_all_services() {
+    fn trace_with_all_parents_is_complete() {
         let spans = trace(&[
             ("service-a", 1, 0),
             ("service-a", 2, 1),
             ("service-b", 3, 2),
         ]);
-        let whole = Whole::of(&spans, &both()).map(|whole| whole.to_string());
+        let whole = CompleteTrace::of(&spans, &both()).map(|whole| whole.to_string());
         assert_eq!(
             whole,
-            Ok("whole, 3 spans of service-a, service-b".to_owned())
+            Ok("complete, 3 spans of service-a, service-b".to_owned())
         );
     }
 
     #[rstest::rstest]
-    #[case::no_span(&[], Lack::Services("service-a, service-b".into()))]
-    #[case::one_service(&[("service-a", 1, 0)], Lack::Services("service-b".into()))]
-    #[case::no_root(&[("service-a", 2, 1), ("service-b", 3, 2)], Lack::Root)]
-    #[case::a_gap(&[("service-a", 1, 0), ("service-b", 3, 2)], Lack::Parents(1))]
-    fn says_what_is_missing(#[case] spans: &[(&str, u8, u8)], #[case] lack: Lack) {
-        assert_eq!(Whole::of(&trace(spans), &both()), Err(lack));
+    #[case::no_span(&[], Incomplete::Services("service-a, service-b".into()))]
+    #[case::one_service(&[("service-a", 1, 0)], Incomplete::Services("service-b".into()))]
+    #[case::no_root(&[("service-a", 2, 1), ("service-b", 3, 2)], Incomplete::Root)]
+    #[case::a_gap(&[("service-a", 1, 0), ("service-b", 3, 2)], Incomplete::Parents(1))]
+    fn missing_part_is_named(#[case] spans: &[(&str, u8, u8)], #[case] lack: Incomplete) {
+        assert_eq!(CompleteTrace::of(&trace(spans), &both()), Err(lack));
     }
 }

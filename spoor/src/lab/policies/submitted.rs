@@ -1,4 +1,4 @@
-//! Policies as they come in: read from files, each with the place where it stands.
+//! Submitted policies: parsed and validated, with their files and lines.
 
 use jiff::Timestamp;
 use spoor_api::{
@@ -9,21 +9,21 @@ use spoor_policy::PolicyKey;
 
 use crate::lab::admin::Document;
 
-/// A policy that was sent.
+/// A submitted policy.
 #[derive(Clone, Debug)]
-pub(super) struct Sent {
+pub(super) struct Submitted {
     pub(super) key: PolicyKey,
     pub(super) manifest: Manifest,
 }
 
-impl Sent {
-    /// Where it stands.
+impl Submitted {
+    /// The file and line.
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.manifest.source, self.manifest.line())
     }
 
-    /// Says so of its name, with file and line.
-    pub(super) fn wrong_name(&self, why: &str) -> String {
+    /// An error about the policy's name, with file and line.
+    pub(super) fn name_error(&self, why: &str) -> String {
         let path = FieldPath::root().field("metadata").field("name");
         self.manifest.error(FieldError::new(path, why)).to_string()
     }
@@ -32,28 +32,28 @@ impl Sent {
 /// Reads all policies of all documents.
 ///
 /// # Errors
-/// Everything that is wrong with any of them, as `FILE:LINE: field: …`.
-pub(super) fn read(documents: &[Document]) -> Result<Vec<Sent>, Vec<String>> {
+/// All errors in all documents, as `FILE:LINE: field: …`.
+pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>> {
     let (mut sent, mut errors) = (vec![], vec![]);
     for Document { source, text } in documents {
         match read::policies(text, source) {
             Ok(manifests) => {
                 for manifest in manifests {
-                    // It has been validated once; this is for its key.
+                    // Reading has validated the policy already; this is for its key.
                     match manifest.policy.validate(Timestamp::UNIX_EPOCH) {
-                        Ok(policy) => sent.push(Sent {
+                        Ok(policy) => sent.push(Submitted {
                             key: policy.key().clone(),
                             manifest,
                         }),
-                        Err(faults) => errors.extend(
-                            faults
+                        Err(found) => errors.extend(
+                            found
                                 .into_iter()
-                                .map(|fault| manifest.error(fault).to_string()),
+                                .map(|error| manifest.error(error).to_string()),
                         ),
                     }
                 }
             }
-            Err(faults) => errors.extend(faults.iter().map(ToString::to_string)),
+            Err(found) => errors.extend(found.iter().map(ToString::to_string)),
         }
     }
     if errors.is_empty() {

@@ -1,4 +1,4 @@
-//! Numbers about tasks, beside those that every service has about its requests.
+//! Metrics about tasks, in addition to those of every service about its requests.
 
 use std::sync::atomic::AtomicU64;
 
@@ -14,8 +14,8 @@ use super::{
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-/// From half a second to about a month, in seconds.
-const OPEN_FOR: [f64; 8] = [
+/// The bucket bounds for the time a task is open, from half a second to 30 days.
+const OPEN_DURATION_BUCKETS: [f64; 8] = [
     0.5,
     5.0,
     60.0,
@@ -26,9 +26,9 @@ const OPEN_FOR: [f64; 8] = [
     2_592_000.0,
 ];
 
-/// What is counted.
+/// The metrics.
 #[derive(Debug)]
-pub(super) struct Measures {
+pub(super) struct Metrics {
     created: Family<Labels<1>, Counter>,
     completed: Family<Labels<2>, Counter>,
     deleted: Counter,
@@ -39,13 +39,13 @@ pub(super) struct Measures {
     store: Kind,
 }
 
-impl Measures {
+impl Metrics {
     pub(super) fn new(store: Kind) -> Self {
         Self {
             created: Family::default(),
             completed: Family::default(),
             deleted: Counter::default(),
-            open_for: Histogram::new(OPEN_FOR),
+            open_for: Histogram::new(OPEN_DURATION_BUCKETS),
             tasks: Family::default(),
             overdue: Family::default(),
             store_up: Family::default(),
@@ -61,7 +61,7 @@ impl Measures {
         );
         registry.register(
             "spoor_tasks_completed",
-            "Tasks completed by this process, and whether in time",
+            "Tasks completed by this process, by whether they were in time",
             self.completed.clone(),
         );
         registry.register(
@@ -71,23 +71,23 @@ impl Measures {
         );
         registry.register_with_unit(
             "spoor_tasks_open_duration",
-            "From a task's creation to its completion",
+            "Time from a task's creation to its completion",
             Unit::Seconds,
             self.open_for.clone(),
         );
         registry.register(
             "spoor_tasks",
-            "Tasks in the store, when it was last counted",
+            "Tasks in the store at the last count",
             self.tasks.clone(),
         );
         registry.register(
             "spoor_tasks_overdue",
-            "Open tasks whose time has passed",
+            "Open tasks whose due time has passed",
             self.overdue.clone(),
         );
         registry.register(
             "spoor_tasks_store_up",
-            "Whether the store answers",
+            "1 if the store responds, 0 if not",
             self.store_up.clone(),
         );
     }
@@ -108,7 +108,7 @@ impl Measures {
         };
         let labels = [("priority", task.priority.as_str()), ("in_time", in_time)];
         self.completed.get_or_create(&labels).inc();
-        // Another process's clock may be behind.
+        // The duration can be negative if another process with a different clock created the task.
         let open_for = completed.seconds_since(task.created).max(0.0);
         self.open_for.observe(open_for);
     }
@@ -117,28 +117,28 @@ impl Measures {
         self.deleted.inc();
     }
 
-    /// The store was counted.
-    pub(super) fn counted(&self, census: Census) {
+    /// Sets the numbers of tasks in the store.
+    pub(super) fn set_census(&self, census: Census) {
         let state = |state| self.tasks.get_or_create_owned(&[("state", state)]);
         state("open").set(census.open);
         state("completed").set(census.completed);
-        let of_store = self.of_store();
-        self.overdue.get_or_create(&of_store).set(census.overdue);
-        self.up(1);
+        let labels = self.store_labels();
+        self.overdue.get_or_create(&labels).set(census.overdue);
+        self.set_up(1);
     }
 
-    /// The store didn't answer: what it had before is not true now.
-    pub(super) fn uncounted(&self) {
+    /// Removes the numbers of tasks, which are unknown while the store does not respond.
+    pub(super) fn clear_census(&self) {
         self.tasks.clear();
         self.overdue.clear();
-        self.up(0);
+        self.set_up(0);
     }
 
-    fn up(&self, up: u64) {
-        self.store_up.get_or_create(&self.of_store()).set(up);
+    fn set_up(&self, up: u64) {
+        self.store_up.get_or_create(&self.store_labels()).set(up);
     }
 
-    fn of_store(&self) -> Labels<1> {
+    fn store_labels(&self) -> Labels<1> {
         [("store", self.store.as_str())]
     }
 }

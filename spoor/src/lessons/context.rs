@@ -1,0 +1,42 @@
+//! The data that a check reads.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{answers::Answers, policies::Policies};
+use crate::{
+    cli::Client,
+    traces::{Found, Query, QueryError, Traces},
+};
+
+/// The sources of a check: a lab, or a cluster's traces and policies.
+pub struct Context {
+    /// The query API.
+    pub traces: Traces,
+    /// The lab's API, which only some checks use.
+    pub lab: Client,
+    /// The policies with their status.
+    pub policies: Policies,
+    /// The learner's answers.
+    pub answers: Answers,
+    /// The start of the check.
+    pub began: Instant,
+    /// The maximum age of a trace at the start of the check.
+    pub lookback: Duration,
+}
+
+/// The most traces that one search returns.
+const MAX_TRACES: u16 = 1500;
+
+impl Context {
+    /// Searches for the traces of a service that are new enough, newest first.
+    pub async fn traces_of(&self, service: &str) -> Result<Vec<Found>, QueryError> {
+        let query = Query {
+            lookback: self.lookback + self.began.elapsed(),
+            limit: MAX_TRACES,
+            ..Query::default()
+        };
+        self.traces.newest(&[service.to_owned()], &query).await
+    }
+}
