@@ -39,6 +39,10 @@ pub(crate) fn try_write(text: fmt::Arguments<'_>) {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "output ends wherever the reader has closed the pipe, and the caller cannot go on"
+)]
 pub(crate) fn write(text: fmt::Arguments<'_>) {
     let mut stdout = io::stdout().lock();
     if let Err(error) = stdout.write_fmt(text).and_then(|()| stdout.flush()) {

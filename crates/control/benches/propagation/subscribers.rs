@@ -19,12 +19,15 @@ use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
 };
-use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 
 use crate::Result;
 
 /// The most connections that are opened at a time.
 const MAX_OPENING: usize = 64;
+
+/// The most acknowledgements that wait to be sent.
+const OUTGOING_MESSAGES: usize = 16;
 
 /// The length of a gRPC message's prefix: a flag for compression, and the message's length.
 const PREFIX_BYTES: usize = 5;
@@ -47,9 +50,9 @@ async fn subscribe_all(address: SocketAddr, count: usize) -> Result<()> {
             let (mut sender, connection) =
                 http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             tokio::spawn(connection);
-            let (outgoing, messages) = mpsc::unbounded_channel();
-            outgoing.send(hello(number))?;
-            let body = UnboundedReceiverStream::new(messages)
+            let (outgoing, messages) = mpsc::channel(OUTGOING_MESSAGES);
+            outgoing.send(hello(number)).await?;
+            let body = ReceiverStream::new(messages)
                 .map(|message| Ok::<_, std::convert::Infallible>(Frame::data(message)));
             let request = Request::post(format!(
                 "http://{address}/spoor.control.v1.PolicyStream/Subscribe"
@@ -68,9 +71,11 @@ async fn subscribe_all(address: SocketAddr, count: usize) -> Result<()> {
                         let acknowledgement = Acknowledgement {
                             version: plan.version,
                         };
-                        outgoing.send(encoded(client_message::Message::Acknowledgement(
-                            acknowledgement,
-                        )))?;
+                        outgoing
+                            .send(encoded(client_message::Message::Acknowledgement(
+                                acknowledgement,
+                            )))
+                            .await?;
                     }
                 }
             }

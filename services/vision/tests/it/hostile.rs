@@ -64,7 +64,7 @@ fn both_kinds_are_classified() {
 #[rstest::rstest]
 #[case::nothing(vec![], 400, "the body is empty")]
 #[case::text(b"hello".to_vec(), 415, "must be PNG or JPEG")]
-#[case::gif(b"GIF89a\x01\0\x01\0\0\0\0;".to_vec(), 415, "this is gif")]
+#[case::gif(b"GIF89a\x01\0\x01\0\0\0\0;".to_vec(), 415, "PNG or JPEG, not gif")]
 #[case::svg(b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec(), 415, "must be PNG or JPEG")]
 #[case::only_the_magic(b"\x89PNG\r\n\x1a\n".to_vec(), 422, "the png is invalid")]
 #[case::only_the_magic_of_a_jpeg(b"\xff\xd8\xff\xe0".to_vec(), 422, "the jpeg is invalid")]

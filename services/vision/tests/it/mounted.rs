@@ -169,7 +169,7 @@ fn what_can_not_be_used_is_refused_with_the_reason() {
     );
     let labels = refused(&|model| model.metadata.push(("labels", "red,green")), &[]);
     assert!(
-        labels.contains("3 classes, but 2 labels: SPOOR_MODEL_LABELS_FILE"),
+        labels.contains("3 classes, but 2 labels; SPOOR_MODEL_LABELS_FILE"),
         "{labels}"
     );
 }

@@ -108,7 +108,7 @@ mod tests {
     #[case("=http://a:1", "a marketplace's name must have")]
     #[case("a b=http://a:1", "a marketplace's name must have")]
     #[case("a=ftp://a:1", "a: must be such as")]
-    #[case("a=http://a:1,a=http://b:1", "there are two marketplaces")]
+    #[case("a=http://a:1,a=http://b:1", "duplicate marketplace")]
     fn says_what_would_be_right(#[case] text: &str, #[case] message: &str) {
         let error = text.parse::<Peers>().unwrap_err().to_string();
         assert!(error.starts_with(message), "{error}");

@@ -125,7 +125,7 @@ fn endless() -> impl Stream<Item = Result<Vec<u8>, Infallible>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_ends_the_request() {
-    let (gone, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let (gone, mut ended) = tokio::sync::mpsc::channel(1);
     let silent = async move || {
         let held = Notice(gone.clone());
         let pieces = stream::unfold(held, async |held| {
@@ -144,11 +144,11 @@ async fn a_client_that_leaves_ends_the_request() {
 }
 
 /// Tells when it is dropped.
-struct Notice(tokio::sync::mpsc::UnboundedSender<()>);
+struct Notice(tokio::sync::mpsc::Sender<()>);
 
 impl Drop for Notice {
     fn drop(&mut self) {
-        let _ = self.0.send(());
+        let _ = self.0.try_send(());
     }
 }
 
