@@ -1,8 +1,8 @@
 //! The `stacks` role: turns each `TracingStack` into Jaeger and the Collector.
 //!
-//! An object goes through [`sources`] (watches), [`parse`] (each object by itself, so that a broken
-//! one affects no other), [`validate`], [`build`] (pure, covered by snapshots), [`apply`] and
-//! [`status`]. Only the leader reconciles. Beside that it keeps the certificate of the `policies`
+//! An object goes through `sources` (watches), `parse` (each object by itself, so that a broken
+//! one affects no other), `validate`, `build` (pure, covered by snapshots), `apply` and
+//! `status`. Only the leader reconciles. Beside that it keeps the certificate of the `policies`
 //! role valid.
 
 mod apply;

@@ -62,7 +62,7 @@ pub struct Settings {
     /// Accept metrics, logs and profiles on the OTLP ports, and discard them
     #[arg(long, env = "SPOOR_DISCARD_OTHER_SIGNALS")]
     pub discard_other_signals: bool,
-    /// Origins of web pages whose scripts may send spans, such as https://shop.example, or * for
+    /// Origins of web pages whose scripts may send spans, such as `https://shop.example`, or * for
     /// all [default: those of this machine]
     #[arg(
         long,
