@@ -318,7 +318,7 @@ impl Telemetry {
     /// Exports what has been collected, within the grace period, and stops. Spans that end later
     /// are counted as dropped.
     pub async fn shutdown(&self, grace: Duration) -> Drained {
-        const FAREWELL: Duration = Duration::from_secs(2);
+        const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
         self.set_ready(false);
         if let Some(provider) = self.inner.provider.clone() {
             let drained =
@@ -333,7 +333,7 @@ impl Telemetry {
         self.inner.stop.cancel();
         let control = self.inner.control.lock().take();
         if let Some(task) = control
-            && tokio::time::timeout(FAREWELL, task).await.is_err()
+            && tokio::time::timeout(SHUTDOWN_DEADLINE, task).await.is_err()
         {
             tracing::warn!("the control stream didn't end in time");
         }

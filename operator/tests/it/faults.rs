@@ -234,7 +234,7 @@ async fn the_api_server_may_be_away() {
     // The lease ran out long ago, and nobody could take it.
     assert!(
         policies.running.endpoints().borrow().is_some(),
-        "the doors are closed"
+        "the listeners are closed"
     );
 
     server.resume().await;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use console::{Alignment, measure_text_width, pad_str};
+
 const GAP: usize = 3;
 
 /// Rows below headings, with each column as wide as its widest cell.
@@ -43,7 +45,7 @@ impl fmt::Display for Table {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells
-                .map(|cell| cell.chars().count())
+                .map(|cell| measure_text_width(cell))
                 .max()
                 .unwrap_or_default()
         };
@@ -51,7 +53,7 @@ impl fmt::Display for Table {
         for row in &self.rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
-                line += &format!("{cell:<width$}", width = width + GAP);
+                line += &pad_str(cell, width + GAP, Alignment::Left, None);
             }
             writeln!(f, "{}", line.trim_end())?;
         }
@@ -62,6 +64,14 @@ impl fmt::Display for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        let mut table = Table::new(&["NAME", "AGE"]);
+        table.row(["注文".into(), "5s".into()]);
+        table.row(["cart".into(), "7s".into()]);
+        assert_eq!(table.to_string(), "NAME   AGE\n注文   5s\ncart   7s\n");
+    }
 
     #[test]
     fn aligns_and_marks_what_is_empty() {

@@ -11,8 +11,8 @@ use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde::Deserialize;
 
 use super::{
+    format::printable,
     list::{self, Found},
-    render::printable,
 };
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);

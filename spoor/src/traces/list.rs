@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use spoor_traces::tree::{Member, Tree, correct_clock_skew, members, value};
 
-use super::render::{milliseconds, printable};
+use super::format::{milliseconds, printable};
 use crate::cli::{Table, age};
 
 /// A trace that was found.

@@ -1,6 +1,8 @@
 //! `spoor traces` and `spoor trace ID`: traces in the terminal.
 
 mod client;
+mod format;
+mod json;
 mod list;
 mod notes;
 mod render;
@@ -13,9 +15,10 @@ use clap::Args;
 use spoor_traces::tree::Tree;
 
 pub use client::{Query, QueryError, Traces};
+pub(crate) use format::milliseconds;
+pub use format::printable;
 pub use list::Found;
-pub(crate) use render::milliseconds;
-pub use render::{Canvas, printable, render};
+pub use render::{Canvas, render};
 
 use crate::cli::Output;
 use crate::cli::out::{say, show};
@@ -168,7 +171,7 @@ impl TraceArgs {
         };
         let tree = Tree::new(traces.trace(&id).await?);
         match self.output {
-            Output::Json => say!("{}", render::json(&id, &tree)),
+            Output::Json => say!("{}", json::json(&id, &tree)),
             Output::Table => {
                 show!("{}", render(&id, &tree, Canvas::terminal()));
                 say!(

@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::{
 };
 use spoor_traces::tree::{Place, Row, Tree, value};
 
-use super::render::{milliseconds, offset, printable};
+use super::format::{milliseconds, offset, printable};
 
 /// The most events, links or attributes shown of each list.
 const MAX_SHOWN: usize = 5;

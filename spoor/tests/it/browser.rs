@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    lab::{Lab, PATIENCE, command_of, eventually, send},
+    lab::{DEADLINE, Lab, command_of, eventually, send},
     peer::have,
 };
 
@@ -220,7 +220,7 @@ impl Browser {
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
         let http = reqwest::Client::builder()
-            .timeout(2 * PATIENCE)
+            .timeout(2 * DEADLINE)
             .build()
             .unwrap();
         let base = format!("http://127.0.0.1:{port}/session");
@@ -304,7 +304,7 @@ impl Browser {
 
     async fn element(&self, selector: &str) -> String {
         let wanted = json!({"using": "css selector", "value": selector});
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let answer = self.ask("element", &wanted).await;
             let found = answer["value"]

@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, process::Child, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, server::TcpIncoming};
 
-use crate::lab::{PATIENCE, command, eventually, policy, request};
+use crate::lab::{DEADLINE, command, eventually, policy, request};
 
 /// A control plane in this process, so that it can be taken away from services that run on.
 struct Plane {
@@ -55,7 +55,7 @@ impl Plane {
 
     async fn take_away(self) -> SocketAddr {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.server)
+        tokio::time::timeout(DEADLINE, self.server)
             .await
             .expect("ends in time")
             .unwrap();

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::lab::{Lab, PATIENCE, eventually};
+use crate::lab::{DEADLINE, Lab, eventually};
 
 /// A request that was sent this long before the signal has been accepted.
 const ACCEPTED: Duration = Duration::from_millis(150);
@@ -103,7 +103,7 @@ async fn received(lab: &Lab, http: &reqwest::Client) -> u64 {
 
 /// The number once it stays the same.
 async fn settled(lab: &Lab, http: &reqwest::Client) -> u64 {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     let mut last = 0;
     loop {
         tokio::time::sleep(Duration::from_secs(2)).await;

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// For what takes milliseconds on an idle machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 /// For a script: a lesson's sends twenty thousand requests.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(300);
 
@@ -75,7 +75,7 @@ impl Lab {
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
-        let ready = tokio::time::timeout(PATIENCE, stdout.next_line())
+        let ready = tokio::time::timeout(DEADLINE, stdout.next_line())
             .await
             .expect("ready in time");
         let ready: Value =
@@ -108,9 +108,9 @@ impl Lab {
     /// The options that give another lab the same ports.
     pub fn ports(&self) -> Vec<String> {
         let option = |(name, url): (&String, &String)| {
-            let door = if name == "traces" { "query-http" } else { name };
+            let listener = if name == "traces" { "query-http" } else { name };
             let port = url.rsplit(':').next().unwrap();
-            format!("--port-{door}={port}")
+            format!("--port-{listener}={port}")
         };
         self.urls.iter().map(option).collect()
     }
@@ -246,7 +246,7 @@ impl Lab {
             let status = self.process.wait().await.unwrap();
             (serde_json::from_str(&last).unwrap(), status.code())
         };
-        tokio::time::timeout(PATIENCE, ended)
+        tokio::time::timeout(DEADLINE, ended)
             .await
             .expect("stopped in time")
     }
@@ -342,7 +342,7 @@ pub async fn eventually<T: Debug, F: Future<Output = T>>(
     mut look: impl FnMut() -> F,
     is_right: impl Fn(&T) -> bool,
 ) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     loop {
         let seen = look().await;
         if is_right(&seen) {

@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::{lab::Lab, peer::have};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Prometheus {
     url: String,
@@ -53,7 +53,7 @@ impl Prometheus {
 
     /// What a query finds, once it finds something that will do.
     async fn answers(&self, path: &str, query: &str, will_do: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         let url = format!("{}/{path}", self.url);
         let mut last = Value::Null;
         while Instant::now() < deadline {

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::lab::{Lab, PATIENCE, command, run};
+use crate::lab::{DEADLINE, Lab, command, run};
 
 #[tokio::test]
 async fn every_url_that_it_prints_answers() {
@@ -15,7 +15,7 @@ async fn every_url_that_it_prints_answers() {
     let mut printed = BufReader::new(up.stdout.take().unwrap()).lines();
     let mut urls = Vec::new();
     loop {
-        let line = tokio::time::timeout(PATIENCE, printed.next_line()).await;
+        let line = tokio::time::timeout(DEADLINE, printed.next_line()).await;
         let line = line.expect("ready in time").unwrap();
         let line = line.expect("all that is printed when ready");
         if line.starts_with("Press Ctrl-C") {
@@ -42,8 +42,8 @@ async fn a_port_in_use_is_named_with_its_setting() {
     ] {
         let mut up = command();
         up.args(["up", "--data"]).arg(folder.path());
-        for door in PORT_OPTIONS.iter().filter(|door| **door != option) {
-            up.args([door, "0"]);
+        for listener in PORT_OPTIONS.iter().filter(|listener| **listener != option) {
+            up.args([listener, "0"]);
         }
         let ended = run(up.args([option, &port]), "").await;
         assert_eq!(ended.code, Some(1), "{ended:?}");

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::lab::{Lab, PATIENCE, command, command_of, eventually, is_running, policy, run, send};
+use crate::lab::{DEADLINE, Lab, command, command_of, eventually, is_running, policy, run, send};
 
 fn pid(service: &serde_json::Value) -> u32 {
     u32::try_from(service["pid"].as_u64().unwrap()).unwrap()
@@ -107,7 +107,7 @@ async fn the_banner_is_printed_first() {
         .stdout(Stdio::piped());
     let mut up = up.spawn().unwrap();
     let mut printed = BufReader::new(up.stdout.take().unwrap()).lines();
-    let first = tokio::time::timeout(PATIENCE, printed.next_line()).await;
+    let first = tokio::time::timeout(DEADLINE, printed.next_line()).await;
     let first = first.expect("ready in time").unwrap().unwrap();
     assert!(first.starts_with("The lab is ready"), "{first}");
 }

@@ -177,21 +177,9 @@ fn unknown(field: &str, known: &Map<String, Value>) -> String {
     }
 }
 
-/// The Levenshtein distance of two names, ignoring case.
+/// The edit distance between two names, ignoring case (Levenshtein's).
 fn distance(one: &str, other: &str) -> usize {
-    let one: Vec<char> = one.chars().take(64).flat_map(char::to_lowercase).collect();
-    let mut row: Vec<usize> = (0..=one.len()).collect();
-    for (at, letter) in other.chars().flat_map(char::to_lowercase).enumerate() {
-        let mut next = vec![at + 1];
-        let mut left = at + 1;
-        for (known, pair) in one.iter().zip(row.windows(2)) {
-            let [diagonal, above] = pair else { continue };
-            left = (left + 1)
-                .min(above + 1)
-                .min(diagonal + usize::from(*known != letter));
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or_default()
+    // What a person wrote may be of any length, while names are short.
+    let one: String = one.chars().take(64).collect();
+    strsim::levenshtein(&one.to_lowercase(), &other.to_lowercase())
 }

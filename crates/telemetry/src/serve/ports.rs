@@ -110,9 +110,9 @@ async fn with_ops(
     telemetry: &Telemetry,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    const FAREWELL: Duration = Duration::from_secs(1);
+    const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(1);
     let done = CancellationToken::new();
-    let ops = http(ops, telemetry.ops(), FAREWELL, done.clone());
+    let ops = http(ops, telemetry.ops(), SHUTDOWN_DEADLINE, done.clone());
     let unready = async {
         stop.cancelled().await;
         telemetry.set_ready(false);

@@ -12,8 +12,7 @@ mod settings;
 mod status;
 
 pub use cors::AllowedOrigins;
-pub use other_signals::OtherSignals;
-pub use settings::ReceiveSettings;
+pub use settings::{OtherSignals, ReceiveSettings};
 
 use axum::{Router, middleware::from_fn_with_state};
 

@@ -13,19 +13,10 @@ use tonic::{Code, Status};
 
 use super::{
     body, grpc, http,
+    settings::OtherSignals,
     status::{Encoding, PartialSuccess},
 };
 use crate::{Pipeline, metrics::Signal};
-
-/// The treatment of metrics, logs and profiles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OtherSignals {
-    /// They are refused with an explanation.
-    #[default]
-    Refuse,
-    /// They are accepted, counted and discarded.
-    Discard,
-}
 
 /// The paths over HTTP.
 pub(super) fn http_routes() -> Router<Pipeline> {

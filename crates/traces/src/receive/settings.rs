@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{cors::AllowedOrigins, other_signals::OtherSignals};
+use super::cors::AllowedOrigins;
 
 /// The receiver's bounds, and what it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,4 +30,14 @@ impl Default for ReceiveSettings {
             origins: AllowedOrigins::default(),
         }
     }
+}
+
+/// The treatment of metrics, logs and profiles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OtherSignals {
+    /// They are refused with an explanation.
+    #[default]
+    Refuse,
+    /// They are accepted, counted and discarded.
+    Discard,
 }

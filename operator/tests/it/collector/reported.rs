@@ -38,12 +38,12 @@ async fn counts_of_unmodified_sdks_come_through_the_collector() {
         return;
     };
     let (control, key) = control();
-    let door = serve(&control).await;
+    let listener = serve(&control).await;
     let objects = objects(&stack("{}"), &TailTable::default());
     let listening = Listening::anywhere();
     let talking = Talking {
         next: "127.0.0.1:1".parse().unwrap(),
-        reported: door,
+        reported: listener,
     };
     let config = relocated(&objects.gather, &listening, &talking);
     let gather = Program::start(&collector, &objects.gather, &config, listening).await;

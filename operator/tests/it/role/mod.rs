@@ -78,10 +78,10 @@ impl Policies {
         }
     }
 
-    /// Where its doors are, once they are open.
+    /// Where its listeners are, once they are open.
     pub async fn endpoints(&self) -> PolicyEndpoints {
         let endpoints = self.running.endpoints();
-        let found = eventually("the doors open", SOON, async || {
+        let found = eventually("the listeners open", SOON, async || {
             let endpoints = *endpoints.borrow();
             endpoints.ok_or(format!("/readyz: {}", self.ops("readyz").await))
         });

@@ -9,7 +9,7 @@ use super::{chart, server_certificate::ServerCertificate};
 use crate::apiserver::{Namespace, Process};
 
 /// What replicas of a role have in common: who they are, and where the Service in front of them
-/// is. Only the one that leads opens the doors, so they can share the ports.
+/// is. Only the one that leads opens the listeners, so they can share the ports.
 pub struct Release {
     pub endpoints: Endpoints,
     pub certificate: ServerCertificate,
@@ -19,7 +19,7 @@ pub struct Release {
     folder: tempfile::TempDir,
 }
 
-/// Where the doors are when they are open.
+/// Where the listeners are when they are open.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoints {
     pub http: SocketAddr,

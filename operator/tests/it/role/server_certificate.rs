@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-/// The doors' certificate as the Secret mounts it, and who vouches for it.
+/// The listeners' certificate as the Secret mounts it, and who vouches for it.
 #[derive(Clone, Debug)]
 pub struct ServerCertificate {
     pub ca_pem: String,

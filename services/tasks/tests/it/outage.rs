@@ -14,14 +14,14 @@ use tokio::time::Instant;
 
 use crate::running::{CAUGHT, Tasks, answer, apart};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 async fn status(tasks: &Tasks) -> u16 {
     tasks.get("/tasks").await.status().as_u16()
 }
 
 async fn until(tasks: &Tasks, wanted: u16) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     while status(tasks).await != wanted {
         assert!(Instant::now() < deadline, "no {wanted}");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -100,7 +100,7 @@ async fn load(tasks: Arc<Tasks>, stop: Arc<AtomicBool>, odd: Arc<AtomicUsize>) {
 
 async fn down(tasks: &Tasks, up: &str) {
     let line = format!("spoor_tasks_store_up{{store=\"redis\"}} {up}");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     while tasks.measured("spoor_tasks_store_up").await != [line.clone()] {
         assert!(Instant::now() < deadline, "no {line}");
         tokio::time::sleep(Duration::from_millis(50)).await;

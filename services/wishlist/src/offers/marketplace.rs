@@ -22,7 +22,7 @@ use tracing::{Instrument, Span, field::Empty, info_span};
 use super::{
     breaker::{Breaker, BreakerState, Pass},
     budget::Budget,
-    metrics::Counts,
+    counts::Counts,
     peers::Peer,
     retry::{self, Failure, NoAnswer},
     sound,

@@ -2,6 +2,7 @@
 
 mod breaker;
 mod budget;
+mod counts;
 mod known;
 mod marketplace;
 mod metrics;
@@ -30,9 +31,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use counts::Counts;
 use known::Known;
 use marketplace::{Marketplace, SearchLimits};
-use metrics::{Counts, States};
+use metrics::States;
 use service::Service;
 use watcher::Watcher;
 

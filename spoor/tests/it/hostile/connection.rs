@@ -9,7 +9,7 @@ use tokio::{
 };
 
 /// Longer than any server here waits for anything, on a machine that has much to do.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Connection {
 
     /// Whether all of it was taken: a server that has heard enough closes.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
-        let sent = timeout(PATIENCE, self.0.write_all(bytes)).await;
+        let sent = timeout(DEADLINE, self.0.write_all(bytes)).await;
         matches!(sent, Ok(Ok(())))
     }
 
@@ -48,7 +48,7 @@ impl Connection {
                 }
             }
         };
-        timeout(PATIENCE, read).await.ok()?;
+        timeout(DEADLINE, read).await.ok()?;
         let status = String::from_utf8_lossy(&head)
             .split(' ')
             .nth(1)
@@ -60,7 +60,7 @@ impl Connection {
     pub async fn ends(mut self) -> bool {
         let mut nowhere = tokio::io::sink();
         let all = tokio::io::copy(&mut self.0, &mut nowhere);
-        timeout(PATIENCE, all).await.is_ok()
+        timeout(DEADLINE, all).await.is_ok()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use super::doors;
+use super::listeners;
 use crate::lab::Lab;
 
 /// On an idle machine it takes a few milliseconds.
@@ -28,7 +28,7 @@ async fn idle_connections_leave_room_for_others() {
     prlimit(pid, Resource::Nofile, limit).unwrap();
     let mut idle = Vec::new();
     for _ in 0..IDLE_CONNECTIONS {
-        let to = doors::address(lab.url("otlp-grpc"));
+        let to = listeners::address(lab.url("otlp-grpc"));
         let mut connection = TcpStream::connect(to).await.unwrap();
         // The lab may have closed it by now.
         let _ = connection.write_all(H2_PREFACE).await;

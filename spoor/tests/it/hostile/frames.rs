@@ -12,17 +12,17 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{connection::Connection, doors::Door};
+use super::{connection::Connection, listeners::Listener};
 
 /// For a stream that may stay open after what was sent.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
 
 /// Each call has an end that gRPC or HTTP has a word for, but for streams that stay open.
-pub async fn any(door: &'static Door, address: SocketAddr) {
+pub async fn any(listener: &'static Listener, address: SocketAddr) {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let mut channel = endpoint.connect().await.unwrap();
     let unknown = ["/", "/x", "/grpc.health.v1.Health/Nothing", "/%00/%ff"];
-    for path in door.paths.iter().chain(&unknown) {
+    for path in listener.paths.iter().chain(&unknown) {
         for (content_type, encoding, body) in CALLS.iter() {
             let request = Request::post(*path)
                 .header("content-type", *content_type)
@@ -34,7 +34,7 @@ pub async fn any(door: &'static Door, address: SocketAddr) {
             assert!(
                 !matches!(ended, Ok(Ended::Broken(_))),
                 "{} {path}: {ended:?} for {encoding} {}",
-                door.name,
+                listener.name,
                 body[..body.len().min(40)].escape_ascii()
             );
         }
@@ -134,7 +134,7 @@ fn zeros(count: usize) -> Bytes {
 }
 
 /// Bytes that are no HTTP/2, and HTTP/2 that breaks its rules: the connection ends.
-pub async fn no_http2(door: &'static Door, address: SocketAddr) {
+pub async fn no_http2(listener: &'static Listener, address: SocketAddr) {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -165,7 +165,7 @@ pub async fn no_http2(door: &'static Door, address: SocketAddr) {
         assert!(
             connection.ends().await,
             "{}: stays open after {}",
-            door.name,
+            listener.name,
             bytes.escape_ascii()
         );
     }

@@ -3,10 +3,10 @@
 
 mod attempts;
 mod connection;
+mod deadlines;
 mod descriptors;
-mod doors;
 mod frames;
-mod patience;
+mod listeners;
 mod requests;
 mod streams;
 mod survivors;
@@ -16,7 +16,7 @@ use std::{fs::File, net::SocketAddr};
 use tokio::task::JoinSet;
 
 use crate::lab::Lab;
-use doors::{Door, GRPC, HTTP};
+use listeners::{GRPC, HTTP, Listener};
 use survivors::Survivors;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,27 +24,30 @@ async fn nothing_that_is_sent_brings_anything_down() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let lab = Lab::start_logging_to(File::create(&log).unwrap(), folder, &[]).await;
-    doors::assert_all_are_known(lab.urls());
+    listeners::assert_all_are_known(lab.urls());
     let before = Survivors::of(&lab).await;
 
     each(&lab, HTTP, requests::any).await;
     each(&lab, HTTP, requests::too_large).await;
     each(&lab, HTTP, requests::broken).await;
-    each(&lab, HTTP, patience::is_bounded).await;
+    each(&lab, HTTP, deadlines::is_bounded).await;
     each(&lab, GRPC, frames::any).await;
     each(&lab, GRPC, frames::no_http2).await;
 
     before.assert_unharmed(&lab, &log).await;
 }
 
-/// Tries all doors at once.
-async fn each<F>(lab: &Lab, doors: &'static [Door], attack: impl Fn(&'static Door, SocketAddr) -> F)
-where
+/// Tries all listeners at once.
+async fn each<F>(
+    lab: &Lab,
+    listeners: &'static [Listener],
+    attack: impl Fn(&'static Listener, SocketAddr) -> F,
+) where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut attacks = JoinSet::new();
-    for door in doors {
-        attacks.spawn(attack(door, doors::address(lab.url(door.name))));
+    for listener in listeners {
+        attacks.spawn(attack(listener, listeners::address(lab.url(listener.name))));
     }
     while let Some(ended) = attacks.join_next().await {
         if let Err(failed) = ended {

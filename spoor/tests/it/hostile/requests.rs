@@ -11,17 +11,17 @@ use proptest::{
 use super::{
     attempts,
     connection::{Connection, Outcome, tell},
-    doors::Door,
+    listeners::Listener,
 };
 
 const ATTEMPTS: usize = 120;
 const TOO_MANY_BYTES: usize = 24 << 20;
 
 /// Each is answered, and none as if that were the server's fault.
-pub async fn any(door: &'static Door, address: SocketAddr) {
+pub async fn any(listener: &'static Listener, address: SocketAddr) {
     let attempts: Vec<Vec<u8>> = {
-        let mut runner = TestRunner::new_with_rng(Config::default(), rng(door.name));
-        let strategy = attempts::request(door.paths);
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng(listener.name));
+        let strategy = attempts::request(listener.paths);
         let mut attempt = || strategy.new_tree(&mut runner).unwrap().current();
         (0..ATTEMPTS).map(|_| attempt()).collect()
     };
@@ -36,21 +36,21 @@ pub async fn any(door: &'static Door, address: SocketAddr) {
         };
         let mut shown = attempt.escape_ascii().to_string();
         shown.truncate(1000);
-        assert!(is_right, "{}: {outcome:?} for {shown}", door.name);
+        assert!(is_right, "{}: {outcome:?} for {shown}", listener.name);
     }
 }
 
-/// The same ones for a door in each run, and others for each door.
-fn rng(door: &str) -> TestRng {
+/// The same ones for a listener in each run, and others for each listener.
+fn rng(listener: &str) -> TestRng {
     let mut seed = [0; 32];
-    let name = door.as_bytes();
+    let name = listener.as_bytes();
     seed[..name.len()].copy_from_slice(name);
     TestRng::from_seed(RngAlgorithm::ChaCha, &seed)
 }
 
 /// Each is refused, or ignored by who reads no bodies.
-pub async fn too_large(door: &'static Door, address: SocketAddr) {
-    let path = door.paths[0];
+pub async fn too_large(listener: &'static Listener, address: SocketAddr) {
+    let path = listener.paths[0];
     let long = "x".repeat(1_000_000);
     let heads = [
         format!("GET /{long} HTTP/1.1\r\nhost: localhost\r\n\r\n"),
@@ -65,10 +65,10 @@ pub async fn too_large(door: &'static Door, address: SocketAddr) {
         assert!(
             matches!(outcome, Some(Outcome::Status(400..500) | Outcome::Closed)),
             "{}: {outcome:?}",
-            door.name
+            listener.name
         );
     }
-    for path in door.paths {
+    for path in listener.paths {
         for length in [
             format!("content-length: {TOO_MANY_BYTES}"),
             "transfer-encoding: chunked".to_owned(),
@@ -77,7 +77,7 @@ pub async fn too_large(door: &'static Door, address: SocketAddr) {
             assert!(
                 matches!(outcome, Some(Outcome::Status(200..500) | Outcome::Closed)),
                 "{} {path} {length}: {outcome:?}",
-                door.name
+                listener.name
             );
         }
     }
@@ -103,7 +103,7 @@ async fn pour(address: SocketAddr, path: &str, length: &str) -> Option<Outcome> 
 }
 
 /// What is no HTTP is refused, and the connection ends.
-pub async fn broken(door: &'static Door, address: SocketAddr) {
+pub async fn broken(listener: &'static Listener, address: SocketAddr) {
     let noise: Vec<u8> = (0..5000_u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
@@ -136,7 +136,7 @@ pub async fn broken(door: &'static Door, address: SocketAddr) {
                 Some(Outcome::Status(200..500 | 505) | Outcome::Closed)
             ),
             "{}: {outcome:?} for {}",
-            door.name,
+            listener.name,
             bytes.escape_ascii()
         );
     }

@@ -10,9 +10,9 @@ use tokio::{
 };
 
 use super::{
-    connection::{Connection, PATIENCE},
+    connection::{Connection, DEADLINE},
     descriptors::H2_PREFACE,
-    doors,
+    listeners,
 };
 use crate::lab::Lab;
 
@@ -56,7 +56,7 @@ fn head_of_a_call(number: u32, flags: u8) -> Vec<u8> {
 /// Begins calls and returns the connection with how many of them the server has not refused, as
 /// of when it had read them all; none if it gave up on the connection.
 async fn begin_calls(lab: &Lab, count: u32) -> (TcpStream, u32) {
-    let to = doors::address(lab.url("otlp-grpc"));
+    let to = listeners::address(lab.url("otlp-grpc"));
     let mut connection = TcpStream::connect(to).await.unwrap();
     let (reading, mut writing) = connection.split();
     let sending = async {
@@ -88,7 +88,7 @@ async fn begin_calls(lab: &Lab, count: u32) -> (TcpStream, u32) {
         }
     };
     let both = async { tokio::join!(sending, answering).1 };
-    let open = timeout(PATIENCE, both).await.unwrap();
+    let open = timeout(DEADLINE, both).await.unwrap();
     (connection, open)
 }
 
@@ -148,7 +148,7 @@ const FLOODS: [(&str, Flood); 5] = [
 async fn floods_end_their_connection() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     for (what, flood) in FLOODS {
-        let mut connection = Connection::to(doors::address(lab.url("otlp-grpc"))).await;
+        let mut connection = Connection::to(listeners::address(lab.url("otlp-grpc"))).await;
         connection.send(H2_PREFACE).await;
         let mut is_open = true;
         let mut sent = 0;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{
     connection::{Outcome, tell},
-    doors::{HTTP, address},
+    listeners::{HTTP, address},
 };
 use crate::lab::Lab;
 
@@ -35,16 +35,16 @@ impl Survivors {
     /// All still run, answer, have not grown beyond measure, and did not panic.
     pub async fn assert_unharmed(&self, lab: &Lab, log: &Path) {
         assert_eq!(&Self::of(lab).await, self, "started again");
-        for door in HTTP {
+        for listener in HTTP {
             let get = format!(
                 "GET {} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n",
-                door.paths[0]
+                listener.paths[0]
             );
-            let outcome = tell(address(lab.url(door.name)), get.as_bytes()).await;
+            let outcome = tell(address(lab.url(listener.name)), get.as_bytes()).await;
             assert!(
                 matches!(outcome, Some(Outcome::Status(200 | 405))),
                 "{}: {outcome:?}",
-                door.name
+                listener.name
             );
         }
         for (name, pid) in &self.0 {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::lab::{Ended, Lab, command_of, run as run_command};
 
-/// The usual ports of a lab's own doors; services have theirs in `spoor up --help` too.
+/// The usual ports of a lab's own listeners; services have theirs in `spoor up --help` too.
 const USUAL: [(&str, &str); 6] = [
     ("otlp-grpc", "4317"),
     ("otlp-http", "4318"),

@@ -9,7 +9,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use spoor_testing::RedisServer;
 
-use crate::lab::{Lab, PATIENCE, eventually, send};
+use crate::lab::{DEADLINE, Lab, eventually, send};
 use traffic::Traffic;
 
 /// A band that always exists.
@@ -61,7 +61,7 @@ struct Answer {
 }
 
 async fn ask(request: reqwest::RequestBuilder) -> Answer {
-    let answer = request.timeout(PATIENCE).send().await.unwrap();
+    let answer = request.timeout(DEADLINE).send().await.unwrap();
     let trace = answer.headers()["x-trace-id"].to_str().unwrap().to_owned();
     Answer {
         status: answer.status().as_u16(),

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Child;
 
-use crate::lab::{Lab, PATIENCE, command, send};
+use crate::lab::{DEADLINE, Lab, command, send};
 
 /// `spoor load mesh`, while it runs.
 pub struct Traffic(Child);
@@ -29,7 +29,7 @@ impl Traffic {
     /// Ends it, when every request that was sent is answered.
     pub async fn ended(self) -> Sent {
         send("-INT", self.0.id().unwrap());
-        let output = tokio::time::timeout(PATIENCE, self.0.wait_with_output()).await;
+        let output = tokio::time::timeout(DEADLINE, self.0.wait_with_output()).await;
         let stdout = output.expect("ends in time").unwrap().stdout;
         Sent(serde_json::from_slice(&stdout).unwrap())
     }

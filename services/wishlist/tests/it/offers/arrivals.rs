@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, service::Routes};
 
-use super::{Mesh, PATIENCE, an_address, missing, on};
+use super::{DEADLINE, Mesh, an_address, missing, on};
 use crate::{
     running::{Gateway, Wishlist},
     spans::CAUGHT,
@@ -38,7 +38,7 @@ impl News {
 
     /// The next event of this name that is as wanted.
     async fn next(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        tokio::time::timeout(PATIENCE, async {
+        tokio::time::timeout(DEADLINE, async {
             loop {
                 let (event, data) = self.event().await.expect("more news");
                 if event == name && wanted(&data) {
@@ -120,7 +120,7 @@ async fn an_open_page_keeps_nothing_from_stopping() {
     let mut page = News::of(&mesh.gateway).await;
     page.next("back", |_| true).await;
     mesh.gateway.end(Duration::from_secs(3)).await;
-    let ended = tokio::time::timeout(PATIENCE, page.event()).await;
+    let ended = tokio::time::timeout(DEADLINE, page.event()).await;
     assert!(ended.unwrap().is_none());
 }
 
@@ -136,7 +136,7 @@ async fn not_more_pages_than_there_are_places() {
         crate::running::json(mesh.gateway.get("/api/offers/stream").await).await;
     assert_eq!(status, 503, "{problem}");
     pages.pop();
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let deadline = tokio::time::Instant::now() + DEADLINE;
     while mesh.gateway.get("/api/offers/stream").await.status() != 200 {
         assert!(tokio::time::Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// More than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// All of it.
 struct Mesh {
@@ -74,7 +74,7 @@ impl Mesh {
 
     /// `/api/offers` as soon as it is as wanted.
     async fn listing(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let (status, listing) = json(self.gateway.get("/api/offers").await).await;
             if status == 200 && wanted(&listing) {

@@ -3,22 +3,22 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 /// A port.
-pub struct Door {
+pub struct Listener {
     /// As the lab calls it.
     pub name: &'static str,
     /// That it knows, a good GET first; of gRPC, its methods.
     pub paths: &'static [&'static str],
 }
 
-const fn door(name: &'static str, paths: &'static [&'static str]) -> Door {
-    Door { name, paths }
+const fn listener(name: &'static str, paths: &'static [&'static str]) -> Listener {
+    Listener { name, paths }
 }
 
 const OPS: &[&str] = &["/metrics", "/healthz", "/readyz"];
 
-pub const HTTP: &[Door] = &[
-    door("service-a", &["/?wait=0ms&calc=0", "/"]),
-    door(
+pub const HTTP: &[Listener] = &[
+    listener("service-a", &["/?wait=0ms&calc=0", "/"]),
+    listener(
         "gateway",
         &[
             "/",
@@ -34,7 +34,7 @@ pub const HTTP: &[Door] = &[
             "/wishes/1/delete",
         ],
     ),
-    door(
+    listener(
         "bands",
         &[
             "/bands",
@@ -42,16 +42,16 @@ pub const HTTP: &[Door] = &[
             "/bands/3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d",
         ],
     ),
-    door(
+    listener(
         "reviews",
         &["/health", "/reviews/3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d"],
     ),
-    door(
+    listener(
         "tasks",
         &["/tasks", "/health", "/tasks/1", "/tasks/1/complete"],
     ),
-    door("preprocessing", &["/", "/classify", "/page.js"]),
-    door(
+    listener("preprocessing", &["/", "/classify", "/page.js"]),
+    listener(
         "traces",
         &[
             "/api/services",
@@ -71,9 +71,9 @@ pub const HTTP: &[Door] = &[
             "/trace/0123456789abcdef0123456789abcdef",
         ],
     ),
-    door("otlp-http", &["/v1/traces", "/v1/metrics", "/v1/logs"]),
-    door("sampling-http", &["/sampling?service=service-a", "/"]),
-    door(
+    listener("otlp-http", &["/v1/traces", "/v1/metrics", "/v1/logs"]),
+    listener("sampling-http", &["/sampling?service=service-a", "/"]),
+    listener(
         "admin",
         &[
             "/v1/status",
@@ -87,21 +87,21 @@ pub const HTTP: &[Door] = &[
             "/v1/scrape-targets",
         ],
     ),
-    door("service-a-ops", OPS),
-    door("service-b-ops", OPS),
-    door("gateway-ops", OPS),
-    door("wishlist-ops", OPS),
-    door("offers-ops", OPS),
-    door("marketplace-attic-ops", OPS),
-    door("marketplace-bazaar-ops", OPS),
-    door("marketplace-corner-ops", OPS),
-    door("bands-ops", OPS),
-    door("reviews-ops", OPS),
-    door("tasks-ops", OPS),
-    door("preprocessing-ops", OPS),
-    door("ensemble-ops", OPS),
-    door("efficientnetb0-ops", OPS),
-    door("mobilenetv2-ops", OPS),
+    listener("service-a-ops", OPS),
+    listener("service-b-ops", OPS),
+    listener("gateway-ops", OPS),
+    listener("wishlist-ops", OPS),
+    listener("offers-ops", OPS),
+    listener("marketplace-attic-ops", OPS),
+    listener("marketplace-bazaar-ops", OPS),
+    listener("marketplace-corner-ops", OPS),
+    listener("bands-ops", OPS),
+    listener("reviews-ops", OPS),
+    listener("tasks-ops", OPS),
+    listener("preprocessing-ops", OPS),
+    listener("ensemble-ops", OPS),
+    listener("efficientnetb0-ops", OPS),
+    listener("mobilenetv2-ops", OPS),
 ];
 
 const MARKETPLACE: &[&str] = &["/spoor.marketplace.v1.Marketplace/Search"];
@@ -110,9 +110,9 @@ const MODEL: &[&str] = &[
     "/spoor.vision.v1.Model/Classify",
 ];
 
-pub const GRPC: &[Door] = &[
-    door("service-b", &["/spoor.ab.v1.ServiceB/Work"]),
-    door(
+pub const GRPC: &[Listener] = &[
+    listener("service-b", &["/spoor.ab.v1.ServiceB/Work"]),
+    listener(
         "wishlist",
         &[
             "/spoor.wishlist.v1.Wishlist/List",
@@ -120,7 +120,7 @@ pub const GRPC: &[Door] = &[
             "/spoor.wishlist.v1.Wishlist/Delete",
         ],
     ),
-    door(
+    listener(
         "offers",
         &[
             "/spoor.offers.v1.Offers/List",
@@ -128,23 +128,23 @@ pub const GRPC: &[Door] = &[
             "/spoor.offers.v1.Offers/Forget",
         ],
     ),
-    door("marketplace-attic", MARKETPLACE),
-    door("marketplace-bazaar", MARKETPLACE),
-    door("marketplace-corner", MARKETPLACE),
-    door(
+    listener("marketplace-attic", MARKETPLACE),
+    listener("marketplace-bazaar", MARKETPLACE),
+    listener("marketplace-corner", MARKETPLACE),
+    listener(
         "ensemble",
         &[
             "/spoor.vision.v1.Ensemble/Describe",
             "/spoor.vision.v1.Ensemble/Vote",
         ],
     ),
-    door("efficientnetb0", MODEL),
-    door("mobilenetv2", MODEL),
-    door(
+    listener("efficientnetb0", MODEL),
+    listener("mobilenetv2", MODEL),
+    listener(
         "otlp-grpc",
         &["/opentelemetry.proto.collector.trace.v1.TraceService/Export"],
     ),
-    door(
+    listener(
         "query-grpc",
         &[
             "/jaeger.api_v2.QueryService/ArchiveTrace",
@@ -161,7 +161,7 @@ pub const GRPC: &[Door] = &[
             "/jaeger.api_v3.QueryService/GetDependencies",
         ],
     ),
-    door(
+    listener(
         "sampling-grpc",
         &[
             "/jaeger.api_v2.SamplingManager/GetSamplingStrategy",
@@ -173,8 +173,11 @@ pub const GRPC: &[Door] = &[
 /// So that none is forgotten that comes later.
 pub fn assert_all_are_known(urls: &BTreeMap<String, String>) {
     for name in urls.keys() {
-        let mut doors = HTTP.iter().chain(GRPC);
-        assert!(doors.any(|door| door.name == name), "{name} is not tried");
+        let mut listeners = HTTP.iter().chain(GRPC);
+        assert!(
+            listeners.any(|listener| listener.name == name),
+            "{name} is not tried"
+        );
     }
 }
 

@@ -4,18 +4,18 @@ use std::net::SocketAddr;
 
 use super::{
     connection::{Connection, Outcome, tell},
-    doors::Door,
+    listeners::Listener,
 };
 
 const CALLERS: usize = 16;
 
 /// Others are answered meanwhile, and in the end so are they, or hung up on.
-pub async fn is_bounded(door: &'static Door, address: SocketAddr) {
+pub async fn is_bounded(listener: &'static Listener, address: SocketAddr) {
     let half_a_head = format!(
         "GET {} HTTP/1.1\r\nhost: localhost\r\nx-slow: ",
-        door.paths[0]
+        listener.paths[0]
     );
-    let half_a_body: Vec<String> = door
+    let half_a_body: Vec<String> = listener
         .paths
         .iter()
         .map(|path| {
@@ -32,20 +32,20 @@ pub async fn is_bounded(door: &'static Door, address: SocketAddr) {
     }
     let good = format!(
         "GET {} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n",
-        door.paths[0]
+        listener.paths[0]
     );
     let outcome = tell(address, good.as_bytes()).await;
     assert!(
         matches!(outcome, Some(Outcome::Status(200..500))),
         "{}: {outcome:?}",
-        door.name
+        listener.name
     );
     for (begun, caller) in callers {
         let outcome = caller.outcome().await;
         assert!(
             outcome.is_some(),
             "{}: waits forever after {begun}",
-            door.name
+            listener.name
         );
     }
 }

@@ -1,0 +1,43 @@
+//! Counters of searches and retries.
+
+use prometheus_client::{
+    metrics::{counter::Counter, family::Family},
+    registry::Registry,
+};
+
+type Labels = Vec<(&'static str, String)>;
+
+/// Counters by marketplace. Clones are the same ones.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    searches: Family<Labels, Counter>,
+    retries: Family<Labels, Counter>,
+}
+
+impl Counts {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "spoor_offers_searches",
+            "Searches on a marketplace, retries included, by their outcome",
+            self.searches.clone(),
+        );
+        registry.register(
+            "spoor_offers_retries",
+            "Attempts beyond the first",
+            self.retries.clone(),
+        );
+    }
+
+    pub(super) fn search(&self, marketplace: &str, outcome: &str) {
+        let labels = vec![
+            ("marketplace", marketplace.to_owned()),
+            ("outcome", outcome.to_owned()),
+        ];
+        self.searches.get_or_create_owned(&labels).inc();
+    }
+
+    pub(super) fn retry(&self, marketplace: &str) {
+        let labels = vec![("marketplace", marketplace.to_owned())];
+        self.retries.get_or_create_owned(&labels).inc();
+    }
+}

@@ -1,0 +1,43 @@
+//! A trace as JSON.
+
+use spoor_traces::tree::{Bottleneck, Row, Tree, value};
+
+use super::{format::offset, notes};
+
+/// A trace as JSON.
+pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
+    let span = |row: &Row| {
+        serde_json::json!({
+            "spanId": value::hex(&row.member.span.span_id),
+            "parentSpanId": row.member.parent_id().map(value::hex),
+            "service": row.member.service(),
+            "operation": row.member.span.name,
+            "depth": row.depth,
+            "startMilliseconds": offset(tree, row.member.start()).as_secs_f64() * 1e3,
+            "durationMilliseconds": row.member.duration().as_secs_f64() * 1e3,
+            "selfMilliseconds": row.self_time.as_secs_f64() * 1e3,
+            "criticalMilliseconds": row.critical_time().as_secs_f64() * 1e3,
+            "error": row.member.is_error(),
+            "statusMessage": row.member.status_message(),
+            "notes": notes::of(tree, row),
+        })
+    };
+    serde_json::json!({
+        "traceId": id,
+        "durationMilliseconds": tree.duration().as_secs_f64() * 1e3,
+        "bottleneck": bottleneck(tree),
+        "spans": tree.rows().iter().map(span).collect::<Vec<_>>(),
+    })
+}
+
+fn bottleneck(tree: &Tree) -> Option<serde_json::Value> {
+    let found = tree.bottleneck().filter(Bottleneck::is_dominant)?;
+    let row = tree.rows().get(*found.rows.first()?)?;
+    Some(serde_json::json!({
+        "service": row.member.service(),
+        "operation": row.member.span.name,
+        "spans": found.rows.len(),
+        "milliseconds": found.time.as_secs_f64() * 1e3,
+        "share": found.share,
+    }))
+}

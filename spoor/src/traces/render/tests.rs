@@ -1,0 +1,224 @@
+use opentelemetry_proto::tonic::trace::v1::{
+    ResourceSpans, Status,
+    span::{Event, Link},
+};
+use spoor_traces::tree::{EXERCISE_USER_AGENT, value, warnings};
+
+use super::*;
+use crate::traces::{
+    json::json,
+    spans::{span, text},
+};
+
+fn a_to_b() -> Vec<ResourceSpans> {
+    vec![
+        span("service-a", "GET /", 1, 0, 1000, 1412),
+        span("service-a", "spoor.ab.v1.ServiceB/Work", 2, 1, 1002, 1410),
+        span("service-b", "spoor.ab.v1.ServiceB/Work", 3, 2, 1004, 1408),
+        span("service-b", "SELECT offers", 4, 3, 1005, 1350),
+        span("service-b", "heavy_calc", 5, 3, 1350, 1400),
+    ]
+}
+
+const CANVAS: Canvas = Canvas {
+    columns: 100,
+    colour: false,
+};
+
+#[test]
+fn draws_the_tree_and_names_the_bottleneck() {
+    insta::assert_snapshot!(render("0707", &Tree::new(a_to_b()), CANVAS));
+}
+
+#[test]
+fn an_exercise_keeps_its_bottleneck_secret() {
+    let mut batches = a_to_b();
+    let marker = format!("{EXERCISE_USER_AGENT}2/0.17");
+    batches[0].scope_spans[0].spans[0].attributes = vec![text("user_agent.original", &marker)];
+    let tree = Tree::new(batches);
+    let drawn = render("0707", &tree, CANVAS);
+    assert!(
+        !drawn.contains("Bottleneck") && !drawn.contains("slowest"),
+        "{drawn}"
+    );
+    assert!(json("0707", &tree)["bottleneck"].is_null());
+}
+
+#[test]
+fn marks_errors() {
+    let mut batches = a_to_b();
+    let failed = batches
+        .get_mut(4)
+        .and_then(|batch| batch.scope_spans.first_mut());
+    if let Some(span) = failed.and_then(|scope| scope.spans.first_mut()) {
+        span.status = Some(Status {
+            code: 2,
+            message: "made to fail".to_owned(),
+        });
+    }
+    let drawn = render("0707", &Tree::new(batches), CANVAS);
+    assert!(
+        drawn
+            .lines()
+            .any(|line| line.contains("heavy_calc") && line.contains("✗ error"))
+    );
+    assert!(
+        drawn
+            .lines()
+            .next()
+            .is_some_and(|heading| heading.contains("1 error"))
+    );
+}
+
+#[test]
+fn lines_stay_within_the_terminal() {
+    for columns in [72, 80, 100, 160] {
+        let canvas = Canvas { columns, ..CANVAS };
+        let drawn = render("0707", &Tree::new(a_to_b()), canvas);
+        assert!(
+            drawn.lines().all(|line| line.chars().count() <= columns),
+            "{columns}: {drawn}"
+        );
+    }
+}
+
+#[test]
+fn hostile_names_move_no_cursor() {
+    let batches = vec![span("a\u{1b}[2J", &"x\u{7}".repeat(500), 1, 0, 0, 10)];
+    let drawn = render("0707", &Tree::new(batches), CANVAS);
+    assert!(
+        !drawn.chars().any(|c| c.is_control() && c != '\n'),
+        "{drawn:?}"
+    );
+    assert!(
+        drawn.lines().all(|line| line.chars().count() <= 110),
+        "{drawn}"
+    );
+}
+
+#[test]
+fn control_characters_are_visible() {
+    let name = "a\0b\u{1b}[31mc\u{202e}d";
+    let drawn = render(
+        "0707",
+        &Tree::new(vec![span("shop", name, 1, 0, 0, 10)]),
+        CANVAS,
+    );
+    assert!(drawn.contains("a␀b␛[31mc\\u{202e}d"), "{drawn}");
+}
+
+/// The tree says so, and so does the warning of whoever answers.
+#[test]
+fn a_missing_parent_is_told_once() {
+    let mut batches = vec![span("shop", "lost", 1, 9, 0, 10)];
+    let mut parent = String::new();
+    let scopes = batches.iter_mut().flat_map(|batch| &mut batch.scope_spans);
+    for span in scopes.flat_map(|scope| &mut scope.spans) {
+        parent = value::hex(&span.parent_span_id);
+        warnings::add(span, format!("Missing parent: span {parent}"));
+        warnings::add(span, "Zero duration".to_owned());
+    }
+    let drawn = render("0707", &Tree::new(batches), CANVAS);
+    assert_eq!(drawn.matches(&parent).count(), 1, "{drawn}");
+    assert!(drawn.contains("Zero duration"), "{drawn}");
+}
+
+/// The cases that the lessons use.
+#[test]
+fn shows_what_spans_carry() {
+    let mut batches = a_to_b();
+    let spans = batches.iter_mut().flat_map(|batch| &mut batch.scope_spans);
+    for (index, span) in spans.flat_map(|scope| &mut scope.spans).enumerate() {
+        match index {
+            0 => span.links.push(Link {
+                trace_id: vec![5; 16],
+                span_id: vec![6; 8],
+                attributes: vec![text("reason", "caller not trusted")],
+                ..Link::default()
+            }),
+            3 => span.parent_span_id = vec![9; 8],
+            4 => {
+                span.status = Some(Status {
+                    code: 2,
+                    message: "made to\u{7} fail".to_owned(),
+                });
+                span.events = vec![Event {
+                    time_unix_nano: 1_390_000_000,
+                    name: "exception".to_owned(),
+                    attributes: vec![text("exception.type", "CalcError")],
+                    ..Event::default()
+                }];
+            }
+            _ => {}
+        }
+    }
+    insta::assert_snapshot!(render("0707", &Tree::new(batches), CANVAS));
+}
+
+#[test]
+fn a_long_list_of_events_is_cut() {
+    let mut batch = span("a", "b", 1, 0, 0, 10);
+    let event = Event::default();
+    batch.scope_spans[0].spans[0].events = vec![event; 1_000];
+    let drawn = render("0707", &Tree::new(vec![batch]), CANVAS);
+    assert!(drawn.lines().count() < 20, "{drawn}");
+    assert!(drawn.contains("more events"), "{drawn}");
+}
+
+#[test]
+fn repeated_queries_are_the_bottleneck() {
+    let select = |number: u8| {
+        let start = u64::from(number) * 5;
+        span("shop", "SELECT", number + 10, 1, start, start + 4)
+    };
+    let root = span("shop", "GET /", 1, 0, 0, 1_300);
+    let job = span("shop", "job", 2, 1, 1_050, 1_250);
+    let batches = (0..200).map(select).chain([root, job]).collect();
+    let drawn = render("0707", &Tree::new(batches), CANVAS);
+    let verdict = drawn.lines().last().unwrap_or_default();
+    assert_eq!(
+        verdict,
+        "Bottleneck: 200 × SELECT in shop, 800 ms of 1300 ms (62 %)"
+    );
+}
+
+#[test]
+fn says_that_nothing_dominates() {
+    let step = |number: u8| {
+        let start = u64::from(number) * 100;
+        span(
+            "shop",
+            &format!("step {number}"),
+            number + 2,
+            1,
+            start,
+            start + 100,
+        )
+    };
+    let root = span("shop", "GET /", 1, 0, 0, 1_000);
+    let drawn = render(
+        "0707",
+        &Tree::new((0..10).map(step).chain([root]).collect()),
+        CANVAS,
+    );
+    let verdict = drawn.lines().last().unwrap_or_default();
+    assert!(verdict.starts_with("No bottleneck: "), "{drawn}");
+    assert!(!drawn.contains("slowest"), "{drawn}");
+}
+
+#[test]
+fn a_single_span_gets_no_verdict() {
+    let drawn = render(
+        "0707",
+        &Tree::new(vec![span("a", "b", 1, 0, 0, 10)]),
+        CANVAS,
+    );
+    assert!(!drawn.to_lowercase().contains("bottleneck"), "{drawn}");
+    assert!(!drawn.contains("slowest"), "{drawn}");
+}
+
+#[test]
+fn a_trace_of_no_length_has_a_bar() {
+    let drawn = render("0707", &Tree::new(vec![span("a", "b", 1, 0, 5, 5)]), CANVAS);
+    assert!(drawn.contains('─'), "{drawn}");
+}
