@@ -164,9 +164,11 @@ impl MetricsError {
 impl IntoResponse for MetricsError {
     fn into_response(self) -> Response {
         let (status, code) = self.status();
-        let body = RpcStatus {
+        // OTLP's error responses.
+        let body = tonic_types::pb::Status {
             code: code as i32,
             message: self.to_string(),
+            details: Vec::new(),
         };
         let mut response = answer(status, body.encode_to_vec());
         let is_retryable = matches!(
@@ -183,15 +185,6 @@ impl IntoResponse for MetricsError {
         }
         response
     }
-}
-
-/// `google.rpc.Status`, the body of OTLP's error responses.
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
 }
 
 fn answer(status: StatusCode, body: Vec<u8>) -> Response {

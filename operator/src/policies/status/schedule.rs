@@ -200,6 +200,21 @@ mod tests {
         status
     }
 
+    /// A change while no instance is expected to reconnect.
+    fn change<'s>(
+        is: Option<&'s SamplingPolicyStatus>,
+        desired: &'s SamplingPolicyStatus,
+        written: Instant,
+    ) -> StatusChange<'s> {
+        StatusChange {
+            is,
+            desired,
+            written,
+            returning_until: written,
+            observe: OBSERVE,
+        }
+    }
+
     /// Times are in milliseconds after the last write; everything begins 100 s after it.
     #[rstest]
     #[case::nothing_changed(Some(current()), current(), None)]
@@ -218,13 +233,7 @@ mod tests {
     ) {
         let written = Instant::now();
         let now = written + Duration::from_secs(100);
-        let known = StatusChange {
-            is: is.as_ref(),
-            desired: &desired,
-            written,
-            returning_until: written,
-            observe: OBSERVE,
-        };
+        let known = change(is.as_ref(), &desired, written);
         let due = write_time(&known, &mut None, now);
         let after = due.map(|at| at - written);
         assert_eq!(after, expected.map(Duration::from_millis));
@@ -235,13 +244,7 @@ mod tests {
         let (is, half) = (current(), pending(2));
         let written = Instant::now();
         let start = written + MIN_WRITE_INTERVAL;
-        let known = StatusChange {
-            is: Some(&is),
-            desired: &half,
-            written,
-            returning_until: written,
-            observe: OBSERVE,
-        };
+        let known = change(Some(&is), &half, written);
         let mut differs = None;
         for later in [0, 50, 150] {
             let now = start + Duration::from_millis(later);
@@ -275,13 +278,7 @@ mod tests {
     fn flapping_verdicts_are_written_at_intervals() {
         let start = Instant::now();
         let (is, desired) = (pending(1), current());
-        let known = StatusChange {
-            is: Some(&is),
-            desired: &desired,
-            written: start,
-            returning_until: start,
-            observe: OBSERVE,
-        };
+        let known = change(Some(&is), &desired, start);
         assert_eq!(
             write_time(&known, &mut None, start),
             Some(start + MIN_WRITE_INTERVAL)
@@ -292,13 +289,7 @@ mod tests {
     fn client_counts_are_written_at_intervals() {
         let start = Instant::now();
         let (is, desired) = (current(), with(7));
-        let known = StatusChange {
-            is: Some(&is),
-            desired: &desired,
-            written: start,
-            returning_until: start,
-            observe: OBSERVE,
-        };
+        let known = change(Some(&is), &desired, start);
         assert_eq!(
             write_time(&known, &mut None, start),
             Some(start + MIN_DETAIL_WRITE_INTERVAL)

@@ -24,7 +24,7 @@ use crate::{
 const BROKEN: &str = "a-broken";
 const HEALTHY: &str = "b-healthy";
 
-/// What happens to calls about the broken stack.
+/// The outcome of calls about the broken stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Hang,
