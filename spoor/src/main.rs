@@ -2,7 +2,6 @@
 
 mod cli;
 mod demo;
-mod generate;
 mod lab;
 mod lessons;
 mod load;

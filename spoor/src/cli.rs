@@ -2,6 +2,7 @@
 
 mod apply;
 mod client;
+mod completions;
 mod delete;
 mod describe;
 mod diff;
@@ -10,6 +11,7 @@ mod duration;
 mod failure;
 mod fault;
 mod get;
+mod manual;
 pub(crate) mod out;
 mod overrule;
 mod policy_row;
@@ -66,12 +68,13 @@ enum Verb {
     Fault(fault::FaultArgs),
     Load(crate::load::LoadArgs),
     Probe(crate::probe::ProbeArgs),
-    Generate(crate::generate::GenerateArgs),
     Traces(crate::traces::TracesArgs),
     Trace(crate::traces::TraceArgs),
     Demo(Box<crate::demo::DemoArgs>),
     Lesson(crate::lessons::LessonArgs),
     Check(crate::lessons::CheckArgs),
+    Completions(completions::CompletionsArgs),
+    Manual(manual::ManualArgs),
 }
 
 /// The output format of a subcommand.
@@ -124,12 +127,13 @@ impl Cli {
             Verb::Fault(args) => args.execute().await,
             Verb::Load(args) => args.execute().await,
             Verb::Probe(args) => args.execute().await,
-            Verb::Generate(args) => args.execute().await,
             Verb::Traces(args) => args.execute().await,
             Verb::Trace(args) => args.execute().await,
             Verb::Demo(args) => args.execute().await,
             Verb::Lesson(args) => args.execute().await,
             Verb::Check(args) => args.execute().await,
+            Verb::Completions(args) => args.execute(),
+            Verb::Manual(args) => args.execute(),
         }
     }
 }
