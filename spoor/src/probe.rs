@@ -133,11 +133,15 @@ impl ProbeArgs {
                         awaited.push_back(traced.id);
                     }
                 }
+                // Not the end: services and query API may still be starting.
                 Err(error) => progress.last_error = Some(error.into()),
             }
             if awaited.len() > MAX_AWAITED {
+                // The oldest is the least likely to arrive still: its spans were dropped, or a
+                // policy changed.
                 awaited.pop_front();
             }
+            // The spans of the request just sent cannot have arrived before this.
             tokio::time::sleep(REQUEST_INTERVAL).await;
             for id in &awaited {
                 match self.fetch(traces, id).await {
@@ -193,6 +197,7 @@ async fn request(http: &reqwest::Client, url: &Url) -> Result<Traced, RequestErr
 
 /// Parses `00-TRACE-SPAN-FLAGS`.
 fn traced(header: &str) -> Option<Traced> {
+    // The version is not checked: later ones keep these fields in place.
     let mut parts = header.split('-').skip(1);
     let id = parts.next().filter(|id| id.len() == 32)?.to_owned();
     let flags = u8::from_str_radix(parts.nth(1)?, 16).ok()?;

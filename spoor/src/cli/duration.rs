@@ -32,6 +32,7 @@ pub fn age(since: Timestamp, now: Timestamp) -> String {
         .max(SignedDuration::ZERO)
         .as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    // The thresholds of kubectl, so that ages read the same in both.
     if seconds < 120 {
         format!("{seconds}s")
     } else if minutes < 10 {

@@ -154,6 +154,7 @@ impl FromStr for Lesson {
 
     /// Parses a number or name.
     fn from_str(text: &str) -> Result<Self, UnknownLesson> {
+        // The number is parsed, so that `01` works as well.
         let is_it = |lesson: &&Self| lesson.name() == text || text.parse() == Ok(lesson.number());
         Self::ALL
             .iter()

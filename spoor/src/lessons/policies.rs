@@ -62,6 +62,7 @@ pub enum ReadPoliciesError {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
+// kubectl prints a list for a kind, and the object itself for a name.
 enum OneOrMany {
     Many { items: Vec<Policy> },
     One(Box<Policy>),
@@ -87,6 +88,7 @@ impl Policies {
     pub async fn all(&self) -> anyhow::Result<Vec<Policy>> {
         let of_lab = match self {
             Self::Read(policies) => return Ok(policies.clone()),
+            // The lab's own services are in this namespace, and so are a lesson's policies.
             Self::Lab(client) => client.policies("default").await?,
         };
         let policy = |policy: spoor_api::SamplingPolicy| Policy {

@@ -8,6 +8,7 @@ use serde::Serialize;
 /// The data that a check read, and its findings.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    // The name in the JSON output since its first version.
     #[serde(rename = "looked")]
     read: Vec<String>,
     findings: Vec<Finding>,
@@ -39,6 +40,7 @@ impl Report {
     pub fn best(attempts: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut first = None;
         for attempt in attempts {
+            // One good attempt is enough, however many failed before it.
             if attempt.is_passed() {
                 return Some(attempt);
             }
@@ -78,6 +80,7 @@ impl Report {
 
     /// True if everything is as the lesson asks.
     pub fn is_passed(&self) -> bool {
+        // A check that found nothing to judge has not passed.
         !self.findings.is_empty() && self.findings.iter().all(|it| it.state == State::Passed)
     }
 

@@ -288,7 +288,7 @@ impl Browser {
             .await;
     }
 
-    /// What the pages made the browser complain about: blocked scripts, missing files.
+    /// The errors that the pages caused in the browser: blocked scripts, missing files.
     async fn complaints(&self) -> Vec<String> {
         let entries = self.post("se/log", json!({"type": "browser"})).await;
         let entries = entries.as_array().cloned().unwrap_or_default();

@@ -88,7 +88,7 @@ fn run(service: &str, listen: SocketAddr, plane: SocketAddr, more: &[(&str, Stri
 }
 
 #[tokio::test]
-async fn no_request_fails_and_no_rate_changes_while_it_is_away() {
+async fn outage_of_control_changes_nothing() {
     let [plane, a, b] = spoor_testing::ports::free();
     let plane = Plane::start(plane, "0%").await;
     let _service_b = run("service-b", b, plane.address, &[]);

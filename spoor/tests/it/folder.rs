@@ -26,7 +26,7 @@ async fn policies_hold_while_their_files_are_there() {
 }
 
 #[tokio::test]
-async fn one_bad_file_keeps_the_last_good_set_and_is_shown() {
+async fn bad_file_keeps_last_valid_policies() {
     let folder = tempfile::tempdir().unwrap();
     let policies = folder.path().join("policies");
     std::fs::create_dir(&policies).unwrap();

@@ -1,4 +1,4 @@
-//! What anybody may send to any port of the lab. Nothing panics, ends or grows without bound;
+//! Input that anyone may send to any port of the lab. Nothing panics, ends or grows without bound;
 //! nothing is answered as if it were the server's fault; and all is as it was afterwards.
 
 mod attempts;

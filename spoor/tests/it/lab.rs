@@ -30,7 +30,7 @@ pub struct Lab {
     folder: TempDir,
 }
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -52,7 +52,7 @@ impl Lab {
         Self::start_logging_to(Stdio::inherit(), folder, options).await
     }
 
-    /// What it and its services say goes there.
+    /// The file for the output of the lab and its services.
     pub async fn start_logging_to(
         log: impl Into<Stdio>,
         folder: TempDir,
@@ -123,7 +123,7 @@ impl Lab {
         self.process.id().unwrap()
     }
 
-    /// A verb, with this lab.
+    /// A subcommand, with this lab.
     pub async fn spoor(&self, arguments: &[&str]) -> Ended {
         self.spoor_given("", arguments).await
     }
@@ -139,7 +139,7 @@ impl Lab {
         .await
     }
 
-    /// A verb that must succeed; what it printed.
+    /// The output of a subcommand that must succeed.
     pub async fn ok(&self, arguments: &[&str]) -> String {
         succeeded(self.spoor(arguments).await)
     }

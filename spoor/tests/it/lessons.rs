@@ -57,7 +57,7 @@ async fn taken(number: usize, start: &[&str]) {
 #[case(9)]
 #[case(10)]
 #[tokio::test]
-async fn a_lesson_tells_right_from_wrong_and_its_commands_run(#[case] number: usize) {
+async fn checks_accept_right_and_reject_wrong_work(#[case] number: usize) {
     taken(number, &[]).await;
 }
 

@@ -42,7 +42,7 @@ impl Hung {
     }
 }
 
-/// Whether it is stopped, where the system says so.
+/// True if the process is stopped, where the system tells.
 fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.map_or(true, |stat| {
@@ -102,7 +102,7 @@ async fn shows_where(lab: &Lab, trace: &str, caller: &str, part: &str) {
 }
 
 #[tokio::test]
-async fn bands_come_without_reviews_while_these_are_away() {
+async fn bands_work_without_reviews() {
     let lab = Lab::start_with(&["--services", "service-a,service-b,bands,reviews"]).await;
     let traffic = Traffic::start(&lab);
     let whole = get(&lab, "bands", BAND).await;
@@ -219,8 +219,8 @@ fn picture() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn tasks_say_that_redis_is_away_and_find_it_again() {
-    let test = "tasks_say_that_redis_is_away_and_find_it_again";
+async fn tasks_survive_a_redis_outage() {
+    let test = "tasks_survive_a_redis_outage";
     let Some(mut redis) = RedisServer::start(test).await else {
         return;
     };
@@ -247,7 +247,7 @@ async fn tasks_say_that_redis_is_away_and_find_it_again() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_killed_again_and_again_comes_back_each_time() {
+async fn killed_service_restarts_each_time() {
     let lab = Lab::start_with(&["--services", "service-a,service-b,bands,reviews"]).await;
     let traffic = Traffic::start(&lab);
     for _ in 0..3 {

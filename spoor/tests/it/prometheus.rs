@@ -51,7 +51,7 @@ impl Prometheus {
         }
     }
 
-    /// What a query finds, once it finds something that will do.
+    /// The result of a query, once it is as expected.
     async fn answers(&self, path: &str, query: &str, will_do: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + DEADLINE;
         let url = format!("{}/{path}", self.url);
@@ -81,11 +81,8 @@ fn values(data: &Value) -> Vec<&Value> {
 }
 
 #[tokio::test]
-async fn prometheus_scrapes_and_its_exemplars_lead_to_traces() {
-    if !have(
-        "prometheus_scrapes_and_its_exemplars_lead_to_traces",
-        &["prometheus"],
-    ) {
+async fn exemplars_in_prometheus_lead_to_traces() {
+    if !have("exemplars_in_prometheus_lead_to_traces", &["prometheus"]) {
         return;
     }
     let lab = Lab::start_with(&["--services", "service-a,service-b,tasks"]).await;

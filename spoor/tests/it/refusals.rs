@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::lab::{Lab, command, policy, run};
 
-/// What is wrong, the file, and what must be said of it.
+/// The fault, the file, and the text that the message must contain.
 const BAD: [(&str, &str, &[&str]); 9] = [
     (
         "an unknown field",
@@ -65,14 +65,14 @@ const BAD: [(&str, &str, &[&str]); 9] = [
 ];
 
 #[tokio::test]
-async fn a_bad_policy_is_refused_and_the_rate_in_force_stays() {
+async fn bad_policy_leaves_the_rate_in_force() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "0%")).await;
     let path = lab.folder().join("bad.yaml");
     for (what, text, said) in BAD {
         std::fs::write(&path, text).unwrap();
-        for verb in ["apply", "diff"] {
-            let ended = lab.spoor(&[verb, "-f", path.to_str().unwrap()]).await;
+        for subcommand in ["apply", "diff"] {
+            let ended = lab.spoor(&[subcommand, "-f", path.to_str().unwrap()]).await;
             assert_eq!(ended.code, Some(2), "{what}: {ended:?}");
             assert_eq!(ended.stdout, "", "{what}");
             for part in said {

@@ -101,7 +101,7 @@ async fn python_follows_tail_rules_only() {
     variables::are_read_as_the_page_says(&example).await;
 }
 
-/// Whether every trace is sampled for longer than any client waits between two polls.
+/// True if every trace is sampled for longer than any client waits between two polls.
 async fn keeps_all(service: &mut Service) -> bool {
     for _ in 0..4 {
         if service.sampled().await != 1000 {

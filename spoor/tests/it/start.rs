@@ -104,7 +104,7 @@ async fn damaged_policies_are_named_not_forgotten() {
 }
 
 #[tokio::test]
-async fn a_folder_of_policies_that_is_not_there_is_named() {
+async fn names_a_missing_policy_folder() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("policies");
     let ended = run(
@@ -125,10 +125,10 @@ async fn a_folder_of_policies_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_had_enough_ends_a_verb_quietly() {
-    let verb = "override service-a 1% --for 1m -o yaml";
+async fn closed_pipe_ends_a_subcommand_quietly() {
+    let subcommand = "override service-a 1% --for 1m -o yaml";
     let script = format!(
-        "{} {verb} | (exec <&-; sleep 1)",
+        "{} {subcommand} | (exec <&-; sleep 1)",
         env!("CARGO_BIN_EXE_spoor")
     );
     let ended = run(
@@ -148,10 +148,12 @@ async fn an_unknown_service_is_answered_with_the_known() {
 }
 
 #[tokio::test]
-async fn without_a_lab_the_verbs_say_how_to_start_one() {
-    for verb in [&["get", "policies"][..], &["delete", "x"], &["fault"]] {
+async fn names_the_fix_if_no_lab_is_running() {
+    for subcommand in [&["get", "policies"][..], &["delete", "x"], &["fault"]] {
         let ended = run(
-            command().env("SPOOR_LAB", "http://127.0.0.1:1").args(verb),
+            command()
+                .env("SPOOR_LAB", "http://127.0.0.1:1")
+                .args(subcommand),
             "",
         )
         .await;

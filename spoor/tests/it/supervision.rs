@@ -11,7 +11,7 @@ fn pid(service: &serde_json::Value) -> u32 {
 }
 
 #[tokio::test]
-async fn a_killed_service_comes_back_and_follows_the_policy() {
+async fn killed_service_restarts_with_the_policy() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "0%")).await;
     let before = lab.service("service-a").await;

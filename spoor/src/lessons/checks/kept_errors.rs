@@ -125,6 +125,7 @@ fn check_traces(report: &mut Report, found: &[&Found], answer: Option<&str>) {
                  `spoor fault service-b --errors 20%`"
             ),
         );
+    // More traces than failures means that the number is of another run.
     } else if failed.len() > answered {
         let seen = format!("{seen}; more than that failed since the policy was applied");
         report.wrong(ALL, seen);

@@ -83,6 +83,7 @@ fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
 fn check_times(report: &mut Report, own: &Member, above: &Member) {
     let what = "it starts and ends with the work";
     let duration = own.duration();
+    // Only the start is compared: the work goes on after the response.
     if own.start() < above.start() || was_moved(own) {
         report.missing(what, "it starts before the request that caused it");
     } else if duration == Duration::ZERO {

@@ -34,6 +34,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         }
         return Ok(report);
     };
+    // Traces from before the policy tell what it changed, so the moment matters.
     let Some(programmed) = policy
         .as_ref()
         .and_then(|it| since(it, Condition::PROGRAMMED))

@@ -102,7 +102,7 @@ async fn pour(address: SocketAddr, path: &str, length: &str) -> Option<Outcome> 
     connection.outcome().await
 }
 
-/// What is no HTTP is refused, and the connection ends.
+/// Input that is not HTTP is refused, and the connection ends.
 pub async fn broken(listener: &'static Listener, address: SocketAddr) {
     let noise: Vec<u8> = (0..5000_u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)

@@ -10,7 +10,7 @@ use crate::lab::{DEADLINE, Lab, command, send};
 /// `spoor load mesh`, while it runs.
 pub struct Traffic(Child);
 
-/// What it came to.
+/// The result.
 pub struct Sent(Value);
 
 impl Traffic {
@@ -36,7 +36,7 @@ impl Traffic {
 }
 
 impl Sent {
-    /// Whether every request to these was answered, and well.
+    /// True if every request to these services succeeded.
     pub fn is_unharmed(&self, services: &[&str]) {
         for service in services {
             let of_service = |row: &&Value| {

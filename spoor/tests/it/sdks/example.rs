@@ -79,7 +79,7 @@ impl Example {
         eventually("its traces", tags, |tags| tags.contains(attribute)).await;
     }
 
-    /// How many traces the tail rules have decided on so.
+    /// The number of traces that the tail rules decided in this way.
     pub async fn decided(&self, decision: &str) -> f64 {
         let url = format!("{}/metrics", self.lab.url("admin"));
         let metrics = reqwest::get(url).await.unwrap().text().await.unwrap();

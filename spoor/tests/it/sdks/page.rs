@@ -13,7 +13,7 @@ pub struct Language {
     /// The program's file, and how the page marks its listing.
     pub program: &'static str,
     pub listing: &'static str,
-    /// What else the folder has.
+    /// The other files of the folder.
     pub others: &'static [&'static str],
     /// Commands that the section's commands need.
     pub tools: &'static [&'static str],
@@ -102,7 +102,7 @@ impl Language {
         checkout
     }
 
-    /// Whether the page says that the language's SDK reads a variable.
+    /// True if the page says that the language's SDK reads a variable.
     pub fn reads(&self, variable: &str) -> bool {
         let section = section("Which SDK reads which");
         let mut rows = section.lines().filter(|line| line.starts_with('|'));
@@ -127,7 +127,7 @@ pub fn settings() -> String {
     blocks(&section("Settings"), "sh")
 }
 
-/// What the page has under a heading, up to the next one of any level.
+/// The text under a heading, up to the next one of any level.
 pub fn section(heading: &str) -> String {
     let page = std::fs::read_to_string(root().join("docs/sdks.md")).unwrap();
     let is_heading = |line: &str| line.starts_with('#');

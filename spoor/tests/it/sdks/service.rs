@@ -48,7 +48,7 @@ impl Service {
         }
     }
 
-    /// How many of the next 1000 traces are sampled; none if the program ends first.
+    /// The number of sampled traces among the next 1000; `None` if the program ends first.
     pub async fn next(&mut self) -> Option<u64> {
         let line = async {
             while let Some(line) = self.stdout.next_line().await.unwrap() {

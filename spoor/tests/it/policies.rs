@@ -1,4 +1,4 @@
-//! The policy verbs, from the file to the trace.
+//! The subcommands for policies, from the file to the trace.
 
 use serde_json::Value;
 
@@ -107,7 +107,7 @@ async fn get_and_describe_show_what_became_of_a_policy() {
 }
 
 #[tokio::test]
-async fn of_two_policies_for_one_target_both_say_who_wins() {
+async fn both_policies_of_a_target_name_the_winner() {
     let lab = Lab::start().await;
     lab.apply(&policy("first", "0%")).await;
     let applied = lab
@@ -153,7 +153,7 @@ async fn of_two_policies_for_one_target_both_say_who_wins() {
 }
 
 #[tokio::test]
-async fn a_policy_where_no_trace_starts_says_where_they_do() {
+async fn policy_of_inner_service_names_the_roots() {
     let lab = Lab::start().await;
     lab.request().await;
     lab.apply(&policy("service-b", "1%").replace("service: service-a", "service: service-b"))
@@ -289,7 +289,7 @@ async fn a_fault_fails_requests_until_it_is_cleared() {
 }
 
 #[tokio::test]
-async fn a_fault_for_a_service_that_nobody_runs_is_refused() {
+async fn refuses_fault_of_unknown_service() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let ended = lab.spoor(&["fault", "service-c", "--errors", "5%"]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -320,7 +320,7 @@ async fn api_refuses_a_fault_delay_over_a_minute() {
 }
 
 #[tokio::test]
-async fn delete_goes_on_after_a_policy_that_is_not_there() {
+async fn delete_continues_after_missing_policy() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     lab.apply(&policy("b", "0%").replace("service-a", "service-b"))
         .await;
@@ -369,7 +369,7 @@ async fn a_folder_of_samples_is_applied_whole() {
     }
 }
 
-/// What `kubectl get samplingpolicies -o json --show-managed-fields` prints.
+/// Output of `kubectl get samplingpolicies -o json --show-managed-fields`.
 #[tokio::test]
 async fn a_list_from_kubectl_is_applied() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;

@@ -50,7 +50,7 @@ async fn load_is_sent_and_its_traces_are_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_is_kept_and_late_answers_count_from_when_they_were_due() {
+async fn latency_counts_from_the_due_time() {
     let lab = Lab::start().await;
     let sent = lab
         .load(&[
