@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn aligns_and_marks_what_is_empty() {
+    fn aligns_columns_and_marks_empty_cells() {
         let mut table = Table::new(&["NAME", "AGE"]);
         table.row(["service-a".into(), "5s".into()]);
         table.row(["b".into(), String::new()]);

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lesson_has_a_number_and_a_name() {
+    fn parses_numbers_and_names() {
         assert_eq!("1".parse(), Ok(Lesson::FirstTrace));
         assert_eq!("first-trace".parse(), Ok(Lesson::FirstTrace));
         for wrong in ["0", "99", "", "first"] {

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_cluster_s_list_and_a_single_one() {
+    fn reads_lists_and_single_policies() {
         assert_eq!(names(POLICY), ["service-a"]);
         let list = format!(r#"{{"kind": "List", "items": [{POLICY}, {POLICY}]}}"#);
         assert_eq!(names(&list), ["service-a", "service-a"]);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_policy() {
+    fn rejects_other_documents() {
         for wrong in ["", "[]", "{}", r#"{"items": [{}]}"#] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

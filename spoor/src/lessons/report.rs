@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passes_when_all_is_there() {
+    fn passes_once_everything_is_found() {
         let mut report = Report::new();
         assert!(!report.is_passed(), "an empty report does not pass");
         report.passed("a trace", "5b8a");
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn one_good_attempt_is_enough() {
+    fn one_passing_attempt_suffices() {
         let mut bad = Report::new();
         bad.missing("a child", "");
         let mut good = Report::new();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn is_shown_line_by_line() {
+    fn displays_one_line_per_finding() {
         let mut report = Report::new();
         report.has_read("the traces of shop");
         report.passed("a trace", "5b8a");

@@ -3,7 +3,7 @@
 use crate::lab::{Lab, eventually, policy};
 
 #[tokio::test]
-async fn policies_hold_while_their_files_are_there() {
+async fn policies_last_as_long_as_their_files() {
     let folder = tempfile::tempdir().unwrap();
     let policies = folder.path().join("policies");
     std::fs::create_dir(&policies).unwrap();
@@ -51,7 +51,7 @@ async fn bad_file_keeps_last_valid_policies() {
 }
 
 #[tokio::test]
-async fn what_the_folder_owns_is_not_for_hands() {
+async fn folder_policies_cannot_be_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let policies = folder.path().join("policies");
     std::fs::create_dir(&policies).unwrap();

@@ -1,4 +1,4 @@
-//! The command as people use it: the real program, on ports and in folders of its own.
+//! The command as people use it: the real program, with its own ports and folders.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod browser;

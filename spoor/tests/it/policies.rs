@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::lab::{Lab, eventually, policy, succeeded};
 
 #[tokio::test]
-async fn a_policy_holds_from_its_apply_to_its_delete() {
+async fn policy_is_in_force_until_deleted() {
     let lab = Lab::start().await;
     assert_eq!(lab.requests(5).await, 5);
 
@@ -40,7 +40,7 @@ async fn a_policy_holds_from_its_apply_to_its_delete() {
 }
 
 #[tokio::test]
-async fn get_and_describe_show_what_became_of_a_policy() {
+async fn get_and_describe_show_the_status() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "100%")).await;
     lab.requests(30).await;
@@ -193,7 +193,7 @@ async fn misspelled_service_is_warned_of() {
 }
 
 #[tokio::test]
-async fn waiting_again_says_who_has_it() {
+async fn waiting_again_reports_instances() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "50%")).await;
     let again = lab.apply(&policy("service-a", "50%")).await;
@@ -210,7 +210,7 @@ async fn waiting_again_says_who_has_it() {
 }
 
 #[tokio::test]
-async fn an_override_ends_by_itself() {
+async fn override_expires() {
     let lab = Lab::start().await;
     let said = lab
         .ok(&["override", "service-a", "0%", "--for", "1500ms", "--wait"])
@@ -273,7 +273,7 @@ async fn diff_shows_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_fault_fails_requests_until_it_is_cleared() {
+async fn fault_fails_requests_until_cleared() {
     let lab = Lab::start().await;
     lab.ok(&["fault", "service-b", "--errors", "100%"]).await;
     let status = async || {
@@ -332,7 +332,7 @@ async fn delete_continues_after_missing_policy() {
 }
 
 #[tokio::test]
-async fn policies_outlive_the_lab_with_their_age() {
+async fn restart_keeps_policies_and_their_age() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "0%")).await;
     let created = |policy: &Value| policy["metadata"]["creationTimestamp"].clone();
@@ -352,7 +352,7 @@ async fn policies_outlive_the_lab_with_their_age() {
 }
 
 #[tokio::test]
-async fn a_folder_of_samples_is_applied_whole() {
+async fn applies_a_folder_of_samples() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/samples/policies/");
     let said = lab.spoor(&["apply", "-f", samples]).await;
@@ -371,7 +371,7 @@ async fn a_folder_of_samples_is_applied_whole() {
 
 /// Output of `kubectl get samplingpolicies -o json --show-managed-fields`.
 #[tokio::test]
-async fn a_list_from_kubectl_is_applied() {
+async fn applies_a_list_from_kubectl() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let item = |name: &str| {
         serde_json::json!({

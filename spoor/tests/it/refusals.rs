@@ -1,5 +1,4 @@
-//! Bad policies: refused with the line, the field and what would be right; the rate in force
-//! stays.
+//! Invalid policies are refused with the line, the field and the fix; the rate in force stays.
 
 use std::process::{Command, Stdio};
 
@@ -90,7 +89,7 @@ async fn bad_policy_leaves_the_rate_in_force() {
 }
 
 #[tokio::test]
-async fn a_file_without_policies_is_wrong_input() {
+async fn file_without_policies_exits_with_2() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let huge = format!("{}{}", policy("p", "0%"), "# much\n".repeat(200_000));
     let files: [(&str, &[u8], &str); 4] = [
@@ -118,7 +117,7 @@ async fn a_file_without_policies_is_wrong_input() {
 }
 
 #[tokio::test]
-async fn of_several_files_all_are_applied_or_none() {
+async fn several_files_are_applied_atomically() {
     let lab = Lab::start().await;
     let (good, bad) = (
         lab.folder().join("good.yaml"),
@@ -147,7 +146,7 @@ async fn of_several_files_all_are_applied_or_none() {
 }
 
 #[tokio::test]
-async fn the_api_is_for_programs_on_this_machine() {
+async fn admin_api_refuses_other_origins() {
     let lab = Lab::start().await;
     let http = reqwest::Client::new();
     let url = format!("{}/v1/policies", lab.url("admin"));
@@ -184,7 +183,7 @@ async fn the_api_is_for_programs_on_this_machine() {
 }
 
 #[tokio::test]
-async fn wrong_values_are_refused_with_what_is_right() {
+async fn bad_options_name_the_valid_values() {
     for (arguments, said) in [
         (
             &["fault", "service-b", "--delay", "90s"][..],
@@ -218,7 +217,7 @@ async fn wrong_values_are_refused_with_what_is_right() {
 }
 
 #[test]
-fn nobody_reading_errors_is_no_panic() {
+fn closed_standard_error_does_not_panic() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_spoor"))
         .args(["apply", "-f", "/nowhere/p.yaml"])
         .stderr(Stdio::piped())

@@ -1,4 +1,4 @@
-//! Starting: all that is printed is true, and what is in the way is said in one clear line.
+//! Startup: everything printed is true, and a failure is explained in one clear line.
 
 use std::process::Stdio;
 
@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use crate::lab::{DEADLINE, Lab, command, run};
 
 #[tokio::test]
-async fn every_url_that_it_prints_answers() {
+async fn every_printed_url_responds() {
     let folder = tempfile::tempdir().unwrap();
     let mut up = command();
     up.args(["up", "--any-ports", "--data"]).arg(folder.path());
@@ -32,7 +32,7 @@ async fn every_url_that_it_prints_answers() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_named_with_its_setting() {
+async fn names_the_setting_of_a_port_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let folder = tempfile::tempdir().unwrap();
@@ -55,7 +55,7 @@ async fn a_port_in_use_is_named_with_its_setting() {
 }
 
 #[tokio::test]
-async fn an_unwritable_data_folder_is_named() {
+async fn names_an_unwritable_data_folder() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let below = file.path().join("data");
     let ended = run(
@@ -70,7 +70,7 @@ async fn an_unwritable_data_folder_is_named() {
 }
 
 #[tokio::test]
-async fn a_data_folder_is_one_labs_alone() {
+async fn data_folder_serves_one_lab() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let data = lab.folder().join("data");
     let ended = run(
@@ -140,7 +140,7 @@ async fn closed_pipe_ends_a_subcommand_quietly() {
 }
 
 #[tokio::test]
-async fn an_unknown_service_is_answered_with_the_known() {
+async fn unknown_service_lists_the_known() {
     let ended = run(command().args(["run", "service-c"]), "").await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
     let known = "spoor: unknown service \"service-c\"; the services are service-a, service-b, gateway, wishlist, ";

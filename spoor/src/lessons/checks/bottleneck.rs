@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_counts_when_its_spans_have_come() {
+    fn round_counts_once_its_spans_arrived() {
         let end = 10_000_000_000;
         let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap_or_default();
         assert!(!has_settled(end, at(9_000)) && !has_settled(end, at(11_999)));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_one_that_has_the_most_is_right() {
+    fn accepts_only_the_largest_share() {
         assert!(judged("b: Work").contains("90 % of the time"));
         assert!(judged("b:x.Y/Work").contains("ok"));
         assert!(judged("a: GET /").contains("another has more"));

@@ -170,7 +170,7 @@ mod tests {
     #[case(json!({"head": {"probability": "1%"}}), false)]
     #[case(json!({"targets": [{"service": "service-a"}], "priority": 3,
                   "head": {"probability": "1%"}}), false)]
-    fn a_changed_first_policy_is_refused(#[case] spec: serde_json::Value, #[case] passes: bool) {
+    fn rejects_a_changed_first_policy(#[case] spec: serde_json::Value, #[case] passes: bool) {
         let first = json!({"metadata": {"name": FIRST}, "spec": spec});
         let first: Policy = serde_json::from_value(first).unwrap();
         let mut report = Report::new();

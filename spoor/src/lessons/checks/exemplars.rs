@@ -120,7 +120,7 @@ http_server_request_duration_seconds_bucket{le="0.25",http_route="/health"} 1
     }
 
     #[test]
-    fn what_is_none_is_passed_over() {
+    fn skips_other_lines() {
         let text = format!("{METRIC}\n{METRIC}le=\"x\"}} 1\n{METRIC}a=\"\"}} 1 # {{}} 1\n");
         assert_eq!(buckets(&text), []);
     }

@@ -182,7 +182,7 @@ mod tests {
     #[case(0, true, Some("0"), false)]
     #[case(10, true, None, false)]
     #[case(10, true, Some("all"), false)]
-    fn each_failed_request_has_a_whole_trace(
+    fn requires_a_whole_trace_per_failure(
         #[case] kept: usize,
         #[case] is_whole: bool,
         #[case] told: Option<&str>,
@@ -208,7 +208,7 @@ mod tests {
     #[case("91%", false)]
     #[case("100%", false)]
     #[case("most", false)]
-    fn a_share_of_the_rest_is_kept(#[case] otherwise: &str, #[case] passes: bool) {
+    fn requires_a_share_below_the_limit(#[case] otherwise: &str, #[case] passes: bool) {
         let mut report = Report::new();
         check_otherwise(&mut report, &policy(otherwise));
         assert_eq!(report.is_passed(), passes, "{report}");

@@ -140,7 +140,7 @@ mod tests {
     use crate::traces::spans::span;
 
     #[test]
-    fn a_span_may_be_sent_again() {
+    fn accepts_a_corrected_span() {
         let lacking = span(SERVICE, "print", 5, 1, 90, 100);
         let whole = with_what_it_says(span(SERVICE, "print", 4, 1, 90, 100), COUNT);
         assert!(!passes(&[]));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn other_parents_and_times_are_refused() {
+    fn rejects_other_parents_and_times() {
         for wrong in [
             span(SERVICE, "print", 4, 9, 90, 100),
             span(SERVICE, "print", 4, 2, 90, 100),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_is_no_number_is_refused() {
+    fn rejects_a_count_that_is_text() {
         let text = Value::StringValue("3".to_owned());
         let own = with_what_it_says(span(SERVICE, "print", 4, 1, 90, 100), text);
         assert!(!passes(&[&own]));

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_traces_decides() {
+    fn judges_the_number_by_its_interval() {
         let half = |needed: u64| {
             let it = interval(needed / 1000, needed, CONFIDENCE);
             (it.upper - it.lower) / 2.0 / 0.001

@@ -1,4 +1,4 @@
-//! A connection without manners: it sends what it is told, and looks at no more than the status.
+//! A raw connection: it sends any bytes, and reads no more than the status.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,14 +8,14 @@ use tokio::{
     time::timeout,
 };
 
-/// Longer than any server here waits for anything, on a machine that has much to do.
+/// Longer than any timeout of the lab, even on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Status(u16),
-    /// Without an answer in HTTP.
+    /// Ended without an HTTP response.
     Closed,
 }
 
@@ -32,7 +32,7 @@ impl Connection {
         matches!(sent, Ok(Ok(())))
     }
 
-    /// Nothing more will come.
+    /// Ends the sending side.
     pub async fn finish(&mut self) {
         let _ = self.0.shutdown().await;
     }
@@ -64,7 +64,7 @@ impl Connection {
     }
 }
 
-/// Sends all of it on a connection of its own.
+/// Sends all of it on a new connection.
 pub async fn tell(address: SocketAddr, bytes: &[u8]) -> Option<Outcome> {
     let mut connection = Connection::to(address).await;
     connection.send(bytes).await;

@@ -17,7 +17,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/lessons")
 }
 
-/// All, in their order.
+/// All lessons, in their order.
 pub fn lessons() -> Vec<Lesson> {
     let entries = std::fs::read_dir(folder()).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());

@@ -1,4 +1,4 @@
-//! Load on every edge of a lab, for as long as a test wants it.
+//! Load on every edge of a lab, for as long as a test needs it.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ pub struct Traffic(Child);
 pub struct Sent(Value);
 
 impl Traffic {
-    /// Starts it: gently, since the parts run on one machine with the test.
+    /// Starts it at a low rate, since the parts share a machine with the test.
     pub fn start(lab: &Lab) -> Self {
         let load = ["load", "mesh", "--rate", "10", "--duration", "10m"];
         let child = command()
@@ -26,7 +26,7 @@ impl Traffic {
         Self(child)
     }
 
-    /// Ends it, when every request that was sent is answered.
+    /// Ends it, once every request has its response.
     pub async fn ended(self) -> Sent {
         send("-INT", self.0.id().unwrap());
         let output = tokio::time::timeout(DEADLINE, self.0.wait_with_output()).await;
