@@ -2,7 +2,6 @@
 
 mod cli;
 mod demo;
-mod generate;
 mod lab;
 mod lessons;
 mod load;
@@ -21,10 +20,13 @@ use cli::out::say_error;
 const WORKER_THREADS: usize = 2;
 
 fn main() -> ExitCode {
+    // Before the runtime starts: `--help` and mistyped options need no threads.
     let command = match cli::Cli::try_parse() {
         Ok(command) => command,
         Err(error) => return cli::explain(&error),
     };
+    // Not `#[tokio::main]`, whose thread count is that of the cores: sixteen processes would each
+    // start as many.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .enable_all()

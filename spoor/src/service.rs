@@ -80,6 +80,8 @@ impl Service {
     /// stop first, while the services that they call still respond.
     #[must_use]
     pub fn is_edge(self) -> bool {
+        // A list and not a property of the port, since `bands` calls `reviews` over HTTP too, which
+        // is not an edge.
         matches!(
             self,
             Self::ServiceA | Self::Gateway | Self::Bands | Self::Tasks | Self::Preprocessing

@@ -54,6 +54,7 @@ impl ApplyArgs {
         let documents = read_all(&self.filenames)?;
         let client = self.lab.client();
         let applied = client.apply(&documents).await?;
+        // The lab accepts an empty set; here it means a wrong file name, such as a Helm template.
         if applied.policies.is_empty() {
             return Err(Invalid(vec![self.no_policy_message()]).into());
         }
@@ -126,6 +127,7 @@ pub(super) fn print_changes(changes: &[Change]) {
     {
         say!("samplingpolicy.spoor.dev/{name} {}", action.as_str());
         for warning in warnings {
+            // kubectl also prints warnings on standard error, after the object they concern.
             say_error!("Warning: {name}: {warning}");
         }
     }
@@ -155,6 +157,7 @@ pub(super) fn print_convergence(convergence: &Convergence) {
     };
     match (milliseconds, expected) {
         (Some(milliseconds), _) => say!("Converged in {milliseconds:.1} ms ({instances})."),
+        // A policy with a tail only has no client that could acknowledge it.
         (None, 0) => say!("Converged: the tail rules are in force."),
         (None, _) => say!("Converged: {instances} already up to date."),
     }

@@ -108,6 +108,7 @@ impl Client {
         applied: &Applied,
         within: Duration,
     ) -> Result<Convergence, ClientError> {
+        // Waiting for everything is stricter, never wrong: what was applied is part of it.
         if applied.policies.len() > MAX_NAMED_POLICIES {
             return self.converged(within).await;
         }
@@ -115,6 +116,7 @@ impl Client {
         let policies: Vec<String> = policies
             .map(|policy| format!("{}/{}", policy.namespace, policy.name))
             .collect();
+        // Without it, a status computed before this change could be taken for convergence.
         let sequence = applied.version.sequence.to_string();
         let query = [("policies", policies.join(",")), ("sequence", sequence)];
         self.wait(within, &query).await
@@ -129,6 +131,8 @@ impl Client {
             .request(Method::GET, "v1/converged")
             .query(&[("within", within.as_millis())])
             .query(query);
+        // The lab holds the request for as long as `within`, so the timeout of other requests is
+        // too short.
         self.json(request.timeout(within + REQUEST_TIMEOUT)).await
     }
 
@@ -178,6 +182,7 @@ impl Client {
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let failed = |source: reqwest::Error| {
+            // The one failure that a user can mend alone: everything else shows its cause.
             if source.is_connect() {
                 ClientError::NotRunning(self.lab.clone())
             } else {
@@ -192,6 +197,7 @@ impl Client {
         if status.is_success() {
             return response.json().await.map_err(failed);
         }
+        // Any HTTP server may listen on the port. Only a lab responds with problem JSON.
         Err(match response.json::<Problem>().await {
             Ok(problem) if !problem.errors.is_empty() => ClientError::Invalid(problem.errors),
             Ok(problem) => ClientError::Refused(problem.detail),

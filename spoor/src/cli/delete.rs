@@ -61,6 +61,8 @@ impl DeleteArgs {
         for (namespace, name) in self.keys()? {
             let change = match client.delete(&namespace, &name).await {
                 Ok(change) => change,
+                // The others are deleted nevertheless, as kubectl does: stopping at the first would
+                // leave a result that depends on the order.
                 Err(ClientError::Refused(why)) => {
                     say_error!("spoor: {why}");
                     refused = true;
@@ -117,6 +119,8 @@ impl DeleteArgs {
             }
         }
         if errors.is_empty() {
+            // A policy in two of the files is deleted once, and not reported as missing the second
+            // time.
             keys.sort();
             keys.dedup();
             Ok(keys)

@@ -95,6 +95,7 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
         ]);
     }
     write!(text, "Conditions:\n{}", indented(&conditions))?;
+    // `None` in a status means every service or operation that no other entry names.
     let place = |service: &Option<String>, operation: &Option<String>| {
         let service = service.clone().unwrap_or_else(|| "(all others)".into());
         [
@@ -166,6 +167,7 @@ fn write_observed(text: &mut String, observed: &Observed) -> std::fmt::Result {
         )?;
     }
     match message {
+        // The word `Unknown` tells a reader nothing that the message does not.
         Some(message) if verdict == "Unknown" => writeln!(text, "{message}"),
         Some(message) => writeln!(text, "{verdict}: {message}"),
         None => writeln!(text, "{verdict}"),

@@ -45,6 +45,7 @@ impl DiffArgs {
             Output::Table if differences.is_empty() => say!("No differences."),
             Output::Table => show!("{}", table(&differences)),
         }
+        // As `diff` and `kubectl diff` exit.
         let code = if differences.is_empty() { 0 } else { 1 };
         Ok(ExitCode::from(code))
     }

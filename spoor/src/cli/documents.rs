@@ -63,6 +63,8 @@ fn read(path: &Path) -> Result<Document, ReadFilesError> {
 
 fn text(file: impl Read) -> io::Result<String> {
     let mut bytes = vec![];
+    // One byte more than allowed tells a file that is too large from one that just fits, and works
+    // for pipes, which have no size.
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(io::Error::other("the file is larger than 1 MiB"));
@@ -76,6 +78,7 @@ fn policy_files(folder: &Path) -> Result<Vec<PathBuf>, ReadFilesError> {
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let extension = path.extension().and_then(|extension| extension.to_str());
+        // `is_file` follows links: a mounted ConfigMap consists of links to its files.
         if path.is_file() && matches!(extension, Some("yaml" | "yml" | "json")) {
             paths.push(path);
         }
@@ -83,6 +86,7 @@ fn policy_files(folder: &Path) -> Result<Vec<PathBuf>, ReadFilesError> {
     if paths.is_empty() {
         return Err(ReadFilesError::NoFiles(folder.to_owned()));
     }
+    // The order of `read_dir` differs between file systems, and messages name files in this order.
     paths.sort();
     Ok(paths)
 }

@@ -32,6 +32,7 @@ pub fn age(since: Timestamp, now: Timestamp) -> String {
         .max(SignedDuration::ZERO)
         .as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    // The thresholds of kubectl, so that ages read the same in both.
     if seconds < 120 {
         format!("{seconds}s")
     } else if minutes < 10 {
@@ -68,7 +69,7 @@ mod tests {
     #[case(660, "11m")]
     #[case(4 * 3600, "4h")]
     #[case(3 * 86_400, "3d")]
-    fn ages(#[case] seconds: i64, #[case] shown: &str) {
+    fn formats_ages_like_kubectl(#[case] seconds: i64, #[case] shown: &str) {
         let now = Timestamp::UNIX_EPOCH;
         assert_eq!(age(now - SignedDuration::from_secs(seconds), now), shown);
     }

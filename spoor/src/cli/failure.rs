@@ -16,6 +16,8 @@ pub struct Invalid(pub Vec<String>);
 /// Prints an error on standard error. The exit code is 2 for invalid input and 1 otherwise.
 #[must_use]
 pub fn report(error: &anyhow::Error) -> ExitCode {
+    // One message for each error on its own line, as compilers do, so that editors and scripts can
+    // split them.
     let messages = match (
         error.downcast_ref::<ClientError>(),
         error.downcast_ref::<Invalid>(),
@@ -37,6 +39,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 fn is_invalid_input(error: &anyhow::Error) -> bool {
+    // Exit code 2 tells scripts that trying again cannot help.
     error.is::<ReadFilesError>()
         || matches!(
             error.downcast_ref(),
@@ -55,6 +58,7 @@ pub fn explain(error: &clap::Error) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    // clap would list the subcommands of `run` only with their descriptions, over two screens.
     if std::env::args().nth(1).as_deref() == Some("run") {
         let known = Service::ALL.map(Service::name).join(", ");
         say_error!("spoor: unknown service {unknown:?}; the services are {known}");

@@ -52,6 +52,7 @@ impl FaultArgs {
             (false, Some(service)) if self.delay.is_some() || self.errors.is_some() => {
                 client.add_fault(service, &self.setting()).await?
             }
+            // Without options this could mean to list or to clear, so neither is done.
             (false, Some(_)) => {
                 let missing = "no fault given; add --delay 300ms, --errors 20% or --clear";
                 return Err(super::failure::Invalid(vec![missing.into()]).into());
@@ -67,6 +68,7 @@ impl FaultArgs {
 
     fn setting(&self) -> FaultSetting {
         FaultSetting {
+            // The wire form has text and milliseconds: other clients of the API have neither type.
             operation: self.operation.as_ref().map(ToString::to_string),
             delay_milliseconds: self.delay.unwrap_or_default().as_millis().into(),
             errors: self.errors.map(|share| share.to_string()),

@@ -99,6 +99,8 @@ impl GetArgs {
     fn print_resources(&self, policies: Vec<SamplingPolicy>) -> anyhow::Result<()> {
         match (&self.name, policies.as_slice()) {
             (Some(_), [policy]) => self.print_resource(policy),
+            // kubectl prints even one item as a list unless it was asked for by name, and scripts
+            // rely on that.
             _ => {
                 let kind = "SamplingPolicyList";
                 self.print_resource(&List {
@@ -133,6 +135,7 @@ fn print_table(policies: &[SamplingPolicy], wide: bool) {
     let winners: Vec<String> = policies.iter().map(winners).collect();
     let contested = winners.iter().any(|winners| !winners.is_empty());
     if contested {
+        // Only when needed: most tables would have an empty column otherwise.
         headings.push("OVERRIDDEN BY");
     }
     let mut table = Table::new(&headings);
@@ -151,6 +154,7 @@ fn print_table(policies: &[SamplingPolicy], wide: bool) {
 }
 
 async fn warn_of_folder(client: &Client) -> anyhow::Result<()> {
+    // On standard error, so that the table can be piped.
     if let Some(folder) = client
         .status()
         .await?

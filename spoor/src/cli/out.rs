@@ -33,6 +33,7 @@ const CLOSED_PIPE: i32 = 141;
 
 /// Prints on standard output, ignoring failures: for a command that continues either way.
 pub(crate) fn try_write(text: fmt::Arguments<'_>) {
+    // Flushed here, so that a closed pipe is noticed now and not when the process ends.
     let mut stdout = io::stdout().lock();
     if let Err(error) = stdout.write_fmt(text).and_then(|()| stdout.flush()) {
         tracing::debug!(%error, "cannot write to standard output");
@@ -55,5 +56,6 @@ pub(crate) fn write(text: fmt::Arguments<'_>) {
 }
 
 pub(crate) fn write_error(text: fmt::Arguments<'_>) {
+    // There is nowhere left to report a failure of standard error.
     let _ = io::stderr().lock().write_fmt(text);
 }

@@ -67,6 +67,8 @@ impl OverrideArgs {
     }
 
     async fn apply(&self, policy: &SamplingPolicy) -> anyhow::Result<ExitCode> {
+        // Sent as a document like a file, so that an override is validated and reported as any
+        // other policy.
         let document = Document {
             source: "override".into(),
             text: to_yaml(policy)?,

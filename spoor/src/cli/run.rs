@@ -62,12 +62,14 @@ pub enum RunService {
 
 impl RunService {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        // First of all: a signal during startup must drain as a later one does.
         let shutdown = signals::cancel_on_shutdown_signal()?;
         if std::env::var_os(SUPERVISED).is_some() {
             end_with_the_lab(shutdown.clone())?;
         }
         let telemetry = self.telemetry()?;
         let served = self.serve(telemetry.clone(), shutdown).await;
+        // After the servers, whose last requests still end spans.
         let drained = telemetry.shutdown(TELEMETRY_GRACE).await;
         if drained.dropped > 0 {
             tracing::warn!(
@@ -159,10 +161,13 @@ impl Start {
     reason = "whatever has not drained by then may never: an orphan must not keep its ports"
 )]
 fn end_with_the_lab(shutdown: CancellationToken) -> std::io::Result<()> {
+    // A thread and not a task: blocking reads of standard input cannot be cancelled, and would hold
+    // up the shutdown of the runtime.
     thread::Builder::new()
         .name("lifeline".into())
         .spawn(move || {
             let mut ignored = [0; 64];
+            // Whatever arrives is ignored; only the end of the stream counts.
             while matches!(std::io::stdin().read(&mut ignored), Ok(read) if read > 0) {}
             shutdown.cancel();
             thread::sleep(ORPHAN_GRACE);

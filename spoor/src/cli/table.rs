@@ -51,10 +51,12 @@ impl fmt::Display for Table {
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for row in &self.rows {
+            // Padded by columns and not by characters, of which East Asian ones and emoji take two.
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 line += &pad_str(cell, width + GAP, Alignment::Left, None);
             }
+            // Trailing spaces would wrap in a narrow terminal and differ in diffs of saved output.
             writeln!(f, "{}", line.trim_end())?;
         }
         Ok(())
@@ -74,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn aligns_and_marks_what_is_empty() {
+    fn aligns_columns_and_marks_empty_cells() {
         let mut table = Table::new(&["NAME", "AGE"]);
         table.row(["service-a".into(), "5s".into()]);
         table.row(["b".into(), String::new()]);

@@ -48,6 +48,7 @@ struct Ended {
 impl UpArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         log_to_standard_error();
+        // Before the start, so that Ctrl-C during it stops the children too.
         let shutdown_signal = signals::shutdown_signal()?;
         tokio::pin!(shutdown_signal);
         let redis = self.settings.redis_url.as_ref().map(ToString::to_string);
@@ -55,6 +56,7 @@ impl UpArgs {
         let started = Instant::now();
         let lab = tokio::select! {
             lab = Lab::start(self.settings) => lab?,
+            // Dropping the start stops the children that it has started.
             () = &mut shutdown_signal => return Ok(ExitCode::SUCCESS),
         };
         let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
@@ -65,6 +67,8 @@ impl UpArgs {
                 urls: lab.urls(),
                 tasks_store,
             })?,
+            // Not `say!`, which ends the process if the reader has gone: `spoor up | head` still
+            // runs the lab.
             Output::Table => out::try_write(format_args!(
                 "{}",
                 summary(lab.urls(), tasks_store, milliseconds)
@@ -72,6 +76,7 @@ impl UpArgs {
         }
         shutdown_signal.await;
         say_error!("Stopping: finishing the requests in progress.");
+        // Someone who presses Ctrl-C twice does not want to wait for the drain.
         let second_signal = signals::shutdown_signal()?;
         let stopped = tokio::select! {
             stopped = lab.stop() => stopped,
@@ -168,6 +173,7 @@ fn log_to_standard_error() {
         .with_env_filter(level.unwrap_or_else(|_| "info".into()))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        // The services of a lab are known by name; module paths only widen the lines.
         .with_target(false)
         .compact();
     if let Err(error) = format.try_init() {

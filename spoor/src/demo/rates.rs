@@ -99,6 +99,7 @@ pub(super) async fn observe(
     everywhere: Duration,
     show_bar: bool,
 ) -> Result<RateResult, DemoError> {
+    // The store counts since its start; only the difference belongs to this rate.
     let kept_before = kept_traces(lab);
     let load = Load::closed_loop(
         url.clone(),
@@ -141,10 +142,12 @@ pub(super) async fn observe(
 /// returns the numbers started and sampled.
 async fn counted(lab: &Lab, version: Version, expected: u64) -> Result<(u64, u64), DemoError> {
     let (namespace, service) = (Namespace::default(), ServiceName::new(EDGE)?);
+    // Subscribed before the first look, so that no report is missed in between.
     let mut changed = lab.control().changed();
     let all_reported = async {
         loop {
             let counts = lab.control().counts(&namespace, &service, Some(version));
+            // More than expected is possible: a reader of the page may send requests too.
             if counts.started >= expected || changed.changed().await.is_err() {
                 return (counts.started, counts.sampled);
             }
@@ -176,6 +179,7 @@ pub(super) fn kept_traces(lab: &Lab) -> u64 {
     let occupancy = lab.pipeline().store().occupancy();
     u64::try_from(occupancy.traces)
         .unwrap_or(u64::MAX)
+        // Evicted traces arrived as well: at 100 % the store may be smaller than the tour.
         .saturating_add(occupancy.evicted.traces)
 }
 

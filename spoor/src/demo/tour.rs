@@ -54,6 +54,7 @@ pub(super) async fn run(ports: Ports, output: Output) -> Result<bool, DemoError>
     let lab = Lab::start(Settings::for_tour(ports, folder.path.clone())).await?;
     let started_in = began.elapsed();
     let toured = stages(&lab, is_text, started_in).await;
+    // Before the result is looked at: the lab is stopped after a failure too.
     let stopped = lab.stop().await;
     let (results, restarted) = toured?;
     let passed = restarted.is_empty() && results.iter().all(RateResult::passed);
@@ -113,6 +114,7 @@ async fn first_trace(lab: &Lab, url: &Uri) -> Result<(String, Tree), DemoError> 
     let traces = Traces::at(&address(lab, "traces")?.to_string())?;
     let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
+        // A complete trace alone is not enough, or the others would be counted with the first rate.
         let have_all_arrived = rates::kept_traces(lab) >= FIRST_REQUESTS;
         if let (true, Some(found)) = (have_all_arrived, complete_trace(&traces).await?) {
             return Ok(found);
@@ -132,6 +134,7 @@ async fn complete_trace(traces: &Traces) -> Result<Option<(String, Tree)>, DemoE
         .await?;
     let complete = found
         .into_iter()
+        // Spans of a trace arrive from two processes; a trace with fewer is still on its way.
         .find(|found| found.tree.rows().len() >= SPANS_PER_TRACE);
     Ok(complete.map(|found| (found.id, found.tree)))
 }
@@ -157,6 +160,7 @@ async fn rate(
             sample,
             reason: error.to_string(),
         })?;
+    // Read after `apply` has returned, which publishes first.
     let version = lab.control().version();
     let everywhere = lab.control().converged(version);
     let everywhere = tokio::time::timeout(TIMEOUT, everywhere)

@@ -90,7 +90,7 @@ mod tests {
     #[case(AnswerFormat::Named(&[("a", "ID"), ("b", "N")]), "b = 2", None)]
     #[case(AnswerFormat::Named(&[("a", "ID"), ("b", "N")]), "2", Some("asks for --answer a=ID --answer b=N"))]
     #[case(AnswerFormat::Named(&[("a", "ID")]), "c=2", Some("asks for --answer a=ID"))]
-    fn refuses_answers_nobody_asked_for(
+    fn refuses_unknown_answers(
         #[case] asked: AnswerFormat,
         #[case] answer: &str,
         #[case] refusal: Option<&str>,
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_counts() {
+    fn last_answer_counts() {
         let given = answers(&["a=1", "b = 2 ", "a=3=4"]);
         assert_eq!(given.named("a"), Some("3=4"));
         assert_eq!(given.named("b"), Some("2"));

@@ -116,6 +116,7 @@ impl LessonArgs {
             return self.start_round().await;
         }
         match (self.lesson, self.output) {
+            // Anything else gets the Markdown as it is, to read elsewhere.
             (Some(lesson), _) if std::io::stdout().is_terminal() => {
                 let (_, columns) = Term::stdout().size();
                 show!("{}", text::for_terminal(lesson.text(), columns.into()));
@@ -139,6 +140,7 @@ impl LessonArgs {
             let wrong = "--start: only lesson 2 has rounds; use spoor lesson 2 --start";
             return Err(Invalid(vec![wrong.to_owned()]).into());
         }
+        // Printed only as JSON: with it, a learner could look up what is slow.
         let seed = self.seed.unwrap_or_else(rand::random);
         let marker = round::start(seed, &self.lab.client(), &self.source.open()?).await?;
         let tag = format!("{USER_AGENT_ORIGINAL}={marker}");
@@ -178,6 +180,7 @@ impl CheckArgs {
         let report = loop {
             let report = self.lesson.check(&context).await?;
             let is_last = Instant::now() >= deadline;
+            // Waiting helps only where something is missing. A wrong answer is reported at once.
             if report.is_passed() || !report.can_still_pass() || is_last {
                 break report;
             }

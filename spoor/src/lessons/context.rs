@@ -33,6 +33,7 @@ impl Context {
     /// Searches for the traces of a service that are new enough, newest first.
     pub async fn traces_of(&self, service: &str) -> Result<Vec<Found>, QueryError> {
         let query = Query {
+            // A check may wait for seconds. Its window must not lose the oldest trace meanwhile.
             lookback: self.lookback + self.began.elapsed(),
             limit: MAX_TRACES,
             ..Query::default()

@@ -154,6 +154,7 @@ impl FromStr for Lesson {
 
     /// Parses a number or name.
     fn from_str(text: &str) -> Result<Self, UnknownLesson> {
+        // The number is parsed, so that `01` works as well.
         let is_it = |lesson: &&Self| lesson.name() == text || text.parse() == Ok(lesson.number());
         Self::ALL
             .iter()
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lesson_has_a_number_and_a_name() {
+    fn parses_numbers_and_names() {
         assert_eq!("1".parse(), Ok(Lesson::FirstTrace));
         assert_eq!("first-trace".parse(), Ok(Lesson::FirstTrace));
         for wrong in ["0", "99", "", "first"] {

@@ -62,6 +62,7 @@ pub enum ReadPoliciesError {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
+// kubectl prints a list for a kind, and the object itself for a name.
 enum OneOrMany {
     Many { items: Vec<Policy> },
     One(Box<Policy>),
@@ -87,6 +88,7 @@ impl Policies {
     pub async fn all(&self) -> anyhow::Result<Vec<Policy>> {
         let of_lab = match self {
             Self::Read(policies) => return Ok(policies.clone()),
+            // The lab's own services are in this namespace, and so are a lesson's policies.
             Self::Lab(client) => client.policies("default").await?,
         };
         let policy = |policy: spoor_api::SamplingPolicy| Policy {
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_cluster_s_list_and_a_single_one() {
+    fn reads_lists_and_single_policies() {
         assert_eq!(names(POLICY), ["service-a"]);
         let list = format!(r#"{{"kind": "List", "items": [{POLICY}, {POLICY}]}}"#);
         assert_eq!(names(&list), ["service-a", "service-a"]);
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_policy() {
+    fn rejects_other_documents() {
         for wrong in ["", "[]", "{}", r#"{"items": [{}]}"#] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

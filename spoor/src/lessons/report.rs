@@ -8,6 +8,7 @@ use serde::Serialize;
 /// The data that a check read, and its findings.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    // The name in the JSON output since its first version.
     #[serde(rename = "looked")]
     read: Vec<String>,
     findings: Vec<Finding>,
@@ -39,6 +40,7 @@ impl Report {
     pub fn best(attempts: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut first = None;
         for attempt in attempts {
+            // One good attempt is enough, however many failed before it.
             if attempt.is_passed() {
                 return Some(attempt);
             }
@@ -78,6 +80,7 @@ impl Report {
 
     /// True if everything is as the lesson asks.
     pub fn is_passed(&self) -> bool {
+        // A check that found nothing to judge has not passed.
         !self.findings.is_empty() && self.findings.iter().all(|it| it.state == State::Passed)
     }
 
@@ -122,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passes_when_all_is_there() {
+    fn passes_once_everything_is_found() {
         let mut report = Report::new();
         assert!(!report.is_passed(), "an empty report does not pass");
         report.passed("a trace", "5b8a");
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn one_good_attempt_is_enough() {
+    fn one_passing_attempt_suffices() {
         let mut bad = Report::new();
         bad.missing("a child", "");
         let mut good = Report::new();
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn is_shown_line_by_line() {
+    fn displays_one_line_per_finding() {
         let mut report = Report::new();
         report.has_read("the traces of shop");
         report.passed("a trace", "5b8a");

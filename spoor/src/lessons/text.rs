@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn paragraphs_are_broken_and_commands_are_not() {
+    fn wraps_paragraphs_but_not_commands() {
         let text =
             "# 1. A title\n\nSome **words** that `are code`\n\n```sh\ncurl a-long-command\n```\n";
         assert_eq!(
@@ -108,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn items_hang_below_their_mark() {
+    fn indents_wrapped_list_items() {
         assert_eq!(plain("- one two", 6), "- one\n  two\n");
         assert_eq!(plain("1. one two", 7), "1. one\n   two\n");
         assert_eq!(plain("one two", 4), "one\ntwo\n");
     }
 
     #[test]
-    fn a_word_longer_than_a_line_stays_whole() {
+    fn long_words_are_not_broken() {
         assert_eq!(plain("a verylongword b", 6), "a\nverylongword\nb\n");
     }
 }

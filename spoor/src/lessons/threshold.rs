@@ -26,6 +26,7 @@ fn share(trace_state: &str) -> Option<f64> {
         return None;
     }
     let threshold = u64::from_str_radix(&format!("{digits:0<DIGITS$}"), 16).ok()?;
+    // The threshold is the rejected part of the 2^56 values that W3C level 2 randomises.
     let all = 1_u64 << (DIGITS * 4);
     Some((all - threshold) as f64 / all as f64)
 }

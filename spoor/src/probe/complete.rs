@@ -50,6 +50,7 @@ impl CompleteTrace {
             .iter()
             .map(|member| member.span.span_id.as_slice())
             .collect();
+        // After the services: their message says more about what is still on its way.
         if spans.iter().all(|span| span.parent_id().is_some()) {
             return Err(Incomplete::Root);
         }

@@ -147,6 +147,8 @@ impl Traces {
     /// # Errors
     /// [`QueryError::Unknown`] if there is no such trace.
     pub async fn trace(&self, id: &str) -> Result<Vec<ResourceSpans>, QueryError> {
+        // The ID becomes part of a path; it was checked where it came in, and a slash must not slip
+        // through.
         let digits: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
         let path = format!("/api/v3/traces/{digits}");
         match self.get::<Answer>(&path, &[]).await {
@@ -161,6 +163,7 @@ impl Traces {
     /// # Errors
     /// [`QueryError`].
     async fn find(&self, service: &str, query: &Query) -> Result<Vec<ResourceSpans>, QueryError> {
+        // Jaeger refuses a v3 search without both ends of its time range.
         let now = Timestamp::now();
         let from = SystemTime::now()
             .checked_sub(query.lookback)
@@ -212,10 +215,12 @@ impl Traces {
         let mut by_id: BTreeMap<String, Found> = BTreeMap::new();
         for service in services {
             for found in list::separate(self.find(service, query).await?) {
+                // A trace of several services is found once for each.
                 by_id.entry(found.id.clone()).or_insert(found);
             }
         }
         let mut found: Vec<Found> = by_id.into_values().collect();
+        // Jaeger returns no particular order.
         found.sort_by_key(|trace| Reverse(trace.tree.start()));
         found.truncate(usize::from(query.limit));
         Ok(found)
@@ -270,5 +275,6 @@ fn error_message(body: &[u8]) -> String {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let message = json.pointer("/error/message").and_then(|it| it.as_str());
     let message = message.map_or_else(|| String::from_utf8_lossy(body), Into::into);
+    // A server that is no query API may respond with a whole page.
     printable(&message).chars().take(500).collect()
 }

@@ -7,6 +7,7 @@ use spoor_traces::tree::{Tree, value};
 /// Formats a duration in milliseconds, with about three significant digits.
 pub(crate) fn milliseconds(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1e3;
+    // Figures of about equal precision line up and can be compared at a glance.
     if ms >= 100.0 {
         format!("{ms:.0} ms")
     } else if ms >= 1.0 {

@@ -13,6 +13,8 @@ pub(super) fn json(id: &str, tree: &Tree) -> serde_json::Value {
             "service": row.member.service(),
             "operation": row.member.span.name,
             "depth": row.depth,
+            // Relative to the trace, as in the picture: absolute nanoseconds do not fit into a JSON
+            // number.
             "startMilliseconds": offset(tree, row.member.start()).as_secs_f64() * 1e3,
             "durationMilliseconds": row.member.duration().as_secs_f64() * 1e3,
             "selfMilliseconds": row.self_time.as_secs_f64() * 1e3,

@@ -20,6 +20,8 @@ pub struct Found {
 
 /// Groups the spans of a response by trace. The API returns the spans of all traces together.
 pub(super) fn separate(mut batches: Vec<ResourceSpans>) -> Vec<Found> {
+    // The tree would otherwise draw a child before its parent where two machines disagree about the
+    // time.
     correct_clock_skew(&mut batches);
     let mut by_id: BTreeMap<String, Vec<Member>> = BTreeMap::new();
     for member in members(batches) {
@@ -71,6 +73,7 @@ pub(super) fn json(found: &[Found]) -> serde_json::Value {
         .map(|Found { id, tree }| {
             serde_json::json!({
                 "traceId": id,
+                // A string: JSON numbers lose precision above 2^53.
                 "startUnixNanos": tree.start().to_string(),
                 "durationMilliseconds": tree.duration().as_secs_f64() * 1e3,
                 "spans": tree.rows().len(),

@@ -43,6 +43,7 @@ fn warnings(row: &Row) -> Vec<&str> {
     let parent = value::hex(&row.member.span.parent_span_id);
     let mut warnings = row.member.warnings();
     if row.place == Place::MissingParent {
+        // The API reports a missing parent as a warning too, with the same ID.
         warnings.retain(|warning| !warning.contains(&parent));
     }
     warnings

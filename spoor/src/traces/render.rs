@@ -35,6 +35,8 @@ impl Canvas {
     pub fn terminal() -> Self {
         let term = Term::stdout();
         let columns = term
+            // 120 columns where there is no terminal: wide enough for a log, and the same
+            // everywhere.
             .size_checked()
             .map_or(120, |(_, columns)| usize::from(columns));
         Self {
@@ -71,6 +73,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
     };
     let columns = Columns::of(tree, canvas);
     for (index, row) in tree.rows().iter().enumerate().take(MAX_ROWS) {
+        // The rows of a bottleneck are in ascending order.
         let is_slowest = slowest.binary_search(&index).is_ok();
         let line = line(tree, row, &columns, is_slowest, canvas);
         let _ = writeln!(out, "{}", line.trim_end());
@@ -90,6 +93,7 @@ pub fn render(id: &str, tree: &Tree, canvas: Canvas) -> String {
         let _ = writeln!(out, "  … and {left_out} more spans");
     }
     let _ = writeln!(out, "  ━ on the critical path   ─ off it");
+    // Lesson 2 asks for the bottleneck, so that neither mark nor verdict may give it away.
     if tree.is_exercise() {
         let _ = writeln!(
             out,
@@ -141,6 +145,7 @@ impl Columns {
                 .unwrap_or(0)
         };
         let service = widest(&|row| length(row.member.service())).min(MAX_SERVICE_WIDTH);
+        // The bar gets what is left, and at least a minimum: names are cut before it disappears.
         let room = canvas.columns.saturating_sub(service + OTHER_WIDTH);
         let name = widest(&|row| row.depth * 2 + length(&row.member.span.name))
             .min(MAX_NAME_WIDTH)
@@ -193,6 +198,7 @@ fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas
 fn branch(row: &Row) -> String {
     match row.depth {
         0 => String::new(),
+        // Deep traces stop indenting where the name would have no room left.
         depth => format!("{}└ ", "  ".repeat((depth - 1).min(MAX_NAME_WIDTH / 4))),
     }
 }
@@ -208,6 +214,7 @@ fn bar(tree: &Tree, row: &Row, cells: usize) -> String {
     };
     (0..cells)
         .map(|cell| {
+            // A span shorter than a cell is still drawn, in the cell where it starts.
             let inside = (from..to).contains(&cell) || (from == to && cell == from.min(cells - 1));
             match (inside, critical(cell)) {
                 (false, _) => ' ',
@@ -225,6 +232,7 @@ fn bar(tree: &Tree, row: &Row, cells: usize) -> String {
     reason = "a column of the screen"
 )]
 fn cell(offset: Duration, whole: Duration, cells: usize) -> usize {
+    // A trace may take no time at all, and 0 / 0 is not a column.
     let share = offset.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
     ((share * cells as f64).round() as usize).min(cells)
 }

@@ -81,7 +81,7 @@ async fn an_offer_arrives_on_the_open_page_by_itself() {
     if !have("the pages in a browser", &["chromium", "chromedriver"]) {
         return;
     }
-    // Not bazaar: of its own accord it fails so often that a whole round may find nothing there.
+    // Not bazaar, which fails so often by design that a whole round may find nothing there.
     let marketplaces = ["marketplace-attic", "marketplace-corner"];
     let services = format!("gateway,wishlist,offers,{}", marketplaces.join(","));
     let lab = Lab::start_with(&["--services", &services]).await;
@@ -104,7 +104,7 @@ async fn an_offer_arrives_on_the_open_page_by_itself() {
     .await;
 
     lab.ok(&["fault", "--clear"]).await;
-    // A new one doesn't wait for the rest of the round that the old one is in.
+    // A new wish does not wait for the end of the current round.
     let offers = lab.service("offers").await;
     send(
         "-KILL",
@@ -125,7 +125,7 @@ async fn an_offer_arrives_on_the_open_page_by_itself() {
         main.contains("a lantern, ") && main.contains(" EUR"),
         "{main}"
     );
-    // While offers was away the browser may say that /api/offers was.
+    // While `offers` was away, the browser may report a failure of /api/offers.
     let complaints = browser.complaints().await;
     assert!(
         complaints.iter().all(|said| said.contains("/api/offers")),
@@ -134,7 +134,7 @@ async fn an_offer_arrives_on_the_open_page_by_itself() {
     browser.quit().await;
 }
 
-/// Holds each listing of offers back for some seconds, so that it is older than the news then.
+/// Delays each list of offers by some seconds, so that events are newer than the list.
 const LATE_LISTINGS: &str = r#"
     const inTime = window.fetch;
     window.asked = 0;
@@ -248,7 +248,7 @@ impl Browser {
         self.post("url", json!({ "url": url })).await;
     }
 
-    /// Before the page's own scripts.
+    /// Runs before the page's own scripts.
     async fn run_in_each_page(&self, script: &str) {
         let command = "Page.addScriptToEvaluateOnNewDocument";
         let body = json!({"cmd": command, "params": {"source": script}});
@@ -272,7 +272,7 @@ impl Browser {
             .json()
             .await
             .unwrap();
-        // An element that a navigation has just taken away has no text.
+        // An element that a navigation has just removed has no text.
         answer["value"].as_str().unwrap_or_default().to_owned()
     }
 
@@ -288,7 +288,7 @@ impl Browser {
             .await;
     }
 
-    /// What the pages made the browser complain about: blocked scripts, missing files.
+    /// The errors that the pages caused in the browser: blocked scripts, missing files.
     async fn complaints(&self) -> Vec<String> {
         let entries = self.post("se/log", json!({"type": "browser"})).await;
         let entries = entries.as_array().cloned().unwrap_or_default();
@@ -324,7 +324,7 @@ impl Browser {
         answer["value"].clone()
     }
 
-    /// The driver's answer, be it an error.
+    /// The driver's response, which may be an error.
     async fn ask(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}/{path}", self.session);
         let sent = self.http.post(url).json(body).send().await;

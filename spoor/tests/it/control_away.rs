@@ -1,5 +1,5 @@
-//! Taking the control plane away and bringing it back: no request fails, no rate changes, and
-//! what changed meanwhile arrives.
+//! An outage of the control plane: no request fails, no rate changes, and policies that changed
+//! meanwhile arrive afterwards.
 
 use std::{
     net::SocketAddr,
@@ -19,7 +19,7 @@ use tonic::transport::{Server, server::TcpIncoming};
 
 use crate::lab::{DEADLINE, command, eventually, policy, request};
 
-/// A control plane in this process, so that it can be taken away from services that run on.
+/// A control plane in this process, so that it can stop while the services keep running.
 struct Plane {
     control: Control,
     address: SocketAddr,
@@ -88,7 +88,7 @@ fn run(service: &str, listen: SocketAddr, plane: SocketAddr, more: &[(&str, Stri
 }
 
 #[tokio::test]
-async fn no_request_fails_and_no_rate_changes_while_it_is_away() {
+async fn outage_of_control_changes_nothing() {
     let [plane, a, b] = spoor_testing::ports::free();
     let plane = Plane::start(plane, "0%").await;
     let _service_b = run("service-b", b, plane.address, &[]);
@@ -168,7 +168,7 @@ impl Load {
         self.counts.sampled.load(Ordering::Relaxed)
     }
 
-    /// Waits for so many more answers.
+    /// Waits for this many more responses.
     async fn goes_on_for(&self, answers: u64) {
         let answered = async || self.counts.answered.load(Ordering::Relaxed);
         let goal = answered().await + answers;

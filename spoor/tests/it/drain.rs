@@ -1,4 +1,4 @@
-//! Stopping under load: every accepted request is answered, no finished span is lost.
+//! Shutdown under load: every accepted request gets a response, and no finished span is lost.
 
 use std::{
     sync::Arc,
@@ -27,7 +27,7 @@ async fn stop_under_load(signal: &str) {
         .build()
         .unwrap();
     let url: Arc<str> = format!("{}/?wait=400ms&calc=10", lab.url("service-a")).into();
-    // How many spans a request makes.
+    // The number of spans of a request.
     assert!(http.get(&*url).send().await.unwrap().status().is_success());
     let received = async || received(&lab, &http).await;
     eventually("the first spans", received, |spans| *spans > 0).await;
@@ -101,7 +101,7 @@ async fn received(lab: &Lab, http: &reqwest::Client) -> u64 {
     line.unwrap().parse().unwrap()
 }
 
-/// The number once it stays the same.
+/// The number, once it no longer changes.
 async fn settled(lab: &Lab, http: &reqwest::Client) -> u64 {
     let deadline = Instant::now() + DEADLINE;
     let mut last = 0;

@@ -3,7 +3,7 @@
 use crate::lab::{Lab, eventually, policy};
 
 #[tokio::test]
-async fn policies_hold_while_their_files_are_there() {
+async fn policies_last_as_long_as_their_files() {
     let folder = tempfile::tempdir().unwrap();
     let policies = folder.path().join("policies");
     std::fs::create_dir(&policies).unwrap();
@@ -26,7 +26,7 @@ async fn policies_hold_while_their_files_are_there() {
 }
 
 #[tokio::test]
-async fn one_bad_file_keeps_the_last_good_set_and_is_shown() {
+async fn bad_file_keeps_last_valid_policies() {
     let folder = tempfile::tempdir().unwrap();
     let policies = folder.path().join("policies");
     std::fs::create_dir(&policies).unwrap();
@@ -51,7 +51,7 @@ async fn one_bad_file_keeps_the_last_good_set_and_is_shown() {
 }
 
 #[tokio::test]
-async fn what_the_folder_owns_is_not_for_hands() {
+async fn folder_policies_cannot_be_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let policies = folder.path().join("policies");
     std::fs::create_dir(&policies).unwrap();

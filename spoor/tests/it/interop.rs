@@ -1,4 +1,4 @@
-//! Each of the stock OTLP exporters, installed from its registry.
+//! The stock OTLP exporters, each installed from its registry.
 
 use serde_json::Value;
 

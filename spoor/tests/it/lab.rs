@@ -1,4 +1,4 @@
-//! A lab to test: started for one test, killed when that ends.
+//! A lab for one test, which is killed when the test ends.
 
 use std::{
     collections::BTreeMap,
@@ -16,9 +16,9 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-/// For what takes milliseconds on an idle machine.
+/// For steps that take milliseconds on an idle machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
-/// For a script: a lesson's sends twenty thousand requests.
+/// For a script. That of one lesson sends twenty thousand requests.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(300);
 
 /// A running lab.
@@ -30,7 +30,7 @@ pub struct Lab {
     folder: TempDir,
 }
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -52,7 +52,7 @@ impl Lab {
         Self::start_logging_to(Stdio::inherit(), folder, options).await
     }
 
-    /// What it and its services say goes there.
+    /// The file for the output of the lab and its services.
     pub async fn start_logging_to(
         log: impl Into<Stdio>,
         folder: TempDir,
@@ -62,7 +62,7 @@ impl Lab {
         let mut process = command()
             .args(["up", "--output", "json", "--data"])
             .arg(folder.path().join("data"))
-            // They would win over ports that are chosen.
+            // They would take precedence over the chosen ports.
             .args((!has_ports(options)).then_some("--any-ports"))
             .args(
                 options
@@ -82,7 +82,7 @@ impl Lab {
             serde_json::from_str(&ready.unwrap().expect("a line when ready")).unwrap();
         assert_eq!(ready["event"], "ready");
         let urls = serde_json::from_value(ready["urls"].clone()).unwrap();
-        // Every request on a connection of its own: none is cut off between two.
+        // Each request has its own connection, so that none fails because an idle one was closed.
         let http = reqwest::Client::builder()
             .pool_max_idle_per_host(0)
             .build()
@@ -100,7 +100,7 @@ impl Lab {
         &self.urls[name]
     }
 
-    /// All of them, by their names.
+    /// All addresses, by name.
     pub fn urls(&self) -> &BTreeMap<String, String> {
         &self.urls
     }
@@ -123,12 +123,12 @@ impl Lab {
         self.process.id().unwrap()
     }
 
-    /// A verb, with this lab.
+    /// A subcommand, with this lab.
     pub async fn spoor(&self, arguments: &[&str]) -> Ended {
         self.spoor_given("", arguments).await
     }
 
-    /// The same with something on standard input.
+    /// The same, with standard input.
     pub async fn spoor_given(&self, input: &str, arguments: &[&str]) -> Ended {
         run(
             command()
@@ -139,17 +139,17 @@ impl Lab {
         .await
     }
 
-    /// A verb that must succeed; what it printed.
+    /// The output of a subcommand that must succeed.
     pub async fn ok(&self, arguments: &[&str]) -> String {
         succeeded(self.spoor(arguments).await)
     }
 
-    /// The same with something on standard input.
+    /// The same, with standard input.
     pub async fn ok_given(&self, input: &str, arguments: &[&str]) -> String {
         succeeded(self.spoor_given(input, arguments).await)
     }
 
-    /// `traces` or `trace`, of this lab.
+    /// The JSON output of `traces` or `trace` for this lab.
     pub async fn traces(&self, arguments: &[&str]) -> Value {
         let printed = self
             .traces_text(&[arguments, &["--output", "json"]].concat())
@@ -157,7 +157,7 @@ impl Lab {
         serde_json::from_str(&printed).unwrap()
     }
 
-    /// The same as people see it.
+    /// The same, as text.
     pub async fn traces_text(&self, arguments: &[&str]) -> String {
         succeeded(
             run(
@@ -170,7 +170,7 @@ impl Lab {
         )
     }
 
-    /// Waits until a trace is there to be seen.
+    /// Waits until a trace can be queried.
     pub async fn has_trace(&self, id: &str) {
         let trace = ["trace", id, "--traces-url", self.url("traces")];
         let is_there = |ended: &Ended| ended.code == Some(0);
@@ -219,12 +219,12 @@ impl Lab {
             .clone()
     }
 
-    /// Sends a request through service-a; whether its trace is sampled.
+    /// Sends a request through service-a. True if its trace is sampled.
     pub async fn request(&self) -> bool {
         request(&self.http, self.url("service-a")).await.unwrap()
     }
 
-    /// Sends some; how many of them are sampled.
+    /// Sends requests, and returns how many are sampled.
     pub async fn requests(&self, number: usize) -> usize {
         let mut sampled = 0;
         for _ in 0..number {
@@ -233,7 +233,7 @@ impl Lab {
         sampled
     }
 
-    /// Tells it to end; what it says then, and its exit code.
+    /// Stops the lab, and returns its last output and its exit code.
     pub async fn stop(mut self, signal: &str) -> (Value, Option<i32>) {
         send(signal, self.pid());
         let ended = async {
@@ -251,7 +251,7 @@ impl Lab {
             .expect("stopped in time")
     }
 
-    /// Kills it; its folder stays.
+    /// Kills the lab. Its folder stays.
     pub async fn kill(mut self) -> TempDir {
         self.process.kill().await.unwrap();
         self.folder
@@ -262,8 +262,7 @@ fn has_ports(options: &[&str]) -> bool {
     options.iter().any(|option| option.starts_with("--port-"))
 }
 
-/// A request without waiting or computing; whether its trace is sampled, if it was answered
-/// well.
+/// A request without wait or calculation. True if its trace is sampled.
 pub async fn request(http: &reqwest::Client, service_a: &str) -> Result<bool, String> {
     let url = format!("{service_a}/?wait=0ms&calc=0");
     let answer = http
@@ -288,7 +287,7 @@ pub fn command() -> Command {
     command
 }
 
-/// Any program, which does not outlive its test.
+/// Any program. It does not outlive its test.
 pub fn command_of(program: &str) -> Command {
     let mut command = Command::new(program);
     command.kill_on_drop(true);
@@ -304,7 +303,7 @@ pub async fn run(command: &mut Command, input: &str) -> Ended {
         .spawn()
         .unwrap();
     let mut stdin = process.stdin.take().unwrap();
-    // A command that does not read it may be gone by then.
+    // A command that does not read it may have ended by then.
     let _ = tokio::io::AsyncWriteExt::write_all(&mut stdin, input.as_bytes()).await;
     drop(stdin);
     let output = tokio::time::timeout(SCRIPT_DEADLINE, process.wait_with_output()).await;
@@ -336,7 +335,7 @@ pub fn is_running(pid: u32) -> bool {
         .is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
-/// Looks until what it sees is right.
+/// Tries until the result is as expected.
 pub async fn eventually<T: Debug, F: Future<Output = T>>(
     what: &str,
     mut look: impl FnMut() -> F,

@@ -44,7 +44,7 @@ async fn the_mesh_is_loaded_where_the_lab_says() {
             "tasks POST /tasks/{id}/complete",
         ]
     );
-    // What load makes it takes away again.
+    // Load removes the wishes and tasks that it adds.
     let tasks = reqwest::get(format!("{}/tasks?state=all", lab.url("tasks")))
         .await
         .unwrap();

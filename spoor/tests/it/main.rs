@@ -1,25 +1,24 @@
-//! The command as people use it: the real program, on ports and in folders of its own.
+//! The command as people use it: the real program, with its own ports and folders.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod browser;
 mod control_away;
 mod drain;
 mod folder;
-mod generate;
 mod hostile;
 mod interop;
 mod lab;
 mod lessons;
 mod load;
+mod load_and_traces;
 mod otlp_options;
 mod outages;
 mod peer;
+mod policies;
 mod probe;
 mod prometheus;
 mod protocols;
 mod refusals;
 mod sdks;
-mod sight;
 mod start;
 mod supervision;
-mod verbs;

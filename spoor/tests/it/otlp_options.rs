@@ -1,4 +1,4 @@
-//! The options of `spoor up` about what its OTLP ports accept.
+//! The options of `spoor up` for its OTLP ports.
 
 use reqwest::{Client, Response};
 

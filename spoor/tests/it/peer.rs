@@ -1,5 +1,5 @@
-//! Programs that are not ours: where they are missing the test says so and passes, unless all
-//! are required.
+//! Third-party programs. Where one is missing, the test prints that and passes, unless all are
+//! required.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::lab::{command_of, run, succeeded};
 
 pub use spoor_testing::peer::have;
 
-/// A folder where what a peer needs is installed once, with these files of ours in it.
+/// A folder in which the dependencies of a program are installed once, with these files.
 pub fn workshop(name: &str, files: &[&str]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/interop")
@@ -20,7 +20,7 @@ pub fn workshop(name: &str, files: &[&str]) -> PathBuf {
     folder
 }
 
-/// Runs a program to its end in a folder; what it printed.
+/// Runs a program to its end in a folder, and returns its output.
 pub async fn runs(folder: &Path, program: &str, arguments: &[&str]) -> String {
     succeeded(run(command_of(program).args(arguments).current_dir(folder), "").await)
 }

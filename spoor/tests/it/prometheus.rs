@@ -1,5 +1,5 @@
-//! An unmodified Prometheus beside the lab, as `docs/prometheus.yml` sets it up: it finds what
-//! there is to scrape, and its exemplars lead to traces that the lab has.
+//! An unmodified Prometheus beside the lab, configured by `docs/prometheus.yml`: it finds all
+//! targets, and its exemplars lead to traces in the lab.
 
 use std::{
     path::Path,
@@ -51,7 +51,7 @@ impl Prometheus {
         }
     }
 
-    /// What a query finds, once it finds something that will do.
+    /// The result of a query, once it is as expected.
     async fn answers(&self, path: &str, query: &str, will_do: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + DEADLINE;
         let url = format!("{}/{path}", self.url);
@@ -62,7 +62,7 @@ impl Prometheus {
                 ("start", "0"),
                 ("end", "4102444800"),
             ]);
-            // It takes a moment to listen, and another to be ready.
+            // It is ready some time after it listens.
             let answer = request.send().await;
             if let Ok(answer) = answer.and_then(reqwest::Response::error_for_status) {
                 last = answer.json().await.unwrap();
@@ -81,11 +81,8 @@ fn values(data: &Value) -> Vec<&Value> {
 }
 
 #[tokio::test]
-async fn prometheus_scrapes_and_its_exemplars_lead_to_traces() {
-    if !have(
-        "prometheus_scrapes_and_its_exemplars_lead_to_traces",
-        &["prometheus"],
-    ) {
+async fn exemplars_in_prometheus_lead_to_traces() {
+    if !have("exemplars_in_prometheus_lead_to_traces", &["prometheus"]) {
         return;
     }
     let lab = Lab::start_with(&["--services", "service-a,service-b,tasks"]).await;
@@ -131,8 +128,8 @@ async fn prometheus_scrapes_and_its_exemplars_lead_to_traces() {
     );
 }
 
-/// The queries of some rows of the chart's Grafana dashboard. What is shown only where something
-/// goes wrong is asked for where nothing does: the names are the same.
+/// The queries of some rows of the chart's Grafana dashboard. Metrics of failures are queried
+/// without any failure: the names are the same.
 fn dashboard_queries(rows: &[&str]) -> Vec<String> {
     let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../helm/spoor/monitoring/dashboard.json");

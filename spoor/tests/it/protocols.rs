@@ -1,4 +1,5 @@
-//! One address for every protocol: SDKs differ in what they speak, and their settings name one.
+//! Every protocol at one address: SDKs use different protocols, and their settings name one
+//! address.
 
 use reqwest::Client;
 use spoor_testing::infrastructure;
@@ -35,7 +36,7 @@ async fn either_port_takes_either_protocol() {
     assert_eq!(rebound.status(), 403);
 }
 
-/// A call that must succeed: a status in the headers would be an error's.
+/// A call that must succeed. A status in the headers would be that of an error.
 async fn call(client: &Client, url: &str, method: &str, message: &[u8]) {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     let body = [&[0][..], &length, message].concat();

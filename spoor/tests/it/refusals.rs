@@ -1,11 +1,10 @@
-//! Bad policies: refused with the line, the field and what would be right; the rate in force
-//! stays.
+//! Invalid policies are refused with the line, the field and the fix; the rate in force stays.
 
 use std::process::{Command, Stdio};
 
 use crate::lab::{Lab, command, policy, run};
 
-/// What is wrong, the file, and what must be said of it.
+/// The fault, the file, and the text that the message must contain.
 const BAD: [(&str, &str, &[&str]); 9] = [
     (
         "an unknown field",
@@ -65,14 +64,14 @@ const BAD: [(&str, &str, &[&str]); 9] = [
 ];
 
 #[tokio::test]
-async fn a_bad_policy_is_refused_and_the_rate_in_force_stays() {
+async fn bad_policy_leaves_the_rate_in_force() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "0%")).await;
     let path = lab.folder().join("bad.yaml");
     for (what, text, said) in BAD {
         std::fs::write(&path, text).unwrap();
-        for verb in ["apply", "diff"] {
-            let ended = lab.spoor(&[verb, "-f", path.to_str().unwrap()]).await;
+        for subcommand in ["apply", "diff"] {
+            let ended = lab.spoor(&[subcommand, "-f", path.to_str().unwrap()]).await;
             assert_eq!(ended.code, Some(2), "{what}: {ended:?}");
             assert_eq!(ended.stdout, "", "{what}");
             for part in said {
@@ -90,7 +89,7 @@ async fn a_bad_policy_is_refused_and_the_rate_in_force_stays() {
 }
 
 #[tokio::test]
-async fn a_file_without_policies_is_wrong_input() {
+async fn file_without_policies_exits_with_2() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let huge = format!("{}{}", policy("p", "0%"), "# much\n".repeat(200_000));
     let files: [(&str, &[u8], &str); 4] = [
@@ -118,7 +117,7 @@ async fn a_file_without_policies_is_wrong_input() {
 }
 
 #[tokio::test]
-async fn of_several_files_all_are_applied_or_none() {
+async fn several_files_are_applied_atomically() {
     let lab = Lab::start().await;
     let (good, bad) = (
         lab.folder().join("good.yaml"),
@@ -147,7 +146,7 @@ async fn of_several_files_all_are_applied_or_none() {
 }
 
 #[tokio::test]
-async fn the_api_is_for_programs_on_this_machine() {
+async fn admin_api_refuses_other_origins() {
     let lab = Lab::start().await;
     let http = reqwest::Client::new();
     let url = format!("{}/v1/policies", lab.url("admin"));
@@ -184,7 +183,7 @@ async fn the_api_is_for_programs_on_this_machine() {
 }
 
 #[tokio::test]
-async fn wrong_values_are_refused_with_what_is_right() {
+async fn bad_options_name_the_valid_values() {
     for (arguments, said) in [
         (
             &["fault", "service-b", "--delay", "90s"][..],
@@ -218,7 +217,7 @@ async fn wrong_values_are_refused_with_what_is_right() {
 }
 
 #[test]
-fn nobody_reading_errors_is_no_panic() {
+fn closed_standard_error_does_not_panic() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_spoor"))
         .args(["apply", "-f", "/nowhere/p.yaml"])
         .stderr(Stdio::piped())

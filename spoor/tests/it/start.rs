@@ -1,4 +1,4 @@
-//! Starting: all that is printed is true, and what is in the way is said in one clear line.
+//! Startup: everything printed is true, and a failure is explained in one clear line.
 
 use std::process::Stdio;
 
@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use crate::lab::{DEADLINE, Lab, command, run};
 
 #[tokio::test]
-async fn every_url_that_it_prints_answers() {
+async fn every_printed_url_responds() {
     let folder = tempfile::tempdir().unwrap();
     let mut up = command();
     up.args(["up", "--any-ports", "--data"]).arg(folder.path());
@@ -32,7 +32,7 @@ async fn every_url_that_it_prints_answers() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_named_with_its_setting() {
+async fn names_the_setting_of_a_port_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let folder = tempfile::tempdir().unwrap();
@@ -55,7 +55,7 @@ async fn a_port_in_use_is_named_with_its_setting() {
 }
 
 #[tokio::test]
-async fn an_unwritable_data_folder_is_named() {
+async fn names_an_unwritable_data_folder() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let below = file.path().join("data");
     let ended = run(
@@ -70,7 +70,7 @@ async fn an_unwritable_data_folder_is_named() {
 }
 
 #[tokio::test]
-async fn a_data_folder_is_one_labs_alone() {
+async fn data_folder_serves_one_lab() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let data = lab.folder().join("data");
     let ended = run(
@@ -104,7 +104,7 @@ async fn damaged_policies_are_named_not_forgotten() {
 }
 
 #[tokio::test]
-async fn a_folder_of_policies_that_is_not_there_is_named() {
+async fn names_a_missing_policy_folder() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("policies");
     let ended = run(
@@ -125,10 +125,10 @@ async fn a_folder_of_policies_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_had_enough_ends_a_verb_quietly() {
-    let verb = "override service-a 1% --for 1m -o yaml";
+async fn closed_pipe_ends_a_subcommand_quietly() {
+    let subcommand = "override service-a 1% --for 1m -o yaml";
     let script = format!(
-        "{} {verb} | (exec <&-; sleep 1)",
+        "{} {subcommand} | (exec <&-; sleep 1)",
         env!("CARGO_BIN_EXE_spoor")
     );
     let ended = run(
@@ -140,7 +140,7 @@ async fn a_reader_that_has_had_enough_ends_a_verb_quietly() {
 }
 
 #[tokio::test]
-async fn an_unknown_service_is_answered_with_the_known() {
+async fn unknown_service_lists_the_known() {
     let ended = run(command().args(["run", "service-c"]), "").await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
     let known = "spoor: unknown service \"service-c\"; the services are service-a, service-b, gateway, wishlist, ";
@@ -148,10 +148,12 @@ async fn an_unknown_service_is_answered_with_the_known() {
 }
 
 #[tokio::test]
-async fn without_a_lab_the_verbs_say_how_to_start_one() {
-    for verb in [&["get", "policies"][..], &["delete", "x"], &["fault"]] {
+async fn names_the_fix_if_no_lab_is_running() {
+    for subcommand in [&["get", "policies"][..], &["delete", "x"], &["fault"]] {
         let ended = run(
-            command().env("SPOOR_LAB", "http://127.0.0.1:1").args(verb),
+            command()
+                .env("SPOOR_LAB", "http://127.0.0.1:1")
+                .args(subcommand),
             "",
         )
         .await;

@@ -11,7 +11,7 @@ fn pid(service: &serde_json::Value) -> u32 {
 }
 
 #[tokio::test]
-async fn a_killed_service_comes_back_and_follows_the_policy() {
+async fn killed_service_restarts_with_the_policy() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "0%")).await;
     let before = lab.service("service-a").await;
@@ -53,9 +53,9 @@ async fn services_end_with_a_lab_that_is_killed() {
     eventually("all have ended", running, |running| *running == 0).await;
 }
 
-/// Its services finish their requests, and keep their ports until then.
+/// The services of the killed lab finish their requests, and keep their ports until then.
 #[tokio::test]
-async fn a_killed_lab_can_be_started_at_once() {
+async fn killed_lab_restarts_at_once() {
     let services = "--services=service-a,service-b";
     let lab = Lab::start_with(&[services]).await;
     let ports = lab.ports();
@@ -72,7 +72,7 @@ async fn a_killed_lab_can_be_started_at_once() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_ends_with_the_reason() {
+async fn failed_start_ends_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let mut up = command();
     up.args([

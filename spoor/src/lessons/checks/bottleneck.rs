@@ -56,6 +56,7 @@ async fn newest_round(context: &Context) -> anyhow::Result<Option<(Marker, Vec<F
     for edge in EDGES {
         for found in context.traces_of(edge).await? {
             if let Some(marker) = Marker::of(&found.tree) {
+                // A trace of several edges is found several times and counts once.
                 let round = rounds.entry(marker).or_default();
                 round.insert(found.id.clone(), found);
             }
@@ -88,6 +89,7 @@ fn judge(report: &mut Report, answer: Option<&str>, times: &[(Operation, Duratio
         return;
     };
     let is_meant = |(of, name): &Operation| {
+        // gRPC spans are named by package, service and method; the last part is what people say.
         let last = name.rsplit('/').next().unwrap_or(name);
         of == service.trim() && (name == span.trim() || last == span.trim())
     };
@@ -98,6 +100,7 @@ fn judge(report: &mut Report, answer: Option<&str>, times: &[(Operation, Duratio
             what,
             format!("{span} in {service}, {:.0} % of the time", share(time)),
         ),
+        // The message says how much is its own, not which has more: that is the exercise.
         (_, Some((_, time))) => report.wrong(
             what,
             format!(
@@ -132,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_counts_when_its_spans_have_come() {
+    fn round_counts_once_its_spans_arrived() {
         let end = 10_000_000_000;
         let at = |milliseconds| Timestamp::from_millisecond(milliseconds).unwrap_or_default();
         assert!(!has_settled(end, at(9_000)) && !has_settled(end, at(11_999)));
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_one_that_has_the_most_is_right() {
+    fn accepts_only_the_largest_share() {
         assert!(judged("b: Work").contains("90 % of the time"));
         assert!(judged("b:x.Y/Work").contains("ok"));
         assert!(judged("a: GET /").contains("another has more"));

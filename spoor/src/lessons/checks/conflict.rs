@@ -28,6 +28,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         policies.len()
     ));
     let first = policies.iter().find(|it| it.metadata.name == FIRST);
+    // Found by its effect, since the lesson lets the learner choose the name.
     let second = policies.iter().find(|policy| decides_operation(policy));
     check_unchanged(&mut report, first);
     if let Some(first) = first {
@@ -58,6 +59,7 @@ fn check_traces(report: &mut Report, found: &[Found], converged: Timestamp) {
         let root = found.tree.root().map(|row| row.member.span.name.as_str());
         root == Some(OPERATION)
             && i128::from(found.tree.start()) >= converged.as_nanosecond()
+            // The threshold in `tracestate` tells by which policy a trace was sampled.
             && sampled_at(&found.tree, Probability::ALWAYS)
     };
     let count = found.iter().filter(is_traced).count();
@@ -168,7 +170,7 @@ mod tests {
     #[case(json!({"head": {"probability": "1%"}}), false)]
     #[case(json!({"targets": [{"service": "service-a"}], "priority": 3,
                   "head": {"probability": "1%"}}), false)]
-    fn a_changed_first_policy_is_refused(#[case] spec: serde_json::Value, #[case] passes: bool) {
+    fn rejects_a_changed_first_policy(#[case] spec: serde_json::Value, #[case] passes: bool) {
         let first = json!({"metadata": {"name": FIRST}, "spec": spec});
         let first: Policy = serde_json::from_value(first).unwrap();
         let mut report = Report::new();

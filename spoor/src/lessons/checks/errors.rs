@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn an_active_fault_is_refused() {
+    fn rejects_an_active_fault() {
         assert!(!is_mended(&faults(Some("30%"))));
         assert!(is_mended(&faults(Some("0%"))));
         assert!(is_mended(&faults(None)));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_lowest_red_service_is_right() {
+    fn accepts_only_the_lowest_failed_service() {
         let passes = |answer| {
             let mut report = Report::new();
             check_trace(&mut report, &failed(), answer) && report.is_passed()
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_request_must_succeed() {
+    fn requires_a_later_success() {
         let passes = |batches: Vec<ResourceSpans>| {
             let mut report = Report::new();
             let found = Found {

@@ -36,6 +36,7 @@ pub(super) fn buckets(text: &str) -> Vec<Bucket> {
                 "+Inf" => f64::INFINITY,
                 number => number.parse().ok()?,
             };
+            // Buckets are cumulative and sorted, so the lower bound is that of the line before.
             let above = bounds.insert(operation.clone(), upto).unwrap_or(0.0);
             Some(Bucket {
                 operation,
@@ -97,7 +98,7 @@ http_server_request_duration_seconds_bucket{le="0.25",http_route="/health"} 1
 "#;
 
     #[test]
-    fn buckets_lie_between_their_bounds_and_know_their_traces() {
+    fn reads_bounds_and_exemplars_of_buckets() {
         let found = buckets(TEXT);
         let seen: Vec<_> = found
             .iter()
@@ -119,7 +120,7 @@ http_server_request_duration_seconds_bucket{le="0.25",http_route="/health"} 1
     }
 
     #[test]
-    fn what_is_none_is_passed_over() {
+    fn skips_other_lines() {
         let text = format!("{METRIC}\n{METRIC}le=\"x\"}} 1\n{METRIC}a=\"\"}} 1 # {{}} 1\n");
         assert_eq!(buckets(&text), []);
     }

@@ -18,6 +18,7 @@ pub(super) fn since(policy: &Policy, condition: &str) -> Option<Timestamp> {
     let mut conditions = policy.status.as_ref()?.conditions.iter();
     let condition = conditions.find(|it| it.kind == condition)?;
     let is_true = condition.status == ConditionStatus::True;
+    // The time of a false condition is that of its failure.
     is_true.then_some(())?;
     condition.last_transition_time.parse().ok()
 }

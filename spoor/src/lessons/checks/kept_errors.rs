@@ -125,6 +125,7 @@ fn check_traces(report: &mut Report, found: &[&Found], answer: Option<&str>) {
                  `spoor fault service-b --errors 20%`"
             ),
         );
+    // More traces than failures means that the number is of another run.
     } else if failed.len() > answered {
         let seen = format!("{seen}; more than that failed since the policy was applied");
         report.wrong(ALL, seen);
@@ -181,7 +182,7 @@ mod tests {
     #[case(0, true, Some("0"), false)]
     #[case(10, true, None, false)]
     #[case(10, true, Some("all"), false)]
-    fn each_failed_request_has_a_whole_trace(
+    fn requires_a_whole_trace_per_failure(
         #[case] kept: usize,
         #[case] is_whole: bool,
         #[case] told: Option<&str>,
@@ -207,7 +208,7 @@ mod tests {
     #[case("91%", false)]
     #[case("100%", false)]
     #[case("most", false)]
-    fn a_share_of_the_rest_is_kept(#[case] otherwise: &str, #[case] passes: bool) {
+    fn requires_a_share_below_the_limit(#[case] otherwise: &str, #[case] passes: bool) {
         let mut report = Report::new();
         check_otherwise(&mut report, &policy(otherwise));
         assert_eq!(report.is_passed(), passes, "{report}");

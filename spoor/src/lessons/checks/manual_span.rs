@@ -83,6 +83,7 @@ fn check_parent(report: &mut Report, tree: &Tree, row: &Row) {
 fn check_times(report: &mut Report, own: &Member, above: &Member) {
     let what = "it starts and ends with the work";
     let duration = own.duration();
+    // Only the start is compared: the work goes on after the response.
     if own.start() < above.start() || was_moved(own) {
         report.missing(what, "it starts before the request that caused it");
     } else if duration == Duration::ZERO {
@@ -139,7 +140,7 @@ mod tests {
     use crate::traces::spans::span;
 
     #[test]
-    fn a_span_may_be_sent_again() {
+    fn accepts_a_corrected_span() {
         let lacking = span(SERVICE, "print", 5, 1, 90, 100);
         let whole = with_what_it_says(span(SERVICE, "print", 4, 1, 90, 100), COUNT);
         assert!(!passes(&[]));
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn other_parents_and_times_are_refused() {
+    fn rejects_other_parents_and_times() {
         for wrong in [
             span(SERVICE, "print", 4, 9, 90, 100),
             span(SERVICE, "print", 4, 2, 90, 100),
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_is_no_number_is_refused() {
+    fn rejects_a_count_that_is_text() {
         let text = Value::StringValue("3".to_owned());
         let own = with_what_it_says(span(SERVICE, "print", 4, 1, 90, 100), text);
         assert!(!passes(&[&own]));

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn one_forged_context_at_both_is_right() {
+    fn accepts_one_context_at_both_edges() {
         let other = "5cb28ab2ab2a7ffcb58a25f47c3a15e8";
         let inside = || of_reviews("smuggled=cargo");
         assert!(passes(inside(), of_bands(other, 9, "ot=th:0")));

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_may_come_from_another_formula_but_not_from_the_air() {
+    fn accepts_intervals_of_other_formulas() {
         // Exactly 0.814 % to 1.215 %; Wilson's, the normal approximation's.
         for near in ["0.814%..1.215%", "0.82%..1.22%", "0.805%..1.195%"] {
             assert!(judged(near).contains("ok"), "{near}");
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_traces_decides() {
+    fn judges_the_number_by_its_interval() {
         let half = |needed: u64| {
             let it = interval(needed / 1000, needed, CONFIDENCE);
             (it.upper - it.lower) / 2.0 / 0.001

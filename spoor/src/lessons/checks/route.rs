@@ -34,6 +34,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         }
         return Ok(report);
     };
+    // Traces from before the policy tell what it changed, so the moment matters.
     let Some(programmed) = policy
         .as_ref()
         .and_then(|it| since(it, Condition::PROGRAMMED))
@@ -179,7 +180,7 @@ mod tests {
     #[case(&[20], &[600, 600], false)]
     #[case(&[20], &[600, 600, 600, 20], false)]
     #[case(&[600], &[600, 600, 600], false)]
-    fn only_slow_traces_may_come(
+    fn rejects_fast_traces_under_the_policy(
         #[case] direct: &[u64],
         #[case] held: &[u64],
         #[case] passes: bool,
@@ -224,7 +225,7 @@ mod tests {
     #[case("2", "20000", false)]
     #[case("0.1", "200", false)]
     #[case("2", "some", false)]
-    fn a_wrong_price_is_refused_without_the_formula(
+    fn rejects_wrong_cost_without_the_formula(
         #[case] wait: &str,
         #[case] spans: &str,
         #[case] passes: bool,

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_read_as_it_is_written() {
+    fn parses_its_own_format() {
         let marker = Marker { began: 17, seed: 4 };
         assert_eq!(Marker::read(&marker.to_string()), Some(marker));
         for other in ["curl/8.0", "spoor-lesson-2/", "spoor-lesson-2/a.b"] {

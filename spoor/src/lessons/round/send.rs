@@ -114,9 +114,11 @@ impl Round<'_> {
             delay_milliseconds: DELAY_MILLISECONDS,
             errors: None,
         };
+        // Before the fault is set: a lab without this marketplace must stay as it is.
         self.url(slow)?;
         let before = self.lab.faults().await?.remove(slow);
         self.lab.add_fault(slow, &fault).await?;
+        // Its error is returned only after the faults of before are restored.
         let searched = self.wish_and_wait(slow).await;
         self.lab.clear_faults(Some(slow)).await?;
         for fault in before.into_iter().flatten() {
@@ -130,6 +132,7 @@ impl Round<'_> {
         let name = format!("a teapot, round {}", self.marker.began);
         let body = serde_json::json!({ "name": name });
         let request = self.marked(self.http.post(&wishes).json(&body));
+        // From here on Ctrl-C must not leave the fault and the wish behind.
         let interrupted = shutdown_signal()?;
         let location = send(wishes.clone(), request).await?;
         let searched = tokio::select! {
@@ -165,6 +168,7 @@ impl Round<'_> {
     async fn classify(&self, cold: &'static str) -> Result<(), RoundError> {
         let url = format!("{}/classify", self.url("preprocessing")?);
         self.url(cold)?;
+        // Otherwise both models would load during the round, and two spans would be slow.
         self.warm(&url).await?;
         self.restart(cold).await?;
         for seed in 0..2 {
@@ -187,6 +191,7 @@ impl Round<'_> {
         let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             let now = self.status(service).await?;
+            // The state alone may still be that of the process that is about to end.
             if now.state == "ready" && now.pid != before.pid {
                 return Ok(());
             }

@@ -31,7 +31,7 @@ fn draws_the_tree_and_names_the_bottleneck() {
 }
 
 #[test]
-fn an_exercise_keeps_its_bottleneck_secret() {
+fn hides_the_bottleneck_of_an_exercise() {
     let mut batches = a_to_b();
     let marker = format!("{EXERCISE_USER_AGENT}2/0.17");
     batches[0].scope_spans[0].spans[0].attributes = vec![text("user_agent.original", &marker)];
@@ -83,7 +83,7 @@ fn lines_stay_within_the_terminal() {
 }
 
 #[test]
-fn hostile_names_move_no_cursor() {
+fn names_cannot_move_the_cursor() {
     let batches = vec![span("a\u{1b}[2J", &"x\u{7}".repeat(500), 1, 0, 0, 10)];
     let drawn = render("0707", &Tree::new(batches), CANVAS);
     assert!(
@@ -109,7 +109,7 @@ fn control_characters_are_visible() {
 
 /// The tree says so, and so does the warning of whoever answers.
 #[test]
-fn a_missing_parent_is_told_once() {
+fn reports_a_missing_parent_once() {
     let mut batches = vec![span("shop", "lost", 1, 9, 0, 10)];
     let mut parent = String::new();
     let scopes = batches.iter_mut().flat_map(|batch| &mut batch.scope_spans);
@@ -156,7 +156,7 @@ fn shows_what_spans_carry() {
 }
 
 #[test]
-fn a_long_list_of_events_is_cut() {
+fn truncates_long_lists_of_events() {
     let mut batch = span("a", "b", 1, 0, 0, 10);
     let event = Event::default();
     batch.scope_spans[0].spans[0].events = vec![event; 1_000];
@@ -207,7 +207,7 @@ fn says_that_nothing_dominates() {
 }
 
 #[test]
-fn a_single_span_gets_no_verdict() {
+fn single_span_has_no_verdict() {
     let drawn = render(
         "0707",
         &Tree::new(vec![span("a", "b", 1, 0, 0, 10)]),
@@ -218,7 +218,7 @@ fn a_single_span_gets_no_verdict() {
 }
 
 #[test]
-fn a_trace_of_no_length_has_a_bar() {
+fn empty_duration_still_draws_a_bar() {
     let drawn = render("0707", &Tree::new(vec![span("a", "b", 1, 0, 5, 5)]), CANVAS);
     assert!(drawn.contains('─'), "{drawn}");
 }

@@ -1,8 +1,8 @@
-//! Requests that are well-formed HTTP/1.1, and nothing beyond that.
+//! Requests that are well-formed HTTP/1.1, with arbitrary content.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-/// A request to one of these paths, to something like it, or to something else.
+/// A request to one of these paths, to a similar one, or to any other.
 pub fn request(paths: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     let headers = vec(header(), 0..12);
     (method(), target(paths), headers, body()).prop_map(|(method, target, headers, body)| {

@@ -1,4 +1,4 @@
-//! A connection without manners: it sends what it is told, and looks at no more than the status.
+//! A raw connection: it sends any bytes, and reads no more than the status.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,14 +8,14 @@ use tokio::{
     time::timeout,
 };
 
-/// Longer than any server here waits for anything, on a machine that has much to do.
+/// Longer than any timeout of the lab, even on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What became of it.
+/// The outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Status(u16),
-    /// Without an answer in HTTP.
+    /// Ended without an HTTP response.
     Closed,
 }
 
@@ -26,18 +26,18 @@ impl Connection {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
-    /// Whether all of it was taken: a server that has heard enough closes.
+    /// True if the server accepted all of it. A server may close early.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
         let sent = timeout(DEADLINE, self.0.write_all(bytes)).await;
         matches!(sent, Ok(Ok(())))
     }
 
-    /// Nothing more will come.
+    /// Ends the sending side.
     pub async fn finish(&mut self) {
         let _ = self.0.shutdown().await;
     }
 
-    /// What the server does in the end, which it must.
+    /// The server's last action. Every connection must have one.
     pub async fn outcome(mut self) -> Option<Outcome> {
         let mut head = Vec::new();
         let read = async {
@@ -56,7 +56,7 @@ impl Connection {
         Some(status.map_or(Outcome::Closed, Outcome::Status))
     }
 
-    /// Whether the server closes it, whatever it says before.
+    /// True if the server closes it, with or without a response.
     pub async fn ends(mut self) -> bool {
         let mut nowhere = tokio::io::sink();
         let all = tokio::io::copy(&mut self.0, &mut nowhere);
@@ -64,7 +64,7 @@ impl Connection {
     }
 }
 
-/// Sends all of it on a connection of its own.
+/// Sends all of it on a new connection.
 pub async fn tell(address: SocketAddr, bytes: &[u8]) -> Option<Outcome> {
     let mut connection = Connection::to(address).await;
     connection.send(bytes).await;

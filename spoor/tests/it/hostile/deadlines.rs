@@ -1,4 +1,4 @@
-//! Callers that never come to an end.
+//! Requests that never end.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use super::{
 
 const CALLERS: usize = 16;
 
-/// Others are answered meanwhile, and in the end so are they, or hung up on.
+/// Other requests get their responses meanwhile. Finally these do too, or are disconnected.
 pub async fn is_bounded(listener: &'static Listener, address: SocketAddr) {
     let half_a_head = format!(
         "GET {} HTTP/1.1\r\nhost: localhost\r\nx-slow: ",

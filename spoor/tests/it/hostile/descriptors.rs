@@ -1,4 +1,4 @@
-//! Connections that ask for nothing, more than the lab has descriptors for.
+//! Idle connections, more than the lab has file descriptors for.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,9 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 use super::listeners;
 use crate::lab::Lab;
 
-/// On an idle machine it takes a few milliseconds.
+/// It takes a few milliseconds on an idle machine.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// Beyond those that it has open.
+/// In addition to those already open.
 const SPARE_DESCRIPTORS: u64 = 60;
 const IDLE_CONNECTIONS: usize = 200;
 pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";

@@ -1,4 +1,4 @@
-//! gRPC: frames and messages that are none.
+//! gRPC: malformed frames and messages.
 
 use std::{future::poll_fn, net::SocketAddr, sync::LazyLock, time::Duration};
 
@@ -14,10 +14,10 @@ use tonic::{
 
 use super::{connection::Connection, listeners::Listener};
 
-/// For a stream that may stay open after what was sent.
+/// For a stream that may stay open afterwards.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
 
-/// Each call has an end that gRPC or HTTP has a word for, but for streams that stay open.
+/// Each call ends with a gRPC code or an HTTP status, except streams that stay open.
 pub async fn any(listener: &'static Listener, address: SocketAddr) {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let mut channel = endpoint.connect().await.unwrap();
@@ -43,9 +43,9 @@ pub async fn any(listener: &'static Listener, address: SocketAddr) {
 
 #[derive(Debug)]
 enum Ended {
-    /// With one of gRPC's codes, or a status of HTTP below 500.
+    /// Ended with a gRPC code, or an HTTP status below 500.
     Answered,
-    /// Without either.
+    /// Ended without either.
     Broken(#[allow(dead_code, reason = "shown")] String),
 }
 
@@ -109,7 +109,7 @@ fn framed(flag: u8, bytes: &[u8]) -> Bytes {
     [&[flag], &length[..], bytes].concat().into()
 }
 
-/// So many zeros in a thousandth of the bytes, as gzip: one zero, then "258 times the last".
+/// Zeros as gzip in a thousandth of their size: one zero, then "repeat the last 258 times".
 fn zeros(count: usize) -> Bytes {
     const ONE_ZERO: &str = "00110000";
     const AGAIN_258: &str = "1100010100000";
@@ -133,7 +133,7 @@ fn zeros(count: usize) -> Bytes {
     framed(1, &gzip)
 }
 
-/// Bytes that are no HTTP/2, and HTTP/2 that breaks its rules: the connection ends.
+/// Bytes that are not HTTP/2, and HTTP/2 that violates the protocol, end the connection.
 pub async fn no_http2(listener: &'static Listener, address: SocketAddr) {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {

@@ -1,12 +1,12 @@
-//! Every port of the lab, and what it knows how to answer.
+//! Every port of the lab, with the requests that it accepts.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
 /// A port.
 pub struct Listener {
-    /// As the lab calls it.
+    /// The name that the lab uses.
     pub name: &'static str,
-    /// That it knows, a good GET first; of gRPC, its methods.
+    /// The known paths, a valid GET first; for gRPC, the methods.
     pub paths: &'static [&'static str],
 }
 
@@ -170,7 +170,7 @@ pub const GRPC: &[Listener] = &[
     ),
 ];
 
-/// So that none is forgotten that comes later.
+/// Fails when a new listener is missing here.
 pub fn assert_all_are_known(urls: &BTreeMap<String, String>) {
     for name in urls.keys() {
         let mut listeners = HTTP.iter().chain(GRPC);

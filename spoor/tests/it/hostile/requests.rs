@@ -17,7 +17,7 @@ use super::{
 const ATTEMPTS: usize = 120;
 const TOO_MANY_BYTES: usize = 24 << 20;
 
-/// Each is answered, and none as if that were the server's fault.
+/// Each gets a response, and none is a server error.
 pub async fn any(listener: &'static Listener, address: SocketAddr) {
     let attempts: Vec<Vec<u8>> = {
         let mut runner = TestRunner::new_with_rng(Config::default(), rng(listener.name));
@@ -27,7 +27,7 @@ pub async fn any(listener: &'static Listener, address: SocketAddr) {
     };
     for attempt in attempts {
         let outcome = tell(address, &attempt).await;
-        // Who answers before all of a body has come, and closes, resets what it answered.
+        // A server that responds and closes before the whole body has arrived resets its response.
         let may_close = !attempt.ends_with(b"\r\n\r\n");
         let is_right = match outcome {
             Some(Outcome::Status(status)) => (200..500).contains(&status),
@@ -40,7 +40,7 @@ pub async fn any(listener: &'static Listener, address: SocketAddr) {
     }
 }
 
-/// The same ones for a listener in each run, and others for each listener.
+/// The same requests in each run, but different ones for each listener.
 fn rng(listener: &str) -> TestRng {
     let mut seed = [0; 32];
     let name = listener.as_bytes();
@@ -48,7 +48,7 @@ fn rng(listener: &str) -> TestRng {
     TestRng::from_seed(RngAlgorithm::ChaCha, &seed)
 }
 
-/// Each is refused, or ignored by who reads no bodies.
+/// Each is refused, or ignored by endpoints that read no body.
 pub async fn too_large(listener: &'static Listener, address: SocketAddr) {
     let path = listener.paths[0];
     let long = "x".repeat(1_000_000);
@@ -102,7 +102,7 @@ async fn pour(address: SocketAddr, path: &str, length: &str) -> Option<Outcome> 
     connection.outcome().await
 }
 
-/// What is no HTTP is refused, and the connection ends.
+/// Input that is not HTTP is refused, and the connection ends.
 pub async fn broken(listener: &'static Listener, address: SocketAddr) {
     let noise: Vec<u8> = (0..5000_u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)

@@ -1,5 +1,5 @@
-//! HTTP/2 that keeps to the letter of its rules: requests that begin and go no further, and frames
-//! that cost their sender nothing, thousands on one connection.
+//! Valid HTTP/2 with hostile intent: requests that never end, and frames that cost their sender
+//! nothing, thousands on one connection.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use crate::lab::Lab;
 /// A listener's own limits.
 const MAX_STREAMS_PER_CONNECTION: u32 = 128;
 const MAX_REQUESTS: u32 = 4_000;
-/// On an idle machine it takes a few milliseconds.
+/// It takes a few milliseconds on an idle machine.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 const DATA: u8 = 0;
@@ -46,15 +46,15 @@ fn half_a_call(number: u32) -> Vec<u8> {
 
 fn head_of_a_call(number: u32, flags: u8) -> Vec<u8> {
     const PATH: &[u8] = b"/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-    // POST, http, and three that are written out, by their names in HPACK's static table.
+    // POST and http by index, and three literals whose names are in HPACK's static table.
     let mut head = vec![0x83, 0x86, 0x04, PATH.len() as u8];
     head.extend(PATH);
     head.extend(b"\x01\x09localhost\x0f\x10\x10application/grpc");
     frame(HEADERS, flags, 2 * number + 1, &head)
 }
 
-/// Begins calls and returns the connection with how many of them the server has not refused, as
-/// of when it had read them all; none if it gave up on the connection.
+/// Begins calls, and returns the connection with the number that the server has not refused once
+/// it has read them all, or `None` if the server closed the connection.
 async fn begin_calls(lab: &Lab, count: u32) -> (TcpStream, u32) {
     let to = listeners::address(lab.url("otlp-grpc"));
     let mut connection = TcpStream::connect(to).await.unwrap();
@@ -62,7 +62,7 @@ async fn begin_calls(lab: &Lab, count: u32) -> (TcpStream, u32) {
     let sending = async {
         let calls = (0..count).flat_map(half_a_call);
         let all: Vec<u8> = H2_PREFACE.iter().copied().chain(calls).collect();
-        // It may hang up on the way.
+        // The server may close the connection meanwhile.
         let _ = writing.write_all(&all).await;
         let _ = writing.write_all(&frame(PING, 0, 0, &[7; 8])).await;
     };
@@ -108,7 +108,7 @@ async fn half_open_streams_have_a_bound() {
     let (_one, open) = begin_calls(&lab, 10_000).await;
     assert!(open <= MAX_STREAMS_PER_CONNECTION, "{open}");
     assert_others_are_answered(&lab).await;
-    // As many on each of several connections as it takes to fill the listener.
+    // Together, the connections fill the listener.
     let mut all = Vec::new();
     for _ in 0..=MAX_REQUESTS / MAX_STREAMS_PER_CONNECTION {
         all.push(begin_calls(&lab, MAX_STREAMS_PER_CONNECTION).await);
@@ -116,7 +116,7 @@ async fn half_open_streams_have_a_bound() {
     assert_others_are_answered(&lab).await;
 }
 
-/// Frames of a flood, by its number.
+/// The frames of the flood with this number.
 type Flood = fn(u32) -> Vec<u8>;
 
 const FLOODS: [(&str, Flood); 5] = [
@@ -137,7 +137,7 @@ const FLOODS: [(&str, Flood); 5] = [
         let reset = frame(RST_STREAM, 0, 2 * number + 1, &[0, 0, 0, 8]);
         [half_a_call(number), reset].concat()
     }),
-    // CVE-2025-8671: an increment of zero has the server reset the stream.
+    // CVE-2025-8671: an increment of zero makes the server reset the stream.
     ("calls that the server resets", |number| {
         let update = frame(WINDOW_UPDATE, 0, 2 * number + 1, &[0; 4]);
         [half_a_call(number), update].concat()

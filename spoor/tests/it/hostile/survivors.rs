@@ -8,7 +8,7 @@ use super::{
 };
 use crate::lab::Lab;
 
-/// Of resident memory: what each process may take at its height.
+/// The peak resident memory that each process may reach.
 const MOST_MEBIBYTES: u64 = 192;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Survivors {
         Self(processes)
     }
 
-    /// All still run, answer, have not grown beyond measure, and did not panic.
+    /// Checks that all still run and respond, have not grown beyond the bound, and did not panic.
     pub async fn assert_unharmed(&self, lab: &Lab, log: &Path) {
         assert_eq!(&Self::of(lab).await, self, "started again");
         for listener in HTTP {

@@ -17,7 +17,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/lessons")
 }
 
-/// All, in their order.
+/// All lessons, in their order.
 pub fn lessons() -> Vec<Lesson> {
     let entries = std::fs::read_dir(folder()).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -45,12 +45,12 @@ impl Lesson {
         }
     }
 
-    /// What passes the check.
+    /// The solution that the check accepts.
     pub fn solution(&self) -> Solution {
         Solution::read(format!("{}.sh", self.stem))
     }
 
-    /// What does not.
+    /// The solution that the check rejects.
     pub fn wrong_solution(&self) -> Solution {
         Solution::read(format!("{}.wrong.sh", self.stem))
     }
@@ -64,7 +64,7 @@ impl Solution {
         Self { path, text }
     }
 
-    /// What the check must say of it: `# The check says: …`.
+    /// The text that the check must print about it: `# The check says: …`.
     pub fn expected_words(&self) -> String {
         let mark = "# The check says: ";
         let line = self.text.lines().find_map(|line| line.strip_prefix(mark));

@@ -1,10 +1,10 @@
-//! Runs what is written for a lab on the usual ports in one on others.
+//! Runs scripts that were written for a lab on the default ports in a lab on other ports.
 
 use std::path::Path;
 
 use crate::lab::{Ended, Lab, command_of, run as run_command};
 
-/// The usual ports of a lab's own listeners; services have theirs in `spoor up --help` too.
+/// The default ports of a lab's own listeners.
 const USUAL: [(&str, &str); 6] = [
     ("otlp-grpc", "4317"),
     ("otlp-http", "4318"),
@@ -13,7 +13,7 @@ const USUAL: [(&str, &str); 6] = [
     ("sampling-grpc", "5779"),
     ("admin", "16600"),
 ];
-/// The services that people and lessons call, and whose metrics they read.
+/// The services that lessons call, or whose metrics they read.
 const SERVICES: [(&str, &str); 7] = [
     ("service-a", "8080"),
     ("gateway", "8081"),
@@ -47,7 +47,7 @@ pub async fn run(lab: &Lab, script: &str, arguments: &[&str]) -> Ended {
     run_command(&mut bash, &at(lab, script)).await
 }
 
-/// The same script for a lab's own ports.
+/// The same script, for the ports of a lab.
 pub fn at(lab: &Lab, script: &str) -> String {
     let mut shown = String::new();
     let mut parts = script.split(HOST);
@@ -66,7 +66,7 @@ pub fn at(lab: &Lab, script: &str) -> String {
     shown
 }
 
-/// The commands of a text: its blocks marked `sh`, one after the other as in one terminal.
+/// The commands of a text: its blocks marked `sh`, in order, as in one terminal.
 pub fn printed(text: &str) -> String {
     blocks(text, "sh")
 }

@@ -1,4 +1,4 @@
-//! Load on every edge of a lab, for as long as a test wants it.
+//! Load on every edge of a lab, for as long as a test needs it.
 
 use std::process::Stdio;
 
@@ -10,11 +10,11 @@ use crate::lab::{DEADLINE, Lab, command, send};
 /// `spoor load mesh`, while it runs.
 pub struct Traffic(Child);
 
-/// What it came to.
+/// The result.
 pub struct Sent(Value);
 
 impl Traffic {
-    /// Starts it: gently, since the parts run on one machine with the test.
+    /// Starts it at a low rate, since the parts share a machine with the test.
     pub fn start(lab: &Lab) -> Self {
         let load = ["load", "mesh", "--rate", "10", "--duration", "10m"];
         let child = command()
@@ -26,7 +26,7 @@ impl Traffic {
         Self(child)
     }
 
-    /// Ends it, when every request that was sent is answered.
+    /// Ends it, once every request has its response.
     pub async fn ended(self) -> Sent {
         send("-INT", self.0.id().unwrap());
         let output = tokio::time::timeout(DEADLINE, self.0.wait_with_output()).await;
@@ -36,7 +36,7 @@ impl Traffic {
 }
 
 impl Sent {
-    /// Whether every request to these was answered, and well.
+    /// True if every request to these services succeeded.
     pub fn is_unharmed(&self, services: &[&str]) {
         for service in services {
             let of_service = |row: &&Value| {

@@ -1,4 +1,4 @@
-//! A program of the page beside a lab.
+//! A program of the page, running beside a lab.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::{
 pub struct Example {
     pub language: Language,
     pub lab: Lab,
-    /// A copy of the repository as far as the page's commands use it.
+    /// A copy of the parts of the repository that the page's commands use.
     folder: PathBuf,
 }
 
@@ -27,13 +27,13 @@ impl Example {
         }
     }
 
-    /// The program as the page says to install and start it.
+    /// Installs and starts the program as the page describes.
     pub fn start(&self) -> Service {
         let commands = format!("{}{}", settings(), self.language.commands());
         Service::start(&self.folder, &at(&self.lab, &commands))
     }
 
-    /// The program with other settings; what it needs is installed.
+    /// Starts the program, already installed, with other settings.
     pub fn start_with(&self, changed: &[(&str, &str)]) -> Service {
         let changed: String = changed
             .iter()
@@ -56,7 +56,7 @@ impl Example {
         self.lab.ok_given(&policy, &["apply", "-f", "-"]).await;
     }
 
-    /// Waits until it counts as a client, though not as one that confirms what it has in force.
+    /// Waits until it counts as `polling`.
     pub async fn is_polling(&self) {
         let service = self.language.service();
         let clients = || async {
@@ -67,7 +67,7 @@ impl Example {
         assert_eq!(clients["current"], 0, "{clients:#}");
     }
 
-    /// Waits until its traces arrive, with the name and the attribute that the settings say.
+    /// Waits until its traces arrive, with the name and attribute from its settings.
     pub async fn has_traces(&self) {
         let (traces, service) = (self.lab.url("traces"), self.language.service());
         let url = format!("{traces}/api/traces?service={service}&limit=1");
@@ -79,7 +79,7 @@ impl Example {
         eventually("its traces", tags, |tags| tags.contains(attribute)).await;
     }
 
-    /// How many traces the tail rules have decided on so.
+    /// The number of traces that the tail rules decided in this way.
     pub async fn decided(&self, decision: &str) -> f64 {
         let url = format!("{}/metrics", self.lab.url("admin"));
         let metrics = reqwest::get(url).await.unwrap().text().await.unwrap();

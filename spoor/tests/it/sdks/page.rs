@@ -1,19 +1,19 @@
-//! docs/sdks.md, and the folders of the programs that it prints.
+//! docs/sdks.md, and the folders of its programs.
 
 use std::path::{Path, PathBuf};
 
 use crate::lessons::script::blocks;
 
-/// A language of which the page has a program.
+/// A language for which the page has a program.
 pub struct Language {
-    /// The section's heading, and the column's in the table of variables.
+    /// The heading of the section, and of the column in the table of variables.
     pub heading: &'static str,
     /// The folder in docs/sdks.
     pub folder: &'static str,
-    /// The program's file, and how the page marks its listing.
+    /// The program's file, and the language of its listing on the page.
     pub program: &'static str,
     pub listing: &'static str,
-    /// What else the folder has.
+    /// The other files of the folder.
     pub others: &'static [&'static str],
     /// Commands that the section's commands need.
     pub tools: &'static [&'static str],
@@ -65,13 +65,13 @@ impl Language {
         format!("example-{}", self.folder)
     }
 
-    /// The program as the folder has it.
+    /// The program in the folder.
     pub fn source(&self) -> String {
         let path = root().join("docs/sdks").join(self.folder);
         std::fs::read_to_string(path.join(self.program)).unwrap()
     }
 
-    /// The program as the page prints it.
+    /// The program on the page.
     pub fn printed(&self) -> String {
         blocks(&section(self.heading), self.listing)
     }
@@ -81,7 +81,7 @@ impl Language {
         blocks(&section(self.heading), "sh")
     }
 
-    /// The same without the preparations.
+    /// The same, without the preparations.
     pub fn start(&self) -> String {
         let commands = self.commands();
         let mut lines = commands.lines();
@@ -89,8 +89,8 @@ impl Language {
         format!("{folder}\n{}\n", lines.next_back().unwrap())
     }
 
-    /// A copy of the repository as far as the commands use it, so that what they install does
-    /// not come between the sources.
+    /// A copy of the parts of the repository that the commands use, so that they install nothing
+    /// among the sources.
     pub fn checkout(&self) -> PathBuf {
         let checkout = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sdks");
         let folder = Path::new("docs/sdks").join(self.folder);
@@ -102,7 +102,7 @@ impl Language {
         checkout
     }
 
-    /// Whether the page says that the language's SDK reads a variable.
+    /// True if the page says that the language's SDK reads a variable.
     pub fn reads(&self, variable: &str) -> bool {
         let section = section("Which SDK reads which");
         let mut rows = section.lines().filter(|line| line.starts_with('|'));
@@ -127,7 +127,7 @@ pub fn settings() -> String {
     blocks(&section("Settings"), "sh")
 }
 
-/// What the page has under a heading, up to the next one of any level.
+/// The text under a heading, up to the next one of any level.
 pub fn section(heading: &str) -> String {
     let page = std::fs::read_to_string(root().join("docs/sdks.md")).unwrap();
     let is_heading = |line: &str| line.starts_with('#');

@@ -17,7 +17,7 @@ const LIMIT: u32 = 5;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rust_service_follows_a_policy() {
-    // The workspace's versions: nothing to download, and the same as everything else is tested with.
+    // The workspace's versions: they are downloaded already, and tested by everything else.
     let lock = root().join("docs/sdks/rust/Cargo.lock");
     std::fs::copy(root().join("Cargo.lock"), lock).unwrap();
     let lab = Lab::start_with(&["--services", "service-b"]).await;
@@ -55,7 +55,7 @@ async fn rust_service_follows_a_policy() {
     lab.apply(&limited).await;
     let started = Instant::now();
     let kept = sampled().await.unwrap();
-    // What a second's worth of saved-up traces and the time since then allow.
+    // The limit allows the traces of the elapsed time, and those saved up during one second.
     let allowed = f64::from(LIMIT) * (1.0 + started.elapsed().as_secs_f64());
     assert!(
         kept > 0 && f64::from(kept) <= allowed,

@@ -1,4 +1,4 @@
-//! A program of the page while it runs.
+//! A running program of the page.
 
 use std::{
     io::{Read, Seek},
@@ -15,10 +15,10 @@ use tokio::{
 
 use crate::lab::command_of;
 
-/// Long enough to download and compile what a program needs.
+/// Long enough to download and compile the dependencies of a program.
 const START_DEADLINE: Duration = Duration::from_secs(300);
 
-/// A shell with a program, and whatever both have started.
+/// A shell that runs a program, with all of their child processes.
 pub struct Service {
     process: Child,
     group: Pid,
@@ -48,12 +48,12 @@ impl Service {
         }
     }
 
-    /// How many of the next 1000 traces are sampled; none if the program ends first.
+    /// The number of sampled traces among the next 1000; `None` if the program ends first.
     pub async fn next(&mut self) -> Option<u64> {
         let line = async {
             while let Some(line) = self.stdout.next_line().await.unwrap() {
                 if let Some(before) = line.strip_suffix(" of 1000 traces sampled") {
-                    // Maven leaves escape sequences without an end of line.
+                    // Maven ends its output with escape sequences and no line break.
                     let number = before.rsplit(|it: char| !it.is_ascii_digit()).next();
                     return Some(number.unwrap_or_default().parse().unwrap());
                 }
@@ -65,13 +65,13 @@ impl Service {
             .unwrap_or_else(|_| panic!("no line in time: {}", self.log()))
     }
 
-    /// The same of a program that goes on.
+    /// The same, for a program that keeps running.
     pub async fn sampled(&mut self) -> u64 {
         let next = self.next().await;
         next.unwrap_or_else(|| panic!("the program has ended: {}", self.log()))
     }
 
-    /// Waits until a number of 1000 is right.
+    /// Waits until the number of sampled traces among 1000 is as expected.
     pub async fn until(&mut self, what: &str, is_right: impl Fn(u64) -> bool) -> u64 {
         let mut seen = vec![];
         for _ in 0..30 {
@@ -84,7 +84,7 @@ impl Service {
         panic!("{what}: seen {seen:?} of 1000: {}", self.log())
     }
 
-    /// Waits until something answers at a URL.
+    /// Waits until a URL responds.
     pub async fn answers(&mut self, url: &str) {
         let deadline = Instant::now() + START_DEADLINE;
         while reqwest::get(url).await.is_err() {

@@ -1,4 +1,4 @@
-//! Which variables an SDK reads: it behaves differently when one is different.
+//! The variables that an SDK reads: a changed one must change its behaviour.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use super::example::Example;
 
-/// Compares the page's table with what the program does. Its name, its attributes and its
-/// endpoint were read by then, or its traces would not have arrived.
+/// Compares the page's table with the program's behaviour. Its name, its attributes and its
+/// endpoint have been read by then, or its traces would not have arrived.
 pub async fn are_read_as_the_page_says(example: &Example) {
     let language = &example.language;
     for variable in [
@@ -34,7 +34,7 @@ pub async fn are_read_as_the_page_says(example: &Example) {
     }
 }
 
-/// Without an answer the initial rate holds.
+/// Without a response, the SDK keeps its initial rate.
 async fn reads_argument(example: &Example) -> bool {
     let [nobody] = spoor_testing::ports::free();
     let argument = format!("endpoint=http://{nobody},pollingIntervalMs=1000,initialSamplingRate=0");
@@ -56,7 +56,7 @@ async fn reads_protocol(example: &Example) -> bool {
     receiver.first_bytes().await.starts_with("POST /v1/traces ")
 }
 
-/// With `none` nothing is sent, where otherwise a batch is full at once.
+/// With `none`, nothing is sent; otherwise the batch would be full at once.
 async fn reads_exporter(example: &Example) -> bool {
     let receiver = Receiver::listen().await;
     let mut service = example.start_with(&[
@@ -69,7 +69,7 @@ async fn reads_exporter(example: &Example) -> bool {
     }
 }
 
-/// A place to send spans to, which shows in what protocol they come.
+/// A receiver of spans that tells which protocol they arrive by.
 struct Receiver {
     listener: TcpListener,
     url: String,

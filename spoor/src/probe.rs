@@ -133,11 +133,15 @@ impl ProbeArgs {
                         awaited.push_back(traced.id);
                     }
                 }
+                // Not the end: services and query API may still be starting.
                 Err(error) => progress.last_error = Some(error.into()),
             }
             if awaited.len() > MAX_AWAITED {
+                // The oldest is the least likely to arrive still: its spans were dropped, or a
+                // policy changed.
                 awaited.pop_front();
             }
+            // The spans of the request just sent cannot have arrived before this.
             tokio::time::sleep(REQUEST_INTERVAL).await;
             for id in &awaited {
                 match self.fetch(traces, id).await {
@@ -193,6 +197,7 @@ async fn request(http: &reqwest::Client, url: &Url) -> Result<Traced, RequestErr
 
 /// Parses `00-TRACE-SPAN-FLAGS`.
 fn traced(header: &str) -> Option<Traced> {
+    // The version is not checked: later ones keep these fields in place.
     let mut parts = header.split('-').skip(1);
     let id = parts.next().filter(|id| id.len() == 32)?.to_owned();
     let flags = u8::from_str_radix(parts.nth(1)?, 16).ok()?;
@@ -222,7 +227,7 @@ mod tests {
     #[case("03", true)]
     #[case("02", false)]
     #[case("00", false)]
-    fn the_answer_says_whether_it_is_sampled(#[case] flags: &str, #[case] sampled: bool) {
+    fn reads_the_sampled_flag(#[case] flags: &str, #[case] sampled: bool) {
         let header = format!("00-{ID}-051581bf3cb55c13-{flags}");
         let id = ID.to_owned();
         assert_eq!(traced(&header).unwrap(), Traced { id, sampled });
@@ -233,12 +238,12 @@ mod tests {
     #[case("00-5b8a-051581bf3cb55c13-01")]
     #[case("00-5b8aa5a2d2c872e8321cf37308d69df2-051581bf3cb55c13")]
     #[case("00-5b8aa5a2d2c872e8321cf37308d69df2-051581bf3cb55c13-xx")]
-    fn what_names_no_trace_is_none(#[case] header: &str) {
+    fn ignores_malformed_headers(#[case] header: &str) {
         assert_eq!(traced(header), None);
     }
 
     #[test]
-    fn the_failure_says_how_far_it_came() {
+    fn failure_describes_the_progress() {
         let progress = Progress {
             sent: 3,
             answered: 2,

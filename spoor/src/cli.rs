@@ -2,6 +2,7 @@
 
 mod apply;
 mod client;
+mod completions;
 mod delete;
 mod describe;
 mod diff;
@@ -10,6 +11,7 @@ mod duration;
 mod failure;
 mod fault;
 mod get;
+mod manual;
 pub(crate) mod out;
 mod overrule;
 mod policy_row;
@@ -49,11 +51,11 @@ pub use table::Table;
 )]
 pub struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
 }
 
 #[derive(Subcommand, Debug)]
-enum Verb {
+enum Command {
     Up(Box<up::UpArgs>),
     #[command(subcommand)]
     Run(Box<run::RunService>),
@@ -66,12 +68,13 @@ enum Verb {
     Fault(fault::FaultArgs),
     Load(crate::load::LoadArgs),
     Probe(crate::probe::ProbeArgs),
-    Generate(crate::generate::GenerateArgs),
     Traces(crate::traces::TracesArgs),
     Trace(crate::traces::TraceArgs),
     Demo(Box<crate::demo::DemoArgs>),
     Lesson(crate::lessons::LessonArgs),
     Check(crate::lessons::CheckArgs),
+    Completions(completions::CompletionsArgs),
+    Manual(manual::ManualArgs),
 }
 
 /// The output format of a subcommand.
@@ -112,24 +115,25 @@ impl Cli {
     /// # Errors
     /// The subcommand's error, which [`report`] prints.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        match self.verb {
-            Verb::Up(args) => args.execute().await,
-            Verb::Run(service) => service.execute().await,
-            Verb::Apply(args) => args.execute().await,
-            Verb::Delete(args) => args.execute().await,
-            Verb::Get(args) => args.execute().await,
-            Verb::Describe(args) => args.execute().await,
-            Verb::Diff(args) => args.execute().await,
-            Verb::Override(args) => args.execute().await,
-            Verb::Fault(args) => args.execute().await,
-            Verb::Load(args) => args.execute().await,
-            Verb::Probe(args) => args.execute().await,
-            Verb::Generate(args) => args.execute().await,
-            Verb::Traces(args) => args.execute().await,
-            Verb::Trace(args) => args.execute().await,
-            Verb::Demo(args) => args.execute().await,
-            Verb::Lesson(args) => args.execute().await,
-            Verb::Check(args) => args.execute().await,
+        match self.command {
+            Command::Up(args) => args.execute().await,
+            Command::Run(service) => service.execute().await,
+            Command::Apply(args) => args.execute().await,
+            Command::Delete(args) => args.execute().await,
+            Command::Get(args) => args.execute().await,
+            Command::Describe(args) => args.execute().await,
+            Command::Diff(args) => args.execute().await,
+            Command::Override(args) => args.execute().await,
+            Command::Fault(args) => args.execute().await,
+            Command::Load(args) => args.execute().await,
+            Command::Probe(args) => args.execute().await,
+            Command::Traces(args) => args.execute().await,
+            Command::Trace(args) => args.execute().await,
+            Command::Demo(args) => args.execute().await,
+            Command::Lesson(args) => args.execute().await,
+            Command::Check(args) => args.execute().await,
+            Command::Completions(args) => args.execute(),
+            Command::Manual(args) => args.execute(),
         }
     }
 }

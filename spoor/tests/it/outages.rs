@@ -1,5 +1,5 @@
-//! Parts of the mesh that go away under load: the rest keeps answering, what is degraded says
-//! so, traces show where, and all comes back by itself.
+//! Outages of parts of the mesh under load: the rest keeps responding, degraded responses say so,
+//! traces show where, and everything recovers by itself.
 
 mod traffic;
 
@@ -15,7 +15,7 @@ use traffic::Traffic;
 /// A band that always exists.
 const BAND: &str = "/bands/3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d";
 
-/// A part that no longer answers, as a process that hangs: its connections stay open.
+/// A part that no longer responds, like a process that hangs. Its connections stay open.
 struct Hung {
     service: &'static str,
     pid: u32,
@@ -26,12 +26,12 @@ impl Hung {
         let pid = lab.service(service).await["pid"].as_u64().unwrap();
         let pid = u32::try_from(pid).unwrap();
         send("-STOP", pid);
-        // On a busy machine its threads may answer once more before they stop.
+        // On a busy machine its threads may respond once more before they stop.
         eventually("stopped", async || is_stopped(pid), |stopped| *stopped).await;
         Self { service, pid }
     }
 
-    /// Ends it as a crash would; nobody starts it again but its supervisor.
+    /// Ends the process as a crash would. Only its supervisor starts it again.
     async fn killed(self, lab: &Lab) {
         send("-KILL", self.pid);
         let look = || lab.service(self.service);
@@ -42,7 +42,7 @@ impl Hung {
     }
 }
 
-/// Whether it is stopped, where the system says so.
+/// True if the process is stopped, where the system tells.
 fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.map_or(true, |stat| {
@@ -52,7 +52,7 @@ fn is_stopped(pid: u32) -> bool {
     })
 }
 
-/// An answer: its status, its trace, its body.
+/// A response: its status, trace and body.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -74,7 +74,7 @@ async fn get(lab: &Lab, service: &str, path: &str) -> Answer {
     ask(reqwest::Client::new().get(format!("{}{path}", lab.url(service)))).await
 }
 
-/// The trace has a failed span of this service that names the part in its operation.
+/// Checks that the trace has a failed span of this service whose operation names the part.
 async fn shows_where(lab: &Lab, trace: &str, caller: &str, part: &str) {
     let spans = async || {
         let ended = lab
@@ -102,7 +102,7 @@ async fn shows_where(lab: &Lab, trace: &str, caller: &str, part: &str) {
 }
 
 #[tokio::test]
-async fn bands_come_without_reviews_while_these_are_away() {
+async fn bands_work_without_reviews() {
     let lab = Lab::start_with(&["--services", "service-a,service-b,bands,reviews"]).await;
     let traffic = Traffic::start(&lab);
     let whole = get(&lab, "bands", BAND).await;
@@ -144,7 +144,7 @@ async fn offers_come_from_the_other_marketplaces(#[case] marketplace: &'static s
 
     let hung = Hung::of(&lab, marketplace).await;
     let offers = || async {
-        // Not more than the marketplaces take.
+        // Not more than the marketplaces accept.
         tokio::time::sleep(Duration::from_millis(500)).await;
         wish(&lab, "a kettle").await;
         get(&lab, "gateway", "/api/offers").await
@@ -172,7 +172,7 @@ async fn offers_come_from_the_other_marketplaces(#[case] marketplace: &'static s
     sent.is_unharmed(&["service-a", "gateway"]);
 }
 
-/// Wishes for something, which the marketplaces are then asked about.
+/// Adds a wish, for which `offers` then searches the marketplaces.
 async fn wish(lab: &Lab, name: &str) -> Answer {
     let url = format!("{}/api/wishes", lab.url("gateway"));
     ask(reqwest::Client::new()
@@ -185,7 +185,7 @@ async fn wish(lab: &Lab, name: &str) -> Answer {
 #[case("efficientnetb0")]
 #[case("mobilenetv2")]
 #[tokio::test]
-async fn one_model_answers_for_both(#[case] model: &'static str) {
+async fn one_model_can_answer_alone(#[case] model: &'static str) {
     let vision = "preprocessing,ensemble,efficientnetb0,mobilenetv2";
     let services = format!("service-a,service-b,{vision}");
     let lab = Lab::start_with(&["--services", &services]).await;
@@ -219,8 +219,8 @@ fn picture() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn tasks_say_that_redis_is_away_and_find_it_again() {
-    let test = "tasks_say_that_redis_is_away_and_find_it_again";
+async fn tasks_survive_a_redis_outage() {
+    let test = "tasks_survive_a_redis_outage";
     let Some(mut redis) = RedisServer::start(test).await else {
         return;
     };
@@ -247,7 +247,7 @@ async fn tasks_say_that_redis_is_away_and_find_it_again() {
 }
 
 #[tokio::test]
-async fn a_part_that_is_killed_again_and_again_comes_back_each_time() {
+async fn killed_service_restarts_each_time() {
     let lab = Lab::start_with(&["--services", "service-a,service-b,bands,reviews"]).await;
     let traffic = Traffic::start(&lab);
     for _ in 0..3 {

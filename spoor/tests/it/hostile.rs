@@ -1,5 +1,5 @@
-//! What anybody may send to any port of the lab. Nothing panics, ends or grows without bound;
-//! nothing is answered as if it were the server's fault; and all is as it was afterwards.
+//! Input that anyone may send to any port of the lab. Nothing panics, ends or grows without bound;
+//! no response blames the server; and afterwards the lab is as before.
 
 mod attempts;
 mod connection;
@@ -37,7 +37,7 @@ async fn nothing_that_is_sent_brings_anything_down() {
     before.assert_unharmed(&lab, &log).await;
 }
 
-/// Tries all listeners at once.
+/// Sends to all listeners at once.
 async fn each<F>(
     lab: &Lab,
     listeners: &'static [Listener],

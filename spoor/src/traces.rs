@@ -117,6 +117,7 @@ impl TracesArgs {
     /// [`QueryError`] if there is no valid response.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let traces = self.source.open()?;
+        // Jaeger's API searches by service only, so that without one each is searched.
         let services = match &self.service {
             Some(service) => vec![service.clone()],
             None => traces.services().await?,
@@ -135,6 +136,8 @@ impl TracesArgs {
 
     fn into_query(mut self) -> Query {
         if self.errors {
+            // Jaeger's own tag for a span whose status is an error, which every backend of it
+            // understands.
             self.tags.push(("error".to_owned(), "true".to_owned()));
         }
         Query {

@@ -1,11 +1,11 @@
-//! The policy verbs, from the file to the trace.
+//! The subcommands for policies, from the file to the trace.
 
 use serde_json::Value;
 
 use crate::lab::{Lab, eventually, policy, succeeded};
 
 #[tokio::test]
-async fn a_policy_holds_from_its_apply_to_its_delete() {
+async fn policy_is_in_force_until_deleted() {
     let lab = Lab::start().await;
     assert_eq!(lab.requests(5).await, 5);
 
@@ -40,7 +40,7 @@ async fn a_policy_holds_from_its_apply_to_its_delete() {
 }
 
 #[tokio::test]
-async fn get_and_describe_show_what_became_of_a_policy() {
+async fn get_and_describe_show_the_status() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "100%")).await;
     lab.requests(30).await;
@@ -107,7 +107,7 @@ async fn get_and_describe_show_what_became_of_a_policy() {
 }
 
 #[tokio::test]
-async fn of_two_policies_for_one_target_both_say_who_wins() {
+async fn both_policies_of_a_target_name_the_winner() {
     let lab = Lab::start().await;
     lab.apply(&policy("first", "0%")).await;
     let applied = lab
@@ -153,7 +153,7 @@ async fn of_two_policies_for_one_target_both_say_who_wins() {
 }
 
 #[tokio::test]
-async fn a_policy_where_no_trace_starts_says_where_they_do() {
+async fn policy_of_inner_service_names_the_roots() {
     let lab = Lab::start().await;
     lab.request().await;
     lab.apply(&policy("service-b", "1%").replace("service: service-a", "service: service-b"))
@@ -193,7 +193,7 @@ async fn misspelled_service_is_warned_of() {
 }
 
 #[tokio::test]
-async fn waiting_again_says_who_has_it() {
+async fn waiting_again_reports_instances() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "50%")).await;
     let again = lab.apply(&policy("service-a", "50%")).await;
@@ -210,7 +210,7 @@ async fn waiting_again_says_who_has_it() {
 }
 
 #[tokio::test]
-async fn an_override_ends_by_itself() {
+async fn override_expires() {
     let lab = Lab::start().await;
     let said = lab
         .ok(&["override", "service-a", "0%", "--for", "1500ms", "--wait"])
@@ -273,7 +273,7 @@ async fn diff_shows_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_fault_fails_requests_until_it_is_cleared() {
+async fn fault_fails_requests_until_cleared() {
     let lab = Lab::start().await;
     lab.ok(&["fault", "service-b", "--errors", "100%"]).await;
     let status = async || {
@@ -289,7 +289,7 @@ async fn a_fault_fails_requests_until_it_is_cleared() {
 }
 
 #[tokio::test]
-async fn a_fault_for_a_service_that_nobody_runs_is_refused() {
+async fn refuses_fault_of_unknown_service() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let ended = lab.spoor(&["fault", "service-c", "--errors", "5%"]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -320,7 +320,7 @@ async fn api_refuses_a_fault_delay_over_a_minute() {
 }
 
 #[tokio::test]
-async fn delete_goes_on_after_a_policy_that_is_not_there() {
+async fn delete_continues_after_missing_policy() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     lab.apply(&policy("b", "0%").replace("service-a", "service-b"))
         .await;
@@ -332,7 +332,7 @@ async fn delete_goes_on_after_a_policy_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn policies_outlive_the_lab_with_their_age() {
+async fn restart_keeps_policies_and_their_age() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "0%")).await;
     let created = |policy: &Value| policy["metadata"]["creationTimestamp"].clone();
@@ -352,7 +352,7 @@ async fn policies_outlive_the_lab_with_their_age() {
 }
 
 #[tokio::test]
-async fn a_folder_of_samples_is_applied_whole() {
+async fn applies_a_folder_of_samples() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../k8s/samples/policies/");
     let said = lab.spoor(&["apply", "-f", samples]).await;
@@ -369,9 +369,9 @@ async fn a_folder_of_samples_is_applied_whole() {
     }
 }
 
-/// What `kubectl get samplingpolicies -o json --show-managed-fields` prints.
+/// Output of `kubectl get samplingpolicies -o json --show-managed-fields`.
 #[tokio::test]
-async fn a_list_from_kubectl_is_applied() {
+async fn applies_a_list_from_kubectl() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let item = |name: &str| {
         serde_json::json!({

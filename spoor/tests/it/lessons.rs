@@ -1,5 +1,5 @@
-//! The lessons, as learners take them: in a lab, each command as it is printed. Every lesson
-//! has a reference solution, which its check must pass, and a wrong one, which it must not.
+//! The lessons as learners take them: in a lab, with each command as printed. Every lesson has a
+//! solution that its check must accept, and a wrong one that it must reject.
 
 mod book;
 pub mod script;
@@ -11,8 +11,8 @@ use crate::lab::Lab;
 use book::{Lesson, lessons};
 use script::{printed, run};
 
-/// In one lab: what is wrong first, as it happens, then what the text says, then what is right,
-/// and the wrong one once more: what was right before does not make it so.
+/// In one lab: first the wrong solution, then the commands of the text, then the right solution,
+/// and the wrong one once more, since earlier right work must not make it pass.
 async fn taken(number: usize, start: &[&str]) {
     let lesson = Lesson::of(number);
     let lab = Lab::start_with(start).await;
@@ -57,15 +57,15 @@ async fn taken(number: usize, start: &[&str]) {
 #[case(9)]
 #[case(10)]
 #[tokio::test]
-async fn a_lesson_tells_right_from_wrong_and_its_commands_run(#[case] number: usize) {
+async fn checks_accept_right_and_reject_wrong_work(#[case] number: usize) {
     taken(number, &[]).await;
 }
 
-/// The bottleneck moves: whichever it is, the sum over the traces finds it.
+/// The bottleneck moves. The sum over the traces finds it, wherever it is.
 #[tokio::test]
 async fn each_bottleneck_can_be_found() {
     let lab = Lab::start().await;
-    // Somebody's own, which has to stay.
+    // A fault of the user's own, which has to stay.
     let own = [
         "fault",
         "marketplace-attic",
@@ -110,7 +110,7 @@ async fn every_lesson_is_listed() {
 }
 
 #[tokio::test]
-async fn wrong_usage_is_told_from_what_is_missing() {
+async fn exit_codes_separate_usage_from_failure() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     for wrong in [
         &["check"][..],

@@ -1,4 +1,4 @@
-//! Load, and what it leaves to be seen: `load`, `traces`, `trace`.
+//! `spoor load`, and its traces in `spoor traces` and `spoor trace`.
 
 use crate::lab::{Lab, command, eventually, run};
 
@@ -50,7 +50,7 @@ async fn load_is_sent_and_its_traces_are_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_is_kept_and_late_answers_count_from_when_they_were_due() {
+async fn latency_counts_from_the_due_time() {
     let lab = Lab::start().await;
     let sent = lab
         .load(&[
@@ -64,7 +64,7 @@ async fn a_rate_is_kept_and_late_answers_count_from_when_they_were_due() {
             "/?wait=100ms&calc=0",
         ])
         .await;
-    // One connection answers ten a second: the last of 40 waits for most of the others.
+    // One connection sends ten requests per second: the last of 40 waits for most of the others.
     assert_eq!(sent["corrected"], true, "{sent:#}");
     let slowest = sent["latencyMilliseconds"]["max"].as_f64().unwrap();
     assert!(slowest >= 500.0, "{sent:#}");
@@ -94,7 +94,7 @@ async fn faults_show_as_failed_requests_and_red_traces() {
 }
 
 #[tokio::test]
-async fn an_unknown_trace_is_one_clear_line() {
+async fn unknown_trace_prints_one_line() {
     let lab = Lab::start_with(&["--services", "service-b"]).await;
     let mut trace = command();
     let id = "5b8aa5a2d2c872e8321cf37308d69df2";
@@ -109,7 +109,7 @@ async fn an_unknown_trace_is_one_clear_line() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_one_clear_line() {
+async fn missing_query_api_prints_one_line() {
     let nowhere = "http://127.0.0.1:9";
     for arguments in [
         vec!["load", "--url", nowhere],

@@ -1,5 +1,5 @@
-//! Unmodified SDKs, as docs/sdks.md says to use them: its programs and commands, with nothing
-//! changed but ports.
+//! Unmodified SDKs, used as docs/sdks.md describes: its programs and commands, with other ports
+//! only.
 
 mod example;
 mod page;
@@ -18,7 +18,7 @@ use example::Example;
 use page::{GO, JAVA, JAVASCRIPT, Language, PYTHON, RUST, section, settings};
 use service::Service;
 
-/// Of 1000 at 10 %: more than 5 standard deviations each way.
+/// For 1000 traces at 10 %: more than 5 standard deviations on each side.
 const TEN_PERCENT: std::ops::RangeInclusive<u64> = 50..=150;
 
 #[rstest]
@@ -95,13 +95,13 @@ async fn python_follows_tail_rules_only() {
     let enough = |(kept, dropped): &(f64, f64)| kept + dropped >= 2000.0;
     let (kept, dropped) = eventually("traces are decided on", decided, enough).await;
     let share = kept / (kept + dropped);
-    // Of 2000 more than 7 standard deviations each way.
+    // For 2000 traces: more than 7 standard deviations on each side.
     assert!((0.05..0.15).contains(&share), "{share} of all traces kept");
     drop(service);
     variables::are_read_as_the_page_says(&example).await;
 }
 
-/// Whether every trace is sampled for longer than any client waits between two polls.
+/// True if every trace is sampled for longer than any client waits between two polls.
 async fn keeps_all(service: &mut Service) -> bool {
     for _ in 0..4 {
         if service.sampled().await != 1000 {
