@@ -6,6 +6,7 @@ mod hints;
 mod introspection;
 mod listen;
 mod problem;
+mod settings;
 
 pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 pub use hints::{Api, with_hints};
@@ -13,3 +14,4 @@ pub use introspection::{Health, ReflectionError, with_introspection};
 pub use listen::{
     AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, grpc_fallback,
 };
+pub use settings::{InvalidSettings, SettingError, SettingsReader};

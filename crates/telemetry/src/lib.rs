@@ -12,7 +12,7 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let settings = Settings::from_env().map_err(|errors| format!("{errors:?}"))?;
+//! let settings = Settings::from_env()?;
 //! let telemetry = Telemetry::start(settings.or_service(ServiceName::new("service-a")?))?;
 //! let stop = CancellationToken::new();
 //!
