@@ -2,6 +2,7 @@
 //! reflection, and compressed bodies.
 
 mod compression;
+mod current;
 mod hints;
 mod introspection;
 mod listen;
@@ -9,9 +10,11 @@ mod problem;
 mod settings;
 
 pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
+pub use current::trace_id;
 pub use hints::{Api, with_hints};
 pub use introspection::{Health, ReflectionError, with_introspection};
 pub use listen::{
     AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, grpc_fallback,
 };
+pub use problem::Problem;
 pub use settings::{InvalidSettings, SettingError, SettingsReader};

@@ -39,7 +39,6 @@ pub mod batch;
 mod causes;
 pub mod control_stream;
 mod credentials;
-mod current;
 pub mod database;
 pub mod duration;
 pub mod edge;
@@ -60,7 +59,7 @@ pub mod serve;
 pub mod settings;
 
 pub use backoff::Backoff;
-pub use current::trace_id;
 pub use peer::{InvalidPeerUrl, PeerUrl};
 pub use provider::{Drained, StartError, Telemetry};
 pub use settings::Settings;
+pub use spoor_runtime::trace_id;
