@@ -1,6 +1,7 @@
 //! The basis of every process of Spoor: listeners with limits and draining, gRPC health and
 //! reflection, and compressed bodies.
 
+mod backoff;
 mod compression;
 mod current;
 mod hints;
@@ -9,6 +10,7 @@ mod listen;
 mod problem;
 mod settings;
 
+pub use backoff::Backoff;
 pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 pub use current::trace_id;
 pub use hints::{Api, with_hints};

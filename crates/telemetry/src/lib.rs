@@ -34,7 +34,6 @@
 //! health and reflection. Spans inside a handler are plain
 //! `tracing::info_span!("heavy_calc")`, statements of a database [`database::statement`].
 
-mod backoff;
 pub mod batch;
 mod causes;
 pub mod control_stream;
@@ -58,8 +57,7 @@ pub mod sampler;
 pub mod serve;
 pub mod settings;
 
-pub use backoff::Backoff;
 pub use peer::{InvalidPeerUrl, PeerUrl};
 pub use provider::{Drained, StartError, Telemetry};
 pub use settings::Settings;
-pub use spoor_runtime::trace_id;
+pub use spoor_runtime::{Backoff, trace_id};
