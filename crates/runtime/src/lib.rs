@@ -7,8 +7,10 @@ mod current;
 mod hints;
 mod introspection;
 mod listen;
+mod ops;
 mod problem;
 mod settings;
+mod tls;
 
 pub use backoff::Backoff;
 pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
@@ -18,5 +20,8 @@ pub use introspection::{Health, ReflectionError, with_introspection};
 pub use listen::{
     AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, grpc_fallback,
 };
+pub use ops::{ops_listener, ops_router};
 pub use problem::Problem;
 pub use settings::{InvalidSettings, SettingError, SettingsReader};
+pub use tls::{CertificateError, ServerCertificate};
+pub use tokio_rustls::TlsAcceptor;

@@ -47,7 +47,6 @@ pub mod grpc;
 pub mod http;
 mod logs;
 pub mod metrics;
-pub mod ops;
 mod outgoing;
 mod peer;
 mod percent;
