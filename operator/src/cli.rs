@@ -4,19 +4,14 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use spoor_runtime::SettingsReader;
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    crds,
-    kubernetes::connect,
-    logs, policies,
-    settings::{LogArguments, Reader},
-    stacks,
-};
+use crate::{crds, kubernetes::connect, logs, policies, settings::LogArguments, stacks};
 
 /// Enough for either role. Each thread costs a stack and an allocator's arena.
 const WORKER_THREADS: usize = 2;
@@ -71,7 +66,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let mut reader = Reader::default();
+    let mut reader = SettingsReader::default();
     let log = arguments.log.read(&mut reader);
     match arguments.command {
         Command::Stacks(role) => {

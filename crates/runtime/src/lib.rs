@@ -1,15 +1,27 @@
 //! The basis of every process of Spoor: listeners with limits and draining, gRPC health and
 //! reflection, and compressed bodies.
 
+mod backoff;
 mod compression;
+mod current;
 mod hints;
 mod introspection;
 mod listen;
+mod ops;
 mod problem;
+mod settings;
+mod tls;
 
+pub use backoff::Backoff;
 pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
+pub use current::trace_id;
 pub use hints::{Api, with_hints};
 pub use introspection::{Health, ReflectionError, with_introspection};
 pub use listen::{
     AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, grpc_fallback,
 };
+pub use ops::{ops_listener, ops_router};
+pub use problem::Problem;
+pub use settings::{InvalidSettings, SettingError, SettingsReader};
+pub use tls::{CertificateError, ServerCertificate};
+pub use tokio_rustls::TlsAcceptor;
