@@ -44,22 +44,11 @@ pub enum ScanError {
 }
 
 /// A reason to end a pass early.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 enum Stop {
-    Fault(Fault),
-    OutOfMemory(OutOfMemory),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<OutOfMemory> for Stop {
-    fn from(error: OutOfMemory) -> Self {
-        Self::OutOfMemory(error)
-    }
+    Fault(#[from] Fault),
+    OutOfMemory(#[from] OutOfMemory),
 }
 
 /// The reason that a span of a valid request is rejected.
@@ -86,7 +75,6 @@ pub(crate) struct Scanned<'a> {
     pub(crate) without_span_id: u64,
     resource_parts: CountedVec<&'a [u8]>,
     scope_parts: CountedVec<&'a [u8]>,
-    spans: Range<usize>,
 }
 
 /// The memory beside each span while a request is taken: the hash of its trace ID.
@@ -98,6 +86,7 @@ struct ScannedScope {
     /// Index into the scanned resources.
     resource: usize,
     parts: Range<usize>,
+    spans: Range<usize>,
 }
 
 /// A `ResourceSpans` in a request.
