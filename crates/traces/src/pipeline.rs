@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     ReceiveSettings, ScanError, Store, TailSettings, Totals,
     memory::{Memory, Share},
-    metrics::{Discarded, PipelineCollector, Refusals},
+    metrics::{PipelineCollector, RequestCounts},
     receive, scan,
     tail::Sampler,
 };
@@ -44,7 +44,7 @@ impl Default for Settings {
     }
 }
 
-/// Takes spans, decides on whole traces, stores those that are kept. Cheap to clone.
+/// Accepts spans, decides on whole traces, stores those that are kept. Cheap to clone.
 #[derive(Clone)]
 pub struct Pipeline {
     shared: Arc<Shared>,
@@ -55,8 +55,7 @@ struct Shared {
     store: Store,
     sampler: Mutex<Sampler>,
     memory: Memory,
-    refusals: Refusals,
-    discarded: Discarded,
+    requests: RequestCounts,
     closed: AtomicBool,
 }
 
@@ -87,8 +86,7 @@ impl Pipeline {
             store,
             sampler: Mutex::new(sampler),
             memory: Memory::new(settings.receive.max_receiving_bytes),
-            refusals: Refusals::default(),
-            discarded: Discarded::default(),
+            requests: RequestCounts::default(),
             closed: AtomicBool::new(false),
             settings,
         };
@@ -105,7 +103,7 @@ impl Pipeline {
         self.shared.sampler.lock().set_table(table);
     }
 
-    /// Takes an encoded `ExportTraceServiceRequest`.
+    /// Accepts an encoded `ExportTraceServiceRequest`.
     ///
     /// # Errors
     /// [`ScanError`] if it cannot be decoded, or if the index of its spans does not fit in
@@ -120,9 +118,11 @@ impl Pipeline {
         request: &[u8],
         share: &mut Share,
     ) -> Result<Accepted, ScanError> {
+        // The scan takes longest and shares nothing, so it comes before the lock.
         let scanned = scan::scan(request, share)?;
         let mut sampler = self.shared.sampler.lock();
-        sampler.take(&scanned, Instant::now(), &mut self.shared.store.write());
+        // Lock order: the sampler, then the store. Queries lock the store alone.
+        sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
         Ok(Accepted {
             rejected: scanned.without_trace_id + scanned.without_span_id,
         })
@@ -159,8 +159,7 @@ impl Pipeline {
 
     /// Adds the pipeline's metrics, named `spoor_traces_…`.
     pub fn register(&self, registry: &mut Registry) {
-        self.shared.refusals.register(registry);
-        self.shared.discarded.register(registry);
+        self.shared.requests.register(registry);
         registry.register_collector(Box::new(PipelineCollector::new(self.clone())));
     }
 
@@ -172,12 +171,8 @@ impl Pipeline {
         &self.shared.memory
     }
 
-    pub(crate) fn refusals(&self) -> &Refusals {
-        &self.shared.refusals
-    }
-
-    pub(crate) fn discarded(&self) -> &Discarded {
-        &self.shared.discarded
+    pub(crate) fn request_counts(&self) -> &RequestCounts {
+        &self.shared.requests
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -186,20 +181,25 @@ impl Pipeline {
 
     async fn decide_in_time(self, shutdown: CancellationToken) {
         let wait = self.shared.settings.tail.decision_wait;
+        // Decisions are late by a tenth of the wait at most. The bounds keep short waits from a
+        // busy loop and long ones from deciding in bursts.
         let period = (wait / 10).clamp(Duration::from_millis(5), Duration::from_millis(100));
         let mut ticks = tokio::time::interval(period);
+        // The next tick decides all that is due: there is nothing to catch up with.
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = ticks.tick() => {}
             }
+            // Decides in rounds, between which receivers get the lock.
             while self.decide(|sampler, store| {
                 sampler.decide_due(Instant::now(), DECISIONS_AT_ONCE, store)
             }) {
                 tokio::task::yield_now().await;
             }
         }
+        // Closes first: otherwise traces could arrive as fast as they are decided.
         self.shared.closed.store(true, Ordering::Relaxed);
         self.drain().await;
     }

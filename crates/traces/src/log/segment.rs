@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{
-    names::{Operations, Sources},
+    names::{Operation, Part, Source, Table},
     pointer::{SpanAt, TraceAt},
 };
 use crate::{TraceId, span::Signature};
@@ -19,8 +19,10 @@ pub(crate) struct Segment {
     pub(crate) bytes: Vec<u8>,
     pub(crate) spans: Vec<SpanEntry>,
     pub(crate) traces: Vec<TraceEntry>,
-    pub(crate) sources: Sources,
-    pub(crate) operations: Operations,
+    /// The names of the services.
+    pub(crate) services: Vec<Part>,
+    pub(crate) sources: Table<Source>,
+    pub(crate) operations: Table<Operation>,
     /// The latest start of its spans.
     pub(crate) latest_start: u64,
 }
@@ -74,6 +76,8 @@ impl TraceEntry {
 
     /// The earliest start of its spans.
     pub(crate) fn start(&self) -> u64 {
+        // Relaxed, as all here: a reader combines it with nothing else, and the links are followed
+        // only under the log's lock.
         self.start.load(Ordering::Relaxed)
     }
 
@@ -114,8 +118,9 @@ impl Segment {
             bytes: Vec::with_capacity(capacity),
             spans: Vec::new(),
             traces: Vec::new(),
-            sources: Sources::default(),
-            operations: Operations::default(),
+            services: Vec::new(),
+            sources: Table::default(),
+            operations: Table::default(),
             latest_start: 0,
         }
     }
@@ -126,6 +131,7 @@ impl Segment {
         self.bytes.clear();
         self.spans.clear();
         self.traces.clear();
+        self.services.clear();
         self.sources.clear();
         self.operations.clear();
         self.latest_start = 0;
@@ -141,6 +147,7 @@ impl Segment {
     pub(crate) fn seal(&mut self) {
         self.spans.shrink_to_fit();
         self.traces.shrink_to_fit();
+        self.services.shrink_to_fit();
         self.sources.seal();
         self.operations.seal();
     }
@@ -154,6 +161,8 @@ impl Segment {
 
     /// Returns whether a span of `bytes` with a new source and operation still fits.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        // The bytes never move: the bound counts their capacity, and a copy would hold up the
+        // writer.
         self.bytes.len() + bytes <= self.bytes.capacity()
             && self.spans.len() < Self::MAX_SPANS
             && self.sources.has_room()
@@ -165,6 +174,7 @@ impl Segment {
         self.bytes.capacity()
             + self.spans.capacity() * size_of::<SpanEntry>()
             + self.traces.capacity() * size_of::<TraceEntry>()
+            + self.services.capacity() * size_of::<Part>()
             + self.sources.allocated()
             + self.operations.allocated()
             + size_of::<Self>()
@@ -191,6 +201,7 @@ impl Segment {
             bytes: self.bytes.clone(),
             spans: self.spans.clone(),
             traces: self.traces.clone(),
+            services: self.services.clone(),
             sources: self.sources.snapshot(),
             operations: self.operations.snapshot(),
             latest_start: self.latest_start,
@@ -201,6 +212,7 @@ impl Segment {
 /// The length of a field's key and length, and the length.
 fn field_header(field: &[u8]) -> (usize, usize) {
     let (mut len, mut shift) = (0, 0);
+    // Behind the key, a length of 32 bits takes five bytes at most.
     for (at, byte) in field.iter().enumerate().skip(1).take(5) {
         len |= usize::from(byte & 0x7f) << shift;
         if *byte < 0x80 {

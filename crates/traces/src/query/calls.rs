@@ -10,7 +10,7 @@ use super::{
     MAX_TRACES, Queries, Refusal,
     v3::{DEFAULT_DEPTH, FILTER_REFUSED},
 };
-use crate::{Operation, Search, TraceId, dependencies, kind, service};
+use crate::{Operation, Search, TraceId, dependencies, service};
 
 impl Queries {
     pub(super) async fn services(&self) -> Result<Vec<String>, Refusal> {
@@ -25,7 +25,7 @@ impl Queries {
     ) -> Result<Vec<Operation>, Refusal> {
         self.run(move |reader| {
             let kind = (!kind.is_empty()).then_some(kind.as_str());
-            kind::operations(reader.store(), &service, kind)
+            service::operations(reader.store(), &service, kind)
         })
         .await
     }
@@ -53,6 +53,7 @@ impl Queries {
 
     /// Succeeds if a trace is stored and not too large.
     pub(super) async fn check_stored(&self, id: TraceId) -> Result<(), Status> {
+        // Checked before the stream begins, which could report it only at its end.
         let found = self.run(move |reader| reader.trace(id)).await??;
         match found {
             Some(_) => Ok(()),
@@ -105,5 +106,6 @@ fn nanos(seconds: i64, nanos: i32) -> Option<u64> {
     let seconds = u64::try_from(seconds).ok()?;
     let nanos = u64::try_from(nanos).ok()?;
     let total = seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+    // Kiali sends zero for no bound.
     (total > 0).then_some(total)
 }

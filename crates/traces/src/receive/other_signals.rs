@@ -63,6 +63,7 @@ async fn over_http(pipeline: &Pipeline, signal: Signal, request: Request) -> Res
         ),
         Err(status) => {
             let code = match status.code() {
+                // OTLP does not retry on 404: the SDK drops the batch and logs the explanation.
                 Code::Unimplemented => StatusCode::NOT_FOUND,
                 _ => StatusCode::BAD_REQUEST,
             };
@@ -85,13 +86,10 @@ async fn take(pipeline: &Pipeline, signal: Signal, mut body: Body) -> Result<(),
     if settings.other_signals == OtherSignals::Refuse {
         return Err(Status::unimplemented(explanation(signal)));
     }
-    match body::skim(&mut body, settings).await {
-        Ok(_) => {
-            pipeline.discarded().count(signal);
-            Ok(())
-        }
-        Err(error) => Err(Status::invalid_argument(error.to_string())),
-    }
+    let skimmed = body::skim(&mut body, settings.max_body_bytes, settings.body_deadline).await;
+    skimmed.map_err(|error| Status::invalid_argument(error.to_string()))?;
+    pipeline.request_counts().count_discarded(signal);
+    Ok(())
 }
 
 fn explanation(signal: Signal) -> String {

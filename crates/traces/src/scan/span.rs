@@ -3,27 +3,12 @@
 use super::{
     Rejection,
     attribute::{Hashed, Plain, Texts, Value, key_value, mark},
-    wire::{BYTES, FIXED32, FIXED64, Fault, Reader, VARINT, key},
+    wire::{BYTES, FIXED32, FIXED64, Fault, Reader, VARINT, key, visit},
 };
-use crate::{TraceId, span::Signature};
-
-/// A span in a request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ScannedSpan<'a> {
-    pub(crate) trace_id: TraceId,
-    /// The encoded `Span`.
-    pub(crate) body: &'a [u8],
-    pub(crate) name: &'a [u8],
-    /// `SpanKind`'s number; 0 for those that don't exist.
-    pub(crate) kind: u8,
-    /// In nanoseconds since 1970.
-    pub(crate) start: u64,
-    /// In nanoseconds; 0 if it ends before its start.
-    pub(crate) duration: u64,
-    pub(crate) signature: Signature,
-    /// Index into the scanned scopes.
-    pub(crate) scope: u32,
-}
+use crate::{
+    TraceId,
+    span::{NewSpan, Signature},
+};
 
 const TRACE_ID: u32 = key(1, BYTES);
 const SPAN_ID: u32 = key(2, BYTES);
@@ -45,10 +30,7 @@ const LAST_FIELD: u32 = 16;
 
 /// Reads a `Span`. The inner error says why a valid message is no valid span.
 #[inline]
-pub(super) fn span(
-    mut reader: Reader<'_>,
-    scope: u32,
-) -> Result<Result<ScannedSpan<'_>, Rejection>, Fault> {
+pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Rejection>, Fault> {
     let body = reader.rest();
     let mut trace_id: &[u8] = &[];
     let mut span_id: &[u8] = &[];
@@ -62,6 +44,7 @@ pub(super) fn span(
             SPAN_ID => span_id = reader.bytes()?,
             TRACE_STATE => {
                 reader.text()?;
+                // The tail sampler reads `tracestate` only where this bit is set.
                 signature.insert(Signature::TRACE_STATE);
             }
             PARENT_SPAN_ID => parent = reader.bytes()?,
@@ -73,9 +56,11 @@ pub(super) fn span(
                 let (name, value) = key_value::<Hashed>(reader.message()?)?;
                 signature.insert(mark(name, value));
             }
+            // Jaeger finds a tag among the fields of a span's logs, too, which are OTLP's events.
             EVENT => event::<Hashed>(reader.message()?, |name, value| {
                 signature.insert(mark(name, value));
             })?,
+            // Links leave no mark: no search looks at their attributes, which Jaeger does not show.
             LINK => link(reader.message()?)?,
             STATUS => {
                 if let Some(code) = status_code(reader.message()?)? {
@@ -91,9 +76,11 @@ pub(super) fn span(
     if status as u32 == STATUS_ERROR {
         signature.insert(Signature::ERROR);
     }
+    // An ID of zeros is invalid in W3C Trace Context, so it names no parent either.
     if parent.iter().all(|byte| *byte == 0) {
         signature.insert(Signature::ROOT);
     }
+    // Checked after the loop: of a repeated field, the last value counts.
     let trace_id = match <[u8; 16]>::try_from(trace_id) {
         Ok(id) if id != [0; 16] => TraceId::from_bytes(id),
         _ => return Ok(Err(Rejection::TraceId)),
@@ -101,18 +88,19 @@ pub(super) fn span(
     if span_id.len() != 8 || span_id.iter().all(|byte| *byte == 0) {
         return Ok(Err(Rejection::SpanId));
     }
-    Ok(Ok(ScannedSpan {
+    Ok(Ok(NewSpan {
         trace_id,
         body,
         name,
+        // Enumerations are open in proto3: a kind of a later version counts as unspecified.
         kind: u8::try_from(kind as u32)
             .ok()
             .filter(|kind| *kind <= LAST_KIND)
             .unwrap_or(0),
         start,
+        // A span that ends too early is kept; queries add a warning to it.
         duration: end.saturating_sub(start),
         signature,
-        scope,
     }))
 }
 
@@ -127,6 +115,7 @@ fn status_code(mut status: Reader<'_>) -> Result<Option<u64>, Fault> {
         match key {
             MESSAGE => drop(status.text()?),
             CODE => code = Some(status.varint()?),
+            // Field 1 was `deprecated_code`, which old exporters may still send.
             other if other >> 3 == 1 => status.unknown(other, 0)?,
             other => status.unknown(other, 3)?,
         }
@@ -182,22 +171,11 @@ pub(crate) fn span_attributes<'a>(
     body: &'a [u8],
     mut found: impl FnMut(&'a [u8], Value<&'a [u8]>),
 ) {
-    let mut read = || -> Result<(), Fault> {
-        let mut reader = Reader::new(body);
-        while let Some(key) = reader.key()? {
-            match key {
-                ATTRIBUTE => {
-                    let (name, value) = key_value::<Plain>(reader.message()?)?;
-                    found(name, value);
-                }
-                EVENT => event::<Plain>(reader.message()?, &mut found)?,
-                other => reader.unknown(other, 0)?,
-            }
-        }
-        Ok(())
-    };
-    // The bytes have been scanned: there is no fault in them.
-    let _ = read();
+    visit(body, |reader, key| match key {
+        ATTRIBUTE => key_value::<Plain>(reader.message()?).map(|(name, value)| found(name, value)),
+        EVENT => event::<Plain>(reader.message()?, &mut found),
+        other => reader.unknown(other, 0),
+    });
 }
 
 /// The status of an encoded `Span` as Jaeger writes it; empty when it is unset.
@@ -232,14 +210,4 @@ pub(crate) fn flags(body: &[u8]) -> u32 {
         other => reader.unknown(other, 0),
     });
     flags
-}
-
-/// Visits the fields of a message that has been scanned, so that there is no fault in it.
-fn visit<'a>(body: &'a [u8], mut field: impl FnMut(&mut Reader<'a>, u32) -> Result<(), Fault>) {
-    let mut reader = Reader::new(body);
-    while let Ok(Some(key)) = reader.key() {
-        if field(&mut reader, key).is_err() {
-            break;
-        }
-    }
 }

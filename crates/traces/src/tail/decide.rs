@@ -21,7 +21,11 @@ pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> O
     let roots = spans
         .iter()
         .filter(|(_, span)| span.signature.contains(Signature::ROOT));
+    // A trace may have several roots, but gets one decision. The Collector applies the policies of
+    // all (docs/tail-rules.md).
     let Some(root) = roots.min_by_key(|(_, span)| span.start) else {
+        // Without a root the service and so the policy are unknown. The Collector keeps such a
+        // trace, too.
         return Some(Kept::NoRoot);
     };
     let Some((name, policy)) = policy_for(table, *root) else {
@@ -45,10 +49,7 @@ fn policy_for<'t>(
 ) -> Option<(&'t PolicyName, &'t TailPolicy)> {
     let operation = segment.operations.get(root.operation)?;
     let source = segment.sources.get(root.source)?;
-    let service = segment
-        .sources
-        .services()
-        .get(usize::from(source.service))?;
+    let service = segment.services.get(usize::from(source.service))?;
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let namespace = text(source.namespace.of(&segment.bytes));
     let namespace = if namespace.is_empty() {

@@ -25,7 +25,6 @@ pub(crate) use pointer::TraceAt;
 pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
 pub(crate) use snapshot::Snapshot;
 
-use names::Sources;
 use pointer::SpanAt;
 use settle::StrippedSegment;
 
@@ -50,19 +49,29 @@ impl IdHasher {
     /// The hashes of a request's trace IDs. Each is looked up on the way for the sake of the
     /// processor's cache: these look-ups do not depend on one another, so that the processor
     /// waits for memory once for several of them.
-    pub(crate) fn warm(
+    pub(crate) fn hash_all(
         &self,
         ids: impl Iterator<Item = TraceId> + Clone,
         look_up: impl Fn(TraceId, u64) -> bool,
     ) -> Vec<u64> {
         let hashes: Vec<u64> = ids.clone().map(|id| self.hash(id)).collect();
         let known = ids.zip(&hashes).filter(|(id, hash)| look_up(*id, **hash));
+        // The compiler must not remove the look-ups: their effect is in the processor's cache.
         std::hint::black_box(known.count());
         hashes
     }
 }
 
-/// No span can be added: every slot for a segment is taken.
+/// The trace to append a span to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Destination {
+    /// One that the log has.
+    Known(TraceAt),
+    /// One whose first span it is, with the hash of its ID, and its note.
+    New { hash: u64, note: u32 },
+}
+
+/// No span can be appended: every slot for a segment is taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Full;
 
@@ -104,12 +113,16 @@ const MAX_FIELD_HEADER: usize = 6;
 impl Log {
     /// A log sized for about `max_bytes`; its owner enforces the bound.
     pub(crate) fn new(max_bytes: usize, hasher: IdHasher) -> Self {
+        // Eviction frees a whole segment, so a segment is a small part of the bound. Full segments
+        // take half of the slots at most; the others are for segments whose spans or sources run
+        // out of indices before their bytes do.
         let segment_bytes = (max_bytes / 64)
             .clamp(8 << 10, 1 << 20)
             .max(max_bytes / (MAX_SLOTS / 2));
         Self {
             hasher,
             by_id: HashTable::new(),
+            // The slot of the active segment, which is empty until that is sealed.
             slots: vec![None],
             order: VecDeque::new(),
             free: Vec::new(),
@@ -181,34 +194,29 @@ impl Log {
         })
     }
 
-    /// Adds a trace and its first span.
-    pub(crate) fn begin(
+    /// Appends a span; returns its trace.
+    pub(crate) fn append(
         &mut self,
-        (id, hash): (TraceId, u64),
-        note: u32,
+        to: Destination,
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
         interned: &mut Interned,
     ) -> Result<TraceAt, Full> {
+        // May start another segment, so it comes first: a trace is in the segment of its first span.
         self.make_room(span, source)?;
-        let at = TraceAt::new(self.active_slot, self.active.traces.len());
-        self.active.traces.push(TraceEntry::new(id, note));
-        self.list(hash, at);
-        self.push(at, span, source, interned);
-        Ok(at)
-    }
-
-    /// Adds a span to a trace.
-    pub(crate) fn append(
-        &mut self,
-        trace: TraceAt,
-        span: &NewSpan<'_>,
-        source: &NewSource<'_>,
-        interned: &mut Interned,
-    ) -> Result<(), Full> {
-        self.make_room(span, source)?;
-        self.push(trace, span, source, interned);
-        Ok(())
+        let trace = match to {
+            Destination::Known(at) => at,
+            Destination::New { hash, note } => {
+                let at = TraceAt::new(self.active_slot, self.active.traces.len());
+                self.active
+                    .traces
+                    .push(TraceEntry::new(span.trace_id, note));
+                self.list(hash, at);
+                at
+            }
+        };
+        self.write(trace, span, source, interned);
+        Ok(trace)
     }
 
     fn list(&mut self, hash: u64, at: TraceAt) {
@@ -244,7 +252,7 @@ impl Log {
         self.by_id = larger;
     }
 
-    fn push(
+    fn write(
         &mut self,
         trace: TraceAt,
         span: &NewSpan<'_>,
@@ -252,8 +260,9 @@ impl Log {
         interned: &mut Interned,
     ) {
         let active = &mut self.active;
+        // Indices belong to one segment; a new segment starts with empty tables.
         if interned.serial != active.serial {
-            let index = active.sources.intern(&mut active.bytes, source);
+            let index = active.intern_source(source);
             let service = active.sources.get(index).map_or(0, |source| source.service);
             *interned = Interned {
                 serial: active.serial,
@@ -261,10 +270,7 @@ impl Log {
                 service,
             };
         }
-        let operation =
-            active
-                .operations
-                .intern(&mut active.bytes, interned.service, span.kind, span.name);
+        let operation = active.intern_operation(interned.service, span.kind, span.name);
         let offset = active.bytes.len() as u32;
         write_field(&mut active.bytes, span.body);
         active.latest_start = active.latest_start.max(span.start);
@@ -275,6 +281,7 @@ impl Log {
         let Some(entry) = self.trace(trace) else {
             return;
         };
+        // The trace may be in a sealed segment, which searches read: its links are atomic.
         let previous = entry.link(at, span.start);
         self.active.spans.push(SpanEntry {
             start: span.start,
@@ -291,7 +298,7 @@ impl Log {
 
     #[inline]
     fn make_room(&mut self, span: &NewSpan<'_>, source: &NewSource<'_>) -> Result<(), Full> {
-        let bytes = span.body.len() + span.name.len() + MAX_FIELD_HEADER + Sources::len_of(source);
+        let bytes = span.body.len() + span.name.len() + MAX_FIELD_HEADER + source.max_bytes();
         if self.active.has_room(bytes) {
             Ok(())
         } else {
@@ -311,6 +318,7 @@ impl Log {
             None => return Err(Full),
         };
         self.serial += 1;
+        // A span that is larger than a segment gets one of its own.
         let next = if bytes > self.segment_bytes {
             Segment::new(self.serial, bytes)
         } else if let Some(mut spare) = self.spare.pop() {
@@ -336,10 +344,12 @@ impl Log {
     /// the hash of each trace's id.
     pub(crate) fn evict_oldest(&mut self, mut gone: impl FnMut(u64)) -> Option<Evicted> {
         let slot = *self.order.front()?;
+        // The segment stays in its slot meanwhile, since the table's pointers lead there.
         let segment = self.slots.get(usize::from(slot))?.clone()?;
         let mut evicted = Evicted::default();
         for index in 0..segment.traces.len() {
             let at = TraceAt::new(slot, index);
+            // Its spans in later segments are unreachable from now on, and are freed with those.
             evicted.spans += self.spans_of(at).count() as u64;
             evicted.traces += 1;
             if let Some(hash) = self.unlist(at) {
@@ -383,6 +393,7 @@ impl Log {
 
     /// Keeps a segment's memory for the next.
     fn spare(&mut self, segment: Segment) {
+        // A segment of another size was made for one large span; keeping it would waste memory.
         if self.spare.len() < MAX_SPARE && segment.bytes.capacity() == self.segment_bytes {
             self.spare.push(segment);
         }

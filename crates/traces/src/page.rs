@@ -74,6 +74,7 @@ async fn by_id(uri: Uri, Query(pairs): Pairs) -> Response {
     let parameters = Parameters(pairs);
     let id = parameters.get("id").unwrap_or_default().trim();
     match id.parse::<TraceId>() {
+        // Relative, since the page may be served under a prefix.
         Ok(id) => Redirect::to(&format!("trace/{id}")).into_response(),
         Err(error) => invalid_id(&Site::of(&uri), id, &error.to_string()),
     }
@@ -108,12 +109,20 @@ async fn trace(
 
 async fn style() -> Response {
     let kind = HeaderValue::from_static("text/css; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], include_str!("style.css")).into_response()
+    (
+        [(header::CONTENT_TYPE, kind)],
+        include_str!("page/style.css"),
+    )
+        .into_response()
 }
 
 async fn icon() -> Response {
     let kind = HeaderValue::from_static("image/svg+xml");
-    ([(header::CONTENT_TYPE, kind)], include_str!("favicon.svg")).into_response()
+    (
+        [(header::CONTENT_TYPE, kind)],
+        include_str!("page/favicon.svg"),
+    )
+        .into_response()
 }
 
 async fn unknown_path(uri: Uri) -> Response {

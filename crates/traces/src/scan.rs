@@ -11,7 +11,7 @@ mod wire;
 
 pub(crate) use attribute::Wanted;
 pub(crate) use resource::{resource_attributes, scope_name};
-pub(crate) use span::{ScannedSpan, flags, span_attributes, status_word, trace_state};
+pub(crate) use span::{flags, span_attributes, status_word, trace_state};
 use std::ops::Range;
 pub(crate) use weight::decoded_bytes;
 
@@ -44,22 +44,11 @@ pub enum ScanError {
 }
 
 /// A reason to end a pass early.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 enum Stop {
-    Fault(Fault),
-    OutOfMemory(OutOfMemory),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<OutOfMemory> for Stop {
-    fn from(error: OutOfMemory) -> Self {
-        Self::OutOfMemory(error)
-    }
+    Fault(#[from] Fault),
+    OutOfMemory(#[from] OutOfMemory),
 }
 
 /// The reason that a span of a valid request is rejected.
@@ -77,9 +66,9 @@ pub(crate) enum Rejection {
 /// one, and what is kept of it takes twenty times as much.
 #[derive(Debug)]
 pub(crate) struct Scanned<'a> {
-    pub(crate) spans: CountedVec<ScannedSpan<'a>>,
-    pub(crate) scopes: CountedVec<ScannedScope>,
-    pub(crate) resources: CountedVec<ScannedResource<'a>>,
+    pub(crate) spans: CountedVec<NewSpan<'a>>,
+    scopes: CountedVec<ScannedScope>,
+    resources: CountedVec<ScannedResource<'a>>,
     /// Spans with an invalid trace id.
     pub(crate) without_trace_id: u64,
     /// Spans with an invalid span id.
@@ -90,24 +79,23 @@ pub(crate) struct Scanned<'a> {
 
 /// The memory beside each span while a request is taken: the hash of its trace ID.
 const BYTES_BESIDE_SPAN: usize = size_of::<u64>();
-/// The memory beside each scope: its place in the store and in the gathering log.
-pub(crate) const BYTES_BESIDE_SCOPE: usize = 32;
 
 /// A `ScopeSpans` in a request.
 #[derive(Clone, Debug)]
-pub(crate) struct ScannedScope {
+struct ScannedScope {
     /// Index into the scanned resources.
-    pub(crate) resource: u32,
+    resource: usize,
     parts: Range<usize>,
+    spans: Range<usize>,
 }
 
 /// A `ResourceSpans` in a request.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ScannedResource<'a> {
+struct ScannedResource<'a> {
     /// The value of `service.name`.
-    pub(crate) service: &'a [u8],
+    service: &'a [u8],
     /// The value of `k8s.namespace.name`, else of `service.namespace`.
-    pub(crate) namespace: &'a [u8],
+    namespace: &'a [u8],
     parts: Range<usize>,
 }
 
@@ -127,6 +115,8 @@ pub(crate) fn scan<'a>(request: &'a [u8], share: &mut Share) -> Result<Scanned<'
         Err(Stop::OutOfMemory(error)) => Err(error.into()),
         Err(Stop::Fault(fault)) => Err(ScanError::Invalid(InvalidRequest {
             fault,
+            // The reader stands behind the outermost field that holds the fault, hence "before
+            // byte".
             at: reader.position(),
             len: request.len(),
         })),
@@ -148,7 +138,7 @@ impl<'a> Scanned<'a> {
     fn new() -> Self {
         Self {
             spans: CountedVec::new(BYTES_BESIDE_SPAN),
-            scopes: CountedVec::new(BYTES_BESIDE_SCOPE),
+            scopes: CountedVec::new(0),
             resources: CountedVec::new(0),
             without_trace_id: 0,
             without_span_id: 0,
@@ -162,15 +152,22 @@ impl<'a> Scanned<'a> {
         self.spans.iter().map(|span| span.trace_id)
     }
 
-    /// The resource and scope of a span.
-    pub(crate) fn source(&self, span: &ScannedSpan<'_>) -> Option<NewSource<'_>> {
-        let scope = self.scopes.get(span.scope as usize)?;
-        let resource = self.resources.get(scope.resource as usize)?;
-        Some(NewSource {
-            resource: self.resource_parts.get(resource.parts.clone())?,
-            scope: self.scope_parts.get(scope.parts.clone())?,
-            service: resource.service,
-            namespace: resource.namespace,
+    /// The spans by their resource and scope, each with the hash of its trace ID.
+    pub(crate) fn by_source<'s>(
+        &'s self,
+        hashes: &'s [u64],
+    ) -> impl Iterator<Item = (NewSource<'s>, impl Iterator<Item = (&'s NewSpan<'a>, u64)>)> {
+        self.scopes.iter().filter_map(move |scope| {
+            let resource = self.resources.get(scope.resource)?;
+            let source = NewSource {
+                resource: self.resource_parts.get(resource.parts.clone())?,
+                scope: self.scope_parts.get(scope.parts.clone())?,
+                service: resource.service,
+                namespace: resource.namespace,
+            };
+            let spans = self.spans.get(scope.spans.clone())?.iter();
+            let hashes = hashes.get(scope.spans.clone())?.iter().copied();
+            Some((source, spans.zip(hashes)))
         })
     }
 }
@@ -184,6 +181,7 @@ struct Pass<'a, 's> {
 impl<'a> Pass<'a, '_> {
     fn request(&mut self, reader: &mut Reader<'a>) -> Result<(), Stop> {
         const RESOURCE_SPANS: u32 = key(1, BYTES);
+        // Reserved at once: a list that grows is copied, and takes from the share at each step.
         let expected = reader.rest().len() / TYPICAL_SPAN_BYTES + 1;
         self.found.spans.reserve(expected, self.share)?;
         while let Some(key) = reader.key()? {
@@ -199,10 +197,12 @@ impl<'a> Pass<'a, '_> {
         const RESOURCE: u32 = key(1, BYTES);
         const SCOPE_SPANS: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
-        let index = self.found.resources.len() as u32;
+        let index = self.found.resources.len();
         let first_part = self.found.resource_parts.len();
         let first_scope = self.found.scopes.len();
         let mut resource = ScannedResource::default();
+        // Fields may come in any order, and a resource in several parts. Everything except the
+        // scopes is kept: joined, these parts are a valid `ResourceSpans`.
         let (mut from, mut to) = (reader.position(), reader.position());
         while let Some(key) = reader.key()? {
             match key {
@@ -221,6 +221,7 @@ impl<'a> Pass<'a, '_> {
         let part = reader.between(from, to);
         keep_part(&mut self.found.resource_parts, part, self.share)?;
         if self.found.scopes.len() == first_scope {
+            // No scope refers to this resource: those without a span were left out.
             self.found.resource_parts.truncate(first_part);
             return Ok(());
         }
@@ -229,11 +230,10 @@ impl<'a> Pass<'a, '_> {
         Ok(())
     }
 
-    fn scope_spans(&mut self, mut reader: Reader<'a>, resource: u32) -> Result<(), Stop> {
+    fn scope_spans(&mut self, mut reader: Reader<'a>, resource: usize) -> Result<(), Stop> {
         const SCOPE: u32 = key(1, BYTES);
         const SPAN: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
-        let index = self.found.scopes.len() as u32;
         let first_part = self.found.scope_parts.len();
         let first_span = self.found.spans.len();
         let (mut from, mut to) = (reader.position(), reader.position());
@@ -242,8 +242,10 @@ impl<'a> Pass<'a, '_> {
                 SPAN => {
                     let part = reader.between(from, to);
                     keep_part(&mut self.found.scope_parts, part, self.share)?;
-                    match span::span(reader.message()?, index)? {
+                    match span::span(reader.message()?)? {
                         Ok(span) => self.found.spans.push(span, self.share)?,
+                        // An invalid span does not fail the request: OTLP reports it as partial
+                        // success.
                         Err(Rejection::TraceId) => self.found.without_trace_id += 1,
                         Err(Rejection::SpanId) => self.found.without_span_id += 1,
                     }
@@ -261,10 +263,12 @@ impl<'a> Pass<'a, '_> {
             self.found.scope_parts.truncate(first_part);
             return Ok(());
         }
-        let parts = first_part..self.found.scope_parts.len();
-        self.found
-            .scopes
-            .push(ScannedScope { resource, parts }, self.share)?;
+        let scope = ScannedScope {
+            resource,
+            parts: first_part..self.found.scope_parts.len(),
+            spans: first_span..self.found.spans.len(),
+        };
+        self.found.scopes.push(scope, self.share)?;
         Ok(())
     }
 }
@@ -275,22 +279,10 @@ fn keep_part<'a>(
     part: &'a [u8],
     share: &mut Share,
 ) -> Result<(), OutOfMemory> {
+    // An entry takes 16 bytes; a request of empty messages would get one for every two bytes.
     match part.is_empty() {
         true => Ok(()),
         false => parts.push(part, share),
-    }
-}
-
-impl<'a> From<&ScannedSpan<'a>> for NewSpan<'a> {
-    fn from(span: &ScannedSpan<'a>) -> Self {
-        Self {
-            body: span.body,
-            name: span.name,
-            kind: span.kind,
-            start: span.start,
-            duration: span.duration,
-            signature: span.signature,
-        }
     }
 }
 

@@ -1,0 +1,241 @@
+//! Keeps traces in memory.
+//!
+//! The bytes of spans are kept as they came, in a [`Log`]; columns beside them say enough for a
+//! search to pass over most spans without looking at their bytes.
+
+mod assemble;
+mod evicted;
+mod query;
+mod search;
+mod trace;
+mod writer;
+
+pub use search::{Operation, Search};
+pub use trace::{StoredTrace, TraceTooLarge};
+
+pub(crate) use writer::{Refused, SPANS_BETWEEN_EVICTIONS, Stored, Writer};
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
+
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use parking_lot::RwLock;
+
+use crate::{
+    Kept, ScanError, TraceId,
+    log::{IdHasher, Log},
+    memory::Share,
+    scan,
+};
+use evicted::EvictedIds;
+
+/// The traces kept, bounded in bytes, the oldest out first. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<RwLock<Shared>>,
+    hasher: IdHasher,
+}
+
+struct Shared {
+    log: Log,
+    max_bytes: usize,
+    reasons: Vec<Kept>,
+    reason_numbers: HashMap<Kept, u32>,
+    evicted: Evicted,
+    evicted_ids: EvictedIds,
+}
+
+impl Shared {
+    fn allocated(&self) -> usize {
+        self.log.allocated() + self.evicted_ids.allocated()
+    }
+}
+
+/// The store's contents and evictions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Traces held.
+    pub traces: usize,
+    /// Spans held.
+    pub spans: usize,
+    /// Memory taken, in bytes.
+    pub bytes: usize,
+    /// The bound on that memory, in bytes.
+    pub max_bytes: usize,
+    /// The evictions because of the bound, since the start.
+    pub evicted: Evicted,
+}
+
+/// Traces and spans evicted because of a bound on memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Whole traces.
+    pub traces: u64,
+    /// Their spans.
+    pub spans: u64,
+}
+
+impl Store {
+    /// An empty store that takes at most so many bytes.
+    #[must_use]
+    pub fn new(max_bytes: usize) -> Self {
+        let hasher = IdHasher::default();
+        let shared = Shared {
+            log: Log::new(max_bytes, hasher.clone()),
+            max_bytes,
+            reasons: Vec::new(),
+            reason_numbers: HashMap::new(),
+            evicted: Evicted::default(),
+            evicted_ids: EvictedIds::new(max_bytes),
+        };
+        Self {
+            shared: Arc::new(RwLock::new(shared)),
+            hasher,
+        }
+    }
+
+    /// Accepts an encoded `ExportTraceServiceRequest`: stores all its valid spans, except those of
+    /// traces that were evicted. Returns how many it stored.
+    ///
+    /// # Errors
+    /// [`ScanError`] if it cannot be decoded.
+    pub fn accept(&self, request: &[u8], kept: &Kept) -> Result<usize, ScanError> {
+        let scanned = scan::scan(request, &mut Share::unbounded())?;
+        let mut writer = self.write();
+        let note = writer.note(kept);
+        let kept = writer.accept(&scanned, note).kept;
+        Ok(usize::try_from(kept).unwrap_or(usize::MAX))
+    }
+
+    /// The trace with this id, however large it is.
+    #[must_use]
+    pub fn trace(&self, id: TraceId) -> Option<StoredTrace> {
+        self.trace_within(id, usize::MAX).ok().flatten()
+    }
+
+    /// The trace with this id, if it has at most so many bytes.
+    ///
+    /// # Errors
+    /// [`TraceTooLarge`] if it has more; then nothing is copied.
+    pub fn trace_within(
+        &self,
+        id: TraceId,
+        max_bytes: usize,
+    ) -> Result<Option<StoredTrace>, TraceTooLarge> {
+        let hash = self.hasher.hash(id);
+        let shared = self.shared.read();
+        let found = shared.log.find(id, hash);
+        let Some((at, entry)) = found.and_then(|at| Some((at, shared.log.trace(at)?))) else {
+            return Ok(None);
+        };
+        let Some(kept) = shared.reasons.get(entry.note() as usize).cloned() else {
+            return Ok(None);
+        };
+        // Copied under the lock: writers wait for `max_bytes` at most.
+        let resource_spans = assemble::resource_spans(&shared.log, at, max_bytes);
+        Ok(Some(StoredTrace {
+            id,
+            kept,
+            resource_spans: resource_spans.ok_or(TraceTooLarge)?,
+        }))
+    }
+
+    /// The traces that match, the newest first, all in memory at the same time.
+    #[must_use]
+    pub fn search(&self, search: &Search) -> Vec<StoredTrace> {
+        let ids = self.find(search);
+        ids.into_iter().filter_map(|id| self.trace(id)).collect()
+    }
+
+    /// The ids of the traces that match, the newest first.
+    #[must_use]
+    pub fn find(&self, search: &Search) -> Vec<TraceId> {
+        self.find_while(search, &|| true)
+    }
+
+    /// The same, but a search that is no longer wanted ends with what it has.
+    pub(crate) fn find_while(&self, search: &Search, is_wanted: &dyn Fn() -> bool) -> Vec<TraceId> {
+        let snapshot = self.shared.read().log.snapshot();
+        // Searches without the lock, since that may take long.
+        query::find(&snapshot, search, is_wanted)
+    }
+
+    /// The names of the services that have spans here, sorted; an empty one when spans name none.
+    #[must_use]
+    pub fn services(&self) -> Vec<String> {
+        let snapshot = self.shared.read().log.snapshot();
+        let mut names = HashSet::new();
+        for segment in snapshot.newest_first() {
+            names.extend(segment.services.iter().map(|name| name.of(&segment.bytes)));
+        }
+        let names = names.into_iter().map(String::from_utf8_lossy);
+        let sorted: BTreeSet<_> = names.collect();
+        sorted.into_iter().map(String::from).collect()
+    }
+
+    /// The names of a service's spans, of one kind or of all, sorted.
+    #[must_use]
+    pub fn operations(&self, service: &str, kind: Option<SpanKind>) -> Vec<Operation> {
+        let snapshot = self.shared.read().log.snapshot();
+        let mut found = HashSet::new();
+        for segment in snapshot.newest_first() {
+            let services = query::services_named(segment, service);
+            if services.is_empty() {
+                continue;
+            }
+            let of_service = segment.operations.iter().filter(|operation| {
+                services.contains(&operation.service)
+                    && kind.is_none_or(|kind| kind as i32 == i32::from(operation.kind))
+            });
+            found.extend(of_service.map(|it| (it.name.of(&segment.bytes), it.kind)));
+        }
+        let all = found.into_iter().map(|(name, kind)| Operation {
+            name: String::from_utf8_lossy(name).into_owned(),
+            kind: SpanKind::try_from(i32::from(kind)).unwrap_or(SpanKind::Unspecified),
+        });
+        all.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The number of traces in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shared.read().log.len()
+    }
+
+    /// Returns whether it is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its contents and evictions.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        let shared = self.shared.read();
+        Occupancy {
+            traces: shared.log.len(),
+            spans: shared.log.spans(),
+            bytes: shared.allocated(),
+            max_bytes: shared.max_bytes,
+            evicted: shared.evicted,
+        }
+    }
+
+    pub(crate) fn hasher(&self) -> &IdHasher {
+        &self.hasher
+    }
+
+    /// Locks the store for one request or a few decisions.
+    pub(crate) fn write(&self) -> Writer<'_> {
+        Writer::new(self.shared.write(), &self.hasher)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.occupancy()).finish()
+    }
+}
