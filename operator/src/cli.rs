@@ -4,6 +4,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use spoor_runtime::self_tracing::{SelfTracing, SelfTracingSettings};
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
@@ -14,7 +15,7 @@ use crate::{
     crds,
     kubernetes::connect,
     logs, policies,
-    settings::{LogArguments, Reader},
+    settings::{self, LogArguments, LogSettings, Reader},
     stacks,
 };
 
@@ -75,21 +76,29 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let log = arguments.log.read(&mut reader);
     match arguments.command {
         Command::Stacks(role) => {
+            let tracing = settings::self_tracing(&mut reader);
             let settings = role.read(&mut reader);
-            let ((filter, format), settings) = reader.finish(log.zip(settings))?;
-            logs::init(filter, format);
+            let ((log, tracing), settings) = reader.finish(log.zip(tracing).zip(settings))?;
+            let instance = settings.role.identity.clone();
             run_until_signal(async |stop| {
-                let client = connect().await?;
-                Ok(stacks::run(client, settings, stop).await?)
+                let role = async {
+                    let client = connect().await?;
+                    Ok(stacks::run(client, settings, stop).await?)
+                };
+                run_role(log, tracing, &instance, role).await
             })
         }
         Command::Policies(role) => {
+            let tracing = settings::self_tracing(&mut reader);
             let settings = role.read(&mut reader);
-            let ((filter, format), settings) = reader.finish(log.zip(settings))?;
-            logs::init(filter, format);
+            let ((log, tracing), settings) = reader.finish(log.zip(tracing).zip(settings))?;
+            let instance = settings.role.identity.clone();
             run_until_signal(async |stop| {
-                let client = connect().await?;
-                Ok(policies::run(client, settings, stop).await?)
+                let role = async {
+                    let client = connect().await?;
+                    Ok(policies::run(client, settings, stop).await?)
+                };
+                run_role(log, tracing, &instance, role).await
             })
         }
         Command::Crds { command: None } => {
@@ -105,8 +114,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                     files,
                 }),
         } => {
-            let (filter, format) = reader.finish(log)?;
-            logs::init(filter, format);
+            let log = reader.finish(log)?;
+            logs::init(log, None);
             let definitions = crds::read(&files)?;
             run_until_signal(async |stop| {
                 let client = connect().await?;
@@ -120,6 +129,25 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             })
         }
     }
+}
+
+/// Runs a role with its log, and exports the spans of its own work.
+async fn run_role(
+    log: LogSettings,
+    tracing: Option<SelfTracingSettings>,
+    instance: &str,
+    role: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let tracing = tracing
+        .map(|settings| SelfTracing::start(&settings, instance))
+        .transpose()
+        .context("cannot export spans")?;
+    logs::init(log, tracing.as_ref());
+    let result = role.await;
+    if let Some(tracing) = tracing {
+        tracing.shutdown().await;
+    }
+    result
 }
 
 /// Runs `run` until SIGTERM or Ctrl-C cancels its token.

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, fmt, net::SocketAddr, str::FromStr};
 
+use spoor_runtime::self_tracing::SelfTracingSettings;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -132,6 +133,15 @@ impl Reader {
     }
 }
 
+/// The settings of the log.
+#[derive(Debug)]
+pub struct LogSettings {
+    /// The lines to log.
+    pub filter: EnvFilter,
+    /// Their format.
+    pub format: LogFormat,
+}
+
 /// The settings of the log as flags and environment variables.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogArguments {
@@ -145,7 +155,7 @@ pub struct LogArguments {
 
 impl LogArguments {
     /// Checks the settings.
-    pub(crate) fn read(&self, reader: &mut Reader) -> Option<(EnvFilter, LogFormat)> {
+    pub(crate) fn read(&self, reader: &mut Reader) -> Option<LogSettings> {
         let filter = reader.parsed("--log (SPOOR_LOG)", &self.log, "info,kube=warn");
         let format = match self.log_format.as_str() {
             "text" => Some(LogFormat::Text),
@@ -156,7 +166,23 @@ impl LogArguments {
                 None
             }
         };
-        Some((filter?, format?))
+        Some(LogSettings {
+            filter: filter?,
+            format: format?,
+        })
+    }
+}
+
+/// Reads the settings of the traces that a role records of its own work, if it is to record any.
+pub(crate) fn self_tracing(reader: &mut Reader) -> Option<Option<SelfTracingSettings>> {
+    match SelfTracingSettings::from_env("spoor-operator") {
+        Ok(settings) => Some(settings),
+        Err(errors) => {
+            for error in errors {
+                reader.wrong(error.variable, error.problem);
+            }
+            None
+        }
     }
 }
 

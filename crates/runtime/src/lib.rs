@@ -1,11 +1,12 @@
 //! The basis of every process of Spoor: listeners with limits and draining, gRPC health and
-//! reflection, and compressed bodies.
+//! reflection, compressed bodies, and the traces of a process's own work.
 
 mod compression;
 mod hints;
 mod introspection;
 mod listen;
 mod problem;
+pub mod self_tracing;
 
 pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 pub use hints::{Api, with_hints};
