@@ -17,7 +17,7 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithTonicConfig};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tonic::transport::ClientTlsConfig;
-use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter};
+use tracing::{Level, Metadata, Span, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
 
 use exporter::LoggedExporter;
@@ -92,6 +92,13 @@ impl SelfTracing {
             }
         }
     }
+}
+
+/// Records that the work of a span failed. The span has to declare both fields as
+/// [`tracing::field::Empty`]: those of a span are fixed when it is opened.
+pub fn record_error(span: &Span, error: &str) {
+    span.record("otel.status_code", "ERROR");
+    span.record("otel.status_description", error);
 }
 
 /// Returns true for the spans of Spoor's crates. A log's layer that prints a line's spans skips

@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::{
     common::v1::any_value::Value,
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
-use spoor_runtime::self_tracing::{SelfTracing, SelfTracingSettings};
+use spoor_runtime::self_tracing::{SelfTracing, SelfTracingSettings, record_error};
 use tokio::{net::TcpListener, sync::mpsc};
 use tonic::{Request, Response, Status};
 use tracing_subscriber::layer::SubscriberExt;
@@ -66,8 +66,7 @@ fn work() {
     drop(tracing::info_span!("h2_frame").entered());
     drop(tracing::debug_span!(target: OWN, "detail").entered());
     drop(tracing::info_span!(target: OWN, "apply", otel.kind = "client").entered());
-    reconcile.record("otel.status_code", "ERROR");
-    reconcile.record("otel.status_description", "refused");
+    record_error(&reconcile, "refused");
 }
 
 #[tokio::test]
