@@ -4,15 +4,26 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use spoor_runtime::SettingsReader;
+use spoor_runtime::{
+    SettingsReader,
+    self_tracing::{SelfTracing, SelfTracingSettings},
+};
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{crds, kubernetes::connect, logs, policies, settings::LogArguments, stacks};
+use crate::{
+    crds,
+    kubernetes::connect,
+    logs, policies,
+    settings::{LogArguments, LogSettings},
+    stacks,
+};
 
+/// The `service.name` of the spans that a role records of its own work.
+const SERVICE: &str = "spoor-operator";
 /// Enough for either role. Each thread costs a stack and an allocator's arena.
 const WORKER_THREADS: usize = 2;
 
@@ -70,21 +81,29 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let log = arguments.log.read(&mut reader);
     match arguments.command {
         Command::Stacks(role) => {
+            let tracing = SelfTracingSettings::from_env(SERVICE, &mut reader);
             let settings = role.read(&mut reader);
-            let ((filter, format), settings) = reader.finish(log.zip(settings))?;
-            logs::init(filter, format);
+            let (log, settings) = reader.finish(log.zip(settings))?;
+            let instance = settings.role.identity.clone();
             run_until_signal(async |stop| {
-                let client = connect().await?;
-                Ok(stacks::run(client, settings, stop).await?)
+                let role = async {
+                    let client = connect().await?;
+                    Ok(stacks::run(client, settings, stop).await?)
+                };
+                run_role(log, tracing, &instance, role).await
             })
         }
         Command::Policies(role) => {
+            let tracing = SelfTracingSettings::from_env(SERVICE, &mut reader);
             let settings = role.read(&mut reader);
-            let ((filter, format), settings) = reader.finish(log.zip(settings))?;
-            logs::init(filter, format);
+            let (log, settings) = reader.finish(log.zip(settings))?;
+            let instance = settings.role.identity.clone();
             run_until_signal(async |stop| {
-                let client = connect().await?;
-                Ok(policies::run(client, settings, stop).await?)
+                let role = async {
+                    let client = connect().await?;
+                    Ok(policies::run(client, settings, stop).await?)
+                };
+                run_role(log, tracing, &instance, role).await
             })
         }
         Command::Crds { command: None } => {
@@ -100,8 +119,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                     files,
                 }),
         } => {
-            let (filter, format) = reader.finish(log)?;
-            logs::init(filter, format);
+            let log = reader.finish(log)?;
+            logs::init(log, None);
             let definitions = crds::read(&files)?;
             run_until_signal(async |stop| {
                 let client = connect().await?;
@@ -115,6 +134,25 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             })
         }
     }
+}
+
+/// Runs a role with its log, and exports the spans of its own work.
+async fn run_role(
+    log: LogSettings,
+    tracing: Option<SelfTracingSettings>,
+    instance: &str,
+    role: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let tracing = tracing
+        .map(|settings| SelfTracing::start(&settings, instance))
+        .transpose()
+        .context("cannot export spans")?;
+    logs::init(log, tracing.as_ref());
+    let result = role.await;
+    if let Some(tracing) = tracing {
+        tracing.shutdown().await;
+    }
+    result
 }
 
 /// Runs `run` until SIGTERM or Ctrl-C cancels its token.

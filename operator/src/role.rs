@@ -38,9 +38,6 @@ pub enum RoleError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The HTTP client that reads Collectors' metrics cannot be built.
-    #[error("cannot build an HTTP client")]
-    HttpClient(#[from] reqwest::Error),
     /// Another replica became the leader. The process has to restart to be a standby.
     #[error("lost leadership to {to}; restarting")]
     LeadershipLost {

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     evidence::EvidenceSources,
-    metrics::Metrics,
+    metrics::{Metrics, as_i64},
     objects::PolicyObject,
     publish::publish,
     resolution::{ResolutionInputs, ResolvedPolicies, Service},
@@ -105,6 +105,13 @@ impl Controller {
                 updated.map_or_else(|| before.clone(), Arc::new)
             }
             _ => {
+                let _span = tracing::info_span!(
+                    "resolve",
+                    otel.name = "resolve policies",
+                    spoor.policies = as_i64(inputs.policies.len()),
+                    spoor.expected_instances = as_i64(inputs.instances.len()),
+                )
+                .entered();
                 let resolved = ResolvedPolicies::new(inputs, &snapshot.stacks, now);
                 publish(&self.control, &resolved, before.as_deref());
                 self.metrics.resolved(started.elapsed());

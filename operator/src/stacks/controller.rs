@@ -16,7 +16,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use spoor_api::TracingStack;
+use spoor_runtime::self_tracing::record_error;
 use tokio::{sync::watch, task::JoinSet};
+use tracing::{Instrument, Span, field::Empty};
 
 use super::{
     build::{BuildContext, PoliciesService},
@@ -27,7 +30,7 @@ use super::{
     reconcile::Reconciler,
 };
 use crate::{
-    kubernetes::{apply::ApplyError, watch::Key},
+    kubernetes::{apply::ApplyError, chain, watch::Key},
     lease::Leadership,
 };
 
@@ -200,7 +203,18 @@ impl Controller {
             authority,
             pods: self.pods.clone(),
         });
-        async move {
+        let span = tracing::info_span!(
+            "reconcile",
+            otel.name = "reconcile TracingStack",
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+            k8s.namespace.name = stack.key.namespace,
+            k8s.object.kind = TracingStack::KIND,
+            k8s.object.name = stack.key.name,
+            spoor.generation = stack.generation,
+            spoor.outcome = Empty,
+        );
+        let attempt = async move {
             let (started, now) = (Instant::now(), Timestamp::now());
             let problem = problem.as_deref();
             let result = match &context {
@@ -211,12 +225,16 @@ impl Controller {
                         .await
                 }
             };
+            if let Err(error) = &result {
+                record_error(&Span::current(), &chain(error));
+            }
             Reconciled {
                 key: stack.key.clone(),
                 took: started.elapsed(),
                 result,
             }
-        }
+        };
+        attempt.instrument(span)
     }
 
     /// Records the end of an attempt, and schedules the next one.

@@ -10,6 +10,8 @@ use spoor_api::{
     status::{Condition, ConditionStatus},
     tracing_stack::TracingStackStatus,
 };
+use spoor_runtime::self_tracing::record_error;
+use tracing::Span;
 
 use super::{
     apply::{self, ApplyReport, DesiredObjects, Problem},
@@ -84,6 +86,7 @@ impl Reconciler {
                 };
                 let contested = self.claims.contested(&object.key.namespace);
                 let status = status::blocked(problem, contested, object, &parsed.status, now);
+                Span::current().record("spoor.outcome", "Invalid");
                 self.write_status(object, &parsed.status, &status).await?;
                 return Ok(None);
             }
@@ -113,6 +116,7 @@ impl Reconciler {
         let desired = desired_objects(built, &plan, route_plan.collector);
         let mut report = apply::apply(&self.applier, object, &related, desired).await;
         report.problems.extend(trust_problem.map(untrusted));
+        record_outcome(&report);
         let lost = self.losses.recent(&object.key).map(|lost| Problem {
             reason: "SpansLost",
             message: gather_losses::message(lost),
@@ -293,7 +297,7 @@ impl Reconciler {
                 to.as_str(),
                 from.as_str()
             );
-            self.publish_event(object, false, "RouteTurned".to_owned(), "Route", note);
+            self.publish_event(object, false, "RouteSwitched".to_owned(), "Route", note);
         }
     }
 
@@ -327,6 +331,20 @@ impl Reconciler {
             note,
         });
     }
+}
+
+/// Records the outcome of an attempt in its span.
+fn record_outcome(report: &ApplyReport) {
+    let span = Span::current();
+    let outcome = match report.problems.first() {
+        Some(problem) => {
+            record_error(&span, &problem.message);
+            problem.reason
+        }
+        None if report.is_waiting => "Waiting",
+        None => "Reconciled",
+    };
+    span.record("spoor.outcome", outcome);
 }
 
 fn untrusted(problem: &str) -> Problem {

@@ -8,6 +8,7 @@ mod prometheus;
 mod render;
 mod reuse;
 mod rights;
+mod tracing;
 
 use std::collections::BTreeSet;
 
@@ -263,6 +264,11 @@ fn the_notes_say_how_to_reach_what_there_is() {
 #[case(
     "applications.vision.mobilenetv2.model.file=b0.onnx",
     "applications.vision.mobilenetv2.model: file and volume must be set together"
+)]
+#[case("operator.tracing.probability=2", "/tracing/probability': maximum")]
+#[case(
+    "operator.tracing.endpoint=collector:4317",
+    "/tracing/endpoint': 'collector:4317' does not match pattern"
 )]
 #[case("operator.namespaces={A}", "/operator/namespaces/0")]
 #[case("operator.namespaces={a}", "operator.namespaces does not include lab")]

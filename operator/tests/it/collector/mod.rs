@@ -9,7 +9,7 @@ mod program;
 mod proxy;
 mod reported;
 mod rolling;
-mod sink;
+pub mod sink;
 mod tiers;
 
 use std::path::PathBuf;

@@ -57,8 +57,13 @@ impl Release {
         }
     }
 
-    /// Starts one of this name.
+    /// Starts the replica with this pod name.
     pub fn start(&self, pod: &str) -> Replica {
+        self.start_with(pod, &[])
+    }
+
+    /// Starts the replica with additional environment variables.
+    pub fn start_with(&self, pod: &str, additional: &[(&str, &str)]) -> Replica {
         let [ops] = spoor_testing::ports::free();
         let text = |path: &Path| path.display().to_string();
         let environment = [
@@ -80,6 +85,7 @@ impl Release {
         let environment: Vec<_> = environment
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
+            .chain(additional.iter().copied())
             .collect();
         let program = Path::new(env!("CARGO_BIN_EXE_spoor-operator"));
         let log = self.folder.path().join(format!("{pod}.log"));
