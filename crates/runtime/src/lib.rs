@@ -2,6 +2,7 @@
 //! reflection, and compressed bodies.
 
 mod backoff;
+mod codec;
 mod compression;
 mod current;
 mod hints;
@@ -13,6 +14,7 @@ mod settings;
 mod tls;
 
 pub use backoff::Backoff;
+pub use codec::EncodedCodec;
 pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 pub use current::trace_id;
 pub use hints::{Api, with_hints};
