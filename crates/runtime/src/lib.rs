@@ -2,6 +2,7 @@
 //! reflection, compressed bodies, and the traces of a process's own work.
 
 mod backoff;
+mod codec;
 mod compression;
 mod current;
 mod hints;
@@ -14,6 +15,7 @@ mod settings;
 mod tls;
 
 pub use backoff::Backoff;
+pub use codec::EncodedCodec;
 pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
 pub use current::trace_id;
 pub use hints::{Api, with_hints};

@@ -2,12 +2,13 @@
 
 use std::{error::Error, time::Duration};
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, Uri, uri::PathAndQuery};
 use opentelemetry_sdk::trace::SpanData;
+use spoor_runtime::EncodedCodec;
 use tonic::{
     Code, Request, Status,
-    codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder as Encode},
+    codec::{CompressionEncoding, DecodeBuf},
     metadata::MetadataMap,
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
@@ -72,7 +73,7 @@ impl Export for Grpc {
             let mut request = Request::new(batch);
             *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
             let answer = client
-                .unary(request, EXPORT, Raw)
+                .unary(request, EXPORT, EncodedCodec(raw))
                 .await
                 .map_err(|status| failure(&status))?;
             Ok::<Accepted, Failure>(accepted(&answer.into_inner()))
@@ -137,39 +138,7 @@ fn said(status: &Status) -> String {
     }
 }
 
-/// Passes messages through as the bytes that they are.
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encode for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
+/// A response as it is: one that cannot be decoded is an acceptance, too.
+fn raw(response: &mut DecodeBuf<'_>) -> Result<Bytes, Status> {
+    Ok(response.copy_to_bytes(response.remaining()))
 }

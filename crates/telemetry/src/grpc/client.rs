@@ -8,16 +8,15 @@ use std::{
 };
 
 use http::{Request, Response, Uri, uri::Authority};
-use opentelemetry::{KeyValue, trace::FutureExt};
+use opentelemetry::{
+    KeyValue,
+    trace::{FutureExt, SpanKind},
+};
 use opentelemetry_sdk::trace::SdkTracer;
 use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 
-use super::{
-    attributes, body,
-    call::{Call, End},
-    is_infrastructure,
-};
+use super::{attributes, body, call::Call, is_infrastructure};
 use crate::{metrics::Operations, outgoing};
 
 /// Traces the calls made through a tonic channel.
@@ -115,6 +114,6 @@ impl Caller {
             attributes.extend(callers.into_iter().flat_map(|callers| callers.0.clone()));
             attributes
         });
-        Call::new(operation, context, End::Client)
+        Call::new(operation, context, SpanKind::Client)
     }
 }

@@ -9,21 +9,17 @@ use std::{
 
 use http::{Request, Response};
 use opentelemetry::{
-    Context, KeyValue,
+    Context,
     trace::{FutureExt, Span, SpanKind, TraceContextExt, Tracer},
 };
 use opentelemetry_sdk::trace::SdkTracer;
 use tonic::{Status, body::Body, transport::server::TcpConnectInfo};
 use tower::{Layer, Service};
 
-use super::{
-    attributes, body,
-    call::{Call, End},
-    is_infrastructure,
-};
+use super::{attributes, body, call::Call, is_infrastructure};
 use crate::{
     edge,
-    faults::{Decision, Faults},
+    faults::{self, Decision, Faults},
     metrics::{Operation, Operations},
     outgoing,
 };
@@ -87,10 +83,14 @@ where
         }
         // The clone isn't ready; what was polled ready is.
         let clone = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, clone);
+        let mut inner = std::mem::replace(&mut self.inner, clone);
         let context = call.context.clone();
         let answer = async move {
-            let result = inject(fault, inner, request, &call).await;
+            let result = if fault.inject(&call.context).await {
+                Ok(Status::internal(faults::FAILURE).into_http())
+            } else {
+                inner.call(request).await
+            };
             end(call, result)
         };
         Box::pin(answer.with_context(context))
@@ -107,32 +107,6 @@ fn end<E>(call: Call, result: Result<Response<Body>, E>) -> Result<Response<Body
     }
 }
 
-/// Waits for the fault's delay, then fails the request or hands it on.
-async fn inject<S, B>(
-    fault: Decision,
-    mut inner: S,
-    request: Request<B>,
-    call: &Call,
-) -> Result<Response<Body>, S::Error>
-where
-    S: Service<Request<B>, Response = Response<Body>>,
-{
-    if let Some(delay) = fault.delay {
-        let seconds = delay.as_secs_f64();
-        call.event("fault.injected", || {
-            vec![KeyValue::new("fault.delay", seconds)]
-        });
-        tokio::time::sleep(delay).await;
-    }
-    if fault.fail {
-        call.event("fault.injected", || {
-            vec![KeyValue::new("fault.error", true)]
-        });
-        return Ok(Status::internal("injected fault").into_http());
-    }
-    inner.call(request).await
-}
-
 impl Callee {
     fn begin<B>(&self, request: &Request<B>) -> Call {
         let path = request.uri().path();
@@ -144,7 +118,7 @@ impl Callee {
             }
             _ => parent,
         };
-        Call::new(operation, context, End::Server)
+        Call::new(operation, context, SpanKind::Server)
     }
 }
 
