@@ -4,7 +4,10 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use spoor_runtime::self_tracing::{SelfTracing, SelfTracingSettings};
+use spoor_runtime::{
+    SettingsReader,
+    self_tracing::{SelfTracing, SelfTracingSettings},
+};
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
@@ -15,12 +18,15 @@ use crate::{
     crds,
     kubernetes::connect,
     logs, policies,
-    settings::{self, LogArguments, LogSettings, Reader},
+    settings::{LogArguments, LogSettings},
     stacks,
 };
 
 /// Enough for either role. Each thread costs a stack and an allocator's arena.
 const WORKER_THREADS: usize = 2;
+
+/// `service.name` of the spans of both roles, which `service.instance.id` distinguishes.
+const SERVICE: &str = "spoor-operator";
 
 /// Run Spoor's operator for tracing stacks and live sampling policies
 #[derive(Debug, Parser)]
@@ -72,11 +78,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let mut reader = Reader::default();
+    let mut reader = SettingsReader::default();
     let log = arguments.log.read(&mut reader);
     match arguments.command {
         Command::Stacks(role) => {
-            let tracing = settings::self_tracing(&mut reader);
+            let tracing = SelfTracingSettings::from_env(SERVICE, &mut reader);
             let settings = role.read(&mut reader);
             let ((log, tracing), settings) = reader.finish(log.zip(tracing).zip(settings))?;
             let instance = settings.role.identity.clone();
@@ -89,7 +95,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             })
         }
         Command::Policies(role) => {
-            let tracing = settings::self_tracing(&mut reader);
+            let tracing = SelfTracingSettings::from_env(SERVICE, &mut reader);
             let settings = role.read(&mut reader);
             let ((log, tracing), settings) = reader.finish(log.zip(tracing).zip(settings))?;
             let instance = settings.role.identity.clone();
@@ -134,14 +140,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// Runs a role with its log, and exports the spans of its own work.
 async fn run_role(
     log: LogSettings,
-    tracing: Option<SelfTracingSettings>,
+    tracing: SelfTracingSettings,
     instance: &str,
     role: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let tracing = tracing
-        .map(|settings| SelfTracing::start(&settings, instance))
-        .transpose()
-        .context("cannot export spans")?;
+    let tracing = SelfTracing::start(&tracing, instance).context("cannot export spans")?;
     logs::init(log, tracing.as_ref());
     let result = role.await;
     if let Some(tracing) = tracing {

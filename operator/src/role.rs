@@ -1,11 +1,13 @@
 //! The lifecycle that both roles share: watches, leader election, claims, the operations port and
 //! an orderly end.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::Client;
-use prometheus_client::registry::Registry;
-use spoor_runtime::{BindError, ReflectionError, Sockets};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use spoor_runtime::{
+    BindError, CertificateError, ReflectionError, Sockets, ops_listener, ops_router,
+};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
@@ -15,9 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     kubernetes::{apply::Applier, events::Events, watch::Watches},
     lease::{self, Claimer, Claims, Leadership},
-    ops::{self, Readiness},
     settings::RoleSettings,
-    tls::CertificateError,
 };
 
 /// The time that responses of the operations port have to complete when the role ends.
@@ -71,6 +71,9 @@ impl RunningRole {
         self.ended.await?
     }
 }
+
+/// Returns the reason why a role is not ready, if it is not.
+pub(crate) type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// A standby's response to readiness probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +203,10 @@ impl Replica {
             ops_sockets,
             ..
         } = self;
-        let ops = ops::listener(ops_sockets, registry, readiness);
+        let ops = ops_listener(
+            ops_sockets,
+            ops_router(metrics(registry), move || readiness()),
+        );
         let ops = tokio::spawn(ops.serve(OPS_GRACE, stop.clone()));
         let leading = async {
             wait_until_leading(leadership.clone(), &watches).await;
@@ -231,6 +237,16 @@ impl Replica {
             tracing::debug!(%cut_off, "the operations port closed before all responses were sent");
         }
         result
+    }
+}
+
+/// Writes the metrics for the operations port.
+fn metrics(registry: Registry) -> impl Fn() -> Result<String, fmt::Error> + Clone {
+    let registry = Arc::new(registry);
+    move || {
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
     }
 }
 

@@ -43,13 +43,13 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
         if obstacle.as_ref() != Some(&newly) {
             newly.log(&error);
         }
-        let longest = match newly {
+        let max = match newly {
             Obstacle::Denied(_) => stream.intervals.denied,
             Obstacle::Credentials(_) | Obstacle::Unreachable => stream.intervals.retry,
         };
         obstacle = Some(newly);
         let stopped = shutdown
-            .run_until_cancelled(tokio::time::sleep(memory.backoff.next(longest)))
+            .run_until_cancelled(tokio::time::sleep(memory.backoff.next_delay(max)))
             .await;
         if stopped.is_none() {
             return;

@@ -20,6 +20,7 @@ use opentelemetry_sdk::{
 };
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use parking_lot::Mutex;
+use spoor_runtime::ops_router;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
@@ -33,7 +34,6 @@ use crate::{
     faults::Faults,
     grpc, http,
     metrics::Metrics,
-    ops,
     peer::PeerUrl,
     propagation::Propagator,
     sampler::{Fallback, Live, LiveSampler},
@@ -263,9 +263,17 @@ impl Telemetry {
         grpc::lazy(peer, self.grpc_client_layer())
     }
 
-    /// `/metrics`, `/healthz` and `/readyz`, for a port of their own.
+    /// `/metrics`, `/healthz` and `/readyz`, for a port of their own. It is ready only between
+    /// [`Telemetry::set_ready`] with `true` and the start of the shutdown.
     pub fn ops(&self) -> axum::Router {
-        ops::router(self)
+        let (metrics, readiness) = (self.clone(), self.clone());
+        ops_router(
+            move || metrics.metrics().text(),
+            move || match readiness.is_ready() {
+                true => Ok(()),
+                false => Err("not ready".to_owned()),
+            },
+        )
     }
 
     /// All metrics; a service's own can be added.

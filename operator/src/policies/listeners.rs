@@ -6,11 +6,10 @@ use std::{net::SocketAddr, time::Duration};
 use axum::Router;
 use spoor_control::Control;
 use spoor_runtime::{
-    Api, Limits, Listener, ReflectionError, bind, by_protocol, grpc_fallback, with_hints,
-    with_introspection,
+    Api, Limits, Listener, ReflectionError, TlsAcceptor, bind, by_protocol, grpc_fallback,
+    with_hints, with_introspection,
 };
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 

@@ -35,6 +35,8 @@ const RETRY_DELAY_AFTER_EVICTION: Duration = Duration::from_millis(5);
 const MIN_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A port with what answers there.
+// axum-server could replace little of this: it accepts and reloads certificates, but limits neither
+// the number of connections nor the time that a peer may keep one waiting.
 #[derive(Debug)]
 pub struct Listener {
     sockets: Sockets,

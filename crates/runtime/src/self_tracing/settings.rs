@@ -8,101 +8,90 @@ use opentelemetry_sdk::{
     trace::Sampler,
 };
 
+use crate::SettingsReader;
+
+const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
-const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+// The variable for traces takes precedence over the one for all signals.
+const ENDPOINTS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+];
+const PROTOCOLS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+];
 
 /// The settings of self-tracing.
 #[derive(Clone, Debug)]
 pub struct SelfTracingSettings {
+    /// None if nothing is to be recorded.
+    pub(super) export: Option<ExportSettings>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ExportSettings {
     pub(super) endpoint: Uri,
     pub(super) sampler: Sampler,
     default_service: String,
     service: Option<String>,
 }
 
-/// An error in one environment variable.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}: {problem}")]
-pub struct VariableError {
-    /// The name of the variable.
-    pub variable: &'static str,
-    /// The problem, with what would be right.
-    pub problem: String,
-}
-
 impl SelfTracingSettings {
-    /// Reads the settings from this process's environment. None without
-    /// `OTEL_EXPORTER_OTLP_ENDPOINT` (or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`), and with
-    /// `OTEL_SDK_DISABLED=true` or `OTEL_TRACES_EXPORTER=none`: then nothing is recorded and nothing
-    /// runs. `default_service` is `service.name` unless the environment names another.
-    ///
-    /// # Errors
-    /// Each variable that is wrong.
-    pub fn from_env(default_service: &str) -> Result<Option<Self>, Vec<VariableError>> {
-        Self::read(default_service, |name| std::env::var(name).ok())
+    /// Reads the settings from this process's environment. Without `OTEL_EXPORTER_OTLP_ENDPOINT` (or
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`), and with `OTEL_SDK_DISABLED=true` or
+    /// `OTEL_TRACES_EXPORTER=none`, nothing is recorded. `default_service` is `service.name` unless
+    /// the environment names another.
+    pub fn from_env(default_service: &str, reader: &mut SettingsReader) -> Option<Self> {
+        Self::read(default_service, reader, |name| std::env::var(name).ok())
     }
 
     /// Reads the settings through `variable`, which returns the value of a variable.
-    ///
-    /// # Errors
-    /// As [`SelfTracingSettings::from_env`].
     pub fn read(
         default_service: &str,
+        reader: &mut SettingsReader,
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<Self>, Vec<VariableError>> {
+    ) -> Option<Self> {
         // The specification treats an empty variable as one that is not set.
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let first_of = |names: [&'static str; 2]| {
+            let mut names = names.into_iter();
+            names.find_map(|name| Some((name, variable(name)?)))
+        };
         let is_disabled =
             variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let exporter = variable(EXPORTER);
-        let endpoint = first_of(
-            variable,
-            [
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-                "OTEL_EXPORTER_OTLP_ENDPOINT",
-            ],
-        );
-        let Some(endpoint) = endpoint else {
-            return Ok(None);
+        let is_off = is_disabled || exporter.as_deref() == Some("none");
+        // What is wrong beside these is no error: other programs share the environment.
+        let Some((name, endpoint)) = first_of(ENDPOINTS).filter(|_| !is_off) else {
+            return Some(Self { export: None });
         };
-        if is_disabled || exporter.as_deref() == Some("none") {
-            return Ok(None);
-        }
-        let mut errors = vec![];
         if let Some(exporter) = exporter.filter(|exporter| exporter != "otlp") {
             let problem = format!("must be \"otlp\" or \"none\", not {exporter:?}");
-            errors.push(VariableError::new(EXPORTER, problem));
+            reader.wrong(EXPORTER, problem);
         }
-        let protocol = first_of(
-            variable,
-            [
-                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-                "OTEL_EXPORTER_OTLP_PROTOCOL",
-            ],
-        );
         // OTLP over HTTP would add a second HTTP client to the operator's image.
-        if let Some((name, protocol)) = protocol.filter(|(_, protocol)| protocol != "grpc") {
-            let problem = format!("must be \"grpc\", not {protocol:?}");
-            errors.push(VariableError::new(name, problem));
+        if let Some((name, protocol)) = first_of(PROTOCOLS).filter(|(_, it)| it != "grpc") {
+            reader.wrong(name, format!("must be \"grpc\", not {protocol:?}"));
         }
-        let (name, text) = endpoint;
-        let endpoint =
-            parse_endpoint(&text).map_err(|problem| errors.push(VariableError::new(name, problem)));
+        let endpoint = reader.checked(name, parse_endpoint(&endpoint));
         let argument = variable(SAMPLER_ARGUMENT);
-        let sampler = parse_sampler(variable(SAMPLER).as_deref(), argument.as_deref())
-            .map_err(|error| errors.push(error));
-        match (endpoint, sampler) {
-            (Ok(endpoint), Ok(sampler)) if errors.is_empty() => Ok(Some(Self {
-                endpoint,
-                sampler,
+        let probability = reader.checked(SAMPLER_ARGUMENT, parse_probability(argument.as_deref()));
+        let name = variable(SAMPLER);
+        let sampler = reader.checked(SAMPLER, parse_sampler(name.as_deref(), probability?));
+        Some(Self {
+            export: Some(ExportSettings {
+                endpoint: endpoint?,
+                sampler: sampler?,
                 default_service: default_service.to_owned(),
                 service: variable("OTEL_SERVICE_NAME"),
-            })),
-            _ => Err(errors),
-        }
+            }),
+        })
     }
+}
 
+impl ExportSettings {
     /// The resource of all spans, with the attributes of `OTEL_RESOURCE_ATTRIBUTES`.
     pub(super) fn resource(&self, instance: &str) -> Resource {
         // What is added later takes precedence: the environment may name another service and
@@ -125,26 +114,6 @@ impl SelfTracingSettings {
     }
 }
 
-impl VariableError {
-    fn new(variable: &'static str, problem: impl Into<String>) -> Self {
-        Self {
-            variable,
-            problem: problem.into(),
-        }
-    }
-}
-
-/// The first variable that is set, with its value. The one for traces takes precedence over the one
-/// for all signals.
-fn first_of(
-    variable: impl Fn(&str) -> Option<String>,
-    names: [&'static str; 2],
-) -> Option<(&'static str, String)> {
-    names
-        .into_iter()
-        .find_map(|name| Some((name, variable(name)?)))
-}
-
 fn parse_endpoint(text: &str) -> Result<Uri, String> {
     let endpoint = text.parse::<Uri>().ok().filter(|endpoint| {
         let schemes = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)];
@@ -155,19 +124,18 @@ fn parse_endpoint(text: &str) -> Result<Uri, String> {
 }
 
 /// The SDK's own reading replaces an invalid value by "always on" without a message.
-fn parse_sampler(name: Option<&str>, argument: Option<&str>) -> Result<Sampler, VariableError> {
+fn parse_sampler(name: Option<&str>, probability: f64) -> Result<Sampler, String> {
     let name = name.unwrap_or("parentbased_always_on");
     let root_name = name.strip_prefix("parentbased_");
     let sampler = match root_name.unwrap_or(name) {
         "always_on" => Sampler::AlwaysOn,
         "always_off" => Sampler::AlwaysOff,
-        "traceidratio" => Sampler::TraceIdRatioBased(parse_probability(argument)?),
+        "traceidratio" => Sampler::TraceIdRatioBased(probability),
         _ => {
-            let problem = format!(
+            return Err(format!(
                 "must be always_on, always_off, traceidratio, or one of them after \
                  \"parentbased_\", not {name:?}"
-            );
-            return Err(VariableError::new(SAMPLER, problem));
+            ));
         }
     };
     Ok(match root_name {
@@ -176,17 +144,12 @@ fn parse_sampler(name: Option<&str>, argument: Option<&str>) -> Result<Sampler, 
     })
 }
 
-fn parse_probability(argument: Option<&str>) -> Result<f64, VariableError> {
-    let Some(text) = argument else {
-        return Ok(1.0);
-    };
+/// The argument of `traceidratio`, by default 1.
+fn parse_probability(text: Option<&str>) -> Result<f64, String> {
+    let text = text.unwrap_or("1");
     let probability = text.parse::<f64>().ok();
-    probability
-        .filter(|probability| (0.0..=1.0).contains(probability))
-        .ok_or_else(|| {
-            let problem = format!("must be a number from 0 to 1, not {text:?}");
-            VariableError::new(SAMPLER_ARGUMENT, problem)
-        })
+    let probability = probability.filter(|probability| (0.0..=1.0).contains(probability));
+    probability.ok_or_else(|| format!("must be a number from 0 to 1, not {text:?}"))
 }
 
 #[cfg(test)]
@@ -194,14 +157,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::InvalidSettings;
 
     const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://tracing-otlp:4317");
 
-    fn read(variables: &[(&str, &str)]) -> Result<Option<SelfTracingSettings>, Vec<VariableError>> {
-        SelfTracingSettings::read("spoor", |name| {
+    fn read(variables: &[(&str, &str)]) -> Result<Option<ExportSettings>, InvalidSettings> {
+        let mut reader = SettingsReader::default();
+        let settings = SelfTracingSettings::read("spoor", &mut reader, |name| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
-        })
+        });
+        Ok(reader.finish(settings)?.export)
     }
 
     #[rstest::rstest]
@@ -248,9 +214,9 @@ mod tests {
     #[case::not_a_number("OTEL_TRACES_SAMPLER_ARG", "NaN")]
     fn invalid_variable_is_named(#[case] name: &'static str, #[case] value: &str) {
         let sampler = ("OTEL_TRACES_SAMPLER", "traceidratio");
-        let errors = read(&[ENDPOINT, (name, value), sampler]).unwrap_err();
+        let InvalidSettings(errors) = read(&[ENDPOINT, (name, value), sampler]).unwrap_err();
         assert_eq!(errors.len(), 1);
-        assert_eq!(errors[0].variable, name);
+        assert_eq!(errors[0].setting, name);
         assert!(errors[0].problem.contains(value), "{}", errors[0]);
     }
 }

@@ -10,7 +10,10 @@ use opentelemetry_proto::tonic::{
     common::v1::any_value::Value,
     trace::v1::{Span, span::SpanKind, status::StatusCode},
 };
-use spoor_runtime::self_tracing::{SelfTracing, SelfTracingSettings, record_error};
+use spoor_runtime::{
+    SettingsReader,
+    self_tracing::{SelfTracing, SelfTracingSettings, record_error},
+};
 use tokio::{net::TcpListener, sync::mpsc};
 use tonic::{Request, Response, Status};
 use tracing_subscriber::layer::SubscriberExt;
@@ -44,11 +47,13 @@ async fn receiver() -> (SocketAddr, mpsc::Receiver<ExportTraceServiceRequest>) {
 }
 
 fn start(variables: &[(&str, &str)]) -> SelfTracing {
-    let settings = SelfTracingSettings::read("spoor-operator", |name| {
+    let mut reader = SettingsReader::default();
+    let settings = SelfTracingSettings::read("spoor-operator", &mut reader, |name| {
         let found = variables.iter().find(|(variable, _)| *variable == name);
         found.map(|(_, value)| (*value).to_owned())
     });
-    SelfTracing::start(&settings.unwrap().unwrap(), "stacks-0").unwrap()
+    let settings = reader.finish(settings).unwrap();
+    SelfTracing::start(&settings, "stacks-0").unwrap().unwrap()
 }
 
 fn work() {

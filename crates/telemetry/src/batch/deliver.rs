@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rand::RngExt;
+use spoor_runtime::Backoff;
 use tokio::task::JoinSet;
 
 use super::{DropReason, queue::Queue};
@@ -18,7 +18,7 @@ use crate::{
     settings::BatchSettings,
 };
 
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Short against a rollout, so that spans follow soon after the receiver is back.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
 /// Between two lines of the log about a full queue.
@@ -100,7 +100,7 @@ impl Deliver {
 
     async fn attempts(&self, batch: Bytes) -> Result<Accepted, Failure> {
         let give_up_at = Instant::now() + self.settings.retry_budget;
-        let mut longest = FIRST_WAIT;
+        let mut backoff = Backoff::new(MIN_RETRY_DELAY);
         loop {
             let sending = self.exporter.send(batch.clone());
             let failure = match tokio::time::timeout(self.settings.export_timeout, sending).await {
@@ -118,13 +118,14 @@ impl Deliver {
                 return Err(failure);
             };
             self.note_failure(reason);
-            let wait = wait(longest, *after);
+            // Never sooner than the receiver asked.
+            let delay = backoff.next_delay(MAX_RETRY_DELAY);
+            let delay = delay.max(after.unwrap_or_default());
             let over = |next: Instant| next > give_up_at;
-            if Instant::now().checked_add(wait).is_none_or(over) {
+            if Instant::now().checked_add(delay).is_none_or(over) {
                 return Err(failure);
             }
-            tokio::time::sleep(wait).await;
-            longest = (longest * 2).min(MAX_RETRY_DELAY);
+            tokio::time::sleep(delay).await;
         }
     }
 
@@ -139,13 +140,6 @@ impl Deliver {
             tracing::info!("exporting spans again");
         }
     }
-}
-
-/// Half of it at random, so that instances don't come back in step; never sooner than the
-/// receiver asked.
-fn wait(longest: Duration, asked: Option<Duration>) -> Duration {
-    let jittered = longest.mul_f64(rand::rng().random_range(0.5..=1.0));
-    jittered.max(asked.unwrap_or_default())
 }
 
 /// Says in the log, now and then, that the queue overflowed.

@@ -10,6 +10,7 @@ use spoor_proto::spoor::control::v1::{
     ServerMessage, Version, client_message, policy_stream_client::PolicyStreamClient,
     server_message,
 };
+use spoor_runtime::Backoff;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -19,10 +20,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::config::{ControlStream, Intervals};
-use crate::{Backoff, batch::DropReason, credentials::CredentialsError, faults};
+use crate::{batch::DropReason, credentials::CredentialsError, faults};
 
 /// Messages on their way out, at most.
 const OUTGOING: usize = 16;
+
+/// The longest delay before the second attempt. A control plane that restarts is back soon.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// The state that outlives a session.
 #[derive(Debug)]
@@ -35,7 +39,7 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new() -> Self {
         Self {
-            backoff: Backoff::new(),
+            backoff: Backoff::new(MIN_RETRY_DELAY),
             has_pushed_faults: false,
         }
     }

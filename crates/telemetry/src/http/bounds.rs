@@ -10,9 +10,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
+use spoor_runtime::Problem;
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
-use super::{Problem, rest::read_on};
+use super::rest::read_on;
 
 /// The bounds of an edge.
 #[derive(Clone, Copy, Debug)]

@@ -5,9 +5,10 @@ use std::convert::Infallible;
 use axum::{body::Body, response::IntoResponse};
 use http::{Request, Response, StatusCode};
 use opentelemetry::KeyValue;
+use spoor_runtime::Problem;
 use tower::Service;
 
-use super::{exchange::Exchange, problem::Problem};
+use super::exchange::Exchange;
 use crate::faults::Decision;
 
 /// Waits for the fault's delay, then fails the request or hands it on.

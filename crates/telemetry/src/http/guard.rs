@@ -7,8 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-
-use super::Problem;
+use spoor_runtime::Problem;
 
 /// The router as browsers should meet it: what other sites' pages send is refused unless it only
 /// reads, and its own pages may do no more than the content security policy says.

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::Router;
-use spoor_runtime::Sockets;
+use spoor_runtime::{Sockets, ops_listener};
 use tokio_util::sync::CancellationToken;
 
 use super::{Grpc, ServeError, bind, grpc, http};
@@ -112,7 +112,8 @@ async fn with_ops(
 ) -> Result<(), ServeError> {
     const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(1);
     let done = CancellationToken::new();
-    let ops = http(ops, telemetry.ops(), SHUTDOWN_DEADLINE, done.clone());
+    let ops = ops_listener(ops, telemetry.ops()).serve(SHUTDOWN_DEADLINE, done.clone());
+    let ops = async { Ok(ops.await?) };
     let unready = async {
         stop.cancelled().await;
         telemetry.set_ready(false);

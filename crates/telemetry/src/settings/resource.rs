@@ -29,9 +29,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Identity {
         take("service.instance.id"),
     );
     let service = reader
-        .parsed(SERVICE, |text| {
-            ServiceName::new(text).map_err(|error| error.to_string())
-        })
+        .parsed(SERVICE, |text| ServiceName::new(text))
         .or_else(|| {
             checked(reader, "service.name", attribute_name?, |text| {
                 ServiceName::new(text)

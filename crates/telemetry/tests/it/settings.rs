@@ -24,6 +24,7 @@ fn errors(variables: &'static [(&str, &str)]) -> Vec<SettingError> {
             .map(|(_, value)| (*value).to_owned())
     })
     .unwrap_err()
+    .0
 }
 
 #[test]

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 /// The interval before the first certificate is there, since nobody can connect until then.
 const FIRST_LOAD_INTERVAL: Duration = Duration::from_millis(250);
-/// The largest file. Certificate chains are smaller.
+/// The largest file. ServerCertificate chains are smaller.
 const MAX_BYTES: u64 = 256 * 1024;
 
 /// The reason why there is no certificate.
@@ -57,17 +57,18 @@ pub enum CertificateError {
 }
 
 /// The certificate in force. Clones share it.
-#[derive(Clone)]
-pub(crate) struct Certificate(Arc<Current>);
+#[derive(Clone, Debug)]
+pub struct ServerCertificate(Arc<Current>);
 
 struct Current {
     provider: Arc<CryptoProvider>,
     key: ArcSwapOption<CertifiedKey>,
 }
 
-impl Certificate {
-    /// Creates an empty certificate.
-    pub(crate) fn new() -> Self {
+impl ServerCertificate {
+    /// No certificate, until [`Self::watch_files`] loads one. Handshakes fail before that.
+    #[must_use]
+    pub fn empty() -> Self {
         Self(Arc::new(Current {
             provider: Arc::new(ring::default_provider()),
             key: ArcSwapOption::empty(),
@@ -75,13 +76,17 @@ impl Certificate {
     }
 
     /// Returns true once a certificate is loaded.
-    pub(crate) fn is_loaded(&self) -> bool {
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
         self.0.key.load().is_some()
     }
 
     /// An acceptor of TLS connections for gRPC, with the certificate in force at the time of each
     /// handshake.
-    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, CertificateError> {
+    ///
+    /// # Errors
+    /// [`CertificateError::SetUp`].
+    pub fn acceptor(&self) -> Result<TlsAcceptor, CertificateError> {
         let mut config = ServerConfig::builder_with_provider(self.0.provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(CertificateError::SetUp)?
@@ -94,12 +99,7 @@ impl Certificate {
 
     /// Loads the files whenever they change, until `stop`. If new files are not usable, the last
     /// certificate stays in force.
-    pub(crate) async fn watch_files(
-        self,
-        certificate: PathBuf,
-        key: PathBuf,
-        stop: CancellationToken,
-    ) {
+    pub async fn watch_files(self, certificate: PathBuf, key: PathBuf, stop: CancellationToken) {
         let mut seen = Seen::default();
         let mut last_problem = None;
         loop {
@@ -186,7 +186,7 @@ impl ResolvesServerCert for Current {
 
 impl fmt::Debug for Current {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Certificate")
+        f.write_str("Current")
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
 
     struct Files {
         folder: TempDir,
-        certificate: Certificate,
+        certificate: ServerCertificate,
         seen: Seen,
     }
 
@@ -218,7 +218,7 @@ mod tests {
         fn new() -> Self {
             Self {
                 folder: tempfile::tempdir().unwrap(),
-                certificate: Certificate::new(),
+                certificate: ServerCertificate::empty(),
                 seen: Seen::default(),
             }
         }
