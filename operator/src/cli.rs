@@ -22,10 +22,11 @@ use crate::{
     stacks,
 };
 
-/// The `service.name` of the spans that a role records of its own work.
-const SERVICE: &str = "spoor-operator";
 /// Enough for either role. Each thread costs a stack and an allocator's arena.
 const WORKER_THREADS: usize = 2;
+
+/// `service.name` of the spans of both roles, which `service.instance.id` distinguishes.
+const SERVICE: &str = "spoor-operator";
 
 /// Run Spoor's operator for tracing stacks and live sampling policies
 #[derive(Debug, Parser)]
@@ -83,7 +84,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Stacks(role) => {
             let tracing = SelfTracingSettings::from_env(SERVICE, &mut reader);
             let settings = role.read(&mut reader);
-            let (log, settings) = reader.finish(log.zip(settings))?;
+            let ((log, tracing), settings) = reader.finish(log.zip(tracing).zip(settings))?;
             let instance = settings.role.identity.clone();
             run_until_signal(async |stop| {
                 let role = async {
@@ -96,7 +97,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Policies(role) => {
             let tracing = SelfTracingSettings::from_env(SERVICE, &mut reader);
             let settings = role.read(&mut reader);
-            let (log, settings) = reader.finish(log.zip(settings))?;
+            let ((log, tracing), settings) = reader.finish(log.zip(tracing).zip(settings))?;
             let instance = settings.role.identity.clone();
             run_until_signal(async |stop| {
                 let role = async {
@@ -139,14 +140,11 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// Runs a role with its log, and exports the spans of its own work.
 async fn run_role(
     log: LogSettings,
-    tracing: Option<SelfTracingSettings>,
+    tracing: SelfTracingSettings,
     instance: &str,
     role: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let tracing = tracing
-        .map(|settings| SelfTracing::start(&settings, instance))
-        .transpose()
-        .context("cannot export spans")?;
+    let tracing = SelfTracing::start(&tracing, instance).context("cannot export spans")?;
     logs::init(log, tracing.as_ref());
     let result = role.await;
     if let Some(tracing) = tracing {

@@ -66,7 +66,7 @@ impl RunningRole {
     /// Waits for the end of the role.
     ///
     /// # Errors
-    /// The reason, if the role ended without being told to.
+    /// The reason, if the role ended by itself.
     pub async fn finished(self) -> Result<(), RoleError> {
         self.ended.await?
     }
@@ -75,7 +75,7 @@ impl RunningRole {
 /// Returns the reason why a role is not ready, if it is not.
 pub(crate) type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// A standby's answer to readiness probes.
+/// A standby's response to readiness probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StandbyReadiness {
     /// Ready, since nobody connects to the role.
@@ -155,6 +155,7 @@ impl Replica {
             if let Some(reason) = watches.unsynced_reason() {
                 return Err(reason);
             }
+            // Cloned, since the election cannot update the value while it is borrowed.
             let leadership = leadership.borrow().clone();
             if !leadership.is_leader() && standby == StandbyReadiness::NotReady {
                 return Err("is a standby".to_owned());
@@ -227,6 +228,8 @@ impl Replica {
             () = stop.cancelled() => Ok(()),
         };
         stop.cancel();
+        // The election is one of these tasks: it releases the Lease, so that a standby can lead at
+        // once.
         tasks.close();
         tasks.wait().await;
         watches.wait_until_stopped().await;

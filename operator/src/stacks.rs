@@ -93,6 +93,8 @@ pub async fn start(
         metrics: Metrics::register(&mut replica.registry),
     };
     let trust = certificates.trust();
+    // Without a valid certificate no service can stream policies, which an administrator notices
+    // first by a pod that is not Ready.
     let readiness = replica.readiness(StandbyReadiness::Ready, move || {
         match &trust.borrow().problem {
             Some(problem) => Err(format!(

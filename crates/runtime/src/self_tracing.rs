@@ -34,15 +34,19 @@ pub struct SelfTracing {
 }
 
 impl SelfTracing {
-    /// Starts the export. `instance` becomes `service.instance.id`. Call it in a Tokio runtime, which
-    /// the connection to the receiver needs; a receiver that is away is no error.
+    /// Starts the export, if the settings name a receiver. `instance` becomes
+    /// `service.instance.id`. Call it in a Tokio runtime, which the connection to the receiver
+    /// needs. A receiver that is away is no error.
     ///
     /// # Errors
     /// A variable that the exporter reads itself is invalid.
     pub fn start(
         settings: &SelfTracingSettings,
         instance: &str,
-    ) -> Result<Self, ExporterBuildError> {
+    ) -> Result<Option<Self>, ExporterBuildError> {
+        let Some(settings) = &settings.export else {
+            return Ok(None);
+        };
         let mut exporter = SpanExporter::builder()
             .with_tonic()
             .with_endpoint(settings.endpoint.to_string());
@@ -55,7 +59,7 @@ impl SelfTracing {
             .with_resource(settings.resource(instance))
             .with_batch_exporter(LoggedExporter::new(exporter.build()?))
             .build();
-        Ok(Self { provider })
+        Ok(Some(Self { provider }))
     }
 
     /// A layer that records the spans of Spoor's crates.

@@ -211,12 +211,13 @@ impl Applier {
         live: Option<&LiveObject>,
     ) -> Result<Applied, ApplyError> {
         let (kind, key) = (manifest.resource.kind.clone(), manifest.key());
-        let asked;
+        let read;
         let live = match live {
             Some(live) => Some(live),
+            // The watch selects objects by label, so one that it does not know may exist without.
             None => {
-                asked = self.live(manifest).await?;
-                asked.as_ref()
+                read = self.live(manifest).await?;
+                read.as_ref()
             }
         };
         if live.is_some_and(|live| !self.is_ours(live, &manifest.object)) {
@@ -313,6 +314,7 @@ impl Applier {
             ..Default::default()
         });
         let api = self.api(resource, key);
+        // Before the call: if it fails halfway, the next apply must not trust what was stored.
         self.applied
             .lock()
             .remove(&(resource.kind.clone(), key.clone()));
@@ -320,7 +322,7 @@ impl Applier {
         let span = span("delete", "DELETE", &resource.kind, key);
         match traced(span, api.delete(&key.name, &parameters)).await {
             Ok(_) => Ok(()),
-            // A conflict means that the uid differs: the object that was meant is gone.
+            // A conflict means that the uid differs: the object in question is gone.
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
             Err(source) => Err(ApplyError::Delete {
                 kind: resource.kind.clone(),

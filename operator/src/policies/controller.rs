@@ -120,11 +120,12 @@ impl Controller {
             }
         };
         let next_expiry = resolved.resolution.next_expiry;
+        // After the publication, so that no status reports a plan that is not served yet.
         self.resolved.store(Some(Arc::new(ResolvedSnapshot {
             policies: snapshot.policies,
             resolved,
         })));
-        // Even if the resolution is the same: somebody may have edited a status.
+        // Even if the resolution is the same: the change may be an edited status.
         self.resolutions
             .send_modify(|count| *count = count.wrapping_add(1));
         next_expiry
@@ -151,6 +152,7 @@ impl Controller {
                 () = until(expiry) => {}
             }
             tokio::time::sleep(DEBOUNCE_DELAY).await;
+            // Before the resolution reads the stores: a change in between causes another one.
             changed.mark_unchanged();
             expiry = self.resolve();
         }
@@ -217,6 +219,8 @@ impl Controller {
         let known = self.connected.load_full().unwrap_or_default();
         let mut services: BTreeSet<Service> = connected.collect();
         services.extend(known.iter().cloned());
+        // Pods are many, and this runs up to twenty times a second, so they are read only if a new
+        // service has connected.
         if services != *known {
             let pods = self.sources.pods.all();
             let with_pods: BTreeSet<_> = pods

@@ -108,7 +108,7 @@ impl Controller {
                     Err(error) if error.is_panic() => {
                         std::panic::resume_unwind(error.into_panic());
                     }
-                    // Nobody cancels these tasks but the end of this function.
+                    // These tasks are cancelled only when this function ends.
                     Err(_) => return,
                 },
                 () = tokio::time::sleep_until(next.into()) => {}

@@ -12,7 +12,7 @@ const FAILURES: [&str; 7] = [
     "ImagePullBackOff",
     "InvalidImageName",
 ];
-/// The beginnings of the error with which the Collector and Jaeger, which is built on it, end.
+/// The prefixes of the error with which the Collector and Jaeger, which is built on it, exit.
 const ERROR_PREFIXES: [&str; 2] = ["finished with error: ", "Error: "];
 /// The number of lines that are reported of a program without such an error.
 const MAX_LAST_LINES: usize = 3;
@@ -55,6 +55,7 @@ fn waits_for(container: &ContainerStatus) -> Option<String> {
     if !FAILURES.contains(&reason) {
         return None;
     }
+    // The kubelet's own message only counts the back-off.
     if let Some(words) = last_error(container) {
         return Some(format!("{reason}: {words}"));
     }

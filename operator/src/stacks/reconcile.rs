@@ -59,7 +59,7 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Brings the cluster to what a stack asks for, and writes the stack's status. Returns the delay
+    /// Brings the cluster to what a stack specifies, and writes the stack's status. Returns the delay
     /// after which to reconcile again though nothing has changed. `trust_problem` is the reason why
     /// the certificate of the policies endpoints cannot be kept valid.
     ///
@@ -310,7 +310,7 @@ impl Reconciler {
 
     fn report_repairs(&self, object: &StackObject, report: &ApplyReport) {
         for repaired in &report.repaired {
-            let note = format!("{repaired}; restored to what the stack says");
+            let note = format!("{repaired}; restored to what the stack specifies");
             self.publish_event(object, true, "Repaired".to_owned(), "Apply", note);
         }
     }
@@ -367,8 +367,8 @@ fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_servic
             Detail::Service(annotations) if child.key.name == name => Some(annotations),
             _ => None,
         })?;
-    // The annotation is the record of the route. The Service's selector would say the same, but not
-    // with an existing Collector or Jaeger, where it has none.
+    // The annotation records the route. The Service's selector would do, but with an existing
+    // Collector or Jaeger it has none.
     let to = match annotations.get(otlp_service::ROUTE_ANNOTATION)?.as_str() {
         "Direct" => Route::Direct,
         _ => Route::Collector,

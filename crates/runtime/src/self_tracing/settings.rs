@@ -10,13 +10,28 @@ use opentelemetry_sdk::{
 
 use crate::SettingsReader;
 
+const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
-const EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+// The variable for traces takes precedence over the one for all signals.
+const ENDPOINTS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+];
+const PROTOCOLS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+];
 
 /// The settings of self-tracing.
 #[derive(Clone, Debug)]
 pub struct SelfTracingSettings {
+    /// None if nothing is to be recorded.
+    pub(super) export: Option<ExportSettings>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct ExportSettings {
     pub(super) endpoint: Uri,
     pub(super) sampler: Sampler,
     default_service: String,
@@ -24,64 +39,59 @@ pub struct SelfTracingSettings {
 }
 
 impl SelfTracingSettings {
-    /// Reads the settings from this process's environment. `default_service` is `service.name`
-    /// unless the environment names another.
-    ///
-    /// `None`, so that nothing is recorded and nothing runs, without `OTEL_EXPORTER_OTLP_ENDPOINT`
-    /// (or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`), and with `OTEL_SDK_DISABLED=true` or
-    /// `OTEL_TRACES_EXPORTER=none`; also if a variable is wrong, which the reader then reports.
+    /// Reads the settings from this process's environment. Without `OTEL_EXPORTER_OTLP_ENDPOINT` (or
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`), and with `OTEL_SDK_DISABLED=true` or
+    /// `OTEL_TRACES_EXPORTER=none`, nothing is recorded. `default_service` is `service.name` unless
+    /// the environment names another.
     pub fn from_env(default_service: &str, reader: &mut SettingsReader) -> Option<Self> {
-        Self::read(default_service, |name| std::env::var(name).ok(), reader)
+        Self::read(default_service, reader, |name| std::env::var(name).ok())
     }
 
-    /// Reads the settings through `variable`, which returns the value of a variable, as
-    /// [`SelfTracingSettings::from_env`] does.
+    /// Reads the settings through `variable`, which returns the value of a variable.
     pub fn read(
         default_service: &str,
-        variable: impl Fn(&str) -> Option<String>,
         reader: &mut SettingsReader,
+        variable: impl Fn(&str) -> Option<String>,
     ) -> Option<Self> {
         // The specification treats an empty variable as one that is not set.
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let (name, endpoint) = first_of(
-            variable,
-            [
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-                "OTEL_EXPORTER_OTLP_ENDPOINT",
-            ],
-        )?;
+        let first_of = |names: [&'static str; 2]| {
+            let mut names = names.into_iter();
+            names.find_map(|name| Some((name, variable(name)?)))
+        };
         let is_disabled =
             variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let exporter = variable(EXPORTER);
-        if is_disabled || exporter.as_deref() == Some("none") {
-            return None;
-        }
+        let is_off = is_disabled || exporter.as_deref() == Some("none");
+        // What is wrong beside these is no error: other programs share the environment.
+        let Some((name, endpoint)) = first_of(ENDPOINTS).filter(|_| !is_off) else {
+            return Some(Self { export: None });
+        };
         if let Some(exporter) = exporter.filter(|exporter| exporter != "otlp") {
             let problem = format!("must be \"otlp\" or \"none\", not {exporter:?}");
             reader.wrong(EXPORTER, problem);
         }
-        let protocol = first_of(
-            variable,
-            [
-                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-                "OTEL_EXPORTER_OTLP_PROTOCOL",
-            ],
-        );
         // OTLP over HTTP would add a second HTTP client to the operator's image.
-        if let Some((name, protocol)) = protocol.filter(|(_, protocol)| protocol != "grpc") {
+        if let Some((name, protocol)) = first_of(PROTOCOLS).filter(|(_, it)| it != "grpc") {
             reader.wrong(name, format!("must be \"grpc\", not {protocol:?}"));
         }
         let endpoint = reader.checked(name, parse_endpoint(&endpoint));
         let argument = variable(SAMPLER_ARGUMENT);
-        let sampler = parse_sampler(variable(SAMPLER).as_deref(), argument.as_deref(), reader);
+        let probability = reader.checked(SAMPLER_ARGUMENT, parse_probability(argument.as_deref()));
+        let name = variable(SAMPLER);
+        let sampler = reader.checked(SAMPLER, parse_sampler(name.as_deref(), probability?));
         Some(Self {
-            endpoint: endpoint?,
-            sampler: sampler?,
-            default_service: default_service.to_owned(),
-            service: variable("OTEL_SERVICE_NAME"),
+            export: Some(ExportSettings {
+                endpoint: endpoint?,
+                sampler: sampler?,
+                default_service: default_service.to_owned(),
+                service: variable("OTEL_SERVICE_NAME"),
+            }),
         })
     }
+}
 
+impl ExportSettings {
     /// The resource of all spans, with the attributes of `OTEL_RESOURCE_ATTRIBUTES`.
     pub(super) fn resource(&self, instance: &str) -> Resource {
         // What is added later takes precedence: the environment may name another service and
@@ -104,17 +114,6 @@ impl SelfTracingSettings {
     }
 }
 
-/// The first variable that is set, with its value. The one for traces takes precedence over the one
-/// for all signals.
-fn first_of(
-    variable: impl Fn(&str) -> Option<String>,
-    names: [&'static str; 2],
-) -> Option<(&'static str, String)> {
-    names
-        .into_iter()
-        .find_map(|name| Some((name, variable(name)?)))
-}
-
 fn parse_endpoint(text: &str) -> Result<Uri, String> {
     let endpoint = text.parse::<Uri>().ok().filter(|endpoint| {
         let schemes = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)];
@@ -125,44 +124,32 @@ fn parse_endpoint(text: &str) -> Result<Uri, String> {
 }
 
 /// The SDK's own reading replaces an invalid value by "always on" without a message.
-fn parse_sampler(
-    name: Option<&str>,
-    argument: Option<&str>,
-    reader: &mut SettingsReader,
-) -> Option<Sampler> {
+fn parse_sampler(name: Option<&str>, probability: f64) -> Result<Sampler, String> {
     let name = name.unwrap_or("parentbased_always_on");
     let root_name = name.strip_prefix("parentbased_");
     let sampler = match root_name.unwrap_or(name) {
         "always_on" => Sampler::AlwaysOn,
         "always_off" => Sampler::AlwaysOff,
-        "traceidratio" => {
-            let probability = reader.checked(SAMPLER_ARGUMENT, parse_probability(argument));
-            Sampler::TraceIdRatioBased(probability?)
-        }
+        "traceidratio" => Sampler::TraceIdRatioBased(probability),
         _ => {
-            let problem = format!(
+            return Err(format!(
                 "must be always_on, always_off, traceidratio, or one of them after \
                  \"parentbased_\", not {name:?}"
-            );
-            reader.wrong(SAMPLER, problem);
-            return None;
+            ));
         }
     };
-    Some(match root_name {
+    Ok(match root_name {
         Some(_) => Sampler::ParentBased(Box::new(sampler)),
         None => sampler,
     })
 }
 
-fn parse_probability(argument: Option<&str>) -> Result<f64, String> {
-    // The specification's default.
-    let Some(text) = argument else {
-        return Ok(1.0);
-    };
+/// The argument of `traceidratio`, by default 1.
+fn parse_probability(text: Option<&str>) -> Result<f64, String> {
+    let text = text.unwrap_or("1");
     let probability = text.parse::<f64>().ok();
-    probability
-        .filter(|probability| (0.0..=1.0).contains(probability))
-        .ok_or_else(|| format!("must be a number from 0 to 1, not {text:?}"))
+    let probability = probability.filter(|probability| (0.0..=1.0).contains(probability));
+    probability.ok_or_else(|| format!("must be a number from 0 to 1, not {text:?}"))
 }
 
 #[cfg(test)]
@@ -174,14 +161,13 @@ mod tests {
 
     const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://tracing-otlp:4317");
 
-    fn read(variables: &[(&str, &str)]) -> Result<Option<SelfTracingSettings>, InvalidSettings> {
-        let variable = |name: &str| {
+    fn read(variables: &[(&str, &str)]) -> Result<Option<ExportSettings>, InvalidSettings> {
+        let mut reader = SettingsReader::default();
+        let settings = SelfTracingSettings::read("spoor", &mut reader, |name| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
             found.map(|(_, value)| (*value).to_owned())
-        };
-        let mut reader = SettingsReader::default();
-        let settings = SelfTracingSettings::read("spoor", variable, &mut reader);
-        reader.finish(Some(settings))
+        });
+        Ok(reader.finish(settings)?.export)
     }
 
     #[rstest::rstest]

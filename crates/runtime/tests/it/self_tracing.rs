@@ -47,13 +47,13 @@ async fn receiver() -> (SocketAddr, mpsc::Receiver<ExportTraceServiceRequest>) {
 }
 
 fn start(variables: &[(&str, &str)]) -> SelfTracing {
-    let variable = |name: &str| {
+    let mut reader = SettingsReader::default();
+    let settings = SelfTracingSettings::read("spoor-operator", &mut reader, |name| {
         let found = variables.iter().find(|(variable, _)| *variable == name);
         found.map(|(_, value)| (*value).to_owned())
-    };
-    let mut reader = SettingsReader::default();
-    let settings = SelfTracingSettings::read("spoor-operator", variable, &mut reader);
-    SelfTracing::start(&settings.unwrap(), "stacks-0").unwrap()
+    });
+    let settings = reader.finish(settings).unwrap();
+    SelfTracing::start(&settings, "stacks-0").unwrap().unwrap()
 }
 
 fn work() {
