@@ -82,6 +82,11 @@ impl FieldError {
             problem: problem.into(),
         }
     }
+
+    /// The same error, seen from a value that has this one at `path`.
+    pub(crate) fn below(self, path: &FieldPath) -> Self {
+        Self::new(path.join(&self.path), self.problem)
+    }
 }
 
 /// A text shortened and quoted for a message.

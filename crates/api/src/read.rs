@@ -14,7 +14,7 @@ use crate::{
     FieldError, FieldPath, SamplingPolicy,
     field::quoted,
     schema,
-    yaml::{self, Malformed},
+    yaml::{self, Node},
 };
 use documents::Document;
 
@@ -49,7 +49,7 @@ pub struct Manifest {
 /// The place of a resource in a text.
 #[derive(Clone, Debug, PartialEq)]
 struct Place {
-    document: Arc<str>,
+    document: Arc<Node>,
     lines_before: usize,
     /// The path in its document: the root, or an item of a list.
     at: FieldPath,
@@ -71,7 +71,7 @@ impl Manifest {
 
 impl Place {
     fn line(&self, path: &FieldPath) -> usize {
-        self.lines_before + yaml::line(&self.document, path)
+        self.lines_before + self.document.line(path)
     }
 
     fn error(&self, source: &Arc<str>, error: FieldError) -> ReadError {
@@ -165,14 +165,23 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError
 
 /// Reads the policies of one document, which may be empty or a list.
 fn read(document: &Document<'_>, source: &Arc<str>) -> Result<Vec<Manifest>, Vec<ReadError>> {
-    let value = yaml::parse(document.text).map_err(|error| malformed(document, source, error))?;
+    let node = yaml::parse(document.text).map_err(|error| {
+        vec![ReadError {
+            source: source.clone(),
+            line: Some(document.lines_before + error.line),
+            path: FieldPath::root(),
+            problem: error.problem,
+        }]
+    })?;
     let place = Place {
-        document: document.text.into(),
+        document: node.into(),
         lines_before: document.lines_before,
         at: FieldPath::root(),
     };
+    let at_place = |error| vec![place.error(source, error)];
+    let value = place.document.to_json().map_err(at_place)?;
     let (mut manifests, mut errors) = (vec![], vec![]);
-    let resources = list::resources(value).map_err(|error| vec![place.error(source, error)])?;
+    let resources = list::resources(value).map_err(at_place)?;
     for (at, value) in resources {
         if errors.len() >= MAX_ERRORS {
             break;
@@ -198,21 +207,6 @@ fn read(document: &Document<'_>, source: &Arc<str>) -> Result<Vec<Manifest>, Vec
     } else {
         Err(errors)
     }
-}
-
-/// The error in a document's syntax.
-///
-/// The parser's message may name a second line, so the document is parsed again with the lines
-/// before it.
-fn malformed(document: &Document<'_>, source: &Arc<str>, alone: Malformed) -> Vec<ReadError> {
-    let in_place = "\n".repeat(document.lines_before) + document.text;
-    let Malformed { line, problem } = yaml::parse(&in_place).err().unwrap_or(alone);
-    vec![ReadError {
-        source: source.clone(),
-        line,
-        path: FieldPath::root(),
-        problem,
-    }]
 }
 
 /// Reads a policy from any value. One with errors in its shape is not validated.

@@ -1,33 +1,36 @@
-//! Reading and writing YAML. Only this module depends on the crate that does it.
+//! Reading and writing YAML. Only this module depends on the crates that do it.
 
-use std::{cell::Cell, collections::BTreeSet, fmt};
+use std::{borrow::Cow, fmt};
 
 use serde::{
-    Serialize,
-    de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    Deserialize, Serialize,
+    de::{self, MapAccess, SeqAccess, Visitor, value::SeqAccessDeserializer},
 };
 use serde_json::{Map, Number, Value};
-use serde_yaml::Deserializer;
+use serde_saphyr::{
+    Error, ExternalMessageSource, Location, MessageFormatter, Spanned, Tagged,
+    UserMessageFormatter,
+    granit_parser::ErrorKind,
+    options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy},
+};
 
-use crate::field::{FieldPath, Segment, quoted, shortened};
+use crate::{FieldError, FieldPath, field::Segment};
 
-/// The most values in a document, with aliases expanded: a short text with nested aliases can stand
+/// The most values in a document with aliases expanded: a short text with nested aliases can stand
 /// for a very large document.
 const MAX_NODES: usize = 20_000;
 
 /// The most text in a document with aliases expanded, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
-/// The most brackets that may be open at a time. For each token, the parser goes through all of
-/// them, so its time would grow with their number squared.
-const MAX_OPEN_BRACKETS: usize = 100;
+/// The most lists and mappings inside each other. Reading is recursive and takes about 50 KiB of a
+/// thread's 2 MiB for each level in a debug build (7 KiB in a release build). The deepest texts that
+/// kubectl prints, lists with managed fields, have about 14 levels.
+const MAX_DEPTH: usize = 24;
 
-/// The most opening brackets in a document.
-const MAX_BRACKETS: usize = 10_000;
-
-/// The most characters of a parser's message that are shown. It may contain a field's name of any
-/// length.
-const MAX_MESSAGE_CHARS: usize = 300;
+const TOO_LARGE: &str = "must be smaller: a document may hold 20000 values, 24 levels deep, and 4 MiB of text, with aliases written out";
+const NO_MARKER: &str = "must have a line `---` before the next document";
+const TAG: &str = "must not have a tag; remove the word that begins with \"!\"";
 
 /// Writes a resource as YAML.
 ///
@@ -40,315 +43,218 @@ pub fn to_yaml<T: Serialize>(resource: &T) -> Result<String, impl std::error::Er
 /// An error in the syntax of YAML.
 #[derive(Debug)]
 pub(crate) struct Malformed {
-    /// The line counted from 1, if known.
-    pub(crate) line: Option<usize>,
+    /// The line, counted from 1.
+    pub(crate) line: usize,
     pub(crate) problem: String,
 }
 
+/// A value as written, with the lines of all fields and items in it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Node(Tagged<Spanned<Content>>);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Content {
+    Scalar(Value),
+    NotFinite,
+    List(Vec<Node>),
+    Mapping(Vec<(Spanned<String>, Node)>),
+}
+
 /// Parses one document. An empty one is null.
-pub(crate) fn parse(text: &str) -> Result<Value, Malformed> {
-    check_brackets(text)?;
-    let budget = Budget {
-        nodes: Cell::new(MAX_NODES),
-        text: Cell::new(MAX_TEXT_BYTES),
+pub(crate) fn parse(text: &str) -> Result<Node, Malformed> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: MAX_NODES,
+            max_total_scalar_bytes: MAX_TEXT_BYTES,
+            max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
+            // Nested anchors record the same nodes several times.
+            max_recorded_anchor_events: MAX_NODES,
+            max_recorded_anchor_bytes: MAX_TEXT_BYTES,
+            // Many aliases of one value are fine: the limits above apply to what they stand for.
+            enforce_alias_anchor_ratio: false,
+        },
+        // With comments as events, 33 lines of comment before a list are an error.
+        emit_comments: false,
+        // `to_json` reports duplicates, since it knows the field's path.
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        // YAML 1.2 has no merge keys, so `<<` is a field like any other, and unknown.
+        merge_keys: MergeKeyPolicy::AsOrdinary,
+        // YAML 1.1 and 1.2 disagree on `012`, `1_000` and `yes`. They stay text, so that a field of
+        // another type refuses them.
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        strict_booleans: true,
+        ignore_binary_tag_for_string: true,
+        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
+        with_snippet: false,
     };
-    Tree(&budget)
-        .deserialize(Deserializer::from_str(text))
-        .map_err(|error| {
-            let has_another =
-                error.location().is_none() && Deserializer::from_str(text).nth(1).is_some();
-            let problem = match has_another {
-                true => "must have a line `---` before the next document".to_owned(),
-                false if is_indented_by_tab(text, &error) => {
-                    "must be indented with spaces, not with tabs".to_owned()
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| Malformed {
+        line: error.location().map_or(1, line_number),
+        problem: problem(&error).into(),
+    })
+}
+
+/// The problem without its line, which the caller puts in front.
+fn problem(error: &Error) -> Cow<'_, str> {
+    match error {
+        Error::AliasError { error, .. } => problem(error),
+        Error::Budget { .. } => TOO_LARGE.into(),
+        Error::MultipleDocuments { .. } => NO_MARKER.into(),
+        Error::NullIntoString { .. } | Error::Unexpected { .. } => {
+            "must have text as the name of each field".into()
+        }
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            "must not have an alias inside the value that it stands for".into()
+        }
+        // Scalars are read by their form, so only a tag can ask for another type.
+        Error::InvalidBooleanStrict { .. }
+        | Error::InvalidScalar { .. }
+        | Error::TaggedScalarCannotDeserializeIntoString { .. }
+        | Error::UnsupportedTag { .. } => TAG.into(),
+        Error::ExternalMessage { source, msg, .. } => match source.as_ref() {
+            ExternalMessageSource::Parser(error) => syntax_problem(error.kind()).unwrap_or(msg),
+            _ => msg,
+        }
+        .into(),
+        _ => UserMessageFormatter.format_message(error),
+    }
+}
+
+/// A message that is clearer than the parser's own.
+fn syntax_problem(kind: &ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::RecursionLimitExceeded => TOO_LARGE,
+        ErrorKind::ExpectedDocumentStart => NO_MARKER,
+        ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabInIndentation
+        | ErrorKind::TabInPlainScalar => "must be indented with spaces, not with tabs",
+        ErrorKind::InvalidQuotedScalarIndent => {
+            "must be indented like the quoted text before; its closing quote may be missing"
+        }
+        // The parser takes any other token in place of a value for the end of the text.
+        ErrorKind::UnexpectedEofFlowMapping
+        | ErrorKind::UnexpectedEofFlowSequence
+        | ErrorKind::UnexpectedEofImplicitFlowMapping => "must have a value between two commas",
+        _ => return None,
+    })
+}
+
+impl Node {
+    /// The value as JSON, or the first part of it that JSON cannot express.
+    pub(crate) fn to_json(&self) -> Result<Value, FieldError> {
+        let root = FieldPath::root();
+        let Tagged(Spanned { value: content, .. }, tag) = &self.0;
+        if tag.as_deref().is_some_and(|tag| !is_core_tag(tag)) {
+            return Err(FieldError::new(root, TAG));
+        }
+        match content {
+            Content::Scalar(value) => Ok(value.clone()),
+            Content::NotFinite => Err(FieldError::new(root, "must be a finite number")),
+            Content::List(items) => items
+                .iter()
+                .enumerate()
+                .map(|(at, item)| item.to_json().map_err(|error| error.below(&root.index(at))))
+                .collect(),
+            Content::Mapping(entries) => {
+                let mut fields = Map::new();
+                for (Spanned { value: name, .. }, value) in entries {
+                    let path = root.field(name);
+                    let value = value.to_json().map_err(|error| error.below(&path))?;
+                    if fields.insert(name.clone(), value).is_some() {
+                        return Err(FieldError::new(path, "duplicate field; delete one"));
+                    }
                 }
-                false => shortened(&without_location(&error), MAX_MESSAGE_CHARS).into_owned(),
+                Ok(Value::Object(fields))
+            }
+        }
+    }
+
+    /// The line of a field's key, counted from 1, or of the deepest field on its path that exists.
+    pub(crate) fn line(&self, path: &FieldPath) -> usize {
+        let (mut node, mut location) = (self, self.0.0.defined);
+        for segment in path.segments() {
+            let found = match (&node.0.0.value, segment) {
+                // The last one, since a duplicate is reported where it is repeated.
+                (Content::Mapping(entries), Segment::Field(name)) => entries
+                    .iter()
+                    .rfind(|(key, _)| key.value == *name)
+                    .map(|(key, value)| (value, key.defined)),
+                (Content::List(items), Segment::Index(index)) => {
+                    items.get(*index).map(|item| (item, item.0.0.defined))
+                }
+                _ => None,
             };
-            Malformed {
-                line: error.location().map(|location| location.line()),
-                problem,
-            }
-        })
-}
-
-/// Counts brackets everywhere, including in quoted text: telling the two apart takes the parser that
-/// this protects.
-fn check_brackets(text: &str) -> Result<(), Malformed> {
-    let (mut open, mut all) = (0usize, 0usize);
-    for (number, line) in text.lines().enumerate() {
-        for byte in line.bytes() {
-            match byte {
-                b'[' | b'{' => (open, all) = (open + 1, all + 1),
-                b']' | b'}' => open = open.saturating_sub(1),
-                _ => {}
-            }
+            let Some(found) = found else { break };
+            (node, location) = found;
         }
-        if open > MAX_OPEN_BRACKETS || all > MAX_BRACKETS {
-            let problem = format!(
-                "must have at most {MAX_BRACKETS} opening brackets in a document, and at most {MAX_OPEN_BRACKETS} open at a time"
-            );
-            return Err(Malformed {
-                line: Some(number + 1),
-                problem,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// The line of a field's key, counted from 1, or of the deepest field on its path that exists.
-///
-/// The parser reports lines only with errors, so this parses the document again and fails on
-/// purpose at the field.
-pub(crate) fn line(text: &str, path: &FieldPath) -> usize {
-    let mut segments = path.segments();
-    loop {
-        let found = PathSeeker(segments).deserialize(Deserializer::from_str(text));
-        if let Some(location) = found.err().and_then(|error| error.location()) {
-            return location.line();
-        }
-        match segments.split_last() {
-            Some((_, shorter)) => segments = shorter,
-            None => return 1,
-        }
+        line_number(location)
     }
 }
 
-fn is_indented_by_tab(text: &str, error: &serde_yaml::Error) -> bool {
-    let line = error.location().map(|location| location.line());
-    let line = line.and_then(|line| text.lines().nth(line.checked_sub(1)?));
-    line.is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'))
+fn line_number(location: Location) -> usize {
+    usize::try_from(location.line()).unwrap_or(usize::MAX)
 }
 
-/// The message without "at line 2 column 1". The caller puts file and line in front.
-fn without_location(error: &serde_yaml::Error) -> String {
-    let message = error.to_string();
-    let Some(location) = error.location() else {
-        return message;
-    };
-    let place = format!(" at line {} column {}", location.line(), location.column());
-    message.replace(&place, "")
+/// True for the tags of JSON's types, which say no more than a value's form.
+fn is_core_tag(tag: &str) -> bool {
+    let name = tag.strip_prefix("tag:yaml.org,2002:");
+    name.is_some_and(|name| ["bool", "float", "int", "map", "null", "seq", "str"].contains(&name))
 }
 
-struct Budget {
-    nodes: Cell<usize>,
-    text: Cell<usize>,
-}
-
-impl Budget {
-    fn spend<E: de::Error>(&self, text: usize) -> Result<(), E> {
-        let nodes = self.nodes.get().checked_sub(1);
-        let text = self.text.get().checked_sub(text);
-        let (Some(nodes), Some(text)) = (nodes, text) else {
-            let problem = "must be smaller: a document may hold 20000 values and 4 MiB of text, with aliases written out";
-            return Err(E::custom(problem));
-        };
-        self.nodes.set(nodes);
-        self.text.set(text);
-        Ok(())
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ContentVisitor)
     }
 }
 
-/// Reads any value within a budget, and rejects what JSON cannot express.
-#[derive(Clone, Copy)]
-struct Tree<'a>(&'a Budget);
+struct ContentVisitor;
 
-impl<'de> DeserializeSeed<'de> for Tree<'_> {
-    type Value = Value;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Tree<'_> {
-    type Value = Value;
+impl<'de> Visitor<'de> for ContentVisitor {
+    type Value = Content;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a mapping, a list, text, a number or a boolean")
     }
 
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
-        self.0.spend(0).map(|()| Value::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
     }
 
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
-        self.0.spend(0).map(|()| value.into())
+    fn visit_i64<E>(self, value: i64) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
-        self.0.spend(0).map(|()| value.into())
+    fn visit_u64<E>(self, value: u64) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
     }
 
-    fn visit_i128<E: de::Error>(self, value: i128) -> Result<Value, E> {
-        self.visit_f64(value as f64)
+    fn visit_f64<E>(self, value: f64) -> Result<Content, E> {
+        Ok(
+            Number::from_f64(value).map_or(Content::NotFinite, |number| {
+                Content::Scalar(Value::Number(number))
+            }),
+        )
     }
 
-    /// Too large for any field. The field's own check reports what it should be.
-    fn visit_u128<E: de::Error>(self, value: u128) -> Result<Value, E> {
-        self.visit_f64(value as f64)
+    fn visit_str<E>(self, value: &str) -> Result<Content, E> {
+        Ok(Content::Scalar(value.into()))
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        self.0.spend(0)?;
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("must be a finite number"))
+    fn visit_unit<E>(self) -> Result<Content, E> {
+        Ok(Content::Scalar(Value::Null))
     }
 
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
-        self.0.spend(value.len()).map(|()| value.into())
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Content, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(Content::List)
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
-        self.0.spend(0).map(|()| Value::Null)
-    }
-
-    fn visit_none<E: de::Error>(self) -> Result<Value, E> {
-        self.visit_unit()
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        self.0.spend(0)?;
-        let mut items = vec![];
-        while let Some(item) = list.next_element_seed(self)? {
-            items.push(item);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Content, A::Error> {
+        let mut entries = vec![];
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
         }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        self.0.spend(0)?;
-        let (mut fields, mut seen) = (Map::new(), BTreeSet::new());
-        while let Some(name) = map.next_key_seed(Key {
-            budget: self.0,
-            seen: &mut seen,
-        })? {
-            fields.insert(name, map.next_value_seed(self)?);
-        }
-        Ok(Value::Object(fields))
-    }
-
-    fn visit_enum<A: de::EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
-        Err(de::Error::custom(
-            "must not have a tag; remove the word that begins with \"!\"",
-        ))
-    }
-}
-
-/// Reads a key, which must be text and not a duplicate.
-struct Key<'a> {
-    budget: &'a Budget,
-    seen: &'a mut BTreeSet<String>,
-}
-
-impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = String;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key<'_> {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field's name")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<String, E> {
-        self.budget.spend(name.len())?;
-        if !self.seen.insert(name.to_owned()) {
-            return Err(E::custom(format!(
-                "duplicate field {}; delete one",
-                quoted(name)
-            )));
-        }
-        Ok(name.to_owned())
-    }
-}
-
-/// Follows a path, ignores everything else and fails at the path's end.
-#[derive(Clone, Copy)]
-struct PathSeeker<'a>(&'a [Segment]);
-
-const ARRIVED: &str = "arrived";
-
-impl<'de> DeserializeSeed<'de> for PathSeeker<'_> {
-    type Value = ();
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for PathSeeker<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(ARRIVED)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Some((Segment::Index(index), rest)) = self.0.split_first() else {
-            return Err(de::Error::custom(ARRIVED));
-        };
-        for _ in 0..*index {
-            if list.next_element::<IgnoredAny>()?.is_none() {
-                return Ok(());
-            }
-        }
-        list.next_element_seed(PathSeeker(rest))?;
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Some((Segment::Field(name), rest)) = self.0.split_first() else {
-            return Err(de::Error::custom(ARRIVED));
-        };
-        while let Some(found) = map.next_key_seed(KeySeeker {
-            name,
-            is_last: rest.is_empty(),
-        })? {
-            if found {
-                map.next_value_seed(PathSeeker(rest))?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Compares a key with a name, and fails there if the path ends with it.
-struct KeySeeker<'a> {
-    name: &'a str,
-    is_last: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for KeySeeker<'_> {
-    type Value = bool;
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for KeySeeker<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field's name")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<bool, E> {
-        let found = name == self.name;
-        if found && self.is_last {
-            Err(E::custom(ARRIVED))
-        } else {
-            Ok(found)
-        }
+        Ok(Content::Mapping(entries))
     }
 }

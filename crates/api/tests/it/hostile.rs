@@ -11,13 +11,8 @@ use crate::samples::samples;
 /// Reads a text and looks at every word of the answer.
 fn read_all(text: &str) {
     let start = Instant::now();
-    // YAML's line breaks, which are more than those of Rust. A text's end is on a line of its own.
-    let breaks = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
-    let lines = 1..=text
-        .chars()
-        .filter(|letter| breaks.contains(letter))
-        .count()
-        + 2;
+    // A text's end is on a line of its own.
+    let lines = 1..=text.matches(['\n', '\r']).count() + 1;
     match read::policies(text, "f.yaml") {
         Ok(manifests) => {
             assert!(
@@ -61,6 +56,14 @@ fn long_alias() -> String {
     )
 }
 
+/// Values inside many anchors at once, each of which has to remember them.
+fn nested_anchors() -> String {
+    let anchors: String = (0..20)
+        .map(|level| format!("{}- &a{level}\n", "  ".repeat(level)))
+        .collect();
+    anchors + &format!("{}- x\n", "  ".repeat(20)).repeat(10_000)
+}
+
 #[rstest]
 #[case::nothing("", true)]
 #[case::only_comments("# a\n---\n# b\n---\n", true)]
@@ -92,12 +95,19 @@ fn long_alias() -> String {
 #[case::alias_of_itself("a: &a [*a]\n", false)]
 #[case::unknown_alias("a: *b\n", false)]
 #[case::merge_key("a: &a {b: 1}\n<<: *a\n", false)]
-#[case::deep_flow(&"[".repeat(100_000), false)]
+#[case::deep_flow(&"[".repeat(MAX_BYTES), false)]
 #[case::deep_closed_flow(&("[".repeat(50_000) + &"]".repeat(50_000)), false)]
 #[case::deep_maps_with_quoted_brackets(&r#"{"}": "#.repeat(50_000), false)]
-#[case::deep_maps(&"{a: ".repeat(50_000), false)]
-#[case::deep_blocks(&"- ".repeat(100_000), false)]
-#[case::many_questions(&"? ".repeat(100_000), false)]
+#[case::deep_maps(&"{a: ".repeat(MAX_BYTES / 4), false)]
+#[case::deep_maps_in_lists(&"[a: ".repeat(MAX_BYTES / 4), false)]
+#[case::deep_blocks(&"- ".repeat(MAX_BYTES / 2), false)]
+#[case::deep_indentation(&(0..1_400).map(|at| format!("{}a:\n", " ".repeat(at))).collect::<String>(), false)]
+#[case::nested_anchors(&nested_anchors(), false)]
+#[case::many_aliases(&format!("- &a b\n{}", "- *a\n".repeat(200_000)), false)]
+#[case::many_brackets(&format!("[{}]", "[],".repeat(300_000)), false)]
+#[case::many_tags(&"- !a b\n".repeat(100_000), false)]
+#[case::many_directives(&"%a\n".repeat(300_000), true)]
+#[case::many_questions(&"? ".repeat(MAX_BYTES / 2), false)]
 #[case::many_keys(&(0..100_000).map(|at| format!("k{at}: 1\n")).collect::<String>(), false)]
 #[case::many_anchors(&(0..20_000).map(|at| format!("- &a{at} x\n")).collect::<String>(), false)]
 #[case::many_documents(&"---\na: 1\n".repeat(1_001), false)]

@@ -9,3 +9,4 @@ mod samples;
 mod schema;
 mod stack;
 mod write;
+mod yaml;

@@ -141,11 +141,11 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
 )]
 #[case::broken(
     &GOOD.replace("  head:", "  head: ["),
-    "p.yaml:8: did not find expected ',' or ']', while parsing a flow sequence at line 6 column 9\n"
+    "p.yaml:6: unclosed bracket '['\n"
 )]
 #[case::field_twice(
     &format!("{GOOD}    probability: 2%\n"),
-    "p.yaml:8: spec.head: duplicate field \"probability\"; delete one\n"
+    "p.yaml:8: spec.head.probability: duplicate field; delete one\n"
 )]
 #[case::tag(
     &GOOD.replace("1%", "!percent 1"),
@@ -162,16 +162,16 @@ fn rejects_invalid_spec(#[case] spec: &str, #[case] message: &str) {
 )]
 #[case::syntax_error_in_the_second(
     &format!("{GOOD}---\n{}", GOOD.replace("  head:", "  head: [")),
-    "p.yaml:16: did not find expected ',' or ']', while parsing a flow sequence at line 14 column 9\n"
+    "p.yaml:14: unclosed bracket '['\n"
 )]
 #[case::syntax_error_and_another(
     &format!("a: [\n---\n{}", GOOD.replace("1%", "-1%")),
-    "p.yaml:2: did not find expected node content, while parsing a flow node\n\
+    "p.yaml:1: unclosed bracket '['\n\
      p.yaml:9: spec.head.probability: must be from \"0%\" to \"100%\", not \"-1%\"\n"
 )]
 #[case::no_line_between(
     "a: 1\n...\nb: 2\n",
-    "p.yaml: must have a line `---` before the next document\n"
+    "p.yaml:3: must have a line `---` before the next document\n"
 )]
 #[case::name_twice(
     &format!("{GOOD}---\n{GOOD}"),
