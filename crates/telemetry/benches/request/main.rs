@@ -1,116 +1,177 @@
-//! The cost of telemetry for a request: the same two services without layers, with tracing off, and
-//! sampling 1 % or everything.
+//! The cost of tracing a request A → B over loopback, through our layers and through the stock
+//! stack, side by side: without layers, with tracing off, at 1 % and at 100 %.
 //!
-//! First in the process, where nothing but the layers and the handlers runs, in nanoseconds;
-//! then over loopback with real connections, in microseconds. The variants take turns, so that
-//! a slow moment of the machine hits all of them, and each figure is the median of its turns.
+//! The stock stack is what a Rust service would be built with otherwise: axum- and
+//! tonic-tracing-opentelemetry as their documentation composes them, tracing-opentelemetry with its
+//! defaults, the SDK's batch processor and opentelemetry-otlp. It has no metrics, no faults and no
+//! log, so its "off" is no layer at all; ours has all three, and its "off" is `OTEL_SDK_DISABLED`.
+//! Both export to a receiver in this process, on another thread.
+//!
+//! The stacks take turns, so that a slow moment of the machine affects all of them. The mean is that
+//! of the fastest 95 %, since one request that is preempted for milliseconds outweighs a hundred others.
+//!
+//! `cargo bench -p spoor-telemetry --bench request`
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod mesh;
 mod stack;
 
 use std::time::{Duration, Instant};
 
-use stack::{Mesh, Variant};
+use mesh::Mesh;
+use stack::{Sampling, Stack};
 
-const IN_PROCESS: Plan = Plan {
-    turns: 41,
-    requests: 4_000,
-    warm_up: 4_000,
-};
-const LOOPBACK: Plan = Plan {
-    turns: 41,
-    requests: 1_000,
-    warm_up: 1_000,
-};
+const TURNS: usize = 41;
+/// The share of the requests that the mean covers, the fastest first.
+const TRIMMED_PERCENT: usize = 95;
+/// The requests of a turn. Their four spans each fill whole batches of 512, so that no partly filled
+/// batch is exported during the next turn.
+const REQUESTS: usize = 1_024;
 
-struct Plan {
-    turns: usize,
-    requests: usize,
-    warm_up: usize,
+struct Case {
+    name: &'static str,
+    mesh: Mesh,
+    latencies: Vec<Duration>,
+}
+
+/// Microseconds per request.
+#[derive(Clone, Copy)]
+struct Figures {
+    p50: f64,
+    mean: f64,
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // Receivers, and the connections of the stock exporters, have a thread of their own, as our
+    // exporter has: the requests' thread only makes spans.
+    let exporting = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .unwrap();
-    let in_process = measure(&runtime, &IN_PROCESS, |variant| {
-        runtime.block_on(Mesh::in_process(variant))
+    let serving = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut cases = [
+        ("no layers", Stack::none()),
+        ("ours, off", Stack::ours(&exporting, Sampling::Off)),
+        ("ours, 1 %", Stack::ours(&exporting, Sampling::OnePercent)),
+        ("ours, 100 %", Stack::ours(&exporting, Sampling::Everything)),
+        ("stock, 1 %", Stack::stock(&exporting, Sampling::OnePercent)),
+        (
+            "stock, 100 %",
+            Stack::stock(&exporting, Sampling::Everything),
+        ),
+    ]
+    .map(|(name, stack)| Case {
+        name,
+        mesh: serving.block_on(Mesh::start(stack)),
+        latencies: Vec::with_capacity(TURNS * REQUESTS),
     });
-    print(
-        "request through the layers, in the process",
-        "ns",
-        1.0,
-        &in_process,
-    );
-    let loopback = measure(&runtime, &LOOPBACK, |variant| {
-        runtime.block_on(Mesh::over_loopback(variant))
-    });
-    print(
-        "request A → B over loopback, one at a time",
-        "µs",
-        1e-3,
-        &loopback,
-    );
-}
-
-/// Nanoseconds a request, for each variant.
-fn measure(
-    runtime: &tokio::runtime::Runtime,
-    plan: &Plan,
-    start: impl Fn(Variant) -> Mesh,
-) -> Vec<(Variant, f64)> {
-    let mut meshes: Vec<_> = Variant::ALL
-        .map(|variant| (variant, start(variant), Vec::new()))
-        .into();
-    for (_, mesh, _) in &meshes {
-        turn(runtime, mesh, plan.warm_up);
+    for case in &cases {
+        turn(&serving, &case.mesh);
     }
-    for _ in 0..plan.turns {
-        for (_, mesh, times) in &mut meshes {
-            times.push(turn(runtime, mesh, plan.requests));
+    for _ in 0..TURNS {
+        for case in &mut cases {
+            case.latencies.extend(turn(&serving, &case.mesh));
         }
     }
-    meshes
-        .into_iter()
-        .map(|(variant, mesh, times)| {
-            runtime.block_on(mesh.stop());
-            (variant, median(times))
-        })
-        .collect()
+    let figures = cases.each_mut().map(Case::figures);
+    print(&cases, &figures);
+    for case in cases {
+        exporting.block_on(case.mesh.stop());
+    }
 }
 
-fn turn(runtime: &tokio::runtime::Runtime, mesh: &Mesh, requests: usize) -> f64 {
-    mesh.inside(|| {
-        runtime.block_on(async {
-            let started = Instant::now();
-            for _ in 0..requests {
+/// Sends the requests of a turn one at a time, and then waits until their spans have been received.
+fn turn(serving: &tokio::runtime::Runtime, mesh: &Mesh) -> Vec<Duration> {
+    let latencies = mesh.inside(|| {
+        serving.block_on(async {
+            let mut latencies = Vec::with_capacity(REQUESTS);
+            for _ in 0..REQUESTS {
+                let started = Instant::now();
                 mesh.request().await;
+                latencies.push(started.elapsed());
             }
-            nanoseconds(started.elapsed()) / f64::from(u32::try_from(requests).unwrap())
+            latencies
         })
-    })
+    });
+    mesh.stack.wait_until_received();
+    latencies
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+impl Case {
+    fn figures(&mut self) -> Figures {
+        self.latencies.sort_unstable();
+        let fastest = &self.latencies[..self.latencies.len() * TRIMMED_PERCENT / 100];
+        let total: Duration = fastest.iter().sum();
+        Figures {
+            p50: microseconds(self.latencies[self.latencies.len() / 2]),
+            mean: microseconds(total) / f64::from(u32::try_from(fastest.len()).unwrap()),
+        }
+    }
 }
 
-fn nanoseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e9
+impl Figures {
+    fn over(self, base: Self) -> Self {
+        Self {
+            p50: self.p50 - base.p50,
+            mean: self.mean - base.mean,
+        }
+    }
 }
 
-fn print(title: &str, unit: &str, scale: f64, figures: &[(Variant, f64)]) {
-    let off = figures
-        .iter()
-        .find(|(variant, _)| *variant == Variant::Disabled)
-        .unwrap()
-        .1;
-    println!("\n{title}\n{:24}{:>10}{:>14}", "", unit, "against off");
-    for (variant, nanoseconds) in figures {
-        let time = nanoseconds * scale;
-        let against = (nanoseconds / off - 1.0) * 100.0;
-        println!("{:24}{time:>10.1}{against:>+13.2}%", variant.name());
+fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn print(cases: &[Case; 6], figures: &[Figures; 6]) {
+    let [none, off, ours_one, ours_all, stock_one, stock_all] = *figures;
+    let bases = [none, none, off, off, none, none];
+    println!(
+        "{:14}{:>8}{:>10}{:>10}{:>10}{:>18}",
+        "µs per request", "p50", "over off", "mean", "over off", "spans received"
+    );
+    for ((case, figures), base) in cases.iter().zip(figures).zip(bases) {
+        let cost = figures.over(base);
+        println!(
+            "{:14}{:>8.1}{:>+10.1}{:>10.1}{:>+10.1}{:>18}",
+            case.name,
+            figures.p50,
+            cost.p50,
+            figures.mean,
+            cost.mean,
+            case.mesh.stack.received(),
+        );
+    }
+    println!("\n{:34}{:>8}{:>8}{:>8}", "ours/stock", "p50", "mean", "aim");
+    for (name, ours, stock, aim) in [
+        ("cost over off, 1 %", ours_one.over(off), stock_one, "0.50"),
+        (
+            "cost over off, 100 %",
+            ours_all.over(off),
+            stock_all,
+            "0.75",
+        ),
+        (
+            "cost with metrics and faults, 1 %",
+            ours_one.over(none),
+            stock_one,
+            "",
+        ),
+        (
+            "cost with metrics and faults, 100 %",
+            ours_all.over(none),
+            stock_all,
+            "",
+        ),
+    ] {
+        let stock = stock.over(none);
+        println!(
+            "{name:36}{:>6.2}{:>8.2}{aim:>8}",
+            ours.p50 / stock.p50,
+            ours.mean / stock.mean
+        );
     }
 }

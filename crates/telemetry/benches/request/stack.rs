@@ -1,273 +1,165 @@
-//! Two services, A (HTTP) and B (gRPC), as small as they can be.
+//! Our stack and the stock one, each with a receiver for its spans.
 
-use std::{future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
 
-use axum::{Router, body::Body, extract::State, routing::get};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+    trace_service_server::{TraceService, TraceServiceServer},
 };
-use opentelemetry_sdk::trace::SpanData;
-use spoor_proto::spoor::ab::v1::{
-    WorkReply, WorkRequest,
-    service_b_client::ServiceBClient,
-    service_b_server::{ServiceB, ServiceBServer},
+use opentelemetry_sdk::{
+    Resource,
+    propagation::TraceContextPropagator,
+    trace::{Sampler, SdkTracerProvider},
 };
-use spoor_telemetry::{
-    Settings, Telemetry,
-    export::{Accepted, Export, Sending},
-    serve,
-};
-use tokio_util::sync::CancellationToken;
-use tonic::{
-    Request, Response, Status,
-    service::Routes,
-    transport::{Endpoint, server::TcpIncoming},
-};
-use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
+use spoor_telemetry::{Settings, Telemetry};
+use tokio::runtime::Runtime;
+use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 use tracing::Dispatch;
+use tracing_subscriber::{Registry, filter::LevelFilter, layer::SubscriberExt};
 
-/// The layers that the services are built with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
-    /// No layer at all.
-    Bare,
-    /// `OTEL_SDK_DISABLED`: metrics only.
-    Disabled,
-    /// Sampling 1 %.
+#[derive(Clone, Copy)]
+pub enum Sampling {
+    /// `OTEL_SDK_DISABLED`.
+    Off,
     OnePercent,
-    /// Sampling everything.
     Everything,
 }
 
-impl Variant {
-    pub const ALL: [Self; 4] = [
-        Self::Bare,
-        Self::Disabled,
-        Self::OnePercent,
-        Self::Everything,
-    ];
-
-    pub fn name(self) -> &'static str {
+impl Sampling {
+    fn probability(self) -> f64 {
         match self {
-            Self::Bare => "no layers",
-            Self::Disabled => "tracing off",
-            Self::OnePercent => "sampling 1 %",
-            Self::Everything => "sampling 100 %",
+            Self::Off => 0.0,
+            Self::OnePercent => 0.01,
+            Self::Everything => 1.0,
         }
     }
-
-    fn settings(self) -> Settings {
-        Settings::read(|name| {
-            let value = match (name, self) {
-                ("OTEL_SDK_DISABLED", Self::Disabled) => "true",
-                ("OTEL_TRACES_SAMPLER", Self::OnePercent) => "traceidratio",
-                ("OTEL_TRACES_SAMPLER_ARG", Self::OnePercent) => "0.01",
-                _ => return None,
-            };
-            Some(value.to_owned())
-        })
-        .unwrap()
-    }
 }
 
-/// The two services, reachable.
-pub struct Mesh {
-    telemetry: Option<Telemetry>,
-    dispatch: Dispatch,
-    target: Target,
-    stop: CancellationToken,
+/// The layers that a service is built with, and the receiver of its spans.
+pub struct Stack {
+    pub layers: Layers,
+    pub dispatch: Dispatch,
+    received: Arc<AtomicU64>,
 }
 
-enum Target {
-    InProcess(Router),
-    Loopback(Box<Client<HttpConnector, Empty<Bytes>>>, SocketAddr),
+pub enum Layers {
+    None,
+    Ours(Telemetry),
+    Stock(SdkTracerProvider),
 }
 
-type Calls = BoxCloneSyncService<
-    http::Request<tonic::body::Body>,
-    http::Response<tonic::body::Body>,
-    io::Error,
->;
-
-impl Mesh {
-    pub async fn in_process(variant: Variant) -> Self {
-        let (telemetry, dispatch) = telemetry(variant);
-        let b = Routes::new(ServiceBServer::new(B)).prepare();
-        let calls = match &telemetry {
-            None => boxed(b),
-            Some(telemetry) => {
-                let b = telemetry.grpc_server_layer().layer(b);
-                boxed(telemetry.grpc_client_layer().layer(b))
-            }
-        };
-        let target = Target::InProcess(a(calls, telemetry.as_ref()));
+impl Stack {
+    pub fn none() -> Self {
         Self {
-            telemetry,
-            dispatch,
-            target,
-            stop: CancellationToken::new(),
+            layers: Layers::None,
+            dispatch: Dispatch::none(),
+            received: Arc::default(),
         }
     }
 
-    pub async fn over_loopback(variant: Variant) -> Self {
-        let (telemetry, dispatch) = telemetry(variant);
-        let stop = CancellationToken::new();
-        let b = serve_b(telemetry.clone(), stop.clone()).await;
-        let channel = Endpoint::try_from(format!("http://{b}"))
-            .unwrap()
-            .connect_lazy();
-        let calls = match &telemetry {
-            None => boxed(channel),
-            Some(telemetry) => boxed(telemetry.grpc_client_layer().layer(channel)),
-        };
-        let listener = serve::bind("127.0.0.1:0".parse().unwrap(), "A")
-            .await
-            .unwrap();
-        let address = listener.local_addr().unwrap();
-        let router = a(calls, telemetry.as_ref());
-        tokio::spawn(serve::http(listener, router, Duration::ZERO, stop.clone()));
-        let client = Client::builder(TokioExecutor::new()).build_http();
+    pub fn ours(exporting: &Runtime, sampling: Sampling) -> Self {
+        let _inside = exporting.enter();
+        let (receiver, received) = receive();
+        let settings = Settings::read(|name| match (name, sampling) {
+            ("OTEL_SDK_DISABLED", Sampling::Off) => Some("true".to_owned()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", _) => Some(format!("http://{receiver}")),
+            ("OTEL_TRACES_SAMPLER", _) => Some("parentbased_traceidratio".to_owned()),
+            ("OTEL_TRACES_SAMPLER_ARG", _) => Some(sampling.probability().to_string()),
+            _ => None,
+        });
+        let telemetry = Telemetry::local(settings.unwrap()).unwrap();
         Self {
-            telemetry,
-            dispatch,
-            target: Target::Loopback(Box::new(client), address),
-            stop,
+            dispatch: Dispatch::new(telemetry.subscriber().unwrap()),
+            layers: Layers::Ours(telemetry),
+            received,
         }
     }
 
-    /// Runs it where `tracing` belongs to these services.
-    pub fn inside<T>(&self, run: impl FnOnce() -> T) -> T {
-        tracing::dispatcher::with_default(&self.dispatch, run)
+    pub fn stock(exporting: &Runtime, sampling: Sampling) -> Self {
+        let _inside = exporting.enter();
+        let (receiver, received) = receive();
+        let exporter = SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(format!("http://{receiver}"));
+        let by_ratio = Sampler::TraceIdRatioBased(sampling.probability());
+        let provider = SdkTracerProvider::builder()
+            .with_resource(Resource::builder().build())
+            .with_sampler(Sampler::ParentBased(Box::new(by_ratio)))
+            .with_batch_exporter(exporter.build().unwrap())
+            .build();
+        // The stock layers use the global propagator; ours do not.
+        opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
+        let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("bench"));
+        Self {
+            dispatch: Dispatch::new(Registry::default().with(LevelFilter::INFO).with(spans)),
+            layers: Layers::Stock(provider),
+            received,
+        }
     }
 
-    pub async fn request(&self) {
-        let status = match &self.target {
-            Target::InProcess(router) => {
-                let request = http::Request::get("/").body(Body::empty()).unwrap();
-                let response = router.clone().oneshot(request).await.unwrap();
-                let status = response.status();
-                response.into_body().collect().await.unwrap();
-                status
+    pub fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Waits until no more spans arrive.
+    pub fn wait_until_received(&self) {
+        // Several times the time that a full batch takes.
+        const QUIET: Duration = Duration::from_millis(20);
+        loop {
+            let before = self.received();
+            thread::sleep(QUIET);
+            if self.received() == before {
+                return;
             }
-            Target::Loopback(client, address) => {
-                let uri = format!("http://{address}/").parse().unwrap();
-                let response = client.get(uri).await.unwrap();
-                let status = response.status();
-                response.into_body().collect().await.unwrap();
-                status
-            }
-        };
-        assert_eq!(status, 200);
+        }
     }
 
     pub async fn stop(self) {
-        self.stop.cancel();
-        if let Some(telemetry) = self.telemetry {
-            telemetry.shutdown(Duration::from_secs(5)).await;
+        match self.layers {
+            Layers::None => {}
+            Layers::Ours(telemetry) => {
+                telemetry.shutdown(Duration::from_secs(5)).await;
+            }
+            Layers::Stock(provider) => {
+                let stopped = tokio::task::spawn_blocking(move || provider.shutdown());
+                stopped.await.unwrap().unwrap();
+            }
         }
     }
 }
 
-fn telemetry(variant: Variant) -> (Option<Telemetry>, Dispatch) {
-    if variant == Variant::Bare {
-        return (None, Dispatch::none());
-    }
-    let telemetry = Telemetry::with_exporter(variant.settings(), Arc::new(Discard)).unwrap();
-    let dispatch = Dispatch::new(telemetry.subscriber().unwrap());
-    (Some(telemetry), dispatch)
-}
-
-fn boxed<S>(service: S) -> Calls
-where
-    S: Service<http::Request<tonic::body::Body>, Response = http::Response<tonic::body::Body>>,
-    S: Clone + Send + Sync + 'static,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    S::Future: Send,
-{
-    BoxCloneSyncService::new(service.map_err(io::Error::other))
-}
-
-/// A: asks B, and answers with what it got.
-fn a(calls: Calls, telemetry: Option<&Telemetry>) -> Router {
-    let router = Router::new()
-        .route(
-            "/",
-            get(async |State(calls): State<Calls>| {
-                let mut b = ServiceBClient::new(calls);
-                let reply = b.work(WorkRequest::default()).await.unwrap();
-                reply.into_inner().result.to_string()
-            }),
-        )
-        .with_state(calls);
-    match telemetry {
-        None => router,
-        Some(telemetry) => telemetry.http_server(router),
-    }
-}
-
-struct B;
-
-#[tonic::async_trait]
-impl ServiceB for B {
-    async fn work(&self, _: Request<WorkRequest>) -> Result<Response<WorkReply>, Status> {
-        let result = tracing::info_span!("heavy_calc").in_scope(|| std::hint::black_box(42));
-        Ok(Response::new(WorkReply {
-            result,
-            ..WorkReply::default()
-        }))
-    }
-}
-
-async fn serve_b(telemetry: Option<Telemetry>, stop: CancellationToken) -> SocketAddr {
+fn receive() -> (SocketAddr, Arc<AtomicU64>) {
+    let received = Arc::new(AtomicU64::new(0));
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = incoming.local_addr().unwrap();
-    let incoming = incoming.with_nodelay(Some(true));
-    let routes = Routes::new(ServiceBServer::new(B));
-    let server = tonic::transport::Server::builder();
-    let stopped = stop.cancelled_owned();
-    let serving: Pin<Box<dyn Future<Output = _> + Send>> = match telemetry {
-        None => {
-            let mut server = server;
-            Box::pin(
-                server
-                    .add_routes(routes)
-                    .serve_with_incoming_shutdown(incoming, stopped),
-            )
-        }
-        Some(telemetry) => {
-            let mut server = server.layer(telemetry.grpc_server_layer());
-            Box::pin(
-                server
-                    .add_routes(routes)
-                    .serve_with_incoming_shutdown(incoming, stopped),
-            )
-        }
-    };
-    tokio::spawn(serving);
-    address
+    let server = tonic::transport::Server::builder()
+        .add_service(TraceServiceServer::new(Receiver(Arc::clone(&received))));
+    tokio::spawn(server.serve_with_incoming(incoming.with_nodelay(Some(true))));
+    (address, received)
 }
 
-/// Takes all spans and forgets them, encoded like others.
-struct Discard;
+struct Receiver(Arc<AtomicU64>);
 
-impl Export for Discard {
-    fn encode(&self, spans: Vec<SpanData>) -> Bytes {
-        use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
-        use prost::Message;
-
-        let resource = &opentelemetry_sdk::Resource::builder_empty().build();
-        let resource_spans = group_spans_by_resource_and_scope(spans, &resource.into());
-        opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest {
-            resource_spans,
-        }
-        .encode_to_vec()
-        .into()
-    }
-
-    fn send(&self, _: Bytes) -> Sending<'_> {
-        Box::pin(async { Ok(Accepted::default()) })
+#[tonic::async_trait]
+impl TraceService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let request = request.into_inner();
+        let scopes = request.resource_spans.iter().flat_map(|it| &it.scope_spans);
+        let spans: usize = scopes.map(|it| it.spans.len()).sum();
+        self.0.fetch_add(u64::try_from(spans).unwrap(), Relaxed);
+        Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
