@@ -146,6 +146,12 @@ impl LabArgs {
     }
 }
 
+/// A number with its noun, such as `1 policy` or `2 policies`.
+#[must_use]
+pub fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// Prints a value as one line of JSON.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     say!("{}", serde_json::to_string(value)?);

@@ -6,7 +6,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::out::{say, say_error};
-use super::{Client, LabArgs, Output, documents::read_all, duration, failure::Invalid, print_json};
+use super::{
+    Client, LabArgs, Output, counted, documents::read_all, duration, failure::Invalid, print_json,
+};
 use crate::lab::admin::{Applied, Change, Convergence};
 
 /// Apply policies from files, all or none
@@ -76,7 +78,11 @@ impl ApplyArgs {
 
 impl ApplyArgs {
     fn no_policy_message(&self) -> String {
-        let files = self.filenames.iter().map(|file| file.display().to_string());
+        let name = |file: &PathBuf| match file.to_str() {
+            Some("-") => "standard input".to_owned(),
+            _ => file.display().to_string(),
+        };
+        let files = self.filenames.iter().map(name);
         format!("no policy in {}", files.collect::<Vec<_>>().join(", "))
     }
 }
@@ -151,10 +157,7 @@ pub(super) fn print_convergence(convergence: &Convergence) {
         }
         return;
     }
-    let instances = match expected {
-        1 => "1 instance".to_owned(),
-        several => format!("{several} instances"),
-    };
+    let instances = counted(*expected, "instance", "instances");
     match (milliseconds, expected) {
         (Some(milliseconds), _) => say!("Converged in {milliseconds:.1} ms ({instances})."),
         // A policy with a tail only has no client that could acknowledge it.

@@ -27,6 +27,9 @@ struct Finding {
 enum State {
     Passed,
     Missing,
+    /// Also displayed as missing, but no span that arrives later can change it.
+    #[serde(rename = "missing")]
+    Unanswered,
     Wrong,
 }
 
@@ -64,6 +67,11 @@ impl Report {
         self.push(what, State::Missing, seen);
     }
 
+    /// Adds an answer that was not given in the lesson's form, with that form.
+    pub fn unanswered(&mut self, what: &str, form: impl Into<String>) {
+        self.push(what, State::Unanswered, form);
+    }
+
     /// Adds something that is wrong, which waiting does not change.
     pub fn wrong(&mut self, what: &str, seen: impl Into<String>) {
         self.push(what, State::Wrong, seen);
@@ -86,7 +94,9 @@ impl Report {
 
     /// True if the check can pass once more spans have arrived.
     pub fn can_still_pass(&self) -> bool {
-        self.findings.iter().all(|it| it.state != State::Wrong)
+        self.findings
+            .iter()
+            .all(|it| matches!(it.state, State::Passed | State::Missing))
     }
 
     fn push(&mut self, what: &str, state: State, seen: impl Into<String>) {
@@ -106,7 +116,7 @@ impl fmt::Display for Report {
         for Finding { what, state, seen } in &self.findings {
             let (mark, style) = match state {
                 State::Passed => ("ok     ", Style::new().green()),
-                State::Missing => ("missing", Style::new().yellow()),
+                State::Missing | State::Unanswered => ("missing", Style::new().yellow()),
                 State::Wrong => ("wrong  ", Style::new().red()),
             };
             write!(f, "  {}  {what}", style.apply_to(mark))?;
@@ -132,8 +142,9 @@ mod tests {
         assert!(report.is_passed());
         report.expect(false, "a child", "");
         assert!(!report.is_passed() && report.can_still_pass());
-        report.wrong("its parent", "is not there");
+        report.unanswered("an answer", "--answer N");
         assert!(!report.can_still_pass());
+        assert!(report.to_string().contains("missing"), "{report}");
     }
 
     #[test]

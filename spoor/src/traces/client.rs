@@ -65,7 +65,9 @@ pub enum QueryError {
     #[error("no trace of {0} yet; send a request, and give its spans a second or two to arrive")]
     NoTrace(String),
     /// There is no trace with this ID.
-    #[error("no trace {0}; it was not sampled, is not finished yet, or was evicted")]
+    #[error(
+        "no trace {0}; it was not sampled, no tail rule kept it, it is not finished yet, or it was evicted"
+    )]
     Unknown(String),
 }
 

@@ -5,6 +5,8 @@ use std::{fmt::Write, time::Duration};
 use console::{Alignment, Style, Term, measure_text_width, pad_str, truncate_str};
 use spoor_traces::tree::{Bottleneck, Row, Segment, Tree};
 
+use crate::cli::counted;
+
 use super::{
     format::{milliseconds, offset, printable},
     notes,
@@ -13,7 +15,7 @@ use super::{
 /// The most spans shown of a trace.
 const MAX_ROWS: usize = 400;
 const MAX_NAME_WIDTH: usize = 44;
-const MAX_SERVICE_WIDTH: usize = 16;
+const MAX_SERVICE_WIDTH: usize = 20;
 const MIN_BAR_WIDTH: usize = 10;
 const MAX_BAR_WIDTH: usize = 80;
 /// The width of everything except service, name and bar: the gaps, the duration, and the mark
@@ -161,16 +163,16 @@ impl Columns {
 }
 
 fn heading(id: &str, tree: &Tree, canvas: Canvas) -> String {
-    let (spans, services, errors) = (tree.rows().len(), tree.services().len(), tree.errors());
+    let errors = tree.errors();
     let counts = format!(
-        "{}, {spans} span{}, {services} service{}",
+        "{}, {}, {}",
         milliseconds(tree.duration()),
-        if spans == 1 { "" } else { "s" },
-        if services == 1 { "" } else { "s" },
+        counted(tree.rows().len(), "span", "spans"),
+        counted(tree.services().len(), "service", "services"),
     );
     let mut heading = format!("trace {}  {counts}", canvas.paint(Style::new().bold(), id));
     if errors > 0 {
-        let text = format!(", {errors} error{}", if errors == 1 { "" } else { "s" });
+        let text = format!(", {}", counted(errors, "error", "errors"));
         heading += &canvas.paint(Style::new().red(), &text);
     }
     heading

@@ -5,6 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
+    cli::counted,
     lessons::{context::Context, report::Report, round::Marker},
     traces::{Found, printable},
 };
@@ -26,8 +27,9 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     };
     let spans: usize = traces.iter().map(|it| it.tree.rows().len()).sum();
     report.has_read(format!(
-        "round {marker}: {} traces, {spans} spans",
-        traces.len()
+        "round {marker}: {}, {}",
+        counted(traces.len(), "trace", "traces"),
+        counted(spans, "span", "spans"),
     ));
     let end = traces.iter().map(|it| it.tree.end()).max();
     if end.is_none_or(|end| !has_settled(end, Timestamp::now())) {
@@ -85,7 +87,7 @@ fn judge(report: &mut Report, answer: Option<&str>, times: &[(Operation, Duratio
     let all: Duration = times.iter().map(|(_, time)| *time).sum();
     let share = |time: &Duration| 100.0 * time.as_secs_f64() / all.as_secs_f64().max(1e-9);
     let Some((service, span)) = answer.and_then(|answer| answer.split_once(':')) else {
-        report.wrong(what, ANSWER);
+        report.unanswered(what, ANSWER);
         return;
     };
     let is_meant = |(of, name): &Operation| {

@@ -6,6 +6,7 @@ use spoor_policy::Probability;
 
 use super::in_force::since;
 use crate::{
+    cli::counted,
     lessons::{context::Context, policies::Policy, report::Report, threshold::sampled_at},
     traces::Found,
 };
@@ -23,10 +24,8 @@ const MIN_TRACES: usize = 20;
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
     let policies = context.policies.all().await?;
-    report.has_read(format!(
-        "{} policies and the traces of {SERVICE}",
-        policies.len()
-    ));
+    let read = counted(policies.len(), "policy", "policies");
+    report.has_read(format!("{read} and the traces of {SERVICE}"));
     let first = policies.iter().find(|it| it.metadata.name == FIRST);
     // Found by its effect, since the lesson lets the learner choose the name.
     let second = policies.iter().find(|policy| decides_operation(policy));
@@ -36,10 +35,11 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     }
     let what = "another policy is effective for GET / only, with 100%";
     let Some(second) = second else {
-        report.missing(
-            what,
-            "no policy lists it under `Effective` in `spoor describe`",
-        );
+        let seen = match policies.iter().find_map(another_strategy) {
+            Some((name, strategy)) => format!("{name} is effective there, with {strategy}"),
+            None => "no policy lists it under `Effective` in `spoor describe`".to_owned(),
+        };
+        report.missing(what, seen);
         return Ok(report);
     };
     report.passed(what, &second.metadata.name);
@@ -115,13 +115,21 @@ fn still_decides(report: &mut Report, first: &Policy) {
 }
 
 fn decides_operation(policy: &Policy) -> bool {
+    strategy_of_operation(policy).is_some_and(|strategy| strategy == ALL)
+}
+
+fn another_strategy(policy: &Policy) -> Option<(&str, &str)> {
+    let strategy = strategy_of_operation(policy)?;
+    Some((&policy.metadata.name, strategy))
+}
+
+/// The strategy of a policy other than the first, if it is the one effective for the operation.
+fn strategy_of_operation(policy: &Policy) -> Option<&str> {
     let mut effective = policy.status.iter().flat_map(|status| &status.effective);
-    policy.metadata.name != FIRST
-        && effective.any(|entry| {
-            entry.service.as_deref() == Some(SERVICE)
-                && entry.operation.as_deref() == Some(OPERATION)
-                && entry.strategy == ALL
-        })
+    let entry = effective.find(|entry| {
+        entry.service.as_deref() == Some(SERVICE) && entry.operation.as_deref() == Some(OPERATION)
+    })?;
+    (policy.metadata.name != FIRST).then_some(entry.strategy.as_str())
 }
 
 #[cfg(test)]

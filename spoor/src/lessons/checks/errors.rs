@@ -19,7 +19,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         context.answers.named("began"),
     ) else {
         let seen = "spoor check 4 --answer trace=ID --answer began=SERVICE";
-        report.wrong("an answer", seen);
+        report.unanswered("an answer", seen);
         return Ok(report);
     };
     if !is_trace_id(id) {
@@ -63,6 +63,9 @@ fn check_trace(report: &mut Report, tree: &Tree, answered: &str) -> bool {
     let what = "the service where it began";
     if origin.member.service() == answered {
         report.passed(what, format!("{answered}: {}", cause(tree, origin)));
+    } else if !tree.services().iter().any(|(name, _)| *name == answered) {
+        let seen = format!("the trace has no span of a service {answered:?}");
+        report.wrong(what, seen);
     } else {
         let seen = format!(
             "not in {}, where a span is red because one below it is",
@@ -168,7 +171,7 @@ mod tests {
             check_trace(&mut report, &failed(), answer) && report.is_passed()
         };
         assert!(passes("service-b"));
-        assert!(!passes(EDGE));
+        assert!(!passes(EDGE) && !passes("gateway") && !passes(""));
     }
 
     #[test]

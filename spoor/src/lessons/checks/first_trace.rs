@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use spoor_traces::tree::{Member, Place as InTree, Row, Tree, warnings};
+use spoor_traces::tree::{Member, Place as InTree, Row, Tree, value, warnings};
 
 use crate::{
+    cli::counted,
     lessons::{context::Context, report::Report},
-    traces::{Found, printable},
+    traces::{Found, milliseconds, printable},
 };
 
 /// The service name that the lesson uses.
@@ -98,6 +99,11 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
         "a span whose parent is the root",
         format!("{} below {}", name(child), name(parent)),
     );
+    report.expect(
+        has_own_id(tree, child),
+        "a span ID that no other span of the trace has",
+        value::hex(&child.member.span.span_id),
+    );
     check_span(report, child, CHILD, CHILD_TAKES);
     let (outer, inner) = (&parent.member, &child.member);
     // The query API moves a child that starts too early into its parent, so times alone do not show
@@ -108,16 +114,28 @@ fn check_child(report: &mut Report, tree: &Tree, child: &Row) {
     if within {
         report.passed(
             what,
-            format!("{:.1?} of {:.1?}", inner.duration(), outer.duration()),
+            format!(
+                "{} of {}",
+                milliseconds(inner.duration()),
+                milliseconds(outer.duration())
+            ),
         );
     } else {
         report.wrong(what, "it starts earlier or ends later");
     }
 }
 
+/// True if no other span of the trace has the same ID.
+pub(super) fn has_own_id(tree: &Tree, row: &Row) -> bool {
+    let id = &row.member.span.span_id;
+    let with_id = |other: &&Row| other.member.span.span_id == *id;
+    tree.rows().iter().filter(with_id).count() == 1
+}
+
 /// Checks a span's service, name and duration.
 fn check_span(report: &mut Report, row: &Row, asked: &str, takes: Duration) {
-    let what = format!("a span {asked:?} of {SERVICE} that takes {takes:?}");
+    let takes_in_words = milliseconds(takes);
+    let what = format!("a span {asked:?} of {SERVICE} that takes {takes_in_words}");
     let (member, took) = (&row.member, row.member.duration());
     if member.service() != SERVICE {
         let service = printable(member.service());
@@ -125,7 +143,7 @@ fn check_span(report: &mut Report, row: &Row, asked: &str, takes: Duration) {
     } else if member.span.name != asked {
         report.wrong(&what, format!("its name is {}", name(row)));
     } else if took != takes {
-        report.wrong(&what, format!("it takes {took:.1?}"));
+        report.wrong(&what, format!("it takes {}", milliseconds(took)));
     } else {
         report.passed(&what, "");
     }
@@ -137,9 +155,12 @@ fn report_no_child(report: &mut Report, tree: &Tree) {
         Some(row) => format!(
             "{} names {} as its parent, but the trace has no such span",
             name(row),
-            spoor_traces::tree::value::hex(&row.member.span.parent_span_id),
+            value::hex(&row.member.span.parent_span_id),
         ),
-        None => format!("the trace has {} span(s)", tree.rows().len()),
+        None => format!(
+            "the trace has {}",
+            counted(tree.rows().len(), "span", "spans")
+        ),
     };
     report.missing("a span whose parent is the root", seen);
 }
@@ -209,6 +230,7 @@ mod tests {
             span("kettle", CHILD, 2, 1, 10, 70),
             span(SERVICE, CHILD, 2, 1, 10, 40),
             span(SERVICE, CHILD, 2, 1, 10, 10),
+            span(SERVICE, CHILD, 1, 1, 10, 70),
             span(SERVICE, CHILD, 2, 1, 30, 90),
             moved(span(SERVICE, CHILD, 2, 1, 10, 70)),
         ] {

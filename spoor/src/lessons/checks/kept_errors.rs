@@ -6,6 +6,7 @@ use spoor_policy::Probability;
 
 use super::in_force::{is_of_service, since};
 use crate::{
+    cli::counted,
     lessons::{context::Context, policies::Policy, report::Report},
     traces::Found,
 };
@@ -23,10 +24,8 @@ const ALL: &str = "a trace for each request that failed";
 pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let mut report = Report::new();
     let policies = context.policies.all().await?;
-    report.has_read(format!(
-        "{} policies and the traces of {SERVICE}",
-        policies.len()
-    ));
+    let read = counted(policies.len(), "policy", "policies");
+    report.has_read(format!("{read} and the traces of {SERVICE}"));
     check_heads(&mut report, &policies);
     let keeping = policies.iter().find(|policy| keeps_errors(policy));
     let Some(keeping) = keeping else {
@@ -113,10 +112,9 @@ fn check_traces(report: &mut Report, found: &[&Found], answer: Option<&str>) {
     let answered = answer.and_then(|answer| answer.parse::<usize>().ok());
     let Some(answered) = answered else {
         let seen = "give the number of failed requests since the policy was applied, as `spoor load` printed it: --answer failed=N";
-        report.missing(ALL, seen);
+        report.unanswered(ALL, seen);
         return;
     };
-    let seen = format!("{} of {answered}", failed.len());
     if answered < MIN_FAILED {
         report.wrong(
             ALL,
@@ -126,11 +124,14 @@ fn check_traces(report: &mut Report, found: &[&Found], answer: Option<&str>) {
             ),
         );
     // More traces than failures means that the number is of another run.
+    // Neither message tells the number found, which would be the answer.
     } else if failed.len() > answered {
-        let seen = format!("{seen}; more than that failed since the policy was applied");
+        let seen = format!("more than {answered} have failed since the policy was applied");
         report.wrong(ALL, seen);
+    } else if failed.len() < answered {
+        report.missing(ALL, format!("fewer than {answered} have arrived"));
     } else {
-        report.expect(failed.len() == answered, ALL, seen);
+        report.passed(ALL, answered.to_string());
     }
     let is_complete = |it: &&&&Found| it.tree.services().iter().any(|(name, _)| *name == BELOW);
     let count = failed.iter().filter(is_complete).count();

@@ -5,10 +5,10 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value::Value};
 use spoor_traces::tree::{Member, Place as InTree, Row, Tree, value};
 
-use super::first_trace::was_moved;
+use super::first_trace::{has_own_id, was_moved};
 use crate::{
     lessons::{context::Context, report::Report},
-    traces::{Found, printable},
+    traces::{Found, milliseconds, printable},
 };
 
 /// The service name of the learner's script.
@@ -47,6 +47,11 @@ fn judged(Found { id, tree }: &Found, row: &Row) -> Report {
     report.passed(
         "a span of the service receipt",
         format!("{name:?} in trace {id}"),
+    );
+    report.expect(
+        has_own_id(tree, row),
+        "a span ID that no other span of the trace has",
+        value::hex(&row.member.span.span_id),
     );
     check_parent(&mut report, tree, row);
     check_content(&mut report, row);
@@ -89,9 +94,9 @@ fn check_times(report: &mut Report, own: &Member, above: &Member) {
     } else if duration == Duration::ZERO {
         report.missing(what, "it has no duration");
     } else if duration > MAX_DURATION {
-        report.missing(what, format!("it takes {duration:.1?}"));
+        report.missing(what, format!("it takes {}", milliseconds(duration)));
     } else {
-        report.passed(what, format!("{duration:.1?}"));
+        report.passed(what, milliseconds(duration));
     }
 }
 
@@ -155,6 +160,7 @@ mod tests {
             span(SERVICE, "print", 4, 9, 90, 100),
             span(SERVICE, "print", 4, 2, 90, 100),
             span(SERVICE, "print", 4, 0, 90, 100),
+            span(SERVICE, "print", 1, 1, 90, 100),
             span(SERVICE, "print", 4, 1, 90, 90),
             span(SERVICE, "print", 4, 1, 4, 100),
             span(SERVICE, "print", 4, 1, 90, 90_000_000),

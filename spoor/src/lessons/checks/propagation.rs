@@ -4,6 +4,7 @@ use spoor_traces::tree::{Member, Place as InTree, Tree, value};
 
 use super::first_trace::check_random;
 use crate::{
+    cli::counted,
     lessons::{context::Context, report::Report},
     traces::{Found, printable},
 };
@@ -17,11 +18,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     let inside = context.traces_of(INSIDE).await?;
     let edge = context.traces_of(EDGE).await?;
     let mut report = Report::new();
-    report.has_read(format!(
-        "{} traces of {INSIDE}, {} of {EDGE}",
-        inside.len(),
-        edge.len()
-    ));
+    let traces = counted(inside.len(), "trace", "traces");
+    report.has_read(format!("{traces} of {INSIDE}, {} of {EDGE}", edge.len()));
     judge(&mut report, &inside, &edge);
     Ok(report)
 }
@@ -72,26 +70,29 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
         );
         return;
     }
-    let linked = edges().find(|(_, span)| {
-        let mut links = span.span.links.iter();
-        links.any(|link| value::hex(&link.trace_id) == forged && link.span_id == forged_span)
-    });
-    let Some((found, _)) = linked else {
-        report.missing(
-            what,
-            "no trace of bands has a link to it; send the same headers to bands, too",
-        );
+    let links = || {
+        edges().flat_map(|(found, span)| span.span.links.iter().map(move |it| (found, span, it)))
+    };
+    let linked = links()
+        .find(|(_, _, link)| value::hex(&link.trace_id) == forged && link.span_id == forged_span);
+    let Some((found, _, link)) = linked else {
+        let to_another_span = links().any(|(_, _, link)| value::hex(&link.trace_id) == forged);
+        let seen = if to_another_span {
+            "bands has a link to another span of it; send the same traceparent to both"
+        } else {
+            "no trace of bands has a link to it; send the same headers to bands, too"
+        };
+        report.missing(what, seen);
         return;
     };
     report.passed(what, format!("{} has a link to it", found.id));
-    let smuggled = found.tree.rows().iter().any(|row| carries(&row.member));
-    if smuggled {
-        report.wrong(
-            "bands does not pass on the tracestate",
-            "the member `smuggled` came through",
-        );
+    let what = "bands does not pass on the tracestate";
+    if found.tree.rows().iter().any(|row| carries(&row.member)) {
+        report.wrong(what, "the member `smuggled` came through");
+    } else if has_member(&link.trace_state) {
+        report.passed(what, "");
     } else {
-        report.passed("bands does not pass on the tracestate", "");
+        report.missing(what, "bands received none with the member `smuggled`");
     }
 }
 
@@ -113,11 +114,11 @@ fn of_service<'a>(tree: &'a Tree, service: &'a str) -> impl Iterator<Item = &'a 
 }
 
 fn carries(member: &Member) -> bool {
-    let mut keys = member
-        .span
-        .trace_state
-        .split(',')
-        .filter_map(|it| it.split_once('='));
+    has_member(&member.span.trace_state)
+}
+
+fn has_member(trace_state: &str) -> bool {
+    let mut keys = trace_state.split(',').filter_map(|it| it.split_once('='));
     keys.any(|(key, _)| key.trim() == MEMBER)
 }
 
@@ -160,6 +161,7 @@ mod tests {
             span.links = vec![Link {
                 trace_id: trace_id.to_vec(),
                 span_id: vec![linked_span; 8],
+                trace_state: "smuggled=cargo".to_owned(),
                 ..Link::default()
             }];
         });

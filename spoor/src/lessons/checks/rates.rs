@@ -21,6 +21,8 @@ const MIN_P_VALUE: f64 = 1e-6;
 const TOLERANCE: f64 = 0.2;
 /// The accepted half widths of the interval for `needed`, as a share of the rate: about a tenth.
 const HALF_WIDTH: std::ops::RangeInclusive<f64> = 0.085..=0.115;
+/// The usual reason why the counts of the check and of the learner differ.
+const EARLIER_LOAD: &str = "leave out earlier load at this rate with --lookback, such as 5m";
 /// The most requests accepted in an answer.
 const MAX_REQUESTS: u64 = 1_000_000_000;
 
@@ -39,7 +41,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
                 check_rate(&mut report, context, &found, rate, requests)?;
             }
         }
-        None => report.wrong(
+        None => report.unanswered(
             "the number of requests that you sent at each rate",
             "--answer requests=10000",
         ),
@@ -68,7 +70,7 @@ fn check_rate(
     }
     if p_value(kept, requests, probability) < MIN_P_VALUE {
         let why = "chance does not explain that; check the number of requests";
-        report.missing(&what, format!("{seen}; {why}"));
+        report.missing(&what, format!("{seen}; {why}, and {EARLIER_LOAD}"));
         return Ok(());
     }
     report.passed(&what, seen);
@@ -78,11 +80,11 @@ fn check_rate(
     match context.answers.named(rate).map(range) {
         None => {
             let seen = format!("--answer {rate}=LOWER..UPPER, as percentages");
-            report.wrong(&what, seen);
+            report.unanswered(&what, seen);
         }
         Some(None) => {
             let seen = format!("write the interval as --answer {rate}=0.05%..1.2%");
-            report.wrong(&what, seen);
+            report.unanswered(&what, seen);
         }
         Some(Some(answered)) => judge(report, &what, answered, exact),
     }
@@ -105,7 +107,7 @@ fn judge(report: &mut Report, what: &str, answered: Interval, exact: Interval) {
         report.wrong(what, format!("{seen} is wider than it needs to be at 95 %"));
     } else {
         let why = "has the right width, but is not centred on the observed rate";
-        report.wrong(what, format!("{seen} {why}"));
+        report.wrong(what, format!("{seen} {why}; {EARLIER_LOAD}"));
     }
 }
 
@@ -115,7 +117,7 @@ fn check_needed(report: &mut Report, context: &Context) -> anyhow::Result<()> {
     let needed = context.answers.named("needed");
     let needed: Option<u64> = needed.and_then(|it| it.parse().ok());
     let Some(needed) = needed.filter(|needed| (1..=MAX_REQUESTS).contains(needed)) else {
-        report.wrong(what, "--answer needed=NUMBER");
+        report.unanswered(what, "--answer needed=NUMBER");
         return Ok(());
     };
     // On average, one in a thousand is kept.
@@ -135,7 +137,7 @@ fn check_needed(report: &mut Report, context: &Context) -> anyhow::Result<()> {
 }
 
 async fn check_policy(report: &mut Report, context: &Context) -> anyhow::Result<()> {
-    let what = "every instance has the policy, and the observed rate agrees with it";
+    let what = "every instance has the policy, and the observed rate does not contradict it";
     let policy = context.policies.named(POLICY).await?;
     let Some(status) = policy.and_then(|it| it.status) else {
         report.missing(
@@ -148,11 +150,16 @@ async fn check_policy(report: &mut Report, context: &Context) -> anyhow::Result<
         .clients
         .map_or((0, 0), |clients| (clients.expected, clients.current));
     let verdict = status.observed.map(|it| it.verdict).unwrap_or_default();
-    let agrees = verdict != "TooHigh" && verdict != "TooLow";
+    let contradicts = verdict == "TooHigh" || verdict == "TooLow";
+    // Ten thousand requests are few at 0.1 %, so the lesson cannot ask for more than this.
+    let verdict = match verdict.as_str() {
+        "Unknown" => "no verdict yet",
+        known => known,
+    };
     report.expect(
-        expected > 0 && current == expected && agrees,
+        expected > 0 && current == expected && !contradicts,
         what,
-        format!("{current} of {expected}, verdict {verdict}"),
+        format!("{current} of {expected}; {verdict}"),
     );
     Ok(())
 }

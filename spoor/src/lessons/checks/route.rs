@@ -8,7 +8,7 @@ use spoor_api::status::{Condition, ConditionStatus};
 use super::in_force::since;
 use crate::{
     lessons::{answers::Answers, context::Context, policies::Policy, report::Report},
-    traces::Found,
+    traces::{Found, milliseconds},
 };
 
 /// The lesson's policy.
@@ -61,7 +61,9 @@ fn check_policy(report: &mut Report, policy: &Policy) -> Option<Duration> {
     let slower_than = rule.and_then(|text| crate::cli::duration(text).ok());
     let others = tail.map(|tail| tail.otherwise.as_str());
     match (slower_than, others) {
-        (Some(slower), Some("0%")) => report.passed(what, format!("slower than {slower:?}")),
+        (Some(slower), Some("0%")) => {
+            report.passed(what, format!("slower than {}", milliseconds(slower)))
+        }
         (_, Some(others)) if others != "0%" => {
             report.wrong(
                 what,
@@ -96,13 +98,14 @@ fn check_traces(report: &mut Report, direct: &[&Found], held: &[&Found], slower_
     report.expect(
         quick > 0,
         "without the policy, fast traces were kept too",
-        format!("{quick} took less than {slower_than:?}"),
+        format!("{quick} took less than {}", milliseconds(slower_than)),
     );
     let what = "since then, only slow ones were";
     match (held.iter().find(is_quick), held.len()) {
         (Some(quick), _) => {
             let took = quick.tree.duration();
-            report.wrong(what, format!("{} took only {took:.0?}", quick.id));
+            let took = milliseconds(took);
+            report.wrong(what, format!("{} took only {took}", quick.id));
         }
         (None, slow) => {
             let seen = format!("{slow} since the policy, at least {MIN_SLOW} expected");
@@ -116,8 +119,8 @@ fn check_cost(report: &mut Report, answers: &Answers, held: &[&Found]) {
     let wait = answers.named("wait").and_then(seconds);
     let spans = answers.named("spans").and_then(|it| it.parse().ok());
     let (Some(wait), Some(answered)): (Option<f64>, Option<f64>) = (wait, spans) else {
-        let seen = "spoor check 6 --answer wait=SECONDS --answer spans=NUMBER";
-        report.wrong(what, seen);
+        let seen = "numbers: spoor check 6 --answer wait=SECONDS --answer spans=NUMBER";
+        report.unanswered(what, seen);
         return;
     };
     if !WAITS.contains(&wait) {
