@@ -14,6 +14,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Args;
 use spoor_traces::tree::Tree;
 
+pub(crate) use client::MAX_TRACES;
 pub use client::{Query, QueryError, Traces};
 pub(crate) use format::milliseconds;
 pub use format::printable;
@@ -21,7 +22,7 @@ pub use list::Found;
 pub use render::{Canvas, render};
 
 use crate::cli::Output;
-use crate::cli::out::{say, show};
+use crate::cli::out::{say, say_error, show};
 
 /// The query API to read traces from
 #[derive(Args, Clone, Debug)]
@@ -84,7 +85,7 @@ pub struct TracesArgs {
     #[arg(long, default_value = "1h", value_parser = crate::cli::positive_duration)]
     lookback: Duration,
     /// Maximum number of traces
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1500))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_TRACES)))]
     limit: u16,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
@@ -122,8 +123,11 @@ impl TracesArgs {
             Some(service) => vec![service.clone()],
             None => traces.services().await?,
         };
-        let output = self.output;
+        let (output, service) = (self.output, self.service.clone());
         let found = traces.newest(&services, &self.into_query()).await?;
+        if let (true, Some(service)) = (found.is_empty(), service) {
+            warn_of_unknown(&service, &traces.services().await?);
+        }
         match output {
             Output::Json => say!("{}", list::json(&found)),
             Output::Table => {
@@ -147,6 +151,13 @@ impl TracesArgs {
             lookback: self.lookback,
             limit: self.limit,
         }
+    }
+}
+
+fn warn_of_unknown(service: &str, known: &[String]) {
+    if !known.iter().any(|name| name == service) {
+        let service = printable(service);
+        say_error!("Warning: no service {service:?} has traces; `spoor traces` lists all that do");
     }
 }
 

@@ -76,3 +76,4 @@ pub use identity::{AnyoneOnLoopback, Caller, Denied, Identify, Identity};
 pub use instance::{Instance, InstanceState, RefusedPlan};
 pub use listeners::stream::PolicyStreamService;
 pub use settings::Settings;
+pub use tally::MIN_EXPECTED;

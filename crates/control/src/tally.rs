@@ -18,7 +18,7 @@ const CONFIDENCE: f64 = 0.95;
 
 /// The sampled and the unsampled decisions that a window must expect, each, before it can close
 /// early.
-const MIN_EXPECTED: f64 = 50.0;
+pub const MIN_EXPECTED: f64 = 50.0;
 
 /// The part of a rate limit that must be used where enough traces start. The rest may be in shares
 /// that cannot be lent, or that still follow a changing demand.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use spoor_api::status as api;
-use spoor_control::{ClientCounts, CountSource, Evidence, ObservedRate};
+use spoor_control::{ClientCounts, CountSource, Evidence, MIN_EXPECTED, ObservedRate};
 use spoor_policy::{Outcome, Policy, Strategy, statistics::Verdict};
 
 use crate::conditions;
@@ -11,8 +11,11 @@ use crate::conditions;
 /// The text of [`Verdict::Unknown`].
 const UNKNOWN: &str = "Unknown";
 
-/// The explanation of [`UNKNOWN`] where there are counts.
+/// The explanation of [`UNKNOWN`] where there are few counts.
 const TOO_FEW: &str = "too few to tell";
+
+/// The explanation of [`UNKNOWN`] where counts have not been judged yet.
+const NOT_YET: &str = "no verdict yet";
 
 /// The explanation of [`Verdict::TooLow`] for a rate limit.
 const UNUSED_SHARES: &str = "below the limit: bursts of traces exceed the share of an instance, polling clients keep equal shares, and shares follow a change in demand after a few seconds";
@@ -62,26 +65,30 @@ pub(crate) fn observed(
     Some(match &evidence.observed {
         Some(observed) if is_limit && observed.verdict == Verdict::TooLow => api::Observed {
             message: Some(UNUSED_SHARES.to_owned()),
-            ..seen(observed)
+            ..seen(observed, policy.head())
         },
-        Some(observed) => seen(observed),
+        Some(observed) => seen(observed, policy.head()),
         None => nothing(Absence::of(&evidence.clients).message()),
     })
 }
 
 /// The observed rate with its verdict, or the reason for its absence: `0.98% Consistent`,
-/// `1% (too few to tell)`, `no recent requests`.
+/// `1% (too few to tell)`, `1% (no verdict yet)`, `no recent requests`.
 pub(crate) fn observed_in_words(observed: &api::Observed, clients: &ClientCounts) -> String {
     let verdict = &observed.verdict;
     match (observed.source, &observed.rate) {
         (api::Source::Reported, Some(rate)) => format!("{rate} Reported"),
-        (_, Some(rate)) if verdict == UNKNOWN => format!("{rate} ({TOO_FEW})"),
+        (_, Some(rate)) if verdict == UNKNOWN => {
+            let message = observed.message.as_deref().unwrap_or_default();
+            let is_few = message.starts_with(TOO_FEW);
+            format!("{rate} ({})", if is_few { TOO_FEW } else { NOT_YET })
+        }
         (_, Some(rate)) => format!("{rate} {verdict}"),
         (_, None) => Absence::of(clients).words().to_owned(),
     }
 }
 
-fn seen(observed: &ObservedRate) -> api::Observed {
+fn seen(observed: &ObservedRate, strategy: Option<Strategy>) -> api::Observed {
     let (source, message) = match observed.source {
         CountSource::Clients => (api::Source::Clients, None),
         CountSource::Reported => (
@@ -99,9 +106,23 @@ fn seen(observed: &ObservedRate) -> api::Observed {
         upper: Some(percentage(observed.interval.upper)),
         message: message.or_else(|| {
             let is_unknown = observed.verdict == Verdict::Unknown;
-            is_unknown.then(|| format!("{TOO_FEW} whether the rate matches the policy"))
+            is_unknown.then(|| undecided(observed, strategy))
         }),
         verdict: observed.verdict.to_string(),
+    }
+}
+
+/// The reason why there is no verdict. Counts are judged as soon as they suffice, but not before a
+/// sixth of the window is over, and otherwise at its end.
+fn undecided(observed: &ObservedRate, strategy: Option<Strategy>) -> String {
+    let expected = match strategy {
+        Some(Strategy::Probability(probability)) => observed.started as f64 * probability.as_f64(),
+        _ => f64::INFINITY,
+    };
+    if expected < MIN_EXPECTED {
+        format!("{TOO_FEW} whether the rate matches the policy; they are judged after a minute")
+    } else {
+        format!("{NOT_YET}; the first counts are judged after ten seconds")
     }
 }
 
@@ -159,7 +180,7 @@ impl Absence {
         match self {
             Self::NoInstances => "no instance counts traces",
             Self::OnlyPolling => {
-                "all clients only poll, and the Collector has forwarded no metric otel.sdk.span.started for this policy alone"
+                "all clients only poll, and no Collector has forwarded the metric otel.sdk.span.started for this policy alone"
             }
             Self::NeverAsked => "no client has asked for a strategy",
             Self::Silent => "no client sends messages",
@@ -199,6 +220,8 @@ fn count(number: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[rstest::rstest]
@@ -267,25 +290,29 @@ mod tests {
     }
 
     #[rstest::rstest]
-    #[case(CountSource::Clients, Verdict::Consistent, "1% Consistent")]
-    #[case(CountSource::Clients, Verdict::Unknown, "1% (too few to tell)")]
-    #[case(CountSource::Reported, Verdict::Unknown, "1% Reported")]
+    #[case(CountSource::Clients, Verdict::Consistent, 100, "1% Consistent")]
+    #[case(CountSource::Clients, Verdict::Unknown, 100, "1% (too few to tell)")]
+    #[case(CountSource::Clients, Verdict::Unknown, 10_000, "1% (no verdict yet)")]
+    #[case(CountSource::Reported, Verdict::Unknown, 100, "1% Reported")]
     fn rates_have_a_verdict(
         #[case] source: CountSource,
         #[case] verdict: Verdict,
+        #[case] started: u64,
         #[case] words: &str,
     ) {
+        let strategy = Strategy::Probability("1%".parse().unwrap());
+        let sampled = started / 100;
         let observed = ObservedRate {
             source,
             window: Duration::from_secs(60),
-            started: 100,
-            sampled: 1,
+            started,
+            sampled,
             rate: 0.01,
-            interval: spoor_policy::statistics::interval(1, 100, 0.95),
+            interval: spoor_policy::statistics::interval(sampled, started, 0.95),
             verdict,
         };
         assert_eq!(
-            observed_in_words(&seen(&observed), &ClientCounts::default()),
+            observed_in_words(&seen(&observed, Some(strategy)), &ClientCounts::default()),
             words
         );
     }

@@ -24,7 +24,7 @@ pub struct FaultArgs {
     #[arg(long, requires = "service")]
     operation: Option<OperationName>,
     /// Delay each request by this time, at most 60s
-    #[arg(long, value_name = "DURATION", value_parser = delay, requires = "service")]
+    #[arg(long, value_name = "DURATION", value_parser = delay, requires = "service", allow_hyphen_values = true)]
     delay: Option<FaultDelay>,
     /// Fail this share of the requests, such as 20%
     #[arg(long, requires = "service")]

@@ -31,7 +31,7 @@ pub struct OverrideArgs {
     /// The share of traces to keep, such as 100% or 0.5%
     probability: Probability,
     /// The time until the override expires, such as 15m
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration, allow_hyphen_values = true)]
     lasting: Duration,
     /// Affect only traces that start with this operation; can be repeated
     #[arg(long)]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{answers::Answers, policies::Policies};
 use crate::{
     cli::Client,
-    traces::{Found, Query, QueryError, Traces},
+    traces::{Found, MAX_TRACES, Query, QueryError, Traces},
 };
 
 /// The sources of a check: a lab, or a cluster's traces and policies.
@@ -25,9 +25,6 @@ pub struct Context {
     /// The maximum age of a trace at the start of the check.
     pub lookback: Duration,
 }
-
-/// The most traces that one search returns.
-const MAX_TRACES: u16 = 1500;
 
 impl Context {
     /// Searches for the traces of a service that are new enough, newest first.

@@ -17,6 +17,9 @@ use super::{
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The most traces that one search returns, in the lab and in Jaeger.
+pub(crate) const MAX_TRACES: u16 = 1500;
+
 /// A client of a query API.
 #[derive(Clone, Debug)]
 pub struct Traces {
@@ -205,6 +208,37 @@ impl Traces {
         }
     }
 
+    /// Searches for traces of a service, by attributes even where the API ignores them, as the v3
+    /// search of Jaeger 2.13 does.
+    async fn find_filtered(&self, service: &str, query: &Query) -> Result<Vec<Found>, QueryError> {
+        if query.tags.is_empty() || self.searches_by_attributes(service, query).await? {
+            return Ok(list::separate(self.find(service, query).await?));
+        }
+        let unfiltered = Query {
+            tags: vec![],
+            limit: MAX_TRACES,
+            ..query.clone()
+        };
+        let mut found = list::separate(self.find(service, &unfiltered).await?);
+        found.retain(|found| found.has_tags(&query.tags));
+        Ok(found)
+    }
+
+    /// False if the API finds traces by an attribute that no span has.
+    async fn searches_by_attributes(
+        &self,
+        service: &str,
+        query: &Query,
+    ) -> Result<bool, QueryError> {
+        let unknown = uuid::Uuid::new_v4().to_string();
+        let query = Query {
+            tags: vec![(unknown.clone(), unknown)],
+            limit: 1,
+            ..query.clone()
+        };
+        Ok(self.find(service, &query).await?.is_empty())
+    }
+
     /// Searches for traces of any of the services and returns the newest.
     ///
     /// # Errors
@@ -216,7 +250,7 @@ impl Traces {
     ) -> Result<Vec<Found>, QueryError> {
         let mut by_id: BTreeMap<String, Found> = BTreeMap::new();
         for service in services {
-            for found in list::separate(self.find(service, query).await?) {
+            for found in self.find_filtered(service, query).await? {
                 // A trace of several services is found once for each.
                 by_id.entry(found.id.clone()).or_insert(found);
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
-use spoor_traces::tree::{Member, Tree, correct_clock_skew, members, value};
+use spoor_traces::tree::{Member, Row, Tree, correct_clock_skew, members, value};
 
 use super::format::{milliseconds, printable};
 use crate::cli::{Table, age};
@@ -16,6 +16,23 @@ pub struct Found {
     pub id: String,
     /// The spans.
     pub tree: Tree,
+}
+
+impl Found {
+    /// True if one span has all of these attributes, itself or by its resource. `error` stands for
+    /// its status, as in Jaeger.
+    pub(super) fn has_tags(&self, tags: &[(String, String)]) -> bool {
+        let has_tag = |row: &Row, (key, wanted): &(String, String)| {
+            if key == "error" {
+                return row.member.is_error().to_string() == *wanted;
+            }
+            let attributes = row.member.span.attributes.iter();
+            let mut attributes = attributes.chain(&row.member.resource.attributes);
+            attributes.any(|it| it.key == *key && value::text(it.value.as_ref()) == *wanted)
+        };
+        let has_all = |row: &Row| tags.iter().all(|tag| has_tag(row, tag));
+        self.tree.rows().iter().any(has_all)
+    }
 }
 
 /// Groups the spans of a response by trace. The API returns the spans of all traces together.

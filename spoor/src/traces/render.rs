@@ -180,8 +180,12 @@ fn heading(id: &str, tree: &Tree, canvas: Canvas) -> String {
 
 fn line(tree: &Tree, row: &Row, columns: &Columns, slowest: bool, canvas: Canvas) -> String {
     let service = fit(&printable(row.member.service()), columns.service);
-    let name = format!("{}{}", branch(row), printable(&row.member.span.name));
-    let name = fit(&name, columns.name);
+    let branch = branch(row);
+    let room = columns.name.saturating_sub(measure_text_width(&branch));
+    let name = fit(
+        &format!("{branch}{}", shortened(&row.member.span.name, room)),
+        columns.name,
+    );
     let (of_name, of_bar, mark) = match (row.member.is_error(), slowest) {
         (true, _) => (Style::new().red(), Style::new().red(), "  ✗ error"),
         (false, true) => (Style::new().yellow(), Style::new().yellow(), "  ◀ slowest"),
@@ -237,6 +241,23 @@ fn cell(offset: Duration, whole: Duration, cells: usize) -> usize {
     // A trace may take no time at all, and 0 / 0 is not a column.
     let share = offset.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE);
     ((share * cells as f64).round() as usize).min(cells)
+}
+
+/// A span's name, in which what is before the last `/` is cut first: of the name of a gRPC method,
+/// the package says the least.
+fn shortened(name: &str, width: usize) -> String {
+    let name = printable(name);
+    let excess = measure_text_width(&name).saturating_sub(width);
+    match name.rsplit_once('/') {
+        Some((path, method)) if excess > 0 && !path.is_empty() => {
+            let kept = measure_text_width(path).saturating_sub(excess);
+            // The ellipsis takes a column of its own.
+            let skipped = path.chars().count() - kept.saturating_sub(1).min(path.chars().count());
+            let end: String = path.chars().skip(skipped).collect();
+            format!("…{end}/{method}")
+        }
+        _ => name,
+    }
 }
 
 /// Cuts or pads a text to a width in columns: wide characters take two.

@@ -15,6 +15,9 @@ use super::{
 /// The prefix of the user agent of an exercise's requests.
 pub const EXERCISE_USER_AGENT: &str = "spoor-lesson-";
 
+/// The event that a service adds to the span of a request that it delays or fails on purpose.
+const FAULT_EVENT: &str = "fault.injected";
+
 /// A trace: rows in the order of a waterfall, a parent before its children, siblings by start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tree {
@@ -57,7 +60,21 @@ impl Tree {
             // The path is found from its end to its start.
             row.critical.reverse();
         }
-        Self { rows, start, end }
+        let mut tree = Self { rows, start, end };
+        if tree.is_exercise() {
+            tree.hide_faults();
+        }
+        tree
+    }
+
+    /// Removes the events of injected faults, which would name the bottleneck of an exercise.
+    fn hide_faults(&mut self) {
+        for row in &mut self.rows {
+            row.member
+                .span
+                .events
+                .retain(|event| event.name != FAULT_EVENT);
+        }
     }
 
     /// The spans, top to bottom.
