@@ -1,13 +1,11 @@
-//! The `spoor` command, including the lab.
+//! The `spoor` command.
 
 mod cli;
 mod demo;
 mod generate;
-mod lab;
 mod lessons;
 mod load;
 mod probe;
-mod service;
 mod traces;
 
 use std::process::ExitCode;

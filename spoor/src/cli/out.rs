@@ -57,3 +57,9 @@ pub(crate) fn write(text: fmt::Arguments<'_>) {
 pub(crate) fn write_error(text: fmt::Arguments<'_>) {
     let _ = io::stderr().lock().write_fmt(text);
 }
+
+/// Prints a value as one line of JSON.
+pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    say!("{}", serde_json::to_string(value)?);
+    Ok(())
+}
