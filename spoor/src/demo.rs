@@ -8,11 +8,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 use spoor_api::read::ReadError;
+use spoor_lab::StartError;
+use spoor_load::LoadError;
 
 use crate::{
-    cli::Output,
-    lab::{Ports, StartError},
-    load::LoadError,
+    cli::{Output, PortArgs},
     traces::QueryError,
 };
 
@@ -26,7 +26,7 @@ use crate::{
 Exits with 0 if every observed rate matches its policy, and with 1 otherwise.")]
 pub struct DemoArgs {
     #[command(flatten)]
-    ports: Ports,
+    ports: PortArgs,
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -36,7 +36,7 @@ pub struct DemoArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// The lab did not start.
-    #[error(transparent)]
+    #[error("{0}")]
     Start(#[from] StartError),
     /// The folder for the tour's data cannot be created.
     #[error("cannot create a folder for the tour's data: {0}")]
@@ -93,7 +93,7 @@ impl DemoArgs {
     /// # Errors
     /// [`DemoError`] names the stage that failed.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        let passed = tour::run(self.ports, self.output).await?;
+        let passed = tour::run(self.ports.0, self.output).await?;
         Ok(if passed {
             ExitCode::SUCCESS
         } else {

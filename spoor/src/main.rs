@@ -1,12 +1,10 @@
-//! The `spoor` command, including the lab.
+//! The `spoor` command.
 
 mod cli;
 mod demo;
-mod lab;
 mod lessons;
 mod load;
 mod probe;
-mod service;
 mod traces;
 
 use std::process::ExitCode;

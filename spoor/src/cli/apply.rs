@@ -9,7 +9,7 @@ use super::out::{say, say_error};
 use super::{
     Client, LabArgs, Output, counted, documents::read_all, duration, failure::Invalid, print_json,
 };
-use crate::lab::admin::{Applied, Change, Convergence};
+use spoor_lab::wire::{Applied, Change, Convergence};
 
 /// Apply policies from files, all or none
 #[derive(Args, Clone, Debug)]

@@ -6,7 +6,7 @@ use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use spoor_api::SamplingPolicy;
 
-use crate::lab::admin::{
+use spoor_lab::wire::{
     Applied, Change, Comparison, Convergence, Documents, FaultSetting, Faults, Problem,
     ServiceStatus, Status,
 };

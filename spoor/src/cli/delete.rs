@@ -16,7 +16,7 @@ use super::{
     out::{say, say_error},
     print_json,
 };
-use crate::lab::admin::{Change, Convergence};
+use spoor_lab::wire::{Change, Convergence};
 
 /// Delete policies, by name or those in files
 #[derive(Args, Clone, Debug)]

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::out::{say, say_error, show};
 use super::{LabArgs, Output, documents::read_all, print_json, table::Table};
-use crate::lab::admin::{Comparison, Difference, PlaceSetting};
+use spoor_lab::wire::{Comparison, Difference, PlaceSetting};
 
 /// Show what applying files would change, without applying them
 #[derive(Args, Clone, Debug)]

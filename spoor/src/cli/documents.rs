@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::lab::admin::{Document, Documents};
+use spoor_lab::wire::{Document, Documents};
 
 /// The largest file of policies accepted, in bytes. The largest that is useful, 1 000 policies,
 /// has a few hundred kilobytes.

@@ -4,14 +4,19 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::{client::ClientError, documents::ReadFilesError, out::say_error};
-use crate::load::LoadError;
-use crate::service::Service;
+use spoor_lab::Service;
+
+use super::{client::ClientError, documents::ReadFilesError, out::say_error, remedy::remedy};
 
 /// Invalid input, one message for each error. Its exit code is 2, as for an invalid option.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct Invalid(pub Vec<String>);
+
+/// An option that does not fit the others. Its exit code is 2, too.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidOption(pub String);
 
 /// Prints an error on standard error. The exit code is 2 for invalid input and 1 otherwise.
 #[must_use]
@@ -24,7 +29,8 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     ) {
         (Some(ClientError::Invalid(messages)), _) | (_, Some(Invalid(messages))) => messages,
         _ => {
-            say_error!("spoor: {}", one_line(error));
+            let remedy = remedy(error).map(|it| format!("; {it}"));
+            say_error!("spoor: {}{}", one_line(error), remedy.unwrap_or_default());
             return if is_invalid_input(error) {
                 ExitCode::from(2)
             } else {
@@ -40,11 +46,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
 
 fn is_invalid_input(error: &anyhow::Error) -> bool {
     // Exit code 2 tells scripts that trying again cannot help.
-    error.is::<ReadFilesError>()
-        || matches!(
-            error.downcast_ref(),
-            Some(LoadError::Address(_) | LoadError::Path { .. } | LoadError::Options(_))
-        )
+    error.is::<ReadFilesError>() || error.is::<InvalidOption>()
 }
 
 /// Prints what is wrong with the command line, or the requested help.

@@ -7,7 +7,7 @@ use spoor_policy::{FaultDelay, OperationName, Probability, ServiceName};
 
 use super::out::{say, show};
 use super::{LabArgs, Output, duration::duration, print_json, table::Table};
-use crate::lab::admin::{FaultSetting, Faults};
+use spoor_lab::wire::{FaultSetting, Faults};
 
 /// Inject delays and errors into a service, or list the faults in force
 #[derive(Args, Clone, Debug)]

@@ -59,3 +59,15 @@ pub(crate) fn write_error(text: fmt::Arguments<'_>) {
     // There is nowhere left to report a failure of standard error.
     let _ = io::stderr().lock().write_fmt(text);
 }
+
+/// Prints a value as one line of JSON.
+pub(super) fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    say!("{}", serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// A number with its noun, such as `1 policy` or `2 policies`.
+#[must_use]
+pub fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}

@@ -14,7 +14,7 @@ use super::{
     duration::duration,
     failure::Invalid,
 };
-use crate::lab::admin::{Document, Documents};
+use spoor_lab::wire::{Document, Documents};
 
 /// The priority of overrides, above those that people normally give their policies.
 const PRIORITY: i32 = 1000;

@@ -12,7 +12,7 @@ use spoor_vision::model::BuiltIn;
 use tokio_util::sync::CancellationToken;
 
 use super::{failure::Invalid, signals};
-use crate::{lab::SUPERVISED, service::Service};
+use spoor_lab::{SUPERVISED, Service};
 
 /// The time to export queued spans when a service ends.
 const TELEMETRY_GRACE: Duration = Duration::from_secs(5);

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
 use clap::Args;
 use serde::Serialize;
+use spoor_lab::{Lab, Stopped};
 
 use super::{
-    Output,
+    args::Output,
+    lab_settings::LabSettings,
     out::{self, say_error},
     signals,
 };
-use crate::lab::{Lab, Settings, Stopped};
 
 /// Run the lab: services, control plane and trace pipeline
 #[derive(Args, Clone, Debug)]
@@ -24,7 +25,7 @@ pub struct UpArgs {
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    settings: Settings,
+    settings: LabSettings,
 }
 
 /// The JSON output when the lab is ready.
@@ -51,11 +52,12 @@ impl UpArgs {
         // Before the start, so that Ctrl-C during it stops the children too.
         let shutdown_signal = signals::shutdown_signal()?;
         tokio::pin!(shutdown_signal);
-        let redis = self.settings.redis_url.as_ref().map(ToString::to_string);
+        let settings = self.settings.settings()?;
+        let redis = settings.redis_url.as_ref().map(ToString::to_string);
         let tasks_store = redis.as_deref().unwrap_or("in-process");
         let started = Instant::now();
         let lab = tokio::select! {
-            lab = Lab::start(self.settings) => lab?,
+            lab = Lab::start(settings) => lab?,
             // Dropping the start stops the children that it has started.
             () = &mut shutdown_signal => return Ok(ExitCode::SUCCESS),
         };

@@ -2,9 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use http::Uri;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use spoor_lab::Lab;
+use spoor_load::{BaseUrl, Load, drive};
 use spoor_policy::{
     Namespace, Probability, ServiceName, Version,
     statistics::{Interval, Verdict, interval, judge},
@@ -13,10 +14,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::DemoError;
-use crate::{
-    lab::Lab,
-    load::{Load, drive},
-};
 
 /// The root decisions from which each verdict is computed.
 pub(super) const DECISIONS: u64 = 50_000;
@@ -93,7 +90,7 @@ pub(super) const HEADINGS: &str =
 /// verdict.
 pub(super) async fn observe(
     lab: &Lab,
-    url: &Uri,
+    url: &BaseUrl,
     asked: Probability,
     version: Version,
     everywhere: Duration,

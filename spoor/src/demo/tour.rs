@@ -2,9 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use http::Uri;
 use jiff::Timestamp;
 use serde_json::json;
+use spoor_lab::{
+    Lab, Ports, Service, Settings,
+    wire::{Document, Documents},
+};
+use spoor_load::{BaseUrl, Load, drive};
 use spoor_policy::{Probability, Strategy};
 use spoor_traces::tree::Tree;
 use tokio::time::Instant;
@@ -17,11 +21,6 @@ use super::{
 use crate::cli::out::say;
 use crate::{
     cli::Output,
-    lab::{
-        Lab, Ports, Settings,
-        admin::{Document, Documents},
-    },
-    load::{Load, drive},
     traces::{Canvas, Query, Traces, render},
 };
 
@@ -51,7 +50,15 @@ pub(super) async fn run(ports: Ports, output: Output) -> Result<bool, DemoError>
     let is_text = output == Output::Table;
     let folder = Folder::new()?;
     let began = Instant::now();
-    let lab = Lab::start(Settings::for_tour(ports, folder.path.clone())).await?;
+    // The rest is the default, whatever the environment says.
+    let settings = Settings {
+        data: Some(folder.path.clone()),
+        // Not all services: offers starts traces by itself, which would be counted too.
+        services: vec![Service::ServiceA, Service::ServiceB],
+        ports,
+        ..Settings::default()
+    };
+    let lab = Lab::start(settings).await?;
     let started_in = began.elapsed();
     let toured = stages(&lab, is_text, started_in).await;
     // Before the result is looked at: the lab is stopped after a failure too.
@@ -90,7 +97,7 @@ async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> Result<Toured
 
     let url = address(lab, "service-a")?;
     say(&format!(
-        "\n2. A trace: {FIRST_REQUESTS} requests to {url}, and the trace of one\n"
+        "\n2. A trace: {FIRST_REQUESTS} requests to {url}/, and the trace of one\n"
     ));
     let (id, tree) = first_trace(lab, &url).await?;
     say(render(&id, &tree, Canvas::terminal()).trim_end());
@@ -108,7 +115,7 @@ async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> Result<Toured
 
 /// Sends some requests with service-b's usual latency and waits for the complete trace of one. It
 /// also waits until all other traces have arrived, so that none is counted with a rate later.
-async fn first_trace(lab: &Lab, url: &Uri) -> Result<(String, Tree), DemoError> {
+async fn first_trace(lab: &Lab, url: &BaseUrl) -> Result<(String, Tree), DemoError> {
     let load = Load::closed_loop(url.clone(), "/", FIRST_REQUESTS, FIRST_CONNECTIONS, TIMEOUT);
     drive(&load, |_| {}, CancellationToken::new()).await?;
     let traces = Traces::at(&address(lab, "traces")?.to_string())?;
@@ -142,7 +149,7 @@ async fn complete_trace(traces: &Traces) -> Result<Option<(String, Tree)>, DemoE
 /// Applies a sample, waits until every instance has it, and observes the rate.
 async fn rate(
     lab: &Lab,
-    url: &Uri,
+    url: &BaseUrl,
     sample: &'static str,
     text: &str,
     show_bar: bool,
@@ -152,14 +159,13 @@ async fn rate(
         source: sample.to_owned(),
         text: text.to_owned(),
     };
-    lab.policies()
-        .apply(&Documents {
-            documents: vec![document],
-        })
-        .map_err(|error| DemoError::Apply {
-            sample,
-            reason: error.to_string(),
-        })?;
+    lab.apply(&Documents {
+        documents: vec![document],
+    })
+    .map_err(|error| DemoError::Apply {
+        sample,
+        reason: error.to_string(),
+    })?;
     // Read after `apply` has returned, which publishes first.
     let version = lab.control().version();
     let everywhere = lab.control().converged(version);
@@ -213,7 +219,7 @@ fn conclusion(results: &[RateResult], restarted: &[String]) -> String {
     }
 }
 
-fn address(lab: &Lab, name: &str) -> Result<Uri, DemoError> {
+fn address(lab: &Lab, name: &str) -> Result<BaseUrl, DemoError> {
     let url = lab.urls().get(name).and_then(|url| url.parse().ok());
     url.ok_or_else(|| DemoError::NoAddress(name.to_owned()))
 }

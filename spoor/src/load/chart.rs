@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::summary::Summary;
+use spoor_load::{Point, Points};
 
 /// The width when standard output is not a terminal.
 const DEFAULT_WIDTH: usize = 80;
@@ -32,15 +32,13 @@ pub(super) fn terminal_width() -> usize {
     usize::from(width)
 }
 
-/// Draws the chart. It is empty for a load that was too short.
-pub(super) fn draw(summary: &Summary, width: usize) -> String {
-    let columns = columns(
-        summary,
-        width.saturating_sub(MARGIN).clamp(MIN_POINTS, MAX_COLUMNS),
-    );
-    if summary.timeline.points.len() < MIN_POINTS {
+/// Draws the chart of a load of so many seconds. It is empty for a load that was too short.
+pub(super) fn draw(timeline: &Points, seconds: f64, width: usize) -> String {
+    if timeline.points.len() < MIN_POINTS {
         return String::new();
     }
+    let max_columns = width.saturating_sub(MARGIN).clamp(MIN_POINTS, MAX_COLUMNS);
+    let columns = columns(timeline, max_columns);
     let top = columns.iter().map(|it| it.p99).fold(0.0, f64::max);
     let mut chart = String::from("\nLatency over time, ms (█ p50, ░ p99):\n\n");
     for row in (0..HEIGHT).rev() {
@@ -56,7 +54,7 @@ pub(super) fn draw(summary: &Summary, width: usize) -> String {
         let _ = writeln!(chart, "{label:>9} ┤{}", cells.trim_end());
     }
     let _ = writeln!(chart, "{:>9} └{}", 0, "─".repeat(columns.len()));
-    let end = format!("{:.0} s", summary.seconds);
+    let end = format!("{seconds:.0} s");
     let _ = writeln!(chart, "{:>9}  {end:>1$}\n", "", columns.len());
     let answered: Vec<f64> = columns.iter().map(|it| it.answered).collect();
     strip(&mut chart, "replies/s", &answered);
@@ -74,17 +72,16 @@ fn strip(chart: &mut String, name: &str, values: &[f64]) {
 }
 
 /// Groups neighbouring intervals, so that there are at most `max` columns.
-fn columns(summary: &Summary, max: usize) -> Vec<Column> {
-    let points = &summary.timeline.points;
+fn columns(timeline: &Points, max: usize) -> Vec<Column> {
+    let points = &timeline.points;
     let together = points.len().div_ceil(max).max(1);
-    let seconds = |count: usize| real(count) * summary.timeline.interval_seconds;
+    let seconds = |count: usize| real(count) * timeline.interval_seconds;
     points
         .chunks(together)
         .map(|points| {
-            let sum = |of: fn(&super::timeline::Point) -> u64| points.iter().map(of).sum::<u64>();
-            let highest = |of: fn(&super::timeline::Point) -> Option<f64>| {
-                points.iter().filter_map(of).fold(0.0, f64::max)
-            };
+            let sum = |of: fn(&Point) -> u64| points.iter().map(of).sum::<u64>();
+            let highest =
+                |of: fn(&Point) -> Option<f64>| points.iter().filter_map(of).fold(0.0, f64::max);
             Column {
                 p50: highest(|point| point.p50),
                 p99: highest(|point| point.p99),
@@ -143,4 +140,39 @@ fn real(count: usize) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
 fn whole(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timeline(points: u32) -> Points {
+        let point = |number: u32| Point {
+            seconds: f64::from(number) / 4.0,
+            requests: 12,
+            failed: 0,
+            answered: 12,
+            p50: Some(5.0),
+            p99: Some(f64::from(number)),
+            max: Some(f64::from(number)),
+        };
+        Points {
+            interval_seconds: 0.25,
+            points: (0..points).map(point).collect(),
+        }
+    }
+
+    #[test]
+    fn chart_fits_its_width() {
+        let chart = draw(&timeline(240), 60.0, 60);
+        assert!(chart.contains("replies/s"), "{chart}");
+        assert!(!chart.contains("failed/s"), "{chart}");
+        let fits = |line: &str| line.chars().count() <= 72;
+        assert!(chart.lines().all(fits), "{chart}");
+    }
+
+    #[test]
+    fn short_load_has_no_chart() {
+        assert_eq!(draw(&timeline(7), 2.0, 60), "");
+    }
 }

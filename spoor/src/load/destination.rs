@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use http::Uri;
+use anyhow::bail;
+use spoor_lab::Service;
+use spoor_load::{BaseUrl, Edge, Scenario};
 
-use super::{LoadError, Scenario};
-use crate::{
-    cli::{Client, ClientError},
-    service::Service,
-};
+use crate::cli::{Client, ClientError, InvalidOption};
 
 /// A value of `--url`: the address of the scenario's only service, or of the named one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
-    service: Option<Service>,
-    url: Uri,
+    edge: Option<Edge>,
+    url: BaseUrl,
 }
 
 /// Parses `URL` or `SERVICE=URL`.
@@ -22,25 +20,24 @@ pub struct Destination {
 /// # Errors
 /// A message that describes a valid value.
 pub fn destination(text: &str) -> Result<Destination, String> {
-    let (service, url) = match text.split_once('=') {
-        Some((name, url)) if !name.contains(['/', ':']) => (Some(edge(name)?), url),
+    let (edge, url) = match text.split_once('=') {
+        Some((name, url)) if !name.contains(['/', ':']) => (Some(named(name)?), url),
         _ => (None, text),
     };
-    let url: Uri = url.parse().map_err(|_| {
+    let url = url.parse().map_err(|_| {
         format!(
             "must be a URL such as http://127.0.0.1:8080 or gateway=http://127.0.0.1:8081, not {text:?}"
         )
     })?;
-    Ok(Destination { service, url })
+    Ok(Destination { edge, url })
 }
 
-fn edge(name: &str) -> Result<Service, String> {
-    let mut edges = Service::ALL.into_iter().filter(|it| it.is_edge());
-    edges.clone().find(|it| it.name() == name).ok_or_else(|| {
-        let known: Vec<&str> = edges.by_ref().map(Service::name).collect();
+fn named(name: &str) -> Result<Edge, String> {
+    let known = Edge::ALL.into_iter().find(|edge| edge.name() == name);
+    known.ok_or_else(|| {
         format!(
             "{name:?} is not a service that receives requests from outside; those are {}",
-            known.join(", ")
+            Edge::ALL.map(Edge::name).join(", ")
         )
     })
 }
@@ -49,67 +46,75 @@ fn edge(name: &str) -> Result<Service, String> {
 /// running lab, else the default port on this machine.
 ///
 /// # Errors
-/// [`LoadError`] if `--url` does not fit the scenario, or if the lab runs none of the services;
-/// [`ClientError`] if another program responds at the lab's address.
+/// [`InvalidOption`] if `--url` does not fit the scenario, or [`ClientError`] if another program
+/// responds at the lab's address. It is also an error if the lab runs none of the services.
 pub(super) async fn find(
     scenario: Scenario,
     given: &[Destination],
     lab: &Client,
-) -> anyhow::Result<BTreeMap<Service, Uri>> {
+) -> anyhow::Result<BTreeMap<Edge, BaseUrl>> {
     let edges = scenario.edges();
     let found = if given.is_empty() {
         match lab.status().await {
-            Ok(status) => in_lab(&edges, &status.urls),
-            Err(ClientError::NotRunning(_)) => well_known(&edges),
+            Ok(status) => in_lab(edges, &status.urls),
+            Err(ClientError::NotRunning(_)) => well_known(edges),
             Err(error) => return Err(error.into()),
         }
     } else {
-        named(scenario, &edges, given)?
+        given_for(scenario, given)?
     };
     if found.is_empty() {
-        let scenario = scenario.name();
-        return Err(LoadError::NoTarget { scenario, edges }.into());
+        let names: Vec<&str> = edges.iter().map(|edge| edge.name()).collect();
+        bail!(
+            "the lab does not run the services that the scenario {} needs ({}); start them, or give \
+             their addresses with --url",
+            scenario.name(),
+            names.join(", ")
+        );
     }
     Ok(found)
 }
 
-fn named(
+fn given_for(
     scenario: Scenario,
-    edges: &[Service],
     given: &[Destination],
-) -> Result<BTreeMap<Service, Uri>, LoadError> {
+) -> Result<BTreeMap<Edge, BaseUrl>, InvalidOption> {
+    let edges = scenario.edges();
     let mut found = BTreeMap::new();
-    for Destination { service, url } in given {
-        let service = match (service, edges) {
-            (Some(service), _) => *service,
+    for Destination { edge, url } in given {
+        let edge = match (edge, edges) {
+            (Some(edge), _) => *edge,
             (None, [only]) => *only,
             (None, _) => {
-                return Err(LoadError::Options(format!(
+                return Err(InvalidOption(format!(
                     "--url: {} sends to several services; name the one at {url}, such as --url gateway={url}",
                     scenario.name()
                 )));
             }
         };
-        if !edges.contains(&service) {
-            return Err(LoadError::Options(format!(
-                "--url: the scenario {} sends nothing to {service}; leave it out",
+        if !edges.contains(&edge) {
+            return Err(InvalidOption(format!(
+                "--url: the scenario {} sends nothing to {edge}; leave it out",
                 scenario.name()
             )));
         }
-        found.insert(service, url.clone());
+        found.insert(edge, url.clone());
     }
     Ok(found)
 }
 
-fn in_lab(edges: &[Service], urls: &BTreeMap<String, String>) -> BTreeMap<Service, Uri> {
-    let url = |service: &Service| Some((*service, urls.get(service.name())?.parse().ok()?));
+fn in_lab(edges: &[Edge], urls: &BTreeMap<String, String>) -> BTreeMap<Edge, BaseUrl> {
+    let url = |edge: &Edge| Some((*edge, urls.get(edge.name())?.parse().ok()?));
     edges.iter().filter_map(url).collect()
 }
 
-fn well_known(edges: &[Service]) -> BTreeMap<Service, Uri> {
-    let url = |service: &Service| {
+fn well_known(edges: &[Edge]) -> BTreeMap<Edge, BaseUrl> {
+    let url = |edge: &Edge| {
+        let service = Service::ALL
+            .into_iter()
+            .find(|it| it.name() == edge.name())?;
         let url = format!("http://127.0.0.1:{}", service.port());
-        Some((*service, url.parse().ok()?))
+        Some((*edge, url.parse().ok()?))
     };
     edges.iter().filter_map(url).collect()
 }
@@ -123,9 +128,9 @@ mod tests {
     #[test]
     fn a_url_may_name_its_service() {
         let plain = destination("http://127.0.0.1:1/?a=b").unwrap();
-        assert_eq!(plain.service, None);
+        assert_eq!(plain.edge, None);
         let named = destination("gateway=http://127.0.0.1:1").unwrap();
-        assert_eq!(named.service, Some(Service::Gateway));
+        assert_eq!(named.edge, Some(Edge::Gateway));
         assert!(
             destination("service-b=http://127.0.0.1:1")
                 .unwrap_err()
@@ -136,13 +141,20 @@ mod tests {
     #[test]
     fn several_services_need_names() {
         let told = [destination("http://127.0.0.1:1").unwrap()];
-        let edges = Scenario::Mesh.edges();
-        let error = named(Scenario::Mesh, &edges, &told).unwrap_err();
+        let error = given_for(Scenario::Mesh, &told).unwrap_err();
         assert!(
             error
                 .to_string()
                 .contains("--url gateway=http://127.0.0.1:1"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn every_edge_is_one_of_the_lab() {
+        let of_lab = Service::ALL.into_iter().filter(|it| it.is_edge());
+        let of_lab: Vec<&str> = of_lab.map(Service::name).collect();
+        assert_eq!(Edge::ALL.map(Edge::name).to_vec(), of_lab);
+        assert_eq!(well_known(&Edge::ALL).len(), of_lab.len());
     }
 }

@@ -1,10 +1,10 @@
 //! Lesson 4: the origin of an error, and its removal.
 
+use spoor_lab::wire::{FaultSetting, Faults};
 use spoor_traces::tree::Tree;
 
 use super::metrics::is_trace_id;
 use crate::{
-    lab::admin::{FaultSetting, Faults},
     lessons::{context::Context, report::Report},
     traces::{Found, QueryError, printable},
 };

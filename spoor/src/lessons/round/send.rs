@@ -8,13 +8,13 @@ use std::{
 };
 
 use reqwest::{RequestBuilder, header::USER_AGENT};
+use spoor_lab::wire::{FaultSetting, ServiceStatus};
 use spoor_vision::samples::{EncodeError, Sample};
 use tokio::time::Instant;
 
 use super::{Culprit, Marker};
 use crate::{
     cli::{Client, ClientError, shutdown_signal},
-    lab::admin::{FaultSetting, ServiceStatus},
     traces::{Query, QueryError, Traces},
 };
 

@@ -1,0 +1,216 @@
+//! The addresses of a lab's endpoints and services.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use spoor_runtime::Sockets;
+
+use super::{
+    data_folder::DataFolder,
+    ports::{BindError, Endpoint, Ports, ReservedPort},
+    service::Service,
+    settings::{REDIS_URL, Settings},
+    supervisor::Spec,
+};
+
+/// The bound sockets of the lab's own endpoints.
+pub(super) struct Open {
+    pub(super) otlp_grpc: Sockets,
+    pub(super) otlp_http: Sockets,
+    pub(super) query_http: Sockets,
+    pub(super) query_grpc: Sockets,
+    pub(super) sampling_http: Sockets,
+    pub(super) sampling_grpc: Sockets,
+    pub(super) admin: Sockets,
+}
+
+impl Open {
+    /// Binds all their ports.
+    pub(super) fn all(ports: &Ports) -> Result<Self, BindError> {
+        Ok(Self {
+            otlp_grpc: ports.listen(Endpoint::OtlpGrpc)?,
+            otlp_http: ports.listen(Endpoint::OtlpHttp)?,
+            query_http: ports.listen(Endpoint::QueryHttp)?,
+            query_grpc: ports.listen(Endpoint::QueryGrpc)?,
+            sampling_http: ports.listen(Endpoint::SamplingHttp)?,
+            sampling_grpc: ports.listen(Endpoint::SamplingGrpc)?,
+            admin: ports.listen(Endpoint::Admin)?,
+        })
+    }
+
+    fn urls(&self) -> std::io::Result<Vec<(&'static str, String)>> {
+        let named = [
+            ("otlp-grpc", &self.otlp_grpc),
+            ("otlp-http", &self.otlp_http),
+            ("traces", &self.query_http),
+            ("query-grpc", &self.query_grpc),
+            ("sampling-http", &self.sampling_http),
+            ("sampling-grpc", &self.sampling_grpc),
+            ("admin", &self.admin),
+        ];
+        named
+            .into_iter()
+            .map(|(name, sockets)| Ok((name, format!("http://{}", sockets.local_addr()?))))
+            .collect()
+    }
+}
+
+/// The ports reserved for the services.
+pub(super) struct ReservedPorts(BTreeMap<Service, (ReservedPort, ReservedPort)>);
+
+/// A service's addresses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServiceAddresses {
+    pub(super) address: SocketAddr,
+    pub(super) ops: SocketAddr,
+}
+
+impl ReservedPorts {
+    /// Reserves the ports of these services.
+    pub(super) fn all(services: &[Service], ports: &Ports) -> Result<Self, BindError> {
+        let reserved = services.iter().map(|service| {
+            let port = ports.reserve(Endpoint::Service(*service))?;
+            Ok((*service, (port, ports.reserve(Endpoint::Ops(*service))?)))
+        });
+        Ok(Self(reserved.collect::<Result<_, _>>()?))
+    }
+
+    /// Releases the ports, so that the services can bind them.
+    pub(super) fn release(self) -> BTreeMap<Service, ServiceAddresses> {
+        let addresses = |(service, (port, ops)): (Service, (ReservedPort, ReservedPort))| {
+            (
+                service,
+                ServiceAddresses {
+                    address: port.address,
+                    ops: ops.address,
+                },
+            )
+        };
+        self.0.into_iter().map(addresses).collect()
+    }
+}
+
+/// All addresses by name.
+pub(super) fn urls(
+    open: &Open,
+    services: &BTreeMap<Service, ServiceAddresses>,
+) -> std::io::Result<BTreeMap<String, String>> {
+    let mut urls: BTreeMap<String, String> = open
+        .urls()?
+        .into_iter()
+        .map(|(name, url)| (name.to_owned(), url))
+        .collect();
+    for (service, place) in services {
+        urls.insert(
+            service.name().to_owned(),
+            format!("http://{}", place.address),
+        );
+        urls.insert(format!("{service}-ops"), format!("http://{}", place.ops));
+    }
+    Ok(urls)
+}
+
+/// The specification for starting each service.
+pub(super) fn specs(
+    services: &BTreeMap<Service, ServiceAddresses>,
+    urls: &BTreeMap<String, String>,
+    settings: &Settings,
+    data: &DataFolder,
+    executable: &std::path::Path,
+) -> Vec<Spec> {
+    let url = |name: &str| urls.get(name).cloned().unwrap_or_default();
+    let spec = |(service, place): (&Service, &ServiceAddresses)| {
+        let mut environment = vec![
+            ("OTEL_SERVICE_NAME", service.name().to_owned()),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", url("otlp-grpc")),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
+            ("SPOOR_CONTROL_ENDPOINT", url("sampling-grpc")),
+            ("SPOOR_LISTEN", place.address.to_string()),
+            ("SPOOR_OPS_LISTEN", place.ops.to_string()),
+        ];
+        environment.extend(settings.sampler.variables());
+        environment.extend(own_settings(*service, &url, settings, data));
+        // Without a value, the service uses its own default.
+        environment.retain(|(_, value)| !value.is_empty());
+        Spec {
+            service: *service,
+            executable: executable.to_owned(),
+            environment: environment
+                .into_iter()
+                .map(|(name, it)| (name.to_owned(), it))
+                .collect(),
+            ops: place.ops,
+        }
+    };
+    services.iter().map(spec).collect()
+}
+
+/// The settings of a service besides those that all have.
+fn own_settings(
+    service: Service,
+    url: &impl Fn(&str) -> String,
+    settings: &Settings,
+    data: &DataFolder,
+) -> Vec<(&'static str, String)> {
+    match service {
+        Service::ServiceA => vec![("SPOOR_SERVICE_B_URL", url("service-b"))],
+        Service::Gateway => vec![
+            ("SPOOR_WISHLIST_URL", url("wishlist")),
+            ("SPOOR_OFFERS_URL", url("offers")),
+            ("SPOOR_JAEGER_URL", url("traces")),
+        ],
+        Service::Wishlist => {
+            let database = data.file("wishes.db");
+            vec![(
+                "SPOOR_DATABASE_URL",
+                format!("sqlite:{}", database.display()),
+            )]
+        }
+        Service::Bands => vec![("SPOOR_REVIEWS_URL", url("reviews"))],
+        Service::Preprocessing => vec![("SPOOR_ENSEMBLE_URL", url("ensemble"))],
+        Service::Ensemble => vec![
+            ("SPOOR_EFFICIENTNETB0_URL", url("efficientnetb0")),
+            ("SPOOR_MOBILENETV2_URL", url("mobilenetv2")),
+        ],
+        Service::Tasks => {
+            let redis = settings.redis_url.iter();
+            redis
+                .map(|url| (REDIS_URL, url.with_password().to_owned()))
+                .collect()
+        }
+        Service::Offers => vec![
+            ("SPOOR_WISHLIST_URL", url("wishlist")),
+            ("SPOOR_MARKETPLACES", marketplaces(url)),
+        ],
+        Service::MarketplaceAttic => marketplace("attic", "400ms..1200ms", "0%", "none"),
+        Service::MarketplaceBazaar => marketplace("bazaar", "20ms..80ms", "30%", "none"),
+        Service::MarketplaceCorner => marketplace("corner", "80ms..250ms", "1%", "3"),
+        Service::ServiceB | Service::Reviews | Service::Efficientnetb0 | Service::Mobilenetv2 => {
+            vec![]
+        }
+    }
+}
+
+/// The settings in which marketplaces differ.
+fn marketplace(
+    name: &str,
+    latency: &str,
+    error_rate: &str,
+    rate_limit: &str,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("SPOOR_MARKETPLACE_NAME", name.to_owned()),
+        ("SPOOR_MARKETPLACE_LATENCY", latency.to_owned()),
+        ("SPOOR_MARKETPLACE_ERROR_RATE", error_rate.to_owned()),
+        ("SPOOR_MARKETPLACE_RATE_LIMIT", rate_limit.to_owned()),
+    ]
+}
+
+/// The marketplaces that run in this lab, as `NAME=URL`, separated by commas.
+fn marketplaces(url: &impl Fn(&str) -> String) -> String {
+    let members = ["attic", "bazaar", "corner"]
+        .map(|name| (name, url(&format!("marketplace-{name}"))))
+        .into_iter()
+        .filter(|(_, url)| !url.is_empty())
+        .map(|(name, url)| format!("{name}={url}"));
+    members.collect::<Vec<_>>().join(",")
+}

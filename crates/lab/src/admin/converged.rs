@@ -1,0 +1,150 @@
+//! Waiting until policies are in force everywhere.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json,
+    extract::{Query, State, rejection::QueryRejection},
+};
+use http::StatusCode;
+use serde::Deserialize;
+use spoor_control::InstanceState;
+use spoor_policy::{PolicyKey, Version};
+use tokio::time::{timeout, timeout_at};
+
+use super::{policies::key, state::Admin};
+use crate::{
+    policies::Progress,
+    wire::{Convergence, Problem},
+};
+
+/// The longest that a request can wait.
+const MAX_WAIT: Duration = Duration::from_secs(600);
+/// The time before a policy without instances counts as stuck, since a service that is being
+/// restarted has none for a moment.
+const RESTART_TIME: Duration = Duration::from_secs(3);
+/// The interval at which progress is computed without a notification, since clients that poll
+/// disappear without one.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// The delay after a notification, so that acknowledgements that arrive together are handled
+/// together.
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(5);
+
+#[derive(Deserialize)]
+pub(super) struct Parameters {
+    /// Milliseconds.
+    #[serde(default)]
+    within: u64,
+    /// The policies to wait for, as `NAMESPACE/NAME`, separated by commas. If unset, all.
+    policies: Option<String>,
+    /// The version under which they were published.
+    #[serde(default)]
+    sequence: u64,
+}
+
+/// Responds when the policies have converged, or without policies when every instance has what is
+/// published now, but at the latest when the time is over.
+pub(super) async fn converged(
+    State(admin): State<Admin>,
+    query: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Json<Convergence>, Problem> {
+    let Query(parameters) = query.map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "Invalid query", error.body_text())
+    })?;
+    let within = Duration::from_millis(parameters.within).min(MAX_WAIT);
+    Ok(Json(match &parameters.policies {
+        None => everything(&admin, within).await,
+        Some(names) => policies(&admin, &keys(names)?, parameters.sequence, within).await,
+    }))
+}
+
+fn keys(names: &str) -> Result<Vec<PolicyKey>, Problem> {
+    let parts = names.split(',').map(|name| name.split_once('/'));
+    let keys = parts.map(|parts| {
+        let wrong = "policies must be NAMESPACE/NAME, separated by commas";
+        let (namespace, name) =
+            parts.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "Invalid query", wrong))?;
+        key(namespace, name)
+    });
+    keys.collect()
+}
+
+async fn everything(admin: &Admin, within: Duration) -> Convergence {
+    let version = admin.control.version();
+    let converged = async {
+        admin.control.converged(version).await;
+        // The result counts only the instances that the last change affected.
+        admin.control.converged_where_changed(version).await
+    };
+    let reached = timeout(within, converged).await.ok();
+    let instances = admin.control.instances();
+    Convergence {
+        converged: reached.is_some(),
+        milliseconds: reached.and_then(|reached| milliseconds(reached.took)),
+        expected: reached.map_or(instances.len(), |reached| reached.instances),
+        waiting: match reached {
+            Some(_) => vec![],
+            None => late(&instances),
+        },
+        reasons: vec![],
+    }
+}
+
+async fn policies(
+    admin: &Admin,
+    keys: &[PolicyKey],
+    sequence: u64,
+    within: Duration,
+) -> Convergence {
+    let began = Instant::now();
+    let deadline = began + within;
+    let published = Version {
+        sequence,
+        ..admin.control.version()
+    };
+    // The change may also affect services for which the policies no longer decide.
+    let changed = admin.control.converged_where_changed(published);
+    let changed = timeout(within, changed).await.ok();
+    let mut ticks = admin.control.changed();
+    let progress = loop {
+        ticks.mark_unchanged();
+        let progress = admin.policies.progress(keys);
+        let now = Instant::now();
+        let is_over = |it: &Progress| it.is_converged || it.is_stuck && now > began + RESTART_TIME;
+        if progress.iter().all(is_over) || now >= deadline {
+            break progress;
+        }
+        let next = deadline.min(now + CHECK_INTERVAL);
+        let _ = timeout_at(next.into(), ticks.changed()).await;
+        tokio::time::sleep(MIN_CHECK_INTERVAL).await;
+    };
+    let unconverged = progress.iter().filter(|it| !it.is_converged);
+    let reasons: Vec<String> = unconverged
+        .map(|it| format!("{}: {}", it.name, it.message))
+        .collect();
+    let services = progress.iter().flat_map(|it| &it.instances);
+    let services: BTreeMap<_, _> = services.collect();
+    Convergence {
+        converged: changed.is_some() && reasons.is_empty(),
+        milliseconds: changed.and_then(|changed| milliseconds(changed.took)),
+        expected: services.into_values().sum(),
+        waiting: match changed {
+            Some(_) => vec![],
+            None => late(&admin.control.instances()),
+        },
+        reasons,
+    }
+}
+
+fn milliseconds(took: Duration) -> Option<f64> {
+    (took > Duration::ZERO).then_some(took.as_secs_f64() * 1000.0)
+}
+
+fn late(instances: &[InstanceState]) -> Vec<String> {
+    let late = instances.iter().filter(|it| !it.current || it.silent);
+    let name = |it: &InstanceState| format!("{} {}", it.instance.service, it.instance.id);
+    late.map(name).collect()
+}

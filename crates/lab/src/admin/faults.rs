@@ -1,0 +1,138 @@
+//! The handlers for faults.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Path, State, rejection::JsonRejection},
+};
+use http::StatusCode;
+use spoor_control::{Control, ServiceFaults};
+use spoor_policy::{Fault, FaultDelay, Namespace, OperationName, Probability, ServiceName};
+
+use super::state::Admin;
+use crate::wire::{FaultSetting, Faults, Problem};
+
+/// The most faults of a service. Each request looks its operation up among them.
+const MAX_FAULTS_PER_SERVICE: usize = 64;
+
+pub(super) async fn list(State(admin): State<Admin>) -> Json<Faults> {
+    Json(faults(&admin.control))
+}
+
+pub(super) async fn add(
+    State(admin): State<Admin>,
+    Path(service): Path<String>,
+    setting: Result<Json<FaultSetting>, JsonRejection>,
+) -> Result<Json<Faults>, Problem> {
+    let service = service_name(&service)?;
+    check_known(&admin, &service)?;
+    let Json(setting) = setting.map_err(|error| invalid(error.body_text()))?;
+    let fault = fault(&setting)?;
+    let mut of_service = faults_of(&admin.control, &service);
+    of_service.retain(|other| other.operation != fault.operation);
+    if of_service.len() >= MAX_FAULTS_PER_SERVICE {
+        return Err(Problem::conflict(format!(
+            "{service} has {MAX_FAULTS_PER_SERVICE} faults, which is the limit; clear some first"
+        )));
+    }
+    of_service.push(fault);
+    admin
+        .control
+        .set_faults(&Namespace::default(), &service, of_service);
+    Ok(Json(faults(&admin.control)))
+}
+
+pub(super) async fn clear(
+    State(admin): State<Admin>,
+    Path(service): Path<String>,
+) -> Result<Json<Faults>, Problem> {
+    admin
+        .control
+        .set_faults(&Namespace::default(), &service_name(&service)?, vec![]);
+    Ok(Json(faults(&admin.control)))
+}
+
+pub(super) async fn clear_all(State(admin): State<Admin>) -> Json<Faults> {
+    for ServiceFaults {
+        namespace, service, ..
+    } in admin.control.faults()
+    {
+        admin.control.set_faults(&namespace, &service, vec![]);
+    }
+    Json(faults(&admin.control))
+}
+
+fn faults(control: &Control) -> Faults {
+    let of_service =
+        |ServiceFaults {
+             service, faults, ..
+         }: ServiceFaults| { (service.to_string(), faults.iter().map(setting).collect()) };
+    control.faults().into_iter().map(of_service).collect()
+}
+
+fn faults_of(control: &Control, service: &ServiceName) -> Vec<Fault> {
+    let mut all = control.faults().into_iter();
+    all.find(|it| it.service == *service)
+        .map(|it| it.faults)
+        .unwrap_or_default()
+}
+
+fn fault(setting: &FaultSetting) -> Result<Fault, Problem> {
+    let operation = setting
+        .operation
+        .as_deref()
+        .map(OperationName::new)
+        .transpose();
+    let error_rate = setting
+        .errors
+        .as_deref()
+        .map(str::parse::<Probability>)
+        .transpose();
+    let delay = FaultDelay::new(Duration::from_millis(setting.delay_milliseconds));
+    Ok(Fault {
+        operation: operation.map_err(|error| invalid(format!("operation: {error}")))?,
+        delay: delay.map_err(|error| invalid(format!("delayMilliseconds: {error}")))?,
+        error_rate: error_rate
+            .map_err(|error| invalid(format!("errors: {error}")))?
+            .unwrap_or(Probability::NEVER),
+    })
+}
+
+fn setting(fault: &Fault) -> FaultSetting {
+    let errors = fault.error_rate;
+    FaultSetting {
+        operation: fault.operation.as_ref().map(ToString::to_string),
+        delay_milliseconds: fault.delay.as_millis().into(),
+        errors: (errors != Probability::NEVER).then(|| errors.to_string()),
+    }
+}
+
+fn service_name(text: &str) -> Result<ServiceName, Problem> {
+    ServiceName::new(text).map_err(|error| invalid(format!("service {text:?}: {error}")))
+}
+
+/// Refuses a fault for a service without instances: its name is probably misspelt.
+fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
+    let children = admin.roster.children().into_keys();
+    let children = children.map(|service| service.to_string());
+    let clients = admin.control.instances().into_iter();
+    let known: BTreeSet<String> = clients
+        .map(|client| client.instance.service.to_string())
+        .chain(children)
+        .collect();
+    if known.contains(service.as_str()) {
+        return Ok(());
+    }
+    let known: Vec<String> = known.into_iter().collect();
+    let detail = format!(
+        "unknown service {:?}; the services are {}",
+        service.as_str(),
+        known.join(", ")
+    );
+    Err(Problem::new(StatusCode::NOT_FOUND, "Not found", detail))
+}
+
+fn invalid(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "Invalid fault", detail)
+}

@@ -1,0 +1,122 @@
+//! The handlers for policies.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use http::StatusCode;
+use spoor_api::SamplingPolicy;
+use spoor_policy::{Namespace, PolicyKey, PolicyName};
+
+use super::state::Admin;
+use crate::{
+    policies::{PolicyStore, PolicyStoreError},
+    wire::{Applied, Change, Comparison, Documents, Problem},
+};
+
+pub(super) async fn apply(
+    State(admin): State<Admin>,
+    documents: Documents,
+) -> Result<Json<Applied>, Problem> {
+    run_blocking(admin.policies, move |store| store.apply(&documents))
+        .await
+        .map(Json)
+}
+
+pub(super) async fn diff(
+    State(admin): State<Admin>,
+    documents: Documents,
+) -> Result<Json<Comparison>, Problem> {
+    run_blocking(admin.policies, move |store| store.diff(&documents))
+        .await
+        .map(Json)
+}
+
+pub(super) async fn list_all(
+    State(admin): State<Admin>,
+) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
+    run_blocking(admin.policies, |store| Ok(store.list(None)))
+        .await
+        .map(Json)
+}
+
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    Path(namespace): Path<String>,
+) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
+    let namespace = self::namespace(&namespace)?;
+    run_blocking(
+        admin.policies,
+        move |store| Ok(store.list(Some(&namespace))),
+    )
+    .await
+    .map(Json)
+}
+
+pub(super) async fn one(
+    State(admin): State<Admin>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Json<SamplingPolicy>, Problem> {
+    let key = key(&namespace, &name)?;
+    run_blocking(admin.policies, move |store| {
+        store.get(&key).ok_or(PolicyStoreError::Find(key))
+    })
+    .await
+    .map(Json)
+}
+
+pub(super) async fn delete(
+    State(admin): State<Admin>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Json<Change>, Problem> {
+    let key = key(&namespace, &name)?;
+    run_blocking(admin.policies, move |store| store.delete(&key))
+        .await
+        .map(Json)
+}
+
+/// Runs an operation of the store on a thread for blocking work. A change writes to disk, and a
+/// read waits for the lock that the change holds.
+async fn run_blocking<T: Send + 'static>(
+    store: PolicyStore,
+    act: impl FnOnce(&PolicyStore) -> Result<T, PolicyStoreError> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(move || act(&store)).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(error) => Err(internal(error.to_string())),
+    }
+}
+
+pub(super) fn key(namespace: &str, name: &str) -> Result<PolicyKey, Problem> {
+    let name =
+        PolicyName::new(name).map_err(|error| invalid_path(format!("policy {name:?}: {error}")))?;
+    Ok(PolicyKey {
+        namespace: self::namespace(namespace)?,
+        name,
+    })
+}
+
+fn namespace(text: &str) -> Result<Namespace, Problem> {
+    Namespace::new(text).map_err(|error| invalid_path(format!("namespace {text:?}: {error}")))
+}
+
+fn invalid_path(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "Invalid name", detail)
+}
+
+fn internal(detail: String) -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", detail)
+}
+
+impl From<PolicyStoreError> for Problem {
+    fn from(error: PolicyStoreError) -> Self {
+        match error {
+            PolicyStoreError::Validate(errors) => Self::invalid(errors),
+            PolicyStoreError::Find(key) => {
+                Self::not_found(format!("policy {:?}", key.name.as_str()))
+            }
+            PolicyStoreError::DeleteFromFolder { .. } => Self::conflict(error.to_string()),
+            PolicyStoreError::Save(_) => internal(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The handlers for status and metrics.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header};
+use spoor_control::InstanceState;
+
+use super::state::Admin;
+use crate::{
+    service::Service,
+    supervisor::{Child, State as ChildState},
+    wire::{InstanceStatus, Problem, ServiceStatus, Status},
+};
+
+pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
+    let version = admin.control.version();
+    let children = admin.roster.children();
+    Json(Status {
+        version: version.into(),
+        urls: (*admin.urls).clone(),
+        services: children
+            .iter()
+            .map(|(service, child)| service_status(*service, child))
+            .collect(),
+        instances: admin
+            .control
+            .instances()
+            .into_iter()
+            .map(instance_status)
+            .collect(),
+        folder: admin.policies.folder_status(),
+    })
+}
+
+/// The control plane's and the pipeline's metrics, as OpenMetrics text.
+pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
+    let mut text = String::new();
+    match prometheus_client::encoding::text::encode(&mut text, &admin.metrics) {
+        Ok(()) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(error) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Problem::new(status, "Cannot encode the metrics", error.to_string()).into_response()
+        }
+    }
+}
+
+pub(super) fn service_status(service: Service, child: &Child) -> ServiceStatus {
+    let state = match child.state {
+        ChildState::Waiting => "waiting",
+        ChildState::Starting(_) => "starting",
+        ChildState::Ready(_) => "ready",
+        ChildState::Stopped => "stopped",
+    };
+    ServiceStatus {
+        name: service.name().into(),
+        state: state.into(),
+        pid: child.process().map(|process| process.pid),
+        instance: child.process().map(|process| process.instance.clone()),
+        restarts: child.restarts,
+    }
+}
+
+fn instance_status(state: InstanceState) -> InstanceStatus {
+    InstanceStatus {
+        service: state.instance.service.to_string(),
+        instance: state.instance.id,
+        expected: state.expected,
+        connected: state.connected,
+        current: state.current,
+        held: state.held.map(Into::into),
+        spans_exported: state.spans_exported,
+        spans_dropped: state.spans_dropped,
+    }
+}

@@ -1,0 +1,31 @@
+//! The embedded lab: control plane, trace pipeline and admin API in this process, and the services
+//! as its child processes.
+//!
+//! [`Lab::start`] returns when every service is ready; [`Lab::stop`] finishes what is in progress.
+//! Other programs talk to a running lab through its admin API, whose JSON types are in [`wire`].
+//! The services are processes of the same executable, started as `run SERVICE` with [`SUPERVISED`]
+//! in their environment, so the program that links this crate has to provide that subcommand.
+
+mod addresses;
+mod admin;
+mod data_folder;
+mod hints;
+mod listeners;
+mod policies;
+mod ports;
+mod serve;
+mod service;
+mod settings;
+mod start;
+mod stopped;
+mod supervisor;
+pub mod wire;
+
+pub use data_folder::DataFolderError;
+pub use policies::{FolderError, OpenError, PolicyStoreError, SaveError};
+pub use ports::{BindError, Endpoint, Ports};
+pub use service::Service;
+pub use settings::{InvalidSampler, Sampler, Settings, StoreBytes};
+pub use start::{Lab, StartError};
+pub use stopped::Stopped;
+pub use supervisor::{NotReady, SUPERVISED};

@@ -1,0 +1,357 @@
+//! The lab's policies: accepted, saved, resolved and published, with their status.
+
+mod difference;
+mod folder;
+mod policy_set;
+mod progress;
+mod saved;
+mod submitted;
+mod watch;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
+use spoor_control::Control;
+use spoor_policy::{Namespace, Outcome, Policy, PolicyKey, Resolution, Version, resolve};
+use spoor_status::{Findings, TailRules, unknown_services, warnings};
+use spoor_traces::Pipeline;
+use tokio::sync::Notify;
+
+use self::{
+    folder::Folder,
+    policy_set::{Entry, PolicySet},
+    saved::SavedFile,
+};
+use super::wire::{Action, Applied, Change, Comparison, Documents, FolderStatus};
+
+pub use folder::FolderError;
+pub(crate) use progress::Progress;
+pub use saved::SaveError;
+
+/// The policy store. Clones share it. Its methods block only on disk writes.
+#[derive(Clone)]
+pub(crate) struct PolicyStore(Arc<Inner>);
+
+struct Inner {
+    control: Control,
+    pipeline: Pipeline,
+    file: SavedFile,
+    folder: Option<Folder>,
+    state: Mutex<State>,
+    /// Notified after each resolution, since the next expiry may have changed.
+    resolved: Notify,
+}
+
+struct State {
+    set: PolicySet,
+    resolution: Resolution,
+    /// The times at which the folder's policies were first accepted, as saved by the last run.
+    /// Empty once the folder was read.
+    first_accepted: BTreeMap<PolicyKey, Timestamp>,
+    folder_errors: Vec<String>,
+    /// The last reported conditions of each policy.
+    conditions: BTreeMap<PolicyKey, Vec<Condition>>,
+}
+
+/// The error of a change. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyStoreError {
+    /// The policies are invalid: one message for each error.
+    #[error("{}", .0.join("\n"))]
+    Validate(Vec<String>),
+    /// There is no policy of this name.
+    #[error("no policy {0}")]
+    Find(PolicyKey),
+    /// The policy's file is in the watched folder.
+    #[error("policy {:?} is in the watched folder {}; delete its file there", key.name.as_str(), folder.display())]
+    DeleteFromFolder {
+        /// The policy.
+        key: PolicyKey,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The change could not be saved.
+    #[error("nothing was changed: {0}")]
+    Save(#[from] SaveError),
+}
+
+/// The error of opening the policy store.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The saved policies cannot be read.
+    #[error(transparent)]
+    ReadSaved(#[from] SaveError),
+    /// The folder to watch cannot be read.
+    #[error(transparent)]
+    ReadFolder(#[from] FolderError),
+}
+
+impl PolicyStore {
+    /// Opens the store: reads the saved policies and the folder, and publishes them.
+    ///
+    /// # Errors
+    /// If the saved policies or the folder cannot be read. Invalid files in the folder are not an
+    /// error here; [`PolicyStore::folder_status`] reports them until they are corrected.
+    pub(crate) fn open(
+        control: Control,
+        pipeline: Pipeline,
+        file: PathBuf,
+        folder: Option<PathBuf>,
+    ) -> Result<Self, OpenError> {
+        let folder = folder.map(Folder::new);
+        folder.as_ref().map_or(Ok(()), Folder::check)?;
+        let file = SavedFile::new(file);
+        let saved = file.read()?;
+        let state = State {
+            set: PolicySet::new(saved.applied),
+            resolution: Resolution::default(),
+            first_accepted: saved.first_accepted,
+            folder_errors: vec![],
+            conditions: BTreeMap::new(),
+        };
+        let store = Self(Arc::new(Inner {
+            control,
+            pipeline,
+            file,
+            folder,
+            state: Mutex::new(state),
+            resolved: Notify::new(),
+        }));
+        store.read_folder();
+        store.resolve();
+        Ok(store)
+    }
+
+    /// Applies all policies in the documents, or none.
+    ///
+    /// # Errors
+    /// [`PolicyStoreError::Validate`] names file, line and field; [`PolicyStoreError::Save`] if the
+    /// policies could not be saved. The earlier policies stay in force.
+    pub(crate) fn apply(&self, documents: &Documents) -> Result<Applied, PolicyStoreError> {
+        let sent = submitted::read(&documents.documents).map_err(PolicyStoreError::Validate)?;
+        let mut state = self.0.state.lock();
+        let mut set = state.set.clone();
+        let actions = set
+            .apply(&sent, Timestamp::now())
+            .map_err(PolicyStoreError::Validate)?;
+        let version = self.accept(&mut state, set, &actions)?;
+        let policies = state.set.policies();
+        let warnings = self.warnings(&policies, &state.resolution);
+        let change = |(key, action): &(PolicyKey, Action)| Change {
+            warnings: warnings.get(key).cloned().unwrap_or_default(),
+            ..change(key, *action)
+        };
+        Ok(Applied {
+            policies: actions.iter().map(change).collect(),
+            version: version.into(),
+        })
+    }
+
+    /// Computes what applying the documents would change.
+    ///
+    /// # Errors
+    /// As [`PolicyStore::apply`].
+    pub(crate) fn diff(&self, documents: &Documents) -> Result<Comparison, PolicyStoreError> {
+        let sent = submitted::read(&documents.documents).map_err(PolicyStoreError::Validate)?;
+        let now = Timestamp::now();
+        let before = self.0.state.lock().set.clone();
+        let mut after = before.clone();
+        let actions = after
+            .apply(&sent, now)
+            .map_err(PolicyStoreError::Validate)?;
+        let (before, after) = (before.policies(), after.policies());
+        let resolution = resolve(&after, now);
+        let mut warnings = self.warnings(&after, &resolution);
+        warnings.retain(|key, _| actions.iter().any(|(sent, _)| sent == key));
+        let named = |(key, warnings): (PolicyKey, Vec<String>)| (key.name.to_string(), warnings);
+        Ok(Comparison {
+            differences: difference::differences(
+                (&before, &resolve(&before, now)),
+                (&after, &resolution),
+            ),
+            warnings: warnings.into_iter().map(named).collect(),
+        })
+    }
+
+    /// The progress of those of the policies that exist.
+    pub(crate) fn progress(&self, keys: &[PolicyKey]) -> Vec<Progress> {
+        keys.iter()
+            .filter_map(|key| {
+                let evidence = self.0.control.evidence(key);
+                Some(Progress::of(&self.get(key)?, evidence.as_ref()))
+            })
+            .collect()
+    }
+
+    /// The warnings for policies' authors, by policy.
+    fn warnings(
+        &self,
+        policies: &[Policy],
+        resolution: &Resolution,
+    ) -> BTreeMap<PolicyKey, Vec<String>> {
+        let warn = |policy: &Policy| {
+            let key = policy.key();
+            let known = self.0.control.known_services(&key.namespace);
+            let outcome = resolution.outcomes.get(key);
+            let mut all = outcome.map(warnings).unwrap_or_default();
+            all.extend(unknown_services(policy, &known));
+            (key.clone(), all)
+        };
+        policies.iter().map(warn).collect()
+    }
+
+    /// Deletes a policy.
+    ///
+    /// # Errors
+    /// If there is no such policy, the folder owns it, or the change could not be saved.
+    pub(crate) fn delete(&self, key: &PolicyKey) -> Result<Change, PolicyStoreError> {
+        let mut state = self.0.state.lock();
+        if let (true, Some(folder)) = (state.set.folder_owns(key), &self.0.folder) {
+            let folder = folder.path().to_owned();
+            return Err(PolicyStoreError::DeleteFromFolder {
+                key: key.clone(),
+                folder,
+            });
+        }
+        let mut set = state.set.clone();
+        if !set.delete(key) {
+            return Err(PolicyStoreError::Find(key.clone()));
+        }
+        self.accept(&mut state, set, &[(key.clone(), Action::Deleted)])?;
+        Ok(change(key, Action::Deleted))
+    }
+
+    /// All policies, or those of a namespace, with their status and sorted by name.
+    pub(crate) fn list(&self, namespace: Option<&Namespace>) -> Vec<SamplingPolicy> {
+        let mut state = self.0.state.lock();
+        state.shown(&self.0.control, |key| {
+            namespace.is_none_or(|of| key.namespace == *of)
+        })
+    }
+
+    /// One policy with its status.
+    pub(crate) fn get(&self, key: &PolicyKey) -> Option<SamplingPolicy> {
+        let mut state = self.0.state.lock();
+        state.shown(&self.0.control, |of| of == key).pop()
+    }
+
+    /// The status of the watched folder, if there is one.
+    pub(crate) fn folder_status(&self) -> Option<FolderStatus> {
+        let folder = self.0.folder.as_ref()?;
+        let errors = self.0.state.lock().folder_errors.clone();
+        Some(FolderStatus {
+            path: folder.path().display().to_string(),
+            errors,
+        })
+    }
+
+    /// Saves a new set, then puts it in force.
+    fn accept(
+        &self,
+        state: &mut State,
+        set: PolicySet,
+        actions: &[(PolicyKey, Action)],
+    ) -> Result<Version, SaveError> {
+        if actions
+            .iter()
+            .all(|(_, action)| *action == Action::Unchanged)
+        {
+            return Ok(self.0.control.version());
+        }
+        self.0.file.write(&set, &state.first_accepted)?;
+        state.set = set;
+        for (key, action) in actions
+            .iter()
+            .filter(|(_, action)| *action != Action::Unchanged)
+        {
+            tracing::info!("policy {} {}", key.name, action.as_str());
+        }
+        Ok(self.publish(state))
+    }
+
+    /// Resolves the policies as of now and publishes the result.
+    fn resolve(&self) {
+        let mut state = self.0.state.lock();
+        self.publish(&mut state);
+    }
+
+    fn publish(&self, state: &mut State) -> Version {
+        let policies = state.set.policies();
+        state.resolution = resolve(&policies, Timestamp::now());
+        let keys: BTreeSet<&PolicyKey> = policies.iter().map(Policy::key).collect();
+        state.conditions.retain(|key, _| keys.contains(key));
+        self.0.pipeline.set_tail(state.resolution.tail.clone());
+        let version = self.0.control.publish(state.resolution.clone());
+        self.0.resolved.notify_one();
+        version
+    }
+}
+
+impl State {
+    fn shown(
+        &mut self,
+        control: &Control,
+        wanted: impl Fn(&PolicyKey) -> bool,
+    ) -> Vec<SamplingPolicy> {
+        let now = Timestamp::now();
+        let Self {
+            set,
+            resolution,
+            conditions,
+            ..
+        } = self;
+        let entries = set.entries().filter(|entry| wanted(entry.policy.key()));
+        entries
+            .map(|entry| {
+                let outcome = resolution.outcomes.get(entry.policy.key());
+                let status =
+                    outcome.map(|outcome| status(entry, outcome, control, conditions, now));
+                SamplingPolicy {
+                    status,
+                    ..entry.resource.clone()
+                }
+            })
+            .collect()
+    }
+}
+
+fn status(
+    entry: &Entry,
+    outcome: &Outcome,
+    control: &Control,
+    conditions: &mut BTreeMap<PolicyKey, Vec<Condition>>,
+    now: Timestamp,
+) -> SamplingPolicyStatus {
+    let key = entry.policy.key();
+    let previous = conditions.entry(key.clone()).or_default();
+    let status = Findings {
+        policy: &entry.policy,
+        generation: entry.resource.metadata.generation,
+        outcome,
+        evidence: control.evidence(key).as_ref(),
+        // The pipeline is in this process: it has them as soon as they are published.
+        tail: TailRules::InForce,
+        known: &control.known_services(&key.namespace),
+        notes: &[],
+        previous,
+        now,
+    }
+    .status();
+    previous.clone_from(&status.conditions);
+    status
+}
+
+fn change(key: &PolicyKey, action: Action) -> Change {
+    Change {
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+        action,
+        warnings: vec![],
+    }
+}

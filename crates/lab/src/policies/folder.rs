@@ -1,0 +1,163 @@
+//! The watched folder: its current files, and notifications of changes.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use notify::{RecursiveMode, Watcher};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, timeout_at},
+};
+
+use crate::wire::Document;
+
+/// The time without changes after which the folder is read. Editors write a file in several steps.
+const SETTLE_DELAY: Duration = Duration::from_millis(60);
+/// The time after which the folder is read even if changes continue.
+const MAX_SETTLE_TIME: Duration = Duration::from_secs(1);
+/// The interval at which the folder is read without a notification, since the kernel does not
+/// report changes on network file systems or after the folder was replaced.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(3);
+/// The largest policy file accepted, as for `spoor apply`.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// The most policy files accepted in a folder.
+const MAX_FILES: usize = 1000;
+
+/// A folder whose files are policies.
+#[derive(Clone, Debug)]
+pub(super) struct Folder(PathBuf);
+
+/// The error of reading or watching the folder.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// The folder cannot be listed.
+    #[error("cannot read the policy folder {}: {}", .0.display(), .1)]
+    List(PathBuf, #[source] io::Error),
+    /// A file in it cannot be read.
+    #[error("cannot read {}: {}", .0.display(), .1)]
+    Read(PathBuf, #[source] io::Error),
+    /// A file is larger than accepted.
+    #[error("{} is larger than {MAX_FILE_BYTES} bytes", .0.display())]
+    TooLarge(PathBuf),
+    /// The folder has more files than accepted.
+    #[error("more than {MAX_FILES} files in {}", .0.display())]
+    TooMany(PathBuf),
+    /// The kernel cannot report changes.
+    #[error("cannot watch the policy folder {}: {}", .0.display(), .1)]
+    Watch(PathBuf, #[source] notify::Error),
+}
+
+/// Notifications that the folder may have changed. Dropping this ends the watch.
+pub(super) struct Changes {
+    _watcher: notify::RecommendedWatcher,
+    seen: mpsc::Receiver<()>,
+    regular: tokio::time::Interval,
+}
+
+impl Folder {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Checks that the folder exists and can be listed.
+    pub(super) fn check(&self) -> Result<(), FolderError> {
+        let listed = fs::read_dir(&self.0).map(drop);
+        listed.map_err(|error| FolderError::List(self.0.clone(), error))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Reads all `.yaml`, `.yml` and `.json` files in the order of their names, except hidden ones.
+    pub(super) fn read(&self) -> Result<Vec<Document>, FolderError> {
+        let failed = |error| FolderError::List(self.0.clone(), error);
+        let mut paths = vec![];
+        for entry in fs::read_dir(&self.0).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if is_policy_file(&path) {
+                paths.push(path);
+            }
+        }
+        if paths.len() > MAX_FILES {
+            return Err(FolderError::TooMany(self.0.clone()));
+        }
+        paths.sort();
+        paths
+            .into_iter()
+            .filter_map(|path| read_file(path).transpose())
+            .collect()
+    }
+
+    /// Starts the watch.
+    pub(super) fn watch(&self) -> Result<Changes, FolderError> {
+        let failed = |error| FolderError::Watch(self.0.clone(), error);
+        let (tick, seen) = mpsc::channel(1);
+        let mut watcher =
+            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                // Reading the files causes access events, which would trigger another reading.
+                if event.as_ref().is_ok_and(|event| event.kind.is_access()) {
+                    return;
+                }
+                // If the channel is full, a notification is pending already.
+                let _ = tick.try_send(());
+            })
+            .map_err(failed)?;
+        watcher
+            .watch(&self.0, RecursiveMode::NonRecursive)
+            .map_err(failed)?;
+        let mut regular = tokio::time::interval(RESYNC_INTERVAL);
+        regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Changes {
+            _watcher: watcher,
+            seen,
+            regular,
+        })
+    }
+}
+
+impl Changes {
+    /// Waits for a change, and then until changes have settled.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.regular.tick() => return,
+            seen = self.seen.recv() => if seen.is_none() { return },
+        }
+        let latest = Instant::now() + MAX_SETTLE_TIME;
+        while let Ok(Some(())) =
+            timeout_at(latest.min(Instant::now() + SETTLE_DELAY), self.seen.recv()).await
+        {}
+    }
+}
+
+/// Reads a file. `None` if it was deleted meanwhile.
+fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
+    let read = fs::metadata(&path).and_then(|metadata| {
+        let fits = metadata.len() <= MAX_FILE_BYTES;
+        if fits {
+            fs::read_to_string(&path).map(Some)
+        } else {
+            Ok(None)
+        }
+    });
+    match read {
+        Ok(Some(text)) => Ok(Some(Document {
+            source: path.display().to_string(),
+            text,
+        })),
+        Ok(None) => Err(FolderError::TooLarge(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FolderError::Read(path, error)),
+    }
+}
+
+fn is_policy_file(path: &Path) -> bool {
+    let hidden = path
+        .file_name()
+        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    !hidden && path.is_file() && matches!(extension, Some("yaml" | "yml" | "json"))
+}

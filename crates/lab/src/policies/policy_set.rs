@@ -1,0 +1,247 @@
+//! The set of all policies: the applied ones, and those of the watched folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use spoor_api::SamplingPolicy;
+use spoor_policy::{Policy, PolicyKey};
+
+use super::submitted::Submitted;
+use crate::wire::Action;
+
+/// The most policies. Each change resolves and saves all of them, and a list computes the status
+/// of each.
+const MAX_POLICIES: usize = 1_000;
+/// The most services and operations named by all policies together.
+const MAX_TARGETS: usize = 10_000;
+
+/// The policies by source. A name is in only one of the two.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PolicySet {
+    applied: BTreeMap<PolicyKey, Entry>,
+    folder: BTreeMap<PolicyKey, Entry>,
+}
+
+/// One policy.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// The resource as written, with creation time and generation, without status.
+    pub(super) resource: SamplingPolicy,
+    /// The validated policy.
+    pub(super) policy: Policy,
+}
+
+/// The policies of a change, with what was done with each.
+pub(super) type Actions = Vec<(PolicyKey, Action)>;
+
+impl PolicySet {
+    /// Creates the set from the saved policies. Those of the folder are added when it is read.
+    pub(super) fn new(applied: BTreeMap<PolicyKey, Entry>) -> Self {
+        Self {
+            applied,
+            folder: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn applied(&self) -> impl Iterator<Item = &Entry> {
+        self.applied.values()
+    }
+
+    pub(super) fn of_folder(&self) -> impl Iterator<Item = &Entry> {
+        self.folder.values()
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let keys: BTreeSet<&PolicyKey> = self.applied.keys().chain(self.folder.keys()).collect();
+        keys.into_iter().filter_map(|key| self.get(key))
+    }
+
+    pub(super) fn get(&self, key: &PolicyKey) -> Option<&Entry> {
+        self.applied.get(key).or_else(|| self.folder.get(key))
+    }
+
+    pub(super) fn policies(&self) -> Vec<Policy> {
+        self.entries().map(|entry| entry.policy.clone()).collect()
+    }
+
+    pub(super) fn folder_owns(&self, key: &PolicyKey) -> bool {
+        self.folder.contains_key(key)
+    }
+
+    /// Adds or replaces policies.
+    ///
+    /// # Errors
+    /// The errors in the policies. Nothing is changed then.
+    pub(super) fn apply(
+        &mut self,
+        sent: &[Submitted],
+        now: Timestamp,
+    ) -> Result<Actions, Vec<String>> {
+        refuse_names_in(&self.folder, sent, |name| {
+            format!("{name:?} is in the watched folder; change it there")
+        })?;
+        let (entries, actions) = successors(sent, &self.applied, &BTreeMap::new(), now)?;
+        let mut next = self.clone();
+        next.applied.extend(entries);
+        next.check_size()?;
+        *self = next;
+        Ok(actions)
+    }
+
+    fn check_size(&self) -> Result<(), Vec<String>> {
+        let policies = self.applied.len() + self.folder.len();
+        if policies > MAX_POLICIES {
+            let error = format!("{policies} policies are more than {MAX_POLICIES}; delete some");
+            return Err(vec![error]);
+        }
+        let targets = self.entries().flat_map(|entry| entry.policy.targets());
+        let targets: usize = targets.map(|target| target.operations.len().max(1)).sum();
+        if targets > MAX_TARGETS {
+            let error = format!(
+                "all policies together name {targets} services and operations, more than \
+                 {MAX_TARGETS}; delete some"
+            );
+            return Err(vec![error]);
+        }
+        Ok(())
+    }
+
+    /// Replaces the folder's policies. `first_accepted` has the creation times of those that the
+    /// lab knew before its last start.
+    ///
+    /// # Errors
+    /// The errors in the policies. Nothing is changed then.
+    pub(super) fn replace_folder(
+        &mut self,
+        sent: &[Submitted],
+        first_accepted: &BTreeMap<PolicyKey, Timestamp>,
+        now: Timestamp,
+    ) -> Result<Actions, Vec<String>> {
+        refuse_names_in(&self.applied, sent, |name| {
+            format!("{name:?} was applied before; `spoor delete {name}` first")
+        })?;
+        let (entries, mut actions) = successors(sent, &self.folder, first_accepted, now)?;
+        let gone = self.folder.keys().filter(|key| !entries.contains_key(*key));
+        actions.extend(gone.map(|key| (key.clone(), Action::Deleted)));
+        let mut next = self.clone();
+        next.folder = entries;
+        next.check_size()?;
+        *self = next;
+        Ok(actions)
+    }
+
+    /// Deletes an applied policy. False if there is none.
+    pub(super) fn delete(&mut self, key: &PolicyKey) -> bool {
+        self.applied.remove(key).is_some()
+    }
+}
+
+fn refuse_names_in(
+    others: &BTreeMap<PolicyKey, Entry>,
+    sent: &[Submitted],
+    why: impl Fn(&str) -> String,
+) -> Result<(), Vec<String>> {
+    let in_others = sent.iter().filter(|sent| others.contains_key(&sent.key));
+    let refused: Vec<String> = in_others
+        .map(|sent| sent.name_error(&why(sent.key.name.as_str())))
+        .collect();
+    if refused.is_empty() {
+        Ok(())
+    } else {
+        Err(refused)
+    }
+}
+
+fn refuse_duplicates(sent: &[Submitted]) -> Result<(), Vec<String>> {
+    let mut places: BTreeMap<&PolicyKey, &Submitted> = BTreeMap::new();
+    let mut refused = vec![];
+    for sent in sent {
+        if let Some(first) = places.get(&sent.key) {
+            let (name, place) = (sent.key.name.as_str(), first.place());
+            refused.push(sent.name_error(&format!(
+                "duplicate policy {name:?}, also at {place}; give each policy its own name"
+            )));
+        } else {
+            places.insert(&sent.key, sent);
+        }
+    }
+    if refused.is_empty() {
+        Ok(())
+    } else {
+        Err(refused)
+    }
+}
+
+/// Computes the new entry for each policy, given the existing ones.
+fn successors(
+    sent: &[Submitted],
+    before: &BTreeMap<PolicyKey, Entry>,
+    first_accepted: &BTreeMap<PolicyKey, Timestamp>,
+    now: Timestamp,
+) -> Result<(BTreeMap<PolicyKey, Entry>, Actions), Vec<String>> {
+    refuse_duplicates(sent)?;
+    let mut entries = BTreeMap::new();
+    let mut actions = vec![];
+    for sent in sent {
+        let (key, resource) = (&sent.key, &sent.manifest.policy);
+        let before = before.get(key);
+        let created = before
+            .map(|entry| entry.policy.created())
+            .or_else(|| first_accepted.get(key).copied())
+            .unwrap_or(now);
+        let action = match before {
+            None => Action::Created,
+            Some(before) if is_same(&before.resource, resource) => Action::Unchanged,
+            Some(_) => Action::Configured,
+        };
+        let generation = generation(before, resource);
+        let entry = Entry::new(resource, created, generation).map_err(|errors| {
+            let located = |error| sent.manifest.error(error).to_string();
+            errors.into_iter().map(located).collect::<Vec<_>>()
+        })?;
+        entries.insert(key.clone(), entry);
+        actions.push((key.clone(), action));
+    }
+    Ok((entries, actions))
+}
+
+impl Entry {
+    /// Validates a resource.
+    pub(super) fn new(
+        resource: &SamplingPolicy,
+        created: Timestamp,
+        generation: i64,
+    ) -> Result<Self, Vec<spoor_api::FieldError>> {
+        let policy = resource.validate(created)?;
+        let mut resource = SamplingPolicy {
+            status: None,
+            ..resource.clone()
+        };
+        resource.metadata.namespace = Some(policy.key().namespace.to_string());
+        resource.metadata.creation_timestamp = Some(created.to_string());
+        resource.metadata.generation = Some(generation);
+        resource.metadata.resource_version = None;
+        resource.metadata.uid = None;
+        Ok(Self { resource, policy })
+    }
+}
+
+fn is_same(before: &SamplingPolicy, sent: &SamplingPolicy) -> bool {
+    before.spec == sent.spec
+        && before.metadata.labels == sent.metadata.labels
+        && before.metadata.annotations == sent.metadata.annotations
+}
+
+fn generation(before: Option<&Entry>, sent: &SamplingPolicy) -> i64 {
+    match before {
+        None => 1,
+        Some(before) => {
+            let was = before.resource.metadata.generation.unwrap_or(1);
+            if before.resource.spec == sent.spec {
+                was
+            } else {
+                was + 1
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The progress of a policy towards convergence.
+
+use std::collections::BTreeMap;
+
+use spoor_api::{
+    SamplingPolicy,
+    status::{Condition, ConditionStatus},
+};
+use spoor_control::Evidence;
+use spoor_policy::ServiceName;
+
+/// A policy's progress towards convergence, from its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The policy's name.
+    pub(crate) name: String,
+    /// True if the condition `Converged` is true.
+    pub(crate) is_converged: bool,
+    /// True if it is not, and waiting for instances will not change that.
+    pub(crate) is_stuck: bool,
+    /// The condition's message.
+    pub(crate) message: String,
+    /// The services that should have the policy, with the number of their instances.
+    pub(crate) instances: BTreeMap<ServiceName, usize>,
+}
+
+impl Progress {
+    pub(super) fn of(policy: &SamplingPolicy, evidence: Option<&Evidence>) -> Self {
+        let status = policy.status.as_ref();
+        let conditions = status.map(|status| status.conditions.as_slice());
+        let mut conditions = conditions.unwrap_or_default().iter();
+        let converged = conditions.find(|condition| condition.kind == Condition::CONVERGED);
+        let reason = converged.map_or("", |condition| condition.reason.as_str());
+        let has_head = status.is_some_and(|status| status.clients.is_some());
+        let services = evidence.filter(|_| has_head).map(|it| it.services.iter());
+        let instances = services.into_iter().flatten();
+        Self {
+            name: policy.metadata.name.clone(),
+            is_converged: converged.is_some_and(|it| it.status == ConditionStatus::True),
+            is_stuck: matches!(reason, "NotAccepted" | "NoInstances" | "Polling"),
+            message: converged.map_or_else(String::new, |it| it.message.clone()),
+            instances: instances
+                .map(|it| (it.service.clone(), it.instances))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Submitted policies: parsed and validated, with their files and lines.
+
+use jiff::Timestamp;
+use spoor_api::{
+    FieldError, FieldPath,
+    read::{self, Manifest},
+};
+use spoor_policy::PolicyKey;
+
+use crate::wire::Document;
+
+/// A submitted policy.
+#[derive(Clone, Debug)]
+pub(super) struct Submitted {
+    pub(super) key: PolicyKey,
+    pub(super) manifest: Manifest,
+}
+
+impl Submitted {
+    /// The file and line.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.manifest.source, self.manifest.line())
+    }
+
+    /// An error about the policy's name, with file and line.
+    pub(super) fn name_error(&self, why: &str) -> String {
+        let path = FieldPath::root().field("metadata").field("name");
+        self.manifest.error(FieldError::new(path, why)).to_string()
+    }
+}
+
+/// Reads all policies of all documents.
+///
+/// # Errors
+/// All errors in all documents, as `FILE:LINE: field: …`.
+pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>> {
+    let (mut sent, mut errors) = (vec![], vec![]);
+    for Document { source, text } in documents {
+        match read::policies(text, source) {
+            Ok(manifests) => {
+                for manifest in manifests {
+                    // Reading has validated the policy already; this is for its key.
+                    match manifest.policy.validate(Timestamp::UNIX_EPOCH) {
+                        Ok(policy) => sent.push(Submitted {
+                            key: policy.key().clone(),
+                            manifest,
+                        }),
+                        Err(found) => errors.extend(
+                            found
+                                .into_iter()
+                                .map(|error| manifest.error(error).to_string()),
+                        ),
+                    }
+                }
+            }
+            Err(found) => errors.extend(found.iter().map(ToString::to_string)),
+        }
+    }
+    if errors.is_empty() {
+        Ok(sent)
+    } else {
+        Err(errors)
+    }
+}

@@ -1,0 +1,223 @@
+//! The lab's ports: their numbers, settings and reservation.
+
+use std::{
+    collections::BTreeMap,
+    io, iter,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+};
+
+use rand::RngExt;
+use spoor_runtime::Sockets;
+
+use super::service::Service;
+
+/// The ports to choose from. They lie below Linux's ephemeral ports (32 768 to 60 999), so that no
+/// outgoing connection takes a port between its release and its use by the service.
+const PORT_RANGE: std::ops::Range<u16> = 20_000..32_000;
+
+/// The number of ports to try before leaving the choice to the kernel.
+const MAX_ATTEMPTS: usize = 200;
+
+/// The ports of the lab and its services, all on 127.0.0.1. 0 means any free port.
+#[derive(Clone, Debug)]
+pub struct Ports(BTreeMap<Endpoint, u16>);
+
+/// An endpoint with a port of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Endpoint {
+    /// OTLP over gRPC.
+    OtlpGrpc,
+    /// OTLP over HTTP.
+    OtlpHttp,
+    /// Jaeger's query API over HTTP, and the trace page.
+    QueryHttp,
+    /// Jaeger's query API over gRPC.
+    QueryGrpc,
+    /// Remote sampling over HTTP.
+    SamplingHttp,
+    /// Remote sampling over gRPC, and the policy stream.
+    SamplingGrpc,
+    /// The lab's own API.
+    Admin,
+    /// A service.
+    Service(Service),
+    /// The metrics and health of a service.
+    Ops(Service),
+}
+
+/// The error of binding a port.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process listens on the port.
+    #[error("port {port} ({}) is in use", endpoint.description())]
+    InUse {
+        /// The port.
+        port: u16,
+        /// The endpoint.
+        endpoint: Endpoint,
+    },
+    /// The port cannot be bound.
+    #[error("cannot listen on port {port} ({})", endpoint.description())]
+    Listen {
+        /// The port, or 0 for any.
+        port: u16,
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+impl Ports {
+    /// Any free port for each endpoint.
+    #[must_use]
+    pub fn any() -> Self {
+        Endpoint::all().map(|endpoint| (endpoint, 0)).collect()
+    }
+
+    /// Binds the port of an endpoint of this process.
+    ///
+    /// # Errors
+    /// [`BindError`] names the port and the endpoint.
+    pub(crate) fn listen(&self, endpoint: Endpoint) -> Result<Sockets, BindError> {
+        let port = self.port(endpoint);
+        Sockets::bind((Ipv4Addr::LOCALHOST, port).into())
+            .map_err(|source| BindError::of(source, port, endpoint))
+    }
+
+    /// Reserves the port of an endpoint that another process will serve.
+    ///
+    /// # Errors
+    /// [`BindError`] names the port and the endpoint.
+    pub(crate) fn reserve(&self, endpoint: Endpoint) -> Result<ReservedPort, BindError> {
+        let port = self.port(endpoint);
+        let listener = if port == 0 { bind_any() } else { bind(port) };
+        listener
+            .and_then(|listener| {
+                Ok(ReservedPort {
+                    address: listener.local_addr()?,
+                    _listener: listener,
+                })
+            })
+            .map_err(|source| BindError::of(source, port, endpoint))
+    }
+
+    fn port(&self, endpoint: Endpoint) -> u16 {
+        self.0.get(&endpoint).copied().unwrap_or_default()
+    }
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Endpoint::all()
+            .map(|endpoint| (endpoint, endpoint.default_port()))
+            .collect()
+    }
+}
+
+impl FromIterator<(Endpoint, u16)> for Ports {
+    /// Endpoints that are not named get any free port.
+    fn from_iter<I: IntoIterator<Item = (Endpoint, u16)>>(ports: I) -> Self {
+        Self(ports.into_iter().collect())
+    }
+}
+
+/// A port that is reserved for another process until this is dropped.
+pub(crate) struct ReservedPort {
+    /// The address on which that process will listen.
+    pub(crate) address: SocketAddr,
+    _listener: TcpListener,
+}
+
+impl Endpoint {
+    /// Every endpoint, those of the lab itself first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let own = [
+            Self::OtlpGrpc,
+            Self::OtlpHttp,
+            Self::QueryHttp,
+            Self::QueryGrpc,
+            Self::SamplingHttp,
+            Self::SamplingGrpc,
+            Self::Admin,
+        ];
+        let of_services = Service::ALL
+            .into_iter()
+            .flat_map(|service| iter::once(Self::Service(service)).chain([Self::Ops(service)]));
+        own.into_iter().chain(of_services)
+    }
+
+    /// The default port.
+    #[must_use]
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::OtlpGrpc => 4317,
+            Self::OtlpHttp => 4318,
+            Self::QueryHttp => 16686,
+            Self::QueryGrpc => 16685,
+            Self::SamplingHttp => 5778,
+            Self::SamplingGrpc => 5779,
+            Self::Admin => 16600,
+            Self::Service(service) => service.port(),
+            Self::Ops(service) => service.ops_port(),
+        }
+    }
+
+    /// A short description for help and errors.
+    #[must_use]
+    pub fn description(self) -> String {
+        match self {
+            Self::OtlpGrpc => "OTLP over gRPC".to_owned(),
+            Self::OtlpHttp => "OTLP over HTTP".to_owned(),
+            Self::QueryHttp => "traces, over HTTP".to_owned(),
+            Self::QueryGrpc => "traces, over gRPC".to_owned(),
+            Self::SamplingHttp => "remote sampling, over HTTP".to_owned(),
+            Self::SamplingGrpc => "remote sampling and the policy stream, over gRPC".to_owned(),
+            Self::Admin => "the lab's own API".to_owned(),
+            Self::Service(service) => service.to_string(),
+            Self::Ops(service) => format!("metrics of {service}"),
+        }
+    }
+
+    /// The endpoint's name, such as `query-http`, `gateway` or `gateway-ops`.
+    #[must_use]
+    pub fn name(self) -> String {
+        let name = match self {
+            Self::OtlpGrpc => "otlp-grpc",
+            Self::OtlpHttp => "otlp-http",
+            Self::QueryHttp => "query-http",
+            Self::QueryGrpc => "query-grpc",
+            Self::SamplingHttp => "sampling-http",
+            Self::SamplingGrpc => "sampling-grpc",
+            Self::Admin => "admin",
+            Self::Service(service) => service.name(),
+            Self::Ops(service) => return format!("{service}-ops"),
+        };
+        name.to_owned()
+    }
+}
+
+impl BindError {
+    fn of(source: io::Error, port: u16, endpoint: Endpoint) -> Self {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            Self::InUse { port, endpoint }
+        } else {
+            Self::Listen {
+                port,
+                endpoint,
+                source,
+            }
+        }
+    }
+}
+
+fn bind(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+}
+
+fn bind_any() -> io::Result<TcpListener> {
+    let mut random = rand::rng();
+    (0..MAX_ATTEMPTS)
+        .find_map(|_| bind(random.random_range(PORT_RANGE)).ok())
+        .map_or_else(|| bind(0), Ok)
+}

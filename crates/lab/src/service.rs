@@ -1,0 +1,141 @@
+//! The services of the lab.
+
+use std::fmt;
+
+/// A service, by its `service.name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// An edge that calls service-b.
+    ServiceA,
+    /// Waits as if for a database, then computes.
+    ServiceB,
+    /// The wishlist's web page and JSON API.
+    Gateway,
+    /// Stores the wishes.
+    Wishlist,
+    /// Searches the marketplaces for offers.
+    Offers,
+    /// A marketplace that is slow and reliable.
+    MarketplaceAttic,
+    /// A marketplace that is fast and often fails.
+    MarketplaceBazaar,
+    /// A marketplace that accepts few requests per second.
+    MarketplaceCorner,
+    /// Bands with their reviews.
+    Bands,
+    /// Reviews of bands.
+    Reviews,
+    /// A to-do list.
+    Tasks,
+    /// Accepts images to classify.
+    Preprocessing,
+    /// Queries both models and weights their votes.
+    Ensemble,
+    /// A model of MBConv blocks.
+    Efficientnetb0,
+    /// A model of inverted residuals.
+    Mobilenetv2,
+}
+
+impl Service {
+    /// Every service, in the order that determines the ops ports.
+    pub const ALL: [Self; 15] = [
+        Self::ServiceA,
+        Self::ServiceB,
+        Self::Gateway,
+        Self::Wishlist,
+        Self::Offers,
+        Self::MarketplaceAttic,
+        Self::MarketplaceBazaar,
+        Self::MarketplaceCorner,
+        Self::Bands,
+        Self::Reviews,
+        Self::Tasks,
+        Self::Preprocessing,
+        Self::Ensemble,
+        Self::Efficientnetb0,
+        Self::Mobilenetv2,
+    ];
+
+    /// The `service.name`, which is also the subcommand of `spoor run`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.facts().0
+    }
+
+    /// The default port.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        self.facts().1
+    }
+
+    /// A description in one line, for help.
+    #[must_use]
+    pub fn description(self) -> &'static str {
+        self.facts().2
+    }
+
+    /// The default ops port, for metrics and health.
+    #[must_use]
+    pub fn ops_port(self) -> u16 {
+        // The variants' order is stable: new services are added at the end.
+        9464 + self as u16
+    }
+
+    /// True for services that receive requests from outside the mesh. When the lab stops, edges
+    /// stop first, while the services that they call still respond.
+    #[must_use]
+    pub fn is_edge(self) -> bool {
+        // A list and not a property of the port: `reviews` also serves HTTP and is no edge.
+        matches!(
+            self,
+            Self::ServiceA | Self::Gateway | Self::Bands | Self::Tasks | Self::Preprocessing
+        )
+    }
+
+    fn facts(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::ServiceA => ("service-a", 8080, "An edge that calls service-b"),
+            Self::ServiceB => (
+                "service-b",
+                9001,
+                "Waits as if for a database, then computes",
+            ),
+            Self::Gateway => ("gateway", 8081, "The wishlist's web page and JSON API"),
+            Self::Wishlist => ("wishlist", 9002, "Stores the wishes"),
+            Self::Offers => ("offers", 9003, "Searches the marketplaces for offers"),
+            Self::MarketplaceAttic => (
+                "marketplace-attic",
+                9004,
+                "A marketplace that is slow and reliable",
+            ),
+            Self::MarketplaceBazaar => (
+                "marketplace-bazaar",
+                9005,
+                "A marketplace that is fast and often fails",
+            ),
+            Self::MarketplaceCorner => (
+                "marketplace-corner",
+                9006,
+                "A marketplace that accepts few requests per second",
+            ),
+            Self::Bands => ("bands", 8082, "Bands with their reviews"),
+            Self::Reviews => ("reviews", 9007, "Reviews of bands"),
+            Self::Tasks => ("tasks", 8083, "A to-do list"),
+            Self::Preprocessing => ("preprocessing", 8084, "Accepts images to classify"),
+            Self::Ensemble => (
+                "ensemble",
+                9008,
+                "Queries both models and weights their votes",
+            ),
+            Self::Efficientnetb0 => ("efficientnetb0", 9009, "A model of MBConv blocks"),
+            Self::Mobilenetv2 => ("mobilenetv2", 9010, "A model of inverted residuals"),
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

@@ -1,0 +1,253 @@
+//! Start and stop of a lab.
+
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+
+use spoor_control::Control;
+use spoor_traces::{Pipeline, ReceiveSettings, TailSettings};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    addresses::{self, Open, ReservedPorts},
+    admin::Admin,
+    data_folder::{DataFolder, DataFolderError},
+    hints::Hints,
+    listeners::Listeners,
+    policies::{FolderError, OpenError, PolicyStore, PolicyStoreError},
+    ports::BindError,
+    serve::{listen, metrics},
+    settings::Settings,
+    stopped::Stopped,
+    supervisor::{NotReady, Roster, Supervisor},
+    wire::{Applied, Documents},
+};
+
+/// The time for all services to become ready. Normally they need less than a second, and much more
+/// on a busy machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time for connections that are still open after the services have ended.
+const LISTENERS_GRACE: Duration = Duration::from_secs(2);
+
+/// A running lab.
+pub struct Lab {
+    urls: Arc<BTreeMap<String, String>>,
+    control: Control,
+    pipeline: Pipeline,
+    policies: PolicyStore,
+    roster: Arc<Roster>,
+    supervisor: Supervisor,
+    listeners: Listeners,
+    /// Stops the background tasks.
+    stop: CancellationToken,
+    background: JoinSet<()>,
+    /// Ends the clients' policy streams.
+    end_streams: CancellationToken,
+    _data: DataFolder,
+}
+
+/// The error of starting a lab.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    OpenDataFolder(#[from] DataFolderError),
+    /// A port cannot be bound.
+    #[error(transparent)]
+    BindPort(#[from] BindError),
+    /// The path of this program, which is also that of the services, is unknown.
+    #[error("cannot find this program's executable")]
+    FindExecutable(#[source] io::Error),
+    /// The policies cannot be loaded.
+    #[error(transparent)]
+    OpenPolicies(#[from] OpenError),
+    /// The watched folder cannot be watched.
+    #[error(transparent)]
+    WatchFolder(#[from] FolderError),
+    /// The address of a bound port is unknown.
+    #[error("cannot read the address of a bound port")]
+    ReadAddress(#[source] io::Error),
+    /// The lab's own gRPC descriptors cannot be read.
+    #[error(transparent)]
+    DescribeServices(#[from] spoor_runtime::ReflectionError),
+    /// The thread that prints the services' output cannot be started.
+    #[error("cannot start the thread that prints the services' output")]
+    StartPrinter(#[source] io::Error),
+    /// A service did not become ready.
+    #[error(transparent)]
+    StartServices(#[from] NotReady),
+}
+
+impl Lab {
+    /// Starts everything, and returns when every service is ready.
+    ///
+    /// # Errors
+    /// [`StartError`] in one line. Nothing is left running then.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        // The data folder comes first: opening it waits for services of a lab that was killed,
+        // which may still hold the ports.
+        let data = DataFolder::open(settings.data.as_deref()).await?;
+        let open = Open::all(&settings.ports)?;
+        let reserved_ports = ReservedPorts::all(&settings.services, &settings.ports)?;
+        let executable = std::env::current_exe().map_err(StartError::FindExecutable)?;
+
+        let stop = CancellationToken::new();
+        let end_streams = CancellationToken::new();
+        let control = Control::new(spoor_control::Settings {
+            shutdown: end_streams.clone(),
+            ..spoor_control::Settings::default()
+        });
+        let pipeline = Pipeline::start(pipeline_settings(&settings), stop.clone());
+        let policies = PolicyStore::open(
+            control.clone(),
+            pipeline.clone(),
+            data.file("policies.json"),
+            settings.policies.clone(),
+        )?;
+        let watch = policies.watch()?;
+        let roster = Arc::new(Roster::new(
+            settings.services.iter().copied(),
+            control.clone(),
+        ));
+        let mut background = JoinSet::new();
+        background.spawn(watch.run(stop.clone()));
+
+        let service_addresses = reserved_ports.release();
+        let urls = addresses::urls(&open, &service_addresses).map_err(StartError::ReadAddress)?;
+        let urls = Arc::new(urls);
+        let admin = Admin {
+            policies: policies.clone(),
+            control: control.clone(),
+            roster: roster.clone(),
+            urls: urls.clone(),
+            metrics: Arc::new(metrics(&control, &pipeline)),
+        };
+        let hints = Hints::of(&open).map_err(StartError::ReadAddress)?;
+        let listeners = listen(open, hints, &control, &pipeline, admin).await?;
+        let specs = addresses::specs(&service_addresses, &urls, &settings, &data, &executable);
+        let supervisor = Supervisor::start(specs, roster.clone(), settings.grace)
+            .map_err(StartError::StartPrinter)?;
+        let lab = Self {
+            urls,
+            control,
+            pipeline,
+            policies,
+            roster,
+            supervisor,
+            listeners,
+            stop,
+            background,
+            end_streams,
+            _data: data,
+        };
+        match lab.supervisor.ready(READY_TIMEOUT).await {
+            Ok(()) => Ok(lab),
+            Err(error) => {
+                lab.stop().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// All addresses by name, such as `service-a`, `gateway`, `traces`, `admin` or `otlp-grpc`.
+    #[must_use]
+    pub fn urls(&self) -> &BTreeMap<String, String> {
+        &self.urls
+    }
+
+    /// The process IDs of the running services, by name.
+    #[must_use]
+    pub fn processes(&self) -> BTreeMap<String, u32> {
+        let children = self.roster.children().into_iter();
+        children
+            .filter_map(|(service, child)| Some((service.to_string(), child.process()?.pid)))
+            .collect()
+    }
+
+    /// The control plane.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// The trace pipeline.
+    #[must_use]
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Applies all policies in the documents, or none. Blocks while the policies are saved.
+    ///
+    /// # Errors
+    /// [`PolicyStoreError::Validate`] names file, line and field; [`PolicyStoreError::Save`] if the
+    /// policies could not be saved. The earlier policies stay in force.
+    pub fn apply(&self, documents: &Documents) -> Result<Applied, PolicyStoreError> {
+        self.policies.apply(documents)
+    }
+
+    /// Stops the lab without losing data: the services finish their requests and export their
+    /// spans, the pipeline decides on every trace, and only then the listeners close.
+    pub async fn stop(mut self) -> Stopped {
+        self.supervisor.stop().await;
+        self.pipeline.drain().await;
+        let stopped = Stopped::of(&self.pipeline, &self.control);
+        self.end_streams.cancel();
+        self.listeners.close(LISTENERS_GRACE).await;
+        self.stop.cancel();
+        while let Some(ended) = self.background.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "policy watch failed");
+            }
+        }
+        stopped
+    }
+}
+
+fn pipeline_settings(settings: &Settings) -> spoor_traces::Settings {
+    let default = spoor_traces::Settings::default();
+    let store_bytes = settings.store.get();
+    spoor_traces::Settings {
+        store_bytes,
+        tail: tail_settings(store_bytes),
+        receive: ReceiveSettings {
+            other_signals: settings.other_signals,
+            origins: settings.otlp_origins.clone(),
+            max_receiving_bytes: max_receiving_bytes(store_bytes),
+            ..default.receive
+        },
+    }
+}
+
+/// The memory for requests being received. It is less with a small store, but always enough for
+/// the largest JSON body, which needs twice its size, and the index of its spans.
+fn max_receiving_bytes(store_bytes: usize) -> usize {
+    const MIN: usize = 48 << 20;
+    let default = ReceiveSettings::default().max_receiving_bytes;
+    (store_bytes / 4).clamp(MIN, default)
+}
+
+/// The settings of the tail sampler, which may use at most half as much memory as the store.
+fn tail_settings(store_bytes: usize) -> TailSettings {
+    let default = TailSettings::default();
+    TailSettings {
+        max_bytes: default.max_bytes.min(store_bytes / 2),
+        ..default
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case(512, 256, 128)]
+    #[case(64, 32, 48)]
+    #[case(4096, 256, 128)]
+    fn other_memory_follows_the_store(
+        #[case] store: usize,
+        #[case] gathering: usize,
+        #[case] receiving: usize,
+    ) {
+        assert_eq!(tail_settings(store << 20).max_bytes, gathering << 20);
+        assert_eq!(max_receiving_bytes(store << 20), receiving << 20);
+    }
+}

@@ -1,0 +1,206 @@
+//! The process of one service, over its restarts.
+
+use std::{
+    ffi::OsString,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use spoor_runtime::Backoff;
+use tokio::{process, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    logs::Logs,
+    ready::Readiness,
+    roster::{Process, Roster},
+};
+use crate::{service::Service, settings::REDIS_URL};
+
+/// The variable that is set for child processes, which then end when their standard input closes
+/// and so do not outlive the lab.
+pub const SUPERVISED: &str = "SPOOR_SUPERVISED";
+
+/// The delay before a service that ended is restarted, which doubles each time it ends early.
+const MIN_RESTART_DELAY: Duration = Duration::from_millis(100);
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(10);
+/// The lifetime after which a process counts as stable, and the delay starts over.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
+/// The time to read the remaining output of a process that has ended. It is limited because a
+/// process that it started may hold the pipe open.
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
+
+/// The specification for starting a service.
+#[derive(Clone)]
+pub(crate) struct Spec {
+    /// The service.
+    pub(crate) service: Service,
+    /// The path of this program.
+    pub(crate) executable: PathBuf,
+    /// The environment variables in addition to the lab's.
+    pub(crate) environment: Vec<(String, String)>,
+    /// The address of the ops port.
+    pub(crate) ops: SocketAddr,
+}
+
+/// A service and what its supervision needs.
+pub(super) struct Supervised {
+    pub(super) spec: Spec,
+    pub(super) roster: Arc<Roster>,
+    pub(super) logs: Logs,
+    pub(super) readiness: Readiness,
+    pub(super) stop: CancellationToken,
+    pub(super) grace: Duration,
+}
+
+impl Supervised {
+    /// Starts the process, and restarts it whenever it ends, until stopped.
+    pub(super) async fn run(self) {
+        let service = self.spec.service;
+        let mut backoff = Backoff::new(MIN_RESTART_DELAY);
+        loop {
+            let started = Instant::now();
+            let ended = match self.spawn() {
+                Ok(process) => match self.watch(process).await {
+                    Some(status) => {
+                        self.roster.ended(service, status);
+                        format!("ended ({status})")
+                    }
+                    None => break,
+                },
+                Err(error) => {
+                    self.roster.not_started(service, error.to_string());
+                    format!("could not be started: {error}")
+                }
+            };
+            if started.elapsed() >= STABLE_AFTER {
+                backoff.reset();
+            }
+            let wait = backoff.next_delay(MAX_RESTART_DELAY);
+            tracing::warn!("{service} {ended}; restarting it in {wait:.1?}");
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.stop.cancelled() => break,
+            }
+        }
+        self.roster.stopped(service);
+    }
+
+    fn spawn(&self) -> io::Result<process::Child> {
+        let instance = uuid::Uuid::new_v4().to_string();
+        let mut command = process::Command::new(&self.spec.executable);
+        for name in inherited_settings() {
+            command.env_remove(name);
+        }
+        let child = command
+            .args(["run", self.spec.service.name()])
+            .envs(
+                self.spec
+                    .environment
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
+            .env("OTEL_RESOURCE_ATTRIBUTES", resource_attributes(&instance))
+            .env(SUPERVISED, "true")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // In a process group of its own, the child does not receive Ctrl-C from the terminal,
+            // so that the lab can stop the services in order.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let pid = child.id().unwrap_or_default();
+        self.roster
+            .started(self.spec.service, Process { pid, instance });
+        Ok(child)
+    }
+
+    /// Waits until the process ends by itself, and returns its status. `None` if it was stopped.
+    async fn watch(&self, mut child: process::Child) -> Option<ExitStatus> {
+        // Keeps the child's standard input open, which `Child::wait` would close.
+        let _lifeline = child.stdin.take();
+        let mut output = self.follow(&mut child);
+        let ready = self.readiness.wait(self.spec.ops);
+        tokio::pin!(ready);
+        let mut is_ready = false;
+        let ended = loop {
+            tokio::select! {
+                status = child.wait() => break Some(self.status_or_default(status)),
+                () = &mut ready, if !is_ready => {
+                    is_ready = true;
+                    self.roster.ready(self.spec.service);
+                }
+                () = self.stop.cancelled() => {
+                    self.terminate(&mut child).await;
+                    break None;
+                }
+            }
+        };
+        let remaining_output = async { while output.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(OUTPUT_GRACE, remaining_output).await;
+        ended
+    }
+
+    fn status_or_default(&self, status: io::Result<ExitStatus>) -> ExitStatus {
+        status.unwrap_or_else(|error| {
+            tracing::error!(%error, service = %self.spec.service, "exit status unknown");
+            ExitStatus::default()
+        })
+    }
+
+    fn follow(&self, child: &mut process::Child) -> JoinSet<()> {
+        let mut output = JoinSet::new();
+        if let Some(stdout) = child.stdout.take() {
+            output.spawn(self.logs.clone().follow(self.spec.service, stdout));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            output.spawn(self.logs.clone().follow(self.spec.service, stderr));
+        }
+        output
+    }
+
+    async fn terminate(&self, child: &mut process::Child) {
+        let (service, grace) = (self.spec.service, self.grace);
+        // Without an ID, the process has ended by itself.
+        let signalled = child.id().map_or(Ok(()), send_sigterm);
+        if let Err(error) = &signalled {
+            tracing::warn!(%error, %service, "cannot send SIGTERM");
+        } else if tokio::time::timeout(grace, child.wait()).await.is_ok() {
+            return;
+        } else {
+            tracing::warn!(%service, ?grace, "service did not end in time; killing it");
+        }
+        if let Err(error) = child.kill().await {
+            tracing::error!(%error, %service, "cannot kill the service");
+        }
+    }
+}
+
+/// Sends SIGTERM to a child process.
+pub(crate) fn send_sigterm(pid: u32) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.map_or(Ok(()), |pid| Ok(kill_process(pid, Signal::TERM)?))
+}
+
+/// The inherited variables to remove, since the lab sets them for its services.
+fn inherited_settings() -> impl Iterator<Item = OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names.filter(|name| {
+        name.as_encoded_bytes().starts_with(b"OTEL_EXPORTER_OTLP_") || name == REDIS_URL
+    })
+}
+
+/// The resource attributes of the lab's own environment, with the instance ID.
+fn resource_attributes(instance: &str) -> String {
+    let own = std::env::var("OTEL_RESOURCE_ATTRIBUTES")
+        .ok()
+        .filter(|own| !own.is_empty());
+    let own = own.map(|own| format!("{own},")).unwrap_or_default();
+    format!("{own}service.namespace=default,service.instance.id={instance}")
+}

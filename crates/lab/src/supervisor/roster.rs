@@ -1,0 +1,239 @@
+//! The roster: the child processes and their states.
+
+use std::{collections::BTreeMap, process::ExitStatus};
+
+use parking_lot::Mutex;
+use spoor_control::{Control, Instance};
+use spoor_policy::{Namespace, ServiceName};
+use tokio::sync::watch;
+
+use super::not_ready::NotReady;
+use crate::service::Service;
+
+/// The number of times that a service may fail before the lab gives up its start. One failure can
+/// be transient on a busy machine; a wrong setting fails each time.
+const MAX_START_ATTEMPTS: u32 = 3;
+
+/// The states of all children. Each change is passed on to the control plane, which expects
+/// acknowledgements from the running instances.
+pub(crate) struct Roster {
+    children: Mutex<BTreeMap<Service, Child>>,
+    changed: watch::Sender<()>,
+    control: Control,
+}
+
+/// A child process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Child {
+    /// The current state.
+    pub(crate) state: State,
+    /// The number of restarts.
+    pub(crate) restarts: u32,
+    /// The last failure.
+    failure: Option<Failure>,
+}
+
+/// The state of a child.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum State {
+    /// No process: not started yet, or waiting for a restart.
+    #[default]
+    Waiting,
+    /// A process that is not ready yet.
+    Starting(Process),
+    /// A process that has reported that it is ready.
+    Ready(Process),
+    /// Stopped by the lab.
+    Stopped,
+}
+
+/// A child's process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// The process ID.
+    pub(crate) pid: u32,
+    /// The `service.instance.id`.
+    pub(crate) instance: String,
+}
+
+#[derive(Clone, Debug)]
+enum Failure {
+    Ended(ExitStatus),
+    Spawn(String),
+}
+
+impl Roster {
+    /// Creates a roster of services without processes.
+    pub(crate) fn new(services: impl IntoIterator<Item = Service>, control: Control) -> Self {
+        let children = services
+            .into_iter()
+            .map(|service| (service, Child::default()))
+            .collect();
+        Self {
+            children: Mutex::new(children),
+            changed: watch::Sender::new(()),
+            control,
+        }
+    }
+
+    /// The current states of all children.
+    pub(crate) fn children(&self) -> BTreeMap<Service, Child> {
+        self.children.lock().clone()
+    }
+
+    pub(super) fn started(&self, service: Service, process: Process) {
+        self.update(service, |child| child.state = State::Starting(process));
+    }
+
+    pub(super) fn ready(&self, service: Service) {
+        self.update(service, |child| {
+            if let State::Starting(process) = &child.state {
+                child.state = State::Ready(process.clone());
+            }
+        });
+    }
+
+    pub(super) fn ended(&self, service: Service, status: ExitStatus) {
+        self.update(service, |child| {
+            child.restarts += 1;
+            child.state = State::Waiting;
+            child.failure = Some(Failure::Ended(status));
+        });
+    }
+
+    pub(super) fn not_started(&self, service: Service, reason: String) {
+        self.update(service, |child| {
+            child.restarts += 1;
+            child.state = State::Waiting;
+            child.failure = Some(Failure::Spawn(reason));
+        });
+    }
+
+    pub(super) fn stopped(&self, service: Service) {
+        self.update(service, |child| child.state = State::Stopped);
+    }
+
+    pub(super) async fn all_ready(&self) -> Result<(), NotReady> {
+        let mut changed = self.changed.subscribe();
+        loop {
+            changed.mark_unchanged();
+            if self.check()? {
+                return Ok(());
+            }
+            if changed.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn unready(&self) -> Vec<Service> {
+        let children = self.children.lock();
+        let unready = children.iter().filter(|(_, child)| !child.is_ready());
+        unready.map(|(service, _)| *service).collect()
+    }
+
+    /// The services whose process has ended at least once.
+    pub(super) fn restarted(&self) -> Vec<Service> {
+        let children = self.children.lock();
+        let restarted = children.iter().filter(|(_, child)| child.restarts > 0);
+        restarted.map(|(service, _)| *service).collect()
+    }
+
+    fn check(&self) -> Result<bool, NotReady> {
+        let children = self.children.lock();
+        let failed = |child: &Child| !child.is_ready() && child.restarts >= MAX_START_ATTEMPTS;
+        for (service, child) in children.iter().filter(|(_, child)| failed(child)) {
+            match child.failure.clone() {
+                Some(Failure::Ended(status)) => {
+                    return Err(NotReady::Ended {
+                        service: *service,
+                        status,
+                    });
+                }
+                Some(Failure::Spawn(reason)) => {
+                    return Err(NotReady::Spawn {
+                        service: *service,
+                        reason,
+                    });
+                }
+                None => {}
+            }
+        }
+        Ok(children.values().all(Child::is_ready))
+    }
+
+    fn update(&self, service: Service, change: impl FnOnce(&mut Child)) {
+        let mut children = self.children.lock();
+        change(children.entry(service).or_default());
+        self.control.expect(instances(&children));
+        self.changed.send_replace(());
+    }
+}
+
+impl Child {
+    /// The running process, if any.
+    pub(crate) fn process(&self) -> Option<&Process> {
+        match &self.state {
+            State::Starting(process) | State::Ready(process) => Some(process),
+            State::Waiting | State::Stopped => None,
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready(_))
+    }
+}
+
+fn instances(children: &BTreeMap<Service, Child>) -> Vec<Instance> {
+    let running = children.iter().filter_map(|(service, child)| {
+        Some((
+            ServiceName::new(service.name()).ok()?,
+            child.process()?.instance.clone(),
+        ))
+    });
+    running
+        .map(|(service, id)| Instance {
+            namespace: Namespace::default(),
+            service,
+            id,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn started_again(roster: &Roster) {
+        roster.ended(Service::Wishlist, ExitStatus::from_raw(1 << 8));
+        let instance = "w".to_owned();
+        roster.started(Service::Wishlist, Process { pid: 1, instance });
+    }
+
+    #[test]
+    fn one_failure_at_startup_is_survived() {
+        let roster = Roster::new(
+            [Service::Wishlist],
+            Control::new(spoor_control::Settings::default()),
+        );
+        started_again(&roster);
+        assert!(!roster.check().unwrap());
+        roster.ready(Service::Wishlist);
+        assert!(roster.check().unwrap());
+        assert_eq!(roster.restarted(), [Service::Wishlist]);
+    }
+
+    #[test]
+    fn repeated_failure_at_startup_is_reported() {
+        let roster = Roster::new(
+            [Service::Wishlist],
+            Control::new(spoor_control::Settings::default()),
+        );
+        (0..MAX_START_ATTEMPTS).for_each(|_| started_again(&roster));
+        let error = roster.check().unwrap_err();
+        assert_eq!(error.services(), [Service::Wishlist]);
+    }
+}

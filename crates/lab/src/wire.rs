@@ -1,0 +1,236 @@
+//! The JSON types of the lab's admin API.
+
+mod problem;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use spoor_policy::Version;
+
+pub use problem::Problem;
+
+/// Documents to apply or compare, all or none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Documents {
+    /// The documents, each with any number of policies.
+    pub documents: Vec<Document>,
+}
+
+/// A YAML or JSON document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The name in errors, such as the file.
+    pub source: String,
+    /// The content.
+    pub text: String,
+}
+
+impl From<Version> for VersionText {
+    fn from(version: Version) -> Self {
+        Self {
+            epoch: version.epoch,
+            sequence: version.sequence,
+        }
+    }
+}
+
+/// The response to applied documents.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Applied {
+    /// The policies in the order in which they were sent.
+    pub policies: Vec<Change>,
+    /// The version published.
+    pub version: VersionText,
+}
+
+/// The change of one policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// The action taken.
+    pub action: Action,
+    /// Warnings for the policy's author.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The action taken on a policy, as in kubectl.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// The policy was created.
+    Created,
+    /// The policy was changed.
+    Configured,
+    /// The policy was already as requested.
+    Unchanged,
+    /// The policy was deleted.
+    Deleted,
+}
+
+impl Action {
+    /// The action's name, as in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// A published version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionText {
+    /// The start of the lab in Unix nanoseconds.
+    pub epoch: u64,
+    /// The number of the publication since then.
+    pub sequence: u64,
+}
+
+/// The result of waiting for convergence.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Convergence {
+    /// True if all instances have what is published.
+    pub converged: bool,
+    /// The time from the publication to the last acknowledgement; unset if no instance was affected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<f64>,
+    /// The number of instances concerned.
+    pub expected: usize,
+    /// The instances that have not acknowledged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
+    /// The reasons why policies have not converged, each with the policy's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+/// The effect that applying documents would have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The places where sampling would change.
+    pub differences: Vec<Difference>,
+    /// Warnings for the policies' authors, by policy.
+    pub warnings: BTreeMap<String, Vec<String>>,
+}
+
+/// The sampling at a place, before and after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The namespace.
+    pub namespace: String,
+    /// The service. If unset, all that no policy names.
+    pub service: Option<String>,
+    /// The operation. If unset, all others.
+    pub operation: Option<String>,
+    /// `head` or `tail`.
+    pub part: String,
+    /// The policy and setting in force now.
+    pub before: Option<PlaceSetting>,
+    /// The policy and setting that would be in force.
+    pub after: Option<PlaceSetting>,
+}
+
+/// A policy's setting at a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceSetting {
+    /// The policy.
+    pub policy: String,
+    /// The setting, such as `1%`.
+    pub setting: String,
+}
+
+/// A fault to inject into a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FaultSetting {
+    /// The name of the server span. If unset, every operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// The delay of each request, at most 60 000.
+    #[serde(default)]
+    pub delay_milliseconds: u64,
+    /// The share of requests that fail, such as `20%`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<String>,
+}
+
+/// All faults, by service.
+pub type Faults = BTreeMap<String, Vec<FaultSetting>>;
+
+/// The status of the lab.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The version published.
+    pub version: VersionText,
+    /// All addresses by name.
+    pub urls: BTreeMap<String, String>,
+    /// The services.
+    pub services: Vec<ServiceStatus>,
+    /// The instances that the control plane knows.
+    pub instances: Vec<InstanceStatus>,
+    /// The watched folder, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<FolderStatus>,
+}
+
+/// The status of a service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceStatus {
+    /// The service's name.
+    pub name: String,
+    /// `waiting`, `starting`, `ready` or `stopped`.
+    pub state: String,
+    /// The process ID, if the service is running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// The `service.instance.id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// The number of restarts.
+    pub restarts: u32,
+}
+
+/// The status of an instance in the control plane.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceStatus {
+    /// The service.
+    pub service: String,
+    /// The `service.instance.id`.
+    pub instance: String,
+    /// True if the lab started it.
+    pub expected: bool,
+    /// True if its policy stream is connected.
+    pub connected: bool,
+    /// True if it has the current plan of its service.
+    pub current: bool,
+    /// The version that it acknowledged last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<VersionText>,
+    /// The spans that it exported.
+    pub spans_exported: u64,
+    /// The spans that it dropped, by reason.
+    pub spans_dropped: BTreeMap<String, u64>,
+}
+
+/// The status of the watched folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FolderStatus {
+    /// The folder's path.
+    pub path: String,
+    /// The errors in its files. If there are any, the last valid policies stay in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}

@@ -1,0 +1,37 @@
+//! The load generator: sends requests on a scenario's schedule, or as fast as they are answered,
+//! and measures the latency.
+//!
+//! A [`Load`] says what to send and when; [`drive`] sends it and returns a [`Summary`]. The
+//! [`Scenario`]s are ready-made patterns for the edges of the mesh.
+
+mod base_url;
+mod connection;
+mod drive;
+mod edge;
+mod error;
+mod images;
+mod mix;
+mod operation;
+mod picture;
+mod recorder;
+mod scenario;
+mod schedule;
+mod summary;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
+pub use base_url::{BaseUrl, InvalidBaseUrl};
+pub use drive::{Load, Pace, drive};
+pub use edge::Edge;
+pub use error::LoadError;
+pub use mix::operations;
+pub use operation::{Body, FollowUp, Operation};
+pub use picture::{DrawError, draw as draw_picture};
+pub use scenario::{Defaults, Scenario};
+pub use schedule::{Phase, Schedule};
+pub use summary::{
+    OperationRow, PERCENTILES, PhaseRow, Points, Punctuality, Row, SlowTrace, Summary,
+};
+pub use timeline::Point;

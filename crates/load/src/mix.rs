@@ -1,0 +1,92 @@
+//! The operations that each scenario sends to each service.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::Method;
+
+use super::{
+    base_url::BaseUrl,
+    edge::Edge,
+    error::LoadError,
+    images,
+    operation::{Body, Operation},
+    scenario::Scenario,
+};
+
+const JSON: &str = "application/json";
+
+/// The operations of a scenario, which take turns.
+///
+/// # Errors
+/// [`LoadError::DrawImage`] if an image to send cannot be drawn.
+pub fn operations(
+    scenario: Scenario,
+    urls: &BTreeMap<Edge, BaseUrl>,
+    path: &str,
+) -> Result<Vec<Operation>, LoadError> {
+    if scenario.accepts_path() {
+        let get = |(edge, url): (&Edge, &BaseUrl)| {
+            Operation::get(format!("{edge} GET {path}"), url.clone(), path)
+        };
+        return Ok(urls.iter().map(get).collect());
+    }
+    let mut by_edge: Vec<_> = vec![];
+    for (edge, url) in urls {
+        by_edge.push(of_edge(*edge, url)?.into_iter());
+    }
+    // Edges alternate, so that none receives its requests in a row.
+    let mut operations = vec![];
+    loop {
+        let before = operations.len();
+        operations.extend(by_edge.iter_mut().filter_map(Iterator::next));
+        if operations.len() == before {
+            return Ok(operations);
+        }
+    }
+}
+
+fn of_edge(edge: Edge, url: &BaseUrl) -> Result<Vec<Operation>, LoadError> {
+    let get = |path: &str| Operation::get(format!("{edge} GET {path}"), url.clone(), path);
+    let post = |path: &str, bodies: Vec<Body>| {
+        Operation::post(format!("{edge} POST {path}"), url.clone(), path, bodies)
+    };
+    Ok(match edge {
+        Edge::ServiceA => vec![get("/")],
+        Edge::Gateway => vec![
+            get("/"),
+            get("/api/wishes"),
+            get("/api/offers"),
+            post("/api/wishes", vec![json(r#"{"name":"a kettle"}"#)]).followed_by(
+                "gateway DELETE /api/wishes/{id}",
+                Method::DELETE,
+                "",
+            ),
+        ],
+        Edge::Bands => {
+            let mut bands = vec![get("/bands")];
+            bands.extend(spoor_bands::bands::known().map(|uuid| Operation {
+                name: "bands GET /bands/{uuid}".into(),
+                ..get(&format!("/bands/{uuid}"))
+            }));
+            bands
+        }
+        Edge::Tasks => vec![
+            get("/tasks"),
+            post(
+                "/tasks",
+                vec![json(r#"{"title":"water the plants","priority":"high"}"#)],
+            )
+            .followed_by("tasks POST /tasks/{id}/complete", Method::POST, "/complete")
+            .followed_by("tasks DELETE /tasks/{id}", Method::DELETE, ""),
+        ],
+        Edge::Preprocessing => vec![post("/classify", images::bodies()?)],
+    })
+}
+
+fn json(text: &'static str) -> Body {
+    Body {
+        content_type: JSON,
+        bytes: Bytes::from_static(text.as_bytes()),
+    }
+}

@@ -1,0 +1,272 @@
+//! A picture of latency, rate and failures over time, as SVG.
+
+use std::io;
+
+use plotters::{
+    coord::ranged1d::{AsRangedCoord, ValueFormatter},
+    prelude::*,
+};
+
+use super::{summary::Summary, timeline::Point};
+
+/// The width and height in pixels.
+const SIZE: (u32, u32) = (1000, 640);
+const HEADER: u32 = 70;
+const LATENCY: u32 = 350;
+const LEGEND: u32 = 24;
+/// The approximate width of a character, in pixels.
+const CHARACTER: i32 = 6;
+const MARGIN: u32 = 16;
+const AXIS_WIDTH: u32 = 64;
+const AXIS_HEIGHT: u32 = 40;
+/// The ratio of the highest to the lowest latency above which the axis is logarithmic, since low
+/// latencies would not show on a linear one.
+const MAX_LINEAR_RATIO: f64 = 40.0;
+
+// Distinguishable with any kind of colour vision, and in print.
+const P50: RGBColor = RGBColor(0, 60, 120);
+const P99: RGBColor = RGBColor(64, 140, 210);
+const DUE: RGBColor = RGBColor(120, 120, 120);
+const ANSWERED: RGBColor = RGBColor(0, 120, 90);
+const FAILED: RGBColor = RGBColor(200, 40, 30);
+const FAINT: RGBColor = RGBColor(110, 110, 110);
+/// The opacity of the area between p50 and p99.
+const BAND: f64 = 0.25;
+const GRID: RGBColor = RGBColor(225, 225, 225);
+
+/// The error of drawing a picture.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot draw the picture: {0}")]
+pub struct DrawError(#[from] Failure);
+
+/// The error of plotters, whose SVG backend writes to memory.
+type Failure = DrawingAreaErrorKind<io::Error>;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+/// Draws the picture as SVG.
+///
+/// # Errors
+/// [`DrawError`] if an element does not fit its area.
+pub fn draw(title: &str, summary: &Summary) -> Result<String, DrawError> {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        let (header, charts) = root.split_vertically(HEADER);
+        let (latency, rate) = charts.split_vertically(LATENCY);
+        write_header(&header, title, summary)?;
+        let seconds = length(summary);
+        let (lowest, highest) = extremes(&summary.timeline.points);
+        if highest > lowest * MAX_LINEAR_RATIO {
+            let (bottom, top) = (lowest * 0.7, highest * 1.5);
+            let axis = (bottom..top).log_scale();
+            draw_latency(&latency, seconds, axis, (bottom, highest * 1.2), summary)?;
+        } else {
+            let (bottom, top) = (0.0, highest * 1.15);
+            draw_latency(
+                &latency,
+                seconds,
+                bottom..top,
+                (bottom, highest * 1.1),
+                summary,
+            )?;
+        }
+        draw_rate(&rate, seconds, summary)?;
+        root.present()?;
+    }
+    Ok(svg)
+}
+
+fn write_header(area: &Area<'_>, title: &str, summary: &Summary) -> Result<(), Failure> {
+    let large = ("sans-serif", 24).into_font().style(FontStyle::Bold);
+    area.draw(&Text::new(title.to_owned(), (20, 14), large))?;
+    let all = &summary.all;
+    let latency = |name| all.latency_milliseconds.get(name).copied().unwrap_or(0.0);
+    let facts = format!(
+        "{} requests in {:.0} s, {} failed; latency p50 {:.1} ms, p99 {:.1} ms, max {:.0} ms, measured from when each request was {}",
+        all.requests,
+        summary.seconds,
+        all.failed,
+        latency("p50"),
+        latency("p99"),
+        latency("max"),
+        if summary.corrected { "due" } else { "sent" },
+    );
+    let small = ("sans-serif", 15).into_font().color(&FAINT);
+    area.draw(&Text::new(facts, (20, 44), small))
+}
+
+/// Draws the latency chart. `phases` are the lower and upper ends of the lines between phases.
+fn draw_latency<Y>(
+    area: &Area<'_>,
+    seconds: f64,
+    axis: Y,
+    phases: (f64, f64),
+    summary: &Summary,
+) -> Result<(), Failure>
+where
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: plotters::coord::ranged1d::Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    let (bottom, names_at) = phases;
+    let between = P99.mix(BAND);
+    let (legend, area) = area.split_vertically(LEGEND);
+    let entries = [
+        (P99.to_rgba(), "p99: one in 100 took longer"),
+        (P50.to_rgba(), "p50: half took longer"),
+        (between, "between the two"),
+    ];
+    write_legend(&legend, &entries)?;
+    let mut chart = ChartBuilder::on(&area)
+        .margin(MARGIN)
+        .margin_top(0)
+        .x_label_area_size(AXIS_HEIGHT)
+        .y_label_area_size(AXIS_WIDTH)
+        .build_cartesian_2d(0.0..seconds, axis)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(FAINT)
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 15))
+        .x_desc("when requests were due (seconds since the start)")
+        .y_desc("latency (milliseconds)")
+        .x_label_formatter(&figure)
+        .y_label_formatter(&figure)
+        .draw()?;
+    let p50 = series(summary, |point| point.p50);
+    let p99 = series(summary, |point| point.p99);
+    let band: Vec<(f64, f64)> = p50.iter().chain(p99.iter().rev()).copied().collect();
+    chart.draw_series([Polygon::new(band, between)])?;
+    chart.draw_series(LineSeries::new(p99, P99.stroke_width(2)))?;
+    chart.draw_series(LineSeries::new(p50, P50.stroke_width(2)))?;
+    for phase in summary.phases.iter().skip(1) {
+        let line = [(phase.began, bottom), (phase.began, names_at)];
+        chart.draw_series(DashedLineSeries::new(line, 4, 4, FAINT.stroke_width(1)))?;
+    }
+    if summary.phases.len() > 1 {
+        let small = ("sans-serif", 13).into_font().color(&FAINT);
+        chart.draw_series(summary.phases.iter().map(|phase| {
+            let at = (phase.began + seconds * 0.005, names_at);
+            Text::new(phase.phase.clone(), at, small.clone())
+        }))?;
+    }
+    Ok(())
+}
+
+fn draw_rate(area: &Area<'_>, seconds: f64, summary: &Summary) -> Result<(), Failure> {
+    let per_second = |count: fn(&Point) -> u64| {
+        let length = summary.timeline.interval_seconds;
+        series(summary, move |point| Some(real(count(point)) / length))
+    };
+    let answered = per_second(|point| point.answered);
+    let failed = per_second(|point| point.failed);
+    let due: Vec<(f64, f64)> = summary
+        .phases
+        .iter()
+        .flat_map(|phase| {
+            let [from, to] = phase.rate;
+            [(phase.began, from), (phase.began + phase.lasts, to)]
+        })
+        .collect();
+    let highest = answered
+        .iter()
+        .chain(&due)
+        .map(|(_, rate)| *rate)
+        .fold(1.0, f64::max);
+    let (legend, area) = area.split_vertically(LEGEND);
+    let mut entries = vec![
+        (ANSWERED.to_rgba(), "answered"),
+        (FAILED.to_rgba(), "failed, by due time"),
+    ];
+    if !due.is_empty() {
+        entries.push((DUE.to_rgba(), "due"));
+    }
+    write_legend(&legend, &entries)?;
+    let mut chart = ChartBuilder::on(&area)
+        .margin(MARGIN)
+        .margin_top(0)
+        .x_label_area_size(AXIS_HEIGHT)
+        .y_label_area_size(AXIS_WIDTH)
+        .build_cartesian_2d(0.0..seconds, 0.0..highest * 1.2)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(FAINT)
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 15))
+        .x_desc("seconds since the start")
+        .y_desc("requests per second")
+        .y_labels(5)
+        .x_label_formatter(&figure)
+        .y_label_formatter(&figure)
+        .draw()?;
+    chart.draw_series(
+        AreaSeries::new(answered, 0.0, ANSWERED.mix(0.2)).border_style(ANSWERED.stroke_width(2)),
+    )?;
+    chart.draw_series(
+        AreaSeries::new(failed, 0.0, FAILED.mix(0.5)).border_style(FAILED.stroke_width(2)),
+    )?;
+    if !due.is_empty() {
+        chart.draw_series(DashedLineSeries::new(due, 6, 4, DUE.stroke_width(2)))?;
+    }
+    Ok(())
+}
+
+/// Writes the meaning of the colours in one line.
+fn write_legend(area: &Area<'_>, entries: &[(RGBAColor, &str)]) -> Result<(), Failure> {
+    let mut left = i32::try_from(MARGIN + AXIS_WIDTH).unwrap_or_default();
+    let middle = i32::try_from(LEGEND / 2).unwrap_or_default();
+    for (colour, text) in entries {
+        let mark = [(left, middle - 5), (left + 18, middle + 5)];
+        area.draw(&Rectangle::new(mark, colour.filled()))?;
+        let font = ("sans-serif", 15).into_font().color(&BLACK);
+        area.draw(&Text::new(
+            (*text).to_owned(),
+            (left + 24, middle - 7),
+            font,
+        ))?;
+        let characters = i32::try_from(text.chars().count()).unwrap_or_default();
+        left += 24 + characters * CHARACTER + 24;
+    }
+    Ok(())
+}
+
+/// The points of the intervals that have the figure, each at the interval's middle.
+fn series(summary: &Summary, figure: impl Fn(&Point) -> Option<f64>) -> Vec<(f64, f64)> {
+    let half = summary.timeline.interval_seconds / 2.0;
+    let points = summary.timeline.points.iter();
+    points
+        .filter_map(|point| Some((point.seconds + half, figure(point)?)))
+        .collect()
+}
+
+/// The lowest p50 and the highest p99.
+fn extremes(points: &[Point]) -> (f64, f64) {
+    let lowest = points.iter().filter_map(|point| point.p50).reduce(f64::min);
+    let highest = points.iter().filter_map(|point| point.p99).reduce(f64::max);
+    (
+        lowest.unwrap_or(1.0).max(0.001),
+        highest.unwrap_or(1.0).max(0.01),
+    )
+}
+
+fn length(summary: &Summary) -> f64 {
+    let last = summary.timeline.points.last();
+    let length = last.map_or(0.0, |last| last.seconds + summary.timeline.interval_seconds);
+    length.max(0.001)
+}
+
+/// Formats a number without trailing zeros.
+fn figure(value: &f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
+fn real(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,187 @@
+//! The schedule of an open loop: the times at which requests are due.
+
+use std::time::Duration;
+
+/// A period in which the rate changes linearly from one value to another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phase {
+    /// The name in tables.
+    pub name: String,
+    /// The duration.
+    pub lasts: Duration,
+    /// Requests per second at the start.
+    pub from: f64,
+    /// Requests per second at the end.
+    pub to: f64,
+}
+
+/// A sequence of phases.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    phases: Vec<Phase>,
+}
+
+/// The time at which a request is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    /// The time since the start.
+    pub(super) after: Duration,
+    /// The position of the phase.
+    pub(super) phase: usize,
+}
+
+impl Phase {
+    /// A phase with a constant rate.
+    #[must_use]
+    pub fn even(name: impl Into<String>, lasts: Duration, rate: f64) -> Self {
+        Self::rising(name, lasts, rate, rate)
+    }
+
+    /// A phase whose rate changes from one value to another.
+    #[must_use]
+    pub fn rising(name: impl Into<String>, lasts: Duration, from: f64, to: f64) -> Self {
+        Self {
+            name: name.into(),
+            lasts,
+            from: from.max(0.0),
+            to: to.max(0.0),
+        }
+    }
+
+    /// The number of requests due in the phase, which need not be an integer.
+    fn requests(&self) -> f64 {
+        f64::midpoint(self.from, self.to) * self.lasts.as_secs_f64()
+    }
+
+    /// The time after which this many requests were due.
+    fn time_of(&self, requests: f64) -> Duration {
+        if requests <= 0.0 {
+            return Duration::ZERO;
+        }
+        let slope = (self.to - self.from) / self.lasts.as_secs_f64();
+        // The root of from·t + slope·t²/2 = requests. The usual quadratic formula subtracts two
+        // nearly equal numbers when the slope is small; this form does not.
+        let root = (self.from * self.from + 2.0 * slope * requests)
+            .max(0.0)
+            .sqrt();
+        let seconds = 2.0 * requests / (self.from + root);
+        Duration::try_from_secs_f64(seconds).map_or(self.lasts, |after| after.min(self.lasts))
+    }
+}
+
+impl Schedule {
+    /// Creates a schedule of phases in this order.
+    #[must_use]
+    pub fn new(phases: Vec<Phase>) -> Self {
+        Self { phases }
+    }
+
+    /// The phases in their order.
+    #[must_use]
+    pub fn phases(&self) -> &[Phase] {
+        &self.phases
+    }
+
+    /// The total number of requests due.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        let due: f64 = self.phases.iter().map(Phase::requests).sum();
+        // The tolerance is for rounding errors of the sum, which must not add a request.
+        whole((due - 1e-6).ceil())
+    }
+
+    /// The time at which a request is due, numbered from zero. `None` after the last.
+    pub(super) fn due(&self, number: u64) -> Option<Due> {
+        if number >= self.requests() {
+            return None;
+        }
+        let mut left = real(number);
+        let mut began = Duration::ZERO;
+        let last = self.phases.len().checked_sub(1)?;
+        for (position, phase) in self.phases.iter().enumerate() {
+            let requests = phase.requests();
+            if left < requests || position == last {
+                return Some(Due {
+                    after: began + phase.time_of(left),
+                    phase: position,
+                });
+            }
+            left -= requests;
+            began += phase.lasts;
+        }
+        None
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
+fn real(number: u64) -> f64 {
+    number as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole and not negative"
+)]
+fn whole(number: f64) -> u64 {
+    number.max(0.0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn an_even_rate_is_due_at_even_distances() {
+        let schedule = Schedule::new(vec![Phase::even("steady", 2 * SECOND, 4.0)]);
+        let due: Vec<u128> = (0..8)
+            .map(|number| schedule.due(number).unwrap().after.as_millis())
+            .collect();
+        assert_eq!(due, [0, 250, 500, 750, 1000, 1250, 1500, 1750]);
+        assert_eq!((schedule.requests(), schedule.due(8)), (8, None));
+    }
+
+    #[test]
+    fn a_ramp_has_three_quarters_in_its_second_half() {
+        let schedule = Schedule::new(vec![Phase::rising("up", 10 * SECOND, 0.0, 100.0)]);
+        assert_eq!(schedule.requests(), 500);
+        assert_eq!(schedule.due(125).unwrap().after, 5 * SECOND);
+    }
+
+    #[test]
+    fn a_phase_begins_where_the_last_ended() {
+        let schedule = Schedule::new(vec![
+            Phase::even("before", SECOND, 2.0),
+            Phase::even("spike", SECOND, 10.0),
+        ]);
+        let first = schedule.due(2).unwrap();
+        assert_eq!((first.phase, first.after), (1, SECOND));
+    }
+
+    proptest! {
+        #[test]
+        fn due_times_are_in_order_and_in_the_phases(
+            rates in prop::collection::vec((0.0..500.0, 0.0..500.0, 1_u64..3000), 1..5),
+        ) {
+            let phases: Vec<Phase> = rates
+                .iter()
+                .map(|(from, to, millis)| {
+                    Phase::rising("any", Duration::from_millis(*millis), *from, *to)
+                })
+                .collect();
+            let whole: Duration = phases.iter().map(|phase| phase.lasts).sum();
+            let schedule = Schedule::new(phases);
+            let due: Vec<Duration> = (0..schedule.requests())
+                .map(|number| schedule.due(number).unwrap().after)
+                .collect();
+            prop_assert!(due.is_sorted());
+            prop_assert!(due.iter().all(|after| *after <= whole));
+        }
+    }
+}

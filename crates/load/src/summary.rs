@@ -1,0 +1,214 @@
+//! The summary of a load in figures.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    drive::{Load, Pace},
+    recorder::Recorded,
+    tally::{Slowest, Tally},
+    timeline::Point,
+};
+
+/// The names and values of the percentiles shown.
+pub const PERCENTILES: [(&str, f64); 5] = [
+    ("p50", 50.0),
+    ("p90", 90.0),
+    ("p99", 99.0),
+    ("p99.9", 99.9),
+    ("max", 100.0),
+];
+
+/// The result of a load.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// All requests.
+    #[serde(flatten)]
+    pub all: Row,
+    /// The requests that were not sent on schedule.
+    #[serde(flatten)]
+    pub punctuality: Punctuality,
+    /// The duration from the first request to the last.
+    pub seconds: f64,
+    /// The average rate.
+    pub requests_per_second: f64,
+    /// True if the latency of a late request counts from when it was due.
+    pub corrected: bool,
+    /// The results by phase of the schedule.
+    pub phases: Vec<PhaseRow>,
+    /// The results by operation.
+    pub operations: Vec<OperationRow>,
+    /// The results over time.
+    pub timeline: Points,
+}
+
+/// The requests that were not sent on schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Punctuality {
+    /// The number of requests due for which no connection became free before the end.
+    pub unsent: u64,
+    /// The number of requests sent noticeably later than they were due.
+    pub late: u64,
+}
+
+/// The results of a group of requests.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// The number of requests sent.
+    pub requests: u64,
+    /// The number that ended with a 4xx, a 5xx or no response.
+    pub failed: u64,
+    /// The number of requests by result.
+    pub answers: BTreeMap<String, u64>,
+    /// The number of failed requests by result.
+    pub failures: BTreeMap<String, u64>,
+    /// The latency in milliseconds by percentile.
+    pub latency_milliseconds: BTreeMap<&'static str, f64>,
+    /// The slowest request whose trace was sampled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slowest: Option<SlowTrace>,
+}
+
+/// The trace of a slow request.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowTrace {
+    /// The trace ID.
+    pub trace_id: String,
+    /// The latency of the request.
+    pub milliseconds: f64,
+}
+
+/// The results of a phase.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PhaseRow {
+    /// The phase's name.
+    pub phase: String,
+    /// The start, in seconds since the start of the load.
+    pub began: f64,
+    /// The planned duration, in seconds.
+    pub lasts: f64,
+    /// The requests per second due at the start and at the end.
+    pub rate: [f64; 2],
+    /// The results.
+    #[serde(flatten)]
+    pub row: Row,
+}
+
+/// The results of an operation.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperationRow {
+    /// The operation's name.
+    pub operation: String,
+    /// The results.
+    #[serde(flatten)]
+    pub row: Row,
+}
+
+/// The results over time.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Points {
+    /// The length of an interval.
+    pub interval_seconds: f64,
+    /// The intervals in their order.
+    pub points: Vec<Point>,
+}
+
+impl Summary {
+    pub(super) fn new(
+        load: &Load,
+        recorded: &Recorded,
+        elapsed: Duration,
+        punctuality: Punctuality,
+    ) -> Self {
+        let all = Row::from(&recorded.all);
+        let seconds = elapsed.as_secs_f64();
+        let named = |(name, tally): (&std::sync::Arc<str>, &Tally)| OperationRow {
+            operation: name.to_string(),
+            row: tally.into(),
+        };
+        Self {
+            requests_per_second: real(all.requests) / seconds.max(f64::MIN_POSITIVE),
+            all,
+            punctuality,
+            seconds,
+            corrected: matches!(load.pace, Pace::Open(_)),
+            phases: phases(load, &recorded.phases),
+            operations: recorded.operations.iter().map(named).collect(),
+            timeline: Points {
+                interval_seconds: recorded.timeline.interval_seconds(),
+                points: recorded.timeline.points(),
+            },
+        }
+    }
+}
+
+impl Punctuality {
+    /// True if at most one request in twenty was late or unsent, given the number sent.
+    #[must_use]
+    pub fn is_rate_reached(self, requests: u64) -> bool {
+        20 * (self.unsent + self.late) <= requests + self.unsent
+    }
+}
+
+impl From<&Tally> for Row {
+    fn from(tally: &Tally) -> Self {
+        let (mut answers, mut failures) = (BTreeMap::new(), BTreeMap::new());
+        for (result, count) in &tally.results {
+            answers.insert(result.to_string(), *count);
+            if !result.is_success() {
+                failures.insert(result.to_string(), *count);
+            }
+        }
+        Self {
+            requests: tally.requests(),
+            failed: tally.failed(),
+            answers,
+            failures,
+            latency_milliseconds: PERCENTILES
+                .iter()
+                .map(|(name, percentile)| (*name, tally.percentile(*percentile)))
+                .collect(),
+            slowest: tally.slowest.as_ref().map(SlowTrace::from),
+        }
+    }
+}
+
+impl From<&Slowest> for SlowTrace {
+    fn from(slowest: &Slowest) -> Self {
+        Self {
+            trace_id: slowest.trace.clone(),
+            milliseconds: slowest.latency.as_secs_f64() * 1e3,
+        }
+    }
+}
+
+fn phases(load: &Load, tallies: &[Tally]) -> Vec<PhaseRow> {
+    let Pace::Open(schedule) = &load.pace else {
+        return vec![];
+    };
+    let mut began = 0.0;
+    let row = |(phase, tally): (&super::schedule::Phase, &Tally)| {
+        let lasts = phase.lasts.as_secs_f64();
+        began += lasts;
+        PhaseRow {
+            phase: phase.name.clone(),
+            began: began - lasts,
+            lasts,
+            rate: [phase.from, phase.to],
+            row: tally.into(),
+        }
+    };
+    schedule.phases().iter().zip(tallies).map(row).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far under 2^53")]
+fn real(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,199 @@
+//! The options for a lab's settings.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use spoor_lab::{InvalidSampler, Sampler, Service, Settings, StoreBytes};
+use spoor_tasks::tasks::RedisUrl;
+use spoor_traces::{AllowedOrigins, OtherSignals};
+
+use super::{duration, named::one_of, ports::PortArgs};
+
+/// A lab's settings, as options and environment variables.
+#[derive(Args, Clone, Debug)]
+pub(super) struct LabSettings {
+    /// Folder for policies and wishes [default: ~/.local/state/spoor]
+    #[arg(long, env = "SPOOR_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Folder of policies to watch; each is in force for as long as its file exists
+    #[arg(long, env = "SPOOR_POLICIES", value_name = "DIR")]
+    policies: Option<PathBuf>,
+    /// Memory for stored traces, such as 64MiB; the oldest are evicted first. Traces held for tail
+    /// rules may use half as much in addition, up to 256MiB [default: 512MiB]
+    #[arg(long, env = "SPOOR_STORE_BYTES", value_name = "SIZE", value_parser = bytes)]
+    store_bytes: Option<StoreBytes>,
+    /// The services to start [default: all]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "SERVICE",
+        value_parser = one_of(&Service::ALL, Service::name, Service::description)
+    )]
+    services: Vec<Service>,
+    /// Sampler of the services where no policy applies
+    #[arg(
+        long,
+        env = "OTEL_TRACES_SAMPLER",
+        default_value = Sampler::DEFAULT,
+        value_parser = Sampler::NAMES
+    )]
+    sampler: String,
+    /// Ratio for traceidratio and parentbased_traceidratio, from 0 to 1
+    #[arg(
+        long,
+        env = "OTEL_TRACES_SAMPLER_ARG",
+        value_name = "RATIO",
+        value_parser = ratio
+    )]
+    sampler_arg: Option<f64>,
+    /// Redis in which the service tasks keeps its list, such as
+    /// redis://:PASSWORD@127.0.0.1:6379/0 [default: in memory]
+    #[arg(
+        long,
+        env = "SPOOR_REDIS_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    redis_url: Option<RedisUrl>,
+    /// Accept metrics, logs and profiles on the OTLP ports, and discard them
+    #[arg(long, env = "SPOOR_DISCARD_OTHER_SIGNALS")]
+    discard_other_signals: bool,
+    /// Origins of web pages whose scripts may send spans, such as `https://shop.example`, or * for
+    /// all [default: those of this machine]
+    #[arg(
+        long,
+        env = "SPOOR_OTLP_ORIGINS",
+        value_delimiter = ',',
+        value_name = "ORIGIN",
+        value_parser = origin
+    )]
+    otlp_origins: Vec<String>,
+    /// Maximum time for each service to end
+    #[arg(long, env = "SPOOR_GRACE", value_name = "DURATION", default_value = "25s", value_parser = duration)]
+    grace: Duration,
+    /// The ports.
+    #[command(flatten)]
+    ports: PortArgs,
+}
+
+impl LabSettings {
+    /// The settings that the options ask for.
+    ///
+    /// # Errors
+    /// If the sampler and its argument are not valid together.
+    pub(super) fn settings(self) -> Result<Settings, InvalidSampler> {
+        let all = || Service::ALL.to_vec();
+        Ok(Settings {
+            data: self.data,
+            policies: self.policies,
+            store: self.store_bytes.unwrap_or_default(),
+            services: Some(self.services)
+                .filter(|services| !services.is_empty())
+                .unwrap_or_else(all),
+            sampler: Sampler::new(&self.sampler, self.sampler_arg)?,
+            redis_url: self.redis_url,
+            other_signals: if self.discard_other_signals {
+                OtherSignals::Discard
+            } else {
+                OtherSignals::Refuse
+            },
+            otlp_origins: allowed(self.otlp_origins),
+            grace: self.grace,
+            ports: self.ports.0,
+        })
+    }
+}
+
+fn allowed(origins: Vec<String>) -> AllowedOrigins {
+    match origins.as_slice() {
+        [] => AllowedOrigins::Loopback,
+        origins if origins.iter().any(|origin| origin == "*") => AllowedOrigins::Any,
+        _ => AllowedOrigins::Listed(origins),
+    }
+}
+
+/// Parses an origin as browsers send it. Other text is refused, since it would never match.
+fn origin(text: &str) -> Result<String, String> {
+    let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ', '*']);
+    let host = text
+        .strip_prefix("https://")
+        .or(text.strip_prefix("http://"));
+    match host {
+        Some(host) if is_host(host) => Ok(text.to_owned()),
+        None if text == "*" => Ok(text.to_owned()),
+        _ => Err(format!(
+            "must be * or an origin such as https://shop.example or http://localhost:3000, \
+             not {text:?}"
+        )),
+    }
+}
+
+/// Parses a size such as `64MiB`, `1GB` or `2000000`.
+fn bytes(text: &str) -> Result<StoreBytes, String> {
+    let wrong = || format!("must be a size such as 64MiB or 1GB, not {text:?}");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit: usize = match unit {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(wrong()),
+    };
+    let number: usize = number.parse().map_err(|_| wrong())?;
+    let bytes = number.checked_mul(unit).ok_or_else(wrong)?;
+    StoreBytes::new(bytes).ok_or_else(|| format!("must be at least 1MiB, not {text:?}"))
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err(format!("must be a number from 0 to 1, not {text:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case("*", true)]
+    #[case("https://shop.example", true)]
+    #[case("http://[::1]:3000", true)]
+    #[case("", false)]
+    #[case("null", false)]
+    #[case("shop.example", false)]
+    #[case("https://", false)]
+    #[case("https://shop.example/", false)]
+    #[case("https://*.example", false)]
+    fn origins(#[case] text: &str, #[case] is_valid: bool) {
+        assert_eq!(origin(text).is_ok(), is_valid);
+    }
+
+    #[rstest::rstest]
+    #[case("64MiB", Some(64 << 20))]
+    #[case("1GB", Some(1_000_000_000))]
+    #[case("2000000", Some(2_000_000))]
+    #[case("1MiB", Some(1 << 20))]
+    #[case("0", None)]
+    #[case("1023KiB", None)]
+    #[case("MiB", None)]
+    #[case("1 MB", None)]
+    #[case("99999999999999GiB", None)]
+    fn sizes(#[case] text: &str, #[case] size: Option<usize>) {
+        assert_eq!(bytes(text).ok(), size.and_then(StoreBytes::new));
+    }
+
+    #[rstest::rstest]
+    #[case("0.5", true)]
+    #[case("1", true)]
+    #[case("2", false)]
+    #[case("NaN", false)]
+    #[case("some", false)]
+    fn ratios(#[case] text: &str, #[case] is_one: bool) {
+        assert_eq!(ratio(text).is_ok(), is_one);
+    }
+}

@@ -1,0 +1,20 @@
+//! Options whose values are names from a fixed list.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+/// A parser of the names of `values`, which lists them in `--help` with their descriptions. The
+/// types are those of libraries, which do not depend on clap and so cannot be `ValueEnum`s.
+pub fn one_of<T: Copy + Send + Sync + 'static>(
+    values: &'static [T],
+    name: fn(T) -> &'static str,
+    description: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let possible = values
+        .iter()
+        .map(|value| PossibleValue::new(name(*value)).help(description(*value)));
+    PossibleValuesParser::new(possible).try_map(move |chosen| {
+        let mut values = values.iter().copied();
+        let value = values.find(|value| name(*value) == chosen);
+        value.ok_or_else(|| format!("unknown name {chosen:?}"))
+    })
+}

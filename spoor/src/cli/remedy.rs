@@ -1,0 +1,79 @@
+//! Advice on errors of the lab and of load. They come from libraries, which do not know the options
+//! and subcommands that help.
+
+use spoor_lab::{BindError, DataFolderError, StartError};
+use spoor_load::LoadError;
+
+use super::ports::{option, variable};
+
+/// What to do about an error, if an option or a subcommand helps.
+pub(super) fn remedy(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let of_lab = cause.downcast_ref().and_then(for_lab);
+        of_lab.or_else(|| cause.downcast_ref().and_then(for_load))
+    })
+}
+
+fn for_lab(error: &StartError) -> Option<String> {
+    let advice = match error {
+        StartError::BindPort(BindError::InUse { endpoint, .. }) => {
+            return Some(format!(
+                "stop the process that listens there, or choose another port with --{} or {} (0: \
+                 any free port)",
+                option(*endpoint),
+                variable(*endpoint)
+            ));
+        }
+        StartError::BindPort(BindError::Listen { endpoint, .. }) => {
+            return Some(format!("choose another port with --{}", option(*endpoint)));
+        }
+        StartError::OpenDataFolder(DataFolderError::FindHome) => {
+            "set --data, XDG_STATE_HOME or HOME"
+        }
+        StartError::OpenDataFolder(
+            DataFolderError::Create { .. } | DataFolderError::Write { .. },
+        ) => "choose another with --data",
+        StartError::OpenDataFolder(DataFolderError::Lock { .. }) => {
+            "stop it, or choose another folder with --data"
+        }
+        StartError::OpenDataFolder(DataFolderError::AwaitServices { .. }) => {
+            "end them, or choose another folder with --data"
+        }
+        _ => return None,
+    };
+    Some(advice.to_owned())
+}
+
+fn for_load(error: &LoadError) -> Option<String> {
+    matches!(error, LoadError::Connect { .. })
+        .then(|| "is it running? `spoor up` starts the lab".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use anyhow::Error;
+    use spoor_lab::{Endpoint, Service};
+
+    use super::*;
+
+    #[test]
+    fn used_port_names_its_option_and_variable() {
+        let (port, endpoint) = (9474, Endpoint::Ops(Service::Tasks));
+        let error = StartError::from(BindError::InUse { port, endpoint });
+        let advice = remedy(&Error::new(error)).unwrap_or_default();
+        for setting in ["--port-tasks-ops", "SPOOR_PORT_TASKS_OPS"] {
+            assert!(advice.contains(setting), "{advice}");
+        }
+    }
+
+    #[test]
+    fn advice_is_found_below_other_errors() {
+        let path = PathBuf::from("/nonexistent");
+        let error = StartError::from(DataFolderError::Lock { path });
+        let error = Error::new(error).context("the tour did not start");
+        let advice = remedy(&error).unwrap_or_default();
+        assert!(advice.contains("--data"), "{advice}");
+    }
+}

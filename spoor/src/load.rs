@@ -1,0 +1,229 @@
+//! `spoor load`: sends requests on a scenario's schedule, or as fast as they are answered, and
+//! reports the latency.
+
+mod chart;
+mod destination;
+mod report;
+
+use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use spoor_load::{Load, Pace, Scenario, draw_picture, drive, operations};
+
+use crate::cli::out::{say, show};
+use crate::cli::{InvalidOption, LabArgs, Output, Table, one_of};
+use destination::Destination;
+
+/// The most connections. Each is a task and a socket, and Linux has about 28 000 ephemeral ports
+/// for connections to one address.
+const MAX_CONNECTIONS: i64 = 10_000;
+
+/// Send load to the mesh and measure the latency
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  spoor load                               send 50 requests per second for 10 s to service-a
+  spoor load --list                        list the scenarios with their defaults
+  spoor load mesh                          cover every path through the mesh
+  spoor load spike --rate 800 --picture spike.svg
+                                           send a burst, and draw its effect
+  spoor load closed --workers 4 --path '/?wait=0ms&calc=0'
+                                           simulate four users who wait for responses
+  spoor load soak --duration 8h --rate 20  find out whether latency grows over a night
+  spoor load --requests 10000 --path '/?wait=0ms&calc=0'
+                                           send 10 000 requests, as fast as they are answered
+  spoor load mesh --url gateway=http://gateway:8081 --url bands=http://bands:8082
+                                           name the services' addresses, as in a cluster
+
+The addresses of the services come from --url, or else from the lab at --lab. Exits with 1 if any
+request failed.")]
+pub struct LoadArgs {
+    /// The scenario
+    #[arg(
+        default_value = Scenario::default().name(),
+        value_parser = one_of(&Scenario::ALL, Scenario::name, Scenario::description)
+    )]
+    scenario: Scenario,
+    /// List the scenarios with their defaults
+    #[arg(long)]
+    list: bool,
+    /// Requests per second, for a ramp or spike the highest rate; each is sent when due, whether
+    /// or not earlier ones were answered [default: the scenario's]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: Option<u32>,
+    /// Maximum number of requests; without --rate and --duration, they are sent as fast as they
+    /// are answered
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    requests: Option<u64>,
+    /// Duration of the load, such as 30s or 2m [default: the scenario's]
+    #[arg(long, value_parser = crate::cli::positive_duration)]
+    duration: Option<Duration>,
+    /// Connections, each with one request at a time: the workers of a closed loop [default: 256,
+    /// or 16 workers]
+    #[arg(
+        long,
+        visible_alias = "workers",
+        value_parser = clap::value_parser!(u16).range(1..=MAX_CONNECTIONS)
+    )]
+    connections: Option<u16>,
+    /// Address to send to, as URL or SERVICE=URL; can be repeated or separated by commas
+    /// [default: the lab's services]
+    #[arg(
+        long,
+        env = "SPOOR_LOAD_URL",
+        value_name = "[SERVICE=]URL",
+        value_delimiter = ',',
+        value_parser = destination::destination
+    )]
+    url: Vec<Destination>,
+    /// The path and query to request [default: /]
+    #[arg(long, value_parser = path)]
+    path: Option<String>,
+    /// Maximum time to wait for a response
+    #[arg(long, default_value = "10s", value_parser = crate::cli::positive_duration)]
+    timeout: Duration,
+    /// Draw latency, rate and failures over time into this SVG file
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// Output format of the summary
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    lab: LabArgs,
+}
+
+impl LoadArgs {
+    /// Sends the load with a progress bar and prints the summary. Ctrl-C ends it early.
+    ///
+    /// # Errors
+    /// If the options contradict each other, or nothing listens at an address.
+    pub async fn execute(self) -> anyhow::Result<ExitCode> {
+        if self.list {
+            show!("{}", list());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let load = self.load().await?;
+        let stop = crate::cli::cancel_on_shutdown_signal()?;
+        let bar = progress_bar(&load);
+        let summary = drive(&load, |done| bar.set_position(done), stop).await;
+        bar.finish_and_clear();
+        let summary = summary?;
+        if let Some(file) = &self.picture {
+            let title = format!("spoor load {}", self.scenario.name());
+            let svg = draw_picture(&title, &summary)?;
+            std::fs::write(file, svg)
+                .with_context(|| format!("writing the picture {}", file.display()))?;
+        }
+        match self.output {
+            Output::Json => {
+                let mut json = serde_json::to_value(&summary)?;
+                json["scenario"] = self.scenario.name().into();
+                say!("{json}");
+            }
+            Output::Table => {
+                show!("{}", report::Report(&summary));
+                if let Some(file) = &self.picture {
+                    say!("\nPicture written to {}", file.display());
+                }
+            }
+        }
+        Ok(if summary.all.failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    async fn load(&self) -> anyhow::Result<Load> {
+        let pace = self.pace()?;
+        if self.path.is_some() && !self.scenario.accepts_path() {
+            let name = self.scenario.name();
+            let wrong = format!("--path: the scenario {name} has its own paths; leave out --path");
+            return Err(InvalidOption(wrong).into());
+        }
+        let defaults = self.scenario.defaults();
+        let urls = destination::find(self.scenario, &self.url, &self.lab.client()).await?;
+        let path = self.path.as_deref().unwrap_or("/");
+        Ok(Load {
+            operations: operations(self.scenario, &urls, path)?,
+            duration: match (self.requests, self.duration) {
+                (None, None) => Some(defaults.duration),
+                (_, duration) => duration,
+            },
+            pace,
+            requests: self.requests,
+            connections: NonZeroUsize::new(
+                self.connections.map_or(defaults.connections, usize::from),
+            )
+            .unwrap_or(NonZeroUsize::MIN),
+            timeout: self.timeout,
+        })
+    }
+
+    fn pace(&self) -> Result<Pace, InvalidOption> {
+        let defaults = self.scenario.defaults();
+        let Some(rate) = self.rate.or(defaults.rate) else {
+            return Ok(Pace::Closed);
+        };
+        if self.scenario == Scenario::Closed {
+            let wrong = "--rate: the scenario closed has no rate, since its workers wait for \
+                         responses; leave out --rate, or choose steady";
+            return Err(InvalidOption(wrong.to_owned()));
+        }
+        let lasts = match (self.scenario, self.rate, self.requests, self.duration) {
+            (Scenario::Steady, None, Some(_), None) => return Ok(Pace::Closed),
+            (Scenario::Steady, _, Some(requests), None) => time_for(requests, rate),
+            (_, _, _, duration) => duration.unwrap_or(defaults.duration),
+        };
+        Ok(Pace::Open(self.scenario.schedule(rate, lasts)))
+    }
+}
+
+fn path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("must begin with a /, such as /?wait=0ms".to_owned());
+    }
+    let is_valid = text.parse::<http::uri::PathAndQuery>().is_ok();
+    is_valid
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("must be such as /?wait=0ms, not {text:?}"))
+}
+
+/// The time that a number of requests takes at a rate.
+fn time_for(requests: u64, rate: u32) -> Duration {
+    let nanos = u128::from(requests) * 1_000_000_000 / u128::from(rate.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+fn list() -> Table {
+    let mut table = Table::new(&["SCENARIO", "RATE", "DURATION", "TO", "DESCRIPTION"]);
+    for scenario in Scenario::ALL {
+        let defaults = scenario.defaults();
+        let rate = match defaults.rate {
+            Some(rate) => format!("{rate}/s"),
+            None => format!("{} workers", defaults.connections),
+        };
+        let to = match scenario.edges() {
+            [only] => only.to_string(),
+            _ => "every edge".to_owned(),
+        };
+        let lasts = format!("{} s", defaults.duration.as_secs());
+        let name = scenario.name().to_owned();
+        table.row([name, rate, lasts, to, scenario.description().to_owned()]);
+    }
+    table
+}
+
+/// A progress bar, which is shown on a terminal only.
+fn progress_bar(load: &Load) -> ProgressBar {
+    let style = "{spinner:.cyan} {pos}/{len} requests {wide_bar:.cyan/blue} {per_sec} {eta}";
+    let bar = match load.expected_requests() {
+        Some(requests) => ProgressBar::new(requests),
+        None => ProgressBar::new_spinner(),
+    };
+    if let Ok(style) = ProgressStyle::with_template(style) {
+        bar.set_style(style);
+    }
+    bar
+}
