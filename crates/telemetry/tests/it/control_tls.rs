@@ -261,7 +261,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn installs_plans_over_tls_with_the_current_token() {
+async fn installs_plans_over_tls_with_current_token() {
     let (certificate, keeper) = (certificate(), Authenticator::expecting("s3cret-1"));
     let plane = Plane::start(anywhere(), Some(&certificate), &keeper).await;
     let mut pod = Pod::new();
