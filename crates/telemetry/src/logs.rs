@@ -34,6 +34,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        // OpenTelemetry's context and not tracing's, which does not know the server spans.
         let span = Context::map_current(|context| context.span().span_context().clone());
         let line = match self.0 {
             LogFormat::Text => text(event, &span)?,

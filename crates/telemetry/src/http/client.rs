@@ -65,6 +65,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let started = Instant::now();
         let method = attributes::method(request.method());
+        // By host and not by path, which may hold an ID and would make a series for each.
         let operation = self
             .caller
             .operations

@@ -42,6 +42,7 @@ pub(super) fn build(
     let spans = tracer.map(|tracer| {
         tracing_opentelemetry::layer()
             .with_tracer(tracer)
+            // Each of these would add an attribute to every span.
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
@@ -76,6 +77,7 @@ impl<S: Subscriber> Layer<S> for OnlyTraced {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         match (metadata.is_span(), self.tracing && is_traceable(metadata)) {
             (false, _) => Interest::always(),
+            // Asked for each span, since the answer depends on the trace under way.
             (true, true) => Interest::sometimes(),
             (true, false) => Interest::never(),
         }
