@@ -70,7 +70,7 @@ impl RunningPolicies {
     /// Waits for the end of the role.
     ///
     /// # Errors
-    /// The reason, if the role ended without being told to.
+    /// The reason, if the role ended by itself.
     pub async fn finished(self) -> Result<(), RoleError> {
         self.role.finished().await
     }
@@ -148,7 +148,6 @@ pub async fn start(
         let expiry = controller.resolve();
         let listen = &settings.listen;
         listeners::start(&controller.control, listen, acceptor, &tasks, &stop, opened).await?;
-        controller.metrics.leader.set(1);
         let statuses = Statuses::new(applier, events, claims, settings.observe);
         tokio::join!(
             controller.run_resolver(expiry),

@@ -82,6 +82,15 @@ pub(crate) fn checked_name(
     text.to_owned()
 }
 
+/// The settings of the log.
+#[derive(Debug)]
+pub struct LogSettings {
+    /// The lines to log.
+    pub filter: EnvFilter,
+    /// Their format.
+    pub format: LogFormat,
+}
+
 /// The settings of the log as flags and environment variables.
 #[derive(Clone, Debug, clap::Args)]
 pub struct LogArguments {
@@ -95,7 +104,7 @@ pub struct LogArguments {
 
 impl LogArguments {
     /// Checks the settings.
-    pub(crate) fn read(&self, reader: &mut SettingsReader) -> Option<(EnvFilter, LogFormat)> {
+    pub(crate) fn read(&self, reader: &mut SettingsReader) -> Option<LogSettings> {
         let filter = reader.parsed("--log (SPOOR_LOG)", &self.log, "info,kube=warn");
         let format = match self.log_format.as_str() {
             "text" => Some(LogFormat::Text),
@@ -106,7 +115,10 @@ impl LogArguments {
                 None
             }
         };
-        Some((filter?, format?))
+        Some(LogSettings {
+            filter: filter?,
+            format: format?,
+        })
     }
 }
 

@@ -1,5 +1,5 @@
 //! The basis of every process of Spoor: listeners with limits and draining, gRPC health and
-//! reflection, and compressed bodies.
+//! reflection, compressed bodies, and the traces of a process's own work.
 
 mod backoff;
 mod codec;
@@ -10,6 +10,7 @@ mod introspection;
 mod listen;
 mod ops;
 mod problem;
+pub mod self_tracing;
 mod settings;
 mod tls;
 

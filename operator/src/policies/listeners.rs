@@ -53,6 +53,8 @@ pub(super) async fn start(
     let grpc = bind(listen.grpc, "--listen-grpc")?;
     let stream = bind(listen.stream, "--listen-stream")?;
     let metrics = bind(listen.metrics, "--listen-metrics")?;
+    // All ports are bound before the first one serves, so that a port in use is an error of the
+    // start and not of a listener that clients already rely on.
     let endpoints = PolicyEndpoints {
         http: http.local_addr()?,
         grpc: grpc.local_addr()?,
@@ -89,6 +91,7 @@ pub(super) async fn start(
         });
     }
     tracing::info!(?endpoints, "opened the listeners");
+    // Readiness depends on this, and Services send clients to Ready pods only.
     opened.send_replace(Some(endpoints));
     let stop = stop.clone();
     tasks.spawn(async move {
