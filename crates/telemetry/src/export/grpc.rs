@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Uri, uri::PathAndQuery};
 use opentelemetry_sdk::trace::SpanData;
-use spoor_runtime::EncodedCodec;
+use spoor_runtime::{EncodedCodec, with_causes};
 use tonic::{
     Code, Request, Status,
     codec::{CompressionEncoding, DecodeBuf},
@@ -19,7 +19,6 @@ use super::{
     encode::{Encoder, accepted},
 };
 use crate::{
-    causes::with_causes,
     grpc::{Transport, status},
     settings::{Compression, OtlpSettings},
 };

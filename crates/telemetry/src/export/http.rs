@@ -23,15 +23,13 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
+use spoor_runtime::with_causes;
 
 use super::{
     Export, ExporterError, Failure, Sending, certificates,
     encode::{Encoder, accepted},
 };
-use crate::{
-    causes::with_causes,
-    settings::{Compression, OtlpSettings},
-};
+use crate::settings::{Compression, OtlpSettings};
 
 /// The most bytes of a response that are read.
 const MAX_ANSWER: usize = 64 * 1024;

@@ -11,11 +11,11 @@ use std::{
 use http::{Request, Response};
 use opentelemetry::trace::{FutureExt, SpanKind};
 use opentelemetry_sdk::trace::SdkTracer;
+use spoor_runtime::with_causes;
 use tower::{Layer, Service};
 
 use super::{attributes, exchange::Exchange};
 use crate::{
-    causes::with_causes,
     metrics::{OTHER, Operations},
     outgoing,
 };

@@ -2,6 +2,7 @@
 
 use opentelemetry::Context;
 use opentelemetry_sdk::trace::SdkTracer;
+use spoor_runtime::LogLines;
 use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
@@ -11,7 +12,7 @@ use tracing_subscriber::{
 };
 
 use super::{StartError, events::Events};
-use crate::{logs::Lines, outgoing::is_unsampled, settings::Settings};
+use crate::{outgoing::is_unsampled, settings::Settings};
 
 /// The targets of what carries telemetry: its own spans would trace the tracing.
 const PLUMBING: [&str; 8] = [
@@ -37,7 +38,7 @@ pub(super) fn build(
     };
     let log = tracing_subscriber::fmt::layer()
         .with_writer(log)
-        .event_format(Lines(settings.log_format))
+        .event_format(LogLines(settings.log_format))
         .with_filter(filter.and(filter_fn(|metadata| metadata.is_event())));
     let spans = tracer.map(|tracer| {
         tracing_opentelemetry::layer()
