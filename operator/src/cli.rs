@@ -4,6 +4,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use kube::Client;
 use spoor_runtime::{
     SettingsReader,
     self_tracing::{SelfTracing, SelfTracingSettings},
@@ -18,6 +19,7 @@ use crate::{
     crds,
     kubernetes::connect,
     logs, policies,
+    role::RoleError,
     settings::{LogArguments, LogSettings},
     stacks,
 };
@@ -82,30 +84,14 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let log = arguments.log.read(&mut reader);
     match arguments.command {
         Command::Stacks(role) => {
-            let tracing = SelfTracingSettings::from_env(SERVICE, &mut reader);
             let settings = role.read(&mut reader);
-            let ((log, tracing), settings) = reader.finish(log.zip(tracing).zip(settings))?;
-            let instance = settings.role.identity.clone();
-            run_until_signal(async |stop| {
-                let role = async {
-                    let client = connect().await?;
-                    Ok(stacks::run(client, settings, stop).await?)
-                };
-                run_role(log, tracing, &instance, role).await
-            })
+            let instance = settings.as_ref().map(|it| it.role.identity.clone());
+            run_role(reader, log, settings.zip(instance), stacks::run)
         }
         Command::Policies(role) => {
-            let tracing = SelfTracingSettings::from_env(SERVICE, &mut reader);
             let settings = role.read(&mut reader);
-            let ((log, tracing), settings) = reader.finish(log.zip(tracing).zip(settings))?;
-            let instance = settings.role.identity.clone();
-            run_until_signal(async |stop| {
-                let role = async {
-                    let client = connect().await?;
-                    Ok(policies::run(client, settings, stop).await?)
-                };
-                run_role(log, tracing, &instance, role).await
-            })
+            let instance = settings.as_ref().map(|it| it.role.identity.clone());
+            run_role(reader, log, settings.zip(instance), policies::run)
         }
         Command::Crds { command: None } => {
             let yaml = crds::yaml()?;
@@ -137,20 +123,28 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Runs a role with its log, and exports the spans of its own work.
-async fn run_role(
-    log: LogSettings,
-    tracing: SelfTracingSettings,
-    instance: &str,
-    role: impl Future<Output = anyhow::Result<()>>,
+/// Runs a role with its log, and exports the spans of its own work. The settings come with the
+/// identity of this replica.
+fn run_role<S>(
+    mut reader: SettingsReader,
+    log: Option<LogSettings>,
+    settings: Option<(S, String)>,
+    run: impl AsyncFnOnce(Client, S, CancellationToken) -> Result<(), RoleError>,
 ) -> anyhow::Result<()> {
-    let tracing = SelfTracing::start(&tracing, instance).context("cannot export spans")?;
-    logs::init(log, tracing.as_ref());
-    let result = role.await;
-    if let Some(tracing) = tracing {
-        tracing.shutdown().await;
-    }
-    result
+    let tracing = SelfTracingSettings::from_env(SERVICE, &mut reader);
+    let ((log, tracing), (settings, instance)) = reader.finish(log.zip(tracing).zip(settings))?;
+    run_until_signal(async |stop| {
+        let tracing = SelfTracing::start(&tracing, &instance).context("cannot export spans")?;
+        logs::init(log, tracing.as_ref());
+        let result = match connect().await {
+            Ok(client) => run(client, settings, stop).await.map_err(Into::into),
+            Err(error) => Err(error.into()),
+        };
+        if let Some(tracing) = tracing {
+            tracing.shutdown().await;
+        }
+        result
+    })
 }
 
 /// Runs `run` until SIGTERM or Ctrl-C cancels its token.

@@ -148,8 +148,6 @@ pub async fn start(
         let expiry = controller.resolve();
         let listen = &settings.listen;
         listeners::start(&controller.control, listen, acceptor, &tasks, &stop, opened).await?;
-        // Only now, so that an alert on a missing leader also fires if the listeners cannot open.
-        controller.metrics.leader.set(1);
         let statuses = Statuses::new(applier, events, claims, settings.observe);
         tokio::join!(
             controller.run_resolver(expiry),

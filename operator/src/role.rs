@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::Client;
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry::Registry};
 use spoor_runtime::{
     BindError, CertificateError, ReflectionError, Sockets, ops_listener, ops_router,
 };
@@ -95,6 +95,7 @@ pub(crate) struct Replica {
     /// Tasks that the role waits for when it ends.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+    leader: Gauge,
     claimer: Claimer,
     ops_sockets: Sockets,
 }
@@ -116,6 +117,10 @@ impl Replica {
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
         let mut registry = Registry::default();
+        let leader: Gauge = Gauge::default();
+        registry
+            .sub_registry_with_prefix("spoor_operator")
+            .register("leader", "1 if this replica is the leader", leader.clone());
         let watches = Watches::new(stop.clone());
         watches.register(&mut registry);
         let claims = Claims::new(settings.installation_identity(), watches.clone());
@@ -138,6 +143,7 @@ impl Replica {
             registry,
             tasks,
             stop,
+            leader,
             claimer,
             ops_sockets,
         })
@@ -199,6 +205,7 @@ impl Replica {
             registry,
             tasks,
             stop,
+            leader,
             claimer,
             ops_sockets,
             ..
@@ -210,6 +217,7 @@ impl Replica {
         let ops = tokio::spawn(ops.serve(OPS_GRACE, stop.clone()));
         let leading = async {
             wait_until_leading(leadership.clone(), &watches).await;
+            leader.set(1);
             let claiming = async {
                 claimer.run(namespaces, leadership.clone()).await;
                 Ok(())

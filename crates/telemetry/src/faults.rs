@@ -83,6 +83,7 @@ impl Faults {
     /// Replaces all faults. Of two for the same operation the later counts.
     pub fn set(&self, faults: Vec<Fault>) {
         if faults.is_empty() {
+            // No table instead of an empty one: requests then need a single load.
             self.table.store(None);
             return;
         }
@@ -121,6 +122,7 @@ impl Faults {
 /// Decides at random, at this rate, whether to inject the fault.
 #[must_use]
 pub fn strikes(rate: Probability) -> bool {
+    // A random number is drawn only where it matters.
     rate != Probability::NEVER
         && rand::rng().random_range(0..Probability::ALWAYS.millionths()) < rate.millionths()
 }

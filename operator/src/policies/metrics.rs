@@ -16,7 +16,6 @@ pub(super) struct Metrics {
     resolve_duration: Histogram,
     policies: Gauge,
     instances: Gauge,
-    pub(super) leader: Gauge,
 }
 
 impl Metrics {
@@ -28,7 +27,6 @@ impl Metrics {
             ]),
             policies: Gauge::default(),
             instances: Gauge::default(),
-            leader: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("spoor_operator");
         registry.register(
@@ -47,11 +45,6 @@ impl Metrics {
             "expected_instances",
             "Pods that should apply policies",
             metrics.instances.clone(),
-        );
-        registry.register(
-            "leader",
-            "1 if this replica is the leader",
-            metrics.leader.clone(),
         );
         metrics
     }

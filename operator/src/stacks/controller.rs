@@ -77,7 +77,6 @@ impl Controller {
     pub(super) async fn run(mut self) {
         let mut schedules = HashMap::new();
         let mut running = JoinSet::new();
-        self.metrics.leader.set(1);
         loop {
             // Checked before each round, so that a leader whose lease may have expired starts
             // nothing.

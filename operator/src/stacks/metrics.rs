@@ -13,7 +13,6 @@ pub(super) struct Metrics {
     reconciles: Counter,
     reconcile_duration: Histogram,
     pub(super) stacks: Gauge,
-    pub(super) leader: Gauge,
 }
 
 impl Metrics {
@@ -22,7 +21,6 @@ impl Metrics {
             reconciles: Counter::default(),
             reconcile_duration: Histogram::new([0.000_5, 0.002, 0.01, 0.05, 0.25, 1.0, 5.0, 20.0]),
             stacks: Gauge::default(),
-            leader: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("spoor_operator");
         registry.register(
@@ -40,11 +38,6 @@ impl Metrics {
             "stacks",
             "TracingStacks in the namespaces that are watched",
             metrics.stacks.clone(),
-        );
-        registry.register(
-            "leader",
-            "1 if this replica is the leader",
-            metrics.leader.clone(),
         );
         metrics
     }

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn crash_without_log_reports_the_kubelets_message() {
+    fn crash_without_log_has_the_kubelets_message() {
         let state = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
         assert_eq!(
             failure(&pod(state, None)).unwrap(),

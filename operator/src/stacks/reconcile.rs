@@ -18,8 +18,8 @@ use super::{
     build::{self, BuildContext, BuiltStack, CollectorTiers, otlp_service},
     children::Detail,
     collector::{
-        self, DECIDE, GATHER, SPEC_HASH,
-        rollout::{LiveTier, RolloutPlan, RolloutState, RolloutWait},
+        self, DECIDE, GATHER,
+        rollout::{LiveTier, RolloutPlan, RolloutState, RolloutWait, spec_hash},
     },
     collector_probe::{CollectorProbe, ProbeOutcome},
     gather_losses::{self, GatherLosses},
@@ -251,34 +251,26 @@ impl Reconciler {
             let is_new = before.is_none_or(|before| {
                 (before.status, &before.reason) != (condition.status, &condition.reason)
             });
-            let (is_warning, action) = match (condition.kind.as_str(), condition.status) {
-                (Condition::DEGRADED, ConditionStatus::True) => (true, "Reconcile"),
-                (Condition::CONTESTED, ConditionStatus::True) => (true, "Refuse"),
-                (Condition::AVAILABLE, ConditionStatus::True) => (false, "Reconcile"),
+            let reason = condition.reason.as_str();
+            let (is_warning, action, reason) = match (condition.kind.as_str(), condition.status) {
+                (Condition::DEGRADED, ConditionStatus::True) => (true, "Reconcile", reason),
+                (Condition::CONTESTED, ConditionStatus::True) => (true, "Refuse", reason),
+                (Condition::AVAILABLE, ConditionStatus::True) => (false, "Reconcile", reason),
                 // The end of a change of route is an event; the end of an ordinary rollout is
                 // visible in the Deployment's own events.
                 (Condition::PROGRESSING, ConditionStatus::False)
                     if before.is_some_and(|before| before.reason == status::MOVING_TRAFFIC) =>
                 {
-                    (false, "Route")
+                    (false, "SwitchRoute", "TrafficMoved")
                 }
                 (Condition::AVAILABLE, ConditionStatus::False) if before.is_some() => {
-                    (true, "Reconcile")
+                    (true, "Reconcile", reason)
                 }
                 _ => continue,
             };
             if is_new {
-                let reason = match action {
-                    "Route" => "TrafficMoved".to_owned(),
-                    _ => condition.reason.clone(),
-                };
-                self.publish_event(
-                    object,
-                    is_warning,
-                    reason,
-                    action,
-                    condition.message.clone(),
-                );
+                let note = condition.message.clone();
+                self.publish_event(object, is_warning, reason, action, note);
             }
         }
         Ok(())
@@ -297,7 +289,7 @@ impl Reconciler {
                 to.as_str(),
                 from.as_str()
             );
-            self.publish_event(object, false, "RouteSwitched".to_owned(), "Route", note);
+            self.publish_event(object, false, "RouteSwitched", "SwitchRoute", note);
         }
     }
 
@@ -311,7 +303,7 @@ impl Reconciler {
     fn report_repairs(&self, object: &StackObject, report: &ApplyReport) {
         for repaired in &report.repaired {
             let note = format!("{repaired}; restored to what the stack specifies");
-            self.publish_event(object, true, "Repaired".to_owned(), "Apply", note);
+            self.publish_event(object, true, "Repaired", "Apply", note);
         }
     }
 
@@ -319,14 +311,14 @@ impl Reconciler {
         &self,
         object: &StackObject,
         is_warning: bool,
-        reason: String,
+        reason: &str,
         action: &'static str,
         note: String,
     ) {
         self.events.publish(Event {
             regarding: reference(TracingStack::KIND, &object.key, &object.uid),
             is_warning,
-            reason,
+            reason: reason.to_owned(),
             action,
             note,
         });
@@ -408,8 +400,4 @@ fn desired_objects(
     }
     desired.apply.sort_by_key(|object| object.kind);
     desired
-}
-
-fn spec_hash(workload: &k8s_openapi::api::apps::v1::Deployment) -> Option<&String> {
-    workload.metadata.annotations.as_ref()?.get(SPEC_HASH)
 }

@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Uri, uri::PathAndQuery};
 use opentelemetry_sdk::trace::SpanData;
-use spoor_runtime::EncodedCodec;
+use spoor_runtime::{EncodedCodec, with_causes};
 use tonic::{
     Code, Request, Status,
     codec::{CompressionEncoding, DecodeBuf},
@@ -19,7 +19,6 @@ use super::{
     encode::{Encoder, accepted},
 };
 use crate::{
-    causes::with_causes,
     grpc::{Transport, status},
     settings::{Compression, OtlpSettings},
 };
@@ -69,6 +68,7 @@ impl Export for Grpc {
     fn send(&self, batch: Bytes) -> Sending<'_> {
         let mut client = self.client.clone();
         Box::pin(async move {
+            // tower requires this before each call.
             client.ready().await.map_err(|error| retry(&*error))?;
             let mut request = Request::new(batch);
             *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
@@ -106,6 +106,7 @@ fn retry(error: &dyn Error) -> Failure {
 fn failure(status: &Status) -> Failure {
     let retry_info = status.get_details_retry_info();
     let after = retry_info.and_then(|info| info.retry_delay);
+    // The retryable codes of the OTLP specification, section "Failures".
     let retryable = match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded
@@ -113,6 +114,7 @@ fn failure(status: &Status) -> Failure {
         | Code::OutOfRange
         | Code::Unavailable
         | Code::DataLoss => true,
+        // Only with a `RetryInfo` does the receiver say that it will recover.
         Code::ResourceExhausted => after.is_some(),
         // Not the receiver's answer but the connection's failure.
         _ => status.source().is_some(),
@@ -128,6 +130,7 @@ fn failure(status: &Status) -> Failure {
 /// The receiver's message, or the root cause of the connection's failure.
 fn said(status: &Status) -> String {
     let name = status::name(status.code());
+    // tonic's own message is only "transport error"; the helpful cause is the last.
     let mut root = status.source();
     while let Some(cause) = root.and_then(Error::source) {
         root = Some(cause);

@@ -41,6 +41,7 @@ impl Call {
 
     fn record(&self, code: Code, message: &str) {
         let span = self.context.span();
+        // Metrics count every call, traced or not.
         self.operation.observe(
             Outcome::Rpc(code),
             self.started.elapsed(),

@@ -89,6 +89,7 @@ where
             return Box::pin(self.inner.call(request));
         }
         let call = self.caller.begin(&request, self.server.as_ref());
+        // In unsampled traces, too: the peer must follow the decision instead of making its own.
         outgoing::inject(&call.context, request.headers_mut());
         let sent = self.inner.call(request).with_context(call.context.clone());
         Box::pin(async move {

@@ -74,6 +74,7 @@ where
         }
         let call = self.callee.begin(&request);
         let fault = self.callee.faults.decide(call.operation.name);
+        // The usual case needs neither a clone of the service nor a second future.
         if fault == Decision::default() {
             let inside = call.context.clone().attach();
             let answer = self.inner.call(request);
@@ -113,6 +114,7 @@ impl Callee {
         let operation = self.operations.get("", attributes::method(path));
         let parent = edge::extract(request.headers());
         let context = match &self.tracer {
+            // In an unsampled trace a span would only be dropped, so its parent stands for it.
             Some(tracer) if !outgoing::is_unsampled(&parent) => {
                 start_span(tracer, &operation, &parent, request)
             }

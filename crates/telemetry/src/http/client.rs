@@ -11,11 +11,11 @@ use std::{
 use http::{Request, Response};
 use opentelemetry::trace::{FutureExt, SpanKind};
 use opentelemetry_sdk::trace::SdkTracer;
+use spoor_runtime::with_causes;
 use tower::{Layer, Service};
 
 use super::{attributes, exchange::Exchange};
 use crate::{
-    causes::with_causes,
     metrics::{OTHER, Operations},
     outgoing,
 };
@@ -65,6 +65,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let started = Instant::now();
         let method = attributes::method(request.method());
+        // By host and not by path, which may hold an ID and would make a series for each.
         let operation = self
             .caller
             .operations

@@ -138,6 +138,7 @@ impl Edge {
             .map(|it| it.0);
         let route = request
             .extensions()
+            // The route and not the path: names of spans and series must be few.
             .get::<MatchedPath>()
             .map_or("", MatchedPath::as_str);
         let operation = self
@@ -149,6 +150,7 @@ impl Edge {
             }
             Callers::Mesh => Admitted::of_the_mesh(request.headers()),
         };
+        // Even without tracing the caller's context is passed on.
         let Some(tracer) = &self.tracer else {
             return (
                 Exchange::new(SpanKind::Server, operation, started, admitted.parent),

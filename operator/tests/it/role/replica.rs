@@ -8,8 +8,8 @@ use std::{
 use super::{chart, server_certificate::ServerCertificate};
 use crate::apiserver::{Namespace, Process};
 
-/// What replicas of a role have in common: who they are, and where the Service in front of them
-/// is. Only the one that leads opens the listeners, so they can share the ports.
+/// The settings that all replicas of a role share. Only the leader opens the listeners, so they can
+/// share the ports.
 pub struct Release {
     pub endpoints: Endpoints,
     pub certificate: ServerCertificate,
@@ -97,7 +97,7 @@ impl Release {
 }
 
 impl Replica {
-    /// What `/readyz` says: nothing when it is ready.
+    /// The response of `/readyz` if the replica is not ready.
     pub async fn unready(&self) -> Result<(), String> {
         let url = format!("http://{}/readyz", self.ops);
         match reqwest::get(url).await {
