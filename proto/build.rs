@@ -21,10 +21,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {
         println!("cargo::rerun-if-changed={file}");
     }
+    // In Rust, so that a build needs no `protoc` of a certain version.
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
+        // Large fields share the buffer that they arrived in instead of being copied.
         .bytes(".jaeger.api_v3.TracesData")
         .bytes(".spoor.vision.v1.Tensor")
         .compile_fds(descriptors)?;

@@ -7,7 +7,7 @@ mod tour;
 use std::process::ExitCode;
 
 use clap::Args;
-use spoor_api::read::ReadError;
+use spoor_api::read::ManifestError;
 use spoor_lab::StartError;
 use spoor_load::LoadError;
 
@@ -83,7 +83,7 @@ pub enum DemoError {
         /// The sample's file.
         sample: &'static str,
         /// The errors in it.
-        errors: Vec<ReadError>,
+        errors: Vec<ManifestError>,
     },
 }
 

@@ -83,6 +83,8 @@ impl Names {
                     "served": true,
                     "storage": true,
                     "schema": {"openAPIV3Schema": schema},
+                    // Writing the status then takes a permission of its own and keeps
+                    // `metadata.generation`.
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": columns,
                 }],
@@ -108,6 +110,7 @@ fn condition(kind: &str, wide: bool, description: &str) -> Value {
     column(kind, &path, wide, description)
 }
 
+// kubectl adds no age of its own if a definition has columns.
 fn age() -> Value {
     json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"})
 }

@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use crate::field::quoted;
-
-/// The error for a text that is not a duration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a duration such as \"500ms\", \"2s\" or \"1m30s\", not {}", quoted(.0))]
-pub struct InvalidDuration(pub String);
+use crate::{InvalidText, form};
 
 /// The units, largest first, with their milliseconds.
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -15,30 +10,31 @@ const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), 
 pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Parses a duration, or whole days: `7d`.
-pub(crate) fn parse_days_or_duration(text: &str) -> Result<Duration, InvalidDuration> {
+pub(crate) fn parse_days_or_duration(text: &str) -> Result<Duration, InvalidText> {
     let Some(days) = text.strip_suffix('d') else {
         return parse_duration(text);
     };
     let days = days.parse().ok();
     days.and_then(|days| DAY.checked_mul(days))
-        .ok_or_else(|| InvalidDuration(text.to_owned()))
+        .ok_or_else(|| form::DURATION.invalid(text))
 }
 
 /// Parses a duration: whole numbers with `h`, `m`, `s` or `ms`, larger units first and each at
 /// most once.
 ///
 /// # Errors
-/// [`InvalidDuration`] for anything else.
-pub fn parse_duration(text: &str) -> Result<Duration, InvalidDuration> {
+/// [`InvalidText`] for anything else.
+pub fn parse_duration(text: &str) -> Result<Duration, InvalidText> {
     parse(text)
         .map(Duration::from_millis)
-        .ok_or_else(|| InvalidDuration(text.to_owned()))
+        .ok_or_else(|| form::DURATION.invalid(text))
 }
 
 /// Formats a duration for [`parse_duration`]. Fractions of a millisecond are dropped.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    // A duration has at least one unit.
     if rest == 0 {
         return "0s".to_owned();
     }

@@ -4,28 +4,55 @@ use std::{collections::HashSet, fmt::Display, hash::Hash};
 
 use crate::{API_VERSION, FieldError, FieldPath, field::quoted};
 
-/// The errors found so far. A check that returns `None` has added one.
+/// The errors found so far.
 #[derive(Default)]
 pub(crate) struct Errors(Vec<FieldError>);
+
+/// Stands for an error that is in [`Errors`] already.
+pub(crate) struct Reported;
+
+/// A valid value, unless its error has been added.
+pub(crate) type Checked<T> = Result<T, Reported>;
 
 impl Errors {
     pub(crate) fn add(&mut self, path: FieldPath, problem: impl Into<String>) {
         self.0.push(FieldError::new(path, problem));
     }
 
+    /// Adds an error in place of the value that a check would return.
+    pub(crate) fn report(&mut self, path: FieldPath, problem: impl Into<String>) -> Reported {
+        self.add(path, problem);
+        Reported
+    }
+
+    /// The outcome of checks of several fields, of which `before` errors are older.
+    pub(crate) fn none_since(&self, before: usize) -> Checked<()> {
+        if self.len() == before {
+            Ok(())
+        } else {
+            Err(Reported)
+        }
+    }
+
+    /// Adds the error of a check whose value is not needed.
+    pub(crate) fn require<T, E: Display>(&mut self, path: FieldPath, result: Result<T, E>) {
+        if let Err(error) = result {
+            self.add(path, error.to_string());
+        }
+    }
+
     pub(crate) fn check<T, E: Display>(
         &mut self,
         path: FieldPath,
         result: Result<T, E>,
-    ) -> Option<T> {
-        result
-            .map_err(|error| self.add(path, error.to_string()))
-            .ok()
+    ) -> Checked<T> {
+        result.map_err(|error| self.report(path, error.to_string()))
     }
 
     /// Checks an object's `apiVersion` and `kind`.
     pub(crate) fn kind(&mut self, api_version: &str, kind: &str, expected: &str) {
         let root = FieldPath::root();
+        // The operator validates objects that were not read by `read`, which checks this, too.
         for (field, found, expected) in [
             ("apiVersion", api_version, API_VERSION),
             ("kind", kind, expected),

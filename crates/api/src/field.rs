@@ -91,6 +91,7 @@ impl FieldError {
 
 /// A text shortened and quoted for a message.
 pub(crate) fn quoted(text: &str) -> String {
+    // Escaped, so that a text from a file cannot write control sequences to a terminal.
     format!("{:?}", shortened(text, MAX_SHOWN_CHARS))
 }
 

@@ -8,6 +8,11 @@ use regex::Regex;
 
 use crate::field::quoted;
 
+/// The error for a text that does not have the required format.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidText(pub(crate) String);
+
 /// A format of texts. The pattern uses syntax that Rust and CEL (RE2) share.
 pub(crate) struct Form {
     /// The longest text, in characters. All patterns are ASCII, so this is also in bytes.
@@ -29,32 +34,33 @@ impl Form {
         }
     }
 
-    /// True if a text has the format.
-    pub(crate) fn fits(&self, text: &str) -> bool {
+    /// Returns the text if it has the format, or else the problem.
+    pub(crate) fn check<'a>(&self, text: &'a str) -> Result<&'a str, InvalidText> {
+        let (max, len) = (self.max, text.len());
+        // Before the pattern, since this message is more specific.
+        if len > max {
+            let problem = format!("must be at most {max} bytes, not {len}");
+            return Err(InvalidText(problem));
+        }
+        // Patterns are constants. One that does not compile would fit no text, which tests of the
+        // definitions would show.
         let regex = self.regex.get_or_init(|| Regex::new(self.pattern).ok());
-        text.len() <= self.max && regex.as_ref().is_some_and(|regex| regex.is_match(text))
+        match regex {
+            Some(regex) if regex.is_match(text) => Ok(text),
+            _ => Err(self.invalid(text)),
+        }
     }
 
-    /// Returns the text if it has the format, or else the problem.
-    pub(crate) fn check<'a>(&self, text: &'a str) -> Result<&'a str, String> {
-        // Before the pattern, since this message is more specific.
-        if text.len() > self.max {
-            return Err(format!(
-                "must be at most {} bytes, not {}",
-                self.max,
-                text.len()
-            ));
-        }
-        if !self.fits(text) {
-            return Err(format!("{}, not {}", self.problem, quoted(text)));
-        }
-        Ok(text)
+    /// The error for a text of another format.
+    pub(crate) fn invalid(&self, text: &str) -> InvalidText {
+        InvalidText(format!("{}, not {}", self.problem, quoted(text)))
     }
 }
 
 // These are macros because `concat!` takes only literals.
 macro_rules! port {
     () => {
+        // Spelled out, since a rule in CEL that converts a text to a number fails on other texts.
         "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
     };
 }
@@ -75,6 +81,7 @@ macro_rules! dns_name {
     };
 }
 
+// Without a place for credentials, which belong in a Secret.
 macro_rules! url {
     () => {
         concat!(

@@ -21,11 +21,12 @@ pub mod tracing_stack;
 mod validate;
 mod yaml;
 
-pub use duration::{InvalidDuration, format_duration, parse_duration};
+pub use duration::{format_duration, parse_duration};
 pub use field::{FieldError, FieldPath};
+pub use form::InvalidText;
 pub use metadata::Metadata;
 pub use sampling_policy::{
-    AttributeMatch, ErrorMatch, Head, KeepRule, RateLimit, SamplingPolicy, SamplingPolicySpec,
+    AttributeMatch, ErrorMatch, Head, KeepRule, RateLimitSpec, SamplingPolicy, SamplingPolicySpec,
     Tail, TargetSpec,
 };
 pub use status::SamplingPolicyStatus;

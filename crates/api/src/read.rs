@@ -38,7 +38,7 @@ const SERVER_METADATA: [&str; 6] = [
 
 /// A valid policy and its place in a text.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Manifest {
+pub struct PolicyManifest {
     /// The policy as written.
     pub policy: SamplingPolicy,
     /// The name of the text, such as a file name.
@@ -55,7 +55,7 @@ struct Place {
     at: FieldPath,
 }
 
-impl Manifest {
+impl PolicyManifest {
     /// The line where it begins, counted from 1.
     #[must_use]
     pub fn line(&self) -> usize {
@@ -64,7 +64,7 @@ impl Manifest {
 
     /// An error in a field of this resource, with its line.
     #[must_use]
-    pub fn error(&self, error: FieldError) -> ReadError {
+    pub fn error(&self, error: FieldError) -> ManifestError {
         self.place.error(&self.source, error)
     }
 }
@@ -74,9 +74,9 @@ impl Place {
         self.lines_before + self.document.line(path)
     }
 
-    fn error(&self, source: &Arc<str>, error: FieldError) -> ReadError {
+    fn error(&self, source: &Arc<str>, error: FieldError) -> ManifestError {
         let path = self.at.join(&error.path);
-        ReadError {
+        ManifestError {
             source: source.clone(),
             line: Some(self.line(&path)),
             path,
@@ -87,7 +87,7 @@ impl Place {
 
 /// An error in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadError {
+pub struct ManifestError {
     /// The name of the text.
     pub source: Arc<str>,
     /// The line, counted from 1, or `None` for the whole text.
@@ -98,9 +98,9 @@ pub struct ReadError {
     pub problem: String,
 }
 
-impl std::error::Error for ReadError {}
+impl std::error::Error for ManifestError {}
 
-impl fmt::Display for ReadError {
+impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.source)?;
         if let Some(line) = self.line {
@@ -120,10 +120,10 @@ impl fmt::Display for ReadError {
 ///
 /// # Errors
 /// The errors of all documents, in the order of the text, up to [`MAX_ERRORS`].
-pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError>> {
+pub fn policies(text: &str, source: &str) -> Result<Vec<PolicyManifest>, Vec<ManifestError>> {
     let source: Arc<str> = source.into();
     let whole_text = |problem: String| {
-        vec![ReadError {
+        vec![ManifestError {
             source: source.clone(),
             line: None,
             path: FieldPath::root(),
@@ -136,6 +136,7 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError
             text.len()
         )));
     }
+    // The parser could read several documents, but ends at the first error in any of them.
     let documents = documents::split(text);
     if documents.len() > MAX_DOCUMENTS {
         let found = documents.len();
@@ -164,9 +165,12 @@ pub fn policies(text: &str, source: &str) -> Result<Vec<Manifest>, Vec<ReadError
 }
 
 /// Reads the policies of one document, which may be empty or a list.
-fn read(document: &Document<'_>, source: &Arc<str>) -> Result<Vec<Manifest>, Vec<ReadError>> {
+fn read(
+    document: &Document<'_>,
+    source: &Arc<str>,
+) -> Result<Vec<PolicyManifest>, Vec<ManifestError>> {
     let node = yaml::parse(document.text).map_err(|error| {
-        vec![ReadError {
+        vec![ManifestError {
             source: source.clone(),
             line: Some(document.lines_before + error.line),
             path: FieldPath::root(),
@@ -191,7 +195,7 @@ fn read(document: &Document<'_>, source: &Arc<str>) -> Result<Vec<Manifest>, Vec
             ..place.clone()
         };
         match policy(value) {
-            Ok(policy) => manifests.push(Manifest {
+            Ok(policy) => manifests.push(PolicyManifest {
                 policy,
                 source: source.clone(),
                 place,
@@ -215,11 +219,14 @@ fn policy(mut value: Value) -> Result<SamplingPolicy, Vec<FieldError>> {
     if !errors.is_empty() {
         return Err(errors);
     }
+    // Before the comparison with the schema, which does not have these fields.
     remove_server_fields(&mut value);
     let errors = shape::errors(&value, schema::sampling_policy());
     if !errors.is_empty() {
         return Err(errors);
     }
+    // Nulls are removed, since serde refuses them for fields that are not optional in Rust, such as
+    // `priority`.
     let policy = SamplingPolicy::deserialize(shape::without_nulls(value))
         .map_err(|error| vec![FieldError::new(FieldPath::root(), error.to_string())])?;
     // A file does not have the creation time, and the result does not depend on it.
@@ -239,11 +246,12 @@ fn remove_server_fields(policy: &mut Value) {
 }
 
 /// The errors for policies with the name of an earlier one in the text.
-fn duplicates(manifests: &[Manifest]) -> Vec<ReadError> {
-    let mut first: BTreeMap<(&str, &str), &Manifest> = BTreeMap::new();
+fn duplicates(manifests: &[PolicyManifest]) -> Vec<ManifestError> {
+    let mut first: BTreeMap<(&str, &str), &PolicyManifest> = BTreeMap::new();
     let mut errors = vec![];
     for manifest in manifests {
         let metadata = &manifest.policy.metadata;
+        // The default of validation, so that a name without a namespace equals one in `default`.
         let namespace = metadata.namespace.as_deref().unwrap_or("default");
         match first.get(&(namespace, metadata.name.as_str())) {
             Some(first) => {

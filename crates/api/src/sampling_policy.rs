@@ -44,6 +44,8 @@ impl SamplingPolicy {
 /// The desired sampling of a [`SamplingPolicy`]: `head`, `tail` or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+// The limits in these attributes repeat those of `spoor_policy`, since attributes take only
+// literals. A test compares them.
 pub struct SamplingPolicySpec {
     /// Priority among equally specific policies. The highest wins.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -51,6 +53,8 @@ pub struct SamplingPolicySpec {
     /// Services that the policy applies to. If empty, all services of the namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["service"]))]
+    // A map by service, so that server-side apply merges targets, and the API server refuses
+    // duplicates.
     pub targets: Vec<TargetSpec>,
     /// Sampling at the start of a trace. Exactly one field must be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,18 +89,20 @@ pub struct Head {
     /// places.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), example = &"1%")]
+    // A text, since a number would be a binary fraction, and 1 could mean 1 % or 100 %.
     pub probability: Option<String>,
     /// Maximum rate of traces to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rate_limit: Option<RateLimit>,
+    pub rate_limit: Option<RateLimitSpec>,
 }
 
 /// A rate for the whole service, which its instances share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RateLimit {
+pub struct RateLimitSpec {
     /// Traces per second.
     #[schemars(range(min = 1, max = 1_000_000))]
+    // Wider than the range, so that validation and not serde reports a number out of it.
     pub traces_per_second: i64,
 }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::{SamplingPolicy, TracingStack};
 
+// Generated once, since every resource that is read is compared with its schema.
 static SAMPLING_POLICY: LazyLock<Value> = LazyLock::new(of::<SamplingPolicy>);
 static TRACING_STACK: LazyLock<Value> = LazyLock::new(of::<TracingStack>);
 
@@ -35,6 +36,7 @@ fn of<T: JsonSchema>() -> Value {
         settings.meta_schema = None;
     });
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    // In this order: an optional enum is the enum or null until null is removed.
     RecursiveTransform(remove_null).transform(&mut schema);
     RecursiveTransform(constants_to_enum).transform(&mut schema);
     schema.to_value()
@@ -60,6 +62,7 @@ fn remove_null(schema: &mut Schema) {
         let only = only.clone();
         object.remove("anyOf");
         for (key, value) in only {
+            // The description of the field takes precedence over that of its type.
             object.entry(key).or_insert(value);
         }
     }
@@ -70,6 +73,8 @@ fn constants_to_enum(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else {
         return;
     };
+    // schemars lists variants with doc comments separately. A structural schema must have a `type`
+    // instead.
     let Some(Value::Array(choices)) = object.get("oneOf") else {
         return;
     };

@@ -15,8 +15,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Map, Value};
 use spoor_policy::Namespace;
 
-pub use storage::{Backend, Cassandra, ClickHouse, Search, Storage, Tls};
-pub use text::{Address, BasePath, ExporterName, InvalidText, ObjectName, StackName};
+pub use storage::{Backend, Cassandra, ClickHouse, SearchCluster, Storage, Tls};
+pub use text::{Address, BasePath, ExporterName, ObjectName, StackName};
 
 pub use crate::tracing_stack::{
     EnvVar, FreeForm, ImagePullPolicy, PodAdditions, Quantity, Resources, Route, Scheduling,
@@ -26,6 +26,7 @@ pub use crate::tracing_stack::{
 /// Jaeger and a Collector for the services of a namespace.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
+// Other crates cannot construct these types, so every value has been validated.
 pub struct Stack {
     /// Its namespace.
     pub namespace: Namespace,
@@ -45,6 +46,7 @@ pub enum Jaeger {
     /// A Jaeger that runs already.
     Existing(ExistingJaeger),
     /// One to run.
+    // Boxed, since it is far larger than the other variant.
     Managed(Box<ManagedJaeger>),
 }
 
@@ -93,6 +95,7 @@ pub enum Collector {
     /// A Collector that runs already, with its address for OTLP over gRPC. The host is a DNS name.
     Existing(Address),
     /// One to run.
+    // Boxed, since it is far larger than the other variant.
     Managed(Box<ManagedCollector>),
 }
 

@@ -10,6 +10,7 @@ pub use conditions::{ConditionUpdate, conditions};
 /// The status of a [`SamplingPolicy`](crate::SamplingPolicy).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+// Unknown fields are ignored, unlike in `spec`: a newer version may have written the status.
 pub struct SamplingPolicyStatus {
     /// `Accepted`, `Programmed` and `Converged`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -17,7 +18,7 @@ pub struct SamplingPolicyStatus {
     pub conditions: Vec<Condition>,
     /// Short texts for tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub summary: Option<Summary>,
+    pub summary: Option<PolicySummary>,
     /// Places where the policy decides, with its strategy in each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
@@ -37,7 +38,7 @@ pub struct SamplingPolicyStatus {
 /// Short texts of a policy for tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Summary {
+pub struct PolicySummary {
     /// Head and tail strategy: `1%`, `100% + tail 10%`.
     #[schemars(length(max = 256))]
     pub strategy: String,
@@ -57,6 +58,7 @@ pub struct Summary {
 /// A condition, as in other Kubernetes resources.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+// Lengths and patterns are those of Kubernetes' `metav1.Condition`.
 pub struct Condition {
     /// Type of the condition, such as `Accepted`.
     #[serde(rename = "type")]
@@ -164,6 +166,7 @@ pub struct Clients {
     pub silent: u32,
     /// Expected instances that have never asked for a strategy.
     #[serde(default)]
+    // Absent in a status that an earlier version wrote.
     pub never_asked: u32,
     /// Time from publication to the slowest acknowledgement, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -175,7 +178,7 @@ pub struct Clients {
 #[serde(rename_all = "camelCase")]
 pub struct Observed {
     /// Origin of the counts.
-    pub source: Source,
+    pub source: ObservedSource,
     /// Length of the window, in seconds.
     pub window_seconds: u32,
     /// Traces started in the window.
@@ -205,7 +208,7 @@ pub struct Observed {
 
 /// The origin of the counts of an [`Observed`] rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Source {
+pub enum ObservedSource {
     /// Spoor's own clients, which are identified.
     Clients,
     /// The metric `otel.sdk.span.started` of unmodified SDKs. There is no verdict, since anyone can

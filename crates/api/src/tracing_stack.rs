@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub use collector::{CollectorSpec, ExistingCollectorSpec};
 pub use jaeger::{ExistingJaegerSpec, JaegerSpec, PrometheusSpec};
 pub use kubernetes::{
-    Credentials, EnvVar, FreeForm, ImagePullPolicy, PodAdditions, Quantity, Resources, Scheduling,
-    TaintEffect, TlsSpec, Toleration, TolerationOperator,
+    CredentialsSpec, EnvVar, FreeForm, ImagePullPolicy, PodAdditions, Quantity, Resources,
+    Scheduling, TaintEffect, TlsSpec, Toleration, TolerationOperator,
 };
 pub use status::{StackEndpoints, TailInForce, TracingStackStatus};
 pub use storage::{

@@ -7,9 +7,10 @@ use spoor_policy::{
 };
 
 use crate::{
-    AttributeMatch, FieldError, FieldPath, Head, KeepRule, Metadata, SamplingPolicy,
-    SamplingPolicySpec, Tail, TargetSpec, errors::Errors, field::quoted, form, parse_duration,
-    problem,
+    AttributeMatch, FieldError, FieldPath, Head, KeepRule, Metadata, SamplingPolicy, Tail,
+    TargetSpec,
+    errors::{Checked, Errors},
+    form, parse_duration, problem,
 };
 
 impl SamplingPolicy {
@@ -23,74 +24,47 @@ impl SamplingPolicy {
         let root = FieldPath::root();
         errors.kind(&self.api_version, &self.kind, Self::KIND);
         let key = errors.key(&self.metadata, &root.field("metadata"));
-        let parts = errors.spec(&self.spec, &root.field("spec"));
-        let (Some(key), Some(parts), true) = (key, parts, errors.is_empty()) else {
+        let (spec, at) = (&self.spec, root.field("spec"));
+        let targets = errors.targets(&spec.targets, &at.field("targets"));
+        if spec.head.is_none() && spec.tail.is_none() {
+            errors.add(at.clone(), problem::NOTHING);
+        }
+        let head = spec.head.as_ref();
+        let head = head.map(|head| errors.head(head, &at.field("head")));
+        let tail = spec.tail.as_ref();
+        let tail = tail.map(|tail| errors.tail(tail, &at.field("tail")));
+        let expires_at = spec.expires_at.as_ref();
+        let expires_at = expires_at.map(|text| errors.time(text, at.field("expiresAt")));
+        // Only now, so that the error in one field does not hide those in the next.
+        let (Ok(key), Ok(head), Ok(tail), Ok(expires_at), true) = (
+            key,
+            head.transpose(),
+            tail.transpose(),
+            expires_at.transpose(),
+            errors.is_empty(),
+        ) else {
             return Err(errors.into_found());
         };
-        let Parts {
-            targets,
-            head,
-            tail,
-            expires_at,
-        } = parts;
-        Policy::new(
-            key,
-            self.spec.priority,
-            created,
-            targets,
-            head,
-            tail,
-            expires_at,
-        )
-        .map_err(|error| vec![FieldError::new(root.field("spec"), error.to_string())])
+        Policy::new(key, spec.priority, created, targets, head, tail, expires_at)
+            .map_err(|error| vec![FieldError::new(at, error.to_string())])
     }
 }
 
-/// The valid fields of a specification.
-struct Parts {
-    targets: Vec<spoor_policy::Target>,
-    head: Option<Strategy>,
-    tail: Option<TailPolicy>,
-    expires_at: Option<Timestamp>,
-}
-
 impl Errors {
-    fn key(&mut self, metadata: &Metadata, at: &FieldPath) -> Option<PolicyKey> {
+    fn key(&mut self, metadata: &Metadata, at: &FieldPath) -> Checked<PolicyKey> {
         let name = self.check(at.field("name"), PolicyName::new(&metadata.name));
-        let namespace = match &metadata.namespace {
-            Some(namespace) => self.check(at.field("namespace"), Namespace::new(namespace)),
-            None => Some(Namespace::default()),
-        };
-        Some(PolicyKey {
+        let namespace = self.namespace(metadata, at);
+        Ok(PolicyKey {
             namespace: namespace?,
             name: name?,
         })
     }
 
-    fn spec(&mut self, spec: &SamplingPolicySpec, at: &FieldPath) -> Option<Parts> {
-        let targets = self.targets(&spec.targets, &at.field("targets"));
-        if spec.head.is_none() && spec.tail.is_none() {
-            self.add(at.clone(), problem::NOTHING);
+    pub(crate) fn namespace(&mut self, metadata: &Metadata, at: &FieldPath) -> Checked<Namespace> {
+        match &metadata.namespace {
+            Some(namespace) => self.check(at.field("namespace"), Namespace::new(namespace)),
+            None => Ok(Namespace::default()),
         }
-        let head = spec
-            .head
-            .as_ref()
-            .map(|head| self.head(head, &at.field("head")));
-        let tail = spec
-            .tail
-            .as_ref()
-            .map(|tail| self.tail(tail, &at.field("tail")));
-        let expires_at = spec
-            .expires_at
-            .as_ref()
-            .map(|text| self.time(text, at.field("expiresAt")));
-        // `Some(None)` is an absent field, `None` an invalid one.
-        Some(Parts {
-            targets,
-            head: head.map_or(Some(None), |head| head.map(Some))?,
-            tail: tail.map_or(Some(None), |tail| tail.map(Some))?,
-            expires_at: expires_at.map_or(Some(None), |time| time.map(Some))?,
-        })
     }
 
     fn targets(&mut self, targets: &[TargetSpec], at: &FieldPath) -> Vec<spoor_policy::Target> {
@@ -117,11 +91,11 @@ impl Errors {
         self.distinct(operations, |index| at.index(index));
         let indexed = operations.iter().enumerate().take(Policy::MAX_OPERATIONS);
         indexed
-            .filter_map(|(index, name)| self.check(at.index(index), OperationName::new(name)))
+            .flat_map(|(index, name)| self.check(at.index(index), OperationName::new(name)))
             .collect()
     }
 
-    fn head(&mut self, head: &Head, at: &FieldPath) -> Option<Strategy> {
+    fn head(&mut self, head: &Head, at: &FieldPath) -> Checked<Strategy> {
         match (&head.probability, &head.rate_limit) {
             (Some(text), None) => self
                 .probability(text, at.field("probability"))
@@ -131,18 +105,12 @@ impl Errors {
                 self.check(at, TracesPerSecond::new(limit.traces_per_second))
                     .map(Strategy::RateLimit)
             }
-            (Some(_), Some(_)) => {
-                self.add(at.clone(), problem::HEAD_BOTH);
-                None
-            }
-            (None, None) => {
-                self.add(at.clone(), problem::HEAD_NONE);
-                None
-            }
+            (Some(_), Some(_)) => Err(self.report(at.clone(), problem::HEAD_BOTH)),
+            (None, None) => Err(self.report(at.clone(), problem::HEAD_NONE)),
         }
     }
 
-    fn tail(&mut self, tail: &Tail, at: &FieldPath) -> Option<TailPolicy> {
+    fn tail(&mut self, tail: &Tail, at: &FieldPath) -> Checked<TailPolicy> {
         let keep = at.field("keep");
         let before = self.len();
         self.at_most(tail.keep.len(), TailPolicy::MAX_RULES, &keep);
@@ -151,85 +119,72 @@ impl Errors {
         });
         let indexed = tail.keep.iter().enumerate().take(TailPolicy::MAX_RULES);
         let rules = indexed
-            .filter_map(|(index, rule)| self.rule(rule, &keep.index(index)))
+            .flat_map(|(index, rule)| self.rule(rule, &keep.index(index)))
             .collect();
         let otherwise = self.probability(&tail.otherwise, at.field("otherwise"))?;
-        if self.len() > before {
-            return None;
-        }
+        self.none_since(before)?;
+        // Only now: it would report a duplicate name once more, for the whole list.
         self.check(keep, TailPolicy::new(rules, otherwise))
     }
 
-    fn rule(&mut self, rule: &KeepRule, at: &FieldPath) -> Option<Rule> {
+    fn rule(&mut self, rule: &KeepRule, at: &FieldPath) -> Checked<Rule> {
         let name = self.check(at.field("name"), RuleName::new(&rule.name));
         let condition = self.condition(rule, at);
-        Some(Rule {
+        Ok(Rule {
             name: name?,
             condition: condition?,
         })
     }
 
-    fn condition(&mut self, rule: &KeepRule, at: &FieldPath) -> Option<RuleCondition> {
-        let condition = match (&rule.error, &rule.slower_than, &rule.attribute) {
-            (Some(_), None, None) => RuleCondition::Error,
+    fn condition(&mut self, rule: &KeepRule, at: &FieldPath) -> Checked<RuleCondition> {
+        match (&rule.error, &rule.slower_than, &rule.attribute) {
+            (Some(_), None, None) => Ok(RuleCondition::Error),
             (None, Some(text), None) => {
                 let at = at.field("slowerThan");
+                // The form first, since it also bounds the number of digits, as the definition
+                // does.
                 self.check(at.clone(), form::DURATION.check(text))?;
-                let condition =
-                    RuleCondition::SlowerThan(self.check(at.clone(), parse_duration(text))?);
+                let duration = self.check(at.clone(), parse_duration(text))?;
+                let condition = RuleCondition::SlowerThan(duration);
                 self.check(at, condition.check())?;
-                condition
+                Ok(condition)
             }
-            (None, None, Some(attribute)) => self.attribute(attribute, &at.field("attribute"))?,
-            (None, None, None) => {
-                self.add(at.clone(), problem::RULE_NONE);
-                return None;
-            }
-            _ => {
-                self.add(at.clone(), problem::RULE_SEVERAL);
-                return None;
-            }
-        };
-        Some(condition)
+            (None, None, Some(attribute)) => self.attribute(attribute, &at.field("attribute")),
+            (None, None, None) => Err(self.report(at.clone(), problem::RULE_NONE)),
+            _ => Err(self.report(at.clone(), problem::RULE_SEVERAL)),
+        }
     }
 
-    fn attribute(&mut self, attribute: &AttributeMatch, at: &FieldPath) -> Option<RuleCondition> {
+    fn attribute(&mut self, attribute: &AttributeMatch, at: &FieldPath) -> Checked<RuleCondition> {
         let key = self.check(at.field("key"), AttributeKey::new(&attribute.key));
         let values = at.field("values");
         let before = self.len();
         self.distinct(&attribute.values, |index| values.index(index));
-        if self.len() > before {
-            return None;
-        }
+        self.none_since(before)?;
         let condition = RuleCondition::Attribute {
             key: key?,
             values: attribute.values.clone(),
         };
         self.check(values, condition.check())?;
-        Some(condition)
+        Ok(condition)
     }
 
-    fn probability(&mut self, text: &str, at: FieldPath) -> Option<Probability> {
+    fn probability(&mut self, text: &str, at: FieldPath) -> Checked<Probability> {
         let max = form::MAX_PERCENTAGE_BYTES;
+        // The value first, since its message is more specific than one about the length.
         let probability = self.check(at.clone(), text.parse())?;
         if text.len() > max {
-            self.add(
-                at,
-                format!("must be at most {max} bytes, not {}", text.len()),
-            );
-            return None;
+            let problem = format!("must be at most {max} bytes, not {}", text.len());
+            return Err(self.report(at, problem));
         }
-        Some(probability)
+        Ok(probability)
     }
 
-    fn time(&mut self, text: &str, at: FieldPath) -> Option<Timestamp> {
-        let checked = form::TIME.check(text);
-        let parsed = checked.and_then(|text| {
-            text.parse().map_err(|_| {
-                let problem = form::TIME.problem;
-                format!("{problem}, not {}; that day does not exist", quoted(text))
-            })
-        });
-        self.check(at, parsed)
+    fn time(&mut self, text: &str, at: FieldPath) -> Checked<Timestamp> {
+        let text = self.check(at.clone(), form::TIME.check(text))?;
+        text.parse().map_err(|_| {
+            let problem = form::TIME.invalid(text);
+            self.report(at, format!("{problem}; that day does not exist"))
+        })
     }
 }

@@ -56,6 +56,7 @@ pub(crate) struct Node(Tagged<Spanned<Content>>);
 #[derive(Clone, Debug, PartialEq)]
 enum Content {
     Scalar(Value),
+    // An infinity or NaN, which JSON cannot express. `to_json` reports it with its path.
     NotFinite,
     List(Vec<Node>),
     Mapping(Vec<(Spanned<String>, Node)>),

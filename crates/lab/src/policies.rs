@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
 use spoor_control::Control;
 use spoor_policy::{Namespace, Outcome, Policy, PolicyKey, Resolution, Version, resolve};
-use spoor_status::{Findings, TailRules, unknown_services, warnings};
+use spoor_status::{PolicyFindings, TailRules, unknown_services, warnings};
 use spoor_traces::Pipeline;
 use tokio::sync::Notify;
 
@@ -330,7 +330,7 @@ fn status(
 ) -> SamplingPolicyStatus {
     let key = entry.policy.key();
     let previous = conditions.entry(key.clone()).or_default();
-    let status = Findings {
+    let status = PolicyFindings {
         policy: &entry.policy,
         generation: entry.resource.metadata.generation,
         outcome,

@@ -50,6 +50,7 @@ impl Binomial {
 
     /// The most probable number of successes.
     pub(crate) fn mode(&self) -> u64 {
+        // The whole part of (n + 1)p, which is n + 1 where success is certain.
         (((self.trials as f64 + 1.0) * self.success) as u64).min(self.trials)
     }
 
@@ -60,6 +61,7 @@ impl Binomial {
 
     /// The probability of at most this number of successes, which must not be above the mode.
     pub(crate) fn at_most(&self, successes: u64) -> f64 {
+        // Mirrored, so that this tail is also summed away from the mode, where its terms fall.
         self.mirrored().at_least(self.trials - successes)
     }
 
@@ -87,6 +89,7 @@ impl Binomial {
 
     /// The first number above the mode whose mass is at most this one, if any.
     pub(crate) fn first_above(&self, mode: u64, mass: f64) -> Option<u64> {
+        // Masses only fall above the mode, so a binary search finds the place.
         let (mut low, mut high) = (mode.saturating_add(1), self.trials.saturating_add(1));
         while low < high {
             let middle = low + (high - low) / 2;
@@ -113,6 +116,7 @@ impl Binomial {
     fn log_mass(&self, successes: u64) -> f64 {
         let (n, k) = (self.trials as f64, successes as f64);
         let rest = (self.trials - successes) as f64;
+        // Loader's form would multiply zero by the logarithm of zero here, and at both ends below.
         if self.success == 0.0 || self.failure == 0.0 {
             let certain = if self.success == 0.0 {
                 k == 0.0
@@ -152,6 +156,7 @@ fn stirling_error(n: f64) -> f64 {
         let log_factorial: f64 = (2..=n as u32).map(|i| f64::from(i).ln()).sum();
         return log_factorial - (n + 0.5) * n.ln() + n - 0.5 * TAU.ln();
     }
+    // The asymptotic series of the remainder. The first term left out is below 1e-15.
     let square = n * n;
     let series = 1.0 / 1188.0 / square;
     let series = (1.0 / 1680.0 - series) / square;
@@ -166,6 +171,7 @@ fn deviance(x: f64, mean: f64) -> f64 {
     if difference.abs() >= 0.1 * (x + mean) {
         return x * (x / mean).ln() - difference;
     }
+    // The ratio is below 0.1, so each term is less than a hundredth of the one before.
     let ratio = difference / (x + mean);
     let mut sum = difference * ratio;
     let mut power = 2.0 * x * ratio;

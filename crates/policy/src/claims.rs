@@ -50,6 +50,7 @@ impl<'a> Claims<'a> {
         if ranked.policy.targets().is_empty() {
             self.whole.add(ranked);
         }
+        // A valid policy names each service and operation once, so it claims no place twice.
         for target in ranked.policy.targets() {
             let service = self.services.entry(&target.service).or_default();
             if target.operations.is_empty() {

@@ -81,6 +81,7 @@ impl<'a> Contest<'a> {
                 }
             }
         }
+        // Head and tail are resolved separately, so the head here may come from a larger place.
         let head = [claim]
             .iter()
             .chain(around)
@@ -190,6 +191,7 @@ impl Draft<'_> {
     fn warnings(&self, policy: &Policy) -> Vec<String> {
         let mut warnings = vec![];
         warnings.extend(self.unseen_by_tail(policy));
+        // Jaeger's remote sampling has a rate limit for a whole service only.
         let is_limit = matches!(policy.head(), Some(Strategy::RateLimit(_)));
         if is_limit
             && policy
@@ -212,6 +214,8 @@ impl Draft<'_> {
             false => format!("\"{by}\""),
         };
         let head = |(share, by): &(Probability, &PolicyName)| format!("{share} by {}", name(by));
+        // `otherwise` counts head and tail together, so a head of at least that much withholds
+        // nothing from it.
         let is_less = |(share, _): &&(Probability, &PolicyName)| {
             !tail.keep().is_empty() || tail.otherwise() > *share
         };

@@ -1,6 +1,6 @@
 //! Validated names.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 /// The error for a text that is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $max:literal, $check:path) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        // Shared, since each plan, outcome and count that mentions a name has a clone of it.
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -133,6 +134,12 @@ impl fmt::Display for PolicyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
+}
+
+/// The first item that equals an earlier one.
+pub(crate) fn first_duplicate<T: Ord + Copy>(items: impl IntoIterator<Item = T>) -> Option<T> {
+    let mut seen = BTreeSet::new();
+    items.into_iter().find(|item| !seen.insert(*item))
 }
 
 fn printable(text: &str) -> Result<(), InvalidName> {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::{OperationName, PolicyKey, ServiceName, Strategy, TailPolicy};
+use crate::{OperationName, PolicyKey, ServiceName, Strategy, TailPolicy, name::first_duplicate};
 
 /// A policy: its targets, and how their traces are sampled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +74,8 @@ impl Policy {
         tail: Option<TailPolicy>,
         expires_at: Option<Timestamp>,
     ) -> Result<Self, InvalidPolicy> {
+        // `api` reports these errors with their fields. They are checked again here, so that no
+        // other caller can create an invalid policy.
         if head.is_none() && tail.is_none() {
             return Err(InvalidPolicy::Nothing);
         }
@@ -136,38 +138,22 @@ fn check_targets(targets: &[Target]) -> Result<(), InvalidPolicy> {
     if targets.len() > Policy::MAX_TARGETS {
         return Err(InvalidPolicy::TooManyTargets(targets.len()));
     }
-    for (
-        at,
-        Target {
-            service,
-            operations,
-        },
-    ) in targets.iter().enumerate()
-    {
-        if targets
-            .iter()
-            .take(at)
-            .any(|earlier| earlier.service == *service)
-        {
-            return Err(InvalidPolicy::DuplicateService(service.clone()));
-        }
+    if let Some(service) = first_duplicate(targets.iter().map(|target| &target.service)) {
+        return Err(InvalidPolicy::DuplicateService(service.clone()));
+    }
+    for target in targets {
+        let (service, operations) = (&target.service, &target.operations);
         if operations.len() > Policy::MAX_OPERATIONS {
             return Err(InvalidPolicy::TooManyOperations {
                 service: service.clone(),
                 found: operations.len(),
             });
         }
-        for (at, operation) in operations.iter().enumerate() {
-            if operations
-                .iter()
-                .take(at)
-                .any(|earlier| earlier == operation)
-            {
-                return Err(InvalidPolicy::DuplicateOperation {
-                    service: service.clone(),
-                    operation: operation.clone(),
-                });
-            }
+        if let Some(operation) = first_duplicate(operations) {
+            return Err(InvalidPolicy::DuplicateOperation {
+                service: service.clone(),
+                operation: operation.clone(),
+            });
         }
     }
     Ok(())

@@ -104,10 +104,12 @@ impl FromStr for Probability {
             return Err(out_of_range());
         }
         let whole: u32 = whole.parse().map_err(|_| out_of_range())?;
+        // Before the multiplication below, which would overflow.
         if whole > 100 {
             return Err(out_of_range());
         }
         let fraction = fraction.trim_end_matches('0');
+        // Zeros at the end add nothing, so `1.00000%` is exact and not too fine.
         if fraction.len() > 4 {
             return Err(InvalidProbability::TooFine(shown(text)));
         }

@@ -35,6 +35,8 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
     let mut namespaces: BTreeMap<&Namespace, Vec<&Policy>> = BTreeMap::new();
     for policy in policies {
         match policy.expires_at() {
+            // A policy no longer holds at its `expiresAt` itself, the instant at which plans begin
+            // their next phase.
             Some(end) if end <= now => {
                 resolution
                     .outcomes
@@ -63,6 +65,7 @@ pub fn resolve(policies: &[Policy], now: Timestamp) -> Resolution {
             .namespaces
             .insert(namespace.clone(), succession::plans(&claims));
         let tail = tails(&claims);
+        // Without an empty entry, so that the table is empty when there are no tail rules.
         if tail != NamespaceTail::default() {
             resolution.tail.namespaces.insert(namespace.clone(), tail);
         }
@@ -95,9 +98,7 @@ fn tails(claims: &Claims<'_>) -> NamespaceTail {
         ((*service).clone(), tail)
     });
     NamespaceTail {
-        services: services
-            .filter(|(_, tail)| *tail != ServiceTail::default())
-            .collect(),
+        services: services.collect(),
         otherwise: tail(&claims.whole),
     }
 }

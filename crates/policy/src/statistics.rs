@@ -70,6 +70,7 @@ pub fn interval(successes: u64, trials: u64, confidence: f64) -> Interval {
     if variance(trials, seen) > MAX_EXACT_VARIANCE {
         return wilson(successes, trials, tail);
     }
+    // The upper end is the lower end for failures, mirrored: the log odds change their sign.
     let failures = trials - successes;
     Interval {
         lower: share(log_odds_below(successes, trials, tail)),
@@ -84,11 +85,13 @@ pub fn p_value(successes: u64, trials: u64, probability: Probability) -> f64 {
     let successes = successes.min(trials);
     let binomial = Binomial::of(trials, probability);
     if binomial.variance() > MAX_EXACT_VARIANCE {
+        // Less the continuity correction: a count stands for all values that round to it.
         let distance = (successes as f64 - binomial.mean()).abs() - 0.5;
         return erfc(distance.max(0.0) / (2.0 * binomial.variance()).sqrt());
     }
     let mode = binomial.mode();
     let probability = match successes.cmp(&mode) {
+        // No result is more probable than the mode.
         Ordering::Equal => return 1.0,
         Ordering::Less => {
             let opposite = binomial.first_above(mode, binomial.mass(successes));
@@ -179,6 +182,8 @@ fn significance(confidence: f64) -> f64 {
     if confidence.is_nan() {
         1e-15
     } else {
+        // An f64 just below 1 is 1e-16 away from it. At a level of 0, every interval would be 0 to
+        // 1.
         (1.0 - confidence).clamp(1e-15, 1.0)
     }
 }
@@ -200,10 +205,13 @@ fn log_odds_below(successes: u64, trials: u64, tail: f64) -> f64 {
         return f64::NEG_INFINITY;
     }
     if successes == trials {
+        // Here share^trials = tail has a solution in closed form. `exp_m1` keeps the complement
+        // precise where the share is close to 1.
         let log_share = tail.ln() / trials as f64;
         return log_share - (-log_share.exp_m1()).ln();
     }
     let failures = (trials - successes) as f64;
+    // The lower end is below the observed share, which therefore bounds the search.
     let mut above = (successes as f64 / failures).ln();
     let mut below = f64::NEG_INFINITY;
     let Interval { lower, .. } = wilson(successes, trials, tail);

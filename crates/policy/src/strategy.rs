@@ -66,6 +66,7 @@ impl TracesPerSecond {
     #[must_use]
     pub fn whole_share(self, instances: usize) -> u32 {
         let instances = u32::try_from(instances.max(1)).unwrap_or(u32::MAX);
+        // Rounding down would turn a small limit into 0, which stops the service's traces.
         self.0.div_ceil(instances).max(1)
     }
 }

@@ -55,6 +55,7 @@ impl<'a> Succession<'a> {
 
 /// The plans of every service that a policy names, and the plan of all others.
 pub(crate) fn plans(claims: &Claims<'_>) -> NamespacePlans {
+    // A service that only tails name has no plan of its own: the plan of all others applies.
     let services = claims
         .services
         .iter()

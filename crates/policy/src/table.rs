@@ -112,6 +112,8 @@ impl Plan {
                 .as_ref()
                 .map(|assigned| assigned.strategy)
                 .hash(&mut hasher);
+            // The length first, so that the operations of two phases cannot be taken for each
+            // other's.
             phase.strategies.operations.len().hash(&mut hasher);
             for (operation, assigned) in &phase.strategies.operations {
                 (operation, assigned.strategy).hash(&mut hasher);

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     AttributeKey, Namespace, OperationName, PolicyName, Probability, RuleName, ServiceName,
+    name::first_duplicate,
 };
 
 /// The tail sampling of a policy: a trace is kept if a rule matches, and otherwise with a
@@ -134,20 +135,14 @@ impl TailPolicy {
         if keep.len() > Self::MAX_RULES {
             return Err(InvalidTail::TooManyRules(keep.len()));
         }
-        for (at, rule) in keep.iter().enumerate() {
-            if keep
-                .iter()
-                .take(at)
-                .any(|earlier| earlier.name == rule.name)
-            {
-                return Err(InvalidTail::DuplicateRule(rule.name.clone()));
-            }
-            rule.condition
-                .check()
-                .map_err(|source| InvalidTail::Condition {
-                    rule: rule.name.clone(),
-                    source,
-                })?;
+        if let Some(name) = first_duplicate(keep.iter().map(|rule| &rule.name)) {
+            return Err(InvalidTail::DuplicateRule(name.clone()));
+        }
+        for Rule { name, condition } in &keep {
+            condition.check().map_err(|source| InvalidTail::Condition {
+                rule: name.clone(),
+                source,
+            })?;
         }
         Ok(Self { keep, otherwise })
     }

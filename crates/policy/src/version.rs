@@ -3,6 +3,8 @@
 use std::fmt;
 
 /// The version of a published table. Later ones compare greater.
+// The order of the fields is the order of comparison: a restarted control plane counts from 1
+// again, under a later epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// The start of the control plane, in Unix nanoseconds.

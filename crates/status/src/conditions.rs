@@ -121,6 +121,7 @@ pub(crate) fn converged(
     if !is_accepted(outcome) {
         return ConditionUpdate::new(ConditionStatus::False, "NotAccepted", NOT_APPLIED);
     }
+    // There is no evidence until the first publication after a start.
     let head = decides_head(outcome).then(|| match evidence {
         Some(evidence) => clients_converged(&evidence.clients),
         None => ConditionUpdate::new(
@@ -186,6 +187,7 @@ fn all(parts: impl Iterator<Item = ConditionUpdate>) -> ConditionUpdate {
         .map(|part| part.message.as_str())
         .collect::<Vec<_>>()
         .join("; ");
+    // What certainly does not hold outweighs what is not known.
     let rank = |status: ConditionStatus| match status {
         ConditionStatus::False => 0,
         ConditionStatus::Unknown => 1,

@@ -63,6 +63,7 @@ pub(crate) fn observed(
     }
     let is_limit = matches!(policy.head(), Some(Strategy::RateLimit(_)));
     Some(match &evidence.observed {
+        // A limit is a maximum, so a lower rate is explained rather than reported as a fault.
         Some(observed) if is_limit && observed.verdict == Verdict::TooLow => api::Observed {
             message: Some(UNUSED_SHARES.to_owned()),
             ..seen(observed, policy.head())
@@ -77,7 +78,7 @@ pub(crate) fn observed(
 pub(crate) fn observed_in_words(observed: &api::Observed, clients: &ClientCounts) -> String {
     let verdict = &observed.verdict;
     match (observed.source, &observed.rate) {
-        (api::Source::Reported, Some(rate)) => format!("{rate} Reported"),
+        (api::ObservedSource::Reported, Some(rate)) => format!("{rate} Reported"),
         (_, Some(rate)) if verdict == UNKNOWN => {
             let message = observed.message.as_deref().unwrap_or_default();
             let is_few = message.starts_with(TOO_FEW);
@@ -90,9 +91,9 @@ pub(crate) fn observed_in_words(observed: &api::Observed, clients: &ClientCounts
 
 fn seen(observed: &ObservedRate, strategy: Option<Strategy>) -> api::Observed {
     let (source, message) = match observed.source {
-        CountSource::Clients => (api::Source::Clients, None),
+        CountSource::Clients => (api::ObservedSource::Clients, None),
         CountSource::Reported => (
-            api::Source::Reported,
+            api::ObservedSource::Reported,
             Some("from metrics, which get no verdict because anyone can send them".to_owned()),
         ),
     };
@@ -128,7 +129,7 @@ fn undecided(observed: &ObservedRate, strategy: Option<Strategy>) -> String {
 
 fn nothing(message: &str) -> api::Observed {
     api::Observed {
-        source: api::Source::Nothing,
+        source: api::ObservedSource::Nothing,
         window_seconds: 0,
         started: 0,
         sampled: 0,
@@ -152,6 +153,7 @@ enum Absence {
 
 impl Absence {
     fn of(clients: &ClientCounts) -> Self {
+        // First, since all other counts are also equal to 0 then.
         if clients.expected == 0 {
             Self::NoInstances
         } else if clients.polling == clients.expected {
@@ -203,6 +205,7 @@ fn percentage(share: f64) -> String {
         p if p >= 9.995 => 1,
         p if p >= 0.9995 => 2,
         p if p >= 0.09995 => 3,
+        // The smallest step of a policy, 0.0001 %, and a digit more.
         _ => 5,
     };
     let text = format!("{percent:.decimals$}");

@@ -12,6 +12,7 @@ const MAX_NAMED: usize = 5;
 #[must_use]
 pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<String> {
     let named = policy.targets().iter().map(|target| &target.service);
+    // Sorted, so that the order of targets in the file does not change the message.
     let unknown: BTreeSet<&ServiceName> = named.filter(|it| !known.contains(*it)).collect();
     let warn = |service: &ServiceName| {
         format!(
@@ -35,6 +36,7 @@ pub(crate) fn hints(evidence: &Evidence, known: &BTreeSet<ServiceName>) -> Vec<S
 
     let mut hints = vec![];
     if !unknown.is_empty() {
+        // With several names, it would be unclear which one a suggestion is for.
         let meant = match unknown[..] {
             [one] => did_you_mean(&one.service, known),
             _ => String::new(),

@@ -1,7 +1,7 @@
 //! The status of a policy's resource.
 //!
-//! [`Findings`] hold all inputs: the policy's resolution, the control plane's evidence and the state
-//! of its tail rules. Pure: the same findings give the same status. A condition keeps its
+//! [`PolicyFindings`] hold all inputs: the policy's resolution, the control plane's evidence and the
+//! state of its tail rules. Pure: the same findings give the same status. A condition keeps its
 //! `lastTransitionTime` as long as its status does not change.
 
 mod conditions;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use spoor_api::{
     SamplingPolicyStatus,
-    status::{self as api, Condition, ConditionUpdate, Summary},
+    status::{self as api, Condition, ConditionUpdate, PolicySummary},
 };
 use spoor_control::Evidence;
 use spoor_policy::{Outcome, Policy, ServiceName};
@@ -26,7 +26,7 @@ pub use tail_rules::TailRules;
 
 /// All inputs for the status of a policy.
 #[derive(Clone, Debug)]
-pub struct Findings<'a> {
+pub struct PolicyFindings<'a> {
     /// The policy.
     pub policy: &'a Policy,
     /// The `metadata.generation` that it was read from.
@@ -47,7 +47,7 @@ pub struct Findings<'a> {
     pub now: Timestamp,
 }
 
-impl Findings<'_> {
+impl PolicyFindings<'_> {
     /// The status for these findings.
     #[must_use]
     pub fn status(&self) -> SamplingPolicyStatus {
@@ -89,7 +89,7 @@ impl Findings<'_> {
         };
         SamplingPolicyStatus {
             conditions: self.conditions(verdicts),
-            summary: Some(Summary {
+            summary: Some(PolicySummary {
                 strategy: places::strategy(policy),
                 clients: clients_in_words,
                 observed: observed.as_ref().zip(*evidence).map(observed_in_words),

@@ -40,6 +40,7 @@ pub(crate) fn effective(outcome: &Outcome) -> Vec<api::EffectivePlace> {
 }
 
 pub(crate) fn overridden(outcome: &Outcome) -> Vec<api::OverriddenPlace> {
+    // The API server would refuse the whole status for one place too many.
     let places = outcome.overridden.iter().take(MAX_PLACES);
     let places = places.map(|place| api::OverriddenPlace {
         service: place.service.as_ref().map(ToString::to_string),

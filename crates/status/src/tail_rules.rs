@@ -71,6 +71,7 @@ impl TailRules {
 
     /// The condition `Converged`: the rules are in force.
     pub(crate) fn converged(&self) -> ConditionUpdate {
+        // A Collector applies rules from its start on, so there is nothing to wait for in between.
         let programmed = self.programmed();
         match self {
             Self::InForce => ConditionUpdate {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use spoor_api::{SamplingPolicyStatus, status::Condition};
 use spoor_control::Instance;
 use spoor_policy::{Digest, Namespace, Policy, PolicyKey, Resolution, ServiceName, resolve};
-use spoor_status::{Findings, TailRules};
+use spoor_status::{PolicyFindings, TailRules};
 
 use super::{
     evidence::PolicyEvidence,
@@ -109,7 +109,7 @@ impl ResolvedPolicies {
         let outcome = self.resolution.outcomes.get(policy.key())?;
         let known = known(policy.key());
         let tail = self.tails.get(&policy.key().namespace);
-        let findings = Findings {
+        let findings = PolicyFindings {
             policy,
             generation: found.generation,
             outcome,

@@ -83,6 +83,7 @@ impl Rule {
     /// Rules for a duration or whole days, within limits.
     pub(super) fn retention(at: &str, (least, most): (Duration, Duration)) -> [Self; 2] {
         let days = |duration: Duration| duration.as_secs().div_ceil(DAY.as_secs());
+        // Rounded inwards, so that whole days are within the limits.
         let (fewest, most_days) = (days(least), most.as_secs() / DAY.as_secs());
         let (least, most) = (format_duration(least), format_duration(most));
         let in_days = "int(self.substring(0, size(self) - 1))";
@@ -131,6 +132,8 @@ impl Rule {
         let Some(place) = place(schema, &self.at) else {
             return;
         };
+        // The API server estimates a rule's cost from this, and refuses definitions that may cost
+        // too much.
         if let Some(max) = self.max_length {
             place.insert("maxLength".to_owned(), max.into());
         }
@@ -138,6 +141,7 @@ impl Rule {
         if let Some(field) = self.field {
             rule["fieldPath"] = format!(".{field}").into();
         }
+        // `message` stays beside it for values on which the expression fails.
         if let Some(expression) = &self.expression {
             rule["messageExpression"] = expression.as_str().into();
         }

@@ -29,6 +29,7 @@ pub(super) fn rules() -> Vec<Rule> {
         ),
         Rule::new(
             "spec.tail.keep[]",
+            // CEL cannot add booleans, so the true ones are counted.
             "[has(self.error), has(self.slowerThan), has(self.attribute)].filter(is, is).size() < 2",
             problem::RULE_SEVERAL,
         ),

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 /// Leaves `metadata` to the API server, and removes what structural schemas do not allow.
 pub(super) fn structural(mut schema: Value) -> Value {
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        // The definition fixes the values of these two, so constraints would be redundant.
         properties.insert("apiVersion".to_owned(), json!({"type": "string"}));
         properties.insert("kind".to_owned(), json!({"type": "string"}));
         // The API server allows constraints on no field of `metadata` but the name.

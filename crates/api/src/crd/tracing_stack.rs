@@ -40,6 +40,7 @@ pub(super) fn rules() -> Vec<Rule> {
     rules
 }
 
+// CEL cannot count the fields of an object, so rules about a lone field name all others.
 fn jaeger() -> Vec<Rule> {
     vec![
         Rule::new(
@@ -144,6 +145,7 @@ fn storage() -> Vec<Rule> {
     rules.push(quantity(size));
     rules.push(Rule::new(
         size,
+        // `quantity()` fails on other texts, which the rule above reports.
         "!isQuantity(string(self)) || quantity(string(self)).isGreaterThan(quantity('0'))",
         problem::SIZE,
     ));
@@ -203,6 +205,7 @@ fn pod(of: &str) -> Vec<Rule> {
         Rule::new(
             &toleration,
             "has(self.key) || (has(self.operator) && self.operator == 'Exists')",
+            // With the field's name, since the error is about the toleration as a whole.
             format!("\"key\" {}", problem::TOLERATION_KEY),
         ),
         Rule::new(

@@ -19,6 +19,7 @@ pub(super) fn split(text: &str) -> Vec<Document<'_>> {
     let mut at = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {
         let after_marker = marker(line);
+        // Comments and directives before the first marker belong to the document after it.
         if after_marker.is_some() && (part.has_marker || part.has_content) {
             documents.extend(part.document(text, at));
             part = Part {

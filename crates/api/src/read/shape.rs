@@ -20,6 +20,7 @@ pub(super) fn kind(value: &Value, kind: &str) -> Vec<FieldError> {
     for (field, expected) in [("apiVersion", API_VERSION), ("kind", kind)] {
         let problem = match fields.get(field) {
             Some(Value::String(found)) if found == expected => continue,
+            // A valid resource, too, but only the operator can run one.
             Some(Value::String(found)) if found == TracingStack::KIND => {
                 format!("must be {expected:?}; apply a {found} to a cluster with `kubectl apply`")
             }
@@ -68,6 +69,7 @@ pub(crate) fn compare(value: &Value, schema: &Value, at: &FieldPath, errors: &mu
         (Some("string"), Value::String(_))
         | (Some("number"), Value::Number(_))
         | (Some("boolean"), Value::Bool(_))
+        // Without a type in the schema, validation checks the value, as for quantities.
         | (None, _) => {}
         (Some(_), _) => {
             let problem = format!("must be {}, not {}", expected(schema), name(value));
@@ -166,6 +168,7 @@ fn name(value: &Value) -> String {
 fn unknown(field: &str, known: &Map<String, Value>) -> String {
     let close = known.keys().map(|name| (distance(field, name), name)).min();
     match close {
+        // One typing error in a short name, and one more for each four letters.
         Some((steps, name)) if steps <= 1 + name.len() / 4 => {
             format!("unknown field; did you mean {name:?}?")
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::PodSettings;
 use crate::{
     FieldPath,
-    errors::Errors,
+    errors::{Checked, Errors},
     form, problem,
     read::shape,
     tracing_stack::kubernetes,
@@ -32,7 +32,7 @@ impl Errors {
         scheduling: Option<&Scheduling>,
         additions: Option<&PodAdditions>,
         at: &FieldPath,
-    ) -> Option<PodSettings> {
+    ) -> Checked<PodSettings> {
         let before = self.len();
         if let Some(resources) = resources {
             self.resources(resources, &at.field("resources"));
@@ -43,7 +43,8 @@ impl Errors {
         if let Some(additions) = additions {
             self.additions(additions, &at.field("pod"));
         }
-        (self.len() == before).then(|| PodSettings {
+        self.none_since(before)?;
+        Ok(PodSettings {
             resources: resources.cloned().unwrap_or_default(),
             scheduling: scheduling.cloned().unwrap_or_default(),
             additions: additions.cloned().unwrap_or_default(),
@@ -53,6 +54,8 @@ impl Errors {
     fn resources(&mut self, resources: &Resources, at: &FieldPath) {
         let requests = self.amounts(&resources.requests, &at.field("requests"));
         let limits = self.amounts(&resources.limits, &at.field("limits"));
+        // Kubernetes would refuse the pods, long after it has accepted the stack. The same holds
+        // for tolerations.
         for (name, limit) in limits {
             if requests.get(name).is_some_and(|request| *request > limit) {
                 self.add(at.field("limits").field(name), problem::LIMITS);
@@ -69,7 +72,7 @@ impl Errors {
         let mut amounts = BTreeMap::new();
         for (name, quantity) in quantities {
             let at = at.field(name);
-            self.check(at.clone(), form::RESOURCE.check(name));
+            self.require(at.clone(), form::RESOURCE.check(name));
             let amount = self.check(at, quantity.millionths());
             amounts.extend(amount.map(|amount| (name.as_str(), amount)));
         }
@@ -84,8 +87,8 @@ impl Errors {
             &selector,
         );
         for (key, value) in &scheduling.node_selector {
-            self.check(selector.field(key), form::LABEL_KEY.check(key));
-            self.check(selector.field(key), form::LABEL_VALUE.check(value));
+            self.require(selector.field(key), form::LABEL_KEY.check(key));
+            self.require(selector.field(key), form::LABEL_VALUE.check(value));
         }
         let tolerations = at.field("tolerations");
         self.at_most(
@@ -108,13 +111,14 @@ impl Errors {
             let affinity = Value::Object(affinity.0.clone());
             self.outline(&affinity, &schema, &at.field("affinity"));
         }
+        // Checked as one list, since the schema is that of the whole field.
         let spread = scheduling.topology_spread_constraints.iter();
         let spread = spread.map(|it| Value::Object(it.0.clone())).collect();
         let schema = kubernetes::topology_spread_constraints(&mut generator);
         let at_spread = at.field("topologySpreadConstraints");
         self.outline(&Value::Array(spread), &schema, &at_spread);
         if let Some(name) = &scheduling.priority_class_name {
-            self.check(at.field("priorityClassName"), form::OBJECT_NAME.check(name));
+            self.require(at.field("priorityClassName"), form::OBJECT_NAME.check(name));
         }
     }
 
@@ -131,13 +135,13 @@ impl Errors {
         let exists = toleration.operator == Some(TolerationOperator::Exists);
         match &toleration.key {
             Some(key) => {
-                self.check(at.field("key"), form::LABEL_KEY.check(key));
+                self.require(at.field("key"), form::LABEL_KEY.check(key));
             }
             None if !exists => self.add(at.field("key"), problem::TOLERATION_KEY),
             None => {}
         }
         if let Some(value) = &toleration.value {
-            self.check(at.field("value"), form::LABEL_VALUE.check(value));
+            self.require(at.field("value"), form::LABEL_VALUE.check(value));
             if exists {
                 self.add(at.field("value"), problem::TOLERATION_VALUE);
             }
@@ -158,8 +162,8 @@ impl Errors {
             let at = at.field(field);
             self.at_most(entries.len(), PodSettings::MAX_ENTRIES, &at);
             for (key, value) in entries {
-                self.check(at.field(key), form::LABEL_KEY.check(key));
-                self.check(at.field(key), value_form.check(value));
+                self.require(at.field(key), form::LABEL_KEY.check(key));
+                self.require(at.field(key), value_form.check(value));
             }
         }
         let env = at.field("env");
@@ -167,16 +171,11 @@ impl Errors {
         let name_at = |index| env.index(index).field("name");
         self.distinct(additions.env.iter().map(|it| &it.name), name_at);
         for (index, variable) in additions.env.iter().enumerate() {
-            self.check(name_at(index), form::ENV_NAME.check(&variable.name));
+            self.require(name_at(index), form::ENV_NAME.check(&variable.name));
             let at = env.index(index).field("value");
-            self.check(at, form::TEXT.check(&variable.value));
+            self.require(at, form::TEXT.check(&variable.value));
         }
-        let secrets = at.field("imagePullSecrets");
-        let names = &additions.image_pull_secrets;
-        self.at_most(names.len(), PodSettings::MAX_PULL_SECRETS, &secrets);
-        self.distinct(names, |index| secrets.index(index));
-        for (index, name) in names.iter().enumerate() {
-            self.check(secrets.index(index), form::OBJECT_NAME.check(name));
-        }
+        let (secrets, max) = (&additions.image_pull_secrets, PodSettings::MAX_PULL_SECRETS);
+        self.secrets(secrets, max, &at.field("imagePullSecrets"));
     }
 }

@@ -1,8 +1,9 @@
 //! The amount of a quantity.
 
-use crate::{form, tracing_stack::Quantity};
+use crate::{InvalidText, form, tracing_stack::Quantity};
 
 /// The units, each in millionths.
+// 128 bits: the largest quantities in millionths exceed 64.
 const UNITS: [(&str, u128); 13] = [
     ("m", 1_000),
     ("k", 1_000_000_000),
@@ -24,7 +25,7 @@ impl Quantity {
     ///
     /// # Errors
     /// The problem, if the text is not a quantity.
-    pub(crate) fn millionths(&self) -> Result<u128, String> {
+    pub(crate) fn millionths(&self) -> Result<u128, InvalidText> {
         let text = form::QUANTITY.check(&self.0)?;
         let end = text
             .find(|letter: char| letter.is_ascii_alphabetic())

@@ -34,9 +34,9 @@ pub enum Storage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// OpenSearch.
-    OpenSearch(Search),
+    OpenSearch(SearchCluster),
     /// Elasticsearch.
-    Elasticsearch(Search),
+    Elasticsearch(SearchCluster),
     /// Cassandra.
     Cassandra(Cassandra),
     /// ClickHouse.
@@ -46,7 +46,7 @@ pub enum Backend {
 /// OpenSearch or Elasticsearch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Search {
+pub struct SearchCluster {
     /// Its nodes, at least one.
     pub urls: Vec<String>,
     /// The prefix of index names.

@@ -2,12 +2,7 @@
 
 use std::fmt;
 
-use crate::form::{self, Form};
-
-/// The error for a text that does not have the required format.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidText(String);
+use crate::{InvalidText, form};
 
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $form:path) => {
@@ -21,7 +16,7 @@ macro_rules! text {
             /// # Errors
             /// [`InvalidText`] says what is wrong with it.
             pub fn new(text: &str) -> Result<Self, InvalidText> {
-                checked(&$form, text).map(Self)
+                $form.check(text).map(|text| Self(text.to_owned()))
             }
 
             /// The text.
@@ -81,7 +76,8 @@ impl BasePath {
     /// # Errors
     /// [`InvalidText`] says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, InvalidText> {
-        let text = checked(&form::BASE_PATH, text)?;
+        let text = form::BASE_PATH.check(text)?;
+        // Without the slash of the root, so that a path can be appended to every prefix.
         Ok(Self(text.trim_end_matches('/').to_owned()))
     }
 
@@ -112,12 +108,12 @@ impl ExporterName {
     /// # Errors
     /// [`InvalidText`] says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, InvalidText> {
-        let text = checked(&form::EXPORTER, text)?;
+        let text = form::EXPORTER.check(text)?;
         match text.split_once('/') {
             Some((_, name)) if name.starts_with(Self::RESERVED) => {
                 Err(InvalidText(Self::RESERVED_PROBLEM.to_owned()))
             }
-            _ => Ok(Self(text)),
+            _ => Ok(Self(text.to_owned())),
         }
     }
 
@@ -132,8 +128,4 @@ impl fmt::Display for ExporterName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
-}
-
-fn checked(form: &Form, text: &str) -> Result<String, InvalidText> {
-    form.check(text).map(str::to_owned).map_err(InvalidText)
 }

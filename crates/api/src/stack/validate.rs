@@ -2,15 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use spoor_policy::Namespace;
-
 use super::{
     Address, BasePath, Collector, ExistingJaeger, ExporterName, Jaeger, ManagedCollector,
     ManagedJaeger, ObjectName, Stack, StackName,
 };
 use crate::{
-    FieldError, FieldPath, TracingStack, TracingStackSpec,
-    errors::Errors,
+    FieldError, FieldPath, TracingStack,
+    errors::{Checked, Errors},
     form::{self, Form},
     format_duration, parse_duration, problem,
     tracing_stack::{self as written, CollectorSpec, JaegerSpec},
@@ -27,29 +25,28 @@ impl TracingStack {
         errors.kind(&self.api_version, &self.kind, Self::KIND);
         let at = root.field("metadata");
         let name = errors.check(at.field("name"), StackName::new(&self.metadata.name));
-        let namespace = match &self.metadata.namespace {
-            Some(namespace) => errors.check(at.field("namespace"), Namespace::new(namespace)),
-            None => Some(Namespace::default()),
+        let namespace = errors.namespace(&self.metadata, &at);
+        let at = root.field("spec");
+        let jaeger = errors.jaeger(&self.spec.jaeger, &at.field("jaeger"));
+        let collector = errors.collector(&self.spec.collector, &at.field("collector"));
+        let (Ok(namespace), Ok(name), Ok(jaeger), Ok(collector), true) =
+            (namespace, name, jaeger, collector, errors.is_empty())
+        else {
+            return Err(errors.into_found());
         };
-        let parts = errors.stack(&self.spec, &root.field("spec"));
-        match (namespace, name, parts) {
-            (Some(namespace), Some(name), Some((jaeger, collector))) if errors.is_empty() => {
-                Ok(Stack {
-                    namespace,
-                    name,
-                    route: self.spec.route,
-                    jaeger,
-                    collector,
-                })
-            }
-            _ => Err(errors.into_found()),
-        }
+        Ok(Stack {
+            namespace,
+            name,
+            route: self.spec.route,
+            jaeger,
+            collector,
+        })
     }
 }
 
 /// Checks of single fields.
 impl Errors {
-    pub(super) fn form(&mut self, form: &Form, text: &str, at: FieldPath) -> Option<String> {
+    pub(super) fn form(&mut self, form: &Form, text: &str, at: FieldPath) -> Checked<String> {
         self.check(at, form.check(text)).map(str::to_owned)
     }
 
@@ -60,24 +57,20 @@ impl Errors {
         text: Option<&String>,
         default: &str,
         at: FieldPath,
-    ) -> Option<String> {
+    ) -> Checked<String> {
         match text {
             Some(text) => self.form(form, text, at),
-            None => Some(default.to_owned()),
+            None => Ok(default.to_owned()),
         }
     }
 
-    /// Returns `None` for an invalid name, and `Some(None)` for an absent one.
-    #[allow(clippy::option_option)]
     pub(super) fn object_name(
         &mut self,
         name: Option<&String>,
         at: FieldPath,
-    ) -> Option<Option<ObjectName>> {
-        match name {
-            Some(name) => self.check(at, ObjectName::new(name)).map(Some),
-            None => Some(None),
-        }
+    ) -> Checked<Option<ObjectName>> {
+        name.map(|name| self.check(at, ObjectName::new(name)))
+            .transpose()
     }
 
     /// Checks a duration with a default.
@@ -87,9 +80,9 @@ impl Errors {
         default: Duration,
         allowed: (Duration, Duration),
         at: FieldPath,
-    ) -> Option<Duration> {
+    ) -> Checked<Duration> {
         let Some(text) = text else {
-            return Some(default);
+            return Ok(default);
         };
         self.form(&form::DURATION, text, at.clone())?;
         let duration = self.check(at.clone(), parse_duration(text))?;
@@ -100,10 +93,9 @@ impl Errors {
                 format_duration(least),
                 format_duration(most)
             );
-            self.add(at, problem);
-            return None;
+            return Err(self.report(at, problem));
         }
-        Some(duration)
+        Ok(duration)
     }
 
     pub(super) fn count(
@@ -112,36 +104,40 @@ impl Errors {
         default: u32,
         max: u32,
         at: FieldPath,
-    ) -> Option<u32> {
+    ) -> Checked<u32> {
         let Some(number) = number else {
-            return Some(default);
+            return Ok(default);
         };
         let count = u32::try_from(number).ok();
         let count = count.filter(|count| (1..=max).contains(count));
-        if count.is_none() {
-            self.add(
-                at,
-                format!("must be a whole number from 1 to {max}, not {number}"),
-            );
-        }
-        count
+        let problem = || format!("must be a whole number from 1 to {max}, not {number}");
+        self.check(at, count.ok_or_else(problem))
     }
 
-    pub(super) fn replicas(&mut self, number: Option<i32>, at: FieldPath) -> Option<u16> {
+    pub(super) fn replicas(&mut self, number: Option<i32>, at: FieldPath) -> Checked<u16> {
         let max = u32::from(ManagedCollector::MAX_REPLICAS);
-        let count = self.count(number, 1, max, at)?;
-        u16::try_from(count).ok()
+        let count = self.count(number, 1, max, at.clone())?;
+        self.check(at, u16::try_from(count))
+    }
+
+    /// Checks a list of names of Secrets.
+    pub(super) fn secrets(
+        &mut self,
+        names: &[String],
+        max: usize,
+        at: &FieldPath,
+    ) -> Vec<ObjectName> {
+        self.at_most(names.len(), max, at);
+        self.distinct(names, |index| at.index(index));
+        let indexed = names.iter().enumerate();
+        indexed
+            .flat_map(|(index, name)| self.check(at.index(index), ObjectName::new(name)))
+            .collect()
     }
 }
 
 impl Errors {
-    fn stack(&mut self, spec: &TracingStackSpec, at: &FieldPath) -> Option<(Jaeger, Collector)> {
-        let jaeger = self.jaeger(&spec.jaeger, &at.field("jaeger"));
-        let collector = self.collector(&spec.collector, &at.field("collector"));
-        Some((jaeger?, collector?))
-    }
-
-    fn jaeger(&mut self, spec: &JaegerSpec, at: &FieldPath) -> Option<Jaeger> {
+    fn jaeger(&mut self, spec: &JaegerSpec, at: &FieldPath) -> Checked<Jaeger> {
         let Some(existing) = &spec.existing else {
             return self.managed_jaeger(spec, at);
         };
@@ -155,17 +151,15 @@ impl Errors {
             self.add(at.clone(), problem::EXISTING_JAEGER);
         }
         let otlp = self.named_address(&existing.otlp, at.field("otlp"));
-        let query = match &existing.query {
-            Some(query) => self.named_address(query, at.field("query")).map(Some),
-            None => Some(None),
-        };
-        Some(Jaeger::Existing(ExistingJaeger {
+        let query = existing.query.as_ref();
+        let query = query.map(|query| self.named_address(query, at.field("query")));
+        Ok(Jaeger::Existing(ExistingJaeger {
             otlp: otlp?,
-            query: query?,
+            query: query.transpose()?,
         }))
     }
 
-    fn managed_jaeger(&mut self, spec: &JaegerSpec, at: &FieldPath) -> Option<Jaeger> {
+    fn managed_jaeger(&mut self, spec: &JaegerSpec, at: &FieldPath) -> Checked<Jaeger> {
         let default = ManagedJaeger::DEFAULT_IMAGE;
         let image = self.form_or(
             &form::IMAGE,
@@ -174,46 +168,48 @@ impl Errors {
             at.field("image"),
         );
         let replicas = self.replicas(spec.replicas, at.field("replicas"));
-        let storage = self.storage(spec.storage.as_ref(), replicas.unwrap_or(1), at);
+        let storage = self.storage(
+            spec.storage.as_ref(),
+            replicas.as_ref().map_or(1, |count| *count),
+            at,
+        );
         let has_clickhouse_tls = spec
             .storage
             .as_ref()
             .and_then(|storage| storage.clickhouse.as_ref())
             .is_some_and(|clickhouse| clickhouse.tls.is_some());
+        // A custom image may be newer than the default one, and only then supports this.
         if has_clickhouse_tls && spec.image.is_none() {
             let at = at.field("storage").field("clickhouse").field("tls");
             self.add(at, problem::CLICKHOUSE_TLS);
         }
         let base_path = match &spec.base_path {
             Some(path) => self.check(at.field("basePath"), BasePath::new(path)),
-            None => Some(BasePath::default()),
+            None => Ok(BasePath::default()),
         };
-        let prometheus = match &spec.prometheus {
-            Some(prometheus) => {
-                let at = at.field("prometheus").field("url");
-                self.form(&form::PROMETHEUS_URL, &prometheus.url, at)
-                    .map(Some)
-            }
-            None => Some(None),
-        };
+        let prometheus = spec.prometheus.as_ref().map(|prometheus| {
+            let at = at.field("prometheus").field("url");
+            self.form(&form::PROMETHEUS_URL, &prometheus.url, at)
+        });
         let pod = self.pod(
             spec.resources.as_ref(),
             spec.scheduling.as_ref(),
             spec.pod.as_ref(),
             at,
         );
+        // The storage has this number already. This only ensures that it is valid.
         replicas?;
-        Some(Jaeger::Managed(Box::new(ManagedJaeger {
+        Ok(Jaeger::Managed(Box::new(ManagedJaeger {
             image: image?,
             image_pull_policy: spec.image_pull_policy.unwrap_or_default(),
             storage: storage?,
             base_path: base_path?,
-            prometheus: prometheus?,
+            prometheus: prometheus.transpose()?,
             pod: pod?,
         })))
     }
 
-    fn collector(&mut self, spec: &CollectorSpec, at: &FieldPath) -> Option<Collector> {
+    fn collector(&mut self, spec: &CollectorSpec, at: &FieldPath) -> Checked<Collector> {
         let Some(existing) = &spec.existing else {
             return self.managed_collector(spec, at);
         };
@@ -230,7 +226,7 @@ impl Errors {
             .map(Collector::Existing)
     }
 
-    fn managed_collector(&mut self, spec: &CollectorSpec, at: &FieldPath) -> Option<Collector> {
+    fn managed_collector(&mut self, spec: &CollectorSpec, at: &FieldPath) -> Checked<Collector> {
         let default = ManagedCollector::DEFAULT_IMAGE;
         let image = self.form_or(
             &form::IMAGE,
@@ -251,20 +247,22 @@ impl Errors {
             ManagedCollector::DECISION_WAIT,
             at.field("decisionWait"),
         );
-        if let (Some(gather), Some(decision)) = (gather_wait, decision_wait)
+        if let (Ok(gather), Ok(decision)) = (&gather_wait, &decision_wait)
             && gather > decision
         {
             self.add(at.field("gatherWait"), problem::GATHER_WAIT);
         }
         let exporters = self.exporters(&spec.exporters, &at.field("exporters"));
-        let secrets = self.secrets(&spec.env_from_secrets, &at.field("envFromSecrets"));
+        let secrets_at = at.field("envFromSecrets");
+        let max_secrets = ManagedCollector::MAX_SECRETS;
+        let secrets = self.secrets(&spec.env_from_secrets, max_secrets, &secrets_at);
         let pod = self.pod(
             spec.resources.as_ref(),
             spec.scheduling.as_ref(),
             spec.pod.as_ref(),
             at,
         );
-        Some(Collector::Managed(Box::new(ManagedCollector {
+        Ok(Collector::Managed(Box::new(ManagedCollector {
             image: image?,
             image_pull_policy: spec.image_pull_policy.unwrap_or_default(),
             replicas: replicas?,
@@ -282,23 +280,15 @@ impl Errors {
         at: &FieldPath,
     ) -> BTreeMap<ExporterName, serde_json::Map<String, serde_json::Value>> {
         self.at_most(exporters.len(), ManagedCollector::MAX_EXPORTERS, at);
-        let named = exporters.iter().filter_map(|(name, settings)| {
-            let name = self.check(at.field(name), ExporterName::new(name))?;
-            Some((name, settings.0.clone()))
+        let named = exporters.iter().flat_map(|(name, settings)| {
+            let name = self.check(at.field(name), ExporterName::new(name));
+            name.map(|name| (name, settings.0.clone()))
         });
         named.collect()
     }
 
-    fn secrets(&mut self, names: &[String], at: &FieldPath) -> Vec<ObjectName> {
-        self.at_most(names.len(), ManagedCollector::MAX_SECRETS, at);
-        self.distinct(names, |index| at.index(index));
-        let indexed = names.iter().enumerate();
-        indexed
-            .filter_map(|(index, name)| self.check(at.index(index), ObjectName::new(name)))
-            .collect()
-    }
-
-    fn named_address(&mut self, text: &str, at: FieldPath) -> Option<Address> {
+    fn named_address(&mut self, text: &str, at: FieldPath) -> Checked<Address> {
+        // `Address` also allows IP addresses, which a Service of type ExternalName cannot have.
         self.form(&form::NAMED_ADDRESS, text, at.clone())?;
         self.check(at, Address::new(text))
     }

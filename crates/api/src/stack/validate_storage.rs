@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Address, Backend, Cassandra, ClickHouse, ObjectName, Search, Storage, Tls};
+use super::{Address, Backend, Cassandra, ClickHouse, ObjectName, SearchCluster, Storage, Tls};
 use crate::{
     FieldPath,
     duration::{DAY, parse_days_or_duration},
-    errors::Errors,
+    errors::{Checked, Errors, Reported},
     form::{self, Form},
     format_duration, problem,
     tracing_stack::{
-        BadgerSpec, CassandraSpec, ClickhouseSpec, Credentials, ElasticsearchSpec, Quantity,
+        BadgerSpec, CassandraSpec, ClickhouseSpec, CredentialsSpec, ElasticsearchSpec, Quantity,
         StorageSpec, TlsSpec,
     },
 };
@@ -36,7 +36,7 @@ impl Errors {
         spec: Option<&StorageSpec>,
         replicas: u16,
         at: &FieldPath,
-    ) -> Option<Storage> {
+    ) -> Checked<Storage> {
         let default = StorageSpec {
             memory: Some(Default::default()),
             ..StorageSpec::default()
@@ -52,59 +52,61 @@ impl Errors {
             spec.clickhouse.is_some(),
         ];
         let found = members.into_iter().filter(|is_there| *is_there).count();
-        if found != 1 {
-            let several = found > 1;
-            self.add(
-                at.clone(),
-                if several {
-                    problem::STORAGE_SEVERAL
-                } else {
-                    problem::STORAGE_NONE
-                },
-            );
+        match found {
+            0 => self.add(at.clone(), problem::STORAGE_NONE),
+            1 => {}
+            _ => self.add(at.clone(), problem::STORAGE_SEVERAL),
         }
-        let inside = self.inside(spec, at);
+        let inside = self.inside(spec, at).transpose();
         let backend = self.backend(spec, at);
-        if found == 1 && backend.is_none() && inside.is_some() && replicas > 1 {
-            self.add(replicas_at, problem::REPLICAS);
-            return None;
+        if let (1, Ok(Some(_))) = (found, &inside)
+            && replicas > 1
+        {
+            return Err(self.report(replicas_at, problem::REPLICAS));
         }
-        inside.or(backend.map(|backend| Storage::External { replicas, backend }))
+        match (inside?, backend?) {
+            (Some(inside), _) => Ok(inside),
+            (None, Some(backend)) => Ok(Storage::External { replicas, backend }),
+            // Reported above.
+            (None, None) => Err(Reported),
+        }
     }
 
-    fn inside(&mut self, spec: &StorageSpec, at: &FieldPath) -> Option<Storage> {
-        if let Some(memory) = &spec.memory {
-            let at = at.field("memory").field("maxTraces");
-            let default = Storage::DEFAULT_MAX_TRACES;
-            let max_traces = self.count(memory.max_traces, default, Storage::MAX_TRACES, at)?;
-            return Some(Storage::Memory { max_traces });
-        }
-        let badger = spec.badger.as_ref()?;
-        self.badger(badger, &at.field("badger"))
+    /// The storage in Jaeger's own pod, if there is one.
+    fn inside(&mut self, spec: &StorageSpec, at: &FieldPath) -> Option<Checked<Storage>> {
+        let Some(memory) = &spec.memory else {
+            let badger = spec.badger.as_ref()?;
+            return Some(self.badger(badger, &at.field("badger")));
+        };
+        let at = at.field("memory").field("maxTraces");
+        let default = Storage::DEFAULT_MAX_TRACES;
+        let max_traces = self.count(memory.max_traces, default, Storage::MAX_TRACES, at);
+        Some(max_traces.map(|max_traces| Storage::Memory { max_traces }))
     }
 
-    fn badger(&mut self, spec: &BadgerSpec, at: &FieldPath) -> Option<Storage> {
+    fn badger(&mut self, spec: &BadgerSpec, at: &FieldPath) -> Checked<Storage> {
         let default = Quantity(Storage::DEFAULT_SIZE.to_owned());
         let size = spec.size.clone().unwrap_or(default);
         let size_at = at.field("size");
         let amount = self.check(size_at.clone(), size.millionths());
-        if amount == Some(0) {
+        if let Ok(0) = amount {
             self.add(size_at, problem::SIZE);
         }
         let class = at.field("storageClassName");
         let storage_class_name = self.object_name(spec.storage_class_name.as_ref(), class);
         let retention = self.retention(spec.retention.as_ref(), at.field("retention"));
+        // The size is kept as written. This only ensures that it is valid.
         amount?;
-        Some(Storage::Badger {
+        Ok(Storage::Badger {
             size,
             storage_class_name: storage_class_name?,
             retention: retention?,
         })
     }
 
-    fn retention(&mut self, text: Option<&String>, at: FieldPath) -> Option<Duration> {
+    fn retention(&mut self, text: Option<&String>, at: FieldPath) -> Checked<Duration> {
         let Some(text) = text else {
-            return Some(Storage::DEFAULT_RETENTION);
+            return Ok(Storage::DEFAULT_RETENTION);
         };
         self.form(&form::RETENTION, text, at.clone())?;
         let retention = self.check(at.clone(), parse_days_or_duration(text))?;
@@ -112,57 +114,54 @@ impl Errors {
         if retention < least || retention > most {
             let days = most.as_secs() / DAY.as_secs();
             let least = format_duration(least);
-            self.add(at, format!("must be from {least} to {days}d, not {text}"));
-            return None;
+            let problem = format!("must be from {least} to {days}d, not {text}");
+            return Err(self.report(at, problem));
         }
-        Some(retention)
+        Ok(retention)
     }
 
-    fn backend(&mut self, spec: &StorageSpec, at: &FieldPath) -> Option<Backend> {
-        let mut found = vec![];
-        if let Some(search) = &spec.opensearch {
+    fn backend(&mut self, spec: &StorageSpec, at: &FieldPath) -> Checked<Option<Backend>> {
+        let opensearch = spec.opensearch.as_ref().map(|search| {
             let search = self.search(search, &at.field("opensearch"));
-            found.extend(search.map(Backend::OpenSearch));
-        }
-        if let Some(search) = &spec.elasticsearch {
+            search.map(Backend::OpenSearch)
+        });
+        let elasticsearch = spec.elasticsearch.as_ref().map(|search| {
             let search = self.search(search, &at.field("elasticsearch"));
-            found.extend(search.map(Backend::Elasticsearch));
-        }
-        if let Some(cassandra) = &spec.cassandra {
+            search.map(Backend::Elasticsearch)
+        });
+        let cassandra = spec.cassandra.as_ref().map(|cassandra| {
             let cassandra = self.cassandra(cassandra, &at.field("cassandra"));
-            found.extend(cassandra.map(Backend::Cassandra));
-        }
-        if let Some(clickhouse) = &spec.clickhouse {
+            cassandra.map(Backend::Cassandra)
+        });
+        let clickhouse = spec.clickhouse.as_ref().map(|clickhouse| {
             let clickhouse = self.clickhouse(clickhouse, &at.field("clickhouse"));
-            found.extend(clickhouse.map(Backend::ClickHouse));
-        }
-        // If there are several, the caller has reported that.
-        found.pop()
+            clickhouse.map(Backend::ClickHouse)
+        });
+        // All are checked, also where several are set, which the caller reports.
+        let found = opensearch.or(elasticsearch).or(cassandra).or(clickhouse);
+        found.transpose()
     }
 
-    fn search(&mut self, spec: &ElasticsearchSpec, at: &FieldPath) -> Option<Search> {
+    fn search(&mut self, spec: &ElasticsearchSpec, at: &FieldPath) -> Checked<SearchCluster> {
         let urls = self.nodes(&form::SEARCH_URL, &spec.urls, &at.field("urls"));
-        let index_prefix = match &spec.index_prefix {
-            Some(prefix) => {
-                let at = at.field("indexPrefix");
-                self.form(&form::INDEX_PREFIX, prefix, at).map(Some)
-            }
-            None => Some(None),
-        };
+        let index_prefix = spec.index_prefix.as_ref();
+        let index_prefix = index_prefix
+            .map(|prefix| self.form(&form::INDEX_PREFIX, prefix, at.field("indexPrefix")));
         let credentials = self.credentials(spec.credentials.as_ref(), at);
         let tls = self.tls(spec.tls.as_ref(), at);
         if spec.tls.is_some() && !spec.urls.iter().all(|url| url.starts_with("https://")) {
             self.add(at.field("tls"), problem::SEARCH_TLS);
         }
-        Some(Search {
+        Ok(SearchCluster {
             urls: urls?,
-            index_prefix: index_prefix?,
+            index_prefix: index_prefix.transpose()?,
             credentials: credentials?,
             tls: tls?,
         })
     }
 
-    fn cassandra(&mut self, spec: &CassandraSpec, at: &FieldPath) -> Option<Cassandra> {
+    fn cassandra(&mut self, spec: &CassandraSpec, at: &FieldPath) -> Checked<Cassandra> {
+        // Checked before ports are added, so that errors show the text as written.
         let hosts = self.nodes(&form::HOST, &spec.hosts, &at.field("hosts"));
         let hosts = hosts.map(|hosts| {
             let with_port = |host: &String| match host.contains(':') {
@@ -186,7 +185,7 @@ impl Errors {
         );
         let credentials = self.credentials(spec.credentials.as_ref(), at);
         let tls = self.tls(spec.tls.as_ref(), at);
-        Some(Cassandra {
+        Ok(Cassandra {
             hosts: hosts?,
             keyspace: keyspace?,
             datacenter: datacenter?,
@@ -195,7 +194,7 @@ impl Errors {
         })
     }
 
-    fn clickhouse(&mut self, spec: &ClickhouseSpec, at: &FieldPath) -> Option<ClickHouse> {
+    fn clickhouse(&mut self, spec: &ClickhouseSpec, at: &FieldPath) -> Checked<ClickHouse> {
         let nodes = self.nodes(&form::ADDRESS, &spec.addresses, &at.field("addresses"));
         let addresses = nodes.and_then(|nodes| self.addresses(&nodes, &at.field("addresses")));
         let database = self.form_or(
@@ -206,7 +205,7 @@ impl Errors {
         );
         let credentials = self.credentials(spec.credentials.as_ref(), at);
         let tls = self.tls(spec.tls.as_ref(), at);
-        Some(ClickHouse {
+        Ok(ClickHouse {
             addresses: addresses?,
             database: database?,
             credentials: credentials?,
@@ -215,7 +214,7 @@ impl Errors {
     }
 
     /// Checks a database's nodes: at least one, and no duplicates.
-    fn nodes(&mut self, form: &Form, nodes: &[String], at: &FieldPath) -> Option<Vec<String>> {
+    fn nodes(&mut self, form: &Form, nodes: &[String], at: &FieldPath) -> Checked<Vec<String>> {
         let before = self.len();
         if nodes.is_empty() {
             self.add(at.clone(), "must have at least one entry");
@@ -223,47 +222,43 @@ impl Errors {
         self.at_most(nodes.len(), Storage::MAX_NODES, at);
         self.distinct(nodes, |index| at.index(index));
         for (index, node) in nodes.iter().enumerate() {
-            self.check(at.index(index), form.check(node));
+            self.require(at.index(index), form.check(node));
         }
-        (self.len() == before).then(|| nodes.to_vec())
+        self.none_since(before)?;
+        Ok(nodes.to_vec())
     }
 
-    fn addresses(&mut self, nodes: &[String], at: &FieldPath) -> Option<Vec<Address>> {
+    fn addresses(&mut self, nodes: &[String], at: &FieldPath) -> Checked<Vec<Address>> {
         let indexed = nodes.iter().enumerate();
         indexed
             .map(|(index, node)| self.check(at.index(index), Address::new(node)))
             .collect()
     }
 
-    #[allow(clippy::option_option)]
     fn credentials(
         &mut self,
-        credentials: Option<&Credentials>,
+        credentials: Option<&CredentialsSpec>,
         at: &FieldPath,
-    ) -> Option<Option<ObjectName>> {
+    ) -> Checked<Option<ObjectName>> {
         let name = credentials.map(|credentials| &credentials.secret_name);
         self.object_name(name, at.field("credentials").field("secretName"))
     }
 
-    #[allow(clippy::option_option)]
-    fn tls(&mut self, spec: Option<&TlsSpec>, at: &FieldPath) -> Option<Option<Tls>> {
+    fn tls(&mut self, spec: Option<&TlsSpec>, at: &FieldPath) -> Checked<Option<Tls>> {
         let Some(spec) = spec else {
-            return Some(None);
+            return Ok(None);
         };
         let at = at.field("tls");
         let ca = self.object_name(spec.ca_secret_name.as_ref(), at.field("caSecretName"));
         let certificate =
             self.object_name(spec.cert_secret_name.as_ref(), at.field("certSecretName"));
-        let server_name = match &spec.server_name {
-            Some(name) => self
-                .form(&form::SERVER_NAME, name, at.field("serverName"))
-                .map(Some),
-            None => Some(None),
-        };
-        Some(Some(Tls {
+        let server_name = spec.server_name.as_ref();
+        let server_name =
+            server_name.map(|name| self.form(&form::SERVER_NAME, name, at.field("serverName")));
+        Ok(Some(Tls {
             ca: ca?,
             certificate: certificate?,
-            server_name: server_name?,
+            server_name: server_name.transpose()?,
         }))
     }
 }

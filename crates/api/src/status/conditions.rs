@@ -38,6 +38,7 @@ pub fn conditions(
     now: Timestamp,
 ) -> Vec<Condition> {
     let condition = |(kind, update): (&'static str, ConditionUpdate)| {
+        // As in Kubernetes, a new reason or message is not a transition.
         let before = previous
             .iter()
             .find(|before| before.kind == kind && before.status == update.status);

@@ -10,6 +10,7 @@ use super::{FreeForm, ImagePullPolicy, PodAdditions, Resources, Scheduling};
 /// A Collector for the operator to run, or with `existing` alone, one that runs already.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+// No field has a default in the schema: the API server would write it next to `existing`.
 pub struct CollectorSpec {
     /// A Collector that runs already, instead of all other fields here. The operator does not
     /// configure its tail rules: policies with tail rules have the condition `Programmed=False`.

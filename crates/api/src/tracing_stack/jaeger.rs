@@ -8,6 +8,7 @@ use super::{ImagePullPolicy, PodAdditions, Resources, Scheduling, StorageSpec};
 /// A Jaeger for the operator to run, or with `existing` alone, one that runs already.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+// No field has a default in the schema: the API server would write it next to `existing`.
 pub struct JaegerSpec {
     /// A Jaeger that runs already, instead of all other fields here.
     #[serde(default, skip_serializing_if = "Option::is_none")]

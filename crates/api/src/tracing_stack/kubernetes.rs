@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 #[serde(transparent)]
 pub struct FreeForm(pub Map<String, Value>);
 
+// Without `x-kubernetes-preserve-unknown-fields`, the API server would remove all fields.
 impl JsonSchema for FreeForm {
     fn schema_name() -> Cow<'static, str> {
         "FreeForm".into()
@@ -68,6 +69,7 @@ impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self(text)),
+            // A fraction may not be printed with the digits that were written.
             Value::Number(number) if !number.is_f64() => Ok(Self(number.to_string())),
             _ => Err(de::Error::custom(
                 "must be a quantity such as \"500m\" or \"256Mi\"",
@@ -76,6 +78,8 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
+// `x-kubernetes-int-or-string` stands in place of a `type`, since both numbers and texts are
+// allowed.
 impl JsonSchema for Quantity {
     fn schema_name() -> Cow<'static, str> {
         "Quantity".into()
@@ -115,6 +119,7 @@ pub struct PodAdditions {
     /// Annotations of pods. The operator's own annotations take precedence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
+    // Bounded, since the API server estimates the cost of rules for the largest possible object.
     pub annotations: BTreeMap<String, String>,
     /// Labels of pods. The operator's own labels take precedence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -293,7 +298,7 @@ pub enum TaintEffect {
 /// The credentials for a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Credentials {
+pub struct CredentialsSpec {
     /// Secret in the same namespace with the keys `username` and `password`, such as one of type
     /// `kubernetes.io/basic-auth`.
     #[schemars(length(min = 1, max = 253), example = &"opensearch-jaeger")]

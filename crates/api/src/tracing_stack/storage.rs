@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Credentials, Quantity, TlsSpec};
+use super::{CredentialsSpec, Quantity, TlsSpec};
 
 /// The storage of traces. Exactly one field must be set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,7 @@ pub struct StorageSpec {
     pub badger: Option<BadgerSpec>,
     /// OpenSearch cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    // A fork of Elasticsearch with the same settings. Jaeger distinguishes the two.
     pub opensearch: Option<ElasticsearchSpec>,
     /// Elasticsearch cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +71,7 @@ pub struct ElasticsearchSpec {
     pub index_prefix: Option<String>,
     /// Credentials Jaeger uses. If unset, Jaeger connects anonymously.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<CredentialsSpec>,
     /// TLS settings for `https` URLs. Defaults to the certificate authorities in Jaeger's image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
@@ -93,7 +94,7 @@ pub struct CassandraSpec {
     pub datacenter: Option<String>,
     /// Credentials Jaeger uses. If unset, Jaeger connects anonymously.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<CredentialsSpec>,
     /// TLS settings. `tls: {}` verifies the server by the certificate authorities in Jaeger's image.
     /// If unset, Jaeger connects without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,7 +114,7 @@ pub struct ClickhouseSpec {
     pub database: Option<String>,
     /// Credentials Jaeger uses. Defaults to ClickHouse's user `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<CredentialsSpec>,
     /// TLS settings. `tls: {}` verifies the server by the certificate authorities in Jaeger's image.
     /// If unset, Jaeger connects without TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
 //! Reading policies: what is right, and what is said of what is wrong.
 
 use rstest::rstest;
-use spoor_api::read::{self, Manifest};
+use spoor_api::read::{self, PolicyManifest};
 
 const GOOD: &str = "\
 apiVersion: spoor.dev/v1alpha1
@@ -13,7 +13,8 @@ spec:
     probability: 1%
 ";
 
-fn errors(text: &str) -> String {
+/// The errors in a text, one on each line.
+pub(crate) fn errors(text: &str) -> String {
     let found = read::policies(text, "p.yaml").expect_err("must not be accepted");
     found.iter().map(|error| format!("{error}\n")).collect()
 }
@@ -29,7 +30,7 @@ fn with_spec(spec: &str) -> String {
 #[test]
 fn reads_a_policy() {
     let manifests = read::policies(GOOD, "p.yaml").unwrap();
-    let [manifest @ Manifest { policy, .. }] = manifests.as_slice() else {
+    let [manifest @ PolicyManifest { policy, .. }] = manifests.as_slice() else {
         panic!("{manifests:?}")
     };
     assert_eq!(manifest.line(), 1);

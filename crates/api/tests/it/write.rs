@@ -3,7 +3,7 @@
 use jiff::{Timestamp, ToSpan};
 use proptest::{collection::vec, option, prelude::*};
 use spoor_api::{
-    AttributeMatch, ErrorMatch, Head, KeepRule, Metadata, RateLimit, SamplingPolicy,
+    AttributeMatch, ErrorMatch, Head, KeepRule, Metadata, RateLimitSpec, SamplingPolicy,
     SamplingPolicySpec, Tail, TargetSpec, format_duration, read, to_yaml,
 };
 
@@ -23,7 +23,7 @@ fn head() -> impl Strategy<Value = Head> {
         }),
         (1i64..=1_000_000).prop_map(|traces_per_second| Head {
             probability: None,
-            rate_limit: Some(RateLimit { traces_per_second }),
+            rate_limit: Some(RateLimitSpec { traces_per_second }),
         }),
     ]
 }

@@ -3,6 +3,8 @@
 use rstest::rstest;
 use spoor_api::read;
 
+use crate::read::errors;
+
 const POLICY: &str = "\
 apiVersion: spoor.dev/v1alpha1
 kind: SamplingPolicy
@@ -12,11 +14,6 @@ spec:
   head:
     probability: 1%
 ";
-
-fn errors(text: &str) -> String {
-    let found = read::policies(text, "p.yaml").expect_err("must not be accepted");
-    found.iter().map(|error| format!("{error}\n")).collect()
-}
 
 #[rstest]
 #[case::boolean("true", "the boolean true")]

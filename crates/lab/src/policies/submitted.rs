@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use spoor_api::{
     FieldError, FieldPath,
-    read::{self, Manifest},
+    read::{self, PolicyManifest},
 };
 use spoor_policy::PolicyKey;
 
@@ -13,7 +13,7 @@ use crate::wire::Document;
 #[derive(Clone, Debug)]
 pub(super) struct Submitted {
     pub(super) key: PolicyKey,
-    pub(super) manifest: Manifest,
+    pub(super) manifest: PolicyManifest,
 }
 
 impl Submitted {

@@ -57,6 +57,8 @@ impl RuleHasher {
     }
 
     fn condition(&mut self, condition: &RuleCondition) {
+        // These numbers are part of digests that are stored in the status of stacks: a new
+        // condition takes a new number, and none is reused.
         match condition {
             RuleCondition::Error => self.choice(0),
             RuleCondition::SlowerThan(duration) => {
@@ -80,6 +82,7 @@ impl RuleHasher {
     }
 
     fn length(&mut self, length: usize) {
+        // Of fixed size and order, since the two roles may run on different architectures.
         self.0.update(&(length as u64).to_le_bytes());
     }
 

@@ -6,7 +6,7 @@ use spoor_api::{
 };
 use spoor_control::{Control, Instance, Settings};
 use spoor_policy::{Namespace, Policy, resolve};
-use spoor_status::{Findings, TailRules, invalid};
+use spoor_status::{PolicyFindings, TailRules, invalid};
 
 const NOW: &str = "2026-01-01T12:00:00.75Z";
 
@@ -45,7 +45,7 @@ fn status(
     let policy = &policies[0];
     let resolution = resolve(policies, now());
     control.publish(resolution.clone());
-    Findings {
+    PolicyFindings {
         policy,
         generation: Some(3),
         outcome: &resolution.outcomes[policy.key()],

@@ -139,7 +139,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use rstest::rstest;
-    use spoor_api::status::{Clients, Observed, Source};
+    use spoor_api::status::{Clients, Observed, ObservedSource};
 
     use super::*;
 
@@ -161,7 +161,7 @@ mod tests {
             ],
             clients: Some(Clients::default()),
             observed: Some(Observed {
-                source: Source::Clients,
+                source: ObservedSource::Clients,
                 window_seconds: 60,
                 started: 0,
                 sampled: 0,

@@ -10,7 +10,9 @@ use k8s_openapi::api::core::v1::{
     SecretVolumeSource, Volume, VolumeMount,
 };
 use serde_json::{Map, Value, json};
-use spoor_api::stack::{Backend, Cassandra, ClickHouse, ObjectName, Search, Stack, Storage, Tls};
+use spoor_api::stack::{
+    Backend, Cassandra, ClickHouse, ObjectName, SearchCluster, Stack, Storage, Tls,
+};
 
 use super::name;
 
@@ -78,7 +80,7 @@ fn badger(stack: &Stack, retention: Duration) -> Needs {
     }
 }
 
-fn search(kind: &str, storage: &Search) -> Needs {
+fn search(kind: &str, storage: &SearchCluster) -> Needs {
     let mut needs = Needs::default();
     let mut backend = Map::new();
     backend.insert("server_urls".to_owned(), json!(literals(&storage.urls)));
