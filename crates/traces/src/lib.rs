@@ -1,4 +1,14 @@
 //! Receives, tail-samples, stores and answers for traces: OTLP in, Jaeger's query API out.
+//!
+//! A span's way has two verbs, which mean the same at every stage:
+//!
+//! - **accept** a request: determine the outcome of each of its spans. [`Pipeline::accept`] scans
+//!   the request and hands its spans to the tail sampler; [`Store::accept`] stores them all.
+//! - **append** a span to a log, where it stays in a segment until that is evicted. The traces
+//!   that wait for their decision and the traces that are kept have a log each.
+//!
+//! A trace that has waited long enough is **decided** once: it is **kept**, and its spans are
+//! appended to the store, or it is **dropped**.
 
 mod dependencies;
 mod id;

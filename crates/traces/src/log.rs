@@ -50,7 +50,7 @@ impl IdHasher {
     /// The hashes of a request's trace IDs. Each is looked up on the way for the sake of the
     /// processor's cache: these look-ups do not depend on one another, so that the processor
     /// waits for memory once for several of them.
-    pub(crate) fn warm(
+    pub(crate) fn hash_all(
         &self,
         ids: impl Iterator<Item = TraceId> + Clone,
         look_up: impl Fn(TraceId, u64) -> bool,
@@ -62,7 +62,16 @@ impl IdHasher {
     }
 }
 
-/// No span can be added: every slot for a segment is taken.
+/// The trace to append a span to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Destination {
+    /// One that the log has.
+    Known(TraceAt),
+    /// One whose first span it is, with the hash of its ID, and its note.
+    New { hash: u64, note: u32 },
+}
+
+/// No span can be appended: every slot for a segment is taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Full;
 
@@ -181,34 +190,28 @@ impl Log {
         })
     }
 
-    /// Adds a trace and its first span.
-    pub(crate) fn begin(
+    /// Appends a span; returns its trace.
+    pub(crate) fn append(
         &mut self,
-        (id, hash): (TraceId, u64),
-        note: u32,
+        to: Destination,
         span: &NewSpan<'_>,
         source: &NewSource<'_>,
         interned: &mut Interned,
     ) -> Result<TraceAt, Full> {
         self.make_room(span, source)?;
-        let at = TraceAt::new(self.active_slot, self.active.traces.len());
-        self.active.traces.push(TraceEntry::new(id, note));
-        self.list(hash, at);
-        self.push(at, span, source, interned);
-        Ok(at)
-    }
-
-    /// Adds a span to a trace.
-    pub(crate) fn append(
-        &mut self,
-        trace: TraceAt,
-        span: &NewSpan<'_>,
-        source: &NewSource<'_>,
-        interned: &mut Interned,
-    ) -> Result<(), Full> {
-        self.make_room(span, source)?;
-        self.push(trace, span, source, interned);
-        Ok(())
+        let trace = match to {
+            Destination::Known(at) => at,
+            Destination::New { hash, note } => {
+                let at = TraceAt::new(self.active_slot, self.active.traces.len());
+                self.active
+                    .traces
+                    .push(TraceEntry::new(span.trace_id, note));
+                self.list(hash, at);
+                at
+            }
+        };
+        self.write(trace, span, source, interned);
+        Ok(trace)
     }
 
     fn list(&mut self, hash: u64, at: TraceAt) {
@@ -244,7 +247,7 @@ impl Log {
         self.by_id = larger;
     }
 
-    fn push(
+    fn write(
         &mut self,
         trace: TraceAt,
         span: &NewSpan<'_>,

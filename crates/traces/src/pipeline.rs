@@ -44,7 +44,7 @@ impl Default for Settings {
     }
 }
 
-/// Takes spans, decides on whole traces, stores those that are kept. Cheap to clone.
+/// Accepts spans, decides on whole traces, stores those that are kept. Cheap to clone.
 #[derive(Clone)]
 pub struct Pipeline {
     shared: Arc<Shared>,
@@ -105,7 +105,7 @@ impl Pipeline {
         self.shared.sampler.lock().set_table(table);
     }
 
-    /// Takes an encoded `ExportTraceServiceRequest`.
+    /// Accepts an encoded `ExportTraceServiceRequest`.
     ///
     /// # Errors
     /// [`ScanError`] if it cannot be decoded, or if the index of its spans does not fit in
@@ -122,7 +122,7 @@ impl Pipeline {
     ) -> Result<Accepted, ScanError> {
         let scanned = scan::scan(request, share)?;
         let mut sampler = self.shared.sampler.lock();
-        sampler.take(&scanned, Instant::now(), &mut self.shared.store.write());
+        sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
         Ok(Accepted {
             rejected: scanned.without_trace_id + scanned.without_span_id,
         })

@@ -11,7 +11,7 @@ mod wire;
 
 pub(crate) use attribute::Wanted;
 pub(crate) use resource::{resource_attributes, scope_name};
-pub(crate) use span::{ScannedSpan, flags, span_attributes, status_word, trace_state};
+pub(crate) use span::{flags, span_attributes, status_word, trace_state};
 use std::ops::Range;
 pub(crate) use weight::decoded_bytes;
 
@@ -77,9 +77,9 @@ pub(crate) enum Rejection {
 /// one, and what is kept of it takes twenty times as much.
 #[derive(Debug)]
 pub(crate) struct Scanned<'a> {
-    pub(crate) spans: CountedVec<ScannedSpan<'a>>,
-    pub(crate) scopes: CountedVec<ScannedScope>,
-    pub(crate) resources: CountedVec<ScannedResource<'a>>,
+    pub(crate) spans: CountedVec<NewSpan<'a>>,
+    scopes: CountedVec<ScannedScope>,
+    resources: CountedVec<ScannedResource<'a>>,
     /// Spans with an invalid trace id.
     pub(crate) without_trace_id: u64,
     /// Spans with an invalid span id.
@@ -90,24 +90,23 @@ pub(crate) struct Scanned<'a> {
 
 /// The memory beside each span while a request is taken: the hash of its trace ID.
 const BYTES_BESIDE_SPAN: usize = size_of::<u64>();
-/// The memory beside each scope: its place in the store and in the gathering log.
-pub(crate) const BYTES_BESIDE_SCOPE: usize = 32;
 
 /// A `ScopeSpans` in a request.
 #[derive(Clone, Debug)]
-pub(crate) struct ScannedScope {
+struct ScannedScope {
     /// Index into the scanned resources.
-    pub(crate) resource: u32,
+    resource: usize,
     parts: Range<usize>,
+    spans: Range<usize>,
 }
 
 /// A `ResourceSpans` in a request.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ScannedResource<'a> {
+struct ScannedResource<'a> {
     /// The value of `service.name`.
-    pub(crate) service: &'a [u8],
+    service: &'a [u8],
     /// The value of `k8s.namespace.name`, else of `service.namespace`.
-    pub(crate) namespace: &'a [u8],
+    namespace: &'a [u8],
     parts: Range<usize>,
 }
 
@@ -148,7 +147,7 @@ impl<'a> Scanned<'a> {
     fn new() -> Self {
         Self {
             spans: CountedVec::new(BYTES_BESIDE_SPAN),
-            scopes: CountedVec::new(BYTES_BESIDE_SCOPE),
+            scopes: CountedVec::new(0),
             resources: CountedVec::new(0),
             without_trace_id: 0,
             without_span_id: 0,
@@ -162,15 +161,22 @@ impl<'a> Scanned<'a> {
         self.spans.iter().map(|span| span.trace_id)
     }
 
-    /// The resource and scope of a span.
-    pub(crate) fn source(&self, span: &ScannedSpan<'_>) -> Option<NewSource<'_>> {
-        let scope = self.scopes.get(span.scope as usize)?;
-        let resource = self.resources.get(scope.resource as usize)?;
-        Some(NewSource {
-            resource: self.resource_parts.get(resource.parts.clone())?,
-            scope: self.scope_parts.get(scope.parts.clone())?,
-            service: resource.service,
-            namespace: resource.namespace,
+    /// The spans by their resource and scope, each with the hash of its trace ID.
+    pub(crate) fn by_source<'s>(
+        &'s self,
+        hashes: &'s [u64],
+    ) -> impl Iterator<Item = (NewSource<'s>, impl Iterator<Item = (&'s NewSpan<'a>, u64)>)> {
+        self.scopes.iter().filter_map(move |scope| {
+            let resource = self.resources.get(scope.resource)?;
+            let source = NewSource {
+                resource: self.resource_parts.get(resource.parts.clone())?,
+                scope: self.scope_parts.get(scope.parts.clone())?,
+                service: resource.service,
+                namespace: resource.namespace,
+            };
+            let spans = self.spans.get(scope.spans.clone())?.iter();
+            let hashes = hashes.get(scope.spans.clone())?.iter().copied();
+            Some((source, spans.zip(hashes)))
         })
     }
 }
@@ -199,7 +205,7 @@ impl<'a> Pass<'a, '_> {
         const RESOURCE: u32 = key(1, BYTES);
         const SCOPE_SPANS: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
-        let index = self.found.resources.len() as u32;
+        let index = self.found.resources.len();
         let first_part = self.found.resource_parts.len();
         let first_scope = self.found.scopes.len();
         let mut resource = ScannedResource::default();
@@ -229,11 +235,10 @@ impl<'a> Pass<'a, '_> {
         Ok(())
     }
 
-    fn scope_spans(&mut self, mut reader: Reader<'a>, resource: u32) -> Result<(), Stop> {
+    fn scope_spans(&mut self, mut reader: Reader<'a>, resource: usize) -> Result<(), Stop> {
         const SCOPE: u32 = key(1, BYTES);
         const SPAN: u32 = key(2, BYTES);
         const SCHEMA_URL: u32 = key(3, BYTES);
-        let index = self.found.scopes.len() as u32;
         let first_part = self.found.scope_parts.len();
         let first_span = self.found.spans.len();
         let (mut from, mut to) = (reader.position(), reader.position());
@@ -242,7 +247,7 @@ impl<'a> Pass<'a, '_> {
                 SPAN => {
                     let part = reader.between(from, to);
                     keep_part(&mut self.found.scope_parts, part, self.share)?;
-                    match span::span(reader.message()?, index)? {
+                    match span::span(reader.message()?)? {
                         Ok(span) => self.found.spans.push(span, self.share)?,
                         Err(Rejection::TraceId) => self.found.without_trace_id += 1,
                         Err(Rejection::SpanId) => self.found.without_span_id += 1,
@@ -261,10 +266,12 @@ impl<'a> Pass<'a, '_> {
             self.found.scope_parts.truncate(first_part);
             return Ok(());
         }
-        let parts = first_part..self.found.scope_parts.len();
-        self.found
-            .scopes
-            .push(ScannedScope { resource, parts }, self.share)?;
+        let scope = ScannedScope {
+            resource,
+            parts: first_part..self.found.scope_parts.len(),
+            spans: first_span..self.found.spans.len(),
+        };
+        self.found.scopes.push(scope, self.share)?;
         Ok(())
     }
 }
@@ -278,19 +285,6 @@ fn keep_part<'a>(
     match part.is_empty() {
         true => Ok(()),
         false => parts.push(part, share),
-    }
-}
-
-impl<'a> From<&ScannedSpan<'a>> for NewSpan<'a> {
-    fn from(span: &ScannedSpan<'a>) -> Self {
-        Self {
-            body: span.body,
-            name: span.name,
-            kind: span.kind,
-            start: span.start,
-            duration: span.duration,
-            signature: span.signature,
-        }
     }
 }
 

@@ -1,16 +1,19 @@
 //! A span on its way from a request to the log.
 
-/// A span to be added.
+use crate::TraceId;
+
+/// A span to append to a log: one of a request, or one of a trace that was decided.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewSpan<'a> {
+    pub(crate) trace_id: TraceId,
     /// The encoded `Span`.
     pub(crate) body: &'a [u8],
     pub(crate) name: &'a [u8],
-    /// `SpanKind`'s number.
+    /// `SpanKind`'s number; 0 for those that do not exist.
     pub(crate) kind: u8,
     /// In nanoseconds since 1970.
     pub(crate) start: u64,
-    /// In nanoseconds.
+    /// In nanoseconds; 0 if it ends before its start.
     pub(crate) duration: u64,
     pub(crate) signature: Signature,
 }

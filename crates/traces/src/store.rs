@@ -8,11 +8,12 @@ mod evicted;
 mod query;
 mod search;
 mod trace;
+mod writer;
 
 pub use search::{Operation, Search};
 pub use trace::{StoredTrace, TraceTooLarge};
 
-use evicted::EvictedIds;
+pub(crate) use writer::{Refused, SPANS_BETWEEN_EVICTIONS, Stored, Writer};
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -21,15 +22,15 @@ use std::{
 };
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::RwLock;
 
 use crate::{
     Kept, ScanError, TraceId,
-    log::{Full, IdHasher, Interned, Log, TraceAt},
+    log::{IdHasher, Log},
     memory::Share,
-    scan::{self, Scanned},
-    span::{NewSource, NewSpan},
+    scan,
 };
+use evicted::EvictedIds;
 
 /// The traces kept, bounded in bytes, the oldest out first. Cheap to clone.
 #[derive(Clone)]
@@ -50,39 +51,6 @@ struct Shared {
 impl Shared {
     fn allocated(&self) -> usize {
         self.log.allocated() + self.evicted_ids.allocated()
-    }
-}
-
-/// The reason that a span is not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// There is no room for it.
-    Full,
-    /// Its trace was here and had to go: it would start the trace again as a part of it.
-    Late,
-}
-
-impl From<Full> for Refused {
-    fn from(_: Full) -> Self {
-        Self::Full
-    }
-}
-
-/// The outcomes of some spans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stored {
-    pub(crate) kept: u64,
-    pub(crate) late: u64,
-    pub(crate) no_room: u64,
-}
-
-impl Stored {
-    pub(crate) fn count<T>(&mut self, outcome: &Result<T, Refused>) {
-        match outcome {
-            Ok(_) => self.kept += 1,
-            Err(Refused::Late) => self.late += 1,
-            Err(Refused::Full) => self.no_room += 1,
-        }
     }
 }
 
@@ -129,16 +97,16 @@ impl Store {
         }
     }
 
-    /// Stores all valid spans of an encoded `ExportTraceServiceRequest`, but those of traces that
-    /// were evicted; returns how many.
+    /// Accepts an encoded `ExportTraceServiceRequest`: stores all its valid spans, except those of
+    /// traces that were evicted. Returns how many it stored.
     ///
     /// # Errors
     /// [`ScanError`] if it cannot be decoded.
-    pub fn insert(&self, request: &[u8], kept: &Kept) -> Result<usize, ScanError> {
+    pub fn accept(&self, request: &[u8], kept: &Kept) -> Result<usize, ScanError> {
         let scanned = scan::scan(request, &mut Share::unbounded())?;
         let mut writer = self.write();
         let note = writer.note(kept);
-        let kept = writer.insert(&scanned, note).kept;
+        let kept = writer.accept(&scanned, note).kept;
         Ok(usize::try_from(kept).unwrap_or(usize::MAX))
     }
 
@@ -268,169 +236,12 @@ impl Store {
 
     /// Locks the store for one request or a few decisions.
     pub(crate) fn write(&self) -> Writer<'_> {
-        Writer {
-            shared: self.shared.write(),
-            hasher: &self.hasher,
-        }
+        Writer::new(self.shared.write(), &self.hasher)
     }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Store").field(&self.occupancy()).finish()
-    }
-}
-
-/// Spans of one request that are stored before the bound is enforced again. Each takes about a
-/// hundred bytes beside its own, so that the store exceeds its bound by 2 MiB and these spans.
-pub(crate) const SPANS_BETWEEN_EVICTIONS: usize = 1 << 14;
-
-/// Adds to the store, and keeps it within its bound.
-pub(crate) struct Writer<'a> {
-    shared: RwLockWriteGuard<'a, Shared>,
-    hasher: &'a IdHasher,
-}
-
-impl Writer<'_> {
-    /// The number of a reason to keep a trace.
-    pub(crate) fn note(&mut self, kept: &Kept) -> u32 {
-        if let Some(number) = self.shared.reason_numbers.get(kept) {
-            return *number;
-        }
-        let number = self.shared.reasons.len() as u32;
-        self.shared.reasons.push(kept.clone());
-        self.shared.reason_numbers.insert(kept.clone(), number);
-        number
-    }
-
-    #[inline]
-    pub(crate) fn find(&self, id: TraceId, hash: u64) -> Option<TraceAt> {
-        self.shared.log.find(id, hash)
-    }
-
-    pub(crate) fn begin(
-        &mut self,
-        id: (TraceId, u64),
-        note: u32,
-        span: &NewSpan<'_>,
-        source: &NewSource<'_>,
-        interned: &mut Interned,
-    ) -> Result<TraceAt, Refused> {
-        if self.shared.evicted_ids.contains(id.1) {
-            return Err(Refused::Late);
-        }
-        Ok(self.shared.log.begin(id, note, span, source, interned)?)
-    }
-
-    pub(crate) fn append(
-        &mut self,
-        trace: TraceAt,
-        span: &NewSpan<'_>,
-        source: &NewSource<'_>,
-        interned: &mut Interned,
-    ) -> Result<(), Refused> {
-        Ok(self.shared.log.append(trace, span, source, interned)?)
-    }
-
-    /// Stores all spans of a request.
-    pub(crate) fn insert(&mut self, scanned: &Scanned<'_>, note: u32) -> Stored {
-        let mut stored = Stored::default();
-        let mut last: Option<(TraceId, TraceAt)> = None;
-        let mut interned = vec![Interned::default(); scanned.scopes.len()];
-        let hashes = self.hasher.warm(scanned.trace_ids(), |id, hash| {
-            self.find(id, hash).is_some()
-        });
-        for (index, (span, hash)) in scanned.spans.iter().zip(hashes).enumerate() {
-            if index % SPANS_BETWEEN_EVICTIONS == SPANS_BETWEEN_EVICTIONS - 1 {
-                self.evict();
-                last = None;
-            }
-            let Some(source) = scanned.source(span) else {
-                continue;
-            };
-            let Some(interned) = interned.get_mut(span.scope as usize) else {
-                continue;
-            };
-            let new = NewSpan::from(span);
-            let id = span.trace_id;
-            let known = match last {
-                Some((last, at)) if last == id => Some(at),
-                _ => self.find(id, hash),
-            };
-            let at = match known {
-                Some(at) => self.append(at, &new, &source, interned).map(|()| at),
-                None => self.begin((id, hash), note, &new, &source, interned),
-            };
-            stored.count(&at);
-            if let Ok(at) = at {
-                last = Some((id, at));
-            }
-        }
-        stored
-    }
-}
-
-impl Writer<'_> {
-    /// Drops the oldest traces while the store is over its bound. No [`TraceAt`] from before is
-    /// valid afterwards.
-    pub(crate) fn evict(&mut self) {
-        let shared = &mut *self.shared;
-        while shared.allocated() > shared.max_bytes {
-            let remember = |hash| shared.evicted_ids.remember(hash);
-            let Some(evicted) = shared.log.evict_oldest(remember) else {
-                break;
-            };
-            shared.evicted.traces += evicted.traces;
-            shared.evicted.spans += evicted.spans;
-        }
-    }
-}
-
-impl Drop for Writer<'_> {
-    fn drop(&mut self) {
-        self.evict();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use opentelemetry_proto::tonic::{
-        collector::trace::v1::ExportTraceServiceRequest,
-        trace::v1::{ResourceSpans, ScopeSpans, Span},
-    };
-    use prost::Message;
-
-    use super::Store;
-    use crate::{Kept, memory::Share, scan::scan};
-
-    #[test]
-    fn one_request_does_not_exceed_the_bound() {
-        let spans = (1..=300_000_u64).map(|number| Span {
-            trace_id: u128::from(number).to_be_bytes().to_vec(),
-            span_id: number.to_be_bytes().to_vec(),
-            ..Span::default()
-        });
-        let scope_spans = vec![ScopeSpans {
-            spans: spans.collect(),
-            ..ScopeSpans::default()
-        }];
-        let request = ExportTraceServiceRequest {
-            resource_spans: vec![ResourceSpans {
-                scope_spans,
-                ..ResourceSpans::default()
-            }],
-        }
-        .encode_to_vec();
-        let max_bytes = 8 << 20;
-        let store = Store::new(max_bytes);
-        let mut writer = store.write();
-        let note = writer.note(&Kept::NoPolicy);
-        let scanned = scan(&request, &mut Share::unbounded()).unwrap();
-        assert_eq!(writer.insert(&scanned, note).kept, 300_000);
-        // The writer enforces the bound once more when it is dropped.
-        let before_that = writer.shared.allocated();
-        assert!(before_that < max_bytes + (4 << 20), "{before_that}");
     }
 }

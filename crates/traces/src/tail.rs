@@ -30,8 +30,8 @@ use spoor_policy::TailTable;
 
 use crate::{
     Kept, TraceId,
-    log::{IdHasher, Interned, Log, TraceAt, TraceEntry},
-    scan::{self, Scanned},
+    log::{Destination, IdHasher, Interned, Log, TraceEntry},
+    scan::Scanned,
     span::{NewSource, NewSpan},
     store::{Refused, SPANS_BETWEEN_EVICTIONS, Writer},
 };
@@ -97,18 +97,22 @@ impl Sampler {
         }
     }
 
-    /// Takes a request's spans.
-    pub(crate) fn take(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
+    /// Accepts a request: appends each span where its trace is, or drops it.
+    pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
         let count = scanned.spans.len() as u64;
         self.totals.received += count + scanned.without_trace_id + scanned.without_span_id;
         self.totals.invalid_trace_id += scanned.without_trace_id;
         self.totals.invalid_span_id += scanned.without_span_id;
-        if self.table.is_empty() && self.gathering.len() == 0 {
-            self.keep_all(scanned, now, store);
-            return;
+        if self.table.is_empty() {
+            self.last_kept_at_once = Some(now);
+            if self.gathering.len() == 0 {
+                let note = store.note(&Kept::NoPolicy);
+                self.totals.add(store.accept(scanned, note));
+                return;
+            }
         }
         let begun = self.begun;
-        self.route_all(scanned, now, store);
+        self.append_all(scanned, now, store);
         if self.begun > begun {
             self.note_arrival(now);
         }
@@ -165,46 +169,34 @@ impl Sampler {
         }
     }
 
-    fn keep_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
-        let note = store.note(&Kept::NoPolicy);
-        let stored = store.insert(scanned, note);
-        self.last_kept_at_once = Some(now);
-        self.totals.add(stored);
-    }
-
-    fn route_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
-        if self.table.is_empty() {
-            self.last_kept_at_once = Some(now);
-        }
+    fn append_all(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
         let may_be_in_store = self
             .last_kept_at_once
             .is_some_and(|last| now.saturating_duration_since(last) < REMEMBER_FOR);
         let no_policy = store.note(&Kept::NoPolicy);
-        let mut interned = vec![(Interned::default(), Interned::default()); scanned.scopes.len()];
-        let gathering = &self.gathering;
-        let hashes = self.hasher.warm(scanned.trace_ids(), |id, hash| {
-            gathering.find(id, hash).is_some()
+        let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
+            self.gathering.find(id, hash).is_some()
         });
         let mut last: Option<(TraceId, Place)> = None;
-        for (index, (span, hash)) in scanned.spans.iter().zip(hashes).enumerate() {
-            if index % SPANS_BETWEEN_EVICTIONS == SPANS_BETWEEN_EVICTIONS - 1 {
-                self.decide_early(store);
-                store.evict();
-                last = None;
+        let mut since_eviction = 0;
+        for (source, spans) in scanned.by_source(&hashes) {
+            let mut interned = (Interned::default(), Interned::default());
+            for (span, hash) in spans {
+                since_eviction += 1;
+                if since_eviction == SPANS_BETWEEN_EVICTIONS {
+                    since_eviction = 0;
+                    self.decide_early(store);
+                    store.evict();
+                    last = None;
+                }
+                let id = (span.trace_id, hash);
+                let place = match last {
+                    Some((last, place)) if last == span.trace_id => place,
+                    _ => self.place(id, may_be_in_store, no_policy, store),
+                };
+                let appended = self.append(place, span, &source, &mut interned, store);
+                last = appended.map(|place| (span.trace_id, place));
             }
-            let Some(source) = scanned.source(span) else {
-                continue;
-            };
-            let Some(interned) = interned.get_mut(span.scope as usize) else {
-                continue;
-            };
-            let id = (span.trace_id, hash);
-            let place = match last {
-                Some((last, place)) if last == span.trace_id => place,
-                _ => self.place(id, may_be_in_store, no_policy, store),
-            };
-            let routed = self.route(id, place, (&NewSpan::from(span), &source), interned, store);
-            last = routed.map(|place| (span.trace_id, place));
         }
     }
 
@@ -219,59 +211,54 @@ impl Sampler {
     ) -> Place {
         if let Some(at) = self.gathering.find(id, hash) {
             return match self.gathering.trace(at).map_or(DROPPED, TraceEntry::note) {
-                WAITING => Place::Gathering(at),
+                WAITING => Place::Gathering(Destination::Known(at)),
                 DROPPED => Place::Dropped,
-                kept => store
-                    .find(id, hash)
-                    .map_or(Place::NewInStore { note: kept - KEPT }, Place::Kept),
+                kept => Place::Store(store.destination(id, hash, kept - KEPT)),
             };
         }
-        if may_be_in_store && let Some(at) = store.find(id, hash) {
-            return Place::Kept(at);
-        }
         if self.table.is_empty() {
-            Place::NewInStore { note: no_policy }
-        } else {
-            Place::New
+            return Place::Store(store.destination(id, hash, no_policy));
         }
+        if may_be_in_store && let Some(at) = store.find(id, hash) {
+            return Place::Store(Destination::Known(at));
+        }
+        Place::Gathering(Destination::New {
+            hash,
+            note: WAITING,
+        })
     }
 
-    /// Puts a span where its trace is; says where that is now.
-    fn route(
+    /// Appends a span where its trace is; returns where that is now.
+    fn append(
         &mut self,
-        id: (TraceId, u64),
         place: Place,
-        (span, source): (&NewSpan<'_>, &NewSource<'_>),
+        span: &NewSpan<'_>,
+        source: &NewSource<'_>,
         (in_gathering, in_store): &mut (Interned, Interned),
         store: &mut Writer<'_>,
     ) -> Option<Place> {
-        let routed = match place {
-            Place::Gathering(at) => self
-                .gathering
-                .append(at, span, source, in_gathering)
-                .map(|()| place)
-                .map_err(Refused::from),
-            Place::Kept(at) => store.append(at, span, source, in_store).map(|()| place),
-            Place::Dropped => Ok(place),
-            Place::NewInStore { note } => store
-                .begin(id, note, span, source, in_store)
-                .map(Place::Kept),
-            Place::New => {
-                let at = self
-                    .gathering
-                    .begin(id, WAITING, span, source, in_gathering);
-                self.begun += u64::from(at.is_ok());
-                at.map(Place::Gathering).map_err(Refused::from)
+        let appended = match place {
+            Place::Gathering(to) => {
+                let at = self.gathering.append(to, span, source, in_gathering);
+                let is_new = matches!(to, Destination::New { .. });
+                self.begun += u64::from(is_new && at.is_ok());
+                at.map(|at| Place::Gathering(Destination::Known(at)))
+                    .map_err(Refused::from)
             }
+            Place::Store(to) => {
+                let at = store.append(to, span, source, in_store);
+                at.map(|at| Place::Store(Destination::Known(at)))
+            }
+            Place::Dropped => Ok(place),
         };
-        match routed {
-            Ok(Place::Kept(_)) => self.totals.kept += 1,
+        match appended {
+            Ok(Place::Gathering(_)) => {}
+            Ok(Place::Store(_)) => self.totals.kept += 1,
             Ok(Place::Dropped) => self.totals.not_sampled += 1,
-            Ok(_) => {}
             Err(Refused::Late) => self.totals.late += 1,
             Err(Refused::Full) => self.totals.no_room += 1,
         }
-        routed.ok()
+        appended.ok()
     }
 
     fn note_arrival(&mut self, now: Instant) {
@@ -318,15 +305,10 @@ impl Sampler {
     }
 }
 
-// What the scanner counts beside each scope is what `route_all` allocates for it.
-const _: () = assert!(size_of::<(Interned, Interned)>() <= scan::BYTES_BESIDE_SCOPE);
-
 /// The present or future place of a trace.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    Gathering(TraceAt),
-    Kept(TraceAt),
+    Gathering(Destination),
+    Store(Destination),
     Dropped,
-    NewInStore { note: u32 },
-    New,
 }

@@ -29,6 +29,7 @@ impl Spans {
     fn add(&self, log: &mut Log, trace: u64) -> TraceAt {
         let (id, hash) = (id(trace), log.hasher.hash(id(trace)));
         let span = NewSpan {
+            trace_id: id,
             body: &self.body,
             name: b"name",
             kind: 1,
@@ -44,15 +45,9 @@ impl Spans {
             namespace: b"",
         };
         let mut interned = Interned::default();
-        match log.find(id, hash) {
-            Some(at) => {
-                log.append(at, &span, &source, &mut interned).unwrap();
-                at
-            }
-            None => log
-                .begin((id, hash), 0, &span, &source, &mut interned)
-                .unwrap(),
-        }
+        let new = Destination::New { hash, note: 0 };
+        let to = log.find(id, hash).map_or(new, Destination::Known);
+        log.append(to, &span, &source, &mut interned).unwrap()
     }
 }
 

@@ -5,25 +5,10 @@ use super::{
     attribute::{Hashed, Plain, Texts, Value, key_value, mark},
     wire::{BYTES, FIXED32, FIXED64, Fault, Reader, VARINT, key},
 };
-use crate::{TraceId, span::Signature};
-
-/// A span in a request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ScannedSpan<'a> {
-    pub(crate) trace_id: TraceId,
-    /// The encoded `Span`.
-    pub(crate) body: &'a [u8],
-    pub(crate) name: &'a [u8],
-    /// `SpanKind`'s number; 0 for those that don't exist.
-    pub(crate) kind: u8,
-    /// In nanoseconds since 1970.
-    pub(crate) start: u64,
-    /// In nanoseconds; 0 if it ends before its start.
-    pub(crate) duration: u64,
-    pub(crate) signature: Signature,
-    /// Index into the scanned scopes.
-    pub(crate) scope: u32,
-}
+use crate::{
+    TraceId,
+    span::{NewSpan, Signature},
+};
 
 const TRACE_ID: u32 = key(1, BYTES);
 const SPAN_ID: u32 = key(2, BYTES);
@@ -45,10 +30,7 @@ const LAST_FIELD: u32 = 16;
 
 /// Reads a `Span`. The inner error says why a valid message is no valid span.
 #[inline]
-pub(super) fn span(
-    mut reader: Reader<'_>,
-    scope: u32,
-) -> Result<Result<ScannedSpan<'_>, Rejection>, Fault> {
+pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Rejection>, Fault> {
     let body = reader.rest();
     let mut trace_id: &[u8] = &[];
     let mut span_id: &[u8] = &[];
@@ -101,7 +83,7 @@ pub(super) fn span(
     if span_id.len() != 8 || span_id.iter().all(|byte| *byte == 0) {
         return Ok(Err(Rejection::SpanId));
     }
-    Ok(Ok(ScannedSpan {
+    Ok(Ok(NewSpan {
         trace_id,
         body,
         name,
@@ -112,7 +94,6 @@ pub(super) fn span(
         start,
         duration: end.saturating_sub(start),
         signature,
-        scope,
     }))
 }
 

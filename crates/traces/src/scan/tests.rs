@@ -151,7 +151,10 @@ fn assert_same(bytes: &[u8]) {
         (Err(_), Err(_)) => return,
         (decoded, scanned) => panic!("decoded {decoded:?} but scanned {scanned:?}"),
     };
-    let mut spans = scanned.spans.iter();
+    let hashes = vec![0; scanned.spans.len()];
+    let mut spans = scanned
+        .by_source(&hashes)
+        .flat_map(|(source, spans)| spans.map(move |(span, _)| (source, span)));
     let (mut without_trace_id, mut without_span_id) = (0, 0);
     for resource in &decoded.resource_spans {
         for span in resource.scope_spans.iter().flat_map(|scope| &scope.spans) {
@@ -163,7 +166,7 @@ fn assert_same(bytes: &[u8]) {
                 without_span_id += 1;
                 continue;
             }
-            let found = spans.next().expect("as many spans");
+            let (source, found) = spans.next().expect("as many spans");
             assert_eq!(
                 Span::decode(found.body).expect("a span").encode_to_vec(),
                 span.encode_to_vec()
@@ -188,7 +191,6 @@ fn assert_same(bytes: &[u8]) {
             let is_error = span.status.as_ref().is_some_and(|status| status.code == 2);
             assert_eq!(found.signature.contains(Signature::ERROR), is_error);
             assert_eq!(trace_state(found.body), span.trace_state);
-            let source = scanned.source(found).expect("a source");
             assert_eq!(source.service, service(resource).as_bytes());
             for pair in &span.attributes {
                 assert_attribute(found, pair);
@@ -203,7 +205,7 @@ fn assert_same(bytes: &[u8]) {
 }
 
 /// A span's attribute is found by its text, and its signature doesn't rule it out.
-fn assert_attribute(span: &ScannedSpan<'_>, pair: &KeyValue) {
+fn assert_attribute(span: &NewSpan<'_>, pair: &KeyValue) {
     let text = match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
         Some(any_value::Value::StringValue(text)) => text.clone(),
         Some(any_value::Value::BoolValue(flag)) => flag.to_string(),

@@ -3,20 +3,20 @@
 use super::decide::Waiting;
 use crate::{
     TraceId,
-    log::Interned,
+    log::{Destination, Interned},
     span::{NewSource, NewSpan},
     store::{Stored, Writer},
 };
 
 /// Copies a trace to the store.
 pub(super) fn keep(
-    id: (TraceId, u64),
+    (trace_id, hash): (TraceId, u64),
     note: u32,
     spans: &[Waiting<'_>],
     store: &mut Writer<'_>,
 ) -> Stored {
     // It may be there if it came before the policy, longer ago than is remembered.
-    let mut kept = store.find(id.0, id.1);
+    let mut to = store.destination(trace_id, hash, note);
     let mut stored = Stored::default();
     let mut last = None;
     let mut interned = Interned::default();
@@ -36,6 +36,7 @@ pub(super) fn keep(
             interned = Interned::default();
         }
         let new = NewSpan {
+            trace_id,
             body: segment.body(span),
             name: operation.name.of(bytes),
             kind: operation.kind,
@@ -49,13 +50,11 @@ pub(super) fn keep(
             service: service.of(bytes),
             namespace: source.namespace.of(bytes),
         };
-        let done = match kept {
-            Some(at) => store.append(at, &new, &source, &mut interned),
-            None => store
-                .begin(id, note, &new, &source, &mut interned)
-                .map(|at| kept = Some(at)),
-        };
-        stored.count(&done);
+        let appended = store.append(to, &new, &source, &mut interned);
+        stored.count(&appended);
+        if let Ok(at) = appended {
+            to = Destination::Known(at);
+        }
     }
     stored
 }

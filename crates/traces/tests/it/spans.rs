@@ -85,7 +85,7 @@ pub fn insert(store: &Store, batches: Vec<ResourceSpans>) {
 /// Puts batches into a store for a reason.
 pub fn insert_kept(store: &Store, resource_spans: Vec<ResourceSpans>, kept: &Kept) {
     let request = ExportTraceServiceRequest { resource_spans };
-    store.insert(&request.encode_to_vec(), kept).unwrap();
+    store.accept(&request.encode_to_vec(), kept).unwrap();
 }
 
 /// A request through two services: B waits like a database, calculates, and fails if asked.

@@ -1,0 +1,194 @@
+//! Adds to a store.
+
+use parking_lot::RwLockWriteGuard;
+
+use super::Shared;
+use crate::{
+    Kept, TraceId,
+    log::{Destination, Full, IdHasher, Interned, TraceAt},
+    scan::Scanned,
+    span::{NewSource, NewSpan},
+};
+
+/// The reason that a span is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There is no room for it.
+    Full,
+    /// Its trace was here and had to go: it would start the trace again as a part of it.
+    Late,
+}
+
+impl From<Full> for Refused {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+/// The outcomes of some spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) kept: u64,
+    pub(crate) late: u64,
+    pub(crate) no_room: u64,
+}
+
+impl Stored {
+    pub(crate) fn count<T>(&mut self, outcome: &Result<T, Refused>) {
+        match outcome {
+            Ok(_) => self.kept += 1,
+            Err(Refused::Late) => self.late += 1,
+            Err(Refused::Full) => self.no_room += 1,
+        }
+    }
+}
+
+/// Spans of one request that are stored before the bound is enforced again. Each takes about a
+/// hundred bytes beside its own, so that the store exceeds its bound by 2 MiB and these spans.
+pub(crate) const SPANS_BETWEEN_EVICTIONS: usize = 1 << 14;
+
+/// Adds to the store, and keeps it within its bound.
+pub(crate) struct Writer<'a> {
+    shared: RwLockWriteGuard<'a, Shared>,
+    hasher: &'a IdHasher,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(shared: RwLockWriteGuard<'a, Shared>, hasher: &'a IdHasher) -> Self {
+        Self { shared, hasher }
+    }
+
+    /// The number of a reason to keep a trace.
+    pub(crate) fn note(&mut self, kept: &Kept) -> u32 {
+        if let Some(number) = self.shared.reason_numbers.get(kept) {
+            return *number;
+        }
+        let number = self.shared.reasons.len() as u32;
+        self.shared.reasons.push(kept.clone());
+        self.shared.reason_numbers.insert(kept.clone(), number);
+        number
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, id: TraceId, hash: u64) -> Option<TraceAt> {
+        self.shared.log.find(id, hash)
+    }
+
+    /// The trace of this id, or a new one with this note.
+    #[inline]
+    pub(crate) fn destination(&self, id: TraceId, hash: u64, note: u32) -> Destination {
+        match self.find(id, hash) {
+            Some(at) => Destination::Known(at),
+            None => Destination::New { hash, note },
+        }
+    }
+
+    /// Appends a span; returns its trace.
+    pub(crate) fn append(
+        &mut self,
+        to: Destination,
+        span: &NewSpan<'_>,
+        source: &NewSource<'_>,
+        interned: &mut Interned,
+    ) -> Result<TraceAt, Refused> {
+        if let Destination::New { hash, .. } = to
+            && self.shared.evicted_ids.contains(hash)
+        {
+            return Err(Refused::Late);
+        }
+        Ok(self.shared.log.append(to, span, source, interned)?)
+    }
+
+    /// Accepts a request: appends all its spans.
+    pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, note: u32) -> Stored {
+        let mut stored = Stored::default();
+        let mut last: Option<(TraceId, TraceAt)> = None;
+        let mut since_eviction = 0;
+        let hashes = self.hasher.hash_all(scanned.trace_ids(), |id, hash| {
+            self.find(id, hash).is_some()
+        });
+        for (source, spans) in scanned.by_source(&hashes) {
+            let mut interned = Interned::default();
+            for (span, hash) in spans {
+                since_eviction += 1;
+                if since_eviction == SPANS_BETWEEN_EVICTIONS {
+                    since_eviction = 0;
+                    self.evict();
+                    last = None;
+                }
+                let to = match last {
+                    Some((last, at)) if last == span.trace_id => Destination::Known(at),
+                    _ => self.destination(span.trace_id, hash, note),
+                };
+                let appended = self.append(to, span, &source, &mut interned);
+                stored.count(&appended);
+                if let Ok(at) = appended {
+                    last = Some((span.trace_id, at));
+                }
+            }
+        }
+        stored
+    }
+
+    /// Drops the oldest traces while the store is over its bound. No [`TraceAt`] from before is
+    /// valid afterwards.
+    pub(crate) fn evict(&mut self) {
+        let shared = &mut *self.shared;
+        while shared.allocated() > shared.max_bytes {
+            let remember = |hash| shared.evicted_ids.remember(hash);
+            let Some(evicted) = shared.log.evict_oldest(remember) else {
+                break;
+            };
+            shared.evicted.traces += evicted.traces;
+            shared.evicted.spans += evicted.spans;
+        }
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.evict();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use opentelemetry_proto::tonic::{
+        collector::trace::v1::ExportTraceServiceRequest,
+        trace::v1::{ResourceSpans, ScopeSpans, Span},
+    };
+    use prost::Message;
+
+    use crate::{Kept, Store, memory::Share, scan::scan};
+
+    #[test]
+    fn one_request_does_not_exceed_the_bound() {
+        let spans = (1..=300_000_u64).map(|number| Span {
+            trace_id: u128::from(number).to_be_bytes().to_vec(),
+            span_id: number.to_be_bytes().to_vec(),
+            ..Span::default()
+        });
+        let scope_spans = vec![ScopeSpans {
+            spans: spans.collect(),
+            ..ScopeSpans::default()
+        }];
+        let request = ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans {
+                scope_spans,
+                ..ResourceSpans::default()
+            }],
+        }
+        .encode_to_vec();
+        let max_bytes = 8 << 20;
+        let store = Store::new(max_bytes);
+        let mut writer = store.write();
+        let note = writer.note(&Kept::NoPolicy);
+        let scanned = scan(&request, &mut Share::unbounded()).unwrap();
+        assert_eq!(writer.accept(&scanned, note).kept, 300_000);
+        // The writer enforces the bound once more when it is dropped.
+        let before_that = writer.shared.allocated();
+        assert!(before_that < max_bytes + (4 << 20), "{before_that}");
+    }
+}
