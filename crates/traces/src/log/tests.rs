@@ -126,7 +126,7 @@ proptest! {
 }
 
 #[test]
-fn remembers_the_latest_settled_traces_up_to_a_number() {
+fn forgets_settled_traces_beyond_a_limit() {
     let mut log = Log::new(0, IdHasher::default());
     let spans = Spans::new(1_000);
     for trace in 0..1_000 {

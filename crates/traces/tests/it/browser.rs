@@ -49,7 +49,7 @@ async fn visit(browser: &PathBuf, url: &str) -> Output {
 }
 
 #[tokio::test]
-async fn a_browser_shows_a_trace_and_has_nothing_to_complain_about() {
+async fn browser_shows_a_trace_without_complaint() {
     let Some(browser) = chromium() else {
         skip("the page in a browser", "chromium not installed");
         return;

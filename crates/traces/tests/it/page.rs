@@ -272,7 +272,7 @@ async fn a_trace_of_thousands_of_spans_comes_in_parts() {
 }
 
 #[tokio::test]
-async fn a_page_of_large_spans_leaves_details_out_and_says_so() {
+async fn large_spans_leave_details_out() {
     let store = store();
     let large = |id| {
         let mut one = span(1, id, 0, "large", START + id, START + 900);

@@ -1,9 +1,8 @@
 //! Tail sampling: each trace is decided once and whole.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+mod changes;
+
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
@@ -16,11 +15,11 @@ use spoor_policy::{
     AttributeKey, Namespace, Policy, PolicyKey, PolicyName, Rule, RuleCondition, RuleName,
     ServiceName, TailPolicy, TailTable, Target, resolve,
 };
-use spoor_traces::{Kept, Pipeline, Settings, StoredTrace, TailSettings, TraceId};
+use spoor_traces::{Kept, Pipeline, Settings, TailSettings, TraceId};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    receiver::{assert_balanced, eventually},
+    receiver::assert_balanced,
     spans::{attribute, batch, span, text},
 };
 
@@ -170,7 +169,7 @@ async fn keeps_traces_that_start_elsewhere() {
 }
 
 #[tokio::test]
-async fn the_namespace_in_kubernetes_counts_before_the_services_own() {
+async fn kubernetes_namespace_takes_precedence() {
     let (pipeline, _) = start(patient());
     pipeline.set_tail(table(Vec::new(), "0%"));
     let of = |number, namespace| {
@@ -205,7 +204,7 @@ async fn a_rule_finds_a_resource_attribute() {
 
 /// Without a threshold the ids may be those of a head that keeps the half with the larger ones.
 #[tokio::test]
-async fn otherwise_is_a_share_of_what_arrived_if_the_head_says_nothing() {
+async fn otherwise_without_head_is_a_share() {
     let (pipeline, _) = start(patient());
     pipeline.set_tail(table(Vec::new(), "10%"));
     for thousand in 0..20 {
@@ -238,205 +237,4 @@ async fn sequential_ids_keep_their_share(#[case] state: &str) {
     // 2000 expected; the standard deviation is 42.
     let kept = pipeline.store().len();
     assert!((1_750..2_250).contains(&kept), "{kept}");
-}
-
-#[tokio::test]
-async fn late_spans_follow_their_trace() {
-    let (pipeline, _) = start(patient());
-    pipeline.set_tail(table(rules(), "0%"));
-    let dropped = trace(1);
-    let kept = Span {
-        status: failed(),
-        ..trace(2)
-    };
-    send(
-        &pipeline,
-        vec![batch("service-a", vec![dropped.clone(), kept.clone()])],
-    );
-    pipeline.drain().await;
-    let late = |trace| Span {
-        status: failed(),
-        ..span(trace, 2, 1, "late", 1_000, 9_000)
-    };
-    send(&pipeline, vec![batch("service-b", vec![late(1), late(2)])]);
-    // The rules may be gone by then.
-    pipeline.set_tail(TailTable::default());
-    send(&pipeline, vec![batch("service-b", vec![late(1), late(2)])]);
-    pipeline.drain().await;
-    assert!(pipeline.store().trace(id_of(&dropped)).is_none());
-    let kept = pipeline.store().trace(id_of(&kept)).unwrap();
-    assert_eq!(spans_in(&kept), 3);
-    let totals = pipeline.totals();
-    assert_eq!((totals.kept, totals.not_sampled), (3, 3));
-    assert_eq!((totals.traces_kept, totals.traces_dropped), (1, 1));
-    assert_balanced(&pipeline);
-}
-
-#[tokio::test]
-async fn a_change_of_rules_finds_the_traces_in_flight() {
-    let (pipeline, _) = start(patient());
-    // Straight to the store: kept, whatever comes later.
-    send(&pipeline, vec![batch("service-a", vec![trace(1)])]);
-    assert_eq!(pipeline.store().len(), 1);
-    pipeline.set_tail(table(Vec::new(), "100%"));
-    send(
-        &pipeline,
-        vec![batch("service-b", vec![span(1, 2, 1, "x", 1, 2)])],
-    );
-    assert_eq!(
-        pipeline
-            .store()
-            .trace(id_of(&trace(1)))
-            .unwrap()
-            .decode()
-            .len(),
-        2
-    );
-    // In flight while the rules change: decided by those in force in the end.
-    send(&pipeline, vec![batch("service-a", vec![trace(2)])]);
-    pipeline.set_tail(table(Vec::new(), "0%"));
-    send(
-        &pipeline,
-        vec![batch("service-b", vec![span(2, 2, 1, "x", 1, 2)])],
-    );
-    pipeline.drain().await;
-    assert_eq!(pipeline.totals().not_sampled, 2);
-    // In flight when the last rule goes.
-    send(&pipeline, vec![batch("service-a", vec![trace(3)])]);
-    pipeline.set_tail(TailTable::default());
-    send(
-        &pipeline,
-        vec![batch("service-b", vec![span(3, 2, 1, "x", 1, 2)])],
-    );
-    assert!(pipeline.store().trace(id_of(&trace(3))).is_none());
-    pipeline.drain().await;
-    let stored = pipeline.store().trace(id_of(&trace(3))).unwrap();
-    assert_eq!(
-        (stored.kept.clone(), stored.decode().len()),
-        (Kept::NoPolicy, 2)
-    );
-    assert_balanced(&pipeline);
-}
-
-#[tokio::test]
-async fn decides_when_the_wait_is_over() {
-    let decision_wait = Duration::from_millis(30);
-    let (pipeline, _) = start(TailSettings {
-        decision_wait,
-        ..TailSettings::default()
-    });
-    pipeline.set_tail(table(Vec::new(), "100%"));
-    let sent = std::time::Instant::now();
-    send(&pipeline, vec![batch("service-a", vec![trace(1)])]);
-    eventually("the trace is decided on", || pipeline.store().len() == 1).await;
-    assert!(sent.elapsed() >= decision_wait);
-}
-
-#[tokio::test]
-async fn decides_on_all_when_it_shuts_down() {
-    let (pipeline, shutdown) = start(patient());
-    pipeline.set_tail(table(Vec::new(), "100%"));
-    send(&pipeline, vec![batch("service-a", vec![trace(1)])]);
-    shutdown.cancel();
-    eventually("the trace is decided on", || pipeline.store().len() == 1).await;
-}
-
-#[tokio::test]
-async fn decides_early_rather_than_take_more_memory() {
-    let max_bytes = 1 << 20;
-    let (pipeline, _) = start(TailSettings {
-        max_bytes,
-        ..patient()
-    });
-    pipeline.set_tail(table(Vec::new(), "100%"));
-    for number in 0..20_000 {
-        send(&pipeline, vec![batch("service-a", vec![trace(number + 1)])]);
-    }
-    let totals = pipeline.totals();
-    assert!(totals.traces_decided_early > 10_000, "{totals:?}");
-    assert!(totals.gathering < max_bytes as u64 / 100, "{totals:?}");
-    assert_balanced(&pipeline);
-    pipeline.drain().await;
-    assert_eq!(pipeline.totals().kept, 20_000);
-}
-
-fn spans_in(trace: &StoredTrace) -> usize {
-    let parts = trace.decode();
-    parts
-        .iter()
-        .flat_map(|part| &part.scope_spans)
-        .map(|scope| scope.spans.len())
-        .sum()
-}
-
-const SENDERS: u64 = 4;
-const TRACES: u64 = 2_000;
-
-/// Each trace comes in three requests from one of four threads, while the rules change.
-#[tokio::test(flavor = "multi_thread")]
-async fn decides_once_and_whole_under_changing_rules() {
-    let decision_wait = Duration::from_millis(20);
-    let (pipeline, _) = start(TailSettings {
-        decision_wait,
-        ..TailSettings::default()
-    });
-    let sending = AtomicBool::new(true);
-    std::thread::scope(|scope| {
-        let senders: Vec<_> = (0..SENDERS)
-            .map(|sender| {
-                let pipeline = &pipeline;
-                scope.spawn(move || {
-                    for number in 0..TRACES {
-                        let low = sender * TRACES + number + 1;
-                        send(
-                            pipeline,
-                            vec![batch("service-b", vec![span(low, 3, 2, "z", 1, 2)])],
-                        );
-                        send(
-                            pipeline,
-                            vec![batch("service-b", vec![span(low, 2, 1, "y", 1, 2)])],
-                        );
-                        send(pipeline, vec![batch("service-a", vec![trace(low)])]);
-                    }
-                })
-            })
-            .collect();
-        scope.spawn(|| {
-            let tables = [
-                table(Vec::new(), "0%"),
-                table(Vec::new(), "50%"),
-                TailTable::default(),
-                table(rules(), "10%"),
-            ];
-            for table in tables.iter().cycle() {
-                if !sending.load(Ordering::Relaxed) {
-                    return;
-                }
-                pipeline.set_tail(table.clone());
-                std::thread::sleep(Duration::from_millis(3));
-            }
-        });
-        senders
-            .into_iter()
-            .for_each(|sender| sender.join().unwrap());
-        sending.store(false, Ordering::Relaxed);
-    });
-    pipeline.drain().await;
-    let totals = pipeline.totals();
-    assert_eq!(totals.received, SENDERS * TRACES * 3);
-    assert_eq!(
-        totals.kept + totals.not_sampled,
-        totals.received,
-        "{totals:?}"
-    );
-    assert_eq!(totals.gathering, 0);
-    let mut kept = 0;
-    for low in 1..=SENDERS * TRACES {
-        if let Some(stored) = pipeline.store().trace(id_of(&trace(low))) {
-            assert_eq!(spans_in(&stored), 3, "{low}: {stored:?}");
-            kept += 1;
-        }
-    }
-    assert_eq!(totals.kept, kept * 3);
-    assert!(kept > 0 && totals.not_sampled > 0, "{totals:?}");
 }

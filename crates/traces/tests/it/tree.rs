@@ -48,7 +48,7 @@ fn a_request_through_two_services() {
 }
 
 #[test]
-fn of_parallel_children_the_last_to_finish_is_critical() {
+fn last_parallel_child_is_critical() {
     let tree = tree(vec![
         span(1, 1, 0, "root", 0, 100),
         span(1, 2, 1, "long", 10, 90),
@@ -294,7 +294,7 @@ fn nothing_is_a_tree_too() {
 }
 
 #[test]
-fn a_chain_of_fifty_thousand_spans_needs_no_deep_stack() {
+fn deep_chain_needs_no_deep_stack() {
     let spans = (1..=50_000).map(|id| span(1, id, id - 1, "link", id, 200_000 - id));
     let tree = tree(spans.collect());
     assert_eq!(tree.rows().last().map(|row| row.depth), Some(49_999));

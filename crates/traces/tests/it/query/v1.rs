@@ -191,7 +191,7 @@ async fn traces_by_id_say_which_are_missing() {
 }
 
 #[tokio::test]
-async fn ids_may_lack_leading_zeros_and_come_in_capitals() {
+async fn short_and_upper_case_ids_are_found() {
     let store = Store::new(1 << 20);
     let mut spans = vec![span(1, 1, 0, "short", START, START + 1)];
     spans[0].trace_id = 0xabc_u128.to_be_bytes().to_vec();
@@ -256,7 +256,7 @@ async fn a_service_named_like_a_path_is_found() {
 }
 
 #[tokio::test]
-async fn spans_that_name_no_service_are_found_under_jaegers_name_for_it() {
+async fn spans_without_a_service_are_found() {
     let store = Store::new(1 << 20);
     let mut nameless = batch("", vec![span(1, 1, 0, "work", START, START + 1)]);
     nameless.resource = None;
