@@ -25,7 +25,6 @@ pub(crate) use pointer::TraceAt;
 pub(crate) use segment::{Segment, SpanEntry, TraceEntry};
 pub(crate) use snapshot::Snapshot;
 
-use names::Sources;
 use pointer::SpanAt;
 use settle::StrippedSegment;
 
@@ -256,7 +255,7 @@ impl Log {
     ) {
         let active = &mut self.active;
         if interned.serial != active.serial {
-            let index = active.sources.intern(&mut active.bytes, source);
+            let index = active.intern_source(source);
             let service = active.sources.get(index).map_or(0, |source| source.service);
             *interned = Interned {
                 serial: active.serial,
@@ -264,10 +263,7 @@ impl Log {
                 service,
             };
         }
-        let operation =
-            active
-                .operations
-                .intern(&mut active.bytes, interned.service, span.kind, span.name);
+        let operation = active.intern_operation(interned.service, span.kind, span.name);
         let offset = active.bytes.len() as u32;
         write_field(&mut active.bytes, span.body);
         active.latest_start = active.latest_start.max(span.start);
@@ -294,7 +290,7 @@ impl Log {
 
     #[inline]
     fn make_room(&mut self, span: &NewSpan<'_>, source: &NewSource<'_>) -> Result<(), Full> {
-        let bytes = span.body.len() + span.name.len() + MAX_FIELD_HEADER + Sources::len_of(source);
+        let bytes = span.body.len() + span.name.len() + MAX_FIELD_HEADER + source.max_bytes();
         if self.active.has_room(bytes) {
             Ok(())
         } else {

@@ -4,10 +4,13 @@ use std::fmt;
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{
-        DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::ConstGauge,
     },
-    metrics::{MetricType, counter::Counter, family::Family},
     registry::{Registry, Unit},
 };
 
@@ -32,9 +35,14 @@ pub(crate) enum Refusal {
     ShuttingDown,
 }
 
-impl EncodeLabelValue for Refusal {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let text = match self {
+impl Refusal {
+    /// Returns whether the same request may succeed later.
+    pub(crate) fn is_temporary(self) -> bool {
+        matches!(self, Self::Overloaded | Self::ShuttingDown)
+    }
+
+    fn label(self) -> &'static str {
+        match self {
             Self::BadData => "bad_data",
             Self::UnsupportedType => "unsupported_type",
             Self::TooLarge => "too_large",
@@ -42,28 +50,7 @@ impl EncodeLabelValue for Refusal {
             Self::Aborted => "aborted",
             Self::Overloaded => "overloaded",
             Self::ShuttingDown => "shutting_down",
-        };
-        text.encode(encoder)
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Why {
-    reason: Refusal,
-}
-
-/// Counts refused requests.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Refusals(Family<Why, Counter>);
-
-impl Refusals {
-    pub(crate) fn count(&self, reason: Refusal) {
-        self.0.get_or_create(&Why { reason }).inc();
-    }
-
-    pub(crate) fn register(&self, registry: &mut Registry) {
-        let help = "Export requests refused as a whole, by reason";
-        registry.register("spoor_traces_requests_refused", help, self.0.clone());
+        }
     }
 }
 
@@ -85,29 +72,36 @@ impl Signal {
     }
 }
 
-impl EncodeLabelValue for Signal {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        self.name().encode(encoder)
+/// Requests that brought no spans, by one label.
+type Requests = Family<[(&'static str, &'static str); 1], Counter>;
+
+/// Counts the requests that bring no spans.
+#[derive(Debug, Default)]
+pub(crate) struct RequestCounts {
+    refused: Requests,
+    discarded: Requests,
+}
+
+impl RequestCounts {
+    pub(crate) fn count_refused(&self, reason: Refusal) {
+        let labels = [("reason", reason.label())];
+        self.refused.get_or_create(&labels).inc();
     }
-}
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Which {
-    signal: Signal,
-}
-
-/// Counts requests of other signals that were accepted and discarded.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Discarded(Family<Which, Counter>);
-
-impl Discarded {
-    pub(crate) fn count(&self, signal: Signal) {
-        self.0.get_or_create(&Which { signal }).inc();
+    pub(crate) fn count_discarded(&self, signal: Signal) {
+        let labels = [("signal", signal.name())];
+        self.discarded.get_or_create(&labels).inc();
     }
 
     pub(crate) fn register(&self, registry: &mut Registry) {
+        let help = "Export requests refused as a whole, by reason";
+        registry.register("spoor_traces_requests_refused", help, self.refused.clone());
         let help = "Requests of other signals, accepted and discarded";
-        registry.register("spoor_traces_requests_discarded", help, self.0.clone());
+        registry.register(
+            "spoor_traces_requests_discarded",
+            help,
+            self.discarded.clone(),
+        );
     }
 }
 
@@ -124,18 +118,14 @@ impl PipelineCollector {
 impl Collector for PipelineCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let totals = self.0.totals();
-        counter(
-            &mut encoder,
-            "spoor_traces_spans_received",
-            "Spans in readable requests",
-            totals.received,
-        )?;
-        counter(
-            &mut encoder,
-            "spoor_traces_spans_kept",
-            "Spans that went to the store",
-            totals.kept,
-        )?;
+        let held = self.0.store().occupancy();
+        let mut metrics = Metrics(&mut encoder);
+
+        let help = "Spans in readable requests";
+        metrics.counter("spoor_traces_spans_received", help, totals.received)?;
+        let help = "Spans that went to the store";
+        metrics.counter("spoor_traces_spans_kept", help, totals.kept)?;
+        let help = "Spans dropped, by reason";
         let dropped = [
             ("not_sampled", totals.not_sampled),
             ("invalid_trace_id", totals.invalid_trace_id),
@@ -143,125 +133,80 @@ impl Collector for PipelineCollector {
             ("no_room", totals.no_room),
             ("late", totals.late),
         ];
-        counters(
-            &mut encoder,
-            "spoor_traces_spans_dropped",
-            "Spans dropped, by reason",
-            "reason",
-            &dropped,
-        )?;
-        let waiting = "Spans that wait for their trace's decision";
-        gauge(
-            &mut encoder,
-            "spoor_traces_spans_gathering",
-            waiting,
-            None,
-            totals.gathering,
-        )?;
-        let waiting = "Traces that wait for their decision";
-        gauge(
-            &mut encoder,
+        metrics.counters("spoor_traces_spans_dropped", help, "reason", &dropped)?;
+        let help = "Spans that wait for their trace's decision";
+        metrics.gauge("spoor_traces_spans_gathering", help, totals.gathering)?;
+        let (name, help) = (
             "spoor_traces_traces_gathering",
-            waiting,
-            None,
-            totals.traces_gathering,
-        )?;
+            "Traces that wait for their decision",
+        );
+        metrics.gauge(name, help, totals.traces_gathering)?;
+        let help = "Traces decided on";
         let decided = [
             ("kept", totals.traces_kept),
             ("dropped", totals.traces_dropped),
         ];
-        counters(
-            &mut encoder,
-            "spoor_traces_traces_decided",
-            "Traces decided on",
-            "decision",
-            &decided,
-        )?;
-        let early = "Traces decided on before their time, for want of memory";
-        counter(
-            &mut encoder,
-            "spoor_traces_traces_decided_early",
-            early,
-            totals.traces_decided_early,
-        )?;
+        metrics.counters("spoor_traces_traces_decided", help, "decision", &decided)?;
+        let name = "spoor_traces_traces_decided_early";
+        let help = "Traces decided on before their time, for want of memory";
+        metrics.counter(name, help, totals.traces_decided_early)?;
 
-        let held = self.0.store().occupancy();
-        let bytes = Some(&Unit::Bytes);
-        gauge(
-            &mut encoder,
-            "spoor_traces_store",
-            "Memory taken by the store",
-            bytes,
-            held.bytes as u64,
-        )?;
-        let max = "Memory that the store may take";
-        gauge(
-            &mut encoder,
-            "spoor_traces_store_max",
-            max,
-            bytes,
-            held.max_bytes as u64,
-        )?;
-        gauge(
-            &mut encoder,
-            "spoor_traces_store_traces",
-            "Traces in the store",
-            None,
-            held.traces as u64,
-        )?;
-        gauge(
-            &mut encoder,
-            "spoor_traces_store_spans",
-            "Spans in the store",
-            None,
-            held.spans as u64,
-        )?;
-        let evicted = "Traces driven out of the store by newer ones";
-        counter(
-            &mut encoder,
-            "spoor_traces_traces_evicted",
-            evicted,
-            held.evicted.traces,
-        )?;
-        let evicted = "Spans driven out of the store by newer ones";
-        counter(
-            &mut encoder,
-            "spoor_traces_spans_evicted",
-            evicted,
-            held.evicted.spans,
-        )
+        let help = "Memory taken by the store";
+        metrics.bytes("spoor_traces_store", help, held.bytes)?;
+        let help = "Memory that the store may take";
+        metrics.bytes("spoor_traces_store_max", help, held.max_bytes)?;
+        let help = "Traces in the store";
+        metrics.gauge("spoor_traces_store_traces", help, held.traces as u64)?;
+        let help = "Spans in the store";
+        metrics.gauge("spoor_traces_store_spans", help, held.spans as u64)?;
+        let help = "Traces driven out of the store by newer ones";
+        metrics.counter("spoor_traces_traces_evicted", help, held.evicted.traces)?;
+        let help = "Spans driven out of the store by newer ones";
+        metrics.counter("spoor_traces_spans_evicted", help, held.evicted.spans)
     }
 }
 
-fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    prometheus_client::metrics::counter::ConstCounter::new(value).encode(metric)
-}
+/// Writes metrics whose values are held elsewhere.
+struct Metrics<'e, 'd>(&'e mut DescriptorEncoder<'d>);
 
-fn counters(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    label: &str,
-    values: &[(&str, u64)],
-) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (text, value) in values {
-        let labels = [(label, *text)];
-        let one = metric.encode_family(&labels)?;
-        prometheus_client::metrics::counter::ConstCounter::new(*value).encode(one)?;
+impl Metrics<'_, '_> {
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(value).encode(metric)
     }
-    Ok(())
-}
 
-fn gauge(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    unit: Option<&Unit>,
-    value: u64,
-) -> fmt::Result {
-    let metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-    let value = i64::try_from(value).unwrap_or(i64::MAX);
-    prometheus_client::metrics::gauge::ConstGauge::new(value).encode(metric)
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: &[(&str, u64)],
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (text, value) in values {
+            let labels = [(label, *text)];
+            let one = metric.encode_family(&labels)?;
+            ConstCounter::new(*value).encode(one)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        self.gauge_in(name, help, None, value)
+    }
+
+    fn bytes(&mut self, name: &str, help: &str, bytes: usize) -> fmt::Result {
+        self.gauge_in(name, help, Some(&Unit::Bytes), bytes as u64)
+    }
+
+    fn gauge_in(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> fmt::Result {
+        let metric = self
+            .0
+            .encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)
+    }
 }

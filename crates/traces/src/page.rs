@@ -108,12 +108,20 @@ async fn trace(
 
 async fn style() -> Response {
     let kind = HeaderValue::from_static("text/css; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], include_str!("page/style.css")).into_response()
+    (
+        [(header::CONTENT_TYPE, kind)],
+        include_str!("page/style.css"),
+    )
+        .into_response()
 }
 
 async fn icon() -> Response {
     let kind = HeaderValue::from_static("image/svg+xml");
-    ([(header::CONTENT_TYPE, kind)], include_str!("page/favicon.svg")).into_response()
+    (
+        [(header::CONTENT_TYPE, kind)],
+        include_str!("page/favicon.svg"),
+    )
+        .into_response()
 }
 
 async fn unknown_path(uri: Uri) -> Response {

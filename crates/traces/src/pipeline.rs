@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     ReceiveSettings, ScanError, Store, TailSettings, Totals,
     memory::{Memory, Share},
-    metrics::{Discarded, PipelineCollector, Refusals},
+    metrics::{PipelineCollector, RequestCounts},
     receive, scan,
     tail::Sampler,
 };
@@ -55,8 +55,7 @@ struct Shared {
     store: Store,
     sampler: Mutex<Sampler>,
     memory: Memory,
-    refusals: Refusals,
-    discarded: Discarded,
+    requests: RequestCounts,
     closed: AtomicBool,
 }
 
@@ -87,8 +86,7 @@ impl Pipeline {
             store,
             sampler: Mutex::new(sampler),
             memory: Memory::new(settings.receive.max_receiving_bytes),
-            refusals: Refusals::default(),
-            discarded: Discarded::default(),
+            requests: RequestCounts::default(),
             closed: AtomicBool::new(false),
             settings,
         };
@@ -159,8 +157,7 @@ impl Pipeline {
 
     /// Adds the pipeline's metrics, named `spoor_traces_…`.
     pub fn register(&self, registry: &mut Registry) {
-        self.shared.refusals.register(registry);
-        self.shared.discarded.register(registry);
+        self.shared.requests.register(registry);
         registry.register_collector(Box::new(PipelineCollector::new(self.clone())));
     }
 
@@ -172,12 +169,8 @@ impl Pipeline {
         &self.shared.memory
     }
 
-    pub(crate) fn refusals(&self) -> &Refusals {
-        &self.shared.refusals
-    }
-
-    pub(crate) fn discarded(&self) -> &Discarded {
-        &self.shared.discarded
+    pub(crate) fn request_counts(&self) -> &RequestCounts {
+        &self.shared.requests
     }
 
     pub(crate) fn is_closed(&self) -> bool {

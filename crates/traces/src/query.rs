@@ -45,12 +45,11 @@ pub fn http(queries: &Queries) -> Router {
 /// [`ReflectionError`].
 pub async fn grpc(queries: &Queries) -> Result<Routes, ReflectionError> {
     const SERVICES: [&str; 2] = ["jaeger.api_v2.QueryService", "jaeger.api_v3.QueryService"];
-    let v3 = QueryServiceServer::new(GrpcQueries::new(queries.clone()))
+    let v3 = QueryServiceServer::new(GrpcQueries(queries.clone()))
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
-    let v2 = api_v2::query_service_server::QueryServiceServer::new(v2::GrpcQueriesV2::new(
-        queries.clone(),
-    ))
-    .max_encoding_message_size(MAX_RESPONSE_BYTES);
+    let v2 = v2::GrpcQueriesV2(queries.clone());
+    let v2 = api_v2::query_service_server::QueryServiceServer::new(v2)
+        .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let routes = Routes::new(v3).add_service(v2);
     let (routes, _) = with_introspection(routes, &SERVICES, spoor_proto::DESCRIPTORS).await?;
     Ok(routes)

@@ -4,6 +4,7 @@
 
 mod body;
 mod cors;
+mod error;
 mod grpc;
 mod http;
 mod json;

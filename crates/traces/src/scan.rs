@@ -44,22 +44,11 @@ pub enum ScanError {
 }
 
 /// A reason to end a pass early.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 enum Stop {
-    Fault(Fault),
-    OutOfMemory(OutOfMemory),
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<OutOfMemory> for Stop {
-    fn from(error: OutOfMemory) -> Self {
-        Self::OutOfMemory(error)
-    }
+    Fault(#[from] Fault),
+    OutOfMemory(#[from] OutOfMemory),
 }
 
 /// The reason that a span of a valid request is rejected.

@@ -1,6 +1,6 @@
 //! Services by name, for spans that name none too.
 
-use crate::Store;
+use crate::{Operation, Store, kind};
 
 /// Jaeger's name for the service of spans that name none.
 pub(crate) const MISSING: &str = "missing-service-name";
@@ -20,5 +20,20 @@ pub(crate) fn stored(name: &str) -> &str {
     match name {
         MISSING => "",
         name => name,
+    }
+}
+
+/// A service's operations of the kind that a word names, or of all; an unknown word finds none,
+/// nor does a service without a name.
+pub(crate) fn operations(store: &Store, service: &str, word: Option<&str>) -> Vec<Operation> {
+    if service.is_empty() {
+        return Vec::new();
+    }
+    let service = stored(service);
+    match word {
+        None => store.operations(service, None),
+        Some(word) => kind::named(word)
+            .map(|kind| store.operations(service, Some(kind)))
+            .unwrap_or_default(),
     }
 }

@@ -31,6 +31,15 @@ pub(crate) struct NewSource<'a> {
     pub(crate) namespace: &'a [u8],
 }
 
+impl NewSource<'_> {
+    /// The bytes that it takes in a log, unless it is there already.
+    pub(crate) fn max_bytes(&self) -> usize {
+        let pieces = self.resource.iter().chain(self.scope);
+        let pieces: usize = pieces.map(|piece| piece.len()).sum();
+        pieces + self.service.len() + self.namespace.len()
+    }
+}
+
 /// A small Bloom filter over a span's attributes, and three facts about the span itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signature(u64);

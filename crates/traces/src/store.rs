@@ -167,19 +167,11 @@ impl Store {
         let snapshot = self.shared.read().log.snapshot();
         let mut names = HashSet::new();
         for segment in snapshot.newest_first() {
-            names.extend(
-                segment
-                    .sources
-                    .services()
-                    .iter()
-                    .map(|name| name.of(&segment.bytes)),
-            );
+            names.extend(segment.services.iter().map(|name| name.of(&segment.bytes)));
         }
-        let names: BTreeSet<_> = names
-            .into_iter()
-            .map(|name| String::from_utf8_lossy(name))
-            .collect();
-        names.into_iter().map(String::from).collect()
+        let names = names.into_iter().map(String::from_utf8_lossy);
+        let sorted: BTreeSet<_> = names.collect();
+        sorted.into_iter().map(String::from).collect()
     }
 
     /// The names of a service's spans, of one kind or of all, sorted.

@@ -3,6 +3,7 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::Segment;
 use crate::span::NewSource;
 
 /// Part of a segment's bytes.
@@ -35,7 +36,7 @@ impl Part {
 }
 
 /// A resource and a scope in a segment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Source {
     /// A `ResourceSpans` without its scopes.
     pub(crate) resource: Part,
@@ -44,47 +45,91 @@ pub(crate) struct Source {
     pub(crate) namespace: Part,
     /// Index into the segment's services.
     pub(crate) service: u16,
-    hash: u64,
 }
 
-/// The sources and the services of a segment.
+/// A span's name and kind, and its service.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Operation {
+    pub(crate) name: Part,
+    /// Index into the segment's services.
+    pub(crate) service: u16,
+    /// `SpanKind`'s number.
+    pub(crate) kind: u8,
+}
+
+/// Items that many spans of a segment share, each known by its index.
 #[derive(Default)]
-pub(crate) struct Sources {
-    all: Vec<Source>,
-    services: Vec<Part>,
+pub(crate) struct Table<T> {
+    /// Each with its hash.
+    all: Vec<(u64, T)>,
     by_hash: HashTable<u16>,
 }
 
-const MAX: usize = u16::MAX as usize;
+impl<T: Copy> Table<T> {
+    const MAX_LEN: usize = u16::MAX as usize;
 
-impl Sources {
-    pub(crate) fn get(&self, index: u16) -> Option<&Source> {
-        self.all.get(usize::from(index))
+    pub(crate) fn get(&self, index: u16) -> Option<&T> {
+        self.all.get(usize::from(index)).map(|(_, item)| item)
     }
 
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Source> {
-        self.all.iter()
-    }
-
-    /// The names of the services, each once.
-    pub(crate) fn services(&self) -> &[Part] {
-        &self.services
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.all.iter().map(|(_, item)| item)
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.all.len() < MAX
+        self.all.len() < Self::MAX_LEN
     }
 
-    /// The bytes that a new source takes at most.
-    pub(crate) fn len_of(source: &NewSource<'_>) -> usize {
-        let pieces = source.resource.iter().chain(source.scope);
-        pieces.map(|piece| piece.len()).sum::<usize>()
-            + source.service.len()
-            + source.namespace.len()
+    #[inline]
+    fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<u16> {
+        let found = self.by_hash.find(hash, |index| {
+            let known = self.all.get(usize::from(*index));
+            known.is_some_and(|(of_known, item)| *of_known == hash && is_it(item))
+        });
+        found.copied()
     }
 
+    fn add(&mut self, hash: u64, item: T) -> u16 {
+        let index = self.all.len() as u16;
+        self.all.push((hash, item));
+        let all = &self.all;
+        self.by_hash.insert_unique(hash, index, |index| {
+            all.get(usize::from(*index)).map_or(0, |(hash, _)| *hash)
+        });
+        index
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.all.clear();
+        self.by_hash.clear();
+    }
+
+    /// Gives back what only a growing table needs.
+    pub(crate) fn seal(&mut self) {
+        self.all.shrink_to_fit();
+        self.by_hash = HashTable::new();
+    }
+
+    pub(crate) fn allocated(&self) -> usize {
+        self.all.capacity() * size_of::<(u64, T)>() + self.by_hash.allocation_size()
+    }
+
+    /// A copy to read.
+    pub(crate) fn snapshot(&self) -> Self {
+        Self {
+            all: self.all.clone(),
+            by_hash: HashTable::new(),
+        }
+    }
+}
+
+/// The services that a new one is compared with. One may stand twice if there are more; only
+/// space is lost by that.
+const SERVICES_TO_COMPARE: usize = 64;
+
+impl Segment {
     /// Finds a source or adds it.
-    pub(crate) fn intern(&mut self, bytes: &mut Vec<u8>, source: &NewSource<'_>) -> u16 {
+    pub(super) fn intern_source(&mut self, source: &NewSource<'_>) -> u16 {
         let mut hash = 0;
         for piece in source.resource {
             hash = xxh3_64_with_seed(piece, hash);
@@ -93,79 +138,55 @@ impl Sources {
         for piece in source.scope {
             hash = xxh3_64_with_seed(piece, hash);
         }
-        let all = &self.all;
-        let found = self.by_hash.find(hash, |index| {
-            all.get(usize::from(*index)).is_some_and(|known| {
-                known.hash == hash
-                    && is_joined(known.resource.of(bytes), source.resource)
-                    && is_joined(known.scope.of(bytes), source.scope)
-            })
+        let found = self.sources.find(hash, |known| {
+            is_joined(known.resource.of(&self.bytes), source.resource)
+                && is_joined(known.scope.of(&self.bytes), source.scope)
         });
         if let Some(index) = found {
-            return *index;
+            return index;
         }
-        let service = self.service(bytes, source.service);
-        let index = self.all.len() as u16;
-        self.all.push(Source {
-            resource: Part::append(bytes, source.resource),
-            scope: Part::append(bytes, source.scope),
-            namespace: Part::append(bytes, &[source.namespace]),
+        let service = self.intern_service(source.service);
+        let added = Source {
+            resource: Part::append(&mut self.bytes, source.resource),
+            scope: Part::append(&mut self.bytes, source.scope),
+            namespace: Part::append(&mut self.bytes, &[source.namespace]),
             service,
-            hash,
-        });
-        let all = &self.all;
-        self.by_hash.insert_unique(hash, index, |index| {
-            all.get(usize::from(*index)).map_or(0, |known| known.hash)
-        });
-        index
+        };
+        self.sources.add(hash, added)
     }
 
     /// Finds a service or adds it: there are few in a segment, unless each span has its own.
-    fn service(&mut self, bytes: &mut Vec<u8>, name: &[u8]) -> u16 {
-        let recent = self
-            .services
-            .iter()
-            .enumerate()
-            .rev()
-            .take(SERVICES_TO_COMPARE);
-        for (index, known) in recent {
-            if known.of(bytes) == name {
-                return index as u16;
-            }
+    fn intern_service(&mut self, name: &[u8]) -> u16 {
+        let known = self.services.iter().enumerate().rev();
+        let found = known
+            .take(SERVICES_TO_COMPARE)
+            .find(|(_, known)| known.of(&self.bytes) == name);
+        if let Some((index, _)) = found {
+            return index as u16;
         }
-        self.services.push(Part::append(bytes, &[name]));
+        self.services.push(Part::append(&mut self.bytes, &[name]));
         (self.services.len() - 1) as u16
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.all.clear();
-        self.services.clear();
-        self.by_hash.clear();
-    }
-
-    pub(crate) fn seal(&mut self) {
-        self.all.shrink_to_fit();
-        self.services.shrink_to_fit();
-        self.by_hash = HashTable::new();
-    }
-
-    pub(crate) fn allocated(&self) -> usize {
-        self.all.capacity() * size_of::<Source>()
-            + self.services.capacity() * size_of::<Part>()
-            + self.by_hash.allocation_size()
-    }
-
-    pub(crate) fn snapshot(&self) -> Self {
-        Self {
-            all: self.all.clone(),
-            services: self.services.clone(),
-            by_hash: HashTable::new(),
+    /// Finds an operation or adds it.
+    #[inline]
+    pub(super) fn intern_operation(&mut self, service: u16, kind: u8, name: &[u8]) -> u16 {
+        let hash = xxh3_64_with_seed(name, u64::from(service) << 8 | u64::from(kind));
+        let found = self.operations.find(hash, |known| {
+            known.service == service && known.kind == kind && known.name.of(&self.bytes) == name
+        });
+        if let Some(index) = found {
+            return index;
         }
+        let name = Part::append(&mut self.bytes, &[name]);
+        let added = Operation {
+            name,
+            service,
+            kind,
+        };
+        self.operations.add(hash, added)
     }
 }
-
-/// A service may stand twice if there are more; only space is lost by that.
-const SERVICES_TO_COMPARE: usize = 64;
 
 /// Returns whether the pieces, joined, equal the whole.
 fn is_joined(mut whole: &[u8], pieces: &[&[u8]]) -> bool {
@@ -176,94 +197,4 @@ fn is_joined(mut whole: &[u8], pieces: &[&[u8]]) -> bool {
         }
     }
     whole.is_empty()
-}
-
-/// A span's name and kind, and its service.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Operation {
-    pub(crate) name: Part,
-    /// Index into the segment's services.
-    pub(crate) service: u16,
-    /// `SpanKind`'s number.
-    pub(crate) kind: u8,
-    hash: u64,
-}
-
-/// The operations of a segment.
-#[derive(Default)]
-pub(crate) struct Operations {
-    all: Vec<Operation>,
-    by_hash: HashTable<u16>,
-}
-
-impl Operations {
-    pub(crate) fn get(&self, index: u16) -> Option<&Operation> {
-        self.all.get(usize::from(index))
-    }
-
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Operation> {
-        self.all.iter()
-    }
-
-    pub(crate) fn has_room(&self) -> bool {
-        self.all.len() < MAX
-    }
-
-    /// Finds an operation or adds it.
-    #[inline]
-    pub(crate) fn intern(
-        &mut self,
-        bytes: &mut Vec<u8>,
-        service: u16,
-        kind: u8,
-        name: &[u8],
-    ) -> u16 {
-        let hash = xxh3_64_with_seed(name, u64::from(service) << 8 | u64::from(kind));
-        let all = &self.all;
-        let found = self.by_hash.find(hash, |index| {
-            all.get(usize::from(*index)).is_some_and(|known| {
-                known.hash == hash
-                    && known.service == service
-                    && known.kind == kind
-                    && known.name.of(bytes) == name
-            })
-        });
-        if let Some(index) = found {
-            return *index;
-        }
-        let index = self.all.len() as u16;
-        let name = Part::append(bytes, &[name]);
-        self.all.push(Operation {
-            name,
-            service,
-            kind,
-            hash,
-        });
-        let all = &self.all;
-        self.by_hash.insert_unique(hash, index, |index| {
-            all.get(usize::from(*index)).map_or(0, |known| known.hash)
-        });
-        index
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.all.clear();
-        self.by_hash.clear();
-    }
-
-    pub(crate) fn seal(&mut self) {
-        self.all.shrink_to_fit();
-        self.by_hash = HashTable::new();
-    }
-
-    pub(crate) fn allocated(&self) -> usize {
-        self.all.capacity() * size_of::<Operation>() + self.by_hash.allocation_size()
-    }
-
-    pub(crate) fn snapshot(&self) -> Self {
-        Self {
-            all: self.all.clone(),
-            by_hash: HashTable::new(),
-        }
-    }
 }

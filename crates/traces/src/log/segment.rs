@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::{
-    names::{Operations, Sources},
+    names::{Operation, Part, Source, Table},
     pointer::{SpanAt, TraceAt},
 };
 use crate::{TraceId, span::Signature};
@@ -19,8 +19,10 @@ pub(crate) struct Segment {
     pub(crate) bytes: Vec<u8>,
     pub(crate) spans: Vec<SpanEntry>,
     pub(crate) traces: Vec<TraceEntry>,
-    pub(crate) sources: Sources,
-    pub(crate) operations: Operations,
+    /// The names of the services.
+    pub(crate) services: Vec<Part>,
+    pub(crate) sources: Table<Source>,
+    pub(crate) operations: Table<Operation>,
     /// The latest start of its spans.
     pub(crate) latest_start: u64,
 }
@@ -114,8 +116,9 @@ impl Segment {
             bytes: Vec::with_capacity(capacity),
             spans: Vec::new(),
             traces: Vec::new(),
-            sources: Sources::default(),
-            operations: Operations::default(),
+            services: Vec::new(),
+            sources: Table::default(),
+            operations: Table::default(),
             latest_start: 0,
         }
     }
@@ -126,6 +129,7 @@ impl Segment {
         self.bytes.clear();
         self.spans.clear();
         self.traces.clear();
+        self.services.clear();
         self.sources.clear();
         self.operations.clear();
         self.latest_start = 0;
@@ -141,6 +145,7 @@ impl Segment {
     pub(crate) fn seal(&mut self) {
         self.spans.shrink_to_fit();
         self.traces.shrink_to_fit();
+        self.services.shrink_to_fit();
         self.sources.seal();
         self.operations.seal();
     }
@@ -165,6 +170,7 @@ impl Segment {
         self.bytes.capacity()
             + self.spans.capacity() * size_of::<SpanEntry>()
             + self.traces.capacity() * size_of::<TraceEntry>()
+            + self.services.capacity() * size_of::<Part>()
             + self.sources.allocated()
             + self.operations.allocated()
             + size_of::<Self>()
@@ -191,6 +197,7 @@ impl Segment {
             bytes: self.bytes.clone(),
             spans: self.spans.clone(),
             traces: self.traces.clone(),
+            services: self.services.clone(),
             sources: self.sources.snapshot(),
             operations: self.operations.snapshot(),
             latest_start: self.latest_start,

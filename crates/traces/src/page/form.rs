@@ -7,7 +7,7 @@ use super::{
     layout::Site,
     text,
 };
-use crate::{Operation, Store, kind};
+use crate::{Operation, Store, service};
 
 /// The most choices in a list; other values can be typed.
 const MAX_CHOICES: usize = 500;
@@ -121,7 +121,7 @@ fn operations(filter: &Filter, store: &Store) -> Vec<String> {
         return Vec::new();
     }
     let name = |operation: Operation| text::cut(&operation.name, 200);
-    let operations = kind::operations(store, &filter.service, None);
+    let operations = service::operations(store, &filter.service, None);
     let mut names: Vec<String> = operations.into_iter().map(name).collect();
     names.dedup();
     names.truncate(MAX_CHOICES);

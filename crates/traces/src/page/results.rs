@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     Kept, Store,
-    query::{limits::Reader, parameters::now},
+    query::{
+        limits::Reader,
+        parameters::{nanos, now},
+    },
 };
 
 /// The most services named in a result.
@@ -166,8 +169,4 @@ fn nothing(site: &Site, filter: &Filter, store: &Store) -> Markup {
             }
         }
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    crate::query::parameters::nanos(duration)
 }

@@ -10,7 +10,7 @@ use super::{
     MAX_TRACES, Queries, Refusal,
     v3::{DEFAULT_DEPTH, FILTER_REFUSED},
 };
-use crate::{Operation, Search, TraceId, dependencies, kind, service};
+use crate::{Operation, Search, TraceId, dependencies, service};
 
 impl Queries {
     pub(super) async fn services(&self) -> Result<Vec<String>, Refusal> {
@@ -25,7 +25,7 @@ impl Queries {
     ) -> Result<Vec<Operation>, Refusal> {
         self.run(move |reader| {
             let kind = (!kind.is_empty()).then_some(kind.as_str());
-            kind::operations(reader.store(), &service, kind)
+            service::operations(reader.store(), &service, kind)
         })
         .await
     }

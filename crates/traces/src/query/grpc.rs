@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use bytes::Bytes;
 use prost::Message;
 use spoor_proto::jaeger::api_v3::{
     DependenciesResponse, Dependency, FindTraceSummariesRequest, FindTraceSummariesResponse,
@@ -17,31 +16,20 @@ use super::{
     Queries, Refusal,
     calls::{search, unix_nanos},
     enrich::decoded,
-    stream::stream,
+    stream::{split, stream},
     summary,
 };
 use crate::{StoredTrace, TraceId, kind};
 
-/// A message holds at most about this much, well under what clients accept by default (4 MiB).
-pub(super) const MAX_MESSAGE_BYTES: usize = 1 << 20;
-
 /// The service behind `jaeger.api_v3.QueryService`.
 #[derive(Clone, Debug)]
-pub struct GrpcQueries {
-    queries: Queries,
-}
+pub struct GrpcQueries(pub(super) Queries);
 
 /// Summaries in one message.
 const SUMMARIES_AT_ONCE: usize = 500;
 
 type Summaries = Pin<Box<dyn Stream<Item = Result<FindTraceSummariesResponse, Status>> + Send>>;
 type Traces = Pin<Box<dyn Stream<Item = Result<TracesData, Status>> + Send>>;
-
-impl GrpcQueries {
-    pub(super) fn new(queries: Queries) -> Self {
-        Self { queries }
-    }
-}
 
 #[tonic::async_trait]
 impl QueryService for GrpcQueries {
@@ -58,23 +46,23 @@ impl QueryService for GrpcQueries {
             .trace_id
             .parse()
             .map_err(|error| Status::invalid_argument(format!("trace_id: {error}")))?;
-        self.queries.check_stored(id).await?;
-        stream(&self.queries, vec![id], request.raw_traces, messages)
+        self.0.check_stored(id).await?;
+        stream(&self.0, vec![id], request.raw_traces, messages)
     }
 
     async fn find_traces(
         &self,
         request: Request<FindTracesRequest>,
     ) -> Result<Response<Traces>, Status> {
-        let (found, raw) = self.queries.find(request.into_inner().query).await?;
-        stream(&self.queries, found, raw, messages)
+        let (found, raw) = self.0.find(request.into_inner().query).await?;
+        stream(&self.0, found, raw, messages)
     }
 
     async fn get_services(
         &self,
         _: Request<GetServicesRequest>,
     ) -> Result<Response<GetServicesResponse>, Status> {
-        let services = self.queries.services().await?;
+        let services = self.0.services().await?;
         Ok(Response::new(GetServicesResponse { services }))
     }
 
@@ -83,7 +71,7 @@ impl QueryService for GrpcQueries {
         request: Request<GetOperationsRequest>,
     ) -> Result<Response<GetOperationsResponse>, Status> {
         let GetOperationsRequest { service, span_kind } = request.into_inner();
-        let found = self.queries.operations(service, span_kind).await?;
+        let found = self.0.operations(service, span_kind).await?;
         let operations = found.into_iter().map(|found| Operation {
             span_kind: kind::word(found.kind).to_owned(),
             name: found.name,
@@ -109,7 +97,7 @@ impl QueryService for GrpcQueries {
             let message = "end_time must be after start_time";
             return Err(Status::invalid_argument(message));
         }
-        let calls = self.queries.calls(start, end).await?;
+        let calls = self.0.calls(start, end).await?;
         let dependencies = calls.into_iter().map(|call| Dependency {
             parent: call.parent,
             child: call.child,
@@ -126,7 +114,7 @@ impl QueryService for GrpcQueries {
     ) -> Result<Response<Summaries>, Status> {
         let search = search(request.into_inner().query)?;
         let find = move |reader| summary::summaries(&reader, &search);
-        let found = self.queries.run(find).await??;
+        let found = self.0.run(find).await??;
         let messages: Vec<_> = found
             .chunks(SUMMARIES_AT_ONCE)
             .map(|some| FindTraceSummariesResponse {
@@ -142,23 +130,12 @@ impl QueryService for GrpcQueries {
 fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<TracesData>, Refusal> {
     let batches = match raw {
         true => trace.resource_spans().to_vec(),
-        false => {
-            let batches = decoded(trace, raw).into_iter();
-            batches.map(|batch| batch.encode_to_vec().into()).collect()
-        }
+        false => decoded(trace, raw)
+            .into_iter()
+            .map(|batch| batch.encode_to_vec().into())
+            .collect(),
     };
-    let mut messages = Vec::new();
-    let mut message: Vec<Bytes> = Vec::new();
-    let mut size = 0;
-    for batch in batches {
-        if size + batch.len() > MAX_MESSAGE_BYTES && !message.is_empty() {
-            messages.push(std::mem::take(&mut message));
-            size = 0;
-        }
-        size += batch.len();
-        message.push(batch);
-    }
-    messages.push(message);
+    let sized = batches.into_iter().map(|batch| (batch.len(), batch));
     let data = |resource_spans| TracesData { resource_spans };
-    Ok(messages.into_iter().map(data).collect())
+    Ok(split(sized).into_iter().map(data).collect())
 }

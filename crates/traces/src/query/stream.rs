@@ -16,6 +16,9 @@ use crate::{StoredTrace, TraceId};
 /// Messages that wait for the client to read them.
 const MAX_QUEUED_MESSAGES: usize = 2;
 
+/// A message holds at most about this much, well under what clients accept by default (4 MiB).
+const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
 type Messages<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 
 /// Sends traces one after the other, each as several messages. A stream that is cut ends with a
@@ -77,4 +80,21 @@ async fn send<M: Message + 'static>(
         }
     }
     refused.map_or(Ok(()), Err)
+}
+
+/// Splits items, each with its size, into runs that fit into a message, unless one alone does not.
+pub(super) fn split<T>(sized: impl IntoIterator<Item = (usize, T)>) -> Vec<Vec<T>> {
+    let mut runs = vec![Vec::new()];
+    let mut size = 0;
+    for (bytes, item) in sized {
+        if size + bytes > MAX_MESSAGE_BYTES && size > 0 {
+            runs.push(Vec::new());
+            size = 0;
+        }
+        size += bytes;
+        if let Some(run) = runs.last_mut() {
+            run.push(item);
+        }
+    }
+    runs
 }

@@ -68,7 +68,7 @@ async fn operation_names(
 ) -> Response {
     answer(&queries, &Parameters(pairs), move |reader, _| {
         let Path(service) = service.map_err(|error| bad_request(error.body_text()))?;
-        let operations = kind::operations(reader.store(), &service, None);
+        let operations = service::operations(reader.store(), &service, None);
         let names: BTreeSet<String> = operations.into_iter().map(|found| found.name).collect();
         let total = names.len();
         Ok(Envelope::of(names).total(total))
@@ -89,7 +89,7 @@ async fn operations(State(queries): State<Queries>, Query(pairs): Pairs) -> Resp
     let wanted = parameters.text("spanKind");
     answer(&queries, &parameters, move |reader, _| {
         let service = service.ok_or_else(search::service_required)?;
-        let operations = kind::operations(reader.store(), &service, wanted.as_deref());
+        let operations = service::operations(reader.store(), &service, wanted.as_deref());
         let found: Vec<Operation> = operations
             .into_iter()
             .map(|operation| Operation {

@@ -16,24 +16,19 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::{
-    MAX_RESPONSE_BYTES, Queries, Refusal, calls::unix_nanos, enrich::decoded,
-    grpc::MAX_MESSAGE_BYTES, model, stream::stream,
+    MAX_RESPONSE_BYTES, Queries, Refusal,
+    calls::unix_nanos,
+    enrich::decoded,
+    model,
+    stream::{split, stream},
 };
 use crate::{StoredTrace, TraceId, kind, tree::members};
 
 /// The service behind `jaeger.api_v2.QueryService`.
 #[derive(Clone, Debug)]
-pub struct GrpcQueriesV2 {
-    queries: Queries,
-}
+pub struct GrpcQueriesV2(pub(super) Queries);
 
 type Spans = Pin<Box<dyn Stream<Item = Result<SpansResponseChunk, Status>> + Send>>;
-
-impl GrpcQueriesV2 {
-    pub(super) fn new(queries: Queries) -> Self {
-        Self { queries }
-    }
-}
 
 #[tonic::async_trait]
 impl QueryService for GrpcQueriesV2 {
@@ -51,8 +46,8 @@ impl QueryService for GrpcQueriesV2 {
             .filter(|bytes| bytes.iter().any(|byte| *byte != 0));
         let invalid = || Status::invalid_argument("trace_id must be 16 bytes and not all zero");
         let id = TraceId::from_bytes(bytes.ok_or_else(invalid)?);
-        self.queries.check_stored(id).await?;
-        stream(&self.queries, vec![id], request.raw_traces, messages)
+        self.0.check_stored(id).await?;
+        stream(&self.0, vec![id], request.raw_traces, messages)
     }
 
     async fn archive_trace(
@@ -81,15 +76,15 @@ impl QueryService for GrpcQueriesV2 {
                 raw_traces: query.raw_traces,
                 filter: None,
             });
-        let (found, raw) = self.queries.find(query).await?;
-        stream(&self.queries, found, raw, messages)
+        let (found, raw) = self.0.find(query).await?;
+        stream(&self.0, found, raw, messages)
     }
 
     async fn get_services(
         &self,
         _: Request<GetServicesRequest>,
     ) -> Result<Response<GetServicesResponse>, Status> {
-        let services = self.queries.services().await?;
+        let services = self.0.services().await?;
         Ok(Response::new(GetServicesResponse { services }))
     }
 
@@ -98,7 +93,7 @@ impl QueryService for GrpcQueriesV2 {
         request: Request<GetOperationsRequest>,
     ) -> Result<Response<GetOperationsResponse>, Status> {
         let GetOperationsRequest { service, span_kind } = request.into_inner();
-        let found = self.queries.operations(service, span_kind).await?;
+        let found = self.0.operations(service, span_kind).await?;
         let names: BTreeSet<String> = found.iter().map(|found| found.name.clone()).collect();
         let operations = found.into_iter().map(|found| Operation {
             span_kind: kind::word(found.kind).to_owned(),
@@ -117,7 +112,7 @@ impl QueryService for GrpcQueriesV2 {
         let request = request.into_inner();
         let start = unix_nanos(request.start_time).unwrap_or(0);
         let end = unix_nanos(request.end_time).unwrap_or(u64::MAX);
-        let calls = self.queries.calls(start, end).await?;
+        let calls = self.0.calls(start, end).await?;
         let dependencies = calls.into_iter().map(|call| DependencyLink {
             parent: call.parent,
             child: call.child,
@@ -132,23 +127,14 @@ impl QueryService for GrpcQueriesV2 {
 
 /// Each span carries its process, so that few spans may become many bytes.
 fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<SpansResponseChunk>, Refusal> {
-    let mut messages = Vec::new();
-    let mut message = SpansResponseChunk::default();
-    let (mut total, mut size) = (0, 0);
+    let mut left = MAX_RESPONSE_BYTES;
+    let mut spans = Vec::new();
     for member in members(decoded(trace, raw)) {
         let span = model::span(&member, raw);
         let bytes = span.encoded_len();
-        total += bytes;
-        if total > MAX_RESPONSE_BYTES {
-            return Err(Refusal::ResponseTooLarge);
-        }
-        if size + bytes > MAX_MESSAGE_BYTES && !message.spans.is_empty() {
-            messages.push(std::mem::take(&mut message));
-            size = 0;
-        }
-        size += bytes;
-        message.spans.push(span);
+        left = left.checked_sub(bytes).ok_or(Refusal::ResponseTooLarge)?;
+        spans.push((bytes, span));
     }
-    messages.push(message);
-    Ok(messages)
+    let chunk = |spans| SpansResponseChunk { spans };
+    Ok(split(spans).into_iter().map(chunk).collect())
 }

@@ -117,7 +117,7 @@ async fn operations(State(queries): State<Queries>, Query(pairs): Pairs) -> Resp
     let wanted = parameters.any(&["spanKind", "span_kind"]);
     let wanted = wanted.map(|(_, word)| word.to_owned());
     answer(&queries, &parameters, move |reader, _| {
-        let found = kind::operations(reader.store(), &service, wanted.as_deref());
+        let found = service::operations(reader.store(), &service, wanted.as_deref());
         let operations = found.into_iter().map(|operation| Operation {
             // An unspecified kind means internal: OTLP says to assume so.
             span_kind: match operation.kind {

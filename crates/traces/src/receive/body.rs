@@ -1,81 +1,49 @@
 //! Gets a request's body into memory, within its bounds.
 
-use bytes::{Buf, Bytes, BytesMut};
-use http_body::Body;
-use http_body_util::BodyExt;
-use spoor_runtime::{Compression, DecompressError};
+use std::time::Duration;
 
-use super::settings::ReceiveSettings;
-use crate::{
-    memory::{OutOfMemory, Share},
-    metrics::Refusal,
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue},
 };
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use spoor_runtime::Compression;
 
-/// Failure to get a body.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BodyError {
-    #[error("the body is larger than {max} bytes: send smaller batches")]
-    TooLarge { max: usize },
-    #[error("the body was not sent within {} s", after.as_secs_f64())]
-    TimedOut { after: std::time::Duration },
-    #[error("the body broke off: {0}")]
-    Aborted(Box<dyn std::error::Error + Send + Sync>),
-    #[error(transparent)]
-    Compressed(#[from] DecompressError),
-    #[error(transparent)]
-    OutOfMemory(#[from] OutOfMemory),
-}
+use super::{error::ReceiveError, settings::ReceiveSettings};
+use crate::memory::Share;
 
-impl BodyError {
-    /// The reason under which the refusal is counted.
-    pub(super) fn refusal(&self) -> Refusal {
-        match self {
-            Self::TooLarge { .. }
-            | Self::Compressed(DecompressError::TooLarge { .. })
-            | Self::OutOfMemory(OutOfMemory::RequestTooLarge) => Refusal::TooLarge,
-            Self::TimedOut { .. } => Refusal::TimedOut,
-            Self::Aborted(_) => Refusal::Aborted,
-            Self::Compressed(DecompressError::Invalid(_)) => Refusal::BadData,
-            Self::OutOfMemory(OutOfMemory::Overloaded) => Refusal::Overloaded,
-        }
-    }
-}
-
-/// Reads a body to its end.
-pub(super) async fn read<B>(
-    body: &mut B,
+/// Reads a body of at most `max` bytes to its end.
+pub(super) async fn read(
+    body: &mut Body,
+    max: usize,
     settings: &ReceiveSettings,
     share: &mut Share,
-) -> Result<Bytes, BodyError>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let max = settings.max_body_bytes;
+) -> Result<Bytes, ReceiveError> {
     if body.size_hint().lower() > max as u64 {
-        return Err(BodyError::TooLarge { max });
+        return Err(ReceiveError::TooLarge { max });
     }
-    let after = settings.body_deadline;
-    match tokio::time::timeout(after, collect(body, max, share)).await {
-        Ok(read) => read,
-        Err(_) => Err(BodyError::TimedOut { after }),
-    }
+    within(settings.body_deadline, collect(body, max, share)).await
 }
 
-async fn collect<B>(body: &mut B, max: usize, share: &mut Share) -> Result<Bytes, BodyError>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+async fn within<T>(
+    after: Duration,
+    reading: impl Future<Output = Result<T, ReceiveError>>,
+) -> Result<T, ReceiveError> {
+    let read = tokio::time::timeout(after, reading).await;
+    read.unwrap_or(Err(ReceiveError::TimedOut { after }))
+}
+
+async fn collect(body: &mut Body, max: usize, share: &mut Share) -> Result<Bytes, ReceiveError> {
     let expected = body.size_hint().exact().unwrap_or(0) as usize;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| BodyError::Aborted(error.into()))?;
-        let Ok(data) = frame.into_data() else {
+        let Ok(data) = frame.map_err(ReceiveError::Aborted)?.into_data() else {
             continue;
         };
         if all.len() + data.len() > max {
-            return Err(BodyError::TooLarge { max });
+            return Err(ReceiveError::TooLarge { max });
         }
         share.grow(data.len())?;
         // Often the only one: then nothing is copied.
@@ -90,13 +58,26 @@ where
     Ok(all.freeze())
 }
 
+/// The compression that a header names; none without the header.
+pub(super) fn compression(
+    headers: &HeaderMap,
+    header: &'static str,
+) -> Result<Compression, ReceiveError> {
+    let name = headers.get(header);
+    let name = name.map_or(&b""[..], HeaderValue::as_bytes);
+    Compression::named(name).ok_or_else(|| ReceiveError::Compression {
+        header,
+        name: String::from_utf8_lossy(name).into_owned(),
+    })
+}
+
 /// Decompresses a body, counting each piece before the next one is made.
 pub(super) fn decompress(
     body: Bytes,
     compression: Compression,
     settings: &ReceiveSettings,
     share: &mut Share,
-) -> Result<Bytes, BodyError> {
+) -> Result<Bytes, ReceiveError> {
     compression.decompress(
         body,
         settings.max_body_bytes,
@@ -106,44 +87,30 @@ pub(super) fn decompress(
 
 /// Reads on for a while and forgets, so that a sender in the middle of a body that was refused
 /// gets to read why.
-pub(super) async fn discard<B>(mut body: B, settings: ReceiveSettings)
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    let mut left = settings.max_body_bytes.saturating_mul(BODIES_TO_DISCARD);
-    let reading = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            let len = frame.data_ref().map_or(0, Buf::remaining);
-            left = match left.checked_sub(len) {
-                Some(left) => left,
-                None => break,
-            };
-        }
-    };
-    // When the time is up the connection is closed, which is what is wanted then.
-    let _ = tokio::time::timeout(settings.body_deadline, reading).await;
+pub(super) async fn discard(mut body: Body, settings: ReceiveSettings) {
+    let max = settings.max_body_bytes.saturating_mul(BODIES_TO_DISCARD);
+    // Past either bound the connection is closed, which is what is wanted then.
+    let _ = skim(&mut body, max, settings.body_deadline).await;
 }
 
 const BODIES_TO_DISCARD: usize = 8;
 
-/// Reads a body to its end and keeps nothing of it. Returns its size.
-pub(super) async fn skim<B>(body: &mut B, settings: &ReceiveSettings) -> Result<usize, BodyError>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let (max, after) = (settings.max_body_bytes, settings.body_deadline);
+/// Reads a body of at most `max` bytes to its end and keeps nothing of it.
+pub(super) async fn skim(
+    body: &mut Body,
+    max: usize,
+    deadline: Duration,
+) -> Result<(), ReceiveError> {
     let skimming = async {
         let mut size = 0;
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| BodyError::Aborted(error.into()))?;
+            let frame = frame.map_err(ReceiveError::Aborted)?;
             size += frame.data_ref().map_or(0, Buf::remaining);
             if size > max {
-                return Err(BodyError::TooLarge { max });
+                return Err(ReceiveError::TooLarge { max });
             }
         }
-        Ok(size)
+        Ok(())
     };
-    let skimmed = tokio::time::timeout(after, skimming).await;
-    skimmed.unwrap_or(Err(BodyError::TimedOut { after }))
+    within(deadline, skimming).await
 }

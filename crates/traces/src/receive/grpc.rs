@@ -12,34 +12,19 @@ use axum::{
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
-use spoor_runtime::{ACCEPTED_ENCODINGS, Compression, DecompressError};
+use spoor_runtime::{ACCEPTED_ENCODINGS, Compression};
 use tonic::{Code, Status, metadata::GRPC_CONTENT_TYPE};
 
 use super::{
-    body::{self, BodyError},
-    settings::ReceiveSettings,
+    body,
+    error::ReceiveError,
     status::{self, PartialSuccess},
 };
-use crate::{InvalidRequest, OutOfMemory, Pipeline, ScanError, metrics::Refusal};
+use crate::{Pipeline, metrics::Refusal};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// A flag that says how the message is compressed, and the message's length.
 const PREFIX_BYTES: usize = 5;
-
-/// Failure of a call.
-#[derive(Debug, thiserror::Error)]
-enum GrpcError {
-    #[error("shutting down: try again later")]
-    Closed,
-    #[error(transparent)]
-    Body(#[from] BodyError),
-    #[error("the body is not one gRPC message")]
-    Framing,
-    #[error("grpc-encoding must be one of {ACCEPTED_ENCODINGS}, not \"{0}\"")]
-    Compression(String),
-    #[error(transparent)]
-    Request(#[from] InvalidRequest),
-}
 
 /// `opentelemetry.proto.collector.trace.v1.TraceService`, which takes requests without decoding
 /// them.
@@ -51,29 +36,26 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
     match export(&pipeline, request).await {
         Ok(reply) => respond(&reply).into_response(),
         Err(error) => {
-            pipeline.refusals().count(error.refusal());
-            let mut response = error.status().into_http::<tonic::body::Body>();
+            pipeline.request_counts().count_refused(error.refusal());
+            let mut response = status(&error).into_http::<tonic::body::Body>();
             accept_encoding(response.headers_mut());
             response.into_response()
         }
     }
 }
 
-async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, GrpcError> {
+async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, ReceiveError> {
     let settings = pipeline.receive_settings();
     let (parts, mut body) = request.into_parts();
     let mut share = pipeline.memory().share();
-    let with_prefix = ReceiveSettings {
-        max_body_bytes: settings.max_body_bytes + PREFIX_BYTES,
-        ..settings.clone()
-    };
-    let body = body::read(&mut body, &with_prefix, &mut share).await?;
+    let max = settings.max_body_bytes + PREFIX_BYTES;
+    let body = body::read(&mut body, max, settings, &mut share).await?;
     if pipeline.is_closed() {
-        return Err(GrpcError::Closed);
+        return Err(ReceiveError::Closed);
     }
     let (message, is_compressed) = message(body)?;
     let compression = if is_compressed {
-        compression(&parts.headers)?
+        body::compression(&parts.headers, "grpc-encoding")?
     } else {
         Compression::Identity
     };
@@ -83,66 +65,34 @@ async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, GrpcEr
 }
 
 /// The one message of a unary call, and whether it is compressed.
-fn message(mut body: Bytes) -> Result<(Bytes, bool), GrpcError> {
+fn message(mut body: Bytes) -> Result<(Bytes, bool), ReceiveError> {
     if body.len() < PREFIX_BYTES {
-        return Err(GrpcError::Framing);
+        return Err(ReceiveError::Framing);
     }
     let flag = body.get_u8();
     let length = body.get_u32();
     if flag > 1 || usize::try_from(length) != Ok(body.len()) {
-        return Err(GrpcError::Framing);
+        return Err(ReceiveError::Framing);
     }
     Ok((body, flag == 1))
 }
 
-fn compression(headers: &HeaderMap) -> Result<Compression, GrpcError> {
-    let name = headers.get("grpc-encoding");
-    let name = name.map_or(&b""[..], HeaderValue::as_bytes);
-    Compression::named(name)
-        .ok_or_else(|| GrpcError::Compression(String::from_utf8_lossy(name).into_owned()))
-}
-
-impl From<ScanError> for GrpcError {
-    fn from(error: ScanError) -> Self {
-        match error {
-            ScanError::Invalid(error) => Self::Request(error),
-            ScanError::OutOfMemory(error) => Self::Body(error.into()),
-        }
-    }
-}
-
-impl GrpcError {
-    fn status(&self) -> Status {
-        let message = self.to_string();
-        match self {
-            Self::Closed => status::retry_later(Code::Unavailable, &message),
-            // To OTLP out of range would mean: try again. That does not help a body that is too
-            // large.
-            Self::Body(
-                BodyError::TooLarge { .. }
-                | BodyError::Compressed(DecompressError::TooLarge { .. })
-                | BodyError::OutOfMemory(OutOfMemory::RequestTooLarge),
-            ) => Status::resource_exhausted(message),
-            Self::Body(BodyError::OutOfMemory(OutOfMemory::Overloaded)) => {
-                status::retry_later(Code::ResourceExhausted, &message)
-            }
-            Self::Body(BodyError::TimedOut { .. }) => Status::deadline_exceeded(message),
-            Self::Body(BodyError::Aborted(_)) => Status::cancelled(message),
-            Self::Framing => Status::internal(message),
-            Self::Compression(_) => Status::unimplemented(message),
-            Self::Body(BodyError::Compressed(DecompressError::Invalid(_))) | Self::Request(_) => {
-                Status::invalid_argument(message)
-            }
-        }
-    }
-
-    fn refusal(&self) -> Refusal {
-        match self {
-            Self::Closed => Refusal::ShuttingDown,
-            Self::Body(error) => error.refusal(),
-            Self::Compression(_) => Refusal::UnsupportedType,
-            Self::Framing | Self::Request(_) => Refusal::BadData,
-        }
+fn status(error: &ReceiveError) -> Status {
+    let (refusal, message) = (error.refusal(), error.to_string());
+    let code = match refusal {
+        Refusal::BadData if matches!(error, ReceiveError::Framing) => Code::Internal,
+        Refusal::BadData => Code::InvalidArgument,
+        Refusal::UnsupportedType => Code::Unimplemented,
+        // To OTLP out of range would mean: try again. That does not help a body that is too
+        // large.
+        Refusal::TooLarge | Refusal::Overloaded => Code::ResourceExhausted,
+        Refusal::TimedOut => Code::DeadlineExceeded,
+        Refusal::Aborted => Code::Cancelled,
+        Refusal::ShuttingDown => Code::Unavailable,
+    };
+    match refusal.is_temporary() {
+        true => status::retry_later(code, &message),
+        false => Status::new(code, message),
     }
 }
 

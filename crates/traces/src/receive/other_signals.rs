@@ -85,13 +85,10 @@ async fn take(pipeline: &Pipeline, signal: Signal, mut body: Body) -> Result<(),
     if settings.other_signals == OtherSignals::Refuse {
         return Err(Status::unimplemented(explanation(signal)));
     }
-    match body::skim(&mut body, settings).await {
-        Ok(_) => {
-            pipeline.discarded().count(signal);
-            Ok(())
-        }
-        Err(error) => Err(Status::invalid_argument(error.to_string())),
-    }
+    let skimmed = body::skim(&mut body, settings.max_body_bytes, settings.body_deadline).await;
+    skimmed.map_err(|error| Status::invalid_argument(error.to_string()))?;
+    pipeline.request_counts().count_discarded(signal);
+    Ok(())
 }
 
 fn explanation(signal: Signal) -> String {

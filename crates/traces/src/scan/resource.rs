@@ -3,7 +3,7 @@
 use super::{
     ScannedResource,
     attribute::{Plain, Value, key_value},
-    wire::{BYTES, Fault, Reader, VARINT, key},
+    wire::{BYTES, Fault, Reader, VARINT, key, visit},
 };
 
 /// Reads a `Resource`, noting the service and its namespace: Kubernetes' where that is said.
@@ -85,18 +85,10 @@ pub(crate) fn resource_attributes<'a>(
     mut found: impl FnMut(&'a [u8], Value<&'a [u8]>),
 ) {
     const RESOURCE: u32 = key(1, BYTES);
-    let mut read = || -> Result<(), Fault> {
-        let mut reader = Reader::new(header);
-        while let Some(key) = reader.key()? {
-            match key {
-                RESOURCE => attributes(reader.message()?, &mut found)?,
-                other => reader.unknown(other, 0)?,
-            }
-        }
-        Ok(())
-    };
-    // The bytes have been scanned: there is no fault in them.
-    let _ = read();
+    visit(header, |reader, key| match key {
+        RESOURCE => attributes(reader.message()?, &mut found),
+        other => reader.unknown(other, 0),
+    });
 }
 
 /// The name and version of the scope in an encoded `ScopeSpans` without its spans.
@@ -105,26 +97,17 @@ pub(crate) fn scope_name(header: &[u8]) -> (&str, &str) {
     const NAME: u32 = key(1, BYTES);
     const VERSION: u32 = key(2, BYTES);
     let (mut name, mut version) = (&[][..], &[][..]);
-    let mut read = || -> Result<(), Fault> {
-        let mut reader = Reader::new(header);
-        while let Some(key) = reader.key()? {
-            if key != SCOPE {
-                reader.unknown(key, 0)?;
-                continue;
-            }
-            let mut scope = reader.message()?;
-            while let Some(key) = scope.key()? {
-                match key {
-                    NAME => name = scope.text()?,
-                    VERSION => version = scope.text()?,
-                    other => scope.unknown(other, 0)?,
-                }
-            }
+    visit(header, |reader, key| match key {
+        SCOPE => {
+            visit(reader.bytes()?, |scope, key| match key {
+                NAME => scope.text().map(|text| name = text),
+                VERSION => scope.text().map(|text| version = text),
+                other => scope.unknown(other, 0),
+            });
+            Ok(())
         }
-        Ok(())
-    };
-    // The bytes have been scanned: there is no fault in them.
-    let _ = read();
+        other => reader.unknown(other, 0),
+    });
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     (text(name), text(version))
 }

@@ -3,7 +3,7 @@
 use super::{
     Rejection,
     attribute::{Hashed, Plain, Texts, Value, key_value, mark},
-    wire::{BYTES, FIXED32, FIXED64, Fault, Reader, VARINT, key},
+    wire::{BYTES, FIXED32, FIXED64, Fault, Reader, VARINT, key, visit},
 };
 use crate::{
     TraceId,
@@ -163,22 +163,11 @@ pub(crate) fn span_attributes<'a>(
     body: &'a [u8],
     mut found: impl FnMut(&'a [u8], Value<&'a [u8]>),
 ) {
-    let mut read = || -> Result<(), Fault> {
-        let mut reader = Reader::new(body);
-        while let Some(key) = reader.key()? {
-            match key {
-                ATTRIBUTE => {
-                    let (name, value) = key_value::<Plain>(reader.message()?)?;
-                    found(name, value);
-                }
-                EVENT => event::<Plain>(reader.message()?, &mut found)?,
-                other => reader.unknown(other, 0)?,
-            }
-        }
-        Ok(())
-    };
-    // The bytes have been scanned: there is no fault in them.
-    let _ = read();
+    visit(body, |reader, key| match key {
+        ATTRIBUTE => key_value::<Plain>(reader.message()?).map(|(name, value)| found(name, value)),
+        EVENT => event::<Plain>(reader.message()?, &mut found),
+        other => reader.unknown(other, 0),
+    });
 }
 
 /// The status of an encoded `Span` as Jaeger writes it; empty when it is unset.
@@ -213,14 +202,4 @@ pub(crate) fn flags(body: &[u8]) -> u32 {
         other => reader.unknown(other, 0),
     });
     flags
-}
-
-/// Visits the fields of a message that has been scanned, so that there is no fault in it.
-fn visit<'a>(body: &'a [u8], mut field: impl FnMut(&mut Reader<'a>, u32) -> Result<(), Fault>) {
-    let mut reader = Reader::new(body);
-    while let Ok(Some(key)) = reader.key() {
-        if field(&mut reader, key).is_err() {
-            break;
-        }
-    }
 }

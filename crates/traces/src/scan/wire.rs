@@ -119,26 +119,19 @@ impl<'a> Reader<'a> {
 
     #[inline(always)]
     pub(crate) fn fixed64(&mut self) -> Result<u64, Fault> {
-        let bytes = self
-            .bytes
-            .get(self.at..)
-            .and_then(|rest| rest.first_chunk());
-        self.at += 8;
-        bytes
-            .map(|bytes| u64::from_le_bytes(*bytes))
-            .ok_or(Fault::Truncated)
+        self.fixed().map(u64::from_le_bytes)
     }
 
     #[inline(always)]
     pub(crate) fn fixed32(&mut self) -> Result<u32, Fault> {
-        let bytes = self
-            .bytes
-            .get(self.at..)
-            .and_then(|rest| rest.first_chunk());
-        self.at += 4;
-        bytes
-            .map(|bytes| u32::from_le_bytes(*bytes))
-            .ok_or(Fault::Truncated)
+        self.fixed().map(u32::from_le_bytes)
+    }
+
+    #[inline(always)]
+    fn fixed<const WIDTH: usize>(&mut self) -> Result<[u8; WIDTH], Fault> {
+        let bytes = self.rest().first_chunk().copied();
+        self.at += WIDTH;
+        bytes.ok_or(Fault::Truncated)
     }
 
     /// A length-delimited field's content.
@@ -215,6 +208,19 @@ impl<'a> Reader<'a> {
                 self.skip(inner, depth - 1)?;
             },
             _ => Err(Fault::Key),
+        }
+    }
+}
+
+/// Visits the fields of a message that has been scanned, so that there is no fault in it.
+pub(crate) fn visit<'a>(
+    message: &'a [u8],
+    mut field: impl FnMut(&mut Reader<'a>, u32) -> Result<(), Fault>,
+) {
+    let mut reader = Reader::new(message);
+    while let Ok(Some(key)) = reader.key() {
+        if field(&mut reader, key).is_err() {
+            break;
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+
 use super::Search;
 use crate::{
-    TraceId,
+    TraceId, kind,
     log::{Segment, Snapshot, Source, SpanEntry},
     scan::{Wanted, resource_attributes, scope_name, span_attributes, status_word},
     span::Signature,
@@ -52,7 +54,7 @@ pub(super) fn find(
 
 /// The indices of a service among a segment's.
 pub(super) fn services_named(segment: &Segment, service: &str) -> Vec<u16> {
-    let names = segment.sources.services().iter().enumerate();
+    let names = segment.services.iter().enumerate();
     let named = names.filter(|(_, name)| name.of(&segment.bytes) == service.as_bytes());
     named.map(|(index, _)| index as u16).collect()
 }
@@ -99,7 +101,7 @@ struct Query<'a> {
     facts: Signature,
     /// The bits that it must not contain.
     not: Option<Signature>,
-    kind: Option<u8>,
+    kind: Option<SpanKind>,
     attributes: Vec<(Wanted, Vec<Signature>)>,
 }
 
@@ -121,8 +123,8 @@ impl<'a> Query<'a> {
             match (key.as_str(), value.as_str()) {
                 ("error", "true") => query.facts.insert(Signature::ERROR),
                 ("error", "false") => query.not = Some(Signature::ERROR),
-                ("span.kind", kind) if kind_number(kind).is_some() => {
-                    query.kind = kind_number(kind)
+                ("span.kind", word) if kind::named(word).is_some() => {
+                    query.kind = kind::named(word)
                 }
                 (key, value) => {
                     let wanted = Wanted::new(key, value);
@@ -143,14 +145,6 @@ impl<'a> Query<'a> {
 
 /// The tag in which Jaeger shows a span's status.
 const STATUS_CODE: &str = "otel.status_code";
-
-fn kind_number(kind: &str) -> Option<u8> {
-    let kinds = ["internal", "server", "client", "producer", "consumer"];
-    kinds
-        .iter()
-        .position(|known| *known == kind)
-        .map(|index| index as u8 + 1)
-}
 
 /// A query in the terms of one segment.
 struct Local<'a> {
@@ -179,7 +173,9 @@ impl<'a> Local<'a> {
                 services
                     .as_ref()
                     .is_none_or(|services| services.contains(&operation.service))
-                    && query.kind.is_none_or(|kind| operation.kind == kind)
+                    && query
+                        .kind
+                        .is_none_or(|kind| i32::from(operation.kind) == kind as i32)
                     && search
                         .operation
                         .as_ref()

@@ -45,10 +45,7 @@ fn policy_for<'t>(
 ) -> Option<(&'t PolicyName, &'t TailPolicy)> {
     let operation = segment.operations.get(root.operation)?;
     let source = segment.sources.get(root.source)?;
-    let service = segment
-        .sources
-        .services()
-        .get(usize::from(source.service))?;
+    let service = segment.services.get(usize::from(source.service))?;
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     let namespace = text(source.namespace.of(&segment.bytes));
     let namespace = if namespace.is_empty() {

@@ -27,7 +27,7 @@ pub(super) fn keep(
         let Some(operation) = segment.operations.get(span.operation) else {
             continue;
         };
-        let Some(service) = segment.sources.services().get(usize::from(source.service)) else {
+        let Some(service) = segment.services.get(usize::from(source.service)) else {
             continue;
         };
         let bytes = segment.bytes.as_slice();

@@ -1,0 +1,66 @@
+//! Failures to accept a request.
+
+use std::time::Duration;
+
+use spoor_runtime::{ACCEPTED_ENCODINGS, DecompressError};
+
+use crate::{InvalidRequest, OutOfMemory, ScanError, metrics::Refusal};
+
+/// Failure to accept a request, over HTTP or gRPC.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReceiveError {
+    #[error("shutting down: try again later")]
+    Closed,
+    #[error("Content-Type must be application/x-protobuf or application/json, not \"{0}\"")]
+    ContentType(String),
+    #[error("{header} must be one of {ACCEPTED_ENCODINGS} or identity, not \"{name}\"")]
+    Compression { header: &'static str, name: String },
+    #[error("the body is larger than {max} bytes: send smaller batches")]
+    TooLarge { max: usize },
+    #[error("the body was not sent within {} s", after.as_secs_f64())]
+    TimedOut { after: Duration },
+    #[error("the body broke off: {0}")]
+    Aborted(axum::Error),
+    #[error(transparent)]
+    Compressed(#[from] DecompressError),
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
+    #[error("the body is not one gRPC message")]
+    Framing,
+    #[error("the body is no valid JSON of an ExportTraceServiceRequest: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the body takes more memory as JSON than there is: send smaller batches, or protobuf")]
+    TooLargeAsJson,
+    #[error(transparent)]
+    Request(#[from] InvalidRequest),
+}
+
+impl From<ScanError> for ReceiveError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Invalid(error) => Self::Request(error),
+            ScanError::OutOfMemory(error) => Self::OutOfMemory(error),
+        }
+    }
+}
+
+impl ReceiveError {
+    /// The reason under which the refusal is counted; it determines the status, too.
+    pub(super) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Closed => Refusal::ShuttingDown,
+            Self::ContentType(_) | Self::Compression { .. } => Refusal::UnsupportedType,
+            Self::TooLarge { .. }
+            | Self::TooLargeAsJson
+            | Self::Compressed(DecompressError::TooLarge { .. })
+            | Self::OutOfMemory(OutOfMemory::RequestTooLarge) => Refusal::TooLarge,
+            Self::TimedOut { .. } => Refusal::TimedOut,
+            Self::Aborted(_) => Refusal::Aborted,
+            Self::OutOfMemory(OutOfMemory::Overloaded) => Refusal::Overloaded,
+            Self::Compressed(DecompressError::Invalid(_))
+            | Self::Framing
+            | Self::Json(_)
+            | Self::Request(_) => Refusal::BadData,
+        }
+    }
+}
