@@ -56,6 +56,7 @@ impl IdHasher {
     ) -> Vec<u64> {
         let hashes: Vec<u64> = ids.clone().map(|id| self.hash(id)).collect();
         let known = ids.zip(&hashes).filter(|(id, hash)| look_up(*id, **hash));
+        // The compiler must not remove the look-ups: their effect is in the processor's cache.
         std::hint::black_box(known.count());
         hashes
     }
@@ -112,12 +113,16 @@ const MAX_FIELD_HEADER: usize = 6;
 impl Log {
     /// A log sized for about `max_bytes`; its owner enforces the bound.
     pub(crate) fn new(max_bytes: usize, hasher: IdHasher) -> Self {
+        // Eviction frees a whole segment, so a segment is a small part of the bound. Full segments
+        // take half of the slots at most; the others are for segments whose spans or sources run
+        // out of indices before their bytes do.
         let segment_bytes = (max_bytes / 64)
             .clamp(8 << 10, 1 << 20)
             .max(max_bytes / (MAX_SLOTS / 2));
         Self {
             hasher,
             by_id: HashTable::new(),
+            // The slot of the active segment, which is empty until that is sealed.
             slots: vec![None],
             order: VecDeque::new(),
             free: Vec::new(),
@@ -197,6 +202,7 @@ impl Log {
         source: &NewSource<'_>,
         interned: &mut Interned,
     ) -> Result<TraceAt, Full> {
+        // May start another segment, so it comes first: a trace is in the segment of its first span.
         self.make_room(span, source)?;
         let trace = match to {
             Destination::Known(at) => at,
@@ -254,6 +260,7 @@ impl Log {
         interned: &mut Interned,
     ) {
         let active = &mut self.active;
+        // Indices belong to one segment; a new segment starts with empty tables.
         if interned.serial != active.serial {
             let index = active.intern_source(source);
             let service = active.sources.get(index).map_or(0, |source| source.service);
@@ -274,6 +281,7 @@ impl Log {
         let Some(entry) = self.trace(trace) else {
             return;
         };
+        // The trace may be in a sealed segment, which searches read: its links are atomic.
         let previous = entry.link(at, span.start);
         self.active.spans.push(SpanEntry {
             start: span.start,
@@ -310,6 +318,7 @@ impl Log {
             None => return Err(Full),
         };
         self.serial += 1;
+        // A span that is larger than a segment gets one of its own.
         let next = if bytes > self.segment_bytes {
             Segment::new(self.serial, bytes)
         } else if let Some(mut spare) = self.spare.pop() {
@@ -335,10 +344,12 @@ impl Log {
     /// the hash of each trace's id.
     pub(crate) fn evict_oldest(&mut self, mut gone: impl FnMut(u64)) -> Option<Evicted> {
         let slot = *self.order.front()?;
+        // The segment stays in its slot meanwhile, since the table's pointers lead there.
         let segment = self.slots.get(usize::from(slot))?.clone()?;
         let mut evicted = Evicted::default();
         for index in 0..segment.traces.len() {
             let at = TraceAt::new(slot, index);
+            // Its spans in later segments are unreachable from now on, and are freed with those.
             evicted.spans += self.spans_of(at).count() as u64;
             evicted.traces += 1;
             if let Some(hash) = self.unlist(at) {
@@ -382,6 +393,7 @@ impl Log {
 
     /// Keeps a segment's memory for the next.
     fn spare(&mut self, segment: Segment) {
+        // A segment of another size was made for one large span; keeping it would waste memory.
         if self.spare.len() < MAX_SPARE && segment.bytes.capacity() == self.segment_bytes {
             self.spare.push(segment);
         }

@@ -66,9 +66,13 @@ impl Share {
     /// Takes `bytes` more.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
         let own = self.bytes.saturating_add(bytes);
+        // Distinguished from overload, because such a request must not be sent again.
         if own > self.memory.max {
             return Err(OutOfMemory::RequestTooLarge);
         }
+        // Taken first and compared afterwards, so that two requests cannot both find the last bytes
+        // free; `drop` gives them back in either case. Nothing is published by the sum, hence
+        // relaxed.
         let before = self.memory.taken.fetch_add(bytes, Ordering::Relaxed);
         self.bytes = own;
         match before.saturating_add(bytes) > self.memory.max {
@@ -108,6 +112,7 @@ impl<T> CountedVec<T> {
         share: &mut Share,
     ) -> Result<(), OutOfMemory> {
         share.grow(additional.saturating_mul(self.bytes_per_item))?;
+        // Exact, since the share was charged for no more.
         self.items.reserve_exact(additional);
         Ok(())
     }

@@ -117,6 +117,7 @@ impl PipelineCollector {
 
 impl Collector for PipelineCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        // Read once, so that the outcomes add up: received = kept + dropped + gathering.
         let totals = self.0.totals();
         let held = self.0.store().occupancy();
         let mut metrics = Metrics(&mut encoder);

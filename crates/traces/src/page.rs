@@ -74,6 +74,7 @@ async fn by_id(uri: Uri, Query(pairs): Pairs) -> Response {
     let parameters = Parameters(pairs);
     let id = parameters.get("id").unwrap_or_default().trim();
     match id.parse::<TraceId>() {
+        // Relative, since the page may be served under a prefix.
         Ok(id) => Redirect::to(&format!("trace/{id}")).into_response(),
         Err(error) => invalid_id(&Site::of(&uri), id, &error.to_string()),
     }

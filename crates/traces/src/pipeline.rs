@@ -118,8 +118,10 @@ impl Pipeline {
         request: &[u8],
         share: &mut Share,
     ) -> Result<Accepted, ScanError> {
+        // The scan takes longest and shares nothing, so it comes before the lock.
         let scanned = scan::scan(request, share)?;
         let mut sampler = self.shared.sampler.lock();
+        // Lock order: the sampler, then the store. Queries lock the store alone.
         sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
         Ok(Accepted {
             rejected: scanned.without_trace_id + scanned.without_span_id,
@@ -179,20 +181,25 @@ impl Pipeline {
 
     async fn decide_in_time(self, shutdown: CancellationToken) {
         let wait = self.shared.settings.tail.decision_wait;
+        // Decisions are late by a tenth of the wait at most. The bounds keep short waits from a
+        // busy loop and long ones from deciding in bursts.
         let period = (wait / 10).clamp(Duration::from_millis(5), Duration::from_millis(100));
         let mut ticks = tokio::time::interval(period);
+        // The next tick decides all that is due: there is nothing to catch up with.
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = ticks.tick() => {}
             }
+            // Decides in rounds, between which receivers get the lock.
             while self.decide(|sampler, store| {
                 sampler.decide_due(Instant::now(), DECISIONS_AT_ONCE, store)
             }) {
                 tokio::task::yield_now().await;
             }
         }
+        // Closes first: otherwise traces could arrive as fast as they are decided.
         self.shared.closed.store(true, Ordering::Relaxed);
         self.drain().await;
     }

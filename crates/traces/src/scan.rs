@@ -115,6 +115,8 @@ pub(crate) fn scan<'a>(request: &'a [u8], share: &mut Share) -> Result<Scanned<'
         Err(Stop::OutOfMemory(error)) => Err(error.into()),
         Err(Stop::Fault(fault)) => Err(ScanError::Invalid(InvalidRequest {
             fault,
+            // The reader stands behind the outermost field that holds the fault, hence "before
+            // byte".
             at: reader.position(),
             len: request.len(),
         })),
@@ -179,6 +181,7 @@ struct Pass<'a, 's> {
 impl<'a> Pass<'a, '_> {
     fn request(&mut self, reader: &mut Reader<'a>) -> Result<(), Stop> {
         const RESOURCE_SPANS: u32 = key(1, BYTES);
+        // Reserved at once: a list that grows is copied, and takes from the share at each step.
         let expected = reader.rest().len() / TYPICAL_SPAN_BYTES + 1;
         self.found.spans.reserve(expected, self.share)?;
         while let Some(key) = reader.key()? {
@@ -198,6 +201,8 @@ impl<'a> Pass<'a, '_> {
         let first_part = self.found.resource_parts.len();
         let first_scope = self.found.scopes.len();
         let mut resource = ScannedResource::default();
+        // Fields may come in any order, and a resource in several parts. Everything except the
+        // scopes is kept: joined, these parts are a valid `ResourceSpans`.
         let (mut from, mut to) = (reader.position(), reader.position());
         while let Some(key) = reader.key()? {
             match key {
@@ -216,6 +221,7 @@ impl<'a> Pass<'a, '_> {
         let part = reader.between(from, to);
         keep_part(&mut self.found.resource_parts, part, self.share)?;
         if self.found.scopes.len() == first_scope {
+            // No scope refers to this resource: those without a span were left out.
             self.found.resource_parts.truncate(first_part);
             return Ok(());
         }
@@ -238,6 +244,8 @@ impl<'a> Pass<'a, '_> {
                     keep_part(&mut self.found.scope_parts, part, self.share)?;
                     match span::span(reader.message()?)? {
                         Ok(span) => self.found.spans.push(span, self.share)?,
+                        // An invalid span does not fail the request: OTLP reports it as partial
+                        // success.
                         Err(Rejection::TraceId) => self.found.without_trace_id += 1,
                         Err(Rejection::SpanId) => self.found.without_span_id += 1,
                     }
@@ -271,6 +279,7 @@ fn keep_part<'a>(
     part: &'a [u8],
     share: &mut Share,
 ) -> Result<(), OutOfMemory> {
+    // An entry takes 16 bytes; a request of empty messages would get one for every two bytes.
     match part.is_empty() {
         true => Ok(()),
         false => parts.push(part, share),

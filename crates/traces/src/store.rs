@@ -134,6 +134,7 @@ impl Store {
         let Some(kept) = shared.reasons.get(entry.note() as usize).cloned() else {
             return Ok(None);
         };
+        // Copied under the lock: writers wait for `max_bytes` at most.
         let resource_spans = assemble::resource_spans(&shared.log, at, max_bytes);
         Ok(Some(StoredTrace {
             id,
@@ -158,6 +159,7 @@ impl Store {
     /// The same, but a search that is no longer wanted ends with what it has.
     pub(crate) fn find_while(&self, search: &Search, is_wanted: &dyn Fn() -> bool) -> Vec<TraceId> {
         let snapshot = self.shared.read().log.snapshot();
+        // Searches without the lock, since that may take long.
         query::find(&snapshot, search, is_wanted)
     }
 

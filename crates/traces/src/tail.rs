@@ -104,7 +104,11 @@ impl Sampler {
         self.totals.invalid_trace_id += scanned.without_trace_id;
         self.totals.invalid_span_id += scanned.without_span_id;
         if self.table.is_empty() {
+            // A policy that comes within a minute finds these traces in the store, and does not
+            // gather them.
             self.last_kept_at_once = Some(now);
+            // Nothing waits and nothing is remembered: the gathering log need not be asked for each
+            // trace.
             if self.gathering.len() == 0 {
                 let note = store.note(&Kept::NoPolicy);
                 self.totals.add(store.accept(scanned, note));
@@ -130,6 +134,7 @@ impl Sampler {
         self.gathering
             .forget(self.settings.remembered, REMEMBER_FOR);
         if self.table.is_empty() {
+            // Without a policy no new traces push out the settled ones.
             self.gathering.retire();
         }
         let mut left = max;
@@ -155,6 +160,7 @@ impl Sampler {
     pub(crate) fn decide_any(&mut self, max: usize, store: &mut Writer<'_>) -> bool {
         for _ in 0..max {
             if !self.decide_oldest(store) {
+                // All traces that they count are decided.
                 self.arrivals.clear();
                 return false;
             }
@@ -164,6 +170,8 @@ impl Sampler {
 
     /// Decides on the oldest traces while those that wait take too much memory.
     fn decide_early(&mut self, store: &mut Writer<'_>) {
+        // A decision frees nothing by itself: memory is freed when a segment's last trace is
+        // settled.
         while self.gathering.allocated() > self.settings.max_bytes && self.decide_oldest(store) {
             self.totals.traces_decided_early += 1;
         }
@@ -186,6 +194,7 @@ impl Sampler {
                 if since_eviction == SPANS_BETWEEN_EVICTIONS {
                     since_eviction = 0;
                     self.decide_early(store);
+                    // Evicts after the decisions, which move spans to the store.
                     store.evict();
                     last = None;
                 }
@@ -213,12 +222,15 @@ impl Sampler {
             return match self.gathering.trace(at).map_or(DROPPED, TraceEntry::note) {
                 WAITING => Place::Gathering(Destination::Known(at)),
                 DROPPED => Place::Dropped,
+                // It may have been evicted since: then the store refuses the span as late.
                 kept => Place::Store(store.destination(id, hash, kept - KEPT)),
             };
         }
         if self.table.is_empty() {
             return Place::Store(store.destination(id, hash, no_policy));
         }
+        // This look-up costs a cache miss for each new trace, so it is limited to the time in which
+        // a trace in flight may be in the store.
         if may_be_in_store && let Some(at) = store.find(id, hash) {
             return Place::Store(Destination::Known(at));
         }
@@ -263,6 +275,7 @@ impl Sampler {
 
     fn note_arrival(&mut self, now: Instant) {
         match self.arrivals.back_mut() {
+            // One entry per millisecond instead of one per trace.
             Some((came, count)) if now.saturating_duration_since(*came) < ARRIVAL_GRAIN => {
                 *count = self.begun;
             }

@@ -107,6 +107,7 @@ impl<T: Copy> Table<T> {
     /// Gives back what only a growing table needs.
     pub(crate) fn seal(&mut self) {
         self.all.shrink_to_fit();
+        // A sealed table is read by index only.
         self.by_hash = HashTable::new();
     }
 
@@ -134,10 +135,13 @@ impl Segment {
         for piece in source.resource {
             hash = xxh3_64_with_seed(piece, hash);
         }
+        // Tells a piece of the scope from the same piece of the resource.
         hash = hash.rotate_left(1);
         for piece in source.scope {
             hash = xxh3_64_with_seed(piece, hash);
         }
+        // The same bytes in other pieces hash differently and are stored again, which only costs
+        // space.
         let found = self.sources.find(hash, |known| {
             is_joined(known.resource.of(&self.bytes), source.resource)
                 && is_joined(known.scope.of(&self.bytes), source.scope)

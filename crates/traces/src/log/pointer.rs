@@ -16,6 +16,7 @@ impl SpanAt {
 
     /// Slots count from 0 to 65 534, so that no pointer has the bits of none.
     pub(crate) fn new(slot: u16, index: usize) -> Option<Self> {
+        // Slot and index have 16 bits each: a segment has at most `Segment::MAX_SPANS` spans.
         let slot = u32::from(slot) + 1;
         NonZeroU32::new(slot << 16 | u32::from(index as u16)).map(Self)
     }

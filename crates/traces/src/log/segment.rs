@@ -76,6 +76,8 @@ impl TraceEntry {
 
     /// The earliest start of its spans.
     pub(crate) fn start(&self) -> u64 {
+        // Relaxed, as all here: a reader combines it with nothing else, and the links are followed
+        // only under the log's lock.
         self.start.load(Ordering::Relaxed)
     }
 
@@ -159,6 +161,8 @@ impl Segment {
 
     /// Returns whether a span of `bytes` with a new source and operation still fits.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        // The bytes never move: the bound counts their capacity, and a copy would hold up the
+        // writer.
         self.bytes.len() + bytes <= self.bytes.capacity()
             && self.spans.len() < Self::MAX_SPANS
             && self.sources.has_room()
@@ -208,6 +212,7 @@ impl Segment {
 /// The length of a field's key and length, and the length.
 fn field_header(field: &[u8]) -> (usize, usize) {
     let (mut len, mut shift) = (0, 0);
+    // Behind the key, a length of 32 bits takes five bytes at most.
     for (at, byte) in field.iter().enumerate().skip(1).take(5) {
         len |= usize::from(byte & 0x7f) << shift;
         if *byte < 0x80 {

@@ -49,6 +49,8 @@ impl Log {
     pub(crate) fn forget(&mut self, max: usize, keep_for: Duration) {
         while let Some(stripped) = self.stripped.front().copied() {
             let is_too_old = || stripped.since.elapsed() >= keep_for;
+            // Segments are forgotten whole: the last `max` traces are remembered, and up to a
+            // segment more.
             if self.stripped_traces - stripped.traces < max && !is_too_old() {
                 return;
             }
@@ -96,6 +98,7 @@ impl Log {
         };
         let stripped = segment.strip();
         self.spare(segment);
+        // All its spans were of traces that began earlier.
         if stripped.traces.is_empty() {
             self.free.push(slot);
             return;

@@ -7,6 +7,7 @@ use super::{Log, Segment, SpanEntry, TraceEntry};
 impl Log {
     /// All segments, for a search to read without holding up the writer.
     pub(crate) fn snapshot(&self) -> Snapshot {
+        // Sealed segments are shared. Only the active one is copied, a megabyte as a rule.
         let mut slots = self.slots.clone();
         let mut order: Vec<u16> = self.order.iter().copied().collect();
         if let Some(place) = slots.get_mut(usize::from(self.active_slot)) {

@@ -55,6 +55,7 @@ pub fn waterfall(frame: &Frame<'_>) -> Markup {
             let row = item(
                 frame,
                 row,
+                // Rows of a bottleneck come from top to bottom, and so are sorted.
                 slowest.binary_search(&index).is_ok(),
                 with_details,
             );

@@ -53,6 +53,7 @@ impl Queries {
 
     /// Succeeds if a trace is stored and not too large.
     pub(super) async fn check_stored(&self, id: TraceId) -> Result<(), Status> {
+        // Checked before the stream begins, which could report it only at its end.
         let found = self.run(move |reader| reader.trace(id)).await??;
         match found {
             Some(_) => Ok(()),
@@ -105,5 +106,6 @@ fn nanos(seconds: i64, nanos: i32) -> Option<u64> {
     let seconds = u64::try_from(seconds).ok()?;
     let nanos = u64::try_from(nanos).ok()?;
     let total = seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+    // Kiali sends zero for no bound.
     (total > 0).then_some(total)
 }

@@ -43,6 +43,7 @@ fn name(resource: &mut Resource) {
     }
     let name = Value::StringValue(service::MISSING.to_owned());
     let attributes = &mut resource.attributes;
+    // One that is empty, or no string, would come before the name that is added.
     attributes.retain(|attribute| attribute.key != "service.name");
     attributes.push(KeyValue {
         key: "service.name".to_owned(),

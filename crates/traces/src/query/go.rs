@@ -22,6 +22,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if rest.is_empty() {
         return Err(quoted());
     }
+    // Go counts in integers; a double is as exact up to 104 days.
     let mut nanos = 0_f64;
     while !rest.is_empty() {
         let digits = rest

@@ -101,9 +101,11 @@ impl Queries {
         &self,
         work: impl FnOnce(Reader) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
+        // Acquired before a thread is taken, so that waiting requests hold none.
         let turn = Arc::clone(&self.builds).acquire_owned();
         let turn = match tokio::time::timeout(MAX_WAIT, turn).await {
             Ok(Ok(turn)) => turn,
+            // The semaphore is never closed, so both mean that the wait was too long.
             Ok(Err(_)) | Err(_) => return Err(Refusal::Busy),
         };
         let cancelled = CancellationToken::new();
@@ -123,6 +125,7 @@ impl Queries {
 
     /// Accounts for a body until it is sent.
     pub(crate) fn keep_unsent(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        // Does not wait: the body is in memory already, and would stay there.
         let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).map_err(|_| Refusal::Busy)?;
         let unsent = Arc::clone(&self.unsent).try_acquire_many_owned(permits);
         unsent.map_err(|_| Refusal::Busy)
@@ -160,6 +163,7 @@ impl Reader {
             return Ok(None);
         }
         let too_large = || Refusal::TraceTooLarge(id);
+        // Two bounds: few stored bytes may become many, such as a million empty events.
         let found = self.store.trace_within(id, MAX_TRACE_BYTES);
         let Some(trace) = found.map_err(|_| too_large())? else {
             return Ok(None);

@@ -24,6 +24,7 @@ pub fn span(member: &Member, raw: bool) -> Span {
             .into_iter()
             .chain(span.links.iter().map(follows_from))
             .collect(),
+        // Only W3C's eight flags: OTLP's own, above them, are unknown to Jaeger.
         flags: span.flags & u32::from(u8::MAX),
         start_time: Some(timestamp(member.start())),
         duration: Some(Duration {

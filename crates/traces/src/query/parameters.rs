@@ -90,6 +90,7 @@ pub fn limit(text: &str) -> Result<usize, String> {
     let limit = go::integer(text)?;
     usize::try_from(limit)
         .ok()
+        // Refused rather than cut: fewer traces would look like all that there are.
         .filter(|limit| (1..=super::MAX_TRACES).contains(limit))
         .ok_or_else(|| format!("it must be between 1 and {}", super::MAX_TRACES))
 }

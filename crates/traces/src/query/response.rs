@@ -66,6 +66,7 @@ fn unsent_for(time: Duration, queries: &Queries, bytes: Vec<u8>) -> Result<Respo
     if bytes.len() <= PIECE_BYTES {
         return Ok(Body::from(bytes).into_response());
     }
+    // Tells the client whether it received everything; otherwise the body would be chunked.
     let length = HeaderValue::from(bytes.len());
     let unsent = Unsent {
         _counted: queries.keep_unsent(bytes.len())?,
@@ -106,6 +107,7 @@ impl http_body::Body for Pieces {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let mut unsent = self.0.lock();
         let Some(body) = unsent.as_mut() else {
+            // An end would make the client take the part for the whole.
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         };
         let rest = body.bytes.get(body.sent..).unwrap_or_default();
@@ -149,6 +151,7 @@ impl Buffer {
         match written {
             Err(_) if building.is_full => {
                 building.is_full = false;
+                // serde has already written a part of the trace.
                 building.bytes.truncate(start);
                 Ok(false)
             }

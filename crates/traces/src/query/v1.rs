@@ -105,6 +105,7 @@ async fn operations(State(queries): State<Queries>, Query(pairs): Pairs) -> Resp
 
 async fn find(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
     let parameters = Parameters(pairs);
+    // Determined now, since the query may wait for its turn.
     let wanted = search::parse(&parameters, parameters::now());
     answer(&queries, &parameters, move |reader, buffer| {
         let search::Wanted { what, raw } = wanted.map_err(bad_request)?;
@@ -178,6 +179,7 @@ async fn call_counts(State(queries): State<Queries>, Query(pairs): Pairs) -> Res
 fn dependency_window(parameters: &Parameters) -> Result<(u64, u64), String> {
     let end = parameters.time("endTs", MILLISECOND)?;
     let end = end.unwrap_or_else(parameters::now);
+    // A number of milliseconds here, and a duration with a unit in a search.
     let lookback = parameters.time("lookback", MILLISECOND)?;
     let lookback = lookback.unwrap_or(parameters::nanos(DAY));
     Ok((end.saturating_sub(lookback), end))

@@ -35,6 +35,7 @@ pub fn routes() -> Router<Queries> {
         .route("/api/v3/traces/{id}", get(trace))
         .route("/api/v3/trace-summaries", get(summaries))
         .route("/api/v3/dependencies", get(dependencies))
+        // Without these, the first version would answer in its own form.
         .route("/api/v3", any(unknown))
         .route("/api/v3/", any(unknown))
         .route("/api/v3/{*path}", any(unknown))
@@ -157,6 +158,7 @@ async fn trace(
             .parse()
             .map_err(|error: InvalidTraceId| malformed(error.to_string()))?;
         let raw = raw.map_err(bad_request)?;
+        // Looked up here to determine the status; the response reads it again.
         let found = reader.trace(id)?.map(|trace| trace.id);
         result(reader, buffer, Vec::from_iter(found), raw)
     })
@@ -181,6 +183,7 @@ async fn dependencies(State(queries): State<Queries>, Query(pairs): Pairs) -> Re
     let window = search::dependency_window(&parameters);
     answer(&queries, &parameters, move |reader, _| {
         let (start, end) = window.map_err(bad_request)?;
+        // The format has no place for the traces that were left out.
         let found = dependencies::dependencies(reader, start, end).calls;
         Ok(summary::Dependencies {
             dependencies: found.into_iter().map(Into::into).collect(),
@@ -195,6 +198,7 @@ fn result(
     ids: Vec<TraceId>,
     raw: bool,
 ) -> Result<json::Traces, Fault> {
+    // As Jaeger's gateway does, even for a search.
     if ids.is_empty() {
         return Err(Fault::new(StatusCode::NOT_FOUND, "No traces found"));
     }

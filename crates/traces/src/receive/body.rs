@@ -21,6 +21,7 @@ pub(super) async fn read(
     settings: &ReceiveSettings,
     share: &mut Share,
 ) -> Result<Bytes, ReceiveError> {
+    // A length that was announced is refused before anything is read.
     if body.size_hint().lower() > max as u64 {
         return Err(ReceiveError::TooLarge { max });
     }
@@ -51,6 +52,7 @@ async fn collect(body: &mut Body, max: usize, share: &mut Share) -> Result<Bytes
             return Ok(data);
         }
         if all.is_empty() {
+            // The announced length may be false, so it reserves no more than the bound.
             all.reserve(expected.min(max));
         }
         all.extend_from_slice(&data);

@@ -44,6 +44,7 @@ fn is_loopback(origin: &str) -> bool {
         return false;
     };
     let host = uri.host().unwrap_or_default();
+    // A URI has an IPv6 address in brackets.
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
         || address
@@ -86,6 +87,7 @@ pub(super) async fn check(
     };
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    // A cache must not give this response to a page of another origin.
     headers.append(VARY, HeaderValue::from_static("origin"));
     response
 }

@@ -38,6 +38,7 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
         Err(error) => {
             pipeline.request_counts().count_refused(error.refusal());
             let mut response = status(&error).into_http::<tonic::body::Body>();
+            // gRPC's specification of compression wants it with a refused encoding.
             accept_encoding(response.headers_mut());
             response.into_response()
         }
@@ -103,6 +104,7 @@ pub(super) fn respond(reply: &[u8]) -> http::Response<tonic::body::Body> {
     frame.put_u32(u32::try_from(reply.len()).unwrap_or(u32::MAX));
     frame.put_slice(reply);
     let ok = HeaderValue::from(Code::Ok as i32);
+    // A status in the headers would end the call without its message.
     let trailers = HeaderMap::from_iter([(Status::GRPC_STATUS, ok)]);
     let body = Full::new(frame.freeze()).with_trailers(std::future::ready(Some(Ok(trailers))));
     let mut response = http::Response::new(tonic::body::Body::new(body));

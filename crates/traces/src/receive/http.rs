@@ -32,6 +32,7 @@ pub(super) fn routes() -> Router<Pipeline> {
 
 async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response {
     let encoding = encoding(request.headers());
+    // A sender of an unknown type gets JSON, which people can read.
     let answer_in = *encoding.as_ref().unwrap_or(&Encoding::Json);
     let (parts, mut body) = request.into_parts();
     let taken = match encoding {
@@ -54,6 +55,7 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
                 answer_in,
                 answer_in.status(rpc_code, error.to_string()),
             );
+            // Exporters wait for as long as this says, and for a time of their own without it.
             if refusal.is_temporary() {
                 let seconds = HeaderValue::from(RETRY_AFTER.as_secs());
                 response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -100,6 +102,7 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, ReceiveError> {
         .get(CONTENT_TYPE)
         .map_or(&b""[..], HeaderValue::as_bytes);
     let essence = text
+        // Parameters such as a charset change nothing.
         .split(|byte| *byte == b';')
         .next()
         .unwrap_or_default()

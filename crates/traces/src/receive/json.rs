@@ -31,6 +31,7 @@ use schema::{Field, Message};
 pub(super) fn to_protobuf(json: &[u8]) -> Result<(Bytes, Ignored), serde_json::Error> {
     let mut output = Output::with_capacity(json.len());
     let mut ignored = Ignored::default();
+    // serde_json refuses more than 128 levels, which bounds the recursion.
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     deserializer.deserialize_map(Fields {
         message: &schema::REQUEST,

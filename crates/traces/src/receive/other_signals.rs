@@ -63,6 +63,7 @@ async fn over_http(pipeline: &Pipeline, signal: Signal, request: Request) -> Res
         ),
         Err(status) => {
             let code = match status.code() {
+                // OTLP does not retry on 404: the SDK drops the batch and logs the explanation.
                 Code::Unimplemented => StatusCode::NOT_FOUND,
                 _ => StatusCode::BAD_REQUEST,
             };

@@ -49,6 +49,7 @@ impl Encoding {
             Self::Json if partial.is_whole() => b"{}".to_vec(),
             Self::Json => {
                 let partial = json!({
+                    // Protobuf's JSON has 64-bit integers as strings.
                     "rejectedSpans": partial.rejected.to_string(),
                     "errorMessage": partial.message(),
                 });

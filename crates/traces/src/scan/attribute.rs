@@ -76,6 +76,7 @@ pub(super) fn key_value<'a, T: Texts<'a>>(
         match key {
             KEY => name = Some(T::read(&mut reader)?),
             VALUE => match any_value::<T>(reader.message()?)? {
+                // A decoder merges repeated messages: one that says nothing changes nothing.
                 Value::Missing => {}
                 found => value = found,
             },
@@ -104,6 +105,7 @@ fn any_value<'a, T: Texts<'a>>(mut reader: Reader<'a>) -> Result<Value<T::Text>,
             INT => Value::Int(reader.varint()?.cast_signed()),
             DOUBLE => Value::Double(f64::from_bits(reader.fixed64()?)),
             ARRAY => {
+                // Checked, not hashed: a list is never compared with a text.
                 each(reader.message()?, |item| any_value::<Plain>(item).map(drop))?;
                 Value::Other
             }
@@ -166,6 +168,7 @@ const BOOL: u64 = 0x082e_fa98_ec4e_6c89;
 
 #[inline(always)]
 fn fold(one: u64, other: u64) -> u64 {
+    // As in wyhash: every bit of the two halves depends on every bit of both factors.
     let product = u128::from(one) * u128::from(other);
     product as u64 ^ (product >> 64) as u64
 }
@@ -185,6 +188,7 @@ fn hash(bytes: &[u8]) -> (u64, bool) {
         hash = fold(low ^ hash, high ^ INT);
         rest = more;
     }
+    // A rest of 8 to 15 bytes is read as two overlapping words, which needs no loop.
     let (first, last) = if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
         (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
     } else if let (Some(first), Some(last)) = (rest.first_chunk(), rest.last_chunk()) {
@@ -229,6 +233,7 @@ impl Wanted {
     pub(crate) fn signatures(&self) -> Vec<Signature> {
         let (name, _) = hash(self.key.as_bytes());
         let (text, _) = hash(self.text.as_bytes());
+        // The type of the attribute is unknown, and each type leaves another mark.
         let values = [
             Some(Value::Text(text)),
             self.int.map(Value::Int),

@@ -11,6 +11,8 @@ pub(super) fn resource<'a>(
     reader: Reader<'a>,
     found: &mut ScannedResource<'a>,
 ) -> Result<(), Fault> {
+    // Policies are resolved in the namespace that Kubernetes confirms; `service.namespace` is any
+    // text that the service chose.
     let mut of_kubernetes: &[u8] = &[];
     attributes(reader, |name, value| match (name, value) {
         (b"service.name", Value::Text(text)) => found.service = text,
@@ -18,6 +20,7 @@ pub(super) fn resource<'a>(
         (b"k8s.namespace.name", Value::Text(text)) => of_kubernetes = text,
         _ => {}
     })?;
+    // Applied after the loop, since attributes come in any order.
     if !of_kubernetes.is_empty() {
         found.namespace = of_kubernetes;
     }

@@ -44,6 +44,7 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Rejecti
             SPAN_ID => span_id = reader.bytes()?,
             TRACE_STATE => {
                 reader.text()?;
+                // The tail sampler reads `tracestate` only where this bit is set.
                 signature.insert(Signature::TRACE_STATE);
             }
             PARENT_SPAN_ID => parent = reader.bytes()?,
@@ -55,9 +56,11 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Rejecti
                 let (name, value) = key_value::<Hashed>(reader.message()?)?;
                 signature.insert(mark(name, value));
             }
+            // Jaeger finds a tag among the fields of a span's logs, too, which are OTLP's events.
             EVENT => event::<Hashed>(reader.message()?, |name, value| {
                 signature.insert(mark(name, value));
             })?,
+            // Links leave no mark: no search looks at their attributes, which Jaeger does not show.
             LINK => link(reader.message()?)?,
             STATUS => {
                 if let Some(code) = status_code(reader.message()?)? {
@@ -73,9 +76,11 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Rejecti
     if status as u32 == STATUS_ERROR {
         signature.insert(Signature::ERROR);
     }
+    // An ID of zeros is invalid in W3C Trace Context, so it names no parent either.
     if parent.iter().all(|byte| *byte == 0) {
         signature.insert(Signature::ROOT);
     }
+    // Checked after the loop: of a repeated field, the last value counts.
     let trace_id = match <[u8; 16]>::try_from(trace_id) {
         Ok(id) if id != [0; 16] => TraceId::from_bytes(id),
         _ => return Ok(Err(Rejection::TraceId)),
@@ -87,11 +92,13 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Rejecti
         trace_id,
         body,
         name,
+        // Enumerations are open in proto3: a kind of a later version counts as unspecified.
         kind: u8::try_from(kind as u32)
             .ok()
             .filter(|kind| *kind <= LAST_KIND)
             .unwrap_or(0),
         start,
+        // A span that ends too early is kept; queries add a warning to it.
         duration: end.saturating_sub(start),
         signature,
     }))
@@ -108,6 +115,7 @@ fn status_code(mut status: Reader<'_>) -> Result<Option<u64>, Fault> {
         match key {
             MESSAGE => drop(status.text()?),
             CODE => code = Some(status.varint()?),
+            // Field 1 was `deprecated_code`, which old exporters may still send.
             other if other >> 3 == 1 => status.unknown(other, 0)?,
             other => status.unknown(other, 3)?,
         }

@@ -89,6 +89,7 @@ fn add(message: Message, reader: &mut Reader<'_>, total: &mut usize) -> Result<(
         match (key & 7 == BYTES, message.nested(key >> 3)) {
             (true, Some(nested)) => {
                 *total = total.saturating_add(nested.bytes());
+                // The recursion is as deep as the reader allows, which is `MAX_DEPTH`.
                 add(nested, &mut reader.message()?, total)?;
             }
             (true, None) => {

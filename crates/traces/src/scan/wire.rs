@@ -75,6 +75,7 @@ impl<'a> Reader<'a> {
         if self.at >= self.bytes.len() {
             return Ok(None);
         }
+        // Field numbers have 29 bits; prost refuses a longer key, too.
         u32::try_from(self.varint()?)
             .map(Some)
             .map_err(|_| Fault::Key)
@@ -103,6 +104,7 @@ impl<'a> Reader<'a> {
         {
             value |= u64::from(byte & 0x7f) << (count * 7);
             if byte < 0x80 {
+                // Nine bytes hold 63 bits: the tenth has room for one.
                 if count == 9 && byte > 1 {
                     return Err(Fault::Varint);
                 }
@@ -110,6 +112,7 @@ impl<'a> Reader<'a> {
                 return Ok(value);
             }
         }
+        // Ten bytes that all announce another one are no varint, whatever follows.
         if self.rest().len() < 10 {
             Err(Fault::Truncated)
         } else {
@@ -166,6 +169,7 @@ impl<'a> Reader<'a> {
         let len = usize::try_from(self.varint()?).map_err(|_| Fault::Truncated)?;
         let start = self.at;
         let end = start.checked_add(len).ok_or(Fault::Truncated)?;
+        // Keeps the bytes before it, so that positions count from the outermost message.
         let bytes = self.bytes.get(..end).ok_or(Fault::Truncated)?;
         self.at = end;
         Ok(Reader {
@@ -178,6 +182,7 @@ impl<'a> Reader<'a> {
     /// Passes over a field that the message's definition, with fields 1 to `known`, has not.
     #[cold]
     pub(crate) fn unknown(&mut self, key: u32, known: u32) -> Result<(), Fault> {
+        // prost refuses a known field of another wire type, and skips an unknown field of any.
         if (1..=known).contains(&(key >> 3)) {
             return Err(Fault::WireType);
         }
@@ -196,6 +201,7 @@ impl<'a> Reader<'a> {
             FIXED64 => self.fixed64().map(drop),
             FIXED32 => self.fixed32().map(drop),
             BYTES => self.bytes().map(drop),
+            // Groups are deprecated, but prost skips them, and so must this reader.
             GROUP => loop {
                 let inner = self.key()?.ok_or(Fault::Truncated)?;
                 if inner & 7 == GROUP_END {

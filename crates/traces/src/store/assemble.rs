@@ -11,6 +11,7 @@ const MAX_RUN_BYTES: usize = 1 << 20;
 /// encoded `ResourceSpans`; none if together they are larger than a bound.
 pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Option<Vec<Bytes>> {
     let mut spans: Vec<_> = log.spans_of(trace).collect();
+    // The links lead from the last span to the first.
     spans.reverse();
     let mut batches = Vec::new();
     let mut left = max_bytes;
@@ -25,6 +26,7 @@ pub(super) fn resource_spans(log: &Log, trace: TraceAt, max_bytes: usize) -> Opt
             continue;
         };
         let spans = run.iter().map(|(_, _, span)| *span);
+        // Checked before copying, so that a trace beyond the bound costs no memory.
         left = left.checked_sub(wrapped_len(segment, source, spans.clone()))?;
         batches.push(wrap(segment, source, spans));
     }

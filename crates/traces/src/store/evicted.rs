@@ -11,6 +11,8 @@ const PART: usize = 64;
 
 /// The last evicted ids, by their hashes; the oldest is forgotten first.
 pub(super) struct EvictedIds {
+    // Hashes take half of the memory of IDs. Among a million of them, two are equal with a
+    // probability of 1 in 37 million; such a trace would be refused as late.
     hashes: HashTable<u64>,
     oldest_first: VecDeque<u64>,
     max: usize,
@@ -27,6 +29,7 @@ impl EvictedIds {
     }
 
     pub(super) fn remember(&mut self, hash: u64) {
+        // A second entry would be forgotten together with the first one.
         if self.max == 0 || self.contains(hash) {
             return;
         }

@@ -26,7 +26,9 @@ pub(super) fn find(
         limit: search.limit,
         traces: BTreeMap::new(),
     };
+    // Checks once per segment, which usually has a megabyte, whether the client is still there.
     for segment in snapshot.newest_first().take_while(|_| is_wanted()) {
+        // A trace starts no later than any of its spans: none that is here can be newer.
         if found.is_newer_than(segment.latest_start) {
             continue;
         }
@@ -42,7 +44,9 @@ pub(super) fn find(
             let Some((serial, trace)) = snapshot.trace_of(segment, span) else {
                 continue;
             };
+            // The pointer tells apart traces that started at the same time.
             let key = (trace.start(), serial, span.trace.index());
+            // The bytes come last: decoding attributes costs more than all columns together.
             if !found.takes(key) || !local.has_attributes(span) {
                 continue;
             }
@@ -121,6 +125,7 @@ impl<'a> Query<'a> {
         };
         for (key, value) in &search.tags {
             match (key.as_str(), value.as_str()) {
+                // OTLP has these as fields; Jaeger shows them as tags.
                 ("error", "true") => query.facts.insert(Signature::ERROR),
                 ("error", "false") => query.not = Some(Signature::ERROR),
                 ("span.kind", word) if kind::named(word).is_some() => {
@@ -186,6 +191,7 @@ impl<'a> Local<'a> {
                 return None;
             }
         }
+        // Evaluated once per source, which thousands of spans may share.
         let resources = query.attributes.iter().map(|(wanted, _)| {
             let has = |source: &Source| {
                 resource_has(source.resource.of(&segment.bytes), wanted)

@@ -63,6 +63,7 @@ impl<'a> Writer<'a> {
         if let Some(number) = self.shared.reason_numbers.get(kept) {
             return *number;
         }
+        // Never removed, since traces hold the numbers; there is one for each rule and policy.
         let number = self.shared.reasons.len() as u32;
         self.shared.reasons.push(kept.clone());
         self.shared.reason_numbers.insert(kept.clone(), number);
@@ -91,6 +92,7 @@ impl<'a> Writer<'a> {
         source: &NewSource<'_>,
         interned: &mut Interned,
     ) -> Result<TraceAt, Refused> {
+        // A trace that is there has not been evicted.
         if let Destination::New { hash, .. } = to
             && self.shared.evicted_ids.contains(hash)
         {
@@ -114,8 +116,10 @@ impl<'a> Writer<'a> {
                 if since_eviction == SPANS_BETWEEN_EVICTIONS {
                     since_eviction = 0;
                     self.evict();
+                    // The trace may have been evicted.
                     last = None;
                 }
+                // Spans of a trace often follow one another: that saves most look-ups.
                 let to = match last {
                     Some((last, at)) if last == span.trace_id => Destination::Known(at),
                     _ => self.destination(span.trace_id, hash, note),
@@ -136,6 +140,7 @@ impl<'a> Writer<'a> {
         let shared = &mut *self.shared;
         while shared.allocated() > shared.max_bytes {
             let remember = |hash| shared.evicted_ids.remember(hash);
+            // Only the active segment is left, which cannot go.
             let Some(evicted) = shared.log.evict_oldest(remember) else {
                 break;
             };

@@ -21,7 +21,11 @@ pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> O
     let roots = spans
         .iter()
         .filter(|(_, span)| span.signature.contains(Signature::ROOT));
+    // A trace may have several roots, but gets one decision. The Collector applies the policies of
+    // all (docs/tail-rules.md).
     let Some(root) = roots.min_by_key(|(_, span)| span.start) else {
+        // Without a root the service and so the policy are unknown. The Collector keeps such a
+        // trace, too.
         return Some(Kept::NoRoot);
     };
     let Some((name, policy)) = policy_for(table, *root) else {

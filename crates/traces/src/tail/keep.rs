@@ -31,6 +31,7 @@ pub(super) fn keep(
             continue;
         };
         let bytes = segment.bytes.as_slice();
+        // `Interned` caches one source of one segment.
         if last != Some((segment.serial, span.source)) {
             last = Some((segment.serial, span.source));
             interned = Interned::default();

@@ -39,6 +39,7 @@ impl Head {
             .filter_map(|part| part.split_once(':'))
         {
             match key {
+                // A threshold may omit trailing zeros; a randomness always has 14 digits.
                 "th" if (1..=DIGITS).contains(&value.len()) => {
                     head.threshold =
                         hex(value).map(|number| number << (4 * (DIGITS - value.len())));
@@ -86,6 +87,7 @@ fn mixed(id: TraceId) -> u64 {
 }
 
 fn hex(digits: &str) -> Option<u64> {
+    // The specification has lower-case digits only.
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     digits
         .bytes()

@@ -60,6 +60,7 @@ fn largest(tree: &Tree) -> Option<Bottleneck> {
         .into_iter()
         .enumerate()
         .rev()
+        // Returns the last of equal ones, which is the first in this reversed order.
         .max_by_key(|(_, time)| *time)?;
     let is_in = |(index, row): (usize, &Row)| {
         let is_same = groups.get(index) == Some(&largest);

@@ -35,6 +35,7 @@ impl Tree {
     #[must_use]
     pub fn of(mut members: Vec<Member>) -> Self {
         members.sort_by(|a, b| {
+            // Of two spans that start together, the longer one is likely the caller.
             let longest_first = b.end().cmp(&a.end());
             a.start().cmp(&b.start()).then(longest_first)
         });
@@ -53,6 +54,7 @@ impl Tree {
             }
         }
         for row in &mut rows {
+            // The path is found from its end to its start.
             row.critical.reverse();
         }
         Self { rows, start, end }
@@ -163,6 +165,7 @@ fn arrange(members: Vec<Member>) -> Vec<Row> {
     let starts = roots.into_iter().map(|index| (index, false));
     let leftovers = (0..members.len()).map(|index| (index, true));
     for (start, in_cycle) in starts.chain(leftovers).collect::<Vec<_>>() {
+        // No recursion: a trace may be a chain of tens of thousands of spans.
         let mut stack = vec![(start, None, 0)];
         while let Some((index, parent, depth)) = stack.pop() {
             let Some(member) = members.get_mut(index).and_then(Option::take) else {
@@ -197,6 +200,7 @@ fn arrange(members: Vec<Member>) -> Vec<Row> {
 fn links(members: &[Member]) -> Vec<(Place, Option<usize>)> {
     let mut by_id: HashMap<&[u8], usize> = HashMap::with_capacity(members.len());
     for (index, member) in members.iter().enumerate() {
+        // IDs may repeat: children belong to the first span of their parent's ID.
         by_id.entry(&member.span.span_id).or_insert(index);
     }
     let link = |(index, member): (usize, &Member)| match member.parent_id() {
@@ -228,6 +232,7 @@ fn self_times(rows: &[Row], children: &[Vec<usize>]) -> Vec<Duration> {
         let mut reached = start;
         // Siblings are in order of their start.
         for child in children.iter().filter_map(|child| rows.get(*child)) {
+            // A child may start before its parent, and end after it.
             let from = child.member.start().clamp(reached, end.max(reached));
             let to = child.member.end().clamp(from, end.max(from));
             covered += to - from;

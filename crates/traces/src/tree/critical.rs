@@ -32,11 +32,14 @@ pub(super) fn path(
             continue;
         };
         let ended = member.end().min(frame.end);
+        // A parent does not wait for work that begins when it has ended. A span without a duration
+        // may stand at its parent's very end.
         let runs_on = member.start() >= frame.end && member.start() != member.end();
         if runs_on || ended > frame.reached || ended < frame.floor {
             continue;
         }
         frame.emit(ended, &mut path);
+        // The part of a child before its parent's start is not on the path.
         let floor = member.start().clamp(frame.floor, ended);
         frame.reached = floor;
         stack.push(Frame {

@@ -161,10 +161,12 @@ fn correction(child: &Timed<'_>, parent: &Timed<'_>, of_parent: u64) -> u64 {
     let along = if is_same_clock { of_parent } else { 0 };
     let parent_start = parent.start.saturating_add(of_parent);
     let is_early = child.start.saturating_add(along) < parent_start;
+    // One host's clock agrees with itself: the instrumentation meant it.
     let is_trusted = is_same_clock && matches!(child.clock, Clock::Host(_));
     if is_trusted || !is_early {
         return along;
     }
     let spare = (parent.end - parent.start).saturating_sub(child.end - child.start);
+    // The child is early, so that this cannot underflow.
     (parent_start - child.start).saturating_add(spare / 2)
 }

@@ -197,6 +197,7 @@ pub fn span_tags(member: &Member, raw: bool) -> Vec<Tag> {
         StatusCode::Error => {
             all.extend(text("otel.status_code", "ERROR"));
             all.push(Tag {
+                // The tag by which Jaeger's page marks a span as failed.
                 key: "error".to_owned(),
                 kind: "bool",
                 value: true.into(),
@@ -218,6 +219,7 @@ fn log(event: &Event, raw: bool) -> Log {
 /// An event's attributes, its name among them.
 pub fn event_fields(event: &Event, raw: bool) -> Vec<Tag> {
     let mut fields = Vec::with_capacity(event.attributes.len() + 1);
+    // The transformation lets an attribute of this name take precedence over the event's.
     if !event.attributes.iter().any(|found| found.key == "event") {
         fields.extend(text("event", &event.name));
     }
@@ -259,6 +261,7 @@ fn tag(attribute: &KeyValue) -> Tag {
 fn typed(any: Option<&AnyValue>) -> (&'static str, serde_json::Value) {
     match any.and_then(|any| any.value.as_ref()) {
         Some(Value::BoolValue(flag)) => ("bool", (*flag).into()),
+        // The type remains `int64`, so that a reader can tell it from a string.
         Some(Value::IntValue(number)) if number.unsigned_abs() > MAX_SAFE_INTEGER => {
             ("int64", number.to_string().into())
         }

@@ -71,6 +71,7 @@ pub fn parse(parameters: &Parameters, now: u64) -> Result<Wanted, String> {
         tags: tags(parameters)?,
         start_min: Some(start),
         start_max: Some(end),
+        // Zero is no bound: forms send it for an empty field.
         duration_min: duration_min.filter(|shortest| !shortest.is_zero()),
         duration_max: duration_max.filter(|longest| !longest.is_zero()),
         limit: limit.unwrap_or(DEFAULT_LIMIT),
@@ -81,6 +82,7 @@ pub fn parse(parameters: &Parameters, now: u64) -> Result<Wanted, String> {
     });
     let mut ids: Vec<TraceId> = ids.collect::<Result<_, String>>()?;
     let mut seen = HashSet::new();
+    // A trace that is named a thousand times would be returned as often.
     ids.retain(|id| seen.insert(*id));
     if ids.len() > MAX_IDS {
         return Err(format!(

@@ -155,6 +155,7 @@ impl FieldValue<'_> {
 
     fn number_in_text<E: Error>(self, text: &str) -> Result<(), E> {
         let unexpected = Unexpected::Str(shown(text));
+        // Wide enough for the numbers of both 64-bit types; the field narrows it.
         if let Ok(whole) = text.parse::<i128>() {
             return self.integer(whole, unexpected);
         }

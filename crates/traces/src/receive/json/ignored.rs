@@ -31,6 +31,7 @@ impl Ignored {
     pub(super) fn note_unknown(&mut self, message: &Message, name: &str) {
         self.has_unknown = true;
         self.has_old_scopes |= OLD_SCOPES.contains(&name);
+        // The schema's name and not the sender's: no sender can make the set grow.
         if let Some(field) = message.field_by_proto_name(name) {
             self.snake_case.insert(field.name);
         }
