@@ -56,6 +56,7 @@ impl FromStr for TraceId {
             return Err(InvalidTraceId);
         }
         match u128::from_str_radix(text, 16) {
+            // W3C Trace Context forbids an ID of zeros.
             Ok(0) | Err(_) => Err(InvalidTraceId),
             Ok(id) => Ok(Self(id.to_be_bytes())),
         }

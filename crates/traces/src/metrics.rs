@@ -72,10 +72,10 @@ impl Signal {
     }
 }
 
-/// Requests that brought no spans, by one label.
+/// Requests from which no span was accepted, by one label.
 type Requests = Family<[(&'static str, &'static str); 1], Counter>;
 
-/// Counts the requests that bring no spans.
+/// Counts the requests from which no span is accepted.
 #[derive(Debug, Default)]
 pub(crate) struct RequestCounts {
     refused: Requests,
@@ -96,12 +96,9 @@ impl RequestCounts {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let help = "Export requests refused as a whole, by reason";
         registry.register("spoor_traces_requests_refused", help, self.refused.clone());
+        let name = "spoor_traces_requests_discarded";
         let help = "Requests of other signals, accepted and discarded";
-        registry.register(
-            "spoor_traces_requests_discarded",
-            help,
-            self.discarded.clone(),
-        );
+        registry.register(name, help, self.discarded.clone());
     }
 }
 
@@ -137,10 +134,8 @@ impl Collector for PipelineCollector {
         metrics.counters("spoor_traces_spans_dropped", help, "reason", &dropped)?;
         let help = "Spans that wait for their trace's decision";
         metrics.gauge("spoor_traces_spans_gathering", help, totals.gathering)?;
-        let (name, help) = (
-            "spoor_traces_traces_gathering",
-            "Traces that wait for their decision",
-        );
+        let name = "spoor_traces_traces_gathering";
+        let help = "Traces that wait for their decision";
         metrics.gauge(name, help, totals.traces_gathering)?;
         let help = "Traces decided on";
         let decided = [

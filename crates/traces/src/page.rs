@@ -108,21 +108,15 @@ async fn trace(
 }
 
 async fn style() -> Response {
-    let kind = HeaderValue::from_static("text/css; charset=utf-8");
-    (
-        [(header::CONTENT_TYPE, kind)],
-        include_str!("page/style.css"),
-    )
-        .into_response()
+    asset("text/css; charset=utf-8", include_str!("page/style.css"))
 }
 
 async fn icon() -> Response {
-    let kind = HeaderValue::from_static("image/svg+xml");
-    (
-        [(header::CONTENT_TYPE, kind)],
-        include_str!("page/favicon.svg"),
-    )
-        .into_response()
+    asset("image/svg+xml", include_str!("page/favicon.svg"))
+}
+
+fn asset(content_type: &'static str, content: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, content_type)], content).into_response()
 }
 
 async fn unknown_path(uri: Uri) -> Response {
@@ -171,6 +165,7 @@ async fn guarded(request: Request, next: Next) -> Response {
     const HEADERS: [(HeaderName, &str); 6] = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // For browsers that do not know `frame-ancestors`.
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-cache"),

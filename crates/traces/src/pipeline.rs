@@ -68,7 +68,7 @@ impl fmt::Debug for Pipeline {
 /// The outcome of a request that could be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Spans that can't be taken: their trace or span id is invalid.
+    /// Spans that were rejected, since their trace or span ID is invalid.
     pub rejected: u64,
 }
 
@@ -76,8 +76,8 @@ pub struct Accepted {
 const DECISIONS_AT_ONCE: usize = 256;
 
 impl Pipeline {
-    /// Starts the task that decides. When the token is cancelled it decides on all that waits,
-    /// and the pipeline takes no more.
+    /// Starts the task that decides. When the token is cancelled, it decides on all traces that
+    /// wait, and the receivers accept no more requests.
     #[must_use]
     pub fn start(settings: Settings, shutdown: CancellationToken) -> Self {
         let store = Store::new(settings.store_bytes);
@@ -107,12 +107,12 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`ScanError`] if it cannot be decoded, or if the index of its spans does not fit in
-    /// [`ReceiveSettings::max_receiving_bytes`]; then none of its spans is taken.
+    /// [`ReceiveSettings::max_receiving_bytes`]; then none of its spans is accepted.
     pub fn accept(&self, request: &[u8]) -> Result<Accepted, ScanError> {
         self.accept_within(request, &mut self.shared.memory.share())
     }
 
-    /// The same, for a request that has a share of the memory already.
+    /// Accepts a request that has a share of the memory already.
     pub(crate) fn accept_within(
         &self,
         request: &[u8],

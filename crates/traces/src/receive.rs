@@ -25,6 +25,7 @@ pub(crate) fn http(pipeline: Pipeline) -> Router {
     http::routes()
         .merge(other_signals::http_routes())
         .fallback(http::elsewhere)
+        // Comes last, so that it applies to all routes and to the fallback.
         .layer(from_fn_with_state(origins, cors::check))
         .with_state(pipeline)
 }

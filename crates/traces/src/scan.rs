@@ -1,7 +1,7 @@
 //! One pass over an encoded `ExportTraceServiceRequest`: validates it and finds its spans.
 //!
 //! Nothing is copied or decoded: the result says where things are in the bytes. What passes can
-//! be decoded by prost; what prost refuses doesn't pass.
+//! be decoded by prost; what prost refuses does not pass.
 
 mod attribute;
 mod resource;
@@ -77,7 +77,7 @@ pub(crate) struct Scanned<'a> {
     scope_parts: CountedVec<&'a [u8]>,
 }
 
-/// The memory beside each span while a request is taken: the hash of its trace ID.
+/// The memory beside each span while a request is accepted: the hash of its trace ID.
 const BYTES_BESIDE_SPAN: usize = size_of::<u64>();
 
 /// A `ScopeSpans` in a request.

@@ -5,7 +5,7 @@
 //!   says what was decided. Its spans follow the note. Only a trace that is neither there nor in
 //!   the store is new.
 //! - A new trace gathers if a tail policy is in force. Otherwise it goes to the store at once:
-//!   that is its decision, which a policy that comes later doesn't undo.
+//!   that is its decision, which a policy that comes later does not undo.
 //! - A trace that waits is decided once, by the table in force at that time, be it empty.
 //!
 //! So each trace is decided once and whole while its decision is remembered:
@@ -120,7 +120,7 @@ impl Sampler {
         if self.begun > begun {
             self.note_arrival(now);
         }
-        // As many as came, and some more: what is due doesn't pile up between ticks.
+        // More than have arrived, so that due traces do not pile up between ticks.
         self.decide_due(now, (self.begun - begun) as usize * 2 + 8, store);
         self.decide_early(store);
     }

@@ -103,6 +103,7 @@ impl Filter {
         self.limit = self
             .checked("limit", limit)
             .unwrap_or(LIMITS[0])
+            // The APIs accept more than a page can show.
             .min(largest);
         self.search.limit = self.limit;
     }

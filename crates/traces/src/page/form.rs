@@ -123,6 +123,7 @@ fn operations(filter: &Filter, store: &Store) -> Vec<String> {
     let name = |operation: Operation| text::cut(&operation.name, 200);
     let operations = service::operations(store, &filter.service, None);
     let mut names: Vec<String> = operations.into_iter().map(name).collect();
+    // They are sorted; a name that occurs with several kinds is there several times.
     names.dedup();
     names.truncate(MAX_CHOICES);
     names

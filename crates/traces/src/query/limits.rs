@@ -89,6 +89,7 @@ impl Queries {
     pub fn new(store: Store) -> Self {
         Self {
             store,
+            // Each may decode `MAX_DECODED_BYTES`: 256 MiB together, as docs/query.md says.
             builds: Arc::new(Semaphore::new(MAX_CONCURRENT_BUILDS)),
             streams: Arc::new(Semaphore::new(MAX_CONCURRENT_STREAMS)),
             unsent: Arc::new(Semaphore::new(MAX_UNSENT_BYTES / PERMIT_BYTES)),

@@ -26,6 +26,7 @@ pub fn summaries(reader: &Reader, search: &Search) -> Result<Vec<TraceSummary>, 
         let summary = match reader.trace(id) {
             Ok(Some(trace)) => summary(&trace),
             Ok(None) => continue,
+            // It is listed nevertheless, so that a search finds its ID.
             Err(_) => too_large(id),
         };
         let fits = left.checked_sub(summary.encoded_len());

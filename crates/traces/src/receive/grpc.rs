@@ -26,8 +26,8 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 /// A flag that says how the message is compressed, and the message's length.
 const PREFIX_BYTES: usize = 5;
 
-/// `opentelemetry.proto.collector.trace.v1.TraceService`, which takes requests without decoding
-/// them.
+/// `opentelemetry.proto.collector.trace.v1.TraceService`, which accepts requests without
+/// decoding them.
 pub(super) fn routes() -> Router<Pipeline> {
     Router::new().route(EXPORT, post(traces))
 }

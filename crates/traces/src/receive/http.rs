@@ -35,11 +35,11 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
     // A sender of an unknown type gets JSON, which people can read.
     let answer_in = *encoding.as_ref().unwrap_or(&Encoding::Json);
     let (parts, mut body) = request.into_parts();
-    let taken = match encoding {
-        Ok(encoding) => take(&pipeline, encoding, &parts.headers, &mut body).await,
+    let accepted = match encoding {
+        Ok(encoding) => accept(&pipeline, encoding, &parts.headers, &mut body).await,
         Err(error) => Err(error),
     };
-    match taken {
+    match accepted {
         Ok(partial) => answer(StatusCode::OK, answer_in, answer_in.response(&partial)),
         Err(error) => {
             let refusal = error.refusal();
@@ -69,7 +69,7 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
     }
 }
 
-async fn take(
+async fn accept(
     pipeline: &Pipeline,
     encoding: Encoding,
     headers: &HeaderMap,

@@ -29,6 +29,7 @@ pub(super) fn http_routes() -> Router<Pipeline> {
     Router::new()
         .route("/v1/metrics", over_http(Signal::Metrics))
         .route("/v1/logs", over_http(Signal::Logs))
+        // The signal is in development, and so is its path.
         .route("/v1development/profiles", over_http(Signal::Profiles))
 }
 
@@ -55,7 +56,7 @@ pub(super) fn grpc_routes() -> Router<Pipeline> {
 
 async fn over_http(pipeline: &Pipeline, signal: Signal, request: Request) -> Response {
     let encoding = http::encoding(request.headers()).unwrap_or(Encoding::Json);
-    match take(pipeline, signal, request.into_body()).await {
+    match discard(pipeline, signal, request.into_body()).await {
         Ok(()) => http::answer(
             StatusCode::OK,
             encoding,
@@ -74,14 +75,14 @@ async fn over_http(pipeline: &Pipeline, signal: Signal, request: Request) -> Res
 }
 
 async fn over_grpc(pipeline: &Pipeline, signal: Signal, body: Body) -> Response {
-    let response = match take(pipeline, signal, body).await {
+    let response = match discard(pipeline, signal, body).await {
         Ok(()) => grpc::respond(&[]),
         Err(status) => status.into_http::<tonic::body::Body>(),
     };
     response.into_response()
 }
 
-async fn take(pipeline: &Pipeline, signal: Signal, mut body: Body) -> Result<(), Status> {
+async fn discard(pipeline: &Pipeline, signal: Signal, mut body: Body) -> Result<(), Status> {
     let settings = pipeline.receive_settings();
     if settings.other_signals == OtherSignals::Refuse {
         return Err(Status::unimplemented(explanation(signal)));

@@ -204,7 +204,7 @@ fn assert_same(bytes: &[u8]) {
     );
 }
 
-/// A span's attribute is found by its text, and its signature doesn't rule it out.
+/// A span's attribute is found by its text, and its signature does not rule it out.
 fn assert_attribute(span: &NewSpan<'_>, pair: &KeyValue) {
     let text = match pair.value.as_ref().and_then(|value| value.value.as_ref()) {
         Some(any_value::Value::StringValue(text)) => text.clone(),
@@ -253,12 +253,12 @@ proptest! {
     }
 
     #[test]
-    fn takes_random_bytes(bytes in vec(prop_oneof![any::<u8>(), 0..32u8], 0..64)) {
+    fn agrees_on_random_bytes(bytes in vec(prop_oneof![any::<u8>(), 0..32u8], 0..64)) {
         assert_same(&bytes);
     }
 
     #[test]
-    fn takes_a_resource_behind_its_scopes(request in request()) {
+    fn reads_a_resource_behind_its_scopes(request in request()) {
         let mut bytes = Vec::new();
         for resource in request.resource_spans {
             let scopes = ResourceSpans { resource: None, ..resource.clone() };

@@ -98,8 +98,8 @@ fn has_one((segment, span): Waiting<'_>, wanted: &[Wanted]) -> bool {
 }
 
 /// `otherwise` is a share of all traces, head and tail together: a head that has let through
-/// fewer leaves nothing to drop. Where the head hasn't said with which probability it decided,
-/// it is a share of what arrived.
+/// fewer leaves nothing to drop. Where the head did not record its probability, it is a
+/// share of what arrived.
 fn otherwise(
     name: &PolicyName,
     policy: &TailPolicy,

@@ -108,6 +108,7 @@ fn json(value: &Value) -> serde_json::Value {
         Value::DoubleValue(number) if !number.is_finite() => non_finite(*number).into(),
         Value::DoubleValue(number) => (*number).into(),
         Value::BytesValue(bytes) => base64(bytes).into(),
+        // An index into the string table of profiles, which spans do not have.
         Value::StringValueStrindex(index) => (*index).into(),
         Value::ArrayValue(array) => array.values.iter().map(any).collect(),
         Value::KvlistValue(map) => map

@@ -111,7 +111,7 @@ async fn keeps_what_comes_as_it_came() {
 }
 
 #[tokio::test]
-async fn takes_gzip_and_json() {
+async fn accepts_gzip_and_json() {
     let receiver = Receiver::start(Settings::default()).await;
     let sent = a_to_b(1, 1_000, 300, false);
     let compressed = receiver

@@ -42,6 +42,7 @@ impl Serialize for Traces {
                 }
             };
             if !self.buffer.write_trace(|| list.serialize_element(&trace))? {
+                // A search lists the newest traces first, so the oldest are left out.
                 self.faults.push(self.cut());
                 break;
             }

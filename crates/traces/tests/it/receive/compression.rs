@@ -15,7 +15,7 @@ use crate::{receiver::Receiver, spans::a_to_b};
 #[case::deflate("deflate", deflate)]
 #[case::zstd("zstd", zstd)]
 #[tokio::test]
-async fn takes_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8]) -> Vec<u8>) {
+async fn accepts_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8]) -> Vec<u8>) {
     let receiver = Receiver::start(Settings::default()).await;
     let body = compress(&request(a_to_b(1, 1_000, 300, true)));
     let sent = receiver.post(body).header("content-encoding", name).send();
@@ -33,7 +33,7 @@ async fn takes_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8])
 }
 
 #[tokio::test]
-async fn says_which_compressions_it_takes() {
+async fn lists_the_compressions_it_accepts() {
     let receiver = Receiver::start(Settings::default()).await;
     let sent = receiver.post(vec![7]).header("content-encoding", "snappy");
     let answer = sent.send().await.unwrap();

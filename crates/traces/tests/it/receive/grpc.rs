@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn takes_grpc() {
+async fn accepts_grpc() {
     let receiver = Receiver::start(Settings::default()).await;
     let channel = format!("http://{}", receiver.grpc);
     let mut client = TraceServiceClient::connect(channel).await.unwrap();

@@ -29,7 +29,7 @@ use crate::receiver::Receiver;
 #[case::empty_value(attributed(json!({"key": "a", "value": {}})))]
 #[case::unknown_attribute_field(attributed(json!({"key": "a", "value": {"stringValue": "x"}, "new": 1})))]
 #[tokio::test]
-async fn takes_all_forms_of_json(#[case] body: Value) {
+async fn accepts_all_forms_of_json(#[case] body: Value) {
     let receiver = Receiver::start(Settings::default()).await;
     let url = format!("http://{}/v1/traces", receiver.http);
     let response = Client::new().post(url).json(&body).send().await.unwrap();
@@ -40,7 +40,7 @@ async fn takes_all_forms_of_json(#[case] body: Value) {
 
 /// A body of any size is read by the same rules.
 #[tokio::test]
-async fn takes_large_json_in_all_forms_too() {
+async fn accepts_large_json_in_all_forms() {
     let receiver = Receiver::start(Settings::default()).await;
     let padding: Vec<_> = (1..=8_000).map(|id: u64| {
         json!({"traceId": format!("{id:032x}"), "spanId": format!("{id:016x}"), "name": "padding", "attributes": [
