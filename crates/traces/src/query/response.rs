@@ -22,7 +22,10 @@ use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, Reader, Refusal};
+use super::{
+    limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, Reader, Refusal},
+    parameters::Parameters,
+};
 
 /// Room that is kept for what follows a list that was cut.
 const TAIL_BYTES: usize = 256 << 10;
@@ -33,13 +36,14 @@ const PIECE_BYTES: usize = 64 << 10;
 /// it is encoded, so that no two traces need be in memory at the same time.
 pub async fn json<T, F>(
     queries: &Queries,
-    pretty: bool,
+    parameters: &Parameters,
     query: impl FnOnce(&Reader, &Buffer) -> Result<T, F> + Send + 'static,
 ) -> Response
 where
     T: Serialize,
     F: From<Refusal> + IntoResponse + Send + 'static,
 {
+    let pretty = parameters.pretty();
     let work = move |reader: Reader| {
         let buffer = Buffer::default();
         let answer = query(&reader, &buffer)?;
