@@ -41,7 +41,7 @@ impl Parameters {
         self.0.iter().filter(same).map(|(_, value)| value.as_str())
     }
 
-    /// A text, owned.
+    /// The first value under a name, owned, unless empty.
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(str::to_owned)
     }
@@ -52,7 +52,7 @@ impl Parameters {
             .is_some_and(|value| value != "false")
     }
 
-    /// A value under a name through a parser of its own.
+    /// The value under a name, parsed.
     ///
     /// # Errors
     /// The parser's message after the parameter's name.

@@ -1,4 +1,4 @@
-//! Jaeger's third query API over HTTP, which answers in OTLP's JSON.
+//! Jaeger's third query API over HTTP, which responds in OTLP's JSON.
 
 mod json;
 mod search;
@@ -33,7 +33,7 @@ pub fn routes() -> Router<Queries> {
         .route("/api/v3/traces/{id}", get(trace))
         .route("/api/v3/trace-summaries", get(summaries))
         .route("/api/v3/dependencies", get(dependencies))
-        // Without these, the first version would answer in its own form.
+        // Without these, the first version would respond in its own form.
         .route("/api/v3", any(unknown))
         .route("/api/v3/", any(unknown))
         .route("/api/v3/{*path}", any(unknown))
