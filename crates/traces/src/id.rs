@@ -12,13 +12,13 @@ pub struct TraceId([u8; 16]);
 pub struct InvalidTraceId;
 
 impl TraceId {
-    /// From the bytes as OTLP has them.
+    /// Creates an ID from OTLP's bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes as OTLP has them.
+    /// OTLP's bytes.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0

@@ -1,6 +1,6 @@
-//! Receives, tail-samples, stores and answers for traces: OTLP in, Jaeger's query API out.
+//! Receives, tail-samples, stores and serves traces: OTLP in, Jaeger's query API out.
 //!
-//! A span's way has two verbs, which mean the same at every stage:
+//! Two verbs describe a span's way through the crate, with one meaning at every stage:
 //!
 //! - **accept** a request: determine the outcome of each of its spans. [`Pipeline::accept`] scans
 //!   the request and hands its spans to the tail sampler; [`Store::accept`] stores them all.

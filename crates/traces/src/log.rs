@@ -1,5 +1,5 @@
-//! Spans in the order in which they came, found by trace: what both the traces that wait for
-//! their decision and the traces that were kept are held in.
+//! Spans in the order of their arrival, found by trace. One log holds the traces that wait for
+//! their decision, another the traces that were kept.
 //!
 //! Memory comes and goes a segment at a time, the oldest first. A trace belongs to the segment
 //! of its first span: all its other spans are in the same segment or a later one, so when its
@@ -173,7 +173,7 @@ impl Log {
         }
     }
 
-    /// A trace's id, note and such.
+    /// A trace's entry.
     #[inline]
     pub(crate) fn trace(&self, at: TraceAt) -> Option<&TraceEntry> {
         self.segment(at.slot())?.traces.get(at.index())
@@ -202,7 +202,8 @@ impl Log {
         source: &NewSource<'_>,
         interned: &mut Interned,
     ) -> Result<TraceAt, Full> {
-        // May start another segment, so it comes first: a trace is in the segment of its first span.
+        // May start another segment, so it comes first: a trace belongs to the segment of its
+        // first span.
         self.make_room(span, source)?;
         let trace = match to {
             Destination::Known(at) => at,

@@ -16,13 +16,13 @@ pub(crate) struct Memory {
     max: usize,
 }
 
-/// A request needs memory that it cannot have.
+/// The memory for requests is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfMemory {
-    /// Other requests take it at the moment.
+    /// Other requests hold it at the moment.
     #[error("too many bytes are being received at the same time: try again later")]
     Overloaded,
-    /// There is not as much even for a request that is alone.
+    /// The request needs more than the bound, even without other requests.
     #[error("the spans take more memory than there is for one request: send smaller batches")]
     RequestTooLarge,
 }
@@ -44,7 +44,7 @@ impl Memory {
     }
 }
 
-/// The memory of one request, given back when it is dropped.
+/// The memory of one request, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     memory: Memory,

@@ -19,15 +19,15 @@ use crate::Pipeline;
 /// The reason that a whole request was refused. The number of its spans is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Refusal {
-    /// Can't be decoded or decompressed.
+    /// The body cannot be decoded or decompressed.
     BadData,
     /// Neither protobuf nor JSON, or an unknown compression.
     UnsupportedType,
     /// Larger than allowed, before or after decompression.
     TooLarge,
-    /// Took too long to send.
+    /// The sender took too long.
     TimedOut,
-    /// Broken off by the sender.
+    /// The sender aborted the body.
     Aborted,
     /// Too many bytes are being received at the same time.
     Overloaded,

@@ -15,7 +15,7 @@ mod waterfall;
 
 use axum::{
     Router,
-    extract::{Path, Query, Request, State},
+    extract::{Path, Request, State},
     middleware::{Next, from_fn},
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
@@ -31,8 +31,6 @@ use crate::{
 use filter::Filter;
 use layout::Site;
 use palette::Palette;
-
-type Pairs = Query<Vec<(String, String)>>;
 
 /// The resources that the browser may load: our own style sheet and icon.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
@@ -52,10 +50,10 @@ pub fn router(queries: &Queries) -> Router {
         .with_state(queries.clone())
 }
 
-async fn search(State(queries): State<Queries>, uri: Uri, Query(pairs): Pairs) -> Response {
+async fn search(State(queries): State<Queries>, uri: Uri, parameters: Parameters) -> Response {
     let site = Site::of(&uri);
     rendered(&queries, move |reader| {
-        let filter = Filter::read(&Parameters(pairs));
+        let filter = Filter::read(&parameters);
         let palette = Palette::new(service::names(reader.store()));
         let status = match filter.problems.is_empty() {
             true => StatusCode::OK,
@@ -70,8 +68,7 @@ async fn search(State(queries): State<Queries>, uri: Uri, Query(pairs): Pairs) -
     .await
 }
 
-async fn by_id(uri: Uri, Query(pairs): Pairs) -> Response {
-    let parameters = Parameters(pairs);
+async fn by_id(uri: Uri, parameters: Parameters) -> Response {
     let id = parameters.get("id").unwrap_or_default().trim();
     match id.parse::<TraceId>() {
         // Relative, since the page may be served under a prefix.
@@ -84,16 +81,14 @@ async fn trace(
     State(queries): State<Queries>,
     Path(id): Path<String>,
     uri: Uri,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Response {
     let site = Site::of(&uri);
     let id: TraceId = match id.parse() {
         Ok(id) => id,
         Err(error) => return invalid_id(&site, &id, &crate::InvalidTraceId::to_string(&error)),
     };
-    let from = Parameters(pairs)
-        .get("from")
-        .and_then(|from| from.parse().ok());
+    let from = parameters.get("from").and_then(|from| from.parse().ok());
     rendered(&queries, move |reader| match reader.trace(id) {
         Ok(Some(found)) => {
             let palette = Palette::new(service::names(reader.store()));

@@ -72,7 +72,7 @@ pub struct Accepted {
     pub rejected: u64,
 }
 
-/// Decisions made without giving others the lock.
+/// The most decisions made before the locks are released.
 const DECISIONS_AT_ONCE: usize = 256;
 
 impl Pipeline {
@@ -133,7 +133,7 @@ impl Pipeline {
         receive::http(self.clone())
     }
 
-    /// The OTLP receiver over gRPC, with answers for the other signals.
+    /// The OTLP receiver over gRPC, with responses for the other signals.
     pub fn otlp_grpc(&self) -> axum::Router {
         receive::grpc(self.clone())
     }

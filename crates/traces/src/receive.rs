@@ -19,7 +19,7 @@ use axum::{Router, middleware::from_fn_with_state};
 
 use crate::Pipeline;
 
-/// The receiver over HTTP, with answers for the other signals.
+/// The receiver over HTTP, with responses for the other signals.
 pub(crate) fn http(pipeline: Pipeline) -> Router {
     let origins = pipeline.receive_settings().origins.clone();
     http::routes()
@@ -30,7 +30,7 @@ pub(crate) fn http(pipeline: Pipeline) -> Router {
         .with_state(pipeline)
 }
 
-/// The receiver over gRPC, with answers for the other signals.
+/// The receiver over gRPC, with responses for the other signals.
 pub(crate) fn grpc(pipeline: Pipeline) -> Router {
     grpc::routes()
         .merge(other_signals::grpc_routes())

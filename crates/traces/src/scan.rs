@@ -273,7 +273,7 @@ impl<'a> Pass<'a, '_> {
     }
 }
 
-/// Keeps what stands between two spans or scopes in one piece.
+/// Keeps the bytes between two spans or scopes as one part.
 fn keep_part<'a>(
     parts: &mut CountedVec<&'a [u8]>,
     part: &'a [u8],

@@ -1,4 +1,4 @@
-//! Services by name, for spans that name none too.
+//! Services by name, including Jaeger's name for none.
 
 use crate::{Operation, Store, kind};
 

@@ -18,7 +18,7 @@ pub(crate) struct NewSpan<'a> {
     pub(crate) signature: Signature,
 }
 
-/// A resource and a scope, as something outside of the segment has them.
+/// A resource and a scope, to append to a log with a span.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NewSource<'a> {
     /// A `ResourceSpans` without its scopes, in pieces.

@@ -32,7 +32,7 @@ use crate::{
 };
 use evicted::EvictedIds;
 
-/// The traces kept, bounded in bytes, the oldest out first. Cheap to clone.
+/// The traces kept, bounded in bytes; the oldest is evicted first. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<RwLock<Shared>>,
@@ -156,7 +156,7 @@ impl Store {
         self.find_while(search, &|| true)
     }
 
-    /// The same, but a search that is no longer wanted ends with what it has.
+    /// Finds traces as [`Self::find`] does, but stops once the search is no longer wanted.
     pub(crate) fn find_while(&self, search: &Search, is_wanted: &dyn Fn() -> bool) -> Vec<TraceId> {
         let snapshot = self.shared.read().log.snapshot();
         // Searches without the lock, since that may take long.

@@ -125,7 +125,7 @@ impl Segment {
         }
     }
 
-    /// Makes an old segment an empty one, keeping its memory.
+    /// Empties the segment, so that its memory is used again.
     pub(crate) fn recycle(&mut self, serial: u64) {
         self.serial = serial;
         self.bytes.clear();
@@ -152,7 +152,7 @@ impl Segment {
         self.operations.seal();
     }
 
-    /// Takes the traces out into a segment that has nothing else.
+    /// Moves the traces to a segment that has nothing else.
     pub(super) fn strip(&mut self) -> Self {
         let mut stripped = Self::new(self.serial, 0);
         stripped.traces = std::mem::take(&mut self.traces);

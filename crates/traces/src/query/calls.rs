@@ -1,4 +1,4 @@
-//! The answers of both gRPC query APIs, before either puts it in its own messages.
+//! Queries of both gRPC APIs, before either puts the result into its own messages.
 
 use std::time::Duration;
 

@@ -36,10 +36,10 @@ pub struct Queries {
     unsent: Arc<Semaphore>,
 }
 
-/// The reason that a well-formed query is not answered.
+/// The reason that a well-formed query is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Too much is being answered already.
+    /// Too many queries are in progress.
     #[error("too many queries at the same time; try again in a few seconds")]
     Busy,
     /// The body would be longer than [`MAX_RESPONSE_BYTES`].
@@ -55,7 +55,7 @@ pub enum Refusal {
         decoded = MAX_DECODED_BYTES >> 20
     )]
     TraceTooLarge(TraceId),
-    /// A fault of ours.
+    /// An internal error.
     #[error("building the response failed: {0}")]
     Failed(String),
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use axum::extract::{FromRequestParts, Query, rejection::QueryRejection};
+use http::request::Parts;
 use jiff::Timestamp;
 
 use super::go;
@@ -9,6 +11,15 @@ use super::go;
 /// The decoded parameters in the order of the URL.
 #[derive(Clone, Debug, Default)]
 pub struct Parameters(pub Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = QueryRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, QueryRejection> {
+        let Query(pairs) = Query::from_request_parts(parts, state).await?;
+        Ok(Self(pairs))
+    }
+}
 
 impl Parameters {
     /// The first value under a name, unless empty.
@@ -30,7 +41,7 @@ impl Parameters {
         self.0.iter().filter(same).map(|(_, value)| value.as_str())
     }
 
-    /// A text, owned.
+    /// The first value under a name, owned, unless empty.
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name).map(str::to_owned)
     }
@@ -41,7 +52,7 @@ impl Parameters {
             .is_some_and(|value| value != "false")
     }
 
-    /// A value under a name through a parser of its own.
+    /// The value under a name, parsed.
     ///
     /// # Errors
     /// The parser's message after the parameter's name.

@@ -22,28 +22,32 @@ use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, Reader, Refusal};
+use super::{
+    limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, Reader, Refusal},
+    parameters::Parameters,
+};
 
-/// Room that is kept for what follows a list that was cut.
+/// Room reserved for what follows a list that was cut.
 const TAIL_BYTES: usize = 256 << 10;
 /// A longer body is handed to its connection in pieces of this length.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Runs a query and encodes its answer, within the bounds. The answer may read the store while
+/// Runs a query and encodes its result, within the bounds. The result may read the store while
 /// it is encoded, so that no two traces need be in memory at the same time.
 pub async fn json<T, F>(
     queries: &Queries,
-    pretty: bool,
+    parameters: &Parameters,
     query: impl FnOnce(&Reader, &Buffer) -> Result<T, F> + Send + 'static,
 ) -> Response
 where
     T: Serialize,
     F: From<Refusal> + IntoResponse + Send + 'static,
 {
+    let pretty = parameters.pretty();
     let work = move |reader: Reader| {
         let buffer = Buffer::default();
-        let answer = query(&reader, &buffer)?;
-        encode(&answer, &buffer, pretty).map_err(|error| F::from(buffer.refusal(&error)))?;
+        let result = query(&reader, &buffer)?;
+        encode(&result, &buffer, pretty).map_err(|error| F::from(buffer.refusal(&error)))?;
         Ok::<_, F>(buffer.take())
     };
     match queries.run(work).await {
@@ -137,7 +141,7 @@ struct Building {
 }
 
 impl Buffer {
-    /// Writes a trace. If it does not fit, the buffer is left as it was before, and the answer
+    /// Writes a trace. If it does not fit, the buffer is left as it was before, and the result
     /// is false.
     ///
     /// # Errors
@@ -168,7 +172,7 @@ impl Buffer {
         self.0.borrow().traces
     }
 
-    /// Says why encoding is about to fail.
+    /// Sets the reason for the encoding error that follows.
     pub fn refuse(&self, refusal: Refusal) {
         self.0.borrow_mut().refusal = Some(refusal);
     }
@@ -204,17 +208,17 @@ impl Write for &Buffer {
 }
 
 fn encode<T: Serialize>(
-    answer: &T,
+    result: &T,
     buffer: &Buffer,
     pretty: bool,
 ) -> Result<(), serde_json::Error> {
     if pretty {
         let formatter = PrettyFormatter::with_indent(b"    ");
-        answer.serialize(&mut serde_json::Serializer::with_formatter(
+        result.serialize(&mut serde_json::Serializer::with_formatter(
             buffer, formatter,
         ))
     } else {
-        serde_json::to_writer(buffer, answer)
+        serde_json::to_writer(buffer, result)
     }
 }
 

@@ -18,7 +18,7 @@ const TOO_LARGE: &str = "(this trace is too large to be shown)";
 /// The traces that match, the newest first. They are read one at a time.
 ///
 /// # Errors
-/// If together they would be too long.
+/// [`Refusal::ResponseTooLarge`].
 pub fn summaries(reader: &Reader, search: &Search) -> Result<Vec<TraceSummary>, Refusal> {
     let mut left = MAX_RESPONSE_BYTES;
     let mut summaries = Vec::new();

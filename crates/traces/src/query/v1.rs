@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use axum::{
     Router,
-    extract::{Path, Query, State, rejection::PathRejection},
+    extract::{Path, State, rejection::PathRejection},
     response::Response,
     routing::get,
 };
@@ -22,17 +22,14 @@ use traces::Traces;
 
 use super::{
     Queries, go,
-    limits::Reader,
     parameters::{self, Parameters},
-    response::{self, Buffer},
+    response,
 };
 use crate::{
     TraceId,
     dependencies::{Dependencies, dependencies},
     kind, service,
 };
-
-type Pairs = Query<Vec<(String, String)>>;
 
 const MICROSECOND: Duration = Duration::from_micros(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -52,8 +49,8 @@ pub fn routes() -> Router<Queries> {
         })
 }
 
-async fn services(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
-    answer(&queries, &Parameters(pairs), move |reader, _| {
+async fn services(State(queries): State<Queries>, parameters: Parameters) -> Response {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
         let services = service::names(reader.store());
         let total = services.len();
         Ok(Envelope::of(services).total(total))
@@ -64,9 +61,9 @@ async fn services(State(queries): State<Queries>, Query(pairs): Pairs) -> Respon
 async fn operation_names(
     State(queries): State<Queries>,
     service: Result<Path<String>, PathRejection>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Response {
-    answer(&queries, &Parameters(pairs), move |reader, _| {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
         let Path(service) = service.map_err(|error| bad_request(error.body_text()))?;
         let operations = service::operations(reader.store(), &service, None);
         let names: BTreeSet<String> = operations.into_iter().map(|found| found.name).collect();
@@ -83,11 +80,10 @@ struct Operation {
     span_kind: &'static str,
 }
 
-async fn operations(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
-    let parameters = Parameters(pairs);
+async fn operations(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let service = parameters.text("service");
     let wanted = parameters.text("spanKind");
-    answer(&queries, &parameters, move |reader, _| {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
         let service = service.ok_or_else(search::service_required)?;
         let operations = service::operations(reader.store(), &service, wanted.as_deref());
         let found: Vec<Operation> = operations
@@ -103,11 +99,10 @@ async fn operations(State(queries): State<Queries>, Query(pairs): Pairs) -> Resp
     .await
 }
 
-async fn find(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
-    let parameters = Parameters(pairs);
+async fn find(State(queries): State<Queries>, parameters: Parameters) -> Response {
     // Determined now, since the query may wait for its turn.
     let wanted = search::parse(&parameters, parameters::now());
-    answer(&queries, &parameters, move |reader, buffer| {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, buffer| {
         let search::Wanted { what, raw } = wanted.map_err(bad_request)?;
         let faults = Faults::default();
         let ids = match what {
@@ -129,11 +124,10 @@ async fn find(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
 async fn trace(
     State(queries): State<Queries>,
     id: Result<Path<String>, PathRejection>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Response {
-    let parameters = Parameters(pairs);
     let checked = check_trace_parameters(&parameters);
-    answer(&queries, &parameters, move |reader, _| {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
         let Path(id) = id.map_err(|error| bad_request(error.body_text()))?;
         let id: TraceId = id
             .parse()
@@ -153,11 +147,10 @@ fn check_trace_parameters(parameters: &Parameters) -> Result<bool, String> {
     Ok(parameters.parsed("raw", go::boolean)?.unwrap_or(false))
 }
 
-async fn call_counts(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
-    let parameters = Parameters(pairs);
+async fn call_counts(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let window = dependency_window(&parameters);
     let service = parameters.text("service");
-    answer(&queries, &parameters, move |reader, _| {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
         let (start, end) = window.map_err(bad_request)?;
         let Dependencies {
             mut calls,
@@ -187,12 +180,4 @@ fn dependency_window(parameters: &Parameters) -> Result<(u64, u64), String> {
 
 fn bad_request(message: String) -> Fault {
     Fault::new(StatusCode::BAD_REQUEST, message)
-}
-
-async fn answer<T: Serialize>(
-    queries: &Queries,
-    parameters: &Parameters,
-    query: impl FnOnce(&Reader, &Buffer) -> Result<T, Fault> + Send + 'static,
-) -> Response {
-    response::json(queries, parameters.pretty(), query).await
 }

@@ -1,4 +1,4 @@
-//! Jaeger's third query API over HTTP, which answers in OTLP's JSON.
+//! Jaeger's third query API over HTTP, which responds in OTLP's JSON.
 
 mod json;
 mod search;
@@ -6,7 +6,7 @@ mod summary;
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State, rejection::PathRejection},
+    extract::{Path, State, rejection::PathRejection},
     response::{IntoResponse, Response},
     routing::{any, get},
 };
@@ -24,8 +24,6 @@ use super::{
 };
 use crate::{InvalidTraceId, TraceId, dependencies, kind, service};
 
-type Pairs = Query<Vec<(String, String)>>;
-
 /// The routes below `/api/v3`.
 pub fn routes() -> Router<Queries> {
     Router::new()
@@ -35,7 +33,7 @@ pub fn routes() -> Router<Queries> {
         .route("/api/v3/traces/{id}", get(trace))
         .route("/api/v3/trace-summaries", get(summaries))
         .route("/api/v3/dependencies", get(dependencies))
-        // Without these, the first version would answer in its own form.
+        // Without these, the first version would respond in its own form.
         .route("/api/v3", any(unknown))
         .route("/api/v3/", any(unknown))
         .route("/api/v3/{*path}", any(unknown))
@@ -91,8 +89,8 @@ struct Services {
     services: Vec<String>,
 }
 
-async fn services(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
-    answer(&queries, &Parameters(pairs), move |reader, _| {
+async fn services(State(queries): State<Queries>, parameters: Parameters) -> Response {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
         Ok(Services {
             services: service::names(reader.store()),
         })
@@ -112,12 +110,11 @@ struct Operation {
     span_kind: &'static str,
 }
 
-async fn operations(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
-    let parameters = Parameters(pairs);
+async fn operations(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let service = parameters.text("service").unwrap_or_default();
     let wanted = parameters.any(&["spanKind", "span_kind"]);
     let wanted = wanted.map(|(_, word)| word.to_owned());
-    answer(&queries, &parameters, move |reader, _| {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
         let found = service::operations(reader.store(), &service, wanted.as_deref());
         let operations = found.into_iter().map(|operation| Operation {
             // An unspecified kind means internal: OTLP says to assume so.
@@ -134,10 +131,9 @@ async fn operations(State(queries): State<Queries>, Query(pairs): Pairs) -> Resp
     .await
 }
 
-async fn find(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
-    let parameters = Parameters(pairs);
+async fn find(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let search = search::parse(&parameters);
-    answer(&queries, &parameters, move |reader, buffer| {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, buffer| {
         let (search, raw) = search.map_err(bad_request)?;
         result(reader, buffer, reader.find(&search), raw)
     })
@@ -147,11 +143,10 @@ async fn find(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
 async fn trace(
     State(queries): State<Queries>,
     id: Result<Path<String>, PathRejection>,
-    Query(pairs): Pairs,
+    parameters: Parameters,
 ) -> Response {
-    let parameters = Parameters(pairs);
     let raw = search::is_raw(&parameters);
-    answer(&queries, &parameters, move |reader, buffer| {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, buffer| {
         let malformed = |error| bad_request(format!("malformed parameter trace_id: {error}"));
         let Path(id) = id.map_err(|error| malformed(error.body_text()))?;
         let id: TraceId = id
@@ -165,10 +160,9 @@ async fn trace(
     .await
 }
 
-async fn summaries(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
-    let parameters = Parameters(pairs);
+async fn summaries(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let search = search::parse(&parameters);
-    answer(&queries, &parameters, move |reader, _| {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
         let (search, _) = search.map_err(bad_request)?;
         let found = super::summary::summaries(reader, &search)?;
         Ok(summary::Summaries {
@@ -178,10 +172,9 @@ async fn summaries(State(queries): State<Queries>, Query(pairs): Pairs) -> Respo
     .await
 }
 
-async fn dependencies(State(queries): State<Queries>, Query(pairs): Pairs) -> Response {
-    let parameters = Parameters(pairs);
+async fn dependencies(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let window = search::dependency_window(&parameters);
-    answer(&queries, &parameters, move |reader, _| {
+    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
         let (start, end) = window.map_err(bad_request)?;
         // The format has no place for the traces that were left out.
         let found = dependencies::dependencies(reader, start, end).calls;
@@ -212,12 +205,4 @@ fn result(
 
 fn bad_request(message: String) -> Fault {
     Fault::new(StatusCode::BAD_REQUEST, message)
-}
-
-async fn answer<T: Serialize>(
-    queries: &Queries,
-    parameters: &Parameters,
-    query: impl FnOnce(&Reader, &Buffer) -> Result<T, Fault> + Send + 'static,
-) -> Response {
-    response::json(queries, parameters.pretty(), query).await
 }

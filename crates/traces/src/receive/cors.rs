@@ -52,7 +52,7 @@ fn is_loopback(origin: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// Answers preflight requests, and lets the page read the response. A page of
+/// Responds to preflight requests, and lets the page read the response. A page of
 /// another origin is refused: a browser sends some requests without asking.
 pub(super) async fn check(
     State(allowed): State<AllowedOrigins>,
@@ -73,14 +73,14 @@ pub(super) async fn check(
     let mut response = if asks {
         let wanted = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         let mut response = StatusCode::NO_CONTENT.into_response();
-        let answer = response.headers_mut();
+        let headers = response.headers_mut();
         if let Some(wanted) = wanted {
-            answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted);
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted);
         }
         let post = HeaderValue::from_static("POST");
-        answer.insert(ACCESS_CONTROL_ALLOW_METHODS, post);
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, post);
         let max_age = HeaderValue::from_static(MAX_AGE_SECONDS);
-        answer.insert(ACCESS_CONTROL_MAX_AGE, max_age);
+        headers.insert(ACCESS_CONTROL_MAX_AGE, max_age);
         response
     } else {
         next.run(request).await

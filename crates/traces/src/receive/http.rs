@@ -33,14 +33,18 @@ pub(super) fn routes() -> Router<Pipeline> {
 async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response {
     let encoding = encoding(request.headers());
     // A sender of an unknown type gets JSON, which people can read.
-    let answer_in = *encoding.as_ref().unwrap_or(&Encoding::Json);
+    let response_encoding = *encoding.as_ref().unwrap_or(&Encoding::Json);
     let (parts, mut body) = request.into_parts();
     let accepted = match encoding {
         Ok(encoding) => accept(&pipeline, encoding, &parts.headers, &mut body).await,
         Err(error) => Err(error),
     };
     match accepted {
-        Ok(partial) => answer(StatusCode::OK, answer_in, answer_in.response(&partial)),
+        Ok(partial) => respond(
+            StatusCode::OK,
+            response_encoding,
+            response_encoding.response(&partial),
+        ),
         Err(error) => {
             let refusal = error.refusal();
             let (code, rpc_code) = codes(refusal);
@@ -50,10 +54,10 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
             if is_on_its_way && !http_body::Body::is_end_stream(&body) {
                 tokio::spawn(body::discard(body, pipeline.receive_settings().clone()));
             }
-            let mut response = answer(
+            let mut response = respond(
                 code,
-                answer_in,
-                answer_in.status(rpc_code, error.to_string()),
+                response_encoding,
+                response_encoding.status(rpc_code, error.to_string()),
             );
             // Exporters wait for as long as this says, and for a time of their own without it.
             if refusal.is_temporary() {
@@ -130,14 +134,14 @@ fn codes(refusal: Refusal) -> (StatusCode, Code) {
     }
 }
 
-pub(super) fn answer(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
+pub(super) fn respond(code: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
     let content_type = HeaderValue::from_static(encoding.content_type());
     (code, [(CONTENT_TYPE, content_type)], body).into_response()
 }
 
 fn refusal(code: StatusCode, rpc_code: Code, message: &str) -> Response {
     let encoding = Encoding::Json;
-    answer(
+    respond(
         code,
         encoding,
         encoding.status(rpc_code, message.to_owned()),
@@ -153,7 +157,7 @@ async fn method_not_allowed() -> Response {
     response
 }
 
-/// Answers for every path that is not one of the receiver's.
+/// Responds on every path that is not one of the receiver's.
 pub(super) async fn elsewhere(method: Method, uri: Uri) -> Response {
     if method == Method::GET && uri.path() == "/" {
         return ABOUT.into_response();

@@ -2,7 +2,7 @@
 //!
 //! The rules are proto3's for JSON, with OTLP's exceptions: ids are hexadecimal, and a field has
 //! one name, in lowerCamelCase. A name in snake_case is an unknown one, and unknown fields are
-//! ignored. Some ignored names deserve an answer: see [`Ignored`].
+//! ignored. The response mentions some of them: see [`Ignored`].
 //!
 //! Sources: OTLP specification 1.9, "JSON Protobuf Encoding"; <https://protobuf.dev/programming-guides/json/>.
 

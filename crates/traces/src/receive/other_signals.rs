@@ -21,10 +21,10 @@ use crate::{Pipeline, metrics::Signal};
 /// The paths over HTTP.
 pub(super) fn http_routes() -> Router<Pipeline> {
     let over_http = |signal| {
-        let answer = move |State(pipeline): State<Pipeline>, request: Request| async move {
+        let handler = move |State(pipeline): State<Pipeline>, request: Request| async move {
             over_http(&pipeline, signal, request).await
         };
-        any(answer)
+        any(handler)
     };
     Router::new()
         .route("/v1/metrics", over_http(Signal::Metrics))
@@ -36,10 +36,10 @@ pub(super) fn http_routes() -> Router<Pipeline> {
 /// The methods over gRPC.
 pub(super) fn grpc_routes() -> Router<Pipeline> {
     let over_grpc = |signal| {
-        let answer = move |State(pipeline): State<Pipeline>, request: Request| async move {
+        let handler = move |State(pipeline): State<Pipeline>, request: Request| async move {
             over_grpc(&pipeline, signal, request.into_body()).await
         };
-        post(answer)
+        post(handler)
     };
     let method = |service: &str| format!("/opentelemetry.proto.collector.{service}/Export");
     Router::new()
@@ -57,7 +57,7 @@ pub(super) fn grpc_routes() -> Router<Pipeline> {
 async fn over_http(pipeline: &Pipeline, signal: Signal, request: Request) -> Response {
     let encoding = http::encoding(request.headers()).unwrap_or(Encoding::Json);
     match discard(pipeline, signal, request.into_body()).await {
-        Ok(()) => http::answer(
+        Ok(()) => http::respond(
             StatusCode::OK,
             encoding,
             encoding.response(&PartialSuccess::default()),
@@ -69,7 +69,7 @@ async fn over_http(pipeline: &Pipeline, signal: Signal, request: Request) -> Res
                 _ => StatusCode::BAD_REQUEST,
             };
             let message = status.message().to_owned();
-            http::answer(code, encoding, encoding.status(status.code(), message))
+            http::respond(code, encoding, encoding.status(status.code(), message))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Answers in the forms that OTLP has for them.
+//! Responses in the forms that OTLP defines.
 
 use std::time::Duration;
 

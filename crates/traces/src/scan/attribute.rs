@@ -25,7 +25,7 @@ pub(super) trait Texts<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self::Text, Fault>;
 }
 
-/// The texts themselves.
+/// Texts as bytes.
 pub(super) struct Plain;
 
 impl<'a> Texts<'a> for Plain {
@@ -41,7 +41,7 @@ impl<'a> Texts<'a> for Plain {
     }
 }
 
-/// Their hashes.
+/// Texts as hashes.
 pub(super) struct Hashed;
 
 impl<'a> Texts<'a> for Hashed {
@@ -229,7 +229,7 @@ impl Wanted {
         }
     }
 
-    /// A span that has it contains at least one of these.
+    /// Signatures of which a span with the attribute contains at least one.
     pub(crate) fn signatures(&self) -> Vec<Signature> {
         let (name, _) = hash(self.key.as_bytes());
         let (text, _) = hash(self.text.as_bytes());

@@ -45,7 +45,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// At the start of an outermost message.
+    /// A reader at the start of an outermost message.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self {
             bytes,

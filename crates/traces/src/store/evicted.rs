@@ -19,7 +19,7 @@ pub(super) struct EvictedIds {
 }
 
 impl EvictedIds {
-    /// For a store of so many bytes.
+    /// Remembers the IDs of a store with this bound.
     pub(super) fn new(store_bytes: usize) -> Self {
         Self {
             hashes: HashTable::new(),

@@ -151,11 +151,11 @@ impl<'a> Query<'a> {
 /// The tag in which Jaeger shows a span's status.
 const STATUS_CODE: &str = "otel.status_code";
 
-/// A query in the terms of one segment.
+/// A query, translated to the indices of one segment.
 struct Local<'a> {
     query: &'a Query<'a>,
     segment: &'a Segment,
-    /// For each operation whether it may be; empty if all may.
+    /// One flag for each operation: a match may have it. Empty if it may have any.
     operations: Vec<bool>,
     /// For each attribute, for each source, whether its resource or scope has it.
     resources: Vec<Vec<bool>>,

@@ -6,7 +6,7 @@ use prost::Message;
 
 use crate::{Kept, TraceId};
 
-/// A trace has more bytes than were asked for.
+/// A trace has more bytes than the caller allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the trace is too large")]
 pub struct TraceTooLarge;

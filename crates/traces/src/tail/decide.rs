@@ -10,7 +10,7 @@ use crate::{
     span::Signature,
 };
 
-/// A span where it waits.
+/// A span that waits for its trace's decision, with its segment.
 pub(super) type Waiting<'a> = (&'a Segment, &'a SpanEntry);
 
 /// The reason to keep the trace, or `None` to drop it.
@@ -40,7 +40,7 @@ pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> O
     }
 }
 
-/// As in Kubernetes.
+/// The namespace of a root that names none, as in Kubernetes.
 const DEFAULT_NAMESPACE: &str = "default";
 
 fn policy_for<'t>(
@@ -89,11 +89,11 @@ fn duration(spans: &[Waiting<'_>]) -> u64 {
 
 fn has_one((segment, span): Waiting<'_>, wanted: &[Wanted]) -> bool {
     let mut has = false;
-    let mut look = |name: &[u8], value| has |= wanted.iter().any(|one| one.is(name, value));
+    let mut check = |name: &[u8], value| has |= wanted.iter().any(|one| one.is(name, value));
     if let Some(source) = segment.sources.get(span.source) {
-        resource_attributes(source.resource.of(&segment.bytes), &mut look);
+        resource_attributes(source.resource.of(&segment.bytes), &mut check);
     }
-    span_attributes(segment.body(span), &mut look);
+    span_attributes(segment.body(span), &mut check);
     has
 }
 
@@ -122,7 +122,7 @@ fn otherwise(
     })
 }
 
-/// The root's word on the head's decision, else that of the first span that has one.
+/// The head's decision as the root records it, else as the first span does that has one.
 fn head(root: Waiting<'_>, spans: &[Waiting<'_>]) -> Head {
     let all = std::iter::once(&root).chain(spans);
     all.filter(|(_, span)| span.signature.contains(Signature::TRACE_STATE))

@@ -51,7 +51,7 @@ impl Head {
         head
     }
 
-    /// The 56 bits that the trace's share goes by.
+    /// The 56 bits that determine whether a trace is in the share.
     ///
     /// A head with a threshold above 0 has decided by the id's own bits, and so must we, for the
     /// share to be one of all traces. A head that kept everything has looked at no bit of the

@@ -20,7 +20,7 @@ pub struct Bottleneck {
 }
 
 impl Bottleneck {
-    /// Below this share of the critical path the largest part is one of many.
+    /// The least share of the critical path at which the largest part is a bottleneck.
     pub const MIN_SHARE: f64 = 0.3;
 
     /// Returns whether it stands out. If not, there is no bottleneck to speak of.

@@ -55,12 +55,12 @@ pub(super) fn path(
 
 struct Frame {
     row: Option<usize>,
-    /// Nothing before this counts.
+    /// The earliest time that counts.
     floor: u64,
     /// Everything after this is accounted for.
     reached: u64,
     end: u64,
-    /// Children not yet looked at, the one that ended last at the back.
+    /// Children not yet visited, the one that ended last at the back.
     waiting: Vec<usize>,
 }
 

@@ -1,7 +1,7 @@
 //! Clock skew: a span that starts before its parent shows that two clocks disagree.
 //!
 //! The correction is Jaeger's: spans of one host share a clock; a span of another host, or of an
-//! unknown one, that does not fit is moved to where the latencies of call and answer are equal,
+//! unknown one, that does not fit is moved to where the latencies of call and response are equal,
 //! or to its parent's start if it is longer than its parent, and the spans below it on the same
 //! clock move along.
 //!
@@ -63,7 +63,7 @@ struct Timed<'a> {
 /// The host whose clock timed a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Clock {
-    /// That of a host: right or wrong for all of its spans alike.
+    /// A host's clock, which is right or wrong for all of its spans alike.
     Host(usize),
     /// Of a resource that names no host; its spans may still be of several hosts.
     Resource(usize),
@@ -106,7 +106,7 @@ impl Clocks {
     }
 }
 
-/// The host's id, address or name, whichever is said first in this order.
+/// The first of the host's ID, address and name that the resource has.
 fn host(resource: &Resource) -> Option<String> {
     let attribute = |key: &&str| {
         let found = resource.attributes.iter().find(|found| found.key == **key);
@@ -122,7 +122,7 @@ fn host(resource: &Resource) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// By how much each span is to be moved, in nanoseconds.
+/// The correction of each span, in nanoseconds.
 fn corrections(spans: &[Timed<'_>]) -> Vec<u64> {
     let mut by_id: HashMap<(&[u8], &[u8]), usize> = HashMap::with_capacity(spans.len());
     for (index, span) in spans.iter().enumerate() {

@@ -54,7 +54,7 @@ pub struct Fault {
 }
 
 impl<T: Serialize> Envelope<T> {
-    /// An answer; Jaeger leaves `total` at 0 for traces and dependencies.
+    /// A response; Jaeger leaves `total` at 0 for traces and dependencies.
     pub fn of(data: T) -> Self {
         Self {
             data: Some(data),
@@ -65,13 +65,13 @@ impl<T: Serialize> Envelope<T> {
         }
     }
 
-    /// With the number of entries.
+    /// Sets the number of entries.
     pub fn total(mut self, total: usize) -> Self {
         self.total = total;
         self
     }
 
-    /// With what is missing in it.
+    /// Sets the entries of `errors`.
     pub fn errors(mut self, errors: Faults) -> Self {
         self.errors = errors;
         self
@@ -88,7 +88,7 @@ impl Fault {
         }
     }
 
-    /// Something is missing in the data.
+    /// An entry about something that the data lacks.
     pub fn missing(message: impl Into<String>, trace_id: Option<String>) -> Self {
         Self {
             code: 0,

@@ -34,9 +34,9 @@ pub struct Wanted {
 /// The traces to return.
 #[derive(Debug, PartialEq)]
 pub enum What {
-    /// Those named.
+    /// The traces with these IDs.
     Ids(Vec<TraceId>),
-    /// Those that match.
+    /// The traces that match.
     Matching(Search),
 }
 

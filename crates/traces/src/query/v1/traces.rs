@@ -14,12 +14,12 @@ use crate::{
     },
 };
 
-/// The list of these traces.
+/// A list of traces, read and written one at a time.
 #[derive(Debug)]
 pub struct Traces {
     pub reader: Reader,
     pub buffer: Buffer,
-    /// Takes what the list lacks.
+    /// Receives an entry for each trace that the list lacks.
     pub faults: Faults,
     pub ids: Vec<TraceId>,
     pub raw: bool,

@@ -55,7 +55,7 @@ impl Serialize for Batches<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for id in &self.0.ids {
-            // The format has no place to say that a trace is missing: the whole answer is refused.
+            // The format cannot tell that a trace is missing, so the whole response is refused.
             let trace = self.0.reader.trace(*id).map_err(|refusal| {
                 let error = S::Error::custom(&refusal);
                 self.0.buffer.refuse(refusal);

@@ -17,8 +17,8 @@ use crate::{
 /// The default limit of a search, in traces.
 pub const DEFAULT_DEPTH: usize = 100;
 
-/// Jaeger's structured filter (its RFC 0005) is experimental. To ignore it would be to answer
-/// with more than was asked for.
+/// Jaeger's structured filter (its RFC 0005) is experimental. If it were ignored,
+/// the response would have more than was asked for.
 pub const FILTER_REFUSED: &str = "query.filter is not supported; search by service, operation, \
                                   attributes and duration";
 

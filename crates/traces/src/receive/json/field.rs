@@ -213,7 +213,7 @@ impl FieldValue<'_> {
 /// Whole numbers up to this are exact as doubles.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// As much of a text as a message needs.
+/// The first characters of a text, for an error message.
 fn shown(text: &str) -> &str {
     const MAX_CHARS: usize = 40;
     match text.char_indices().nth(MAX_CHARS) {

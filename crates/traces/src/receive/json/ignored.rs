@@ -37,7 +37,7 @@ impl Ignored {
         }
     }
 
-    /// The sentences for the answer.
+    /// The messages for the response.
     pub(crate) fn messages(&self) -> Vec<String> {
         let mut messages = Vec::new();
         if !self.snake_case.is_empty() {
