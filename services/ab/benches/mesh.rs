@@ -1,8 +1,8 @@
-//! What tracing costs a request through the mesh: service-a and service-b on real connections,
-//! wait and calc off, the same with tracing off, at 1 % and at 100 %.
+//! The cost of tracing for a request through the mesh: service-a and service-b on real connections,
+//! without wait and calculation, with tracing off, at 1 % and at 100 %.
 //!
-//! The three take turns, so that what the machine does besides meets them alike; the figures are
-//! the medians of the rounds. `cargo bench -p spoor-ab`; options: rounds, seconds a round,
+//! The three take turns, so that a slow moment of the machine affects all of them; the figures are
+//! the medians of the rounds. `cargo bench -p spoor-ab`; options: rounds, seconds per round,
 //! `--path` such as `/?wait=0ms&calc=100`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -25,7 +25,7 @@ use spoor_testing::args;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Callers, each with a connection of its own and one request at a time.
+/// The number of callers, each with its own connection and one request at a time.
 const CALLERS: usize = 16;
 
 #[derive(Parser)]
@@ -34,17 +34,17 @@ struct Options {
     rounds: usize,
     #[arg(default_value_t = 2.0)]
     seconds: f64,
-    /// What is asked for.
+    /// The path to request.
     #[arg(long, default_value = "/?wait=0ms&calc=0")]
     path: String,
-    /// Cargo's.
+    /// Passed by Cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-struct Nowhere;
+struct Discard;
 
-impl Export for Nowhere {
+impl Export for Discard {
     fn encode(&self, _: Vec<SpanData>) -> Bytes {
         Bytes::new()
     }
@@ -94,7 +94,7 @@ async fn main() {
     print(&cases);
 }
 
-/// Starts both services and says where the edge is.
+/// Starts both services and returns the address of the edge.
 async fn mesh(setting: (&'static str, &'static str)) -> SocketAddr {
     let a_telemetry = telemetry("service-a", setting);
     let b_telemetry = telemetry("service-b", setting);
@@ -113,7 +113,7 @@ fn telemetry(service: &'static str, setting: (&'static str, &'static str)) -> Te
         "OTEL_TRACES_SAMPLER" => Some("parentbased_traceidratio".to_owned()),
         name => (name == setting.0).then(|| setting.1.to_owned()),
     });
-    Telemetry::with_exporter(settings.unwrap(), Arc::new(Nowhere)).unwrap()
+    Telemetry::with_exporter(settings.unwrap(), Arc::new(Discard)).unwrap()
 }
 
 async fn drive(url: &str, length: Duration) -> Round {

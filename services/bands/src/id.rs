@@ -54,6 +54,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
             return Err(malformed("text that is not UTF-8"));
         };
         let shown = || text.chars().take(MAX_SHOWN).collect::<String>();
+        // Quoted as by `Debug`, so that control characters are escaped.
         Self::parse(&text).ok_or_else(|| malformed(&format!("{:?}", shown())))
     }
 }
@@ -79,19 +80,19 @@ mod tests {
     #[case("urn:uuid:3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6d", false)]
     #[case("3f2b8c1e-5d6a-4f7b-9c8d-1e2f3a4b5c6g", false)]
     #[case("", false)]
-    fn texts(#[case] text: &str, #[case] is_one: bool) {
-        assert_eq!(Id::parse(text).is_some(), is_one);
+    fn only_hyphenated_ids_are_valid(#[case] text: &str, #[case] valid: bool) {
+        assert_eq!(Id::parse(text).is_some(), valid);
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(value: u128) {
+        fn displayed_ids_parse_to_the_same(value: u128) {
             let id = Id::known(value);
             prop_assert_eq!(Id::parse(&id.to_string()), Some(id));
         }
 
         #[test]
-        fn nothing_breaks_it(text in "\\PC{0,40}|[0-9a-f-]{36}") {
+        fn any_text_is_parsed_without_panic(text in "\\PC{0,40}|[0-9a-f-]{36}") {
             if let Some(id) = Id::parse(&text) {
                 prop_assert_eq!(id.to_string(), text.to_lowercase());
             }

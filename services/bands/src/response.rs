@@ -47,6 +47,7 @@ pub(crate) fn with_limits(router: Router, deadline: Duration) -> Router {
     let health = get(async || Json(Health { status: "ok" }));
     let bounds = Bounds {
         at_once: MAX_REQUESTS,
+        // All routes are GET, which has no body.
         body_bytes: 0,
         deadline,
     };
@@ -55,5 +56,6 @@ pub(crate) fn with_limits(router: Router, deadline: Duration) -> Router {
 
 /// Serializes a time as ISO 8601 in UTC, in milliseconds.
 fn as_text<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+    // Rounding fails only at the end of the range of `Timestamp`.
     to.collect_str(&time.round(Unit::Millisecond).unwrap_or(*time))
 }

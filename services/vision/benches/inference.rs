@@ -1,6 +1,6 @@
-//! What a model costs: to load, in memory, and for each picture; and what a picture costs before.
+//! The cost of a model: loading, memory, and each picture; and the cost of preparing a picture.
 //!
-//! One thread, the models one after the other. `cargo bench -p spoor-vision --bench inference`;
+//! On one thread, one model after the other. `cargo bench -p spoor-vision --bench inference`;
 //! `-- --pictures 2000`, and `-- --model-file FILE` for one of your own.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -22,13 +22,13 @@ use spoor_vision::{
 
 #[derive(Parser)]
 struct Options {
-    /// How many pictures each model looks at.
+    /// The number of pictures for each model.
     #[arg(long, default_value_t = 1000)]
     pictures: usize,
-    /// A model in place of the built-in ones.
+    /// A model to measure instead of the built-in ones.
     #[arg(long)]
     model_file: Option<PathBuf>,
-    /// Cargo's.
+    /// Passed by Cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -57,18 +57,18 @@ fn main() {
 
 fn model(name: &str, args: Args, pictures: usize) -> Input {
     let (memory, begin) = (resident(), Instant::now());
-    let (facts, network) = args.load().unwrap();
+    let (properties, network) = args.load().unwrap();
     let (load, memory) = (begin.elapsed(), resident().saturating_sub(memory));
-    let (p50, p99) = quantiles(latencies(&network, &facts.input, pictures));
+    let (p50, p99) = quantiles(latencies(&network, &properties.input, pictures));
     println!(
         "{name:<16} {:<8} {:>4.0} ms {:>5.1} MB {:>12.2} ms {:>6.2} ms",
-        facts.input.size.to_string(),
+        properties.input.size.to_string(),
         millis(load),
         memory as f64 / 1024.0,
         millis(p50),
         millis(p99),
     );
-    facts.input
+    properties.input
 }
 
 fn latencies(network: &Network, input: &Input, pictures: usize) -> Vec<Duration> {
@@ -121,7 +121,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// In kB.
+/// The resident memory, in kB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));

@@ -56,7 +56,7 @@ pub enum InvalidInput {
 }
 
 impl Size {
-    /// The longest side accepted.
+    /// The longest side accepted. A tensor of this size has 3 MiB.
     pub const MAX: u32 = 512;
 
     /// Validates both sides.
@@ -98,6 +98,7 @@ impl Channels {
     pub fn new(values: &[f32]) -> Result<Self, InvalidChannels> {
         <[f32; CHANNELS]>::try_from(values)
             .ok()
+            // Rust parses "NaN" and "inf", which would make every value of a tensor NaN.
             .filter(|values| values.iter().all(|value| value.is_finite()))
             .map(Self)
             .ok_or_else(|| InvalidChannels(format!("{values:?}")))
@@ -248,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn one_must_be_able_to_divide_by_the_deviation() {
+    fn a_deviation_of_zero_is_refused() {
         let size = Size::new(8, 8).unwrap();
         let none: Channels = "1,0,1".parse().unwrap();
         assert!(Input::new(size, none, none).is_err());
     }
 
     #[test]
-    fn the_wire_says_the_same() {
+    fn a_message_converts_to_the_same_input() {
         let size = Size::new(32, 16).unwrap();
         let input = Input::new(size, Channels::IMAGENET_MEAN, Channels::IMAGENET_STD).unwrap();
         assert_eq!(Input::try_from(&v1::Input::from(input)).unwrap(), input);

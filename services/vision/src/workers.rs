@@ -61,8 +61,10 @@ impl Workers {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, WorkLost> {
         let permit = self.wait_for_cpu().await;
+        // `spawn_blocking` does not carry the current span to its thread.
         let span = Span::current();
         let work = move || {
+            // Held until the job ends, even if the request is cancelled before.
             let _held = (slot, permit);
             span.in_scope(work)
         };
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn places_are_bounded_and_come_back() {
+    async fn slots_are_bounded_and_released() {
         let workers = Workers::new(1);
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let mut taken: Vec<_> = (0..=processors)
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_panics_leaves_its_place() {
+    async fn a_panicking_job_releases_its_slot() {
         let workers = Workers::new(0);
         for _ in 0..100 {
             let slot = workers.reserve().unwrap();

@@ -29,6 +29,7 @@ impl WishName {
     /// # Errors
     /// [`InvalidWishName`] if the name is not valid.
     pub fn new(text: &str) -> Result<Self, InvalidWishName> {
+        // Trimmed first, so that a name of spaces is empty, and a final line break is permitted.
         let text = text.trim();
         let chars = text.chars().count();
         if text.is_empty() {
@@ -62,12 +63,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn white_space_around_it_is_dropped() {
+    fn names_are_trimmed() {
         assert_eq!(WishName::new(" a bike\n").unwrap().as_str(), "a bike");
     }
 
     #[test]
-    fn characters_are_counted_and_not_bytes() {
+    fn characters_are_counted_instead_of_bytes() {
         assert!(WishName::new(&"ß".repeat(WishName::MAX_CHARS)).is_ok());
         let over = WishName::MAX_CHARS + 1;
         assert_eq!(
@@ -81,7 +82,7 @@ mod tests {
     #[case(" \t ", InvalidWishName::Empty)]
     #[case("a\nb", InvalidWishName::Control)]
     #[case("a\0b", InvalidWishName::Control)]
-    fn other_texts_are_refused(#[case] text: &str, #[case] error: InvalidWishName) {
+    fn invalid_names_are_refused(#[case] text: &str, #[case] error: InvalidWishName) {
         assert_eq!(WishName::new(text), Err(error));
     }
 }

@@ -96,7 +96,7 @@ async fn an_offer_arrives_on_the_open_page_by_itself() {
         "all marketplaces are missing, as the script says",
         || browser.text("main"),
         |text| {
-            text.contains("Missing now: attic")
+            text.contains("Unavailable marketplaces: attic")
                 && text.contains("corner (")
                 && text.contains("No offers yet.")
         },
@@ -176,7 +176,7 @@ async fn an_older_listing_takes_no_news_off_the_page() {
     )
     .await;
     let main = browser.text("main").await;
-    assert!(main.contains("Missing now: attic"), "{main}");
+    assert!(main.contains("Unavailable marketplaces: attic"), "{main}");
     browser.quit().await;
 }
 

@@ -158,7 +158,7 @@ async fn offers_come_from_the_other_marketplaces(#[case] marketplace: &'static s
     assert!(missing(&seen));
     let unanswered = wish(&lab, "a kettle").await;
     assert_eq!(unanswered.status, 201, "{unanswered:?}");
-    shows_where(&lab, &unanswered.trace, "offers", "ask marketplace").await;
+    shows_where(&lab, &unanswered.trace, "offers", "search marketplace").await;
     let page = reqwest::get(format!("{}/", lab.url("gateway"))).await;
     assert_eq!(page.unwrap().status(), 200);
 

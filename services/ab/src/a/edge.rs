@@ -40,6 +40,7 @@ struct Reply {
 
 impl Edge {
     pub(super) fn router(self) -> Router {
+        // Shedding is outside the limit: further requests are refused instead of queued.
         let limits = ServiceBuilder::new()
             .layer(HandleErrorLayer::new(async |_overload| busy()))
             .load_shed()

@@ -11,15 +11,14 @@ pub(super) fn of_service_b(status: &Status) -> Problem {
     tracing::error!(error = status as &dyn Error, "service-b failed");
     let message = status.message();
     match status.code() {
+        // service-b validates what the query passes on, so that the caller is at fault.
         Code::InvalidArgument => Problem::new(StatusCode::BAD_REQUEST, message),
         Code::Unavailable => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "service-b cannot be reached",
         ),
-        Code::DeadlineExceeded | Code::Cancelled => Problem::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "service-b did not respond within the deadline",
-        ),
+        Code::DeadlineExceeded | Code::Cancelled => too_late(),
+        // Not 429: service-b is overloaded, and this caller need not be the reason.
         Code::ResourceExhausted => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             format!("service-b: {message}"),

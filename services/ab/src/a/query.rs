@@ -11,6 +11,7 @@ use crate::b::{InvalidRounds, Rounds};
 /// The query parameters as text. Unknown ones are ignored.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Query {
+    // Text instead of numbers, so that each error names its parameter.
     wait: Option<String>,
     calc: Option<String>,
 }
@@ -66,12 +67,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_left_to_service_b() {
+    fn absent_parameters_are_left_unset() {
         assert_eq!(query(None, None).unwrap(), WorkRequest::default());
     }
 
     #[test]
-    fn zeros_are_handed_on() {
+    fn zeros_are_passed_on() {
         let zeros = WorkRequest {
             wait_millis: Some(0),
             calc_rounds: Some(0),

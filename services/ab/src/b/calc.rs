@@ -83,8 +83,10 @@ impl Calculator {
     async fn run_on_thread(&self, rounds: Rounds) -> Result<u64, CalcError> {
         // The semaphore is never closed, so acquiring does not fail.
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+        // `spawn_blocking` does not carry the current span to its thread.
         let span = Span::current();
         let work = move || {
+            // Occupied until the computation ends, even if the request is cancelled before.
             let _slot = slot;
             span.in_scope(|| heavy_calc(rounds))
         };

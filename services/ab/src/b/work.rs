@@ -25,6 +25,7 @@ pub(super) struct Work {
 impl ServiceB for Work {
     async fn work(&self, request: Request<WorkRequest>) -> Result<Response<WorkReply>, Status> {
         let request = request.into_inner();
+        // Both are validated before the wait, so that an invalid request fails at once.
         let wait = self.wait_of(&request)?;
         let rounds = self.rounds_of(&request)?;
         wait::query(wait).await;
@@ -33,6 +34,7 @@ impl ServiceB for Work {
             .run(rounds)
             .await
             .map_err(|error| Status::internal(error.to_string()))?;
+        // Only after the work, so that failed requests take as long as others.
         if strikes(self.error_rate) {
             return Err(failure(self.error_rate));
         }

@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::pair::{get, json, service_a, service_b};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn says_what_happened_and_in_which_trace() {
+async fn responses_report_the_work_and_the_trace() {
     let b = service_b(&[]).await;
     let a = service_a(b.address, &[]).await;
     let response = get(a.address, "/?wait=0ms&calc=0").await;
@@ -20,7 +20,7 @@ async fn says_what_happened_and_in_which_trace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_query_leaves_out_service_b_decides() {
+async fn absent_parameters_use_service_bs_settings() {
     let b = service_b(&["--wait=3ms", "--calc=7"]).await;
     let a = service_a(b.address, &[]).await;
     let (_, decided) = json(get(a.address, "/").await).await;
@@ -62,7 +62,7 @@ async fn refuses_other_methods() {
 #[case(200, 10)]
 #[case(1, 300_000)]
 #[tokio::test(flavor = "multi_thread")]
-async fn refuses_a_head_that_is_too_large(#[case] headers: usize, #[case] bytes: usize) {
+async fn refuses_a_request_head_that_is_too_large(#[case] headers: usize, #[case] bytes: usize) {
     let b = service_b(&[]).await;
     let a = service_a(b.address, &[]).await;
     let url = format!("http://{}/?wait=0ms&calc=0", a.address);

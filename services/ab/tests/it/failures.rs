@@ -20,19 +20,19 @@ async fn a_failure_of_service_b_is_a_500() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failures_come_as_often_as_asked() {
+async fn requests_fail_at_the_configured_rate() {
     let b = service_b(&["--error-rate=50%"]).await;
     let a = service_a(b.address, &[]).await;
     let mut failed = 0;
     for _ in 0..200 {
         failed += usize::from(get(a.address, "/?wait=0ms&calc=0").await.status() == 500);
     }
-    // Beyond these once in 10^10 runs.
+    // The count is outside these bounds once in 10^10 runs.
     assert!((55..=145).contains(&failed), "{failed} of 200");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_absent_service_b_is_a_503_and_no_trouble_once_it_is_there() {
+async fn an_absent_service_b_is_a_503_until_it_starts() {
     let address = nowhere();
     let a = service_a(address, &[]).await;
     let response = get(a.address, "/?wait=0ms&calc=0").await;
@@ -58,7 +58,7 @@ async fn answers_again(a: &Running) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_late_answer_is_a_504() {
+async fn a_late_response_is_a_504() {
     let b = service_b(&[]).await;
     let a = service_a(b.address, &["--deadline=20ms"]).await;
     let (status, _) = json(get(a.address, "/?wait=10s").await).await;
@@ -66,8 +66,8 @@ async fn a_late_answer_is_a_504() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_silent_peer_is_a_504_too() {
-    // Takes connections and says nothing.
+async fn a_silent_service_b_is_a_504() {
+    // Accepts connections and never responds.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let a = service_a(silent.local_addr().unwrap(), &["--deadline=20ms"]).await;
     assert_eq!(json(get(a.address, "/").await).await.0, 504);

@@ -10,12 +10,12 @@ async fn service_b_is_healthy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn service_b_says_what_it_offers() {
+async fn service_b_has_reflection() {
     assert_listed(service_b(&[]).await.address, NAME).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_have_an_operators_port() {
+async fn both_have_an_ops_port() {
     let b = service_b(&[]).await;
     let a = service_a(b.address, &[]).await;
     json(get(a.address, "/?wait=0ms&calc=0").await).await;

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, transport::Server};
 
 use crate::pair::{get, json, service_a};
 
-/// A service-b that says when it was called, and answers when it is told to.
+/// A service-b that reports when it is called and responds on demand.
 #[derive(Clone, Default)]
 struct Held {
     called: Arc<Notify>,
@@ -30,7 +30,7 @@ impl ServiceB for Held {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_is_answered() {
+async fn accepted_requests_finish_before_shutdown() {
     let held = Held::default();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut a = service_a(listener.local_addr().unwrap(), &[]).await;
@@ -54,10 +54,10 @@ async fn what_was_accepted_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_says_nothing_holds_nothing_up() {
+async fn an_idle_connection_does_not_delay_shutdown() {
     let mut a = service_a("127.0.0.1:1".parse().unwrap(), &[]).await;
     let silent = TcpStream::connect(a.address).await.unwrap();
-    // Answered, so the connection before it is accepted too.
+    // Once this has a response, the connection before it is accepted too.
     get(a.address, "/elsewhere").await;
     a.stop.cancel();
     (&mut a.task).await.unwrap().unwrap();

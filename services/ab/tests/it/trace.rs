@@ -42,14 +42,14 @@ async fn a_request_is_one_trace_through_both_services() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_to_wait_for_and_nothing_to_compute_leave_no_span() {
+async fn zero_wait_and_rounds_make_no_span() {
     let b = service_b(&[]).await;
     let a = service_a(b.address, &[]).await;
     assert_eq!(trace_of(a.address, "/?wait=0ms&calc=0", 3).await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_red_in_both_services_with_an_event_that_says_why() {
+async fn a_failure_marks_the_spans_of_both_services() {
     let b = service_b(&["--error-rate=100%"]).await;
     let a = service_a(b.address, &[]).await;
     let spans = trace_of(a.address, "/?wait=0ms&calc=0", 3).await;

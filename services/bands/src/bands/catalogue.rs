@@ -14,6 +14,7 @@ pub(super) struct Band {
 }
 
 /// All bands.
+// The IDs are constants, so that the URLs in documentation and tests are valid.
 pub(super) const ALL: [Band; 4] = [
     Band {
         id: Id::known(0x3f2b_8c1e_5d6a_4f7b_9c8d_1e2f_3a4b_5c6d),
@@ -59,7 +60,7 @@ mod tests {
     use crate::reviews;
 
     #[test]
-    fn every_review_exists_and_is_of_one_band() {
+    fn every_review_belongs_to_one_band() {
         let mut of_bands: Vec<_> = ALL.iter().flat_map(|band| band.reviews).collect();
         let mut written: Vec<_> = reviews::known().collect();
         of_bands.sort_by_key(ToString::to_string);

@@ -64,10 +64,12 @@ impl Reviews {
                 Ok(review) => reviews.push(review),
                 Err(missing) => {
                     tracing::warn!(error = &missing as &dyn Error, "review not available");
+                    // The last reason is enough, since all reviews come from one service.
                     degraded = Some(missing.to_string());
                 }
             }
         }
+        // A band without any review would have an empty list instead of null.
         let none = reviews.is_empty() && degraded.is_some();
         Found {
             reviews: (!none).then_some(reviews),

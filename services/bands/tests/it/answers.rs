@@ -37,7 +37,7 @@ async fn a_band_comes_with_its_reviews() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_band_that_is_listed_is_there() {
+async fn every_listed_band_exists() {
     let reviews = reviews().await;
     let bands = bands(reviews.address, &[]).await;
     let (list, _) = ok(get(bands.address, "/bands").await).await;
@@ -51,7 +51,7 @@ async fn every_band_that_is_listed_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_say_that_they_are_well() {
+async fn both_services_are_healthy() {
     let reviews = reviews().await;
     let bands = bands(nowhere(), &[]).await;
     for address in [reviews.address, bands.address] {
@@ -67,7 +67,7 @@ async fn both_say_that_they_are_well() {
 #[case::no_text("/%ff", 422, "uuid: must")]
 #[case::elsewhere("/a/b", 404, "there is nothing here")]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_is_a_problem_that_says_so(
+async fn unknown_paths_and_ids_are_problems(
     #[case] path: &str,
     #[case] status: u16,
     #[case] detail: &str,
@@ -86,7 +86,7 @@ async fn what_is_not_there_is_a_problem_that_says_so(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_reading_is_possible() {
+async fn other_methods_are_refused() {
     let bands = bands(nowhere(), &[]).await;
     let client = reqwest::Client::new();
     let url = format!("http://{}{}", bands.address, known());

@@ -24,7 +24,7 @@ fn assert_degraded(result: &Value, why: &str) {
     assert_eq!(result["degraded"].as_str(), Some(expected.as_str()));
 }
 
-/// Takes connections and answers each request with this, or nothing.
+/// Accepts connections and sends this response to each request, or none.
 async fn peer(answer: Option<&'static str>) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -46,7 +46,7 @@ async fn peer(answer: Option<&'static str>) -> std::net::SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_reviews_a_band_is_answered_and_the_trace_says_why() {
+async fn without_reviews_bands_are_degraded() {
     let bands = bands(nowhere(), &[]).await;
     let (result, id) = result(&bands).await;
     assert_degraded(&result, "it can't be reached");
@@ -66,7 +66,7 @@ async fn without_reviews_a_band_is_answered_and_the_trace_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_recovers_by_itself() {
+async fn bands_recovers_with_reviews() {
     let address = nowhere();
     let bands = bands(address, &[]).await;
     assert!(result(&bands).await.0["reviews"].is_null());
@@ -83,7 +83,7 @@ async fn it_recovers_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silence_ends_at_the_deadline() {
+async fn a_silent_peer_is_cut_off_at_the_deadline() {
     let bands = bands(peer(None).await, &["--deadline=50ms"]).await;
     let (result, id) = result(&bands).await;
     assert_degraded(&result, "it did not answer within 50ms");
@@ -114,10 +114,7 @@ async fn silence_ends_at_the_deadline() {
 )]
 #[case::no_http("SSH-2.0-OpenSSH\r\n\r\n", "it can't be reached")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_answers_badly_is_as_good_as_none(
-    #[case] answer: &'static str,
-    #[case] why: &str,
-) {
+async fn invalid_reviews_degrade_a_band(#[case] answer: &'static str, #[case] why: &str) {
     let bands = bands(peer(Some(answer)).await, &["--deadline=50ms"]).await;
     assert_degraded(&result(&bands).await.0, why);
 }

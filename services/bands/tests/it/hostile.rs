@@ -1,4 +1,4 @@
-//! Whatever comes, the answer is one that a caller can understand, and never a 5xx.
+//! Malformed requests, none of which may cause a 5xx.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::pair::{bands, get, known, ok, reviews};
 
-/// A request's bytes, most of them nearly right.
+/// The bytes of a request, most of them nearly valid.
 fn request() -> impl Strategy<Value = Vec<u8>> {
     let path = prop_oneof![
         Just(known()),
@@ -42,10 +42,10 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// The answer's status; none when there is none.
+/// The status of the response, if there is one.
 async fn status(address: SocketAddr, request: &[u8]) -> Option<u16> {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // It may have seen enough and hung up.
+    // The server may have closed the connection already.
     let _ = stream.write_all(request).await;
     let _ = stream.shutdown().await;
     let mut answer = Vec::new();
@@ -56,7 +56,7 @@ async fn status(address: SocketAddr, request: &[u8]) -> Option<u16> {
 }
 
 #[test]
-fn requests_of_any_kind_are_answered() {
+fn malformed_requests_get_a_client_error() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (bands, reviews) = runtime.block_on(async {
         let reviews = reviews().await;

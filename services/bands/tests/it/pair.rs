@@ -1,4 +1,4 @@
-//! Starts the services, whose spans are caught.
+//! Both services, whose spans are collected.
 
 use std::{net::SocketAddr, sync::LazyLock};
 
@@ -12,14 +12,15 @@ pub use spoor_testing::json;
 
 pub type Running = spoor_testing::Running<ServeError>;
 
-/// Both services' telemetry, and what they export.
+/// The telemetry of both services, and the spans they export.
 pub struct Caught {
     bands: Telemetry,
     reviews: Telemetry,
     pub spans: Spans,
 }
 
-/// One for all tests: a process has one subscriber. It is bands', which logs what is missing.
+/// Shared by all tests, since a process has one subscriber. It is that of bands, which logs missing
+/// reviews.
 pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
     let spans = Spans::default();
     let (bands, reviews) = (spans.of("bands"), spans.of("reviews"));
@@ -65,7 +66,7 @@ pub fn known() -> String {
     format!("/bands/{}", bands::known().next().unwrap())
 }
 
-/// The answer's body and its trace's id.
+/// The body of a response, and its trace ID.
 pub async fn ok(response: Response) -> (Value, String) {
     let id = response.headers()["x-trace-id"].to_str().unwrap();
     let id = id.to_owned();

@@ -19,7 +19,7 @@ async fn trace(bands: SocketAddr, headers: &[(&str, &str)]) -> (String, Vec<Span
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_context_crosses_the_wire() {
+async fn the_context_is_propagated_over_http() {
     let reviews = reviews().await;
     let bands = bands(reviews.address, &[]).await;
     let (_, spans) = trace(bands.address, &[]).await;
@@ -41,7 +41,7 @@ async fn the_context_crosses_the_wire() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_strangers_context_is_a_link_and_decides_nothing() {
+async fn an_untrusted_context_is_only_a_link() {
     let reviews = reviews().await;
     let bands = bands(reviews.address, &[]).await;
     for context in [FORCED, UNSAMPLED] {
@@ -64,7 +64,7 @@ async fn a_strangers_context_is_a_link_and_decides_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reviews_believes_whoever_calls_it() {
+async fn reviews_trusts_every_callers_context() {
     let reviews = reviews().await;
     let path = format!("/reviews/{}", spoor_bands::reviews::known().next().unwrap());
     let response = get_with(reviews.address, &path, &[("traceparent", FORCED)]).await;

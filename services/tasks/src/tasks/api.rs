@@ -59,7 +59,7 @@ impl Api {
     pub(super) fn router(self) -> Router {
         Router::new()
             .route("/tasks", get(list).post(create))
-            .route("/tasks/{id}", get(one).delete(delete))
+            .route("/tasks/{id}", get(get_one).delete(delete))
             .route("/tasks/{id}/complete", post(complete))
             .route("/health", get(health))
             .with_state(self)
@@ -89,7 +89,10 @@ async fn list(State(api): State<Api>, listing: Listing) -> Result<Json<List>, Pr
     Ok(Json(List { tasks }))
 }
 
-async fn one(State(api): State<Api>, TaskId(id): TaskId) -> Result<Json<TaskResponse>, Problem> {
+async fn get_one(
+    State(api): State<Api>,
+    TaskId(id): TaskId,
+) -> Result<Json<TaskResponse>, Problem> {
     let task = api.work().get(id).await?.ok_or_else(unknown)?;
     Ok(Json(task.into()))
 }
@@ -112,6 +115,7 @@ async fn delete(State(api): State<Api>, TaskId(id): TaskId) -> Result<StatusCode
 /// Reports whether the store responds. The status is always 200, so that probes do not restart a
 /// service because Redis is down.
 async fn health(State(api): State<Api>) -> Json<Health> {
+    // Only a test of whether the store responds: the numbers are in the metrics.
     let counted = api.store.census(Moment::now()).await;
     Json(Health {
         status: if counted.is_ok() { "ok" } else { "degraded" },
@@ -141,6 +145,7 @@ impl From<Task> for TaskResponse {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let status = match &error {
+            // Not 503: the request succeeds only after a task is completed or deleted.
             StoreError::Full => StatusCode::CONFLICT,
             error if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -15,6 +15,7 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts until stopped, and logs when the store becomes unavailable or available.
 pub(super) async fn run(store: &dyn Store, metrics: &Metrics, stop: CancellationToken) {
+    // True at first, so that a store which is down at startup is logged, but not one that is up.
     let mut was_up = true;
     while let Some(counted) = stop.run_until_cancelled(store.census(Moment::now())).await {
         was_up = record(
@@ -37,7 +38,9 @@ fn record(counted: Result<(), StoreError>, metrics: &Metrics, was_up: bool) -> b
         Ok(()) if !was_up => tracing::info!("task store available again"),
         Ok(()) => {}
         Err(error) => {
+            // Old numbers would look current.
             metrics.clear_census();
+            // Only the change is logged, since this runs every second.
             if was_up {
                 tracing::warn!(error = error as &dyn Error, "task store unavailable");
             }

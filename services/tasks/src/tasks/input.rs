@@ -40,6 +40,7 @@ pub(super) struct InvalidRequest(Vec<String>);
 
 /// A new task as sent. The fields are text, so that all errors are reported, not only the first.
 #[derive(Debug, Deserialize)]
+// A misspelt optional field, such as the due time, would otherwise be ignored.
 #[serde(deny_unknown_fields)]
 pub(super) struct SentTask {
     title: String,
@@ -80,13 +81,13 @@ impl TryFrom<SentTask> for NewTask {
 
     fn try_from(sent: SentTask) -> Result<Self, InvalidRequest> {
         let mut errors = Vec::new();
-        let title = checked(&mut errors, "title", Title::new(&sent.title));
+        let title = collect_error(&mut errors, "title", Title::new(&sent.title));
         let priority = sent
             .priority
             .map_or(Ok(Priority::default()), |it| it.parse());
-        let priority = checked(&mut errors, "priority", priority);
+        let priority = collect_error(&mut errors, "priority", priority);
         let due = sent.due.map(|due| due.parse()).transpose();
-        let due = checked(&mut errors, "due", due);
+        let due = collect_error(&mut errors, "due", due);
         match (title, priority, due) {
             (Some(title), Some(priority), Some(due)) => Ok(Self {
                 title,
@@ -103,8 +104,8 @@ impl TryFrom<SentListing> for Listing {
 
     fn try_from(sent: SentListing) -> Result<Self, InvalidRequest> {
         let mut errors = Vec::new();
-        let filter = checked(&mut errors, "state", state(sent.state.as_deref()));
-        let limit = checked(&mut errors, "limit", limit(sent.limit.as_deref()));
+        let filter = collect_error(&mut errors, "state", state(sent.state.as_deref()));
+        let limit = collect_error(&mut errors, "limit", limit(sent.limit.as_deref()));
         match (filter, limit) {
             (Some(filter), Some(limit)) => Ok(Self { filter, limit }),
             _ => Err(InvalidRequest(errors)),
@@ -151,7 +152,7 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskId {
     }
 }
 
-fn checked<T>(
+fn collect_error<T>(
     errors: &mut Vec<String>,
     field: &str,
     value: Result<T, impl std::fmt::Display>,
@@ -185,6 +186,7 @@ fn limit(text: Option<&str>) -> Result<usize, String> {
 
 fn invalid_json(rejection: JsonRejection) -> Problem {
     match rejection {
+        // Valid JSON, so that an example helps more than the position in the text.
         JsonRejection::JsonDataError(error) => {
             let example =
                 r#"{"title": "wash up", "priority": "high", "due": "2030-01-31T12:00:00Z"}"#;

@@ -12,6 +12,7 @@ use super::{
     task::Task,
 };
 
+// Static texts only, so that no request can create a new series.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
 /// The bucket bounds for the time a task is open, from half a second to 30 days.

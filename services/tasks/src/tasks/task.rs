@@ -69,13 +69,14 @@ impl Task {
     pub(crate) fn rank(&self) -> i64 {
         /// Later than any [`Moment`], in milliseconds.
         const NEVER: i64 = 9_999_999_999_999;
-        let pressing = match self.priority {
+        let urgency = match self.priority {
             Priority::Urgent => 0,
             Priority::High => 1,
             Priority::Normal => 2,
             Priority::Low => 3,
         };
-        pressing * (NEVER + 1) + self.due.map_or(NEVER, Moment::unix_millis)
+        // Each priority has a range of its own, which no due time exceeds.
+        urgency * (NEVER + 1) + self.due.map_or(NEVER, Moment::unix_millis)
     }
 }
 
@@ -84,6 +85,7 @@ impl Title {
     pub(crate) const MAX_CHARS: usize = 200;
 
     pub(crate) fn new(text: &str) -> Result<Self, InvalidTitle> {
+        // Trimmed first, so that a title of spaces is empty, and a final line break is permitted.
         let text = text.trim();
         let chars = text.chars().count();
         if text.is_empty() {
@@ -125,11 +127,14 @@ impl FromStr for Priority {
 }
 
 impl Moment {
+    // 2000-01-01T00:00:00Z.
     const FIRST: i64 = 946_684_800_000;
+    // 2199-12-31T23:59:59.999Z.
     const LAST: i64 = 7_258_118_399_999;
 
     pub(crate) fn now() -> Self {
         let now = Timestamp::now().as_millisecond();
+        // A wrong clock, such as one that starts in 1970, should not make every request fail.
         Self(now.clamp(Self::FIRST, Self::LAST))
     }
 
@@ -164,6 +169,7 @@ impl FromStr for Moment {
 impl fmt::Display for Moment {
     /// RFC 3339.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // This cannot fail, since the range of `Timestamp` is larger.
         Timestamp::from_millisecond(self.0)
             .map_err(|_| fmt::Error)?
             .fmt(f)
@@ -214,7 +220,7 @@ mod tests {
     #[case("a\nb", InvalidTitle::Control)]
     #[case("a\0b", InvalidTitle::Control)]
     #[case(&"ß".repeat(201), InvalidTitle::TooLong(201))]
-    fn titles_that_are_refused(#[case] text: &str, #[case] error: InvalidTitle) {
+    fn invalid_titles_are_refused(#[case] text: &str, #[case] error: InvalidTitle) {
         assert_eq!(Title::new(text), Err(error));
     }
 
@@ -242,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_pressing_task_ranks_first() {
+    fn the_most_urgent_task_ranks_first() {
         let ordered = [
             task("urgent", Some("2030-01-01T00:00:00Z")),
             task("urgent", Some("2199-12-31T23:59:59Z")),
@@ -268,14 +274,14 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_a_moment_is_one_when_it_is_read_back(text in "\\PC{0,40}|20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z") {
+        fn displayed_moments_parse_to_the_same(text in "\\PC{0,40}|20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z") {
             if let Ok(moment) = text.parse::<Moment>() {
                 proptest::prop_assert_eq!(moment.to_string().parse(), Ok(moment));
             }
         }
 
         #[test]
-        fn no_text_breaks_a_title_or_a_priority(text in "\\PC{0,300}") {
+        fn any_text_is_parsed_without_panic(text in "\\PC{0,300}") {
             let _ = (Title::new(&text), text.parse::<Priority>());
         }
     }

@@ -25,9 +25,10 @@ impl Work<'_> {
         let span = self.span("create task");
         describe(&span, &task);
         let work = async {
+            // Counted after the store accepted it, so that failed requests are not counted.
             self.store.create(&task).await?;
             self.metrics.created(&task);
-            event("task.created", || {
+            add_event("task.created", || {
                 let due_in = task.due.map(|due| due.seconds_since(task.created));
                 due_in
                     .map(|it| KeyValue::new("task.due_in", it))
@@ -35,13 +36,13 @@ impl Work<'_> {
             });
             Ok(task)
         };
-        within(&span, work).await
+        run_in_span(&span, work).await
     }
 
     pub(super) async fn get(self, id: Uuid) -> Result<Option<Task>, StoreError> {
         let span = self.span("get task");
         span.record("task.id", tracing::field::display(id));
-        let task = within(&span, self.store.get(id)).await?;
+        let task = run_in_span(&span, self.store.get(id)).await?;
         if let Some(task) = &task {
             describe(&span, task);
         }
@@ -51,7 +52,7 @@ impl Work<'_> {
     pub(super) async fn list(self, listing: Listing) -> Result<Vec<Task>, StoreError> {
         let Listing { filter, limit } = listing;
         let span = self.span("list tasks");
-        let tasks = within(&span, self.store.list(filter, limit)).await?;
+        let tasks = run_in_span(&span, self.store.list(filter, limit)).await?;
         let now = Moment::now();
         let overdue = tasks.iter().filter(|task| task.is_overdue(now)).count();
         span.record("tasks.count", tasks.len());
@@ -67,27 +68,28 @@ impl Work<'_> {
                 return Ok(None);
             };
             describe(&span, &done.task);
+            // A repeated request changes nothing, so that clients may retry without counting twice.
             if done.is_new {
                 self.metrics.completed(&done.task);
-                completed(&done.task);
+                add_completed_event(&done.task);
             } else {
-                event("task.already_completed", || [].into_iter());
+                add_event("task.already_completed", || [].into_iter());
             }
             if done.evicted > 0 {
-                event("tasks.evicted", || {
+                add_event("tasks.evicted", || {
                     let count = i64::try_from(done.evicted).unwrap_or(i64::MAX);
                     [KeyValue::new("tasks.count", count)].into_iter()
                 });
             }
             Ok(Some(done.task))
         };
-        within(&span, work).await
+        run_in_span(&span, work).await
     }
 
     pub(super) async fn delete(self, id: Uuid) -> Result<bool, StoreError> {
         let span = self.span("delete task");
         span.record("task.id", tracing::field::display(id));
-        let deleted = within(&span, self.store.delete(id)).await?;
+        let deleted = run_in_span(&span, self.store.delete(id)).await?;
         if deleted {
             self.metrics.deleted();
         }
@@ -95,6 +97,7 @@ impl Work<'_> {
     }
 
     fn span(self, name: &'static str) -> Span {
+        // `tracing` fixes a span's fields when it is created, so this lists those of all operations.
         info_span!(
             "task",
             otel.name = name,
@@ -110,13 +113,14 @@ impl Work<'_> {
 }
 
 /// Runs an operation in a span, which gets an error status if the store fails.
-async fn within<T>(
+async fn run_in_span<T>(
     span: &Span,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
     let work = async {
         let done = work.await;
         if let Err(error) = &done
+            // A full store is reported to the client, and is no failure of the store.
             && !matches!(error, StoreError::Full)
         {
             tracing::error!(error = error as &dyn Error, "task store unavailable");
@@ -127,6 +131,7 @@ async fn within<T>(
 }
 
 fn describe(span: &Span, task: &Task) {
+    // Formatting the fields would cost time that an unsampled request need not spend.
     if span.is_disabled() {
         return;
     }
@@ -138,8 +143,8 @@ fn describe(span: &Span, task: &Task) {
     }
 }
 
-fn completed(task: &Task) {
-    event("task.completed", || {
+fn add_completed_event(task: &Task) {
+    add_event("task.completed", || {
         let done = task.completed.unwrap_or(task.created);
         let open_for = KeyValue::new("task.open_for", done.seconds_since(task.created));
         let late_by = task.due.map(|due| done.seconds_since(due));
@@ -151,7 +156,7 @@ fn completed(task: &Task) {
 }
 
 /// Adds an event to the current span, without a log line, since there may be thousands per second.
-fn event<I: Iterator<Item = KeyValue>>(name: &'static str, attributes: impl FnOnce() -> I) {
+fn add_event<I: Iterator<Item = KeyValue>>(name: &'static str, attributes: impl FnOnce() -> I) {
     Context::map_current(|context| {
         let span = context.span();
         if span.is_recording() {

@@ -1,4 +1,4 @@
-//! What the service does, on either store.
+//! The API, on either store.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use spoor_testing::RedisServer;
 
 use crate::running::{CAUGHT, Tasks, answer, apart};
 
-/// The service on a store; none where there is no Redis. The server goes with it.
+/// The service on a store, or `None` without Redis. Dropping it stops the server.
 async fn on(store: &str, test: &str) -> Option<(Tasks, Option<RedisServer>)> {
     if store == "in-process" {
         return Some((Tasks::in_process().await, None));
@@ -23,8 +23,8 @@ async fn on(store: &str, test: &str) -> Option<(Tasks, Option<RedisServer>)> {
 #[case("in-process")]
 #[case("redis")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_from_its_creation_to_its_end(#[case] store: &str) {
-    let Some((tasks, _redis)) = on(store, "a_task_from_its_creation_to_its_end").await else {
+async fn a_task_is_created_completed_and_deleted(#[case] store: &str) {
+    let Some((tasks, _redis)) = on(store, "a_task_is_created_completed_and_deleted").await else {
         return;
     };
     let body =
@@ -63,8 +63,8 @@ async fn a_task_from_its_creation_to_its_end(#[case] store: &str) {
 #[case("in-process")]
 #[case("redis")]
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_are_in_order(#[case] store: &str) {
-    let Some((tasks, _redis)) = on(store, "lists_are_in_order").await else {
+async fn lists_are_ordered_by_rank(#[case] store: &str) {
+    let Some((tasks, _redis)) = on(store, "lists_are_ordered_by_rank").await else {
         return;
     };
     let (soon, later) = (Some("2030-01-01T00:00:00Z"), Some("2031-01-01T00:00:00Z"));
@@ -93,7 +93,7 @@ async fn lists_are_in_order(#[case] store: &str) {
                 .0,
             200
         );
-        // The next is completed in a later millisecond.
+        // So that the next one is completed in a later millisecond.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     assert_eq!(tasks.titles("?state=open").await, ["a", "c", "e"]);
@@ -110,8 +110,8 @@ async fn lists_are_in_order(#[case] store: &str) {
 #[case("in-process")]
 #[case("redis")]
 #[tokio::test(flavor = "multi_thread")]
-async fn tasks_are_bounded(#[case] store: &str) {
-    let Some((tasks, _redis)) = on(store, "tasks_are_bounded").await else {
+async fn open_tasks_are_bounded(#[case] store: &str) {
+    let Some((tasks, _redis)) = on(store, "open_tasks_are_bounded").await else {
         return;
     };
     let mut first = None;
@@ -145,7 +145,7 @@ async fn tasks_are_bounded(#[case] store: &str) {
 #[case(json!({"title": "x", "colour": "red"}), "unknown field `colour`, expected one of `title`")]
 #[case(json!([1]), "must be such as {\"title\": \"wash up\"")]
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_named(#[case] body: Value, #[case] says: &str) {
+async fn errors_name_the_field(#[case] body: Value, #[case] says: &str) {
     let tasks = Tasks::in_process().await;
     let (status, problem) = answer(tasks.post("/tasks", &body).await).await;
     let detail = problem["detail"].as_str().unwrap();
@@ -153,7 +153,7 @@ async fn what_is_wrong_is_named(#[case] body: Value, #[case] says: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_is_wrong_is_named_at_once() {
+async fn all_errors_are_reported_at_once() {
     let tasks = Tasks::in_process().await;
     let body = json!({"title": " ", "priority": "", "due": ""});
     let (_, problem) = answer(tasks.post("/tasks", &body).await).await;
@@ -181,7 +181,7 @@ async fn wrong_paths_and_queries(#[case] path: &str, #[case] status: u16, #[case
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_store_in_the_process_says_what_it_is() {
+async fn the_in_process_store_names_itself() {
     let tasks = Tasks::with(&[], apart()).await;
     let health = answer(tasks.get("/health").await).await;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Whatever is sent: an answer below 500, and the service goes on.
+//! Malformed requests, none of which may cause a 5xx or stop the service.
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,7 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
     Target { runtime, tasks }
 });
 
-/// The answer's status: a failure must be a problem document, and none is the service's fault.
+/// The status of the response. A failure must be a problem document and not the service's fault.
 fn sent(method: Method, path: &str, headers: &[(&str, Vec<u8>)], body: Vec<u8>) -> u16 {
     TARGET.runtime.block_on(async {
         let tasks = &TARGET.tasks;
@@ -57,7 +57,7 @@ fn json() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Bytes that a header's value may have.
+/// The bytes that a header value may contain.
 fn header() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(
         prop_oneof![Just(b'\t'), 0x20..=0x7eu8, 0x80..=0xffu8],
@@ -103,7 +103,7 @@ proptest! {
 }
 
 #[test]
-fn bodies_that_are_too_long_or_no_json() {
+fn invalid_bodies_are_refused() {
     let json = [("content-type", b"application/json".to_vec())];
     let long = format!("{{\"title\":\"{}\"}}", "x".repeat(100_000)).into_bytes();
     assert_eq!(sent(Method::POST, "/tasks", &json, long), 413);

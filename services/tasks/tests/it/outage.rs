@@ -1,4 +1,4 @@
-//! Redis goes away, does not answer, lets nobody in: what is said meanwhile, and the way back.
+//! Redis stops, hangs or refuses logins: the responses meanwhile, and the recovery.
 
 use std::{
     sync::{
@@ -29,8 +29,8 @@ async fn until(tasks: &Tasks, wanted: u16) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_is_killed_under_load_and_comes_back() {
-    let test = "redis_is_killed_under_load_and_comes_back";
+async fn a_killed_redis_recovers_under_load() {
+    let test = "a_killed_redis_recovers_under_load";
     let Some(mut redis) = RedisServer::start(test).await else {
         return;
     };
@@ -83,7 +83,7 @@ async fn redis_is_killed_under_load_and_comes_back() {
     );
 }
 
-/// Creates and deletes; counts what is neither done nor refused as it should be.
+/// Creates and deletes tasks, and counts unexpected responses.
 async fn load(tasks: Arc<Tasks>, stop: Arc<AtomicBool>, odd: Arc<AtomicUsize>) {
     while !stop.load(SeqCst) {
         let created = tasks.post("/tasks", &json!({"title": "load"})).await;
@@ -108,8 +108,8 @@ async fn down(tasks: &Tasks, up: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_that_comes_later_is_found() {
-    let Some(mut redis) = RedisServer::start("redis_that_comes_later_is_found").await else {
+async fn a_redis_that_starts_later_is_used() {
+    let Some(mut redis) = RedisServer::start("a_redis_that_starts_later_is_used").await else {
         return;
     };
     redis.kill();
@@ -121,8 +121,8 @@ async fn redis_that_comes_later_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_that_is_put_right_lets_it_in_again() {
-    let test = "a_password_that_is_put_right_lets_it_in_again";
+async fn a_corrected_password_is_enough_to_recover() {
+    let test = "a_corrected_password_is_enough_to_recover";
     let Some(redis) = RedisServer::start(test).await else {
         return;
     };
@@ -140,8 +140,8 @@ async fn a_password_that_is_put_right_lets_it_in_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_that_does_not_answer_costs_no_more_than_the_deadline() {
-    let test = "redis_that_does_not_answer_costs_no_more_than_the_deadline";
+async fn a_silent_redis_costs_at_most_the_deadline() {
+    let test = "a_silent_redis_costs_at_most_the_deadline";
     let Some(redis) = RedisServer::start(test).await else {
         return;
     };
@@ -168,8 +168,8 @@ async fn redis_that_does_not_answer_costs_no_more_than_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_without_memory_says_so() {
-    let Some(redis) = RedisServer::start("redis_without_memory_says_so").await else {
+async fn a_redis_without_memory_is_reported() {
+    let Some(redis) = RedisServer::start("a_redis_without_memory_is_reported").await else {
         return;
     };
     let flag = format!("--redis-url={}", redis.url());

@@ -1,4 +1,4 @@
-//! What people see with `redis-cli`, and what they may do with it.
+//! Inspecting and changing the data with `redis-cli`.
 
 use serde_json::{Value, json};
 use spoor_testing::RedisServer;
@@ -36,8 +36,8 @@ async fn redis_cli_sees_the_tasks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_do_to_redis_breaks_nothing() {
-    let Some(redis) = RedisServer::start("what_others_do_to_redis_breaks_nothing").await else {
+async fn changes_by_other_programs_are_tolerated() {
+    let Some(redis) = RedisServer::start("changes_by_other_programs_are_tolerated").await else {
         return;
     };
     let tasks = on(&redis).await;

@@ -1,4 +1,4 @@
-//! Starts the service.
+//! A running service.
 
 use std::{ops::Deref, sync::LazyLock};
 
@@ -10,7 +10,8 @@ use spoor_testing::{Running, Spans, args};
 
 pub use spoor_testing::json as answer;
 
-/// The spans that all tests' services export, and their telemetry: a process has one subscriber.
+/// The spans that the services of all tests export, and their telemetry, since a process has one
+/// subscriber.
 pub struct Caught {
     pub telemetry: Telemetry,
     pub spans: Spans,
@@ -38,7 +39,7 @@ impl Deref for Tasks {
 }
 
 impl Tasks {
-    /// Without a Redis.
+    /// Starts it without Redis.
     pub async fn in_process() -> Self {
         Self::with(&[], &CAUGHT.telemetry).await
     }
@@ -70,7 +71,7 @@ impl Tasks {
         response.status().as_u16()
     }
 
-    /// Where it is.
+    /// The URL of a path.
     pub async fn create(&self, title: &str, priority: &str, due: Option<&str>) -> String {
         let mut body = json!({"title": title, "priority": priority});
         if let Some(due) = due {
@@ -92,7 +93,7 @@ impl Tasks {
         tasks.iter().map(title).collect()
     }
 
-    /// What the operators' port says of a metric, all of its lines.
+    /// All lines of a metric at the ops port.
     pub async fn measured(&self, metric: &str) -> Vec<String> {
         let url = format!("http://{}/metrics", self.ops);
         let text = self.client.get(url).send().await.unwrap().text().await;
@@ -102,7 +103,7 @@ impl Tasks {
     }
 }
 
-/// A telemetry with metrics of its own.
+/// Creates telemetry with its own metrics.
 pub fn apart() -> &'static Telemetry {
     Box::leak(Box::new(Spans::default().of("tasks")))
 }

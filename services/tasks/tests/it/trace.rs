@@ -1,4 +1,4 @@
-//! What a trace says of tasks.
+//! Traces of requests about tasks.
 
 use opentelemetry::{
     Value,
@@ -36,8 +36,8 @@ async fn spans(response: &Response, count: usize) -> Vec<SpanData> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_one_trace_down_to_redis() {
-    let Some(redis) = RedisServer::start("a_request_is_one_trace_down_to_redis").await else {
+async fn a_request_and_its_commands_are_one_trace() {
+    let Some(redis) = RedisServer::start("a_request_and_its_commands_are_one_trace").await else {
         return;
     };
     let flag = format!("--redis-url={}", redis.url());
@@ -69,7 +69,7 @@ async fn a_request_is_one_trace_down_to_redis() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn completing_a_late_task_says_by_how_much() {
+async fn completing_a_late_task_records_the_delay() {
     let tasks = Tasks::in_process().await;
     let place = tasks
         .create("late", "low", Some("2020-01-01T00:00:00Z"))
@@ -99,7 +99,7 @@ async fn completing_a_late_task_says_by_how_much() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn spans_say_why_when_redis_is_away() {
+async fn spans_record_why_redis_failed() {
     let address = nowhere();
     let flag = format!("--redis-url=redis://:top-secret@{address}/0");
     let tasks = Tasks::with(&[&flag], &CAUGHT.telemetry).await;

@@ -7,9 +7,9 @@ use spoor_proto::spoor::vision::v1::{
     model_client::ModelClient,
 };
 use spoor_telemetry::grpc::Channel;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Status};
 
-use crate::model::BuiltIn;
+use crate::{call, model::BuiltIn};
 
 /// A model that votes.
 #[derive(Clone)]
@@ -26,9 +26,11 @@ impl Member {
 
     pub(super) async fn describe(&self) -> Result<Description, Failure> {
         let mut client = self.client.clone();
-        let request = self.request(DescribeRequest {});
-        let described = self.call(client.describe(request)).await;
-        described.map(|description| Description {
+        let describe = async |request| client.describe(request).await;
+        let described = call::within(self.deadline, DescribeRequest {}, describe).await;
+        let description = described.map_err(|status| self.failed(&status))?;
+        Ok(Description {
+            // The name by which this service knows the model, whatever the model calls itself.
             model: self.name().to_owned(),
             ..description
         })
@@ -36,8 +38,9 @@ impl Member {
 
     pub(super) async fn classify(&self, tensor: Tensor) -> Result<Classification, Failure> {
         let mut client = self.client.clone();
-        let request = self.request(tensor);
-        self.call(client.classify(request)).await
+        let classify = async |request| client.classify(request).await;
+        let classified = call::within(self.deadline, tensor, classify).await;
+        classified.map_err(|status| self.failed(&status))
     }
 
     /// The reason why the model did not vote.
@@ -49,25 +52,6 @@ impl Member {
         }
     }
 
-    fn request<M>(&self, message: M) -> Request<M> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.deadline);
-        request
-    }
-
-    /// Awaits a call within the deadline, which the channel's own timeout does not apply to
-    /// connecting.
-    async fn call<M>(
-        &self,
-        call: impl Future<Output = Result<Response<M>, Status>>,
-    ) -> Result<M, Failure> {
-        match tokio::time::timeout(self.deadline, call).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(self.failed(&status)),
-            Err(_elapsed) => Err(self.late()),
-        }
-    }
-
     fn failed(&self, status: &Status) -> Failure {
         tracing::warn!(
             model.name = self.name(),
@@ -76,7 +60,10 @@ impl Member {
         );
         match status.code() {
             Code::Unavailable => self.failure(Reason::Away, "it cannot be reached"),
-            Code::DeadlineExceeded | Code::Cancelled => self.late(),
+            Code::DeadlineExceeded | Code::Cancelled => {
+                let message = format!("it did not respond within {:?}", self.deadline);
+                self.failure(Reason::Away, message)
+            }
             Code::ResourceExhausted => self.failure(Reason::Busy, "its queue is full"),
             // Out of range means that the tensor is too large: it was made for a larger input than
             // the model has now.
@@ -85,13 +72,5 @@ impl Member {
             }
             _ => self.failure(Reason::Failed, status.message()),
         }
-    }
-
-    fn late(&self) -> Failure {
-        let deadline = self.deadline;
-        self.failure(
-            Reason::Away,
-            format!("it did not respond within {deadline:?}"),
-        )
     }
 }

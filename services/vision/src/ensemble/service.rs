@@ -27,8 +27,9 @@ impl Ensemble for Service {
         &self,
         _: Request<DescribeRequest>,
     ) -> Result<Response<DescribeReply>, Status> {
-        let asked = join_all(self.members.iter().map(Member::describe)).await;
-        let (models, failures) = split(asked);
+        let described = join_all(self.members.iter().map(Member::describe)).await;
+        let (models, failures) = split(described);
+        // One model is enough: it decides alone.
         if models.is_empty() {
             return Err(no_votes(&failures));
         }
@@ -37,8 +38,8 @@ impl Ensemble for Service {
 
     async fn vote(&self, request: Request<VoteRequest>) -> Result<Response<VoteReply>, Status> {
         let tensors = request.into_inner().tensors;
-        let asked = self.members.iter().map(|member| ask(member, &tensors));
-        let (answers, failures) = split(join_all(asked).await);
+        let classified = self.members.iter().map(|member| classify(member, &tensors));
+        let (answers, failures) = split(join_all(classified).await);
         let reply = self.count(answers, failures)?;
         Ok(Response::new(reply))
     }
@@ -56,6 +57,7 @@ impl Service {
             vote.score = Empty,
             vote.degraded = !failures.is_empty(),
         );
+        // There is no await in this function, across which a span must not be entered.
         let _inside = span.enter();
         let ballots = self.ballots(answers);
         let decision = vote::decide(&ballots).ok_or_else(|| no_votes(&failures))?;
@@ -71,39 +73,44 @@ impl Service {
     }
 
     fn ballots(&self, answers: Vec<(&Member, Classification)>) -> Vec<Ballot> {
-        let accuracies: Vec<_> = answers.iter().map(|(_, said)| said.accuracy).collect();
+        let accuracies: Vec<_> = answers
+            .iter()
+            .map(|(_, classification)| classification.accuracy)
+            .collect();
         let weights = match self.weights {
             Some(set) => answers.iter().map(|(it, _)| set.of(it.model)).collect(),
             None => weights::by_accuracy(&accuracies),
         };
-        let ballot = |((member, said), weight): ((&Member, Classification), f64)| Ballot {
-            model: member.name(),
-            weight,
-            scores: said.scores,
-        };
+        let ballot =
+            |((member, classification), weight): ((&Member, Classification), f64)| Ballot {
+                model: member.name(),
+                weight,
+                scores: classification.scores,
+            };
         answers.into_iter().zip(weights).map(ballot).collect()
     }
 }
 
 /// Queries one model with the tensor prepared for it.
-async fn ask<'a>(
+async fn classify<'a>(
     member: &'a Member,
     tensors: &[TensorFor],
 ) -> Result<(&'a Member, Classification), Failure> {
-    let is_its_own = |tensor: &&TensorFor| tensor.models.iter().any(|name| name == member.name());
-    let tensor = tensors.iter().find(is_its_own);
+    let is_for_member =
+        |tensor: &&TensorFor| tensor.models.iter().any(|name| name == member.name());
+    let tensor = tensors.iter().find(is_for_member);
     let tensor = tensor.and_then(|it| it.tensor.clone()).ok_or_else(|| {
         let message = "it was unavailable when the models were asked for their inputs";
         member.failure(Reason::Away, message)
     })?;
-    let said = member.classify(tensor).await?;
-    Ok((member, said))
+    let classification = member.classify(tensor).await?;
+    Ok((member, classification))
 }
 
-fn split<T>(asked: Vec<Result<T, Failure>>) -> (Vec<T>, Vec<Failure>) {
+fn split<T>(results: Vec<Result<T, Failure>>) -> (Vec<T>, Vec<Failure>) {
     let (mut answers, mut failures) = (Vec::new(), Vec::new());
-    for answer in asked {
-        match answer {
+    for result in results {
+        match result {
             Ok(answer) => answers.push(answer),
             Err(failure) => failures.push(failure),
         }
@@ -131,6 +138,7 @@ fn no_votes(failures: &[Failure]) -> Status {
     let text = |failure: &Failure| format!("{}: {}", failure.model, failure.message);
     let message = failures.iter().map(text).collect::<Vec<_>>().join("; ");
     let any = |reason| failures.iter().any(|failure| failure.reason() == reason);
+    // First, since preprocessing then queries the inputs again and repeats the vote.
     if any(Reason::OtherInput) {
         Status::failed_precondition(message)
     } else if any(Reason::Busy) {
@@ -154,16 +162,19 @@ mod tests {
     #[case([Reason::Away, Reason::Busy], Code::ResourceExhausted)]
     #[case([Reason::OtherInput, Reason::Busy], Code::FailedPrecondition)]
     #[case([Reason::Failed, Reason::Failed], Code::Internal)]
-    fn without_any_opinion(#[case] reasons: [Reason; 2], #[case] code: Code) {
+    fn without_votes_the_status_follows_the_reasons(
+        #[case] reasons: [Reason; 2],
+        #[case] code: Code,
+    ) {
         let failures = reasons.map(|reason| Failure {
             model: "mobilenetv2".to_owned(),
             reason: reason.into(),
-            message: "it is ill".to_owned(),
+            message: "it is down".to_owned(),
         });
         let status = no_votes(&failures);
         assert_eq!(status.code(), code);
         assert!(
-            status.message().starts_with("mobilenetv2: it is ill; "),
+            status.message().starts_with("mobilenetv2: it is down; "),
             "{status}"
         );
     }

@@ -31,15 +31,16 @@ pub(super) struct Decision {
 /// Computes the weighted mean of the scores for each label. If the models' labels differ, only the
 /// model with the largest weight counts.
 pub(super) fn decide(ballots: &[Ballot]) -> Option<Decision> {
-    let weightiest = ballots
+    let heaviest = ballots
         .iter()
         .max_by(|one, other| one.weight.total_cmp(&other.weight))?;
+    // Scores are shares of a model's own classes, so that those of other classes are not comparable.
     if !have_same_labels(ballots) {
-        let counted = |ballot: &Ballot| f64::from(u8::from(ballot.model == weightiest.model));
+        let counted = |ballot: &Ballot| f64::from(u8::from(ballot.model == heaviest.model));
         return Some(Decision {
-            top: top(&weightiest.scores),
+            top: top(&heaviest.scores),
             weights: ballots.iter().map(counted).collect(),
-            alone: Some(weightiest.model),
+            alone: Some(heaviest.model),
         });
     }
     let all: f64 = ballots.iter().map(|ballot| ballot.weight).sum();
@@ -54,6 +55,7 @@ pub(super) fn decide(ballots: &[Ballot]) -> Option<Decision> {
 /// The best scores, the best first, and equal ones by label.
 pub(super) fn top(scores: &[Score]) -> Vec<Score> {
     let mut scores: Vec<&Score> = scores.iter().collect();
+    // By label as well, since the order of a hash map changes from one vote to the next.
     scores.sort_by(|one, other| {
         let by_score = other.score.total_cmp(&one.score);
         by_score.then_with(|| one.label.cmp(&other.label))
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_weightier_word_counts_more() {
+    fn scores_are_weighted() {
         let one = ballot("one", 0.9, &[("cat", 0.6), ("dog", 0.4)]);
         let other = ballot("other", 0.3, &[("dog", 0.7), ("cat", 0.3)]);
         let decision = decide(&[one, other]).unwrap();
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_sure_outvotes_who_is_not() {
+    fn a_certain_model_outvotes_an_uncertain_one() {
         let unsure = ballot("unsure", 0.9, &[("cat", 0.51), ("dog", 0.49)]);
         let sure = ballot("sure", 0.8, &[("dog", 0.99), ("cat", 0.01)]);
         assert_eq!(
@@ -130,14 +132,14 @@ mod tests {
     }
 
     #[test]
-    fn one_alone_decides() {
+    fn a_single_ballot_decides() {
         let one = ballot("one", 0.9, &[("cat", 1.0)]);
         let decision = decide(&[one]).unwrap();
         assert_eq!((decision.weights, decision.alone), (vec![1.0], None));
     }
 
     #[test]
-    fn other_labels_are_not_mixed() {
+    fn different_labels_are_not_mixed() {
         let one = ballot("one", 0.8, &[("cat", 0.9), ("dog", 0.1)]);
         let other = ballot("other", 0.9, &[("red circle", 1.0)]);
         let decision = decide(&[one, other]).unwrap();
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn five_at_the_most_and_in_an_order_that_stays() {
+    fn five_labels_in_a_stable_order() {
         let scores: Vec<_> = ["f", "b", "c", "a", "e", "d"]
             .map(|it| (it, 1.0 / 6.0))
             .to_vec();
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_decides_nothing() {
+    fn no_ballots_no_decision() {
         assert_eq!(decide(&[]), None);
     }
 }

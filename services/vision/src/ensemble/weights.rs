@@ -29,6 +29,7 @@ impl Weights {
 
 /// The models' accuracies as weights, or equal weights if one is unknown.
 pub(super) fn by_accuracy(accuracies: &[Option<f64>]) -> Vec<f64> {
+    // All or none: a measured accuracy cannot be compared with an unknown one.
     let known: Option<Vec<f64>> = accuracies.iter().copied().collect();
     known
         .filter(|all| all.iter().all(|accuracy| *accuracy > 0.0))
@@ -44,13 +45,14 @@ impl FromStr for Weights {
         let invalid = || InvalidWeights(text.to_owned());
         for part in text.split(',') {
             let (name, weight) = part.split_once('=').ok_or_else(invalid)?;
-            let place = models.iter().position(|model| model.name() == name.trim());
+            let index = models.iter().position(|model| model.name() == name.trim());
             let weight: f64 = weight.trim().parse().map_err(|_| invalid())?;
             if !(weight.is_finite() && weight > 0.0) {
                 return Err(invalid());
             }
-            weights[place.ok_or_else(invalid)?] = Some(weight);
+            weights[index.ok_or_else(invalid)?] = Some(weight);
         }
+        // Both are needed, since a weight only means something relative to the other.
         match weights {
             [Some(efficientnetb0), Some(mobilenetv2)] => Ok(Self {
                 efficientnetb0,
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn all_are_equal_unless_each_was_measured() {
+    fn weights_are_equal_unless_all_are_known() {
         assert_eq!(by_accuracy(&[Some(0.9), Some(0.8)]), [0.9, 0.8]);
         assert_eq!(by_accuracy(&[Some(0.9), None]), [1.0, 1.0]);
         assert_eq!(by_accuracy(&[Some(0.0), Some(0.8)]), [1.0, 1.0]);

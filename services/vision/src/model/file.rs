@@ -10,7 +10,7 @@ use tract_onnx::{pb::ModelProto, prelude::Framework};
 
 use super::{
     built_in::BuiltIn,
-    facts::{Facts, Overrides, UnsupportedModel},
+    properties::{ModelProperties, Overrides, UnsupportedModel},
 };
 
 /// The source of a model's ONNX file.
@@ -78,8 +78,8 @@ impl Source {
     }
 
     /// Reads the properties of the model.
-    pub(super) fn facts(&self, overrides: Overrides) -> Result<Facts, OpenError> {
-        Facts::read(&self.read()?, overrides).map_err(|source| OpenError::Unsupported {
+    pub(super) fn properties(&self, overrides: Overrides) -> Result<ModelProperties, OpenError> {
+        ModelProperties::read(&self.read()?, overrides).map_err(|source| OpenError::Unsupported {
             model: self.name(),
             source,
         })
@@ -95,6 +95,7 @@ pub(super) fn labels(path: &Path) -> Result<Vec<String>, OpenError> {
 }
 
 fn read(path: &Path, setting: &'static str) -> Result<Vec<u8>, OpenError> {
+    // The size is tested first, so that a wrong path cannot fill the memory.
     let size = fs::metadata(path).map(|file| file.len());
     let bytes = size.and_then(|size| match size {
         0..=MAX_BYTES => fs::read(path),

@@ -7,7 +7,7 @@ use tract_onnx::prelude::{
     TypedRunnableModel, tvec,
 };
 
-use super::{facts::Facts, file::Source};
+use super::{file::Source, properties::ModelProperties};
 use crate::input::CHANNELS;
 
 /// A model that is loaded and ready for inference.
@@ -68,8 +68,8 @@ pub enum ClassifyError {
 
 impl Network {
     /// Loads a model.
-    pub(super) fn load(source: &Source, facts: &Facts) -> Result<Self, LoadError> {
-        let size = facts.input.size;
+    pub(super) fn load(source: &Source, properties: &ModelProperties) -> Result<Self, LoadError> {
+        let size = properties.input.size;
         let shape = [1, CHANNELS, size.height() as usize, size.width() as usize];
         let failed = |source_error: tract_onnx::prelude::TractError| LoadError::Prepare {
             model: source.name(),
@@ -77,7 +77,7 @@ impl Network {
         };
         let plan = prepare(source, shape)?.map_err(failed)?;
         let classes = classes(&plan, shape).map_err(failed)?;
-        let labels = match &facts.labels {
+        let labels = match &properties.labels {
             Some(labels) => labels.clone(),
             None => (0..classes).map(|class| format!("class {class}")).collect(),
         };
@@ -129,6 +129,7 @@ fn prepare(
         .with_ignore_output_shapes(true);
     let prepare = || {
         let model = onnx.model_for_proto_model(&proto)?;
+        // Its weights are in the model now, and would take as much memory again during optimisation.
         drop(proto);
         model
             .with_input_fact(0, f32::fact(shape).into())?
@@ -140,6 +141,7 @@ fn prepare(
 
 /// The number of classes, from an inference on a grey picture.
 fn classes(plan: &Arc<TypedRunnableModel>, shape: [usize; 4]) -> TractResult<usize> {
+    // Run instead of read, since the declared output shape may be missing or wrong.
     let grey = vec![0.0; shape.iter().product()];
     Ok(run(plan, shape, &grey)?.len())
 }
@@ -151,6 +153,7 @@ fn run(
 ) -> TractResult<Vec<f32>> {
     let input = Tensor::from_shape(&shape, numbers)?;
     let outputs = plan.run(tvec!(input.into_tvalue()))?;
+    // Other float types, such as float64, are converted.
     let first = outputs.first().map(|output| output.cast_to::<f32>());
     let Some(first) = first.transpose()? else {
         return Ok(Vec::new());
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_no_answer() {
+    fn outputs_that_are_not_finite_are_errors() {
         assert_eq!(distribution(&[0.5, f32::NAN]), None);
         assert_eq!(distribution(&[f32::INFINITY, 0.0]), None);
     }

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use tracing::{Instrument, field::Empty, info_span};
 
 use super::{
-    cold::Cold,
+    lazy::LazyModel,
     network::{ClassifyError, Score},
 };
 use crate::{
@@ -21,24 +21,25 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct Service {
     pub(super) name: &'static str,
-    pub(super) model: Cold,
+    pub(super) model: LazyModel,
     pub(super) workers: Workers,
 }
 
 #[tonic::async_trait]
 impl Model for Service {
     async fn describe(&self, _: Request<DescribeRequest>) -> Result<Response<Description>, Status> {
-        let facts = self.model.facts();
+        let properties = self.model.properties();
         Ok(Response::new(Description {
             model: self.name.to_owned(),
-            input: Some(facts.input.into()),
-            labels: facts.labels.clone().unwrap_or_default(),
-            accuracy: facts.accuracy,
+            input: Some(properties.input.into()),
+            labels: properties.labels.clone().unwrap_or_default(),
+            accuracy: properties.accuracy,
         }))
     }
 
     async fn classify(&self, request: Request<Tensor>) -> Result<Response<Classification>, Status> {
         let numbers = self.numbers(request.get_ref())?;
+        // Reserved before the model is loaded, so that requests which wait for that are bounded as well.
         let slot = self
             .workers
             .reserve()
@@ -47,16 +48,17 @@ impl Model for Service {
         Ok(Response::new(Classification {
             model: self.name.to_owned(),
             scores: scores.into_iter().map(v1::Score::from).collect(),
-            accuracy: self.model.facts().accuracy,
+            accuracy: self.model.properties().accuracy,
         }))
     }
 }
 
 impl Service {
     fn numbers(&self, tensor: &Tensor) -> Result<Vec<f32>, Status> {
-        let expected = self.model.facts().input;
+        let expected = self.model.properties().input;
         let given = Input::try_from(tensor.input.as_ref())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        // Before the length, which differs as well if the input does.
         if given != expected {
             return Err(Status::failed_precondition(
                 "the model expects another input; call Describe again",
@@ -71,12 +73,13 @@ impl Service {
         }
         let (numbers, _) = tensor.values.as_chunks();
         let numbers = numbers.iter().copied().map(f32::from_le_bytes);
+        // One NaN would make all scores NaN.
         let finite: Option<Vec<f32>> = numbers.map(|it| it.is_finite().then_some(it)).collect();
         finite.ok_or_else(|| Status::invalid_argument("values: must all be finite"))
     }
 
     async fn infer(&self, numbers: Vec<f32>, slot: Slot) -> Result<Vec<Score>, Status> {
-        let network = self.model.warm().await.map_err(failed)?;
+        let network = self.model.get_or_load().await.map_err(failed)?;
         let span = info_span!(
             "inference",
             model.name = self.name,

@@ -13,14 +13,14 @@ use tokio::time::timeout;
 use tracing::{Instrument, info_span};
 
 use super::{
-    answer::Answer,
     ensemble::Ensemble,
     failure::Failure,
     form,
-    picture::{self, Facts, Head, InvalidPicture},
+    inputs::{InputCache, RequiredInput},
+    picture::{self, Header, InvalidPicture, PictureProperties},
+    reply::Reply,
     tensor,
     upload::{Memory, Upload, UploadError},
-    wanted::{Known, Wanted},
 };
 use crate::workers::{Slot, Workers};
 
@@ -28,7 +28,7 @@ use crate::workers::{Slot, Workers};
 #[derive(Clone)]
 pub(super) struct Classifier {
     pub(super) ensemble: Ensemble,
-    pub(super) known: Known,
+    pub(super) inputs: InputCache,
     pub(super) workers: Workers,
     /// The memory for uploads.
     pub(super) uploads: Memory,
@@ -43,34 +43,39 @@ pub(super) async fn classify(
     State(classifier): State<Classifier>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Answer>, Problem> {
+) -> Result<Json<Reply>, Problem> {
     Ok(Json(classifier.classify(&headers, body).await?))
 }
 
 impl Classifier {
-    async fn classify(&self, headers: &HeaderMap, body: Body) -> Result<Answer, Failure> {
+    async fn classify(&self, headers: &HeaderMap, body: Body) -> Result<Reply, Failure> {
         let upload = timeout(self.deadline, self.uploads.read(body));
         let Upload { bytes, memory } = upload.await.map_err(|_elapsed| UploadError::Slow)??;
         let bytes = form::picture(headers, bytes)?;
+        // Only now, so that slow uploads do not occupy slots.
         let slot = self.workers.reserve()?;
-        let head = self.read_head(&bytes, &slot).await?;
-        let wanted = self.known.wanted(&self.ensemble).await?;
-        let mut voted = self.vote(&bytes, head, &wanted, &slot).await;
-        if is_outdated(&voted) {
-            self.known.forget(&wanted).await;
-            let wanted = self.known.wanted(&self.ensemble).await?;
-            voted = self.vote(&bytes, head, &wanted, &slot).await;
+        let header = self.read_header(&bytes, &slot).await?;
+        // After the header, so that an invalid picture is refused without a call.
+        let inputs = self.inputs.get(&self.ensemble).await?;
+        let mut vote = self.vote(&bytes, header, &inputs, &slot).await;
+        // Once only: if the inputs change again meanwhile, the client is asked to try again.
+        if is_outdated(&vote) {
+            self.inputs.forget(&inputs).await;
+            let inputs = self.inputs.get(&self.ensemble).await?;
+            vote = self.vote(&bytes, header, &inputs, &slot).await;
         }
+        // The upload's bytes are used until here, for the second vote.
         drop(memory);
-        Ok(Answer::new(voted?, head.facts))
+        Ok(Reply::new(vote?, header.properties))
     }
 
-    async fn read_head(&self, bytes: &Bytes, slot: &Slot) -> Result<Head, Failure> {
+    async fn read_header(&self, bytes: &Bytes, slot: &Slot) -> Result<Header, Failure> {
+        // A header can contain compressed data, so that reading it takes memory and CPU time as well.
         let memory = self.pictures.reserve(picture::MAX_OVERHEAD).await;
         let bytes = bytes.clone();
         let read = move || {
             let _held = memory;
-            picture::read_head(&bytes)
+            picture::read_header(&bytes)
         };
         Ok(self.workers.run(slot.clone(), read).await??)
     }
@@ -78,16 +83,16 @@ impl Classifier {
     async fn vote(
         &self,
         bytes: &Bytes,
-        head: Head,
-        wanted: &Arc<Vec<Wanted>>,
+        header: Header,
+        inputs: &Arc<Vec<RequiredInput>>,
         slot: &Slot,
     ) -> Result<VoteReply, Failure> {
-        let (bytes, wanted) = (bytes.clone(), Arc::clone(wanted));
+        let (bytes, inputs) = (bytes.clone(), Arc::clone(inputs));
         let prepare = async {
-            let memory = self.pictures.reserve(head.memory).await;
+            let memory = self.pictures.reserve(header.memory).await;
             let prepare = move || {
                 let _held = memory;
-                prepared(&bytes, head.facts, &wanted)
+                prepare_tensors(&bytes, header.properties, &inputs)
             };
             Ok::<_, Failure>(self.workers.run(slot.clone(), prepare).await??)
         };
@@ -97,37 +102,37 @@ impl Classifier {
 }
 
 /// Prepares a tensor for each distinct input.
-fn prepared(
+fn prepare_tensors(
     bytes: &Bytes,
-    facts: Facts,
-    wanted: &[Wanted],
+    properties: PictureProperties,
+    inputs: &[RequiredInput],
 ) -> Result<Vec<TensorFor>, InvalidPicture> {
-    let picture = decode_span(facts).in_scope(|| picture::decode(bytes))?;
-    let tensor = |Wanted { input, models }: &Wanted| TensorFor {
+    let picture = decode_span(properties).in_scope(|| picture::decode(bytes))?;
+    let tensor = |RequiredInput { input, models }: &RequiredInput| TensorFor {
         models: models.clone(),
         tensor: Some(Tensor {
             input: Some((*input).into()),
             values: tensor::bytes(&tensor::numbers(&picture, input)),
         }),
     };
-    Ok(wanted.iter().map(tensor).collect())
+    Ok(inputs.iter().map(tensor).collect())
 }
 
-fn decode_span(facts: Facts) -> tracing::Span {
+fn decode_span(properties: PictureProperties) -> tracing::Span {
     info_span!(
         "decode",
-        image.format = facts.format,
-        image.width = facts.width,
-        image.height = facts.height,
-        image.bytes = facts.bytes,
+        image.format = properties.format,
+        image.width = properties.width,
+        image.height = properties.height,
+        image.bytes = properties.bytes,
     )
 }
 
 /// True if a model was replaced by one with another input.
-fn is_outdated(voted: &Result<VoteReply, Failure>) -> bool {
-    let wants_another = |failure: &v1::Failure| failure.reason() == Reason::OtherInput;
-    match voted {
-        Ok(reply) => reply.failures.iter().any(wants_another),
+fn is_outdated(vote: &Result<VoteReply, Failure>) -> bool {
+    let expects_another = |failure: &v1::Failure| failure.reason() == Reason::OtherInput;
+    match vote {
+        Ok(reply) => reply.failures.iter().any(expects_another),
         Err(failure) => matches!(failure, Failure::OtherInput(_)),
     }
 }

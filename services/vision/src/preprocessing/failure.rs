@@ -26,9 +26,9 @@ pub(super) enum Failure {
     #[error("{0}; try again in a moment")]
     Busy(String),
     #[error("no model can be reached: {0}; try again in a moment")]
-    Away(String),
+    Unavailable(String),
     #[error("the picture took too long to classify")]
-    Late,
+    TimedOut,
     /// A model's input changed again after its description was refreshed.
     #[error("the models expect other inputs than they described: {0}; try again in a moment")]
     OtherInput(String),
@@ -59,8 +59,8 @@ impl Failure {
             Self::Upload(UploadError::NoMemory) | Self::Full(_) | Self::Busy(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Away(_) | Self::OtherInput(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Late => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unavailable(_) | Self::OtherInput(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Failed(_) | Self::Input(_) | Self::Lost(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Shared(failure) => failure.status(),
         }
@@ -73,8 +73,8 @@ impl From<Status> for Failure {
         match status.code() {
             Code::ResourceExhausted => Self::Busy(message),
             Code::FailedPrecondition => Self::OtherInput(message),
-            Code::Unavailable => Self::Away(message),
-            Code::DeadlineExceeded | Code::Cancelled => Self::Late,
+            Code::Unavailable => Self::Unavailable(message),
+            Code::DeadlineExceeded | Code::Cancelled => Self::TimedOut,
             _ => Self::Failed(message),
         }
     }
@@ -83,6 +83,7 @@ impl From<Status> for Failure {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let status = failure.status();
+        // A client's errors are not ours to act on, and anybody can cause many of them.
         if status.is_server_error() {
             tracing::error!(error = &failure as &dyn Error, "classification failed");
         } else {

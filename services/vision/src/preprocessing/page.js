@@ -3,7 +3,7 @@
 const byId = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-function table(body, scores) {
+function fillRows(body, scores) {
   body.replaceChildren(...scores.map(({ label, score }) => {
     const row = document.createElement("tr");
     row.insertCell().textContent = label;
@@ -12,12 +12,12 @@ function table(body, scores) {
   }));
 }
 
-function model({ model, weight, top, error }) {
-  const part = document.createElement("table");
-  const caption = part.createCaption();
+function modelTable({ model, weight, top, error }) {
+  const element = document.createElement("table");
+  const caption = element.createCaption();
   caption.textContent = error ? `${model}: ${error}` : `${model}, weight ${percent(weight)}`;
-  table(part.createTBody(), top ?? []);
-  return part;
+  fillRows(element.createTBody(), top ?? []);
+  return element;
 }
 
 function notice(text) {
@@ -25,35 +25,35 @@ function notice(text) {
   byId("notice").hidden = !text;
 }
 
-function show(answer) {
-  notice([answer.degraded, ...(answer.notes ?? [])].filter(Boolean).join(" "));
-  byId("label").textContent = answer.label;
-  table(byId("top"), answer.top);
-  byId("models").replaceChildren(...answer.models.map(model));
-  byId("trace").textContent = answer.traceId ?? "none";
+function showReply(reply) {
+  notice([reply.degraded, ...(reply.notes ?? [])].filter(Boolean).join(" "));
+  byId("label").textContent = reply.label;
+  fillRows(byId("top"), reply.top);
+  byId("models").replaceChildren(...reply.models.map(modelTable));
+  byId("trace").textContent = reply.traceId ?? "none";
   byId("answer").hidden = false;
 }
 
 async function classify(file) {
   byId("answer").hidden = true;
-  notice("Looking at it …");
+  notice("Classifying …");
   try {
     const response = await fetch("/classify", { method: "POST", body: file });
-    const answer = await response.json();
-    if (response.ok) show(answer);
-    else notice(answer.detail);
+    const reply = await response.json();
+    if (response.ok) showReply(reply);
+    else notice(reply.detail);
   } catch (error) {
     notice(`The picture could not be sent: ${error.message}`);
   }
 }
 
-let shown;
+let previewUrl;
 byId("file").addEventListener("change", ({ target }) => {
-  if (shown) URL.revokeObjectURL(shown);
+  if (previewUrl) URL.revokeObjectURL(previewUrl);
   const [file] = target.files;
-  shown = file && URL.createObjectURL(file);
+  previewUrl = file && URL.createObjectURL(file);
   byId("preview").hidden = !file;
-  if (shown) byId("preview").src = shown;
+  if (previewUrl) byId("preview").src = previewUrl;
 });
 
 byId("form").addEventListener("submit", (event) => {

@@ -21,8 +21,8 @@ pub(super) const MAX_MEMORY: u64 = MAX_BYTES * COPIES_IN_MEMORY + MAX_OVERHEAD;
 
 /// The properties in a picture's header.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
-    pub(super) facts: Facts,
+pub(super) struct Header {
+    pub(super) properties: PictureProperties,
     /// The most memory that processing the picture will use, in bytes.
     pub(super) memory: u64,
 }
@@ -30,7 +30,7 @@ pub(super) struct Head {
 /// The format and size of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Facts {
+pub(super) struct PictureProperties {
     pub(super) format: &'static str,
     pub(super) width: u32,
     pub(super) height: u32,
@@ -61,26 +61,28 @@ pub(super) enum InvalidPicture {
 }
 
 /// Reads a picture's header.
-pub(super) fn read_head(bytes: &Bytes) -> Result<Head, InvalidPicture> {
-    open(bytes).map(|(head, _)| head)
+pub(super) fn read_header(bytes: &Bytes) -> Result<Header, InvalidPicture> {
+    open(bytes).map(|(header, _)| header)
 }
 
 /// Decodes a picture and applies its orientation.
 pub(super) fn decode(bytes: &Bytes) -> Result<DynamicImage, InvalidPicture> {
-    let (head, mut decoder) = open(bytes)?;
+    let (header, mut decoder) = open(bytes)?;
     // An unreadable orientation is not an error: the picture is only rotated wrongly.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let decoded = DynamicImage::from_decoder(decoder);
-    let mut picture = decoded.map_err(|error| InvalidPicture::of(head.facts.format, error))?;
+    let mut picture =
+        decoded.map_err(|error| InvalidPicture::of(header.properties.format, error))?;
     picture.apply_orientation(orientation);
     Ok(picture)
 }
 
-fn open(bytes: &Bytes) -> Result<(Head, Decoder), InvalidPicture> {
+fn open(bytes: &Bytes) -> Result<(Header, Decoder), InvalidPicture> {
     let (format, opened) = decoder(bytes.clone())?;
     let decoder = opened.map_err(|error| InvalidPicture::of(format, error))?;
     let (width, height) = decoder.dimensions();
     let decoded = decoder.total_bytes();
+    // Before any pixel is decoded: a small file may declare a huge picture.
     if decoded > MAX_BYTES {
         return Err(InvalidPicture::TooLarge {
             width,
@@ -88,14 +90,14 @@ fn open(bytes: &Bytes) -> Result<(Head, Decoder), InvalidPicture> {
             bytes: decoded,
         });
     }
-    let facts = Facts {
+    let properties = PictureProperties {
         format,
         width,
         height,
         bytes: bytes.len(),
     };
     let memory = decoded * COPIES_IN_MEMORY + MAX_OVERHEAD;
-    Ok((Head { facts, memory }, decoder))
+    Ok((Header { properties, memory }, decoder))
 }
 
 impl InvalidPicture {
@@ -202,10 +204,10 @@ mod tests {
     #[case::jpeg(jpeg())]
     fn the_largest_are_decoded(#[case] bytes: Vec<u8>) {
         let bytes = Bytes::from(bytes);
-        let head = read_head(&bytes).unwrap();
-        assert!(head.memory <= MAX_MEMORY, "{}", head.memory);
+        let header = read_header(&bytes).unwrap();
+        assert!(header.memory <= MAX_MEMORY, "{}", header.memory);
         let picture = decode(&bytes).unwrap();
-        assert_eq!(picture.width(), head.facts.width);
+        assert_eq!(picture.width(), header.properties.width);
     }
 
     #[rstest::rstest]

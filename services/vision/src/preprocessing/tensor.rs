@@ -28,7 +28,7 @@ pub(super) fn bytes(numbers: &[f32]) -> Bytes {
 
 fn scaled(picture: &DynamicImage, size: Size) -> RgbImage {
     let (width, height) = (picture.width(), picture.height());
-    let (wide, high) = middle((width, height), size);
+    let (wide, high) = centre((width, height), size);
     let resize =
         |picture: &DynamicImage| picture.resize_exact(size.width(), size.height(), Triangle);
     let scaled = if (wide, high) == (width, height) {
@@ -41,8 +41,9 @@ fn scaled(picture: &DynamicImage, size: Size) -> RgbImage {
 }
 
 /// The largest part of a picture with the aspect ratio of `size`.
-fn middle((width, height): (u32, u32), size: Size) -> (u32, u32) {
+fn centre((width, height): (u32, u32), size: Size) -> (u32, u32) {
     let (wide, high) = (u64::from(size.width()), u64::from(size.height()));
+    // The ratios are multiplied out, so that equal ones compare as equal, in 64 bits, which hold the products.
     let full_width = u64::from(width) * high;
     let full_height = u64::from(height) * wide;
     let part = |whole: u64, of: u64| u32::try_from((whole / of).max(1)).unwrap_or(u32::MAX);
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_come_one_after_the_other_less_mean_over_deviation() {
+    fn values_are_ordered_by_channel_and_normalised() {
         let picture = RgbImage::from_fn(2, 1, |x, _| {
             [Rgb([255, 0, 51]), Rgb([0, 255, 51])][x as usize]
         });
@@ -102,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_transparent_is_white() {
+    fn transparent_pixels_are_white() {
         let picture = RgbaImage::from_pixel(1, 1, Rgba([0, 0, 0, 0]));
         let input = input("1", "0,0,0", "1,1,1");
         assert_eq!(numbers(&picture.into(), &input), [1.0, 1.0, 1.0]);
     }
 
     #[test]
-    fn the_middle_of_a_long_picture_counts() {
+    fn a_long_picture_is_cropped_to_its_centre() {
         let picture = RgbImage::from_fn(300, 100, |x, _| {
             Rgb(if (100..200).contains(&x) {
                 [255; 3]
@@ -132,7 +133,11 @@ mod tests {
     #[case((100_000, 1), "10", (1, 1))]
     #[case((1, 100_000), "512", (1, 1))]
     #[case((3, 1), "1x512", (1, 1))]
-    fn middles(#[case] picture: (u32, u32), #[case] size: &str, #[case] part: (u32, u32)) {
-        assert_eq!(middle(picture, size.parse().unwrap()), part);
+    fn centre_has_the_aspect_ratio_of_the_input(
+        #[case] picture: (u32, u32),
+        #[case] size: &str,
+        #[case] part: (u32, u32),
+    ) {
+        assert_eq!(centre(picture, size.parse().unwrap()), part);
     }
 }

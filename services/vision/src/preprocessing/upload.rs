@@ -17,7 +17,7 @@ const MAX_DISCARDED: usize = 4 * MAX_BYTES;
 #[derive(Clone, Debug)]
 pub(super) struct Memory(Arc<Semaphore>);
 
-/// A reserved part, released when dropped.
+/// A reserved part of the memory, released when dropped.
 #[derive(Debug)]
 pub(super) struct Part {
     _permit: OwnedSemaphorePermit,
@@ -65,9 +65,11 @@ impl Memory {
     }
 
     async fn read_all(&self, body: &mut Body) -> Result<Upload, UploadError> {
+        // An empty permit, into which those of the chunks are merged.
         let mut held = self.try_reserve(0)?;
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {
+            // Trailers are skipped.
             let Ok(data) = frame.map_err(UploadError::Cut)?.into_data() else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! The built-in models on pictures that they have not seen.
+//! The accuracy of the built-in models on pictures that they were not trained on.
 
 use std::num::NonZeroU16;
 
@@ -12,10 +12,10 @@ use spoor_vision::{
 };
 
 const PICTURES: u64 = 200;
-/// Below what either model does, by more than chance.
+/// Below the accuracy of either model by more than chance.
 const ENOUGH: usize = 190;
 
-/// Of different sizes, as PNG and as JPEG.
+/// Pictures of different sizes, as PNG and as JPEG.
 fn upload(seed: u64) -> (Sample, DynamicImage) {
     let side = [48, 64, 100][(seed % 3) as usize];
     let sample = Sample::new(seed, NonZeroU16::new(side).unwrap());
@@ -30,11 +30,13 @@ fn upload(seed: u64) -> (Sample, DynamicImage) {
 #[rstest]
 #[case(BuiltIn::Efficientnetb0)]
 #[case(BuiltIn::Mobilenetv2)]
-fn the_built_in_models_name_what_is_drawn(#[case] model: BuiltIn) {
-    let (facts, network) = args::<model::Args>(&[]).or_built_in(model).load().unwrap();
+fn the_built_in_models_classify_samples(#[case] model: BuiltIn) {
+    let (properties, network) = args::<model::Args>(&[]).or_built_in(model).load().unwrap();
     let is_named = |seed: &u64| {
         let (sample, picture) = upload(*seed);
-        let scores = network.classify(&numbers(&picture, &facts.input)).unwrap();
+        let scores = network
+            .classify(&numbers(&picture, &properties.input))
+            .unwrap();
         scores[0].label == sample.label()
     };
     let named = (0..PICTURES).filter(is_named).count();
@@ -44,9 +46,13 @@ fn the_built_in_models_name_what_is_drawn(#[case] model: BuiltIn) {
 #[rstest]
 #[case(BuiltIn::Efficientnetb0)]
 #[case(BuiltIn::Mobilenetv2)]
-fn the_built_in_models_say_how_good_they_are(#[case] model: BuiltIn) {
-    let (facts, _) = args::<model::Args>(&[]).or_built_in(model).load().unwrap();
-    assert!(facts.accuracy.unwrap() > 0.9, "{:?}", facts.accuracy);
+fn the_built_in_models_declare_their_accuracy(#[case] model: BuiltIn) {
+    let (properties, _) = args::<model::Args>(&[]).or_built_in(model).load().unwrap();
+    assert!(
+        properties.accuracy.unwrap() > 0.9,
+        "{:?}",
+        properties.accuracy
+    );
 }
 
 #[rstest]

@@ -1,7 +1,7 @@
 use crate::running::{Vision, json, png, sample};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_gets_five_labels_and_what_each_model_said() {
+async fn a_response_has_five_labels_and_every_vote() {
     let vision = Vision::start().await;
     let (status, answer) = vision.classify(png(1)).await;
     assert_eq!(status, 200, "{answer}");
@@ -16,7 +16,7 @@ async fn a_picture_gets_five_labels_and_what_each_model_said() {
     assert!(answer.get("degraded").is_none(), "{answer}");
 }
 
-/// As `curl -F image=@picture.png` sends it.
+/// A form as `curl -F image=@picture.png` sends it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_in_a_form_is_classified() {
     let vision = Vision::start().await;
@@ -34,7 +34,7 @@ async fn a_picture_in_a_form_is_classified() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_drawn_is_named_by_both_models_and_their_vote() {
+async fn both_models_and_the_vote_find_the_label() {
     const PICTURES: u64 = 20;
     let vision = Vision::start().await;
     let mut named = [0; 3];
@@ -53,7 +53,7 @@ async fn what_is_drawn_is_named_by_both_models_and_their_vote() {
             *named += u64::from(label == sample.label());
         }
     }
-    // Each is right far more often: by chance it would be 1 of 20.
+    // The models are right far more often; chance alone gives 1 of 20.
     assert!(
         named.iter().all(|named| *named >= PICTURES - 3),
         "{named:?}"

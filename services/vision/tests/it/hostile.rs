@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use crate::running::{Vision, json, post, sample};
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-/// One for all cases: what an earlier one broke, a later one meets.
+/// Shared by all cases, so that a later one fails if an earlier one broke the service.
 static VISION: LazyLock<Vision> = LazyLock::new(|| RUNTIME.block_on(Vision::patient()));
 
 fn classify(bytes: Vec<u8>) -> (u16, Value) {
@@ -24,7 +24,7 @@ fn jpeg() -> Vec<u8> {
     sample(4).jpeg().unwrap()
 }
 
-/// A PNG's head that claims this size; its sum is right.
+/// The header of a PNG that declares this size, with a valid checksum.
 fn claiming(width: u32, height: u32) -> Vec<u8> {
     let mut png = png();
     png[16..20].copy_from_slice(&width.to_be_bytes());
@@ -34,7 +34,7 @@ fn claiming(width: u32, height: u32) -> Vec<u8> {
     png
 }
 
-/// As PNG has it: the polynomial of ISO 3309.
+/// The checksum of PNG, with the polynomial of ISO 3309.
 fn crc(bytes: &[u8]) -> u32 {
     let step = |sum: u32, _| (sum >> 1) ^ (0xedb8_8320 * (sum & 1));
     !bytes.iter().fold(u32::MAX, |sum, byte| {
@@ -42,7 +42,7 @@ fn crc(bytes: &[u8]) -> u32 {
     })
 }
 
-/// Much in little: a picture of one colour.
+/// A large picture of one colour, which compresses to a small file.
 fn plain(width: u32, height: u32) -> Vec<u8> {
     let picture = GrayImage::new(width, height);
     let mut png = Vec::new();
@@ -53,7 +53,7 @@ fn plain(width: u32, height: u32) -> Vec<u8> {
 }
 
 #[test]
-fn both_kinds_are_classified() {
+fn png_and_jpeg_are_classified() {
     for (bytes, format) in [(png(), "png"), (jpeg(), "jpeg")] {
         let (status, answer) = classify(bytes);
         assert_eq!(status, 200, "{answer}");
@@ -75,7 +75,11 @@ fn both_kinds_are_classified() {
 #[case::a_bomb(plain(7000, 7000), 413, "7000 x 7000 pixels")]
 #[case::claims_more_than_it_holds(claiming(2000, 2000), 422, "the png is invalid")]
 #[case::too_long(vec![0x89; 8 * 1024 * 1024 + 1], 413, "longer than 8388608 bytes")]
-fn what_is_no_picture(#[case] body: Vec<u8>, #[case] status: u16, #[case] says: &str) {
+fn bodies_that_are_no_picture_are_refused(
+    #[case] body: Vec<u8>,
+    #[case] status: u16,
+    #[case] says: &str,
+) {
     let (found, problem) = classify(body);
     assert_eq!(found, status, "{problem}");
     let detail = problem["detail"].as_str().unwrap();
@@ -94,7 +98,7 @@ fn odd_sizes(#[case] width: u32, #[case] height: u32) {
 }
 
 #[test]
-fn other_sites_pages_can_not_send_pictures() {
+fn cross_site_uploads_are_refused() {
     let address = VISION.preprocessing.address;
     let (status, problem) = RUNTIME.block_on(async {
         let request = reqwest::Client::new()
@@ -107,7 +111,7 @@ fn other_sites_pages_can_not_send_pictures() {
 }
 
 #[test]
-fn many_at_once_take_bounded_memory() {
+fn concurrent_uploads_use_bounded_memory() {
     classify(png());
     let before = peak();
     let bomb = bytes::Bytes::from(plain(6000, 6000));
@@ -117,7 +121,7 @@ fn many_at_once_take_bounded_memory() {
         let status = answer.status().as_u16();
         assert!(matches!(status, 200 | 429 | 504), "{status}");
     }
-    // Decoded, all together would take 576 MB, and four times that meanwhile.
+    // Decoded at the same time, they would need 576 MB, and four times as much for processing.
     let grown = peak() - before;
     assert!(grown < 400, "{grown} MB");
 }
@@ -125,7 +129,7 @@ fn many_at_once_take_bounded_memory() {
 #[rstest::rstest]
 #[case::beyond_what_a_picture_may_take(64)]
 #[case::within_it(39)]
-fn a_colour_profile_that_unfolds_is_not_unfolded(#[case] megabytes: usize) {
+fn a_colour_profile_bomb_is_not_decompressed(#[case] megabytes: usize) {
     let profile = vec![0; megabytes * 1024 * 1024];
     let mut png = Vec::new();
     let mut encoder = PngEncoder::new(Cursor::new(&mut png));
@@ -139,7 +143,7 @@ fn a_colour_profile_that_unfolds_is_not_unfolded(#[case] megabytes: usize) {
     assert!(peak() - before < 100, "{} MB", peak() - before);
 }
 
-/// The most memory that this process ever had, in MB.
+/// The peak memory of this process, in MB.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status
@@ -150,7 +154,7 @@ fn peak() -> u64 {
     kilobytes / 1024
 }
 
-/// Whatever it is, it is classified or refused as what it is.
+/// Asserts that a body is classified or refused with a fitting status.
 fn is_answered(body: Vec<u8>) -> Result<(), TestCaseError> {
     let (status, answer) = classify(body);
     let expected = matches!(status, 200 | 400 | 413 | 415 | 422);
@@ -166,8 +170,8 @@ fn mutated(mut picture: Vec<u8>, changes: Vec<(prop::sample::Index, u8)>) -> Vec
     picture
 }
 
-/// The same with every chunk's sum made right again, so that it gets past them.
-fn mended(mut png: Vec<u8>) -> Vec<u8> {
+/// The file with valid checksums, so that the mutation gets past them.
+fn with_checksums(mut png: Vec<u8>) -> Vec<u8> {
     let mut at = 8;
     while let Some(head) = png.get(at..at + 4) {
         let length = u32::from_be_bytes(head.try_into().unwrap()) as usize;
@@ -190,23 +194,23 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn any_bytes(body in prop::collection::vec(any::<u8>(), 0..512)) {
+    fn random_bytes_do_no_harm(body in prop::collection::vec(any::<u8>(), 0..512)) {
         is_answered(body)?;
     }
 
     #[test]
-    fn a_changed_png(changes in changes()) {
+    fn a_mutated_png_does_no_harm(changes in changes()) {
         is_answered(mutated(png(), changes.clone()))?;
-        is_answered(mended(mutated(png(), changes)))?;
+        is_answered(with_checksums(mutated(png(), changes)))?;
     }
 
     #[test]
-    fn a_changed_jpeg(changes in changes()) {
+    fn a_mutated_jpeg_does_no_harm(changes in changes()) {
         is_answered(mutated(jpeg(), changes))?;
     }
 
     #[test]
-    fn a_cut_picture(at in any::<prop::sample::Index>()) {
+    fn a_truncated_picture_is_refused(at in any::<prop::sample::Index>()) {
         for picture in [png(), jpeg()] {
             let at = at.index(picture.len());
             is_answered(picture[..at].to_vec())?;
@@ -214,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn any_claimed_size(width in any::<u32>(), height in any::<u32>()) {
+    fn any_declared_size_does_no_harm(width in any::<u32>(), height in any::<u32>()) {
         is_answered(claiming(width, height))?;
     }
 }

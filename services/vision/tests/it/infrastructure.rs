@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_are_healthy_and_say_what_they_offer() {
+async fn all_services_have_health_and_reflection() {
     let vision = Vision::start().await;
     for (address, service) in [
         (vision.ensemble.address, "spoor.vision.v1.Ensemble"),
@@ -24,13 +24,13 @@ async fn all_are_healthy_and_say_what_they_offer() {
     }
 }
 
-/// Ready as long as its own services are: the other tests share theirs.
+/// With its own services, since other tests share theirs.
 fn own(service: &str) -> &'static Telemetry {
     Box::leak(Box::new(CAUGHT.spans.of(service)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_has_an_operators_port() {
+async fn each_service_has_an_ops_port() {
     let model: model::Args = args(&["--model=mobilenetv2"]);
     let model = Running::start(model, own("mobilenetv2")).await;
     let urls = [

@@ -1,4 +1,4 @@
-//! A model asked over gRPC.
+//! Requests to a model over gRPC.
 
 use futures_util::future::join_all;
 use spoor_proto::spoor::vision::v1::{self, DescribeRequest, Tensor, model_client::ModelClient};
@@ -28,7 +28,7 @@ async fn grey(client: &mut Client) -> Tensor {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_describes_itself_before_it_is_loaded_and_says_what_it_sees() {
+async fn a_model_describes_itself_before_loading() {
     for model in [efficientnetb0(&[]).await, mobilenetv2(&["--preload"]).await] {
         let mut client = client(&model).await;
         let description = client
@@ -100,11 +100,11 @@ async fn tensors_that_do_not_fit_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn more_than_may_wait_are_refused_at_once() {
+async fn requests_beyond_the_queue_are_refused() {
     let model = efficientnetb0(&["--queue=0"]).await;
     let mut client = client(&model).await;
     let tensor = grey(&mut client).await;
-    // It is cold: while the first load it, the others come.
+    // The model is not loaded: the others arrive while the first ones load it.
     let asked = (0..64).map(|_| {
         let (mut client, tensor) = (client.clone(), tensor.clone());
         async move {

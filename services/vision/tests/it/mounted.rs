@@ -1,4 +1,4 @@
-//! Models that people mount in place of the built-in ones.
+//! Custom models from mounted files.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage};
 use spoor_testing::args;
 use spoor_vision::{
     Input,
-    model::{Args, Facts, Network, RunError},
+    model::{Args, ModelProperties, Network, RunError},
     preprocessing,
 };
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ impl Mounted {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
-    /// The flags that name it.
+    /// The flags that name its files.
     pub fn flag(&self) -> String {
         format!("--model-file={}", self.path("model.onnx").display())
     }
@@ -37,7 +37,7 @@ impl Mounted {
         Path::new(self.0.path()).join(name)
     }
 
-    fn load(&self, flags: &[&str]) -> Result<(Facts, Network), RunError> {
+    fn load(&self, flags: &[&str]) -> Result<(ModelProperties, Network), RunError> {
         let args: Args = args(&[&[self.flag().as_str()], flags].concat());
         args.load()
     }
@@ -47,7 +47,7 @@ impl Mounted {
     }
 }
 
-/// With what caused it.
+/// An error with its causes.
 fn told(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
@@ -57,7 +57,7 @@ fn open(name: &str) -> Side {
     Side::DimParam(name.to_owned())
 }
 
-/// What the model says of a green picture.
+/// The classification of a green picture.
 fn best(network: &Network, input: &Input) -> (String, f64) {
     let green = RgbImage::from_pixel(30, 20, Rgb([0, 255, 0]));
     let numbers = preprocessing::numbers(&green.into(), input);
@@ -66,16 +66,16 @@ fn best(network: &Network, input: &Input) -> (String, f64) {
 }
 
 #[test]
-fn without_metadata_it_is_imagenets() {
-    let (facts, network) = Mounted::new(&colours(8)).load(&[]).unwrap();
-    assert_eq!(facts.input.mean(), [0.485, 0.456, 0.406]);
-    assert_eq!(facts.input.std(), [0.229, 0.224, 0.225]);
-    assert_eq!((facts.labels, facts.accuracy), (None, None));
-    assert_eq!(best(&network, &facts.input).0, "class 1");
+fn defaults_are_those_of_imagenet() {
+    let (properties, network) = Mounted::new(&colours(8)).load(&[]).unwrap();
+    assert_eq!(properties.input.mean(), [0.485, 0.456, 0.406]);
+    assert_eq!(properties.input.std(), [0.229, 0.224, 0.225]);
+    assert_eq!((properties.labels, properties.accuracy), (None, None));
+    assert_eq!(best(&network, &properties.input).0, "class 1");
 }
 
 #[test]
-fn metadata_count() {
+fn metadata_is_used() {
     let mut model = colours(8).labelled("red,green, blue");
     let more = [
         ("mean", "0.5,0.5,0.5"),
@@ -83,45 +83,45 @@ fn metadata_count() {
         ("accuracy", "0.97"),
     ];
     model.metadata.extend(more);
-    let (facts, network) = Mounted::new(&model).load(&[]).unwrap();
-    assert_eq!(facts.input.mean(), [0.5; 3]);
-    assert_eq!(facts.input.std(), [0.25, 0.5, 1.0]);
-    assert_eq!(facts.accuracy, Some(0.97));
-    let (label, score) = best(&network, &facts.input);
+    let (properties, network) = Mounted::new(&model).load(&[]).unwrap();
+    assert_eq!(properties.input.mean(), [0.5; 3]);
+    assert_eq!(properties.input.std(), [0.25, 0.5, 1.0]);
+    assert_eq!(properties.accuracy, Some(0.97));
+    let (label, score) = best(&network, &properties.input);
     assert_eq!(label, "green");
     assert!(score > 0.99, "{score}");
 }
 
 #[test]
-fn settings_count_more() {
+fn settings_override_metadata() {
     let mounted = Mounted::new(&colours(8).labelled("red,green,blue"));
     mounted.write("labels.txt", "rouge\nvert\r\nbleu\n");
     let labels = format!("--labels-file={}", mounted.path("labels.txt").display());
     let flags = [labels.as_str(), "--mean=0.5,-1,1", "--std=1,2,3"];
-    let (facts, network) = mounted.load(&flags).unwrap();
-    assert_eq!(facts.input.mean(), [0.5, -1.0, 1.0]);
-    assert_eq!(facts.input.std(), [1.0, 2.0, 3.0]);
-    assert_eq!(best(&network, &facts.input).0, "vert");
+    let (properties, network) = mounted.load(&flags).unwrap();
+    assert_eq!(properties.input.mean(), [0.5, -1.0, 1.0]);
+    assert_eq!(properties.input.std(), [1.0, 2.0, 3.0]);
+    assert_eq!(best(&network, &properties.input).0, "vert");
 }
 
 #[test]
-fn an_open_batch_is_one_and_an_open_size_is_set() {
+fn open_dimensions_are_set() {
     let mut model = colours(8);
     model.dimensions[0] = open("batch");
-    let (facts, network) = Mounted::new(&model).load(&[]).unwrap();
-    assert_eq!(best(&network, &facts.input).0, "class 1");
+    let (properties, network) = Mounted::new(&model).load(&[]).unwrap();
+    assert_eq!(best(&network, &properties.input).0, "class 1");
 
     model.dimensions[2] = open("height");
     model.dimensions[3] = open("width");
     let mounted = Mounted::new(&model);
     assert!(mounted.refused(&[]).contains("set SPOOR_MODEL_SIZE"));
-    let (facts, network) = mounted.load(&["--size=32x16"]).unwrap();
-    assert_eq!(facts.input.size.to_string(), "32x16");
-    assert_eq!(best(&network, &facts.input).0, "class 1");
+    let (properties, network) = mounted.load(&["--size=32x16"]).unwrap();
+    assert_eq!(properties.input.size.to_string(), "32x16");
+    assert_eq!(best(&network, &properties.input).0, "class 1");
 }
 
 #[test]
-fn an_output_that_is_a_distribution_stays_so() {
+fn a_distribution_is_not_normalised_again() {
     let mut model = colours(8);
     model.factor = 1.0;
     let (_, network) = Mounted::new(&model).load(&[]).unwrap();
@@ -135,7 +135,7 @@ fn an_output_that_is_a_distribution_stays_so() {
 }
 
 #[test]
-fn what_can_not_be_used_is_refused_with_the_reason() {
+fn unsupported_models_are_refused_with_a_reason() {
     let refused = |change: &dyn Fn(&mut Colours), flags: &[&str]| {
         let mut model = colours(8);
         change(&mut model);
@@ -175,7 +175,7 @@ fn what_can_not_be_used_is_refused_with_the_reason() {
 }
 
 #[test]
-fn files_that_are_missing_or_something_else_are_named() {
+fn missing_or_invalid_files_are_named() {
     let mounted = Mounted::new(&colours(8));
     let missing = mounted.refused(&["--labels-file=/nowhere/labels.txt"]);
     assert!(

@@ -1,4 +1,4 @@
-//! A model that can be seen through: which of red, green and blue there is most of.
+//! A small transparent model, which finds the strongest of red, green and blue.
 
 use prost::Message;
 use tract_onnx::pb::{
@@ -9,20 +9,20 @@ use tract_onnx::pb::{
     type_proto,
 };
 
-/// ONNX: TensorProto.DataType.FLOAT.
+/// `TensorProto.DataType.FLOAT` in ONNX.
 const FLOAT: i32 = 1;
 
-/// The model, to be changed and written.
+/// A model to modify and write.
 pub struct Colours {
     pub dimensions: Vec<Side>,
     pub data_type: i32,
     pub metadata: Vec<(&'static str, &'static str)>,
-    /// How sure it is.
+    /// The factor that makes its scores more certain.
     pub factor: f32,
     pub classes: usize,
 }
 
-/// A model of pictures of this size, which says nothing else about itself.
+/// A model for pictures of this size, without metadata.
 pub fn colours(side: i64) -> Colours {
     Colours {
         dimensions: [1, 3, side, side].map(Side::DimValue).to_vec(),
@@ -81,7 +81,7 @@ impl Colours {
         }
     }
 
-    /// Each class is a channel; more classes than channels are never seen.
+    /// Each class is a channel. Further classes have the lowest score.
     fn weights(&self) -> TensorProto {
         let weight = |channel: usize, class: usize| f32::from(channel == class) * self.factor;
         let classes = 0..self.classes;

@@ -23,7 +23,7 @@ async fn end(mut model: Model) {
     (&mut model.task).await.unwrap().unwrap();
 }
 
-/// mobilenetv2 on a port that it had before.
+/// Starts mobilenetv2 on the port that it had before.
 async fn mobilenetv2_at(address: SocketAddr, flags: &[&str]) -> Model {
     let listen = format!("--listen={address}");
     let place = [listen.as_str(), "--ops-listen=127.0.0.1:0"];
@@ -35,7 +35,7 @@ fn degraded(answer: &Value) -> &str {
     answer["degraded"].as_str().unwrap_or_default()
 }
 
-/// Until a picture is classified as it should be: an answer that says so, or time is up.
+/// Waits until the response to a picture meets a condition.
 async fn until(vision: &Vision, is_right: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -49,7 +49,7 @@ async fn until(vision: &Vision, is_right: impl Fn(&Value) -> bool) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_one_model_is_away_the_other_decides_and_it_comes_back_by_itself() {
+async fn one_model_decides_until_the_other_is_back() {
     let mut vision = Vision::start().await;
     until(&vision, |answer| degraded(answer).is_empty()).await;
     let address = vision.mobilenetv2.address;
@@ -71,7 +71,7 @@ async fn while_one_model_is_away_the_other_decides_and_it_comes_back_by_itself()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_was_away_from_the_start_comes_in_too() {
+async fn a_model_that_starts_late_votes() {
     let away = nowhere();
     let model = efficientnetb0(&[]).await;
     let ensemble = ensemble(model.address, away, &[]).await;
@@ -92,7 +92,7 @@ async fn a_model_that_was_away_from_the_start_comes_in_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_any_model_and_without_the_ensemble_it_says_so() {
+async fn without_models_or_ensemble_requests_fail() {
     let ensemble = ensemble(nowhere(), nowhere(), &[]).await;
     for ensemble in [ensemble.address, nowhere()] {
         let preprocessing = preprocessing(ensemble, &[]).await;
@@ -109,10 +109,7 @@ async fn without_any_model_and_without_the_ensemble_it_says_so() {
 #[case::larger(8, 16)]
 #[case::so_small_that_its_server_refuses_the_tensor(16, 8)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_is_replaced_by_one_of_another_input_is_asked_rightly_at_once(
-    #[case] before: i64,
-    #[case] after: i64,
-) {
+async fn a_model_with_another_input_votes_at_once(#[case] before: i64, #[case] after: i64) {
     let before = Mounted::new(&colours(before).labelled("red,green,blue"));
     let after = Mounted::new(&colours(after).labelled("red,green,blue"));
     let mut vision = Vision::of(
@@ -125,18 +122,18 @@ async fn a_model_that_is_replaced_by_one_of_another_input_is_asked_rightly_at_on
     let ended = std::mem::replace(&mut vision.mobilenetv2, mobilenetv2(&[]).await);
     end(ended).await;
     vision.mobilenetv2 = mobilenetv2_at(address, &[&after.flag()]).await;
-    // The connection to the one before may take a moment to be given up.
+    // It may take a moment until the connection to the previous process is closed.
     until(&vision, |answer| degraded(answer).is_empty()).await;
 }
 
-/// Takes connections and says nothing.
-async fn hung() -> (TcpListener, SocketAddr) {
+/// Accepts connections and never responds.
+async fn hanging() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
-/// How long an answer took, and its status.
+/// The duration of a request, and the status of the response.
 async fn timed(address: SocketAddr) -> (Duration, u16, Value) {
     let begin = Instant::now();
     let (status, answer) = json(post(address, png(3)).await).await;
@@ -144,11 +141,11 @@ async fn timed(address: SocketAddr) -> (Duration, u16, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_hangs_is_waited_for_once() {
+async fn a_hanging_model_delays_only_one_request() {
     const DEADLINE: Duration = Duration::from_secs(3);
     let model = efficientnetb0(&[]).await;
-    let (_listener, hung) = hung().await;
-    let ensemble = ensemble(model.address, hung, &["--model-deadline=3s"]).await;
+    let (_listener, hanging) = hanging().await;
+    let ensemble = ensemble(model.address, hanging, &["--model-deadline=3s"]).await;
     let preprocessing = preprocessing(ensemble.address, &[]).await;
     timed(preprocessing.address).await;
     let end = Instant::now() + DEADLINE * 2;
@@ -161,9 +158,9 @@ async fn a_model_that_hangs_is_waited_for_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ensemble_that_hangs_is_waited_for_by_all_at_once() {
-    let (_listener, hung) = hung().await;
-    let preprocessing = preprocessing(hung, &["--deadline=2s"]).await;
+async fn waiting_requests_share_one_query() {
+    let (_listener, hanging) = hanging().await;
+    let preprocessing = preprocessing(hanging, &["--deadline=2s"]).await;
     let answers = join_all([(); 3].map(|()| timed(preprocessing.address))).await;
     for (took, status, answer) in answers {
         assert_eq!(status, 504, "{answer}");
@@ -172,7 +169,7 @@ async fn an_ensemble_that_hangs_is_waited_for_by_all_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn models_that_know_other_labels_are_not_mixed() {
+async fn models_with_other_labels_are_not_mixed() {
     let colours = Mounted::new(&colours(8).labelled("red,green,blue"));
     let vision = Vision::of(
         efficientnetb0(&[&colours.flag()]).await,

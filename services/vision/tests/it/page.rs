@@ -6,7 +6,11 @@ use spoor_testing::nowhere;
 #[case("/page.css", "text/css; charset=utf-8", "body")]
 #[case("/page.js", "text/javascript; charset=utf-8", "fetch(\"/classify\"")]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_and_what_it_needs(#[case] path: &str, #[case] kind: &str, #[case] has: &str) {
+async fn the_page_and_its_assets_are_served(
+    #[case] path: &str,
+    #[case] kind: &str,
+    #[case] has: &str,
+) {
     let preprocessing = preprocessing(nowhere(), &[]).await;
     let url = format!("http://{}{path}", preprocessing.address);
     let answer = reqwest::get(url).await.unwrap();
@@ -29,7 +33,11 @@ async fn the_page_and_what_it_needs(#[case] path: &str, #[case] kind: &str, #[ca
 #[case("POST", "/", 405)]
 #[case("GET", "/elsewhere", 404)]
 #[tokio::test(flavor = "multi_thread")]
-async fn other_paths_and_methods(#[case] method: &str, #[case] path: &str, #[case] status: u16) {
+async fn unknown_paths_and_methods_are_problems(
+    #[case] method: &str,
+    #[case] path: &str,
+    #[case] status: u16,
+) {
     let preprocessing = preprocessing(nowhere(), &[]).await;
     let url = format!("http://{}{path}", preprocessing.address);
     let request = reqwest::Client::new().request(method.parse().unwrap(), url);

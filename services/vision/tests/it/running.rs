@@ -1,4 +1,4 @@
-//! Starts the services.
+//! Running services.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub type Model = Running<model::RunError>;
 /// preprocessing or ensemble on free ports.
 pub type Service = Running<ServeError>;
 
-/// All of it.
+/// All services.
 pub struct Vision {
     pub efficientnetb0: Model,
     pub mobilenetv2: Model,
@@ -60,7 +60,7 @@ impl Vision {
         Self::of(efficientnetb0(&[]).await, mobilenetv2(&[]).await).await
     }
 
-    /// With deadlines that work for many tests at once doesn't reach.
+    /// Starts them with deadlines that are long enough for many tests at a time.
     pub async fn patient() -> Self {
         let models = (efficientnetb0(&[]).await, mobilenetv2(&[]).await);
         Self::set(models, &["--model-deadline=60s"], &["--deadline=60s"]).await
@@ -93,7 +93,7 @@ pub async fn post(address: SocketAddr, picture: impl Into<reqwest::Body>) -> Res
     Client::new().post(url).body(picture).send().await.unwrap()
 }
 
-/// A picture as the models know them.
+/// A picture of the kind that the models are trained on.
 pub fn sample(seed: u64) -> Sample {
     Sample::new(seed, 96.try_into().unwrap())
 }

@@ -1,11 +1,11 @@
-//! Catches the spans that all four services export.
+//! Collection of the spans that all four services export.
 
 use std::sync::LazyLock;
 
 use spoor_telemetry::Telemetry;
 use spoor_testing::Spans;
 
-/// The services' telemetry, and what they export.
+/// The telemetry of the services, and the spans they export.
 pub struct Caught {
     pub preprocessing: Telemetry,
     pub ensemble: Telemetry,
@@ -14,8 +14,8 @@ pub struct Caught {
     pub spans: Spans,
 }
 
-/// One for all tests: a process has one subscriber. It is preprocessing's: which service a span
-/// made by hand belongs to is seen on its parent.
+/// Shared by all tests, since a process has one subscriber. It is that of preprocessing; the service of
+/// a manual span is that of its parent.
 pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
     let spans = Spans::default();
     let caught = Caught {

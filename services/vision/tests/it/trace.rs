@@ -29,9 +29,9 @@ fn attribute(span: &SpanData, key: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_is_one_trace_to_two_models_at_once() {
+async fn a_picture_is_one_trace_to_both_models() {
     let vision = Vision::start().await;
-    // The first asks what the models want, and loads them.
+    // The first request queries the inputs and loads the models.
     trace_of(&vision, 22).await;
     let spans = trace_of(&vision, 14).await;
     assert_eq!(spans.len(), 14, "{spans:#?}");
@@ -81,7 +81,7 @@ async fn a_picture_is_one_trace_to_two_models_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cold_model_is_seen_once() {
+async fn loading_a_model_is_traced_once() {
     let vision = Vision::start().await;
     let cold = trace_of(&vision, 22).await;
     assert_eq!(all(&cold, "load model", &SpanKind::Internal).len(), 2);
@@ -90,7 +90,7 @@ async fn a_cold_model_is_seen_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_is_away_is_red_where_it_was_asked() {
+async fn an_unavailable_model_marks_its_call_as_failed() {
     let vision = Vision::start().await;
     trace_of(&vision, 22).await;
     vision.mobilenetv2.stop.cancel();

@@ -16,7 +16,7 @@ use spoor_telemetry::http::Problem;
 use super::{
     Gateway,
     offers::Listing,
-    wishes::{Failure, Wish},
+    wishes::{Wish, WishError},
 };
 use crate::WishName;
 
@@ -37,7 +37,7 @@ pub(super) fn router() -> Router<Gateway> {
         .route("/api/wishes", get(list).post(add))
         .route("/api/wishes/{id}", delete(remove))
         .route("/api/offers", get(offers))
-        .route("/api/offers/stream", get(arrivals))
+        .route("/api/offers/stream", get(stream))
 }
 
 async fn list(State(gateway): State<Gateway>) -> Result<Json<List>, Problem> {
@@ -51,8 +51,8 @@ async fn add(
     wish: Result<Json<NewWish>, JsonRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let Json(NewWish { name }) = wish?;
-    let name = WishName::new(&name).map_err(Failure::from)?;
-    let wish = gateway.wish(&name).await?;
+    let name = WishName::new(&name).map_err(WishError::from)?;
+    let wish = gateway.add_wish(&name).await?;
     let location = [(header::LOCATION, format!("/api/wishes/{}", wish.id))];
     Ok((StatusCode::CREATED, location, Json(wish)))
 }
@@ -61,8 +61,9 @@ async fn remove(
     State(gateway): State<Gateway>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
-    let Path(id) = id.map_err(|_| Failure::Unknown)?;
-    gateway.unwish(&id).await?;
+    // No wish has an ID that is not UTF-8.
+    let Path(id) = id.map_err(|_| WishError::NotFound)?;
+    gateway.delete_wish(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -70,7 +71,7 @@ async fn offers(State(gateway): State<Gateway>) -> Result<Json<Listing>, Problem
     Ok(Json(gateway.offers.list().await?))
 }
 
-async fn arrivals(State(gateway): State<Gateway>) -> Result<impl IntoResponse, Problem> {
-    let read = gateway.arrivals.read();
+async fn stream(State(gateway): State<Gateway>) -> Result<impl IntoResponse, Problem> {
+    let read = gateway.updates.read();
     read.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))
 }

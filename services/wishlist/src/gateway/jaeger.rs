@@ -26,7 +26,7 @@ const PREFIX: &str = "/jaeger";
 
 /// The most requests in progress. More are refused.
 const MAX_REQUESTS: usize = 64;
-/// The longest response body. No page needs as much.
+/// The longest response body, which is more than any page needs.
 const MAX_BODY_BYTES: u64 = 64 << 20;
 /// The maximum time for a response body, however slowly it is read.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -67,7 +67,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; \
 pub(super) struct Jaeger {
     peer: Peer,
     address: Arc<Address>,
-    free: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl Jaeger {
@@ -75,7 +75,7 @@ impl Jaeger {
         Self {
             peer,
             address: Arc::new(Address::of(url)),
-            free: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            permits: Arc::new(Semaphore::new(MAX_REQUESTS)),
         }
     }
 
@@ -95,46 +95,48 @@ impl Jaeger {
             .with_state(self)
     }
 
-    async fn answer(&self, asked: Request) -> Result<Response, Problem> {
-        let Ok(place) = Arc::clone(&self.free).try_acquire_owned() else {
+    async fn send(&self, request: Request) -> Result<Response, Problem> {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             let detail = "too many requests for traces in progress; try again in a moment";
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
         };
-        let sent = self.peer.send(asked).await;
-        let (head, body) = sent.map_err(|error| failed(&error))?.into_parts();
+        let sent = self.peer.send(request).await;
+        let (head, body) = sent.map_err(|error| unavailable(&error))?.into_parts();
+        // Known from Content-Length, so that the client gets an error and not a response that is cut off.
         if body.size_hint().lower() > MAX_BODY_BYTES {
             return Err(Problem::new(StatusCode::BAD_GATEWAY, too_long()));
         }
-        let mut answer = Response::new(bounded(Body::new(body), place));
-        *answer.status_mut() = head.status;
-        copy(&RESPONSE_HEADERS, &head.headers, answer.headers_mut());
-        let leads = head.headers.get(header::LOCATION);
-        if let Some(location) = leads.and_then(|location| self.address.here(location)) {
-            answer.headers_mut().insert(header::LOCATION, location);
+        let mut response = Response::new(bounded(Body::new(body), permit));
+        *response.status_mut() = head.status;
+        copy(&RESPONSE_HEADERS, &head.headers, response.headers_mut());
+        let location = head.headers.get(header::LOCATION);
+        if let Some(location) = location.and_then(|location| self.address.rewrite(location)) {
+            response.headers_mut().insert(header::LOCATION, location);
         }
-        Ok(answer)
+        Ok(response)
     }
 }
 
 async fn forward(State(jaeger): State<Jaeger>, request: Request) -> Result<Response, Problem> {
-    let asked = asked(&request);
+    let forwarded = forwarded(&request);
     drop(request);
-    jaeger.answer(asked).await
+    jaeger.send(forwarded).await
 }
 
 /// The request to Jaeger, which has the same path without the prefix.
-fn asked(request: &Request) -> Request {
+fn forwarded(request: &Request) -> Request {
     let path = request
         .uri()
         .path_and_query()
         .map_or("/", PathAndQuery::as_str);
     let path = path.strip_prefix(PREFIX).unwrap_or(path);
-    let mut asked = Request::new(Body::empty());
-    request.method().clone_into(asked.method_mut());
-    // It was the end of a path that was parsed before.
-    *asked.uri_mut() = path.parse().unwrap_or_default();
-    copy(&REQUEST_HEADERS, request.headers(), asked.headers_mut());
-    asked
+    // A new request, so that only listed headers are forwarded.
+    let mut forwarded = Request::new(Body::empty());
+    request.method().clone_into(forwarded.method_mut());
+    // Parsing cannot fail, since this is the end of a path that was parsed before.
+    *forwarded.uri_mut() = path.parse().unwrap_or_default();
+    copy(&REQUEST_HEADERS, request.headers(), forwarded.headers_mut());
+    forwarded
 }
 
 fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
@@ -147,20 +149,21 @@ fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
 
 /// Forwards a body up to a maximum length and time, so that a slow client cannot hold its permit for
 /// long. If the client disconnects, the request to Jaeger is cancelled.
-fn bounded(body: Body, place: OwnedSemaphorePermit) -> Body {
+fn bounded(body: Body, permit: OwnedSemaphorePermit) -> Body {
     let end = Instant::now() + BODY_TIMEOUT;
-    let pieces = body.into_data_stream();
-    let reading = Some((pieces, place, MAX_BODY_BYTES));
+    let chunks = body.into_data_stream();
+    let reading = Some((chunks, permit, MAX_BODY_BYTES));
     let timed = stream::unfold(reading, move |reading| async move {
-        let (mut pieces, place, left) = reading?;
-        let piece = match tokio::time::timeout_at(end, pieces.next()).await {
-            Ok(Some(Ok(piece))) => piece,
+        let (mut chunks, permit, left) = reading?;
+        let chunk = match tokio::time::timeout_at(end, chunks.next()).await {
+            Ok(Some(Ok(chunk))) => chunk,
+            // Without a next state, the stream ends after the error.
             Ok(Some(Err(error))) => return Some((Err(io::Error::other(error)), None)),
             Ok(None) => return None,
             Err(elapsed) => return Some((Err(elapsed.into()), None)),
         };
-        match left.checked_sub(piece.len() as u64) {
-            Some(left) => Some((Ok(piece), Some((pieces, place, left)))),
+        match left.checked_sub(chunk.len() as u64) {
+            Some(left) => Some((Ok(chunk), Some((chunks, permit, left)))),
             None => {
                 tracing::warn!("{}", too_long());
                 Some((Err(io::Error::other(too_long())), None))
@@ -175,8 +178,8 @@ fn too_long() -> String {
     format!("Jaeger's response is longer than {max} MiB; request fewer traces or a shorter time")
 }
 
-fn failed(error: &CallError) -> Problem {
-    tracing::error!(error = error as &dyn Error, "Jaeger failed");
+fn unavailable(error: &CallError) -> Problem {
+    tracing::error!(error = error as &dyn Error, "Jaeger unavailable");
     match error {
         CallError::Late(_) => Problem::new(
             StatusCode::GATEWAY_TIMEOUT,
@@ -231,13 +234,14 @@ impl Address {
     }
 
     /// The target of a redirect on this host. `None` if it leads elsewhere.
-    fn here(&self, location: &HeaderValue) -> Option<HeaderValue> {
+    fn rewrite(&self, location: &HeaderValue) -> Option<HeaderValue> {
         let location = location.to_str().ok()?;
         let from_origin = location.strip_prefix(&self.origin);
         let path = from_origin
             .filter(|path| path.starts_with('/'))
             .unwrap_or(location);
         if !path.starts_with('/') {
+            // Otherwise it could name another host or scheme, such as `javascript:`.
             let is_relative = !path.contains("//") && !path.contains(':');
             return is_relative.then(|| HeaderValue::try_from(path).ok())?;
         }
@@ -267,24 +271,28 @@ mod tests {
     #[case("http://lab:16686", "https://evil.example/", None)]
     #[case("http://lab:16686", "http://lab:16686.evil.example/", None)]
     #[case("http://lab:16686", "javascript:alert(1)", None)]
-    fn redirects_stay_here(#[case] url: &str, #[case] location: &str, #[case] here: Option<&str>) {
+    fn redirects_stay_here(
+        #[case] url: &str,
+        #[case] location: &str,
+        #[case] expected: Option<&str>,
+    ) {
         let address = Address::of(&url.parse().unwrap());
-        let found = address.here(&HeaderValue::from_str(location).unwrap());
-        assert_eq!(found.as_ref().map(|it| it.to_str().unwrap()), here);
+        let found = address.rewrite(&HeaderValue::from_str(location).unwrap());
+        assert_eq!(found.as_ref().map(|it| it.to_str().unwrap()), expected);
     }
 
     #[rstest::rstest]
     #[case("/jaeger/", "/")]
     #[case("/jaeger/trace/1?a=%2f", "/trace/1?a=%2f")]
     #[case("/jaeger//evil.example/", "//evil.example/")]
-    fn the_prefix_is_ours(#[case] path: &str, #[case] expected: &str) {
+    fn the_prefix_is_stripped(#[case] path: &str, #[case] expected: &str) {
         let request = Request::get(path)
             .header("cookie", "secret=1")
             .header("accept", "text/html")
             .body(Body::empty())
             .unwrap();
-        let asked = asked(&request);
-        assert_eq!(asked.uri().path_and_query().unwrap(), expected);
-        assert_eq!(asked.headers().len(), 1);
+        let forwarded = forwarded(&request);
+        assert_eq!(forwarded.uri().path_and_query().unwrap(), expected);
+        assert_eq!(forwarded.headers().len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-// Shows offers as they arrive. Without it the page shows those that there were when it was loaded.
+// Shows offers as they arrive. Without this script, the page shows the offers found until it was loaded.
 "use strict";
 
 (() => {
@@ -7,47 +7,48 @@
   for (const list of document.querySelectorAll("ul.offers")) lists.set(list.dataset.wish, list);
   if (!state || lists.size === 0) return;
 
-  const part = (name, kind, text) => {
+  const create = (name, className, text) => {
     const element = document.createElement(name);
-    element.className = kind;
+    element.className = className;
+    // Not `innerHTML`: a marketplace may send anything.
     element.textContent = text;
     return element;
   };
 
   const key = (offer) => `${offer.marketplace}/${offer.id}`;
 
-  const item = (offer) => {
+  const createItem = (offer) => {
     const element = document.createElement("li");
     element.dataset.offer = key(offer);
     element.dataset.price = offer.price;
     element.append(
-      part("span", "price", `${offer.price} ${offer.currency}`),
+      create("span", "price", `${offer.price} ${offer.currency}`),
       " ",
-      part("span", "title", offer.title),
+      create("span", "title", offer.title),
       " ",
-      part("span", "where", `${offer.seller} on ${offer.marketplace}`),
+      create("span", "where", `${offer.seller} on ${offer.marketplace}`),
     );
     return element;
   };
 
-  const show = (offer, isNew) => {
+  const showOffer = (offer, isNew) => {
     const list = lists.get(offer.wishId);
     if (!list) return;
     const shown = [...list.children];
     if (shown.some((other) => other.dataset.offer === key(offer))) return;
-    const element = item(offer);
+    const element = createItem(offer);
     element.classList.toggle("new", isNew);
-    const dearer = shown.find((other) => Number(other.dataset.price) > Number(offer.price));
-    list.insertBefore(element, dearer ?? null);
+    const moreExpensive = shown.find((other) => Number(other.dataset.price) > Number(offer.price));
+    list.insertBefore(element, moreExpensive ?? null);
   };
 
   const showMissing = (missing) => {
     const texts = missing.map(({ marketplace, why }) => `${marketplace} (${why})`);
-    state.textContent = texts.length ? `Missing now: ${texts.join(", ")}.` : "";
+    state.textContent = texts.length ? `Unavailable marketplaces: ${texts.join(", ")}.` : "";
   };
 
-  const showAway = (why) => {
-    state.textContent = `No news of offers: ${why}.`;
+  const showUnavailable = (reason) => {
+    state.textContent = `Cannot update offers: ${reason}.`;
   };
 
   const showListing = (listing) => {
@@ -55,42 +56,43 @@
     for (const list of lists.values()) {
       for (const shown of [...list.children]) if (!known.has(shown.dataset.offer)) shown.remove();
     }
-    for (const offer of listing.offers) show(offer, false);
+    for (const offer of listing.offers) showOffer(offer, false);
     showMissing(listing.missing);
   };
 
-  const listing = async () => {
+  const fetchListing = async () => {
     try {
-      const answer = await fetch("/api/offers", { signal: AbortSignal.timeout(5000) });
-      const body = await answer.json();
-      return answer.ok ? () => showListing(body) : () => showAway(body.detail);
+      const response = await fetch("/api/offers", { signal: AbortSignal.timeout(5000) });
+      const body = await response.json();
+      return response.ok ? () => showListing(body) : () => showUnavailable(body.detail);
     } catch {
-      return () => showAway("the gateway cannot be reached");
+      return () => showUnavailable("the gateway cannot be reached");
     }
   };
 
-  // A listing may be older than news that arrive before it: these wait, and are shown after it.
-  let asked = 0;
-  let waiting = null;
+  // A listing may be older than updates that arrive before it, so these are applied after it.
+  let refreshes = 0;
+  let pending = null;
   const refresh = async () => {
-    const turn = ++asked;
-    waiting ??= [];
-    const showIt = await listing();
-    if (turn !== asked) return;
-    showIt();
-    for (const showNews of waiting) showNews();
-    waiting = null;
+    const number = ++refreshes;
+    pending ??= [];
+    const apply = await fetchListing();
+    // A later refresh has replaced this one.
+    if (number !== refreshes) return;
+    apply();
+    for (const update of pending) update();
+    pending = null;
   };
 
   const source = new EventSource("/api/offers/stream");
-  const on = (name, then) => source.addEventListener(name, (event) => {
-    const showNews = () => then(JSON.parse(event.data));
-    if (waiting) waiting.push(showNews);
-    else showNews();
+  const on = (name, handle) => source.addEventListener(name, (event) => {
+    const update = () => handle(JSON.parse(event.data));
+    if (pending) pending.push(update);
+    else update();
   });
   source.addEventListener("open", refresh);
   source.addEventListener("back", refresh);
-  on("offer", (offer) => show(offer, true));
+  on("offer", (offer) => showOffer(offer, true));
   on("missing", showMissing);
-  on("away", showAway);
+  on("away", showUnavailable);
 })();

@@ -12,8 +12,9 @@ use spoor_telemetry::{grpc::Channel, http::Problem};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::wishes::{Wish, as_text};
+use crate::call;
 
-/// The longest that a page waits for offers, which it can be shown without.
+/// The longest that a page waits for offers. It is short, since the page can be shown without them.
 const MAX_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A client of offers.
@@ -29,7 +30,7 @@ pub(super) struct Listing {
     /// The offers, cheapest first.
     pub(super) offers: Vec<Offer>,
     /// The marketplaces that did not respond.
-    pub(super) missing: Vec<Absent>,
+    pub(super) missing: Vec<UnavailableMarketplace>,
 }
 
 /// An offer in a response.
@@ -50,22 +51,22 @@ pub(super) struct Offer {
 
 /// A marketplace that did not respond to the last search.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Absent {
+pub(super) struct UnavailableMarketplace {
     pub(super) marketplace: String,
     pub(super) why: String,
     #[serde(serialize_with = "as_text")]
     pub(super) since: Timestamp,
 }
 
-/// The reason why offers are unknown.
+/// The error of a call to offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unknown {
-    #[error("offers cannot be reached; the wishlist works without it")]
-    Away,
-    #[error("offers did not respond in time; the wishlist works without it")]
-    Late,
-    #[error("offers failed; the wishlist works without it")]
-    Broken,
+pub(super) enum OffersError {
+    #[error("the offers service cannot be reached; the wishlist works without it")]
+    Unavailable,
+    #[error("the offers service did not respond in time; the wishlist works without it")]
+    TimedOut,
+    #[error("the offers service failed; the wishlist works without it")]
+    Failed,
 }
 
 impl Offers {
@@ -82,9 +83,11 @@ impl Offers {
             wish_id: wish.id.clone(),
             what: wish.name.clone(),
         };
-        let (request, mut client) = (self.request(message), self.client.clone());
+        let mut client = self.client.clone();
         // A failure is logged and recorded in the trace.
-        let _ = self.answered(client.look_for(request)).await;
+        let _ = self
+            .call(message, async |request| client.look_for(request).await)
+            .await;
     }
 
     /// Requests that a wish's offers are removed. A failure is ignored, since the next round does it.
@@ -92,48 +95,42 @@ impl Offers {
         let message = ForgetRequest {
             wish_id: id.to_owned(),
         };
-        let (request, mut client) = (self.request(message), self.client.clone());
+        let mut client = self.client.clone();
         // A failure is logged and recorded in the trace.
-        let _ = self.answered(client.forget(request)).await;
+        let _ = self
+            .call(message, async |request| client.forget(request).await)
+            .await;
     }
 
-    pub(super) async fn list(&self) -> Result<Listing, Unknown> {
-        let (request, mut client) = (self.request(ListRequest {}), self.client.clone());
-        let reply = self.answered(client.list(request)).await?;
+    pub(super) async fn list(&self) -> Result<Listing, OffersError> {
+        let mut client = self.client.clone();
+        let list = async |request| client.list(request).await;
+        let reply = self.call(ListRequest {}, list).await?;
         let mut offers = reply.offers;
         offers.sort_by_key(|found| found.offer.as_ref().map(|offer| offer.price_hundredths));
         Ok(Listing {
             offers: offers.into_iter().filter_map(Offer::new).collect(),
-            missing: absent(reply.missing.unwrap_or_default()),
+            missing: unavailable_marketplaces(reply.missing.unwrap_or_default()),
         })
     }
 
-    /// Opens a stream of events from now on. The stream itself has no deadline.
-    pub(super) async fn watch(&self) -> Result<Streaming<WatchReply>, Unknown> {
+    /// Opens a stream of updates from now on.
+    pub(super) async fn watch(&self) -> Result<Streaming<WatchReply>, OffersError> {
         let mut client = self.client.clone();
-        let request = Request::new(WatchRequest {});
-        self.answered(client.watch(request)).await
-    }
-
-    fn request<M>(&self, message: M) -> Request<M> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.deadline);
-        request
-    }
-
-    async fn answered<M>(
-        &self,
-        call: impl Future<Output = Result<Response<M>, Status>>,
-    ) -> Result<M, Unknown> {
-        // The channel's own timeout does not cover connecting.
-        match tokio::time::timeout(self.deadline, call).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err((&status).into()),
-            Err(elapsed) => {
-                tracing::warn!(error = &elapsed as &dyn Error, "call to offers timed out");
-                Err(Unknown::Late)
-            }
+        // Only opening the stream has a deadline, which a timeout in the request would apply to all of it.
+        let opening = client.watch(WatchRequest {});
+        match tokio::time::timeout(self.deadline, opening).await {
+            Ok(response) => Ok(response?.into_inner()),
+            Err(_elapsed) => Err(OffersError::TimedOut),
         }
+    }
+
+    async fn call<M, R>(
+        &self,
+        message: M,
+        call: impl AsyncFnOnce(Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, OffersError> {
+        Ok(call::within(self.deadline, message, call).await?)
     }
 }
 
@@ -155,43 +152,44 @@ impl Offer {
     }
 }
 
-/// The marketplaces that are missing.
-pub(super) fn absent(missing: Missing) -> Vec<Absent> {
-    let absent = |missing: MissingMarketplace| Absent {
+/// Converts the marketplaces that did not respond.
+pub(super) fn unavailable_marketplaces(missing: Missing) -> Vec<UnavailableMarketplace> {
+    let convert = |missing: MissingMarketplace| UnavailableMarketplace {
         marketplace: missing.name,
         why: missing.why,
         since: time(missing.since_unix_millis),
     };
-    missing.marketplaces.into_iter().map(absent).collect()
+    missing.marketplaces.into_iter().map(convert).collect()
 }
 
 fn time(unix_millis: i64) -> Timestamp {
     Timestamp::from_millisecond(unix_millis).unwrap_or_default()
 }
 
-impl Unknown {
+impl OffersError {
     fn status(self) -> StatusCode {
         match self {
-            Self::Away => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Late => StatusCode::GATEWAY_TIMEOUT,
-            Self::Broken => StatusCode::BAD_GATEWAY,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::Failed => StatusCode::BAD_GATEWAY,
         }
     }
 }
 
-impl From<&Status> for Unknown {
-    fn from(status: &Status) -> Self {
-        tracing::warn!(error = status as &dyn Error, "call to offers failed");
+impl From<Status> for OffersError {
+    fn from(status: Status) -> Self {
+        // A warning only, since the wishlist works without offers.
+        tracing::warn!(error = &status as &dyn Error, "call to offers failed");
         match status.code() {
-            Code::Unavailable => Self::Away,
-            Code::DeadlineExceeded | Code::Cancelled => Self::Late,
-            _ => Self::Broken,
+            Code::Unavailable => Self::Unavailable,
+            Code::DeadlineExceeded | Code::Cancelled => Self::TimedOut,
+            _ => Self::Failed,
         }
     }
 }
 
-impl From<Unknown> for Problem {
-    fn from(unknown: Unknown) -> Self {
-        Self::new(unknown.status(), unknown.to_string())
+impl From<OffersError> for Problem {
+    fn from(error: OffersError) -> Self {
+        Self::new(error.status(), error.to_string())
     }
 }

@@ -1,4 +1,4 @@
-//! The web page with its forms. A script adds new offers; the page works without it.
+//! The web page with its forms. A script adds new offers, and the page works without it.
 
 use axum::{
     Form, Router,
@@ -15,8 +15,8 @@ use serde::Deserialize;
 use super::{
     Gateway,
     traces::TraceId,
-    view::{self, Notice, Shown},
-    wishes::Failure,
+    view::{self, Content, Notice},
+    wishes::WishError,
 };
 use crate::WishName;
 
@@ -33,17 +33,17 @@ struct NewWish {
     name: String,
 }
 
-/// The query parameters of the redirect after a change.
+/// The query parameters that the redirect after a change adds.
 #[derive(Debug, Default, Deserialize)]
-struct Past {
-    done: Option<Done>,
+struct Redirected {
+    done: Option<Change>,
     trace: Option<String>,
 }
 
 /// The change that was made.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Done {
+enum Change {
     Added,
     Deleted,
 }
@@ -66,19 +66,21 @@ pub(super) fn router() -> Router<Gateway> {
 
 async fn show(
     State(gateway): State<Gateway>,
-    past: Result<Query<Past>, QueryRejection>,
+    redirected: Result<Query<Redirected>, QueryRejection>,
 ) -> Response {
-    // Invalid parameters are ignored.
-    let past = past.map(|Query(past)| past).unwrap_or_default();
-    let notice = past.done.map(|done| Notice::Done {
-        text: done.text(),
-        trace: past.trace.as_deref().and_then(TraceId::new),
+    // Invalid parameters are ignored, since a page is more useful than an error.
+    let redirected = redirected
+        .map(|Query(redirected)| redirected)
+        .unwrap_or_default();
+    let notice = redirected.done.map(|change| Notice::Done {
+        text: change.text(),
+        trace: redirected.trace.as_deref().and_then(TraceId::new),
     });
     page(
         gateway,
-        Shown {
+        Content {
             notice,
-            ..Shown::default()
+            ..Content::default()
         },
     )
     .await
@@ -95,22 +97,22 @@ async fn add(
             let status = rejection.status();
             return page(
                 gateway,
-                Shown {
+                Content {
                     status,
                     notice,
-                    ..Shown::default()
+                    ..Content::default()
                 },
             )
             .await;
         }
     };
     let added = match WishName::new(&name) {
-        Ok(valid) => gateway.wish(&valid).await.map(|_| ()),
-        Err(error) => Err(Failure::Name(error)),
+        Ok(valid) => gateway.add_wish(&valid).await.map(|_| ()),
+        Err(error) => Err(WishError::Name(error)),
     };
     match added {
-        Ok(()) => Done::Added.redirect(),
-        Err(failure) => page(gateway, Shown::failed(&failure, name)).await,
+        Ok(()) => Change::Added.redirect(),
+        Err(failure) => page(gateway, Content::failed(&failure, name)).await,
     }
 }
 
@@ -119,12 +121,12 @@ async fn remove(
     id: Result<Path<String>, PathRejection>,
 ) -> Response {
     let removed = match id {
-        Ok(Path(id)) => gateway.unwish(&id).await,
-        Err(_not_text) => Err(Failure::Unknown),
+        Ok(Path(id)) => gateway.delete_wish(&id).await,
+        Err(_) => Err(WishError::NotFound),
     };
     match removed {
-        Ok(()) => Done::Deleted.redirect(),
-        Err(failure) => page(gateway, Shown::failed(&failure, String::new())).await,
+        Ok(()) => Change::Deleted.redirect(),
+        Err(failure) => page(gateway, Content::failed(&failure, String::new())).await,
     }
 }
 
@@ -134,6 +136,7 @@ pub(super) fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         (
             header::CACHE_CONTROL,
+            // Not longer, since the URLs stay the same when the content changes.
             HeaderValue::from_static("max-age=300"),
         ),
     ];
@@ -141,20 +144,20 @@ pub(super) fn asset(kind: &'static str, body: &'static str) -> impl IntoResponse
 }
 
 /// Renders the page with the current wishes, or without them if they are unavailable.
-async fn page(gateway: Gateway, mut shown: Shown) -> Response {
+async fn page(gateway: Gateway, mut content: Content) -> Response {
     let (wishes, offers) = tokio::join!(gateway.wishes.list(), gateway.offers.list());
-    shown.offers = offers;
+    content.offers = offers;
     match wishes {
-        Ok(wishes) => shown.wishes = Some(wishes),
+        Ok(wishes) => content.wishes = Some(wishes),
         Err(failure) => {
-            shown.status = failure.status();
-            shown.notice = Some(Notice::Failed(failure.to_string()));
+            content.status = failure.status();
+            content.notice = Some(Notice::Failed(failure.to_string()));
         }
     }
     let trace = TraceId::current();
-    let html = view::page(&shown, trace.as_ref(), &gateway.trace_url).into_string();
-    let mut response = (shown.status, Html(html)).into_response();
-    if shown.status == StatusCode::SERVICE_UNAVAILABLE {
+    let html = view::page(&content, trace.as_ref(), &gateway.trace_url).into_string();
+    let mut response = (content.status, Html(html)).into_response();
+    if content.status == StatusCode::SERVICE_UNAVAILABLE {
         response
             .headers_mut()
             .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -162,7 +165,7 @@ async fn page(gateway: Gateway, mut shown: Shown) -> Response {
     response
 }
 
-impl Done {
+impl Change {
     fn text(self) -> &'static str {
         match self {
             Self::Added => "Added to your wishes.",

@@ -22,7 +22,7 @@ pub struct InvalidTraceUrl(String);
 pub(super) struct TraceId(String);
 
 impl TraceUrl {
-    /// The page of one trace.
+    /// The URL of one trace's page.
     pub(super) fn of(&self, id: &TraceId) -> String {
         format!("{}{}{}", self.before, id.0, self.after)
     }
@@ -53,9 +53,10 @@ impl FromStr for TraceUrl {
         let (before, after) = text.split_once("{id}").ok_or_else(invalid)?;
         let uri: Uri = format!("{before}0{after}").parse().map_err(|_| invalid())?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-        let is_elsewhere = is_web && uri.authority().is_some();
-        let is_here = text.starts_with('/') && !text.starts_with("//");
-        if is_elsewhere || is_here {
+        let is_absolute = is_web && uri.authority().is_some();
+        // `//host/path` would lead to another host with the scheme of this one.
+        let is_path = text.starts_with('/') && !text.starts_with("//");
+        if is_absolute || is_path {
             Ok(Self {
                 before: before.to_owned(),
                 after: after.to_owned(),
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_goes_where_the_url_says() {
+    fn the_id_replaces_its_placeholder() {
         let url: TraceUrl = "https://traces.example/trace/{id}?raw=1".parse().unwrap();
         let id = TraceId::new("4BF92F3577B34DA6A3CE929D0E0E4736").unwrap();
         let expected = "https://traces.example/trace/4bf92f3577b34da6a3ce929d0e0e4736?raw=1";

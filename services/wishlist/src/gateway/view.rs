@@ -1,23 +1,23 @@
-//! The page's HTML. `maud` escapes everything that is put in.
+//! The HTML of the page. `maud` escapes all inserted values.
 
 use http::StatusCode;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
 use super::{
-    offers::{Absent, Listing, Offer, Unknown},
+    offers::{Listing, Offer, OffersError, UnavailableMarketplace},
     traces::{TraceId, TraceUrl},
-    wishes::{Failure, Wish},
+    wishes::{Wish, WishError},
 };
 use crate::WishName;
 
 /// The content of the page.
 #[derive(Debug)]
-pub(super) struct Shown {
+pub(super) struct Content {
     pub(super) status: StatusCode,
     /// The wishes; `None` if they are unavailable.
     pub(super) wishes: Option<Vec<Wish>>,
-    pub(super) offers: Result<Listing, Unknown>,
+    pub(super) offers: Result<Listing, OffersError>,
     pub(super) notice: Option<Notice>,
     /// The text of an invalid name, to be corrected.
     pub(super) name: String,
@@ -35,7 +35,7 @@ pub(super) enum Notice {
     Failed(String),
 }
 
-impl Default for Shown {
+impl Default for Content {
     fn default() -> Self {
         Self {
             status: StatusCode::OK,
@@ -48,11 +48,11 @@ impl Default for Shown {
     }
 }
 
-impl Shown {
-    pub(super) fn failed(failure: &Failure, name: String) -> Self {
+impl Content {
+    pub(super) fn failed(failure: &WishError, name: String) -> Self {
         let (notice, name_error) = match failure {
-            Failure::Name(error) => (None, Some(error.to_string())),
-            Failure::Unknown => (Some("This wish was already deleted.".to_owned()), None),
+            WishError::Name(error) => (None, Some(error.to_string())),
+            WishError::NotFound => (Some("This wish was already deleted.".to_owned()), None),
             other => (Some(other.to_string()), None),
         };
         let notice = notice.map(Notice::Failed);
@@ -67,17 +67,12 @@ impl Shown {
 }
 
 /// Renders the page. `trace` is the trace of the current request.
-pub(super) fn page(shown: &Shown, trace: Option<&TraceId>, trace_url: &TraceUrl) -> Markup {
+pub(super) fn page(content: &Content, trace: Option<&TraceId>, trace_url: &TraceUrl) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title(shown)) }
-                link rel="stylesheet" href="/style.css";
-                link rel="icon" type="image/svg+xml" href="/icon.svg";
+                (metadata(title(content), "/style.css"))
                 script src="/offers.js" defer {}
             }
             body {
@@ -86,9 +81,9 @@ pub(super) fn page(shown: &Shown, trace: Option<&TraceId>, trace_url: &TraceUrl)
                     p { "What would you like to have?" }
                 }
                 main {
-                    @if let Some(notice) = &shown.notice { (notice_box(notice, trace_url)) }
-                    (form(shown))
-                    @if let Some(wishes) = &shown.wishes { (list(wishes, &shown.offers)) }
+                    @if let Some(notice) = &content.notice { (self::notice(notice, trace_url)) }
+                    (form(content))
+                    @if let Some(wishes) = &content.wishes { (wish_list(wishes, &content.offers)) }
                 }
                 (footer(trace, trace_url))
             }
@@ -96,32 +91,45 @@ pub(super) fn page(shown: &Shown, trace: Option<&TraceId>, trace_url: &TraceUrl)
     }
 }
 
-fn title(shown: &Shown) -> &'static str {
-    match (&shown.notice, &shown.name_error) {
+/// The metadata of any of the gateway's pages.
+pub(super) fn metadata(title: &str, stylesheet: &str) -> Markup {
+    html! {
+        meta charset="utf-8";
+        meta name="viewport" content="width=device-width, initial-scale=1";
+        meta name="color-scheme" content="light dark";
+        title { (title) }
+        link rel="stylesheet" href=(stylesheet);
+        link rel="icon" type="image/svg+xml" href="/icon.svg";
+    }
+}
+
+fn title(content: &Content) -> &'static str {
+    // Screen readers read the title first, so that it tells of an error.
+    match (&content.notice, &content.name_error) {
         (Some(Notice::Failed(_)), _) | (_, Some(_)) => "Error: Wishlist",
         _ => "Wishlist",
     }
 }
 
-fn notice_box(notice: &Notice, trace_url: &TraceUrl) -> Markup {
+fn notice(notice: &Notice, trace_url: &TraceUrl) -> Markup {
     html! {
         @match notice {
             Notice::Done { text, trace } => p.notice.done role="status" {
                 (text)
-                @if let Some(trace) = trace { " " a href=(trace_url.of(trace)) { "See its trace" } }
+                @if let Some(trace) = trace { " " a href=(trace_url.of(trace)) { "View the trace" } }
             },
             Notice::Failed(text) => p.notice.failed role="alert" { (sentence(text)) },
         }
     }
 }
 
-fn form(shown: &Shown) -> Markup {
-    let error = shown.name_error.as_deref();
+fn form(content: &Content) -> Markup {
+    let error = content.name_error.as_deref();
     html! {
         form.add action="/wishes" method="post" {
             label for="name" { "New wish" }
             div.row {
-                input #name name="name" type="text" value=(shown.name) required
+                input #name name="name" type="text" value=(content.name) required
                     maxlength=(WishName::MAX_CHARS) autocomplete="off" placeholder="A red bicycle"
                     autofocus[error.is_some()] aria-invalid=[error.map(|_| "true")]
                     aria-describedby=[error.map(|_| "name-error")];
@@ -132,7 +140,7 @@ fn form(shown: &Shown) -> Markup {
     }
 }
 
-fn list(wishes: &[Wish], offers: &Result<Listing, Unknown>) -> Markup {
+fn wish_list(wishes: &[Wish], offers: &Result<Listing, OffersError>) -> Markup {
     let known = offers.as_ref().map(|listing| listing.offers.as_slice());
     html! {
         section aria-labelledby="wishes" {
@@ -140,8 +148,9 @@ fn list(wishes: &[Wish], offers: &Result<Listing, Unknown>) -> Markup {
             @if wishes.is_empty() {
                 p.empty { "Nothing here yet. Add the first one above." }
             } @else {
-                p #offers-state .state role="status" { (state(offers)) }
-                ul.wishes { @for wish in wishes { (item(wish, known.unwrap_or_default())) } }
+                // A live region, so that screen readers announce the script's updates.
+                p #offers-state .state role="status" { (offers_status(offers)) }
+                ul.wishes { @for wish in wishes { (wish_item(wish, known.unwrap_or_default())) } }
             }
         }
     }
@@ -149,30 +158,30 @@ fn list(wishes: &[Wish], offers: &Result<Listing, Unknown>) -> Markup {
 
 /// The marketplaces whose offers are missing, with the reasons. The script updates this text in
 /// the same format.
-fn state(offers: &Result<Listing, Unknown>) -> String {
+fn offers_status(offers: &Result<Listing, OffersError>) -> String {
     match offers {
-        Err(unknown) => format!("No news of offers: {unknown}."),
+        Err(error) => format!("Cannot update offers: {error}."),
         Ok(Listing { missing, .. }) if missing.is_empty() => String::new(),
         Ok(Listing { missing, .. }) => {
-            let text = |missing: &Absent| format!("{} ({})", missing.marketplace, missing.why);
+            let text = |it: &UnavailableMarketplace| format!("{} ({})", it.marketplace, it.why);
             let texts: Vec<String> = missing.iter().map(text).collect();
-            format!("Missing now: {}.", texts.join(", "))
+            format!("Unavailable marketplaces: {}.", texts.join(", "))
         }
     }
 }
 
-fn item(wish: &Wish, offers: &[Offer]) -> Markup {
+fn wish_item(wish: &Wish, offers: &[Offer]) -> Markup {
     html! {
         li {
             div.wish {
                 span.name dir="auto" { (wish.name) }
-                time datetime=(wish.created) { (people(wish.created)) }
+                time datetime=(wish.created) { (readable(wish.created)) }
             }
             form action={ "/wishes/" (wish.id) "/delete" } method="post" {
                 button.quiet type="submit" aria-label={ "Delete " (wish.name) } { "Delete" }
             }
             ul.offers data-wish=(wish.id) aria-label={ "Offers for " (wish.name) } {
-                @for offer in offers.iter().filter(|offer| offer.wish_id == wish.id) { (found(offer)) }
+                @for offer in offers.iter().filter(|offer| offer.wish_id == wish.id) { (offer_item(offer)) }
             }
             p.none { "No offers yet." }
         }
@@ -180,7 +189,7 @@ fn item(wish: &Wish, offers: &[Offer]) -> Markup {
 }
 
 /// An offer. The script renders new ones in the same format.
-fn found(offer: &Offer) -> Markup {
+fn offer_item(offer: &Offer) -> Markup {
     html! {
         li data-offer={ (offer.marketplace) "/" (offer.id) } data-price=(offer.price) {
             span.price { (offer.price) " " (offer.currency) } " "
@@ -198,21 +207,22 @@ fn footer(trace: Option<&TraceId>, trace_url: &TraceUrl) -> Markup {
                     "This page's trace: "
                     a href=(trace_url.of(trace)) { code { (trace.as_str()) } }
                 }
-                p { "A trace that the sampling policy left out is not found there." }
+                p { "The link leads nowhere if the sampling policy did not keep this trace." }
             }
             p {
-                "Scripts use " a href="/api/wishes" { code { "/api/wishes" } } " and " a href="/api/offers" { code { "/api/offers" } } ". All traces: "
-                a href="/jaeger/" { code { "/jaeger" } } ". How it is built: "
+                "JSON API: " a href="/api/wishes" { code { "/api/wishes" } } ", " a href="/api/offers" { code { "/api/offers" } } ". All traces: "
+                a href="/jaeger/" { code { "/jaeger" } } ". Architecture: "
                 a href="/docs" { code { "/docs" } } "."
             }
         }
     }
 }
 
-fn people(time: Timestamp) -> String {
+fn readable(time: Timestamp) -> String {
     time.strftime("%-d %b %Y, %H:%M UTC").to_string()
 }
 
+/// Turns an error message, which has no capital and no full stop, into a sentence.
 fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars
@@ -235,23 +245,23 @@ mod tests {
 
     const HOSTILE: &str = r#"</span><script>alert("x")</script><img src=x onerror='y'>"#;
 
-    fn shown(shown: &Shown) -> String {
+    fn rendered(content: &Content) -> String {
         let trace_url: TraceUrl = "http://traces/{id}".parse().unwrap();
-        page(shown, None, &trace_url).into_string()
+        page(content, None, &trace_url).into_string()
     }
 
     #[test]
-    fn hostile_names_are_escaped_wherever_they_stand() {
+    fn hostile_names_are_escaped_everywhere() {
         let wish = Wish {
             id: "1".into(),
             name: HOSTILE.into(),
             created: Timestamp::UNIX_EPOCH,
         };
-        let html = shown(&Shown {
+        let html = rendered(&Content {
             wishes: Some(vec![wish]),
             notice: Some(Notice::Failed(HOSTILE.into())),
             name: HOSTILE.into(),
-            ..Shown::default()
+            ..Content::default()
         });
         // The page's own script is the only one.
         assert_eq!(html.matches("<script").count(), 1, "{html}");
@@ -262,9 +272,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_taken_stays_in_the_field_with_the_reason() {
-        let failure = Failure::Name(crate::InvalidWishName::Control);
-        let html = shown(&Shown::failed(&failure, "a\u{7}b".into()));
+    fn an_invalid_name_stays_in_the_field() {
+        let failure = WishError::Name(crate::InvalidWishName::Control);
+        let html = rendered(&Content::failed(&failure, "a\u{7}b".into()));
         assert!(
             html.contains("aria-invalid=\"true\"") && html.contains("on one line"),
             "{html}"
@@ -273,7 +283,7 @@ mod tests {
 
     #[test]
     fn without_the_wishlist_there_is_no_list() {
-        let html = shown(&Shown::failed(&Failure::Away, "a bike".into()));
+        let html = rendered(&Content::failed(&WishError::Unavailable, "a bike".into()));
         assert!(
             html.contains("role=\"alert\"") && !html.contains("Your wishes"),
             "{html}"

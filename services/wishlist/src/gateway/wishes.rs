@@ -6,10 +6,10 @@ use http::StatusCode;
 use jiff::Timestamp;
 use spoor_proto::spoor::wishlist::v1::{self, AddRequest, DeleteRequest, ListRequest};
 use spoor_telemetry::http::Problem;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Status};
 
 use super::Client;
-use crate::{InvalidWishName, WishName};
+use crate::{InvalidWishName, WishName, call};
 
 /// A client of wishlist.
 #[derive(Clone)]
@@ -27,109 +27,89 @@ pub(super) struct Wish {
     pub(super) created: Timestamp,
 }
 
-/// The error of a call.
+/// The error of a call to wishlist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum WishError {
     #[error("name: {0}")]
     Name(#[from] InvalidWishName),
     #[error("no wish with this ID")]
-    Unknown,
+    NotFound,
     #[error("{0}")]
     Full(String),
     #[error("the wishlist cannot be reached; try again in a moment")]
-    Away,
+    Unavailable,
     #[error("the wishlist did not respond in time")]
-    Late,
+    TimedOut,
     #[error("the wishlist failed: {0}")]
-    Broken(String),
+    Failed(String),
 }
 
 impl Wishes {
-    pub(super) async fn add(self, name: &WishName) -> Result<Wish, Failure> {
+    pub(super) async fn add(mut self, name: &WishName) -> Result<Wish, WishError> {
         let message = AddRequest {
             name: name.as_str().to_owned(),
         };
-        let (request, mut client) = (self.request(message), self.client);
-        call(self.deadline, client.add(request))
-            .await
-            .and_then(Wish::try_from)
+        let add = async |request| self.client.add(request).await;
+        call::within(self.deadline, message, add).await?.try_into()
     }
 
-    pub(super) async fn delete(self, id: &str) -> Result<(), Failure> {
+    pub(super) async fn delete(mut self, id: &str) -> Result<(), WishError> {
         let message = DeleteRequest { id: id.to_owned() };
-        let (request, mut client) = (self.request(message), self.client);
-        call(self.deadline, client.delete(request))
-            .await
-            .map(|_| ())
+        let delete = async |request| self.client.delete(request).await;
+        call::within(self.deadline, message, delete).await?;
+        Ok(())
     }
 
     /// Lists the wishes, newest first.
-    pub(super) async fn list(self) -> Result<Vec<Wish>, Failure> {
-        let (request, mut client) = (self.request(ListRequest {}), self.client);
-        let reply = call(self.deadline, client.list(request)).await?;
+    pub(super) async fn list(mut self) -> Result<Vec<Wish>, WishError> {
+        let list = async |request| self.client.list(request).await;
+        let reply = call::within(self.deadline, ListRequest {}, list).await?;
         reply.wishes.into_iter().map(Wish::try_from).collect()
     }
-
-    fn request<M>(&self, message: M) -> Request<M> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.deadline);
-        request
-    }
 }
 
-/// Awaits a call within the deadline, which the channel's own timeout does not apply to connecting.
-async fn call<M>(
-    deadline: Duration,
-    call: impl Future<Output = Result<Response<M>, Status>>,
-) -> Result<M, Failure> {
-    match tokio::time::timeout(deadline, call).await {
-        Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(status.into()),
-        Err(_elapsed) => Err(Failure::Late),
-    }
-}
-
-impl Failure {
+impl WishError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Name(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unknown => StatusCode::NOT_FOUND,
+            Self::NotFound => StatusCode::NOT_FOUND,
             Self::Full(_) => StatusCode::CONFLICT,
-            Self::Away => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Late => StatusCode::GATEWAY_TIMEOUT,
-            Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
 
-impl From<Failure> for Problem {
-    fn from(failure: Failure) -> Self {
+impl From<WishError> for Problem {
+    fn from(failure: WishError) -> Self {
         Self::new(failure.status(), failure.to_string())
     }
 }
 
-impl From<Status> for Failure {
+impl From<Status> for WishError {
     fn from(status: Status) -> Self {
         match status.code() {
-            Code::NotFound => return Self::Unknown,
+            // Caused by the user, so that they are not logged as errors.
+            Code::NotFound => return Self::NotFound,
             Code::ResourceExhausted => return Self::Full(status.message().to_owned()),
             _ => {}
         }
         tracing::error!(error = &status as &dyn Error, "call to wishlist failed");
         match status.code() {
-            Code::Unavailable => Self::Away,
-            Code::DeadlineExceeded | Code::Cancelled => Self::Late,
-            _ => Self::Broken(status.message().to_owned()),
+            Code::Unavailable => Self::Unavailable,
+            Code::DeadlineExceeded | Code::Cancelled => Self::TimedOut,
+            _ => Self::Failed(status.message().to_owned()),
         }
     }
 }
 
 impl TryFrom<v1::Wish> for Wish {
-    type Error = Failure;
+    type Error = WishError;
 
-    fn try_from(wish: v1::Wish) -> Result<Self, Failure> {
+    fn try_from(wish: v1::Wish) -> Result<Self, WishError> {
         let created = Timestamp::from_millisecond(wish.created_unix_millis)
-            .map_err(|error| Failure::Broken(error.to_string()))?;
+            .map_err(|error| WishError::Failed(error.to_string()))?;
         Ok(Self {
             id: wish.id,
             name: wish.name,

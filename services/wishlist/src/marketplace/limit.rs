@@ -16,28 +16,29 @@ pub struct RateLimit(Option<NonZeroU32>);
 #[error("must be a number of searches per second such as 3, or none, not {0:?}")]
 pub struct InvalidRateLimit(String);
 
-/// The rest of a [`RateLimit`] at a time.
+/// A token bucket for a [`RateLimit`].
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct TokenBucket {
     limit: RateLimit,
     /// The time at which the whole limit is available again.
     full: Option<Instant>,
 }
 
-impl Gate {
+impl TokenBucket {
     pub(super) fn new(limit: RateLimit) -> Self {
         Self { limit, full: None }
     }
 
-    /// Admits one search.
+    /// Takes a token for one search.
     ///
     /// # Errors
     /// The time until the next search is permitted.
-    pub(super) fn enter(&mut self, now: Instant) -> Result<(), Duration> {
-        let RateLimit(Some(a_second)) = self.limit else {
+    pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
+        let RateLimit(Some(per_second)) = self.limit else {
             return Ok(());
         };
-        let interval = Duration::from_secs(1) / a_second.get();
+        // The bucket is kept as the time at which it is full. It holds as many tokens as a second adds.
+        let interval = Duration::from_secs(1) / per_second.get();
         let full = self.full.map_or(now, |full| full.max(now)) + interval;
         let wait = full
             .saturating_duration_since(now)
@@ -83,48 +84,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_as_in_a_second_may_come_at_once() {
-        let mut gate = Gate::new("3".parse().unwrap());
+    fn a_burst_has_the_searches_of_a_second() {
+        let mut bucket = TokenBucket::new("3".parse().unwrap());
         let now = Instant::now();
         for _ in 0..3 {
-            assert_eq!(gate.enter(now), Ok(()));
+            assert_eq!(bucket.take(now), Ok(()));
         }
-        let wait = gate.enter(now).unwrap_err();
+        let wait = bucket.take(now).unwrap_err();
         assert!(wait > Duration::from_millis(300) && wait <= Duration::from_millis(334));
-        assert_eq!(gate.enter(now + wait), Ok(()));
-        assert!(gate.enter(now + wait).is_err());
+        assert_eq!(bucket.take(now + wait), Ok(()));
+        assert!(bucket.take(now + wait).is_err());
     }
 
     #[test]
-    fn none_takes_all() {
-        let mut gate = Gate::new("none".parse().unwrap());
+    fn none_admits_all() {
+        let mut bucket = TokenBucket::new("none".parse().unwrap());
         let now = Instant::now();
-        assert!((0..1000).all(|_| gate.enter(now).is_ok()));
+        assert!((0..1000).all(|_| bucket.take(now).is_ok()));
     }
 
     proptest! {
         #[test]
-        fn never_more_than_its_rate_and_who_waits_gets_in(
-            a_second in 1..50_u32,
+        fn admits_at_its_rate_after_the_wait(
+            per_second in 1..50_u32,
             steps in prop::collection::vec(0..200_u64, 1..300),
         ) {
-            let mut gate = Gate::new(RateLimit(NonZeroU32::new(a_second)));
+            let mut bucket = TokenBucket::new(RateLimit(NonZeroU32::new(per_second)));
             let start = Instant::now();
             let mut now = start;
-            let mut entered = 0_u32;
+            let mut admitted = 0_u32;
             for step in steps {
                 now += Duration::from_millis(step);
-                match gate.enter(now) {
-                    Ok(()) => entered += 1,
+                match bucket.take(now) {
+                    Ok(()) => admitted += 1,
                     Err(wait) => {
                         now += wait;
-                        prop_assert_eq!(gate.enter(now), Ok(()));
-                        entered += 1;
+                        prop_assert_eq!(bucket.take(now), Ok(()));
+                        admitted += 1;
                     }
                 }
             }
             let seconds = (now - start).as_secs_f64();
-            prop_assert!(f64::from(entered) <= f64::from(a_second) * (seconds + 1.0) + 1.0);
+            prop_assert!(f64::from(admitted) <= f64::from(per_second) * (seconds + 1.0) + 1.0);
         }
     }
 
@@ -134,7 +135,7 @@ mod tests {
     #[case("1.5")]
     #[case("")]
     #[case("all")]
-    fn other_limits_are_refused(#[case] text: &str) {
+    fn invalid_limits_are_refused(#[case] text: &str) {
         assert!(text.parse::<RateLimit>().is_err());
     }
 }

@@ -10,7 +10,7 @@ use spoor_proto::spoor::marketplace::v1::Offer;
 use crate::WishName;
 
 /// The time for which a new offer exists.
-const FRESH: Duration = Duration::from_secs(120);
+const FRESH_DURATION: Duration = Duration::from_secs(120);
 
 const CONDITIONS: [&str; 8] = [
     "as good as new",
@@ -35,9 +35,10 @@ const SELLERS: [&str; 8] = [
 
 /// The offers for a wish at a time since the epoch: one or two that stay, and sometimes a new one.
 pub(super) fn of(marketplace: &str, what: &WishName, since_epoch: Duration) -> Vec<Offer> {
-    let staying = 1 + mixed(&(marketplace, what.as_str())) % 2;
-    let window = since_epoch.as_secs() / FRESH.as_secs();
-    let fresh = mixed(&(marketplace, what.as_str(), "window", window));
+    let staying = 1 + hashed(&(marketplace, what.as_str())) % 2;
+    let window = since_epoch.as_secs() / FRESH_DURATION.as_secs();
+    let fresh = hashed(&(marketplace, what.as_str(), "window", window));
+    // In a third of the windows, so that rounds of searches find something new now and then.
     let fresh = fresh.is_multiple_of(3).then_some(fresh);
     (0..staying)
         .chain(fresh)
@@ -46,19 +47,20 @@ pub(super) fn of(marketplace: &str, what: &WishName, since_epoch: Duration) -> V
 }
 
 fn offer(marketplace: &str, what: &WishName, number: u64) -> Offer {
-    let seed = mixed(&(marketplace, what.as_str(), number));
+    let seed = hashed(&(marketplace, what.as_str(), number));
     Offer {
         id: format!("{seed:016x}"),
         title: format!("{what}, {}", picked(&CONDITIONS, seed)),
         price_hundredths: price(what, seed),
         currency: "EUR".to_owned(),
+        // Other bits for each property, so that they vary independently.
         seller: picked(&SELLERS, seed >> 8).to_owned(),
     }
 }
 
 /// The price, which differs between marketplaces by up to a third.
 fn price(what: &WishName, seed: u64) -> i64 {
-    let usual = 500 + mixed(&what.as_str()) % 40_000;
+    let usual = 500 + hashed(&what.as_str()) % 40_000;
     let price = usual * (67 + (seed >> 16) % 67) / 100;
     i64::try_from(price).unwrap_or(i64::MAX)
 }
@@ -68,7 +70,7 @@ fn picked(from: &[&'static str; 8], seed: u64) -> &'static str {
 }
 
 /// A hash that is the same in every process, since this hasher has no random key.
-fn mixed(of: &impl Hash) -> u64 {
+fn hashed(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
@@ -81,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_question_has_the_same_answer_and_each_marketplace_its_own() {
+    fn equal_searches_have_equal_offers() {
         let bike = WishName::new("a bike").unwrap();
         let now = Duration::from_secs(1_000_000);
         let attic = of("attic", &bike, now);
@@ -95,9 +97,9 @@ mod tests {
     }
 
     #[test]
-    fn something_new_comes_now_and_then() {
+    fn new_offers_appear_over_time() {
         let bike = WishName::new("a bike").unwrap();
-        let at = |window: u32| of("attic", &bike, FRESH * window);
+        let at = |window: u32| of("attic", &bike, FRESH_DURATION * window);
         let ids: std::collections::BTreeSet<String> =
             (0..30).flat_map(at).map(|offer| offer.id).collect();
         assert!((4..=25).contains(&ids.len()), "{}", ids.len());

@@ -15,7 +15,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{
-    limit::{Gate, RateLimit},
+    limit::{RateLimit, TokenBucket},
     listings,
 };
 use crate::WishName;
@@ -27,7 +27,7 @@ pub(super) struct Search {
     latency: DurationRange,
     error_rate: Probability,
     limit: RateLimit,
-    gate: Mutex<Gate>,
+    bucket: Mutex<TokenBucket>,
 }
 
 /// The failure that `--error-rate` asks for.
@@ -42,13 +42,13 @@ impl Search {
         error_rate: Probability,
         limit: RateLimit,
     ) -> Self {
-        let gate = Mutex::new(Gate::new(limit));
+        let bucket = Mutex::new(TokenBucket::new(limit));
         Self {
             name,
             latency,
             error_rate,
             limit,
-            gate,
+            bucket,
         }
     }
 }
@@ -61,8 +61,9 @@ impl Marketplace for Search {
     ) -> Result<Response<SearchReply>, Status> {
         let what = WishName::new(&request.get_ref().what)
             .map_err(|error| Status::invalid_argument(format!("what: {error}")))?;
-        let entered = self.gate.lock().enter(Instant::now());
-        entered.map_err(|wait| too_many(self.limit, wait))?;
+        // Before the latency: a real server also refuses such requests without doing the work.
+        let admitted = self.bucket.lock().take(Instant::now());
+        admitted.map_err(|wait| too_many(self.limit, wait))?;
         tokio::time::sleep(self.latency.pick()).await;
         if strikes(self.error_rate) {
             return Err(failure(self.error_rate));
@@ -87,5 +88,6 @@ fn too_many(limit: RateLimit, wait: Duration) -> Status {
 fn failure(rate: Probability) -> Status {
     let error = DeliberateFailure(rate);
     tracing::error!(error = &error as &dyn Error, "search failed");
+    // UNAVAILABLE, so that clients retry.
     Status::unavailable(error.to_string())
 }

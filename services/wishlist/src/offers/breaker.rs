@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Breaker {
     state: State,
-    /// Counts the states, so that what was begun in an earlier one does not decide on this one.
-    age: u64,
+    /// The number of state changes, so that requests permitted in an earlier state are ignored.
+    generation: u64,
 }
 
 #[derive(Debug)]
@@ -30,10 +30,10 @@ pub(super) enum BreakerState {
 
 /// A permission for one request, whose result must be reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pass {
+pub(super) struct Permit {
     /// The state that it was given in.
     pub(super) state: BreakerState,
-    age: u64,
+    generation: u64,
 }
 
 /// The refusal of a request.
@@ -46,13 +46,13 @@ pub(super) struct Refused {
 impl Breaker {
     /// The number of consecutive failures that opens the breaker.
     pub(super) const MAX_FAILURES: u32 = 5;
-    /// The time for which the breaker stays open, and after which a probe counts as lost.
-    pub(super) const OPEN_FOR: Duration = Duration::from_secs(5);
+    /// The time for which the breaker stays open, and after which a probe without a result is replaced.
+    pub(super) const OPEN_DURATION: Duration = Duration::from_secs(5);
 
     pub(super) fn closed() -> Self {
         Self {
             state: State::Closed { failures: 0 },
-            age: 0,
+            generation: 0,
         }
     }
 
@@ -64,46 +64,47 @@ impl Breaker {
         }
     }
 
-    /// The time until the breaker permits requests again, or zero if it is not open.
-    pub(super) fn open_for(&self, now: Instant) -> Duration {
+    /// The time until the breaker permits a probe, or zero if it is not open.
+    pub(super) fn time_until_probe(&self, now: Instant) -> Duration {
         match self.state {
             State::Open { until } => until.saturating_duration_since(now),
             State::Closed { .. } | State::HalfOpen { .. } => Duration::ZERO,
         }
     }
 
-    /// Requests a pass.
-    pub(super) fn pass(&mut self, now: Instant) -> Result<Pass, Refused> {
+    /// Acquires a permit for one request.
+    pub(super) fn acquire(&mut self, now: Instant) -> Result<Permit, Refused> {
         match self.state {
             State::Closed { .. } => {}
             State::Open { until: wait } | State::HalfOpen { probe_until: wait } if now < wait => {
                 return Err(Refused { wait: wait - now });
             }
-            State::Open { .. } | State::HalfOpen { .. } => self.turn(State::HalfOpen {
-                probe_until: now + Self::OPEN_FOR,
+            // A half-open breaker gets here too: its probe was cancelled or lost, and another may follow.
+            State::Open { .. } | State::HalfOpen { .. } => self.transition(State::HalfOpen {
+                probe_until: now + Self::OPEN_DURATION,
             }),
         }
-        Ok(Pass {
+        Ok(Permit {
             state: self.state(),
-            age: self.age,
+            generation: self.generation,
         })
     }
 
     /// Reports that the peer responded.
-    pub(super) fn succeeded(&mut self, pass: Pass) {
-        if pass.age != self.age {
+    pub(super) fn succeeded(&mut self, permit: Permit) {
+        if permit.generation != self.generation {
             return;
         }
         match &mut self.state {
             State::Closed { failures } => *failures = 0,
             State::Open { .. } => {}
-            State::HalfOpen { .. } => self.turn(State::Closed { failures: 0 }),
+            State::HalfOpen { .. } => self.transition(State::Closed { failures: 0 }),
         }
     }
 
     /// Reports that the peer failed.
-    pub(super) fn failed(&mut self, pass: Pass, now: Instant) {
-        if pass.age != self.age {
+    pub(super) fn failed(&mut self, permit: Permit, now: Instant) {
+        if permit.generation != self.generation {
             return;
         }
         let opens = match &mut self.state {
@@ -115,20 +116,20 @@ impl Breaker {
             State::HalfOpen { .. } => true,
         };
         if opens {
-            self.turn(State::Open {
-                until: now + Self::OPEN_FOR,
+            self.transition(State::Open {
+                until: now + Self::OPEN_DURATION,
             });
         }
     }
 
-    fn turn(&mut self, state: State) {
+    fn transition(&mut self, state: State) {
         self.state = state;
-        self.age += 1;
+        self.generation += 1;
     }
 }
 
 impl BreakerState {
-    /// Every one.
+    /// All states.
     pub(super) const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -151,30 +152,33 @@ mod tests {
     fn opened(now: Instant) -> Breaker {
         let mut breaker = Breaker::closed();
         for _ in 0..Breaker::MAX_FAILURES {
-            let pass = breaker.pass(now).unwrap();
-            breaker.failed(pass, now);
+            let permit = breaker.acquire(now).unwrap();
+            breaker.failed(permit, now);
         }
         assert_eq!(breaker.state(), BreakerState::Open);
         breaker
     }
 
     #[test]
-    fn failures_in_a_row_open_it_and_others_do_not() {
+    fn only_consecutive_failures_open_it() {
         let now = Instant::now();
         let mut breaker = Breaker::closed();
         for failure in 1..10 * Breaker::MAX_FAILURES {
-            let pass = breaker.pass(now).unwrap();
+            let permit = breaker.acquire(now).unwrap();
             if failure.is_multiple_of(Breaker::MAX_FAILURES) {
-                breaker.succeeded(pass);
+                breaker.succeeded(permit);
             } else {
-                breaker.failed(pass, now);
+                breaker.failed(permit, now);
             }
             assert_eq!(breaker.state(), BreakerState::Closed);
         }
-        assert_eq!(breaker.open_for(now), Duration::ZERO);
+        assert_eq!(breaker.time_until_probe(now), Duration::ZERO);
         let mut breaker = opened(now);
-        assert_eq!(breaker.open_for(now), Breaker::OPEN_FOR);
-        assert_eq!(breaker.pass(now).unwrap_err().wait, Breaker::OPEN_FOR);
+        assert_eq!(breaker.time_until_probe(now), Breaker::OPEN_DURATION);
+        assert_eq!(
+            breaker.acquire(now).unwrap_err().wait,
+            Breaker::OPEN_DURATION
+        );
     }
 
     #[rstest::rstest]
@@ -182,10 +186,10 @@ mod tests {
     #[case(false, BreakerState::Open)]
     fn one_probe_decides(#[case] succeeds: bool, #[case] then: BreakerState) {
         let mut breaker = opened(Instant::now());
-        let later = Instant::now() + Breaker::OPEN_FOR;
-        let probe = breaker.pass(later).unwrap();
+        let later = Instant::now() + Breaker::OPEN_DURATION;
+        let probe = breaker.acquire(later).unwrap();
         assert_eq!(probe.state, BreakerState::HalfOpen);
-        assert!(breaker.pass(later).is_err(), "only one");
+        assert!(breaker.acquire(later).is_err(), "only one");
         if succeeds {
             breaker.succeeded(probe);
         } else {
@@ -195,37 +199,37 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_says_nothing_is_followed_by_another() {
+    fn a_lost_probe_is_followed_by_another() {
         let mut breaker = opened(Instant::now());
-        let later = Instant::now() + Breaker::OPEN_FOR;
-        let lost = breaker.pass(later).unwrap();
-        let probe = breaker.pass(later + Breaker::OPEN_FOR).unwrap();
-        breaker.failed(lost, later + Breaker::OPEN_FOR);
+        let later = Instant::now() + Breaker::OPEN_DURATION;
+        let lost = breaker.acquire(later).unwrap();
+        let probe = breaker.acquire(later + Breaker::OPEN_DURATION).unwrap();
+        breaker.failed(lost, later + Breaker::OPEN_DURATION);
         assert_eq!(breaker.state(), BreakerState::HalfOpen, "it comes too late");
         breaker.succeeded(probe);
         assert_eq!(breaker.state(), BreakerState::Closed);
     }
 
     #[test]
-    fn what_was_begun_before_it_opened_does_not_close_it() {
+    fn results_of_an_earlier_state_are_ignored() {
         let now = Instant::now();
         let mut breaker = Breaker::closed();
-        let slow = breaker.pass(now).unwrap();
+        let slow = breaker.acquire(now).unwrap();
         for _ in 0..Breaker::MAX_FAILURES {
-            let pass = breaker.pass(now).unwrap();
-            breaker.failed(pass, now);
+            let permit = breaker.acquire(now).unwrap();
+            breaker.failed(permit, now);
         }
-        let later = now + Breaker::OPEN_FOR;
-        breaker.pass(later).unwrap();
+        let later = now + Breaker::OPEN_DURATION;
+        breaker.acquire(later).unwrap();
         breaker.succeeded(slow);
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
     }
 
     proptest! {
-        /// Whatever happens, a peer that is well again is asked again within the time that a
-        /// breaker stays open, and one that is away is asked once in that time at most.
+        /// A recovered peer is called within the time that a breaker stays open, and a failing one at
+        /// most once in that time.
         #[test]
-        fn it_never_stays_shut_and_never_floods(
+        fn probes_are_neither_missing_nor_frequent(
             steps in prop::collection::vec((0..4000_u64, any::<bool>()), 1..200),
         ) {
             let start = Instant::now();
@@ -235,24 +239,24 @@ mod tests {
             for (millis, succeeds) in steps {
                 now += Duration::from_millis(millis);
                 let was = breaker.state();
-                match breaker.pass(now) {
-                    Ok(pass) => {
+                match breaker.acquire(now) {
+                    Ok(permit) => {
                         if was != BreakerState::Closed {
-                            prop_assert!(probed.is_none_or(|at| now - at >= Breaker::OPEN_FOR));
+                            prop_assert!(probed.is_none_or(|at| now - at >= Breaker::OPEN_DURATION));
                             probed = Some(now);
                         }
-                        if succeeds { breaker.succeeded(pass) } else { breaker.failed(pass, now) }
+                        if succeeds { breaker.succeeded(permit) } else { breaker.failed(permit, now) }
                         if breaker.state() == BreakerState::Closed { probed = None }
                     }
                     Err(refused) => {
                         prop_assert!(was != BreakerState::Closed);
-                        prop_assert!(refused.wait <= Breaker::OPEN_FOR);
+                        prop_assert!(refused.wait <= Breaker::OPEN_DURATION);
                     }
                 }
             }
-            let pass = breaker.pass(now + Breaker::OPEN_FOR);
-            prop_assert!(pass.is_ok());
-            breaker.succeeded(pass.unwrap());
+            let permit = breaker.acquire(now + Breaker::OPEN_DURATION);
+            prop_assert!(permit.is_ok());
+            breaker.succeeded(permit.unwrap());
             prop_assert_eq!(breaker.state(), BreakerState::Closed);
         }
     }

@@ -22,13 +22,13 @@ impl Budget {
         }
     }
 
-    /// A request is made for the first time.
-    pub(super) fn pay_in(&mut self) {
+    /// Adds the share of a request's first attempt.
+    pub(super) fn deposit(&mut self) {
         self.hundredths = (self.hundredths + Self::SHARE).min(Self::MAX_TOKENS * Self::TOKEN);
     }
 
-    /// Takes a token for a retry, if there is one.
-    pub(super) fn take(&mut self) -> bool {
+    /// Takes a token for a retry. False if there is none.
+    pub(super) fn withdraw(&mut self) -> bool {
         match self.hundredths.checked_sub(Self::TOKEN) {
             Some(left) => {
                 self.hundredths = left;
@@ -38,8 +38,8 @@ impl Budget {
         }
     }
 
-    /// The retry that a token was taken for is not made.
-    pub(super) fn give_back(&mut self) {
+    /// Returns the token of a retry that is not made.
+    pub(super) fn refund(&mut self) {
         self.hundredths = (self.hundredths + Self::TOKEN).min(Self::MAX_TOKENS * Self::TOKEN);
     }
 
@@ -58,22 +58,22 @@ mod tests {
     #[test]
     fn starts_full_and_runs_dry() {
         let mut budget = Budget::full();
-        assert!((0..Budget::MAX_TOKENS).all(|_| budget.take()));
-        assert!(!budget.take());
-        budget.pay_in();
-        assert!(!budget.take(), "half a token buys nothing");
-        budget.pay_in();
-        assert!(budget.take() && !budget.take());
+        assert!((0..Budget::MAX_TOKENS).all(|_| budget.withdraw()));
+        assert!(!budget.withdraw());
+        budget.deposit();
+        assert!(!budget.withdraw(), "half a token buys nothing");
+        budget.deposit();
+        assert!(budget.withdraw() && !budget.withdraw());
     }
 
     #[test]
-    fn what_is_given_back_can_be_taken_again_and_is_no_more_than_it_holds() {
+    fn a_refund_restores_a_token_up_to_the_maximum() {
         let mut budget = Budget::full();
-        budget.give_back();
+        budget.refund();
         assert_eq!(budget, Budget::full());
-        while budget.take() {}
-        budget.give_back();
-        assert!(budget.take() && !budget.take());
+        while budget.withdraw() {}
+        budget.refund();
+        assert!(budget.withdraw() && !budget.withdraw());
     }
 
     proptest! {
@@ -83,10 +83,10 @@ mod tests {
             let (mut first, mut retries) = (0_u32, 0_u32);
             for is_retry in requests {
                 if is_retry {
-                    retries += u32::from(budget.take());
+                    retries += u32::from(budget.withdraw());
                 } else {
                     first += 1;
-                    budget.pay_in();
+                    budget.deposit();
                 }
                 prop_assert!(budget.tokens() <= f64::from(Budget::MAX_TOKENS));
                 prop_assert!(retries <= Budget::MAX_TOKENS + first / 2);

@@ -7,7 +7,7 @@ use prometheus_client::{
 
 type Labels = Vec<(&'static str, String)>;
 
-/// Counters by marketplace. Clones are the same ones.
+/// Counters by marketplace. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
     searches: Family<Labels, Counter>,

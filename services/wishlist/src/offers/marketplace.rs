@@ -14,20 +14,19 @@ use spoor_telemetry::{
     Backoff, Telemetry,
     grpc::{Attributes, Channel},
 };
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tracing::{Instrument, Span, field::Empty, info_span};
 
 use super::{
-    breaker::{Breaker, BreakerState, Pass},
+    breaker::{Breaker, BreakerState, Permit},
     budget::Budget,
     counts::Counts,
     peers::Peer,
-    retry::{self, Failure, NoAnswer},
-    sound,
+    retry::{self, Failure, SearchError},
+    validation,
 };
-use crate::WishName;
+use crate::{WishName, call};
 
 /// The timeout of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,6 +38,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 pub(super) struct Marketplace {
     pub(super) name: Arc<str>,
     client: MarketplaceClient<Channel>,
+    // One lock for breaker and budget, since a retry needs both at the same moment. Never held in an await.
     health: Mutex<Health>,
     counts: Counts,
 }
@@ -72,9 +72,9 @@ impl Marketplace {
         &self,
         what: &WishName,
         limits: &SearchLimits,
-    ) -> Result<Vec<Offer>, NoAnswer> {
+    ) -> Result<Vec<Offer>, SearchError> {
         let span = info_span!(
-            "ask marketplace",
+            "search marketplace",
             marketplace.name = &*self.name,
             retry.count = Empty,
             breaker.state = Empty,
@@ -86,14 +86,11 @@ impl Marketplace {
         span.record("breaker.state", self.breaker_state().as_str());
         let outcome = match &result {
             Ok(_) => "answered",
-            Err(no_answer) => {
+            Err(error) => {
                 span.record("otel.status_code", "ERROR");
-                span.record(
-                    "otel.status_description",
-                    tracing::field::display(no_answer),
-                );
-                span.record("error.type", no_answer.outcome());
-                no_answer.outcome()
+                span.record("otel.status_description", tracing::field::display(error));
+                span.record("error.type", error.outcome());
+                error.outcome()
             }
         };
         self.counts.search(&self.name, outcome);
@@ -113,15 +110,16 @@ impl Marketplace {
         &self,
         what: &WishName,
         limits: &SearchLimits,
-    ) -> Result<Vec<Offer>, NoAnswer> {
+    ) -> Result<Vec<Offer>, SearchError> {
         let until = Instant::now() + limits.deadline;
         let mut backoff = Backoff::new(MIN_BACKOFF);
         let mut retries = 0;
+        // Recorded now, so that spans without retries have the attribute as well.
         Span::current().record("retry.count", i64::from(retries));
         loop {
-            let pass = self.pass(retries)?;
+            let permit = self.acquire(retries)?;
             let left = until.saturating_duration_since(Instant::now());
-            let attempt = self.attempt(what, retries, pass, ATTEMPT_TIMEOUT.min(left));
+            let attempt = self.attempt(what, retries, permit, ATTEMPT_TIMEOUT.min(left));
             let failure = match attempt.await {
                 Ok(offers) => return Ok(offers),
                 Err(failure) => failure,
@@ -135,21 +133,22 @@ impl Marketplace {
                 .lock()
                 .retry_after(failure, retries, pause, left)?;
             if !wait_for_retry(wait, asked, &limits.stop).await {
-                self.health.lock().budget.give_back();
-                return Err(NoAnswer::Stopping(last));
+                // The token was taken for a retry that is not made.
+                self.health.lock().budget.refund();
+                return Err(SearchError::Stopping(last));
             }
             retries += 1;
         }
     }
 
-    /// Gets a pass from the circuit breaker, and counts a retry if there is one.
-    fn pass(&self, retries: u32) -> Result<Pass, NoAnswer> {
-        let pass = self.health.lock().pass(retries)?;
+    /// Gets a permit from the circuit breaker, and counts a retry if there is one.
+    fn acquire(&self, retries: u32) -> Result<Permit, SearchError> {
+        let permit = self.health.lock().acquire(retries)?;
         if retries > 0 {
             Span::current().record("retry.count", i64::from(retries));
             self.counts.retry(&self.name);
         }
-        Ok(pass)
+        Ok(permit)
     }
 
     /// Makes one attempt and reports its result to the breaker.
@@ -157,38 +156,41 @@ impl Marketplace {
         &self,
         what: &WishName,
         retries: u32,
-        pass: Pass,
+        permit: Permit,
         limit: Duration,
     ) -> Result<Vec<Offer>, Failure> {
-        let mut request = Request::new(SearchRequest {
+        let message = SearchRequest {
             what: what.as_str().to_owned(),
-        });
-        request.set_timeout(limit);
-        request.extensions_mut().insert(Attributes(vec![
+        };
+        let attributes = Attributes(vec![
             KeyValue::new("marketplace.name", self.name.to_string()),
             KeyValue::new("retry.count", i64::from(retries)),
-            KeyValue::new("breaker.state", pass.state.as_str()),
-        ]));
+            KeyValue::new("breaker.state", permit.state.as_str()),
+        ]);
         let mut client = self.client.clone();
-        // The channel's own timeout does not cover connecting.
-        let result = match timeout(limit, client.search(request)).await {
-            Ok(Ok(reply)) => Ok(sound::only(reply.into_inner().offers)),
-            Ok(Err(status)) => Err(Failure::from(&status)),
-            Err(_elapsed) => Err(Failure::late(limit)),
+        let search = async |mut request: Request<_>| {
+            request.extensions_mut().insert(attributes);
+            client.search(request).await
         };
-        self.report(pass, result.as_ref().err());
+        let result = match call::within(limit, message, search).await {
+            Ok(reply) => Ok(validation::valid(reply.offers)),
+            Err(status) => Err(Failure::from(&status)),
+        };
+        self.report(permit, result.as_ref().err());
         result
     }
 
-    fn report(&self, pass: Pass, failure: Option<&Failure>) {
+    fn report(&self, permit: Permit, failure: Option<&Failure>) {
+        // One lock for both, so that concurrent searches do not report the same change.
         let mut health = self.health.lock();
         let before = health.breaker.state();
         match failure {
-            Some(failure) if failure.is_trouble() => {
-                health.breaker.failed(pass, Instant::now());
+            Some(failure) if failure.is_peer_failure() => {
+                health.breaker.failed(permit, Instant::now());
                 health.last_failure = failure.to_string();
             }
-            _ => health.breaker.succeeded(pass),
+            // An error such as a rate limit is a response too: the peer is alive.
+            _ => health.breaker.succeeded(permit),
         }
         let after = health.breaker.state();
         if after != before {
@@ -210,21 +212,21 @@ impl Health {
         }
     }
 
-    /// Gets a pass. An attempt that the breaker refuses neither adds to the budget nor uses it.
-    fn pass(&mut self, retries: u32) -> Result<Pass, NoAnswer> {
+    /// Gets a permit. An attempt that the breaker refuses neither adds to the budget nor uses it.
+    fn acquire(&mut self, retries: u32) -> Result<Permit, SearchError> {
         let is_first = retries == 0;
-        match self.breaker.pass(Instant::now()) {
-            Ok(pass) => {
+        match self.breaker.acquire(Instant::now()) {
+            Ok(permit) => {
                 if is_first {
-                    self.budget.pay_in();
+                    self.budget.deposit();
                 }
-                Ok(pass)
+                Ok(permit)
             }
             Err(refused) => {
                 if !is_first {
-                    self.budget.give_back();
+                    self.budget.refund();
                 }
-                Err(NoAnswer::Refused {
+                Err(SearchError::Refused {
                     wait: refused.wait,
                     last: self.last_failure.clone(),
                 })
@@ -238,8 +240,8 @@ impl Health {
         retries: u32,
         pause: Duration,
         left: Duration,
-    ) -> Result<Duration, NoAnswer> {
-        let open = self.breaker.open_for(Instant::now());
+    ) -> Result<Duration, SearchError> {
+        let open = self.breaker.time_until_probe(Instant::now());
         retry::after(failure, retries, pause, left, open, &mut self.budget)
     }
 }
@@ -264,6 +266,7 @@ mod tests {
 
     use prometheus_client::{encoding::text, registry::Registry};
     use spoor_testing::{Spans, nowhere};
+    use tonic::Status;
 
     use super::*;
 
@@ -273,47 +276,47 @@ mod tests {
     fn opened() -> Health {
         let mut health = Health::new();
         while health.breaker.state() == BreakerState::Closed {
-            let pass = health.breaker.pass(Instant::now()).unwrap();
-            health.breaker.failed(pass, Instant::now());
+            let permit = health.breaker.acquire(Instant::now()).unwrap();
+            health.breaker.failed(permit, Instant::now());
         }
         health
     }
 
     #[test]
-    fn only_a_first_attempt_that_passes_pays_for_retries() {
+    fn only_permitted_first_attempts_are_deposited() {
         let mut health = Health::new();
-        while health.budget.take() {}
-        health.pass(0).unwrap();
+        while health.budget.withdraw() {}
+        health.acquire(0).unwrap();
         let paid = health.budget.clone();
-        health.pass(1).unwrap();
+        health.acquire(1).unwrap();
         assert_eq!(health.budget, paid);
 
         let mut health = opened();
-        while health.budget.take() {}
+        while health.budget.withdraw() {}
         let spent = health.budget.clone();
-        health.pass(0).unwrap_err();
+        health.acquire(0).unwrap_err();
         assert_eq!(health.budget, spent);
     }
 
     #[test]
-    fn a_retry_that_the_breaker_refuses_costs_nothing() {
+    fn a_refused_retry_is_refunded() {
         let mut health = opened();
-        let failure = || Failure::late(ATTEMPT_TIMEOUT);
+        let failure = || Failure::from(&Status::deadline_exceeded("late"));
         let refused = health.retry_after(failure(), 0, Duration::ZERO, ATTEMPT_TIMEOUT);
         assert_eq!(refused.unwrap_err().outcome(), "refused_by_breaker");
         assert_eq!(health.budget, Budget::full());
 
-        // Others' failures open it during the wait.
+        // The failures of other searches open it during the wait.
         let mut health = Health::new();
         let wait = health.retry_after(failure(), 0, Duration::ZERO, ATTEMPT_TIMEOUT);
         assert_eq!(wait.unwrap(), Duration::ZERO);
         health.breaker = opened().breaker;
-        health.pass(1).unwrap_err();
+        health.acquire(1).unwrap_err();
         assert_eq!(health.budget, Budget::full());
     }
 
     #[tokio::test]
-    async fn only_retries_that_are_made_are_counted_and_paid_for() {
+    async fn only_actual_retries_are_counted_and_paid() {
         let peer = Peer {
             name: "attic".to_owned(),
             url: format!("http://{}", nowhere()).parse().unwrap(),
@@ -328,8 +331,8 @@ mod tests {
         let bike = WishName::new("a bike").unwrap();
         let mut outcomes = Vec::new();
         for _ in 0..4 {
-            let no_answer = marketplace.search(&bike, &limits).await.unwrap_err();
-            outcomes.push(no_answer.outcome());
+            let error = marketplace.search(&bike, &limits).await.unwrap_err();
+            outcomes.push(error.outcome());
         }
         let refused = "refused_by_breaker";
         assert_eq!(outcomes, ["failed", refused, refused, refused]);
@@ -337,11 +340,11 @@ mod tests {
         text::encode(&mut shown, &registry).unwrap();
         let retries = format!("spoor_offers_retries_total{{marketplace=\"attic\"}} {RETRIES}\n");
         assert!(shown.contains(&retries), "{shown}");
-        // It was full at first, and the second search paid in half a token.
+        // It was full at first, and the second search added half a token.
         let mut left = Budget::full();
-        assert!((1..RETRIES).all(|_| left.take()));
-        left.pay_in();
-        assert!(left.take());
+        assert!((1..RETRIES).all(|_| left.withdraw()));
+        left.deposit();
+        assert!(left.withdraw());
         assert_eq!(marketplace.health.lock().budget, left);
     }
 }

@@ -11,12 +11,12 @@ use prometheus_client::{
     },
 };
 
-use super::{breaker::BreakerState, known::Known, marketplace::Marketplace};
+use super::{breaker::BreakerState, marketplace::Marketplace, store::OfferStore};
 
 /// The states of breakers, budgets and offers, which are read at each scrape.
 pub(super) struct States {
     pub(super) marketplaces: Arc<[Marketplace]>,
-    pub(super) known: Arc<Known>,
+    pub(super) store: Arc<OfferStore>,
 }
 
 impl Collector for States {
@@ -34,8 +34,8 @@ impl Collector for States {
                     ("marketplace", &*marketplace.name),
                     ("state", state.as_str()),
                 ];
-                let is = i64::from(state == current);
-                ConstGauge::new(is).encode(breakers.encode_family(&labels)?)?;
+                let value = i64::from(state == current);
+                ConstGauge::new(value).encode(breakers.encode_family(&labels)?)?;
             }
         }
         let mut budgets = encoder.encode_descriptor(
@@ -48,9 +48,9 @@ impl Collector for States {
             let labels = [("marketplace", &*marketplace.name)];
             ConstGauge::new(marketplace.budget()).encode(budgets.encode_family(&labels)?)?;
         }
-        let kept = Gauge::<i64>::default();
-        kept.set(i64::try_from(self.known.count()).unwrap_or(i64::MAX));
-        kept.encode(encoder.encode_descriptor(
+        let offers = Gauge::<i64>::default();
+        offers.set(i64::try_from(self.store.offer_count()).unwrap_or(i64::MAX));
+        offers.encode(encoder.encode_descriptor(
             "spoor_offers_kept",
             "Offers that are known",
             None,

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, str::FromStr};
 
 use spoor_telemetry::grpc::{InvalidPeerUrl, PeerUrl};
 
-/// The marketplaces to ask: `attic=http://127.0.0.1:9004,bazaar=http://127.0.0.1:9005`.
+/// The marketplaces to search: `attic=http://127.0.0.1:9004,bazaar=http://127.0.0.1:9005`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peers(Vec<Peer>);
 
@@ -21,13 +21,13 @@ pub enum InvalidPeers {
     /// Not `name=url`.
     #[error("must be such as attic=http://127.0.0.1:9004,bazaar=http://127.0.0.1:9005, not {0:?}")]
     Member(String),
-    /// A name that metrics and pages cannot show well.
+    /// A name with characters that metrics or pages would have to escape, or too long for them.
     #[error("a marketplace's name must have from 1 to 40 letters, digits or -, not {0:?}")]
     Name(String),
-    /// The same name twice.
+    /// A name that occurs duplicate.
     #[error("duplicate marketplace {0:?}; list it once")]
-    Twice(String),
-    /// More than are asked at once.
+    Duplicate(String),
+    /// More than are searched concurrently.
     #[error("must be at most {max} marketplaces, not {0}", max = Peers::MAX)]
     TooMany(usize),
     /// The URL is invalid.
@@ -55,12 +55,13 @@ impl FromStr for Peers {
     fn from_str(text: &str) -> Result<Self, InvalidPeers> {
         let members = text.split(',').map(str::trim);
         let peers = members
+            // A trailing comma is permitted.
             .filter(|member| !member.is_empty())
             .map(str::parse)
             .collect::<Result<Vec<Peer>, _>>()?;
         let mut names = BTreeSet::new();
-        if let Some(twice) = peers.iter().find(|peer| !names.insert(&peer.name)) {
-            return Err(InvalidPeers::Twice(twice.name.clone()));
+        if let Some(duplicate) = peers.iter().find(|peer| !names.insert(&peer.name)) {
+            return Err(InvalidPeers::Duplicate(duplicate.name.clone()));
         }
         match peers.len() {
             0 => Err(InvalidPeers::Member(text.to_owned())),
@@ -109,7 +110,7 @@ mod tests {
     #[case("a b=http://a:1", "a marketplace's name must have")]
     #[case("a=ftp://a:1", "a: must be such as")]
     #[case("a=http://a:1,a=http://b:1", "duplicate marketplace")]
-    fn says_what_would_be_right(#[case] text: &str, #[case] message: &str) {
+    fn errors_show_a_valid_form(#[case] text: &str, #[case] message: &str) {
         let error = text.parse::<Peers>().unwrap_err().to_string();
         assert!(error.starts_with(message), "{error}");
     }

@@ -10,7 +10,7 @@ use super::budget::Budget;
 /// The most attempts after the first.
 pub(super) const MAX_RETRIES: u32 = 2;
 
-/// The most characters kept of a marketplace's error message.
+/// The most characters kept of a marketplace's error message, which pages and logs show.
 const MAX_CHARS: usize = 200;
 
 /// A failed attempt.
@@ -25,16 +25,16 @@ pub(super) struct Failure {
 
 /// The error of a search.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoAnswer {
-    #[error("not asked: its circuit breaker is open, for another {:.1} s, after {last}", .wait.as_secs_f64())]
+pub(super) enum SearchError {
+    #[error("not called: its circuit breaker is open for another {:.1} s after {last}", .wait.as_secs_f64())]
     Refused { wait: Duration, last: String },
     #[error("it failed after {MAX_RETRIES} retries: {0}")]
     Failed(#[source] Failure),
-    #[error("it refused: {0}")]
+    #[error("it refused the request: {0}")]
     Final(#[source] Failure),
     #[error("there was no time for another attempt: {0}")]
     NoTime(#[source] Failure),
-    #[error("the budget for retries is spent: {0}")]
+    #[error("the retry budget is spent: {0}")]
     NoBudget(#[source] Failure),
     #[error("offers is stopping: {0}")]
     Stopping(#[source] Failure),
@@ -50,54 +50,47 @@ pub(super) fn after(
     left: Duration,
     open: Duration,
     budget: &mut Budget,
-) -> Result<Duration, NoAnswer> {
-    if !failure.may_pass() {
-        return Err(NoAnswer::Final(failure));
+) -> Result<Duration, SearchError> {
+    if !failure.is_retryable() {
+        return Err(SearchError::Final(failure));
     }
     if retries >= MAX_RETRIES {
-        return Err(NoAnswer::Failed(failure));
+        return Err(SearchError::Failed(failure));
     }
     let wait = failure.asked.unwrap_or_default().max(backoff);
     if wait >= left {
-        return Err(NoAnswer::NoTime(failure));
+        return Err(SearchError::NoTime(failure));
     }
-    // A token is not for what the breaker refuses.
+    // Before the budget, since a retry that the breaker would refuse must not use a token.
     if wait < open {
         let last = failure.to_string();
-        return Err(NoAnswer::Refused { wait: open, last });
+        return Err(SearchError::Refused { wait: open, last });
     }
-    if !budget.take() {
-        return Err(NoAnswer::NoBudget(failure));
+    if !budget.withdraw() {
+        return Err(SearchError::NoBudget(failure));
     }
     Ok(wait)
 }
 
 impl Failure {
-    /// The failure if there was no response in time.
-    pub(super) fn late(limit: Duration) -> Self {
-        Self {
-            code: Code::DeadlineExceeded,
-            message: format!("no response within {limit:.1?}"),
-            asked: None,
-        }
-    }
-
-    /// True if the failure shows that the marketplace is in trouble. A rate limit does not.
-    pub(super) fn is_trouble(&self) -> bool {
+    /// True if the failure shows that the marketplace is unhealthy. A rate limit does not.
+    pub(super) fn is_peer_failure(&self) -> bool {
         matches!(
             self.code,
             Code::Unavailable
                 | Code::DeadlineExceeded
                 | Code::Cancelled
                 | Code::Internal
+                // What gRPC makes of a proxy's error, or of a server that crashes.
                 | Code::Unknown
                 | Code::DataLoss
         )
     }
 
     /// True if another attempt may succeed.
-    fn may_pass(&self) -> bool {
-        self.is_trouble() || matches!(self.code, Code::ResourceExhausted | Code::Aborted)
+    fn is_retryable(&self) -> bool {
+        // The specification of gRPC recommends to repeat what was ABORTED at a higher level.
+        self.is_peer_failure() || matches!(self.code, Code::ResourceExhausted | Code::Aborted)
     }
 
     /// True if the marketplace asked to wait.
@@ -117,7 +110,7 @@ impl From<&Status> for Failure {
     }
 }
 
-impl NoAnswer {
+impl SearchError {
     /// The outcome in metrics and spans.
     pub(super) fn outcome(&self) -> &'static str {
         match self {
@@ -160,7 +153,7 @@ mod tests {
     #[rstest::rstest]
     #[case(failure(Code::Unavailable), 0, Ok(50))]
     #[case(failure(Code::Internal), 1, Ok(50))]
-    #[case(Failure::late(LEFT), 0, Ok(50))]
+    #[case(failure(Code::DeadlineExceeded), 0, Ok(50))]
     #[case(failure(Code::Unavailable), MAX_RETRIES, Err("failed"))]
     #[case(failure(Code::InvalidArgument), 0, Err("refused"))]
     #[case(failure(Code::Unimplemented), 0, Err("refused"))]
@@ -168,14 +161,14 @@ mod tests {
     #[case(limited(20), 0, Ok(50))]
     #[case(limited(400), 0, Ok(400))]
     #[case(limited(2000), 0, Err("no_time"))]
-    fn decides(
+    fn retries_as_the_failure_permits(
         #[case] failure: Failure,
         #[case] retries: u32,
         #[case] expected: Result<u64, &str>,
     ) {
         let mut budget = Budget::full();
         let decided = after(failure, retries, BACKOFF, LEFT, CLOSED, &mut budget);
-        let decided = decided.map_err(|no_answer| no_answer.outcome());
+        let decided = decided.map_err(|error| error.outcome());
         assert_eq!(decided, expected.map(Duration::from_millis));
         assert_eq!(decided.is_err(), budget == Budget::full());
     }
@@ -183,7 +176,7 @@ mod tests {
     #[test]
     fn without_a_budget_there_is_no_retry() {
         let mut budget = Budget::full();
-        while budget.take() {}
+        while budget.withdraw() {}
         let failure = failure(Code::Unavailable);
         let decided = after(failure, 0, BACKOFF, LEFT, CLOSED, &mut budget);
         assert_eq!(decided.unwrap_err().outcome(), "no_budget");
@@ -192,14 +185,14 @@ mod tests {
     #[rstest::rstest]
     #[case(BACKOFF, Ok(50))]
     #[case(BACKOFF + Duration::from_millis(1), Err("refused_by_breaker"))]
-    fn a_retry_that_the_breaker_would_refuse_costs_nothing(
+    fn a_retry_into_an_open_breaker_is_free(
         #[case] open: Duration,
         #[case] expected: Result<u64, &str>,
     ) {
         let mut budget = Budget::full();
         let failure = failure(Code::Unavailable);
         let decided = after(failure, 0, BACKOFF, LEFT, open, &mut budget);
-        let decided = decided.map_err(|no_answer| no_answer.outcome());
+        let decided = decided.map_err(|error| error.outcome());
         assert_eq!(decided, expected.map(Duration::from_millis));
         assert_eq!(decided.is_err(), budget == Budget::full());
     }
@@ -209,12 +202,12 @@ mod tests {
     #[case(Code::InvalidArgument, false)]
     #[case(Code::Unavailable, true)]
     #[case(Code::Unknown, true)]
-    fn a_limit_is_no_trouble(#[case] code: Code, #[case] trouble: bool) {
-        assert_eq!(failure(code).is_trouble(), trouble);
+    fn a_rate_limit_is_no_peer_failure(#[case] code: Code, #[case] peer_failure: bool) {
+        assert_eq!(failure(code).is_peer_failure(), peer_failure);
     }
 
     #[test]
-    fn what_a_marketplace_says_is_cut() {
+    fn long_messages_are_cut() {
         let failure = Failure::from(&Status::unavailable("x".repeat(100_000)));
         assert_eq!(failure.message.len(), MAX_CHARS);
     }

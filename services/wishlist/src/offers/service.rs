@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{
-    known::{Known, Wanted},
+    store::{OfferStore, Wish},
     watcher::SearchTask,
 };
 use crate::WishName;
@@ -33,7 +33,7 @@ const MAX_WATCH_TIME: Duration = Duration::from_secs(60);
 /// The gRPC service.
 #[derive(Debug)]
 pub(super) struct Service {
-    known: Arc<Known>,
+    store: Arc<OfferStore>,
     tasks: mpsc::Sender<SearchTask>,
     watchers: Arc<Semaphore>,
     stop: CancellationToken,
@@ -41,12 +41,12 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(
-        known: Arc<Known>,
+        store: Arc<OfferStore>,
         tasks: mpsc::Sender<SearchTask>,
         stop: CancellationToken,
     ) -> Self {
         Self {
-            known,
+            store,
             tasks,
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             stop,
@@ -61,19 +61,19 @@ impl Offers for Service {
         request: Request<LookForRequest>,
     ) -> Result<Response<LookForReply>, Status> {
         let request = request.into_inner();
-        let wanted = Wanted {
+        let wish = Wish {
             id: wish_id(&request.wish_id)?,
-            what: WishName::new(&request.what)
+            name: WishName::new(&request.what)
                 .map_err(|error| Status::invalid_argument(format!("what: {error}")))?,
         };
         let context = Context::current();
-        let cause = context.span().span_context().clone();
-        // A place is reserved first, so that a wish without one is not recorded as searched for.
-        let place = self.tasks.try_reserve();
-        let looked = place.is_ok().then(Instant::now);
-        self.known.wished(&wanted, cause, looked);
-        match place {
-            Ok(place) => place.send(SearchTask { wanted, context }),
+        let request_span = context.span().span_context().clone();
+        // The permit is reserved first, so that a wish without one is not recorded as searched for.
+        let permit = self.tasks.try_reserve();
+        let searched = permit.is_ok().then(Instant::now);
+        self.store.add(&wish, request_span, searched);
+        match permit {
+            Ok(permit) => permit.send(SearchTask { wish, context }),
             Err(_) => {
                 tracing::warn!("too many new wishes; this one waits for the next round");
             }
@@ -85,12 +85,12 @@ impl Offers for Service {
         &self,
         request: Request<ForgetRequest>,
     ) -> Result<Response<ForgetReply>, Status> {
-        self.known.forget(wish_id(&request.get_ref().wish_id)?);
+        self.store.remove(wish_id(&request.get_ref().wish_id)?);
         Ok(Response::new(ForgetReply {}))
     }
 
     async fn list(&self, _: Request<ListRequest>) -> Result<Response<ListReply>, Status> {
-        let (offers, missing) = self.known.list();
+        let (offers, missing) = self.store.list();
         Ok(Response::new(ListReply {
             offers,
             missing: Some(missing),
@@ -100,8 +100,8 @@ impl Offers for Service {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchReply, Status>> + Send>>;
 
     async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let place = Arc::clone(&self.watchers).try_acquire_owned();
-        let place = place.map_err(|_| {
+        let permit = Arc::clone(&self.watchers).try_acquire_owned();
+        let permit = permit.map_err(|_| {
             Status::resource_exhausted(format!(
                 "too many streams ({MAX_WATCHERS}); try again later"
             ))
@@ -112,10 +112,12 @@ impl Offers for Service {
                 .await
                 .ok();
         };
-        let replies = BroadcastStream::new(self.known.watch()).map(move |news| {
+        let replies = BroadcastStream::new(self.store.watch()).map(move |update| {
             // The permit is released when the stream is dropped.
-            let _place = &place;
-            news.map(|news| WatchReply { news: Some(news) })
+            let _held = &permit;
+            update
+                .map(|update| WatchReply { news: Some(update) })
+                // An error of its own, since the reader has to list what it missed.
                 .map_err(|_behind| {
                     Status::data_loss("reader too slow; call Watch again, then List")
                 })
@@ -138,10 +140,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_wish_without_a_place_in_the_queue_is_the_next_rounds_first() {
-        let known = Arc::new(Known::new());
-        let (errands, mut queue) = mpsc::channel(1);
-        let service = Service::new(Arc::clone(&known), errands, CancellationToken::new());
+    async fn a_wish_beyond_the_queue_is_first_in_a_round() {
+        let store = Arc::new(OfferStore::new());
+        let (tasks, mut queue) = mpsc::channel(1);
+        let service = Service::new(Arc::clone(&store), tasks, CancellationToken::new());
         let [queued, waiting] = [1, 2].map(Uuid::from_u128);
         for id in [queued, waiting] {
             let request = LookForRequest {
@@ -150,8 +152,8 @@ mod tests {
             };
             service.look_for(Request::new(request)).await.unwrap();
         }
-        assert_eq!(queue.try_recv().unwrap().wanted.id, queued);
+        assert_eq!(queue.try_recv().unwrap().wish.id, queued);
         assert!(queue.try_recv().is_err());
-        assert_eq!(known.next_round(1).wanted[0].id, waiting);
+        assert_eq!(store.next_round(1).wishes[0].id, waiting);
     }
 }

@@ -12,19 +12,19 @@ use spoor_proto::spoor::wishlist::v1::{ListRequest, wishlist_client::WishlistCli
 use spoor_telemetry::grpc::Channel;
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at, timeout},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status};
+use tonic::Status;
 use tracing::{Instrument, Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use super::{
-    known::{Known, Wanted},
     marketplace::{Marketplace, SearchLimits},
+    store::{OfferStore, Wish},
 };
-use crate::WishName;
+use crate::{WishName, call};
 
 /// The most concurrent searches, of a round and of new wishes each.
 const MAX_SEARCHES: usize = 4;
@@ -36,7 +36,7 @@ const SETTLE_DELAY: Duration = Duration::from_secs(2);
 /// A search for a new wish, in the trace of the request that added it.
 #[derive(Debug)]
 pub(super) struct SearchTask {
-    pub(super) wanted: Wanted,
+    pub(super) wish: Wish,
     pub(super) context: Context,
 }
 
@@ -44,17 +44,8 @@ pub(super) struct SearchTask {
 pub(super) struct Watcher {
     pub(super) wishlist: WishlistClient<Channel>,
     pub(super) marketplaces: Arc<[Marketplace]>,
-    pub(super) known: Arc<Known>,
+    pub(super) store: Arc<OfferStore>,
     pub(super) limits: SearchLimits,
-}
-
-/// The error of listing the wishes.
-#[derive(Debug, thiserror::Error)]
-enum ListWishesError {
-    #[error("wishlist failed")]
-    Answer(#[source] Status),
-    #[error("wishlist did not respond within {0:?}")]
-    Late(Duration),
 }
 
 impl Watcher {
@@ -64,7 +55,7 @@ impl Watcher {
             .take_until(self.limits.stop.cancelled());
         tasks
             .for_each_concurrent(MAX_SEARCHES, |task| {
-                let search = self.search(task.wanted).map(drop);
+                let search = self.search(task.wish).map(drop);
                 search.with_context(task.context)
             })
             .await;
@@ -73,6 +64,7 @@ impl Watcher {
     /// Searches for all wishes periodically until stopped.
     pub(super) async fn run_rounds(&self, every: Duration) {
         let mut timer = interval_at(Instant::now() + SETTLE_DELAY.min(every), every);
+        // A round that took longer than the interval should not be followed by several at once.
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop: &CancellationToken = &self.limits.stop;
         while stop.run_until_cancelled(timer.tick()).await.is_some() {
@@ -91,65 +83,59 @@ impl Watcher {
     }
 
     async fn round(&self) {
-        let before = self.known.before_asking();
+        let before = self.store.begin_sync();
         let span = Span::current();
         match self.wishes().await {
-            Ok(wishes) => self.known.take_over(&before, &wishes),
-            // The known wishes are searched for anyway.
+            Ok(wishes) => self.store.finish_sync(&before, &wishes),
+            // The wishes known so far are searched for anyway.
             Err(error) => {
                 tracing::error!(error = &error as &dyn Error, "cannot list the wishes");
             }
         }
-        let round = self.known.next_round(MAX_WISHES_PER_ROUND);
-        for cause in round.causes {
-            span.add_link(cause);
+        let round = self.store.next_round(MAX_WISHES_PER_ROUND);
+        for link in round.links {
+            span.add_link(link);
         }
-        span.record("wishes", number(round.wanted.len()));
-        let new: usize = stream::iter(round.wanted)
+        span.record("wishes", number(round.wishes.len()));
+        let new: usize = stream::iter(round.wishes)
             .take_until(self.limits.stop.cancelled())
-            .map(|wanted| self.search(wanted))
+            .map(|wish| self.search(wish))
             .buffer_unordered(MAX_SEARCHES)
             .fold(0, async |sum, new| sum + new)
             .await;
         span.record("offers.new", number(new));
     }
 
-    async fn wishes(&self) -> Result<Vec<Wanted>, ListWishesError> {
-        let deadline = self.limits.deadline;
-        let mut request = Request::new(ListRequest {});
-        request.set_timeout(deadline);
+    async fn wishes(&self) -> Result<Vec<Wish>, Status> {
         let mut wishlist = self.wishlist.clone();
-        // The channel's own timeout does not cover connecting.
-        let reply = timeout(deadline, wishlist.list(request))
-            .await
-            .map_err(|_elapsed| ListWishesError::Late(deadline))?
-            .map_err(ListWishesError::Answer)?;
-        let wishes = reply.into_inner().wishes.into_iter();
+        let list = async |request| wishlist.list(request).await;
+        let reply = call::within(self.limits.deadline, ListRequest {}, list).await?;
         // Invalid wishes are skipped; wishlist should have none.
+        let wishes = reply.wishes.iter();
         Ok(wishes
-            .filter_map(|wish| Wanted::new(&wish.id, &wish.name))
+            .filter_map(|wish| Wish::new(&wish.id, &wish.name))
             .collect())
     }
 
     /// Searches all marketplaces for a wish and returns the number of new offers. The future is
     /// boxed to keep the types of its callers' futures small.
-    fn search(&self, wanted: Wanted) -> BoxFuture<'_, usize> {
+    fn search(&self, wish: Wish) -> BoxFuture<'_, usize> {
         let search = async move {
             // The span is created when the future is polled, in the context of the caller.
             let span = info_span!(
-                "look",
-                wish.id = %wanted.id,
+                "search offers",
+                wish.id = %wish.id,
                 offers.new = Empty,
                 marketplaces.missing = Empty,
             );
-            self.ask_all(&wanted).instrument(span).await
+            self.search_all(&wish).instrument(span).await
         };
         search.boxed()
     }
 
-    async fn ask_all(&self, wanted: &Wanted) -> usize {
+    async fn search_all(&self, wish: &Wish) -> usize {
         let all = self.marketplaces.iter();
-        let new = join_all(all.map(|marketplace| self.ask(marketplace, wanted))).await;
+        let new = join_all(all.map(|marketplace| self.search_one(marketplace, wish))).await;
         let missing = new.iter().filter(|new| new.is_none()).count();
         let new: usize = new.into_iter().flatten().sum();
         let span = Span::current();
@@ -159,23 +145,23 @@ impl Watcher {
     }
 
     /// Searches one marketplace. `None` if it did not respond.
-    async fn ask(&self, marketplace: &Marketplace, wanted: &Wanted) -> Option<usize> {
+    async fn search_one(&self, marketplace: &Marketplace, wish: &Wish) -> Option<usize> {
         let name = &*marketplace.name;
-        match marketplace.search(&wanted.what, &self.limits).await {
-            Ok(offers) => Some(self.known.answered(wanted.id, name, offers)),
-            Err(no_answer) => {
-                self.known.unanswered(name, no_answer.to_string());
+        match marketplace.search(&wish.name, &self.limits).await {
+            Ok(offers) => Some(self.store.record_offers(wish.id, name, offers)),
+            Err(error) => {
+                self.store.record_failure(name, error.to_string());
                 None
             }
         }
     }
 }
 
-impl Wanted {
-    fn new(id: &str, what: &str) -> Option<Self> {
+impl Wish {
+    fn new(id: &str, name: &str) -> Option<Self> {
         Some(Self {
             id: Uuid::parse_str(id).ok()?,
-            what: WishName::new(what).ok()?,
+            name: WishName::new(name).ok()?,
         })
     }
 }

@@ -34,6 +34,7 @@ impl Wishlist for Service {
         request: Request<DeleteRequest>,
     ) -> Result<Response<DeleteReply>, Status> {
         let unknown = || Status::not_found("no wish with this ID");
+        // No wish has an ID that is not a UUID.
         let id = Uuid::parse_str(&request.get_ref().id).map_err(|_| unknown())?;
         if !self
             .store

@@ -90,7 +90,7 @@ async fn long_names(#[case] chars: usize, #[case] status: u16) {
 #[case("/api/wishes/no-id")]
 #[case("/api/wishes/%80")]
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_ids(#[case] path: &str) {
+async fn unknown_ids_are_a_404(#[case] path: &str) {
     let (_wishlist, gateway) = both().await;
     let (status, problem) = json(gateway.delete(path).await).await;
     assert_eq!(
@@ -100,14 +100,14 @@ async fn unknown_ids(#[case] path: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unknown_paths_and_methods() {
+async fn unknown_paths_and_methods_are_problems() {
     let (_wishlist, gateway) = both().await;
     assert_eq!(json(gateway.get("/api/other").await).await.0, 404);
     assert_eq!(json(gateway.delete("/api/wishes").await).await.0, 405);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_wishlist_it_says_so() {
+async fn without_the_wishlist_requests_fail() {
     let gateway = Gateway::alone().await;
     let response = gateway.get("/api/wishes").await;
     assert_eq!(response.headers()["retry-after"], "1");

@@ -14,7 +14,7 @@ use crate::{
     running::{Wishlist, args},
 };
 
-/// Its length and its code, which PostgreSQL's protocol has under "SSLRequest".
+/// The message SSLRequest of PostgreSQL's protocol: its length and its code.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 async fn add(wishlist: &Wishlist, name: &str) -> Result<Wish, Status> {
@@ -41,7 +41,7 @@ async fn names(wishlist: &Wishlist) -> Vec<String> {
     reply.wishes.into_iter().map(|wish| wish.name).collect()
 }
 
-/// What holds for every database; it must be empty.
+/// Asserts the behaviour of any database, which must be empty.
 async fn keeps_wishes(wishlist: &Wishlist) {
     const HOSTILE: &str = "'); DROP TABLE wishes; --";
     assert_eq!(names(wishlist).await, [""; 0]);
@@ -65,8 +65,8 @@ async fn keeps_wishes(wishlist: &Wishlist) {
     assert_eq!(names(wishlist).await, ["ein Spätzlehobel 🎁", HOSTILE]);
 }
 
-/// And then fills it.
-async fn is_bounded(wishlist: &Wishlist) {
+/// Fills the database up to the limit.
+async fn wishes_are_bounded(wishlist: &Wishlist) {
     let mut client = wishlist.client().await;
     let there = names(wishlist).await.len();
     for number in there..usize::try_from(MAX_WISHES).unwrap() {
@@ -91,7 +91,7 @@ async fn is_bounded(wishlist: &Wishlist) {
 async fn memory() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
     keeps_wishes(&wishlist).await;
-    is_bounded(&wishlist).await;
+    wishes_are_bounded(&wishlist).await;
     wishlist.end().await;
 }
 
@@ -105,7 +105,7 @@ async fn a_file() {
     wishlist.end().await;
     let wishlist = Wishlist::on(&url).await;
     assert_eq!(names(&wishlist).await, before, "kept over a restart");
-    is_bounded(&wishlist).await;
+    wishes_are_bounded(&wishlist).await;
     wishlist.end().await;
 }
 
@@ -122,7 +122,7 @@ async fn postgres() {
     wishlist.end().await;
     let wishlist = Wishlist::on(&url).await;
     assert_eq!(names(&wishlist).await, before, "kept over a restart");
-    is_bounded(&wishlist).await;
+    wishes_are_bounded(&wishlist).await;
 
     drop(postgres);
     let status = wishlist
@@ -149,7 +149,7 @@ async fn open(url: &str) -> Result<Store, OpenError> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn postgres_is_spoken_to_over_tls_where_the_url_says_so() {
+async fn postgres_uses_tls_if_the_url_demands_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!(
         "postgres://me:secret@{}/w?sslmode=require",
@@ -161,7 +161,7 @@ async fn postgres_is_spoken_to_over_tls_where_the_url_says_so() {
     server.read_exact(&mut request).await.unwrap();
     assert_eq!(request, SSL_REQUEST);
     server.write_all(b"S").await.unwrap();
-    // A TLS record: the handshake's.
+    // The first byte of a TLS handshake record.
     assert_eq!(server.read_u8().await.unwrap(), 0x16);
     opening.abort();
 }
@@ -176,13 +176,13 @@ async fn postgres_is_spoken_to_over_tls_where_the_url_says_so() {
     "cannot open the database postgres://127.0.0.1:1/w"
 )]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_can_not_be_had_is_named(#[case] url: &str, #[case] says: &str) {
+async fn an_unavailable_database_is_named(#[case] url: &str, #[case] says: &str) {
     let error = open(url).await.expect_err("it can't be had");
     assert_eq!(error.to_string(), says);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_no_database_is_named() {
+async fn a_file_that_is_not_a_database_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("wishes.db");
     std::fs::write(
@@ -200,7 +200,7 @@ async fn a_file_that_is_no_database_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_can_only_be_read_is_refused_at_the_start() {
+async fn a_read_only_database_is_refused_at_startup() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("wishes.db").display());
     Wishlist::on(&url).await.end().await;

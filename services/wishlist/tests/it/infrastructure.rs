@@ -5,7 +5,7 @@ use crate::running::Wishlist;
 const NAME: &str = "spoor.wishlist.v1.Wishlist";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wishlist_is_healthy_says_what_it_offers_and_has_an_operators_port() {
+async fn wishlist_has_health_reflection_and_ops() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
     assert_healthy(wishlist.address, NAME).await;
     assert_listed(wishlist.address, NAME).await;

@@ -1,4 +1,4 @@
-//! Peers that take a call and say nothing.
+//! Peers that accept calls and never respond.
 
 use spoor_testing::{json, nowhere};
 use tokio::net::TcpListener;
@@ -7,24 +7,24 @@ use crate::running::{Gateway, Wishlist};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Connections to it come about, and nobody reads what comes over them.
+/// A listener whose connections are never read.
 async fn silent() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wish_that_was_made_is_not_answered_as_late_because_offers_is() {
+async fn slow_offers_do_not_fail_an_added_wish() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
     let offers = silent().await;
     let address = offers.local_addr().unwrap();
-    // offers is given as long as the wishlist.
+    // The calls to offers have the same deadline as those to wishlist.
     let gateway = Gateway::within("1s", wishlist.address, address).await;
     let wish = gateway.post("/api/wishes", "application/json", r#"{"name":"a kite"}"#);
     assert_eq!(json(wish.send().await.unwrap()).await.0, 201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_itself_says_that_the_wishlist_is_late() {
+async fn the_page_reports_a_wishlist_timeout() {
     let wishlist = silent().await;
     let address = wishlist.local_addr().unwrap();
     let gateway = Gateway::within("300ms", address, nowhere()).await;

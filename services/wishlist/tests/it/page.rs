@@ -24,14 +24,14 @@ async fn post(gateway: &Gateway, path: &str, body: &str) -> Response {
     gateway.post(path, FORM, body).send().await.unwrap()
 }
 
-/// Where the answer leads.
+/// The target of a redirect.
 fn redirect(response: &Response) -> String {
     assert_eq!(response.status(), 303);
     response.headers()["location"].to_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn adding_and_deleting_lead_back_to_the_page_and_to_the_trace() {
+async fn changes_redirect_to_the_page_with_the_trace() {
     let (_wishlist, gateway) = both().await;
     let added = post(&gateway, "/wishes", "name=a+red+bike").await;
     let trace = added.headers()["x-trace-id"].to_str().unwrap().to_owned();
@@ -77,7 +77,7 @@ async fn hostile_names_are_escaped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_address_claims_of_the_past_is_not_believed() {
+async fn forged_redirect_parameters_are_harmless() {
     let (_wishlist, gateway) = both().await;
     let (status, page) = html(gateway.get("/?done=added&trace=%22%3E%3Cscript%3E").await).await;
     assert_eq!(status, 200);
@@ -91,7 +91,7 @@ async fn what_the_address_claims_of_the_past_is_not_believed() {
 #[case("", 422, "The name must not be empty.")]
 #[case("name=a%00b", 422, "without control characters")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_is_not_taken(#[case] body: &str, #[case] status: u16, #[case] says: &str) {
+async fn an_invalid_name_is_refused(#[case] body: &str, #[case] status: u16, #[case] says: &str) {
     let (_wishlist, gateway) = both().await;
     let (found, page) = html(post(&gateway, "/wishes", body).await).await;
     assert_eq!(found, status);
@@ -106,7 +106,11 @@ async fn a_name_that_is_not_taken(#[case] body: &str, #[case] status: u16, #[cas
 #[case(FORM, format!("name={}", "x".repeat(9000)), 413)]
 #[case(FORM, format!("name={}", "x".repeat(201)), 422)]
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_that_are_no_form(#[case] kind: &str, #[case] body: String, #[case] status: u16) {
+async fn bodies_that_are_no_form_are_refused(
+    #[case] kind: &str,
+    #[case] body: String,
+    #[case] status: u16,
+) {
     let (_wishlist, gateway) = both().await;
     let response = gateway.post("/wishes", kind, body).send().await.unwrap();
     assert_eq!(html(response).await.0, status);
@@ -116,7 +120,7 @@ async fn bodies_that_are_no_form(#[case] kind: &str, #[case] body: String, #[cas
 #[case("sec-fetch-site", "cross-site")]
 #[case("origin", "http://evil.example")]
 #[tokio::test(flavor = "multi_thread")]
-async fn other_sites_can_not_add(#[case] header: &str, #[case] value: &str) {
+async fn cross_site_requests_are_refused(#[case] header: &str, #[case] value: &str) {
     let (_wishlist, gateway) = both().await;
     let from_there = gateway
         .post("/wishes", FORM, "name=malware")
@@ -127,7 +131,7 @@ async fn other_sites_can_not_add(#[case] header: &str, #[case] value: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_wishlist_there_is_a_notice() {
+async fn without_the_wishlist_the_page_has_a_notice() {
     let gateway = Gateway::alone().await;
     let (status, page) = html(gateway.get("/").await).await;
     assert_eq!(status, 503);
@@ -149,7 +153,7 @@ async fn without_the_wishlist_there_is_a_notice() {
 #[case("/offers.js", "text/javascript; charset=utf-8")]
 #[case("/icon.svg", "image/svg+xml")]
 #[tokio::test(flavor = "multi_thread")]
-async fn assets(#[case] path: &str, #[case] kind: &str) {
+async fn assets_have_their_content_type(#[case] path: &str, #[case] kind: &str) {
     let gateway = Gateway::alone().await;
     let response = gateway.get(path).await;
     assert_eq!(response.status(), 200);

@@ -1,4 +1,4 @@
-//! A Postgres of our own, for as long as a test runs.
+//! A Postgres server for the duration of a test.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use spoor_testing::peer::skip;
 use tempfile::TempDir;
 
-/// Postgres refuses to run as root: `nobody` will do.
+/// Postgres refuses to run as root, so it runs as `nobody`.
 const NOBODY: u32 = 65534;
 
 pub struct Postgres {
@@ -24,8 +24,8 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// None, with a line that says so, where there is no Postgres; with `SPOOR_REQUIRE_ALL=1`
-    /// that fails.
+    /// Starts a server. Without Postgres, prints a message and returns `None`, or fails with
+    /// `SPOOR_REQUIRE_ALL=1`.
     pub fn start() -> Option<Self> {
         let data = TempDir::new().unwrap();
         let folder = data.path().join("postgres");
@@ -65,7 +65,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Its fast shutdown, which ends its children too.
+        // SIGINT is the fast shutdown, which also ends the server's child processes.
         let pid = Pid::from_raw(self.server.id().cast_signed()).unwrap();
         kill_process(pid, Signal::INT).unwrap();
         self.server.wait().unwrap();

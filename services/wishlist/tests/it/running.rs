@@ -1,4 +1,4 @@
-//! Starts the services.
+//! Running services.
 
 use std::{net::SocketAddr, ops::Deref, time::Duration};
 
@@ -49,7 +49,7 @@ impl Wishlist {
 }
 
 impl Gateway {
-    /// One without offers.
+    /// Starts a gateway without offers.
     pub async fn of(wishlist: SocketAddr) -> Self {
         Self::with(wishlist, nowhere()).await
     }
@@ -58,7 +58,7 @@ impl Gateway {
         Self::within("5s", wishlist, offers).await
     }
 
-    /// One with this deadline.
+    /// Starts a gateway with this deadline.
     pub async fn within(deadline: &str, wishlist: SocketAddr, offers: SocketAddr) -> Self {
         let deadline = format!("--deadline={deadline}");
         let wishlist = format!("--wishlist=http://{wishlist}");
@@ -79,12 +79,12 @@ impl Gateway {
         }
     }
 
-    /// One whose wishlist isn't there.
+    /// Starts a gateway without wishlist.
     pub async fn alone() -> Self {
         Self::of(nowhere()).await
     }
 
-    /// Ends it, in this time.
+    /// Stops it, and asserts that this takes no longer than a time.
     pub async fn end(mut self, within: Duration) {
         self.running.stop.cancel();
         let ended = tokio::time::timeout(within, &mut self.running.task).await;

@@ -1,11 +1,11 @@
-//! Catches the spans that the services export.
+//! Collection of the spans that the services export.
 
 use std::sync::LazyLock;
 
 use spoor_telemetry::Telemetry;
 use spoor_testing::Spans;
 
-/// The services' telemetry, and what they export.
+/// The telemetry of the services, and the spans they export.
 pub struct Caught {
     pub gateway: Telemetry,
     pub wishlist: Telemetry,
@@ -14,8 +14,8 @@ pub struct Caught {
     pub spans: Spans,
 }
 
-/// One for all tests: a process has one subscriber. It is wishlist's, and exports what offers
-/// makes of spans of its own as well.
+/// Shared by all tests, since a process has one subscriber. It is that of wishlist, which therefore
+/// exports the manual spans of offers as well.
 pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
     let spans = Spans::default();
     let (gateway, wishlist) = (spans.of("gateway"), spans.of("wishlist"));

@@ -18,7 +18,7 @@ fn attribute<'a>(span: &'a SpanData, key: &str) -> Option<&'a Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_one_trace_down_to_the_statement() {
+async fn a_request_and_its_statement_are_one_trace() {
     const ADD: &str = "spoor.wishlist.v1.Wishlist/Add";
     let (_wishlist, gateway) = both().await;
     let added = gateway.post("/api/wishes", "application/json", r#"{"name": "a bike"}"#);

@@ -108,9 +108,11 @@ impl Tables {
         let is_new = task.completed.is_none();
         if is_new {
             task.completed = Some(now);
+            // The rank does not depend on the completion, so that it still identifies the entry.
             self.open.remove(&(task.rank(), id));
             self.completed.insert((now, id));
         }
+        // Cloned before, since this task may be evicted itself if the clock went back.
         let task = task.clone();
         let evicted = self.evict_oldest();
         Some(Completed {

@@ -1,40 +1,44 @@
-//! The layout of the picture.
+//! The layout of the diagram, by the usual steps for layered graphs: break cycles, assign columns, add
+//! passing nodes to long edges, and order each column so that edges seldom cross (Sugiyama, Tagawa, Toda
+//! 1981).
 
 use std::collections::BTreeMap;
 
 use super::{mesh::Mesh, visible::visible};
 
 pub(super) const BOX_HEIGHT: u32 = 44;
-const ROW: u32 = 76;
-const GAP: u32 = 120;
+const ROW_HEIGHT: u32 = 76;
+const COLUMN_GAP: u32 = 120;
 const MARGIN: u32 = 24;
-/// A letter's width, generously.
-const LETTER: u32 = 9;
+/// The width of a character at the font size of the style sheet, rounded up.
+const CHAR_WIDTH: u32 = 9;
 /// The most characters shown of a name.
-pub(super) const MAX_LETTERS: usize = 28;
+pub(super) const MAX_NAME_CHARS: usize = 28;
 
-/// From left to right and from top to bottom.
+/// A point's distance from the left and from the top.
 pub(super) type Point = (u32, u32);
 
-/// An item with a place: a service, or an arrow on its way past other services.
+/// An item with a position: a service, or an edge that passes a column on its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stop<'a> {
+enum Node<'a> {
     Service(&'a str),
+    /// The caller, the callee and the column.
     Passing(&'a str, &'a str, u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct Position {
     column: u32,
-    /// In half rows, from the top.
+    /// The distance from the top in half rows, since columns are centred and may have an odd number of
+    /// rows more than others.
     half_row: u32,
 }
 
-/// The places of a mesh's services, and the ways of its arrows.
+/// The positions of all nodes, and the nodes along each edge.
 #[derive(Debug)]
 pub(super) struct Layout<'a> {
-    places: BTreeMap<Stop<'a>, Place>,
-    ways: BTreeMap<(&'a str, &'a str), Vec<Stop<'a>>>,
+    positions: BTreeMap<Node<'a>, Position>,
+    edges: BTreeMap<(&'a str, &'a str), Vec<Node<'a>>>,
     pub(super) box_width: u32,
     columns: u32,
     half_rows: u32,
@@ -43,141 +47,144 @@ pub(super) struct Layout<'a> {
 impl<'a> Layout<'a> {
     pub(super) fn of(mesh: &'a Mesh) -> Self {
         let columns = columns(mesh);
-        let ways = ways(mesh, &columns);
+        let edges = edges(mesh, &columns);
         let count = columns.values().max().map_or(0, |last| last + 1);
-        let mut stops: Vec<Vec<Stop<'a>>> = vec![Vec::new(); count as usize];
+        let mut nodes: Vec<Vec<Node<'a>>> = vec![Vec::new(); count as usize];
         let services = columns
             .iter()
-            .map(|(name, column)| (Stop::Service(name), *column));
-        let passing = ways.values().flatten().filter_map(|stop| match stop {
-            Stop::Passing(.., column) => Some((*stop, *column)),
-            Stop::Service(_) => None,
+            .map(|(name, column)| (Node::Service(name), *column));
+        let passing = edges.values().flatten().filter_map(|node| match node {
+            Node::Passing(.., column) => Some((*node, *column)),
+            Node::Service(_) => None,
         });
-        for (stop, column) in services.chain(passing) {
-            if let Some(column) = stops.get_mut(column as usize) {
-                column.push(stop);
+        for (node, column) in services.chain(passing) {
+            if let Some(column) = nodes.get_mut(column as usize) {
+                column.push(node);
             }
         }
-        let most = stops.iter().map(Vec::len).max().unwrap_or(0);
+        let max_rows = nodes.iter().map(Vec::len).max().unwrap_or(0);
         let longest = mesh
             .services
             .keys()
             .map(|name| visible(name).chars().count())
             .max();
-        let letters = longest.unwrap_or(0).min(MAX_LETTERS);
+        let name_chars = longest.unwrap_or(0).min(MAX_NAME_CHARS);
         Self {
-            places: places(stops, most, &ways),
-            ways,
-            box_width: number(letters) * LETTER + 32,
+            positions: positions(nodes, max_rows, &edges),
+            edges,
+            box_width: number(name_chars) * CHAR_WIDTH + 32,
             columns: count,
-            half_rows: number(most * 2),
+            half_rows: number(max_rows * 2),
         }
     }
 
-    /// The picture's width and height.
+    /// The diagram's width and height.
     pub(super) fn size(&self) -> Point {
-        let gaps = self.columns.saturating_sub(1) * GAP;
+        let gaps = self.columns.saturating_sub(1) * COLUMN_GAP;
         let width = self.columns * self.box_width + gaps + 2 * MARGIN;
-        (width, self.half_rows * ROW / 2 + 2 * MARGIN)
+        (width, self.half_rows * ROW_HEIGHT / 2 + 2 * MARGIN)
     }
 
-    /// The left upper corner of a service's box.
+    /// The upper left corner of a service's box.
     pub(super) fn corner(&self, name: &str) -> Option<Point> {
-        let (x, y) = self.left(&Stop::Service(name))?;
+        let (x, y) = self.left(&Node::Service(name))?;
         Some((x, y - BOX_HEIGHT / 2))
     }
 
-    /// The way of an arrow: pairs of points, straight between one pair and the next within a
-    /// column, and bent from one column to another.
-    pub(super) fn way(&self, from: &str, to: &str) -> Option<Vec<(Point, Point)>> {
-        let stops = self.ways.get(&(from, to))?;
-        let bends = stops.windows(2).map(|pair| match pair {
+    /// The curves of an edge, each from one column to the next, with straight lines between them.
+    pub(super) fn edge(&self, from: &str, to: &str) -> Option<Vec<(Point, Point)>> {
+        let nodes = self.edges.get(&(from, to))?;
+        let curves = nodes.windows(2).map(|pair| match pair {
             [from, to] => {
                 let (x, y) = self.left(from)?;
                 Some(((x + self.box_width, y), self.left(to)?))
             }
             _ => None,
         });
-        bends.collect()
+        curves.collect()
     }
 
-    /// The middle of a place's left side.
-    fn left(&self, stop: &Stop<'_>) -> Option<Point> {
-        let place = self.places.get(stop)?;
-        let x = MARGIN + place.column * (self.box_width + GAP);
-        Some((x, MARGIN + place.half_row * ROW / 2 + ROW / 2))
+    /// The middle of a node's left side.
+    fn left(&self, node: &Node<'_>) -> Option<Point> {
+        let position = self.positions.get(node)?;
+        let x = MARGIN + position.column * (self.box_width + COLUMN_GAP);
+        Some((
+            x,
+            MARGIN + position.half_row * ROW_HEIGHT / 2 + ROW_HEIGHT / 2,
+        ))
     }
 }
 
-/// Column by column, each stop beside those from which arrows come to it, so that they seldom
-/// cross.
-fn places<'a>(
-    columns: Vec<Vec<Stop<'a>>>,
-    most: usize,
-    ways: &BTreeMap<(&'a str, &'a str), Vec<Stop<'a>>>,
-) -> BTreeMap<Stop<'a>, Place> {
-    let before = before(ways);
-    let mut places: BTreeMap<Stop<'a>, Place> = BTreeMap::new();
-    for (column, mut stops) in (0..).zip(columns) {
-        stops.sort_by_cached_key(|stop| (beside(stop, &places, &before), *stop));
-        let top = most - stops.len();
-        for (index, stop) in stops.into_iter().enumerate() {
+/// Orders each column by the mean row of each node's predecessors, so that edges seldom cross.
+fn positions<'a>(
+    columns: Vec<Vec<Node<'a>>>,
+    max_rows: usize,
+    edges: &BTreeMap<(&'a str, &'a str), Vec<Node<'a>>>,
+) -> BTreeMap<Node<'a>, Position> {
+    let predecessors = predecessors(edges);
+    let mut positions: BTreeMap<Node<'a>, Position> = BTreeMap::new();
+    for (column, mut nodes) in (0..).zip(columns) {
+        nodes.sort_by_cached_key(|node| {
+            (mean_predecessor_row(node, &positions, &predecessors), *node)
+        });
+        let top = max_rows - nodes.len();
+        for (index, node) in nodes.into_iter().enumerate() {
             let half_row = number(top + index * 2);
-            places.insert(stop, Place { column, half_row });
+            positions.insert(node, Position { column, half_row });
         }
     }
-    places
+    positions
 }
 
-/// The stops from which arrows come to each.
-fn before<'a>(
-    ways: &BTreeMap<(&'a str, &'a str), Vec<Stop<'a>>>,
-) -> BTreeMap<Stop<'a>, Vec<Stop<'a>>> {
-    let mut all: BTreeMap<Stop<'a>, Vec<Stop<'a>>> = BTreeMap::new();
-    for step in ways.values().flat_map(|way| way.windows(2)) {
-        if let [before, at] = step {
-            all.entry(*at).or_default().push(*before);
+/// The nodes before each node on an edge.
+fn predecessors<'a>(
+    edges: &BTreeMap<(&'a str, &'a str), Vec<Node<'a>>>,
+) -> BTreeMap<Node<'a>, Vec<Node<'a>>> {
+    let mut all: BTreeMap<Node<'a>, Vec<Node<'a>>> = BTreeMap::new();
+    for step in edges.values().flat_map(|path| path.windows(2)) {
+        if let [from, to] = step {
+            all.entry(*to).or_default().push(*from);
         }
     }
     all
 }
 
-fn beside(
-    stop: &Stop<'_>,
-    places: &BTreeMap<Stop<'_>, Place>,
-    before: &BTreeMap<Stop<'_>, Vec<Stop<'_>>>,
+fn mean_predecessor_row(
+    node: &Node<'_>,
+    positions: &BTreeMap<Node<'_>, Position>,
+    predecessors: &BTreeMap<Node<'_>, Vec<Node<'_>>>,
 ) -> u32 {
-    let before = before.get(stop).into_iter().flatten();
-    let placed = before.filter_map(|stop| places.get(stop));
-    let rows: Vec<u32> = placed.map(|place| place.half_row).collect();
+    let predecessors = predecessors.get(node).into_iter().flatten();
+    let placed = predecessors.filter_map(|node| positions.get(node));
+    let rows: Vec<u32> = placed.map(|position| position.half_row).collect();
     let sum: u32 = rows.iter().sum();
     sum.checked_div(number(rows.len())).unwrap_or(0)
 }
 
-fn ways<'a>(
+fn edges<'a>(
     mesh: &'a Mesh,
     columns: &BTreeMap<&str, u32>,
-) -> BTreeMap<(&'a str, &'a str), Vec<Stop<'a>>> {
+) -> BTreeMap<(&'a str, &'a str), Vec<Node<'a>>> {
     let column = |name: &str| columns.get(name).copied().unwrap_or(0);
-    let way = |from: &'a str, to: &'a str| {
-        let between = (column(from) + 1..column(to)).map(|at| Stop::Passing(from, to, at));
-        let mut way = vec![Stop::Service(from)];
-        way.extend(between);
-        way.push(Stop::Service(to));
-        ((from, to), way)
+    let path = |from: &'a str, to: &'a str| {
+        let between = (column(from) + 1..column(to)).map(|at| Node::Passing(from, to, at));
+        let mut path = vec![Node::Service(from)];
+        path.extend(between);
+        path.push(Node::Service(to));
+        ((from, to), path)
     };
-    mesh.calls.keys().map(|(from, to)| way(from, to)).collect()
+    mesh.calls.keys().map(|(from, to)| path(from, to)).collect()
 }
 
-/// Each service one further right than all that call it, as far as they do not call each other
-/// in a circle.
+/// Assigns columns: each service is to the right of all that call it, except within cycles.
 fn columns(mesh: &Mesh) -> BTreeMap<&str, u32> {
     let mut columns: BTreeMap<&str, u32> = mesh
         .services
         .keys()
         .map(|name| (name.as_str(), 0))
         .collect();
-    let forward = without_circles(mesh);
+    let forward = acyclic_calls(mesh);
+    // The longest path has fewer calls than there are services, so that this many passes suffice.
     for _ in 0..mesh.services.len() {
         for (from, to) in &forward {
             let next = columns.get(from).map_or(0, |column| column + 1);
@@ -189,18 +196,18 @@ fn columns(mesh: &Mesh) -> BTreeMap<&str, u32> {
     columns
 }
 
-/// The calls without those that lead back to who began.
-fn without_circles(mesh: &Mesh) -> Vec<(&str, &str)> {
+/// The calls without those that close a cycle.
+fn acyclic_calls(mesh: &Mesh) -> Vec<(&str, &str)> {
     let mut forward: Vec<(&str, &str)> = Vec::new();
     for (from, to) in mesh.calls.keys() {
-        if !leads(&forward, to, from) {
+        if !is_reachable(&forward, to, from) {
             forward.push((from, to));
         }
     }
     forward
 }
 
-fn leads(calls: &[(&str, &str)], from: &str, to: &str) -> bool {
+fn is_reachable(calls: &[(&str, &str)], from: &str, to: &str) -> bool {
     let mut reached = vec![from];
     let mut next = 0;
     while let Some(&at) = reached.get(next) {
@@ -217,7 +224,7 @@ fn leads(calls: &[(&str, &str)], from: &str, to: &str) -> bool {
     false
 }
 
-/// Counts here are small: a mesh has a bounded number of services.
+/// Converts a count, which is small since the number of services is bounded.
 fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
@@ -236,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_called_is_further_right() {
+    fn callees_are_further_right() {
         let mesh = mesh(&[
             ("gateway", "wishlist"),
             ("gateway", "offers"),
@@ -247,17 +254,17 @@ mod tests {
     }
 
     #[test]
-    fn an_arrow_goes_around_the_services_that_it_passes() {
+    fn a_long_edge_avoids_the_services_it_passes() {
         let mesh = mesh(&[("a", "b"), ("b", "c"), ("a", "c")]);
         let layout = Layout::of(&mesh);
         let passed = layout.corner("b").map(|(_, y)| y + BOX_HEIGHT / 2);
-        let way = layout.way("a", "c").unwrap_or_default();
-        assert_eq!(way.len(), 2);
-        assert_ne!(Some(way[0].1.1), passed);
+        let curves = layout.edge("a", "c").unwrap_or_default();
+        assert_eq!(curves.len(), 2);
+        assert_ne!(Some(curves[0].1.1), passed);
     }
 
     #[test]
-    fn a_mesh_in_which_each_calls_all_that_follow_has_a_way_for_every_arrow() {
+    fn the_densest_mesh_has_a_path_for_every_edge() {
         let names: Vec<String> = (10..50).map(|index| format!("s{index}")).collect();
         let calls = names.iter().enumerate().flat_map(|(at, from)| {
             let callees = names.iter().skip(at + 1);
@@ -267,7 +274,7 @@ mod tests {
         let layout = Layout::of(&mesh);
         assert_eq!((mesh.calls.len(), layout.columns), (780, 40));
         let mut calls = mesh.calls.keys();
-        assert!(calls.all(|(from, to)| layout.way(from, to).is_some()));
+        assert!(calls.all(|(from, to)| layout.edge(from, to).is_some()));
     }
 
     proptest! {
@@ -287,7 +294,7 @@ mod tests {
             corners.dedup();
             prop_assert_eq!(corners.len(), mesh.services.len());
             for (from, to) in mesh.calls.keys() {
-                prop_assert!(layout.way(from, to).is_some());
+                prop_assert!(layout.edge(from, to).is_some());
             }
         }
     }

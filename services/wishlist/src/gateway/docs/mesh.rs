@@ -1,8 +1,8 @@
-//! The mesh as its traces show it: the services, and the calls between them.
+//! The mesh as its traces show it: the services and the calls between them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most services shown. The rest is counted only.
+/// The most services shown, which fit into one diagram. Further ones are only counted.
 pub(super) const MAX_SERVICES: usize = 40;
 
 /// The mesh.
@@ -33,7 +33,7 @@ pub(super) struct Call {
 }
 
 impl Mesh {
-    /// These services, and these counts of calls.
+    /// Creates a mesh of these services and of those that call or are called.
     pub(super) fn new(
         services: impl IntoIterator<Item = String>,
         counts: impl IntoIterator<Item = (String, String, u64)>,
@@ -51,7 +51,7 @@ impl Mesh {
             left_out,
         };
         for (from, to, count) in counts {
-            // A service that calls itself hides nothing by being drawn as one.
+            // A service's calls to itself are left out, since the diagram has no arrow for them.
             let drawn =
                 from != to && mesh.services.contains_key(&from) && mesh.services.contains_key(&to);
             if drawn && count > 0 {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_called_is_a_service_too_and_nobody_calls_itself() {
+    fn self_calls_are_left_out_and_callees_added() {
         let mesh = Mesh::new(
             ["a".to_owned()],
             [counted("a", "b", 2), counted("b", "b", 1)],
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_mesh_is_cut_and_says_so() {
+    fn a_large_mesh_is_cut_and_the_rest_counted() {
         let names = (0..100).map(|index| format!("service-{index:03}"));
         let mesh = Mesh::new(names, [counted("service-000", "service-099", 1)]);
         assert_eq!(mesh.services.len(), MAX_SERVICES);

@@ -3,26 +3,19 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::{
-    Document, link, markdown,
+    Document, diagram, link, markdown,
     mesh::Mesh,
-    picture,
-    seen::{Seen, WINDOW},
+    mesh_reader::{MeshResult, WINDOW},
     visible::visible,
 };
+use crate::gateway::view::metadata;
 
-/// A whole page; `above` stands before the document's text.
+/// Renders a page with a document, and `above` before it.
 pub(super) fn page(document: &Document, above: Option<Markup>) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (document.title()) " · Spoor" }
-                link rel="stylesheet" href="/docs.css";
-                link rel="icon" type="image/svg+xml" href="/icon.svg";
-            }
+            head { (metadata(&format!("{} · Spoor", document.title()), "/docs.css")) }
             body {
                 nav aria-label="This host" {
                     a href="/" { "Wishlist" }
@@ -36,46 +29,46 @@ pub(super) fn page(document: &Document, above: Option<Markup>) -> Markup {
     }
 }
 
-/// The mesh, or why it cannot be shown.
-pub(super) fn mesh(seen: &Seen) -> Markup {
+/// Renders the mesh, or the reason why it cannot be shown.
+pub(super) fn mesh(result: &MeshResult) -> Markup {
     html! {
         section.picture aria-labelledby="mesh" {
-            h2 #mesh { "The mesh, as it runs" }
-            @match seen {
+            h2 #mesh { "The mesh now" }
+            @match result {
                 Ok(mesh) if mesh.services.is_empty() => p.nothing {
-                    "Nothing has been seen yet: there is no trace. Open "
-                    a href="/" { "the wishlist" } ", and look again."
+                    "There are no traces yet. Open "
+                    a href="/" { "the wishlist" } ", then reload this page."
                 },
-                Ok(mesh) => (drawn(mesh)),
-                Err(unseen) => p.nothing role="alert" {
-                    "It cannot be drawn: Jaeger was queried, but " (unseen) "."
+                Ok(mesh) => (figure(mesh)),
+                Err(error) => p.nothing role="alert" {
+                    "The mesh cannot be drawn, because Jaeger failed: " (error) "."
                 },
             }
         }
     }
 }
 
-fn drawn(mesh: &Mesh) -> Markup {
+fn figure(mesh: &Mesh) -> Markup {
     let minutes = WINDOW.as_secs() / 60;
     html! {
         p {
-            "Drawn from the traces of the last " (minutes) " minutes, as far as the sampling "
-            "policies kept them. Red: something failed."
+            "Based on the traces of the last " (minutes) " minutes that the sampling policies kept. "
+            "Services and calls with errors are red."
         }
-        div.scroll tabindex="0" { (picture::svg(mesh)) }
-        @if mesh.left_out > 0 { p { (mesh.left_out) " more services had no room." } }
+        div.scroll tabindex="0" { (diagram::svg(mesh)) }
+        @if mesh.left_out > 0 { p { (mesh.left_out) " more services are not shown." } }
         @if mesh.calls.is_empty() {
-            p { "No service has called another yet." }
+            p { "There are no calls between services yet." }
         } @else {
             details {
-                summary { "The same as a table" }
+                summary { "Show as a table" }
                 table {
                     thead { tr { th { "from" } th { "to" } th { "calls" } th { "errors" } } }
                     tbody {
                         @for ((from, to), call) in &mesh.calls {
                             tr {
                                 td { (visible(from)) } td { (visible(to)) } td.number { (call.count) }
-                                td { @if call.failed { "yes" } @else { "none seen" } }
+                                td { @if call.failed { "yes" } @else { "none found" } }
                             }
                         }
                     }

@@ -1,6 +1,6 @@
-//! Names that anybody may have sent, on a page.
+//! Display of names from traces, which may contain any characters.
 
-/// A name in which each character that has no shape, or turns the text around it, is escaped.
+/// Escapes the characters of a name that are invisible or change the direction of the text.
 ///
 /// Source: Unicode, `Cc`, `Bidi_Control`, and the separators of lines and paragraphs.
 pub(super) fn visible(name: &str) -> String {
@@ -25,7 +25,7 @@ mod tests {
     #[case("service-a 日本", "service-a 日本")]
     #[case("a\u{202e}b", "a\\u{202e}b")]
     #[case("a\u{1b}[31m\0\n", "a\\u{1b}[31m\\u{0}\\u{a}")]
-    fn what_has_no_shape_is_escaped(#[case] name: &str, #[case] shown: &str) {
+    fn invisible_characters_are_escaped(#[case] name: &str, #[case] shown: &str) {
         assert_eq!(visible(name), shown);
     }
 }

@@ -81,12 +81,12 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// The memory belongs to its connection: one, which never ends.
+    /// Opens a database in memory, which exists as long as its only connection.
     async fn memory(&self) -> Result<Pool, OpenError> {
         let options = SqliteConnectOptions::new().in_memory(true);
         let limits = self.pool_options().max_connections(1).min_connections(1);
-        let forever = limits.idle_timeout(None).max_lifetime(None);
-        let pool = forever
+        let unlimited = limits.idle_timeout(None).max_lifetime(None);
+        let pool = unlimited
             .connect_with(options)
             .await
             .map_err(|error| self.connect(error))?;
@@ -101,6 +101,7 @@ impl Opening<'_> {
         let options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
+            // With WAL, this is safe when the process crashes; a crash of the machine can lose the last wishes.
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(self.limits.acquire)
             .disable_statement_logging();
@@ -118,6 +119,7 @@ impl Opening<'_> {
     }
 
     async fn postgres(&self, options: PgConnectOptions) -> Result<Pool, OpenError> {
+        // Statements are in the traces already.
         let options = options.disable_statement_logging();
         self.test_connection(&options).await?;
         let pool = self.pool_options().connect_with(options).await;

@@ -1,4 +1,4 @@
-//! A database's URL, and which kind of database it means.
+//! The URL of a database.
 
 use std::{fmt, str::FromStr};
 
@@ -27,7 +27,7 @@ pub enum InvalidDatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// The database's host, when it has one.
+    /// The host of the database, if it is a server.
     pub(super) fn server(&self) -> Option<&str> {
         match &self.0 {
             Kind::Memory | Kind::Sqlite(_) => None,
@@ -63,6 +63,7 @@ impl fmt::Display for DatabaseUrl {
             Kind::Postgres(options) => {
                 let (host, port) = (options.get_host(), options.get_port());
                 write!(f, "postgres://{host}:{port}/")?;
+                // Postgres connects to the database of the user's name by default.
                 f.write_str(
                     options
                         .get_database()
@@ -97,7 +98,7 @@ mod tests {
     #[case("sqlite:")]
     #[case("mysql://me:secret@host/wishes")]
     #[case("postgres:wishes")]
-    fn other_texts_are_refused(#[case] text: &str) {
+    fn invalid_urls_are_refused(#[case] text: &str) {
         let error = text.parse::<DatabaseUrl>().unwrap_err().to_string();
         assert!(
             error.contains("must be") && !error.contains("secret"),

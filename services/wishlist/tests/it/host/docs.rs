@@ -50,7 +50,7 @@ async fn docs(jaeger: Router) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_mesh_is_drawn_from_its_traces_and_what_failed_is_red() {
+async fn the_mesh_is_drawn_with_failures_in_red() {
     let calls = value!([
         {"parent": "gateway", "child": "wishlist", "callCount": 41},
         {"parent": "bands", "child": "reviews", "callCount": 7},
@@ -73,10 +73,10 @@ async fn the_mesh_is_drawn_from_its_traces_and_what_failed_is_red() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_mesh_says_so() {
+async fn an_empty_mesh_is_explained() {
     for calls in [value!([]), Value::Null] {
         let page = docs(api(&value!([]), &calls)).await;
-        assert!(page.contains("Nothing has been seen yet"), "{page}");
+        assert!(page.contains("There are no traces yet"), "{page}");
         assert!(!page.contains("<svg"), "{page}");
     }
 }
@@ -98,7 +98,7 @@ async fn names_from_traces_are_only_text() {
 #[case::no_json(get(async || "<html>".into_response()), "its response is not valid")]
 #[case::endless(get(async || " ".repeat(9 << 20).into_response()), "more than 8388608 bytes")]
 #[tokio::test(flavor = "multi_thread")]
-async fn why_there_is_no_picture_is_said(
+async fn a_failing_jaeger_is_explained(
     #[case] services: axum::routing::MethodRouter,
     #[case] why: &str,
 ) {
@@ -109,7 +109,7 @@ async fn why_there_is_no_picture_is_said(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_documents_are_there_and_unknown_ones_are_not() {
+async fn unknown_documents_are_a_404() {
     let gateway = Gateway::of(&format!("http://{}", nowhere()), &[]).await;
     let page = gateway.get("/docs/tail-rules").await.text().await.unwrap();
     assert!(page.contains("<h1>Tail rules in the Collector"), "{page}");

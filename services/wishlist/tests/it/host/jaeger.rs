@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::peer::{Gateway, peer};
 
-/// Says what it was asked.
+/// Responds with the request that it received.
 async fn echo(request: Request) -> String {
     let mut headers: Vec<_> = request.headers().keys().map(ToString::to_string).collect();
     headers.sort();
@@ -21,7 +21,7 @@ async fn echo(request: Request) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paths_below_jaeger_are_its_own_and_nothing_says_who_asks() {
+async fn jaeger_gets_paths_without_credentials() {
     let address = peer(Router::new().fallback(any(echo))).await;
     let gateway = Gateway::of(&format!("http://{address}/base"), &[]).await;
     let request = reqwest::Client::new()
@@ -43,7 +43,7 @@ async fn paths_below_jaeger_are_its_own_and_nothing_says_who_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_read_only() {
+async fn the_proxy_is_read_only() {
     let address = peer(Router::new().fallback(any(echo))).await;
     let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
     for path in ["/jaeger/", "/jaeger/api/traces"] {
@@ -53,7 +53,7 @@ async fn it_is_read_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redirects_lead_to_where_it_is_on_this_host() {
+async fn redirects_are_rewritten_to_this_host() {
     let routes = Router::new()
         .route("/here", get(async || Redirect::to("/search")))
         .route(
@@ -71,7 +71,7 @@ async fn redirects_lead_to_where_it_is_on_this_host() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_comes_piece_by_piece() {
+async fn a_response_is_streamed() {
     let endless = async || {
         let ticks = stream::unfold((), async |()| {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -88,7 +88,7 @@ async fn an_answer_comes_piece_by_piece() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_too_long_is_refused() {
+async fn a_response_that_is_too_long_is_cut_off() {
     let announced = async || {
         (
             [("content-length", "999999999")],
@@ -118,13 +118,13 @@ async fn an_answer_that_is_too_long_is_refused() {
     assert!(bytes <= 64 << 20, "{bytes}: {error}");
 }
 
-/// A body without an end, in pieces of a mebibyte.
+/// An endless body in chunks of 1 MiB.
 fn endless() -> impl Stream<Item = Result<Vec<u8>, Infallible>> {
     stream::repeat_with(|| Ok(vec![b' '; 1 << 20]))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_leaves_ends_the_request() {
+async fn a_disconnected_client_cancels_the_request() {
     let (gone, mut ended) = tokio::sync::mpsc::channel(1);
     let silent = async move || {
         let held = Notice(gone.clone());
@@ -143,7 +143,7 @@ async fn a_client_that_leaves_ends_the_request() {
     assert_eq!(ended, Ok(Some(())));
 }
 
-/// Tells when it is dropped.
+/// Sends a notification when it is dropped.
 struct Notice(tokio::sync::mpsc::Sender<()>);
 
 impl Drop for Notice {
@@ -153,7 +153,7 @@ impl Drop for Notice {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_it_the_rest_goes_on() {
+async fn without_jaeger_the_wishlist_works() {
     let gateway = Gateway::of(&format!("http://{}", nowhere()), &[]).await;
     let away = gateway.get("/jaeger/").await;
     assert_eq!(away.headers()["retry-after"], "1");
@@ -163,7 +163,7 @@ async fn without_it_the_rest_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silence_ends_at_the_deadline() {
+async fn a_silent_peer_is_cut_off_at_the_deadline() {
     let silent = async || std::future::pending::<()>().await;
     let address = peer(Router::new().route("/", get(silent))).await;
     let url = format!("http://{address}");
@@ -180,7 +180,7 @@ async fn silence_ends_at_the_deadline() {
 #[case("/jaeger/%ff%00%0d%0a")]
 #[case("/jaeger/?a=%0d%0aset-cookie:%20b=c")]
 #[tokio::test(flavor = "multi_thread")]
-async fn hostile_paths_come_to_nobody_else(#[case] path: &str) {
+async fn hostile_paths_stay_on_jaeger(#[case] path: &str) {
     let address = peer(Router::new().fallback(any(echo))).await;
     let gateway = Gateway::of(&format!("http://{address}"), &[]).await;
     let answer = gateway.get(path).await;

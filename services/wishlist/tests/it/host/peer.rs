@@ -1,4 +1,4 @@
-//! A stand-in for Jaeger, and a gateway before it.
+//! A fake Jaeger, and a gateway in front of it.
 
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// One that shows the traces of whoever is at this URL.
+    /// Starts a gateway that proxies the Jaeger at this URL.
     pub async fn of(jaeger: &str, flags: &[&str]) -> Self {
         let jaeger = format!("--jaeger={jaeger}");
         let args: gateway::Args = args(&[flags, &[&jaeger]].concat());
@@ -41,7 +41,7 @@ impl Gateway {
     }
 }
 
-/// Serves this until the test ends.
+/// Serves a router until the test ends.
 pub async fn peer(router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Anything at all, sent to the endpoints.
+//! Malformed input to the endpoints.
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use spoor_proto::spoor::{
@@ -15,7 +15,7 @@ use tonic::Code;
 
 use super::{Mesh, marketplace};
 
-/// Runs it for many values; each in the runtime of the test.
+/// Runs a check for many values, each on the runtime of the test.
 fn for_many<S: Strategy>(strategy: S, check: impl Fn(S::Value)) {
     let config = ProptestConfig {
         cases: 64,
@@ -37,7 +37,7 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_text_is_answered_over_grpc() {
+async fn any_text_gets_a_grpc_status() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let offers = OffersClient::new(channel(mesh.offers.address).await);
     for_many((".{0,300}", ".{0,300}"), |(wish_id, what)| {
@@ -59,7 +59,7 @@ async fn any_text_is_answered_over_grpc() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_request_is_answered_over_http() {
+async fn malformed_http_requests_are_answered() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let address = mesh.gateway.address;
     let requests = (
@@ -77,7 +77,7 @@ async fn any_request_is_answered_over_http() {
                 body.len()
             );
             stream.write_all(head.as_bytes()).await.unwrap();
-            // It may have answered and gone already.
+            // The server may have responded and closed the connection already.
             let _ = stream.write_all(&body).await;
             let mut start = [0; 12];
             let read = stream.read_exact(&mut start).await;
@@ -90,13 +90,13 @@ async fn any_request_is_answered_over_http() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_bytes_do_no_harm_to_grpc() {
+async fn random_bytes_do_no_harm_to_grpc() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let address = mesh.offers.address;
     for_many(prop::collection::vec(any::<u8>(), 0..2000), |bytes| {
         wait(async {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            // It may have hung up already.
+            // The server may have closed the connection already.
             let _ = stream.write_all(&bytes).await;
             let _ = stream.shutdown().await;
         });

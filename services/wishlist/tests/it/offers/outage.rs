@@ -1,4 +1,4 @@
-//! What is away, and comes back.
+//! Outages of marketplaces and wishlist, and the recovery.
 
 use std::{
     sync::Arc,
@@ -13,7 +13,7 @@ use super::{Mesh, an_address, marketplace, marketplace_at, missing, on};
 use crate::running::{Gateway, Wishlist};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_marketplace_is_killed_under_load_and_comes_back() {
+async fn a_killed_marketplace_recovers_under_load() {
     let [attic, bazaar] = [an_address(), an_address()];
     let corner = marketplace("corner", &[]).await;
     let _attic = marketplace_at(attic, "attic").await;
@@ -45,7 +45,7 @@ async fn a_marketplace_is_killed_under_load_and_comes_back() {
         why.contains("Unavailable") || why.contains("Cancelled"),
         "{why}"
     );
-    // What it said before is not lost, and the others find what is new.
+    // Its earlier offers are kept, and the others find new ones.
     assert!(!on(&degraded, &wish, "bazaar").is_empty());
     let (new, _) = mesh.wish("a new phoenix").await;
     let others = |listing: &Value| {
@@ -58,7 +58,7 @@ async fn a_marketplace_is_killed_under_load_and_comes_back() {
     })
     .await;
     let page = mesh.gateway.get("/").await.text().await.unwrap();
-    assert!(page.contains("Missing now: bazaar"), "{page}");
+    assert!(page.contains("Unavailable marketplaces: bazaar"), "{page}");
 
     let _second = marketplace_at(bazaar, "bazaar").await;
     let back =
@@ -69,7 +69,7 @@ async fn a_marketplace_is_killed_under_load_and_comes_back() {
     assert!(answers > 20, "{answers}");
 }
 
-/// Reads the page and the list until the stop: all answers are good.
+/// Requests the page and the list until stopped, and asserts that all responses are successful.
 async fn load(mesh: Arc<Mesh>, stop: CancellationToken) -> usize {
     let mut answers = 0;
     while !stop.is_cancelled() {
@@ -82,7 +82,7 @@ async fn load(mesh: Arc<Mesh>, stop: CancellationToken) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_offers_the_page_works_and_says_so() {
+async fn without_offers_the_page_works() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
     let gateway = Gateway::with(wishlist.address, nowhere()).await;
     let form = "application/x-www-form-urlencoded";
@@ -92,7 +92,7 @@ async fn without_offers_the_page_works_and_says_so() {
     assert_eq!(response.status(), 200);
     let page = response.text().await.unwrap();
     assert!(
-        page.contains("a boat") && page.contains("No news of offers"),
+        page.contains("a boat") && page.contains("Cannot update offers"),
         "{page}"
     );
     let (status, problem) = crate::running::json(gateway.get("/api/offers").await).await;
@@ -106,7 +106,7 @@ async fn without_offers_the_page_works_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_wishlist_what_is_known_is_still_looked_for() {
+async fn known_wishes_are_searched_without_wishlist() {
     let address = an_address();
     let mesh = Mesh::asking(&[("attic", address)], "100ms").await;
     let (wish, _) = mesh.wish("an echo").await;
@@ -119,7 +119,7 @@ async fn without_the_wishlist_what_is_known_is_still_looked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_stops_at_once_while_it_waits_for_a_marketplace() {
+async fn shutdown_does_not_wait_for_a_retry() {
     let mut mesh = Mesh::of(&[("corner", &["--rate-limit=1"])], "1d").await;
     for wish in ["a knot", "a rope", "a sail"] {
         mesh.wish(wish).await;

@@ -1,4 +1,4 @@
-//! What the timer does.
+//! The periodic rounds of searches.
 
 use opentelemetry::trace::SpanId;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::{Mesh, on};
 use crate::spans::CAUGHT;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_round_has_its_own_root_and_links_to_the_requests_that_wishes_came_with() {
+async fn a_round_is_a_root_with_links_to_requests() {
     let mesh = Mesh::of(&[("attic", &[])], "100ms").await;
     let (_, id) = mesh.wish("a link").await;
     let request = CAUGHT.spans.trace(&id, 10).await;
@@ -23,7 +23,7 @@ async fn a_round_has_its_own_root_and_links_to_the_requests_that_wishes_came_wit
         assert_eq!(cause.unwrap().name, "spoor.offers.v1.Offers/LookFor");
     }
     let id = rounds[0].span_context.trace_id().to_string();
-    // The root, List to the statement, look, asked, Search on both sides.
+    // The root, List down to the statement, the search, the marketplace, and Search on both sides.
     let round = CAUGHT.spans.trace(&id, 8).await;
     let root = rounds[0].span_context.span_id();
     let mut below: Vec<_> = round
@@ -32,11 +32,11 @@ async fn a_round_has_its_own_root_and_links_to_the_requests_that_wishes_came_wit
         .map(|span| span.name.as_ref())
         .collect();
     below.sort_unstable();
-    assert_eq!(below, ["look", "spoor.wishlist.v1.Wishlist/List"]);
+    assert_eq!(below, ["search offers", "spoor.wishlist.v1.Wishlist/List"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wish_that_nobody_told_of_is_found_and_one_that_is_gone_is_forgotten() {
+async fn rounds_find_added_and_drop_removed_wishes() {
     let mesh = Mesh::of(&[("attic", &[])], "100ms").await;
     let mut wishlist = mesh._wishlist.client().await;
     let request = AddRequest {

@@ -1,4 +1,4 @@
-//! What a new wish's trace shows of the marketplaces.
+//! The trace of a new wish, with the searches on the marketplaces.
 
 use opentelemetry::{
     Value,
@@ -13,7 +13,7 @@ use crate::spans::CAUGHT;
 const LOOK_FOR: &str = "spoor.offers.v1.Offers/LookFor";
 const SEARCH: &str = "spoor.marketplace.v1.Marketplace/Search";
 
-/// A trace's spans, to be followed from parent to child.
+/// The spans of a trace, with lookups from parent to child.
 struct Trace(Vec<SpanData>);
 
 impl Trace {
@@ -31,10 +31,10 @@ impl Trace {
         below
     }
 
-    /// The span of all that was asked of a marketplace.
+    /// The span of the search on a marketplace.
     fn asked(&self, marketplace: &str) -> &SpanData {
-        let look = one(&self.0, "look", &SpanKind::Internal);
-        let asked = self.below(look.span_context.span_id(), "ask marketplace");
+        let search = one(&self.0, "search offers", &SpanKind::Internal);
+        let asked = self.below(search.span_context.span_id(), "search marketplace");
         let of_it = |span: &&&SpanData| text(span, "marketplace.name") == marketplace;
         asked.iter().find(of_it).unwrap()
     }
@@ -56,7 +56,7 @@ fn is_error(span: &SpanData) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_wish_is_one_trace_down_to_every_marketplace() {
+async fn a_new_wish_and_its_searches_are_one_trace() {
     let marketplaces: [(&str, &[&str]); 3] = [
         ("attic", &[]),
         ("bazaar", &["--error-rate=100%"]),
@@ -64,20 +64,20 @@ async fn a_new_wish_is_one_trace_down_to_every_marketplace() {
     ];
     let mesh = Mesh::of(&marketplaces, "1d").await;
     let (_, id) = mesh.wish("a trace").await;
-    // The gateway's 3, wishlist's 2, LookFor, look, 3 asked, 5 attempts of 2 spans, 2 waits.
+    // 3 of gateway, 2 of wishlist, LookFor, the search, 3 marketplaces, 5 attempts of 2 spans, 2 waits.
     let trace = Trace::of(&id, 22).await;
     assert_eq!(trace.0.len(), 22, "{:#?}", trace.0);
 
     let edge = one(&trace.0, "POST /api/wishes", &SpanKind::Server);
     let call = one(&trace.0, LOOK_FOR, &SpanKind::Client);
     let look_for = one(&trace.0, LOOK_FOR, &SpanKind::Server);
-    let look = one(&trace.0, "look", &SpanKind::Internal);
+    let search = one(&trace.0, "search offers", &SpanKind::Internal);
     assert_eq!(edge.parent_span_id, SpanId::INVALID);
     assert_eq!(call.parent_span_id, edge.span_context.span_id());
     assert_eq!(look_for.parent_span_id, call.span_context.span_id());
-    assert_eq!(look.parent_span_id, look_for.span_context.span_id());
+    assert_eq!(search.parent_span_id, look_for.span_context.span_id());
     assert_eq!(
-        attribute(look, "marketplaces.missing"),
+        attribute(search, "marketplaces.missing"),
         Some(&Value::I64(1))
     );
 
@@ -103,11 +103,11 @@ async fn a_new_wish_is_one_trace_down_to_every_marketplace() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_breaker_refuses_what_only_fails_and_says_so() {
+async fn an_open_breaker_is_visible_in_the_trace() {
     let mesh = Mesh::of(&[("bazaar", &["--error-rate=100%"])], "1d").await;
     let (_, first) = mesh.wish("a fuse").await;
     Trace::of(&first, 16).await;
-    // Three attempts failed; after two more it is open, and nothing is waited for.
+    // Three attempts have failed; after two more the breaker is open, and there is no wait.
     let (_, second) = mesh.wish("another fuse").await;
     let trace = Trace::of(&second, 13).await;
     let asked = trace.asked("bazaar");
@@ -130,10 +130,10 @@ async fn the_breaker_refuses_what_only_fails_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_is_waited_for_as_long_as_the_marketplace_asks() {
+async fn a_rate_limit_is_waited_for_as_requested() {
     let mesh = Mesh::of(&[("corner", &["--rate-limit=1"])], "1d").await;
     let ((_, stamp), (_, coin)) = tokio::join!(mesh.wish("a stamp"), mesh.wish("a coin"));
-    // One of them comes first, and isn't held up.
+    // One of them is first and does not wait.
     let trace = tokio::select! {
         trace = Trace::of(&stamp, 13) => trace,
         trace = Trace::of(&coin, 13) => trace,

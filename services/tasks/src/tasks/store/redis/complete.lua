@@ -1,11 +1,11 @@
--- Says that a task is done, unless it was before, and gives up the oldest completed ones.
+-- Completes a task, unless it is completed already, and evicts the oldest completed ones.
 -- KEYS: task:ID tasks:open tasks:due tasks:completed
--- ARGV: id, now as text, now in Unix ms, most completed
+-- ARGV: ID, now as text, now in Unix ms, maximum of completed tasks
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return false
 end
 local is_new = redis.call('HSETNX', KEYS[1], 'completed', ARGV[2])
--- Read before the oldest go: where clocks differ this one may be among them.
+-- Read before the eviction: if clocks differ, this task may be among the oldest.
 local task = redis.call('HGETALL', KEYS[1])
 local evicted = 0
 if is_new == 1 then

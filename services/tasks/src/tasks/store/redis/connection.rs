@@ -57,6 +57,7 @@ impl Connection {
             number,
             mut manager,
         } = self.current.lock().clone();
+        // The manager's own timeouts apply to each step; this one applies to all of them together.
         let error = match tokio::time::timeout(self.deadline, commands(&mut manager)).await {
             Ok(Ok(reply)) => return Ok(reply),
             Ok(Err(error)) => error,
@@ -72,6 +73,7 @@ impl Connection {
     /// Redis does not respond or refuses the handshake.
     fn replace(&self, number: u64) {
         let mut current = self.current.lock();
+        // Another request has replaced it already.
         if current.number != number {
             return;
         }
@@ -93,6 +95,7 @@ impl Connection {
 
     fn explain(&self, error: RedisError) -> StoreError {
         let server = self.server.clone();
+        // First, since a timeout counts as an I/O error too.
         if error.is_timeout() {
             StoreError::Timeout { server }
         } else if error.is_io_error() {
@@ -126,6 +129,7 @@ fn manager(client: &Client, deadline: Duration) -> RedisResult<ConnectionManager
 }
 
 fn is_stuck(error: &RedisError) -> bool {
+    // The manager itself reconnects after I/O errors.
     error.is_timeout() || (!error.is_io_error() && is_handshake_error(error))
 }
 

@@ -1,5 +1,5 @@
--- Adds an open task, unless there are as many as there may be.
--- KEYS: task:ID tasks:open tasks:due   ARGV: id, rank, due in Unix ms or '', most, fields…
+-- Adds an open task, unless their maximum is reached.
+-- KEYS: task:ID tasks:open tasks:due   ARGV: ID, rank, due in Unix ms or '', maximum, fields…
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) then
   return 0
 end

@@ -1,6 +1,6 @@
--- The fields of the first tasks of an order, each after its id. An id whose task somebody
--- deleted by hand is forgotten.
--- KEYS: an order, tasks:due   ARGV: 'first' or 'last', most
+-- Lists the first or last tasks of a sorted set, each as its ID and fields. The ID of a task that
+-- another program deleted is removed.
+-- KEYS: the sorted set, tasks:due   ARGV: 'first' or 'last', limit
 local range = ARGV[1] == 'first' and 'ZRANGE' or 'ZREVRANGE'
 local tasks = {}
 for _, id in ipairs(redis.call(range, KEYS[1], 0, tonumber(ARGV[2]) - 1)) do

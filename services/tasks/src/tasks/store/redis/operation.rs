@@ -28,6 +28,7 @@ pub(super) struct Operation {
 }
 
 impl Operation {
+    // The name of the script instead of its hash, which would mean nothing in a trace.
     pub(super) const CREATE: Self = Self {
         summary: "EVALSHA create",
         text: "EVALSHA create 3 task:? tasks:open tasks:due ?",
@@ -66,6 +67,7 @@ impl Operations {
         let (host, port) = url.server();
         Self {
             host: host.to_owned(),
+            // The semantic conventions leave out the default port.
             port: (port != DEFAULT_PORT).then_some(port),
             database: url.database().to_string(),
             durations: Durations::new_with_constructor(|| Histogram::new(BUCKETS)),
@@ -90,6 +92,7 @@ impl Operations {
         let span = self.statement(operation).span();
         let started = Instant::now();
         let result = run.instrument(span.clone()).await;
+        // To Prometheus, an empty label is the same as none.
         let error_type = result.as_ref().err().map_or("", error_type);
         if let Err(error) = &result {
             database::failed(&span, error_type, error);
@@ -151,6 +154,7 @@ fn code(error: &RedisError) -> &'static str {
         "NOREPLICAS",
     ];
     let code = error.code().unwrap_or_default();
+    // The client reports a failed login as a kind of its own, without the code of Redis.
     let authentication = matches!(error.kind(), redis::ErrorKind::AuthenticationFailed);
     let known = CODES.into_iter().find(|known| *known == code);
     known.unwrap_or(if authentication {

@@ -50,6 +50,7 @@ impl FromStr for RedisUrl {
 
     fn from_str(text: &str) -> Result<Self, InvalidRedisUrl> {
         let info = text.into_connection_info().map_err(|_| InvalidRedisUrl)?;
+        // Not TLS, for which the client is not compiled, nor Unix sockets, which have no host and port.
         let ConnectionAddr::Tcp(host, port) = info.addr() else {
             return Err(InvalidRedisUrl);
         };
@@ -69,6 +70,7 @@ impl fmt::Display for RedisUrl {
     }
 }
 
+// Not derived, since that would show the password.
 impl fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_does_not_repeat_a_wrong_one() {
+    fn errors_do_not_repeat_the_password() {
         let command = Command::new("tasks").arg(Arg::new("url").value_parser(RedisUrlParser));
         let error = command
             .try_get_matches_from(["tasks", "http://:secret@host"])

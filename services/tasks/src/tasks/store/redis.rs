@@ -54,11 +54,12 @@ impl Redis {
         Ok(Self {
             connection: Connection::new(url, deadline)?,
             operations: Operations::of(url),
+            // The client sends a script's hash, and its text when Redis does not know it, as after a restart.
             scripts: Scripts {
-                create: Script::new(include_str!("create.lua")),
-                list: Script::new(include_str!("list.lua")),
-                complete: Script::new(include_str!("complete.lua")),
-                delete: Script::new(include_str!("delete.lua")),
+                create: Script::new(include_str!("redis/create.lua")),
+                list: Script::new(include_str!("redis/list.lua")),
+                complete: Script::new(include_str!("redis/complete.lua")),
+                delete: Script::new(include_str!("redis/delete.lua")),
             },
         })
     }
@@ -75,7 +76,7 @@ impl Redis {
             .connection
             .run(async |redis| call.invoke_async::<Vec<(String, Fields)>>(redis).await);
         let found = self.operations.observe(Operation::LIST, run).await?;
-        Ok(found.into_iter().filter_map(readable).collect())
+        Ok(found.into_iter().filter_map(parse_listed).collect())
     }
 }
 
@@ -110,6 +111,7 @@ impl Store for Redis {
                 .connection
                 .run(async |redis| command.query_async::<Fields>(redis).await);
             let fields = self.operations.observe(Operation::GET, run).await?;
+            // Redis has no empty hashes: this is a key that does not exist.
             (!fields.is_empty())
                 .then(|| fields::read(id, &fields))
                 .transpose()
@@ -122,6 +124,7 @@ impl Store for Redis {
                 Filter::Open | Filter::All => self.list_key(OPEN, "first", limit).await?,
                 Filter::Completed => Vec::new(),
             };
+            // Two scripts: a task that is completed between them is listed twice.
             let left = limit.saturating_sub(tasks.len());
             if filter != Filter::Open && left > 0 {
                 tasks.extend(self.list_key(COMPLETED, "last", left).await?);
@@ -169,6 +172,7 @@ impl Store for Redis {
         Box::pin(async move {
             let mut counts = redis::pipe();
             counts.zcard(OPEN).zcard(COMPLETED);
+            // `(` excludes the bound itself: a task is overdue after its due time.
             counts.zcount(DUE, "-inf", format!("({}", now.unix_millis()));
             let (open, completed, overdue) = self
                 .connection
@@ -188,7 +192,8 @@ fn key(id: Uuid) -> String {
 }
 
 /// Parses a listed task. An invalid one is skipped with a warning, so that the others are listed.
-fn readable((id, fields): (String, Fields)) -> Option<Task> {
+fn parse_listed((id, fields): (String, Fields)) -> Option<Task> {
+    // Other programs may have added members that are not IDs.
     let id = id.parse().ok()?;
     fields::read(id, &fields)
         .inspect_err(|error| {

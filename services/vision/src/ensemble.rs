@@ -88,6 +88,7 @@ impl Program for Args {
             deadline: self.model_deadline,
         };
         let service = Service {
+            // In the order in which responses list the votes.
             members: vec![
                 member(BuiltIn::Efficientnetb0, &self.efficientnetb0),
                 member(BuiltIn::Mobilenetv2, &self.mobilenetv2),

@@ -4,12 +4,12 @@ use serde::Serialize;
 use spoor_proto::spoor::vision::v1::{self, VoteReply};
 use spoor_telemetry::trace_id;
 
-use super::picture::Facts;
+use super::picture::PictureProperties;
 
 /// The response.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Answer {
+pub(super) struct Reply {
     /// The best label.
     label: Option<String>,
     /// The best five labels.
@@ -21,7 +21,7 @@ pub(super) struct Answer {
     degraded: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
-    image: Facts,
+    image: PictureProperties,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<String>,
 }
@@ -33,9 +33,10 @@ struct Score {
 }
 
 #[derive(Debug, Serialize)]
+// Untagged: a client sees from the field `error` that a model failed.
 #[serde(untagged)]
 enum Model {
-    Said {
+    Voted {
         model: String,
         weight: f64,
         top: Vec<Score>,
@@ -46,18 +47,18 @@ enum Model {
     },
 }
 
-impl Answer {
-    pub(super) fn new(reply: VoteReply, image: Facts) -> Self {
+impl Reply {
+    pub(super) fn new(reply: VoteReply, image: PictureProperties) -> Self {
         let VoteReply {
             top,
             opinions,
             failures,
             notes,
         } = reply;
-        let why =
+        let text =
             |failure: &v1::Failure| format!("{} did not vote: {}", failure.model, failure.message);
-        let degraded = failures.iter().map(why).collect::<Vec<_>>().join("; ");
-        let said = opinions.into_iter().map(|opinion| Model::Said {
+        let degraded = failures.iter().map(text).collect::<Vec<_>>().join("; ");
+        let voted = opinions.into_iter().map(|opinion| Model::Voted {
             model: opinion.model,
             weight: opinion.weight,
             top: scores(opinion.top),
@@ -69,7 +70,7 @@ impl Answer {
         Self {
             label: top.first().map(|best| best.label.clone()),
             top: scores(top),
-            models: said.chain(failed).collect(),
+            models: voted.chain(failed).collect(),
             degraded: (!degraded.is_empty()).then_some(degraded),
             notes,
             image,

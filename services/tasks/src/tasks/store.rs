@@ -13,7 +13,7 @@ use super::task::{Moment, Task};
 pub use self::redis::{InvalidRedisUrl, RedisUrl};
 pub(crate) use self::{in_process::InProcess, redis::Redis};
 
-/// The most open tasks.
+/// The most open tasks: as many as one request can list.
 pub(crate) const MAX_OPEN: usize = 1000;
 /// The most completed tasks that are kept. Older ones are evicted.
 pub(crate) const MAX_COMPLETED: usize = 1000;
@@ -21,7 +21,7 @@ pub(crate) const MAX_COMPLETED: usize = 1000;
 /// A store of any kind.
 pub(crate) type SharedStore = Arc<dyn Store>;
 
-/// The future of a store's operation.
+/// The future of a store's operation. It is boxed, since `dyn Store` cannot have `async fn`.
 pub(crate) type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A store of tasks. Operations are atomic, and each has a span of its own.

@@ -3,13 +3,13 @@
 mod breaker;
 mod budget;
 mod counts;
-mod known;
 mod marketplace;
 mod metrics;
 mod peers;
 mod retry;
 mod service;
-mod sound;
+mod store;
+mod validation;
 mod watcher;
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
@@ -32,15 +32,15 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use counts::Counts;
-use known::Known;
 use marketplace::{Marketplace, SearchLimits};
 use metrics::States;
 use service::Service;
+use store::OfferStore;
 use watcher::Watcher;
 
 pub use peers::{InvalidPeers, Peers};
 
-/// The most new wishes that wait for a search.
+/// The most new wishes that wait for a search. Further ones wait for the next round.
 const MAX_TASKS: usize = 256;
 
 /// The settings of offers.
@@ -72,7 +72,7 @@ pub struct Args {
         env = "SPOOR_OFFERS_EVERY",
         value_name = "DURATION",
         default_value = "30s",
-        value_parser = parse_every
+        value_parser = parse_interval
     )]
     pub every: Duration,
     /// Maximum time to search one marketplace for one wish, including retries and waits, such as 4s
@@ -89,7 +89,7 @@ pub struct Args {
 /// The error for an invalid interval.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be from 100ms to 1d, such as 30s, not {0:?}")]
-pub struct InvalidEvery(String);
+pub struct InvalidInterval(String);
 
 impl Program for Args {
     type Error = ServeError;
@@ -106,11 +106,11 @@ impl Program for Args {
     ) -> Result<(), ServeError> {
         // The background tasks also stop if serving fails.
         let stop = shutdown.child_token();
-        let known = Arc::new(Known::new());
+        let store = Arc::new(OfferStore::new());
         let marketplaces = self.marketplaces(telemetry);
         let states = States {
             marketplaces: Arc::clone(&marketplaces),
-            known: Arc::clone(&known),
+            store: Arc::clone(&store),
         };
         telemetry
             .metrics()
@@ -119,13 +119,13 @@ impl Program for Args {
         let watcher = Watcher {
             wishlist: WishlistClient::new(telemetry.grpc_channel(&self.wishlist)),
             marketplaces,
-            known: Arc::clone(&known),
+            store: Arc::clone(&store),
             limits: SearchLimits {
                 deadline: self.deadline,
                 stop: stop.clone(),
             },
         };
-        let service = Service::new(known, tasks, stop.clone());
+        let service = Service::new(store, tasks, stop.clone());
         let server = Grpc {
             routes: Routes::new(OffersServer::new(service)),
             services: vec![SERVICE_NAME],
@@ -158,11 +158,11 @@ impl Args {
     }
 }
 
-fn parse_every(text: &str) -> Result<Duration, InvalidEvery> {
-    const EVERY: RangeInclusive<Duration> =
+fn parse_interval(text: &str) -> Result<Duration, InvalidInterval> {
+    const INTERVALS: RangeInclusive<Duration> =
         Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);
     duration::parse(text)
         .ok()
-        .filter(|every| EVERY.contains(every))
-        .ok_or_else(|| InvalidEvery(text.to_owned()))
+        .filter(|every| INTERVALS.contains(every))
+        .ok_or_else(|| InvalidInterval(text.to_owned()))
 }

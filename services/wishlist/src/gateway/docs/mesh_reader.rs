@@ -24,30 +24,31 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
 /// The time for which a result is reused.
 const MAX_AGE: Duration = Duration::from_secs(2);
 
-/// Reads the mesh from the traces. Clones share the last result, and concurrent requests one query.
+/// A reader of the mesh. Clones share the last result, and concurrent requests share one query.
 #[derive(Clone)]
-pub(super) struct Sight {
+pub(super) struct MeshReader {
     jaeger: Peer,
-    last: Arc<Mutex<Option<(Instant, Seen)>>>,
+    // An async mutex, held during a query, so that requests which arrive meanwhile wait for its result.
+    last: Arc<Mutex<Option<(Instant, MeshResult)>>>,
 }
 
 /// The mesh, or the reason why it is unknown.
-pub(super) type Seen = Result<Arc<Mesh>, Arc<Unseen>>;
+pub(super) type MeshResult = Result<Arc<Mesh>, Arc<ReadMeshError>>;
 
 /// The error of reading the mesh.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unseen {
+pub(super) enum ReadMeshError {
     #[error("{0}")]
     Call(#[from] CallError),
     #[error("it did not respond to all queries within {0:?}")]
-    Late(Duration),
+    Timeout(Duration),
     #[error("it responded with {0}")]
     Status(StatusCode),
     #[error("its response is not valid")]
-    Answer(#[from] serde_json::Error),
+    Response(#[from] serde_json::Error),
 }
 
-impl Sight {
+impl MeshReader {
     pub(super) fn new(jaeger: Peer) -> Self {
         Self {
             jaeger,
@@ -56,56 +57,62 @@ impl Sight {
     }
 
     /// The mesh of the last hour.
-    pub(super) async fn mesh(&self) -> Seen {
+    pub(super) async fn mesh(&self) -> MeshResult {
         let mut last = self.last.lock().await;
-        if let Some((when, seen)) = &*last
-            && when.elapsed() < MAX_AGE
+        if let Some((read_at, result)) = &*last
+            && read_at.elapsed() < MAX_AGE
         {
-            return seen.clone();
+            return result.clone();
         }
         let read = tokio::time::timeout(QUERY_TIMEOUT, self.read()).await;
-        let read = read.unwrap_or(Err(Unseen::Late(QUERY_TIMEOUT)));
-        let seen = read.map(Arc::new).map_err(|unseen| {
+        let read = read.unwrap_or(Err(ReadMeshError::Timeout(QUERY_TIMEOUT)));
+        let result = read.map(Arc::new).map_err(|error| {
             tracing::warn!(
-                error = &unseen as &dyn Error,
+                error = &error as &dyn Error,
                 "cannot read the mesh from Jaeger"
             );
-            Arc::new(unseen)
+            Arc::new(error)
         });
-        *last = Some((Instant::now(), seen.clone()));
-        seen
+        // Failures are reused as well, so that reloading the page does not add load to a failing Jaeger.
+        *last = Some((Instant::now(), result.clone()));
+        result
     }
 
-    async fn read(&self) -> Result<Mesh, Unseen> {
+    async fn read(&self) -> Result<Mesh, ReadMeshError> {
         let end = Timestamp::now();
-        let services = self.ask::<Services>("/api/v3/services").await?;
+        let services = self.query::<Services>("/api/v3/services").await?;
         let dependencies = format!(
             "/api/dependencies?endTs={}&lookback={}",
             end.as_millisecond(),
             WINDOW.as_millis()
         );
-        let counts = self.ask::<Dependencies>(&dependencies).await?.data;
+        let counts = self.query::<Dependencies>(&dependencies).await?.data;
         let counts = counts.unwrap_or_default().into_iter();
         let mut mesh = Mesh::new(
             services.services,
             counts.map(|it| (it.parent, it.child, it.call_count)),
         );
         let names: Vec<String> = mesh.services.keys().cloned().collect();
-        let mut answers = stream::iter(names)
+        let mut traces_by_service = stream::iter(names)
             .map(|name| self.failed_traces(name, end))
             .buffer_unordered(MAX_QUERIES);
-        while let Some(traces) = answers.next().await {
-            traces?.mark(&mut mesh);
+        while let Some(traces) = traces_by_service.next().await {
+            traces?.mark_failures(&mut mesh);
         }
-        drop(answers);
+        drop(traces_by_service);
         Ok(mesh)
     }
 
-    /// The third API's search: the first one's is not in every Jaeger any more. The number of
-    /// traces is `num_traces` to Jaeger 2.13's HTTP gateway and `search_depth` to later ones; each
-    /// ignores the other.
-    async fn failed_traces(&self, service: String, end: Timestamp) -> Result<Traces, Unseen> {
+    /// Finds traces of a service that have a failed span.
+    async fn failed_traces(
+        &self,
+        service: String,
+        end: Timestamp,
+    ) -> Result<Traces, ReadMeshError> {
         let start = end.checked_sub(WINDOW).unwrap_or(Timestamp::UNIX_EPOCH);
+        // The search of API v3, since newer versions of Jaeger no longer have that of v1. The limit is
+        // `num_traces` in the HTTP gateway of Jaeger 2.13 and `search_depth` in later ones; each ignores
+        // the other.
         let path = format!(
             "/api/v3/traces?query.service_name={}&query.attributes={}\
              &query.search_depth={MAX_FAILED}&query.num_traces={MAX_FAILED}\
@@ -113,20 +120,20 @@ impl Sight {
             escaped(&service),
             escaped(r#"{"error":"true"}"#)
         );
-        match self.ask(&path).await {
+        match self.query(&path).await {
             // Jaeger responds with 404 to a search that finds nothing.
-            Err(Unseen::Status(StatusCode::NOT_FOUND)) => Ok(Traces::default()),
-            Err(unseen) => Err(unseen),
-            Ok(Found { result }) => Ok(result),
+            Err(ReadMeshError::Status(StatusCode::NOT_FOUND)) => Ok(Traces::default()),
+            Err(error) => Err(error),
+            Ok(SearchResult { result }) => Ok(result),
         }
     }
 
-    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, Unseen> {
-        let answer = self.jaeger.get(path, MAX_RESPONSE_BYTES).await?;
-        if answer.status() != StatusCode::OK {
-            return Err(Unseen::Status(answer.status()));
+    async fn query<T: DeserializeOwned>(&self, path: &str) -> Result<T, ReadMeshError> {
+        let response = self.jaeger.get(path, MAX_RESPONSE_BYTES).await?;
+        if response.status() != StatusCode::OK {
+            return Err(ReadMeshError::Status(response.status()));
         }
-        Ok(serde_json::from_slice(answer.body())?)
+        Ok(serde_json::from_slice(response.body())?)
     }
 }
 
@@ -150,6 +157,7 @@ struct Services {
 
 #[derive(Deserialize)]
 struct Dependencies {
+    // Null if there are no calls.
     data: Option<Vec<Dependency>>,
 }
 
@@ -162,11 +170,11 @@ struct Dependency {
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct SearchResult {
     result: Traces,
 }
 
-/// Spans of several traces in OTLP's JSON, as far as they are needed.
+/// The parts of OTLP/JSON traces that are used here.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Traces {
@@ -224,7 +232,8 @@ struct AnyValue {
 const ERROR: u8 = 2;
 
 impl Traces {
-    fn mark(&self, mesh: &mut Mesh) {
+    fn mark_failures(&self, mesh: &mut Mesh) {
+        // Span IDs are unique within a trace only.
         let services: HashMap<(&str, &str), &str> = self
             .spans()
             .map(|(service, span)| ((span.trace_id.as_str(), span.span_id.as_str()), service))

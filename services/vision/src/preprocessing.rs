@@ -1,15 +1,15 @@
 //! preprocessing: an edge that accepts pictures over HTTP and prepares the models' inputs.
 
-mod answer;
 mod classify;
 mod ensemble;
 mod failure;
 mod form;
+mod inputs;
 mod page;
 mod picture;
+mod reply;
 mod tensor;
 mod upload;
-mod wanted;
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 use crate::workers::Workers;
 use classify::Classifier;
 use ensemble::Ensemble;
+use inputs::InputCache;
 use upload::Memory;
-use wanted::Known;
 
 pub use tensor::numbers;
 
@@ -90,15 +90,17 @@ impl Program for Args {
                 client: EnsembleClient::new(telemetry.grpc_channel(&self.ensemble)),
                 deadline,
             },
-            known: Known::default(),
+            inputs: InputCache::default(),
             workers: Workers::new(self.queue.into()),
             uploads: Memory::new(MAX_UPLOADS_BYTES),
+            // Enough for one picture of the largest size, or for several smaller ones.
             pictures: Memory::new(picture::MAX_MEMORY as usize),
             deadline,
         };
         let bounds = Bounds {
             at_once: MAX_REQUESTS,
             body_bytes: upload::MAX_BYTES,
+            // One for the upload, and one for the classification.
             deadline: deadline * 2,
         };
         let router = Router::new()

@@ -1,10 +1,10 @@
-//! `/docs`: how Spoor is built, with the mesh's picture as its traces show it.
+//! `/docs`: the architecture of Spoor, with a diagram of the mesh drawn from its traces.
 
+mod diagram;
 mod layout;
 mod markdown;
 mod mesh;
-mod picture;
-mod seen;
+mod mesh_reader;
 mod view;
 mod visible;
 
@@ -18,32 +18,32 @@ use http::StatusCode;
 use spoor_telemetry::http::{Peer, Problem};
 
 use super::page::asset;
-use seen::Sight;
+use mesh_reader::MeshReader;
 
 const STYLE: &str = concat!(
-    include_str!("../../../../palette.css"),
-    include_str!("docs.css")
+    include_str!("../../../palette.css"),
+    include_str!("docs/docs.css")
 );
 
 /// A document.
 struct Document {
-    /// Its path below `/docs/`, and with `.md` its file's name.
+    /// The path below `/docs/`, and the name of the file without `.md`.
     name: &'static str,
-    /// As Markdown, which begins with `# TITLE`.
+    /// Markdown that begins with `# TITLE`.
     text: &'static str,
 }
 
 const ARCHITECTURE: Document = Document {
     name: "architecture",
-    text: include_str!("../../../../../docs/architecture.md"),
+    text: include_str!("../../../../docs/architecture.md"),
 };
 
 const TAIL_RULES: Document = Document {
     name: "tail-rules",
-    text: include_str!("../../../../../docs/tail-rules.md"),
+    text: include_str!("../../../../docs/tail-rules.md"),
 };
 
-/// `/docs` and below.
+/// The routes at and below `/docs`.
 pub(super) fn router<S: Clone + Send + Sync + 'static>(jaeger: Peer) -> Router<S> {
     Router::new()
         .route("/docs", get(architecture))
@@ -52,22 +52,25 @@ pub(super) fn router<S: Clone + Send + Sync + 'static>(jaeger: Peer) -> Router<S
             "/docs.css",
             get(async || asset("text/css; charset=utf-8", STYLE)),
         )
-        .with_state(Sight::new(jaeger))
+        .with_state(MeshReader::new(jaeger))
 }
 
-async fn architecture(State(sight): State<Sight>) -> Html<String> {
-    let picture = view::mesh(&sight.mesh().await);
-    Html(view::page(&ARCHITECTURE, Some(picture)).into_string())
+async fn architecture(State(reader): State<MeshReader>) -> Html<String> {
+    let diagram = view::mesh(&reader.mesh().await);
+    Html(view::page(&ARCHITECTURE, Some(diagram)).into_string())
 }
 
-async fn document(sight: State<Sight>, name: Result<Path<String>, PathRejection>) -> Response {
+async fn document(
+    reader: State<MeshReader>,
+    name: Result<Path<String>, PathRejection>,
+) -> Response {
     match name.as_ref().map(|Path(name)| name.as_str()) {
-        Ok(name) if name == ARCHITECTURE.name => architecture(sight).await.into_response(),
+        Ok(name) if name == ARCHITECTURE.name => architecture(reader).await.into_response(),
         Ok(name) if name == TAIL_RULES.name => {
             Html(view::page(&TAIL_RULES, None).into_string()).into_response()
         }
         _ => {
-            let detail = "there is no such document; /docs is the first";
+            let detail = "no such document; see /docs";
             Problem::new(StatusCode::NOT_FOUND, detail).into_response()
         }
     }
@@ -99,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_link_of_a_document_leads_somewhere() {
+    fn every_link_has_a_target() {
         for document in [ARCHITECTURE, TAIL_RULES] {
             assert!(!document.title().is_empty());
             for event in Parser::new(document.text) {

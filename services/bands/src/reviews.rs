@@ -45,6 +45,7 @@ impl Program for Args {
     ) -> Result<(), ServeError> {
         let router = Router::new().route("/reviews/{uuid}", get(review));
         let router = with_limits(router, DEADLINE);
+        // Callers are services in the mesh, whose trace context is trusted.
         ports
             .serve_http_in_mesh(router, GRACE, telemetry, shutdown)
             .await

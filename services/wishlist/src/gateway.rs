@@ -2,12 +2,12 @@
 //! the architecture at `/docs`.
 
 mod api;
-mod arrivals;
 mod docs;
 mod jaeger;
 mod offers;
 mod page;
 mod traces;
+mod updates;
 mod view;
 mod wishes;
 
@@ -24,10 +24,10 @@ use spoor_telemetry::{
 };
 use tokio_util::sync::CancellationToken;
 
-use arrivals::Arrivals;
 use jaeger::Jaeger;
 use offers::Offers;
-use wishes::{Failure, Wish, Wishes};
+use updates::Updates;
+use wishes::{Wish, WishError, Wishes};
 
 use crate::WishName;
 
@@ -131,14 +131,15 @@ impl Program for Args {
         let offers = Offers::new(telemetry.grpc_channel(&offers), deadline);
         // The task that follows offers also stops if serving fails.
         let stop = shutdown.child_token();
-        let arrivals = Arrivals::new(offers.clone(), stop.clone());
+        let updates = Updates::new(offers.clone(), stop.clone());
         let gateway = Gateway {
             wishes,
             offers,
-            arrivals: arrivals.clone(),
+            updates: updates.clone(),
             trace_url,
         };
         let longest = longest_request(deadline);
+        // Merged last, since the proxy has bounds and a security policy of its own.
         let router = gateway.router(longest, peer).merge(jaeger.router());
         let serving = async {
             let served = ports.serve_http(router, longest + GRACE, telemetry, shutdown);
@@ -146,14 +147,14 @@ impl Program for Args {
             stop.cancel();
             served
         };
-        let ((), served) = tokio::join!(arrivals.follow(), serving);
+        let ((), served) = tokio::join!(updates.follow(), serving);
         served
     }
 }
 
-/// Longer than all that a request waits for: cut off earlier, a wish that was made would be
-/// answered as one that was not. A change that came too late takes a second call, for the page.
+/// The longest time of a request: a change and then the list, each within the deadline, and the rest.
 fn longest_request(deadline: Duration) -> Duration {
+    // If a request were cut off before its calls are, a wish that was added could be reported as failed.
     2 * deadline + EXTRA_TIME
 }
 
@@ -162,20 +163,20 @@ fn longest_request(deadline: Duration) -> Duration {
 struct Gateway {
     wishes: Wishes,
     offers: Offers,
-    arrivals: Arrivals,
+    updates: Updates,
     trace_url: TraceUrl,
 }
 
 impl Gateway {
     /// Adds a wish and starts a search for offers.
-    async fn wish(&self, name: &WishName) -> Result<Wish, Failure> {
+    async fn add_wish(&self, name: &WishName) -> Result<Wish, WishError> {
         let wish = self.wishes.clone().add(name).await?;
         self.offers.look_for(&wish).await;
         Ok(wish)
     }
 
     /// Deletes a wish and its offers.
-    async fn unwish(&self, id: &str) -> Result<(), Failure> {
+    async fn delete_wish(&self, id: &str) -> Result<(), WishError> {
         self.wishes.clone().delete(id).await?;
         self.offers.forget(id).await;
         Ok(())

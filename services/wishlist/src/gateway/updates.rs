@@ -1,4 +1,4 @@
-//! New offers, from one stream of the service offers to all open pages.
+//! Updates of offers, forwarded from one stream of the offers service to all open pages.
 
 use std::{convert::Infallible, future::ready, sync::Arc, time::Duration};
 
@@ -10,11 +10,11 @@ use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_util::sync::CancellationToken;
 
-use super::offers::{Absent, Offer, Offers, Unknown, absent};
+use super::offers::{Offer, Offers, OffersError, UnavailableMarketplace, unavailable_marketplaces};
 
-/// The most open pages.
+/// The most open pages, each of which holds a connection.
 const MAX_READERS: usize = 128;
-/// The most events that a page can lag behind.
+/// The most updates that a page can lag behind.
 const MAX_LAG: usize = 256;
 /// The interval of keep-alive comments, which keep proxies from closing idle connections.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -26,26 +26,26 @@ const RECONNECT_DELAY: Duration = Duration::from_secs(2);
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
-/// The events for open pages. Clones share them.
+/// The updates for open pages. Clones share them.
 #[derive(Clone)]
-pub(super) struct Arrivals(Arc<Inner>);
+pub(super) struct Updates(Arc<Inner>);
 
 struct Inner {
     offers: Offers,
-    news: broadcast::Sender<News>,
-    places: Arc<Semaphore>,
+    updates: broadcast::Sender<Update>,
+    permits: Arc<Semaphore>,
     reader_joined: Notify,
     stop: CancellationToken,
 }
 
 #[derive(Clone, Debug)]
-enum News {
+enum Update {
     Offer(Offer),
-    Missing(Vec<Absent>),
-    /// The service offers is unavailable.
-    Away(Unknown),
-    /// The service offers is available again. Pages must fetch what they missed.
-    Back,
+    Missing(Vec<UnavailableMarketplace>),
+    /// The offers service is unavailable.
+    Unavailable(OffersError),
+    /// The offers service is available again. Pages must fetch what they missed.
+    Available,
 }
 
 /// The error if too many pages are open.
@@ -53,18 +53,18 @@ enum News {
 #[error("{MAX_READERS} pages are open already; offers are listed at /api/offers")]
 pub(super) struct TooManyReaders;
 
-impl Arrivals {
+impl Updates {
     pub(super) fn new(offers: Offers, stop: CancellationToken) -> Self {
         Self(Arc::new(Inner {
             offers,
-            news: broadcast::channel(MAX_LAG).0,
-            places: Arc::new(Semaphore::new(MAX_READERS)),
+            updates: broadcast::channel(MAX_LAG).0,
+            permits: Arc::new(Semaphore::new(MAX_READERS)),
             reader_joined: Notify::new(),
             stop,
         }))
     }
 
-    /// Forwards events of the service offers until stopped, while at least one page is open.
+    /// Forwards updates of the offers service until stopped, while at least one page is open.
     pub(super) async fn follow(&self) {
         let stop = self.0.stop.clone();
         let following = async {
@@ -72,13 +72,13 @@ impl Arrivals {
             loop {
                 self.wait_for_reader().await;
                 match self.0.offers.watch().await {
-                    Ok(news) => {
+                    Ok(replies) => {
                         backoff.reset();
-                        self.send(News::Back);
-                        self.forward(news).await;
+                        self.send(Update::Available);
+                        self.forward(replies).await;
                     }
-                    Err(unknown) => {
-                        self.send(News::Away(unknown));
+                    Err(error) => {
+                        self.send(Update::Unavailable(error));
                         tokio::time::sleep(backoff.next_delay(MAX_BACKOFF)).await;
                     }
                 }
@@ -87,33 +87,35 @@ impl Arrivals {
         stop.run_until_cancelled(following).await;
     }
 
-    /// The stream of events from now on, for one page.
+    /// Opens the stream of updates from now on, for one page.
     pub(super) fn read(
         &self,
     ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, TooManyReaders> {
-        let place = Arc::clone(&self.0.places).try_acquire_owned();
-        let place = place.map_err(|_| TooManyReaders)?;
+        let permit = Arc::clone(&self.0.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| TooManyReaders)?;
         let stop = self.0.stop.clone();
         let end = async move {
             let _ = tokio::time::timeout(MAX_STREAM_TIME, stop.cancelled_owned()).await;
         };
-        let news = BroadcastStream::new(self.0.news.subscribe())
+        let updates = BroadcastStream::new(self.0.updates.subscribe())
             // The stream of a page that lags ends, so that it reconnects and fetches what it missed.
-            .take_while(|news| ready(news.is_ok()))
-            .filter_map(move |news| {
+            .take_while(|update| ready(update.is_ok()))
+            .filter_map(move |update| {
                 // The permit is released when the stream is dropped.
-                let _place = &place;
-                ready(news.ok().map(|news| news.event()))
+                let _held = &permit;
+                ready(update.ok().map(|update| update.event()))
             });
+        // After the subscription, so that the first update is not sent before this page receives it.
         self.0.reader_joined.notify_one();
-        let hello = Event::default().retry(RECONNECT_DELAY).comment("offers");
-        let events = stream::iter([hello]).chain(news).map(Ok);
+        let greeting = Event::default().retry(RECONNECT_DELAY).comment("offers");
+        let events = stream::iter([greeting]).chain(updates).map(Ok);
         let keep_alive = KeepAlive::new().interval(KEEP_ALIVE_INTERVAL);
         Ok(Sse::new(events.take_until(Box::pin(end))).keep_alive(keep_alive))
     }
 
     async fn wait_for_reader(&self) {
-        while self.0.news.receiver_count() == 0 {
+        // `notify_one` stores a permit, so that a page which opens between check and wait is not missed.
+        while self.0.updates.receiver_count() == 0 {
             self.0.reader_joined.notified().await;
         }
     }
@@ -122,31 +124,33 @@ impl Arrivals {
         loop {
             match replies.message().await {
                 Ok(Some(reply)) => {
-                    if let Some(news) = reply.news.and_then(News::of) {
-                        self.send(news);
+                    if let Some(update) = reply.news.and_then(Update::new) {
+                        self.send(update);
                     }
                 }
                 // Streams end regularly and are opened again.
                 Ok(None) => return,
                 Err(status) => {
-                    self.send(News::Away(Unknown::from(&status)));
+                    self.send(Update::Unavailable(status.into()));
                     return;
                 }
             }
         }
     }
 
-    fn send(&self, news: News) {
+    fn send(&self, update: Update) {
         // Sending fails if the last page was closed meanwhile.
-        let _ = self.0.news.send(news);
+        let _ = self.0.updates.send(update);
     }
 }
 
-impl News {
-    fn of(news: watch_reply::News) -> Option<Self> {
+impl Update {
+    fn new(news: watch_reply::News) -> Option<Self> {
         match news {
             watch_reply::News::Offer(found) => Offer::new(found).map(Self::Offer),
-            watch_reply::News::Missing(missing) => Some(Self::Missing(absent(missing))),
+            watch_reply::News::Missing(missing) => {
+                Some(Self::Missing(unavailable_marketplaces(missing)))
+            }
         }
     }
 
@@ -154,10 +158,10 @@ impl News {
         let (name, data) = match self {
             Self::Offer(offer) => ("offer", serde_json::to_string(offer)),
             Self::Missing(missing) => ("missing", serde_json::to_string(missing)),
-            Self::Away(unknown) => ("away", serde_json::to_string(&unknown.to_string())),
-            Self::Back => ("back", Ok("{}".to_owned())),
+            Self::Unavailable(error) => ("away", serde_json::to_string(&error.to_string())),
+            Self::Available => ("back", Ok("{}".to_owned())),
         };
-        // Strings only: there is nothing in them that JSON cannot say.
+        // Serialization to JSON cannot fail, since all fields are strings.
         Event::default().event(name).data(data.unwrap_or_default())
     }
 }

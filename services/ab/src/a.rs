@@ -66,6 +66,7 @@ impl Program for Args {
             service_b: ServiceBClient::new(telemetry.grpc_channel(&service_b)),
             deadline,
         };
+        // A request in progress at shutdown may take its whole deadline.
         ports
             .serve_http(edge.router(), deadline + GRACE, telemetry, shutdown)
             .await

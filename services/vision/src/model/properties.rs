@@ -9,7 +9,7 @@ use crate::input::{Channels, Input, InvalidChannels, InvalidInput, InvalidSize, 
 
 /// The properties of a model, which are read before it is loaded.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Facts {
+pub struct ModelProperties {
     /// The input.
     pub input: Input,
     /// The labels of the classes. If unset, classes are numbered.
@@ -43,7 +43,7 @@ pub enum UnsupportedModel {
     /// The input is not a picture.
     #[error("its input must be of shape [1,3,HEIGHT,WIDTH] in float32, not {0}")]
     Shape(String),
-    /// The size of the input is neither fixed nor set.
+    /// The model does not fix the input's size, and it is not set.
     #[error("its input has no fixed size; set SPOOR_MODEL_SIZE, such as to 224")]
     OpenSize,
     /// The size of the input differs from the setting.
@@ -85,7 +85,7 @@ const FLOAT: i32 = 1;
 /// A side of the input, or `None` if the model does not fix it.
 type Side = Option<u32>;
 
-impl Facts {
+impl ModelProperties {
     /// Reads the properties.
     pub(super) fn read(model: &ModelProto, overrides: Overrides) -> Result<Self, UnsupportedModel> {
         let Overrides {
@@ -114,8 +114,8 @@ impl Facts {
         };
         Ok(Self {
             input: Input::new(size, mean, std)?,
-            labels: checked(labels.or_else(own_labels))?,
-            accuracy: metadata(model, "accuracy").map(share).transpose()?,
+            labels: validate_labels(labels.or_else(own_labels))?,
+            accuracy: metadata(model, "accuracy").map(accuracy).transpose()?,
         })
     }
 }
@@ -128,6 +128,7 @@ fn metadata<'a>(model: &'a ModelProto, key: &str) -> Option<&'a str> {
 
 /// The model's only input that is not a weight.
 fn picture(graph: &GraphProto) -> Result<&ValueInfoProto, UnsupportedModel> {
+    // Before IR version 4, ONNX required weights to be listed as inputs.
     let is_weight = |input: &&ValueInfoProto| {
         let mut weights = graph.initializer.iter();
         weights.any(|weight| weight.name == input.name)
@@ -161,15 +162,14 @@ fn sides(picture: &ValueInfoProto) -> Result<(Side, Side), UnsupportedModel> {
         ..
     }) = &picture.r#type
     else {
-        return Err(UnsupportedModel::Shape(
-            "something else than a tensor".to_owned(),
-        ));
+        return Err(UnsupportedModel::Shape("no tensor".to_owned()));
     };
     let dimensions: Option<Vec<Side>> = tensor
         .shape
         .as_ref()
         .map(|shape| shape.dim.iter().map(|it| side(it.value.as_ref())).collect());
     match dimensions.as_deref() {
+        // The first dimension is the batch, which is set to 1 when the model is loaded.
         Some([_, None | Some(3), height, width]) if tensor.elem_type == FLOAT => {
             Ok((*width, *height))
         }
@@ -186,11 +186,12 @@ fn sides(picture: &ValueInfoProto) -> Result<(Side, Side), UnsupportedModel> {
 fn side(dimension: Option<&dimension::Value>) -> Side {
     match dimension {
         Some(dimension::Value::DimValue(value)) => u32::try_from(*value).ok().filter(|it| *it > 0),
+        // A named dimension (`dim_param`) has any size.
         _ => None,
     }
 }
 
-fn checked(labels: Option<Vec<String>>) -> Result<Option<Vec<String>>, UnsupportedModel> {
+fn validate_labels(labels: Option<Vec<String>>) -> Result<Option<Vec<String>>, UnsupportedModel> {
     let fits = |labels: &Vec<String>| {
         (1..=MAX_LABELS).contains(&labels.len())
             && labels.iter().all(|label| label.len() <= MAX_LABEL_BYTES)
@@ -201,7 +202,7 @@ fn checked(labels: Option<Vec<String>>) -> Result<Option<Vec<String>>, Unsupport
     }
 }
 
-fn share(text: &str) -> Result<f64, UnsupportedModel> {
+fn accuracy(text: &str) -> Result<f64, UnsupportedModel> {
     let share = text.trim().parse().ok();
     share
         .filter(|share| (0.0..=1.0).contains(share))

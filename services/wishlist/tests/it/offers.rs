@@ -1,10 +1,10 @@
 //! offers and three marketplaces beside the gateway and wishlist.
 
-mod arrivals;
 mod hostile;
 mod outage;
 mod rounds;
 mod trace;
+mod updates;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
     spans::CAUGHT,
 };
 
-/// More than anything here takes.
+/// Longer than any of these tests takes.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// All of it.
+/// All services.
 struct Mesh {
     gateway: Gateway,
     offers: Running<ServeError>,
@@ -31,7 +31,7 @@ struct Mesh {
 }
 
 impl Mesh {
-    /// With these marketplaces, by their names and flags.
+    /// Starts them with these marketplaces, given by names and flags.
     async fn of(marketplaces: &[(&str, &[&str])], every: &str) -> Self {
         let mut running = Vec::new();
         let mut peers = Vec::new();
@@ -46,7 +46,7 @@ impl Mesh {
         }
     }
 
-    /// With marketplaces that run elsewhere, or don't.
+    /// Starts them with the addresses of marketplaces, which need not be running.
     async fn asking(peers: &[(&str, SocketAddr)], every: &str) -> Self {
         let wishlist = Wishlist::on("sqlite::memory:").await;
         let offers = offers(wishlist.address, peers, every).await;
@@ -58,7 +58,7 @@ impl Mesh {
         }
     }
 
-    /// Makes a wish; its id and its trace's.
+    /// Adds a wish and returns its ID and the trace ID.
     async fn wish(&self, name: &str) -> (String, String) {
         let body = json!({ "name": name }).to_string();
         let added = self.gateway.post("/api/wishes", "application/json", body);
@@ -72,7 +72,7 @@ impl Mesh {
         (wish["id"].as_str().unwrap().to_owned(), trace)
     }
 
-    /// `/api/offers` as soon as it is as wanted.
+    /// Waits until `/api/offers` meets a condition.
     async fn listing(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -93,7 +93,7 @@ async fn marketplace(name: &str, flags: &[&str]) -> Running<ServeError> {
     Running::start(args, &CAUGHT.marketplace).await
 }
 
-/// One whose address is known before it runs, and after it has ended.
+/// A marketplace with a fixed address, which can be stopped and started again.
 async fn marketplace_at(address: SocketAddr, name: &str) -> Running<ServeError> {
     let listen = format!("--listen={address}");
     let name = format!("--name={name}");
@@ -134,7 +134,7 @@ fn on<'a>(listing: &'a Value, wish: &str, marketplace: &str) -> Vec<&'a Value> {
         .collect()
 }
 
-/// The names of those that are missing.
+/// The names of the missing marketplaces.
 fn missing(listing: &Value) -> Vec<&str> {
     let missing = listing["missing"].as_array().unwrap().iter();
     missing
@@ -143,7 +143,7 @@ fn missing(listing: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn they_are_healthy_and_say_what_they_offer_and_measure() {
+async fn services_have_health_reflection_and_metrics() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     infrastructure::assert_healthy(mesh.offers.address, "spoor.offers.v1.Offers").await;
     infrastructure::assert_listed(mesh.offers.address, "spoor.offers.v1.Offers").await;
@@ -166,7 +166,7 @@ async fn they_are_healthy_and_say_what_they_offer_and_measure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_wishs_offers_go() {
+async fn deleting_a_wish_removes_its_offers() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let (wish, _) = mesh.wish("a ladder").await;
     let found = |listing: &Value| !on(listing, &wish, "attic").is_empty();

@@ -1,10 +1,10 @@
 //! A model, which classifies pictures.
 
 mod built_in;
-mod cold;
-mod facts;
 mod file;
+mod lazy;
 mod network;
+mod properties;
 mod service;
 
 use std::path::PathBuf;
@@ -24,15 +24,15 @@ use crate::{
     input::{Channels, Size},
     workers::Workers,
 };
-use cold::Cold;
 use file::Source;
+use lazy::LazyModel;
 use service::Service;
 
 pub use built_in::BuiltIn;
-pub use cold::WarmError;
-pub use facts::{Facts, Overrides, UnsupportedModel};
 pub use file::OpenError;
+pub use lazy::LoadModelError;
 pub use network::{ClassifyError, LoadError, Network, Score};
+pub use properties::{ModelProperties, Overrides, UnsupportedModel};
 
 /// The bytes of a tensor's message besides its values.
 const MESSAGE_OVERHEAD: usize = 1024;
@@ -102,7 +102,7 @@ pub enum RunError {
     Open(#[from] OpenError),
     /// The model cannot be loaded.
     #[error(transparent)]
-    Warm(#[from] WarmError),
+    Load(#[from] LoadModelError),
     /// A port cannot be bound, or serving failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -125,9 +125,10 @@ impl Program for Args {
         let (queue, preload) = (self.queue, self.preload);
         let model = self.open()?;
         if preload {
-            model.warm().await?;
+            model.get_or_load().await?;
         }
-        let max_bytes = model.facts().input.bytes() + MESSAGE_OVERHEAD;
+        // The size of the one input: a larger one is refused before it is decoded, with OUT_OF_RANGE.
+        let max_bytes = model.properties().input.bytes() + MESSAGE_OVERHEAD;
         let service = Service {
             name,
             model,
@@ -156,19 +157,19 @@ impl Args {
     ///
     /// # Errors
     /// [`RunError`] if the model or a setting is invalid.
-    pub fn load(self) -> Result<(Facts, Network), RunError> {
-        let (source, facts) = self.read()?;
-        let network = Network::load(&source, &facts).map_err(WarmError::from)?;
-        Ok((facts, network))
+    pub fn load(self) -> Result<(ModelProperties, Network), RunError> {
+        let (source, properties) = self.read()?;
+        let network = Network::load(&source, &properties).map_err(LoadModelError::from)?;
+        Ok((properties, network))
     }
 
-    fn open(self) -> Result<Cold, RunError> {
-        let (source, facts) = self.read()?;
-        tracing::info!(model.source = source.name(), model.size = %facts.input.size, "using model");
-        Ok(Cold::new(source, facts))
+    fn open(self) -> Result<LazyModel, RunError> {
+        let (source, properties) = self.read()?;
+        tracing::info!(model.source = source.name(), model.size = %properties.input.size, "using model");
+        Ok(LazyModel::new(source, properties))
     }
 
-    fn read(self) -> Result<(Source, Facts), RunError> {
+    fn read(self) -> Result<(Source, ModelProperties), RunError> {
         let source = match (self.model_file, self.model) {
             (Some(path), _) => Source::File(path),
             (None, Some(model)) => Source::BuiltIn(model),
@@ -180,7 +181,8 @@ impl Args {
             std: self.std,
             labels: self.labels_file.as_deref().map(file::labels).transpose()?,
         };
-        let facts = source.facts(overrides)?;
-        Ok((source, facts))
+        // Read at startup although the model is loaded later, so that a wrong file or setting fails at once.
+        let properties = source.properties(overrides)?;
+        Ok((source, properties))
     }
 }

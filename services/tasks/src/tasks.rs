@@ -109,9 +109,11 @@ impl Program for Args {
             deadline: self.deadline,
         };
         let router = bounded(api.router(), bounds);
+        // Counting also stops when serving fails, which does not cancel `shutdown`.
         let done = CancellationToken::new();
         let serving = async {
             let _done = done.clone().drop_guard();
+            // A request in progress at shutdown may take its whole deadline.
             let grace = self.deadline + GRACE;
             ports.serve_http(router, grace, telemetry, shutdown).await
         };
@@ -126,6 +128,7 @@ impl Args {
             tracing::info!("SPOOR_REDIS_URL is not set; tasks are kept in memory");
             return Ok(Arc::new(InProcess::default()));
         };
+        // This does not connect, so that tasks starts before Redis.
         let store = Redis::new(url, self.redis_deadline).map_err(|source| RunError::Redis {
             url: Box::new(url.clone()),
             source: Box::new(source),

@@ -19,9 +19,9 @@ pub struct Sample {
 
 /// The error of encoding a sample.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot encode a sample as {as_what:?}")]
+#[error("cannot encode a sample as {format:?}")]
 pub struct EncodeError {
-    as_what: ImageFormat,
+    format: ImageFormat,
     source: image::ImageError,
 }
 
@@ -46,6 +46,7 @@ impl Sample {
     /// Draws a square picture; the same one for the same seed and side.
     #[must_use]
     pub fn new(seed: u64, side: NonZeroU16) -> Self {
+        // The order of the draws below determines the picture of each seed.
         let mut random = StdRng::seed_from_u64(seed);
         let (colour, pure) = COLOURS[random.random_range(0..COLOURS.len())];
         let (shape, inside) = SHAPES[random.random_range(0..SHAPES.len())];
@@ -83,7 +84,7 @@ impl Sample {
     /// # Errors
     /// [`EncodeError`] if the encoder refuses it.
     pub fn png(&self) -> Result<Vec<u8>, EncodeError> {
-        self.encoded(ImageFormat::Png)
+        self.encode(ImageFormat::Png)
     }
 
     /// Encodes a JPEG file.
@@ -91,14 +92,14 @@ impl Sample {
     /// # Errors
     /// [`EncodeError`] if the encoder refuses it.
     pub fn jpeg(&self) -> Result<Vec<u8>, EncodeError> {
-        self.encoded(ImageFormat::Jpeg)
+        self.encode(ImageFormat::Jpeg)
     }
 
-    fn encoded(&self, as_what: ImageFormat) -> Result<Vec<u8>, EncodeError> {
+    fn encode(&self, format: ImageFormat) -> Result<Vec<u8>, EncodeError> {
         let mut file = Cursor::new(Vec::new());
         self.picture
-            .write_to(&mut file, as_what)
-            .map_err(|source| EncodeError { as_what, source })?;
+            .write_to(&mut file, format)
+            .map_err(|source| EncodeError { format, source })?;
         Ok(file.into_inner())
     }
 }
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_draws_the_same() {
+    fn equal_seeds_draw_equal_pictures() {
         assert_eq!(sample(7), sample(7));
         assert_ne!(sample(7), sample(8));
     }
@@ -186,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn a_png_is_the_picture() {
+    fn a_png_decodes_to_the_picture() {
         let sample = sample(1);
         let read = image::load_from_memory(&sample.png().unwrap()).unwrap();
         assert_eq!(&read.to_rgb8(), sample.picture());
     }
 
     #[test]
-    fn shapes_are_in_the_picture_as_a_whole() {
+    fn shapes_are_wholly_inside_the_picture() {
         for (_, inside) in SHAPES {
             let placed = Placed::anywhere(inside, &mut StdRng::seed_from_u64(3));
             let edge = (0..=100).map(|at| at as f32 / 100.0);

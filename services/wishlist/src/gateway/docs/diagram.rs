@@ -1,19 +1,19 @@
-//! The mesh's picture: services as boxes, from left to right in the order of their calls.
+//! The diagram of the mesh: services as boxes, from left to right in the order of their calls.
 
 use std::fmt::Write;
 
 use maud::{Markup, html};
 
 use super::{
-    layout::{BOX_HEIGHT, Layout, MAX_LETTERS, Point},
+    layout::{BOX_HEIGHT, Layout, MAX_NAME_CHARS, Point},
     mesh::{Call, Mesh},
     visible::visible,
 };
 
-/// The distance before a box at which an arrow bends towards it.
+/// The distance from a box at which an arrow bends towards it.
 const BEND: u32 = 60;
 
-/// The picture, which fits any page.
+/// Renders the diagram as SVG, which scales to the width of the page.
 pub(super) fn svg(mesh: &Mesh) -> Markup {
     let layout = Layout::of(mesh);
     let (width, height) = layout.size();
@@ -25,11 +25,11 @@ pub(super) fn svg(mesh: &Mesh) -> Markup {
         svg.mesh role="img" aria-label=(title) viewBox={ "0 0 " (width) " " (height) }
             width=(width) height=(height) xmlns="http://www.w3.org/2000/svg" {
             defs {
-                (head("arrow"))
-                (head("arrow-failed"))
+                (arrowhead("arrow"))
+                (arrowhead("arrow-failed"))
             }
             @for ((from, to), call) in &mesh.calls {
-                @if let Some(way) = layout.way(from, to) { (arrow(&way, from, to, call)) }
+                @if let Some(curves) = layout.edge(from, to) { (arrow(&curves, from, to, call)) }
             }
             @for (name, found) in &mesh.services {
                 @if let Some(corner) = layout.corner(name) {
@@ -40,7 +40,7 @@ pub(super) fn svg(mesh: &Mesh) -> Markup {
     }
 }
 
-fn head(id: &str) -> Markup {
+fn arrowhead(id: &str) -> Markup {
     html! {
         marker id=(id) viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7"
             orient="auto-start-reverse" {
@@ -51,36 +51,36 @@ fn head(id: &str) -> Markup {
 
 fn service((x, y): Point, width: u32, name: &str, failed: bool) -> Markup {
     let name = visible(name);
-    let shown: String = name.chars().take(MAX_LETTERS).collect();
+    let shown: String = name.chars().take(MAX_NAME_CHARS).collect();
     html! {
         g.service.failed[failed] {
-            title { (name) @if failed { ": something in it has failed" } }
+            title { (name) @if failed { ": with errors" } }
             rect x=(x) y=(y) width=(width) height=(BOX_HEIGHT) rx="8" {}
             text x=(x + width / 2) y=(y + BOX_HEIGHT / 2) { (shown) }
         }
     }
 }
 
-fn arrow(way: &[(Point, Point)], from: &str, to: &str, call: &Call) -> Markup {
+fn arrow(curves: &[(Point, Point)], from: &str, to: &str, call: &Call) -> Markup {
     let marker = if call.failed {
         "url(#arrow-failed)"
     } else {
         "url(#arrow)"
     };
-    let (start, end) = way.last().copied().unwrap_or_default();
+    let (start, end) = curves.last().copied().unwrap_or_default();
     let middle = (start.0.midpoint(end.0), start.1.midpoint(end.1));
     html! {
         g.call.failed[call.failed] {
             title { (visible(from)) " → " (visible(to)) ": " (call.count) @if call.failed { ", with errors" } }
-            path d=(path(way)) marker-end=(marker) {}
+            path d=(path(curves)) marker-end=(marker) {}
             text x=(middle.0) y=(middle.1) { (call.count) }
         }
     }
 }
 
-fn path(way: &[(Point, Point)]) -> String {
+fn path(curves: &[(Point, Point)]) -> String {
     let mut path = String::new();
-    for (start, end) in way {
+    for (start, end) in curves {
         let begin = if path.is_empty() { 'M' } else { 'L' };
         let (out, into) = (start.0 + BEND, end.0.saturating_sub(BEND));
         // Writing to a string cannot fail.
@@ -111,14 +111,14 @@ mod tests {
     }
 
     #[test]
-    fn names_turn_no_text_around() {
+    fn names_cannot_reverse_text() {
         let svg = svg(&mesh("gnp\u{202e}", "\u{1b}[31m")).into_string();
         assert!(!svg.contains(['\u{202e}', '\u{1b}']), "{svg}");
         assert!(svg.contains("gnp\\u{202e}"), "{svg}");
     }
 
     #[test]
-    fn what_failed_is_marked() {
+    fn failed_services_and_calls_are_marked() {
         let mut mesh = mesh("a", "b");
         assert!(!svg(&mesh).into_string().contains(" failed\""));
         mesh.fail("b", Some("a"));

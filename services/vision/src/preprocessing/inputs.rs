@@ -7,7 +7,7 @@ use std::{
 };
 
 use opentelemetry::trace::FutureExt;
-use spoor_proto::spoor::vision::v1::{DescribeReply, DescribeRequest};
+use spoor_proto::spoor::vision::v1::DescribeReply;
 use tokio::{
     sync::{Mutex, watch},
     time::timeout,
@@ -26,123 +26,131 @@ const REFRESH_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// An input with the models that expect it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Wanted {
+pub(super) struct RequiredInput {
     pub(super) input: Input,
     pub(super) models: Vec<String>,
 }
 
-/// The known inputs.
+/// A cache of the inputs. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Known(Arc<Mutex<State>>);
+pub(super) struct InputCache(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     /// The last successful result, which is used while a new query runs.
-    last: Option<Arc<Vec<Wanted>>>,
-    question: Option<Question>,
+    last: Option<Arc<Vec<RequiredInput>>>,
+    query: Option<Query>,
 }
 
 /// A query that all waiting requests share.
 #[derive(Clone)]
-struct Question(watch::Receiver<Option<Asked>>);
+struct Query(watch::Receiver<Option<QueryResult>>);
 
 #[derive(Clone)]
-struct Asked {
-    wanted: Result<Arc<Vec<Wanted>>, Arc<Failure>>,
-    until: Instant,
+struct QueryResult {
+    inputs: Result<Arc<Vec<RequiredInput>>, Arc<Failure>>,
+    valid_until: Instant,
 }
 
-impl Known {
+impl InputCache {
     /// The distinct inputs. Old ones are used while a new query runs.
-    pub(super) async fn wanted(&self, ensemble: &Ensemble) -> Result<Arc<Vec<Wanted>>, Failure> {
-        let (last, question) = self.0.lock().await.last_and_question(ensemble);
+    pub(super) async fn get(
+        &self,
+        ensemble: &Ensemble,
+    ) -> Result<Arc<Vec<RequiredInput>>, Failure> {
+        let (last, query) = self.0.lock().await.last_and_query(ensemble);
         let Some(last) = last else {
-            return question.answer().await;
+            return query.wait().await;
         };
-        match timeout(REFRESH_TIMEOUT, question.answer()).await {
-            Ok(Ok(wanted)) => Ok(wanted),
+        match timeout(REFRESH_TIMEOUT, query.wait()).await {
+            Ok(Ok(inputs)) => Ok(inputs),
+            // Old inputs are probably still right, and a model refuses a tensor if they are not.
             Ok(Err(_)) | Err(_) => Ok(last),
         }
     }
 
     /// Discards outdated inputs after a model was replaced.
-    pub(super) async fn forget(&self, outdated: &Arc<Vec<Wanted>>) {
+    pub(super) async fn forget(&self, outdated: &Arc<Vec<RequiredInput>>) {
         let mut state = self.0.lock().await;
-        state.learn();
+        state.update();
         let is_outdated = |last: &mut Arc<_>| Arc::ptr_eq(last, outdated);
         if state.last.take_if(is_outdated).is_some() {
             // The query may have started before the model was replaced.
-            state.question = None;
+            state.query = None;
         }
     }
 }
 
 impl State {
-    fn last_and_question(&mut self, ensemble: &Ensemble) -> (Option<Arc<Vec<Wanted>>>, Question) {
-        self.learn();
-        let question = self.question.take().filter(Question::is_valid);
-        let question = question.unwrap_or_else(|| Question::ask(ensemble.clone()));
-        self.question = Some(question.clone());
-        (self.last.clone(), question)
+    fn last_and_query(&mut self, ensemble: &Ensemble) -> (Option<Arc<Vec<RequiredInput>>>, Query) {
+        self.update();
+        let query = self.query.take().filter(Query::is_valid);
+        let query = query.unwrap_or_else(|| Query::run(ensemble.clone()));
+        self.query = Some(query.clone());
+        (self.last.clone(), query)
     }
 
-    fn learn(&mut self) {
-        let learned = self.question.as_ref().and_then(Question::learned);
-        self.last = learned.or(self.last.take());
+    fn update(&mut self) {
+        let result = self.query.as_ref().and_then(Query::ready);
+        self.last = result.or(self.last.take());
     }
 }
 
-impl Question {
+impl Query {
     /// Starts a query, which is finished even if no request waits for it any more.
-    fn ask(ensemble: Ensemble) -> Self {
-        let (answer, question) = watch::channel(None);
-        let ask = async move { answer.send_replace(Some(Asked::of(&ensemble).await)) };
+    fn run(ensemble: Ensemble) -> Self {
+        let (sender, receiver) = watch::channel(None);
+        let run = async move { sender.send_replace(Some(QueryResult::of(&ensemble).await)) };
         // The query belongs to the trace of the request that started it.
-        tokio::spawn(ask.with_current_context());
-        Self(question)
+        tokio::spawn(run.with_current_context());
+        Self(receiver)
     }
 
     /// True while the query runs, and while its result is valid.
     fn is_valid(&self) -> bool {
-        let is_asked = || self.0.has_changed().is_ok();
-        let asked = self.0.borrow();
-        asked
+        // `has_changed` fails if the task is gone without a result, which means that it panicked.
+        let is_running = || self.0.has_changed().is_ok();
+        let result = self.0.borrow();
+        result
             .as_ref()
-            .map_or_else(is_asked, |asked| Instant::now() < asked.until)
+            .map_or_else(is_running, |result| Instant::now() < result.valid_until)
     }
 
-    fn learned(&self) -> Option<Arc<Vec<Wanted>>> {
-        let asked = self.0.borrow();
-        asked.as_ref()?.wanted.as_ref().ok().cloned()
+    /// The inputs, if the query has succeeded.
+    fn ready(&self) -> Option<Arc<Vec<RequiredInput>>> {
+        let result = self.0.borrow();
+        result.as_ref()?.inputs.as_ref().ok().cloned()
     }
 
-    async fn answer(mut self) -> Result<Arc<Vec<Wanted>>, Failure> {
-        let answered = self.0.wait_for(Option::is_some).await;
-        let asked = answered.ok().and_then(|asked| asked.clone());
+    async fn wait(mut self) -> Result<Arc<Vec<RequiredInput>>, Failure> {
+        let received = self.0.wait_for(Option::is_some).await;
+        let result = received.ok().and_then(|result| result.clone());
         let lost = || Failure::Failed("the query for their inputs was aborted".to_owned());
-        asked.ok_or_else(lost)?.wanted.map_err(Failure::Shared)
+        result.ok_or_else(lost)?.inputs.map_err(Failure::Shared)
     }
 }
 
-impl Asked {
+impl QueryResult {
     async fn of(ensemble: &Ensemble) -> Self {
-        let asked = ask(ensemble).await;
-        if let Err(failure) = &asked {
+        let result = query(ensemble).await;
+        if let Err(failure) = &result {
             let error = failure as &dyn Error;
             tracing::warn!(error, "cannot query the models' inputs");
         }
-        let (wanted, age) = match asked {
-            Ok((wanted, age)) => (Ok(Arc::new(wanted)), age),
+        let (inputs, age) = match result {
+            Ok((inputs, age)) => (Ok(Arc::new(inputs)), age),
             Err(failure) => (Err(Arc::new(failure)), MAX_AGE_WHEN_INCOMPLETE),
         };
-        let until = Instant::now() + age;
-        Self { wanted, until }
+        Self {
+            inputs,
+            valid_until: Instant::now() + age,
+        }
     }
 }
 
 /// Queries the inputs, and returns them with the time for which they are valid.
-async fn ask(ensemble: &Ensemble) -> Result<(Vec<Wanted>, Duration), Failure> {
-    let reply = ensemble.describe(DescribeRequest {}).await?;
+async fn query(ensemble: &Ensemble) -> Result<(Vec<RequiredInput>, Duration), Failure> {
+    let reply = ensemble.describe().await?;
     let age = if reply.failures.is_empty() {
         MAX_AGE
     } else {
@@ -151,14 +159,14 @@ async fn ask(ensemble: &Ensemble) -> Result<(Vec<Wanted>, Duration), Failure> {
     Ok((distinct(&reply)?, age))
 }
 
-fn distinct(reply: &DescribeReply) -> Result<Vec<Wanted>, InvalidInput> {
-    let mut all: Vec<Wanted> = Vec::new();
+fn distinct(reply: &DescribeReply) -> Result<Vec<RequiredInput>, InvalidInput> {
+    let mut all: Vec<RequiredInput> = Vec::new();
     for description in &reply.models {
         let input = Input::try_from(description.input.as_ref())?;
         let model = description.model.clone();
-        match all.iter_mut().find(|wanted| wanted.input == input) {
-            Some(wanted) => wanted.models.push(model),
-            None => all.push(Wanted {
+        match all.iter_mut().find(|required| required.input == input) {
+            Some(required) => required.models.push(model),
+            None => all.push(RequiredInput {
                 input,
                 models: vec![model],
             }),
@@ -192,12 +200,12 @@ mod tests {
             models: models.map(|(it, side)| description(it, side)).collect(),
             failures: vec![],
         };
-        let wanted = distinct(&reply).unwrap();
-        wanted.into_iter().map(|wanted| wanted.models).collect()
+        let inputs = distinct(&reply).unwrap();
+        inputs.into_iter().map(|required| required.models).collect()
     }
 
     #[test]
-    fn models_that_want_the_same_share_it() {
+    fn models_with_equal_inputs_share_one() {
         assert_eq!(models([64, 64]), [["one", "other"]]);
         assert_eq!(models([64, 224]), [["one"], ["other"]]);
     }

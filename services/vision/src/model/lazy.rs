@@ -6,24 +6,24 @@ use tokio::{sync::OnceCell, task};
 use tracing::{Instrument, info_span};
 
 use super::{
-    facts::Facts,
     file::Source,
     network::{LoadError, Network},
+    properties::ModelProperties,
 };
 
 /// A model that may not be loaded yet.
 #[derive(Clone)]
-pub(super) struct Cold(Arc<Inner>);
+pub(super) struct LazyModel(Arc<Inner>);
 
 struct Inner {
     source: Source,
-    facts: Facts,
+    properties: ModelProperties,
     network: OnceCell<Arc<Network>>,
 }
 
 /// The error of loading the model.
 #[derive(Debug, thiserror::Error)]
-pub enum WarmError {
+pub enum LoadModelError {
     /// The model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -32,22 +32,22 @@ pub enum WarmError {
     Lost(#[from] task::JoinError),
 }
 
-impl Cold {
-    pub(super) fn new(source: Source, facts: Facts) -> Self {
+impl LazyModel {
+    pub(super) fn new(source: Source, properties: ModelProperties) -> Self {
         Self(Arc::new(Inner {
             source,
-            facts,
+            properties,
             network: OnceCell::new(),
         }))
     }
 
-    pub(super) fn facts(&self) -> &Facts {
-        &self.0.facts
+    pub(super) fn properties(&self) -> &ModelProperties {
+        &self.0.properties
     }
 
     /// Returns the model, and loads it first if needed. Every request that waits for that has a span
     /// for it.
-    pub(super) async fn warm(&self) -> Result<Arc<Network>, WarmError> {
+    pub(super) async fn get_or_load(&self) -> Result<Arc<Network>, LoadModelError> {
         if let Some(network) = self.0.network.get() {
             return Ok(Arc::clone(network));
         }
@@ -61,9 +61,10 @@ impl Cold {
 
     /// Loads the model once, however many requests wait. The task continues if all of them are
     /// cancelled, so that the next request does not start over.
-    async fn load(&self) -> Result<Arc<Network>, WarmError> {
+    async fn load(&self) -> Result<Arc<Network>, LoadModelError> {
         let inner = Arc::clone(&self.0);
         task::spawn(async move {
+            // If loading fails, the cell stays empty, and the next request tries again.
             let network = inner.network.get_or_try_init(|| read(Arc::clone(&inner)));
             network.await.cloned()
         })
@@ -71,7 +72,8 @@ impl Cold {
     }
 }
 
-async fn read(inner: Arc<Inner>) -> Result<Arc<Network>, WarmError> {
-    let load = move || Network::load(&inner.source, &inner.facts);
+async fn read(inner: Arc<Inner>) -> Result<Arc<Network>, LoadModelError> {
+    // On a blocking thread, since this takes tens of milliseconds of CPU time.
+    let load = move || Network::load(&inner.source, &inner.properties);
     Ok(Arc::new(task::spawn_blocking(load).await??))
 }

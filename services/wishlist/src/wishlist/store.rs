@@ -17,9 +17,12 @@ pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 /// The most wishes stored, so that all fit on one page and in one gRPC message.
 pub const MAX_WISHES: i64 = 1000;
 
+// One statement instead of two. In SQLite it is atomic; in Postgres, concurrent requests may exceed the
+// limit by a few.
 const ADD: &str = "INSERT INTO wishes (id, name, created_unix_millis) \
     SELECT $1, $2, $3 WHERE (SELECT count(*) FROM wishes) < $4";
 const DELETE: &str = "DELETE FROM wishes WHERE id = $1";
+// By position instead of time, since clocks differ between replicas.
 const LIST: &str = "SELECT id, name, created_unix_millis FROM wishes ORDER BY position DESC";
 
 /// The limits of the connection pool.

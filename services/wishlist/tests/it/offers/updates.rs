@@ -1,4 +1,4 @@
-//! The stream of news that an open page reads.
+//! The stream of updates for an open page.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -36,7 +36,7 @@ impl News {
         }
     }
 
-    /// The next event of this name that is as wanted.
+    /// Waits for the next event of this name that meets a condition.
     async fn next(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         tokio::time::timeout(DEADLINE, async {
             loop {
@@ -50,7 +50,7 @@ impl News {
         .unwrap_or_else(|_| panic!("{name}: {}", self.read))
     }
 
-    /// None: the stream has ended.
+    /// The next event, or `None` at the end of the stream.
     async fn event(&mut self) -> Option<(String, Value)> {
         loop {
             if let Some(end) = self.read.find("\n\n") {
@@ -68,10 +68,10 @@ impl News {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_found_arrives_at_every_open_page() {
+async fn new_offers_reach_every_open_page() {
     let mesh = Mesh::of(&[("attic", &[]), ("corner", &[])], "1d").await;
     let mut pages = [News::of(&mesh.gateway).await, News::of(&mesh.gateway).await];
-    // The second may have come when offers was followed already, which only the first is told.
+    // The second page may have opened after offers was connected, which only the first is told.
     pages[0].next("back", |_| true).await;
     let (wish, _) = mesh.wish("a kite").await;
     for page in &mut pages {
@@ -88,7 +88,7 @@ async fn what_is_found_arrives_at_every_open_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_missing_is_told() {
+async fn missing_marketplaces_are_listed() {
     let address = an_address();
     let mesh = Mesh::asking(&[("attic", address)], "1d").await;
     let mut page = News::of(&mesh.gateway).await;
@@ -100,7 +100,7 @@ async fn who_is_missing_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn offers_goes_and_comes_back_and_the_page_is_told() {
+async fn pages_learn_when_offers_leaves_and_returns() {
     let wishlist = Wishlist::on("sqlite::memory:").await;
     let offers = an_address();
     let gateway = Gateway::with(wishlist.address, offers).await;
@@ -115,7 +115,7 @@ async fn offers_goes_and_comes_back_and_the_page_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_open_page_keeps_nothing_from_stopping() {
+async fn an_open_page_does_not_delay_shutdown() {
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let mut page = News::of(&mesh.gateway).await;
     page.next("back", |_| true).await;
@@ -125,7 +125,7 @@ async fn an_open_page_keeps_nothing_from_stopping() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn not_more_pages_than_there_are_places() {
+async fn pages_beyond_the_limit_are_refused() {
     const PLACES: usize = 128;
     let mesh = Mesh::of(&[("attic", &[])], "1d").await;
     let mut pages = Vec::new();
@@ -143,7 +143,7 @@ async fn not_more_pages_than_there_are_places() {
     }
 }
 
-/// A marketplace that sends what it should not.
+/// A marketplace that sends invalid offers.
 #[derive(Debug)]
 struct Hostile;
 
@@ -173,7 +173,7 @@ impl Marketplace for Hostile {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hostile_marketplace_puts_nothing_on_the_page() {
+async fn a_hostile_marketplace_cannot_inject_html() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = serve::Grpc {

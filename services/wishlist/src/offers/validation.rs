@@ -6,19 +6,21 @@ use spoor_proto::spoor::marketplace::v1::Offer;
 const MAX_OFFERS: usize = 5;
 
 /// The valid offers, up to the limit.
-pub(super) fn only(offers: Vec<Offer>) -> Vec<Offer> {
+pub(super) fn valid(offers: Vec<Offer>) -> Vec<Offer> {
     offers
         .into_iter()
-        .filter(is_sound)
+        .filter(is_valid)
         .take(MAX_OFFERS)
         .collect()
 }
 
-fn is_sound(offer: &Offer) -> bool {
+fn is_valid(offer: &Offer) -> bool {
     is_text(&offer.id, 100)
+        // A title repeats the name of the wish: up to 200 characters of 4 bytes.
         && is_text(&offer.title, 1000)
         && is_text(&offer.seller, 400)
         && is_currency(&offer.currency)
+        // Exact as a number in JavaScript, which sorts by price.
         && (0..=1_000_000_000_000).contains(&offer.price_hundredths)
 }
 
@@ -54,12 +56,12 @@ mod tests {
     #[case(Offer { currency: "<b>".into(), ..offer() })]
     #[case(Offer { price_hundredths: -1, ..offer() })]
     #[case(Offer { price_hundredths: i64::MAX, ..offer() })]
-    fn other_offers_are_left_out(#[case] unsound: Offer) {
-        assert_eq!(only(vec![unsound, offer()]), [offer()]);
+    fn invalid_offers_are_left_out(#[case] invalid: Offer) {
+        assert_eq!(valid(vec![invalid, offer()]), [offer()]);
     }
 
     #[test]
-    fn not_more_than_are_kept() {
-        assert_eq!(only(vec![offer(); 100]).len(), MAX_OFFERS);
+    fn excess_offers_are_left_out() {
+        assert_eq!(valid(vec![offer(); 100]).len(), MAX_OFFERS);
     }
 }

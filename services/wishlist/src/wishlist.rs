@@ -93,6 +93,7 @@ impl Program for Args {
             grace: GRACE,
         };
         let served = ports.serve_grpc(server, telemetry, shutdown).await;
+        // After the last request, so that its statements can finish.
         store.close().await;
         Ok(served?)
     }
