@@ -1,6 +1,9 @@
 //! The log, on standard error.
 
-use spoor_runtime::self_tracing::{SelfTracing, is_own_span};
+use spoor_runtime::{
+    LogLines,
+    self_tracing::{SelfTracing, is_own_span},
+};
 use tracing::Subscriber;
 use tracing_subscriber::{
     Layer,
@@ -11,7 +14,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::settings::{LogFormat, LogSettings};
+use crate::settings::LogSettings;
 
 /// Starts the log, and the recording of own spans if there is a `self_tracing`. A second call
 /// changes nothing.
@@ -30,11 +33,9 @@ fn lines<S>(
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let lines = fmt::layer().with_writer(writer);
-    let lines = match log.format {
-        LogFormat::Text => lines.boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
-    };
+    let lines = fmt::layer()
+        .with_writer(writer)
+        .event_format(LogLines(log.format));
     // A filter of this layer alone: if the whole registry had it, the log's level would also decide
     // which spans are recorded.
     lines.with_filter(log.filter.and(filter_fn(|metadata| !is_own_span(metadata))))
@@ -50,6 +51,7 @@ mod tests {
     };
 
     use parking_lot::Mutex;
+    use spoor_runtime::LogFormat;
 
     use super::*;
 

@@ -3,23 +3,13 @@
 
 use std::{collections::BTreeSet, net::SocketAddr};
 
-use spoor_runtime::SettingsReader;
+use spoor_runtime::{LogFormat, SettingsReader};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     kubernetes::watch::Scope,
     lease::{CLAIM_TIMING, Candidate, Timing},
 };
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text for people.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
-}
 
 /// The settings that both roles have.
 #[derive(Clone, Debug)]
@@ -106,15 +96,8 @@ impl LogArguments {
     /// Checks the settings.
     pub(crate) fn read(&self, reader: &mut SettingsReader) -> Option<LogSettings> {
         let filter = reader.parsed("--log (SPOOR_LOG)", &self.log, "info,kube=warn");
-        let format = match self.log_format.as_str() {
-            "text" => Some(LogFormat::Text),
-            "json" => Some(LogFormat::Json),
-            other => {
-                let problem = format!("must be \"text\" or \"json\", not {other:?}");
-                reader.wrong("--log-format (SPOOR_LOG_FORMAT)", problem);
-                None
-            }
-        };
+        let format = self.log_format.parse();
+        let format = reader.checked("--log-format (SPOOR_LOG_FORMAT)", format);
         Some(LogSettings {
             filter: filter?,
             format: format?,

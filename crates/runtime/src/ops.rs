@@ -33,6 +33,7 @@ pub fn ops_router(
     readiness: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
 ) -> Router {
     Router::new()
+        // Independent of readiness, since the kubelet restarts a container that fails it.
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(async move || ready(readiness())))
         .route(
@@ -54,6 +55,7 @@ fn written(metrics: Result<String, fmt::Error>, headers: &HeaderMap) -> Response
         Ok(text) => {
             let headers = [
                 (header::CONTENT_TYPE, format.content_type()),
+                // A cache must not serve one format to a scraper that asked for the other.
                 (header::VARY, "accept"),
             ];
             (headers, format.write(text)).into_response()

@@ -138,9 +138,12 @@ impl ServerCertificate {
             chain: read(certificate).await?,
             key: read(key).await?,
         };
+        // Compared by content, since the kubelet swaps a symlink, and modification times may be
+        // equal.
         if found != *seen {
             let certified = self.0.certified(certificate, key, &found)?;
             self.0.key.store(Some(Arc::new(certified)));
+            // Only after success, so that broken files are tried again.
             *seen = found;
             tracing::info!(path = %certificate.display(), "loaded a certificate");
         }
@@ -173,6 +176,7 @@ impl Current {
             return Err(wrong(certificate, "certificate")(pem::Error::NoItemsFound));
         }
         let key = PrivateKeyDer::from_pem_slice(&found.key).map_err(wrong(key, "private key"))?;
+        // Checks that both belong together: between two writes one may be newer than the other.
         let certified = CertifiedKey::from_der(chain, key, &self.provider);
         certified.map_err(CertificateError::Use)
     }
@@ -193,6 +197,7 @@ impl fmt::Debug for Current {
 async fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let failed = |error| CertificateError::Read(path.to_owned(), error);
     let metadata = tokio::fs::metadata(path).await.map_err(failed)?;
+    // Checked before reading, so that a wrong path cannot fill the memory.
     if metadata.len() > MAX_BYTES {
         return Err(CertificateError::TooLarge(path.to_owned()));
     }

@@ -35,7 +35,6 @@
 //! `tracing::info_span!("heavy_calc")`, statements of a database [`database::statement`].
 
 pub mod batch;
-mod causes;
 pub mod control_stream;
 mod credentials;
 pub mod database;
@@ -45,7 +44,6 @@ pub mod export;
 pub mod faults;
 pub mod grpc;
 pub mod http;
-mod logs;
 pub mod metrics;
 mod outgoing;
 mod peer;

@@ -104,6 +104,7 @@ impl Telemetry {
         if let Some(provider) = &telemetry.inner.provider {
             opentelemetry::global::set_tracer_provider(provider.clone());
         }
+        // After the subscriber is set, or nobody would see them.
         for warning in &telemetry.inner.settings.warnings {
             tracing::warn!("ignored {warning}");
         }
@@ -330,6 +331,7 @@ impl Telemetry {
         self.set_ready(false);
         if let Some(provider) = self.inner.provider.clone() {
             let drained =
+                // It blocks its thread until the last batch is settled.
                 tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(grace)).await;
             match drained {
                 Ok(Ok(())) => {}

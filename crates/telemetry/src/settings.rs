@@ -19,7 +19,7 @@ pub use batch::BatchSettings;
 pub use otlp::{Compression, OtlpSettings, Protocol};
 use reader::Reader;
 pub use sampler::Sampler;
-pub use spoor_runtime::{InvalidSettings, SettingError};
+pub use spoor_runtime::{InvalidSettings, LogFormat, SettingError};
 
 /// Everything that can be set about a service's telemetry.
 #[derive(Clone, Debug)]
@@ -63,16 +63,6 @@ pub struct Settings {
     named: bool,
 }
 
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 impl Settings {
     /// Reads all settings through `variable`, which looks one up by its name.
     ///
@@ -94,7 +84,9 @@ impl Settings {
                 .flatten(),
             batch: batch::read(&mut reader),
             log_filter: reader.text("RUST_LOG").unwrap_or_else(|| "info".to_owned()),
-            log_format: log_format(&mut reader),
+            log_format: reader
+                .parsed("SPOOR_LOG_FORMAT", str::parse)
+                .unwrap_or_default(),
             control: reader.parsed(control::ENDPOINT, control::endpoint),
             credentials: control::credentials(&mut reader),
             trusted: reader
@@ -147,14 +139,4 @@ fn exporter(reader: &mut Reader<'_>) -> bool {
             true
         }
     }
-}
-
-fn log_format(reader: &mut Reader<'_>) -> LogFormat {
-    reader
-        .parsed("SPOOR_LOG_FORMAT", |text| match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Err(format!("must be \"text\" or \"json\", not {text:?}")),
-        })
-        .unwrap_or_default()
 }

@@ -21,6 +21,7 @@ impl Format {
                 .flat_map(|value| value.split(','))
                 .any(|range| range.split(';').next().is_some_and(|it| it.trim() == kind))
         };
+        // Preferences are ignored: whoever knows OpenMetrics gets it, since only it has exemplars.
         if accepts("text/plain") && !accepts("application/openmetrics-text") {
             Self::Prometheus
         } else {

@@ -54,11 +54,14 @@ impl Deliver {
         while let Some(batch) = self.queue.next().await {
             overflow.report(self.queue.counts.dropped(DropReason::QueueFull));
             let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            // Goes on taking batches, so that each span that is left is counted.
             if self.queue.give_up.is_cancelled() {
                 self.queue.settle_dropped(DropReason::ShutDown, spans);
                 continue;
             }
+            // Encoded once for all attempts, and while earlier batches are still under way.
             let encoded = self.exporter.encode(batch);
+            // What exceeds this waits in the queue, which is bounded and counts what it drops.
             while exports.len() >= self.settings.max_exports {
                 exports.join_next().await;
             }
@@ -70,6 +73,7 @@ impl Deliver {
 
     async fn see_through(&self, batch: Bytes, spans: u64) {
         tokio::select! {
+            // After the grace period no further attempt starts, however fast the receiver answers.
             biased;
             () = self.queue.give_up.cancelled() => {
                 self.queue.settle_dropped(DropReason::ShutDown, spans);
@@ -89,6 +93,7 @@ impl Deliver {
     }
 
     fn settle(&self, accepted: Accepted, spans: u64) {
+        // A receiver may claim to have rejected more than it was sent.
         let refused = accepted.rejected.min(spans);
         if refused > 0 {
             let reason = accepted.message;
@@ -121,6 +126,7 @@ impl Deliver {
             // Never sooner than the receiver asked.
             let delay = backoff.next_delay(MAX_RETRY_DELAY);
             let delay = delay.max(after.unwrap_or_default());
+            // A receiver may ask for a delay that no clock can represent.
             let over = |next: Instant| next > give_up_at;
             if Instant::now().checked_add(delay).is_none_or(over) {
                 return Err(failure);

@@ -121,6 +121,8 @@ async fn open<'a>(stream: &'a ControlStream, memory: &'a mut Memory) -> Result<S
     let channel = connect
         .map_err(|_| Lost::Deadline)?
         .map_err(Lost::Connect)?;
+    // The hello is queued before the call: the control plane refuses a stream that begins with
+    // anything else.
     let (outgoing, messages) = mpsc::channel(OUTGOING);
     // There is room: nothing has been sent yet.
     outgoing
@@ -156,15 +158,18 @@ fn endpoint(stream: &ControlStream, intervals: Intervals) -> tonic::transport::E
     endpoint
         .http2_keep_alive_interval(intervals.keep_alive)
         .keep_alive_timeout(intervals.keep_alive)
+        // Plans may not change for days, so only pings show that the peer is gone.
         .keep_alive_while_idle(true)
 }
 
 impl Session<'_> {
     async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), Lost> {
         let mut reports = interval(self.stream.intervals.report.max(Duration::from_millis(1)));
+        // Counts are cumulative, so one report makes up for all that were missed.
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // Shutdown before messages, and messages before reports, which come round again.
                 biased;
                 () = shutdown.cancelled() => return self.shutdown_notice().await,
                 received = self.incoming.message() => match received {
@@ -231,6 +236,7 @@ impl Session<'_> {
     /// Sends a report if something has changed or the last is old.
     async fn report(&mut self) -> Result<(), Lost> {
         let report = report(self.stream);
+        // One interval early, since at the next tick it would be too late.
         let is_due = self.last.as_ref().is_none_or(|(last, at)| {
             *last != report
                 || at.elapsed() + self.stream.intervals.report > self.stream.intervals.alive

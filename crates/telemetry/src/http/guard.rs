@@ -64,6 +64,7 @@ fn is_safe(method: &Method) -> bool {
 fn comes_from_here(headers: &HeaderMap, uri: &Uri) -> bool {
     match (headers.get("sec-fetch-site"), headers.get(header::ORIGIN)) {
         (Some(site), _) => site == "same-origin" || site == "none",
+        // Browsers without Fetch Metadata send at least this with what changes something.
         (None, Some(origin)) => is_own(origin, headers, uri),
         (None, None) => true,
     }

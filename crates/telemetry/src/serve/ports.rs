@@ -117,18 +117,17 @@ async fn with_ops(
     let unready = async {
         stop.cancelled().await;
         telemetry.set_ready(false);
-        std::future::pending().await
+        Ok(())
     };
     let serving = async {
-        let result = tokio::select! {
-            result = serving => result,
-            () = unready => Ok(()),
-        };
+        let result = serving.await;
+        // Probes and scrapers are answered until the last request is.
         done.cancel();
         result
     };
+    // The sockets are bound, so that connections wait in the kernel until they are accepted.
     telemetry.set_ready(true);
-    let result = tokio::try_join!(serving, ops).map(|_| ());
+    let result = tokio::try_join!(serving, ops, unready).map(|_| ());
     telemetry.set_ready(false);
     result
 }

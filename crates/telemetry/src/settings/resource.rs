@@ -18,6 +18,7 @@ pub(super) struct Identity {
 pub(super) fn read(reader: &mut Reader<'_>) -> Identity {
     let mut attributes = attributes(reader);
     let mut take = |key: &str| {
+        // Of repeated keys the last counts.
         let found = attributes.iter().rposition(|(name, _)| name == key)?;
         let value = attributes.swap_remove(found).1;
         attributes.retain(|(name, _)| name != key);

@@ -5,7 +5,6 @@ mod attributes;
 mod bounds;
 mod client;
 mod exchange;
-mod fault;
 mod guard;
 mod peer;
 mod rest;
