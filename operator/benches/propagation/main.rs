@@ -28,7 +28,7 @@ use role::{
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A quiet moment, so that rounds don't overlap.
+/// The pause between rounds, so that they do not overlap.
 const PAUSE: Duration = Duration::from_millis(200);
 
 fn main() {

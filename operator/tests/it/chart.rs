@@ -28,7 +28,7 @@ const EVERYTHING: [&str; 9] = [
     "prometheus.enabled=true",
     "load.scenario=spike",
 ];
-/// Every service that the chart starts, and who calls it; nobody: it is an edge.
+/// Every service of the chart, with its callers. An edge has none.
 const SERVICES: [(&str, &[&str]); 15] = [
     ("service-a", &[]),
     ("service-b", &["service-a"]),

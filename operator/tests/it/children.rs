@@ -69,7 +69,7 @@ async fn children(namespace: &Namespace<'_>) -> Names {
             let name = object.metadata.name.clone().unwrap();
             if name.starts_with(STACK) {
                 let mut value = serde_json::to_value(object).unwrap();
-                // A list doesn't repeat them.
+                // The items of a list lack them.
                 value["apiVersion"] = json!(resource.api_version);
                 value["kind"] = json!(kind);
                 names.insert(format!("{kind}/{name}"), value);
@@ -121,7 +121,7 @@ async fn deleted_or_edited_children_are_restored() {
     deployments.delete("tracing-jaeger", &now).await.unwrap();
     services.delete("tracing-otlp", &now).await.unwrap();
     maps.delete("tracing-otel-env", &now).await.unwrap();
-    // Somebody scales with kubectl and points the Service at something else; and adds a note,
+    // An edit with kubectl scales, points the Service at something else, and adds a note,
     // which is theirs.
     let scaled = json!({
         "spec": {"replicas": 7},
@@ -208,11 +208,7 @@ async fn field_conflict_ends_without_a_fight() {
     .await;
     let jaeger = deployments.get("tracing-jaeger").await.unwrap();
     let generation = jaeger.metadata.generation;
-    assert_eq!(
-        generation,
-        Some(3),
-        "made, changed by somebody, put right once"
-    );
+    assert_eq!(generation, Some(3), "created, changed, restored once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,7 +265,7 @@ async fn children_are_owned_by_their_stack() {
         .filter(|name| name.starts_with("PersistentVolumeClaim/"));
     assert_eq!(claims.count(), 1, "{:?}", there.keys());
 
-    // The garbage collector does the rest, which a bare API server doesn't have.
+    // The garbage collector does the rest, which a bare API server does not have.
     let uid = stack(&namespace).await["metadata"]["uid"].clone();
     for (name, object) in &there {
         let owners = object["metadata"]["ownerReferences"].as_array();
@@ -321,7 +317,7 @@ async fn killed_operator_completes_its_work() {
     let first = complete(&namespace).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let second = complete(&namespace).await;
-    assert_eq!(uids(&first), uids(&second), "it makes objects anew");
+    assert_eq!(uids(&first), uids(&second), "it recreates objects");
 }
 
 async fn free_lease(namespace: &Namespace<'_>) {

@@ -26,7 +26,7 @@ use spoor_operator::stacks::{
 use spoor_policy::{TailTable, resolve};
 use spoor_testing::peer::skip;
 
-/// The Collector's program, from `SPOOR_COLLECTOR`. None, with a line that says so, where there is
+/// The Collector's program, from `SPOOR_COLLECTOR`. None, with a message, if there is
 /// none; with `SPOOR_REQUIRE_ALL=1` that is a failure.
 fn program(test: &str) -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("SPOOR_COLLECTOR") {

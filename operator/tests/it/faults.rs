@@ -18,10 +18,10 @@ use crate::{
     subscriber::{Claim, Subscriber, probability},
 };
 
-/// The API server's absence that nobody may notice.
+/// The time for which the API server is away.
 const AWAY: Duration = Duration::from_secs(30);
 
-/// A lease by default holds 15 s, and a standby looks every 2 s.
+/// By default a lease holds for 15 s, and a standby reads it every 2 s.
 const TAKEOVER: Duration = Duration::from_secs(30);
 
 /// A pod of service `a` with its token.
@@ -175,7 +175,7 @@ async fn change_survives_a_killed_operator() {
     let (mut stream, _) = instance.connect(endpoint, &ca, TAKEOVER).await;
     policy.becomes("Converged").await;
 
-    // After the push, before the status: the plan is in the service, and nobody has said so.
+    // After the push and before the status: the service has the plan, but no status reports it.
     policy.patch("2%").await;
     stream.take(20_000).await;
     replica.process.kill();
@@ -225,12 +225,12 @@ async fn api_server_outage_keeps_the_rate() {
         stream.report(&plan, counted, counted / 100).await;
         assert_eq!(policies.ops("healthz").await.trim(), "ok");
     }
-    // Who comes now can't be identified, and is told to come again.
+    // A new client cannot be identified, and is asked to try again.
     let Err(status) = late.try_connect(endpoint, &ca).await else {
         panic!("nobody can have asked the API server about this token");
     };
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    // The lease ran out long ago, and nobody could take it.
+    // The lease expired long ago, and nobody could take it.
     assert!(
         policies.running.endpoints().borrow().is_some(),
         "the listeners are closed"
@@ -277,7 +277,7 @@ async fn expired_watch_lists_again() {
     server.away();
     server.compact().await;
     server.resume().await;
-    // Two changes that the operator's old watches can't tell it: one is a deletion.
+    // Two changes that the operator's old watches do not deliver; one is a deletion.
     doomed.delete().await;
     policy.patch("2%").await;
     stream.take(20_000).await;
@@ -315,7 +315,7 @@ async fn status_of_another_manager_is_overwritten() {
             "type": "Programmed",
             "status": "False",
             "reason": "SomebodySaysSo",
-            "message": "it isn't",
+            "message": "no",
             "lastTransitionTime": "2026-01-01T00:00:00Z",
             "observedGeneration": 1,
         }]},

@@ -171,7 +171,7 @@ async fn client_cannot_act_for_another_instance() {
     };
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
     assert_eq!(policies.count(REFUSED, "OtherInstance").await, 1);
-    // A name that is no pod's is not asked for either: what it says counts for a-0.
+    // A claimed name is ignored even if no pod has it: the client counts as a-0.
     let (subscriber, plan) = subscribe(&policies, Some(&token), "a", "somebody")
         .await
         .unwrap();
@@ -207,7 +207,7 @@ async fn client_cannot_act_for_another_instance() {
 }
 
 async fn rejected(policies: &Policies, times: u64) {
-    eventually("what can't be true is counted", SOON, async || {
+    eventually("impossible counts are refused", SOON, async || {
         let counted = policies.count(REJECTED, "").await;
         match counted == times {
             true => Ok(()),

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::apiserver::{Process, eventually};
 
-/// Jaeger's program, from `SPOOR_JAEGER`. None, with a line that says so, where there is none;
+/// Jaeger's program, from `SPOOR_JAEGER`. None, with a message, if there is none;
 /// with `SPOOR_REQUIRE_ALL=1` that is a failure.
 fn program(test: &str) -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("SPOOR_JAEGER") {
@@ -220,7 +220,7 @@ async fn ended(process: &Process) {
     words.await;
 }
 
-/// Everything that a configuration can say, for a storage at a port where nobody listens.
+/// Every setting of an external storage, at a port without a listener.
 const TLS: &str = "{caSecretName: ca, certSecretName: client, serverName: db.example.com}";
 
 /// There are no such databases here: a configuration is right if Jaeger gets as far as to connect.

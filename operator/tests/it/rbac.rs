@@ -85,7 +85,7 @@ async fn stacks_role_has_no_unused_rights() {
     };
     let release = Release::new(&namespace, "stacks").await;
     let mark = server.mark();
-    // Somebody has deleted what the chart made.
+    // As after an administrator has deleted what the chart created.
     let secrets = namespace.api::<Secret>();
     for name in ["spoor-ca", "spoor-policies-tls"] {
         let deleted = secrets.delete(name, &DeleteParams::default()).await;
@@ -99,8 +99,8 @@ async fn stacks_role_has_no_unused_rights() {
     });
     children::apply_stack(&namespace, spec.clone()).await;
     let first = children::complete(&namespace).await;
-    // Whoever edits one is overruled, and an earlier stack's objects go before the next one's
-    // come: here nobody else collects them.
+    // Edits are reverted, and an earlier stack's objects are deleted before the next one's are
+    // created: this API server has no garbage collector.
     for child in first.values() {
         let edit = json!({
             "apiVersion": child["apiVersion"],

@@ -32,7 +32,7 @@ pub struct Claim<'a> {
 }
 
 impl Subscriber {
-    /// Says hello, and gets the first plan.
+    /// Sends the hello, and receives the first plan.
     pub async fn subscribe(
         address: SocketAddr,
         ca_pem: &str,
@@ -91,14 +91,14 @@ impl Subscriber {
         }
     }
 
-    /// Says that this plan is in force.
+    /// Acknowledges this plan.
     pub async fn acknowledge(&self, plan: &Plan) {
         let version = plan.version;
         self.say(Message::Acknowledgement(Acknowledgement { version }))
             .await;
     }
 
-    /// Says how many root decisions it made under the plan's default, ever since it started.
+    /// Reports the root decisions under the plan's default since the start of the process.
     pub async fn report(&self, plan: &Plan, started: u64, sampled: u64) {
         let now = jiff::Timestamp::now().as_millisecond();
         let count = Count {
@@ -131,7 +131,7 @@ pub fn probability(plan: &Plan) -> Option<u32> {
     }
 }
 
-/// A version that nobody published.
+/// A version that was never published.
 pub fn version_ahead_of(plan: &Plan) -> Plan {
     let version = plan.version.unwrap();
     Plan {

@@ -14,7 +14,10 @@
 - {name: MALLOC_ARENA_MAX, value: "1"}
 {{- with include "spoor.yaml" .Values.operator.tracing | fromYaml }}
 {{- if .enabled }}
-- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | default (include "spoor.operator.tracing.endpoint" $) | quote }}}
+{{- /* Not by `default`, which evaluates its argument, and with it the refusal, in any case. */}}
+{{- $endpoint := .endpoint }}
+{{- if not $endpoint }}{{ $endpoint = include "spoor.operator.tracing.endpoint" $ }}{{ end }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ $endpoint | quote }}}
 - name: OTEL_RESOURCE_ATTRIBUTES
   value: service.namespace=$(SPOOR_NAMESPACE),k8s.namespace.name=$(SPOOR_NAMESPACE),k8s.pod.name=$(SPOOR_POD_NAME)
 - {name: OTEL_TRACES_SAMPLER, value: parentbased_traceidratio}

@@ -241,7 +241,7 @@ fn status_with_problems() {
             problem("NameTaken", "Service shop/tracing-otlp is there already"),
             problem(
                 "ApplyFailed",
-                "can't apply ConfigMap shop/tracing-ca: forbidden",
+                "cannot apply ConfigMap shop/tracing-ca: forbidden",
             ),
         ],
         ..ApplyReport::default()

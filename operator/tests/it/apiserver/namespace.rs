@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::ApiServer;
 
-/// A test's own namespace. It stays when the test ends: nobody else looks into it.
+/// A test's own namespace. It stays when the test ends, since no other test uses it.
 #[derive(Clone)]
 pub struct Namespace<'a> {
     pub name: String,
@@ -64,7 +64,7 @@ impl Namespace<'_> {
         Api::namespaced(self.client.clone(), &self.name)
     }
 
-    /// Makes a pod that nobody schedules, not Ready.
+    /// Creates a pod, which is not scheduled and not Ready.
     pub async fn pod(&self, name: &str, labels: &[(&str, &str)]) -> PodIdentity {
         let labels: BTreeMap<_, _> = labels.iter().copied().collect();
         let pod = json!({
@@ -92,7 +92,7 @@ impl Namespace<'_> {
         pod
     }
 
-    /// Says what a kubelet would say of a pod.
+    /// Writes a pod's status in the place of a kubelet.
     pub async fn pod_status(&self, name: &str, ip: &str, ready: bool) {
         let ready = if ready { "True" } else { "False" };
         let status = json!({"status": {

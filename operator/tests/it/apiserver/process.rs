@@ -18,7 +18,7 @@ wait "$program" 2>/dev/null
 [ -z "$folder" ] || rm -rf "$folder"
 "#;
 
-/// A program that doesn't outlive the test.
+/// A program that does not outlive the test.
 #[derive(Debug)]
 pub struct Process {
     watchdog: Child,

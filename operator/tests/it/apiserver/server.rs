@@ -108,8 +108,8 @@ impl ApiServer {
             "--endpoint-reconciler-type=none".to_owned(),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--authorization-mode=RBAC".to_owned(),
-            // Both wait for controllers that aren't here: one for a pod's account to be made, one
-            // for a claim to be let go.
+            // Both wait for controllers that do not run here: one to create a pod's account, one to
+            // release a claim.
             "--disable-admission-plugins=ServiceAccount,StorageObjectInUseProtection".to_owned(),
             format!("--client-ca-file={}", file("ca.crt")),
             format!("--tls-cert-file={}", file("server.crt")),

@@ -15,7 +15,7 @@ impl ApiServer {
         })
     }
 
-    /// A client that is who this token says.
+    /// A client with the identity of this token.
     pub fn with_token(&self, token: &str) -> Client {
         self.client(AuthInfo {
             token: Some(token.to_owned().into()),
@@ -23,7 +23,7 @@ impl ApiServer {
         })
     }
 
-    /// A kubeconfig of who this token says, for a program; `name` is the file's.
+    /// A kubeconfig with this token, for a program. `name` is that of the file.
     pub fn kubeconfig(&self, name: &str, token: &str) -> PathBuf {
         self.write_kubeconfig(name, json!({"token": token}))
     }

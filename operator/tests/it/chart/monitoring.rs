@@ -180,7 +180,7 @@ async fn serve(metrics: &'static str) -> SocketAddr {
     address
 }
 
-/// A program on the `PATH`. Where there is none, the test says so and passes; with
+/// A program on the `PATH`. Without one the test passes with a message; with
 /// `SPOOR_REQUIRE_ALL=1` it fails.
 fn program(name: &str, test: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -105,7 +105,7 @@ async fn table_shows_it(lab: &Lab) {
     }
 }
 
-/// Without a policy nothing says when the services have their default back, but they do: requests
+/// Without a policy no status reports when services are back at their default, but they are: requests
 /// in a row are all traced.
 async fn default_is_back(lab: &Lab) {
     let deadline = Instant::now() + Duration::from_secs(30);

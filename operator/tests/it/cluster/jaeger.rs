@@ -21,7 +21,7 @@ const LIMIT: usize = 20_000;
 /// Longer than a trace waits on its way: gathering, deciding, a retry.
 const QUIET: Duration = Duration::from_secs(12);
 
-/// A trace, as far as the tests look into it.
+/// A trace, with the parts that tests check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     /// Where its root is, if that has arrived.
@@ -79,9 +79,9 @@ pub async fn traces(lab: &Lab, service: &str, since: SystemTime) -> Traces {
     let (mut traces, end) = (Traces::new(), SystemTime::now() + WINDOW);
     let mut from = since;
     while from < end {
-        let answer = ask(lab, service, from, from + WINDOW).await;
+        let answer = query(lab, service, from, from + WINDOW).await;
         assert!(answer.data.len() < LIMIT, "more than {LIMIT} in {WINDOW:?}");
-        traces.extend(answer.data.into_iter().map(look));
+        traces.extend(answer.data.into_iter().map(trace));
         from += WINDOW;
     }
     traces
@@ -142,7 +142,7 @@ pub async fn base_path(lab: &Lab) -> String {
     path.unwrap_or_default().to_owned()
 }
 
-async fn ask(lab: &Lab, service: &str, from: SystemTime, to: SystemTime) -> Answer {
+async fn query(lab: &Lab, service: &str, from: SystemTime, to: SystemTime) -> Answer {
     let base = base_path(lab).await;
     let (from, to) = (micros(from), micros(to));
     // Raw: otherwise Jaeger hides what it has twice.
@@ -155,7 +155,7 @@ async fn ask(lab: &Lab, service: &str, from: SystemTime, to: SystemTime) -> Answ
     lab.client.request(request).await.unwrap()
 }
 
-fn look(found: Found) -> (String, Trace) {
+fn trace(found: Found) -> (String, Trace) {
     let distinct: BTreeSet<_> = found.spans.iter().map(|span| &span.span_id).collect();
     let root = found.spans.iter().find(|span| span.references.is_empty());
     let is_error = |tag: &Tag| tag.key == "error" && (tag.value == true || tag.value == "true");

@@ -56,7 +56,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Spoor as installed, without policies. None, with a line that says so, where there is no
+    /// Spoor as installed, without policies. None, with a message, if there is no
     /// cluster; with `SPOOR_REQUIRE_ALL=1` that is a failure.
     pub async fn installed(test: &'static str) -> Option<Self> {
         let lab = Self::acquire(test, 1).await?;

@@ -40,7 +40,7 @@ async fn release_of_the_same_name_works_elsewhere() {
     for (kind, name) in [("TracingStack", STACK), ("SamplingPolicy", "service-a")] {
         for namespace in [lab.namespace, &elsewhere] {
             let object = objects::read_in(&lab, namespace, kind, name).await.unwrap();
-            // For a minute a stack says who was refused before.
+            // For a minute a stack's status names the installation that was refused before.
             let contested = objects::condition(&object, "Contested").map(Value::to_string);
             let refused =
                 contested.is_some_and(|it| it.contains(&format!("{elsewhere}/{RELEASE}")));

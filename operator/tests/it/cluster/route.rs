@@ -64,7 +64,7 @@ async fn direct_route_reports_tail_rules_as_inactive() {
     assert!(message.contains("route"), "{message}");
 }
 
-/// Changes the route and waits until the status says that traffic has moved and all has drained.
+/// Changes the route and waits until traffic has moved and everything has drained, by the status.
 async fn moved(lab: &Lab, route: &str) {
     let asked = Instant::now();
     stack::patch(lab, &json!({ "route": route })).await;

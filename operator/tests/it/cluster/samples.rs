@@ -79,7 +79,7 @@ async fn available(lab: &Lab, name: &str) {
     .await;
 }
 
-/// Storage and Collectors that somebody else would have to run.
+/// Storage and Collectors that do not run on the test cluster.
 fn runs_here(sample: &str) -> bool {
     let elsewhere = [
         "opensearch:",

@@ -25,7 +25,7 @@ use crate::apiserver::eventually;
 
 const COUNT: usize = 3000;
 
-/// Everything that rules can say, for services and operations whose names try to break out.
+/// Rules of every form, for services and operations whose names try to break out.
 fn tables() -> [TailTable; 3] {
     let hostile = json!({
         "targets": [

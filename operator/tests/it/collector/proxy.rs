@@ -41,7 +41,7 @@ async fn accept(listener: TcpListener, target: Arc<Mutex<SocketAddr>>) {
         let (mut client, _) = listener.accept().await.unwrap();
         let target = *target.lock();
         tokio::spawn(async move {
-            // Where nobody listens the client's connection is closed.
+            // Without a listener the client's connection is closed.
             if let Ok(mut server) = TcpStream::connect(target).await {
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
             }

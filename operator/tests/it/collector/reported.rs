@@ -99,7 +99,7 @@ async fn serve(control: &Control) -> SocketAddr {
     address
 }
 
-/// The metrics of an SDK that kept a tenth of its traces, with others that nobody needs.
+/// The metrics of an SDK that kept a tenth of its traces, with others that are not forwarded.
 fn request(second: u64) -> Vec<u8> {
     let started = |result: &str, value: u64| NumberDataPoint {
         attributes: vec![

@@ -79,7 +79,7 @@ impl Tiers {
     /// Kills the deciding program; another comes as soon as it can.
     pub async fn kill_decide(&mut self, tail: &TailTable) {
         let tier = objects(&self.stack, tail).decide;
-        // To where nobody listens, as a Service without endpoints.
+        // To a port without a listener, like a Service without endpoints.
         self.proxy.lead_to(Listening::anywhere().grpc);
         self.decide.kill();
         self.decide = start_decide(&self.program, &tier, self.sink.address).await;

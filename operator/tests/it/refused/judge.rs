@@ -47,7 +47,7 @@ impl Judge {
         match self.client.request::<Value>(request).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) => Err(status.message.clone()),
-            Err(error) => panic!("the API server doesn't answer: {error}"),
+            Err(error) => panic!("the API server does not respond: {error}"),
         }
     }
 

@@ -19,7 +19,7 @@ const KINDS: [&str; 7] = [
     "Secret",
 ];
 
-/// The objects of the chart that say what the operator may do, for a release in this namespace
+/// The objects of the chart that hold the operator's rights, for a release in this namespace
 /// that serves these namespaces, or all if none is named; none without Helm.
 pub fn rendered(namespace: &str, served: &[&str]) -> Option<Vec<Value>> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");

@@ -35,7 +35,7 @@ pub struct Replica {
 }
 
 impl Release {
-    /// Prepares for replicas of this role that look after this namespace alone.
+    /// Prepares for replicas of this role that serve this namespace alone.
     pub async fn new(namespace: &Namespace<'_>, role: &'static str) -> Self {
         chart::account(namespace, role).await;
         let account = chart::account_name(&namespace.name, role);

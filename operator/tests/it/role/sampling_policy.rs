@@ -99,7 +99,7 @@ impl SamplingPolicy {
     }
 }
 
-/// A condition of a status; null where it hasn't that.
+/// A condition of a status, or null if there is none of this type.
 pub fn condition<'a>(status: &'a Value, name: &str) -> &'a Value {
     let conditions = status["conditions"].as_array();
     let mut conditions = conditions.into_iter().flatten();

@@ -4,7 +4,7 @@ use k8s_openapi::ByteString;
 use rcgen::{KeyPair, SigningKey};
 use serde_json::{Value, json};
 
-/// Changes what a token says, and signs it with this key.
+/// Changes the claims of a token, and signs it with this key.
 pub fn resigned(token: &str, key: &KeyPair, change: impl FnOnce(&mut Value)) -> String {
     let mut parts = token.split('.');
     let (head, claims) = (parts.next().unwrap(), parts.next().unwrap());

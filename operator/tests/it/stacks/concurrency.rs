@@ -96,7 +96,7 @@ async fn stack_whose_calls_hang_delays_no_other() {
     role.apply(HEALTHY, json!({})).await;
     role.status(HEALTHY, |status| !status["endpoints"].is_null())
         .await;
-    // Says nothing about time, so that it holds on a busy machine, too.
+    // Asserts nothing about time, so that it holds on a busy machine, too.
     eventually("calls overlap", SOON, async || {
         match calls.overlapped.load(Ordering::SeqCst) {
             true => Ok(()),

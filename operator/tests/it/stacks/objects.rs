@@ -38,7 +38,7 @@ async fn available_stack_causes_no_more_writes() {
     assert_eq!(status["tail"]["policies"], 0);
     assert_eq!(condition(&status, "Degraded")["status"], "False");
 
-    // Two stacks of one namespace don't know of each other.
+    // Two stacks of one namespace do not affect each other.
     role.apply(
         "other",
         json!({"route": "Direct", "jaeger": {"storage": {"badger": {}}}}),
@@ -73,7 +73,7 @@ async fn available_stack_causes_no_more_writes() {
         .collect();
     assert!(writes.is_empty(), "{writes:#?}");
 
-    // One that begins anew finds everything as it should be.
+    // A restarted operator finds everything as it should be.
     let versions = async || -> BTreeMap<String, Option<String>> {
         let all = namespace
             .api::<Deployment>()
@@ -195,7 +195,7 @@ async fn recreated_stack_adopts_nothing() {
     let Some(server) = apiserver::shared("recreated_stack_adopts_nothing").await else {
         return;
     };
-    let namespace = server.namespace("spoor-anew").await;
+    let namespace = server.namespace("spoor-recreated").await;
     let role = Stacks::start(&namespace).await;
     role.apply("tracing", json!({})).await;
     until("Jaeger", async || {

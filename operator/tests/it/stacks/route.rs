@@ -57,10 +57,10 @@ async fn route_switches_once_the_new_one_is_ready() {
     assert_eq!(status["route"], "Collector");
     assert!(role.there::<Deployment>("tracing-gather").await);
     assert!(role.there::<Deployment>("tracing-decide").await);
-    let patience = Duration::from_secs(60);
+    let deadline = Duration::from_secs(60);
     eventually(
         "the Collector goes when nothing is in it",
-        patience,
+        deadline,
         async || {
             let stack = role.stacks().get("tracing").await.unwrap();
             let is_gone = !role.there::<Deployment>("tracing-gather").await;
@@ -107,8 +107,8 @@ async fn status_has_tail_rules_once_in_force() {
     });
     namespace.apply(policy).await.unwrap();
     let deployments = namespace.api::<Deployment>();
-    let patience = Duration::from_secs(60);
-    eventually("the deciding pods are to have them", patience, async || {
+    let deadline = Duration::from_secs(60);
+    eventually("the deciding pods have the rules", deadline, async || {
         let decide = deployments.get("tracing-decide").await.unwrap();
         let annotations = decide.spec.unwrap().template.metadata.unwrap().annotations;
         match annotations
