@@ -17,7 +17,10 @@ pub(super) fn of_service_b(status: &Status) -> Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             "service-b cannot be reached",
         ),
-        Code::DeadlineExceeded | Code::Cancelled => too_late(),
+        Code::DeadlineExceeded | Code::Cancelled => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "service-b did not respond within the deadline",
+        ),
         // Not 429: service-b is overloaded, and this caller need not be the reason.
         Code::ResourceExhausted => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
