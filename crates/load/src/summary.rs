@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::{
-    drive::{Load, Pace},
+    load::{Load, Pace},
     recorder::Recorded,
     tally::{Slowest, Tally},
     timeline::Point,
