@@ -4,6 +4,11 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use kube::Client;
+use spoor_runtime::{
+    SettingsReader,
+    self_tracing::{SelfTracing, SelfTracingSettings},
+};
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
@@ -14,12 +19,16 @@ use crate::{
     crds,
     kubernetes::connect,
     logs, policies,
-    settings::{LogArguments, Reader},
+    role::RoleError,
+    settings::{LogArguments, LogSettings},
     stacks,
 };
 
 /// Enough for either role. Each thread costs a stack and an allocator's arena.
 const WORKER_THREADS: usize = 2;
+
+/// `service.name` of the spans of both roles, which `service.instance.id` distinguishes.
+const SERVICE: &str = "spoor-operator";
 
 /// Run Spoor's operator for tracing stacks and live sampling policies
 #[derive(Debug, Parser)]
@@ -71,26 +80,18 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let mut reader = Reader::default();
+    let mut reader = SettingsReader::default();
     let log = arguments.log.read(&mut reader);
     match arguments.command {
         Command::Stacks(role) => {
             let settings = role.read(&mut reader);
-            let ((filter, format), settings) = reader.finish(log.zip(settings))?;
-            logs::init(filter, format);
-            run_until_signal(async |stop| {
-                let client = connect().await?;
-                Ok(stacks::run(client, settings, stop).await?)
-            })
+            let instance = settings.as_ref().map(|it| it.role.identity.clone());
+            run_role(reader, log, settings.zip(instance), stacks::run)
         }
         Command::Policies(role) => {
             let settings = role.read(&mut reader);
-            let ((filter, format), settings) = reader.finish(log.zip(settings))?;
-            logs::init(filter, format);
-            run_until_signal(async |stop| {
-                let client = connect().await?;
-                Ok(policies::run(client, settings, stop).await?)
-            })
+            let instance = settings.as_ref().map(|it| it.role.identity.clone());
+            run_role(reader, log, settings.zip(instance), policies::run)
         }
         Command::Crds { command: None } => {
             let yaml = crds::yaml()?;
@@ -105,8 +106,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
                     files,
                 }),
         } => {
-            let (filter, format) = reader.finish(log)?;
-            logs::init(filter, format);
+            let log = reader.finish(log)?;
+            logs::init(log, None);
             let definitions = crds::read(&files)?;
             run_until_signal(async |stop| {
                 let client = connect().await?;
@@ -120,6 +121,30 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             })
         }
     }
+}
+
+/// Runs a role with its log, and exports the spans of its own work. The settings come with the
+/// identity of this replica.
+fn run_role<S>(
+    mut reader: SettingsReader,
+    log: Option<LogSettings>,
+    settings: Option<(S, String)>,
+    run: impl AsyncFnOnce(Client, S, CancellationToken) -> Result<(), RoleError>,
+) -> anyhow::Result<()> {
+    let tracing = SelfTracingSettings::from_env(SERVICE, &mut reader);
+    let ((log, tracing), (settings, instance)) = reader.finish(log.zip(tracing).zip(settings))?;
+    run_until_signal(async |stop| {
+        let tracing = SelfTracing::start(&tracing, &instance).context("cannot export spans")?;
+        logs::init(log, tracing.as_ref());
+        let result = match connect().await {
+            Ok(client) => run(client, settings, stop).await.map_err(Into::into),
+            Err(error) => Err(error.into()),
+        };
+        if let Some(tracing) = tracing {
+            tracing.shutdown().await;
+        }
+        result
+    })
 }
 
 /// Runs `run` until SIGTERM or Ctrl-C cancels its token.

@@ -26,6 +26,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use kube::Client;
 use spoor_control::Control;
+use spoor_runtime::ServerCertificate;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -33,10 +34,7 @@ pub use listeners::PolicyEndpoints;
 pub use settings::{Listen, PoliciesArguments, PoliciesSettings};
 pub use tokens::AUDIENCE;
 
-use crate::{
-    role::{Replica, RoleError, RunningRole, StandbyReadiness},
-    tls::Certificate,
-};
+use crate::role::{Replica, RoleError, RunningRole, StandbyReadiness};
 use controller::Controller;
 use identity::PodIdentifier;
 use metrics::Metrics;
@@ -72,7 +70,7 @@ impl RunningPolicies {
     /// Waits for the end of the role.
     ///
     /// # Errors
-    /// The reason, if the role ended without being told to.
+    /// The reason, if the role ended by itself.
     pub async fn finished(self) -> Result<(), RoleError> {
         self.role.finished().await
     }
@@ -99,7 +97,7 @@ pub async fn start(
     settings: PoliciesSettings,
     stop: CancellationToken,
 ) -> Result<RunningPolicies, RoleError> {
-    let certificate = Certificate::new();
+    let certificate = ServerCertificate::empty();
     let acceptor = certificate.acceptor()?;
     let mut replica = Replica::new(&client, &settings.role, FIELD_MANAGER, &stop)?;
     let stop = replica.stop.clone();
@@ -150,7 +148,6 @@ pub async fn start(
         let expiry = controller.resolve();
         let listen = &settings.listen;
         listeners::start(&controller.control, listen, acceptor, &tasks, &stop, opened).await?;
-        controller.metrics.leader.set(1);
         let statuses = Statuses::new(applier, events, claims, settings.observe);
         tokio::join!(
             controller.run_resolver(expiry),

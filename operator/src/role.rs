@@ -1,11 +1,13 @@
 //! The lifecycle that both roles share: watches, leader election, claims, the operations port and
 //! an orderly end.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use kube::Client;
-use prometheus_client::registry::Registry;
-use spoor_runtime::{BindError, ReflectionError, Sockets};
+use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry::Registry};
+use spoor_runtime::{
+    BindError, CertificateError, ReflectionError, Sockets, ops_listener, ops_router,
+};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
@@ -15,9 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     kubernetes::{apply::Applier, events::Events, watch::Watches},
     lease::{self, Claimer, Claims, Leadership},
-    ops::{self, Readiness},
     settings::RoleSettings,
-    tls::CertificateError,
 };
 
 /// The time that responses of the operations port have to complete when the role ends.
@@ -38,9 +38,6 @@ pub enum RoleError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The HTTP client that reads Collectors' metrics cannot be built.
-    #[error("cannot build an HTTP client")]
-    HttpClient(#[from] reqwest::Error),
     /// Another replica became the leader. The process has to restart to be a standby.
     #[error("lost leadership to {to}; restarting")]
     LeadershipLost {
@@ -69,13 +66,16 @@ impl RunningRole {
     /// Waits for the end of the role.
     ///
     /// # Errors
-    /// The reason, if the role ended without being told to.
+    /// The reason, if the role ended by itself.
     pub async fn finished(self) -> Result<(), RoleError> {
         self.ended.await?
     }
 }
 
-/// A standby's answer to readiness probes.
+/// Returns the reason why a role is not ready, if it is not.
+pub(crate) type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// A standby's response to readiness probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StandbyReadiness {
     /// Ready, since nobody connects to the role.
@@ -95,6 +95,7 @@ pub(crate) struct Replica {
     /// Tasks that the role waits for when it ends.
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+    leader: Gauge,
     claimer: Claimer,
     ops_sockets: Sockets,
 }
@@ -116,6 +117,10 @@ impl Replica {
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
         let mut registry = Registry::default();
+        let leader: Gauge = Gauge::default();
+        registry
+            .sub_registry_with_prefix("spoor_operator")
+            .register("leader", "1 if this replica is the leader", leader.clone());
         let watches = Watches::new(stop.clone());
         watches.register(&mut registry);
         let claims = Claims::new(settings.installation_identity(), watches.clone());
@@ -138,6 +143,7 @@ impl Replica {
             registry,
             tasks,
             stop,
+            leader,
             claimer,
             ops_sockets,
         })
@@ -155,6 +161,7 @@ impl Replica {
             if let Some(reason) = watches.unsynced_reason() {
                 return Err(reason);
             }
+            // Cloned, since the election cannot update the value while it is borrowed.
             let leadership = leadership.borrow().clone();
             if !leadership.is_leader() && standby == StandbyReadiness::NotReady {
                 return Err("is a standby".to_owned());
@@ -198,14 +205,19 @@ impl Replica {
             registry,
             tasks,
             stop,
+            leader,
             claimer,
             ops_sockets,
             ..
         } = self;
-        let ops = ops::listener(ops_sockets, registry, readiness);
+        let ops = ops_listener(
+            ops_sockets,
+            ops_router(metrics(registry), move || readiness()),
+        );
         let ops = tokio::spawn(ops.serve(OPS_GRACE, stop.clone()));
         let leading = async {
             wait_until_leading(leadership.clone(), &watches).await;
+            leader.set(1);
             let claiming = async {
                 claimer.run(namespaces, leadership.clone()).await;
                 Ok(())
@@ -224,6 +236,8 @@ impl Replica {
             () = stop.cancelled() => Ok(()),
         };
         stop.cancel();
+        // The election is one of these tasks: it releases the Lease, so that a standby can lead at
+        // once.
         tasks.close();
         tasks.wait().await;
         watches.wait_until_stopped().await;
@@ -231,6 +245,16 @@ impl Replica {
             tracing::debug!(%cut_off, "the operations port closed before all responses were sent");
         }
         result
+    }
+}
+
+/// Writes the metrics for the operations port.
+fn metrics(registry: Registry) -> impl Fn() -> Result<String, fmt::Error> + Clone {
+    let registry = Arc::new(registry);
+    move || {
+        let mut text = String::new();
+        encode(&mut text, &registry)?;
+        Ok(text)
     }
 }
 

@@ -1,24 +1,15 @@
 //! The settings that both roles have, from flags or environment variables. All errors are reported
 //! at once.
 
-use std::{collections::BTreeSet, fmt, net::SocketAddr, str::FromStr};
+use std::{collections::BTreeSet, net::SocketAddr};
 
+use spoor_runtime::{LogFormat, SettingsReader};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     kubernetes::watch::Scope,
     lease::{CLAIM_TIMING, Candidate, Timing},
 };
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text for people.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
-}
 
 /// The settings that both roles have.
 #[derive(Clone, Debug)]
@@ -63,73 +54,31 @@ impl RoleSettings {
     }
 }
 
-/// All errors in the settings.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct InvalidSettings(pub Vec<SettingError>);
-
-/// An error in one setting.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}: {problem}")]
-pub struct SettingError {
-    /// The flag and the environment variable.
-    pub setting: &'static str,
-    /// The problem, with what would be right.
-    pub problem: String,
+/// Checks a Kubernetes name: a DNS label or subdomain.
+pub(crate) fn checked_name(
+    reader: &mut SettingsReader,
+    setting: &'static str,
+    text: &str,
+) -> String {
+    let is_name = (1..=253).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
+    if !is_name {
+        let problem =
+            format!("must consist of lower case letters, digits, '-' and '.', not {text:?}");
+        reader.wrong(setting, problem);
+    }
+    text.to_owned()
 }
 
-/// Reads settings and collects their errors.
-#[derive(Debug, Default)]
-pub struct Reader(Vec<SettingError>);
-
-impl Reader {
-    /// Parses a value. `example` is a correct one.
-    pub fn parsed<T>(&mut self, setting: &'static str, text: &str, example: &str) -> Option<T>
-    where
-        T: FromStr,
-        T::Err: fmt::Display,
-    {
-        match text.parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let problem =
-                    format!("must be a value such as \"{example}\", not {text:?}: {error}");
-                self.wrong(setting, problem);
-                None
-            }
-        }
-    }
-
-    /// Checks a Kubernetes name: a DNS label or subdomain.
-    pub fn name(&mut self, setting: &'static str, text: &str) -> String {
-        let is_name = (1..=253).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
-        if !is_name {
-            let problem =
-                format!("must consist of lower case letters, digits, '-' and '.', not {text:?}");
-            self.wrong(setting, problem);
-        }
-        text.to_owned()
-    }
-
-    /// Records an error.
-    pub fn wrong(&mut self, setting: &'static str, problem: impl Into<String>) {
-        let problem = problem.into();
-        self.0.push(SettingError { setting, problem });
-    }
-
-    /// Returns the value if there was no error.
-    ///
-    /// # Errors
-    /// All that was wrong.
-    pub fn finish<T>(self, value: Option<T>) -> Result<T, InvalidSettings> {
-        match value {
-            Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(InvalidSettings(self.0)),
-        }
-    }
+/// The settings of the log.
+#[derive(Debug)]
+pub struct LogSettings {
+    /// The lines to log.
+    pub filter: EnvFilter,
+    /// Their format.
+    pub format: LogFormat,
 }
 
 /// The settings of the log as flags and environment variables.
@@ -145,18 +94,14 @@ pub struct LogArguments {
 
 impl LogArguments {
     /// Checks the settings.
-    pub(crate) fn read(&self, reader: &mut Reader) -> Option<(EnvFilter, LogFormat)> {
+    pub(crate) fn read(&self, reader: &mut SettingsReader) -> Option<LogSettings> {
         let filter = reader.parsed("--log (SPOOR_LOG)", &self.log, "info,kube=warn");
-        let format = match self.log_format.as_str() {
-            "text" => Some(LogFormat::Text),
-            "json" => Some(LogFormat::Json),
-            other => {
-                let problem = format!("must be \"text\" or \"json\", not {other:?}");
-                reader.wrong("--log-format (SPOOR_LOG_FORMAT)", problem);
-                None
-            }
-        };
-        Some((filter?, format?))
+        let format = self.log_format.parse();
+        let format = reader.checked("--log-format (SPOOR_LOG_FORMAT)", format);
+        Some(LogSettings {
+            filter: filter?,
+            format: format?,
+        })
     }
 }
 
@@ -186,18 +131,23 @@ pub struct RoleArguments {
 
 impl RoleArguments {
     /// Checks the settings. `lease` is the default name of the Lease.
-    pub fn read(&self, reader: &mut Reader, lease: &str) -> Option<RoleSettings> {
-        let namespace = reader.name("--namespace (SPOOR_NAMESPACE)", &self.namespace);
-        let pod = reader.name("--pod (SPOOR_POD_NAME)", &self.pod);
-        let lease = reader.name(
+    pub fn read(&self, reader: &mut SettingsReader, lease: &str) -> Option<RoleSettings> {
+        let namespace = checked_name(reader, "--namespace (SPOOR_NAMESPACE)", &self.namespace);
+        let pod = checked_name(reader, "--pod (SPOOR_POD_NAME)", &self.pod);
+        let lease = checked_name(
+            reader,
             "--lease (SPOOR_LEASE)",
             self.lease.as_deref().unwrap_or(lease),
         );
-        let installation = reader.name("--installation (SPOOR_INSTALLATION)", &self.installation);
+        let installation = checked_name(
+            reader,
+            "--installation (SPOOR_INSTALLATION)",
+            &self.installation,
+        );
         let namespaces = self.namespaces.split(',').map(str::trim);
         let namespaces: BTreeSet<String> = namespaces
             .filter(|namespace| !namespace.is_empty())
-            .map(|namespace| reader.name("--namespaces (SPOOR_NAMESPACES)", namespace))
+            .map(|namespace| checked_name(reader, "--namespaces (SPOOR_NAMESPACES)", namespace))
             .collect();
         let ops = reader.parsed(
             "--ops-listen (SPOOR_OPS_LISTEN)",
@@ -227,6 +177,8 @@ impl RoleArguments {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use spoor_runtime::InvalidSettings;
+
     use super::*;
 
     fn arguments(namespaces: &str) -> RoleArguments {
@@ -241,7 +193,7 @@ mod tests {
     }
 
     fn read(arguments: &RoleArguments) -> Result<RoleSettings, InvalidSettings> {
-        let mut reader = Reader::default();
+        let mut reader = SettingsReader::default();
         let role = arguments.read(&mut reader, "spoor-policies");
         reader.finish(role)
     }

@@ -56,13 +56,12 @@ pub async fn run(
 /// Starts the role, which runs until `stop`.
 ///
 /// # Errors
-/// The operations port cannot be bound, or the HTTP client cannot be built.
+/// The operations port cannot be bound.
 pub async fn start(
     client: Client,
     settings: StacksSettings,
     stop: CancellationToken,
 ) -> Result<RunningRole, RoleError> {
-    let collector_probe = CollectorProbe::new()?;
     let mut replica = Replica::new(&client, &settings.role, FIELD_MANAGER, &stop)?;
     let watches = replica.watches.clone();
     let scope = settings.role.scope.clone();
@@ -79,7 +78,7 @@ pub async fn start(
         sources: Sources::watch(&watches, &client, &scope),
         applier: replica.applier.clone(),
         events: replica.events.clone(),
-        collector_probe,
+        collector_probe: CollectorProbe::default(),
         losses,
         claims: replica.claims.clone(),
     });
@@ -94,6 +93,8 @@ pub async fn start(
         metrics: Metrics::register(&mut replica.registry),
     };
     let trust = certificates.trust();
+    // Without a valid certificate no service can stream policies, which an administrator notices
+    // first by a pod that is not Ready.
     let readiness = replica.readiness(StandbyReadiness::Ready, move || {
         match &trust.borrow().problem {
             Some(problem) => Err(format!(

@@ -102,6 +102,7 @@ impl Control {
         }
         drop(sequence);
         inner.metrics.publications.inc();
+        // After the new table is stored: counts of the old one that come until now go with it.
         inner.tallies.forget(&published, before.as_deref());
         self.notify_change();
         published.version
@@ -260,6 +261,7 @@ impl Control {
         inner.services.get_or_insert(key, || {
             let faults = match inner.faults.lock().get(key) {
                 Some(faults) => fault::encode(faults),
+                // Sent all the same: it ends faults that a former control plane pushed.
                 None => fault::encode(&[]),
             };
             let service = Service::new(key.clone(), faults);

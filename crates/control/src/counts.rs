@@ -55,6 +55,7 @@ impl Counts {
         let (part, whole) = (part.as_nanos(), whole.as_nanos());
         let of = |count: u64| match whole {
             0 => count,
+            // In 128 bits, since counts times nanoseconds exceed 64.
             _ => u64::try_from(u128::from(count) * part / whole).unwrap_or(count),
         };
         Self {

@@ -26,6 +26,7 @@ struct PlanCounts {
 
 impl History {
     pub(crate) fn push(&mut self, version: Version, plan: Plan) {
+        // The oldest counts go with their plan: without it they cannot be attributed.
         if self.0.len() == MAX_PLANS {
             self.0.pop_front();
         }

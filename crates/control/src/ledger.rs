@@ -109,6 +109,7 @@ impl Ledger {
         }
         self.counts.extend(reported);
         let oldest = context.history.oldest();
+        // Bounded by the history: counts of older plans are never read again.
         self.counts.retain(|key, _| key.sequence >= oldest);
         Ok(deltas)
     }
@@ -128,6 +129,8 @@ impl Ledger {
             return Ok(None);
         }
         if !context.sent.contains(&sequence) {
+            // A process that was forgotten reports old versions, too, of which no record says that
+            // they were sent.
             return match self.resumed {
                 Some(resumed) if sequence < resumed => Ok(None),
                 _ => Err(Rejection::NeverSent),
@@ -181,6 +184,7 @@ impl Ledger {
         let until = now.phases.1;
         Ok((counts != Counts::default()).then(|| CountDelta {
             key: key.clone(),
+            // Across phases it is unknown which policy decided how many, so none gets them.
             phase: (since == until).then_some(until),
             counts,
         }))

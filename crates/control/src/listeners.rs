@@ -1,6 +1,5 @@
 //! The endpoints that clients connect to.
 
-mod codec;
 mod grpc;
 mod http;
 mod metrics;

@@ -90,6 +90,7 @@ impl Pollers {
 
     /// Records a request.
     pub(crate) fn record(&self, key: &ServiceKey, source: &PollSource, now: Instant) {
+        // A person who looks at a strategy must not take a share of its rate limit.
         if !source.may_be_sampler() {
             return;
         }

@@ -45,6 +45,7 @@ impl Processes {
             let Some((oldest, _)) = disconnected.min_by_key(|(_, (_, it))| it.last_message) else {
                 return false;
             };
+            // A connected process is never removed, since its stream needs the record.
             self.0.swap_remove(oldest);
         }
         self.0.push((start, record));

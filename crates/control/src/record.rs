@@ -91,6 +91,7 @@ impl Record {
     }
 
     pub(crate) fn acknowledge(&mut self, version: Version, took: Option<Duration>) {
+        // Acknowledgements of two streams of a process may arrive out of order.
         if self.held.is_none_or(|held| held < version) {
             self.took = took;
             self.held = Some(version);
@@ -133,6 +134,7 @@ impl Record {
             return PlanState::Pending;
         };
         match &self.refused {
+            // A refusal comes before silence: it is the reason that a person can act on.
             Some(refused) if refused.version == served.version => {
                 PlanState::Refused(refused.reason.clone())
             }

@@ -89,6 +89,7 @@ impl Reporters {
                     last_report: now,
                     series: HashMap::new(),
                 };
+                // Stored as a baseline only, since the time that it covers is unknown.
                 known.advance(points);
                 reporters.insert(reporter, known);
             }
@@ -113,6 +114,7 @@ impl Reporter {
         for point in points {
             let before = self.series.get(&point.series);
             let is_new = before.is_none_or(|before| before.time < point.time);
+            // A repeated or late point would count twice.
             if !is_new || (before.is_none() && self.series.len() >= MAX_SERIES) {
                 continue;
             }

@@ -134,6 +134,7 @@ impl Service {
     }
 
     pub(crate) fn set_faults(&self, faults: Bytes) {
+        // An equal message would wake all streams of the service for nothing.
         self.outgoing.send_if_modified(|outgoing| {
             let is_new = outgoing.faults != faults;
             outgoing.faults = faults;
@@ -218,6 +219,7 @@ impl ServiceState {
         let Some(processes) = self.instances.get_mut(&process.instance) else {
             return;
         };
+        // It may have come back while this waited for the lock.
         let is_gone = processes
             .get(&process.start)
             .is_some_and(|it| !it.is_connected && it.generation == process.generation);

@@ -263,6 +263,7 @@ impl Session {
         record.generation = self.generation;
         record.is_connected = true;
         (record.connected, record.last_message) = (now, now);
+        // A new stream may replace one whose end has not been noticed yet.
         state.connected += usize::from(!was_connected);
         let Some(served) = served else {
             return Ok(None);
@@ -286,6 +287,7 @@ impl Session {
     fn disconnect(&self) {
         let mut state = self.service.state();
         match state.process(&self.instance, &self.start) {
+            // A replaced session must not disconnect its successor.
             Some(record) if record.generation == self.generation => record.is_connected = false,
             _ => return,
         }

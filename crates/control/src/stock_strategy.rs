@@ -87,6 +87,8 @@ impl StockStrategy {
                         sampling_rate: probability.as_f64(),
                     },
                 }),
+                // Jaeger's protocol has no limit for an operation, so its default applies, and
+                // status reports that.
                 Strategy::RateLimit(_) => None,
             })
             .collect();

@@ -65,6 +65,8 @@ impl Tallies {
                 };
                 tallies
                     .entry((policy, it.strategy))
+                    // Begun at the start of what is added, or its first counts would lie before the
+                    // window.
                     .or_insert_with(|| Tally::new(it.strategy, self.window, from))
                     .add(it.counts, from, to);
             }

@@ -37,6 +37,7 @@ impl Window {
     /// Adds counts made between two moments, spread evenly. The part before the window is left
     /// out.
     pub(crate) fn add(&mut self, counts: Counts, from: Instant, to: Instant) {
+        // Buckets are reused, so old counts must go before new ones are added.
         self.slide(to);
         let from = from.min(to);
         self.started = self.started.min(from);

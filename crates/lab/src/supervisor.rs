@@ -1,7 +1,6 @@
 //! The services as child processes: started, restarted when they die, and stopped in an order in
 //! which every request can be finished.
 
-mod backoff;
 mod child;
 mod logs;
 mod not_ready;

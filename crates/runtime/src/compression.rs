@@ -10,6 +10,7 @@ use ruzstd::decoding::StreamingDecoder;
 /// them.
 pub const ACCEPTED_ENCODINGS: &str = "gzip, deflate, zstd";
 
+// A body exceeds its bound by at most this much before that is noticed.
 const CHUNK_BYTES: usize = 64 << 10;
 /// The window of a zstd frame is allocated before it is used, so none larger than the longest
 /// body makes sense. But encoders that do not know a body's length announce up to this much
@@ -49,6 +50,7 @@ impl Compression {
     pub fn named(name: &[u8]) -> Option<Self> {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         match () {
+            // An empty header means the same as none.
             () if name.is_empty() || is("identity") => Some(Self::Identity),
             () if is("gzip") => Some(Self::Gzip),
             () if is("deflate") => Some(Self::Deflate),
@@ -70,6 +72,7 @@ impl Compression {
     ) -> Result<Bytes, E> {
         match self {
             Self::Identity => Ok(body),
+            // A gzip file may have several members; `GzDecoder` would stop after the first.
             Self::Gzip => read_all(MultiGzDecoder::new(&*body), max, count),
             Self::Deflate => read_all(ZlibDecoder::new(&*body), max, count),
             Self::Zstd => read_all(ZstdFrames::new(&body, max), max, count),
@@ -89,6 +92,7 @@ fn read_all<E: From<DecompressError>>(
         if bytes == 0 {
             return Ok(all.into());
         }
+        // Checked before the bytes are kept, so that memory stays within the bound.
         if all.len() + bytes > max {
             return Err(DecompressError::TooLarge { max }.into());
         }
@@ -124,6 +128,7 @@ impl Read for ZstdFrames<'_> {
                     .map_err(io::Error::other)?,
             };
             let count = frame.read(buffer)?;
+            // Zero bytes mean the end of a frame, and another may follow.
             if count > 0 {
                 self.frame = Some(frame);
                 return Ok(count);

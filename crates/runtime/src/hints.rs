@@ -4,10 +4,11 @@ use axum::{
     Router,
     extract::Request,
     middleware::{Next, from_fn},
+    response::IntoResponse,
 };
 use http::StatusCode;
 
-use crate::problem::problem;
+use crate::Problem;
 
 /// The API that a well-known path belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,7 @@ where
             .map(|hint| format!("there is no {path} on this port: {hint}"));
         async move {
             match hint {
-                Some(detail) => problem(StatusCode::NOT_FOUND, &detail),
+                Some(detail) => Problem::new(StatusCode::NOT_FOUND, detail).into_response(),
                 None => next.run(request).await,
             }
         }

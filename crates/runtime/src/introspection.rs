@@ -75,6 +75,7 @@ pub async fn with_introspection(
         // The empty name stands for the server.
         services: [""].iter().chain(services).copied().collect(),
     };
+    // Set before the port opens, so that the first probe does not find the services unknown.
     health.set(ServingStatus::Serving).await;
     let mut reflection = Builder::configure()
         .register_encoded_file_descriptor_set(descriptors)
@@ -117,9 +118,11 @@ fn bounded<S: Calls>(service: S, open: &Arc<Semaphore>) -> impl Calls {
         service_fn(move |request: Request<Body>| {
             let (service, open) = (service.clone(), Arc::clone(&open));
             async move {
+                // Probes must succeed even while streams take all places.
                 if request.uri().path() == CHECK {
                     return service.oneshot(request).await;
                 }
+                // Taken before the service consumes the request.
                 let stop = request.extensions().get().cloned();
                 let Ok(place) = open.try_acquire_owned() else {
                     let message = "too many health and reflection streams; try again later";
@@ -172,6 +175,7 @@ impl http_body::Body for Open {
         };
         std::task::ready!(stopped.as_mut().poll(context));
         self.is_ended = true;
+        // Unavailable is the status on which clients reconnect.
         let code = HeaderValue::from(Code::Unavailable as i32);
         let trailers = HeaderMap::from_iter([(Status::GRPC_STATUS, code)]);
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))

@@ -1,15 +1,35 @@
-//! The basis of every process of Spoor: listeners with limits and draining, gRPC health and
-//! reflection, and compressed bodies.
+//! The basis of every process of Spoor: listeners with limits and draining, TLS, gRPC health and
+//! reflection, the operations port, errors of settings, the log's format, delays between attempts,
+//! and the traces of a process's own work.
 
+mod backoff;
+mod causes;
+mod codec;
 mod compression;
+mod current;
 mod hints;
 mod introspection;
 mod listen;
+mod logs;
+mod ops;
 mod problem;
+pub mod self_tracing;
+mod settings;
+mod tls;
 
+pub use backoff::Backoff;
+pub use causes::with_causes;
+pub use codec::EncodedCodec;
 pub use compression::{ACCEPTED_ENCODINGS, Compression, DecompressError};
+pub use current::trace_id;
 pub use hints::{Api, with_hints};
 pub use introspection::{Health, ReflectionError, with_introspection};
 pub use listen::{
     AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, grpc_fallback,
 };
+pub use logs::{LogFormat, LogLines};
+pub use ops::{ops_listener, ops_router};
+pub use problem::Problem;
+pub use settings::{InvalidSettings, SettingError, SettingsReader};
+pub use tls::{CertificateError, ServerCertificate};
+pub use tokio_rustls::TlsAcceptor;

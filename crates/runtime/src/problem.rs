@@ -1,16 +1,126 @@
-//! Errors in HTTP's form (RFC 9457).
+//! Error responses over HTTP (RFC 9457).
 
-use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
-use serde_json::json;
+use std::borrow::Cow;
 
-pub(crate) fn problem(status: StatusCode, detail: &str) -> Response {
-    let problem = json!({
-        "type": "about:blank",
-        "title": status.canonical_reason(),
-        "status": status.as_u16(),
-        "detail": detail,
-    });
-    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-    (status, kind, problem.to_string()).into_response()
+use axum::{
+    extract::rejection::{JsonRejection, QueryRejection},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use crate::trace_id;
+
+/// An error response, as `application/problem+json`. With the status 429 or 503 it asks the client
+/// to try again after a second.
+// The crate `problem_details` was considered: its further members are a type parameter, which would
+// appear in the signature of each handler.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    #[serde(rename = "type")]
+    kind: Cow<'static, str>,
+    /// The kind of failure: the status's name, unless set.
+    pub title: Cow<'static, str>,
+    /// The HTTP status.
+    pub status: u16,
+    /// The explanation, with what would be right.
+    pub detail: String,
+    /// The errors in the submitted documents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+    /// The ID of the trace that shows the failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+impl Problem {
+    /// A failure of the current request, in the trace under way.
+    #[must_use]
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            // The status tells the kind of failure. RFC 9457 has this value for that.
+            kind: "about:blank".into(),
+            title: status.canonical_reason().unwrap_or("Unknown").into(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+            trace_id: trace_id().map(|id| id.to_string()),
+        }
+    }
+
+    /// Sets the title.
+    #[must_use]
+    pub fn with_title(self, title: impl Into<Cow<'static, str>>) -> Self {
+        let title = title.into();
+        Self { title, ..self }
+    }
+
+    /// Sets the errors in the submitted documents.
+    #[must_use]
+    pub fn with_errors(self, errors: Vec<String>) -> Self {
+        Self { errors, ..self }
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        // Strings and a number cannot fail to serialize.
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let json = HeaderValue::from_static("application/problem+json");
+        let mut response = (status, [(header::CONTENT_TYPE, json)], body).into_response();
+        if matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        ) {
+            let soon = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_problem_reads_as_it_was_written() {
+        let errors = vec!["a.yaml:1: unknown field".to_owned()];
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let problem = Problem::new(status, "1 error found")
+            .with_title("Invalid policies")
+            .with_errors(errors);
+        let json = serde_json::to_string(&problem).unwrap();
+        let expected = r#"{"type":"about:blank","title":"Invalid policies","status":422,"#
+            .to_owned()
+            + r#""detail":"1 error found","errors":["a.yaml:1: unknown field"]}"#;
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_str::<Problem>(&json).unwrap(), problem);
+    }
+
+    #[rstest::rstest]
+    #[case(StatusCode::SERVICE_UNAVAILABLE, Some("1"))]
+    #[case(StatusCode::TOO_MANY_REQUESTS, Some("1"))]
+    #[case(StatusCode::NOT_FOUND, None)]
+    fn temporary_failures_ask_to_retry(#[case] status: StatusCode, #[case] after: Option<&str>) {
+        let response = Problem::new(status, "why").into_response();
+        let header = response.headers().get(header::RETRY_AFTER);
+        assert_eq!(header.map(|value| value.to_str().unwrap()), after);
+    }
 }

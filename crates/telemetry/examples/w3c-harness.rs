@@ -60,10 +60,7 @@ type Caller = spoor_telemetry::http::Client<Client<HttpConnector, Full<Bytes>>>;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let settings = Settings::read(variable).map_err(|errors| {
-        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        anyhow::anyhow!(errors.join("\n"))
-    })?;
+    let settings = Settings::read(variable)?;
     let telemetry = Telemetry::start(settings.or_service(ServiceName::new("w3c-harness")?))?;
     let router = telemetry.http_server(router(&telemetry.http_client_layer()));
     let listener = serve::bind(args.listen, "--listen").await?;

@@ -45,6 +45,7 @@ impl BatchProcessor {
         counts: Arc<SpanCounts>,
         exporter: impl FnOnce() -> Result<Arc<dyn Export>, E>,
     ) -> Result<Self, E> {
+        // A runtime of its own: exports go on while the service's threads are busy or already gone.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -95,6 +96,7 @@ impl BatchProcessor {
             .lock()
             .take()
             .ok_or(OTelSdkError::AlreadyShutdown)?;
+        // Closed before joining: the worker ends once it has settled what the queue holds.
         let in_time = self.queue.close(Instant::now() + grace);
         if worker.join().is_err() {
             return Err(OTelSdkError::InternalFailure(
@@ -113,6 +115,7 @@ impl SpanProcessor for BatchProcessor {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
+        // OpenTelemetry exports sampled spans only; record-only ones are for local processors.
         if span.span_context.is_sampled() {
             self.queue.push(span);
         }

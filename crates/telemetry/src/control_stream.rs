@@ -22,6 +22,7 @@ use session::{Ended, Lost, Memory};
 pub async fn run(stream: ControlStream, shutdown: CancellationToken) {
     tokio::select! {
         () = keep_connected(&stream, &shutdown) => {}
+        // Beside the stream and not in it, since phases end while it is cut off, too.
         () = end_phases(&stream.live) => {}
     }
 }
@@ -33,6 +34,7 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
         let error = match session::run(stream, shutdown, &mut memory).await {
             Ended::ShutDown => return,
             Ended::Lost { error, was_open } => {
+                // After a connection the same obstacle is a new outage, and logged again.
                 if was_open {
                     obstacle = None;
                 }
@@ -43,13 +45,14 @@ async fn keep_connected(stream: &ControlStream, shutdown: &CancellationToken) {
         if obstacle.as_ref() != Some(&newly) {
             newly.log(&error);
         }
-        let longest = match newly {
+        // A denial lasts until somebody changes a label or a token, so asking often is of no use.
+        let max = match newly {
             Obstacle::Denied(_) => stream.intervals.denied,
             Obstacle::Credentials(_) | Obstacle::Unreachable => stream.intervals.retry,
         };
         obstacle = Some(newly);
         let stopped = shutdown
-            .run_until_cancelled(tokio::time::sleep(memory.backoff.next(longest)))
+            .run_until_cancelled(tokio::time::sleep(memory.backoff.next_delay(max)))
             .await;
         if stopped.is_none() {
             return;

@@ -69,6 +69,7 @@ impl Credentials {
         endpoint: &Endpoint,
     ) -> Result<Authorization, CredentialsError> {
         let path = match &self.token_file {
+            // Never in clear text, where anybody on the way could read it.
             Some(path) if is_secure(endpoint) => path,
             _ => return Ok(None),
         };
@@ -79,6 +80,7 @@ impl Credentials {
         let mut value = value
             .filter(|_| !token.trim().is_empty())
             .ok_or_else(|| CredentialsError::NoToken(path.clone()))?;
+        // Keeps the token out of debug output and of HPACK's table.
         value.set_sensitive(true);
         Ok(Some(value))
     }
@@ -103,6 +105,7 @@ async fn read(path: &Path) -> Result<Vec<u8>, CredentialsError> {
     let read = async {
         let mut content = vec![];
         let file = tokio::fs::File::open(path).await?;
+        // Bounded while reading, since the file may be replaced after a check of its size.
         file.take(MAX_FILE).read_to_end(&mut content).await?;
         Ok(content)
     };

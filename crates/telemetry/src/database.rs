@@ -75,6 +75,7 @@ pub fn failed(span: &Span, error_type: &str, error: &(dyn Error + 'static)) {
     span.record("error.type", error_type);
     span.record("otel.status_code", "ERROR");
     span.record("otel.status_description", tracing::field::display(error));
+    // Inside the span, where it becomes the `exception` event that the conventions ask for.
     span.in_scope(|| tracing::warn!(error, "the statement failed"));
 }
 

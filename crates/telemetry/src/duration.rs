@@ -27,6 +27,7 @@ const DEADLINES: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration:
 /// [`InvalidDuration`] for anything else.
 pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
     text.parse::<Span>()
+        // Without a date a day can have no other length, and months and years have none.
         .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
         .and_then(Duration::try_from)
         .map_err(|_| InvalidDuration(text.to_owned()))

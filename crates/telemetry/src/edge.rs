@@ -79,6 +79,7 @@ pub fn response_headers(context: &Context) -> Option<[(HeaderName, HeaderValue);
     if !context.span().span_context().is_valid() {
         return None;
     }
+    // Both headers share one buffer, since every response has them.
     let response = Bytes::from(propagation::traceparent(context));
     let trace_id = response.slice(TRACE_ID_IN_RESPONSE);
     Some([

@@ -98,6 +98,7 @@ fn certificates(path: &Path) -> Result<Vec<u8>, ExporterError> {
         path: path.to_owned(),
         source,
     })?;
+    // One is enough to tell a certificate file from a wrong path. rustls checks all of them.
     let mut found = CertificateDer::pem_slice_iter(&pem);
     match found.next() {
         Some(Ok(_)) => Ok(pem),

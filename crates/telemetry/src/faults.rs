@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
+use opentelemetry::{Context, KeyValue, trace::TraceContextExt};
 use rand::RngExt;
 use spoor_policy::{Fault, FaultDelay, InvalidFaultDelay, OperationName, Probability};
 use spoor_proto::spoor::control::v1;
@@ -16,6 +17,28 @@ pub struct Decision {
     pub delay: Option<Duration>,
     /// Then fail.
     pub fail: bool,
+}
+
+/// The message of a request that an injected fault makes fail.
+pub(crate) const FAILURE: &str = "injected fault";
+
+impl Decision {
+    /// Waits for the delay, and returns whether the request has to fail. Both are events of the
+    /// span in the context. HTTP and gRPC inject faults here.
+    pub(crate) async fn inject(self, context: &Context) -> bool {
+        if let Some(delay) = self.delay {
+            record(context, KeyValue::new("fault.delay", delay.as_secs_f64()));
+            tokio::time::sleep(delay).await;
+        }
+        if self.fail {
+            record(context, KeyValue::new("fault.error", true));
+        }
+        self.fail
+    }
+}
+
+fn record(context: &Context, fault: KeyValue) {
+    context.span().add_event("fault.injected", vec![fault]);
 }
 
 /// A text or message that does not describe faults.
@@ -60,6 +83,7 @@ impl Faults {
     /// Replaces all faults. Of two for the same operation the later counts.
     pub fn set(&self, faults: Vec<Fault>) {
         if faults.is_empty() {
+            // No table instead of an empty one: requests then need a single load.
             self.table.store(None);
             return;
         }
@@ -98,6 +122,7 @@ impl Faults {
 /// Decides at random, at this rate, whether to inject the fault.
 #[must_use]
 pub fn strikes(rate: Probability) -> bool {
+    // A random number is drawn only where it matters.
     rate != Probability::NEVER
         && rand::rng().random_range(0..Probability::ALWAYS.millionths()) < rate.millionths()
 }
@@ -212,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operations_own_fault_comes_before_that_of_all() {
+    fn an_operations_own_fault_overrides_the_general() {
         let faults = Faults::new();
         assert_eq!(faults.decide("GET /"), Decision::default());
         faults.set(vec![fault(Some("GET /"), 5, 0), fault(None, 0, 1_000_000)]);

@@ -12,7 +12,7 @@
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let settings = Settings::from_env().map_err(|errors| format!("{errors:?}"))?;
+//! let settings = Settings::from_env()?;
 //! let telemetry = Telemetry::start(settings.or_service(ServiceName::new("service-a")?))?;
 //! let stop = CancellationToken::new();
 //!
@@ -34,12 +34,9 @@
 //! health and reflection. Spans inside a handler are plain
 //! `tracing::info_span!("heavy_calc")`, statements of a database [`database::statement`].
 
-mod backoff;
 pub mod batch;
-mod causes;
 pub mod control_stream;
 mod credentials;
-mod current;
 pub mod database;
 pub mod duration;
 pub mod edge;
@@ -47,9 +44,7 @@ pub mod export;
 pub mod faults;
 pub mod grpc;
 pub mod http;
-mod logs;
 pub mod metrics;
-pub mod ops;
 mod outgoing;
 mod peer;
 mod percent;
@@ -59,8 +54,7 @@ pub mod sampler;
 pub mod serve;
 pub mod settings;
 
-pub use backoff::Backoff;
-pub use current::trace_id;
 pub use peer::{InvalidPeerUrl, PeerUrl};
 pub use provider::{Drained, StartError, Telemetry};
 pub use settings::Settings;
+pub use spoor_runtime::{Backoff, trace_id};

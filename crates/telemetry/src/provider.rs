@@ -20,6 +20,7 @@ use opentelemetry_sdk::{
 };
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use parking_lot::Mutex;
+use spoor_runtime::ops_router;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
@@ -33,7 +34,6 @@ use crate::{
     faults::Faults,
     grpc, http,
     metrics::Metrics,
-    ops,
     peer::PeerUrl,
     propagation::Propagator,
     sampler::{Fallback, Live, LiveSampler},
@@ -104,6 +104,7 @@ impl Telemetry {
         if let Some(provider) = &telemetry.inner.provider {
             opentelemetry::global::set_tracer_provider(provider.clone());
         }
+        // After the subscriber is set, or nobody would see them.
         for warning in &telemetry.inner.settings.warnings {
             tracing::warn!("ignored {warning}");
         }
@@ -263,9 +264,17 @@ impl Telemetry {
         grpc::lazy(peer, self.grpc_client_layer())
     }
 
-    /// `/metrics`, `/healthz` and `/readyz`, for a port of their own.
+    /// `/metrics`, `/healthz` and `/readyz`, for a port of their own. It is ready only between
+    /// [`Telemetry::set_ready`] with `true` and the start of the shutdown.
     pub fn ops(&self) -> axum::Router {
-        ops::router(self)
+        let (metrics, readiness) = (self.clone(), self.clone());
+        ops_router(
+            move || metrics.metrics().text(),
+            move || match readiness.is_ready() {
+                true => Ok(()),
+                false => Err("not ready".to_owned()),
+            },
+        )
     }
 
     /// All metrics; a service's own can be added.
@@ -322,6 +331,7 @@ impl Telemetry {
         self.set_ready(false);
         if let Some(provider) = self.inner.provider.clone() {
             let drained =
+                // It blocks its thread until the last batch is settled.
                 tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(grace)).await;
             match drained {
                 Ok(Ok(())) => {}

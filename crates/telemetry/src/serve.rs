@@ -104,18 +104,14 @@ pub async fn grpc(
     let (routes, health) = with_introspection(routes, &services, descriptors).await?;
     let layered = telemetry.grpc_server_layer().layer(routes.prepare());
     let router = Router::new().fallback_service(layered);
-    let listener = Listener::new(sockets, router).limits(LIMITS);
-    // The listener stops once health says so.
+    // Health reports NOT_SERVING before the listener closes, so that balancers stop sending first.
     let stop_listening = CancellationToken::new();
-    let serving = listener.serve(grace, stop_listening.clone());
+    let serving = http(sockets, router, grace, stop_listening.clone());
     let stopping = async {
         stop.cancelled().await;
         health.shut_down().await;
         stop_listening.cancel();
-        std::future::pending().await
+        Ok(())
     };
-    tokio::select! {
-        served = serving => Ok(served?),
-        () = stopping => Ok(()),
-    }
+    tokio::try_join!(serving, stopping).map(|_| ())
 }

@@ -18,8 +18,8 @@ use crate::{credentials::Credentials, edge::TrustedPeers, faults, http::Untraced
 pub use batch::BatchSettings;
 pub use otlp::{Compression, OtlpSettings, Protocol};
 use reader::Reader;
-pub use reader::SettingError;
 pub use sampler::Sampler;
+pub use spoor_runtime::{InvalidSettings, LogFormat, SettingError};
 
 /// Everything that can be set about a service's telemetry.
 #[derive(Clone, Debug)]
@@ -63,22 +63,12 @@ pub struct Settings {
     named: bool,
 }
 
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 impl Settings {
     /// Reads all settings through `variable`, which looks one up by its name.
     ///
     /// # Errors
     /// All that is wrong, each naming its setting and what would be right.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<SettingError>> {
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidSettings> {
         let mut reader = Reader::new(&variable);
         let identity = resource::read(&mut reader);
         let settings = Self {
@@ -94,44 +84,34 @@ impl Settings {
                 .flatten(),
             batch: batch::read(&mut reader),
             log_filter: reader.text("RUST_LOG").unwrap_or_else(|| "info".to_owned()),
-            log_format: log_format(&mut reader),
+            log_format: reader
+                .parsed("SPOOR_LOG_FORMAT", str::parse)
+                .unwrap_or_default(),
             control: reader.parsed(control::ENDPOINT, control::endpoint),
             credentials: control::credentials(&mut reader),
             trusted: reader
-                .parsed("SPOOR_TRUSTED_PEERS", |text| {
-                    text.parse::<TrustedPeers>()
-                        .map_err(|error| error.to_string())
-                })
+                .parsed("SPOOR_TRUSTED_PEERS", str::parse::<TrustedPeers>)
                 .unwrap_or_default(),
             untraced: reader
-                .parsed("SPOOR_UNTRACED_PATHS", |text| {
-                    text.parse::<UntracedPaths>()
-                        .map_err(|error| error.to_string())
-                })
+                .parsed("SPOOR_UNTRACED_PATHS", str::parse::<UntracedPaths>)
                 .unwrap_or_default(),
             faults: reader
-                .parsed("SPOOR_FAULTS", |text| {
-                    faults::parse(text).map_err(|error| error.to_string())
-                })
+                .parsed("SPOOR_FAULTS", faults::parse)
                 .unwrap_or_default(),
             warnings: Vec::new(),
         };
-        let (errors, warnings) = reader.finish();
-        if errors.is_empty() {
-            Ok(Self {
-                warnings,
-                ..settings
-            })
-        } else {
-            Err(errors)
-        }
+        let warnings = reader.finish()?;
+        Ok(Self {
+            warnings,
+            ..settings
+        })
     }
 
     /// As [`Settings::read`], from the process's environment.
     ///
     /// # Errors
     /// As there.
-    pub fn from_env() -> Result<Self, Vec<SettingError>> {
+    pub fn from_env() -> Result<Self, InvalidSettings> {
         Self::read(|name| std::env::var(name).ok())
     }
 
@@ -159,14 +139,4 @@ fn exporter(reader: &mut Reader<'_>) -> bool {
             true
         }
     }
-}
-
-fn log_format(reader: &mut Reader<'_>) -> LogFormat {
-    reader
-        .parsed("SPOOR_LOG_FORMAT", |text| match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Err(format!("must be \"text\" or \"json\", not {text:?}")),
-        })
-        .unwrap_or_default()
 }

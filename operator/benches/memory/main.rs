@@ -1,4 +1,4 @@
-//! What each role holds in memory with 500 policies, 50 services and 50 pods: the real program on
+//! The memory of each role with 500 policies, 50 services and 50 pods: the real program on
 //! a real API server.
 //!
 //! `KUBEBUILDER_ASSETS=… cargo bench -p spoor-operator --bench memory`
@@ -30,7 +30,7 @@ const PODS: usize = 50;
 const AT_ONCE: usize = 16;
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long it is watched after everything is there.
+/// The time for which memory is measured once everything exists.
 const WATCHED: Duration = Duration::from_secs(10);
 
 #[tokio::main]

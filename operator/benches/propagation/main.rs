@@ -1,4 +1,4 @@
-//! How long `kubectl patch` of a rate takes until every instance has acknowledged it: a real API
+//! The time from `kubectl patch` of a rate until every instance has acknowledged it: a real API
 //! server, the operator as a process of its own, and instances with real tokens over real TLS.
 //!
 //! `KUBEBUILDER_ASSETS=… cargo bench -p spoor-operator --bench propagation -- --subscribers 3,1000`

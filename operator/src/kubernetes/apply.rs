@@ -12,8 +12,10 @@ use kube::{
 use parking_lot::Mutex;
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use serde::Serialize;
+use spoor_runtime::self_tracing::record_error;
+use tracing::{Instrument, Span, field::Empty};
 
-use super::{CALL_DEADLINE, CallError, watch::Key, with_deadline};
+use super::{CALL_DEADLINE, CallError, chain, watch::Key, with_deadline};
 pub use fingerprint::Fingerprint;
 
 /// An object as it should be.
@@ -209,12 +211,13 @@ impl Applier {
         live: Option<&LiveObject>,
     ) -> Result<Applied, ApplyError> {
         let (kind, key) = (manifest.resource.kind.clone(), manifest.key());
-        let asked;
+        let read;
         let live = match live {
             Some(live) => Some(live),
+            // The watch selects objects by label, so one that it does not know may exist without.
             None => {
-                asked = self.live(manifest).await?;
-                asked.as_ref()
+                read = self.live(manifest).await?;
+                read.as_ref()
             }
         };
         if live.is_some_and(|live| !self.is_ours(live, &manifest.object)) {
@@ -241,15 +244,15 @@ impl Applier {
         let api = self.api(&manifest.resource, &place.1);
         let patch = Patch::Apply(&manifest.object);
         self.writes.inc();
-        let after =
-            match with_deadline(CALL_DEADLINE, api.patch(&place.1.name, &parameters, &patch)).await
-            {
-                Ok(after) => after,
-                Err(source) => {
-                    let (kind, key) = place;
-                    return Err(ApplyError::Apply { kind, key, source });
-                }
-            };
+        let span = span("apply", "PATCH", &place.0, &place.1);
+        let call = api.patch(&place.1.name, &parameters, &patch);
+        let after = match traced(span, call).await {
+            Ok(after) => after,
+            Err(source) => {
+                let (kind, key) = place;
+                return Err(ApplyError::Apply { kind, key, source });
+            }
+        };
         // The API server adds defaults, so what it stored is remembered and not what was sent.
         let stored = Fingerprint::of(&after);
         self.applied
@@ -284,12 +287,10 @@ impl Applier {
         let api = self.api(resource, key);
         let patch = Patch::Apply(&object);
         self.writes.inc();
-        with_deadline(
-            CALL_DEADLINE,
-            api.patch_status(&key.name, &parameters, &patch),
-        )
-        .await
-        .map_err(|source| ApplyError::Apply {
+        let span = span("apply", "PATCH", &format!("{}/status", resource.kind), key);
+        let call = api.patch_status(&key.name, &parameters, &patch);
+        let applied = traced(span, call).await;
+        applied.map_err(|source| ApplyError::Apply {
             kind: format!("the status of {}", resource.kind),
             key: key.clone(),
             source,
@@ -313,13 +314,15 @@ impl Applier {
             ..Default::default()
         });
         let api = self.api(resource, key);
+        // Before the call: if it fails halfway, the next apply must not trust what was stored.
         self.applied
             .lock()
             .remove(&(resource.kind.clone(), key.clone()));
         self.writes.inc();
-        match with_deadline(CALL_DEADLINE, api.delete(&key.name, &parameters)).await {
+        let span = span("delete", "DELETE", &resource.kind, key);
+        match traced(span, api.delete(&key.name, &parameters)).await {
             Ok(_) => Ok(()),
-            // A conflict means that the uid differs: the object that was meant is gone.
+            // A conflict means that the uid differs: the object in question is gone.
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
             Err(source) => Err(ApplyError::Delete {
                 kind: resource.kind.clone(),
@@ -332,7 +335,8 @@ impl Applier {
     async fn live(&self, manifest: &Manifest) -> Result<Option<LiveObject>, ApplyError> {
         let key = manifest.key();
         let api = self.api(&manifest.resource, &key);
-        match with_deadline(CALL_DEADLINE, api.get_opt(&key.name)).await {
+        let span = span("read", "GET", &manifest.resource.kind, &key);
+        match traced(span, api.get_opt(&key.name)).await {
             Ok(found) => Ok(found.as_ref().map(LiveObject::of)),
             Err(source) => Err(ApplyError::Read {
                 kind: manifest.resource.kind.clone(),
@@ -365,4 +369,38 @@ impl Applier {
             Api::namespaced_with(client, &key.namespace, resource)
         }
     }
+}
+
+/// The client span of a call. Leases and events have none: they would be most of the spans and say
+/// nothing about a resource.
+fn span(operation: &str, method: &str, kind: &str, key: &Key) -> Span {
+    tracing::info_span!(
+        "call",
+        otel.name = %format_args!("{operation} {kind}"),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+        http.request.method = method,
+        http.response.status_code = Empty,
+        k8s.namespace.name = key.namespace,
+        k8s.object.kind = kind,
+        k8s.object.name = key.name,
+    )
+}
+
+/// Makes a call within its span.
+async fn traced<T>(
+    span: Span,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, CallError> {
+    let result = with_deadline(CALL_DEADLINE, call)
+        .instrument(span.clone())
+        .await;
+    if let Err(error) = &result {
+        if let Some(code) = error.code() {
+            span.record("http.response.status_code", i64::from(code));
+        }
+        record_error(&span, &chain(error));
+    }
+    result
 }

@@ -11,13 +11,13 @@ pub enum CallError {
     /// The API server refused, or could not be reached.
     #[error("the call to the API server failed")]
     Failed(#[source] Box<kube::Error>),
-    /// The API server did not answer in time.
-    #[error("the API server did not answer within {0:?}")]
+    /// The API server did not respond in time.
+    #[error("the API server did not respond within {0:?}")]
     DeadlineExceeded(Duration),
 }
 
 impl CallError {
-    /// The HTTP status of the API server's answer, if there was one.
+    /// The HTTP status of the API server's response, if there was one.
     #[must_use]
     pub fn code(&self) -> Option<u16> {
         match self {
@@ -29,7 +29,7 @@ impl CallError {
         }
     }
 
-    /// The message in the API server's answer, if there was one.
+    /// The message in the API server's response, if there was one.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         match self {
@@ -69,7 +69,7 @@ pub async fn with_deadline<T>(
     call: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, CallError> {
     match tokio::time::timeout(deadline, call).await {
-        Ok(answer) => Ok(answer?),
+        Ok(response) => Ok(response?),
         Err(_) => Err(CallError::DeadlineExceeded(deadline)),
     }
 }

@@ -79,7 +79,7 @@ impl Events {
         (Self { queue, published }, send)
     }
 
-    /// Publishes an event, unless the same was published recently.
+    /// Publishes an event, unless an equal one was published recently.
     pub fn publish(&self, event: Event) {
         let same = (
             event.regarding.uid.clone(),
@@ -103,6 +103,7 @@ impl Events {
             published.push_back((now, same));
         }
         let reason = event.reason.clone();
+        // Never awaited: an API server that is slow with events must not delay a reconciliation.
         if self.queue.try_send(event).is_err() {
             tracing::warn!(reason, "dropped an event, since too many are waiting");
         }

@@ -56,5 +56,6 @@ pub fn metadata(key: &Key) -> Metadata {
 }
 
 fn resource(kind: &str, plural: &str) -> ApiResource {
+    // Without types: the operator also has to handle objects that its types would refuse.
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, VERSION, kind), plural)
 }

@@ -3,7 +3,6 @@
 //! of several namespaces, notify only when a kept value has changed, and report which watch has not
 //! synced and why.
 
-mod backoff;
 mod store;
 
 use std::{
@@ -12,14 +11,16 @@ use std::{
     future::Future,
     pin::pin,
     sync::Arc,
+    time::Duration,
 };
 
+use backon::ExponentialBuilder;
 use futures_util::StreamExt;
 use kube::{
     Api, Resource,
     runtime::{
         WatchStreamExt,
-        watcher::{self, Config, watcher},
+        watcher::{self, Config, ExponentialBackoff, watcher},
     },
 };
 use prometheus_client::{
@@ -32,7 +33,6 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::chain;
-use backoff::Backoff;
 use store::StoreWriter;
 pub use store::{Key, Store};
 
@@ -43,6 +43,15 @@ const WATCH_TIMEOUT_SECONDS: u32 = 60;
 /// The most objects in one response to a list. The allocator does not return the memory that
 /// decoding a large one takes.
 const MAX_PAGE_SIZE: u32 = 50;
+
+/// The delays between attempts to watch. They are short, since few processes wait for an API server
+/// that comes back, and each should notice soon.
+const RETRY_DELAYS: ExponentialBuilder = ExponentialBuilder::new()
+    // The jitter adds up to as much again: the first delay is at most 100 ms, the longest 4 s.
+    .with_min_delay(Duration::from_millis(50))
+    .with_max_delay(Duration::from_secs(2))
+    .with_jitter()
+    .without_max_times();
 
 /// The namespaces that the operator serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -224,7 +233,7 @@ impl Inner {
         F: Fn(K) -> Option<V>,
         V: PartialEq,
     {
-        let mut events = pin!(watcher(api, config).backoff(Backoff::default()));
+        let mut events = pin!(watcher(api, config).backoff(ExponentialBackoff::from(RETRY_DELAYS)));
         let mut last_failure = None;
         // The backoff never gives up, so the stream does not end.
         while let Some(event) = events.next().await {

@@ -1,6 +1,6 @@
 //! Claims namespaces for an installation: a Lease in each, held by one installation.
 //!
-//! A claim that is not renewed expires, and the next installation that asks takes over.
+//! A claim that is not renewed expires, and the next installation that tries takes over.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -138,8 +138,8 @@ impl Claimer {
             // so the next attempt will probably find the Lease renewed.
             Ok(None) => self.timing.retry / 10,
             Err(error) => {
-                // An API server that fails may still confirm the claim later; one that refuses the call
-                // has answered.
+                // An API server that fails may still confirm the claim later; one that refuses the
+                // call has decided.
                 entry.is_known |= error.code().is_some_and(|code| code < 500);
                 if !self.claims.holds(namespace) {
                     let problem = chain(&error);

@@ -200,7 +200,7 @@ impl Claims {
             let mut known = self.0.known.write();
             known.insert(namespace.to_owned(), claim.clone())
         };
-        // A renewal is no news. Reporting it would reconcile every stack every 20 s.
+        // Renewals are not reported, since each report reconciles every stack: one every 20 s.
         if before.as_ref().is_some_and(|before| before.is_like(&claim)) {
             return;
         }
@@ -239,12 +239,14 @@ impl Claims {
         let before = known.len();
         known.retain(|namespace, _| wanted.contains(namespace));
         if known.len() != before {
+            // `count` takes the same lock, which is not reentrant.
             drop(known);
             self.count();
         }
     }
 
     fn count(&self) {
+        // Both gauges from one lock, so that a scrape never counts a namespace twice.
         let known = self.0.known.read();
         let held = known
             .values()
@@ -269,8 +271,9 @@ impl Claim {
         matches!(self, Self::Held { until, .. } if Instant::now() < *until)
     }
 
-    /// Returns true if only the expiry differs, which nobody has to act upon.
+    /// Returns true if only the expiry differs, which requires no action.
     fn is_like(&self, other: &Self) -> bool {
+        // Not if the claim had expired: after its renewal, objects may be written again.
         match (self, other) {
             (
                 Self::Held { contender: one, .. },

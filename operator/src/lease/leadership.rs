@@ -18,6 +18,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             duration: Duration::from_secs(15),
+            // A third of the duration, so that two more attempts fit in before the lease expires.
             renew: Duration::from_secs(5),
             retry: Duration::from_secs(2),
         }

@@ -28,6 +28,8 @@ impl RefusalNote {
             .get(REFUSED_AT_ANNOTATION)
             .cloned()
             .unwrap_or_default();
+        // The other installation rewrites the time at each attempt, so an unchanged note means that
+        // it has stopped trying.
         let before = before.filter(|before| before.by == by && before.at == at);
         let since = before.map_or(now, |before| before.since);
         Some(Self { by, at, since })

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     evidence::EvidenceSources,
-    metrics::Metrics,
+    metrics::{Metrics, as_i64},
     objects::PolicyObject,
     publish::publish,
     resolution::{ResolutionInputs, ResolvedPolicies, Service},
@@ -105,6 +105,13 @@ impl Controller {
                 updated.map_or_else(|| before.clone(), Arc::new)
             }
             _ => {
+                let _span = tracing::info_span!(
+                    "resolve",
+                    otel.name = "resolve policies",
+                    spoor.policies = as_i64(inputs.policies.len()),
+                    spoor.expected_instances = as_i64(inputs.instances.len()),
+                )
+                .entered();
                 let resolved = ResolvedPolicies::new(inputs, &snapshot.stacks, now);
                 publish(&self.control, &resolved, before.as_deref());
                 self.metrics.resolved(started.elapsed());
@@ -113,11 +120,12 @@ impl Controller {
             }
         };
         let next_expiry = resolved.resolution.next_expiry;
+        // After the publication, so that no status reports a plan that is not served yet.
         self.resolved.store(Some(Arc::new(ResolvedSnapshot {
             policies: snapshot.policies,
             resolved,
         })));
-        // Even if the resolution is the same: somebody may have edited a status.
+        // Even if the resolution is the same: the change may be an edited status.
         self.resolutions
             .send_modify(|count| *count = count.wrapping_add(1));
         next_expiry
@@ -144,6 +152,7 @@ impl Controller {
                 () = until(expiry) => {}
             }
             tokio::time::sleep(DEBOUNCE_DELAY).await;
+            // Before the resolution reads the stores: a change in between causes another one.
             changed.mark_unchanged();
             expiry = self.resolve();
         }
@@ -210,6 +219,8 @@ impl Controller {
         let known = self.connected.load_full().unwrap_or_default();
         let mut services: BTreeSet<Service> = connected.collect();
         services.extend(known.iter().cloned());
+        // Pods are many, and this runs up to twenty times a second, so they are read only if a new
+        // service has connected.
         if services != *known {
             let pods = self.sources.pods.all();
             let with_pods: BTreeSet<_> = pods

@@ -43,6 +43,8 @@ impl IdentityMismatches {
         if mismatches.len() >= MAX_REMEMBERED && !mismatches.contains_key(&mismatch) {
             mismatches.retain(|_, at| is_recent(*at, now));
         }
+        // Under pressure new ones are dropped and not old ones, so that pods that claim ever other
+        // services cannot displace a mismatch that somebody is looking for.
         if mismatches.len() < MAX_REMEMBERED || mismatches.contains_key(&mismatch) {
             mismatches.insert(mismatch, now);
         }
@@ -63,6 +65,7 @@ impl IdentityMismatches {
         });
         let pods: Vec<String> = of_service
             .map(|(mismatch, _)| mismatch)
+            // A pod that was labelled since would otherwise be reported for ten more minutes.
             .filter(|mismatch| is_still(&mismatch.pod, mismatch.actual.as_ref()))
             .map(|mismatch| match &mismatch.actual {
                 Some(actual) => format!("{} (labelled {actual})", mismatch.pod),
@@ -123,7 +126,7 @@ mod tests {
         assert_eq!(note(|_, _| true, 0).as_deref(), Some(expected));
         assert!(!note(|pod, _| pod == "two", 0).unwrap().contains("one"));
         assert_eq!(note(|_, _| false, 0), None, "they have it by now");
-        assert_eq!(note(|_, _| true, 601), None, "they have not asked lately");
+        assert_eq!(note(|_, _| true, 601), None, "they have not polled lately");
     }
 
     #[test]

@@ -6,11 +6,10 @@ use std::{net::SocketAddr, time::Duration};
 use axum::Router;
 use spoor_control::Control;
 use spoor_runtime::{
-    Api, Limits, Listener, ReflectionError, bind, by_protocol, grpc_fallback, with_hints,
-    with_introspection,
+    Api, Limits, Listener, ReflectionError, TlsAcceptor, bind, by_protocol, grpc_fallback,
+    with_hints, with_introspection,
 };
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
@@ -54,6 +53,8 @@ pub(super) async fn start(
     let grpc = bind(listen.grpc, "--listen-grpc")?;
     let stream = bind(listen.stream, "--listen-stream")?;
     let metrics = bind(listen.metrics, "--listen-metrics")?;
+    // All ports are bound before the first one serves, so that a port in use is an error of the
+    // start and not of a listener that clients already rely on.
     let endpoints = PolicyEndpoints {
         http: http.local_addr()?,
         grpc: grpc.local_addr()?,
@@ -90,6 +91,7 @@ pub(super) async fn start(
         });
     }
     tracing::info!(?endpoints, "opened the listeners");
+    // Readiness depends on this, and Services send clients to Ready pods only.
     opened.send_replace(Some(endpoints));
     let stop = stop.clone();
     tasks.spawn(async move {

@@ -13,20 +13,20 @@ use super::resolution::ResolutionInputs;
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     resolutions: Counter,
-    resolving: Histogram,
+    resolve_duration: Histogram,
     policies: Gauge,
     instances: Gauge,
-    pub(super) leader: Gauge,
 }
 
 impl Metrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             resolutions: Counter::default(),
-            resolving: Histogram::new([0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25]),
+            resolve_duration: Histogram::new([
+                0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25,
+            ]),
             policies: Gauge::default(),
             instances: Gauge::default(),
-            leader: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("spoor_operator");
         registry.register(
@@ -35,10 +35,10 @@ impl Metrics {
             metrics.resolutions.clone(),
         );
         registry.register_with_unit(
-            "resolving",
+            "resolve_duration",
             "Time to resolve and publish all policies",
             Unit::Seconds,
-            metrics.resolving.clone(),
+            metrics.resolve_duration.clone(),
         );
         registry.register("policies", "Valid policies", metrics.policies.clone());
         registry.register(
@@ -46,22 +46,21 @@ impl Metrics {
             "Pods that should apply policies",
             metrics.instances.clone(),
         );
-        registry.register(
-            "leader",
-            "1 if this replica is the leader",
-            metrics.leader.clone(),
-        );
         metrics
     }
 
     pub(super) fn resolved(&self, took: Duration) {
         self.resolutions.inc();
-        self.resolving.observe(took.as_secs_f64());
+        self.resolve_duration.observe(took.as_secs_f64());
     }
 
     pub(super) fn count(&self, inputs: &ResolutionInputs) {
-        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        self.policies.set(count(inputs.policies.len()));
-        self.instances.set(count(inputs.instances.len()));
+        self.policies.set(as_i64(inputs.policies.len()));
+        self.instances.set(as_i64(inputs.instances.len()));
     }
+}
+
+/// A count as gauges and the attributes of spans hold it.
+pub(super) fn as_i64(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

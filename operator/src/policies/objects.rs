@@ -41,6 +41,7 @@ pub(super) struct StackState {
 pub(super) fn parse_policy(object: DynamicObject) -> Option<PolicyObject> {
     let key = Key::of(&object);
     let DynamicObject { metadata, data, .. } = object;
+    // A finalizer may keep the object for long, but its author wants the policy to end now.
     if metadata.deletion_timestamp.is_some() {
         return None;
     }
@@ -72,7 +73,7 @@ pub(super) fn parse_stack(object: DynamicObject) -> Option<StackState> {
     })
 }
 
-/// The resource version as a number, which grows with every write.
+/// The resource version as a number, which grows with every write: it is etcd's revision.
 pub(super) fn parse_version(resource_version: Option<&str>) -> u64 {
     resource_version
         .and_then(|version| version.parse().ok())

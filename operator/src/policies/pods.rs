@@ -75,12 +75,13 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
     } = raw;
     let status = status.unwrap_or_default();
     let labels = metadata.labels.unwrap_or_default();
+    // The pod's address may belong to another pod by now.
     if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
         return None;
     }
     let service = |label| ServiceName::new(labels.get(label)?).ok();
-    let meant = service(SERVICE);
-    let has_spoor_label = meant.is_some();
+    let explicit = service(SERVICE);
+    let has_spoor_label = explicit.is_some();
     let is_ready = metadata.deletion_timestamp.is_none()
         && status
             .conditions
@@ -96,7 +97,7 @@ pub(super) fn parse(raw: RawPod) -> Option<Pod> {
         namespace: Namespace::new(metadata.namespace?).ok()?,
         name: metadata.name?,
         uid: metadata.uid?,
-        service: meant.or_else(|| service(NAME)),
+        service: explicit.or_else(|| service(NAME)),
         has_spoor_label,
         is_ready,
         is_collector,
@@ -147,8 +148,10 @@ impl PodsByAddress {
 
     /// The pods that have an address. There is more than one only while one pod replaces another.
     pub(super) fn pods_at(&self, address: IpAddr) -> Vec<Arc<Pod>> {
+        // Read before the pods: a change in between makes the next call build the index again.
         let tick = *self.changed.borrow();
         let mut index = self.index.lock();
+        // Built by a request and not at each change: a rollout changes many pods in between.
         if index.at != Some(tick) {
             *index = Index::of(&self.pods.all(), tick);
         }

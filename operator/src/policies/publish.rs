@@ -1,9 +1,13 @@
 //! Publishes a resolution: the table that the listeners serve, and the instances that are expected
 //! there.
 
-use spoor_control::Control;
+use std::collections::BTreeSet;
 
-use super::resolution::ResolvedPolicies;
+use spoor_control::Control;
+use spoor_policy::{Namespace, ServiceName, Table};
+use tracing::field::Empty;
+
+use super::{metrics::as_i64, resolution::ResolvedPolicies};
 
 /// Publishes what has changed since `before`; the first time, everything.
 pub(super) fn publish(
@@ -18,9 +22,37 @@ pub(super) fn publish(
         control.expect(instances.clone());
     }
     if before.is_none_or(|before| !before.serves_as(built)) {
+        let span = tracing::info_span!(
+            "publish",
+            otel.name = "publish policies",
+            spoor.version = Empty,
+            spoor.services.changed = Empty,
+        )
+        .entered();
         let version = control.publish(built.resolution.clone());
+        if !span.is_disabled() {
+            span.record("spoor.version", version.to_string());
+            let changed = changed_services(before, built);
+            span.record("spoor.services.changed", as_i64(changed));
+        }
         tracing::info!(%version, policies = built.inputs.policies.len(), "published policies");
     }
+}
+
+/// The number of services with another plan than before.
+fn changed_services(before: Option<&ResolvedPolicies>, built: &ResolvedPolicies) -> usize {
+    let nothing = Table::default();
+    let before = before.map_or(&nothing, |before| &before.resolution.table);
+    let after = &built.resolution.table;
+    let services = before.services().chain(after.services());
+    let services: BTreeSet<_> = services
+        .map(|(namespace, service, _)| (namespace, service))
+        .collect();
+    let is_changed = |&(namespace, service): &(&Namespace, &ServiceName)| {
+        let (namespace, service) = (namespace.as_str(), service.as_str());
+        before.plan(namespace, service) != after.plan(namespace, service)
+    };
+    services.into_iter().filter(is_changed).count()
 }
 
 impl ResolvedPolicies {

@@ -61,6 +61,7 @@ impl ResolvedPolicies {
         now: Timestamp,
     ) -> Self {
         let resolution = resolve(&inputs.policies, now);
+        // Only these namespaces: a stack in any other one has no tail rules to wait for.
         let with_tail = inputs.policies.iter().filter(|it| it.tail().is_some());
         let namespaces: BTreeSet<&Namespace> =
             with_tail.map(|policy| &policy.key().namespace).collect();
@@ -140,6 +141,7 @@ fn tails(
 impl StackState {
     fn tail_rules(&self, digest: &str) -> TailRules {
         let name = self.name.clone();
+        // From the spec first, since the status still shows the former route while traffic moves.
         if self.wants_direct {
             TailRules::RouteIsDirect(name)
         } else if !self.has_own_collector {

@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::settings::{Reader, RoleArguments, RoleSettings};
+use spoor_runtime::SettingsReader;
+
+use crate::settings::{RoleArguments, RoleSettings};
 
 /// The role's settings.
 #[derive(Clone, Debug)]
@@ -81,7 +83,7 @@ impl PoliciesSettings {
 
 impl PoliciesArguments {
     /// Checks the settings.
-    pub fn read(&self, reader: &mut Reader) -> Option<PoliciesSettings> {
+    pub fn read(&self, reader: &mut SettingsReader) -> Option<PoliciesSettings> {
         let role = self.role.read(reader, "spoor-policies");
         let mut address =
             |setting, text: &str, example| reader.parsed::<SocketAddr>(setting, text, example);

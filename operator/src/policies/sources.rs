@@ -23,7 +23,7 @@ pub(super) struct Sources {
     pub(super) policies: Store<PolicyObject>,
     pub(super) pods: Store<Pod>,
     stacks: Store<StackState>,
-    /// The pods that were refused because they claim to be another service than their labels say.
+    /// The pods that were refused because they claim to be another service than their labels name.
     pub(super) mismatches: Arc<IdentityMismatches>,
 }
 
@@ -71,6 +71,8 @@ impl Sources {
     /// serves are callers, too, but without policies.
     pub(super) fn snapshot(&self, claims: &Claims) -> Snapshot {
         let mut snapshot = self.everything();
+        // `holds` and not `is_certain`: while the API server is away, the last claim still counts
+        // for what is served. Only writes need certainty.
         let is_refused = |namespace: &str| claims.refused_by(namespace).is_some();
         snapshot
             .policies

@@ -36,7 +36,7 @@ use crate::{
 
 /// The most writes at once.
 const MAX_CONCURRENT_WRITES: usize = 8;
-/// The delay before the next attempt after the API server did not answer.
+/// The delay before the next attempt after a write failed.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// The time within which clients of the last leader normally reconnect.
 const RECONNECT_PERIOD: Duration = Duration::from_secs(10);
@@ -118,6 +118,7 @@ impl Statuses {
             let written = write(applier, resource, &due).await;
             (due, written)
         });
+        // Each write is recorded as it completes, so that an error does not repeat the others.
         let mut writes = writes.buffer_unordered(MAX_CONCURRENT_WRITES);
         let mut is_failing = false;
         while let Some((due, written)) = writes.next().await {
@@ -173,6 +174,7 @@ impl Statuses {
                 .entries
                 .entry(found.key.clone())
                 .or_insert_with(|| Entry::new(found, began));
+            // Deleted and created again between two checks.
             if entry.uid != found.uid {
                 *entry = Entry::new(found, began);
             }

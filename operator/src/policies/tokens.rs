@@ -74,7 +74,7 @@ impl TokenReviewer {
             .sub_registry_with_prefix("spoor_operator")
             .register(
                 "token_reviews",
-                "Tokens reviewed by the API server, by its answer",
+                "Tokens reviewed by the API server, by result",
                 self.reviews.clone(),
             );
     }
@@ -89,9 +89,9 @@ impl TokenReviewer {
         if let Some(bearer) = digest.and_then(|digest| self.cached(&digest)) {
             return Ok(bearer);
         }
-        let answer = tokio::time::timeout(REVIEW_DEADLINE, self.review(token)).await;
-        let answer = answer.unwrap_or(Err(CallError::DeadlineExceeded(REVIEW_DEADLINE)));
-        let bearer = match answer {
+        let reviewed = tokio::time::timeout(REVIEW_DEADLINE, self.review(token)).await;
+        let reviewed = reviewed.unwrap_or(Err(CallError::DeadlineExceeded(REVIEW_DEADLINE)));
+        let bearer = match reviewed {
             Ok(review) => token_pod(&review.status.unwrap_or_default()),
             Err(error) => {
                 tracing::warn!(
@@ -99,7 +99,7 @@ impl TokenReviewer {
                     "cannot review a token"
                 );
                 Err(Denied::Unavailable(
-                    "the API server did not answer".to_owned(),
+                    "the API server did not respond".to_owned(),
                 ))
             }
         };
@@ -140,6 +140,8 @@ impl TokenReviewer {
 
     fn cache(&self, digest: [u8; 32], bearer: TokenPod) {
         let mut known = self.cache.lock();
+        // A full cache drops expired tokens only. Evicting valid ones would send every one of many
+        // clients to the API server again.
         if known.len() >= MAX_CACHED_TOKENS {
             known.retain(|_, (since, _)| since.elapsed() < CACHE_TTL);
         }
@@ -149,10 +151,10 @@ impl TokenReviewer {
     }
 }
 
-/// Reads the pod from the API server's answer.
+/// Reads the pod from the result of a review.
 fn token_pod(status: &TokenReviewStatus) -> Result<TokenPod, Denied> {
     if status.authenticated != Some(true) {
-        // The API server tells a wrong audience only in this text.
+        // Only this text distinguishes a wrong audience from an invalid token.
         let is_for_others = status.error.iter().any(|error| error.contains("audience"));
         return Err(match is_for_others {
             true => Denied::WrongAudience,

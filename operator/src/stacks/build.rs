@@ -47,6 +47,7 @@ impl PoliciesService {
     /// The DNS name under which pods of every namespace find it.
     #[must_use]
     pub fn host(&self) -> String {
+        // Without the cluster's domain: pods' search domains complete the name in any cluster.
         format!("{}.{}.svc", self.name, self.namespace)
     }
 
@@ -106,6 +107,7 @@ pub fn build(
     if let Collector::Managed(_) = &stack.collector {
         objects.extend(collector::services(stack).iter().map(Object::of));
     }
+    // Apart from the other objects, since both tiers must not change at once.
     let mut tiers = None;
     if let (true, Collector::Managed(managed)) = (with_collector, &stack.collector) {
         let reported = format!("http://{}:{OTLP_HTTP}", context.policies_service.host());
@@ -125,6 +127,7 @@ pub fn build(
             collector,
         });
     }
+    // The order of `Kind`: a pod must not start before its ConfigMap and its NetworkPolicy exist.
     objects.sort_by_key(|object| object.kind);
     BuiltStack { objects, tiers }
 }

@@ -54,7 +54,7 @@ enum Error {
         source: CallError,
     },
     #[error(transparent)]
-    Decide(#[from] IssueError),
+    Issue(#[from] IssueError),
 }
 
 /// Keeps both certificates valid.
@@ -168,10 +168,11 @@ impl CertificateManager {
             .map_err(|source| Error::Read { secret, source })
     }
 
-    async fn write(&self, name: &'static str, decided: &CertificateState) -> Result<(), Error> {
-        let Some(secret) = &decided.write else {
+    async fn write(&self, name: &'static str, state: &CertificateState) -> Result<(), Error> {
+        let Some(secret) = &state.write else {
             return Ok(());
         };
+        // A patch and not a replacement: the chart creates the empty Secret and owns its labels.
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         with_deadline(
             CALL_DEADLINE,
@@ -182,7 +183,7 @@ impl CertificateManager {
             secret: name,
             source,
         })?;
-        tracing::info!(secret = name, renew_at = %decided.renew_at, "issued a certificate");
+        tracing::info!(secret = name, renew_at = %state.renew_at, "issued a certificate");
         Ok(())
     }
 }

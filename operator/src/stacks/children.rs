@@ -77,7 +77,7 @@ impl Children {
     /// Starts watching the namespaces of a scope.
     #[must_use]
     pub fn watch(watches: &Watches, client: &Client, scope: &Scope) -> Self {
-        let start = Start {
+        let start = WatchStarter {
             watches,
             client,
             scope,
@@ -135,13 +135,14 @@ pub fn belongs_to(pod: &Pod, component: Component) -> bool {
     label(&pod.metadata, NAME).is_some_and(|name| name == component.as_str())
 }
 
-struct Start<'a> {
+/// The arguments that the watches of all kinds share.
+struct WatchStarter<'a> {
     watches: &'a Watches,
     client: &'a Client,
     scope: &'a Scope,
 }
 
-impl Start<'_> {
+impl WatchStarter<'_> {
     fn kind<K>(&self, name: &'static str, detail: fn(K) -> Detail) -> Store<Child>
     where
         K: StackResource
@@ -218,6 +219,7 @@ fn changed_by(metadata: &ObjectMeta) -> Option<String> {
 /// Removes the metadata that changes at every write.
 fn trimmed<K: Resource>(mut object: K) -> K {
     let metadata = object.meta_mut();
+    // Otherwise every write of a status by a controller would look like a change.
     metadata.managed_fields = None;
     metadata.resource_version = None;
     object

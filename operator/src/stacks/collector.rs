@@ -1,7 +1,7 @@
 //! The Collector of a stack, in two tiers.
 //!
-//! *Gather* takes spans and hands whole traces to *decide*, which keeps or drops each trace by the
-//! tail policies and exports what it keeps. When its rules change, the stock sampler decides at
+//! The gathering tier receives spans and forwards whole traces to the deciding tier, which keeps or
+//! drops each trace by the tail policies and exports what it keeps. When its rules change, the stock sampler decides at
 //! once on the spans it holds. Since it receives only whole traces, it never holds part of one
 //! then. A change of rules replaces the deciding pod and leaves the gathering ones alone.
 //!
@@ -133,10 +133,12 @@ pub fn drain(collector: &ManagedCollector) -> Duration {
 /// elsewhere, their last spans are gathered, and its peers, if it has any, have forgotten it.
 fn gather_drain(collector: &ManagedCollector) -> Duration {
     let clients = ENDPOINTS_LAG + MAX_CONNECTION_AGE + MAX_CONNECTION_AGE_GRACE;
+    // The last second is for sending.
     clients.max(DNS_LAG) + collector.gather_wait + Duration::from_secs(1)
 }
 
 fn settle(collector: &ManagedCollector) -> Duration {
+    // A single pod has no peers that could still send to a former one.
     let peers_know = if collector.replicas > 1 {
         DNS_LAG
     } else {

@@ -6,8 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::body::Bytes;
+use http::{StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use hyper_util::{
+    client::legacy::{self, Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use super::collector::{
     OWN_METRICS,
@@ -26,12 +34,21 @@ const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The reason why the metrics of a pod could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The pod does not answer.
+    /// The pod has no usable address.
+    #[error("cannot make a URL of the pod's address")]
+    Address(#[source] http::uri::InvalidUri),
+    /// The pod cannot be reached.
     #[error("cannot request the metrics")]
-    Ask(#[source] reqwest::Error),
+    Request(#[source] legacy::Error),
+    /// The pod has no metrics.
+    #[error("the pod responded with status {0} instead of metrics")]
+    Status(StatusCode),
     /// The response ended too early.
     #[error("the metrics ended too early")]
-    Receive(#[source] reqwest::Error),
+    Receive(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The response took too long.
+    #[error("the pod did not send its metrics within {READ_DEADLINE:?}")]
+    DeadlineExceeded,
     /// The response is too long to be a Collector's.
     #[error("the metrics are longer than {MAX_BYTES} bytes")]
     TooLong,
@@ -40,7 +57,7 @@ pub enum ReadError {
 /// The last reading of each stack's deciding pod.
 #[derive(Debug)]
 pub struct CollectorProbe {
-    client: reqwest::Client,
+    client: Client<HttpConnector, Empty<Bytes>>,
     earlier: Mutex<HashMap<Key, Earlier>>,
 }
 
@@ -60,24 +77,21 @@ pub enum ProbeOutcome {
     RetryAfter(Duration),
 }
 
-impl CollectorProbe {
-    /// Creates a probe without readings.
-    ///
-    /// # Errors
-    /// When there is no HTTP client to be had.
-    pub fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .timeout(READ_DEADLINE)
-            .no_proxy()
-            // A pod's answer must not make the operator send requests elsewhere.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        Ok(Self {
-            client,
+impl Default for CollectorProbe {
+    fn default() -> Self {
+        Self {
+            // The client that kube brings follows no redirect and knows no proxy: a pod's response
+            // cannot make the operator send requests elsewhere. Idle connections are not kept, since
+            // a pod is read a few times a minute and may be gone by then.
+            client: Client::builder(TokioExecutor::new())
+                .pool_max_idle_per_host(0)
+                .build_http(),
             earlier: Mutex::default(),
-        })
+        }
     }
+}
 
+impl CollectorProbe {
     /// Checks the exporter of a stack's deciding pods, except those that are ending.
     pub async fn check(&self, stack: &Key, pods: &[Pod]) -> ProbeOutcome {
         let mut staying = pods
@@ -128,29 +142,81 @@ impl CollectorProbe {
     /// Reads the metrics of a Collector's pod, in Prometheus' text format.
     ///
     /// # Errors
-    /// When the pod does not answer, or with too much.
+    /// The pod does not respond in time, or with something else.
     pub async fn metrics(&self, address: &str) -> Result<String, ReadError> {
         // An IPv6 address needs brackets in a URL.
-        let host = match address.contains(':') {
-            true => format!("[{address}]"),
-            false => address.to_owned(),
+        let url = match address.contains(':') {
+            true => format!("http://[{address}]:{OWN_METRICS}/metrics"),
+            false => format!("http://{address}:{OWN_METRICS}/metrics"),
         };
-        let url = format!("http://{host}:{OWN_METRICS}/metrics");
-        let mut answer = self
-            .client
-            .get(url)
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
-            .map_err(ReadError::Ask)?;
-        let mut text = vec![];
-        while let Some(chunk) = answer.chunk().await.map_err(ReadError::Receive)? {
-            // Whoever can label a pod could otherwise fill the operator's memory.
-            if text.len() + chunk.len() > MAX_BYTES {
-                return Err(ReadError::TooLong);
-            }
-            text.extend_from_slice(&chunk);
+        let url = url.parse().map_err(ReadError::Address)?;
+        let response = timeout(READ_DEADLINE, self.get(url)).await;
+        response.unwrap_or(Err(ReadError::DeadlineExceeded))
+    }
+
+    async fn get(&self, url: Uri) -> Result<String, ReadError> {
+        let response = self.client.get(url).await.map_err(ReadError::Request)?;
+        if response.status() != StatusCode::OK {
+            return Err(ReadError::Status(response.status()));
         }
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        // Whoever can label a pod could otherwise fill the operator's memory.
+        let body = Limited::new(response.into_body(), MAX_BYTES)
+            .collect()
+            .await;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => ReadError::TooLong,
+            false => ReadError::Receive(error),
+        })?;
+        Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::net::SocketAddr;
+
+    use axum::{Router, http::header::LOCATION, response::IntoResponse, routing::get};
+
+    use super::*;
+
+    async fn serve() -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let redirect = || async { (StatusCode::FOUND, [(LOCATION, "/short")]).into_response() };
+        let router = Router::new()
+            .route("/short", get(|| async { "up 1\n" }))
+            .route("/long", get(|| async { "#".repeat(MAX_BYTES + 1) }))
+            .route("/redirect", get(redirect));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    async fn read(address: SocketAddr, path: &str) -> Result<String, ReadError> {
+        let url = format!("http://{address}{path}").parse().unwrap();
+        CollectorProbe::default().get(url).await
+    }
+
+    #[tokio::test]
+    async fn reads_metrics_and_nothing_else() {
+        let address = serve().await;
+        assert_eq!(read(address, "/short").await.unwrap(), "up 1\n");
+        let error = read(address, "/long").await.unwrap_err();
+        assert!(matches!(error, ReadError::TooLong), "{error:?}");
+        let error = read(address, "/redirect").await.unwrap_err();
+        assert!(
+            matches!(error, ReadError::Status(StatusCode::FOUND)),
+            "{error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn unreachable_pod_is_an_error() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let error = read(address, "/short").await.unwrap_err();
+        assert!(matches!(error, ReadError::Request(_)), "{error:?}");
     }
 }

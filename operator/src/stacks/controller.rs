@@ -16,7 +16,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use spoor_api::TracingStack;
+use spoor_runtime::self_tracing::record_error;
 use tokio::{sync::watch, task::JoinSet};
+use tracing::{Instrument, Span, field::Empty};
 
 use super::{
     build::{BuildContext, PoliciesService},
@@ -27,7 +30,7 @@ use super::{
     reconcile::Reconciler,
 };
 use crate::{
-    kubernetes::{apply::ApplyError, watch::Key},
+    kubernetes::{apply::ApplyError, chain, watch::Key},
     lease::Leadership,
 };
 
@@ -74,7 +77,6 @@ impl Controller {
     pub(super) async fn run(mut self) {
         let mut schedules = HashMap::new();
         let mut running = JoinSet::new();
-        self.metrics.leader.set(1);
         loop {
             // Checked before each round, so that a leader whose lease may have expired starts
             // nothing.
@@ -105,7 +107,7 @@ impl Controller {
                     Err(error) if error.is_panic() => {
                         std::panic::resume_unwind(error.into_panic());
                     }
-                    // Nobody cancels these tasks but the end of this function.
+                    // These tasks are cancelled only when this function ends.
                     Err(_) => return,
                 },
                 () = tokio::time::sleep_until(next.into()) => {}
@@ -200,7 +202,18 @@ impl Controller {
             authority,
             pods: self.pods.clone(),
         });
-        async move {
+        let span = tracing::info_span!(
+            "reconcile",
+            otel.name = "reconcile TracingStack",
+            otel.status_code = Empty,
+            otel.status_description = Empty,
+            k8s.namespace.name = stack.key.namespace,
+            k8s.object.kind = TracingStack::KIND,
+            k8s.object.name = stack.key.name,
+            spoor.generation = stack.generation,
+            spoor.outcome = Empty,
+        );
+        let attempt = async move {
             let (started, now) = (Instant::now(), Timestamp::now());
             let problem = problem.as_deref();
             let result = match &context {
@@ -211,12 +224,16 @@ impl Controller {
                         .await
                 }
             };
+            if let Err(error) = &result {
+                record_error(&Span::current(), &chain(error));
+            }
             Reconciled {
                 key: stack.key.clone(),
                 took: started.elapsed(),
                 result,
             }
-        }
+        };
+        attempt.instrument(span)
     }
 
     /// Records the end of an attempt, and schedules the next one.

@@ -1,4 +1,4 @@
-//! Spans that the gathering tier accepted and never handed on. The Collector's `groupbytrace`
+//! Spans that the gathering tier accepted and never forwarded. The Collector's `groupbytrace`
 //! deletes spans that arrive while it releases their trace, and counts no loss. The loss shows only
 //! in spans that were accepted and are never released.
 
@@ -60,7 +60,7 @@ impl GatherLosses {
             .sub_registry_with_prefix("spoor_operator")
             .register(
                 "gather_lost_spans",
-                "Spans that gathering Collectors accepted and never handed on (a lower bound)",
+                "Spans that gathering Collectors accepted and never forwarded (a lower bound)",
                 self.lost.clone(),
             );
     }

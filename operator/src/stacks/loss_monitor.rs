@@ -24,7 +24,7 @@ use crate::kubernetes::watch::Watches;
 
 /// The interval between two rounds.
 const ROUND_INTERVAL: Duration = Duration::from_secs(30);
-/// The time after `gatherWait` by which a gathering pod has handed on the spans it received.
+/// The time after `gatherWait` by which a gathering pod has forwarded the spans it received.
 const RELEASE_LAG: Duration = Duration::from_secs(2);
 /// The most stacks whose pods are read at once.
 const MAX_CONCURRENT_READS: usize = 16;
@@ -85,6 +85,8 @@ impl Reconciler {
 
     async fn gather_counters(&self, pod: &Pod, receivers: &[&str]) -> Option<GatherCounters> {
         let address = pod.status.as_ref()?.pod_ip.as_deref()?;
+        // Without a message: the next round reads them again, and a pod that is unreachable for
+        // long shows in the stack's status by its probes.
         let metrics = self.collector_probe.metrics(address).await.ok()?;
         Some(GatherCounters::from_metrics(&metrics, receivers))
     }
@@ -110,7 +112,7 @@ impl Reconciler {
     }
 }
 
-/// Returns true if the status says that what runs is what this generation of the spec asks for.
+/// Returns true if, by the status, everything runs as this generation of the spec specifies.
 fn is_settled(status: &TracingStackStatus, generation: Option<i64>) -> bool {
     let is_still = |condition: &Condition| {
         condition.kind == "Progressing" && condition.status == ConditionStatus::False

@@ -11,18 +11,16 @@ use prometheus_client::{
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     reconciles: Counter,
-    reconciling: Histogram,
+    reconcile_duration: Histogram,
     pub(super) stacks: Gauge,
-    pub(super) leader: Gauge,
 }
 
 impl Metrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             reconciles: Counter::default(),
-            reconciling: Histogram::new([0.000_5, 0.002, 0.01, 0.05, 0.25, 1.0, 5.0, 20.0]),
+            reconcile_duration: Histogram::new([0.000_5, 0.002, 0.01, 0.05, 0.25, 1.0, 5.0, 20.0]),
             stacks: Gauge::default(),
-            leader: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("spoor_operator");
         registry.register(
@@ -31,26 +29,21 @@ impl Metrics {
             metrics.reconciles.clone(),
         );
         registry.register_with_unit(
-            "reconciling",
+            "reconcile_duration",
             "Time to reconcile a stack",
             Unit::Seconds,
-            metrics.reconciling.clone(),
+            metrics.reconcile_duration.clone(),
         );
         registry.register(
             "stacks",
             "TracingStacks in the namespaces that are watched",
             metrics.stacks.clone(),
         );
-        registry.register(
-            "leader",
-            "1 if this replica is the leader",
-            metrics.leader.clone(),
-        );
         metrics
     }
 
     pub(super) fn reconciled(&self, took: Duration) {
         self.reconciles.inc();
-        self.reconciling.observe(took.as_secs_f64());
+        self.reconcile_duration.observe(took.as_secs_f64());
     }
 }

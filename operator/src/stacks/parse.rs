@@ -49,6 +49,7 @@ pub fn stack_object(object: DynamicObject) -> Option<StackObject> {
     let DynamicObject {
         metadata, mut data, ..
     } = object;
+    // Not parsed yet: a spec that cannot be parsed is an error in the status of this stack only.
     Some(StackObject {
         key,
         uid: metadata.uid.unwrap_or_default(),

@@ -12,7 +12,7 @@ const FAILURES: [&str; 7] = [
     "ImagePullBackOff",
     "InvalidImageName",
 ];
-/// The beginnings of the error with which the Collector and Jaeger, which is built on it, end.
+/// The prefixes of the error with which the Collector and Jaeger, which is built on it, exit.
 const ERROR_PREFIXES: [&str; 2] = ["finished with error: ", "Error: "];
 /// The number of lines that are reported of a program without such an error.
 const MAX_LAST_LINES: usize = 3;
@@ -55,6 +55,7 @@ fn waits_for(container: &ContainerStatus) -> Option<String> {
     if !FAILURES.contains(&reason) {
         return None;
     }
+    // The kubelet's own message only counts the back-off.
     if let Some(words) = last_error(container) {
         return Some(format!("{reason}: {words}"));
     }
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn crash_without_log_reports_the_kubelets_message() {
+    fn crash_without_log_has_the_kubelets_message() {
         let state = json!({"waiting": {"reason": "ErrImagePull", "message": "no such image"}});
         assert_eq!(
             failure(&pod(state, None)).unwrap(),

@@ -10,14 +10,16 @@ use spoor_api::{
     status::{Condition, ConditionStatus},
     tracing_stack::TracingStackStatus,
 };
+use spoor_runtime::self_tracing::record_error;
+use tracing::Span;
 
 use super::{
     apply::{self, ApplyReport, DesiredObjects, Problem},
     build::{self, BuildContext, BuiltStack, CollectorTiers, otlp_service},
     children::Detail,
     collector::{
-        self, DECIDE, GATHER, SPEC_HASH,
-        rollout::{LiveTier, RolloutPlan, RolloutState, RolloutWait},
+        self, DECIDE, GATHER,
+        rollout::{LiveTier, RolloutPlan, RolloutState, RolloutWait, spec_hash},
     },
     collector_probe::{CollectorProbe, ProbeOutcome},
     gather_losses::{self, GatherLosses},
@@ -57,7 +59,7 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Brings the cluster to what a stack asks for, and writes the stack's status. Returns the delay
+    /// Brings the cluster to what a stack specifies, and writes the stack's status. Returns the delay
     /// after which to reconcile again though nothing has changed. `trust_problem` is the reason why
     /// the certificate of the policies endpoints cannot be kept valid.
     ///
@@ -84,6 +86,7 @@ impl Reconciler {
                 };
                 let contested = self.claims.contested(&object.key.namespace);
                 let status = status::blocked(problem, contested, object, &parsed.status, now);
+                Span::current().record("spoor.outcome", "Invalid");
                 self.write_status(object, &parsed.status, &status).await?;
                 return Ok(None);
             }
@@ -113,6 +116,7 @@ impl Reconciler {
         let desired = desired_objects(built, &plan, route_plan.collector);
         let mut report = apply::apply(&self.applier, object, &related, desired).await;
         report.problems.extend(trust_problem.map(untrusted));
+        record_outcome(&report);
         let lost = self.losses.recent(&object.key).map(|lost| Problem {
             reason: "SpansLost",
             message: gather_losses::message(lost),
@@ -247,34 +251,26 @@ impl Reconciler {
             let is_new = before.is_none_or(|before| {
                 (before.status, &before.reason) != (condition.status, &condition.reason)
             });
-            let (is_warning, action) = match (condition.kind.as_str(), condition.status) {
-                (Condition::DEGRADED, ConditionStatus::True) => (true, "Reconcile"),
-                (Condition::CONTESTED, ConditionStatus::True) => (true, "Refuse"),
-                (Condition::AVAILABLE, ConditionStatus::True) => (false, "Reconcile"),
+            let reason = condition.reason.as_str();
+            let (is_warning, action, reason) = match (condition.kind.as_str(), condition.status) {
+                (Condition::DEGRADED, ConditionStatus::True) => (true, "Reconcile", reason),
+                (Condition::CONTESTED, ConditionStatus::True) => (true, "Refuse", reason),
+                (Condition::AVAILABLE, ConditionStatus::True) => (false, "Reconcile", reason),
                 // The end of a change of route is an event; the end of an ordinary rollout is
                 // visible in the Deployment's own events.
                 (Condition::PROGRESSING, ConditionStatus::False)
                     if before.is_some_and(|before| before.reason == status::MOVING_TRAFFIC) =>
                 {
-                    (false, "Route")
+                    (false, "SwitchRoute", "TrafficMoved")
                 }
                 (Condition::AVAILABLE, ConditionStatus::False) if before.is_some() => {
-                    (true, "Reconcile")
+                    (true, "Reconcile", reason)
                 }
                 _ => continue,
             };
             if is_new {
-                let reason = match action {
-                    "Route" => "TrafficMoved".to_owned(),
-                    _ => condition.reason.clone(),
-                };
-                self.publish_event(
-                    object,
-                    is_warning,
-                    reason,
-                    action,
-                    condition.message.clone(),
-                );
+                let note = condition.message.clone();
+                self.publish_event(object, is_warning, reason, action, note);
             }
         }
         Ok(())
@@ -293,7 +289,7 @@ impl Reconciler {
                 to.as_str(),
                 from.as_str()
             );
-            self.publish_event(object, false, "RouteTurned".to_owned(), "Route", note);
+            self.publish_event(object, false, "RouteSwitched", "SwitchRoute", note);
         }
     }
 
@@ -306,8 +302,8 @@ impl Reconciler {
 
     fn report_repairs(&self, object: &StackObject, report: &ApplyReport) {
         for repaired in &report.repaired {
-            let note = format!("{repaired}; restored to what the stack says");
-            self.publish_event(object, true, "Repaired".to_owned(), "Apply", note);
+            let note = format!("{repaired}; restored to what the stack specifies");
+            self.publish_event(object, true, "Repaired", "Apply", note);
         }
     }
 
@@ -315,18 +311,32 @@ impl Reconciler {
         &self,
         object: &StackObject,
         is_warning: bool,
-        reason: String,
+        reason: &str,
         action: &'static str,
         note: String,
     ) {
         self.events.publish(Event {
             regarding: reference(TracingStack::KIND, &object.key, &object.uid),
             is_warning,
-            reason,
+            reason: reason.to_owned(),
             action,
             note,
         });
     }
+}
+
+/// Records the outcome of an attempt in its span.
+fn record_outcome(report: &ApplyReport) {
+    let span = Span::current();
+    let outcome = match report.problems.first() {
+        Some(problem) => {
+            record_error(&span, &problem.message);
+            problem.reason
+        }
+        None if report.is_waiting => "Waiting",
+        None => "Reconciled",
+    };
+    span.record("spoor.outcome", outcome);
 }
 
 fn untrusted(problem: &str) -> Problem {
@@ -349,8 +359,8 @@ fn current_target(stack: &Stack, related: &RelatedObjects) -> Option<otlp_servic
             Detail::Service(annotations) if child.key.name == name => Some(annotations),
             _ => None,
         })?;
-    // The annotation is the record of the route. The Service's selector would say the same, but not
-    // with an existing Collector or Jaeger, where it has none.
+    // The annotation records the route. The Service's selector would do, but with an existing
+    // Collector or Jaeger it has none.
     let to = match annotations.get(otlp_service::ROUTE_ANNOTATION)?.as_str() {
         "Direct" => Route::Direct,
         _ => Route::Collector,
@@ -390,8 +400,4 @@ fn desired_objects(
     }
     desired.apply.sort_by_key(|object| object.kind);
     desired
-}
-
-fn spec_hash(workload: &k8s_openapi::api::apps::v1::Deployment) -> Option<&String> {
-    workload.metadata.annotations.as_ref()?.get(SPEC_HASH)
 }

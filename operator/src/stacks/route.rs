@@ -1,6 +1,6 @@
 //! Moves a stack's traffic from the Collector to Jaeger and back without losing a span: the new
 //! route is ready before traffic takes it, and the old one stays until its last connection has
-//! ended and its spans have been handed on.
+//! ended and its spans have been forwarded.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub enum Traffic {
         /// The time until the last of them has ended.
         left: Duration,
     },
-    /// All traffic takes the route, but the old one stays, since it cannot hand on the spans that
+    /// All traffic takes the route, but the old one stays, since it cannot forward the spans that
     /// it may still hold.
     Held,
 }
@@ -86,7 +86,7 @@ pub fn plan(stack: &Stack, state: &RouteState, now: Timestamp) -> RoutePlan {
     let traffic = traffic(stack, target, state, now);
     let collector = match (stack.route, target.route, traffic) {
         (Route::Collector, ..) => CollectorAction::Run,
-        // Only now does no traffic take the Collector any more, and all that it held has been sent.
+        // Only then does no traffic take the Collector, and all that it held has been sent.
         (Route::Direct, Route::Direct, Traffic::Settled) => CollectorAction::Remove,
         (Route::Direct, ..) => CollectorAction::Keep,
     };
@@ -121,9 +121,9 @@ fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp
     let Some(since) = target.since else {
         return Traffic::Settled;
     };
-    let end = SignedDuration::try_from(leaving(stack, other(target.route)))
+    let end = SignedDuration::try_from(old_route_drain(stack, other(target.route)))
         .ok()
-        .and_then(|leaving| since.checked_add(leaving).ok());
+        .and_then(|drain| since.checked_add(drain).ok());
     let left = end.map_or(SignedDuration::ZERO, |end| end.duration_since(now));
     if left.is_positive() {
         return Traffic::Moving {
@@ -140,7 +140,7 @@ fn traffic(stack: &Stack, target: OtlpTarget, state: &RouteState, now: Timestamp
 }
 
 /// The time until no traffic takes the old route any more.
-fn leaving(stack: &Stack, old: Route) -> Duration {
+fn old_route_drain(stack: &Stack, old: Route) -> Duration {
     // gRPC adds a jitter of 10 % to the maximum connection age.
     let connections = SERVICE_LAG + MAX_CONNECTION_AGE.mul_f64(1.1) + MAX_CONNECTION_AGE_GRACE;
     match (&stack.collector, old) {
@@ -159,6 +159,7 @@ fn is_ready(stack: &Stack, route: Route, state: &RouteState) -> bool {
 }
 
 fn in_whole_seconds(now: Timestamp) -> Timestamp {
+    // The time becomes an annotation, which people read.
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 

@@ -1,11 +1,13 @@
 //! The settings of the `stacks` role.
 
+use spoor_runtime::SettingsReader;
+
 use super::{
     build::PoliciesService,
     certificates::CertificateLifetimes,
     objects::pod::{PodDefaults, UserIds},
 };
-use crate::settings::{Reader, RoleArguments, RoleSettings};
+use crate::settings::{RoleArguments, RoleSettings, checked_name};
 
 /// The role's settings.
 #[derive(Clone, Debug)]
@@ -61,13 +63,15 @@ impl StacksSettings {
 
 impl StacksArguments {
     /// Checks the settings.
-    pub fn read(&self, reader: &mut Reader) -> Option<StacksSettings> {
+    pub fn read(&self, reader: &mut SettingsReader) -> Option<StacksSettings> {
         let role = self.role.read(reader, "spoor-stacks");
-        let service = reader.name(
+        let service = checked_name(
+            reader,
             "--policies-service (SPOOR_POLICIES_SERVICE)",
             &self.policies_service,
         );
-        let domain = reader.name(
+        let domain = checked_name(
+            reader,
             "--cluster-domain (SPOOR_CLUSTER_DOMAIN)",
             &self.cluster_domain,
         );
@@ -79,7 +83,7 @@ impl StacksArguments {
         })
     }
 
-    fn pods(&self, reader: &mut Reader) -> Option<PodDefaults> {
+    fn pods(&self, reader: &mut SettingsReader) -> Option<PodDefaults> {
         let registry = self.image_registry.trim_end_matches('/');
         let is_registry = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte);
         if !registry.bytes().all(is_registry) {

@@ -49,6 +49,7 @@ impl Sources {
                 config(),
                 parse::stack_object,
             ),
+            // Watched by both roles, so that tail rules reach the Collector while `policies` is down.
             policies: watches.start(
                 "samplingpolicies",
                 scope,

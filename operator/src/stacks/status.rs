@@ -145,6 +145,7 @@ impl Findings<'_> {
             return is_true("RollingOut", message);
         }
         let rolling: Vec<_> = self.parts().filter(|(_, part)| !part.is_complete).collect();
+        // Before the pods: those of the earlier stack say nothing about this one.
         if self.report.is_waiting {
             let message = "waits until the objects of an earlier stack of this name are deleted";
             return is_true("Replacing", message.to_owned());

@@ -53,7 +53,7 @@ fn one_port(stack: &Stack, spec: &FieldPath, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Checks the fields whose shape Kubernetes defines, since they are handed on as they are.
+/// Checks the fields whose types Kubernetes defines, since they are passed to pods unchanged.
 fn scheduling(scheduling: &Scheduling, at: &FieldPath, errors: &mut Vec<FieldError>) {
     if let Some(affinity) = &scheduling.affinity {
         shape::<Affinity>(&affinity.0, at.field("affinity"), errors);
@@ -69,6 +69,7 @@ fn shape<T: DeserializeOwned>(
     at: FieldPath,
     errors: &mut Vec<FieldError>,
 ) {
+    // The API server would refuse the Deployment later, and only the operator would know why.
     if let Err(error) = serde_json::from_value::<T>(Value::Object(fields.clone())) {
         let problem = format!("must be as in a pod's spec: {error}");
         errors.push(FieldError::new(at, problem));

@@ -1,5 +1,5 @@
-//! What a stack consists of stays as the operator made it, whoever deletes or edits it; what
-//! isn't the operator's stays as it is.
+//! The objects of a stack stay as the operator made them, whoever deletes or edits them; objects of
+//! others are left alone.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -104,8 +104,8 @@ pub async fn complete(namespace: &Namespace<'_>) -> Names {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_deleted_or_edited_by_hand_is_put_right() {
-    let test = "what_is_deleted_or_edited_by_hand_is_put_right";
+async fn deleted_or_edited_children_are_restored() {
+    let test = "deleted_or_edited_children_are_restored";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -162,8 +162,8 @@ async fn what_is_deleted_or_edited_by_hand_is_put_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_manager_of_a_field_is_overruled_and_not_fought() {
-    let test = "another_manager_of_a_field_is_overruled_and_not_fought";
+async fn field_conflict_ends_without_a_fight() {
+    let test = "field_conflict_ends_without_a_fight";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -216,8 +216,8 @@ async fn another_manager_of_a_field_is_overruled_and_not_fought() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_is_taken_is_left_to_its_owner() {
-    let Some(server) = apiserver::shared("a_name_that_is_taken_is_left_to_its_owner").await else {
+async fn object_of_another_owner_is_left_alone() {
+    let Some(server) = apiserver::shared("object_of_another_owner_is_left_alone").await else {
         return;
     };
     let namespace = server.namespace("spoor-taken").await;
@@ -252,8 +252,8 @@ async fn a_name_that_is_taken_is_left_to_its_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_is_the_stacks_own_and_goes_with_it() {
-    let test = "everything_is_the_stacks_own_and_goes_with_it";
+async fn children_are_owned_by_their_stack() {
+    let test = "children_are_owned_by_their_stack";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -287,8 +287,8 @@ async fn everything_is_the_stacks_own_and_goes_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_again_and_again_it_ends_where_it_would_have() {
-    let test = "killed_again_and_again_it_ends_where_it_would_have";
+async fn killed_operator_completes_its_work() {
+    let test = "killed_operator_completes_its_work";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };

@@ -84,7 +84,7 @@ async fn notes(namespace: &Namespace<'_>, reason: &str) -> Vec<String> {
     .await
 }
 
-/// What an installation's role wrote since then in a namespace, but Leases.
+/// The writes of an installation's role in its namespace since then, except to Leases.
 fn writes(installed: &Namespace<'_>, role: &str, mark: Mark) -> Vec<String> {
     let account = chart::account_name(&installed.name, role);
     let calls = installed.server.calls_of(&installed.name, &account, mark);

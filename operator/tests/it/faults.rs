@@ -1,5 +1,5 @@
-//! What goes wrong on a cluster: the operator dies, its leader dies, the API server is away, a
-//! watch is too old. Services keep the last rate and get the next one.
+//! Failures on a cluster: the operator dies, its leader dies, the API server is away, a watch
+//! expires. Services keep the last rate and get the next one.
 
 use std::time::Duration;
 
@@ -72,8 +72,8 @@ impl Instance {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_the_leader_is_killed_the_standby_takes_over() {
-    let test = "when_the_leader_is_killed_the_standby_takes_over";
+async fn standby_replaces_a_killed_leader() {
+    let test = "standby_replaces_a_killed_leader";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -124,9 +124,8 @@ async fn when_the_leader_is_killed_the_standby_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_stopped_gives_the_lease_up() {
-    let Some(server) = apiserver::shared("a_leader_that_is_stopped_gives_the_lease_up").await
-    else {
+async fn stopped_leader_releases_its_lease() {
+    let Some(server) = apiserver::shared("stopped_leader_releases_its_lease").await else {
         return;
     };
     let namespace = server.namespace("spoor-handover").await;
@@ -162,8 +161,8 @@ async fn a_leader_that_is_stopped_gives_the_lease_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_outlives_the_operators_death_in_its_midst() {
-    let test = "a_change_outlives_the_operators_death_in_its_midst";
+async fn change_survives_a_killed_operator() {
+    let test = "change_survives_a_killed_operator";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -197,8 +196,8 @@ async fn a_change_outlives_the_operators_death_in_its_midst() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_server_may_be_away() {
-    let Some(server) = apiserver::private("the_api_server_may_be_away").await else {
+async fn api_server_outage_keeps_the_rate() {
+    let Some(server) = apiserver::private("api_server_outage_keeps_the_rate").await else {
         return;
     };
     let namespace = server.namespace("spoor-away").await;
@@ -252,8 +251,8 @@ async fn the_api_server_may_be_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watch_that_is_too_old_starts_anew() {
-    let Some(server) = apiserver::private("a_watch_that_is_too_old_starts_anew").await else {
+async fn expired_watch_lists_again() {
+    let Some(server) = apiserver::private("expired_watch_lists_again").await else {
         return;
     };
     let namespace = server.namespace("spoor-gone").await;
@@ -299,8 +298,8 @@ async fn a_watch_that_is_too_old_starts_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_manager_of_the_status_is_overruled() {
-    let Some(server) = apiserver::shared("another_manager_of_the_status_is_overruled").await else {
+async fn status_of_another_manager_is_overwritten() {
+    let Some(server) = apiserver::shared("status_of_another_manager_is_overwritten").await else {
         return;
     };
     let namespace = server.namespace("spoor-owner").await;

@@ -77,7 +77,7 @@ impl Follower {
         }
     }
 
-    /// How many plans it got.
+    /// The number of plans received.
     pub fn plans(&self) -> usize {
         self.held.borrow().0
     }

@@ -1,5 +1,5 @@
-//! Who a client is comes from Kubernetes, not from what it says: it gets its own namespace's
-//! policies and its own service's strategy, and speaks for its own instance only.
+//! The identity of a client comes from Kubernetes and not from what it claims: it gets its own
+//! namespace's policies and its own service's strategy, and acts for its own instance only.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -56,8 +56,8 @@ async fn subscribe(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_gets_the_strategy_of_its_own_service() {
-    let Some(server) = apiserver::shared("a_pod_gets_the_strategy_of_its_own_service").await else {
+async fn pod_gets_the_strategy_of_its_own_service() {
+    let Some(server) = apiserver::shared("pod_gets_the_strategy_of_its_own_service").await else {
         return;
     };
     let namespace = server.namespace("spoor-own").await;
@@ -81,8 +81,8 @@ async fn a_pod_gets_the_strategy_of_its_own_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_that_are_not_a_pods_own_are_refused_and_counted() {
-    let test = "tokens_that_are_not_a_pods_own_are_refused_and_counted";
+async fn foreign_tokens_are_refused_and_counted() {
+    let test = "foreign_tokens_are_refused_and_counted";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -153,8 +153,8 @@ async fn tokens_that_are_not_a_pods_own_are_refused_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_speaks_for_another_instance() {
-    let Some(server) = apiserver::shared("nobody_speaks_for_another_instance").await else {
+async fn client_cannot_act_for_another_instance() {
+    let Some(server) = apiserver::shared("client_cannot_act_for_another_instance").await else {
         return;
     };
     let namespace = server.namespace("spoor-instances").await;
@@ -218,8 +218,8 @@ async fn rejected(policies: &Policies, times: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_of_one_namespace_changes_nothing_in_another() {
-    let test = "a_policy_of_one_namespace_changes_nothing_in_another";
+async fn namespaces_do_not_affect_each_other() {
+    let test = "namespaces_do_not_affect_each_other";
     let Some(server) = apiserver::private(test).await else {
         return;
     };
@@ -264,8 +264,8 @@ async fn a_policy_of_one_namespace_changes_nothing_in_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stock_doors_know_a_pod_by_its_address() {
-    let Some(server) = apiserver::shared("the_stock_doors_know_a_pod_by_its_address").await else {
+async fn sampling_endpoints_identify_by_address() {
+    let Some(server) = apiserver::shared("sampling_endpoints_identify_by_address").await else {
         return;
     };
     let namespace = server.namespace("spoor-stock").await;

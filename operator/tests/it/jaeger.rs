@@ -31,7 +31,7 @@ fn program(test: &str) -> Option<PathBuf> {
     None
 }
 
-/// What the operator writes for a Jaeger with this storage, on ports and in folders of this host.
+/// The configuration of a Jaeger with this storage, with ports and folders of this host.
 fn configuration(jaeger: Value, folder: &Path) -> (Value, Ports) {
     let spec = serde_json::from_value(json!({"jaeger": jaeger})).unwrap();
     let stack = TracingStack::new(Metadata::named("tracing"), spec);
@@ -173,8 +173,8 @@ async fn finds(ports: &Ports, base_path: &str) {
 }
 
 #[tokio::test]
-async fn in_memory_under_a_base_path() {
-    let Some(program) = program("in_memory_under_a_base_path") else {
+async fn memory_storage_serves_a_base_path() {
+    let Some(program) = program("memory_storage_serves_a_base_path") else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -190,8 +190,8 @@ async fn in_memory_under_a_base_path() {
 }
 
 #[tokio::test]
-async fn on_a_volume_traces_outlive_the_process() {
-    let Some(program) = program("on_a_volume_traces_outlive_the_process") else {
+async fn badger_traces_survive_a_restart() {
+    let Some(program) = program("badger_traces_survive_a_restart") else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -237,8 +237,8 @@ const TLS: &str = "{caSecretName: ca, certSecretName: client, serverName: db.exa
     "connection refused"
 )]
 #[tokio::test]
-async fn outside_it_gets_as_far_as_to_connect(#[case] storage: &str, #[case] expected: &str) {
-    let Some(program) = program("outside_it_gets_as_far_as_to_connect") else {
+async fn external_storage_is_connected_to(#[case] storage: &str, #[case] expected: &str) {
+    let Some(program) = program("external_storage_is_connected_to") else {
         return;
     };
     let storage: Value = serde_yaml::from_str(storage).unwrap();
@@ -246,10 +246,10 @@ async fn outside_it_gets_as_far_as_to_connect(#[case] storage: &str, #[case] exp
     assert!(words.contains(expected), "{words}");
 }
 
-/// Why validation refuses that with the default image.
+/// The reason why validation refuses that with the default image.
 #[tokio::test]
-async fn the_default_image_speaks_no_tls_to_clickhouse() {
-    let Some(program) = program("the_default_image_speaks_no_tls_to_clickhouse") else {
+async fn default_image_has_no_clickhouse_tls() {
+    let Some(program) = program("default_image_has_no_clickhouse_tls") else {
         return;
     };
     let clickhouse = json!({"addresses": ["127.0.0.1:9"], "tls": {}});
@@ -258,7 +258,7 @@ async fn the_default_image_speaks_no_tls_to_clickhouse() {
     assert!(words.contains("invalid keys: tls"), "{words}");
 }
 
-/// What Jaeger says at its end, which is soon.
+/// The last lines of a Jaeger that is expected to exit.
 async fn last_words(program: &Path, jaeger: Value) -> String {
     let folder = tempfile::tempdir().unwrap();
     secrets(&folder);
@@ -268,7 +268,7 @@ async fn last_words(program: &Path, jaeger: Value) -> String {
     process.last_words()
 }
 
-/// What the Secrets of a pod are, as files.
+/// Writes the files that a pod would have from its Secrets.
 fn secrets(folder: &TempDir) {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["db.example.com".to_owned()])

@@ -15,6 +15,7 @@ mod policies;
 mod rbac;
 mod refused;
 mod role;
+mod self_tracing;
 mod stacks;
 mod steady;
 mod stock;

@@ -1,5 +1,5 @@
-//! The chart's roles grant what the operator uses and nothing else: what it asked for in the
-//! course of a life is compared with what Helm renders.
+//! The chart's roles grant what the operator uses and nothing else: its requests over a whole
+//! lifetime are compared with the roles that Helm renders.
 
 use std::collections::BTreeSet;
 
@@ -25,8 +25,8 @@ use crate::{
 type Right = (String, String, String);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_role_policies_may_do_what_it_does_and_no_more() {
-    let test = "the_role_policies_may_do_what_it_does_and_no_more";
+async fn policies_role_has_no_unused_rights() {
+    let test = "policies_role_has_no_unused_rights";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -42,7 +42,7 @@ async fn the_role_policies_may_do_what_it_does_and_no_more() {
     compare(&calls, &granted(&rendered, &namespace.name, "policies"));
 }
 
-/// What the role does in the course of its life.
+/// Makes the role do everything that it ever does.
 async fn live(namespace: &Namespace<'_>) {
     let policies = Policies::start(namespace).await;
     let policy = SamplingPolicy::apply(namespace, "a", "1%").await;
@@ -74,8 +74,8 @@ async fn live(namespace: &Namespace<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_role_stacks_may_do_what_it_does_and_no_more() {
-    let test = "the_role_stacks_may_do_what_it_does_and_no_more";
+async fn stacks_role_has_no_unused_rights() {
+    let test = "stacks_role_has_no_unused_rights";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -177,7 +177,7 @@ async fn rights_end_at_the_served_namespaces() {
     }
 }
 
-/// What a client may do something with there, as `kubectl auth can-i --list` finds it.
+/// The resources that a client has a right on there, as `kubectl auth can-i --list` shows them.
 async fn resources(client: &Client, namespace: &str) -> BTreeSet<String> {
     let review = SelfSubjectRulesReview {
         spec: SelfSubjectRulesReviewSpec {
@@ -211,16 +211,16 @@ fn compare(calls: &[Call], granted: &BTreeSet<Right>) {
     );
 }
 
-/// What a request needs to be granted.
+/// The rights that a request needs.
 fn rights(call: &Call) -> impl Iterator<Item = Right> {
-    // What is applied or updated and isn't there yet is created, and takes both verbs.
+    // An apply or update that creates its object needs both verbs.
     let creates = ["patch", "update"].contains(&call.verb.as_str()) && call.code == 201;
     let verbs = [Some(call.verb.as_str()), creates.then_some("create")];
     let right = |verb: &str| (call.group.clone(), call.resource_of_rule(), verb.to_owned());
     verbs.into_iter().flatten().map(right)
 }
 
-/// What the rendered roles grant to the account of this role of the operator.
+/// The rights that the rendered roles grant to the account of this role of the operator.
 fn granted(objects: &[Value], namespace: &str, role: &str) -> BTreeSet<Right> {
     let names = [
         chart::account_name(namespace, role),
@@ -256,8 +256,8 @@ fn granted(objects: &[Value], namespace: &str, role: &str) -> BTreeSet<Right> {
     rights
 }
 
-/// What the chart renders. None, with a line that says so, where there is no Helm; with
-/// `SPOOR_REQUIRE_ALL=1` that is a failure.
+/// The rendered chart. None, with a message, if there is no Helm; with `SPOOR_REQUIRE_ALL=1` that is
+/// a failure.
 fn helm(test: &str, namespace: &Namespace<'_>) -> Option<Vec<Value>> {
     let rendered = chart::rendered(&namespace.name, &[&namespace.name]);
     if rendered.is_none() {

@@ -14,9 +14,8 @@ const IDLE: Duration = Duration::from_secs(20);
 const INSTANCES: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn under_load_nothing_is_written_but_the_lease() {
-    let Some(server) = apiserver::shared("under_load_nothing_is_written_but_the_lease").await
-    else {
+async fn steady_load_writes_only_the_lease() {
+    let Some(server) = apiserver::shared("steady_load_writes_only_the_lease").await else {
         return;
     };
     let namespace = server.namespace("spoor-steady").await;

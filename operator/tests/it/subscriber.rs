@@ -23,7 +23,7 @@ pub struct Subscriber {
     incoming: Streaming<ServerMessage>,
 }
 
-/// What a stream opens with.
+/// The claims with which a stream opens.
 #[derive(Clone, Debug)]
 pub struct Claim<'a> {
     pub token: Option<&'a str>,
@@ -121,7 +121,7 @@ impl Subscriber {
     }
 }
 
-/// What the plan's first phase keeps of traces whose operation it doesn't name.
+/// The default probability in the plan's first phase, in millionths.
 pub fn probability(plan: &Plan) -> Option<u32> {
     match plan.phases.first()?.default.as_ref()? {
         Strategy {

@@ -81,7 +81,7 @@ impl RunService {
 
     fn telemetry(&self) -> anyhow::Result<Telemetry> {
         let settings = Settings::from_env()
-            .map_err(|errors| Invalid(errors.iter().map(ToString::to_string).collect()))?;
+            .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
         let name = ServiceName::new(self.service().name())?;
         Ok(Telemetry::start(settings.or_service(name))?)
     }

@@ -67,7 +67,7 @@ impl GenerateArgs {
     /// Invalid settings, or an exporter that cannot be built.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         let settings = Settings::from_env()
-            .map_err(|errors| Invalid(errors.iter().map(ToString::to_string).collect()))?;
+            .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
         let stop = crate::cli::cancel_on_shutdown_signal()?;
         let summary = send::send(&self.generation(), &settings, self.grace, stop).await?;
         match self.output {

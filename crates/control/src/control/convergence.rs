@@ -55,6 +55,7 @@ impl Control {
                 return convergence;
             }
             if changed.changed().await.is_err() {
+                // The sender lives in `Control`, so it cannot close while this borrows it.
                 future::pending::<()>().await;
             }
             tokio::time::sleep(MIN_CHECK_INTERVAL).await;
@@ -76,6 +77,7 @@ impl Control {
                 continue;
             }
             let silent_after = self.0.settings.silent_after;
+            // Ends at the first instance that is behind, since one is enough.
             let of_service = convergence_of(&service, version, silent_after, now)?;
             all.instances += of_service.instances;
             all.took = all.took.max(of_service.took);

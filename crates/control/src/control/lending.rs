@@ -31,6 +31,7 @@ impl Control {
         if !is_shared || state.last_lending.is_some_and(is_recent) {
             return;
         }
+        // Set even if nothing changes below, since it is the computation that is limited.
         state.last_lending = Some(now);
         let has_changed = adjust(&mut state, || {
             self.0.next_share_number.fetch_add(1, Ordering::Relaxed)
@@ -62,6 +63,7 @@ fn adjust(state: &mut ServiceState, next_number: impl Fn() -> u64) -> bool {
         set_goals(&mut members, operation, limit.share(sharers));
     }
     let mut has_changed = false;
+    // All goals before any share: a share grows only by what the new goals have freed.
     for operation in limits.keys() {
         has_changed |= set_shares(&mut members, operation);
     }

@@ -20,6 +20,7 @@ impl Control {
     ) -> Option<StockStrategy> {
         let now = Instant::now();
         let key = (namespace, service);
+        // Before the first publication a client is neither answered nor counted.
         let published = self.0.published.load_full()?;
         let known = self.0.services.get(&key);
         if let Some(source) = source {

@@ -42,11 +42,13 @@ impl Control {
     /// Serves a service's plan with its rate limits divided by the present number of instances.
     fn reshare(&self, service: &Service) {
         let inner = &*self.0;
+        // Held while serving, as in `publish`, so that versions reach a service in order.
         let mut sequence = inner.sequence.lock();
         let Some(published) = inner.published.load_full() else {
             return;
         };
         let next = *sequence + 1;
+        // The number is used up only by a plan that differs from the one in force.
         if inner.serve(service, &published, inner.version(next), Instant::now()) {
             *sequence = next;
         }

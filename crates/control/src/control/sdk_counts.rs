@@ -32,6 +32,7 @@ impl Control {
         state.last_sdk_report = Some(now);
         state.has_roots |= delta.counts.started > 0;
         let in_force = state.served.as_ref().map(|served| served.published);
+        // Released early, since attributing the counts takes the tallies' lock and nothing of this.
         drop(state);
         // Roots that started under the plan before say nothing about this one.
         let is_under_this_plan =

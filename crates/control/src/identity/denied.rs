@@ -81,6 +81,7 @@ impl Denied {
             | Self::OtherInstance { .. }
             | Self::NoService
             | Self::NotACollector => Code::PermissionDenied,
+            // The watch of pods may lag behind a new pod, which then succeeds a moment later.
             Self::UnknownPod(_) | Self::UnknownPeer | Self::Unavailable(_) => Code::Unavailable,
         }
     }

@@ -40,6 +40,8 @@ impl Demands {
         let mut started: BTreeMap<&PlanEntry, u64> = BTreeMap::new();
         for delta in deltas {
             *started.entry(&delta.key.operation).or_default() += delta.counts.started;
+            // Entries must exist before they are updated, since those without counts are averaged
+            // with zero.
             self.0.entry(delta.key.operation.clone()).or_default();
         }
         self.0.retain(|operation, demand| {
@@ -77,6 +79,7 @@ impl Demand {
         self.steady = average(self.steady, STEADY_SECONDS);
         let deviation = (self.steady.max(1.0 / STEADY_SECONDS) / (2.0 * FAST_SECONDS)).sqrt();
         if (self.fast - self.steady).abs() > MIN_CHANGE_DEVIATIONS * deviation {
+            // A change is no noise, and the slow average would take a minute to follow it.
             self.steady = self.fast;
         }
     }

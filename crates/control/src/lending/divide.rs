@@ -34,6 +34,7 @@ pub(crate) fn divide(wants: &[ShareDemand]) -> Vec<f64> {
     let total = wants.len() as f64;
     let wanted: Vec<f64> = wants
         .iter()
+        // No process can use more than all shares together, however much it starts.
         .map(|want| want.demand.clamp(MIN_SHARE, total))
         .collect();
     let sum: f64 = wanted.iter().sum();

@@ -67,6 +67,7 @@ impl Loan {
 
     /// Sets the share to send next. Returns true if that is a change.
     pub(crate) fn set(&mut self, operation: &PlanEntry, new: f64) -> bool {
+        // A client that never confirms would otherwise make this list grow without end.
         let is_full = self.pending.len() >= MAX_PENDING;
         if is_full || share(&self.next, operation) == new {
             return false;

@@ -18,6 +18,7 @@ impl Control {
     #[must_use]
     pub fn sampling_grpc(&self) -> SamplingManagerServer<impl SamplingManager + use<>> {
         SamplingManagerServer::new(Sampling(self.clone()))
+            // tonic's default accepts 4 MiB, far more than a name.
             .max_decoding_message_size(MAX_REQUEST_BYTES)
     }
 }

@@ -5,15 +5,11 @@ use std::net::SocketAddr;
 use axum::{
     Extension, Json, Router,
     extract::{ConnectInfo, RawQuery, State},
-    http::{
-        HeaderMap, HeaderValue, StatusCode, Uri,
-        header::{CONTENT_TYPE, USER_AGENT},
-    },
-    response::{IntoResponse, Response},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header::USER_AGENT},
     routing::get,
 };
-use serde::Serialize;
 use spoor_policy::ServiceName;
+use spoor_runtime::Problem;
 
 use crate::{
     control::Control, metrics::Endpoint, pollers::PollSource, stock_strategy::StockStrategy,
@@ -50,7 +46,7 @@ async fn sampling(
         .identify
         .polling(source.as_ref().map(PollSource::address), &service)
         .inspect_err(|denied| control.metrics().refused(Endpoint::Http, denied.reason()))
-        .map_err(|denied| Problem::new(denied.status_code(), &denied.to_string()))?;
+        .map_err(|denied| Problem::new(denied.status_code(), denied.to_string()))?;
     let strategy = control
         .poll(namespace, service, source.as_ref())
         .ok_or_else(|| {
@@ -100,32 +96,4 @@ async fn not_allowed() -> Problem {
         StatusCode::METHOD_NOT_ALLOWED,
         "method not allowed; use GET",
     )
-}
-
-/// An error response as of RFC 9457.
-#[derive(Debug, Serialize)]
-struct Problem {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: String,
-}
-
-impl Problem {
-    fn new(status: StatusCode, detail: &str) -> Self {
-        Self {
-            r#type: "about:blank",
-            title: status.canonical_reason().unwrap_or_default(),
-            status: status.as_u16(),
-            detail: detail.to_owned(),
-        }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or_default();
-        let content_type = [(CONTENT_TYPE, "application/problem+json")];
-        (status, content_type, Json(self)).into_response()
-    }
 }

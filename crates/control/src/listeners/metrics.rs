@@ -81,6 +81,7 @@ async fn metrics(
 ) -> Response {
     let peer = peer.map(|Extension(ConnectInfo(peer))| peer.ip().to_canonical());
     let control = &receiver.control;
+    // Identified first, so that a stranger's body is not even read.
     let result = match control.settings().identify.reporting(peer) {
         Ok(namespace) => receiver.receive(&namespace, request).await,
         Err(denied) => Err(denied.into()),
@@ -171,6 +172,7 @@ impl IntoResponse for MetricsError {
             details: Vec::new(),
         };
         let mut response = answer(status, body.encode_to_vec());
+        // OTLP/HTTP: a client retries these, after the time that `Retry-After` names.
         let is_retryable = matches!(
             status,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE

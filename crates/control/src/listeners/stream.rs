@@ -13,19 +13,19 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, future::BoxFuture, stream::try_unfold};
 use http::{HeaderValue, header::CONTENT_TYPE};
+use prost::Message;
 use spoor_proto::spoor::control::v1::{ClientMessage, policy_stream_server};
+use spoor_runtime::EncodedCodec;
 use tonic::{
     Code, Request, Response, Status, Streaming,
     body::Body,
+    codec::DecodeBuf,
     metadata::GRPC_CONTENT_TYPE,
     server::{Grpc, NamedService, StreamingService},
 };
 use tower::Service;
 
-use crate::{
-    control::Control,
-    listeners::{codec::EncodedCodec, subscription::Subscription},
-};
+use crate::{control::Control, listeners::subscription::Subscription};
 
 const SUBSCRIBE_PATH: &str = "/spoor.control.v1.PolicyStream/Subscribe";
 
@@ -66,7 +66,7 @@ impl Service<http::Request<Body>> for PolicyStreamService {
         }
         let subscribe = Subscribe(self.0.clone());
         Box::pin(async move {
-            let mut grpc = Grpc::new(EncodedCodec)
+            let mut grpc = Grpc::new(EncodedCodec(decode))
                 .apply_max_message_size_config(Some(MAX_MESSAGE_BYTES), None);
             Ok(grpc.streaming(subscribe, request).await)
         })
@@ -100,4 +100,8 @@ fn unimplemented() -> http::Response<Body> {
     headers.insert(Status::GRPC_STATUS, status);
     headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
     response
+}
+
+fn decode(buffer: &mut DecodeBuf<'_>) -> Result<ClientMessage, Status> {
+    ClientMessage::decode(buffer).map_err(|error| Status::invalid_argument(error.to_string()))
 }

@@ -107,6 +107,8 @@ impl Subscription {
                     Ok(None) => return Ok(None),
                     Err(status) => return self.end_broken(status),
                 },
+                // The watch channel keeps the newest value only, so that a slow client skips
+                // versions.
                 changed = active.outgoing.changed() => changed.map_err(|_| stopping())?,
                 () = &mut active.idle => active.check_idle()?,
             }
@@ -223,6 +225,7 @@ impl ActiveStream {
             self.sent_plan = Some(plan);
             return Ok(Some(message));
         }
+        // Sent once even if there are none, which ends those of an earlier control plane.
         if self.sent_faults.as_ref() != Some(&faults) {
             self.sent_faults = Some(faults.clone());
             return Ok(Some(faults));
@@ -249,6 +252,7 @@ impl ActiveStream {
                 "no message was received for too long",
             ));
         }
+        // Moved only when it fires, since resetting a timer at each message would cost more.
         self.idle.as_mut().reset(until);
         Ok(())
     }

@@ -54,6 +54,7 @@ impl Requests {
     /// Records a request on the connection from this port.
     pub(super) fn add(&mut self, port: u16, now: Instant, max_interval: Duration) {
         let is_over = |rhythm: Rhythm| self.is_over(rhythm.period, now);
+        // After a gap the old requests would hide the new rhythm.
         if self.is_stale(now, max_interval) || self.rhythm.is_some_and(is_over) {
             *self = Self::default();
         }
@@ -115,6 +116,7 @@ impl Requests {
         let times: Vec<Instant> = self.recent.iter().map(|it| it.at).collect();
         let allowed = MIN_INTERVAL..=max_interval + max_interval / 10;
         let before = self.rhythm.map_or(0, |rhythm| rhythm.clients);
+        // The smallest number first: multiples of a period repeat as well.
         for clients in 1..=times.len() / 2 {
             // Three of many requests may happen to be evenly spaced. Fewer clients than before
             // are believed only on as much evidence as it took to find those.

@@ -11,11 +11,11 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use spoor_runtime::Backoff;
 use tokio::{process, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    backoff::Backoff,
     logs::Logs,
     ready::Readiness,
     roster::{Process, Roster},
@@ -26,6 +26,11 @@ use crate::{service::Service, settings::REDIS_URL};
 /// and so do not outlive the lab.
 pub const SUPERVISED: &str = "SPOOR_SUPERVISED";
 
+/// The delay before a service that ended is restarted, which doubles each time it ends early.
+const MIN_RESTART_DELAY: Duration = Duration::from_millis(100);
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(10);
+/// The lifetime after which a process counts as stable, and the delay starts over.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
 /// The time to read the remaining output of a process that has ended. It is limited because a
 /// process that it started may hold the pipe open.
 const OUTPUT_GRACE: Duration = Duration::from_secs(1);
@@ -57,7 +62,7 @@ impl Supervised {
     /// Starts the process, and restarts it whenever it ends, until stopped.
     pub(super) async fn run(self) {
         let service = self.spec.service;
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(MIN_RESTART_DELAY);
         loop {
             let started = Instant::now();
             let ended = match self.spawn() {
@@ -73,8 +78,11 @@ impl Supervised {
                     format!("could not be started: {error}")
                 }
             };
-            let wait = backoff.after(started.elapsed());
-            tracing::warn!("{service} {ended}; restarting it in {wait:?}");
+            if started.elapsed() >= STABLE_AFTER {
+                backoff.reset();
+            }
+            let wait = backoff.next_delay(MAX_RESTART_DELAY);
+            tracing::warn!("{service} {ended}; restarting it in {wait:.1?}");
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.stop.cancelled() => break,
@@ -84,8 +92,11 @@ impl Supervised {
     }
 
     fn spawn(&self) -> io::Result<process::Child> {
+        // A new ID for each process, so that no acknowledgement is expected from one that has
+        // ended.
         let instance = uuid::Uuid::new_v4().to_string();
         let mut command = process::Command::new(&self.spec.executable);
+        // An endpoint or header meant for the lab's own exporter would divert the services' spans.
         for name in inherited_settings() {
             command.env_remove(name);
         }
@@ -107,6 +118,7 @@ impl Supervised {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
+        // There is an ID until the process has been waited for.
         let pid = child.id().unwrap_or_default();
         self.roster
             .started(self.spec.service, Process { pid, instance });
@@ -120,6 +132,7 @@ impl Supervised {
         let mut output = self.follow(&mut child);
         let ready = self.readiness.wait(self.spec.ops);
         tokio::pin!(ready);
+        // A future that has completed must not be polled again.
         let mut is_ready = false;
         let ended = loop {
             tokio::select! {

@@ -62,6 +62,7 @@ impl Activity {
     /// Time until the next look at this connection; `None` once the peer has kept the server
     /// waiting for too long.
     pub(super) fn look_again(&self, limits: &Limits) -> Option<Duration> {
+        // The state may change meanwhile, so the next look comes no later than the shortest limit.
         let soon = limits.header_timeout.min(limits.idle_timeout);
         let soon = soon.min(limits.stall_timeout);
         let Some(waiting) = self.waiting() else {
@@ -105,6 +106,7 @@ impl Turn {
 
     /// Gives the turn to the server or to the peer. Either way it was a step.
     pub(super) fn give(&self, to_server: bool) {
+        // Lock order: the turn before its connection.
         let mut is_servers = self.is_servers.lock();
         let mut state = self.activity.0.lock();
         state.last_step = Instant::now();

@@ -83,6 +83,7 @@ impl Exchange {
 
     fn receive(&self, bytes: usize) -> Result<(), OverBudget> {
         self.turn.give(true);
+        // Counted even if refused below, since `release` subtracts all that is held.
         self.held.fetch_add(bytes, Ordering::AcqRel);
         let before = self.budget.taken.fetch_add(bytes, Ordering::AcqRel);
         if before.saturating_add(bytes) > self.budget.max {
@@ -113,6 +114,7 @@ pub(super) struct RequestBody<B> {
 
 impl<B: Body> RequestBody<B> {
     pub(super) fn new(body: B, exchange: Arc<Exchange>) -> Self {
+        // A body with a known end is not polled again, so its last `None` is never seen.
         if body.is_end_stream() {
             exchange.is_body_complete.store(true, Ordering::Release);
         }
@@ -134,6 +136,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         let exchange = &self.exchange;
+        // From here on it is a conversation, which may last as long as both like.
         if exchange.has_response_begun.load(Ordering::Acquire) {
             return polled.map_err(Into::into);
         }
@@ -190,6 +193,8 @@ impl<B: Body + Unpin> Body for ResponseBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
+        // Pending means that the handler has nothing to send yet, so it is not the peer that
+        // delays.
         self.exchange.turn.give(polled.is_pending());
         polled
     }

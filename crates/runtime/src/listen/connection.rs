@@ -86,6 +86,8 @@ pub(super) async fn serve(
             },
         }
     };
+    // One deadline for the look at the first byte and for the handshake: a silent peer must not
+    // hold a place.
     let started = tokio::select! {
         started = tokio::time::timeout(within, starting) => started,
         () = evict.cancelled() => return,
@@ -134,6 +136,7 @@ async fn converse<S>(
     let mut is_ending = false;
     loop {
         let look_again = if is_ending && activity.requests() == 0 {
+            // Only the peer's close is missing, and it may never come.
             Some(GOODBYE_TIMEOUT)
         } else {
             activity.look_again(&limits)
@@ -142,6 +145,7 @@ async fn converse<S>(
             if is_ending {
                 return;
             }
+            // Graceful, so that a request which arrives at this moment is still answered.
             connection.as_mut().graceful_shutdown();
             is_ending = true;
             continue;
@@ -173,6 +177,7 @@ async fn converse<S>(
 fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
+        // Both protocols get their limits, since the peer chooses one by its first bytes.
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)

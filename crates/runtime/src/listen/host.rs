@@ -27,6 +27,7 @@ impl AllowedHosts {
         let header = headers.get(header::HOST);
         let host = match header {
             Some(host) => host.to_str().unwrap_or("(not ASCII)"),
+            // HTTP/2 has the host in `:authority`, which hyper puts into the URI.
             None => uri.authority()?.as_str(),
         };
         (!self.allow(host)).then_some(host)
@@ -37,6 +38,7 @@ impl AllowedHosts {
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         is("localhost")
             || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+            // RFC 6761: names below `localhost` resolve to loopback everywhere.
             || is_under_localhost(name)
             || NAMES_FROM_CONTAINERS.into_iter().any(is)
             || self.0.iter().any(|other| is(other))
@@ -53,6 +55,7 @@ fn is_under_localhost(name: &str) -> bool {
 }
 
 fn without_port(host: &str) -> &str {
+    // An IPv6 literal is in brackets, and its own colons do not separate a port.
     if let Some((address, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return address;
     }

@@ -35,6 +35,8 @@ const RETRY_DELAY_AFTER_EVICTION: Duration = Duration::from_millis(5);
 const MIN_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A port with what answers there.
+// axum-server could replace little of this: it accepts and reloads certificates, but limits neither
+// the number of connections nor the time that a peer may keep one waiting.
 #[derive(Debug)]
 pub struct Listener {
     sockets: Sockets,
@@ -109,8 +111,11 @@ impl Listener {
         let listener = PROCESS.listener();
         let answerer = Arc::new(Answerer {
             listener,
+            // axum recommends `with_state` before serving: it prepares the router once, not per
+            // request.
             router: router.with_state(()),
             limits,
+            // Needed on loopback only, which a rebound name would otherwise reach; see `host`.
             hosts: is_loopback.then_some(hosts),
             free: Arc::new(Semaphore::new(limits.max_requests)),
             budget: Arc::new(Budget::new(limits.max_body_bytes)),
@@ -129,12 +134,15 @@ impl Listener {
             let mut last_logged = None;
             loop {
                 let (stream, peer) = accept(&sockets, &mut last_logged).await;
+                // Sought after accepting, so that others are closed only for a connection that
+                // exists.
                 let place = place(&free, listener).await;
                 PROCESS.make_room();
                 connections.spawn(stream, peer, place);
             }
         };
         stop.run_until_cancelled(accepting).await;
+        // Closed before draining, so that new clients go to another replica instead of waiting.
         drop(sockets);
         connections.drain(grace).await
     }
@@ -177,6 +185,7 @@ impl Connections {
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_ok() {
             return Ok(());
         }
+        // The tasks end at their next await, so the second wait is short and the count complete.
         self.cut.cancel();
         self.tasks.wait().await;
         match self.cut_off.load(Ordering::Relaxed) {
@@ -208,6 +217,7 @@ async fn accept(sockets: &Sockets, last_logged: &mut Option<Instant>) -> (TcpStr
             Ok(accepted) => return accepted,
             Err(error) => error,
         };
+        // accept(2) on Linux reports pending errors of the new connection as its own.
         if is_the_peers(&error) {
             continue;
         }

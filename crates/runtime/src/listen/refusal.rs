@@ -2,12 +2,12 @@
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::Response,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use tonic::{Code, Status};
 
-use crate::problem::problem;
+use crate::Problem;
 
 /// The reason that the listener refuses a request before or instead of its handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +26,7 @@ impl Refusal {
             let status = Status::new(self.code(), self.detail());
             return status.into_http::<tonic::body::Body>().map(Body::new);
         }
-        let status = self.status();
-        let mut response = problem(status, &self.detail());
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            let soon = HeaderValue::from_static("1");
-            response.headers_mut().insert(header::RETRY_AFTER, soon);
-        }
-        response
+        Problem::new(self.status(), self.detail()).into_response()
     }
 
     fn detail(&self) -> String {
@@ -75,6 +69,7 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| {
         let rest = kind.as_bytes().strip_prefix(b"application/grpc");
+        // `application/grpc-web` is another protocol, which no port here speaks.
         rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
     })
 }
@@ -82,6 +77,8 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use axum::http::HeaderValue;
 
     use super::*;
 

@@ -110,11 +110,13 @@ impl Registry {
         let open = self.open.lock();
         let mut waiting: Vec<_> = open
             .values()
+            // One that was told to close may take a moment, and must not count as room made twice.
             .filter(|entry| !entry.close.is_cancelled())
             .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
             .filter(|(entry, waiting)| scope.has(entry.listener, waiting))
             .collect();
         waiting.sort_by_key(|(_, waiting)| (waiting.has_answered, waiting.since));
+        // An eighth at most, so that a small listener keeps most of its idle clients.
         let some = EVICTED_AT_ONCE.min(waiting.len().div_ceil(8));
         waiting
             .iter()

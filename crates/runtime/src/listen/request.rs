@@ -51,6 +51,7 @@ impl Answerer {
         let turn = activity.begin();
         let is_grpc = is_grpc(request.headers());
         let hosts = self.hosts.as_ref();
+        // Before a permit is taken: what a web page sends must not cost others their place.
         if let Some(host) = hosts.and_then(|hosts| hosts.refused(request.uri(), request.headers()))
         {
             return Ok(Refusal::Host(host.to_owned()).respond(is_grpc));
@@ -69,12 +70,15 @@ impl Answerer {
         let handling = self.router.clone().oneshot(request);
         let mut response = tokio::select! {
             response = handling => match response {
+                // The handler saw only a broken body and may have blamed the client for it.
                 Ok(_) if exchange.is_over_budget() => Refusal::OverBudget.respond(is_grpc),
                 Ok(response) => response,
             },
             () = self.body_timeout(&exchange) => {
                 let seconds = self.limits.body_timeout.as_secs();
                 let mut response = Refusal::BodyTimeout { seconds }.respond(is_grpc);
+                // HTTP/1 cannot skip the rest of a body, so the next request could not be told from
+                // it.
                 if is_http1 {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
@@ -93,6 +97,7 @@ impl Answerer {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Some(permit);
         }
+        // Closes requests that only wait for their peer, which frees permits a moment later.
         PROCESS.evict(Scope::Requests(self.listener));
         let acquiring = Arc::clone(&self.free).acquire_owned();
         tokio::time::timeout(ROOM_WITHIN, acquiring)

@@ -5,4 +5,5 @@ mod bounds;
 mod drain;
 mod introspection;
 mod protocols;
+mod self_tracing;
 mod support;

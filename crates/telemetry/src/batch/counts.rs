@@ -86,6 +86,7 @@ impl SpanCounts {
     }
 
     fn slot(&self, reason: DropReason) -> &AtomicU64 {
+        // A pattern instead of an index: a new reason does not compile until it has a slot.
         let [queue_full, export_failed, refused, shut_down] = &self.dropped;
         match reason {
             DropReason::QueueFull => queue_full,

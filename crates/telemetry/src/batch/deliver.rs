@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rand::RngExt;
+use spoor_runtime::Backoff;
 use tokio::task::JoinSet;
 
 use super::{DropReason, queue::Queue};
@@ -18,7 +18,7 @@ use crate::{
     settings::BatchSettings,
 };
 
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Short against a rollout, so that spans follow soon after the receiver is back.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
 /// Between two lines of the log about a full queue.
@@ -54,11 +54,14 @@ impl Deliver {
         while let Some(batch) = self.queue.next().await {
             overflow.report(self.queue.counts.dropped(DropReason::QueueFull));
             let spans = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            // Goes on taking batches, so that each span that is left is counted.
             if self.queue.give_up.is_cancelled() {
                 self.queue.settle_dropped(DropReason::ShutDown, spans);
                 continue;
             }
+            // Encoded once for all attempts, and while earlier batches are still under way.
             let encoded = self.exporter.encode(batch);
+            // What exceeds this waits in the queue, which is bounded and counts what it drops.
             while exports.len() >= self.settings.max_exports {
                 exports.join_next().await;
             }
@@ -70,6 +73,7 @@ impl Deliver {
 
     async fn see_through(&self, batch: Bytes, spans: u64) {
         tokio::select! {
+            // After the grace period no further attempt starts, however fast the receiver answers.
             biased;
             () = self.queue.give_up.cancelled() => {
                 self.queue.settle_dropped(DropReason::ShutDown, spans);
@@ -89,6 +93,7 @@ impl Deliver {
     }
 
     fn settle(&self, accepted: Accepted, spans: u64) {
+        // A receiver may claim to have rejected more than it was sent.
         let refused = accepted.rejected.min(spans);
         if refused > 0 {
             let reason = accepted.message;
@@ -100,7 +105,7 @@ impl Deliver {
 
     async fn attempts(&self, batch: Bytes) -> Result<Accepted, Failure> {
         let give_up_at = Instant::now() + self.settings.retry_budget;
-        let mut longest = FIRST_WAIT;
+        let mut backoff = Backoff::new(MIN_RETRY_DELAY);
         loop {
             let sending = self.exporter.send(batch.clone());
             let failure = match tokio::time::timeout(self.settings.export_timeout, sending).await {
@@ -118,13 +123,15 @@ impl Deliver {
                 return Err(failure);
             };
             self.note_failure(reason);
-            let wait = wait(longest, *after);
+            // Never sooner than the receiver asked.
+            let delay = backoff.next_delay(MAX_RETRY_DELAY);
+            let delay = delay.max(after.unwrap_or_default());
+            // A receiver may ask for a delay that no clock can represent.
             let over = |next: Instant| next > give_up_at;
-            if Instant::now().checked_add(wait).is_none_or(over) {
+            if Instant::now().checked_add(delay).is_none_or(over) {
                 return Err(failure);
             }
-            tokio::time::sleep(wait).await;
-            longest = (longest * 2).min(MAX_RETRY_DELAY);
+            tokio::time::sleep(delay).await;
         }
     }
 
@@ -139,13 +146,6 @@ impl Deliver {
             tracing::info!("exporting spans again");
         }
     }
-}
-
-/// Half of it at random, so that instances don't come back in step; never sooner than the
-/// receiver asked.
-fn wait(longest: Duration, asked: Option<Duration>) -> Duration {
-    let jittered = longest.mul_f64(rand::rng().random_range(0.5..=1.0));
-    jittered.max(asked.unwrap_or_default())
 }
 
 /// Says in the log, now and then, that the queue overflowed.

@@ -81,7 +81,10 @@ impl Queue {
         waiting.spans.push_back(span);
         waiting.taken += 1;
         let len = waiting.spans.len();
+        // Unlocked first, or the consumer would wake only to wait for the lock.
         drop(waiting);
+        // The two lengths that matter to the consumer. Waking it for each span would cost more than
+        // queueing one.
         if len == 1 || len == self.batch {
             self.wake.notify_one();
         }
@@ -94,6 +97,7 @@ impl Queue {
             match self.look() {
                 Next::Batch(batch) => return Some(batch),
                 Next::Closed => return None,
+                // `Notify` keeps a notification that comes before this wait, so none is lost.
                 Next::Wait(None) => self.wake.notified().await,
                 Next::Wait(Some(until)) => {
                     tokio::select! {
@@ -124,6 +128,7 @@ impl Queue {
         // The rest is at most as old as now: its own wait starts.
         waiting.since = Some(Instant::now());
         if waiting.spans.is_empty() {
+            // Gives the memory of a burst back, but not what the next batches need at once.
             waiting.spans.shrink_to(self.batch * 2);
         }
         Next::Batch(batch)
@@ -148,6 +153,7 @@ impl Queue {
     pub(super) fn flush(&self, deadline: Instant) -> bool {
         let mut waiting = self.waiting.lock();
         let target = waiting.taken;
+        // Several threads may flush, and an earlier target must not replace a later one.
         waiting.hurry = waiting.hurry.max(target);
         self.wake.notify_one();
         while waiting.settled < target {

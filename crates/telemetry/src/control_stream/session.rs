@@ -10,6 +10,7 @@ use spoor_proto::spoor::control::v1::{
     ServerMessage, Version, client_message, policy_stream_client::PolicyStreamClient,
     server_message,
 };
+use spoor_runtime::Backoff;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -19,10 +20,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::config::{ControlStream, Intervals};
-use crate::{Backoff, batch::DropReason, credentials::CredentialsError, faults};
+use crate::{batch::DropReason, credentials::CredentialsError, faults};
 
 /// Messages on their way out, at most.
 const OUTGOING: usize = 16;
+
+/// The longest delay before the second attempt. A control plane that restarts is back soon.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// The state that outlives a session.
 #[derive(Debug)]
@@ -35,7 +39,7 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new() -> Self {
         Self {
-            backoff: Backoff::new(),
+            backoff: Backoff::new(MIN_RETRY_DELAY),
             has_pushed_faults: false,
         }
     }
@@ -117,6 +121,8 @@ async fn open<'a>(stream: &'a ControlStream, memory: &'a mut Memory) -> Result<S
     let channel = connect
         .map_err(|_| Lost::Deadline)?
         .map_err(Lost::Connect)?;
+    // The hello is queued before the call: the control plane refuses a stream that begins with
+    // anything else.
     let (outgoing, messages) = mpsc::channel(OUTGOING);
     // There is room: nothing has been sent yet.
     outgoing
@@ -152,15 +158,18 @@ fn endpoint(stream: &ControlStream, intervals: Intervals) -> tonic::transport::E
     endpoint
         .http2_keep_alive_interval(intervals.keep_alive)
         .keep_alive_timeout(intervals.keep_alive)
+        // Plans may not change for days, so only pings show that the peer is gone.
         .keep_alive_while_idle(true)
 }
 
 impl Session<'_> {
     async fn serve(&mut self, shutdown: &CancellationToken) -> Result<(), Lost> {
         let mut reports = interval(self.stream.intervals.report.max(Duration::from_millis(1)));
+        // Counts are cumulative, so one report makes up for all that were missed.
         reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                // Shutdown before messages, and messages before reports, which come round again.
                 biased;
                 () = shutdown.cancelled() => return self.shutdown_notice().await,
                 received = self.incoming.message() => match received {
@@ -227,6 +236,7 @@ impl Session<'_> {
     /// Sends a report if something has changed or the last is old.
     async fn report(&mut self) -> Result<(), Lost> {
         let report = report(self.stream);
+        // One interval early, since at the next tick it would be too late.
         let is_due = self.last.as_ref().is_none_or(|(last, at)| {
             *last != report
                 || at.elapsed() + self.stream.intervals.report > self.stream.intervals.alive

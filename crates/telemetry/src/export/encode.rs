@@ -39,6 +39,7 @@ pub(super) fn accepted(answer: &[u8]) -> Accepted {
         .and_then(|response| response.partial_success)
         .unwrap_or_default();
     Accepted {
+        // The field is signed, and a negative number rejects nothing.
         rejected: u64::try_from(partial.rejected_spans).unwrap_or_default(),
         message: partial.error_message,
     }

@@ -2,12 +2,13 @@
 
 use std::{error::Error, time::Duration};
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, Uri, uri::PathAndQuery};
 use opentelemetry_sdk::trace::SpanData;
+use spoor_runtime::{EncodedCodec, with_causes};
 use tonic::{
     Code, Request, Status,
-    codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder as Encode},
+    codec::{CompressionEncoding, DecodeBuf},
     metadata::MetadataMap,
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
@@ -18,7 +19,6 @@ use super::{
     encode::{Encoder, accepted},
 };
 use crate::{
-    causes::with_causes,
     grpc::{Transport, status},
     settings::{Compression, OtlpSettings},
 };
@@ -68,11 +68,12 @@ impl Export for Grpc {
     fn send(&self, batch: Bytes) -> Sending<'_> {
         let mut client = self.client.clone();
         Box::pin(async move {
+            // tower requires this before each call.
             client.ready().await.map_err(|error| retry(&*error))?;
             let mut request = Request::new(batch);
             *request.metadata_mut() = MetadataMap::from_headers(self.headers.clone());
             let answer = client
-                .unary(request, EXPORT, Raw)
+                .unary(request, EXPORT, EncodedCodec(raw))
                 .await
                 .map_err(|status| failure(&status))?;
             Ok::<Accepted, Failure>(accepted(&answer.into_inner()))
@@ -105,6 +106,7 @@ fn retry(error: &dyn Error) -> Failure {
 fn failure(status: &Status) -> Failure {
     let retry_info = status.get_details_retry_info();
     let after = retry_info.and_then(|info| info.retry_delay);
+    // The retryable codes of the OTLP specification, section "Failures".
     let retryable = match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded
@@ -112,6 +114,7 @@ fn failure(status: &Status) -> Failure {
         | Code::OutOfRange
         | Code::Unavailable
         | Code::DataLoss => true,
+        // Only with a `RetryInfo` does the receiver say that it will recover.
         Code::ResourceExhausted => after.is_some(),
         // Not the receiver's answer but the connection's failure.
         _ => status.source().is_some(),
@@ -127,6 +130,7 @@ fn failure(status: &Status) -> Failure {
 /// The receiver's message, or the root cause of the connection's failure.
 fn said(status: &Status) -> String {
     let name = status::name(status.code());
+    // tonic's own message is only "transport error"; the helpful cause is the last.
     let mut root = status.source();
     while let Some(cause) = root.and_then(Error::source) {
         root = Some(cause);
@@ -137,39 +141,7 @@ fn said(status: &Status) -> String {
     }
 }
 
-/// Passes messages through as the bytes that they are.
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encode for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
+/// A response as it is: one that cannot be decoded is an acceptance, too.
+fn raw(response: &mut DecodeBuf<'_>) -> Result<Bytes, Status> {
+    Ok(response.copy_to_bytes(response.remaining()))
 }

@@ -23,15 +23,13 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
+use spoor_runtime::with_causes;
 
 use super::{
     Export, ExporterError, Failure, Sending, certificates,
     encode::{Encoder, accepted},
 };
-use crate::{
-    causes::with_causes,
-    settings::{Compression, OtlpSettings},
-};
+use crate::settings::{Compression, OtlpSettings};
 
 /// The most bytes of a response that are read.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -49,6 +47,7 @@ impl Http {
     pub(super) fn new(settings: &OtlpSettings, encoder: Encoder) -> Result<Self, ExporterError> {
         let connector = connector(settings)?;
         let mut headers = settings.headers.clone();
+        // After the user's headers, which must not contradict the body.
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-protobuf"),
@@ -132,6 +131,7 @@ fn roots(pem: &[u8]) -> RootCertStore {
 async fn judge(response: Response<Incoming>) -> Result<super::Accepted, Failure> {
     let status = response.status();
     let after = retry_after(response.headers());
+    // Read whatever the status, so that the connection can be used again.
     let body = Limited::new(response.into_body(), MAX_ANSWER)
         .collect()
         .await;
@@ -142,6 +142,7 @@ async fn judge(response: Response<Incoming>) -> Result<super::Accepted, Failure>
     }
     let reason = format!("HTTP status {status}");
     Err(match status {
+        // The OTLP specification retries these and no others.
         StatusCode::TOO_MANY_REQUESTS
         | StatusCode::BAD_GATEWAY
         | StatusCode::SERVICE_UNAVAILABLE

@@ -34,6 +34,7 @@ pub(super) fn of_call(
 
 /// Of the caller, as a server sees it.
 pub(super) fn push_peer(attributes: &mut Vec<KeyValue>, peer: SocketAddr) {
+    // A socket for both families shows IPv4 peers as `::ffff:a.b.c.d`.
     let address = peer.ip().to_canonical().to_string();
     attributes.push(KeyValue::new(CLIENT_ADDRESS, address.clone()));
     attributes.push(KeyValue::new(NETWORK_PEER_ADDRESS, address));

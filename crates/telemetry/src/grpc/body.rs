@@ -18,6 +18,7 @@ pub(super) fn observed(call: Call, response: Response<Body>) -> Response<Body> {
         call.finish(code, &message);
         return response;
     }
+    // A proxy answered in place of a gRPC server.
     if !response.status().is_success() {
         call.finish(status::of_http(response.status()), "");
         return response;
@@ -52,6 +53,7 @@ impl http_body::Body for Observed {
             return polled;
         };
         let end = match frame {
+            // gRPC requires trailers: without them the response was cut off.
             None => Some((Code::Unknown, "the answer has no trailers".to_owned())),
             Some(Err(error)) => Some((error.code(), error.message().to_owned())),
             Some(Ok(frame)) => frame

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use opentelemetry::{
     Context, KeyValue,
-    trace::{Status, TraceContextExt},
+    trace::{SpanKind, Status, TraceContextExt},
 };
 use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, RPC_RESPONSE_STATUS_CODE};
 use tonic::Code;
@@ -12,37 +12,24 @@ use tonic::Code;
 use super::status;
 use crate::metrics::{Operation, Outcome};
 
-/// The side of a call: client and server judge codes differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Client,
-    Server,
-}
-
-/// A call under way. Dropped before its status is known, it counts as cancelled.
+/// A call in progress, at its client or its server, which judge codes differently. Dropped before
+/// its status is known, it counts as cancelled.
 pub(super) struct Call {
     pub(super) operation: Arc<Operation>,
     pub(super) context: Context,
     started: Instant,
-    end: End,
+    side: SpanKind,
     over: bool,
 }
 
 impl Call {
-    pub(super) fn new(operation: Arc<Operation>, context: Context, end: End) -> Self {
+    pub(super) fn new(operation: Arc<Operation>, context: Context, side: SpanKind) -> Self {
         Self {
             operation,
             context,
             started: Instant::now(),
-            end,
+            side,
             over: false,
-        }
-    }
-
-    pub(super) fn event(&self, name: &'static str, attributes: impl FnOnce() -> Vec<KeyValue>) {
-        let span = self.context.span();
-        if span.is_recording() {
-            span.add_event(name, attributes());
         }
     }
 
@@ -54,6 +41,7 @@ impl Call {
 
     fn record(&self, code: Code, message: &str) {
         let span = self.context.span();
+        // Metrics count every call, traced or not.
         self.operation.observe(
             Outcome::Rpc(code),
             self.started.elapsed(),
@@ -65,9 +53,9 @@ impl Call {
         }
         let name = status::name(code);
         span.set_attribute(KeyValue::new(RPC_RESPONSE_STATUS_CODE, name));
-        let is_error = match self.end {
-            End::Client => code != Code::Ok,
-            End::Server => status::is_server_error(code),
+        let is_error = match self.side {
+            SpanKind::Client => code != Code::Ok,
+            _ => status::is_server_error(code),
         };
         if is_error {
             span.set_attribute(KeyValue::new(ERROR_TYPE, name));

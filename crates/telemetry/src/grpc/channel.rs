@@ -18,6 +18,7 @@ pub(crate) fn lazy(peer: &PeerUrl, layer: ClientLayer) -> Channel {
     let endpoint = Endpoint::from(peer.uri().clone())
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
+        // A peer that vanished is noticed within 25 s, long before the kernel stops retransmitting.
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(5));
     layer.to(peer.uri()).layer(Transport::lazy(endpoint))

@@ -8,16 +8,15 @@ use std::{
 };
 
 use http::{Request, Response, Uri, uri::Authority};
-use opentelemetry::{KeyValue, trace::FutureExt};
+use opentelemetry::{
+    KeyValue,
+    trace::{FutureExt, SpanKind},
+};
 use opentelemetry_sdk::trace::SdkTracer;
 use tonic::{Code, body::Body};
 use tower::{Layer, Service};
 
-use super::{
-    attributes, body,
-    call::{Call, End},
-    is_infrastructure,
-};
+use super::{attributes, body, call::Call, is_infrastructure};
 use crate::{metrics::Operations, outgoing};
 
 /// Traces the calls made through a tonic channel.
@@ -90,6 +89,7 @@ where
             return Box::pin(self.inner.call(request));
         }
         let call = self.caller.begin(&request, self.server.as_ref());
+        // In unsampled traces, too: the peer must follow the decision instead of making its own.
         outgoing::inject(&call.context, request.headers_mut());
         let sent = self.inner.call(request).with_context(call.context.clone());
         Box::pin(async move {
@@ -115,6 +115,6 @@ impl Caller {
             attributes.extend(callers.into_iter().flat_map(|callers| callers.0.clone()));
             attributes
         });
-        Call::new(operation, context, End::Client)
+        Call::new(operation, context, SpanKind::Client)
     }
 }

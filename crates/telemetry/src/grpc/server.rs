@@ -9,21 +9,17 @@ use std::{
 
 use http::{Request, Response};
 use opentelemetry::{
-    Context, KeyValue,
+    Context,
     trace::{FutureExt, Span, SpanKind, TraceContextExt, Tracer},
 };
 use opentelemetry_sdk::trace::SdkTracer;
 use tonic::{Status, body::Body, transport::server::TcpConnectInfo};
 use tower::{Layer, Service};
 
-use super::{
-    attributes, body,
-    call::{Call, End},
-    is_infrastructure,
-};
+use super::{attributes, body, call::Call, is_infrastructure};
 use crate::{
     edge,
-    faults::{Decision, Faults},
+    faults::{self, Decision, Faults},
     metrics::{Operation, Operations},
     outgoing,
 };
@@ -78,6 +74,7 @@ where
         }
         let call = self.callee.begin(&request);
         let fault = self.callee.faults.decide(call.operation.name);
+        // The usual case needs neither a clone of the service nor a second future.
         if fault == Decision::default() {
             let inside = call.context.clone().attach();
             let answer = self.inner.call(request);
@@ -87,10 +84,14 @@ where
         }
         // The clone isn't ready; what was polled ready is.
         let clone = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, clone);
+        let mut inner = std::mem::replace(&mut self.inner, clone);
         let context = call.context.clone();
         let answer = async move {
-            let result = inject(fault, inner, request, &call).await;
+            let result = if fault.inject(&call.context).await {
+                Ok(Status::internal(faults::FAILURE).into_http())
+            } else {
+                inner.call(request).await
+            };
             end(call, result)
         };
         Box::pin(answer.with_context(context))
@@ -107,44 +108,19 @@ fn end<E>(call: Call, result: Result<Response<Body>, E>) -> Result<Response<Body
     }
 }
 
-/// Waits for the fault's delay, then fails the request or hands it on.
-async fn inject<S, B>(
-    fault: Decision,
-    mut inner: S,
-    request: Request<B>,
-    call: &Call,
-) -> Result<Response<Body>, S::Error>
-where
-    S: Service<Request<B>, Response = Response<Body>>,
-{
-    if let Some(delay) = fault.delay {
-        let seconds = delay.as_secs_f64();
-        call.event("fault.injected", || {
-            vec![KeyValue::new("fault.delay", seconds)]
-        });
-        tokio::time::sleep(delay).await;
-    }
-    if fault.fail {
-        call.event("fault.injected", || {
-            vec![KeyValue::new("fault.error", true)]
-        });
-        return Ok(Status::internal("injected fault").into_http());
-    }
-    inner.call(request).await
-}
-
 impl Callee {
     fn begin<B>(&self, request: &Request<B>) -> Call {
         let path = request.uri().path();
         let operation = self.operations.get("", attributes::method(path));
         let parent = edge::extract(request.headers());
         let context = match &self.tracer {
+            // In an unsampled trace a span would only be dropped, so its parent stands for it.
             Some(tracer) if !outgoing::is_unsampled(&parent) => {
                 start_span(tracer, &operation, &parent, request)
             }
             _ => parent,
         };
-        Call::new(operation, context, End::Server)
+        Call::new(operation, context, SpanKind::Server)
     }
 }
 

@@ -65,5 +65,6 @@ pub(super) fn of_http(status: StatusCode) -> Code {
 }
 
 fn decoded(message: &str) -> String {
+    // A message with a broken encoding is shown as it came.
     crate::percent::decoded(message).unwrap_or_else(|| message.to_owned())
 }

@@ -63,6 +63,7 @@ impl Service<Request<Body>> for Transport {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let connections = Arc::clone(&self.0);
         Box::pin(async move {
+            // Cloned, so that the lock is not held during the call.
             let Connection { number, channel } = connections.latest.lock().clone();
             let response = channel.oneshot(request).await?;
             if is_of_grpc(response.status()) {

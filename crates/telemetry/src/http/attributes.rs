@@ -48,6 +48,7 @@ pub(super) fn of_server(request: &Parts, route: &str, peer: Option<SocketAddr>) 
         80,
     );
     if let Some(peer) = peer {
+        // A socket for both families shows IPv4 peers as `::ffff:a.b.c.d`.
         let address = peer.ip().to_canonical().to_string();
         attributes.push(KeyValue::new(CLIENT_ADDRESS, address.clone()));
         attributes.push(KeyValue::new(NETWORK_PEER_ADDRESS, address));
@@ -83,6 +84,7 @@ fn full(uri: &Uri) -> String {
         .authority()
         .and_then(|authority| authority.as_str().rsplit_once('@'))
     {
+        // The semantic conventions prescribe this text.
         Some((credentials, _)) => text.replacen(credentials, "REDACTED:REDACTED", 1),
         None => text,
     }

@@ -10,9 +10,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
+use spoor_runtime::Problem;
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
-use super::{Problem, rest::read_on};
+use super::rest::read_on;
 
 /// The bounds of an edge.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +45,8 @@ pub fn bounded(router: Router, bounds: Bounds) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this takes other methods")
         })
+        // The last layer is outermost: excess requests are refused before any of their body is
+        // read, and the deadline covers reading it.
         .layer(DefaultBodyLimit::max(body_bytes))
         .layer(middleware::from_fn(read_on))
         .layer(middleware::from_fn_with_state(deadline, give_up))

@@ -8,19 +8,15 @@ use std::{
     time::Instant,
 };
 
-use http::{Request, Response, StatusCode};
-use opentelemetry::{
-    Context, KeyValue,
-    trace::{FutureExt, Status, TraceContextExt},
-};
+use http::{Request, Response};
+use opentelemetry::trace::{FutureExt, SpanKind};
 use opentelemetry_sdk::trace::SdkTracer;
-use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, HTTP_RESPONSE_STATUS_CODE};
+use spoor_runtime::with_causes;
 use tower::{Layer, Service};
 
-use super::attributes;
+use super::{attributes, exchange::Exchange};
 use crate::{
-    causes::with_causes,
-    metrics::{OTHER, Operation, Operations, Outcome},
+    metrics::{OTHER, Operations},
     outgoing,
 };
 
@@ -69,6 +65,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let started = Instant::now();
         let method = attributes::method(request.method());
+        // By host and not by path, which may hold an ID and would make a series for each.
         let operation = self
             .caller
             .operations
@@ -78,76 +75,14 @@ where
         });
         outgoing::inject(&context, request.headers_mut());
         let sent = self.inner.call(request).with_context(context.clone());
-        let exchange = Exchange {
-            operation,
-            started,
-            context,
-            answered: false,
-        };
+        let exchange = Exchange::new(SpanKind::Client, operation, started, context);
         Box::pin(async move {
             let result = sent.await;
-            exchange.end(result.as_ref().map(Response::status));
+            match &result {
+                Ok(response) => exchange.answered(response.status()),
+                Err(error) => exchange.failed(OTHER, with_causes(error)),
+            }
             result
         })
-    }
-}
-
-/// A request under way. Dropped before its end, it counts as unanswered.
-struct Exchange {
-    operation: Arc<Operation>,
-    started: Instant,
-    context: Context,
-    answered: bool,
-}
-
-impl Exchange {
-    fn end<E: Error>(mut self, outcome: Result<StatusCode, &E>) {
-        self.answered = true;
-        match outcome {
-            Ok(status) => self.answered(status),
-            Err(error) => self.failed(OTHER, with_causes(error)),
-        }
-    }
-
-    fn answered(&self, status: StatusCode) {
-        let code = status.as_u16();
-        let span = self.context.span();
-        self.operation.observe(
-            Outcome::Http(code),
-            self.started.elapsed(),
-            span.span_context(),
-        );
-        // Without a span of its own the context holds another's, which isn't recorded.
-        if !span.is_recording() {
-            return;
-        }
-        span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
-        if code >= 400 {
-            span.set_attribute(KeyValue::new(ERROR_TYPE, code.to_string()));
-            span.set_status(Status::error(""));
-        }
-        span.end();
-    }
-
-    fn failed(&self, error_type: &'static str, description: String) {
-        let span = self.context.span();
-        self.operation.observe(
-            Outcome::NoAnswer,
-            self.started.elapsed(),
-            span.span_context(),
-        );
-        if span.is_recording() {
-            span.set_attribute(KeyValue::new(ERROR_TYPE, error_type));
-            span.set_status(Status::error(description));
-            span.end();
-        }
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        if !self.answered {
-            self.failed("cancelled", "cancelled before the answer".to_owned());
-        }
     }
 }

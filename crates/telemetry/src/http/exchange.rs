@@ -1,84 +1,98 @@
-//! A request that an HTTP server answers, from its admission to its response.
+//! A request over HTTP, from its start to its response.
 
 use std::{sync::Arc, time::Instant};
 
-use axum::body::Body;
-use http::Response;
+use http::StatusCode;
 use opentelemetry::{
     Context, KeyValue,
-    trace::{Status, TraceContextExt},
+    trace::{SpanKind, Status, TraceContextExt},
 };
 use opentelemetry_semantic_conventions::attribute::{ERROR_TYPE, HTTP_RESPONSE_STATUS_CODE};
 
-use crate::{
-    edge,
-    metrics::{Operation, Outcome},
-};
+use crate::metrics::{Operation, Outcome};
 
-/// A request being answered. Dropped before its end, it counts as unanswered.
+/// A request in progress, at its client or its server. Dropped before its end, it counts as
+/// unanswered.
 pub(super) struct Exchange {
+    side: SpanKind,
     pub(super) operation: Arc<Operation>,
-    started: Instant,
     pub(super) context: Context,
-    answered: bool,
+    started: Instant,
+    is_over: bool,
 }
 
 impl Exchange {
-    pub(super) fn new(operation: Arc<Operation>, started: Instant, context: Context) -> Self {
+    pub(super) fn new(
+        side: SpanKind,
+        operation: Arc<Operation>,
+        started: Instant,
+        context: Context,
+    ) -> Self {
         Self {
+            side,
             operation,
-            started,
             context,
-            answered: false,
+            started,
+            is_over: false,
         }
     }
 
-    pub(super) fn event(&self, name: &'static str, attributes: impl FnOnce() -> Vec<KeyValue>) {
+    /// Ends the request with a response.
+    pub(super) fn answered(mut self, status: StatusCode) {
+        self.is_over = true;
         let span = self.context.span();
-        if span.is_recording() {
-            span.add_event(name, attributes());
-        }
-    }
-
-    pub(super) fn end(mut self, mut response: Response<Body>) -> Response<Body> {
-        self.answered = true;
-        if let Some(headers) = edge::response_headers(&self.context) {
-            for (name, value) in headers {
-                response.headers_mut().insert(name, value);
-            }
-        }
-        let status = response.status();
-        let span = self.context.span();
-        if span.is_recording() {
-            let code = status.as_u16();
-            span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
-            if status.is_server_error() {
-                span.set_attribute(KeyValue::new(ERROR_TYPE, code.to_string()));
-                span.set_status(Status::error(""));
-            }
-            span.end();
-        }
+        let code = status.as_u16();
         self.operation.observe(
-            Outcome::Http(status.as_u16()),
+            Outcome::Http(code),
             self.started.elapsed(),
             span.span_context(),
         );
-        response
+        // Without a span of its own the context holds another's, which is not recorded here.
+        if !span.is_recording() {
+            return;
+        }
+        span.set_attribute(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, i64::from(code)));
+        // The semantic conventions for HTTP: to a server, a 4xx is its client's error.
+        let is_error = match self.side {
+            SpanKind::Client => code >= 400,
+            _ => status.is_server_error(),
+        };
+        if is_error {
+            span.set_attribute(KeyValue::new(ERROR_TYPE, code.to_string()));
+            span.set_status(Status::error(""));
+        }
+        span.end();
+    }
+
+    /// Ends the request without a response.
+    pub(super) fn failed(mut self, error_type: &'static str, description: String) {
+        self.record_failure(error_type, description);
+    }
+
+    fn record_failure(&mut self, error_type: &'static str, description: String) {
+        self.is_over = true;
+        let span = self.context.span();
+        self.operation.observe(
+            Outcome::NoAnswer,
+            self.started.elapsed(),
+            span.span_context(),
+        );
+        if span.is_recording() {
+            span.set_attribute(KeyValue::new(ERROR_TYPE, error_type));
+            span.set_status(Status::error(description));
+            span.end();
+        }
     }
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if !self.answered {
-            let span = self.context.span();
-            span.set_attribute(KeyValue::new(ERROR_TYPE, "cancelled"));
-            span.set_status(Status::error("the client went away before the answer"));
-            span.end();
-            self.operation.observe(
-                Outcome::NoAnswer,
-                self.started.elapsed(),
-                span.span_context(),
-            );
+        if !self.is_over {
+            let description = match self.side {
+                SpanKind::Client => "cancelled before the answer",
+                _ => "the client went away before the answer",
+            };
+            self.record_failure("cancelled", description.to_owned());
         }
     }
 }

@@ -7,8 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-
-use super::Problem;
+use spoor_runtime::Problem;
 
 /// The router as browsers should meet it: what other sites' pages send is refused unless it only
 /// reads, and its own pages may do no more than the content security policy says.
@@ -65,6 +64,7 @@ fn is_safe(method: &Method) -> bool {
 fn comes_from_here(headers: &HeaderMap, uri: &Uri) -> bool {
     match (headers.get("sec-fetch-site"), headers.get(header::ORIGIN)) {
         (Some(site), _) => site == "same-origin" || site == "none",
+        // Browsers without Fetch Metadata send at least this with what changes something.
         (None, Some(origin)) => is_own(origin, headers, uri),
         (None, None) => true,
     }

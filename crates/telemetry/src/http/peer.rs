@@ -82,6 +82,7 @@ impl Peer {
     /// # Errors
     /// [`CallError`]; an answer of any status is none.
     pub async fn get(&self, path: &str, max_bytes: usize) -> Result<Response<Bytes>, CallError> {
+        // One deadline for head and body together.
         let end = Instant::now() + self.deadline;
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = self.url.join(path).map_err(CallError::Path)?;
@@ -104,6 +105,7 @@ impl Peer {
 }
 
 async fn collected(body: Incoming, most: usize) -> Result<Bytes, CallError> {
+    // An answer that announces too much is refused before any of it is read.
     let announced = usize::try_from(body.size_hint().lower());
     if announced.map_or(true, |announced| announced > most) {
         return Err(CallError::TooLong(most));

@@ -13,24 +13,25 @@ use std::{
 use axum::{
     body::Body,
     extract::{ConnectInfo, MatchedPath},
+    response::IntoResponse,
 };
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use opentelemetry::{
     Context,
     trace::{FutureExt, Span, SpanKind, TraceContextExt, Tracer},
 };
 use opentelemetry_sdk::trace::SdkTracer;
+use spoor_runtime::Problem;
 use tower::{Layer, Service};
 
 use super::{
     attributes,
     exchange::Exchange,
-    fault,
     untraced::{self, UntracedPaths},
 };
 use crate::{
     edge::{self, Admitted, TrustedPeers},
-    faults::{Decision, Faults},
+    faults::{self, Decision, Faults},
     metrics::{Operation, Operations},
 };
 
@@ -99,19 +100,33 @@ where
             let answer = answer.with_context(exchange.context.clone());
             return Box::pin(async move {
                 let Ok(response) = answer.await;
-                Ok(exchange.end(response))
+                Ok(end(exchange, response))
             });
         }
         // The clone isn't ready; what was polled ready is.
         let clone = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, clone);
+        let mut inner = std::mem::replace(&mut self.inner, clone);
         let context = exchange.context.clone();
         let answer = async move {
-            let response = fault::inject(fault, inner, request, &exchange).await;
-            Ok(exchange.end(response))
+            let response = if fault.inject(&exchange.context).await {
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, faults::FAILURE).into_response()
+            } else {
+                let Ok(response) = inner.call(request).await;
+                response
+            };
+            Ok(end(exchange, response))
         };
         Box::pin(answer.with_context(context))
     }
+}
+
+/// Ends an exchange with its response, which gets the headers that name its trace.
+fn end(exchange: Exchange, mut response: Response<Body>) -> Response<Body> {
+    if let Some(headers) = edge::response_headers(&exchange.context) {
+        response.headers_mut().extend(headers);
+    }
+    exchange.answered(response.status());
+    response
 }
 
 impl Edge {
@@ -123,6 +138,7 @@ impl Edge {
             .map(|it| it.0);
         let route = request
             .extensions()
+            // The route and not the path: names of spans and series must be few.
             .get::<MatchedPath>()
             .map_or("", MatchedPath::as_str);
         let operation = self
@@ -134,15 +150,25 @@ impl Edge {
             }
             Callers::Mesh => Admitted::of_the_mesh(request.headers()),
         };
+        // Even without tracing the caller's context is passed on.
         let Some(tracer) = &self.tracer else {
-            return (Exchange::new(operation, started, admitted.parent), request);
+            return (
+                Exchange::new(SpanKind::Server, operation, started, admitted.parent),
+                request,
+            );
         };
         if self.untraced.contains(request.uri().path()) {
             let context = untraced::context(&admitted.parent);
-            return (Exchange::new(operation, started, context), request);
+            return (
+                Exchange::new(SpanKind::Server, operation, started, context),
+                request,
+            );
         }
         let (context, request) = start_span(tracer, &operation, admitted, peer, request);
-        (Exchange::new(operation, started, context), request)
+        (
+            Exchange::new(SpanKind::Server, operation, started, context),
+            request,
+        )
     }
 }
 

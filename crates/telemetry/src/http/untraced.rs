@@ -79,6 +79,7 @@ impl FromStr for UntracedPaths {
 pub(super) fn context(parent: &Context) -> Context {
     let ids = RandomIdGenerator::default();
     let above = parent.span().span_context().trace_id();
+    // The caller's ID is kept, so that log lines here can still be found by it.
     let trace_id = match parent.has_active_span() {
         true => above,
         false => ids.new_trace_id(),

@@ -173,12 +173,14 @@ impl Operations {
         if let Some(operation) = known.get(method).and_then(|targets| targets.get(target)) {
             return Arc::clone(operation);
         }
+        // Released first, since the lock is not reentrant.
         drop(known);
         self.add(method, target)
     }
 
     fn add(&self, method: &'static str, target: &str) -> Arc<Operation> {
         let mut known = self.known.write();
+        // Callers choose the names of gRPC methods, so their number must be bounded.
         if known.values().map(HashMap::len).sum::<usize>() >= MAX_OPERATIONS {
             return Arc::clone(&self.other);
         }
@@ -215,6 +217,7 @@ impl Operation {
         let seconds = duration.as_secs_f64();
         let exemplar = Exemplar::of(span);
         let now = exemplar.map(|_| SystemTime::now());
+        // A handful of outcomes occur, so scanning a list is faster than hashing.
         let outcomes = self.outcomes.read();
         if let Some((_, histogram)) = outcomes.iter().find(|(known, _)| *known == outcome) {
             histogram.observe(seconds, exemplar, now);
@@ -229,6 +232,7 @@ impl Operation {
         labels.extend(self.side.outcome(outcome));
         let histogram = self.durations.get_or_create_owned(&labels);
         let mut outcomes = self.outcomes.write();
+        // Another thread may have been first.
         if !outcomes.iter().any(|(known, _)| *known == outcome) {
             outcomes.push((outcome, histogram.clone()));
         }

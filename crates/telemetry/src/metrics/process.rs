@@ -77,6 +77,7 @@ fn gauge(
 /// `utime` and `stime`, the 12th and 13th fields after the command in proc(5)'s `stat`.
 fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The command may contain spaces and parentheses, so fields are counted from its end.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let mut ticks = || fields.next()?.parse::<f64>().ok();
     let ticks_per_second = rustix::param::clock_ticks_per_second();

@@ -18,6 +18,7 @@ pub(super) fn read(value: &str) -> Option<SpanContext> {
     let (parent_id, flags) = field::<16>(rest)?;
     let (version, flags) = (number(version)?, number(flags)?);
     let is_known = match version {
+        // The specification forbids 255, and lets later versions add fields behind a dash.
         0xff => false,
         0x00 => future.is_empty(),
         _ => future.is_empty() || future.starts_with('-'),
@@ -28,6 +29,7 @@ pub(super) fn read(value: &str) -> Option<SpanContext> {
     let context = SpanContext::new(
         TraceId::from(number(trace_id)?),
         SpanId::from(u64::try_from(number(parent_id)?).ok()?),
+        // Flags without a meaning yet must not be passed on.
         TraceFlags::new(u8::try_from(flags).ok()?) & (TraceFlags::SAMPLED | RANDOM),
         true,
         TraceState::NONE,

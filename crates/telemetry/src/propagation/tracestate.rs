@@ -8,6 +8,7 @@ pub const MAX_MEMBERS: usize = 32;
 pub const MAX_LENGTH: usize = 512;
 /// Members longer than this go first when a list grows too long.
 const LONG_MEMBER: usize = 128;
+// The grammar of Trace Context level 2.
 const MAX_KEY: usize = 256;
 const MAX_VALUE: usize = 256;
 

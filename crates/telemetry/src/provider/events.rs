@@ -9,13 +9,12 @@ use opentelemetry::{
     trace::{Status, TraceContextExt},
 };
 use opentelemetry_semantic_conventions::attribute::EXCEPTION_MESSAGE;
+use spoor_runtime::with_causes;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{Layer, layer, registry::LookupSpan};
-
-use crate::causes::with_causes;
 
 pub(super) struct Events;
 

@@ -2,6 +2,7 @@
 
 use opentelemetry::Context;
 use opentelemetry_sdk::trace::SdkTracer;
+use spoor_runtime::LogLines;
 use tracing::{Level, Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
@@ -11,7 +12,7 @@ use tracing_subscriber::{
 };
 
 use super::{StartError, events::Events};
-use crate::{logs::Lines, outgoing::is_unsampled, settings::Settings};
+use crate::{outgoing::is_unsampled, settings::Settings};
 
 /// The targets of what carries telemetry: its own spans would trace the tracing.
 const PLUMBING: [&str; 8] = [
@@ -37,11 +38,12 @@ pub(super) fn build(
     };
     let log = tracing_subscriber::fmt::layer()
         .with_writer(log)
-        .event_format(Lines(settings.log_format))
+        .event_format(LogLines(settings.log_format))
         .with_filter(filter.and(filter_fn(|metadata| metadata.is_event())));
     let spans = tracer.map(|tracer| {
         tracing_opentelemetry::layer()
             .with_tracer(tracer)
+            // Each of these would add an attribute to every span.
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
@@ -76,6 +78,7 @@ impl<S: Subscriber> Layer<S> for OnlyTraced {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         match (metadata.is_span(), self.tracing && is_traceable(metadata)) {
             (false, _) => Interest::always(),
+            // Asked for each span, since the answer depends on the trace under way.
             (true, true) => Interest::sometimes(),
             (true, false) => Interest::never(),
         }

@@ -54,6 +54,7 @@ impl TokenBucket {
         let interval = self.interval.load(Ordering::Relaxed);
         let latest = now.saturating_add(self.tolerance.load(Ordering::Relaxed));
         self.level
+            // Relaxed, since no other memory depends on the level.
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |level| {
                 (level <= latest).then(|| level.max(now).saturating_add(interval))
             })
@@ -63,6 +64,7 @@ impl TokenBucket {
     /// Multiplies the plan's rate by a positive, finite factor.
     pub(super) fn set_share(&self, factor: f64) {
         let (interval, tolerance) = timing(self.tokens_per_second * factor);
+        // A decision between the two stores sees one of each, which shifts it by a token at most.
         self.interval.store(interval, Ordering::Relaxed);
         self.tolerance.store(tolerance, Ordering::Relaxed);
     }

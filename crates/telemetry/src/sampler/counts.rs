@@ -54,6 +54,7 @@ pub(super) struct Shard {
 }
 
 #[derive(Debug, Default)]
+// A cache line each, so that no two threads write the same one.
 #[repr(align(64))]
 struct Slot {
     started: AtomicU64,
@@ -108,6 +109,7 @@ impl Counters {
     /// Keeps a shard's counts and forgets the shard, which nobody writes any more.
     pub(super) fn retire(&self, shard: &Arc<Shard>) {
         let mut tallies = self.tallies.lock();
+        // Under one lock, or a report in between would miss these counts.
         tallies.shards.retain(|other| !Arc::ptr_eq(other, shard));
         for (total, slot) in tallies.retired.iter_mut().zip(&shard.slots) {
             total.add(slot.read());

@@ -26,6 +26,7 @@ impl Live {
     #[inline]
     pub(super) fn with_view<R>(&self, decide: impl Fn(&View, &Shard) -> R) -> R {
         let generation = self.generation().load(Ordering::Acquire);
+        // Fails while the thread ends and its locals are already gone.
         let decided = HELD.try_with(|held| {
             // Only a nested decision would find it borrowed, and there are none.
             let current = held.try_borrow().ok()?;
@@ -46,6 +47,7 @@ impl Live {
         let decided = HELD.try_with(|held| {
             let mut held = held.try_borrow_mut().ok()?;
             match held.as_mut().filter(|held| held.counts_in(view.counters())) {
+                // A new phase of the same plan keeps the shard, and with it the counts.
                 Some(held) => held.change_phase(&view),
                 None => *held = Some(Held::new(&view)),
             }

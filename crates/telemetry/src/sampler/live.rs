@@ -89,6 +89,8 @@ impl Live {
     /// [`Refusal`] says what is wrong with the plan; what was in force before stays.
     pub fn install(&self, plan: wire::Plan) -> Result<Installed, Refusal> {
         let mut plans = self.plans.lock();
+        // A reconnect brings the same plan again. Its counts go on, but what the former stream lent
+        // is over.
         if let Some(same) = plans.installed(&plan) {
             self.set_shares(&mut plans, &wire::Shares::default());
             return Ok(same);
@@ -122,6 +124,7 @@ impl Live {
         });
         let is_current = plans.current.as_ref().map(|plan| plan.version) == version;
         let mut factors = shares.shares.iter().map(|share| share.factor);
+        // Zero or infinity would close or open a bucket for good.
         let is_valid = factors.all(|factor| factor.is_normal() && factor > 0.0);
         if version.is_some() && is_current && is_valid {
             self.set_shares(&mut plans, shares);
@@ -150,6 +153,7 @@ impl Live {
         for phase in plans.current.iter().flat_map(|plan| &plan.phases) {
             let is_in_force = Arc::ptr_eq(&phase.view, &in_force);
             for (operation, bucket) in phase.view.buckets() {
+                // A phase to come holds no tokens that a change could give away.
                 match is_in_force {
                     true => bucket.set_share_in_force(factor(operation), bucket::now()),
                     false => bucket.set_share(factor(operation)),
@@ -188,6 +192,7 @@ impl Live {
     /// since the process started. Entries without any are left out.
     #[must_use]
     pub fn counts(&self) -> Vec<wire::Count> {
+        // Copied, so that summing up does not hold up a new plan.
         let counters = self.plans.lock().counters.clone();
         counters
             .iter()

@@ -125,6 +125,7 @@ pub(super) type Levels = HashMap<Box<str>, Level>;
 
 /// Checks a plan and lays it out; `levels` are those of the plan in force.
 pub(super) fn prepare(plan: wire::Plan, levels: &Levels) -> Result<Prepared, Refusal> {
+    // A refusal names the version, and here there is none to name.
     let Some(version) = plan.version else {
         let version = wire::Version::default();
         return Err(Refusal {
@@ -291,6 +292,8 @@ impl<'a> Builder<'a> {
     }
 
     fn bucket(&mut self, operation: &str, rate: f64) -> TokenBucket {
+        // Phases and successive plans share one level for each operation, so that no change gives a
+        // token away.
         let level = self
             .levels
             .get(operation)

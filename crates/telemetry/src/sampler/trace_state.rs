@@ -81,6 +81,7 @@ fn explicit(incoming: &TraceState) -> Option<Randomness> {
         .get(MEMBER)?
         .split(';')
         .find_map(|field| field.strip_prefix(RANDOMNESS)?.strip_prefix(':'))?;
+    // The specification has lower case only; anything else is no randomness.
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if digits.len() != RANDOMNESS_DIGITS || !digits.bytes().all(is_digit) {
         return None;

@@ -65,6 +65,7 @@ impl View {
     /// service's own default.
     #[inline]
     pub(super) fn rule(&self, name: &str) -> Option<(usize, &Rule)> {
+        // Most plans name no operation, which saves hashing the name.
         if !self.operations.is_empty()
             && let Some(entry) = self.operations.get(name)
         {

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::Router;
-use spoor_runtime::Sockets;
+use spoor_runtime::{Sockets, ops_listener};
 use tokio_util::sync::CancellationToken;
 
 use super::{Grpc, ServeError, bind, grpc, http};
@@ -112,22 +112,22 @@ async fn with_ops(
 ) -> Result<(), ServeError> {
     const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(1);
     let done = CancellationToken::new();
-    let ops = http(ops, telemetry.ops(), SHUTDOWN_DEADLINE, done.clone());
+    let ops = ops_listener(ops, telemetry.ops()).serve(SHUTDOWN_DEADLINE, done.clone());
+    let ops = async { Ok(ops.await?) };
     let unready = async {
         stop.cancelled().await;
         telemetry.set_ready(false);
-        std::future::pending().await
+        Ok(())
     };
     let serving = async {
-        let result = tokio::select! {
-            result = serving => result,
-            () = unready => Ok(()),
-        };
+        let result = serving.await;
+        // Probes and scrapers are answered until the last request is.
         done.cancel();
         result
     };
+    // The sockets are bound, so that connections wait in the kernel until they are accepted.
     telemetry.set_ready(true);
-    let result = tokio::try_join!(serving, ops).map(|_| ());
+    let result = tokio::try_join!(serving, ops, unready).map(|_| ());
     telemetry.set_ready(false);
     result
 }

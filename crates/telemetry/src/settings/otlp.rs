@@ -51,6 +51,7 @@ impl fmt::Debug for OtlpSettings {
         f.debug_struct("OtlpSettings")
             .field("protocol", &self.protocol)
             .field("endpoint", &self.endpoint)
+            // Names only, since values may be credentials.
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .field("timeout", &self.timeout)
             .field("compression", &self.compression)
@@ -137,6 +138,7 @@ fn traces_endpoint(reader: &mut Reader<'_>, protocol: Protocol) -> Option<Uri> {
     };
     match protocol {
         Protocol::Grpc => Some(base),
+        // The specification: only the base URL gets a path, the one for traces is used as it is.
         Protocol::HttpProtobuf => below(&base, "v1/traces"),
     }
 }
@@ -175,6 +177,7 @@ fn header_map(text: &str) -> Option<HeaderMap> {
         .into_iter()
         .map(|(name, value)| {
             let mut value = HeaderValue::from_str(&value).ok()?;
+            // Often a credential, which must not appear in debug output.
             value.set_sensitive(true);
             Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
         })

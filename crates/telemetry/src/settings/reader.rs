@@ -1,22 +1,15 @@
-//! Looks settings up and collects what is wrong with them.
+//! Looks settings up, and collects what is wrong with them.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
+
+use spoor_runtime::{InvalidSettings, SettingError, SettingsReader};
 
 use crate::percent;
 
-/// A setting that can't be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{setting}: {problem}")]
-pub struct SettingError {
-    /// The variable's name.
-    pub setting: &'static str,
-    /// The expected form, and the present value unless that may be secret.
-    pub problem: String,
-}
-
+/// Looks settings up, and collects errors and warnings.
 pub(super) struct Reader<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
-    errors: Vec<SettingError>,
+    errors: SettingsReader,
     warnings: Vec<SettingError>,
 }
 
@@ -24,14 +17,14 @@ impl<'a> Reader<'a> {
     pub(super) fn new(variable: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             variable,
-            errors: Vec::new(),
+            errors: SettingsReader::default(),
             warnings: Vec::new(),
         }
     }
 
-    /// The errors and the warnings.
-    pub(super) fn finish(self) -> (Vec<SettingError>, Vec<SettingError>) {
-        (self.errors, self.warnings)
+    /// Returns the warnings, if there was no error.
+    pub(super) fn finish(self) -> Result<Vec<SettingError>, InvalidSettings> {
+        self.errors.finish(Some(self.warnings))
     }
 
     /// An empty value is the same as none: OpenTelemetry says so.
@@ -90,24 +83,17 @@ impl<'a> Reader<'a> {
     }
 
     /// A setting whose value must be right.
-    pub(super) fn parsed<T>(
+    pub(super) fn parsed<T, E: Display>(
         &mut self,
         setting: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
         let text = self.text(setting)?;
-        match parse(&text) {
-            Ok(value) => Some(value),
-            Err(problem) => {
-                self.fail(setting, problem);
-                None
-            }
-        }
+        self.errors.checked(setting, parse(&text))
     }
 
     pub(super) fn fail(&mut self, setting: &'static str, problem: impl Into<String>) {
-        let problem = problem.into();
-        self.errors.push(SettingError { setting, problem });
+        self.errors.wrong(setting, problem);
     }
 
     pub(super) fn warn(&mut self, setting: &'static str, value: &str, right: &str) {

@@ -18,6 +18,7 @@ pub(super) struct Identity {
 pub(super) fn read(reader: &mut Reader<'_>) -> Identity {
     let mut attributes = attributes(reader);
     let mut take = |key: &str| {
+        // Of repeated keys the last counts.
         let found = attributes.iter().rposition(|(name, _)| name == key)?;
         let value = attributes.swap_remove(found).1;
         attributes.retain(|(name, _)| name != key);
@@ -29,9 +30,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Identity {
         take("service.instance.id"),
     );
     let service = reader
-        .parsed(SERVICE, |text| {
-            ServiceName::new(text).map_err(|error| error.to_string())
-        })
+        .parsed(SERVICE, |text| ServiceName::new(text))
         .or_else(|| {
             checked(reader, "service.name", attribute_name?, |text| {
                 ServiceName::new(text)

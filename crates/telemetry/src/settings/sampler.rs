@@ -22,6 +22,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Sampler {
     let Some(name) = reader.text(NAME) else {
         return Sampler::AlwaysOn;
     };
+    // A span with a parent follows it in any case, so both spellings mean the same.
     match name.strip_prefix("parentbased_").unwrap_or(&name) {
         "always_on" => Sampler::AlwaysOn,
         "always_off" => Sampler::AlwaysOff,

@@ -181,7 +181,7 @@ fn an_attempt_has_a_deadline() {
 }
 
 #[tokio::test]
-async fn a_full_queue_drops_and_counts_and_the_rest_arrives() {
+async fn full_queue_drops_and_counts() {
     let fake = Fake::held();
     let settings = BatchSettings {
         max_queue_size: 10,
@@ -244,7 +244,7 @@ fn a_shutdown_drains_everything() {
 }
 
 #[test]
-fn a_shutdown_ends_in_time_and_counts_what_is_left() {
+fn shutdown_ends_in_time_and_counts_the_rest() {
     let fake = Fake::held();
     let settings = BatchSettings {
         max_export_batch_size: 10,

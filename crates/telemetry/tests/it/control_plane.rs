@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const DECISIONS: u64 = 10_000;
 
 #[tokio::test]
-async fn a_policy_reaches_the_sampler_and_its_evidence_comes_back() {
+async fn policy_takes_effect_and_evidence_returns() {
     let control = Control::new(Settings::default());
     control.expect(vec![Instance {
         namespace: Namespace::default(),

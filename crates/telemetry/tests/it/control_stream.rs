@@ -1,234 +1,21 @@
 //! The stream's client against a control plane that does as the test says.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod plane;
+
+use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use spoor_proto::spoor::control::v1::{
-    ClientMessage, Fault, Faults as WireFaults, Hello, Plan, Report, ServerMessage,
-    client_message::Message as FromClient,
-    policy_stream_server::{PolicyStream, PolicyStreamServer},
+    Fault, Faults as WireFaults, Hello, client_message::Message as FromClient,
     server_message::Message as ToClient,
-};
-use spoor_telemetry::{
-    batch::SpanCounts,
-    control_stream::{self, ControlStream, Credentials, Intervals},
-    faults::Faults,
-    sampler::{Fallback, Live, LiveSampler},
 };
 use tokio::{
     net::TcpListener,
-    sync::mpsc,
-    task::JoinHandle,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, transport::Server};
 
-use crate::sampler::{phase, plan, probability, root};
-
-const DEADLINE: Duration = Duration::from_secs(10);
-
-/// A control plane: what each stream's client says comes out, and what goes in reaches it.
-struct Plane {
-    address: SocketAddr,
-    streams: mpsc::Receiver<Connected>,
-    stop: CancellationToken,
-    server: JoinHandle<()>,
-}
-
-struct Connected {
-    said: Streaming<ClientMessage>,
-    tell: mpsc::Sender<Result<ServerMessage, Status>>,
-}
-
-struct Accept(mpsc::Sender<Connected>);
-
-#[tonic::async_trait]
-impl PolicyStream for Accept {
-    type SubscribeStream = ReceiverStream<Result<ServerMessage, Status>>;
-
-    async fn subscribe(
-        &self,
-        request: Request<Streaming<ClientMessage>>,
-    ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let (tell, told) = mpsc::channel(16);
-        let connected = Connected {
-            said: request.into_inner(),
-            tell,
-        };
-        self.0
-            .send(connected)
-            .await
-            .map_err(|_| Status::unavailable("the test is over"))?;
-        Ok(Response::new(ReceiverStream::new(told)))
-    }
-}
-
-impl Plane {
-    async fn start(address: SocketAddr) -> Self {
-        let listener = listen(address).await;
-        let address = listener.local_addr().unwrap();
-        let (accepted, streams) = mpsc::channel(4);
-        let stop = CancellationToken::new();
-        let stopped = stop.clone();
-        let server = tokio::spawn(async move {
-            let serving = Server::builder()
-                .add_service(PolicyStreamServer::new(Accept(accepted)))
-                .serve_with_incoming(TcpListenerStream::new(listener));
-            stopped.run_until_cancelled(serving).await;
-        });
-        Self {
-            address,
-            streams,
-            stop,
-            server,
-        }
-    }
-
-    async fn next(&mut self) -> Connected {
-        timeout(DEADLINE, self.streams.recv())
-            .await
-            .expect("a stream in time")
-            .unwrap()
-    }
-
-    /// Goes away at once, as a process that is killed.
-    async fn kill(self) {
-        self.stop.cancel();
-        self.server.await.unwrap();
-    }
-}
-
-/// The port of a plane that was killed may take a moment to be free.
-async fn listen(address: SocketAddr) -> TcpListener {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => return listener,
-            Err(error) if Instant::now() > deadline => panic!("{address}: {error}"),
-            Err(_) => sleep(Duration::from_millis(10)).await,
-        }
-    }
-}
-
-impl Connected {
-    async fn hears(&mut self) -> FromClient {
-        let message = timeout(DEADLINE, self.said.message())
-            .await
-            .expect("a message in time");
-        message.unwrap().expect("not the end").message.unwrap()
-    }
-
-    async fn hello(&mut self) -> Hello {
-        match self.hears().await {
-            FromClient::Hello(hello) => hello,
-            other => panic!("hello, not {other:?}"),
-        }
-    }
-
-    /// The next message that is no report.
-    async fn answer(&mut self) -> FromClient {
-        loop {
-            match self.hears().await {
-                FromClient::Report(_) => {}
-                other => return other,
-            }
-        }
-    }
-
-    async fn report(&mut self, wanted: impl Fn(&Report) -> bool) -> Report {
-        loop {
-            match self.hears().await {
-                FromClient::Report(report) if wanted(&report) => return report,
-                _ => {}
-            }
-        }
-    }
-
-    async fn push(&self, plan: Plan) {
-        self.tell(ToClient::Plan(plan)).await;
-    }
-
-    async fn tell(&self, message: ToClient) {
-        self.tell
-            .send(Ok(ServerMessage {
-                message: Some(message),
-            }))
-            .await
-            .unwrap();
-    }
-}
-
-struct Client {
-    live: Arc<Live>,
-    faults: Arc<Faults>,
-    stop: CancellationToken,
-    running: JoinHandle<()>,
-}
-
-impl Client {
-    fn start(address: SocketAddr) -> Self {
-        let (live, faults) = (Arc::new(Live::new()), Arc::new(Faults::new()));
-        let stop = CancellationToken::new();
-        let stream = ControlStream {
-            endpoint: format!("http://{address}").parse().unwrap(),
-            credentials: Credentials::default(),
-            service: "service-a".parse().unwrap(),
-            instance: "one".to_owned(),
-            start: "start".to_owned(),
-            live: Arc::clone(&live),
-            faults: Arc::clone(&faults),
-            spans: Arc::new(SpanCounts::new()),
-            intervals: Intervals {
-                report: Duration::from_millis(20),
-                alive: Duration::from_millis(200),
-                ..Intervals::default()
-            },
-        };
-        let running = tokio::spawn(control_stream::run(stream, stop.clone()));
-        Self {
-            live,
-            faults,
-            stop,
-            running,
-        }
-    }
-
-    fn root(&self) -> bool {
-        let sampler = LiveSampler::new(Arc::clone(&self.live), Fallback::default());
-        root(&sampler, 1, "GET /").decision
-            == opentelemetry_sdk::trace::SamplingDecision::RecordAndSample
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        timeout(DEADLINE, self.running)
-            .await
-            .expect("it stops")
-            .unwrap();
-    }
-}
-
-fn everything(sequence: u64) -> Plan {
-    plan(sequence, vec![phase(Some(probability(1_000_000)), &[])])
-}
-
-fn nothing(sequence: u64) -> Plan {
-    plan(sequence, vec![phase(Some(probability(0)), &[])])
-}
-
-async fn plane() -> Plane {
-    Plane::start(SocketAddr::from(([127, 0, 0, 1], 0))).await
-}
-
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what} in time");
-        sleep(Duration::from_millis(2)).await;
-    }
-}
+use crate::sampler::{phase, plan, probability};
+use plane::{Client, DEADLINE, Plane, everything, nothing, plane, until};
 
 #[tokio::test]
 async fn says_hello_takes_a_plan_and_acknowledges_it() {
@@ -386,7 +173,7 @@ async fn sends_a_final_report_when_it_stops() {
 }
 
 #[tokio::test]
-async fn cut_off_it_keeps_its_plan_and_comes_back_with_it() {
+async fn lost_connection_keeps_the_plan() {
     let mut plane = plane().await;
     let address = plane.address;
     let client = Client::start(address);
@@ -444,7 +231,7 @@ async fn cut_off_its_phases_go_on_ending() {
 }
 
 #[tokio::test]
-async fn without_a_control_plane_it_waits_and_stops_when_told() {
+async fn stops_without_a_control_plane() {
     let closed = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()

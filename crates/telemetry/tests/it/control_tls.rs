@@ -261,7 +261,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn takes_plans_over_tls_and_shows_the_token_of_the_moment() {
+async fn installs_plans_over_tls_with_current_token() {
     let (certificate, keeper) = (certificate(), Authenticator::expecting("s3cret-1"));
     let plane = Plane::start(anywhere(), Some(&certificate), &keeper).await;
     let mut pod = Pod::new();
@@ -304,7 +304,7 @@ async fn waits_for_files_that_are_not_there_yet() {
 }
 
 #[tokio::test]
-async fn trusts_no_other_control_plane_and_shows_it_no_token() {
+async fn sends_no_token_to_an_untrusted_control_plane() {
     let (certificate, other) = (certificate(), certificate());
     let keeper = Authenticator::expecting("s3cret");
     let plane = Plane::start(anywhere(), Some(&certificate), &keeper).await;

@@ -8,7 +8,7 @@ use tracing::instrument::WithSubscriber;
 use crate::fake::{finish, telemetry, text};
 
 #[tokio::test]
-async fn a_statement_is_a_client_span_below_the_request() {
+async fn statement_is_a_client_span_of_its_request() {
     let (telemetry, fake) = telemetry(&[]);
     let request = telemetry.tracer().unwrap().start("GET /");
     let work = async {
@@ -41,7 +41,7 @@ async fn a_statement_is_a_client_span_below_the_request() {
 }
 
 #[tokio::test]
-async fn a_failed_statement_is_an_error_with_its_exception() {
+async fn failed_statement_records_its_exception() {
     let (telemetry, fake) = telemetry(&[]);
     let work = async {
         let span = database::statement("sqlite", "SELECT wishes", "SELECT * FROM wishes");

@@ -43,7 +43,7 @@ async fn echo(request: Sent) -> Result<Response<String>, Infallible> {
 #[case::ok("http://user:s3cret@wishes.example:8081/list?all=1", "ok")]
 #[case::a_4xx_is_the_clients_error("http://wishes.example/missing", "missing")]
 #[tokio::test]
-async fn spans_follow_the_conventions_and_are_passed_on(#[case] uri: &str, #[case] name: &str) {
+async fn spans_follow_conventions_and_propagate(#[case] uri: &str, #[case] name: &str) {
     let (telemetry, fake) = telemetry(&[]);
     let client = telemetry.http_client_layer().layer(service_fn(echo));
     let request = Request::get(uri).body(Empty::new()).unwrap();
@@ -98,7 +98,7 @@ async fn in_an_unsampled_trace_the_parent_is_passed_on() {
 }
 
 #[tokio::test]
-async fn disabled_passes_nothing_on_when_there_is_nothing() {
+async fn disabled_without_a_parent_sends_no_context() {
     let (telemetry, _fake) = telemetry(&[("OTEL_SDK_DISABLED", "true")]);
     let client = telemetry.http_client_layer().layer(service_fn(echo));
     assert_eq!(client.oneshot(request()).await.unwrap().body(), "");

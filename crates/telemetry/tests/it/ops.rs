@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fake::{DEADLINE, telemetry};
 
 #[tokio::test]
-async fn metrics_count_requests_spans_decisions_and_the_process() {
+async fn metrics_cover_requests_spans_and_the_process() {
     let (telemetry, _fake) = telemetry(&[]);
     let stop = CancellationToken::new();
     let edge = telemetry.http_server(
@@ -76,7 +76,7 @@ async fn after_a_request(sampler: &'static str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_bucket_leads_to_the_last_sampled_trace_in_it() {
+async fn bucket_has_its_last_sampled_trace() {
     let (text, trace) = after_a_request("always_on").await;
     let exemplars: Vec<_> = text.lines().filter_map(|it| it.split_once(" # ")).collect();
     let [(bucket, exemplar)] = exemplars[..] else {
@@ -92,7 +92,7 @@ async fn a_bucket_leads_to_the_last_sampled_trace_in_it() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_not_sampled_leaves_no_exemplar() {
+async fn unsampled_request_leaves_no_exemplar() {
     let (text, _) = after_a_request("always_off").await;
     assert!(
         text.contains("http_server_request_duration_seconds_count{"),

@@ -248,7 +248,7 @@ async fn spans_wait_for_a_receiver_that_comes_late() {
 
 /// As a pod whose network is taken away: the connection is there, and nobody at its end.
 #[tokio::test]
-async fn a_receiver_that_is_gone_without_a_word_is_looked_for_anew() {
+async fn silent_receiver_gets_a_new_connection() {
     arrive_after(async |listener| listener.accept().await.unwrap()).await;
 }
 
@@ -273,7 +273,7 @@ async fn arrive_after<T>(somebody: impl AsyncFnOnce(&TcpListener) -> T) {
 }
 
 #[tokio::test]
-async fn grpc_statuses_are_retried_or_final_as_the_protocol_says() {
+async fn grpc_statuses_are_retried_or_final() {
     let retry_info =
         b"\x1a\x30\x0a\x28type.googleapis.com/google.rpc.RetryInfo\x12\x04\x0a\x02\x10\x01";
     let exhausted = Status::with_details(
@@ -305,7 +305,7 @@ async fn grpc_statuses_are_retried_or_final_as_the_protocol_says() {
 }
 
 #[tokio::test]
-async fn http_statuses_are_retried_or_final_as_the_protocol_says() {
+async fn http_statuses_are_retried_or_final() {
     for (status, headers, exported) in [
         (503, &[("retry-after", "0")][..], 3),
         (429, &[][..], 3),

@@ -57,7 +57,7 @@ fn file(folder: &TempDir, content: &str) -> String {
 }
 
 #[tokio::test]
-async fn delivers_to_a_receiver_whose_certificate_is_named() {
+async fn trusts_the_named_certificate() {
     for protocol in ["grpc", "http/protobuf"] {
         let (receiver, certificate) = (Receiver::default(), certificate());
         let plain = match protocol {
@@ -81,7 +81,7 @@ async fn delivers_to_a_receiver_whose_certificate_is_named() {
 #[case::grpc("grpc")]
 #[case::http("http/protobuf")]
 #[tokio::test]
-async fn a_file_without_a_certificate_is_an_error_that_names_it(#[case] protocol: &str) {
+async fn file_without_a_certificate_is_named(#[case] protocol: &str) {
     let folder = TempDir::new().unwrap();
     let missing = folder.path().join("none").display().to_string();
     for path in [missing, file(&folder, "nonsense")] {

@@ -248,7 +248,7 @@ fn ids_made_here_are_random(#[case] sampler: Sampler, #[case] flags: &str) {
 }
 
 #[test]
-fn a_member_written_here_goes_in_front_of_those_the_sdk_cannot_hold() {
+fn own_member_precedes_those_kept_as_text() {
     let context = extract(&headers(&[
         ("traceparent", PARENT),
         ("tracestate", "a@@=1,b=2,ot=rv:0"),
@@ -270,7 +270,7 @@ fn a_member_written_here_goes_in_front_of_those_the_sdk_cannot_hold() {
 }
 
 #[test]
-fn what_grew_too_long_here_is_cut_as_the_specification_has_it() {
+fn too_long_tracestate_is_cut_by_the_rules() {
     let member = |key: &str, length: usize| (key.to_owned(), "v".repeat(length));
     let state = [
         member("a", 100),

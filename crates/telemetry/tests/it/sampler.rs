@@ -91,7 +91,7 @@ fn count(counts: &[Count], operation: &str) -> (u64, u64) {
 
 proptest! {
     #[test]
-    fn keeps_exactly_the_ids_at_and_over_the_threshold(
+    fn keeps_ids_from_the_threshold_on(
         millionths in 0..=1_000_000_u32,
         high: u128,
         offset in -2_i64..=2,
@@ -200,7 +200,7 @@ fn decides_by_the_name_at_the_start() {
 }
 
 #[test]
-fn the_services_own_default_decides_until_told_otherwise() {
+fn default_decides_until_a_plan_arrives() {
     let live = Arc::new(Live::new());
     let sampler = LiveSampler::new(Arc::clone(&live), Probability::NEVER.into());
     assert!(!keeps(&root(&sampler, u128::MAX, "GET /")));
@@ -278,7 +278,7 @@ fn a_phase_that_has_ended_never_starts() {
 }
 
 #[test]
-fn every_thread_follows_at_once_and_no_decision_is_lost() {
+fn all_threads_follow_and_no_decision_is_lost() {
     const THREADS: u64 = 4;
     const DECISIONS: u64 = 5_000;
     let (live, sampler) = sampler(vec![phase(Some(probability(1_000_000)), &[])]);

@@ -38,7 +38,7 @@ async fn a_port_in_use_is_named_with_its_setting() {
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_answered_after_the_stop() {
+async fn request_in_flight_is_answered_after_the_stop() {
     let (entered, entering) = oneshot::channel();
     let (leave, leaving) = oneshot::channel::<()>();
     let gate = std::sync::Mutex::new(Some((entered, leaving)));

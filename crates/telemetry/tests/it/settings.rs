@@ -24,6 +24,7 @@ fn errors(variables: &'static [(&str, &str)]) -> Vec<SettingError> {
             .map(|(_, value)| (*value).to_owned())
     })
     .unwrap_err()
+    .0
 }
 
 #[test]
@@ -131,7 +132,7 @@ fn samplers(#[case] name: &str, #[case] argument: Option<&str>, #[case] sampler:
 #[case("initialSamplingRate=2", "initialSamplingRate=2")]
 #[case("endpoint=http://doors:5779, rate=1", "rate=1")]
 #[case("0.5", "0.5")]
-fn a_jaeger_remote_argument_that_is_none_is_ignored(#[case] argument: &str, #[case] wrong: &str) {
+fn invalid_jaeger_remote_argument_is_ignored(#[case] argument: &str, #[case] wrong: &str) {
     let settings = settings(&[
         ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         ("OTEL_TRACES_SAMPLER_ARG", argument),
@@ -148,7 +149,7 @@ fn a_jaeger_remote_argument_that_is_none_is_ignored(#[case] argument: &str, #[ca
 }
 
 #[test]
-fn remote_sampling_without_a_control_plane_is_warned_of() {
+fn remote_sampling_without_control_plane_warns() {
     let settings = settings(&[("OTEL_TRACES_SAMPLER", "jaeger_remote")]);
     let [warning] = settings.warnings.as_slice() else {
         panic!("{:?}", settings.warnings)

@@ -44,7 +44,7 @@ async fn hello() -> &'static str {
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut program = Hello::parse();
     program.listen.or_loopback(8090, 9490);
-    let settings = Settings::from_env().map_err(|errors| format!("{errors:?}"))?;
+    let settings = Settings::from_env()?;
     let telemetry = Telemetry::start(settings)?;
     let shutdown = CancellationToken::new();
     tokio::spawn({

@@ -1,12 +1,12 @@
 {{/* Not empty if an object of a kind of the Prometheus Operator is enabled, and its definition exists.
      dict: root, kind. */}}
-{{- define "spoor.monitoring.made" -}}
+{{- define "spoor.monitoring.created" -}}
 {{- $has := .root.Capabilities.APIVersions.Has (print "monitoring.coreos.com/v1/" .kind) }}
-{{- if and (include "spoor.monitoring.wanted" . | eq "true") $has }}true{{ end }}
+{{- if and (include "spoor.monitoring.enabled" . | eq "true") $has }}true{{ end }}
 {{- end -}}
 
 {{/* dict: root, kind. */}}
-{{- define "spoor.monitoring.wanted" -}}
+{{- define "spoor.monitoring.enabled" -}}
 {{- dig (untitle .kind) "enabled" false (.root.Values.monitoring | default dict) -}}
 {{- end -}}
 

@@ -12,6 +12,24 @@
 - {name: SPOOR_LOG_FORMAT, value: json}
 # One allocator arena per thread would hold some megabytes of unused memory.
 - {name: MALLOC_ARENA_MAX, value: "1"}
+{{- with include "spoor.yaml" .Values.operator.tracing | fromYaml }}
+{{- if .enabled }}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .endpoint | default (include "spoor.operator.tracing.endpoint" $) | quote }}}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: service.namespace=$(SPOOR_NAMESPACE),k8s.namespace.name=$(SPOOR_NAMESPACE),k8s.pod.name=$(SPOOR_POD_NAME)
+- {name: OTEL_TRACES_SAMPLER, value: parentbased_traceidratio}
+{{- /* `default` would replace a probability of 0. */}}
+- {name: OTEL_TRACES_SAMPLER_ARG, value: {{ hasKey . "probability" | ternary .probability 1 | quote }}}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The OTLP Service of the stack, in the release's namespace. Its NetworkPolicies admit this namespace's pods. */}}
+{{- define "spoor.operator.tracing.endpoint" -}}
+{{- if not (or .Values.stack.enabled .Values.applications.stack) }}
+{{- fail "operator.tracing.enabled needs a stack to send traces to; set stack.enabled=true, or operator.tracing.endpoint" }}
+{{- end }}
+{{- printf "http://%s-otlp:4317" (include "spoor.stack" .) -}}
 {{- end -}}
 
 {{/* The additional environment of the `stacks` role. */}}

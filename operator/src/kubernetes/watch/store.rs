@@ -69,6 +69,7 @@ impl<V> Store<V> {
     pub fn namespaces(&self) -> BTreeSet<String> {
         let objects = self.0.read();
         let mut namespaces = BTreeSet::new();
+        // Cloned only once for each namespace: there may be thousands of pods in a few of them.
         for key in objects.keys() {
             if !namespaces.contains(&key.namespace) {
                 namespaces.insert(key.namespace.clone());
@@ -80,6 +81,7 @@ impl<V> Store<V> {
     /// The objects of one namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<V>> {
+        // No name sorts before the empty one.
         let first = Key {
             namespace: namespace.to_owned(),
             name: String::new(),
@@ -103,6 +105,7 @@ impl<V, F> StoreWriter<V, F> {
     {
         match event {
             Event::Init => {
+                // The list of an attempt that failed halfway.
                 self.initial.clear();
                 false
             }
@@ -134,6 +137,7 @@ impl<V, F> StoreWriter<V, F> {
             }
             Event::Apply(object) => {
                 let key = Key::of(&object);
+                // An object that is no longer of interest leaves the store like a deleted one.
                 let Some(value) = (self.convert)(object) else {
                     return self.watched.0.write().remove(&key).is_some();
                 };

@@ -22,7 +22,7 @@ pub(super) struct StatusChange<'a> {
     pub(super) is: Option<&'a SamplingPolicyStatus>,
     /// The status as it should be.
     pub(super) desired: &'a SamplingPolicyStatus,
-    /// The time of the last write, or at which this replica stored the leader.
+    /// The time of the last write, or at which this replica became the leader.
     pub(super) written: Instant,
     /// The time until which clients may still reconnect to a new leader.
     pub(super) returning_until: Instant,
@@ -46,6 +46,8 @@ pub(super) fn write_time(
         *differs = None;
         return Some(known.written + known.observe);
     }
+    // From the first difference on: if each further one moved the time, a status that changes all
+    // the time would never be written.
     let since = *differs.get_or_insert(now);
     let is_settled = !is_on_its_way(desired);
     let settled = if is_settled {

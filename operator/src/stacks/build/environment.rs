@@ -16,11 +16,13 @@ pub const CA_KEY: &str = "ca.crt";
 #[must_use]
 pub fn settings(stack: &Stack, context: &BuildContext) -> ConfigMap {
     let policies = context.policies_service.host();
+    // Every trace until the first response, as SDKs do without remote sampling.
     let sampler =
         format!("endpoint=http://{policies}:5779,pollingIntervalMs=5000,initialSamplingRate=1");
     let resource = format!("k8s.namespace.name={}", stack.namespace);
     let settings = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", otlp_service::url(stack)),
+        // SDKs differ in their default, and the endpoint has the port of gRPC.
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
         ("OTEL_RESOURCE_ATTRIBUTES", resource),
         ("OTEL_TRACES_EXPORTER", "otlp".to_owned()),

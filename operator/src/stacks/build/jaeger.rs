@@ -145,6 +145,7 @@ fn deployment(
             replicas: Some(jaeger.replicas().into()),
             selector: selector.clone(),
             strategy: Some(strategy(&jaeger.storage)),
+            // Rollbacks are changes of the stack, so few old ReplicaSets are needed.
             revision_history_limit: Some(3),
             progress_deadline_seconds: Some(180),
             template: PodTemplateSpec {
@@ -223,8 +224,9 @@ fn container(
     (container, volumes)
 }
 
-/// Tells Go's garbage collector the memory limit.
+/// The variable by which Go's garbage collector knows the memory limit.
 fn memory_limit() -> EnvVar {
+    // From the container's own limit, so that it also holds where the stack or a LimitRange sets it.
     EnvVar {
         name: "GOMEMLIMIT".to_owned(),
         value_from: Some(EnvVarSource {

@@ -42,6 +42,8 @@ pub fn jaeger(stack: &Stack, managed: &ManagedJaeger) -> NetworkPolicy {
     };
     let asks_others =
         matches!(managed.storage, Storage::External { .. }) || managed.prometheus.is_some();
+    // Unrestricted where it is needed: a NetworkPolicy cannot name a host, and the addresses of an
+    // external database are not known.
     let egress = asks_others.then(NetworkPolicyEgressRule::default);
     NetworkPolicy {
         metadata: component_metadata(stack, Component::Jaeger, jaeger::name(stack)),

@@ -97,6 +97,7 @@ pub fn service(stack: &Stack, target: OtlpTarget, context: &BuildContext) -> Ser
     );
     metadata.annotations = Some(annotations);
     let spec = match existing(stack, target.route) {
+        // An alias, since a selector could only match pods of this namespace.
         Some(address) => ServiceSpec {
             type_: Some("ExternalName".to_owned()),
             external_name: Some(qualified(address.host(), stack, context)),
@@ -128,6 +129,8 @@ fn ports(stack: &Stack) -> Vec<ServicePort> {
         ("otlp-grpc", OTLP_GRPC, OTLP_GRPC),
         ("otlp-http", OTLP_HTTP, OTLP_HTTP),
     ];
+    // Services keep their address when the route leads to what the operator runs, and that may have
+    // the port of an existing Collector or Jaeger.
     let own = port(stack);
     if own != OTLP_GRPC && own != OTLP_HTTP {
         ports.push(("otlp", own, OTLP_GRPC));

@@ -29,7 +29,7 @@ pub struct Issued {
 pub fn authority(now: Timestamp, life: Duration) -> Result<Issued, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut parameters = authority_parameters(&key)?;
-    let not_after = with_deadline(&mut parameters, now, life);
+    let not_after = set_validity(&mut parameters, now, life);
     let certificate = parameters.self_signed(&key)?;
     Ok(Issued {
         certificate: certificate.pem(),
@@ -58,7 +58,7 @@ pub fn server(
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.use_authority_key_identifier_extension = true;
-    let not_after = with_deadline(&mut parameters, now, life);
+    let not_after = set_validity(&mut parameters, now, life);
     let certificate = parameters.signed_by(&key, &issuer)?;
     Ok(Issued {
         certificate: certificate.pem(),
@@ -71,6 +71,8 @@ pub fn server(
 /// enough to sign.
 fn authority_parameters(key: &KeyPair) -> Result<CertificateParams, rcgen::Error> {
     let mut parameters = CertificateParams::new(vec![])?;
+    // Another name for each key: a client that trusts two authorities of one name may try only the
+    // first.
     let id = xxh3_64(&key.subject_public_key_info());
     parameters.distinguished_name = named(&format!("spoor.dev {id:016x}"));
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -89,7 +91,7 @@ fn named(common: &str) -> DistinguishedName {
 }
 
 /// Sets the period of validity. Returns its end.
-fn with_deadline(parameters: &mut CertificateParams, now: Timestamp, life: Duration) -> Timestamp {
+fn set_validity(parameters: &mut CertificateParams, now: Timestamp, life: Duration) -> Timestamp {
     let now = u64::try_from(now.as_second()).unwrap_or_default();
     let begins = now.saturating_sub(CLOCK_SKEW.as_secs());
     let ends = now.saturating_add(life.as_secs());

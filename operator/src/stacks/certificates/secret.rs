@@ -66,7 +66,7 @@ struct StoredCertificate {
 #[error("Secret \"{0}\" was not created by Spoor; delete or rename it")]
 pub struct ForeignSecret(pub String);
 
-/// The valid certificate, and whether its Secret has to be written.
+/// A valid certificate, and the Secret to write if the stored one is not valid.
 pub struct CertificateState {
     /// The Secret to apply, if the stored one is not valid.
     pub write: Option<Secret>,
@@ -102,9 +102,9 @@ pub fn authority(
 ) -> Result<CertificateState, IssueError> {
     let stored = stored(name, found, &AUTHORITY_KEYS)?;
     if let Some(stored) = stored.as_ref()
-        && let Some(decided) = stored.still_holds(now)
+        && let Some(valid) = stored.valid_at(now)
     {
-        return Ok(decided);
+        return Ok(valid);
     }
     let issued = issue::authority(now, life)?;
     let before = stored
@@ -113,7 +113,7 @@ pub fn authority(
         .and_then(|stored| certificates(&stored.certificate).next());
     // The new certificate comes first, since the first one signs.
     let bundle = [issued.certificate.as_str(), before.unwrap_or_default()].concat();
-    Ok(write(
+    Ok(issued_state(
         name,
         &AUTHORITY_KEYS,
         issued,
@@ -143,9 +143,9 @@ pub fn server(
         && stored.annotations.get(SIGNED_BY).is_some_and(|signer| {
             certificates(&authority.certificates).any(|trusted| *signer == fingerprint(trusted))
         })
-        && let Some(decided) = stored.still_holds(now)
+        && let Some(valid) = stored.valid_at(now)
     {
-        return Ok(decided);
+        return Ok(valid);
     }
     let issued = issue::server(&authority.key, names, now, life)?;
     let signer = certificates(&authority.certificates)
@@ -154,7 +154,7 @@ pub fn server(
     let mut annotations = BTreeMap::from([(NAMES.to_owned(), joined)]);
     annotations.extend(signer.map(|signer| (SIGNED_BY.to_owned(), signer)));
     let certificate = issued.certificate.clone();
-    Ok(write(
+    Ok(issued_state(
         name,
         &SERVER_KEYS,
         issued,
@@ -182,7 +182,7 @@ fn stored(
     match (text(form.certificate), text(form.key)) {
         (None, None) => Ok(None),
         // A certificate without its key is of no use, nor is a key without its certificate.
-        // The annotation is what tells the operator's own certificate from somebody else's.
+        // The annotation distinguishes the operator's own certificate from somebody else's.
         (certificate, key) if annotations.contains_key(RENEW_AT) => {
             Ok(certificate
                 .zip(key)
@@ -201,7 +201,7 @@ impl StoredCertificate {
         self.annotations.get(annotation)?.parse().ok()
     }
 
-    fn still_holds(&self, now: Timestamp) -> Option<CertificateState> {
+    fn valid_at(&self, now: Timestamp) -> Option<CertificateState> {
         let renew_at = self.time(RENEW_AT).filter(|renew_at| now < *renew_at)?;
         let is_whole = certificates(&self.certificate).next().is_some()
             && rcgen::KeyPair::from_pem(&self.key).is_ok();
@@ -214,7 +214,7 @@ impl StoredCertificate {
     }
 }
 
-fn write(
+fn issued_state(
     name: &str,
     form: &SecretKeys,
     issued: Issued,

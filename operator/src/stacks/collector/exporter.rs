@@ -41,6 +41,8 @@ impl ExporterReading {
     /// The health of the exporter since an earlier reading of the same pod.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> ExporterHealth {
+        // With unlimited retries no failure is counted while Jaeger is away; only the queue does not
+        // move.
         let fails = self.failed > earlier.failed;
         let stuck = self.queued > 0.0 && earlier.queued > 0.0 && self.sent <= earlier.sent;
         if fails || stuck {

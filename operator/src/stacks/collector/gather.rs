@@ -59,7 +59,7 @@ pub(super) fn config(gather: &Gather<'_>) -> Value {
                 "num_traces": gather.memory.traces(),
                 "num_workers": 2,
             },
-            // No metrics of clients are stored. Only the counter of started spans is handed on, as
+            // No metrics of clients are stored. Only the counter of started spans is forwarded, as
             // evidence for the status of policies.
             COUNTS_ONLY: {
                 "error_mode": "ignore",
@@ -87,7 +87,7 @@ pub(super) fn config(gather: &Gather<'_>) -> Value {
                     "batch": {"flush_timeout": "1s", "sizer": "items", "min_size": 100, "max_size": 500},
                 },
             },
-            SCRAPED: {"endpoint": format!("0.0.0.0:{}", ports::SPAN_METRICS)},
+            SCRAPED: {"endpoint": otlp::any_address(ports::SPAN_METRICS)},
         },
         "extensions": {HEALTH: health()},
         "service": {

@@ -17,6 +17,7 @@ impl Memory {
             .into_iter()
             .flatten();
         let memory = named.filter_map(|all| all.get("memory")).find_map(bytes);
+        // No Collector starts with less than 32 MiB, and the figures below must not round to 0.
         Self(memory.unwrap_or(512 * MIB).max(32 * MIB))
     }
 
@@ -66,6 +67,7 @@ fn bytes(quantity: &Quantity) -> Option<u64> {
         "Gi" => 1_073_741_824.0,
         "Ti" => 1_099_511_627_776.0,
         "m" => 1e-3,
+        // Kubernetes also allows an exponent, as in `1e9`.
         exponent => format!("1{exponent}").parse().ok()?,
     };
     let bytes = number.parse::<f64>().ok()? * factor;

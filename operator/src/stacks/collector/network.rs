@@ -86,7 +86,7 @@ fn service(stack: &Stack, component: Component, headless: bool, ports: &[(&str, 
         name: Some((*name).to_owned()),
         port: i32::from(*port),
         target_port: Some(IntOrString::String((*name).to_owned())),
-        // Tells meshes and gateways that the port speaks gRPC.
+        // Meshes and gateways need this to treat the port as HTTP/2.
         app_protocol: name
             .contains("grpc")
             .then(|| "kubernetes.io/h2c".to_owned()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{memory::Memory, ports};
-use crate::stacks::objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE};
+use crate::stacks::objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, any_address};
 
 /// The extension that answers probes.
 pub(super) const HEALTH: &str = "health_check";
@@ -17,15 +17,11 @@ pub(super) fn go(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
-fn everywhere(port: u16) -> String {
-    format!("0.0.0.0:{port}")
-}
-
 /// An OTLP receiver over gRPC. Its connections have a maximum age, else senders would stay with the
 /// pods that they know.
 pub(super) fn grpc(port: u16) -> Value {
     json!({
-        "endpoint": everywhere(port),
+        "endpoint": any_address(port),
         "max_recv_msg_size_mib": 64,
         "keepalive": {"server_parameters": {
             "max_connection_age": go(MAX_CONNECTION_AGE),
@@ -37,7 +33,7 @@ pub(super) fn grpc(port: u16) -> Value {
 /// An OTLP receiver over HTTP, with one connection per request: a connection that is kept open has
 /// no maximum age, and would bring spans to a pod that is about to end.
 pub(super) fn http(port: u16) -> Value {
-    json!({"endpoint": everywhere(port), "keep_alives_enabled": false})
+    json!({"endpoint": any_address(port), "keep_alives_enabled": false})
 }
 
 /// An exporter of OTLP over gRPC, without TLS and with unlimited retries: when its queue is full,
@@ -81,7 +77,7 @@ pub(super) fn limiter(memory: Memory) -> Value {
 }
 
 pub(super) fn health() -> Value {
-    json!({"endpoint": everywhere(ports::HEALTH)})
+    json!({"endpoint": any_address(ports::HEALTH)})
 }
 
 /// The configuration of the Collector's own logs and metrics.

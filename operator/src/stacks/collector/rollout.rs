@@ -264,7 +264,8 @@ fn gather_wait(decide: &TierState<'_>) -> Wait {
     }
 }
 
-fn spec_hash(workload: &Deployment) -> Option<&String> {
+/// The hash of a workload's spec, from its annotation.
+pub(in crate::stacks) fn spec_hash(workload: &Deployment) -> Option<&String> {
     workload.metadata.annotations.as_ref()?.get(SPEC_HASH)
 }
 

@@ -131,6 +131,7 @@ fn root_condition(places: Vec<String>) -> String {
 /// The sampler's policies for one of ours. Roots in other namespaces may be at its places, too:
 /// those traces are kept anyway.
 fn sampler_policies(name: &PolicyName, policy: &TailPolicy, root: String) -> Vec<Value> {
+    // All traces are kept anyway, so no rule has to be evaluated.
     if policy.otherwise() == Probability::ALWAYS {
         return vec![any_span(&format!("{name}/otherwise"), &[root])];
     }
@@ -181,6 +182,7 @@ fn trace_duration_policy(limit: Duration) -> Value {
 }
 
 fn share(probability: Probability) -> Value {
+    // Both numbers are exact in a double, so the quotient is the closest one to the rate.
     let percentage = f64::from(probability.millionths()) / 1e4;
     json!({
         "name": "share",
@@ -194,6 +196,8 @@ fn any_span(name: &str, conditions: &[String]) -> Value {
     json!({
         "name": name,
         "type": "ottl_condition",
+        // Otherwise one span that a condition cannot be evaluated on would end the decision on its
+        // whole trace.
         "ottl_condition": {"error_mode": "ignore", "span": conditions},
     })
 }

@@ -34,6 +34,7 @@ impl GatherCounters {
     /// accepted until then has been released since. None if the pod's counters have started again.
     #[must_use]
     pub fn lost_since(&self, earlier: &Self) -> Option<u64> {
+        // A counter that shrinks belongs to a new process, which may have lost spans unseen.
         let is_same_start = self.accepted >= earlier.accepted && self.released >= earlier.released;
         is_same_start.then(|| earlier.accepted.saturating_sub(self.released))
     }

@@ -40,6 +40,7 @@ impl Component {
 /// The labels that select a component's pods, and that those pods have.
 #[must_use]
 pub fn selector(stack: &Stack, component: Component) -> BTreeMap<String, String> {
+    // Never to be extended: a Deployment's selector cannot be changed.
     let mut labels = of_stack(stack);
     labels.insert(NAME.to_owned(), component.as_str().to_owned());
     labels

@@ -62,7 +62,7 @@ pub struct DefaultResources {
     pub limits: [(&'static str, &'static str); 1],
 }
 
-/// The spec of a pod with one container, scheduled as the stack asks.
+/// The spec of a pod with one container, scheduled as the stack specifies.
 #[must_use]
 pub fn spec(
     container: Container,

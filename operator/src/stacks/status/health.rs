@@ -56,6 +56,7 @@ impl Health {
             let part = PartHealth {
                 exists: true,
                 is_available: is_available(deployment),
+                // A rollout is complete with one ready pod; the others may still be starting.
                 is_complete: live.is_complete() && all_ready(deployment),
             };
             Some((part, tail))

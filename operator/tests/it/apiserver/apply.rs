@@ -83,7 +83,7 @@ fn api(
     }
 }
 
-/// What `kubectl apply -f k8s/crds` reads.
+/// The definitions in `k8s/crds`.
 fn definitions() -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../k8s/crds");
     let files = std::fs::read_dir(folder).unwrap();

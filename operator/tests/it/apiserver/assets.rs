@@ -13,8 +13,8 @@ impl Assets {
     }
 }
 
-/// What `KUBEBUILDER_ASSETS` names. None, with a line that says so, where that isn't set or
-/// lacks a program; with `SPOOR_REQUIRE_ALL=1` that is a failure.
+/// The programs in `KUBEBUILDER_ASSETS`. None, with a message, if that is not set or lacks a program;
+/// with `SPOOR_REQUIRE_ALL=1` that is a failure.
 pub fn assets(test: &str) -> Option<Assets> {
     let missing = match std::env::var_os("KUBEBUILDER_ASSETS") {
         None => "KUBEBUILDER_ASSETS is not set".to_owned(),

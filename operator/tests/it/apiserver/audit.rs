@@ -23,7 +23,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whether it changes something that is stored. A TokenReview is a question.
+    /// Returns true if the call changes a stored object. A TokenReview does not.
     pub fn is_write(&self) -> bool {
         !["get", "list", "watch"].contains(&self.verb.as_str())
             && ![
@@ -54,7 +54,7 @@ impl ApiServer {
         Mark(self.audit_log().len())
     }
 
-    /// What was asked since then.
+    /// The calls since then.
     pub fn calls_since(&self, mark: Mark) -> Vec<Call> {
         let log = self.audit_log();
         let new = String::from_utf8_lossy(log.get(mark.0..).unwrap_or_default());
@@ -63,7 +63,7 @@ impl ApiServer {
         whole.lines().filter_map(call).collect()
     }
 
-    /// What this ServiceAccount asked since then.
+    /// The calls of this ServiceAccount since then.
     pub fn calls_of(&self, namespace: &str, account: &str, mark: Mark) -> Vec<Call> {
         let user = format!("system:serviceaccount:{namespace}:{account}");
         let mut calls = self.calls_since(mark);

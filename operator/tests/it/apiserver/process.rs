@@ -90,7 +90,7 @@ impl Process {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
 
-    /// Whether the program runs; one that ended and waits for its parent doesn't.
+    /// Returns true if the program runs. A zombie does not.
     pub fn is_running(&self) -> bool {
         std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).is_ok_and(|stat| {
             stat.rsplit(") ")

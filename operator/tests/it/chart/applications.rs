@@ -1,4 +1,4 @@
-//! What the applications are told, and who may connect to them.
+//! The settings of the applications, and the rules for connections to them.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use super::{
 };
 
 #[test]
-fn whoever_calls_a_service_may_connect_to_it_and_nobody_else() {
-    if !have_helm("chart::whoever_calls") {
+fn only_callers_may_connect_to_a_service() {
+    if !have_helm("chart::only_callers_may_connect_to_a_service") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -33,8 +33,8 @@ fn whoever_calls_a_service_may_connect_to_it_and_nobody_else() {
 }
 
 #[test]
-fn callers_are_told_where_those_are_that_they_call() {
-    if !have_helm("chart::callers_are_told") {
+fn callers_have_addresses_of_their_services() {
+    if !have_helm("chart::callers_have_addresses_of_their_services") {
         return;
     }
     let objects = objects(&[]);
@@ -54,8 +54,8 @@ fn callers_are_told_where_those_are_that_they_call() {
 }
 
 #[test]
-fn edges_alone_are_told_whom_to_trust() {
-    if !have_helm("chart::edges_alone") {
+fn only_edges_have_trusted_peers() {
+    if !have_helm("chart::only_edges_have_trusted_peers") {
         return;
     }
     let objects = objects(&["applications.trustedPeers=10.0.0.0/8"]);
@@ -68,8 +68,8 @@ fn edges_alone_are_told_whom_to_trust() {
 }
 
 #[test]
-fn each_marketplace_has_its_own_ways() {
-    if !have_helm("chart::each_marketplace") {
+fn each_marketplace_has_its_own_settings() {
+    if !have_helm("chart::each_marketplace_has_its_own_settings") {
         return;
     }
     let objects = objects(&["applications.wishlist.marketplaces.corner.rateLimit=7"]);
@@ -88,8 +88,8 @@ fn each_marketplace_has_its_own_ways() {
 }
 
 #[test]
-fn tasks_and_redis_share_a_password_that_no_object_holds() {
-    if !have_helm("chart::tasks_and_redis") {
+fn redis_password_is_in_no_object() {
+    if !have_helm("chart::redis_password_is_in_no_object") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -108,8 +108,8 @@ fn tasks_and_redis_share_a_password_that_no_object_holds() {
 }
 
 #[test]
-fn a_redis_that_exists_takes_the_place_of_the_charts() {
-    if !have_helm("chart::a_redis_that_exists") {
+fn existing_redis_replaces_the_charts() {
+    if !have_helm("chart::existing_redis_replaces_the_charts") {
         return;
     }
     let objects = objects(&["applications.tasks.redis.url.secretName=elsewhere"]);
@@ -126,8 +126,8 @@ fn a_redis_that_exists_takes_the_place_of_the_charts() {
 }
 
 #[test]
-fn a_model_of_ones_own_is_mounted_where_it_is_looked_for() {
-    if !have_helm("chart::a_model_of_ones_own") {
+fn custom_model_is_mounted() {
+    if !have_helm("chart::custom_model_is_mounted") {
         return;
     }
     let own = "applications.vision.mobilenetv2.model";
@@ -165,8 +165,8 @@ fn a_model_of_ones_own_is_mounted_where_it_is_looked_for() {
 }
 
 #[test]
-fn a_scenario_is_sent_by_a_job_of_its_own() {
-    if !have_helm("chart::a_scenario") {
+fn scenario_runs_in_its_own_job() {
+    if !have_helm("chart::scenario_runs_in_its_own_job") {
         return;
     }
     let values = [
@@ -185,8 +185,8 @@ fn a_scenario_is_sent_by_a_job_of_its_own() {
 }
 
 #[test]
-fn a_database_outside_takes_the_place_of_the_folder() {
-    if !have_helm("chart::a_database_outside") {
+fn external_database_replaces_the_folder() {
+    if !have_helm("chart::external_database_replaces_the_folder") {
         return;
     }
     let inside = objects(&[]);
@@ -212,8 +212,8 @@ fn a_database_outside_takes_the_place_of_the_folder() {
 }
 
 #[test]
-fn a_base_path_reaches_whoever_looks_for_traces() {
-    if !have_helm("chart::a_base_path") {
+fn base_path_reaches_all_users_of_jaeger() {
+    if !have_helm("chart::base_path_reaches_all_users_of_jaeger") {
         return;
     }
     let values = ["stack.spec.jaeger.basePath=/traces"];

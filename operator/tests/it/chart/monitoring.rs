@@ -1,4 +1,4 @@
-//! What the chart makes for a Prometheus Operator and a Grafana.
+//! The chart's objects for a Prometheus Operator and a Grafana.
 
 use std::{
     net::SocketAddr,
@@ -28,8 +28,7 @@ const ENABLED: [&str; 4] = [
     "monitoring.labels.release=kube-prometheus-stack",
 ];
 const KINDS: [&str; 3] = ["PodMonitor", "ServiceMonitor", "PrometheusRule"];
-/// What a Collector says of itself once it has received and exported spans, of the metrics that
-/// the dashboard shows.
+/// The metrics that the dashboard shows, of a Collector that has received and exported spans.
 const OF_COLLECTOR: &str = "\
 otelcol_receiver_accepted_spans_total{receiver=\"otlp\"} 7
 otelcol_receiver_refused_spans_total{receiver=\"otlp\"} 1
@@ -41,7 +40,7 @@ otelcol_exporter_queue_capacity{exporter=\"otlp/spoor\"} 10
 
 #[test]
 fn monitors_need_their_definitions() {
-    if !have_helm("chart::monitors_need") {
+    if !have_helm("chart::monitors_need_their_definitions") {
         return;
     }
     let without = objects(&ENABLED);
@@ -64,8 +63,8 @@ fn monitors_need_their_definitions() {
 }
 
 #[test]
-fn the_pod_monitor_selects_services_and_roles() {
-    if !have_helm("chart::the_pod_monitor") {
+fn pod_monitor_selects_services_and_roles() {
+    if !have_helm("chart::pod_monitor_selects_services_and_roles") {
         return;
     }
     let objects = objects_beside(&ENABLED, &["monitoring.coreos.com/v1/PodMonitor"]);
@@ -89,8 +88,8 @@ fn the_pod_monitor_selects_services_and_roles() {
 }
 
 #[test]
-fn the_dashboard_is_a_config_map() {
-    if !have_helm("chart::the_dashboard") {
+fn dashboard_is_a_config_map() {
+    if !have_helm("chart::dashboard_is_a_config_map") {
         return;
     }
     let objects = objects(&["monitoring.dashboard.enabled=true"]);
@@ -118,8 +117,8 @@ fn alerts_fire_when_they_should() {
 }
 
 #[test]
-fn the_charts_prometheus_has_the_alerts() {
-    if !have_helm("chart::the_charts_prometheus") {
+fn charts_prometheus_has_the_alerts() {
+    if !have_helm("chart::charts_prometheus_has_the_alerts") {
         return;
     }
     let objects = objects(&["prometheus.enabled=true"]);

@@ -1,4 +1,4 @@
-//! What users set of all pods: annotations, labels, variables, images, users.
+//! The values for all pods: annotations, labels, variables, images, users.
 
 use serde_json::{Value, json};
 
@@ -23,8 +23,8 @@ fn with_everything(values: &[&str]) -> Vec<Value> {
 }
 
 #[test]
-fn every_pod_gets_what_all_pods_get() {
-    if !have_helm("chart::every_pod_gets") {
+fn every_pod_gets_the_common_additions() {
+    if !have_helm("chart::every_pod_gets_the_common_additions") {
         return;
     }
     let objects = with_everything(&[
@@ -66,8 +66,8 @@ fn every_pod_gets_what_all_pods_get() {
 }
 
 #[test]
-fn a_stack_gets_pull_secrets_and_keeps_its_own() {
-    if !have_helm("chart::a_stack_gets_pull_secrets") {
+fn stack_keeps_its_own_pull_secrets() {
+    if !have_helm("chart::stack_keeps_its_own_pull_secrets") {
         return;
     }
     let objects = objects(&[
@@ -91,8 +91,8 @@ fn a_stack_gets_pull_secrets_and_keeps_its_own() {
 }
 
 #[test]
-fn a_stack_without_additions_is_left_alone() {
-    if !have_helm("chart::a_stack_without_additions") {
+fn stack_without_additions_is_unchanged() {
+    if !have_helm("chart::stack_without_additions_is_unchanged") {
         return;
     }
     let spec = named(&objects(&[]), "TracingStack", "tracing")["spec"].clone();
@@ -102,7 +102,7 @@ fn a_stack_without_additions_is_left_alone() {
 
 #[test]
 fn every_image_comes_from_one_registry() {
-    if !have_helm("chart::every_image") {
+    if !have_helm("chart::every_image_comes_from_one_registry") {
         return;
     }
     let objects = with_everything(&[
@@ -133,8 +133,8 @@ fn every_image_comes_from_one_registry() {
 }
 
 #[test]
-fn a_digest_takes_the_place_of_the_tag() {
-    if !have_helm("chart::a_digest") {
+fn digest_replaces_the_tag() {
+    if !have_helm("chart::digest_replaces_the_tag") {
         return;
     }
     let digest = format!("images.operator.digest={DIGEST}");
@@ -145,8 +145,8 @@ fn a_digest_takes_the_place_of_the_tag() {
 }
 
 #[test]
-fn users_can_be_left_to_the_platform() {
-    if !have_helm("chart::users_can_be_left") {
+fn user_ids_can_be_left_to_the_platform() {
+    if !have_helm("chart::user_ids_can_be_left_to_the_platform") {
         return;
     }
     let fields = ["runAsUser", "runAsGroup", "fsGroup"];
@@ -166,8 +166,8 @@ fn users_can_be_left_to_the_platform() {
 }
 
 #[test]
-fn the_gateway_can_be_reached_from_outside() {
-    if !have_helm("chart::the_gateway_can_be_reached") {
+fn gateway_can_be_exposed() {
+    if !have_helm("chart::gateway_can_be_exposed") {
         return;
     }
     let gateway = "applications.wishlist.gateway";

@@ -1,4 +1,4 @@
-//! What Prometheus is told to scrape.
+//! The targets of the chart's Prometheus.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use super::{
 };
 
 #[test]
-fn scrapes_every_service_and_the_operator_by_names_that_lead_to_their_pods() {
-    if !have_helm("chart::scrapes_every_service") {
+fn scrapes_every_service_and_the_operator() {
+    if !have_helm("chart::scrapes_every_service_and_the_operator") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -37,7 +37,7 @@ fn scrapes_every_service_and_the_operator_by_names_that_lead_to_their_pods() {
 
 #[test]
 fn scrapes_only_what_is_installed() {
-    if !have_helm("chart::scrapes_only") {
+    if !have_helm("chart::scrapes_only_what_is_installed") {
         return;
     }
     let off = ["ab", "wishlist", "bands", "vision"]
@@ -53,8 +53,8 @@ fn scrapes_only_what_is_installed() {
 }
 
 #[test]
-fn nothing_is_made_for_a_prometheus_that_is_not_there() {
-    if !have_helm("chart::nothing_is_made") {
+fn disabled_prometheus_is_not_rendered() {
+    if !have_helm("chart::disabled_prometheus_is_not_rendered") {
         return;
     }
     let objects = objects(&[]);
@@ -66,8 +66,8 @@ fn nothing_is_made_for_a_prometheus_that_is_not_there() {
 }
 
 #[test]
-fn exemplars_are_kept_and_no_right_is_asked_for() {
-    if !have_helm("chart::exemplars_are_kept") {
+fn prometheus_keeps_exemplars_without_rights() {
+    if !have_helm("chart::prometheus_keeps_exemplars_without_rights") {
         return;
     }
     let objects = objects(&EVERYTHING);

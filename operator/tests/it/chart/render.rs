@@ -10,8 +10,8 @@ use crate::role::chart::helm;
 
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/spoor");
 
-/// Whether there is a Helm. Where not, the test says so and passes; with `SPOOR_REQUIRE_ALL=1` it
-/// fails.
+/// Returns true if there is a Helm. Without one the test passes with a message; with
+/// `SPOOR_REQUIRE_ALL=1` it fails.
 pub fn have_helm(test: &str) -> bool {
     if helm().is_some() {
         return true;
@@ -77,14 +77,14 @@ pub fn objects_beside(values: &[&str], kinds: &[&str]) -> Vec<Value> {
     RELEASE.objects_beside(values, kinds)
 }
 
-/// What Helm says to values that it doesn't take.
+/// Helm's message about values that it refuses.
 pub fn refusal(values: &[&str]) -> String {
     let output = RELEASE.run("template", values);
     assert!(!output.status.success(), "{values:?} are taken");
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// What somebody reads who has installed it.
+/// The notes that Helm prints after an installation.
 pub fn notes(values: &[&str]) -> String {
     let printed = succeeded(&RELEASE.run("install", values));
     let (_, notes) = printed.split_once("NOTES:").unwrap();

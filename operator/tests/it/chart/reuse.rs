@@ -25,8 +25,8 @@ const STORAGE: &str = "stack.spec.jaeger.storage";
 #[case(&["badger=false"], json!({"memory": {"maxTraces": 50_000}}))]
 #[case(&["badger=null"], json!({"memory": {"maxTraces": 50_000}}))]
 #[case(&["memory.maxTraces=7"], json!({"memory": {"maxTraces": 7}}))]
-fn a_chosen_storage_replaces_the_default(#[case] chosen: &[&str], #[case] expected: Value) {
-    if !have_helm("chart::a_chosen_storage") {
+fn chosen_storage_replaces_the_default(#[case] chosen: &[&str], #[case] expected: Value) {
+    if !have_helm("chart::chosen_storage_replaces_the_default") {
         return;
     }
     let values: Vec<_> = chosen.iter().map(|it| format!("{STORAGE}.{it}")).collect();
@@ -37,7 +37,7 @@ fn a_chosen_storage_replaces_the_default(#[case] chosen: &[&str], #[case] expect
 
 #[test]
 fn two_storages_are_refused_by_name() {
-    if !have_helm("chart::two_storages") {
+    if !have_helm("chart::two_storages_are_refused_by_name") {
         return;
     }
     let both = [
@@ -52,8 +52,8 @@ fn two_storages_are_refused_by_name() {
 }
 
 #[test]
-fn an_existing_jaeger_stands_alone() {
-    if !have_helm("chart::an_existing_jaeger") {
+fn existing_jaeger_is_the_only_field() {
+    if !have_helm("chart::existing_jaeger_is_the_only_field") {
         return;
     }
     let objects = objects(&["stack.spec.jaeger.existing.otlp=jaeger.elsewhere.svc:4317"]);

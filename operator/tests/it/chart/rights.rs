@@ -1,4 +1,4 @@
-//! What the chart's accounts and the people of a cluster may do.
+//! The rights of the chart's accounts, and of the people of a cluster.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use super::{
 const CLUSTER_SCOPED: [&str; 2] = ["ClusterRole", "ClusterRoleBinding"];
 
 #[test]
-fn rights_are_named_one_by_one() {
-    if !have_helm("chart::rights_are_named") {
+fn rights_are_listed_without_wildcards() {
+    if !have_helm("chart::rights_are_listed_without_wildcards") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -60,7 +60,7 @@ fn rights_are_named_one_by_one() {
 
 #[test]
 fn served_namespaces_get_roles_and_env() {
-    if !have_helm("chart::served_namespaces") {
+    if !have_helm("chart::served_namespaces_get_roles_and_env") {
         return;
     }
     let narrow = objects(&["operator.namespaces={lab,a}"]);
@@ -103,7 +103,7 @@ fn served_namespaces_get_roles_and_env() {
 
 #[test]
 fn releases_share_no_object_across_namespaces() {
-    if !have_helm("chart::releases_share_no_object") {
+    if !have_helm("chart::releases_share_no_object_across_namespaces") {
         return;
     }
     // Of the last two, name and namespace make the same text when they are joined by a hyphen.
@@ -145,7 +145,7 @@ fn releases_share_no_object_across_namespaces() {
 
 #[test]
 fn people_get_rights_by_aggregation() {
-    if !have_helm("chart::people_get_rights") {
+    if !have_helm("chart::people_get_rights_by_aggregation") {
         return;
     }
     let objects = objects(&[]);

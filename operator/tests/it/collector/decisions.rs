@@ -61,8 +61,8 @@ fn tables() -> [TailTable; 3] {
 #[case::of_the_namespace(1)]
 #[case::all_or_nothing(2)]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_collector_and_the_lab_decide_alike(#[case] number: usize) {
-    let Some(program) = super::program("the_collector_and_the_lab_decide_alike") else {
+async fn collector_and_lab_decide_alike(#[case] number: usize) {
+    let Some(program) = super::program("collector_and_lab_decide_alike") else {
         return;
     };
     let table = tables()[number].clone();

@@ -1,4 +1,4 @@
-//! What leaves the tiers beside traces for Jaeger.
+//! The outputs of the tiers beside traces for Jaeger.
 
 use std::time::Duration;
 
@@ -26,10 +26,10 @@ async fn started(test: &str, collector: &str) -> Option<Tiers> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_exporter_that_fails_holds_up_no_other() {
+async fn failing_exporter_blocks_no_other() {
     const DEAD: &str =
         "{exporters: {otlp_grpc/vendor: {endpoint: '127.0.0.1:9', tls: {insecure: true}}}}";
-    let Some(tiers) = started("an_exporter_that_fails_holds_up_no_other", DEAD).await else {
+    let Some(tiers) = started("failing_exporter_blocks_no_other", DEAD).await else {
         return;
     };
     let sent = send(LOAD, &[tiers.gather[0].listening.grpc]).await;
@@ -48,13 +48,8 @@ async fn an_exporter_that_fails_holds_up_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_of_spans_have_the_names_that_jaegers_monitor_asks_for() {
-    let Some(tiers) = started(
-        "metrics_of_spans_have_the_names_that_jaegers_monitor_asks_for",
-        "{}",
-    )
-    .await
-    else {
+async fn span_metrics_have_jaegers_names() {
+    let Some(tiers) = started("span_metrics_have_jaegers_names", "{}").await else {
         return;
     };
     let gather = &tiers.gather[0].listening;

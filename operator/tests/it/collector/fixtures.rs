@@ -22,12 +22,12 @@ const MS: u64 = 1_000_000;
 pub struct Fixture {
     pub trace_id: Vec<u8>,
     pub resources: Vec<ResourceSpans>,
-    /// What it was made of, for messages.
+    /// The recipe of the trace, for messages.
     pub description: String,
 }
 
 impl Fixture {
-    /// How many spans it has.
+    /// The number of spans.
     pub fn spans(&self) -> usize {
         let scopes = self
             .resources

@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::sink::Received;
 
-/// What load there is.
+/// The load to send.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     pub traces_per_second: u32,
@@ -145,7 +145,7 @@ fn span(trace: &Sent, number: u8, fails: bool) -> Span {
     }
 }
 
-/// What became of all traces, under rules that keep errors, and of the rest a share between two.
+/// The fate of all traces, under rules that keep errors and a share of the rest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CollectorAction {
     pub traces: usize,

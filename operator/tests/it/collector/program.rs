@@ -98,7 +98,7 @@ impl Program {
         self.process.last_words()
     }
 
-    /// What it says of itself to Prometheus.
+    /// Its own metrics.
     pub async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.listening.own_metrics);
         reqwest::get(url).await.unwrap().text().await.unwrap()

@@ -32,9 +32,8 @@ use crate::apiserver::eventually;
 const SECOND: u64 = 1_000_000_000;
 
 #[tokio::test]
-async fn counts_of_unmodified_sdks_come_through_the_collector() {
-    let Some(collector) = super::program("counts_of_unmodified_sdks_come_through_the_collector")
-    else {
+async fn collector_forwards_counts_of_sdks() {
+    let Some(collector) = super::program("collector_forwards_counts_of_sdks") else {
         return;
     };
     let (control, key) = control();
@@ -100,7 +99,7 @@ async fn serve(control: &Control) -> SocketAddr {
     address
 }
 
-/// What an SDK sends that kept a tenth of its traces, and beside it what is not asked for.
+/// The metrics of an SDK that kept a tenth of its traces, with others that nobody needs.
 fn request(second: u64) -> Vec<u8> {
     let started = |result: &str, value: u64| NumberDataPoint {
         attributes: vec![

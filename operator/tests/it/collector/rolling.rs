@@ -75,8 +75,8 @@ async fn finished(tiers: Tiers, sent: &[Sent]) -> CollectorAction {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_rules_loses_splits_and_repeats_nothing() {
-    let Some(program) = super::program("a_change_of_rules_loses_splits_and_repeats_nothing") else {
+async fn rule_change_keeps_traces_whole() {
+    let Some(program) = super::program("rule_change_keeps_traces_whole") else {
         return;
     };
     let fate = under_changes(started(&program, "{}").await, load(100, 20, SPREAD), 2).await;
@@ -96,18 +96,18 @@ async fn two_gatherers_decide_on_all_spans() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_shows_when_jaeger_is_away_and_nothing_is_lost() {
-    let Some(program) = super::program("it_shows_when_jaeger_is_away_and_nothing_is_lost") else {
+async fn absent_jaeger_shows_and_loses_nothing() {
+    let Some(program) = super::program("absent_jaeger_shows_and_loses_nothing") else {
         return;
     };
     let tiers = started(&program, "{}").await;
-    assert_eq!(looked_at(&tiers).await, ExporterHealth::Working);
+    assert_eq!(exporter_health(&tiers).await, ExporterHealth::Working);
     tiers.sink.refuse(true);
     let sent = send(load(50, 4, 100), &addresses(&tiers)).await;
     eventually(
         "it fails",
         Duration::from_secs(30),
-        async || match looked_at(&tiers).await {
+        async || match exporter_health(&tiers).await {
             ExporterHealth::Failing => Ok(()),
             other => Err(format!("{other:?}")),
         },
@@ -116,7 +116,7 @@ async fn it_shows_when_jaeger_is_away_and_nothing_is_lost() {
     assert_eq!(tiers.sink.spans(), 0);
     tiers.sink.refuse(false);
     eventually("it works", Duration::from_secs(30), async || {
-        match (looked_at(&tiers).await, tiers.sink.spans()) {
+        match (exporter_health(&tiers).await, tiers.sink.spans()) {
             (ExporterHealth::Working, 1..) => Ok(()),
             other => Err(format!("{other:?}")),
         }
@@ -126,14 +126,14 @@ async fn it_shows_when_jaeger_is_away_and_nothing_is_lost() {
     assert_eq!(fate, fate.without_harm());
 }
 
-/// What the operator finds out about the exporter.
-async fn looked_at(tiers: &Tiers) -> ExporterHealth {
+/// The health of the exporter, as the operator determines it.
+async fn exporter_health(tiers: &Tiers) -> ExporterHealth {
     let earlier = ExporterReading::from_metrics(&tiers.decide.metrics().await);
     tokio::time::sleep(Duration::from_secs(2)).await;
     ExporterReading::from_metrics(&tiers.decide.metrics().await).since(&earlier)
 }
 
-/// What docs/tail-rules.md says, printed: `-- --ignored --nocapture --test-threads 1 limits_of`.
+/// Prints the figures of docs/tail-rules.md: `-- --ignored --nocapture --test-threads 1 limits_of`.
 #[rstest]
 #[case::six_changes("{}", 60, 1500, 6)]
 #[case::six_changes_with_two_gathering_pods("{replicas: 2}", 60, 1500, 6)]

@@ -260,7 +260,7 @@ const ACCEPTED: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invalid_policies_are_refused_with_field_and_fix() {
+async fn refusals_of_policies_name_field_and_fix() {
     let Some(judge) = Judge::of("SamplingPolicy", "refused policies").await else {
         return;
     };
@@ -268,7 +268,7 @@ async fn invalid_policies_are_refused_with_field_and_fix() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn policies_at_the_edge_are_accepted() {
+async fn extreme_policies_are_accepted() {
     let Some(judge) = Judge::of("SamplingPolicy", "accepted policies").await else {
         return;
     };

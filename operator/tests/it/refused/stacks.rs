@@ -1,5 +1,8 @@
 //! `TracingStack`.
 
+mod pods;
+mod storage;
+
 use serde_json::json;
 
 use super::{Case, case, judge::Judge};
@@ -13,90 +16,6 @@ const REFUSED: &[Case] = &[
         ],
     ),
     case("{rout: Direct}", &["unknown field \"spec.rout\""]),
-    // Storage.
-    case(
-        "{jaeger: {storage: {}}}",
-        &[
-            "spec.jaeger.storage: ",
-            "must have one of \"memory\", \"badger\"",
-            "such as `memory: {}`",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {memory: {}, badger: {}}}}",
-        &[
-            "spec.jaeger.storage: ",
-            "must have only one of",
-            "delete the others",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {mongodb: {}}}}",
-        &["unknown field \"spec.jaeger.storage.mongodb\""],
-    ),
-    case(
-        "{jaeger: {storage: {memory: {maxTraces: 0}}}}",
-        &[
-            "spec.jaeger.storage.memory.maxTraces",
-            "greater than or equal to 1",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {memory: {maxTraces: many}}}}",
-        &[
-            "spec.jaeger.storage.memory.maxTraces: ",
-            "must be of type integer",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {badger: {size: lots}}}}",
-        &[
-            "spec.jaeger.storage.badger.size: ",
-            "must be a quantity such as",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {badger: {size: 0}}}}",
-        &[
-            "spec.jaeger.storage.badger.size: ",
-            "must be greater than 0",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {badger: {size: -1Gi}}}}",
-        &[
-            "spec.jaeger.storage.badger.size: ",
-            "must be a quantity such as",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {badger: {retention: 3 days}}}}",
-        &[
-            "spec.jaeger.storage.badger.retention: ",
-            "must be whole days such as \"7d\", or a duration such as \"12h\"",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {badger: {retention: 400d}}}}",
-        &[
-            "spec.jaeger.storage.badger.retention: ",
-            "must be from 1h to 365d",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {badger: {retention: 10m}}}}",
-        &[
-            "spec.jaeger.storage.badger.retention: ",
-            "must be from 1h to 365d",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {badger: {storageClassName: Fast SSD}}}}",
-        &[
-            "spec.jaeger.storage.badger.storageClassName: ",
-            "must be an object's name",
-        ],
-    ),
     case(
         "{jaeger: {prometheus: {url: 'prometheus:9090'}}}",
         &[
@@ -114,138 +33,6 @@ const REFUSED: &[Case] = &[
     case(
         "{collector: {gatherWait: 3s, decisionWait: 2s}}",
         &["spec.collector.gatherWait: ", "raise \"decisionWait\""],
-    ),
-    case(
-        "{jaeger: {scheduling: {affinity: {nodeAffinity: 7}}}}",
-        &[
-            "spec.jaeger.scheduling.affinity.nodeAffinity: ",
-            "must be of type object",
-        ],
-    ),
-    case(
-        "{collector: {scheduling: {affinity: {podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {}}}}}}",
-        &[
-            "spec.collector.scheduling.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution: ",
-            "must be of type array",
-        ],
-    ),
-    case(
-        "{collector: {scheduling: {affinity: {nodeAfinity: {}}}}}",
-        &["unknown field \"spec.collector.scheduling.affinity.nodeAfinity\""],
-    ),
-    case(
-        "{collector: {scheduling: {topologySpreadConstraints: [{maxSkew: x, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]}}}",
-        &[
-            "spec.collector.scheduling.topologySpreadConstraints[0].maxSkew: ",
-            "must be of type integer",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {opensearch: {}}}}",
-        &["spec.jaeger.storage.opensearch.urls: ", "Required value"],
-    ),
-    case(
-        "{jaeger: {storage: {opensearch: {urls: []}}}}",
-        &["spec.jaeger.storage.opensearch.urls", "at least 1 items"],
-    ),
-    case(
-        "{jaeger: {storage: {opensearch: {urls: ['os:9200']}}}}",
-        &[
-            "spec.jaeger.storage.opensearch.urls[0]: ",
-            "must be a URL such as \"https://opensearch:9200\"",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {opensearch: {urls: ['https://me:secret@os:9200']}}}}",
-        &[
-            "spec.jaeger.storage.opensearch.urls[0]: ",
-            "without credentials",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {opensearch: {urls: ['http://os', 'http://os']}}}}",
-        &[
-            "spec.jaeger.storage.opensearch.urls[1]: ",
-            "Duplicate value",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {opensearch: {urls: ['http://os:9200'], tls: {}}}}}",
-        &[
-            "spec.jaeger.storage.opensearch.tls: ",
-            "requires URLs that begin with \"https://\"",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {elasticsearch: {urls: ['https://es:99999']}}}}",
-        &[
-            "spec.jaeger.storage.elasticsearch.urls[0]: ",
-            "must be a URL",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {elasticsearch: {urls: ['https://es'], indexPrefix: Spoor}}}}",
-        &[
-            "spec.jaeger.storage.elasticsearch.indexPrefix: ",
-            "must be lower-case letters",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {elasticsearch: {urls: ['https://es'], credentials: {}}}}}",
-        &[
-            "spec.jaeger.storage.elasticsearch.credentials.secretName: ",
-            "Required value",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {elasticsearch: {urls: ['https://es'], credentials: {secretName: My_Secret}}}}}",
-        &[
-            "spec.jaeger.storage.elasticsearch.credentials.secretName: ",
-            "must be an object's name",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {elasticsearch: {urls: ['https://es'], credentials: {password: x, secretName: a}}}}}",
-        &["unknown field \"spec.jaeger.storage.elasticsearch.credentials.password\""],
-    ),
-    case(
-        "{jaeger: {storage: {cassandra: {hosts: ['a b']}}}}",
-        &["spec.jaeger.storage.cassandra.hosts[0]: ", "must be a host"],
-    ),
-    case(
-        "{jaeger: {storage: {cassandra: {hosts: [a], keyspace: my-space}}}}",
-        &[
-            "spec.jaeger.storage.cassandra.keyspace: ",
-            "must be letters, digits and '_'",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {cassandra: {hosts: [a], tls: {caSecretName: CA}}}}}",
-        &[
-            "spec.jaeger.storage.cassandra.tls.caSecretName: ",
-            "must be an object's name",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {clickhouse: {addresses: [c]}}}}",
-        &[
-            "spec.jaeger.storage.clickhouse.addresses[0]: ",
-            "must be a host with a port, such as \"clickhouse:9000\"",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {clickhouse: {addresses: ['c:0']}}}}",
-        &[
-            "spec.jaeger.storage.clickhouse.addresses[0]: ",
-            "must be a host with a port",
-        ],
-    ),
-    case(
-        "{jaeger: {storage: {clickhouse: {addresses: ['c:9000'], tls: {}}}}}",
-        &[
-            "spec.jaeger.storage.clickhouse.tls: ",
-            "set spec.jaeger.image",
-        ],
     ),
     // Jaeger.
     case(
@@ -401,96 +188,6 @@ const REFUSED: &[Case] = &[
             "must be an object's name",
         ],
     ),
-    // Pods.
-    case(
-        "{jaeger: {resources: {limits: {memory: much}}}}",
-        &[
-            "spec.jaeger.resources.limits[memory]: ",
-            "must be a quantity such as",
-        ],
-    ),
-    case(
-        "{jaeger: {resources: {limits: {ram: 1Gi}}}}",
-        &[
-            "spec.jaeger.resources.limits: ",
-            "must be resource names: \"cpu\", \"memory\"",
-            "not \"ram\"",
-        ],
-    ),
-    case(
-        "{jaeger: {resources: {requests: {memory: 2Gi}, limits: {memory: 1Gi}}}}",
-        &[
-            "spec.jaeger.resources.limits: ",
-            "raise the limit or lower the request",
-        ],
-    ),
-    case(
-        "{collector: {resources: {requests: {cpu: 1.5}}}}",
-        &[
-            "spec.collector.resources.requests.cpu: ",
-            "must be of type integer",
-        ],
-    ),
-    case(
-        "{collector: {scheduling: {nodeSelector: {'a b': c}}}}",
-        &[
-            "spec.collector.scheduling.nodeSelector: ",
-            "must have keys such as \"kubernetes.io/arch\"",
-        ],
-    ),
-    case(
-        "{collector: {scheduling: {nodeSelector: {a: 'b c'}}}}",
-        &[
-            "spec.collector.scheduling.nodeSelector[a]: ",
-            "must be letters, digits",
-        ],
-    ),
-    case(
-        "{collector: {scheduling: {tolerations: [{effect: NoSchedule}]}}}",
-        &[
-            "spec.collector.scheduling.tolerations[0]: ",
-            "\"key\" is missing",
-        ],
-    ),
-    case(
-        "{collector: {scheduling: {tolerations: [{key: a, operator: Exists, value: b}]}}}",
-        &[
-            "spec.collector.scheduling.tolerations[0].value: ",
-            "delete it",
-        ],
-    ),
-    case(
-        "{collector: {scheduling: {tolerations: [{key: a, tolerationSeconds: 5}]}}}",
-        &[
-            "spec.collector.scheduling.tolerations[0].tolerationSeconds: ",
-            "requires `effect: NoExecute`",
-        ],
-    ),
-    case(
-        "{collector: {scheduling: {tolerations: [{key: a, effect: Never}]}}}",
-        &[
-            "spec.collector.scheduling.tolerations[0].effect: ",
-            "supported values: \"NoSchedule\"",
-        ],
-    ),
-    case(
-        "{collector: {scheduling: {priorityClassName: Very High}}}",
-        &[
-            "spec.collector.scheduling.priorityClassName: ",
-            "must be an object's name",
-        ],
-    ),
-    case(
-        "{collector: {pod: {env: [{name: 1A}]}}}",
-        &[
-            "spec.collector.pod.env[0].name: ",
-            "must be the name of a variable",
-        ],
-    ),
-    case(
-        "{jaeger: {pod: {labels: {a: 'b c'}}}}",
-        &["spec.jaeger.pod.labels[a]: ", "must be letters, digits"],
-    ),
 ];
 
 const ACCEPTED: &[&str] = &[
@@ -519,15 +216,17 @@ const ACCEPTED: &[&str] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn invalid_stacks_are_refused_with_field_and_fix() {
+async fn refusals_of_stacks_name_field_and_fix() {
     let Some(judge) = Judge::of("TracingStack", "refused stacks").await else {
         return;
     };
-    judge.refuse(REFUSED).await;
+    for cases in [REFUSED, storage::REFUSED, pods::REFUSED] {
+        judge.refuse(cases).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stacks_at_the_edge_are_accepted() {
+async fn extreme_stacks_are_accepted() {
     let Some(judge) = Judge::of("TracingStack", "accepted stacks").await else {
         return;
     };
@@ -535,7 +234,7 @@ async fn stacks_at_the_edge_are_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_that_services_cannot_have_are_refused() {
+async fn invalid_service_names_are_refused() {
     let Some(judge) = Judge::of("TracingStack", "names of stacks").await else {
         return;
     };

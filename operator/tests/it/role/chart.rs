@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::apiserver::Namespace;
 
-/// What RBAC grants, and what the roles with resource names are about.
+/// The kinds of RBAC, and of the objects that its rules name.
 const KINDS: [&str; 7] = [
     "ServiceAccount",
     "ClusterRole",

@@ -8,8 +8,8 @@ use std::{
 use super::{chart, server_certificate::ServerCertificate};
 use crate::apiserver::{Namespace, Process};
 
-/// What replicas of a role have in common: who they are, and where the Service in front of them
-/// is. Only the one that leads opens the listeners, so they can share the ports.
+/// The settings that all replicas of a role share. Only the leader opens the listeners, so they can
+/// share the ports.
 pub struct Release {
     pub endpoints: Endpoints,
     pub certificate: ServerCertificate,
@@ -57,8 +57,13 @@ impl Release {
         }
     }
 
-    /// Starts one of this name.
+    /// Starts the replica with this pod name.
     pub fn start(&self, pod: &str) -> Replica {
+        self.start_with(pod, &[])
+    }
+
+    /// Starts the replica with additional environment variables.
+    pub fn start_with(&self, pod: &str, additional: &[(&str, &str)]) -> Replica {
         let [ops] = spoor_testing::ports::free();
         let text = |path: &Path| path.display().to_string();
         let environment = [
@@ -80,6 +85,7 @@ impl Release {
         let environment: Vec<_> = environment
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
+            .chain(additional.iter().copied())
             .collect();
         let program = Path::new(env!("CARGO_BIN_EXE_spoor-operator"));
         let log = self.folder.path().join(format!("{pod}.log"));
@@ -91,7 +97,7 @@ impl Release {
 }
 
 impl Replica {
-    /// What `/readyz` says: nothing when it is ready.
+    /// The response of `/readyz` if the replica is not ready.
     pub async fn unready(&self) -> Result<(), String> {
         let url = format!("http://{}/readyz", self.ops);
         match reqwest::get(url).await {

@@ -13,8 +13,8 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_are_made_renewed_and_published() {
-    let test = "certificates_are_made_renewed_and_published";
+async fn certificates_are_issued_and_renewed() {
+    let test = "certificates_are_issued_and_renewed";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -56,8 +56,8 @@ async fn certificates_are_made_renewed_and_published() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deleted_secrets_are_made_anew() {
-    let Some(server) = apiserver::shared("deleted_secrets_are_made_anew").await else {
+async fn deleted_secrets_are_restored() {
+    let Some(server) = apiserver::shared("deleted_secrets_are_restored").await else {
         return;
     };
     let namespace = server.namespace("spoor-deleted").await;

@@ -16,8 +16,8 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stack_becomes_available_and_then_nothing_is_written_any_more() {
-    let test = "a_stack_becomes_available_and_then_nothing_is_written_any_more";
+async fn available_stack_causes_no_more_writes() {
+    let test = "available_stack_causes_no_more_writes";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -97,8 +97,8 @@ async fn a_stack_becomes_available_and_then_nothing_is_written_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_longer_wanted_goes_but_for_what_holds_traces() {
-    let test = "what_is_no_longer_wanted_goes_but_for_what_holds_traces";
+async fn unneeded_children_are_deleted() {
+    let test = "unneeded_children_are_deleted";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -154,8 +154,8 @@ async fn what_is_no_longer_wanted_goes_but_for_what_holds_traces() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_invalid_stack_says_so_and_what_ran_runs_on() {
-    let test = "an_invalid_stack_says_so_and_what_ran_runs_on";
+async fn invalid_stack_keeps_its_children() {
+    let test = "invalid_stack_keeps_its_children";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -191,8 +191,8 @@ async fn an_invalid_stack_says_so_and_what_ran_runs_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stack_made_anew_takes_nothing_over() {
-    let Some(server) = apiserver::shared("a_stack_made_anew_takes_nothing_over").await else {
+async fn recreated_stack_adopts_nothing() {
+    let Some(server) = apiserver::shared("recreated_stack_adopts_nothing").await else {
         return;
     };
     let namespace = server.namespace("spoor-anew").await;

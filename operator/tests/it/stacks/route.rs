@@ -12,8 +12,8 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_route_turns_when_the_new_way_is_ready_and_the_old_one_stays_a_while() {
-    let test = "a_route_turns_when_the_new_way_is_ready_and_the_old_one_stays_a_while";
+async fn route_switches_once_the_new_one_is_ready() {
+    let test = "route_switches_once_the_new_one_is_ready";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };
@@ -81,8 +81,8 @@ async fn a_route_turns_when_the_new_way_is_ready_and_the_old_one_stays_a_while()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tail_rules_are_in_the_status_once_the_deciding_pods_have_them() {
-    let test = "tail_rules_are_in_the_status_once_the_deciding_pods_have_them";
+async fn status_has_tail_rules_once_in_force() {
+    let test = "status_has_tail_rules_once_in_force";
     let Some(server) = apiserver::shared(test).await else {
         return;
     };

@@ -11,8 +11,7 @@ use axum::{
 use http::StatusCode;
 use serde::Serialize;
 use spoor_proto::spoor::ab::v1::{WorkReply, WorkRequest};
-use spoor_telemetry::{http::Problem, trace_id};
-use tonic::Request;
+use spoor_telemetry::{grpc::within, http::Problem, trace_id};
 use tower::ServiceBuilder;
 
 use super::{ServiceB, failure, query::Query};
@@ -55,15 +54,11 @@ impl Edge {
     }
 
     async fn work(self, message: WorkRequest) -> Result<WorkReply, Problem> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.deadline);
         let mut service_b = self.service_b;
-        // The channel's own timeout does not cover connecting.
-        match tokio::time::timeout(self.deadline, service_b.work(request)).await {
-            Ok(Ok(reply)) => Ok(reply.into_inner()),
-            Ok(Err(status)) => Err(failure::of_service_b(&status)),
-            Err(elapsed) => Err(failure::late(&elapsed)),
-        }
+        let work = async |request| service_b.work(request).await;
+        within(self.deadline, message, work)
+            .await
+            .map_err(|status| failure::of_service_b(&status))
     }
 }
 

@@ -4,7 +4,6 @@ use std::error::Error;
 
 use http::StatusCode;
 use spoor_telemetry::http::Problem;
-use tokio::time::error::Elapsed;
 use tonic::{Code, Status};
 
 /// The response to an error status of service-b.
@@ -17,7 +16,10 @@ pub(super) fn of_service_b(status: &Status) -> Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             "service-b cannot be reached",
         ),
-        Code::DeadlineExceeded | Code::Cancelled => too_late(),
+        Code::DeadlineExceeded | Code::Cancelled => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "service-b did not respond within the deadline",
+        ),
         Code::ResourceExhausted => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             format!("service-b: {message}"),
@@ -27,19 +29,6 @@ pub(super) fn of_service_b(status: &Status) -> Problem {
             format!("service-b: {message}"),
         ),
     }
-}
-
-/// The response if the deadline has passed.
-pub(super) fn late(elapsed: &Elapsed) -> Problem {
-    tracing::error!(error = elapsed as &dyn Error, "service-b timed out");
-    too_late()
-}
-
-fn too_late() -> Problem {
-    Problem::new(
-        StatusCode::GATEWAY_TIMEOUT,
-        "service-b did not respond within the deadline",
-    )
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const MAX_STREAM_TIME: Duration = Duration::from_secs(600);
 /// The time after which a browser reconnects.
 const RECONNECT_DELAY: Duration = Duration::from_secs(2);
-/// The longest delay between attempts to reach offers.
+/// The delays between attempts to reach offers.
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
 /// The events for open pages. Clones share them.
@@ -67,7 +68,7 @@ impl Arrivals {
     pub(super) async fn follow(&self) {
         let stop = self.0.stop.clone();
         let following = async {
-            let mut backoff = Backoff::new();
+            let mut backoff = Backoff::new(MIN_BACKOFF);
             loop {
                 self.wait_for_reader().await;
                 match self.0.offers.watch().await {
@@ -78,7 +79,7 @@ impl Arrivals {
                     }
                     Err(unknown) => {
                         self.send(News::Away(unknown));
-                        tokio::time::sleep(backoff.next(MAX_BACKOFF)).await;
+                        tokio::time::sleep(backoff.next_delay(MAX_BACKOFF)).await;
                     }
                 }
             }

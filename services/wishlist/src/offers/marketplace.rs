@@ -31,7 +31,8 @@ use crate::WishName;
 
 /// The timeout of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest delay between attempts, unless the marketplace asks for more.
+/// The delays between attempts, unless the marketplace asks for more.
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// A client of a marketplace.
@@ -114,7 +115,7 @@ impl Marketplace {
         limits: &SearchLimits,
     ) -> Result<Vec<Offer>, NoAnswer> {
         let until = Instant::now() + limits.deadline;
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(MIN_BACKOFF);
         let mut retries = 0;
         Span::current().record("retry.count", i64::from(retries));
         loop {
@@ -128,7 +129,7 @@ impl Marketplace {
             let left = until.saturating_duration_since(Instant::now());
             let asked = failure.asks_to_wait();
             let last = failure.clone();
-            let pause = backoff.next(MAX_BACKOFF);
+            let pause = backoff.next_delay(MAX_BACKOFF);
             let wait = self
                 .health
                 .lock()

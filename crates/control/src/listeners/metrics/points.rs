@@ -81,6 +81,7 @@ fn of_roots(point: &NumberDataPoint, is_delta: bool, scope: &str) -> Option<Root
     };
     let value = match point.value? {
         number_data_point::Value::AsInt(value) => u64::try_from(value).ok()?,
+        // The metric is a counter of spans, which the conventions define as an integer.
         number_data_point::Value::AsDouble(_) => return None,
     };
     Some(RootSpanPoint {
@@ -102,6 +103,7 @@ fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
 }
 
 /// A digest of attributes, whatever their order.
+// `DefaultHasher` has fixed keys, so that a series keeps its digest.
 fn digest(scope: &str, attributes: &[KeyValue]) -> u64 {
     let mut encoded: Vec<Vec<u8>> = attributes.iter().map(Message::encode_to_vec).collect();
     encoded.sort_unstable();

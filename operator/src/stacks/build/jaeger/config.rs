@@ -7,7 +7,7 @@ use spoor_api::stack::ManagedJaeger;
 
 use super::{GRPC_QUERY, HEALTH, HTTP_QUERY, METRICS, storage::Needs};
 use crate::stacks::objects::{
-    otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, OTLP_GRPC, OTLP_HTTP},
+    otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, OTLP_GRPC, OTLP_HTTP, any_address},
     text,
 };
 
@@ -34,20 +34,20 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
             },
         },
         "extensions": {
-            "healthcheckv2": {"use_v2": true, "http": {"endpoint": everywhere(HEALTH)}},
+            "healthcheckv2": {"use_v2": true, "http": {"endpoint": any_address(HEALTH)}},
             "jaeger_storage": {"backends": {"traces": needs.backend}},
             "jaeger_query": {
                 // The Collector's configuration expands `$`, so a literal one is doubled.
                 "base_path": jaeger.base_path.as_str().replace('$', "$$"),
                 "enable_tracing": false,
                 "storage": {"traces": "traces"},
-                "http": {"endpoint": everywhere(HTTP_QUERY)},
-                "grpc": {"endpoint": everywhere(GRPC_QUERY)},
+                "http": {"endpoint": any_address(HTTP_QUERY)},
+                "grpc": {"endpoint": any_address(GRPC_QUERY)},
             },
         },
         "receivers": {"otlp": {"protocols": {
             "grpc": {
-                "endpoint": everywhere(OTLP_GRPC),
+                "endpoint": any_address(OTLP_GRPC),
                 "max_recv_msg_size_mib": 64,
                 "keepalive": {"server_parameters": {
                     "max_connection_age": seconds(MAX_CONNECTION_AGE),
@@ -55,7 +55,7 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
                 }},
             },
             // HTTP connections have no maximum age, so they are not kept open.
-            "http": {"endpoint": everywhere(OTLP_HTTP), "keep_alives_enabled": false},
+            "http": {"endpoint": any_address(OTLP_HTTP), "keep_alives_enabled": false},
         }}},
         "processors": {"memory_limiter": {
             "check_interval": "1s",
@@ -73,10 +73,6 @@ pub fn yaml(jaeger: &ManagedJaeger, needs: &Needs) -> String {
         config["extensions"]["jaeger_query"]["storage"]["metrics"] = json!("metrics");
     }
     text::yaml(&config)
-}
-
-fn everywhere(port: u16) -> String {
-    format!("0.0.0.0:{port}")
 }
 
 fn seconds(duration: Duration) -> String {

@@ -101,7 +101,8 @@ fn search(kind: &str, storage: &Search) -> Needs {
         backend.insert(
             "auth".to_owned(),
             json!({"basic": {
-                "username": text_of(USERNAME),
+                "username": env_as_text(USERNAME),
+                // A file, so that a password can be rotated without a restart.
                 "password_file": format!("{CREDENTIALS}/password"),
                 "reload_interval": "10s",
             }}),
@@ -127,6 +128,7 @@ fn cassandra(storage: &Cassandra) -> Needs {
     }
     let tls = match &storage.tls {
         Some(tls) => needs.tls(tls),
+        // Jaeger's Cassandra client uses TLS unless this is set.
         None => json!({"insecure": true}),
     };
     connection.insert("tls".to_owned(), tls);
@@ -167,8 +169,8 @@ impl Needs {
         self.env
             .push(from_secret(PASSWORD, credentials, "password"));
         json!({
-            "username": text_of(USERNAME),
-            "password": text_of(PASSWORD),
+            "username": env_as_text(USERNAME),
+            "password": env_as_text(PASSWORD),
         })
     }
 
@@ -231,7 +233,7 @@ impl Needs {
 /// A reference to an environment variable that is read as text. A reference alone would be read as
 /// YAML, which turns a numeric password into a number; next to another reference, though empty, it
 /// stays text.
-fn text_of(variable: &str) -> String {
+fn env_as_text(variable: &str) -> String {
     format!("${{env:{variable}}}${{env:STORAGE_NOTHING:-}}")
 }
 

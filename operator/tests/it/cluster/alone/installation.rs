@@ -1,12 +1,16 @@
 //! The chart: installed, tested, upgraded, removed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use super::super::{
     command::{helm, kubectl},
+    jaeger,
     lab::{Lab, RELEASE, ROLLOUT_TIMEOUT},
     pods, policies,
 };
+
+/// The operator records its own work in the stack that it creates.
+const TRACING: &str = "operator.tracing.enabled=true";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn installs_upgrades_and_uninstalls() {
@@ -14,12 +18,15 @@ async fn installs_upgrades_and_uninstalls() {
         return;
     };
     lab.empty_cluster().await;
-    lab.install(&[]).await;
+    lab.install(&[TRACING.to_owned()]).await;
     let test = helm(&["test", RELEASE, "--namespace", lab.namespace]).await;
     assert!(test.contains("Succeeded"), "{test}");
     lab.say("helm test passed");
 
+    let since = SystemTime::now();
     upgrade_changes_what_it_should(&lab).await;
+    let own = jaeger::started(&lab, "spoor-operator", since, 1).await;
+    assert!(!own.is_empty(), "no traces of the operator's own work");
     uninstall_leaves_only_definitions(&lab).await;
     lab.say("uninstalled: nothing is left but definitions, and what people wrote");
 }
@@ -41,7 +48,7 @@ async fn upgrade_changes_what_it_should(lab: &Lab) {
     .await;
 
     let value = "applications.ab.serviceA.replicas=3".to_owned();
-    lab.release("upgrade", &[value]).await;
+    lab.release("upgrade", &[value, TRACING.to_owned()]).await;
     lab.settled().await;
     policies::wait_for(lab, "service-a", "Converged", "True").await;
 

@@ -3,7 +3,10 @@
 
 mod fields;
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    str::FromStr,
+};
 
 use jiff::Timestamp;
 use opentelemetry::{
@@ -16,14 +19,35 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::settings::LogFormat;
 use fields::{JsonFields, TextFields};
 
-/// Formats events in the form that is set.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lines(pub(crate) LogFormat);
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("must be \"text\" or \"json\", not {text:?}")),
+        }
+    }
+}
+
+/// Formats each event as one line.
+#[derive(Clone, Copy, Debug)]
+pub struct LogLines(pub LogFormat);
+
+impl<S, N> FormatEvent<S, N> for LogLines
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     N: for<'writer> FormatFields<'writer> + 'static,
@@ -34,6 +58,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
+        // OpenTelemetry's context and not tracing's, which does not know the server spans.
         let span = Context::map_current(|context| context.span().span_context().clone());
         let line = match self.0 {
             LogFormat::Text => text(event, &span)?,

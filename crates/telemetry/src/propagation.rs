@@ -120,6 +120,7 @@ fn is_random(context: &Context, span_context: &SpanContext) -> bool {
 
 fn only<'a>(extractor: &'a dyn Extractor, name: &str) -> Option<&'a str> {
     match extractor.get_all(name)?.as_slice() {
+        // With several, somebody on the way has added one, and which is right cannot be known.
         [one] => Some(one),
         _ => None,
     }

@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 
-use crate::causes::with_causes;
+use crate::with_causes;
 
 const MESSAGE: &str = "message";
 
@@ -23,7 +23,7 @@ impl<'a> TextFields<'a> {
     }
 
     fn put(&mut self, field: &Field, text: &str) {
-        // Writing to a string can't fail.
+        // Writing to a string cannot fail.
         if field.name() == MESSAGE {
             let _ = write!(self.line, " {}", text.escape_debug_lines());
         } else {

@@ -8,6 +8,7 @@ mod client;
 mod server;
 pub(crate) mod status;
 mod transport;
+mod within;
 
 pub use channel::Channel;
 pub(crate) use channel::lazy;
@@ -16,6 +17,7 @@ pub use client::{Attributes, Client, ClientLayer};
 pub(crate) use server::Callee;
 pub use server::{Server, ServerLayer};
 pub use transport::Transport;
+pub use within::within;
 
 pub use crate::peer::{InvalidPeerUrl, PeerUrl};
 

@@ -1,43 +1,43 @@
-//! A codec that sends messages which are already encoded.
+//! A gRPC codec for messages that are already encoded.
 
 use bytes::{BufMut, Bytes};
-use prost::Message;
-use spoor_proto::spoor::control::v1::ClientMessage;
 use tonic::{
     Status,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-/// The initial size of a stream's buffer. Messages are small, and streams are many.
+/// The initial size of a stream's buffer. Tonic's default is 8 KiB, which adds up over thousands
+/// of streams whose messages are small. A larger message enlarges the buffer.
 const INITIAL_BUFFER_BYTES: usize = 512;
-
 /// The buffered bytes at which a stream sends them. This is Tonic's default.
 const YIELD_THRESHOLD_BYTES: usize = 32 * 1024;
 
-/// Sends encoded server messages and receives client messages.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct EncodedCodec;
+/// Sends encoded messages, so that one encoding can go to many receivers or be sent again, and
+/// decodes received ones by a function.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedCodec<D>(pub fn(&mut DecodeBuf<'_>) -> Result<D, Status>);
 
-impl Codec for EncodedCodec {
+impl<D: Send + 'static> Codec for EncodedCodec<D> {
     type Encode = Bytes;
-    type Decode = ClientMessage;
+    type Decode = D;
     type Encoder = Self;
     type Decoder = Self;
 
     fn encoder(&mut self) -> Self {
-        Self
+        Self(self.0)
     }
 
     fn decoder(&mut self) -> Self {
-        Self
+        Self(self.0)
     }
 }
 
-impl Encoder for EncodedCodec {
+impl<D> Encoder for EncodedCodec<D> {
     type Item = Bytes;
     type Error = Status;
 
     fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // Grows the buffer once, instead of doubling it from its small initial size.
         buffer.reserve(item.len());
         buffer.put(item);
         Ok(())
@@ -48,14 +48,12 @@ impl Encoder for EncodedCodec {
     }
 }
 
-impl Decoder for EncodedCodec {
-    type Item = ClientMessage;
+impl<D> Decoder for EncodedCodec<D> {
+    type Item = D;
     type Error = Status;
 
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<ClientMessage>, Status> {
-        ClientMessage::decode(buffer)
-            .map(Some)
-            .map_err(|error| Status::invalid_argument(error.to_string()))
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<D>, Status> {
+        (self.0)(buffer).map(Some)
     }
 
     fn buffer_settings(&self) -> BufferSettings {

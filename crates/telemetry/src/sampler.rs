@@ -55,6 +55,7 @@ impl LiveSampler {
                 .unwrap_or((View::DEFAULT_ENTRY, &self.fallback));
             let kept = rule.decide(|| Randomness::of(trace_id, incoming));
             shard.count(entry, kept);
+            // Built for kept traces only: dropping one must allocate nothing.
             kept.then(|| rule.trace_state(incoming))
         });
         match kept {
@@ -82,6 +83,8 @@ impl ShouldSample for LiveSampler {
                 if parent.is_valid() {
                     follow(parent)
                 } else {
+                    // An invalid parent may still bring the randomness that others decide this
+                    // trace by.
                     self.root(trace_id, name, parent.trace_state())
                 }
             }

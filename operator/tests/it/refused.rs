@@ -1,4 +1,4 @@
-//! What a cluster's API server refuses, in which words, and that validation says the same.
+//! The refusals of a cluster's API server and their messages, which validation has to share.
 
 mod agreement;
 mod judge;
@@ -10,7 +10,7 @@ mod stacks;
 struct Case {
     /// Its `spec`, as YAML in one line.
     spec: &'static str,
-    /// What the answer must hold: the field, and words of the fix.
+    /// Texts in the message: the field, and words of the fix.
     says: &'static [&'static str],
 }
 

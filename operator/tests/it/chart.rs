@@ -8,6 +8,7 @@ mod prometheus;
 mod render;
 mod reuse;
 mod rights;
+mod tracing;
 
 use std::collections::BTreeSet;
 
@@ -47,8 +48,8 @@ const SERVICES: [(&str, &[&str]); 15] = [
 ];
 
 #[test]
-fn pods_are_restricted_and_their_root_is_read_only() {
-    if !have_helm("chart::pods_are_restricted") {
+fn pods_meet_the_restricted_standard() {
+    if !have_helm("chart::pods_meet_the_restricted_standard") {
         return;
     }
     let pods = [objects(&[]), objects(&EVERYTHING)].concat();
@@ -80,8 +81,8 @@ fn pods_are_restricted_and_their_root_is_read_only() {
 }
 
 #[test]
-fn what_runs_on_is_probed_and_found_at_the_ports_that_it_has() {
-    if !have_helm("chart::what_runs_on_is_probed") {
+fn probes_and_services_use_existing_ports() {
+    if !have_helm("chart::probes_and_services_use_existing_ports") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -114,8 +115,8 @@ fn what_runs_on_is_probed_and_found_at_the_ports_that_it_has() {
 }
 
 #[test]
-fn services_prove_who_they_are_and_wait_for_their_stack() {
-    if !have_helm("chart::services_prove_who_they_are") {
+fn services_have_tokens_and_stack_settings() {
+    if !have_helm("chart::services_have_tokens_and_stack_settings") {
         return;
     }
     let objects = objects(&["stack.name=mine"]);
@@ -152,8 +153,8 @@ fn services_prove_who_they_are_and_wait_for_their_stack() {
 }
 
 #[test]
-fn a_standby_that_is_never_ready_holds_up_no_rollout() {
-    if !have_helm("chart::a_standby") {
+fn unready_standby_blocks_no_rollout() {
+    if !have_helm("chart::unready_standby_blocks_no_rollout") {
         return;
     }
     let objects = objects(&EVERYTHING);
@@ -188,12 +189,12 @@ fn a_standby_that_is_never_ready_holds_up_no_rollout() {
 #[case("networkPolicies.enabled=false", &["NetworkPolicy"], &["Service"])]
 #[case("applications.ab.enabled=false", &["PodDisruptionBudget"], &["Service"])]
 #[case("prometheus.enabled=false", &["ConfigMap"], &["Service"])]
-fn what_is_switched_off_is_not_made(
+fn disabled_parts_are_not_rendered(
     #[case] value: &str,
     #[case] gone: &[&str],
     #[case] kept: &[&str],
 ) {
-    if !have_helm("chart::what_is_switched_off") {
+    if !have_helm("chart::disabled_parts_are_not_rendered") {
         return;
     }
     let objects = objects(&[value]);
@@ -206,8 +207,8 @@ fn what_is_switched_off_is_not_made(
 }
 
 #[test]
-fn the_notes_say_how_to_reach_what_there_is() {
-    if !have_helm("chart::the_notes") {
+fn notes_list_the_port_forwards() {
+    if !have_helm("chart::notes_list_the_port_forwards") {
         return;
     }
     let all = notes(&[]);
@@ -264,6 +265,11 @@ fn the_notes_say_how_to_reach_what_there_is() {
     "applications.vision.mobilenetv2.model.file=b0.onnx",
     "applications.vision.mobilenetv2.model: file and volume must be set together"
 )]
+#[case("operator.tracing.probability=2", "/tracing/probability': maximum")]
+#[case(
+    "operator.tracing.endpoint=collector:4317",
+    "/tracing/endpoint': 'collector:4317' does not match pattern"
+)]
 #[case("operator.namespaces={A}", "/operator/namespaces/0")]
 #[case("operator.namespaces={a}", "operator.namespaces does not include lab")]
 #[case("images.operator.digest=sha256:1", "/operator/digest")]
@@ -280,8 +286,8 @@ fn the_notes_say_how_to_reach_what_there_is() {
     "applications.wishlist.wishlist.replicas=2",
     "applications.wishlist.wishlist.database.secretName"
 )]
-fn refuses_what_it_does_not_know_and_names_it(#[case] value: &str, #[case] message: &str) {
-    if !have_helm("chart::refuses") {
+fn invalid_value_is_named(#[case] value: &str, #[case] message: &str) {
+    if !have_helm("chart::invalid_value_is_named") {
         return;
     }
     let refusal = refusal(&[value]);

@@ -21,6 +21,7 @@ impl Format {
                 .flat_map(|value| value.split(','))
                 .any(|range| range.split(';').next().is_some_and(|it| it.trim() == kind))
         };
+        // Preferences are ignored: whoever knows OpenMetrics gets it, since only it has exemplars.
         if accepts("text/plain") && !accepts("application/openmetrics-text") {
             Self::Prometheus
         } else {
@@ -99,13 +100,13 @@ mod tests {
     #[case(Some("text/plain;version=0.0.4;q=1,*/*;q=0.1"), Format::Prometheus)]
     #[case(Some("text/plain"), Format::Prometheus)]
     #[case(Some("text/html"), Format::OpenMetrics)]
-    fn what_is_asked_for(#[case] accept: Option<&'static str>, #[case] format: Format) {
+    fn the_accept_header_decides(#[case] accept: Option<&'static str>, #[case] format: Format) {
         let accept = accept.map(|value| (header::ACCEPT, HeaderValue::from_static(value)));
         assert_eq!(Format::asked_for(&accept.into_iter().collect()), format);
     }
 
     #[test]
-    fn plain_text_names_counters_in_full_and_has_no_exemplars() {
+    fn plain_text_has_full_names_and_no_exemplars() {
         let open_metrics = "\
 # HELP requests Requests.
 # TYPE requests counter

@@ -9,7 +9,7 @@ mod program;
 mod proxy;
 mod reported;
 mod rolling;
-mod sink;
+pub mod sink;
 mod tiers;
 
 use std::path::PathBuf;
@@ -64,7 +64,7 @@ fn table(specs: &[&str]) -> TailTable {
     resolve(&policies, Timestamp::UNIX_EPOCH).tail
 }
 
-/// What the operator makes of both.
+/// The objects that the operator builds of both.
 fn objects(stack: &Stack, tail: &TailTable) -> CollectorObjects {
     build(&CollectorInput {
         stack,

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 /// The interval before the first certificate is there, since nobody can connect until then.
 const FIRST_LOAD_INTERVAL: Duration = Duration::from_millis(250);
-/// The largest file. Certificate chains are smaller.
+/// The largest file. ServerCertificate chains are smaller.
 const MAX_BYTES: u64 = 256 * 1024;
 
 /// The reason why there is no certificate.
@@ -57,17 +57,18 @@ pub enum CertificateError {
 }
 
 /// The certificate in force. Clones share it.
-#[derive(Clone)]
-pub(crate) struct Certificate(Arc<Current>);
+#[derive(Clone, Debug)]
+pub struct ServerCertificate(Arc<Current>);
 
 struct Current {
     provider: Arc<CryptoProvider>,
     key: ArcSwapOption<CertifiedKey>,
 }
 
-impl Certificate {
-    /// Creates an empty certificate.
-    pub(crate) fn new() -> Self {
+impl ServerCertificate {
+    /// No certificate, until [`Self::watch_files`] loads one. Handshakes fail before that.
+    #[must_use]
+    pub fn empty() -> Self {
         Self(Arc::new(Current {
             provider: Arc::new(ring::default_provider()),
             key: ArcSwapOption::empty(),
@@ -75,13 +76,17 @@ impl Certificate {
     }
 
     /// Returns true once a certificate is loaded.
-    pub(crate) fn is_loaded(&self) -> bool {
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
         self.0.key.load().is_some()
     }
 
     /// An acceptor of TLS connections for gRPC, with the certificate in force at the time of each
     /// handshake.
-    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, CertificateError> {
+    ///
+    /// # Errors
+    /// [`CertificateError::SetUp`].
+    pub fn acceptor(&self) -> Result<TlsAcceptor, CertificateError> {
         let mut config = ServerConfig::builder_with_provider(self.0.provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(CertificateError::SetUp)?
@@ -94,12 +99,7 @@ impl Certificate {
 
     /// Loads the files whenever they change, until `stop`. If new files are not usable, the last
     /// certificate stays in force.
-    pub(crate) async fn watch_files(
-        self,
-        certificate: PathBuf,
-        key: PathBuf,
-        stop: CancellationToken,
-    ) {
+    pub async fn watch_files(self, certificate: PathBuf, key: PathBuf, stop: CancellationToken) {
         let mut seen = Seen::default();
         let mut last_problem = None;
         loop {
@@ -138,9 +138,12 @@ impl Certificate {
             chain: read(certificate).await?,
             key: read(key).await?,
         };
+        // Compared by content, since the kubelet swaps a symlink, and modification times may be
+        // equal.
         if found != *seen {
             let certified = self.0.certified(certificate, key, &found)?;
             self.0.key.store(Some(Arc::new(certified)));
+            // Only after success, so that broken files are tried again.
             *seen = found;
             tracing::info!(path = %certificate.display(), "loaded a certificate");
         }
@@ -173,6 +176,7 @@ impl Current {
             return Err(wrong(certificate, "certificate")(pem::Error::NoItemsFound));
         }
         let key = PrivateKeyDer::from_pem_slice(&found.key).map_err(wrong(key, "private key"))?;
+        // Checks that both belong together: between two writes one may be newer than the other.
         let certified = CertifiedKey::from_der(chain, key, &self.provider);
         certified.map_err(CertificateError::Use)
     }
@@ -186,13 +190,14 @@ impl ResolvesServerCert for Current {
 
 impl fmt::Debug for Current {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Certificate")
+        f.write_str("Current")
     }
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let failed = |error| CertificateError::Read(path.to_owned(), error);
     let metadata = tokio::fs::metadata(path).await.map_err(failed)?;
+    // Checked before reading, so that a wrong path cannot fill the memory.
     if metadata.len() > MAX_BYTES {
         return Err(CertificateError::TooLarge(path.to_owned()));
     }
@@ -210,7 +215,7 @@ mod tests {
 
     struct Files {
         folder: TempDir,
-        certificate: Certificate,
+        certificate: ServerCertificate,
         seen: Seen,
     }
 
@@ -218,7 +223,7 @@ mod tests {
         fn new() -> Self {
             Self {
                 folder: tempfile::tempdir().unwrap(),
-                certificate: Certificate::new(),
+                certificate: ServerCertificate::empty(),
                 seen: Seen::default(),
             }
         }

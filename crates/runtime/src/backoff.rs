@@ -1,0 +1,54 @@
+//! The delay before the next attempt.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+/// Delays that double with each failure, up to a maximum. Each is drawn from its upper half, so
+/// that clients which were cut off together do not come back together.
+// Not backon's, because its jitter is added behind the maximum, which then is exceeded up to
+// twofold, and the maximum is fixed in advance: a client that is denied waits longer than one that
+// finds nobody. The operator's watches need neither and use it through kube.
+#[derive(Debug)]
+pub struct Backoff {
+    min: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    /// Begins with a delay of at most `min`.
+    #[must_use]
+    pub fn new(min: Duration) -> Self {
+        Self { min, next: min }
+    }
+
+    /// Returns the delay before the next attempt, at most `max`.
+    pub fn next_delay(&mut self, max: Duration) -> Duration {
+        let delay = self.next.min(max);
+        self.next = delay.saturating_mul(2);
+        delay.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+
+    /// Starts over after a success.
+    pub fn reset(&mut self) {
+        self.next = self.min;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_the_maximum() {
+        let min = Duration::from_millis(50);
+        let max = Duration::from_millis(800);
+        let mut backoff = Backoff::new(min);
+        for _ in 0..10 {
+            assert!(backoff.next_delay(max) <= max);
+        }
+        assert!(backoff.next_delay(max) >= max / 2);
+        backoff.reset();
+        assert!(backoff.next_delay(max) <= min);
+    }
+}

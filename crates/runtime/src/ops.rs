@@ -1,0 +1,69 @@
+//! The operations port: `/metrics`, `/healthz` and `/readyz`.
+
+mod format;
+
+use std::fmt;
+
+use axum::{
+    Router,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderMap, StatusCode, header};
+
+use crate::{Limits, Listener, Sockets};
+use format::Format;
+
+/// The most connections. Probes and scrapers are few.
+const MAX_CONNECTIONS: usize = 64;
+
+/// The listener of an operations port, for a router that [`ops_router`] made.
+pub fn ops_listener(sockets: impl Into<Sockets>, router: Router) -> Listener {
+    Listener::new(sockets, router).limits(Limits {
+        max_connections: MAX_CONNECTIONS,
+        max_requests: MAX_CONNECTIONS,
+        ..Limits::default()
+    })
+}
+
+/// The routes of an operations port. `metrics` writes OpenMetrics, and `readiness` returns the
+/// reason why the process is not ready, if it is not. The process is healthy as long as it answers.
+pub fn ops_router(
+    metrics: impl Fn() -> Result<String, fmt::Error> + Clone + Send + Sync + 'static,
+    readiness: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
+) -> Router {
+    Router::new()
+        // Independent of readiness, since the kubelet restarts a container that fails it.
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(async move || ready(readiness())))
+        .route(
+            "/metrics",
+            get(async move |headers: HeaderMap| written(metrics(), &headers)),
+        )
+}
+
+fn ready(readiness: Result<(), String>) -> Response {
+    match readiness {
+        Ok(()) => "ok\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
+    }
+}
+
+fn written(metrics: Result<String, fmt::Error>, headers: &HeaderMap) -> Response {
+    let format = Format::asked_for(headers);
+    match metrics {
+        Ok(text) => {
+            let headers = [
+                (header::CONTENT_TYPE, format.content_type()),
+                // A cache must not serve one format to a scraper that asked for the other.
+                (header::VARY, "accept"),
+            ];
+            (headers, format.write(text)).into_response()
+        }
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "cannot encode metrics");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Traces that a process records of its own work, as Jaeger calls it: self-tracing.
+//!
+//! The spans are those that Spoor's crates open by the macros of `tracing`; they are exported as
+//! OTLP over gRPC, configured by OpenTelemetry's standard variables. This module reads the
+//! endpoint, the sampler, and what turns tracing off. The SDK reads `OTEL_RESOURCE_ATTRIBUTES`
+//! and `OTEL_BSP_…` itself, and the exporter `OTEL_EXPORTER_OTLP_HEADERS`, `…_TIMEOUT` and
+//! `…_COMPRESSION`, so these apply as their documentation says.
+//!
+//! The services record their requests by `spoor-telemetry` instead, whose sampler follows policies.
+
+mod exporter;
+mod settings;
+
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tonic::transport::ClientTlsConfig;
+use tracing::{Level, Metadata, Span, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{Layer, filter::filter_fn, registry::LookupSpan};
+
+use exporter::LoggedExporter;
+pub use settings::SelfTracingSettings;
+
+/// The longest time for the last export when the process ends. A Collector in the cluster needs
+/// milliseconds; one that is away must not delay the end until the kubelet kills the process.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(3);
+
+/// The export of a process's own spans. It ends with [`SelfTracing::shutdown`].
+#[derive(Debug)]
+pub struct SelfTracing {
+    provider: SdkTracerProvider,
+}
+
+impl SelfTracing {
+    /// Starts the export, if the settings name a receiver. `instance` becomes
+    /// `service.instance.id`. Call it in a Tokio runtime, which the connection to the receiver
+    /// needs. A receiver that is away is no error.
+    ///
+    /// # Errors
+    /// A variable that the exporter reads itself is invalid.
+    pub fn start(
+        settings: &SelfTracingSettings,
+        instance: &str,
+    ) -> Result<Option<Self>, ExporterBuildError> {
+        let Some(settings) = &settings.export else {
+            return Ok(None);
+        };
+        let mut exporter = SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(settings.endpoint.to_string());
+        if settings.endpoint.scheme() == Some(&http::uri::Scheme::HTTPS) {
+            // By default tonic trusts no certificate authority at all.
+            exporter = exporter.with_tls_config(ClientTlsConfig::new().with_enabled_roots());
+        }
+        let provider = SdkTracerProvider::builder()
+            .with_sampler(settings.sampler.clone())
+            .with_resource(settings.resource(instance))
+            .with_batch_exporter(LoggedExporter::new(exporter.build()?))
+            .build();
+        Ok(Some(Self { provider }))
+    }
+
+    /// A layer that records the spans of Spoor's crates.
+    pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        // Without threads, source lines and busy times: they would double a span's size, and the
+        // name of the span says where in the code it is from.
+        tracing_opentelemetry::layer()
+            .with_tracer(self.provider.tracer("spoor"))
+            .with_threads(false)
+            .with_location(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_filter(filter_fn(is_recorded).with_max_level_hint(LevelFilter::INFO))
+    }
+
+    /// Exports the spans that have ended, for at most three seconds, and stops.
+    pub async fn shutdown(self) {
+        // The SDK waits by blocking its thread, while the export needs this runtime's.
+        let stopped = tokio::task::spawn_blocking(move || {
+            self.provider.shutdown_with_timeout(SHUTDOWN_DEADLINE)
+        });
+        match stopped.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "cannot export this process's last spans");
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the export of this process's spans has panicked");
+            }
+        }
+    }
+}
+
+/// Records that the work of a span failed. The span has to declare both fields as
+/// [`tracing::field::Empty`]: those of a span are fixed when it is opened.
+pub fn record_error(span: &Span, error: &str) {
+    span.record("otel.status_code", "ERROR");
+    span.record("otel.status_description", error);
+}
+
+/// Returns true for the spans of Spoor's crates. A log's layer that prints a line's spans skips
+/// them, so that the log is the same with and without self-tracing.
+#[must_use]
+pub fn is_own_span(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && is_own(metadata)
+}
+
+fn is_recorded(metadata: &Metadata<'_>) -> bool {
+    // Warnings explain a span's outcome and are few: one for each series of failures. Other lines
+    // are only in the log, since each would be encoded and stored a second time.
+    is_own(metadata) && (metadata.is_span() || *metadata.level() <= Level::WARN)
+}
+
+/// By target, since the exporter's own client opens spans, too: to record hyper's, h2's or tonic's
+/// would make each export the reason for another one.
+fn is_own(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    target == "spoor" || target.starts_with("spoor::") || target.starts_with("spoor_")
+}

@@ -1,0 +1,61 @@
+//! An exporter that reports failures in the log. The SDK itself drops the spans without a word,
+//! unless its feature for internal logs is on, which would log each attempt.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    trace::{SpanData, SpanExporter},
+};
+
+#[derive(Debug)]
+pub(super) struct LoggedExporter {
+    exporter: opentelemetry_otlp::SpanExporter,
+    is_failing: AtomicBool,
+}
+
+impl LoggedExporter {
+    pub(super) fn new(exporter: opentelemetry_otlp::SpanExporter) -> Self {
+        Self {
+            exporter,
+            is_failing: AtomicBool::new(false),
+        }
+    }
+}
+
+impl SpanExporter for LoggedExporter {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let result = self.exporter.export(batch).await;
+        // Exports never run concurrently, so the order of the two operations does not matter. One
+        // line for each series of failures.
+        let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
+        match &result {
+            Err(error) if !was_failing => {
+                let error = error as &dyn std::error::Error;
+                tracing::warn!(
+                    error,
+                    "cannot export this process's own spans; dropping them"
+                );
+            }
+            Ok(()) if was_failing => tracing::info!("exporting this process's own spans again"),
+            _ => {}
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}

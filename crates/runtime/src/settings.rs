@@ -1,0 +1,89 @@
+//! The errors of settings, which are all reported together.
+
+use std::{fmt, str::FromStr};
+
+/// An error in one setting.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct SettingError {
+    /// The name of the environment variable, or of the flag and the variable.
+    pub setting: &'static str,
+    /// The expected form, and the present value unless that may be secret.
+    pub problem: String,
+}
+
+/// All errors in the settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct InvalidSettings(pub Vec<SettingError>);
+
+/// Reads settings and collects their errors.
+#[derive(Debug, Default)]
+pub struct SettingsReader(Vec<SettingError>);
+
+impl SettingsReader {
+    /// Parses a value. `example` is a correct one.
+    pub fn parsed<T>(&mut self, setting: &'static str, text: &str, example: &str) -> Option<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        let parsed = text.parse().map_err(|error| {
+            format!("must be a value such as \"{example}\", not {text:?}: {error}")
+        });
+        self.checked(setting, parsed)
+    }
+
+    /// Returns a checked value, or records its error, which says what would be right.
+    pub fn checked<T>(
+        &mut self,
+        setting: &'static str,
+        checked: Result<T, impl fmt::Display>,
+    ) -> Option<T> {
+        checked
+            .inspect_err(|problem| self.wrong(setting, problem.to_string()))
+            .ok()
+    }
+
+    /// Records an error.
+    pub fn wrong(&mut self, setting: &'static str, problem: impl Into<String>) {
+        let problem = problem.into();
+        self.0.push(SettingError { setting, problem });
+    }
+
+    /// Returns the value if there was no error.
+    ///
+    /// # Errors
+    /// All that was wrong.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, InvalidSettings> {
+        match value {
+            // A value may be there in spite of errors, with defaults in place of what was wrong.
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(InvalidSettings(self.0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_errors_are_reported_together() {
+        let mut reader = SettingsReader::default();
+        let port: Option<u16> = reader.parsed("--port", "high", "8080");
+        assert_eq!(reader.checked("--name", Ok::<_, String>("a")), Some("a"));
+        reader.wrong("--key", "must not be empty");
+        let error = reader.finish(port).map_err(|error| error.to_string());
+        let lines = "--port: must be a value such as \"8080\", not \"high\": \
+                     invalid digit found in string\n--key: must not be empty";
+        assert_eq!(error, Err(lines.to_owned()));
+    }
+
+    #[test]
+    fn a_default_does_not_hide_an_error() {
+        let mut reader = SettingsReader::default();
+        reader.wrong("--key", "must not be empty");
+        assert!(reader.finish(Some("default")).is_err());
+    }
+}
