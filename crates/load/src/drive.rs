@@ -46,6 +46,7 @@ pub async fn drive(
     progress: impl Fn(u64),
     stop: CancellationToken,
 ) -> Result<Summary, LoadError> {
+    // A wrong address is one error now, instead of a failure for each request.
     check(load).await?;
     let started = Instant::now();
     let names = load.operations.iter().flat_map(|operation| {
@@ -79,10 +80,12 @@ pub async fn drive(
     let elapsed = started.elapsed();
     let finished = shared.finished.load(Ordering::Relaxed);
     let unsent = match (&load.pace, load.expected_requests()) {
+        // A load that was stopped left the rest out on purpose.
         (Pace::Open(_), Some(due)) if !stop.is_cancelled() => due.saturating_sub(finished),
         _ => 0,
     };
     let late = shared.late.load(Ordering::Relaxed);
+    // All tasks have ended, so that this is the last reference.
     let shared = Arc::into_inner(shared).ok_or(LoadError::CollectResults)?;
     let recorded = shared.recorder.into_recorded();
     Ok(Summary::new(
@@ -132,6 +135,7 @@ impl Shared {
         if self.stop.is_cancelled() {
             return None;
         }
+        // Relaxed suffices: the number is unique, and no other memory depends on it.
         let number = self.turns.fetch_add(1, Ordering::Relaxed);
         if self
             .load
@@ -149,6 +153,7 @@ impl Shared {
             }
         };
         let deadline = self.load.duration.map(|duration| self.started + duration);
+        // A load that lags behind also ends in time, whatever is still due.
         if deadline.is_some_and(|deadline| due.max(now) >= deadline) {
             return None;
         }
@@ -199,6 +204,7 @@ impl Shared {
             trace,
         };
         self.recorder.record(recorded, &outcome);
+        // A request that failed created nothing to follow up.
         location.filter(|_| result.is_success())
     }
 }
@@ -226,6 +232,7 @@ async fn take_turn(shared: &Shared, connections: &mut Connections, turn: &Turn) 
         .exchange(connections, &address, request, recorded)
         .await?;
     for follow_up in &operation.follow_ups {
+        // A follow-up is due when the response before it has arrived, not by the schedule.
         let request = operation.request_after(follow_up, &created).ok()?;
         let recorded = recorder::Request {
             operation: &follow_up.name,

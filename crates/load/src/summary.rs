@@ -153,6 +153,7 @@ impl Punctuality {
     /// True if at most one request in twenty was late or unsent, given the number sent.
     #[must_use]
     pub fn is_rate_reached(self, requests: u64) -> bool {
+        // In integers: (unsent + late) / (sent + unsent) is at most a twentieth.
         20 * (self.unsent + self.late) <= requests + self.unsent
     }
 }
