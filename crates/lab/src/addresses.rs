@@ -76,6 +76,8 @@ impl ReservedPorts {
 
     /// Releases the ports, so that the services can bind them.
     pub(super) fn release(self) -> BTreeMap<Service, ServiceAddresses> {
+        // Dropping a reservation frees its port. The service binds it itself, so that a restarted
+        // process can do so again.
         let addresses = |(service, (port, ops)): (Service, (ReservedPort, ReservedPort))| {
             (
                 service,
@@ -104,6 +106,7 @@ pub(super) fn urls(
             service.name().to_owned(),
             format!("http://{}", place.address),
         );
+        // The scrape targets are found by this suffix.
         urls.insert(format!("{service}-ops"), format!("http://{}", place.ops));
     }
     Ok(urls)
@@ -117,6 +120,7 @@ pub(super) fn specs(
     data: &DataFolder,
     executable: &std::path::Path,
 ) -> Vec<Spec> {
+    // Empty for a service that does not run in this lab; such settings are left out below.
     let url = |name: &str| urls.get(name).cloned().unwrap_or_default();
     let spec = |(service, place): (&Service, &ServiceAddresses)| {
         let mut environment = vec![
@@ -174,6 +178,7 @@ fn own_settings(
         Service::Tasks => {
             let redis = settings.redis_url.iter();
             redis
+                // With the password, which `Display` leaves out: the service has to log in.
                 .map(|url| (REDIS_URL, url.with_password().to_owned()))
                 .collect()
         }
@@ -181,6 +186,8 @@ fn own_settings(
             ("SPOOR_WISHLIST_URL", url("wishlist")),
             ("SPOOR_MARKETPLACES", marketplaces(url)),
         ],
+        // One is slow and reliable, one fast and failing, one limited in rate, so that the retries,
+        // the circuit breaker and the partial results of `offers` all occur in traces.
         Service::MarketplaceAttic => marketplace("attic", "400ms..1200ms", "0%", "none"),
         Service::MarketplaceBazaar => marketplace("bazaar", "20ms..80ms", "30%", "none"),
         Service::MarketplaceCorner => marketplace("corner", "80ms..250ms", "1%", "3"),

@@ -5,10 +5,13 @@ mod documents;
 mod faults;
 mod guard;
 mod policies;
+mod problem;
 mod scrape;
 mod services;
 mod state;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use axum::{
     Router,
@@ -18,7 +21,7 @@ use axum::{
 };
 pub(super) use state::Admin;
 
-use crate::wire::Problem;
+use problem::{not_found, problem};
 
 /// The largest request body accepted. A thousand policies, the most that the lab accepts, need
 /// less.
@@ -53,16 +56,17 @@ pub(super) fn router(admin: Admin) -> Router {
             "/v1/faults/{service}",
             post(faults::add).delete(faults::clear),
         )
-        .fallback(async |uri: axum::http::Uri| Problem::not_found(uri.path()))
+        .fallback(async |uri: axum::http::Uri| not_found(uri.path()))
         .method_not_allowed_fallback(async || {
             let detail = "this path supports other methods; see the `Allow` header";
-            Problem::new(
+            problem(
                 http::StatusCode::METHOD_NOT_ALLOWED,
                 "Method not allowed",
                 detail,
             )
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        // The last layer is the outermost: a web page is refused before its body is read.
         .layer(from_fn(guard::local_programs_only))
         .with_state(admin)
 }

@@ -80,14 +80,20 @@ impl DataFolder {
             path: path.clone(),
             source,
         };
+        // The kernel releases a lock however its holder ends, so that no stale lock can be left
+        // behind.
         let lock = File::create(path.join("lock")).map_err(failed)?;
         if !try_lock(&lock).map_err(failed)? {
             return Err(DataFolderError::Lock { path });
         }
+        // After the lab's own lock: while another lab runs, its services hold theirs, and waiting
+        // would be in vain.
         let services_lock = File::create(path.join("services.lock")).map_err(failed)?;
         if !lock_in_time(&services_lock).await.map_err(failed)? {
             return Err(DataFolderError::AwaitServices { path });
         }
+        // Clears close-on-exec, which std sets on every file, so that the services inherit the
+        // lock.
         rustix::io::fcntl_setfd(&services_lock, FdFlags::empty())
             .map_err(|source| failed(source.into()))?;
         Ok(Self {
@@ -122,6 +128,7 @@ async fn lock_in_time(file: &File) -> io::Result<bool> {
         io::stderr(),
         "Waiting for the services of a lab that was killed to end."
     );
+    // Polled, since a blocking lock cannot be given up at a deadline.
     let deadline = Instant::now() + MAX_WAIT_FOR_SERVICES;
     while Instant::now() < deadline {
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -136,6 +143,7 @@ fn state_folder() -> Option<PathBuf> {
     let named = |name| {
         env::var_os(name)
             .map(PathBuf::from)
+            // The XDG specification tells programs to ignore relative paths.
             .filter(|path| path.is_absolute())
     };
     named("XDG_STATE_HOME")

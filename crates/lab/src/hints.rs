@@ -18,6 +18,7 @@ pub(super) struct Hints {
 impl Hints {
     pub(super) fn of(open: &Open) -> io::Result<Self> {
         Ok(Self {
+            // From the sockets, since the setting may be 0 for any free port.
             otlp: open.otlp_http.local_addr()?.port(),
             query: open.query_http.local_addr()?.port(),
             sampling: open.sampling_http.local_addr()?.port(),

@@ -44,6 +44,7 @@ impl Listeners {
                 }
             }
         };
+        // On return the tasks are dropped, which closes the connections that are still open.
         if tokio::time::timeout(grace, all_closed).await.is_err() {
             tracing::info!(?grace, "closing connections that are still open");
         }

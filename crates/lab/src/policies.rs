@@ -77,7 +77,7 @@ pub enum PolicyStoreError {
         folder: PathBuf,
     },
     /// The change could not be saved.
-    #[error("nothing was changed: {0}")]
+    #[error("nothing was changed")]
     Save(#[from] SaveError),
 }
 
@@ -105,6 +105,7 @@ impl PolicyStore {
         folder: Option<PathBuf>,
     ) -> Result<Self, OpenError> {
         let folder = folder.map(Folder::new);
+        // A folder that does not exist is a wrong setting, while its files may be corrected later.
         folder.as_ref().map_or(Ok(()), Folder::check)?;
         let file = SavedFile::new(file);
         let saved = file.read()?;
@@ -135,6 +136,8 @@ impl PolicyStore {
     /// policies could not be saved. The earlier policies stay in force.
     pub(crate) fn apply(&self, documents: &Documents) -> Result<Applied, PolicyStoreError> {
         let sent = submitted::read(&documents.documents).map_err(PolicyStoreError::Validate)?;
+        // Held until the set is saved: of two changes at once, the later would otherwise undo the
+        // other.
         let mut state = self.0.state.lock();
         let mut set = state.set.clone();
         let actions = set
@@ -160,6 +163,7 @@ impl PolicyStore {
     pub(crate) fn diff(&self, documents: &Documents) -> Result<Comparison, PolicyStoreError> {
         let sent = submitted::read(&documents.documents).map_err(PolicyStoreError::Validate)?;
         let now = Timestamp::now();
+        // A copy, since resolving a thousand policies twice under the lock would delay requests.
         let before = self.0.state.lock().set.clone();
         let mut after = before.clone();
         let actions = after
@@ -262,8 +266,10 @@ impl PolicyStore {
             .iter()
             .all(|(_, action)| *action == Action::Unchanged)
         {
+            // No new version, which every service would have to acknowledge for nothing.
             return Ok(self.0.control.version());
         }
+        // First, so that a policy that was in force is still there after a crash.
         self.0.file.write(&set, &state.first_accepted)?;
         state.set = set;
         for (key, action) in actions
@@ -285,7 +291,9 @@ impl PolicyStore {
         let policies = state.set.policies();
         state.resolution = resolve(&policies, Timestamp::now());
         let keys: BTreeSet<&PolicyKey> = policies.iter().map(Policy::key).collect();
+        // A later policy of the same name starts with transition times of its own.
         state.conditions.retain(|key, _| keys.contains(key));
+        // Before the version is published, since its status says that the tail rules are in force.
         self.0.pipeline.set_tail(state.resolution.tail.clone());
         let version = self.0.control.publish(state.resolution.clone());
         self.0.resolved.notify_one();

@@ -81,6 +81,7 @@ impl Ports {
     /// [`BindError`] names the port and the endpoint.
     pub(crate) fn listen(&self, endpoint: Endpoint) -> Result<Sockets, BindError> {
         let port = self.port(endpoint);
+        // This binds `::1` too, to which `localhost` may resolve first.
         Sockets::bind((Ipv4Addr::LOCALHOST, port).into())
             .map_err(|source| BindError::of(source, port, endpoint))
     }
@@ -103,6 +104,7 @@ impl Ports {
     }
 
     fn port(&self, endpoint: Endpoint) -> u16 {
+        // The default, 0, is any free port.
         self.0.get(&endpoint).copied().unwrap_or_default()
     }
 }
@@ -216,6 +218,7 @@ fn bind(port: u16) -> io::Result<TcpListener> {
 }
 
 fn bind_any() -> io::Result<TcpListener> {
+    // At random, so that labs that start at the same time rarely try the same ports.
     let mut random = rand::rng();
     (0..MAX_ATTEMPTS)
         .find_map(|_| bind(random.random_range(PORT_RANGE)).ok())

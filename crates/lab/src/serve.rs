@@ -31,6 +31,7 @@ pub(super) async fn listen(
     admin: Admin,
 ) -> Result<Listeners, ReflectionError> {
     let mut listeners = Listeners::new();
+    // The same on both ports, so that an exporter set to the other protocol's port works too.
     let otlp = hints.add(otlp(pipeline).await?, OTLP);
     listeners.serve(
         "OTLP over gRPC",
@@ -48,6 +49,7 @@ pub(super) async fn listen(
     );
     let traces = hints.add(traces, &[]);
     listeners.serve("traces over gRPC", Listener::new(open.query_grpc, traces));
+    // Likewise on both ports.
     let sampling = hints.add(sampling(control).await?, &[Api::JaegerSampling]);
     listeners.serve(
         "remote sampling over HTTP",

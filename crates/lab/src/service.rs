@@ -136,6 +136,7 @@ impl Service {
 
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `pad` applies the width of a format such as `{service:<10}`.
         f.pad(self.name())
     }
 }

@@ -29,7 +29,7 @@ pub struct Settings {
     pub sampler: Sampler,
     /// The Redis in which the service `tasks` keeps its list. If unset, in memory.
     pub redis_url: Option<RedisUrl>,
-    /// What becomes of metrics, logs and profiles that arrive on the OTLP ports.
+    /// The treatment of metrics, logs and profiles that arrive on the OTLP ports.
     pub other_signals: OtherSignals,
     /// The origins of web pages whose scripts may send spans.
     pub otlp_origins: AllowedOrigins,
@@ -111,6 +111,8 @@ impl Sampler {
         let known = Self::NAMES.into_iter().find(|known| *known == name);
         let name = known.ok_or_else(|| InvalidSampler::Name(name.to_owned()))?;
         match ratio {
+            // Checked for the samplers without a ratio, too: a wrong value is a mistake wherever it
+            // is.
             Some(ratio) if !(0.0..=1.0).contains(&ratio) => Err(InvalidSampler::Ratio(ratio)),
             ratio => Ok(Self { name, ratio }),
         }

@@ -86,6 +86,8 @@ impl Lab {
         // The data folder comes first: opening it waits for services of a lab that was killed,
         // which may still hold the ports.
         let data = DataFolder::open(settings.data.as_deref()).await?;
+        // All ports are bound before anything starts, so that a port in use is reported at once and
+        // nothing has to be stopped.
         let open = Open::all(&settings.ports)?;
         let reserved_ports = ReservedPorts::all(&settings.services, &settings.ports)?;
         let executable = std::env::current_exe().map_err(StartError::FindExecutable)?;
@@ -111,6 +113,7 @@ impl Lab {
         let mut background = JoinSet::new();
         background.spawn(watch.run(stop.clone()));
 
+        // As late as possible: until its service listens, any process can take a released port.
         let service_addresses = reserved_ports.release();
         let urls = addresses::urls(&open, &service_addresses).map_err(StartError::ReadAddress)?;
         let urls = Arc::new(urls);
@@ -122,6 +125,7 @@ impl Lab {
             metrics: Arc::new(metrics(&control, &pipeline)),
         };
         let hints = Hints::of(&open).map_err(StartError::ReadAddress)?;
+        // Before the services start, since they connect at once.
         let listeners = listen(open, hints, &control, &pipeline, admin).await?;
         let specs = addresses::specs(&service_addresses, &urls, &settings, &data, &executable);
         let supervisor = Supervisor::start(specs, roster.clone(), settings.grace)
@@ -142,6 +146,7 @@ impl Lab {
         match lab.supervisor.ready(READY_TIMEOUT).await {
             Ok(()) => Ok(lab),
             Err(error) => {
+                // Dropping the lab would kill the services; this lets them end by themselves.
                 lab.stop().await;
                 Err(error.into())
             }
@@ -187,9 +192,12 @@ impl Lab {
     /// Stops the lab without losing data: the services finish their requests and export their
     /// spans, the pipeline decides on every trace, and only then the listeners close.
     pub async fn stop(mut self) -> Stopped {
+        // The receivers and the policy endpoints stay open meanwhile, for the last spans and
+        // reports.
         self.supervisor.stop().await;
         self.pipeline.drain().await;
         let stopped = Stopped::of(&self.pipeline, &self.control);
+        // Policy streams never end by themselves: closing would wait for them in vain.
         self.end_streams.cancel();
         self.listeners.close(LISTENERS_GRACE).await;
         self.stop.cancel();

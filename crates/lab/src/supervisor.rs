@@ -83,6 +83,8 @@ impl Supervisor {
                 within,
             })
         });
+        // Both wait until the lines are printed, so that they come before what the caller prints
+        // next.
         match &outcome {
             Ok(()) => self.logs.pass_on(self.roster.restarted()).await,
             Err(error) => self.logs.give_up(error.services()).await,

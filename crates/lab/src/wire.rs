@@ -1,16 +1,15 @@
 //! The JSON types of the lab's admin API.
 
-mod problem;
-
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use spoor_policy::Version;
 
-pub use problem::Problem;
+pub use spoor_runtime::Problem;
 
 /// Documents to apply or compare, all or none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+// A misspelt field that was ignored would let a request succeed without its effect.
 #[serde(deny_unknown_fields)]
 pub struct Documents {
     /// The documents, each with any number of policies.

@@ -19,6 +19,7 @@ pub struct InvalidBaseUrl(String);
 impl BaseUrl {
     /// `HOST:PORT`, to connect to.
     pub(crate) fn address(&self) -> String {
+        // 80 is the default of the scheme.
         let port = self.0.port_u16().unwrap_or(80);
         format!("{}:{port}", self.0.host())
     }

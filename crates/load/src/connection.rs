@@ -61,6 +61,8 @@ async fn send(
         trace: text(response.headers(), TRACE_RESPONSE).and_then(sampled_trace),
     };
     let mut body = response.into_body();
+    // To the end, since the latency counts until the last byte and the connection is busy until
+    // then.
     while let Some(frame) = body.frame().await {
         frame.ok()?;
     }
@@ -76,13 +78,17 @@ fn sampled_trace(response: &str) -> Option<String> {
     let mut parts = response.split('-').skip(1);
     let trace = parts.next().filter(|trace| trace.len() == 32)?;
     let flags = u8::from_str_radix(parts.nth(1)?, 16).ok()?;
+    // A trace that was not sampled cannot be looked up.
     (flags & 1 == 1).then(|| trace.to_owned())
 }
 
 async fn connect(address: &str) -> Option<SendRequest<Full<Bytes>>> {
     let stream = TcpStream::connect(address).await.ok()?;
+    // Nagle's algorithm would hold back a small body until the head is acknowledged, which would
+    // count as the server's latency.
     stream.set_nodelay(true).ok()?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
+    // The task moves the bytes, and ends when the sender is dropped.
     tokio::spawn(connection);
     Some(sender)
 }

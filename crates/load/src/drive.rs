@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeSet,
-    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,12 +20,12 @@ use tokio::{net::TcpStream, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    base_url::BaseUrl,
     connection::Connections,
     error::LoadError,
+    load::{Load, Pace},
     operation::Operation,
     recorder::{self, Recorder},
-    schedule::{Due, Schedule},
+    schedule::Due,
     summary::{Punctuality, Summary},
     tally::{Outcome, RequestResult},
 };
@@ -36,89 +35,6 @@ use super::{
 const MAX_TIMER_LAG: Duration = Duration::from_millis(2);
 /// A request sent later than this after it was due counts as late.
 const MAX_SEND_LAG: Duration = Duration::from_millis(100);
-
-/// A load to send.
-#[derive(Clone, Debug)]
-pub struct Load {
-    /// The operations, which take turns.
-    pub operations: Vec<Operation>,
-    /// The pace of the requests.
-    pub pace: Pace,
-    /// The maximum number of requests.
-    pub requests: Option<u64>,
-    /// The maximum duration.
-    pub duration: Option<Duration>,
-    /// The number of connections, each with one request at a time.
-    pub connections: NonZeroUsize,
-    /// The maximum time to wait for a response.
-    pub timeout: Duration,
-}
-
-/// The times at which requests are sent.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Pace {
-    /// Each request is sent when the schedule says.
-    Open(Schedule),
-    /// Each connection sends the next request when it has the response to the last.
-    Closed,
-}
-
-impl Load {
-    /// A number of `GET` requests of one path, as fast as they are answered.
-    #[must_use]
-    pub fn closed_loop(
-        url: BaseUrl,
-        path: &str,
-        requests: u64,
-        connections: usize,
-        timeout: Duration,
-    ) -> Self {
-        Self {
-            operations: vec![Operation::get(format!("GET {path}"), url, path)],
-            pace: Pace::Closed,
-            requests: Some(requests),
-            duration: None,
-            connections: NonZeroUsize::new(connections).unwrap_or(NonZeroUsize::MIN),
-            timeout,
-        }
-    }
-
-    /// The number of turns, if it is known in advance.
-    #[must_use]
-    pub fn expected_requests(&self) -> Option<u64> {
-        let due = match &self.pace {
-            Pace::Open(schedule) => Some(schedule.requests()),
-            Pace::Closed => None,
-        };
-        match (self.requests, due) {
-            (Some(requests), Some(due)) => Some(requests.min(due)),
-            (requests, due) => requests.or(due),
-        }
-    }
-
-    fn phases(&self) -> usize {
-        match &self.pace {
-            Pace::Open(schedule) => schedule.phases().len(),
-            Pace::Closed => 1,
-        }
-    }
-
-    /// Checks, before the first request, that every request can be built and every address
-    /// accepts connections.
-    async fn check(&self) -> Result<(), LoadError> {
-        let mut addresses = BTreeSet::new();
-        for operation in &self.operations {
-            operation.request(0)?;
-            addresses.insert(operation.url.address());
-        }
-        for address in addresses {
-            TcpStream::connect(&address)
-                .await
-                .map_err(|source| LoadError::Connect { address, source })?;
-        }
-        Ok(())
-    }
-}
 
 /// Sends the load until it is done or stopped, and reports the number of finished turns to
 /// `progress`.
@@ -130,7 +46,8 @@ pub async fn drive(
     progress: impl Fn(u64),
     stop: CancellationToken,
 ) -> Result<Summary, LoadError> {
-    load.check().await?;
+    // A wrong address is one error now, instead of a failure for each request.
+    check(load).await?;
     let started = Instant::now();
     let names = load.operations.iter().flat_map(|operation| {
         let follow_ups = operation.follow_ups.iter().map(|it| &it.name);
@@ -163,10 +80,12 @@ pub async fn drive(
     let elapsed = started.elapsed();
     let finished = shared.finished.load(Ordering::Relaxed);
     let unsent = match (&load.pace, load.expected_requests()) {
+        // A load that was stopped left the rest out on purpose.
         (Pace::Open(_), Some(due)) if !stop.is_cancelled() => due.saturating_sub(finished),
         _ => 0,
     };
     let late = shared.late.load(Ordering::Relaxed);
+    // All tasks have ended, so that this is the last reference.
     let shared = Arc::into_inner(shared).ok_or(LoadError::CollectResults)?;
     let recorded = shared.recorder.into_recorded();
     Ok(Summary::new(
@@ -175,6 +94,22 @@ pub async fn drive(
         elapsed,
         Punctuality { unsent, late },
     ))
+}
+
+/// Checks, before the first request, that every request can be built and every address
+/// accepts connections.
+async fn check(load: &Load) -> Result<(), LoadError> {
+    let mut addresses = BTreeSet::new();
+    for operation in &load.operations {
+        operation.request(0)?;
+        addresses.insert(operation.url.address());
+    }
+    for address in addresses {
+        TcpStream::connect(&address)
+            .await
+            .map_err(|source| LoadError::Connect { address, source })?;
+    }
+    Ok(())
 }
 
 struct Shared {
@@ -200,6 +135,7 @@ impl Shared {
         if self.stop.is_cancelled() {
             return None;
         }
+        // Relaxed suffices: the number is unique, and no other memory depends on it.
         let number = self.turns.fetch_add(1, Ordering::Relaxed);
         if self
             .load
@@ -217,6 +153,7 @@ impl Shared {
             }
         };
         let deadline = self.load.duration.map(|duration| self.started + duration);
+        // A load that lags behind also ends in time, whatever is still due.
         if deadline.is_some_and(|deadline| due.max(now) >= deadline) {
             return None;
         }
@@ -267,6 +204,7 @@ impl Shared {
             trace,
         };
         self.recorder.record(recorded, &outcome);
+        // A request that failed created nothing to follow up.
         location.filter(|_| result.is_success())
     }
 }
@@ -283,7 +221,7 @@ async fn send(shared: Arc<Shared>) {
 /// Sends a request and its follow-ups.
 async fn take_turn(shared: &Shared, connections: &mut Connections, turn: &Turn) -> Option<()> {
     let (operation, round) = shared.operation(turn)?;
-    // `Load::check` has built every request once.
+    // `check` has built every request once.
     let (address, request) = (operation.url.address(), operation.request(round).ok()?);
     let recorded = recorder::Request {
         operation: &operation.name,
@@ -294,6 +232,7 @@ async fn take_turn(shared: &Shared, connections: &mut Connections, turn: &Turn) 
         .exchange(connections, &address, request, recorded)
         .await?;
     for follow_up in &operation.follow_ups {
+        // A follow-up is due when the response before it has arrived, not by the schedule.
         let request = operation.request_after(follow_up, &created).ok()?;
         let recorded = recorder::Request {
             operation: &follow_up.name,

@@ -23,6 +23,7 @@ pub(super) fn bodies() -> Result<Vec<Body>, LoadError> {
 
 fn body(seed: u64) -> Result<Body, EncodeError> {
     let sample = Sample::new(seed, SIDE);
+    // Both formats in turn, so that the load covers both decoders.
     let (content_type, bytes) = if seed.is_multiple_of(2) {
         ("image/png", sample.png()?)
     } else {

@@ -57,6 +57,7 @@ fn of_edge(edge: Edge, url: &BaseUrl) -> Result<Vec<Operation>, LoadError> {
             get("/"),
             get("/api/wishes"),
             get("/api/offers"),
+            // What a turn creates it deletes, so that a long load does not fill the store.
             post("/api/wishes", vec![json(r#"{"name":"a kettle"}"#)]).followed_by(
                 "gateway DELETE /api/wishes/{id}",
                 Method::DELETE,
@@ -65,6 +66,7 @@ fn of_edge(edge: Edge, url: &BaseUrl) -> Result<Vec<Operation>, LoadError> {
         ],
         Edge::Bands => {
             let mut bands = vec![get("/bands")];
+            // One name for all UUIDs, so that the table has one row for the route.
             bands.extend(spoor_bands::bands::known().map(|uuid| Operation {
                 name: "bands GET /bands/{uuid}".into(),
                 ..get(&format!("/bands/{uuid}"))

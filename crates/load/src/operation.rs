@@ -119,6 +119,7 @@ impl Operation {
         path: &str,
         body: Option<&Body>,
     ) -> Result<Request<Full<Bytes>>, LoadError> {
+        // hyper's low-level connections add no `Host`, which HTTP/1.1 requires.
         let mut request = Request::builder()
             .method(method)
             .uri(path)

@@ -51,6 +51,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 pub fn draw(title: &str, summary: &Summary) -> Result<String, DrawError> {
     let mut svg = String::new();
     {
+        // In a block, since the backend borrows the text until it is dropped.
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let (header, charts) = root.split_vertically(HEADER);
@@ -138,10 +139,12 @@ where
         .draw()?;
     let p50 = series(summary, |point| point.p50);
     let p99 = series(summary, |point| point.p99);
+    // Forwards along p50 and back along p99, which encloses the area between them.
     let band: Vec<(f64, f64)> = p50.iter().chain(p99.iter().rev()).copied().collect();
     chart.draw_series([Polygon::new(band, between)])?;
     chart.draw_series(LineSeries::new(p99, P99.stroke_width(2)))?;
     chart.draw_series(LineSeries::new(p50, P50.stroke_width(2)))?;
+    // The first phase begins at the axis.
     for phase in summary.phases.iter().skip(1) {
         let line = [(phase.began, bottom), (phase.began, names_at)];
         chart.draw_series(DashedLineSeries::new(line, 4, 4, FAINT.stroke_width(1)))?;

@@ -51,6 +51,7 @@ impl Recorder {
 
     /// Records the outcome of a request.
     pub(super) fn record(&self, request: Request<'_>, outcome: &Outcome) {
+        // One lock for everything, so that the rows of a summary add up.
         let mut recorded = self.0.lock();
         recorded.all.count(outcome);
         if let Some(phase) = recorded.phases.get_mut(request.phase) {

@@ -133,6 +133,7 @@ impl Scenario {
         let quarter = duration / QUARTERS;
         let quarters = (1..=QUARTERS).map(f64::from);
         Schedule::new(match self {
+            // In quarters, so that the table shows at which rate the latency begins to rise.
             Self::Ramp => quarters
                 .map(|quarter| rate * quarter / f64::from(QUARTERS))
                 .map(|to| (to - rate / f64::from(QUARTERS), to))
@@ -145,6 +146,7 @@ impl Scenario {
                     )
                 })
                 .collect(),
+            // Half of the time is after the spike, to show how long it takes to recover.
             Self::Spike => vec![
                 Phase::even("before", duration / 3, rate / SPIKE_FACTOR),
                 Phase::even("spike", duration / 6, rate),

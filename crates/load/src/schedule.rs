@@ -100,6 +100,7 @@ impl Schedule {
         let last = self.phases.len().checked_sub(1)?;
         for (position, phase) in self.phases.iter().enumerate() {
             let requests = phase.requests();
+            // The last phase takes the request that rounding may leave over.
             if left < requests || position == last {
                 return Some(Due {
                     after: began + phase.time_of(left),

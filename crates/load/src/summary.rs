@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use super::{
-    drive::{Load, Pace},
+    load::{Load, Pace},
     recorder::Recorded,
     tally::{Slowest, Tally},
     timeline::Point,
@@ -153,6 +153,7 @@ impl Punctuality {
     /// True if at most one request in twenty was late or unsent, given the number sent.
     #[must_use]
     pub fn is_rate_reached(self, requests: u64) -> bool {
+        // In integers: (unsent + late) / (sent + unsent) is at most a twentieth.
         20 * (self.unsent + self.late) <= requests + self.unsent
     }
 }

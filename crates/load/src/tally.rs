@@ -73,12 +73,14 @@ impl Tally {
         Ok(Self {
             results: BTreeMap::new(),
             slowest: None,
+            // Three significant digits: percentiles are within 0.1 %.
             latency: Histogram::new_with_max(MAX_LATENCY_MICROS, 3)?,
         })
     }
 
     pub(super) fn count(&mut self, outcome: &Outcome) {
         *self.results.entry(outcome.result).or_default() += 1;
+        // A latency beyond the limit counts as the limit, so that no request is missing.
         self.latency.saturating_record(micros(outcome.latency));
         let is_slower = |slowest: &Slowest| outcome.latency > slowest.latency;
         if let Some(trace) = &outcome.trace

@@ -62,6 +62,7 @@ impl Timeline {
     /// Counts a request that was due and ended at these times since the start.
     pub(super) fn count(&mut self, due: Duration, ended: Duration, result: RequestResult) {
         let latency = micros(ended.saturating_sub(due)).clamp(1, MAX_LATENCY_MICROS);
+        // A late response counts in a later interval than its request.
         if let Some(interval) = self.interval(ended) {
             interval.answered += u64::from(result.is_response());
         }
@@ -106,6 +107,7 @@ impl Timeline {
 
     /// Merges each pair of neighbouring intervals.
     fn merge_pairs(&mut self) {
+        // Merging keeps the whole load visible, where dropping the oldest would not.
         self.length *= 2;
         let mut old = std::mem::take(&mut self.intervals).into_iter();
         while let Some(mut first) = old.next() {

@@ -15,7 +15,7 @@ use spoor_control::InstanceState;
 use spoor_policy::{PolicyKey, Version};
 use tokio::time::{timeout, timeout_at};
 
-use super::{policies::key, state::Admin};
+use super::{policies::key, problem::problem, state::Admin};
 use crate::{
     policies::Progress,
     wire::{Convergence, Problem},
@@ -51,9 +51,8 @@ pub(super) async fn converged(
     State(admin): State<Admin>,
     query: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Json<Convergence>, Problem> {
-    let Query(parameters) = query.map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, "Invalid query", error.body_text())
-    })?;
+    let Query(parameters) = query
+        .map_err(|error| problem(StatusCode::BAD_REQUEST, "Invalid query", error.body_text()))?;
     let within = Duration::from_millis(parameters.within).min(MAX_WAIT);
     Ok(Json(match &parameters.policies {
         None => everything(&admin, within).await,
@@ -66,7 +65,7 @@ fn keys(names: &str) -> Result<Vec<PolicyKey>, Problem> {
     let keys = parts.map(|parts| {
         let wrong = "policies must be NAMESPACE/NAME, separated by commas";
         let (namespace, name) =
-            parts.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "Invalid query", wrong))?;
+            parts.ok_or_else(|| problem(StatusCode::BAD_REQUEST, "Invalid query", wrong))?;
         key(namespace, name)
     });
     keys.collect()
@@ -110,6 +109,7 @@ async fn policies(
     let changed = timeout(within, changed).await.ok();
     let mut ticks = admin.control.changed();
     let progress = loop {
+        // Before the progress is computed, so that a change meanwhile is not missed.
         ticks.mark_unchanged();
         let progress = admin.policies.progress(keys);
         let now = Instant::now();
@@ -140,6 +140,7 @@ async fn policies(
 }
 
 fn milliseconds(took: Duration) -> Option<f64> {
+    // Zero means that no instance had to acknowledge anything.
     (took > Duration::ZERO).then_some(took.as_secs_f64() * 1000.0)
 }
 

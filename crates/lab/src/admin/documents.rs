@@ -8,6 +8,7 @@ use axum::{
 use http::{StatusCode, header};
 use serde::Deserialize;
 
+use super::problem::problem;
 use crate::wire::{Document, Documents, Problem};
 
 /// The query parameter that names the body in errors.
@@ -24,6 +25,7 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
         let content_type = content_type
             .and_then(|kind| kind.to_str().ok())
             .unwrap_or_default();
+        // Without parameters such as `charset=utf-8`.
         let essence = content_type
             .split(';')
             .next()
@@ -40,7 +42,7 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
                 StatusCode::PAYLOAD_TOO_LARGE => "send at most 4 MiB at once".to_owned(),
                 _ => error.body_text(),
             };
-            Problem::new(error.status(), "Unreadable body", detail)
+            problem(error.status(), "Unreadable body", detail)
         })?;
         match essence.as_str() {
             "application/json" => serde_json::from_slice(&body)
@@ -58,12 +60,12 @@ impl<S: Send + Sync> FromRequest<S> for Documents {
                 let detail = "send application/yaml, or application/json of the form \
                               {\"documents\": [{\"source\": …, \"text\": …}]}";
                 let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-                Err(Problem::new(status, "Unsupported media type", detail))
+                Err(problem(status, "Unsupported media type", detail))
             }
         }
     }
 }
 
-fn bad_request(title: &str, error: impl std::fmt::Display) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, title, error.to_string())
+fn bad_request(title: &'static str, error: impl std::fmt::Display) -> Problem {
+    problem(StatusCode::BAD_REQUEST, title, error.to_string())
 }

@@ -10,7 +10,10 @@ use http::StatusCode;
 use spoor_control::{Control, ServiceFaults};
 use spoor_policy::{Fault, FaultDelay, Namespace, OperationName, Probability, ServiceName};
 
-use super::state::Admin;
+use super::{
+    problem::{conflict, problem},
+    state::Admin,
+};
 use crate::wire::{FaultSetting, Faults, Problem};
 
 /// The most faults of a service. Each request looks its operation up among them.
@@ -30,9 +33,10 @@ pub(super) async fn add(
     let Json(setting) = setting.map_err(|error| invalid(error.body_text()))?;
     let fault = fault(&setting)?;
     let mut of_service = faults_of(&admin.control, &service);
+    // The control plane replaces a service's faults as a whole.
     of_service.retain(|other| other.operation != fault.operation);
     if of_service.len() >= MAX_FAULTS_PER_SERVICE {
-        return Err(Problem::conflict(format!(
+        return Err(conflict(format!(
             "{service} has {MAX_FAULTS_PER_SERVICE} faults, which is the limit; clear some first"
         )));
     }
@@ -130,9 +134,9 @@ fn check_known(admin: &Admin, service: &ServiceName) -> Result<(), Problem> {
         service.as_str(),
         known.join(", ")
     );
-    Err(Problem::new(StatusCode::NOT_FOUND, "Not found", detail))
+    Err(problem(StatusCode::NOT_FOUND, "Not found", detail))
 }
 
 fn invalid(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "Invalid fault", detail)
+    problem(StatusCode::BAD_REQUEST, "Invalid fault", detail)
 }

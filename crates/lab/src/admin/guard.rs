@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{StatusCode, header};
 
-use crate::wire::Problem;
+use super::problem::problem;
 
 /// Refuses requests of web pages.
 pub(super) async fn local_programs_only(request: Request, next: Next) -> Response {
@@ -17,5 +17,5 @@ pub(super) async fn local_programs_only(request: Request, next: Next) -> Respons
     }
     let detail = "requests with an `Origin` header are refused, since the lab's API is not for web \
                   pages";
-    Problem::new(StatusCode::FORBIDDEN, "Origin refused", detail).into_response()
+    problem(StatusCode::FORBIDDEN, "Origin refused", detail).into_response()
 }

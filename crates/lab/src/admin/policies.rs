@@ -4,11 +4,13 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use http::StatusCode;
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Namespace, PolicyKey, PolicyName};
 
-use super::state::Admin;
+use super::{
+    problem::{internal, invalid_name},
+    state::Admin,
+};
 use crate::{
     policies::{PolicyStore, PolicyStoreError},
     wire::{Applied, Change, Comparison, Documents, Problem},
@@ -89,7 +91,7 @@ async fn run_blocking<T: Send + 'static>(
 
 pub(super) fn key(namespace: &str, name: &str) -> Result<PolicyKey, Problem> {
     let name =
-        PolicyName::new(name).map_err(|error| invalid_path(format!("policy {name:?}: {error}")))?;
+        PolicyName::new(name).map_err(|error| invalid_name(format!("policy {name:?}: {error}")))?;
     Ok(PolicyKey {
         namespace: self::namespace(namespace)?,
         name,
@@ -97,26 +99,5 @@ pub(super) fn key(namespace: &str, name: &str) -> Result<PolicyKey, Problem> {
 }
 
 fn namespace(text: &str) -> Result<Namespace, Problem> {
-    Namespace::new(text).map_err(|error| invalid_path(format!("namespace {text:?}: {error}")))
-}
-
-fn invalid_path(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "Invalid name", detail)
-}
-
-fn internal(detail: String) -> Problem {
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal error", detail)
-}
-
-impl From<PolicyStoreError> for Problem {
-    fn from(error: PolicyStoreError) -> Self {
-        match error {
-            PolicyStoreError::Validate(errors) => Self::invalid(errors),
-            PolicyStoreError::Find(key) => {
-                Self::not_found(format!("policy {:?}", key.name.as_str()))
-            }
-            PolicyStoreError::DeleteFromFolder { .. } => Self::conflict(error.to_string()),
-            PolicyStoreError::Save(_) => internal(error.to_string()),
-        }
-    }
+    Namespace::new(text).map_err(|error| invalid_name(format!("namespace {text:?}: {error}")))
 }

@@ -29,6 +29,7 @@ pub(super) async fn targets(State(admin): State<Admin>) -> Json<Vec<Group>> {
 
 fn group(name: &str, url: &str) -> Option<Group> {
     let job = match name {
+        // The lab's own metrics are on the port of its API.
         "admin" => LAB,
         service => service.strip_suffix("-ops")?,
     };

@@ -6,7 +6,11 @@ use axum::{
 };
 use http::StatusCode;
 
-use super::{state::Admin, status::service_status};
+use super::{
+    problem::{not_found, problem},
+    state::Admin,
+    status::service_status,
+};
 use crate::{
     supervisor::send_sigterm,
     wire::{Problem, ServiceStatus},
@@ -24,10 +28,11 @@ pub(super) async fn restart(
         Some((service_status(*service, child), process.pid))
     });
     let (before, pid) =
-        running.ok_or_else(|| Problem::not_found(format!("a running service {name:?}")))?;
+        running.ok_or_else(|| not_found(format_args!("a running service {name:?}")))?;
+    // The supervisor starts it again, as after a crash.
     send_sigterm(pid).map_err(|error| {
         let title = "Cannot restart the service";
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, title, error.to_string())
+        problem(StatusCode::INTERNAL_SERVER_ERROR, title, error.to_string())
     })?;
     Ok(Json(before))
 }

@@ -8,11 +8,11 @@ use axum::{
 use http::{StatusCode, header};
 use spoor_control::InstanceState;
 
-use super::state::Admin;
+use super::{problem::problem, state::Admin};
 use crate::{
     service::Service,
     supervisor::{Child, State as ChildState},
-    wire::{InstanceStatus, Problem, ServiceStatus, Status},
+    wire::{InstanceStatus, ServiceStatus, Status},
 };
 
 pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
@@ -45,7 +45,7 @@ pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
         }
         Err(error) => {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
-            Problem::new(status, "Cannot encode the metrics", error.to_string()).into_response()
+            problem(status, "Cannot encode the metrics", error.to_string()).into_response()
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn differences(
     after: (&[Policy], &Resolution),
 ) -> Vec<Difference> {
     let (mut before, mut after) = (settings(before.0, before.1), settings(after.0, after.1));
+    // A place that stays the same leaves both maps.
     before.retain(|place, setting| match after.get(place) {
         Some(now) if now == setting => after.remove(place).is_none(),
         _ => true,

@@ -34,10 +34,10 @@ pub(super) struct Folder(PathBuf);
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// The folder cannot be listed.
-    #[error("cannot read the policy folder {}: {}", .0.display(), .1)]
+    #[error("cannot read the policy folder {}", .0.display())]
     List(PathBuf, #[source] io::Error),
     /// A file in it cannot be read.
-    #[error("cannot read {}: {}", .0.display(), .1)]
+    #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
     /// A file is larger than accepted.
     #[error("{} is larger than {MAX_FILE_BYTES} bytes", .0.display())]
@@ -46,7 +46,7 @@ pub enum FolderError {
     #[error("more than {MAX_FILES} files in {}", .0.display())]
     TooMany(PathBuf),
     /// The kernel cannot report changes.
-    #[error("cannot watch the policy folder {}: {}", .0.display(), .1)]
+    #[error("cannot watch the policy folder {}", .0.display())]
     Watch(PathBuf, #[source] notify::Error),
 }
 
@@ -109,6 +109,7 @@ impl Folder {
         watcher
             .watch(&self.0, RecursiveMode::NonRecursive)
             .map_err(failed)?;
+        // Its first tick is immediate, and covers changes since the folder was first read.
         let mut regular = tokio::time::interval(RESYNC_INTERVAL);
         regular.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Changes {
@@ -136,6 +137,7 @@ impl Changes {
 /// Reads a file. `None` if it was deleted meanwhile.
 fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
     let read = fs::metadata(&path).and_then(|metadata| {
+        // Before reading, so that a huge file never occupies the memory.
         let fits = metadata.len() <= MAX_FILE_BYTES;
         if fits {
             fs::read_to_string(&path).map(Some)
@@ -155,6 +157,7 @@ fn read_file(path: PathBuf) -> Result<Option<Document>, FolderError> {
 }
 
 fn is_policy_file(path: &Path) -> bool {
+    // Editors keep their swap files beside the file, hidden.
     let hidden = path
         .file_name()
         .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));

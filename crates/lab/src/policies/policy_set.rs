@@ -81,6 +81,7 @@ impl PolicySet {
             format!("{name:?} is in the watched folder; change it there")
         })?;
         let (entries, actions) = successors(sent, &self.applied, &BTreeMap::new(), now)?;
+        // Changed on a copy, so that a set that is too large leaves this one as it was.
         let mut next = self.clone();
         next.applied.extend(entries);
         next.check_size()?;
@@ -185,6 +186,7 @@ fn successors(
     for sent in sent {
         let (key, resource) = (&sent.key, &sent.manifest.policy);
         let before = before.get(key);
+        // The first creation time stays, since it decides between policies of equal priority.
         let created = before
             .map(|entry| entry.policy.created())
             .or_else(|| first_accepted.get(key).copied())
@@ -220,6 +222,8 @@ impl Entry {
         resource.metadata.namespace = Some(policy.key().namespace.to_string());
         resource.metadata.creation_timestamp = Some(created.to_string());
         resource.metadata.generation = Some(generation);
+        // A manifest printed by `kubectl get -o yaml` has these, which belong to another API
+        // server.
         resource.metadata.resource_version = None;
         resource.metadata.uid = None;
         Ok(Self { resource, policy })
@@ -227,6 +231,7 @@ impl Entry {
 }
 
 fn is_same(before: &SamplingPolicy, sent: &SamplingPolicy) -> bool {
+    // Compared by what authors write; the rest of the metadata is the lab's.
     before.spec == sent.spec
         && before.metadata.labels == sent.metadata.labels
         && before.metadata.annotations == sent.metadata.annotations
@@ -237,6 +242,7 @@ fn generation(before: Option<&Entry>, sent: &SamplingPolicy) -> i64 {
         None => 1,
         Some(before) => {
             let was = before.resource.metadata.generation.unwrap_or(1);
+            // As in Kubernetes, the generation counts changes of the spec only.
             if before.resource.spec == sent.spec {
                 was
             } else {

@@ -37,6 +37,7 @@ impl Progress {
         Self {
             name: policy.metadata.name.clone(),
             is_converged: converged.is_some_and(|it| it.status == ConditionStatus::True),
+            // No acknowledgement changes these: polling clients, for example, never send one.
             is_stuck: matches!(reason, "NotAccepted" | "NoInstances" | "Polling"),
             message: converged.map_or_else(String::new, |it| it.message.clone()),
             instances: instances

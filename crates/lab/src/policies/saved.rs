@@ -30,7 +30,7 @@ pub(super) struct Saved {
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// The file cannot be read.
-    #[error("cannot read the saved policies in {}: {}", .0.display(), .1)]
+    #[error("cannot read the saved policies in {}", .0.display())]
     Read(PathBuf, #[source] io::Error),
     /// The file's content is invalid.
     #[error("the saved policies in {} are invalid: {reason}; move the file away to start without them", path.display())]
@@ -41,7 +41,7 @@ pub enum SaveError {
         reason: String,
     },
     /// The file cannot be replaced.
-    #[error("cannot save the policies in {}: {}", .0.display(), .1)]
+    #[error("cannot save the policies in {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
 }
 
@@ -90,6 +90,7 @@ impl SavedFile {
             .of_folder()
             .map(|entry| (entry.policy.key(), entry.policy.created()));
         let not_read_yet = not_read_yet.iter().map(|(key, at)| (key, *at));
+        // Of two times for a policy the later in the chain wins: the one that was read.
         let folder: BTreeMap<&PolicyKey, Timestamp> = not_read_yet.chain(read).collect();
         let content = Content {
             applied: set.applied().map(|entry| entry.resource.clone()).collect(),
@@ -150,6 +151,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     file.write_all(content)?;
+    // Before the rename, or a crash could leave an empty file under the final name.
     file.sync_all()?;
     fs::rename(&new, path)?;
     // The rename is durable only once the folder is synchronised too.

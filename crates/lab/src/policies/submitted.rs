@@ -35,6 +35,7 @@ impl Submitted {
 /// All errors in all documents, as `FILE:LINE: field: …`.
 pub(super) fn read(documents: &[Document]) -> Result<Vec<Submitted>, Vec<String>> {
     let (mut sent, mut errors) = (vec![], vec![]);
+    // All are read even after an error, so that every mistake is reported at once.
     for Document { source, text } in documents {
         match read::policies(text, source) {
             Ok(manifests) => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use spoor_runtime::with_causes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -34,11 +35,12 @@ impl PolicyStore {
     /// Reads the folder and applies its policies, all or none.
     pub(super) fn read_folder(&self) {
         let Some(folder) = &self.0.folder else { return };
+        // Without the lock: a slow disk must not delay requests.
         let read = folder.read();
         let mut state = self.0.state.lock();
         let sent = match read {
             Ok(documents) => submitted::read(&documents),
-            Err(error) => Err(vec![error.to_string()]),
+            Err(error) => Err(vec![with_causes(&error)]),
         };
         let mut set = state.set.clone();
         let replaced = sent
@@ -46,9 +48,10 @@ impl PolicyStore {
         match replaced {
             Ok(actions) => {
                 state.folder_errors.clear();
+                // Those times are in the set from now on.
                 state.first_accepted.clear();
                 if let Err(error) = self.accept(&mut state, set, &actions) {
-                    set_folder_errors(&mut state, vec![error.to_string()]);
+                    set_folder_errors(&mut state, vec![with_causes(&error)]);
                 }
             }
             Err(errors) => set_folder_errors(&mut state, errors),
@@ -78,6 +81,7 @@ impl Watch {
                     let _policies = self.store.list(None);
                 }
                 () = changed(&mut self.changes) => {
+                    // A task would block its thread while it reads and saves files.
                     let store = self.store.clone();
                     if let Err(error) = tokio::task::spawn_blocking(move || store.read_folder()).await {
                         tracing::error!(%error, "cannot read the policy folder");

@@ -92,8 +92,11 @@ impl Supervised {
     }
 
     fn spawn(&self) -> io::Result<process::Child> {
+        // A new ID for each process, so that no acknowledgement is expected from one that has
+        // ended.
         let instance = uuid::Uuid::new_v4().to_string();
         let mut command = process::Command::new(&self.spec.executable);
+        // An endpoint or header meant for the lab's own exporter would divert the services' spans.
         for name in inherited_settings() {
             command.env_remove(name);
         }
@@ -115,6 +118,7 @@ impl Supervised {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
+        // There is an ID until the process has been waited for.
         let pid = child.id().unwrap_or_default();
         self.roster
             .started(self.spec.service, Process { pid, instance });
@@ -128,6 +132,7 @@ impl Supervised {
         let mut output = self.follow(&mut child);
         let ready = self.readiness.wait(self.spec.ops);
         tokio::pin!(ready);
+        // A future that has completed must not be polled again.
         let mut is_ready = false;
         let ended = loop {
             tokio::select! {

@@ -101,6 +101,8 @@ impl Logs {
                 if !ended {
                     line.push(b'\n');
                 }
+                // A full channel makes this wait, and so the service's pipe: its output is never
+                // held in memory.
                 let whole = std::mem::replace(&mut line, prefix.clone().into_bytes());
                 if self
                     .entries
@@ -168,6 +170,7 @@ impl<W: Write> Printer<W> {
             Release::PassOn(shown) => {
                 lines.retain(|(service, line)| shown.contains(service) || is_warning(line));
             }
+            // The sort is stable, so that each service's lines stay in order.
             Release::GiveUp(last) => lines
                 .make_contiguous()
                 .sort_by_key(|(service, _)| last.contains(service)),

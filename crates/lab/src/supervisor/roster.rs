@@ -87,6 +87,7 @@ impl Roster {
 
     pub(super) fn ready(&self, service: Service) {
         self.update(service, |child| {
+            // Its process may have ended since it responded.
             if let State::Starting(process) = &child.state {
                 child.state = State::Ready(process.clone());
             }
@@ -116,6 +117,7 @@ impl Roster {
     pub(super) async fn all_ready(&self) -> Result<(), NotReady> {
         let mut changed = self.changed.subscribe();
         loop {
+            // Before the check, so that a change during it is not missed.
             changed.mark_unchanged();
             if self.check()? {
                 return Ok(());
@@ -165,6 +167,7 @@ impl Roster {
     fn update(&self, service: Service, change: impl FnOnce(&mut Child)) {
         let mut children = self.children.lock();
         change(children.entry(service).or_default());
+        // Under the lock, so that the control plane receives the changes in their order.
         self.control.expect(instances(&children));
         self.changed.send_replace(());
     }

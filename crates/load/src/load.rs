@@ -1,0 +1,72 @@
+//! A load: what to send, and when.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use super::{base_url::BaseUrl, operation::Operation, schedule::Schedule};
+
+/// A load to send.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// The operations, which take turns.
+    pub operations: Vec<Operation>,
+    /// The pace of the requests.
+    pub pace: Pace,
+    /// The maximum number of requests.
+    pub requests: Option<u64>,
+    /// The maximum duration.
+    pub duration: Option<Duration>,
+    /// The number of connections, each with one request at a time.
+    pub connections: NonZeroUsize,
+    /// The maximum time to wait for a response.
+    pub timeout: Duration,
+}
+
+/// The times at which requests are sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pace {
+    /// Each request is sent when the schedule says.
+    Open(Schedule),
+    /// Each connection sends the next request when it has the response to the last.
+    Closed,
+}
+
+impl Load {
+    /// A number of `GET` requests of one path, as fast as they are answered.
+    #[must_use]
+    pub fn closed_loop(
+        url: BaseUrl,
+        path: &str,
+        requests: u64,
+        connections: usize,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            operations: vec![Operation::get(format!("GET {path}"), url, path)],
+            pace: Pace::Closed,
+            requests: Some(requests),
+            duration: None,
+            connections: NonZeroUsize::new(connections).unwrap_or(NonZeroUsize::MIN),
+            timeout,
+        }
+    }
+
+    /// The number of turns, if it is known in advance.
+    #[must_use]
+    pub fn expected_requests(&self) -> Option<u64> {
+        let due = match &self.pace {
+            Pace::Open(schedule) => Some(schedule.requests()),
+            Pace::Closed => None,
+        };
+        match (self.requests, due) {
+            (Some(requests), Some(due)) => Some(requests.min(due)),
+            (requests, due) => requests.or(due),
+        }
+    }
+
+    pub(super) fn phases(&self) -> usize {
+        match &self.pace {
+            Pace::Open(schedule) => schedule.phases().len(),
+            Pace::Closed => 1,
+        }
+    }
+}
