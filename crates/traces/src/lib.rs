@@ -33,9 +33,10 @@ pub const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/de
 
 pub use id::{InvalidTraceId, TraceId};
 pub use kept::Kept;
+pub use log::Evicted;
 pub use memory::OutOfMemory;
 pub use pipeline::{Accepted, Pipeline, Settings};
 pub use receive::{AllowedOrigins, OtherSignals, ReceiveSettings};
 pub use scan::{InvalidRequest, ScanError, validate};
-pub use store::{Evicted, Occupancy, Operation, Search, Store, StoredTrace, TraceTooLarge};
+pub use store::{Occupancy, Operation, Search, Store, StoredTrace, TraceTooLarge};
 pub use tail::{TailSettings, Totals};

@@ -97,11 +97,13 @@ pub(crate) struct Log {
     spans: usize,
 }
 
-/// The contents of an evicted segment.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Evicted {
-    pub(crate) traces: u64,
-    pub(crate) spans: u64,
+/// Traces and spans evicted because of a bound on memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Whole traces.
+    pub traces: u64,
+    /// Their spans.
+    pub spans: u64,
 }
 
 const MAX_SLOTS: usize = u16::MAX as usize;

@@ -1,12 +1,13 @@
 //! Keeps traces in memory.
 //!
-//! The bytes of spans are kept as they came, in a [`Log`]; columns beside them say enough for a
-//! search to pass over most spans without looking at their bytes.
+//! The bytes of spans are kept as they came, in a [`Log`](crate::log::Log). Columns beside them
+//! let a search pass over most spans without reading their bytes.
 
 mod assemble;
 mod evicted;
 mod query;
 mod search;
+mod shared;
 mod trace;
 mod writer;
 
@@ -16,7 +17,7 @@ pub use trace::{StoredTrace, TraceTooLarge};
 pub(crate) use writer::{Refused, SPANS_BETWEEN_EVICTIONS, Stored, Writer};
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     fmt,
     sync::Arc,
 };
@@ -26,32 +27,17 @@ use parking_lot::RwLock;
 
 use crate::{
     Kept, ScanError, TraceId,
-    log::{IdHasher, Log},
+    log::{Evicted, IdHasher},
     memory::Share,
     scan,
 };
-use evicted::EvictedIds;
+use shared::Shared;
 
 /// The traces kept, bounded in bytes; the oldest is evicted first. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<RwLock<Shared>>,
     hasher: IdHasher,
-}
-
-struct Shared {
-    log: Log,
-    max_bytes: usize,
-    reasons: Vec<Kept>,
-    reason_numbers: HashMap<Kept, u32>,
-    evicted: Evicted,
-    evicted_ids: EvictedIds,
-}
-
-impl Shared {
-    fn allocated(&self) -> usize {
-        self.log.allocated() + self.evicted_ids.allocated()
-    }
 }
 
 /// The store's contents and evictions.
@@ -69,28 +55,12 @@ pub struct Occupancy {
     pub evicted: Evicted,
 }
 
-/// Traces and spans evicted because of a bound on memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Evicted {
-    /// Whole traces.
-    pub traces: u64,
-    /// Their spans.
-    pub spans: u64,
-}
-
 impl Store {
     /// An empty store that takes at most so many bytes.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
         let hasher = IdHasher::default();
-        let shared = Shared {
-            log: Log::new(max_bytes, hasher.clone()),
-            max_bytes,
-            reasons: Vec::new(),
-            reason_numbers: HashMap::new(),
-            evicted: Evicted::default(),
-            evicted_ids: EvictedIds::new(max_bytes),
-        };
+        let shared = Shared::new(max_bytes, hasher.clone());
         Self {
             shared: Arc::new(RwLock::new(shared)),
             hasher,

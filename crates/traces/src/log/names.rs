@@ -1,10 +1,6 @@
 //! Data that many spans of a segment share, stored once.
 
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
-use super::Segment;
-use crate::span::NewSource;
 
 /// Part of a segment's bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,7 +77,7 @@ impl<T: Copy> Table<T> {
     }
 
     #[inline]
-    fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<u16> {
+    pub(super) fn find(&self, hash: u64, is_it: impl Fn(&T) -> bool) -> Option<u16> {
         let found = self.by_hash.find(hash, |index| {
             let known = self.all.get(usize::from(*index));
             known.is_some_and(|(of_known, item)| *of_known == hash && is_it(item))
@@ -89,7 +85,7 @@ impl<T: Copy> Table<T> {
         found.copied()
     }
 
-    fn add(&mut self, hash: u64, item: T) -> u16 {
+    pub(super) fn add(&mut self, hash: u64, item: T) -> u16 {
         let index = self.all.len() as u16;
         self.all.push((hash, item));
         let all = &self.all;
@@ -122,83 +118,4 @@ impl<T: Copy> Table<T> {
             by_hash: HashTable::new(),
         }
     }
-}
-
-/// The services that a new one is compared with. One may stand twice if there are more; only
-/// space is lost by that.
-const SERVICES_TO_COMPARE: usize = 64;
-
-impl Segment {
-    /// Finds a source or adds it.
-    pub(super) fn intern_source(&mut self, source: &NewSource<'_>) -> u16 {
-        let mut hash = 0;
-        for piece in source.resource {
-            hash = xxh3_64_with_seed(piece, hash);
-        }
-        // Tells a piece of the scope from the same piece of the resource.
-        hash = hash.rotate_left(1);
-        for piece in source.scope {
-            hash = xxh3_64_with_seed(piece, hash);
-        }
-        // The same bytes in other pieces hash differently and are stored again, which only costs
-        // space.
-        let found = self.sources.find(hash, |known| {
-            is_joined(known.resource.of(&self.bytes), source.resource)
-                && is_joined(known.scope.of(&self.bytes), source.scope)
-        });
-        if let Some(index) = found {
-            return index;
-        }
-        let service = self.intern_service(source.service);
-        let added = Source {
-            resource: Part::append(&mut self.bytes, source.resource),
-            scope: Part::append(&mut self.bytes, source.scope),
-            namespace: Part::append(&mut self.bytes, &[source.namespace]),
-            service,
-        };
-        self.sources.add(hash, added)
-    }
-
-    /// Finds a service or adds it: there are few in a segment, unless each span has its own.
-    fn intern_service(&mut self, name: &[u8]) -> u16 {
-        let known = self.services.iter().enumerate().rev();
-        let found = known
-            .take(SERVICES_TO_COMPARE)
-            .find(|(_, known)| known.of(&self.bytes) == name);
-        if let Some((index, _)) = found {
-            return index as u16;
-        }
-        self.services.push(Part::append(&mut self.bytes, &[name]));
-        (self.services.len() - 1) as u16
-    }
-
-    /// Finds an operation or adds it.
-    #[inline]
-    pub(super) fn intern_operation(&mut self, service: u16, kind: u8, name: &[u8]) -> u16 {
-        let hash = xxh3_64_with_seed(name, u64::from(service) << 8 | u64::from(kind));
-        let found = self.operations.find(hash, |known| {
-            known.service == service && known.kind == kind && known.name.of(&self.bytes) == name
-        });
-        if let Some(index) = found {
-            return index;
-        }
-        let name = Part::append(&mut self.bytes, &[name]);
-        let added = Operation {
-            name,
-            service,
-            kind,
-        };
-        self.operations.add(hash, added)
-    }
-}
-
-/// Returns whether the pieces, joined, equal the whole.
-fn is_joined(mut whole: &[u8], pieces: &[&[u8]]) -> bool {
-    for piece in pieces {
-        match whole.strip_prefix(*piece) {
-            Some(rest) => whole = rest,
-            None => return false,
-        }
-    }
-    whole.is_empty()
 }

@@ -2,7 +2,7 @@
 
 use parking_lot::RwLockWriteGuard;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::{
     Kept, TraceId,
     log::{Destination, Full, IdHasher, Interned, TraceAt},

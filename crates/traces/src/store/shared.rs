@@ -1,0 +1,36 @@
+//! A store's contents, behind its lock.
+
+use std::collections::HashMap;
+
+use super::evicted::EvictedIds;
+use crate::{
+    Kept,
+    log::{Evicted, IdHasher, Log},
+};
+
+pub(super) struct Shared {
+    pub(super) log: Log,
+    pub(super) max_bytes: usize,
+    pub(super) reasons: Vec<Kept>,
+    pub(super) reason_numbers: HashMap<Kept, u32>,
+    pub(super) evicted: Evicted,
+    pub(super) evicted_ids: EvictedIds,
+}
+
+impl Shared {
+    pub(super) fn new(max_bytes: usize, hasher: IdHasher) -> Self {
+        Self {
+            log: Log::new(max_bytes, hasher),
+            max_bytes,
+            reasons: Vec::new(),
+            reason_numbers: HashMap::new(),
+            evicted: Evicted::default(),
+            evicted_ids: EvictedIds::new(max_bytes),
+        }
+    }
+
+    /// The memory that it takes.
+    pub(super) fn allocated(&self) -> usize {
+        self.log.allocated() + self.evicted_ids.allocated()
+    }
+}
