@@ -9,6 +9,7 @@
 //!
 //! The stacks take turns, so that a slow moment of the machine affects all of them. The mean is that
 //! of the fastest 95 %, since one request that is preempted for milliseconds outweighs a hundred others.
+//! The CPU time is that of the requests' thread; on a busy machine it is the steadiest figure.
 //!
 //! `cargo bench -p spoor-telemetry --bench request`
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -32,6 +33,7 @@ struct Case {
     name: &'static str,
     mesh: Mesh,
     latencies: Vec<Duration>,
+    cpu: Duration,
 }
 
 /// Microseconds per request.
@@ -39,6 +41,7 @@ struct Case {
 struct Figures {
     p50: f64,
     mean: f64,
+    cpu: f64,
 }
 
 fn main() {
@@ -68,13 +71,16 @@ fn main() {
         name,
         mesh: serving.block_on(Mesh::start(stack)),
         latencies: Vec::with_capacity(TURNS * REQUESTS),
+        cpu: Duration::ZERO,
     });
     for case in &cases {
         turn(&serving, &case.mesh);
     }
     for _ in 0..TURNS {
         for case in &mut cases {
+            let before = cpu_time();
             case.latencies.extend(turn(&serving, &case.mesh));
+            case.cpu += cpu_time() - before;
         }
     }
     let figures = cases.each_mut().map(Case::figures);
@@ -109,6 +115,7 @@ impl Case {
         Figures {
             p50: microseconds(self.latencies[self.latencies.len() / 2]),
             mean: microseconds(total) / f64::from(u32::try_from(fastest.len()).unwrap()),
+            cpu: microseconds(self.cpu) / f64::from(u32::try_from(self.latencies.len()).unwrap()),
         }
     }
 }
@@ -118,8 +125,17 @@ impl Figures {
         Self {
             p50: self.p50 - base.p50,
             mean: self.mean - base.mean,
+            cpu: self.cpu - base.cpu,
         }
     }
+}
+
+/// The time that this thread has been running on a CPU.
+fn cpu_time() -> Duration {
+    // Linux: the first field of schedstat, in nanoseconds.
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let running = statistics.split(' ').next().unwrap();
+    Duration::from_nanos(running.parse().unwrap())
 }
 
 fn microseconds(time: Duration) -> f64 {
@@ -130,23 +146,28 @@ fn print(cases: &[Case; 6], figures: &[Figures; 6]) {
     let [none, off, ours_one, ours_all, stock_one, stock_all] = *figures;
     let bases = [none, none, off, off, none, none];
     println!(
-        "{:14}{:>8}{:>10}{:>10}{:>10}{:>18}",
-        "µs per request", "p50", "over off", "mean", "over off", "spans received"
+        "{:14}{:>8}{:>8}{:>8}   over off:{:>7}{:>8}{:>8}{:>16}",
+        "µs per request", "p50", "mean", "CPU", "p50", "mean", "CPU", "spans received"
     );
     for ((case, figures), base) in cases.iter().zip(figures).zip(bases) {
         let cost = figures.over(base);
         println!(
-            "{:14}{:>8.1}{:>+10.1}{:>10.1}{:>+10.1}{:>18}",
+            "{:14}{:>8.1}{:>8.1}{:>8.1}{:>19.1}{:>8.1}{:>8.1}{:>16}",
             case.name,
             figures.p50,
-            cost.p50,
             figures.mean,
+            figures.cpu,
+            cost.p50,
             cost.mean,
+            cost.cpu,
             case.mesh.stack.received(),
         );
     }
-    println!("\n{:34}{:>8}{:>8}{:>8}", "ours/stock", "p50", "mean", "aim");
-    for (name, ours, stock, aim) in [
+    println!(
+        "\n{:36}{:>8}{:>8}{:>8}{:>8}",
+        "ours/stock", "p50", "mean", "CPU", "aim"
+    );
+    let ratios = [
         ("cost over off, 1 %", ours_one.over(off), stock_one, "0.50"),
         (
             "cost over off, 100 %",
@@ -166,12 +187,14 @@ fn print(cases: &[Case; 6], figures: &[Figures; 6]) {
             stock_all,
             "",
         ),
-    ] {
+    ];
+    for (name, ours, stock, aim) in ratios {
         let stock = stock.over(none);
         println!(
-            "{name:36}{:>6.2}{:>8.2}{aim:>8}",
+            "{name:36}{:>8.2}{:>8.2}{:>8.2}{aim:>8}",
             ours.p50 / stock.p50,
-            ours.mean / stock.mean
+            ours.mean / stock.mean,
+            ours.cpu / stock.cpu
         );
     }
 }
