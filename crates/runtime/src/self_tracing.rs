@@ -62,7 +62,8 @@ impl SelfTracing {
         Ok(Some(Self { provider }))
     }
 
-    /// A layer that records the spans of Spoor's crates.
+    /// A layer that records the spans of Spoor's crates. While one is entered, the lines of
+    /// [`LogLines`](crate::LogLines) carry its IDs.
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -103,13 +104,6 @@ impl SelfTracing {
 pub fn record_error(span: &Span, error: &str) {
     span.record("otel.status_code", "ERROR");
     span.record("otel.status_description", error);
-}
-
-/// Returns true for the spans of Spoor's crates. A log's layer that prints a line's spans skips
-/// them, so that the log is the same with and without self-tracing.
-#[must_use]
-pub fn is_own_span(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && is_own(metadata)
 }
 
 fn is_recorded(metadata: &Metadata<'_>) -> bool {

@@ -12,16 +12,16 @@ use super::{metrics::as_i64, resolution::ResolvedPolicies};
 /// Publishes what has changed since `before`; the first time, everything.
 pub(super) fn publish(
     control: &Control,
-    built: &ResolvedPolicies,
+    resolved: &ResolvedPolicies,
     before: Option<&ResolvedPolicies>,
 ) {
-    let instances = &built.inputs.instances;
+    let instances = &resolved.inputs.instances;
     if before.is_none_or(|before| before.inputs.instances != *instances) {
         // Before the publication, so that a new version is not seen as complete without the new
         // instances.
         control.expect(instances.clone());
     }
-    if before.is_none_or(|before| !before.serves_as(built)) {
+    if before.is_none_or(|before| !before.serves_as(resolved)) {
         let span = tracing::info_span!(
             "publish",
             otel.name = "publish policies",
@@ -29,21 +29,21 @@ pub(super) fn publish(
             spoor.services.changed = Empty,
         )
         .entered();
-        let version = control.publish(built.resolution.clone());
+        let version = control.publish(resolved.resolution.clone());
         if !span.is_disabled() {
             span.record("spoor.version", version.to_string());
-            let changed = changed_services(before, built);
+            let changed = changed_services(before, resolved);
             span.record("spoor.services.changed", as_i64(changed));
         }
-        tracing::info!(%version, policies = built.inputs.policies.len(), "published policies");
+        tracing::info!(%version, policies = resolved.inputs.policies.len(), "published policies");
     }
 }
 
 /// The number of services with another plan than before.
-fn changed_services(before: Option<&ResolvedPolicies>, built: &ResolvedPolicies) -> usize {
+fn changed_services(before: Option<&ResolvedPolicies>, resolved: &ResolvedPolicies) -> usize {
     let nothing = Table::default();
     let before = before.map_or(&nothing, |before| &before.resolution.table);
-    let after = &built.resolution.table;
+    let after = &resolved.resolution.table;
     let services = before.services().chain(after.services());
     let services: BTreeSet<_> = services
         .map(|(namespace, service, _)| (namespace, service))

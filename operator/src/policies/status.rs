@@ -106,10 +106,10 @@ impl Statuses {
     pub(super) async fn write(
         &mut self,
         policies: &[Arc<PolicyObject>],
-        built: &ResolvedPolicies,
-        clients: &EvidenceSources<'_>,
+        resolved: &ResolvedPolicies,
+        evidence: &EvidenceSources<'_>,
     ) -> Next {
-        let (due, mut next) = self.due_writes(policies, built, clients);
+        let (due, mut next) = self.due_writes(policies, resolved, evidence);
         if due.is_empty() {
             return next;
         }
@@ -155,8 +155,8 @@ impl Statuses {
     fn due_writes(
         &mut self,
         policies: &[Arc<PolicyObject>],
-        built: &ResolvedPolicies,
-        clients: &EvidenceSources<'_>,
+        resolved: &ResolvedPolicies,
+        evidence: &EvidenceSources<'_>,
     ) -> (Vec<Due>, Next) {
         let (now, time) = (Instant::now(), Timestamp::now());
         let mut due = vec![];
@@ -178,10 +178,11 @@ impl Statuses {
             if entry.uid != found.uid {
                 *entry = Entry::new(found, began);
             }
-            let is = entry.is(found);
-            let previous = is.map(|is| is.conditions.as_slice()).unwrap_or_default();
-            let known = |key: &_| clients.known(key);
-            let Some(mut desired) = built.status(found, known, previous, time) else {
+            let current = entry.current(found);
+            let previous = current.map(|status| status.conditions.as_slice());
+            let previous = previous.unwrap_or_default();
+            let known = |key: &_| evidence.known(key);
+            let Some(mut desired) = resolved.status(found, known, previous, time) else {
                 continue;
             };
             let contested = self.claims.contested(&found.key.namespace);
@@ -189,15 +190,15 @@ impl Statuses {
             desired
                 .conditions
                 .extend(conditions(contested, found.generation, previous, time));
-            let known = StatusChange {
-                is,
+            let change = StatusChange {
+                current,
                 desired: &desired,
                 written: entry.written_at,
                 returning_until: began + RECONNECT_PERIOD,
                 observe: self.observe,
             };
             let mut differs = entry.differs;
-            let at = schedule::write_time(&known, &mut differs, now);
+            let at = schedule::write_time(&change, &mut differs, now);
             let previous = previous.to_vec();
             entry.differs = differs;
             match at {
@@ -240,7 +241,7 @@ impl Entry {
 
     /// The status in the cluster. Fields that other managers have added are ignored; those that
     /// they have changed count, so that they are restored.
-    fn is<'a>(&'a self, found: &'a PolicyObject) -> Option<&'a SamplingPolicyStatus> {
+    fn current<'a>(&'a self, found: &'a PolicyObject) -> Option<&'a SamplingPolicyStatus> {
         match &self.written {
             // The watch lags behind the writes, and must not make a status look edited that this
             // replica has just written.

@@ -24,24 +24,25 @@ pub(super) fn events(
         Condition::CONVERGED,
         Condition::CONTESTED,
     ];
-    let news = kinds.into_iter().filter_map(|kind| {
-        let is = condition(status, kind)?;
-        let was = previous.iter().find(|condition| condition.kind == kind);
-        let is_new = was.is_none_or(|was| {
-            (was.status, &was.reason, was.observed_generation)
-                != (is.status, &is.reason, is.observed_generation)
+    let events = kinds.into_iter().filter_map(|kind| {
+        let current = condition(status, kind)?;
+        let before = previous.iter().find(|condition| condition.kind == kind);
+        let is_new = before.is_none_or(|before| {
+            (before.status, &before.reason, before.observed_generation)
+                != (current.status, &current.reason, current.observed_generation)
         });
-        let is_new_reason = was.is_none_or(|was| was.reason != is.reason);
-        let is_past_from_the_start = is.reason == "Expired"
-            && was.is_none_or(|was| was.observed_generation != is.observed_generation);
+        let is_new_reason = before.is_none_or(|before| before.reason != current.reason);
+        let was_written_expired = current.reason == "Expired"
+            && before
+                .is_none_or(|before| before.observed_generation != current.observed_generation);
         let is_warning = match kind {
             // An expiry is expected; a policy that was written after its expiry is not.
-            Condition::ACCEPTED if is_past_from_the_start => true,
+            Condition::ACCEPTED if was_written_expired => true,
             Condition::ACCEPTED if !is_new_reason => return None,
-            Condition::ACCEPTED if is.reason == "Expired" => false,
-            Condition::ACCEPTED => is.status == ConditionStatus::False,
+            Condition::ACCEPTED if current.reason == "Expired" => false,
+            Condition::ACCEPTED => current.status == ConditionStatus::False,
             Condition::CONVERGED if !is_new => return None,
-            Condition::CONVERGED => match (is.status, is.reason.as_str()) {
+            Condition::CONVERGED => match (current.status, current.reason.as_str()) {
                 (ConditionStatus::True, _) => false,
                 (_, "Refused") => true,
                 _ => return None,
@@ -49,23 +50,23 @@ pub(super) fn events(
             Condition::CONTESTED if !is_new => return None,
             Condition::CONTESTED => true,
             // While a rollout is under way there is nothing to report.
-            _ if !is_new_reason || is.status != ConditionStatus::False => return None,
-            _ if matches!(is.reason.as_str(), "NotAccepted" | "RollingOut") => return None,
+            _ if !is_new_reason || current.status != ConditionStatus::False => return None,
+            _ if matches!(current.reason.as_str(), "NotAccepted" | "RollingOut") => return None,
             _ => true,
         };
-        let mut note = note(status, is);
-        if is_past_from_the_start {
+        let mut note = note(status, current);
+        if was_written_expired {
             note.push_str("; spec.expiresAt was in the past already: set a later time");
         }
         Some(Event {
             regarding: reference(SamplingPolicy::KIND, &found.key, &found.uid),
             is_warning,
-            reason: is.reason.clone(),
+            reason: current.reason.clone(),
             action: "Resolve",
             note,
         })
     });
-    news.collect()
+    events.collect()
 }
 
 /// A condition's message with its strategy and generation, so that each is published once.

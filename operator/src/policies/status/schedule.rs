@@ -19,7 +19,7 @@ const MIN_DETAIL_WRITE_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StatusChange<'a> {
     /// The status in the cluster.
-    pub(super) is: Option<&'a SamplingPolicyStatus>,
+    pub(super) current: Option<&'a SamplingPolicyStatus>,
     /// The status as it should be.
     pub(super) desired: &'a SamplingPolicyStatus,
     /// The time of the last write, or at which this replica became the leader.
@@ -33,18 +33,20 @@ pub(super) struct StatusChange<'a> {
 /// The time at which to write. None while the status is as it should be. `differs` keeps the time
 /// since when it is not.
 pub(super) fn write_time(
-    known: &StatusChange<'_>,
+    change: &StatusChange<'_>,
     differs: &mut Option<Instant>,
     now: Instant,
 ) -> Option<Instant> {
-    let StatusChange { is, desired, .. } = *known;
-    if is == Some(desired) {
+    let StatusChange {
+        current, desired, ..
+    } = *change;
+    if current == Some(desired) {
         *differs = None;
         return None;
     }
-    if is.is_some_and(|is| without_numbers(is) == without_numbers(desired)) {
+    if current.is_some_and(|current| without_numbers(current) == without_numbers(desired)) {
         *differs = None;
-        return Some(known.written + known.observe);
+        return Some(change.written + change.observe);
     }
     // From the first difference on: if each further one moved the time, a status that changes all
     // the time would never be written.
@@ -55,17 +57,17 @@ pub(super) fn write_time(
     } else {
         since + SETTLE_DELAY
     };
-    let settled = settled.max(known.written + MIN_WRITE_INTERVAL);
-    let Some(is) = is else {
+    let settled = settled.max(change.written + MIN_WRITE_INTERVAL);
+    let Some(current) = current else {
         return Some(settled);
     };
     // Clients keep their plan while the leader changes, so a status that says otherwise for some
     // seconds would be wrong, not only early.
-    if is_only_waiting(is, desired) {
-        return Some(settled.max(known.returning_until));
+    if is_only_waiting(current, desired) {
+        return Some(settled.max(change.returning_until));
     }
-    Some(match verdicts(is) == verdicts(desired) {
-        true => settled.max(known.written + MIN_DETAIL_WRITE_INTERVAL),
+    Some(match verdicts(current) == verdicts(desired) {
+        true => settled.max(change.written + MIN_DETAIL_WRITE_INTERVAL),
         false => settled,
     })
 }
@@ -80,8 +82,8 @@ fn is_on_its_way(status: &SamplingPolicyStatus) -> bool {
 }
 
 /// Returns true if the only change is that clients of the last leader have not reconnected yet.
-fn is_only_waiting(is: &SamplingPolicyStatus, desired: &SamplingPolicyStatus) -> bool {
-    let had = condition(is, Condition::CONVERGED);
+fn is_only_waiting(current: &SamplingPolicyStatus, desired: &SamplingPolicyStatus) -> bool {
+    let had = condition(current, Condition::CONVERGED);
     let has = condition(desired, Condition::CONVERGED);
     let (Some(had), Some(has)) = (had, has) else {
         return false;
@@ -89,7 +91,7 @@ fn is_only_waiting(is: &SamplingPolicyStatus, desired: &SamplingPolicyStatus) ->
     had.status == ConditionStatus::True
         && has.status != ConditionStatus::True
         && had.observed_generation == has.observed_generation
-        && condition(is, Condition::ACCEPTED).map(verdict)
+        && condition(current, Condition::ACCEPTED).map(verdict)
             == condition(desired, Condition::ACCEPTED).map(verdict)
 }
 
@@ -204,12 +206,12 @@ mod tests {
 
     /// A change while no instance is expected to reconnect.
     fn change<'s>(
-        is: Option<&'s SamplingPolicyStatus>,
+        current: Option<&'s SamplingPolicyStatus>,
         desired: &'s SamplingPolicyStatus,
         written: Instant,
     ) -> StatusChange<'s> {
         StatusChange {
-            is,
+            current,
             desired,
             written,
             returning_until: written,
@@ -266,7 +268,7 @@ mod tests {
         for (generation, expected) in [(1, until), (2, start + SETTLE_DELAY)] {
             let desired = pending(generation);
             let known = StatusChange {
-                is: Some(&is),
+                current: Some(&is),
                 desired: &desired,
                 written: began,
                 returning_until: until,
