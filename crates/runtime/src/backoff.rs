@@ -8,7 +8,7 @@ use rand::RngExt;
 /// that clients which were cut off together do not come back together.
 // Not backon's, because its jitter is added behind the maximum, which then is exceeded up to
 // twofold, and the maximum is fixed in advance: a client that is denied waits longer than one that
-// finds nobody. The operator's watches need neither and use it through kube.
+// cannot connect. The operator's watches need neither and use it through kube.
 #[derive(Debug)]
 pub struct Backoff {
     min: Duration,

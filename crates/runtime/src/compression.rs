@@ -20,7 +20,7 @@ const MIN_ZSTD_WINDOW_BYTES: u64 = 8 << 20;
 /// The compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// None.
     Identity,
     /// RFC 1952, any number of members.
     Gzip,
@@ -30,10 +30,10 @@ pub enum Compression {
     Zstd,
 }
 
-/// A compressed body cannot be had.
+/// A compressed body cannot be decompressed.
 #[derive(Debug, thiserror::Error)]
 pub enum DecompressError {
-    /// It is not what its encoding says.
+    /// It does not match its encoding.
     #[error("the body cannot be decompressed: {0}")]
     Invalid(#[from] io::Error),
     /// Its content is longer than allowed.
@@ -63,7 +63,7 @@ impl Compression {
     /// made, so that what decompression takes in memory can be bounded over many bodies.
     ///
     /// # Errors
-    /// [`DecompressError`], or what `count` says.
+    /// [`DecompressError`], or the error of `count`.
     pub fn decompress<E: From<DecompressError>>(
         self,
         body: Bytes,

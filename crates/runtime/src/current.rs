@@ -5,7 +5,7 @@ use opentelemetry::{
     trace::{TraceContextExt, TraceId},
 };
 
-/// The id of the trace under way, sampled or not; none outside one.
+/// The ID of the current trace, sampled or not.
 #[must_use]
 pub fn trace_id() -> Option<TraceId> {
     Context::map_current(|context| {

@@ -56,8 +56,8 @@ fn is_query(path: &str) -> bool {
     })
 }
 
-/// Answers for well-known paths of which `hint` says where they are instead; a port's own paths
-/// have no hint. Without this, clients with a wrong port in their settings get a bare 404.
+/// Answers well-known paths for which `hint` names another port; a port's own paths have no hint.
+/// Without this, clients with a wrong port in their settings get a bare 404.
 pub fn with_hints<H>(router: Router, hint: H) -> Router
 where
     H: Fn(Api) -> Option<String> + Clone + Send + Sync + 'static,

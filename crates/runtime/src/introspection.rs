@@ -52,7 +52,7 @@ impl Health {
         }
     }
 
-    /// Says that nothing here serves any longer.
+    /// Reports that all services have stopped serving.
     pub async fn shut_down(&self) {
         self.set(ServingStatus::NotServing).await;
     }

@@ -2,7 +2,7 @@
 //!
 //! A listener accepts connections ([`Listener`]), follows whose turn it is on each of them
 //! ([`activity`]), and closes those that only wait for their peer when they do so for too long or
-//! when somebody else needs their place ([`registry`]).
+//! when another one needs their place ([`registry`]).
 
 mod activity;
 mod body;

@@ -34,7 +34,7 @@ pub struct Problem {
     pub trace_id: Option<String>,
 }
 
-/// The type of every problem: as RFC 9457 has it, the status alone tells the kind of failure.
+/// The type of every problem. By RFC 9457 the status alone then tells the kind of failure.
 // Without a size, since handlers return the problem by value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 enum Kind {
@@ -44,7 +44,7 @@ enum Kind {
 }
 
 impl Problem {
-    /// A failure of the current request, in the trace under way.
+    /// A failure of the current request, in the current trace.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {

@@ -1,8 +1,8 @@
 //! The client of the control plane's stream.
 //!
-//! Takes plans and faults, acknowledges or refuses at once, and reports what was counted. It
-//! never fails: cut off, the last plan stays in force, its phases go on ending by themselves,
-//! and it tries again until it is stopped.
+//! Receives plans and faults, acknowledges or refuses at once, and reports counts. It never fails:
+//! while the connection is lost the last plan stays in force, its phases end on time, and it tries
+//! again until it is stopped.
 
 mod config;
 mod session;

@@ -15,8 +15,8 @@ use tonic::{
 /// No certificate and no token is nearly as large.
 const MAX_FILE: u64 = 256 * 1024;
 
-/// Files with what secures the stream. Both are read anew for each connection, since what
-/// maintains them replaces them while the process runs.
+/// The files that secure the stream. Both are read for each connection, since they are replaced
+/// while the process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// The CA certificates for the control plane, as PEM. If unset, the

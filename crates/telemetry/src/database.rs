@@ -69,7 +69,7 @@ pub async fn observed<T, E: Error + 'static>(
     result
 }
 
-/// Says on a statement's span that it failed. `error_type` is one of few: a code of the
+/// Records on a statement's span that it failed. `error_type` is one of few: a code of the
 /// database's, such as `OOM`, or what kept it from answering, such as `timeout`.
 pub fn failed(span: &Span, error_type: &str, error: &(dyn Error + 'static)) {
     span.record("error.type", error_type);

@@ -1,8 +1,8 @@
-//! Whom an HTTP edge believes, and what its responses carry.
+//! The callers that an HTTP edge trusts, and the headers of its responses.
 //!
-//! A caller from outside says nothing that counts: its context becomes a link on a new trace, so
+//! The context of a caller from outside is not trusted: it becomes a link on a new trace, so
 //! that its sampled flag never decides what is kept here, and its `tracestate` and baggage go no
-//! further. Only callers in a list of networks, empty unless set, go on with their own trace.
+//! further. Only callers in a list of networks, empty unless set, continue their own trace.
 
 use std::{net::IpAddr, ops::Range, str::FromStr, sync::LazyLock};
 
@@ -25,11 +25,11 @@ pub const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 /// The position of the flags in `traceresponse`, which has the form of `traceparent`.
 const TRACE_ID_IN_RESPONSE: Range<usize> = 3..35;
 
-/// The networks whose callers are believed.
+/// The networks whose callers are trusted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedPeers(Vec<IpNet>);
 
-/// A list of networks that is none.
+/// A text that is not a list of networks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be networks or addresses such as \"10.0.0.0/8,::1/128\", not \"{0}\"")]
 pub struct InvalidPeers(String);
@@ -66,7 +66,7 @@ pub fn admit(trusted: &TrustedPeers, peer: Option<IpAddr>, headers: &HeaderMap) 
     }
 }
 
-/// The caller's context as its headers have it, whoever it is: inside the mesh all are trusted.
+/// The context in a caller's headers. Inside the mesh every caller is trusted.
 pub(crate) fn extract(headers: &HeaderMap) -> Context {
     static PROPAGATOR: LazyLock<Propagator> = LazyLock::new(Propagator::new);
     PROPAGATOR.extract_with_context(&Context::new(), &Headers(headers))

@@ -1,4 +1,4 @@
-//! OTLP out: encodes a batch once, and sends the same bytes as often as it takes.
+//! The OTLP exporter: encodes a batch once, and sends the same bytes in each attempt.
 //!
 //! Source: OpenTelemetry Protocol specification 1.5, for what may be retried and when.
 
@@ -29,29 +29,29 @@ pub trait Export: Send + Sync + 'static {
     fn send(&self, batch: Bytes) -> Sending<'_>;
 }
 
-/// An attempt under way.
+/// An attempt in progress.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Accepted, Failure>> + Send + 'a>>;
 
-/// The receiver took the batch.
+/// The receiver accepted the batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// Spans of it that it will not ever take.
+    /// Spans of it that the receiver will never accept.
     pub rejected: u64,
     /// The reason.
     pub message: String,
 }
 
-/// The receiver did not take the batch.
+/// The receiver did not accept the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It may take it later.
+    /// The receiver may accept it later.
     Retry {
-        /// Not before this has passed.
+        /// The shortest delay before the next attempt, if the receiver asks for one.
         after: Option<Duration>,
-        /// The reason that it is not possible now.
+        /// The reason of the failure.
         reason: String,
     },
-    /// It will never take it.
+    /// The receiver will never accept it.
     Refused(String),
 }
 

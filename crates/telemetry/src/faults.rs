@@ -220,7 +220,7 @@ mod tests {
     #[case("errors=0.2", "errors: must be a percentage")]
     #[case("errors=150%", "errors: must be from \"0%\" to \"100%\"")]
     #[case("operation=,delay=1s", "operation: must not be empty")]
-    fn says_what_would_be_right(#[case] text: &str, #[case] message: &str) {
+    fn errors_name_what_would_be_right(#[case] text: &str, #[case] message: &str) {
         let error = parse(text).unwrap_err().to_string();
         assert!(error.starts_with(message), "{error}");
     }

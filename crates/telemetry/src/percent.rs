@@ -1,4 +1,4 @@
-//! Percent-encoding, as settings and gRPC messages use it.
+//! Percent-encoding of settings and gRPC messages.
 
 /// `%41` → `A`; none when what follows a `%` is not hexadecimal, or the result not UTF-8.
 pub(crate) fn decoded(text: &str) -> Option<String> {

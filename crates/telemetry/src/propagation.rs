@@ -26,7 +26,7 @@ pub const TRACESTATE: &str = "tracestate";
 /// `baggage`'s name.
 pub const BAGGAGE: &str = "baggage";
 
-/// The flag that says that the trace id's low 56 bits are random.
+/// The flag for a trace ID whose low 56 bits are random.
 ///
 /// Source: W3C Trace Context level 2, random trace id flag.
 pub const RANDOM: TraceFlags = TraceFlags::new(0x02);
@@ -34,15 +34,15 @@ pub const RANDOM: TraceFlags = TraceFlags::new(0x02);
 /// Reads and writes `traceparent`, `tracestate` and `baggage`.
 ///
 /// A broken or repeated `traceparent` starts a new trace; a broken or oversized `tracestate` is
-/// dropped and the `traceparent` kept. It takes whatever comes: whom to believe is
-/// [`crate::edge`]'s to say.
+/// dropped and the `traceparent` kept. It trusts every caller: [`crate::edge`]
+/// decides which to trust.
 #[derive(Debug)]
 pub struct Propagator {
     fields: [String; 3],
 }
 
 impl Propagator {
-    /// The one propagator there is.
+    /// Creates the propagator, which has no settings.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -90,7 +90,7 @@ pub(crate) fn traceparent(context: &Context) -> String {
     traceparent::write(context.span().span_context(), flags(context))
 }
 
-/// The span that a request comes from, and nothing else of what it brings.
+/// The span that a request comes from, without its `tracestate` and baggage.
 pub(crate) fn caller(extractor: &dyn Extractor) -> Option<SpanContext> {
     only(extractor, TRACEPARENT).and_then(traceparent::read)
 }

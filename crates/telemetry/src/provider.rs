@@ -96,7 +96,7 @@ impl Telemetry {
     /// once, inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`StartError`] names what is in the way.
+    /// [`StartError`].
     pub fn start(settings: Settings) -> Result<Self, StartError> {
         let telemetry = Self::local(settings)?;
         tracing::subscriber::set_global_default(telemetry.subscriber()?)?;
@@ -111,7 +111,7 @@ impl Telemetry {
         Ok(telemetry)
     }
 
-    /// The same without touching what is the process's own: nothing is logged, and `tracing`'s
+    /// The same without the process's global state: nothing is logged, and `tracing`'s
     /// spans are not collected unless [`Telemetry::subscriber`] is set as the default. For
     /// several services in one process, as in tests.
     ///
@@ -202,8 +202,8 @@ impl Telemetry {
         self.http_server_for(http::Callers::Outside(trusted), router)
     }
 
-    /// As [`Telemetry::http_server`] for a service inside the mesh, which goes on with whatever
-    /// trace its caller has. Only where nobody from outside can call.
+    /// As [`Telemetry::http_server`] for a service inside the mesh, which continues the trace
+    /// of any caller. Only for ports that cannot be reached from outside.
     pub fn http_server_in_mesh(&self, router: axum::Router) -> axum::Router {
         self.http_server_for(http::Callers::Mesh, router)
     }

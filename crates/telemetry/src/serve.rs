@@ -21,8 +21,8 @@ pub use program::{Bound, Listen, Program, run};
 /// The time that requests in flight have at a shutdown, whatever their own deadlines.
 pub const GRACE: Duration = Duration::from_secs(15);
 
-/// Services are asked by load generators and by each other: over many connections, and inside the
-/// mesh with many calls on one.
+/// Load generators call services over many connections, and services each other with many calls on
+/// one.
 const LIMITS: Limits = Limits {
     max_connections: 10_000,
     max_streams_per_connection: 4_096,
@@ -84,7 +84,7 @@ pub struct Grpc {
     pub grace: Duration,
 }
 
-/// Serves gRPC until `stop`: then health says NOT_SERVING, and the requests in flight finish
+/// Serves gRPC until `stop`: then health reports NOT_SERVING, and the requests in flight finish
 /// within the grace period.
 ///
 /// # Errors

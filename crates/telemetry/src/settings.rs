@@ -1,8 +1,8 @@
 //! Settings, read once from the environment: OpenTelemetry's names, and a few of Spoor's own.
 //!
 //! Sources: OpenTelemetry specification, "Environment Variable Specification" and "OTLP Exporter
-//! Configuration". Where it says that a value which cannot be understood is ignored with a
-//! warning, that is done ([`Settings::warnings`]); anything else wrong is an error.
+//! Configuration". Where it requires that a value which cannot be understood is ignored with a
+//! warning, that is done ([`Settings::warnings`]); everything else is an error.
 
 mod batch;
 mod control;
@@ -50,7 +50,7 @@ pub struct Settings {
     pub control: Option<http::Uri>,
     /// `SPOOR_CONTROL_CA_FILE` and `SPOOR_CONTROL_TOKEN_FILE`, for a control plane with https.
     pub credentials: Credentials,
-    /// `SPOOR_TRUSTED_PEERS`: whose trace context an HTTP edge continues.
+    /// `SPOOR_TRUSTED_PEERS`: the callers whose trace context an HTTP edge continues.
     pub trusted: TrustedPeers,
     /// `SPOOR_UNTRACED_PATHS`: requests that an HTTP server does not trace, such as
     /// `/health,/static/*,*.css`; `none` for all to be traced. Unless set,

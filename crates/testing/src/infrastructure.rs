@@ -51,7 +51,7 @@ pub async fn assert_listed(address: SocketAddr, service: &str) {
     );
 }
 
-/// The operators' port says that all is well; this is what it measures.
+/// Checks that a service's operations port reports it healthy, and returns its metrics.
 pub async fn metrics(ops: SocketAddr) -> String {
     for path in ["/healthz", "/readyz"] {
         let answer = reqwest::get(format!("http://{ops}{path}")).await.unwrap();

@@ -1,4 +1,4 @@
-//! Programs that are not ours: where they are missing the test says so and passes, unless all
+//! Third-party programs: where they are missing the test is skipped with a message, unless all
 //! are required.
 
 use std::io::{self, Write};
@@ -19,7 +19,8 @@ pub fn have(test: &str, required: &[&str]) -> bool {
     false
 }
 
-/// Says that a test is skipped for what is `missing`; with `SPOOR_REQUIRE_ALL=1` it fails instead.
+/// Reports that a test is skipped because something is `missing`. With `SPOOR_REQUIRE_ALL=1` it
+/// fails instead.
 pub fn skip(test: &str, missing: &str) {
     let message = format!("SKIPPED {test}: {missing}");
     assert_ne!(
@@ -27,7 +28,7 @@ pub fn skip(test: &str, missing: &str) {
         Ok("1"),
         "{message}"
     );
-    // Not a macro that prints: of a test that passes nobody sees what those print.
+    // Not `println!`, whose output the test harness hides for tests that pass.
     let _ = writeln!(io::stderr(), "\n{message}\n");
 }
 

@@ -1,4 +1,4 @@
-//! Ports for programs that must be told theirs before they start.
+//! Ports for programs that need to know theirs before they start.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},

@@ -12,7 +12,7 @@ use crate::{peer, ports};
 
 const PASSWORD: &str = "only-for-tests";
 
-/// A running `redis-server`, with a password, on a port that nobody else has.
+/// A running `redis-server`, with a password, on a port of its own.
 #[derive(Debug)]
 pub struct RedisServer {
     server: Child,
@@ -21,7 +21,7 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// None, with a line that says so, where there is no Redis.
+    /// `None`, with a line on standard error, where Redis is not installed.
     pub async fn start(test: &str) -> Option<Self> {
         if !peer::have(test, &["redis-server", "redis-cli"]) {
             return None;

@@ -1,4 +1,4 @@
-//! Bodies that say whose turn it is, and count what a handler holds.
+//! Bodies that track the side whose turn it is, and count what a handler holds.
 
 use std::{
     pin::Pin,
@@ -170,8 +170,8 @@ where
     }
 }
 
-/// A response's body. A frame that was handed over and after which nobody asks for the next one
-/// is a frame that the peer does not take.
+/// A response's body. If no further frame is requested after one was handed over, the peer does not
+/// read it.
 #[derive(Debug)]
 pub(super) struct ResponseBody<B> {
     body: B,

@@ -22,20 +22,20 @@ const MAX_HEADERS: usize = 100;
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Bytes of headers that a stream may have.
 const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
-/// Bytes that one stream, and all streams of a connection, may have sent and nobody read yet.
+/// Bytes that one stream, and all streams of a connection, may have sent and that are not read yet.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Peers that have vanished are found by asking this often.
+/// The interval of HTTP/2 pings, which find peers that have vanished.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a peer to acknowledge what is sent to it. One that reads nothing would hold its
 /// connection, and what the response holds, for as long as it likes.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for a peer without requests to take note that its connection ends.
+/// Time for a peer without requests to close its side.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The first byte of a TLS record that begins a handshake, and an alert in TLS 1.0's framing that
-/// says "protocol version": it is all that a TLS client understands.
+/// The first byte of a TLS record that begins a handshake, and an alert "protocol version"
+/// in TLS 1.0's framing, which every TLS client understands.
 const TLS_HANDSHAKE: u8 = 0x16;
 const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 70];
 
@@ -44,7 +44,7 @@ const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 70];
 pub(super) struct Ends {
     /// The requests in flight are its last.
     pub(super) stop: CancellationToken,
-    /// Somebody else needs its place.
+    /// Another connection needs its place.
     pub(super) evict: CancellationToken,
 }
 

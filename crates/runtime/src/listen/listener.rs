@@ -1,4 +1,4 @@
-//! Accepts connections, within limits, until told to stop.
+//! Accepts connections, within limits, until it is stopped.
 
 use std::{
     io,
@@ -34,7 +34,7 @@ const RETRY_DELAY_AFTER_EVICTION: Duration = Duration::from_millis(5);
 /// Such failures come in thousands.
 const MIN_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A port with what answers there.
+/// A port with the router that answers there.
 // axum-server could replace little of this: it accepts and reloads certificates, but limits neither
 // the number of connections nor the time that a peer may keep one waiting.
 #[derive(Debug)]
@@ -195,7 +195,7 @@ impl Connections {
     }
 }
 
-/// A place for a connection that is there, closing others for it if there is none.
+/// Reserves a place for an accepted connection, closing others if there is none.
 async fn place(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSemaphorePermit> {
     loop {
         if let Ok(place) = Arc::clone(free).try_acquire_owned() {
@@ -210,7 +210,7 @@ async fn place(free: &Arc<Semaphore>, listener: u64) -> Option<OwnedSemaphorePer
     }
 }
 
-/// The next connection, however many attempts it takes.
+/// Accepts the next connection, retrying after failures.
 async fn accept(sockets: &Sockets, last_logged: &mut Option<Instant>) -> (TcpStream, SocketAddr) {
     loop {
         let error = match sockets.accept().await {

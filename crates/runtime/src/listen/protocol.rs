@@ -13,8 +13,8 @@ use tower::{ServiceExt, service_fn};
 
 use super::refusal::is_grpc;
 
-/// Hands gRPC requests, told by their content type, to one router and all others to another, so
-/// that both answer for what they do not have in their own protocol's form.
+/// Passes gRPC requests, recognised by their content type, to one router and all others to another,
+/// so that both report unknown paths in their own protocol.
 pub fn by_protocol(http: Router, grpc: Router) -> Router {
     let dispatch = service_fn(move |request: Request| {
         let router = if is_grpc(request.headers()) {

@@ -62,7 +62,7 @@ pub(super) enum Scope {
 pub(super) struct Place<'a> {
     registry: &'a Registry,
     key: u64,
-    /// Says that somebody else needs the place.
+    /// Cancelled when another connection needs the place.
     pub(super) close: CancellationToken,
 }
 
@@ -104,8 +104,8 @@ impl Registry {
         }
     }
 
-    /// Closes some of the connections that wait for their peer: those first that never had an
-    /// answer, then those that wait longest. Returns how many.
+    /// Closes some of the connections that wait for their peer: first those that never received
+    /// a response, then those that wait longest. Returns how many.
     pub(super) fn evict(&self, scope: Scope) -> usize {
         let open = self.open.lock();
         let mut waiting: Vec<_> = open

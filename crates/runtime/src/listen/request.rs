@@ -18,9 +18,9 @@ use super::{
     registry::{PROCESS, Scope},
 };
 
-/// Time for room to come of the connections that were closed for a request.
+/// The longest wait for a permit after connections were closed for a request.
 const ROOM_WITHIN: Duration = Duration::from_secs(1);
-/// While a handler does not read a body that has not arrived, it is looked at this often.
+/// The interval of checks while a handler does not read its body.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The handler of a listener's requests.
@@ -36,8 +36,8 @@ pub(super) struct Answerer {
     pub(super) stop: Stop,
 }
 
-/// The end of a listener, for responses that would not end by themselves. Requests have it as an
-/// extension.
+/// The end of a listener, for responses that would not end by themselves. An extension of each
+/// request.
 #[derive(Clone, Debug)]
 pub(crate) struct Stop(pub(crate) CancellationToken);
 

@@ -1,4 +1,4 @@
-//! The two text formats of metrics: OpenMetrics, and Prometheus' own for who knows only that.
+//! The two text formats of metrics: OpenMetrics, and Prometheus' own for scrapers without it.
 
 use http::{HeaderMap, header};
 
@@ -21,7 +21,7 @@ impl Format {
                 .flat_map(|value| value.split(','))
                 .any(|range| range.split(';').next().is_some_and(|it| it.trim() == kind))
         };
-        // Preferences are ignored: whoever knows OpenMetrics gets it, since only it has exemplars.
+        // Preferences are ignored: a scraper that knows OpenMetrics gets it for its exemplars.
         if accepts("text/plain") && !accepts("application/openmetrics-text") {
             Self::Prometheus
         } else {

@@ -17,9 +17,9 @@ pub struct SpanCounts {
 pub enum DropReason {
     /// More spans were waiting than may.
     QueueFull,
-    /// The receiver could not be reached, or did not take them, for as long as they were retried.
+    /// The receiver could not be reached, or did not accept them, in all attempts.
     ExportFailed,
-    /// The receiver said that it will never take them.
+    /// The receiver will never accept them.
     Refused,
     /// The process ended before they were exported.
     ShutDown,
@@ -34,7 +34,7 @@ impl DropReason {
         Self::ShutDown,
     ];
 
-    /// As metrics and reports have it.
+    /// The name in metrics and reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Takes batches off the queue and sees each through: exported, refused or given up.
+//! Takes batches off the queue and delivers each, until it is exported, refused or given up.
 
 use std::{
     sync::{
@@ -18,18 +18,19 @@ use crate::{
     settings::BatchSettings,
 };
 
+/// The delays between attempts.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
-/// Short against a rollout, so that spans follow soon after the receiver is back.
+// Short against a rollout, so that spans follow soon after the receiver is back.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(3);
-/// Between two lines of the log about a full queue.
-const QUIET: Duration = Duration::from_secs(10);
+/// The shortest interval between two log lines about a full queue.
+const MIN_OVERFLOW_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub(super) struct Deliver {
     settings: BatchSettings,
     queue: Arc<Queue>,
     exporter: Arc<dyn Export>,
-    /// The last attempt failed: the log says so once, and once when it is over.
+    /// True while attempts fail. The log has one line when that begins and one when it ends.
     failing: Arc<AtomicBool>,
 }
 
@@ -47,7 +48,7 @@ impl Deliver {
         }
     }
 
-    /// Until the queue is closed and everything is settled.
+    /// Delivers batches until the queue is closed and every span is settled.
     pub(super) async fn run(self) {
         let mut exports = JoinSet::new();
         let mut overflow = Overflow::default();
@@ -66,12 +67,12 @@ impl Deliver {
                 exports.join_next().await;
             }
             let deliver = self.clone();
-            exports.spawn(async move { deliver.see_through(encoded, spans).await });
+            exports.spawn(async move { deliver.deliver_batch(encoded, spans).await });
         }
         while exports.join_next().await.is_some() {}
     }
 
-    async fn see_through(&self, batch: Bytes, spans: u64) {
+    async fn deliver_batch(&self, batch: Bytes, spans: u64) {
         tokio::select! {
             // After the grace period no further attempt starts, however fast the receiver answers.
             biased;
@@ -148,7 +149,7 @@ impl Deliver {
     }
 }
 
-/// Says in the log, now and then, that the queue overflowed.
+/// Logs at intervals that the queue overflowed.
 #[derive(Default)]
 struct Overflow {
     reported: u64,
@@ -157,7 +158,9 @@ struct Overflow {
 
 impl Overflow {
     fn report(&mut self, dropped: u64) {
-        let quiet = self.at.is_some_and(|at| at.elapsed() < QUIET);
+        let quiet = self
+            .at
+            .is_some_and(|at| at.elapsed() < MIN_OVERFLOW_LOG_INTERVAL);
         if dropped > self.reported && !quiet {
             let spans = dropped - self.reported;
             tracing::warn!(spans, "dropped spans: OTEL_BSP_MAX_QUEUE_SIZE were waiting");

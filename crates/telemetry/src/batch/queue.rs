@@ -1,4 +1,4 @@
-//! Spans that wait, and who waits for them.
+//! The queue of spans, for the threads that end them and for the exporting one.
 
 use std::{
     collections::VecDeque,
@@ -17,11 +17,11 @@ use crate::settings::BatchSettings;
 /// A bounded queue with one consumer.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    /// For the consumer: there is a first span, a full batch, or a hurry.
+    /// Wakes the consumer: there is a first span, a full batch, or a flush.
     wake: Notify,
-    /// For those who flush: something was settled.
+    /// Wakes the threads that flush: spans were settled.
     settled: Condvar,
-    /// The grace period is over: give up what is left.
+    /// Cancelled when the grace period is over, which drops what is left.
     pub(super) give_up: CancellationToken,
     pub(super) counts: Arc<SpanCounts>,
     capacity: usize,
@@ -34,11 +34,11 @@ struct Waiting {
     spans: VecDeque<SpanData>,
     /// The arrival time of the oldest of them.
     since: Option<Instant>,
-    /// Ever taken in, and ever exported or dropped after that.
+    /// All spans ever queued, and those of them that were exported or dropped.
     taken: u64,
     settled: u64,
-    /// Until this many are settled nobody waits for company.
-    hurry: u64,
+    /// The count of settled spans until which batches are exported before they are full.
+    flush_until: u64,
     closed: bool,
 }
 
@@ -94,7 +94,7 @@ impl Queue {
     /// queue is closed and empty.
     pub(super) async fn next(&self) -> Option<Vec<SpanData>> {
         loop {
-            match self.look() {
+            match self.next_step() {
                 Next::Batch(batch) => return Some(batch),
                 Next::Closed => return None,
                 // `Notify` keeps a notification that comes before this wait, so none is lost.
@@ -109,7 +109,7 @@ impl Queue {
         }
     }
 
-    fn look(&self) -> Next {
+    fn next_step(&self) -> Next {
         let mut waiting = self.waiting.lock();
         let Some(since) = waiting.since.filter(|_| !waiting.spans.is_empty()) else {
             return if waiting.closed {
@@ -119,8 +119,8 @@ impl Queue {
             };
         };
         let until = since + self.delay;
-        let hurry = waiting.closed || waiting.hurry > waiting.settled;
-        if waiting.spans.len() < self.batch && !hurry && Instant::now() < until {
+        let is_flushing = waiting.closed || waiting.flush_until > waiting.settled;
+        if waiting.spans.len() < self.batch && !is_flushing && Instant::now() < until {
             return Next::Wait(Some(until));
         }
         let count = waiting.spans.len().min(self.batch);
@@ -154,7 +154,7 @@ impl Queue {
         let mut waiting = self.waiting.lock();
         let target = waiting.taken;
         // Several threads may flush, and an earlier target must not replace a later one.
-        waiting.hurry = waiting.hurry.max(target);
+        waiting.flush_until = waiting.flush_until.max(target);
         self.wake.notify_one();
         while waiting.settled < target {
             if self.settled.wait_until(&mut waiting, deadline).timed_out() {

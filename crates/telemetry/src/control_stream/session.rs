@@ -48,9 +48,9 @@ impl Memory {
 /// The reason why a session is over.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// It was told to stop, and has sent its final report.
+    /// The process is shutting down, and the final report is sent.
     ShutDown,
-    /// The control plane is not there, or lets nobody in.
+    /// The control plane cannot be reached, or refuses this process.
     Lost { error: Lost, was_open: bool },
 }
 
@@ -206,8 +206,8 @@ impl Session<'_> {
         }
     }
 
-    /// No faults ends those that were pushed. It is also what a control plane says that has never
-    /// been told of any, and then those of the settings stay.
+    /// An empty list ends the faults that were pushed. A control plane without any sends it, too,
+    /// and then those of the settings stay.
     fn set_faults(&mut self, faults: Vec<Fault>) {
         if self.memory.has_pushed_faults || !faults.is_empty() {
             self.memory.has_pushed_faults = true;

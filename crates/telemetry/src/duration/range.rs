@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use super::{InvalidDuration, parse};
 
-/// A time that is drawn anew for each request: `250ms`, or evenly between `100ms..500ms`.
+/// A time that is drawn for each request: `250ms`, or evenly between `100ms..500ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DurationRange {
     shortest: Duration,

@@ -32,7 +32,7 @@ use super::{
 use crate::settings::{Compression, OtlpSettings};
 
 /// The most bytes of a response that are read.
-const MAX_ANSWER: usize = 64 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 pub(super) struct Http {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -132,7 +132,7 @@ async fn judge(response: Response<Incoming>) -> Result<super::Accepted, Failure>
     let status = response.status();
     let after = retry_after(response.headers());
     // Read whatever the status, so that the connection can be used again.
-    let body = Limited::new(response.into_body(), MAX_ANSWER)
+    let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES)
         .collect()
         .await;
     if status.is_success() {
@@ -151,7 +151,7 @@ async fn judge(response: Response<Incoming>) -> Result<super::Accepted, Failure>
     })
 }
 
-/// In seconds; the date form is rare enough to fall back on the own backoff.
+/// The value in seconds. The date form is rare enough to fall back on our own backoff.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers
         .get(RETRY_AFTER)?

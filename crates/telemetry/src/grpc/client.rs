@@ -47,7 +47,7 @@ pub struct Client<S> {
 }
 
 impl ClientLayer {
-    /// Says where the channel goes, for `server.address` and `server.port`: only the channel
+    /// Sets the channel's destination, for `server.address` and `server.port`: only the channel
     /// itself knows.
     #[must_use]
     pub fn to(self, endpoint: &Uri) -> Self {

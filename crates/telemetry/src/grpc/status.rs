@@ -3,7 +3,7 @@
 use http::{HeaderMap, StatusCode};
 use tonic::Code;
 
-/// As `rpc.response.status_code` has it.
+/// The value of `rpc.response.status_code`.
 pub(crate) fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",

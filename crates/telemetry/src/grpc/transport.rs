@@ -16,11 +16,11 @@ use tonic::{
 };
 use tower::{Service, ServiceExt};
 
-/// One HTTP/2 connection, made at the first call, again whenever it is gone, and anew when what
-/// answers is no gRPC server.
+/// One HTTP/2 connection, made at the first call, and again when it is lost or its peer turns out
+/// not to be a gRPC server.
 ///
-/// The way to an address may lead elsewhere for a moment, as that to a Kubernetes Service does
-/// while its rules are written. A connection made then is sound, and would be kept.
+/// An address may lead elsewhere for a moment, as that of a Kubernetes Service does while its rules
+/// are written. A connection made then is healthy, and would otherwise be kept.
 #[derive(Clone, Debug)]
 pub struct Transport(Arc<Connections>);
 

@@ -9,8 +9,8 @@ use axum::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use spoor_runtime::Problem;
 
-/// The router as browsers should meet it: what other sites' pages send is refused unless it only
-/// reads, and its own pages may do no more than the content security policy says.
+/// Protects a router for browsers: requests from other sites' pages are refused unless they only
+/// read, and its own pages are limited by the content security policy.
 pub fn guarded(router: Router, content_security_policy: &'static str) -> Router {
     router
         .layer(middleware::from_fn(same_origin))
@@ -20,10 +20,10 @@ pub fn guarded(router: Router, content_security_policy: &'static str) -> Router 
         ))
 }
 
-/// Refuses what another site's page makes a browser send, unless it only reads.
+/// Refuses requests that another site's page makes a browser send, unless they only read.
 ///
-/// Browsers say where a request comes from in `Sec-Fetch-Site` or, older ones, in `Origin`;
-/// what sends neither is no browser, and nobody's cookies or network position can be abused.
+/// Browsers name a request's origin in `Sec-Fetch-Site` or, older ones, in `Origin`. A client that
+/// sends neither is not a browser, so no user's cookies or network position can be abused.
 async fn same_origin(request: Request, next: Next) -> Response {
     if is_safe(request.method()) || comes_from_here(request.headers(), request.uri()) {
         return next.run(request).await;
@@ -36,7 +36,7 @@ async fn same_origin(request: Request, next: Next) -> Response {
     .into_response()
 }
 
-/// Tells browsers to be strict.
+/// Adds the headers that make browsers strict.
 async fn strict(
     State(content_security_policy): State<&'static str>,
     request: Request,

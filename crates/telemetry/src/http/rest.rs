@@ -1,7 +1,7 @@
-//! The rest of a body that the answer did not wait for.
+//! The rest of a request's body, if the response did not need it.
 //!
 //! A connection that is closed while its client still sends may take the answer with it, and then
-//! the client is told "broken pipe" instead of what was wrong.
+//! the client reports a broken pipe instead of the error in the response.
 
 use std::{
     pin::Pin,
@@ -17,15 +17,15 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 
-/// So much is read to no purpose; who sends more has to notice by itself.
-const MOST: usize = 1024 * 1024;
-/// And for so long.
-const WITHIN: Duration = Duration::from_secs(1);
+/// The most that is read and discarded. A client that sends more may lose the response.
+const MAX_DISCARDED_BYTES: usize = 1024 * 1024;
+/// The time for reading it.
+const MAX_DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// Reads a body to its end when the answer is made before, so that the answer is read too.
+/// Reads a body to its end if the response is ready before, so that the client reads the response.
 pub(super) async fn read_on(request: Request, next: Next) -> Response {
     let is_whole = request.body().is_end_stream();
-    // Who asks first whether to send does not send what is refused.
+    // A client that waits for `100 Continue` does not send a body that is refused.
     let asks_first = request.headers().contains_key(EXPECT);
     if is_whole || asks_first {
         return next.run(request).await;
@@ -34,8 +34,8 @@ pub(super) async fn read_on(request: Request, next: Next) -> Response {
     let request = request.map(|body| Body::new(Given::new(body, &rest)));
     let response = next.run(request).await;
     if let Some(body) = rest.take() {
-        // Whoever is slower than that is not waited for.
-        let _ = tokio::time::timeout(WITHIN, discard(body)).await;
+        // A slower client may lose the response.
+        let _ = tokio::time::timeout(MAX_DISCARD_TIME, discard(body)).await;
     }
     response
 }
@@ -50,7 +50,7 @@ impl Rest {
     }
 }
 
-/// A body on loan.
+/// A body that returns to [`Rest`] if its handler does not read it to the end.
 struct Given {
     body: Body,
     rest: Rest,
@@ -93,8 +93,8 @@ impl Drop for Given {
 
 async fn discard(mut body: Body) {
     let mut read = 0;
-    while read < MOST {
-        // None: its end. An error: there is nobody to answer.
+    while read < MAX_DISCARDED_BYTES {
+        // None is the end, and after an error there is no client to respond to.
         let Some(Ok(frame)) = body.frame().await else {
             return;
         };

@@ -1,4 +1,4 @@
-//! The layer of an HTTP server: who is believed, the server span, faults, metrics, the trace id
+//! The layer of an HTTP server: trusted callers, the server span, faults, metrics, the trace ID
 //! in the response.
 
 use std::{
@@ -52,9 +52,9 @@ pub(crate) struct Edge {
 
 /// The callers of an HTTP server.
 pub(crate) enum Callers {
-    /// Anybody: only these networks are believed.
+    /// Any client: only callers from these networks are trusted.
     Outside(TrustedPeers),
-    /// Services of the mesh: all are believed.
+    /// Services of the mesh, all of which are trusted.
     Mesh,
 }
 

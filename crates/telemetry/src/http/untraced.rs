@@ -1,5 +1,5 @@
-//! Requests that an HTTP server answers without a trace: what browsers and probes ask for
-//! besides what people do.
+//! Requests that an HTTP server answers without a trace: those that browsers and probes send by
+//! themselves.
 
 use std::str::FromStr;
 
@@ -128,7 +128,7 @@ mod tests {
     #[case::in_the_middle("/a*b")]
     #[case::both("*a*")]
     #[case::gap("/a,,/b")]
-    fn says_what_is_no_pattern(#[case] list: &str) {
+    fn invalid_patterns_are_refused(#[case] list: &str) {
         let parsed = list.parse::<UntracedPaths>();
         assert!(parsed.is_err_and(|error| error.to_string().contains("/static/*")));
     }

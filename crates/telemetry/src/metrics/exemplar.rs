@@ -6,7 +6,7 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 
 /// A sampled request, under the names that OpenTelemetry's Prometheus compatibility document
-/// gives its ids. They become text only when somebody asks.
+/// gives its ids. They become text only for a scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exemplar {
     trace: TraceId,

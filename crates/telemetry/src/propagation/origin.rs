@@ -58,7 +58,7 @@ impl Origin {
     }
 
     /// The span's `tracestate` with the members that only the origin holds: in their place when
-    /// nobody has changed the list, else behind it.
+    /// the list is unchanged, else behind it.
     pub(super) fn members<'a>(
         context: &'a Context,
         span: &'a SpanContext,

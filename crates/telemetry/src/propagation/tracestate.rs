@@ -35,8 +35,8 @@ pub(super) fn read(headers: &[&str]) -> Vec<Member> {
         .collect()
 }
 
-/// Writes one header's value; empty when there is nothing to say. Cuts what is too long as the
-/// specification has it: long members first, then from the end.
+/// Writes one header's value; empty without members. Cuts a list that is too
+/// long by the specification's rules: long members first, then from the end.
 pub(super) fn write(members: &[(&str, &str)]) -> String {
     let mut members = members.to_vec();
     members.truncate(MAX_MEMBERS);

@@ -1,7 +1,7 @@
 //! Counts root decisions for each entry of a plan.
 //!
 //! Each thread counts in a [`Shard`] of its own, so that a decision writes no memory that another
-//! thread writes; [`Counters`] adds the shards up when somebody asks.
+//! thread writes; [`Counters`] adds the shards up for a report.
 
 use std::{
     ops::Add,
@@ -40,7 +40,7 @@ impl Add for Decisions {
 /// All threads' counts for one version of the plan.
 #[derive(Debug)]
 pub(super) struct Counters {
-    /// None before the first plan: nobody asks for those counts.
+    /// None before the first plan, whose counts are not reported.
     version: Option<Version>,
     /// The operation of each entry; empty for the default.
     entries: Vec<Box<str>>,
@@ -106,7 +106,7 @@ impl Counters {
         shard
     }
 
-    /// Keeps a shard's counts and forgets the shard, which nobody writes any more.
+    /// Keeps a shard's counts and forgets the shard, which is no longer written.
     pub(super) fn retire(&self, shard: &Arc<Shard>) {
         let mut tallies = self.tallies.lock();
         // Under one lock, or a report in between would miss these counts.

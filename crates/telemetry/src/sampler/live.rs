@@ -23,12 +23,12 @@ use super::{
     view::View,
 };
 
-/// Plans whose counts are still told after a newer one has taken their place.
+/// The plans whose counts are still reported after a newer one has replaced them.
 const REMEMBERED_PLANS: usize = 8;
 
 /// The plan in force: installed by the control stream, read by the sampler.
 pub struct Live {
-    /// The generation of `view`: what a thread compares before it trusts its own copy.
+    /// The generation of `view`, which a thread compares before it uses its own copy.
     generation: AtomicU64,
     view: ArcSwap<View>,
     plans: Mutex<Plans>,
@@ -46,7 +46,7 @@ struct Plans {
     forgotten: Decisions,
 }
 
-/// Says that a plan is in force.
+/// A plan that was put in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Installed {
     /// The plan's version.
@@ -58,7 +58,7 @@ pub struct Installed {
 pub struct Held {
     /// Its version.
     pub version: Version,
-    /// Its digest, as the control plane said it.
+    /// Its digest, as the control plane sent it.
     pub digest: Vec<u8>,
 }
 
@@ -86,7 +86,7 @@ impl Live {
     /// Puts a plan in force: every decision that starts after this returns follows it.
     ///
     /// # Errors
-    /// [`Refusal`] says what is wrong with the plan; what was in force before stays.
+    /// [`Refusal`], and the earlier plan stays in force.
     pub fn install(&self, plan: wire::Plan) -> Result<Installed, Refusal> {
         let mut plans = self.plans.lock();
         // A reconnect brings the same plan again. Its counts go on, but what the former stream lent
@@ -232,7 +232,7 @@ impl Live {
 }
 
 impl Plans {
-    /// Says so if the plan is in force already: it goes on, and so do its counts.
+    /// The version of the plan if it is in force already, in which case its counts go on.
     fn installed(&self, plan: &wire::Plan) -> Option<Installed> {
         let current = self.current.as_ref()?;
         let version = plan.version?;

@@ -33,7 +33,7 @@ impl Randomness {
     }
 }
 
-/// A `tracestate` that says nothing but this threshold.
+/// A `tracestate` with this threshold and nothing else.
 pub(super) fn threshold(threshold: Threshold) -> TraceState {
     with_threshold(&TraceState::NONE, threshold)
 }
@@ -49,7 +49,7 @@ pub(super) fn with_threshold(incoming: &TraceState, threshold: Threshold) -> Tra
         value.push(';');
         value.push_str(field);
     }
-    // Too long with ours: what came is worth more whole than ours is.
+    // Too long with ours: keeping what came is worth more than adding to it.
     incoming
         .insert(MEMBER, value)
         .unwrap_or_else(|_| incoming.clone())

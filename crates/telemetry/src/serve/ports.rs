@@ -1,4 +1,4 @@
-//! A service's own port and that of its operators.
+//! A service's own port and its operations port.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Grpc, ServeError, bind, grpc, http};
 use crate::Telemetry;
 
-/// The two ports of a service, taken.
+/// The two bound ports of a service.
 #[derive(Debug)]
 pub struct Ports {
     listener: Sockets,
@@ -17,10 +17,10 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Takes what `--listen` and `--ops-listen` say; port 0 takes any free one.
+    /// Binds the addresses of `--listen` and `--ops-listen`; port 0 stands for any free one.
     ///
     /// # Errors
-    /// [`ServeError::Bind`] names the port that cannot be had.
+    /// [`ServeError::Bind`] names the port that cannot be bound.
     pub async fn take(listen: SocketAddr, ops_listen: SocketAddr) -> Result<Self, ServeError> {
         Ok(Self {
             listener: bind(listen, "--listen").await?,
@@ -45,7 +45,7 @@ impl Ports {
     }
 
     /// Serves an HTTP edge until `stop`: the router behind [`Telemetry::http_server`], and the
-    /// operators' port until the last request is done. Requests in flight finish within `grace`.
+    /// operations port until the last request is done. Requests in flight finish within `grace`.
     ///
     /// # Errors
     /// As [`http()`].
@@ -87,7 +87,7 @@ impl Ports {
         with_ops(serving, self.ops, telemetry, stop).await
     }
 
-    /// Serves gRPC until `stop`, as [`grpc`], and the operators' port until the last call is done.
+    /// Serves gRPC until `stop`, as [`grpc`], and the operations port until the last call is done.
     ///
     /// # Errors
     /// As [`grpc`].
@@ -102,7 +102,7 @@ impl Ports {
     }
 }
 
-/// Serves a service beside its operators' port: ready from now until `stop`, and answering there
+/// Serves a service beside its operations port: ready from now until `stop`, and answering there
 /// until the last request is done.
 async fn with_ops(
     serving: impl Future<Output = Result<(), ServeError>>,

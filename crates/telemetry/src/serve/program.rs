@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 use super::{Ports, ServeError};
 use crate::Telemetry;
 
-/// A service: its settings, and what it does at its ports.
+/// A service: its settings, and the requests that it serves.
 pub trait Program: Sized {
     /// A failure to run a service.
     type Error: From<ServeError>;
 
-    /// The address to listen on is invalid.
+    /// The addresses to listen on.
     fn listen(&mut self) -> &mut Listen;
 
     /// Serves until `shutdown`; what it accepted by then is answered.
@@ -60,7 +60,7 @@ impl<P: Program> Bound<P> {
     /// Takes its ports.
     ///
     /// # Errors
-    /// [`ServeError::Bind`] names the port that cannot be had.
+    /// [`ServeError::Bind`] names the port that cannot be bound.
     pub async fn take(mut program: P) -> Result<Self, ServeError> {
         let Listen { listen, ops_listen } = *program.listen();
         let ports = Ports::take(
@@ -89,7 +89,7 @@ impl<P: Program> Bound<P> {
 /// Runs a service until `shutdown`; what it accepted by then is answered.
 ///
 /// # Errors
-/// A port that cannot be had, or the program's own.
+/// A port that cannot be bound, or the program's own.
 pub async fn run<P: Program>(
     program: P,
     telemetry: Telemetry,

@@ -27,7 +27,7 @@ impl<'a> Reader<'a> {
         self.errors.finish(Some(self.warnings))
     }
 
-    /// An empty value is the same as none: OpenTelemetry says so.
+    /// The value of a setting. OpenTelemetry treats an empty one as unset.
     pub(super) fn text(&self, setting: &str) -> Option<String> {
         let text = (self.variable)(setting)?;
         let text = text.trim();
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// `key=value,key=value`, percent-encoded, as `OTEL_RESOURCE_ATTRIBUTES` and `…_HEADERS` have it.
+/// `key=value,key=value`, percent-encoded: the form of `OTEL_RESOURCE_ATTRIBUTES` and `…_HEADERS`.
 pub(super) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     text.split(',')
         .map(str::trim)

@@ -50,8 +50,8 @@ fn ratio(reader: &mut Reader<'_>) -> Probability {
     })
 }
 
-/// Settings that other SDKs read, too. This one needs only the initial rate: it
-/// is told of policies without asking, at its own endpoint.
+/// Settings that other SDKs read, too. This one needs only the initial rate:
+/// policies are pushed to it at its own endpoint.
 fn initial_rate(reader: &mut Reader<'_>, name: &str) -> Probability {
     if reader.text(control::ENDPOINT).is_none() {
         let right = "needs SPOOR_CONTROL_ENDPOINT, from where policies are pushed";
