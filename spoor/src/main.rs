@@ -7,7 +7,7 @@ mod load;
 mod probe;
 mod traces;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -16,6 +16,9 @@ use cli::out::say_error;
 /// Two threads are enough for the lab and for each service, and keep the processes small: the lab
 /// starts up to 15 of them.
 const WORKER_THREADS: usize = 2;
+
+/// The time for blocking work that a command leaves behind, once everything has been drained.
+const BLOCKING_GRACE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     // Before the runtime starts: `--help` and mistyped options need no threads.
@@ -30,9 +33,13 @@ fn main() -> ExitCode {
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => runtime
-            .block_on(command.execute())
-            .unwrap_or_else(|error| cli::report(&error)),
+        Ok(runtime) => {
+            let result = runtime.block_on(command.execute());
+            // Dropping the runtime would wait for all blocking work, such as a query whose client
+            // has gone, and a second Ctrl-C would not end the lab.
+            runtime.shutdown_timeout(BLOCKING_GRACE);
+            result.unwrap_or_else(|error| cli::report(&error))
+        }
         Err(error) => {
             say_error!("spoor: cannot start the async runtime: {error}");
             ExitCode::FAILURE

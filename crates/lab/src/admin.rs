@@ -12,6 +12,7 @@ mod state;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use axum::{
     Router,
@@ -19,7 +20,7 @@ use axum::{
     middleware::from_fn,
     routing::{get, post},
 };
-pub(super) use state::Admin;
+pub(super) use state::{Admin, Places};
 
 use problem::{not_found, problem};
 
@@ -68,5 +69,6 @@ pub(super) fn router(admin: Admin) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         // The last layer is the outermost: a web page is refused before its body is read.
         .layer(from_fn(guard::local_programs_only))
+        .layer(from_fn(trace::record))
         .with_state(admin)
 }

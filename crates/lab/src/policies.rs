@@ -287,6 +287,7 @@ impl PolicyStore {
         self.publish(&mut state);
     }
 
+    #[tracing::instrument(skip_all, fields(otel.name = "publish policies", policies, version))]
     fn publish(&self, state: &mut State) -> Version {
         let policies = state.set.policies();
         state.resolution = resolve(&policies, Timestamp::now());
@@ -296,6 +297,9 @@ impl PolicyStore {
         // Before the version is published, since its status says that the tail rules are in force.
         self.0.pipeline.set_tail(state.resolution.tail.clone());
         let version = self.0.control.publish(state.resolution.clone());
+        let span = tracing::Span::current();
+        span.record("policies", policies.len());
+        span.record("version", version.sequence);
         self.0.resolved.notify_one();
         version
     }

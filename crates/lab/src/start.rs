@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     addresses::{self, Open, ReservedPorts},
-    admin::Admin,
+    admin::{Admin, Places},
     data_folder::{DataFolder, DataFolderError},
     hints::Hints,
     listeners::Listeners,
@@ -123,6 +123,7 @@ impl Lab {
             roster: roster.clone(),
             urls: urls.clone(),
             metrics: Arc::new(metrics(&control, &pipeline)),
+            places: Places::default(),
         };
         let hints = Hints::of(&open).map_err(StartError::ReadAddress)?;
         // Before the services start, since they connect at once.

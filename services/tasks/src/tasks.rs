@@ -1,12 +1,12 @@
 //! tasks: a to-do list in Redis, over HTTP.
 
 mod api;
-mod census;
+mod counting;
 mod input;
 mod metrics;
+mod service;
 mod store;
 mod task;
-mod work;
 
 use std::{sync::Arc, time::Duration};
 
@@ -117,7 +117,7 @@ impl Program for Args {
             let grace = self.deadline + GRACE;
             ports.serve_http(router, grace, telemetry, shutdown).await
         };
-        let (served, ()) = tokio::join!(serving, census::run(&*store, &metrics, done.clone()));
+        let (served, ()) = tokio::join!(serving, counting::run(&*store, &metrics, done.clone()));
         Ok(served?)
     }
 }

@@ -75,11 +75,11 @@ fn latencies(network: &Network, input: &Input, pictures: usize) -> Vec<Duration>
     let side = 64.try_into().unwrap();
     let seen: Vec<Vec<f32>> = (0..32)
         .map(|seed| Sample::new(seed, side).picture().clone())
-        .map(|picture| preprocessing::numbers(&picture.into(), input))
+        .map(|picture| preprocessing::prepare(&picture.into(), input))
         .collect();
-    let classify = |numbers: &Vec<f32>| {
+    let classify = |values: &Vec<f32>| {
         let begin = Instant::now();
-        black_box(network.classify(numbers).unwrap());
+        black_box(network.classify(values).unwrap());
         begin.elapsed()
     };
     seen.iter().cycle().take(pictures).map(classify).collect()
@@ -98,7 +98,7 @@ fn pictures(side: u16, input: &Input) {
             let picture: DynamicImage =
                 image::load_from_memory_with_format(&bytes, format).unwrap();
             let decoded = Instant::now();
-            black_box(preprocessing::numbers(&picture, input));
+            black_box(preprocessing::prepare(&picture, input));
             decoding.push(decoded - begin);
             scaling.push(decoded.elapsed());
         }

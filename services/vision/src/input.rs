@@ -25,7 +25,7 @@ pub struct Channels([f32; CHANNELS]);
 
 /// The error for invalid [`Channels`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be three numbers such as 0.485,0.456,0.406, not {0:?}")]
+#[error("must be three values such as 0.485,0.456,0.406, not {0:?}")]
 pub struct InvalidChannels(String);
 
 /// A model's input: its size, and the normalisation of each channel, from which the mean is
@@ -91,7 +91,7 @@ impl Channels {
     /// The standard deviation of ImageNet's pictures.
     pub const IMAGENET_STD: Self = Self([0.229, 0.224, 0.225]);
 
-    /// Validates three numbers.
+    /// Validates three values.
     ///
     /// # Errors
     /// [`InvalidChannels`] if there are more or fewer, or one is not finite.
@@ -104,7 +104,7 @@ impl Channels {
             .ok_or_else(|| InvalidChannels(format!("{values:?}")))
     }
 
-    /// The numbers for red, green and blue.
+    /// The values for red, green and blue.
     #[must_use]
     pub fn get(self) -> [f32; CHANNELS] {
         self.0
@@ -138,14 +138,14 @@ impl Input {
 
     /// The number of values.
     #[must_use]
-    pub fn numbers(&self) -> usize {
+    pub fn value_count(&self) -> usize {
         CHANNELS * self.size.height as usize * self.size.width as usize
     }
 
     /// The number of bytes on the wire.
     #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.numbers() * size_of::<f32>()
+    pub fn byte_count(&self) -> usize {
+        self.value_count() * size_of::<f32>()
     }
 }
 
@@ -260,6 +260,6 @@ mod tests {
         let size = Size::new(32, 16).unwrap();
         let input = Input::new(size, Channels::IMAGENET_MEAN, Channels::IMAGENET_STD).unwrap();
         assert_eq!(Input::try_from(&v1::Input::from(input)).unwrap(), input);
-        assert_eq!(input.bytes(), 3 * 32 * 16 * 4);
+        assert_eq!(input.byte_count(), 3 * 32 * 16 * 4);
     }
 }

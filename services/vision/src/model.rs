@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, env = "SPOOR_MODEL_FILE", value_name = "FILE")]
     pub model_file: Option<PathBuf>,
     /// File with the labels of the classes, one on each line
-    /// [default: the model's metadata `labels`, else their numbers]
+    /// [default: the model's metadata `labels`, else their values]
     #[arg(long, env = "SPOOR_MODEL_LABELS_FILE", value_name = "FILE")]
     pub labels_file: Option<PathBuf>,
     /// Mean of red, green and blue, from 0 to 1, to subtract from the input
@@ -128,7 +128,7 @@ impl Program for Args {
             model.get_or_load().await?;
         }
         // The size of the one input: a larger one is refused before it is decoded, with OUT_OF_RANGE.
-        let max_bytes = model.properties().input.bytes() + MESSAGE_OVERHEAD;
+        let max_bytes = model.properties().input.byte_count() + MESSAGE_OVERHEAD;
         let service = Service {
             name,
             model,

@@ -2,7 +2,7 @@
 
 mod classify;
 mod ensemble;
-mod failure;
+mod error;
 mod form;
 mod inputs;
 mod page;
@@ -30,7 +30,7 @@ use ensemble::Ensemble;
 use inputs::InputCache;
 use upload::Memory;
 
-pub use tensor::numbers;
+pub use tensor::prepare;
 
 /// The most requests in progress. More are refused.
 const MAX_REQUESTS: usize = 1024;

@@ -8,7 +8,7 @@ use std::{io::Cursor, num::NonZeroU16, ops::RangeInclusive};
 use image::{ImageFormat, Rgb, RgbImage};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use shape::{Placed, SHAPES};
+use shape::{PlacedShape, SHAPES};
 
 /// A picture, and what it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +25,10 @@ pub struct EncodeError {
     source: image::ImageError,
 }
 
-/// From 0 to 1 each.
-type Light = [f32; 3];
+/// Red, green and blue, from 0 to 1 each.
+type Colour = [f32; 3];
 
-const COLOURS: [(&str, Light); 4] = [
+const COLOURS: [(&str, Colour); 4] = [
     ("red", [0.85, 0.12, 0.12]),
     ("green", [0.12, 0.65, 0.20]),
     ("blue", [0.12, 0.25, 0.85]),
@@ -50,16 +50,16 @@ impl Sample {
         let mut random = StdRng::seed_from_u64(seed);
         let (colour, pure) = COLOURS[random.random_range(0..COLOURS.len())];
         let (shape, inside) = SHAPES[random.random_range(0..SHAPES.len())];
-        let placed = Placed::anywhere(inside, &mut random);
+        let placed = PlacedShape::at_random(inside, &mut random);
         let ink = ink(pure, &mut random);
-        let background = Background::any(&mut random);
+        let background = Background::random(&mut random);
         let strength = random.random_range(0.0..=NOISE);
         let side = side.get();
         let picture = RgbImage::from_fn(side.into(), side.into(), |x, y| {
             let cover = coverage(&placed, x, y, side);
-            let behind = background.at(point(x, 0.5, side), point(y, 0.5, side));
+            let background = background.at(point(x, 0.5, side), point(y, 0.5, side));
             let noise = |_| strength * random.random_range(-1.0_f32..=1.0);
-            pixel(mix(ink, behind, cover), std::array::from_fn(noise))
+            pixel(mix(ink, background, cover), std::array::from_fn(noise))
         });
         Self {
             label: format!("{colour} {shape}"),
@@ -106,12 +106,12 @@ impl Sample {
 
 /// Grey with a tint, lighter to one side.
 struct Background {
-    middle: Light,
+    middle: Colour,
     slope: [f32; 2],
 }
 
 impl Background {
-    fn any(random: &mut StdRng) -> Self {
+    fn random(random: &mut StdRng) -> Self {
         let grey: f32 = random.random_range(0.0..=1.0);
         Self {
             middle: std::array::from_fn(|_| grey + random.random_range(TINT)),
@@ -119,7 +119,7 @@ impl Background {
         }
     }
 
-    fn at(&self, x: f32, y: f32) -> Light {
+    fn at(&self, x: f32, y: f32) -> Colour {
         let lighter = self.slope[0] * (x - 0.5) + self.slope[1] * (y - 0.5);
         self.middle
             .map(|channel| (channel + lighter).clamp(0.0, 1.0))
@@ -127,7 +127,7 @@ impl Background {
 }
 
 /// More or less the colour, more or less bright.
-fn ink(pure: Light, random: &mut StdRng) -> Light {
+fn ink(pure: Colour, random: &mut StdRng) -> Colour {
     let bright = random.random_range(0.6..=1.05);
     pure.map(|channel| (channel * bright + random.random_range(TINT)).clamp(0.0, 1.0))
 }
@@ -140,7 +140,7 @@ fn point(pixel: u32, within: f32, side: u16) -> f32 {
 }
 
 /// The share of a pixel that the shape covers.
-fn coverage(placed: &Placed, x: u32, y: u32, side: u16) -> f32 {
+fn coverage(placed: &PlacedShape, x: u32, y: u32, side: u16) -> f32 {
     let within = |index: u16| (f32::from(index) + 0.5) / f32::from(SUBPIXELS);
     let points = (0..SUBPIXELS).flat_map(|i| (0..SUBPIXELS).map(move |j| (within(i), within(j))));
     let covers = |&(i, j): &(f32, f32)| placed.covers(point(x, i, side), point(y, j, side));
@@ -148,17 +148,17 @@ fn coverage(placed: &Placed, x: u32, y: u32, side: u16) -> f32 {
     f32::from(covered) / f32::from(SUBPIXELS * SUBPIXELS)
 }
 
-fn mix(ink: Light, behind: Light, cover: f32) -> Light {
-    std::array::from_fn(|i| cover * ink[i] + (1.0 - cover) * behind[i])
+fn mix(ink: Colour, background: Colour, cover: f32) -> Colour {
+    std::array::from_fn(|i| cover * ink[i] + (1.0 - cover) * background[i])
 }
 
-fn pixel(light: Light, noise: Light) -> Rgb<u8> {
+fn pixel(colour: Colour, noise: Colour) -> Rgb<u8> {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "clamped to a byte's range"
     )]
-    let byte = |i: usize| (255.0 * (light[i] + noise[i]).clamp(0.0, 1.0)).round() as u8;
+    let byte = |i: usize| (255.0 * (colour[i] + noise[i]).clamp(0.0, 1.0)).round() as u8;
     Rgb(std::array::from_fn(byte))
 }
 
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn shapes_are_wholly_inside_the_picture() {
         for (_, inside) in SHAPES {
-            let placed = Placed::anywhere(inside, &mut StdRng::seed_from_u64(3));
+            let placed = PlacedShape::at_random(inside, &mut StdRng::seed_from_u64(3));
             let edge = (0..=100).map(|at| at as f32 / 100.0);
             assert!(
                 edge.clone()

@@ -27,12 +27,12 @@ pub(crate) struct Slot {
 /// The error if all slots are reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the queue is full; try again in a moment")]
-pub(crate) struct Full;
+pub(crate) struct QueueFull;
 
 /// The error if the working thread panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("the work was aborted")]
-pub(crate) struct WorkLost(#[from] task::JoinError);
+pub(crate) struct JobLost(#[from] task::JoinError);
 
 impl Workers {
     /// Creates a pool with one worker per CPU and a queue of this length.
@@ -45,12 +45,12 @@ impl Workers {
     }
 
     /// Reserves a slot, if one is free.
-    pub(crate) fn reserve(&self) -> Result<Slot, Full> {
+    pub(crate) fn reserve(&self) -> Result<Slot, QueueFull> {
         let permit = Arc::clone(&self.slots).try_acquire_owned();
         let slot = |permit| Slot {
             _permit: Arc::new(permit),
         };
-        permit.map(slot).map_err(|_| Full)
+        permit.map(slot).map_err(|_| QueueFull)
     }
 
     /// Runs a job in the current span when a CPU is free. Waiting has a span of its own. A job that
@@ -59,7 +59,7 @@ impl Workers {
         &self,
         slot: Slot,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, WorkLost> {
+    ) -> Result<T, JobLost> {
         let permit = self.wait_for_cpu().await;
         // `spawn_blocking` does not carry the current span to its thread.
         let span = Span::current();
@@ -98,7 +98,7 @@ mod tests {
         let mut taken: Vec<_> = (0..=processors)
             .map(|_| workers.reserve().unwrap())
             .collect();
-        assert_eq!(workers.reserve().unwrap_err(), Full);
+        assert_eq!(workers.reserve().unwrap_err(), QueueFull);
         let slot = taken.pop().unwrap();
         assert_eq!(workers.run(slot, || 5).await.unwrap(), 5);
         assert!(workers.reserve().is_ok());

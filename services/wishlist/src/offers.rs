@@ -31,9 +31,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use counts::Counts;
+use counts::SearchCounters;
 use marketplace::{Marketplace, SearchLimits};
-use metrics::States;
+use metrics::StateCollector;
 use service::Service;
 use store::OfferStore;
 use watcher::Watcher;
@@ -108,13 +108,13 @@ impl Program for Args {
         let stop = shutdown.child_token();
         let store = Arc::new(OfferStore::new());
         let marketplaces = self.marketplaces(telemetry);
-        let states = States {
+        let state_collector = StateCollector {
             marketplaces: Arc::clone(&marketplaces),
             store: Arc::clone(&store),
         };
         telemetry
             .metrics()
-            .register(|registry| registry.register_collector(Box::new(states)));
+            .register(|registry| registry.register_collector(Box::new(state_collector)));
         let (tasks, queue) = mpsc::channel(MAX_TASKS);
         let watcher = Watcher {
             wishlist: WishlistClient::new(telemetry.grpc_channel(&self.wishlist)),
@@ -147,7 +147,7 @@ impl Program for Args {
 
 impl Args {
     fn marketplaces(&self, telemetry: &Telemetry) -> Arc<[Marketplace]> {
-        let counts = Counts::default();
+        let counts = SearchCounters::default();
         telemetry
             .metrics()
             .register(|registry| counts.register(registry));

@@ -2,9 +2,20 @@
 
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use spoor_lab::{Lab, Stopped};
+use spoor_runtime::{
+    SettingsReader,
+    self_tracing::{SelfTracing, SelfTracingSettings},
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, filter_fn},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use super::{
     args::Output,
@@ -48,7 +59,23 @@ struct Ended {
 
 impl UpArgs {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        log_to_standard_error();
+        let mut reader = SettingsReader::default();
+        let own_traces = SelfTracingSettings::from_env(SERVICE, &mut reader);
+        let own_traces = reader
+            .finish(own_traces)
+            .map_err(|error| Invalid(vec![error.to_string()]))?;
+        let instance = uuid::Uuid::new_v4().to_string();
+        let own_traces =
+            SelfTracing::start(&own_traces, &instance).context("cannot export spans")?;
+        log_to_standard_error(own_traces.as_ref());
+        let result = self.run().await;
+        if let Some(own_traces) = own_traces {
+            own_traces.shutdown().await;
+        }
+        result
+    }
+
+    async fn run(self) -> anyhow::Result<ExitCode> {
         // Before the start, so that Ctrl-C during it stops the children too.
         let shutdown_signal = signals::shutdown_signal()?;
         tokio::pin!(shutdown_signal);
@@ -97,6 +124,9 @@ impl UpArgs {
         Ok(ExitCode::SUCCESS)
     }
 }
+
+/// The `service.name` of the spans that the lab records of its own work.
+const SERVICE: &str = "spoor-lab";
 
 /// The endpoints to list: their names, the paths to open (`None` for gRPC), and descriptions.
 const ENDPOINTS: [(&str, Option<&str>, &str); 11] = [
@@ -169,16 +199,21 @@ fn try_write_json(value: &impl Serialize) -> serde_json::Result<()> {
     Ok(())
 }
 
-fn log_to_standard_error() {
-    let level = tracing_subscriber::EnvFilter::try_from_default_env();
-    let format = tracing_subscriber::fmt()
-        .with_env_filter(level.unwrap_or_else(|_| "info".into()))
+fn log_to_standard_error(own_traces: Option<&SelfTracing>) {
+    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         // The services of a lab are known by name; module paths only widen the lines.
         .with_target(false)
-        .compact();
-    if let Err(error) = format.try_init() {
+        .compact()
+        // Of this layer alone, so that the level of the log does not decide about spans; and without
+        // spans, so that its lines are the same with and without self-tracing.
+        .with_filter(level.and(filter_fn(|metadata| !metadata.is_span())));
+    let subscriber = tracing_subscriber::registry()
+        .with(own_traces.map(SelfTracing::layer))
+        .with(lines);
+    if let Err(error) = subscriber.try_init() {
         say_error!("spoor: cannot set up logging: {error}");
     }
 }

@@ -58,8 +58,21 @@ impl Lab {
         folder: TempDir,
         options: &[&str],
     ) -> Self {
+        let mut program = command();
+        program.stderr(log);
+        Self::start_program(program, folder, options).await
+    }
+
+    /// A lab that exports the traces of its own work to an OTLP endpoint.
+    pub async fn start_exporting_to(endpoint: &str, options: &[&str]) -> Self {
+        let mut program = command();
+        program.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+        Self::start_program(program, tempfile::tempdir().unwrap(), options).await
+    }
+
+    async fn start_program(mut program: Command, folder: TempDir, options: &[&str]) -> Self {
         let path = folder.path().to_str().unwrap();
-        let mut process = command()
+        let mut process = program
             .args(["up", "--output", "json", "--data"])
             .arg(folder.path().join("data"))
             // They would take precedence over the chosen ports.
@@ -70,7 +83,6 @@ impl Lab {
                     .map(|option| option.replace("{folder}", path)),
             )
             .stdout(Stdio::piped())
-            .stderr(log)
             .kill_on_drop(true)
             .spawn()
             .unwrap();

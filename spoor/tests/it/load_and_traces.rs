@@ -1,6 +1,6 @@
 //! `spoor load`, and its traces in `spoor traces` and `spoor trace`.
 
-use crate::lab::{Lab, command, eventually, run};
+use crate::lab::{Lab, command, eventually, policy, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn load_is_sent_and_its_traces_are_seen() {
@@ -124,4 +124,23 @@ async fn missing_query_api_prints_one_line() {
             "{arguments:?}: {ended:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lab_exports_the_traces_of_its_own_work() {
+    let receiver = Lab::start_with(&["--services", "service-b"]).await;
+    let endpoint = receiver.url("otlp-grpc");
+    let lab = Lab::start_exporting_to(endpoint, &["--services", "service-b"]).await;
+    let policy = policy("own", "0%").replace("service-a", "service-b");
+    lab.apply(&policy).await;
+    let operation = "POST /v1/policies";
+    let requests = async || {
+        let found = ["traces", "--service", "spoor-lab", "--operation", operation];
+        receiver.traces(&found).await
+    };
+    let found = eventually("the request's trace", &requests, |it| it[0]["spans"] == 2).await;
+    let id = found[0]["traceId"].as_str().unwrap();
+    let spans = receiver.traces(&["trace", id]).await["spans"].take();
+    assert_eq!(spans[0]["operation"], operation, "{spans:#}");
+    assert_eq!(spans[1]["operation"], "publish policies", "{spans:#}");
 }

@@ -54,6 +54,10 @@ pub(super) async fn converged(
     let Query(parameters) = query
         .map_err(|error| problem(StatusCode::BAD_REQUEST, "Invalid query", error.body_text()))?;
     let within = Duration::from_millis(parameters.within).min(MAX_WAIT);
+    let _place = admin.places.waiting.try_acquire().map_err(|_| {
+        let detail = "too many requests wait for policies; try again later";
+        problem(StatusCode::SERVICE_UNAVAILABLE, "Too many waiting", detail)
+    })?;
     Ok(Json(match &parameters.policies {
         None => everything(&admin, within).await,
         Some(names) => policies(&admin, &keys(names)?, parameters.sequence, within).await,

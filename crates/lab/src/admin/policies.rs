@@ -20,7 +20,7 @@ pub(super) async fn apply(
     State(admin): State<Admin>,
     documents: Documents,
 ) -> Result<Json<Applied>, Problem> {
-    run_blocking(admin.policies, move |store| store.apply(&documents))
+    run_blocking(&admin, move |store| store.apply(&documents))
         .await
         .map(Json)
 }
@@ -29,7 +29,7 @@ pub(super) async fn diff(
     State(admin): State<Admin>,
     documents: Documents,
 ) -> Result<Json<Comparison>, Problem> {
-    run_blocking(admin.policies, move |store| store.diff(&documents))
+    run_blocking(&admin, move |store| store.diff(&documents))
         .await
         .map(Json)
 }
@@ -37,7 +37,7 @@ pub(super) async fn diff(
 pub(super) async fn list_all(
     State(admin): State<Admin>,
 ) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
-    run_blocking(admin.policies, |store| Ok(store.list(None)))
+    run_blocking(&admin, |store| Ok(store.list(None)))
         .await
         .map(Json)
 }
@@ -47,12 +47,9 @@ pub(super) async fn list(
     Path(namespace): Path<String>,
 ) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
     let namespace = self::namespace(&namespace)?;
-    run_blocking(
-        admin.policies,
-        move |store| Ok(store.list(Some(&namespace))),
-    )
-    .await
-    .map(Json)
+    run_blocking(&admin, move |store| Ok(store.list(Some(&namespace))))
+        .await
+        .map(Json)
 }
 
 pub(super) async fn one(
@@ -60,7 +57,7 @@ pub(super) async fn one(
     Path((namespace, name)): Path<(String, String)>,
 ) -> Result<Json<SamplingPolicy>, Problem> {
     let key = key(&namespace, &name)?;
-    run_blocking(admin.policies, move |store| {
+    run_blocking(&admin, move |store| {
         store.get(&key).ok_or(PolicyStoreError::Find(key))
     })
     .await
@@ -72,7 +69,7 @@ pub(super) async fn delete(
     Path((namespace, name)): Path<(String, String)>,
 ) -> Result<Json<Change>, Problem> {
     let key = key(&namespace, &name)?;
-    run_blocking(admin.policies, move |store| store.delete(&key))
+    run_blocking(&admin, move |store| store.delete(&key))
         .await
         .map(Json)
 }
@@ -80,10 +77,20 @@ pub(super) async fn delete(
 /// Runs an operation of the store on a thread for blocking work. A change writes to disk, and a
 /// read waits for the lock that the change holds.
 async fn run_blocking<T: Send + 'static>(
-    store: PolicyStore,
+    admin: &Admin,
     act: impl FnOnce(&PolicyStore) -> Result<T, PolicyStoreError> + Send + 'static,
 ) -> Result<T, Problem> {
-    match tokio::task::spawn_blocking(move || act(&store)).await {
+    // Dropped with the request if its client disconnects before its turn. The permit moves to the
+    // thread, which cannot be interrupted.
+    let permit = admin.places.operations.clone().acquire_owned().await;
+    let permit = permit.map_err(|error| internal(error.to_string()))?;
+    let store = admin.policies.clone();
+    let operation = move || {
+        let result = act(&store);
+        drop(permit);
+        result
+    };
+    match tokio::task::spawn_blocking(operation).await {
         Ok(outcome) => Ok(outcome?),
         Err(error) => Err(internal(error.to_string())),
     }

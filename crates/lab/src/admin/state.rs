@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use prometheus_client::registry::Registry;
 use spoor_control::Control;
+use tokio::sync::Semaphore;
 
 use crate::{policies::PolicyStore, supervisor::Roster};
 
@@ -15,4 +16,30 @@ pub(crate) struct Admin {
     pub(crate) roster: Arc<Roster>,
     pub(crate) urls: Arc<BTreeMap<String, String>>,
     pub(crate) metrics: Arc<Registry>,
+    pub(crate) places: Places,
+}
+
+/// The places for requests that hold something for longer than a moment.
+#[derive(Clone)]
+pub(crate) struct Places {
+    /// For operations of the policy store. Each takes a thread, of those that queries of traces
+    /// also need.
+    pub(super) operations: Arc<Semaphore>,
+    /// For requests that wait until policies are in force. Each keeps its connection, which the
+    /// listener cannot close in favour of others.
+    pub(super) waiting: Arc<Semaphore>,
+}
+
+/// The most operations at a time. All need the same lock.
+const MAX_OPERATIONS: usize = 2;
+/// The most requests that wait at a time.
+pub(super) const MAX_WAITING: usize = 32;
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            operations: Arc::new(Semaphore::new(MAX_OPERATIONS)),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING)),
+        }
+    }
 }

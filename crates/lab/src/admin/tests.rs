@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Admin, MAX_BODY_BYTES, router};
+use super::{Admin, MAX_BODY_BYTES, Places, router, state::MAX_WAITING};
 use crate::{policies::PolicyStore, serve, service::Service, supervisor::Roster};
 
 const POLICY: &str = "apiVersion: spoor.dev/v1alpha1
@@ -55,6 +55,7 @@ impl Api {
             urls: Arc::new(urls.into()),
             metrics: Arc::new(serve::metrics(&control, &pipeline)),
             control,
+            places: Places::default(),
         };
         Self {
             router: router(admin),
@@ -251,6 +252,27 @@ async fn nothing_to_wait_for_has_converged() {
         (&converged["converged"], &converged["expected"]),
         (&json!(true), &json!(0))
     );
+}
+
+#[tokio::test]
+async fn too_many_waiting_requests_are_refused() {
+    let api = Api::start(&[]);
+    // A version that is never published.
+    let path = "/v1/converged?within=600000&sequence=9999999999&policies=default/p";
+    let mut waiting: Vec<_> = (0..MAX_WAITING)
+        .map(|_| Box::pin(api.call(Method::GET, path)))
+        .collect();
+    for request in &mut waiting {
+        let response = tokio::time::timeout(Duration::ZERO, request).await;
+        assert!(response.is_err(), "it waits");
+    }
+    let refused = api.call(Method::GET, path).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    // A client that disconnects gives its place back.
+    waiting.pop();
+    let mut next = Box::pin(api.call(Method::GET, path));
+    let response = tokio::time::timeout(Duration::ZERO, &mut next).await;
+    assert!(response.is_err(), "it waits");
 }
 
 #[tokio::test]

@@ -15,6 +15,11 @@ const MAX_POLICIES: usize = 1_000;
 /// The most services and operations named by all policies together.
 const MAX_TARGETS: usize = 10_000;
 
+/// The most bytes of all policies together, as JSON. The last 32 plans of each service are kept
+/// for its counts, so policies take a multiple of this in memory; a thousand usual ones have half a
+/// megabyte.
+const MAX_TOTAL_BYTES: usize = 2 * 1024 * 1024;
+
 /// The policies by source. A name is in only one of the two.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PolicySet {
@@ -29,6 +34,13 @@ pub(super) struct Entry {
     pub(super) resource: SamplingPolicy,
     /// The validated policy.
     pub(super) policy: Policy,
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        // A resource that was read from text can be written again.
+        serde_json::to_vec(&self.resource).map_or(0, |json| json.len())
+    }
 }
 
 /// The policies of a change, with what was done with each.
@@ -101,6 +113,13 @@ impl PolicySet {
             let error = format!(
                 "all policies together name {targets} services and operations, more than \
                  {MAX_TARGETS}; delete some"
+            );
+            return Err(vec![error]);
+        }
+        let bytes: usize = self.entries().map(Entry::bytes).sum();
+        if bytes > MAX_TOTAL_BYTES {
+            let error = format!(
+                "all policies together have {bytes} bytes, more than {MAX_TOTAL_BYTES}; delete some"
             );
             return Err(vec![error]);
         }

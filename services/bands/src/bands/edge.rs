@@ -7,7 +7,7 @@ use spoor_telemetry::http::Problem;
 
 use super::{
     catalogue,
-    reviews::{Found, Review, Reviews},
+    reviews::{Fetched, Review, Reviews},
 };
 use crate::{Id, response::Response};
 
@@ -24,11 +24,11 @@ struct Band {
 
 #[derive(Debug, Serialize)]
 struct List {
-    bands: Vec<Listed>,
+    bands: Vec<BandSummary>,
 }
 
 #[derive(Debug, Serialize)]
-struct Listed {
+struct BandSummary {
     uuid: Id,
     name: &'static str,
 }
@@ -41,7 +41,7 @@ pub(super) fn router(reviews: Reviews) -> Router {
 }
 
 async fn list() -> Json<List> {
-    let bands = catalogue::ALL.iter().map(|band| Listed {
+    let bands = catalogue::ALL.iter().map(|band| BandSummary {
         uuid: band.id,
         name: band.name,
     });
@@ -55,7 +55,7 @@ async fn band(State(reviews): State<Reviews>, id: Id) -> Result<Json<Response<Ba
         let detail = format!("uuid: no band {id}; GET /bands lists all");
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
-    let Found { reviews, degraded } = reviews.fetch(&band.reviews).await;
+    let Fetched { reviews, degraded } = reviews.fetch(&band.reviews).await;
     let result = Band {
         name: band.name,
         reviews,

@@ -25,7 +25,7 @@ pub(super) struct Review {
 
 /// The reviews that were available.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Fetched {
     /// The reviews; `None` if none is available.
     pub(super) reviews: Option<Vec<Review>>,
     /// The reason why some are missing.
@@ -34,7 +34,7 @@ pub(super) struct Found {
 
 /// The error of fetching a review.
 #[derive(Debug, thiserror::Error)]
-enum Missing {
+enum FetchError {
     #[error("reviews is unavailable: {0}")]
     Call(#[from] CallError),
     #[error("reviews is unavailable: it responded with {0}")]
@@ -55,7 +55,7 @@ struct Text {
 
 impl Reviews {
     /// Fetches reviews concurrently.
-    pub(super) async fn fetch(&self, ids: &[Id]) -> Found {
+    pub(super) async fn fetch(&self, ids: &[Id]) -> Fetched {
         let results = join_all(ids.iter().map(|id| self.fetch_one(*id))).await;
         let mut reviews = Vec::with_capacity(ids.len());
         let mut degraded = None;
@@ -71,17 +71,17 @@ impl Reviews {
         }
         // A band without any review would have an empty list instead of null.
         let none = reviews.is_empty() && degraded.is_some();
-        Found {
+        Fetched {
             reviews: (!none).then_some(reviews),
             degraded,
         }
     }
 
-    async fn fetch_one(&self, uuid: Id) -> Result<Review, Missing> {
+    async fn fetch_one(&self, uuid: Id) -> Result<Review, FetchError> {
         let path = format!("/reviews/{uuid}");
         let response = self.0.get(&path, MAX_RESPONSE_BYTES).await?;
         if response.status() != StatusCode::OK {
-            return Err(Missing::Status(response.status()));
+            return Err(FetchError::Status(response.status()));
         }
         let Body { result } = serde_json::from_slice(response.body())?;
         let Text { body } = result;

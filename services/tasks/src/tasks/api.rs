@@ -15,9 +15,9 @@ use spoor_telemetry::http::Problem;
 use super::{
     input::{Listing, NewTask, TaskId},
     metrics::Metrics,
+    service::TaskService,
     store::{SharedStore, StoreError},
     task::{Moment, Priority, Task, Title},
-    work::Work,
 };
 
 /// The state of the handlers.
@@ -65,8 +65,8 @@ impl Api {
             .with_state(self)
     }
 
-    fn work(&self) -> Work<'_> {
-        Work {
+    fn tasks(&self) -> TaskService<'_> {
+        TaskService {
             store: &*self.store,
             metrics: &self.metrics,
         }
@@ -74,7 +74,7 @@ impl Api {
 }
 
 async fn create(State(api): State<Api>, new: NewTask) -> Result<impl IntoResponse, Problem> {
-    let task = api.work().create(new.into_task()).await?;
+    let task = api.tasks().create(new.into_task()).await?;
     let location = [(header::LOCATION, format!("/tasks/{}", task.id))];
     Ok((
         StatusCode::CREATED,
@@ -84,7 +84,7 @@ async fn create(State(api): State<Api>, new: NewTask) -> Result<impl IntoRespons
 }
 
 async fn list(State(api): State<Api>, listing: Listing) -> Result<Json<List>, Problem> {
-    let tasks = api.work().list(listing).await?;
+    let tasks = api.tasks().list(listing).await?;
     let tasks = tasks.into_iter().map(TaskResponse::from).collect();
     Ok(Json(List { tasks }))
 }
@@ -93,7 +93,7 @@ async fn get_one(
     State(api): State<Api>,
     TaskId(id): TaskId,
 ) -> Result<Json<TaskResponse>, Problem> {
-    let task = api.work().get(id).await?.ok_or_else(unknown)?;
+    let task = api.tasks().get(id).await?.ok_or_else(unknown)?;
     Ok(Json(task.into()))
 }
 
@@ -101,12 +101,12 @@ async fn complete(
     State(api): State<Api>,
     TaskId(id): TaskId,
 ) -> Result<Json<TaskResponse>, Problem> {
-    let task = api.work().complete(id).await?.ok_or_else(unknown)?;
+    let task = api.tasks().complete(id).await?.ok_or_else(unknown)?;
     Ok(Json(task.into()))
 }
 
 async fn delete(State(api): State<Api>, TaskId(id): TaskId) -> Result<StatusCode, Problem> {
-    match api.work().delete(id).await? {
+    match api.tasks().delete(id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(unknown()),
     }
@@ -116,7 +116,7 @@ async fn delete(State(api): State<Api>, TaskId(id): TaskId) -> Result<StatusCode
 /// service because Redis is down.
 async fn health(State(api): State<Api>) -> Json<Health> {
     // Only a test of whether the store responds: the numbers are in the metrics.
-    let counted = api.store.census(Moment::now()).await;
+    let counted = api.store.count(Moment::now()).await;
     Json(Health {
         status: if counted.is_ok() { "ok" } else { "degraded" },
         store: api.store.kind().as_str(),

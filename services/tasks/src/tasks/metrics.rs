@@ -8,7 +8,7 @@ use prometheus_client::{
 };
 
 use super::{
-    store::{Census, Kind},
+    store::{Kind, TaskCounts},
     task::Task,
 };
 
@@ -119,17 +119,17 @@ impl Metrics {
     }
 
     /// Sets the numbers of tasks in the store.
-    pub(super) fn set_census(&self, census: Census) {
+    pub(super) fn set_counts(&self, count: TaskCounts) {
         let state = |state| self.tasks.get_or_create_owned(&[("state", state)]);
-        state("open").set(census.open);
-        state("completed").set(census.completed);
+        state("open").set(count.open);
+        state("completed").set(count.completed);
         let labels = self.store_labels();
-        self.overdue.get_or_create(&labels).set(census.overdue);
+        self.overdue.get_or_create(&labels).set(count.overdue);
         self.set_up(1);
     }
 
     /// Removes the numbers of tasks, which are unknown while the store does not respond.
-    pub(super) fn clear_census(&self) {
+    pub(super) fn clear_counts(&self) {
         self.tasks.clear();
         self.overdue.clear();
         self.set_up(0);

@@ -45,7 +45,7 @@ pub(crate) trait Store: Send + Sync {
     fn delete(&self, id: Uuid) -> StoreFuture<'_, bool>;
 
     /// Counts the tasks. This has no span, since it is not part of a request.
-    fn census(&self, now: Moment) -> StoreFuture<'_, Census>;
+    fn count(&self, now: Moment) -> StoreFuture<'_, TaskCounts>;
 }
 
 /// The kind of a store.
@@ -76,7 +76,7 @@ pub(crate) struct Completed {
 
 /// The numbers of tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Census {
+pub(crate) struct TaskCounts {
     pub(crate) open: u64,
     pub(crate) overdue: u64,
     pub(crate) completed: u64,

@@ -99,8 +99,8 @@ impl Network {
     ///
     /// # Errors
     /// [`ClassifyError`].
-    pub fn classify(&self, numbers: &[f32]) -> Result<Vec<Score>, ClassifyError> {
-        let output = run(&self.plan, self.shape, numbers)
+    pub fn classify(&self, values: &[f32]) -> Result<Vec<Score>, ClassifyError> {
+        let output = run(&self.plan, self.shape, values)
             .map_err(|error| ClassifyError::Run(error.into()))?;
         let scores = distribution(&output).ok_or(ClassifyError::NotFinite)?;
         let mut scores: Vec<Score> = self
@@ -146,12 +146,8 @@ fn classes(plan: &Arc<TypedRunnableModel>, shape: [usize; 4]) -> TractResult<usi
     Ok(run(plan, shape, &grey)?.len())
 }
 
-fn run(
-    plan: &Arc<TypedRunnableModel>,
-    shape: [usize; 4],
-    numbers: &[f32],
-) -> TractResult<Vec<f32>> {
-    let input = Tensor::from_shape(&shape, numbers)?;
+fn run(plan: &Arc<TypedRunnableModel>, shape: [usize; 4], values: &[f32]) -> TractResult<Vec<f32>> {
+    let input = Tensor::from_shape(&shape, values)?;
     let outputs = plan.run(tvec!(input.into_tvalue()))?;
     // Other float types, such as float64, are converted.
     let first = outputs.first().map(|output| output.cast_to::<f32>());

@@ -38,13 +38,13 @@ impl Model for Service {
     }
 
     async fn classify(&self, request: Request<Tensor>) -> Result<Response<Classification>, Status> {
-        let numbers = self.numbers(request.get_ref())?;
+        let values = self.values(request.get_ref())?;
         // Reserved before the model is loaded, so that requests which wait for that are bounded as well.
         let slot = self
             .workers
             .reserve()
             .map_err(|full| Status::resource_exhausted(full.to_string()))?;
-        let scores = self.infer(numbers, slot).await?;
+        let scores = self.infer(values, slot).await?;
         Ok(Response::new(Classification {
             model: self.name.to_owned(),
             scores: scores.into_iter().map(v1::Score::from).collect(),
@@ -54,7 +54,7 @@ impl Model for Service {
 }
 
 impl Service {
-    fn numbers(&self, tensor: &Tensor) -> Result<Vec<f32>, Status> {
+    fn values(&self, tensor: &Tensor) -> Result<Vec<f32>, Status> {
         let expected = self.model.properties().input;
         let given = Input::try_from(tensor.input.as_ref())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -65,20 +65,20 @@ impl Service {
             ));
         }
         let bytes = tensor.values.len();
-        if bytes != expected.bytes() {
-            let expected = expected.bytes();
+        if bytes != expected.byte_count() {
+            let expected = expected.byte_count();
             return Err(Status::invalid_argument(format!(
                 "values: must be {expected} bytes, not {bytes}"
             )));
         }
-        let (numbers, _) = tensor.values.as_chunks();
-        let numbers = numbers.iter().copied().map(f32::from_le_bytes);
+        let (values, _) = tensor.values.as_chunks();
+        let values = values.iter().copied().map(f32::from_le_bytes);
         // One NaN would make all scores NaN.
-        let finite: Option<Vec<f32>> = numbers.map(|it| it.is_finite().then_some(it)).collect();
+        let finite: Option<Vec<f32>> = values.map(|it| it.is_finite().then_some(it)).collect();
         finite.ok_or_else(|| Status::invalid_argument("values: must all be finite"))
     }
 
-    async fn infer(&self, numbers: Vec<f32>, slot: Slot) -> Result<Vec<Score>, Status> {
+    async fn infer(&self, values: Vec<f32>, slot: Slot) -> Result<Vec<Score>, Status> {
         let network = self.model.get_or_load().await.map_err(failed)?;
         let span = info_span!(
             "inference",
@@ -86,7 +86,7 @@ impl Service {
             model.label = Empty,
             model.score = Empty,
         );
-        let classify = move || -> Result<_, ClassifyError> { network.classify(&numbers) };
+        let classify = move || -> Result<_, ClassifyError> { network.classify(&values) };
         let scores = self.workers.run(slot, classify).instrument(span.clone());
         let scores = scores.await.map_err(failed)?.map_err(failed)?;
         if let Some(best) = scores.first() {

@@ -14,7 +14,7 @@ use tracing::{Instrument, info_span};
 
 use super::{
     ensemble::Ensemble,
-    failure::Failure,
+    error::RequestError,
     form,
     inputs::{InputCache, RequiredInput},
     picture::{self, Header, InvalidPicture, PictureProperties},
@@ -48,7 +48,7 @@ pub(super) async fn classify(
 }
 
 impl Classifier {
-    async fn classify(&self, headers: &HeaderMap, body: Body) -> Result<Reply, Failure> {
+    async fn classify(&self, headers: &HeaderMap, body: Body) -> Result<Reply, RequestError> {
         let upload = timeout(self.deadline, self.uploads.read(body));
         let Upload { bytes, memory } = upload.await.map_err(|_elapsed| UploadError::Slow)??;
         let bytes = form::picture(headers, bytes)?;
@@ -69,7 +69,7 @@ impl Classifier {
         Ok(Reply::new(vote?, header.properties))
     }
 
-    async fn read_header(&self, bytes: &Bytes, slot: &Slot) -> Result<Header, Failure> {
+    async fn read_header(&self, bytes: &Bytes, slot: &Slot) -> Result<Header, RequestError> {
         // A header can contain compressed data, so that reading it takes memory and CPU time as well.
         let memory = self.pictures.reserve(picture::MAX_OVERHEAD).await;
         let bytes = bytes.clone();
@@ -86,7 +86,7 @@ impl Classifier {
         header: Header,
         inputs: &Arc<Vec<RequiredInput>>,
         slot: &Slot,
-    ) -> Result<VoteReply, Failure> {
+    ) -> Result<VoteReply, RequestError> {
         let (bytes, inputs) = (bytes.clone(), Arc::clone(inputs));
         let prepare = async {
             let memory = self.pictures.reserve(header.memory).await;
@@ -94,7 +94,7 @@ impl Classifier {
                 let _held = memory;
                 prepare_tensors(&bytes, header.properties, &inputs)
             };
-            Ok::<_, Failure>(self.workers.run(slot.clone(), prepare).await??)
+            Ok::<_, RequestError>(self.workers.run(slot.clone(), prepare).await??)
         };
         let tensors = prepare.instrument(info_span!("preprocess")).await?;
         self.ensemble.vote(VoteRequest { tensors }).await
@@ -112,7 +112,7 @@ fn prepare_tensors(
         models: models.clone(),
         tensor: Some(Tensor {
             input: Some((*input).into()),
-            values: tensor::bytes(&tensor::numbers(&picture, input)),
+            values: tensor::bytes(&tensor::prepare(&picture, input)),
         }),
     };
     Ok(inputs.iter().map(tensor).collect())
@@ -129,10 +129,10 @@ fn decode_span(properties: PictureProperties) -> tracing::Span {
 }
 
 /// True if a model was replaced by one with another input.
-fn is_outdated(vote: &Result<VoteReply, Failure>) -> bool {
+fn is_outdated(vote: &Result<VoteReply, RequestError>) -> bool {
     let expects_another = |failure: &v1::Failure| failure.reason() == Reason::OtherInput;
     match vote {
         Ok(reply) => reply.failures.iter().any(expects_another),
-        Err(failure) => matches!(failure, Failure::OtherInput(_)),
+        Err(failure) => matches!(failure, RequestError::OtherInput(_)),
     }
 }

@@ -7,7 +7,7 @@ use spoor_proto::spoor::vision::v1::{
 };
 use spoor_telemetry::grpc::Channel;
 
-use super::failure::Failure;
+use super::error::RequestError;
 use crate::call;
 
 /// A client of ensemble.
@@ -18,13 +18,13 @@ pub(super) struct Ensemble {
 }
 
 impl Ensemble {
-    pub(super) async fn describe(&self) -> Result<DescribeReply, Failure> {
+    pub(super) async fn describe(&self) -> Result<DescribeReply, RequestError> {
         let mut client = self.client.clone();
         let describe = async |request| client.describe(request).await;
         Ok(call::within(self.deadline, DescribeRequest {}, describe).await?)
     }
 
-    pub(super) async fn vote(&self, request: VoteRequest) -> Result<VoteReply, Failure> {
+    pub(super) async fn vote(&self, request: VoteRequest) -> Result<VoteReply, RequestError> {
         let mut client = self.client.clone();
         let vote = async |request| client.vote(request).await;
         Ok(call::within(self.deadline, request, vote).await?)

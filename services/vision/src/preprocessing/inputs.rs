@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{ensemble::Ensemble, failure::Failure};
+use super::{ensemble::Ensemble, error::RequestError};
 use crate::input::{Input, InvalidInput};
 
 /// The time for which descriptions are valid. A model that was replaced refuses old inputs before.
@@ -48,7 +48,7 @@ struct Query(watch::Receiver<Option<QueryResult>>);
 
 #[derive(Clone)]
 struct QueryResult {
-    inputs: Result<Arc<Vec<RequiredInput>>, Arc<Failure>>,
+    inputs: Result<Arc<Vec<RequiredInput>>, Arc<RequestError>>,
     valid_until: Instant,
 }
 
@@ -57,7 +57,7 @@ impl InputCache {
     pub(super) async fn get(
         &self,
         ensemble: &Ensemble,
-    ) -> Result<Arc<Vec<RequiredInput>>, Failure> {
+    ) -> Result<Arc<Vec<RequiredInput>>, RequestError> {
         let (last, query) = self.0.lock().await.last_and_query(ensemble);
         let Some(last) = last else {
             return query.wait().await;
@@ -122,11 +122,14 @@ impl Query {
         result.as_ref()?.inputs.as_ref().ok().cloned()
     }
 
-    async fn wait(mut self) -> Result<Arc<Vec<RequiredInput>>, Failure> {
+    async fn wait(mut self) -> Result<Arc<Vec<RequiredInput>>, RequestError> {
         let received = self.0.wait_for(Option::is_some).await;
         let result = received.ok().and_then(|result| result.clone());
-        let lost = || Failure::Failed("the query for their inputs was aborted".to_owned());
-        result.ok_or_else(lost)?.inputs.map_err(Failure::Shared)
+        let lost = || RequestError::Failed("the query for their inputs was aborted".to_owned());
+        result
+            .ok_or_else(lost)?
+            .inputs
+            .map_err(RequestError::Shared)
     }
 }
 
@@ -149,7 +152,7 @@ impl QueryResult {
 }
 
 /// Queries the inputs, and returns them with the time for which they are valid.
-async fn query(ensemble: &Ensemble) -> Result<(Vec<RequiredInput>, Duration), Failure> {
+async fn query(ensemble: &Ensemble) -> Result<(Vec<RequiredInput>, Duration), RequestError> {
     let reply = ensemble.describe().await?;
     let age = if reply.failures.is_empty() {
         MAX_AGE

@@ -9,7 +9,7 @@ use crate::input::{Input, Size};
 /// Crops the centre of a picture to the input's aspect ratio, scales it, and normalises it. The
 /// values are ordered by channel, then by row.
 #[must_use]
-pub fn numbers(picture: &DynamicImage, input: &Input) -> Vec<f32> {
+pub fn prepare(picture: &DynamicImage, input: &Input) -> Vec<f32> {
     let size = input.size;
     let scaled = info_span!(
         "resize",
@@ -21,8 +21,8 @@ pub fn numbers(picture: &DynamicImage, input: &Input) -> Vec<f32> {
 }
 
 /// Encodes values for the wire.
-pub(super) fn bytes(numbers: &[f32]) -> Bytes {
-    let bytes: Vec<u8> = numbers.iter().flat_map(|it| it.to_le_bytes()).collect();
+pub(super) fn bytes(values: &[f32]) -> Bytes {
+    let bytes: Vec<u8> = values.iter().flat_map(|it| it.to_le_bytes()).collect();
     bytes.into()
 }
 
@@ -68,12 +68,12 @@ fn on_white(picture: &DynamicImage) -> RgbImage {
 }
 
 fn normalised(picture: &RgbImage, input: &Input) -> Vec<f32> {
-    let mut numbers = Vec::with_capacity(input.numbers());
+    let mut values = Vec::with_capacity(input.value_count());
     for (channel, (mean, std)) in input.mean().into_iter().zip(input.std()).enumerate() {
-        let values = picture.pixels().map(|Rgb(pixel)| f32::from(pixel[channel]));
-        numbers.extend(values.map(|value| (value / 255.0 - mean) / std));
+        let channel_values = picture.pixels().map(|Rgb(pixel)| f32::from(pixel[channel]));
+        values.extend(channel_values.map(|value| (value / 255.0 - mean) / std));
     }
-    numbers
+    values
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
         });
         let input = input("2x1", "0.5,0,0.2", "0.5,0.1,1");
         assert_eq!(
-            numbers(&picture.into(), &input),
+            prepare(&picture.into(), &input),
             [1.0, -1.0, 0.0, 10.0, 0.0, 0.0]
         );
     }
@@ -106,7 +106,7 @@ mod tests {
     fn transparent_pixels_are_white() {
         let picture = RgbaImage::from_pixel(1, 1, Rgba([0, 0, 0, 0]));
         let input = input("1", "0,0,0", "1,1,1");
-        assert_eq!(numbers(&picture.into(), &input), [1.0, 1.0, 1.0]);
+        assert_eq!(prepare(&picture.into(), &input), [1.0, 1.0, 1.0]);
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
         });
         let input = input("10", "0,0,0", "1,1,1");
         assert!(
-            numbers(&picture.into(), &input)
+            prepare(&picture.into(), &input)
                 .iter()
                 .all(|value| *value == 1.0)
         );

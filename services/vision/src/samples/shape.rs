@@ -16,16 +16,16 @@ pub(super) const SHAPES: [(&str, Inside); 5] = [
 ];
 
 /// A shape in a picture whose sides are 1.
-pub(super) struct Placed {
+pub(super) struct PlacedShape {
     inside: Inside,
     centre: [f32; 2],
     radius: f32,
     sin_cos: (f32, f32),
 }
 
-impl Placed {
+impl PlacedShape {
     /// Places a shape with a random size, position and angle, wholly inside the picture.
-    pub(super) fn anywhere(inside: Inside, random: &mut StdRng) -> Self {
+    pub(super) fn at_random(inside: Inside, random: &mut StdRng) -> Self {
         let radius: f32 = random.random_range(0.2..=0.45);
         Self {
             inside,

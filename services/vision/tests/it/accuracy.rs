@@ -7,7 +7,7 @@ use rstest::rstest;
 use spoor_testing::args;
 use spoor_vision::{
     model::{self, BuiltIn},
-    preprocessing::numbers,
+    preprocessing::prepare,
     samples::Sample,
 };
 
@@ -35,7 +35,7 @@ fn the_built_in_models_classify_samples(#[case] model: BuiltIn) {
     let is_named = |seed: &u64| {
         let (sample, picture) = upload(*seed);
         let scores = network
-            .classify(&numbers(&picture, &properties.input))
+            .classify(&prepare(&picture, &properties.input))
             .unwrap();
         scores[0].label == sample.label()
     };

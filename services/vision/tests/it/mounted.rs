@@ -60,8 +60,8 @@ fn open(name: &str) -> Side {
 /// The classification of a green picture.
 fn best(network: &Network, input: &Input) -> (String, f64) {
     let green = RgbImage::from_pixel(30, 20, Rgb([0, 255, 0]));
-    let numbers = preprocessing::numbers(&green.into(), input);
-    let best = network.classify(&numbers).unwrap().swap_remove(0);
+    let values = preprocessing::prepare(&green.into(), input);
+    let best = network.classify(&values).unwrap().swap_remove(0);
     (best.label, best.score)
 }
 
@@ -125,11 +125,11 @@ fn a_distribution_is_not_normalised_again() {
     let mut model = colours(8);
     model.factor = 1.0;
     let (_, network) = Mounted::new(&model).load(&[]).unwrap();
-    let numbers: Vec<f32> = [0.25, 0.75, 0.0]
+    let values: Vec<f32> = [0.25, 0.75, 0.0]
         .into_iter()
         .flat_map(|it| [it; 64])
         .collect();
-    let scores = network.classify(&numbers).unwrap();
+    let scores = network.classify(&values).unwrap();
     let scores: Vec<f64> = scores.iter().map(|score| score.score).collect();
     assert_eq!(scores, [0.75, 0.25, 0.0]);
 }
@@ -159,7 +159,7 @@ fn unsupported_models_are_refused_with_a_reason() {
     assert!(std.contains("std must be above 0"), "{std}");
     let mean = refused(&|model| model.metadata.push(("mean", "grey")), &[]);
     assert!(
-        mean.contains("metadata `mean` must be three numbers"),
+        mean.contains("metadata `mean` must be three values"),
         "{mean}"
     );
     let accuracy = refused(&|model| model.metadata.push(("accuracy", "97")), &[]);

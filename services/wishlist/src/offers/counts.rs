@@ -9,12 +9,12 @@ type Labels = Vec<(&'static str, String)>;
 
 /// Counters by marketplace. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct SearchCounters {
     searches: Family<Labels, Counter>,
     retries: Family<Labels, Counter>,
 }
 
-impl Counts {
+impl SearchCounters {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "spoor_offers_searches",

@@ -21,9 +21,9 @@ use tracing::{Instrument, Span, field::Empty, info_span};
 use super::{
     breaker::{Breaker, BreakerState, Permit},
     budget::Budget,
-    counts::Counts,
+    counts::SearchCounters,
     peers::Peer,
-    retry::{self, Failure, SearchError},
+    retry::{self, AttemptError, SearchError},
     validation,
 };
 use crate::{WishName, call};
@@ -40,7 +40,7 @@ pub(super) struct Marketplace {
     client: MarketplaceClient<Channel>,
     // One lock for breaker and budget, since a retry needs both at the same moment. Never held in an await.
     health: Mutex<Health>,
-    counts: Counts,
+    counts: SearchCounters,
 }
 
 /// The state that all requests to a marketplace share.
@@ -58,7 +58,7 @@ pub(super) struct SearchLimits {
 }
 
 impl Marketplace {
-    pub(super) fn new(peer: Peer, telemetry: &Telemetry, counts: Counts) -> Self {
+    pub(super) fn new(peer: Peer, telemetry: &Telemetry, counts: SearchCounters) -> Self {
         Self {
             name: peer.name.into(),
             client: MarketplaceClient::new(telemetry.grpc_channel(&peer.url)),
@@ -158,7 +158,7 @@ impl Marketplace {
         retries: u32,
         permit: Permit,
         limit: Duration,
-    ) -> Result<Vec<Offer>, Failure> {
+    ) -> Result<Vec<Offer>, AttemptError> {
         let message = SearchRequest {
             what: what.as_str().to_owned(),
         };
@@ -174,13 +174,13 @@ impl Marketplace {
         };
         let result = match call::within(limit, message, search).await {
             Ok(reply) => Ok(validation::valid(reply.offers)),
-            Err(status) => Err(Failure::from(&status)),
+            Err(status) => Err(AttemptError::from(&status)),
         };
         self.report(permit, result.as_ref().err());
         result
     }
 
-    fn report(&self, permit: Permit, failure: Option<&Failure>) {
+    fn report(&self, permit: Permit, failure: Option<&AttemptError>) {
         // One lock for both, so that concurrent searches do not report the same change.
         let mut health = self.health.lock();
         let before = health.breaker.state();
@@ -236,7 +236,7 @@ impl Health {
 
     fn retry_after(
         &mut self,
-        failure: Failure,
+        failure: AttemptError,
         retries: u32,
         pause: Duration,
         left: Duration,
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn a_refused_retry_is_refunded() {
         let mut health = opened();
-        let failure = || Failure::from(&Status::deadline_exceeded("late"));
+        let failure = || AttemptError::from(&Status::deadline_exceeded("late"));
         let refused = health.retry_after(failure(), 0, Duration::ZERO, ATTEMPT_TIMEOUT);
         assert_eq!(refused.unwrap_err().outcome(), "refused_by_breaker");
         assert_eq!(health.budget, Budget::full());
@@ -321,7 +321,7 @@ mod tests {
             name: "attic".to_owned(),
             url: format!("http://{}", nowhere()).parse().unwrap(),
         };
-        let (mut registry, counts) = (Registry::default(), Counts::default());
+        let (mut registry, counts) = (Registry::default(), SearchCounters::default());
         counts.register(&mut registry);
         let marketplace = Marketplace::new(peer, &Spans::default().of("offers"), counts);
         let limits = SearchLimits {

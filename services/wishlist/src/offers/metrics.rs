@@ -13,13 +13,13 @@ use prometheus_client::{
 
 use super::{breaker::BreakerState, marketplace::Marketplace, store::OfferStore};
 
-/// The states of breakers, budgets and offers, which are read at each scrape.
-pub(super) struct States {
+/// The state_collector of breakers, budgets and offers, which are read at each scrape.
+pub(super) struct StateCollector {
     pub(super) marketplaces: Arc<[Marketplace]>,
     pub(super) store: Arc<OfferStore>,
 }
 
-impl Collector for States {
+impl Collector for StateCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut breakers = encoder.encode_descriptor(
             "spoor_offers_breaker",
@@ -59,8 +59,8 @@ impl Collector for States {
     }
 }
 
-impl fmt::Debug for States {
+impl fmt::Debug for StateCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("States").finish_non_exhaustive()
+        f.debug_struct("StateCollector").finish_non_exhaustive()
     }
 }

@@ -16,7 +16,7 @@ const MAX_CHARS: usize = 200;
 /// A failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code:?}: {message}")]
-pub(super) struct Failure {
+pub(super) struct AttemptError {
     code: Code,
     message: String,
     /// The time that the marketplace asks to wait.
@@ -29,22 +29,22 @@ pub(super) enum SearchError {
     #[error("not called: its circuit breaker is open for another {:.1} s after {last}", .wait.as_secs_f64())]
     Refused { wait: Duration, last: String },
     #[error("it failed after {MAX_RETRIES} retries: {0}")]
-    Failed(#[source] Failure),
+    Failed(#[source] AttemptError),
     #[error("it refused the request: {0}")]
-    Final(#[source] Failure),
+    Final(#[source] AttemptError),
     #[error("there was no time for another attempt: {0}")]
-    NoTime(#[source] Failure),
+    NoTime(#[source] AttemptError),
     #[error("the retry budget is spent: {0}")]
-    NoBudget(#[source] Failure),
+    NoBudget(#[source] AttemptError),
     #[error("offers is stopping: {0}")]
-    Stopping(#[source] Failure),
+    Stopping(#[source] AttemptError),
 }
 
 /// The delay before the next attempt: the one that the marketplace asks for, but at least
 /// `backoff`. `left` is the time until the deadline, and `open` the time until the circuit breaker
 /// permits requests.
 pub(super) fn after(
-    failure: Failure,
+    failure: AttemptError,
     retries: u32,
     backoff: Duration,
     left: Duration,
@@ -72,7 +72,7 @@ pub(super) fn after(
     Ok(wait)
 }
 
-impl Failure {
+impl AttemptError {
     /// True if the failure shows that the marketplace is unhealthy. A rate limit does not.
     pub(super) fn is_peer_failure(&self) -> bool {
         matches!(
@@ -99,7 +99,7 @@ impl Failure {
     }
 }
 
-impl From<&Status> for Failure {
+impl From<&Status> for AttemptError {
     fn from(status: &Status) -> Self {
         let asked = status.get_details_retry_info();
         Self {
@@ -136,14 +136,14 @@ mod tests {
     const LEFT: Duration = Duration::from_secs(2);
     const CLOSED: Duration = Duration::ZERO;
 
-    fn failure(code: Code) -> Failure {
-        Failure::from(&Status::new(code, "why"))
+    fn failure(code: Code) -> AttemptError {
+        AttemptError::from(&Status::new(code, "why"))
     }
 
-    fn limited(millis: u64) -> Failure {
+    fn limited(millis: u64) -> AttemptError {
         let asked = Some(Duration::from_millis(millis));
         let details = ErrorDetails::with_retry_info(asked);
-        Failure::from(&Status::with_error_details(
+        AttemptError::from(&Status::with_error_details(
             Code::ResourceExhausted,
             "slowly",
             details,
@@ -162,7 +162,7 @@ mod tests {
     #[case(limited(400), 0, Ok(400))]
     #[case(limited(2000), 0, Err("no_time"))]
     fn retries_as_the_failure_permits(
-        #[case] failure: Failure,
+        #[case] failure: AttemptError,
         #[case] retries: u32,
         #[case] expected: Result<u64, &str>,
     ) {
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut() {
-        let failure = Failure::from(&Status::unavailable("x".repeat(100_000)));
+        let failure = AttemptError::from(&Status::unavailable("x".repeat(100_000)));
         assert_eq!(failure.message.len(), MAX_CHARS);
     }
 }

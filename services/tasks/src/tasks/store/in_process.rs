@@ -10,7 +10,7 @@ use tracing::{Span, info_span};
 use uuid::Uuid;
 
 use super::{
-    Census, Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, Store, StoreError, StoreFuture,
+    Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, Store, StoreError, StoreFuture, TaskCounts,
 };
 use crate::tasks::task::{Moment, Task};
 
@@ -52,8 +52,8 @@ impl Store for InProcess {
         self.run("DELETE", move |tables| Ok(tables.delete(id)))
     }
 
-    fn census(&self, now: Moment) -> StoreFuture<'_, Census> {
-        Box::pin(ready(Ok(self.0.lock().census(now))))
+    fn count(&self, now: Moment) -> StoreFuture<'_, TaskCounts> {
+        Box::pin(ready(Ok(self.0.lock().count(now))))
     }
 }
 
@@ -144,10 +144,10 @@ impl Tables {
         true
     }
 
-    fn census(&self, now: Moment) -> Census {
+    fn count(&self, now: Moment) -> TaskCounts {
         let open = self.open.iter().filter_map(|(_, id)| self.tasks.get(id));
         let overdue = open.filter(|task| task.is_overdue(now)).count();
-        Census {
+        TaskCounts {
             open: self.open.len() as u64,
             overdue: overdue as u64,
             completed: self.completed.len() as u64,

@@ -20,7 +20,7 @@ use redis::{RedisResult, Script};
 use uuid::Uuid;
 
 use super::{
-    Census, Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, Store, StoreError, StoreFuture,
+    Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, Store, StoreError, StoreFuture, TaskCounts,
 };
 use crate::tasks::task::{Moment, Task};
 use connection::Connection;
@@ -168,7 +168,7 @@ impl Store for Redis {
         })
     }
 
-    fn census(&self, now: Moment) -> StoreFuture<'_, Census> {
+    fn count(&self, now: Moment) -> StoreFuture<'_, TaskCounts> {
         Box::pin(async move {
             let mut counts = redis::pipe();
             counts.zcard(OPEN).zcard(COMPLETED);
@@ -178,7 +178,7 @@ impl Store for Redis {
                 .connection
                 .run(async |redis| counts.query_async(redis).await)
                 .await?;
-            Ok(Census {
+            Ok(TaskCounts {
                 open,
                 overdue,
                 completed,

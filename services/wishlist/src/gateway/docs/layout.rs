@@ -34,11 +34,15 @@ struct Position {
     half_row: u32,
 }
 
+/// The nodes along each edge, by caller and callee.
+type Edges<'a> = BTreeMap<(&'a str, &'a str), Vec<Node<'a>>>;
+type Positions<'a> = BTreeMap<Node<'a>, Position>;
+
 /// The positions of all nodes, and the nodes along each edge.
 #[derive(Debug)]
 pub(super) struct Layout<'a> {
-    positions: BTreeMap<Node<'a>, Position>,
-    edges: BTreeMap<(&'a str, &'a str), Vec<Node<'a>>>,
+    positions: Positions<'a>,
+    edges: Edges<'a>,
     pub(super) box_width: u32,
     columns: u32,
     half_rows: u32,
@@ -116,13 +120,9 @@ impl<'a> Layout<'a> {
 }
 
 /// Orders each column by the mean row of each node's predecessors, so that edges seldom cross.
-fn positions<'a>(
-    columns: Vec<Vec<Node<'a>>>,
-    max_rows: usize,
-    edges: &BTreeMap<(&'a str, &'a str), Vec<Node<'a>>>,
-) -> BTreeMap<Node<'a>, Position> {
+fn positions<'a>(columns: Vec<Vec<Node<'a>>>, max_rows: usize, edges: &Edges<'a>) -> Positions<'a> {
     let predecessors = predecessors(edges);
-    let mut positions: BTreeMap<Node<'a>, Position> = BTreeMap::new();
+    let mut positions = Positions::new();
     for (column, mut nodes) in (0..).zip(columns) {
         nodes.sort_by_cached_key(|node| {
             (mean_predecessor_row(node, &positions, &predecessors), *node)
@@ -137,9 +137,7 @@ fn positions<'a>(
 }
 
 /// The nodes before each node on an edge.
-fn predecessors<'a>(
-    edges: &BTreeMap<(&'a str, &'a str), Vec<Node<'a>>>,
-) -> BTreeMap<Node<'a>, Vec<Node<'a>>> {
+fn predecessors<'a>(edges: &Edges<'a>) -> BTreeMap<Node<'a>, Vec<Node<'a>>> {
     let mut all: BTreeMap<Node<'a>, Vec<Node<'a>>> = BTreeMap::new();
     for step in edges.values().flat_map(|path| path.windows(2)) {
         if let [from, to] = step {
@@ -151,7 +149,7 @@ fn predecessors<'a>(
 
 fn mean_predecessor_row(
     node: &Node<'_>,
-    positions: &BTreeMap<Node<'_>, Position>,
+    positions: &Positions<'_>,
     predecessors: &BTreeMap<Node<'_>, Vec<Node<'_>>>,
 ) -> u32 {
     let predecessors = predecessors.get(node).into_iter().flatten();
@@ -161,10 +159,7 @@ fn mean_predecessor_row(
     sum.checked_div(number(rows.len())).unwrap_or(0)
 }
 
-fn edges<'a>(
-    mesh: &'a Mesh,
-    columns: &BTreeMap<&str, u32>,
-) -> BTreeMap<(&'a str, &'a str), Vec<Node<'a>>> {
+fn edges<'a>(mesh: &'a Mesh, columns: &BTreeMap<&str, u32>) -> Edges<'a> {
     let column = |name: &str| columns.get(name).copied().unwrap_or(0);
     let path = |from: &'a str, to: &'a str| {
         let between = (column(from) + 1..column(to)).map(|at| Node::Passing(from, to, at));

@@ -17,9 +17,9 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) async fn run(store: &dyn Store, metrics: &Metrics, stop: CancellationToken) {
     // True at first, so that a store which is down at startup is logged, but not one that is up.
     let mut was_up = true;
-    while let Some(counted) = stop.run_until_cancelled(store.census(Moment::now())).await {
+    while let Some(counted) = stop.run_until_cancelled(store.count(Moment::now())).await {
         was_up = record(
-            counted.map(|census| metrics.set_census(census)),
+            counted.map(|count| metrics.set_counts(count)),
             metrics,
             was_up,
         );
@@ -39,7 +39,7 @@ fn record(counted: Result<(), StoreError>, metrics: &Metrics, was_up: bool) -> b
         Ok(()) => {}
         Err(error) => {
             // Old numbers would look current.
-            metrics.clear_census();
+            metrics.clear_counts();
             // Only the change is logged, since this runs every second.
             if was_up {
                 tracing::warn!(error = error as &dyn Error, "task store unavailable");

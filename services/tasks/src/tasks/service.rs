@@ -15,12 +15,12 @@ use super::{
 
 /// The store, and the metrics to update.
 #[derive(Clone, Copy)]
-pub(super) struct Work<'a> {
+pub(super) struct TaskService<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) metrics: &'a Metrics,
 }
 
-impl Work<'_> {
+impl TaskService<'_> {
     pub(super) async fn create(self, task: Task) -> Result<Task, StoreError> {
         let span = self.span("create task");
         describe(&span, &task);

@@ -9,12 +9,12 @@ use tonic::{Code, Status};
 use super::{form::InvalidForm, picture::InvalidPicture, upload::UploadError};
 use crate::{
     input::InvalidInput,
-    workers::{Full, WorkLost},
+    workers::{JobLost, QueueFull},
 };
 
 /// The error of a classification.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum RequestError {
     #[error(transparent)]
     Upload(#[from] UploadError),
     #[error(transparent)]
@@ -22,7 +22,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Picture(#[from] InvalidPicture),
     #[error(transparent)]
-    Full(#[from] Full),
+    QueueFull(#[from] QueueFull),
     #[error("{0}; try again in a moment")]
     Busy(String),
     #[error("no model can be reached: {0}; try again in a moment")]
@@ -37,13 +37,13 @@ pub(super) enum Failure {
     #[error("a model described an invalid input: {0}")]
     Input(#[from] InvalidInput),
     #[error("processing the picture was aborted")]
-    Lost(#[from] WorkLost),
+    Lost(#[from] JobLost),
     /// The error of a query for which several requests waited.
     #[error(transparent)]
-    Shared(Arc<Failure>),
+    Shared(Arc<RequestError>),
 }
 
-impl Failure {
+impl RequestError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Upload(UploadError::TooLong)
@@ -56,7 +56,7 @@ impl Failure {
             | Self::Picture(InvalidPicture::Empty) => StatusCode::BAD_REQUEST,
             Self::Picture(InvalidPicture::Format(_)) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Picture(InvalidPicture::Broken { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Upload(UploadError::NoMemory) | Self::Full(_) | Self::Busy(_) => {
+            Self::Upload(UploadError::NoMemory) | Self::QueueFull(_) | Self::Busy(_) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::Unavailable(_) | Self::OtherInput(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -67,7 +67,7 @@ impl Failure {
     }
 }
 
-impl From<Status> for Failure {
+impl From<Status> for RequestError {
     fn from(status: Status) -> Self {
         let message = status.message().to_owned();
         match status.code() {
@@ -80,8 +80,8 @@ impl From<Status> for Failure {
     }
 }
 
-impl From<Failure> for Problem {
-    fn from(failure: Failure) -> Self {
+impl From<RequestError> for Problem {
+    fn from(failure: RequestError) -> Self {
         let status = failure.status();
         // A client's errors are not ours to act on, and anybody can cause many of them.
         if status.is_server_error() {

@@ -1,0 +1,36 @@
+//! The spans of the admin API's requests, among the traces that the lab records of its own work.
+
+use axum::{
+    extract::{MatchedPath, Request},
+    middleware::Next,
+    response::Response,
+};
+use spoor_runtime::self_tracing::record_error;
+use tracing::{Instrument, field::Empty};
+
+/// Records a request with the attributes of OpenTelemetry's conventions for HTTP servers.
+pub(super) async fn record(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map(|route| route.as_str().to_owned());
+    let method = request.method().as_str();
+    let span = tracing::info_span!(
+        "request",
+        otel.name = route
+            .as_deref()
+            .map_or_else(|| method.to_owned(), |route| format!("{method} {route}")),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        otel.status_description = Empty,
+        http.request.method = method,
+        http.route = route,
+        url.path = request.uri().path(),
+        http.response.status_code = Empty,
+    );
+    let response = next.run(request).instrument(span.clone()).await;
+    span.record("http.response.status_code", response.status().as_u16());
+    // As for any HTTP server: a refusal is the client's error and not the span's.
+    if response.status().is_server_error() {
+        record_error(&span, response.status().as_str());
+    }
+    response
+}
