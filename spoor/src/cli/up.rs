@@ -19,6 +19,7 @@ use tracing_subscriber::{
 
 use super::{
     args::Output,
+    failure::Invalid,
     lab_settings::LabSettings,
     out::{self, say_error},
     signals,

@@ -1,7 +1,7 @@
 //! The API over a control plane, a pipeline and a policy store, without processes.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::{Method, Request, StatusCode, header};
@@ -252,6 +252,37 @@ async fn nothing_to_wait_for_has_converged() {
         (&converged["converged"], &converged["expected"]),
         (&json!(true), &json!(0))
     );
+}
+
+#[tokio::test]
+async fn policies_are_bounded_in_bytes() {
+    let api = Api::start(&[]);
+    let operations: Vec<String> = (0..240).map(|n| format!("{n:0>230}")).collect();
+    let policy = |number: usize| {
+        let target = json!({"service": "service-b", "operations": operations});
+        let policy = json!({
+            "apiVersion": "spoor.dev/v1alpha1",
+            "kind": "SamplingPolicy",
+            "metadata": {"name": format!("policy-{number}")},
+            "spec": {"targets": [target], "head": {"probability": "1%"}},
+        });
+        format!("---\n{policy}\n")
+    };
+    // Three, since each may have a megabyte.
+    let documents = [0..14, 14..28, 28..40].map(|numbers| {
+        let text: String = numbers.map(policy).collect();
+        json!({"source": "policies", "text": text})
+    });
+    let body = json!({ "documents": documents }).to_string();
+    let refused = api.post("/v1/policies", "application/json", body).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        refused.body.contains("bytes, more than"),
+        "{}",
+        refused.body
+    );
+    let kept = api.call(Method::GET, "/v1/policies").await.json();
+    assert_eq!(kept, json!([]), "nothing is half done");
 }
 
 #[tokio::test]
