@@ -18,8 +18,8 @@ use crate::trace_id;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
-    #[serde(rename = "type")]
-    kind: Cow<'static, str>,
+    #[serde(rename = "type", skip_deserializing)]
+    kind: Kind,
     /// The kind of failure: the status's name, unless set.
     pub title: Cow<'static, str>,
     /// The HTTP status.
@@ -34,13 +34,21 @@ pub struct Problem {
     pub trace_id: Option<String>,
 }
 
+/// The type of every problem: as RFC 9457 has it, the status alone tells the kind of failure.
+// Without a size, since handlers return the problem by value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+enum Kind {
+    #[default]
+    #[serde(rename = "about:blank")]
+    AboutBlank,
+}
+
 impl Problem {
     /// A failure of the current request, in the trace under way.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
-            // The status tells the kind of failure. RFC 9457 has this value for that.
-            kind: "about:blank".into(),
+            kind: Kind::default(),
             title: status.canonical_reason().unwrap_or("Unknown").into(),
             status: status.as_u16(),
             detail: detail.into(),

@@ -56,7 +56,7 @@ impl BatchProcessor {
         let exporter = match exporter {
             Ok(exporter) => exporter,
             Err(error) => {
-                // Dropped the usual way it would block, which another runtime doesn't allow.
+                // Dropped the usual way it would block, which another runtime does not allow.
                 runtime.shutdown_background();
                 return Err(error);
             }
@@ -85,7 +85,7 @@ impl BatchProcessor {
     }
 
     /// Takes no more spans, exports those that are there and stops; what the grace period
-    /// doesn't suffice for is dropped as [`DropReason::ShutDown`]. Blocks the thread.
+    /// does not suffice for is dropped as [`DropReason::ShutDown`]. Blocks the thread.
     ///
     /// # Errors
     /// [`OTelSdkError::AlreadyShutdown`] the second time, [`OTelSdkError::Timeout`] when spans

@@ -29,7 +29,7 @@ pub struct Credentials {
 /// A failure to secure the connection.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// A file can't be read.
+    /// A file cannot be read.
     #[error("read {}", path.display())]
     Read {
         /// Its path.
@@ -43,7 +43,7 @@ pub enum CredentialsError {
     /// It is empty, or holds what no header can.
     #[error("{} holds no token", .0.display())]
     NoToken(PathBuf),
-    /// TLS can't be set up.
+    /// TLS cannot be set up.
     #[error("set up TLS")]
     Tls(#[source] tonic::transport::Error),
 }

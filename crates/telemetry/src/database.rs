@@ -16,7 +16,7 @@ pub struct Statement<'a> {
     pub text: &'a str,
     /// `server.address`; none for a database in the process.
     pub server: Option<&'a str>,
-    /// `server.port`, where it isn't the system's usual one.
+    /// `server.port`, where it is not the system's usual one.
     pub port: Option<u16>,
     /// `db.namespace`: the database on that server.
     pub namespace: Option<&'a str>,

@@ -35,13 +35,13 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Accepted, Failure>> + 
 /// The receiver took the batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// Spans of it that it won't ever take.
+    /// Spans of it that it will not ever take.
     pub rejected: u64,
     /// The reason.
     pub message: String,
 }
 
-/// The receiver didn't take the batch.
+/// The receiver did not take the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// It may take it later.
@@ -62,7 +62,7 @@ pub enum ExporterError {
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
     Endpoint(#[from] tonic::transport::Error),
     /// The file of `OTEL_EXPORTER_OTLP_CERTIFICATE`.
-    #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {} can't be read: {source}", path.display())]
+    #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {} cannot be read: {source}", path.display())]
     Certificate {
         /// Its path.
         path: PathBuf,
@@ -73,14 +73,14 @@ pub enum ExporterError {
     #[error("OTEL_EXPORTER_OTLP_CERTIFICATE: {} holds no certificate in PEM", .0.display())]
     NoCertificate(PathBuf),
     /// The system's root certificates.
-    #[error("the system's root certificates can't be loaded: {0}")]
+    #[error("the system's root certificates cannot be loaded: {0}")]
     Roots(#[source] std::io::Error),
 }
 
 /// An exporter to an OTLP receiver; it connects when there is something to send.
 ///
 /// # Errors
-/// The endpoint can't be used.
+/// The endpoint cannot be used.
 pub fn otlp(
     settings: &OtlpSettings,
     resource: &Resource,

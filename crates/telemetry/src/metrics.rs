@@ -56,7 +56,7 @@ impl Metrics {
     /// All of them in the OpenMetrics text format.
     ///
     /// # Errors
-    /// A metric can't be written.
+    /// A metric cannot be written.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         text::encode(&mut text, &self.registry.lock())?;

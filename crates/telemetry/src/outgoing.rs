@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A context with a new client span, or the current one as it is when tracing is off or the
-/// trace isn't sampled: the span would be dropped, and its parent stands for it.
+/// trace is not sampled: the span would be dropped, and its parent stands for it.
 pub(crate) fn start(
     tracer: Option<&SdkTracer>,
     name: &'static str,
@@ -60,7 +60,7 @@ impl Injector for Headers<'_> {
     fn set(&mut self, key: &str, value: String) {
         // Only the propagator's own fields come here, with values that are headers.
         if let (Some(name), Ok(mut value)) = (edge::name(key), HeaderValue::try_from(value)) {
-            // Another one in each call: HTTP/2 needn't remember it for the next.
+            // Another one in each call: HTTP/2 need not remember it for the next.
             value.set_sensitive(true);
             self.0.insert(name.clone(), value);
         }

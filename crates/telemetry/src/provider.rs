@@ -75,7 +75,7 @@ pub enum StartError {
     #[error(transparent)]
     Exporter(#[from] ExporterError),
     /// No thread to export on.
-    #[error("can't start the exporting thread: {0}")]
+    #[error("cannot start the exporting thread: {0}")]
     Thread(#[from] io::Error),
     /// The log filter is invalid.
     #[error("RUST_LOG: {0}; must be directives such as \"info\" or \"info,sqlx=warn\"")]
@@ -345,7 +345,7 @@ impl Telemetry {
         if let Some(task) = control
             && tokio::time::timeout(SHUTDOWN_DEADLINE, task).await.is_err()
         {
-            tracing::warn!("the control stream didn't end in time");
+            tracing::warn!("the control stream did not end in time");
         }
         let counts = &self.inner.counts;
         Drained {

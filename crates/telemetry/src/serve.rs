@@ -37,7 +37,7 @@ const LIMITS: Limits = Limits {
 /// A failure to serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address can't be listened on.
+    /// The address cannot be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// The descriptors that reflection would show.

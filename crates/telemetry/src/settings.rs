@@ -1,7 +1,7 @@
 //! Settings, read once from the environment: OpenTelemetry's names, and a few of Spoor's own.
 //!
 //! Sources: OpenTelemetry specification, "Environment Variable Specification" and "OTLP Exporter
-//! Configuration". Where it says that a value which can't be understood is ignored with a
+//! Configuration". Where it says that a value which cannot be understood is ignored with a
 //! warning, that is done ([`Settings::warnings`]); anything else wrong is an error.
 
 mod batch;

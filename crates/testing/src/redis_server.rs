@@ -80,7 +80,7 @@ impl RedisServer {
     async fn is_up(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.cli(&["ping"]) != "PONG" {
-            assert!(Instant::now() < deadline, "Redis doesn't answer");
+            assert!(Instant::now() < deadline, "Redis does not answer");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -223,7 +223,7 @@ async fn accept(sockets: &Sockets, last_logged: &mut Option<Instant>) -> (TcpStr
         }
         let evicted = PROCESS.evict(Scope::Process);
         if last_logged.is_none_or(|at| at.elapsed() > MIN_LOG_INTERVAL) {
-            tracing::error!(%error, evicted, "can't accept connections");
+            tracing::error!(%error, evicted, "cannot accept connections");
             *last_logged = Some(Instant::now());
         }
         tokio::time::sleep(if evicted > 0 {

@@ -15,7 +15,7 @@ const BACKLOG: u32 = 1024;
 
 /// An address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address} (set by {setting}): {source}")]
+#[error("cannot listen on {address} (set by {setting}): {source}")]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,

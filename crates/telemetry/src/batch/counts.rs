@@ -17,7 +17,7 @@ pub struct SpanCounts {
 pub enum DropReason {
     /// More spans were waiting than may.
     QueueFull,
-    /// The receiver couldn't be reached, or didn't take them, for as long as they were retried.
+    /// The receiver could not be reached, or did not take them, for as long as they were retried.
     ExportFailed,
     /// The receiver said that it will never take them.
     Refused,

@@ -137,7 +137,7 @@ impl Deliver {
 
     fn note_failure(&self, reason: &str) {
         if !self.failing.swap(true, Relaxed) {
-            tracing::warn!(reason, "can't export spans, retrying");
+            tracing::warn!(reason, "cannot export spans, retrying");
         }
     }
 

@@ -105,7 +105,8 @@ struct Session<'a> {
     outgoing: mpsc::Sender<ClientMessage>,
     incoming: Streaming<ServerMessage>,
     memory: &'a mut Memory,
-    /// True once the control plane has said anything: a process that it denies has a stream for a moment too.
+    /// True once the control plane has sent anything. A process that it denies has a stream for a
+    /// moment, too.
     is_let_in: bool,
     last: Option<(Report, Instant)>,
 }

@@ -172,7 +172,7 @@ fn retry(error: &hyper_util::client::legacy::Error) -> Failure {
 
 fn gzipped(bytes: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    // Writing to memory can't fail.
+    // Writing to memory cannot fail.
     let _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default().into()
 }

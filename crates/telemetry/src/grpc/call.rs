@@ -47,7 +47,7 @@ impl Call {
             self.started.elapsed(),
             span.span_context(),
         );
-        // Without a span of its own the context holds the caller's, which isn't recorded here.
+        // Without a span of its own the context holds the caller's, which is not recorded here.
         if !span.is_recording() {
             return;
         }

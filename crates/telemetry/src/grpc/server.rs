@@ -82,7 +82,7 @@ where
             let answer = answer.with_context(call.context.clone());
             return Box::pin(async move { end(call, answer.await) });
         }
-        // The clone isn't ready; what was polled ready is.
+        // The clone is not ready; what was polled ready is.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let context = call.context.clone();

@@ -42,10 +42,10 @@ pub struct Peer {
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// There is no such path.
-    #[error("the path can't be asked for")]
+    #[error("the path cannot be asked for")]
     Path(#[source] InvalidUri),
     /// No connection, or none that held until the answer began.
-    #[error("it can't be reached")]
+    #[error("it cannot be reached")]
     Unreachable(#[source] legacy::Error),
     /// Nothing within the deadline.
     #[error("it did not answer within {0:?}")]

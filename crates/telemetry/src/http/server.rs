@@ -103,7 +103,7 @@ where
                 Ok(end(exchange, response))
             });
         }
-        // The clone isn't ready; what was polled ready is.
+        // The clone is not ready; what was polled ready is.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let context = exchange.context.clone();

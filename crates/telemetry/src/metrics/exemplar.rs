@@ -14,7 +14,7 @@ pub(super) struct Exemplar {
 }
 
 impl Exemplar {
-    /// None for a request that isn't sampled: its trace would not be found.
+    /// None for a request that is not sampled: its trace would not be found.
     pub(super) fn of(span: &SpanContext) -> Option<Self> {
         // A remote span is the caller's; this request has none of its own.
         (span.is_sampled() && !span.is_remote()).then(|| Self {

@@ -25,7 +25,7 @@ const BUCKETS: [f64; 14] = [
 ];
 /// The most operations with metrics of their own; the others share `_OTHER`.
 const MAX_OPERATIONS: usize = 1000;
-/// The semantic conventions' name for what isn't known.
+/// The semantic conventions' name for what is not known.
 pub(crate) const OTHER: &str = "_OTHER";
 
 type Labels = Vec<(&'static str, String)>;
@@ -50,7 +50,7 @@ pub(crate) enum Outcome {
     Http(u16),
     /// With this gRPC status.
     Rpc(tonic::Code),
-    /// Without one: cancelled, or the peer couldn't be reached.
+    /// Without one: cancelled, or the peer could not be reached.
     NoAnswer,
 }
 

@@ -68,7 +68,7 @@ fn traceable<S: Subscriber>(filter: fn(&Metadata<'_>) -> bool) -> impl Filter<S>
         .with_max_level_hint(LevelFilter::INFO)
 }
 
-/// Inside a trace that isn't sampled `tracing`'s spans aren't even made. The log needs none.
+/// Inside a trace that is not sampled `tracing`'s spans are not even made. The log needs none.
 struct OnlyTraced {
     /// Spans are made at all.
     tracing: bool,

@@ -70,7 +70,7 @@ pub enum InvalidPlan {
         /// The name.
         operation: String,
     },
-    /// A strategy of a kind that this client doesn't know.
+    /// A strategy of a kind that this client does not know.
     #[error("phases[{phase}] \"{operation}\": must have a strategy that this client knows")]
     UnknownStrategy {
         /// The phase's place.
@@ -241,7 +241,7 @@ impl<'a> Builder<'a> {
             None => None,
         };
         // Sparse, since it is read far more often than written: a lookup hardly ever meets a
-        // name that isn't the one sought.
+        // name that is not the one sought.
         let mut operations = HashMap::with_capacity(4 * phase.operations.len());
         for wire::OperationStrategy {
             operation,

@@ -50,7 +50,7 @@ impl View {
         operations: HashMap<Box<str>, Entry>,
         counters: Arc<Counters>,
     ) -> Self {
-        // Unique in the process, so that a thread's copy can't be taken for another sampler's.
+        // Unique in the process, so that a thread's copy cannot be taken for another sampler's.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let generation = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {

@@ -20,7 +20,7 @@ impl Ports {
     /// Takes what `--listen` and `--ops-listen` say; port 0 takes any free one.
     ///
     /// # Errors
-    /// [`ServeError::Bind`] names the port that can't be had.
+    /// [`ServeError::Bind`] names the port that cannot be had.
     pub async fn take(listen: SocketAddr, ops_listen: SocketAddr) -> Result<Self, ServeError> {
         Ok(Self {
             listener: bind(listen, "--listen").await?,

@@ -60,7 +60,7 @@ impl<P: Program> Bound<P> {
     /// Takes its ports.
     ///
     /// # Errors
-    /// [`ServeError::Bind`] names the port that can't be had.
+    /// [`ServeError::Bind`] names the port that cannot be had.
     pub async fn take(mut program: P) -> Result<Self, ServeError> {
         let Listen { listen, ops_listen } = *program.listen();
         let ports = Ports::take(
@@ -89,7 +89,7 @@ impl<P: Program> Bound<P> {
 /// Runs a service until `shutdown`; what it accepted by then is answered.
 ///
 /// # Errors
-/// A port that can't be had, or the program's own.
+/// A port that cannot be had, or the program's own.
 pub async fn run<P: Program>(
     program: P,
     telemetry: Telemetry,

@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
             .find_map(|setting| Some((*setting, self.text(setting)?)))
     }
 
-    /// `true` in any case; all else is false, with a warning if it isn't `false`.
+    /// `true` in any case; all else is false, with a warning if it is not `false`.
     pub(super) fn boolean(&mut self, setting: &'static str) -> bool {
         let Some(text) = self.text(setting) else {
             return false;

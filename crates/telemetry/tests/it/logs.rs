@@ -75,7 +75,7 @@ async fn json_is_one_object_a_line() {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             count = 2,
-            "can't wish"
+            "cannot wish"
         );
         tracing::debug!("not at this level");
     };
@@ -83,7 +83,7 @@ async fn json_is_one_object_a_line() {
     let mut object: serde_json::Value = serde_json::from_str(&line).unwrap();
     object.as_object_mut().unwrap().remove("timestamp").unwrap();
     let expected = serde_json::json!({
-        "level": "WARN", "target": "it::logs", "message": "can't wish", "error": "disk full",
+        "level": "WARN", "target": "it::logs", "message": "cannot wish", "error": "disk full",
         "count": 2, "trace_id": trace, "span_id": span, "trace_flags": "01",
     });
     assert_eq!(object, expected);

@@ -32,7 +32,7 @@ async fn a_port_in_use_is_named_with_its_setting() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.starts_with(&format!("can't listen on {address} (set by --address): ")),
+        error.starts_with(&format!("cannot listen on {address} (set by --address): ")),
         "{error}"
     );
 }

@@ -217,7 +217,7 @@ fn none_exports_nowhere_and_disabled_is_disabled() {
     assert!(settings.disabled);
 }
 
-/// The specification: what can't be understood is ignored, with a warning.
+/// The specification: what cannot be understood is ignored, with a warning.
 #[rstest]
 #[case("OTEL_TRACES_SAMPLER", "sometimes")]
 #[case("OTEL_TRACES_EXPORTER", "zipkin")]

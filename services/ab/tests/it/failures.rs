@@ -82,7 +82,7 @@ async fn a_port_in_use_is_named() {
         .expect_err("the port is in use")
         .to_string();
     assert!(
-        error.contains("can't listen on 127.0.0.1:") && error.contains("--listen"),
+        error.contains("cannot listen on 127.0.0.1:") && error.contains("--listen"),
         "{error}"
     );
 }

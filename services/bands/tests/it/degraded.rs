@@ -49,7 +49,7 @@ async fn peer(answer: Option<&'static str>) -> std::net::SocketAddr {
 async fn without_reviews_a_band_is_answered_and_the_trace_says_why() {
     let bands = bands(nowhere(), &[]).await;
     let (result, id) = result(&bands).await;
-    assert_degraded(&result, "it can't be reached");
+    assert_degraded(&result, "it cannot be reached");
     let spans = CAUGHT.spans.trace(&id, 3).await;
     let edge = one(&spans, "GET /bands/{uuid}", &SpanKind::Server);
     let said = edge.events.iter().filter(|event| event.name == "exception");
@@ -112,7 +112,7 @@ async fn silence_ends_at_the_deadline() {
     "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{}",
     "it did not answer within 50ms"
 )]
-#[case::no_http("SSH-2.0-OpenSSH\r\n\r\n", "it can't be reached")]
+#[case::no_http("SSH-2.0-OpenSSH\r\n\r\n", "it cannot be reached")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_answers_badly_is_as_good_as_none(
     #[case] answer: &'static str,
