@@ -19,7 +19,7 @@
 //! // A gRPC client whose calls are traced: give it to a generated `…Client::new(channel)`.
 //! let channel = telemetry.grpc_channel(&"http://127.0.0.1:9001".parse()?);
 //!
-//! // An HTTP edge, and its operators' port.
+//! // An HTTP edge, and its operations port.
 //! let ports = Ports::take("127.0.0.1:8080".parse()?, "127.0.0.1:9464".parse()?).await?;
 //! let router = Router::new().route("/", get(|| async { "hello" }));
 //! ports.serve_http(router, serve::GRACE, &telemetry, stop).await?;

@@ -123,7 +123,10 @@ where
 /// Ends an exchange with its response, which gets the headers that name its trace.
 fn end(exchange: Exchange, mut response: Response<Body>) -> Response<Body> {
     if let Some(headers) = edge::response_headers(&exchange.context) {
-        response.headers_mut().extend(headers);
+        // Inserted and not appended: a proxied response may already name the trace of its server.
+        for (name, value) in headers {
+            response.headers_mut().insert(name, value);
+        }
     }
     exchange.answered(response.status());
     response

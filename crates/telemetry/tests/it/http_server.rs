@@ -231,9 +231,21 @@ async fn a_client_that_goes_away_leaves_a_span() {
     assert!(text(&[span]).contains(r#"error.type = "cancelled""#));
 }
 
+#[tokio::test]
+async fn response_names_one_trace() {
+    let (telemetry, _fake) = telemetry(&[]);
+    let router = Router::new().route("/", get(async || [("x-trace-id", "of a proxied server")]));
+    let router = telemetry.http_server(router);
+    let address = crate::serve::http(router, &CancellationToken::new()).await;
+    let (_, headers, _) = get_with(address, "GET", "/", &[]).await;
+    let ids: Vec<_> = headers.get_all("x-trace-id").iter().collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert_ne!(ids[0], "of a proxied server");
+}
+
 /// The answer to a body that is too long comes when all of it was sent, and the connection goes on.
 #[tokio::test]
-async fn who_sends_too_much_is_told_so() {
+async fn too_long_body_is_refused_after_reading() {
     let bounds = Bounds {
         at_once: 8,
         body_bytes: 1000,
