@@ -36,6 +36,6 @@ pub use kept::Kept;
 pub use memory::OutOfMemory;
 pub use pipeline::{Accepted, Pipeline, Settings};
 pub use receive::{AllowedOrigins, OtherSignals, ReceiveSettings};
-pub use scan::{InvalidRequest, ScanError, validate};
+pub use scan::{InvalidRequest, Rejected, ScanError, validate};
 pub use store::{Evicted, Occupancy, Operation, Search, Store, StoredTrace, TraceTooLarge};
 pub use tail::{TailSettings, Totals};
