@@ -37,6 +37,6 @@ pub use log::Evicted;
 pub use memory::OutOfMemory;
 pub use pipeline::{Accepted, Pipeline, Settings};
 pub use receive::{AllowedOrigins, OtherSignals, ReceiveSettings};
-pub use scan::{InvalidRequest, ScanError, validate};
-pub use store::{Occupancy, Operation, Search, Store, StoredTrace, TraceTooLarge};
+pub use scan::{InvalidRequest, Rejected, ScanError, validate};
+pub use store::{Evicted, Occupancy, Operation, Search, Store, StoredTrace, TraceTooLarge};
 pub use tail::{TailSettings, Totals};

@@ -126,8 +126,9 @@ impl Collector for PipelineCollector {
         let help = "Spans dropped, by reason";
         let dropped = [
             ("not_sampled", totals.not_sampled),
-            ("invalid_trace_id", totals.invalid_trace_id),
-            ("invalid_span_id", totals.invalid_span_id),
+            ("invalid_trace_id", totals.rejected.trace_id),
+            ("invalid_span_id", totals.rejected.span_id),
+            ("invalid_parent_span_id", totals.rejected.parent_span_id),
             ("no_room", totals.no_room),
             ("late", totals.late),
         ];

@@ -15,7 +15,7 @@ use spoor_policy::TailTable;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ReceiveSettings, ScanError, Store, TailSettings, Totals,
+    ReceiveSettings, Rejected, ScanError, Store, TailSettings, Totals,
     memory::{Memory, Share},
     metrics::{PipelineCollector, RequestCounts},
     receive, scan,
@@ -68,8 +68,8 @@ impl fmt::Debug for Pipeline {
 /// The outcome of a request that could be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Spans that were rejected, since their trace or span ID is invalid.
-    pub rejected: u64,
+    /// The spans that were rejected, since an ID is invalid.
+    pub rejected: Rejected,
 }
 
 /// The most decisions made before the locks are released.
@@ -124,7 +124,7 @@ impl Pipeline {
         // Lock order: the sampler, then the store. Queries lock the store alone.
         sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
         Ok(Accepted {
-            rejected: scanned.without_trace_id + scanned.without_span_id,
+            rejected: scanned.rejected,
         })
     }
 

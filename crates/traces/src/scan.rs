@@ -12,7 +12,7 @@ mod wire;
 pub(crate) use attribute::Wanted;
 pub(crate) use resource::{resource_attributes, scope_name};
 pub(crate) use span::{flags, span_attributes, status_word, trace_state};
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 pub(crate) use weight::decoded_bytes;
 
 use wire::{BYTES, Fault, Reader, key};
@@ -54,10 +54,47 @@ enum Stop {
 /// The reason that a span of a valid request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rejection {
-    /// Its trace id is zero or not of 16 bytes.
+    /// Its trace ID is zero or not of 16 bytes.
     TraceId,
-    /// Its span id is zero or not of 8 bytes.
+    /// Its span ID is zero or not of 8 bytes.
     SpanId,
+    /// Its parent's span ID is neither empty nor of 8 bytes.
+    ParentSpanId,
+}
+
+/// The numbers of spans rejected, by the field that is invalid. Each span counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rejected {
+    /// Spans with an invalid trace ID.
+    pub trace_id: u64,
+    /// Spans with an invalid span ID.
+    pub span_id: u64,
+    /// Spans with an invalid parent span ID.
+    pub parent_span_id: u64,
+}
+
+impl Rejected {
+    /// The number of spans rejected for any reason.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.trace_id + self.span_id + self.parent_span_id
+    }
+
+    fn count(&mut self, rejection: Rejection) {
+        match rejection {
+            Rejection::TraceId => self.trace_id += 1,
+            Rejection::SpanId => self.span_id += 1,
+            Rejection::ParentSpanId => self.parent_span_id += 1,
+        }
+    }
+}
+
+impl AddAssign for Rejected {
+    fn add_assign(&mut self, more: Self) {
+        self.trace_id += more.trace_id;
+        self.span_id += more.span_id;
+        self.parent_span_id += more.parent_span_id;
+    }
 }
 
 /// The result of a pass, in slices of the request.
@@ -69,10 +106,7 @@ pub(crate) struct Scanned<'a> {
     pub(crate) spans: CountedVec<NewSpan<'a>>,
     scopes: CountedVec<ScannedScope>,
     resources: CountedVec<ScannedResource<'a>>,
-    /// Spans with an invalid trace id.
-    pub(crate) without_trace_id: u64,
-    /// Spans with an invalid span id.
-    pub(crate) without_span_id: u64,
+    pub(crate) rejected: Rejected,
     resource_parts: CountedVec<&'a [u8]>,
     scope_parts: CountedVec<&'a [u8]>,
 }
@@ -140,8 +174,7 @@ impl<'a> Scanned<'a> {
             spans: CountedVec::new(BYTES_BESIDE_SPAN),
             scopes: CountedVec::new(0),
             resources: CountedVec::new(0),
-            without_trace_id: 0,
-            without_span_id: 0,
+            rejected: Rejected::default(),
             resource_parts: CountedVec::new(0),
             scope_parts: CountedVec::new(0),
         }
@@ -246,8 +279,7 @@ impl<'a> Pass<'a, '_> {
                         Ok(span) => self.found.spans.push(span, self.share)?,
                         // An invalid span does not fail the request: OTLP reports it as partial
                         // success.
-                        Err(Rejection::TraceId) => self.found.without_trace_id += 1,
-                        Err(Rejection::SpanId) => self.found.without_span_id += 1,
+                        Err(rejection) => self.found.rejected.count(rejection),
                     }
                     from = reader.position();
                 }

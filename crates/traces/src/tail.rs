@@ -100,9 +100,8 @@ impl Sampler {
     /// Accepts a request: appends each span where its trace is, or drops it.
     pub(crate) fn accept(&mut self, scanned: &Scanned<'_>, now: Instant, store: &mut Writer<'_>) {
         let count = scanned.spans.len() as u64;
-        self.totals.received += count + scanned.without_trace_id + scanned.without_span_id;
-        self.totals.invalid_trace_id += scanned.without_trace_id;
-        self.totals.invalid_span_id += scanned.without_span_id;
+        self.totals.received += count + scanned.rejected.total();
+        self.totals.rejected += scanned.rejected;
         if self.table.is_empty() {
             // A policy that comes within a minute finds these traces in the store, and does not
             // gather them.

@@ -8,6 +8,7 @@
 mod bottleneck;
 mod build;
 mod critical;
+mod ids;
 mod member;
 mod row;
 mod skew;
@@ -16,6 +17,7 @@ pub mod warnings;
 
 pub use bottleneck::Bottleneck;
 pub use build::{EXERCISE_USER_AGENT, Tree};
+pub(crate) use ids::warn_about_ids;
 pub(crate) use member::service_name;
 pub use member::{Member, members};
 pub use row::{Place, Row, Segment};

@@ -111,6 +111,29 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
+/// An operation's name for a narrow column, in two parts: the start, which may be cut, and the end
+/// from the last slash on, which should stay visible. A gRPC method is without its package.
+pub fn parts(operation: &str) -> (&str, &str) {
+    let Some((start, _)) = operation.rsplit_once('/') else {
+        return ("", operation);
+    };
+    let end = operation.get(start.len()..).unwrap_or_default();
+    // The space after an HTTP method would be lost at the edge of a part.
+    if start.is_empty() || start.ends_with(char::is_whitespace) {
+        return ("", operation);
+    }
+    let is_package = |text: &str| {
+        text.chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'))
+    };
+    // A service of protobuf has a capital letter, which tells `shop.v1.Cart` from a host's name.
+    let is_service = |text: &str| text.starts_with(|c: char| c.is_ascii_uppercase());
+    match start.rsplit_once('.') {
+        Some((package, service)) if is_package(package) && is_service(service) => (service, end),
+        _ => (start, end),
+    }
+}
+
 /// The first digits of a trace's id, enough to tell it from its neighbours.
 pub fn short(id: TraceId) -> String {
     id.to_string().chars().take(8).collect()
@@ -131,7 +154,7 @@ mod tests {
 
     use rstest::rstest;
 
-    use super::{ago, count, cut, date_time, duration, percent};
+    use super::{ago, count, cut, date_time, duration, parts, percent};
 
     #[rstest]
     #[case(0, "0")]
@@ -152,6 +175,19 @@ mod tests {
         assert_eq!(cut("häß", 3), "häß");
         assert_eq!(cut("häßlich", 3), "häß… (4 more bytes)");
         assert_eq!(cut("a\u{202e}bc", 2), "a\\u{202e}… (2 more bytes)");
+    }
+
+    #[rstest]
+    #[case("spoor.marketplace.v1.Marketplace/Search", ("Marketplace", "/Search"))]
+    #[case("Marketplace/Search", ("Marketplace", "/Search"))]
+    #[case("example.com/search", ("example.com", "/search"))]
+    #[case("GET /api/a.Wish/{id}", ("GET /api/a.Wish", "/{id}"))]
+    #[case("GET /search", ("", "GET /search"))]
+    #[case("/search", ("", "/search"))]
+    #[case("INSERT wishes", ("", "INSERT wishes"))]
+    #[case("", ("", ""))]
+    fn names_end_with_their_last_part(#[case] name: &str, #[case] expected: (&str, &str)) {
+        assert_eq!(parts(name), expected);
     }
 
     #[test]

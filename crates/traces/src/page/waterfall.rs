@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::{details, found::named, layout::Site, palette::Palette, text};
 use crate::{
     TraceId,
-    tree::{Bottleneck, Place, Row, Tree},
+    tree::{Bottleneck, Member, Place, Row, Tree},
 };
 
 /// The most spans on one page.
@@ -131,11 +131,7 @@ fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Mark
                     span class=(format!("name i{indent}")) {
                         span class=(format!("dot {class}")) {}
                         @if row.depth > DEEPEST_INDENT { span .soft { "+" (row.depth - DEEPEST_INDENT) } }
-                        span .label {
-                            span .operation { (text::cut(named(&member.span.name), 160)) }
-                            " "
-                            span .service { (text::cut(member.service(), 60)) }
-                        }
+                        (label(member))
                         @if member.is_error() { span .badge .error { "error" } }
                         @if slowest { span .badge .slowest { "bottleneck" } }
                         @if let Some(note) = place_note(row.place) { span .badge { (note) } }
@@ -149,6 +145,23 @@ fn item(frame: &Frame<'_>, row: &Row, slowest: bool, with_details: bool) -> Mark
                     p .cut { "Left out, since this page is already large; see the JSON." }
                 }
             }
+        }
+    }
+}
+
+/// The operation and its service, cut where the column is too narrow. The title has them in full.
+fn label(member: &Member) -> Markup {
+    let operation = text::cut(named(&member.span.name), 240);
+    let service = text::cut(member.service(), 60);
+    let (start, end) = text::parts(named(&member.span.name));
+    html! {
+        span .label title=(format!("{operation} · {service}")) {
+            span .operation {
+                @if !start.is_empty() { span .start { (text::cut(start, 160)) } }
+                span .end { (text::cut(end, 160)) }
+            }
+            " "
+            span .service { (service) }
         }
     }
 }

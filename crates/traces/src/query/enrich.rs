@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::{
 
 use crate::{
     StoredTrace, service,
-    tree::{correct_clock_skew, value, warnings},
+    tree::{correct_clock_skew, value, warn_about_ids, warnings},
 };
 
 /// The batches of a trace, as they are stored if `raw`.
@@ -18,6 +18,7 @@ pub fn decoded(trace: &StoredTrace, raw: bool) -> Vec<ResourceSpans> {
     let mut batches = trace.decode();
     if !raw {
         correct_clock_skew(&mut batches);
+        warn_about_ids(&mut batches);
         enrich(&mut batches);
     }
     batches

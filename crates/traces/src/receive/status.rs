@@ -72,10 +72,26 @@ pub(super) struct PartialSuccess {
 impl PartialSuccess {
     pub(super) fn of(accepted: Accepted) -> Self {
         let rejected = accepted.rejected;
-        let messages = (rejected > 0).then(|| REJECTED.to_owned());
+        // The names are those of OTLP's JSON, which is the form that people write by hand.
+        let problems = [
+            (
+                rejected.trace_id,
+                "traceId must be 16 bytes and not all zero",
+            ),
+            (rejected.span_id, "spanId must be 8 bytes and not all zero"),
+            (
+                rejected.parent_span_id,
+                "parentSpanId must be 8 bytes or empty",
+            ),
+        ];
+        let found = problems.into_iter().filter(|(spans, _)| *spans > 0);
+        let message = |(spans, rule)| match spans {
+            1 => format!("{rule} (1 span rejected)"),
+            spans => format!("{rule} ({spans} spans rejected)"),
+        };
         Self {
-            rejected,
-            messages: messages.into_iter().collect(),
+            rejected: rejected.total(),
+            messages: found.map(message).collect(),
         }
     }
 
@@ -100,9 +116,6 @@ impl PartialSuccess {
         ExportTraceServiceResponse { partial_success }.encode_to_vec()
     }
 }
-
-const REJECTED: &str = "some spans have a trace id or span id that is all zero or has not 16 and \
-                        8 bytes; they were dropped";
 
 /// A gRPC status that asks the sender to try again later.
 pub(super) fn retry_later(code: tonic::Code, message: &str) -> tonic::Status {

@@ -88,6 +88,10 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Rejecti
     if span_id.len() != 8 || span_id.iter().all(|byte| *byte == 0) {
         return Ok(Err(Rejection::SpanId));
     }
+    // A parent's ID of another length matches no span, so the span would be an orphan for ever.
+    if !matches!(parent.len(), 0 | 8) {
+        return Ok(Err(Rejection::ParentSpanId));
+    }
     Ok(Ok(NewSpan {
         trace_id,
         body,

@@ -155,15 +155,19 @@ fn assert_same(bytes: &[u8]) {
     let mut spans = scanned
         .by_source(&hashes)
         .flat_map(|(source, spans)| spans.map(move |(span, _)| (source, span)));
-    let (mut without_trace_id, mut without_span_id) = (0, 0);
+    let mut rejected = Rejected::default();
     for resource in &decoded.resource_spans {
         for span in resource.scope_spans.iter().flat_map(|scope| &scope.spans) {
             if !is_id(&span.trace_id, 16) {
-                without_trace_id += 1;
+                rejected.trace_id += 1;
                 continue;
             }
             if !is_id(&span.span_id, 8) {
-                without_span_id += 1;
+                rejected.span_id += 1;
+                continue;
+            }
+            if !matches!(span.parent_span_id.len(), 0 | 8) {
+                rejected.parent_span_id += 1;
                 continue;
             }
             let (source, found) = spans.next().expect("as many spans");
@@ -198,10 +202,7 @@ fn assert_same(bytes: &[u8]) {
         }
     }
     assert!(spans.next().is_none());
-    assert_eq!(
-        (scanned.without_trace_id, scanned.without_span_id),
-        (without_trace_id, without_span_id)
-    );
+    assert_eq!(scanned.rejected, rejected);
 }
 
 /// A span's attribute is found by its text, and its signature does not rule it out.

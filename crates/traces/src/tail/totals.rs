@@ -1,6 +1,6 @@
 //! Totals of the outcomes of spans and traces.
 
-use crate::store::Stored;
+use crate::{scan::Rejected, store::Stored};
 
 /// The outcomes of spans and traces since the start. All spans received are kept, dropped or
 /// gathering.
@@ -12,10 +12,8 @@ pub struct Totals {
     pub kept: u64,
     /// Spans of traces that a policy dropped.
     pub not_sampled: u64,
-    /// Spans with an invalid trace id.
-    pub invalid_trace_id: u64,
-    /// Spans with an invalid span id.
-    pub invalid_span_id: u64,
+    /// Spans with an invalid ID.
+    pub rejected: Rejected,
     /// Spans for which there was no room.
     pub no_room: u64,
     /// Spans of traces that the store had already evicted.
@@ -36,7 +34,7 @@ impl Totals {
     /// Spans dropped, for whatever reason.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.not_sampled + self.invalid_trace_id + self.invalid_span_id + self.no_room + self.late
+        self.not_sampled + self.rejected.total() + self.no_room + self.late
     }
 
     pub(crate) fn add(&mut self, stored: Stored) {

@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 
 use super::{
     critical,
+    ids::warn_about_ids,
     member::{Member, members},
     row::{Place, Row},
     skew::correct_clock_skew,
@@ -27,10 +28,12 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Builds the tree from decoded batches of one trace, with its clocks corrected.
+    /// Builds the tree from decoded batches of one trace, with its clocks corrected and warnings
+    /// about ambiguous span IDs.
     #[must_use]
     pub fn new(mut batches: Vec<ResourceSpans>) -> Self {
         correct_clock_skew(&mut batches);
+        warn_about_ids(&mut batches);
         Self::of(members(batches))
     }
 

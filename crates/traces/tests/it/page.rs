@@ -240,6 +240,23 @@ async fn a_trace_without_duration_is_drawn() {
 }
 
 #[tokio::test]
+async fn rows_name_the_method_and_the_service() {
+    let store = store();
+    let name = "spoor.marketplace.v1.Marketplace/Search";
+    let spans = vec![span(1, 1, 0, name, START, START + 5)];
+    insert(&store, vec![batch("marketplace-attic", spans)]);
+    let page = page_of(&store, TRACE).await;
+    let (_, row) = page.split_once("class=\"label\"").unwrap();
+    for expected in [
+        "title=\"spoor.marketplace.v1.Marketplace/Search · marketplace-attic\"",
+        "<span class=\"start\">Marketplace</span><span class=\"end\">/Search</span>",
+        "<span class=\"service\">marketplace-attic</span>",
+    ] {
+        assert!(row.contains(expected), "{expected}: {row}");
+    }
+}
+
+#[tokio::test]
 async fn long_names_and_values_are_cut() {
     let store = store();
     let long = "n".repeat(10_000);

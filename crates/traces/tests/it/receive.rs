@@ -6,16 +6,13 @@ mod grpc;
 mod json;
 mod origins;
 mod other_signals;
+mod rejected;
 
 use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_client::TraceServiceClient,
-    },
-    trace::v1::ResourceSpans,
+    collector::trace::v1::ExportTraceServiceRequest, trace::v1::ResourceSpans,
 };
 use prost::Message;
 use reqwest::{Client, StatusCode};
@@ -25,7 +22,7 @@ use spoor_traces::{ReceiveSettings, Settings, TraceId};
 
 use crate::{
     receiver::Receiver,
-    spans::{a_to_b, batch, span, trace_id},
+    spans::{a_to_b, trace_id},
 };
 
 fn request(resource_spans: Vec<ResourceSpans>) -> Vec<u8> {
@@ -153,45 +150,6 @@ async fn accepts_gzip_and_json() {
         "I'm a server span"
     );
     assert_eq!(store.services(), ["my.service", "service-a", "service-b"]);
-}
-
-#[tokio::test]
-async fn says_which_spans_it_rejects() {
-    let receiver = Receiver::start(Settings::default()).await;
-    let mut spans: Vec<_> = (1..=4)
-        .map(|number| span(number, number, 0, "x", 1, 2))
-        .collect();
-    spans[1].trace_id = vec![0; 16];
-    spans[2].span_id = vec![1; 7];
-    let sent = request(vec![batch("service-a", spans)]);
-    let response = receiver.post(sent.clone()).send().await.unwrap();
-    assert_eq!(response.status(), StatusCode::OK);
-    let answer = ExportTraceServiceResponse::decode(response.bytes().await.unwrap()).unwrap();
-    assert_eq!(answer.partial_success.unwrap().rejected_spans, 2);
-
-    let channel = format!("http://{}", receiver.grpc);
-    let mut client = TraceServiceClient::connect(channel).await.unwrap();
-    let sent = ExportTraceServiceRequest::decode(sent.as_slice()).unwrap();
-    let answer = client.export(sent).await.unwrap().into_inner();
-    assert_eq!(answer.partial_success.unwrap().rejected_spans, 2);
-
-    let totals = receiver.pipeline.totals();
-    assert_eq!((totals.received, totals.kept), (8, 4));
-    assert_eq!((totals.invalid_trace_id, totals.invalid_span_id), (2, 2));
-    receiver.assert_balanced();
-    let metrics = receiver.metrics();
-    for line in [
-        "spoor_traces_spans_received_total 8",
-        "spoor_traces_spans_kept_total 4",
-        "spoor_traces_spans_dropped_total{reason=\"invalid_trace_id\"} 2",
-        "spoor_traces_spans_dropped_total{reason=\"invalid_span_id\"} 2",
-        "spoor_traces_spans_gathering 0",
-    ] {
-        assert!(
-            metrics.lines().any(|found| found == line),
-            "{line} in {metrics}"
-        );
-    }
 }
 
 #[rstest]

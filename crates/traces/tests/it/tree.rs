@@ -5,7 +5,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, span::Event};
 use proptest::prelude::*;
 use rstest::rstest;
-use spoor_traces::tree::{Place, Tree, correct_clock_skew};
+use spoor_traces::tree::{Place, Row, Tree, correct_clock_skew};
 
 use crate::spans::{MS, a_to_b, batch, span, text};
 
@@ -15,7 +15,7 @@ fn tree(spans: Vec<Span>) -> Tree {
 
 /// `name depth self-time critical-time` of each row, times in milliseconds.
 fn outline(tree: &Tree) -> Vec<String> {
-    let line = |row: &spoor_traces::tree::Row| {
+    let line = |row: &Row| {
         let (own, critical) = (row.self_time.as_millis(), row.critical_time().as_millis());
         format!("{} {} {own} {critical}", row.member.span.name, row.depth)
     };
@@ -284,6 +284,39 @@ fn traces_are_corrected_apart() {
 fn a_span_exported_twice_is_there_once() {
     let batches: Vec<ResourceSpans> = [a_to_b(1, 0, 10, false), a_to_b(1, 0, 10, false)].concat();
     assert_eq!(Tree::new(batches).rows().len(), 5);
+}
+
+#[test]
+fn ambiguous_ids_have_a_warning() {
+    let one = |name| span(1, 2, 1, name, 0, 10);
+    let spans = vec![
+        span(1, 1, 0, "root", 0, 10),
+        one("first"),
+        one("second"),
+        one("first"),
+        span(1, 3, 3, "itself", 1, 2),
+    ];
+    let first = Tree::new(vec![batch("service", spans)]);
+    // As a client of the query API builds it, from spans with warnings.
+    let again = first.rows().iter().map(|row| row.member.span.clone());
+    let again = Tree::new(vec![batch("service", again.collect())]);
+    for tree in [first, again] {
+        let warnings = |row: &Row| {
+            let span = &row.member;
+            (span.span.name.clone(), span.warnings().join("; "))
+        };
+        let mut found: Vec<_> = tree.rows().iter().map(warnings).collect();
+        found.sort();
+        assert_eq!(found.len(), 4, "{found:?}");
+        assert_eq!(found[0], ("first".to_owned(), String::new()));
+        assert_eq!(
+            found[1].1,
+            "Invalid parent: the span names itself as its parent"
+        );
+        assert_eq!(found[2], ("root".to_owned(), String::new()));
+        assert!(found[3].1.starts_with("Duplicate span ID: "), "{found:?}");
+        assert_eq!(found[3].1.matches("Duplicate").count(), 1);
+    }
 }
 
 #[test]

@@ -274,6 +274,33 @@ async fn what_is_odd_has_a_warning() {
 }
 
 #[tokio::test]
+async fn ambiguous_ids_have_a_warning() {
+    let store = Store::new(16 << 20);
+    let spans = ["one", "other"].map(|name| span(1, 1, 1, name, START, START + 9));
+    insert(&store, vec![batch("s", spans.to_vec())]);
+    let server = Server::start(&store).await;
+    let path = "/api/v3/traces/5b8efff7980381030000000000000001";
+    let (_, answer) = server.query(path, &[]).await;
+    let spans = &answer["result"]["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    for (at, expected) in [
+        (0, vec!["Invalid parent"]),
+        (1, vec!["Duplicate span ID", "Invalid parent"]),
+    ] {
+        let found = &spans[at]["attributes"][0]["value"]["arrayValue"]["values"];
+        let found = found.as_array().unwrap();
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            let found = found["stringValue"].as_str().unwrap();
+            assert!(found.starts_with(expected), "{found}");
+        }
+    }
+    let (_, raw) = server.query(path, &[("rawTraces", "true")]).await;
+    assert!(!raw.to_string().contains("@jaeger@warnings"));
+    let (_, page) = server.text("/trace/5b8efff7980381030000000000000001").await;
+    assert!(page.contains("Duplicate span ID") && page.contains("names itself as its parent"));
+}
+
+#[tokio::test]
 async fn operations_of_no_service_are_none() {
     let (status, answer) = Server::start(&odd())
         .await

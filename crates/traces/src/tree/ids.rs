@@ -1,0 +1,40 @@
+//! Span IDs that leave a span's place in the tree uncertain.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
+
+use super::{value, warnings};
+
+const DUPLICATE: &str = "Duplicate span ID: another span of the trace has the same, so that their \
+                         children cannot be told apart";
+const OWN_PARENT: &str = "Invalid parent: the span names itself as its parent";
+
+/// Adds a warning to each span of a trace that has the ID of an earlier one, as Jaeger does, and to
+/// each that names itself as its parent.
+pub(crate) fn warn_about_ids(batches: &mut [ResourceSpans]) {
+    let mut first: HashMap<&[u8], &Span> = HashMap::new();
+    let mut problems = Vec::new();
+    let spans = batches.iter().flat_map(|batch| &batch.scope_spans);
+    for (index, span) in spans.flat_map(|scope| &scope.spans).enumerate() {
+        match first.entry(&span.span_id) {
+            // A span that was exported twice, as a retry may do, is no other span.
+            Entry::Occupied(earlier) if *earlier.get() != span => problems.push((index, DUPLICATE)),
+            Entry::Occupied(_) => {}
+            Entry::Vacant(place) => drop(place.insert(span)),
+        }
+        if span.parent_span_id == span.span_id && !value::is_zero(&span.span_id) {
+            problems.push((index, OWN_PARENT));
+        }
+    }
+    let mut problems = problems.into_iter().peekable();
+    let spans = batches.iter_mut().flat_map(|batch| &mut batch.scope_spans);
+    for (index, span) in spans.flat_map(|scope| &mut scope.spans).enumerate() {
+        while let Some((_, warning)) = problems.next_if(|(at, _)| *at == index) {
+            // A trace from the query API has its warnings already.
+            if !warnings::of(span).contains(&warning) {
+                warnings::add(span, warning.to_owned());
+            }
+        }
+    }
+}
