@@ -18,7 +18,9 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use spoor_api::{SamplingPolicy, SamplingPolicyStatus, status::Condition};
 use spoor_control::Control;
-use spoor_policy::{Namespace, Outcome, Policy, PolicyKey, Resolution, Version, resolve};
+use spoor_policy::{
+    Namespace, Outcome, Policy, PolicyKey, Resolution, ServiceName, Version, resolve,
+};
 use spoor_status::{PolicyFindings, TailRules, unknown_services, warnings};
 use spoor_traces::Pipeline;
 use tokio::sync::Notify;
@@ -201,7 +203,7 @@ impl PolicyStore {
     ) -> BTreeMap<PolicyKey, Vec<String>> {
         let warn = |policy: &Policy| {
             let key = policy.key();
-            let known = self.0.control.known_services(&key.namespace);
+            let known = known_services(policy, &self.0.control, &self.0.pipeline);
             let outcome = resolution.outcomes.get(key);
             let mut all = outcome.map(warnings).unwrap_or_default();
             all.extend(unknown_services(policy, &known));
@@ -234,7 +236,7 @@ impl PolicyStore {
     /// All policies, or those of a namespace, with their status and sorted by name.
     pub(crate) fn list(&self, namespace: Option<&Namespace>) -> Vec<SamplingPolicy> {
         let mut state = self.0.state.lock();
-        state.shown(&self.0.control, |key| {
+        state.shown(&self.0, |key| {
             namespace.is_none_or(|of| key.namespace == *of)
         })
     }
@@ -242,7 +244,7 @@ impl PolicyStore {
     /// One policy with its status.
     pub(crate) fn get(&self, key: &PolicyKey) -> Option<SamplingPolicy> {
         let mut state = self.0.state.lock();
-        state.shown(&self.0.control, |of| of == key).pop()
+        state.shown(&self.0, |of| of == key).pop()
     }
 
     /// The status of the watched folder, if there is one.
@@ -306,11 +308,7 @@ impl PolicyStore {
 }
 
 impl State {
-    fn shown(
-        &mut self,
-        control: &Control,
-        wanted: impl Fn(&PolicyKey) -> bool,
-    ) -> Vec<SamplingPolicy> {
+    fn shown(&mut self, inner: &Inner, wanted: impl Fn(&PolicyKey) -> bool) -> Vec<SamplingPolicy> {
         let now = Timestamp::now();
         let Self {
             set,
@@ -322,8 +320,7 @@ impl State {
         entries
             .map(|entry| {
                 let outcome = resolution.outcomes.get(entry.policy.key());
-                let status =
-                    outcome.map(|outcome| status(entry, outcome, control, conditions, now));
+                let status = outcome.map(|outcome| status(entry, outcome, inner, conditions, now));
                 SamplingPolicy {
                     status,
                     ..entry.resource.clone()
@@ -336,7 +333,9 @@ impl State {
 fn status(
     entry: &Entry,
     outcome: &Outcome,
-    control: &Control,
+    Inner {
+        control, pipeline, ..
+    }: &Inner,
     conditions: &mut BTreeMap<PolicyKey, Vec<Condition>>,
     now: Timestamp,
 ) -> SamplingPolicyStatus {
@@ -349,7 +348,7 @@ fn status(
         evidence: control.evidence(key).as_ref(),
         // The pipeline is in this process: it has them as soon as they are published.
         tail: TailRules::InForce,
-        known: &control.known_services(&key.namespace),
+        known: &known_services(&entry.policy, control, pipeline),
         notes: &[],
         previous,
         now,
@@ -357,6 +356,23 @@ fn status(
     .status();
     previous.clone_from(&status.conditions);
     status
+}
+
+/// The services that a policy may apply to: those that have instances, and for a policy that has
+/// only tail rules those that send spans, as unmodified SDKs do.
+fn known_services(
+    policy: &Policy,
+    control: &Control,
+    pipeline: &Pipeline,
+) -> BTreeSet<ServiceName> {
+    let namespace = &policy.key().namespace;
+    let mut known = control.known_services(namespace);
+    let mut named = policy.targets().iter().map(|target| &target.service);
+    // Only then, since reading all names of the store takes longer than the rest of a status.
+    if policy.head().is_none() && named.any(|service| !known.contains(service)) {
+        known.extend(pipeline.services_in(namespace));
+    }
+    known
 }
 
 fn change(key: &PolicyKey, action: Action) -> Change {

@@ -103,6 +103,27 @@ impl Ports {
             .map_err(|source| BindError::of(source, port, endpoint))
     }
 
+    /// The first endpoint that has the same port as an earlier one, after that one. Only the
+    /// endpoints of the lab and of these services count.
+    #[must_use]
+    pub fn shared(&self, services: &[Service]) -> Option<(Endpoint, Endpoint, u16)> {
+        let mut used = BTreeMap::new();
+        let endpoints = Endpoint::all().filter(|endpoint| match endpoint {
+            Endpoint::Service(service) | Endpoint::Ops(service) => services.contains(service),
+            _ => true,
+        });
+        for endpoint in endpoints {
+            let port = self.port(endpoint);
+            // 0 is any free port, and so never the same.
+            if port != 0
+                && let Some(earlier) = used.insert(port, endpoint)
+            {
+                return Some((earlier, endpoint, port));
+            }
+        }
+        None
+    }
+
     fn port(&self, endpoint: Endpoint) -> u16 {
         // The default, 0, is any free port.
         self.0.get(&endpoint).copied().unwrap_or_default()
@@ -223,4 +244,27 @@ fn bind_any() -> io::Result<TcpListener> {
     (0..MAX_ATTEMPTS)
         .find_map(|_| bind(random.random_range(PORT_RANGE)).ok())
         .map_or_else(|| bind(0), Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[rstest::rstest]
+    #[case::of_a_service(Endpoint::Service(Service::ServiceA), 8082, true)]
+    #[case::of_the_lab(Endpoint::Ops(Service::Bands), 4317, true)]
+    #[case::of_no_endpoint(Endpoint::Admin, 1, false)]
+    #[case::any_free_port(Endpoint::Admin, 0, false)]
+    #[case::of_a_service_that_does_not_run(Endpoint::Admin, 8083, false)]
+    fn finds_a_shared_port(#[case] endpoint: Endpoint, #[case] port: u16, #[case] is_shared: bool) {
+        let mut ports = Ports::default();
+        ports.0.insert(endpoint, port);
+        ports.0.insert(Endpoint::QueryHttp, 0);
+        let shared = ports.shared(&[Service::ServiceA, Service::Bands]);
+        assert_eq!(shared.is_some(), is_shared, "{shared:?}");
+        if let Some((first, second, found)) = shared {
+            assert!([first, second].contains(&endpoint), "{shared:?}");
+            assert_eq!((found, first != second), (port, true));
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! request that was due meanwhile, which avoids coordinated omission.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,6 +16,7 @@ use std::{
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use parking_lot::Mutex;
 use tokio::{net::TcpStream, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,6 @@ use super::{
     connection::Connections,
     error::LoadError,
     load::{Load, Pace},
-    operation::Operation,
     recorder::{self, Recorder},
     schedule::Due,
     summary::{Punctuality, Summary},
@@ -36,8 +36,8 @@ const MAX_TIMER_LAG: Duration = Duration::from_millis(2);
 /// A request sent later than this after it was due counts as late.
 const MAX_SEND_LAG: Duration = Duration::from_millis(100);
 
-/// Sends the load until it is done or stopped, and reports the number of finished turns to
-/// `progress`.
+/// Sends the load until it is done or stopped, and reports the number of finished requests
+/// to `progress`.
 ///
 /// # Errors
 /// [`LoadError`] before the first request. Later failures are counted in the summary.
@@ -58,6 +58,8 @@ pub async fn drive(
         load: load.clone(),
         started,
         turns: AtomicU64::new(0),
+        chosen: AtomicU64::new(0),
+        pending: Mutex::default(),
         finished: AtomicU64::new(0),
         late: AtomicU64::new(0),
         stop: stop.clone(),
@@ -116,15 +118,32 @@ struct Shared {
     load: Load,
     started: Instant,
     recorder: Recorder,
+    /// The number of turns that have begun to wait until they are due.
     turns: AtomicU64,
+    /// The number of operations that were chosen or skipped.
+    chosen: AtomicU64,
+    /// The follow-ups to send. There are never more than connections, since a turn sends one of
+    /// them before it begins another operation.
+    pending: Mutex<VecDeque<Pending>>,
     finished: AtomicU64,
     late: AtomicU64,
     stop: CancellationToken,
 }
 
+/// Follow-ups to what an operation has created.
+struct Pending {
+    /// The operation's position.
+    operation: usize,
+    /// The number of its follow-ups that were sent.
+    sent: usize,
+    /// The location of what it created.
+    created: String,
+}
+
 /// One request to send, and the time from which its latency counts.
 struct Turn {
-    number: u64,
+    /// The number of turns after this one.
+    left: u64,
     phase: usize,
     from: Instant,
 }
@@ -168,18 +187,49 @@ impl Shared {
         if due.elapsed() > MAX_SEND_LAG {
             self.late.fetch_add(1, Ordering::Relaxed);
         }
-        Some(Turn {
-            number,
-            phase,
-            from,
-        })
+        let left = self.load.expected_requests().map_or(u64::MAX, |turns| {
+            turns.saturating_sub(number.saturating_add(1))
+        });
+        Some(Turn { left, phase, from })
     }
 
-    fn operation(&self, turn: &Turn) -> Option<(&Operation, u64)> {
-        let count = u64::try_from(self.load.operations.len()).ok()?;
-        let position = usize::try_from(turn.number.checked_rem(count)?).ok()?;
-        let operation = self.load.operations.get(position)?;
-        Some((operation, turn.number / count))
+    /// The position of the next operation, and the number of times that all had their turn.
+    fn next_operation(&self, turn: &Turn) -> Option<(usize, u64)> {
+        let operations = &self.load.operations;
+        let count = u64::try_from(operations.len()).ok()?;
+        // Towards the end, operations are skipped whose follow-ups no turn is left for, so that the
+        // load has as many requests as turns.
+        let fits = |position: usize| {
+            let operation = operations.get(position);
+            let follow_ups = operation.map(|operation| u64::try_from(operation.follow_ups.len()));
+            matches!(follow_ups, Some(Ok(follow_ups)) if follow_ups <= turn.left)
+        };
+        let mut chosen = None;
+        for _ in 0..count {
+            let number = self.chosen.fetch_add(1, Ordering::Relaxed);
+            let position = usize::try_from(number.checked_rem(count)?).ok()?;
+            chosen = Some((position, number / count));
+            if fits(position) {
+                break;
+            }
+        }
+        chosen
+    }
+
+    /// Adds the rest of an operation's follow-ups, if there are any.
+    fn add_pending(&self, pending: Pending) {
+        let operation = self.load.operations.get(pending.operation);
+        if operation.is_some_and(|operation| pending.sent < operation.follow_ups.len()) {
+            self.pending.lock().push_back(pending);
+        }
+    }
+
+    fn recorded<'a>(&self, operation: &'a Arc<str>, turn: &Turn) -> recorder::Request<'a> {
+        recorder::Request {
+            operation,
+            phase: turn.phase,
+            due: turn.from - self.started,
+        }
     }
 
     /// Sends a request, records its outcome, and returns the location of what it created.
@@ -213,36 +263,68 @@ impl Shared {
 async fn send(shared: Arc<Shared>) {
     let mut connections = Connections::default();
     while let Some(turn) = shared.next().await {
-        take_turn(&shared, &mut connections, &turn).await;
+        let pending = shared.pending.lock().pop_front();
+        match pending {
+            Some(pending) => follow_up(&shared, &mut connections, pending, &turn).await,
+            None => begin(&shared, &mut connections, &turn).await,
+        };
         shared.finished.fetch_add(1, Ordering::Relaxed);
+    }
+    // A late response may leave follow-ups without a turn. They are sent nevertheless, since they
+    // remove what the load has created. The connection that received the response comes here
+    // after it, so that none is forgotten.
+    loop {
+        let Some(pending) = shared.pending.lock().pop_front() else {
+            return;
+        };
+        let turn = Turn {
+            left: 0,
+            phase: shared.load.phases().saturating_sub(1),
+            from: Instant::now(),
+        };
+        follow_up(&shared, &mut connections, pending, &turn).await;
     }
 }
 
-/// Sends a request and its follow-ups.
-async fn take_turn(shared: &Shared, connections: &mut Connections, turn: &Turn) -> Option<()> {
-    let (operation, round) = shared.operation(turn)?;
+/// Sends the request of the next operation.
+async fn begin(shared: &Shared, connections: &mut Connections, turn: &Turn) -> Option<()> {
+    let (position, round) = shared.next_operation(turn)?;
+    let operation = shared.load.operations.get(position)?;
     // `check` has built every request once.
     let (address, request) = (operation.url.address(), operation.request(round).ok()?);
-    let recorded = recorder::Request {
-        operation: &operation.name,
-        phase: turn.phase,
-        due: turn.from - shared.started,
-    };
+    let recorded = shared.recorded(&operation.name, turn);
     let created = shared
         .exchange(connections, &address, request, recorded)
         .await?;
-    for follow_up in &operation.follow_ups {
-        // A follow-up is due when the response before it has arrived, not by the schedule.
-        let request = operation.request_after(follow_up, &created).ok()?;
-        let recorded = recorder::Request {
-            operation: &follow_up.name,
-            phase: turn.phase,
-            due: shared.started.elapsed(),
-        };
-        shared
-            .exchange(connections, &address, request, recorded)
-            .await;
-    }
+    shared.add_pending(Pending {
+        operation: position,
+        sent: 0,
+        created,
+    });
+    Some(())
+}
+
+/// Sends a follow-up, which takes a turn of its own so that the rate is that of all requests.
+async fn follow_up(
+    shared: &Shared,
+    connections: &mut Connections,
+    pending: Pending,
+    turn: &Turn,
+) -> Option<()> {
+    let operation = shared.load.operations.get(pending.operation)?;
+    let follow_up = operation.follow_ups.get(pending.sent)?;
+    let request = operation.request_after(follow_up, &pending.created).ok()?;
+    let (address, recorded) = (
+        operation.url.address(),
+        shared.recorded(&follow_up.name, turn),
+    );
+    shared
+        .exchange(connections, &address, request, recorded)
+        .await;
+    shared.add_pending(Pending {
+        sent: pending.sent + 1,
+        ..pending
+    });
     Some(())
 }
 

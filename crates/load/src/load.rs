@@ -11,7 +11,8 @@ pub struct Load {
     pub operations: Vec<Operation>,
     /// The pace of the requests.
     pub pace: Pace,
-    /// The maximum number of requests.
+    /// The maximum number of requests, except for follow-ups to responses that arrive after the
+    /// last of them.
     pub requests: Option<u64>,
     /// The maximum duration.
     pub duration: Option<Duration>,
@@ -50,7 +51,7 @@ impl Load {
         }
     }
 
-    /// The number of turns, if it is known in advance.
+    /// The number of requests, if it is known in advance.
     #[must_use]
     pub fn expected_requests(&self) -> Option<u64> {
         let due = match &self.pace {

@@ -21,7 +21,7 @@ pub struct Operation {
     pub path: String,
     /// The bodies, which take turns. If there are none, the body is empty.
     pub bodies: Arc<[Body]>,
-    /// The requests that follow, to what this one created.
+    /// The requests that follow, to what this one created. Each counts in the load's rate.
     pub follow_ups: Vec<FollowUp>,
 }
 

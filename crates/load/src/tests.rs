@@ -120,10 +120,8 @@ async fn each_phase_and_operation_has_its_own_figures() {
         Phase::even("calm", second, 20.0),
         Phase::even("spike", second, 80.0),
     ];
-    let post = Operation::post("POST /", url.parse().unwrap(), "/", vec![]);
-    let delete = post.followed_by("DELETE /{id}", http::Method::DELETE, "");
     let load = Load {
-        operations: vec![delete, Operation::get("GET /", url.parse().unwrap(), "/")],
+        operations: with_follow_up(&url),
         ..load(&url, Pace::Open(Schedule::new(phases)), None)
     };
     let summary = sent(&load).await;
@@ -132,19 +130,51 @@ async fn each_phase_and_operation_has_its_own_figures() {
         .iter()
         .map(|it| (it.phase.as_str(), it.row.requests))
         .collect();
-    // Each POST has a DELETE behind it.
-    assert_eq!(phases, [("calm", 15), ("spike", 60)]);
-    let operations: Vec<_> = summary
-        .operations
-        .iter()
-        .map(|it| (it.operation.as_str(), it.row.requests))
-        .collect();
+    assert_eq!(phases, [("calm", 10), ("spike", 40)]);
+    // A DELETE takes the turn after its POST.
     assert_eq!(
-        operations,
-        [("DELETE /{id}", 25), ("GET /", 25), ("POST /", 25)]
+        requests_by_operation(&summary),
+        [("DELETE /{id}", 17), ("GET /", 16), ("POST /", 17)]
     );
     let due: u64 = summary.timeline.points.iter().map(|it| it.requests).sum();
-    assert_eq!(due, 75);
+    assert_eq!(due, 50);
+}
+
+#[rstest::rstest]
+#[case::follow_up_fits(Duration::ZERO, 2, [1, 0, 1])]
+#[case::no_turn_for_a_follow_up(Duration::ZERO, 4, [1, 2, 1])]
+#[case::response_after_the_last_turn(STALL, 2, [1, 1, 1])]
+#[tokio::test]
+async fn everything_created_is_followed_up(
+    #[case] stall: Duration,
+    #[case] requests: u64,
+    #[case] expected: [u64; 3],
+) {
+    let url = server(CREATED, stall).await;
+    let slow = !stall.is_zero();
+    let load = Load {
+        operations: with_follow_up(&url),
+        connections: NonZeroUsize::MIN.saturating_add(slow.into()),
+        ..load(&url, Pace::Closed, Some(requests))
+    };
+    let summary = sent(&load).await;
+    let names = ["DELETE /{id}", "GET /", "POST /"];
+    let expected: Vec<_> = names.into_iter().zip(expected).collect();
+    assert_eq!(requests_by_operation(&summary), expected);
+}
+
+/// A `POST` with a `DELETE` of what it created, and a `GET`.
+fn with_follow_up(url: &str) -> Vec<Operation> {
+    let post = Operation::post("POST /", url.parse().unwrap(), "/", vec![]);
+    let delete = post.followed_by("DELETE /{id}", http::Method::DELETE, "");
+    vec![delete, Operation::get("GET /", url.parse().unwrap(), "/")]
+}
+
+fn requests_by_operation(summary: &Summary) -> Vec<(&str, u64)> {
+    let operations = summary.operations.iter();
+    operations
+        .map(|it| (it.operation.as_str(), it.row.requests))
+        .collect()
 }
 
 #[tokio::test]

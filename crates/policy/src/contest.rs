@@ -3,20 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Acceptance, Effective, OperationName, Outcome, Overridden, Part, Policy, PolicyName,
-    Precedence, Probability, ServiceName, Setting, Strategy,
+    Acceptance, Effective, Outcome, Overridden, Part, Policy, PolicyName, Precedence, Probability,
+    Setting, Strategy,
     claims::{Claim, Claims, Ranked},
+    tail_heads::{Head, Place, TailHeads},
 };
-
-/// The most heads that a warning names.
-const MAX_NAMED: usize = 3;
-
-/// A place. Without a service, the whole namespace; without an operation, the whole service.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    service: Option<&'a ServiceName>,
-    operation: Option<&'a OperationName>,
-}
 
 /// The outcomes of policies that have not ended, in the order of their ranks.
 pub(crate) fn outcomes(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome> {
@@ -48,6 +39,9 @@ pub(crate) fn outcomes(ordered: &[&Policy], claims: &Claims<'_>) -> Vec<Outcome>
         .collect()
 }
 
+/// The winners of the head and the tail of a place.
+type Winners<'a> = (Option<Ranked<'a>>, Option<Ranked<'a>>);
+
 /// The incomplete outcomes of policies, by rank.
 struct Contest<'a>(Vec<Draft<'a>>);
 
@@ -57,14 +51,14 @@ struct Draft<'a> {
     overridden: Vec<Overridden>,
     /// The winners over the policy, by rank, which is faster to compare than names.
     winners: BTreeSet<usize>,
-    /// The heads below 100 % at places of the policy's tail, with their policies.
-    heads: BTreeSet<(Probability, &'a PolicyName)>,
+    /// The heads below 100 % at places of the policy's tail.
+    tail_heads: TailHeads<'a>,
 }
 
 impl<'a> Contest<'a> {
     /// Adds the result for a place to the outcomes of all policies concerned. `around` are the claims
     /// to the larger places that contain it, smaller ones first.
-    fn add_place(&mut self, place: Place<'_>, claim: &Claim<'a>, around: &[&Claim<'a>]) {
+    fn add_place(&mut self, place: Place<'a>, claim: &Claim<'a>, around: &[&Claim<'a>]) {
         for part in [Part::Head, Part::Tail] {
             let Some((winner, losers)) = claim.to(part).split_first() else {
                 continue;
@@ -77,24 +71,43 @@ impl<'a> Contest<'a> {
             for outer in around.iter().filter_map(|claim| claim.winner(part)) {
                 // A policy may claim both places, and does not override itself.
                 if outer.rank != winner.rank {
-                    self.add_loss(place, part, outer, *winner, place.specificity());
+                    self.add_loss(place, part, outer, *winner, specificity(place));
                 }
             }
         }
-        // Head and tail are resolved separately, so the head here may come from a larger place.
-        let head = [claim]
-            .iter()
-            .chain(around)
-            .find_map(|claim| claim.winner(Part::Head));
-        let (Some(head), Some(tail)) = (head, claim.winner(Part::Tail)) else {
+        self.add_tail_head(place, claim, around);
+    }
+
+    /// Adds the head that decides at a place to the draft of the tail that decides there.
+    fn add_tail_head(&mut self, place: Place<'a>, claim: &Claim<'a>, around: &[&Claim<'a>]) {
+        let outer = |part| around.iter().find_map(|claim| claim.winner(part));
+        let outer = (outer(Part::Head), outer(Part::Tail));
+        // Head and tail are resolved separately, so each may come from another larger place.
+        let here = (
+            claim.winner(Part::Head).or(outer.0),
+            claim.winner(Part::Tail).or(outer.1),
+        );
+        let ranks = |(head, tail): Winners<'a>| (head.map(|it| it.rank), tail.map(|it| it.rank));
+        if ranks(here) == ranks(outer) {
+            // The larger place stands for this one.
             return;
-        };
-        if let (Some(Strategy::Probability(share)), Some(draft)) =
-            (head.policy.head(), self.0.get_mut(tail.rank))
-            && share < Probability::ALWAYS
-        {
-            draft.heads.insert((share, &head.policy.key().name));
         }
+        if let Some((heads, head)) = self.tail_heads(outer) {
+            heads.exclude(head, place);
+        }
+        if let Some((heads, head)) = self.tail_heads(here) {
+            heads.add(head, place);
+        }
+    }
+
+    /// The heads of the deciding tail, and the deciding head if it is below 100 %.
+    fn tail_heads(&mut self, (head, tail): Winners<'a>) -> Option<(&mut TailHeads<'a>, Head<'a>)> {
+        let (head, tail) = (head?.policy, tail?);
+        let Some(Strategy::Probability(share)) = head.head() else {
+            return None;
+        };
+        let draft = self.0.get_mut(tail.rank)?;
+        (share < Probability::ALWAYS).then_some((&mut draft.tail_heads, (share, &head.key().name)))
     }
 
     fn add_win(&mut self, place: Place<'_>, part: Part, winner: Ranked<'_>) {
@@ -137,13 +150,11 @@ impl<'a> Contest<'a> {
     }
 }
 
-impl Place<'_> {
-    /// The reason why a claim to this place takes precedence over one to a larger place.
-    fn specificity(&self) -> Precedence {
-        match self.operation {
-            Some(_) => Precedence::ForOperation,
-            None => Precedence::ForService,
-        }
+/// The reason why a claim to this place takes precedence over one to a larger place.
+fn specificity(place: Place<'_>) -> Precedence {
+    match place.operation {
+        Some(_) => Precedence::ForOperation,
+        None => Precedence::ForService,
     }
 }
 
@@ -190,7 +201,8 @@ impl Draft<'_> {
 
     fn warnings(&self, policy: &Policy) -> Vec<String> {
         let mut warnings = vec![];
-        warnings.extend(self.unseen_by_tail(policy));
+        let tail = policy.tail();
+        warnings.extend(tail.and_then(|tail| self.tail_heads.warning(&policy.key().name, tail)));
         // Jaeger's remote sampling has a rate limit for a whole service only.
         let is_limit = matches!(policy.head(), Some(Strategy::RateLimit(_)));
         if is_limit
@@ -204,38 +216,5 @@ impl Draft<'_> {
             );
         }
         warnings
-    }
-
-    /// A warning about heads that drop traces before the policy's tail rules can keep them.
-    fn unseen_by_tail(&self, policy: &Policy) -> Option<String> {
-        let tail = policy.tail()?;
-        let name = |by: &PolicyName| match *by == policy.key().name {
-            true => "its own head".to_owned(),
-            false => format!("\"{by}\""),
-        };
-        let head = |(share, by): &(Probability, &PolicyName)| format!("{share} by {}", name(by));
-        // `otherwise` counts head and tail together, so a head of at least that much withholds
-        // nothing from it.
-        let is_less = |(share, _): &&(Probability, &PolicyName)| {
-            !tail.keep().is_empty() || tail.otherwise() > *share
-        };
-        let mut heads: Vec<String> = self.heads.iter().filter(is_less).map(head).collect();
-        let more = heads.len().saturating_sub(MAX_NAMED);
-        if more > 0 {
-            heads.truncate(MAX_NAMED);
-            heads.push(format!("{more} more"));
-        }
-        let heads = (!heads.is_empty()).then(|| heads.join(", "))?;
-        let kept_whole = match self
-            .heads
-            .iter()
-            .any(|(share, _)| tail.otherwise() > *share)
-        {
-            true => "; where that is less than `tail.otherwise`, all of these are kept",
-            false => "",
-        };
-        Some(format!(
-            "tail rules see only the traces that a head keeps: {heads}{kept_whole}"
-        ))
     }
 }

@@ -18,6 +18,7 @@ mod strategy;
 mod succession;
 mod table;
 mod tail;
+mod tail_heads;
 mod version;
 
 pub use closest::closest;

@@ -1,6 +1,6 @@
 //! Hints at the reasons why a policy that all clients apply may have no effect.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use spoor_control::{Evidence, ServiceEvidence};
 use spoor_policy::{Policy, ServiceName, closest};
@@ -9,30 +9,40 @@ use spoor_policy::{Policy, ServiceName, closest};
 const MAX_NAMED: usize = 5;
 
 /// Warnings about unknown services that a policy names, each a sentence without a full stop.
+///
+/// Tail rules apply to any service that sends spans, so for a policy without a head `known` should
+/// include those.
 #[must_use]
 pub fn unknown_services(policy: &Policy, known: &BTreeSet<ServiceName>) -> Vec<String> {
     let named = policy.targets().iter().map(|target| &target.service);
     // Sorted, so that the order of targets in the file does not change the message.
     let unknown: BTreeSet<&ServiceName> = named.filter(|it| !known.contains(*it)).collect();
-    let warn = |service: &ServiceName| {
-        format!(
-            "no instance of {service} is known{}",
-            did_you_mean(service, known)
-        )
+    let missing = |of: &dyn fmt::Display| match policy.head() {
+        Some(_) => format!("no instance of {of} is known"),
+        None => format!("no span of {of} has arrived yet"),
     };
+    let warn = |service: &ServiceName| missing(service) + &did_you_mean(service, known);
     let more = unknown.len().saturating_sub(MAX_NAMED);
-    let more = (more > 0).then(|| format!("no instance of {more} more services is known"));
+    let more = (more > 0).then(|| missing(&format_args!("{more} more services")));
     let named = unknown.into_iter().take(MAX_NAMED).map(warn);
     named.chain(more).collect()
 }
 
 /// Hints, each a sentence without a full stop.
-pub(crate) fn hints(evidence: &Evidence, known: &BTreeSet<ServiceName>) -> Vec<String> {
+pub(crate) fn hints(
+    policy: &Policy,
+    evidence: &Evidence,
+    known: &BTreeSet<ServiceName>,
+) -> Vec<String> {
     let (running, unknown): (Vec<_>, Vec<_>) =
         evidence.services.iter().partition(|it| it.instances > 0);
     // Only a service that reports its roots can be known to have none.
     let reporting = running.into_iter().filter(|it| it.reports);
     let (starting, inner): (Vec<_>, Vec<_>) = reporting.partition(|it| it.roots_seen);
+    // Tail rules need no instance that asks for a strategy, only spans.
+    let is_unknown =
+        |it: &&ServiceEvidence| policy.head().is_some() || !known.contains(&it.service);
+    let unknown: Vec<_> = unknown.into_iter().filter(is_unknown).collect();
 
     let mut hints = vec![];
     if !unknown.is_empty() {
@@ -85,6 +95,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use spoor_control::{ClientCounts, OperationEvidence};
+    use spoor_policy::{Namespace, PolicyKey, Probability, Strategy, TailPolicy, Target};
 
     use super::*;
 
@@ -107,6 +118,59 @@ mod tests {
             services,
             roots_at: roots_at.iter().map(|it| it.parse().unwrap()).collect(),
         }
+    }
+
+    fn policy(head: Option<Strategy>) -> Policy {
+        let tail = TailPolicy::new(vec![], Probability::NEVER).ok();
+        let (key, now) = (
+            PolicyKey {
+                namespace: Namespace::default(),
+                name: "policy".parse().unwrap(),
+            },
+            jiff::Timestamp::UNIX_EPOCH,
+        );
+        let target = Target {
+            service: "service-x".parse().unwrap(),
+            operations: vec![],
+        };
+        Policy::new(key, 0, now, vec![target], head, tail, None).unwrap()
+    }
+
+    fn with_head() -> Policy {
+        policy(Some(Strategy::Probability(Probability::ALWAYS)))
+    }
+
+    fn hints(evidence: &Evidence, known: &BTreeSet<ServiceName>) -> Vec<String> {
+        super::hints(&with_head(), evidence, known)
+    }
+
+    #[test]
+    fn tail_needs_spans_and_no_instance() {
+        let nobody = ServiceEvidence {
+            instances: 0,
+            reports: false,
+            ..service("service-x")
+        };
+        let found = evidence(vec![nobody], &[]);
+        let known = BTreeSet::from(["service-x".parse().unwrap()]);
+        let tail_only = policy(None);
+        assert_eq!(unknown_services(&tail_only, &known), [""; 0]);
+        assert_eq!(super::hints(&tail_only, &found, &known), [""; 0]);
+        let none = BTreeSet::new();
+        assert_eq!(
+            unknown_services(&tail_only, &none),
+            ["no span of service-x has arrived yet"]
+        );
+        assert_eq!(
+            super::hints(&tail_only, &found, &none),
+            ["no ready instance of service-x is known"]
+        );
+        assert_eq!(
+            unknown_services(&with_head(), &none),
+            ["no instance of service-x is known"]
+        );
+        // A head is applied by instances, whatever sends spans.
+        assert_eq!(hints(&found, &known).len(), 1);
     }
 
     #[test]

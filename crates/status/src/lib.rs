@@ -37,7 +37,8 @@ pub struct PolicyFindings<'a> {
     pub evidence: Option<&'a Evidence>,
     /// The state of its tail rules. Ignored if it has none.
     pub tail: TailRules,
-    /// The services of its namespace, to suggest one for an unknown name.
+    /// The services of its namespace, to suggest one for an unknown name. Tail rules apply to any
+    /// service that sends spans, so for a policy without a head they may include those.
     pub known: &'a BTreeSet<ServiceName>,
     /// Other remarks about its clients, each a sentence without a full stop.
     pub notes: &'a [String],
@@ -61,7 +62,7 @@ impl PolicyFindings<'_> {
             ..
         } = self;
         let mut converged = conditions::converged(outcome, *evidence, tail);
-        let hints = evidence.map(|evidence| hints::hints(evidence, known));
+        let hints = evidence.map(|evidence| hints::hints(policy, evidence, known));
         // A policy that is not accepted has no effect anywhere, so hints about its effect would
         // mislead.
         if conditions::is_accepted(outcome) {

@@ -38,5 +38,5 @@ pub use memory::OutOfMemory;
 pub use pipeline::{Accepted, Pipeline, Settings};
 pub use receive::{AllowedOrigins, OtherSignals, ReceiveSettings};
 pub use scan::{InvalidRequest, Rejected, ScanError, validate};
-pub use store::{Evicted, Occupancy, Operation, Search, Store, StoredTrace, TraceTooLarge};
+pub use store::{Occupancy, Operation, Search, Store, StoredTrace, TraceTooLarge};
 pub use tail::{TailSettings, Totals};

@@ -1,6 +1,7 @@
 //! Receive → tail sampler → store.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
         Arc,
@@ -11,7 +12,7 @@ use std::{
 
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use spoor_policy::TailTable;
+use spoor_policy::{Namespace, ServiceName, TailTable};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -142,6 +143,20 @@ impl Pipeline {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.shared.store
+    }
+
+    /// The services of a namespace that have spans in the store or in traces that wait for their
+    /// decision.
+    #[must_use]
+    pub fn services_in(&self, namespace: &Namespace) -> BTreeSet<ServiceName> {
+        // One lock after the other, and none while the copies are read.
+        let waiting = self.shared.sampler.lock().snapshot();
+        let kept = self.shared.store.snapshot();
+        [waiting, kept]
+            .iter()
+            .flat_map(|spans| spans.services_in(namespace.as_str()))
+            .filter_map(|service| ServiceName::new(service).ok())
+            .collect()
     }
 
     /// The outcomes of all spans so far, as of one moment.

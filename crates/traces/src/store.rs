@@ -27,7 +27,7 @@ use parking_lot::RwLock;
 
 use crate::{
     Kept, ScanError, TraceId,
-    log::{Evicted, IdHasher},
+    log::{Evicted, IdHasher, Snapshot},
     memory::Share,
     scan,
 };
@@ -128,7 +128,7 @@ impl Store {
 
     /// Finds traces as [`Self::find`] does, but stops once the search is no longer wanted.
     pub(crate) fn find_while(&self, search: &Search, is_wanted: &dyn Fn() -> bool) -> Vec<TraceId> {
-        let snapshot = self.shared.read().log.snapshot();
+        let snapshot = self.snapshot();
         // Searches without the lock, since that may take long.
         query::find(&snapshot, search, is_wanted)
     }
@@ -136,7 +136,7 @@ impl Store {
     /// The names of the services that have spans here, sorted; an empty one when spans name none.
     #[must_use]
     pub fn services(&self) -> Vec<String> {
-        let snapshot = self.shared.read().log.snapshot();
+        let snapshot = self.snapshot();
         let mut names = HashSet::new();
         for segment in snapshot.newest_first() {
             names.extend(segment.services.iter().map(|name| name.of(&segment.bytes)));
@@ -146,10 +146,15 @@ impl Store {
         sorted.into_iter().map(String::from).collect()
     }
 
+    /// A copy of the log to read.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.shared.read().log.snapshot()
+    }
+
     /// The names of a service's spans, of one kind or of all, sorted.
     #[must_use]
     pub fn operations(&self, service: &str, kind: Option<SpanKind>) -> Vec<Operation> {
-        let snapshot = self.shared.read().log.snapshot();
+        let snapshot = self.snapshot();
         let mut found = HashSet::new();
         for segment in snapshot.newest_first() {
             let services = query::services_named(segment, service);

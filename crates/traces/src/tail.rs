@@ -30,7 +30,7 @@ use spoor_policy::TailTable;
 
 use crate::{
     Kept, TraceId,
-    log::{Destination, IdHasher, Interned, Log, TraceEntry},
+    log::{Destination, IdHasher, Interned, Log, Snapshot, TraceEntry},
     scan::Scanned,
     span::{NewSource, NewSpan},
     store::{Refused, SPANS_BETWEEN_EVICTIONS, Writer},
@@ -87,6 +87,11 @@ impl Sampler {
     /// The table for all decisions from now on.
     pub(crate) fn set_table(&mut self, table: TailTable) {
         self.table = table;
+    }
+
+    /// The traces that wait or were decided lately.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.gathering.snapshot()
     }
 
     pub(crate) fn totals(&self) -> Totals {

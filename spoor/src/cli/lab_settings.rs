@@ -3,11 +3,16 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use spoor_lab::{InvalidSampler, Sampler, Service, Settings, StoreBytes};
+use spoor_lab::{Sampler, Service, Settings, StoreBytes};
 use spoor_tasks::tasks::RedisUrl;
 use spoor_traces::{AllowedOrigins, OtherSignals};
 
-use super::{duration, named::one_of, ports::PortArgs};
+use super::{
+    duration,
+    failure::InvalidOption,
+    named::one_of,
+    ports::{PortArgs, option},
+};
 
 /// A lab's settings, as options and environment variables.
 #[derive(Args, Clone, Debug)]
@@ -80,10 +85,10 @@ impl LabSettings {
     /// The settings that the options ask for.
     ///
     /// # Errors
-    /// If the sampler and its argument are not valid together.
-    pub(super) fn settings(self) -> Result<Settings, InvalidSampler> {
+    /// If the sampler and its argument are not valid together, or two ports are the same.
+    pub(super) fn settings(self) -> anyhow::Result<Settings> {
         let all = || Service::ALL.to_vec();
-        Ok(Settings {
+        let settings = Settings {
             data: self.data,
             policies: self.policies,
             store: self.store_bytes.unwrap_or_default(),
@@ -100,7 +105,16 @@ impl LabSettings {
             otlp_origins: allowed(self.otlp_origins),
             grace: self.grace,
             ports: self.ports.0,
-        })
+        };
+        if let Some((one, other, port)) = settings.ports.shared(&settings.services) {
+            let (one, other) = (option(one), option(other));
+            return Err(InvalidOption(format!(
+                "--{one} and --{other} are both {port}; choose another port for one of them (0: any \
+                 free port)"
+            ))
+            .into());
+        }
+        Ok(settings)
     }
 }
 

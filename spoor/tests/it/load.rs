@@ -26,6 +26,8 @@ async fn the_mesh_is_loaded_where_the_lab_says() {
         (&"mesh".into(), &0.into()),
         "{sent}"
     );
+    // Also the requests that complete and delete tasks count in the rate.
+    assert_eq!(sent["requests"], 40, "{sent}");
     let operations: Vec<&str> = sent["operations"]
         .as_array()
         .unwrap()

@@ -193,6 +193,45 @@ async fn misspelled_service_is_warned_of() {
 }
 
 #[tokio::test]
+async fn tail_policy_needs_spans_only() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let tail = "apiVersion: spoor.dev/v1alpha1
+kind: SamplingPolicy
+metadata: {name: example-python}
+spec:
+  targets: [{service: example-python}]
+  tail: {keep: [{name: errors, error: {}}], otherwise: 10%}";
+    let before = lab.spoor_given(tail, &["diff", "-f", "-"]).await;
+    let warning = "no span of example-python has arrived yet";
+    assert!(before.stderr.contains(warning), "{before:?}");
+
+    let span = serde_json::json!({
+        "traceId": "5b8efff798038103d269b633813fc60c",
+        "spanId": "eee19b7ec3c1b174",
+        "name": "GET /",
+        "startTimeUnixNano": "1544712660000000000",
+        "endTimeUnixNano": "1544712661000000000",
+    });
+    let service = serde_json::json!({
+        "key": "service.name", "value": {"stringValue": "example-python"},
+    });
+    let spans = serde_json::json!({"resourceSpans": [{
+        "resource": {"attributes": [service]},
+        "scopeSpans": [{"spans": [span]}],
+    }]});
+    let sent = reqwest::Client::new()
+        .post(format!("{}/v1/traces", lab.url("otlp-http")))
+        .header("content-type", "application/json")
+        .body(spans.to_string())
+        .send();
+    assert_eq!(sent.await.unwrap().status(), 200);
+    let applied = lab.spoor_given(tail, &["apply", "-f", "-", "--wait"]).await;
+    assert_eq!((applied.code, applied.stderr.as_str()), (Some(0), ""));
+    let described = lab.ok(&["describe", "example-python"]).await;
+    assert!(!described.contains("no ready instance"), "{described}");
+}
+
+#[tokio::test]
 async fn waiting_again_reports_instances() {
     let lab = Lab::start().await;
     lab.apply(&policy("service-a", "50%")).await;
@@ -360,6 +399,9 @@ async fn applies_a_folder_of_samples() {
     let warns_of_heads = |line: &&str| line.contains("tail rules see only");
     let warned = said.stderr.lines().filter(warns_of_heads).count();
     assert_eq!(warned, 2, "once for each policy with tail rules: {said:?}");
+    // Another sample keeps all of this operation.
+    let except = r#"1% by "service-a" at service-a (except "GET /")"#;
+    assert!(said.stderr.contains(except), "{said:?}");
     let applied = lab.json(&["get", "policies", "-o", "json"]).await;
     let applied = applied["items"].as_array().unwrap();
     assert!(applied.len() >= 9, "{applied:?}");

@@ -55,6 +55,23 @@ async fn names_the_setting_of_a_port_in_use() {
 }
 
 #[tokio::test]
+async fn two_options_with_one_port_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["--port-bands", "8080"][..],
+        &["--port-bands", "7000", "--port-service-a", "7000"],
+    ] {
+        let mut up = command();
+        up.args(["up", "--data"]).arg(folder.path()).args(arguments);
+        let ended = run(&mut up, "").await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        for option in ["--port-service-a", "--port-bands"] {
+            assert!(ended.stderr.contains(option), "{option}: {ended:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn names_an_unwritable_data_folder() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let below = file.path().join("data");

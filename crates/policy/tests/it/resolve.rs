@@ -242,10 +242,10 @@ fn phase_with_the_same_strategies_is_hidden() {
 #[rstest]
 #[case::all_errors_arrive(Spec::new("p").percent(100), &[])]
 #[case::own_head(Spec::new("p").percent(1).otherwise("1%"), &[
-    "tail rules see only the traces that a head keeps: 1% by its own head",
+    "tail rules see only the traces that a head keeps: 1% by its own head at every service",
 ])]
 #[case::otherwise_is_out_of_reach(Spec::new("p").percent(1).otherwise("10%").no_rules(), &[
-    "tail rules see only the traces that a head keeps: 1% by its own head; where that is less than `tail.otherwise`, all of these are kept",
+    "tail rules see only the traces that a head keeps: 1% by its own head at every service; where that is less than `tail.otherwise`, all of these are kept",
 ])]
 #[case::limit_for_operations(Spec::new("p").at("a", &["x"]).limit(3), &[
     "polling clients cannot apply a rate limit to single operations; they sample these like the rest of the service",
@@ -254,18 +254,52 @@ fn warnings(#[case] spec: Spec, #[case] expected: &[&str]) {
     assert_eq!(resolved(&[spec]).outcomes[&key("p")].warnings, expected);
 }
 
+#[rstest]
+#[case::operation(&["x"], &["tail"], r#"2% by "head" at a "x""#)]
+#[case::whole_service(&[], &["tail"], r#"2% by "head" at a"#)]
+#[case::another_head(&[], &["tail", "x"], r#"2% by "head" at a (except "x")"#)]
+#[case::another_service(&[], &["everywhere"], r#"2% by "head" at a"#)]
+#[case::lower_for_an_operation(&[], &["everywhere", "y"], r#"1% by "y" at a "y", 2% by "head" at a (except "y")"#)]
+#[case::namespace(&[], &["everywhere", "rest", "x", "y"], r#"1% by "y" at a "y", 2% by "head" at a (except "x", "y"), 3% by "rest" at every service (except a)"#)]
+#[case::other_tail(&[], &["everywhere", "tail"], "")]
+fn tail_warns_of_heads_by_place(
+    #[case] operations: &[&str],
+    #[case] others: &[&str],
+    #[case] heads: &str,
+) {
+    let other = |name: &&str| match *name {
+        "tail" => Spec::new("tail").at("a", operations).tail_only(),
+        "everywhere" => Spec::new("tail-everywhere").tail_only(),
+        "rest" => Spec::new("rest").head_only().percent(3),
+        "y" => Spec::new("y").at("a", &["y"]).head_only().percent(1),
+        x => Spec::new(x).at("a", &["x"]).head_only().percent(100),
+    };
+    let head = Spec::new("head").at("a", &[]).head_only().percent(2);
+    let specs: Vec<Spec> = others.iter().map(other).chain([head]).collect();
+    let last = if others.contains(&"everywhere") {
+        "tail-everywhere"
+    } else {
+        "tail"
+    };
+    let warnings = &resolved(&specs).outcomes[&key(last)].warnings;
+    let expected = format!("tail rules see only the traces that a head keeps: {heads}");
+    let expected = Some(expected).filter(|_| !heads.is_empty());
+    assert_eq!(*warnings, Vec::from_iter(expected));
+}
+
 #[test]
-fn tail_warns_of_another_policys_head() {
-    let resolution = resolved(&[
-        Spec::new("tail")
-            .at("a", &["x"])
-            .tail_only()
-            .otherwise("0%"),
-        Spec::new("head").at("a", &[]).head_only().percent(2),
-    ]);
-    assert_eq!(
-        resolution.outcomes[&key("tail")].warnings,
-        ["tail rules see only the traces that a head keeps: 2% by \"head\""]
+fn tail_warning_names_three_operations() {
+    let one = |number: u8| {
+        let name = format!("op-{number}");
+        Spec::new(&name).at("a", &[&name]).head_only().percent(100)
+    };
+    let tail = Spec::new("tail").at("a", &[]).percent(2);
+    let specs: Vec<Spec> = (1..=5).map(one).chain([tail]).collect();
+    let warnings = &resolved(&specs).outcomes[&key("tail")].warnings;
+    let expected = r#"2% by its own head at a (except "op-1", "op-2", "op-3" and 2 more)"#;
+    assert!(
+        warnings.iter().any(|it| it.ends_with(expected)),
+        "{warnings:?}"
     );
 }
 

@@ -32,6 +32,9 @@ pub(crate) struct Segment {
     pub(crate) latest_start: u64,
 }
 
+/// The namespace of spans that name none, as in Kubernetes.
+const DEFAULT_NAMESPACE: &str = "default";
+
 /// A span in a segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SpanEntry {
@@ -140,6 +143,17 @@ impl Segment {
         self.sources.clear();
         self.operations.clear();
         self.latest_start = 0;
+    }
+
+    /// The namespace and the name of a source's service.
+    pub(crate) fn service_of(&self, source: &Source) -> Option<(&str, &str)> {
+        let service = self.services.get(usize::from(source.service))?;
+        let text = |part: Part| std::str::from_utf8(part.of(&self.bytes)).unwrap_or_default();
+        let namespace = match text(source.namespace) {
+            "" => DEFAULT_NAMESPACE,
+            named => named,
+        };
+        Some((namespace, text(*service)))
     }
 
     /// Reserves memory for the expected spans and traces.

@@ -40,25 +40,14 @@ pub(super) fn decide(table: &TailTable, id: TraceId, spans: &[Waiting<'_>]) -> O
     }
 }
 
-/// The namespace of a root that names none, as in Kubernetes.
-const DEFAULT_NAMESPACE: &str = "default";
-
 fn policy_for<'t>(
     table: &'t TailTable,
     (segment, root): Waiting<'_>,
 ) -> Option<(&'t PolicyName, &'t TailPolicy)> {
     let operation = segment.operations.get(root.operation)?;
-    let source = segment.sources.get(root.source)?;
-    let service = segment.services.get(usize::from(source.service))?;
-    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-    let namespace = text(source.namespace.of(&segment.bytes));
-    let namespace = if namespace.is_empty() {
-        DEFAULT_NAMESPACE
-    } else {
-        namespace
-    };
-    let name = text(operation.name.of(&segment.bytes));
-    table.policy(namespace, text(service.of(&segment.bytes)), name)
+    let (namespace, service) = segment.service_of(segment.sources.get(root.source)?)?;
+    let name = std::str::from_utf8(operation.name.of(&segment.bytes)).unwrap_or_default();
+    table.policy(namespace, service, name)
 }
 
 fn matches(rule: &Rule, spans: &[Waiting<'_>]) -> bool {

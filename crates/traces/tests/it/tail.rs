@@ -116,6 +116,25 @@ fn failed() -> Option<Status> {
     })
 }
 
+#[tokio::test]
+async fn services_have_kept_or_waiting_spans() {
+    let stop = CancellationToken::new();
+    let settings = Settings {
+        tail: patient(),
+        ..Settings::default()
+    };
+    let pipeline = Pipeline::start(settings, stop);
+    send(&pipeline, vec![batch("kept", vec![trace(1)])]);
+    pipeline.set_tail(table(rules(), "0%"));
+    send(&pipeline, vec![batch("waiting", vec![trace(2)])]);
+    let services = |namespace| {
+        let services = pipeline.services_in(&Namespace::new(namespace).unwrap());
+        services.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(services("demo"), ["kept", "waiting"]);
+    assert_eq!(services("default"), [""; 0]);
+}
+
 const HALF: u64 = 1 << 55;
 const MOST: u64 = (1 << 56) - 1;
 
