@@ -1,6 +1,7 @@
 //! `/docs`: the architecture of Spoor, with a diagram of the mesh drawn from its traces.
 
 mod diagram;
+mod documents;
 mod layout;
 mod markdown;
 mod mesh;
@@ -18,30 +19,13 @@ use http::StatusCode;
 use spoor_telemetry::http::{Peer, Problem};
 
 use super::page::asset;
+use documents::{ARCHITECTURE, TAIL_RULES};
 use mesh_reader::MeshReader;
 
 const STYLE: &str = concat!(
     include_str!("../../../palette.css"),
     include_str!("docs/docs.css")
 );
-
-/// A document.
-struct Document {
-    /// The path below `/docs/`, and the name of the file without `.md`.
-    name: &'static str,
-    /// Markdown that begins with `# TITLE`.
-    text: &'static str,
-}
-
-const ARCHITECTURE: Document = Document {
-    name: "architecture",
-    text: include_str!("../../../../docs/architecture.md"),
-};
-
-const TAIL_RULES: Document = Document {
-    name: "tail-rules",
-    text: include_str!("../../../../docs/tail-rules.md"),
-};
 
 /// The routes at and below `/docs`.
 pub(super) fn router<S: Clone + Send + Sync + 'static>(jaeger: Peer) -> Router<S> {
@@ -72,44 +56,6 @@ async fn document(
         _ => {
             let detail = "no such document; see /docs";
             Problem::new(StatusCode::NOT_FOUND, detail).into_response()
-        }
-    }
-}
-
-impl Document {
-    fn title(&self) -> &'static str {
-        let line = self.text.lines().next().unwrap_or_default();
-        line.trim_start_matches('#').trim()
-    }
-}
-
-/// The target of a link in a document: another document, or another host.
-fn link(destination: &str) -> Option<String> {
-    if destination.starts_with("https://") {
-        return Some(destination.to_owned());
-    }
-    let name = destination.strip_suffix(".md")?;
-    [ARCHITECTURE, TAIL_RULES]
-        .iter()
-        .find(|document| document.name == name)
-        .map(|document| format!("/docs/{}", document.name))
-}
-
-#[cfg(test)]
-mod tests {
-    use pulldown_cmark::{Event, Parser, Tag};
-
-    use super::*;
-
-    #[test]
-    fn every_link_has_a_target() {
-        for document in [ARCHITECTURE, TAIL_RULES] {
-            assert!(!document.title().is_empty());
-            for event in Parser::new(document.text) {
-                if let Event::Start(Tag::Link { dest_url, .. }) = event {
-                    assert!(link(&dest_url).is_some(), "{}: {dest_url}", document.name);
-                }
-            }
         }
     }
 }

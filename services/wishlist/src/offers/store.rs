@@ -7,7 +7,6 @@ mod wishes;
 
 use std::{collections::BTreeMap, time::Instant};
 
-use jiff::Timestamp;
 use opentelemetry::trace::SpanContext;
 use parking_lot::Mutex;
 use spoor_proto::spoor::{
@@ -17,7 +16,7 @@ use spoor_proto::spoor::{
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-use wishes::Wishes;
+use wishes::{Wishes, now};
 
 pub(super) use wishes::{Round, Wish};
 
@@ -142,8 +141,4 @@ impl Inner {
             marketplaces: self.missing.values().cloned().collect(),
         }
     }
-}
-
-fn now() -> i64 {
-    Timestamp::now().as_millisecond()
 }

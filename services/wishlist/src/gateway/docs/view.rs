@@ -3,7 +3,9 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::{
-    Document, diagram, link, markdown,
+    diagram,
+    documents::{Document, link},
+    markdown,
     mesh::Mesh,
     mesh_reader::{MeshResult, WINDOW},
     visible::visible,

@@ -5,11 +5,11 @@ use std::{
     time::Instant,
 };
 
+use jiff::Timestamp;
 use opentelemetry::trace::SpanContext;
 use spoor_proto::spoor::{marketplace::v1::Offer, offers::v1::Found};
 use uuid::Uuid;
 
-use super::now;
 use crate::{WishName, wishlist::MAX_WISHES};
 
 /// The most offers in total, so that all fit in one gRPC message. Further ones are not kept.
@@ -209,6 +209,10 @@ impl Entry {
 /// True if the number has reached the maximum number of wishes.
 fn is_full(count: usize) -> bool {
     i64::try_from(count).is_ok_and(|count| count >= MAX_WISHES)
+}
+
+pub(super) fn now() -> i64 {
+    Timestamp::now().as_millisecond()
 }
 
 fn has_id(found: &Found, id: &str) -> bool {
