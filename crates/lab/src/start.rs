@@ -121,6 +121,7 @@ impl Lab {
             policies: policies.clone(),
             control: control.clone(),
             roster: roster.clone(),
+            decision_wait: pipeline.decision_wait(),
             urls: urls.clone(),
             metrics: Arc::new(metrics(&control, &pipeline)),
             places: Places::default(),

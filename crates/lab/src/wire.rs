@@ -178,6 +178,8 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// The instances that the control plane knows.
     pub instances: Vec<InstanceStatus>,
+    /// The time for which traces are held before tail rules decide on them.
+    pub decision_wait_milliseconds: u64,
     /// The watched folder, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folder: Option<FolderStatus>,

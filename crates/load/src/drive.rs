@@ -68,17 +68,15 @@ pub async fn drive(
     for _ in 0..load.connections.get() {
         connections.spawn(send(Arc::clone(&shared)));
     }
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
-    loop {
-        tokio::select! {
-            _ = tick.tick() => progress(shared.finished.load(Ordering::Relaxed)),
-            done = connections.join_next() => match done {
-                Some(Ok(())) => {}
-                Some(Err(error)) => return Err(LoadError::JoinConnection(error)),
-                None => break,
-            },
-        }
+    let report = || progress(shared.finished.load(Ordering::Relaxed));
+    join(&mut connections, report).await?;
+    // Only now, since a connection without a turn would otherwise send them ahead of the others'
+    // turns. There are none as a rule.
+    let pending = shared.pending.lock().len();
+    for _ in 0..pending {
+        connections.spawn(send_pending(Arc::clone(&shared)));
     }
+    join(&mut connections, report).await?;
     let elapsed = started.elapsed();
     let finished = shared.finished.load(Ordering::Relaxed);
     let unsent = match (&load.pace, load.expected_requests()) {
@@ -96,6 +94,21 @@ pub async fn drive(
         elapsed,
         Punctuality { unsent, late },
     ))
+}
+
+/// Waits until all tasks have ended, and calls `report` meanwhile.
+async fn join(tasks: &mut JoinSet<()>, report: impl Fn()) -> Result<(), LoadError> {
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            _ = tick.tick() => report(),
+            done = tasks.join_next() => match done {
+                Some(Ok(())) => {}
+                Some(Err(error)) => return Err(LoadError::JoinConnection(error)),
+                None => return Ok(()),
+            },
+        }
+    }
 }
 
 /// Checks, before the first request, that every request can be built and every address
@@ -270,9 +283,12 @@ async fn send(shared: Arc<Shared>) {
         };
         shared.finished.fetch_add(1, Ordering::Relaxed);
     }
-    // A late response may leave follow-ups without a turn. They are sent nevertheless, since they
-    // remove what the load has created. The connection that received the response comes here
-    // after it, so that none is forgotten.
+}
+
+/// Sends the follow-ups that late responses have left without a turn, since they remove what the
+/// load has created.
+async fn send_pending(shared: Arc<Shared>) {
+    let mut connections = Connections::default();
     loop {
         let Some(pending) = shared.pending.lock().pop_front() else {
             return;

@@ -163,6 +163,23 @@ async fn everything_created_is_followed_up(
     assert_eq!(requests_by_operation(&summary), expected);
 }
 
+#[tokio::test]
+async fn follow_ups_wait_for_a_turn() {
+    let url = server(CREATED, Duration::ZERO).await;
+    // Most connections have no turn left when the first response arrives.
+    let load = Load {
+        operations: with_follow_up(&url),
+        connections: NonZeroUsize::MIN.saturating_add(63),
+        ..load(&url, open(40.0, Duration::from_millis(500)), None)
+    };
+    let summary = sent(&load).await;
+    assert_eq!(summary.all.requests, 20);
+    assert_eq!(
+        requests_by_operation(&summary),
+        [("DELETE /{id}", 7), ("GET /", 6), ("POST /", 7)]
+    );
+}
+
 /// A `POST` with a `DELETE` of what it created, and a `GET`.
 fn with_follow_up(url: &str) -> Vec<Operation> {
     let post = Operation::post("POST /", url.parse().unwrap(), "/", vec![]);

@@ -145,6 +145,12 @@ impl Pipeline {
         &self.shared.store
     }
 
+    /// The time that a trace is gathered, from its first span.
+    #[must_use]
+    pub fn decision_wait(&self) -> Duration {
+        self.shared.settings.tail.decision_wait
+    }
+
     /// The services of a namespace that have spans in the store or in traces that wait for their
     /// decision.
     #[must_use]

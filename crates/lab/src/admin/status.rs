@@ -31,6 +31,8 @@ pub(super) async fn status(State(admin): State<Admin>) -> Json<Status> {
             .into_iter()
             .map(instance_status)
             .collect(),
+        decision_wait_milliseconds: u64::try_from(admin.decision_wait.as_millis())
+            .unwrap_or(u64::MAX),
         folder: admin.policies.folder_status(),
     })
 }

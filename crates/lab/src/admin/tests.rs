@@ -52,6 +52,7 @@ impl Api {
         let admin = Admin {
             policies: policies.unwrap(),
             roster: Arc::new(Roster::new([Service::ServiceB], control.clone())),
+            decision_wait: pipeline.decision_wait(),
             urls: Arc::new(urls.into()),
             metrics: Arc::new(serve::metrics(&control, &pipeline)),
             control,
