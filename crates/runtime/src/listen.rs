@@ -14,7 +14,9 @@ mod protocol;
 mod refusal;
 mod registry;
 mod request;
+mod response;
 mod sockets;
+mod totals;
 
 pub(crate) use request::Stop;
 

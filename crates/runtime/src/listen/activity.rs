@@ -1,4 +1,4 @@
-//! The side that a connection waits for: the server or the peer.
+//! The side that a connection waits for, the server or the peer, and what the peer has not read.
 //!
 //! A connection on which it is only ever the peer's turn costs a descriptor and memory and does
 //! nothing for it. Such a connection is the one to close when it lasts, or when room is needed.
@@ -9,12 +9,21 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
-use super::Limits;
+use super::{Limits, totals::Totals};
+
+/// A peer that takes nothing of a response for this long does not read it: a round trip takes less,
+/// even if a packet of it is lost and sent again.
+const MAX_READ_PAUSE: Duration = Duration::from_secs(5);
 
 /// The activity on one connection.
 #[derive(Debug)]
-pub(super) struct Activity(Mutex<State>);
+pub(super) struct Activity {
+    state: Mutex<State>,
+    totals: Arc<Totals>,
+    close: CancellationToken,
+}
 
 #[derive(Debug)]
 struct State {
@@ -24,6 +33,20 @@ struct State {
     /// The last step of either side.
     last_step: Instant,
     has_answered: bool,
+    /// Bytes of responses that the peer has not read.
+    unread_bytes: usize,
+    /// The last time that the peer read some of them, or that there was nothing to read.
+    last_read: Instant,
+}
+
+/// The responses on a connection that its peer has not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unread {
+    pub(super) bytes: usize,
+    /// The peer takes nothing.
+    pub(super) is_stalled: bool,
+    /// They belong to one request, and the connection has no other.
+    pub(super) is_one_response: bool,
 }
 
 /// A connection that waits for its peer.
@@ -35,18 +58,39 @@ pub(super) struct Waiting {
 }
 
 impl Activity {
-    pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State {
-            requests: 0,
-            working: 0,
-            last_step: Instant::now(),
-            has_answered: false,
-        })))
+    pub(super) fn new(totals: &Arc<Totals>) -> Arc<Self> {
+        let now = Instant::now();
+        Arc::new(Self {
+            state: Mutex::new(State {
+                requests: 0,
+                working: 0,
+                last_step: now,
+                has_answered: false,
+                unread_bytes: 0,
+                last_read: now,
+            }),
+            totals: Arc::clone(totals),
+            close: CancellationToken::new(),
+        })
+    }
+
+    /// Ends the connection, with what is in progress on it.
+    pub(super) fn close(&self) {
+        self.close.cancel();
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.close.is_cancelled()
+    }
+
+    /// Waits until the connection has to end.
+    pub(super) async fn closing(&self) {
+        self.close.cancelled().await;
     }
 
     /// The wait, if nothing on the connection is the server's turn.
     pub(super) fn waiting(&self) -> Option<Waiting> {
-        let state = self.0.lock();
+        let state = self.state.lock();
         (state.working == 0).then_some(Waiting {
             since: state.last_step,
             has_answered: state.has_answered,
@@ -56,7 +100,16 @@ impl Activity {
 
     /// The requests in flight.
     pub(super) fn requests(&self) -> usize {
-        self.0.lock().requests
+        self.state.lock().requests
+    }
+
+    pub(super) fn unread(&self, now: Instant) -> Unread {
+        let state = self.state.lock();
+        Unread {
+            bytes: state.unread_bytes,
+            is_stalled: now.saturating_duration_since(state.last_read) > MAX_READ_PAUSE,
+            is_one_response: state.requests <= 1,
+        }
     }
 
     /// Time until the next look at this connection; `None` once the peer has kept the server
@@ -81,7 +134,7 @@ impl Activity {
 
     /// A request begins, with the server's turn.
     pub(super) fn begin(self: &Arc<Self>) -> Turn {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.requests += 1;
         state.working += 1;
         state.last_step = Instant::now();
@@ -108,7 +161,7 @@ impl Turn {
     pub(super) fn give(&self, to_server: bool) {
         // Lock order: the turn before its connection.
         let mut is_servers = self.is_servers.lock();
-        let mut state = self.activity.0.lock();
+        let mut state = self.activity.state.lock();
         state.last_step = Instant::now();
         match (*is_servers, to_server) {
             (true, false) => state.working -= 1,
@@ -117,11 +170,40 @@ impl Turn {
         }
         *is_servers = to_server;
     }
+
+    /// Returns whether the connection has to end.
+    pub(super) fn is_closing(&self) -> bool {
+        self.activity.is_closing()
+    }
+
+    /// Counts a part of the response that was built. The peer's time to read it begins, unless it
+    /// already has something to read.
+    pub(super) fn add_unread(&self, bytes: usize) {
+        self.activity.totals.add_unread(bytes);
+        let mut state = self.activity.state.lock();
+        if state.unread_bytes == 0 {
+            state.last_read = Instant::now();
+        }
+        state.unread_bytes += bytes;
+    }
+
+    /// The peer has read some of the response, which is a step.
+    pub(super) fn record_read(&self) {
+        let mut state = self.activity.state.lock();
+        state.last_read = Instant::now();
+        state.last_step = state.last_read;
+    }
+
+    /// Ends the count of a part that no longer takes memory.
+    pub(super) fn remove_unread(&self, bytes: usize) {
+        self.activity.state.lock().unread_bytes -= bytes;
+        self.activity.totals.remove_unread(bytes);
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.activity.0.lock();
+        let mut state = self.activity.state.lock();
         state.requests -= 1;
         state.working -= usize::from(*self.is_servers.get_mut());
         state.last_step = Instant::now();
@@ -137,13 +219,13 @@ mod tests {
 
     #[test]
     fn a_new_connection_waits_for_its_peer() {
-        let waiting = Activity::new().waiting().unwrap();
+        let waiting = Activity::new(&Arc::default()).waiting().unwrap();
         assert!(!waiting.has_answered && !waiting.has_requests);
     }
 
     #[test]
     fn one_request_at_work_is_enough_to_be_busy() {
-        let activity = Activity::new();
+        let activity = Activity::new(&Arc::default());
         let (one, other) = (activity.begin(), activity.begin());
         one.give(false);
         assert_eq!(activity.waiting(), None);
@@ -158,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_waits_too_long_has_no_time_left() {
-        let activity = Activity::new();
+        let activity = Activity::new(&Arc::default());
         let none = Limits {
             header_timeout: Duration::ZERO,
             ..Limits::default()

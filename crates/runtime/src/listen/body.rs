@@ -1,4 +1,4 @@
-//! Bodies that track the side whose turn it is, and count what a handler holds.
+//! Request bodies, which say whose turn it is and count what a handler holds.
 
 use std::{
     pin::Pin,
@@ -33,16 +33,17 @@ impl Budget {
     }
 }
 
-/// One request and its response, from the first head to the last frame.
+/// One request and its response, from the first head to the last byte that the peer reads.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    turn: Turn,
+    pub(super) turn: Turn,
     budget: Arc<Budget>,
     held: AtomicUsize,
     is_body_complete: AtomicBool,
     has_response_begun: AtomicBool,
     is_over_budget: AtomicBool,
-    _permit: OwnedSemaphorePermit,
+    /// `None`: the request was refused before it had one.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// More bytes are being received than a listener allows.
@@ -51,7 +52,11 @@ pub(super) struct Exchange {
 struct OverBudget;
 
 impl Exchange {
-    pub(super) fn new(turn: Turn, budget: Arc<Budget>, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(
+        turn: Turn,
+        budget: Arc<Budget>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
         Self {
             turn,
             budget,
@@ -159,44 +164,6 @@ where
                 Poll::Ready(last.map(|last| last.map_err(Into::into)))
             }
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A response's body. If no further frame is requested after one was handed over, the peer does not
-/// read it.
-#[derive(Debug)]
-pub(super) struct ResponseBody<B> {
-    body: B,
-    exchange: Arc<Exchange>,
-}
-
-impl<B> ResponseBody<B> {
-    pub(super) fn new(body: B, exchange: Arc<Exchange>) -> Self {
-        Self { body, exchange }
-    }
-}
-
-impl<B: Body + Unpin> Body for ResponseBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        // Pending means that the handler has nothing to send yet, so it is not the peer that
-        // delays.
-        self.exchange.turn.give(polled.is_pending());
-        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -39,23 +39,15 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 const TLS_HANDSHAKE: u8 = 0x16;
 const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 70];
 
-/// The signals that end a connection.
-#[derive(Debug)]
-pub(super) struct Ends {
-    /// The requests in flight are its last.
-    pub(super) stop: CancellationToken,
-    /// Another connection needs its place.
-    pub(super) evict: CancellationToken,
-}
-
-/// Sets what a socket needs, does the handshake if there is one, and answers all requests.
+/// Sets what a socket needs, does the handshake if there is one, and answers all requests. After
+/// `stop`, those in flight are its last.
 pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     answerer: Arc<Answerer>,
     activity: Arc<Activity>,
-    ends: Ends,
+    stop: CancellationToken,
 ) {
     // Otherwise an answer of several frames waits for the peer's delayed acknowledgement, 40 ms.
     let _ = stream.set_nodelay(true);
@@ -66,7 +58,6 @@ pub(super) async fn serve(
         tracing::debug!(%error, %peer, "a peer that reads nothing will not be noticed");
     }
     let within = answerer.limits.header_timeout;
-    let evict = ends.evict.clone();
     let starting = async {
         match tls {
             None if is_tls(&stream).await => {
@@ -90,15 +81,15 @@ pub(super) async fn serve(
     // hold a place.
     let started = tokio::select! {
         started = tokio::time::timeout(within, starting) => started,
-        () = evict.cancelled() => return,
-        () = ends.stop.cancelled() => return,
+        () = activity.closing() => return,
+        () = stop.cancelled() => return,
     };
     match started {
         Ok(Some(Transport::Plain(stream))) => {
-            converse(stream, peer, answerer, activity, ends).await;
+            converse(stream, peer, answerer, activity, stop).await;
         }
         Ok(Some(Transport::Tls(stream))) => {
-            converse(stream, peer, answerer, activity, ends).await;
+            converse(stream, peer, answerer, activity, stop).await;
         }
         Ok(None) => {}
         Err(_) => tracing::debug!(%peer, "nothing was sent in time"),
@@ -121,7 +112,7 @@ async fn converse<S>(
     peer: SocketAddr,
     answerer: Arc<Answerer>,
     activity: Arc<Activity>,
-    ends: Ends,
+    stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -157,11 +148,11 @@ async fn converse<S>(
                 }
                 return;
             }
-            () = ends.evict.cancelled() => {
-                tracing::debug!(%peer, "closed a waiting connection to make room");
+            () = activity.closing() => {
+                tracing::debug!(%peer, "closed a connection to make room");
                 return;
             }
-            () = ends.stop.cancelled(), if !is_ending => {
+            () = stop.cancelled(), if !is_ending => {
                 connection.as_mut().graceful_shutdown();
                 is_ending = true;
             }

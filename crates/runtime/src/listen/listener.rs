@@ -20,9 +20,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     AllowedHosts, Limits, Sockets,
-    activity::Activity,
     body::Budget,
-    connection::{self, Ends},
+    connection,
     registry::{PROCESS, Scope},
     request::{Answerer, Stop},
 };
@@ -160,15 +159,12 @@ struct Connections {
 
 impl Connections {
     fn spawn(&self, stream: TcpStream, peer: SocketAddr, place: impl Send + 'static) {
-        let activity = Activity::new();
+        let activity = PROCESS.activity();
         let registered = PROCESS.enter(self.answerer.listener, Arc::clone(&activity));
-        let ends = Ends {
-            stop: self.stop.clone(),
-            evict: registered.close.clone(),
-        };
+        let stop = self.stop.clone();
         let tls = self.tls.as_ref().map(|tls| tls.0.clone());
         let answerer = Arc::clone(&self.answerer);
-        let serving = connection::serve(stream, peer, tls, answerer, Arc::clone(&activity), ends);
+        let serving = connection::serve(stream, peer, tls, answerer, Arc::clone(&activity), stop);
         let (cut, cut_off) = (self.cut.clone(), Arc::clone(&self.cut_off));
         self.tasks.spawn(async move {
             let requests = || activity.requests();

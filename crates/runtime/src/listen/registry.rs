@@ -6,20 +6,26 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
-use tokio_util::sync::CancellationToken;
 
-use super::activity::{Activity, Waiting};
+use super::{
+    activity::{Activity, Unread, Waiting},
+    totals::Totals,
+};
 
 /// File descriptors belong to the process, so connections are counted over all its listeners:
 /// else one listener could leave none for the others.
 pub(super) static PROCESS: LazyLock<Registry> = LazyLock::new(|| {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok());
-    Registry::new(limit.map_or(usize::MAX, connections_within))
+    Registry::new(
+        limit.map_or(usize::MAX, connections_within),
+        MAX_UNREAD_BYTES,
+    )
 });
 
 /// The rest is for files, children's pipes, outgoing connections, and for the connections that
@@ -31,10 +37,19 @@ fn connections_within(descriptors: usize) -> usize {
 /// Room is made for several connections at a time, so that a flood does not cost a search each.
 const EVICTED_AT_ONCE: usize = 16;
 
+/// Bytes of responses that were built and that nobody has read yet, over all connections of the
+/// process: two of the longest responses that the query APIs give (docs/query.md).
+const MAX_UNREAD_BYTES: usize = 64 << 20;
+/// A peer that reads nothing comes with many others.
+const MIN_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The open connections of several listeners.
 #[derive(Debug)]
 pub(super) struct Registry {
     max: usize,
+    max_unread_bytes: usize,
+    totals: Arc<Totals>,
+    last_warned: Mutex<Option<Instant>>,
     next: AtomicU64,
     open: Mutex<HashMap<u64, Entry>>,
 }
@@ -43,7 +58,6 @@ pub(super) struct Registry {
 struct Entry {
     listener: u64,
     activity: Arc<Activity>,
-    close: CancellationToken,
 }
 
 /// Connections of which some are to be closed.
@@ -62,14 +76,15 @@ pub(super) enum Scope {
 pub(super) struct Place<'a> {
     registry: &'a Registry,
     key: u64,
-    /// Cancelled when another connection needs the place.
-    pub(super) close: CancellationToken,
 }
 
 impl Registry {
-    fn new(max: usize) -> Self {
+    fn new(max: usize, max_unread_bytes: usize) -> Self {
         Self {
             max,
+            max_unread_bytes,
+            totals: Arc::default(),
+            last_warned: Mutex::default(),
             next: AtomicU64::new(0),
             open: Mutex::default(),
         }
@@ -80,20 +95,18 @@ impl Registry {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// The activity of a new connection.
+    pub(super) fn activity(&self) -> Arc<Activity> {
+        Activity::new(&self.totals)
+    }
+
     /// Adds a connection.
     pub(super) fn enter(&self, listener: u64, activity: Arc<Activity>) -> Place<'_> {
         let key = self.next.fetch_add(1, Ordering::Relaxed);
-        let close = CancellationToken::new();
-        let entry = Entry {
-            listener,
-            activity,
-            close: close.clone(),
-        };
-        self.open.lock().insert(key, entry);
+        self.open.lock().insert(key, Entry { listener, activity });
         Place {
             registry: self,
             key,
-            close,
         }
     }
 
@@ -111,7 +124,7 @@ impl Registry {
         let mut waiting: Vec<_> = open
             .values()
             // One that was told to close may take a moment, and must not count as room made twice.
-            .filter(|entry| !entry.close.is_cancelled())
+            .filter(|entry| !entry.activity.is_closing())
             .filter_map(|entry| Some((entry, entry.activity.waiting()?)))
             .filter(|(entry, waiting)| scope.has(entry.listener, waiting))
             .collect();
@@ -121,8 +134,62 @@ impl Registry {
         waiting
             .iter()
             .take(some)
-            .for_each(|(entry, _)| entry.close.cancel());
+            .for_each(|(entry, _)| entry.activity.close());
         some
+    }
+
+    /// Closes connections while the process holds more unread bytes than it may: those first whose
+    /// peers take nothing, then those with the most.
+    ///
+    /// Invariant: the connections that stay open have at most `max_unread_bytes` of them, not
+    /// counting the longest response that is alone on its connection and is being read. Without
+    /// this exception a response longer than the bound could not be read at all.
+    pub(super) fn limit_unread(&self) {
+        if self.totals.unread_bytes() > self.max_unread_bytes {
+            self.limit_unread_at(Instant::now());
+        }
+    }
+
+    fn limit_unread_at(&self, now: Instant) {
+        let open = self.open.lock();
+        let mut unread: Vec<_> = open
+            .values()
+            // What these hold is on its way out, and must not cost another connection its life.
+            .filter(|entry| !entry.activity.is_closing())
+            .map(|entry| (entry, entry.activity.unread(now)))
+            .filter(|(_, unread)| unread.bytes > 0)
+            .collect();
+        unread.sort_by_key(|(_, unread)| (unread.is_stalled, unread.bytes));
+        let is_read_alone = |unread: &Unread| unread.is_one_response && !unread.is_stalled;
+        if let Some(longest) = unread.iter().rposition(|(_, it)| is_read_alone(it)) {
+            unread.remove(longest);
+        }
+        let mut left: usize = unread.iter().map(|(_, unread)| unread.bytes).sum();
+        let mut closed = 0;
+        while left > self.max_unread_bytes
+            && let Some((entry, unread)) = unread.pop()
+        {
+            entry.activity.close();
+            left -= unread.bytes;
+            closed += 1;
+        }
+        drop(open);
+        if closed > 0 {
+            self.warn_unread(closed);
+        }
+    }
+
+    fn warn_unread(&self, closed: usize) {
+        let mut last = self.last_warned.lock();
+        if last.is_none_or(|at| at.elapsed() > MIN_LOG_INTERVAL) {
+            let max_bytes = self.max_unread_bytes;
+            tracing::warn!(
+                closed,
+                max_bytes,
+                "closed connections with unread responses"
+            );
+            *last = Some(Instant::now());
+        }
     }
 }
 
@@ -147,41 +214,80 @@ mod tests {
     use super::*;
 
     fn registry_of(count: usize) -> (Registry, Vec<Arc<Activity>>) {
-        let activities = (0..count).map(|_| Activity::new()).collect();
-        (Registry::new(count), activities)
+        let registry = Registry::new(count, 100);
+        let activities = (0..count).map(|_| registry.activity()).collect();
+        (registry, activities)
     }
 
     #[test]
     fn the_one_without_an_answer_goes_first() {
         let (registry, activities) = registry_of(2);
-        let places: Vec<_> = activities
+        let _places: Vec<_> = activities
             .iter()
             .map(|it| registry.enter(1, Arc::clone(it)))
             .collect();
         drop(activities[0].begin());
         registry.make_room();
-        assert!(!places[0].close.is_cancelled());
-        assert!(places[1].close.is_cancelled());
+        assert!(!activities[0].is_closing());
+        assert!(activities[1].is_closing());
     }
 
     #[test]
     fn a_connection_at_work_stays() {
         let (registry, activities) = registry_of(1);
-        let place = registry.enter(1, Arc::clone(&activities[0]));
+        let _place = registry.enter(1, Arc::clone(&activities[0]));
         let turn = activities[0].begin();
         assert_eq!(registry.evict(Scope::Process), 0);
         turn.give(false);
         assert_eq!(registry.evict(Scope::Requests(2)), 0);
         assert_eq!(registry.evict(Scope::Requests(1)), 1);
-        assert!(place.close.is_cancelled());
+        assert!(activities[0].is_closing());
     }
 
     #[test]
     fn nothing_is_closed_while_there_is_room() {
         let (registry, activities) = registry_of(2);
-        let place = registry.enter(1, Arc::clone(&activities[0]));
+        let _place = registry.enter(1, Arc::clone(&activities[0]));
         registry.make_room();
-        assert!(!place.close.is_cancelled());
+        assert!(!activities[0].is_closing());
+    }
+
+    /// The connections that are closed for their unread responses, each given by its length, after
+    /// nobody has read anything for some time.
+    fn closed_after(pause: Duration, unread: &[Vec<usize>]) -> Vec<usize> {
+        let (registry, activities) = registry_of(unread.len());
+        let (mut places, mut turns) = (Vec::new(), Vec::new());
+        for (activity, unread) in activities.iter().zip(unread) {
+            places.push(registry.enter(1, Arc::clone(activity)));
+            for bytes in unread {
+                let turn = activity.begin();
+                turn.add_unread(*bytes);
+                turns.push(turn);
+            }
+        }
+        registry.limit_unread_at(Instant::now() + pause);
+        let is_closing = |at: &usize| activities[*at].is_closing();
+        (0..activities.len()).filter(is_closing).collect()
+    }
+
+    #[rstest::rstest]
+    #[case::within_the_bound(vec![vec![60], vec![40]], vec![])]
+    #[case::one_response_may_exceed_it(vec![vec![500]], vec![])]
+    #[case::the_others_are_within_it(vec![vec![500], vec![60], vec![40]], vec![])]
+    #[case::several_on_one_connection(vec![vec![60, 60], vec![1]], vec![0])]
+    #[case::the_most_bytes_go_first(vec![vec![30], vec![50], vec![40], vec![60]], vec![1])]
+    fn unread_bytes_are_bounded(#[case] unread: Vec<Vec<usize>>, #[case] closed: Vec<usize>) {
+        assert_eq!(closed_after(Duration::ZERO, &unread), closed);
+    }
+
+    #[rstest::rstest]
+    #[case(vec![vec![500]], vec![0])]
+    #[case(vec![vec![60], vec![50], vec![40]], vec![0])]
+    fn a_stalled_response_has_no_exception(
+        #[case] unread: Vec<Vec<usize>>,
+        #[case] closed: Vec<usize>,
+    ) {
+        assert_eq!(closed_after(Duration::from_secs(60), &unread), closed);
     }
 
     #[test]

@@ -13,9 +13,10 @@ use tower::ServiceExt;
 use super::{
     AllowedHosts, Limits,
     activity::Activity,
-    body::{Budget, Exchange, RequestBody, ResponseBody},
+    body::{Budget, Exchange, RequestBody},
     refusal::{Refusal, is_grpc},
     registry::{PROCESS, Scope},
+    response::ResponseBody,
 };
 
 /// The longest wait for a permit after connections were closed for a request.
@@ -47,34 +48,63 @@ impl Answerer {
         activity: &Arc<Activity>,
         peer: SocketAddr,
         request: Request<Incoming>,
-    ) -> Result<Response, Infallible> {
+    ) -> Result<http::Response<ResponseBody>, Infallible> {
         let turn = activity.begin();
-        let is_grpc = is_grpc(request.headers());
-        let hosts = self.hosts.as_ref();
+        let admitted = self.admit(activity, &request).await;
+        let exchange = |permit| Arc::new(Exchange::new(turn, Arc::clone(&self.budget), permit));
+        let (response, exchange) = match admitted {
+            Ok(permit) => {
+                let exchange = exchange(Some(permit));
+                (self.handle(request, peer, &exchange).await, exchange)
+            }
+            Err(refusal) => (refusal.respond(is_grpc(request.headers())), exchange(None)),
+        };
+        exchange.respond();
+        Ok(response.map(|body| ResponseBody::new(body, exchange)))
+    }
+
+    /// A permit for a request.
+    async fn admit(
+        &self,
+        activity: &Activity,
+        request: &Request<Incoming>,
+    ) -> Result<OwnedSemaphorePermit, Refusal> {
         // Before a permit is taken: what a web page sends must not cost others their place.
+        let hosts = self.hosts.as_ref();
         if let Some(host) = hosts.and_then(|hosts| hosts.refused(request.uri(), request.headers()))
         {
-            return Ok(Refusal::Host(host.to_owned()).respond(is_grpc));
+            return Err(Refusal::Host(host.to_owned()));
         }
-        let Some(permit) = self.permit().await else {
-            return Ok(Refusal::Busy.respond(is_grpc));
-        };
-        let exchange = Arc::new(Exchange::new(turn, Arc::clone(&self.budget), permit));
+        // Streams outlive their connection until they are next polled, and then would each build a
+        // response for nobody.
+        if activity.is_closing() {
+            return Err(Refusal::Busy);
+        }
+        self.permit().await.ok_or(Refusal::Busy)
+    }
+
+    async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        exchange: &Arc<Exchange>,
+    ) -> Response {
+        let is_grpc = is_grpc(request.headers());
         let is_http1 = request.version() < Version::HTTP_2;
         let deadline = grpc_timeout(request.headers()).filter(|_| is_grpc);
         let mut request = with_peer(
-            request.map(|body| Body::new(RequestBody::new(body, Arc::clone(&exchange)))),
+            request.map(|body| Body::new(RequestBody::new(body, Arc::clone(exchange)))),
             peer,
         );
         request.extensions_mut().insert(self.stop.clone());
         let handling = self.router.clone().oneshot(request);
-        let mut response = tokio::select! {
+        tokio::select! {
             response = handling => match response {
                 // The handler saw only a broken body and may have blamed the client for it.
                 Ok(_) if exchange.is_over_budget() => Refusal::OverBudget.respond(is_grpc),
                 Ok(response) => response,
             },
-            () = self.body_timeout(&exchange) => {
+            () = self.body_timeout(exchange) => {
                 let seconds = self.limits.body_timeout.as_secs();
                 let mut response = Refusal::BodyTimeout { seconds }.respond(is_grpc);
                 // HTTP/1 cannot skip the rest of a body, so the next request could not be told from
@@ -86,11 +116,7 @@ impl Answerer {
                 response
             }
             () = sleep(deadline) => Refusal::Deadline.respond(is_grpc),
-        };
-        exchange.respond();
-        let body = std::mem::take(response.body_mut());
-        *response.body_mut() = Body::new(ResponseBody::new(body, exchange));
-        Ok(response)
+        }
     }
 
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {

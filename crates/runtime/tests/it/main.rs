@@ -7,3 +7,4 @@ mod introspection;
 mod protocols;
 mod self_tracing;
 mod support;
+mod unread;

@@ -1,0 +1,112 @@
+//! Response bodies, whose bytes count until the peer has read them.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use bytes::{Buf, Bytes};
+use http_body::{Frame, SizeHint};
+
+use super::{body::Exchange, registry::PROCESS};
+
+/// A response's body. A frame that was handed over and after which nobody asks for the next one
+/// is a frame that the peer does not take.
+#[derive(Debug)]
+pub(super) struct ResponseBody {
+    body: Body,
+    exchange: Arc<Exchange>,
+}
+
+/// Bytes of a response that were handed over and that the peer has not read.
+///
+/// HTTP/2 takes a frame of any length as soon as the peer's window has room for one byte, and keeps
+/// it for as long as the peer likes, so neither the body nor the window bounds what is held.
+#[derive(Debug)]
+pub(super) struct UnreadBytes {
+    bytes: Bytes,
+    /// All of them count until the last one is read, because the memory stays until then.
+    len: usize,
+    /// Keeps the request in flight, with its permit, for as long as its response takes memory.
+    exchange: Arc<Exchange>,
+}
+
+/// The connection holds more than its share of what the peers have not read.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is being closed: too many responses are unread")]
+struct Closing;
+
+impl ResponseBody {
+    pub(super) fn new(body: Body, exchange: Arc<Exchange>) -> Self {
+        Self { body, exchange }
+    }
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = UnreadBytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<UnreadBytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let exchange = &self.exchange;
+        // Pending means that the handler has nothing to send yet, so it is not the peer that
+        // delays.
+        exchange.turn.give(polled.is_pending());
+        polled
+            .map_ok(|frame| frame.map_data(|bytes| UnreadBytes::new(bytes, Arc::clone(exchange))))
+            .map(|frame| {
+                PROCESS.limit_unread();
+                // Dropped here, since the connection's task may take a moment to end.
+                if exchange.turn.is_closing() {
+                    return Some(Err(axum::Error::new(Closing)));
+                }
+                frame
+            })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl UnreadBytes {
+    fn new(bytes: Bytes, exchange: Arc<Exchange>) -> Self {
+        let len = bytes.len();
+        exchange.turn.add_unread(len);
+        Self {
+            bytes,
+            len,
+            exchange,
+        }
+    }
+}
+
+impl Buf for UnreadBytes {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.exchange.turn.record_read();
+    }
+}
+
+impl Drop for UnreadBytes {
+    fn drop(&mut self) {
+        self.exchange.turn.remove_unread(self.len);
+    }
+}
