@@ -51,15 +51,15 @@ enum Stop {
     OutOfMemory(#[from] OutOfMemory),
 }
 
-/// The reason that a span of a valid request is rejected.
+/// The invalid ID for which a span of a valid request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rejection {
-    /// Its trace ID is zero or not of 16 bytes.
-    TraceId,
-    /// Its span ID is zero or not of 8 bytes.
-    SpanId,
-    /// Its parent's span ID is neither empty nor of 8 bytes.
-    ParentSpanId,
+pub(crate) enum InvalidId {
+    /// The trace ID is zero or not of 16 bytes.
+    Trace,
+    /// The span ID is zero or not of 8 bytes.
+    Span,
+    /// The parent's span ID is neither empty nor of 8 bytes.
+    Parent,
 }
 
 /// The numbers of spans rejected, by the field that is invalid. Each span counts once.
@@ -80,11 +80,11 @@ impl Rejected {
         self.trace_id + self.span_id + self.parent_span_id
     }
 
-    fn count(&mut self, rejection: Rejection) {
-        match rejection {
-            Rejection::TraceId => self.trace_id += 1,
-            Rejection::SpanId => self.span_id += 1,
-            Rejection::ParentSpanId => self.parent_span_id += 1,
+    fn count(&mut self, invalid: InvalidId) {
+        match invalid {
+            InvalidId::Trace => self.trace_id += 1,
+            InvalidId::Span => self.span_id += 1,
+            InvalidId::Parent => self.parent_span_id += 1,
         }
     }
 }
@@ -279,7 +279,7 @@ impl<'a> Pass<'a, '_> {
                         Ok(span) => self.found.spans.push(span, self.share)?,
                         // An invalid span does not fail the request: OTLP reports it as partial
                         // success.
-                        Err(rejection) => self.found.rejected.count(rejection),
+                        Err(invalid) => self.found.rejected.count(invalid),
                     }
                     from = reader.position();
                 }

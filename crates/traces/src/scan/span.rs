@@ -1,7 +1,7 @@
 //! One span: what the index keeps of it.
 
 use super::{
-    Rejection,
+    InvalidId,
     attribute::{Hashed, Plain, Texts, Value, key_value, mark},
     wire::{BYTES, FIXED32, FIXED64, Fault, Reader, VARINT, key, visit},
 };
@@ -30,7 +30,7 @@ const LAST_FIELD: u32 = 16;
 
 /// Reads a `Span`. The inner error says why a valid message is no valid span.
 #[inline]
-pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Rejection>, Fault> {
+pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, InvalidId>, Fault> {
     let body = reader.rest();
     let mut trace_id: &[u8] = &[];
     let mut span_id: &[u8] = &[];
@@ -83,14 +83,14 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Rejecti
     // Checked after the loop: of a repeated field, the last value counts.
     let trace_id = match <[u8; 16]>::try_from(trace_id) {
         Ok(id) if id != [0; 16] => TraceId::from_bytes(id),
-        _ => return Ok(Err(Rejection::TraceId)),
+        _ => return Ok(Err(InvalidId::Trace)),
     };
     if span_id.len() != 8 || span_id.iter().all(|byte| *byte == 0) {
-        return Ok(Err(Rejection::SpanId));
+        return Ok(Err(InvalidId::Span));
     }
     // A parent's ID of another length matches no span, so the span would be an orphan for ever.
     if !matches!(parent.len(), 0 | 8) {
-        return Ok(Err(Rejection::ParentSpanId));
+        return Ok(Err(InvalidId::Parent));
     }
     Ok(Ok(NewSpan {
         trace_id,

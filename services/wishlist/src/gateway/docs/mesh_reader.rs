@@ -5,6 +5,10 @@ use std::{collections::HashMap, error::Error, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use jiff::Timestamp;
+use opentelemetry::{
+    Context,
+    trace::{FutureExt, SpanContext, TraceContextExt, TraceState},
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use spoor_telemetry::http::{CallError, Peer};
 use tokio::{sync::Mutex, time::Instant};
@@ -64,7 +68,10 @@ impl MeshReader {
         {
             return result.clone();
         }
-        let read = tokio::time::timeout(QUERY_TIMEOUT, self.read()).await;
+        // Reading traces adds none. Otherwise each empty search, a 404, would be a failed call of the
+        // gateway in the next diagram.
+        let read = self.read().with_context(unsampled());
+        let read = tokio::time::timeout(QUERY_TIMEOUT, read).await;
         let read = read.unwrap_or(Err(ReadMeshError::Timeout(QUERY_TIMEOUT)));
         let result = read.map(Arc::new).map_err(|error| {
             tracing::warn!(
@@ -135,6 +142,22 @@ impl MeshReader {
         }
         Ok(serde_json::from_slice(response.body())?)
     }
+}
+
+/// The current context with its trace unsampled, so that neither client spans nor those of Jaeger are
+/// recorded.
+fn unsampled() -> Context {
+    let current = Context::current();
+    let span = current.span().span_context().clone();
+    let unsampled = SpanContext::new(
+        span.trace_id(),
+        span.span_id(),
+        span.trace_flags().with_sampled(false),
+        span.is_remote(),
+        // It may hold the probability with which the trace was sampled.
+        TraceState::NONE,
+    );
+    current.with_remote_span_context(unsampled)
 }
 
 /// Percent-encodes a query value.

@@ -1,9 +1,19 @@
-use axum::{Json, Router, extract::Query, response::IntoResponse, routing::get};
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Json, Router,
+    extract::{Query, Request},
+    middleware,
+    response::IntoResponse,
+    routing::get,
+};
 use http::StatusCode;
+use opentelemetry::trace::{SpanKind, Status};
 use serde_json::{Value, json as value};
-use spoor_testing::{json, nowhere};
+use spoor_testing::{json, nowhere, one};
 
 use super::peer::{Gateway, peer};
+use crate::spans::CAUGHT;
 
 /// Jaeger's query API with these services and calls; wishlist has failed, called by gateway.
 fn api(services: &Value, calls: &Value) -> Router {
@@ -70,6 +80,40 @@ async fn the_mesh_is_drawn_with_failures_in_red() {
         "{page}"
     );
     assert!(page.contains("<h1>Architecture</h1>"), "{page}");
+}
+
+/// Each empty search is a 404, which would be an error of a client's span.
+#[tokio::test(flavor = "multi_thread")]
+async fn drawing_the_mesh_makes_no_client_spans() {
+    let flags = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&flags);
+    let note = middleware::map_request(move |request: Request| {
+        let context = request.headers()["traceparent"].to_str().unwrap();
+        let flags = u8::from_str_radix(context.rsplit('-').next().unwrap(), 16).unwrap();
+        seen.lock().unwrap().push(flags);
+        async { request }
+    });
+    let jaeger = api(&value!(["gateway", "tasks"]), &value!([])).layer(note);
+    let gateway = Gateway::of(&format!("http://{}", peer(jaeger).await), &[]).await;
+    for _ in 0..2 {
+        let answer = gateway.get("/docs").await;
+        let trace = answer.headers()["x-trace-id"].to_str().unwrap().to_owned();
+        let page = answer.text().await.unwrap();
+        assert!(
+            page.contains(">tasks</text>") && !page.contains(" failed\""),
+            "{page}"
+        );
+        // The server's span is exported last, since it ends last.
+        let spans = CAUGHT.spans.trace(&trace, 1).await;
+        let server = one(&spans, "GET /docs", &SpanKind::Server);
+        assert_eq!(server.status, Status::Unset);
+        assert_eq!(spans.len(), 1, "{spans:#?}");
+    }
+    // For the first view: the services, the dependencies and a search for each service.
+    let flags = flags.lock().unwrap();
+    assert!(flags.len() >= 4, "{flags:?}");
+    // The lowest bit is that of a sampled trace.
+    assert!(flags.iter().all(|flags| flags & 1 == 0), "{flags:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
