@@ -198,8 +198,13 @@ mod tests {
 
     use std::{sync::mpsc, time::Duration};
 
-    use super::{MAX_UNSENT_BYTES, Queries, Refusal};
-    use crate::Store;
+    use axum::body::Body;
+    use http::{Request, StatusCode};
+    use tokio::{task::JoinSet, time::Instant};
+    use tower::ServiceExt;
+
+    use super::{MAX_CONCURRENT_BUILDS, MAX_UNSENT_BYTES, Queries, Refusal};
+    use crate::{Store, query};
 
     fn queries() -> Queries {
         Queries::new(Store::new(1 << 20))
@@ -225,6 +230,45 @@ mod tests {
         let has_left =
             tokio::task::spawn_blocking(move || has_left.recv_timeout(Duration::from_secs(30)));
         assert_eq!(has_left.await.unwrap(), Ok(()));
+    }
+
+    async fn get(queries: Queries, path: &str) -> StatusCode {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = query::http(&queries).oneshot(request).await.unwrap();
+        response.status()
+    }
+
+    #[tokio::test]
+    async fn dependencies_leave_places_to_searches() {
+        const DEPENDENCIES: [&str; 2] = [
+            "/api/dependencies",
+            "/api/v3/dependencies?startTime=2023-11-14T22:13:20Z&endTime=2023-11-14T23:13:20Z",
+        ];
+        let queries = queries();
+        let now = Instant::now();
+        // One aggregate runs, and one place is left.
+        let running = queries.aggregates.next(now).await.unwrap();
+        let mut taken = Vec::new();
+        for _ in 1..MAX_CONCURRENT_BUILDS {
+            taken.push(queries.builds.next(now).await.unwrap());
+        }
+        let mut waiting = JoinSet::new();
+        for path in DEPENDENCIES {
+            waiting.spawn(get(queries.clone(), path));
+        }
+        let calls = queries.clone();
+        waiting.spawn(async move {
+            let calls = calls.calls(0, u64::MAX).await;
+            assert_eq!(calls, Ok(Vec::new()));
+            StatusCode::OK
+        });
+        // On the one thread of this test, each has asked for a place after this.
+        tokio::task::yield_now().await;
+        let found = get(queries.clone(), "/api/traces?service=s").await;
+        assert_eq!(found, StatusCode::OK);
+        assert_eq!(waiting.try_join_next().map(Result::unwrap), None);
+        drop((running, taken));
+        assert_eq!(waiting.join_all().await, [StatusCode::OK; 3]);
     }
 
     #[tokio::test]
