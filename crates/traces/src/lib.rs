@@ -27,6 +27,7 @@ mod span;
 mod store;
 mod tail;
 pub mod tree;
+mod turns;
 
 /// The descriptors of OTLP's `TraceService`, encoded, for gRPC reflection.
 pub const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

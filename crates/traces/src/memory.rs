@@ -58,7 +58,6 @@ impl Share {
     }
 
     /// The bytes taken.
-    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -80,11 +79,18 @@ impl Share {
             false => Ok(()),
         }
     }
+
+    /// Gives back all but `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let given_back = self.bytes.saturating_sub(bytes);
+        self.memory.taken.fetch_sub(given_back, Ordering::Relaxed);
+        self.bytes -= given_back;
+    }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.memory.taken.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.shrink_to(0);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     metrics::{PipelineCollector, RequestCounts},
     receive, scan,
     tail::Sampler,
+    turns::Turns,
 };
 
 /// The settings of a [`Pipeline`].
@@ -56,6 +57,7 @@ struct Shared {
     store: Store,
     sampler: Mutex<Sampler>,
     memory: Memory,
+    large_bodies: Turns,
     requests: RequestCounts,
     closed: AtomicBool,
 }
@@ -87,6 +89,7 @@ impl Pipeline {
             store,
             sampler: Mutex::new(sampler),
             memory: Memory::new(settings.receive.max_receiving_bytes),
+            large_bodies: Turns::new(receive::MAX_CONCURRENT_LARGE_BODIES),
             requests: RequestCounts::default(),
             closed: AtomicBool::new(false),
             settings,
@@ -190,6 +193,11 @@ impl Pipeline {
 
     pub(crate) fn memory(&self) -> &Memory {
         &self.shared.memory
+    }
+
+    /// The turns of bodies that are too large for an asynchronous worker thread.
+    pub(crate) fn large_bodies(&self) -> &Turns {
+        &self.shared.large_bodies
     }
 
     pub(crate) fn request_counts(&self) -> &RequestCounts {

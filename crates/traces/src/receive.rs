@@ -3,6 +3,7 @@
 //! Source: OpenTelemetry Protocol specification 1.9.
 
 mod body;
+mod content;
 mod cors;
 mod error;
 mod grpc;
@@ -12,6 +13,7 @@ mod other_signals;
 mod settings;
 mod status;
 
+pub(crate) use content::MAX_CONCURRENT_LARGE_BODIES;
 pub use cors::AllowedOrigins;
 pub use settings::{OtherSignals, ReceiveSettings};
 

@@ -36,8 +36,8 @@ impl Queries {
         start: u64,
         end: u64,
     ) -> Result<Vec<dependencies::Dependency>, Refusal> {
-        self.run(move |reader| dependencies::dependencies(&reader, start, end).calls)
-            .await
+        let count = move |reader| dependencies::dependencies(&reader, start, end).calls;
+        self.aggregates().run(count).await
     }
 
     /// The traces that match, the newest first, and whether they are wanted as they are stored.

@@ -3,10 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Search, Store, StoredTrace, TraceId, scan::decoded_bytes};
+use crate::{
+    Search, Store, StoredTrace, TraceId,
+    scan::decoded_bytes,
+    turns::{self, Turns},
+};
 
 /// The longest body of a response; of a gRPC stream, the most bytes of spans in it.
 pub const MAX_RESPONSE_BYTES: usize = 32 << 20;
@@ -16,6 +23,9 @@ pub const MAX_TRACE_BYTES: usize = 16 << 20;
 pub const MAX_DECODED_BYTES: usize = 64 << 20;
 /// Responses that are built at the same time; more requests wait.
 const MAX_CONCURRENT_BUILDS: usize = 4;
+/// Those of them that read every trace of a time, which takes seconds where a search stops at its
+/// limit.
+const MAX_CONCURRENT_AGGREGATES: usize = 1;
 /// gRPC streams that are open at the same time; more are refused.
 const MAX_CONCURRENT_STREAMS: usize = 16;
 /// Bodies that are built and not yet sent, over all connections.
@@ -31,7 +41,9 @@ pub(crate) const MAX_SEND_TIME: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Queries {
     store: Store,
-    builds: Arc<Semaphore>,
+    builds: Turns,
+    aggregates: Turns,
+    is_aggregate: bool,
     streams: Arc<Semaphore>,
     unsent: Arc<Semaphore>,
 }
@@ -90,9 +102,19 @@ impl Queries {
         Self {
             store,
             // Each may decode `MAX_DECODED_BYTES`: 256 MiB together, as docs/query.md says.
-            builds: Arc::new(Semaphore::new(MAX_CONCURRENT_BUILDS)),
+            builds: Turns::new(MAX_CONCURRENT_BUILDS),
+            aggregates: Turns::new(MAX_CONCURRENT_AGGREGATES),
+            is_aggregate: false,
             streams: Arc::new(Semaphore::new(MAX_CONCURRENT_STREAMS)),
             unsent: Arc::new(Semaphore::new(MAX_UNSENT_BYTES / PERMIT_BYTES)),
+        }
+    }
+
+    /// The same for queries that read every trace of a time.
+    pub(crate) fn aggregates(&self) -> Self {
+        Self {
+            is_aggregate: true,
+            ..self.clone()
         }
     }
 
@@ -102,26 +124,18 @@ impl Queries {
         &self,
         work: impl FnOnce(Reader) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        // Acquired before a thread is taken, so that waiting requests hold none.
-        let turn = Arc::clone(&self.builds).acquire_owned();
-        let turn = match tokio::time::timeout(MAX_WAIT, turn).await {
-            Ok(Ok(turn)) => turn,
-            // The semaphore is never closed, so both mean that the wait was too long.
-            Ok(Err(_)) | Err(_) => return Err(Refusal::Busy),
+        let deadline = Instant::now() + MAX_WAIT;
+        // In this order: an aggregate that waits for another one must not hold a place that a
+        // search could have. Both before a thread is taken, so that waiting requests hold none.
+        let alone = match self.is_aggregate {
+            true => Some(self.aggregates.next(deadline).await.ok_or(Refusal::Busy)?),
+            false => None,
         };
-        let cancelled = CancellationToken::new();
-        let _cancel = cancelled.clone().drop_guard();
-        let reader = Reader {
-            store: self.store.clone(),
-            cancelled,
-        };
-        let work = move || {
-            // Work that nobody waits for any more still has its turn until it notices.
-            let _turn = turn;
-            work(reader)
-        };
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|error| Refusal::Failed(error.to_string()))
+        let turn = self.builds.next(deadline).await.ok_or(Refusal::Busy)?;
+        let store = self.store.clone();
+        let done = turns::run((alone, turn), |cancelled| work(Reader { store, cancelled }));
+        done.await
+            .map_err(|error| Refusal::Failed(error.to_string()))
     }
 
     /// Accounts for a body until it is sent.
@@ -184,8 +198,13 @@ mod tests {
 
     use std::{sync::mpsc, time::Duration};
 
-    use super::{MAX_UNSENT_BYTES, Queries, Refusal};
-    use crate::Store;
+    use axum::body::Body;
+    use http::{Request, StatusCode};
+    use tokio::{task::JoinSet, time::Instant};
+    use tower::ServiceExt;
+
+    use super::{MAX_CONCURRENT_BUILDS, MAX_UNSENT_BYTES, Queries, Refusal};
+    use crate::{Store, query};
 
     fn queries() -> Queries {
         Queries::new(Store::new(1 << 20))
@@ -211,6 +230,45 @@ mod tests {
         let has_left =
             tokio::task::spawn_blocking(move || has_left.recv_timeout(Duration::from_secs(30)));
         assert_eq!(has_left.await.unwrap(), Ok(()));
+    }
+
+    async fn get(queries: Queries, path: &str) -> StatusCode {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = query::http(&queries).oneshot(request).await.unwrap();
+        response.status()
+    }
+
+    #[tokio::test]
+    async fn dependencies_leave_places_to_searches() {
+        const DEPENDENCIES: [&str; 2] = [
+            "/api/dependencies",
+            "/api/v3/dependencies?startTime=2023-11-14T22:13:20Z&endTime=2023-11-14T23:13:20Z",
+        ];
+        let queries = queries();
+        let now = Instant::now();
+        // One aggregate runs, and one place is left.
+        let running = queries.aggregates.next(now).await.unwrap();
+        let mut taken = Vec::new();
+        for _ in 1..MAX_CONCURRENT_BUILDS {
+            taken.push(queries.builds.next(now).await.unwrap());
+        }
+        let mut waiting = JoinSet::new();
+        for path in DEPENDENCIES {
+            waiting.spawn(get(queries.clone(), path));
+        }
+        let calls = queries.clone();
+        waiting.spawn(async move {
+            let calls = calls.calls(0, u64::MAX).await;
+            assert_eq!(calls, Ok(Vec::new()));
+            StatusCode::OK
+        });
+        // On the one thread of this test, each has asked for a place after this.
+        tokio::task::yield_now().await;
+        let found = get(queries.clone(), "/api/traces?service=s").await;
+        assert_eq!(found, StatusCode::OK);
+        assert_eq!(waiting.try_join_next().map(Result::unwrap), None);
+        drop((running, taken));
+        assert_eq!(waiting.join_all().await, [StatusCode::OK; 3]);
     }
 
     #[tokio::test]

@@ -31,6 +31,8 @@ use super::{
 const TAIL_BYTES: usize = 256 << 10;
 /// A longer body is handed to its connection in pieces of this length.
 const PIECE_BYTES: usize = 64 << 10;
+/// The time after which a client that found all places taken should try again, in seconds.
+const RETRY_AFTER: &str = "5";
 
 /// Runs a query and encodes its result, within the bounds. The result may read the store while
 /// it is encoded, so that no two traces need be in memory at the same time.
@@ -53,11 +55,21 @@ where
     match queries.run(work).await {
         Ok(Ok(body)) => match unsent(queries, body) {
             Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-            Err(refusal) => F::from(refusal).into_response(),
+            Err(refusal) => refused::<F>(refusal),
         },
         Ok(Err(fault)) => fault.into_response(),
-        Err(refusal) => F::from(refusal).into_response(),
+        Err(refusal) => refused::<F>(refusal),
     }
+}
+
+fn refused<F: From<Refusal> + IntoResponse>(refusal: Refusal) -> Response {
+    let is_busy = refusal == Refusal::Busy;
+    let mut response = F::from(refusal).into_response();
+    if is_busy {
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+    }
+    response
 }
 
 /// A body that was built. A long one counts as unsent until the client has read it, or has
@@ -230,8 +242,26 @@ mod tests {
 
     use http_body_util::BodyExt;
 
-    use super::{PIECE_BYTES, unsent, unsent_for};
-    use crate::{Store, query::Queries};
+    use http::StatusCode;
+
+    use super::{PIECE_BYTES, refused, unsent, unsent_for};
+    use crate::{
+        Store,
+        query::{Queries, Refusal, v1, v3},
+    };
+
+    #[test]
+    fn a_busy_server_says_when_to_try_again() {
+        for response in [
+            refused::<v1::Fault>(Refusal::Busy),
+            refused::<v3::Fault>(Refusal::Busy),
+        ] {
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()["retry-after"], "5");
+        }
+        let too_large = refused::<v1::Fault>(Refusal::ResponseTooLarge);
+        assert!(!too_large.headers().contains_key("retry-after"));
+    }
 
     #[tokio::test]
     async fn a_body_that_nobody_reads_is_discarded() {

@@ -150,7 +150,7 @@ fn check_trace_parameters(parameters: &Parameters) -> Result<bool, String> {
 async fn call_counts(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let window = dependency_window(&parameters);
     let service = parameters.text("service");
-    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
+    response::json::<_, Fault>(&queries.aggregates(), &parameters, move |reader, _| {
         let (start, end) = window.map_err(bad_request)?;
         let Dependencies {
             mut calls,

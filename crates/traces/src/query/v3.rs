@@ -174,7 +174,7 @@ async fn summaries(State(queries): State<Queries>, parameters: Parameters) -> Re
 
 async fn dependencies(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let window = search::dependency_window(&parameters);
-    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
+    response::json::<_, Fault>(&queries.aggregates(), &parameters, move |reader, _| {
         let (start, end) = window.map_err(bad_request)?;
         // The format has no place for the traces that were left out.
         let found = dependencies::dependencies(reader, start, end).calls;

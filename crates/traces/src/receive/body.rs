@@ -73,20 +73,6 @@ pub(super) fn compression(
     })
 }
 
-/// Decompresses a body, counting each piece before the next one is made.
-pub(super) fn decompress(
-    body: Bytes,
-    compression: Compression,
-    settings: &ReceiveSettings,
-    share: &mut Share,
-) -> Result<Bytes, ReceiveError> {
-    compression.decompress(
-        body,
-        settings.max_body_bytes,
-        |bytes| Ok(share.grow(bytes)?),
-    )
-}
-
 /// Reads on for a while and forgets, so that a sender in the middle of a body that was refused
 /// gets to read why.
 pub(super) async fn discard(mut body: Body, settings: ReceiveSettings) {

@@ -25,6 +25,10 @@ pub(super) enum ReceiveError {
     Compressed(#[from] DecompressError),
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
+    #[error("too many large bodies are being read at the same time: try again later")]
+    Busy,
+    #[error("the sender disconnected")]
+    Disconnected,
     #[error("the body is not one gRPC message")]
     Framing,
     #[error("the body is no valid JSON of an ExportTraceServiceRequest: {0}")]
@@ -55,8 +59,8 @@ impl ReceiveError {
             | Self::Compressed(DecompressError::TooLarge { .. })
             | Self::OutOfMemory(OutOfMemory::RequestTooLarge) => Refusal::TooLarge,
             Self::TimedOut { .. } => Refusal::TimedOut,
-            Self::Aborted(_) => Refusal::Aborted,
-            Self::OutOfMemory(OutOfMemory::Overloaded) => Refusal::Overloaded,
+            Self::Aborted(_) | Self::Disconnected => Refusal::Aborted,
+            Self::Busy | Self::OutOfMemory(OutOfMemory::Overloaded) => Refusal::Overloaded,
             Self::Compressed(DecompressError::Invalid(_))
             | Self::Framing
             | Self::Json(_)

@@ -17,8 +17,9 @@ use tonic::{Code, Status, metadata::GRPC_CONTENT_TYPE};
 
 use super::{
     body,
+    content::Content,
     error::ReceiveError,
-    status::{self, PartialSuccess},
+    status::{self, Encoding},
 };
 use crate::{Pipeline, metrics::Refusal};
 
@@ -54,15 +55,18 @@ async fn export(pipeline: &Pipeline, request: Request) -> Result<Vec<u8>, Receiv
     if pipeline.is_closed() {
         return Err(ReceiveError::Closed);
     }
-    let (message, is_compressed) = message(body)?;
+    let (bytes, is_compressed) = message(body)?;
     let compression = if is_compressed {
         body::compression(&parts.headers, "grpc-encoding")?
     } else {
         Compression::Identity
     };
-    let message = body::decompress(message, compression, settings, &mut share)?;
-    let accepted = pipeline.accept_within(&message, &mut share)?;
-    Ok(PartialSuccess::of(accepted).response())
+    let content = Content {
+        bytes,
+        compression,
+        encoding: Encoding::Protobuf,
+    };
+    Ok(content.accept(pipeline, share).await?.response())
 }
 
 /// The one message of a unary call, and whether it is compressed.

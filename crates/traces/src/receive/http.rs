@@ -16,11 +16,11 @@ use tonic::Code;
 
 use super::{
     body,
+    content::Content,
     error::ReceiveError,
-    json::{self, Ignored},
     status::{Encoding, PartialSuccess, RETRY_AFTER},
 };
-use crate::{OutOfMemory, Pipeline, metrics::Refusal};
+use crate::{Pipeline, metrics::Refusal};
 
 /// The response to a browser that opens the address.
 const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JSON\n";
@@ -86,19 +86,12 @@ async fn accept(
     let settings = pipeline.receive_settings();
     let mut share = pipeline.memory().share();
     let bytes = body::read(body, settings.max_body_bytes, settings, &mut share).await?;
-    let mut bytes = body::decompress(bytes, compression, settings, &mut share)?;
-    let mut ignored = Ignored::default();
-    if encoding == Encoding::Json {
-        // The protobuf is at most as long as the JSON.
-        share.grow(bytes.len()).map_err(|error| match error {
-            OutOfMemory::RequestTooLarge => ReceiveError::TooLargeAsJson,
-            OutOfMemory::Overloaded => error.into(),
-        })?;
-        (bytes, ignored) = json::to_protobuf(&bytes)?;
-    }
-    let mut partial = PartialSuccess::of(pipeline.accept_within(&bytes, &mut share)?);
-    partial.messages.extend(ignored.messages());
-    Ok(partial)
+    let content = Content {
+        bytes,
+        compression,
+        encoding,
+    };
+    content.accept(pipeline, share).await
 }
 
 pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, ReceiveError> {

@@ -3,6 +3,9 @@
 use bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
+/// The largest number that protobuf encodes in one byte.
+const MAX_ONE_BYTE_VARINT: u8 = 0x7f;
+
 /// An encoded message that grows.
 pub(super) struct Output(Vec<u8>);
 
@@ -43,9 +46,16 @@ impl Output {
         let place = self.0.len();
         self.0.push(0);
         write(self)?;
-        let mut length = Vec::new();
-        encode_varint((self.0.len() - place - 1) as u64, &mut length);
-        self.0.splice(place..=place, length);
+        let length = self.0.len() - place - 1;
+        match (u8::try_from(length), self.0.get_mut(place)) {
+            // Most messages are this short, and a body of empty ones has millions of them.
+            (Ok(length @ ..=MAX_ONE_BYTE_VARINT), Some(byte)) => *byte = length,
+            _ => {
+                let mut varint = Vec::new();
+                encode_varint(length as u64, &mut varint);
+                self.0.splice(place..=place, varint);
+            }
+        }
         Ok(())
     }
 }

@@ -1,0 +1,230 @@
+//! The content of a body: decompressed, converted to protobuf and accepted.
+
+use bytes::Bytes;
+use spoor_runtime::{Compression, DecompressError};
+use tokio::time::Instant;
+
+use super::{
+    error::ReceiveError,
+    json::{self, Ignored},
+    status::{Encoding, PartialSuccess},
+};
+use crate::{OutOfMemory, Pipeline, memory::Share, turns};
+
+/// Large bodies whose content is read at the same time. All listeners of the process share two
+/// asynchronous worker threads; the system shares the cores between those and these fairly.
+pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
+/// The longest content that is read on an asynchronous worker thread. Every other request of the
+/// process may wait for it, and it takes about a millisecond if it consists of empty messages. An
+/// SDK's batch of 512 spans has half as many bytes.
+const MAX_SMALL_PROTOBUF_BYTES: usize = 256 << 10;
+/// The same for JSON, of which a byte takes several times as long.
+const MAX_SMALL_JSON_BYTES: usize = 32 << 10;
+
+/// The content of a body that was read, as it came.
+pub(super) struct Content {
+    pub(super) bytes: Bytes,
+    pub(super) compression: Compression,
+    pub(super) encoding: Encoding,
+}
+
+impl Content {
+    /// Accepts the spans in it. If it is large, it waits for its turn, and holds no more than the
+    /// body as it came until then.
+    pub(super) async fn accept(
+        self,
+        pipeline: &Pipeline,
+        mut share: Share,
+    ) -> Result<PartialSuccess, ReceiveError> {
+        let settings = pipeline.receive_settings();
+        let max = settings.max_body_bytes;
+        if let Some(small) = self.decompress_small(max, &mut share)? {
+            return accept(pipeline, small, self.encoding, &mut share);
+        }
+        let deadline = Instant::now() + settings.body_deadline;
+        // In the order of arrival, so that a sender of many large bodies cannot overtake others.
+        let turn = pipeline.large_bodies().next(deadline).await;
+        let turn = turn.ok_or(ReceiveError::Busy)?;
+        let pipeline = pipeline.clone();
+        // A thread of its own rather than pieces with a yield between them: serde_json reads a
+        // document in one call, and a worker that always has the next piece delays the rest.
+        let accepted = turns::run(turn, move |cancelled| {
+            let decompress = self
+                .compression
+                .decompress(self.bytes, max, |bytes| match cancelled.is_cancelled() {
+                    true => Err(ReceiveError::Disconnected),
+                    false => Ok(share.grow(bytes)?),
+                });
+            accept(&pipeline, decompress?, self.encoding, &mut share)
+        });
+        // No thread is to be had only when the runtime shuts down.
+        accepted.await.unwrap_or(Err(ReceiveError::Closed))
+    }
+
+    /// Decompresses it if it is small, counting each piece before the next one is made.
+    ///
+    /// A large one is decompressed again from its start: its size is not known before, and a few
+    /// hundred bytes may become megabytes.
+    fn decompress_small(
+        &self,
+        max: usize,
+        share: &mut Share,
+    ) -> Result<Option<Bytes>, ReceiveError> {
+        let max = max.min(match self.encoding {
+            Encoding::Protobuf => MAX_SMALL_PROTOBUF_BYTES,
+            Encoding::Json => MAX_SMALL_JSON_BYTES,
+        });
+        let before = share.bytes();
+        let count = |bytes| Ok(share.grow(bytes)?);
+        match self.compression.decompress(self.bytes.clone(), max, count) {
+            Err(ReceiveError::Compressed(DecompressError::TooLarge { .. })) => {
+                share.shrink_to(before);
+                Ok(None)
+            }
+            // What is not compressed has any length.
+            content => Ok(Some(content?).filter(|content| content.len() <= max)),
+        }
+    }
+}
+
+fn accept(
+    pipeline: &Pipeline,
+    mut bytes: Bytes,
+    encoding: Encoding,
+    share: &mut Share,
+) -> Result<PartialSuccess, ReceiveError> {
+    let mut ignored = Ignored::default();
+    if encoding == Encoding::Json {
+        // The protobuf is at most as long as the JSON.
+        share.grow(bytes.len()).map_err(|error| match error {
+            OutOfMemory::RequestTooLarge => ReceiveError::TooLargeAsJson,
+            OutOfMemory::Overloaded => error.into(),
+        })?;
+        (bytes, ignored) = json::to_protobuf(&bytes)?;
+    }
+    let mut partial = PartialSuccess::of(pipeline.accept_within(&bytes, share)?);
+    partial.messages.extend(ignored.messages());
+    Ok(partial)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{future::ready, io::Write, pin::pin};
+
+    use axum::{
+        body::Body,
+        http::{Request, StatusCode, header::CONTENT_ENCODING},
+        response::Response,
+    };
+    use flate2::{Compression, write::GzEncoder};
+    use tokio::time::{Duration, Instant};
+    use tokio_util::sync::CancellationToken;
+    use tower::ServiceExt;
+
+    use super::MAX_CONCURRENT_LARGE_BODIES;
+    use crate::{Pipeline, ReceiveSettings, Settings};
+
+    /// A router with a receiver, whose requests take no network.
+    fn pipeline(receive: ReceiveSettings) -> Pipeline {
+        let settings = Settings {
+            receive,
+            ..Settings::default()
+        };
+        Pipeline::start(settings, CancellationToken::new())
+    }
+
+    async fn post(pipeline: &Pipeline, content_type: &str, content: &[u8]) -> Response {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(content).unwrap();
+        let request = Request::post("/v1/traces")
+            .header("content-type", content_type)
+            .header(CONTENT_ENCODING, "gzip")
+            .body(Body::from(encoder.finish().unwrap()))
+            .unwrap();
+        pipeline.otlp_http().oneshot(request).await.unwrap()
+    }
+
+    /// Empty `ResourceSpans`, the most work for each byte.
+    fn empty_messages(content_type: &str, bytes: usize) -> Vec<u8> {
+        match content_type {
+            JSON => format!(r#"{{"resourceSpans":[{}{{}}]}}"#, "{},".repeat(bytes / 3)).into(),
+            _ => b"\n\0".repeat(bytes / 2),
+        }
+    }
+
+    const JSON: &str = "application/json";
+    const PROTOBUF: &str = "application/x-protobuf";
+
+    #[rstest::rstest]
+    #[case::json(JSON)]
+    #[case::protobuf(PROTOBUF)]
+    #[tokio::test]
+    async fn others_overtake_large_bodies(#[case] content_type: &str) {
+        let pipeline = pipeline(ReceiveSettings::default());
+        let content = empty_messages(content_type, 1 << 20);
+        let mut large = pin!(post(&pipeline, content_type, &content));
+        // There is one thread: if that did the work, the first poll would not return before.
+        tokio::select! {
+            biased;
+            _ = &mut large => panic!("it was read on the worker thread"),
+            () = ready(()) => {}
+        }
+        // A small one takes one poll, on this thread.
+        let small = empty_messages(content_type, 16 << 10);
+        tokio::select! {
+            biased;
+            response = post(&pipeline, content_type, &small) => {
+                assert_eq!(response.status(), StatusCode::OK);
+            }
+            () = ready(()) => panic!("a small body waits for another thread"),
+        }
+        assert_eq!(large.await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_large_body_without_a_turn_is_refused() {
+        let pipeline = pipeline(ReceiveSettings {
+            body_deadline: Duration::from_millis(20),
+            ..ReceiveSettings::default()
+        });
+        let mut turns = Vec::new();
+        for _ in 0..MAX_CONCURRENT_LARGE_BODIES {
+            turns.push(pipeline.large_bodies().next(Instant::now()).await.unwrap());
+        }
+        let large = empty_messages(PROTOBUF, 1 << 20);
+        let refused = post(&pipeline, PROTOBUF, &large).await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.headers()["retry-after"], "1");
+        let small = post(&pipeline, PROTOBUF, &empty_messages(PROTOBUF, 1000)).await;
+        assert_eq!(small.status(), StatusCode::OK);
+        drop(turns);
+        assert_eq!(
+            post(&pipeline, PROTOBUF, &large).await.status(),
+            StatusCode::OK
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_sender_left_ends() {
+        let pipeline = pipeline(ReceiveSettings::default());
+        let content = empty_messages(PROTOBUF, 8 << 20);
+        {
+            let mut large = pin!(post(&pipeline, PROTOBUF, &content));
+            tokio::select! {
+                biased;
+                _ = &mut large => panic!("it was read on the worker thread"),
+                () = ready(()) => {}
+            }
+        }
+        // All turns and all memory are given back.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut turns = Vec::new();
+        for _ in 0..MAX_CONCURRENT_LARGE_BODIES {
+            turns.push(pipeline.large_bodies().next(deadline).await.unwrap());
+        }
+        let max = pipeline.receive_settings().max_receiving_bytes;
+        assert_eq!(pipeline.memory().share().grow(max), Ok(()));
+    }
+}
