@@ -22,3 +22,4 @@ mod refusals;
 mod sdks;
 mod start;
 mod supervision;
+mod unknown_services;

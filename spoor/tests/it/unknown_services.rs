@@ -1,0 +1,68 @@
+//! Policies for services that the lab does not know.
+
+use crate::lab::{Lab, policy};
+
+#[tokio::test]
+async fn misspelled_service_is_warned_of() {
+    let lab = Lab::start().await;
+    let misspelled = policy("typo", "1%").replace("service: service-a", "service: servce-a");
+    let warning = "no instance of servce-a is known; did you mean service-a?";
+    let compared = lab.spoor_given(&misspelled, &["diff", "-f", "-"]).await;
+    assert!(compared.stderr.contains(warning), "{compared:?}");
+    let applied = lab
+        .spoor_given(&misspelled, &["apply", "-f", "-", "--wait"])
+        .await;
+    assert_eq!(applied.code, Some(1), "{applied:?}");
+    assert!(applied.stderr.contains(warning), "{applied:?}");
+    assert!(applied.stderr.contains("Not converged"), "{applied:?}");
+    assert!(!applied.stdout.contains("Converged"), "{applied:?}");
+    let listed = lab.ok(&["get", "policies"]).await;
+    let row: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..5], ["typo", "1%", "True", "Unknown", "0/0"]);
+    let described = lab.ok(&["describe", "typo"]).await;
+    assert!(described.contains("did you mean service-a?"), "{described}");
+    let overruled = lab
+        .spoor(&["override", "servce-a", "0%", "--for", "1m"])
+        .await;
+    assert_eq!(overruled.code, Some(0), "{overruled:?}");
+    assert!(overruled.stderr.contains(warning), "{overruled:?}");
+}
+
+#[tokio::test]
+async fn tail_policy_needs_spans_only() {
+    let lab = Lab::start_with(&["--services", "service-b"]).await;
+    let tail = "apiVersion: spoor.dev/v1alpha1
+kind: SamplingPolicy
+metadata: {name: example-python}
+spec:
+  targets: [{service: example-python}]
+  tail: {keep: [{name: errors, error: {}}], otherwise: 10%}";
+    let before = lab.spoor_given(tail, &["diff", "-f", "-"]).await;
+    let warning = "no span of example-python has arrived yet";
+    assert!(before.stderr.contains(warning), "{before:?}");
+
+    let span = serde_json::json!({
+        "traceId": "5b8efff798038103d269b633813fc60c",
+        "spanId": "eee19b7ec3c1b174",
+        "name": "GET /",
+        "startTimeUnixNano": "1544712660000000000",
+        "endTimeUnixNano": "1544712661000000000",
+    });
+    let service = serde_json::json!({
+        "key": "service.name", "value": {"stringValue": "example-python"},
+    });
+    let spans = serde_json::json!({"resourceSpans": [{
+        "resource": {"attributes": [service]},
+        "scopeSpans": [{"spans": [span]}],
+    }]});
+    let sent = reqwest::Client::new()
+        .post(format!("{}/v1/traces", lab.url("otlp-http")))
+        .header("content-type", "application/json")
+        .body(spans.to_string())
+        .send();
+    assert_eq!(sent.await.unwrap().status(), 200);
+    let applied = lab.spoor_given(tail, &["apply", "-f", "-", "--wait"]).await;
+    assert_eq!((applied.code, applied.stderr.as_str()), (Some(0), ""));
+    let described = lab.ok(&["describe", "example-python"]).await;
+    assert!(!described.contains("no ready instance"), "{described}");
+}
