@@ -49,13 +49,17 @@ impl Content {
         // A thread of its own rather than pieces with a yield between them: serde_json reads a
         // document in one call, and a worker that always has the next piece delays the rest.
         let accepted = turns::run(turn, move |cancelled| {
-            let decompress = self
-                .compression
-                .decompress(self.bytes, max, |bytes| match cancelled.is_cancelled() {
-                    true => Err(ReceiveError::Disconnected),
-                    false => Ok(share.grow(bytes)?),
-                });
-            accept(&pipeline, decompress?, self.encoding, &mut share)
+            let count = |bytes| match cancelled.is_cancelled() {
+                true => Err(ReceiveError::Disconnected),
+                false => Ok(share.grow(bytes)?),
+            };
+            let content = self.compression.decompress(self.bytes, max, count)?;
+            // The pipeline may have closed meanwhile: spans that come after its last decisions would
+            // be lost silently.
+            if pipeline.is_closed() {
+                return Err(ReceiveError::Closed);
+            }
+            accept(&pipeline, content, self.encoding, &mut share)
         });
         // No thread is to be had only when the runtime shuts down.
         accepted.await.unwrap_or(Err(ReceiveError::Closed))
