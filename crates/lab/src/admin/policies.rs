@@ -1,20 +1,31 @@
 //! The handlers for policies.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{Path, State},
+    response::{IntoResponse, Response},
 };
+use http::{StatusCode, header};
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Namespace, PolicyKey, PolicyName};
+use tokio::sync::Semaphore;
 
 use super::{
-    problem::{internal, invalid_name},
+    problem::{internal, invalid_name, problem},
     state::Admin,
 };
 use crate::{
     policies::{PolicyStore, PolicyStoreError},
     wire::{Applied, Change, Comparison, Documents, Problem},
 };
+
+/// Lists that are built at the same time. Each starts with a copy of the policies, which takes
+/// several times the memory of their text.
+static LISTS: Semaphore = Semaphore::const_new(2);
+/// The longest time that a request for a list waits for its turn.
+const MAX_LIST_WAIT: Duration = Duration::from_secs(10);
 
 pub(super) async fn apply(
     State(admin): State<Admin>,
@@ -34,25 +45,33 @@ pub(super) async fn diff(
         .map(Json)
 }
 
-pub(super) async fn list_all(
-    State(admin): State<Admin>,
-) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
-    run_blocking(admin.policies, |store| Ok(store.list(None)))
-        .await
-        .map(Json)
+pub(super) async fn list_all(State(admin): State<Admin>) -> Result<Response, Problem> {
+    list_namespaces(admin, None).await
 }
 
 pub(super) async fn list(
     State(admin): State<Admin>,
     Path(namespace): Path<String>,
-) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
+) -> Result<Response, Problem> {
     let namespace = self::namespace(&namespace)?;
-    run_blocking(
-        admin.policies,
-        move |store| Ok(store.list(Some(&namespace))),
-    )
-    .await
-    .map(Json)
+    list_namespaces(admin, Some(namespace)).await
+}
+
+async fn list_namespaces(admin: Admin, only: Option<Namespace>) -> Result<Response, Problem> {
+    let busy = || {
+        let detail = "too many lists are being built; try again in a few seconds";
+        problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
+    };
+    // Acquired before a thread is taken, since a thread's work goes on after its client has left.
+    let turn = tokio::time::timeout(MAX_LIST_WAIT, LISTS.acquire()).await;
+    let turn = turn.ok().and_then(Result::ok).ok_or_else(busy)?;
+    let json = run_blocking(admin.policies, move |store| {
+        let _turn = turn;
+        // Written here, so that the copy of the policies is gone when the turn ends.
+        Ok(serde_json::to_vec(&store.list(only.as_ref())))
+    });
+    let json = json.await?.map_err(|error| internal(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 pub(super) async fn one(
