@@ -11,6 +11,7 @@ mod host;
 mod limits;
 mod listener;
 mod protocol;
+mod received;
 mod refusal;
 mod registry;
 mod request;

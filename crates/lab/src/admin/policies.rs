@@ -1,20 +1,28 @@
 //! The handlers for policies.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{Path, State},
+    response::{IntoResponse, Response},
 };
+use http::{StatusCode, header};
 use spoor_api::SamplingPolicy;
 use spoor_policy::{Namespace, PolicyKey, PolicyName};
+use tokio::time::timeout;
 
 use super::{
-    problem::{internal, invalid_name},
+    problem::{internal, invalid_name, problem},
     state::Admin,
 };
 use crate::{
     policies::{PolicyStore, PolicyStoreError},
     wire::{Applied, Change, Comparison, Documents, Problem},
 };
+
+/// The longest time that a request waits for its turn.
+const MAX_TURN_WAIT: Duration = Duration::from_secs(10);
 
 pub(super) async fn apply(
     State(admin): State<Admin>,
@@ -34,22 +42,25 @@ pub(super) async fn diff(
         .map(Json)
 }
 
-pub(super) async fn list_all(
-    State(admin): State<Admin>,
-) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
-    run_blocking(&admin, |store| Ok(store.list(None)))
-        .await
-        .map(Json)
+pub(super) async fn list_all(State(admin): State<Admin>) -> Result<Response, Problem> {
+    list_namespaces(admin, None).await
 }
 
 pub(super) async fn list(
     State(admin): State<Admin>,
     Path(namespace): Path<String>,
-) -> Result<Json<Vec<SamplingPolicy>>, Problem> {
+) -> Result<Response, Problem> {
     let namespace = self::namespace(&namespace)?;
-    run_blocking(&admin, move |store| Ok(store.list(Some(&namespace))))
-        .await
-        .map(Json)
+    list_namespaces(admin, Some(namespace)).await
+}
+
+async fn list_namespaces(admin: Admin, only: Option<Namespace>) -> Result<Response, Problem> {
+    // Written here, so that the copy of the policies is gone when the operation ends.
+    let json = run_blocking(&admin, move |store| {
+        Ok(serde_json::to_vec(&store.list(only.as_ref())))
+    });
+    let json = json.await?.map_err(|error| internal(error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
 }
 
 pub(super) async fn one(
@@ -82,8 +93,12 @@ async fn run_blocking<T: Send + 'static>(
 ) -> Result<T, Problem> {
     // Dropped with the request if its client disconnects before its turn. The permit moves to the
     // thread, which cannot be interrupted.
-    let permit = admin.places.operations.clone().acquire_owned().await;
-    let permit = permit.map_err(|error| internal(error.to_string()))?;
+    let turn = admin.places.operations.clone().acquire_owned();
+    let permit = timeout(MAX_TURN_WAIT, turn).await.ok().and_then(Result::ok);
+    let permit = permit.ok_or_else(|| {
+        let detail = "too many requests read or change policies; try again in a few seconds";
+        problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
+    })?;
     let store = admin.policies.clone();
     let operation = move || {
         let result = act(&store);

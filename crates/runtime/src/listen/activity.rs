@@ -17,6 +17,10 @@ use super::{Limits, totals::Totals};
 /// even if a packet of it is lost and sent again.
 const MAX_READ_PAUSE: Duration = Duration::from_secs(5);
 
+/// Bytes for which hyper allocates a read buffer on any connection. Less of a request's head costs
+/// no more than the idle connection does.
+const READ_BUFFER_BYTES: usize = 8 * 1024;
+
 /// The activity on one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -37,6 +41,12 @@ struct State {
     unread_bytes: usize,
     /// The last time that the peer read some of them, or that there was nothing to read.
     last_read: Instant,
+    /// The most bytes that may have been received and do not belong to a request yet.
+    unparsed_bytes: usize,
+    /// A request began after the last bytes were received, so it has taken some of them.
+    is_parsed: bool,
+    /// The connection is among the unfinished heads of the totals.
+    is_counted: bool,
 }
 
 /// The responses on a connection that its peer has not read.
@@ -55,6 +65,7 @@ pub(super) struct Waiting {
     pub(super) since: Instant,
     pub(super) has_answered: bool,
     pub(super) has_requests: bool,
+    pub(super) has_unfinished_head: bool,
 }
 
 impl Activity {
@@ -68,6 +79,9 @@ impl Activity {
                 has_answered: false,
                 unread_bytes: 0,
                 last_read: now,
+                unparsed_bytes: 0,
+                is_parsed: false,
+                is_counted: false,
             }),
             totals: Arc::clone(totals),
             close: CancellationToken::new(),
@@ -77,6 +91,8 @@ impl Activity {
     /// Ends the connection, with what is in progress on it.
     pub(super) fn close(&self) {
         self.close.cancel();
+        // From now on it takes no room from others, so that not more of them are closed than needed.
+        self.count_head(&mut self.state.lock());
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -95,6 +111,7 @@ impl Activity {
             since: state.last_step,
             has_answered: state.has_answered,
             has_requests: state.requests > 0,
+            has_unfinished_head: state.has_unfinished_head(),
         })
     }
 
@@ -132,15 +149,62 @@ impl Activity {
         (!left.is_zero()).then_some(left.min(soon))
     }
 
+    /// Counts what the peer has sent.
+    pub(super) fn receive(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        // HTTP/1 reads on during a request only once it has used up what it had.
+        if state.is_parsed || state.requests > 0 {
+            state.unparsed_bytes = 0;
+        }
+        state.unparsed_bytes += bytes;
+        state.is_parsed = false;
+        self.count_head(&mut state);
+    }
+
+    /// Keeps the totals up to date after a change of the state.
+    fn count_head(&self, state: &mut State) {
+        let is_counted = state.has_unfinished_head() && !self.is_closing();
+        match (state.is_counted, is_counted) {
+            (false, true) => self.totals.add_unfinished_head(),
+            (true, false) => self.totals.remove_unfinished_head(),
+            _ => {}
+        }
+        state.is_counted = is_counted;
+    }
+
     /// A request begins, with the server's turn.
     pub(super) fn begin(self: &Arc<Self>) -> Turn {
         let mut state = self.state.lock();
         state.requests += 1;
         state.working += 1;
         state.last_step = Instant::now();
+        state.is_parsed = true;
+        self.count_head(&mut state);
+        drop(state);
         Turn {
             activity: Arc::clone(self),
             is_servers: Mutex::new(true),
+        }
+    }
+}
+
+impl State {
+    /// Returns whether a head may be incomplete that takes more memory than an idle connection. It
+    /// is certain before the first request, whose head then is all that was received.
+    fn has_unfinished_head(&self) -> bool {
+        let idle_bytes = if self.has_answered {
+            READ_BUFFER_BYTES
+        } else {
+            0
+        };
+        self.requests == 0 && self.unparsed_bytes > idle_bytes
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        if self.state.get_mut().is_counted {
+            self.totals.remove_unfinished_head();
         }
     }
 }
@@ -208,6 +272,7 @@ impl Drop for Turn {
         state.working -= usize::from(*self.is_servers.get_mut());
         state.last_step = Instant::now();
         state.has_answered = true;
+        self.activity.count_head(&mut state);
     }
 }
 
@@ -236,6 +301,37 @@ mod tests {
         drop((one, other));
         let waiting = activity.waiting().unwrap();
         assert!(waiting.has_answered && !waiting.has_requests);
+    }
+
+    #[test]
+    fn a_head_is_unfinished_until_it_begins() {
+        let totals = Arc::default();
+        let activity = Activity::new(&totals);
+        assert_eq!(totals.unfinished_heads(), 0);
+        activity.receive(1);
+        assert!(activity.waiting().unwrap().has_unfinished_head);
+        assert_eq!(totals.unfinished_heads(), 1);
+        let turn = activity.begin();
+        assert_eq!(totals.unfinished_heads(), 0);
+        // The body.
+        activity.receive(READ_BUFFER_BYTES);
+        drop(turn);
+        assert_eq!(totals.unfinished_heads(), 0);
+        activity.receive(1);
+        assert_eq!(totals.unfinished_heads(), 1);
+        drop(activity);
+        assert_eq!(totals.unfinished_heads(), 0);
+    }
+
+    #[test]
+    fn a_pipelined_head_is_unfinished() {
+        let totals = Arc::default();
+        let activity = Activity::new(&totals);
+        activity.receive(READ_BUFFER_BYTES + 1);
+        drop(activity.begin());
+        assert_eq!(totals.unfinished_heads(), 1);
+        activity.close();
+        assert_eq!(totals.unfinished_heads(), 0);
     }
 
     #[test]

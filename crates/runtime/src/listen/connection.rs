@@ -14,12 +14,13 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, activity::Activity, request::Answerer};
+use super::{Limits, activity::Activity, received::CountingStream, request::Answerer};
 
 /// Headers of one request; more are answered with 431.
 const MAX_HEADERS: usize = 100;
-/// Bytes that a connection may hold of a request's head.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Bytes that a connection may hold of a request's head: the query APIs accept 1,000 trace IDs in a
+/// URL, 41 KB, and the other headers need some, too.
+const MAX_HEAD_BYTES: usize = 48 * 1024;
 /// Bytes of headers that a stream may have.
 const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
 /// Bytes that one stream, and all streams of a connection, may have sent and that are not read yet.
@@ -58,6 +59,7 @@ pub(super) async fn serve(
         tracing::debug!(%error, %peer, "a peer that reads nothing will not be noticed");
     }
     let within = answerer.limits.header_timeout;
+    let received = Arc::clone(&activity);
     let starting = async {
         match tls {
             None if is_tls(&stream).await => {
@@ -67,8 +69,8 @@ pub(super) async fn serve(
                 let _ = stream.try_write(&TLS_ALERT);
                 None
             }
-            None => Some(Transport::Plain(stream)),
-            Some(acceptor) => match acceptor.accept(stream).await {
+            None => Some(Transport::Plain(CountingStream::new(stream, received))),
+            Some(acceptor) => match acceptor.accept(CountingStream::new(stream, received)).await {
                 Ok(stream) => Some(Transport::Tls(Box::new(stream))),
                 Err(error) => {
                     tracing::debug!(%error, %peer, "TLS handshake failed");
@@ -97,8 +99,8 @@ pub(super) async fn serve(
 }
 
 enum Transport {
-    Plain(TcpStream),
-    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    Plain(CountingStream),
+    Tls(Box<tokio_rustls::server::TlsStream<CountingStream>>),
 }
 
 async fn is_tls(stream: &TcpStream) -> bool {

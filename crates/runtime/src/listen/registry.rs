@@ -22,10 +22,11 @@ use super::{
 pub(super) static PROCESS: LazyLock<Registry> = LazyLock::new(|| {
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok());
-    Registry::new(
-        limit.map_or(usize::MAX, connections_within),
-        MAX_UNREAD_BYTES,
-    )
+    Registry::new(Bounds {
+        connections: limit.map_or(usize::MAX, connections_within),
+        unread_bytes: MAX_UNREAD_BYTES,
+        unfinished_heads: MAX_UNFINISHED_HEADS,
+    })
 });
 
 /// The rest is for files, children's pipes, outgoing connections, and for the connections that
@@ -40,14 +41,24 @@ const EVICTED_AT_ONCE: usize = 16;
 /// Bytes of responses that were built and that nobody has read yet, over all connections of the
 /// process: two of the longest responses that the query APIs give (docs/query.md).
 const MAX_UNREAD_BYTES: usize = 64 << 20;
+/// Connections that have sent a part of a request's head. Each holds up to the length of a head,
+/// 48 KiB, together 48 MiB. A client's head arrives at once, so few wait for the rest.
+const MAX_UNFINISHED_HEADS: usize = 1024;
 /// A peer that reads nothing comes with many others.
 const MIN_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The bounds on all connections together.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    connections: usize,
+    unread_bytes: usize,
+    unfinished_heads: usize,
+}
 
 /// The open connections of several listeners.
 #[derive(Debug)]
 pub(super) struct Registry {
-    max: usize,
-    max_unread_bytes: usize,
+    max: Bounds,
     totals: Arc<Totals>,
     last_warned: Mutex<Option<Instant>>,
     next: AtomicU64,
@@ -69,6 +80,8 @@ pub(super) enum Scope {
     Listener(u64),
     /// Those of one that have requests in flight.
     Requests(u64),
+    /// Those of every listener that have a part of a request's head.
+    Heads,
 }
 
 /// A connection's place; it is free again when this is dropped.
@@ -79,10 +92,9 @@ pub(super) struct Place<'a> {
 }
 
 impl Registry {
-    fn new(max: usize, max_unread_bytes: usize) -> Self {
+    fn new(max: Bounds) -> Self {
         Self {
             max,
-            max_unread_bytes,
             totals: Arc::default(),
             last_warned: Mutex::default(),
             next: AtomicU64::new(0),
@@ -112,7 +124,7 @@ impl Registry {
 
     /// Closes connections while the process has as many as it may.
     pub(super) fn make_room(&self) {
-        if self.open.lock().len() >= self.max {
+        if self.open.lock().len() >= self.max.connections {
             self.evict(Scope::Process);
         }
     }
@@ -138,14 +150,22 @@ impl Registry {
         some
     }
 
+    /// Closes connections while more have a part of a head than may: those first that wait longest.
+    pub(super) fn limit_heads(&self) {
+        if self.totals.unfinished_heads() > self.max.unfinished_heads {
+            let closed = self.evict(Scope::Heads);
+            self.warn(closed, "closed connections with incomplete requests");
+        }
+    }
+
     /// Closes connections while the process holds more unread bytes than it may: those first whose
     /// peers take nothing, then those with the most.
     ///
-    /// Invariant: the connections that stay open have at most `max_unread_bytes` of them, not
+    /// Invariant: the connections that stay open have at most `max.unread_bytes` of them, not
     /// counting the longest response that is alone on its connection and is being read. Without
     /// this exception a response longer than the bound could not be read at all.
     pub(super) fn limit_unread(&self) {
-        if self.totals.unread_bytes() > self.max_unread_bytes {
+        if self.totals.unread_bytes() > self.max.unread_bytes {
             self.limit_unread_at(Instant::now());
         }
     }
@@ -166,7 +186,7 @@ impl Registry {
         }
         let mut left: usize = unread.iter().map(|(_, unread)| unread.bytes).sum();
         let mut closed = 0;
-        while left > self.max_unread_bytes
+        while left > self.max.unread_bytes
             && let Some((entry, unread)) = unread.pop()
         {
             entry.activity.close();
@@ -174,20 +194,13 @@ impl Registry {
             closed += 1;
         }
         drop(open);
-        if closed > 0 {
-            self.warn_unread(closed);
-        }
+        self.warn(closed, "closed connections with unread responses");
     }
 
-    fn warn_unread(&self, closed: usize) {
+    fn warn(&self, closed: usize, what: &str) {
         let mut last = self.last_warned.lock();
-        if last.is_none_or(|at| at.elapsed() > MIN_LOG_INTERVAL) {
-            let max_bytes = self.max_unread_bytes;
-            tracing::warn!(
-                closed,
-                max_bytes,
-                "closed connections with unread responses"
-            );
+        if closed > 0 && last.is_none_or(|at| at.elapsed() > MIN_LOG_INTERVAL) {
+            tracing::warn!(closed, "{what}");
             *last = Some(Instant::now());
         }
     }
@@ -199,6 +212,7 @@ impl Scope {
             Self::Process => true,
             Self::Listener(this) => listener == this,
             Self::Requests(this) => listener == this && waiting.has_requests,
+            Self::Heads => waiting.has_unfinished_head,
         }
     }
 }
@@ -214,7 +228,11 @@ mod tests {
     use super::*;
 
     fn registry_of(count: usize) -> (Registry, Vec<Arc<Activity>>) {
-        let registry = Registry::new(count, 100);
+        let registry = Registry::new(Bounds {
+            connections: count,
+            unread_bytes: 100,
+            unfinished_heads: 1,
+        });
         let activities = (0..count).map(|_| registry.activity()).collect();
         (registry, activities)
     }
@@ -250,6 +268,20 @@ mod tests {
         let _place = registry.enter(1, Arc::clone(&activities[0]));
         registry.make_room();
         assert!(!activities[0].is_closing());
+    }
+
+    #[test]
+    fn the_oldest_unfinished_head_is_closed() {
+        let (registry, activities) = registry_of(4);
+        let enter = |at: usize| registry.enter(1, Arc::clone(&activities[at]));
+        let _places = [enter(0), enter(1), enter(2), enter(3)];
+        activities[3].receive(1);
+        registry.limit_heads();
+        assert!(!activities[3].is_closing());
+        activities[1].receive(1);
+        registry.limit_heads();
+        let is_closing: Vec<_> = activities.iter().map(|it| it.is_closing()).collect();
+        assert_eq!(is_closing, [false, true, false, false]);
     }
 
     /// The connections that are closed for their unread responses, each given by its length, after

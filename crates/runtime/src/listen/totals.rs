@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Sums over the connections of a registry. They are atomics because every response changes them,
+/// Sums over the connections of a registry. They are atomics because every request changes them,
 /// while the registry's lock is only taken once a bound is exceeded.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     unread_bytes: AtomicUsize,
+    unfinished_heads: AtomicUsize,
 }
 
 impl Totals {
@@ -21,5 +22,18 @@ impl Totals {
 
     pub(super) fn remove_unread(&self, bytes: usize) {
         self.unread_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Connections with a part of a request's head.
+    pub(super) fn unfinished_heads(&self) -> usize {
+        self.unfinished_heads.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_unfinished_head(&self) {
+        self.unfinished_heads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove_unfinished_head(&self) {
+        self.unfinished_heads.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -3,6 +3,7 @@
 
 mod bounds;
 mod drain;
+mod heads;
 mod introspection;
 mod protocols;
 mod self_tracing;

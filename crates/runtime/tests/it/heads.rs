@@ -1,0 +1,58 @@
+//! Heads of requests: their length, and those that never end.
+
+use rustix::process::{Resource, getrlimit};
+use spoor_runtime::Limits;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{DEADLINE, listen, read_to_end};
+
+/// The connections of a process that may have sent a part of a head.
+const MAX_UNFINISHED: usize = 1024;
+/// A descriptor for each end of them, of which a listener uses three quarters at most.
+const DESCRIPTORS: u64 = 4 * 1024;
+
+#[rstest::rstest]
+// 1,000 trace IDs, as the query API accepts them, and some headers.
+#[case::long(41_000 + 5_000, "200 ")]
+#[case::too_long(200_000, "431 ")]
+#[tokio::test]
+async fn a_heads_length_is_bounded(#[case] bytes: usize, #[case] status: &str) {
+    let query = "q".repeat(bytes);
+    let head = format!("GET /?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let answer = listen(Limits::default()).answer_to(head.as_bytes()).await;
+    assert!(
+        answer.starts_with(&format!("HTTP/1.1 {status}")),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn unfinished_heads_have_a_bound() {
+    if getrlimit(Resource::Nofile)
+        .current
+        .is_some_and(|it| it < DESCRIPTORS)
+    {
+        return eprintln!("SKIPPED: this process may open fewer than {DESCRIPTORS} files");
+    }
+    let running = listen(Limits {
+        // So that none is closed because it takes too long.
+        header_timeout: DEADLINE * 10,
+        ..Limits::default()
+    });
+    let mut oldest = running.sending(b"GET / HTTP/1.1\r\nHost: local").await;
+    let mut others = Vec::new();
+    for _ in 0..MAX_UNFINISHED {
+        others.push(running.sending(b"GET / HTTP/1.1\r\nHost: local").await);
+    }
+    read_to_end(&mut oldest).await;
+    let mut newest = others.pop().unwrap();
+    newest.write_all(b"host\r\n\r\n").await.unwrap();
+    let mut status = [0; 12];
+    let reading = newest.read_exact(&mut status);
+    tokio::time::timeout(DEADLINE, reading)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    assert_eq!(reqwest::get(running.url()).await.unwrap().status(), 200);
+}
