@@ -258,14 +258,15 @@ async fn nothing_to_wait_for_has_converged() {
 #[tokio::test]
 async fn policies_are_bounded_in_bytes() {
     let api = Api::start(&[]);
-    let operations: Vec<String> = (0..240).map(|n| format!("{n:0>230}")).collect();
+    let operations: Vec<String> = (0..60).map(|n| format!("{n:0>230}")).collect();
+    let target = |number| json!({"service": format!("s{number}"), "operations": operations});
+    let targets: Vec<_> = (0..4).map(target).collect();
     let policy = |number: usize| {
-        let target = json!({"service": "service-b", "operations": operations});
         let policy = json!({
             "apiVersion": "spoor.dev/v1alpha1",
             "kind": "SamplingPolicy",
             "metadata": {"name": format!("policy-{number}")},
-            "spec": {"targets": [target], "head": {"probability": "1%"}},
+            "spec": {"targets": targets, "head": {"probability": "1%"}},
         });
         format!("---\n{policy}\n")
     };
