@@ -41,8 +41,8 @@ const EVICTED_AT_ONCE: usize = 16;
 /// Bytes of responses that were built and that nobody has read yet, over all connections of the
 /// process: two of the longest responses that the query APIs give (docs/query.md).
 const MAX_UNREAD_BYTES: usize = 64 << 20;
-/// Connections that have sent a part of a request's head. Each holds up to the length of a head,
-/// 48 KiB, together 48 MiB. A client's head arrives at once, so few wait for the rest.
+/// Connections that have sent a part of a request's head. With the longest heads each takes about
+/// 64 KiB, together 64 MiB. A client's head arrives at once, so few wait for the rest.
 const MAX_UNFINISHED_HEADS: usize = 1024;
 /// A peer that reads nothing comes with many others.
 const MIN_LOG_INTERVAL: Duration = Duration::from_secs(10);
