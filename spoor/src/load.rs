@@ -50,14 +50,14 @@ pub struct LoadArgs {
     list: bool,
     /// Requests per second, for a ramp or spike the highest rate; each is sent when due, whether
     /// or not earlier ones were answered [default: the scenario's]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
     /// Maximum number of requests; without --rate and --duration, they are sent as fast as they
     /// are answered
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..))]
     requests: Option<u64>,
     /// Duration of the load, such as 30s or 2m [default: the scenario's]
-    #[arg(long, value_parser = crate::cli::positive_duration)]
+    #[arg(long, allow_hyphen_values = true, value_parser = crate::cli::positive_duration)]
     duration: Option<Duration>,
     /// Connections, each with one request at a time: the workers of a closed loop [default: 256,
     /// or 16 workers]

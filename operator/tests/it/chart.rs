@@ -281,7 +281,7 @@ fn notes_list_the_port_forwards() {
     "httpRoute.parentRefs is empty"
 )]
 #[case("prometheus.retention.time=long", "/retention/time")]
-#[case("load.scenario=A Lot", "/load/scenario")]
+#[case("load.scenario=fast", "/load/scenario")]
 #[case(
     "applications.wishlist.wishlist.replicas=2",
     "applications.wishlist.wishlist.database.secretName"
