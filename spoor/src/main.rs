@@ -2,6 +2,7 @@
 
 mod cli;
 mod demo;
+mod generate;
 mod lessons;
 mod load;
 mod probe;

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     demo::DemoArgs,
+    generate::GenerateArgs,
     lessons::{CheckArgs, LessonArgs},
     load::LoadArgs,
     probe::ProbeArgs,
@@ -51,6 +52,7 @@ enum Command {
     Fault(FaultArgs),
     Load(LoadArgs),
     Probe(ProbeArgs),
+    Generate(GenerateArgs),
     Traces(TracesArgs),
     Trace(TraceArgs),
     Demo(Box<DemoArgs>),
@@ -78,6 +80,7 @@ impl Cli {
             Command::Fault(args) => args.execute().await,
             Command::Load(args) => args.execute().await,
             Command::Probe(args) => args.execute().await,
+            Command::Generate(args) => args.execute().await,
             Command::Traces(args) => args.execute().await,
             Command::Trace(args) => args.execute().await,
             Command::Demo(args) => args.execute().await,

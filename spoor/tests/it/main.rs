@@ -5,6 +5,7 @@ mod browser;
 mod control_away;
 mod drain;
 mod folder;
+mod generate;
 mod hostile;
 mod interop;
 mod lab;

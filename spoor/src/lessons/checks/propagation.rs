@@ -75,7 +75,7 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
     };
     let linked = links()
         .find(|(_, _, link)| value::hex(&link.trace_id) == forged && link.span_id == forged_span);
-    let Some((found, _, link)) = linked else {
+    let Some((found, ..)) = linked else {
         let to_another_span = links().any(|(_, _, link)| value::hex(&link.trace_id) == forged);
         let seen = if to_another_span {
             "bands has a link to another span of it; send the same traceparent to both"
@@ -89,10 +89,9 @@ fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Fou
     let what = "bands does not pass on the tracestate";
     if found.tree.rows().iter().any(|row| carries(&row.member)) {
         report.wrong(what, "the member `smuggled` came through");
-    } else if has_member(&link.trace_state) {
-        report.passed(what, "");
     } else {
-        report.missing(what, "bands received none with the member `smuggled`");
+        // Whether one was sent is not known: the link leaves out what it cannot trust.
+        report.passed(what, "");
     }
 }
 
@@ -114,10 +113,7 @@ fn of_service<'a>(tree: &'a Tree, service: &'a str) -> impl Iterator<Item = &'a 
 }
 
 fn carries(member: &Member) -> bool {
-    has_member(&member.span.trace_state)
-}
-
-fn has_member(trace_state: &str) -> bool {
+    let trace_state = &member.span.trace_state;
     let mut keys = trace_state.split(',').filter_map(|it| it.split_once('='));
     keys.any(|(key, _)| key.trim() == MEMBER)
 }
@@ -161,7 +157,6 @@ mod tests {
             span.links = vec![Link {
                 trace_id: trace_id.to_vec(),
                 span_id: vec![linked_span; 8],
-                trace_state: "smuggled=cargo".to_owned(),
                 ..Link::default()
             }];
         });

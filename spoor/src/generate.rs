@@ -1,0 +1,120 @@
+//! `spoor generate`: sends traces of a known shape over OTLP and reports what was sent, so that
+//! what arrives can be compared with it.
+
+mod send;
+mod shape;
+mod summary;
+
+use std::{num::NonZeroU32, process::ExitCode, time::Duration};
+
+use clap::Args;
+use spoor_policy::{Probability, ServiceName};
+use spoor_telemetry::Settings;
+
+use crate::cli::out::{say, show};
+use crate::cli::{Invalid, Output};
+use send::Generation;
+use shape::Shape;
+
+/// Send traces of a known shape over OTLP, and report what was sent
+///
+/// OTEL_EXPORTER_OTLP_ENDPOINT and the other OTLP variables name the receiver, as for every
+/// service. Spans are batched, sent and retried like those of a service, without sampling.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Examples:
+  spoor generate                           50 traces per second for 10 s
+  spoor generate --service shop --service till --spans 8 --spread 1500ms --errors 5%
+                                           traces that start at two services in turn, each with
+                                           spans of both; one in twenty has an error
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4317 spoor generate --traces 1000 --output json
+
+Exits with 1 if any span was dropped.")]
+pub struct GenerateArgs {
+    /// The service.name of the spans; if repeated, the services take turns, by trace and by span
+    #[arg(long = "service", value_name = "NAME", default_value = "generated")]
+    services: Vec<ServiceName>,
+    /// Traces per second
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=2_000))]
+    rate: u32,
+    /// Number of traces [default: --rate times --duration]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    traces: Option<u64>,
+    /// Time during which traces are started [default: 10s, unless --traces is given]
+    #[arg(long, value_parser = crate::cli::duration)]
+    duration: Option<Duration>,
+    /// Spans in each trace
+    #[arg(long, default_value = "4", value_parser = spans)]
+    spans: NonZeroU32,
+    /// Duration of each trace; its spans end one after the other
+    #[arg(long, default_value = "1s", value_parser = spread)]
+    spread: Duration,
+    /// Share of the traces with an error
+    #[arg(long, default_value = "0%")]
+    errors: Probability,
+    /// Time to export the last spans; should be longer than a rollout of the receiver
+    #[arg(long, default_value = "2m", value_parser = crate::cli::duration)]
+    grace: Duration,
+    /// Output format of the summary
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl GenerateArgs {
+    /// Sends the traces and prints the summary. After Ctrl-C no more traces start, and those in
+    /// progress end.
+    ///
+    /// # Errors
+    /// Invalid settings, or an exporter that cannot be built.
+    pub async fn execute(self) -> anyhow::Result<ExitCode> {
+        let settings = Settings::from_env()
+            .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
+        let stop = crate::cli::cancel_on_shutdown_signal()?;
+        let summary = send::send(&self.generation(), &settings, self.grace, stop).await?;
+        match self.output {
+            Output::Json => say!("{}", serde_json::to_string(&summary)?),
+            Output::Table => show!("{summary}"),
+        }
+        Ok(if summary.dropped.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    fn generation(&self) -> Generation {
+        let duration = match (self.traces, self.duration) {
+            (None, None) => Some(Duration::from_secs(10)),
+            (_, duration) => duration,
+        };
+        Generation {
+            shape: Shape {
+                services: self.services.clone(),
+                spans: self.spans.get(),
+                spread: self.spread,
+                errors: self.errors,
+            },
+            rate: self.rate,
+            traces: self.traces,
+            duration,
+        }
+    }
+}
+
+/// The most spans in a trace. More do not fit into one message of a Collector.
+const MAX_SPANS: u32 = 1_000;
+
+fn spans(text: &str) -> Result<NonZeroU32, String> {
+    text.parse()
+        .ok()
+        .filter(|spans: &NonZeroU32| spans.get() <= MAX_SPANS)
+        .ok_or_else(|| format!("must be a number from 1 to {MAX_SPANS}, not {text:?}"))
+}
+
+fn spread(text: &str) -> Result<Duration, String> {
+    const MAX_SPREAD: Duration = Duration::from_secs(60);
+    let spread = crate::cli::duration(text)?;
+    if spread > MAX_SPREAD {
+        return Err(format!("must be at most {MAX_SPREAD:?}, not {text:?}"));
+    }
+    Ok(spread)
+}

@@ -1,0 +1,150 @@
+//! Sending of the traces: each span goes to its service's exporter when it ends.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::{Resource, trace::SpanProcessor};
+use opentelemetry_semantic_conventions::attribute::{
+    SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_NAMESPACE,
+};
+use spoor_policy::ServiceName;
+use spoor_telemetry::{
+    Settings, StartError,
+    batch::{BatchProcessor, DropReason, SpanCounts},
+    export,
+    settings::OtlpSettings,
+};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    shape::{Shape, Trace},
+    summary::Summary,
+};
+
+/// The traces to send.
+#[derive(Clone, Debug)]
+pub(super) struct Generation {
+    pub(super) shape: Shape,
+    /// Traces per second.
+    pub(super) rate: u32,
+    /// The maximum number of traces.
+    pub(super) traces: Option<u64>,
+    /// The maximum duration.
+    pub(super) duration: Option<Duration>,
+}
+
+/// The error of sending traces.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GenerateError {
+    /// Exporting is turned off.
+    #[error("OTEL_TRACES_EXPORTER: must be \"otlp\", since the spans are to be sent")]
+    NoExporter,
+    /// An exporter cannot be built.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A thread that exports panicked.
+    #[error("cannot export the last spans: {0}")]
+    Drain(#[from] tokio::task::JoinError),
+}
+
+/// Sends the traces until done or stopped, and waits up to `grace` for them to be exported.
+pub(super) async fn send(
+    generation: &Generation,
+    settings: &Settings,
+    grace: Duration,
+    stop: CancellationToken,
+) -> Result<Summary, GenerateError> {
+    let otlp = settings.otlp.as_ref().ok_or(GenerateError::NoExporter)?;
+    let services = &generation.shape.services;
+    let counts = Arc::new(SpanCounts::new());
+    let processors: Arc<[BatchProcessor]> = services
+        .iter()
+        .map(|service| exporter(service, settings, otlp, &counts))
+        .collect::<Result<_, _>>()?;
+    let mut summary = play(generation, &processors, &stop).await;
+    drain(processors, grace).await?;
+    summary.exported = counts.exported();
+    summary.dropped = DropReason::ALL
+        .into_iter()
+        .map(|reason| (reason.as_str(), counts.dropped(reason)))
+        .filter(|(_, spans)| *spans > 0)
+        .collect();
+    Ok(summary)
+}
+
+/// Starts each trace when it is due, and returns when all have ended.
+async fn play(
+    generation: &Generation,
+    processors: &Arc<[BatchProcessor]>,
+    stop: &CancellationToken,
+) -> Summary {
+    let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build();
+    let started = Instant::now();
+    let mut summary = Summary::default();
+    let mut in_progress = JoinSet::new();
+    for number in 0..generation.traces.unwrap_or(u64::MAX) {
+        let due = Duration::from_secs(number) / generation.rate;
+        if generation.duration.is_some_and(|duration| due >= duration) {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(started + due) => {}
+            () = stop.cancelled() => break,
+        }
+        let trace = generation.shape.trace(number, &mut rand::rng());
+        let service = &generation.shape.services[trace.service];
+        summary.count(service.as_str(), trace.spans.len() as u64, trace.has_error);
+        in_progress.spawn(end_spans(trace, Arc::clone(processors), scope.clone()));
+        while in_progress.try_join_next().is_some() {}
+    }
+    while in_progress.join_next().await.is_some() {}
+    summary.seconds = started.elapsed().as_secs_f64();
+    summary
+}
+
+async fn end_spans(trace: Trace, processors: Arc<[BatchProcessor]>, scope: InstrumentationScope) {
+    let (started, system_time) = (Instant::now(), SystemTime::now());
+    for span in trace.spans {
+        tokio::time::sleep_until(started + span.ends).await;
+        processors[span.service].on_end(span.record(system_time, &scope));
+    }
+}
+
+/// Starts an exporter for a service, as the service's process would.
+fn exporter(
+    service: &ServiceName,
+    settings: &Settings,
+    otlp: &OtlpSettings,
+    counts: &Arc<SpanCounts>,
+) -> Result<BatchProcessor, StartError> {
+    let resource = Resource::builder_empty()
+        .with_attributes([
+            KeyValue::new(SERVICE_NAME, service.to_string()),
+            KeyValue::new(SERVICE_NAMESPACE, settings.namespace.to_string()),
+            KeyValue::new(SERVICE_INSTANCE_ID, settings.instance.clone()),
+        ])
+        .build();
+    BatchProcessor::start(settings.batch, Arc::clone(counts), || {
+        Ok(export::otlp(otlp, &resource)?)
+    })
+}
+
+/// Exports what is left. Spans that are not exported in time are counted as dropped.
+async fn drain(processors: Arc<[BatchProcessor]>, grace: Duration) -> Result<(), GenerateError> {
+    let mut draining = JoinSet::new();
+    for processor in &*processors {
+        let processor = processor.clone();
+        draining.spawn_blocking(move || processor.drain(grace));
+    }
+    while let Some(drained) = draining.join_next().await {
+        // If the time was too short, the counts show dropped spans.
+        let _in_time = drained?;
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! The shape of a trace: its spans with their services and times, and the one with an error.
+
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::{
+    InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId,
+    trace::{SpanContext, SpanKind, Status, TraceState},
+};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use rand::{Rng, RngExt};
+use spoor_policy::{Probability, ServiceName};
+
+/// The flags `sampled` and `random` (W3C Trace Context, Level 2).
+const FLAGS: TraceFlags = TraceFlags::new(0x03);
+
+/// The properties that all traces share.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    /// At least one.
+    pub(super) services: Vec<ServiceName>,
+    /// At least one.
+    pub(super) spans: u32,
+    pub(super) spread: Duration,
+    pub(super) errors: Probability,
+}
+
+/// A planned trace.
+#[derive(Clone, Debug)]
+pub(super) struct Trace {
+    /// The index of the service at which the trace starts.
+    pub(super) service: usize,
+    /// True if a span has an error.
+    pub(super) has_error: bool,
+    /// The spans in the order in which they end. The root is the last.
+    pub(super) spans: Vec<PlannedSpan>,
+}
+
+/// A planned span.
+#[derive(Clone, Debug)]
+pub(super) struct PlannedSpan {
+    /// The end, since the start of the trace.
+    pub(super) ends: Duration,
+    /// The index of the span's service.
+    pub(super) service: usize,
+    starts: Duration,
+    id: SpanId,
+    trace: TraceId,
+    parent: SpanId,
+    has_error: bool,
+}
+
+impl Shape {
+    /// Plans the trace with this number.
+    pub(super) fn trace(&self, number: u64, random: &mut impl Rng) -> Trace {
+        let has_error = random.random_bool(self.errors.as_f64());
+        let fails = has_error.then(|| random.random_range(0..self.spans));
+        let trace = TraceId::from(random.random_range(1..=u128::MAX));
+        let root = SpanId::from(random.random_range(1..=u64::MAX));
+        let first = self.service_at(number);
+        let planned = |place: u32, id, parent, starts, ends| PlannedSpan {
+            ends,
+            service: self.service_at(number + u64::from(place)),
+            starts,
+            id,
+            trace,
+            parent,
+            has_error: fails == Some(place),
+        };
+        let children = (1..self.spans).map(|place| {
+            let id = SpanId::from(random.random_range(1..=u64::MAX));
+            let starts = self.spread * (place - 1) / self.spans;
+            planned(place, id, root, starts, self.spread * place / self.spans)
+        });
+        let mut spans: Vec<_> = children.collect();
+        spans.push(planned(
+            0,
+            root,
+            SpanId::INVALID,
+            Duration::ZERO,
+            self.spread,
+        ));
+        Trace {
+            service: first,
+            has_error,
+            spans,
+        }
+    }
+
+    fn service_at(&self, number: u64) -> usize {
+        let services = self.services.len() as u64;
+        (number % services) as usize
+    }
+}
+
+impl PlannedSpan {
+    /// The span as an SDK would have recorded it.
+    pub(super) fn record(
+        &self,
+        trace_started: SystemTime,
+        scope: &InstrumentationScope,
+    ) -> SpanData {
+        let is_root = self.parent == SpanId::INVALID;
+        SpanData {
+            span_context: SpanContext::new(
+                self.trace,
+                self.id,
+                FLAGS,
+                false,
+                TraceState::default(),
+            ),
+            parent_span_id: self.parent,
+            parent_span_is_remote: !is_root,
+            span_kind: SpanKind::Server,
+            name: if is_root { "generate" } else { "work" }.into(),
+            start_time: trace_started + self.starts,
+            end_time: trace_started + self.ends,
+            attributes: vec![KeyValue::new("spoor.generated", true)],
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: if self.has_error {
+                Status::error("requested with --errors")
+            } else {
+                Status::Unset
+            },
+            instrumentation_scope: scope.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    fn shape(services: usize, spans: u32, errors: Probability) -> Shape {
+        Shape {
+            services: (0..services)
+                .map(|n| ServiceName::new(format!("service-{n}")).unwrap())
+                .collect(),
+            spans,
+            spread: Duration::from_secs(1),
+            errors,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_trace_is_whole_in_order_and_ends_with_its_root(
+            services in 1_usize..5, spans in 1_u32..50, number in 0_u64..1000, seed: u64,
+        ) {
+            let shape = shape(services, spans, Probability::ALWAYS);
+            let trace = shape.trace(number, &mut StdRng::seed_from_u64(seed));
+            prop_assert_eq!(trace.spans.len(), spans as usize);
+            prop_assert!(trace.spans.is_sorted_by_key(|span| span.ends));
+            prop_assert!(trace.spans.iter().all(|span| span.starts <= span.ends));
+            let root = trace.spans.last().unwrap();
+            prop_assert_eq!(root.parent, SpanId::INVALID);
+            prop_assert_eq!(root.service, trace.service);
+            prop_assert!(trace.spans[..trace.spans.len() - 1].iter().all(|span| span.parent == root.id));
+            let ids: HashSet<_> = trace.spans.iter().map(|span| span.id).collect();
+            prop_assert_eq!(ids.len(), spans as usize);
+            prop_assert_eq!(trace.spans.iter().filter(|span| span.has_error).count(), 1);
+        }
+    }
+
+    #[test]
+    fn traces_start_at_each_service_in_turn_and_pass_through_all() {
+        let shape = shape(2, 4, Probability::NEVER);
+        let mut random = StdRng::seed_from_u64(1);
+        for number in 0..10 {
+            let trace = shape.trace(number, &mut random);
+            assert_eq!(trace.service, (number % 2) as usize);
+            let through: HashSet<_> = trace.spans.iter().map(|span| span.service).collect();
+            assert_eq!(through.len(), 2);
+            assert!(!trace.has_error);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The summary of what was sent.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Serialize;
+
+/// The result of a generation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Summary {
+    /// The traces sent.
+    pub(super) traces: u64,
+    /// The traces with an error.
+    pub(super) errors: u64,
+    /// The spans of all traces.
+    pub(super) spans: u64,
+    /// The spans that the receiver accepted.
+    pub(super) exported: u64,
+    /// The spans dropped before that, by reason.
+    pub(super) dropped: BTreeMap<&'static str, u64>,
+    /// The duration from the first trace to the last.
+    pub(super) seconds: f64,
+    /// The traces by the service at which they start.
+    pub(super) services: BTreeMap<String, Started>,
+}
+
+/// The traces that start at one service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Started {
+    pub(super) traces: u64,
+    pub(super) errors: u64,
+}
+
+impl Summary {
+    pub(super) fn count(&mut self, service: &str, spans: u64, has_error: bool) {
+        let started = self.services.entry(service.to_owned()).or_default();
+        self.traces += 1;
+        self.spans += spans;
+        started.traces += 1;
+        if has_error {
+            self.errors += 1;
+            started.errors += 1;
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} traces with {} spans in {:.1} s, {} with an error; {} spans exported",
+            self.traces, self.spans, self.seconds, self.errors, self.exported
+        )?;
+        for (service, started) in &self.services {
+            writeln!(
+                f,
+                "  start at {service:<20} {:>10}, {} with an error",
+                started.traces, started.errors
+            )?;
+        }
+        for (reason, spans) in &self.dropped {
+            writeln!(f, "  spans dropped: {reason:<15} {spans:>10}")?;
+        }
+        Ok(())
+    }
+}
