@@ -100,8 +100,10 @@ async fn run_blocking<T: Send + 'static>(
         problem(StatusCode::SERVICE_UNAVAILABLE, "Busy", detail)
     })?;
     let store = admin.policies.clone();
+    // A thread starts without a span, so that its work would be a trace of its own.
+    let span = tracing::Span::current();
     let operation = move || {
-        let result = act(&store);
+        let result = span.in_scope(|| act(&store));
         drop(permit);
         result
     };
