@@ -64,7 +64,7 @@ async fn a_wish_is_made_and_its_trace_is_looked_at() {
         .open(&format!("{}/trace/{id}", lab.url("traces")))
         .await;
     let waterfall = browser.text("body").await;
-    for expected in ["service-a", "service-b", "ServiceB/Work", "GET /"] {
+    for expected in ["service-a", "service-b", "ServiceB", "/Work", "GET /"] {
         assert!(waterfall.contains(expected), "{expected}: {waterfall}");
     }
     assert_eq!(browser.complaints().await, Vec::<String>::new());
