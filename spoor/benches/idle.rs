@@ -18,7 +18,7 @@ use std::{
 const SETTLE: Duration = Duration::from_secs(6);
 const STARTS: usize = 5;
 
-/// What the whole mesh may take, in kB of proportional set size.
+/// The bound on the memory of the whole mesh, in kB of proportional set size.
 const AIM_BEFORE_MODELS: u64 = 150_000;
 const AIM_WITH_MODELS: u64 = 250_000;
 const AIM_READY: Duration = Duration::from_secs(3);

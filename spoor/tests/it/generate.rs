@@ -37,7 +37,7 @@ async fn what_it_says_it_sent_arrives() {
 }
 
 #[tokio::test]
-async fn spans_that_nobody_takes_are_counted_and_make_it_fail() {
+async fn rejected_spans_are_counted_and_fail() {
     let mut generate = command();
     generate
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
