@@ -33,7 +33,7 @@ pub use args::{LabArgs, Output};
 pub use client::{Client, ClientError};
 pub use command::Cli;
 pub use duration::{age, duration, positive_duration};
-pub use failure::{Invalid, InvalidOption, explain, one_line, report};
+pub use failure::{Invalid, InvalidOption, explain, report};
 pub use named::one_of;
 pub use out::counted;
 pub use ports::PortArgs;

@@ -7,9 +7,10 @@ use std::{collections::VecDeque, fmt, process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::Args;
 use reqwest::Url;
+use spoor_runtime::with_causes;
 use spoor_traces::tree::members;
 
-use crate::cli::{one_line, out::say};
+use crate::cli::out::say;
 use crate::traces::{Source, Traces};
 use complete::CompleteTrace;
 
@@ -174,7 +175,7 @@ impl fmt::Display for Progress {
             write!(f, " (a policy may sample too few)")?;
         }
         match last_error {
-            Some(error) => write!(f, "; {}", one_line(error)),
+            Some(error) => write!(f, "; {}", with_causes(error.as_ref())),
             None => Ok(()),
         }
     }

@@ -4,7 +4,6 @@
 //! `ensemble` queries the models `efficientnetb0` and `mobilenetv2` concurrently over gRPC, and
 //! computes a weighted vote.
 
-mod call;
 pub mod ensemble;
 mod input;
 pub mod model;

@@ -1,6 +1,5 @@
 //! A wishlist: a gateway with a page and a JSON API, and a gRPC service on SQLite or Postgres.
 
-mod call;
 pub mod gateway;
 pub mod marketplace;
 pub mod offers;

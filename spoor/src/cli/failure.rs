@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use spoor_runtime::with_causes;
 
 use spoor_lab::Service;
 
@@ -30,7 +31,11 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         (Some(ClientError::Invalid(messages)), _) | (_, Some(Invalid(messages))) => messages,
         _ => {
             let remedy = remedy(error).map(|it| format!("; {it}"));
-            say_error!("spoor: {}{}", one_line(error), remedy.unwrap_or_default());
+            say_error!(
+                "spoor: {}{}",
+                with_causes(error.as_ref()),
+                remedy.unwrap_or_default()
+            );
             return if is_invalid_input(error) {
                 ExitCode::from(2)
             } else {
@@ -70,22 +75,6 @@ pub fn explain(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The error and its causes in one line. A cause that an outer message already contains is left
-/// out: some libraries include their source's text in their own.
-#[must_use]
-pub fn one_line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        if line.is_empty() {
-            line = cause;
-        } else if !line.contains(&cause) {
-            line = format!("{line}: {cause}");
-        }
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +85,7 @@ mod tests {
             .context("connect: connection refused")
             .context("request to the lab failed");
         assert_eq!(
-            one_line(&error),
+            with_causes(error.as_ref()),
             "request to the lab failed: connect: connection refused"
         );
     }

@@ -6,7 +6,7 @@ use spoor_load::LoadError;
 
 use super::ports::{option, variable};
 
-/// What to do about an error, if an option or a subcommand helps.
+/// The advice for an error that an option or a subcommand can mend.
 pub(super) fn remedy(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let of_lab = cause.downcast_ref().and_then(for_lab);

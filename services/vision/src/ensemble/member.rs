@@ -6,10 +6,10 @@ use spoor_proto::spoor::vision::v1::{
     Classification, DescribeRequest, Description, Failure, Tensor, failure::Reason,
     model_client::ModelClient,
 };
-use spoor_telemetry::grpc::Channel;
+use spoor_telemetry::{grpc::Channel, grpc::within};
 use tonic::{Code, Status};
 
-use crate::{call, model::BuiltIn};
+use crate::model::BuiltIn;
 
 /// A model that votes.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ impl Member {
     pub(super) async fn describe(&self) -> Result<Description, Failure> {
         let mut client = self.client.clone();
         let describe = async |request| client.describe(request).await;
-        let described = call::within(self.deadline, DescribeRequest {}, describe).await;
+        let described = within(self.deadline, DescribeRequest {}, describe).await;
         let description = described.map_err(|status| self.failed(&status))?;
         Ok(Description {
             // The name by which this service knows the model, whatever the model calls itself.
@@ -39,7 +39,7 @@ impl Member {
     pub(super) async fn classify(&self, tensor: Tensor) -> Result<Classification, Failure> {
         let mut client = self.client.clone();
         let classify = async |request| client.classify(request).await;
-        let classified = call::within(self.deadline, tensor, classify).await;
+        let classified = within(self.deadline, tensor, classify).await;
         classified.map_err(|status| self.failed(&status))
     }
 

@@ -5,10 +5,9 @@ use std::time::Duration;
 use spoor_proto::spoor::vision::v1::{
     DescribeReply, DescribeRequest, VoteReply, VoteRequest, ensemble_client::EnsembleClient,
 };
-use spoor_telemetry::grpc::Channel;
+use spoor_telemetry::{grpc::Channel, grpc::within};
 
 use super::error::RequestError;
-use crate::call;
 
 /// A client of ensemble.
 #[derive(Clone)]
@@ -21,12 +20,12 @@ impl Ensemble {
     pub(super) async fn describe(&self) -> Result<DescribeReply, RequestError> {
         let mut client = self.client.clone();
         let describe = async |request| client.describe(request).await;
-        Ok(call::within(self.deadline, DescribeRequest {}, describe).await?)
+        Ok(within(self.deadline, DescribeRequest {}, describe).await?)
     }
 
     pub(super) async fn vote(&self, request: VoteRequest) -> Result<VoteReply, RequestError> {
         let mut client = self.client.clone();
         let vote = async |request| client.vote(request).await;
-        Ok(call::within(self.deadline, request, vote).await?)
+        Ok(within(self.deadline, request, vote).await?)
     }
 }

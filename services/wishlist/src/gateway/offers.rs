@@ -8,11 +8,10 @@ use spoor_proto::spoor::offers::v1::{
     ForgetRequest, Found, ListRequest, LookForRequest, Missing, MissingMarketplace, WatchReply,
     WatchRequest, offers_client::OffersClient,
 };
-use spoor_telemetry::{grpc::Channel, http::Problem};
+use spoor_telemetry::{grpc::Channel, grpc::within, http::Problem};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::wishes::{Wish, as_text};
-use crate::call;
 
 /// The longest that a page waits for offers. It is short, since the page can be shown without them.
 const MAX_DEADLINE: Duration = Duration::from_secs(1);
@@ -130,7 +129,7 @@ impl Offers {
         message: M,
         call: impl AsyncFnOnce(Request<M>) -> Result<Response<R>, Status>,
     ) -> Result<R, OffersError> {
-        Ok(call::within(self.deadline, message, call).await?)
+        Ok(within(self.deadline, message, call).await?)
     }
 }
 

@@ -5,11 +5,11 @@ use std::{error::Error, time::Duration};
 use http::StatusCode;
 use jiff::Timestamp;
 use spoor_proto::spoor::wishlist::v1::{self, AddRequest, DeleteRequest, ListRequest};
-use spoor_telemetry::http::Problem;
+use spoor_telemetry::{grpc::within, http::Problem};
 use tonic::{Code, Status};
 
 use super::Client;
-use crate::{InvalidWishName, WishName, call};
+use crate::{InvalidWishName, WishName};
 
 /// A client of wishlist.
 #[derive(Clone)]
@@ -50,20 +50,20 @@ impl Wishes {
             name: name.as_str().to_owned(),
         };
         let add = async |request| self.client.add(request).await;
-        call::within(self.deadline, message, add).await?.try_into()
+        within(self.deadline, message, add).await?.try_into()
     }
 
     pub(super) async fn delete(mut self, id: &str) -> Result<(), WishError> {
         let message = DeleteRequest { id: id.to_owned() };
         let delete = async |request| self.client.delete(request).await;
-        call::within(self.deadline, message, delete).await?;
+        within(self.deadline, message, delete).await?;
         Ok(())
     }
 
     /// Lists the wishes, newest first.
     pub(super) async fn list(mut self) -> Result<Vec<Wish>, WishError> {
         let list = async |request| self.client.list(request).await;
-        let reply = call::within(self.deadline, ListRequest {}, list).await?;
+        let reply = within(self.deadline, ListRequest {}, list).await?;
         reply.wishes.into_iter().map(Wish::try_from).collect()
     }
 }

@@ -12,6 +12,7 @@ use spoor_proto::spoor::marketplace::v1::{
 };
 use spoor_telemetry::{
     Backoff, Telemetry,
+    grpc::within,
     grpc::{Attributes, Channel},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use super::{
     retry::{self, AttemptError, SearchError},
     validation,
 };
-use crate::{WishName, call};
+use crate::WishName;
 
 /// The timeout of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -172,7 +173,7 @@ impl Marketplace {
             request.extensions_mut().insert(attributes);
             client.search(request).await
         };
-        let result = match call::within(limit, message, search).await {
+        let result = match within(limit, message, search).await {
             Ok(reply) => Ok(validation::valid(reply.offers)),
             Err(status) => Err(AttemptError::from(&status)),
         };

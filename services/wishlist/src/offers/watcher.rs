@@ -9,7 +9,7 @@ use futures_util::{
 };
 use opentelemetry::{Context, trace::FutureExt};
 use spoor_proto::spoor::wishlist::v1::{ListRequest, wishlist_client::WishlistClient};
-use spoor_telemetry::grpc::Channel;
+use spoor_telemetry::{grpc::Channel, grpc::within};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval_at},
@@ -24,7 +24,7 @@ use super::{
     marketplace::{Marketplace, SearchLimits},
     store::{OfferStore, Wish},
 };
-use crate::{WishName, call};
+use crate::WishName;
 
 /// The most concurrent searches, of a round and of new wishes each.
 const MAX_SEARCHES: usize = 4;
@@ -109,7 +109,7 @@ impl Watcher {
     async fn wishes(&self) -> Result<Vec<Wish>, Status> {
         let mut wishlist = self.wishlist.clone();
         let list = async |request| wishlist.list(request).await;
-        let reply = call::within(self.limits.deadline, ListRequest {}, list).await?;
+        let reply = within(self.limits.deadline, ListRequest {}, list).await?;
         // Invalid wishes are skipped; wishlist should have none.
         let wishes = reply.wishes.iter();
         Ok(wishes
