@@ -3,7 +3,7 @@
 //! Two verbs describe a span's way through the crate, with one meaning at every stage:
 //!
 //! - **accept** a request: determine the outcome of each of its spans. [`Pipeline::accept`] scans
-//!   the request and hands its spans to the tail sampler; [`Store::accept`] stores them all.
+//!   the request and hands its spans to the tail sampler; [`TraceStore::accept`] stores them all.
 //! - **append** a span to a log, where it stays in a segment until that is evicted. The traces
 //!   that wait for their decision and the traces that are kept have a log each.
 //!
@@ -36,8 +36,8 @@ pub use id::{InvalidTraceId, TraceId};
 pub use kept::Kept;
 pub use log::Evicted;
 pub use memory::OutOfMemory;
-pub use pipeline::{Accepted, Pipeline, Settings};
+pub use pipeline::{Pipeline, PipelineSettings};
 pub use receive::{AllowedOrigins, OtherSignals, ReceiveSettings};
 pub use scan::{InvalidRequest, Rejected, ScanError, validate};
-pub use store::{Occupancy, Operation, Search, Store, StoredTrace, TraceTooLarge};
+pub use store::{Occupancy, Search, StoredOperation, StoredTrace, TraceStore, TraceTooLarge};
 pub use tail::{TailSettings, Totals};

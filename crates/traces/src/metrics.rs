@@ -18,7 +18,7 @@ use crate::Pipeline;
 
 /// The reason that a whole request was refused. The number of its spans is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Refusal {
+pub(crate) enum RefusalReason {
     /// The body cannot be decoded or decompressed.
     BadData,
     /// Neither protobuf nor JSON, or an unknown compression.
@@ -35,7 +35,7 @@ pub(crate) enum Refusal {
     ShuttingDown,
 }
 
-impl Refusal {
+impl RefusalReason {
     /// Returns whether the same request may succeed later.
     pub(crate) fn is_temporary(self) -> bool {
         matches!(self, Self::Overloaded | Self::ShuttingDown)
@@ -83,7 +83,7 @@ pub(crate) struct RequestCounts {
 }
 
 impl RequestCounts {
-    pub(crate) fn count_refused(&self, reason: Refusal) {
+    pub(crate) fn count_refused(&self, reason: RefusalReason) {
         let labels = [("reason", reason.label())];
         self.refused.get_or_create(&labels).inc();
     }

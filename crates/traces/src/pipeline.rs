@@ -16,17 +16,17 @@ use spoor_policy::{Namespace, ServiceName, TailTable};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ReceiveSettings, Rejected, ScanError, Store, TailSettings, Totals,
+    ReceiveSettings, Rejected, ScanError, TailSettings, Totals, TraceStore,
     memory::{Memory, Share},
     metrics::{PipelineCollector, RequestCounts},
     receive, scan,
-    tail::Sampler,
+    tail::TailSampler,
     turns::Turns,
 };
 
 /// The settings of a [`Pipeline`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct PipelineSettings {
     /// The memory for traces that are kept, in bytes.
     pub store_bytes: usize,
     /// The time and memory for gathering traces until their decision.
@@ -35,7 +35,7 @@ pub struct Settings {
     pub receive: ReceiveSettings,
 }
 
-impl Default for Settings {
+impl Default for PipelineSettings {
     /// 512 MiB for the store.
     fn default() -> Self {
         Self {
@@ -53,9 +53,9 @@ pub struct Pipeline {
 }
 
 struct Shared {
-    settings: Settings,
-    store: Store,
-    sampler: Mutex<Sampler>,
+    settings: PipelineSettings,
+    store: TraceStore,
+    sampler: Mutex<TailSampler>,
     memory: Memory,
     large_bodies: Turns,
     requests: RequestCounts,
@@ -68,13 +68,6 @@ impl fmt::Debug for Pipeline {
     }
 }
 
-/// The outcome of a request that could be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// The spans that were rejected, since an ID is invalid.
-    pub rejected: Rejected,
-}
-
 /// The most decisions made before the locks are released.
 const DECISIONS_AT_ONCE: usize = 256;
 
@@ -82,9 +75,9 @@ impl Pipeline {
     /// Starts the task that decides. When the token is cancelled, it decides on all traces that
     /// wait, and the receivers accept no more requests.
     #[must_use]
-    pub fn start(settings: Settings, shutdown: CancellationToken) -> Self {
-        let store = Store::new(settings.store_bytes);
-        let sampler = Sampler::new(settings.tail.clone(), store.hasher().clone());
+    pub fn start(settings: PipelineSettings, shutdown: CancellationToken) -> Self {
+        let store = TraceStore::new(settings.store_bytes);
+        let sampler = TailSampler::new(settings.tail.clone(), store.hasher().clone());
         let shared = Shared {
             store,
             sampler: Mutex::new(sampler),
@@ -112,7 +105,7 @@ impl Pipeline {
     /// # Errors
     /// [`ScanError`] if it cannot be decoded, or if the index of its spans does not fit in
     /// [`ReceiveSettings::max_receiving_bytes`]; then none of its spans is accepted.
-    pub fn accept(&self, request: &[u8]) -> Result<Accepted, ScanError> {
+    pub fn accept(&self, request: &[u8]) -> Result<Rejected, ScanError> {
         self.accept_within(request, &mut self.shared.memory.share())
     }
 
@@ -121,15 +114,13 @@ impl Pipeline {
         &self,
         request: &[u8],
         share: &mut Share,
-    ) -> Result<Accepted, ScanError> {
+    ) -> Result<Rejected, ScanError> {
         // The scan takes longest and shares nothing, so it comes before the lock.
         let scanned = scan::scan(request, share)?;
         let mut sampler = self.shared.sampler.lock();
         // Lock order: the sampler, then the store. Queries lock the store alone.
         sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
-        Ok(Accepted {
-            rejected: scanned.rejected,
-        })
+        Ok(scanned.rejected)
     }
 
     /// The OTLP receiver over HTTP: `POST /v1/traces`.
@@ -144,7 +135,7 @@ impl Pipeline {
 
     /// The traces kept.
     #[must_use]
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &TraceStore {
         &self.shared.store
     }
 
@@ -235,7 +226,7 @@ impl Pipeline {
 
     fn decide(
         &self,
-        some: impl FnOnce(&mut Sampler, &mut crate::store::Writer<'_>) -> bool,
+        some: impl FnOnce(&mut TailSampler, &mut crate::store::Writer<'_>) -> bool,
     ) -> bool {
         let mut sampler = self.shared.sampler.lock();
         some(&mut sampler, &mut self.shared.store.write())

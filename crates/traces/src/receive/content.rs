@@ -128,13 +128,13 @@ mod tests {
     use tower::ServiceExt;
 
     use super::MAX_CONCURRENT_LARGE_BODIES;
-    use crate::{Pipeline, ReceiveSettings, Settings};
+    use crate::{Pipeline, PipelineSettings, ReceiveSettings};
 
     /// A router with a receiver, whose requests take no network.
     fn pipeline(receive: ReceiveSettings) -> Pipeline {
-        let settings = Settings {
+        let settings = PipelineSettings {
             receive,
-            ..Settings::default()
+            ..PipelineSettings::default()
         };
         Pipeline::start(settings, CancellationToken::new())
     }
