@@ -1,4 +1,4 @@
-//! Receive → tail sampler → store.
+//! The path of a span from a request, through the tail sampler, to the store.
 
 use std::{
     collections::BTreeSet,
@@ -11,40 +11,17 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus_client::registry::Registry;
 use spoor_policy::{Namespace, ServiceName, TailTable};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ReceiveSettings, Rejected, ScanError, TailSettings, Totals, TraceStore,
+    PipelineSettings, ReceiveSettings, Rejected, ScanError, Totals, TraceStore,
     memory::{Memory, Share},
-    metrics::{PipelineCollector, RequestCounts},
-    receive, scan,
+    request_counts::RequestCounts,
+    scan,
     tail::TailSampler,
     turns::Turns,
 };
-
-/// The settings of a [`Pipeline`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PipelineSettings {
-    /// The memory for traces that are kept, in bytes.
-    pub store_bytes: usize,
-    /// The time and memory for gathering traces until their decision.
-    pub tail: TailSettings,
-    /// The receiver's bounds.
-    pub receive: ReceiveSettings,
-}
-
-impl Default for PipelineSettings {
-    /// 512 MiB for the store.
-    fn default() -> Self {
-        Self {
-            store_bytes: 512 << 20,
-            tail: TailSettings::default(),
-            receive: ReceiveSettings::default(),
-        }
-    }
-}
 
 /// Accepts spans, decides on whole traces, stores those that are kept. Cheap to clone.
 #[derive(Clone)]
@@ -68,6 +45,10 @@ impl fmt::Debug for Pipeline {
     }
 }
 
+/// Large bodies whose content is read at the same time. All listeners of the process share two
+/// asynchronous worker threads; the system shares the cores between those and these fairly.
+pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
+
 /// The most decisions made before the locks are released.
 const DECISIONS_AT_ONCE: usize = 256;
 
@@ -82,7 +63,7 @@ impl Pipeline {
             store,
             sampler: Mutex::new(sampler),
             memory: Memory::new(settings.receive.max_receiving_bytes),
-            large_bodies: Turns::new(receive::MAX_CONCURRENT_LARGE_BODIES),
+            large_bodies: Turns::new(MAX_CONCURRENT_LARGE_BODIES),
             requests: RequestCounts::default(),
             closed: AtomicBool::new(false),
             settings,
@@ -123,16 +104,6 @@ impl Pipeline {
         Ok(scanned.rejected)
     }
 
-    /// The OTLP receiver over HTTP: `POST /v1/traces`.
-    pub fn otlp_http(&self) -> axum::Router {
-        receive::http(self.clone())
-    }
-
-    /// The OTLP receiver over gRPC, with responses for the other signals.
-    pub fn otlp_grpc(&self) -> axum::Router {
-        receive::grpc(self.clone())
-    }
-
     /// The traces kept.
     #[must_use]
     pub fn store(&self) -> &TraceStore {
@@ -170,12 +141,6 @@ impl Pipeline {
         while self.decide(|sampler, store| sampler.decide_any(DECISIONS_AT_ONCE, store)) {
             tokio::task::yield_now().await;
         }
-    }
-
-    /// Adds the pipeline's metrics, named `spoor_traces_…`.
-    pub fn register(&self, registry: &mut Registry) {
-        self.shared.requests.register(registry);
-        registry.register_collector(Box::new(PipelineCollector::new(self.clone())));
     }
 
     pub(crate) fn receive_settings(&self) -> &ReceiveSettings {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use spoor_runtime::{ACCEPTED_ENCODINGS, DecompressError};
 
-use crate::{InvalidRequest, OutOfMemory, ScanError, metrics::RefusalReason};
+use crate::{InvalidRequest, OutOfMemory, ScanError, request_counts::RefusalReason};
 
 /// Failure to accept a request, over HTTP or gRPC.
 #[derive(Debug, thiserror::Error)]

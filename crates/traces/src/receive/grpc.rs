@@ -21,7 +21,7 @@ use super::{
     error::ReceiveError,
     status::{self, Encoding},
 };
-use crate::{Pipeline, metrics::RefusalReason};
+use crate::{Pipeline, request_counts::RefusalReason};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// A flag that says how the message is compressed, and the message's length.

@@ -20,7 +20,7 @@ use super::{
     error::ReceiveError,
     status::{Encoding, PartialSuccess, RETRY_AFTER},
 };
-use crate::{Pipeline, metrics::RefusalReason};
+use crate::{Pipeline, request_counts::RefusalReason};
 
 /// The response to a browser that opens the address.
 const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JSON\n";
