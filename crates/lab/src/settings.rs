@@ -77,7 +77,7 @@ impl StoreBytes {
 
 impl Default for StoreBytes {
     fn default() -> Self {
-        Self(spoor_traces::Settings::default().store_bytes)
+        Self(spoor_traces::PipelineSettings::default().store_bytes)
     }
 }
 

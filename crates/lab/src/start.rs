@@ -212,10 +212,10 @@ impl Lab {
     }
 }
 
-fn pipeline_settings(settings: &Settings) -> spoor_traces::Settings {
-    let default = spoor_traces::Settings::default();
+fn pipeline_settings(settings: &Settings) -> spoor_traces::PipelineSettings {
+    let default = spoor_traces::PipelineSettings::default();
     let store_bytes = settings.store.get();
-    spoor_traces::Settings {
+    spoor_traces::PipelineSettings {
         store_bytes,
         tail: tail_settings(store_bytes),
         receive: ReceiveSettings {

@@ -8,14 +8,14 @@ mod spans;
 use std::{env, time::SystemTime};
 
 use spoor_policy::{PolicyName, RuleName};
-use spoor_traces::{Kept, Store, page, query};
+use spoor_traces::{Kept, TraceStore, page, query};
 
 #[tokio::main]
 async fn main() {
     let requests = env::args()
         .nth(2)
         .map_or(24, |count| count.parse().unwrap());
-    let store = Store::new(1 << 30);
+    let store = TraceStore::new(1 << 30);
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
     let now = u64::try_from(now).unwrap();
     for number in 1..=requests {

@@ -3,7 +3,7 @@
 //! Two verbs describe a span's way through the crate, with one meaning at every stage:
 //!
 //! - **accept** a request: determine the outcome of each of its spans. [`Pipeline::accept`] scans
-//!   the request and hands its spans to the tail sampler; [`Store::accept`] stores them all.
+//!   the request and hands its spans to the tail sampler; [`TraceStore::accept`] stores them all.
 //! - **append** a span to a log, where it stays in a segment until that is evicted. The traces
 //!   that wait for their decision and the traces that are kept have a log each.
 //!
@@ -21,8 +21,10 @@ pub mod page;
 mod pipeline;
 pub mod query;
 mod receive;
+mod request_counts;
 mod scan;
 mod service;
+mod settings;
 mod span;
 mod store;
 mod tail;
@@ -36,8 +38,8 @@ pub use id::{InvalidTraceId, TraceId};
 pub use kept::Kept;
 pub use log::Evicted;
 pub use memory::OutOfMemory;
-pub use pipeline::{Accepted, Pipeline, Settings};
-pub use receive::{AllowedOrigins, OtherSignals, ReceiveSettings};
+pub use pipeline::Pipeline;
 pub use scan::{InvalidRequest, Rejected, ScanError, validate};
-pub use store::{Occupancy, Operation, Search, Store, StoredTrace, TraceTooLarge};
+pub use settings::{AllowedOrigins, OtherSignals, PipelineSettings, ReceiveSettings};
+pub use store::{Occupancy, Search, StoredOperation, StoredTrace, TraceStore, TraceTooLarge};
 pub use tail::{TailSettings, Totals};

@@ -5,118 +5,26 @@ use std::fmt;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{
-        MetricType,
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::ConstGauge,
-    },
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
 
 use crate::Pipeline;
 
-/// The reason that a whole request was refused. The number of its spans is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Refusal {
-    /// The body cannot be decoded or decompressed.
-    BadData,
-    /// Neither protobuf nor JSON, or an unknown compression.
-    UnsupportedType,
-    /// Larger than allowed, before or after decompression.
-    TooLarge,
-    /// The sender took too long.
-    TimedOut,
-    /// The sender aborted the body.
-    Aborted,
-    /// Too many bytes are being received at the same time.
-    Overloaded,
-    /// The pipeline is shutting down.
-    ShuttingDown,
-}
-
-impl Refusal {
-    /// Returns whether the same request may succeed later.
-    pub(crate) fn is_temporary(self) -> bool {
-        matches!(self, Self::Overloaded | Self::ShuttingDown)
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::BadData => "bad_data",
-            Self::UnsupportedType => "unsupported_type",
-            Self::TooLarge => "too_large",
-            Self::TimedOut => "timed_out",
-            Self::Aborted => "aborted",
-            Self::Overloaded => "overloaded",
-            Self::ShuttingDown => "shutting_down",
-        }
-    }
-}
-
-/// A signal other than traces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Signal {
-    Metrics,
-    Logs,
-    Profiles,
-}
-
-impl Signal {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Metrics => "metrics",
-            Self::Logs => "logs",
-            Self::Profiles => "profiles",
-        }
-    }
-}
-
-/// Requests from which no span was accepted, by one label.
-type Requests = Family<[(&'static str, &'static str); 1], Counter>;
-
-/// Counts the requests from which no span is accepted.
-#[derive(Debug, Default)]
-pub(crate) struct RequestCounts {
-    refused: Requests,
-    discarded: Requests,
-}
-
-impl RequestCounts {
-    pub(crate) fn count_refused(&self, reason: Refusal) {
-        let labels = [("reason", reason.label())];
-        self.refused.get_or_create(&labels).inc();
-    }
-
-    pub(crate) fn count_discarded(&self, signal: Signal) {
-        let labels = [("signal", signal.name())];
-        self.discarded.get_or_create(&labels).inc();
-    }
-
-    pub(crate) fn register(&self, registry: &mut Registry) {
-        let help = "Export requests refused as a whole, by reason";
-        registry.register("spoor_traces_requests_refused", help, self.refused.clone());
-        let name = "spoor_traces_requests_discarded";
-        let help = "Requests of other signals, accepted and discarded";
-        registry.register(name, help, self.discarded.clone());
+impl Pipeline {
+    /// Adds the pipeline's metrics, named `spoor_traces_…`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.request_counts().register(registry);
+        registry.register_collector(Box::new(self.clone()));
     }
 }
 
 /// Reads the pipeline's state when it is scraped.
-#[derive(Debug)]
-pub(crate) struct PipelineCollector(Pipeline);
-
-impl PipelineCollector {
-    pub(crate) fn new(pipeline: Pipeline) -> Self {
-        Self(pipeline)
-    }
-}
-
-impl Collector for PipelineCollector {
+impl Collector for Pipeline {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Read once, so that the outcomes add up: received = kept + dropped + gathering.
-        let totals = self.0.totals();
-        let held = self.0.store().occupancy();
+        let totals = self.totals();
+        let held = self.store().occupancy();
         let mut metrics = Metrics(&mut encoder);
 
         let help = "Spans in readable requests";

@@ -97,7 +97,7 @@ async fn trace(
             (StatusCode::OK, site.document(&title, content))
         }
         Ok(None) => (StatusCode::NOT_FOUND, trace::missing(&site, id)),
-        Err(refusal) => (refusal.status(), trace::too_large(&site, &refusal)),
+        Err(error) => (error.status(), trace::too_large(&site, &error)),
     })
     .await
 }
@@ -149,9 +149,9 @@ async fn rendered(
         let kind = HeaderValue::from_static("text/html; charset=utf-8");
         Ok((status, [(header::CONTENT_TYPE, kind)], body).into_response())
     });
-    body.unwrap_or_else(|refusal| {
-        tracing::warn!(%refusal, "a page was not rendered");
-        (refusal.status(), refusal.to_string()).into_response()
+    body.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a page was not rendered");
+        (error.status(), error.to_string()).into_response()
     })
 }
 

@@ -1,4 +1,4 @@
-//! Receive → tail sampler → store.
+//! The path of a span from a request, through the tail sampler, to the store.
 
 use std::{
     collections::BTreeSet,
@@ -11,40 +11,17 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use prometheus_client::registry::Registry;
 use spoor_policy::{Namespace, ServiceName, TailTable};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ReceiveSettings, Rejected, ScanError, Store, TailSettings, Totals,
+    PipelineSettings, ReceiveSettings, Rejected, ScanError, Totals, TraceStore,
     memory::{Memory, Share},
-    metrics::{PipelineCollector, RequestCounts},
-    receive, scan,
-    tail::Sampler,
+    request_counts::RequestCounts,
+    scan,
+    tail::TailSampler,
     turns::Turns,
 };
-
-/// The settings of a [`Pipeline`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The memory for traces that are kept, in bytes.
-    pub store_bytes: usize,
-    /// The time and memory for gathering traces until their decision.
-    pub tail: TailSettings,
-    /// The receiver's bounds.
-    pub receive: ReceiveSettings,
-}
-
-impl Default for Settings {
-    /// 512 MiB for the store.
-    fn default() -> Self {
-        Self {
-            store_bytes: 512 << 20,
-            tail: TailSettings::default(),
-            receive: ReceiveSettings::default(),
-        }
-    }
-}
 
 /// Accepts spans, decides on whole traces, stores those that are kept. Cheap to clone.
 #[derive(Clone)]
@@ -53,9 +30,9 @@ pub struct Pipeline {
 }
 
 struct Shared {
-    settings: Settings,
-    store: Store,
-    sampler: Mutex<Sampler>,
+    settings: PipelineSettings,
+    store: TraceStore,
+    sampler: Mutex<TailSampler>,
     memory: Memory,
     large_bodies: Turns,
     requests: RequestCounts,
@@ -68,12 +45,9 @@ impl fmt::Debug for Pipeline {
     }
 }
 
-/// The outcome of a request that could be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// The spans that were rejected, since an ID is invalid.
-    pub rejected: Rejected,
-}
+/// Large bodies whose content is read at the same time. All listeners of the process share two
+/// asynchronous worker threads; the system shares the cores between those and these fairly.
+pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 
 /// The most decisions made before the locks are released.
 const DECISIONS_AT_ONCE: usize = 256;
@@ -82,14 +56,14 @@ impl Pipeline {
     /// Starts the task that decides. When the token is cancelled, it decides on all traces that
     /// wait, and the receivers accept no more requests.
     #[must_use]
-    pub fn start(settings: Settings, shutdown: CancellationToken) -> Self {
-        let store = Store::new(settings.store_bytes);
-        let sampler = Sampler::new(settings.tail.clone(), store.hasher().clone());
+    pub fn start(settings: PipelineSettings, shutdown: CancellationToken) -> Self {
+        let store = TraceStore::new(settings.store_bytes);
+        let sampler = TailSampler::new(settings.tail.clone(), store.hasher().clone());
         let shared = Shared {
             store,
             sampler: Mutex::new(sampler),
             memory: Memory::new(settings.receive.max_receiving_bytes),
-            large_bodies: Turns::new(receive::MAX_CONCURRENT_LARGE_BODIES),
+            large_bodies: Turns::new(MAX_CONCURRENT_LARGE_BODIES),
             requests: RequestCounts::default(),
             closed: AtomicBool::new(false),
             settings,
@@ -112,7 +86,7 @@ impl Pipeline {
     /// # Errors
     /// [`ScanError`] if it cannot be decoded, or if the index of its spans does not fit in
     /// [`ReceiveSettings::max_receiving_bytes`]; then none of its spans is accepted.
-    pub fn accept(&self, request: &[u8]) -> Result<Accepted, ScanError> {
+    pub fn accept(&self, request: &[u8]) -> Result<Rejected, ScanError> {
         self.accept_within(request, &mut self.shared.memory.share())
     }
 
@@ -121,30 +95,18 @@ impl Pipeline {
         &self,
         request: &[u8],
         share: &mut Share,
-    ) -> Result<Accepted, ScanError> {
+    ) -> Result<Rejected, ScanError> {
         // The scan takes longest and shares nothing, so it comes before the lock.
         let scanned = scan::scan(request, share)?;
         let mut sampler = self.shared.sampler.lock();
         // Lock order: the sampler, then the store. Queries lock the store alone.
         sampler.accept(&scanned, Instant::now(), &mut self.shared.store.write());
-        Ok(Accepted {
-            rejected: scanned.rejected,
-        })
-    }
-
-    /// The OTLP receiver over HTTP: `POST /v1/traces`.
-    pub fn otlp_http(&self) -> axum::Router {
-        receive::http(self.clone())
-    }
-
-    /// The OTLP receiver over gRPC, with responses for the other signals.
-    pub fn otlp_grpc(&self) -> axum::Router {
-        receive::grpc(self.clone())
+        Ok(scanned.rejected)
     }
 
     /// The traces kept.
     #[must_use]
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &TraceStore {
         &self.shared.store
     }
 
@@ -179,12 +141,6 @@ impl Pipeline {
         while self.decide(|sampler, store| sampler.decide_any(DECISIONS_AT_ONCE, store)) {
             tokio::task::yield_now().await;
         }
-    }
-
-    /// Adds the pipeline's metrics, named `spoor_traces_…`.
-    pub fn register(&self, registry: &mut Registry) {
-        self.shared.requests.register(registry);
-        registry.register_collector(Box::new(PipelineCollector::new(self.clone())));
     }
 
     pub(crate) fn receive_settings(&self) -> &ReceiveSettings {
@@ -235,7 +191,7 @@ impl Pipeline {
 
     fn decide(
         &self,
-        some: impl FnOnce(&mut Sampler, &mut crate::store::Writer<'_>) -> bool,
+        some: impl FnOnce(&mut TailSampler, &mut crate::store::Writer<'_>) -> bool,
     ) -> bool {
         let mut sampler = self.shared.sampler.lock();
         some(&mut sampler, &mut self.shared.store.write())

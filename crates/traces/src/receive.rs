@@ -10,31 +10,28 @@ mod grpc;
 mod http;
 mod json;
 mod other_signals;
-mod settings;
 mod status;
-
-pub(crate) use content::MAX_CONCURRENT_LARGE_BODIES;
-pub use cors::AllowedOrigins;
-pub use settings::{OtherSignals, ReceiveSettings};
 
 use axum::{Router, middleware::from_fn_with_state};
 
 use crate::Pipeline;
 
-/// The receiver over HTTP, with responses for the other signals.
-pub(crate) fn http(pipeline: Pipeline) -> Router {
-    let origins = pipeline.receive_settings().origins.clone();
-    http::routes()
-        .merge(other_signals::http_routes())
-        .fallback(http::elsewhere)
-        // Comes last, so that it applies to all routes and to the fallback.
-        .layer(from_fn_with_state(origins, cors::check))
-        .with_state(pipeline)
-}
+impl Pipeline {
+    /// The OTLP receiver over HTTP: `POST /v1/traces`, with responses for the other signals.
+    pub fn otlp_http(&self) -> Router {
+        let origins = self.receive_settings().origins.clone();
+        http::routes()
+            .merge(other_signals::http_routes())
+            .fallback(http::elsewhere)
+            // Comes last, so that it applies to all routes and to the fallback.
+            .layer(from_fn_with_state(origins, cors::check))
+            .with_state(self.clone())
+    }
 
-/// The receiver over gRPC, with responses for the other signals.
-pub(crate) fn grpc(pipeline: Pipeline) -> Router {
-    grpc::routes()
-        .merge(other_signals::grpc_routes())
-        .with_state(pipeline)
+    /// The OTLP receiver over gRPC, with responses for the other signals.
+    pub fn otlp_grpc(&self) -> Router {
+        grpc::routes()
+            .merge(other_signals::grpc_routes())
+            .with_state(self.clone())
+    }
 }

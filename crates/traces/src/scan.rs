@@ -15,7 +15,7 @@ pub(crate) use span::{flags, span_attributes, status_word, trace_state};
 use std::ops::{AddAssign, Range};
 pub(crate) use weight::decoded_bytes;
 
-use wire::{BYTES, Fault, Reader, key};
+use wire::{BYTES, Reader, WireError, key};
 
 use crate::{
     TraceId,
@@ -25,9 +25,9 @@ use crate::{
 
 /// Bytes that are not a valid `ExportTraceServiceRequest`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the body is no valid ExportTraceServiceRequest: it {fault} (before byte {at} of {len})")]
+#[error("the body is no valid ExportTraceServiceRequest: it {error} (before byte {at} of {len})")]
 pub struct InvalidRequest {
-    fault: Fault,
+    error: WireError,
     at: usize,
     len: usize,
 }
@@ -47,7 +47,7 @@ pub enum ScanError {
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 enum Stop {
-    Fault(#[from] Fault),
+    Invalid(#[from] WireError),
     OutOfMemory(#[from] OutOfMemory),
 }
 
@@ -147,9 +147,9 @@ pub(crate) fn scan<'a>(request: &'a [u8], share: &mut Share) -> Result<Scanned<'
     match pass.request(&mut reader) {
         Ok(()) => Ok(pass.found),
         Err(Stop::OutOfMemory(error)) => Err(error.into()),
-        Err(Stop::Fault(fault)) => Err(ScanError::Invalid(InvalidRequest {
-            fault,
-            // The reader stands behind the outermost field that holds the fault, hence "before
+        Err(Stop::Invalid(error)) => Err(ScanError::Invalid(InvalidRequest {
+            error,
+            // The reader stands behind the outermost field that is invalid, hence "before
             // byte".
             at: reader.position(),
             len: request.len(),

@@ -1,12 +1,12 @@
 //! Services by name, including Jaeger's name for none.
 
-use crate::{Operation, Store, kind};
+use crate::{StoredOperation, TraceStore, kind};
 
 /// Jaeger's name for the service of spans that name none.
 pub(crate) const MISSING: &str = "missing-service-name";
 
 /// The names of the services that have spans in a store, sorted.
-pub(crate) fn names(store: &Store) -> Vec<String> {
+pub(crate) fn names(store: &TraceStore) -> Vec<String> {
     let mut names = store.services();
     if let Some(name) = names.iter_mut().find(|name| name.is_empty()) {
         MISSING.clone_into(name);
@@ -25,7 +25,11 @@ pub(crate) fn stored(name: &str) -> &str {
 
 /// A service's operations of the kind that a word names, or of all; an unknown word finds none,
 /// nor does a service without a name.
-pub(crate) fn operations(store: &Store, service: &str, word: Option<&str>) -> Vec<Operation> {
+pub(crate) fn operations(
+    store: &TraceStore,
+    service: &str,
+    word: Option<&str>,
+) -> Vec<StoredOperation> {
     if service.is_empty() {
         return Vec::new();
     }

@@ -11,7 +11,7 @@ mod shared;
 mod trace;
 mod writer;
 
-pub use search::{Operation, Search};
+pub use search::{Search, StoredOperation};
 pub use trace::{StoredTrace, TraceTooLarge};
 
 pub(crate) use writer::{Refused, SPANS_BETWEEN_EVICTIONS, Stored, Writer};
@@ -35,7 +35,7 @@ use shared::Shared;
 
 /// The traces kept, bounded in bytes; the oldest is evicted first. Cheap to clone.
 #[derive(Clone)]
-pub struct Store {
+pub struct TraceStore {
     shared: Arc<RwLock<Shared>>,
     hasher: IdHasher,
 }
@@ -55,7 +55,7 @@ pub struct Occupancy {
     pub evicted: Evicted,
 }
 
-impl Store {
+impl TraceStore {
     /// An empty store that takes at most so many bytes.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
@@ -153,7 +153,7 @@ impl Store {
 
     /// The names of a service's spans, of one kind or of all, sorted.
     #[must_use]
-    pub fn operations(&self, service: &str, kind: Option<SpanKind>) -> Vec<Operation> {
+    pub fn operations(&self, service: &str, kind: Option<SpanKind>) -> Vec<StoredOperation> {
         let snapshot = self.snapshot();
         let mut found = HashSet::new();
         for segment in snapshot.newest_first() {
@@ -167,7 +167,7 @@ impl Store {
             });
             found.extend(of_service.map(|it| (it.name.of(&segment.bytes), it.kind)));
         }
-        let all = found.into_iter().map(|(name, kind)| Operation {
+        let all = found.into_iter().map(|(name, kind)| StoredOperation {
             name: String::from_utf8_lossy(name).into_owned(),
             kind: SpanKind::try_from(i32::from(kind)).unwrap_or(SpanKind::Unspecified),
         });
@@ -209,8 +209,10 @@ impl Store {
     }
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for TraceStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Store").field(&self.occupancy()).finish()
+        f.debug_tuple("TraceStore")
+            .field(&self.occupancy())
+            .finish()
     }
 }

@@ -39,7 +39,7 @@ use decide::{Waiting, decide};
 use keep::keep;
 
 /// Routes spans: into the gathering log, into the store, or nowhere.
-pub(crate) struct Sampler {
+pub(crate) struct TailSampler {
     settings: TailSettings,
     hasher: IdHasher,
     table: TailTable,
@@ -66,7 +66,7 @@ const WAITING: u32 = 0;
 const DROPPED: u32 = 1;
 const KEPT: u32 = 2;
 
-impl Sampler {
+impl TailSampler {
     pub(crate) fn new(mut settings: TailSettings, hasher: IdHasher) -> Self {
         settings.remembered = settings
             .remembered

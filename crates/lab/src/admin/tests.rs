@@ -42,7 +42,7 @@ impl Api {
         }
         let control = Control::new(spoor_control::Settings::default());
         let stop = CancellationToken::new();
-        let pipeline = Pipeline::start(spoor_traces::Settings::default(), stop);
+        let pipeline = Pipeline::start(spoor_traces::PipelineSettings::default(), stop);
         let saved = folder.path().join("policies.json");
         let policies = PolicyStore::open(control.clone(), pipeline.clone(), saved, Some(watched));
         let urls = [(

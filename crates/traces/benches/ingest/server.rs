@@ -9,7 +9,7 @@ use spoor_policy::{
     Namespace, Policy, PolicyKey, PolicyName, Probability, Rule, RuleCondition, RuleName,
     TailPolicy, resolve,
 };
-use spoor_traces::{Pipeline, Search, Settings, Store, TailSettings};
+use spoor_traces::{Pipeline, PipelineSettings, Search, TailSettings, TraceStore};
 use tokio_util::sync::CancellationToken;
 
 pub fn run(mode: &str) {
@@ -24,10 +24,10 @@ pub fn run(mode: &str) {
             max_bytes: 1 << 30,
             ..TailSettings::default()
         };
-        let settings = Settings {
+        let settings = PipelineSettings {
             store_bytes: 1 << 30,
             tail,
-            ..Settings::default()
+            ..PipelineSettings::default()
         };
         let pipeline = Pipeline::start(settings, CancellationToken::new());
         if mode == "tail" {
@@ -107,7 +107,7 @@ fn resident() -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-fn searches(store: &Store) -> String {
+fn searches(store: &TraceStore) -> String {
     let tag = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
     let service = Some("service-a".to_owned());
     let all = [

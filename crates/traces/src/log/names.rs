@@ -45,7 +45,7 @@ pub(crate) struct Source {
 
 /// A span's name and kind, and its service.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Operation {
+pub(crate) struct OperationEntry {
     pub(crate) name: Part,
     /// Index into the segment's services.
     pub(crate) service: u16,
@@ -55,13 +55,13 @@ pub(crate) struct Operation {
 
 /// Items that many spans of a segment share, each known by its index.
 #[derive(Default)]
-pub(crate) struct Table<T> {
+pub(crate) struct InternTable<T> {
     /// Each with its hash.
     all: Vec<(u64, T)>,
     by_hash: HashTable<u16>,
 }
 
-impl<T: Copy> Table<T> {
+impl<T: Copy> InternTable<T> {
     const MAX_LEN: usize = u16::MAX as usize;
 
     pub(crate) fn get(&self, index: u16) -> Option<&T> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    names::{Operation, Part, Source, Table},
+    names::{InternTable, OperationEntry, Part, Source},
     pointer::{SpanAt, TraceAt},
 };
 use crate::{
@@ -26,8 +26,8 @@ pub(crate) struct Segment {
     pub(crate) traces: Vec<TraceEntry>,
     /// The names of the services.
     pub(crate) services: Vec<Part>,
-    pub(crate) sources: Table<Source>,
-    pub(crate) operations: Table<Operation>,
+    pub(crate) sources: InternTable<Source>,
+    pub(crate) operations: InternTable<OperationEntry>,
     /// The latest start of its spans.
     pub(crate) latest_start: u64,
 }
@@ -127,8 +127,8 @@ impl Segment {
             spans: Vec::new(),
             traces: Vec::new(),
             services: Vec::new(),
-            sources: Table::default(),
-            operations: Table::default(),
+            sources: InternTable::default(),
+            operations: InternTable::default(),
             latest_start: 0,
         }
     }
@@ -267,7 +267,7 @@ impl Segment {
             return index;
         }
         let name = Part::append(&mut self.bytes, &[name]);
-        let added = Operation {
+        let added = OperationEntry {
             name,
             service,
             kind,

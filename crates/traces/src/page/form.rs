@@ -7,13 +7,13 @@ use super::{
     layout::Site,
     text,
 };
-use crate::{Operation, Store, service};
+use crate::{StoredOperation, TraceStore, service};
 
 /// The most choices in a list; other values can be typed.
 const MAX_CHOICES: usize = 500;
 
 /// The form, filled in as it was sent.
-pub fn form(site: &Site, filter: &Filter, store: &Store, services: &[String]) -> Markup {
+pub fn form(site: &Site, filter: &Filter, store: &TraceStore, services: &[String]) -> Markup {
     let operations = operations(filter, store);
     html! {
         form .search action=(site.link("search")) role="search" aria-label="Search for traces" {
@@ -116,11 +116,11 @@ fn problem(filter: &Filter, field: &str) -> Markup {
 }
 
 /// The names to offer: those of the chosen service.
-fn operations(filter: &Filter, store: &Store) -> Vec<String> {
+fn operations(filter: &Filter, store: &TraceStore) -> Vec<String> {
     if filter.service.is_empty() {
         return Vec::new();
     }
-    let name = |operation: Operation| text::cut(&operation.name, 200);
+    let name = |operation: StoredOperation| text::cut(&operation.name, 200);
     let operations = service::operations(store, &filter.service, None);
     let mut names: Vec<String> = operations.into_iter().map(name).collect();
     // They are sorted; a name that occurs with several kinds is there several times.

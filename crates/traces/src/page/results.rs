@@ -12,7 +12,7 @@ use super::{
     scatter, text,
 };
 use crate::{
-    Kept, Store,
+    Kept, TraceStore,
     query::{
         limits::Reader,
         parameters::{nanos, now},
@@ -120,7 +120,7 @@ fn result(site: &Site, trace: &Found, palette: &Palette, longest: Duration, now:
     }
 }
 
-fn nothing(site: &Site, filter: &Filter, store: &Store) -> Markup {
+fn nothing(site: &Site, filter: &Filter, store: &TraceStore) -> Markup {
     if store.is_empty() {
         return html! {
             section .notice {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Kept, StoredTrace, TraceId,
-    query::{Refusal, parameters::now},
+    query::{TraceQueryError, parameters::now},
     tree::{Bottleneck, Row, Tree},
 };
 
@@ -56,11 +56,11 @@ pub fn missing(site: &Site, id: TraceId) -> Html<String> {
 }
 
 /// The page in place of a trace that cannot be shown.
-pub fn too_large(site: &Site, refusal: &Refusal) -> Html<String> {
+pub fn too_large(site: &Site, error: &TraceQueryError) -> Html<String> {
     let content = notice(
         "This trace is too large to be shown",
         html! {
-            p { (refusal.to_string()) "." }
+            p { (error.to_string()) "." }
             p { a .button href=(site.link("")) { "Look for traces" } }
         },
     );

@@ -7,13 +7,13 @@ use spoor_proto::jaeger::api_v3::TraceQueryParameters;
 use tonic::Status;
 
 use super::{
-    MAX_TRACES, Queries, Refusal,
+    MAX_TRACES, Queries, TraceQueryError,
     v3::{DEFAULT_DEPTH, FILTER_REFUSED},
 };
-use crate::{Operation, Search, TraceId, dependencies, service};
+use crate::{Search, StoredOperation, TraceId, dependencies, service};
 
 impl Queries {
-    pub(super) async fn services(&self) -> Result<Vec<String>, Refusal> {
+    pub(super) async fn services(&self) -> Result<Vec<String>, TraceQueryError> {
         self.run(|reader| service::names(reader.store())).await
     }
 
@@ -22,7 +22,7 @@ impl Queries {
         &self,
         service: String,
         kind: String,
-    ) -> Result<Vec<Operation>, Refusal> {
+    ) -> Result<Vec<StoredOperation>, TraceQueryError> {
         self.run(move |reader| {
             let kind = (!kind.is_empty()).then_some(kind.as_str());
             service::operations(reader.store(), &service, kind)
@@ -35,7 +35,7 @@ impl Queries {
         &self,
         start: u64,
         end: u64,
-    ) -> Result<Vec<dependencies::Dependency>, Refusal> {
+    ) -> Result<Vec<dependencies::Dependency>, TraceQueryError> {
         let count = move |reader| dependencies::dependencies(&reader, start, end).calls;
         self.aggregates().run(count).await
     }

@@ -13,7 +13,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::{
-    Queries, Refusal,
+    Queries, TraceQueryError,
     calls::{search, unix_nanos},
     enrich::decoded,
     stream::{split, stream},
@@ -127,7 +127,7 @@ impl QueryService for GrpcQueries {
 }
 
 /// Each message holds spans of one trace; a large trace takes several.
-fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<TracesData>, Refusal> {
+fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<TracesData>, TraceQueryError> {
     let batches = match raw {
         true => trace.resource_spans().to_vec(),
         false => decoded(trace, raw)

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Search, Store, StoredTrace, TraceId,
+    Search, StoredTrace, TraceId, TraceStore,
     scan::decoded_bytes,
     turns::{self, Turns},
 };
@@ -40,7 +40,7 @@ pub(crate) const MAX_SEND_TIME: Duration = Duration::from_secs(60);
 /// A store with the bounds on queries over it. Cheap to clone; all that serve one store share one.
 #[derive(Clone, Debug)]
 pub struct Queries {
-    store: Store,
+    store: TraceStore,
     builds: Turns,
     aggregates: Turns,
     is_aggregate: bool,
@@ -50,7 +50,7 @@ pub struct Queries {
 
 /// The reason that a well-formed query is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TraceQueryError {
     /// Too many queries are in progress.
     #[error("too many queries at the same time; try again in a few seconds")]
     Busy,
@@ -72,7 +72,7 @@ pub enum Refusal {
     Failed(String),
 }
 
-impl Refusal {
+impl TraceQueryError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -82,15 +82,15 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for tonic::Status {
-    fn from(refusal: Refusal) -> Self {
-        let message = refusal.to_string();
-        match refusal {
-            Refusal::Busy => Self::unavailable(message),
-            Refusal::ResponseTooLarge | Refusal::TraceTooLarge(_) => {
+impl From<TraceQueryError> for tonic::Status {
+    fn from(error: TraceQueryError) -> Self {
+        let message = error.to_string();
+        match error {
+            TraceQueryError::Busy => Self::unavailable(message),
+            TraceQueryError::ResponseTooLarge | TraceQueryError::TraceTooLarge(_) => {
                 Self::resource_exhausted(message)
             }
-            Refusal::Failed(_) => Self::internal(message),
+            TraceQueryError::Failed(_) => Self::internal(message),
         }
     }
 }
@@ -98,7 +98,7 @@ impl From<Refusal> for tonic::Status {
 impl Queries {
     /// Queries over a store, with bounds of their own.
     #[must_use]
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: TraceStore) -> Self {
         Self {
             store,
             // Each may decode `MAX_DECODED_BYTES`: 256 MiB together, as docs/query.md says.
@@ -123,46 +123,59 @@ impl Queries {
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(Reader) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, TraceQueryError> {
         let deadline = Instant::now() + MAX_WAIT;
         // In this order: an aggregate that waits for another one must not hold a place that a
         // search could have. Both before a thread is taken, so that waiting requests hold none.
         let alone = match self.is_aggregate {
-            true => Some(self.aggregates.next(deadline).await.ok_or(Refusal::Busy)?),
+            true => Some(
+                self.aggregates
+                    .next(deadline)
+                    .await
+                    .ok_or(TraceQueryError::Busy)?,
+            ),
             false => None,
         };
-        let turn = self.builds.next(deadline).await.ok_or(Refusal::Busy)?;
+        let turn = self
+            .builds
+            .next(deadline)
+            .await
+            .ok_or(TraceQueryError::Busy)?;
         let store = self.store.clone();
         let done = turns::run((alone, turn), |cancelled| work(Reader { store, cancelled }));
         done.await
-            .map_err(|error| Refusal::Failed(error.to_string()))
+            .map_err(|error| TraceQueryError::Failed(error.to_string()))
     }
 
     /// Accounts for a body until it is sent.
-    pub(crate) fn keep_unsent(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+    pub(crate) fn keep_unsent(
+        &self,
+        bytes: usize,
+    ) -> Result<OwnedSemaphorePermit, TraceQueryError> {
         // Does not wait: the body is in memory already, and would stay there.
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).map_err(|_| Refusal::Busy)?;
+        let permits =
+            u32::try_from(bytes.div_ceil(PERMIT_BYTES)).map_err(|_| TraceQueryError::Busy)?;
         let unsent = Arc::clone(&self.unsent).try_acquire_many_owned(permits);
-        unsent.map_err(|_| Refusal::Busy)
+        unsent.map_err(|_| TraceQueryError::Busy)
     }
 
     /// Accounts for a gRPC stream until it ends.
-    pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    pub(crate) fn open_stream(&self) -> Result<OwnedSemaphorePermit, TraceQueryError> {
         let stream = Arc::clone(&self.streams).try_acquire_owned();
-        stream.map_err(|_| Refusal::Busy)
+        stream.map_err(|_| TraceQueryError::Busy)
     }
 }
 
 /// Reads the store for one response.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
-    store: Store,
+    store: TraceStore,
     cancelled: CancellationToken,
 }
 
 impl Reader {
     /// The store, for reads that are small or split into small pieces and so need no bound.
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &TraceStore {
         &self.store
     }
 
@@ -173,11 +186,11 @@ impl Reader {
     }
 
     /// A trace, if it is not too large to be decoded.
-    pub(crate) fn trace(&self, id: TraceId) -> Result<Option<StoredTrace>, Refusal> {
+    pub(crate) fn trace(&self, id: TraceId) -> Result<Option<StoredTrace>, TraceQueryError> {
         if self.cancelled.is_cancelled() {
             return Ok(None);
         }
-        let too_large = || Refusal::TraceTooLarge(id);
+        let too_large = || TraceQueryError::TraceTooLarge(id);
         // Two bounds: few stored bytes may become many, such as a million empty events.
         let found = self.store.trace_within(id, MAX_TRACE_BYTES);
         let Some(trace) = found.map_err(|_| too_large())? else {
@@ -203,11 +216,11 @@ mod tests {
     use tokio::{task::JoinSet, time::Instant};
     use tower::ServiceExt;
 
-    use super::{MAX_CONCURRENT_BUILDS, MAX_UNSENT_BYTES, Queries, Refusal};
-    use crate::{Store, query};
+    use super::{MAX_CONCURRENT_BUILDS, MAX_UNSENT_BYTES, Queries, TraceQueryError};
+    use crate::{TraceStore, query};
 
     fn queries() -> Queries {
-        Queries::new(Store::new(1 << 20))
+        Queries::new(TraceStore::new(1 << 20))
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -276,7 +289,7 @@ mod tests {
         let queries = queries();
         let half = queries.keep_unsent(MAX_UNSENT_BYTES / 2).unwrap();
         let other = queries.keep_unsent(MAX_UNSENT_BYTES / 2).unwrap();
-        assert_eq!(queries.keep_unsent(1).map(drop), Err(Refusal::Busy));
+        assert_eq!(queries.keep_unsent(1).map(drop), Err(TraceQueryError::Busy));
         drop((half, other));
         assert_eq!(queries.keep_unsent(1).map(drop), Ok(()));
     }

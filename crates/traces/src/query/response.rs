@@ -23,7 +23,7 @@ use serde_json::ser::PrettyFormatter;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, Reader, Refusal},
+    limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, Reader, TraceQueryError},
     parameters::Parameters,
 };
 
@@ -43,28 +43,28 @@ pub async fn json<T, F>(
 ) -> Response
 where
     T: Serialize,
-    F: From<Refusal> + IntoResponse + Send + 'static,
+    F: From<TraceQueryError> + IntoResponse + Send + 'static,
 {
     let pretty = parameters.pretty();
     let work = move |reader: Reader| {
         let buffer = Buffer::default();
         let result = query(&reader, &buffer)?;
-        encode(&result, &buffer, pretty).map_err(|error| F::from(buffer.refusal(&error)))?;
+        encode(&result, &buffer, pretty).map_err(|error| F::from(buffer.error(&error)))?;
         Ok::<_, F>(buffer.take())
     };
     match queries.run(work).await {
         Ok(Ok(body)) => match unsent(queries, body) {
             Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-            Err(refusal) => refused::<F>(refusal),
+            Err(error) => refused::<F>(error),
         },
-        Ok(Err(fault)) => fault.into_response(),
-        Err(refusal) => refused::<F>(refusal),
+        Ok(Err(error)) => error.into_response(),
+        Err(error) => refused::<F>(error),
     }
 }
 
-fn refused<F: From<Refusal> + IntoResponse>(refusal: Refusal) -> Response {
-    let is_busy = refusal == Refusal::Busy;
-    let mut response = F::from(refusal).into_response();
+fn refused<F: From<TraceQueryError> + IntoResponse>(error: TraceQueryError) -> Response {
+    let is_busy = error == TraceQueryError::Busy;
+    let mut response = F::from(error).into_response();
     if is_busy {
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
@@ -74,11 +74,15 @@ fn refused<F: From<Refusal> + IntoResponse>(refusal: Refusal) -> Response {
 
 /// A body that was built. A long one counts as unsent until the client has read it, or has
 /// taken too long to.
-pub fn unsent(queries: &Queries, bytes: Vec<u8>) -> Result<Response, Refusal> {
+pub fn unsent(queries: &Queries, bytes: Vec<u8>) -> Result<Response, TraceQueryError> {
     unsent_for(MAX_SEND_TIME, queries, bytes)
 }
 
-fn unsent_for(time: Duration, queries: &Queries, bytes: Vec<u8>) -> Result<Response, Refusal> {
+fn unsent_for(
+    time: Duration,
+    queries: &Queries,
+    bytes: Vec<u8>,
+) -> Result<Response, TraceQueryError> {
     if bytes.len() <= PIECE_BYTES {
         return Ok(Body::from(bytes).into_response());
     }
@@ -149,7 +153,7 @@ struct Building {
     is_full: bool,
     /// Traces that are in it.
     traces: usize,
-    refusal: Option<Refusal>,
+    error: Option<TraceQueryError>,
 }
 
 impl Buffer {
@@ -185,16 +189,16 @@ impl Buffer {
     }
 
     /// Sets the reason for the encoding error that follows.
-    pub fn refuse(&self, refusal: Refusal) {
-        self.0.borrow_mut().refusal = Some(refusal);
+    pub fn refuse(&self, error: TraceQueryError) {
+        self.0.borrow_mut().error = Some(error);
     }
 
-    fn refusal(&self, error: &serde_json::Error) -> Refusal {
+    fn error(&self, error: &serde_json::Error) -> TraceQueryError {
         let mut building = self.0.borrow_mut();
-        match building.refusal.take() {
-            Some(refusal) => refusal,
-            None if building.is_full => Refusal::ResponseTooLarge,
-            None => Refusal::Failed(error.to_string()),
+        match building.error.take() {
+            Some(error) => error,
+            None if building.is_full => TraceQueryError::ResponseTooLarge,
+            None => TraceQueryError::Failed(error.to_string()),
         }
     }
 
@@ -246,26 +250,26 @@ mod tests {
 
     use super::{PIECE_BYTES, refused, unsent, unsent_for};
     use crate::{
-        Store,
-        query::{Queries, Refusal, v1, v3},
+        TraceStore,
+        query::{Queries, TraceQueryError, v1, v3},
     };
 
     #[test]
     fn a_busy_server_says_when_to_try_again() {
         for response in [
-            refused::<v1::Fault>(Refusal::Busy),
-            refused::<v3::Fault>(Refusal::Busy),
+            refused::<v1::V1Error>(TraceQueryError::Busy),
+            refused::<v3::V3Error>(TraceQueryError::Busy),
         ] {
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(response.headers()["retry-after"], "5");
         }
-        let too_large = refused::<v1::Fault>(Refusal::ResponseTooLarge);
+        let too_large = refused::<v1::V1Error>(TraceQueryError::ResponseTooLarge);
         assert!(!too_large.headers().contains_key("retry-after"));
     }
 
     #[tokio::test]
     async fn a_body_that_nobody_reads_is_discarded() {
-        let queries = Queries::new(Store::new(1 << 20));
+        let queries = Queries::new(TraceStore::new(1 << 20));
         let body = vec![b'x'; 100 * PIECE_BYTES];
         let time = Duration::from_millis(1);
         let mut body = unsent_for(time, &queries, body).unwrap().into_body();
@@ -280,7 +284,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_read_is_whole() {
-        let queries = Queries::new(Store::new(1 << 20));
+        let queries = Queries::new(TraceStore::new(1 << 20));
         for length in [0, 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
             let sent = unsent(&queries, vec![b'x'; length]).unwrap();
             let bytes = sent.into_body().collect().await.unwrap().to_bytes();

@@ -8,7 +8,7 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Response, Status};
 
 use super::{
-    Queries, Refusal,
+    Queries, TraceQueryError,
     limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Reader},
 };
 use crate::{StoredTrace, TraceId};
@@ -27,7 +27,7 @@ pub(super) fn stream<M: Message + 'static>(
     queries: &Queries,
     ids: Vec<TraceId>,
     raw: bool,
-    messages: fn(&StoredTrace, bool) -> Result<Vec<M>, Refusal>,
+    messages: fn(&StoredTrace, bool) -> Result<Vec<M>, TraceQueryError>,
 ) -> Result<Response<Messages<M>>, Status> {
     let open = queries.open_stream()?;
     let queries = queries.clone();
@@ -41,7 +41,7 @@ pub(super) fn stream<M: Message + 'static>(
         };
         let status = match ended {
             Ok(Ok(())) => return,
-            Ok(Err(refusal)) => Status::from(refusal),
+            Ok(Err(error)) => Status::from(error),
             Err(_) => Status::deadline_exceeded("the client reads too slowly"),
         };
         // Whoever does not read does not see it either.
@@ -53,9 +53,9 @@ pub(super) fn stream<M: Message + 'static>(
 async fn send<M: Message + 'static>(
     queries: &Queries,
     ids: Vec<TraceId>,
-    messages: impl Fn(&StoredTrace) -> Result<Vec<M>, Refusal> + Copy + Send + 'static,
+    messages: impl Fn(&StoredTrace) -> Result<Vec<M>, TraceQueryError> + Copy + Send + 'static,
     sender: &Sender<Result<M, Status>>,
-) -> Result<(), Refusal> {
+) -> Result<(), TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
     let mut refused = None;
     for id in ids {
@@ -65,14 +65,16 @@ async fn send<M: Message + 'static>(
         };
         let some = match queries.run(read).await? {
             Ok(some) => some,
-            Err(refusal) => {
+            Err(error) => {
                 // The others are sent; the status tells of this one in the end.
-                refused = Some(refusal);
+                refused = Some(error);
                 continue;
             }
         };
         let bytes = some.iter().map(Message::encoded_len).sum();
-        left = left.checked_sub(bytes).ok_or(Refusal::ResponseTooLarge)?;
+        left = left
+            .checked_sub(bytes)
+            .ok_or(TraceQueryError::ResponseTooLarge)?;
         for message in some {
             if sender.send(Ok(message)).await.is_err() {
                 return Ok(());

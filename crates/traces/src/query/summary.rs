@@ -6,7 +6,7 @@ use spoor_proto::jaeger::api_v3::{ServiceSummary, TraceSummary};
 
 use prost::Message;
 
-use super::limits::{MAX_RESPONSE_BYTES, Reader, Refusal};
+use super::limits::{MAX_RESPONSE_BYTES, Reader, TraceQueryError};
 use crate::{
     Search, StoredTrace, TraceId,
     tree::{Member, Place, Row, Tree},
@@ -18,8 +18,8 @@ const TOO_LARGE: &str = "(this trace is too large to be shown)";
 /// The traces that match, the newest first. They are read one at a time.
 ///
 /// # Errors
-/// [`Refusal::ResponseTooLarge`].
-pub fn summaries(reader: &Reader, search: &Search) -> Result<Vec<TraceSummary>, Refusal> {
+/// [`TraceQueryError::ResponseTooLarge`].
+pub fn summaries(reader: &Reader, search: &Search) -> Result<Vec<TraceSummary>, TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
     let mut summaries = Vec::new();
     for id in reader.find(search) {
@@ -30,7 +30,7 @@ pub fn summaries(reader: &Reader, search: &Search) -> Result<Vec<TraceSummary>, 
             Err(_) => too_large(id),
         };
         let fits = left.checked_sub(summary.encoded_len());
-        left = fits.ok_or(Refusal::ResponseTooLarge)?;
+        left = fits.ok_or(TraceQueryError::ResponseTooLarge)?;
         summaries.push(summary);
     }
     Ok(summaries)

@@ -16,9 +16,9 @@ use axum::{
 use http::StatusCode;
 use serde::Serialize;
 
-pub use envelope::Fault;
-use envelope::{Envelope, Faults};
-use traces::Traces;
+pub use envelope::V1Error;
+use envelope::{Envelope, V1Errors};
+use traces::V1Traces;
 
 use super::{
     Queries, go,
@@ -45,12 +45,12 @@ pub fn routes() -> Router<Queries> {
         .route("/api/traces/{id}", get(trace))
         .route("/api/dependencies", get(call_counts))
         .method_not_allowed_fallback(async || {
-            Fault::new(StatusCode::METHOD_NOT_ALLOWED, "the API is read with GET")
+            V1Error::new(StatusCode::METHOD_NOT_ALLOWED, "the API is read with GET")
         })
 }
 
 async fn services(State(queries): State<Queries>, parameters: Parameters) -> Response {
-    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
+    response::json::<_, V1Error>(&queries, &parameters, move |reader, _| {
         let services = service::names(reader.store());
         let total = services.len();
         Ok(Envelope::of(services).total(total))
@@ -63,7 +63,7 @@ async fn operation_names(
     service: Result<Path<String>, PathRejection>,
     parameters: Parameters,
 ) -> Response {
-    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
+    response::json::<_, V1Error>(&queries, &parameters, move |reader, _| {
         let Path(service) = service.map_err(|error| bad_request(error.body_text()))?;
         let operations = service::operations(reader.store(), &service, None);
         let names: BTreeSet<String> = operations.into_iter().map(|found| found.name).collect();
@@ -83,7 +83,7 @@ struct Operation {
 async fn operations(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let service = parameters.text("service");
     let wanted = parameters.text("spanKind");
-    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
+    response::json::<_, V1Error>(&queries, &parameters, move |reader, _| {
         let service = service.ok_or_else(search::service_required)?;
         let operations = service::operations(reader.store(), &service, wanted.as_deref());
         let found: Vec<Operation> = operations
@@ -102,21 +102,21 @@ async fn operations(State(queries): State<Queries>, parameters: Parameters) -> R
 async fn find(State(queries): State<Queries>, parameters: Parameters) -> Response {
     // Determined now, since the query may wait for its turn.
     let wanted = search::parse(&parameters, parameters::now());
-    response::json::<_, Fault>(&queries, &parameters, move |reader, buffer| {
+    response::json::<_, V1Error>(&queries, &parameters, move |reader, buffer| {
         let search::Wanted { what, raw } = wanted.map_err(bad_request)?;
-        let faults = Faults::default();
+        let errors = V1Errors::default();
         let ids = match what {
             search::What::Matching(search) => reader.find(&search),
             search::What::Ids(ids) => ids,
         };
-        let traces = Traces {
+        let traces = V1Traces {
             reader: reader.clone(),
             buffer: buffer.clone(),
-            faults: faults.clone(),
+            errors: errors.clone(),
             ids,
             raw,
         };
-        Ok(Envelope::of(traces).errors(faults))
+        Ok(Envelope::of(traces).errors(errors))
     })
     .await
 }
@@ -127,13 +127,13 @@ async fn trace(
     parameters: Parameters,
 ) -> Response {
     let checked = check_trace_parameters(&parameters);
-    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
+    response::json::<_, V1Error>(&queries, &parameters, move |reader, _| {
         let Path(id) = id.map_err(|error| bad_request(error.body_text()))?;
         let id: TraceId = id
             .parse()
             .map_err(|error| bad_request(format!("cannot parse trace ID {id:?}: {error}")))?;
         let raw = checked.map_err(bad_request)?;
-        let not_found = || Fault::not_found(Some(StatusCode::NOT_FOUND), id.to_string());
+        let not_found = || V1Error::not_found(Some(StatusCode::NOT_FOUND), id.to_string());
         let trace = reader.trace(id)?.ok_or_else(not_found)?;
         Ok(Envelope::of([json::trace(&trace, raw)]))
     })
@@ -150,7 +150,7 @@ fn check_trace_parameters(parameters: &Parameters) -> Result<bool, String> {
 async fn call_counts(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let window = dependency_window(&parameters);
     let service = parameters.text("service");
-    response::json::<_, Fault>(&queries.aggregates(), &parameters, move |reader, _| {
+    response::json::<_, V1Error>(&queries.aggregates(), &parameters, move |reader, _| {
         let (start, end) = window.map_err(bad_request)?;
         let Dependencies {
             mut calls,
@@ -159,12 +159,12 @@ async fn call_counts(State(queries): State<Queries>, parameters: Parameters) -> 
         if let Some(service) = service {
             calls.retain(|link| link.parent == service || link.child == service);
         }
-        let faults = Faults::default();
+        let errors = V1Errors::default();
         if left_out > 0 {
             let message = format!("{left_out} traces are too large to be counted");
-            faults.push(Fault::missing(message, None));
+            errors.push(V1Error::missing(message, None));
         }
-        Ok(Envelope::of(calls).errors(faults))
+        Ok(Envelope::of(calls).errors(errors))
     })
     .await
 }
@@ -178,6 +178,6 @@ fn dependency_window(parameters: &Parameters) -> Result<(u64, u64), String> {
     Ok((end.saturating_sub(lookback), end))
 }
 
-fn bad_request(message: String) -> Fault {
-    Fault::new(StatusCode::BAD_REQUEST, message)
+fn bad_request(message: String) -> V1Error {
+    V1Error::new(StatusCode::BAD_REQUEST, message)
 }

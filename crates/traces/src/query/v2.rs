@@ -16,7 +16,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::{
-    MAX_RESPONSE_BYTES, Queries, Refusal,
+    MAX_RESPONSE_BYTES, Queries, TraceQueryError,
     calls::unix_nanos,
     enrich::decoded,
     model,
@@ -126,13 +126,15 @@ impl QueryService for GrpcQueriesV2 {
 }
 
 /// Each span carries its process, so that few spans may become many bytes.
-fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<SpansResponseChunk>, Refusal> {
+fn messages(trace: &StoredTrace, raw: bool) -> Result<Vec<SpansResponseChunk>, TraceQueryError> {
     let mut left = MAX_RESPONSE_BYTES;
     let mut spans = Vec::new();
     for member in members(decoded(trace, raw)) {
         let span = model::span(&member, raw);
         let bytes = span.encoded_len();
-        left = left.checked_sub(bytes).ok_or(Refusal::ResponseTooLarge)?;
+        left = left
+            .checked_sub(bytes)
+            .ok_or(TraceQueryError::ResponseTooLarge)?;
         spans.push((bytes, span));
     }
     let chunk = |spans| SpansResponseChunk { spans };

@@ -17,7 +17,7 @@ use serde::Serialize;
 pub use search::{DEFAULT_DEPTH, FILTER_REFUSED};
 
 use super::{
-    Queries, Refusal,
+    Queries, TraceQueryError,
     limits::Reader,
     parameters::Parameters,
     response::{self, Buffer},
@@ -38,17 +38,17 @@ pub fn routes() -> Router<Queries> {
         .route("/api/v3/", any(unknown))
         .route("/api/v3/{*path}", any(unknown))
         .method_not_allowed_fallback(async || {
-            Fault::new(StatusCode::METHOD_NOT_ALLOWED, "the API is read with GET")
+            V3Error::new(StatusCode::METHOD_NOT_ALLOWED, "the API is read with GET")
         })
 }
 
-async fn unknown() -> Fault {
-    Fault::new(StatusCode::NOT_FOUND, "there is no such API path")
+async fn unknown() -> V3Error {
+    V3Error::new(StatusCode::NOT_FOUND, "there is no such API path")
 }
 
 /// An error in the form of gRPC's gateway.
 #[derive(Debug, Serialize)]
-pub struct Fault {
+pub struct V3Error {
     error: Details,
 }
 
@@ -59,7 +59,7 @@ struct Details {
     message: String,
 }
 
-impl Fault {
+impl V3Error {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             error: Details {
@@ -70,7 +70,7 @@ impl Fault {
     }
 }
 
-impl IntoResponse for Fault {
+impl IntoResponse for V3Error {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.error.http_code);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -78,9 +78,9 @@ impl IntoResponse for Fault {
     }
 }
 
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.status(), refusal.to_string())
+impl From<TraceQueryError> for V3Error {
+    fn from(error: TraceQueryError) -> Self {
+        Self::new(error.status(), error.to_string())
     }
 }
 
@@ -90,7 +90,7 @@ struct Services {
 }
 
 async fn services(State(queries): State<Queries>, parameters: Parameters) -> Response {
-    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
+    response::json::<_, V3Error>(&queries, &parameters, move |reader, _| {
         Ok(Services {
             services: service::names(reader.store()),
         })
@@ -114,7 +114,7 @@ async fn operations(State(queries): State<Queries>, parameters: Parameters) -> R
     let service = parameters.text("service").unwrap_or_default();
     let wanted = parameters.any(&["spanKind", "span_kind"]);
     let wanted = wanted.map(|(_, word)| word.to_owned());
-    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
+    response::json::<_, V3Error>(&queries, &parameters, move |reader, _| {
         let found = service::operations(reader.store(), &service, wanted.as_deref());
         let operations = found.into_iter().map(|operation| Operation {
             // An unspecified kind means internal: OTLP says to assume so.
@@ -133,7 +133,7 @@ async fn operations(State(queries): State<Queries>, parameters: Parameters) -> R
 
 async fn find(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let search = search::parse(&parameters);
-    response::json::<_, Fault>(&queries, &parameters, move |reader, buffer| {
+    response::json::<_, V3Error>(&queries, &parameters, move |reader, buffer| {
         let (search, raw) = search.map_err(bad_request)?;
         result(reader, buffer, reader.find(&search), raw)
     })
@@ -146,7 +146,7 @@ async fn trace(
     parameters: Parameters,
 ) -> Response {
     let raw = search::is_raw(&parameters);
-    response::json::<_, Fault>(&queries, &parameters, move |reader, buffer| {
+    response::json::<_, V3Error>(&queries, &parameters, move |reader, buffer| {
         let malformed = |error| bad_request(format!("malformed parameter trace_id: {error}"));
         let Path(id) = id.map_err(|error| malformed(error.body_text()))?;
         let id: TraceId = id
@@ -162,7 +162,7 @@ async fn trace(
 
 async fn summaries(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let search = search::parse(&parameters);
-    response::json::<_, Fault>(&queries, &parameters, move |reader, _| {
+    response::json::<_, V3Error>(&queries, &parameters, move |reader, _| {
         let (search, _) = search.map_err(bad_request)?;
         let found = super::summary::summaries(reader, &search)?;
         Ok(summary::Summaries {
@@ -174,7 +174,7 @@ async fn summaries(State(queries): State<Queries>, parameters: Parameters) -> Re
 
 async fn dependencies(State(queries): State<Queries>, parameters: Parameters) -> Response {
     let window = search::dependency_window(&parameters);
-    response::json::<_, Fault>(&queries.aggregates(), &parameters, move |reader, _| {
+    response::json::<_, V3Error>(&queries.aggregates(), &parameters, move |reader, _| {
         let (start, end) = window.map_err(bad_request)?;
         // The format has no place for the traces that were left out.
         let found = dependencies::dependencies(reader, start, end).calls;
@@ -190,12 +190,12 @@ fn result(
     buffer: &Buffer,
     ids: Vec<TraceId>,
     raw: bool,
-) -> Result<json::Traces, Fault> {
+) -> Result<json::V3Traces, V3Error> {
     // As Jaeger's gateway does, even for a search.
     if ids.is_empty() {
-        return Err(Fault::new(StatusCode::NOT_FOUND, "No traces found"));
+        return Err(V3Error::new(StatusCode::NOT_FOUND, "No traces found"));
     }
-    Ok(json::Traces {
+    Ok(json::V3Traces {
         reader: reader.clone(),
         buffer: buffer.clone(),
         ids,
@@ -203,6 +203,6 @@ fn result(
     })
 }
 
-fn bad_request(message: String) -> Fault {
-    Fault::new(StatusCode::BAD_REQUEST, message)
+fn bad_request(message: String) -> V3Error {
+    V3Error::new(StatusCode::BAD_REQUEST, message)
 }

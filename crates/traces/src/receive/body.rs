@@ -11,8 +11,8 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use spoor_runtime::Compression;
 
-use super::{error::ReceiveError, settings::ReceiveSettings};
-use crate::memory::Share;
+use super::error::ReceiveError;
+use crate::{ReceiveSettings, memory::Share};
 
 /// Reads a body of at most `max` bytes to its end.
 pub(super) async fn read(

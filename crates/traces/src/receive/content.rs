@@ -11,9 +11,6 @@ use super::{
 };
 use crate::{OutOfMemory, Pipeline, memory::Share, turns};
 
-/// Large bodies whose content is read at the same time. All listeners of the process share two
-/// asynchronous worker threads; the system shares the cores between those and these fairly.
-pub(crate) const MAX_CONCURRENT_LARGE_BODIES: usize = 2;
 /// The longest content that is read on an asynchronous worker thread. Every other request of the
 /// process may wait for it, and it takes about a millisecond if it consists of empty messages. An
 /// SDK's batch of 512 spans has half as many bytes.
@@ -127,14 +124,15 @@ mod tests {
     use tokio_util::sync::CancellationToken;
     use tower::ServiceExt;
 
-    use super::MAX_CONCURRENT_LARGE_BODIES;
-    use crate::{Pipeline, ReceiveSettings, Settings};
+    use crate::{
+        Pipeline, PipelineSettings, ReceiveSettings, pipeline::MAX_CONCURRENT_LARGE_BODIES,
+    };
 
     /// A router with a receiver, whose requests take no network.
     fn pipeline(receive: ReceiveSettings) -> Pipeline {
-        let settings = Settings {
+        let settings = PipelineSettings {
             receive,
-            ..Settings::default()
+            ..PipelineSettings::default()
         };
         Pipeline::start(settings, CancellationToken::new())
     }

@@ -14,20 +14,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use crate::AllowedOrigins;
+
 /// The time that a browser caches a preflight response, in seconds.
 const MAX_AGE_SECONDS: &str = "7200";
-
-/// The web pages whose scripts may send spans.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum AllowedOrigins {
-    /// Pages of this machine: `localhost` and loopback addresses, on any port.
-    #[default]
-    Loopback,
-    /// These, such as `https://shop.example`.
-    Listed(Vec<String>),
-    /// All.
-    Any,
-}
 
 impl AllowedOrigins {
     fn allow(&self, origin: &str) -> bool {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use spoor_runtime::{ACCEPTED_ENCODINGS, DecompressError};
 
-use crate::{InvalidRequest, OutOfMemory, ScanError, metrics::Refusal};
+use crate::{InvalidRequest, OutOfMemory, ScanError, request_counts::RefusalReason};
 
 /// Failure to accept a request, over HTTP or gRPC.
 #[derive(Debug, thiserror::Error)]
@@ -50,21 +50,21 @@ impl From<ScanError> for ReceiveError {
 
 impl ReceiveError {
     /// The reason under which the refusal is counted; it determines the status, too.
-    pub(super) fn refusal(&self) -> Refusal {
+    pub(super) fn reason(&self) -> RefusalReason {
         match self {
-            Self::Closed => Refusal::ShuttingDown,
-            Self::ContentType(_) | Self::Compression { .. } => Refusal::UnsupportedType,
+            Self::Closed => RefusalReason::ShuttingDown,
+            Self::ContentType(_) | Self::Compression { .. } => RefusalReason::UnsupportedType,
             Self::TooLarge { .. }
             | Self::TooLargeAsJson
             | Self::Compressed(DecompressError::TooLarge { .. })
-            | Self::OutOfMemory(OutOfMemory::RequestTooLarge) => Refusal::TooLarge,
-            Self::TimedOut { .. } => Refusal::TimedOut,
-            Self::Aborted(_) | Self::Disconnected => Refusal::Aborted,
-            Self::Busy | Self::OutOfMemory(OutOfMemory::Overloaded) => Refusal::Overloaded,
+            | Self::OutOfMemory(OutOfMemory::RequestTooLarge) => RefusalReason::TooLarge,
+            Self::TimedOut { .. } => RefusalReason::TimedOut,
+            Self::Aborted(_) | Self::Disconnected => RefusalReason::Aborted,
+            Self::Busy | Self::OutOfMemory(OutOfMemory::Overloaded) => RefusalReason::Overloaded,
             Self::Compressed(DecompressError::Invalid(_))
             | Self::Framing
             | Self::Json(_)
-            | Self::Request(_) => Refusal::BadData,
+            | Self::Request(_) => RefusalReason::BadData,
         }
     }
 }

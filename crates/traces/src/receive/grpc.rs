@@ -21,7 +21,7 @@ use super::{
     error::ReceiveError,
     status::{self, Encoding},
 };
-use crate::{Pipeline, metrics::Refusal};
+use crate::{Pipeline, request_counts::RefusalReason};
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// A flag that says how the message is compressed, and the message's length.
@@ -37,7 +37,7 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
     match export(&pipeline, request).await {
         Ok(reply) => respond(&reply).into_response(),
         Err(error) => {
-            pipeline.request_counts().count_refused(error.refusal());
+            pipeline.request_counts().count_refused(error.reason());
             let mut response = status(&error).into_http::<tonic::body::Body>();
             // gRPC's specification of compression wants it with a refused encoding.
             accept_encoding(response.headers_mut());
@@ -83,19 +83,19 @@ fn message(mut body: Bytes) -> Result<(Bytes, bool), ReceiveError> {
 }
 
 fn status(error: &ReceiveError) -> Status {
-    let (refusal, message) = (error.refusal(), error.to_string());
-    let code = match refusal {
-        Refusal::BadData if matches!(error, ReceiveError::Framing) => Code::Internal,
-        Refusal::BadData => Code::InvalidArgument,
-        Refusal::UnsupportedType => Code::Unimplemented,
+    let (reason, message) = (error.reason(), error.to_string());
+    let code = match reason {
+        RefusalReason::BadData if matches!(error, ReceiveError::Framing) => Code::Internal,
+        RefusalReason::BadData => Code::InvalidArgument,
+        RefusalReason::UnsupportedType => Code::Unimplemented,
         // To OTLP out of range would mean: try again. That does not help a body that is too
         // large.
-        Refusal::TooLarge | Refusal::Overloaded => Code::ResourceExhausted,
-        Refusal::TimedOut => Code::DeadlineExceeded,
-        Refusal::Aborted => Code::Cancelled,
-        Refusal::ShuttingDown => Code::Unavailable,
+        RefusalReason::TooLarge | RefusalReason::Overloaded => Code::ResourceExhausted,
+        RefusalReason::TimedOut => Code::DeadlineExceeded,
+        RefusalReason::Aborted => Code::Cancelled,
+        RefusalReason::ShuttingDown => Code::Unavailable,
     };
-    match refusal.is_temporary() {
+    match reason.is_temporary() {
         true => status::retry_later(code, &message),
         false => Status::new(code, message),
     }

@@ -20,7 +20,7 @@ use super::{
     error::ReceiveError,
     status::{Encoding, PartialSuccess, RETRY_AFTER},
 };
-use crate::{Pipeline, metrics::Refusal};
+use crate::{Pipeline, request_counts::RefusalReason};
 
 /// The response to a browser that opens the address.
 const ABOUT: &str = "OTLP over HTTP: POST spans to /v1/traces, as protobuf or JSON\n";
@@ -46,9 +46,9 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
             response_encoding.response(&partial),
         ),
         Err(error) => {
-            let refusal = error.refusal();
-            let (code, rpc_code) = codes(refusal);
-            pipeline.request_counts().count_refused(refusal);
+            let reason = error.reason();
+            let (code, rpc_code) = codes(reason);
+            pipeline.request_counts().count_refused(reason);
             // A sender that asked whether it may send the body has not sent it.
             let is_on_its_way = !parts.headers.contains_key(EXPECT);
             if is_on_its_way && !http_body::Body::is_end_stream(&body) {
@@ -60,7 +60,7 @@ async fn traces(State(pipeline): State<Pipeline>, request: Request) -> Response 
                 response_encoding.status(rpc_code, error.to_string()),
             );
             // Exporters wait for as long as this says, and for a time of their own without it.
-            if refusal.is_temporary() {
+            if reason.is_temporary() {
                 let seconds = HeaderValue::from(RETRY_AFTER.as_secs());
                 response.headers_mut().insert(header::RETRY_AFTER, seconds);
             }
@@ -115,15 +115,17 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, ReceiveError> {
     }
 }
 
-fn codes(refusal: Refusal) -> (StatusCode, Code) {
-    match refusal {
-        Refusal::BadData => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-        Refusal::UnsupportedType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
-        Refusal::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument),
-        Refusal::TimedOut => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
-        Refusal::Aborted => (StatusCode::BAD_REQUEST, Code::Cancelled),
-        Refusal::Overloaded => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
-        Refusal::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+fn codes(reason: RefusalReason) -> (StatusCode, Code) {
+    match reason {
+        RefusalReason::BadData => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+        RefusalReason::UnsupportedType => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument)
+        }
+        RefusalReason::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument),
+        RefusalReason::TimedOut => (StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded),
+        RefusalReason::Aborted => (StatusCode::BAD_REQUEST, Code::Cancelled),
+        RefusalReason::Overloaded => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
+        RefusalReason::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
     }
 }
 

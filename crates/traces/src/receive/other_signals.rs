@@ -13,10 +13,9 @@ use tonic::{Code, Status};
 
 use super::{
     body, grpc, http,
-    settings::OtherSignals,
     status::{Encoding, PartialSuccess},
 };
-use crate::{Pipeline, metrics::Signal};
+use crate::{OtherSignals, Pipeline, request_counts::Signal};
 
 /// The paths over HTTP.
 pub(super) fn http_routes() -> Router<Pipeline> {

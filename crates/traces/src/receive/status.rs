@@ -6,7 +6,7 @@ use prost::Message;
 use serde_json::json;
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
-use crate::Accepted;
+use crate::Rejected;
 
 /// The time after which a sender that was turned away should try again.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -70,8 +70,7 @@ pub(super) struct PartialSuccess {
 }
 
 impl PartialSuccess {
-    pub(super) fn of(accepted: Accepted) -> Self {
-        let rejected = accepted.rejected;
+    pub(super) fn of(rejected: Rejected) -> Self {
         // The names are those of OTLP's JSON, which is the form that people write by hand.
         let problems = [
             (

@@ -1,6 +1,6 @@
 //! Attributes: reading them, finding them, and marking them in a span's signature.
 
-use super::wire::{BYTES, FIXED64, Fault, Reader, VARINT, key};
+use super::wire::{BYTES, FIXED64, Reader, VARINT, WireError, key};
 use crate::span::Signature;
 
 /// An attribute's value, as far as it can be compared with a text.
@@ -22,7 +22,7 @@ pub(super) trait Texts<'a> {
     /// The text of a field that is left out.
     fn empty() -> Self::Text;
 
-    fn read(reader: &mut Reader<'a>) -> Result<Self::Text, Fault>;
+    fn read(reader: &mut Reader<'a>) -> Result<Self::Text, WireError>;
 }
 
 /// Texts as bytes.
@@ -36,7 +36,7 @@ impl<'a> Texts<'a> for Plain {
     }
 
     #[inline(always)]
-    fn read(reader: &mut Reader<'a>) -> Result<&'a [u8], Fault> {
+    fn read(reader: &mut Reader<'a>) -> Result<&'a [u8], WireError> {
         reader.text()
     }
 }
@@ -52,13 +52,13 @@ impl<'a> Texts<'a> for Hashed {
     }
 
     #[inline(always)]
-    fn read(reader: &mut Reader<'a>) -> Result<u64, Fault> {
+    fn read(reader: &mut Reader<'a>) -> Result<u64, WireError> {
         let bytes = reader.bytes()?;
         let (hash, is_ascii) = hash(bytes);
         if is_ascii || std::str::from_utf8(bytes).is_ok() {
             Ok(hash)
         } else {
-            Err(Fault::Text)
+            Err(WireError::Text)
         }
     }
 }
@@ -67,7 +67,7 @@ impl<'a> Texts<'a> for Hashed {
 #[inline]
 pub(super) fn key_value<'a, T: Texts<'a>>(
     mut reader: Reader<'a>,
-) -> Result<(T::Text, Value<T::Text>), Fault> {
+) -> Result<(T::Text, Value<T::Text>), WireError> {
     const KEY: u32 = key(1, BYTES);
     const VALUE: u32 = key(2, BYTES);
     const KEY_INDEX: u32 = key(3, VARINT);
@@ -88,7 +88,7 @@ pub(super) fn key_value<'a, T: Texts<'a>>(
 }
 
 #[inline]
-fn any_value<'a, T: Texts<'a>>(mut reader: Reader<'a>) -> Result<Value<T::Text>, Fault> {
+fn any_value<'a, T: Texts<'a>>(mut reader: Reader<'a>) -> Result<Value<T::Text>, WireError> {
     const STRING: u32 = key(1, BYTES);
     const BOOL: u32 = key(2, VARINT);
     const INT: u32 = key(3, VARINT);
@@ -134,8 +134,8 @@ fn any_value<'a, T: Texts<'a>>(mut reader: Reader<'a>) -> Result<Value<T::Text>,
 #[cold]
 fn each<'a>(
     mut list: Reader<'a>,
-    mut item: impl FnMut(Reader<'a>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+    mut item: impl FnMut(Reader<'a>) -> Result<(), WireError>,
+) -> Result<(), WireError> {
     const ITEM: u32 = key(1, BYTES);
     while let Some(key) = list.key()? {
         match key {

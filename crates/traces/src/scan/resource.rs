@@ -3,14 +3,14 @@
 use super::{
     ScannedResource,
     attribute::{Plain, Value, key_value},
-    wire::{BYTES, Fault, Reader, VARINT, key, visit},
+    wire::{BYTES, Reader, VARINT, WireError, key, visit},
 };
 
 /// Reads a `Resource`, noting the service and its namespace: Kubernetes' where that is said.
 pub(super) fn resource<'a>(
     reader: Reader<'a>,
     found: &mut ScannedResource<'a>,
-) -> Result<(), Fault> {
+) -> Result<(), WireError> {
     // Policies are resolved in the namespace that Kubernetes confirms; `service.namespace` is any
     // text that the service chose.
     let mut of_kubernetes: &[u8] = &[];
@@ -30,7 +30,7 @@ pub(super) fn resource<'a>(
 fn attributes<'a>(
     mut reader: Reader<'a>,
     mut found: impl FnMut(&'a [u8], Value<&'a [u8]>),
-) -> Result<(), Fault> {
+) -> Result<(), WireError> {
     const ATTRIBUTE: u32 = key(1, BYTES);
     const DROPPED: u32 = key(2, VARINT);
     const ENTITY: u32 = key(3, BYTES);
@@ -49,7 +49,7 @@ fn attributes<'a>(
 }
 
 /// Reads an `EntityRef`, all strings.
-fn entity(mut reader: Reader<'_>) -> Result<(), Fault> {
+fn entity(mut reader: Reader<'_>) -> Result<(), WireError> {
     while let Some(key) = reader.key()? {
         match key {
             SCHEMA_URL | TYPE | ID_KEY | DESCRIPTION_KEY => drop(reader.text()?),
@@ -65,7 +65,7 @@ const ID_KEY: u32 = key(3, BYTES);
 const DESCRIPTION_KEY: u32 = key(4, BYTES);
 
 /// Reads an `InstrumentationScope`.
-pub(super) fn scope(mut reader: Reader<'_>) -> Result<(), Fault> {
+pub(super) fn scope(mut reader: Reader<'_>) -> Result<(), WireError> {
     const NAME: u32 = key(1, BYTES);
     const VERSION: u32 = key(2, BYTES);
     const ATTRIBUTE: u32 = key(3, BYTES);

@@ -3,7 +3,7 @@
 use super::{
     InvalidId,
     attribute::{Hashed, Plain, Texts, Value, key_value, mark},
-    wire::{BYTES, FIXED32, FIXED64, Fault, Reader, VARINT, key, visit},
+    wire::{BYTES, FIXED32, FIXED64, Reader, VARINT, WireError, key, visit},
 };
 use crate::{
     TraceId,
@@ -30,7 +30,7 @@ const LAST_FIELD: u32 = 16;
 
 /// Reads a `Span`. The inner error says why a valid message is no valid span.
 #[inline]
-pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, InvalidId>, Fault> {
+pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, InvalidId>, WireError> {
     let body = reader.rest();
     let mut trace_id: &[u8] = &[];
     let mut span_id: &[u8] = &[];
@@ -111,7 +111,7 @@ pub(super) fn span(mut reader: Reader<'_>) -> Result<Result<NewSpan<'_>, Invalid
 const STATUS_ERROR: u32 = 2;
 const LAST_KIND: u8 = 5;
 
-fn status_code(mut status: Reader<'_>) -> Result<Option<u64>, Fault> {
+fn status_code(mut status: Reader<'_>) -> Result<Option<u64>, WireError> {
     const MESSAGE: u32 = key(2, BYTES);
     const CODE: u32 = key(3, VARINT);
     let mut code = None;
@@ -130,7 +130,7 @@ fn status_code(mut status: Reader<'_>) -> Result<Option<u64>, Fault> {
 fn event<'a, T: Texts<'a>>(
     mut event: Reader<'a>,
     mut attribute: impl FnMut(T::Text, Value<T::Text>),
-) -> Result<(), Fault> {
+) -> Result<(), WireError> {
     const TIME: u32 = key(1, FIXED64);
     const NAME: u32 = key(2, BYTES);
     const ATTRIBUTE: u32 = key(3, BYTES);
@@ -150,7 +150,7 @@ fn event<'a, T: Texts<'a>>(
     Ok(())
 }
 
-fn link(mut link: Reader<'_>) -> Result<(), Fault> {
+fn link(mut link: Reader<'_>) -> Result<(), WireError> {
     const TRACE_ID: u32 = key(1, BYTES);
     const SPAN_ID: u32 = key(2, BYTES);
     const TRACE_STATE: u32 = key(3, BYTES);

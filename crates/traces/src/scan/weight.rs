@@ -11,7 +11,7 @@ use opentelemetry_proto::tonic::{
     },
 };
 
-use super::wire::{BYTES, Fault, Reader};
+use super::wire::{BYTES, Reader, WireError};
 
 /// The allocator's overhead for each string and list, roughly.
 const ALLOCATION_BYTES: usize = 16;
@@ -84,7 +84,7 @@ pub(crate) fn decoded_bytes(resource_spans: &[u8]) -> usize {
     total
 }
 
-fn add(message: Message, reader: &mut Reader<'_>, total: &mut usize) -> Result<(), Fault> {
+fn add(message: Message, reader: &mut Reader<'_>, total: &mut usize) -> Result<(), WireError> {
     while let Some(key) = reader.key()? {
         match (key & 7 == BYTES, message.nested(key >> 3)) {
             (true, Some(nested)) => {

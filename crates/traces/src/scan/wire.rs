@@ -3,9 +3,9 @@
 //! Accepts exactly what prost accepts, so that whatever passes here can be decoded later.
 //! Source: <https://protobuf.dev/programming-guides/encoding/>.
 
-/// A fault that makes bytes no protobuf message of the expected type.
+/// The reason that bytes are no protobuf message of the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
+pub(crate) enum WireError {
     #[error("ends in the middle of a field")]
     Truncated,
     #[error("holds a varint of more than 64 bits")]
@@ -71,18 +71,18 @@ impl<'a> Reader<'a> {
 
     /// The next field's key; none at the end.
     #[inline(always)]
-    pub(crate) fn key(&mut self) -> Result<Option<u32>, Fault> {
+    pub(crate) fn key(&mut self) -> Result<Option<u32>, WireError> {
         if self.at >= self.bytes.len() {
             return Ok(None);
         }
         // Field numbers have 29 bits; prost refuses a longer key, too.
         u32::try_from(self.varint()?)
             .map(Some)
-            .map_err(|_| Fault::Key)
+            .map_err(|_| WireError::Key)
     }
 
     #[inline(always)]
-    pub(crate) fn varint(&mut self) -> Result<u64, Fault> {
+    pub(crate) fn varint(&mut self) -> Result<u64, WireError> {
         match self.bytes.get(self.at) {
             Some(&byte) if byte < 0x80 => {
                 self.at += 1;
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn long_varint(&mut self) -> Result<u64, Fault> {
+    fn long_varint(&mut self) -> Result<u64, WireError> {
         let mut value = 0;
         for (count, &byte) in self
             .bytes
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
             if byte < 0x80 {
                 // Nine bytes hold 63 bits: the tenth has room for one.
                 if count == 9 && byte > 1 {
-                    return Err(Fault::Varint);
+                    return Err(WireError::Varint);
                 }
                 self.at += count + 1;
                 return Ok(value);
@@ -114,63 +114,63 @@ impl<'a> Reader<'a> {
         }
         // Ten bytes that all announce another one are no varint, whatever follows.
         if self.rest().len() < 10 {
-            Err(Fault::Truncated)
+            Err(WireError::Truncated)
         } else {
-            Err(Fault::Varint)
+            Err(WireError::Varint)
         }
     }
 
     #[inline(always)]
-    pub(crate) fn fixed64(&mut self) -> Result<u64, Fault> {
+    pub(crate) fn fixed64(&mut self) -> Result<u64, WireError> {
         self.fixed().map(u64::from_le_bytes)
     }
 
     #[inline(always)]
-    pub(crate) fn fixed32(&mut self) -> Result<u32, Fault> {
+    pub(crate) fn fixed32(&mut self) -> Result<u32, WireError> {
         self.fixed().map(u32::from_le_bytes)
     }
 
     #[inline(always)]
-    fn fixed<const WIDTH: usize>(&mut self) -> Result<[u8; WIDTH], Fault> {
+    fn fixed<const WIDTH: usize>(&mut self) -> Result<[u8; WIDTH], WireError> {
         let bytes = self.rest().first_chunk().copied();
         self.at += WIDTH;
-        bytes.ok_or(Fault::Truncated)
+        bytes.ok_or(WireError::Truncated)
     }
 
     /// A length-delimited field's content.
     #[inline(always)]
-    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Fault> {
-        let len = usize::try_from(self.varint()?).map_err(|_| Fault::Truncated)?;
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], WireError> {
+        let len = usize::try_from(self.varint()?).map_err(|_| WireError::Truncated)?;
         let start = self.at;
-        let end = start.checked_add(len).ok_or(Fault::Truncated)?;
-        let content = self.bytes.get(start..end).ok_or(Fault::Truncated)?;
+        let end = start.checked_add(len).ok_or(WireError::Truncated)?;
+        let content = self.bytes.get(start..end).ok_or(WireError::Truncated)?;
         self.at = end;
         Ok(content)
     }
 
     /// A string field's content.
     #[inline(always)]
-    pub(crate) fn text(&mut self) -> Result<&'a [u8], Fault> {
+    pub(crate) fn text(&mut self) -> Result<&'a [u8], WireError> {
         let content = self.bytes()?;
         // Most texts are short and ASCII, which is known faster.
         if content.is_ascii() || std::str::from_utf8(content).is_ok() {
             Ok(content)
         } else {
-            Err(Fault::Text)
+            Err(WireError::Text)
         }
     }
 
     /// A message field's content.
     #[inline(always)]
-    pub(crate) fn message(&mut self) -> Result<Reader<'a>, Fault> {
+    pub(crate) fn message(&mut self) -> Result<Reader<'a>, WireError> {
         if self.depth == 0 {
-            return Err(Fault::Depth);
+            return Err(WireError::Depth);
         }
-        let len = usize::try_from(self.varint()?).map_err(|_| Fault::Truncated)?;
+        let len = usize::try_from(self.varint()?).map_err(|_| WireError::Truncated)?;
         let start = self.at;
-        let end = start.checked_add(len).ok_or(Fault::Truncated)?;
+        let end = start.checked_add(len).ok_or(WireError::Truncated)?;
         // Keeps the bytes before it, so that positions count from the outermost message.
-        let bytes = self.bytes.get(..end).ok_or(Fault::Truncated)?;
+        let bytes = self.bytes.get(..end).ok_or(WireError::Truncated)?;
         self.at = end;
         Ok(Reader {
             bytes,
@@ -181,20 +181,20 @@ impl<'a> Reader<'a> {
 
     /// Passes over a field that the message's definition, with fields 1 to `known`, has not.
     #[cold]
-    pub(crate) fn unknown(&mut self, key: u32, known: u32) -> Result<(), Fault> {
+    pub(crate) fn unknown(&mut self, key: u32, known: u32) -> Result<(), WireError> {
         // prost refuses a known field of another wire type, and skips an unknown field of any.
         if (1..=known).contains(&(key >> 3)) {
-            return Err(Fault::WireType);
+            return Err(WireError::WireType);
         }
         self.skip(key, self.depth)
     }
 
-    fn skip(&mut self, key: u32, depth: u32) -> Result<(), Fault> {
+    fn skip(&mut self, key: u32, depth: u32) -> Result<(), WireError> {
         if key >> 3 == 0 {
-            return Err(Fault::Key);
+            return Err(WireError::Key);
         }
         if depth == 0 {
-            return Err(Fault::Depth);
+            return Err(WireError::Depth);
         }
         match key & 7 {
             VARINT => self.varint().map(drop),
@@ -203,25 +203,25 @@ impl<'a> Reader<'a> {
             BYTES => self.bytes().map(drop),
             // Groups are deprecated, but prost skips them, and so must this reader.
             GROUP => loop {
-                let inner = self.key()?.ok_or(Fault::Truncated)?;
+                let inner = self.key()?.ok_or(WireError::Truncated)?;
                 if inner & 7 == GROUP_END {
                     return if inner >> 3 == key >> 3 {
                         Ok(())
                     } else {
-                        Err(Fault::Key)
+                        Err(WireError::Key)
                     };
                 }
                 self.skip(inner, depth - 1)?;
             },
-            _ => Err(Fault::Key),
+            _ => Err(WireError::Key),
         }
     }
 }
 
-/// Visits the fields of a message that has been scanned, so that there is no fault in it.
+/// Visits the fields of a message that has been scanned, so that it is valid.
 pub(crate) fn visit<'a>(
     message: &'a [u8],
-    mut field: impl FnMut(&mut Reader<'a>, u32) -> Result<(), Fault>,
+    mut field: impl FnMut(&mut Reader<'a>, u32) -> Result<(), WireError>,
 ) {
     let mut reader = Reader::new(message);
     while let Ok(Some(key)) = reader.key() {

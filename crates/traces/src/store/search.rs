@@ -45,7 +45,7 @@ impl Default for Search {
 
 /// A span name that a service has been seen with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Operation {
+pub struct StoredOperation {
     /// The span's name.
     pub name: String,
     /// The span's kind.

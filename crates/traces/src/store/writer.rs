@@ -166,7 +166,7 @@ mod tests {
     };
     use prost::Message;
 
-    use crate::{Kept, Store, memory::Share, scan::scan};
+    use crate::{Kept, TraceStore, memory::Share, scan::scan};
 
     #[test]
     fn one_request_does_not_exceed_the_bound() {
@@ -187,7 +187,7 @@ mod tests {
         }
         .encode_to_vec();
         let max_bytes = 8 << 20;
-        let store = Store::new(max_bytes);
+        let store = TraceStore::new(max_bytes);
         let mut writer = store.write();
         let note = writer.note(&Kept::NoPolicy);
         let scanned = scan(&request, &mut Share::unbounded()).unwrap();

@@ -4,7 +4,7 @@
 use std::{env, path::PathBuf, process::Output, time::Duration};
 
 use spoor_testing::peer::skip;
-use spoor_traces::Store;
+use spoor_traces::TraceStore;
 use tokio::{process::Command, time::timeout};
 
 use crate::{
@@ -54,7 +54,7 @@ async fn browser_shows_a_trace_without_complaint() {
         skip("the page in a browser", "chromium not installed");
         return;
     };
-    let store = Store::new(1 << 20);
+    let store = TraceStore::new(1 << 20);
     insert(&store, a_to_b(1, 1_700_000_000_000, 100, true));
     let server = Server::start(&store).await;
     let trace = "/trace/5b8efff7980381030000000000000001";

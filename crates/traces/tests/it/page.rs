@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::trace::v1::{Status, span::Event};
 use reqwest::{StatusCode, header};
 use spoor_policy::{PolicyName, RuleName};
-use spoor_traces::{Kept, Store};
+use spoor_traces::{Kept, TraceStore};
 
 use crate::{
     serve::Server,
@@ -13,14 +13,14 @@ use crate::{
 const START: u64 = 1_700_000_000_000;
 const TRACE: &str = "/trace/5b8efff7980381030000000000000001";
 
-async fn page_of(store: &Store, path: &str) -> String {
+async fn page_of(store: &TraceStore, path: &str) -> String {
     let (status, page) = Server::start(store).await.text(path).await;
     assert_eq!(status, StatusCode::OK, "{path}");
     page
 }
 
-fn store() -> Store {
-    Store::new(64 << 20)
+fn store() -> TraceStore {
+    TraceStore::new(64 << 20)
 }
 
 #[tokio::test]

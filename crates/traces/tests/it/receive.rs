@@ -18,7 +18,7 @@ use prost::Message;
 use reqwest::{Client, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
-use spoor_traces::{ReceiveSettings, Settings, TraceId};
+use spoor_traces::{PipelineSettings, ReceiveSettings, TraceId};
 
 use crate::{
     receiver::Receiver,
@@ -39,10 +39,10 @@ fn id(number: u64) -> TraceId {
     TraceId::from_bytes(trace_id(number).try_into().unwrap())
 }
 
-fn receiving(receive: ReceiveSettings) -> Settings {
-    Settings {
+fn receiving(receive: ReceiveSettings) -> PipelineSettings {
+    PipelineSettings {
         receive,
-        ..Settings::default()
+        ..PipelineSettings::default()
     }
 }
 
@@ -96,7 +96,7 @@ async fn call(
 
 #[tokio::test]
 async fn keeps_what_comes_as_it_came() {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let sent = a_to_b(1, 1_000, 300, true);
     let response = receiver.post(request(sent.clone())).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
@@ -109,7 +109,7 @@ async fn keeps_what_comes_as_it_came() {
 
 #[tokio::test]
 async fn accepts_gzip_and_json() {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let sent = a_to_b(1, 1_000, 300, false);
     let compressed = receiver
         .post(gzip(&request(sent.clone())))
@@ -175,7 +175,7 @@ async fn refuses_with_a_status(
     #[case] expected: u16,
     #[case] reason: &str,
 ) {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let url = format!("http://{}/v1/traces", receiver.http);
     let response = Client::new()
         .post(url)
@@ -215,7 +215,7 @@ async fn refuses_with_a_status(
 #[case("POST", "/", 404)]
 #[tokio::test]
 async fn serves_only_traces(#[case] method: &str, #[case] path: &str, #[case] expected: u16) {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let url = format!("http://{}{path}", receiver.http);
     let response = Client::new()
         .request(method.parse().unwrap(), url)
@@ -228,7 +228,7 @@ async fn serves_only_traces(#[case] method: &str, #[case] path: &str, #[case] ex
 
 #[tokio::test]
 async fn turns_senders_away_when_it_shuts_down() {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     receiver.shutdown.cancel();
     let body = request(a_to_b(1, 1, 1, false));
     let mut status = StatusCode::OK;

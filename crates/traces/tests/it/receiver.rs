@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use reqwest::{Client, RequestBuilder, StatusCode};
-use spoor_traces::{Pipeline, Settings};
+use spoor_traces::{Pipeline, PipelineSettings};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    pub async fn start(settings: Settings) -> Self {
+    pub async fn start(settings: PipelineSettings) -> Self {
         let shutdown = CancellationToken::new();
         let pipeline = Pipeline::start(settings, shutdown.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

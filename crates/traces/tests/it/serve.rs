@@ -2,7 +2,7 @@
 
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
-use spoor_traces::{Store, page, query};
+use spoor_traces::{TraceStore, page, query};
 use tokio::task::JoinHandle;
 
 /// A running server, which stops when dropped.
@@ -12,7 +12,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub async fn start(store: &Store) -> Self {
+    pub async fn start(store: &TraceStore) -> Self {
         let queries = query::Queries::new(store.clone());
         let app = query::http(&queries).merge(page::router(&queries));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

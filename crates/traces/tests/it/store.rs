@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, Span, Status, span::SpanKind},
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
-use spoor_traces::{Kept, Operation, Search, Store, TraceId};
+use spoor_traces::{Kept, Search, StoredOperation, TraceId, TraceStore};
 
 use crate::spans::{MS, attribute, batch, insert, insert_kept, span, text, trace_id};
 
@@ -135,7 +135,7 @@ proptest! {
     #[test]
     fn finds_what_a_look_at_every_span_finds(spans in vec(made_up(), 0..120), search in search()) {
         // So small that the spans fill several segments.
-        let store = Store::new(512 << 10);
+        let store = TraceStore::new(512 << 10);
         for (service, span) in &spans {
             insert(&store, vec![batch(service, vec![span.clone()])]);
         }
@@ -173,7 +173,7 @@ proptest! {
 
 #[test]
 fn lists_services_and_operations() {
-    let store = Store::new(1 << 20);
+    let store = TraceStore::new(1 << 20);
     let server = Span {
         kind: SpanKind::Server as i32,
         ..span(1, 1, 0, "GET /", 1, 2)
@@ -184,7 +184,7 @@ fn lists_services_and_operations() {
     );
     insert(&store, vec![batch("a", vec![span(1, 3, 1, "other", 1, 2)])]);
     assert_eq!(store.services(), ["a", "b"]);
-    let operation = |name: &str, kind| Operation {
+    let operation = |name: &str, kind| StoredOperation {
         name: name.to_owned(),
         kind,
     };
@@ -211,7 +211,7 @@ fn large(trace: u64, id: u64) -> Vec<ResourceSpans> {
 #[test]
 fn lets_the_oldest_traces_go_whole() {
     let max = 1 << 20;
-    let store = Store::new(max);
+    let store = TraceStore::new(max);
     for number in 1..=3_000 {
         insert(&store, large(number, 1));
         // The first trace gets more spans all the time, and is the oldest still.
@@ -247,7 +247,7 @@ fn lets_the_oldest_traces_go_whole() {
 
 #[test]
 fn spans_of_a_trace_that_went_are_not_found() {
-    let store = Store::new(256 << 10);
+    let store = TraceStore::new(256 << 10);
     insert(&store, large(1, 1));
     for number in 2..=200 {
         insert(&store, large(number, 1));
@@ -271,7 +271,7 @@ fn spans_of_a_trace_that_went_are_not_found() {
 
 #[test]
 fn a_span_larger_than_a_segment_has_a_place() {
-    let store = Store::new(8 << 20);
+    let store = TraceStore::new(8 << 20);
     let filling = text("filling", &"x".repeat(2 << 20));
     let giant = Span {
         attributes: vec![filling],
@@ -286,7 +286,7 @@ fn a_span_larger_than_a_segment_has_a_place() {
 
 #[test]
 fn says_why_a_trace_was_kept() {
-    let store = Store::new(1 << 20);
+    let store = TraceStore::new(1 << 20);
     insert_kept(&store, large(1, 1), &Kept::NoRoot);
     insert_kept(&store, large(1, 2), &Kept::NoPolicy);
     assert_eq!(store.trace(id(1)).unwrap().kept, Kept::NoRoot);
@@ -294,7 +294,7 @@ fn says_why_a_trace_was_kept() {
 
 #[test]
 fn status_ok_is_found_by_its_tag() {
-    let store = Store::new(1 << 20);
+    let store = TraceStore::new(1 << 20);
     let mut fine = span(1, 1, 0, "fine", 1, 2);
     fine.status = Some(Status {
         code: 1,
@@ -316,7 +316,7 @@ fn status_ok_is_found_by_its_tag() {
 /// A late span would be shown as if it were the whole trace.
 #[test]
 fn evicted_traces_do_not_start_again() {
-    let store = Store::new(256 << 10);
+    let store = TraceStore::new(256 << 10);
     let filler = "x".repeat(1_000);
     let mut last = 0;
     while store.occupancy().evicted.traces == 0 {

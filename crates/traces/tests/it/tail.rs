@@ -15,7 +15,7 @@ use spoor_policy::{
     AttributeKey, Namespace, Policy, PolicyKey, PolicyName, Rule, RuleCondition, RuleName,
     ServiceName, TailPolicy, TailTable, Target, resolve,
 };
-use spoor_traces::{Kept, Pipeline, Settings, TailSettings, TraceId};
+use spoor_traces::{Kept, Pipeline, PipelineSettings, TailSettings, TraceId};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -65,9 +65,9 @@ fn rules() -> Vec<(&'static str, RuleCondition)> {
 
 fn start(tail: TailSettings) -> (Pipeline, CancellationToken) {
     let shutdown = CancellationToken::new();
-    let settings = Settings {
+    let settings = PipelineSettings {
         tail,
-        ..Settings::default()
+        ..PipelineSettings::default()
     };
     (Pipeline::start(settings, shutdown.clone()), shutdown)
 }
@@ -119,9 +119,9 @@ fn failed() -> Option<Status> {
 #[tokio::test]
 async fn services_have_kept_or_waiting_spans() {
     let stop = CancellationToken::new();
-    let settings = Settings {
+    let settings = PipelineSettings {
         tail: patient(),
-        ..Settings::default()
+        ..PipelineSettings::default()
     };
     let pipeline = Pipeline::start(settings, stop);
     send(&pipeline, vec![batch("kept", vec![trace(1)])]);

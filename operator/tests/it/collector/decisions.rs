@@ -10,7 +10,7 @@ use prost::Message;
 use rstest::rstest;
 use serde_json::json;
 use spoor_policy::TailTable;
-use spoor_traces::{Pipeline, Settings, TailSettings, TraceId};
+use spoor_traces::{Pipeline, PipelineSettings, TailSettings, TraceId};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -143,12 +143,12 @@ async fn collector_and_lab_decide_alike(#[case] number: usize) {
 
 /// The ids of the traces that the lab's sampler keeps.
 async fn by_the_lab(fixtures: &[Fixture], table: &TailTable) -> BTreeSet<Vec<u8>> {
-    let settings = Settings {
+    let settings = PipelineSettings {
         tail: TailSettings {
             decision_wait: Duration::from_secs(600),
             ..TailSettings::default()
         },
-        ..Settings::default()
+        ..PipelineSettings::default()
     };
     let stop = CancellationToken::new();
     let pipeline = Pipeline::start(settings, stop.clone());

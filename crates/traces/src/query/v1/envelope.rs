@@ -9,7 +9,7 @@ use axum::{
 use http::StatusCode;
 use serde::{Serialize, Serializer};
 
-use crate::query::limits::Refusal;
+use crate::query::limits::TraceQueryError;
 
 /// `{data, total, limit, offset, errors}`.
 #[derive(Debug, Serialize)]
@@ -18,34 +18,34 @@ pub struct Envelope<T> {
     total: usize,
     limit: usize,
     offset: usize,
-    errors: Faults,
+    errors: V1Errors,
 }
 
 /// The entries of `errors`, or null. Clones share them: what the data lacks is known only when
 /// the data has been written.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Rc<RefCell<Vec<Fault>>>);
+pub struct V1Errors(Rc<RefCell<Vec<V1Error>>>);
 
-impl Faults {
+impl V1Errors {
     /// Adds an entry.
-    pub fn push(&self, fault: Fault) {
-        self.0.borrow_mut().push(fault);
+    pub fn push(&self, error: V1Error) {
+        self.0.borrow_mut().push(error);
     }
 }
 
-impl Serialize for Faults {
+impl Serialize for V1Errors {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let faults = self.0.borrow();
-        match faults.as_slice() {
+        let errors = self.0.borrow();
+        match errors.as_slice() {
             [] => serializer.serialize_none(),
-            faults => faults.serialize(serializer),
+            errors => errors.serialize(serializer),
         }
     }
 }
 
 /// An entry of `errors`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Fault {
+pub struct V1Error {
     #[serde(skip_serializing_if = "is_zero")]
     code: u16,
     msg: String,
@@ -61,7 +61,7 @@ impl<T: Serialize> Envelope<T> {
             total: 0,
             limit: 0,
             offset: 0,
-            errors: Faults::default(),
+            errors: V1Errors::default(),
         }
     }
 
@@ -72,13 +72,13 @@ impl<T: Serialize> Envelope<T> {
     }
 
     /// Sets the entries of `errors`.
-    pub fn errors(mut self, errors: Faults) -> Self {
+    pub fn errors(mut self, errors: V1Errors) -> Self {
         self.errors = errors;
         self
     }
 }
 
-impl Fault {
+impl V1Error {
     /// The whole request failed.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
@@ -107,13 +107,13 @@ impl Fault {
     }
 }
 
-impl From<Refusal> for Fault {
-    fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.status(), refusal.to_string())
+impl From<TraceQueryError> for V1Error {
+    fn from(error: TraceQueryError) -> Self {
+        Self::new(error.status(), error.to_string())
     }
 }
 
-impl IntoResponse for Fault {
+impl IntoResponse for V1Error {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = Envelope::<()> {
@@ -121,7 +121,7 @@ impl IntoResponse for Fault {
             total: 0,
             limit: 0,
             offset: 0,
-            errors: Faults(Rc::new(RefCell::new(vec![self]))),
+            errors: V1Errors(Rc::new(RefCell::new(vec![self]))),
         };
         (status, Json(body)).into_response()
     }

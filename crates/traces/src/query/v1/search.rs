@@ -7,7 +7,7 @@ use std::{
 
 use http::StatusCode;
 
-use super::{DAY, Fault, MICROSECOND};
+use super::{DAY, MICROSECOND, V1Error};
 use crate::{
     Search, TraceId,
     query::{
@@ -40,9 +40,9 @@ pub enum What {
     Matching(Search),
 }
 
-/// The refusal of a request that needs a service and names none.
-pub fn service_required() -> Fault {
-    Fault::new(StatusCode::BAD_REQUEST, SERVICE_REQUIRED)
+/// The error for a request that needs a service and names none.
+pub fn service_required() -> V1Error {
+    V1Error::new(StatusCode::BAD_REQUEST, SERVICE_REQUIRED)
 }
 
 const SERVICE_REQUIRED: &str = "parameter 'service' is required";

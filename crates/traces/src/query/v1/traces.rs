@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 
 use super::{
-    envelope::{Fault, Faults},
+    envelope::{V1Error, V1Errors},
     json,
 };
 use crate::{
@@ -16,34 +16,34 @@ use crate::{
 
 /// A list of traces, read and written one at a time.
 #[derive(Debug)]
-pub struct Traces {
+pub struct V1Traces {
     pub reader: Reader,
     pub buffer: Buffer,
     /// Receives an entry for each trace that the list lacks.
-    pub faults: Faults,
+    pub errors: V1Errors,
     pub ids: Vec<TraceId>,
     pub raw: bool,
 }
 
-impl Serialize for Traces {
+impl Serialize for V1Traces {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for id in &self.ids {
             let trace = match self.reader.trace(*id) {
                 Ok(Some(trace)) => json::trace(&trace, self.raw),
                 Ok(None) => {
-                    self.faults.push(Fault::not_found(None, id.to_string()));
+                    self.errors.push(V1Error::not_found(None, id.to_string()));
                     continue;
                 }
-                Err(refusal) => {
-                    let fault = Fault::missing(refusal.to_string(), Some(id.to_string()));
-                    self.faults.push(fault);
+                Err(error) => {
+                    let missing = V1Error::missing(error.to_string(), Some(id.to_string()));
+                    self.errors.push(missing);
                     continue;
                 }
             };
             if !self.buffer.write_trace(|| list.serialize_element(&trace))? {
                 // A search lists the newest traces first, so the oldest are left out.
-                self.faults.push(self.cut());
+                self.errors.push(self.cut());
                 break;
             }
         }
@@ -51,8 +51,8 @@ impl Serialize for Traces {
     }
 }
 
-impl Traces {
-    fn cut(&self) -> Fault {
+impl V1Traces {
+    fn cut(&self) -> V1Error {
         let message = format!(
             "only {} of {} traces are returned, since a response is limited to {} MiB; \
              ask for fewer traces or a shorter time",
@@ -60,6 +60,6 @@ impl Traces {
             self.ids.len(),
             MAX_RESPONSE_BYTES >> 20
         );
-        Fault::missing(message, None)
+        V1Error::missing(message, None)
     }
 }

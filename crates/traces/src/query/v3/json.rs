@@ -24,14 +24,14 @@ use crate::{
 
 /// `{"result": {"resourceSpans": […]}}`, with these traces read and written one at a time.
 #[derive(Debug)]
-pub struct Traces {
+pub struct V3Traces {
     pub reader: Reader,
     pub buffer: Buffer,
     pub ids: Vec<TraceId>,
     pub raw: bool,
 }
 
-impl Serialize for Traces {
+impl Serialize for V3Traces {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
         map.serialize_entry("result", &TracesData(self))?;
@@ -39,7 +39,7 @@ impl Serialize for Traces {
     }
 }
 
-struct TracesData<'a>(&'a Traces);
+struct TracesData<'a>(&'a V3Traces);
 
 impl Serialize for TracesData<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -49,17 +49,17 @@ impl Serialize for TracesData<'_> {
     }
 }
 
-struct Batches<'a>(&'a Traces);
+struct Batches<'a>(&'a V3Traces);
 
 impl Serialize for Batches<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for id in &self.0.ids {
             // The format cannot tell that a trace is missing, so the whole response is refused.
-            let trace = self.0.reader.trace(*id).map_err(|refusal| {
-                let error = S::Error::custom(&refusal);
-                self.0.buffer.refuse(refusal);
-                error
+            let trace = self.0.reader.trace(*id).map_err(|error| {
+                let refused = S::Error::custom(&error);
+                self.0.buffer.refuse(error);
+                refused
             })?;
             let raw = self.0.raw;
             for batch in trace.iter().flat_map(|trace| decoded(trace, raw)) {

@@ -8,12 +8,12 @@ use crate::dependencies::Dependency;
 
 #[derive(Debug, Serialize)]
 pub struct Summaries {
-    pub summaries: Vec<Summary>,
+    pub summaries: Vec<TraceSummary>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Summary {
+pub struct TraceSummary {
     trace_id: String,
     #[serde(skip_serializing_if = "is_default")]
     root_service_name: String,
@@ -43,7 +43,7 @@ struct Service {
     error_span_count: i32,
 }
 
-impl From<api_v3::TraceSummary> for Summary {
+impl From<api_v3::TraceSummary> for TraceSummary {
     fn from(of: api_v3::TraceSummary) -> Self {
         let services = of.services.into_iter().map(|service| Service {
             name: service.name,

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use rstest::rstest;
 use spoor_proto::jaeger::api_v3::{FindTraceSummariesRequest, FindTracesRequest, GetTraceRequest};
 use spoor_traces::{
-    Store,
+    TraceStore,
     query::{MAX_RESPONSE_BYTES, MAX_TRACE_BYTES},
 };
 use tonic::{Code, Status};
@@ -24,8 +24,8 @@ const V3: &str = "/api/v3/traces?query.searchDepth=1000\
 const ONE: &str = "5b8efff7980381030000000000000001";
 
 /// Traces that share a resource of 300 KB, which is stored once and returned for each.
-fn shared_resource(traces: u64) -> Store {
-    let store = Store::new(64 << 20);
+fn shared_resource(traces: u64) -> TraceStore {
+    let store = TraceStore::new(64 << 20);
     let spans = (1..=traces).map(|id| span(id, id, 0, "work", START, START + 1));
     let mut all = batch("s", spans.collect());
     let big = text("big", &"x".repeat(300_000));
@@ -35,8 +35,8 @@ fn shared_resource(traces: u64) -> Store {
 }
 
 /// One trace of more bytes than are shown, and a small one.
-fn large_and_small() -> Store {
-    let store = Store::new(64 << 20);
+fn large_and_small() -> TraceStore {
+    let store = TraceStore::new(64 << 20);
     let big = "x".repeat(MAX_TRACE_BYTES / 8);
     for id in 1..=9 {
         let mut one = span(1, id, 0, "big", START, START + 1);
@@ -51,8 +51,8 @@ fn large_and_small() -> Store {
 }
 
 /// A trace that is small until it is decoded.
-fn amplifying() -> Store {
-    let store = Store::new(64 << 20);
+fn amplifying() -> TraceStore {
+    let store = TraceStore::new(64 << 20);
     let mut one = span(1, 1, 0, "events", START, START + 1);
     one.events = vec![Event::default(); 1_000_000];
     insert(&store, vec![batch("s", vec![one])]);
@@ -72,7 +72,7 @@ async fn repeated_ids_are_returned_once() {
 async fn too_many_ids_are_refused() {
     let ids: Vec<String> = (1..=1_001).map(|id| format!("{id:x}")).collect();
     let ids: Vec<_> = ids.iter().map(|id| ("traceID", id.as_str())).collect();
-    let server = Server::start(&Store::new(1 << 20)).await;
+    let server = Server::start(&TraceStore::new(1 << 20)).await;
     let (status, answer) = server.query("/api/traces", &ids).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     let message = answer["errors"][0]["msg"].as_str().unwrap();
@@ -140,7 +140,7 @@ async fn many_traces_have_short_summaries() {
 #[case::bytes(large_and_small())]
 #[case::decoded(amplifying())]
 #[tokio::test]
-async fn a_trace_that_is_too_large_is_refused(#[case] store: Store) {
+async fn a_trace_that_is_too_large_is_refused(#[case] store: TraceStore) {
     let server = Server::start(&store).await;
     for path in ["/api/traces/", "/api/v3/traces/", "/trace/"] {
         let (status, body) = server.text(&format!("{path}{ONE}")).await;
@@ -192,7 +192,7 @@ async fn grpc_streams_are_limited_until_they_end() {
 
 #[tokio::test]
 async fn a_long_run_of_spans_fits_into_messages() {
-    let store = Store::new(64 << 20);
+    let store = TraceStore::new(64 << 20);
     let spans = (1..=6).map(|id| {
         let mut one = span(1, id, 0, "big", START, START + 1);
         one.attributes = vec![text("blob", &"x".repeat(900_000))];

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use rstest::rstest;
 use serde_json::Value;
-use spoor_traces::Store;
+use spoor_traces::TraceStore;
 
 use crate::{
     serve::Server,
@@ -79,7 +79,7 @@ const KIALI: &[&str] = &[
 #[case::kiali(KIALI)]
 #[tokio::test]
 async fn every_request_succeeds(#[case] requests: &[&str]) {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(2, START + 1_000, 400, false));
     insert(&store, a_to_b(3, START + 2_000, 100, true));
     let server = Server::start(&store).await;
@@ -94,7 +94,7 @@ async fn every_request_succeeds(#[case] requests: &[&str]) {
 /// As `src/api/v3/schemas.ts` of Jaeger UI checks them.
 #[tokio::test]
 async fn summaries_pass_jaeger_uis_checks() {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(3, START, 100, true));
     let (_, answer) = Server::start(&store).await.query(JAEGER_UI[3], &[]).await;
     let summary = &answer["summaries"][0];

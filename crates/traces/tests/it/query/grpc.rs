@@ -6,7 +6,7 @@ use spoor_proto::jaeger::api_v3::{
     FindTracesRequest, GetDependenciesRequest, GetOperationsRequest, GetServicesRequest,
     GetTraceRequest, TraceQueryParameters, TracesData, query_service_client::QueryServiceClient,
 };
-use spoor_traces::{Store, query, tree::Tree};
+use spoor_traces::{TraceStore, query, tree::Tree};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
@@ -18,17 +18,17 @@ use crate::spans::{a_to_b, batch, insert, span, text};
 
 const START: u64 = 1_700_000_000_000;
 
-pub async fn client(store: &Store) -> QueryServiceClient<Channel> {
+pub async fn client(store: &TraceStore) -> QueryServiceClient<Channel> {
     QueryServiceClient::new(channel(store).await)
 }
 
 /// A connection to a server of the query APIs.
-pub async fn channel(store: &Store) -> Channel {
+pub async fn channel(store: &TraceStore) -> Channel {
     spoor_testing::infrastructure::channel(serve(store).await).await
 }
 
 /// A server of the query APIs over gRPC.
-pub async fn serve(store: &Store) -> SocketAddr {
+pub async fn serve(store: &TraceStore) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let routes = query::grpc(&query::Queries::new(store.clone()))
@@ -63,7 +63,7 @@ pub fn window() -> TraceQueryParameters {
 
 #[tokio::test]
 async fn a_trace_arrives_as_it_was_sent() {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(3, START, 100, true));
     let request = GetTraceRequest {
         trace_id: "5b8efff7980381030000000000000003".to_owned(),
@@ -76,7 +76,7 @@ async fn a_trace_arrives_as_it_was_sent() {
 
 #[tokio::test]
 async fn a_trace_larger_than_a_message_takes_several() {
-    let store = Store::new(64 << 20);
+    let store = TraceStore::new(64 << 20);
     let big = "x".repeat(600_000);
     for id in 1..=10 {
         let mut one = span(1, id, 0, "big", START, START + 1);
@@ -93,7 +93,7 @@ async fn a_trace_larger_than_a_message_takes_several() {
 
 #[tokio::test]
 async fn searches_need_a_window_and_find() {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(1, START, 0, false));
     insert(&store, a_to_b(2, START + 1_000, 9, true));
     let mut client = client(&store).await;
@@ -125,7 +125,7 @@ async fn searches_need_a_window_and_find() {
 
 #[tokio::test]
 async fn services_operations_and_unknown_ids() {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(1, START, 0, false));
     let mut client = client(&store).await;
     let services = client.get_services(GetServicesRequest {}).await.unwrap();
@@ -150,7 +150,7 @@ async fn services_operations_and_unknown_ids() {
 
 #[tokio::test]
 async fn dependencies_need_a_window_and_count() {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(1, START, 0, false));
     let mut client = client(&store).await;
     let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });

@@ -1,7 +1,7 @@
 use reqwest::StatusCode;
 use rstest::rstest;
 use serde_json::{Value, json};
-use spoor_traces::Store;
+use spoor_traces::TraceStore;
 
 use crate::{
     serve::Server,
@@ -15,7 +15,7 @@ const WINDOW: [(&str, &str); 2] = [("start", "1700000000000000"), ("end", "17000
 
 /// Three traces: quick, slow and failed, a second apart.
 async fn server() -> Server {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(1, START, 0, false));
     insert(&store, a_to_b(2, START + 1_000, 400, false));
     insert(&store, a_to_b(3, START + 2_000, 100, true));
@@ -82,7 +82,7 @@ async fn each_parameter_narrows_the_search(
 #[case::raw("true", 1_699_996_400_000_000, 0)]
 #[tokio::test]
 async fn clock_skew_is_corrected(#[case] raw: &str, #[case] start: u64, #[case] warnings: usize) {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     let early = START - 3_600_000;
     insert(
         &store,
@@ -192,7 +192,7 @@ async fn traces_by_id_say_which_are_missing() {
 
 #[tokio::test]
 async fn short_and_upper_case_ids_are_found() {
-    let store = Store::new(1 << 20);
+    let store = TraceStore::new(1 << 20);
     let mut spans = vec![span(1, 1, 0, "short", START, START + 1)];
     spans[0].trace_id = 0xabc_u128.to_be_bytes().to_vec();
     insert(&store, vec![batch("s", spans)]);
@@ -246,7 +246,7 @@ async fn services_and_their_operations() {
 
 #[tokio::test]
 async fn a_service_named_like_a_path_is_found() {
-    let store = Store::new(1 << 20);
+    let store = TraceStore::new(1 << 20);
     let spans = vec![span(1, 1, 0, "work", START, START + 1)];
     insert(&store, vec![batch("shop/käse & co", spans)]);
     let server = Server::start(&store).await;
@@ -257,7 +257,7 @@ async fn a_service_named_like_a_path_is_found() {
 
 #[tokio::test]
 async fn spans_without_a_service_are_found() {
-    let store = Store::new(1 << 20);
+    let store = TraceStore::new(1 << 20);
     let mut nameless = batch("", vec![span(1, 1, 0, "work", START, START + 1)]);
     nameless.resource = None;
     insert(&store, vec![nameless]);
@@ -297,7 +297,7 @@ async fn dependencies_count_calls_between_services() {
 
 #[tokio::test]
 async fn an_empty_store_answers_with_empty_lists() {
-    let server = Server::start(&Store::new(1 << 20)).await;
+    let server = Server::start(&TraceStore::new(1 << 20)).await;
     for path in [
         "/api/services",
         "/api/dependencies",

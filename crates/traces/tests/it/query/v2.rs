@@ -4,7 +4,7 @@ use spoor_proto::jaeger::api_v2::{
     TraceQueryParameters, ValueType, query_service_client::QueryServiceClient,
 };
 use spoor_testing::infrastructure::{assert_healthy, assert_listed};
-use spoor_traces::Store;
+use spoor_traces::TraceStore;
 use tonic::{Code, Streaming, transport::Channel};
 
 use super::grpc::{channel, serve};
@@ -12,7 +12,7 @@ use crate::spans::{a_to_b, batch, insert, span, text, trace_id};
 
 const START: u64 = 1_700_000_000_000;
 
-async fn client(store: &Store) -> QueryServiceClient<Channel> {
+async fn client(store: &TraceStore) -> QueryServiceClient<Channel> {
     QueryServiceClient::new(channel(store).await)
 }
 
@@ -41,7 +41,7 @@ fn search(service: &str) -> FindTracesRequest {
 
 #[tokio::test]
 async fn spans_are_in_jaegers_model() {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(3, START, 100, true));
     let request = GetTraceRequest {
         trace_id: trace_id(3),
@@ -73,7 +73,7 @@ async fn spans_are_in_jaegers_model() {
 
 #[tokio::test]
 async fn the_second_version_finds_and_lists() {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(1, START, 0, false));
     insert(&store, a_to_b(2, START + 1_000, 0, false));
     let mut client = client(&store).await;
@@ -96,7 +96,7 @@ async fn the_second_version_finds_and_lists() {
 
 #[tokio::test]
 async fn the_second_version_refuses_by_name() {
-    let mut client = client(&Store::new(1 << 20)).await;
+    let mut client = client(&TraceStore::new(1 << 20)).await;
     for (id, code) in [
         (trace_id(1), Code::NotFound),
         (vec![0; 16], Code::InvalidArgument),
@@ -117,7 +117,7 @@ async fn the_second_version_refuses_by_name() {
 /// Each span carries its process: few stored bytes may become many.
 #[tokio::test]
 async fn repeated_processes_count_as_bytes() {
-    let store = Store::new(64 << 20);
+    let store = TraceStore::new(64 << 20);
     let all = (1..=500).map(|id| span(1, id, 0, "work", START, START + 1));
     let mut all = batch("s", all.collect());
     let big = text("big", &"x".repeat(100_000));
@@ -135,7 +135,7 @@ async fn repeated_processes_count_as_bytes() {
 
 #[tokio::test]
 async fn health_and_reflection_are_served() {
-    let address = serve(&Store::new(1 << 20)).await;
+    let address = serve(&TraceStore::new(1 << 20)).await;
     for service in ["jaeger.api_v2.QueryService", "jaeger.api_v3.QueryService"] {
         assert_healthy(address, service).await;
         assert_listed(address, service).await;

@@ -2,7 +2,7 @@ use opentelemetry_proto::tonic::trace::v1::{TracesData, span::Link};
 use reqwest::StatusCode;
 use rstest::rstest;
 use serde_json::json;
-use spoor_traces::{Store, tree::Tree};
+use spoor_traces::{TraceStore, tree::Tree};
 
 use crate::{
     serve::Server,
@@ -16,7 +16,7 @@ const WINDOW: [(&str, &str); 2] = [
 ];
 
 async fn server() -> Server {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     insert(&store, a_to_b(1, START, 0, false));
     insert(&store, a_to_b(2, START + 1_000, 400, false));
     insert(&store, a_to_b(3, START + 2_000, 100, true));
@@ -45,7 +45,7 @@ async fn what_is_answered_can_be_read_as_otlp() {
 
 #[tokio::test]
 async fn clock_skew_is_corrected() {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     let early = START - 3_600_000;
     insert(
         &store,
@@ -173,7 +173,7 @@ async fn summaries_tell_what_a_list_shows() {
 
 #[tokio::test]
 async fn summaries_count_spans_without_their_parent() {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     let spans = vec![
         span(1, 1, 0, "root", START, START + 9),
         span(1, 2, 7, "orphan", START + 1, START + 2),
@@ -230,8 +230,8 @@ async fn errors_have_the_form_of_v3(#[case] method: &str, #[case] path: &str, #[
 }
 
 /// A root, and below it a span without a name of its service, a length or a parent.
-fn odd() -> Store {
-    let store = Store::new(16 << 20);
+fn odd() -> TraceStore {
+    let store = TraceStore::new(16 << 20);
     let mut lost = span(1, 2, 7, "lost", START + 1, START + 1);
     lost.links = vec![Link::default()];
     let mut nameless = batch("", vec![lost]);
@@ -275,7 +275,7 @@ async fn what_is_odd_has_a_warning() {
 
 #[tokio::test]
 async fn ambiguous_ids_have_a_warning() {
-    let store = Store::new(16 << 20);
+    let store = TraceStore::new(16 << 20);
     let spans = ["one", "other"].map(|name| span(1, 1, 1, name, START, START + 9));
     insert(&store, vec![batch("s", spans.to_vec())]);
     let server = Server::start(&store).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use reqwest::{Client, StatusCode};
-use spoor_traces::{ReceiveSettings, Search, Settings};
+use spoor_traces::{PipelineSettings, ReceiveSettings, Search};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{compressed_frame, frame, grpc, grpc_with, gzip, receiving, request};
@@ -15,7 +15,7 @@ use crate::{
 
 #[tokio::test]
 async fn refuses_what_is_too_large_without_keeping_it() {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let response = receiver.post(vec![0; 100 << 20]).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     // 64 MiB of zeros in 64 kB.
@@ -144,9 +144,9 @@ async fn does_not_wait_for_ever_for_a_body() {
 #[tokio::test]
 async fn has_room_for_ten_thousand_services() {
     let store_bytes = 16 << 20;
-    let receiver = Receiver::start(Settings {
+    let receiver = Receiver::start(PipelineSettings {
         store_bytes,
-        ..Settings::default()
+        ..PipelineSettings::default()
     })
     .await;
     for hundred in 0..100 {
@@ -197,9 +197,9 @@ async fn grpc_counts_decompressed_bytes() {
 /// It would be shown as if it were the whole trace.
 #[tokio::test]
 async fn late_spans_of_evicted_traces_are_counted() {
-    let receiver = Receiver::start(Settings {
+    let receiver = Receiver::start(PipelineSettings {
         store_bytes: 256 << 10,
-        ..Settings::default()
+        ..PipelineSettings::default()
     })
     .await;
     let store = receiver.pipeline.store();

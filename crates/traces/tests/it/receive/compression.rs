@@ -5,7 +5,7 @@ use std::io::Write;
 use flate2::{Compression, write::ZlibEncoder};
 use reqwest::StatusCode;
 use rstest::rstest;
-use spoor_traces::Settings;
+use spoor_traces::PipelineSettings;
 
 use super::{compressed_frame, grpc_with, gzip, id, request};
 use crate::{receiver::Receiver, spans::a_to_b};
@@ -16,7 +16,7 @@ use crate::{receiver::Receiver, spans::a_to_b};
 #[case::zstd("zstd", zstd)]
 #[tokio::test]
 async fn accepts_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8]) -> Vec<u8>) {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let body = compress(&request(a_to_b(1, 1_000, 300, true)));
     let sent = receiver.post(body).header("content-encoding", name).send();
     assert_eq!(sent.await.unwrap().status(), StatusCode::OK);
@@ -34,7 +34,7 @@ async fn accepts_compressed_bodies(#[case] name: &str, #[case] compress: fn(&[u8
 
 #[tokio::test]
 async fn lists_the_compressions_it_accepts() {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let sent = receiver.post(vec![7]).header("content-encoding", "snappy");
     let answer = sent.send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);

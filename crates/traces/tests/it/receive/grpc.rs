@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse, trace_service_client::TraceServiceClient,
 };
-use spoor_traces::Settings;
+use spoor_traces::PipelineSettings;
 use tonic::codec::CompressionEncoding;
 
 use super::{frame, grpc, id};
@@ -14,7 +14,7 @@ use crate::{
 
 #[tokio::test]
 async fn accepts_grpc() {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let channel = format!("http://{}", receiver.grpc);
     let mut client = TraceServiceClient::connect(channel).await.unwrap();
     let plain = a_to_b(1, 1_000, 300, true);
@@ -40,7 +40,7 @@ async fn accepts_grpc() {
 
 #[tokio::test]
 async fn refuses_over_grpc() {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     assert_eq!(
         grpc(&receiver, frame(b"\x0a\x7f\x0a")).await["grpc-status"],
         "3"

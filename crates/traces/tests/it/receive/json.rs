@@ -3,7 +3,7 @@
 use reqwest::{Client, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
-use spoor_traces::Settings;
+use spoor_traces::PipelineSettings;
 
 use crate::receiver::Receiver;
 
@@ -30,7 +30,7 @@ use crate::receiver::Receiver;
 #[case::unknown_attribute_field(attributed(json!({"key": "a", "value": {"stringValue": "x"}, "new": 1})))]
 #[tokio::test]
 async fn accepts_all_forms_of_json(#[case] body: Value) {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let url = format!("http://{}/v1/traces", receiver.http);
     let response = Client::new().post(url).json(&body).send().await.unwrap();
     let status = response.status();
@@ -41,7 +41,7 @@ async fn accepts_all_forms_of_json(#[case] body: Value) {
 /// A body of any size is read by the same rules.
 #[tokio::test]
 async fn accepts_large_json_in_all_forms() {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let padding: Vec<_> = (1..=8_000).map(|id: u64| {
         json!({"traceId": format!("{id:032x}"), "spanId": format!("{id:016x}"), "name": "padding", "attributes": [
             {"key": "a", "value": {"doubleValue": "1.5"}},
@@ -66,7 +66,7 @@ async fn accepts_large_json_in_all_forms() {
 #[case::old_scopes(json!({"resourceSpans": [{"instrumentationLibrarySpans": [{}]}]}), "scopeSpans")]
 #[tokio::test]
 async fn warns_of_names_it_ignored(#[case] body: Value, #[case] expected: &str) {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let url = format!("http://{}/v1/traces", receiver.http);
     let response = Client::new().post(url).json(&body).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);

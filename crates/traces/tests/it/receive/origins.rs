@@ -1,14 +1,14 @@
 //! Web pages that send spans.
 
 use reqwest::{Client, StatusCode};
-use spoor_traces::Settings;
+use spoor_traces::PipelineSettings;
 
 use super::request;
 use crate::{receiver::Receiver, spans::a_to_b};
 
 #[tokio::test]
 async fn web_pages_of_this_machine_may_send() {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let url = format!("http://{}/v1/traces", receiver.http);
     let question = |origin: &'static str| {
         Client::new()

@@ -1,14 +1,14 @@
 //! Metrics, logs and profiles.
 
 use reqwest::{Client, StatusCode};
-use spoor_traces::{OtherSignals, ReceiveSettings, Settings};
+use spoor_traces::{OtherSignals, PipelineSettings, ReceiveSettings};
 
 use super::{call, frame, receiving};
 use crate::receiver::Receiver;
 
 #[tokio::test]
 async fn other_signals_are_refused_with_a_reason() {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let over_grpc = other_signal_over_grpc(&receiver).await;
     assert_eq!(over_grpc["grpc-status"], "12");
     let message = over_grpc["grpc-message"].to_str().unwrap();

@@ -12,7 +12,7 @@ use reqwest::{Client, Response, StatusCode};
 use rstest::rstest;
 use serde::Serialize;
 use serde_json::{Value, json};
-use spoor_traces::Settings;
+use spoor_traces::PipelineSettings;
 
 use super::id;
 use crate::{
@@ -76,7 +76,7 @@ async fn invalid_ids_are_rejected(
     #[values(Form::Protobuf, Form::Json, Form::Grpc)] form: Form,
     #[values(100, 1 << 20)] name_bytes: usize,
 ) {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let name = "n".repeat(name_bytes);
     let mut spans: Vec<_> = (1..=7).map(|id| span(id, id, 9, &name, 1, 2)).collect();
     spans[1].trace_id = vec![0; 16];
@@ -116,7 +116,7 @@ async fn invalid_ids_are_rejected(
 /// Hexadecimal digits of a trace ID where those of a span ID belong.
 #[tokio::test]
 async fn a_trace_id_as_parent_is_rejected() {
-    let receiver = Receiver::start(Settings::default()).await;
+    let receiver = Receiver::start(PipelineSettings::default()).await;
     let body = json!({"resourceSpans": [{"scopeSpans": [{"spans": [{
         "traceId": "5b8efff798038103d269b633813fc60c",
         "spanId": "eee19b7ec3c1b174",

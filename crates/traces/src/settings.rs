@@ -1,8 +1,30 @@
-//! The receiver's settings.
+//! The settings of a pipeline and its receivers.
 
 use std::time::Duration;
 
-use super::cors::AllowedOrigins;
+use crate::tail::TailSettings;
+
+/// The settings of a [`Pipeline`](crate::Pipeline).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipelineSettings {
+    /// The memory for traces that are kept, in bytes.
+    pub store_bytes: usize,
+    /// The time and memory for gathering traces until their decision.
+    pub tail: TailSettings,
+    /// The receiver's bounds.
+    pub receive: ReceiveSettings,
+}
+
+impl Default for PipelineSettings {
+    /// 512 MiB for the store.
+    fn default() -> Self {
+        Self {
+            store_bytes: 512 << 20,
+            tail: TailSettings::default(),
+            receive: ReceiveSettings::default(),
+        }
+    }
+}
 
 /// The receiver's bounds, and what it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,4 +62,16 @@ pub enum OtherSignals {
     Refuse,
     /// They are accepted, counted and discarded.
     Discard,
+}
+
+/// The web pages whose scripts may send spans.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// Pages of this machine: `localhost` and loopback addresses, on any port.
+    #[default]
+    Loopback,
+    /// These, such as `https://shop.example`.
+    Listed(Vec<String>),
+    /// All.
+    Any,
 }
