@@ -10,7 +10,7 @@ use kube::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::kubernetes::{CALL_DEADLINE, CallError, with_deadline};
+use crate::kubernetes::{ApiServerError, CALL_DEADLINE, with_deadline};
 
 /// The default field manager of the definitions.
 pub const FIELD_MANAGER: &str = "spoor-crds";
@@ -38,7 +38,7 @@ pub enum CrdError {
     },
     /// The API server did not accept a definition.
     #[error("cannot apply the definition of {0}")]
-    Apply(String, #[source] CallError),
+    Apply(String, #[source] ApiServerError),
 }
 
 /// This program's own definitions, as YAML.

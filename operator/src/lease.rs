@@ -17,6 +17,6 @@ mod record;
 mod refusal;
 
 pub use claimer::{CLAIM_TIMING, Claimer};
-pub use claims::{CLAIM_LEASE, Claims};
+pub use claims::{CLAIM_LEASE, NamespaceClaims};
 pub use election::{campaign, lost_leadership};
 pub use leadership::{Candidate, Leadership, Timing};

@@ -31,15 +31,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use listeners::PolicyEndpoints;
-pub use settings::{Listen, PoliciesArguments, PoliciesSettings};
+pub use settings::{ListenAddresses, PoliciesArguments, PoliciesSettings};
 pub use tokens::AUDIENCE;
 
 use crate::role::{Replica, RoleError, RunningRole, StandbyReadiness};
-use controller::Controller;
+use controller::PoliciesController;
 use identity::PodIdentifier;
-use metrics::Metrics;
+use metrics::PoliciesMetrics;
 use pods::PodsByAddress;
-use sources::Sources;
+use sources::PolicySources;
 use status::Statuses;
 use tokens::TokenReviewer;
 
@@ -102,7 +102,7 @@ pub async fn start(
     let mut replica = Replica::new(&client, &settings.role, FIELD_MANAGER, &stop)?;
     let stop = replica.stop.clone();
     let scope = settings.role.scope.clone();
-    let sources = Sources::watch(&client, &replica.watches, &scope);
+    let sources = PolicySources::watch(&client, &replica.watches, &scope);
     let tokens = Arc::new(TokenReviewer::new(client));
     tokens.register(&mut replica.registry);
     let control = Control::new(spoor_control::Settings {
@@ -119,11 +119,11 @@ pub async fn start(
     let (path, key) = (settings.certificate.clone(), settings.key.clone());
     let tasks = replica.tasks.clone();
     tasks.spawn(certificate.clone().watch_files(path, key, stop.clone()));
-    let controller = Controller::new(
+    let controller = PoliciesController::new(
         sources.clone(),
         replica.watches.clone(),
         control,
-        Metrics::register(&mut replica.registry),
+        PoliciesMetrics::register(&mut replica.registry),
         replica.leadership.clone(),
         replica.claims.clone(),
         replica.events.clone(),

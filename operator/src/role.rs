@@ -15,8 +15,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    kubernetes::{apply::Applier, events::Events, watch::Watches},
-    lease::{self, Claimer, Claims, Leadership},
+    kubernetes::{apply::Applier, events::EventQueue, watch::Watches},
+    lease::{self, Claimer, Leadership, NamespaceClaims},
     settings::RoleSettings,
 };
 
@@ -73,7 +73,7 @@ impl RunningRole {
 }
 
 /// Returns the reason why a role is not ready, if it is not.
-pub(crate) type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+pub(crate) type RoleReadiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// A standby's response to readiness probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +87,9 @@ pub(crate) enum StandbyReadiness {
 /// One replica of a role, leader or standby. Its parts are shared by clones.
 pub(crate) struct Replica {
     pub(crate) watches: Watches,
-    pub(crate) claims: Claims,
+    pub(crate) claims: NamespaceClaims,
     pub(crate) applier: Arc<Applier>,
-    pub(crate) events: Arc<Events>,
+    pub(crate) events: Arc<EventQueue>,
     pub(crate) leadership: watch::Receiver<Leadership>,
     pub(crate) registry: Registry,
     /// Tasks that the role waits for when it ends.
@@ -123,13 +123,14 @@ impl Replica {
             .register("leader", "1 if this replica is the leader", leader.clone());
         let watches = Watches::new(stop.clone());
         watches.register(&mut registry);
-        let claims = Claims::new(settings.installation_identity(), watches.clone());
+        let claims = NamespaceClaims::new(settings.installation_identity(), watches.clone());
         claims.register(&mut registry);
         let claimer = Claimer::new(client.clone(), claims.clone(), settings.claim_timing);
         let applier = Applier::new(client.clone(), field_manager);
         applier.register(&mut registry);
         let pod = settings.pod.clone();
-        let (events, publishing) = Events::new(client.clone(), field_manager, pod, stop.clone());
+        let (events, publishing) =
+            EventQueue::new(client.clone(), field_manager, pod, stop.clone());
         tasks.spawn(publishing);
         let candidate = settings.candidate();
         let (leadership, election) = lease::campaign(client.clone(), candidate, stop.clone());
@@ -154,7 +155,7 @@ impl Replica {
         &self,
         standby: StandbyReadiness,
         role: impl Fn() -> Result<(), String> + Send + Sync + 'static,
-    ) -> Readiness {
+    ) -> RoleReadiness {
         let (watches, leadership) = (self.watches.clone(), self.leadership.clone());
         let claims = self.claims.clone();
         Arc::new(move || {
@@ -184,7 +185,7 @@ impl Replica {
     /// [`RoleError::Address`].
     pub(crate) fn spawn(
         self,
-        readiness: Readiness,
+        readiness: RoleReadiness,
         namespaces: impl Fn() -> BTreeSet<String> + Send + 'static,
         lead: impl Future<Output = Result<(), RoleError>> + Send + 'static,
     ) -> Result<RunningRole, RoleError> {
@@ -195,7 +196,7 @@ impl Replica {
 
     async fn run(
         self,
-        readiness: Readiness,
+        readiness: RoleReadiness,
         namespaces: impl Fn() -> BTreeSet<String>,
         lead: impl Future<Output = Result<(), RoleError>>,
     ) -> Result<(), RoleError> {

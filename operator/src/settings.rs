@@ -7,7 +7,7 @@ use spoor_runtime::{LogFormat, SettingsReader};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    kubernetes::watch::Scope,
+    kubernetes::watch::WatchScope,
     lease::{CLAIM_TIMING, Candidate, Timing},
 };
 
@@ -24,7 +24,7 @@ pub struct RoleSettings {
     /// installation in this namespace has it.
     pub installation: String,
     /// The namespaces that the operator serves.
-    pub scope: Scope,
+    pub scope: WatchScope,
     /// The address of `/metrics`, `/healthz` and `/readyz`.
     pub ops: SocketAddr,
     /// The Lease by which the role's replicas elect their leader.
@@ -162,8 +162,8 @@ impl RoleArguments {
             pod,
             installation,
             scope: match namespaces.is_empty() {
-                true => Scope::All,
-                false => Scope::Only(namespaces),
+                true => WatchScope::All,
+                false => WatchScope::Only(namespaces),
             },
             ops: ops?,
             lease,
@@ -221,11 +221,11 @@ mod tests {
     fn reads_namespaces_or_all() {
         let only = |names: &[&str]| {
             let names = names.iter().map(|name| (*name).to_owned());
-            Scope::Only(names.collect())
+            WatchScope::Only(names.collect())
         };
         for (text, expected) in [
-            ("", Scope::All),
-            (" , ", Scope::All),
+            ("", WatchScope::All),
+            (" , ", WatchScope::All),
             ("a", only(&["a"])),
             ("b, a,b", only(&["a", "b"])),
         ] {

@@ -31,8 +31,9 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    certificates::CertificateManager, collector_probe::CollectorProbe, controller::Controller,
-    gather_losses::GatherLosses, metrics::Metrics, reconcile::Reconciler, sources::Sources,
+    certificates::CertificateManager, collector_probe::CollectorProbe,
+    controller::StacksController, gather_losses::GatherLosses, metrics::StacksMetrics,
+    reconcile::Reconciler, sources::StackSources,
 };
 pub use self::{
     certificates::{AUTHORITY_SECRET, CertificateLifetimes, SERVER_SECRET},
@@ -75,14 +76,14 @@ pub async fn start(
     let losses = GatherLosses::default();
     losses.register(&mut replica.registry);
     let reconciler = Arc::new(Reconciler {
-        sources: Sources::watch(&watches, &client, &scope),
+        sources: StackSources::watch(&watches, &client, &scope),
         applier: replica.applier.clone(),
         events: replica.events.clone(),
         collector_probe: CollectorProbe::default(),
         losses,
         claims: replica.claims.clone(),
     });
-    let controller = Controller {
+    let controller = StacksController {
         reconciler: reconciler.clone(),
         changed: watches.changed(),
         trust: certificates.trust(),
@@ -90,7 +91,7 @@ pub async fn start(
         policies_service: settings.policies_service,
         cluster_domain: settings.cluster_domain,
         pods: settings.pods,
-        metrics: Metrics::register(&mut replica.registry),
+        metrics: StacksMetrics::register(&mut replica.registry),
     };
     let trust = certificates.trust();
     // Without a valid certificate no service can stream policies, which an administrator notices

@@ -15,7 +15,7 @@ use serde::Serialize;
 use spoor_runtime::self_tracing::record_error;
 use tracing::{Instrument, Span, field::Empty};
 
-use super::{CALL_DEADLINE, CallError, chain, watch::Key, with_deadline};
+use super::{ApiServerError, CALL_DEADLINE, chain, watch::Key, with_deadline};
 pub use fingerprint::Fingerprint;
 
 /// An object as it should be.
@@ -42,7 +42,7 @@ pub struct LiveObject {
 
 /// The effect of applying an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
+pub enum ApplyOutcome {
     /// The object did not exist.
     Created,
     /// The object had other content.
@@ -84,7 +84,7 @@ pub enum ApplyError {
         key: Key,
         /// The cause.
         #[source]
-        source: CallError,
+        source: ApiServerError,
     },
     /// The API server did not accept the object.
     #[error("cannot apply {kind} {key}")]
@@ -95,7 +95,7 @@ pub enum ApplyError {
         key: Key,
         /// The cause.
         #[source]
-        source: CallError,
+        source: ApiServerError,
     },
     /// The API server did not delete the object.
     #[error("cannot delete {kind} {key}")]
@@ -106,7 +106,7 @@ pub enum ApplyError {
         key: Key,
         /// The cause.
         #[source]
-        source: CallError,
+        source: ApiServerError,
     },
 }
 
@@ -209,7 +209,7 @@ impl Applier {
         &self,
         manifest: &Manifest,
         live: Option<&LiveObject>,
-    ) -> Result<Applied, ApplyError> {
+    ) -> Result<ApplyOutcome, ApplyError> {
         let (kind, key) = (manifest.resource.kind.clone(), manifest.key());
         let read;
         let live = match live {
@@ -235,7 +235,7 @@ impl Applier {
             before = self.live(manifest).await?.map(|live| live.fingerprint);
         }
         if stored.is_some() && before == stored {
-            return Ok(Applied::Unchanged);
+            return Ok(ApplyOutcome::Unchanged);
         }
         // `force` takes fields over from other managers. Without it a field that somebody has
         // edited would be a conflict on each attempt, and the object could never be restored.
@@ -259,10 +259,10 @@ impl Applier {
             .lock()
             .insert(place, AppliedState { desired, stored });
         Ok(match before {
-            None => Applied::Created,
-            Some(before) if before == stored => Applied::Unchanged,
-            Some(_) if was_applied => Applied::Repaired,
-            Some(_) => Applied::Changed,
+            None => ApplyOutcome::Created,
+            Some(before) if before == stored => ApplyOutcome::Unchanged,
+            Some(_) if was_applied => ApplyOutcome::Repaired,
+            Some(_) => ApplyOutcome::Changed,
         })
     }
 
@@ -392,7 +392,7 @@ fn span(operation: &str, method: &str, kind: &str, key: &Key) -> Span {
 async fn traced<T>(
     span: Span,
     call: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, CallError> {
+) -> Result<T, ApiServerError> {
     let result = with_deadline(CALL_DEADLINE, call)
         .instrument(span.clone())
         .await;

@@ -7,7 +7,7 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The reason why a call to the API server failed.
 #[derive(Debug, thiserror::Error)]
-pub enum CallError {
+pub enum ApiServerError {
     /// The API server refused, or could not be reached.
     #[error("the call to the API server failed")]
     Failed(#[source] Box<kube::Error>),
@@ -16,7 +16,7 @@ pub enum CallError {
     DeadlineExceeded(Duration),
 }
 
-impl CallError {
+impl ApiServerError {
     /// The HTTP status of the API server's response, if there was one.
     #[must_use]
     pub fn code(&self) -> Option<u16> {
@@ -54,7 +54,7 @@ impl CallError {
     }
 }
 
-impl From<kube::Error> for CallError {
+impl From<kube::Error> for ApiServerError {
     fn from(error: kube::Error) -> Self {
         Self::Failed(Box::new(error))
     }
@@ -67,10 +67,10 @@ impl From<kube::Error> for CallError {
 pub async fn with_deadline<T>(
     deadline: Duration,
     call: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, CallError> {
+) -> Result<T, ApiServerError> {
     match tokio::time::timeout(deadline, call).await {
         Ok(response) => Ok(response?),
-        Err(_) => Err(CallError::DeadlineExceeded(deadline)),
+        Err(_) => Err(ApiServerError::DeadlineExceeded(deadline)),
     }
 }
 

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{CALL_DEADLINE, CallError, with_deadline};
+use super::{ApiServerError, CALL_DEADLINE, with_deadline};
 
 /// The most events that wait for the API server. Further ones are dropped with a line in the log.
 const MAX_QUEUED: usize = 256;
@@ -45,7 +45,7 @@ pub struct Event {
 
 /// A queue of events. Publishing never waits.
 #[derive(Debug)]
-pub struct Events {
+pub struct EventQueue {
     queue: mpsc::Sender<Event>,
     published: Mutex<VecDeque<(Instant, EventKey)>>,
 }
@@ -53,7 +53,7 @@ pub struct Events {
 /// The identity of an event: object, reason and note.
 type EventKey = (Option<String>, String, String);
 
-impl Events {
+impl EventQueue {
     /// Creates a queue for events that `controller`, such as `spoor-policies`, reports from the pod
     /// `instance`. The future sends them until `stop`.
     pub fn new(
@@ -115,7 +115,7 @@ async fn send(
     controller: &str,
     instance: &str,
     event: Event,
-) -> Result<(), CallError> {
+) -> Result<(), ApiServerError> {
     let namespace = event.regarding.namespace.clone();
     let namespace = namespace.unwrap_or_else(|| "default".to_owned());
     let api: Api<EventObject> = Api::namespaced(client.clone(), &namespace);

@@ -34,7 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::chain;
 use store::StoreWriter;
-pub use store::{Key, Store};
+pub use store::{Key, ObjectStore};
 
 /// The time after which the API server ends a watch, which then continues where it ended. It bounds
 /// the time for which a broken connection goes unnoticed.
@@ -55,7 +55,7 @@ const RETRY_DELAYS: ExponentialBuilder = ExponentialBuilder::new()
 
 /// The namespaces that the operator serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Scope {
+pub enum WatchScope {
     /// Every namespace, by cluster-wide watches.
     #[default]
     All,
@@ -63,7 +63,7 @@ pub enum Scope {
     Only(BTreeSet<String>),
 }
 
-impl Scope {
+impl WatchScope {
     /// The namespaces of the list; without a list, those that are `used`.
     #[must_use]
     pub fn namespaces_or(&self, used: impl FnOnce() -> BTreeSet<String>) -> BTreeSet<String> {
@@ -135,16 +135,16 @@ impl Watches {
     pub fn start<K, V>(
         &self,
         name: &'static str,
-        scope: &Scope,
+        scope: &WatchScope,
         api: impl Fn(Option<&str>) -> Api<K>,
         config: Config,
         convert: impl Fn(K) -> Option<V> + Clone + Send + 'static,
-    ) -> Store<V>
+    ) -> ObjectStore<V>
     where
         K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
         V: PartialEq + Send + Sync + 'static,
     {
-        let store = Store::empty();
+        let store = ObjectStore::empty();
         let config = config
             .timeout(WATCH_TIMEOUT_SECONDS)
             .page_size(MAX_PAGE_SIZE);

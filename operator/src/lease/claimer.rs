@@ -14,12 +14,12 @@ use kube::{Api, Client, api::PostParams};
 use tokio::sync::watch;
 
 use super::{
-    claims::{CLAIM_LEASE, Claim, Claims},
+    claims::{CLAIM_LEASE, NamespaceClaim, NamespaceClaims},
     leadership::{Candidate, Leadership, Timing},
     record::{self, LeaseAction, ObservedLease},
     refusal::{self, RefusalNote},
 };
-use crate::kubernetes::{CallError, chain, with_deadline};
+use crate::kubernetes::{ApiServerError, chain, with_deadline};
 
 /// The timing of claims. There is one write per namespace and renewal, whatever the number of
 /// roles and replicas: a thousand namespaces cost 50 small writes a second.
@@ -39,7 +39,7 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Claims namespaces and renews the claims.
 pub struct Claimer {
-    claims: Claims,
+    claims: NamespaceClaims,
     client: Client,
     timing: Timing,
     entries: BTreeMap<String, Entry>,
@@ -59,7 +59,7 @@ struct Entry {
 impl Claimer {
     /// Creates a claimer that records its results in `claims`.
     #[must_use]
-    pub fn new(client: Client, claims: Claims, timing: Timing) -> Self {
+    pub fn new(client: Client, claims: NamespaceClaims, timing: Timing) -> Self {
         Self {
             claims,
             client,
@@ -143,7 +143,8 @@ impl Claimer {
                 entry.is_known |= error.code().is_some_and(|code| code < 500);
                 if !self.claims.holds(namespace) {
                     let problem = chain(&error);
-                    self.claims.set(namespace, Claim::Failed { problem });
+                    self.claims
+                        .set(namespace, NamespaceClaim::Failed { problem });
                 }
                 self.timing.retry
             }
@@ -156,7 +157,7 @@ impl Claimer {
         &self,
         namespace: &str,
         entry: &mut Entry,
-    ) -> Result<Option<Claim>, CallError> {
+    ) -> Result<Option<NamespaceClaim>, ApiServerError> {
         // Two calls of this length fit into a third of the duration, so a slow API server still
         // leaves time for a second attempt.
         let deadline = self.timing.duration / 6;
@@ -181,7 +182,7 @@ impl Claimer {
         let note = entry.note.as_ref();
         let note = note.filter(|note| note.is_fresh(started, self.timing.duration));
         let contender = note.map(|note| note.by.clone()).filter(|by| by != me);
-        let held = |until| Claim::Held {
+        let held = |until| NamespaceClaim::Held {
             until,
             contender: contender.clone(),
         };
@@ -194,7 +195,7 @@ impl Claimer {
                     || note.is_some_and(|note| last_read.is_some_and(|it| note.since > it));
                 let mut lease = observed.lease.clone();
                 refusal::add(&mut lease, me, Timestamp::now());
-                ((!is_noted).then_some(lease), Claim::Refused { by })
+                ((!is_noted).then_some(lease), NamespaceClaim::Refused { by })
             }
             (LeaseAction::Hold(lease), Some(observed)) => {
                 // Both roles claim under one identity. If the other one has renewed the Lease since

@@ -24,7 +24,7 @@ pub const CLAIM_LEASE: &str = "spoor-operator";
 
 /// The state of a namespace's claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(super) enum NamespaceClaim {
     /// This installation serves the namespace.
     Held {
         /// The time before which nobody can have taken over.
@@ -46,12 +46,12 @@ pub(super) enum Claim {
 
 /// The claims of this installation. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Claims(Arc<Inner>);
+pub struct NamespaceClaims(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     identity: String,
-    known: RwLock<BTreeMap<String, Claim>>,
+    known: RwLock<BTreeMap<String, NamespaceClaim>>,
     /// True once the Lease of every namespace was read.
     is_settled: watch::Sender<bool>,
     watches: Watches,
@@ -59,7 +59,7 @@ struct Inner {
     refused: Gauge,
 }
 
-impl Claims {
+impl NamespaceClaims {
     /// Creates an empty set of claims for the installation `identity`. The `watches` report a
     /// change whenever a claim changes.
     #[must_use]
@@ -98,7 +98,10 @@ impl Claims {
     /// Returns true if this installation serves the namespace, as far as it knows.
     #[must_use]
     pub fn holds(&self, namespace: &str) -> bool {
-        matches!(self.0.known.read().get(namespace), Some(Claim::Held { .. }))
+        matches!(
+            self.0.known.read().get(namespace),
+            Some(NamespaceClaim::Held { .. })
+        )
     }
 
     /// Returns true if this installation serves the namespace and nobody can have taken over. Only
@@ -106,15 +109,15 @@ impl Claims {
     #[must_use]
     pub fn is_certain(&self, namespace: &str) -> bool {
         let known = self.0.known.read();
-        known.get(namespace).is_some_and(Claim::is_certain)
+        known.get(namespace).is_some_and(NamespaceClaim::is_certain)
     }
 
     /// The installation that serves the namespace instead of this one.
     #[must_use]
     pub fn refused_by(&self, namespace: &str) -> Option<String> {
         match self.0.known.read().get(namespace)? {
-            Claim::Refused { by } => Some(by.clone()),
-            Claim::Held { .. } | Claim::Failed { .. } => None,
+            NamespaceClaim::Refused { by } => Some(by.clone()),
+            NamespaceClaim::Held { .. } | NamespaceClaim::Failed { .. } => None,
         }
     }
 
@@ -122,8 +125,8 @@ impl Claims {
     #[must_use]
     pub fn contender(&self, namespace: &str) -> Option<String> {
         match self.0.known.read().get(namespace)? {
-            Claim::Held { contender, .. } => contender.clone(),
-            Claim::Refused { .. } | Claim::Failed { .. } => None,
+            NamespaceClaim::Held { contender, .. } => contender.clone(),
+            NamespaceClaim::Refused { .. } | NamespaceClaim::Failed { .. } => None,
         }
     }
 
@@ -149,11 +152,11 @@ impl Claims {
     pub fn refusal(&self) -> Option<String> {
         let known = self.0.known.read();
         let refused = known.iter().map(|(namespace, claim)| match claim {
-            Claim::Refused { by } => Some(refusal(namespace, by)),
-            Claim::Failed { problem } => {
+            NamespaceClaim::Refused { by } => Some(refusal(namespace, by)),
+            NamespaceClaim::Failed { problem } => {
                 Some(format!("cannot claim namespace {namespace}: {problem}"))
             }
-            Claim::Held { .. } => None,
+            NamespaceClaim::Held { .. } => None,
         });
         // None as soon as one namespace is held: an installation that serves at least one namespace
         // is ready.
@@ -195,7 +198,7 @@ impl Claims {
         }
     }
 
-    pub(super) fn set(&self, namespace: &str, claim: Claim) {
+    pub(super) fn set(&self, namespace: &str, claim: NamespaceClaim) {
         let before = {
             let mut known = self.0.known.write();
             known.insert(namespace.to_owned(), claim.clone())
@@ -206,13 +209,13 @@ impl Claims {
         }
         let identity = self.identity();
         match &claim {
-            Claim::Refused { by } => tracing::error!(
+            NamespaceClaim::Refused { by } => tracing::error!(
                 namespace,
                 by,
                 identity,
                 "another operator serves this namespace; leaving its objects alone"
             ),
-            Claim::Held {
+            NamespaceClaim::Held {
                 contender: Some(other),
                 ..
             } => tracing::warn!(
@@ -221,8 +224,10 @@ impl Claims {
                 identity,
                 "refused another operator that tried to claim this namespace"
             ),
-            Claim::Held { .. } => tracing::info!(namespace, identity, "claimed this namespace"),
-            Claim::Failed { problem } => tracing::warn!(
+            NamespaceClaim::Held { .. } => {
+                tracing::info!(namespace, identity, "claimed this namespace")
+            }
+            NamespaceClaim::Failed { problem } => tracing::warn!(
                 namespace,
                 identity,
                 lease = CLAIM_LEASE,
@@ -250,7 +255,7 @@ impl Claims {
         let known = self.0.known.read();
         let held = known
             .values()
-            .filter(|claim| matches!(claim, Claim::Held { .. }));
+            .filter(|claim| matches!(claim, NamespaceClaim::Held { .. }));
         let held = held.count();
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.0.held.set(count(held));
@@ -266,7 +271,7 @@ fn refusal(namespace: &str, by: &str) -> String {
     )
 }
 
-impl Claim {
+impl NamespaceClaim {
     fn is_certain(&self) -> bool {
         matches!(self, Self::Held { until, .. } if Instant::now() < *until)
     }

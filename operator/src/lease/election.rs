@@ -15,7 +15,7 @@ use super::{
     leadership::{Candidate, Leadership},
     record::{self, LeaseAction, ObservedLease},
 };
-use crate::kubernetes::{CallError, with_deadline};
+use crate::kubernetes::{ApiServerError, with_deadline};
 
 /// Campaigns for a lease until `stop`, then releases it. The caller has to poll the future.
 pub fn campaign(
@@ -91,7 +91,7 @@ impl Election {
     }
 
     /// Reads the lease, and acquires or renews it if that is due.
-    async fn attempt(&mut self) -> Result<(), CallError> {
+    async fn attempt(&mut self) -> Result<(), ApiServerError> {
         let started = Instant::now();
         let Candidate {
             name,

@@ -15,16 +15,16 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     evidence::EvidenceSources,
-    metrics::{Metrics, as_i64},
+    metrics::{PoliciesMetrics, as_i64},
     objects::PolicyObject,
     publish::publish,
-    resolution::{ResolutionInputs, ResolvedPolicies, Service},
-    sources::Sources,
+    resolution::{NamespacedService, ResolutionInputs, ResolvedPolicies},
+    sources::PolicySources,
     status::Statuses,
 };
 use crate::{
-    kubernetes::{events::Events, resources::reference, watch::Watches},
-    lease::{Claims, Leadership},
+    kubernetes::{events::EventQueue, resources::reference, watch::Watches},
+    lease::{Leadership, NamespaceClaims},
 };
 
 /// The time for which changes are collected: the API server sends a change of many objects as many
@@ -41,20 +41,20 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(2);
 const ACTIVE_PERIOD: Duration = Duration::from_secs(3);
 
 /// The state that the two loops share.
-pub(super) struct Controller {
-    pub(super) sources: Sources,
+pub(super) struct PoliciesController {
+    pub(super) sources: PolicySources,
     pub(super) watches: Watches,
     pub(super) control: Control,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: PoliciesMetrics,
     pub(super) leadership: watch::Receiver<Leadership>,
-    pub(super) claims: Claims,
-    events: Arc<Events>,
+    pub(super) claims: NamespaceClaims,
+    events: Arc<EventQueue>,
     resolved: ArcSwapOption<ResolvedSnapshot>,
     /// Counts resolutions.
     resolutions: watch::Sender<u64>,
     /// Notified when a client of a service connects that no policy names.
     new_services: Notify,
-    connected: ArcSwapOption<BTreeSet<Service>>,
+    connected: ArcSwapOption<BTreeSet<NamespacedService>>,
 }
 
 /// Policies and their resolution. Together, so that no status combines one generation of a policy
@@ -64,15 +64,15 @@ struct ResolvedSnapshot {
     resolved: Arc<ResolvedPolicies>,
 }
 
-impl Controller {
+impl PoliciesController {
     pub(super) fn new(
-        sources: Sources,
+        sources: PolicySources,
         watches: Watches,
         control: Control,
-        metrics: Metrics,
+        metrics: PoliciesMetrics,
         leadership: watch::Receiver<Leadership>,
-        claims: Claims,
-        events: Arc<Events>,
+        claims: NamespaceClaims,
+        events: Arc<EventQueue>,
     ) -> Self {
         Self {
             sources,
@@ -217,7 +217,7 @@ impl Controller {
             .filter(|it| it.connected)
             .map(|it| (it.instance.namespace, it.instance.service));
         let known = self.connected.load_full().unwrap_or_default();
-        let mut services: BTreeSet<Service> = connected.collect();
+        let mut services: BTreeSet<NamespacedService> = connected.collect();
         services.extend(known.iter().cloned());
         // Pods are many, and this runs up to twenty times a second, so they are read only if a new
         // service has connected.

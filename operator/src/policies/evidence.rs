@@ -6,12 +6,12 @@ use spoor_control::{Control, Evidence};
 use spoor_policy::{Namespace, PolicyKey, ServiceName};
 
 use super::{identity_mismatches::IdentityMismatches, pods::Pod};
-use crate::kubernetes::watch::{Key, Store};
+use crate::kubernetes::watch::{Key, ObjectStore};
 
 /// The sources of evidence.
 pub(super) struct EvidenceSources<'a> {
     pub(super) control: &'a Control,
-    pub(super) pods: &'a Store<Pod>,
+    pub(super) pods: &'a ObjectStore<Pod>,
     pub(super) mismatches: &'a IdentityMismatches,
 }
 

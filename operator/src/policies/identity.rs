@@ -11,11 +11,11 @@ use super::{
     pods::{Pod, PodsByAddress},
     tokens::TokenReviewer,
 };
-use crate::kubernetes::watch::Store;
+use crate::kubernetes::watch::ObjectStore;
 
 /// Identifies callers by what Kubernetes knows of their pods.
 pub(super) struct PodIdentifier {
-    pub(super) by_name: Store<Pod>,
+    pub(super) by_name: ObjectStore<Pod>,
     pub(super) by_address: PodsByAddress,
     pub(super) tokens: Arc<TokenReviewer>,
     pub(super) mismatches: Arc<IdentityMismatches>,

@@ -11,14 +11,14 @@ use super::resolution::ResolutionInputs;
 
 /// The metrics. Clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct Metrics {
+pub(super) struct PoliciesMetrics {
     resolutions: Counter,
     resolve_duration: Histogram,
     policies: Gauge,
     instances: Gauge,
 }
 
-impl Metrics {
+impl PoliciesMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             resolutions: Counter::default(),

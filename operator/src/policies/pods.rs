@@ -8,7 +8,7 @@ use serde::Deserialize;
 use spoor_policy::{Namespace, ServiceName};
 use tokio::sync::watch;
 
-use crate::kubernetes::watch::Store;
+use crate::kubernetes::watch::ObjectStore;
 
 /// The label that names a pod's service for Spoor.
 pub(super) const SERVICE: &str = "spoor.dev/service";
@@ -124,7 +124,7 @@ impl RawPodStatus {
 
 /// An index of pods by address.
 pub(super) struct PodsByAddress {
-    pods: Store<Pod>,
+    pods: ObjectStore<Pod>,
     changed: watch::Receiver<u64>,
     index: Mutex<Index>,
 }
@@ -138,7 +138,7 @@ struct Index {
 
 impl PodsByAddress {
     /// Creates an index of these pods. `changed` counts their changes.
-    pub(super) fn new(pods: Store<Pod>, changed: watch::Receiver<u64>) -> Self {
+    pub(super) fn new(pods: ObjectStore<Pod>, changed: watch::Receiver<u64>) -> Self {
         Self {
             pods,
             changed,

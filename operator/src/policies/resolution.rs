@@ -14,11 +14,11 @@ use spoor_status::{PolicyFindings, TailRules};
 use super::{
     evidence::PolicyEvidence,
     objects::{PolicyObject, StackState},
-    sources::Snapshot,
+    sources::SourcesSnapshot,
 };
 
 /// A service in a namespace.
-pub(super) type Service = (Namespace, ServiceName);
+pub(super) type NamespacedService = (Namespace, ServiceName);
 
 /// The inputs of a resolution, beside the time.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,7 +40,7 @@ pub(super) struct ResolvedPolicies {
 
 impl ResolutionInputs {
     /// Derives the inputs. `connected` are the services of which a client has a stream or polls.
-    pub(super) fn of(snapshot: &Snapshot, connected: &BTreeSet<Service>) -> Self {
+    pub(super) fn of(snapshot: &SourcesSnapshot, connected: &BTreeSet<NamespacedService>) -> Self {
         let policies = snapshot.policies.iter();
         let policies: Vec<Policy> = policies
             .filter_map(|found| found.policy.as_ref().ok().cloned())
@@ -157,9 +157,9 @@ impl StackState {
 /// The pods that should apply policies: those that are Ready and have Spoor's label, or belong to a
 /// service that a policy names or a client has connected from.
 fn instances(
-    snapshot: &Snapshot,
+    snapshot: &SourcesSnapshot,
     policies: &[Policy],
-    connected: &BTreeSet<Service>,
+    connected: &BTreeSet<NamespacedService>,
 ) -> Vec<Instance> {
     let targets = policies.iter().flat_map(|policy| {
         let services = policy.targets().iter().map(|target| &target.service);

@@ -12,7 +12,7 @@ pub struct PoliciesSettings {
     /// The settings that both roles have.
     pub role: RoleSettings,
     /// The addresses to listen on.
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// The certificate of the stream listener, in PEM. It is read again when it changes.
     pub certificate: PathBuf,
     /// Its private key, in PEM.
@@ -26,7 +26,7 @@ pub struct PoliciesSettings {
 
 /// The addresses to listen on. Port 0 stands for any free port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
+pub struct ListenAddresses {
     /// Jaeger's remote sampling API over HTTP.
     pub http: SocketAddr,
     /// Jaeger's remote sampling API over gRPC.
@@ -69,7 +69,12 @@ pub struct PoliciesArguments {
 impl PoliciesSettings {
     /// The settings with defaults for everything else.
     #[must_use]
-    pub fn new(role: RoleSettings, listen: Listen, certificate: PathBuf, key: PathBuf) -> Self {
+    pub fn new(
+        role: RoleSettings,
+        listen: ListenAddresses,
+        certificate: PathBuf,
+        key: PathBuf,
+    ) -> Self {
         Self {
             role,
             listen,
@@ -107,7 +112,7 @@ impl PoliciesArguments {
             &self.listen_metrics,
             "0.0.0.0:4318",
         );
-        let listen = Listen {
+        let listen = ListenAddresses {
             http: http?,
             grpc: grpc?,
             stream: stream?,

@@ -12,32 +12,32 @@ use super::{
 use crate::{
     kubernetes::{
         resources::{self, api},
-        watch::{Scope, Store, Watches},
+        watch::{ObjectStore, WatchScope, Watches},
     },
-    lease::Claims,
+    lease::NamespaceClaims,
 };
 
 /// The stores of all watched objects.
 #[derive(Clone)]
-pub(super) struct Sources {
-    pub(super) policies: Store<PolicyObject>,
-    pub(super) pods: Store<Pod>,
-    stacks: Store<StackState>,
+pub(super) struct PolicySources {
+    pub(super) policies: ObjectStore<PolicyObject>,
+    pub(super) pods: ObjectStore<Pod>,
+    stacks: ObjectStore<StackState>,
     /// The pods that were refused because they claim to be another service than their labels name.
     pub(super) mismatches: Arc<IdentityMismatches>,
 }
 
 /// The objects at one time.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Snapshot {
+pub(super) struct SourcesSnapshot {
     pub(super) policies: Vec<Arc<PolicyObject>>,
     pub(super) pods: Vec<Arc<Pod>>,
     pub(super) stacks: Vec<Arc<StackState>>,
 }
 
-impl Sources {
+impl PolicySources {
     /// Starts watching the namespaces of a scope.
-    pub(super) fn watch(client: &Client, watches: &Watches, scope: &Scope) -> Self {
+    pub(super) fn watch(client: &Client, watches: &Watches, scope: &WatchScope) -> Self {
         let policies = |it: Option<&str>| api(client, it, &resources::sampling_policies());
         let pods = |it: Option<&str>| api(client, it, &pods::resource());
         let stacks = |it: Option<&str>| api(client, it, &resources::tracing_stacks());
@@ -63,13 +63,13 @@ impl Sources {
     }
 
     /// The namespaces to claim.
-    pub(super) fn namespaces(&self, scope: &Scope) -> BTreeSet<String> {
+    pub(super) fn namespaces(&self, scope: &WatchScope) -> BTreeSet<String> {
         scope.namespaces_or(|| &self.policies.namespaces() | &self.stacks.namespaces())
     }
 
     /// The objects in the namespaces that this installation serves. Pods of a namespace that nobody
     /// serves are callers, too, but without policies.
-    pub(super) fn snapshot(&self, claims: &Claims) -> Snapshot {
+    pub(super) fn snapshot(&self, claims: &NamespaceClaims) -> SourcesSnapshot {
         let mut snapshot = self.everything();
         // `holds` and not `is_certain`: while the API server is away, the last claim still counts
         // for what is served. Only writes need certainty.
@@ -86,8 +86,8 @@ impl Sources {
         snapshot
     }
 
-    fn everything(&self) -> Snapshot {
-        Snapshot {
+    fn everything(&self) -> SourcesSnapshot {
+        SourcesSnapshot {
             policies: self.policies.all(),
             pods: self.pods.all(),
             stacks: self.stacks.all(),

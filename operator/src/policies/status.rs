@@ -27,11 +27,11 @@ use super::{
 use crate::{
     kubernetes::{
         apply::{Applier, ApplyError},
-        events::Events,
+        events::EventQueue,
         resources,
         watch::Key,
     },
-    lease::Claims,
+    lease::NamespaceClaims,
 };
 
 /// The most writes at once.
@@ -44,9 +44,9 @@ const RECONNECT_PERIOD: Duration = Duration::from_secs(10);
 /// The statuses of all policies.
 pub(super) struct Statuses {
     applier: Arc<Applier>,
-    events: Arc<Events>,
+    events: Arc<EventQueue>,
     resource: ApiResource,
-    claims: Claims,
+    claims: NamespaceClaims,
     observe: Duration,
     began: Instant,
     entries: HashMap<Key, Entry>,
@@ -77,7 +77,7 @@ struct Due {
 
 /// The time of the next check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Next {
+pub(super) struct NextWrite {
     /// The latest time; none if nothing is pending.
     pub(super) at: Option<Instant>,
     /// True if clients are applying a change.
@@ -87,8 +87,8 @@ pub(super) struct Next {
 impl Statuses {
     pub(super) fn new(
         applier: Arc<Applier>,
-        events: Arc<Events>,
-        claims: Claims,
+        events: Arc<EventQueue>,
+        claims: NamespaceClaims,
         observe: Duration,
     ) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl Statuses {
         policies: &[Arc<PolicyObject>],
         resolved: &ResolvedPolicies,
         evidence: &EvidenceSources<'_>,
-    ) -> Next {
+    ) -> NextWrite {
         let (due, mut next) = self.due_writes(policies, resolved, evidence);
         if due.is_empty() {
             return next;
@@ -157,10 +157,10 @@ impl Statuses {
         policies: &[Arc<PolicyObject>],
         resolved: &ResolvedPolicies,
         evidence: &EvidenceSources<'_>,
-    ) -> (Vec<Due>, Next) {
+    ) -> (Vec<Due>, NextWrite) {
         let (now, time) = (Instant::now(), Timestamp::now());
         let mut due = vec![];
-        let mut next = Next {
+        let mut next = NextWrite {
             at: None,
             is_moving: false,
         };

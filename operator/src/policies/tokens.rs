@@ -17,7 +17,7 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use spoor_control::Denied;
 use tokio::sync::Semaphore;
 
-use crate::kubernetes::{CallError, watch::Key, with_deadline};
+use crate::kubernetes::{ApiServerError, watch::Key, with_deadline};
 
 /// The audience of tokens for Spoor. Tokens for another audience are refused.
 pub const AUDIENCE: &str = "spoor.dev";
@@ -90,7 +90,7 @@ impl TokenReviewer {
             return Ok(bearer);
         }
         let reviewed = tokio::time::timeout(REVIEW_DEADLINE, self.review(token)).await;
-        let reviewed = reviewed.unwrap_or(Err(CallError::DeadlineExceeded(REVIEW_DEADLINE)));
+        let reviewed = reviewed.unwrap_or(Err(ApiServerError::DeadlineExceeded(REVIEW_DEADLINE)));
         let bearer = match reviewed {
             Ok(review) => token_pod(&review.status.unwrap_or_default()),
             Err(error) => {
@@ -115,7 +115,7 @@ impl TokenReviewer {
         bearer
     }
 
-    async fn review(&self, token: &str) -> Result<TokenReview, CallError> {
+    async fn review(&self, token: &str) -> Result<TokenReview, ApiServerError> {
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await.ok();
         let review = TokenReview {

@@ -9,12 +9,12 @@ use k8s_openapi::{
 use spoor_api::{API_VERSION, TracingStack};
 
 use super::{
-    children::{Child, Detail},
-    objects::{Kind, Object},
+    children::{Detail, StackChild},
+    objects::{Object, ObjectKind},
     parse::StackObject,
     sources::RelatedObjects,
 };
-use crate::kubernetes::apply::{Applied, Applier, ApplyError, Manifest};
+use crate::kubernetes::apply::{Applier, ApplyError, ApplyOutcome, Manifest};
 
 /// The desired objects of a stack.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +29,7 @@ pub struct DesiredObjects {
 #[derive(Debug, Default)]
 pub struct ApplyReport {
     /// The objects that could not be applied or deleted.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<StackProblem>,
     /// The objects that somebody had changed and that are restored now, with the name of who
     /// changed them.
     pub repaired: Vec<String>,
@@ -41,7 +41,7 @@ pub struct ApplyReport {
 
 /// A problem of a stack, for its status.
 #[derive(Debug)]
-pub struct Problem {
+pub struct StackProblem {
     /// The reason, in one CamelCase word.
     pub reason: &'static str,
     /// The message, for people.
@@ -56,7 +56,7 @@ pub async fn apply(
     wanted: DesiredObjects,
 ) -> ApplyReport {
     let mut report = ApplyReport::default();
-    let mut names: HashSet<(Kind, String)> = HashSet::new();
+    let mut names: HashSet<(ObjectKind, String)> = HashSet::new();
     for object in wanted.apply {
         let live = related
             .children
@@ -70,7 +70,7 @@ pub async fn apply(
             continue;
         }
         let title = object.to_string();
-        let has_pods = object.kind == Kind::Deployment;
+        let has_pods = object.kind == ObjectKind::Deployment;
         let manifest = owned(object, stack);
         let applied = applier
             .apply(&manifest, live.map(|child| &child.live))
@@ -78,17 +78,17 @@ pub async fn apply(
         if has_pods
             && applied
                 .as_ref()
-                .is_ok_and(|applied| *applied != Applied::Unchanged)
+                .is_ok_and(|applied| *applied != ApplyOutcome::Unchanged)
         {
             report.rolled.push(title.clone());
         }
         match applied {
-            Ok(Applied::Repaired) => {
+            Ok(ApplyOutcome::Repaired) => {
                 let by = live.and_then(|child| child.changed_by.as_deref());
                 let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
                 report.repaired.push(format!("{title} was changed{by}"));
             }
-            Ok(Applied::Created | Applied::Changed | Applied::Unchanged) => {}
+            Ok(ApplyOutcome::Created | ApplyOutcome::Changed | ApplyOutcome::Unchanged) => {}
             Err(error) => {
                 report.failed(&error);
                 // Each further object would wait for its own deadline.
@@ -108,9 +108,9 @@ pub async fn apply(
 fn unwanted<'a>(
     stack: &StackObject,
     related: &'a RelatedObjects,
-    wanted: &HashSet<(Kind, String)>,
+    wanted: &HashSet<(ObjectKind, String)>,
     leave_components: &[&str],
-) -> Vec<&'a Arc<Child>> {
+) -> Vec<&'a Arc<StackChild>> {
     let in_use = config_maps_in_use(related);
     let children = related.children.iter();
     let unwanted = children.filter(|child| {
@@ -125,9 +125,9 @@ fn unwanted<'a>(
             .as_deref()
             .is_some_and(|component| leave_components.contains(&component));
         let holds = match child.kind {
-            Kind::ConfigMap => in_use.contains(child.key.name.as_str()),
+            ObjectKind::ConfigMap => in_use.contains(child.key.name.as_str()),
             // The claim may hold traces. It is deleted with the stack.
-            Kind::PersistentVolumeClaim => true,
+            ObjectKind::PersistentVolumeClaim => true,
             _ => false,
         };
         is_mine && !is_wanted && !is_left && !holds
@@ -156,12 +156,12 @@ fn config_maps(pod: &PodSpec) -> impl Iterator<Item = &str> {
     volumes.filter_map(|volume| Some(volume.config_map.as_ref()?.name.as_str()))
 }
 
-fn is_of_an_earlier_stack(child: &Child, stack: &StackObject) -> bool {
+fn is_of_an_earlier_stack(child: &StackChild, stack: &StackObject) -> bool {
     let owner = child.owner.as_ref();
     owner.is_some_and(|owner| owner.name == stack.key.name && owner.uid != stack.uid)
 }
 
-async fn delete(applier: &Applier, child: &Child, report: &mut ApplyReport) {
+async fn delete(applier: &Applier, child: &StackChild, report: &mut ApplyReport) {
     let (resource, uid) = (child.kind.resource(), &child.live.uid);
     if let Err(error) = applier.delete(&resource, &child.key, uid).await {
         report.failed(&error);
@@ -202,7 +202,7 @@ impl ApplyReport {
             ApplyError::NameTaken { .. } => "NameTaken",
             _ => "ApplyFailed",
         };
-        self.problems.push(Problem {
+        self.problems.push(StackProblem {
             reason,
             message: explained(error),
         });

@@ -127,7 +127,7 @@ pub fn build(
             collector,
         });
     }
-    // The order of `Kind`: a pod must not start before its ConfigMap and its NetworkPolicy exist.
+    // The order of `ObjectKind`: a pod must not start before its ConfigMap and its NetworkPolicy exist.
     objects.sort_by_key(|object| object.kind);
     BuiltStack { objects, tiers }
 }

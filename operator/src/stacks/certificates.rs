@@ -24,7 +24,7 @@ use secret::{CertificateState, IssueError};
 
 use super::objects::FIELD_MANAGER;
 use crate::{
-    kubernetes::{CALL_DEADLINE, CallError, chain, with_deadline},
+    kubernetes::{ApiServerError, CALL_DEADLINE, chain, with_deadline},
     lease::Leadership,
 };
 
@@ -45,13 +45,13 @@ enum Error {
     Read {
         secret: &'static str,
         #[source]
-        source: CallError,
+        source: ApiServerError,
     },
     #[error("cannot write Secret \"{secret}\"")]
     Write {
         secret: &'static str,
         #[source]
-        source: CallError,
+        source: ApiServerError,
     },
     #[error(transparent)]
     Issue(#[from] IssueError),

@@ -17,19 +17,19 @@ use serde::{Serialize, de::DeserializeOwned};
 use spoor_api::TracingStack;
 
 use super::objects::{
-    FIELD_MANAGER, Kind, StackResource,
+    FIELD_MANAGER, ObjectKind, StackResource,
     labels::{Component, INSTANCE, MANAGED_BY, NAME, OPERATOR},
 };
 use crate::kubernetes::{
     apply::LiveObject,
-    watch::{Key, Scope, Store, Watches},
+    watch::{Key, ObjectStore, WatchScope, Watches},
 };
 
 /// An object that the operator has created.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Child {
+pub struct StackChild {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: ObjectKind,
     /// The namespace and name.
     pub key: Key,
     /// The facts that applying depends on.
@@ -69,14 +69,14 @@ pub enum Detail {
 /// The stores of all objects that the operator has created, and of their pods.
 #[derive(Clone, Debug)]
 pub struct Children {
-    kinds: Vec<Store<Child>>,
-    pods: Store<Pod>,
+    kinds: Vec<ObjectStore<StackChild>>,
+    pods: ObjectStore<Pod>,
 }
 
 impl Children {
     /// Starts watching the namespaces of a scope.
     #[must_use]
-    pub fn watch(watches: &Watches, client: &Client, scope: &Scope) -> Self {
+    pub fn watch(watches: &Watches, client: &Client, scope: &WatchScope) -> Self {
         let start = WatchStarter {
             watches,
             client,
@@ -107,7 +107,7 @@ impl Children {
 
     /// The objects that belong to a stack of this name, or belonged to an earlier one.
     #[must_use]
-    pub fn of_stack(&self, stack: &Key) -> Vec<Arc<Child>> {
+    pub fn of_stack(&self, stack: &Key) -> Vec<Arc<StackChild>> {
         let within = self
             .kinds
             .iter()
@@ -139,11 +139,11 @@ pub fn belongs_to(pod: &Pod, component: Component) -> bool {
 struct WatchStarter<'a> {
     watches: &'a Watches,
     client: &'a Client,
-    scope: &'a Scope,
+    scope: &'a WatchScope,
 }
 
 impl WatchStarter<'_> {
-    fn kind<K>(&self, name: &'static str, detail: fn(K) -> Detail) -> Store<Child>
+    fn kind<K>(&self, name: &'static str, detail: fn(K) -> Detail) -> ObjectStore<StackChild>
     where
         K: StackResource
             + Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -175,7 +175,7 @@ fn selected() -> Config {
     Config::default().labels(&format!("{MANAGED_BY}={OPERATOR}"))
 }
 
-fn child<K>(object: K, detail: fn(K) -> Detail) -> Child
+fn child<K>(object: K, detail: fn(K) -> Detail) -> StackChild
 where
     K: StackResource + Resource<DynamicType = ()> + Serialize,
 {
@@ -188,7 +188,7 @@ where
             uid: owner.uid.clone(),
         })
         .next();
-    Child {
+    StackChild {
         kind: K::KIND,
         key: Key::of(&object),
         live: LiveObject::of(&object),

@@ -40,7 +40,7 @@ pub use network::services;
 pub use ports::{OWN_METRICS, SPAN_METRICS};
 pub use workload::SPEC_HASH;
 
-use memory::Memory;
+use memory::TierMemory;
 use workload::{Pods, resources};
 
 use super::objects::{
@@ -227,8 +227,8 @@ fn decide(input: &CollectorInput<'_>) -> Tier {
     )
 }
 
-fn memory(collector: &ManagedCollector) -> Memory {
-    Memory::of(&resources(collector))
+fn memory(collector: &ManagedCollector) -> TierMemory {
+    TierMemory::of(&resources(collector))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! failed a while ago, or when the result of its last attempt expires by itself.
 //!
 //! Stacks are reconciled concurrently, each in a task of its own and with its own time for the next
-//! attempt, so that a stack whose API calls hang or fail delays no other. kube's `Controller` would
+//! attempt, so that a stack whose API calls hang or fail delays no other. kube's `StacksController` would
 //! do that too, but with a watch of its own for each kind and whole objects in its stores, while
 //! here one trimmed store serves the reconciler, the loss monitor and the claims. With
 //! `buffer_unordered` over all stacks each round would still wait for the slowest one. Unlike
@@ -24,7 +24,7 @@ use tracing::{Instrument, Span, field::Empty};
 use super::{
     build::{BuildContext, PoliciesService},
     certificates::Trust,
-    metrics::Metrics,
+    metrics::StacksMetrics,
     objects::pod::PodDefaults,
     parse::StackObject,
     reconcile::Reconciler,
@@ -45,7 +45,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(5);
 const MAX_CONCURRENT_RECONCILES: usize = 32;
 
 /// Reconciles all stacks.
-pub(super) struct Controller {
+pub(super) struct StacksController {
     pub(super) reconciler: Arc<Reconciler>,
     pub(super) changed: watch::Receiver<u64>,
     pub(super) trust: watch::Receiver<Trust>,
@@ -53,7 +53,7 @@ pub(super) struct Controller {
     pub(super) policies_service: PoliciesService,
     pub(super) cluster_domain: String,
     pub(super) pods: PodDefaults,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: StacksMetrics,
 }
 
 /// The schedule of one stack.
@@ -72,7 +72,7 @@ struct Reconciled {
     result: Result<Option<Duration>, ApplyError>,
 }
 
-impl Controller {
+impl StacksController {
     /// Reconciles until the election ends. Starts attempts only while nobody else can be the leader.
     pub(super) async fn run(mut self) {
         let mut schedules = HashMap::new();

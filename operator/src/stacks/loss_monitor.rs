@@ -17,7 +17,7 @@ use super::{
     objects::labels::Component,
     parse::{StackObject, parse},
     reconcile::Reconciler,
-    status::Health,
+    status::StackHealth,
     validate::validate,
 };
 use crate::kubernetes::watch::Watches;
@@ -100,7 +100,7 @@ impl Reconciler {
             return None;
         }
         let stack = validate(&parsed.stack.ok()?).ok()?;
-        if !Health::of(&stack, &related).gather.is_complete {
+        if !StackHealth::of(&stack, &related).gather.is_complete {
             return None;
         }
         let Collector::Managed(collector) = stack.collector else {

@@ -9,13 +9,13 @@ use prometheus_client::{
 
 /// The metrics. Clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct Metrics {
+pub(super) struct StacksMetrics {
     reconciles: Counter,
     reconcile_duration: Histogram,
     pub(super) stacks: Gauge,
 }
 
-impl Metrics {
+impl StacksMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             reconciles: Counter::default(),

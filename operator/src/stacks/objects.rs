@@ -17,7 +17,7 @@ pub(super) const FIELD_MANAGER: &str = "spoor-stacks";
 
 /// The kinds of object that a stack consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum ObjectKind {
     /// `v1`.
     ConfigMap,
     /// `v1`.
@@ -32,7 +32,7 @@ pub enum Kind {
     Deployment,
 }
 
-impl Kind {
+impl ObjectKind {
     /// All of them, in the order in which they are applied: what pods need comes first.
     pub const ALL: [Self; 6] = [
         Self::ConfigMap,
@@ -73,7 +73,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ObjectKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -82,13 +82,13 @@ impl fmt::Display for Kind {
 /// A type of object that a stack consists of.
 pub trait StackResource: Serialize {
     /// The kind of the type.
-    const KIND: Kind;
+    const KIND: ObjectKind;
 }
 
 macro_rules! parts {
     ($($kind:ident = $type:path),* $(,)?) => {
         $(impl StackResource for $type {
-            const KIND: Kind = Kind::$kind;
+            const KIND: ObjectKind = ObjectKind::$kind;
         })*
     };
 }
@@ -106,7 +106,7 @@ parts! {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: ObjectKind,
     /// The object.
     pub body: DynamicObject,
 }

@@ -14,7 +14,7 @@ use spoor_runtime::self_tracing::record_error;
 use tracing::Span;
 
 use super::{
-    apply::{self, ApplyReport, DesiredObjects, Problem},
+    apply::{self, ApplyReport, DesiredObjects, StackProblem},
     build::{self, BuildContext, BuiltStack, CollectorTiers, otlp_service},
     children::Detail,
     collector::{
@@ -26,17 +26,17 @@ use super::{
     objects::labels::Component,
     parse::{StackObject, parse},
     route::{self, CollectorAction, RoutePlan, Traffic},
-    sources::{RelatedObjects, Sources},
-    status::{self, Findings, Health},
+    sources::{RelatedObjects, StackSources},
+    status::{self, Findings, StackHealth},
     validate::validate,
 };
 use crate::{
     kubernetes::{
         apply::{Applier, ApplyError},
-        events::{Event, Events},
+        events::{Event, EventQueue},
         resources::{self, reference},
     },
-    lease::Claims,
+    lease::NamespaceClaims,
 };
 
 /// The delay before the next attempt after a failure that may pass.
@@ -45,17 +45,17 @@ const RETRY_DELAY: Duration = Duration::from_secs(10);
 /// Reconciles stacks.
 pub struct Reconciler {
     /// The watched objects.
-    pub sources: Sources,
+    pub sources: StackSources,
     /// Applies objects.
     pub applier: Arc<Applier>,
     /// Publishes events.
-    pub events: Arc<Events>,
+    pub events: Arc<EventQueue>,
     /// Reads Collectors' metrics.
     pub collector_probe: CollectorProbe,
     /// The spans that gathering Collectors have lost.
     pub losses: GatherLosses,
     /// The namespaces that this installation serves.
-    pub claims: Claims,
+    pub claims: NamespaceClaims,
 }
 
 impl Reconciler {
@@ -80,7 +80,7 @@ impl Reconciler {
         let stack = match valid {
             Ok(stack) => stack,
             Err(problem) => {
-                let problem = Problem {
+                let problem = StackProblem {
                     reason: "Invalid",
                     message: format!("{problem}; correct the spec (what ran before keeps running)"),
                 };
@@ -91,7 +91,7 @@ impl Reconciler {
                 return Ok(None);
             }
         };
-        let health = Health::of(&stack, &related);
+        let health = StackHealth::of(&stack, &related);
         let target = current_target(&stack, &related);
         let state = route::RouteState {
             target,
@@ -117,7 +117,7 @@ impl Reconciler {
         let mut report = apply::apply(&self.applier, object, &related, desired).await;
         report.problems.extend(trust_problem.map(untrusted));
         record_outcome(&report);
-        let lost = self.losses.recent(&object.key).map(|lost| Problem {
+        let lost = self.losses.recent(&object.key).map(|lost| StackProblem {
             reason: "SpansLost",
             message: gather_losses::message(lost),
         });
@@ -339,8 +339,8 @@ fn record_outcome(report: &ApplyReport) {
     span.record("spoor.outcome", outcome);
 }
 
-fn untrusted(problem: &str) -> Problem {
-    Problem {
+fn untrusted(problem: &str) -> StackProblem {
+    StackProblem {
         reason: "CertificateFailed",
         message: format!(
             "cannot keep the certificate of the policies endpoints valid, so services may not \

@@ -7,19 +7,19 @@ use kube::{Client, runtime::watcher::Config};
 use spoor_policy::Policy;
 
 use super::{
-    children::{Child, Children},
+    children::{Children, StackChild},
     parse::{self, StackObject},
 };
 use crate::kubernetes::{
     resources::{self, api},
-    watch::{Key, Scope, Store, Watches},
+    watch::{Key, ObjectStore, WatchScope, Watches},
 };
 
 /// The objects that the reconciliation of one stack depends on, beside the stack itself.
 #[derive(Clone, Debug)]
 pub struct RelatedObjects {
     /// The objects that belong to the stack, or did to an earlier one of its name.
-    pub children: Vec<Arc<Child>>,
+    pub children: Vec<Arc<StackChild>>,
     /// The pods of the stack.
     pub pods: Vec<Pod>,
     /// The sampling policies of the stack's namespace that have tail rules.
@@ -28,16 +28,16 @@ pub struct RelatedObjects {
 
 /// The stores of all watched objects.
 #[derive(Clone, Debug)]
-pub struct Sources {
-    stacks: Store<StackObject>,
-    policies: Store<Policy>,
+pub struct StackSources {
+    stacks: ObjectStore<StackObject>,
+    policies: ObjectStore<Policy>,
     children: Children,
 }
 
-impl Sources {
+impl StackSources {
     /// Starts watching the namespaces of a scope.
     #[must_use]
-    pub fn watch(watches: &Watches, client: &Client, scope: &Scope) -> Self {
+    pub fn watch(watches: &Watches, client: &Client, scope: &WatchScope) -> Self {
         let stacks = |it: Option<&str>| api(client, it, &resources::tracing_stacks());
         let policies = |it: Option<&str>| api(client, it, &resources::sampling_policies());
         let config = Config::default;
@@ -69,7 +69,7 @@ impl Sources {
 
     /// The namespaces to claim.
     #[must_use]
-    pub fn namespaces(&self, scope: &Scope) -> BTreeSet<String> {
+    pub fn namespaces(&self, scope: &WatchScope) -> BTreeSet<String> {
         scope.namespaces_or(|| self.stacks.namespaces())
     }
 

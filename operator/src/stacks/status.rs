@@ -13,9 +13,9 @@ use spoor_api::{
     tracing_stack::{StackEndpoints, TailInForce, TracingStackStatus},
 };
 
-pub use self::health::{Health, live};
+pub use self::health::{StackHealth, live};
 use super::{
-    apply::{ApplyReport, Problem},
+    apply::{ApplyReport, StackProblem},
     build::{PoliciesService, jaeger, otlp_service},
     collector::{SPAN_METRICS, rollout::RolloutWait},
     parse::StackObject,
@@ -35,7 +35,7 @@ pub struct Findings<'a> {
     /// The status that was written last.
     pub previous: &'a TracingStackStatus,
     /// The health of its parts.
-    pub health: &'a Health,
+    pub health: &'a StackHealth,
     /// The step of its change of route.
     pub route_plan: &'a RoutePlan,
     /// The reason why a tier of the Collector waits.
@@ -229,7 +229,7 @@ impl Findings<'_> {
 /// The status of a stack that is left as it is because of a problem.
 #[must_use]
 pub fn blocked(
-    problem: Problem,
+    problem: StackProblem,
     contested: Option<ConditionUpdate>,
     object: &StackObject,
     previous: &TracingStackStatus,
@@ -257,7 +257,7 @@ pub fn format_errors(errors: &[FieldError]) -> String {
     errors.join("; ")
 }
 
-fn messages(problems: &[Problem]) -> String {
+fn messages(problems: &[StackProblem]) -> String {
     let all: Vec<_> = problems
         .iter()
         .map(|problem| problem.message.as_str())

@@ -3,7 +3,7 @@
 use k8s_openapi::api::{apps::v1::Deployment, events::v1::Event};
 use kube::api::ListParams;
 use serde_json::{Value, json};
-use spoor_operator::{kubernetes::watch::Scope, settings::RoleSettings};
+use spoor_operator::{kubernetes::watch::WatchScope, settings::RoleSettings};
 
 use crate::{
     apiserver::{self, Mark, Namespace, eventually},
@@ -17,7 +17,7 @@ use crate::{
 /// An installation in one namespace that would serve others.
 fn serving(namespaces: &[&Namespace<'_>]) -> impl FnOnce(&mut RoleSettings) {
     let names = namespaces.iter().map(|namespace| namespace.name.clone());
-    let scope = Scope::Only(names.collect());
+    let scope = WatchScope::Only(names.collect());
     move |role| role.scope = scope
 }
 
@@ -193,7 +193,7 @@ async fn operator_for_all_leaves_a_claimed_namespace() {
     let account = chart::account_name(&two.name, "stacks");
     let everywhere = binding("ClusterRoleBinding", &two.name, &account);
     two.apply(everywhere).await.unwrap();
-    let broad = Stacks::start_with(&two, |settings| settings.role.scope = Scope::All).await;
+    let broad = Stacks::start_with(&two, |settings| settings.role.scope = WatchScope::All).await;
     broad.apply("tracing", json!({})).await;
     until("the other stack's objects", async || {
         broad.there::<Deployment>("tracing-decide").await

@@ -235,7 +235,7 @@ async fn namespaces_do_not_affect_each_other() {
     let other = pod_of(&theirs, "a", "127.0.0.3").await;
     let client = crate::role::chart::account_serving(&mine, "policies", &[]).await;
     let policies = Policies::start_with(client, &mine, "policies-0", |settings| {
-        settings.role.scope = spoor_operator::kubernetes::watch::Scope::All;
+        settings.role.scope = spoor_operator::kubernetes::watch::WatchScope::All;
     })
     .await;
 

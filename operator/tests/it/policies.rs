@@ -197,7 +197,7 @@ async fn policy_of_another_namespace_has_no_effect() {
     let other = server.namespace("spoor-other").await;
     let client = chart::account_serving(&namespace, "policies", &[]).await;
     let role = Policies::start_with(client, &namespace, "policies-0", |settings| {
-        settings.role.scope = spoor_operator::kubernetes::watch::Scope::All;
+        settings.role.scope = spoor_operator::kubernetes::watch::WatchScope::All;
     })
     .await;
     let mut mine = Follower::start(&role, &namespace, "a", 0).await;

@@ -16,7 +16,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 use spoor_operator::{
-    kubernetes::{resources::tracing_stacks, watch::Scope},
+    kubernetes::{resources::tracing_stacks, watch::WatchScope},
     role::RunningRole,
     settings::RoleSettings,
     stacks::{self, StacksSettings},
@@ -59,7 +59,7 @@ impl<'a> Stacks<'a> {
             identity: "stacks-0".to_owned(),
             pod: "stacks-0".to_owned(),
             installation: "spoor".to_owned(),
-            scope: Scope::Only([namespace.name.clone()].into()),
+            scope: WatchScope::Only([namespace.name.clone()].into()),
             ops: ([127, 0, 0, 1], 0).into(),
             lease: "spoor-stacks".to_owned(),
             timing: QUICK,

@@ -22,11 +22,11 @@ type Objects<V> = BTreeMap<Key, Arc<V>>;
 
 /// The values kept of watched objects. Clones share them.
 #[derive(Debug)]
-pub struct Store<V>(Arc<RwLock<Objects<V>>>);
+pub struct ObjectStore<V>(Arc<RwLock<Objects<V>>>);
 
-/// The writing end of a [`Store`], for one of its watches.
+/// The writing end of a [`ObjectStore`], for one of its watches.
 pub(super) struct StoreWriter<V, F> {
-    watched: Store<V>,
+    watched: ObjectStore<V>,
     convert: F,
     /// The namespace that the watch covers, or none for all. Other namespaces belong to other
     /// writers.
@@ -36,7 +36,7 @@ pub(super) struct StoreWriter<V, F> {
     initial: Objects<V>,
 }
 
-impl<V> Store<V> {
+impl<V> ObjectStore<V> {
     /// Creates an empty store.
     pub(super) fn empty() -> Self {
         Self(Arc::default())
@@ -177,7 +177,7 @@ impl fmt::Display for Key {
     }
 }
 
-impl<V> Clone for Store<V> {
+impl<V> Clone for ObjectStore<V> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn old_values_stay_until_the_list_is_complete() {
-        let store = Store::empty();
+        let store = ObjectStore::empty();
         let mut writer = store.writer(None, kept);
         for event in [
             Event::Init,
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn list_replaces_its_own_namespace_only() {
-        let store = Store::empty();
+        let store = ObjectStore::empty();
         let mut writer = store.writer(Some("default".to_owned()), kept);
         let mut other = store.writer(Some("other".to_owned()), kept);
         let mut elsewhere = object("a", "1");
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn equal_value_is_no_change() {
-        let store = Store::empty();
+        let store = ObjectStore::empty();
         let mut writer = store.writer(None, kept);
         assert!(writer.apply_event(Event::Apply(object("a", "1"))));
         assert!(!writer.apply_event(Event::Apply(object("a", "1"))));

@@ -44,15 +44,15 @@ fn tail() -> Value {
     json!({"targets": [{"service": "a"}], "tail": {"keep": [{"name": "errors", "error": {}}], "otherwise": "10%"}})
 }
 
-fn snapshot(policies: Vec<Arc<PolicyObject>>, pods: Vec<Arc<Pod>>) -> Snapshot {
-    Snapshot {
+fn snapshot(policies: Vec<Arc<PolicyObject>>, pods: Vec<Arc<Pod>>) -> SourcesSnapshot {
+    SourcesSnapshot {
         policies,
         pods,
         stacks: vec![],
     }
 }
 
-fn expected(snapshot: &Snapshot, connected: &[&str]) -> Vec<String> {
+fn expected(snapshot: &SourcesSnapshot, connected: &[&str]) -> Vec<String> {
     let connected = connected.iter().map(|service| {
         (
             Namespace::new("shop").unwrap(),

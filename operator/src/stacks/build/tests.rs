@@ -8,7 +8,7 @@ use spoor_api::{Metadata, TracingStack, stack::Route};
 
 use super::{otlp_service::OtlpTarget, *};
 use crate::stacks::{
-    objects::{Kind, labels, pod, text},
+    objects::{ObjectKind, labels, pod, text},
     validate::validate,
 };
 
@@ -128,9 +128,9 @@ fn storages(#[case] name: &str, #[case] storage: &str) {
     let stack = stack(json!({"jaeger": {"storage": storage, "image": image}}));
     let mut objects = without_collector(&stack);
     let kinds = [
-        Kind::ConfigMap,
-        Kind::PersistentVolumeClaim,
-        Kind::Deployment,
+        ObjectKind::ConfigMap,
+        ObjectKind::PersistentVolumeClaim,
+        ObjectKind::Deployment,
     ];
     objects.retain(|object| {
         kinds.contains(&object.kind) && object.name().starts_with("tracing-jaeger")
@@ -176,7 +176,7 @@ fn templates(stack: &Stack, context: &BuildContext) -> Vec<Value> {
     let tiers = built.tiers.into_iter();
     let tiers = tiers.flat_map(|tiers| [tiers.gather, tiers.decide].concat());
     let objects = built.objects.into_iter().chain(tiers);
-    let workloads = objects.filter(|object| object.kind == Kind::Deployment);
+    let workloads = objects.filter(|object| object.kind == ObjectKind::Deployment);
     let templates: Vec<_> = workloads
         .map(|workload| workload.body.data["spec"]["template"].clone())
         .collect();
@@ -312,7 +312,7 @@ fn pods_meet_the_restricted_security_standard() {
     assert!(samples.len() > 10, "{} samples", samples.len());
     let mut pods = 0;
     for object in samples.iter().flat_map(all) {
-        if object.kind != Kind::Deployment {
+        if object.kind != ObjectKind::Deployment {
             continue;
         }
         let body = json!(object.body);

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Map, Value, json};
 
 use super::{
-    memory::Memory,
+    memory::TierMemory,
     parts::{HEALTH, LIMITER, go, grpc, health, limiter, sender, telemetry},
 };
 use crate::stacks::objects::otlp;
@@ -33,7 +33,7 @@ pub(super) struct Decide<'a> {
     /// The exporters beside Jaeger's, by name.
     pub(super) exporters: BTreeMap<&'a str, &'a Map<String, Value>>,
     pub(super) wait: Duration,
-    pub(super) memory: Memory,
+    pub(super) memory: TierMemory,
 }
 
 /// Builds the configuration of the second tier.

@@ -1,6 +1,6 @@
 //! The health of the deciding tier's exporter, from the Collector's own metrics.
 
-use super::{decide::JAEGER, samples::Sample};
+use super::{decide::JAEGER, samples::MetricSample};
 
 /// The health of the exporter to Jaeger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl ExporterReading {
     #[must_use]
     pub fn from_metrics(metrics: &str) -> Self {
         let mut reading = Self::default();
-        for sample in Sample::all(metrics).filter(|it| it.has("exporter", JAEGER)) {
+        for sample in MetricSample::all(metrics).filter(|it| it.has("exporter", JAEGER)) {
             match sample.name {
                 "otelcol_exporter_queue_size" => reading.queued += sample.value,
                 "otelcol_exporter_sent_spans" => reading.sent += sample.value,

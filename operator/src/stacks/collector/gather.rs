@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    memory::Memory,
+    memory::TierMemory,
     parts::{HEALTH, LIMITER, go, grpc, health, http, limiter, sender, telemetry},
     ports,
 };
@@ -23,7 +23,7 @@ pub(super) struct Gather<'a> {
     /// The endpoint for clients' own counts, `http://HOST:PORT`.
     pub(super) reported: &'a str,
     pub(super) wait: Duration,
-    pub(super) memory: Memory,
+    pub(super) memory: TierMemory,
 }
 
 /// The receiver for clients.

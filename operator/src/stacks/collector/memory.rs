@@ -8,9 +8,9 @@ const MIB: u64 = 1 << 20;
 
 /// The memory of a pod, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Memory(u64);
+pub(super) struct TierMemory(u64);
 
-impl Memory {
+impl TierMemory {
     /// The memory limit in these resources, else the request, else 512 MiB.
     pub(super) fn of(resources: &ResourceRequirements) -> Self {
         let named = [&resources.limits, &resources.requests]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{memory::Memory, ports};
+use super::{memory::TierMemory, ports};
 use crate::stacks::objects::otlp::{MAX_CONNECTION_AGE, MAX_CONNECTION_AGE_GRACE, any_address};
 
 /// The extension that answers probes.
@@ -38,7 +38,7 @@ pub(super) fn http(port: u16) -> Value {
 
 /// An exporter of OTLP over gRPC, without TLS and with unlimited retries: when its queue is full,
 /// the pipeline before it waits, and then the limiter refuses spans.
-pub(super) fn sender(memory: Memory) -> Map<String, Value> {
+pub(super) fn sender(memory: TierMemory) -> Map<String, Value> {
     let sender = json!({
         "compression": "none",
         "tls": {"insecure": true},
@@ -68,7 +68,7 @@ pub(super) fn sender(memory: Memory) -> Map<String, Value> {
     }
 }
 
-pub(super) fn limiter(memory: Memory) -> Value {
+pub(super) fn limiter(memory: TierMemory) -> Value {
     json!({
         "check_interval": "1s",
         "limit_mib": memory.hard_mib(),

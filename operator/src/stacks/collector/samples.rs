@@ -2,7 +2,7 @@
 
 /// One value of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sample<'a> {
+pub struct MetricSample<'a> {
     /// The name of the metric. Versions of the Collector differ in whether counters end in
     /// `_total`, so that suffix is removed.
     pub name: &'a str,
@@ -12,7 +12,7 @@ pub struct Sample<'a> {
     pub value: f64,
 }
 
-impl<'a> Sample<'a> {
+impl<'a> MetricSample<'a> {
     /// All samples of a text. Lines that are not samples are skipped.
     pub fn all(text: &'a str) -> impl Iterator<Item = Self> {
         text.lines().filter_map(Self::read)
@@ -55,7 +55,7 @@ mod tests {
                     sent_total{exporter=\"otlp/a\",x=\"a b\"} 7\n\
                     uptime 1.5e3\n\
                     broken{ x\n";
-        let samples: Vec<_> = Sample::all(text).collect();
+        let samples: Vec<_> = MetricSample::all(text).collect();
         assert_eq!(samples.len(), 2, "{samples:?}");
         let names = samples.iter().map(|it| (it.name, it.count()));
         assert!(names.eq([("sent", 7), ("uptime", 1_500)]), "{samples:?}");

@@ -15,7 +15,7 @@ use k8s_openapi::{
 use serde::Serialize;
 use spoor_api::stack::{ManagedCollector, Stack};
 
-use super::{Tier, memory::Memory, ports};
+use super::{Tier, memory::TierMemory, ports};
 use crate::stacks::objects::{
     labels::{Component, component_metadata, label_selector, selector},
     pod::{self, DefaultResources, PodDefaults},
@@ -148,7 +148,7 @@ impl Pods<'_> {
             args: Some(std::iter::once(config).chain(gates).collect()),
             env: Some(vec![EnvVar {
                 name: "GOMEMLIMIT".to_owned(),
-                value: Some(Memory::of(&resources(self.collector)).go()),
+                value: Some(TierMemory::of(&resources(self.collector)).go()),
                 ..EnvVar::default()
             }]),
             env_from: Some(env_from).filter(|all| !all.is_empty()),

@@ -1,6 +1,6 @@
 //! The counters of a gathering pod, and the losses that they reveal.
 
-use crate::stacks::collector::samples::Sample;
+use crate::stacks::collector::samples::MetricSample;
 
 const ACCEPTED: &str = "otelcol_receiver_accepted_spans";
 const RELEASED: &str = "otelcol_processor_groupbytrace_spans_released";
@@ -17,7 +17,7 @@ impl GatherCounters {
     #[must_use]
     pub fn from_metrics(metrics: &str, receivers: &[&str]) -> Self {
         let mut reading = Self::default();
-        for sample in Sample::all(metrics) {
+        for sample in MetricSample::all(metrics) {
             let mut receivers = receivers.iter();
             match sample.name {
                 ACCEPTED if receivers.any(|it| sample.has("receiver", it)) => {

@@ -17,7 +17,7 @@ const MAX_REPORTED_PODS: usize = 5;
 
 /// The health of a stack's parts.
 #[derive(Clone, Debug, Default)]
-pub struct Health {
+pub struct StackHealth {
     /// Jaeger.
     pub jaeger: PartHealth,
     /// The gathering tier.
@@ -39,7 +39,7 @@ pub struct PartHealth {
     pub is_complete: bool,
 }
 
-impl Health {
+impl StackHealth {
     /// Derives the health from related objects.
     #[must_use]
     pub fn of(stack: &Stack, related: &RelatedObjects) -> Self {

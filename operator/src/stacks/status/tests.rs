@@ -28,7 +28,7 @@ const STARTING: PartHealth = PartHealth {
 struct Case {
     spec: Value,
     target: OtlpTarget,
-    health: Health,
+    health: StackHealth,
     waiting: Option<RolloutWait>,
     report: ApplyReport,
     pods: Vec<Pod>,
@@ -44,7 +44,7 @@ impl Default for Case {
                 route: Route::Collector,
                 since: None,
             },
-            health: Health {
+            health: StackHealth {
                 jaeger: READY,
                 gather: READY,
                 decide: READY,
@@ -142,10 +142,10 @@ fn status_of_a_running_stack() {
 
 #[test]
 fn status_of_a_starting_stack() {
-    let health = Health {
+    let health = StackHealth {
         jaeger: STARTING,
         gather: STARTING,
-        ..Health::default()
+        ..StackHealth::default()
     };
     let status = Case {
         health,
@@ -182,9 +182,9 @@ fn status_while_the_route_changes() {
     assert_eq!(moved.route, Some(Route::Direct));
     assert_eq!(moved.tail, None, "no tail rules without a Collector");
     let waiting = Case {
-        health: Health {
+        health: StackHealth {
             jaeger: READY,
-            ..Health::default()
+            ..StackHealth::default()
         },
         target: OtlpTarget {
             since: None,
@@ -232,7 +232,7 @@ fn just_applied_objects_are_progressing() {
 
 #[test]
 fn status_with_problems() {
-    let problem = |reason, message: &str| Problem {
+    let problem = |reason, message: &str| StackProblem {
         reason,
         message: message.to_owned(),
     };
@@ -277,7 +277,7 @@ fn status_with_problems() {
 #[test]
 fn invalid_stack_keeps_the_other_conditions() {
     let before = Case::default().status();
-    let problem = Problem {
+    let problem = StackProblem {
         reason: "Invalid",
         message:
             "spec.jaeger.replicas: must be 1; correct the spec (what ran before keeps running)"

@@ -12,9 +12,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use kube::Client;
 use spoor_operator::{
-    kubernetes::watch::Scope,
+    kubernetes::watch::WatchScope,
     lease,
-    policies::{self, Listen, PoliciesSettings, PolicyEndpoints, RunningPolicies},
+    policies::{self, ListenAddresses, PoliciesSettings, PolicyEndpoints, RunningPolicies},
     settings::RoleSettings,
 };
 use tempfile::TempDir;
@@ -126,13 +126,13 @@ fn settings(
         identity: pod.to_owned(),
         pod: pod.to_owned(),
         installation: "spoor".to_owned(),
-        scope: Scope::Only([namespace.name.clone()].into()),
+        scope: WatchScope::Only([namespace.name.clone()].into()),
         ops: any,
         lease: "spoor-policies".to_owned(),
         timing: QUICK,
         claim_timing: QUICK,
     };
-    let listen = Listen {
+    let listen = ListenAddresses {
         http: any,
         grpc: any,
         stream: any,
