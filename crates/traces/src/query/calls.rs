@@ -7,7 +7,7 @@ use spoor_proto::jaeger::api_v3::TraceQueryParameters;
 use tonic::Status;
 
 use super::{
-    MAX_TRACES, Queries, TraceQueryError,
+    MAX_TRACES, Queries, TraceQueryError, parameters,
     v3::{DEFAULT_DEPTH, FILTER_REFUSED},
 };
 use crate::{Search, StoredOperation, TraceId, dependencies, service};
@@ -86,7 +86,7 @@ pub(super) fn search(query: Option<TraceQueryParameters>) -> Result<Search, Stat
     Ok(Search {
         service: some(query.service_name).map(|name| service::stored(&name).to_owned()),
         operation: some(query.operation_name),
-        tags: query.attributes.into_iter().collect(),
+        tags: parameters::tags(query.attributes).map_err(Status::invalid_argument)?,
         start_min,
         start_max,
         duration_min: query.duration_min.and_then(duration),

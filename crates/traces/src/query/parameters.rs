@@ -93,6 +93,24 @@ pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The most tags in one search. Each one is compared with every resource of every segment that
+/// may match, so that the work of a search is its tags times the resources that are stored.
+pub const MAX_TAGS: usize = 64;
+
+/// The tags of a search.
+///
+/// # Errors
+/// If there are more than the limit of one search.
+pub fn tags(
+    tags: impl IntoIterator<IntoIter: ExactSizeIterator<Item = (String, String)>>,
+) -> Result<Vec<(String, String)>, String> {
+    let tags = tags.into_iter();
+    if tags.len() > MAX_TAGS {
+        return Err(format!("a search may have at most {MAX_TAGS} tags"));
+    }
+    Ok(tags.collect())
+}
+
 /// A number of traces to find.
 ///
 /// # Errors

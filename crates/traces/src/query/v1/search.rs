@@ -136,5 +136,5 @@ fn tags(parameters: &Parameters) -> Result<Vec<(String, String)>, String> {
         })?;
         tags.extend(object);
     }
-    Ok(tags.into_iter().collect())
+    parameters::tags(tags)
 }

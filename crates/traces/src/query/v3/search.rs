@@ -124,5 +124,5 @@ fn time(text: &str) -> Result<u64, String> {
 fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
     let object: BTreeMap<String, String> =
         serde_json::from_str(text).map_err(|error| error.to_string())?;
-    Ok(object.into_iter().collect())
+    parameters::tags(object)
 }

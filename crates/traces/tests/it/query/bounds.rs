@@ -1,5 +1,7 @@
 //! Responses are bounded, and say so.
 
+use std::collections::HashMap;
+
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, span::Event};
 use prost::Message;
 use reqwest::StatusCode;
@@ -66,6 +68,27 @@ async fn repeated_ids_are_returned_once() {
     let (status, answer) = Server::start(&store).await.query("/api/traces", &ids).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(answer["data"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn too_many_tags_are_refused() {
+    let store = TraceStore::new(1 << 20);
+    let server = Server::start(&store).await;
+    let tags: HashMap<_, _> = (0..65)
+        .map(|tag| (tag.to_string(), String::new()))
+        .collect();
+    let object = serde_json::to_string(&tags).unwrap();
+    for (path, name) in [(V1, "tags"), (V3, "query.attributes")] {
+        let (status, answer) = server.query(path, &[(name, &object)]).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(answer.to_string().contains("at most 64 tags"), "{answer}");
+    }
+    let mut query = window();
+    query.attributes = tags;
+    let request = FindTracesRequest { query: Some(query) };
+    let status = client(&store).await.find_traces(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(status.message(), "a search may have at most 64 tags");
 }
 
 #[tokio::test]
