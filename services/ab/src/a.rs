@@ -10,7 +10,7 @@ use spoor_proto::spoor::ab::v1::service_b_client::ServiceBClient;
 use spoor_telemetry::{
     Telemetry, duration,
     grpc::{Channel, PeerUrl},
-    serve::{GRACE, Listen, Ports, Program, ServeError},
+    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ type ServiceB = ServiceBClient<Channel>;
 pub struct Args {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Address of service-b, which need not be running yet
     #[arg(
         long,
@@ -47,13 +47,13 @@ pub struct Args {
 impl Program for Args {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

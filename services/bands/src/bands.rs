@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use spoor_telemetry::{
     PeerUrl, Telemetry, duration,
-    serve::{GRACE, Listen, Ports, Program, ServeError},
+    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use reviews::Reviews;
 pub struct Args {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Address of reviews, which need not be running yet
     #[arg(
         long,
@@ -43,13 +43,13 @@ pub struct Args {
 impl Program for Args {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

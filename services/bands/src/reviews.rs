@@ -10,7 +10,7 @@ use serde::Serialize;
 use spoor_telemetry::{
     Telemetry,
     http::Problem,
-    serve::{GRACE, Listen, Ports, Program, ServeError},
+    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -27,19 +27,19 @@ const DEADLINE: Duration = Duration::from_secs(1);
 pub struct Args {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
 }
 
 impl Program for Args {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

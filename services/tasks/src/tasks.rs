@@ -14,7 +14,7 @@ use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
     http::{Bounds, bounded},
-    serve::{GRACE, Listen, Ports, Program, ServeError},
+    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,7 @@ const MAX_REQUESTS: usize = 1024;
 pub struct Args {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Redis to store the tasks in, such as redis://:PASSWORD@redis:6379/0, which need not be running
     /// yet [default: tasks are kept in memory and lost when the process ends]
     #[arg(
@@ -84,13 +84,13 @@ pub enum RunError {
 impl Program for Args {
     type Error = RunError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), RunError> {

@@ -18,7 +18,7 @@ use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
     grpc::PeerUrl,
-    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
+    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -37,7 +37,7 @@ const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 pub struct Args {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Address of efficientnetb0, which need not be running yet
     #[arg(
         long,
@@ -72,13 +72,13 @@ pub struct Args {
 impl Program for Args {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

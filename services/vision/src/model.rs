@@ -15,7 +15,7 @@ use spoor_proto::{
 };
 use spoor_telemetry::{
     Telemetry,
-    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
+    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -42,7 +42,7 @@ const MESSAGE_OVERHEAD: usize = 1024;
 pub struct Args {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Name of the model [default: the service's name]
     #[arg(long, env = "SPOOR_MODEL", value_name = "MODEL")]
     pub model: Option<BuiltIn>,
@@ -111,13 +111,13 @@ pub enum RunError {
 impl Program for Args {
     type Error = RunError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), RunError> {

@@ -20,7 +20,7 @@ use spoor_telemetry::{
     duration::parse_deadline,
     grpc::{Channel, PeerUrl},
     http::{Bounds, Peer, bounded, guarded},
-    serve::{GRACE, Listen, Ports, Program, ServeError},
+    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -57,7 +57,7 @@ const MAX_REQUESTS: usize = 1024;
 pub struct Args {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Address of wishlist, which need not be running yet
     #[arg(
         long,
@@ -104,13 +104,13 @@ pub struct Args {
 impl Program for Args {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

@@ -12,7 +12,7 @@ use spoor_proto::{
 use spoor_telemetry::{
     Telemetry,
     duration::DurationRange,
-    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
+    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -26,7 +26,7 @@ pub use limit::{InvalidRateLimit, RateLimit};
 pub struct Args {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Name of the marketplace, which determines the IDs and prices of its offers
     #[arg(
         long,
@@ -64,13 +64,13 @@ pub struct Args {
 impl Program for Args {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

@@ -25,7 +25,7 @@ use spoor_telemetry::{
     Telemetry,
     duration::{self, parse_deadline},
     grpc::PeerUrl,
-    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
+    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +48,7 @@ const MAX_TASKS: usize = 256;
 pub struct Args {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Address of wishlist, which need not be running yet
     #[arg(
         long,
@@ -94,13 +94,13 @@ pub struct InvalidInterval(String);
 impl Program for Args {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

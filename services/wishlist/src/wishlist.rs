@@ -12,7 +12,7 @@ use spoor_proto::{
 use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
-    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
+    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -27,7 +27,7 @@ pub use store::{DatabaseUrl, InvalidDatabaseUrl, MAX_WISHES, OpenError, Store};
 pub struct Args {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Database for the wishes: sqlite::memory: (lost when the process ends), sqlite:wishes.db (created
     /// if missing) or postgres://user@host/database
     #[arg(
@@ -72,13 +72,13 @@ pub enum RunError {
 impl Program for Args {
     type Error = RunError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), RunError> {

@@ -5,7 +5,7 @@ use std::{error::Error, io::Read, process::ExitCode, thread, time::Duration};
 use clap::Subcommand;
 use spoor_policy::ServiceName;
 use spoor_telemetry::{
-    Settings, Telemetry,
+    Telemetry, TelemetrySettings,
     serve::{self, Program},
 };
 use spoor_vision::model::BuiltIn;
@@ -82,7 +82,7 @@ impl RunService {
     }
 
     fn telemetry(&self) -> anyhow::Result<Telemetry> {
-        let settings = Settings::from_env()
+        let settings = TelemetrySettings::from_env()
             .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
         let name = ServiceName::new(self.service().name())?;
         Ok(Telemetry::start(settings.or_service(name))?)
