@@ -98,9 +98,9 @@ async fn main() {
 async fn mesh(setting: (&'static str, &'static str)) -> SocketAddr {
     let a_telemetry = telemetry("service-a", setting);
     let b_telemetry = telemetry("service-b", setting);
-    let b = Bound::take(args::<b::Args>(&[])).await.unwrap();
+    let b = Bound::take(args::<b::ServiceBArgs>(&[])).await.unwrap();
     let url = format!("--service-b=http://{}", b.ports.address().unwrap());
-    let a = Bound::take(args::<a::Args>(&[&url])).await.unwrap();
+    let a = Bound::take(args::<a::ServiceAArgs>(&[&url])).await.unwrap();
     let edge = a.ports.address().unwrap();
     tokio::spawn(async move { b.serve(&b_telemetry, CancellationToken::new()).await });
     tokio::spawn(async move { a.serve(&a_telemetry, CancellationToken::new()).await });

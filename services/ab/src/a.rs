@@ -21,7 +21,7 @@ type ServiceB = ServiceBClient<Channel>;
 
 /// The settings of service-a.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct ServiceAArgs {
     /// The addresses to listen on.
     #[command(flatten)]
     pub listen: ListenAddresses,
@@ -44,7 +44,7 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-impl Program for Args {
+impl Program for ServiceAArgs {
     type Error = ServeError;
 
     fn listen(&mut self) -> &mut ListenAddresses {
@@ -57,7 +57,7 @@ impl Program for Args {
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        let Args {
+        let ServiceAArgs {
             service_b,
             deadline,
             ..

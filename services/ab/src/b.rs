@@ -24,7 +24,7 @@ pub use calc::{InvalidRounds, Rounds};
 
 /// The settings of service-b.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct ServiceBArgs {
     /// The addresses to listen on.
     #[command(flatten)]
     pub listen: ListenAddresses,
@@ -49,7 +49,7 @@ pub struct Args {
     pub error_rate: Probability,
 }
 
-impl Program for Args {
+impl Program for ServiceBArgs {
     type Error = ServeError;
 
     fn listen(&mut self) -> &mut ListenAddresses {
@@ -62,7 +62,7 @@ impl Program for Args {
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        let Args {
+        let ServiceBArgs {
             wait,
             calc: rounds,
             error_rate,

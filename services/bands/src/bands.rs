@@ -17,7 +17,7 @@ use reviews::Reviews;
 
 /// The settings of bands.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct BandsArgs {
     /// The addresses to listen on.
     #[command(flatten)]
     pub listen: ListenAddresses,
@@ -40,7 +40,7 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-impl Program for Args {
+impl Program for BandsArgs {
     type Error = ServeError;
 
     fn listen(&mut self) -> &mut ListenAddresses {

@@ -24,13 +24,13 @@ const DEADLINE: Duration = Duration::from_secs(1);
 
 /// The settings of reviews.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct ReviewsArgs {
     /// The addresses to listen on.
     #[command(flatten)]
     pub listen: ListenAddresses,
 }
 
-impl Program for Args {
+impl Program for ReviewsArgs {
     type Error = ServeError;
 
     fn listen(&mut self) -> &mut ListenAddresses {

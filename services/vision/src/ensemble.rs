@@ -34,7 +34,7 @@ const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 
 /// The settings of ensemble.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct EnsembleArgs {
     /// The addresses to listen on.
     #[command(flatten)]
     pub listen: ListenAddresses,
@@ -69,7 +69,7 @@ pub struct Args {
     pub model_deadline: Duration,
 }
 
-impl Program for Args {
+impl Program for EnsembleArgs {
     type Error = ServeError;
 
     fn listen(&mut self) -> &mut ListenAddresses {

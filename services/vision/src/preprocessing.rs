@@ -39,7 +39,7 @@ const MAX_UPLOADS_BYTES: usize = 4 * upload::MAX_BYTES;
 
 /// The settings of preprocessing.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct PreprocessingArgs {
     /// The addresses to listen on.
     #[command(flatten)]
     pub listen: ListenAddresses,
@@ -71,7 +71,7 @@ pub struct Args {
     pub queue: u16,
 }
 
-impl Program for Args {
+impl Program for PreprocessingArgs {
     type Error = ServeError;
 
     fn listen(&mut self) -> &mut ListenAddresses {

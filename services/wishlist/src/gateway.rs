@@ -54,7 +54,7 @@ const MAX_REQUESTS: usize = 1024;
 
 /// The settings of gateway.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct GatewayArgs {
     /// The addresses to listen on.
     #[command(flatten)]
     pub listen: ListenAddresses,
@@ -101,7 +101,7 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-impl Program for Args {
+impl Program for GatewayArgs {
     type Error = ServeError;
 
     fn listen(&mut self) -> &mut ListenAddresses {
@@ -114,7 +114,7 @@ impl Program for Args {
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        let Args {
+        let GatewayArgs {
             wishlist,
             offers,
             jaeger,

@@ -23,7 +23,7 @@ pub use limit::{InvalidRateLimit, RateLimit};
 
 /// The settings of a marketplace.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct MarketplaceArgs {
     /// The addresses to listen on.
     #[command(flatten)]
     pub listen: ListenAddresses,
@@ -61,7 +61,7 @@ pub struct Args {
     pub rate_limit: RateLimit,
 }
 
-impl Program for Args {
+impl Program for MarketplaceArgs {
     type Error = ServeError;
 
     fn listen(&mut self) -> &mut ListenAddresses {

@@ -20,11 +20,11 @@ use tonic::service::Routes;
 use service::Service;
 use store::Limits;
 
-pub use store::{DatabaseUrl, InvalidDatabaseUrl, MAX_WISHES, OpenError, Store};
+pub use store::{DatabaseUrl, InvalidDatabaseUrl, MAX_WISHES, OpenDatabaseError, WishStore};
 
 /// The settings of wishlist.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct WishlistArgs {
     /// The addresses to listen on.
     #[command(flatten)]
     pub listen: ListenAddresses,
@@ -60,17 +60,17 @@ pub struct Args {
 
 /// The error of running wishlist.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub enum WishlistError {
     /// The database cannot be opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] OpenDatabaseError),
     /// A port cannot be bound, or serving failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
 
-impl Program for Args {
-    type Error = RunError;
+impl Program for WishlistArgs {
+    type Error = WishlistError;
 
     fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
@@ -81,7 +81,7 @@ impl Program for Args {
         ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
-    ) -> Result<(), RunError> {
+    ) -> Result<(), WishlistError> {
         let store = self.open().await?;
         let service = Service {
             store: store.clone(),
@@ -99,17 +99,17 @@ impl Program for Args {
     }
 }
 
-impl Args {
+impl WishlistArgs {
     /// Opens the database.
     ///
     /// # Errors
-    /// [`OpenError`] names the database.
-    pub async fn open(&self) -> Result<Store, OpenError> {
+    /// [`OpenDatabaseError`] names the database.
+    pub async fn open(&self) -> Result<WishStore, OpenDatabaseError> {
         let limits = Limits {
             connections: self.database_connections,
             acquire: self.database_deadline,
         };
-        let store = Store::open(&self.database_url, limits).await?;
+        let store = WishStore::open(&self.database_url, limits).await?;
         tracing::info!(database = %self.database_url, "using database");
         Ok(store)
     }
