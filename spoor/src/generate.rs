@@ -9,7 +9,7 @@ use std::{num::NonZeroU32, process::ExitCode, time::Duration};
 
 use clap::Args;
 use spoor_policy::{Probability, ServiceName};
-use spoor_telemetry::Settings;
+use spoor_telemetry::TelemetrySettings;
 
 use crate::cli::out::{say, show};
 use crate::cli::{Invalid, Output};
@@ -66,7 +66,7 @@ impl GenerateArgs {
     /// # Errors
     /// Invalid settings, or an exporter that cannot be built.
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
-        let settings = Settings::from_env()
+        let settings = TelemetrySettings::from_env()
             .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
         let stop = crate::cli::cancel_on_shutdown_signal()?;
         let summary = send::send(&self.generation(), &settings, self.grace, stop).await?;

@@ -4,7 +4,7 @@
 use std::num::NonZeroU16;
 
 use bytes::Bytes;
-use spoor_vision::samples::{EncodeError, Sample};
+use spoor_vision::samples::{EncodeError, SamplePicture};
 
 use super::{error::LoadError, operation::Body};
 
@@ -22,7 +22,7 @@ pub(super) fn bodies() -> Result<Vec<Body>, LoadError> {
 }
 
 fn body(seed: u64) -> Result<Body, EncodeError> {
-    let sample = Sample::new(seed, SIDE);
+    let sample = SamplePicture::new(seed, SIDE);
     // Both formats in turn, so that the load covers both decoders.
     let (content_type, bytes) = if seed.is_multiple_of(2) {
         ("image/png", sample.png()?)

@@ -23,7 +23,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     trace_service_server::{TraceService, TraceServiceServer},
 };
 use opentelemetry_sdk::trace::SdkTracer;
-use spoor_telemetry::{Settings, Telemetry};
+use spoor_telemetry::{Telemetry, TelemetrySettings};
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
 /// Spans a second, each for [`LENGTH`]; the last as fast as one thread makes them.
@@ -67,8 +67,9 @@ fn per_second(made: u64) -> f64 {
 
 fn start(receiver: SocketAddr) -> Telemetry {
     let endpoint = format!("http://{receiver}");
-    let settings =
-        Settings::read(|name| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone()));
+    let settings = TelemetrySettings::read(|name| {
+        (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| endpoint.clone())
+    });
     Telemetry::local(settings.unwrap()).unwrap()
 }
 

@@ -28,7 +28,7 @@ use hyper_util::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use spoor_policy::ServiceName;
-use spoor_telemetry::{Settings, Telemetry, http::ClientLayer, serve};
+use spoor_telemetry::{Telemetry, TelemetrySettings, http::HttpClientLayer, serve};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, Layer, ServiceExt};
@@ -55,12 +55,12 @@ struct Call {
     arguments: Value,
 }
 
-type Caller = spoor_telemetry::http::Client<Client<HttpConnector, Full<Bytes>>>;
+type Caller = spoor_telemetry::http::HttpClient<Client<HttpConnector, Full<Bytes>>>;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let settings = Settings::read(variable)?;
+    let settings = TelemetrySettings::read(variable)?;
     let telemetry = Telemetry::start(settings.or_service(ServiceName::new("w3c-harness")?))?;
     let router = telemetry.http_server(router(&telemetry.http_client_layer()));
     let listener = serve::bind(args.listen, "--listen").await?;
@@ -87,7 +87,7 @@ fn variable(name: &str) -> Option<String> {
     })
 }
 
-fn router(layer: &ClientLayer) -> Router {
+fn router(layer: &HttpClientLayer) -> Router {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let call_all = || post(call_all);
     Router::new()

@@ -32,7 +32,7 @@ pub struct TrustedPeers(Vec<IpNet>);
 /// A text that is not a list of networks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be networks or addresses such as \"10.0.0.0/8,::1/128\", not \"{0}\"")]
-pub struct InvalidPeers(String);
+pub struct InvalidTrustedPeers(String);
 
 /// The trace context admitted from a request's headers.
 #[derive(Clone, Debug)]
@@ -102,10 +102,10 @@ impl TrustedPeers {
 }
 
 impl FromStr for TrustedPeers {
-    type Err = InvalidPeers;
+    type Err = InvalidTrustedPeers;
 
     /// Networks in CIDR notation or single addresses, separated by commas; empty is none.
-    fn from_str(text: &str) -> Result<Self, InvalidPeers> {
+    fn from_str(text: &str) -> Result<Self, InvalidTrustedPeers> {
         let entries = text
             .split(',')
             .map(str::trim)
@@ -114,7 +114,7 @@ impl FromStr for TrustedPeers {
             let network = entry
                 .parse::<IpNet>()
                 .or_else(|_| entry.parse::<IpAddr>().map(IpNet::from));
-            network.map_err(|_| InvalidPeers(entry.to_owned()))
+            network.map_err(|_| InvalidTrustedPeers(entry.to_owned()))
         };
         entries.map(network).collect::<Result<_, _>>().map(Self)
     }

@@ -30,11 +30,11 @@ pub trait Export: Send + Sync + 'static {
 }
 
 /// An attempt in progress.
-pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Accepted, Failure>> + Send + 'a>>;
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<ExportResponse, Failure>> + Send + 'a>>;
 
 /// The receiver accepted the batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Accepted {
+pub struct ExportResponse {
     /// Spans of it that the receiver will never accept.
     pub rejected: u64,
     /// The reason.

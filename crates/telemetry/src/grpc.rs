@@ -13,9 +13,9 @@ mod within;
 pub use channel::Channel;
 pub(crate) use channel::lazy;
 pub(crate) use client::Caller;
-pub use client::{Attributes, Client, ClientLayer};
+pub use client::{Attributes, GrpcClient, GrpcClientLayer};
 pub(crate) use server::Callee;
-pub use server::{Server, ServerLayer};
+pub use server::{GrpcServer, GrpcServerLayer};
 pub use transport::Transport;
 pub use within::within;
 

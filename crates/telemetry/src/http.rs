@@ -13,10 +13,10 @@ mod untraced;
 
 pub use bounds::{Bounds, bounded};
 pub(crate) use client::Caller;
-pub use client::{Client, ClientLayer};
+pub use client::{HttpClient, HttpClientLayer};
 pub use guard::guarded;
-pub use peer::{CallError, Peer};
+pub use peer::{Peer, PeerCallError};
 pub(crate) use server::{Callers, Edge};
-pub use server::{Server, ServerLayer};
+pub use server::{HttpServer, HttpServerLayer};
 pub use spoor_runtime::Problem;
 pub use untraced::{InvalidUntracedPaths, UntracedPaths};

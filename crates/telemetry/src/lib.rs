@@ -7,12 +7,12 @@
 //!
 //! use axum::{Router, routing::get};
 //! use spoor_policy::ServiceName;
-//! use spoor_telemetry::{Settings, Telemetry, serve::{self, Ports}};
+//! use spoor_telemetry::{TelemetrySettings, Telemetry, serve::{self, ServicePorts}};
 //! use tokio_util::sync::CancellationToken;
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let settings = Settings::from_env()?;
+//! let settings = TelemetrySettings::from_env()?;
 //! let telemetry = Telemetry::start(settings.or_service(ServiceName::new("service-a")?))?;
 //! let stop = CancellationToken::new();
 //!
@@ -20,7 +20,7 @@
 //! let channel = telemetry.grpc_channel(&"http://127.0.0.1:9001".parse()?);
 //!
 //! // An HTTP edge, and its operations port.
-//! let ports = Ports::take("127.0.0.1:8080".parse()?, "127.0.0.1:9464".parse()?).await?;
+//! let ports = ServicePorts::take("127.0.0.1:8080".parse()?, "127.0.0.1:9464".parse()?).await?;
 //! let router = Router::new().route("/", get(|| async { "hello" }));
 //! ports.serve_http(router, serve::GRACE, &telemetry, stop).await?;
 //!
@@ -55,6 +55,6 @@ pub mod serve;
 pub mod settings;
 
 pub use peer::{InvalidPeerUrl, PeerUrl};
-pub use provider::{Drained, StartError, Telemetry};
-pub use settings::Settings;
+pub use provider::{Drained, Telemetry, TelemetryStartError};
+pub use settings::TelemetrySettings;
 pub use spoor_runtime::{Backoff, trace_id};

@@ -37,7 +37,7 @@ use crate::{
     peer::PeerUrl,
     propagation::Propagator,
     sampler::{Fallback, Live, LiveSampler},
-    settings::{Sampler, Settings},
+    settings::{TelemetrySettings, TracesSampler},
 };
 
 /// A process's telemetry. Clones are the same one.
@@ -47,7 +47,7 @@ pub struct Telemetry {
 }
 
 struct Inner {
-    settings: Settings,
+    settings: TelemetrySettings,
     provider: Option<SdkTracerProvider>,
     tracer: Option<SdkTracer>,
     counts: Arc<SpanCounts>,
@@ -70,7 +70,7 @@ pub struct Drained {
 
 /// A failure to start telemetry.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum TelemetryStartError {
     /// No exporter.
     #[error(transparent)]
     Exporter(#[from] ExporterError),
@@ -96,8 +96,8 @@ impl Telemetry {
     /// once, inside a Tokio runtime.
     ///
     /// # Errors
-    /// [`StartError`].
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
+    /// [`TelemetryStartError`].
+    pub fn start(settings: TelemetrySettings) -> Result<Self, TelemetryStartError> {
         let telemetry = Self::local(settings)?;
         tracing::subscriber::set_global_default(telemetry.subscriber()?)?;
         opentelemetry::global::set_text_map_propagator(Propagator::new());
@@ -117,7 +117,7 @@ impl Telemetry {
     ///
     /// # Errors
     /// As [`Telemetry::start`].
-    pub fn local(settings: Settings) -> Result<Self, StartError> {
+    pub fn local(settings: TelemetrySettings) -> Result<Self, TelemetryStartError> {
         let resource = resource::of(&settings);
         let exporter = settings.otlp.clone();
         Self::build(
@@ -135,18 +135,18 @@ impl Telemetry {
     /// # Errors
     /// As [`Telemetry::start`].
     pub fn with_exporter(
-        settings: Settings,
+        settings: TelemetrySettings,
         exporter: Arc<dyn Export>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, TelemetryStartError> {
         let resource = resource::of(&settings);
         Self::build(settings, &resource, Some(|| Ok(exporter)))
     }
 
     fn build(
-        settings: Settings,
+        settings: TelemetrySettings,
         resource: &Resource,
-        exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, StartError>>,
-    ) -> Result<Self, StartError> {
+        exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, TelemetryStartError>>,
+    ) -> Result<Self, TelemetryStartError> {
         let counts = Arc::new(SpanCounts::new());
         let live = Arc::new(Live::new());
         let faults = Arc::new(Faults::new());
@@ -178,8 +178,10 @@ impl Telemetry {
     /// Collects `tracing`'s events into the log, on standard error, and its spans into the trace.
     ///
     /// # Errors
-    /// [`StartError::LogFilter`].
-    pub fn subscriber(&self) -> Result<impl Subscriber + Send + Sync + 'static, StartError> {
+    /// [`TelemetryStartError::LogFilter`].
+    pub fn subscriber(
+        &self,
+    ) -> Result<impl Subscriber + Send + Sync + 'static, TelemetryStartError> {
         self.subscriber_to(io::stderr)
     }
 
@@ -190,13 +192,13 @@ impl Telemetry {
     pub fn subscriber_to(
         &self,
         log: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
-    ) -> Result<impl Subscriber + Send + Sync + 'static, StartError> {
+    ) -> Result<impl Subscriber + Send + Sync + 'static, TelemetryStartError> {
         subscriber::build(&self.inner.settings, self.inner.tracer.clone(), log)
     }
 
     /// The router behind an HTTP edge: server spans, metrics, faults, the trust rule, and the
     /// trace id in every response. Add all routes first. Requests for the paths of
-    /// [`Settings::untraced`] have no trace.
+    /// [`TelemetrySettings::untraced`] have no trace.
     pub fn http_server(&self, router: axum::Router) -> axum::Router {
         let trusted = self.inner.settings.trusted.clone();
         self.http_server_for(http::Callers::Outside(trusted), router)
@@ -209,7 +211,7 @@ impl Telemetry {
     }
 
     fn http_server_for(&self, callers: http::Callers, router: axum::Router) -> axum::Router {
-        router.layer(http::ServerLayer(Arc::new(http::Edge {
+        router.layer(http::HttpServerLayer(Arc::new(http::Edge {
             tracer: self.inner.tracer.clone(),
             callers,
             untraced: self.inner.settings.untraced.clone(),
@@ -220,8 +222,8 @@ impl Telemetry {
 
     /// For an HTTP client: client spans, metrics, and the context in the request.
     #[must_use]
-    pub fn http_client_layer(&self) -> http::ClientLayer {
-        http::ClientLayer(Arc::new(http::Caller {
+    pub fn http_client_layer(&self) -> http::HttpClientLayer {
+        http::HttpClientLayer(Arc::new(http::Caller {
             tracer: self.inner.tracer.clone(),
             operations: Arc::clone(&self.inner.metrics.http_client),
         }))
@@ -236,8 +238,8 @@ impl Telemetry {
 
     /// For a tonic server: server spans, metrics and faults. [`crate::serve::grpc`] applies it.
     #[must_use]
-    pub fn grpc_server_layer(&self) -> grpc::ServerLayer {
-        grpc::ServerLayer(Arc::new(grpc::Callee {
+    pub fn grpc_server_layer(&self) -> grpc::GrpcServerLayer {
+        grpc::GrpcServerLayer(Arc::new(grpc::Callee {
             tracer: self.inner.tracer.clone(),
             faults: Arc::clone(&self.inner.faults),
             operations: Arc::clone(&self.inner.metrics.rpc_server),
@@ -246,12 +248,12 @@ impl Telemetry {
 
     /// For a tonic channel: client spans, metrics, and the context in the call.
     #[must_use]
-    pub fn grpc_client_layer(&self) -> grpc::ClientLayer {
+    pub fn grpc_client_layer(&self) -> grpc::GrpcClientLayer {
         let caller = grpc::Caller {
             tracer: self.inner.tracer.clone(),
             operations: Arc::clone(&self.inner.metrics.rpc_client),
         };
-        grpc::ClientLayer {
+        grpc::GrpcClientLayer {
             caller: Arc::new(caller),
             server: None,
         }
@@ -309,7 +311,7 @@ impl Telemetry {
 
     /// The settings that it was started with.
     #[must_use]
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &TelemetrySettings {
         &self.inner.settings
     }
 
@@ -356,12 +358,12 @@ impl Telemetry {
 }
 
 fn provider(
-    settings: &Settings,
+    settings: &TelemetrySettings,
     resource: &Resource,
     counts: &Arc<SpanCounts>,
     live: &Arc<Live>,
-    exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, StartError>>,
-) -> Result<SdkTracerProvider, StartError> {
+    exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, TelemetryStartError>>,
+) -> Result<SdkTracerProvider, TelemetryStartError> {
     let sampler = LiveSampler::new(Arc::clone(live), fallback(settings.sampler));
     let mut builder = SdkTracerProvider::builder()
         .with_sampler(sampler)
@@ -373,11 +375,11 @@ fn provider(
     Ok(builder.build())
 }
 
-fn fallback(sampler: Sampler) -> Fallback {
+fn fallback(sampler: TracesSampler) -> Fallback {
     Fallback::from(match sampler {
-        Sampler::AlwaysOn => spoor_policy::Probability::ALWAYS,
-        Sampler::AlwaysOff => spoor_policy::Probability::NEVER,
-        Sampler::Ratio(probability) => probability,
+        TracesSampler::AlwaysOn => spoor_policy::Probability::ALWAYS,
+        TracesSampler::AlwaysOff => spoor_policy::Probability::NEVER,
+        TracesSampler::Ratio(probability) => probability,
     })
 }
 
@@ -390,12 +392,12 @@ fn tracer(provider: &SdkTracerProvider) -> SdkTracer {
 }
 
 fn control(
-    settings: &Settings,
+    settings: &TelemetrySettings,
     live: &Arc<Live>,
     faults: &Arc<Faults>,
     counts: &Arc<SpanCounts>,
     stop: &CancellationToken,
-) -> Result<Option<JoinHandle<()>>, StartError> {
+) -> Result<Option<JoinHandle<()>>, TelemetryStartError> {
     let Some(endpoint) = &settings.control else {
         return Ok(None);
     };

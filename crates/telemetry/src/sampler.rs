@@ -23,7 +23,7 @@ use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 pub use counts::Decisions;
 pub use fallback::Fallback;
 pub use live::{Held, Installed, Live};
-pub use plan::{InvalidPlan, Refusal};
+pub use plan::{InvalidPlan, PlanRefusal};
 
 use trace_state::Randomness;
 use view::{Rule, View};

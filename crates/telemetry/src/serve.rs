@@ -15,8 +15,8 @@ use tower::Layer;
 
 use crate::Telemetry;
 
-pub use ports::Ports;
-pub use program::{Bound, Listen, Program, run};
+pub use ports::ServicePorts;
+pub use program::{Bound, ListenAddresses, Program, run};
 
 /// The time that requests in flight have at a shutdown, whatever their own deadlines.
 pub const GRACE: Duration = Duration::from_secs(15);

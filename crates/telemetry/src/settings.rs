@@ -2,7 +2,7 @@
 //!
 //! Sources: OpenTelemetry specification, "Environment Variable Specification" and "OTLP Exporter
 //! Configuration". Where it requires that a value which cannot be understood is ignored with a
-//! warning, that is done ([`Settings::warnings`]); everything else is an error.
+//! warning, that is done ([`TelemetrySettings::warnings`]); everything else is an error.
 
 mod batch;
 mod control;
@@ -16,14 +16,14 @@ use spoor_policy::{Fault, Namespace, ServiceName};
 use crate::{credentials::Credentials, edge::TrustedPeers, faults, http::UntracedPaths};
 
 pub use batch::BatchSettings;
-pub use otlp::{Compression, OtlpSettings, Protocol};
+pub use otlp::{OtlpCompression, OtlpSettings, Protocol};
 use reader::Reader;
-pub use sampler::Sampler;
+pub use sampler::TracesSampler;
 pub use spoor_runtime::{InvalidSettings, LogFormat, SettingError};
 
 /// Everything that can be set about a service's telemetry.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct TelemetrySettings {
     /// `OTEL_SERVICE_NAME`, else `service.name` of `OTEL_RESOURCE_ATTRIBUTES`, else
     /// `unknown_service`.
     pub service: ServiceName,
@@ -36,7 +36,7 @@ pub struct Settings {
     /// `OTEL_SDK_DISABLED`: no spans. Contexts are still passed on and metrics still counted.
     pub disabled: bool,
     /// `OTEL_TRACES_SAMPLER` and `_ARG`: decides where traces start until a policy does.
-    pub sampler: Sampler,
+    pub sampler: TracesSampler,
     /// `OTEL_TRACES_EXPORTER`: `otlp` (the default), or none for `none`.
     pub otlp: Option<OtlpSettings>,
     /// `OTEL_BSP_…`.
@@ -63,7 +63,7 @@ pub struct Settings {
     named: bool,
 }
 
-impl Settings {
+impl TelemetrySettings {
     /// Reads all settings through `variable`, which looks one up by its name.
     ///
     /// # Errors
@@ -107,7 +107,7 @@ impl Settings {
         })
     }
 
-    /// As [`Settings::read`], from the process's environment.
+    /// As [`TelemetrySettings::read`], from the process's environment.
     ///
     /// # Errors
     /// As there.

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use opentelemetry::trace::SpanKind;
 use opentelemetry_sdk::trace::SpanData;
 use spoor_telemetry::{
-    Settings, Telemetry,
-    export::{Accepted, Export, Sending},
+    Telemetry, TelemetrySettings,
+    export::{Export, ExportResponse, Sending},
 };
 use tokio::time::Instant;
 
@@ -28,7 +28,7 @@ impl Export for Caught {
     }
 
     fn send(&self, _: Bytes) -> Sending<'_> {
-        Box::pin(async { Ok(Accepted::default()) })
+        Box::pin(async { Ok(ExportResponse::default()) })
     }
 }
 
@@ -36,7 +36,7 @@ impl Spans {
     /// The telemetry of a service whose spans are caught.
     #[must_use]
     pub fn of(&self, service: &str) -> Telemetry {
-        let settings = Settings::read(|variable| match variable {
+        let settings = TelemetrySettings::read(|variable| match variable {
             "OTEL_SERVICE_NAME" => Some(service.to_owned()),
             "OTEL_BSP_SCHEDULE_DELAY" => Some("10".to_owned()),
             "RUST_LOG" => Some("off".to_owned()),

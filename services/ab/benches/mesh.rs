@@ -17,8 +17,8 @@ use clap::Parser;
 use opentelemetry_sdk::trace::SpanData;
 use spoor_ab::{a, b};
 use spoor_telemetry::{
-    Settings, Telemetry,
-    export::{Accepted, Export, Sending},
+    Telemetry, TelemetrySettings,
+    export::{Export, ExportResponse, Sending},
     serve::Bound,
 };
 use spoor_testing::args;
@@ -50,7 +50,7 @@ impl Export for Discard {
     }
 
     fn send(&self, _: Bytes) -> Sending<'_> {
-        Box::pin(async { Ok(Accepted::default()) })
+        Box::pin(async { Ok(ExportResponse::default()) })
     }
 }
 
@@ -98,9 +98,9 @@ async fn main() {
 async fn mesh(setting: (&'static str, &'static str)) -> SocketAddr {
     let a_telemetry = telemetry("service-a", setting);
     let b_telemetry = telemetry("service-b", setting);
-    let b = Bound::take(args::<b::Args>(&[])).await.unwrap();
+    let b = Bound::take(args::<b::ServiceBArgs>(&[])).await.unwrap();
     let url = format!("--service-b=http://{}", b.ports.address().unwrap());
-    let a = Bound::take(args::<a::Args>(&[&url])).await.unwrap();
+    let a = Bound::take(args::<a::ServiceAArgs>(&[&url])).await.unwrap();
     let edge = a.ports.address().unwrap();
     tokio::spawn(async move { b.serve(&b_telemetry, CancellationToken::new()).await });
     tokio::spawn(async move { a.serve(&a_telemetry, CancellationToken::new()).await });
@@ -108,7 +108,7 @@ async fn mesh(setting: (&'static str, &'static str)) -> SocketAddr {
 }
 
 fn telemetry(service: &'static str, setting: (&'static str, &'static str)) -> Telemetry {
-    let settings = Settings::read(|name| match name {
+    let settings = TelemetrySettings::read(|name| match name {
         "OTEL_SERVICE_NAME" => Some(service.to_owned()),
         "OTEL_TRACES_SAMPLER" => Some("parentbased_traceidratio".to_owned()),
         name => (name == setting.0).then(|| setting.1.to_owned()),

@@ -10,7 +10,7 @@ use spoor_proto::spoor::ab::v1::service_b_client::ServiceBClient;
 use spoor_telemetry::{
     Telemetry, duration,
     grpc::{Channel, PeerUrl},
-    serve::{GRACE, Listen, Ports, Program, ServeError},
+    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,10 +21,10 @@ type ServiceB = ServiceBClient<Channel>;
 
 /// The settings of service-a.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct ServiceAArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Address of service-b, which need not be running yet
     #[arg(
         long,
@@ -44,20 +44,20 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-impl Program for Args {
+impl Program for ServiceAArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        let Args {
+        let ServiceAArgs {
             service_b,
             deadline,
             ..

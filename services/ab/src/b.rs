@@ -12,7 +12,7 @@ use spoor_proto::{
 use spoor_telemetry::{
     Telemetry,
     duration::DurationRange,
-    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
+    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -24,10 +24,10 @@ pub use calc::{InvalidRounds, Rounds};
 
 /// The settings of service-b.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct ServiceBArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Wait of each request, such as 250ms, or uniformly distributed in a range such as 100ms..500ms
     #[arg(
         long,
@@ -49,20 +49,20 @@ pub struct Args {
     pub error_rate: Probability,
 }
 
-impl Program for Args {
+impl Program for ServiceBArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        let Args {
+        let ServiceBArgs {
             wait,
             calc: rounds,
             error_rate,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use spoor_telemetry::{
     PeerUrl, Telemetry, duration,
-    serve::{GRACE, Listen, Ports, Program, ServeError},
+    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -17,10 +17,10 @@ use reviews::Reviews;
 
 /// The settings of bands.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct BandsArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Address of reviews, which need not be running yet
     #[arg(
         long,
@@ -40,16 +40,16 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-impl Program for Args {
+impl Program for BandsArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

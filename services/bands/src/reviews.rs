@@ -10,7 +10,7 @@ use serde::Serialize;
 use spoor_telemetry::{
     Telemetry,
     http::Problem,
-    serve::{GRACE, Listen, Ports, Program, ServeError},
+    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,22 +24,22 @@ const DEADLINE: Duration = Duration::from_secs(1);
 
 /// The settings of reviews.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct ReviewsArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
 }
 
-impl Program for Args {
+impl Program for ReviewsArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

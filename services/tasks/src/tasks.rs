@@ -14,7 +14,7 @@ use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
     http::{Bounds, bounded},
-    serve::{GRACE, Listen, Ports, Program, ServeError},
+    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -32,10 +32,10 @@ const MAX_REQUESTS: usize = 1024;
 
 /// The settings of tasks.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct TasksArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Redis to store the tasks in, such as redis://:PASSWORD@redis:6379/0, which need not be running
     /// yet [default: tasks are kept in memory and lost when the process ends]
     #[arg(
@@ -67,7 +67,7 @@ pub struct Args {
 
 /// The error of running tasks.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub enum TasksError {
     /// A Redis client cannot be created with these settings.
     #[error("cannot use Redis at {url} (SPOOR_REDIS_URL)")]
     Redis {
@@ -81,19 +81,19 @@ pub enum RunError {
     Serve(#[from] ServeError),
 }
 
-impl Program for Args {
-    type Error = RunError;
+impl Program for TasksArgs {
+    type Error = TasksError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
-    ) -> Result<(), RunError> {
+    ) -> Result<(), TasksError> {
         let store = self.store(telemetry)?;
         let metrics = Arc::new(Metrics::new(store.kind()));
         telemetry
@@ -122,14 +122,14 @@ impl Program for Args {
     }
 }
 
-impl Args {
-    fn store(&self, telemetry: &Telemetry) -> Result<SharedStore, RunError> {
+impl TasksArgs {
+    fn store(&self, telemetry: &Telemetry) -> Result<SharedStore, TasksError> {
         let Some(url) = &self.redis_url else {
             tracing::info!("SPOOR_REDIS_URL is not set; tasks are kept in memory");
             return Ok(Arc::new(InProcess::default()));
         };
         // This does not connect, so that tasks starts before Redis.
-        let store = Redis::new(url, self.redis_deadline).map_err(|source| RunError::Redis {
+        let store = Redis::new(url, self.redis_deadline).map_err(|source| TasksError::Redis {
             url: Box::new(url.clone()),
             source: Box::new(source),
         })?;

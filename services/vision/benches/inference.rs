@@ -15,9 +15,9 @@ use image::{DynamicImage, ImageFormat};
 use spoor_testing::args;
 use spoor_vision::{
     Input,
-    model::{Args, BuiltIn, Network},
+    model::{BuiltIn, ModelArgs, Network},
     preprocessing,
-    samples::Sample,
+    samples::SamplePicture,
 };
 
 #[derive(Parser)]
@@ -44,7 +44,7 @@ fn main() {
         }
         None => {
             for built_in in [BuiltIn::Efficientnetb0, BuiltIn::Mobilenetv2] {
-                let args = args::<Args>(&[]).or_built_in(built_in);
+                let args = args::<ModelArgs>(&[]).or_built_in(built_in);
                 input = Some(model(built_in.name(), args, options.pictures));
             }
         }
@@ -55,7 +55,7 @@ fn main() {
     }
 }
 
-fn model(name: &str, args: Args, pictures: usize) -> Input {
+fn model(name: &str, args: ModelArgs, pictures: usize) -> Input {
     let (memory, begin) = (resident(), Instant::now());
     let (properties, network) = args.load().unwrap();
     let (load, memory) = (begin.elapsed(), resident().saturating_sub(memory));
@@ -74,7 +74,7 @@ fn model(name: &str, args: Args, pictures: usize) -> Input {
 fn latencies(network: &Network, input: &Input, pictures: usize) -> Vec<Duration> {
     let side = 64.try_into().unwrap();
     let seen: Vec<Vec<f32>> = (0..32)
-        .map(|seed| Sample::new(seed, side).picture().clone())
+        .map(|seed| SamplePicture::new(seed, side).picture().clone())
         .map(|picture| preprocessing::prepare(&picture.into(), input))
         .collect();
     let classify = |values: &Vec<f32>| {
@@ -86,7 +86,7 @@ fn latencies(network: &Network, input: &Input, pictures: usize) -> Vec<Duration>
 }
 
 fn pictures(side: u16, input: &Input) {
-    let sample = Sample::new(1, side.try_into().unwrap());
+    let sample = SamplePicture::new(1, side.try_into().unwrap());
     for (format, bytes) in [
         (ImageFormat::Png, sample.png().unwrap()),
         (ImageFormat::Jpeg, sample.jpeg().unwrap()),

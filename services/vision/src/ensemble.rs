@@ -18,7 +18,7 @@ use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
     grpc::PeerUrl,
-    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
+    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -34,10 +34,10 @@ const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 
 /// The settings of ensemble.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct EnsembleArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Address of efficientnetb0, which need not be running yet
     #[arg(
         long,
@@ -69,16 +69,16 @@ pub struct Args {
     pub model_deadline: Duration,
 }
 
-impl Program for Args {
+impl Program for EnsembleArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

@@ -15,7 +15,7 @@ use spoor_proto::{
 };
 use spoor_telemetry::{
     Telemetry,
-    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
+    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -29,9 +29,9 @@ use lazy::LazyModel;
 use service::Service;
 
 pub use built_in::BuiltIn;
-pub use file::OpenError;
+pub use file::OpenModelError;
 pub use lazy::LoadModelError;
-pub use network::{ClassifyError, LoadError, Network, Score};
+pub use network::{ClassifyError, LoadNetworkError, Network, Score};
 pub use properties::{ModelProperties, Overrides, UnsupportedModel};
 
 /// The bytes of a tensor's message besides its values.
@@ -39,10 +39,10 @@ const MESSAGE_OVERHEAD: usize = 1024;
 
 /// The settings of a model.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct ModelArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Name of the model [default: the service's name]
     #[arg(long, env = "SPOOR_MODEL", value_name = "MODEL")]
     pub model: Option<BuiltIn>,
@@ -93,13 +93,13 @@ pub struct Args {
 
 /// The error of running a model.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub enum ModelError {
     /// No model is named.
     #[error("SPOOR_MODEL is not set; set it to efficientnetb0 or mobilenetv2")]
     Unnamed,
     /// The model cannot be read.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] OpenModelError),
     /// The model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadModelError),
@@ -108,20 +108,20 @@ pub enum RunError {
     Serve(#[from] ServeError),
 }
 
-impl Program for Args {
-    type Error = RunError;
+impl Program for ModelArgs {
+    type Error = ModelError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
-    ) -> Result<(), RunError> {
-        let name = self.model.ok_or(RunError::Unnamed)?.name();
+    ) -> Result<(), ModelError> {
+        let name = self.model.ok_or(ModelError::Unnamed)?.name();
         let (queue, preload) = (self.queue, self.preload);
         let model = self.open()?;
         if preload {
@@ -145,7 +145,7 @@ impl Program for Args {
     }
 }
 
-impl Args {
+impl ModelArgs {
     /// Uses this model unless another one is set.
     #[must_use]
     pub fn or_built_in(mut self, model: BuiltIn) -> Self {
@@ -156,24 +156,24 @@ impl Args {
     /// Loads the model, as the service does at the first request.
     ///
     /// # Errors
-    /// [`RunError`] if the model or a setting is invalid.
-    pub fn load(self) -> Result<(ModelProperties, Network), RunError> {
+    /// [`ModelError`] if the model or a setting is invalid.
+    pub fn load(self) -> Result<(ModelProperties, Network), ModelError> {
         let (source, properties) = self.read()?;
         let network = Network::load(&source, &properties).map_err(LoadModelError::from)?;
         Ok((properties, network))
     }
 
-    fn open(self) -> Result<LazyModel, RunError> {
+    fn open(self) -> Result<LazyModel, ModelError> {
         let (source, properties) = self.read()?;
         tracing::info!(model.source = source.name(), model.size = %properties.input.size, "using model");
         Ok(LazyModel::new(source, properties))
     }
 
-    fn read(self) -> Result<(Source, ModelProperties), RunError> {
+    fn read(self) -> Result<(Source, ModelProperties), ModelError> {
         let source = match (self.model_file, self.model) {
             (Some(path), _) => Source::File(path),
             (None, Some(model)) => Source::BuiltIn(model),
-            (None, None) => return Err(RunError::Unnamed),
+            (None, None) => return Err(ModelError::Unnamed),
         };
         let overrides = Overrides {
             size: self.size,

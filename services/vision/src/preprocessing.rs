@@ -20,7 +20,7 @@ use spoor_telemetry::{
     duration::parse_deadline,
     grpc::PeerUrl,
     http::{Bounds, bounded, guarded},
-    serve::{GRACE, Listen, Ports, Program, ServeError},
+    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -39,10 +39,10 @@ const MAX_UPLOADS_BYTES: usize = 4 * upload::MAX_BYTES;
 
 /// The settings of preprocessing.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct PreprocessingArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Address of ensemble, which need not be running yet
     #[arg(
         long,
@@ -71,16 +71,16 @@ pub struct Args {
     pub queue: u16,
 }
 
-impl Program for Args {
+impl Program for PreprocessingArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

@@ -12,7 +12,7 @@ use shape::{PlacedShape, SHAPES};
 
 /// A picture, and what it shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
+pub struct SamplePicture {
     label: String,
     picture: RgbImage,
 }
@@ -42,7 +42,7 @@ const NOISE: f32 = 0.12;
 /// The points per side of a pixel that are tested to find the share covered.
 const SUBPIXELS: u16 = 2;
 
-impl Sample {
+impl SamplePicture {
     /// Draws a square picture; the same one for the same seed and side.
     #[must_use]
     pub fn new(seed: u64, side: NonZeroU16) -> Self {
@@ -170,8 +170,8 @@ mod tests {
 
     use super::*;
 
-    fn sample(seed: u64) -> Sample {
-        Sample::new(seed, NonZeroU16::new(16).unwrap())
+    fn sample(seed: u64) -> SamplePicture {
+        SamplePicture::new(seed, NonZeroU16::new(16).unwrap())
     }
 
     #[test]

@@ -20,7 +20,7 @@ use spoor_telemetry::{
     duration::parse_deadline,
     grpc::{Channel, PeerUrl},
     http::{Bounds, Peer, bounded, guarded},
-    serve::{GRACE, Listen, Ports, Program, ServeError},
+    serve::{GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -54,10 +54,10 @@ const MAX_REQUESTS: usize = 1024;
 
 /// The settings of gateway.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct GatewayArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Address of wishlist, which need not be running yet
     #[arg(
         long,
@@ -101,20 +101,20 @@ pub struct Args {
     pub deadline: Duration,
 }
 
-impl Program for Args {
+impl Program for GatewayArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
-        let Args {
+        let GatewayArgs {
             wishlist,
             offers,
             jaeger,

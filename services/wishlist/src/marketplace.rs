@@ -12,7 +12,7 @@ use spoor_proto::{
 use spoor_telemetry::{
     Telemetry,
     duration::DurationRange,
-    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
+    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -23,10 +23,10 @@ pub use limit::{InvalidRateLimit, RateLimit};
 
 /// The settings of a marketplace.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct MarketplaceArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Name of the marketplace, which determines the IDs and prices of its offers
     #[arg(
         long,
@@ -61,16 +61,16 @@ pub struct Args {
     pub rate_limit: RateLimit,
 }
 
-impl Program for Args {
+impl Program for MarketplaceArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {

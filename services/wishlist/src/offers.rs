@@ -25,7 +25,7 @@ use spoor_telemetry::{
     Telemetry,
     duration::{self, parse_deadline},
     grpc::PeerUrl,
-    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
+    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -38,17 +38,17 @@ use service::Service;
 use store::OfferStore;
 use watcher::Watcher;
 
-pub use peers::{InvalidPeers, Peers};
+pub use peers::{InvalidMarketplaces, Peers};
 
 /// The most new wishes that wait for a search. Further ones wait for the next round.
 const MAX_TASKS: usize = 256;
 
 /// The settings of offers.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct OffersArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Address of wishlist, which need not be running yet
     #[arg(
         long,
@@ -91,16 +91,16 @@ pub struct Args {
 #[error("must be from 100ms to 1d, such as 30s, not {0:?}")]
 pub struct InvalidInterval(String);
 
-impl Program for Args {
+impl Program for OffersArgs {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
@@ -145,7 +145,7 @@ impl Program for Args {
     }
 }
 
-impl Args {
+impl OffersArgs {
     fn marketplaces(&self, telemetry: &Telemetry) -> Arc<[Marketplace]> {
         let counts = SearchCounters::default();
         telemetry

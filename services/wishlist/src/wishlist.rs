@@ -12,7 +12,7 @@ use spoor_proto::{
 use spoor_telemetry::{
     Telemetry,
     duration::parse_deadline,
-    serve::{GRACE, Grpc, Listen, Ports, Program, ServeError},
+    serve::{GRACE, Grpc, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -20,14 +20,14 @@ use tonic::service::Routes;
 use service::Service;
 use store::Limits;
 
-pub use store::{DatabaseUrl, InvalidDatabaseUrl, MAX_WISHES, OpenError, Store};
+pub use store::{DatabaseUrl, InvalidDatabaseUrl, MAX_WISHES, OpenDatabaseError, WishStore};
 
 /// The settings of wishlist.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub struct WishlistArgs {
     /// The addresses to listen on.
     #[command(flatten)]
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Database for the wishes: sqlite::memory: (lost when the process ends), sqlite:wishes.db (created
     /// if missing) or postgres://user@host/database
     #[arg(
@@ -60,28 +60,28 @@ pub struct Args {
 
 /// The error of running wishlist.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub enum WishlistError {
     /// The database cannot be opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] OpenDatabaseError),
     /// A port cannot be bound, or serving failed.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
 
-impl Program for Args {
-    type Error = RunError;
+impl Program for WishlistArgs {
+    type Error = WishlistError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
-    ) -> Result<(), RunError> {
+    ) -> Result<(), WishlistError> {
         let store = self.open().await?;
         let service = Service {
             store: store.clone(),
@@ -99,17 +99,17 @@ impl Program for Args {
     }
 }
 
-impl Args {
+impl WishlistArgs {
     /// Opens the database.
     ///
     /// # Errors
-    /// [`OpenError`] names the database.
-    pub async fn open(&self) -> Result<Store, OpenError> {
+    /// [`OpenDatabaseError`] names the database.
+    pub async fn open(&self) -> Result<WishStore, OpenDatabaseError> {
         let limits = Limits {
             connections: self.database_connections,
             acquire: self.database_deadline,
         };
-        let store = Store::open(&self.database_url, limits).await?;
+        let store = WishStore::open(&self.database_url, limits).await?;
         tracing::info!(database = %self.database_url, "using database");
         Ok(store)
     }

@@ -5,7 +5,7 @@ use std::{error::Error, io::Read, process::ExitCode, thread, time::Duration};
 use clap::Subcommand;
 use spoor_policy::ServiceName;
 use spoor_telemetry::{
-    Settings, Telemetry,
+    Telemetry, TelemetrySettings,
     serve::{self, Program},
 };
 use spoor_vision::model::BuiltIn;
@@ -29,35 +29,35 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(2);
                                          follow the policies and faults of a lab")]
 pub enum RunService {
     /// An edge that calls service-b, over HTTP
-    ServiceA(spoor_ab::a::Args),
+    ServiceA(spoor_ab::a::ServiceAArgs),
     /// Waits as if for a database, then computes, over gRPC
-    ServiceB(spoor_ab::b::Args),
+    ServiceB(spoor_ab::b::ServiceBArgs),
     /// The wishlist's web page and JSON API
-    Gateway(spoor_wishlist::gateway::Args),
+    Gateway(spoor_wishlist::gateway::GatewayArgs),
     /// Stores the wishes, over gRPC
-    Wishlist(Box<spoor_wishlist::wishlist::Args>),
+    Wishlist(Box<spoor_wishlist::wishlist::WishlistArgs>),
     /// Searches the marketplaces for offers, over gRPC
-    Offers(spoor_wishlist::offers::Args),
+    Offers(spoor_wishlist::offers::OffersArgs),
     /// A marketplace that is slow and reliable, over gRPC
-    MarketplaceAttic(spoor_wishlist::marketplace::Args),
+    MarketplaceAttic(spoor_wishlist::marketplace::MarketplaceArgs),
     /// A marketplace that is fast and often fails, over gRPC
-    MarketplaceBazaar(spoor_wishlist::marketplace::Args),
+    MarketplaceBazaar(spoor_wishlist::marketplace::MarketplaceArgs),
     /// A marketplace that accepts few requests per second, over gRPC
-    MarketplaceCorner(spoor_wishlist::marketplace::Args),
+    MarketplaceCorner(spoor_wishlist::marketplace::MarketplaceArgs),
     /// Bands with their reviews, over HTTP
-    Bands(spoor_bands::bands::Args),
+    Bands(spoor_bands::bands::BandsArgs),
     /// Reviews of bands, over HTTP
-    Reviews(spoor_bands::reviews::Args),
+    Reviews(spoor_bands::reviews::ReviewsArgs),
     /// A to-do list, over HTTP
-    Tasks(spoor_tasks::tasks::Args),
+    Tasks(spoor_tasks::tasks::TasksArgs),
     /// Accepts images to classify, over HTTP
-    Preprocessing(spoor_vision::preprocessing::Args),
+    Preprocessing(spoor_vision::preprocessing::PreprocessingArgs),
     /// Queries both models and weights their votes, over gRPC
-    Ensemble(spoor_vision::ensemble::Args),
+    Ensemble(spoor_vision::ensemble::EnsembleArgs),
     /// A model of MBConv blocks, over gRPC
-    Efficientnetb0(spoor_vision::model::Args),
+    Efficientnetb0(spoor_vision::model::ModelArgs),
     /// A model of inverted residuals, over gRPC
-    Mobilenetv2(spoor_vision::model::Args),
+    Mobilenetv2(spoor_vision::model::ModelArgs),
 }
 
 impl RunService {
@@ -82,7 +82,7 @@ impl RunService {
     }
 
     fn telemetry(&self) -> anyhow::Result<Telemetry> {
-        let settings = Settings::from_env()
+        let settings = TelemetrySettings::from_env()
             .map_err(|errors| Invalid(errors.0.iter().map(ToString::to_string).collect()))?;
         let name = ServiceName::new(self.service().name())?;
         Ok(Telemetry::start(settings.or_service(name))?)

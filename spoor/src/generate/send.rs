@@ -12,7 +12,7 @@ use opentelemetry_semantic_conventions::attribute::{
 };
 use spoor_policy::ServiceName;
 use spoor_telemetry::{
-    Settings, StartError,
+    TelemetrySettings, TelemetryStartError,
     batch::{BatchProcessor, DropReason, SpanCounts},
     export,
     settings::OtlpSettings,
@@ -45,7 +45,7 @@ pub(super) enum GenerateError {
     NoExporter,
     /// An exporter cannot be built.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(#[from] TelemetryStartError),
     /// A thread that exports panicked.
     #[error("cannot export the last spans: {0}")]
     Drain(#[from] tokio::task::JoinError),
@@ -54,7 +54,7 @@ pub(super) enum GenerateError {
 /// Sends the traces until done or stopped, and waits up to `grace` for them to be exported.
 pub(super) async fn send(
     generation: &Generation,
-    settings: &Settings,
+    settings: &TelemetrySettings,
     grace: Duration,
     stop: CancellationToken,
 ) -> Result<Summary, GenerateError> {
@@ -119,10 +119,10 @@ async fn end_spans(trace: Trace, processors: Arc<[BatchProcessor]>, scope: Instr
 /// Starts an exporter for a service, as the service's process would.
 fn exporter(
     service: &ServiceName,
-    settings: &Settings,
+    settings: &TelemetrySettings,
     otlp: &OtlpSettings,
     counts: &Arc<SpanCounts>,
-) -> Result<BatchProcessor, StartError> {
+) -> Result<BatchProcessor, TelemetryStartError> {
     let resource = Resource::builder_empty()
         .with_attributes([
             KeyValue::new(SERVICE_NAME, service.to_string()),

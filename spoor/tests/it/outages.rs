@@ -214,7 +214,7 @@ async fn one_model_can_answer_alone(#[case] model: &'static str) {
 
 fn picture() -> Vec<u8> {
     let side = std::num::NonZeroU16::new(96).unwrap();
-    let sample = spoor_vision::samples::Sample::new(7, side);
+    let sample = spoor_vision::samples::SamplePicture::new(7, side);
     sample.png().unwrap()
 }
 

@@ -11,7 +11,7 @@ use crate::Problem;
 
 /// The reason that the listener refuses a request before or instead of its handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum RequestRefusal {
     Busy,
     OverBudget,
     BodyTimeout { seconds: u64 },
@@ -19,7 +19,7 @@ pub(super) enum Refusal {
     Host(String),
 }
 
-impl Refusal {
+impl RequestRefusal {
     /// The response.
     pub(super) fn respond(&self, is_grpc: bool) -> Response {
         if is_grpc {
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_grpc_refusal_has_a_status() {
-        let response = Refusal::Busy.respond(true);
+        let response = RequestRefusal::Busy.respond(true);
         assert_eq!(response.status(), StatusCode::OK);
         let status = Status::from_header_map(response.headers()).unwrap();
         assert_eq!(status.code(), Code::Unavailable);

@@ -14,7 +14,7 @@ use super::{
     AllowedHosts, Limits,
     activity::Activity,
     body::{Budget, Exchange, RequestBody},
-    refusal::{Refusal, is_grpc},
+    refusal::{RequestRefusal, is_grpc},
     registry::{PROCESS, Scope},
     response::ResponseBody,
 };
@@ -68,19 +68,19 @@ impl Answerer {
         &self,
         activity: &Activity,
         request: &Request<Incoming>,
-    ) -> Result<OwnedSemaphorePermit, Refusal> {
+    ) -> Result<OwnedSemaphorePermit, RequestRefusal> {
         // Before a permit is taken: what a web page sends must not cost others their place.
         let hosts = self.hosts.as_ref();
         if let Some(host) = hosts.and_then(|hosts| hosts.refused(request.uri(), request.headers()))
         {
-            return Err(Refusal::Host(host.to_owned()));
+            return Err(RequestRefusal::Host(host.to_owned()));
         }
         // Streams outlive their connection until they are next polled, and then would each build a
         // response for nobody.
         if activity.is_closing() {
-            return Err(Refusal::Busy);
+            return Err(RequestRefusal::Busy);
         }
-        self.permit().await.ok_or(Refusal::Busy)
+        self.permit().await.ok_or(RequestRefusal::Busy)
     }
 
     async fn handle(
@@ -101,12 +101,12 @@ impl Answerer {
         tokio::select! {
             response = handling => match response {
                 // The handler saw only a broken body and may have blamed the client for it.
-                Ok(_) if exchange.is_over_budget() => Refusal::OverBudget.respond(is_grpc),
+                Ok(_) if exchange.is_over_budget() => RequestRefusal::OverBudget.respond(is_grpc),
                 Ok(response) => response,
             },
             () = self.body_timeout(exchange) => {
                 let seconds = self.limits.body_timeout.as_secs();
-                let mut response = Refusal::BodyTimeout { seconds }.respond(is_grpc);
+                let mut response = RequestRefusal::BodyTimeout { seconds }.respond(is_grpc);
                 // HTTP/1 cannot skip the rest of a body, so the next request could not be told from
                 // it.
                 if is_http1 {
@@ -115,7 +115,7 @@ impl Answerer {
                 }
                 response
             }
-            () = sleep(deadline) => Refusal::Deadline.respond(is_grpc),
+            () = sleep(deadline) => RequestRefusal::Deadline.respond(is_grpc),
         }
     }
 

@@ -21,7 +21,7 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider},
 };
-use spoor_telemetry::{Settings, Telemetry};
+use spoor_telemetry::{Telemetry, TelemetrySettings};
 use tokio::runtime::Runtime;
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 use tracing::Dispatch;
@@ -70,7 +70,7 @@ impl Stack {
     pub fn ours(exporting: &Runtime, sampling: Sampling) -> Self {
         let _inside = exporting.enter();
         let (receiver, received) = receive();
-        let settings = Settings::read(|name| match (name, sampling) {
+        let settings = TelemetrySettings::read(|name| match (name, sampling) {
             ("OTEL_SDK_DISABLED", Sampling::Off) => Some("true".to_owned()),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", _) => Some(format!("http://{receiver}")),
             ("OTEL_TRACES_SAMPLER", _) => Some("parentbased_traceidratio".to_owned()),

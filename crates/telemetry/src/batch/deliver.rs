@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::{DropReason, queue::Queue};
 use crate::{
-    export::{Accepted, Export, Failure},
+    export::{Export, ExportResponse, Failure},
     settings::BatchSettings,
 };
 
@@ -93,7 +93,7 @@ impl Deliver {
         }
     }
 
-    fn settle(&self, accepted: Accepted, spans: u64) {
+    fn settle(&self, accepted: ExportResponse, spans: u64) {
         // A receiver may claim to have rejected more than it was sent.
         let refused = accepted.rejected.min(spans);
         if refused > 0 {
@@ -104,7 +104,7 @@ impl Deliver {
         self.queue.settle_exported(spans - refused);
     }
 
-    async fn attempts(&self, batch: Bytes) -> Result<Accepted, Failure> {
+    async fn attempts(&self, batch: Bytes) -> Result<ExportResponse, Failure> {
         let give_up_at = Instant::now() + self.settings.retry_budget;
         let mut backoff = Backoff::new(MIN_RETRY_DELAY);
         loop {

@@ -11,7 +11,7 @@ use opentelemetry_proto::{
 use opentelemetry_sdk::{Resource, trace::SpanData};
 use prost::Message;
 
-use super::Accepted;
+use super::ExportResponse;
 
 pub(super) struct Encoder {
     resource: ResourceAttributesWithSchema,
@@ -33,12 +33,12 @@ impl Encoder {
 }
 
 /// Reads the receiver's response. A response that cannot be decoded still is an acceptance.
-pub(super) fn accepted(answer: &[u8]) -> Accepted {
+pub(super) fn accepted(answer: &[u8]) -> ExportResponse {
     let partial = ExportTraceServiceResponse::decode(answer)
         .ok()
         .and_then(|response| response.partial_success)
         .unwrap_or_default();
-    Accepted {
+    ExportResponse {
         // The field is signed, and a negative number rejects nothing.
         rejected: u64::try_from(partial.rejected_spans).unwrap_or_default(),
         message: partial.error_message,

@@ -15,12 +15,12 @@ use tonic::{
 use tonic_types::StatusExt;
 
 use super::{
-    Accepted, Export, ExporterError, Failure, Sending, certificates,
+    Export, ExportResponse, ExporterError, Failure, Sending, certificates,
     encode::{Encoder, accepted},
 };
 use crate::{
     grpc::{Transport, status},
-    settings::{Compression, OtlpSettings},
+    settings::{OtlpCompression, OtlpSettings},
 };
 
 const EXPORT: PathAndQuery =
@@ -49,8 +49,8 @@ impl Grpc {
         }
         let client = tonic::client::Grpc::new(Transport::lazy(endpoint));
         let client = match settings.compression {
-            Compression::None => client,
-            Compression::Gzip => client.send_compressed(CompressionEncoding::Gzip),
+            OtlpCompression::None => client,
+            OtlpCompression::Gzip => client.send_compressed(CompressionEncoding::Gzip),
         };
         Ok(Self {
             client,
@@ -76,7 +76,7 @@ impl Export for Grpc {
                 .unary(request, EXPORT, EncodedCodec(raw))
                 .await
                 .map_err(|status| failure(&status))?;
-            Ok::<Accepted, Failure>(accepted(&answer.into_inner()))
+            Ok::<ExportResponse, Failure>(accepted(&answer.into_inner()))
         })
     }
 }

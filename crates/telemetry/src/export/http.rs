@@ -29,7 +29,7 @@ use super::{
     Export, ExporterError, Failure, Sending, certificates,
     encode::{Encoder, accepted},
 };
-use crate::settings::{Compression, OtlpSettings};
+use crate::settings::{OtlpCompression, OtlpSettings};
 
 /// The most bytes of a response that are read.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
@@ -38,7 +38,7 @@ pub(super) struct Http {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     endpoint: Uri,
     headers: HeaderMap,
-    compression: Compression,
+    compression: OtlpCompression,
     timeout: Duration,
     encoder: Encoder,
 }
@@ -52,7 +52,7 @@ impl Http {
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-protobuf"),
         );
-        if settings.compression == Compression::Gzip {
+        if settings.compression == OtlpCompression::Gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         Ok(Self {
@@ -70,8 +70,8 @@ impl Export for Http {
     fn encode(&self, spans: Vec<SpanData>) -> Bytes {
         let bytes = self.encoder.encode(spans);
         match self.compression {
-            Compression::None => bytes,
-            Compression::Gzip => gzipped(&bytes),
+            OtlpCompression::None => bytes,
+            OtlpCompression::Gzip => gzipped(&bytes),
         }
     }
 
@@ -128,7 +128,7 @@ fn roots(pem: &[u8]) -> RootCertStore {
     roots
 }
 
-async fn judge(response: Response<Incoming>) -> Result<super::Accepted, Failure> {
+async fn judge(response: Response<Incoming>) -> Result<super::ExportResponse, Failure> {
     let status = response.status();
     let after = retry_after(response.headers());
     // Read whatever the status, so that the connection can be used again.

@@ -5,16 +5,16 @@ use std::time::Duration;
 use tonic::transport::Endpoint;
 use tower::Layer;
 
-use super::{Client, ClientLayer, Transport};
+use super::{GrpcClient, GrpcClientLayer, Transport};
 use crate::PeerUrl;
 
 /// A channel whose calls are traced, for a generated `…Client::new(channel)`.
-pub type Channel = Client<Transport>;
+pub type Channel = GrpcClient<Transport>;
 
 /// On the same network a connection takes far less, or never comes.
 const CONNECT: Duration = Duration::from_secs(1);
 
-pub(crate) fn lazy(peer: &PeerUrl, layer: ClientLayer) -> Channel {
+pub(crate) fn lazy(peer: &PeerUrl, layer: GrpcClientLayer) -> Channel {
     let endpoint = Endpoint::from(peer.uri().clone())
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)

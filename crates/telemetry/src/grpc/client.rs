@@ -21,7 +21,7 @@ use crate::{metrics::Operations, outgoing};
 
 /// Traces the calls made through a tonic channel.
 #[derive(Clone)]
-pub struct ClientLayer {
+pub struct GrpcClientLayer {
     pub(crate) caller: Arc<Caller>,
     pub(crate) server: Option<Authority>,
 }
@@ -38,15 +38,15 @@ pub(crate) struct Caller {
 #[derive(Clone, Debug)]
 pub struct Attributes(pub Vec<KeyValue>);
 
-/// A channel behind [`ClientLayer`].
+/// A channel behind [`GrpcClientLayer`].
 #[derive(Clone)]
-pub struct Client<S> {
+pub struct GrpcClient<S> {
     inner: S,
     caller: Arc<Caller>,
     server: Option<Authority>,
 }
 
-impl ClientLayer {
+impl GrpcClientLayer {
     /// Sets the channel's destination, for `server.address` and `server.port`: only the channel
     /// itself knows.
     #[must_use]
@@ -58,11 +58,11 @@ impl ClientLayer {
     }
 }
 
-impl<S> Layer<S> for ClientLayer {
-    type Service = Client<S>;
+impl<S> Layer<S> for GrpcClientLayer {
+    type Service = GrpcClient<S>;
 
-    fn layer(&self, inner: S) -> Client<S> {
-        Client {
+    fn layer(&self, inner: S) -> GrpcClient<S> {
+        GrpcClient {
             inner,
             caller: Arc::clone(&self.caller),
             server: self.server.clone(),
@@ -70,7 +70,7 @@ impl<S> Layer<S> for ClientLayer {
     }
 }
 
-impl<S, B> Service<Request<B>> for Client<S>
+impl<S, B> Service<Request<B>> for GrpcClient<S>
 where
     S: Service<Request<B>, Response = Response<Body>>,
     S::Future: Send + 'static,

@@ -26,7 +26,7 @@ use crate::{
 
 /// Traces the calls that a tonic server answers.
 #[derive(Clone)]
-pub struct ServerLayer(pub(crate) Arc<Callee>);
+pub struct GrpcServerLayer(pub(crate) Arc<Callee>);
 
 /// The state shared by the layer's calls.
 pub(crate) struct Callee {
@@ -36,25 +36,25 @@ pub(crate) struct Callee {
     pub(crate) operations: Arc<Operations>,
 }
 
-/// A service behind [`ServerLayer`].
+/// A service behind [`GrpcServerLayer`].
 #[derive(Clone)]
-pub struct Server<S> {
+pub struct GrpcServer<S> {
     inner: S,
     callee: Arc<Callee>,
 }
 
-impl<S> Layer<S> for ServerLayer {
-    type Service = Server<S>;
+impl<S> Layer<S> for GrpcServerLayer {
+    type Service = GrpcServer<S>;
 
-    fn layer(&self, inner: S) -> Server<S> {
-        Server {
+    fn layer(&self, inner: S) -> GrpcServer<S> {
+        GrpcServer {
             inner,
             callee: Arc::clone(&self.0),
         }
     }
 }
 
-impl<S, B> Service<Request<B>> for Server<S>
+impl<S, B> Service<Request<B>> for GrpcServer<S>
 where
     S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,

@@ -22,7 +22,7 @@ use crate::{
 
 /// Traces the requests of an HTTP client, such as `hyper_util`'s.
 #[derive(Clone)]
-pub struct ClientLayer(pub(crate) Arc<Caller>);
+pub struct HttpClientLayer(pub(crate) Arc<Caller>);
 
 /// The state shared by the layer's requests.
 pub(crate) struct Caller {
@@ -30,25 +30,25 @@ pub(crate) struct Caller {
     pub(crate) operations: Arc<Operations>,
 }
 
-/// A client behind [`ClientLayer`].
+/// A client behind [`HttpClientLayer`].
 #[derive(Clone)]
-pub struct Client<S> {
+pub struct HttpClient<S> {
     inner: S,
     caller: Arc<Caller>,
 }
 
-impl<S> Layer<S> for ClientLayer {
-    type Service = Client<S>;
+impl<S> Layer<S> for HttpClientLayer {
+    type Service = HttpClient<S>;
 
-    fn layer(&self, inner: S) -> Client<S> {
-        Client {
+    fn layer(&self, inner: S) -> HttpClient<S> {
+        HttpClient {
             inner,
             caller: Arc::clone(&self.0),
         }
     }
 }
 
-impl<S, B, R> Service<Request<B>> for Client<S>
+impl<S, B, R> Service<Request<B>> for HttpClient<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Future: Send + 'static,

@@ -19,7 +19,7 @@ use hyper_util::{
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
-use super::{Client, ClientLayer};
+use super::{HttpClient, HttpClientLayer};
 use crate::PeerUrl;
 
 /// On the same network a connection takes far less, or never comes.
@@ -35,12 +35,12 @@ const MAX_IDLE_CONNECTIONS: usize = 64;
 pub struct Peer {
     url: PeerUrl,
     deadline: Duration,
-    client: Client<Exchanges>,
+    client: HttpClient<Exchanges>,
 }
 
 /// A failure to get a peer's response.
 #[derive(Debug, thiserror::Error)]
-pub enum CallError {
+pub enum PeerCallError {
     /// There is no such path.
     #[error("the path cannot be asked for")]
     Path(#[source] InvalidUri),
@@ -59,7 +59,7 @@ pub enum CallError {
 }
 
 impl Peer {
-    pub(crate) fn new(url: PeerUrl, deadline: Duration, layer: &ClientLayer) -> Self {
+    pub(crate) fn new(url: PeerUrl, deadline: Duration, layer: &HttpClientLayer) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_nodelay(true);
@@ -80,15 +80,19 @@ impl Peer {
     /// within the deadline.
     ///
     /// # Errors
-    /// [`CallError`]; an answer of any status is none.
-    pub async fn get(&self, path: &str, max_bytes: usize) -> Result<Response<Bytes>, CallError> {
+    /// [`PeerCallError`]; an answer of any status is none.
+    pub async fn get(
+        &self,
+        path: &str,
+        max_bytes: usize,
+    ) -> Result<Response<Bytes>, PeerCallError> {
         // One deadline for head and body together.
         let end = Instant::now() + self.deadline;
         let mut request = Request::new(Body::empty());
-        *request.uri_mut() = self.url.join(path).map_err(CallError::Path)?;
+        *request.uri_mut() = self.url.join(path).map_err(PeerCallError::Path)?;
         let (head, body) = self.client.clone().oneshot(request).await?.into_parts();
         let body = tokio::time::timeout_at(end, collected(body, max_bytes)).await;
-        let body = body.map_err(|_| CallError::Late(self.deadline))??;
+        let body = body.map_err(|_| PeerCallError::Late(self.deadline))??;
         Ok(Response::from_parts(head, body))
     }
 
@@ -96,28 +100,31 @@ impl Peer {
     /// head, its body may take longer.
     ///
     /// # Errors
-    /// [`CallError`]; an answer of any status is none.
-    pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, CallError> {
+    /// [`PeerCallError`]; an answer of any status is none.
+    pub async fn send(
+        &self,
+        mut request: Request<Body>,
+    ) -> Result<Response<Incoming>, PeerCallError> {
         let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
-        *request.uri_mut() = self.url.join(path).map_err(CallError::Path)?;
+        *request.uri_mut() = self.url.join(path).map_err(PeerCallError::Path)?;
         self.client.clone().oneshot(request).await
     }
 }
 
-async fn collected(body: Incoming, most: usize) -> Result<Bytes, CallError> {
+async fn collected(body: Incoming, most: usize) -> Result<Bytes, PeerCallError> {
     // An answer that announces too much is refused before any of it is read.
     let announced = usize::try_from(body.size_hint().lower());
     if announced.map_or(true, |announced| announced > most) {
-        return Err(CallError::TooLong(most));
+        return Err(PeerCallError::TooLong(most));
     }
     let whole = Limited::new(body, most).collect().await;
     whole
         .map(http_body_util::Collected::to_bytes)
         .map_err(|error| {
             if error.is::<LengthLimitError>() {
-                CallError::TooLong(most)
+                PeerCallError::TooLong(most)
             } else {
-                CallError::BrokenOff(error)
+                PeerCallError::BrokenOff(error)
             }
         })
 }
@@ -132,10 +139,10 @@ struct Exchanges {
 
 impl Service<Request<Body>> for Exchanges {
     type Response = Response<Incoming>;
-    type Error = CallError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, CallError>> + Send>>;
+    type Error = PeerCallError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, PeerCallError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), CallError>> {
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), PeerCallError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -145,8 +152,8 @@ impl Service<Request<Body>> for Exchanges {
         Box::pin(async move {
             tokio::time::timeout(deadline, answer)
                 .await
-                .map_err(|_| CallError::Late(deadline))?
-                .map_err(CallError::Unreachable)
+                .map_err(|_| PeerCallError::Late(deadline))?
+                .map_err(PeerCallError::Unreachable)
         })
     }
 }

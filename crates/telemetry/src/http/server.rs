@@ -38,7 +38,7 @@ use crate::{
 /// Traces the requests of an HTTP server: [`crate::Telemetry::http_server`] and
 /// [`crate::Telemetry::http_server_in_mesh`] apply it.
 #[derive(Clone)]
-pub struct ServerLayer(pub(crate) Arc<Edge>);
+pub struct HttpServerLayer(pub(crate) Arc<Edge>);
 
 /// The state shared by the layer's requests.
 pub(crate) struct Edge {
@@ -58,25 +58,25 @@ pub(crate) enum Callers {
     Mesh,
 }
 
-/// A service behind [`ServerLayer`].
+/// A service behind [`HttpServerLayer`].
 #[derive(Clone)]
-pub struct Server<S> {
+pub struct HttpServer<S> {
     inner: S,
     edge: Arc<Edge>,
 }
 
-impl<S> Layer<S> for ServerLayer {
-    type Service = Server<S>;
+impl<S> Layer<S> for HttpServerLayer {
+    type Service = HttpServer<S>;
 
-    fn layer(&self, inner: S) -> Server<S> {
-        Server {
+    fn layer(&self, inner: S) -> HttpServer<S> {
+        HttpServer {
             inner,
             edge: Arc::clone(&self.0),
         }
     }
 }
 
-impl<S> Service<Request<Body>> for Server<S>
+impl<S> Service<Request<Body>> for HttpServer<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S: Clone + Send + 'static,

@@ -7,9 +7,9 @@ use opentelemetry_semantic_conventions::{
     attribute::{PROCESS_PID, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_NAMESPACE},
 };
 
-use crate::settings::Settings;
+use crate::settings::TelemetrySettings;
 
-pub(super) fn of(settings: &Settings) -> Resource {
+pub(super) fn of(settings: &TelemetrySettings) -> Resource {
     let given = settings
         .attributes
         .iter()

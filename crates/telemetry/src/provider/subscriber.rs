@@ -11,8 +11,8 @@ use tracing_subscriber::{
     layer::{self, Filter, SubscriberExt},
 };
 
-use super::{StartError, events::Events};
-use crate::{outgoing::is_unsampled, settings::Settings};
+use super::{TelemetryStartError, events::Events};
+use crate::{outgoing::is_unsampled, settings::TelemetrySettings};
 
 /// The targets of what carries telemetry: its own spans would trace the tracing.
 const PLUMBING: [&str; 8] = [
@@ -28,11 +28,12 @@ const PLUMBING: [&str; 8] = [
 
 /// A subscriber of these settings that writes the log there.
 pub(super) fn build(
-    settings: &Settings,
+    settings: &TelemetrySettings,
     tracer: Option<SdkTracer>,
     log: impl for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
-) -> Result<impl Subscriber + Send + Sync + 'static, StartError> {
-    let filter = EnvFilter::try_new(&settings.log_filter).map_err(StartError::LogFilter)?;
+) -> Result<impl Subscriber + Send + Sync + 'static, TelemetryStartError> {
+    let filter =
+        EnvFilter::try_new(&settings.log_filter).map_err(TelemetryStartError::LogFilter)?;
     let only_traced = OnlyTraced {
         tracing: tracer.is_some(),
     };

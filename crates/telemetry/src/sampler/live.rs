@@ -19,7 +19,7 @@ use spoor_proto::spoor::control::v1 as wire;
 use super::{
     bucket,
     counts::{Counters, Decisions},
-    plan::{self, Levels, Prepared, Refusal},
+    plan::{self, Levels, PlanRefusal, Prepared},
     view::View,
 };
 
@@ -86,8 +86,8 @@ impl Live {
     /// Puts a plan in force: every decision that starts after this returns follows it.
     ///
     /// # Errors
-    /// [`Refusal`], and the earlier plan stays in force.
-    pub fn install(&self, plan: wire::Plan) -> Result<Installed, Refusal> {
+    /// [`PlanRefusal`], and the earlier plan stays in force.
+    pub fn install(&self, plan: wire::Plan) -> Result<Installed, PlanRefusal> {
         let mut plans = self.plans.lock();
         // A reconnect brings the same plan again. Its counts go on, but what the former stream lent
         // is over.

@@ -20,7 +20,7 @@ const MAX_PHASES: usize = 1024;
 /// The reason that a plan was refused. The plan in force before stays.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{reason}")]
-pub struct Refusal {
+pub struct PlanRefusal {
     /// The plan's version, as it said it.
     pub version: wire::Version,
     /// The fault.
@@ -124,11 +124,11 @@ pub(super) struct PreparedPhase {
 pub(super) type Levels = HashMap<Box<str>, Level>;
 
 /// Checks a plan and lays it out; `levels` are those of the plan in force.
-pub(super) fn prepare(plan: wire::Plan, levels: &Levels) -> Result<Prepared, Refusal> {
+pub(super) fn prepare(plan: wire::Plan, levels: &Levels) -> Result<Prepared, PlanRefusal> {
     // A refusal names the version, and here there is none to name.
     let Some(version) = plan.version else {
         let version = wire::Version::default();
-        return Err(Refusal {
+        return Err(PlanRefusal {
             version,
             reason: InvalidPlan::MissingVersion,
         });
@@ -140,7 +140,7 @@ pub(super) fn prepare(plan: wire::Plan, levels: &Levels) -> Result<Prepared, Ref
         };
         Builder::new(version, &plan, levels).build(plan)
     });
-    prepared.map_err(|reason| Refusal { version, reason })
+    prepared.map_err(|reason| PlanRefusal { version, reason })
 }
 
 fn check(plan: &wire::Plan) -> Result<(), InvalidPlan> {

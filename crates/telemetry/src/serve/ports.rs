@@ -11,12 +11,12 @@ use crate::Telemetry;
 
 /// The two bound ports of a service.
 #[derive(Debug)]
-pub struct Ports {
+pub struct ServicePorts {
     listener: Sockets,
     ops: Sockets,
 }
 
-impl Ports {
+impl ServicePorts {
     /// Binds the addresses of `--listen` and `--ops-listen`; port 0 stands for any free one.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Ports {
         self.serve_router(router, grace, telemetry, stop).await
     }
 
-    /// Serves HTTP inside the mesh until `stop`: as [`Ports::serve_http`], with the router
+    /// Serves HTTP inside the mesh until `stop`: as [`ServicePorts::serve_http`], with the router
     /// behind [`Telemetry::http_server_in_mesh`].
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Ports, ServeError};
+use super::{ServeError, ServicePorts};
 use crate::Telemetry;
 
 /// A service: its settings, and the requests that it serves.
@@ -13,7 +13,7 @@ pub trait Program: Sized {
     type Error: From<ServeError>;
 
     /// The addresses to listen on.
-    fn listen(&mut self) -> &mut Listen;
+    fn listen(&mut self) -> &mut ListenAddresses;
 
     /// Serves until `shutdown`; what it accepted by then is answered.
     ///
@@ -21,7 +21,7 @@ pub trait Program: Sized {
     /// Its own.
     fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
@@ -29,7 +29,7 @@ pub trait Program: Sized {
 
 /// The addresses on which a service listens.
 #[derive(clap::Args, Clone, Copy, Debug)]
-pub struct Listen {
+pub struct ListenAddresses {
     /// Address to listen on for requests; port 0 takes any free port
     /// [default: a port of its own on 127.0.0.1]
     #[arg(long, env = "SPOOR_LISTEN", value_name = "ADDRESS")]
@@ -40,7 +40,7 @@ pub struct Listen {
     pub ops_listen: Option<SocketAddr>,
 }
 
-impl Listen {
+impl ListenAddresses {
     /// Takes these ports of 127.0.0.1 where nothing else is said.
     pub fn or_loopback(&mut self, port: u16, ops_port: u16) {
         self.listen.get_or_insert(loopback(port));
@@ -53,7 +53,7 @@ impl Listen {
 pub struct Bound<P> {
     program: P,
     /// The address on which it listens.
-    pub ports: Ports,
+    pub ports: ServicePorts,
 }
 
 impl<P: Program> Bound<P> {
@@ -62,8 +62,8 @@ impl<P: Program> Bound<P> {
     /// # Errors
     /// [`ServeError::Bind`] names the port that cannot be bound.
     pub async fn take(mut program: P) -> Result<Self, ServeError> {
-        let Listen { listen, ops_listen } = *program.listen();
-        let ports = Ports::take(
+        let ListenAddresses { listen, ops_listen } = *program.listen();
+        let ports = ServicePorts::take(
             listen.unwrap_or(loopback(0)),
             ops_listen.unwrap_or(loopback(0)),
         );

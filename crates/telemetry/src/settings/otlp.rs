@@ -20,7 +20,7 @@ pub struct OtlpSettings {
     /// `OTEL_EXPORTER_OTLP_(TRACES_)TIMEOUT` (ms): of one request. 10 s unless set.
     pub timeout: Duration,
     /// `OTEL_EXPORTER_OTLP_(TRACES_)COMPRESSION`.
-    pub compression: Compression,
+    pub compression: OtlpCompression,
     /// `OTEL_EXPORTER_OTLP_(TRACES_)CERTIFICATE`: the file with the certificates, as PEM, of those
     /// who may vouch for the receiver; the system's unless set.
     pub certificate: Option<PathBuf>,
@@ -38,7 +38,7 @@ pub enum Protocol {
 
 /// The compression of a request's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compression {
+pub enum OtlpCompression {
     /// `none`.
     #[default]
     None,
@@ -104,19 +104,19 @@ fn protocol(reader: &mut Reader<'_>) -> Protocol {
     }
 }
 
-fn compression(reader: &mut Reader<'_>) -> Compression {
+fn compression(reader: &mut Reader<'_>) -> OtlpCompression {
     let names = [
         "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
         "OTEL_EXPORTER_OTLP_COMPRESSION",
     ];
     match reader.first(&names) {
-        None => Compression::None,
+        None => OtlpCompression::None,
         Some((name, text)) => match text.as_str() {
-            "none" => Compression::None,
-            "gzip" => Compression::Gzip,
+            "none" => OtlpCompression::None,
+            "gzip" => OtlpCompression::Gzip,
             other => {
                 reader.warn(name, other, "must be \"gzip\" or \"none\"");
-                Compression::None
+                OtlpCompression::None
             }
         },
     }

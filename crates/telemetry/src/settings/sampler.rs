@@ -9,7 +9,7 @@ const ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
 
 /// The sampling of root spans without a policy. A span with a parent always follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sampler {
+pub enum TracesSampler {
     /// Every trace.
     AlwaysOn,
     /// None.
@@ -18,16 +18,16 @@ pub enum Sampler {
     Ratio(Probability),
 }
 
-pub(super) fn read(reader: &mut Reader<'_>) -> Sampler {
+pub(super) fn read(reader: &mut Reader<'_>) -> TracesSampler {
     let Some(name) = reader.text(NAME) else {
-        return Sampler::AlwaysOn;
+        return TracesSampler::AlwaysOn;
     };
     // A span with a parent follows it in any case, so both spellings mean the same.
     match name.strip_prefix("parentbased_").unwrap_or(&name) {
-        "always_on" => Sampler::AlwaysOn,
-        "always_off" => Sampler::AlwaysOff,
-        "traceidratio" => Sampler::Ratio(ratio(reader)),
-        "jaeger_remote" => Sampler::Ratio(initial_rate(reader, &name)),
+        "always_on" => TracesSampler::AlwaysOn,
+        "always_off" => TracesSampler::AlwaysOff,
+        "traceidratio" => TracesSampler::Ratio(ratio(reader)),
+        "jaeger_remote" => TracesSampler::Ratio(initial_rate(reader, &name)),
         _ => {
             reader.warn(
                 NAME,
@@ -35,7 +35,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Sampler {
                 "must be always_on, always_off, traceidratio, jaeger_remote, or one of them \
                  after \"parentbased_\"",
             );
-            Sampler::AlwaysOn
+            TracesSampler::AlwaysOn
         }
     }
 }

@@ -10,7 +10,7 @@ use opentelemetry_sdk::{
 };
 use spoor_telemetry::{
     batch::{BatchProcessor, DropReason, SpanCounts},
-    export::{Accepted, Export, Failure},
+    export::{Export, ExportResponse, Failure},
     settings::BatchSettings,
 };
 
@@ -52,7 +52,7 @@ impl Bench {
     }
 }
 
-fn retry() -> Result<Accepted, Failure> {
+fn retry() -> Result<ExportResponse, Failure> {
     Err(Failure::Retry {
         after: None,
         reason: "not now".to_owned(),
@@ -146,7 +146,7 @@ fn an_absurd_delay_is_a_failure_and_not_a_panic() {
 
 #[test]
 fn counts_what_the_receiver_refuses() {
-    let partial = Accepted {
+    let partial = ExportResponse {
         rejected: 2,
         message: "two are bad".to_owned(),
     };

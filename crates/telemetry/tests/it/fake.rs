@@ -22,8 +22,8 @@ use opentelemetry_proto::{
 use opentelemetry_sdk::{Resource, trace::SpanData};
 use prost::Message;
 use spoor_telemetry::{
-    Settings, Telemetry,
-    export::{Accepted, Export, Failure, Sending},
+    Telemetry, TelemetrySettings,
+    export::{Export, ExportResponse, Failure, Sending},
 };
 
 /// Long enough for any machine, and only ever waited for in full by a failing test.
@@ -31,7 +31,7 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 
 #[derive(Default)]
 pub struct Fake {
-    answers: Mutex<VecDeque<Result<Accepted, Failure>>>,
+    answers: Mutex<VecDeque<Result<ExportResponse, Failure>>>,
     spans: Mutex<Vec<Span>>,
     held: AtomicBool,
     pub attempts: AtomicUsize,
@@ -43,7 +43,9 @@ impl Fake {
     }
 
     /// The responses to the next attempts; afterwards everything is accepted.
-    pub fn answering(answers: impl IntoIterator<Item = Result<Accepted, Failure>>) -> Arc<Self> {
+    pub fn answering(
+        answers: impl IntoIterator<Item = Result<ExportResponse, Failure>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             answers: Mutex::new(answers.into_iter().collect()),
             ..Self::default()
@@ -83,7 +85,7 @@ impl Export for Fake {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             let answer = self.answers.lock().unwrap().pop_front();
-            let accepted = answer.unwrap_or_else(|| Ok(Accepted::default()))?;
+            let accepted = answer.unwrap_or_else(|| Ok(ExportResponse::default()))?;
             let request = ExportTraceServiceRequest::decode(batch).unwrap();
             let scopes = request
                 .resource_spans
@@ -98,12 +100,12 @@ impl Export for Fake {
     }
 }
 
-pub fn settings(variables: &[(&str, &str)]) -> Settings {
+pub fn settings(variables: &[(&str, &str)]) -> TelemetrySettings {
     let variables: Vec<(String, String)> = variables
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
         .collect();
-    Settings::read(|name| {
+    TelemetrySettings::read(|name| {
         variables
             .iter()
             .find(|(key, _)| key == name)

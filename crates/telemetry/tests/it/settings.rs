@@ -9,15 +9,15 @@ use clap::{Args, Command};
 use rstest::rstest;
 use spoor_policy::{Probability, ServiceName};
 use spoor_telemetry::{
-    Settings,
-    serve::Listen,
-    settings::{BatchSettings, Compression, LogFormat, Protocol, Sampler, SettingError},
+    TelemetrySettings,
+    serve::ListenAddresses,
+    settings::{BatchSettings, LogFormat, OtlpCompression, Protocol, SettingError, TracesSampler},
 };
 
 use crate::fake::settings;
 
 fn errors(variables: &'static [(&str, &str)]) -> Vec<SettingError> {
-    Settings::read(|name| {
+    TelemetrySettings::read(|name| {
         variables
             .iter()
             .find(|(key, _)| *key == name)
@@ -34,7 +34,7 @@ fn nothing_set_is_the_defaults() {
     assert_eq!(settings.namespace.as_str(), "default");
     assert_eq!(settings.instance.len(), 36);
     assert!(!settings.disabled);
-    assert_eq!(settings.sampler, Sampler::AlwaysOn);
+    assert_eq!(settings.sampler, TracesSampler::AlwaysOn);
     assert_eq!(settings.batch, BatchSettings::default());
     assert_eq!(settings.log_filter, "info");
     assert_eq!(settings.log_format, LogFormat::Text);
@@ -45,7 +45,7 @@ fn nothing_set_is_the_defaults() {
     assert_eq!(otlp.endpoint.to_string(), "http://localhost:4317/");
     assert_eq!(
         (otlp.protocol, otlp.compression),
-        (Protocol::Grpc, Compression::None)
+        (Protocol::Grpc, OtlpCompression::None)
     );
     assert_eq!(otlp.timeout, Duration::from_secs(10));
 }
@@ -112,13 +112,17 @@ fn headers_merge_and_stay_secret() {
 }
 
 #[rstest]
-#[case("always_off", None, Sampler::AlwaysOff)]
-#[case("parentbased_always_on", None, Sampler::AlwaysOn)]
-#[case("traceidratio", Some("0.01"), Sampler::Ratio(Probability::from_millionths(10_000).unwrap()))]
-#[case("parentbased_traceidratio", None, Sampler::Ratio(Probability::ALWAYS))]
-#[case("jaeger_remote", None, Sampler::Ratio(Probability::ALWAYS))]
-#[case("parentbased_jaeger_remote", Some("endpoint=http://doors:5779,pollingIntervalMs=5000,initialSamplingRate=0.25"), Sampler::Ratio(Probability::from_millionths(250_000).unwrap()))]
-fn samplers(#[case] name: &str, #[case] argument: Option<&str>, #[case] sampler: Sampler) {
+#[case("always_off", None, TracesSampler::AlwaysOff)]
+#[case("parentbased_always_on", None, TracesSampler::AlwaysOn)]
+#[case("traceidratio", Some("0.01"), TracesSampler::Ratio(Probability::from_millionths(10_000).unwrap()))]
+#[case(
+    "parentbased_traceidratio",
+    None,
+    TracesSampler::Ratio(Probability::ALWAYS)
+)]
+#[case("jaeger_remote", None, TracesSampler::Ratio(Probability::ALWAYS))]
+#[case("parentbased_jaeger_remote", Some("endpoint=http://doors:5779,pollingIntervalMs=5000,initialSamplingRate=0.25"), TracesSampler::Ratio(Probability::from_millionths(250_000).unwrap()))]
+fn samplers(#[case] name: &str, #[case] argument: Option<&str>, #[case] sampler: TracesSampler) {
     let mut variables = vec![
         ("OTEL_TRACES_SAMPLER", name),
         ("SPOOR_CONTROL_ENDPOINT", "https://policies:5780"),
@@ -138,7 +142,7 @@ fn invalid_jaeger_remote_argument_is_ignored(#[case] argument: &str, #[case] wro
         ("OTEL_TRACES_SAMPLER_ARG", argument),
         ("SPOOR_CONTROL_ENDPOINT", "https://policies:5780"),
     ]);
-    assert_eq!(settings.sampler, Sampler::Ratio(Probability::ALWAYS));
+    assert_eq!(settings.sampler, TracesSampler::Ratio(Probability::ALWAYS));
     let [warning] = settings.warnings.as_slice() else {
         panic!("{:?}", settings.warnings)
     };
@@ -249,7 +253,7 @@ fn a_ratio_out_of_range_is_ignored() {
         ("OTEL_TRACES_SAMPLER", "traceidratio"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
     ]);
-    assert_eq!(settings.sampler, Sampler::Ratio(Probability::ALWAYS));
+    assert_eq!(settings.sampler, TracesSampler::Ratio(Probability::ALWAYS));
     assert_eq!(settings.warnings.len(), 1);
 }
 
@@ -295,7 +299,7 @@ fn every_setting_is_documented() {
     for sampler in ["", "traceidratio", "jaeger_remote"] {
         for protocol in ["grpc", "http/protobuf"] {
             let asked = RefCell::new(BTreeSet::new());
-            Settings::read(|name| {
+            TelemetrySettings::read(|name| {
                 asked.borrow_mut().insert(name.to_owned());
                 match name {
                     "OTEL_TRACES_SAMPLER" => Some(sampler.to_owned()),
@@ -307,7 +311,7 @@ fn every_setting_is_documented() {
             read.extend(asked.into_inner());
         }
     }
-    let listen = Listen::augment_args(Command::new("service"));
+    let listen = ListenAddresses::augment_args(Command::new("service"));
     let flags = listen.get_arguments().filter_map(|flag| flag.get_env());
     read.extend(flags.map(|name| name.to_str().unwrap().to_owned()));
     let documented: BTreeSet<String> = documented().into_keys().collect();

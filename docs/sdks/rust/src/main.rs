@@ -5,27 +5,27 @@ use std::{error::Error, time::Duration};
 use axum::{Router, routing::get};
 use clap::Parser;
 use spoor_telemetry::{
-    Settings, Telemetry,
-    serve::{self, GRACE, Listen, Ports, Program, ServeError},
+    Telemetry, TelemetrySettings,
+    serve::{self, GRACE, ListenAddresses, Program, ServeError, ServicePorts},
 };
 use tokio_util::sync::CancellationToken;
 
 #[derive(Parser)]
 struct Hello {
     #[command(flatten)]
-    listen: Listen,
+    listen: ListenAddresses,
 }
 
 impl Program for Hello {
     type Error = ServeError;
 
-    fn listen(&mut self) -> &mut Listen {
+    fn listen(&mut self) -> &mut ListenAddresses {
         &mut self.listen
     }
 
     async fn serve(
         self,
-        ports: Ports,
+        ports: ServicePorts,
         telemetry: &Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), ServeError> {
@@ -44,7 +44,7 @@ async fn hello() -> &'static str {
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut program = Hello::parse();
     program.listen.or_loopback(8090, 9490);
-    let settings = Settings::from_env()?;
+    let settings = TelemetrySettings::from_env()?;
     let telemetry = Telemetry::start(settings)?;
     let shutdown = CancellationToken::new();
     tokio::spawn({

@@ -77,7 +77,7 @@ async fn a_silent_service_b_is_a_504() {
 async fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = format!("--listen={}", taken.local_addr().unwrap());
-    let error = Bound::take(args_at::<spoor_ab::b::Args>(&[&listen]))
+    let error = Bound::take(args_at::<spoor_ab::b::ServiceBArgs>(&[&listen]))
         .await
         .expect_err("the port is in use")
         .to_string();

@@ -17,13 +17,13 @@ pub async fn service_b(flags: &[&str]) -> Running {
     start_b(args(flags)).await
 }
 
-pub async fn start_b(args: b::Args) -> Running {
+pub async fn start_b(args: b::ServiceBArgs) -> Running {
     Running::start(args, &CAUGHT.b).await
 }
 
 pub async fn service_a(b: SocketAddr, flags: &[&str]) -> Running {
     let url = format!("--service-b=http://{b}");
-    let args: a::Args = args(&[flags, &[&url]].concat());
+    let args: a::ServiceAArgs = args(&[flags, &[&url]].concat());
     Running::start(args, &CAUGHT.a).await
 }
 

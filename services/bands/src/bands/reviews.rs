@@ -5,7 +5,7 @@ use std::error::Error;
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use spoor_telemetry::http::{CallError, Peer};
+use spoor_telemetry::http::{Peer, PeerCallError};
 
 use crate::Id;
 
@@ -36,7 +36,7 @@ pub(super) struct Fetched {
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
     #[error("reviews is unavailable: {0}")]
-    Call(#[from] CallError),
+    Call(#[from] PeerCallError),
     #[error("reviews is unavailable: it responded with {0}")]
     Status(StatusCode),
     #[error("reviews is unavailable: its response is not a review")]

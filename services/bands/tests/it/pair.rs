@@ -33,19 +33,19 @@ pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
 });
 
 pub async fn reviews() -> Running {
-    let args: reviews::Args = args(&[]);
+    let args: reviews::ReviewsArgs = args(&[]);
     Running::start(args, &CAUGHT.reviews).await
 }
 
 pub async fn reviews_at(address: SocketAddr) -> Running {
     let listen = format!("--listen={address}");
-    let args: reviews::Args = args_at(&[&listen, "--ops-listen=127.0.0.1:0"]);
+    let args: reviews::ReviewsArgs = args_at(&[&listen, "--ops-listen=127.0.0.1:0"]);
     Running::start(args, &CAUGHT.reviews).await
 }
 
 pub async fn bands(reviews: SocketAddr, flags: &[&str]) -> Running {
     let url = format!("--reviews=http://{reviews}");
-    let args: bands::Args = args(&[flags, &[&url]].concat());
+    let args: bands::BandsArgs = args(&[flags, &[&url]].concat());
     Running::start(args, &CAUGHT.bands).await
 }
 

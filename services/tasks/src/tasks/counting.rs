@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     metrics::Metrics,
-    store::{Store, StoreError},
+    store::{StoreError, TaskStore},
     task::Moment,
 };
 
@@ -14,7 +14,7 @@ use super::{
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts until stopped, and logs when the store becomes unavailable or available.
-pub(super) async fn run(store: &dyn Store, metrics: &Metrics, stop: CancellationToken) {
+pub(super) async fn run(store: &dyn TaskStore, metrics: &Metrics, stop: CancellationToken) {
     // True at first, so that a store which is down at startup is logged, but not one that is up.
     let mut was_up = true;
     while let Some(counted) = stop.run_until_cancelled(store.count(Moment::now())).await {

@@ -9,14 +9,14 @@ use uuid::Uuid;
 use super::{
     input::Listing,
     metrics::Metrics,
-    store::{Store, StoreError},
+    store::{StoreError, TaskStore},
     task::{Moment, Task},
 };
 
 /// The store, and the metrics to update.
 #[derive(Clone, Copy)]
 pub(super) struct TaskService<'a> {
-    pub(super) store: &'a dyn Store,
+    pub(super) store: &'a dyn TaskStore,
     pub(super) metrics: &'a Metrics,
 }
 

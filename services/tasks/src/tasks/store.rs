@@ -19,13 +19,13 @@ pub(crate) const MAX_OPEN: usize = 1000;
 pub(crate) const MAX_COMPLETED: usize = 1000;
 
 /// A store of any kind.
-pub(crate) type SharedStore = Arc<dyn Store>;
+pub(crate) type SharedStore = Arc<dyn TaskStore>;
 
-/// The future of a store's operation. It is boxed, since `dyn Store` cannot have `async fn`.
+/// The future of a store's operation. It is boxed, since `dyn TaskStore` cannot have `async fn`.
 pub(crate) type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A store of tasks. Operations are atomic, and each has a span of its own.
-pub(crate) trait Store: Send + Sync {
+pub(crate) trait TaskStore: Send + Sync {
     /// The kind of store, for responses and attributes.
     fn kind(&self) -> Kind;
 

@@ -4,7 +4,7 @@ use std::{ops::Deref, sync::LazyLock};
 
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
-use spoor_tasks::tasks::{Args, RunError};
+use spoor_tasks::tasks::{TasksArgs, TasksError};
 use spoor_telemetry::Telemetry;
 use spoor_testing::{Running, Spans, args};
 
@@ -26,12 +26,12 @@ pub static CAUGHT: LazyLock<Caught> = LazyLock::new(|| {
 
 /// tasks on free ports, and a client.
 pub struct Tasks {
-    running: Running<RunError>,
+    running: Running<TasksError>,
     pub client: Client,
 }
 
 impl Deref for Tasks {
-    type Target = Running<RunError>;
+    type Target = Running<TasksError>;
 
     fn deref(&self) -> &Self::Target {
         &self.running
@@ -45,7 +45,7 @@ impl Tasks {
     }
 
     pub async fn with(flags: &[&str], telemetry: &'static Telemetry) -> Self {
-        let args: Args = args(flags);
+        let args: TasksArgs = args(flags);
         Self {
             running: Running::start(args, telemetry).await,
             client: Client::new(),

@@ -22,7 +22,7 @@ pub(super) enum Source {
 
 /// The error of reading a model.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum OpenModelError {
     /// A file cannot be read.
     #[error("cannot read {path} (set by {setting})", path = .path.display())]
     Read {
@@ -64,37 +64,42 @@ impl Source {
     }
 
     /// Reads the model with its weights.
-    pub(super) fn read(&self) -> Result<ModelProto, OpenError> {
+    pub(super) fn read(&self) -> Result<ModelProto, OpenModelError> {
         let bytes = match self {
             Self::BuiltIn(model) => Cow::Borrowed(model.onnx()),
             Self::File(path) => Cow::Owned(read(path, "SPOOR_MODEL_FILE")?),
         };
         tract_onnx::onnx()
             .proto_model_for_read(&mut bytes.as_ref())
-            .map_err(|source| OpenError::Decode {
+            .map_err(|source| OpenModelError::Decode {
                 model: self.name(),
                 source: source.into(),
             })
     }
 
     /// Reads the properties of the model.
-    pub(super) fn properties(&self, overrides: Overrides) -> Result<ModelProperties, OpenError> {
-        ModelProperties::read(&self.read()?, overrides).map_err(|source| OpenError::Unsupported {
-            model: self.name(),
-            source,
+    pub(super) fn properties(
+        &self,
+        overrides: Overrides,
+    ) -> Result<ModelProperties, OpenModelError> {
+        ModelProperties::read(&self.read()?, overrides).map_err(|source| {
+            OpenModelError::Unsupported {
+                model: self.name(),
+                source,
+            }
         })
     }
 }
 
 /// Reads labels from a file with one on each line.
-pub(super) fn labels(path: &Path) -> Result<Vec<String>, OpenError> {
+pub(super) fn labels(path: &Path) -> Result<Vec<String>, OpenModelError> {
     let bytes = read(path, "SPOOR_MODEL_LABELS_FILE")?;
     let text = String::from_utf8_lossy(&bytes);
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     Ok(lines.map(str::to_owned).collect())
 }
 
-fn read(path: &Path, setting: &'static str) -> Result<Vec<u8>, OpenError> {
+fn read(path: &Path, setting: &'static str) -> Result<Vec<u8>, OpenModelError> {
     // The size is tested first, so that a wrong path cannot fill the memory.
     let size = fs::metadata(path).map(|file| file.len());
     let bytes = size.and_then(|size| match size {
@@ -103,7 +108,7 @@ fn read(path: &Path, setting: &'static str) -> Result<Vec<u8>, OpenError> {
             "the file has {size} bytes, more than {MAX_BYTES}"
         ))),
     });
-    bytes.map_err(|source| OpenError::Read {
+    bytes.map_err(|source| OpenModelError::Read {
         setting,
         path: path.to_owned(),
         source,

@@ -7,7 +7,7 @@ use tracing::{Instrument, info_span};
 
 use super::{
     file::Source,
-    network::{LoadError, Network},
+    network::{LoadNetworkError, Network},
     properties::ModelProperties,
 };
 
@@ -26,7 +26,7 @@ struct Inner {
 pub enum LoadModelError {
     /// The model cannot be loaded.
     #[error(transparent)]
-    Load(#[from] LoadError),
+    Load(#[from] LoadNetworkError),
     /// The thread that loads it panicked.
     #[error("loading the model was aborted")]
     Lost(#[from] task::JoinError),

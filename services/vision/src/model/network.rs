@@ -28,10 +28,10 @@ pub struct Score {
 
 /// The error of loading a model.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub enum LoadNetworkError {
     /// The model cannot be read.
     #[error(transparent)]
-    Open(#[from] super::OpenError),
+    Open(#[from] super::OpenModelError),
     /// The model cannot be prepared for inference.
     #[error("{model} cannot be loaded")]
     Prepare {
@@ -68,10 +68,13 @@ pub enum ClassifyError {
 
 impl Network {
     /// Loads a model.
-    pub(super) fn load(source: &Source, properties: &ModelProperties) -> Result<Self, LoadError> {
+    pub(super) fn load(
+        source: &Source,
+        properties: &ModelProperties,
+    ) -> Result<Self, LoadNetworkError> {
         let size = properties.input.size;
         let shape = [1, CHANNELS, size.height() as usize, size.width() as usize];
-        let failed = |source_error: tract_onnx::prelude::TractError| LoadError::Prepare {
+        let failed = |source_error: tract_onnx::prelude::TractError| LoadNetworkError::Prepare {
             model: source.name(),
             source: source_error.into(),
         };
@@ -82,7 +85,7 @@ impl Network {
             None => (0..classes).map(|class| format!("class {class}")).collect(),
         };
         if labels.len() != classes {
-            return Err(LoadError::Labels {
+            return Err(LoadNetworkError::Labels {
                 model: source.name(),
                 classes,
                 labels: labels.len(),
@@ -122,7 +125,7 @@ impl Network {
 fn prepare(
     source: &Source,
     shape: [usize; 4],
-) -> Result<TractResult<Arc<TypedRunnableModel>>, super::OpenError> {
+) -> Result<TractResult<Arc<TypedRunnableModel>>, super::OpenModelError> {
     let proto = source.read()?;
     let onnx = tract_onnx::onnx()
         .with_ignore_value_info(true)

@@ -8,7 +8,7 @@ use spoor_testing::args;
 use spoor_vision::{
     model::{self, BuiltIn},
     preprocessing::prepare,
-    samples::Sample,
+    samples::SamplePicture,
 };
 
 const PICTURES: u64 = 200;
@@ -16,9 +16,9 @@ const PICTURES: u64 = 200;
 const ENOUGH: usize = 190;
 
 /// Pictures of different sizes, as PNG and as JPEG.
-fn upload(seed: u64) -> (Sample, DynamicImage) {
+fn upload(seed: u64) -> (SamplePicture, DynamicImage) {
     let side = [48, 64, 100][(seed % 3) as usize];
-    let sample = Sample::new(seed, NonZeroU16::new(side).unwrap());
+    let sample = SamplePicture::new(seed, NonZeroU16::new(side).unwrap());
     let file = match seed % 2 {
         0 => sample.png(),
         _ => sample.jpeg(),
@@ -31,7 +31,10 @@ fn upload(seed: u64) -> (Sample, DynamicImage) {
 #[case(BuiltIn::Efficientnetb0)]
 #[case(BuiltIn::Mobilenetv2)]
 fn the_built_in_models_classify_samples(#[case] model: BuiltIn) {
-    let (properties, network) = args::<model::Args>(&[]).or_built_in(model).load().unwrap();
+    let (properties, network) = args::<model::ModelArgs>(&[])
+        .or_built_in(model)
+        .load()
+        .unwrap();
     let is_named = |seed: &u64| {
         let (sample, picture) = upload(*seed);
         let scores = network
@@ -47,7 +50,10 @@ fn the_built_in_models_classify_samples(#[case] model: BuiltIn) {
 #[case(BuiltIn::Efficientnetb0)]
 #[case(BuiltIn::Mobilenetv2)]
 fn the_built_in_models_declare_their_accuracy(#[case] model: BuiltIn) {
-    let (properties, _) = args::<model::Args>(&[]).or_built_in(model).load().unwrap();
+    let (properties, _) = args::<model::ModelArgs>(&[])
+        .or_built_in(model)
+        .load()
+        .unwrap();
     assert!(
         properties.accuracy.unwrap() > 0.9,
         "{:?}",

@@ -6,7 +6,7 @@ use image::{Rgb, RgbImage};
 use spoor_testing::args;
 use spoor_vision::{
     Input,
-    model::{Args, ModelProperties, Network, RunError},
+    model::{ModelArgs, ModelError, ModelProperties, Network},
     preprocessing,
 };
 use tempfile::TempDir;
@@ -37,8 +37,8 @@ impl Mounted {
         Path::new(self.0.path()).join(name)
     }
 
-    fn load(&self, flags: &[&str]) -> Result<(ModelProperties, Network), RunError> {
-        let args: Args = args(&[&[self.flag().as_str()], flags].concat());
+    fn load(&self, flags: &[&str]) -> Result<(ModelProperties, Network), ModelError> {
+        let args: ModelArgs = args(&[&[self.flag().as_str()], flags].concat());
         args.load()
     }
 

@@ -27,7 +27,8 @@ async fn end(mut model: Model) {
 async fn mobilenetv2_at(address: SocketAddr, flags: &[&str]) -> Model {
     let listen = format!("--listen={address}");
     let place = [listen.as_str(), "--ops-listen=127.0.0.1:0"];
-    let args: model::Args = args_at(&[place.as_slice(), &["--model=mobilenetv2"], flags].concat());
+    let args: model::ModelArgs =
+        args_at(&[place.as_slice(), &["--model=mobilenetv2"], flags].concat());
     Running::start(args, &CAUGHT.mobilenetv2).await
 }
 

@@ -6,14 +6,14 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 use spoor_telemetry::serve::ServeError;
 use spoor_testing::{Running, args};
-use spoor_vision::{ensemble, model, preprocessing, samples::Sample};
+use spoor_vision::{ensemble, model, preprocessing, samples::SamplePicture};
 
 use crate::spans::CAUGHT;
 
 pub use spoor_testing::json;
 
 /// A model on free ports.
-pub type Model = Running<model::RunError>;
+pub type Model = Running<model::ModelError>;
 /// preprocessing or ensemble on free ports.
 pub type Service = Running<ServeError>;
 
@@ -26,12 +26,12 @@ pub struct Vision {
 }
 
 pub async fn efficientnetb0(flags: &[&str]) -> Model {
-    let args: model::Args = args(&[&["--model=efficientnetb0"], flags].concat());
+    let args: model::ModelArgs = args(&[&["--model=efficientnetb0"], flags].concat());
     Running::start(args, &CAUGHT.efficientnetb0).await
 }
 
 pub async fn mobilenetv2(flags: &[&str]) -> Model {
-    let args: model::Args = args(&[&["--model=mobilenetv2"], flags].concat());
+    let args: model::ModelArgs = args(&[&["--model=mobilenetv2"], flags].concat());
     Running::start(args, &CAUGHT.mobilenetv2).await
 }
 
@@ -45,13 +45,13 @@ pub async fn ensemble(
         format!("--mobilenetv2=http://{mobilenetv2}"),
     ];
     let urls = urls.each_ref().map(String::as_str);
-    let args: ensemble::Args = args(&[&urls, flags].concat());
+    let args: ensemble::EnsembleArgs = args(&[&urls, flags].concat());
     Running::start(args, &CAUGHT.ensemble).await
 }
 
 pub async fn preprocessing(ensemble: SocketAddr, flags: &[&str]) -> Service {
     let url = format!("--ensemble=http://{ensemble}");
-    let args: preprocessing::Args = args(&[&[url.as_str()], flags].concat());
+    let args: preprocessing::PreprocessingArgs = args(&[&[url.as_str()], flags].concat());
     Running::start(args, &CAUGHT.preprocessing).await
 }
 
@@ -94,8 +94,8 @@ pub async fn post(address: SocketAddr, picture: impl Into<reqwest::Body>) -> Res
 }
 
 /// A picture of the kind that the models are trained on.
-pub fn sample(seed: u64) -> Sample {
-    Sample::new(seed, 96.try_into().unwrap())
+pub fn sample(seed: u64) -> SamplePicture {
+    SamplePicture::new(seed, 96.try_into().unwrap())
 }
 
 pub fn png(seed: u64) -> Vec<u8> {

@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, uri::PathAndQuery};
 use spoor_telemetry::{
     PeerUrl,
-    http::{CallError, Peer, Problem},
+    http::{Peer, PeerCallError, Problem},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -178,10 +178,10 @@ fn too_long() -> String {
     format!("Jaeger's response is longer than {max} MiB; request fewer traces or a shorter time")
 }
 
-fn unavailable(error: &CallError) -> Problem {
+fn unavailable(error: &PeerCallError) -> Problem {
     tracing::error!(error = error as &dyn Error, "Jaeger unavailable");
     match error {
-        CallError::Late(_) => Problem::new(
+        PeerCallError::Late(_) => Problem::new(
             StatusCode::GATEWAY_TIMEOUT,
             "Jaeger did not respond in time",
         ),

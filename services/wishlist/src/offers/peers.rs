@@ -17,7 +17,7 @@ pub(super) struct Peer {
 
 /// The error for an invalid setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPeers {
+pub enum InvalidMarketplaces {
     /// Not `name=url`.
     #[error("must be such as attic=http://127.0.0.1:9004,bazaar=http://127.0.0.1:9005, not {0:?}")]
     Member(String),
@@ -50,9 +50,9 @@ impl Peers {
 }
 
 impl FromStr for Peers {
-    type Err = InvalidPeers;
+    type Err = InvalidMarketplaces;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPeers> {
+    fn from_str(text: &str) -> Result<Self, InvalidMarketplaces> {
         let members = text.split(',').map(str::trim);
         let peers = members
             // A trailing comma is permitted.
@@ -61,31 +61,31 @@ impl FromStr for Peers {
             .collect::<Result<Vec<Peer>, _>>()?;
         let mut names = BTreeSet::new();
         if let Some(duplicate) = peers.iter().find(|peer| !names.insert(&peer.name)) {
-            return Err(InvalidPeers::Duplicate(duplicate.name.clone()));
+            return Err(InvalidMarketplaces::Duplicate(duplicate.name.clone()));
         }
         match peers.len() {
-            0 => Err(InvalidPeers::Member(text.to_owned())),
+            0 => Err(InvalidMarketplaces::Member(text.to_owned())),
             1..=Self::MAX => Ok(Self(peers)),
-            more => Err(InvalidPeers::TooMany(more)),
+            more => Err(InvalidMarketplaces::TooMany(more)),
         }
     }
 }
 
 impl FromStr for Peer {
-    type Err = InvalidPeers;
+    type Err = InvalidMarketplaces;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPeers> {
+    fn from_str(text: &str) -> Result<Self, InvalidMarketplaces> {
         let (name, url) = text
             .split_once('=')
-            .ok_or_else(|| InvalidPeers::Member(text.to_owned()))?;
+            .ok_or_else(|| InvalidMarketplaces::Member(text.to_owned()))?;
         let name = name.trim().to_owned();
         let is_plain = |char: char| char.is_ascii_alphanumeric() || char == '-';
         if name.is_empty() || name.len() > 40 || !name.chars().all(is_plain) {
-            return Err(InvalidPeers::Name(name));
+            return Err(InvalidMarketplaces::Name(name));
         }
         match url.trim().parse() {
             Ok(url) => Ok(Self { name, url }),
-            Err(source) => Err(InvalidPeers::Url { name, source }),
+            Err(source) => Err(InvalidMarketplaces::Url { name, source }),
         }
     }
 }
@@ -122,6 +122,6 @@ mod tests {
             members.join(",").parse::<Peers>()
         };
         assert!(text(Peers::MAX).is_ok());
-        assert_eq!(text(Peers::MAX + 1), Err(InvalidPeers::TooMany(11)));
+        assert_eq!(text(Peers::MAX + 1), Err(InvalidMarketplaces::TooMany(11)));
     }
 }

@@ -6,13 +6,13 @@ use spoor_proto::spoor::wishlist::v1::{
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::store::{self, Store, StoreError};
+use super::store::{self, StoreError, WishStore};
 use crate::WishName;
 
 /// The gRPC service.
 #[derive(Clone, Debug)]
 pub(super) struct Service {
-    pub(super) store: Store,
+    pub(super) store: WishStore,
 }
 
 #[tonic::async_trait]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::WishName;
 
-pub use open::OpenError;
+pub use open::OpenDatabaseError;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};
 
 /// The most wishes stored, so that all fit on one page and in one gRPC message.
@@ -34,7 +34,7 @@ pub(crate) struct Limits {
 
 /// The store. Clones share the connection pool.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct WishStore {
     pool: Pool,
     /// The database's host; `None` if it is in this process.
     server: Option<Arc<str>>,
@@ -77,7 +77,7 @@ macro_rules! with_pool {
     };
 }
 
-impl Store {
+impl WishStore {
     /// Adds a wish with a new ID.
     pub(crate) async fn add(&self, name: &WishName) -> Result<Wish, StoreError> {
         let wish = Wish {

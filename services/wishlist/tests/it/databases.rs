@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use spoor_proto::spoor::wishlist::v1::{AddRequest, DeleteRequest, ListRequest, Wish};
-use spoor_wishlist::wishlist::{self, MAX_WISHES, OpenError, Store};
+use spoor_wishlist::wishlist::{self, MAX_WISHES, OpenDatabaseError, WishStore};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -143,8 +143,8 @@ async fn is_up(url: &str) {
     }
 }
 
-async fn open(url: &str) -> Result<Store, OpenError> {
-    let args: wishlist::Args = args(&[&format!("--database-url={url}")]);
+async fn open(url: &str) -> Result<WishStore, OpenDatabaseError> {
+    let args: wishlist::WishlistArgs = args(&[&format!("--database-url={url}")]);
     args.open().await
 }
 

@@ -89,7 +89,7 @@ impl Mesh {
 async fn marketplace(name: &str, flags: &[&str]) -> Running<ServeError> {
     let name = format!("--name={name}");
     let flags = [&[name.as_str(), "--latency=1ms"], flags].concat();
-    let args: marketplace::Args = args(&flags);
+    let args: marketplace::MarketplaceArgs = args(&flags);
     Running::start(args, &CAUGHT.marketplace).await
 }
 
@@ -103,7 +103,7 @@ async fn marketplace_at(address: SocketAddr, name: &str) -> Running<ServeError> 
         name.as_str(),
         "--latency=1ms",
     ];
-    let args: marketplace::Args = args_at(&flags);
+    let args: marketplace::MarketplaceArgs = args_at(&flags);
     Running::start(args, &CAUGHT.marketplace).await
 }
 
@@ -122,7 +122,7 @@ async fn offers(
         format!("--every={every}"),
     ];
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let args: offers::Args = args(&flags);
+    let args: offers::OffersArgs = args(&flags);
     Running::start(args, &CAUGHT.offers).await
 }
 

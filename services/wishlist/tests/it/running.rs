@@ -14,7 +14,7 @@ use crate::spans::CAUGHT;
 pub use spoor_testing::{args, json};
 
 /// wishlist on free ports.
-pub struct Wishlist(Running<wishlist::RunError>);
+pub struct Wishlist(Running<wishlist::WishlistError>);
 
 /// The gateway on free ports, and a client that follows no redirects.
 pub struct Gateway {
@@ -24,7 +24,7 @@ pub struct Gateway {
 }
 
 impl Deref for Wishlist {
-    type Target = Running<wishlist::RunError>;
+    type Target = Running<wishlist::WishlistError>;
 
     fn deref(&self) -> &Self::Target {
         &self.0
@@ -34,7 +34,7 @@ impl Deref for Wishlist {
 impl Wishlist {
     pub async fn on(database_url: &str) -> Self {
         let flag = format!("--database-url={database_url}");
-        let args: wishlist::Args = args(&[&flag]);
+        let args: wishlist::WishlistArgs = args(&[&flag]);
         Self(Running::start(args, &CAUGHT.wishlist).await)
     }
 
@@ -69,7 +69,7 @@ impl Gateway {
             offers.as_str(),
             "--trace-url=http://traces.example/trace/{id}",
         ];
-        let args: gateway::Args = args(&flags);
+        let args: gateway::GatewayArgs = args(&flags);
         let running = Running::start(args, &CAUGHT.gateway).await;
         let client = Client::builder().redirect(Policy::none()).build().unwrap();
         Self {

@@ -9,7 +9,7 @@ use std::{
 
 use reqwest::{RequestBuilder, header::USER_AGENT};
 use spoor_lab::wire::{FaultSetting, ServiceStatus};
-use spoor_vision::samples::{EncodeError, Sample};
+use spoor_vision::samples::{EncodeError, SamplePicture};
 use tokio::time::Instant;
 
 use super::{Culprit, Marker};
@@ -172,7 +172,7 @@ impl Round<'_> {
         self.warm(&url).await?;
         self.restart(cold).await?;
         for seed in 0..2 {
-            let picture = Sample::new(seed, SIDE).png()?;
+            let picture = SamplePicture::new(seed, SIDE).png()?;
             let request = self.marked(self.http.post(&url).body(picture));
             send(url.clone(), request).await?;
         }
@@ -181,7 +181,7 @@ impl Round<'_> {
 
     /// Sends a request that is not part of the round, so that the other model is loaded.
     async fn warm(&self, url: &str) -> Result<(), RoundError> {
-        let picture = Sample::new(0, SIDE).png()?;
+        let picture = SamplePicture::new(0, SIDE).png()?;
         let request = self.http.post(url).body(picture);
         send(url.to_owned(), request).await.map(|_| ())
     }

@@ -10,7 +10,8 @@ use tracing::{Span, info_span};
 use uuid::Uuid;
 
 use super::{
-    Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, Store, StoreError, StoreFuture, TaskCounts,
+    Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, StoreError, StoreFuture, TaskCounts,
+    TaskStore,
 };
 use crate::tasks::task::{Moment, Task};
 
@@ -27,7 +28,7 @@ struct Tables {
     completed: BTreeSet<(Moment, Uuid)>,
 }
 
-impl Store for InProcess {
+impl TaskStore for InProcess {
     fn kind(&self) -> Kind {
         Kind::InProcess
     }

@@ -20,11 +20,12 @@ use redis::{RedisResult, Script};
 use uuid::Uuid;
 
 use super::{
-    Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, Store, StoreError, StoreFuture, TaskCounts,
+    Completed, Filter, Kind, MAX_COMPLETED, MAX_OPEN, StoreError, StoreFuture, TaskCounts,
+    TaskStore,
 };
 use crate::tasks::task::{Moment, Task};
 use connection::Connection;
-use operation::{Operation, Operations};
+use operation::{Operations, RedisCommand};
 
 pub use url::{InvalidRedisUrl, RedisUrl};
 
@@ -75,12 +76,12 @@ impl Redis {
         let run = self
             .connection
             .run(async |redis| call.invoke_async::<Vec<(String, Fields)>>(redis).await);
-        let found = self.operations.observe(Operation::LIST, run).await?;
+        let found = self.operations.observe(RedisCommand::LIST, run).await?;
         Ok(found.into_iter().filter_map(parse_listed).collect())
     }
 }
 
-impl Store for Redis {
+impl TaskStore for Redis {
     fn kind(&self) -> Kind {
         Kind::Redis
     }
@@ -96,7 +97,7 @@ impl Store for Redis {
             let run = self
                 .connection
                 .run(async |redis| call.invoke_async(redis).await);
-            match self.operations.observe(Operation::CREATE, run).await? {
+            match self.operations.observe(RedisCommand::CREATE, run).await? {
                 true => Ok(()),
                 false => Err(StoreError::Full),
             }
@@ -110,7 +111,7 @@ impl Store for Redis {
             let run = self
                 .connection
                 .run(async |redis| command.query_async::<Fields>(redis).await);
-            let fields = self.operations.observe(Operation::GET, run).await?;
+            let fields = self.operations.observe(RedisCommand::GET, run).await?;
             // Redis has no empty hashes: this is a key that does not exist.
             (!fields.is_empty())
                 .then(|| fields::read(id, &fields))
@@ -143,7 +144,7 @@ impl Store for Redis {
                 call.invoke_async::<Option<(bool, usize, Fields)>>(redis)
                     .await
             });
-            let done = self.operations.observe(Operation::COMPLETE, run).await?;
+            let done = self.operations.observe(RedisCommand::COMPLETE, run).await?;
             let completed = |(is_new, evicted, fields): (bool, usize, Fields)| {
                 let task = fields::read(id, &fields)?;
                 Ok(Completed {
@@ -164,7 +165,7 @@ impl Store for Redis {
             let run = self
                 .connection
                 .run(async |redis| call.invoke_async(redis).await);
-            self.operations.observe(Operation::DELETE, run).await
+            self.operations.observe(RedisCommand::DELETE, run).await
         })
     }
 

@@ -10,7 +10,7 @@ use opentelemetry::{
     trace::{FutureExt, SpanContext, TraceContextExt, TraceState},
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use spoor_telemetry::http::{CallError, Peer};
+use spoor_telemetry::http::{Peer, PeerCallError};
 use tokio::{sync::Mutex, time::Instant};
 
 use super::mesh::Mesh;
@@ -43,7 +43,7 @@ pub(super) type MeshResult = Result<Arc<Mesh>, Arc<ReadMeshError>>;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadMeshError {
     #[error("{0}")]
-    Call(#[from] CallError),
+    Call(#[from] PeerCallError),
     #[error("it did not respond to all queries within {0:?}")]
     Timeout(Duration),
     #[error("it responded with {0}")]

@@ -10,7 +10,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-use super::{DatabaseUrl, Limits, Pool, Store, url::Kind};
+use super::{DatabaseUrl, Limits, Pool, WishStore, url::Kind};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -20,7 +20,7 @@ const WRITE_PROBE: &str = "BEGIN; CREATE TABLE probe (field); ROLLBACK";
 
 /// The error of opening a database. Its messages do not contain the password.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum OpenDatabaseError {
     /// The server cannot be reached or refuses the login, or the file's folder is missing.
     #[error("cannot open the database {database}")]
     Connect {
@@ -55,9 +55,9 @@ pub enum OpenError {
     },
 }
 
-impl Store {
+impl WishStore {
     /// Opens the database, which must exist, except for a SQLite file, which is created.
-    pub(crate) async fn open(url: &DatabaseUrl, limits: Limits) -> Result<Self, OpenError> {
+    pub(crate) async fn open(url: &DatabaseUrl, limits: Limits) -> Result<Self, OpenDatabaseError> {
         let database = url.to_string();
         let opening = Opening {
             database: &database,
@@ -82,7 +82,7 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     /// Opens a database in memory, which exists as long as its only connection.
-    async fn memory(&self) -> Result<Pool, OpenError> {
+    async fn memory(&self) -> Result<Pool, OpenDatabaseError> {
         let options = SqliteConnectOptions::new().in_memory(true);
         let limits = self.pool_options().max_connections(1).min_connections(1);
         let unlimited = limits.idle_timeout(None).max_lifetime(None);
@@ -97,7 +97,7 @@ impl Opening<'_> {
         Ok(Pool::Sqlite(pool))
     }
 
-    async fn sqlite(&self, options: SqliteConnectOptions) -> Result<Pool, OpenError> {
+    async fn sqlite(&self, options: SqliteConnectOptions) -> Result<Pool, OpenDatabaseError> {
         let options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -118,7 +118,7 @@ impl Opening<'_> {
         Ok(Pool::Sqlite(pool))
     }
 
-    async fn postgres(&self, options: PgConnectOptions) -> Result<Pool, OpenError> {
+    async fn postgres(&self, options: PgConnectOptions) -> Result<Pool, OpenDatabaseError> {
         // Statements are in the traces already.
         let options = options.disable_statement_logging();
         self.test_connection(&options).await?;
@@ -133,10 +133,10 @@ impl Opening<'_> {
 
     /// Connects once before the pool is created. A pool retries until its deadline and then does not
     /// report the cause, while a single connection reports it at once.
-    async fn test_connection(&self, options: &PgConnectOptions) -> Result<(), OpenError> {
+    async fn test_connection(&self, options: &PgConnectOptions) -> Result<(), OpenDatabaseError> {
         let after = self.limits.acquire;
         let connection = tokio::time::timeout(after, options.connect()).await;
-        let silent = |_| OpenError::Silent {
+        let silent = |_| OpenDatabaseError::Silent {
             database: self.database.to_owned(),
             after,
         };
@@ -155,22 +155,22 @@ impl Opening<'_> {
             .acquire_timeout(self.limits.acquire)
     }
 
-    fn connect(&self, source: sqlx::Error) -> OpenError {
-        OpenError::Connect {
+    fn connect(&self, source: sqlx::Error) -> OpenDatabaseError {
+        OpenDatabaseError::Connect {
             database: self.database.to_owned(),
             source,
         }
     }
 
-    fn read_only(&self, source: sqlx::Error) -> OpenError {
-        OpenError::ReadOnly {
+    fn read_only(&self, source: sqlx::Error) -> OpenDatabaseError {
+        OpenDatabaseError::ReadOnly {
             database: self.database.to_owned(),
             source,
         }
     }
 
-    fn migrate(&self, source: MigrateError) -> OpenError {
-        OpenError::Migrate {
+    fn migrate(&self, source: MigrateError) -> OpenDatabaseError {
+        OpenDatabaseError::Migrate {
             database: self.database.to_owned(),
             source,
         }

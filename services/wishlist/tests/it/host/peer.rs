@@ -20,7 +20,7 @@ impl Gateway {
     /// Starts a gateway that proxies the Jaeger at this URL.
     pub async fn of(jaeger: &str, flags: &[&str]) -> Self {
         let jaeger = format!("--jaeger={jaeger}");
-        let args: gateway::Args = args(&[flags, &[&jaeger]].concat());
+        let args: gateway::GatewayArgs = args(&[flags, &[&jaeger]].concat());
         Self {
             running: Running::start(args, &CAUGHT.gateway).await,
             client: Client::builder().redirect(Policy::none()).build().unwrap(),

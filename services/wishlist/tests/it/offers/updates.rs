@@ -109,7 +109,7 @@ async fn pages_learn_when_offers_leaves_and_returns() {
     assert!(why.as_str().unwrap().contains("cannot be reached"), "{why}");
     let listen = format!("--listen={offers}");
     let flags = [listen.as_str(), "--ops-listen=127.0.0.1:0", "--every=1d"];
-    let args: spoor_wishlist::offers::Args = spoor_testing::args_at(&flags);
+    let args: spoor_wishlist::offers::OffersArgs = spoor_testing::args_at(&flags);
     let _offers = spoor_testing::Running::start(args, &CAUGHT.offers).await;
     page.next("back", |_| true).await;
 }

@@ -20,14 +20,14 @@ const BUCKETS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
 /// A command with the script that it runs.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Operation {
+pub(super) struct RedisCommand {
     /// `db.query.summary`.
     pub(super) summary: &'static str,
     /// `db.query.text`, with placeholders and never with values.
     pub(super) text: &'static str,
 }
 
-impl Operation {
+impl RedisCommand {
     // The name of the script instead of its hash, which would mean nothing in a trace.
     pub(super) const CREATE: Self = Self {
         summary: "EVALSHA create",
@@ -86,7 +86,7 @@ impl Operations {
     /// Runs an operation in a span and records its duration.
     pub(super) async fn observe<T>(
         &self,
-        operation: Operation,
+        operation: RedisCommand,
         run: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let span = self.statement(operation).span();
@@ -101,7 +101,7 @@ impl Operations {
         result
     }
 
-    fn statement(&self, operation: Operation) -> Statement<'_> {
+    fn statement(&self, operation: RedisCommand) -> Statement<'_> {
         Statement {
             system: SYSTEM,
             summary: operation.summary,
@@ -112,7 +112,7 @@ impl Operations {
         }
     }
 
-    fn count(&self, operation: Operation, error_type: &'static str, took: Duration) {
+    fn count(&self, operation: RedisCommand, error_type: &'static str, took: Duration) {
         let labels = [
             ("db_system_name", SYSTEM),
             ("db_query_summary", operation.summary),
