@@ -30,7 +30,7 @@ use args::NamespaceArgs;
 use out::print_json;
 
 pub use args::{LabArgs, Output};
-pub use client::{Client, ClientError};
+pub use client::{ClientError, LabClient};
 pub use command::Cli;
 pub use duration::{age, duration, positive_duration};
 pub use failure::{Invalid, InvalidOption, explain, report};
@@ -38,4 +38,4 @@ pub use named::one_of;
 pub use out::counted;
 pub use ports::PortArgs;
 pub use signals::{cancel_on_shutdown_signal, shutdown_signal};
-pub use table::Table;
+pub use table::TextTable;

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use spoor_api::read::ManifestError;
-use spoor_lab::StartError;
-use spoor_load::LoadError;
+use spoor_lab::StartLabError;
+use spoor_load::DriveError;
 
 use crate::{
     cli::{Output, PortArgs},
@@ -37,13 +37,13 @@ pub struct DemoArgs {
 pub enum DemoError {
     /// The lab did not start.
     #[error("{0}")]
-    Start(#[from] StartError),
+    Start(#[from] StartLabError),
     /// The folder for the tour's data cannot be created.
     #[error("cannot create a folder for the tour's data: {0}")]
     Folder(#[source] std::io::Error),
     /// Load could not be sent.
     #[error("cannot send load: {0}")]
-    Load(#[from] LoadError),
+    Load(#[from] DriveError),
     /// Requests failed.
     #[error("{failed} of {requests} requests failed")]
     RequestsFailed {

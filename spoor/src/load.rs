@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use spoor_load::{Load, Pace, Scenario, draw_picture, drive, operations};
 
 use crate::cli::out::{say, show};
-use crate::cli::{InvalidOption, LabArgs, Output, Table, one_of};
+use crate::cli::{InvalidOption, LabArgs, Output, TextTable, one_of};
 use destination::Destination;
 
 /// The most connections. Each is a task and a socket, and Linux has about 28 000 ephemeral ports
@@ -196,8 +196,8 @@ fn time_for(requests: u64, rate: u32) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-fn list() -> Table {
-    let mut table = Table::new(&["SCENARIO", "RATE", "DURATION", "TO", "DESCRIPTION"]);
+fn list() -> TextTable {
+    let mut table = TextTable::new(&["SCENARIO", "RATE", "DURATION", "TO", "DESCRIPTION"]);
     for scenario in Scenario::ALL {
         let defaults = scenario.defaults();
         let rate = match defaults.rate {

@@ -11,7 +11,7 @@ use spoor_runtime::with_causes;
 use spoor_traces::tree::members;
 
 use crate::cli::out::say;
-use crate::traces::{Source, Traces};
+use crate::traces::{Source, TraceClient};
 use complete::CompleteTrace;
 
 const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -120,7 +120,7 @@ impl ProbeArgs {
     async fn find(
         &self,
         http: &reqwest::Client,
-        traces: &Traces,
+        traces: &TraceClient,
         progress: &mut Progress,
     ) -> (String, CompleteTrace) {
         let mut awaited = VecDeque::new();
@@ -153,7 +153,7 @@ impl ProbeArgs {
         }
     }
 
-    async fn fetch(&self, traces: &Traces, id: &str) -> anyhow::Result<CompleteTrace> {
+    async fn fetch(&self, traces: &TraceClient, id: &str) -> anyhow::Result<CompleteTrace> {
         let spans = members(traces.trace(id).await?);
         CompleteTrace::of(&spans, &self.expect).with_context(|| format!("trace {id}"))
     }

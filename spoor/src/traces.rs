@@ -15,10 +15,10 @@ use clap::Args;
 use spoor_traces::tree::Tree;
 
 pub(crate) use client::MAX_TRACES;
-pub use client::{Query, QueryError, Traces};
+pub use client::{Query, QueryError, TraceClient};
 pub(crate) use format::milliseconds;
 pub use format::printable;
-pub use list::Found;
+pub use list::FoundTrace;
 pub use render::{Canvas, render};
 
 use crate::cli::Output;
@@ -52,8 +52,8 @@ impl Source {
     ///
     /// # Errors
     /// [`QueryError::Client`].
-    pub fn open(&self) -> Result<Traces, QueryError> {
-        Traces::at(&self.traces_url)
+    pub fn open(&self) -> Result<TraceClient, QueryError> {
+        TraceClient::at(&self.traces_url)
     }
 }
 

@@ -6,9 +6,9 @@ use spoor_runtime::Sockets;
 
 use super::{
     data_folder::DataFolder,
-    ports::{BindError, Endpoint, Ports, ReservedPort},
+    ports::{BindPortError, Endpoint, LabPorts, ReservedPort},
     service::Service,
-    settings::{REDIS_URL, Settings},
+    settings::{LabSettings, REDIS_URL},
     supervisor::Spec,
 };
 
@@ -25,7 +25,7 @@ pub(super) struct Open {
 
 impl Open {
     /// Binds all their ports.
-    pub(super) fn all(ports: &Ports) -> Result<Self, BindError> {
+    pub(super) fn all(ports: &LabPorts) -> Result<Self, BindPortError> {
         Ok(Self {
             otlp_grpc: ports.listen(Endpoint::OtlpGrpc)?,
             otlp_http: ports.listen(Endpoint::OtlpHttp)?,
@@ -66,7 +66,7 @@ pub(super) struct ServiceAddresses {
 
 impl ReservedPorts {
     /// Reserves the ports of these services.
-    pub(super) fn all(services: &[Service], ports: &Ports) -> Result<Self, BindError> {
+    pub(super) fn all(services: &[Service], ports: &LabPorts) -> Result<Self, BindPortError> {
         let reserved = services.iter().map(|service| {
             let port = ports.reserve(Endpoint::Service(*service))?;
             Ok((*service, (port, ports.reserve(Endpoint::Ops(*service))?)))
@@ -116,7 +116,7 @@ pub(super) fn urls(
 pub(super) fn specs(
     services: &BTreeMap<Service, ServiceAddresses>,
     urls: &BTreeMap<String, String>,
-    settings: &Settings,
+    settings: &LabSettings,
     data: &DataFolder,
     executable: &std::path::Path,
 ) -> Vec<Spec> {
@@ -152,7 +152,7 @@ pub(super) fn specs(
 fn own_settings(
     service: Service,
     url: &impl Fn(&str) -> String,
-    settings: &Settings,
+    settings: &LabSettings,
     data: &DataFolder,
 ) -> Vec<(&'static str, String)> {
     match service {

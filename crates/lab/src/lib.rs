@@ -22,10 +22,10 @@ mod supervisor;
 pub mod wire;
 
 pub use data_folder::DataFolderError;
-pub use policies::{FolderError, OpenError, PolicyStoreError, SaveError};
-pub use ports::{BindError, Endpoint, Ports};
+pub use policies::{FolderError, OpenPolicyStoreError, PolicyStoreError, SaveError};
+pub use ports::{BindPortError, Endpoint, LabPorts};
 pub use service::Service;
-pub use settings::{InvalidSampler, Sampler, Settings, StoreBytes};
-pub use start::{Lab, StartError};
+pub use settings::{InvalidSampler, LabSettings, ServiceSampler, StoreBytes};
+pub use start::{Lab, StartLabError};
 pub use stopped::Stopped;
 pub use supervisor::{NotReady, SUPERVISED};

@@ -30,7 +30,7 @@ use self::{
     policy_set::{Entry, PolicySet},
     saved::SavedFile,
 };
-use super::wire::{Action, Applied, Change, Comparison, Documents, FolderStatus};
+use super::wire::{Action, ApplyResult, Change, Comparison, Documents, FolderStatus};
 
 pub use folder::FolderError;
 pub(crate) use progress::Progress;
@@ -85,7 +85,7 @@ pub enum PolicyStoreError {
 
 /// The error of opening the policy store.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum OpenPolicyStoreError {
     /// The saved policies cannot be read.
     #[error(transparent)]
     ReadSaved(#[from] SaveError),
@@ -105,7 +105,7 @@ impl PolicyStore {
         pipeline: Pipeline,
         file: PathBuf,
         folder: Option<PathBuf>,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, OpenPolicyStoreError> {
         let folder = folder.map(Folder::new);
         // A folder that does not exist is a wrong setting, while its files may be corrected later.
         folder.as_ref().map_or(Ok(()), Folder::check)?;
@@ -136,7 +136,7 @@ impl PolicyStore {
     /// # Errors
     /// [`PolicyStoreError::Validate`] names file, line and field; [`PolicyStoreError::Save`] if the
     /// policies could not be saved. The earlier policies stay in force.
-    pub(crate) fn apply(&self, documents: &Documents) -> Result<Applied, PolicyStoreError> {
+    pub(crate) fn apply(&self, documents: &Documents) -> Result<ApplyResult, PolicyStoreError> {
         let sent = submitted::read(&documents.documents).map_err(PolicyStoreError::Validate)?;
         // Held until the set is saved: of two changes at once, the later would otherwise undo the
         // other.
@@ -152,7 +152,7 @@ impl PolicyStore {
             warnings: warnings.get(key).cloned().unwrap_or_default(),
             ..change(key, *action)
         };
-        Ok(Applied {
+        Ok(ApplyResult {
             policies: actions.iter().map(change).collect(),
             version: version.into(),
         })

@@ -20,7 +20,7 @@ const MAX_ATTEMPTS: usize = 200;
 
 /// The ports of the lab and its services, all on 127.0.0.1. 0 means any free port.
 #[derive(Clone, Debug)]
-pub struct Ports(BTreeMap<Endpoint, u16>);
+pub struct LabPorts(BTreeMap<Endpoint, u16>);
 
 /// An endpoint with a port of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +47,7 @@ pub enum Endpoint {
 
 /// The error of binding a port.
 #[derive(Debug, thiserror::Error)]
-pub enum BindError {
+pub enum BindPortError {
     /// Another process listens on the port.
     #[error("port {port} ({}) is in use", endpoint.description())]
     InUse {
@@ -68,7 +68,7 @@ pub enum BindError {
     },
 }
 
-impl Ports {
+impl LabPorts {
     /// Any free port for each endpoint.
     #[must_use]
     pub fn any() -> Self {
@@ -78,19 +78,19 @@ impl Ports {
     /// Binds the port of an endpoint of this process.
     ///
     /// # Errors
-    /// [`BindError`] names the port and the endpoint.
-    pub(crate) fn listen(&self, endpoint: Endpoint) -> Result<Sockets, BindError> {
+    /// [`BindPortError`] names the port and the endpoint.
+    pub(crate) fn listen(&self, endpoint: Endpoint) -> Result<Sockets, BindPortError> {
         let port = self.port(endpoint);
         // This binds `::1` too, to which `localhost` may resolve first.
         Sockets::bind((Ipv4Addr::LOCALHOST, port).into())
-            .map_err(|source| BindError::of(source, port, endpoint))
+            .map_err(|source| BindPortError::of(source, port, endpoint))
     }
 
     /// Reserves the port of an endpoint that another process will serve.
     ///
     /// # Errors
-    /// [`BindError`] names the port and the endpoint.
-    pub(crate) fn reserve(&self, endpoint: Endpoint) -> Result<ReservedPort, BindError> {
+    /// [`BindPortError`] names the port and the endpoint.
+    pub(crate) fn reserve(&self, endpoint: Endpoint) -> Result<ReservedPort, BindPortError> {
         let port = self.port(endpoint);
         let listener = if port == 0 { bind_any() } else { bind(port) };
         listener
@@ -100,7 +100,7 @@ impl Ports {
                     _listener: listener,
                 })
             })
-            .map_err(|source| BindError::of(source, port, endpoint))
+            .map_err(|source| BindPortError::of(source, port, endpoint))
     }
 
     /// The first endpoint that has the same port as an earlier one, after that one. Only the
@@ -130,7 +130,7 @@ impl Ports {
     }
 }
 
-impl Default for Ports {
+impl Default for LabPorts {
     fn default() -> Self {
         Endpoint::all()
             .map(|endpoint| (endpoint, endpoint.default_port()))
@@ -138,7 +138,7 @@ impl Default for Ports {
     }
 }
 
-impl FromIterator<(Endpoint, u16)> for Ports {
+impl FromIterator<(Endpoint, u16)> for LabPorts {
     /// Endpoints that are not named get any free port.
     fn from_iter<I: IntoIterator<Item = (Endpoint, u16)>>(ports: I) -> Self {
         Self(ports.into_iter().collect())
@@ -220,7 +220,7 @@ impl Endpoint {
     }
 }
 
-impl BindError {
+impl BindPortError {
     fn of(source: io::Error, port: u16, endpoint: Endpoint) -> Self {
         if source.kind() == io::ErrorKind::AddrInUse {
             Self::InUse { port, endpoint }
@@ -257,7 +257,7 @@ mod tests {
     #[case::any_free_port(Endpoint::Admin, 0, false)]
     #[case::of_a_service_that_does_not_run(Endpoint::Admin, 8083, false)]
     fn finds_a_shared_port(#[case] endpoint: Endpoint, #[case] port: u16, #[case] is_shared: bool) {
-        let mut ports = Ports::default();
+        let mut ports = LabPorts::default();
         ports.0.insert(endpoint, port);
         ports.0.insert(Endpoint::QueryHttp, 0);
         let shared = ports.shared(&[Service::ServiceA, Service::Bands]);

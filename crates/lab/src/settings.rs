@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use spoor_tasks::tasks::RedisUrl;
 use spoor_traces::{AllowedOrigins, OtherSignals};
 
-use super::{ports::Ports, service::Service};
+use super::{ports::LabPorts, service::Service};
 
 /// The variable that names the Redis of the service `tasks`.
 pub(crate) const REDIS_URL: &str = "SPOOR_REDIS_URL";
@@ -16,7 +16,7 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(25);
 
 /// The settings of a lab. The default is a lab with all services on their own ports.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct LabSettings {
     /// The folder for policies and wishes. If unset, `spoor` in the user's state folder.
     pub data: Option<PathBuf>,
     /// A folder of policies to watch; each is in force for as long as its file exists.
@@ -26,7 +26,7 @@ pub struct Settings {
     /// The services to start.
     pub services: Vec<Service>,
     /// The sampler of the services where no policy applies.
-    pub sampler: Sampler,
+    pub sampler: ServiceSampler,
     /// The Redis in which the service `tasks` keeps its list. If unset, in memory.
     pub redis_url: Option<RedisUrl>,
     /// The treatment of metrics, logs and profiles that arrive on the OTLP ports.
@@ -36,22 +36,22 @@ pub struct Settings {
     /// The maximum time for each service to end.
     pub grace: Duration,
     /// The ports.
-    pub ports: Ports,
+    pub ports: LabPorts,
 }
 
-impl Default for Settings {
+impl Default for LabSettings {
     fn default() -> Self {
         Self {
             data: None,
             policies: None,
             store: StoreBytes::default(),
             services: Service::ALL.to_vec(),
-            sampler: Sampler::default(),
+            sampler: ServiceSampler::default(),
             redis_url: None,
             other_signals: OtherSignals::Refuse,
             otlp_origins: AllowedOrigins::Loopback,
             grace: DEFAULT_GRACE,
-            ports: Ports::default(),
+            ports: LabPorts::default(),
         }
     }
 }
@@ -83,12 +83,12 @@ impl Default for StoreBytes {
 
 /// A sampler by OpenTelemetry's name, which the services receive as `OTEL_TRACES_SAMPLER`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sampler {
+pub struct ServiceSampler {
     name: &'static str,
     ratio: Option<f64>,
 }
 
-impl Sampler {
+impl ServiceSampler {
     /// The names of the samplers.
     pub const NAMES: [&str; 6] = [
         "always_on",
@@ -127,7 +127,7 @@ impl Sampler {
     }
 }
 
-impl Default for Sampler {
+impl Default for ServiceSampler {
     fn default() -> Self {
         Self {
             name: Self::DEFAULT,
@@ -140,7 +140,7 @@ impl Default for Sampler {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum InvalidSampler {
     /// No sampler has this name.
-    #[error("unknown sampler {:?}; the samplers are {}", .0, Sampler::NAMES.join(", "))]
+    #[error("unknown sampler {:?}; the samplers are {}", .0, ServiceSampler::NAMES.join(", "))]
     Name(String),
     /// The ratio is not between 0 and 1.
     #[error("the ratio must be from 0 to 1, not {0}")]
@@ -159,13 +159,13 @@ mod tests {
     #[case("traceidratio", Some(f64::NAN), false)]
     #[case("sometimes", None, false)]
     fn samplers(#[case] name: &str, #[case] ratio: Option<f64>, #[case] is_valid: bool) {
-        assert_eq!(Sampler::new(name, ratio).is_ok(), is_valid);
+        assert_eq!(ServiceSampler::new(name, ratio).is_ok(), is_valid);
     }
 
     #[test]
     fn ratio_is_passed_on_as_a_decimal() {
-        let sampler = Sampler::new("traceidratio", Some(0.01)).into_iter();
-        let variables: Vec<_> = sampler.flat_map(Sampler::variables).collect();
+        let sampler = ServiceSampler::new("traceidratio", Some(0.01)).into_iter();
+        let variables: Vec<_> = sampler.flat_map(ServiceSampler::variables).collect();
         let expected = [
             ("OTEL_TRACES_SAMPLER", "traceidratio".to_owned()),
             ("OTEL_TRACES_SAMPLER_ARG", "0.01".to_owned()),

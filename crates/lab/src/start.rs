@@ -13,13 +13,13 @@ use super::{
     data_folder::{DataFolder, DataFolderError},
     hints::Hints,
     listeners::Listeners,
-    policies::{FolderError, OpenError, PolicyStore, PolicyStoreError},
-    ports::BindError,
+    policies::{FolderError, OpenPolicyStoreError, PolicyStore, PolicyStoreError},
+    ports::BindPortError,
     serve::{listen, metrics},
-    settings::Settings,
+    settings::LabSettings,
     stopped::Stopped,
     supervisor::{NotReady, Roster, Supervisor},
-    wire::{Applied, Documents},
+    wire::{ApplyResult, Documents},
 };
 
 /// The time for all services to become ready. Normally they need less than a second, and much more
@@ -47,19 +47,19 @@ pub struct Lab {
 
 /// The error of starting a lab.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum StartLabError {
     /// The data folder cannot be used.
     #[error(transparent)]
     OpenDataFolder(#[from] DataFolderError),
     /// A port cannot be bound.
     #[error(transparent)]
-    BindPort(#[from] BindError),
+    BindPort(#[from] BindPortError),
     /// The path of this program, which is also that of the services, is unknown.
     #[error("cannot find this program's executable")]
     FindExecutable(#[source] io::Error),
     /// The policies cannot be loaded.
     #[error(transparent)]
-    OpenPolicies(#[from] OpenError),
+    OpenPolicies(#[from] OpenPolicyStoreError),
     /// The watched folder cannot be watched.
     #[error(transparent)]
     WatchFolder(#[from] FolderError),
@@ -81,8 +81,8 @@ impl Lab {
     /// Starts everything, and returns when every service is ready.
     ///
     /// # Errors
-    /// [`StartError`] in one line. Nothing is left running then.
-    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+    /// [`StartLabError`] in one line. Nothing is left running then.
+    pub async fn start(settings: LabSettings) -> Result<Self, StartLabError> {
         // The data folder comes first: opening it waits for services of a lab that was killed,
         // which may still hold the ports.
         let data = DataFolder::open(settings.data.as_deref()).await?;
@@ -90,7 +90,7 @@ impl Lab {
         // nothing has to be stopped.
         let open = Open::all(&settings.ports)?;
         let reserved_ports = ReservedPorts::all(&settings.services, &settings.ports)?;
-        let executable = std::env::current_exe().map_err(StartError::FindExecutable)?;
+        let executable = std::env::current_exe().map_err(StartLabError::FindExecutable)?;
 
         let stop = CancellationToken::new();
         let end_streams = CancellationToken::new();
@@ -115,7 +115,8 @@ impl Lab {
 
         // As late as possible: until its service listens, any process can take a released port.
         let service_addresses = reserved_ports.release();
-        let urls = addresses::urls(&open, &service_addresses).map_err(StartError::ReadAddress)?;
+        let urls =
+            addresses::urls(&open, &service_addresses).map_err(StartLabError::ReadAddress)?;
         let urls = Arc::new(urls);
         let admin = Admin {
             policies: policies.clone(),
@@ -126,12 +127,12 @@ impl Lab {
             metrics: Arc::new(metrics(&control, &pipeline)),
             places: Places::default(),
         };
-        let hints = Hints::of(&open).map_err(StartError::ReadAddress)?;
+        let hints = Hints::of(&open).map_err(StartLabError::ReadAddress)?;
         // Before the services start, since they connect at once.
         let listeners = listen(open, hints, &control, &pipeline, admin).await?;
         let specs = addresses::specs(&service_addresses, &urls, &settings, &data, &executable);
         let supervisor = Supervisor::start(specs, roster.clone(), settings.grace)
-            .map_err(StartError::StartPrinter)?;
+            .map_err(StartLabError::StartPrinter)?;
         let lab = Self {
             urls,
             control,
@@ -187,7 +188,7 @@ impl Lab {
     /// # Errors
     /// [`PolicyStoreError::Validate`] names file, line and field; [`PolicyStoreError::Save`] if the
     /// policies could not be saved. The earlier policies stay in force.
-    pub fn apply(&self, documents: &Documents) -> Result<Applied, PolicyStoreError> {
+    pub fn apply(&self, documents: &Documents) -> Result<ApplyResult, PolicyStoreError> {
         self.policies.apply(documents)
     }
 
@@ -212,7 +213,7 @@ impl Lab {
     }
 }
 
-fn pipeline_settings(settings: &Settings) -> spoor_traces::PipelineSettings {
+fn pipeline_settings(settings: &LabSettings) -> spoor_traces::PipelineSettings {
     let default = spoor_traces::PipelineSettings::default();
     let store_bytes = settings.store.get();
     spoor_traces::PipelineSettings {

@@ -37,7 +37,7 @@ impl From<Version> for VersionText {
 
 /// The response to applied documents.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Applied {
+pub struct ApplyResult {
     /// The policies in the order in which they were sent.
     pub policies: Vec<Change>,
     /// The version published.
@@ -97,7 +97,7 @@ pub struct VersionText {
 /// The result of waiting for convergence.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Convergence {
+pub struct ConvergenceResult {
     /// True if all instances have what is published.
     pub converged: bool,
     /// The time from the publication to the last acknowledgement; unset if no instance was affected.
@@ -164,7 +164,7 @@ pub struct FaultSetting {
 }
 
 /// All faults, by service.
-pub type Faults = BTreeMap<String, Vec<FaultSetting>>;
+pub type FaultsByService = BTreeMap<String, Vec<FaultSetting>>;
 
 /// The status of the lab.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -22,11 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     connection::Connections,
-    error::LoadError,
+    error::DriveError,
     load::{Load, Pace},
     recorder::{self, Recorder},
     schedule::Due,
-    summary::{Punctuality, Summary},
+    summary::{LoadSummary, Punctuality},
     tally::{Outcome, RequestResult},
 };
 
@@ -40,12 +40,12 @@ const MAX_SEND_LAG: Duration = Duration::from_millis(100);
 /// to `progress`.
 ///
 /// # Errors
-/// [`LoadError`] before the first request. Later failures are counted in the summary.
+/// [`DriveError`] before the first request. Later failures are counted in the summary.
 pub async fn drive(
     load: &Load,
     progress: impl Fn(u64),
     stop: CancellationToken,
-) -> Result<Summary, LoadError> {
+) -> Result<LoadSummary, DriveError> {
     // A wrong address is one error now, instead of a failure for each request.
     check(load).await?;
     let started = Instant::now();
@@ -86,9 +86,9 @@ pub async fn drive(
     };
     let late = shared.late.load(Ordering::Relaxed);
     // All tasks have ended, so that this is the last reference.
-    let shared = Arc::into_inner(shared).ok_or(LoadError::CollectResults)?;
+    let shared = Arc::into_inner(shared).ok_or(DriveError::CollectResults)?;
     let recorded = shared.recorder.into_recorded();
-    Ok(Summary::new(
+    Ok(LoadSummary::new(
         load,
         &recorded,
         elapsed,
@@ -97,14 +97,14 @@ pub async fn drive(
 }
 
 /// Waits until all tasks have ended, and calls `report` meanwhile.
-async fn join(tasks: &mut JoinSet<()>, report: impl Fn()) -> Result<(), LoadError> {
+async fn join(tasks: &mut JoinSet<()>, report: impl Fn()) -> Result<(), DriveError> {
     let mut tick = tokio::time::interval(Duration::from_millis(100));
     loop {
         tokio::select! {
             _ = tick.tick() => report(),
             done = tasks.join_next() => match done {
                 Some(Ok(())) => {}
-                Some(Err(error)) => return Err(LoadError::JoinConnection(error)),
+                Some(Err(error)) => return Err(DriveError::JoinConnection(error)),
                 None => return Ok(()),
             },
         }
@@ -113,7 +113,7 @@ async fn join(tasks: &mut JoinSet<()>, report: impl Fn()) -> Result<(), LoadErro
 
 /// Checks, before the first request, that every request can be built and every address
 /// accepts connections.
-async fn check(load: &Load) -> Result<(), LoadError> {
+async fn check(load: &Load) -> Result<(), DriveError> {
     let mut addresses = BTreeSet::new();
     for operation in &load.operations {
         operation.request(0)?;
@@ -122,7 +122,7 @@ async fn check(load: &Load) -> Result<(), LoadError> {
     for address in addresses {
         TcpStream::connect(&address)
             .await
-            .map_err(|source| LoadError::Connect { address, source })?;
+            .map_err(|source| DriveError::Connect { address, source })?;
     }
     Ok(())
 }

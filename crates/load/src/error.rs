@@ -2,10 +2,10 @@
 
 use spoor_vision::samples::EncodeError;
 
-/// The error of sending load. Nothing was sent, except with [`LoadError::JoinConnection`] and
-/// [`LoadError::CollectResults`].
+/// The error of sending load. Nothing was sent, except with [`DriveError::JoinConnection`] and
+/// [`DriveError::CollectResults`].
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub enum DriveError {
     /// A request could not be built, since its path is not valid.
     #[error("cannot request the path {path}")]
     BuildRequest {

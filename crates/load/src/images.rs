@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 use bytes::Bytes;
 use spoor_vision::samples::{EncodeError, SamplePicture};
 
-use super::{error::LoadError, operation::Body};
+use super::{error::DriveError, operation::Body};
 
 /// The number of different images.
 const IMAGES: u64 = 24;
@@ -16,8 +16,8 @@ const SIDE: NonZeroU16 = NonZeroU16::MIN.saturating_add(127);
 /// The request bodies, PNG and JPEG in turn.
 ///
 /// # Errors
-/// [`LoadError::DrawImage`] if an image cannot be encoded.
-pub(super) fn bodies() -> Result<Vec<Body>, LoadError> {
+/// [`DriveError::DrawImage`] if an image cannot be encoded.
+pub(super) fn bodies() -> Result<Vec<Body>, DriveError> {
     (0..IMAGES).map(body).map(|it| Ok(it?)).collect()
 }
 

@@ -1,7 +1,7 @@
 //! The load generator: sends requests on a scenario's schedule, or as fast as they are answered,
 //! and measures the latency.
 //!
-//! A [`Load`] says what to send and when; [`drive`] sends it and returns a [`Summary`]. The
+//! A [`Load`] says what to send and when; [`drive`] sends it and returns a [`LoadSummary`]. The
 //! [`Scenario`]s are ready-made patterns for the edges of the mesh.
 
 mod base_url;
@@ -26,14 +26,14 @@ mod timeline;
 pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use drive::drive;
 pub use edge::Edge;
-pub use error::LoadError;
+pub use error::DriveError;
 pub use load::{Load, Pace};
 pub use mix::operations;
-pub use operation::{Body, FollowUp, Operation};
+pub use operation::{Body, FollowUp, LoadOperation};
 pub use picture::{DrawError, draw as draw_picture};
 pub use scenario::{Defaults, Scenario};
-pub use schedule::{Phase, Schedule};
+pub use schedule::{LoadPhase, Schedule};
 pub use summary::{
-    OperationRow, PERCENTILES, PhaseRow, Points, Punctuality, Row, SlowTrace, Summary,
+    LoadSummary, OperationRow, PERCENTILES, PhaseRow, Points, Punctuality, ResultRow, SlowTrace,
 };
 pub use timeline::Point;

@@ -2,13 +2,13 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use super::{base_url::BaseUrl, operation::Operation, schedule::Schedule};
+use super::{base_url::BaseUrl, operation::LoadOperation, schedule::Schedule};
 
 /// A load to send.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// The operations, which take turns.
-    pub operations: Vec<Operation>,
+    pub operations: Vec<LoadOperation>,
     /// The pace of the requests.
     pub pace: Pace,
     /// The maximum number of requests, except for follow-ups to responses that arrive after the
@@ -42,7 +42,7 @@ impl Load {
         timeout: Duration,
     ) -> Self {
         Self {
-            operations: vec![Operation::get(format!("GET {path}"), url, path)],
+            operations: vec![LoadOperation::get(format!("GET {path}"), url, path)],
             pace: Pace::Closed,
             requests: Some(requests),
             duration: None,

@@ -8,9 +8,9 @@ use http::Method;
 use super::{
     base_url::BaseUrl,
     edge::Edge,
-    error::LoadError,
+    error::DriveError,
     images,
-    operation::{Body, Operation},
+    operation::{Body, LoadOperation},
     scenario::Scenario,
 };
 
@@ -19,15 +19,15 @@ const JSON: &str = "application/json";
 /// The operations of a scenario, which take turns.
 ///
 /// # Errors
-/// [`LoadError::DrawImage`] if an image to send cannot be drawn.
+/// [`DriveError::DrawImage`] if an image to send cannot be drawn.
 pub fn operations(
     scenario: Scenario,
     urls: &BTreeMap<Edge, BaseUrl>,
     path: &str,
-) -> Result<Vec<Operation>, LoadError> {
+) -> Result<Vec<LoadOperation>, DriveError> {
     if scenario.accepts_path() {
         let get = |(edge, url): (&Edge, &BaseUrl)| {
-            Operation::get(format!("{edge} GET {path}"), url.clone(), path)
+            LoadOperation::get(format!("{edge} GET {path}"), url.clone(), path)
         };
         return Ok(urls.iter().map(get).collect());
     }
@@ -46,10 +46,10 @@ pub fn operations(
     }
 }
 
-fn of_edge(edge: Edge, url: &BaseUrl) -> Result<Vec<Operation>, LoadError> {
-    let get = |path: &str| Operation::get(format!("{edge} GET {path}"), url.clone(), path);
+fn of_edge(edge: Edge, url: &BaseUrl) -> Result<Vec<LoadOperation>, DriveError> {
+    let get = |path: &str| LoadOperation::get(format!("{edge} GET {path}"), url.clone(), path);
     let post = |path: &str, bodies: Vec<Body>| {
-        Operation::post(format!("{edge} POST {path}"), url.clone(), path, bodies)
+        LoadOperation::post(format!("{edge} POST {path}"), url.clone(), path, bodies)
     };
     Ok(match edge {
         Edge::ServiceA => vec![get("/")],
@@ -67,7 +67,7 @@ fn of_edge(edge: Edge, url: &BaseUrl) -> Result<Vec<Operation>, LoadError> {
         Edge::Bands => {
             let mut bands = vec![get("/bands")];
             // One name for all UUIDs, so that the table has one row for the route.
-            bands.extend(spoor_bands::bands::known().map(|uuid| Operation {
+            bands.extend(spoor_bands::bands::known().map(|uuid| LoadOperation {
                 name: "bands GET /bands/{uuid}".into(),
                 ..get(&format!("/bands/{uuid}"))
             }));

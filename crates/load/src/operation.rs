@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::Full;
 
-use super::{base_url::BaseUrl, error::LoadError};
+use super::{base_url::BaseUrl, error::DriveError};
 
 /// A request that is sent repeatedly.
 #[derive(Clone, Debug)]
-pub struct Operation {
+pub struct LoadOperation {
     /// The name in tables, such as `gateway GET /api/wishes`.
     pub name: Arc<str>,
     /// The service's address.
@@ -45,7 +45,7 @@ pub struct FollowUp {
     pub suffix: &'static str,
 }
 
-impl Operation {
+impl LoadOperation {
     /// A `GET` request of a path.
     #[must_use]
     pub fn get(name: impl Into<Arc<str>>, url: BaseUrl, path: impl Into<String>) -> Self {
@@ -93,8 +93,8 @@ impl Operation {
     /// Builds the request of a turn.
     ///
     /// # Errors
-    /// [`LoadError::BuildRequest`] if the path is not valid in a request.
-    pub(super) fn request(&self, turn: u64) -> Result<Request<Full<Bytes>>, LoadError> {
+    /// [`DriveError::BuildRequest`] if the path is not valid in a request.
+    pub(super) fn request(&self, turn: u64) -> Result<Request<Full<Bytes>>, DriveError> {
         let count = u64::try_from(self.bodies.len()).unwrap_or(u64::MAX).max(1);
         let position = usize::try_from(turn % count).unwrap_or_default();
         self.build(&self.method, &self.path, self.bodies.get(position))
@@ -103,12 +103,12 @@ impl Operation {
     /// Builds a follow-up request to a location.
     ///
     /// # Errors
-    /// [`LoadError::BuildRequest`] if the location is not a valid path.
+    /// [`DriveError::BuildRequest`] if the location is not a valid path.
     pub(super) fn request_after(
         &self,
         follow_up: &FollowUp,
         location: &str,
-    ) -> Result<Request<Full<Bytes>>, LoadError> {
+    ) -> Result<Request<Full<Bytes>>, DriveError> {
         let path = format!("{location}{}", follow_up.suffix);
         self.build(&follow_up.method, &path, None)
     }
@@ -118,7 +118,7 @@ impl Operation {
         method: &Method,
         path: &str,
         body: Option<&Body>,
-    ) -> Result<Request<Full<Bytes>>, LoadError> {
+    ) -> Result<Request<Full<Bytes>>, DriveError> {
         // hyper's low-level connections add no `Host`, which HTTP/1.1 requires.
         let mut request = Request::builder()
             .method(method)
@@ -130,7 +130,7 @@ impl Operation {
         let bytes = body.map(|body| body.bytes.clone()).unwrap_or_default();
         request
             .body(Full::new(bytes))
-            .map_err(|source| LoadError::BuildRequest {
+            .map_err(|source| DriveError::BuildRequest {
                 path: path.to_owned(),
                 source,
             })

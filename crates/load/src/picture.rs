@@ -7,7 +7,7 @@ use plotters::{
     prelude::*,
 };
 
-use super::{summary::Summary, timeline::Point};
+use super::{summary::LoadSummary, timeline::Point};
 
 /// The width and height in pixels.
 const SIZE: (u32, u32) = (1000, 640);
@@ -48,7 +48,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 ///
 /// # Errors
 /// [`DrawError`] if an element does not fit its area.
-pub fn draw(title: &str, summary: &Summary) -> Result<String, DrawError> {
+pub fn draw(title: &str, summary: &LoadSummary) -> Result<String, DrawError> {
     let mut svg = String::new();
     {
         // In a block, since the backend borrows the text until it is dropped.
@@ -79,7 +79,7 @@ pub fn draw(title: &str, summary: &Summary) -> Result<String, DrawError> {
     Ok(svg)
 }
 
-fn write_header(area: &Area<'_>, title: &str, summary: &Summary) -> Result<(), Failure> {
+fn write_header(area: &Area<'_>, title: &str, summary: &LoadSummary) -> Result<(), Failure> {
     let large = ("sans-serif", 24).into_font().style(FontStyle::Bold);
     area.draw(&Text::new(title.to_owned(), (20, 14), large))?;
     let all = &summary.all;
@@ -104,7 +104,7 @@ fn draw_latency<Y>(
     seconds: f64,
     axis: Y,
     phases: (f64, f64),
-    summary: &Summary,
+    summary: &LoadSummary,
 ) -> Result<(), Failure>
 where
     Y: AsRangedCoord<Value = f64>,
@@ -159,7 +159,7 @@ where
     Ok(())
 }
 
-fn draw_rate(area: &Area<'_>, seconds: f64, summary: &Summary) -> Result<(), Failure> {
+fn draw_rate(area: &Area<'_>, seconds: f64, summary: &LoadSummary) -> Result<(), Failure> {
     let per_second = |count: fn(&Point) -> u64| {
         let length = summary.timeline.interval_seconds;
         series(summary, move |point| Some(real(count(point)) / length))
@@ -239,7 +239,7 @@ fn write_legend(area: &Area<'_>, entries: &[(RGBAColor, &str)]) -> Result<(), Fa
 }
 
 /// The points of the intervals that have the figure, each at the interval's middle.
-fn series(summary: &Summary, figure: impl Fn(&Point) -> Option<f64>) -> Vec<(f64, f64)> {
+fn series(summary: &LoadSummary, figure: impl Fn(&Point) -> Option<f64>) -> Vec<(f64, f64)> {
     let half = summary.timeline.interval_seconds / 2.0;
     let points = summary.timeline.points.iter();
     points
@@ -257,7 +257,7 @@ fn extremes(points: &[Point]) -> (f64, f64) {
     )
 }
 
-fn length(summary: &Summary) -> f64 {
+fn length(summary: &LoadSummary) -> f64 {
     let last = summary.timeline.points.last();
     let length = last.map_or(0.0, |last| last.seconds + summary.timeline.interval_seconds);
     length.max(0.001)

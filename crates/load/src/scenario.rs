@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     edge::Edge,
-    schedule::{Phase, Schedule},
+    schedule::{LoadPhase, Schedule},
 };
 
 /// A named pattern of load.
@@ -138,7 +138,7 @@ impl Scenario {
                 .map(|quarter| rate * quarter / f64::from(QUARTERS))
                 .map(|to| (to - rate / f64::from(QUARTERS), to))
                 .map(|(from, to)| {
-                    Phase::rising(
+                    LoadPhase::rising(
                         format!("{from:.0} to {to:.0} per second"),
                         quarter,
                         from,
@@ -148,15 +148,15 @@ impl Scenario {
                 .collect(),
             // Half of the time is after the spike, to show how long it takes to recover.
             Self::Spike => vec![
-                Phase::even("before", duration / 3, rate / SPIKE_FACTOR),
-                Phase::even("spike", duration / 6, rate),
-                Phase::even("after", duration / 2, rate / SPIKE_FACTOR),
+                LoadPhase::even("before", duration / 3, rate / SPIKE_FACTOR),
+                LoadPhase::even("spike", duration / 6, rate),
+                LoadPhase::even("after", duration / 2, rate / SPIKE_FACTOR),
             ],
             Self::Soak => quarters
-                .map(|number| Phase::even(format!("quarter {number:.0}"), quarter, rate))
+                .map(|number| LoadPhase::even(format!("quarter {number:.0}"), quarter, rate))
                 .collect(),
             Self::Steady | Self::Closed | Self::Images | Self::Mesh => {
-                vec![Phase::even(self.name(), duration, rate)]
+                vec![LoadPhase::even(self.name(), duration, rate)]
             }
         })
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A period in which the rate changes linearly from one value to another.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Phase {
+pub struct LoadPhase {
     /// The name in tables.
     pub name: String,
     /// The duration.
@@ -18,7 +18,7 @@ pub struct Phase {
 /// A sequence of phases.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedule {
-    phases: Vec<Phase>,
+    phases: Vec<LoadPhase>,
 }
 
 /// The time at which a request is due.
@@ -30,7 +30,7 @@ pub(super) struct Due {
     pub(super) phase: usize,
 }
 
-impl Phase {
+impl LoadPhase {
     /// A phase with a constant rate.
     #[must_use]
     pub fn even(name: impl Into<String>, lasts: Duration, rate: f64) -> Self {
@@ -72,20 +72,20 @@ impl Phase {
 impl Schedule {
     /// Creates a schedule of phases in this order.
     #[must_use]
-    pub fn new(phases: Vec<Phase>) -> Self {
+    pub fn new(phases: Vec<LoadPhase>) -> Self {
         Self { phases }
     }
 
     /// The phases in their order.
     #[must_use]
-    pub fn phases(&self) -> &[Phase] {
+    pub fn phases(&self) -> &[LoadPhase] {
         &self.phases
     }
 
     /// The total number of requests due.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        let due: f64 = self.phases.iter().map(Phase::requests).sum();
+        let due: f64 = self.phases.iter().map(LoadPhase::requests).sum();
         // The tolerance is for rounding errors of the sum, which must not add a request.
         whole((due - 1e-6).ceil())
     }
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_even_rate_is_due_at_even_distances() {
-        let schedule = Schedule::new(vec![Phase::even("steady", 2 * SECOND, 4.0)]);
+        let schedule = Schedule::new(vec![LoadPhase::even("steady", 2 * SECOND, 4.0)]);
         let due: Vec<u128> = (0..8)
             .map(|number| schedule.due(number).unwrap().after.as_millis())
             .collect();
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_ramp_has_three_quarters_in_its_second_half() {
-        let schedule = Schedule::new(vec![Phase::rising("up", 10 * SECOND, 0.0, 100.0)]);
+        let schedule = Schedule::new(vec![LoadPhase::rising("up", 10 * SECOND, 0.0, 100.0)]);
         assert_eq!(schedule.requests(), 500);
         assert_eq!(schedule.due(125).unwrap().after, 5 * SECOND);
     }
@@ -158,8 +158,8 @@ mod tests {
     #[test]
     fn a_phase_begins_where_the_last_ended() {
         let schedule = Schedule::new(vec![
-            Phase::even("before", SECOND, 2.0),
-            Phase::even("spike", SECOND, 10.0),
+            LoadPhase::even("before", SECOND, 2.0),
+            LoadPhase::even("spike", SECOND, 10.0),
         ]);
         let first = schedule.due(2).unwrap();
         assert_eq!((first.phase, first.after), (1, SECOND));
@@ -170,10 +170,10 @@ mod tests {
         fn due_times_are_in_order_and_in_the_phases(
             rates in prop::collection::vec((0.0..500.0, 0.0..500.0, 1_u64..3000), 1..5),
         ) {
-            let phases: Vec<Phase> = rates
+            let phases: Vec<LoadPhase> = rates
                 .iter()
                 .map(|(from, to, millis)| {
-                    Phase::rising("any", Duration::from_millis(*millis), *from, *to)
+                    LoadPhase::rising("any", Duration::from_millis(*millis), *from, *to)
                 })
                 .collect();
             let whole: Duration = phases.iter().map(|phase| phase.lasts).sum();

@@ -23,10 +23,10 @@ pub const PERCENTILES: [(&str, f64); 5] = [
 /// The result of a load.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Summary {
+pub struct LoadSummary {
     /// All requests.
     #[serde(flatten)]
-    pub all: Row,
+    pub all: ResultRow,
     /// The requests that were not sent on schedule.
     #[serde(flatten)]
     pub punctuality: Punctuality,
@@ -56,7 +56,7 @@ pub struct Punctuality {
 /// The results of a group of requests.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub struct ResultRow {
     /// The number of requests sent.
     pub requests: u64,
     /// The number that ended with a 4xx, a 5xx or no response.
@@ -96,7 +96,7 @@ pub struct PhaseRow {
     pub rate: [f64; 2],
     /// The results.
     #[serde(flatten)]
-    pub row: Row,
+    pub row: ResultRow,
 }
 
 /// The results of an operation.
@@ -107,7 +107,7 @@ pub struct OperationRow {
     pub operation: String,
     /// The results.
     #[serde(flatten)]
-    pub row: Row,
+    pub row: ResultRow,
 }
 
 /// The results over time.
@@ -120,14 +120,14 @@ pub struct Points {
     pub points: Vec<Point>,
 }
 
-impl Summary {
+impl LoadSummary {
     pub(super) fn new(
         load: &Load,
         recorded: &Recorded,
         elapsed: Duration,
         punctuality: Punctuality,
     ) -> Self {
-        let all = Row::from(&recorded.all);
+        let all = ResultRow::from(&recorded.all);
         let seconds = elapsed.as_secs_f64();
         let named = |(name, tally): (&std::sync::Arc<str>, &Tally)| OperationRow {
             operation: name.to_string(),
@@ -158,7 +158,7 @@ impl Punctuality {
     }
 }
 
-impl From<&Tally> for Row {
+impl From<&Tally> for ResultRow {
     fn from(tally: &Tally) -> Self {
         let (mut answers, mut failures) = (BTreeMap::new(), BTreeMap::new());
         for (result, count) in &tally.results {
@@ -195,7 +195,7 @@ fn phases(load: &Load, tallies: &[Tally]) -> Vec<PhaseRow> {
         return vec![];
     };
     let mut began = 0.0;
-    let row = |(phase, tally): (&super::schedule::Phase, &Tally)| {
+    let row = |(phase, tally): (&super::schedule::LoadPhase, &Tally)| {
         let lasts = phase.lasts.as_secs_f64();
         began += lasts;
         PhaseRow {

@@ -17,9 +17,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Load, LoadError, Operation, Pace, draw_picture, drive,
-    schedule::{Phase, Schedule},
-    summary::{Punctuality, Summary},
+    DriveError, Load, LoadOperation, Pace, draw_picture, drive,
+    schedule::{LoadPhase, Schedule},
+    summary::{LoadSummary, Punctuality},
 };
 
 const STALL: Duration = Duration::from_millis(500);
@@ -71,7 +71,7 @@ async fn converse(
 
 fn load(url: &str, pace: Pace, requests: Option<u64>) -> Load {
     Load {
-        operations: vec![Operation::get("GET /", url.parse().unwrap(), "/")],
+        operations: vec![LoadOperation::get("GET /", url.parse().unwrap(), "/")],
         pace,
         requests,
         duration: None,
@@ -81,10 +81,10 @@ fn load(url: &str, pace: Pace, requests: Option<u64>) -> Load {
 }
 
 fn open(rate: f64, lasts: Duration) -> Pace {
-    Pace::Open(Schedule::new(vec![Phase::even("even", lasts, rate)]))
+    Pace::Open(Schedule::new(vec![LoadPhase::even("even", lasts, rate)]))
 }
 
-async fn sent(load: &Load) -> Summary {
+async fn sent(load: &Load) -> LoadSummary {
     drive(load, |_| {}, CancellationToken::new()).await.unwrap()
 }
 
@@ -117,8 +117,8 @@ async fn each_phase_and_operation_has_its_own_figures() {
     let url = server(CREATED, Duration::ZERO).await;
     let second = Duration::from_millis(500);
     let phases = vec![
-        Phase::even("calm", second, 20.0),
-        Phase::even("spike", second, 80.0),
+        LoadPhase::even("calm", second, 20.0),
+        LoadPhase::even("spike", second, 80.0),
     ];
     let load = Load {
         operations: with_follow_up(&url),
@@ -181,13 +181,16 @@ async fn follow_ups_wait_for_a_turn() {
 }
 
 /// A `POST` with a `DELETE` of what it created, and a `GET`.
-fn with_follow_up(url: &str) -> Vec<Operation> {
-    let post = Operation::post("POST /", url.parse().unwrap(), "/", vec![]);
+fn with_follow_up(url: &str) -> Vec<LoadOperation> {
+    let post = LoadOperation::post("POST /", url.parse().unwrap(), "/", vec![]);
     let delete = post.followed_by("DELETE /{id}", http::Method::DELETE, "");
-    vec![delete, Operation::get("GET /", url.parse().unwrap(), "/")]
+    vec![
+        delete,
+        LoadOperation::get("GET /", url.parse().unwrap(), "/"),
+    ]
 }
 
-fn requests_by_operation(summary: &Summary) -> Vec<(&str, u64)> {
+fn requests_by_operation(summary: &LoadSummary) -> Vec<(&str, u64)> {
     let operations = summary.operations.iter();
     operations
         .map(|it| (it.operation.as_str(), it.row.requests))
@@ -257,7 +260,10 @@ async fn late_requests_miss_the_rate() {
 async fn unreachable_address_fails_before_sending() {
     let unreachable = load("http://127.0.0.1:9", Pace::Closed, Some(1));
     let error = drive(&unreachable, |_| {}, CancellationToken::new()).await;
-    assert!(matches!(error, Err(LoadError::Connect { .. })), "{error:?}");
+    assert!(
+        matches!(error, Err(DriveError::Connect { .. })),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

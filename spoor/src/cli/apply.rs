@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::out::{say, say_error};
 use super::{
-    Client, LabArgs, Output, counted, documents::read_all, duration, failure::Invalid, print_json,
+    LabArgs, LabClient, Output, counted, documents::read_all, duration, failure::Invalid,
+    print_json,
 };
-use spoor_lab::wire::{Applied, Change, Convergence};
+use spoor_lab::wire::{ApplyResult, Change, ConvergenceResult};
 
 /// Apply policies from files, all or none
 #[derive(Args, Clone, Debug)]
@@ -46,9 +47,9 @@ pub struct WaitArgs {
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
-    applied: Applied,
+    applied: ApplyResult,
     #[serde(skip_serializing_if = "Option::is_none")]
-    convergence: Option<Convergence>,
+    convergence: Option<ConvergenceResult>,
 }
 
 impl ApplyArgs {
@@ -91,9 +92,9 @@ impl WaitArgs {
     /// Waits until these policies have converged, with `--wait`; `None` without it.
     pub(super) async fn until_applied(
         &self,
-        client: &Client,
-        applied: &Applied,
-    ) -> anyhow::Result<Option<Convergence>> {
+        client: &LabClient,
+        applied: &ApplyResult,
+    ) -> anyhow::Result<Option<ConvergenceResult>> {
         Ok(if self.wait {
             Some(client.policies_converged(applied, self.timeout).await?)
         } else {
@@ -104,8 +105,8 @@ impl WaitArgs {
     /// Waits until all instances have what is published, with `--wait`; `None` without it.
     pub(super) async fn until_converged(
         &self,
-        client: &Client,
-    ) -> anyhow::Result<Option<Convergence>> {
+        client: &LabClient,
+    ) -> anyhow::Result<Option<ConvergenceResult>> {
         Ok(if self.wait {
             Some(client.converged(self.timeout).await?)
         } else {
@@ -115,7 +116,7 @@ impl WaitArgs {
 }
 
 /// Failure if the instances did not converge in time.
-pub(super) fn exit_code(convergence: Option<&Convergence>) -> ExitCode {
+pub(super) fn exit_code(convergence: Option<&ConvergenceResult>) -> ExitCode {
     if convergence.is_none_or(|convergence| convergence.converged) {
         ExitCode::SUCCESS
     } else {
@@ -139,8 +140,8 @@ pub(super) fn print_changes(changes: &[Change]) {
     }
 }
 
-pub(super) fn print_convergence(convergence: &Convergence) {
-    let Convergence {
+pub(super) fn print_convergence(convergence: &ConvergenceResult) {
+    let ConvergenceResult {
         converged,
         milliseconds,
         expected,

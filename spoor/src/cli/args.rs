@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use reqwest::Url;
 use spoor_policy::Namespace;
 
-use super::client::{Client, lab_address};
+use super::client::{LabClient, lab_address};
 
 /// The output format of a subcommand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -41,7 +41,7 @@ pub(super) struct NamespaceArgs {
 impl LabArgs {
     /// Creates a client of that lab.
     #[must_use]
-    pub fn client(&self) -> Client {
-        Client::new(self.lab.clone())
+    pub fn client(&self) -> LabClient {
+        LabClient::new(self.lab.clone())
     }
 }

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use spoor_api::SamplingPolicy;
 
 use spoor_lab::wire::{
-    Applied, Change, Comparison, Convergence, Documents, FaultSetting, Faults, Problem,
-    ServiceStatus, Status,
+    ApplyResult, Change, Comparison, ConvergenceResult, Documents, FaultSetting, FaultsByService,
+    Problem, ServiceStatus, Status,
 };
 
 /// Timeout of a request that the lab answers at once.
@@ -20,7 +20,7 @@ const MAX_NAMED_POLICIES: usize = 100;
 
 /// A client of the lab at one address.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct LabClient {
     lab: Url,
     http: reqwest::Client,
 }
@@ -57,7 +57,7 @@ pub enum ClientError {
     },
 }
 
-impl Client {
+impl LabClient {
     /// Creates a client of the lab at this address.
     #[must_use]
     pub fn new(lab: Url) -> Self {
@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// Applies all policies in the documents, or none.
-    pub async fn apply(&self, documents: &Documents) -> Result<Applied, ClientError> {
+    pub async fn apply(&self, documents: &Documents) -> Result<ApplyResult, ClientError> {
         self.json(self.request(Method::POST, "v1/policies").json(documents))
             .await
     }
@@ -98,16 +98,16 @@ impl Client {
     }
 
     /// Waits until every instance has what is published now, for at most `within`.
-    pub async fn converged(&self, within: Duration) -> Result<Convergence, ClientError> {
+    pub async fn converged(&self, within: Duration) -> Result<ConvergenceResult, ClientError> {
         self.wait(within, &[]).await
     }
 
     /// Waits until these policies have converged, for at most `within`.
     pub async fn policies_converged(
         &self,
-        applied: &Applied,
+        applied: &ApplyResult,
         within: Duration,
-    ) -> Result<Convergence, ClientError> {
+    ) -> Result<ConvergenceResult, ClientError> {
         // Waiting for everything is stricter, never wrong: what was applied is part of it.
         if applied.policies.len() > MAX_NAMED_POLICIES {
             return self.converged(within).await;
@@ -126,7 +126,7 @@ impl Client {
         &self,
         within: Duration,
         query: &[(&str, String)],
-    ) -> Result<Convergence, ClientError> {
+    ) -> Result<ConvergenceResult, ClientError> {
         let request = self
             .request(Method::GET, "v1/converged")
             .query(&[("within", within.as_millis())])
@@ -137,7 +137,7 @@ impl Client {
     }
 
     /// Lists the faults of all services.
-    pub async fn faults(&self) -> Result<Faults, ClientError> {
+    pub async fn faults(&self) -> Result<FaultsByService, ClientError> {
         self.json(self.request(Method::GET, "v1/faults")).await
     }
 
@@ -146,7 +146,7 @@ impl Client {
         &self,
         service: &str,
         fault: &FaultSetting,
-    ) -> Result<Faults, ClientError> {
+    ) -> Result<FaultsByService, ClientError> {
         self.json(
             self.request(Method::POST, &format!("v1/faults/{service}"))
                 .json(fault),
@@ -155,7 +155,10 @@ impl Client {
     }
 
     /// Removes the faults of a service, or of all.
-    pub async fn clear_faults(&self, service: Option<&str>) -> Result<Faults, ClientError> {
+    pub async fn clear_faults(
+        &self,
+        service: Option<&str>,
+    ) -> Result<FaultsByService, ClientError> {
         let path = service.map_or("v1/faults".into(), |service| format!("v1/faults/{service}"));
         self.json(self.request(Method::DELETE, &path)).await
     }

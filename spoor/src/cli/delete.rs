@@ -16,7 +16,7 @@ use super::{
     out::{say, say_error},
     print_json,
 };
-use spoor_lab::wire::{Change, Convergence};
+use spoor_lab::wire::{Change, ConvergenceResult};
 
 /// Delete policies, by name or those in files
 #[derive(Args, Clone, Debug)]
@@ -51,7 +51,7 @@ pub struct DeleteArgs {
 struct Report {
     policies: Vec<Change>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    convergence: Option<Convergence>,
+    convergence: Option<ConvergenceResult>,
 }
 
 impl DeleteArgs {

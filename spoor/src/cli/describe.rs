@@ -16,7 +16,7 @@ use super::{
     duration::age,
     get::NO_POLICIES,
     policy_row::{status_word, strategy, targets},
-    table::Table,
+    table::TextTable,
 };
 
 /// Show a policy in detail: where it is effective, what overrides it, and what is observed
@@ -85,7 +85,7 @@ fn described(policy: &SamplingPolicy, now: Timestamp) -> Result<String, std::fmt
 }
 
 fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::Result {
-    let mut conditions = Table::new(&["TYPE", "STATUS", "REASON", "MESSAGE"]);
+    let mut conditions = TextTable::new(&["TYPE", "STATUS", "REASON", "MESSAGE"]);
     for condition in &status.conditions {
         conditions.row([
             condition.kind.clone(),
@@ -104,7 +104,7 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
         ]
     };
     if !status.effective.is_empty() {
-        let mut effective = Table::new(&["SERVICE", "OPERATION", "STRATEGY"]);
+        let mut effective = TextTable::new(&["SERVICE", "OPERATION", "STRATEGY"]);
         for entry in &status.effective {
             let [service, operation] = place(&entry.service, &entry.operation);
             effective.row([service, operation, entry.strategy.clone()]);
@@ -112,7 +112,7 @@ fn write_status(text: &mut String, status: &SamplingPolicyStatus) -> std::fmt::R
         write!(text, "Effective:\n{}", indented(&effective))?;
     }
     if !status.overridden.is_empty() {
-        let mut overridden = Table::new(&["SERVICE", "OPERATION", "BY"]);
+        let mut overridden = TextTable::new(&["SERVICE", "OPERATION", "BY"]);
         for entry in &status.overridden {
             let [service, operation] = place(&entry.service, &entry.operation);
             overridden.row([service, operation, entry.by.clone()]);
@@ -174,7 +174,7 @@ fn write_observed(text: &mut String, observed: &Observed) -> std::fmt::Result {
     }
 }
 
-fn indented(table: &Table) -> String {
+fn indented(table: &TextTable) -> String {
     table
         .to_string()
         .lines()

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::out::{say, say_error, show};
-use super::{LabArgs, Output, documents::read_all, print_json, table::Table};
+use super::{LabArgs, Output, documents::read_all, print_json, table::TextTable};
 use spoor_lab::wire::{Comparison, Difference, PlaceSetting};
 
 /// Show what applying files would change, without applying them
@@ -51,8 +51,8 @@ impl DiffArgs {
     }
 }
 
-fn table(differences: &[Difference]) -> Table {
-    let mut table = Table::new(&["SERVICE", "OPERATION", "PART", "BEFORE", "AFTER"]);
+fn table(differences: &[Difference]) -> TextTable {
+    let mut table = TextTable::new(&["SERVICE", "OPERATION", "PART", "BEFORE", "AFTER"]);
     for difference in differences {
         table.row([
             difference

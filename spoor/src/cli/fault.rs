@@ -6,8 +6,8 @@ use clap::Args;
 use spoor_policy::{FaultDelay, OperationName, Probability, ServiceName};
 
 use super::out::{say, show};
-use super::{LabArgs, Output, duration::duration, print_json, table::Table};
-use spoor_lab::wire::{FaultSetting, Faults};
+use super::{LabArgs, Output, duration::duration, print_json, table::TextTable};
+use spoor_lab::wire::{FaultSetting, FaultsByService};
 
 /// Inject delays and errors into a service, or list the faults in force
 #[derive(Args, Clone, Debug)]
@@ -76,12 +76,12 @@ impl FaultArgs {
     }
 }
 
-fn print(faults: &Faults) {
+fn print(faults: &FaultsByService) {
     if faults.is_empty() {
         say!("No faults.");
         return;
     }
-    let mut table = Table::new(&["SERVICE", "OPERATION", "DELAY", "ERRORS"]);
+    let mut table = TextTable::new(&["SERVICE", "OPERATION", "DELAY", "ERRORS"]);
     for (service, faults) in faults {
         for fault in faults {
             let delay = match fault.delay_milliseconds {

@@ -10,10 +10,10 @@ use spoor_policy::PolicyName;
 
 use super::out::{say, say_error, show};
 use super::{
-    Client, LabArgs, NamespaceArgs,
+    LabArgs, LabClient, NamespaceArgs,
     policy_row::{HEADINGS, WIDE_HEADINGS, row, wide_row, winners},
     print_json,
-    table::Table,
+    table::TextTable,
 };
 
 /// List policies with their status
@@ -138,7 +138,7 @@ fn print_table(policies: &[SamplingPolicy], wide: bool) {
         // Only when needed: most tables would have an empty column otherwise.
         headings.push("OVERRIDDEN BY");
     }
-    let mut table = Table::new(&headings);
+    let mut table = TextTable::new(&headings);
     for (policy, winners) in policies.iter().zip(winners) {
         let mut cells = if wide {
             wide_row(policy, now)
@@ -153,7 +153,7 @@ fn print_table(policies: &[SamplingPolicy], wide: bool) {
     show!("{table}");
 }
 
-async fn warn_of_folder(client: &Client) -> anyhow::Result<()> {
+async fn warn_of_folder(client: &LabClient) -> anyhow::Result<()> {
     // On standard error, so that the table can be piped.
     if let Some(folder) = client
         .status()

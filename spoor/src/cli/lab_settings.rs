@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use spoor_lab::{Sampler, Service, Settings, StoreBytes};
+use spoor_lab::{LabSettings, Service, ServiceSampler, StoreBytes};
 use spoor_tasks::tasks::RedisUrl;
 use spoor_traces::{AllowedOrigins, OtherSignals};
 
@@ -16,7 +16,7 @@ use super::{
 
 /// A lab's settings, as options and environment variables.
 #[derive(Args, Clone, Debug)]
-pub(super) struct LabSettings {
+pub(super) struct LabSettingsArgs {
     /// Folder for policies and wishes [default: ~/.local/state/spoor]
     #[arg(long, env = "SPOOR_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
@@ -39,8 +39,8 @@ pub(super) struct LabSettings {
     #[arg(
         long,
         env = "OTEL_TRACES_SAMPLER",
-        default_value = Sampler::DEFAULT,
-        value_parser = Sampler::NAMES
+        default_value = ServiceSampler::DEFAULT,
+        value_parser = ServiceSampler::NAMES
     )]
     sampler: String,
     /// Ratio for traceidratio and parentbased_traceidratio, from 0 to 1
@@ -81,21 +81,21 @@ pub(super) struct LabSettings {
     ports: PortArgs,
 }
 
-impl LabSettings {
+impl LabSettingsArgs {
     /// The settings that the options ask for.
     ///
     /// # Errors
     /// If the sampler and its argument are not valid together, or two ports are the same.
-    pub(super) fn settings(self) -> anyhow::Result<Settings> {
+    pub(super) fn settings(self) -> anyhow::Result<LabSettings> {
         let all = || Service::ALL.to_vec();
-        let settings = Settings {
+        let settings = LabSettings {
             data: self.data,
             policies: self.policies,
             store: self.store_bytes.unwrap_or_default(),
             services: Some(self.services)
                 .filter(|services| !services.is_empty())
                 .unwrap_or_else(all),
-            sampler: Sampler::new(&self.sampler, self.sampler_arg)?,
+            sampler: ServiceSampler::new(&self.sampler, self.sampler_arg)?,
             redis_url: self.redis_url,
             other_signals: if self.discard_other_signals {
                 OtherSignals::Discard

@@ -1,7 +1,7 @@
 //! The options for the lab's ports.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
-use spoor_lab::{Endpoint, Ports};
+use spoor_lab::{Endpoint, LabPorts};
 
 const ANY: &str = "any-ports";
 
@@ -9,7 +9,7 @@ const ANY: &str = "any-ports";
 /// as `SPOOR_PORT_SERVICE_A`. They are built from the list of endpoints and not derived, so that a
 /// new service has its options without further code.
 #[derive(Clone, Debug)]
-pub struct PortArgs(pub Ports);
+pub struct PortArgs(pub LabPorts);
 
 impl Args for PortArgs {
     fn augment_args(command: Command) -> Command {
@@ -41,7 +41,7 @@ impl Args for PortArgs {
 impl FromArgMatches for PortArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         if matches.get_flag(ANY) {
-            return Ok(Self(Ports::any()));
+            return Ok(Self(LabPorts::any()));
         }
         let port = |endpoint| Some((endpoint, *matches.get_one(&option(endpoint))?));
         Ok(Self(Endpoint::all().filter_map(port).collect()))

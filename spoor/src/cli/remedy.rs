@@ -1,8 +1,8 @@
 //! Advice on errors of the lab and of load. They come from libraries, which do not know the options
 //! and subcommands that help.
 
-use spoor_lab::{BindError, DataFolderError, StartError};
-use spoor_load::LoadError;
+use spoor_lab::{BindPortError, DataFolderError, StartLabError};
+use spoor_load::DriveError;
 
 use super::ports::{option, variable};
 
@@ -14,9 +14,9 @@ pub(super) fn remedy(error: &anyhow::Error) -> Option<String> {
     })
 }
 
-fn for_lab(error: &StartError) -> Option<String> {
+fn for_lab(error: &StartLabError) -> Option<String> {
     let advice = match error {
-        StartError::BindPort(BindError::InUse { endpoint, .. }) => {
+        StartLabError::BindPort(BindPortError::InUse { endpoint, .. }) => {
             return Some(format!(
                 "stop the process that listens there, or choose another port with --{} or {} (0: \
                  any free port)",
@@ -24,19 +24,19 @@ fn for_lab(error: &StartError) -> Option<String> {
                 variable(*endpoint)
             ));
         }
-        StartError::BindPort(BindError::Listen { endpoint, .. }) => {
+        StartLabError::BindPort(BindPortError::Listen { endpoint, .. }) => {
             return Some(format!("choose another port with --{}", option(*endpoint)));
         }
-        StartError::OpenDataFolder(DataFolderError::FindHome) => {
+        StartLabError::OpenDataFolder(DataFolderError::FindHome) => {
             "set --data, XDG_STATE_HOME or HOME"
         }
-        StartError::OpenDataFolder(
+        StartLabError::OpenDataFolder(
             DataFolderError::Create { .. } | DataFolderError::Write { .. },
         ) => "choose another with --data",
-        StartError::OpenDataFolder(DataFolderError::Lock { .. }) => {
+        StartLabError::OpenDataFolder(DataFolderError::Lock { .. }) => {
             "stop it, or choose another folder with --data"
         }
-        StartError::OpenDataFolder(DataFolderError::AwaitServices { .. }) => {
+        StartLabError::OpenDataFolder(DataFolderError::AwaitServices { .. }) => {
             "end them, or choose another folder with --data"
         }
         _ => return None,
@@ -44,8 +44,8 @@ fn for_lab(error: &StartError) -> Option<String> {
     Some(advice.to_owned())
 }
 
-fn for_load(error: &LoadError) -> Option<String> {
-    matches!(error, LoadError::Connect { .. })
+fn for_load(error: &DriveError) -> Option<String> {
+    matches!(error, DriveError::Connect { .. })
         .then(|| "is it running? `spoor up` starts the lab".to_owned())
 }
 
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn used_port_names_its_option_and_variable() {
         let (port, endpoint) = (9474, Endpoint::Ops(Service::Tasks));
-        let error = StartError::from(BindError::InUse { port, endpoint });
+        let error = StartLabError::from(BindPortError::InUse { port, endpoint });
         let advice = remedy(&Error::new(error)).unwrap_or_default();
         for setting in ["--port-tasks-ops", "SPOOR_PORT_TASKS_OPS"] {
             assert!(advice.contains(setting), "{advice}");
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn advice_is_found_below_other_errors() {
         let path = PathBuf::from("/nonexistent");
-        let error = StartError::from(DataFolderError::Lock { path });
+        let error = StartLabError::from(DataFolderError::Lock { path });
         let error = Error::new(error).context("the tour did not start");
         let advice = remedy(&error).unwrap_or_default();
         assert!(advice.contains("--data"), "{advice}");

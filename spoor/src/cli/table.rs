@@ -7,11 +7,11 @@ use console::{Alignment, measure_text_width, pad_str};
 const GAP: usize = 3;
 
 /// Rows below headings, with each column as wide as its widest cell.
-pub struct Table {
+pub struct TextTable {
     rows: Vec<Vec<String>>,
 }
 
-impl Table {
+impl TextTable {
     /// Creates a table without rows.
     #[must_use]
     pub fn new(headings: &[&str]) -> Self {
@@ -39,7 +39,7 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn wide_characters_take_two_columns() {
-        let mut table = Table::new(&["NAME", "AGE"]);
+        let mut table = TextTable::new(&["NAME", "AGE"]);
         table.row(["注文".into(), "5s".into()]);
         table.row(["cart".into(), "7s".into()]);
         assert_eq!(table.to_string(), "NAME   AGE\n注文   5s\ncart   7s\n");
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn aligns_columns_and_marks_empty_cells() {
-        let mut table = Table::new(&["NAME", "AGE"]);
+        let mut table = TextTable::new(&["NAME", "AGE"]);
         table.row(["service-a".into(), "5s".into()]);
         table.row(["b".into(), String::new()]);
         assert_eq!(

@@ -20,7 +20,7 @@ use tracing_subscriber::{
 use super::{
     args::Output,
     failure::Invalid,
-    lab_settings::LabSettings,
+    lab_settings::LabSettingsArgs,
     out::{self, say_error},
     signals,
 };
@@ -37,7 +37,7 @@ pub struct UpArgs {
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    settings: LabSettings,
+    settings: LabSettingsArgs,
 }
 
 /// The JSON output when the lab is ready.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use serde_json::json;
 use spoor_lab::{
-    Lab, Ports, Service, Settings,
+    Lab, LabPorts, LabSettings, Service,
     wire::{Document, Documents},
 };
 use spoor_load::{BaseUrl, Load, drive};
@@ -21,7 +21,7 @@ use super::{
 use crate::cli::out::say;
 use crate::{
     cli::Output,
-    traces::{Canvas, Query, Traces, render},
+    traces::{Canvas, Query, TraceClient, render},
 };
 
 /// The sample policies that the tour applies, one after the other.
@@ -46,17 +46,17 @@ const SPANS_PER_TRACE: usize = 5;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Runs the tour. True if every rate was observed as asked for and no service was restarted.
-pub(super) async fn run(ports: Ports, output: Output) -> Result<bool, DemoError> {
+pub(super) async fn run(ports: LabPorts, output: Output) -> Result<bool, DemoError> {
     let is_text = output == Output::Table;
     let folder = Folder::new()?;
     let began = Instant::now();
     // The rest is the default, whatever the environment says.
-    let settings = Settings {
+    let settings = LabSettings {
         data: Some(folder.path.clone()),
         // Not all services: offers starts traces by itself, which would be counted too.
         services: vec![Service::ServiceA, Service::ServiceB],
         ports,
-        ..Settings::default()
+        ..LabSettings::default()
     };
     let lab = Lab::start(settings).await?;
     let started_in = began.elapsed();
@@ -118,7 +118,7 @@ async fn stages(lab: &Lab, is_text: bool, started_in: Duration) -> Result<Toured
 async fn first_trace(lab: &Lab, url: &BaseUrl) -> Result<(String, Tree), DemoError> {
     let load = Load::closed_loop(url.clone(), "/", FIRST_REQUESTS, FIRST_CONNECTIONS, TIMEOUT);
     drive(&load, |_| {}, CancellationToken::new()).await?;
-    let traces = Traces::at(&address(lab, "traces")?.to_string())?;
+    let traces = TraceClient::at(&address(lab, "traces")?.to_string())?;
     let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
         // A complete trace alone is not enough, or the others would be counted with the first rate.
@@ -135,7 +135,7 @@ async fn first_trace(lab: &Lab, url: &BaseUrl) -> Result<(String, Tree), DemoErr
     })
 }
 
-async fn complete_trace(traces: &Traces) -> Result<Option<(String, Tree)>, DemoError> {
+async fn complete_trace(traces: &TraceClient) -> Result<Option<(String, Tree)>, DemoError> {
     let found = traces
         .newest(&["service-a".to_owned()], &Query::default())
         .await?;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     shape::{Shape, Trace},
-    summary::Summary,
+    summary::GenerationSummary,
 };
 
 /// The traces to send.
@@ -57,7 +57,7 @@ pub(super) async fn send(
     settings: &TelemetrySettings,
     grace: Duration,
     stop: CancellationToken,
-) -> Result<Summary, GenerateError> {
+) -> Result<GenerationSummary, GenerateError> {
     let otlp = settings.otlp.as_ref().ok_or(GenerateError::NoExporter)?;
     let services = &generation.shape.services;
     let counts = Arc::new(SpanCounts::new());
@@ -81,12 +81,12 @@ async fn play(
     generation: &Generation,
     processors: &Arc<[BatchProcessor]>,
     stop: &CancellationToken,
-) -> Summary {
+) -> GenerationSummary {
     let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
         .with_version(env!("CARGO_PKG_VERSION"))
         .build();
     let started = Instant::now();
-    let mut summary = Summary::default();
+    let mut summary = GenerationSummary::default();
     let mut in_progress = JoinSet::new();
     for number in 0..generation.traces.unwrap_or(u64::MAX) {
         let due = Duration::from_secs(number) / generation.rate;

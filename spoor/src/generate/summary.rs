@@ -7,7 +7,7 @@ use serde::Serialize;
 /// The result of a generation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Summary {
+pub(super) struct GenerationSummary {
     /// The traces sent.
     pub(super) traces: u64,
     /// The traces with an error.
@@ -32,7 +32,7 @@ pub(super) struct Started {
     pub(super) errors: u64,
 }
 
-impl Summary {
+impl GenerationSummary {
     pub(super) fn count(&mut self, service: &str, spans: u64, has_error: bool) {
         let started = self.services.entry(service.to_owned()).or_default();
         self.traces += 1;
@@ -45,7 +45,7 @@ impl Summary {
     }
 }
 
-impl fmt::Display for Summary {
+impl fmt::Display for GenerationSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cli::{
-        Invalid, LabArgs, Output, Table,
+        Invalid, LabArgs, Output, TextTable,
         out::{say, show},
     },
     traces::Source,
@@ -156,7 +156,7 @@ impl LessonArgs {
 }
 
 fn list() {
-    let mut table = Table::new(&["LESSON", "NAME", "TITLE"]);
+    let mut table = TextTable::new(&["LESSON", "NAME", "TITLE"]);
     for lesson in Lesson::ALL {
         table.row([
             lesson.number().to_string(),

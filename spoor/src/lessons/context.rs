@@ -6,16 +6,16 @@ use tokio::time::Instant;
 
 use super::{answers::Answers, policies::Policies};
 use crate::{
-    cli::Client,
-    traces::{Found, MAX_TRACES, Query, QueryError, Traces},
+    cli::LabClient,
+    traces::{FoundTrace, MAX_TRACES, Query, QueryError, TraceClient},
 };
 
 /// The sources of a check: a lab, or a cluster's traces and policies.
 pub struct Context {
     /// The query API.
-    pub traces: Traces,
+    pub traces: TraceClient,
     /// The lab's API, which only some checks use.
-    pub lab: Client,
+    pub lab: LabClient,
     /// The policies with their status.
     pub policies: Policies,
     /// The learner's answers.
@@ -28,7 +28,7 @@ pub struct Context {
 
 impl Context {
     /// Searches for the traces of a service that are new enough, newest first.
-    pub async fn traces_of(&self, service: &str) -> Result<Vec<Found>, QueryError> {
+    pub async fn traces_of(&self, service: &str) -> Result<Vec<FoundTrace>, QueryError> {
         let query = Query {
             // A check may wait for seconds. Its window must not lose the oldest trace meanwhile.
             lookback: self.lookback + self.began.elapsed(),

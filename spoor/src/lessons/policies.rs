@@ -8,19 +8,19 @@ use std::{
 use serde::Deserialize;
 use spoor_api::{SamplingPolicySpec, SamplingPolicyStatus};
 
-use crate::cli::Client;
+use crate::cli::LabClient;
 
 /// The source of policies.
 pub enum Policies {
     /// The lab, which is queried each time.
-    Lab(Client),
+    Lab(LabClient),
     /// The content of a file.
-    Read(Vec<Policy>),
+    Read(Vec<CheckedPolicy>),
 }
 
 /// The parts of a policy that checks read.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Policy {
+pub struct CheckedPolicy {
     /// The metadata.
     pub metadata: Named,
     /// The desired state.
@@ -64,8 +64,8 @@ pub enum ReadPoliciesError {
 #[serde(untagged)]
 // kubectl prints a list for a kind, and the object itself for a name.
 enum OneOrMany {
-    Many { items: Vec<Policy> },
-    One(Box<Policy>),
+    Many { items: Vec<CheckedPolicy> },
+    One(Box<CheckedPolicy>),
 }
 
 impl Policies {
@@ -85,13 +85,13 @@ impl Policies {
     }
 
     /// The policies of the default namespace.
-    pub async fn all(&self) -> anyhow::Result<Vec<Policy>> {
+    pub async fn all(&self) -> anyhow::Result<Vec<CheckedPolicy>> {
         let of_lab = match self {
             Self::Read(policies) => return Ok(policies.clone()),
             // The lab's own services are in this namespace, and so are a lesson's policies.
             Self::Lab(client) => client.policies("default").await?,
         };
-        let policy = |policy: spoor_api::SamplingPolicy| Policy {
+        let policy = |policy: spoor_api::SamplingPolicy| CheckedPolicy {
             metadata: Named {
                 name: policy.metadata.name,
             },
@@ -102,7 +102,7 @@ impl Policies {
     }
 
     /// The policy of this name.
-    pub async fn named(&self, name: &str) -> anyhow::Result<Option<Policy>> {
+    pub async fn named(&self, name: &str) -> anyhow::Result<Option<CheckedPolicy>> {
         let mut all = self.all().await?.into_iter();
         Ok(all.find(|policy| policy.metadata.name == name))
     }

@@ -6,7 +6,7 @@ use anyhow::bail;
 use spoor_lab::Service;
 use spoor_load::{BaseUrl, Edge, Scenario};
 
-use crate::cli::{Client, ClientError, InvalidOption};
+use crate::cli::{ClientError, InvalidOption, LabClient};
 
 /// A value of `--url`: the address of the scenario's only service, or of the named one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ fn named(name: &str) -> Result<Edge, String> {
 pub(super) async fn find(
     scenario: Scenario,
     given: &[Destination],
-    lab: &Client,
+    lab: &LabClient,
 ) -> anyhow::Result<BTreeMap<Edge, BaseUrl>> {
     let edges = scenario.edges();
     let found = if given.is_empty() {

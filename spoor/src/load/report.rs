@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use spoor_load::{PERCENTILES, Punctuality, Row, Summary};
+use spoor_load::{LoadSummary, PERCENTILES, Punctuality, ResultRow};
 
 use super::chart;
-use crate::cli::Table;
+use crate::cli::TextTable;
 
 /// A summary as people read it.
-pub(super) struct Report<'a>(pub(super) &'a Summary);
+pub(super) struct Report<'a>(pub(super) &'a LoadSummary);
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,11 +49,11 @@ impl fmt::Display for Report<'_> {
     }
 }
 
-fn table(summary: &Summary) -> Table {
+fn table(summary: &LoadSummary) -> TextTable {
     let mut headings = vec!["", "REQUESTS", "FAILED"];
     let percentiles = PERCENTILES.map(|(name, _)| name.to_uppercase());
     headings.extend(percentiles.iter().map(String::as_str));
-    let mut table = Table::new(&headings);
+    let mut table = TextTable::new(&headings);
     table.row(cells("all", &summary.all));
     // A single phase or operation would repeat the first row.
     if summary.phases.len() > 1 {
@@ -69,7 +69,7 @@ fn table(summary: &Summary) -> Table {
     table
 }
 
-fn cells(name: &str, row: &Row) -> Vec<String> {
+fn cells(name: &str, row: &ResultRow) -> Vec<String> {
     let latency = |(name, _)| row.latency_milliseconds.get(name).copied();
     let latencies = PERCENTILES
         .map(latency)
@@ -80,7 +80,7 @@ fn cells(name: &str, row: &Row) -> Vec<String> {
 }
 
 /// The number of failures, in total and by result.
-fn failures(row: &Row) -> String {
+fn failures(row: &ResultRow) -> String {
     let kinds: Vec<String> = row
         .failures
         .iter()

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     format::printable,
-    list::{self, Found},
+    list::{self, FoundTrace},
 };
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -22,7 +22,7 @@ pub(crate) const MAX_TRACES: u16 = 1500;
 
 /// A client of a query API.
 #[derive(Clone, Debug)]
-pub struct Traces {
+pub struct TraceClient {
     base: String,
     http: reqwest::Client,
 }
@@ -120,7 +120,7 @@ struct Batches {
     resource_spans: Vec<ResourceSpans>,
 }
 
-impl Traces {
+impl TraceClient {
     /// Creates a client of the API at a base URL.
     ///
     /// # Errors
@@ -210,7 +210,11 @@ impl Traces {
 
     /// Searches for traces of a service, by attributes even where the API ignores them, as the v3
     /// search of Jaeger 2.13 does.
-    async fn find_filtered(&self, service: &str, query: &Query) -> Result<Vec<Found>, QueryError> {
+    async fn find_filtered(
+        &self,
+        service: &str,
+        query: &Query,
+    ) -> Result<Vec<FoundTrace>, QueryError> {
         if query.tags.is_empty() || self.searches_by_attributes(service, query).await? {
             return Ok(list::separate(self.find(service, query).await?));
         }
@@ -247,15 +251,15 @@ impl Traces {
         &self,
         services: &[String],
         query: &Query,
-    ) -> Result<Vec<Found>, QueryError> {
-        let mut by_id: BTreeMap<String, Found> = BTreeMap::new();
+    ) -> Result<Vec<FoundTrace>, QueryError> {
+        let mut by_id: BTreeMap<String, FoundTrace> = BTreeMap::new();
         for service in services {
             for found in self.find_filtered(service, query).await? {
                 // A trace of several services is found once for each.
                 by_id.entry(found.id.clone()).or_insert(found);
             }
         }
-        let mut found: Vec<Found> = by_id.into_values().collect();
+        let mut found: Vec<FoundTrace> = by_id.into_values().collect();
         // Jaeger returns no particular order.
         found.sort_by_key(|trace| Reverse(trace.tree.start()));
         found.truncate(usize::from(query.limit));

@@ -7,18 +7,18 @@ use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use spoor_traces::tree::{Member, Row, Tree, correct_clock_skew, members, value};
 
 use super::format::{milliseconds, printable};
-use crate::cli::{Table, age};
+use crate::cli::{TextTable, age};
 
 /// A trace that was found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FoundTrace {
     /// The trace ID, 32 hexadecimal digits.
     pub id: String,
     /// The spans.
     pub tree: Tree,
 }
 
-impl Found {
+impl FoundTrace {
     /// True if one span has all of these attributes, itself or by its resource. `error` stands for
     /// its status, as in Jaeger.
     pub(super) fn has_tags(&self, tags: &[(String, String)]) -> bool {
@@ -36,7 +36,7 @@ impl Found {
 }
 
 /// Groups the spans of a response by trace. The API returns the spans of all traces together.
-pub(super) fn separate(mut batches: Vec<ResourceSpans>) -> Vec<Found> {
+pub(super) fn separate(mut batches: Vec<ResourceSpans>) -> Vec<FoundTrace> {
     // The tree would otherwise draw a child before its parent where two machines disagree about the
     // time.
     correct_clock_skew(&mut batches);
@@ -49,22 +49,22 @@ pub(super) fn separate(mut batches: Vec<ResourceSpans>) -> Vec<Found> {
     }
     by_id
         .into_iter()
-        .map(|(id, members)| Found {
+        .map(|(id, members)| FoundTrace {
             id,
             tree: Tree::of(members),
         })
         .collect()
 }
 
-pub(super) fn table(found: &[Found], now: Timestamp) -> String {
+pub(super) fn table(found: &[FoundTrace], now: Timestamp) -> String {
     if found.is_empty() {
         return "No traces found. Send some load (`spoor load`), or look further back (--lookback 24h).\n"
             .to_owned();
     }
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         "TRACE", "AGE", "DURATION", "SPANS", "ERRORS", "ROOT", "SERVICES",
     ]);
-    for Found { id, tree } in found {
+    for FoundTrace { id, tree } in found {
         let start = i128::from(tree.start());
         let since = Timestamp::from_nanosecond(start).unwrap_or(Timestamp::UNIX_EPOCH);
         table.row([
@@ -84,10 +84,10 @@ pub(super) fn table(found: &[Found], now: Timestamp) -> String {
     table.to_string()
 }
 
-pub(super) fn json(found: &[Found]) -> serde_json::Value {
+pub(super) fn json(found: &[FoundTrace]) -> serde_json::Value {
     found
         .iter()
-        .map(|Found { id, tree }| {
+        .map(|FoundTrace { id, tree }| {
             serde_json::json!({
                 "traceId": id,
                 // A string: JSON numbers lose precision above 2^53.

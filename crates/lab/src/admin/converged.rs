@@ -18,7 +18,7 @@ use tokio::time::{timeout, timeout_at};
 use super::{policies::key, problem::problem, state::Admin};
 use crate::{
     policies::Progress,
-    wire::{Convergence, Problem},
+    wire::{ConvergenceResult, Problem},
 };
 
 /// The longest that a request can wait.
@@ -50,7 +50,7 @@ pub(super) struct Parameters {
 pub(super) async fn converged(
     State(admin): State<Admin>,
     query: Result<Query<Parameters>, QueryRejection>,
-) -> Result<Json<Convergence>, Problem> {
+) -> Result<Json<ConvergenceResult>, Problem> {
     let Query(parameters) = query
         .map_err(|error| problem(StatusCode::BAD_REQUEST, "Invalid query", error.body_text()))?;
     let within = Duration::from_millis(parameters.within).min(MAX_WAIT);
@@ -75,7 +75,7 @@ fn keys(names: &str) -> Result<Vec<PolicyKey>, Problem> {
     keys.collect()
 }
 
-async fn everything(admin: &Admin, within: Duration) -> Convergence {
+async fn everything(admin: &Admin, within: Duration) -> ConvergenceResult {
     let version = admin.control.version();
     let converged = async {
         admin.control.converged(version).await;
@@ -84,7 +84,7 @@ async fn everything(admin: &Admin, within: Duration) -> Convergence {
     };
     let reached = timeout(within, converged).await.ok();
     let instances = admin.control.instances();
-    Convergence {
+    ConvergenceResult {
         converged: reached.is_some(),
         milliseconds: reached.and_then(|reached| milliseconds(reached.took)),
         expected: reached.map_or(instances.len(), |reached| reached.instances),
@@ -101,7 +101,7 @@ async fn policies(
     keys: &[PolicyKey],
     sequence: u64,
     within: Duration,
-) -> Convergence {
+) -> ConvergenceResult {
     let began = Instant::now();
     let deadline = began + within;
     let published = Version {
@@ -131,7 +131,7 @@ async fn policies(
         .collect();
     let services = progress.iter().flat_map(|it| &it.instances);
     let services: BTreeMap<_, _> = services.collect();
-    Convergence {
+    ConvergenceResult {
         converged: changed.is_some() && reasons.is_empty(),
         milliseconds: changed.and_then(|changed| milliseconds(changed.took)),
         expected: services.into_values().sum(),

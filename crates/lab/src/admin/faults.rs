@@ -14,12 +14,12 @@ use super::{
     problem::{conflict, problem},
     state::Admin,
 };
-use crate::wire::{FaultSetting, Faults, Problem};
+use crate::wire::{FaultSetting, FaultsByService, Problem};
 
 /// The most faults of a service. Each request looks its operation up among them.
 const MAX_FAULTS_PER_SERVICE: usize = 64;
 
-pub(super) async fn list(State(admin): State<Admin>) -> Json<Faults> {
+pub(super) async fn list(State(admin): State<Admin>) -> Json<FaultsByService> {
     Json(faults(&admin.control))
 }
 
@@ -27,7 +27,7 @@ pub(super) async fn add(
     State(admin): State<Admin>,
     Path(service): Path<String>,
     setting: Result<Json<FaultSetting>, JsonRejection>,
-) -> Result<Json<Faults>, Problem> {
+) -> Result<Json<FaultsByService>, Problem> {
     let service = service_name(&service)?;
     check_known(&admin, &service)?;
     let Json(setting) = setting.map_err(|error| invalid(error.body_text()))?;
@@ -50,14 +50,14 @@ pub(super) async fn add(
 pub(super) async fn clear(
     State(admin): State<Admin>,
     Path(service): Path<String>,
-) -> Result<Json<Faults>, Problem> {
+) -> Result<Json<FaultsByService>, Problem> {
     admin
         .control
         .set_faults(&Namespace::default(), &service_name(&service)?, vec![]);
     Ok(Json(faults(&admin.control)))
 }
 
-pub(super) async fn clear_all(State(admin): State<Admin>) -> Json<Faults> {
+pub(super) async fn clear_all(State(admin): State<Admin>) -> Json<FaultsByService> {
     for ServiceFaults {
         namespace, service, ..
     } in admin.control.faults()
@@ -67,7 +67,7 @@ pub(super) async fn clear_all(State(admin): State<Admin>) -> Json<Faults> {
     Json(faults(&admin.control))
 }
 
-fn faults(control: &Control) -> Faults {
+fn faults(control: &Control) -> FaultsByService {
     let of_service =
         |ServiceFaults {
              service, faults, ..

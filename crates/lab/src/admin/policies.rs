@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     policies::{PolicyStore, PolicyStoreError},
-    wire::{Applied, Change, Comparison, Documents, Problem},
+    wire::{ApplyResult, Change, Comparison, Documents, Problem},
 };
 
 /// The longest time that a request waits for its turn.
@@ -27,7 +27,7 @@ const MAX_TURN_WAIT: Duration = Duration::from_secs(10);
 pub(super) async fn apply(
     State(admin): State<Admin>,
     documents: Documents,
-) -> Result<Json<Applied>, Problem> {
+) -> Result<Json<ApplyResult>, Problem> {
     run_blocking(&admin, move |store| store.apply(&documents))
         .await
         .map(Json)

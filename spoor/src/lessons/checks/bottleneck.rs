@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     cli::counted,
     lessons::{context::Context, report::Report, round::Marker},
-    traces::{Found, printable},
+    traces::{FoundTrace, printable},
 };
 
 /// The services that a round sends requests to.
@@ -53,8 +53,8 @@ fn has_settled(end: u64, now: Timestamp) -> bool {
 }
 
 /// The traces of the newest round that has any.
-async fn newest_round(context: &Context) -> anyhow::Result<Option<(Marker, Vec<Found>)>> {
-    let mut rounds: BTreeMap<Marker, BTreeMap<String, Found>> = BTreeMap::new();
+async fn newest_round(context: &Context) -> anyhow::Result<Option<(Marker, Vec<FoundTrace>)>> {
+    let mut rounds: BTreeMap<Marker, BTreeMap<String, FoundTrace>> = BTreeMap::new();
     for edge in EDGES {
         for found in context.traces_of(edge).await? {
             if let Some(marker) = Marker::of(&found.tree) {
@@ -69,7 +69,7 @@ async fn newest_round(context: &Context) -> anyhow::Result<Option<(Marker, Vec<F
 }
 
 /// The self time of each operation: the time of its spans without that of their children.
-fn self_times(traces: &[Found]) -> BTreeMap<Operation, Duration> {
+fn self_times(traces: &[FoundTrace]) -> BTreeMap<Operation, Duration> {
     let mut times = BTreeMap::new();
     for row in traces.iter().flat_map(|found| found.tree.rows()) {
         let operation = (

@@ -7,8 +7,8 @@ use spoor_policy::Probability;
 use super::in_force::since;
 use crate::{
     cli::counted,
-    lessons::{context::Context, policies::Policy, report::Report, threshold::sampled_at},
-    traces::Found,
+    lessons::{context::Context, policies::CheckedPolicy, report::Report, threshold::sampled_at},
+    traces::FoundTrace,
 };
 
 const SERVICE: &str = "service-a";
@@ -54,8 +54,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 }
 
 /// Counts only traces that were sampled at 100 %, since the first policy keeps some traces too.
-fn check_traces(report: &mut Report, found: &[Found], converged: Timestamp) {
-    let is_traced = |found: &&Found| {
+fn check_traces(report: &mut Report, found: &[FoundTrace], converged: Timestamp) {
+    let is_traced = |found: &&FoundTrace| {
         let root = found.tree.root().map(|row| row.member.span.name.as_str());
         root == Some(OPERATION)
             && i128::from(found.tree.start()) >= converged.as_nanosecond()
@@ -72,9 +72,9 @@ fn check_traces(report: &mut Report, found: &[Found], converged: Timestamp) {
 }
 
 /// Checks that the existing policy, on which another team relies, was not changed.
-fn check_unchanged(report: &mut Report, first: Option<&Policy>) {
+fn check_unchanged(report: &mut Report, first: Option<&CheckedPolicy>) {
     let what = "the first policy still asks for 1% of all of service-a";
-    let Some(Policy { spec, .. }) = first else {
+    let Some(CheckedPolicy { spec, .. }) = first else {
         report.missing(
             what,
             "there is no policy service-a; apply k8s/samples/policies/service-a-1-percent.yaml",
@@ -99,7 +99,7 @@ fn check_unchanged(report: &mut Report, first: Option<&Policy>) {
     }
 }
 
-fn still_decides(report: &mut Report, first: &Policy) {
+fn still_decides(report: &mut Report, first: &CheckedPolicy) {
     let what = "the first policy still decides for the rest";
     let mut conditions = first.status.iter().flat_map(|status| &status.conditions);
     let accepted = conditions.find(|it| it.kind == Condition::ACCEPTED);
@@ -114,17 +114,17 @@ fn still_decides(report: &mut Report, first: &Policy) {
     }
 }
 
-fn decides_operation(policy: &Policy) -> bool {
+fn decides_operation(policy: &CheckedPolicy) -> bool {
     strategy_of_operation(policy).is_some_and(|strategy| strategy == ALL)
 }
 
-fn another_strategy(policy: &Policy) -> Option<(&str, &str)> {
+fn another_strategy(policy: &CheckedPolicy) -> Option<(&str, &str)> {
     let strategy = strategy_of_operation(policy)?;
     Some((&policy.metadata.name, strategy))
 }
 
 /// The strategy of a policy other than the first, if it is the one effective for the operation.
-fn strategy_of_operation(policy: &Policy) -> Option<&str> {
+fn strategy_of_operation(policy: &CheckedPolicy) -> Option<&str> {
     let mut effective = policy.status.iter().flat_map(|status| &status.effective);
     let entry = effective.find(|entry| {
         entry.service.as_deref() == Some(SERVICE) && entry.operation.as_deref() == Some(OPERATION)
@@ -142,10 +142,10 @@ mod tests {
     use super::*;
     use crate::traces::spans::span;
 
-    fn trace(name: &str, start: u64, trace_state: &str) -> Found {
+    fn trace(name: &str, start: u64, trace_state: &str) -> FoundTrace {
         let mut batch = span(SERVICE, name, 1, 0, start, start + 5);
         batch.scope_spans[0].spans[0].trace_state = trace_state.to_owned();
-        Found {
+        FoundTrace {
             id: "07".repeat(16),
             tree: Tree::new(vec![batch]),
         }
@@ -180,7 +180,7 @@ mod tests {
                   "head": {"probability": "1%"}}), false)]
     fn rejects_a_changed_first_policy(#[case] spec: serde_json::Value, #[case] passes: bool) {
         let first = json!({"metadata": {"name": FIRST}, "spec": spec});
-        let first: Policy = serde_json::from_value(first).unwrap();
+        let first: CheckedPolicy = serde_json::from_value(first).unwrap();
         let mut report = Report::new();
         check_unchanged(&mut report, Some(&first));
         assert_eq!(report.is_passed(), passes, "{report}");

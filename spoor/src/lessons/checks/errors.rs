@@ -1,12 +1,12 @@
 //! Lesson 4: the origin of an error, and its removal.
 
-use spoor_lab::wire::{FaultSetting, Faults};
+use spoor_lab::wire::{FaultSetting, FaultsByService};
 use spoor_traces::tree::Tree;
 
 use super::metrics::is_trace_id;
 use crate::{
     lessons::{context::Context, report::Report},
-    traces::{Found, QueryError, printable},
+    traces::{FoundTrace, QueryError, printable},
 };
 
 /// The service that receives the requests.
@@ -87,7 +87,7 @@ fn cause(tree: &Tree, origin: &spoor_traces::tree::Row) -> String {
 }
 
 /// Checks that no fault is in force. Requests are not enough, since one may succeed by chance.
-fn check_faults_cleared(report: &mut Report, faults: &Faults) {
+fn check_faults_cleared(report: &mut Report, faults: &FaultsByService) {
     let what = "no fault with errors is in force any more";
     let has_errors =
         |fault: &FaultSetting| fault.errors.as_deref().is_some_and(|share| share != "0%");
@@ -105,7 +105,7 @@ fn check_faults_cleared(report: &mut Report, faults: &Faults) {
 }
 
 /// Checks that the newest request succeeded. `found` has the newest trace first.
-fn check_newest(report: &mut Report, found: &[Found], red: &Tree) {
+fn check_newest(report: &mut Report, found: &[FoundTrace], red: &Tree) {
     let newest = found.first().filter(|it| it.tree.start() > red.start());
     let what = "the newest request succeeded";
     match newest {
@@ -122,16 +122,16 @@ mod tests {
     use super::*;
     use crate::traces::spans::span;
 
-    fn faults(errors: Option<&str>) -> Faults {
+    fn faults(errors: Option<&str>) -> FaultsByService {
         let fault = FaultSetting {
             operation: None,
             delay_milliseconds: 5,
             errors: errors.map(str::to_owned),
         };
-        Faults::from([("service-b".to_owned(), vec![fault])])
+        FaultsByService::from([("service-b".to_owned(), vec![fault])])
     }
 
-    fn is_mended(faults: &Faults) -> bool {
+    fn is_mended(faults: &FaultsByService) -> bool {
         let mut report = Report::new();
         check_faults_cleared(&mut report, faults);
         report.is_passed()
@@ -142,7 +142,7 @@ mod tests {
         assert!(!is_mended(&faults(Some("30%"))));
         assert!(is_mended(&faults(Some("0%"))));
         assert!(is_mended(&faults(None)));
-        assert!(is_mended(&Faults::new()));
+        assert!(is_mended(&FaultsByService::new()));
     }
 
     fn red(mut batch: ResourceSpans) -> ResourceSpans {
@@ -178,7 +178,7 @@ mod tests {
     fn requires_a_later_success() {
         let passes = |batches: Vec<ResourceSpans>| {
             let mut report = Report::new();
-            let found = Found {
+            let found = FoundTrace {
                 id: "07".repeat(16),
                 tree: Tree::new(batches),
             };

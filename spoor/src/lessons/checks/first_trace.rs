@@ -7,7 +7,7 @@ use spoor_traces::tree::{Member, Place as InTree, Row, Tree, value, warnings};
 use crate::{
     cli::counted,
     lessons::{context::Context, report::Report},
-    traces::{Found, milliseconds, printable},
+    traces::{FoundTrace, milliseconds, printable},
 };
 
 /// The service name that the lesson uses.
@@ -42,7 +42,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 }
 
 /// The reports on a trace with each of its children, the latest first, or without a child.
-fn attempts(found: &Found) -> Vec<Report> {
+fn attempts(found: &FoundTrace) -> Vec<Report> {
     let is_child = |row: &&Row| row.place == InTree::Child;
     let children = found.tree.rows().iter().rev().filter(is_child);
     let with_each: Vec<Report> = children.map(|child| judged(found, Some(child))).collect();
@@ -53,7 +53,7 @@ fn attempts(found: &Found) -> Vec<Report> {
     }
 }
 
-fn judged(Found { id, tree }: &Found, child: Option<&Row>) -> Report {
+fn judged(FoundTrace { id, tree }: &FoundTrace, child: Option<&Row>) -> Report {
     let mut report = Report::new();
     report.passed("a trace of the service by-hand", id);
     match check_random(id) {
@@ -206,7 +206,7 @@ mod tests {
     use crate::traces::spans::span;
 
     fn passes(batches: Vec<ResourceSpans>) -> bool {
-        let found = Found {
+        let found = FoundTrace {
             id: "016220c2a05539cacbd7c7e677e51b14".to_owned(),
             tree: Tree::new(batches),
         };

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use spoor_api::status::{ConditionStatus, EffectivePlace};
 
-use crate::lessons::policies::Policy;
+use crate::lessons::policies::CheckedPolicy;
 
 /// True if an effective strategy applies to the service, by its name or as one of all others.
 pub(super) fn is_of_service(entry: &EffectivePlace, service: &str) -> bool {
@@ -14,7 +14,7 @@ pub(super) fn is_of_service(entry: &EffectivePlace, service: &str) -> bool {
 }
 
 /// The time since when a condition of the policy is true.
-pub(super) fn since(policy: &Policy, condition: &str) -> Option<Timestamp> {
+pub(super) fn since(policy: &CheckedPolicy, condition: &str) -> Option<Timestamp> {
     let mut conditions = policy.status.as_ref()?.conditions.iter();
     let condition = conditions.find(|it| it.kind == condition)?;
     let is_true = condition.status == ConditionStatus::True;

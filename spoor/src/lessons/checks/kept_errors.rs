@@ -7,8 +7,8 @@ use spoor_policy::Probability;
 use super::in_force::{is_of_service, since};
 use crate::{
     cli::counted,
-    lessons::{context::Context, policies::Policy, report::Report},
-    traces::Found,
+    lessons::{context::Context, policies::CheckedPolicy, report::Report},
+    traces::FoundTrace,
 };
 
 const SERVICE: &str = "service-a";
@@ -38,8 +38,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     match since(keeping, Condition::PROGRAMMED) {
         Some(programmed) => {
             let found = context.traces_of(SERVICE).await?;
-            let started = |found: &&Found| is_since(found, programmed);
-            let found: Vec<&Found> = found.iter().filter(started).collect();
+            let started = |found: &&FoundTrace| is_since(found, programmed);
+            let found: Vec<&FoundTrace> = found.iter().filter(started).collect();
             check_traces(&mut report, &found, context.answers.named("failed"));
         }
         None => report.missing("the policy is programmed", "not yet"),
@@ -48,7 +48,7 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 }
 
 /// Checks that the head records every trace, since no tail rule can keep one that was not recorded.
-fn check_heads(report: &mut Report, policies: &[Policy]) {
+fn check_heads(report: &mut Report, policies: &[CheckedPolicy]) {
     let what = "every trace of service-a is sampled at its start";
     let less = heads_at_service(policies)
         .into_iter()
@@ -67,7 +67,7 @@ fn check_heads(report: &mut Report, policies: &[Policy]) {
 
 /// The policies with their head strategies for the service. Those that name it take precedence
 /// over those for all services.
-fn heads_at_service(policies: &[Policy]) -> Vec<(&str, &EffectivePlace)> {
+fn heads_at_service(policies: &[CheckedPolicy]) -> Vec<(&str, &EffectivePlace)> {
     let heads = policies.iter().flat_map(|policy| {
         let effective = policy.status.iter().flat_map(|status| &status.effective);
         let heads = effective.filter(|entry| !entry.strategy.starts_with("tail"));
@@ -79,7 +79,7 @@ fn heads_at_service(policies: &[Policy]) -> Vec<(&str, &EffectivePlace)> {
     if named.is_empty() { others } else { named }
 }
 
-fn keeps_errors(policy: &Policy) -> bool {
+fn keeps_errors(policy: &CheckedPolicy) -> bool {
     let tail = policy.spec.tail.iter();
     let has_rule = tail
         .flat_map(|tail| &tail.keep)
@@ -89,7 +89,7 @@ fn keeps_errors(policy: &Policy) -> bool {
     has_rule && tails.any(|entry| is_of_service(entry, SERVICE))
 }
 
-fn check_otherwise(report: &mut Report, keeping: &Policy) {
+fn check_otherwise(report: &mut Report, keeping: &CheckedPolicy) {
     let otherwise = keeping
         .spec
         .tail
@@ -107,8 +107,8 @@ fn check_otherwise(report: &mut Report, keeping: &Policy) {
     }
 }
 
-fn check_traces(report: &mut Report, found: &[&Found], answer: Option<&str>) {
-    let failed: Vec<&&Found> = found.iter().filter(|it| it.tree.errors() > 0).collect();
+fn check_traces(report: &mut Report, found: &[&FoundTrace], answer: Option<&str>) {
+    let failed: Vec<&&FoundTrace> = found.iter().filter(|it| it.tree.errors() > 0).collect();
     let answered = answer.and_then(|answer| answer.parse::<usize>().ok());
     let Some(answered) = answered else {
         let seen = "give the number of failed requests since the policy was applied, as `spoor load` printed it: --answer failed=N";
@@ -133,7 +133,8 @@ fn check_traces(report: &mut Report, found: &[&Found], answer: Option<&str>) {
     } else {
         report.passed(ALL, answered.to_string());
     }
-    let is_complete = |it: &&&&Found| it.tree.services().iter().any(|(name, _)| *name == BELOW);
+    let is_complete =
+        |it: &&&&FoundTrace| it.tree.services().iter().any(|(name, _)| *name == BELOW);
     let count = failed.iter().filter(is_complete).count();
     report.expect(
         count == failed.len(),
@@ -142,7 +143,7 @@ fn check_traces(report: &mut Report, found: &[&Found], answer: Option<&str>) {
     );
 }
 
-fn is_since(found: &Found, moment: Timestamp) -> bool {
+fn is_since(found: &FoundTrace, moment: Timestamp) -> bool {
     i128::from(found.tree.start()) >= moment.as_nanosecond()
 }
 
@@ -157,7 +158,7 @@ mod tests {
     use crate::traces::spans::span;
 
     /// A trace of a request that failed in service-b, or of which only service-a's span is there.
-    fn failed(is_whole: bool) -> Found {
+    fn failed(is_whole: bool) -> FoundTrace {
         let mut batches = vec![span(SERVICE, "GET /", 1, 0, 0, 10)];
         if is_whole {
             batches.push(span(BELOW, "Work", 2, 1, 1, 9));
@@ -168,7 +169,7 @@ mod tests {
                 message: String::new(),
             });
         }
-        Found {
+        FoundTrace {
             id: "07".repeat(16),
             tree: Tree::new(batches),
         }
@@ -195,7 +196,7 @@ mod tests {
         assert_eq!(report.is_passed(), passes, "{report}");
     }
 
-    fn policy(otherwise: &str) -> Policy {
+    fn policy(otherwise: &str) -> CheckedPolicy {
         let policy = serde_json::json!({
             "metadata": {"name": "kept"},
             "spec": {"tail": {"keep": [{"name": "errors", "error": {}}], "otherwise": otherwise}},

@@ -8,7 +8,7 @@ use spoor_traces::tree::{Member, Place as InTree, Row, Tree, value};
 use super::first_trace::{has_own_id, was_moved};
 use crate::{
     lessons::{context::Context, report::Report},
-    traces::{Found, milliseconds, printable},
+    traces::{FoundTrace, milliseconds, printable},
 };
 
 /// The service name of the learner's script.
@@ -35,13 +35,13 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 }
 
 /// The reports on each of the learner's spans in a trace, the latest first.
-fn attempts(found: &Found) -> impl Iterator<Item = Report> {
+fn attempts(found: &FoundTrace) -> impl Iterator<Item = Report> {
     let own = |row: &&Row| row.member.service() == SERVICE;
     let rows = found.tree.rows().iter().rev().filter(own);
     rows.map(|row| judged(found, row))
 }
 
-fn judged(Found { id, tree }: &Found, row: &Row) -> Report {
+fn judged(FoundTrace { id, tree }: &FoundTrace, row: &Row) -> Report {
     let mut report = Report::new();
     let name = printable(&row.member.span.name);
     report.passed(
@@ -186,7 +186,7 @@ mod tests {
             span("service-b", "Work", 3, 2, 12, 70),
         ];
         let batches = trace.iter().chain(own.iter().copied());
-        let found = Found {
+        let found = FoundTrace {
             id: "07".repeat(16),
             tree: Tree::new(batches.cloned().collect()),
         };

@@ -7,7 +7,7 @@ use spoor_traces::tree::Tree;
 use super::exemplars::{Bucket, buckets};
 use crate::{
     lessons::{context::Context, report::Report},
-    traces::{Found, QueryError, milliseconds, printable},
+    traces::{FoundTrace, QueryError, milliseconds, printable},
 };
 
 const SERVICE: &str = "tasks";
@@ -77,9 +77,9 @@ pub(super) fn is_trace_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-async fn found(context: &Context, id: &str) -> Result<Option<Found>, QueryError> {
+async fn found(context: &Context, id: &str) -> Result<Option<FoundTrace>, QueryError> {
     match context.traces.trace(id).await {
-        Ok(batches) => Ok(Some(Found {
+        Ok(batches) => Ok(Some(FoundTrace {
             id: id.to_owned(),
             tree: Tree::new(batches),
         })),
@@ -90,7 +90,7 @@ async fn found(context: &Context, id: &str) -> Result<Option<Found>, QueryError>
 
 /// Checks that the trace belongs to the bucket. It need not be the current exemplar, since a later
 /// request may have replaced that.
-fn judge(report: &mut Report, Found { id, tree }: &Found, bucket: &Bucket) {
+fn judge(report: &mut Report, FoundTrace { id, tree }: &FoundTrace, bucket: &Bucket) {
     let what = "the trace belongs to the bucket";
     let root = tree.root().map(|root| &root.member);
     let (service, name) = root.map_or(("", ""), |it| (it.service(), it.span.name.as_str()));
@@ -133,7 +133,7 @@ http_server_request_duration_seconds_bucket{le="0.5",http_request_method="GET",h
     ) {
         let buckets = buckets(TEXT);
         let mut report = Report::new();
-        let found = Found {
+        let found = FoundTrace {
             id: "07".repeat(16),
             tree: Tree::new(vec![span(service, name, 1, 0, 0, takes)]),
         };

@@ -6,7 +6,7 @@ use super::first_trace::check_random;
 use crate::{
     cli::counted,
     lessons::{context::Context, report::Report},
-    traces::{Found, printable},
+    traces::{FoundTrace, printable},
 };
 
 const EDGE: &str = "bands";
@@ -24,13 +24,13 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn judge(report: &mut Report, inside: &[Found], edge: &[Found]) {
+fn judge(report: &mut Report, inside: &[FoundTrace], edge: &[FoundTrace]) {
     let joined = inside
         .iter()
         .filter_map(|found| Some((found, joined(&found.tree)?)));
-    let joined: Vec<(&Found, &Member)> = joined.collect();
+    let joined: Vec<(&FoundTrace, &Member)> = joined.collect();
     // The newest with the `tracestate` member, or else the newest, to report what it lacks.
-    let has_member = |(_, span): &&(&Found, &Member)| carries(span);
+    let has_member = |(_, span): &&(&FoundTrace, &Member)| carries(span);
     let Some((found, span)) = joined.iter().find(has_member).or(joined.first()) else {
         report.missing(
             "reviews continues your trace",
@@ -57,7 +57,7 @@ fn judge(report: &mut Report, inside: &[Found], edge: &[Found]) {
 }
 
 /// Checks that bands links to the forged span and does not continue its trace.
-fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[Found]) {
+fn check_edge(report: &mut Report, forged: &str, forged_span: &[u8], edge: &[FoundTrace]) {
     let what = "bands does not continue your trace";
     let edges = || {
         edge.iter()
@@ -134,14 +134,14 @@ mod tests {
         batch
     }
 
-    fn found(id: &str, batch: ResourceSpans) -> Found {
-        Found {
+    fn found(id: &str, batch: ResourceSpans) -> FoundTrace {
+        FoundTrace {
             id: id.to_owned(),
             tree: Tree::new(vec![batch]),
         }
     }
 
-    fn of_reviews(state: &str) -> Found {
+    fn of_reviews(state: &str) -> FoundTrace {
         let batch = span(INSIDE, "GET /reviews/{id}", 1, 9, 0, 5);
         found(
             FORGED,
@@ -149,7 +149,7 @@ mod tests {
         )
     }
 
-    fn of_bands(id: &str, linked_span: u8, state: &str) -> Found {
+    fn of_bands(id: &str, linked_span: u8, state: &str) -> FoundTrace {
         let trace_id = u128::from_str_radix(FORGED, 16).unwrap().to_be_bytes();
         let batch = span(EDGE, "GET /bands/{id}", 1, 0, 0, 5);
         let batch = changed(batch, |span| {
@@ -163,7 +163,7 @@ mod tests {
         found(id, batch)
     }
 
-    fn passes(inside: Found, edge: Found) -> bool {
+    fn passes(inside: FoundTrace, edge: FoundTrace) -> bool {
         let mut report = Report::new();
         judge(&mut report, &[inside], &[edge]);
         report.is_passed()

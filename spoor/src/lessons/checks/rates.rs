@@ -7,7 +7,7 @@ use spoor_policy::{
 
 use crate::{
     lessons::{context::Context, report::Report, threshold::sampled_at},
-    traces::Found,
+    traces::FoundTrace,
 };
 
 /// The name of the sample policy and of the service it targets.
@@ -54,12 +54,12 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
 fn check_rate(
     report: &mut Report,
     context: &Context,
-    found: &[Found],
+    found: &[FoundTrace],
     rate: &str,
     requests: u64,
 ) -> anyhow::Result<()> {
     let probability: Probability = rate.parse()?;
-    let is_sampled_so = |it: &&Found| sampled_at(&it.tree, probability);
+    let is_sampled_so = |it: &&FoundTrace| sampled_at(&it.tree, probability);
     let kept = found.iter().filter(is_sampled_so).count();
     let kept = u64::try_from(kept)?;
     let what = format!("traces that were sampled at {rate}");

@@ -10,10 +10,10 @@ use crate::{
     lessons::{
         answers::Answers,
         context::Context,
-        policies::{Policies, Policy},
+        policies::{CheckedPolicy, Policies},
         report::Report,
     },
-    traces::{Found, milliseconds},
+    traces::{FoundTrace, milliseconds},
 };
 
 /// The lesson's policy.
@@ -53,8 +53,8 @@ pub(crate) async fn check(context: &Context) -> anyhow::Result<Report> {
         return Ok(report);
     };
     let found = context.traces_of(SERVICE).await?;
-    let is_held = |it: &&Found| is_held(it, programmed, slower_than);
-    let (held, direct): (Vec<&Found>, Vec<&Found>) = found.iter().partition(is_held);
+    let is_held = |it: &&FoundTrace| is_held(it, programmed, slower_than);
+    let (held, direct): (Vec<&FoundTrace>, Vec<&FoundTrace>) = found.iter().partition(is_held);
     check_traces(&mut report, &direct, &held, slower_than);
     let waits = waits(&context.policies).await?;
     check_cost(&mut report, &context.answers, &held, &waits);
@@ -77,7 +77,7 @@ fn measurable(decision_wait: Duration) -> RangeInclusive<f64> {
 }
 
 /// Checks the policy and returns the duration from which on it keeps traces.
-fn check_policy(report: &mut Report, policy: &Policy) -> Option<Duration> {
+fn check_policy(report: &mut Report, policy: &CheckedPolicy) -> Option<Duration> {
     let what = "the policy keeps slow traces only";
     let tail = policy.spec.tail.as_ref();
     let rule = tail.and_then(|tail| {
@@ -112,15 +112,20 @@ fn check_policy(report: &mut Report, policy: &Policy) -> Option<Duration> {
 
 /// True if a trace started after the policy was programmed. The status has whole seconds, so a
 /// fast trace within the same second may have started before.
-fn is_held(found: &Found, programmed: Timestamp, slower_than: Duration) -> bool {
+fn is_held(found: &FoundTrace, programmed: Timestamp, slower_than: Duration) -> bool {
     const SECOND: i128 = 1_000_000_000;
     let since = i128::from(found.tree.start()) - programmed.as_nanosecond();
     since >= SECOND || (since >= 0 && found.tree.duration() >= slower_than)
 }
 
 /// Checks that fast traces were kept before the policy, and only slow ones since.
-fn check_traces(report: &mut Report, direct: &[&Found], held: &[&Found], slower_than: Duration) {
-    let is_quick = |it: &&&Found| it.tree.duration() < slower_than;
+fn check_traces(
+    report: &mut Report,
+    direct: &[&FoundTrace],
+    held: &[&FoundTrace],
+    slower_than: Duration,
+) {
+    let is_quick = |it: &&&FoundTrace| it.tree.duration() < slower_than;
     let quick = direct.iter().filter(is_quick).count();
     report.expect(
         quick > 0,
@@ -144,7 +149,7 @@ fn check_traces(report: &mut Report, direct: &[&Found], held: &[&Found], slower_
 fn check_cost(
     report: &mut Report,
     answers: &Answers,
-    held: &[&Found],
+    held: &[&FoundTrace],
     waits: &RangeInclusive<f64>,
 ) {
     let what = "the cost: the time a trace is held, and the number of spans held at once";
@@ -182,7 +187,7 @@ fn check_cost(
 }
 
 /// The average number of spans of a trace.
-fn mean_spans(found: &[&Found]) -> Option<f64> {
+fn mean_spans(found: &[&FoundTrace]) -> Option<f64> {
     let spans: usize = found.iter().map(|it| it.tree.rows().len()).sum();
     let as_number = |number: usize| u32::try_from(number).map(f64::from).ok();
     Some(as_number(spans)? / as_number(found.len()).filter(|traces| *traces > 0.0)?)
@@ -204,8 +209,8 @@ mod tests {
     use crate::traces::spans::span;
 
     /// A trace of two spans that takes so many milliseconds.
-    fn trace(milliseconds: u64) -> Found {
-        Found {
+    fn trace(milliseconds: u64) -> FoundTrace {
+        FoundTrace {
             id: "07".repeat(16),
             tree: Tree::new(vec![
                 span(SERVICE, "GET /", 1, 0, 0, milliseconds),
@@ -247,7 +252,7 @@ mod tests {
         #[case] takes: u64,
         #[case] held: bool,
     ) {
-        let found = Found {
+        let found = FoundTrace {
             id: "07".repeat(16),
             tree: Tree::new(vec![span(SERVICE, "GET /", 1, 0, start, start + takes)]),
         };

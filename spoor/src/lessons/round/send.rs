@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::{Culprit, Marker};
 use crate::{
-    cli::{Client, ClientError, shutdown_signal},
-    traces::{Query, QueryError, Traces},
+    cli::{ClientError, LabClient, shutdown_signal},
+    traces::{Query, QueryError, TraceClient},
 };
 
 /// The timeout of a request, and of each wait in a round.
@@ -70,7 +70,7 @@ pub enum RoundError {
 }
 
 /// Sends the requests of a round. Only its traces are left behind.
-pub async fn start(seed: u32, lab: &Client, traces: &Traces) -> Result<Marker, RoundError> {
+pub async fn start(seed: u32, lab: &LabClient, traces: &TraceClient) -> Result<Marker, RoundError> {
     let began = SystemTime::now().duration_since(UNIX_EPOCH);
     let began = began.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
     let round = Round {
@@ -92,8 +92,8 @@ pub async fn start(seed: u32, lab: &Client, traces: &Traces) -> Result<Marker, R
 struct Round<'a> {
     marker: Marker,
     urls: BTreeMap<String, String>,
-    lab: &'a Client,
-    traces: &'a Traces,
+    lab: &'a LabClient,
+    traces: &'a TraceClient,
     http: reqwest::Client,
 }
 
