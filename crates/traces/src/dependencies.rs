@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Search,
-    query::limits::Reader,
+    query::limits::{MAX_RESPONSE_BYTES, Reader, TraceQueryError},
     tree::{Member, members},
 };
 
@@ -33,8 +33,15 @@ pub(crate) struct Dependencies {
 /// Counts parents and children in traces with a span that starts in a window, in nanoseconds
 /// since the Unix epoch. Children of the same service count too, whatever their kind, as in
 /// Jaeger's memory storage.
-pub(crate) fn dependencies(reader: &Reader, start: u64, end: u64) -> Dependencies {
-    let mut counts = BTreeMap::new();
+///
+/// # Errors
+/// [`TraceQueryError::ResponseTooLarge`].
+pub(crate) fn dependencies(
+    reader: &Reader,
+    start: u64,
+    end: u64,
+) -> Result<Dependencies, TraceQueryError> {
+    let mut counts = Counts::default();
     let mut left_out = 0;
     let everything = Search {
         start_min: Some(start),
@@ -45,34 +52,54 @@ pub(crate) fn dependencies(reader: &Reader, start: u64, end: u64) -> Dependencie
     // One at a time: together they may be as large as the store.
     for id in reader.find(&everything) {
         match reader.trace(id) {
-            Ok(Some(trace)) => count(&members(trace.decode()), &mut counts),
+            Ok(Some(trace)) => counts.add(&members(trace.decode()))?,
             Ok(None) => {}
             Err(_) => left_out += 1,
         }
     }
     let calls = counts
+        .calls
         .into_iter()
         .map(|((parent, child), call_count)| Dependency {
             parent,
             child,
             call_count,
         });
-    Dependencies {
+    Ok(Dependencies {
         calls: calls.collect(),
         left_out,
-    }
+    })
 }
 
-fn count(members: &[Member], counts: &mut BTreeMap<(String, String), u64>) {
-    let by_id: HashMap<&[u8], &Member> = members
-        .iter()
-        .map(|member| (member.span.span_id.as_slice(), member))
-        .collect();
-    for child in members {
-        let Some(parent) = child.parent_id().and_then(|id| by_id.get(id)) else {
-            continue;
-        };
-        let link = (parent.service().to_owned(), child.service().to_owned());
-        *counts.entry(link).or_default() += 1;
+/// The number of calls for each caller and callee.
+#[derive(Debug, Default)]
+struct Counts {
+    calls: BTreeMap<(String, String), u64>,
+    /// The length of all names. Few spans have many pairs of services, and each repeats two names.
+    bytes: usize,
+}
+
+impl Counts {
+    fn add(&mut self, members: &[Member]) -> Result<(), TraceQueryError> {
+        let by_id: HashMap<&[u8], &Member> = members
+            .iter()
+            .map(|member| (member.span.span_id.as_slice(), member))
+            .collect();
+        for child in members {
+            let Some(parent) = child.parent_id().and_then(|id| by_id.get(id)) else {
+                continue;
+            };
+            let link = (parent.service().to_owned(), child.service().to_owned());
+            let bytes = link.0.len() + link.1.len();
+            let count = self.calls.entry(link).or_default();
+            *count += 1;
+            if *count == 1 {
+                self.bytes += bytes;
+            }
+            if self.bytes > MAX_RESPONSE_BYTES {
+                return Err(TraceQueryError::ResponseTooLarge);
+            }
+        }
+        Ok(())
     }
 }

@@ -36,8 +36,8 @@ impl Queries {
         start: u64,
         end: u64,
     ) -> Result<Vec<dependencies::Dependency>, TraceQueryError> {
-        let count = move |reader| dependencies::dependencies(&reader, start, end).calls;
-        self.aggregates().run(count).await
+        let count = move |reader| dependencies::dependencies(&reader, start, end);
+        Ok(self.aggregates().run(count).await??.calls)
     }
 
     /// The traces that match, the newest first, and whether they are wanted as they are stored.

@@ -16,7 +16,8 @@ use super::{
     Queries, TraceQueryError,
     calls::{search, unix_nanos},
     enrich::decoded,
-    stream::{split, stream},
+    limits::Reader,
+    stream::{split, stream, stream_built},
     summary,
 };
 use crate::{StoredTrace, TraceId, kind};
@@ -24,9 +25,6 @@ use crate::{StoredTrace, TraceId, kind};
 /// The service behind `jaeger.api_v3.QueryService`.
 #[derive(Clone, Debug)]
 pub struct GrpcQueries(pub(super) Queries);
-
-/// Summaries in one message.
-const SUMMARIES_AT_ONCE: usize = 500;
 
 type Summaries = Pin<Box<dyn Stream<Item = Result<FindTraceSummariesResponse, Status>> + Send>>;
 type Traces = Pin<Box<dyn Stream<Item = Result<TracesData, Status>> + Send>>;
@@ -113,16 +111,13 @@ impl QueryService for GrpcQueries {
         request: Request<FindTraceSummariesRequest>,
     ) -> Result<Response<Summaries>, Status> {
         let search = search(request.into_inner().query)?;
-        let find = move |reader| summary::summaries(&reader, &search);
-        let found = self.0.run(find).await??;
-        let messages: Vec<_> = found
-            .chunks(SUMMARIES_AT_ONCE)
-            .map(|some| FindTraceSummariesResponse {
-                summaries: some.to_vec(),
-            })
-            .map(Ok)
-            .collect();
-        Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
+        let find = move |reader: Reader| {
+            let found = summary::summaries(&reader, &search)?;
+            let sized = found.into_iter().map(|one| (one.encoded_len(), one));
+            let message = |summaries| FindTraceSummariesResponse { summaries };
+            Ok(split(sized).into_iter().map(message).collect())
+        };
+        stream_built(&self.0, find).await
     }
 }
 

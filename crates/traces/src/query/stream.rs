@@ -31,10 +31,48 @@ pub(super) fn stream<M: Message + 'static>(
 ) -> Result<Response<Messages<M>>, Status> {
     let open = queries.open_stream()?;
     let queries = queries.clone();
+    let send = |sender| async move {
+        let messages = move |trace: &StoredTrace| messages(trace, raw);
+        send(&queries, ids, messages, &sender).await
+    };
+    Ok(respond(open, send))
+}
+
+/// Sends messages that are built before the first of them is sent. They count as unsent until the
+/// last one is, since all their memory stays until then.
+pub(super) async fn stream_built<M: Message + 'static>(
+    queries: &Queries,
+    build: impl FnOnce(Reader) -> Result<Vec<M>, TraceQueryError> + Send + 'static,
+) -> Result<Response<Messages<M>>, Status> {
+    let open = queries.open_stream()?;
+    let messages = queries.run(build).await??;
+    let bytes = messages.iter().map(Message::encoded_len).sum();
+    let unsent = queries.keep_unsent(bytes)?;
+    let send = |sender: Sender<Result<M, Status>>| async move {
+        for message in messages {
+            if sender.send(Ok(message)).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    Ok(respond((open, unsent), send))
+}
+
+/// Responds with what `send` sends within the time that a client has to read it. Keeps `counted`
+/// until the stream ends.
+fn respond<M, F>(
+    counted: impl Send + 'static,
+    send: impl FnOnce(Sender<Result<M, Status>>) -> F,
+) -> Response<Messages<M>>
+where
+    M: Message + 'static,
+    F: Future<Output = Result<(), TraceQueryError>> + Send + 'static,
+{
     let (sender, receiver) = mpsc::channel(MAX_QUEUED_MESSAGES);
+    let sent = send(sender.clone());
     tokio::spawn(async move {
-        let _open = open;
-        let sent = send(&queries, ids, move |trace| messages(trace, raw), &sender);
+        let _counted = counted;
         let ended = tokio::select! {
             ended = tokio::time::timeout(MAX_SEND_TIME, sent) => ended,
             () = sender.closed() => return,
@@ -47,7 +85,7 @@ pub(super) fn stream<M: Message + 'static>(
         // Whoever does not read does not see it either.
         let _ = tokio::time::timeout(MAX_SEND_TIME, sender.send(Err(status))).await;
     });
-    Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    Response::new(Box::pin(ReceiverStream::new(receiver)))
 }
 
 async fn send<M: Message + 'static>(

@@ -155,7 +155,7 @@ async fn call_counts(State(queries): State<Queries>, parameters: Parameters) -> 
         let Dependencies {
             mut calls,
             left_out,
-        } = dependencies(reader, start, end);
+        } = dependencies(reader, start, end)?;
         if let Some(service) = service {
             calls.retain(|link| link.parent == service || link.child == service);
         }

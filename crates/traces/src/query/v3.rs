@@ -177,7 +177,7 @@ async fn dependencies(State(queries): State<Queries>, parameters: Parameters) ->
     response::json::<_, V3Error>(&queries.aggregates(), &parameters, move |reader, _| {
         let (start, end) = window.map_err(bad_request)?;
         // The format has no place for the traces that were left out.
-        let found = dependencies::dependencies(reader, start, end).calls;
+        let found = dependencies::dependencies(reader, start, end)?.calls;
         Ok(summary::Dependencies {
             dependencies: found.into_iter().map(Into::into).collect(),
         })

@@ -52,6 +52,22 @@ fn large_and_small() -> TraceStore {
     store
 }
 
+/// A trace in which each of 50 services with long names calls each other one.
+fn many_pairs() -> TraceStore {
+    const SERVICES: u64 = 50;
+    let store = TraceStore::new(64 << 20);
+    let at = |callee: u64, caller: u64| 1 + callee * (SERVICES + 1) + caller;
+    let batches = (0..SERVICES).map(|callee| {
+        // Its own root, then a span for each caller.
+        let called = (0..SERVICES).map(|caller| (at(callee, caller + 1), at(caller, 0)));
+        let spans = std::iter::once((at(callee, 0), 0)).chain(called);
+        let spans = spans.map(|(id, parent)| span(1, id, parent, "work", START, START + 1));
+        batch(&format!("{callee:09000}"), spans.collect())
+    });
+    insert(&store, batches.collect());
+    store
+}
+
 /// A trace that is small until it is decoded.
 fn amplifying() -> TraceStore {
     let store = TraceStore::new(64 << 20);
@@ -68,6 +84,50 @@ async fn repeated_ids_are_returned_once() {
     let (status, answer) = Server::start(&store).await.query("/api/traces", &ids).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(answer["data"].as_array().unwrap().len(), 1);
+}
+
+#[rstest]
+#[case::v1("/api/dependencies?endTs=1700000001000&lookback=3600000")]
+#[case::v3("/api/v3/dependencies?startTime=2023-11-14T22:13:20Z&endTime=2023-11-14T23:13:20Z")]
+#[tokio::test]
+async fn long_dependencies_are_refused(#[case] path: &str) {
+    let server = Server::start(&many_pairs()).await;
+    let (status, answer) = server.query(path, &[]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{answer}");
+}
+
+#[tokio::test]
+async fn unread_summaries_are_bounded() {
+    let store = TraceStore::new(64 << 20);
+    for id in 1..=2_000 {
+        let name = "n".repeat(4_000);
+        insert(
+            &store,
+            vec![batch("s", vec![span(id, id, 0, &name, START, START + 1)])],
+        );
+    }
+    let mut client = client(&store).await;
+    let mut query = window();
+    query.search_depth = 10_000;
+    let mut open = Vec::new();
+    // Each holds 8 MB, and all together may hold 64 MiB.
+    let refused = loop {
+        let query = Some(query.clone());
+        match client
+            .find_trace_summaries(FindTraceSummariesRequest { query })
+            .await
+        {
+            Ok(stream) => open.push(stream.into_inner()),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(open.len() < 10, "{} streams", open.len());
+    let mut read = 0;
+    while let Some(message) = open[0].message().await.unwrap() {
+        read += message.summaries.len();
+    }
+    assert_eq!(read, 2_000);
 }
 
 #[tokio::test]
