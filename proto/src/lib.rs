@@ -41,6 +41,17 @@ pub mod spoor {
     }
 }
 
+/// Protobuf's JSON, where serde would write it otherwise.
+mod json {
+    pub fn long<S: serde::Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(number)
+    }
+
+    pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+        *value == T::default()
+    }
+}
+
 /// Jaeger's.
 pub mod jaeger {
     pub mod api_v2 {

@@ -1,6 +1,7 @@
 //! Jaeger's query API over the store: the first version and the third over HTTP, the second and
 //! the third over gRPC.
 
+mod api;
 mod calls;
 mod enrich;
 pub(crate) mod go;

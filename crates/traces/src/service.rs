@@ -23,6 +23,15 @@ pub(crate) fn stored(name: &str) -> &str {
     }
 }
 
+/// The names of a service's operations, sorted.
+pub(crate) fn operation_names(store: &TraceStore, service: &str) -> Vec<String> {
+    let operations = operations(store, service, None).into_iter();
+    let mut names: Vec<String> = operations.map(|operation| operation.name).collect();
+    // A name that occurs with several kinds is there several times, one after the other.
+    names.dedup();
+    names
+}
+
 /// A service's operations of the kind that a word names, or of all; an unknown word finds none,
 /// nor does a service without a name.
 pub(crate) fn operations(

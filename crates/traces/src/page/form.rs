@@ -7,14 +7,14 @@ use super::{
     layout::Site,
     text,
 };
-use crate::{StoredOperation, TraceStore, service};
+use crate::{TraceStore, service};
 
 /// The most choices in a list; other values can be typed.
 const MAX_CHOICES: usize = 500;
 
 /// The form, filled in as it was sent.
 pub fn form(site: &Site, filter: &Filter, store: &TraceStore, services: &[String]) -> Markup {
-    let operations = operations(filter, store);
+    let operations = service::operation_names(store, &filter.service);
     html! {
         form .search action=(site.link("search")) role="search" aria-label="Search for traces" {
             div .field .wide {
@@ -38,7 +38,9 @@ pub fn form(site: &Site, filter: &Filter, store: &TraceStore, services: &[String
                 hint: "Any", list: true, wide: true,
             }))
             datalist #operations {
-                @for operation in operations { option value=(operation) {} }
+                @for operation in operations.iter().take(MAX_CHOICES) {
+                    option value=(text::cut(operation, 200)) {}
+                }
             }
             (input(filter, Field {
                 name: "tags", label: "Tags", value: &filter.tags,
@@ -113,18 +115,4 @@ fn problem(filter: &Filter, field: &str) -> Markup {
             p .problem id=(format!("{field}-problem")) { (problem) }
         }
     }
-}
-
-/// The names to offer: those of the chosen service.
-fn operations(filter: &Filter, store: &TraceStore) -> Vec<String> {
-    if filter.service.is_empty() {
-        return Vec::new();
-    }
-    let name = |operation: StoredOperation| text::cut(&operation.name, 200);
-    let operations = service::operations(store, &filter.service, None);
-    let mut names: Vec<String> = operations.into_iter().map(name).collect();
-    // They are sorted; a name that occurs with several kinds is there several times.
-    names.dedup();
-    names.truncate(MAX_CHOICES);
-    names
 }

@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use prost_types::Timestamp;
-use spoor_proto::jaeger::api_v3::TraceQueryParameters;
+use spoor_proto::jaeger::api_v3::{self, TraceQueryParameters};
 use tonic::Status;
 
 use super::{
     MAX_TRACES, Queries, TraceQueryError, parameters,
     v3::{DEFAULT_DEPTH, FILTER_REFUSED},
 };
-use crate::{Search, StoredOperation, TraceId, dependencies, service};
+use crate::{
+    Search, StoredOperation, TraceId,
+    dependencies::{Dependency, dependencies},
+    kind, service,
+};
 
 impl Queries {
     pub(super) async fn services(&self) -> Result<Vec<String>, TraceQueryError> {
@@ -35,8 +39,8 @@ impl Queries {
         &self,
         start: u64,
         end: u64,
-    ) -> Result<Vec<dependencies::Dependency>, TraceQueryError> {
-        let count = move |reader| dependencies::dependencies(&reader, start, end);
+    ) -> Result<Vec<Dependency>, TraceQueryError> {
+        let count = move |reader| dependencies(&reader, start, end);
         Ok(self.aggregates().run(count).await??.calls)
     }
 
@@ -58,6 +62,25 @@ impl Queries {
         match found {
             Some(_) => Ok(()),
             None => Err(Status::not_found("trace not found")),
+        }
+    }
+}
+
+impl From<StoredOperation> for api_v3::Operation {
+    fn from(operation: StoredOperation) -> Self {
+        Self {
+            span_kind: kind::word(operation.kind).to_owned(),
+            name: operation.name,
+        }
+    }
+}
+
+impl From<Dependency> for api_v3::Dependency {
+    fn from(call: Dependency) -> Self {
+        Self {
+            parent: call.parent,
+            child: call.child,
+            call_count: call.call_count,
         }
     }
 }

@@ -4,10 +4,9 @@ use std::pin::Pin;
 
 use prost::Message;
 use spoor_proto::jaeger::api_v3::{
-    DependenciesResponse, Dependency, FindTraceSummariesRequest, FindTraceSummariesResponse,
-    FindTracesRequest, GetDependenciesRequest, GetOperationsRequest, GetOperationsResponse,
-    GetServicesRequest, GetServicesResponse, GetTraceRequest, Operation, TracesData,
-    query_service_server::QueryService,
+    DependenciesResponse, FindTraceSummariesRequest, FindTraceSummariesResponse, FindTracesRequest,
+    GetDependenciesRequest, GetOperationsRequest, GetOperationsResponse, GetServicesRequest,
+    GetServicesResponse, GetTraceRequest, TracesData, query_service_server::QueryService,
 };
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
@@ -20,7 +19,7 @@ use super::{
     stream::{split, stream, stream_built},
     summary,
 };
-use crate::{StoredTrace, TraceId, kind};
+use crate::{StoredTrace, TraceId};
 
 /// The service behind `jaeger.api_v3.QueryService`.
 #[derive(Clone, Debug)]
@@ -70,13 +69,8 @@ impl QueryService for GrpcQueries {
     ) -> Result<Response<GetOperationsResponse>, Status> {
         let GetOperationsRequest { service, span_kind } = request.into_inner();
         let found = self.0.operations(service, span_kind).await?;
-        let operations = found.into_iter().map(|found| Operation {
-            span_kind: kind::word(found.kind).to_owned(),
-            name: found.name,
-        });
-        Ok(Response::new(GetOperationsResponse {
-            operations: operations.collect(),
-        }))
+        let operations = found.into_iter().map(Into::into).collect();
+        Ok(Response::new(GetOperationsResponse { operations }))
     }
 
     async fn get_dependencies(
@@ -96,14 +90,8 @@ impl QueryService for GrpcQueries {
             return Err(Status::invalid_argument(message));
         }
         let calls = self.0.calls(start, end).await?;
-        let dependencies = calls.into_iter().map(|call| Dependency {
-            parent: call.parent,
-            child: call.child,
-            call_count: call.call_count,
-        });
-        Ok(Response::new(DependenciesResponse {
-            dependencies: dependencies.collect(),
-        }))
+        let dependencies = calls.into_iter().map(Into::into).collect();
+        Ok(Response::new(DependenciesResponse { dependencies }))
     }
 
     async fn find_trace_summaries(

@@ -22,10 +22,7 @@ use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, Reader, TraceQueryError},
-    parameters::Parameters,
-};
+use super::limits::{MAX_RESPONSE_BYTES, MAX_SEND_TIME, Queries, TraceQueryError};
 
 /// Room reserved for what follows a list that was cut.
 const TAIL_BYTES: usize = 256 << 10;
@@ -34,37 +31,10 @@ const PIECE_BYTES: usize = 64 << 10;
 /// The time after which a client that found all places taken should try again, in seconds.
 const RETRY_AFTER: &str = "5";
 
-/// Runs a query and encodes its result, within the bounds. The result may read the store while
-/// it is encoded, so that no two traces need be in memory at the same time.
-pub async fn json<T, F>(
-    queries: &Queries,
-    parameters: &Parameters,
-    query: impl FnOnce(&Reader, &Buffer) -> Result<T, F> + Send + 'static,
-) -> Response
-where
-    T: Serialize,
-    F: From<TraceQueryError> + IntoResponse + Send + 'static,
-{
-    let pretty = parameters.pretty();
-    let work = move |reader: Reader| {
-        let buffer = Buffer::default();
-        let result = query(&reader, &buffer)?;
-        encode(&result, &buffer, pretty).map_err(|error| F::from(buffer.error(&error)))?;
-        Ok::<_, F>(buffer.take())
-    };
-    match queries.run(work).await {
-        Ok(Ok(body)) => match unsent(queries, body) {
-            Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
-            Err(error) => refused::<F>(error),
-        },
-        Ok(Err(error)) => error.into_response(),
-        Err(error) => refused::<F>(error),
-    }
-}
-
-fn refused<F: From<TraceQueryError> + IntoResponse>(error: TraceQueryError) -> Response {
+/// The response to a query that was refused.
+pub fn refused<E: From<TraceQueryError> + IntoResponse>(error: TraceQueryError) -> Response {
     let is_busy = error == TraceQueryError::Busy;
-    let mut response = F::from(error).into_response();
+    let mut response = E::from(error).into_response();
     if is_busy {
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
@@ -193,16 +163,29 @@ impl Buffer {
         self.0.borrow_mut().error = Some(error);
     }
 
-    fn error(&self, error: &serde_json::Error) -> TraceQueryError {
-        let mut building = self.0.borrow_mut();
-        match building.error.take() {
-            Some(error) => error,
-            None if building.is_full => TraceQueryError::ResponseTooLarge,
-            None => TraceQueryError::Failed(error.to_string()),
-        }
+    /// Encodes a result as JSON.
+    ///
+    /// # Errors
+    /// The reason why it cannot be written.
+    pub fn encode(&self, result: &impl Serialize, pretty: bool) -> Result<(), TraceQueryError> {
+        let encoded = if pretty {
+            let formatter = PrettyFormatter::with_indent(b"    ");
+            result.serialize(&mut serde_json::Serializer::with_formatter(self, formatter))
+        } else {
+            serde_json::to_writer(self, result)
+        };
+        encoded.map_err(|error| {
+            let mut building = self.0.borrow_mut();
+            match building.error.take() {
+                Some(error) => error,
+                None if building.is_full => TraceQueryError::ResponseTooLarge,
+                None => TraceQueryError::Failed(error.to_string()),
+            }
+        })
     }
 
-    fn take(&self) -> Vec<u8> {
+    /// The bytes that were written.
+    pub fn take(&self) -> Vec<u8> {
         std::mem::take(&mut self.0.borrow_mut().bytes)
     }
 }
@@ -220,21 +203,6 @@ impl Write for &Buffer {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-fn encode<T: Serialize>(
-    result: &T,
-    buffer: &Buffer,
-    pretty: bool,
-) -> Result<(), serde_json::Error> {
-    if pretty {
-        let formatter = PrettyFormatter::with_indent(b"    ");
-        result.serialize(&mut serde_json::Serializer::with_formatter(
-            buffer, formatter,
-        ))
-    } else {
-        serde_json::to_writer(buffer, result)
     }
 }
 

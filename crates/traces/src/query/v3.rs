@@ -2,25 +2,29 @@
 
 mod json;
 mod search;
-mod summary;
+
+use std::fmt;
 
 use axum::{
     Json, Router,
-    extract::{Path, State, rejection::PathRejection},
     response::{IntoResponse, Response},
-    routing::{any, get},
+    routing::any,
 };
 use http::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use serde::Serialize;
+use serde_json::json;
+use spoor_proto::jaeger::api_v3::{
+    DependenciesResponse, FindTraceSummariesResponse, GetOperationsResponse, GetServicesResponse,
+    Operation,
+};
 
+use json::V3Traces;
 pub use search::{DEFAULT_DEPTH, FILTER_REFUSED};
 
 use super::{
     Queries, TraceQueryError,
-    limits::Reader,
-    parameters::Parameters,
-    response::{self, Buffer},
+    api::{ApiRequest, get, get_aggregate},
+    summary,
 };
 use crate::{InvalidTraceId, TraceId, dependencies, kind, service};
 
@@ -32,7 +36,7 @@ pub fn routes() -> Router<Queries> {
         .route("/api/v3/traces", get(find))
         .route("/api/v3/traces/{id}", get(trace))
         .route("/api/v3/trace-summaries", get(summaries))
-        .route("/api/v3/dependencies", get(dependencies))
+        .route("/api/v3/dependencies", get_aggregate(dependencies))
         // Without these, the first version would respond in its own form.
         .route("/api/v3", any(unknown))
         .route("/api/v3/", any(unknown))
@@ -47,34 +51,26 @@ async fn unknown() -> V3Error {
 }
 
 /// An error in the form of gRPC's gateway.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct V3Error {
-    error: Details,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Details {
-    http_code: u16,
+    status: StatusCode,
     message: String,
 }
 
 impl V3Error {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
-            error: Details {
-                http_code: status.as_u16(),
-                message: message.into(),
-            },
+            status,
+            message: message.into(),
         }
     }
 }
 
 impl IntoResponse for V3Error {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.error.http_code);
-        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, Json(self)).into_response()
+        let code = self.status.as_u16();
+        let body = json!({ "error": { "httpCode": code, "message": self.message } });
+        (self.status, Json(body)).into_response()
     }
 }
 
@@ -84,125 +80,75 @@ impl From<TraceQueryError> for V3Error {
     }
 }
 
-#[derive(Serialize)]
-struct Services {
-    services: Vec<String>,
+/// A message alone is about a parameter.
+impl From<String> for V3Error {
+    fn from(message: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
 }
 
-async fn services(State(queries): State<Queries>, parameters: Parameters) -> Response {
-    response::json::<_, V3Error>(&queries, &parameters, move |reader, _| {
-        Ok(Services {
-            services: service::names(reader.store()),
-        })
+fn services(request: ApiRequest) -> Result<GetServicesResponse, V3Error> {
+    let services = service::names(request.reader.store());
+    Ok(GetServicesResponse { services })
+}
+
+fn operations(request: ApiRequest) -> Result<GetOperationsResponse, V3Error> {
+    let service = request.parameters.get("service").unwrap_or_default();
+    let kind = request.parameters.any(&["spanKind", "span_kind"]);
+    let store = request.reader.store();
+    let found = service::operations(store, service, kind.map(|(_, word)| word));
+    let mut operations: Vec<_> = found.into_iter().map(Operation::from).collect();
+    for operation in &mut operations {
+        // An unspecified kind means internal: OTLP says to assume so.
+        if operation.span_kind.is_empty() {
+            kind::word(SpanKind::Internal).clone_into(&mut operation.span_kind);
+        }
+    }
+    Ok(GetOperationsResponse { operations })
+}
+
+fn find(request: ApiRequest) -> Result<V3Traces, V3Error> {
+    let (search, raw) = search::parse(&request.parameters)?;
+    let ids = request.reader.find(&search);
+    traces(request, ids, raw)
+}
+
+fn trace(request: ApiRequest) -> Result<V3Traces, V3Error> {
+    let id: TraceId = request
+        .path
+        .as_deref()
+        .map_err(malformed)?
+        .parse()
+        .map_err(malformed::<InvalidTraceId>)?;
+    let raw = search::is_raw(&request.parameters)?;
+    // Looked up here to determine the status; the response reads it again.
+    let found = request.reader.trace(id)?.map(|trace| trace.id);
+    traces(request, Vec::from_iter(found), raw)
+}
+
+fn malformed<E: fmt::Display>(error: E) -> String {
+    format!("malformed parameter trace_id: {error}")
+}
+
+fn summaries(request: ApiRequest) -> Result<FindTraceSummariesResponse, V3Error> {
+    let (search, _) = search::parse(&request.parameters)?;
+    let summaries = summary::summaries(&request.reader, &search)?;
+    Ok(FindTraceSummariesResponse { summaries })
+}
+
+fn dependencies(request: ApiRequest) -> Result<DependenciesResponse, V3Error> {
+    let (start, end) = search::dependency_window(&request.parameters)?;
+    // The format has no place for the traces that were left out.
+    let found = dependencies::dependencies(&request.reader, start, end)?.calls;
+    Ok(DependenciesResponse {
+        dependencies: found.into_iter().map(Into::into).collect(),
     })
-    .await
 }
 
-#[derive(Serialize)]
-struct Operations {
-    operations: Vec<Operation>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Operation {
-    name: String,
-    span_kind: &'static str,
-}
-
-async fn operations(State(queries): State<Queries>, parameters: Parameters) -> Response {
-    let service = parameters.text("service").unwrap_or_default();
-    let wanted = parameters.any(&["spanKind", "span_kind"]);
-    let wanted = wanted.map(|(_, word)| word.to_owned());
-    response::json::<_, V3Error>(&queries, &parameters, move |reader, _| {
-        let found = service::operations(reader.store(), &service, wanted.as_deref());
-        let operations = found.into_iter().map(|operation| Operation {
-            // An unspecified kind means internal: OTLP says to assume so.
-            span_kind: match operation.kind {
-                SpanKind::Unspecified => kind::word(SpanKind::Internal),
-                kind => kind::word(kind),
-            },
-            name: operation.name,
-        });
-        Ok(Operations {
-            operations: operations.collect(),
-        })
-    })
-    .await
-}
-
-async fn find(State(queries): State<Queries>, parameters: Parameters) -> Response {
-    let search = search::parse(&parameters);
-    response::json::<_, V3Error>(&queries, &parameters, move |reader, buffer| {
-        let (search, raw) = search.map_err(bad_request)?;
-        result(reader, buffer, reader.find(&search), raw)
-    })
-    .await
-}
-
-async fn trace(
-    State(queries): State<Queries>,
-    id: Result<Path<String>, PathRejection>,
-    parameters: Parameters,
-) -> Response {
-    let raw = search::is_raw(&parameters);
-    response::json::<_, V3Error>(&queries, &parameters, move |reader, buffer| {
-        let malformed = |error| bad_request(format!("malformed parameter trace_id: {error}"));
-        let Path(id) = id.map_err(|error| malformed(error.body_text()))?;
-        let id: TraceId = id
-            .parse()
-            .map_err(|error: InvalidTraceId| malformed(error.to_string()))?;
-        let raw = raw.map_err(bad_request)?;
-        // Looked up here to determine the status; the response reads it again.
-        let found = reader.trace(id)?.map(|trace| trace.id);
-        result(reader, buffer, Vec::from_iter(found), raw)
-    })
-    .await
-}
-
-async fn summaries(State(queries): State<Queries>, parameters: Parameters) -> Response {
-    let search = search::parse(&parameters);
-    response::json::<_, V3Error>(&queries, &parameters, move |reader, _| {
-        let (search, _) = search.map_err(bad_request)?;
-        let found = super::summary::summaries(reader, &search)?;
-        Ok(summary::Summaries {
-            summaries: found.into_iter().map(Into::into).collect(),
-        })
-    })
-    .await
-}
-
-async fn dependencies(State(queries): State<Queries>, parameters: Parameters) -> Response {
-    let window = search::dependency_window(&parameters);
-    response::json::<_, V3Error>(&queries.aggregates(), &parameters, move |reader, _| {
-        let (start, end) = window.map_err(bad_request)?;
-        // The format has no place for the traces that were left out.
-        let found = dependencies::dependencies(reader, start, end)?.calls;
-        Ok(summary::Dependencies {
-            dependencies: found.into_iter().map(Into::into).collect(),
-        })
-    })
-    .await
-}
-
-fn result(
-    reader: &Reader,
-    buffer: &Buffer,
-    ids: Vec<TraceId>,
-    raw: bool,
-) -> Result<json::V3Traces, V3Error> {
+fn traces(request: ApiRequest, ids: Vec<TraceId>, raw: bool) -> Result<V3Traces, V3Error> {
     // As Jaeger's gateway does, even for a search.
     if ids.is_empty() {
         return Err(V3Error::new(StatusCode::NOT_FOUND, "No traces found"));
     }
-    Ok(json::V3Traces {
-        reader: reader.clone(),
-        buffer: buffer.clone(),
-        ids,
-        raw,
-    })
-}
-
-fn bad_request(message: String) -> V3Error {
-    V3Error::new(StatusCode::BAD_REQUEST, message)
+    Ok(V3Traces::new(request, ids, raw))
 }

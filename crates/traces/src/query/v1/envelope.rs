@@ -9,7 +9,7 @@ use axum::{
 use http::StatusCode;
 use serde::{Serialize, Serializer};
 
-use crate::query::limits::TraceQueryError;
+use crate::{TraceId, query::limits::TraceQueryError};
 
 /// `{data, total, limit, offset, errors}`.
 #[derive(Debug, Serialize)]
@@ -53,28 +53,40 @@ pub struct V1Error {
     trace_id: Option<String>,
 }
 
-impl<T: Serialize> Envelope<T> {
+impl<T> Envelope<T> {
     /// A response; Jaeger leaves `total` at 0 for traces and dependencies.
     pub fn of(data: T) -> Self {
         Self {
             data: Some(data),
+            ..Self::default()
+        }
+    }
+
+    /// Sets the entries of `errors`.
+    pub fn errors(self, errors: V1Errors) -> Self {
+        Self { errors, ..self }
+    }
+}
+
+impl<T> Envelope<Vec<T>> {
+    /// A response with the number of its entries.
+    pub fn list(data: Vec<T>) -> Self {
+        Self {
+            total: data.len(),
+            ..Self::of(data)
+        }
+    }
+}
+
+impl<T> Default for Envelope<T> {
+    fn default() -> Self {
+        Self {
+            data: None,
             total: 0,
             limit: 0,
             offset: 0,
             errors: V1Errors::default(),
         }
-    }
-
-    /// Sets the number of entries.
-    pub fn total(mut self, total: usize) -> Self {
-        self.total = total;
-        self
-    }
-
-    /// Sets the entries of `errors`.
-    pub fn errors(mut self, errors: V1Errors) -> Self {
-        self.errors = errors;
-        self
     }
 }
 
@@ -83,27 +95,32 @@ impl V1Error {
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             code: status.as_u16(),
-            msg: message.into(),
-            trace_id: None,
+            ..Self::missing(message, None)
         }
     }
 
     /// An entry about something that the data lacks.
-    pub fn missing(message: impl Into<String>, trace_id: Option<String>) -> Self {
+    pub fn missing(message: impl Into<String>, trace: Option<TraceId>) -> Self {
         Self {
             code: 0,
             msg: message.into(),
-            trace_id,
+            trace_id: trace.map(|id| id.to_string()),
         }
     }
 
-    /// A trace that is not there.
-    pub fn not_found(status: Option<StatusCode>, trace_id: String) -> Self {
+    /// A trace that is not there; the code is 0 where others may be.
+    pub fn not_found(code: u16, id: TraceId) -> Self {
         Self {
-            code: status.map_or(0, |status| status.as_u16()),
-            msg: "trace not found".to_owned(),
-            trace_id: Some(trace_id),
+            code,
+            ..Self::missing("trace not found", Some(id))
         }
+    }
+}
+
+/// A message alone is about a parameter.
+impl From<String> for V1Error {
+    fn from(message: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
     }
 }
 
@@ -116,13 +133,9 @@ impl From<TraceQueryError> for V1Error {
 impl IntoResponse for V1Error {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = Envelope::<()> {
-            data: None,
-            total: 0,
-            limit: 0,
-            offset: 0,
-            errors: V1Errors(Rc::new(RefCell::new(vec![self]))),
-        };
+        let errors = V1Errors::default();
+        errors.push(self);
+        let body = Envelope::<()>::default().errors(errors);
         (status, Json(body)).into_response()
     }
 }

@@ -5,9 +5,7 @@ use std::{
     time::Duration,
 };
 
-use http::StatusCode;
-
-use super::{DAY, MICROSECOND, V1Error};
+use super::{DAY, MICROSECOND, SERVICE_REQUIRED};
 use crate::{
     Search, TraceId,
     query::{
@@ -24,34 +22,12 @@ const MAX_IDS: usize = 1_000;
 /// The lookback of a search without a start.
 const DEFAULT_LOOKBACK: Duration = Duration::from_secs(2 * DAY.as_secs());
 
-/// The traces to return, and their form.
-#[derive(Debug)]
-pub struct Wanted {
-    pub what: What,
-    pub raw: bool,
-}
-
-/// The traces to return.
-#[derive(Debug, PartialEq)]
-pub enum What {
-    /// The traces with these IDs.
-    Ids(Vec<TraceId>),
-    /// The traces that match.
-    Matching(Search),
-}
-
-/// The error for a request that needs a service and names none.
-pub fn service_required() -> V1Error {
-    V1Error::new(StatusCode::BAD_REQUEST, SERVICE_REQUIRED)
-}
-
-const SERVICE_REQUIRED: &str = "parameter 'service' is required";
-
-/// Reads the parameters of a search at a point in time.
+/// Reads the parameters of a request at a point in time: the traces that it names, else the search,
+/// and whether traces are wanted as they are stored.
 ///
 /// # Errors
 /// A message that names the parameter and what is wrong with it.
-pub fn parse(parameters: &Parameters, now: u64) -> Result<Wanted, String> {
+pub fn parse(parameters: &Parameters, now: u64) -> Result<(Vec<TraceId>, Search, bool), String> {
     let start = parameters.time("start", MICROSECOND)?;
     let end = parameters.time("end", MICROSECOND)?.unwrap_or(now);
     // Jaeger's page sends `lookback` beside `start`; scripts send it instead.
@@ -99,12 +75,7 @@ pub fn parse(parameters: &Parameters, now: u64) -> Result<Wanted, String> {
     {
         return Err("'maxDuration' should be greater than 'minDuration'".to_owned());
     }
-    let what = if ids.is_empty() {
-        What::Matching(search)
-    } else {
-        What::Ids(ids)
-    };
-    Ok(Wanted { what, raw })
+    Ok((ids, search, raw))
 }
 
 fn lookback(parameters: &Parameters) -> Result<u64, String> {

@@ -8,17 +8,13 @@ use super::{
 };
 use crate::{
     TraceId,
-    query::{
-        limits::{MAX_RESPONSE_BYTES, Reader},
-        response::Buffer,
-    },
+    query::{api::ApiRequest, limits::MAX_RESPONSE_BYTES},
 };
 
 /// A list of traces, read and written one at a time.
 #[derive(Debug)]
 pub struct V1Traces {
-    pub reader: Reader,
-    pub buffer: Buffer,
+    pub request: ApiRequest,
     /// Receives an entry for each trace that the list lacks.
     pub errors: V1Errors,
     pub ids: Vec<TraceId>,
@@ -29,19 +25,20 @@ impl Serialize for V1Traces {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         for id in &self.ids {
-            let trace = match self.reader.trace(*id) {
+            let trace = match self.request.reader.trace(*id) {
                 Ok(Some(trace)) => json::trace(&trace, self.raw),
                 Ok(None) => {
-                    self.errors.push(V1Error::not_found(None, id.to_string()));
+                    self.errors.push(V1Error::not_found(0, *id));
                     continue;
                 }
                 Err(error) => {
-                    let missing = V1Error::missing(error.to_string(), Some(id.to_string()));
-                    self.errors.push(missing);
+                    self.errors
+                        .push(V1Error::missing(error.to_string(), Some(*id)));
                     continue;
                 }
             };
-            if !self.buffer.write_trace(|| list.serialize_element(&trace))? {
+            let buffer = &self.request.buffer;
+            if !buffer.write_trace(|| list.serialize_element(&trace))? {
                 // A search lists the newest traces first, so the oldest are left out.
                 self.errors.push(self.cut());
                 break;
@@ -56,7 +53,7 @@ impl V1Traces {
         let message = format!(
             "only {} of {} traces are returned, since a response is limited to {} MiB; \
              ask for fewer traces or a shorter time",
-            self.buffer.traces(),
+            self.request.buffer.traces(),
             self.ids.len(),
             MAX_RESPONSE_BYTES >> 20
         );

@@ -18,51 +18,48 @@ use serde::{
 
 use crate::{
     TraceId,
-    query::{enrich::decoded, limits::Reader, response::Buffer},
+    query::{api::ApiRequest, enrich::decoded},
     tree::value::{base64, hex, non_finite},
 };
 
 /// `{"result": {"resourceSpans": […]}}`, with these traces read and written one at a time.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct V3Traces {
-    pub reader: Reader,
-    pub buffer: Buffer,
-    pub ids: Vec<TraceId>,
-    pub raw: bool,
+    result: TracesData,
 }
 
-impl Serialize for V3Traces {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("result", &TracesData(self))?;
-        map.end()
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TracesData {
+    resource_spans: Batches,
+}
+
+#[derive(Debug)]
+struct Batches {
+    request: ApiRequest,
+    ids: Vec<TraceId>,
+    raw: bool,
+}
+
+impl V3Traces {
+    pub fn new(request: ApiRequest, ids: Vec<TraceId>, raw: bool) -> Self {
+        let resource_spans = Batches { request, ids, raw };
+        let result = TracesData { resource_spans };
+        Self { result }
     }
 }
 
-struct TracesData<'a>(&'a V3Traces);
-
-impl Serialize for TracesData<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry("resourceSpans", &Batches(self.0))?;
-        map.end()
-    }
-}
-
-struct Batches<'a>(&'a V3Traces);
-
-impl Serialize for Batches<'_> {
+impl Serialize for Batches {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
-        for id in &self.0.ids {
+        for id in &self.ids {
             // The format cannot tell that a trace is missing, so the whole response is refused.
-            let trace = self.0.reader.trace(*id).map_err(|error| {
+            let trace = self.request.reader.trace(*id).map_err(|error| {
                 let refused = S::Error::custom(&error);
-                self.0.buffer.refuse(error);
+                self.request.buffer.refuse(error);
                 refused
             })?;
-            let raw = self.0.raw;
-            for batch in trace.iter().flat_map(|trace| decoded(trace, raw)) {
+            for batch in trace.iter().flat_map(|trace| decoded(trace, self.raw)) {
                 list.serialize_element(&Out(&batch))?;
             }
         }
