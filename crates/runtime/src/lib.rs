@@ -30,6 +30,8 @@ pub use listen::{
 pub use logs::{LogFormat, LogLines};
 pub use ops::{ops_listener, ops_router};
 pub use problem::Problem;
-pub use settings::{InvalidSettings, SettingError, SettingsReader};
+pub use settings::{
+    Environment, InvalidSettings, SettingError, SettingsReader, log_warnings, otel, parse_endpoint,
+};
 pub use tls::{CertificateError, ServerCertificate};
 pub use tokio_rustls::TlsAcceptor;

@@ -20,7 +20,7 @@ use opentelemetry_sdk::{
 };
 use opentelemetry_semantic_conventions::SCHEMA_URL;
 use parking_lot::Mutex;
-use spoor_runtime::ops_router;
+use spoor_runtime::{log_warnings, ops_router};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
@@ -37,7 +37,7 @@ use crate::{
     peer::PeerUrl,
     propagation::Propagator,
     sampler::{Fallback, Live, LiveSampler},
-    settings::{TelemetrySettings, TracesSampler},
+    settings::TelemetrySettings,
 };
 
 /// A process's telemetry. Clones are the same one.
@@ -105,9 +105,7 @@ impl Telemetry {
             opentelemetry::global::set_tracer_provider(provider.clone());
         }
         // After the subscriber is set, or nobody would see them.
-        for warning in &telemetry.inner.settings.warnings {
-            tracing::warn!("ignored {warning}");
-        }
+        log_warnings(&telemetry.inner.settings.warnings);
         Ok(telemetry)
     }
 
@@ -364,7 +362,7 @@ fn provider(
     live: &Arc<Live>,
     exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, TelemetryStartError>>,
 ) -> Result<SdkTracerProvider, TelemetryStartError> {
-    let sampler = LiveSampler::new(Arc::clone(live), fallback(settings.sampler));
+    let sampler = LiveSampler::new(Arc::clone(live), Fallback::from(settings.sampler));
     let mut builder = SdkTracerProvider::builder()
         .with_sampler(sampler)
         .with_resource(resource.clone());
@@ -373,14 +371,6 @@ fn provider(
         builder = builder.with_span_processor(processor);
     }
     Ok(builder.build())
-}
-
-fn fallback(sampler: TracesSampler) -> Fallback {
-    Fallback::from(match sampler {
-        TracesSampler::AlwaysOn => spoor_policy::Probability::ALWAYS,
-        TracesSampler::AlwaysOff => spoor_policy::Probability::NEVER,
-        TracesSampler::Ratio(probability) => probability,
-    })
 }
 
 fn tracer(provider: &SdkTracerProvider) -> SdkTracer {
