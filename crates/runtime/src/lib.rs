@@ -10,6 +10,7 @@ mod current;
 mod hints;
 mod introspection;
 mod listen;
+mod log_limit;
 mod logs;
 mod ops;
 mod problem;
@@ -27,6 +28,7 @@ pub use introspection::{Health, ReflectionError, with_introspection};
 pub use listen::{
     AllowedHosts, BindError, CutOff, Limits, Listener, Sockets, bind, by_protocol, grpc_fallback,
 };
+pub use log_limit::LogLimit;
 pub use logs::{LogFormat, LogLines};
 pub use ops::{ops_listener, ops_router};
 pub use problem::Problem;

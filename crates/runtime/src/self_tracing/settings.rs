@@ -58,15 +58,15 @@ impl SelfTracingSettings {
             return Some(Self { export, warnings });
         }
         let protocol = otel::protocol(&mut environment);
-        let endpoint = otel::traces_endpoint(&mut environment, protocol)?;
-        if protocol != Protocol::Grpc {
+        if protocol != Protocol::Grpc
+            && let Some((name, _)) = environment.first(&otel::PROTOCOLS)
+        {
             // OTLP over HTTP would add a second HTTP client to the operator's image.
-            let problem = "must be \"grpc\" for this process's own spans";
-            environment.fail("OTEL_EXPORTER_OTLP_PROTOCOL", problem);
+            environment.fail(name, "must be \"grpc\" for this process's own spans");
         }
         Some(Self {
             export: Some(ExportSettings {
-                endpoint,
+                endpoint: otel::traces_endpoint(&mut environment, protocol)?,
                 probability: otel::sampling_probability(&mut environment, Some(NO_POLICIES)),
                 default_service: default_service.to_owned(),
                 service: environment.text("OTEL_SERVICE_NAME"),

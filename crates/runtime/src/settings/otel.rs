@@ -10,6 +10,11 @@ use super::{Environment, parse_endpoint};
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+/// The variables of the protocol. The one for traces takes precedence.
+pub const PROTOCOLS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+];
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
 
@@ -32,12 +37,9 @@ pub fn exports_traces(environment: &mut Environment<'_>) -> bool {
     exports.unwrap_or(true)
 }
 
-/// Reads `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL`, else `OTEL_EXPORTER_OTLP_PROTOCOL`.
+/// Reads [`PROTOCOLS`]; gRPC by default.
 pub fn protocol(environment: &mut Environment<'_>) -> Protocol {
-    let found = environment.first(&[
-        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-        "OTEL_EXPORTER_OTLP_PROTOCOL",
-    ]);
+    let found = environment.first(&PROTOCOLS);
     let choices = [
         ("grpc", Protocol::Grpc),
         ("http/protobuf", Protocol::HttpProtobuf),
