@@ -24,7 +24,7 @@
 //!     listen: Some("127.0.0.1:8080".parse()?),
 //!     ops_listen: Some("127.0.0.1:9464".parse()?),
 //! };
-//! let server = Server::bind(addresses, telemetry.clone(), stop).await?;
+//! let server = Server::bind(addresses, telemetry.clone(), stop)?;
 //! let router = Router::new().route("/", get(|| async { "hello" }));
 //! server.serve_http(router, GRACE).await?;
 //!
@@ -38,6 +38,7 @@
 //! health and reflection. Spans inside a handler are plain
 //! `tracing::info_span!("heavy_calc")`, statements of a database [`database::statement`].
 
+mod attributes;
 pub mod batch;
 pub mod control_stream;
 mod credentials;
@@ -57,6 +58,7 @@ mod provider;
 pub mod sampler;
 pub mod serve;
 pub mod settings;
+mod traced;
 
 pub use peer::{InvalidPeerUrl, PeerUrl};
 pub use provider::{Drained, Telemetry, TelemetryStartError};

@@ -36,8 +36,9 @@ use crate::{
     metrics::Metrics,
     peer::PeerUrl,
     propagation::Propagator,
-    sampler::{Fallback, Live, LiveSampler},
+    sampler::{Live, LiveSampler},
     settings::TelemetrySettings,
+    traced::TracedLayer,
 };
 
 /// A process's telemetry. Clones are the same one.
@@ -209,7 +210,7 @@ impl Telemetry {
     }
 
     fn http_server_for(&self, callers: http::Callers, router: axum::Router) -> axum::Router {
-        router.layer(http::HttpServerLayer(Arc::new(http::Edge {
+        router.layer(TracedLayer(Arc::new(http::HttpServerState {
             tracer: self.inner.tracer.clone(),
             callers,
             untraced: self.inner.settings.untraced.clone(),
@@ -221,7 +222,7 @@ impl Telemetry {
     /// For an HTTP client: client spans, metrics, and the context in the request.
     #[must_use]
     pub fn http_client_layer(&self) -> http::HttpClientLayer {
-        http::HttpClientLayer(Arc::new(http::Caller {
+        TracedLayer(Arc::new(http::HttpClientState {
             tracer: self.inner.tracer.clone(),
             operations: Arc::clone(&self.inner.metrics.http_client),
         }))
@@ -237,7 +238,7 @@ impl Telemetry {
     /// For a tonic server: server spans, metrics and faults. [`crate::serve::grpc`] applies it.
     #[must_use]
     pub fn grpc_server_layer(&self) -> grpc::GrpcServerLayer {
-        grpc::GrpcServerLayer(Arc::new(grpc::Callee {
+        TracedLayer(Arc::new(grpc::RpcServerState {
             tracer: self.inner.tracer.clone(),
             faults: Arc::clone(&self.inner.faults),
             operations: Arc::clone(&self.inner.metrics.rpc_server),
@@ -247,14 +248,11 @@ impl Telemetry {
     /// For a tonic channel: client spans, metrics, and the context in the call.
     #[must_use]
     pub fn grpc_client_layer(&self) -> grpc::GrpcClientLayer {
-        let caller = grpc::Caller {
+        TracedLayer(Arc::new(grpc::RpcClientState {
             tracer: self.inner.tracer.clone(),
             operations: Arc::clone(&self.inner.metrics.rpc_client),
-        };
-        grpc::GrpcClientLayer {
-            caller: Arc::new(caller),
             server: None,
-        }
+        }))
     }
 
     /// A channel to a peer that may come later: traced, with keep-alive, connected at the first
@@ -362,7 +360,7 @@ fn provider(
     live: &Arc<Live>,
     exporter: Option<impl FnOnce() -> Result<Arc<dyn Export>, TelemetryStartError>>,
 ) -> Result<SdkTracerProvider, TelemetryStartError> {
-    let sampler = LiveSampler::new(Arc::clone(live), Fallback::from(settings.sampler));
+    let sampler = LiveSampler::new(Arc::clone(live), settings.sampler);
     let mut builder = SdkTracerProvider::builder()
         .with_sampler(sampler)
         .with_resource(resource.clone());

@@ -3,13 +3,11 @@
 mod program;
 mod server;
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use axum::{Router, response::IntoResponse};
 use http::Request;
-use spoor_runtime::{
-    BindError, CutOff, Limits, Listener, ReflectionError, Sockets, with_introspection,
-};
+use spoor_runtime::{CutOff, Limits, Listener, ReflectionError, Sockets, with_introspection};
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService, service::Routes};
 use tower::{Layer, Service};
@@ -18,6 +16,7 @@ use crate::Telemetry;
 
 pub use program::{ListenAddresses, Program, ServiceArgs};
 pub use server::Server;
+pub use spoor_runtime::{BindError, bind};
 
 /// The time that requests in flight have at a shutdown, whatever their own deadlines.
 pub const GRACE: Duration = Duration::from_secs(15);
@@ -47,14 +46,6 @@ pub enum ServeError {
     /// Requests were still in flight when the grace period ended.
     #[error(transparent)]
     CutOff(#[from] CutOff),
-}
-
-/// Listens on an address; `setting` is the flag or variable that it comes from, for the error.
-///
-/// # Errors
-/// [`ServeError::Bind`].
-pub async fn bind(address: SocketAddr, setting: &str) -> Result<Sockets, ServeError> {
-    Ok(spoor_runtime::bind(address, setting)?)
 }
 
 /// Serves HTTP until `stop`, then finishes the requests in flight within `grace`. Handlers and

@@ -61,8 +61,7 @@ impl<E: Send + 'static> Running<E> {
         P: Program<Error = E> + clap::Args + Send + 'static,
     {
         let stop = CancellationToken::new();
-        let server = Server::bind(service.listen, telemetry.clone(), stop.clone());
-        let server = server.await.unwrap();
+        let server = Server::bind(service.listen, telemetry.clone(), stop.clone()).unwrap();
         Self {
             address: server.address().unwrap(),
             ops: server.ops_address().unwrap(),

@@ -40,7 +40,7 @@ impl<P: Program + clap::Args> ServiceArgs<P> {
         telemetry: Telemetry,
         shutdown: CancellationToken,
     ) -> Result<(), P::Error> {
-        let server = Server::bind(self.listen, telemetry, shutdown).await?;
+        let server = Server::bind(self.listen, telemetry, shutdown)?;
         self.program.serve(server).await
     }
 }

@@ -32,14 +32,14 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError::Bind`] names the port that cannot be bound.
-    pub async fn bind(
+    pub fn bind(
         addresses: ListenAddresses,
         telemetry: Telemetry,
         shutdown: CancellationToken,
     ) -> Result<Self, ServeError> {
         Ok(Self {
-            listener: bind(addresses.listen.unwrap_or(FREE_PORT), "--listen").await?,
-            ops: bind(addresses.ops_listen.unwrap_or(FREE_PORT), "--ops-listen").await?,
+            listener: bind(addresses.listen.unwrap_or(FREE_PORT), "--listen")?,
+            ops: bind(addresses.ops_listen.unwrap_or(FREE_PORT), "--ops-listen")?,
             telemetry,
             shutdown,
         })

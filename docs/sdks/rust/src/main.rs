@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     });
-    let server = Server::bind(options.listen, telemetry.clone(), shutdown).await?;
+    let server = Server::bind(options.listen, telemetry.clone(), shutdown)?;
     let router = Router::new().route("/", get(hello));
     server.serve_http(router, GRACE).await?;
     telemetry.shutdown(Duration::from_secs(5)).await;
